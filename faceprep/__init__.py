@@ -1,0 +1,55 @@
+"""faceprep: a face dataset from whatever it comes in to what a trainer reads.
+
+errors, options, registry   what can go wrong; how options are declared; names -> things
+types                       the nouns and the Protocols
+storage                     the only place that touches the disk
+shuffle                     seeded orders that never change
+synthetic                   draws faces; writes tiny sets for tests, examples and docs
+formats/                    bytes <-> nouns, one file a format
+vision/                     pixels -> pixels or numbers
+jobs/                       one file a command: the sentence that joins the layers
+run/                        carries a job out: shards, resume, ledger, workers
+cli/                        the Click skin
+
+>>> import faceprep
+>>> faceprep.Rec2Folder.command
+'rec2folder'
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Bin2Folder": "faceprep.jobs.bin2folder",
+    "FaceprepError": "faceprep.errors",
+    "Folder2Rec": "faceprep.jobs.folder2rec",
+    "Inspect": "faceprep.jobs.inspect",
+    "MakeBin": "faceprep.jobs.make_bin",
+    "Manifest": "faceprep.jobs.manifest",
+    "Outcome": "faceprep.types",
+    "PairSet": "faceprep.types",
+    "ProcessRunner": "faceprep.run.processes",
+    "Rec2Folder": "faceprep.jobs.rec2folder",
+    "ReencodeBin": "faceprep.jobs.reencode_bin",
+    "Request": "faceprep.types",
+    "Sample": "faceprep.types",
+    "SerialRunner": "faceprep.run.serial",
+    "Summary": "faceprep.types",
+    "run_job": "faceprep.run.engine",
+}
+__all__ = sorted(_PUBLIC)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are loaded when they are first used (PEP 562)."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'faceprep' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_PUBLIC]

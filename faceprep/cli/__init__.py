@@ -1,0 +1,59 @@
+"""The Click skin: commands from the registry, options from the jobs' fields; nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from faceprep import __version__, registry
+
+
+class _Commands(click.Group):
+    """Loads a command when it is called; the list of commands needs none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(registry.COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in registry.COMMANDS:
+            return None
+        build: Any = importlib.import_module("faceprep.cli.build")
+        command: click.Command = build.command_for(name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in registry.COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="faceprep")
+def faceprep() -> None:
+    """Face datasets from whatever they come in to what a trainer reads.
+
+    Inputs are never changed. A command that was stopped goes on where it stopped when it is started again.
+    """
+
+
+def main() -> int:
+    """The exit status: 0 done, 3 done but some inputs failed, 1 could not be done, 2 wrong usage."""
+    from faceprep.errors import FaceprepError, OptionError
+
+    try:
+        return int(faceprep(standalone_mode=False) or 0)
+    except click.UsageError as error:
+        error.show()
+        return 2
+    except OptionError as error:
+        click.echo(f"faceprep: {error}", err=True)
+        return 2
+    except FaceprepError as error:
+        click.echo(f"faceprep: {error}", err=True)
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("faceprep: stopped", err=True)
+        return 1
+    except BrokenPipeError:
+        return 1

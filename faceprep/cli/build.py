@@ -1,0 +1,136 @@
+"""A Click command from a job: arguments from the registry's usage line, options from the dataclass's fields."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from types import FrameType
+from typing import Any, get_args, get_type_hints
+
+import click
+
+from faceprep import registry
+from faceprep.cli.progress import progress_bar
+from faceprep.run.engine import as_json, run_job
+from faceprep.types import Request, Summary
+
+_PATH = click.Path(path_type=Path)
+_RUN_OPTIONS = (
+    click.Option(["--workers"], type=click.IntRange(1), help="Processes at work.  [default: the cores]"),
+    click.Option(
+        ["--runner"],
+        type=click.Choice(list(registry.RUNNERS)),
+        default="processes",
+        show_default=True,
+        help="Where the shards are carried out.",
+    ),
+    click.Option(["--limit"], type=click.IntRange(1), help="Only the first N inputs."),
+    click.Option(
+        ["--max-failures"],
+        type=click.IntRange(0),
+        help="Stop when more inputs than this have failed.  [default: no limit]",
+    ),
+    click.Option(["--overwrite"], is_flag=True, help="Start afresh: remove what the run before wrote."),
+)
+_JSON = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout at the end.")
+
+
+def command_for(name: str) -> click.Command:
+    """The command `name` of the registry."""
+    entry = registry.COMMANDS[name]
+    job = registry.load(registry.COMMANDS, name)
+    arguments: list[click.Parameter] = [_argument(word) for word in entry.usage.split()]
+    hints = get_type_hints(job)
+    options = [_option(field, hints[field.name]) for field in fields(job)]
+    is_run = hasattr(job, "plan")
+    shared = [*_RUN_OPTIONS, _JSON] if is_run else [_JSON]
+    return click.Command(
+        name,
+        params=[*arguments, *options, *shared],
+        callback=_run if is_run else _look,
+        help=job.__doc__,
+        short_help=entry.help,
+        context_settings={"obj": job},
+        no_args_is_help=True,
+    )
+
+
+def _argument(word: str) -> click.Parameter:
+    many = word.endswith("...")
+    return click.Argument([word.rstrip(".").lower()], type=_PATH, nargs=-1 if many else 1, required=True)
+
+
+def _option(field: Field[Any], hint: Any) -> click.Parameter:
+    kind = next((kind for kind in get_args(hint) if kind is not type(None)), hint)
+    choices, required = field.metadata["choices"], field.metadata["required"]
+    name = "--" + field.name.replace("_", "-")
+    default = None if field.default is MISSING else field.default
+    if kind is bool:
+        return click.Option([name], is_flag=True, default=default, help=field.metadata["help"])
+    kind = click.Choice(choices) if choices else _PATH if kind is Path else kind
+    return click.Option(
+        [name],
+        type=kind,
+        default=default,
+        required=required,
+        help=field.metadata["help"],
+        show_default=default is not None,
+    )
+
+
+@click.pass_context
+def _run(ctx: click.Context, /, **given: Any) -> int:
+    quiet = given.pop("as_json")
+    sources, output = _places(given)
+    workers, runner = given.pop("workers") or len(os.sched_getaffinity(0)), given.pop("runner")
+    request = Request(sources, output, **{name: given.pop(name) for name in ("limit", "overwrite", "max_failures")})
+    _log_to_stderr()
+    signal.signal(signal.SIGTERM, _interrupt)
+    job = ctx.obj(**given)
+    summary = run_job(job, request, registry.load(registry.RUNNERS, runner)(workers), progress_bar())
+    click.echo(json.dumps(as_json(summary)) if quiet else _told(summary, request))
+    return 3 if summary.failed else 0
+
+
+@click.pass_context
+def _look(ctx: click.Context, /, **given: Any) -> int:
+    quiet, path = given.pop("as_json"), given.pop("path")
+    _log_to_stderr()
+    result = ctx.obj(**given)(path)
+    click.echo(json.dumps(result.as_json()) if quiet else str(result))
+    return 0
+
+
+def _places(given: dict[str, Any]) -> tuple[tuple[Path, ...], Path]:
+    sources = given.pop("src")
+    output = given.pop("dst", None) or given.pop("out", None)
+    return (sources if isinstance(sources, tuple) else (sources,)), output
+
+
+def _told(summary: Summary, request: Request) -> str:
+    rate = f", {summary.inputs / summary.seconds:,.0f} a second" if summary.seconds > 0 else ""
+    lines = [
+        f"{summary.ok:,} of {summary.inputs:,} inputs ok, {summary.outputs:,} files in {summary.output}"
+        f" ({summary.seconds:.1f} s{rate})"
+    ]
+    if summary.failed:
+        failed = ", ".join(f"{n:,} {status}" for status, n in summary.by_status.items() if status != "ok")
+        lines.append(f"{summary.failed:,} failed ({failed}); each is named in {summary.details['failures']}")
+    return "\n".join(lines)
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("faceprep: %(message)s"))
+    logger = logging.getLogger("faceprep")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

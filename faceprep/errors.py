@@ -1,0 +1,79 @@
+"""What can go wrong that is not a bug: one class, a few kinds, one clear line each.
+
+The command line shows `str(error)` and nothing else, so every error says what, where, what was
+expected, what was found and what to do. Anything that is not a `FaceprepError` is a bug.
+"""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+
+
+class FaceprepError(Exception):
+    """The caller's fault, or a broken world.
+
+    >>> str(SourceError("bad magic", path="a.rec", where="offset 8", expected="0xced7230a",
+    ...                 found="0x0", remedy="Copy the file again."))
+    'a.rec: bad magic at offset 8: expected 0xced7230a, found 0x0. Copy the file again.'
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        path: str | PathLike[str] | None = None,
+        where: str | None = None,
+        expected: str | None = None,
+        found: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.problem, self.where = problem, where
+        self.path = None if path is None else fspath(path)
+        self.expected, self.found, self.remedy = expected, found, remedy
+        super().__init__(self._line())
+
+    def _line(self) -> str:
+        line = f"{self.path}: {self.problem}" if self.path else self.problem
+        if self.where:
+            line += f" at {self.where}"
+        facts = [f"{name} {value}" for name, value in (("expected", self.expected), ("found", self.found)) if value]
+        if facts:
+            line += ": " + ", ".join(facts)
+        return f"{line}. {self.remedy}" if self.remedy else line
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors travel from workers to the driver: rebuild from the fields, not from the line."""
+        return _rebuild, (type(self), self.__dict__.copy())
+
+
+def _rebuild(kind: type[FaceprepError], fields: dict[str, str | None]) -> FaceprepError:
+    problem = fields.pop("problem") or ""
+    return kind(problem, **fields)
+
+
+class SourceError(FaceprepError):
+    """The input is not what it should be: missing, damaged, of another format."""
+
+
+class OutputError(FaceprepError):
+    """The output cannot be written: no space, no right, already there."""
+
+
+class OptionError(FaceprepError):
+    """An option has a value that cannot be meant; the command line exits with 2."""
+
+
+class ResumeError(FaceprepError):
+    """There is a run already, and it was started with another input or other options."""
+
+
+class TooManyFailures(FaceprepError):
+    """More inputs failed than the caller allows."""
+
+
+class MissingExtra(FaceprepError):
+    """An optional package is needed; the remedy is the pip line."""
+
+
+class Interrupted(FaceprepError):
+    """The caller stopped the run (Ctrl-C, SIGTERM); what is done stays done."""

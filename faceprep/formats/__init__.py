@@ -1,0 +1,1 @@
+"""Bytes <-> nouns: one file a format, reader and writer; each docstring draws the layout."""

@@ -1,0 +1,81 @@
+"""Folders of images: ROOT/IDENTITY/NAME, identities nested as deep as they like.
+
+An identity is a folder that holds images itself; its name is its path below ROOT. Class numbers follow the order
+of Keras_insightface: names sorted as numbers if all of them are numbers, else as text. Names that begin with a
+dot are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceprep import storage
+from faceprep.errors import SourceError
+from faceprep.formats.image_header import IMAGE_SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A folder of images: its name and the sorted names of its image files. `n_others` counts other files."""
+
+    name: str
+    images: tuple[str, ...]
+    n_others: int = 0
+
+
+def sort_names(names: Iterable[str]) -> list[str]:
+    """As numbers if all are numbers, else as text.
+
+    >>> sort_names(["10", "9", "1"]), sort_names(["10", "9", "a"])
+    (['1', '9', '10'], ['10', '9', 'a'])
+    """
+    names = list(names)
+    if all(name.isascii() and name.isdigit() for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
+def sort_files(names: Iterable[str]) -> list[str]:
+    """File names, by their stems as numbers if all stems are numbers, else as text.
+
+    >>> sort_files(["10.jpg", "9.jpg"])
+    ['9.jpg', '10.jpg']
+    """
+    names = list(names)
+    stems = [name.rpartition(".")[0] for name in names]
+    if all(stem.isascii() and stem.isdigit() for stem in stems):
+        return [name for _, name in sorted(zip(map(int, stems), names, strict=True))]
+    return sorted(names)
+
+
+def is_image_name(name: str) -> bool:
+    dot = name.rfind(".")
+    return dot > 0 and name[dot:].lower() in IMAGE_SUFFIXES
+
+
+def read_identity(root: Path, name: str) -> Identity:
+    """The images of one identity, in order. Raises SourceError."""
+    _, files = storage.list_folder(f"{root}/{name}")
+    images = [file for file in files if is_image_name(file)]
+    return Identity(name, tuple(sort_files(images)), len(files) - len(images))
+
+
+def find_identities(root: Path) -> list[Identity]:
+    """Every identity below `root`, in class order; may be empty. Images in `root` itself are the identity ``.``.
+
+    Raises SourceError when `root` is no folder, or one in it cannot be listed.
+    """
+    if not root.is_dir():
+        raise SourceError("no such folder", path=root, expected="a folder of identities with images in them")
+    found: dict[str, Identity] = {}
+    waiting = ["."]
+    while waiting:
+        name = waiting.pop()
+        folders, files = storage.list_folder(root if name == "." else f"{root}/{name}")
+        waiting += [folder if name == "." else f"{name}/{folder}" for folder in folders]
+        images = [file for file in files if is_image_name(file)]
+        if images:
+            found[name] = Identity(name, tuple(sort_files(images)), len(files) - len(images))
+    return [found[name] for name in sort_names(found)]

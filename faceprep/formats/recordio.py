@@ -1,0 +1,221 @@
+"""MXNet RecordIO (.rec), without MXNet.
+
+    record   u32 0xced7230a | u32 cflag << 29 | length | payload | zeros to a multiple of 4     little-endian
+    cflag    0 whole, 1 first part, 2 middle part, 3 last part
+    image    u32 flag | f32 label | u64 id | u64 id2 | flag × f32 labels | encoded image        (the payload)
+
+A payload that holds the magic at a multiple of 4 is cut there into parts and the magic left out; the reader
+puts it back. With flag > 0 the labels follow the header and the header's own label means nothing.
+Layout: dmlc-core recordio.h; image header: MXNet's `IRHeader`.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import NamedTuple
+
+import numpy as np
+
+from faceprep.errors import SourceError
+from faceprep.storage import ByteSource
+from faceprep.types import Buffer
+
+MAGIC = 0xCED7230A
+MAGIC_BYTES = struct.pack("<I", MAGIC)
+MAX_LENGTH = (1 << 29) - 1
+EXACT_FLOATS = 1 << 24
+"""Above this, float32 labels and ranges no longer tell neighbouring whole numbers apart."""
+
+_WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
+_PART = struct.Struct("<II")
+_HEADER = struct.Struct("<IfQQ")
+_WINDOW = 4 << 20
+_GAP = 64 << 10
+
+
+class Record(NamedTuple):
+    """A whole record: its payload, and where the next record begins."""
+
+    payload: Buffer
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Why there is no record at an offset. `status`: bad_record, truncated, unreadable."""
+
+    status: str
+    reason: str
+
+
+class ImageRecord(NamedTuple):
+    """An unpacked image record. `labels` has at least one number; `image` may be empty (header, ranges)."""
+
+    flag: int
+    labels: tuple[float, ...]
+    id: int
+    image: Buffer
+
+    @property
+    def is_metadata(self) -> bool:
+        """Header and identity records: two labels and no image."""
+        return self.flag == 2 and not self.image
+
+
+class RecordFile:
+    """A .rec file read record by record through a window of a few megabytes, whatever its size."""
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self._source = ByteSource(path)
+        self._window, self._base = b"", 0
+        self.path, self.size = self._source.path, self._source.size
+
+    def close(self) -> None:
+        self._source.close()
+
+    def __enter__(self) -> RecordFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, offset: int, window: int = _GAP) -> Record | Damage:
+        """The record that begins at byte `offset`; reads `window` bytes ahead when it is not at hand."""
+        at = offset - self._base
+        if at < 0 or at + 8 > len(self._window):
+            if not 0 <= offset <= self.size - 8:
+                return self._outside(offset)
+            try:
+                self._load(offset, window)
+            except SourceError as error:
+                return Damage("unreadable", error.problem)
+            at = 0
+        magic, word = _PART.unpack_from(self._window, at)
+        length = word & MAX_LENGTH
+        if magic != MAGIC:
+            return Damage("bad_record", f"expected the magic {MAGIC:#x}, found {magic:#x}")
+        stop = at + 8 + length
+        if word >> 29 == _WHOLE and stop <= len(self._window):
+            return Record(memoryview(self._window)[at + 8 : stop], offset + 8 + (length + 3 & ~3))
+        return self._read_parts(offset)
+
+    def read_many(self, offsets: Sequence[int]) -> Iterator[Record | Damage]:
+        """The records at ascending `offsets`, read in large pieces where they lie close together."""
+        gaps = (np.flatnonzero(np.diff(np.asarray(offsets, np.int64)) > _GAP) + 1).tolist()
+        for i, offset in enumerate(offsets):
+            if offset + 8 - self._base > len(self._window):
+                next_gap = bisect_right(gaps, i)
+                stop = gaps[next_gap] if next_gap < len(gaps) else len(offsets)
+                last = offsets[bisect_left(offsets, offset + _WINDOW - _GAP, i, stop) - 1]
+                yield self.read(offset, max(last, offset) - offset + _GAP)
+            else:
+                yield self.read(offset)
+
+    def find_next(self, offset: int) -> int | None:
+        """Where the first record at or after `offset` begins: an aligned magic with cflag 0 or 1."""
+        offset = offset + 3 & ~3
+        while offset < self.size:
+            block = self._source.read_at(offset, _WINDOW)
+            at = block.find(MAGIC_BYTES)
+            while at >= 0:
+                if at % 4 == 0 and at + 8 <= len(block) and block[at + 7] >> 5 in (_WHOLE, _FIRST):
+                    return offset + at
+                at = block.find(MAGIC_BYTES, at + 1)
+            offset += len(block) - 4 if len(block) == _WINDOW else len(block)
+        return None
+
+    def _load(self, offset: int, n_bytes: int) -> None:
+        self._window = b""
+        try:
+            self._window = self._source.read_at(offset, n_bytes)
+        except SourceError:  # a bad spot in the window must not cost the sound records before it
+            _, word = _PART.unpack(self._source.read_at(offset, 8))
+            self._window = self._source.read_at(offset, 8 + (word & MAX_LENGTH))
+        self._base = offset
+
+    def _outside(self, offset: int) -> Damage:
+        if self.size - 8 < offset < self.size:
+            return Damage("truncated", f"the file ends at {self.size}, inside the record's header")
+        return Damage("bad_record", f"the offset lies outside the file of {self.size} bytes")
+
+    def _read_parts(self, offset: int) -> Record | Damage:
+        """A record in several parts, or one longer than the window."""
+        parts: list[bytes] = []
+        at, expected = offset, (_WHOLE, _FIRST)
+        while True:
+            if at + 8 > self.size:
+                return Damage("truncated", f"the file ends at {self.size}, between the record's parts")
+            try:
+                magic, word = _PART.unpack(self._source.read_at(at, 8))
+                cflag, length = word >> 29, word & MAX_LENGTH
+                if magic != MAGIC or cflag not in expected:
+                    found = f"{magic:#x}, part kind {cflag}"
+                    kinds = " or ".join(map(str, expected))
+                    reason = f"expected {MAGIC:#x}, part kind {kinds} at {at}, found {found}"
+                    return Damage("bad_record", reason)
+                if at + 8 + length > self.size:
+                    reason = f"a length of {length} leads past the end of the file at {self.size}"
+                    return Damage("truncated", reason)
+                parts.append(self._source.read_at(at + 8, length))
+            except SourceError as error:
+                return Damage("unreadable", error.problem)
+            at += 8 + (length + 3 & ~3)
+            if cflag in (_WHOLE, _LAST):
+                return Record(MAGIC_BYTES.join(parts), at)
+            if length % 4:
+                reason = f"a part has {length} bytes, expected a multiple of 4"
+                return Damage("bad_record", reason)
+            expected = (_MIDDLE, _LAST)
+
+
+def frame(payload: bytes) -> bytes:
+    """`payload` as one record, in parts where it holds the magic at a multiple of 4.
+
+    >>> frame(b"abc").hex(" ", 4)
+    '0a23d7ce 03000000 61626300'
+    """
+    if len(payload) > MAX_LENGTH:
+        raise SourceError("a record must be shorter than 2^29 bytes", found=f"{len(payload):,} bytes")
+    cuts = [-4]
+    at = payload.find(MAGIC_BYTES)
+    while at >= 0:
+        if at % 4 == 0:
+            cuts.append(at)
+            at = payload.find(MAGIC_BYTES, at + 4)
+        else:
+            at = payload.find(MAGIC_BYTES, at + 1)
+    padding = b"\0" * (-len(payload) % 4)
+    if len(cuts) == 1:
+        return b"".join((_PART.pack(MAGIC, len(payload)), payload, padding))
+    pieces = [payload[start + 4 : stop] for start, stop in zip(cuts, [*cuts[1:], len(payload)], strict=True)]
+    kinds = [_FIRST, *[_MIDDLE] * (len(pieces) - 2), _LAST]
+    framed = [_PART.pack(MAGIC, kind << 29 | len(piece)) + piece for kind, piece in zip(kinds, pieces, strict=True)]
+    return b"".join(framed) + padding
+
+
+def pack_image(labels: Sequence[float], image: Buffer, id: int, as_array: bool = False) -> bytes:
+    """The payload of an image record: a scalar label when there is one (unless `as_array`), else a list of them."""
+    if len(labels) == 1 and not as_array:
+        return _HEADER.pack(0, labels[0], id, 0) + image
+    return _HEADER.pack(len(labels), 0.0, id, 0) + struct.pack(f"<{len(labels)}f", *labels) + image
+
+
+def unpack_image(payload: Buffer) -> ImageRecord | Damage:
+    """The parts of an image record; `image` is a view of `payload`.
+
+    >>> unpack_image(pack_image([7.0], b"jpeg", 3)).labels
+    (7.0,)
+    """
+    if len(payload) < _HEADER.size:
+        return Damage("bad_record", f"an image record of {len(payload)} bytes, expected at least {_HEADER.size}")
+    flag, label, id, _ = _HEADER.unpack_from(payload)
+    if flag == 0:
+        return ImageRecord(0, (label,), id, payload[_HEADER.size :])
+    start = _HEADER.size + 4 * flag
+    if start > len(payload):
+        return Damage("bad_record", f"{flag} labels announced, room for {(len(payload) - _HEADER.size) // 4}")
+    return ImageRecord(flag, struct.unpack_from(f"<{flag}f", payload, _HEADER.size), id, payload[start:])

@@ -1,0 +1,126 @@
+"""`rec2folder`: an MXNet .rec to one folder an identity, payload bytes untouched."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from faceprep import storage
+from faceprep.formats import rec_index
+from faceprep.formats.image_header import read_header
+from faceprep.formats.recordio import EXACT_FLOATS, Damage, ImageRecord, Record, RecordFile, unpack_image
+from faceprep.options import option
+from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
+
+log = logging.getLogger("faceprep")
+_SHARD = 2048
+_INDEX = "index"
+_HEADER_KEY = 0
+
+
+@dataclass(frozen=True)
+class Rec2Folder:
+    """MXNet .rec to image folders, bytes untouched.
+
+    SRC is a .rec file or a folder with train.rec; DST gets IDENTITY/KEY.jpg (or the suffix that the bytes say).
+    Identities are the images' own labels. A damaged record is named in DST/.faceprep/failures.csv, the sound
+    ones around it are kept.
+    """
+
+    command: ClassVar[str] = "rec2folder"
+
+    scan: bool = option(False, "Find the records by scanning the .rec, even when there is an .idx.")
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        paths = rec_index.find_rec(request.sources[0], ignore_idx=self.scan)
+        index = scratch / _INDEX
+        n = rec_index.write_index(paths, index)
+        start = self._check_header(paths, index, n)
+        stop = n if request.limit is None else min(n, start + request.limit)
+        cuts = range(start, stop, _SHARD)
+        shards = [
+            Shard(f"{number:06d}", str(paths.rec), cut, min(cut + _SHARD, stop)) for number, cut in enumerate(cuts)
+        ]
+        n_bytes = (storage.size_of(paths.rec) or 0) * (stop - start) // max(n, 1)
+        return Work([Stage("write", shards)], paths.fingerprint, n_files=stop - start, n_bytes=n_bytes)
+
+    def _check_header(self, paths: rec_index.RecPaths, index: Path, n: int) -> int:
+        """1 when the first entry is the header, else 0; warns where the header is not to be trusted."""
+        first = rec_index.read_index(index, 0, 1)[0]
+        header = _header_at(paths.rec, int(first[1])) if first[0] == _HEADER_KEY else None
+        if header is None:
+            return 0
+        n_images, n_identities = int(header.labels[0]) - 1, int(header.labels[1] - header.labels[0])
+        if max(header.labels) >= EXACT_FLOATS:
+            log.warning(
+                "%s: the header counts in float32, which is not exact above %s; the index and the images' own"
+                " labels are used instead",
+                paths.rec,
+                f"{EXACT_FLOATS:,}",
+            )
+        elif n_images + n_identities + 1 != n:
+            log.warning(
+                "%s: the header announces %s images and %s identity records, the index has %s records with it;"
+                " the index is used",
+                paths.rec,
+                f"{n_images:,}",
+                f"{n_identities:,}",
+                f"{n:,}",
+            )
+        return 1
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        entries = rec_index.read_index(sink.scratch / _INDEX, shard.start, shard.stop)
+        entries = entries[entries[:, 1].argsort(kind="stable")]
+        names = _IdentityNames()
+        with RecordFile(shard.source) as file:
+            offsets = entries[:, 1].tolist()
+            for key, offset, record in zip(entries[:, 0].tolist(), offsets, file.read_many(offsets), strict=True):
+                outcome = _write_one(key, offset, record, names, sink)
+                if outcome:
+                    yield outcome
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        """Nothing to join."""
+
+
+def _write_one(key: int, offset: int, record: Record | Damage, names: _IdentityNames, sink: Sink) -> Outcome | None:
+    """Write the image of one record; None for a header or identity record, which is no input."""
+    name = str(key) if key >= 0 else f"at_{offset}"
+    image = unpack_image(record.payload) if isinstance(record, Record) else record
+    if isinstance(image, Damage):
+        return _failed(name, offset, image)
+    if image.is_metadata:
+        return None
+    header = read_header(image.image)
+    if header.damage:
+        return _failed(name, offset, Damage("undecodable", header.damage))
+    identity = names[image.labels[0]]
+    if not identity:
+        return _failed(name, offset, Damage("bad_label", f"expected a finite label, found {image.labels[0]}"))
+    sink.write(f"{identity}/{name}{header.suffix}", image.image)
+    return Outcome(name)
+
+
+def _failed(name: str, offset: int, damage: Damage) -> Outcome:
+    return Outcome(name, damage.status, f"record {name} at offset {offset}: {damage.reason}")
+
+
+class _IdentityNames(dict[float, str]):
+    """Label -> folder name: whole numbers without a point; empty for labels that are no number."""
+
+    def __missing__(self, label: float) -> str:
+        finite = label == label and abs(label) != float("inf")
+        name = "" if not finite else str(int(label)) if label.is_integer() else repr(label)
+        self[label] = name
+        return name
+
+
+def _header_at(rec: Path, offset: int) -> ImageRecord | None:
+    with RecordFile(rec) as file:
+        record = file.read(offset)
+    image = unpack_image(record.payload) if isinstance(record, Record) else None
+    return image if isinstance(image, ImageRecord) and image.is_metadata else None

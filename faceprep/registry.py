@@ -1,0 +1,65 @@
+"""Names of things that are loaded when they are asked for: the only plug-in mechanism.
+
+Each name leads to `module:attribute`; nothing is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from faceprep.errors import MissingExtra, OptionError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where something lives, what it is in one line, and the extra that installs what it needs."""
+
+    target: str
+    help: str = ""
+    usage: str = ""
+    extra: str = ""
+
+
+COMMANDS: dict[str, Entry] = {
+    "inspect": Entry("faceprep.jobs.inspect:Inspect", "What is in a container, and what is wrong with it.", "PATH"),
+    "rec2folder": Entry(
+        "faceprep.jobs.rec2folder:Rec2Folder", "MXNet .rec to image folders, bytes untouched.", "SRC DST"
+    ),
+    "folder2rec": Entry("faceprep.jobs.folder2rec:Folder2Rec", "Image folders to an MXNet .rec set.", "SRC DST"),
+    "reencode-bin": Entry(
+        "faceprep.jobs.reencode_bin:ReencodeBin", "Verification .bin of any vintage to a Python 3 .bin.", "SRC..."
+    ),
+    "bin2folder": Entry("faceprep.jobs.bin2folder:Bin2Folder", "Verification .bin to images and pairs.csv.", "SRC DST"),
+    "make-bin": Entry("faceprep.jobs.make_bin:MakeBin", "Identity folder to a verification .bin.", "SRC OUT"),
+    "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
+}
+
+RUNNERS: dict[str, Entry] = {
+    "serial": Entry("faceprep.run.serial:SerialRunner", "one shard after the other, in this process"),
+    "processes": Entry("faceprep.run.processes:ProcessRunner", "shards spread over processes of this machine"),
+}
+
+
+def load(table: dict[str, Entry], name: str) -> Any:
+    """What `name` stands for in `table`. Raises OptionError for an unknown name, MissingExtra for a missing package.
+
+    >>> load(RUNNERS, "serial").__name__
+    'SerialRunner'
+    >>> load(RUNNERS, "cereal")
+    Traceback (most recent call last):
+    faceprep.errors.OptionError: unknown name 'cereal': expected one of serial, processes
+    """
+    if name not in table:
+        raise OptionError(f"unknown name {name!r}", expected="one of " + ", ".join(table))
+    entry = table[name]
+    module, _, attribute = entry.target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        if not entry.extra or (error.name or "").startswith("faceprep"):
+            raise
+        raise MissingExtra(
+            f"{name} needs the package {error.name}", remedy=f"pip install 'faceprep[{entry.extra}]'"
+        ) from error

@@ -1,0 +1,428 @@
+"""The only place that touches the disk: read, list, and commit by rename.
+
+Whatever is written here is either whole under its name or not there at all. `OSError` leaves this module
+as an `OutputError` or a `SourceError` that names the file and says what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, cast
+
+from faceprep.errors import FaceprepError, OutputError, SourceError
+from faceprep.types import Buffer
+
+_REMEDIES = {
+    errno.ENOSPC: "Free some space, then start the same command again: it goes on where it stopped.",
+    errno.EDQUOT: "Your quota is used up: free some space, then start the same command again.",
+    errno.EACCES: "Check who may use it.",
+    errno.EPERM: "Check who may use it.",
+    errno.EROFS: "It is mounted read-only.",
+    errno.EIO: "The disk reports a fault: check it, then start the same command again.",
+    errno.ENOENT: "Check the path.",
+}
+
+
+def _as(kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError) -> FaceprepError:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return kind(f"cannot {doing}: {reason}", path=path, remedy=_REMEDIES.get(error.errno or 0))
+
+
+@contextmanager
+def guard(doing: str, path: str | os.PathLike[str], kind: type[FaceprepError] = OutputError) -> Iterator[None]:
+    """Turn an `OSError` inside the block into one clear line about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise _as(kind, doing, path, error) from error
+
+
+# Reading
+
+
+class ByteSource:
+    """A file read at offsets; safe to hold in one process, never to be shared over a fork.
+
+    Pages are read, not mapped: a fault of the disk is an error here, not a signal that kills the process.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        with guard("open", path, SourceError):
+            self._fd = os.open(self.path, os.O_RDONLY)
+            self.size = os.fstat(self._fd).st_size
+
+    def read_at(self, offset: int, n_bytes: int) -> bytes:
+        """Up to `n_bytes` bytes from `offset`; fewer only at the end of the file. Raises SourceError."""
+        try:
+            data = os.pread(self._fd, n_bytes, offset)
+            while len(data) < n_bytes and offset + len(data) < self.size:
+                more = os.pread(self._fd, n_bytes - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            raise _as(SourceError, f"read {n_bytes} bytes at offset {offset}", self.path, error) from error
+        return data
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def __enter__(self) -> ByteSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
+    """The whole file, or its first `limit` bytes. Raises SourceError."""
+    with guard("read", path, SourceError), open(path, "rb") as file:
+        return file.read(limit) if limit is not None else file.read()
+
+
+def size_of(path: str | os.PathLike[str]) -> int | None:
+    """Bytes in the file; None where there is no file."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
+
+
+def open_source(path: str | os.PathLike[str]) -> BinaryIO:
+    """The file open for reading. Raises SourceError when it cannot be opened."""
+    with guard("open", path, SourceError):
+        return open(path, "rb")
+
+
+def list_folder(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
+    """(names of folders, names of files) in `path`, unsorted; names that begin with a dot are left out.
+
+    Links are followed; a link that leads nowhere counts as a file, so that reading it names it.
+    """
+    folders: list[str] = []
+    files: list[str] = []
+    with guard("list", path, SourceError), os.scandir(path) as entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                (folders if entry.is_dir() else files).append(entry.name)
+    return folders, files
+
+
+def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
+    """Names the present state of files or folders by size and time of change. Raises SourceError."""
+    parts = []
+    for path in paths:
+        with guard("look at", path, SourceError):
+            state = os.stat(path)
+        parts.append(f"{Path(path).name}:{state.st_size}:{state.st_mtime_ns}")
+    return " ".join(parts)
+
+
+def room(path: str | os.PathLike[str]) -> tuple[int, int | None, int]:
+    """(free bytes, free inodes or None where the file system has no such limit, bytes a block) at `path`."""
+    existing = Path(path).absolute()
+    while not existing.exists():
+        existing = existing.parent
+    with guard("look at", existing):
+        state = os.statvfs(existing)
+    return state.f_bavail * state.f_frsize, state.f_favail if state.f_files else None, state.f_frsize
+
+
+# Writing
+
+
+def _write_all(fd: int, data: Buffer) -> None:
+    """The one call through which every byte goes to the disk."""
+    n_written = os.write(fd, data)
+    if n_written != len(data):
+        view = memoryview(data)
+        while n_written < len(view):
+            n_written += os.write(fd, view[n_written:])
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    with guard("make the folder", path):
+        os.makedirs(path, exist_ok=True)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder of our own making; nothing where there is none."""
+    with guard("remove", path):
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
+def remove_file(path: Path) -> None:
+    with guard("remove", path):
+        path.unlink(missing_ok=True)
+
+
+def remove_outputs(root: Path, names: Sequence[str]) -> None:
+    """Remove the named files below `root`, and the folders that they leave empty."""
+    for name in names:
+        remove_file(root / name)
+    for folder in sorted({root / parent for name in names for parent in Path(name).parents} - {root}, reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            with guard("remove", folder):
+                folder.rmdir()
+
+
+def move(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Rename, making the target's folder when it is missing."""
+    try:
+        try:
+            os.rename(source, target)
+        except FileNotFoundError:
+            make_folder(os.path.dirname(target))
+            os.rename(source, target)
+    except OSError as error:
+        raise _as(OutputError, "move into place", target, error) from error
+
+
+def keep_copy(path: Path, copy: Path) -> None:
+    """Give `path` a second name, `copy`, unless that name is taken; a real copy where links are not possible."""
+    with guard("keep a copy as", copy):
+        if copy.exists():
+            return
+        try:
+            os.link(path, copy)
+        except OSError:
+            temporary = copy.with_name(f".{copy.name}.tmp")
+            shutil.copy2(path, temporary)
+            os.rename(temporary, copy)
+
+
+class _RawFile(io.RawIOBase):
+    """A descriptor behind a buffer; its errors are OutputErrors that name the final file."""
+
+    def __init__(self, path: str, final: str) -> None:
+        self._final = final
+        self._dropped = False
+        with guard("create", final):
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if not self._dropped:
+            try:
+                _write_all(self._fd, data)
+            except OSError as error:
+                raise _as(OutputError, "write", self._final, error) from error
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return os.lseek(self._fd, offset, whence)
+
+    def tell(self) -> int:
+        return os.lseek(self._fd, 0, os.SEEK_CUR)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def truncate(self, size: int | None = None) -> int:
+        size = self.tell() if size is None else size
+        os.ftruncate(self._fd, size)
+        return size
+
+    def drop(self) -> None:
+        """Ignore what is still buffered: the file is not wanted any more."""
+        self._dropped = True
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            os.close(self._fd)
+
+
+class _StagedFile(io.BufferedWriter):
+    """Buffered; where it is `durable`, `close` waits until the disk has the bytes."""
+
+    def __init__(self, path: str, final: str, durable: bool) -> None:
+        self._final, self._durable = final, durable
+        super().__init__(cast(io.RawIOBase, _RawFile(path, final)), 1 << 20)
+
+    def close(self) -> None:
+        if not self.closed:
+            self.flush()
+            if self._durable:
+                with guard("write", self._final):
+                    os.fsync(self.fileno())
+            super().close()
+
+    def discard(self) -> None:
+        cast(_RawFile, self.raw).drop()
+        super().close()
+
+
+class AtomicFile:
+    """A file that appears under its name on a clean exit and leaves nothing behind otherwise.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with AtomicFile(path) as file:
+    ...     _ = file.write(b"whole")
+    ...     path.exists()
+    False
+    >>> path.read_bytes()
+    b'whole'
+    """
+
+    def __init__(self, path: str | os.PathLike[str], durable: bool = True) -> None:
+        self._path, self._durable = Path(path), durable
+        self._temporary = self._path.with_name(f".{self._path.name}.tmp")
+
+    def __enter__(self) -> BinaryIO:
+        make_folder(self._path.parent)
+        self._file = _StagedFile(str(self._temporary), str(self._path), self._durable)
+        return cast(BinaryIO, self._file)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._file.close()
+                move(self._temporary, self._path)
+        finally:
+            if not self._file.closed:
+                self._file.discard()
+            if self._temporary.exists():
+                remove_file(self._temporary)
+
+
+def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True) -> None:
+    """Write a whole small file, or nothing."""
+    with AtomicFile(path, durable) as file:
+        file.write(data)
+
+
+_COMMIT = "commit"
+
+
+class Staging:
+    """The files of one shard, seen by nobody until `commit`.
+
+    Files wait under numbers in `folder` (on the same file system as `root`). `commit` first writes the
+    shard's ledger page there, then moves every file to its name below `root`, then moves the page to its
+    place: from the page on, a commit that was cut short is finished by `recover`.
+    """
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self._root, self._folder = os.fspath(root), os.fspath(folder)
+        remove_tree(folder)
+        make_folder(folder)
+        self.outputs: list[tuple[str, int]] = []
+        self._open: dict[int, _StagedFile] = {}
+
+    def write(self, name: str, data: Buffer) -> None:
+        """Stage a small file: `name` is relative to the root."""
+        number = len(self.outputs)
+        self.outputs.append((name, len(data)))
+        try:
+            fd = os.open(f"{self._folder}/{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            try:
+                _write_all(fd, data)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise _as(OutputError, "write", f"{self._root}/{name}", error) from error
+
+    def open(self, name: str, durable: bool = True) -> BinaryIO:
+        """Stage a large file; it may stay open until the commit."""
+        number = len(self.outputs)
+        self.outputs.append((name, 0))
+        self._open[number] = _StagedFile(f"{self._folder}/{number}", f"{self._root}/{name}", durable)
+        return cast(BinaryIO, self._open[number])
+
+    def close(self) -> None:
+        """Close what is open, so that `outputs` has the true sizes."""
+        for number, file in self._open.items():
+            file.close()
+            name, _ = self.outputs[number]
+            self.outputs[number] = name, os.stat(f"{self._folder}/{number}").st_size
+
+    def commit(self, lines: Sequence[Any], target: Path) -> None:
+        """Move the files into place and the ledger page to `target`: `outputs`, then one JSON value a line."""
+        self.close()
+        check_names([name for name, _ in self.outputs])
+        text = "".join(json.dumps(line) + "\n" for line in (self.outputs, *lines))
+        write_file(f"{self._folder}/{_COMMIT}", text.encode(), durable=False)
+        recover_shard(Path(self._root), Path(self._folder), target, fresh=True)
+
+    def discard(self) -> None:
+        """Leave no trace."""
+        for file in self._open.values():
+            if not file.closed:
+                file.discard()
+        remove_tree(Path(self._folder))
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names that would leave the output folder or overwrite each other.
+
+    >>> check_names(["a/1.jpg", "../b.jpg"])
+    Traceback (most recent call last):
+    faceprep.errors.OutputError: '../b.jpg' would leave the output folder; nothing of it was written
+    """
+    for name in names:
+        if name.startswith("/") or "\0" in name or ".." in name and ".." in name.split("/"):
+            raise OutputError(f"{name!r} would leave the output folder; nothing of it was written")
+    if len(set(names)) != len(names):
+        seen: set[str] = set()
+        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise OutputError(f"two images want the name {twice!r}; nothing of them was written")
+
+
+def recover_shard(root: Path, folder: Path, target: Path, fresh: bool = False) -> None:
+    """Finish a commit that had begun, wherever it stopped; drop what had not come so far.
+
+    `fresh` says that nothing of it has been moved yet.
+    """
+    page = folder / _COMMIT
+    if page.is_file():
+        with page.open("rb") as file:
+            outputs = json.loads(file.readline())
+        for number, (name, _) in enumerate(outputs):
+            if fresh or (folder / str(number)).exists():
+                move(f"{folder}/{number}", f"{root}/{name}")
+        move(page, target)
+    remove_tree(folder)
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process alone; folders made for it go again when nothing was put there.
+
+    Raises OutputError when another run holds it.
+    """
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    make_folder(folder)
+    path = folder / "lock"
+    with guard("lock", path), open(path, "a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(
+                "another faceprep run is at work here", path=folder, remedy="Wait for it, or stop it; then start again."
+            ) from None
+        try:
+            yield
+        finally:
+            if os.listdir(folder) == [path.name]:
+                remove_file(path)
+                for parent in made:
+                    with suppress(OSError):
+                        os.rmdir(parent)

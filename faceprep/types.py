@@ -1,0 +1,183 @@
+"""The nouns every room speaks, and the Protocols between the rooms. numpy and the standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, Protocol
+
+OK = "ok"
+SOUND_STATUSES = frozenset({OK})
+"""Outcomes that are counted but are no failure."""
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One encoded image, its bytes as found.
+
+    `source` is the chain back to the raw file, e.g. ``("train.rec", "record 17")``.
+    """
+
+    key: str
+    data: Buffer
+    identity: str
+    source: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one input. Every input has exactly one."""
+
+    key: str
+    status: str = OK
+    reason: str = ""
+
+    @property
+    def is_failure(self) -> bool:
+        return self.status not in SOUND_STATUSES
+
+
+@dataclass(frozen=True, slots=True)
+class PairSet:
+    """Verification pairs: pair i is images 2i and 2i+1, `same[i]` says whether they show one person.
+
+    `images` are encoded (JPEG, PNG), bytes as found; `same` has half as many entries.
+    """
+
+    images: Sequence[Buffer]
+    same: Sequence[bool]
+
+    def __len__(self) -> int:
+        return len(self.same)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The unit of parallelism, retry, resume and output: items [start, stop) of `source`."""
+
+    id: str
+    source: str
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReport:
+    """What a worker sends back: counts, never pixels."""
+
+    shard_id: str
+    n_inputs: int
+    by_status: Mapping[str, int]
+    n_outputs: int = 0
+    crash: str = ""
+    """Why the shard has no output at all, when it has none: a bug, or the death of its worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Shards that may run in any order, after all shards of the stage before."""
+
+    name: str
+    shards: Sequence[Shard]
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that a job is going to do with a source.
+
+    `fingerprint` names the state of the source (sizes, times); a resumed run must find the same.
+    `files` are the names, below the output folder, that the run will create; None means that it needs the
+    folder for itself.
+    """
+
+    stages: Sequence[Stage]
+    fingerprint: str
+    unit: str = "img"
+    files: Sequence[str] | None = None
+    n_files: int = 0
+    n_bytes: int = 0
+    """About how many files and bytes the output takes, for the preflight."""
+
+
+class Sink(Protocol):
+    """Where a shard's output goes: nothing is seen outside before the shard is whole."""
+
+    @property
+    def scratch(self) -> Path:
+        """Folder of the run for its own intermediate files."""
+        ...
+
+    def write(self, name: str, data: Buffer) -> None:
+        """Stage one file of the output, `name` relative to the output folder."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """Stage one file of the output that is too large for one `write`."""
+        ...
+
+    def open_part(self, suffix: str) -> BinaryIO:
+        """Stage one intermediate file of this shard, later found at `part_path`."""
+        ...
+
+    def part_path(self, shard_id: str, suffix: str) -> Path:
+        """Where a finished shard's intermediate file lies."""
+        ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run is asked for, besides the job's own options."""
+
+    sources: tuple[Path, ...]
+    output: Path
+    limit: int | None = None
+    overwrite: bool = False
+    max_failures: int | None = None
+
+
+class Job(Protocol):
+    """A sub-command: its dataclass fields are its options."""
+
+    command: ClassVar[str]
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        """Look at the source, write nothing but to `scratch`, and cut the work into shards."""
+        ...
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        """Carry out one shard; runs in a worker."""
+        ...
+
+    def finish(self, work: Work, publish: Sink) -> None:
+        """Join the shards' parts into the output, once all are done."""
+        ...
+
+
+ShardWork = Callable[[Shard], ShardReport]
+
+
+class Runner(Protocol):
+    """Carries out shards in any order and yields each one's report."""
+
+    def __call__(self, work: ShardWork, shards: Iterable[Shard]) -> Generator[ShardReport, None, None]: ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The end of a run, as `--json` prints it."""
+
+    command: str
+    inputs: int
+    ok: int
+    failed: int
+    by_status: Mapping[str, int]
+    outputs: int
+    seconds: float
+    output: str
+    details: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Pixels -> pixels or numbers."""
