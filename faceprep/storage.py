@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import io
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -32,7 +31,7 @@ _REMEDIES = {
 }
 
 
-def _as(kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError) -> FaceprepError:
+def as_error(kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError) -> FaceprepError:
     reason = os.strerror(error.errno) if error.errno else str(error)
     return kind(f"cannot {doing}: {reason}", path=path, remedy=_REMEDIES.get(error.errno or 0))
 
@@ -43,7 +42,7 @@ def guard(doing: str, path: str | os.PathLike[str], kind: type[FaceprepError] = 
     try:
         yield
     except OSError as error:
-        raise _as(kind, doing, path, error) from error
+        raise as_error(kind, doing, path, error) from error
 
 
 # Reading
@@ -71,7 +70,7 @@ class ByteSource:
                     break
                 data += more
         except OSError as error:
-            raise _as(SourceError, f"read {n_bytes} bytes at offset {offset}", self.path, error) from error
+            raise as_error(SourceError, f"read {n_bytes} bytes at offset {offset}", self.path, error) from error
         return data
 
     def close(self) -> None:
@@ -141,7 +140,7 @@ def room(path: str | os.PathLike[str]) -> tuple[int, int | None, int]:
 # Writing
 
 
-def _write_all(fd: int, data: Buffer) -> None:
+def write_all(fd: int, data: Buffer) -> None:
     """The one call through which every byte goes to the disk."""
     n_written = os.write(fd, data)
     if n_written != len(data):
@@ -186,7 +185,7 @@ def move(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None
             make_folder(os.path.dirname(target))
             os.rename(source, target)
     except OSError as error:
-        raise _as(OutputError, "move into place", target, error) from error
+        raise as_error(OutputError, "move into place", target, error) from error
 
 
 def keep_copy(path: Path, copy: Path) -> None:
@@ -220,9 +219,9 @@ class _RawFile(io.RawIOBase):
     def write(self, data: Any) -> int:
         if not self._dropped:
             try:
-                _write_all(self._fd, data)
+                write_all(self._fd, data)
             except OSError as error:
-                raise _as(OutputError, "write", self._final, error) from error
+                raise as_error(OutputError, "write", self._final, error) from error
         return len(data)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -249,7 +248,7 @@ class _RawFile(io.RawIOBase):
             os.close(self._fd)
 
 
-class _StagedFile(io.BufferedWriter):
+class StagedFile(io.BufferedWriter):
     """Buffered; where it is `durable`, `close` waits until the disk has the bytes."""
 
     def __init__(self, path: str, final: str, durable: bool) -> None:
@@ -288,7 +287,7 @@ class AtomicFile:
 
     def __enter__(self) -> BinaryIO:
         make_folder(self._path.parent)
-        self._file = _StagedFile(str(self._temporary), str(self._path), self._durable)
+        self._file = StagedFile(str(self._temporary), str(self._path), self._durable)
         return cast(BinaryIO, self._file)
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
@@ -303,103 +302,16 @@ class AtomicFile:
                 remove_file(self._temporary)
 
 
+def append_file(source: str | os.PathLike[str], target: BinaryIO) -> None:
+    """Copy a whole file to the end of an open one."""
+    with guard("copy", source), open(source, "rb") as file:
+        shutil.copyfileobj(file, target, 4 << 20)
+
+
 def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True) -> None:
     """Write a whole small file, or nothing."""
     with AtomicFile(path, durable) as file:
         file.write(data)
-
-
-_COMMIT = "commit"
-
-
-class Staging:
-    """The files of one shard, seen by nobody until `commit`.
-
-    Files wait under numbers in `folder` (on the same file system as `root`). `commit` first writes the
-    shard's ledger page there, then moves every file to its name below `root`, then moves the page to its
-    place: from the page on, a commit that was cut short is finished by `recover`.
-    """
-
-    def __init__(self, root: Path, folder: Path) -> None:
-        self._root, self._folder = os.fspath(root), os.fspath(folder)
-        remove_tree(folder)
-        make_folder(folder)
-        self.outputs: list[tuple[str, int]] = []
-        self._open: dict[int, _StagedFile] = {}
-
-    def write(self, name: str, data: Buffer) -> None:
-        """Stage a small file: `name` is relative to the root."""
-        number = len(self.outputs)
-        self.outputs.append((name, len(data)))
-        try:
-            fd = os.open(f"{self._folder}/{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-            try:
-                _write_all(fd, data)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise _as(OutputError, "write", f"{self._root}/{name}", error) from error
-
-    def open(self, name: str, durable: bool = True) -> BinaryIO:
-        """Stage a large file; it may stay open until the commit."""
-        number = len(self.outputs)
-        self.outputs.append((name, 0))
-        self._open[number] = _StagedFile(f"{self._folder}/{number}", f"{self._root}/{name}", durable)
-        return cast(BinaryIO, self._open[number])
-
-    def close(self) -> None:
-        """Close what is open, so that `outputs` has the true sizes."""
-        for number, file in self._open.items():
-            file.close()
-            name, _ = self.outputs[number]
-            self.outputs[number] = name, os.stat(f"{self._folder}/{number}").st_size
-
-    def commit(self, lines: Sequence[Any], target: Path) -> None:
-        """Move the files into place and the ledger page to `target`: `outputs`, then one JSON value a line."""
-        self.close()
-        check_names([name for name, _ in self.outputs])
-        text = "".join(json.dumps(line) + "\n" for line in (self.outputs, *lines))
-        write_file(f"{self._folder}/{_COMMIT}", text.encode(), durable=False)
-        recover_shard(Path(self._root), Path(self._folder), target, fresh=True)
-
-    def discard(self) -> None:
-        """Leave no trace."""
-        for file in self._open.values():
-            if not file.closed:
-                file.discard()
-        remove_tree(Path(self._folder))
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Refuse names that would leave the output folder or overwrite each other.
-
-    >>> check_names(["a/1.jpg", "../b.jpg"])
-    Traceback (most recent call last):
-    faceprep.errors.OutputError: '../b.jpg' would leave the output folder; nothing of it was written
-    """
-    for name in names:
-        if name.startswith("/") or "\0" in name or ".." in name and ".." in name.split("/"):
-            raise OutputError(f"{name!r} would leave the output folder; nothing of it was written")
-    if len(set(names)) != len(names):
-        seen: set[str] = set()
-        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise OutputError(f"two images want the name {twice!r}; nothing of them was written")
-
-
-def recover_shard(root: Path, folder: Path, target: Path, fresh: bool = False) -> None:
-    """Finish a commit that had begun, wherever it stopped; drop what had not come so far.
-
-    `fresh` says that nothing of it has been moved yet.
-    """
-    page = folder / _COMMIT
-    if page.is_file():
-        with page.open("rb") as file:
-            outputs = json.loads(file.readline())
-        for number, (name, _) in enumerate(outputs):
-            if fresh or (folder / str(number)).exists():
-                move(f"{folder}/{number}", f"{root}/{name}")
-        move(page, target)
-    remove_tree(folder)
 
 
 @contextmanager

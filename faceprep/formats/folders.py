@@ -7,7 +7,7 @@ dot are passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,14 +62,13 @@ def read_identity(root: Path, name: str) -> Identity:
     return Identity(name, tuple(sort_files(images)), len(files) - len(images))
 
 
-def find_identities(root: Path) -> list[Identity]:
-    """Every identity below `root`, in class order; may be empty. Images in `root` itself are the identity ``.``.
+def walk_identities(root: Path) -> Iterator[Identity]:
+    """Every identity below `root`, in no order, one at a time. Images in `root` itself are the identity ``.``.
 
     Raises SourceError when `root` is no folder, or one in it cannot be listed.
     """
     if not root.is_dir():
         raise SourceError("no such folder", path=root, expected="a folder of identities with images in them")
-    found: dict[str, Identity] = {}
     waiting = ["."]
     while waiting:
         name = waiting.pop()
@@ -77,5 +76,10 @@ def find_identities(root: Path) -> list[Identity]:
         waiting += [folder if name == "." else f"{name}/{folder}" for folder in folders]
         images = [file for file in files if is_image_name(file)]
         if images:
-            found[name] = Identity(name, tuple(sort_files(images)), len(files) - len(images))
+            yield Identity(name, tuple(sort_files(images)), len(files) - len(images))
+
+
+def find_identities(root: Path) -> list[Identity]:
+    """Every identity below `root`, in class order; may be empty. Raises SourceError as `walk_identities` does."""
+    found = {identity.name: identity for identity in walk_identities(root)}
     return [found[name] for name in sort_names(found)]

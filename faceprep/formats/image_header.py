@@ -22,6 +22,10 @@ _BY_START = (
     *((b"P%d" % kind, ".pnm") for kind in range(1, 7)),
 )
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SCAN = b"\xff\xda"
+_HEAD = 1024
+_N_HEADS = 4096
+_SOUND_HEADS: dict[bytes, ImageHeader] = {}
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 IMAGE_SUFFIXES = frozenset(
@@ -45,10 +49,10 @@ def read_header(data: Buffer) -> ImageHeader:
     >>> read_header(b"hello").damage
     'not an image: it begins with 68 65 6c 6c 6f'
     """
-    start = bytes(data[:12])
-    if start[:3] == b"\xff\xd8\xff":
-        return _read_jpeg(data)
-    if start[:8] == _PNG:
+    start = bytes(data[:_HEAD])
+    if start.startswith(b"\xff\xd8\xff"):
+        return _read_jpeg(start, data)
+    if start.startswith(_PNG):
         return _read_png(data)
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return ImageHeader(".webp")
@@ -58,11 +62,23 @@ def read_header(data: Buffer) -> ImageHeader:
     return ImageHeader("", damage=f"not an image: it begins with {start[:8].hex(' ')}" if start else "no bytes at all")
 
 
-def _read_jpeg(data: Buffer) -> ImageHeader:
+def _read_jpeg(start: bytes, data: Buffer) -> ImageHeader:
+    """Images of one set mostly share their segments up to the scan: such a head is walked once."""
+    head = start[: start.find(_SCAN) + 2]
+    known = _SOUND_HEADS.get(head)
+    if known is None:
+        known, at = _walk_jpeg(data)
+        if not known.damage and at + 2 == len(head) and len(_SOUND_HEADS) < _N_HEADS:
+            _SOUND_HEADS[head] = known
+    return known
+
+
+def _walk_jpeg(data: Buffer) -> tuple[ImageHeader, int]:
+    """What the segments say, and where the walk ended: at the scan when nothing is wrong."""
     at, n, size = 2, len(data), None
     while at + 4 <= n:
         if data[at] != 0xFF:
-            return ImageHeader(".jpg", size, f"JPEG segment expected at byte {at}, found {data[at]:#04x}")
+            return ImageHeader(".jpg", size, f"JPEG segment expected at byte {at}, found {data[at]:#04x}"), at
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
@@ -73,9 +89,9 @@ def _read_jpeg(data: Buffer) -> ImageHeader:
         if marker in _FRAMES and at + 9 <= n:
             size = data[at + 5] << 8 | data[at + 6], data[at + 7] << 8 | data[at + 8]
         elif marker == 0xDA:
-            return ImageHeader(".jpg", size, "" if size else "JPEG scan without a frame")
+            return ImageHeader(".jpg", size, "" if size else "JPEG scan without a frame"), at
         at += 2 + (data[at + 2] << 8 | data[at + 3])
-    return ImageHeader(".jpg", size, f"JPEG of {n} bytes ends before its scan")
+    return ImageHeader(".jpg", size, f"JPEG of {n} bytes ends before its scan"), at
 
 
 def _read_png(data: Buffer) -> ImageHeader:

@@ -33,6 +33,7 @@ EXACT_FLOATS = 1 << 24
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _PART = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
+_WHOLE_HEAD = struct.Struct("<IIIfQQ")
 _WINDOW = 4 << 20
 _GAP = 64 << 10
 
@@ -103,17 +104,30 @@ class RecordFile:
             return Record(memoryview(self._window)[at + 8 : stop], offset + 8 + (length + 3 & ~3))
         return self._read_parts(offset)
 
-    def read_many(self, offsets: Sequence[int]) -> Iterator[Record | Damage]:
-        """The records at ascending `offsets`, read in large pieces where they lie close together."""
+    def read_images(self, offsets: Sequence[int]) -> Iterator[ImageRecord | Damage]:
+        """The image records at ascending `offsets`, read in large pieces where they lie close together."""
         gaps = (np.flatnonzero(np.diff(np.asarray(offsets, np.int64)) > _GAP) + 1).tolist()
+        window, size, base = self._window, len(self._window), self._base
+        view = memoryview(window)
         for i, offset in enumerate(offsets):
-            if offset + 8 - self._base > len(self._window):
-                next_gap = bisect_right(gaps, i)
-                stop = gaps[next_gap] if next_gap < len(gaps) else len(offsets)
-                last = offsets[bisect_left(offsets, offset + _WINDOW - _GAP, i, stop) - 1]
-                yield self.read(offset, max(last, offset) - offset + _GAP)
-            else:
-                yield self.read(offset)
+            at = offset - base
+            if at + _WHOLE_HEAD.size <= size:
+                magic, word, flag, label, id, _ = _WHOLE_HEAD.unpack_from(window, at)
+                stop = at + 8 + word  # far beyond the window unless the record is whole
+                if magic == MAGIC and flag == 0 and word >= _HEADER.size and stop <= size:
+                    yield ImageRecord(0, (label,), id, view[at + _WHOLE_HEAD.size : stop])
+                    continue
+            record = self.read(offset, self._reach(offsets, i, gaps))
+            yield unpack_image(record.payload) if isinstance(record, Record) else record
+            window, size, base = self._window, len(self._window), self._base
+            view = memoryview(window)
+
+    def _reach(self, offsets: Sequence[int], i: int, gaps: Sequence[int]) -> int:
+        """How many bytes to read from the i-th offset on so that the following records come along."""
+        next_gap = bisect_right(gaps, i)
+        stop = gaps[next_gap] if next_gap < len(gaps) else len(offsets)
+        last = bisect_left(offsets, offsets[i] + _WINDOW - _GAP, i, stop) - 1
+        return offsets[max(last, i)] - offsets[i] + _GAP
 
     def find_next(self, offset: int) -> int | None:
         """Where the first record at or after `offset` begins: an aligned magic with cflag 0 or 1."""

@@ -78,8 +78,8 @@ class Rec2Folder:
         names = _IdentityNames()
         with RecordFile(shard.source) as file:
             offsets = entries[:, 1].tolist()
-            for key, offset, record in zip(entries[:, 0].tolist(), offsets, file.read_many(offsets), strict=True):
-                outcome = _write_one(key, offset, record, names, sink)
+            for key, offset, image in zip(entries[:, 0].tolist(), offsets, file.read_images(offsets), strict=True):
+                outcome = _write_one(key, offset, image, names, sink)
                 if outcome:
                     yield outcome
 
@@ -87,10 +87,9 @@ class Rec2Folder:
         """Nothing to join."""
 
 
-def _write_one(key: int, offset: int, record: Record | Damage, names: _IdentityNames, sink: Sink) -> Outcome | None:
+def _write_one(key: int, offset: int, image: ImageRecord | Damage, names: _IdentityNames, sink: Sink) -> Outcome | None:
     """Write the image of one record; None for a header or identity record, which is no input."""
     name = str(key) if key >= 0 else f"at_{offset}"
-    image = unpack_image(record.payload) if isinstance(record, Record) else record
     if isinstance(image, Damage):
         return _failed(name, offset, image)
     if image.is_metadata:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from faceprep import storage
+from faceprep.staging import Staging, recover_shard
 from faceprep.types import Outcome, Shard, ShardReport
 
 STATE = ".faceprep"
@@ -56,7 +57,7 @@ class ShardSink:
 
     def __init__(self, places: Places, shard_id: str) -> None:
         self._places, self._id = places, shard_id
-        self._staging = storage.Staging(places.root, places.staging(shard_id))
+        self._staging = Staging(places.root, places.staging(shard_id))
         self.write = self._staging.write  # the hot path: no call in between
 
     write: Any
@@ -79,8 +80,7 @@ class ShardSink:
         n_outputs = sum(not self._places.is_part(name) for name, _ in self._staging.outputs)
         report = ShardReport(self._id, len(outcomes), by_status, n_outputs)
         counts = {"shard": self._id, "inputs": report.n_inputs, "by_status": by_status, "outputs": n_outputs}
-        rows = [(outcome.key, outcome.status, outcome.reason) for outcome in outcomes]
-        self._staging.commit([counts, rows], self._places.page(self._id))
+        self._staging.commit([counts, outcomes], self._places.page(self._id))
         return report
 
     def discard(self) -> None:
@@ -109,7 +109,7 @@ class Ledger:
         staging = self._places.staging("")
         if staging.is_dir():
             for folder in sorted(staging.iterdir()):
-                storage.recover_shard(self._places.root, folder, self._places.page(folder.name))
+                recover_shard(self._places.root, folder, self._places.page(folder.name))
 
     def load_report(self, shard_id: str, with_parts: bool = True) -> ShardReport | None:
         """The report of a finished shard whose outputs are all there with their sizes, else None."""

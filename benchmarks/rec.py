@@ -1,0 +1,162 @@
+"""rec2folder and folder2rec beside MXNet's loops and a bare loop of open, write, close; index and memory.
+
+python benchmarks/rec.py --mxnet-python .venv-mxnet/bin/python            60,000 records of about 6 kB
+python benchmarks/rec.py --images 6000                                    a quick look, without MXNet
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from multiprocessing import Process
+from pathlib import Path
+
+from timing import side_by_side
+
+from faceprep import storage
+from faceprep.formats.recordio import frame, pack_image
+from faceprep.synthetic import encode_face
+
+_AN_IDENTITY = 60
+_BYTES = 6000
+
+
+def payloads() -> list[bytes]:
+    """Drawn faces, filled up behind their end to about the size of a 112 × 112 photo."""
+    return [(data := encode_face(i, 0)) + os.urandom(max(0, _BYTES - len(data))) for i in range(64)]
+
+
+def write_set(root: Path, n: int) -> None:
+    images = payloads()
+    n_identities = -(-n // _AN_IDENTITY)
+    offset = 0
+    with storage.AtomicFile(root / "train.rec") as rec, storage.AtomicFile(root / "train.idx") as idx:
+        for key in range(n + 1 + n_identities):
+            if key == 0:
+                record = frame(pack_image([n + 1, n + 1 + n_identities], b"", 0))
+            elif key <= n:
+                record = frame(pack_image([(key - 1) // _AN_IDENTITY], images[key % 64], key))
+            else:
+                first = (key - n - 1) * _AN_IDENTITY + 1
+                record = frame(pack_image([first, min(first + _AN_IDENTITY, n + 1)], b"", key))
+            rec.write(record)
+            idx.write(b"%d\t%d\n" % (key, offset))
+            offset += len(record)
+
+
+def fresh(target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    os.sync()
+
+
+def ours(command: str, source: Path, target: Path, *options: str) -> float:
+    fresh(target)
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "faceprep", command, source, target, *options], check=True, capture_output=True
+    )
+    return time.perf_counter() - started
+
+
+def theirs(python: str, command: str, source: Path, target: Path) -> float:
+    fresh(target)
+    script = Path(__file__).parent / "peers" / "mxnet_rec.py"
+    done = subprocess.run([python, script, command, source, target], check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def bare(n: int, n_workers: int, low_level: bool, target: Path) -> float:
+    """Create the same files from ready bytes and names; the work alone is timed."""
+    fresh(target)
+    images = payloads()
+    names = [f"{target}/{(key - 1) // _AN_IDENTITY}/{key}.jpg" for key in range(1, n + 1)]
+    started = time.perf_counter()
+    for identity in range(-(-n // _AN_IDENTITY)):
+        os.makedirs(f"{target}/{identity}")
+    step = -(-n // n_workers)
+    workers = [Process(target=_create, args=(names[i : i + step], images, low_level)) for i in range(0, n, step)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return time.perf_counter() - started
+
+
+def _create(names: list[str], images: list[bytes], low_level: bool) -> None:
+    for i, name in enumerate(names):
+        if low_level:
+            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            os.write(fd, images[i % 64])
+            os.close(fd)
+        else:
+            with open(name, "wb") as file:
+                file.write(images[i % 64])
+
+
+def measure_index(root: Path, n_lines: int) -> None:
+    """Parse an .idx of `n_lines` lines in a process of its own; print seconds and peak memory."""
+    with storage.AtomicFile(root / "big.idx") as idx:
+        for start in range(0, n_lines, 1 << 16):
+            stop = min(start + (1 << 16), n_lines)
+            idx.write(b"".join(b"%d\t%d\n" % (key, key * 6033 & ~3) for key in range(start, stop)))
+    (root / "big.rec").write_bytes(b"\x0a\x23\xd7\xce" + bytes(28))
+    code = (
+        "import sys,time,resource;from pathlib import Path;from faceprep.formats import rec_index;t=time.perf_counter();"
+        "n=rec_index.write_index(rec_index.find_rec(Path(sys.argv[1])),Path(sys.argv[2]));"
+        "print(n,time.perf_counter()-t,resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    times = []
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", code, root / "big.rec", root / "copy"], check=True, capture_output=True
+        )
+        n, seconds, peak = done.stdout.split()
+        times.append(float(seconds))
+    print(f"\n.idx of {int(n):,} lines: {sorted(times)[1]:.2f} s (median of 3), {int(peak) / 1024:.0f} MB at the peak")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--images", type=int, default=60_000)
+    options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--index-lines", type=int, default=17_000_000)
+    options.add_argument("--mxnet-python", default="")
+    options.add_argument("--dir", help="where to work; a folder on the disk to be measured")
+    given = options.parse_args()
+    workers = ("--workers", str(given.workers))
+    with tempfile.TemporaryDirectory(dir=given.dir) as folder:
+        root = Path(folder)
+        source, target, back = root / "set", root / "folders", root / "back"
+        write_set(source, given.images)
+        candidates = {"faceprep rec2folder": partial(ours, "rec2folder", source, target, *workers)}
+        if given.mxnet_python:
+            candidates = {"MXNet loop": partial(theirs, given.mxnet_python, "rec2folder", source, target)} | candidates
+        candidates["bare loop: open(), write, close"] = partial(bare, given.images, given.workers, False, target)
+        candidates["bare loop: os.open, os.write, os.close"] = partial(bare, given.images, given.workers, True, target)
+        side_by_side("rec2folder", given.images, candidates, given.repeats)
+        ours("rec2folder", source, target, *workers)
+        candidates = {
+            "faceprep folder2rec": partial(ours, "folder2rec", target, back, *workers),
+            "faceprep folder2rec --layout flat": partial(
+                ours, "folder2rec", target, back, "--layout", "flat", "--seed", "1", *workers
+            ),
+        }
+        if given.mxnet_python:
+            candidates = {"MXNet writer": partial(theirs, given.mxnet_python, "folder2rec", target, back)} | candidates
+        side_by_side("folder2rec", given.images, candidates, given.repeats)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(f"\nlargest process of all above (MXNet's included): {peak:.0f} MB at the peak")
+        if given.index_lines:
+            measure_index(root, given.index_lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Run candidates in turn, several times, and print medians side by side."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+Candidate = Callable[[], float | None]
+
+
+def side_by_side(title: str, n_items: int, candidates: dict[str, Candidate], repeats: int = 3) -> dict[str, float]:
+    """Median seconds of each candidate, taken in turn so that a noisy minute hits them all.
+
+    A candidate that returns a number has timed itself (to leave its preparation out). The first is the yardstick.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(repeats):
+        for name, candidate in candidates.items():
+            started = time.perf_counter()
+            own = candidate()
+            seconds[name].append(own if own is not None else time.perf_counter() - started)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    base = next(iter(medians.values()))
+    print(f"\n{title}: {n_items:,} items, median of {repeats}")
+    print(f"{'':44s}{'seconds':>9s}{'a second':>12s}{'ratio':>8s}   runs")
+    for name, median in medians.items():
+        runs = " ".join(f"{run:.2f}" for run in seconds[name])
+        print(f"{name:44s}{median:9.2f}{n_items / median:12,.0f}{base / median:8.2f}   {runs}")
+    return medians

@@ -1,0 +1,159 @@
+"""`folder2rec`: identity folders to an MXNet .rec set, as InsightFace lays it out or flat and shuffled for DALI."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from faceprep import storage
+from faceprep.errors import OptionError, SourceError
+from faceprep.formats import rec_parts
+from faceprep.formats.folders import read_identity, sort_names, walk_identities
+from faceprep.formats.image_header import read_header
+from faceprep.formats.rec_parts import ImageRow, Roster
+from faceprep.formats.recordio import EXACT_FLOATS
+from faceprep.options import option
+from faceprep.shuffle import random_keys
+from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
+
+_SHARD = 2048
+_SPILL = 48 << 20
+_ROSTER = "identities"
+_N_SAMPLED = 256
+_FILES = ("train.rec", "train.idx", "train.lst", "property", "classes.csv")
+
+
+@dataclass(frozen=True)
+class Folder2Rec:
+    """Image folders to an MXNet .rec set.
+
+    SRC/IDENTITY/* becomes DST/train.rec, train.idx, train.lst, property and classes.csv (class number, identity,
+    images). Classes follow the order of the folder names: as numbers if all are numbers, else as text. Image bytes
+    are not touched. An image that is damaged is left out and named in DST/.faceprep/failures.csv.
+    """
+
+    command: ClassVar[str] = "folder2rec"
+
+    layout: str = option(
+        "insightface",
+        "insightface: header, images by class, identity records; flat: images only, shuffled, as DALI wants them.",
+        choices=("insightface", "flat"),
+    )
+    seed: int | None = option(None, "Seed of the shuffle; needed with --layout flat.")
+
+    def __post_init__(self) -> None:
+        if self.layout == "flat" and self.seed is None:
+            raise OptionError("--layout flat shuffles the images", remedy="Give a --seed.")
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        root = request.sources[0]
+        counts, fingerprint = _survey(root)
+        total = sum(counts.values())
+        n = min(total, request.limit or total)
+        if not n:
+            raise SourceError("no images in this folder", path=root, expected="SRC/IDENTITY/IMAGE.jpg (or .png …)")
+        if self.layout == "insightface" and n + len(counts) >= EXACT_FLOATS:
+            raise SourceError(
+                f"{n:,} images: the insightface layout counts in float32, exact only below {EXACT_FLOATS:,}",
+                path=root,
+                remedy="Use --layout flat.",
+            )
+        mean_size = _mean_size(root, list(counts))
+        flat = self.layout == "flat"
+        n_a_shard = max(64, min(_SHARD * 4, _SPILL // max(mean_size, 1))) if flat else _SHARD
+        roster = Roster(list(counts), list(counts.values()), n, n_a_shard)
+        storage.write_file(scratch / _ROSTER, roster.to_bytes(), durable=False)
+        names = ("pack", "merge") if flat else ("pack",)
+        stages = [
+            Stage(name, [Shard(_shard_id(name, cut[0]), str(root), *cut) for cut in roster.cuts()]) for name in names
+        ]
+        return Work(stages, fingerprint, files=_FILES, n_files=len(_FILES), n_bytes=(len(stages) + 1) * n * mean_size)
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        roster = rec_parts.load_roster(sink.scratch / _ROSTER)
+        if shard.id.startswith("merge"):
+            spills = [partial(sink.part_path, _shard_id("pack", start)) for start, _ in roster.cuts()]
+            rec_parts.merge(spills, shard.start, shard.stop, roster.n_images, sink)
+            return iter(())
+        return self._pack(shard, roster, sink)
+
+    def _pack(self, shard: Shard, roster: Roster, sink: Sink) -> Iterator[Outcome]:
+        rows: list[ImageRow] = []
+        for position, label, name in _images(Path(shard.source), roster, shard):
+            row, outcome = _load(Path(shard.source), position, label, name)
+            if row:
+                rows.append(row)
+            yield outcome
+        if self.layout == "flat":
+            numbers = random_keys(self.seed or 0, shard.start, shard.stop)
+            rec_parts.write_spill(rows, numbers[[row.position - shard.start for row in rows]], sink)
+        else:
+            rec_parts.write_packed(rows, sink)
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        """Join the parts and write the index, the lists and the counts."""
+        roster = rec_parts.load_roster(sink.scratch / _ROSTER)
+        parts = [partial(sink.part_path, shard.id) for shard in work.stages[-1].shards]
+        rec_parts.join(parts, roster, self.layout == "insightface", sink)
+
+
+def _shard_id(stage: str, start: int) -> str:
+    return f"{stage}-{start:010d}"
+
+
+def _load(root: Path, position: int, label: int, name: str) -> tuple[ImageRow | None, Outcome]:
+    try:
+        data = storage.read_bytes(f"{root}/{name}")
+    except SourceError as error:
+        return None, Outcome(name, "unreadable", str(error))
+    header = read_header(data)
+    if header.damage:
+        return None, Outcome(name, "undecodable", f"{name}: {header.damage}")
+    if "\t" in name or "\n" in name:
+        return None, Outcome(name, "bad_name", f"{name!r}: a tab or line break cannot stand in train.lst; rename the file")
+    return ImageRow(position, label, name, data, header.size or (0, 0)), Outcome(name)
+
+
+def _survey(root: Path) -> tuple[dict[str, int], str]:
+    """Images of each identity in class order, and a fingerprint of all names."""
+    found: dict[str, tuple[int, bytes]] = {}
+    for identity in walk_identities(root):
+        if identity.name == ".":
+            raise SourceError(
+                "images outside of any identity folder", path=root / identity.images[0], expected="SRC/IDENTITY/IMAGE"
+            )
+        names = "\0".join(identity.images).encode("utf-8", "surrogateescape")
+        found[identity.name] = len(identity.images), hashlib.sha256(names).digest()
+    counts = {name: found[name][0] for name in sort_names(found)}
+    digest = hashlib.sha256()
+    for name in counts:
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + found[name][1])
+    return counts, f"{sum(counts.values())} images of {len(counts)} identities, names {digest.hexdigest()[:16]}"
+
+
+def _images(root: Path, roster: Roster, shard: Shard) -> Iterator[tuple[int, int, str]]:
+    """(position, class, name below `root`) of the images of a shard. Raises SourceError if the folder changed."""
+    for label, first, count in roster.span(shard.start, shard.stop):
+        identity = read_identity(root, roster.names[label])
+        if len(identity.images) != count:
+            raise SourceError(
+                "the folder changed during the run",
+                path=root / identity.name,
+                expected=f"{count} images",
+                found=str(len(identity.images)),
+                remedy="Start again with --overwrite.",
+            )
+        begin, end = max(shard.start - first, 0), min(shard.stop - first, count)
+        for position, image in enumerate(identity.images[begin:end], first + begin):
+            yield position, label, f"{identity.name}/{image}"
+
+
+def _mean_size(root: Path, names: list[str]) -> int:
+    """Bytes an image, from a sample of identities."""
+    names = names[:: max(1, len(names) // _N_SAMPLED)]
+    sizes = [storage.size_of(f"{root}/{name}/{read_identity(root, name).images[0]}") or 0 for name in names]
+    return sum(sizes) // len(sizes)

@@ -1,0 +1,213 @@
+"""All files of one shard, or none: how a shard's output comes to stand under its names.
+
+Small files are written without a name (Linux's O_TMPFILE) and get it when they are whole; a log of the names is
+written before, so that `recover` can take them back. Large files, and small ones where the file system knows no
+nameless files, wait under numbers in the shard's own folder and are moved when all are whole. In between lies the
+shard's ledger page: a commit that was cut short is undone before the page is written and finished after it.
+
+Nameless files matter for speed: a file system lays a file near the folder that it is created in, and a single
+staging folder would have to take them all.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from faceprep.errors import OutputError
+from faceprep.storage import (
+    StagedFile,
+    as_error,
+    guard,
+    make_folder,
+    move,
+    remove_outputs,
+    remove_tree,
+    write_all,
+    write_file,
+)
+from faceprep.types import Buffer
+
+_PAGE = "commit"
+_LOG = "names"
+_N_PENDING = 64
+_PENDING_BYTES = 4 << 20
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+_NAMELESS = getattr(os, "O_TMPFILE", 0)
+_UNSUPPORTED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
+
+
+class Staging:
+    """The files of one shard below `root`; `folder`, on the same file system, is the shard's own.
+
+    `outputs` lists (name, bytes) in the order of writing; names are relative to `root`.
+    """
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self._root, self._folder = os.fspath(root), os.fspath(folder)
+        remove_tree(folder)
+        make_folder(folder)
+        with guard("open", root):
+            self._root_fd = os.open(root, os.O_RDONLY)
+        self._log_fd = -1
+        self.outputs: list[tuple[str, int]] = []
+        self._open: dict[int, StagedFile] = {}
+        self._pending: list[tuple[int, str, Buffer]] = []
+        self._n_pending_bytes = 0
+        self._nameless = bool(_NAMELESS) and os.path.isdir("/proc/self/fd")
+
+    def write(self, name: str, data: Buffer) -> None:
+        """Stage a small file; `data` must stay as it is until the commit."""
+        self._pending.append((len(self.outputs), name, data))
+        self.outputs.append((name, len(data)))
+        self._n_pending_bytes += len(data)
+        if len(self._pending) >= _N_PENDING or self._n_pending_bytes >= _PENDING_BYTES:
+            self._write_pending()
+
+    def _write_pending(self) -> None:
+        pending, self._pending, self._n_pending_bytes = self._pending, [], 0
+        for _, name, _ in pending:
+            check_name(name)
+        if self._nameless and pending:
+            self._nameless = self._knows_nameless_files(pending[0][1])
+        with guard("write", self._root):
+            if self._nameless:
+                self._write_nameless(pending)
+            else:
+                for number, _, data in pending:
+                    _write_file(os.open(f"{self._folder}/{number}", _CREATE, 0o666), data)
+
+    def _knows_nameless_files(self, name: str) -> bool:
+        """Whether the file system can do it; asked with the first file only."""
+        if self._log_fd >= 0:
+            return True
+        parent = os.path.dirname(f"{self._root}/{name}")
+        make_folder(parent)
+        try:
+            os.close(os.open(parent, os.O_WRONLY | _NAMELESS))
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                return False
+            raise as_error(OutputError, "write", parent, error) from error
+        return True
+
+    def _write_nameless(self, pending: Sequence[tuple[int, str, Buffer]]) -> None:
+        """Write the files, log their names, then give them."""
+        fds: list[int] = []
+        try:
+            for _, name, data in pending:
+                parent = name.rpartition("/")[0] or "."
+                try:
+                    fd = os.open(parent, os.O_WRONLY | _NAMELESS, 0o666, dir_fd=self._root_fd)
+                except FileNotFoundError:
+                    make_folder(f"{self._root}/{parent}")
+                    fd = os.open(parent, os.O_WRONLY | _NAMELESS, 0o666, dir_fd=self._root_fd)
+                fds.append(fd)
+                write_all(fd, data)
+            self._log([name for _, name, _ in pending])
+            for (_, name, _), fd in zip(pending, fds, strict=True):
+                try:
+                    os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._root_fd, follow_symlinks=True)
+                except FileExistsError:  # of a run whose ledger was lost
+                    os.unlink(name, dir_fd=self._root_fd)
+                    os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._root_fd, follow_symlinks=True)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _log(self, names: Sequence[str]) -> None:
+        if self._log_fd < 0:
+            self._log_fd = os.open(f"{self._folder}/{_LOG}", _CREATE | os.O_APPEND, 0o666)
+        write_all(self._log_fd, json.dumps(names).encode() + b"\n")
+
+    def open(self, name: str, durable: bool = True) -> BinaryIO:
+        """Stage a large file; it may stay open until the commit."""
+        check_name(name)
+        number = len(self.outputs)
+        self.outputs.append((name, 0))
+        self._open[number] = StagedFile(f"{self._folder}/{number}", f"{self._root}/{name}", durable)
+        return cast(BinaryIO, self._open[number])
+
+    def commit(self, lines: Sequence[Any], target: Path) -> None:
+        """Give all files their names and put the ledger page at `target`: `outputs`, then one JSON value a line."""
+        for number, file in self._open.items():
+            file.close()
+            name, _ = self.outputs[number]
+            with guard("look at", name):
+                self.outputs[number] = name, os.stat(f"{self._folder}/{number}").st_size
+        check_distinct([name for name, _ in self.outputs])
+        self._write_pending()
+        text = "".join(json.dumps(line) + "\n" for line in (self.outputs, *lines))
+        write_file(f"{self._folder}/{_PAGE}", text.encode(), durable=False)
+        self._close()
+        recover_shard(Path(self._root), Path(self._folder), target)
+
+    def discard(self) -> None:
+        """Leave no trace; a commit that has its page is left for `recover_shard` to finish."""
+        for file in self._open.values():
+            if not file.closed:
+                file.discard()
+        self._close()
+        if not os.path.exists(f"{self._folder}/{_PAGE}"):
+            recover_shard(Path(self._root), Path(self._folder), None)
+
+    def _close(self) -> None:
+        for fd in (self._root_fd, self._log_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._root_fd = self._log_fd = -1
+
+
+def _write_file(fd: int, data: Buffer) -> None:
+    try:
+        write_all(fd, data)
+    finally:
+        os.close(fd)
+
+
+def recover_shard(root: Path, folder: Path, target: Path | None) -> None:
+    """Bring what a shard left in `folder` to an end, wherever it stopped.
+
+    With its page, the commit is finished and the page put at `target`; without, its files are taken back.
+    """
+    page, log = folder / _PAGE, folder / _LOG
+    if page.is_file() and target:
+        with page.open("rb") as file:
+            outputs = json.loads(file.readline())
+        waiting = set(os.listdir(folder))
+        for number, (name, _) in enumerate(outputs):
+            if str(number) in waiting:
+                move(f"{folder}/{number}", f"{root}/{name}")
+        move(page, target)
+    elif log.is_file():
+        lines = log.read_bytes().split(b"\n")[:-1]  # a line that was cut off had not led to a file
+        remove_outputs(root, [name for line in lines for name in json.loads(line)])
+    remove_tree(folder)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that would leave the output folder.
+
+    >>> check_name("../b.jpg")
+    Traceback (most recent call last):
+    faceprep.errors.OutputError: '../b.jpg' would leave the output folder; nothing was written there
+    """
+    if name.startswith("/") or "\0" in name or ".." in name and ".." in name.split("/"):
+        raise OutputError(f"{name!r} would leave the output folder; nothing was written there")
+
+
+def check_distinct(names: Sequence[str]) -> None:
+    """Refuse names that would overwrite each other.
+
+    >>> check_distinct(["a/1.jpg", "a/1.jpg"])
+    Traceback (most recent call last):
+    faceprep.errors.OutputError: two outputs want the name 'a/1.jpg'; nothing of the shard was written
+    """
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise OutputError(f"two outputs want the name {twice!r}; nothing of the shard was written")
