@@ -29,7 +29,7 @@ def folder2rec(source, target):
     os.makedirs(target, exist_ok=True)
     records = mx.recordio.MXIndexedRecordIO(f"{target}/train.idx", f"{target}/train.rec", "w")
     key = 1
-    for label, identity in enumerate(sorted(os.listdir(source), key=int)):
+    for label, identity in enumerate(sorted(name for name in os.listdir(source) if name.isdigit())):
         for name in sorted(os.listdir(os.path.join(source, identity))):
             with open(os.path.join(source, identity, name), "rb") as file:
                 image = file.read()

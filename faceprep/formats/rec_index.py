@@ -25,6 +25,7 @@ _CHUNK = 8 << 20
 _ENTRY = np.dtype(("<i8", (2,)))
 _BATCH = 1 << 16
 _DAMAGED_KEY = -1
+_LARGEST = (1 << 63) - 1  # what NumPy makes of larger numbers
 
 Entries = npt.NDArray[np.int64]
 
@@ -67,13 +68,17 @@ def write_index(paths: RecPaths, target: Path) -> int:
     """Write our copy of the index to `target`; the number of records. Raises SourceError."""
     if storage.size_of(paths.rec) == 0:
         raise SourceError("the file is empty", path=paths.rec, expected="RecordIO records", remedy="Copy it again.")
+    n, last, ascending = 0, -1, True
     with storage.AtomicFile(target, durable=False) as file:
-        n = 0
         for entries in _parse_idx(paths.idx) if paths.idx else _scan(paths.rec):
             file.write(entries.astype("<i8").tobytes())
-            n += len(entries)
+            keys = entries[:, 0]
+            ascending = ascending and bool((np.diff(keys, prepend=last) > 0).all())
+            n, last = n + len(entries), int(keys[-1]) if len(keys) else last
     if paths.idx is None:
         _number_by_position_unless_distinct(target)
+    elif not ascending:
+        _refuse_repeated_keys(target, paths.idx)
     elif not n:
         raise SourceError("the index is empty", path=paths.idx, expected="lines of key TAB offset", remedy=_SCAN)
     return n
@@ -104,10 +109,9 @@ def _parse_idx(idx: Path) -> Iterator[Entries]:
 
 def _parse_lines(idx: Path, text: bytes, first_line: int) -> Entries:
     """Whole lines to entries: all at once when they look right, else line by line to name the wrong one."""
-    n_lines = text.count(b"\n")
-    if not text.translate(None, b"0123456789\t\r\n") and text.count(b"\t") == n_lines:
+    if not text.translate(None, b"0123456789\t\r\n") and _alternate(text):
         numbers = np.fromstring(text, np.int64, sep=" ")
-        if len(numbers) == 2 * n_lines:
+        if len(numbers) == 2 * text.count(b"\n") and numbers.max() < _LARGEST:
             entries: Entries = numbers.reshape(-1, 2)
             return entries
     entries_list = []
@@ -129,9 +133,16 @@ def _parse_lines(idx: Path, text: bytes, first_line: int) -> Entries:
     return np.array(entries_list, np.int64).reshape(-1, 2)
 
 
+def _alternate(text: bytes) -> bool:
+    """Whether each line has one tab."""
+    letters = np.frombuffer(text, np.uint8)
+    tabs, ends = np.flatnonzero(letters == ord("\t")), np.flatnonzero(letters == ord("\n"))
+    return len(tabs) == len(ends) and bool((tabs < ends).all() and (tabs[1:] > ends[:-1]).all())
+
+
 def _whole(text: bytes) -> int:
     number = int(text)
-    if not 0 <= number < 1 << 63:
+    if not 0 <= number < _LARGEST:
         raise ValueError(number)
     return number
 
@@ -165,6 +176,18 @@ def _scan(rec: Path) -> Iterator[Entries]:
 
 def _as_entries(batch: list[tuple[int, int]]) -> Entries:
     return np.array([(key if key < 1 << 63 else -2, offset) for key, offset in batch], np.int64).reshape(-1, 2)
+
+
+def _refuse_repeated_keys(target: Path, idx: Path) -> None:
+    keys = np.sort(read_index(target)[:, 0])
+    repeated = keys[1:][keys[1:] == keys[:-1]]
+    if len(repeated):
+        raise SourceError(
+            f"{len(repeated):,} keys stand there twice, first {repeated[0]}",
+            path=idx,
+            expected="every key once",
+            remedy=_SCAN,
+        )
 
 
 def _number_by_position_unless_distinct(target: Path) -> None:

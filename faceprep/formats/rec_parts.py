@@ -73,10 +73,14 @@ class Roster:
             yield label, int(self._ends[label]) - self.counts[label], self.counts[label]
 
 
-@functools.lru_cache(maxsize=1)
 def load_roster(path: Path) -> Roster:
-    """Read once a process."""
-    return Roster(**json.loads(storage.read_bytes(path)))
+    """The roster that `to_bytes` wrote; parsed once a process."""
+    return _parse_roster(storage.read_bytes(path))
+
+
+@functools.lru_cache(maxsize=1)
+def _parse_roster(data: bytes) -> Roster:
+    return Roster(**json.loads(data))
 
 
 def write_packed(rows: Sequence[ImageRow], sink: Sink) -> None:

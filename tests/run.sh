@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Everything that must hold, on a bare machine: environments, lint, types, import contracts, tests.
+#   tests/run.sh                      all of it
+#   tests/run.sh tests/formats -x     a part: the arguments go to pytest, and nothing else is run
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python="${PYTHON:-python3}"
+
+if [ ! -x .venv-test/bin/faceprep ]; then
+    "$python" -m venv .venv-test
+    .venv-test/bin/pip install --quiet --editable '.[dev,tensorflow]'
+fi
+if ! .venv-test/bin/python -c 'import cv2' 2>/dev/null; then # OpenCV's wheels need these two from the system
+    if [ "$(id -u)" = 0 ]; then sudo=""; else sudo="sudo"; fi
+    $sudo apt-get update -qq && $sudo apt-get install -qq -y libgl1 libglib2.0-0
+fi
+if [ ! -x .venv-mxnet/bin/python ] || ! .venv-mxnet/bin/python -c 'import mxnet' 2>/dev/null; then
+    "$python" -m venv .venv-mxnet # the reference: real MXNet, which needs an old NumPy
+    .venv-mxnet/bin/pip install --quiet mxnet==1.9.1 numpy==1.23.5
+fi
+
+if [ $# -gt 0 ]; then
+    exec .venv-test/bin/python -m pytest "$@"
+fi
+.venv-test/bin/ruff check .
+.venv-test/bin/ruff format --check .
+.venv-test/bin/mypy
+.venv-test/bin/lint-imports
+.venv-test/bin/python -m pytest -n 2
