@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from pathlib import Path
 from timing import side_by_side
 
 from faceprep import storage
-from faceprep.formats.recordio import frame, pack_image
+from faceprep.formats.recordio import frame_image
 from faceprep.synthetic import encode_face
 
 _AN_IDENTITY = 60
@@ -40,24 +39,25 @@ def write_set(root: Path, n: int) -> None:
     with storage.AtomicFile(root / "train.rec") as rec, storage.AtomicFile(root / "train.idx") as idx:
         for key in range(n + 1 + n_identities):
             if key == 0:
-                record = frame(pack_image([n + 1, n + 1 + n_identities], b"", 0))
+                record = frame_image([n + 1, n + 1 + n_identities], b"", 0)
             elif key <= n:
-                record = frame(pack_image([(key - 1) // _AN_IDENTITY], images[key % 64], key))
+                record = frame_image([(key - 1) // _AN_IDENTITY], images[key % 64], key)
             else:
                 first = (key - n - 1) * _AN_IDENTITY + 1
-                record = frame(pack_image([first, min(first + _AN_IDENTITY, n + 1)], b"", key))
+                record = frame_image([first, min(first + _AN_IDENTITY, n + 1)], b"", key)
             rec.write(record)
             idx.write(b"%d\t%d\n" % (key, offset))
             offset += len(record)
 
 
-def fresh(target: Path) -> None:
-    shutil.rmtree(target, ignore_errors=True)
+def fresh(root: Path) -> Path:
+    """A new name every time: ext4 is slow to create where much has just been deleted."""
     os.sync()
+    return Path(tempfile.mkdtemp(dir=root)) / "out"
 
 
-def ours(command: str, source: Path, target: Path, *options: str) -> float:
-    fresh(target)
+def ours(command: str, source: Path, root: Path, *options: str) -> float:
+    target = fresh(root)
     started = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "faceprep", command, source, target, *options], check=True, capture_output=True
@@ -65,16 +65,16 @@ def ours(command: str, source: Path, target: Path, *options: str) -> float:
     return time.perf_counter() - started
 
 
-def theirs(python: str, command: str, source: Path, target: Path) -> float:
-    fresh(target)
+def theirs(python: str, command: str, source: Path, root: Path) -> float:
+    target = fresh(root)
     script = Path(__file__).parent / "peers" / "mxnet_rec.py"
     done = subprocess.run([python, script, command, source, target], check=True, capture_output=True, text=True)
     return float(done.stdout.split()[-1])
 
 
-def bare(n: int, n_workers: int, low_level: bool, target: Path) -> float:
+def bare(n: int, n_workers: int, low_level: bool, root: Path) -> float:
     """Create the same files from ready bytes and names; the work alone is timed."""
-    fresh(target)
+    target = fresh(root)
     images = payloads()
     names = [f"{target}/{(key - 1) // _AN_IDENTITY}/{key}.jpg" for key in range(1, n + 1)]
     started = time.perf_counter()
@@ -108,8 +108,8 @@ def measure_index(root: Path, n_lines: int) -> None:
             idx.write(b"".join(b"%d\t%d\n" % (key, key * 6033 & ~3) for key in range(start, stop)))
     (root / "big.rec").write_bytes(b"\x0a\x23\xd7\xce" + bytes(28))
     code = (
-        "import sys,time,resource;from pathlib import Path;from faceprep.formats import rec_index;t=time.perf_counter();"
-        "n=rec_index.write_index(rec_index.find_rec(Path(sys.argv[1])),Path(sys.argv[2]));"
+        "import sys,time,resource;from pathlib import Path;from faceprep.formats import rec_index;"
+        "t=time.perf_counter();n=rec_index.write_index(rec_index.find_rec(Path(sys.argv[1])),Path(sys.argv[2]));"
         "print(n,time.perf_counter()-t,resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     times = []
@@ -134,23 +134,26 @@ def main() -> None:
     workers = ("--workers", str(given.workers))
     with tempfile.TemporaryDirectory(dir=given.dir) as folder:
         root = Path(folder)
-        source, target, back = root / "set", root / "folders", root / "back"
+        source, folders = root / "set", root / "folders"
         write_set(source, given.images)
-        candidates = {"faceprep rec2folder": partial(ours, "rec2folder", source, target, *workers)}
-        if given.mxnet_python:
-            candidates = {"MXNet loop": partial(theirs, given.mxnet_python, "rec2folder", source, target)} | candidates
-        candidates["bare loop: open(), write, close"] = partial(bare, given.images, given.workers, False, target)
-        candidates["bare loop: os.open, os.write, os.close"] = partial(bare, given.images, given.workers, True, target)
-        side_by_side("rec2folder", given.images, candidates, given.repeats)
-        ours("rec2folder", source, target, *workers)
         candidates = {
-            "faceprep folder2rec": partial(ours, "folder2rec", target, back, *workers),
-            "faceprep folder2rec --layout flat": partial(
-                ours, "folder2rec", target, back, "--layout", "flat", "--seed", "1", *workers
-            ),
+            "faceprep rec2folder": partial(ours, "rec2folder", source, root, *workers),
+            "bare loop: open(), write, close": partial(bare, given.images, given.workers, False, root),
+            "bare loop: os.open, os.write, os.close": partial(bare, given.images, given.workers, True, root),
         }
         if given.mxnet_python:
-            candidates = {"MXNet writer": partial(theirs, given.mxnet_python, "folder2rec", target, back)} | candidates
+            candidates = {"MXNet loop": partial(theirs, given.mxnet_python, "rec2folder", source, root)} | candidates
+        side_by_side("rec2folder", given.images, candidates, given.repeats)
+        subprocess.run(
+            [sys.executable, "-m", "faceprep", "rec2folder", source, folders], check=True, capture_output=True
+        )
+        flat = ("--layout", "flat", "--seed", "1")
+        candidates = {
+            "faceprep folder2rec": partial(ours, "folder2rec", folders, root, *workers),
+            "faceprep folder2rec --layout flat": partial(ours, "folder2rec", folders, root, *flat, *workers),
+        }
+        if given.mxnet_python:
+            candidates = {"MXNet writer": partial(theirs, given.mxnet_python, "folder2rec", folders, root)} | candidates
         side_by_side("folder2rec", given.images, candidates, given.repeats)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(f"\nlargest process of all above (MXNet's included): {peak:.0f} MB at the peak")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep import storage
-from faceprep.formats.recordio import frame, pack_image
+from faceprep.formats.recordio import frame_image
 
 _TEMPLATE = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)], np.float32
@@ -76,8 +76,7 @@ def write_insightface_rec(root: Path, n_identities: int = 5, n_images: int = 4) 
     n = n_identities * n_images
     lines, offset = [], 0
     with storage.AtomicFile(root / "train.rec") as rec:
-        for key, payload in enumerate(_insightface_payloads(n_identities, n_images, n)):
-            record = frame(payload)
+        for key, record in enumerate(_insightface_records(n_identities, n_images, n)):
             rec.write(record)
             lines.append(f"{key}\t{offset}\n")
             offset += len(record)
@@ -85,13 +84,13 @@ def write_insightface_rec(root: Path, n_identities: int = 5, n_images: int = 4) 
     storage.write_file(root / "property", f"{n_identities},112,112".encode())
 
 
-def _insightface_payloads(n_identities: int, n_images: int, n: int) -> Iterator[bytes]:
-    yield pack_image([n + 1, n + 1 + n_identities], b"", 0)
+def _insightface_records(n_identities: int, n_images: int, n: int) -> Iterator[bytes]:
+    yield frame_image([n + 1, n + 1 + n_identities], b"", 0)
     for key in range(1, n + 1):
         identity, image = divmod(key - 1, n_images)
-        yield pack_image([identity], encode_face(identity, image), key)
+        yield frame_image([identity], encode_face(identity, image), key)
     for identity in range(n_identities):
-        yield pack_image([identity * n_images + 1, (identity + 1) * n_images + 1], b"", n + 1 + identity)
+        yield frame_image([identity * n_images + 1, (identity + 1) * n_images + 1], b"", n + 1 + identity)
 
 
 @click.command()

@@ -62,10 +62,11 @@ def read_identity(root: Path, name: str) -> Identity:
     return Identity(name, tuple(sort_files(images)), len(files) - len(images))
 
 
-def walk_identities(root: Path) -> Iterator[Identity]:
-    """Every identity below `root`, in no order, one at a time. Images in `root` itself are the identity ``.``.
+def walk_images(root: Path) -> Iterator[tuple[str, list[str], int]]:
+    """(identity, its image files in no order, how many other files) of every identity below `root`, in no order.
 
-    Raises SourceError when `root` is no folder, or one in it cannot be listed.
+    Images in `root` itself are the identity ``.``. Raises SourceError when `root` is no folder, or one in it cannot
+    be listed.
     """
     if not root.is_dir():
         raise SourceError("no such folder", path=root, expected="a folder of identities with images in them")
@@ -76,10 +77,10 @@ def walk_identities(root: Path) -> Iterator[Identity]:
         waiting += [folder if name == "." else f"{name}/{folder}" for folder in folders]
         images = [file for file in files if is_image_name(file)]
         if images:
-            yield Identity(name, tuple(sort_files(images)), len(files) - len(images))
+            yield name, images, len(files) - len(images)
 
 
 def find_identities(root: Path) -> list[Identity]:
-    """Every identity below `root`, in class order; may be empty. Raises SourceError as `walk_identities` does."""
-    found = {identity.name: identity for identity in walk_identities(root)}
+    """Every identity below `root`, in class order; may be empty. Raises SourceError as `walk_images` does."""
+    found = {name: Identity(name, tuple(sort_files(images)), n) for name, images, n in walk_images(root)}
     return [found[name] for name in sort_names(found)]

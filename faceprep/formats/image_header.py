@@ -50,8 +50,12 @@ def read_header(data: Buffer) -> ImageHeader:
     'not an image: it begins with 68 65 6c 6c 6f'
     """
     start = bytes(data[:_HEAD])
+    head = start[: start.find(_SCAN) + 2]
+    known = _SOUND_HEADS.get(head)
+    if known:
+        return known
     if start.startswith(b"\xff\xd8\xff"):
-        return _read_jpeg(start, data)
+        return _read_jpeg(head, data)
     if start.startswith(_PNG):
         return _read_png(data)
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
@@ -62,15 +66,12 @@ def read_header(data: Buffer) -> ImageHeader:
     return ImageHeader("", damage=f"not an image: it begins with {start[:8].hex(' ')}" if start else "no bytes at all")
 
 
-def _read_jpeg(start: bytes, data: Buffer) -> ImageHeader:
-    """Images of one set mostly share their segments up to the scan: such a head is walked once."""
-    head = start[: start.find(_SCAN) + 2]
-    known = _SOUND_HEADS.get(head)
-    if known is None:
-        known, at = _walk_jpeg(data)
-        if not known.damage and at + 2 == len(head) and len(_SOUND_HEADS) < _N_HEADS:
-            _SOUND_HEADS[head] = known
-    return known
+def _read_jpeg(head: bytes, data: Buffer) -> ImageHeader:
+    """Images of one set mostly share their segments up to the scan: such a `head` is walked once."""
+    header, at = _walk_jpeg(data)
+    if not header.damage and at + 2 == len(head) and len(_SOUND_HEADS) < _N_HEADS:
+        _SOUND_HEADS[head] = header
+    return header
 
 
 def _walk_jpeg(data: Buffer) -> tuple[ImageHeader, int]:
@@ -109,3 +110,9 @@ def end_damage(data: Buffer, suffix: str) -> str:
     if suffix == ".png" and b"IEND" not in tail:
         return "PNG without its IEND chunk"
     return ""
+
+
+def check_image(data: Buffer) -> ImageHeader:
+    """As `read_header`, with the end looked at as well."""
+    header = read_header(data)
+    return header._replace(damage=header.damage or end_damage(data, header.suffix))

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep import storage
-from faceprep.formats.recordio import frame, pack_image
+from faceprep.formats.recordio import frame_image
 from faceprep.formats.tables import csv_bytes
 from faceprep.types import Sink
 
@@ -85,7 +85,7 @@ def _parse_roster(data: bytes) -> Roster:
 
 def write_packed(rows: Sequence[ImageRow], sink: Sink) -> None:
     """A part of an InsightFace set: keys follow the positions, from 1."""
-    records = ((row, frame(pack_image([row.label], row.data, row.position + 1))) for row in rows)
+    records = ((row, frame_image([row.label], row.data, row.position + 1)) for row in rows)
     lines = (f"1\t{row.name}\t{row.label}\n" for row in rows)
     _write_part([row.position for row in rows], records, lines, sink)
 
@@ -132,7 +132,7 @@ def merge(spills: Sequence[PartPath], start: int, stop: int, n: int, sink: Sink)
         begin = int(rows["start"][j] - rows["start"][0])
         label, size = int(rows["label"][j]), tuple(rows["size"][j].tolist())
         image = data[begin : begin + int(rows["length"][j])]
-        images.append((ImageRow(number, label, names[j], b"", size), frame(pack_image([label], image, number))))
+        images.append((ImageRow(number, label, names[j], b"", size), frame_image([label], image, number)))
         lines.append(f"{number}\t{label}\t{names[j]}\n")
     _write_part([row.position for row, _ in images], iter(images), iter(lines), sink)
 
@@ -166,14 +166,14 @@ def join(parts: Sequence[PartPath], roster: Roster, insightface: bool, sink: Sin
     with sink.open("train.rec") as rec, sink.open("train.idx") as idx, sink.open("train.lst") as lst:
         writer = _SetWriter(rec, idx)
         if insightface:
-            writer.add(pack_image([n + 1, n + 1 + len(counts)], b"", 0))
+            writer.add(frame_image([n + 1, n + 1 + len(counts)], b"", 0))
         for part in parts:
             writer.add_part(part)
             storage.append_file(part(".lst"), lst)
         if insightface:
             first = 1
             for label in sorted(counts):
-                writer.add(pack_image([first, first + counts[label]], b"", writer.key))
+                writer.add(frame_image([first, first + counts[label]], b"", writer.key))
                 first += counts[label]
     height, width = size or (112, 112)
     sink.write("property", f"{len(roster.names)},{height},{width}".encode())
@@ -188,8 +188,7 @@ class _SetWriter:
         self._rec, self._idx = rec, idx
         self.key = self._offset = 0
 
-    def add(self, payload: bytes) -> None:
-        record = frame(payload)
+    def add(self, record: bytes) -> None:
         self._rec.write(record)
         self._idx.write(b"%d\t%d\n" % (self.key, self._offset))
         self.key, self._offset = self.key + 1, self._offset + len(record)

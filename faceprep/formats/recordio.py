@@ -192,8 +192,8 @@ def frame(payload: bytes) -> bytes:
     >>> frame(b"abc").hex(" ", 4)
     '0a23d7ce 03000000 61626300'
     """
-    if len(payload) > MAX_LENGTH:
-        raise SourceError("a record must be shorter than 2^29 bytes", found=f"{len(payload):,} bytes")
+    if MAGIC_BYTES not in payload:
+        return _frame_whole(b"", payload)
     cuts = [-4]
     at = payload.find(MAGIC_BYTES)
     while at >= 0:
@@ -202,26 +202,36 @@ def frame(payload: bytes) -> bytes:
             at = payload.find(MAGIC_BYTES, at + 4)
         else:
             at = payload.find(MAGIC_BYTES, at + 1)
-    padding = b"\0" * (-len(payload) % 4)
     if len(cuts) == 1:
-        return b"".join((_PART.pack(MAGIC, len(payload)), payload, padding))
+        return _frame_whole(b"", payload)
     pieces = [payload[start + 4 : stop] for start, stop in zip(cuts, [*cuts[1:], len(payload)], strict=True)]
     kinds = [_FIRST, *[_MIDDLE] * (len(pieces) - 2), _LAST]
     framed = [_PART.pack(MAGIC, kind << 29 | len(piece)) + piece for kind, piece in zip(kinds, pieces, strict=True)]
-    return b"".join(framed) + padding
+    return b"".join(framed) + b"\0" * (-len(payload) % 4)
 
 
-def pack_image(labels: Sequence[float], image: Buffer, id: int, as_array: bool = False) -> bytes:
-    """The payload of an image record: a scalar label when there is one (unless `as_array`), else a list of them."""
+def _frame_whole(head: bytes, body: Buffer) -> bytes:
+    length = len(head) + len(body)
+    if length > MAX_LENGTH:
+        raise SourceError("a record must be shorter than 2^29 bytes", found=f"{length:,} bytes")
+    return b"".join((_PART.pack(MAGIC, length), head, body, b"\0" * (-length % 4)))
+
+
+def frame_image(labels: Sequence[float], image: bytes, id: int, as_array: bool = False) -> bytes:
+    """A framed image record: a scalar label when there is one (unless `as_array`), else a list of them."""
     if len(labels) == 1 and not as_array:
-        return _HEADER.pack(0, labels[0], id, 0) + image
-    return _HEADER.pack(len(labels), 0.0, id, 0) + struct.pack(f"<{len(labels)}f", *labels) + image
+        head = _HEADER.pack(0, labels[0], id, 0)
+    else:
+        head = _HEADER.pack(len(labels), 0.0, id, 0) + struct.pack(f"<{len(labels)}f", *labels)
+    if MAGIC_BYTES in image or MAGIC_BYTES in head:
+        return frame(head + image)
+    return _frame_whole(head, image)  # a magic over the seam is not aligned: `head` is a multiple of 4 long
 
 
 def unpack_image(payload: Buffer) -> ImageRecord | Damage:
     """The parts of an image record; `image` is a view of `payload`.
 
-    >>> unpack_image(pack_image([7.0], b"jpeg", 3)).labels
+    >>> unpack_image(frame_image([7.0], b"jpeg", 3)[8:]).labels
     (7.0,)
     """
     if len(payload) < _HEADER.size:

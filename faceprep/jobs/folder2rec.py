@@ -12,7 +12,7 @@ from typing import ClassVar
 from faceprep import storage
 from faceprep.errors import OptionError, SourceError
 from faceprep.formats import rec_parts
-from faceprep.formats.folders import read_identity, sort_names, walk_identities
+from faceprep.formats.folders import read_identity, sort_names, walk_images
 from faceprep.formats.image_header import read_header
 from faceprep.formats.rec_parts import ImageRow, Roster
 from faceprep.formats.recordio import EXACT_FLOATS
@@ -84,7 +84,7 @@ class Folder2Rec:
     def _pack(self, shard: Shard, roster: Roster, sink: Sink) -> Iterator[Outcome]:
         rows: list[ImageRow] = []
         for position, label, name in _images(Path(shard.source), roster, shard):
-            row, outcome = _load(Path(shard.source), position, label, name)
+            row, outcome = _load(shard.source, position, label, name)
             if row:
                 rows.append(row)
             yield outcome
@@ -105,7 +105,7 @@ def _shard_id(stage: str, start: int) -> str:
     return f"{stage}-{start:010d}"
 
 
-def _load(root: Path, position: int, label: int, name: str) -> tuple[ImageRow | None, Outcome]:
+def _load(root: str, position: int, label: int, name: str) -> tuple[ImageRow | None, Outcome]:
     try:
         data = storage.read_bytes(f"{root}/{name}")
     except SourceError as error:
@@ -114,20 +114,20 @@ def _load(root: Path, position: int, label: int, name: str) -> tuple[ImageRow | 
     if header.damage:
         return None, Outcome(name, "undecodable", f"{name}: {header.damage}")
     if "\t" in name or "\n" in name:
-        return None, Outcome(name, "bad_name", f"{name!r}: a tab or line break cannot stand in train.lst; rename the file")
+        return None, Outcome(name, "bad_name", f"{name!r}: train.lst cannot hold a tab or line break; rename the file")
     return ImageRow(position, label, name, data, header.size or (0, 0)), Outcome(name)
 
 
 def _survey(root: Path) -> tuple[dict[str, int], str]:
     """Images of each identity in class order, and a fingerprint of all names."""
     found: dict[str, tuple[int, bytes]] = {}
-    for identity in walk_identities(root):
-        if identity.name == ".":
+    for identity, images, _ in walk_images(root):
+        if identity == ".":
             raise SourceError(
-                "images outside of any identity folder", path=root / identity.images[0], expected="SRC/IDENTITY/IMAGE"
+                "images outside of any identity folder", path=root / min(images), expected="SRC/IDENTITY/IMAGE"
             )
-        names = "\0".join(identity.images).encode("utf-8", "surrogateescape")
-        found[identity.name] = len(identity.images), hashlib.sha256(names).digest()
+        names = "\0".join(sorted(images)).encode("utf-8", "surrogateescape")
+        found[identity] = len(images), hashlib.sha256(names).digest()
     counts = {name: found[name][0] for name in sort_names(found)}
     digest = hashlib.sha256()
     for name in counts:

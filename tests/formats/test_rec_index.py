@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from faceprep.errors import FaceprepError, SourceError
 from faceprep.formats import rec_index
 from faceprep.formats.rec_index import RecPaths
-from faceprep.formats.recordio import frame, pack_image
+from faceprep.formats.recordio import frame_image
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -92,20 +92,20 @@ def scanned(folder: Path, data: bytes) -> list[tuple[int, int]]:
 
 
 def test_a_scan_takes_distinct_ids_for_keys(tmp_path: Path) -> None:
-    records = [frame(pack_image([0], b"x" * 10, id)) for id in (70, 3, 41)]
+    records = [frame_image([0], b"x" * 10, id) for id in (70, 3, 41)]
     starts = np.cumsum([0, *map(len, records)]).tolist()
     assert scanned(tmp_path, b"".join(records)) == list(zip((70, 3, 41), starts, strict=False))
 
 
 def test_a_scan_counts_when_ids_repeat(tmp_path: Path) -> None:
-    records = [frame(pack_image([0], b"x" * 10, 5)) for _ in range(3)]
+    records = [frame_image([0], b"x" * 10, 5) for _ in range(3)]
     assert [key for key, _ in scanned(tmp_path, b"".join(records))] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("broken", [0, 2, 4])
 @pytest.mark.parametrize("kind", ["magic", "length too long", "length past the end"])
 def test_a_scan_goes_on_after_damage(tmp_path: Path, broken: int, kind: str) -> None:
-    records = [bytearray(frame(pack_image([0], b"image" * 9, id))) for id in range(5)]
+    records = [bytearray(frame_image([0], b"image" * 9, id)) for id in range(5)]
     if kind == "magic":
         records[broken][:4] = b"\0\0\0\0"
     else:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from faceprep.errors import FaceprepError
 from faceprep.formats import rec_index, recordio
-from faceprep.formats.recordio import MAGIC_BYTES, Damage, ImageRecord, Record, RecordFile, frame, pack_image
+from faceprep.formats.recordio import MAGIC_BYTES, Damage, ImageRecord, Record, RecordFile, frame, frame_image
 from tests.real import DATA, MXNET_PYTHON, needs_data, needs_mxnet
 
 payloads = st.lists(st.one_of(st.binary(max_size=9), st.just(MAGIC_BYTES), st.just(MAGIC_BYTES * 2)), max_size=8).map(
@@ -44,7 +44,7 @@ def test_reading_gives_back_every_payload(tmp_path: Path, contents: list[bytes])
 @quick
 @given(st.lists(st.tuples(st.lists(st.floats(width=32), min_size=1, max_size=4), payloads), min_size=1, max_size=6))
 def test_image_records_survive(tmp_path: Path, contents: list[tuple[list[float], bytes]]) -> None:
-    framed = [frame(pack_image(labels, image, 7)) for labels, image in contents]
+    framed = [frame_image(labels, image, 7) for labels, image in contents]
     offsets = write_records(tmp_path / "a.rec", framed)
     with RecordFile(tmp_path / "a.rec") as file:
         for record, (labels, image) in zip(file.read_images(offsets), contents, strict=True):
@@ -55,9 +55,9 @@ def test_image_records_survive(tmp_path: Path, contents: list[tuple[list[float],
 
 
 def test_one_label_can_be_an_array() -> None:
-    record = recordio.unpack_image(pack_image([3.0], b"image", 1, as_array=True))
+    record = recordio.unpack_image(frame_image([3.0], b"an image", 1, as_array=True)[8:])
     assert isinstance(record, ImageRecord)
-    assert (record.flag, record.labels, bytes(record.image)) == (1, (3.0,), b"image")
+    assert (record.flag, record.labels, bytes(record.image)) == (1, (3.0,), b"an image")
 
 
 @pytest.mark.parametrize("window", [64, 256, 1 << 20])
@@ -65,7 +65,7 @@ def test_windows_of_any_size_read_the_same(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(recordio, "_WINDOW", window)
     monkeypatch.setattr(recordio, "_GAP", window // 4)
     images = [bytes([i]) * (i * 37 % 300) for i in range(40)]
-    offsets = write_records(tmp_path / "a.rec", [frame(pack_image([i], image, i)) for i, image in enumerate(images)])
+    offsets = write_records(tmp_path / "a.rec", [frame_image([i], image, i) for i, image in enumerate(images)])
     some = offsets[3:9] + offsets[20:]
     with RecordFile(tmp_path / "a.rec") as file:
         found = [bytes(record.image) for record in file.read_images(some) if isinstance(record, ImageRecord)]
@@ -114,7 +114,7 @@ def test_a_record_of_2_29_bytes_is_refused() -> None:
 @given(st.binary(max_size=300), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=6))
 def test_nothing_but_faceprep_errors_from_any_bytes(tmp_path: Path, junk: bytes, flips: list[tuple[int, int]]) -> None:
     """Random bytes, and sound files with a few bytes changed, scanned and read."""
-    sound = b"".join(frame(pack_image([i], bytes([i]) * 50 + MAGIC_BYTES, i)) for i in range(8))
+    sound = b"".join(frame_image([i], bytes([i]) * 50 + MAGIC_BYTES, i) for i in range(8))
     changed = bytearray(junk + sound)
     for at, value in flips:
         changed[at % len(changed)] = value
@@ -180,7 +180,7 @@ def test_mxnet_reads_what_we_write(tmp_path: Path) -> None:
         ([7.0, 8.0], b"a" + MAGIC_BYTES + b"unaligned"),
         ([9.0], bytes(range(256)) * 40),
     ]
-    framed = [frame(pack_image(labels, image, key)) for key, (labels, image) in enumerate(contents)]
+    framed = [frame_image(labels, image, key) for key, (labels, image) in enumerate(contents)]
     offsets = write_records(tmp_path / "train.rec", framed)
     (tmp_path / "train.idx").write_text("".join(f"{key}\t{offset}\n" for key, offset in enumerate(offsets)))
     expected = [

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from faceprep.errors import SourceError
-from faceprep.formats.recordio import frame, pack_image
+from faceprep.formats.recordio import frame, frame_image
 from faceprep.jobs.rec2folder import Rec2Folder
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
@@ -38,12 +38,12 @@ def failures(target: Path) -> list[dict[str, str]]:
 
 
 def write_rec(folder: Path, records: list[tuple[int, bytes]]) -> Path:
-    """(key, payload) pairs as train.rec and train.idx."""
+    """(key, record) pairs as train.rec and train.idx."""
     offset, lines = 0, []
     with (folder / "train.rec").open("wb") as rec:
-        for key, payload in records:
+        for key, record in records:
             lines.append(f"{key}\t{offset}\n")
-            offset += rec.write(frame(payload))
+            offset += rec.write(record)
     (folder / "train.idx").write_text("".join(lines))
     return folder
 
@@ -104,7 +104,7 @@ def test_without_an_index_nothing_is_lost(tmp_path: Path) -> None:
 
 def test_labels_never_leave_the_target(tmp_path: Path) -> None:
     labels = [float("nan"), float("inf"), -1.0, 1e30, 0.5, 3.0]
-    write_rec(tmp_path, [(key, pack_image([label], JPEG, key)) for key, label in enumerate(labels)])
+    write_rec(tmp_path, [(key, frame_image([label], JPEG, key)) for key, label in enumerate(labels)])
     summary = convert(tmp_path / "train.rec", tmp_path / "out")
     assert summary.by_status == {"bad_label": 2, "ok": 4}
     assert sorted(tree(tmp_path / "out")) == [
@@ -116,20 +116,25 @@ def test_labels_never_leave_the_target(tmp_path: Path) -> None:
 
 
 def test_the_identity_is_the_first_label(tmp_path: Path) -> None:
-    write_rec(tmp_path, [(0, pack_image([8.0, 9.0], b"", 0)), (1, pack_image([4.0, 1.0], JPEG, 1))])
+    write_rec(tmp_path, [(0, frame_image([8.0, 9.0], b"", 0)), (1, frame_image([4.0, 1.0], JPEG, 1))])
     convert(tmp_path, tmp_path / "out")
     assert sorted(tree(tmp_path / "out")) == ["4/1.jpg"]
 
 
 def test_a_list_label_with_an_image_at_key_0_is_no_header(tmp_path: Path) -> None:
-    write_rec(tmp_path, [(0, pack_image([2.0, 5.0], JPEG, 0))])
+    write_rec(tmp_path, [(0, frame_image([2.0, 5.0], JPEG, 0))])
     assert convert(tmp_path, tmp_path / "out").ok == 1
 
 
 def test_payloads_that_are_no_image(tmp_path: Path) -> None:
     write_rec(
         tmp_path,
-        [(1, pack_image([0], b"", 1)), (2, pack_image([0], b"text", 2)), (3, pack_image([0], JPEG, 3)), (4, b"short")],
+        [
+            (1, frame_image([0], b"", 1)),
+            (2, frame_image([0], b"text", 2)),
+            (3, frame_image([0], JPEG, 3)),
+            (4, frame(b"short")),
+        ],
     )
     summary = convert(tmp_path, tmp_path / "out")
     assert summary.by_status == {"bad_record": 1, "ok": 1, "undecodable": 2}
@@ -138,7 +143,8 @@ def test_payloads_that_are_no_image(tmp_path: Path) -> None:
 
 def test_the_header_may_lie_behind_the_images(tmp_path: Path) -> None:
     write_rec(
-        tmp_path, [(1, pack_image([0], JPEG, 1)), (0, pack_image([2.0, 3.0], b"", 0)), (2, pack_image([1, 2], b"", 2))]
+        tmp_path,
+        [(1, frame_image([0], JPEG, 1)), (0, frame_image([2.0, 3.0], b"", 0)), (2, frame_image([1, 2], b"", 2))],
     )
     assert convert(tmp_path, tmp_path / "out").inputs == 1
 
@@ -150,11 +156,11 @@ def test_limit_counts_images(tmp_path: Path) -> None:
 
 
 def test_warnings_about_the_header(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write_rec(tmp_path, [(0, pack_image([float(1 << 25), float(1 << 25)], b"", 0)), (1, pack_image([0], JPEG, 1))])
+    write_rec(tmp_path, [(0, frame_image([float(1 << 25), float(1 << 25)], b"", 0)), (1, frame_image([0], JPEG, 1))])
     with caplog.at_level(logging.WARNING, "faceprep"):
         convert(tmp_path, tmp_path / "out")
     assert "not exact above 16,777,216" in caplog.text
-    write_rec(tmp_path, [(0, pack_image([9.0, 9.0], b"", 0)), (1, pack_image([0], JPEG, 1))])
+    write_rec(tmp_path, [(0, frame_image([9.0, 9.0], b"", 0)), (1, frame_image([0], JPEG, 1))])
     with caplog.at_level(logging.WARNING, "faceprep"):
         convert(tmp_path, tmp_path / "other")
     assert "announces 8 images" in caplog.text

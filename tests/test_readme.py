@@ -1,0 +1,48 @@
+"""The README's commands run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.real import ROOT
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+
+
+def run_lines(text: str, folder: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e", "-c", text], cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_first_command_after_its_installation(tmp_path: Path) -> None:
+    first = next(text for kind, text in BLOCKS if kind == "bash")
+    install, _, rest = first.partition("pip install . && ")
+    assert install.startswith("python3 -m venv .venv && ")
+    run_lines(rest.replace(".venv/bin/", ""), tmp_path)
+    assert len(list((tmp_path / "demo-folders").glob("*/*.jpg"))) == 200
+
+
+def test_the_recipes_in_order(tmp_path: Path) -> None:
+    recipes = next(text for kind, text in BLOCKS if kind == "bash" and "faceprep.synthetic set" in text)
+    run_lines(recipes, tmp_path)
+    assert (tmp_path / "again" / "train.rec").read_bytes() == (tmp_path / "set" / "train.rec").read_bytes()
+
+
+def test_the_python_example(tmp_path: Path) -> None:
+    run_lines("python -m faceprep.synthetic set", tmp_path)
+    example = next(text for kind, text in BLOCKS if kind == "python")
+    (tmp_path / "example.py").write_text(example)
+    run_lines("python example.py", tmp_path)
+
+
+def test_the_second_command_is_what_ci_runs() -> None:
+    assert "bash tests/run.sh\n" in README
+    assert "bash tests/run.sh" in (ROOT / ".ci" / "run").read_text()
