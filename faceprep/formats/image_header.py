@@ -19,7 +19,7 @@ _BY_START = (
     (b"MM\0*", ".tiff"),
     (b"\0\0\0\x0cjP  ", ".jp2"),
     (b"\x76\x2f\x31\x01", ".exr"),
-    *((b"P%d" % kind, ".pnm") for kind in range(1, 7)),
+    *((b"P%d" % kind, suffix) for kind, suffix in zip(range(1, 7), (".pbm", ".pgm", ".ppm") * 2, strict=True)),
 )
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN = b"\xff\xda"

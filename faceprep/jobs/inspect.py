@@ -1,0 +1,242 @@
+"""`inspect`: what is in a container, and what is wrong with it. Reads only."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from faceprep import storage
+from faceprep.errors import SourceError
+from faceprep.formats import contents, lists, npz, pairs_bin, parquet, rec_index, tfrecord, webdataset
+from faceprep.formats.folders import read_identity, sort_names, walk_images
+from faceprep.formats.image_header import end_damage, read_header
+from faceprep.formats.recordio import Damage, ImageRecord, RecordFile
+from faceprep.options import option
+from faceprep.types import Buffer
+from faceprep.vision import codec
+
+_BATCH = 1024
+_N_NAMED = 20
+_MANIFESTS: dict[str, Callable[[Path], contents.Contents]] = {
+    ".npz": npz.describe,
+    ".tfrecord": tfrecord.describe,
+    ".parquet": parquet.describe,
+    ".csv": lists.describe_csv,
+    ".lst": lists.describe_lst,
+    ".tar": webdataset.describe,
+}
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Inspection:
+    """What was found. `images` and `identities` count what is sound; `damage` names the first few of `damaged`."""
+
+    path: str
+    kind: str
+    images: int = 0
+    identities: int | None = None
+    image_sizes: Counter[str] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
+    damaged: int = 0
+    damage: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        return self.damaged
+
+    def add_image(self, where: str, data: Buffer, deep: bool) -> bool:
+        """Count one encoded image, or name its damage; whether it is sound."""
+        header = read_header(data)
+        problem = header.damage or end_damage(data, header.suffix) or (_decoding_problem(data) if deep else "")
+        if problem:
+            self.add_damage(f"{where}: {problem}")
+            return False
+        self.images += 1
+        self.formats[header.suffix] += 1
+        if header.size:
+            self.image_sizes["{}x{}".format(*header.size)] += 1
+        return True
+
+    def add_damage(self, line: str) -> None:
+        self.damaged += 1
+        if len(self.damage) < _N_NAMED:
+            self.damage.append(line)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "command": "inspect",
+            "path": self.path,
+            "kind": self.kind,
+            "images": self.images,
+            "identities": self.identities,
+            "image_sizes": dict(self.image_sizes.most_common()),
+            "formats": dict(self.formats.most_common()),
+            "damaged": self.damaged,
+            "damage": self.damage,
+        } | self.details
+
+    def __str__(self) -> str:
+        of = "" if self.identities is None else f" of {self.identities:,} identities"
+        lines = [f"{self.path}: {self.kind}", f"  {'images':16s}{self.images:,}{of}"]
+        for name, counts in (("sizes (h x w)", self.image_sizes), ("formats", self.formats)):
+            if counts:
+                shown = ", ".join(f"{what} {n:,}" for what, n in counts.most_common(5))
+                lines.append(f"  {name:16s}{shown}{' …' if len(counts) > 5 else ''}")
+        lines += [f"  {name.replace('_', ' '):16s}{_shown(value)}" for name, value in self.details.items()]
+        lines.append(f"  {'damage':16s}{f'{self.damaged:,}' if self.damaged else 'none found'}")
+        lines += [f"    {line}" for line in self.damage]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """What is in a container, and what is wrong with it.
+
+    PATH is a .rec (or a folder with train.rec), a folder of identities, a verification .bin, or a manifest (.npz,
+    .tfrecord, .parquet, .csv, .lst, .tar). Every record is read; images are looked at by their headers and end
+    marks, and decoded with --deep. Exit status 3 says that damage was found.
+    """
+
+    command: ClassVar[str] = "inspect"
+
+    deep: bool = option(False, "Decode every image.")
+    limit: int | None = option(None, "Look at the first N images only.")
+    scan: bool = option(False, "Find the records of a .rec by scanning, even when there is an .idx.")
+
+    def __call__(self, path: Path, progress: Progress | None = None) -> Inspection:
+        """Look at `path`; `progress` is told (done, of how many). Raises SourceError when it is no container."""
+        tell = progress or (lambda done, total: None)
+        if not path.exists():
+            raise SourceError("no such file or folder", path=path, remedy="Check the path.")
+        if path.is_dir() and any(name.endswith(".rec") for name in storage.list_folder(path)[1]):
+            return self._rec(path, tell)
+        if path.is_dir():
+            return self._folder(path, tell)
+        if path.suffix in (".rec", ".idx"):
+            return self._rec(path.with_suffix(".rec"), tell)
+        if path.suffix == ".bin":
+            return self._pairs(path, tell)
+        if path.suffix in _MANIFESTS:
+            return _manifest(_MANIFESTS[path.suffix](path), path)
+        known = ", ".join((".rec", ".bin", *_MANIFESTS))
+        raise SourceError("not a container that faceprep knows", path=path, expected=f"a folder, or one of {known}")
+
+    def _rec(self, path: Path, tell: Progress) -> Inspection:
+        paths = rec_index.find_rec(path, ignore_idx=self.scan)
+        found = Inspection(str(paths.rec), "rec")
+        images_of: Counter[float] = Counter()
+        header, n_ranges, n = None, 0, 0
+        with storage.scratch_folder() as scratch:
+            total = rec_index.write_index(paths, scratch / "index")
+            for key, offset, record in _records(paths.rec, scratch / "index", total):
+                n += 1
+                tell(n, total)
+                where = f"record {key if key >= 0 else '?'} at offset {offset}"
+                if isinstance(record, Damage):
+                    found.add_damage(f"{where}: {record.reason}")
+                elif record.is_metadata and key == 0:
+                    header = record.labels
+                elif record.is_metadata:
+                    n_ranges += 1
+                elif found.add_image(where, record.image, self.deep):
+                    images_of[record.labels[0]] += 1
+                if self.limit and found.images >= self.limit:
+                    break
+        found.identities = len(images_of)
+        found.details = {
+            "layout": "insightface" if header else "flat",
+            "records": total,
+            "header": {"images": int(header[0]) - 1, "identity_records": int(header[1] - header[0])}
+            if header
+            else None,
+            "range_records": n_ranges,
+            "index": str(paths.idx) if paths.idx else "none: found by scanning",
+            "per_identity": _spread(list(images_of.values())),
+            "bytes": storage.size_of(paths.rec),
+        }
+        return found
+
+    def _folder(self, path: Path, tell: Progress) -> Inspection:
+        found = Inspection(str(path), "folder")
+        counts = {name: (len(images), n_others) for name, images, n_others in walk_images(path)}
+        total = sum(n for n, _ in counts.values())
+        if not total:
+            raise SourceError(
+                "no images in this folder", path=path, expected="IDENTITY/IMAGE.jpg (or .png …), or a .rec"
+            )
+        for n, name in enumerate(_names(path, counts)):
+            if self.limit and found.images >= self.limit:
+                break
+            tell(n + 1, total)
+            try:
+                found.add_image(name, storage.read_bytes(path / name), self.deep)
+            except SourceError as error:
+                found.add_damage(str(error))
+        found.identities = len(counts)
+        found.details = {
+            "files": total,
+            "other_files": sum(n for _, n in counts.values()),
+            "per_identity": _spread([n for n, _ in counts.values()]),
+        }
+        return found
+
+    def _pairs(self, path: Path, tell: Progress) -> Inspection:
+        pairs = pairs_bin.load_pairs(path)
+        found = Inspection(str(path), "bin")
+        for n, image in enumerate(pairs.images[: self.limit]):
+            tell(n + 1, len(pairs.images))
+            found.add_image(f"image {n} of pair {n // 2}", image, self.deep)
+        found.details = {"pairs": len(pairs), "same": sum(pairs.same), "different": len(pairs) - sum(pairs.same)}
+        return found
+
+
+def _records(rec: Path, index: Path, total: int) -> Iterator[tuple[int, int, ImageRecord | Damage]]:
+    """(key, offset, record) of every entry of the index."""
+    with RecordFile(rec) as file:
+        for start in range(0, total, _BATCH):
+            entries = rec_index.read_index(index, start, min(start + _BATCH, total))
+            entries = entries[entries[:, 1].argsort(kind="stable")]
+            keys, offsets = entries[:, 0].tolist(), entries[:, 1].tolist()
+            yield from zip(keys, offsets, file.read_images(offsets), strict=True)
+
+
+def _names(root: Path, identities: Iterable[str]) -> Iterator[str]:
+    """Every image below `root`, identity by identity in class order."""
+    for name in sort_names(identities):
+        yield from (f"{name}/{image}" for image in read_identity(root, name).images)
+
+
+def _manifest(found: contents.Contents, path: Path) -> Inspection:
+    damage = [found.damage] if found.damage else []
+    details = {"fields": list(found.fields)}
+    return Inspection(
+        str(path), found.kind, found.n_images, found.n_classes, damaged=len(damage), damage=damage, details=details
+    )
+
+
+def _decoding_problem(data: Buffer) -> str:
+    try:
+        codec.decode(data)
+    except codec.Undecodable as error:
+        return error.problem
+    return ""
+
+
+def _spread(counts: list[int]) -> dict[str, float] | None:
+    """Smallest, median and largest number of images an identity."""
+    return {"min": min(counts), "median": statistics.median(counts), "max": max(counts)} if counts else None
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_shown(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else f"{value:,}" if isinstance(value, int | float) else str(value)
