@@ -1,0 +1,64 @@
+"""`bin2folder`: a verification .bin to images and a table of the pairs, bytes untouched."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from faceprep import storage
+from faceprep.formats import pairs_bin
+from faceprep.formats.image_header import check_image
+from faceprep.types import OK, Outcome, Request, Shard, Sink, Stage, Work
+
+_SHARD = 1024
+_PLACES, _ROWS = "places", ".csv"
+_COLUMNS = b"pair,first,second,same\n"
+
+
+@dataclass(frozen=True)
+class Bin2Folder:
+    """Verification .bin to images and pairs.csv, bytes untouched.
+
+    DST gets images/PAIR_0.jpg and images/PAIR_1.jpg (or the suffix that the bytes say), pairs numbered from 0, and
+    pairs.csv with the columns pair, first, second, same (1 or 0); `make-bin DST OUT --pairs-file DST/pairs.csv` is
+    the way back. A pair with an image that is damaged is left out and named in failures.csv.
+    """
+
+    command: ClassVar[str] = "bin2folder"
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        source = request.sources[0]
+        pairs = pairs_bin.find_pairs(source)[: request.limit]
+        pairs_bin.save_places(scratch / _PLACES, pairs)
+        shards = [
+            Shard(f"{start // _SHARD:06d}", str(source), start, min(start + _SHARD, len(pairs)))
+            for start in range(0, len(pairs), _SHARD)
+        ]
+        n_bytes = int(pairs["images"][:, :, 1].sum())
+        fingerprint = storage.fingerprint_of(source)
+        return Work([Stage("write", shards)], fingerprint, unit="pair", n_files=2 * len(pairs) + 1, n_bytes=n_bytes)
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        rows = sink.open_part(_ROWS)
+        places = pairs_bin.load_places(sink.scratch / _PLACES, shard.start, shard.stop)
+        with storage.ByteSource(shard.source) as file:
+            for number, place in enumerate(places, shard.start):
+                images = pairs_bin.read_images(file, place)
+                headers = [check_image(image) for image in images]
+                damage = pairs_bin.name_damage([header.damage for header in headers], place, number)
+                if not damage:
+                    names = [f"images/{number:06d}_{i}{header.suffix}" for i, header in enumerate(headers)]
+                    for name, image in zip(names, images, strict=True):
+                        sink.write(name, image)
+                    rows.write(f"{number},{names[0]},{names[1]},{place['same']}\n".encode())
+                yield Outcome(f"pair {number}", "undecodable" if damage else OK, damage)
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        with sink.open("pairs.csv") as table:
+            table.write(_COLUMNS)
+            for shard in work.stages[0].shards:
+                with storage.open_source(sink.part_path(shard.id, _ROWS)) as rows:
+                    shutil.copyfileobj(rows, table)

@@ -1,0 +1,247 @@
+"""`make-bin`: an identity folder to a verification .bin, with pairs that are drawn or listed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from math import isqrt
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from faceprep import storage
+from faceprep.errors import OptionError, SourceError
+from faceprep.formats import pairs_bin
+from faceprep.formats.folders import find_identities
+from faceprep.formats.image_header import check_image
+from faceprep.formats.pairs_list import ImageFinder, read_pairs_list
+from faceprep.options import option
+from faceprep.shuffle import draw_distinct
+from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.vision import codec
+
+log = logging.getLogger("faceprep")
+_SHARD = 512
+_FOLDS = 10
+_REFUSED = "refused"
+_KEPT = (".jpg", ".png")
+
+
+class _Pair(NamedTuple):
+    """Two images below SRC; `problem` says why they cannot be a pair."""
+
+    key: str
+    first: str
+    second: str
+    same: bool
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class MakeBin:
+    """Identity folder to a verification .bin of --pairs drawn, or listed, pairs.
+
+    Drawn pairs are all different, and every pair of SRC is as likely as any other of its kind. They come in 10 folds;
+    each has as many pairs of one person, which come first, as of two. An image that is damaged is named in
+    failures.csv and another pair drawn. JPEG and PNG bytes go in untouched, other formats become PNG.
+    A listed pair with a missing or damaged image is left out and named.
+    """
+
+    command: ClassVar[str] = "make-bin"
+    output_is_file: ClassVar[bool] = True
+
+    pairs: int | None = option(None, "How many pairs to draw: a multiple of 20.")
+    seed: int | None = option(None, "Number that the draw depends on; required with --pairs.")
+    pairs_file: Path | None = option(
+        None, "List to take the pairs from: LFW's pairs.txt, lines of PATH PATH 1 or 0, or bin2folder's pairs.csv."
+    )
+
+    def __post_init__(self) -> None:
+        if (self.pairs is None) == (self.pairs_file is None):
+            raise OptionError("where should the pairs come from?", expected="either --pairs N or --pairs-file FILE")
+        if self.pairs is not None and (self.pairs < 1 or self.pairs % (2 * _FOLDS)):
+            expected = f"a multiple of {2 * _FOLDS} ({_FOLDS} folds, in each as many pairs of one person as of two)"
+            raise OptionError("--pairs", expected=expected, found=str(self.pairs))
+        if self.pairs is not None and self.seed is None:
+            raise OptionError("pairs that are drawn need a --seed", expected="--seed S")
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        source = request.sources[0]
+        pairs, refused = self._draw(source) if self.pairs else (self._listed(source), [])
+        pairs = pairs[: request.limit]
+        shards = []
+        for number, start in enumerate(range(0, len(pairs), _SHARD)):
+            rows = pairs[start : start + _SHARD]
+            shards.append(Shard(f"{number:06d}", str(source), start, start + len(rows)))
+            storage.write_file(scratch / shards[-1].id, json.dumps(rows).encode(), durable=False)
+        if refused:
+            shards.append(Shard(_REFUSED, str(source), 0, len(refused)))
+            storage.write_file(scratch / _REFUSED, json.dumps(refused).encode(), durable=False)
+        images = [source / name for pair in pairs if not pair.problem for name in (pair.first, pair.second)]
+        n_bytes = 2 * sum(storage.size_of(image) or 0 for image in images)
+        fingerprint = _fingerprint(pairs, images)
+        return Work([Stage("pack", shards)], fingerprint, unit="pair", files=[request.output.name], n_bytes=n_bytes)
+
+    def _listed(self, source: Path) -> list[_Pair]:
+        finder, pairs = ImageFinder(source), []
+        path = self.pairs_file or Path()
+        for line, first, second, same in read_pairs_list(path):
+            key = f"{path.name} line {line}"
+            try:
+                pairs.append(_Pair(key, finder.find(first), finder.find(second), same))
+            except SourceError as error:
+                pairs.append(_Pair(key, first, second, same, str(error)))
+        if all(pair.problem for pair in pairs):
+            expected = f"the images of {path}"
+            raise SourceError("none of the pairs is here", path=source, expected=expected, found=pairs[0].problem)
+        return pairs
+
+    def _draw(self, source: Path) -> tuple[list[_Pair], list[Outcome]]:
+        """(pairs in their folds, the damaged images that were met)"""
+        images = _Images(source)
+        numbers = PairNumbers([len(identity.images) for identity in images.identities])
+        n_pairs, seed = self.pairs or 0, self.seed or 0
+        _refuse_too_few(source, n_pairs, numbers)
+        same = _choose(map(numbers.same, draw_distinct(numbers.n_same, 2 * seed)), n_pairs, images)
+        different = _choose(map(numbers.different, draw_distinct(numbers.n_different, 2 * seed + 1)), n_pairs, images)
+        for kind, is_same in ((same, True), (different, False)):
+            if len(kind) < n_pairs // 2:
+                found = f"{len(kind):,}; {len(images.refused):,} images are damaged, such as {images.refused[0].reason}"
+                raise _too_few(source, n_pairs, is_same, found, "Mend the images, or take fewer pairs.")
+        n_half = n_pairs // 2 // _FOLDS
+        folds = [(same[i : i + n_half], different[i : i + n_half]) for i in range(0, len(same), n_half)]
+        drawn = [(a, b, i == 0) for fold in folds for i, half in enumerate(fold) for a, b in half]
+        return [_Pair(f"pair {number}", *pair) for number, pair in enumerate(drawn)], images.refused
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        rows = json.loads(storage.read_bytes(sink.scratch / shard.id))
+        if shard.id == _REFUSED:
+            yield from (Outcome(*row) for row in rows)
+            return
+        part = pairs_bin.PairPart(sink)
+        for pair in (_Pair(*row) for row in rows):
+            if pair.problem:
+                yield Outcome(pair.key, "missing", f"{pair.key}: {pair.problem}; the pair is left out")
+                continue
+            images = [_load_image(Path(shard.source, name)) for name in (pair.first, pair.second)]
+            problem = "; ".join(problem for _, problem in images if problem)
+            if not problem:
+                part.add([data for data, _ in images], pair.same)
+            yield Outcome(pair.key, "undecodable", f"{problem}; the pair is left out") if problem else Outcome(pair.key)
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        ids = [shard.id for shard in work.stages[0].shards if shard.id != _REFUSED]
+        if not pairs_bin.count_parts(sink, ids):
+            raise SourceError("no pair could be made: each is named in failures.csv")
+        with sink.open((work.files or [""])[0]) as file:
+            pairs_bin.join_parts(file, sink, ids)
+
+
+def _fingerprint(pairs: Sequence[_Pair], images: Sequence[Path]) -> str:
+    """Of the pairs and of the state of every image in them."""
+    digest = hashlib.sha256(json.dumps(pairs).encode())
+    for image in images:
+        digest.update(storage.fingerprint_of(image).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _choose(pairs: Iterable[tuple[int, int]], n_pairs: int, images: _Images) -> list[tuple[str, str]]:
+    """The first half of `n_pairs` pairs whose images are both sound, or fewer."""
+    sound = (pair for pair in pairs if images.is_sound(pair[0]) and images.is_sound(pair[1]))
+    return [(images.name(first), images.name(second)) for first, second in islice(sound, n_pairs // 2)]
+
+
+def _load_image(path: Path) -> tuple[bytes, str]:
+    """(the bytes that go into the set, what is wrong with them)"""
+    try:
+        data = storage.read_bytes(path)
+        header = check_image(data)
+        if not header.damage and header.suffix not in _KEPT:
+            data = codec.encode(codec.decode(data), ".png")
+    except (SourceError, codec.Undecodable) as error:
+        return b"", f"{path}: {error.problem}"
+    return data, f"{path}: {header.damage}" if header.damage else ""
+
+
+class _Images:
+    """The images of an identity folder, numbered in class order."""
+
+    def __init__(self, root: Path) -> None:
+        found = find_identities(root)
+        self._root = root
+        self.refused: list[Outcome] = []
+        self.identities = [identity for identity in found if identity.name != "."]
+        if len(self.identities) < len(found):
+            log.warning("%s: the images outside the folders of identities are passed over", root)
+        self._stops = list(accumulate(len(identity.images) for identity in self.identities))
+        self._sound: dict[int, bool] = {}
+
+    def name(self, number: int) -> str:
+        """The path of image `number` below the root."""
+        identity = self.identities[bisect_right(self._stops, number)]
+        start = self._stops[bisect_right(self._stops, number)] - len(identity.images)
+        return f"{identity.name}/{identity.images[number - start]}"
+
+    def is_sound(self, number: int) -> bool:
+        """Whether the image can go into a set; reads it once, and remembers it in `refused` if not."""
+        if number not in self._sound:
+            name = self.name(number)
+            problem = _load_image(self._root / name)[1]
+            self._sound[number] = not problem
+            if problem:
+                self.refused.append(Outcome(name, "undecodable", problem))
+        return self._sound[number]
+
+
+class PairNumbers:
+    """Numbers every pair of images, identity by identity, so that drawing numbers draws pairs.
+
+    `counts` are the identities' images, which are numbered through; a pair is (smaller, larger) image number.
+
+    >>> numbers = PairNumbers([2, 1, 3])
+    >>> [numbers.same(i) for i in range(numbers.n_same)]
+    [(0, 1), (3, 4), (3, 5), (4, 5)]
+    >>> numbers.n_different, numbers.different(0), numbers.different(10)
+    (11, (0, 2), (2, 5))
+    """
+
+    def __init__(self, counts: Sequence[int]) -> None:
+        self._starts = [0, *accumulate(counts)]
+        self._same = [0, *accumulate(n * (n - 1) // 2 for n in counts)]
+        self._different = [0, *accumulate(n * start for n, start in zip(counts, self._starts, strict=False))]
+        self.n_same, self.n_different = self._same[-1], self._different[-1]
+
+    def same(self, number: int) -> tuple[int, int]:
+        """Pair `number` of the `n_same` pairs within an identity."""
+        identity = bisect_right(self._same, number) - 1
+        rank, start = number - self._same[identity], self._starts[identity]
+        second = (1 + isqrt(1 + 8 * rank)) // 2
+        return start + rank - second * (second - 1) // 2, start + second
+
+    def different(self, number: int) -> tuple[int, int]:
+        """Pair `number` of the `n_different` pairs of two identities."""
+        identity = bisect_right(self._different, number) - 1
+        start = self._starts[identity]
+        later, earlier = divmod(number - self._different[identity], start)
+        return earlier, start + later
+
+
+def _refuse_too_few(source: Path, n_pairs: int, numbers: PairNumbers) -> None:
+    most = min(numbers.n_same, numbers.n_different) // _FOLDS * 2 * _FOLDS
+    remedy = f"Take at most --pairs {most}." if most else "More images are needed."
+    for same, total, sum_of in (
+        (True, numbers.n_same, "n × (n - 1) / 2 over the identities' n images"),
+        (False, numbers.n_different, "n × m over each two identities' n and m images"),
+    ):
+        if total < n_pairs // 2:
+            raise _too_few(source, n_pairs, same, f"{total:,}, the sum of {sum_of}", remedy)
+
+
+def _too_few(source: Path, n_pairs: int, same: bool, found: str, remedy: str) -> SourceError:
+    problem = f"not enough different pairs of {'one person' if same else 'two people'}"
+    expected = f"{n_pairs // 2:,}, half of --pairs {n_pairs}"
+    return SourceError(problem, path=source, expected=expected, found=found, remedy=remedy)

@@ -1,0 +1,168 @@
+"""`reencode-bin`: verification .bin files of any vintage to Python 3 .bin files, order and labels kept."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import ClassVar
+
+from faceprep import storage
+from faceprep.errors import OptionError, OutputError, SourceError
+from faceprep.formats import pairs_bin
+from faceprep.formats.image_header import check_image
+from faceprep.options import option
+from faceprep.types import OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.vision import codec
+
+log = logging.getLogger("faceprep")
+_SHARD = 256
+_MAX_PIXELS = 1 << 26
+_PLACES, _REFUSED = "places", "refused"
+
+
+@dataclass(frozen=True)
+class ReencodeBin:
+    """Verification .bin files of any vintage to Python 3 .bin files; order and labels kept.
+
+    Nothing in a source is run, whatever its pickle asks for. Every image is decoded and encoded anew. A pair with an
+    image that cannot be decoded is left out, a source that cannot be read is passed over while there are others;
+    both are named in failures.csv. With --in-place each original is kept as NAME.bak, and a later run starts from it.
+    """
+
+    command: ClassVar[str] = "reencode-bin"
+
+    out_dir: Path | None = option(None, "Folder for the new files, which keep their names.")
+    in_place: bool = option(False, "Put the new files in the place of the old, which are kept as NAME.bak.")
+    format: str = option("jpg", "What the images become; png loses nothing.", choices=("jpg", "png"))
+    quality: int = option(95, "Quality of a jpg, 1 to 100.")
+    keep: bool = option(False, "Leave images that have the format already as they are; they are decoded all the same.")
+
+    def __post_init__(self) -> None:
+        if (self.out_dir is None) != self.in_place:
+            raise OptionError("where should the output go?", expected="either --out-dir DIR or --in-place")
+        if not 1 <= self.quality <= 100:
+            raise OptionError("--quality", expected="1 to 100", found=str(self.quality))
+
+    @property
+    def output_is_file(self) -> bool:
+        """In place, the run keeps its state beside the files, in a folder named after the first of them."""
+        return self.in_place
+
+    def output_of(self, sources: Sequence[Path]) -> Path:
+        """The output, which the options name and no argument."""
+        if self.out_dir is not None:
+            return self.out_dir
+        if len({os.path.realpath(source.parent) for source in sources}) > 1:
+            raise OptionError("--in-place takes the files of one folder at a time", expected="sources in one folder")
+        return sources[0]
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        names = [source.name for source in request.sources]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise OutputError(f"two sources want the name {twice!r}", path=request.output, remedy="Take one at a time.")
+        shards, n_bytes, left = [], 0, request.limit
+        for number, source in enumerate(request.sources):
+            n_pairs, n_source_bytes = self._look_at(source, scratch, is_only=len(names) == 1)
+            cuts = list(_cuts(number, source, n_pairs if left is None else min(n_pairs, left)))
+            left = None if left is None else left - sum(map(len, cuts))
+            shards += cuts
+            n_bytes += n_source_bytes
+        files = [Path(path).name for path in dict.fromkeys(shard.source for shard in shards)]
+        return Work(
+            [Stage("encode", shards)],
+            " ".join(self._fingerprint(source) for source in request.sources),
+            unit="pair",
+            files=[] if self.in_place else [name for name in files if (scratch / _PLACES / name).exists()],
+            n_bytes=2 * n_bytes,
+        )
+
+    def _look_at(self, source: Path, scratch: Path, is_only: bool) -> tuple[int, int]:
+        """(inputs, bytes of images) of a source; one that cannot be read is one input."""
+        try:
+            pairs = pairs_bin.find_pairs(self._original(source))
+        except SourceError as error:
+            if is_only:
+                raise
+            storage.write_file(scratch / _REFUSED / source.name, str(error).encode(), durable=False)
+            return 1, 0
+        pairs_bin.save_places(scratch / _PLACES / source.name, pairs)
+        return len(pairs), int(pairs["images"][:, :, 1].sum())
+
+    def _original(self, source: Path) -> Path:
+        """What a run in place reads: the kept original, where an earlier start has kept it.
+
+        Raises OutputError when NAME.bak is there but cannot be the original of NAME.
+        """
+        kept = _kept(source)
+        if not self.in_place or not kept.exists():
+            return source
+        if pairs_bin.is_own(source) or storage.read_bytes(source) == storage.read_bytes(kept):
+            return kept
+        raise OutputError("exists, and is not the original of " + source.name, path=kept, remedy="Move it elsewhere.")
+
+    def _fingerprint(self, source: Path) -> str:
+        original = self._original(source)
+        return source.name + storage.fingerprint_of(original).removeprefix(original.name)
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        source = Path(shard.source)
+        refused = sink.scratch / _REFUSED / source.name
+        if refused.exists():
+            yield Outcome(source.name, "bad_bin", storage.read_bytes(refused).decode())
+            return
+        part = pairs_bin.PairPart(sink)
+        places = pairs_bin.load_places(sink.scratch / _PLACES / source.name, shard.start, shard.stop)
+        with storage.ByteSource(self._original(source)) as file:
+            for number, place in enumerate(places, shard.start):
+                encoded = [self._encode(data) for data in pairs_bin.read_images(file, place)]
+                damage = pairs_bin.name_damage([damage for _, damage in encoded], place, number)
+                if not damage:
+                    part.add([data for data, _ in encoded], bool(place["same"]))
+                yield Outcome(f"{source.name} pair {number}", "undecodable" if damage else OK, damage)
+
+    def _encode(self, data: bytes) -> tuple[bytes, str]:
+        """(the image as it goes out, what is wrong with it)"""
+        header = check_image(data)
+        height, width = header.size or (1, 1)
+        if header.damage:
+            return b"", header.damage
+        if height * width > _MAX_PIXELS:
+            return b"", f"expected at most {_MAX_PIXELS:,} pixels, found {height:,} × {width:,}"
+        try:
+            pixels, suffix = codec.decode(data), f".{self.format}"
+        except codec.Undecodable as error:
+            return b"", str(error)
+        return data if self.keep and header.suffix == suffix else codec.encode(pixels, suffix, self.quality), ""
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        for path, group in groupby(work.stages[0].shards, key=lambda shard: shard.source):
+            shards, source = list(group), Path(path)
+            if not (sink.scratch / _PLACES / source.name).exists():
+                continue
+            ids = [shard.id for shard in shards]
+            n_pairs, n_kept = sum(map(len, shards)), pairs_bin.count_parts(sink, ids)
+            if n_kept < n_pairs:
+                log.warning(
+                    "%s: %s of %s pairs are left out; each is named in failures.csv",
+                    source.name,
+                    n_pairs - n_kept,
+                    n_pairs,
+                )
+            if n_kept:
+                if self.in_place:
+                    storage.keep_copy(source, _kept(source))
+                with sink.open(source.name) as file:
+                    pairs_bin.join_parts(file, sink, ids)
+
+
+def _kept(source: Path) -> Path:
+    return source.with_name(source.name + ".bak")
+
+
+def _cuts(number: int, source: Path, n_pairs: int) -> Iterator[Shard]:
+    for start in range(0, n_pairs, _SHARD):
+        yield Shard(f"{number:04d}-{start // _SHARD:06d}", str(source), start, min(start + _SHARD, n_pairs))
