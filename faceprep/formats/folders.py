@@ -32,7 +32,7 @@ def sort_names(names: Iterable[str]) -> list[str]:
     (['1', '9', '10'], ['10', '9', 'a'])
     """
     names = list(names)
-    if all(name.isascii() and name.isdigit() for name in names):
+    if _are_numbers(names):
         return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
 
@@ -45,12 +45,22 @@ def sort_files(names: Iterable[str]) -> list[str]:
     """
     names = list(names)
     stems = [name.rpartition(".")[0] for name in names]
-    if all(stem.isascii() and stem.isdigit() for stem in stems):
+    if _are_numbers(stems):
         return [name for _, name in sorted(zip(map(int, stems), names, strict=True))]
     return sorted(names)
 
 
+def _are_numbers(names: list[str]) -> bool:
+    together = "".join(names)
+    return together.isdigit() and together.isascii() and all(names)
+
+
 def is_image_name(name: str) -> bool:
+    """Whether the suffix is that of an image, in upper or lower case.
+
+    >>> is_image_name("a.JPG"), is_image_name("a.txt"), is_image_name(".jpg")
+    (True, False, False)
+    """
     dot = name.rfind(".")
     return dot > 0 and name[dot:].lower() in IMAGE_SUFFIXES
 

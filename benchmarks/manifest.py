@@ -1,0 +1,61 @@
+"""faceprep manifest beside the way Keras_insightface lists a folder: the whole command, on a tree of empty files.
+
+python benchmarks/manifest.py              1,000,000 files in 10,000 folders
+python benchmarks/manifest.py --quick      100,000 files in 1,000 folders
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from timing import Candidate, side_by_side
+
+_AN_IDENTITY = 100
+
+
+def write_tree(root: Path, n_identities: int) -> None:
+    for identity in range(n_identities):
+        folder = root / str(identity)
+        folder.mkdir(parents=True)
+        for image in range(_AN_IDENTITY):
+            os.close(os.open(f"{folder}/{identity * _AN_IDENTITY + image}.jpg", os.O_WRONLY | os.O_CREAT))
+
+
+def run(command: Sequence[object], suffix: str, root: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=root) as folder:
+        words = [sys.executable, *map(str, command), f"{folder}/train{suffix}"]
+        subprocess.run(words, check=True, capture_output=True)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--identities", type=int, default=10_000)
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--suffixes", nargs="*", default=[".npz", ".csv", ".parquet", ".tfrecord"])
+    options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--quick", action="store_true")
+    options.add_argument("--dir", help="where to work; a folder on the disk to be measured")
+    given = options.parse_args()
+    n_identities = given.identities // 10 if given.quick else given.identities
+    with tempfile.TemporaryDirectory(dir=given.dir) as folder:
+        root, source = Path(folder), Path(folder) / "set"
+        write_tree(source, n_identities)
+        peer = Path(__file__).parent / "peers" / "keras_manifest.py"
+        ours = ["-m", "faceprep", "manifest", "--seed", 1, "--workers", given.workers, source]
+        candidates: dict[str, Candidate] = {"Keras_insightface's way, .npz": partial(run, [peer, source], ".npz", root)}
+        candidates |= {f"faceprep manifest, {suffix}": partial(run, ours, suffix, root) for suffix in given.suffixes}
+        side_by_side("manifest", n_identities * _AN_IDENTITY, candidates, given.repeats)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(f"\nlargest process of all above (the peer's included): {peak:.0f} MB at the peak")
+
+
+if __name__ == "__main__":
+    main()

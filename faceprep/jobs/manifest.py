@@ -1,0 +1,251 @@
+"""`manifest`: an identity folder to the list, or the file, that a trainer reads."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from faceprep import storage
+from faceprep.errors import OptionError, OutputError, SourceError
+from faceprep.formats import class_map, embedding_rows, manifest_cuts, selection
+from faceprep.formats.class_map import CLASSES_CSV
+from faceprep.formats.embedding_rows import EmbeddingTable
+from faceprep.formats.folders import find_identities
+from faceprep.formats.label_rules import Unlabelled, parse_rule
+from faceprep.formats.manifest_cuts import Cutter
+from faceprep.formats.manifest_parts import EMBEDDINGS, Block, Layout, Part
+from faceprep.formats.manifests import FORMATS, Format, format_of, lost_images
+from faceprep.formats.selection import Ints, Listing, Selection, Split
+from faceprep.options import option
+from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
+
+log = logging.getLogger("faceprep")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """An identity folder to what a trainer reads.
+
+    SRC/IDENTITY/IMAGE becomes OUT, shuffled, by its suffix: .npz and .tfrecord as Keras_insightface reads them,
+    .parquet, .csv, .lst (im2rec), .tar (WebDataset, with the images). Classes are numbered 0 to C-1 in the order of
+    their names, as numbers if all are numbers; classes.csv beside OUT says which is which. NAME_val.SUFFIX gets the
+    share for validation; with --shards the files are called NAME-00000-of-00008.SUFFIX.
+    """
+
+    command: ClassVar[str] = "manifest"
+    output_is_file: ClassVar[bool] = True
+
+    seed: int | None = option(None, "Seed of the shuffle and the split.", required=True)
+    shards: int = option(1, "Files to divide it into.")
+    val_fraction: float = option(0.0, "Share for NAME_val.SUFFIX, such as 0.1: of the images, or of the identities.")
+    split_by: str = option(
+        "image", "image: some images of any identity; identity: all images of some.", choices=("image", "identity")
+    )
+    label_rule: str | None = option(
+        None, "Class by path instead of folder: live=0,spoof=1 (names of folders), or re:REGEX with one group."
+    )
+    min_images: int = option(1, "Leave out identities with fewer images than this.")
+    relative_to: Path | None = option(None, "Write paths relative to this folder.  [default: absolute paths]")
+    embeddings: Path | None = option(None, ".npz with image_names and embeddings, to join by name.")
+    with_images: bool = option(False, "Write the images themselves (.tfrecord; .tar always has them).")
+
+    def __post_init__(self) -> None:
+        if self.seed is None:
+            raise OptionError("the images are shuffled", remedy="Give a --seed.")
+        for name, least in (("shards", 1), ("min_images", 1), ("val_fraction", 0)):
+            if not getattr(self, name) >= least:
+                raise _bad_option(name, f"{least} or more", getattr(self, name))
+        if not self.val_fraction < 1:
+            raise _bad_option("val_fraction", "less than 1", self.val_fraction)
+        if self.label_rule is not None:
+            parse_rule(self.label_rule)
+
+    # Before
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        source, output = request.sources[0], request.output
+        form = self._format(output)
+        with_images = self.with_images or form.images == "always"
+        _refuse_output_in_source(source, output)
+        prefix = self._prefix(source, form)
+        listing = selection.list_images(find_identities(source), request.limit)
+        selection.refuse_names(listing, form.forbidden)
+        labels, names, fixed = self._label(listing)
+        table, rows = self._join(listing, prefix, source)
+        self._leave_out_few(listing)
+        if len(listing.refused) == len(listing):
+            raise _nothing_left(source, listing)
+        split = Split(self.val_fraction, self.split_by == "identity")
+        chosen = selection.select(listing, labels, names, fixed, self.seed or 0, split)
+        self._warn_of_small_split(chosen)
+        cutter = Cutter(scratch, listing, chosen.class_of, prefix, rows, with_images or bool(table), form.part_is_file)
+        manifest_cuts.cut(cutter, output, chosen, self.shards)
+        cutter.add_refused(source)
+        layout = Layout(
+            source=os.path.abspath(source),
+            folder=os.path.abspath(output.parent),
+            prefix=prefix,
+            suffix=output.suffix.lower(),
+            with_images=with_images,
+            n_classes=len(chosen.names),
+            width=cutter.width,
+            dim=table.dim if table else 0,
+            dtype=table.dtype if table else "",
+            twins=selection.find_twins(listing) if with_images else [],
+            files=cutter.files,
+        )
+        layout.save(scratch)
+        if table:
+            embedding_rows.lay_out(table, scratch / EMBEDDINGS)
+        return self._work(listing, chosen, cutter, layout)
+
+    def _format(self, output: Path) -> Format:
+        form = format_of(output)
+        suffix = output.suffix.lower()
+        if self.with_images and form.images == "never":
+            raise OptionError(f"--with-images: a {suffix} manifest holds no images", expected="a .tfrecord or .tar")
+        if self.embeddings and not form.embeddings:
+            raise OptionError(f"--embeddings: a {suffix} manifest holds none", expected="a .npz, .tfrecord or .parquet")
+        if self.embeddings and self.with_images:
+            raise OptionError("--embeddings and --with-images are two layouts of .tfrecord", remedy="Choose one.")
+        return form
+
+    def _prefix(self, source: Path, form: Format) -> str:
+        """What stands in front of the images' paths below the source."""
+        prefix = os.path.abspath(source).rstrip("/")
+        if self.relative_to is not None:
+            base = os.path.abspath(self.relative_to)
+            if os.path.commonpath([base, prefix]) != base:
+                raise OptionError("--relative-to", expected=f"a folder that {prefix} lies in", found=base)
+            prefix = os.path.relpath(prefix, base)
+        prefix = "" if prefix == "." else f"{prefix}/"
+        if not selection.is_text(prefix) or (form.forbidden and form.forbidden.search(prefix)):
+            raise SourceError(
+                "this path cannot stand in a manifest",
+                path=repr(prefix),
+                remedy="Rename the folder, or see --relative-to.",
+            )
+        return prefix
+
+    def _label(self, listing: Listing) -> tuple[Ints, Sequence[str], bool]:
+        """(label of each image, names of the labels, whether they are class numbers already)."""
+        if not self.label_rule:
+            return *selection.label_by_identity(listing), False
+        rule = parse_rule(self.label_rule)
+        return *selection.label_by_rule(listing, rule), bool(rule.classes)
+
+    def _join(self, listing: Listing, prefix: str, source: Path) -> tuple[EmbeddingTable | None, Ints | None]:
+        """The embeddings and the row of each image; images that have none are refused."""
+        if not self.embeddings or not len(listing):
+            return None, None
+        table = embedding_rows.load_table(self.embeddings)
+        starts = (prefix, "", f"{source}/", os.path.abspath(source) + "/")
+        rows = embedding_rows.match(table, [partial(listing.spelled, start) for start in starts])
+        for position in np.flatnonzero(rows < 0).tolist():
+            reason = f"{listing.path(position)}: no embedding of this name in {self.embeddings}"
+            listing.refused.setdefault(position, Unlabelled("no_embedding", reason))
+        n_unused = len(table.rows) - int((rows >= 0).sum())
+        if n_unused:
+            log.info("%s: %s embeddings belong to no image here", self.embeddings, f"{n_unused:,}")
+        return table, rows
+
+    def _leave_out_few(self, listing: Listing) -> None:
+        n_identities, n_images = selection.leave_out_few(listing, self.min_images)
+        if n_identities:
+            log.info(
+                "left out %s identities (%s images) with fewer than %s images",
+                f"{n_identities:,}",
+                f"{n_images:,}",
+                self.min_images,
+            )
+
+    def _warn_of_small_split(self, chosen: Selection) -> None:
+        n = chosen.train.size + chosen.val.size
+        wanted = round(self.val_fraction * n)
+        if self.split_by == "image" and chosen.val.size < wanted:
+            log.warning(
+                "the validation set has %s images, not %s: one image of each class stays in the training set",
+                f"{chosen.val.size:,}",
+                f"{wanted:,}",
+            )
+
+    def _work(self, listing: Listing, chosen: Selection, cutter: Cutter, layout: Layout) -> Work:
+        """The shards, and the class map where it is not there yet."""
+        text = class_map.encode(chosen.names, chosen.class_counts().tolist())
+        storage.write_file(cutter.scratch / CLASSES_CSV, text, durable=False)
+        is_there = class_map.has_classes(Path(layout.folder) / CLASSES_CSV, chosen.names)
+        digest, n_bytes = _survey(listing, layout)
+        fingerprint = f"{len(listing):,} images in {len(listing.identities):,} folders, names and sizes {digest}"
+        if self.embeddings:
+            fingerprint += f", {storage.fingerprint_of(self.embeddings)}"
+        files = [*layout.files, *([] if is_there else [CLASSES_CSV])]
+        return Work(
+            [Stage("write", cutter.shards)],
+            fingerprint,
+            files=files,
+            n_files=len(cutter.shards) + len(files),
+            n_bytes=n_bytes,
+        )
+
+    # During and after
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        if manifest_cuts.is_refused(shard):
+            return manifest_cuts.refused_outcomes(sink.scratch, shard)
+        layout = Layout.load(sink.scratch)
+        part = Part(layout, shard, Block.load(sink.scratch, shard.id), sink)
+        return FORMATS[layout.suffix].write(part)
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        """Join the files that were written in several parts; write the class map."""
+        layout = Layout.load(sink.scratch)
+        for name, plan in layout.files.items():
+            if not plan.has_one_part:
+                FORMATS[layout.suffix].join(sink, layout, name, sink.open(name))
+        self._write_class_map(work, layout, sink)
+
+    def _write_class_map(self, work: Work, layout: Layout, sink: Sink) -> None:
+        """Unless another manifest in the folder has put the same classes there."""
+        rows = class_map.load(sink.scratch / CLASSES_CSV)
+        names = [row.name for row in rows]
+        if CLASSES_CSV in (work.files or ()) or not class_map.has_classes(Path(layout.folder) / CLASSES_CSV, names):
+            lost = lost_images(layout, sink)
+            sink.write(CLASSES_CSV, class_map.encode(names, [row.images - lost[row.number] for row in rows]))
+
+
+def _bad_option(name: str, expected: str, found: object) -> OptionError:
+    return OptionError("--" + name.replace("_", "-"), expected=expected, found=str(found))
+
+
+def _refuse_output_in_source(source: Path, output: Path) -> None:
+    inside, folder = os.path.realpath(source), os.path.realpath(output.parent)
+    if os.path.commonpath([inside, folder]) == inside:
+        raise OutputError("the output would lie in the input", path=output, remedy="Name a place outside of it.")
+
+
+def _nothing_left(source: Path, listing: Listing) -> SourceError:
+    if not len(listing):
+        return SourceError("no images in this folder", path=source, expected="SRC/IDENTITY/IMAGE.jpg (or .png …)")
+    first = listing.refused[min(listing.refused)]
+    return SourceError(f"none of {len(listing):,} images can be used, the first because of {first.reason}", path=source)
+
+
+def _survey(listing: Listing, layout: Layout) -> tuple[str, int]:
+    """(digest of all names, and sizes where images are to be read; about how many bytes the output takes)."""
+    digest, n_bytes = hashlib.sha256(), len(listing) * (4 * layout.width + 64 + 8 * layout.dim)
+    for start, stop in listing.runs():
+        paths = [listing.path(start), *listing.files[start + 1 : stop]]
+        digest.update("\0".join(paths).encode("utf-8", "surrogateescape") + b"\0\0")
+        if layout.with_images:
+            sizes = [storage.size_of(f"{layout.source}/{listing.path(i)}") or 0 for i in range(start, stop)]
+            digest.update(repr(sizes).encode())
+            n_bytes += sum(sizes) * (1 if all(plan.has_one_part for plan in layout.files.values()) else 2)
+    return digest.hexdigest()[:16], n_bytes
