@@ -6,8 +6,11 @@ import sys
 
 
 def main() -> None:
-    from faceprep.cli import main as command_line
-
+    """End with the exit status of the command."""
+    try:
+        from faceprep.cli import main as command_line
+    except KeyboardInterrupt:
+        sys.exit("faceprep: stopped")
     sys.exit(command_line())
 
 

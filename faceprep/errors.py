@@ -43,11 +43,13 @@ class FaceprepError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Errors travel from workers to the driver: rebuild from the fields, not from the line."""
-        return _rebuild, (type(self), self.__dict__.copy())
+        return _rebuild, (type(self), self.problem, {name: getattr(self, name) for name in _FIELDS})
 
 
-def _rebuild(kind: type[FaceprepError], fields: dict[str, str | None]) -> FaceprepError:
-    problem = fields.pop("problem") or ""
+_FIELDS = ("path", "where", "expected", "found", "remedy")
+
+
+def _rebuild(kind: type[FaceprepError], problem: str, fields: dict[str, str | None]) -> FaceprepError:
     return kind(problem, **fields)
 
 

@@ -16,6 +16,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -26,8 +27,11 @@ from faceprep.storage import (
     guard,
     make_folder,
     move,
+    read_bytes,
+    remove_file,
     remove_outputs,
     remove_tree,
+    size_of,
     write_all,
     write_file,
 )
@@ -50,7 +54,7 @@ class Staging:
 
     def __init__(self, root: Path, folder: Path) -> None:
         self._root, self._folder = os.fspath(root), os.fspath(folder)
-        remove_tree(folder)
+        recover_shard(root, folder, None)
         make_folder(folder)
         with guard("open", root):
             self._root_fd = os.open(root, os.O_RDONLY)
@@ -112,13 +116,19 @@ class Staging:
             self._log([name for _, name, _ in pending])
             for (_, name, _), fd in zip(pending, fds, strict=True):
                 try:
-                    os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._root_fd, follow_symlinks=True)
-                except FileExistsError:  # of a run whose ledger was lost
+                    self._name(fd, name)
+                except FileExistsError:  # of a shard that is done again
                     os.unlink(name, dir_fd=self._root_fd)
-                    os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._root_fd, follow_symlinks=True)
+                    self._name(fd, name)
+                except FileNotFoundError:  # another shard took its files back and left the folder empty
+                    make_folder(os.path.dirname(f"{self._root}/{name}"))
+                    self._name(fd, name)
         finally:
             for fd in fds:
                 os.close(fd)
+
+    def _name(self, fd: int, name: str) -> None:
+        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._root_fd, follow_symlinks=True)
 
     def _log(self, names: Sequence[str]) -> None:
         if self._log_fd < 0:
@@ -176,18 +186,31 @@ def recover_shard(root: Path, folder: Path, target: Path | None) -> None:
     With its page, the commit is finished and the page put at `target`; without, its files are taken back.
     """
     page, log = folder / _PAGE, folder / _LOG
-    if page.is_file() and target:
-        with page.open("rb") as file:
-            outputs = json.loads(file.readline())
+    outputs = _json_lines(page)[:1] if target else []
+    if outputs and target:
         waiting = set(os.listdir(folder))
-        for number, (name, _) in enumerate(outputs):
+        for number, (name, _) in enumerate(outputs[0]):
             if str(number) in waiting:
+                check_name(name)
                 move(f"{folder}/{number}", f"{root}/{name}")
+        remove_file(log)  # before the page goes: from here on nothing must be taken back
         move(page, target)
-    elif log.is_file():
-        lines = log.read_bytes().split(b"\n")[:-1]  # a line that was cut off had not led to a file
-        remove_outputs(root, [name for line in lines for name in json.loads(line)])
+    else:
+        names = [name for line in _json_lines(log) for name in line]
+        for name in names:
+            check_name(name)
+        remove_outputs(root, names)
     remove_tree(folder)
+
+
+def _json_lines(path: Path) -> list[Any]:
+    """The lines up to the first that is not whole: nothing had been done yet with that one. None: no such file."""
+    lines: list[Any] = []
+    if size_of(path) is not None:
+        with suppress(ValueError):
+            for line in read_bytes(path).split(b"\n")[:-1]:
+                lines.append(json.loads(line))
+    return lines
 
 
 def check_name(name: str) -> None:

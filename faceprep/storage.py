@@ -7,12 +7,12 @@ as an `OutputError` or a `SourceError` that names the file and says what to do.
 from __future__ import annotations
 
 import errno
-import fcntl
 import io
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
@@ -28,10 +28,14 @@ _REMEDIES = {
     errno.EROFS: "It is mounted read-only.",
     errno.EIO: "The disk reports a fault: check it, then start the same command again.",
     errno.ENOENT: "Check the path.",
+    errno.ENOTDIR: "A part of the path is a file.",
+    errno.EEXIST: "A file is in the way.",
 }
+_STILL_NEEDED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
 
 
 def as_error(kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError) -> FaceprepError:
+    """`error` in one line: what could not be done, where, why, and what to do."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     return kind(f"cannot {doing}: {reason}", path=path, remedy=_REMEDIES.get(error.errno or 0))
 
@@ -85,8 +89,18 @@ class ByteSource:
 
 def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
     """The whole file, or its first `limit` bytes. Raises SourceError."""
-    with guard("read", path, SourceError), open(path, "rb") as file:
-        return file.read(limit) if limit is not None else file.read()
+    try:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            size = os.fstat(fd).st_size if limit is None else limit
+            data = os.read(fd, size)
+            while len(data) < size and (more := os.read(fd, size - len(data))):
+                data += more
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise as_error(SourceError, "read", path, error) from error
+    return data
 
 
 def size_of(path: str | os.PathLike[str]) -> int | None:
@@ -113,8 +127,15 @@ def list_folder(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
     with guard("list", path, SourceError), os.scandir(path) as entries:
         for entry in entries:
             if not entry.name.startswith("."):
-                (folders if entry.is_dir() else files).append(entry.name)
+                (folders if _is_folder(entry) else files).append(entry.name)
     return folders, files
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
@@ -129,9 +150,9 @@ def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
 
 def room(path: str | os.PathLike[str]) -> tuple[int, int | None, int]:
     """(free bytes, free inodes or None where the file system has no such limit, bytes a block) at `path`."""
-    existing = Path(path).absolute()
-    while not existing.exists():
-        existing = existing.parent
+    existing = os.path.abspath(path)
+    while not os.path.exists(existing):
+        existing = os.path.dirname(existing)
     with guard("look at", existing):
         state = os.statvfs(existing)
     return state.f_bavail * state.f_frsize, state.f_favail if state.f_files else None, state.f_frsize
@@ -150,6 +171,7 @@ def write_all(fd: int, data: Buffer) -> None:
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make the folder and those above it, where there are none yet."""
     with guard("make the folder", path):
         os.makedirs(path, exist_ok=True)
 
@@ -162,6 +184,7 @@ def remove_tree(path: Path) -> None:
 
 
 def remove_file(path: Path) -> None:
+    """Remove a file of our own making; nothing where there is none."""
     with guard("remove", path):
         path.unlink(missing_ok=True)
 
@@ -171,9 +194,11 @@ def remove_outputs(root: Path, names: Sequence[str]) -> None:
     for name in names:
         remove_file(root / name)
     for folder in sorted({root / parent for name in names for parent in Path(name).parents} - {root}, reverse=True):
-        if folder.is_dir() and not any(folder.iterdir()):
-            with guard("remove", folder):
-                folder.rmdir()
+        try:
+            folder.rmdir()
+        except OSError as error:
+            if error.errno not in _STILL_NEEDED:
+                raise as_error(OutputError, "remove", folder, error) from error
 
 
 def move(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
@@ -197,8 +222,11 @@ def keep_copy(path: Path, copy: Path) -> None:
             os.link(path, copy)
         except OSError:
             temporary = copy.with_name(f".{copy.name}.tmp")
-            shutil.copy2(path, temporary)
-            os.rename(temporary, copy)
+            try:
+                shutil.copy2(path, temporary)
+                os.rename(temporary, copy)
+            finally:
+                temporary.unlink(missing_ok=True)
 
 
 class _RawFile(io.RawIOBase):
@@ -315,26 +343,9 @@ def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True)
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process alone; folders made for it go again when nothing was put there.
-
-    Raises OutputError when another run holds it.
-    """
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    make_folder(folder)
-    path = folder / "lock"
-    with guard("lock", path), open(path, "a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(
-                "another faceprep run is at work here", path=folder, remedy="Wait for it, or stop it; then start again."
-            ) from None
-        try:
-            yield
-        finally:
-            if os.listdir(folder) == [path.name]:
-                remove_file(path)
-                for parent in made:
-                    with suppress(OSError):
-                        os.rmdir(parent)
+def scratch_folder() -> Iterator[Path]:
+    """A temporary folder outside of any output, gone at the end."""
+    with guard("make a temporary folder", tempfile.gettempdir()):
+        folder = tempfile.TemporaryDirectory(prefix="faceprep-", ignore_cleanup_errors=True)
+    with folder as path:
+        yield Path(path)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol
 
 OK = "ok"
-SOUND_STATUSES = frozenset({OK})
+FEW_IMAGES = "few_images"
+SOUND_STATUSES = frozenset({OK, FEW_IMAGES})
 """Outcomes that are counted but are no failure."""
 
 Buffer = bytes | bytearray | memoryview

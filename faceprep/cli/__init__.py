@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import sys
 from typing import Any
 
 import click
@@ -41,11 +43,12 @@ def main() -> int:
     """The exit status: 0 done, 3 done but some inputs failed, 1 could not be done, 2 wrong usage."""
     from faceprep.errors import FaceprepError, OptionError
 
+    _show_any_name()
     try:
         return int(faceprep(standalone_mode=False) or 0)
-    except click.UsageError as error:
+    except click.ClickException as error:
         error.show()
-        return 2
+        return error.exit_code
     except OptionError as error:
         click.echo(f"faceprep: {error}", err=True)
         return 2
@@ -53,7 +56,11 @@ def main() -> int:
         click.echo(f"faceprep: {error}", err=True)
         return 1
     except (click.Abort, KeyboardInterrupt):
-        click.echo("faceprep: stopped", err=True)
+        click.echo("faceprep: stopped. Start the same command again to go on.", err=True)
         return 1
-    except BrokenPipeError:
-        return 1
+
+
+def _show_any_name() -> None:
+    """File names that are no valid text are shown with backslashes instead of ending in an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

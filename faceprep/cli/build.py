@@ -17,7 +17,8 @@ import click
 from faceprep import registry
 from faceprep.cli.progress import progress_bar
 from faceprep.run.engine import as_json, run_job
-from faceprep.types import Request, Summary
+from faceprep.run.ledger import first_failures
+from faceprep.types import OK, Request, Summary
 
 _PATH = click.Path(path_type=Path)
 _RUN_OPTIONS = (
@@ -37,6 +38,7 @@ _RUN_OPTIONS = (
     ),
     click.Option(["--overwrite"], is_flag=True, help="Start afresh: remove what the run before wrote."),
 )
+_N_NAMED = 3
 _JSON = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout at the end.")
 
 
@@ -87,13 +89,16 @@ def _option(field: Field[Any], hint: Any) -> click.Parameter:
 def _run(ctx: click.Context, /, **given: Any) -> int:
     quiet = given.pop("as_json")
     sources, output = _places(given)
-    workers, runner = given.pop("workers") or len(os.sched_getaffinity(0)), given.pop("runner")
-    request = Request(sources, output, **{name: given.pop(name) for name in ("limit", "overwrite", "max_failures")})
+    workers, runner = given.pop("workers") or _n_cores(), given.pop("runner")
+    asked = {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
+    job = ctx.obj(**given)
+    request = Request(sources, output or job.output_of(sources), **asked)
     _log_to_stderr()
     signal.signal(signal.SIGTERM, _interrupt)
-    job = ctx.obj(**given)
     summary = run_job(job, request, registry.load(registry.RUNNERS, runner)(workers), progress_bar())
-    click.echo(json.dumps(as_json(summary)) if quiet else _told(summary, request))
+    click.echo(json.dumps(as_json(summary)) if quiet else _told(summary))
+    if summary.failed:
+        _name_failures(summary.details["failures"])
     return 3 if summary.failed else 0
 
 
@@ -106,22 +111,35 @@ def _look(ctx: click.Context, /, **given: Any) -> int:
     return 0
 
 
-def _places(given: dict[str, Any]) -> tuple[tuple[Path, ...], Path]:
+def _places(given: dict[str, Any]) -> tuple[tuple[Path, ...], Path | None]:
+    """(sources, output) of the arguments; a job without an output argument has it in its options: `output_of`."""
     sources = given.pop("src")
     output = given.pop("dst", None) or given.pop("out", None)
     return (sources if isinstance(sources, tuple) else (sources,)), output
 
 
-def _told(summary: Summary, request: Request) -> str:
+def _n_cores() -> int:
+    """The cores that this process may use, where the system tells; else those of the machine."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _told(summary: Summary) -> str:
     rate = f", {summary.inputs / summary.seconds:,.0f} a second" if summary.seconds > 0 else ""
-    lines = [
+    line = (
         f"{summary.ok:,} of {summary.inputs:,} inputs ok, {summary.outputs:,} files in {summary.output}"
         f" ({summary.seconds:.1f} s{rate})"
-    ]
-    if summary.failed:
-        failed = ", ".join(f"{n:,} {status}" for status, n in summary.by_status.items() if status != "ok")
-        lines.append(f"{summary.failed:,} failed ({failed}); each is named in {summary.details['failures']}")
-    return "\n".join(lines)
+    )
+    others = ", ".join(f"{n:,} {status}" for status, n in summary.by_status.items() if status != OK)
+    return f"{line}\nthe others: {others}" if others else line
+
+
+def _name_failures(path: str) -> None:
+    """The first failures on stderr, and where the others are."""
+    failures, n = first_failures(path, _N_NAMED)
+    for key, status, reason in failures:
+        click.echo(f"faceprep: {status}: {reason if key in reason else f'{key}: {reason}'}", err=True)
+    click.echo(f"faceprep: {f'{n - _N_NAMED:,} more' if n > _N_NAMED else 'named'} in {path}", err=True)
 
 
 def _log_to_stderr() -> None:

@@ -16,15 +16,18 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from faceprep import storage
+from faceprep import locks, storage
+from faceprep.errors import SourceError
 from faceprep.staging import Staging, recover_shard
 from faceprep.types import Outcome, Shard, ShardReport
 
 STATE = ".faceprep"
 _PARTS = "parts"
+_PAGE = ".jsonl"
 
 
 class Places:
@@ -37,10 +40,11 @@ class Places:
         self.root = output.parent if is_file else output
         self.state = self.root / STATE / output.name if is_file else output / STATE
         self.scratch = self.state / "scratch"
+        self.failures = self.state / "failures.csv"
         self._state_name = self.state.relative_to(self.root).as_posix()
 
     def page(self, shard_id: str) -> Path:
-        return self.state / "ledger" / f"{shard_id}.jsonl"
+        return self.state / "ledger" / f"{shard_id}{_PAGE}"
 
     def staging(self, shard_id: str) -> Path:
         return self.state / "staging" / shard_id
@@ -87,6 +91,40 @@ class ShardSink:
         self._staging.discard()
 
 
+def crashed(shard: Shard, reason: str) -> ShardReport:
+    """The report of a shard that left nothing: all its inputs failed, and it is tried again next time."""
+    n_inputs = max(len(shard), 1)
+    return ShardReport(shard.id, n_inputs, {"crashed": n_inputs}, crash=reason)
+
+
+def rescue(places: Places, shard_id: str) -> ShardReport | None:
+    """Bring to an end what a worker left that died over this shard; its report if it died in the commit or after."""
+    recover_shard(places.root, places.staging(shard_id), places.page(shard_id))
+    return load_report(places, shard_id)
+
+
+def load_report(places: Places, shard_id: str, with_parts: bool = True) -> ShardReport | None:
+    """The report of a finished shard whose outputs are all there with their sizes, else None."""
+    try:
+        outputs, counts, _ = _read_page(places.page(shard_id))
+        for name, n_bytes in json.loads(outputs):
+            wanted = with_parts or not places.is_part(name)
+            if wanted and storage.size_of(f"{places.root}/{name}") != n_bytes:
+                return None
+        told = json.loads(counts)
+        return ShardReport(shard_id, told["inputs"], told["by_status"], told["outputs"])
+    except (SourceError, ValueError, KeyError, TypeError):  # missing, or damaged when the power went
+        return None
+
+
+def _read_page(path: Path) -> tuple[bytes, bytes, bytes]:
+    """Outputs, counts, outcomes. Raises SourceError, or ValueError when the page is not whole."""
+    outputs, counts, outcomes, end = storage.read_bytes(path).split(b"\n")
+    if end:
+        raise ValueError(end)
+    return outputs, counts, outcomes
+
+
 class Ledger:
     """Reads and tidies the state of a run; only the driver holds one, under its lock."""
 
@@ -95,47 +133,32 @@ class Ledger:
         self._run = places.state / "run.json"
 
     def load_run(self) -> dict[str, Any] | None:
-        """What the run before was asked for; None when there was none."""
-        if not self._run.is_file():
+        """What the run before was asked for; None when there was none, empty when it cannot be told."""
+        if storage.size_of(self._run) is None:
             return None
-        run = json.loads(storage.read_bytes(self._run))
-        return run if isinstance(run, dict) else None
+        try:
+            run = json.loads(storage.read_bytes(self._run))
+        except ValueError:
+            return {}
+        return run if isinstance(run, dict) else {}
 
     def save_run(self, run: Mapping[str, Any]) -> None:
         storage.write_file(self._run, (json.dumps(run, indent=1, sort_keys=True) + "\n").encode())
 
     def recover(self) -> None:
-        """Bring the state of a run that was killed into order."""
-        staging = self._places.staging("")
-        if staging.is_dir():
-            for folder in sorted(staging.iterdir()):
-                recover_shard(self._places.root, folder, self._places.page(folder.name))
-
-    def load_report(self, shard_id: str, with_parts: bool = True) -> ShardReport | None:
-        """The report of a finished shard whose outputs are all there with their sizes, else None."""
-        try:
-            with self._places.page(shard_id).open("rb") as file:
-                outputs, counts = json.loads(file.readline()), json.loads(file.readline())
-            for name, n_bytes in outputs:
-                if with_parts or not self._places.is_part(name):
-                    path = f"{self._places.root}/{name}"
-                    if storage.size_of(path) != n_bytes:
-                        return None
-        except (OSError, ValueError):
-            return None
-        return ShardReport(counts["shard"], counts["inputs"], counts["by_status"], counts["outputs"])
+        """Bring to an end what workers left that were stopped or killed."""
+        with locks.nobody_at_work(self._places.state):
+            for shard_id in _names(self._places.staging("")):
+                rescue(self._places, shard_id)
 
     def outcomes(self, shard_id: str) -> Iterator[Outcome]:
         """One Outcome for every input of a finished shard."""
-        with self._places.page(shard_id).open("rb") as file:
-            file.readline()
-            file.readline()
-            for key, status, reason in json.loads(file.readline()):
-                yield Outcome(key, status, reason)
+        for row in json.loads(_read_page(self._places.page(shard_id))[2]):
+            yield Outcome(*row)
 
     def write_failures(self, reports: Iterable[ShardReport], shards: Mapping[str, Shard]) -> None:
         """Name every failed input with its reason in failures.csv."""
-        with storage.AtomicFile(self._places.state / "failures.csv") as file:
+        with storage.AtomicFile(self._places.failures) as file:
             text = io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="", write_through=True)
             rows = csv.writer(text, lineterminator="\n")
             rows.writerow(("input", "status", "reason"))
@@ -144,22 +167,45 @@ class Ledger:
                     shard = shards[report.shard_id]
                     rows.writerow((f"{shard.source} [{shard.start}:{shard.stop}]", "crashed", report.crash))
                 elif any(Outcome("", status).is_failure for status in report.by_status):
-                    failed = (outcome for outcome in self.outcomes(report.shard_id) if outcome.is_failure)
-                    rows.writerows((outcome.key, outcome.status, outcome.reason) for outcome in failed)
+                    rows.writerows(outcome for outcome in self.outcomes(report.shard_id) if outcome.is_failure)
             text.detach()
 
-    def forget(self) -> None:
-        """Remove every output that the ledger lists, and the ledger: nothing that the run did not write."""
-        pages = self._places.page("").parent
-        for page in sorted(pages.glob("*.jsonl")) if pages.is_dir() else ():
-            try:
-                outputs = json.loads(page.read_bytes().splitlines()[0])
-            except (ValueError, IndexError):
-                outputs = []
-            storage.remove_outputs(self._places.root, [name for name, _ in outputs])
-            storage.remove_file(page)
-        storage.remove_file(self._run)
+    def forget(self, keep_outputs: bool = False) -> None:
+        """Remove every output that the ledger lists, and the ledger: nothing that the run did not write.
 
-    def drop_intermediates(self) -> None:
-        for folder in (self._places.state / _PARTS, self._places.scratch, self._places.staging("")):
+        `keep_outputs` spares those that stand in the place of an input.
+        """
+        folder = self._places.page("").parent
+        for page in [folder / name for name in _names(folder) if name.endswith(_PAGE)]:
+            try:
+                names = [name for name, _ in json.loads(_read_page(page)[0])]
+                outputs = [name for name in names if not keep_outputs or self._places.is_part(name)]
+            except (ValueError, TypeError):
+                outputs = []
+            storage.remove_outputs(self._places.root, outputs)
+            storage.remove_file(page)
+        storage.remove_file(self._places.failures)
+
+    def drop_scratch(self) -> None:
+        storage.remove_tree(self._places.scratch)
+
+    def drop_parts(self) -> None:
+        for folder in (self._places.state / _PARTS, self._places.staging("")):
             storage.remove_tree(folder)
+
+
+def _names(folder: Path) -> list[str]:
+    """What is in `folder`, if there is one."""
+    if storage.size_of(folder) is None:
+        return []
+    folders, files = storage.list_folder(folder)
+    return sorted(folders + files)
+
+
+def first_failures(path: str, n: int) -> tuple[list[tuple[str, str, str]], int]:
+    """The first `n` rows (input, status, reason) of a failures.csv, and how many there are. Raises SourceError."""
+    with storage.open_source(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+        rows = csv.reader(text)
+        next(rows, None)
+        first = [(row[0], row[1], row[2]) for row in islice(rows, n)]
+        return first, len(first) + sum(1 for _ in rows)

@@ -1,31 +1,42 @@
 """Shards spread over processes of this machine.
 
-Each worker holds one shard at a time, so the death of a worker (out of memory, a crash in a decoder, kill -9)
-costs that shard and nothing else. The shard is tried once more in a new worker; the second death makes it a
-failed shard with the signal as its reason. Workers die with the driver and ignore Ctrl-C, which is its business.
+Each worker is a clean Python of its own: nothing that the driver has open or running (threads, handles, GPUs, a
+script without a main guard) goes along. It holds one shard at a time, so the death of a worker (out of memory, a
+crash in a decoder, kill -9) costs that shard and nothing else. The shard is tried once more in a new worker; the
+second death makes it a failed shard with the signal as its reason. Workers die with the driver, and Ctrl-C is the
+driver's business alone.
 """
 
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
+import gc
 import os
+import pickle
 import signal
+import subprocess
 import sys
-from collections import deque
-from collections.abc import Generator, Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
-from typing import cast
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any, cast
 
-from faceprep.errors import FaceprepError
+from faceprep.errors import FaceprepError, OptionError
+from faceprep.run.ledger import crashed
 from faceprep.types import Shard, ShardReport, ShardWork
 
 _N_TRIES = 2
+_N_STARTS = 3
+_PATIENCE = 5.0
+_STDERR = 2
+_READY = "ready"
+_BOOT = "import sys; sys.path[:] = sys.argv[3:]; from faceprep.run.processes import serve; serve(*sys.argv[1:3])"
+_ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+_IN_A_MODULE = "Define the job in a module that can be imported, or use the serial runner."
 _PR_SET_PDEATHSIG = 1
+_GARBAGE = 200_000
 
 
 @dataclass(frozen=True)
@@ -36,103 +47,178 @@ class ProcessRunner:
 
     def __call__(self, work: ShardWork, shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
         waiting = deque(shards)
-        n_deaths: dict[str, int] = {}
-        context = _context(work)
-        workers = [_Worker(context, work) for _ in range(min(self.n_workers, len(waiting)))]
+        n_deaths: Counter[str] = Counter()
+        workers = [_Worker(work) for _ in range(min(self.n_workers, len(waiting)))]
         try:
             for worker in workers:
-                worker.give(waiting.popleft())
-            while busy := [worker for worker in workers if worker.shard]:
-                ready = wait([worker.connection for worker in busy])
-                for worker in [worker for worker in busy if worker.connection in ready]:
-                    shard, result = worker.take()
-                    if result is None:
-                        n_deaths[shard.id] = n_deaths.get(shard.id, 0) + 1
-                        reason = worker.restart()
+                worker.start(waiting.popleft())
+            while busy := [worker for worker in workers if worker.shard is not None]:
+                for worker in _with_news(busy):
+                    shard, news = cast(Shard, worker.shard), worker.take()
+                    if isinstance(news, ShardReport):
+                        yield news
+                    elif news:
+                        n_deaths[shard.id] += 1
                         if n_deaths[shard.id] < _N_TRIES:
                             waiting.append(shard)
                         else:
-                            n_inputs = max(len(shard), 1)
-                            yield ShardReport(shard.id, n_inputs, {"crashed": n_inputs}, crash=reason)
-                    elif isinstance(result, FaceprepError):
-                        raise result
-                    else:
-                        yield result
-                    if waiting:
+                            yield crashed(shard, news)
+                    if waiting and worker.shard is None:
                         worker.give(waiting.popleft())
         finally:
             for worker in workers:
-                worker.stop()
+                worker.kill()
+            for worker in workers:
+                worker.wait()
 
 
-@dataclass
+def _with_news(workers: Sequence[_Worker]) -> list[_Worker]:
+    ready = wait([worker.connection for worker in workers])
+    return [worker for worker in workers if worker.connection in ready]
+
+
 class _Worker:
-    context: BaseContext
-    work: ShardWork
-    shard: Shard | None = None
-    process: BaseProcess = field(init=False)
-    connection: Connection = field(init=False)
+    """A process, the shard that it is busy with, and the pipe between."""
 
-    def __post_init__(self) -> None:
-        self.connection, theirs = self.context.Pipe()
-        self.process = self.context.Process(target=_serve, args=(theirs, self.work, os.getpid()), daemon=True)  # type: ignore[attr-defined]
-        self.process.start()
-        theirs.close()
+    connection: Connection
+
+    def __init__(self, work: ShardWork) -> None:
+        self._work = work
+        self._process: subprocess.Popen[bytes] | None = None
+        self._n_starts = 0
+        self.shard: Shard | None = None
+
+    def start(self, shard: Shard | None) -> None:
+        """Start a process and give it its first shard. Raises FaceprepError."""
+        self._n_starts += 1
+        self.connection, theirs = Pipe()
+        arguments = [str(theirs.fileno()), str(os.getpid()), *(path for path in sys.path if isinstance(path, str))]
+        try:
+            with theirs, _ctrl_c_kept_back():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", _BOOT, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=_STDERR,
+                    pass_fds=[theirs.fileno()],
+                    env=_ONE_THREAD | os.environ,
+                )
+            self._send(self._work)
+        except OSError as error:
+            raise FaceprepError(f"cannot start a worker: {error}", remedy="Use fewer --workers.") from error
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise OptionError(f"the job cannot be sent to workers: {error}", remedy=_IN_A_MODULE) from error
+        if shard is not None:
+            self.give(shard)
 
     def give(self, shard: Shard) -> None:
         self.shard = shard
-        with suppress(OSError):  # it is dead: `take` finds out
-            self.connection.send(shard)
+        self._send(shard)
 
-    def take(self) -> tuple[Shard, ShardReport | FaceprepError | None]:
-        """The shard at hand and what came of it; None when the worker is dead."""
-        shard, self.shard = cast(Shard, self.shard), None
+    def _send(self, message: object) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it is dead: `take` finds out
+            self.connection.send(message)
+
+    def take(self) -> ShardReport | str:
+        """The report of the shard, or how the worker died over it; empty while there is neither.
+
+        A new process stands in the place of a dead one. Raises the FaceprepError that the worker sends.
+        """
         try:
-            return shard, self.connection.recv()
+            news = self.connection.recv()
         except (EOFError, OSError):
-            return shard, None
+            return self._replace()
+        if isinstance(news, FaceprepError):
+            raise news
+        if news == _READY:
+            self._n_starts = 0
+            return ""
+        self.shard = None
+        return cast(ShardReport, news)
 
-    def restart(self) -> str:
-        """Put a new process in the place of the dead one and say how that died."""
-        self.process.join()
-        code = self.process.exitcode or 0
-        self.stop()
-        self.__post_init__()
-        if code < 0:
-            return f"the worker was killed by {signal.Signals(-code).name}"
-        return f"the worker ended with status {code}"
+    def _replace(self) -> str:
+        how = self._end()
+        if not self._n_starts:
+            self.shard = None
+            self.start(None)
+            return how
+        if self._n_starts == _N_STARTS:
+            raise FaceprepError(f"cannot start a worker: {how}", remedy="Use fewer --workers, or --runner serial.")
+        self.start(self.shard)
+        return ""
 
-    def stop(self) -> None:
-        self.connection.close()
-        if self.process.is_alive():
-            self.process.kill()
-        self.process.join()
-        self.process.close()
+    def _end(self) -> str:
+        """How the process, whose end of the pipe is closed, has died."""
+        process = cast(subprocess.Popen[bytes], self._process)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE)
+        self.kill()
+        self.wait()
+        if process.returncode >= 0:
+            return f"the worker ended with status {process.returncode}"
+        names = {number.value: number.name for number in signal.Signals}
+        return f"the worker was killed by {names.get(-process.returncode, f'signal {-process.returncode}')}"
+
+    def kill(self) -> None:
+        if self._process:
+            self.connection.close()
+            self._process.kill()
+
+    def wait(self) -> None:
+        if self._process:
+            self._process.wait()
 
 
-def _context(work: ShardWork) -> BaseContext:
-    """Clean processes: nothing that the driver has open or running (threads, handles, GPUs) goes along."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, type(work).__module__, type(getattr(work, "job", work)).__module__])
-    return context
+@contextmanager
+def _ctrl_c_kept_back() -> Iterator[None]:
+    """A process that is started meanwhile never gets a Ctrl-C; this one gets it at the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection, work: ShardWork, driver: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with_parent()
-    while True:
+def serve(pipe: str, driver: str) -> None:
+    """What a worker does: carry out the shards that come through `pipe` until the process `driver` is gone."""
+    _die_with(int(driver))
+    os.set_inheritable(int(pipe), False)
+    with Connection(int(pipe)) as connection:
         try:
-            shard = connection.recv()
-        except (EOFError, OSError):
+            work = _receive(connection)
+            _spare_garbage_collection()
+            _send(connection, _READY)
+        except (ImportError, AttributeError) as error:
+            _send(connection, OptionError(f"a worker cannot load the job: {error}", remedy=_IN_A_MODULE))
             return
-        try:
-            connection.send(work(shard))
-        except FaceprepError as error:
-            connection.send(error)
+        while (shard := _receive(connection)) is not None:
+            try:
+                answer = work(shard)
+            except FaceprepError as error:
+                answer = error
+            _send(connection, answer)
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends; elsewhere the closed pipe ends it after its shard."""
+def _spare_garbage_collection() -> None:
+    """A shard makes many small tuples and no cycles: looking for these costs a third of the time of `rec2folder`."""
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)
+
+
+def _receive(connection: Connection) -> Any:
+    """The next message; None when the driver is gone."""
+    with suppress(EOFError, ConnectionError):
+        return connection.recv()
+    return None
+
+
+def _send(connection: Connection, message: object) -> None:
+    with suppress(ConnectionError):
+        connection.send(message)
+
+
+def _die_with(driver: int) -> None:
+    """Ask Linux to kill this process when its driver ends; elsewhere the closed pipe ends it after its shard."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != driver:
+        os._exit(1)

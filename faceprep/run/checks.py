@@ -1,0 +1,136 @@
+"""What a run refuses before it writes anything, each with what was found and what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from faceprep import storage
+from faceprep.errors import OutputError, ResumeError, SourceError
+from faceprep.run.ledger import STATE, Places
+from faceprep.types import Request, Work
+
+_AFRESH = "Use the same options to go on, another output, or --overwrite to start afresh."
+
+
+def refuse_bad_places(request: Request, places: Places, in_place: bool = False) -> None:
+    """A source that is not there; an output that would lie over the source, unless the job is to work `in_place`."""
+    output = os.path.realpath(request.output)
+    for source in request.sources:
+        if not os.path.exists(source):
+            raise SourceError("no such file or folder", path=source, remedy="Check the path.")
+        resolved = os.path.realpath(source)
+        covers = output == resolved or (places.root == request.output and _is_within(resolved, output))
+        if covers and not in_place:
+            raise OutputError(
+                "the output would lie over the input",
+                path=request.output,
+                found=f"the input {source}",
+                remedy="Name another output.",
+            )
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == folder
+
+
+def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:
+    """A run that was begun with another command, other sources or other options."""
+    if not before:
+        raise ResumeError(
+            "the notes of the run before are damaged", path=output, remedy="Start afresh with --overwrite."
+        )
+    then_options, now_options = before.get("options", {}), now["options"]
+    differences = [
+        f"{name} {before.get(name)!r} then, {now[name]!r} now"
+        for name in ("command", "sources")
+        if before.get(name) != now[name]
+    ] + [
+        f"--{name.replace('_', '-')} {then_options.get(name)!r} then, {value!r} now"
+        for name, value in now_options.items()
+        if then_options.get(name) != value
+    ]
+    if differences:
+        raise ResumeError(f"this output was begun differently ({'; '.join(differences)})", path=output, remedy=_AFRESH)
+
+
+def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:
+    """An input that is not what it was when the run began, or that this version would cut into other shards."""
+    if before.get("fingerprint") != now["fingerprint"]:
+        raise ResumeError(
+            "the input has changed since this run began",
+            path=output,
+            expected=str(before.get("fingerprint")),
+            found=now["fingerprint"],
+            remedy="Put it back, choose another output, or start afresh with --overwrite.",
+        )
+    if before.get("shards") != now["shards"]:
+        raise ResumeError(
+            "this run was begun by a version that divides the work in another way",
+            path=output,
+            expected=f"faceprep {before.get('faceprep')}",
+            found=f"faceprep {now['faceprep']}",
+            remedy="Go on with that version, or start afresh with --overwrite.",
+        )
+
+
+def refuse_foreign_files(request: Request, places: Places, work: Work, before: Mapping[str, Any] | None) -> None:
+    """Files that this run did not make and would write over."""
+    root = places.root
+    if work.files is None:
+        names = [] if before is not None or not root.is_dir() else sum(storage.list_folder(root), [])
+        for name in sorted(set(names) - {STATE})[:1]:
+            raise OutputError(
+                f"the output folder is not empty: it has {name!r}",
+                path=root,
+                expected="a new or empty folder, or one that this command began",
+            )
+        return
+    ours = set((before or {}).get("files") or ())
+    for name in work.files:
+        if name in ours or not os.path.lexists(root / name):
+            continue
+        path = os.path.realpath(root / name)
+        if any(_is_within(path, os.path.realpath(source)) for source in request.sources):
+            raise OutputError("is part of the input", path=root / name, remedy="Choose another output.")
+        if not request.overwrite:
+            raise OutputError("exists already", path=root / name, remedy="Choose another output, or use --overwrite.")
+
+
+def refuse_what_cannot_fit(work: Work, left: float, root: Path) -> None:
+    """More bytes or files than there is room for; `left` is the share of the work that is still to do."""
+    n_files, n_bytes = int(work.n_files * left), int(work.n_bytes * left)
+    free_bytes, free_inodes, block = storage.room(root)
+    needed = n_bytes + n_files * block // 2
+    remedy = "Free some, choose another disk, or use --limit."
+    if needed > free_bytes:
+        raise OutputError(
+            "not enough space",
+            path=root,
+            expected=f"{_size(needed)} free ({_size(n_bytes)} of data + {n_files:,} files × half a block"
+            f" of {block:,} bytes)",
+            found=_size(free_bytes),
+            remedy=remedy,
+        )
+    if free_inodes is not None and n_files > free_inodes:
+        raise OutputError(
+            "the file system cannot hold so many files",
+            path=root,
+            expected=f"{n_files:,} free inodes",
+            found=f"{free_inodes:,}",
+            remedy=remedy,
+        )
+
+
+def _size(n_bytes: int) -> str:
+    """In the unit that suits it.
+
+    >>> _size(300), _size(5 << 20), _size(3 << 40)
+    ('300 bytes', '5.0 MiB', '3,072.0 GiB')
+    """
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:,.1f} {name}"
+    return f"{n_bytes} bytes"

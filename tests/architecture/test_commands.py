@@ -1,0 +1,76 @@
+"""Command x-y, jobs/x_y.py, class XY, its options, its README line: held together."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, fields
+
+import click
+import pytest
+
+from faceprep import registry
+from faceprep.cli.build import command_for
+from tests.real import ROOT
+
+SHARED = {"workers", "runner", "limit", "max_failures", "overwrite", "as_json"}
+
+
+def test_every_job_is_a_command() -> None:
+    modules = {path.stem for path in (ROOT / "faceprep" / "jobs").glob("*.py")} - {"__init__"}
+    assert {name.replace("-", "_") for name in registry.COMMANDS} == modules
+
+
+@pytest.mark.parametrize("name", registry.COMMANDS)
+def test_names_agree(name: str) -> None:
+    entry = registry.COMMANDS[name]
+    module, _, attribute = entry.target.partition(":")
+    assert module == f"faceprep.jobs.{name.replace('-', '_')}"
+    assert attribute == re.sub(r"(^|-|(?<=\d))([a-z])", lambda match: match[2].upper(), name)
+    job = registry.load(registry.COMMANDS, name)
+    assert job.command == name
+    import faceprep
+
+    assert getattr(faceprep, attribute) is job
+
+
+@pytest.mark.parametrize("name", registry.COMMANDS)
+def test_options_are_those_of_the_job(name: str) -> None:
+    job = registry.load(registry.COMMANDS, name)
+    command = command_for(name)
+    options = {option.name: option for option in command.params if isinstance(option, click.Option)}
+    declared = {field.name: field for field in fields(job)}
+    shared = SHARED if hasattr(job, "plan") else {"as_json"}
+    assert set(options) == set(declared) | shared
+    for option in options.values():
+        assert option.help and option.help.strip().endswith((".", "]")), f"--{option.name} has no help"
+    for field_name, field in declared.items():
+        option = options[field_name]
+        assert option.opts == ["--" + field_name.replace("_", "-")]
+        assert field.default is not MISSING
+        assert option.get_default(click.Context(command)) == field.default
+        assert option.required is bool(field.metadata["required"])
+        if field.metadata["choices"]:
+            assert isinstance(option.type, click.Choice)
+            assert tuple(option.type.choices) == tuple(field.metadata["choices"])
+
+
+@pytest.mark.parametrize("name", registry.COMMANDS)
+def test_help_is_written(name: str) -> None:
+    job, entry = registry.load(registry.COMMANDS, name), registry.COMMANDS[name]
+    assert entry.help.endswith(".") and entry.usage
+    assert job.__doc__ and not job.__doc__.startswith(f"{job.__name__}("), "the dataclass wrote its own"
+    with click.Context(command_for(name)) as context:
+        assert job.__doc__.split("\n")[0] in " ".join(command_for(name).get_help(context).split())
+
+
+@pytest.mark.parametrize("name", registry.COMMANDS)
+def test_readme_has_a_line_for_it(name: str) -> None:
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("no README.md yet")
+    assert re.search(rf"^\| `faceprep {name} .*\|.*\S.*\|$", readme.read_text(), re.MULTILINE)
+
+
+def test_runners_can_be_loaded() -> None:
+    for name in registry.RUNNERS:
+        assert callable(registry.load(registry.RUNNERS, name)(1))

@@ -1,0 +1,81 @@
+"""Nothing heavy is loaded before it is needed, and help comes at once."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.real import ROOT
+
+HEAVY = {"numpy", "cv2", "pyarrow", "imageio", "tqdm", "google_crc32c", "tensorflow", "torch", "onnxruntime", "ray"}
+PACKAGE = ROOT / "faceprep"
+
+
+def loaded_by(program: str) -> set[str]:
+    """The top-level modules that are there after `program`."""
+    told = f"{program}\nimport json, sys\nprint(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_package_loads_nothing_heavy() -> None:
+    assert loaded_by("import faceprep") & (HEAVY | {"click"}) == set()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    run = "import sys; sys.argv = ['faceprep', '--help']\nfrom faceprep.cli import main\nassert main() == 0"
+    assert loaded_by(run) & HEAVY == set()
+
+
+def test_worker_and_runner_load_nothing_heavy() -> None:
+    """A worker starts quickly: what is heavy comes with the job."""
+    assert loaded_by("import faceprep.run.processes, faceprep.run.engine") & (HEAVY | {"click"}) == set()
+
+
+def test_help_takes_less_than_half_a_second() -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-m", "faceprep", "--help"], capture_output=True, check=True, cwd=ROOT)
+        seconds.append(time.monotonic() - started)
+    assert min(seconds) < 0.5
+
+
+def test_public_names_can_be_loaded() -> None:
+    import faceprep
+
+    assert set(faceprep.__all__) <= set(dir(faceprep))
+    for name in faceprep.__all__:
+        assert getattr(faceprep, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'NoSuch'"):
+        _ = faceprep.NoSuch
+
+
+def test_optional_packages_are_imported_inside_functions() -> None:
+    """What an extra installs must not be needed to import any module."""
+    optional = {"tensorflow", "torch", "onnxruntime", "ray", "av", "insightface"}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            assert not {name.partition(".")[0] for name in _imported(node)} & optional, path
+
+
+def _imported(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""]
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+
+
+def test_every_layer_is_named_in_the_contract() -> None:
+    """A new room or module at the top must be given its place."""
+    contract = (ROOT / "pyproject.toml").read_text().partition("[tool.importlinter]")[2]
+    for path in sorted(PACKAGE.iterdir()):
+        name = path.stem
+        if name.startswith("__") or not (path.suffix == ".py" or (path / "__init__.py").exists()):
+            continue
+        assert f"faceprep.{name}" in contract, f"{Path('faceprep') / name} has no layer in pyproject.toml"

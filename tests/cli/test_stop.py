@@ -1,0 +1,103 @@
+"""Ctrl-C and SIGTERM through the real command line, at many moments."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from faceprep import Request, SerialRunner, run_job
+from tests.fakes import PAUSE, SlowRec2Folder, moments, tree, wait_for
+from tests.real import ROOT
+
+_PROGRAM = """
+from faceprep import registry
+from faceprep.registry import Entry
+registry.COMMANDS["rec2folder"] = Entry("tests.fakes:SlowRec2Folder", "", "SRC DST")
+from faceprep.__main__ import main
+main()
+"""
+
+
+def start(source: Path, output: Path) -> subprocess.Popen[str]:
+    """The command line with a slow rec2folder, in a session of its own, as a shell would start it."""
+    command = [sys.executable, "-c", _PROGRAM, "rec2folder", str(source), str(output), "--workers", "2"]
+    environment = os.environ | {PAUSE: "0.002", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+
+
+def left_of(session: int) -> list[psutil.Process]:
+    left = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                left.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return left
+
+
+@pytest.fixture(scope="module")
+def whole(rec_set: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
+    output = tmp_path_factory.mktemp("whole") / "out"
+    run_job(SlowRec2Folder(), Request((rec_set,), output), SerialRunner())
+    return tree(output)
+
+
+def stop(run: subprocess.Popen[str], how: str) -> None:
+    if how == "Ctrl-C":  # a terminal sends it to the whole group
+        os.killpg(run.pid, signal.SIGINT)
+    elif how == "Ctrl-C twice":
+        os.killpg(run.pid, signal.SIGINT)
+        time.sleep(0.01)
+        os.killpg(run.pid, signal.SIGINT)
+    elif how == "SIGTERM to the group":
+        os.killpg(run.pid, signal.SIGTERM)
+    else:
+        run.terminate()
+
+
+@pytest.mark.parametrize(
+    ("how", "n"), [("Ctrl-C", 6), ("Ctrl-C twice", 3), ("SIGTERM", 3), ("SIGTERM to the group", 2)]
+)
+def test_stopped_and_started_again(
+    how: str, n: int, rec_set: Path, whole: dict[str, bytes | None], tmp_path: Path
+) -> None:
+    n_stopped = 0
+    for i, (n_files, seconds) in enumerate(moments(n, len(whole) - 10, n)):
+        output = tmp_path / str(i)
+        run = start(rec_set, output)
+        wait_for(output, max(n_files, 4), seconds)
+        stop(run, how)
+        stdout, stderr = run.communicate(timeout=10)
+        assert left_of(run.pid) == [], "processes are left"
+        if run.returncode:
+            n_stopped += 1
+            assert (run.returncode, stdout) == (1, "")
+            (line,) = [line for line in stderr.splitlines() if line]  # an empty one after the terminal's ^C
+            assert line.startswith("faceprep: ") and "stopped" in line
+            assert line.endswith("Start the same command again to go on.")
+        run_job(SlowRec2Folder(), Request((rec_set,), output), SerialRunner())
+        assert tree(output) == whole, f"stopped {seconds:.4f} s after file {n_files}"
+    assert n_stopped > n // 2
+
+
+def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
+    """From the moment that it holds the lock: before, there is nothing to go on with."""
+    for i in range(4):
+        output = tmp_path / str(i)
+        run = start(rec_set, output)
+        wait_for(output, 1, i * 0.05)
+        stop(run, "Ctrl-C")
+        stdout, stderr = run.communicate(timeout=10)
+        assert (run.returncode, stdout) == (1, "")
+        assert stderr.count("\n") == 1 and "Traceback" not in stderr
+        assert left_of(run.pid) == []

@@ -1,0 +1,52 @@
+"""What all tests share: drawn sets, and a check that nothing goes on running."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from faceprep.synthetic import write_folder, write_insightface_rec
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left_behind() -> Iterator[None]:
+    me = psutil.Process()
+    before = set(me.children(recursive=True))
+    yield
+    _, alive = psutil.wait_procs([child for child in me.children(recursive=True) if child not in before], timeout=5)
+    assert not alive, f"the test left processes behind: {alive}"
+
+
+@pytest.fixture(autouse=True)
+def _the_power_stays_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk shows nothing here and takes most of the time."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+
+
+@pytest.fixture(autouse=True)
+def _the_log_is_as_before() -> Iterator[None]:
+    log = logging.getLogger("faceprep")
+    before, level = log.handlers, log.level
+    yield
+    log.handlers, log.level = before, level
+
+
+@pytest.fixture(scope="session")
+def rec_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.rec as InsightFace lays it out: 6 drawn people with 5 images each."""
+    root = tmp_path_factory.mktemp("rec_set")
+    write_insightface_rec(root, n_identities=6, n_images=5)
+    return root
+
+
+@pytest.fixture(scope="session")
+def face_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ROOT/IDENTITY/IMAGE.jpg: 4 drawn people with 3 images each."""
+    root = tmp_path_factory.mktemp("face_folder")
+    write_folder(root, n_identities=4, n_images=3)
+    return root

@@ -1,0 +1,229 @@
+"""Workers that die, workers that cannot start, and the programs that they are started from."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from faceprep import ProcessRunner, Request, SerialRunner, run_job
+from faceprep.errors import FaceprepError, OptionError, OutputError, SourceError
+from faceprep.run.ledger import crashed
+from faceprep.types import Outcome, Runner, Shard, ShardReport, ShardWork, Sink
+from tests.fakes import JoinedLines, Lines, results, start, status_of, write_lines
+from tests.real import ROOT
+
+SERIAL, TWO = SerialRunner(), ProcessRunner(2)
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> Request:
+    return Request((write_lines(tmp_path / "source.txt"),), tmp_path / "out")
+
+
+def failures(output: Path) -> list[list[str]]:
+    with open(output / ".faceprep" / "failures.csv", newline="") as file:
+        return list(csv.reader(file))[1:]
+
+
+# A poisoned shard
+
+
+@pytest.mark.parametrize(
+    ("poison", "runner", "reason"),
+    [
+        ("raise", SERIAL, "ValueError: poisoned"),
+        ("raise", TWO, "ValueError: poisoned"),
+        ("exit", TWO, "the worker ended with status 7"),
+        ("kill", TWO, "the worker was killed by SIGKILL"),
+        ("segfault", TWO, "the worker was killed by SIGSEGV"),
+    ],
+)
+def test_poisoned_shard_is_named_and_tried_again(
+    poison: str, runner: Runner, reason: str, request_: Request, tmp_path: Path
+) -> None:
+    diary, cured = tmp_path / "diary", tmp_path / "cured"
+    job = Lines(poison=poison, diary=str(diary), cured=str(cured))
+    summary = run_job(job, request_, runner)
+    assert (summary.inputs, summary.ok, summary.by_status) == (12, 8, {"crashed": 4, "ok": 8})
+    assert failures(request_.output) == [[f"{request_.sources[0]} [4:8]", "crashed", reason]]
+    begun = diary.read_text().split()
+    assert sorted(set(begun)) == ["0000", "0004", "0008"]
+    assert begun.count("0004") == (1 if poison == "raise" else 2), "the death of a worker is tried once more"
+    visible = {name for name, data in results(request_.output).items() if data is not None}
+    assert visible == {f"{i % 3}/{i}.txt" for i in (0, 1, 2, 3, 8, 9, 10, 11)}, "nothing of the lost shard"
+
+    diary.unlink()
+    cured.touch()
+    assert run_job(job, request_, runner).ok == 12
+    assert diary.read_text().split() == ["0004"], "only the lost shard is tried again"
+    assert failures(request_.output) == []
+    run_job(job, replace(request_, output=tmp_path / "whole"), SERIAL)
+    assert results(request_.output) == results(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_shard_whose_worker_dies_once_is_done(n_workers: int, request_: Request, tmp_path: Path) -> None:
+    run_job(Lines(), replace(request_, output=tmp_path / "whole"), SERIAL)
+    job = Lines(poison="kill", once=str(tmp_path / "killed"))
+    summary = run_job(job, request_, ProcessRunner(n_workers))
+    assert (tmp_path / "killed").exists()
+    assert (summary.ok, summary.failed, failures(request_.output)) == (12, 0, [])
+    assert results(request_.output) == results(tmp_path / "whole")
+
+
+def test_commit_in_which_the_worker_dies_is_finished(request_: Request, tmp_path: Path) -> None:
+    """What has its page is done: by the next worker that tries."""
+    assert run_job(DiesInCommit(mark=str(tmp_path / "mark")), request_, TWO).ok == 12
+    assert (tmp_path / "mark").exists()
+    assert failures(request_.output) == []
+
+
+def test_commit_in_which_the_last_worker_dies_is_finished(request_: Request, tmp_path: Path) -> None:
+    """What has its page is done: by the driver, when nobody tries any more. Likewise what was only not reported."""
+
+    def runner(work: ShardWork, shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
+        for shard in shards:
+            assert status_of(start(lambda shard=shard: work(shard))) == (-9 if shard.id == "0004" else 0)
+            yield crashed(shard, "killed")
+
+    assert run_job(DiesInCommit(mark=str(tmp_path / "mark")), request_, runner).ok == 12
+    assert failures(request_.output) == []
+
+
+@dataclass(frozen=True)
+class DiesInCommit(Lines):
+    """Its worker is killed once, when the page of a shard is about to be moved into place."""
+
+    mark: str = ""
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        def move(source: object, target: object) -> None:
+            if shard.id == "0004" and not os.path.exists(self.mark):
+                Path(self.mark).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            os.rename(source, target)  # type: ignore[arg-type]
+
+        mock.patch("faceprep.staging.move", move).start()  # this process has no other use
+        return super().__call__(shard, sink)
+
+
+def test_joined_output_is_not_made_without_all_its_parts(request_: Request, tmp_path: Path) -> None:
+    request = replace(request_, output=tmp_path / "lines.bin")
+    job = JoinedLines(poison="raise", cured=str(tmp_path / "cured"))
+    for _ in range(2):
+        with pytest.raises(OutputError, match=r"not made: 1 of 6 shards crashed\. .*failures\.csv\. Start the same"):
+            run_job(job, request, TWO)
+        assert not request.output.exists()
+    (tmp_path / "cured").touch()
+    assert run_job(job, request, TWO).ok == 12
+    assert len(request.output.read_bytes().splitlines()) == 12
+
+
+def test_error_of_a_worker_ends_the_run(request_: Request, tmp_path: Path) -> None:
+    job = Lines(poison="source", cured=str(tmp_path / "cured"))
+    with pytest.raises(SourceError, match=r"somewhere: gone at record 6: expected a face, found nothing\. Look"):
+        run_job(job, request_, TWO)
+    (tmp_path / "cured").touch()
+    assert run_job(job, request_, TWO).ok == 12
+
+
+# Workers that cannot start
+
+
+def test_job_that_cannot_be_sent(request_: Request) -> None:
+    class Local(Lines):
+        pass
+
+    with pytest.raises(OptionError, match=r"cannot be sent to workers: .*Local.*Define the job in a module"):
+        run_job(Local(), request_, TWO)
+    assert run_job(Local(), request_, SERIAL).ok == 12
+
+
+def test_worker_that_cannot_be_started(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(FaceprepError, match=r"cannot start a worker: .*No such file.* Use fewer --workers"):
+        run_job(Lines(), request_, TWO)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(FaceprepError, match=r"cannot start a worker: the worker ended with status 1\. Use"):
+        run_job(Lines(), request_, TWO)
+    monkeypatch.undo()
+    assert run_job(Lines(), request_, TWO).ok == 12
+
+
+def test_caller_that_stops_listening_leaves_no_worker() -> None:
+    reports = ProcessRunner(2)(slow_shard, [Shard(str(i), "", i, i + 1) for i in range(9)])
+    assert next(reports).n_inputs == 1
+    reports.close()  # the fixture of all tests looks for what is left
+
+
+def slow_shard(shard: Shard) -> ShardReport:
+    time.sleep(0.05)
+    return ShardReport(shard.id, 1, {"ok": 1})
+
+
+def test_more_workers_than_shards(request_: Request) -> None:
+    assert run_job(Lines(), request_, ProcessRunner(64)).ok == 12
+
+
+def test_what_workers_print_does_not_reach_stdout(request_: Request, capfd: pytest.CaptureFixture[str]) -> None:
+    run_job(Talker(), request_, TWO)
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("hello") == 3
+
+
+class Talker(Lines):
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        print("hello")  # noqa: T201
+        return super().__call__(shard, sink)
+
+
+# Programs
+
+_PROGRAM = """
+from pathlib import Path
+from faceprep import ProcessRunner, Request, run_job
+from tests.fakes import Lines
+print(run_job(Lines(), Request((Path({source!r}),), Path({output!r})), ProcessRunner(2)).ok)
+"""
+_OWN_JOB = _PROGRAM.replace("Lines\nprint", "Lines\nclass Lines(Lines): pass\nprint")
+
+
+def run_program(how: str, text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-"] if how == "stdin" else [sys.executable, "-c", text]
+    if how == "script":
+        (folder / "script.py").write_text(text)
+        command = [sys.executable, str(folder / "script.py")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    text_in = text if how == "stdin" else ""
+    return subprocess.run(
+        command, input=text_in, capture_output=True, text=True, env=environment, cwd=folder, check=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize("how", ["script", "stdin", "command"])
+def test_programs_need_no_main_guard(how: str, request_: Request, tmp_path: Path) -> None:
+    text = _PROGRAM.format(source=str(request_.sources[0]), output=str(request_.output))
+    done = run_program(how, text, tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("12\n", "", 0)
+
+
+def test_job_of_the_program_itself_is_one_clear_error(request_: Request, tmp_path: Path) -> None:
+    text = _OWN_JOB.format(source=str(request_.sources[0]), output=str(request_.output))
+    done = run_program("script", text, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("faceprep.errors.OptionError: a worker cannot load the job")
+    assert done.stderr.splitlines()[-1].endswith(
+        "Define the job in a module that can be imported, or use the serial runner."
+    )
+    assert done.stderr.count("Traceback") == 1, "the caller's own, none of a worker"

@@ -1,0 +1,30 @@
+"""One clear line, also after a journey from a worker."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from faceprep import errors
+from faceprep.errors import FaceprepError
+
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, FaceprepError)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fields_survive_pickling_and_copying(kind: type[FaceprepError]) -> None:
+    error = kind("bad magic", path="a.rec", where="offset 8", expected="x", found="y", remedy="Copy it again.")
+    error.add_note("seen by a worker")
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert type(again) is kind
+        assert str(again) == str(error) == "a.rec: bad magic at offset 8: expected x, found y. Copy it again."
+        assert (again.problem, again.path, again.where) == ("bad magic", "a.rec", "offset 8")
+        assert (again.expected, again.found, again.remedy) == ("x", "y", "Copy it again.")
+
+
+def test_what_is_not_known_is_not_said() -> None:
+    assert str(FaceprepError("no room")) == "no room"
+    assert str(FaceprepError("no room", found="3")) == "no room: found 3"
+    assert str(FaceprepError("no room", where="top", remedy="Go.")) == "no room at top. Go."

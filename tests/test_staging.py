@@ -1,0 +1,109 @@
+"""All files of a shard or none, with and without nameless files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from faceprep import staging
+from faceprep.errors import OutputError
+from faceprep.staging import Staging, recover_shard
+from tests.fakes import tree
+
+
+@pytest.fixture(params=["nameless files", "numbered files"])
+def new(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Staging:
+    if request.param == "numbered files":
+        monkeypatch.setattr(staging, "_NAMELESS", 0)
+    (tmp_path / "out").mkdir()
+    return Staging(tmp_path / "out", tmp_path / "state")
+
+
+def test_committed_files_page_and_nothing_else(new: Staging, tmp_path: Path) -> None:
+    for i in range(100):
+        new.write(f"{i % 3}/{i}", b"%d" % i)
+    with new.open("large") as file:
+        file.write(b"large")
+    new.commit(["told"], tmp_path / "page")
+    expected = {f"{i % 3}/{i}": b"%d" % i for i in range(100)} | {"large": b"large", "0": None, "1": None, "2": None}
+    assert tree(tmp_path / "out") == expected
+    outputs, told = map(json.loads, (tmp_path / "page").read_text().splitlines())
+    assert outputs == [[f"{i % 3}/{i}", len(str(i))] for i in range(100)] + [["large", 5]]
+    assert told == "told"
+    assert sorted(os.listdir(tmp_path)) == ["out", "page"]
+
+
+def test_discarded_files_leave_nothing(new: Staging, tmp_path: Path) -> None:
+    for i in range(100):
+        new.write(f"{i % 3}/{i}", b"%d" % i)
+    new.open("large").write(b"large")
+    new.discard()
+    assert tree(tmp_path) == {"out": None}
+
+
+def test_files_of_others_stay(new: Staging, tmp_path: Path) -> None:
+    (tmp_path / "out" / "0").mkdir()
+    (tmp_path / "out" / "0" / "mine").touch()
+    for i in range(100):
+        new.write(f"{i % 3}/{i}", b"%d" % i)
+    new.discard()
+    assert tree(tmp_path / "out") == {"0": None, "0/mine": b""}
+
+
+def test_file_that_is_there_is_replaced(new: Staging, tmp_path: Path) -> None:
+    (tmp_path / "out" / "a").write_text("old and longer")
+    new.write("a", b"new")
+    new.commit([], tmp_path / "page")
+    assert tree(tmp_path / "out") == {"a": b"new"}
+
+
+def test_folder_that_goes_meanwhile_is_made_again(new: Staging, tmp_path: Path) -> None:
+    """Another shard may take its files back and remove the folder that both write to."""
+    real = new._log  # type: ignore[attr-defined]
+
+    def log(names: list[str]) -> None:
+        real(names)
+        for folder in ("a/b", "a"):
+            (tmp_path / "out" / folder).rmdir()
+
+    new._log = log  # type: ignore[attr-defined]
+    new.write("a/b/c", b"c")
+    new.commit([], tmp_path / "page")
+    assert tree(tmp_path / "out") == {"a": None, "a/b": None, "a/b/c": b"c"}
+
+
+def test_two_outputs_of_one_name(new: Staging, tmp_path: Path) -> None:
+    new.write("a", b"1")
+    new.write("a", b"2")
+    with pytest.raises(OutputError, match="two outputs want the name 'a'"):
+        new.commit([], tmp_path / "page")
+    new.discard()
+    assert tree(tmp_path) == {"out": None}
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "..", "a\0b"])
+def test_names_that_lead_out(name: str, new: Staging, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="would leave the output folder"):
+        new.write(name, b"")
+        new.commit([], tmp_path / "page")
+    with pytest.raises(OutputError, match="would leave the output folder"):
+        new.open(name)
+    new.discard()
+    assert tree(tmp_path) == {"out": None}
+
+
+@pytest.mark.parametrize("log", ["names", "commit"])
+def test_notes_with_names_that_lead_out_are_not_followed(log: str, tmp_path: Path) -> None:
+    """A state folder may come from somebody else."""
+    (tmp_path / "mine").write_text("mine")
+    folder = tmp_path / "out" / "state"
+    folder.mkdir(parents=True)
+    names = ["../mine"] if log == "names" else [["../mine", 3]]
+    (folder / log).write_text(json.dumps(names) + "\n")
+    (folder / "0").write_text("bad")
+    with pytest.raises(OutputError, match="would leave the output folder"):
+        recover_shard(tmp_path / "out", folder, tmp_path / "out" / "page")
+    assert (tmp_path / "mine").read_text() == "mine"
