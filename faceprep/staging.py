@@ -186,7 +186,7 @@ def recover_shard(root: Path, folder: Path, target: Path | None) -> None:
     With its page, the commit is finished and the page put at `target`; without, its files are taken back.
     """
     page, log = folder / _PAGE, folder / _LOG
-    outputs = _json_lines(page)[:1] if target else []
+    outputs = _json_lines(page, most=1) if target else []
     if outputs and target:
         waiting = set(os.listdir(folder))
         for number, (name, _) in enumerate(outputs[0]):
@@ -203,12 +203,12 @@ def recover_shard(root: Path, folder: Path, target: Path | None) -> None:
     remove_tree(folder)
 
 
-def _json_lines(path: Path) -> list[Any]:
+def _json_lines(path: Path, most: int | None = None) -> list[Any]:
     """The lines up to the first that is not whole: nothing had been done yet with that one. None: no such file."""
     lines: list[Any] = []
     if size_of(path) is not None:
         with suppress(ValueError):
-            for line in read_bytes(path).split(b"\n")[:-1]:
+            for line in read_bytes(path).split(b"\n")[:-1][:most]:
                 lines.append(json.loads(line))
     return lines
 

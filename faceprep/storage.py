@@ -138,6 +138,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def leads_back(path: str | os.PathLike[str]) -> bool:
+    """Whether it is a link to a folder that it lies in: who follows it goes round in circles."""
+    return os.path.islink(path) and os.path.realpath(path) in {
+        os.path.realpath(folder) for folder in Path(path).parents
+    }
+
+
 def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
     """Names the present state of files or folders by size and time of change. Raises SourceError."""
     parts = []

@@ -203,7 +203,7 @@ def status_of(child: int) -> int:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    patience = time.monotonic() + 5
+    patience = time.monotonic() + 20
     while not is_so():
         assert time.monotonic() < patience
         time.sleep(0.002)

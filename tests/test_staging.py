@@ -44,6 +44,15 @@ def test_discarded_files_leave_nothing(new: Staging, tmp_path: Path) -> None:
     assert tree(tmp_path) == {"out": None}
 
 
+def test_what_a_dead_worker_left_is_taken_back(new: Staging, tmp_path: Path) -> None:
+    for i in range(100):
+        new.write(f"{i % 3}/{i}", b"%d" % i)
+    new.open("large").write(b"large")
+    Staging(tmp_path / "out", tmp_path / "state").commit([], tmp_path / "page")
+    assert tree(tmp_path) == {"out": None, "page": b"[]\n"}
+    new.discard()
+
+
 def test_files_of_others_stay(new: Staging, tmp_path: Path) -> None:
     (tmp_path / "out" / "0").mkdir()
     (tmp_path / "out" / "0" / "mine").touch()

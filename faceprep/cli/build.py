@@ -15,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 import click
 
 from faceprep import registry
-from faceprep.cli.progress import progress_bar
+from faceprep.cli.progress import counting_bar, progress_bar
 from faceprep.run.engine import as_json, run_job
 from faceprep.run.ledger import first_failures
 from faceprep.types import OK, Request, Summary
@@ -106,9 +106,10 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
 def _look(ctx: click.Context, /, **given: Any) -> int:
     quiet, path = given.pop("as_json"), given.pop("path")
     _log_to_stderr()
-    result = ctx.obj(**given)(path)
+    with counting_bar() as progress:
+        result = ctx.obj(**given)(path, progress)
     click.echo(json.dumps(result.as_json()) if quiet else str(result))
-    return 0
+    return 3 if result.failed else 0
 
 
 def _places(given: dict[str, Any]) -> tuple[tuple[Path, ...], Path | None]:

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from faceprep.run.engine import Progress
 from faceprep.types import Outcome, ShardReport, Stage
+
+
+@contextmanager
+def counting_bar() -> Iterator[Callable[[int, int], None]]:
+    """A tqdm bar that is told (done, of how many)."""
+    with ExitStack() as stack:
+        bars: list[Any] = []
+
+        def tell(n_done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(_tqdm(total=total, disable=not sys.stderr.isatty())))
+            bars[0].update(n_done - bars[0].n)
+
+        yield tell
 
 
 def progress_bar() -> Progress:
@@ -24,12 +40,9 @@ class _Bar:
     def start(self, stage: Stage, n_done: int, unit: str) -> None:
         if not sys.stderr.isatty():
             return
-        from tqdm import tqdm
-
-        tqdm.monitor_interval = 0
         self._sizes = {shard.id: len(shard) for shard in stage.shards}
         total = sum(self._sizes.values())
-        self._bar = tqdm(total=total, initial=n_done, unit=unit, desc=stage.name, unit_scale=total > 100_000)
+        self._bar = _tqdm(total=total, initial=n_done, unit=unit, desc=stage.name, unit_scale=total > 100_000)
 
     def step(self, report: ShardReport) -> None:
         if self._bar is not None:
@@ -41,3 +54,11 @@ class _Bar:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _tqdm(**options: Any) -> Any:
+    """Loaded when it is needed, and without its monitoring thread."""
+    from tqdm import tqdm
+
+    tqdm.monitor_interval = 0
+    return tqdm(**options)

@@ -15,6 +15,8 @@ from faceprep import storage
 from faceprep.errors import SourceError
 from faceprep.formats.image_header import IMAGE_SUFFIXES
 
+_COMMON = (".jpg", ".png", ".jpeg")
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -46,6 +48,9 @@ def sort_files(names: Iterable[str]) -> list[str]:
     names = list(names)
     stems = [name.rpartition(".")[0] for name in names]
     if _are_numbers(stems):
+        by_number = dict(zip(map(int, stems), names, strict=True))
+        if len(by_number) == len(names):
+            return [by_number[number] for number in sorted(by_number)]
         return [name for _, name in sorted(zip(map(int, stems), names, strict=True))]
     return sorted(names)
 
@@ -76,7 +81,7 @@ def walk_images(root: Path) -> Iterator[tuple[str, list[str], int]]:
     """(identity, its image files in no order, how many other files) of every identity below `root`, in no order.
 
     Images in `root` itself are the identity ``.``. Raises SourceError when `root` is no folder, or one in it cannot
-    be listed.
+    be listed. Links are followed, but for those that lead back to a folder they lie in.
     """
     if not root.is_dir():
         raise SourceError("no such folder", path=root, expected="a folder of identities with images in them")
@@ -84,8 +89,9 @@ def walk_images(root: Path) -> Iterator[tuple[str, list[str], int]]:
     while waiting:
         name = waiting.pop()
         folders, files = storage.list_folder(root if name == "." else f"{root}/{name}")
-        waiting += [folder if name == "." else f"{name}/{folder}" for folder in folders]
-        images = [file for file in files if is_image_name(file)]
+        inner = [folder if name == "." else f"{name}/{folder}" for folder in folders]
+        waiting += [folder for folder in inner if not storage.leads_back(f"{root}/{folder}")]
+        images = [file for file in files if file.endswith(_COMMON) or is_image_name(file)]
         if images:
             yield name, images, len(files) - len(images)
 

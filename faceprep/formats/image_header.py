@@ -22,7 +22,7 @@ _BY_START = (
     *((b"P%d" % kind, suffix) for kind, suffix in zip(range(1, 7), (".pbm", ".pgm", ".ppm") * 2, strict=True)),
 )
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_SCAN = b"\xff\xda"
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _HEAD = 1024
 _N_HEADS = 4096
 _SOUND_HEADS: dict[bytes, ImageHeader] = {}
@@ -102,17 +102,11 @@ def _read_png(data: Buffer) -> ImageHeader:
     return ImageHeader(".png", (height, width), "" if width and height else f"PNG of {width} × {height} pixels")
 
 
-def end_damage(data: Buffer, suffix: str) -> str:
-    """Whether the end of the image is missing, as far as the last bytes tell; empty when they look whole."""
-    tail = bytes(data[-64:])
-    if suffix == ".jpg" and b"\xff\xd9" not in tail:
-        return "JPEG without its end marker"
-    if suffix == ".png" and b"IEND" not in tail:
-        return "PNG without its IEND chunk"
-    return ""
-
-
 def check_image(data: Buffer) -> ImageHeader:
-    """As `read_header`, with the end looked at as well."""
+    """As `read_header`, and that the image is not cut off: its end mark is there; other bytes may follow it."""
     header = read_header(data)
-    return header._replace(damage=header.damage or end_damage(data, header.suffix))
+    if not header.damage and header.suffix == ".jpg" and bytes(data).rfind(_END, _walk_jpeg(data)[1]) < 0:
+        return header._replace(damage="JPEG without its end marker")
+    if not header.damage and header.suffix == ".png" and b"IEND" not in bytes(data):
+        return header._replace(damage="PNG without its IEND chunk")
+    return header

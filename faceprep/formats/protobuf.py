@@ -63,9 +63,7 @@ def read_fields(data: bytes) -> list[tuple[int, bytes | int]]:
             number, at = read_varint(data, at)
             fields.append((tag >> 3, number))
             continue
-        if kind == _BYTES and at < end and data[at] < 0x80:
-            length, at = data[at], at + 1
-        elif kind == _BYTES:
+        if kind == _BYTES:
             length, at = read_varint(data, at)
         elif kind in _FIXED:
             length = _FIXED[kind]

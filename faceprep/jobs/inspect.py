@@ -13,7 +13,7 @@ from faceprep import storage
 from faceprep.errors import SourceError
 from faceprep.formats import contents, lists, npz, pairs_bin, parquet, rec_index, tfrecord, webdataset
 from faceprep.formats.folders import read_identity, sort_names, walk_images
-from faceprep.formats.image_header import end_damage, read_header
+from faceprep.formats.image_header import check_image
 from faceprep.formats.recordio import Damage, ImageRecord, RecordFile
 from faceprep.options import option
 from faceprep.types import Buffer
@@ -53,8 +53,8 @@ class Inspection:
 
     def add_image(self, where: str, data: Buffer, deep: bool) -> bool:
         """Count one encoded image, or name its damage; whether it is sound."""
-        header = read_header(data)
-        problem = header.damage or end_damage(data, header.suffix) or (_decoding_problem(data) if deep else "")
+        header = check_image(data)
+        problem = header.damage or (_decoding_problem(data) if deep else "")
         if problem:
             self.add_damage(f"{where}: {problem}")
             return False

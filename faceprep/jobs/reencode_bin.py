@@ -30,7 +30,8 @@ class ReencodeBin:
 
     Nothing in a source is run, whatever its pickle asks for. Every image is decoded and encoded anew. A pair with an
     image that cannot be decoded is left out, a source that cannot be read is passed over while there are others;
-    both are named in failures.csv. With --in-place each original is kept as NAME.bak, and a later run starts from it.
+    both are named in failures.csv, pairs and images numbered from 0. With --in-place each original is kept as
+    NAME.bak, and a later run starts from it.
     """
 
     command: ClassVar[str] = "reencode-bin"
@@ -47,10 +48,9 @@ class ReencodeBin:
         if not 1 <= self.quality <= 100:
             raise OptionError("--quality", expected="1 to 100", found=str(self.quality))
 
-    @property
-    def output_is_file(self) -> bool:
-        """In place, the run keeps its state beside the files, in a folder named after the first of them."""
-        return self.in_place
+    def state_of(self, request: Request) -> str:
+        """A run on one file, or in place, keeps its notes under that file's name: other runs may share the folder."""
+        return request.sources[0].name if self.in_place or len(request.sources) == 1 else ""
 
     def output_of(self, sources: Sequence[Path]) -> Path:
         """The output, which the options name and no argument."""
@@ -58,7 +58,7 @@ class ReencodeBin:
             return self.out_dir
         if len({os.path.realpath(source.parent) for source in sources}) > 1:
             raise OptionError("--in-place takes the files of one folder at a time", expected="sources in one folder")
-        return sources[0]
+        return sources[0].parent
 
     def plan(self, request: Request, scratch: Path) -> Work:
         names = [source.name for source in request.sources]

@@ -70,7 +70,7 @@ def run_job(job: Job, request: Request, runner: Runner, progress: Progress | Non
     Raises FaceprepError when the run cannot be begun or has to stop; what is done by then stays done.
     """
     started = time.monotonic()
-    places = Places(request.output, getattr(job, "output_is_file", False))
+    places = _places(job, request)
     checks.refuse_bad_places(request, places, getattr(job, "in_place", False))
     with locks.lock(places.state) as token:
         drive = _Drive(ShardTask(job, places, token), request, progress or Progress())
@@ -89,6 +89,14 @@ def run_job(job: Job, request: Request, runner: Runner, progress: Progress | Non
         return drive.summary(time.monotonic() - started)
 
 
+def _places(job: Job, request: Request) -> Places:
+    """Beside an output that is one file, or in the output folder; there under a name if the job has one for it."""
+    if getattr(job, "output_is_file", False):
+        return Places(request.output.parent, request.output.name)
+    state_of = getattr(job, "state_of", None)
+    return Places(request.output, state_of(request), shares_failures=True) if state_of else Places(request.output)
+
+
 class _Drive:
     """One run from the driver's side."""
 
@@ -99,6 +107,7 @@ class _Drive:
         self._before = self._ledger.load_run()
         self._is_prepared = False
         self._reports: dict[str, ShardReport] = {}
+        self._by_status: Counter[str] = Counter()
         self._shards: dict[str, Shard] = {}
         self._finish_report: ShardReport | None = None
 
@@ -149,6 +158,8 @@ class _Drive:
             if len(self._reports) == len(self._shards):
                 break
             self._finish_report = None
+        for report in self._reports.values():
+            self._by_status.update(report.by_status)
         if self._reports:
             log.info("%s: going on: %s", self._request.output, self.state_line())
 
@@ -168,6 +179,7 @@ class _Drive:
                     if report.crash:  # in the very commit, perhaps
                         report = rescue(self._places, report.shard_id) or report
                     self._reports[report.shard_id] = report
+                    self._by_status.update(report.by_status)
                     self._progress.step(report)
                     self._stop_at_too_many_failures()
         finally:
@@ -177,7 +189,7 @@ class _Drive:
         return sum(bool(report.crash) for report in self._reports.values())
 
     def _stop_at_too_many_failures(self) -> None:
-        allowed, n_failed = self._request.max_failures, self._totals()[1]
+        allowed, n_failed = self._request.max_failures, self._n_failed()
         if allowed is not None and n_failed > allowed:
             raise TooManyFailures(
                 f"{n_failed:,} inputs failed, --max-failures allows {allowed:,}",
@@ -219,22 +231,17 @@ class _Drive:
             return "nothing begun"
         return f"{len(self._reports):,} of {len(self._shards):,} shards done"
 
-    def _totals(self) -> tuple[int, int, dict[str, int]]:
-        by_status: Counter[str] = Counter()
-        for report in self._reports.values():
-            by_status.update(report.by_status)
-        n_failed = sum(n for status, n in by_status.items() if Outcome("", status).is_failure)
-        return by_status.total(), n_failed, dict(sorted(by_status.items()))
+    def _n_failed(self) -> int:
+        return sum(n for status, n in self._by_status.items() if Outcome("", status).is_failure)
 
     def summary(self, seconds: float) -> Summary:
-        n_inputs, n_failed, by_status = self._totals()
         reports = [*self._reports.values(), *([self._finish_report] if self._finish_report else [])]
         return Summary(
             command=self._job.command,
-            inputs=n_inputs,
-            ok=by_status.get(OK, 0),
-            failed=n_failed,
-            by_status=by_status,
+            inputs=self._by_status.total(),
+            ok=self._by_status[OK],
+            failed=self._n_failed(),
+            by_status=dict(sorted(self._by_status.items())),
             outputs=sum(report.n_outputs for report in reports),
             seconds=round(seconds, 3),
             output=str(self._request.output),

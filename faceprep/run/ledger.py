@@ -27,20 +27,23 @@ from faceprep.types import Outcome, Shard, ShardReport
 
 STATE = ".faceprep"
 _PARTS = "parts"
+_FAILURES = "failures.csv"
 _PAGE = ".jsonl"
 
 
 class Places:
     """Where a run keeps its things. Small and picklable: workers get a copy.
 
-    `root` is the folder that output names are relative to.
+    `root` is the folder that output names are relative to. `state_name` names the folder of this run's notes where
+    several runs have the same root; `all_failures` is then what they have in common, if they have.
     """
 
-    def __init__(self, output: Path, is_file: bool) -> None:
-        self.root = output.parent if is_file else output
-        self.state = self.root / STATE / output.name if is_file else output / STATE
+    def __init__(self, root: Path, state_name: str = "", shares_failures: bool = False) -> None:
+        self.root = root
+        self.state = root / STATE / state_name
+        self.all_failures = root / STATE / _FAILURES if shares_failures and state_name else None
         self.scratch = self.state / "scratch"
-        self.failures = self.state / "failures.csv"
+        self.failures = self.state / _FAILURES
         self._state_name = self.state.relative_to(self.root).as_posix()
 
     def page(self, shard_id: str) -> Path:
@@ -169,6 +172,13 @@ class Ledger:
                 elif any(Outcome("", status).is_failure for status in report.by_status):
                     rows.writerows(outcome for outcome in self.outcomes(report.shard_id) if outcome.is_failure)
             text.detach()
+        if self._places.all_failures:
+            self._gather_failures(self._places.all_failures)
+
+    def _gather_failures(self, target: Path) -> None:
+        """Put together what all runs in the folder could not take."""
+        lists = [storage.read_bytes(path).partition(b"\n") for path in sorted(target.parent.glob(f"*/{_FAILURES}"))]
+        storage.write_file(target, b"".join([*lists[0][:2], *(rows for _, _, rows in lists)]))
 
     def forget(self, keep_outputs: bool = False) -> None:
         """Remove every output that the ledger lists, and the ledger: nothing that the run did not write.

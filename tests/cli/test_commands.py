@@ -225,3 +225,12 @@ def test_entry_point_and_module_are_the_same(rec_set: Path, tmp_path: Path) -> N
         output = tmp_path / str(i)
         subprocess.run([*command, "rec2folder", rec_set, output, "--workers", "2"], check=True, capture_output=True)
     assert tree(tmp_path / "0") == tree(tmp_path / "1")
+
+
+def test_inspect_says_damage_with_its_status(damaged_set: Path, rec_set: Path) -> None:
+    sound, damaged = faceprep("inspect", rec_set, "--json"), faceprep("inspect", damaged_set, "--json")
+    assert (sound.returncode, damaged.returncode) == (0, 3)
+    assert (sound.stderr, damaged.stderr) == ("", "")
+    assert json.loads(sound.stdout)["images"] == json.loads(damaged.stdout)["images"] + 5 == 30
+    assert len(json.loads(damaged.stdout)["damage"]) == 5
+    assert "record 1 at offset" in faceprep("inspect", damaged_set).stdout

@@ -27,6 +27,17 @@ def test_nested_hidden_and_other_files(tmp_path: Path) -> None:
     ]
 
 
+def test_links_are_followed_but_not_round_in_circles(tmp_path: Path) -> None:
+    make(tmp_path, "set/a/1.jpg", "set/b/1.jpg", "elsewhere/1.jpg")
+    (tmp_path / "set/c").symlink_to("../elsewhere")
+    (tmp_path / "set/a/self").symlink_to("../a")
+    (tmp_path / "set/a/top").symlink_to(tmp_path)
+    (tmp_path / "set/a/to_b").symlink_to("../b")
+    (tmp_path / "set/b/to_a").symlink_to("../a")
+    names = [each.name for each in find_identities(tmp_path / "set")]
+    assert names == ["a", "a/to_b", "b", "b/to_a", "c"]
+
+
 def test_images_in_the_root_are_the_identity_dot(tmp_path: Path) -> None:
     make(tmp_path, "1.jpg", "a/1.jpg")
     assert [each.name for each in find_identities(tmp_path)] == [".", "a"]

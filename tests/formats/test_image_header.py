@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceprep.formats.image_header import end_damage, read_header
+from faceprep.formats.image_header import check_image, read_header
 from faceprep.synthetic import encode_face
 from tests.real import DATA, needs_data
 
@@ -17,8 +17,8 @@ JPEG, PNG = encode_face(1, 1), encode_face(1, 1, ".png")
 def test_sound_images(data: bytes, suffix: str) -> None:
     for kind in (bytes, bytearray, memoryview):
         assert read_header(kind(data)) == (suffix, (112, 112), "")
-    assert end_damage(data, suffix) == ""
-    assert end_damage(data[:-40], suffix) != ""
+    assert check_image(data) == check_image(data + b"trailing bytes" * 99) == (suffix, (112, 112), "")
+    assert "without its" in check_image(data[:-40]).damage
 
 
 @pytest.mark.parametrize("at", [4, 20, 22, 90])
@@ -33,6 +33,12 @@ def test_a_sound_head_does_not_hide_a_later_broken_one() -> None:
     broken = JPEG[:20] + b"\0" + JPEG[21:]
     assert read_header(broken).damage
     assert not read_header(JPEG).damage
+
+
+def test_a_thumbnails_end_is_not_the_images() -> None:
+    thumbnail = b"\xff\xe1" + (len(JPEG) + 2).to_bytes(2, "big") + JPEG
+    assert check_image(JPEG[:2] + thumbnail + JPEG[2:]).damage == ""
+    assert "without its end" in check_image(JPEG[:2] + thumbnail + JPEG[2:-30]).damage
 
 
 def test_cut_off_and_empty() -> None:
@@ -57,4 +63,5 @@ def test_suffixes_of_real_photos() -> None:
     assert {name: header.suffix for name, header in found.items()} == expected
     assert not any(header.damage for header in found.values())
     assert read_header((folder / "text.jpg").read_bytes()).damage
-    assert end_damage((folder / "truncated.jpg").read_bytes(), ".jpg")
+    assert check_image((folder / "truncated.jpg").read_bytes()).damage
+    assert not any(check_image((folder / name).read_bytes()).damage for name in expected)

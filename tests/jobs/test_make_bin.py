@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +263,14 @@ def test_numbers_cover_every_pair_once(counts: list[int]) -> None:
     assert (numbers.n_same, numbers.n_different) == (len(every[True]), len(every[False]))
     assert {numbers.same(i) for i in range(numbers.n_same)} == every[True]
     assert {numbers.different(i) for i in range(numbers.n_different)} == every[False]
+
+
+@pytest.mark.parametrize("n", [0, 1, 1000, (1 << 20) + 1])
+def test_no_number_is_drawn_twice(n: int) -> None:
+    drawn = list(islice(draw_distinct(n, 7), 100_000))
+    assert len(set(drawn)) == len(drawn) == min(n, 100_000)
+    assert drawn == list(islice(draw_distinct(n, 7), 100_000))
+    assert all(0 <= number < n for number in drawn)
 
 
 def test_numbers_of_a_set_of_5_8_million_images() -> None:

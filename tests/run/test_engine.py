@@ -50,7 +50,7 @@ def test_summary_ledger_and_failures(runner: Runner, request_: Request) -> None:
         "output": str(request_.output),
         "failures": str(request_.output / ".faceprep" / "failures.csv"),
     }
-    ledger = Ledger(Places(request_.output, is_file=False))
+    ledger = Ledger(Places(request_.output))
     outcomes = [outcome for shard in ("0000", "0004", "0008") for outcome in ledger.outcomes(shard)]
     assert [outcome.key for outcome in outcomes] == [str(i) for i in range(12)], "every input has one Outcome"
     assert failures(request_.output) == [

@@ -83,8 +83,10 @@ def test_shard_whose_worker_dies_once_is_done(n_workers: int, request_: Request,
 
 def test_commit_in_which_the_worker_dies_is_finished(request_: Request, tmp_path: Path) -> None:
     """What has its page is done: by the next worker that tries."""
-    assert run_job(DiesInCommit(mark=str(tmp_path / "mark")), request_, TWO).ok == 12
+    diary = tmp_path / "diary"
+    assert run_job(DiesInCommit(mark=str(tmp_path / "mark"), diary=str(diary)), request_, TWO).ok == 12
     assert (tmp_path / "mark").exists()
+    assert sorted(diary.read_text().split()) == ["0000", "0004", "0008"], "it was not done again"
     assert failures(request_.output) == []
 
 
