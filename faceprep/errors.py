@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from os import PathLike, fspath
 
+_FIELDS = ("path", "where", "expected", "found", "remedy")
+
 
 class FaceprepError(Exception):
     """The caller's fault, or a broken world.
@@ -44,9 +46,6 @@ class FaceprepError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         """Errors travel from workers to the driver: rebuild from the fields, not from the line."""
         return _rebuild, (type(self), self.problem, {name: getattr(self, name) for name in _FIELDS})
-
-
-_FIELDS = ("path", "where", "expected", "found", "remedy")
 
 
 def _rebuild(kind: type[FaceprepError], problem: str, fields: dict[str, str | None]) -> FaceprepError:

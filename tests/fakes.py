@@ -112,7 +112,7 @@ class _ToPart:
 
 def _happen(poison: str) -> None:
     if poison == "raise":
-        raise ValueError("poisoned")
+        raise ValueError("poisoned\nby line 6")
     if poison == "source":
         raise SourceError(
             "gone", path="somewhere", where="record 6", expected="a face", found="nothing", remedy="Look elsewhere."

@@ -11,7 +11,7 @@ import pytest
 from faceprep import staging
 from faceprep.errors import OutputError
 from faceprep.staging import Staging, recover_shard
-from tests.fakes import tree
+from tests.fakes import before_changes, tree
 
 
 @pytest.fixture(params=["nameless files", "numbered files"])
@@ -51,6 +51,50 @@ def test_what_a_dead_worker_left_is_taken_back(new: Staging, tmp_path: Path) -> 
     Staging(tmp_path / "out", tmp_path / "state").commit([], tmp_path / "page")
     assert tree(tmp_path) == {"out": None, "page": b"[]\n"}
     new.discard()
+
+
+class Death(BaseException):
+    """Nothing that happens after it counts."""
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_cut_short_anywhere_it_is_whole_or_taken_back(
+    nameless: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not nameless:
+        monkeypatch.setattr(staging, "_NAMELESS", 0)
+    monkeypatch.setattr(staging, "_N_PENDING", 2)
+
+    def run(root: Path) -> None:
+        new = Staging(root / "out", root / "state")
+        for i in range(5):
+            new.write(f"{i % 2}/{i}", b"%d" % i)
+        with new.open("large") as file:
+            file.write(b"large")
+        new.commit([], root / "page")
+
+    def die(name: str, number: int) -> None:
+        if number >= change:
+            raise Death
+
+    change = 10**6
+    (tmp_path / "whole" / "out").mkdir(parents=True)
+    with before_changes(die) as made:
+        run(tmp_path / "whole")
+    n_whole = 0
+    for change in range(1, len(made) + 1):
+        root = tmp_path / str(change)
+        (root / "out").mkdir(parents=True)
+        with before_changes(die), pytest.raises(Death):
+            run(root)
+        recover_shard(root / "out", root / "state", root / "page")
+        if (root / "page").exists():
+            n_whole += 1
+            assert tree(root) == tree(tmp_path / "whole")
+        else:
+            files = [name for name, data in tree(root).items() if data is not None]
+            assert not files, "an empty folder may stay for the next try"
+    assert 3 < n_whole < len(made) - 3
 
 
 def test_files_of_others_stay(new: Staging, tmp_path: Path) -> None:

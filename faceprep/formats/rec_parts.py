@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep import storage
+from faceprep.formats import class_map
+from faceprep.formats.class_map import CLASSES_CSV
 from faceprep.formats.recordio import frame_image
-from faceprep.formats.tables import csv_bytes
 from faceprep.types import Sink
 
 _ROW = np.dtype(
@@ -177,8 +178,7 @@ def join(parts: Sequence[PartPath], roster: Roster, insightface: bool, sink: Sin
                 first += counts[label]
     height, width = size or (112, 112)
     sink.write("property", f"{len(roster.names)},{height},{width}".encode())
-    rows_ = ((label, name, counts[label]) for label, name in enumerate(roster.names))
-    sink.write("classes.csv", csv_bytes(("class", "identity", "images"), rows_))
+    sink.write(CLASSES_CSV, class_map.encode(roster.names, [counts[label] for label in range(len(roster.names))]))
 
 
 class _SetWriter:

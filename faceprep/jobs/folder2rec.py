@@ -31,7 +31,7 @@ _FILES = ("train.rec", "train.idx", "train.lst", "property", "classes.csv")
 class Folder2Rec:
     """Image folders to an MXNet .rec set.
 
-    SRC/IDENTITY/* becomes DST/train.rec, train.idx, train.lst, property and classes.csv (class number, identity,
+    SRC/IDENTITY/* becomes DST/train.rec, train.idx, train.lst, property and classes.csv (class, name,
     images). Classes follow the order of the folder names: as numbers if all are numbers, else as text. Image bytes
     are not touched. An image that is damaged is left out and named in DST/.faceprep/failures.csv.
     """

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -58,10 +59,16 @@ class ShardTask:
         except Exception as bug:
             log.debug("shard %s", shard.id, exc_info=True)
             sink.discard()
-            return crashed(shard, f"{type(bug).__name__}: {bug}")
+            return crashed(shard, _told(bug))
         except BaseException:
             sink.discard()
             raise
+
+
+def _told(bug: Exception) -> str:
+    """In one line: what, and in which line of the source."""
+    place = traceback.extract_tb(bug.__traceback__)[-1]
+    return " ".join(f"{type(bug).__name__}: {bug} ({os.path.basename(place.filename)}:{place.lineno})".split())
 
 
 def run_job(job: Job, request: Request, runner: Runner, progress: Progress | None = None) -> Summary:
@@ -123,9 +130,9 @@ class _Drive:
         self.work = self._job.plan(self._request, self._places.scratch)
         self._shards = {shard.id: shard for stage in self.work.stages for shard in stage.shards}
         described = self._described() | self._planned()
-        checks.refuse_foreign_files(self._request, self._places, self.work, self._before)
         if before is not None:
             checks.refuse_changed_input(before, described, output)
+        checks.refuse_foreign_files(self._request, self._places, self.work, self._before)
         if self._request.overwrite:
             self._ledger.forget(keep_outputs=getattr(self._job, "in_place", False))
         self._take_up_what_is_done()

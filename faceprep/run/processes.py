@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, cast
@@ -85,18 +85,20 @@ class _Worker:
     def __init__(self, work: ShardWork) -> None:
         self._work = work
         self._process: subprocess.Popen[bytes] | None = None
+        self._open = ExitStack()
         self._n_starts = 0
         self.shard: Shard | None = None
 
     def start(self, shard: Shard | None) -> None:
         """Start a process and give it its first shard. Raises FaceprepError."""
         self._n_starts += 1
-        self.connection, theirs = Pipe()
-        arguments = [str(theirs.fileno()), str(os.getpid()), *(path for path in sys.path if isinstance(path, str))]
+        paths = [path for path in sys.path if isinstance(path, str)]
         try:
+            ours, theirs = Pipe()
+            self.connection = self._open.enter_context(ours)
             with theirs, _ctrl_c_kept_back():
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-c", _BOOT, *arguments],
+                    [sys.executable, "-u", "-P", "-c", _BOOT, str(theirs.fileno()), str(os.getpid()), *paths],
                     stdin=subprocess.DEVNULL,
                     stdout=_STDERR,
                     pass_fds=[theirs.fileno()],
@@ -159,8 +161,8 @@ class _Worker:
         return f"the worker was killed by {names.get(-process.returncode, f'signal {-process.returncode}')}"
 
     def kill(self) -> None:
+        self._open.close()
         if self._process:
-            self.connection.close()
             self._process.kill()
 
     def wait(self) -> None:

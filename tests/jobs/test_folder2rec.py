@@ -67,7 +67,7 @@ def test_payloads_and_labels_survive(tmp_path: Path, layout: str) -> None:
     write_tricky(tmp_path / "folders")
     pack(tmp_path / "folders", tmp_path / "set", layout=layout, seed=3)
     with (tmp_path / "set" / "classes.csv").open(newline="") as file:
-        names = {int(row["class"]): row["identity"] for row in csv.DictReader(file)}
+        names = {int(row["class"]): row["name"] for row in csv.DictReader(file)}
     assert names == {0: "Zoë", 1: "a b", 2: "c"}
     images = [record for record in records(tmp_path / "set").values() if record.image]
     found = sorted((names[int(record.labels[0])], bytes(record.image)) for record in images)

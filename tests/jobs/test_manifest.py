@@ -1,76 +1,22 @@
-"""manifest: every format from one folder, the same bytes however it is run, and clear words where it cannot."""
+"""manifest: what it writes, in every format, and what it names and leaves out."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 
-from faceprep.errors import FaceprepError, OptionError, OutputError, ResumeError, SourceError
-from faceprep.formats import class_map, lists, manifest_cuts, manifests, npz, parquet, tfrecord, webdataset
-from faceprep.formats.manifest_parts import Part
-from faceprep.jobs.manifest import Manifest
-from faceprep.run.engine import run_job
-from faceprep.run.processes import ProcessRunner
-from faceprep.run.serial import SerialRunner
-from faceprep.synthetic import encode_face, write_folder
-from faceprep.types import Outcome, Request, Runner, Summary
+from faceprep.errors import SourceError
+from faceprep.formats import class_map, npz, parquet, tfrecord, webdataset
+from tests.manifests import JPEG, PNG, SUFFIXES, embeddings_of, failures, files, make, rows, run
 from tests.real import DATA, needs_data
 
-SUFFIXES = (".npz", ".tfrecord", ".parquet", ".csv", ".lst", ".tar")
-JPEG, PNG = encode_face(1, 1), encode_face(1, 1, ".png")
-Row = tuple[str, int]
 KINDS = (("live", 1), ("spoof", 2))
-
-
-def run(source: Path, output: Path, runner: Runner | None = None, overwrite: bool = False, **options: Any) -> Summary:
-    request = Request((source,), output, overwrite=overwrite, limit=options.pop("limit", None))
-    return run_job(Manifest(**{"seed": 1} | options), request, runner or SerialRunner())
-
-
-def failures(output: Path) -> dict[str, str]:
-    """Input -> status."""
-    with (output.parent / ".faceprep" / output.name / "failures.csv").open(newline="") as file:
-        return {row["input"]: row["status"] for row in csv.DictReader(file)}
-
-
-def rows(path: Path) -> list[Row]:
-    """(name as written, class) of every entry of a manifest; the key in place of the name for .tar."""
-    if path.suffix == ".npz":
-        arrays = npz.load_manifest(path)
-        return list(zip(arrays["image_names"].tolist(), arrays["image_classes"].tolist(), strict=True))
-    if path.suffix == ".tfrecord":
-        examples: list[Any] = list(tfrecord.read_examples(path))
-        return [(each["image_names"][0].decode(), each["image_classes"][0]) for each in examples]
-    if path.suffix == ".parquet":
-        return [(row["image_names"], row["image_classes"]) for row in parquet.read_rows(path)]
-    if path.suffix == ".tar":
-        return [(sample.key, int(sample.files["cls"])) for sample in webdataset.read_samples(path)]
-    read = lists.read_csv if path.suffix == ".csv" else lists.read_lst
-    return [(row.name, int(row.label)) for row in read(path)]
-
-
-def files(root: Path) -> dict[str, str]:
-    """Name -> hash of what a user sees in a folder."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in root.iterdir() if path.is_file()}
-
-
-def make(root: Path, *names: str, data: bytes = JPEG) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data)
-    return root
 
 
 @pytest.fixture
@@ -141,13 +87,6 @@ def test_a_tar_as_webdataset_reads_it(tmp_path: Path, out: Path) -> None:
 
 
 # Embeddings
-
-
-def embeddings_of(source: Path, path: Path, prefix: str = "", dtype: type = np.float32) -> dict[str, np.ndarray]:
-    names = [f"{prefix}{image.relative_to(source)}" for image in sorted(source.rglob("*.jpg"))]
-    vectors = np.random.default_rng(1).standard_normal((len(names), 5)).astype(dtype)
-    np.savez(path, image_names=np.array(names), image_classes=np.zeros(len(names)), embeddings=vectors)
-    return {name.removeprefix(prefix): vector for name, vector in zip(names, vectors, strict=True)}
 
 
 @pytest.mark.parametrize("absolute", [False, True])
@@ -322,203 +261,3 @@ def test_names_that_cannot_be_written(tmp_path: Path, out: Path, suffix: str) ->
     names = {name for name, _ in rows(out / f"a{suffix}")}
     assert {f"{name}.jpg" for name in names} == good if suffix == ".tar" else names == good - bad
     assert [row.name for row in class_map.load(out / "classes.csv")] == ["a", "b"]
-
-
-# The same bytes
-
-
-OPTIONS = {"shards": 3, "val_fraction": 0.2}
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_same_bytes_with_any_number_of_workers(face_folder: Path, tmp_path: Path, suffix: str) -> None:
-    found = []
-    for number, runner in enumerate((SerialRunner(), ProcessRunner(1), ProcessRunner(3))):
-        run(face_folder, tmp_path / str(number) / f"a{suffix}", runner, **OPTIONS)
-        found.append(files(tmp_path / str(number)))
-    assert found[0] == found[1] == found[2]
-    assert len(found[0]) == 3 + 2 + 1, "training, validation, classes"
-    run(face_folder, tmp_path / "other" / f"a{suffix}", seed=2, **OPTIONS)
-    assert files(tmp_path / "other") != found[0]
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_parts_join_to_what_one_part_holds(
-    face_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
-) -> None:
-    vectors: dict[str, Any] = {}
-    if suffix in (".npz", ".tfrecord", ".parquet"):
-        embeddings_of(face_folder, tmp_path / "e.npz")
-        vectors = {"embeddings": tmp_path / "e.npz"}
-    run(face_folder, tmp_path / "one" / f"a{suffix}", **vectors)
-    for name in ("_LISTED", "_LOADED"):
-        monkeypatch.setattr(manifest_cuts, name, 5)
-    run(face_folder, tmp_path / "parts" / f"a{suffix}", **vectors)
-    one, parts = files(tmp_path / "one"), files(tmp_path / "parts")
-    if suffix == ".parquet":  # its row groups are its parts
-        assert list(parquet.read_rows(tmp_path / "parts/a.parquet")) == list(
-            parquet.read_rows(tmp_path / "one/a.parquet")
-        )
-        del one["a.parquet"], parts["a.parquet"]
-    assert parts == one
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_shard_that_failed_is_made_up_for(
-    face_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
-) -> None:
-    monkeypatch.setattr(manifest_cuts, "_LISTED", 5)
-    monkeypatch.setattr(manifest_cuts, "_LOADED", 5)
-    run(face_folder, tmp_path / "whole" / f"a{suffix}", val_fraction=0.1)
-    output, form = tmp_path / "cut" / f"a{suffix}", manifests.FORMATS[suffix]
-    begun: list[str] = []
-
-    def write(part: Part) -> Iterator[Outcome]:
-        begun.append(part.shard.id)
-        if part.shard.id == "000001" and begun.count("000001") == 1:
-            raise ValueError("poisoned")
-        return form.write(part)
-
-    with mock.patch.dict(manifests.FORMATS, {suffix: replace(form, write=write)}):
-        with pytest.raises(OutputError, match="1 of 4 shards crashed"):
-            run(face_folder, output, val_fraction=0.1)
-        assert not {output.name, "classes.csv"} & set(files(output.parent)), "nothing is joined yet"
-        begun[:] = ["000001"]
-        again = run(face_folder, output, val_fraction=0.1)
-    assert begun == ["000001", "000001"], "only what was missing"
-    assert again.by_status == {"ok": 12}
-    assert files(output.parent) == files(tmp_path / "whole")
-
-
-def test_a_changed_source_is_not_gone_on_with(tmp_path: Path, out: Path) -> None:
-    source = make(tmp_path / "set", "a/1.jpg")
-    run(source, out / "a.tar")
-    assert run(source, out / "a.tar").ok == 1
-    make(source, "a/1.jpg", data=PNG)
-    with pytest.raises(ResumeError, match="the input has changed"):
-        run(source, out / "a.tar")
-    assert run(source, out / "a.tar", overwrite=True).ok == 1
-    assert next(webdataset.read_samples(out / "a.tar")).files["png"] == PNG
-
-
-# Two manifests in one folder
-
-
-def test_manifests_of_the_same_classes_share_the_map(tmp_path: Path, out: Path) -> None:
-    source = make(tmp_path / "set", "a/1.jpg", "b/1.jpg")
-    make(source, "b/zero.jpg", data=b"")
-    run(source, out / "a.npz")
-    before = files(out)
-    run(source, out / "b.tar")
-    assert files(out) == before | {"b.tar": files(out)["b.tar"]}
-    run(source, out / "b.tar")
-    run(source, out / "b.tar", overwrite=True)
-    run(source, out / "a.npz")
-    assert (out / "classes.csv").read_text() == "class,name,images\n0,a,1\n1,b,2\n"
-    run(source, out / "a.npz", overwrite=True)
-    assert files(out) == before | {"b.tar": files(out)["b.tar"]}
-
-
-def test_manifests_of_other_classes_do_not(tmp_path: Path, out: Path) -> None:
-    source = make(tmp_path / "set", "a/1.jpg", "a/2.jpg", "b/1.jpg")
-    run(source, out / "a.csv")
-    with pytest.raises(OutputError, match=r"classes.csv: exists already"):
-        run(source, out / "b.csv", min_images=2)
-    assert set(files(out)) == {"a.csv", "classes.csv"}
-    run(source, out / "b.csv", min_images=2, overwrite=True)
-    assert class_map.load(out / "classes.csv") == [(0, "a", 2)]
-
-
-# What cannot be
-
-
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [
-        ({"seed": None}, "the images are shuffled. Give a --seed."),
-        ({"shards": 0}, "--shards: expected 1 or more, found 0"),
-        ({"min_images": 0}, "--min-images: expected 1 or more, found 0"),
-        ({"val_fraction": -0.1}, "--val-fraction: expected 0 or more, found -0.1"),
-        ({"val_fraction": 1.0}, "--val-fraction: expected less than 1, found 1.0"),
-        ({"val_fraction": float("nan")}, "--val-fraction: expected 0 or more, found nan"),
-        ({"label_rule": "x"}, "--label-rule is no rule"),
-    ],
-)
-def test_options_that_cannot_be_meant(options: dict[str, Any], why: str) -> None:
-    with pytest.raises(OptionError) as error:
-        Manifest(**{"seed": 1} | options)
-    assert why in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "kind", "why"),
-    [
-        ("a.foo", {}, OptionError, "'a.foo': expected .npz .tfrecord .parquet .csv .lst .tar, found the suffix '.foo'"),
-        ("a", {}, OptionError, "found no suffix"),
-        ("a.npz", {"with_images": True}, OptionError, "--with-images: a .npz manifest holds no images"),
-        ("a.csv", {"embeddings": Path("e.npz")}, OptionError, "--embeddings: a .csv manifest holds none"),
-        ("a.tfrecord", {"embeddings": Path("e"), "with_images": True}, OptionError, "two layouts of .tfrecord"),
-        ("a.csv", {"shards": 13}, OptionError, "--shards: expected 12 or fewer, the images there are, found 13"),
-        ("a.csv", {"relative_to": Path("/nowhere")}, OptionError, "--relative-to: expected a folder that"),
-        ("a.npz", {"embeddings": Path("/no.npz")}, SourceError, "/no.npz: cannot open: No such file"),
-        (
-            "a.csv",
-            {"label_rule": "x=0,y=1"},
-            SourceError,
-            "none of 12 images can be used, the first because of 0/0.jpg",
-        ),
-        ("a.csv", {"min_images": 4}, SourceError, "0: 3 images, --min-images asks for 4"),
-    ],
-)
-def test_combinations_that_cannot_be(
-    face_folder: Path, out: Path, name: str, options: dict[str, Any], kind: type[FaceprepError], why: str
-) -> None:
-    with pytest.raises(kind) as error:
-        run(face_folder, out / name, **options)
-    assert why in str(error.value)
-    assert "\n" not in str(error.value)
-    assert not out.exists(), "no trace"
-
-
-def test_sources_that_cannot_be(tmp_path: Path, out: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    file = make(tmp_path, "file.jpg") / "file.jpg"
-    make(tmp_path / "notes", "a/readme.txt")
-    make(tmp_path / "flat", "1.jpg")
-    for source, why in (
-        (tmp_path / "none", "no such file or folder"),
-        (tmp_path / "empty", "no images in this folder"),
-        (file, "no such folder"),
-        (tmp_path / "notes", "no images in this folder"),
-        (tmp_path / "flat", "none of 1 images can be used, the first because of 1.jpg: lies in no identity folder"),
-    ):
-        with pytest.raises(SourceError, match=why):
-            run(source, out / "a.npz")
-    assert not out.exists()
-
-
-def test_the_input_is_left_alone(tmp_path: Path) -> None:
-    source = make(tmp_path / "set", "a/1.jpg")
-    with pytest.raises(OutputError, match="the output would lie in the input"):
-        run(source, source / "a.npz")
-    assert os.listdir(source) == ["a"]
-
-
-def test_on_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    write_folder(tmp_path / "set", 2, 2)
-    make(tmp_path / "set", "0/zero.jpg", data=b"")
-    assert command("manifest", tmp_path / "set", tmp_path / "a.npz") == 2
-    assert "--seed" in capfd.readouterr().err
-    assert command("manifest", tmp_path / "set", tmp_path / "a.foo", "--seed", 1) == 2
-    assert command("manifest", tmp_path / "none", tmp_path / "a.npz", "--seed", 1) == 1
-    capfd.readouterr()
-    assert command("manifest", tmp_path / "set", tmp_path / "a.tar", "--seed", 1, "--runner", "serial", "--json") == 3
-    told = json.loads(capfd.readouterr().out)
-    assert (told["inputs"], told["ok"], told["failed"], told["outputs"]) == (5, 4, 1, 2)
-
-
-def command(*words: object) -> int:
-    from faceprep.cli import main
-
-    with mock.patch("sys.argv", ["faceprep", *map(str, words)]):
-        return main()

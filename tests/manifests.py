@@ -1,0 +1,67 @@
+"""What the tests of manifest share: running it, reading back whatever it wrote."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faceprep.formats import lists, npz, parquet, tfrecord, webdataset
+from faceprep.jobs.manifest import Manifest
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
+from faceprep.synthetic import encode_face
+from faceprep.types import Request, Runner, Summary
+
+SUFFIXES = (".npz", ".tfrecord", ".parquet", ".csv", ".lst", ".tar")
+JPEG, PNG = encode_face(1, 1), encode_face(1, 1, ".png")
+Row = tuple[str, int]
+
+
+def run(source: Path, output: Path, runner: Runner | None = None, overwrite: bool = False, **options: Any) -> Summary:
+    request = Request((source,), output, overwrite=overwrite, limit=options.pop("limit", None))
+    return run_job(Manifest(**{"seed": 1} | options), request, runner or SerialRunner())
+
+
+def failures(output: Path) -> dict[str, str]:
+    """Input -> status."""
+    with (output.parent / ".faceprep" / output.name / "failures.csv").open(newline="") as file:
+        return {row["input"]: row["status"] for row in csv.DictReader(file)}
+
+
+def rows(path: Path) -> list[Row]:
+    """(name as written, class) of every entry of a manifest; the key in place of the name for .tar."""
+    if path.suffix == ".npz":
+        arrays = npz.load_manifest(path)
+        return list(zip(arrays["image_names"].tolist(), arrays["image_classes"].tolist(), strict=True))
+    if path.suffix == ".tfrecord":
+        examples: list[Any] = list(tfrecord.read_examples(path))
+        return [(each["image_names"][0].decode(), each["image_classes"][0]) for each in examples]
+    if path.suffix == ".parquet":
+        return [(row["image_names"], row["image_classes"]) for row in parquet.read_rows(path)]
+    if path.suffix == ".tar":
+        return [(sample.key, int(sample.files["cls"])) for sample in webdataset.read_samples(path)]
+    read = lists.read_csv if path.suffix == ".csv" else lists.read_lst
+    return [(row.name, int(row.label)) for row in read(path)]
+
+
+def files(root: Path) -> dict[str, str]:
+    """Name -> hash of what a user sees in a folder."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in root.iterdir() if path.is_file()}
+
+
+def make(root: Path, *names: str, data: bytes = JPEG) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def embeddings_of(source: Path, path: Path, prefix: str = "", dtype: type = np.float32) -> dict[str, np.ndarray]:
+    names = [f"{prefix}{image.relative_to(source)}" for image in sorted(source.rglob("*.jpg"))]
+    vectors = np.random.default_rng(1).standard_normal((len(names), 5)).astype(dtype)
+    np.savez(path, image_names=np.array(names), image_classes=np.zeros(len(names)), embeddings=vectors)
+    return {name.removeprefix(prefix): vector for name, vector in zip(names, vectors, strict=True)}
