@@ -2,7 +2,7 @@
 
 errors, options, registry   what can go wrong; how options are declared; names -> things
 types                       the nouns and the Protocols
-storage                     the only place that touches the disk
+storage, staging, locks     the only place that touches the disk; all files of a shard or none; one run at a time
 shuffle                     seeded orders that never change
 synthetic                   draws faces; writes tiny sets for tests, examples and docs
 formats/                    bytes <-> nouns, one file a format

@@ -1,4 +1,4 @@
-"""The only place that touches the disk: read, list, and commit by rename.
+"""Where the disk is touched, with staging and locks, and nowhere else: read, list, and commit by rename.
 
 Whatever is written here is either whole under its name or not there at all. `OSError` leaves this module
 as an `OutputError` or a `SourceError` that names the file and says what to do.

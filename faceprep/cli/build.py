@@ -126,7 +126,8 @@ def _n_cores() -> int:
 
 
 def _told(summary: Summary) -> str:
-    rate = f", {summary.inputs / summary.seconds:,.0f} a second" if summary.seconds > 0 else ""
+    n_done = summary.inputs - summary.details["done_before"]
+    rate = f", {n_done / summary.seconds:,.0f} a second" if n_done and summary.seconds else ""
     line = (
         f"{summary.ok:,} of {summary.inputs:,} inputs ok, {summary.outputs:,} files in {summary.output}"
         f" ({summary.seconds:.1f} s{rate})"

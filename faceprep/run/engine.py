@@ -115,6 +115,7 @@ class _Drive:
         self._is_prepared = False
         self._reports: dict[str, ShardReport] = {}
         self._by_status: Counter[str] = Counter()
+        self._n_done_before = 0
         self._shards: dict[str, Shard] = {}
         self._finish_report: ShardReport | None = None
 
@@ -167,6 +168,7 @@ class _Drive:
             self._finish_report = None
         for report in self._reports.values():
             self._by_status.update(report.by_status)
+        self._n_done_before = self._by_status.total()
         if self._reports:
             log.info("%s: going on: %s", self._request.output, self.state_line())
 
@@ -252,7 +254,7 @@ class _Drive:
             outputs=sum(report.n_outputs for report in reports),
             seconds=round(seconds, 3),
             output=str(self._request.output),
-            details={"failures": str(self._places.failures)},
+            details={"failures": str(self._places.failures), "done_before": self._n_done_before},
         )
 
 

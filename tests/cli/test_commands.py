@@ -60,6 +60,7 @@ def test_json_is_one_object_and_nothing_else(rec_set: Path, tmp_path: Path) -> N
         "outputs": 30,
         "output": str(tmp_path / "out"),
         "failures": str(tmp_path / "out/.faceprep/failures.csv"),
+        "done_before": 0,
     }
 
 
@@ -72,6 +73,7 @@ def test_some_failed(damaged_set: Path, tmp_path: Path) -> None:
     assert lines[3:] == [f"faceprep: 2 more in {tmp_path / 'out/.faceprep/failures.csv'}"]
     again = faceprep("rec2folder", damaged_set, tmp_path / "out")
     assert again.returncode == 3
+    assert re.fullmatch(r"25 of 30 inputs ok, 25 files in .*out \(\d+\.\d s\)", again.stdout.splitlines()[0])
     assert again.stdout.splitlines()[1] == "the others: 5 undecodable"
     assert again.stderr.splitlines() == [f"faceprep: {tmp_path / 'out'}: going on: 1 of 1 shards done", *lines]
 

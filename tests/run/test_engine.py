@@ -49,6 +49,7 @@ def test_summary_ledger_and_failures(runner: Runner, request_: Request) -> None:
         "outputs": 11,
         "output": str(request_.output),
         "failures": str(request_.output / ".faceprep" / "failures.csv"),
+        "done_before": 0,
     }
     ledger = Ledger(Places(request_.output))
     outcomes = [outcome for shard in ("0000", "0004", "0008") for outcome in ledger.outcomes(shard)]
@@ -131,7 +132,8 @@ def test_second_start_does_nothing_again(request_: Request, tmp_path: Path) -> N
     first = run_job(job, request_, SERIAL)
     before = {path: path.stat().st_ino for path in request_.output.rglob("*.txt")}
     second = run_job(job, request_, ProcessRunner(2))
-    assert replace(second, seconds=first.seconds) == first
+    assert replace(second, seconds=0.0, details={}) == replace(first, seconds=0.0, details={})
+    assert (first.details["done_before"], second.details["done_before"]) == (0, 12)
     assert {path: path.stat().st_ino for path in request_.output.rglob("*.txt")} == before
     assert (tmp_path / "diary").read_text().split() == ["0000", "0004", "0008"]
 
