@@ -17,7 +17,7 @@ from functools import partial
 from multiprocessing import Process
 from pathlib import Path
 
-from timing import side_by_side
+from timing import Candidate, side_by_side
 
 from faceprep import storage
 from faceprep.formats.recordio import frame_image
@@ -65,11 +65,20 @@ def ours(command: str, source: Path, root: Path, *options: str) -> float:
     return time.perf_counter() - started
 
 
-def theirs(python: str, command: str, source: Path, root: Path) -> float:
+def theirs(python: str, command: str, loop_only: bool, source: Path, root: Path) -> float:
+    """The whole script as people start it, or its loop alone, without the import of MXNet."""
     target = fresh(root)
+    started = time.perf_counter()
     script = Path(__file__).parent / "peers" / "mxnet_rec.py"
     done = subprocess.run([python, script, command, source, target], check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1])
+    return float(done.stdout.split()[-1]) if loop_only else time.perf_counter() - started
+
+
+def mxnet(python: str, command: str, source: Path, root: Path) -> dict[str, Candidate]:
+    return {
+        "MXNet script": partial(theirs, python, command, False, source, root),
+        "MXNet script, its loop alone": partial(theirs, python, command, True, source, root),
+    }
 
 
 def bare(n: int, n_workers: int, low_level: bool, root: Path) -> float:
@@ -136,13 +145,13 @@ def main() -> None:
         root = Path(folder)
         source, folders = root / "set", root / "folders"
         write_set(source, given.images)
-        candidates = {
+        candidates: dict[str, Candidate] = {
             "faceprep rec2folder": partial(ours, "rec2folder", source, root, *workers),
             "bare loop: open(), write, close": partial(bare, given.images, given.workers, False, root),
             "bare loop: os.open, os.write, os.close": partial(bare, given.images, given.workers, True, root),
         }
         if given.mxnet_python:
-            candidates = {"MXNet loop": partial(theirs, given.mxnet_python, "rec2folder", source, root)} | candidates
+            candidates = mxnet(given.mxnet_python, "rec2folder", source, root) | candidates
         side_by_side("rec2folder", given.images, candidates, given.repeats)
         subprocess.run(
             [sys.executable, "-m", "faceprep", "rec2folder", source, folders], check=True, capture_output=True
@@ -153,7 +162,7 @@ def main() -> None:
             "faceprep folder2rec --layout flat": partial(ours, "folder2rec", folders, root, *flat, *workers),
         }
         if given.mxnet_python:
-            candidates = {"MXNet writer": partial(theirs, given.mxnet_python, "folder2rec", folders, root)} | candidates
+            candidates = mxnet(given.mxnet_python, "folder2rec", folders, root) | candidates
         side_by_side("folder2rec", given.images, candidates, given.repeats)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(f"\nlargest process of all above (MXNet's included): {peak:.0f} MB at the peak")

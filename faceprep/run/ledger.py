@@ -17,6 +17,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +28,7 @@ from faceprep.types import Outcome, Shard, ShardReport
 
 STATE = ".faceprep"
 _PARTS = "parts"
+_STATUS = attrgetter("status")
 _FAILURES = "failures.csv"
 _PAGE = ".jsonl"
 
@@ -65,6 +67,7 @@ class ShardSink:
     def __init__(self, places: Places, shard_id: str) -> None:
         self._places, self._id = places, shard_id
         self._staging = Staging(places.root, places.staging(shard_id))
+        self._n_parts = 0
         self.write = self._staging.write  # the hot path: no call in between
 
     write: Any
@@ -77,14 +80,15 @@ class ShardSink:
         return self._staging.open(name)
 
     def open_part(self, suffix: str) -> BinaryIO:
+        self._n_parts += 1
         return self._staging.open(self._places.part_name(self._id, suffix), durable=False)
 
     def part_path(self, shard_id: str, suffix: str) -> Path:
         return self._places.root / self._places.part_name(shard_id, suffix)
 
     def commit(self, outcomes: Sequence[Outcome]) -> ShardReport:
-        by_status = dict(sorted(Counter(outcome.status for outcome in outcomes).items()))
-        n_outputs = sum(not self._places.is_part(name) for name, _ in self._staging.outputs)
+        by_status = dict(sorted(Counter(map(_STATUS, outcomes)).items()))
+        n_outputs = len(self._staging.outputs) - self._n_parts
         report = ShardReport(self._id, len(outcomes), by_status, n_outputs)
         counts = {"shard": self._id, "inputs": report.n_inputs, "by_status": by_status, "outputs": n_outputs}
         self._staging.commit([counts, outcomes], self._places.page(self._id))
