@@ -201,7 +201,7 @@ def serve(pipe: str, driver: str) -> None:
 
 
 def _spare_garbage_collection() -> None:
-    """A shard makes many small tuples and no cycles: looking for these costs a third of the time of `rec2folder`."""
+    """A shard makes many small tuples and no cycles; looking for cycles took 5 of `rec2folder`'s 18 µs a record."""
     gc.freeze()
     gc.set_threshold(_GARBAGE)
 
