@@ -8,7 +8,7 @@ python="${PYTHON:-python3}"
 
 if [ ! -x .venv-test/bin/faceprep ]; then
     "$python" -m venv .venv-test
-    .venv-test/bin/pip install --quiet --editable '.[dev,tensorflow]'
+    .venv-test/bin/pip install --quiet --editable '.[dev]'
 fi
 if ! .venv-test/bin/python -c 'import cv2' 2>/dev/null; then # OpenCV's wheels need these two from the system
     if [ "$(id -u)" = 0 ]; then sudo=""; else sudo="sudo"; fi
