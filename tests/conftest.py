@@ -22,7 +22,7 @@ def _no_process_is_left_behind() -> Iterator[None]:
     me = psutil.Process()
     before = set(me.children(recursive=True))
     yield
-    _, alive = psutil.wait_procs([child for child in me.children(recursive=True) if child not in before], timeout=5)
+    _, alive = psutil.wait_procs([child for child in me.children(recursive=True) if child not in before], timeout=20)
     assert not alive, f"the test left processes behind: {alive}"
 
 

@@ -77,7 +77,7 @@ def test_stopped_and_started_again(
         run = start(rec_set, output)
         wait_for(output, max(n_files, 4), seconds)
         stop(run, how)
-        stdout, stderr = run.communicate(timeout=10)
+        stdout, stderr = run.communicate(timeout=60)
         wait_until(lambda run=run: left_of(run.pid) == [])  # a killed worker takes a moment to be gone
         if run.returncode:
             n_stopped += 1
@@ -97,7 +97,7 @@ def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
         run = start(rec_set, output)
         wait_for(output, 1, i * 0.05)
         stop(run, "Ctrl-C")
-        stdout, stderr = run.communicate(timeout=10)
+        stdout, stderr = run.communicate(timeout=60)
         assert (run.returncode, stdout) == (1, "")
         assert len([line for line in stderr.splitlines() if line]) == 1 and "Traceback" not in stderr
         wait_until(lambda run=run: left_of(run.pid) == [])
