@@ -36,7 +36,6 @@ _PUBLIC = {
     "Rec2Folder": "faceprep.jobs.rec2folder",
     "ReencodeBin": "faceprep.jobs.reencode_bin",
     "Request": "faceprep.types",
-    "Sample": "faceprep.types",
     "SerialRunner": "faceprep.run.serial",
     "Summary": "faceprep.types",
     "run_job": "faceprep.run.engine",

@@ -28,6 +28,7 @@ _REMEDIES = {
     errno.EROFS: "It is mounted read-only.",
     errno.EIO: "The disk reports a fault: check it, then start the same command again.",
     errno.ENOENT: "Check the path.",
+    errno.EISDIR: "Name a file.",
     errno.ENOTDIR: "A part of the path is a file.",
     errno.EEXIST: "A file is in the way.",
 }

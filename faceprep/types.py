@@ -15,19 +15,6 @@ SOUND_STATUSES = frozenset({OK, FEW_IMAGES})
 Buffer = bytes | bytearray | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One encoded image, its bytes as found.
-
-    `source` is the chain back to the raw file, e.g. ``("train.rec", "record 17")``.
-    """
-
-    key: str
-    data: Buffer
-    identity: str
-    source: tuple[str, ...] = ()
-
-
 class Outcome(NamedTuple):
     """What became of one input. Every input has exactly one."""
 
@@ -154,7 +141,7 @@ class Job(Protocol):
         """Carry out one shard; runs in a worker."""
         ...
 
-    def finish(self, work: Work, publish: Sink) -> None:
+    def finish(self, work: Work, sink: Sink) -> None:
         """Join the shards' parts into the output, once all are done."""
         ...
 

@@ -76,7 +76,7 @@ def write_index(paths: RecPaths, target: Path) -> int:
             ascending = ascending and bool((np.diff(keys, prepend=last) > 0).all())
             n, last = n + len(entries), int(keys[-1]) if len(keys) else last
     if paths.idx is None:
-        _number_by_position_unless_distinct(target)
+        _number_by_position_unless_distinct(target, paths.rec)
     elif not ascending:
         _refuse_repeated_keys(target, paths.idx)
     elif not n:
@@ -190,10 +190,17 @@ def _refuse_repeated_keys(target: Path, idx: Path) -> None:
         )
 
 
-def _number_by_position_unless_distinct(target: Path) -> None:
+def _number_by_position_unless_distinct(target: Path, rec: Path) -> None:
     entries = read_index(target)
     keys = entries[entries[:, 0] != _DAMAGED_KEY, 0]
-    if len(keys) and keys.min() >= 0 and len(np.unique(keys)) == len(keys):
+    if not len(keys):
+        raise SourceError(
+            "no record in this file",
+            path=rec,
+            expected="RecordIO records, as MXNet writes them",
+            remedy="Check the path.",
+        )
+    if keys.min() >= 0 and len(np.unique(keys)) == len(keys):
         return
     entries[:, 0] = np.where(entries[:, 0] == _DAMAGED_KEY, _DAMAGED_KEY, np.arange(len(entries)))
     storage.write_file(target, entries.astype("<i8").tobytes(), durable=False)

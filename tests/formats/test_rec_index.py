@@ -126,3 +126,8 @@ def test_find_rec_says_what_it_looked_for(tmp_path: Path) -> None:
         rec_index.find_rec(tmp_path)
     (tmp_path / "train.rec").touch()
     assert rec_index.find_rec(tmp_path).rec.name == "train.rec"
+
+
+def test_a_file_without_one_record_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no record in this file"):
+        scanned(tmp_path, b"not a RecordIO file at all, but long enough to be looked at")
