@@ -1,12 +1,13 @@
 """faceprep: a face dataset from whatever it comes in to what a trainer reads.
 
 errors, options, registry   what can go wrong; how options are declared; names -> things
-types                       the nouns and the Protocols
+types, faces                the nouns and the Protocols
 storage, staging, locks     the only place that touches the disk; all files of a shard or none; one run at a time
 shuffle                     seeded orders that never change
 synthetic                   draws faces; writes tiny sets for tests, examples and docs
 formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
+models/                     pixels -> faces: detectors in ONNX Runtime
 jobs/                       one file a command: the sentence that joins the layers
 run/                        carries a job out: shards, resume, ledger, workers
 cli/                        the Click skin
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Bin2Folder": "faceprep.jobs.bin2folder",
     "FaceprepError": "faceprep.errors",
+    "Faces": "faceprep.faces",
     "Folder2Rec": "faceprep.jobs.folder2rec",
     "Inspect": "faceprep.jobs.inspect",
     "MakeBin": "faceprep.jobs.make_bin",

@@ -1,0 +1,81 @@
+"""Faces in an image, and the Protocol of what finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+"""(height, width, 3) RGB."""
+Floats = npt.NDArray[np.float32]
+N_LANDMARKS = 5
+"""Left eye, right eye, nose, left mouth corner, right mouth corner, as the viewer sees them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """What a detector found in one image; float32, in pixels of that image.
+
+    `boxes` (n, 4) x1 y1 x2 y2; `landmarks` (n, 5, 2) x y of left eye, right eye, nose, left and right mouth corner
+    as the viewer sees them; `scores` (n,) in 0 … 1, the surest first.
+
+    >>> Faces(np.zeros((1, 4), "f4"), np.zeros((1, 10), "f4"), np.zeros(1, "f4"))
+    Traceback (most recent call last):
+    ValueError: landmarks: expected shape (1, 5, 2), found (1, 10)
+    """
+
+    boxes: Floats
+    landmarks: Floats
+    scores: Floats
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes)
+        for name, shape in (("boxes", (n, 4)), ("landmarks", (n, N_LANDMARKS, 2)), ("scores", (n,))):
+            array = np.asarray(getattr(self, name), np.float32)
+            if array.shape != shape:
+                raise ValueError(f"{name}: expected shape {shape}, found {array.shape}")
+            object.__setattr__(self, name, array)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def take(self, rows: npt.ArrayLike) -> Faces:
+        """The faces of `rows`: indices in the wanted order, or a mask."""
+        chosen = np.asarray(rows)
+        chosen = chosen if chosen.size else chosen.astype(np.intp)
+        return Faces(self.boxes[chosen], self.landmarks[chosen], self.scores[chosen])
+
+    def moved(self, scale: float | tuple[float, float], shift: tuple[float, float] = (0.0, 0.0)) -> Faces:
+        """In an image whose x y are `scale` times those of this one, plus `shift`."""
+        by = np.broadcast_to(np.asarray(scale, np.float64), 2)
+        boxes = self.boxes.reshape(-1, 2, 2) * by + shift
+        landmarks = self.landmarks * by + shift
+        return Faces(boxes.reshape(-1, 4).astype(np.float32), landmarks.astype(np.float32), self.scores)
+
+
+def no_faces() -> Faces:
+    """
+    >>> len(no_faces())
+    0
+    """
+    return Faces(np.empty((0, 4), np.float32), np.empty((0, N_LANDMARKS, 2), np.float32), np.empty(0, np.float32))
+
+
+class Detector(Protocol):
+    """Finds faces. Images of a batch may differ in size; the order of the answers is that of the images."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights and everything else that the answers depend on."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """What it runs on, for people: `CPU`, `CUDA (device 0)`."""
+        ...
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Faces]: ...

@@ -1,0 +1,1 @@
+"""Pixels -> faces: detectors in ONNX Runtime, chosen by name."""
