@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol
@@ -147,12 +148,14 @@ class Job(Protocol):
 
 
 ShardWork = Callable[[Shard], ShardReport]
+CarryOut = Callable[[Iterable[Shard]], Generator[ShardReport, None, None]]
+"""Carries out shards in any order and yields each one's report."""
 
 
 class Runner(Protocol):
-    """Carries out shards in any order and yields each one's report."""
+    """Has its workers for as long as the context is open: they may start while the shards are not known yet."""
 
-    def __call__(self, work: ShardWork, shards: Iterable[Shard]) -> Generator[ShardReport, None, None]: ...
+    def __call__(self, work: ShardWork) -> AbstractContextManager[CarryOut]: ...
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from faceprep import __version__, locks, storage
 from faceprep.errors import FaceprepError, Interrupted, OutputError, TooManyFailures
 from faceprep.run import checks
 from faceprep.run.ledger import Ledger, Places, ShardSink, crashed, load_report, rescue
-from faceprep.types import OK, Job, Outcome, Request, Runner, Shard, ShardReport, Stage, Summary
+from faceprep.types import OK, CarryOut, Job, Outcome, Request, Runner, Shard, ShardReport, Stage, Summary
 
 log = logging.getLogger("faceprep")
 _FINISH = "finish"
@@ -80,11 +80,13 @@ def run_job(job: Job, request: Request, runner: Runner, progress: Progress | Non
     places = _places(job, request)
     checks.refuse_bad_places(request, places, getattr(job, "in_place", False))
     with locks.lock(places.state) as token:
-        drive = _Drive(ShardTask(job, places, token), request, progress or Progress())
+        task = ShardTask(job, places, token)
+        drive = _Drive(task, request, progress or Progress())
         try:
-            drive.prepare()
-            for stage in drive.work.stages:
-                drive.carry_out(stage, runner)
+            with runner(task) as carry_out:
+                drive.prepare()
+                for stage in drive.work.stages:
+                    drive.carry_out(stage, carry_out)
             drive.finish()
             drive.close()
         except BaseException as error:
@@ -108,7 +110,7 @@ class _Drive:
     """One run from the driver's side."""
 
     def __init__(self, task: ShardTask, request: Request, progress: Progress) -> None:
-        self._task, self._request, self._progress = task, request, progress
+        self._request, self._progress = request, progress
         self._job, self._places = task.job, task.places
         self._ledger = Ledger(task.places)
         self._before = self._ledger.load_run()
@@ -174,7 +176,7 @@ class _Drive:
 
     # During
 
-    def carry_out(self, stage: Stage, runner: Runner) -> None:
+    def carry_out(self, stage: Stage, carry_out: CarryOut) -> None:
         """The shards of one stage that are not done; none when a shard of an earlier stage is lost."""
         todo = [shard for shard in stage.shards if shard.id not in self._reports]
         self._stop_at_too_many_failures()
@@ -183,7 +185,7 @@ class _Drive:
         n_done = sum(len(shard) for shard in stage.shards) - sum(len(shard) for shard in todo)
         self._progress.start(stage, n_done, self.work.unit)
         try:
-            with closing(runner(self._task, todo)) as reports:
+            with closing(carry_out(todo)) as reports:
                 for report in reports:
                     if report.crash:  # in the very commit, perhaps
                         report = rescue(self._places, report.shard_id) or report

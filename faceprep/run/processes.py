@@ -2,7 +2,8 @@
 
 Each worker is a clean Python of its own: nothing that the driver has open or running (threads, handles, GPUs, a
 script without a main guard) goes along. It holds one shard at a time, so the death of a worker (out of memory, a
-crash in a decoder, kill -9) costs that shard and nothing else. The shard is tried once more in a new worker; the
+crash in a decoder, kill -9) costs that shard and nothing else. The first workers start while the shards are still
+being planned, and all serve every stage. The shard is tried once more in a new worker; the
 second death makes it a failed shard with the signal as its reason. Workers die with the driver, and Ctrl-C is the
 driver's business alone.
 """
@@ -20,13 +21,15 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, cast
 
 from faceprep.errors import FaceprepError, OptionError
 from faceprep.run.ledger import crashed
-from faceprep.types import Shard, ShardReport, ShardWork
+from faceprep.types import CarryOut, Shard, ShardReport, ShardWork
 
+_N_EARLY = 4
 _N_TRIES = 2
 _N_STARTS = 3
 _PATIENCE = 5.0
@@ -45,31 +48,39 @@ class ProcessRunner:
 
     n_workers: int
 
-    def __call__(self, work: ShardWork, shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
-        waiting = deque(shards)
-        n_deaths: Counter[str] = Counter()
-        workers = [_Worker(work) for _ in range(min(self.n_workers, len(waiting)))]
+    @contextmanager
+    def __call__(self, work: ShardWork) -> Iterator[CarryOut]:
+        workers = [_Worker(work) for _ in range(self.n_workers)]
         try:
-            for worker in workers:
-                worker.start(waiting.popleft())
-            while busy := [worker for worker in workers if worker.shard is not None]:
-                for worker in _with_news(busy):
-                    shard, news = cast(Shard, worker.shard), worker.take()
-                    if isinstance(news, ShardReport):
-                        yield news
-                    elif news:
-                        n_deaths[shard.id] += 1
-                        if n_deaths[shard.id] < _N_TRIES:
-                            waiting.append(shard)
-                        else:
-                            yield crashed(shard, news)
-                    if waiting and worker.shard is None:
-                        worker.give(waiting.popleft())
+            for worker in workers[:_N_EARLY]:
+                worker.start()
+            yield partial(_carry_out, workers)
         finally:
             for worker in workers:
                 worker.kill()
             for worker in workers:
                 worker.wait()
+
+
+def _carry_out(workers: Sequence[_Worker], shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
+    waiting = deque(shards)
+    n_deaths: Counter[str] = Counter()
+    for worker in workers[: len(waiting)]:
+        worker.start()
+        worker.give(waiting.popleft())
+    while busy := [worker for worker in workers if worker.shard is not None]:
+        for worker in _with_news(busy):
+            shard, news = cast(Shard, worker.shard), worker.take()
+            if isinstance(news, ShardReport):
+                yield news
+            elif news:
+                n_deaths[shard.id] += 1
+                if n_deaths[shard.id] < _N_TRIES:
+                    waiting.append(shard)
+                else:
+                    yield crashed(shard, news)
+            if waiting and worker.shard is None:
+                worker.give(waiting.popleft())
 
 
 def _with_news(workers: Sequence[_Worker]) -> list[_Worker]:
@@ -89,8 +100,10 @@ class _Worker:
         self._n_starts = 0
         self.shard: Shard | None = None
 
-    def start(self, shard: Shard | None) -> None:
-        """Start a process and give it its first shard. Raises FaceprepError."""
+    def start(self) -> None:
+        """Start a process, if there is none. Raises FaceprepError."""
+        if self._process is not None:
+            return
         self._n_starts += 1
         paths = [path for path in sys.path if isinstance(path, str)]
         try:
@@ -109,8 +122,6 @@ class _Worker:
             raise FaceprepError(f"cannot start a worker: {error}", remedy="Use fewer --workers.") from error
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise OptionError(f"the job cannot be sent to workers: {error}", remedy=_IN_A_MODULE) from error
-        if shard is not None:
-            self.give(shard)
 
     def give(self, shard: Shard) -> None:
         self.shard = shard
@@ -139,13 +150,14 @@ class _Worker:
 
     def _replace(self) -> str:
         how = self._end()
-        if not self._n_starts:
-            self.shard = None
-            self.start(None)
-            return how
+        was_ready, shard = not self._n_starts, cast(Shard, self.shard)
         if self._n_starts == _N_STARTS:
             raise FaceprepError(f"cannot start a worker: {how}", remedy="Use fewer --workers, or --runner serial.")
-        self.start(self.shard)
+        self._process = self.shard = None
+        self.start()
+        if was_ready:
+            return how
+        self.give(shard)
         return ""
 
     def _end(self) -> str:

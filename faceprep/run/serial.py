@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from faceprep.types import Shard, ShardReport, ShardWork
+from faceprep.types import CarryOut, Shard, ShardReport, ShardWork
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,10 @@ class SerialRunner:
 
     n_workers: int = 1
 
-    def __call__(self, work: ShardWork, shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
-        for shard in shards:
-            yield work(shard)
+    @contextmanager
+    def __call__(self, work: ShardWork) -> Iterator[CarryOut]:
+        def carry_out(shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
+            for shard in shards:
+                yield work(shard)
+
+        yield carry_out

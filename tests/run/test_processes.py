@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
@@ -19,7 +20,7 @@ import pytest
 from faceprep import ProcessRunner, Request, SerialRunner, run_job
 from faceprep.errors import FaceprepError, OptionError, OutputError, SourceError
 from faceprep.run.ledger import crashed
-from faceprep.types import Outcome, Runner, Shard, ShardReport, ShardWork, Sink
+from faceprep.types import CarryOut, Outcome, Runner, Shard, ShardReport, ShardWork, Sink
 from tests.fakes import JoinedLines, Lines, results, start, status_of, write_lines
 from tests.real import ROOT
 
@@ -96,10 +97,14 @@ def test_commit_in_which_the_worker_dies_is_finished(request_: Request, tmp_path
 def test_commit_in_which_the_last_worker_dies_is_finished(request_: Request, tmp_path: Path) -> None:
     """What has its page is done: by the driver, when nobody tries any more. Likewise what was only not reported."""
 
-    def runner(work: ShardWork, shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
-        for shard in shards:
-            assert status_of(start(lambda shard=shard: work(shard))) == (-9 if shard.id == "0004" else 0)
-            yield crashed(shard, "killed")
+    @contextmanager
+    def runner(work: ShardWork) -> Iterator[CarryOut]:
+        def carry_out(shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
+            for shard in shards:
+                assert status_of(start(lambda shard=shard: work(shard))) == (-9 if shard.id == "0004" else 0)
+                yield crashed(shard, "killed")
+
+        yield carry_out
 
     assert run_job(DiesInCommit(mark=str(tmp_path / "mark")), request_, runner).ok == 12
     assert failures(request_.output) == []
@@ -166,9 +171,10 @@ def test_worker_that_cannot_be_started(request_: Request, monkeypatch: pytest.Mo
 
 
 def test_caller_that_stops_listening_leaves_no_worker() -> None:
-    reports = ProcessRunner(2)(slow_shard, [Shard(str(i), "", i, i + 1) for i in range(9)])
-    assert next(reports).n_inputs == 1
-    reports.close()  # the fixture of all tests looks for what is left
+    with ProcessRunner(2)(slow_shard) as carry_out:
+        reports = carry_out([Shard(str(i), "", i, i + 1) for i in range(9)])
+        assert next(reports).n_inputs == 1
+    # the fixture of all tests looks for what is left
 
 
 def slow_shard(shard: Shard) -> ShardReport:
