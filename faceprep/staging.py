@@ -49,7 +49,8 @@ _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 class Staging:
     """The files of one shard below `root`; `folder`, on the same file system, is the shard's own.
 
-    `outputs` lists (name, bytes) in the order of writing; names are relative to `root`.
+    `names` are the files in the order of writing, relative to `root`, and `sizes` their bytes: lists of plain values,
+    which go to the ledger twice as fast as a list of pairs.
     """
 
     def __init__(self, root: Path, folder: Path) -> None:
@@ -59,30 +60,37 @@ class Staging:
         with guard("open", root):
             self._root_fd = os.open(root, os.O_RDONLY)
         self._log_fd = -1
-        self.outputs: list[tuple[str, int]] = []
+        self.names: list[str] = []
+        self.sizes: list[int] = []
         self._open: dict[int, StagedFile] = {}
-        self._pending: list[tuple[int, str, Buffer]] = []
+        self._pending: list[Buffer] = []
         self._n_pending_bytes = 0
         self._nameless = bool(_NAMELESS) and os.path.isdir("/proc/self/fd")
 
     def write(self, name: str, data: Buffer) -> None:
         """Stage a small file; `data` must stay as it is until the commit."""
-        self._pending.append((len(self.outputs), name, data))
-        self.outputs.append((name, len(data)))
-        self._n_pending_bytes += len(data)
-        if len(self._pending) >= _N_PENDING or self._n_pending_bytes >= _PENDING_BYTES:
+        size = len(data)
+        self._pending.append(data)
+        self.names.append(name)
+        self.sizes.append(size)
+        self._n_pending_bytes += size
+        if len(self._pending) == _N_PENDING or self._n_pending_bytes >= _PENDING_BYTES:
             self._write_pending()
 
     def _write_pending(self) -> None:
         pending, self._pending, self._n_pending_bytes = self._pending, [], 0
-        check_names([name for _, name, _ in pending])
-        if self._nameless and pending:
-            self._nameless = self._knows_nameless_files(pending[0][1])
+        if not pending:
+            return
+        first = len(self.names) - len(pending)
+        names = self.names[first:]
+        check_names(names)
+        if self._nameless:
+            self._nameless = self._knows_nameless_files(names[0])
         with guard("write", self._root):
             if self._nameless:
-                self._write_nameless(pending)
+                self._write_nameless(names, pending)
             else:
-                for number, _, data in pending:
+                for number, data in enumerate(pending, first):
                     _write_file(os.open(f"{self._folder}/{number}", _CREATE, 0o666), data)
 
     def _knows_nameless_files(self, name: str) -> bool:
@@ -99,11 +107,11 @@ class Staging:
             raise as_error(OutputError, "write", parent, error) from error
         return True
 
-    def _write_nameless(self, pending: Sequence[tuple[int, str, Buffer]]) -> None:
+    def _write_nameless(self, names: Sequence[str], pending: Sequence[Buffer]) -> None:
         """Write the files, log their names, then give them."""
         fds: list[int] = []
         try:
-            for _, name, data in pending:
+            for name, data in zip(names, pending, strict=True):
                 parent = name.rpartition("/")[0] or "."
                 try:
                     fd = os.open(parent, os.O_WRONLY | _NAMELESS, 0o666, dir_fd=self._root_fd)
@@ -112,8 +120,8 @@ class Staging:
                     fd = os.open(parent, os.O_WRONLY | _NAMELESS, 0o666, dir_fd=self._root_fd)
                 fds.append(fd)
                 write_all(fd, data)
-            self._log([name for _, name, _ in pending])
-            for (_, name, _), fd in zip(pending, fds, strict=True):
+            self._log(names)
+            for name, fd in zip(names, fds, strict=True):
                 try:
                     self._name(fd, name)
                 except FileExistsError:  # of a shard that is done again
@@ -137,21 +145,22 @@ class Staging:
     def open(self, name: str, durable: bool = True) -> BinaryIO:
         """Stage a large file; it may stay open until the commit."""
         check_name(name)
-        number = len(self.outputs)
-        self.outputs.append((name, 0))
+        self._write_pending()
+        number = len(self.names)
+        self.names.append(name)
+        self.sizes.append(0)
         self._open[number] = StagedFile(f"{self._folder}/{number}", f"{self._root}/{name}", durable)
         return cast(BinaryIO, self._open[number])
 
     def commit(self, lines: Sequence[Any], target: Path) -> None:
-        """Give all files their names and put the ledger page at `target`: `outputs`, then one JSON value a line."""
+        """Name all files and put the ledger page at `target`: [names, sizes], then one JSON value a line."""
         for number, file in self._open.items():
             file.close()
-            name, _ = self.outputs[number]
-            with guard("look at", name):
-                self.outputs[number] = name, os.stat(f"{self._folder}/{number}").st_size
-        check_distinct([name for name, _ in self.outputs])
+            with guard("look at", self.names[number]):
+                self.sizes[number] = os.stat(f"{self._folder}/{number}").st_size
+        check_distinct(self.names)
         self._write_pending()
-        text = "".join(json.dumps(line) + "\n" for line in (self.outputs, *lines))
+        text = "".join(json.dumps(line) + "\n" for line in ([self.names, self.sizes], *lines))
         write_file(f"{self._folder}/{_PAGE}", text.encode(), durable=False)
         self._close()
         recover_shard(Path(self._root), Path(self._folder), target)
@@ -188,7 +197,7 @@ def recover_shard(root: Path, folder: Path, target: Path | None) -> None:
     outputs = _json_lines(page, most=1) if target else []
     if outputs and target:
         waiting = set(os.listdir(folder))
-        for number, (name, _) in enumerate(outputs[0]):
+        for number, name in enumerate(outputs[0][0]):
             if str(number) in waiting:
                 check_name(name)
                 move(f"{folder}/{number}", f"{root}/{name}")

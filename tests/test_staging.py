@@ -30,8 +30,9 @@ def test_committed_files_page_and_nothing_else(new: Staging, tmp_path: Path) -> 
     new.commit(["told"], tmp_path / "page")
     expected = {f"{i % 3}/{i}": b"%d" % i for i in range(100)} | {"large": b"large", "0": None, "1": None, "2": None}
     assert tree(tmp_path / "out") == expected
-    outputs, told = map(json.loads, (tmp_path / "page").read_text().splitlines())
-    assert outputs == [[f"{i % 3}/{i}", len(str(i))] for i in range(100)] + [["large", 5]]
+    (names, sizes), told = map(json.loads, (tmp_path / "page").read_text().splitlines())
+    assert names == [f"{i % 3}/{i}" for i in range(100)] + ["large"]
+    assert sizes == [len(str(i)) for i in range(100)] + [5]
     assert told == "told"
     assert sorted(os.listdir(tmp_path)) == ["out", "page"]
 
@@ -49,7 +50,7 @@ def test_what_a_dead_worker_left_is_taken_back(new: Staging, tmp_path: Path) -> 
         new.write(f"{i % 3}/{i}", b"%d" % i)
     new.open("large").write(b"large")
     Staging(tmp_path / "out", tmp_path / "state").commit([], tmp_path / "page")
-    assert tree(tmp_path) == {"out": None, "page": b"[]\n"}
+    assert tree(tmp_path) == {"out": None, "page": b"[[], []]\n"}
     new.discard()
 
 

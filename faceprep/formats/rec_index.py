@@ -1,7 +1,7 @@
 """Where the records of a .rec are: its `.idx`, or a scan when there is none.
 
     .idx       text, one line a record: key TAB offset     keys need be neither ordered nor dense
-    our copy   (n, 2) little-endian int64: key, offset     on disk, so that 17 million records cost no memory
+    our copy   see `rec_entries`
 
 A scan follows the lengths from the start; after damage it goes on at the next aligned magic. Keys are then the
 ids in the records' own headers when these are all different (as im2rec and InsightFace write them), else the
@@ -19,12 +19,12 @@ import numpy.typing as npt
 
 from faceprep import storage
 from faceprep.errors import SourceError
+from faceprep.formats.rec_entries import DAMAGED_KEY
 from faceprep.formats.recordio import Damage, RecordFile, unpack_image
 
 _CHUNK = 8 << 20
 _ENTRY = np.dtype(("<i8", (2,)))
 _BATCH = 1 << 16
-_DAMAGED_KEY = -1
 _LARGEST = (1 << 63) - 1  # what NumPy makes of larger numbers
 
 Entries = npt.NDArray[np.int64]
@@ -156,7 +156,7 @@ def _scan(rec: Path) -> Iterator[Entries]:
             record = file.read(at, _CHUNK)
             following: int | None
             if isinstance(record, Damage):
-                batch.append((_DAMAGED_KEY, at))
+                batch.append((DAMAGED_KEY, at))
                 following = file.find_next(at + 4)
             else:
                 following = record.end
@@ -165,7 +165,7 @@ def _scan(rec: Path) -> Iterator[Entries]:
                 if following < file.size and isinstance(file.read(following, _CHUNK), Damage):
                     inside = file.find_next(at + 4)
                     if inside is not None and inside < following:  # its own length is wrong
-                        batch[-1] = _DAMAGED_KEY, at
+                        batch[-1] = DAMAGED_KEY, at
                         following = inside
             at = following
             if len(batch) >= _BATCH:
@@ -192,7 +192,7 @@ def _refuse_repeated_keys(target: Path, idx: Path) -> None:
 
 def _number_by_position_unless_distinct(target: Path, rec: Path) -> None:
     entries = read_index(target)
-    keys = entries[entries[:, 0] != _DAMAGED_KEY, 0]
+    keys = entries[entries[:, 0] != DAMAGED_KEY, 0]
     if not len(keys):
         raise SourceError(
             "no record in this file",
@@ -202,5 +202,5 @@ def _number_by_position_unless_distinct(target: Path, rec: Path) -> None:
         )
     if keys.min() >= 0 and len(np.unique(keys)) == len(keys):
         return
-    entries[:, 0] = np.where(entries[:, 0] == _DAMAGED_KEY, _DAMAGED_KEY, np.arange(len(entries)))
+    entries[:, 0] = np.where(entries[:, 0] == DAMAGED_KEY, DAMAGED_KEY, np.arange(len(entries)))
     storage.write_file(target, entries.astype("<i8").tobytes(), durable=False)

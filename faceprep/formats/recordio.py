@@ -12,13 +12,10 @@ Layout: dmlc-core recordio.h; image header: MXNet's `IRHeader`.
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from faceprep.errors import SourceError
 from faceprep.storage import ByteSource
@@ -34,8 +31,10 @@ _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _PART = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
 _WHOLE_HEAD = struct.Struct("<IIIfQQ")
-_WINDOW = 4 << 20
+_WINDOW = 256 << 10  # stays in the processor's cache: 4 MiB took four times as long to read
 _GAP = 64 << 10
+_SEARCHED = 4 << 20
+_as_tuple: Any = tuple.__new__  # a third of the time of a call
 
 
 class Record(NamedTuple):
@@ -105,8 +104,7 @@ class RecordFile:
         return self._read_parts(offset)
 
     def read_images(self, offsets: Sequence[int]) -> Iterator[ImageRecord | Damage]:
-        """The image records at ascending `offsets`, read in large pieces where they lie close together."""
-        gaps = (np.flatnonzero(np.diff(np.asarray(offsets, np.int64)) > _GAP) + 1).tolist()
+        """The image records at ascending `offsets`, read in larger pieces where they lie close together."""
         window, size, base = self._window, len(self._window), self._base
         view = memoryview(window)
         for i, offset in enumerate(offsets):
@@ -115,31 +113,36 @@ class RecordFile:
                 magic, word, flag, label, id, _ = _WHOLE_HEAD.unpack_from(window, at)
                 stop = at + 8 + word  # far beyond the window unless the record is whole
                 if magic == MAGIC and flag == 0 and word >= _HEADER.size and stop <= size:
-                    yield ImageRecord(0, (label,), id, view[at + _WHOLE_HEAD.size : stop])
+                    yield _as_tuple(ImageRecord, (0, (label,), id, view[at + _WHOLE_HEAD.size : stop]))
                     continue
-            record = self.read(offset, self._reach(offsets, i, gaps))
+            record = self.read(offset, self._reach(offsets, i))
             yield unpack_image(record.payload) if isinstance(record, Record) else record
             window, size, base = self._window, len(self._window), self._base
             view = memoryview(window)
 
-    def _reach(self, offsets: Sequence[int], i: int, gaps: Sequence[int]) -> int:
-        """How many bytes to read from the i-th offset on so that the following records come along."""
-        next_gap = bisect_right(gaps, i)
-        stop = gaps[next_gap] if next_gap < len(gaps) else len(offsets)
-        last = bisect_left(offsets, offsets[i] + _WINDOW - _GAP, i, stop) - 1
-        return offsets[max(last, i)] - offsets[i] + _GAP
+    def _reach(self, offsets: Sequence[int], i: int) -> int:
+        """How many bytes to read from the i-th offset on: up to a record about a window away, or to a gap before."""
+        start = at = offsets[i]
+        for j in range(i + 1, len(offsets)):
+            following = offsets[j]
+            if following - at > _GAP:
+                return at - start + _GAP
+            at = following
+            if at - start >= _WINDOW:
+                return at - start
+        return at - start + _GAP
 
     def find_next(self, offset: int) -> int | None:
         """Where the first record at or after `offset` begins: an aligned magic with cflag 0 or 1."""
         offset = offset + 3 & ~3
         while offset < self.size:
-            block = self._source.read_at(offset, _WINDOW)
+            block = self._source.read_at(offset, _SEARCHED)
             at = block.find(MAGIC_BYTES)
             while at >= 0:
                 if at % 4 == 0 and at + 8 <= len(block) and block[at + 7] >> 5 in (_WHOLE, _FIRST):
                     return offset + at
                 at = block.find(MAGIC_BYTES, at + 1)
-            offset += len(block) - 4 if len(block) == _WINDOW else len(block)
+            offset += len(block) - 4 if len(block) == _SEARCHED else len(block)
         return None
 
     def _load(self, offset: int, n_bytes: int) -> None:

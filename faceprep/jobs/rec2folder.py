@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from faceprep import storage
-from faceprep.formats import rec_index
 from faceprep.formats.image_header import read_header
+from faceprep.formats.rec_entries import read_entries
 from faceprep.formats.recordio import EXACT_FLOATS, Damage, ImageRecord, Record, RecordFile, unpack_image
 from faceprep.options import option
 from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
@@ -35,10 +35,12 @@ class Rec2Folder:
     scan: bool = option(False, "Find the records by scanning the .rec, even when there is an .idx.")
 
     def plan(self, request: Request, scratch: Path) -> Work:
+        from faceprep.formats import rec_index  # NumPy is for the driver alone: workers start in half the time
+
         paths = rec_index.find_rec(request.sources[0], ignore_idx=self.scan)
         index = scratch / _INDEX
         n = rec_index.write_index(paths, index)
-        start = self._check_header(paths, index, n)
+        start = _check_header(paths.rec, index, n)
         stop = n if request.limit is None else min(n, start + request.limit)
         cuts = range(start, stop, _SHARD)
         shards = [
@@ -47,38 +49,11 @@ class Rec2Folder:
         n_bytes = (storage.size_of(paths.rec) or 0) * (stop - start) // max(n, 1)
         return Work([Stage("write", shards)], paths.fingerprint, n_files=stop - start, n_bytes=n_bytes)
 
-    def _check_header(self, paths: rec_index.RecPaths, index: Path, n: int) -> int:
-        """1 when the first entry is the header, else 0; warns where the header is not to be trusted."""
-        first = rec_index.read_index(index, 0, 1)[0]
-        header = _header_at(paths.rec, int(first[1])) if first[0] == _HEADER_KEY else None
-        if header is None:
-            return 0
-        n_images, n_identities = int(header.labels[0]) - 1, int(header.labels[1] - header.labels[0])
-        if max(header.labels) >= EXACT_FLOATS:
-            log.warning(
-                "%s: the header counts in float32, which is not exact above %s; the index and the images' own"
-                " labels are used instead",
-                paths.rec,
-                f"{EXACT_FLOATS:,}",
-            )
-        elif n_images + n_identities + 1 != n:
-            log.warning(
-                "%s: the header announces %s images and %s identity records, the index has %s records with it;"
-                " the index is used",
-                paths.rec,
-                f"{n_images:,}",
-                f"{n_identities:,}",
-                f"{n:,}",
-            )
-        return 1
-
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        entries = rec_index.read_index(sink.scratch / _INDEX, shard.start, shard.stop)
-        entries = entries[entries[:, 1].argsort(kind="stable")]
+        keys, offsets = read_entries(sink.scratch / _INDEX, shard.start, shard.stop)
         names = _IdentityNames()
         with RecordFile(shard.source) as file:
-            offsets = entries[:, 1].tolist()
-            for key, offset, image in zip(entries[:, 0].tolist(), offsets, file.read_images(offsets), strict=True):
+            for key, offset, image in zip(keys, offsets, file.read_images(offsets), strict=True):
                 outcome = _write_one(key, offset, image, names, sink)
                 if outcome:
                     yield outcome
@@ -116,6 +91,32 @@ class _IdentityNames(dict[float, str]):
         name = "" if not finite else str(int(label)) if label.is_integer() else repr(label)
         self[label] = name
         return name
+
+
+def _check_header(rec: Path, index: Path, n: int) -> int:
+    """1 when the first entry is the header, else 0; warns where the header is not to be trusted."""
+    (key,), (offset,) = read_entries(index, 0, 1)
+    header = _header_at(rec, offset) if key == _HEADER_KEY else None
+    if header is None:
+        return 0
+    n_images, n_identities = int(header.labels[0]) - 1, int(header.labels[1] - header.labels[0])
+    if max(header.labels) >= EXACT_FLOATS:
+        log.warning(
+            "%s: the header counts in float32, which is not exact above %s; the index and the images' own"
+            " labels are used instead",
+            rec,
+            f"{EXACT_FLOATS:,}",
+        )
+    elif n_images + n_identities + 1 != n:
+        log.warning(
+            "%s: the header announces %s images and %s identity records, the index has %s records with it;"
+            " the index is used",
+            rec,
+            f"{n_images:,}",
+            f"{n_identities:,}",
+            f"{n:,}",
+        )
+    return 1
 
 
 def _header_at(rec: Path, offset: int) -> ImageRecord | None:

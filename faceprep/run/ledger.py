@@ -1,7 +1,8 @@
 """What a run knows of itself, on disk: which shards are done, with which outputs and outcomes.
 
     STATE/run.json            command, options, version, fingerprint of the source
-    STATE/ledger/SHARD.jsonl  a finished shard: its outputs [name, bytes], its counts, its outcomes
+    STATE/ledger/SHARD.jsonl  a finished shard: its outputs [[name …], [bytes …]]; its counts; its outcomes
+                              [[key …], {position: [status, reason]}], for those that are not plainly ok
     STATE/staging/SHARD/      a shard at work
     STATE/parts/              intermediate files of finished shards
     STATE/failures.csv        every failed input with its reason
@@ -24,11 +25,11 @@ from typing import Any, BinaryIO
 from faceprep import locks, storage
 from faceprep.errors import SourceError
 from faceprep.staging import Staging, recover_shard
-from faceprep.types import Outcome, Shard, ShardReport
+from faceprep.types import OK, Outcome, Shard, ShardReport
 
 STATE = ".faceprep"
 _PARTS = "parts"
-_STATUS = attrgetter("status")
+_KEY, _STATUS, _REASON = attrgetter("key"), attrgetter("status"), attrgetter("reason")
 _FAILURES = "failures.csv"
 _PAGE = ".jsonl"
 
@@ -88,14 +89,21 @@ class ShardSink:
 
     def commit(self, outcomes: Sequence[Outcome]) -> ShardReport:
         by_status = dict(sorted(Counter(map(_STATUS, outcomes)).items()))
-        n_outputs = len(self._staging.outputs) - self._n_parts
+        n_outputs = len(self._staging.names) - self._n_parts
         report = ShardReport(self._id, len(outcomes), by_status, n_outputs)
         counts = {"shard": self._id, "inputs": report.n_inputs, "by_status": by_status, "outputs": n_outputs}
-        self._staging.commit([counts, outcomes], self._places.page(self._id))
+        self._staging.commit([counts, _as_columns(outcomes, by_status)], self._places.page(self._id))
         return report
 
     def discard(self) -> None:
         self._staging.discard()
+
+
+def _as_columns(outcomes: Sequence[Outcome], by_status: Mapping[str, int]) -> tuple[list[str], dict[int, Any]]:
+    """Keys, and what there is to say of those that are not plainly ok: mostly nothing."""
+    is_plain = by_status.keys() <= {OK} and not any(map(_REASON, outcomes))
+    others = {} if is_plain else {i: told[1:] for i, told in enumerate(outcomes) if told[1:] != (OK, "")}
+    return list(map(_KEY, outcomes)), others
 
 
 def crashed(shard: Shard, reason: str) -> ShardReport:
@@ -114,7 +122,7 @@ def load_report(places: Places, shard_id: str, with_parts: bool = True) -> Shard
     """The report of a finished shard whose outputs are all there with their sizes, else None."""
     try:
         outputs, counts, _ = _read_page(places.page(shard_id))
-        for name, n_bytes in json.loads(outputs):
+        for name, n_bytes in zip(*json.loads(outputs), strict=True):
             wanted = with_parts or not places.is_part(name)
             if wanted and storage.size_of(f"{places.root}/{name}") != n_bytes:
                 return None
@@ -160,8 +168,9 @@ class Ledger:
 
     def outcomes(self, shard_id: str) -> Iterator[Outcome]:
         """One Outcome for every input of a finished shard."""
-        for row in json.loads(_read_page(self._places.page(shard_id))[2]):
-            yield Outcome(*row)
+        keys, others = json.loads(_read_page(self._places.page(shard_id))[2])
+        for position, key in enumerate(keys):
+            yield Outcome(key, *others.get(str(position), ()))
 
     def write_failures(self, reports: Iterable[ShardReport], shards: Mapping[str, Shard]) -> None:
         """Name every failed input with its reason in failures.csv."""
@@ -192,7 +201,7 @@ class Ledger:
         folder = self._places.page("").parent
         for page in [folder / name for name in _names(folder) if name.endswith(_PAGE)]:
             try:
-                names = [name for name, _ in json.loads(_read_page(page)[0])]
+                names, _ = json.loads(_read_page(page)[0])
                 outputs = [name for name in names if not keep_outputs or self._places.is_part(name)]
             except (ValueError, TypeError):
                 outputs = []
