@@ -14,7 +14,7 @@ from faceprep.errors import SourceError
 from faceprep.formats import contents, lists, npz, pairs_bin, parquet, rec_index, tfrecord, webdataset
 from faceprep.formats.folders import read_identity, sort_names, walk_images
 from faceprep.formats.image_header import check_image
-from faceprep.formats.rec_entries import read_entries
+from faceprep.formats.rec_entries import read_in_file_order
 from faceprep.formats.recordio import Damage, ImageRecord, RecordFile
 from faceprep.options import option
 from faceprep.types import Buffer
@@ -202,7 +202,7 @@ def _records(rec: Path, index: Path, total: int) -> Iterator[tuple[int, int, Ima
     """(key, offset, record) of every entry of the index."""
     with RecordFile(rec) as file:
         for start in range(0, total, _BATCH):
-            keys, offsets = read_entries(index, start, min(start + _BATCH, total))
+            keys, offsets = read_in_file_order(index, start, min(start + _BATCH, total))
             yield from zip(keys, offsets, file.read_images(offsets), strict=True)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from faceprep import storage
+from faceprep.formats import rec_index
 from faceprep.formats.image_header import read_header
-from faceprep.formats.rec_entries import read_entries
+from faceprep.formats.rec_entries import read_in_file_order
 from faceprep.formats.recordio import EXACT_FLOATS, Damage, ImageRecord, Record, RecordFile, unpack_image
 from faceprep.options import option
 from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
@@ -35,8 +36,6 @@ class Rec2Folder:
     scan: bool = option(False, "Find the records by scanning the .rec, even when there is an .idx.")
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        from faceprep.formats import rec_index  # NumPy is for the driver alone: workers start in half the time
-
         paths = rec_index.find_rec(request.sources[0], ignore_idx=self.scan)
         index = scratch / _INDEX
         n = rec_index.write_index(paths, index)
@@ -50,7 +49,7 @@ class Rec2Folder:
         return Work([Stage("write", shards)], paths.fingerprint, n_files=stop - start, n_bytes=n_bytes)
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        keys, offsets = read_entries(sink.scratch / _INDEX, shard.start, shard.stop)
+        keys, offsets = read_in_file_order(sink.scratch / _INDEX, shard.start, shard.stop)
         names = _IdentityNames()
         with RecordFile(shard.source) as file:
             for key, offset, image in zip(keys, offsets, file.read_images(offsets), strict=True):
@@ -95,7 +94,7 @@ class _IdentityNames(dict[float, str]):
 
 def _check_header(rec: Path, index: Path, n: int) -> int:
     """1 when the first entry is the header, else 0; warns where the header is not to be trusted."""
-    (key,), (offset,) = read_entries(index, 0, 1)
+    (key,), (offset,) = read_in_file_order(index, 0, 1)
     header = _header_at(rec, offset) if key == _HEADER_KEY else None
     if header is None:
         return 0

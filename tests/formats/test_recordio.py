@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from faceprep.errors import FaceprepError
 from faceprep.formats import rec_index, recordio
+from faceprep.formats.rec_entries import read_entries
 from faceprep.formats.recordio import MAGIC_BYTES, Damage, ImageRecord, Record, RecordFile, frame, frame_image
 from tests.real import DATA, MXNET_PYTHON, needs_data, needs_mxnet
 
@@ -121,9 +122,9 @@ def test_nothing_but_faceprep_errors_from_any_bytes(tmp_path: Path, junk: bytes,
     (tmp_path / "a.rec").write_bytes(changed)
     try:
         n = rec_index.write_index(rec_index.RecPaths(tmp_path / "a.rec", None), tmp_path / "index")
-        entries = rec_index.read_index(tmp_path / "index")
+        entries = read_entries(tmp_path / "index")
         with RecordFile(tmp_path / "a.rec") as file:
-            assert len(list(file.read_images(entries[:, 1].tolist()))) == n
+            assert len(list(file.read_images(entries[1::2].tolist()))) == n
     except FaceprepError as error:
         assert str(error)
 
@@ -137,12 +138,12 @@ SETS = ["insightface", "im2rec", "label_arrays", "magic_in_payload", "png_and_pa
 def test_we_read_what_mxnet_reads(tmp_path: Path, name: str, scan: bool) -> None:
     paths = rec_index.find_rec(DATA / "mxnet" / name, ignore_idx=scan)
     rec_index.write_index(paths, tmp_path / "index")
-    entries = rec_index.read_index(tmp_path / "index")
+    entries = read_entries(tmp_path / "index")
     with RecordFile(paths.rec) as file:
-        records = [recordio.unpack_image(file.read(int(offset)).payload) for _, offset in entries]  # type: ignore[union-attr]
+        records = [recordio.unpack_image(file.read(offset).payload) for offset in entries[1::2]]  # type: ignore[union-attr]
     ours = {
         int(key): (record.flag, list(record.labels), record.id, hashlib.sha256(record.image).hexdigest())
-        for key, record in zip(entries[:, 0], records, strict=True)
+        for key, record in zip(entries[0::2], records, strict=True)
         if isinstance(record, ImageRecord)
     }
     truth = json.loads((DATA / "mxnet" / name / "mxnet_reads.json").read_text())

@@ -10,6 +10,7 @@ import pytest
 
 from faceprep.errors import OptionError, OutputError, SourceError
 from faceprep.formats import rec_index
+from faceprep.formats.rec_entries import read_entries
 from faceprep.formats.recordio import MAGIC_BYTES, ImageRecord, RecordFile
 from faceprep.jobs import folder2rec
 from faceprep.jobs.folder2rec import Folder2Rec
@@ -33,11 +34,11 @@ def pack(source: Path, target: Path, runner: Runner = SERIAL, **options: object)
 def records(folder: Path) -> dict[int, ImageRecord]:
     paths = rec_index.find_rec(folder)
     rec_index.write_index(paths, folder / "copy")
-    entries = rec_index.read_index(folder / "copy")
+    entries = read_entries(folder / "copy")
     with RecordFile(paths.rec) as file:
-        read = list(file.read_images(entries[:, 1].tolist()))
+        read = list(file.read_images(entries[1::2].tolist()))
     assert all(isinstance(record, ImageRecord) for record in read)
-    return dict(zip(entries[:, 0].tolist(), read, strict=True))  # type: ignore[arg-type]
+    return dict(zip(entries[0::2].tolist(), read, strict=True))  # type: ignore[arg-type]
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
