@@ -1,12 +1,16 @@
 """All files of one shard, or none: how a shard's output comes to stand under its names.
 
-Small files are written without a name (Linux's O_TMPFILE) and get it when they are whole; a log of the names is
-written before, so that `recover` can take them back. Large files, and small ones where the file system knows no
-nameless files, wait under numbers in the shard's own folder and are moved when all are whole. In between lies the
-shard's ledger page: a commit that was cut short is undone before the page is written and finished after it.
+    STATE/staging/SHARD/d0, d1 …   folders of the output, numbered in the order in which the shard first names them
+    STATE/staging/SHARD/names      what was put into folders that were there before
+    STATE/staging/SHARD/commit     the shard's ledger page, once everything is whole
 
-Nameless files matter for speed: a file system lays a file near the folder that it is created in, and a single
-staging folder would have to take them all.
+A folder that the output does not have yet is filled here and moved as a whole: one rename for all its files. Into a
+folder that is there, small files are written without a name (Linux's O_TMPFILE) and named when they are whole, after
+a log of the names, so that `recover_shard` can take them back. Large files, and small ones where the file system
+knows no nameless files, are moved from here one by one. In between lies the page: a commit that was cut short is
+undone before the page is written and finished after it.
+
+A file system lays a file near the folder that it is created in, which is why there is no single folder for all.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from faceprep.storage import (
     remove_file,
     remove_outputs,
     remove_tree,
+    rename,
     size_of,
     write_all,
     write_file,
@@ -44,171 +49,230 @@ _PENDING_BYTES = 4 << 20
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
+_IN_THE_WAY = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
 class Staging:
-    """The files of one shard below `root`; `folder`, on the same file system, is the shard's own.
+    """The files of one shard below `root`; `state`, on the same file system, is the shard's own folder.
 
     `names` are the files in the order of writing, relative to `root`, and `sizes` their bytes: lists of plain values,
     which go to the ledger twice as fast as a list of pairs.
     """
 
-    def __init__(self, root: Path, folder: Path) -> None:
-        self._root, self._folder = os.fspath(root), os.fspath(folder)
-        recover_shard(root, folder, None)
-        make_folder(folder)
-        with guard("open", root):
-            self._root_fd = os.open(root, os.O_RDONLY)
-        self._log_fd = -1
+    def __init__(self, root: Path, state: Path) -> None:
+        self._root, self._state = os.fspath(root), os.fspath(state)
+        recover_shard(root, state, None)
+        make_folder(state)
         self.names: list[str] = []
         self.sizes: list[int] = []
-        self._open: dict[int, StagedFile] = {}
-        self._pending: list[Buffer] = []
-        self._n_pending_bytes = 0
-        self._nameless = bool(_NAMELESS) and os.path.isdir("/proc/self/fd")
+        self._numbers: dict[str, int] = {}
+        self._folder: str | None = None
+        self._folder_fd = -1
+        self._files: dict[int, StagedFile] = {}
+        self._nameless = _NamelessFiles(self._root, self._state)
 
     def write(self, name: str, data: Buffer) -> None:
         """Stage a small file; `data` must stay as it is until the commit."""
-        size = len(data)
-        self._pending.append(data)
-        self.names.append(name)
-        self.sizes.append(size)
-        self._n_pending_bytes += size
-        if len(self._pending) == _N_PENDING or self._n_pending_bytes >= _PENDING_BYTES:
-            self._write_pending()
-
-    def _write_pending(self) -> None:
-        pending, self._pending, self._n_pending_bytes = self._pending, [], 0
-        if not pending:
-            return
-        first = len(self.names) - len(pending)
-        names = self.names[first:]
-        check_names(names)
-        if self._nameless:
-            self._nameless = self._knows_nameless_files(names[0])
-        with guard("write", self._root):
-            if self._nameless:
-                self._write_nameless(names, pending)
+        folder, _, base = name.rpartition("/")
+        try:
+            if folder != self._folder:
+                check_name(name)
+                self._enter(folder)
+            if self._folder_fd >= 0:
+                fd = os.open(base, _CREATE, 0o666, dir_fd=self._folder_fd)
+                try:
+                    write_all(fd, data)
+                finally:
+                    os.close(fd)
             else:
-                for number, data in enumerate(pending, first):
-                    _write_file(os.open(f"{self._folder}/{number}", _CREATE, 0o666), data)
-
-    def _knows_nameless_files(self, name: str) -> bool:
-        """Whether the file system can do it; asked with the first file only."""
-        if self._log_fd >= 0:
-            return True
-        parent = os.path.dirname(f"{self._root}/{name}")
-        make_folder(parent)
-        try:
-            os.close(os.open(parent, os.O_WRONLY | _NAMELESS))
+                self._nameless.write(name, data)
         except OSError as error:
-            if error.errno in _UNSUPPORTED:
-                return False
-            raise as_error(OutputError, "write", parent, error) from error
-        return True
+            raise as_error(OutputError, "write", f"{self._root}/{name}", error) from error
+        except ValueError:
+            check_name(name)
+            raise
+        self.names.append(name)
+        self.sizes.append(len(data))
 
-    def _write_nameless(self, names: Sequence[str], pending: Sequence[Buffer]) -> None:
-        """Write the files, log their names, then give them."""
-        fds: list[int] = []
-        try:
-            for name, data in zip(names, pending, strict=True):
-                parent = name.rpartition("/")[0] or "."
-                try:
-                    fd = os.open(parent, os.O_WRONLY | _NAMELESS, 0o666, dir_fd=self._root_fd)
-                except FileNotFoundError:
-                    make_folder(f"{self._root}/{parent}")
-                    fd = os.open(parent, os.O_WRONLY | _NAMELESS, 0o666, dir_fd=self._root_fd)
-                fds.append(fd)
-                write_all(fd, data)
-            self._log(names)
-            for name, fd in zip(names, fds, strict=True):
-                try:
-                    self._name(fd, name)
-                except FileExistsError:  # of a shard that is done again
-                    os.unlink(name, dir_fd=self._root_fd)
-                    self._name(fd, name)
-                except FileNotFoundError:  # another shard took its files back and left the folder empty
-                    make_folder(os.path.dirname(f"{self._root}/{name}"))
-                    self._name(fd, name)
-        finally:
-            for fd in fds:
-                os.close(fd)
+    def _enter(self, folder: str) -> None:
+        """Where the next files go: into a folder here, or without a name into the one that is there."""
+        self._leave()
+        number = self._numbers.setdefault(folder, len(self._numbers))
+        here = f"{self._state}/d{number}"
+        if not os.path.isdir(here) and os.path.lexists(f"{self._root}/{folder}") and self._nameless.are_known(folder):
+            self._folder = folder
+            return
+        self._make(here, folder)
+        self._folder_fd = os.open(here, os.O_RDONLY)
+        self._folder = folder
 
-    def _name(self, fd: int, name: str) -> None:
-        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._root_fd, follow_symlinks=True)
+    def _make(self, here: str, folder: str) -> None:
+        """A folder here and, before anything depends on it, those above its final place."""
+        if not os.path.isdir(here):
+            make_folder(os.path.dirname(f"{self._root}/{folder}"))
+            os.mkdir(here)
 
-    def _log(self, names: Sequence[str]) -> None:
-        if self._log_fd < 0:
-            self._log_fd = os.open(f"{self._folder}/{_LOG}", _CREATE | os.O_APPEND, 0o666)
-        write_all(self._log_fd, json.dumps(names).encode() + b"\n")
+    def _leave(self) -> None:
+        if self._folder_fd >= 0:
+            os.close(self._folder_fd)
+        self._folder, self._folder_fd = None, -1
 
     def open(self, name: str, durable: bool = True) -> BinaryIO:
         """Stage a large file; it may stay open until the commit."""
         check_name(name)
-        self._write_pending()
-        number = len(self.names)
+        folder, _, base = name.rpartition("/")
+        here = f"{self._state}/d{self._numbers.setdefault(folder, len(self._numbers))}"
+        with guard("write", f"{self._root}/{name}"):
+            self._make(here, folder)
+        if folder == self._folder:
+            self._leave()
+        file = StagedFile(f"{here}/{base}", f"{self._root}/{name}", durable)
+        self._files[len(self.names)] = file
         self.names.append(name)
         self.sizes.append(0)
-        self._open[number] = StagedFile(f"{self._folder}/{number}", f"{self._root}/{name}", durable)
-        return cast(BinaryIO, self._open[number])
+        return cast(BinaryIO, file)
 
     def commit(self, lines: Sequence[Any], target: Path) -> None:
         """Name all files and put the ledger page at `target`: [names, sizes], then one JSON value a line."""
-        for number, file in self._open.items():
+        for number, file in self._files.items():
             file.close()
             with guard("look at", self.names[number]):
-                self.sizes[number] = os.stat(f"{self._folder}/{number}").st_size
+                self.sizes[number] = os.stat(file.path).st_size
         check_distinct(self.names)
-        self._write_pending()
+        self._nameless.flush()
         text = "".join(json.dumps(line) + "\n" for line in ([self.names, self.sizes], *lines))
-        write_file(f"{self._folder}/{_PAGE}", text.encode(), durable=False)
+        write_file(f"{self._state}/{_PAGE}", text.encode(), durable=False)
         self._close()
-        recover_shard(Path(self._root), Path(self._folder), target)
+        recover_shard(Path(self._root), Path(self._state), target)
 
     def discard(self) -> None:
         """Leave no trace; a commit that has its page is left for `recover_shard` to finish."""
-        for file in self._open.values():
+        for file in self._files.values():
             if not file.closed:
                 file.discard()
         self._close()
-        if not os.path.exists(f"{self._folder}/{_PAGE}"):
-            recover_shard(Path(self._root), Path(self._folder), None)
+        if not os.path.exists(f"{self._state}/{_PAGE}"):
+            recover_shard(Path(self._root), Path(self._state), None)
 
     def _close(self) -> None:
+        self._leave()
+        self._nameless.close()
+
+
+class _NamelessFiles:
+    """Small files for folders below `root` that are there: written, their names logged in `state`, then named."""
+
+    def __init__(self, root: str, state: str) -> None:
+        self._root, self._state = root, state
+        with guard("open", root):
+            self._root_fd = os.open(root, os.O_RDONLY)
+        self._log_fd = -1
+        self._pending: list[tuple[str, Buffer]] = []
+        self._n_bytes = 0
+        self._known = None if _NAMELESS and os.path.isdir("/proc/self/fd") else False
+
+    def are_known(self, folder: str) -> bool:
+        """Whether the file system has them; asked once. Raises OSError when `folder` is none, or may not be used."""
+        if self._known is None:
+            try:
+                os.close(os.open(folder or ".", os.O_WRONLY | _NAMELESS, dir_fd=self._root_fd))
+                self._known = True
+            except OSError as error:
+                if error.errno not in _UNSUPPORTED:
+                    raise
+                self._known = False
+        return self._known
+
+    def write(self, name: str, data: Buffer) -> None:
+        self._pending.append((name, data))
+        self._n_bytes += len(data)
+        if len(self._pending) == _N_PENDING or self._n_bytes >= _PENDING_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the files, log their names, then give them. Raises OutputError."""
+        pending, self._pending, self._n_bytes = self._pending, [], 0
+        if not pending:
+            return
+        names = [name for name, _ in pending]
+        check_names(names)
+        fds: list[int] = []
+        with guard("write", self._root):
+            try:
+                for name, data in pending:
+                    fds.append(self._create(name.rpartition("/")[0] or "."))
+                    write_all(fds[-1], data)
+                self._log(names)
+                for name, fd in zip(names, fds, strict=True):
+                    self._give(fd, name)
+            finally:
+                for fd in fds:
+                    os.close(fd)
+
+    def _create(self, folder: str) -> int:
+        try:
+            return os.open(folder, os.O_WRONLY | _NAMELESS, 0o666, dir_fd=self._root_fd)
+        except FileNotFoundError:  # another shard took its files back and removed the folder
+            make_folder(f"{self._root}/{folder}")
+            return os.open(folder, os.O_WRONLY | _NAMELESS, 0o666, dir_fd=self._root_fd)
+
+    def _give(self, fd: int, name: str) -> None:
+        try:
+            self._link(fd, name)
+        except FileExistsError:  # of a shard that is done again
+            os.unlink(name, dir_fd=self._root_fd)
+            self._link(fd, name)
+        except FileNotFoundError:
+            make_folder(os.path.dirname(f"{self._root}/{name}"))
+            self._link(fd, name)
+
+    def _link(self, fd: int, name: str) -> None:
+        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._root_fd, follow_symlinks=True)
+
+    def _log(self, names: Sequence[str]) -> None:
+        if self._log_fd < 0:
+            self._log_fd = os.open(f"{self._state}/{_LOG}", _CREATE | os.O_APPEND, 0o666)
+        write_all(self._log_fd, json.dumps(names).encode() + b"\n")
+
+    def close(self) -> None:
         for fd in (self._root_fd, self._log_fd):
             if fd >= 0:
                 os.close(fd)
         self._root_fd = self._log_fd = -1
 
 
-def _write_file(fd: int, data: Buffer) -> None:
-    try:
-        write_all(fd, data)
-    finally:
-        os.close(fd)
-
-
-def recover_shard(root: Path, folder: Path, target: Path | None) -> None:
-    """Bring what a shard left in `folder` to an end, wherever it stopped.
+def recover_shard(root: Path, state: Path, target: Path | None) -> None:
+    """Bring what a shard left in `state` to an end, wherever it stopped.
 
     With its page, the commit is finished and the page put at `target`; without, its files are taken back.
     """
-    page, log = folder / _PAGE, folder / _LOG
+    page, log = state / _PAGE, state / _LOG
     outputs = _json_lines(page, most=1) if target else []
     if outputs and target:
-        waiting = set(os.listdir(folder))
-        for number, name in enumerate(outputs[0][0]):
-            if str(number) in waiting:
-                check_name(name)
-                move(f"{folder}/{number}", f"{root}/{name}")
+        names: list[str] = outputs[0][0]
+        check_names(names)
+        waiting = set(os.listdir(state))
+        for number, folder in enumerate(dict.fromkeys(name.rpartition("/")[0] for name in names)):
+            if f"d{number}" in waiting:
+                _put(f"{state}/d{number}", f"{root}/{folder}")
         remove_file(log)  # before the page goes: from here on nothing must be taken back
         move(page, target)
     else:
         names = [name for line in _json_lines(log) for name in line]
-        for name in names:
-            check_name(name)
+        check_names(names)
         remove_outputs(root, names)
-    remove_tree(folder)
+    remove_tree(state)
+
+
+def _put(source: str, target: str) -> None:
+    """Move a folder to its place; where there is one, its files one by one."""
+    try:
+        rename(source, target)
+    except OSError as error:
+        if error.errno not in _IN_THE_WAY:
+            raise as_error(OutputError, "move into place", target, error) from error
+        for name in os.listdir(source):
+            move(f"{source}/{name}", f"{target}/{name}")
 
 
 def _json_lines(path: Path, most: int | None = None) -> list[Any]:

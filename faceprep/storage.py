@@ -211,14 +211,17 @@ def remove_outputs(root: Path, names: Sequence[str]) -> None:
 
 def move(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     """Rename, making the target's folder when it is missing."""
+    with guard("move into place", target):
+        rename(source, target)
+
+
+def rename(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """As `move`; raises OSError, for callers that know what to do about one."""
     try:
-        try:
-            os.rename(source, target)
-        except FileNotFoundError:
-            make_folder(os.path.dirname(target))
-            os.rename(source, target)
-    except OSError as error:
-        raise as_error(OutputError, "move into place", target, error) from error
+        os.rename(source, target)
+    except FileNotFoundError:
+        make_folder(os.path.dirname(target))
+        os.rename(source, target)
 
 
 def keep_copy(path: Path, copy: Path) -> None:
@@ -285,10 +288,10 @@ class _RawFile(io.RawIOBase):
 
 
 class StagedFile(io.BufferedWriter):
-    """Buffered; where it is `durable`, `close` waits until the disk has the bytes."""
+    """Buffered, at `path`; where it is `durable`, `close` waits until the disk has the bytes."""
 
     def __init__(self, path: str, final: str, durable: bool) -> None:
-        self._final, self._durable = final, durable
+        self.path, self._final, self._durable = path, final, durable
         super().__init__(cast(io.RawIOBase, _RawFile(path, final)), 1 << 20)
 
     def close(self) -> None:

@@ -14,9 +14,9 @@ from faceprep.staging import Staging, recover_shard
 from tests.fakes import before_changes, tree
 
 
-@pytest.fixture(params=["nameless files", "numbered files"])
+@pytest.fixture(params=["nameless files", "files moved one by one"])
 def new(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Staging:
-    if request.param == "numbered files":
+    if request.param == "files moved one by one":
         monkeypatch.setattr(staging, "_NAMELESS", 0)
     (tmp_path / "out").mkdir()
     return Staging(tmp_path / "out", tmp_path / "state")
@@ -98,6 +98,39 @@ def test_cut_short_anywhere_it_is_whole_or_taken_back(
     assert 3 < n_whole < len(made) - 3
 
 
+@pytest.mark.parametrize("was_there", [True, False])
+def test_folder_that_two_shards_fill(was_there: bool, new: Staging, tmp_path: Path) -> None:
+    """Whoever comes first moves the folder, the other its files; the same where the folder was there before both."""
+    if was_there:
+        (tmp_path / "out" / "a").mkdir()
+    other = Staging(tmp_path / "out", tmp_path / "other")
+    for i in range(100):
+        (new, other)[i % 2].write(f"a/{i}", b"%d" % i)
+    with other.open("a/large") as file:
+        file.write(b"large")
+    new.commit([], tmp_path / "page")
+    other.commit([], tmp_path / "other page")
+    expected = {f"a/{i}": b"%d" % i for i in range(100)} | {"a": None, "a/large": b"large"}
+    assert tree(tmp_path / "out") == expected
+    assert sorted(os.listdir(tmp_path)) == ["other page", "out", "page"]
+
+
+def test_a_new_folder_appears_whole(new: Staging, tmp_path: Path) -> None:
+    for i in range(100):
+        new.write(f"a/{i}", b"")
+    assert not (tmp_path / "out" / "a").exists()
+    new.commit([], tmp_path / "page")
+    assert len(os.listdir(tmp_path / "out" / "a")) == 100
+
+
+def test_file_in_the_place_of_a_folder(new: Staging, tmp_path: Path) -> None:
+    (tmp_path / "out" / "a").write_text("mine")
+    with pytest.raises(OutputError, match="Not a directory"):
+        new.write("a/b", b"")
+        new.commit([], tmp_path / "page")
+    assert tree(tmp_path / "out") == {"a": b"mine"}
+
+
 def test_files_of_others_stay(new: Staging, tmp_path: Path) -> None:
     (tmp_path / "out" / "0").mkdir()
     (tmp_path / "out" / "0" / "mine").touch()
@@ -114,17 +147,22 @@ def test_file_that_is_there_is_replaced(new: Staging, tmp_path: Path) -> None:
     assert tree(tmp_path / "out") == {"a": b"new"}
 
 
-def test_folder_that_goes_meanwhile_is_made_again(new: Staging, tmp_path: Path) -> None:
+@pytest.mark.parametrize("was_there", [True, False])
+def test_folder_that_goes_meanwhile_is_made_again(was_there: bool, new: Staging, tmp_path: Path) -> None:
     """Another shard may take its files back and remove the folder that both write to."""
-    real = new._log  # type: ignore[attr-defined]
+    real = new._nameless._log  # type: ignore[attr-defined]
 
     def log(names: list[str]) -> None:
         real(names)
         for folder in ("a/b", "a"):
             (tmp_path / "out" / folder).rmdir()
 
-    new._log = log  # type: ignore[attr-defined]
+    new._nameless._log = log  # type: ignore[attr-defined]
+    if was_there:
+        (tmp_path / "out" / "a" / "b").mkdir(parents=True)
     new.write("a/b/c", b"c")
+    if not was_there:
+        (tmp_path / "out" / "a").rmdir()
     new.commit([], tmp_path / "page")
     assert tree(tmp_path / "out") == {"a": None, "a/b": None, "a/b/c": b"c"}
 
@@ -155,9 +193,10 @@ def test_notes_with_names_that_lead_out_are_not_followed(log: str, tmp_path: Pat
     (tmp_path / "mine").write_text("mine")
     folder = tmp_path / "out" / "state"
     folder.mkdir(parents=True)
-    names = ["../mine"] if log == "names" else [["../mine", 3]]
+    names = ["../mine"] if log == "names" else [["../mine"], [3]]
     (folder / log).write_text(json.dumps(names) + "\n")
-    (folder / "0").write_text("bad")
+    (folder / "d0").mkdir()
+    (folder / "d0" / "mine").write_text("bad")
     with pytest.raises(OutputError, match="would leave the output folder"):
         recover_shard(tmp_path / "out", folder, tmp_path / "out" / "page")
     assert (tmp_path / "mine").read_text() == "mine"

@@ -24,12 +24,12 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "from then on"])
 @pytest.mark.parametrize("error", [FULL, BROKEN], ids=os.strerror)
-@pytest.mark.parametrize("kind", ["files", "files that had a number", "one joined file"])
+@pytest.mark.parametrize("kind", ["files", "files moved one by one", "one joined file"])
 def test_fault_at_any_change_of_the_disk(
     kind: str, error: int, for_good: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, name = (JoinedLines(), "lines.bin") if kind == "one joined file" else (Lines(), "out")
-    if kind == "files that had a number":
+    if kind == "files moved one by one":
         monkeypatch.setattr("faceprep.staging._NAMELESS", 0)
 
     def run(output: Path) -> None:

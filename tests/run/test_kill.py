@@ -43,10 +43,10 @@ def killed_before(change: int) -> Callable[[str, int], None]:
     return act
 
 
-@pytest.mark.parametrize("kind", ["files", "files that had a number", "one joined file"])
+@pytest.mark.parametrize("kind", ["files", "files moved one by one", "one joined file"])
 def test_killed_before_any_change_of_the_disk(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job, name = (JoinedLines(poison="bad"), "lines.bin") if kind == "one joined file" else (Lines(poison="bad"), "out")
-    if kind == "files that had a number":
+    if kind == "files moved one by one":
         monkeypatch.setattr("faceprep.staging._NAMELESS", 0)
     source = write_lines(tmp_path / "source.txt", 7)
 
@@ -67,11 +67,11 @@ def test_killed_before_any_change_of_the_disk(kind: str, tmp_path: Path, monkeyp
         assert tree(root) == expected, f"killed before change {change}, then {at}"
 
 
-@pytest.mark.parametrize("kind", ["files", "files that had a number", "one joined file"])
+@pytest.mark.parametrize("kind", ["files", "files moved one by one", "one joined file"])
 def test_ctrl_c_before_any_change_of_the_disk(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it plans, works, commits, joins or tidies up; once, and then again a little later."""
     job, name = (JoinedLines(poison="bad"), "lines.bin") if kind == "one joined file" else (Lines(poison="bad"), "out")
-    if kind == "files that had a number":
+    if kind == "files moved one by one":
         monkeypatch.setattr("faceprep.staging._NAMELESS", 0)
     source = write_lines(tmp_path / "source.txt", 7)
 
