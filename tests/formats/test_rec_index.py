@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -31,14 +32,15 @@ def entries_of(folder: Path, idx: bytes) -> list[tuple[int, int]]:
 
 
 @quick
-@given(st.dictionaries(st.integers(0, 2**62), st.integers(0, 2**62), min_size=1), st.sampled_from([1, 7, 1 << 20]))
-def test_every_line_is_read(tmp_path: Path, entries: dict[int, int], chunk: int) -> None:
+@given(
+    st.dictionaries(st.integers(0, 2**62), st.integers(0, 2**62), min_size=1),
+    st.sampled_from([1, 7, 1 << 20]),
+    st.booleans(),
+)
+def test_every_line_is_read(tmp_path: Path, entries: dict[int, int], chunk: int, large: bool) -> None:
     text = "".join(f"{key}\t{offset}\n" for key, offset in entries.items()).encode()
-    original, rec_index._CHUNK = rec_index._CHUNK, chunk
-    try:
+    with mock.patch.multiple(rec_index, _CHUNK=chunk, _LARGE=0 if large else 1 << 40):
         assert entries_of(tmp_path, text) == list(entries.items())
-    finally:
-        rec_index._CHUNK = original
 
 
 def test_ends_and_blanks(tmp_path: Path) -> None:
@@ -59,7 +61,11 @@ def test_ends_and_blanks(tmp_path: Path) -> None:
         (b"1\t2\t3\n4\n", "line 1"),
     ],
 )
-def test_a_wrong_line_is_named(tmp_path: Path, text: bytes, line: str) -> None:
+@pytest.mark.parametrize("large", [0, 1 << 40])
+def test_a_wrong_line_is_named(
+    tmp_path: Path, text: bytes, line: str, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rec_index, "_LARGE", large)
     with pytest.raises(SourceError, match=line):
         entries_of(tmp_path, text)
 
