@@ -4,6 +4,7 @@ errors, options, registry   what can go wrong; how options are declared; names -
 types, faces                the nouns and the Protocols
 storage, staging, locks     the only place that touches the disk; all files of a shard or none; one run at a time
 shuffle                     seeded orders that never change
+image_header                what encoded bytes say of themselves before they are decoded
 synthetic                   draws faces; writes tiny sets for tests, examples and docs
 formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from faceprep import storage
 from faceprep.errors import SourceError
-from faceprep.formats.image_header import IMAGE_SUFFIXES
+from faceprep.image_header import IMAGE_SUFFIXES
 
 _COMMON = (".jpg", ".png", ".jpeg")
 
