@@ -39,6 +39,7 @@ _PUBLIC = {
     "Rec2Folder": "faceprep.jobs.rec2folder",
     "ReencodeBin": "faceprep.jobs.reencode_bin",
     "Request": "faceprep.types",
+    "Score": "faceprep.jobs.score",
     "SerialRunner": "faceprep.run.serial",
     "Summary": "faceprep.types",
     "run_job": "faceprep.run.engine",
