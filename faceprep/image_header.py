@@ -162,11 +162,12 @@ def _tiff_size(data: Buffer) -> tuple[int, int] | None:
 
 
 def _jp2_size(data: Buffer) -> tuple[int, int] | None:
-    at = bytes(data[:_HEAD]).find(b"ihdr")
+    """Of the codestream's SIZ segment, which decoders go by: the box before it may say anything."""
+    at = bytes(data).find(b"\xff\x4f\xff\x51")
     if at < 0:
         return None
-    height, width = struct.unpack_from(">II", data, at + 4)
-    return height, width
+    right, bottom, left, top = struct.unpack_from(">IIII", data, at + 8)
+    return max(bottom - top, 0), max(right - left, 0)
 
 
 def _pnm_size(data: Buffer) -> tuple[int, int] | None:

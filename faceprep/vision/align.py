@@ -46,7 +46,7 @@ def estimate_similarity(landmarks: npt.ArrayLike, template: npt.ArrayLike) -> Do
     centres, centre = points.mean(axis=1, keepdims=True), target.mean()
     spread = points - centres
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        turn = (spread.conj() * (target - centre)).sum(axis=1) / (np.abs(spread) ** 2).sum(axis=1)
+        turn = (spread.conj() * (target - centre)).sum(axis=1) / (spread * spread.conj()).real.sum(axis=1)
         shift = centre - turn * centres[:, 0]
     rows = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
     return np.ascontiguousarray(rows.transpose(2, 0, 1))
@@ -69,6 +69,11 @@ def apply_transforms(points: npt.ArrayLike, transforms: npt.ArrayLike) -> Double
     return moved
 
 
+_FACE = _complex(ARCFACE_112 - ARCFACE_112.mean(axis=0))
+_FACE /= np.sqrt((_FACE * _FACE.conj()).real.mean())
+"""The template around its centre, with a spread of 1."""
+
+
 def check_landmarks(landmarks: npt.ArrayLike) -> list[str]:
     """What is wrong with each of the (n, 5, 2) landmarks; an empty text for sound ones.
 
@@ -82,21 +87,16 @@ def check_landmarks(landmarks: npt.ArrayLike) -> list[str]:
     """
     array = np.asarray(landmarks, np.float64).reshape(-1, N_LANDMARKS, 2)
     finite: npt.NDArray[np.bool_] = np.all(np.abs(array) < _LARGEST, axis=(1, 2))
-    array = np.where(finite[:, None, None], array, 0)
-    points, template = _complex(array), _complex(ARCFACE_112)
-    spread = _spread(points)
-    fitted = _complex(apply_transforms(array, estimate_similarity(array, ARCFACE_112)))
+    points = _complex(np.where(finite[:, None, None], array, 0))
+    offsets = points - points.mean(axis=1, keepdims=True)
+    spread = (offsets * offsets.conj()).real.mean(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        residual = np.sqrt((np.abs(fitted - template) ** 2).mean(axis=1)) / _spread(template[None])[0]
+        agreement = np.abs(offsets.conj() @ _FACE / N_LANDMARKS) ** 2 / spread
+        residual = np.sqrt(np.maximum(1 - agreement, 0))
         down = (points[:, 3:].sum(axis=1) - points[:, :2].sum(axis=1)) / 2
-        eyes, mouth = ((-(points[:, b] - points[:, a]) / down).imag for a, b in ((0, 1), (3, 4)))
-    return [_fault(*facts) for facts in zip(finite, spread, eyes, mouth, residual, strict=True)]
-
-
-def _spread(points: npt.NDArray[np.complex128]) -> Doubles:
-    """Root mean square distance of each row's points from their centre."""
-    spread: Doubles = np.sqrt((np.abs(points - points.mean(axis=1, keepdims=True)) ** 2).mean(axis=1))
-    return spread
+        eyes, mouth = -((points[:, [1, 4]] - points[:, [0, 3]]) / down[:, None]).imag.T
+    facts = (finite, np.sqrt(spread), eyes, mouth, residual)
+    return [_fault(*face) for face in zip(*(fact.tolist() for fact in facts), strict=True)]
 
 
 def _fault(is_finite: bool, spread: float, eyes: float, mouth: float, residual: float) -> str:
@@ -123,7 +123,8 @@ def crop(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) -> Pixe
 
 def crop_all(image: Pixels, transforms: Doubles, size: tuple[int, int]) -> Pixels:
     """All crops of one image: (n, height, width, 3)."""
+    cv2 = opencv()
     crops = np.empty((len(transforms), *size, 3), np.uint8)
     for target, transform in zip(crops, transforms, strict=True):
-        target[:] = crop(image, transform, size)
+        cv2.warpAffine(image, transform, size[::-1], target, cv2.INTER_LINEAR)
     return crops

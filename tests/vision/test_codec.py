@@ -179,7 +179,7 @@ def bombs() -> dict[str, bytes]:
         + struct.pack("<IIHBHB", 10, 0, side, 0, side, 0)
         + b"\0" * 99,
         "tiff": b"II*\0" + tiff + b"\0" * 99,
-        "jp2": b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0\0\0\x16ihdr" + struct.pack(">II", side, side) + b"\0" * 99,
+        "jp2": b"\0\0\0\x0cjP  \r\n\x87\n\xff\x4f\xff\x51" + struct.pack(">HHIIII", 47, 0, side, side, 0, 0),
         "pgm": b"P2 # a comment\n60000\n60000 255\n1 2 3 4",
     }
 
