@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
@@ -29,7 +29,7 @@ def write_scores(file: BinaryIO, names: Sequence[str], rows: Iterable[Mapping[st
 def join_scores(parts: Iterable[Path], file: BinaryIO) -> str:
     """Parts as one file; the SHA-256 of its bytes."""
     hashed = _Hashed(file)
-    parquet.join(parts, hashed)  # type: ignore[arg-type]
+    parquet.join(parts, cast(BinaryIO, hashed))
     return hashed.digest.hexdigest()
 
 

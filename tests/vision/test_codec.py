@@ -134,6 +134,14 @@ def test_png_loses_nothing(height: int, width: int, seed: int) -> None:
     assert (decode(encode(pixels, ".png")) == pixels).all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_buffer_will_do(kind: str) -> None:
+    data = saved(FACE, kind)
+    assert (decode(bytearray(data)) == decode(data)).all() and (decode(memoryview(data)) == decode(data)).all()
+    with pytest.raises(Undecodable):
+        decode(memoryview(data)[:-1])
+
+
 # Refusals
 
 
