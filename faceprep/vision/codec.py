@@ -12,7 +12,8 @@ from faceprep.vision.decoder_messages import catch_messages, find_damage
 from faceprep.vision.opencv import opencv
 
 MAX_PIXELS = 178_956_970
-"""The limit at which Pillow refuses an image as a bomb: half a gigabyte of pixels."""
+"""The limit at which Pillow refuses an image as a bomb: half a gigabyte of pixels, of which OpenCV holds two copies
+while it decodes."""
 MIN_SIDE = 4
 
 
