@@ -4,6 +4,7 @@ errors, options, registry   what can go wrong; how options are declared; names -
 types, faces                the nouns and the Protocols
 storage, staging, locks     the only place that touches the disk; all files of a shard or none; one run at a time
 shuffle                     seeded orders that never change
+image_header                what encoded bytes say of themselves before they are decoded
 synthetic                   draws faces; writes tiny sets for tests, examples and docs
 formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
@@ -38,6 +39,7 @@ _PUBLIC = {
     "Rec2Folder": "faceprep.jobs.rec2folder",
     "ReencodeBin": "faceprep.jobs.reencode_bin",
     "Request": "faceprep.types",
+    "Score": "faceprep.jobs.score",
     "SerialRunner": "faceprep.run.serial",
     "Summary": "faceprep.types",
     "run_job": "faceprep.run.engine",

@@ -33,6 +33,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "bin2folder": Entry("faceprep.jobs.bin2folder:Bin2Folder", "Verification .bin to images and pairs.csv.", "SRC DST"),
     "make-bin": Entry("faceprep.jobs.make_bin:MakeBin", "Identity folder to a verification .bin.", "SRC OUT"),
+    "score": Entry("faceprep.jobs.score:Score", "Sharpness, exposure and pose of each crop.", "SRC OUT"),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
 }
 

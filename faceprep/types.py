@@ -42,6 +42,16 @@ class PairSet:
         return len(self.same)
 
 
+class Decision(NamedTuple):
+    """What a plan means to do with one `subject`, `into` what where there is such, and why."""
+
+    action: str
+    subject: str
+    into: str = ""
+    score: float | None = None
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """The unit of parallelism, retry, resume and output: items [start, stop) of `source`."""

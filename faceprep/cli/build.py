@@ -10,7 +10,7 @@ import sys
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from types import FrameType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 
@@ -68,7 +68,7 @@ def _argument(word: str) -> click.Parameter:
 
 
 def _option(field: Field[Any], hint: Any) -> click.Parameter:
-    kind = next((kind for kind in get_args(hint) if kind is not type(None)), hint)
+    kind = next((kind for kind in get_args(hint) if kind is not type(None)), hint)  # of `X | None` and `tuple[X, ...]`
     choices, required = field.metadata["choices"], field.metadata["required"]
     name = "--" + field.name.replace("_", "-")
     default = None if field.default is MISSING else field.default
@@ -80,8 +80,9 @@ def _option(field: Field[Any], hint: Any) -> click.Parameter:
         type=kind,
         default=default,
         required=required,
+        multiple=get_origin(hint) is tuple,
         help=field.metadata["help"],
-        show_default=default is not None,
+        show_default=default not in (None, ()),
     )
 
 

@@ -7,13 +7,14 @@ dot are passed over.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from faceprep import storage
-from faceprep.errors import SourceError
-from faceprep.formats.image_header import IMAGE_SUFFIXES
+from faceprep.errors import OutputError, SourceError
+from faceprep.image_header import IMAGE_SUFFIXES
 
 _COMMON = (".jpg", ".png", ".jpeg")
 
@@ -94,6 +95,13 @@ def walk_images(root: Path) -> Iterator[tuple[str, list[str], int]]:
         images = [file for file in files if file.endswith(_COMMON) or is_image_name(file)]
         if images:
             yield name, images, len(files) - len(images)
+
+
+def refuse_output_inside(root: Path, output: Path) -> None:
+    """Raises OutputError for an output file that would lie in the folder it is made from."""
+    inside, folder = os.path.realpath(root), os.path.realpath(output.parent)
+    if os.path.commonpath([inside, folder]) == inside:
+        raise OutputError("the output would lie in the input", path=output, remedy="Name a place outside of it.")
 
 
 def find_identities(root: Path) -> list[Identity]:

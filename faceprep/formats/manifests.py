@@ -15,8 +15,8 @@ import numpy as np
 from faceprep import storage
 from faceprep.errors import OptionError, SourceError
 from faceprep.formats import lists, npz, parquet, tfrecord, webdataset
-from faceprep.formats.image_header import read_header
 from faceprep.formats.manifest_parts import PART, Layout, Part, identity_of
+from faceprep.image_header import read_header
 from faceprep.types import Outcome, Sink
 
 _LOST = ".lost"

@@ -80,6 +80,16 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[Mapping[str, Any]]:
         yield from table.to_pylist()
 
 
+def read_columns(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[pa.Table]:
+    """The named columns, piece by piece. Raises SourceError when one is missing."""
+    for table in _groups(path, names):
+        missing = [name for name in names if name not in table.column_names]
+        if missing:
+            expected = "the columns " + ", ".join(names)
+            raise SourceError("lacks " + ", ".join(missing), path=path, expected=expected, remedy="Name another table.")
+        yield table
+
+
 def describe(path: str | os.PathLike[str]) -> Contents:
     """Rows, different classes and the columns."""
     with _open(path) as file:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from faceprep import storage
 from faceprep.formats import pairs_bin
-from faceprep.formats.image_header import check_image
+from faceprep.image_header import check_image
 from faceprep.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 
 _SHARD = 1024

@@ -13,9 +13,9 @@ from faceprep import storage
 from faceprep.errors import OptionError, SourceError
 from faceprep.formats import rec_parts
 from faceprep.formats.folders import read_identity, sort_names, walk_images
-from faceprep.formats.image_header import read_header
 from faceprep.formats.rec_parts import ImageRow, Roster
 from faceprep.formats.recordio import EXACT_FLOATS
+from faceprep.image_header import read_header
 from faceprep.options import option
 from faceprep.shuffle import random_keys
 from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work

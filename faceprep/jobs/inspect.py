@@ -13,9 +13,9 @@ from faceprep import storage
 from faceprep.errors import SourceError
 from faceprep.formats import contents, lists, npz, pairs_bin, parquet, rec_index, tfrecord, webdataset
 from faceprep.formats.folders import read_identity, sort_names, walk_images
-from faceprep.formats.image_header import check_image
 from faceprep.formats.rec_entries import read_in_file_order
 from faceprep.formats.recordio import Damage, ImageRecord, RecordFile
+from faceprep.image_header import check_image
 from faceprep.options import option
 from faceprep.types import Buffer
 from faceprep.vision import codec

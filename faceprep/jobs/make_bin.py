@@ -17,8 +17,8 @@ from faceprep import storage
 from faceprep.errors import OptionError, SourceError
 from faceprep.formats import pairs_bin
 from faceprep.formats.folders import find_identities
-from faceprep.formats.image_header import check_image
 from faceprep.formats.pairs_list import ImageFinder, read_pairs_list
+from faceprep.image_header import check_image
 from faceprep.options import option
 from faceprep.shuffle import draw_distinct
 from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work

@@ -14,11 +14,11 @@ from typing import ClassVar
 import numpy as np
 
 from faceprep import storage
-from faceprep.errors import OptionError, OutputError, SourceError
+from faceprep.errors import OptionError, SourceError
 from faceprep.formats import class_map, embedding_rows, manifest_cuts, selection
 from faceprep.formats.class_map import CLASSES_CSV
 from faceprep.formats.embedding_rows import EmbeddingTable
-from faceprep.formats.folders import find_identities
+from faceprep.formats.folders import find_identities, refuse_output_inside
 from faceprep.formats.label_rules import Unlabelled, parse_rule
 from faceprep.formats.manifest_cuts import Cutter
 from faceprep.formats.manifest_parts import EMBEDDINGS, Block, Layout, Part
@@ -74,7 +74,7 @@ class Manifest:
         source, output = request.sources[0], request.output
         form = self._format(output)
         with_images = self.with_images or form.images == "always"
-        _refuse_output_in_source(source, output)
+        refuse_output_inside(source, output)
         prefix = self._prefix(source, form)
         listing = selection.list_images(find_identities(source), request.limit)
         selection.refuse_names(listing, form.forbidden)
@@ -223,12 +223,6 @@ class Manifest:
 
 def _bad_option(name: str, expected: str, found: object) -> OptionError:
     return OptionError("--" + name.replace("_", "-"), expected=expected, found=str(found))
-
-
-def _refuse_output_in_source(source: Path, output: Path) -> None:
-    inside, folder = os.path.realpath(source), os.path.realpath(output.parent)
-    if os.path.commonpath([inside, folder]) == inside:
-        raise OutputError("the output would lie in the input", path=output, remedy="Name a place outside of it.")
 
 
 def _nothing_left(source: Path, listing: Listing) -> SourceError:

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from faceprep import storage
 from faceprep.formats import rec_index
-from faceprep.formats.image_header import read_header
 from faceprep.formats.rec_entries import read_in_file_order
 from faceprep.formats.recordio import EXACT_FLOATS, Damage, ImageRecord, Record, RecordFile, unpack_image
+from faceprep.image_header import read_header
 from faceprep.options import option
 from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 from faceprep import storage
 from faceprep.errors import OptionError, OutputError, SourceError
 from faceprep.formats import pairs_bin
-from faceprep.formats.image_header import check_image
+from faceprep.image_header import check_image
 from faceprep.options import option
 from faceprep.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.vision import codec

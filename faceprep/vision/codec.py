@@ -2,52 +2,60 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from faceprep.errors import FaceprepError, MissingExtra
+from faceprep.errors import FaceprepError
+from faceprep.faces import Pixels
+from faceprep.image_header import check_image
 from faceprep.types import Buffer
+from faceprep.vision.decoder_messages import catch_messages, find_damage
+from faceprep.vision.opencv import opencv
 
-Pixels = npt.NDArray[np.uint8]
+MAX_PIXELS = 178_956_970
+"""The limit at which Pillow refuses an image as a bomb: half a gigabyte of pixels, of which OpenCV holds two copies
+while it decodes."""
+MIN_SIDE = 4
 
 
 class Undecodable(FaceprepError):
-    """These bytes are no image that OpenCV can read."""
+    """These bytes are no image that OpenCV can read whole."""
 
 
-@functools.cache
-def _opencv() -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingExtra(
-            f"OpenCV cannot be loaded ({error})",
-            remedy="On a bare Debian or Ubuntu: apt-get install libgl1 libglib2.0-0",
-        ) from error
-    cv2.setNumThreads(1)
-    return cv2
+def decode(data: Buffer, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """(height, width, 3) uint8 RGB of any encoding. Raises Undecodable.
 
-
-def decode(data: Buffer) -> Pixels:
-    """(height, width, 3) uint8 RGB; EXIF orientation applied, alpha dropped. Raises Undecodable."""
-    cv2 = _opencv()
-    buffer = np.frombuffer(data, np.uint8)
-    try:
-        bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if len(buffer) else None
-    except cv2.error as error:
-        raise Undecodable(f"OpenCV cannot decode it: {error.err}") from error
-    if bgr is None:
+    EXIF orientation is applied. Grey is repeated, of 16 bits the upper 8 are kept, CMYK becomes RGB, alpha is dropped
+    (what it covers stays as it is stored; a TIFF comes on black), of several frames the first is taken. Truncated and
+    damaged data are refused, and so is, by its header alone, what has more than `max_pixels` pixels or a side under 4.
+    """
+    header = check_image(data)
+    problem = header.damage or (_refuse_size(*header.size, max_pixels) if header.size else "")
+    if problem:
+        raise Undecodable(problem)
+    cv2 = opencv()
+    with catch_messages() as messages:
+        try:
+            pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        except cv2.error:
+            pixels = None
+    if pixels is None:
         raise Undecodable("OpenCV cannot decode it")
-    rgb: Pixels = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)  # ten times faster than a reversed view and its copy
-    return rgb
+    if damage := find_damage(messages):
+        raise Undecodable(f"the {header.suffix[1:].upper()} has damaged pixels: {damage}")
+    return pixels
+
+
+def _refuse_size(height: int, width: int, max_pixels: int) -> str:
+    if min(height, width) < MIN_SIDE:
+        return f"too small for an image: expected at least {MIN_SIDE} × {MIN_SIDE} pixels, found {height:,} × {width:,}"
+    if height * width > max_pixels:
+        return f"too large: expected at most {max_pixels:,} pixels, found {height:,} × {width:,}"
+    return ""
 
 
 def encode(pixels: Pixels, suffix: str, quality: int = 95) -> bytes:
     """(height, width, 3) uint8 RGB as ``.jpg`` of `quality` 1 … 100, or as ``.png`` (lossless)."""
-    cv2 = _opencv()
+    cv2 = opencv()
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else []
     done, data = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
     if not done:

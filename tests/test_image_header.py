@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceprep.formats.image_header import check_image, read_header
+from faceprep.image_header import check_image, read_header
 from faceprep.synthetic import encode_face
 from tests.real import DATA, needs_data
 

@@ -1,0 +1,116 @@
+"""Aligned crops a second from decoded images, beside scikit-image's estimate and OpenCV's warp in a loop; quality.
+
+python benchmarks/align.py
+"""
+
+from __future__ import annotations
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from skimage.transform import SimilarityTransform
+from timing import side_by_side
+
+from faceprep.synthetic import draw_face
+from faceprep.vision.align import ARCFACE_112, check_landmarks, crop_all, estimate_similarity
+from faceprep.vision.quality import MEASURES, measure_crops
+
+Pixels = npt.NDArray[np.uint8]
+Photo = tuple[Pixels, npt.NDArray[np.float32]]
+
+
+def draw_photos(n: int, n_faces: int, height: int, width: int) -> list[Photo]:
+    """Noise with landmarks of faces of 60 to 400 pixels, turned and shaken: what is cut does not matter here."""
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (height, width, 3), np.uint8) for _ in range(8)]
+    photos = []
+    for i in range(n):
+        size, angle = rng.uniform(60, 400, (n_faces, 1)) / 112, rng.normal(0, 0.3, (n_faces, 1))
+        turned = ((ARCFACE_112 + rng.normal(0, 2, (n_faces, 5, 2)) - 56) @ (1, 1j)) * size * np.exp(1j * angle)
+        centres = rng.uniform(0.1, 0.9, (n_faces, 2)) * (width, height)
+        points = np.stack([turned.real, turned.imag], axis=-1) + centres[:, None]
+        photos.append((images[i % len(images)], points.astype(np.float32)))
+    return photos
+
+
+def loop(photos: list[Photo]) -> None:
+    """scikit-image for each face, OpenCV for each crop."""
+    for image, landmarks in photos:
+        for points in landmarks:
+            matrix = SimilarityTransform.from_estimate(points, ARCFACE_112).params[:2]
+            cv2.warpAffine(image, matrix, (112, 112), borderValue=0.0)
+
+
+def ours(photos: list[Photo]) -> None:
+    """Estimate, check and crop, all faces of an image at a time."""
+    for image, landmarks in photos:
+        transforms = estimate_similarity(landmarks, ARCFACE_112)
+        sound = [not fault for fault in check_landmarks(landmarks)]
+        crop_all(image, transforms[sound], (112, 112))
+
+
+def ours_at_once(photos: list[Photo]) -> None:
+    """As `align` does it, which has all landmarks in a table before it opens the first photo."""
+    landmarks = np.concatenate([points for _, points in photos])
+    sound = np.array([not fault for fault in check_landmarks(landmarks)])
+    transforms, start = estimate_similarity(landmarks, ARCFACE_112), 0
+    for image, points in photos:
+        rows = slice(start, start + len(points))
+        crop_all(image, transforms[rows][sound[rows]], (112, 112))
+        start += len(points)
+
+
+def in_threads(photos: list[Photo]) -> None:
+    """OpenCV works without the interpreter's lock."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(ours_at_once, (photos[::2], photos[1::2])))
+
+
+def warp_alone(photos: list[Photo]) -> None:
+    """What no aligner can do without."""
+    for image, landmarks in photos:
+        for transform in estimate_similarity(landmarks, ARCFACE_112):
+            cv2.warpAffine(image, transform, (112, 112), borderValue=0.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    for height, width, n_faces in ((480, 640, 1), (1080, 1920, 1), (1080, 1920, 6)):
+        photos = draw_photos(arguments.images, n_faces, height, width)
+        candidates = {
+            "skimage estimate + cv2 warp, a loop": lambda photos=photos: loop(photos),
+            "estimate, check and crop, photo by photo": lambda photos=photos: ours(photos),
+            "all estimates, then crops": lambda photos=photos: ours_at_once(photos),
+            "the same in two threads": lambda photos=photos: in_threads(photos),
+            "cv2 warp alone": lambda photos=photos: warp_alone(photos),
+        }
+        title = f"crops of 112 x 112 from {width} x {height}, {n_faces} a photo"
+        side_by_side(title, arguments.images * n_faces, candidates, arguments.repeats)
+    crops = np.stack([draw_face(i, 0)[0] for i in range(200)])
+    seconds = side_by_side(
+        f"all {len(MEASURES)} measures of quality, crops of 112 x 112, one thread",
+        len(crops),
+        {"cv2 Laplacian variance alone": lambda: laplacians(crops), "measure_crops": lambda: discard(crops)},
+        arguments.repeats,
+    )
+    print(f"{seconds['measure_crops'] / len(crops) * 1000:.3f} ms a crop for all measures")
+
+
+def laplacians(crops: Pixels) -> None:
+    for crop in crops:
+        cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var()
+
+
+def discard(crops: Pixels) -> None:
+    measure_crops(crops)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""`score`: sharpness, light and pose of each crop, as a table; a plan of which to drop."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from faceprep import storage
+from faceprep.errors import OptionError, SourceError
+from faceprep.formats import parquet, plan_jsonl, score_table, selection
+from faceprep.formats.folders import find_identities, refuse_output_inside
+from faceprep.formats.selection import Listing
+from faceprep.options import option
+from faceprep.types import Decision, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.vision import codec
+from faceprep.vision.pose import estimate_pose
+from faceprep.vision.quality import MEASURES, measure_crop
+
+_SHARD = 512
+_PART = ".parquet"
+_POSE = ("roll", "lean", "yaw")
+_COLUMNS = ("path", "identity", "height", "width")
+
+
+@dataclass(frozen=True)
+class Score:
+    """Sharpness, exposure, contrast and pose of each crop, as a table.
+
+    SRC is a folder of crops, in identity folders or not; OUT.parquet gets one row an image: path, identity, height,
+    width, laplacian_variance, laplacian_count, tenengrad, brenner, smd, smd2, variance, vollath, brightness,
+    contrast, dark_share, bright_share, and with --faces roll, lean and yaw. With --drop-below, OUT.plan.jsonl lists
+    the images to drop, with the reason; nothing is deleted. Compare crops of one size only.
+    """
+
+    command: ClassVar[str] = "score"
+    output_is_file: ClassVar[bool] = True
+
+    faces: Path | None = option(None, "faces.parquet of the command that made the crops, for their pose.")
+    drop_below: tuple[str, ...] = option(
+        (), "MEASURE=VALUE: plan to drop crops with less, such as laplacian_variance=20. May be repeated."
+    )
+
+    def __post_init__(self) -> None:
+        for text in self.drop_below:
+            measure, _, value = text.partition("=")
+            if measure not in self._measures() or not _is_number(value):
+                names = ", ".join(self._measures())
+                raise OptionError("--drop-below", expected=f"MEASURE=VALUE with one of {names}", found=text)
+
+    def _measures(self) -> tuple[str, ...]:
+        return (*_POSE, *MEASURES) if self.faces else MEASURES
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        source, output = request.sources[0], request.output
+        if output.suffix.lower() != ".parquet":
+            raise OptionError("the table is a Parquet file", expected="OUT.parquet", found=output.name)
+        refuse_output_inside(source, output)
+        listing = selection.list_images(find_identities(source), request.limit)
+        if not len(listing):
+            raise SourceError(
+                "no images in this folder", path=source, expected="SRC/IMAGE.png or SRC/IDENTITY/IMAGE.png"
+            )
+        poses = self._load_poses(listing)
+        digest = hashlib.sha256()
+        shards = []
+        for number, start in enumerate(range(0, len(listing), _SHARD)):
+            rows = [_row(listing, i, poses) for i in range(start, min(start + _SHARD, len(listing)))]
+            sizes = [storage.size_of(f"{source}/{row['path']}") for row in rows]
+            digest.update(json.dumps([rows, sizes]).encode())
+            shards.append(Shard(f"{number:06d}", str(source), start, start + len(rows)))
+            storage.write_file(scratch / shards[-1].id, json.dumps(rows).encode(), durable=False)
+        fingerprint = f"{len(listing):,} images, names, sizes and poses {digest.hexdigest()[:16]}"
+        files = [output.name, *([output.with_suffix(".plan.jsonl").name] if self.drop_below else [])]
+        return Work([Stage("score", shards)], fingerprint, files=files, n_files=2, n_bytes=300 * len(listing))
+
+    def _load_poses(self, listing: Listing) -> Mapping[str, Sequence[float]]:
+        """Roll, lean and yaw by path. Raises SourceError when the table is about other images."""
+        if self.faces is None:
+            return {}
+        wanted = set(listing.spelled(""))
+        poses: dict[str, Sequence[float]] = {}
+        for table in parquet.read_columns(self.faces, ("output", "landmarks")):
+            places = [i for i, name in enumerate(table.column("output").to_pylist()) if name in wanted]
+            rows = table.take(np.array(places, np.int64))
+            landmarks = np.array(rows.column("landmarks").to_pylist(), np.float64).reshape(-1, 5, 2)
+            pose = estimate_pose(landmarks)
+            values = np.stack([pose.roll, pose.lean, pose.yaw], axis=1).tolist()
+            poses.update(zip(rows.column("output").to_pylist(), values, strict=True))
+        if not poses:
+            found, expected = f"none of the {len(wanted):,} images of SRC", "paths below SRC in its column output"
+            raise SourceError("is about other images", path=self.faces, expected=expected, found=found)
+        return poses
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        rows: list[Mapping[str, Any]] = []
+        for row in json.loads(storage.read_bytes(sink.scratch / shard.id)):
+            path = row["path"]
+            if not selection.is_text(path):
+                yield Outcome(path, "bad_name", "the name is not UTF-8; rename the file")
+                continue
+            try:
+                crop = codec.decode(storage.read_bytes(f"{shard.source}/{path}"))
+            except (codec.Undecodable, SourceError) as error:
+                yield Outcome(path, "undecodable", str(error))
+                continue
+            rows.append(row | dict(zip(("height", "width"), crop.shape, strict=False)) | measure_crop(crop))
+            yield Outcome(path)
+        score_table.write_scores(sink.open_part(_PART), (*_COLUMNS, *self._measures()), rows)
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        """One table out of the parts, and the plan."""
+        shards, (table, *plan) = work.stages[0].shards, work.files or ()
+        parts = [sink.part_path(shard.id, _PART) for shard in shards]
+        digest = score_table.join_scores(parts, sink.open(table))
+        for name in plan:
+            judged = {
+                "command": self.command,
+                "source": os.path.abspath(shards[0].source),
+                "table": table,
+                "sha256": digest,
+                "options": {"drop_below": self.drop_below},
+            }
+            rows = (row for part in parts for row in parquet.read_rows(part))
+            plan_jsonl.write_plan(sink.open(name), judged, plan_drops(rows, self.drop_below))
+
+
+def plan_drops(rows: Iterator[Mapping[str, Any]], limits: Sequence[str]) -> Iterator[Decision]:
+    """A decision for each row that has less of a measure than one of `limits` (MEASURE=VALUE) asks for.
+
+    >>> [decision.reason for decision in plan_drops(iter([{"path": "a", "smd": 3.14159}]), ["smd=4", "smd=2"])]
+    ['smd 3.14 < 4']
+    """
+    parsed = [(measure, float(value)) for measure, _, value in (limit.partition("=") for limit in limits)]
+    for row in rows:
+        found = [(name, row[name], least) for name, least in parsed if row[name] is not None and row[name] < least]
+        if found:
+            reason = ", ".join(f"{name} {value:.3g} < {least:g}" for name, value, least in found)
+            yield Decision("drop", row["path"], score=found[0][1], reason=reason)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _row(listing: Listing, position: int, poses: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """What is known of an image before it is read."""
+    path, identity = listing.path(position), listing.identities[listing.identity_of[position]]
+    known = {"path": path, "identity": "" if identity == "." else identity}
+    return known | {
+        name: value for name, value in zip(_POSE, poses.get(path, ()), strict=False) if math.isfinite(value)
+    }

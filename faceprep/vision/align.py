@@ -1,0 +1,130 @@
+"""Landmarks to transforms, and crops by them.
+
+A transform is a 2×3 matrix that takes a point (x, y, 1) of the image to a point of the crop. It is all that a crop
+depends on besides the image, so that it can be kept and the crop be made again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.faces import N_LANDMARKS, Pixels
+from faceprep.vision.opencv import opencv
+
+Doubles = npt.NDArray[np.float64]
+
+ARCFACE_112: Doubles = np.array(
+    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
+)
+"""Where the five landmarks of an upright face lie in 112 × 112 pixels (InsightFace)."""
+
+_LEAST_SPREAD = 1.0
+"""Pixels: landmarks closer together than this, root mean square, are the same point."""
+_LARGEST = 1e6
+"""Pixels: no image is that large."""
+_MIRRORED = -0.25
+"""Width of the eyes, or of the mouth, in heights of the face: a frontal face has 0.87, a profile 0, a mirror image
+-0.87. Points of a detector on a head turned by 100° reach -0.18."""
+_LARGEST_RESIDUAL = 0.8
+"""Root mean square distance from the template after the fit, in spreads of the template: a profile has 0.67, a
+mirror image 0.97."""
+
+
+def estimate_similarity(landmarks: npt.ArrayLike, template: npt.ArrayLike) -> Doubles:
+    """The similarity without reflection that takes each face nearest to the template: (n, 2, 3).
+
+    `landmarks` (n, 5, 2) and `template` (5, 2) are x y in pixels; any number of points will do. Least squares after
+    Umeyama (IEEE PAMI 13, 1991), which in the plane is the quotient of two sums of complex numbers. Faces whose
+    points all coincide, or are not finite, get NaN: `check_landmarks` says so.
+
+    >>> estimate_similarity([[(1, 1), (2, 1)]], [(0, 0), (0, 2)]).round(6) + 0.0
+    array([[[ 0., -2.,  2.],
+            [ 2.,  0., -2.]]])
+    """
+    points, target = _complex(landmarks), _complex(template)
+    centres, centre = points.mean(axis=1, keepdims=True), target.mean()
+    spread = points - centres
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        turn = (spread.conj() * (target - centre)).sum(axis=1) / (spread * spread.conj()).real.sum(axis=1)
+        shift = centre - turn * centres[:, 0]
+    rows = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+    return np.ascontiguousarray(rows.transpose(2, 0, 1))
+
+
+def _complex(points: npt.ArrayLike) -> npt.NDArray[np.complex128]:
+    """x + iy of the last axis."""
+    array = np.ascontiguousarray(points, np.float64)
+    return array.view(np.complex128)[..., 0]
+
+
+def apply_transforms(points: npt.ArrayLike, transforms: npt.ArrayLike) -> Doubles:
+    """Where points (n, k, 2) of the image lie in the crops of `transforms` (n, 2, 3).
+
+    >>> apply_transforms([[(1, 2)]], [[(2, 0, 5), (0, 2, 0)]])
+    array([[[7., 4.]]])
+    """
+    matrices = np.asarray(transforms, np.float64)
+    moved: Doubles = np.asarray(points, np.float64) @ matrices[..., :2].swapaxes(-1, -2) + matrices[..., None, :, 2]
+    return moved
+
+
+_FACE = _complex(ARCFACE_112 - ARCFACE_112.mean(axis=0))
+_FACE /= np.sqrt((_FACE * _FACE.conj()).real.mean())
+"""The template around its centre, with a spread of 1."""
+
+
+def check_landmarks(landmarks: npt.ArrayLike) -> list[str]:
+    """What is wrong with each of the (n, 5, 2) landmarks; an empty text for sound ones.
+
+    Three kinds: they coincide or are not finite; left and right, or above and below, are exchanged, as in a mirror
+    or with the columns of another layout; they are no face at all. Heads that are turned, profiles among them, or
+    upside down, are sound.
+
+    >>> check_landmarks([ARCFACE_112, ARCFACE_112 * [-1, 1], ARCFACE_112 * 0])
+    ['', 'mirrored landmarks: the left eye is right of the right eye, seen upright', \
+'degenerate landmarks: they all lie within 0.0 pixels']
+    """
+    array = np.asarray(landmarks, np.float64).reshape(-1, N_LANDMARKS, 2)
+    finite: npt.NDArray[np.bool_] = np.all(np.abs(array) < _LARGEST, axis=(1, 2))
+    points = _complex(np.where(finite[:, None, None], array, 0))
+    offsets = points - points.mean(axis=1, keepdims=True)
+    spread = (offsets * offsets.conj()).real.mean(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        agreement = np.abs(offsets.conj() @ _FACE / N_LANDMARKS) ** 2 / spread
+        residual = np.sqrt(np.maximum(1 - agreement, 0))
+        down = (points[:, 3:].sum(axis=1) - points[:, :2].sum(axis=1)) / 2
+        eyes, mouth = -((points[:, [1, 4]] - points[:, [0, 3]]) / down[:, None]).imag.T
+    facts = (finite, np.sqrt(spread), eyes, mouth, residual)
+    return [_fault(*face) for face in zip(*(fact.tolist() for fact in facts), strict=True)]
+
+
+def _fault(is_finite: bool, spread: float, eyes: float, mouth: float, residual: float) -> str:
+    if not is_finite:
+        return "degenerate landmarks: not all of them are finite numbers"
+    if spread < _LEAST_SPREAD:
+        return f"degenerate landmarks: they all lie within {spread:.1f} pixels"
+    if eyes < _MIRRORED:
+        return "mirrored landmarks: the left eye is right of the right eye, seen upright"
+    if mouth < _MIRRORED:
+        return "mirrored landmarks: the left mouth corner is right of the right one, seen upright"
+    if not residual <= _LARGEST_RESIDUAL:
+        return f"implausible landmarks: they miss those of a face by {residual:.0%} of its size"
+    return ""
+
+
+def crop(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) -> Pixels:
+    """(height, width, 3) pixels of `image` under a 2×3 `transform`: bilinear, black where the image ends."""
+    cv2 = opencv()
+    height, width = size
+    pixels: Pixels = cv2.warpAffine(image, np.asarray(transform, np.float64), (width, height), flags=cv2.INTER_LINEAR)
+    return pixels
+
+
+def crop_all(image: Pixels, transforms: Doubles, size: tuple[int, int]) -> Pixels:
+    """All crops of one image: (n, height, width, 3)."""
+    cv2 = opencv()
+    crops = np.empty((len(transforms), *size, 3), np.uint8)
+    for target, transform in zip(crops, transforms, strict=True):
+        cv2.warpAffine(image, transform, size[::-1], target, cv2.INTER_LINEAR)
+    return crops
