@@ -105,7 +105,9 @@ def parse_face_boxes(data: bytes, fill: str = "neighbours", path: str | os.PathL
     """
     if fill not in FILLS:
         raise OptionError("face-fill", expected=" or ".join(FILLS), found=repr(fill))
-    lines = data.decode("utf-8-sig", "replace").rstrip().splitlines()
+    lines = [line.rstrip("\r") for line in data.decode("utf-8-sig", "replace").split("\n")]
+    while lines and not lines[-1].strip():
+        lines.pop()
     if not lines:
         raise SourceError("an empty .face file", path=path, expected="a line 'x1 y1 x2 y2' for each frame")
     values, bad = np.full((len(lines), 4), np.nan), []
@@ -123,10 +125,10 @@ def parse_face_boxes(data: bytes, fill: str = "neighbours", path: str | os.PathL
             "not a .face file", path=path, where="line 1", expected="x1 y1 x2 y2", found=repr(lines[0][:80])
         )
     repairs, unfilled = _repair(values, is_face, is_partial, fill, lines)
-    values[~is_face] = np.nan
+    values[~is_face | np.isnan(values).any(axis=1)] = np.nan
     bad += unfilled + list(_upside_down(values, lines))
-    values[[each.row for each in bad]] = np.nan
     refused = {each.row for each in bad}
+    values[sorted(refused)] = np.nan
     return FaceBoxes(
         values,
         tuple(each for each in repairs if each.row not in refused),

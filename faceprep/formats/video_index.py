@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,18 +21,19 @@ _NO_TIME = -(1 << 63)
 class VideoIndex:
     """`stamps` (n,) int64: the times of the frames as shown, rising, in `tick` seconds; frame number i has stamps[i].
 
-    `has_stamps` says whether frames can be told by them. `keyframes` (k,) rising numbers, `seek_to` (k,) int64 the
-    decoding times of these. `n_told` is how many packets the container says there are, 0 where it does not, `n_read`
-    how many there were.
+    `has_stamps` says whether frames can be told by them. `keyframes` (k,) rising numbers. `n_told` is how many packets
+    the container says there are, 0 where it does not, `n_whole` how many there are that are not cut off; the last of
+    them is to be decoded at `last_decoded`. The decoder holds back `delay` frames to bring them into order.
     """
 
     stamps: npt.NDArray[np.int64]
     tick: float
     has_stamps: bool
     keyframes: npt.NDArray[np.int64]
-    seek_to: npt.NDArray[np.int64]
     n_told: int
-    n_read: int
+    n_whole: int
+    last_decoded: int
+    delay: int
 
     def __len__(self) -> int:
         return len(self.stamps)
@@ -51,33 +52,46 @@ class VideoIndex:
     def has_times(self) -> bool:
         return len(self) > 0 and bool(self.stamps[0] != _NO_TIME)
 
-    def number_of(self, stamp: int | None, least: int, n_lost: int) -> int:
-        """The number of the frame that the decoder stamped so, `least` or more; `n_lost` packets went before it."""
+    def number_of(self, stamp: int | None, least: int, n_lost: int) -> int | None:
+        """The number of the frame that the decoder stamped so; `n_lost` packets are known to be lost before it.
+
+        None where it should have come before the number `least`.
+        """
         if stamp is None or not self.has_stamps:
             return least + n_lost
-        return max(least, int(np.searchsorted(self.stamps, stamp)))
+        number = int(np.searchsorted(self.stamps, stamp))
+        if number >= least:
+            return number
+        return least if least < len(self) and self.stamps[least] == stamp else None
+
+    def without_doubtful_end(self) -> VideoIndex:
+        """Without the frames before which another might be shown, had the file gone on."""
+        n = self.n_whole - self.delay
+        if self.has_stamps:
+            n = int(np.searchsorted(self.stamps, self.last_decoded, "right"))
+        n = max(n, 0)
+        return replace(self, stamps=self.stamps[:n], keyframes=self.keyframes[self.keyframes < n])
 
 
 def index_packets(container: Any, stream: Any) -> VideoIndex:
     """Read through an open PyAV container. Where reading fails, the index ends."""
-    stamps, seek_to, keys = array("q"), array("q"), array("b")
-    n_read = 0
+    stamps, decoding, is_key = array("q"), array("q"), array("b")
+    n_whole = 0
     for packet in packets_of(container, stream):
-        n_read += 1
+        n_whole += not packet.is_corrupt
         if is_shown(packet):
             stamps.append(packet.pts if packet.pts is not None else _NO_TIME)
-            seek_to.append(packet.dts if packet.dts is not None else stamps[-1])
-            keys.append(packet.is_keyframe)
-    shown, decoded, key = (
-        np.array(stamps, np.int64),
-        np.array(seek_to, np.int64),
-        np.flatnonzero(np.array(keys, np.bool_)),
-    )
+            decoding.append(packet.dts if packet.dts is not None else stamps[-1])
+            is_key.append(packet.is_keyframe)
+    shown, decoded, keys = np.array(stamps, np.int64), np.array(decoding, np.int64), np.flatnonzero(is_key)
     has_stamps = container.format.name != "avi" and bool((shown != _NO_TIME).all())
     ordered = np.sort(shown if has_stamps else decoded)
-    keyframes = np.searchsorted(ordered, shown[key]) if has_stamps else key
-    n_told = stream.frames if container.format.name.startswith(("mov", "avi")) else 0
-    return VideoIndex(ordered, float(stream.time_base), has_stamps, keyframes, decoded[key], n_told, n_read)
+    keyframes = np.searchsorted(ordered, np.sort(shown[keys])) if has_stamps else keys
+    n_told = stream.frames if container.format.name.startswith("mov") else 0  # AVI counts its gaps too
+    last_decoded = int(decoded[-1]) if len(decoded) else _NO_TIME
+    context = stream.codec_context
+    delay = int(getattr(context, "reorder_depth", 2 * context.has_b_frames))
+    return VideoIndex(ordered, float(stream.time_base), has_stamps, keyframes, n_told, n_whole, last_decoded, delay)
 
 
 def packets_of(container: Any, stream: Any) -> Iterator[Any]:
