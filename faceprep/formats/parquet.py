@@ -58,13 +58,14 @@ def join(parts: Iterable[Path], file: BinaryIO) -> None:
 
 
 def _groups(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    with _open(path) as file:
+    with open_parquet(path) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=columns)
 
 
 @contextmanager
-def _open(path: str | os.PathLike[str]) -> Iterator[pq.ParquetFile]:
+def open_parquet(path: str | os.PathLike[str]) -> Iterator[pq.ParquetFile]:
+    """The file, open; what pyarrow says of it inside the block comes out as SourceError."""
     try:
         with storage.guard("read", path, SourceError), pq.ParquetFile(path) as file:
             yield file
@@ -92,7 +93,7 @@ def read_columns(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
 
 def describe(path: str | os.PathLike[str]) -> Contents:
     """Rows, different classes and the columns."""
-    with _open(path) as file:
+    with open_parquet(path) as file:
         n, columns = file.metadata.num_rows, tuple(file.schema_arrow.names)
     label = next((name for name in _CLASSES if name in columns), None)
     classes: set[Any] = set()
