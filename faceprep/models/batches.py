@@ -27,17 +27,32 @@ def in_groups(images: Sequence[Pixels], most: int, detect: Callable[[list[Pixels
     return answers
 
 
-def bgr_planes(images: Sequence[Pixels], mean: tuple[float, float, float], multiple: int = 1, least: int = 1) -> Floats:
+def bgr_planes(images: Sequence[Pixels], mean: tuple[float, float, float], least: int = 1) -> Floats:
     """RGB images of one shape -> (n, 3, height, width) float32, blue first, less `mean` (blue, green, red).
 
-    Sides are filled up with zeros, right and below, to a multiple of `multiple` and to `least`.
+    Sides are filled up with zeros, right and below, to `least`.
     """
+    sides = [max(least, side) for side in images[0].shape[:2]]
+    return _planes(images, sides, (2, 1, 0), mean)
+
+
+def rgb_planes(images: Sequence[Pixels], multiple: int) -> Floats:
+    """RGB images of one shape -> (n, 3, height, width) float32, red first, 0 … 255.
+
+    Sides are filled up with zeros, right and below, to a multiple of `multiple`.
+    """
+    sides = [-(-side // multiple) * multiple for side in images[0].shape[:2]]
+    return _planes(images, sides, (0, 1, 2), (0, 0, 0))
+
+
+def _planes(images: Sequence[Pixels], sides: list[int], order: Sequence[int], less: Sequence[float]) -> Floats:
+    """Three times as fast as cv2.dnn.blobFromImages."""
     cv2 = opencv()
     height, width = images[0].shape[:2]
-    full = [max(least, -(-side // multiple) * multiple) for side in (height, width)]
-    make = np.empty if full == [height, width] else np.zeros
-    planes = make((len(images), 3, *full), np.float32)
+    make = np.empty if sides == [height, width] else np.zeros
+    planes = make((len(images), 3, *sides), np.float32)
     for image, target in zip(images, planes, strict=True):
-        for channel, (plane, level) in enumerate(zip(cv2.split(image)[::-1], mean, strict=True)):
-            np.subtract(plane, np.float32(level), out=target[channel, :height, :width])
+        channels = cv2.split(image)
+        for plane, channel, level in zip(target, order, less, strict=True):
+            np.subtract(channels[channel], np.float32(level), out=plane[:height, :width])
     return planes
