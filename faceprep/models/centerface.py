@@ -43,11 +43,12 @@ class CenterFace:
         rows, columns = np.nonzero(heat >= self._min_score)
         cells = np.stack([columns, rows], axis=1)
         scores = heat[rows, columns]
-        boxes, landmarks = decode(*(map_[:, rows, columns].T for map_ in (sizes, offsets, points)), cells)
+        at_cells = [answer[:, rows, columns].T for answer in (sizes, offsets, points)]
+        boxes, landmarks = decode(cells, *at_cells)
         return Faces(boxes, landmarks, scores).take(suppress(boxes, scores, _OVERLAP))
 
 
-def decode(sizes: Floats, offsets: Floats, points: Floats, cells: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
+def decode(cells: npt.NDArray[np.intp], sizes: Floats, offsets: Floats, points: Floats) -> tuple[Floats, Floats]:
     """Boxes (n, 4) and landmarks (n, 5, 2) at `cells` (n, 2) x y; what the network says is (n, 2 or 10), y before x.
 
     centre = 4 (cell + offset + ½), size = 4 exp(size); points in shares of the box.

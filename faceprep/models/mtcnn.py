@@ -133,13 +133,14 @@ def _best(levels: list[tuple[Floats, Floats]]) -> Floats:
 def unrivalled(boxes: Floats, scores: Floats, limit: float, of_smaller: bool = False) -> npt.NDArray[np.intp]:
     """Rows, the surest first, that no surer box overlaps by more than `limit` of the union, or of the smaller box.
 
-    Unlike greedy suppression, a box that goes itself still takes others with it.
+    Unlike greedy suppression, a box that goes itself still takes others with it. Of equal scores that one is surer
+    which the package's sort puts first.
 
     >>> row = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], np.float32)
     >>> unrivalled(row, np.array([0.9, 0.8, 0.7], np.float32), 0.4)
     array([0])
     """
-    order = np.argsort(scores, kind="stable")[::-1]  # many scores are exactly 1: of these the last, as the package
+    order = np.argsort(scores.astype(np.float64))[::-1]  # many scores are exactly 1
     ranked = boxes[order]
     area = areas(ranked)
     stays = np.ones(len(ranked), bool)
@@ -148,7 +149,7 @@ def unrivalled(boxes: Floats, scores: Floats, limit: float, of_smaller: bool = F
         shared = intersections(ranked[block, None], ranked[None, : block.stop])
         own, others = area[block, None], area[None, : block.stop]
         whole = np.minimum(own, others) if of_smaller else own + others - shared
-        surer = np.tri(*shared.shape, start - 1, dtype=bool)
+        surer = np.tri(len(shared), shared.shape[1], start - 1, dtype=bool)
         stays[block] = ~((shared > limit * whole) & surer).any(axis=1)
     return order[stays]
 
@@ -213,7 +214,8 @@ def crops_of(image: Floats, boxes: Floats, side: int) -> Floats:
 
 
 def _sigmoid(logits: Floats) -> Floats:
-    return 1 / (1 + np.exp(-logits))
+    shares: Floats = np.reciprocal(1 + np.exp(-logits), dtype=np.float32)
+    return shares
 
 
 def _logit(share: float) -> float:

@@ -1,8 +1,8 @@
 """The three networks of MTCNN as ONNX graphs, made in memory from the weights of the package mtcnn (MIT).
 
-Each takes (n, height, width, 3) float32 RGB, 0 … 255: (x − 127.5) / 128 goes into the first convolution, which pads nothing. The
-heads are joined into one output: 4 shifts of the box, 10 of the landmarks (O-Net), and the difference of the two
-logits, whose sigmoid is the softmax's probability of a face.
+Each takes (n, height, width, 3) float32 RGB, 0 … 255: (x − 127.5) / 128 goes into the first convolution, which pads
+nothing. The heads are joined into one output: 4 shifts of the box, 10 of the landmarks (O-Net), and the difference of
+the two logits, whose sigmoid is the softmax's probability of a face.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def mtcnn_graph(name: str, layers: Layers) -> bytes:
     for row, pool in enumerate(_POOLS[name]):
         kernel, bias, slope = next(weights), next(weights), next(weights)
         if row == 0:
-            kernel, bias = kernel / 128, bias - kernel.sum(axis=(0, 1, 2)) * (127.5 / 128)
+            kernel, bias = _on_bytes(kernel, bias)
         x = graph.convolution(x, kernel, bias)
         x = graph.prelu(x, slope.ravel())
         if pool:
@@ -51,6 +51,12 @@ def mtcnn_graph(name: str, layers: Layers) -> bytes:
     x = graph.dense(x, next(weights), next(weights))
     x = graph.add("PRelu", [x, graph.constant(next(weights))])
     return graph.saved(graph.dense(x, *_joined_heads(list(weights))))
+
+
+def _on_bytes(kernel: Floats, bias: Floats) -> tuple[Floats, Floats]:
+    """The layer that takes 0 … 255 where this one takes (x − 127.5) / 128."""
+    per_byte = kernel / np.float32(128)
+    return per_byte, bias - per_byte.sum(axis=(0, 1, 2)) * np.float32(127.5)
 
 
 def _joined_heads(layers: Layers) -> tuple[Floats, Floats]:
