@@ -19,7 +19,8 @@ _BORDERED_SHARE = 0.4
 """Long side of an image in the second look, as a share of the detection size."""
 _BORDER_SHARE = 0.25
 """Border on each side in the second look, as a share of the image's long side."""
-_MOST_ENLARGED = 4.0
+_FOR_SMALL_FACES = 2
+"""How much larger the detection size is on request, and how much images are enlarged to reach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,8 @@ class DetectorSpec:
     """Which detector, and how it looks: all that its answers depend on, besides the weights.
 
     `name` is one of `registry.DETECTORS`, `insightface:PACK` or the path of an .onnx file; `device` and `threads`
-    as of `Runtime`; `det_size` bounds the long side at which images are detected; `small_faces` enlarges smaller
-    images to it; `min_score` None is the detector's own.
+    as of `Runtime`; `det_size` bounds the long side at which images are detected; `small_faces` doubles it and
+    enlarges images up to twice to reach it; `min_score` None is the detector's own.
     """
 
     name: str = "retinaface"
@@ -80,8 +81,8 @@ class SizedDetector:
 
     def __init__(self, detector: Detector, det_size: int = 640, small_faces: bool = False) -> None:
         self._detector = detector
-        self._det_size = det_size
-        self._most_enlarged = _MOST_ENLARGED if small_faces else 1.0
+        self._most_enlarged = _FOR_SMALL_FACES if small_faces else 1
+        self._det_size = det_size * self._most_enlarged
         self.fingerprint = f"{detector.fingerprint}/det{det_size}{'/small' if small_faces else ''}"
         self.provider = detector.provider
 
@@ -133,7 +134,7 @@ def problem_of(image: Pixels) -> str:
     return f"expected height × width × 3 uint8 RGB, found {found}"
 
 
-def fitted_to(image: Pixels, long_side: int, most_enlarged: float = 1.0) -> Pixels:
+def fitted_to(image: Pixels, long_side: int, most_enlarged: float = 1) -> Pixels:
     """`image` with a long side of at most `long_side`; a smaller one grows up to `most_enlarged` times.
 
     >>> fitted_to(np.zeros((1080, 1920, 3), np.uint8), 640).shape, fitted_to(np.zeros((9, 8, 3), np.uint8), 640).shape
@@ -145,7 +146,9 @@ def fitted_to(image: Pixels, long_side: int, most_enlarged: float = 1.0) -> Pixe
         return image
     cv2 = opencv()
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small: Pixels = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    while 2 * size[0] < image.shape[1] and 2 * size[1] < image.shape[0]:  # as clean as INTER_AREA, and much faster
+        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_LINEAR)
+    small: Pixels = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     return small
 
 
