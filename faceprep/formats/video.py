@@ -29,6 +29,7 @@ from faceprep.formats.video_index import VideoIndex, index_packets
 
 Pixels = npt.NDArray[np.uint8]
 VIDEO_SUFFIXES = (".mov", ".mp4", ".avi", ".mkv", ".webm")
+_Matrix = npt.NDArray[np.int32]
 _NONE = -1
 
 
@@ -116,6 +117,7 @@ class VideoReader:
     def frames(self, choice: FrameChoice = ALL_FRAMES) -> Iterator[Frame]:
         """The chosen frames in order. Only these are converted to RGB; what lies far between them is not decoded."""
         self.missed, self.n_after_damage = [], 0
+        matrices: dict[int, _Matrix | None] = {}
         times, is_keys = self.index.times, choice.kind == "keyframes"
         keys_only, keys_by_look = is_keys and self.index.has_lone_keyframes, is_keys and not self.index.has_stamps
         wanted = (replace(choice, kind="all") if keys_by_look else choice).numbers(times, self.index.keyframes)
@@ -127,7 +129,7 @@ class VideoReader:
                 elif found.picture.key_frame or not keys_by_look:
                     self.n_after_damage += found.after_damage
                     time_s = float(times[number]) if self.index.has_times else None
-                    yield Frame(number, time_s, _to_rgb(found.picture), found.after_damage)
+                    yield Frame(number, time_s, _to_rgb(found.picture, matrices), found.after_damage)
 
     @property
     def damage(self) -> str:
@@ -195,13 +197,20 @@ def _count(n: int, noun: str) -> str:
 _FAST = {"format": "rgb24", "interpolation": "FAST_BILINEAR", "threads": 1}
 
 
-def _to_rgb(picture: Any) -> Pixels:
+def _to_rgb(picture: Any, matrices: dict[int, _Matrix | None]) -> Pixels:
+    """`matrices` has the display matrix for each rotation seen so far.
+
+    To ask a picture for its own is to tie it into a circle, so that its memory is free only after a collection.
+    """
     pixels: Pixels = picture.reformat(**_FAST).to_ndarray()
-    matrix = picture.side_data.get("DISPLAYMATRIX")
-    return pixels if matrix is None else _upright(pixels, np.frombuffer(matrix, np.int32))
+    if picture.rotation not in matrices:
+        data = picture.side_data.get("DISPLAYMATRIX")
+        matrices[picture.rotation] = None if data is None else np.frombuffer(bytes(data), np.int32)
+    matrix = matrices[picture.rotation]
+    return pixels if matrix is None else _upright(pixels, matrix)
 
 
-def _upright(pixels: Pixels, matrix: npt.NDArray[np.int32]) -> Pixels:
+def _upright(pixels: Pixels, matrix: _Matrix) -> Pixels:
     """As a display matrix has it: x' = m[0] x + m[3] y, y' = m[1] x + m[4] y, to the nearest quarter turn or mirror."""
     swapped = abs(int(matrix[1])) > abs(int(matrix[0]))
     turned = pixels.swapaxes(0, 1) if swapped else pixels
