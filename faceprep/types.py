@@ -10,7 +10,8 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol
 
 OK = "ok"
 FEW_IMAGES = "few_images"
-SOUND_STATUSES = frozenset({OK, FEW_IMAGES})
+NO_FACE, MANY_FACES, LOW_SCORE = "no_face", "many_faces", "low_score"
+SOUND_STATUSES = frozenset({OK, FEW_IMAGES, NO_FACE, MANY_FACES, LOW_SCORE})
 """Outcomes that are counted but are no failure."""
 
 Buffer = bytes | bytearray | memoryview
@@ -111,8 +112,11 @@ class Sink(Protocol):
         """Folder of the run for its own intermediate files."""
         ...
 
-    def write(self, name: str, data: Buffer) -> None:
-        """Stage one file of the output, `name` relative to the output folder."""
+    def write(self, name: str, data: Buffer, beside: str = "") -> None:
+        """Stage one file of the output, `name` relative to the output folder.
+
+        `beside` is one of the job's `siblings`: the folder beside the output whose name has that ending.
+        """
         ...
 
     def open(self, name: str) -> BinaryIO:

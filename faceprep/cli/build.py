@@ -16,6 +16,7 @@ import click
 
 from faceprep import registry
 from faceprep.cli.progress import counting_bar, progress_bar
+from faceprep.cores import n_cores
 from faceprep.run.engine import as_json, run_job
 from faceprep.run.ledger import first_failures
 from faceprep.types import OK, Request, Summary
@@ -90,7 +91,7 @@ def _option(field: Field[Any], hint: Any) -> click.Parameter:
 def _run(ctx: click.Context, /, **given: Any) -> int:
     quiet = given.pop("as_json")
     sources, output = _places(given)
-    workers, runner = given.pop("workers") or _n_cores(), given.pop("runner")
+    workers, runner = given.pop("workers") or n_cores(), given.pop("runner")
     asked = {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
     job = ctx.obj(**given)
     request = Request(sources, output or job.output_of(sources), **asked)
@@ -118,12 +119,6 @@ def _places(given: dict[str, Any]) -> tuple[tuple[Path, ...], Path | None]:
     sources = given.pop("src")
     output = given.pop("dst", None) or given.pop("out", None)
     return (sources if isinstance(sources, tuple) else (sources,)), output
-
-
-def _n_cores() -> int:
-    """The cores that this process may use, where the system tells; else those of the machine."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _told(summary: Summary) -> str:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from faceprep import storage
 from faceprep.errors import OutputError, ResumeError, SourceError
-from faceprep.run.ledger import STATE, Places
+from faceprep.run.ledger import STATE
 from faceprep.types import Request, Work
 
 _AFRESH = "Use the same options to go on, another output, or --overwrite to start afresh."
 
 
-def refuse_bad_places(request: Request, places: Places, in_place: bool = False) -> None:
-    """A source that is not there; an output that would lie over the source, unless the job is to work `in_place`."""
-    output = os.path.realpath(request.output)
+def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool = False) -> None:
+    """A source that is not there; an output, or one of its `folders`, over a source, unless it is to be `in_place`."""
     for source in request.sources:
         if not os.path.exists(source):
             raise SourceError("no such file or folder", path=source, remedy="Check the path.")
         resolved = os.path.realpath(source)
-        covers = output == resolved or (places.root == request.output and _is_within(resolved, output))
+        is_output = resolved == os.path.realpath(request.output)
+        covers = is_output or any(_is_within(resolved, os.path.realpath(folder)) for folder in folders)
         if covers and not in_place:
             raise OutputError(
                 "the output would lie over the input",
@@ -76,20 +76,22 @@ def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], outp
         )
 
 
-def refuse_foreign_files(request: Request, places: Places, work: Work, before: Mapping[str, Any] | None) -> None:
-    """Files that this run did not make and would write over."""
-    root = places.root
-    if work.files is None:
-        names = [] if before is not None or not root.is_dir() else sum(storage.list_folder(root), [])
+def refuse_foreign_files(folders: Sequence[Path]) -> None:
+    """Folders with something in them, for a run that needs them for itself."""
+    for folder in folders:
+        names = sum(storage.list_folder(folder), []) if folder.is_dir() else []
         for name in sorted(set(names) - {STATE})[:1]:
             raise OutputError(
                 f"the output folder is not empty: it has {name!r}",
-                path=root,
+                path=folder,
                 expected="a new or empty folder, or one that this command began",
             )
-        return
+
+
+def refuse_to_write_over(request: Request, root: Path, files: Sequence[str], before: Mapping[str, Any] | None) -> None:
+    """Files that this run did not make and would write over; the run `before` says which are its own."""
     ours = set((before or {}).get("files") or ())
-    for name in work.files:
+    for name in files:
         if name in ours or not os.path.lexists(root / name):
             continue
         path = os.path.realpath(root / name)

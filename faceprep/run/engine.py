@@ -78,7 +78,7 @@ def run_job(job: Job, request: Request, runner: Runner, progress: Progress | Non
     """
     started = time.monotonic()
     places = _places(job, request)
-    checks.refuse_bad_places(request, places, getattr(job, "in_place", False))
+    checks.refuse_bad_places(request, _folders(job, request), getattr(job, "in_place", False))
     with locks.lock(places.state) as token:
         task = ShardTask(job, places, token)
         drive = _Drive(task, request, progress or Progress())
@@ -102,8 +102,19 @@ def _places(job: Job, request: Request) -> Places:
     """Beside an output that is one file, or in the output folder; there under a name if the job has one for it."""
     if getattr(job, "output_is_file", False):
         return Places(request.output.parent, request.output.name)
+    if getattr(job, "siblings", ()):
+        output = Path(os.path.abspath(request.output))
+        return Places(output.parent, home=output.name)
     state_of = getattr(job, "state_of", None)
     return Places(request.output, state_of(request), shares_failures=True) if state_of else Places(request.output)
+
+
+def _folders(job: Job, request: Request) -> list[Path]:
+    """The folders that the run fills; none where the output is one file."""
+    if getattr(job, "output_is_file", False):
+        return []
+    output = Path(os.path.abspath(request.output))
+    return [output.with_name(output.name + ending) for ending in ("", *getattr(job, "siblings", ()))]
 
 
 class _Drive:
@@ -135,7 +146,10 @@ class _Drive:
         described = self._described() | self._planned()
         if before is not None:
             checks.refuse_changed_input(before, described, output)
-        checks.refuse_foreign_files(self._request, self._places, self.work, self._before)
+        if self.work.files is not None:
+            checks.refuse_to_write_over(self._request, self._places.root, self.work.files, self._before)
+        elif self._before is None:
+            checks.refuse_foreign_files(_folders(self._job, self._request))
         if self._request.overwrite:
             self._ledger.forget(keep_outputs=getattr(self._job, "in_place", False))
         self._take_up_what_is_done()

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 from faceprep import locks, storage
 from faceprep.errors import SourceError
 from faceprep.staging import Staging, recover_shard
-from faceprep.types import OK, Outcome, Shard, ShardReport
+from faceprep.types import OK, Buffer, Outcome, Shard, ShardReport
 
 STATE = ".faceprep"
 _PARTS = "parts"
@@ -38,13 +38,15 @@ class Places:
     """Where a run keeps its things. Small and picklable: workers get a copy.
 
     `root` is the folder that output names are relative to. `state_name` names the folder of this run's notes where
-    several runs have the same root; `all_failures` is then what they have in common, if they have.
+    several runs have the same root; `all_failures` is then what they have in common, if they have. With `home`, the
+    output is the folder of that name in `root`, and further ones beside it.
     """
 
-    def __init__(self, root: Path, state_name: str = "", shares_failures: bool = False) -> None:
-        self.root = root
-        self.state = root / STATE / state_name
-        self.all_failures = root / STATE / _FAILURES if shares_failures and state_name else None
+    def __init__(self, root: Path, state_name: str = "", shares_failures: bool = False, home: str = "") -> None:
+        self.root, self.home = root, home
+        state = root / home / STATE
+        self.state = state / state_name
+        self.all_failures = state / _FAILURES if shares_failures and state_name else None
         self.scratch = self.state / "scratch"
         self.failures = self.state / _FAILURES
         self._state_name = self.state.relative_to(self.root).as_posix()
@@ -69,16 +71,20 @@ class ShardSink:
         self._places, self._id = places, shard_id
         self._staging = Staging(places.root, places.staging(shard_id))
         self._n_parts = 0
-        self.write = self._staging.write  # the hot path: no call in between
+        # without a home: the hot path, no call in between
+        self.write = self._write_beside if places.home else self._staging.write
 
     write: Any
+
+    def _write_beside(self, name: str, data: Buffer, beside: str = "") -> None:
+        self._staging.write(f"{self._places.home}{beside}/{name}", data)
 
     @property
     def scratch(self) -> Path:
         return self._places.scratch
 
     def open(self, name: str) -> BinaryIO:
-        return self._staging.open(name)
+        return self._staging.open(f"{self._places.home}/{name}" if self._places.home else name)
 
     def open_part(self, suffix: str) -> BinaryIO:
         self._n_parts += 1

@@ -25,6 +25,7 @@ from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, cast
 
+from faceprep.cores import n_cores, take_share
 from faceprep.errors import FaceprepError, OptionError
 from faceprep.run.ledger import crashed
 from faceprep.types import CarryOut, Shard, ShardReport, ShardWork
@@ -65,8 +66,10 @@ class ProcessRunner:
 def _carry_out(workers: Sequence[_Worker], shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
     waiting = deque(shards)
     n_deaths: Counter[str] = Counter()
-    for worker in workers[: len(waiting)]:
+    at_once = workers[: len(waiting)]
+    for worker in at_once:
         worker.start()
+        worker.n_cores = max(1, n_cores() // len(at_once))
         worker.give(waiting.popleft())
     while busy := [worker for worker in workers if worker.shard is not None]:
         for worker in _with_news(busy):
@@ -99,6 +102,7 @@ class _Worker:
         self._open = ExitStack()
         self._n_starts = 0
         self.shard: Shard | None = None
+        self.n_cores = 1
 
     def start(self) -> None:
         """Start a process, if there is none. Raises FaceprepError."""
@@ -125,7 +129,7 @@ class _Worker:
 
     def give(self, shard: Shard) -> None:
         self.shard = shard
-        self._send(shard)
+        self._send((shard, self.n_cores))
 
     def _send(self, message: object) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # it is dead: `take` finds out
@@ -204,7 +208,9 @@ def serve(pipe: str, driver: str) -> None:
         except (ImportError, AttributeError) as error:
             _send(connection, OptionError(f"a worker cannot load the job: {error}", remedy=_IN_A_MODULE))
             return
-        while (shard := _receive(connection)) is not None:
+        while (given := _receive(connection)) is not None:
+            shard, share = given
+            take_share(share)
             try:
                 answer = work(shard)
             except FaceprepError as error:

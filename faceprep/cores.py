@@ -1,0 +1,23 @@
+"""How many cores there are for this process: all that it may use, or its share of them beside other workers."""
+
+from __future__ import annotations
+
+import os
+
+_SHARE = "FACEPREP_CORES"
+
+
+def n_cores() -> int:
+    """The cores that this process may use, where the system tells; else those of the machine."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def my_cores() -> int:
+    """The share that `take_share` set in this process, else all."""
+    return int(os.environ.get(_SHARE, 0)) or n_cores()
+
+
+def take_share(n: int) -> None:
+    """What this process may use from here on; each of several workers takes its own."""
+    os.environ[_SHARE] = str(n)
