@@ -133,17 +133,29 @@ def framed(photo: Pixels, box: Sequence[float], share: float) -> tuple[Pixels, F
     return frame, Faces(at[None], np.zeros((1, 5, 2)), np.ones(1))
 
 
+def alone(photo: Pixels, box: Sequence[float]) -> tuple[Pixels, Faces]:
+    """Nothing but the face, 1080 pixels high."""
+    x1, y1, x2, y2 = (max(0, round(float(side))) for side in box)
+    scale = 1080 / (y2 - y1)
+    face = cv2.resize(photo[y1:y2, x1:x2], None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    whole = np.array([[0, 0, face.shape[1], face.shape[0]]], np.float32)
+    return face, Faces(whole, np.zeros((1, 5, 2)), np.ones(1))
+
+
 def recall(photos: list[Pixels], threads: int, min_iou: float = 0.5) -> None:
     """How many of the same faces are found at each size; in brackets, how many on the second look."""
     truth = [(photo, box) for photo in photos for box in opened("retinaface", threads)([photo])[0].boxes]
     print(f"\nrecall of {len(truth)} faces in {FRAME[1]} × {FRAME[0]}, by height of the face in the frame")
-    print(f"{'':24s}" + "".join(f"{share:>9.0%}" for share in SHARES))
+    print(f"{'':24s}" + "".join(f"{share:>9.0%}" for share in SHARES) + "    alone")
     for name in NAMES:
         for small in (False, True):
             detector = opened(name, threads, small_faces=small)
             row = []
-            for share in SHARES:
-                found = [_found(detector, *framed(photo, box, share), min_iou) for photo, box in truth]
+            for pictures in [
+                *([framed(*face, share) for face in truth] for share in SHARES),
+                [alone(*f) for f in truth],
+            ]:
+                found = [_found(detector, *picture, min_iou) for picture in pictures]
                 n_second = sum(second for there, second in found if there)
                 row.append(f"{sum(there for there, _ in found) / len(found):.2f}({n_second})")
             print(f"{name + (', small faces' if small else ''):24s}" + "".join(f"{value:>9s}" for value in row))

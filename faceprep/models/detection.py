@@ -8,19 +8,24 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from faceprep import registry
 from faceprep.errors import OptionError
 from faceprep.faces import Detector, Faces, Pixels, no_faces
+from faceprep.models.boxes import suppress
 from faceprep.models.runtime import Runtime
 from faceprep.opencv import opencv
 
-_BORDERED_SHARE = 0.4
-"""Long side of an image in the second look, as a share of the detection size."""
+_BORDERED_SIDE = 256
+"""Long side of an image in the second look."""
 _BORDER_SHARE = 0.25
 """Border on each side in the second look, as a share of the image's long side."""
-_FOR_SMALL_FACES = 2
-"""How much larger the detection size is on request, and how much images are enlarged to reach it."""
+_SMALL_FACES_AT = 2
+"""How much larger than the detection size the look for small faces is, and how much images are enlarged for it."""
+_SMALL_FACE = 0.125
+"""Long side of a small face, as a share of the size of that look. Parts of a large face pass for faces there."""
+_OVERLAP = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,9 @@ class DetectorSpec:
     """Which detector, and how it looks: all that its answers depend on, besides the weights.
 
     `name` is one of `registry.DETECTORS`, `insightface:PACK` or the path of an .onnx file; `device` and `threads`
-    as of `Runtime`; `det_size` bounds the long side at which images are detected; `small_faces` doubles it and
-    enlarges images up to twice to reach it; `min_score` None is the detector's own.
+    as of `Runtime`; `det_size` bounds the long side at which images are detected (retinaface loses faces of more
+    than about 600 pixels there); `small_faces` adds a look at twice that size, for which images are enlarged up to
+    twice; `min_score` None is the detector's own.
     """
 
     name: str = "retinaface"
@@ -81,8 +87,7 @@ class SizedDetector:
 
     def __init__(self, detector: Detector, det_size: int = 640, small_faces: bool = False) -> None:
         self._detector = detector
-        self._most_enlarged = _FOR_SMALL_FACES if small_faces else 1
-        self._det_size = det_size * self._most_enlarged
+        self._det_size, self._small_faces = det_size, small_faces
         self.fingerprint = f"{detector.fingerprint}/det{det_size}{'/small' if small_faces else ''}"
         self.provider = detector.provider
 
@@ -106,12 +111,25 @@ class SizedDetector:
         return answers
 
     def _look(self, images: list[Pixels]) -> list[Faces]:
-        fitted = [fitted_to(image, self._det_size, self._most_enlarged) for image in images]
+        found = self._look_at(images, self._det_size)
+        if not self._small_faces:
+            return found
+        size = self._det_size * _SMALL_FACES_AT
+        large = self._look_at(images, size, _SMALL_FACES_AT, _SMALL_FACE * size)
+        return [merged(*of_image) for of_image in zip(found, large, strict=True)]
+
+    def _look_at(
+        self, images: list[Pixels], size: int, most_enlarged: float = 1, largest_face: float = np.inf
+    ) -> list[Faces]:
+        fitted = [fitted_to(image, size, most_enlarged) for image in images]
         found = self._detector(fitted)
-        return [faces.moved(_scale(image, small)) for faces, image, small in zip(found, images, fitted, strict=True)]
+        return [
+            faces.take(sides_of(faces).max(axis=1, initial=0) <= largest_face).moved(_scale(image, small))
+            for faces, image, small in zip(found, images, fitted, strict=True)
+        ]
 
     def _look_bordered(self, images: list[Pixels]) -> list[Faces]:
-        fitted = [fitted_to(image, max(1, int(self._det_size * _BORDERED_SHARE))) for image in images]
+        fitted = [fitted_to(image, min(_BORDERED_SIDE, self._det_size)) for image in images]
         found = self._detector([bordered(image) for image in fitted])
         return [
             _within(faces.moved(1, (-border_of(small),) * 2).moved(_scale(image, small)), image)
@@ -150,6 +168,19 @@ def fitted_to(image: Pixels, long_side: int, most_enlarged: float = 1) -> Pixels
         image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_LINEAR)
     small: Pixels = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     return small
+
+
+def sides_of(faces: Faces) -> npt.NDArray[np.float32]:
+    """(n, 2) width and height of the boxes."""
+    return faces.boxes[:, 2:] - faces.boxes[:, :2]
+
+
+def merged(*looks: Faces) -> Faces:
+    """The faces of several looks at one image, once each, the surest first."""
+    boxes, landmarks, scores = (
+        np.concatenate([getattr(faces, name) for faces in looks]) for name in ("boxes", "landmarks", "scores")
+    )
+    return Faces(boxes, landmarks, scores).take(suppress(boxes, scores, _OVERLAP))
 
 
 def border_of(image: Pixels) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.faces import N_LANDMARKS, Pixels
-from faceprep.vision.opencv import opencv
+from faceprep.opencv import opencv
 
 Doubles = npt.NDArray[np.float64]
 

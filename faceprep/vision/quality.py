@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.faces import Pixels
-from faceprep.vision.opencv import opencv
+from faceprep.opencv import opencv
 
 Doubles = npt.NDArray[np.float64]
 Levels = npt.NDArray[np.float32]

@@ -73,19 +73,35 @@ def test_the_long_side_is_bounded_and_small_images_stay(height: int, width: int,
         assert small[0] == max(1, round(height * long_side / max(height, width)))
 
 
-def test_small_images_grow_on_request() -> None:
-    image = spot(100, 160, (40, 40, 80, 80))
+@pytest.mark.parametrize(
+    ("shape", "det_size", "seen"),
+    [((100, 160), 640, [(100, 160), (200, 320)]), ((720, 1280), 320, [(180, 320), (360, 640)])],
+)
+def test_small_faces_are_looked_for_at_twice_the_size(
+    shape: tuple[int, int], det_size: int, seen: list[tuple[int, int]]
+) -> None:
+    image = spot(*shape, (40, 40, 80, 80))
     plain, small = SpotDetector(), SpotDetector()
-    SizedDetector(plain, det_size=640)([image])
-    faces = SizedDetector(small, det_size=640, small_faces=True)([image])[0]
-    assert plain.seen == [(100, 160)] and small.seen == [(200, 320)]
+    SizedDetector(plain, det_size)([image])
+    faces = SizedDetector(small, det_size, small_faces=True)([image])[0]
+    assert plain.seen == seen[:1] and small.seen == seen
+    assert len(faces) == 1, "found twice, given once"
     np.testing.assert_allclose(faces.boxes[0], (40, 40, 80, 80), atol=0.25)
 
 
-def test_large_images_are_seen_larger_on_request() -> None:
-    detector = SpotDetector()
-    SizedDetector(detector, det_size=320, small_faces=True)([spot(720, 1280, (100, 100, 200, 200))])
-    assert detector.seen == [(360, 640)]
+class LargeLooksSeeParts(SpotDetector):
+    """Sees the spot where it has at most 150 pixels, and its upper left quarter where it has more."""
+
+    def _find(self, bright: np.ndarray) -> Faces:  # type: ignore[type-arg]
+        faces = super()._find(bright)
+        whole = len(faces) and faces.boxes[0, 2] - faces.boxes[0, 0] <= 150
+        return faces if whole else Faces(faces.boxes * [1, 1, 0.7, 0.7], faces.landmarks, faces.scores)
+
+
+def test_parts_of_a_large_face_are_no_small_faces() -> None:
+    image = spot(720, 1280, (400, 200, 900, 600))
+    detector = SizedDetector(LargeLooksSeeParts(), det_size=320, small_faces=True)
+    np.testing.assert_allclose(detector([image])[0].boxes, [(400, 200, 900, 600)], atol=0.1)
 
 
 def test_shrinking_averages_what_it_covers() -> None:

@@ -16,6 +16,8 @@ from faceprep.models.detection import DetectorSpec, open_detector
 from faceprep.models.insightface_pack import InsightFacePack
 from faceprep.models.runtime import Runtime
 
+pytest.importorskip("insightface")
+
 SIDE, STRIDES = 64, (8, 16, 32)
 CELL = (3, 2)
 """Column and row, at the middle stride, of the one face that the network claims."""

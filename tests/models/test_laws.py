@@ -88,6 +88,20 @@ def test_a_face_that_fills_the_frame_is_found(detector: SizedDetector) -> None:
         np.testing.assert_allclose(ours, (0, 0, 1, face.shape[0] / face.shape[1]), atol=0.25)
 
 
+@pytest.mark.parametrize("name", DETECTORS)
+def test_small_faces_are_found_on_request_and_large_ones_still(name: str, people: Pixels) -> None:
+    detector = open_detector(DetectorSpec(name, "cpu", threads=1, small_faces=True))
+    truth = open_detector(DetectorSpec(name, "cpu", threads=1))([people])[0].take(np.arange(6))
+    tiny = opencv().resize(people, (320, 222), interpolation=opencv().INTER_AREA)
+    framed = np.full((720, 1280, 3), 90, np.uint8)
+    framed[200:422, 300:620] = tiny
+    where = truth.moved((320 / 1280, 222 / 886)).moved(1, (300, 200))
+    assert off(detector([framed])[0], where) < 0.1
+    x1, y1, x2, y2 = truth.boxes[0].round().astype(int)
+    face = opencv().resize(people[y1:y2, x1:x2], None, fx=12, fy=12, interpolation=opencv().INTER_CUBIC)
+    assert len(detector([face])[0]) == 1
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (20000, 3), (3, 20000), (2, 640)])
 def test_odd_shapes_hold_no_face(detector: SizedDetector, shape: tuple[int, int]) -> None:
     assert len(detector([np.full((*shape, 3), 200, np.uint8)])[0]) == 0
