@@ -9,6 +9,7 @@ synthetic                   draws faces; writes tiny sets for tests, examples an
 formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
 models/                     pixels -> faces: detectors in ONNX Runtime
+extraction                  faces out of decoded images: what photos, frames and tables have in common
 jobs/                       one file a command: the sentence that joins the layers
 run/                        carries a job out: shards, resume, ledger, workers
 cli/                        the Click skin
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Bin2Folder": "faceprep.jobs.bin2folder",
     "FaceprepError": "faceprep.errors",
+    "ExtractPhotos": "faceprep.jobs.extract_photos",
     "Faces": "faceprep.faces",
     "Folder2Rec": "faceprep.jobs.folder2rec",
     "Inspect": "faceprep.jobs.inspect",

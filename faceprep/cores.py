@@ -15,7 +15,7 @@ def n_cores() -> int:
 
 def my_cores() -> int:
     """The share that `take_share` set in this process, else all."""
-    return int(os.environ.get(_SHARE, 0)) or n_cores()
+    return int(os.environ.get(_SHARE) or 0) or n_cores()
 
 
 def take_share(n: int) -> None:

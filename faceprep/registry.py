@@ -34,6 +34,7 @@ COMMANDS: dict[str, Entry] = {
     "bin2folder": Entry("faceprep.jobs.bin2folder:Bin2Folder", "Verification .bin to images and pairs.csv.", "SRC DST"),
     "make-bin": Entry("faceprep.jobs.make_bin:MakeBin", "Identity folder to a verification .bin.", "SRC OUT"),
     "score": Entry("faceprep.jobs.score:Score", "Sharpness, exposure and pose of each crop.", "SRC OUT"),
+    "extract-photos": Entry("faceprep.jobs.extract_photos:ExtractPhotos", "Photos to aligned faces.", "SRC DST"),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
 }
 

@@ -7,9 +7,9 @@ import numpy as np
 from faceprep.errors import FaceprepError
 from faceprep.faces import Pixels
 from faceprep.image_header import check_image
+from faceprep.opencv import opencv
 from faceprep.types import Buffer
 from faceprep.vision.decoder_messages import catch_messages, find_damage
-from faceprep.opencv import opencv
 
 MAX_PIXELS = 178_956_970
 """The limit at which Pillow refuses an image as a bomb: half a gigabyte of pixels, of which OpenCV holds two copies

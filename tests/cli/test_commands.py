@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from faceprep import registry
-from faceprep.cli import build, main
+from faceprep.cli import main
 from faceprep.registry import Entry
 from tests.fakes import PAUSE, results, tree, write_lines
 from tests.real import ROOT
@@ -207,16 +207,6 @@ def test_bar_on_a_terminal(rec_set: Path, tmp_path: Path) -> None:
     assert "write:" in text
     assert re.search(r"\d+/36 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+img/s", text), text
     assert "failed=0" in text
-
-
-def test_workers_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
-    assert build._n_cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 7)
-    assert build._n_cores() == 7
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert build._n_cores() == 1
 
 
 def test_entry_point_and_module_are_the_same(rec_set: Path, tmp_path: Path) -> None:

@@ -1,0 +1,197 @@
+"""`extract-photos`: photos to aligned faces, one folder an identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from faceprep import storage
+from faceprep.errors import OptionError, SourceError
+from faceprep.extraction import DEGENERATE, FaceFinder, FaceOptions, Found, face_rows
+from faceprep.faces import Faces, Pixels
+from faceprep.formats import selection
+from faceprep.formats.faces_table import FACES_TABLE, FacesWriter, join_faces
+from faceprep.formats.folders import Identity, find_identities, refuse_output_inside
+from faceprep.options import option
+from faceprep.types import MANY_FACES, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.vision import codec
+from faceprep.vision.templates import load_template
+
+_SHARD = 32
+_BATCH = 8
+_BATCH_PIXELS = 24_000_000
+_PART = ".parquet"
+_MULTI, _NONE = "_multi", "_none"
+_SELECTS = ("only", "largest", "score", "center", "all")
+
+
+class Photo(NamedTuple):
+    """A photo at `path` below the source; `crop` is the name of its crops, without face number and suffix."""
+
+    path: str
+    crop: str
+    data: bytes
+    pixels: Pixels
+
+
+@dataclass(frozen=True)
+class ExtractPhotos(FaceOptions):
+    """Photos to aligned faces.
+
+    SRC is a photo, a folder of photos or of identity folders; DST/IDENTITY/STEM_FACE.png are the faces,
+    DST/faces.parquet says where each comes from. Photos with several faces go to DST_multi, all their faces cropped;
+    photos without a sure face to DST_none, as they are. What cannot be read is named in DST/.faceprep/failures.csv.
+    """
+
+    command: ClassVar[str] = "extract-photos"
+    siblings: ClassVar[tuple[str, ...]] = (_MULTI, _NONE)
+
+    select: str = option(
+        "only",
+        "Of several faces take none (only: they go to DST_multi), the largest, the surest (score), the one nearest to"
+        " the center, or all.",
+        choices=_SELECTS,
+    )
+    fallback: str | None = option(None, "A second detector for photos in which the first finds no sure face.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.select not in _SELECTS:
+            raise OptionError("unknown selection", expected=", ".join(_SELECTS), found=repr(self.select))
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        root, identities = _find_photos(request.sources[0])
+        refuse_output_inside(root, request.output / FACES_TABLE)
+        listing = selection.list_images(identities, request.limit)
+        if not len(listing):
+            raise SourceError("no photos in this folder", path=root, expected="SRC/PHOTO.jpg or SRC/IDENTITY/PHOTO.jpg")
+        self.announce(*filter(None, [self.fallback]))
+        paths = list(listing.spelled(""))
+        crops = name_crops(paths)
+        digest = hashlib.sha256()
+        shards = []
+        for number, start in enumerate(range(0, len(paths), _SHARD)):
+            names = [[path, crops[path]] for path in paths[start : start + _SHARD]]
+            sizes = [storage.size_of(f"{root}/{path}") for path, _ in names]
+            digest.update(json.dumps([names, sizes]).encode())
+            shards.append(Shard(f"{number:06d}", str(root), start, start + len(names)))
+            storage.write_file(scratch / shards[-1].id, json.dumps(names).encode(), durable=False)
+        height, width = load_template(self.template).size
+        fingerprint = f"{len(paths):,} photos, names and sizes {digest.hexdigest()[:16]}"
+        return Work([Stage("photos", shards)], fingerprint, n_files=len(paths), n_bytes=2 * height * width * len(paths))
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        finders = [self.finder(), *([self.finder(self.fallback)] if self.fallback else [])]
+        with FacesWriter(sink.open_part(_PART)) as table:
+            for answer in _in_batches(_load_photos(shard, sink)):
+                if isinstance(answer, Outcome):
+                    yield answer
+                else:
+                    yield from self._extract(answer, finders, sink, table)
+
+    def _extract(
+        self, photos: Sequence[Photo], finders: Sequence[FaceFinder], sink: Sink, table: FacesWriter
+    ) -> Iterator[Outcome]:
+        found = [(each, finders[0].fingerprint) for each in finders[0]([photo.pixels for photo in photos])]
+        for finder in finders[1:]:
+            missing = [row for row, (each, _) in enumerate(found) if not len(each.faces)]
+            for row, each in zip(missing, finder([photos[row].pixels for row in missing]), strict=True):
+                if len(each.faces):
+                    found[row] = each, finder.fingerprint
+        for photo, (each, detector) in zip(photos, found, strict=True):
+            yield self._keep(photo, each, detector, sink, table)
+
+    def _keep(self, photo: Photo, found: Found, detector: str, sink: Sink, table: FacesWriter) -> Outcome:
+        """Write the crops of one photo, or the photo itself where it has none."""
+        chosen = choose(found.faces, self.select, photo.pixels.shape[:2])
+        crops, faults = self.cropper()(photo.pixels, chosen)
+        if not crops:
+            sink.write(photo.path, photo.data, beside=_NONE)
+            return Outcome(photo.path, *((DEGENERATE, "; ".join(faults)) if faults else found[1:3]))
+        has_many = self.select == "only" and len(chosen) > 1
+        beside = _MULTI if has_many else ""
+        names = [f"{photo.crop}_{crop.face}.png" for crop in crops]
+        for name, crop in zip(names, crops, strict=True):
+            sink.write(name, codec.encode(crop.pixels, ".png"), beside=beside)
+        outputs = [f"+{beside}/{name}" if beside else name for name in names]
+        known = {"source": photo.path, "detector": detector, "template": self.template}
+        for row in face_rows(photo.pixels, chosen, crops, outputs, **known):
+            table.add(row)
+        if has_many:
+            return Outcome(photo.path, MANY_FACES, f"{len(chosen)} faces")
+        return Outcome(photo.path, reason="; ".join(faults))
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        """Join the tables of the shards."""
+        with sink.open(FACES_TABLE) as file:
+            join_faces([sink.part_path(shard.id, _PART) for shard in work.stages[0].shards], file)
+
+
+def _find_photos(source: Path) -> tuple[Path, list[Identity]]:
+    """The folder, and the photos in it by identity; of a single photo the folder that it is in."""
+    if source.is_dir():
+        return source, find_identities(source)
+    return source.parent, [Identity(".", (source.name,))]
+
+
+def name_crops(paths: Sequence[str]) -> dict[str, str]:
+    """Names for the crops of photos: without suffix, but for those that would then have the name of another.
+
+    >>> name_crops(["x/a.jpg", "x/a.png", "x/b.jpg"])
+    {'x/a.jpg': 'x/a.jpg', 'x/a.png': 'x/a.png', 'x/b.jpg': 'x/b'}
+    """
+    names = {path: path[: path.rindex(".")] if "." in path.rpartition("/")[2][1:] else path for path in paths}
+    while doubles := {name for name, n in Counter(names.values()).items() if n > 1}:
+        names = {path: path if name in doubles else name for path, name in names.items()}
+    return names
+
+
+def choose(faces: Faces, select: str, size: tuple[int, int]) -> Faces:
+    """The faces that `select` takes of an image of `size` (height, width); all of them where it is `only` or `all`."""
+    if len(faces) < 2 or select in ("only", "all"):
+        return faces
+    corners = faces.boxes.reshape(-1, 2, 2)
+    if select == "largest":
+        return faces.take([int(np.prod(corners[:, 1] - corners[:, 0], axis=1).argmax())])
+    if select == "center":
+        middle = np.array([size[1], size[0]]) / 2
+        return faces.take([int(np.linalg.norm(corners.mean(axis=1) - middle, axis=1).argmin())])
+    return faces.take([int(faces.scores.argmax())])
+
+
+def _load_photos(shard: Shard, sink: Sink) -> Iterator[Photo | Outcome]:
+    for path, crop in json.loads(storage.read_bytes(sink.scratch / shard.id)):
+        if not selection.is_text(path):
+            yield Outcome(path, "bad_name", "the name is not UTF-8; rename the file")
+            continue
+        try:
+            data = storage.read_bytes(f"{shard.source}/{path}")
+            yield Photo(path, crop, data, codec.decode(data))
+        except codec.Undecodable as error:
+            yield Outcome(path, "undecodable", f"{path}: {error.problem}")
+        except SourceError as error:
+            yield Outcome(path, "unreadable", str(error))
+
+
+def _in_batches(photos: Iterator[Photo | Outcome]) -> Iterator[list[Photo] | Outcome]:
+    """Photos by the handful, fewer of the large ones; outcomes as they come."""
+    batch: list[Photo] = []
+    n_pixels = 0
+    for photo in photos:
+        if isinstance(photo, Outcome):
+            yield photo
+            continue
+        batch.append(photo)
+        n_pixels += photo.pixels.size // 3
+        if len(batch) == _BATCH or n_pixels >= _BATCH_PIXELS:
+            yield batch
+            batch, n_pixels = [], 0
+    if batch:
+        yield batch

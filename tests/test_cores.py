@@ -1,0 +1,27 @@
+"""How many cores a process may use."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from faceprep import cores
+
+
+def test_all_that_the_system_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
+    assert cores.n_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert cores.n_cores() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores.n_cores() == 1
+
+
+def test_a_share_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FACEPREP_CORES", raising=False)
+    assert cores.my_cores() == cores.n_cores()
+    monkeypatch.setenv("FACEPREP_CORES", "")  # restored after the test
+    cores.take_share(3)
+    assert cores.my_cores() == 3
