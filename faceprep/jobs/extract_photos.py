@@ -126,7 +126,7 @@ class ExtractPhotos(FaceOptions):
             table.add(row)
         if has_many:
             return Outcome(photo.path, MANY_FACES, f"{len(chosen)} faces")
-        return Outcome(photo.path, reason="; ".join(faults))
+        return Outcome(photo.path, reason="; ".join(filter(None, [*faults, found.note])))
 
     def finish(self, work: Work, sink: Sink) -> None:
         """Join the tables of the shards."""
