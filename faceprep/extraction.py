@@ -91,7 +91,7 @@ class FaceOptions:
         return FaceFinder(open_detector(replace(self.spec(detector), threads=my_cores())), self.min_score)
 
     def cropper(self) -> Cropper:
-        return _cropper(self.template)
+        return open_cropper(self.template)
 
 
 class FaceFinder:
@@ -102,7 +102,7 @@ class FaceFinder:
         self.fingerprint, self.provider = detector.fingerprint, detector.provider
 
     def __call__(self, images: Sequence[Pixels]) -> list[Found]:
-        return [self._judge(*answer) for answer in self._detector.detect_noted(images)]
+        return [self._judge(*answer) for answer in self._detector.detect_noted(images, self._min_score)]
 
     def _judge(self, faces: Faces, bordered: bool, refused: str) -> Found:
         if refused:
@@ -133,7 +133,8 @@ class Cropper:
 
 
 @functools.cache
-def _cropper(template: str) -> Cropper:
+def open_cropper(template: str) -> Cropper:
+    """What cuts faces out as the named template has them. Raises OptionError."""
     return Cropper(load_template(template))
 
 

@@ -99,15 +99,19 @@ class SizedDetector:
                 raise ValueError(f"image {row}: {detection.refused}")
         return [detection.faces for detection in detections]
 
-    def detect_noted(self, images: Sequence[Pixels]) -> list[Detection]:
-        """As a call, with a note of what was done; what is no image is refused alone."""
+    def detect_noted(self, images: Sequence[Pixels], sure: float = 0.0) -> list[Detection]:
+        """As a call, with a note of what was done; what is no image is refused alone.
+
+        The second look is for images without a face of score `sure`; its faces count where one has a higher score.
+        """
         answers = [Detection(no_faces(), refused=problem_of(image)) for image in images]
         sound = [row for row, answer in enumerate(answers) if not answer.refused]
         for row, faces in zip(sound, self._look([images[row] for row in sound]), strict=True):
             answers[row] = Detection(faces)
-        empty = [row for row in sound if not len(answers[row].faces)]
-        for row, faces in zip(empty, self._look_bordered([images[row] for row in empty]), strict=True):
-            answers[row] = Detection(faces, bordered=bool(len(faces)))
+        unsure = [row for row in sound if not (answers[row].faces.scores >= sure).any()]
+        for row, faces in zip(unsure, self._look_bordered([images[row] for row in unsure]), strict=True):
+            if faces.scores.max(initial=0) > answers[row].faces.scores.max(initial=0):
+                answers[row] = Detection(faces, bordered=True)
         return answers
 
     def _look(self, images: list[Pixels]) -> list[Faces]:
