@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any, BinaryIO, NamedTuple
 
@@ -189,20 +190,14 @@ def read_faces(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
     """
     names = SCHEMA.names if columns is None else list(columns)
     wanted = pa.schema([SCHEMA.field(name) for name in names])
-    with parquet.open_parquet(path) as file:
-        missing = [name for name in names if name not in file.schema_arrow.names]
-        if missing:
-            raise SourceError(
-                "not a table of faces", path=path, expected="columns " + ", ".join(names),
-                found="no " + ", ".join(missing), remedy="Name the faces.parquet of an extract command.",
-            )  # fmt: skip
+    with _open_faces(path, names) as file:
         for batch in file.iter_batches(_ROWS_A_BATCH, columns=names):
             yield pa.Table.from_batches([batch]).select(names).cast(wanted)
 
 
 def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[pa.Table]:
     """Rows [start, stop) of the table, in pieces; only the groups that they lie in are read. Raises SourceError."""
-    with parquet.open_parquet(path) as file:
+    with _open_faces(path, SCHEMA.names) as file:
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         edges = [0, *accumulate(sizes)]
         groups = [group for group in range(len(sizes)) if edges[group] < stop and edges[group + 1] > start]
@@ -215,6 +210,18 @@ def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[
             position += len(batch)
             if position >= stop:
                 return
+
+
+@contextmanager
+def _open_faces(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[pq.ParquetFile]:
+    with parquet.open_parquet(path) as file:
+        missing = [name for name in names if name not in file.schema_arrow.names]
+        if missing:
+            raise SourceError(
+                "not a table of faces", path=path, expected="columns " + ", ".join(names),
+                found="no " + ", ".join(missing), remedy="Name the faces.parquet of an extract command.",
+            )  # fmt: skip
+        yield file
 
 
 def load_faces(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:

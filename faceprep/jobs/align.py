@@ -60,7 +60,7 @@ class Align:
     command: ClassVar[str] = "align"
     siblings: ClassVar[tuple[str, ...]] = ("_multi", "_original")
 
-    faces: Path = option(None, "The faces.parquet of the extract command.", required=True)
+    faces: Path | None = option(None, "The faces.parquet of the extract command.", required=True)
     template: str = option("arcface-112", "What faces are aligned to: arcface-112, arcface-224, box1.5-256 and others.")
     format: str = option("png", "Of the crops.", choices=("png", "jpg"))
     quality: int = option(95, "Of JPEG crops, 1 to 100.")
@@ -72,13 +72,21 @@ class Align:
         if not 1 <= self.quality <= 100:
             raise OptionError("--quality", expected="1 to 100", found=str(self.quality))
 
+    @property
+    def _table(self) -> Path:
+        if self.faces is None:
+            raise OptionError("no table of faces", remedy="Give --faces.")
+        return self.faces
+
     def plan(self, request: Request, scratch: Path) -> Work:
         root = request.sources[0] if request.sources[0].is_dir() else request.sources[0].parent
         self._refuse_places(request)
+        if next(faces_table.read_range(self._table, 0, 1), None) is None:
+            raise SourceError("no faces in this table", path=self._table)
         shards: list[Shard] = []
         digest = hashlib.sha256()
         start = stop = n_sources = 0
-        for group in _grouped(_first_rows(_runs(self.faces), request.limit)):
+        for group in _grouped(_first_rows(_runs(self._table), request.limit)):
             for run in group:
                 size = storage.size_of(root / run.source)
                 digest.update(f"{run.source}\0{size}\0{run.n}\n".encode())
@@ -88,18 +96,18 @@ class Align:
         height, width = load_template(self.template).size
         sizes = digest.hexdigest()[:16]
         fingerprint = f"{stop:,} faces of {n_sources:,} files, names and sizes {sizes}, in the table"
-        fingerprint += f" {storage.fingerprint_of(self.faces)}"
+        fingerprint += f" {storage.fingerprint_of(self._table)}"
         return Work([Stage("align", shards)], fingerprint, "face", n_files=stop, n_bytes=2 * height * width * stop)
 
     def _refuse_places(self, request: Request) -> None:
-        source, table = request.sources[0], os.path.realpath(self.faces)
+        source, table = request.sources[0], os.path.realpath(self._table)
         if source.is_dir():
             refuse_output_inside(source, request.output / FACES_TABLE)
         if os.path.commonpath([table, os.path.realpath(request.output)]) == os.path.realpath(request.output):
-            raise OutputError("the table lies in the output", path=self.faces, remedy="Name another output.")
+            raise OutputError("the table lies in the output", path=self._table, remedy="Name another output.")
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        tables = faces_table.read_range(self.faces, shard.start, shard.stop)
+        tables = faces_table.read_range(self._table, shard.start, shard.stop)
         rows = (row for table in tables for row in faces_table.rows_of(table))
         with FacesWriter(sink.open_part(_PART)) as table:
             for source, of_source in groupby(rows, attrgetter("source")):
