@@ -27,6 +27,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Align": "faceprep.jobs.align",
     "Bin2Folder": "faceprep.jobs.bin2folder",
     "FaceprepError": "faceprep.errors",
     "ExtractPhotos": "faceprep.jobs.extract_photos",

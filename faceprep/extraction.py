@@ -92,7 +92,7 @@ class FaceOptions:
         return FaceFinder(open_detector(replace(self.spec(detector), threads=my_cores())), self.min_score)
 
     def cropper(self) -> Cropper:
-        return _cropper(self.template)
+        return open_cropper(self.template)
 
 
 class FaceFinder:
@@ -135,7 +135,8 @@ class Cropper:
 
 
 @functools.cache
-def _cropper(template: str) -> Cropper:
+def open_cropper(template: str) -> Cropper:
+    """What cuts faces out as the named template has them. Raises OptionError."""
     return Cropper(load_template(template))
 
 

@@ -72,17 +72,20 @@ def _option(field: Field[Any], hint: Any) -> click.Parameter:
     choices, required = field.metadata["choices"], field.metadata["required"]
     name = "--" + field.name.replace("_", "-")
     default = None if field.default is MISSING else field.default
+    preset: dict[str, Any] = (
+        {} if required else {"default": default}
+    )  # with a default, be it None, Click 8.5 misses nothing
     if kind is bool:
         return click.Option([name], is_flag=True, default=default, help=field.metadata["help"])
     kind = click.Choice(choices) if choices else _PATH if kind is Path else kind
     return click.Option(
         [name],
         type=kind,
-        default=default,
         required=required,
         multiple=get_origin(hint) is tuple,
         help=field.metadata["help"],
         show_default=default not in (None, ()),
+        **preset,
     )
 
 

@@ -13,12 +13,17 @@ roll lean yaw           float32  pose, null where it was not estimated
 detector                string   fingerprint
 template                string   what it was aligned to
 output                  string   the crop's path, relative to the output folder; null where none was written
+
+An output `+_multi/a/b_0.png` lies beside the output folder: `a/b_0.png` in the folder that has its name and `_multi`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -51,6 +56,7 @@ SCHEMA = pa.schema(
 )
 _ROWS_A_GROUP = 64 * 1024
 _ROWS_A_BATCH = 8 * 1024
+_BESIDE = re.compile(r"\+(_[a-z]+)/(.+)", re.ASCII | re.DOTALL)
 
 
 class FaceRow(NamedTuple):
@@ -72,6 +78,21 @@ class FaceRow(NamedTuple):
     roll: float | None = None
     lean: float | None = None
     yaw: float | None = None
+
+
+def join_output(name: str, beside: str = "") -> str:
+    """How the table names the crop `name`, in the output folder or in the one `beside` it with that ending."""
+    return f"+{beside}/{name}" if beside else name
+
+
+def split_output(output: str) -> tuple[str, str]:
+    """The way back: (name, ending).
+
+    >>> split_output("a/b_0.png"), split_output("+_multi/a/b_0.png")
+    (('a/b_0.png', ''), ('a/b_0.png', '_multi'))
+    """
+    match = _BESIDE.fullmatch(output)
+    return (match[2], match[1]) if match else (output, "")
 
 
 def table_of(rows: Sequence[FaceRow]) -> pa.Table:
@@ -169,6 +190,30 @@ def read_faces(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
     """
     names = SCHEMA.names if columns is None else list(columns)
     wanted = pa.schema([SCHEMA.field(name) for name in names])
+    with _open_faces(path, names) as file:
+        for batch in file.iter_batches(_ROWS_A_BATCH, columns=names):
+            yield pa.Table.from_batches([batch]).select(names).cast(wanted)
+
+
+def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[pa.Table]:
+    """Rows [start, stop) of the table, in pieces; only the groups that they lie in are read. Raises SourceError."""
+    with _open_faces(path, SCHEMA.names) as file:
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        edges = [0, *accumulate(sizes)]
+        groups = [group for group in range(len(sizes)) if edges[group] < stop and edges[group + 1] > start]
+        position = edges[groups[0]] if groups else 0
+        for batch in file.iter_batches(_ROWS_A_BATCH, row_groups=groups, columns=SCHEMA.names):
+            first, last = max(start - position, 0), min(stop - position, len(batch))
+            if first < last:
+                piece = batch.slice(first, last - first)
+                yield pa.Table.from_batches([piece]).select(SCHEMA.names).cast(SCHEMA)
+            position += len(batch)
+            if position >= stop:
+                return
+
+
+@contextmanager
+def _open_faces(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[pq.ParquetFile]:
     with parquet.open_parquet(path) as file:
         missing = [name for name in names if name not in file.schema_arrow.names]
         if missing:
@@ -176,8 +221,7 @@ def read_faces(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
                 "not a table of faces", path=path, expected="columns " + ", ".join(names),
                 found="no " + ", ".join(missing), remedy="Name the faces.parquet of an extract command.",
             )  # fmt: skip
-        for batch in file.iter_batches(_ROWS_A_BATCH, columns=names):
-            yield pa.Table.from_batches([batch]).select(names).cast(wanted)
+        yield file
 
 
 def load_faces(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,6 +34,8 @@ class FrameChoice:
     n: int = 1
     start: float = 0.0
     end: float = math.inf
+    at: tuple[int, ...] = ()
+    """The wanted numbers, rising, of the kind `at`."""
 
     def numbers(self, times: Sequence[float] | npt.NDArray[np.float64], keyframes: npt.ArrayLike) -> range | list[int]:
         """The wanted numbers, rising, of a video whose frames have these `times` and whose `keyframes` are numbered so.
@@ -51,11 +53,23 @@ class FrameChoice:
         if self.kind == "uniform":
             n = stop - first
             return sorted({first + (2 * part + 1) * n // (2 * self.n) for part in range(self.n)}) if n else []
-        chosen = np.asarray(keyframes).tolist() if self.kind == "keyframes" else _pair(len(times))
+        if self.kind == "at":
+            chosen = list(self.at)
+        else:
+            chosen = np.asarray(keyframes).tolist() if self.kind == "keyframes" else _pair(len(times))
         return [number for number in chosen if first <= number < stop]
 
 
 ALL_FRAMES = FrameChoice()
+
+
+def frames_at(numbers: Iterable[int]) -> FrameChoice:
+    """The frames of these numbers, as far as the video has them.
+
+    >>> frames_at([4, 1, 9]).numbers([0, 1, 2, 3, 4, 5], [0])
+    [1, 4]
+    """
+    return FrameChoice("at", at=tuple(sorted(set(numbers))))
 
 
 def _pair(n: int) -> list[int]:

@@ -17,10 +17,10 @@ from faceprep.errors import OptionError, SourceError
 from faceprep.extraction import DEGENERATE, FaceFinder, FaceOptions, Found, face_rows
 from faceprep.faces import Faces, Pixels
 from faceprep.formats import selection
-from faceprep.formats.faces_table import FACES_TABLE, FacesWriter, join_faces
+from faceprep.formats.faces_table import FACES_TABLE, FacesWriter, join_faces, join_output
 from faceprep.formats.folders import Identity, find_identities, refuse_output_inside
 from faceprep.options import option
-from faceprep.types import MANY_FACES, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.types import LOW_SCORE, MANY_FACES, NO_FACE, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.vision import codec
 from faceprep.vision.templates import load_template
 
@@ -68,7 +68,8 @@ class ExtractPhotos(FaceOptions):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         root, identities = _find_photos(request.sources[0])
-        refuse_output_inside(root, request.output / FACES_TABLE)
+        if root == request.sources[0]:
+            refuse_output_inside(root, request.output / FACES_TABLE)
         listing = selection.list_images(identities, request.limit)
         if not len(listing):
             raise SourceError("no photos in this folder", path=root, expected="SRC/PHOTO.jpg or SRC/IDENTITY/PHOTO.jpg")
@@ -101,7 +102,7 @@ class ExtractPhotos(FaceOptions):
     ) -> Iterator[Outcome]:
         found = [(each, finders[0].fingerprint) for each in finders[0]([photo.pixels for photo in photos])]
         for finder in finders[1:]:
-            missing = [row for row, (each, _) in enumerate(found) if not len(each.faces)]
+            missing = [row for row, (each, _) in enumerate(found) if each.status in (NO_FACE, LOW_SCORE)]
             for row, each in zip(missing, finder([photos[row].pixels for row in missing]), strict=True):
                 if len(each.faces):
                     found[row] = each, finder.fingerprint
@@ -120,7 +121,7 @@ class ExtractPhotos(FaceOptions):
         names = [f"{photo.crop}_{crop.face}.png" for crop in crops]
         for name, crop in zip(names, crops, strict=True):
             sink.write(name, codec.encode(crop.pixels, ".png"), beside=beside)
-        outputs = [f"+{beside}/{name}" if beside else name for name in names]
+        outputs = [join_output(name, beside) for name in names]
         known = {"source": photo.path, "detector": detector, "template": self.template}
         for row in face_rows(photo.pixels, chosen, crops, outputs, **known):
             table.add(row)

@@ -123,7 +123,7 @@ class SizedDetector:
         return answers
 
     def _is_sure(self, faces: Faces) -> bool:
-        return bool(len(faces)) and float(faces.scores[0]) >= self._sure_score
+        return bool((faces.scores >= self._sure_score).any())
 
     def _look(self, images: list[Pixels]) -> list[Faces]:
         found = self._look_at(images, self._det_size)

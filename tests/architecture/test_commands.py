@@ -47,8 +47,12 @@ def test_options_are_those_of_the_job(name: str) -> None:
         option = options[field_name]
         assert option.opts == ["--" + field_name.replace("_", "-")]
         assert field.default is not MISSING
-        assert option.get_default(click.Context(command)) == field.default
         assert option.required is bool(field.metadata["required"])
+        if option.required:
+            with pytest.raises(click.MissingParameter):
+                option.handle_parse_result(click.Context(command), {}, [])
+        else:
+            assert option.get_default(click.Context(command)) == field.default
         if field.metadata["choices"]:
             assert isinstance(option.type, click.Choice)
             assert tuple(option.type.choices) == tuple(field.metadata["choices"])

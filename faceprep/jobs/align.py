@@ -1,0 +1,233 @@
+"""`align`: crops again at another size or template, from the faces that an extract command found."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from faceprep import storage
+from faceprep.cores import my_cores
+from faceprep.errors import OptionError, OutputError, SourceError
+from faceprep.extraction import DEGENERATE, open_cropper
+from faceprep.faces import Faces, Pixels
+from faceprep.formats import faces_table
+from faceprep.formats.faces_table import FACES_TABLE, FaceRow, FacesWriter, join_output, split_output
+from faceprep.formats.folders import refuse_output_inside
+from faceprep.formats.frame_choice import frames_at
+from faceprep.formats.video import VideoReader
+from faceprep.options import option
+from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.vision import codec
+from faceprep.vision.templates import load_template
+
+_PHOTOS = 64
+_PART = ".parquet"
+
+
+class _Run(NamedTuple):
+    """`n` rows of the table, one after the other, about the same photo or video."""
+
+    source: str
+    is_video: bool
+    n: int
+
+
+class _Problem(NamedTuple):
+    """Why there are no pixels."""
+
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Align:
+    """Crops again at another size or template; no detector runs.
+
+    SRC is what the extract command was given, TABLE the faces.parquet that it wrote. Each face that has a crop there
+    gets one of the same name in DST (in DST_multi what was in the _multi of then), and a row in DST/faces.parquet.
+    Faces whose photo or frame is missing, or has another size than then, are named in DST/.faceprep/failures.csv.
+    """
+
+    command: ClassVar[str] = "align"
+    siblings: ClassVar[tuple[str, ...]] = ("_multi", "_original")
+
+    faces: Path | None = option(None, "The faces.parquet of the extract command.", required=True)
+    template: str = option("arcface-112", "What faces are aligned to: arcface-112, arcface-224, box1.5-256 and others.")
+    format: str = option("png", "Of the crops.", choices=("png", "jpg"))
+    quality: int = option(95, "Of JPEG crops, 1 to 100.")
+
+    def __post_init__(self) -> None:
+        load_template(self.template)
+        if self.format not in ("png", "jpg"):
+            raise OptionError("--format", expected="png or jpg", found=repr(self.format))
+        if not 1 <= self.quality <= 100:
+            raise OptionError("--quality", expected="1 to 100", found=str(self.quality))
+
+    @property
+    def _table(self) -> Path:
+        if self.faces is None:
+            raise OptionError("no table of faces", remedy="Give --faces.")
+        return self.faces
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        root = request.sources[0] if request.sources[0].is_dir() else request.sources[0].parent
+        self._refuse_places(request)
+        if next(faces_table.read_range(self._table, 0, 1), None) is None:
+            raise SourceError("no faces in this table", path=self._table)
+        shards: list[Shard] = []
+        digest = hashlib.sha256()
+        start = stop = n_sources = 0
+        for group in _grouped(_first_rows(_runs(self._table), request.limit)):
+            for run in group:
+                size = storage.size_of(root / run.source)
+                digest.update(f"{run.source}\0{size}\0{run.n}\n".encode())
+            start, stop = stop, stop + sum(run.n for run in group)
+            n_sources += len(group)
+            shards.append(Shard(f"{len(shards):06d}", str(root), start, stop))
+        height, width = load_template(self.template).size
+        sizes = digest.hexdigest()[:16]
+        fingerprint = f"{stop:,} faces of {n_sources:,} files, names and sizes {sizes}, in the table"
+        fingerprint += f" {storage.fingerprint_of(self._table)}"
+        return Work([Stage("align", shards)], fingerprint, "face", n_files=stop, n_bytes=2 * height * width * stop)
+
+    def _refuse_places(self, request: Request) -> None:
+        source, table = request.sources[0], os.path.realpath(self._table)
+        if source.is_dir():
+            refuse_output_inside(source, request.output / FACES_TABLE)
+        if os.path.commonpath([table, os.path.realpath(request.output)]) == os.path.realpath(request.output):
+            raise OutputError("the table lies in the output", path=self._table, remedy="Name another output.")
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        tables = faces_table.read_range(self._table, shard.start, shard.stop)
+        rows = (row for table in tables for row in faces_table.rows_of(table))
+        with FacesWriter(sink.open_part(_PART)) as table:
+            for source, of_source in groupby(rows, attrgetter("source")):
+                wanted = []
+                for row in of_source:
+                    if row.output:
+                        wanted.append(row)
+                    else:
+                        yield Outcome(row.key, reason="has no crop in the table")
+                for of_image, pixels in _images(Path(shard.source, source), wanted):
+                    yield from self._align(of_image, pixels, sink, table)
+
+    def _align(
+        self, rows: Sequence[FaceRow], pixels: Pixels | _Problem, sink: Sink, table: FacesWriter
+    ) -> Iterator[Outcome]:
+        """One Outcome for each of the `rows`, which are about the same image."""
+        if isinstance(pixels, np.ndarray) and pixels.shape[:2] != rows[0].image_size:
+            then, now = ("{:,} × {:,}".format(*size) for size in (rows[0].image_size, pixels.shape))
+            pixels = _Problem("changed", f"{rows[0].source}: expected {then} pixels as in the table, found {now}")
+        if isinstance(pixels, _Problem):
+            yield from (Outcome(row.key, *pixels) for row in rows)
+            return
+        faces = Faces(*(np.stack([getattr(row, name) for row in rows]) for name in ("box", "landmarks", "score")))
+        crops, faults = open_cropper(self.template)(pixels, faces)
+        made, told = {crop.face: crop for crop in crops}, iter(faults)
+        for number, row in enumerate(rows):
+            if number not in made:
+                yield Outcome(row.key, DEGENERATE, next(told))
+                continue
+            name, beside = self._name(row.output or "")
+            sink.write(name, codec.encode(made[number].pixels, f".{self.format}", self.quality), beside=beside)
+            output, transform = join_output(name, beside), made[number].transform
+            table.add(row._replace(output=output, transform=transform, template=self.template))
+            yield Outcome(row.key)
+
+    def _name(self, output: str) -> tuple[str, str]:
+        """(name, ending of the folder it belongs to) of what is made in place of `output`."""
+        name, beside = split_output(output)
+        if beside not in self.siblings:
+            name, beside = output, ""
+        return f"{os.path.splitext(name)[0]}.{self.format}", beside
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        """Join the tables of the shards."""
+        with sink.open(FACES_TABLE) as file:
+            faces_table.join_faces([sink.part_path(shard.id, _PART) for shard in work.stages[0].shards], file)
+
+
+# What is to be done
+
+
+def _runs(path: Path) -> Iterator[_Run]:
+    """The table's rows by source. Raises SourceError when those of one source, or of one crop, do not stand alone."""
+    seen: set[str] = set()
+    outputs = array("q")
+    tables = faces_table.read_faces(path, ("source", "frame", "output"))
+    rows = (row for table in tables for row in zip(*(column.to_pylist() for column in table.columns), strict=True))
+    for source, run in groupby(rows, lambda row: row[0]):
+        frames, names = zip(*((frame, output) for _, frame, output in run), strict=True)
+        if source in seen:
+            raise SourceError(
+                "its rows are not in order", path=path, found=f"{source} in two places", remedy="Sort them by source."
+            )
+        seen.add(source)
+        outputs.extend(hash(os.path.splitext(name)[0]) for name in names if name)
+        yield _Run(source, frames[0] is not None, len(frames))
+    if len(np.unique(np.array(outputs))) < len(outputs):
+        raise SourceError("two of its rows have the same output", path=path, remedy="Give each crop its own name.")
+
+
+def _first_rows(runs: Iterator[_Run], limit: int | None) -> Iterator[_Run]:
+    left = limit
+    for run in runs:
+        if left is None:
+            yield run
+        elif left > 0:
+            yield run._replace(n=min(run.n, left))
+            left -= run.n
+
+
+def _grouped(runs: Iterator[_Run]) -> Iterator[list[_Run]]:
+    """What makes one shard: a video, or some photos."""
+    group: list[_Run] = []
+    for run in runs:
+        if group and (run.is_video or group[-1].is_video or len(group) == _PHOTOS):
+            yield group
+            group = []
+        group.append(run)
+    if group:
+        yield group
+
+
+# Pixels
+
+
+def _images(path: Path, rows: list[FaceRow]) -> Iterator[tuple[list[FaceRow], Pixels | _Problem]]:
+    """The rows that are about the same image, with its pixels; all rows once."""
+    if not rows:
+        return
+    if rows[0].frame is not None:
+        yield from _frames(path, rows)
+        return
+    try:
+        yield rows, codec.decode(storage.read_bytes(path))
+    except codec.Undecodable as error:
+        yield rows, _Problem("undecodable", f"{rows[0].source}: {error.problem}")
+    except SourceError as error:
+        yield rows, _Problem("unreadable", str(error))
+
+
+def _frames(path: Path, rows: list[FaceRow]) -> Iterator[tuple[list[FaceRow], Pixels | _Problem]]:
+    waiting: dict[int, list[FaceRow]] = {}
+    for row in rows:
+        waiting.setdefault(row.frame or 0, []).append(row)
+    try:
+        with VideoReader(path, my_cores()) as video:
+            for frame in video.frames(frames_at(waiting)):
+                yield waiting.pop(frame.number), frame.pixels
+            problem = _Problem("undecodable", video.damage or f"it has {len(video):,} frames")
+    except SourceError as error:
+        problem = _Problem("unreadable", str(error))
+    for number, of_frame in waiting.items():
+        yield of_frame, problem._replace(reason=f"{of_frame[0].source}: frame {number}: {problem.reason}")

@@ -1,0 +1,333 @@
+"""extract-photos: what goes where, told by detectors that find flat faces; no weights."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceprep import ExtractPhotos, Request, SerialRunner, registry, run_job
+from faceprep.cli import main
+from faceprep.errors import OutputError, SourceError
+from faceprep.faces import Faces
+from faceprep.jobs.extract_photos import choose, name_crops
+from faceprep.registry import Entry
+from faceprep.run.ledger import Ledger, Places
+from faceprep.types import Summary
+from faceprep.vision.codec import decode, encode
+from tests.fakes import before_changes, start, status_of, tree
+from tests.flat_faces import Flat, FlatDetector, flat_detectors, paint, save
+
+__all__ = ["flat_detectors"]
+pytestmark = pytest.mark.usefixtures("flat_detectors")
+JOB = ExtractPhotos(detector="flat")
+ONE, TWO = [Flat(40, 50)], [Flat(40, 50), Flat(200, 80, 90, 0.97)]
+
+
+def run(source: Path, output: Path, job: ExtractPhotos = JOB, **asked: object) -> Summary:
+    return run_job(job, Request((source,), output, **asked), SerialRunner())  # type: ignore[arg-type]
+
+
+def files(root: Path) -> set[str]:
+    """Names of files, without the run's own notes."""
+    return {name for name, data in tree(root).items() if data is not None and ".faceprep" not in name}
+
+
+def rows(output: Path) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = pq.read_table(output / "faces.parquet").to_pylist()
+    return found
+
+
+def failures(output: Path) -> list[list[str]]:
+    with open(output / ".faceprep" / "failures.csv", newline="") as file:
+        return list(csv.reader(file))[1:]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """One of each kind, in identities that are nested or not, and outside of any."""
+    root = tmp_path / "photos"
+    save(root / "flat.png", *ONE)
+    save(root / "ann" / "one.png", *ONE)
+    save(root / "ann" / "two.bmp", *TWO)
+    save(root / "ann" / "young" / "low.png", Flat(40, 50, score=0.7))
+    save(root / "bob" / "none.png")
+    save(root / "bob" / "point.png", Flat(40, 50, degenerate=True))
+    (root / "bob" / "bad.jpg").write_bytes(b"no photo")
+    return root
+
+
+# Where things go
+
+
+def test_each_kind_has_its_place(photos: Path, tmp_path: Path) -> None:
+    before = tree(photos)
+    summary = run(photos, tmp_path / "out")
+    assert tree(photos) == before
+    assert files(tmp_path) - {f"photos/{name}" for name in files(photos)} == {
+        "out/faces.parquet",
+        "out/flat_0.png",
+        "out/ann/one_0.png",
+        "out_multi/ann/two_0.png",
+        "out_multi/ann/two_1.png",
+        "out_none/ann/young/low.png",
+        "out_none/bob/none.png",
+        "out_none/bob/point.png",
+    }
+    kinds = {"degenerate_landmarks": 1, "low_score": 1, "many_faces": 1, "no_face": 1, "ok": 2, "undecodable": 1}
+    assert (summary.inputs, summary.failed, summary.outputs, summary.by_status) == (7, 2, 8, kinds)
+    for name in ("ann/young/low.png", "bob/none.png", "bob/point.png"):
+        assert (tmp_path / "out_none" / name).read_bytes() == (photos / name).read_bytes()
+    assert failures(tmp_path / "out") == [
+        ["bob/bad.jpg", "undecodable", "bob/bad.jpg: not an image: it begins with 6e 6f 20 70 68 6f 74 6f"],
+        ["bob/point.png", "degenerate_landmarks", "degenerate landmarks: they all lie within 0.0 pixels"],
+    ]
+
+
+def test_the_table_says_where_each_crop_comes_from(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path / "out")
+    table = {row["output"]: row for row in rows(tmp_path / "out")}
+    names = ["flat_0.png", "ann/one_0.png", "+_multi/ann/two_0.png", "+_multi/ann/two_1.png"]
+    assert list(table) == names, "in the order of the photos, the surest face first"
+    row = table["+_multi/ann/two_0.png"]
+    assert (row["source"], row["key"], row["frame"]) == ("ann/two.bmp", "+_multi/ann/two_0", None)
+    assert (row["image_height"], row["image_width"], row["template"]) == (240, 320, "arcface-112")
+    assert [row[name] for name in ("x1", "y1", "x2", "y2")] == [200, 80, 290, 170]
+    assert row["score"] == pytest.approx(0.97) and str(row["detector"]).startswith("FlatDetector/")
+    assert np.allclose(row["transform"], [112 / 90, 0, -200 * 112 / 90, 0, 112 / 90, -80 * 112 / 90], atol=1e-3)
+    crop = decode((tmp_path / "out_multi/ann/two_0.png").read_bytes())
+    assert crop.shape == (112, 112, 3) and (crop[10:100, 10:100] == (250, 0, 97)).all(), "red stays red"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp"])
+def test_a_red_patch_stays_red(suffix: str, tmp_path: Path) -> None:
+    pixels = paint(Flat(100, 80, 60))
+    pixels[140:150, 100:110] = (255, 30, 20)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / f"a{suffix}").write_bytes(encode(pixels, suffix))
+    run(tmp_path / "src", tmp_path / "out", replace(JOB, template="box2-128"))
+    crop = decode((tmp_path / "out" / "a_0.png").read_bytes()).astype(int)
+    red = crop[(crop[..., 0] > 200) & (crop[..., 1] > 20) & (crop[..., 2] < 60)]
+    assert len(red) > 60 and abs(red.mean(axis=0) - (255, 30, 20)).max() < 5
+
+
+@pytest.mark.parametrize(
+    ("select", "expected"), [("largest", [0.9]), ("score", [0.99]), ("center", [0.85]), ("all", [0.99, 0.9, 0.85])]
+)
+def test_select(select: str, expected: list[float], tmp_path: Path) -> None:
+    faces = [Flat(10, 10, 40, 0.99), Flat(200, 100, 110, 0.9), Flat(130, 90, 50, 0.85)]
+    save(tmp_path / "src" / "a.png", *faces)
+    summary = run(tmp_path / "src", tmp_path / "out", replace(JOB, select=select))
+    assert summary.by_status == {"ok": 1} and not (tmp_path / "out_multi").exists()
+    assert [row["score"] for row in rows(tmp_path / "out")] == pytest.approx(expected)
+    assert files(tmp_path / "out") == {"faces.parquet", *(f"a_{i}.png" for i in range(len(expected)))}
+
+
+@given(st.permutations(range(4)), st.sampled_from(["largest", "score", "center"]))
+def test_the_choice_does_not_depend_on_the_order(order: Sequence[int], select: str) -> None:
+    boxes = np.array([(0, 0, 10, 10), (50, 50, 90, 99), (20, 20, 30, 30), (5, 60, 25, 90)])
+    faces = Faces(boxes, np.zeros((4, 5, 2)), np.array([0.9, 0.8, 0.99, 0.85]))
+    one, other = choose(faces, select, (100, 50)), choose(faces.take(order), select, (100, 50))
+    assert len(one) == 1 and (one.boxes == other.boxes).all()
+
+
+def test_fallback(tmp_path: Path) -> None:
+    """Only for photos in which the first finds no sure face; what neither finds keeps the first one's reason."""
+    source = tmp_path / "src"
+    save(source / "both.png", Flat(40, 50), Flat(200, 80, for_other=True))
+    save(source / "second.png", Flat(200, 80, for_other=True))
+    save(source / "low.png", Flat(40, 50, score=0.6), Flat(200, 80, for_other=True))
+    save(source / "neither.png", Flat(40, 50, score=0.6), Flat(200, 80, score=0.3, for_other=True))
+    save(source / "point.png", Flat(40, 50, degenerate=True), Flat(200, 80, for_other=True))
+    summary = run(source, tmp_path / "out", replace(JOB, fallback="other"))
+    assert summary.by_status == {"degenerate_landmarks": 1, "low_score": 1, "ok": 3}
+    found = {row["source"]: str(row["detector"]).split("/")[0] for row in rows(tmp_path / "out")}
+    assert found == {"both.png": "FlatDetector", "low.png": "OtherDetector", "second.png": "OtherDetector"}
+    assert files(tmp_path / "out_none") == {"neither.png", "point.png"}
+
+
+def test_a_face_that_fills_the_photo_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = FlatDetector._find
+    monkeypatch.setattr(FlatDetector, "_find", lambda self, image: find(self, image * (image[0, 0, 0] == 0)))
+    save(tmp_path / "src" / "a.png", Flat(0, 0, 240), size=(240, 240))
+    run(tmp_path / "src", tmp_path / "out")
+    (outcome,) = Ledger(Places(tmp_path / "out")).outcomes("000000")
+    assert outcome == ("a.png", "ok", "found with a border around it: the face fills the photo")
+
+
+# Names
+
+
+def test_names_that_would_collide_keep_their_suffix(tmp_path: Path) -> None:
+    for name in ("a.png", "a.bmp", "b.c.png", "b.png", "A.png"):
+        save(tmp_path / "src" / "x" / name, *ONE)
+    run(tmp_path / "src", tmp_path / "out")
+    crops = {"a.png_0", "a.bmp_0", "b.c_0", "b_0", "A_0"}
+    assert files(tmp_path / "out") == {"faces.parquet", *(f"x/{name}.png" for name in crops)}
+
+
+@given(st.sets(st.from_regex(r"([ab]{1,2}/)?[ab]{1,2}(\.png|\.jpg|\.png\.jpg|_0\.png)", fullmatch=True)))
+def test_names_of_crops_are_all_different(paths: set[str]) -> None:
+    names = name_crops(sorted(paths))
+    assert list(names) == sorted(paths) and len(set(names.values())) == len(paths)
+    for path, name in names.items():
+        stem = path.rpartition(".")[0]
+        assert name in (path, stem)
+        if sum(other.rpartition(".")[0] == stem or other == stem for other in paths) == 1:
+            assert name == stem
+
+
+def test_a_name_that_is_no_text_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "src" / "a.png", *ONE)
+    (tmp_path / "src" / os.fsdecode(b"\xff.png")).write_bytes((tmp_path / "src" / "a.png").read_bytes())
+    assert run(tmp_path / "src", tmp_path / "out").by_status == {"bad_name": 1, "ok": 1}
+    assert [row[1:] for row in failures(tmp_path / "out")] == [["bad_name", "the name is not UTF-8; rename the file"]]
+
+
+def test_a_single_photo_may_have_its_output_beside_it(tmp_path: Path) -> None:
+    save(tmp_path / "me.png", *ONE)
+    save(tmp_path / "you.png", *ONE)
+    assert run(tmp_path / "me.png", tmp_path / "out").inputs == 1
+    assert files(tmp_path / "out") == {"faces.parquet", "me_0.png"}
+
+
+def test_one_bad_photo_fails_alone(tmp_path: Path) -> None:
+    """In the middle of a batch, and of a shard."""
+    for i in range(40):
+        save(tmp_path / "src" / f"{i:02d}.png", *ONE)
+    good = (tmp_path / "src" / "00.png").read_bytes()
+    (tmp_path / "src" / "03.png").write_bytes(good[:300])
+    (tmp_path / "src" / "33.png").write_bytes(b"")
+    (tmp_path / "src" / "35.png").unlink()
+    os.symlink("nowhere", tmp_path / "src" / "35.png")
+    summary = run(tmp_path / "src", tmp_path / "out")
+    assert summary.by_status == {"ok": 37, "undecodable": 2, "unreadable": 1}
+    assert {row[0] for row in failures(tmp_path / "out")} == {"03.png", "33.png", "35.png"}
+    assert len(rows(tmp_path / "out")) == 37
+
+
+def test_limit(photos: Path, tmp_path: Path) -> None:
+    assert run(photos, tmp_path / "out", limit=3).inputs == 3
+
+
+# Beginning and beginning again
+
+
+def test_killed_and_started_again(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bytes in all folders, as if it had not been."""
+    monkeypatch.setattr("faceprep.jobs.extract_photos._SHARD", 2)
+
+    def extract(root: Path, killed_at: int = 0) -> int:
+        def act(name: str, number: int) -> None:
+            if number == killed_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        with before_changes(act) as made:
+            run(photos, root / "out")
+        return len(made)
+
+    n_changes = extract(tmp_path / "whole")
+    expected = tree(tmp_path / "whole")
+    assert {name.split("/")[0] for name in expected} == {"out", "out_multi", "out_none"} and n_changes > 60
+    for change in sorted(random.Random(3).sample(range(1, n_changes + 1), 30)):
+        root = tmp_path / str(change)
+        assert status_of(start(lambda root=root, change=change: extract(root, change))) == -signal.SIGKILL  # type: ignore[misc]
+        extract(root)
+        assert tree(root) == expected, f"killed before change {change}"
+
+
+def test_overwrite_removes_what_the_run_before_wrote_and_nothing_else(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path / "out")
+    kept = [tmp_path / f"out{ending}" / "ann" / "mine.txt" for ending in ("", "_multi", "_none")]
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    summary = run(photos, tmp_path / "out", replace(JOB, select="largest"), overwrite=True)
+    assert summary.by_status["ok"] == 3
+    assert files(tmp_path / "out_multi") == {"ann/mine.txt"}
+    assert files(tmp_path / "out_none") >= {"ann/mine.txt", "bob/none.png"}
+    assert files(tmp_path / "out") == {
+        "faces.parquet", "flat_0.png", "ann/mine.txt", "ann/one_0.png", "ann/two_0.png"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["", "_multi", "_none"])
+def test_foreign_files_are_refused(ending: str, photos: Path, tmp_path: Path) -> None:
+    foreign = tmp_path / f"out{ending}"
+    foreign.mkdir()
+    (foreign / "mine.txt").write_text("mine")
+    before = tree(tmp_path)
+    with pytest.raises(OutputError, match=f"out{ending}: the output folder is not empty: it has 'mine.txt'"):
+        run(photos, tmp_path / "out")
+    assert {name: data for name, data in tree(tmp_path).items() if ".faceprep" not in name and name != "out"} == {
+        name: data for name, data in before.items() if name != "out"
+    }
+
+
+def test_places_that_are_refused(photos: Path, tmp_path: Path) -> None:
+    before = tree(photos)
+    with pytest.raises(OutputError, match="the output would lie in the input"):
+        run(photos, photos / "ann" / "out")
+    for ending in ("_none", "_multi"):
+        source = photos.rename(tmp_path / f"out{ending}")
+        with pytest.raises(OutputError, match="the output would lie over the input"):
+            run(source, tmp_path / "out")
+        photos = source
+    assert tree(photos) == before
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match=r"no photos in this folder: expected SRC/PHOTO.jpg or SRC/IDENTITY"):
+        run(tmp_path / "empty", tmp_path / "faces")
+
+
+# On the command line
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--detector", "nobody"], 2, "unknown detector 'nobody'"),
+        (["--fallback", "nobody"], 2, "unknown detector 'nobody'"),
+        (["--template", "arcface-100"], 2, "template 'arcface-100'"),
+        (["--min-score", "2"], 2, "bad least score"),
+        (["--det-size", "9"], 2, "bad detection size"),
+        (["--device", "gpu"], 2, "unknown device"),
+        (["--detector", "needy"], 1, r"needy needs the package no_such_package. pip install 'faceprep\[detect\]'"),
+        (["--detector", "retinaface", "--require-gpu"], 1, "no GPU can be used"),
+    ],
+)
+def test_refused_in_one_line(
+    options: list[str], status: int, message: str, photos: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    output = photos.with_name("out")
+    if "--require-gpu" in options:
+        ort = pytest.importorskip("onnxruntime")
+        if "CUDAExecutionProvider" in ort.get_available_providers():
+            pytest.skip("there may be a GPU")
+    monkeypatch.setitem(registry.DETECTORS, "needy", Entry("no_such_package:Detector", extra="detect"))
+    command = ["extract-photos", str(photos), str(output), "--detector", "flat", *options]
+    monkeypatch.setattr("sys.argv", ["faceprep", *command, "--runner", "serial"])
+    assert main() == status
+    printed = capsys.readouterr()
+    assert printed.out == "" and re.match(f"faceprep: .*{message}", printed.err.splitlines()[-1]), printed.err
+    assert "Traceback" not in printed.err
+    assert not output.exists(), "no trace of a run that never began"
+
+
+def test_unknown_select_is_wrong_usage(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["faceprep", "extract-photos", str(photos), "out", "--select", "best"])
+    assert main() == 2
+    assert "'best' is not one of 'only', 'largest', 'score', 'center', 'all'" in capsys.readouterr().err
