@@ -232,7 +232,7 @@ class _VideoShard:
         outcomes = [Outcome(key, *found[1:3])]
         if faults:
             outcomes = [Outcome(key, OK if crops else NO_CROP, "; ".join(faults))]
-        original = self._originals and self._originals(frame.number, frame.pixels)
+        original = self._originals(frame.number, frame.pixels) if self._originals else None
         if isinstance(original, Outcome):
             outcomes.append(original)
         elif original is not None:
