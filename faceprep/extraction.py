@@ -88,8 +88,13 @@ class FaceOptions:
             log.info("%s runs on %s", name, finder.provider)
 
     def finder(self, detector: str | None = None) -> FaceFinder:
-        """What finds faces, with this process's share of the cores; opened once. Raises FaceprepError."""
-        return FaceFinder(open_detector(replace(self.spec(detector), threads=my_cores())), self.min_score)
+        """What finds faces, on `detector_threads`; opened once. Raises FaceprepError."""
+        spec = replace(self.spec(detector), threads=self.detector_threads())
+        return FaceFinder(open_detector(spec), self.min_score)
+
+    def detector_threads(self) -> int:
+        """Cores for one detection: this process's share of them."""
+        return my_cores()
 
     def cropper(self) -> Cropper:
         return open_cropper(self.template)
