@@ -37,6 +37,8 @@ log = logging.getLogger("faceprep")
 _CHUNK = 8
 _CHUNK_BYTES = 25_000_000
 _MOST_THREADS = 8
+_LEAST_DECODERS = 2
+"""One thread alone conceals what is damaged in another way than several do: the same frames on any number of cores."""
 _PART, _NOTES_PART = ".parquet", ".csv"
 _ORIGINAL, _NOTES = "_original", "face_files.csv"
 _TAKEN = (".png", ".jpg", ".parquet")
@@ -170,7 +172,7 @@ class _VideoShard:
         n_cores = min(my_cores(), _MOST_THREADS)
         by_status: Counter[str] = Counter()
         try:
-            reader = VideoReader(self._path, my_cores())
+            reader = VideoReader(self._path, max(_LEAST_DECODERS, my_cores()))
         except SourceError as error:
             notes += self._originals.notes() if self._originals else ()
             yield Outcome(self._video.path, "undecodable", str(error))
@@ -219,8 +221,7 @@ class _VideoShard:
     def _keep(self, frame: Frame, found: Found) -> Extracted:
         """The files of one frame."""
         key = f"{self._video.path}#{frame.number}"
-        crops, faults = self._job.cropper()(frame.pixels, found.faces)
-        crops = crops if self._job.all_faces else crops[:1]
+        crops, faults = self._job.cropper()(frame.pixels, found.faces, most=None if self._job.all_faces else 1)
         stem = f"{self._video.folder}/{frame.number}"
         names = [f"{stem}_{crop.face}" if self._job.all_faces else stem for crop in crops]
         outputs = [name + self._suffix for name in names]
