@@ -24,9 +24,9 @@ from pathlib import Path
 import psutil
 from video import enlarge
 
-from faceprep.ahead import read_ahead
+from faceprep.ahead import map_ahead
 from faceprep.cores import n_cores
-from faceprep.formats.video import VideoReader
+from faceprep.formats.video import Frame, VideoReader
 from faceprep.models.detection import DetectorSpec, open_detector
 
 _SCRIPT = Path(__file__).parent / "peers" / "origin_video.py"
@@ -38,11 +38,13 @@ def detect_only(path: Path, ahead: bool) -> float:
     detector = open_detector(DetectorSpec(threads=n_cores(), min_score=0.5))
     with VideoReader(path, n_cores()) as video:
         frames = video.frames()
-        detector([next(frames).pixels])
-        started, n = time.perf_counter(), 0
-        for frame in read_ahead(frames, 8) if ahead else frames:
+
+        def detect(frame: Frame) -> None:
             detector([frame.pixels])
-            n += 1
+
+        detect(next(frames))
+        started = time.perf_counter()
+        n = sum(1 for _ in (map_ahead(detect, frames, 1, 8) if ahead else map(detect, frames)))
         return n / (time.perf_counter() - started)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import pytest
 from faceprep import SerialRunner
 from faceprep.errors import MissingExtra, OptionError, OutputError, SourceError
 from faceprep.formats.face_boxes import face_lines
-from faceprep.formats.video import VideoReader
+from faceprep.formats.frame_choice import ALL_FRAMES, FrameChoice
+from faceprep.formats.video import Frame, VideoReader
 from faceprep.jobs.extract_video import name_folders
 from faceprep.synthetic_video import VideoStyle, face_box, frame_times
 from faceprep.vision.codec import decode
@@ -202,6 +205,21 @@ def test_what_can_be_decoded_of_a_cut_off_video_is_kept(tmp_path: Path) -> None:
     assert failures(tmp_path / "out")[-1] == ("v.mkv", "cut_off")
     assert summary.ok == len(kept)
     assert f"{len(kept)} frames were kept" in (tmp_path / "out" / ".faceprep" / "failures.csv").read_text()
+
+
+def test_what_was_decoded_before_the_file_was_gone_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = VideoReader.frames
+
+    def until_it_is_gone(self: VideoReader, choice: FrameChoice = ALL_FRAMES) -> Iterator[Frame]:
+        yield from islice(whole(self, choice), 10)
+        raise SourceError("cannot open", path="v.mp4", found="no such file")
+
+    film(tmp_path / "tree" / "v.mp4", "r" * 20)
+    film(tmp_path / "tree" / "w.mp4", "r" * 20)
+    monkeypatch.setattr(VideoReader, "frames", until_it_is_gone)
+    summary = extract(tmp_path / "tree", tmp_path / "out")
+    assert failures(tmp_path / "out") == [("v.mp4", "undecodable"), ("w.mp4", "undecodable")]
+    assert summary.ok == len(rows(tmp_path / "out")) == len(list(tmp_path.glob("out/*/*.png"))) == 16
 
 
 # .face files
