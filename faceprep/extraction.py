@@ -128,11 +128,11 @@ class Cropper:
     def __init__(self, template: Template) -> None:
         self._template = template
 
-    def __call__(self, image: Pixels, faces: Faces) -> tuple[list[Crop], list[str]]:
-        """The crops in the order of the faces, and what is wrong with those that have none."""
+    def __call__(self, image: Pixels, faces: Faces, most: int | None = None) -> tuple[list[Crop], list[str]]:
+        """The crops in the order of the faces, of the first `most` sound ones, and what is wrong with the others."""
         faults = check_faces(faces, self._template)
         transforms = crop_transforms(faces, self._template)
-        sound = [face for face, fault in enumerate(faults) if not fault]
+        sound = [face for face, fault in enumerate(faults) if not fault][:most]
         crops = [
             Crop(face, align.crop(image, transforms[face], self._template.size), transforms[face]) for face in sound
         ]

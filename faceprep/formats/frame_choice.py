@@ -24,6 +24,8 @@ from faceprep.errors import OptionError
 
 _FORMS = "all, every:N, uniform:N, pair or keyframes"
 _PAIR_FIRST = 6
+_ROUNDING = 1e-6
+"""Seconds: a frame at 6/30 s is in a span from 0.2 s on, though the product of its stamp and the tick is less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class FrameChoice:
         >>> FrameChoice("every", 2, start=1.5).numbers([0, 1, 2, 3, 4, 5], [0])
         range(2, 6, 2)
         """
-        first, stop = (int(np.searchsorted(times, edge)) for edge in (self.start, self.end))
+        first, stop = (int(np.searchsorted(times, edge - _ROUNDING)) for edge in (self.start, self.end))
         if self.kind in ("all", "every"):
             return range(-(-first // self.n) * self.n, stop, self.n)
         if self.kind == "uniform":

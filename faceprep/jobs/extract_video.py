@@ -9,14 +9,14 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from faceprep import storage
-from faceprep.ahead import map_ahead, read_ahead
+from faceprep.ahead import map_ahead
 from faceprep.cores import my_cores
 from faceprep.errors import OptionError, SourceError
 from faceprep.extraction import FaceFinder, FaceOptions, Found, face_rows
@@ -37,6 +37,8 @@ log = logging.getLogger("faceprep")
 _CHUNK = 8
 _CHUNK_BYTES = 25_000_000
 _MOST_THREADS = 8
+_LEAST_DECODERS = 2
+"""One thread alone conceals what is damaged in another way than several do: the same frames on any number of cores."""
 _PART, _NOTES_PART = ".parquet", ".csv"
 _ORIGINAL, _NOTES = "_original", "face_files.csv"
 _TAKEN = (".png", ".jpg", ".parquet")
@@ -111,13 +113,13 @@ class ExtractVideo(FaceOptions):
         return 1
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        found = _find_all(request.sources, request.output)[: request.limit]
+        found = _find_all(request.sources, request.output)
         pyav()
         self.announce()
         folders = name_folders([path for _, path in found])
         digest = hashlib.sha256()
         shards = []
-        for number, (root, path) in enumerate(found):
+        for number, (root, path) in enumerate(found[: request.limit]):
             face = find_face_file(root / path)
             face_path = os.path.relpath(face, root) if face else ""
             told = json.dumps(Video(path, folders[path], face_path))
@@ -167,32 +169,36 @@ class _VideoShard:
 
     def __call__(self, sink: Sink, table: FacesWriter, notes: list[Outcome]) -> Iterator[Outcome]:
         """An Outcome a wanted frame, then one for the video if something is wrong with it."""
-        n_cores = min(my_cores(), _MOST_THREADS)
         by_status: Counter[str] = Counter()
+        n_frames = None
         try:
-            reader = VideoReader(self._path, my_cores())
-        except SourceError as error:
-            notes += self._originals.notes() if self._originals else ()
+            with VideoReader(self._path, max(_LEAST_DECODERS, my_cores())) as reader:
+                n_frames = len(reader)
+                with closing(self._pass_through(reader)) as frames:
+                    for frame in frames:
+                        yield self._write(frame, sink, table, notes)
+                        by_status[frame.outcomes[0].status] += 1
+            for number in reader.missed:
+                yield Outcome(f"{self._video.path}#{number}", "undecodable", f"frame {number} could not be decoded")
+            yield from self._judge(reader, by_status)
+        except SourceError as error:  # also where it is gone in the middle: what was decoded is kept
             yield Outcome(self._video.path, "undecodable", str(error))
-            return
-        with reader:
-            notes += self._originals.notes(len(reader)) if self._originals else ()
-            with (
-                closing(read_ahead(_in_chunks(reader.frames(self._job.choice())))) as chunks,
-                closing(map_ahead(self._extract, chunks, n_cores, n_cores)) as extracted,
-            ):
-                for frame in (frame for chunk in extracted for frame in chunk):
-                    for name, data, beside in frame.files:
-                        sink.write(name, data, beside=beside)
-                    for row in frame.rows:
-                        table.add(row)
-                    first, *about_boxes = frame.outcomes
-                    notes += about_boxes
-                    by_status[first.status] += 1
-                    yield first
-        for number in reader.missed:
-            yield Outcome(f"{self._video.path}#{number}", "undecodable", f"frame {number} could not be decoded")
-        yield from self._judge(reader, by_status)
+        notes += self._originals.notes(n_frames) if self._originals else ()
+
+    def _write(self, frame: Extracted, sink: Sink, table: FacesWriter, notes: list[Outcome]) -> Outcome:
+        for name, data, beside in frame.files:
+            sink.write(name, data, beside=beside)
+        for row in frame.rows:
+            table.add(row)
+        notes += frame.outcomes[1:]
+        return frame.outcomes[0]
+
+    def _pass_through(self, reader: VideoReader) -> Generator[Extracted, None, None]:
+        n_threads = min(my_cores(), _MOST_THREADS)
+        chunks = _in_chunks(reader.frames(self._job.choice()))
+        with closing(map_ahead(self._extract, chunks, n_threads, n_threads)) as extracted:
+            for chunk in extracted:
+                yield from chunk
 
     def _judge(self, reader: VideoReader, by_status: Counter[str]) -> Iterator[Outcome]:
         """What is wrong with the video as a whole, if anything is."""
@@ -219,8 +225,7 @@ class _VideoShard:
     def _keep(self, frame: Frame, found: Found) -> Extracted:
         """The files of one frame."""
         key = f"{self._video.path}#{frame.number}"
-        crops, faults = self._job.cropper()(frame.pixels, found.faces)
-        crops = crops if self._job.all_faces else crops[:1]
+        crops, faults = self._job.cropper()(frame.pixels, found.faces, most=None if self._job.all_faces else 1)
         stem = f"{self._video.folder}/{frame.number}"
         names = [f"{stem}_{crop.face}" if self._job.all_faces else stem for crop in crops]
         outputs = [name + self._suffix for name in names]

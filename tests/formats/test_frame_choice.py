@@ -21,10 +21,20 @@ def test_numbers_rise_and_lie_in_the_span(times: np.ndarray, text: str, start: f
     keyframes = list(range(0, len(times), 5))
     numbers = list(parse_frames(text, start, start + length).numbers(times, keyframes))
     assert numbers == sorted(set(numbers))
+    start -= 1e-6  # of which a time may be short, being the product of a tick
     assert all(start <= times[number] < start + length for number in numbers)
     everything = list(parse_frames(text).numbers(times, keyframes))
     if not text.startswith("uniform"):
         assert numbers == [number for number in everything if start <= times[number] < start + length]
+
+
+@pytest.mark.parametrize("tick", [1 / 90_000, 1 / 12_000, 1 / 30])
+@given(number=st.integers(0, 10_000))
+def test_a_span_begins_with_the_frame_of_its_time(tick: float, number: int) -> None:
+    """However its seconds were rounded: 6 / 30 is more than 2400 times a 12000th."""
+    stamps = np.arange(number + 3) * round(1 / 30 / tick)
+    start = number / 30
+    assert next(iter(parse_frames("all", start, start + 0.1).numbers(stamps * tick, [0]))) == number
 
 
 @given(n=st.integers(0, 300), parts=st.integers(1, 60))
