@@ -92,6 +92,10 @@ class FaceOptions:
         spec = replace(self.spec(detector), threads=self.detector_threads())
         return FaceFinder(open_detector(spec), self.min_score)
 
+    def warm_up(self) -> None:
+        """Open the detector; a worker does it while the driver still plans."""
+        self.finder()
+
     def detector_threads(self) -> int:
         """Cores for one detection: this process's share of them."""
         return my_cores()

@@ -49,6 +49,10 @@ class ShardTask:
         with locks.at_work(self.places.state, self.token):
             return rescue(self.places, shard.id) or self._carry_out(shard)
 
+    def warm_up(self) -> None:
+        """What the job has to load before its first shard, if it says so."""
+        getattr(self.job, "warm_up", lambda: None)()
+
     def _carry_out(self, shard: Shard) -> ShardReport:
         sink = ShardSink(self.places, shard.id)
         try:

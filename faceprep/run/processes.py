@@ -55,6 +55,7 @@ class ProcessRunner:
         try:
             for worker in workers[:_N_EARLY]:
                 worker.start()
+            workers[0].load()
             yield partial(_carry_out, workers)
         finally:
             for worker in workers:
@@ -103,6 +104,7 @@ class _Worker:
         self._n_starts = 0
         self.shard: Shard | None = None
         self.n_cores = 1
+        self._is_loaded = False
 
     def start(self) -> None:
         """Start a process, if there is none. Raises FaceprepError."""
@@ -121,13 +123,21 @@ class _Worker:
                     pass_fds=[theirs.fileno()],
                     env=_ONE_THREAD | os.environ,
                 )
-            self._send(self._work)
         except OSError as error:
             raise FaceprepError(f"cannot start a worker: {error}", remedy="Use fewer --workers.") from error
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise OptionError(f"the job cannot be sent to workers: {error}", remedy=_IN_A_MODULE) from error
+        self._is_loaded = False
+
+    def load(self) -> None:
+        """Have the job imported and warmed up: at once for a worker that is surely needed. Raises OptionError."""
+        if not self._is_loaded:
+            self._is_loaded = True
+            try:
+                self._send(self._work)
+            except (pickle.PicklingError, AttributeError, TypeError) as error:
+                raise OptionError(f"the job cannot be sent to workers: {error}", remedy=_IN_A_MODULE) from error
 
     def give(self, shard: Shard) -> None:
+        self.load()
         self.shard = shard
         self._send((shard, self.n_cores))
 
@@ -203,6 +213,7 @@ def serve(pipe: str, driver: str) -> None:
     with Connection(int(pipe)) as connection:
         try:
             work = _receive(connection)
+            _warm_up(work)
             _spare_garbage_collection()
             _send(connection, _READY)
         except (ImportError, AttributeError) as error:
@@ -216,6 +227,12 @@ def serve(pipe: str, driver: str) -> None:
             except FaceprepError as error:
                 answer = error
             _send(connection, answer)
+
+
+def _warm_up(work: Any) -> None:
+    """Load what the job's shards need (`warm_up`), while the driver still plans; errors come again with a shard."""
+    with suppress(FaceprepError):
+        getattr(work, "warm_up", lambda: None)()
 
 
 def _spare_garbage_collection() -> None:
