@@ -65,7 +65,7 @@ class Align:
     """
 
     command: ClassVar[str] = "align"
-    siblings: ClassVar[tuple[str, ...]] = ("_multi", "_original")
+    siblings: ClassVar[tuple[str, ...]] = ("_multi",)
 
     faces: Path | None = option(None, "The faces.parquet of the extract command.", required=True)
     template: str = option("arcface-112", "What faces are aligned to: arcface-112, arcface-224, box1.5-256 and others.")
