@@ -4,12 +4,14 @@ errors, options, registry   what can go wrong; how options are declared; names -
 types, faces                the nouns and the Protocols
 storage, staging, locks     the only place that touches the disk; all files of a shard or none; one run at a time
 shuffle                     seeded orders that never change
+ahead                       work done ahead in threads, in order and within bounds
 image_header                what encoded bytes say of themselves before they are decoded
 synthetic                   draws faces; writes tiny sets for tests, examples and docs
 formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
 models/                     pixels -> faces: detectors in ONNX Runtime
 extraction                  faces out of decoded images: what photos, frames and tables have in common
+original_crops              the boxes of .face files, cut out of frames
 jobs/                       one file a command: the sentence that joins the layers
 run/                        carries a job out: shards, resume, ledger, workers
 cli/                        the Click skin
@@ -31,6 +33,7 @@ _PUBLIC = {
     "Bin2Folder": "faceprep.jobs.bin2folder",
     "FaceprepError": "faceprep.errors",
     "ExtractPhotos": "faceprep.jobs.extract_photos",
+    "ExtractVideo": "faceprep.jobs.extract_video",
     "Faces": "faceprep.faces",
     "Folder2Rec": "faceprep.jobs.folder2rec",
     "Inspect": "faceprep.jobs.inspect",

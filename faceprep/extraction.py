@@ -19,7 +19,7 @@ import numpy.typing as npt
 from faceprep.cores import my_cores
 from faceprep.faces import Faces, Pixels, no_faces
 from faceprep.formats.faces_table import FaceRow
-from faceprep.models.detection import DetectorSpec, SizedDetector, open_detector
+from faceprep.models.detection import Detection, DetectorSpec, SizedDetector, open_detector
 from faceprep.options import option
 from faceprep.types import LOW_SCORE, NO_FACE, OK
 from faceprep.vision import align
@@ -28,6 +28,7 @@ from faceprep.vision.templates import Template, check_faces, crop_transforms, lo
 
 log = logging.getLogger("faceprep")
 DEGENERATE = "degenerate_landmarks"
+_BORDERED, _DOUBLED = "found on a border: it fills the image", "found at twice the detection size: it is small"
 _LOWEST = 0.5
 """Score below which a detector's answers are not even counted as low."""
 
@@ -38,8 +39,8 @@ class Found(NamedTuple):
     faces: Faces
     status: str = OK
     reason: str = ""
-    bordered: bool = False
-    """Nothing was found before the image was put on a border."""
+    note: str = ""
+    """How the faces were found, where a plain look found none."""
 
 
 class Crop(NamedTuple):
@@ -78,7 +79,7 @@ class FaceOptions:
             small_faces=self.small_faces,
             require_gpu=self.require_gpu,
         )
-        return replace(spec, min_score=min(self.min_score, _LOWEST))
+        return replace(spec, min_score=min(self.min_score, _LOWEST), sure_score=self.min_score)
 
     def announce(self, *others: str) -> None:
         """Open the detectors in the driver: a missing one is told once, and so is what they run on."""
@@ -87,8 +88,13 @@ class FaceOptions:
             log.info("%s runs on %s", name, finder.provider)
 
     def finder(self, detector: str | None = None) -> FaceFinder:
-        """What finds faces, with this process's share of the cores; opened once. Raises FaceprepError."""
-        return FaceFinder(open_detector(replace(self.spec(detector), threads=my_cores())), self.min_score)
+        """What finds faces, on `detector_threads`; opened once. Raises FaceprepError."""
+        spec = replace(self.spec(detector), threads=self.detector_threads())
+        return FaceFinder(open_detector(spec), self.min_score)
+
+    def detector_threads(self) -> int:
+        """Cores for one detection: this process's share of them."""
+        return my_cores()
 
     def cropper(self) -> Cropper:
         return open_cropper(self.template)
@@ -102,14 +108,15 @@ class FaceFinder:
         self.fingerprint, self.provider = detector.fingerprint, detector.provider
 
     def __call__(self, images: Sequence[Pixels]) -> list[Found]:
-        return [self._judge(*answer) for answer in self._detector.detect_noted(images, self._min_score)]
+        return [self._judge(answer) for answer in self._detector.detect_noted(images)]
 
-    def _judge(self, faces: Faces, bordered: bool, refused: str) -> Found:
-        if refused:
-            return Found(no_faces(), "undecodable", refused)
+    def _judge(self, answer: Detection) -> Found:
+        faces = answer.faces
+        if answer.refused:
+            return Found(no_faces(), "undecodable", answer.refused)
         sure = faces.take(faces.scores >= self._min_score)
         if len(sure):
-            return Found(sure, bordered=bordered)
+            return Found(sure, note=_BORDERED if answer.bordered else _DOUBLED if answer.doubled else "")
         if len(faces):
             return Found(sure, LOW_SCORE, f"the surest face has {faces.scores[0]:.2f}, below {self._min_score:g}")
         return Found(sure, NO_FACE, "no face found")

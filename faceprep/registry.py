@@ -35,6 +35,9 @@ COMMANDS: dict[str, Entry] = {
     "make-bin": Entry("faceprep.jobs.make_bin:MakeBin", "Identity folder to a verification .bin.", "SRC OUT"),
     "score": Entry("faceprep.jobs.score:Score", "Sharpness, exposure and pose of each crop.", "SRC OUT"),
     "extract-photos": Entry("faceprep.jobs.extract_photos:ExtractPhotos", "Photos to aligned faces.", "SRC DST"),
+    "extract-video": Entry(
+        "faceprep.jobs.extract_video:ExtractVideo", "Videos to aligned faces of their frames.", "SRC... DST"
+    ),
     "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
 }

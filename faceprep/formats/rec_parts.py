@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import json
+import struct
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ from faceprep.types import Sink
 _ROW = np.dtype(
     [("order", "<u8"), ("start", "<i8"), ("length", "<i8"), ("name", "<i8"), ("label", "<i4"), ("size", "<u2", (2,))]
 )
+_PACKED_ROW = struct.Struct("<QqqqiHH")
 _RANDOM_RANGE = 1 << 64
 
 PartPath = Callable[[str], Path]
@@ -101,16 +103,14 @@ def write_spill(rows: Sequence[ImageRow], numbers: npt.NDArray[np.uint64], sink:
 def _write_part(
     order: Sequence[int], items: Iterator[tuple[ImageRow, bytes]], lines: Iterator[str], sink: Sink
 ) -> None:
-    table = np.zeros(len(order), _ROW)
     start = name = 0
     with sink.open_part(".rec") as rec, sink.open_part(".lst") as lst, sink.open_part(".rows") as rows:
         for i, ((row, data), line) in enumerate(zip(items, lines, strict=True)):
             rec.write(data)
             text = line.encode("utf-8", "surrogateescape")
             lst.write(text)
-            table[i] = (order[i], start, len(data), name, row.label, row.size)
+            rows.write(_PACKED_ROW.pack(order[i], start, len(data), name, row.label, *row.size))
             start, name = start + len(data), name + len(text)
-        rows.write(table.tobytes())
 
 
 def merge(spills: Sequence[PartPath], start: int, stop: int, n: int, sink: Sink) -> None:

@@ -223,9 +223,16 @@ def frame_image(labels: Sequence[float], image: bytes, id: int, as_array: bool =
         head = _HEADER.pack(0, labels[0], id, 0)
     else:
         head = _HEADER.pack(len(labels), 0.0, id, 0) + struct.pack(f"<{len(labels)}f", *labels)
-    if MAGIC_BYTES in image or MAGIC_BYTES in head:
+    if _holds_magic(head) or _holds_magic(image):  # one over the seam is not aligned: `head` is a multiple of 4 long
         return frame(head + image)
-    return _frame_whole(head, image)  # a magic over the seam is not aligned: `head` is a multiple of 4 long
+    return _frame_whole(head, image)
+
+
+def _holds_magic(data: bytes) -> bool:
+    """Whether the magic stands at a multiple of 4."""
+    import numpy as np  # four times as fast as `in`; loaded only where records are written
+
+    return bool(np.count_nonzero(np.frombuffer(data, "<u4", len(data) // 4) == MAGIC))
 
 
 def unpack_image(payload: Buffer) -> ImageRecord | Damage:

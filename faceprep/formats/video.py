@@ -91,7 +91,8 @@ class VideoReader:
     """One video file. Raises SourceError when nothing of it can be read, MissingExtra without PyAV.
 
     After `frames`, `missed` has the wanted numbers that could not be decoded, and `damage` says in a line what is
-    wrong with the file; empty where nothing is. `n_threads` 0 takes as many as there are cores.
+    wrong with the file; empty where nothing is. `cut_off` is what of it is known before. `n_threads` 0 takes as many as
+    there are cores.
     """
 
     def __init__(self, path: str | os.PathLike[str], n_threads: int = 0) -> None:
@@ -103,9 +104,9 @@ class VideoReader:
             index = index_packets(self._opened.container, self._opened.stream)
             how = _how_cut_off(self._path, index)
             self.index: VideoIndex = index.without_doubtful_end() if how else index
-            self._cut = f"cut off after {_count(len(self.index), 'frame')}: {how}" if how else ""
+            self.cut_off = f"cut off after {_count(len(self.index), 'frame')}: {how}" if how else ""
             if not len(self.index):
-                raise SourceError(self._cut or "no frame in it", path=path)
+                raise SourceError(self.cut_off or "no frame in it", path=path)
         except BaseException:
             self.close()
             raise
@@ -141,7 +142,7 @@ class VideoReader:
             lost += " could not be decoded"
         if self.n_after_damage:
             remains = f"{_count(self.n_after_damage, 'frame')} near a lost one may show remains of others"
-        return "; ".join(filter(None, [self._cut, lost, remains]))
+        return "; ".join(filter(None, [self.cut_off, lost, remains]))
 
     def close(self) -> None:
         """Let go of the file; what was found out stays."""

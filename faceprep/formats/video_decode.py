@@ -140,11 +140,17 @@ def decode_from(video: OpenVideo, index: VideoIndex, first: int, keys_only: bool
 # PyAV
 
 
-def _open(path: str) -> Any:
+def pyav() -> Any:
+    """The module av. Raises MissingExtra."""
     try:
         import av
     except ImportError as error:
         raise MissingExtra("video needs the package av", remedy="pip install 'faceprep[video]'") from error
+    return av
+
+
+def _open(path: str) -> Any:
+    av = pyav()
     with storage.guard("open", path, SourceError):
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise SourceError("not a file", path=path)

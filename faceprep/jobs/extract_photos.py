@@ -29,7 +29,6 @@ _BATCH = 8
 _BATCH_PIXELS = 24_000_000
 _PART = ".parquet"
 _MULTI, _NONE = "_multi", "_none"
-_BORDERED = "found with a border around it: the face fills the photo"
 _SELECTS = ("only", "largest", "score", "center", "all")
 
 
@@ -128,7 +127,7 @@ class ExtractPhotos(FaceOptions):
             table.add(row)
         if has_many:
             return Outcome(photo.path, MANY_FACES, f"{len(chosen)} faces")
-        return Outcome(photo.path, reason="; ".join([*([_BORDERED] if found.bordered else []), *faults]))
+        return Outcome(photo.path, reason="; ".join(filter(None, [*faults, found.note])))
 
     def finish(self, work: Work, sink: Sink) -> None:
         """Join the tables of the shards."""

@@ -51,7 +51,7 @@ class Folder2Rec:
 
     def plan(self, request: Request, scratch: Path) -> Work:
         root = request.sources[0]
-        counts, fingerprint = _survey(root)
+        counts, fingerprint, sample = _survey(root)
         total = sum(counts.values())
         n = min(total, request.limit or total)
         if not n:
@@ -62,7 +62,7 @@ class Folder2Rec:
                 path=root,
                 remedy="Use --layout flat.",
             )
-        mean_size = _mean_size(root, list(counts))
+        mean_size = sum(storage.size_of(root / name) or 0 for name in sample) // len(sample)
         flat = self.layout == "flat"
         n_a_shard = max(64, min(_SHARD * 4, _SPILL // max(mean_size, 1))) if flat else _SHARD
         roster = Roster(list(counts), list(counts.values()), n, n_a_shard)
@@ -118,21 +118,24 @@ def _load(root: str, position: int, label: int, name: str) -> tuple[ImageRow | N
     return ImageRow(position, label, name, data, header.size or (0, 0)), Outcome(name)
 
 
-def _survey(root: Path) -> tuple[dict[str, int], str]:
-    """Images of each identity in class order, and a fingerprint of all names."""
+def _survey(root: Path) -> tuple[dict[str, int], str, list[str]]:
+    """Images of each identity in class order, a fingerprint of all names, and some of them."""
     found: dict[str, tuple[int, bytes]] = {}
+    sample: list[str] = []
     for identity, images, _ in walk_images(root):
         if identity == ".":
             raise SourceError(
                 "images outside of any identity folder", path=root / min(images), expected="SRC/IDENTITY/IMAGE"
             )
         names = "\0".join(sorted(images)).encode("utf-8", "surrogateescape")
+        if len(sample) < _N_SAMPLED:
+            sample.append(f"{identity}/{images[0]}")
         found[identity] = len(images), hashlib.sha256(names).digest()
     counts = {name: found[name][0] for name in sort_names(found)}
     digest = hashlib.sha256()
     for name in counts:
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + found[name][1])
-    return counts, f"{sum(counts.values())} images of {len(counts)} identities, names {digest.hexdigest()[:16]}"
+    return counts, f"{sum(counts.values())} images of {len(counts)} identities, names {digest.hexdigest()[:16]}", sample
 
 
 def _images(root: Path, roster: Roster, shard: Shard) -> Iterator[tuple[int, int, str]]:
@@ -150,10 +153,3 @@ def _images(root: Path, roster: Roster, shard: Shard) -> Iterator[tuple[int, int
         begin, end = max(shard.start - first, 0), min(shard.stop - first, count)
         for position, image in enumerate(identity.images[begin:end], first + begin):
             yield position, label, f"{identity.name}/{image}"
-
-
-def _mean_size(root: Path, names: list[str]) -> int:
-    """Bytes an image, from a sample of identities."""
-    names = names[:: max(1, len(names) // _N_SAMPLED)]
-    sizes = [storage.size_of(f"{root}/{name}/{read_identity(root, name).images[0]}") or 0 for name in names]
-    return sum(sizes) // len(sizes)

@@ -35,7 +35,7 @@ class DetectorSpec:
     `name` is one of `registry.DETECTORS`, `insightface:PACK` or the path of an .onnx file; `device` and `threads`
     as of `Runtime`; `det_size` bounds the long side at which images are detected (retinaface loses faces of more
     than about 600 pixels there); `small_faces` adds a look at twice that size, for which images are enlarged up to
-    twice; `min_score` None is the detector's own.
+    twice; `min_score` None is the detector's own; an image without a face of `sure_score` gets further looks.
     """
 
     name: str = "retinaface"
@@ -45,6 +45,7 @@ class DetectorSpec:
     small_faces: bool = False
     require_gpu: bool = False
     threads: int = 0
+    sure_score: float = 0.0
 
     def __post_init__(self) -> None:
         if self.det_size < 32:
@@ -58,9 +59,11 @@ class Detection(NamedTuple):
 
     faces: Faces
     bordered: bool = False
-    """Nothing was found until the image was put on a border: a face fills it."""
+    """No sure face was found until the image was put on a border: a face fills it."""
     refused: str = ""
     """Why there was nothing to detect in: no image of height × width × 3 bytes."""
+    doubled: bool = False
+    """No sure face was found until the image was looked at in twice the detection size: the faces are small."""
 
 
 @functools.cache
@@ -75,7 +78,8 @@ def open_detector(spec: DetectorSpec) -> SizedDetector:
     kind = registry.load(registry.DETECTORS, name)
     options = {} if spec.min_score is None else {"min_score": spec.min_score}
     runtime = Runtime(spec.device, spec.threads, spec.require_gpu)
-    return SizedDetector(kind(runtime, *filter(None, [source]), **options), spec.det_size, spec.small_faces)
+    detector = kind(runtime, *filter(None, [source]), **options)
+    return SizedDetector(detector, spec.det_size, spec.small_faces, spec.sure_score)
 
 
 class SizedDetector:
@@ -85,10 +89,13 @@ class SizedDetector:
     of these networks), so that they scale with the image. Boxes may reach beyond it.
     """
 
-    def __init__(self, detector: Detector, det_size: int = 640, small_faces: bool = False) -> None:
+    def __init__(
+        self, detector: Detector, det_size: int = 640, small_faces: bool = False, sure_score: float = 0.0
+    ) -> None:
         self._detector = detector
-        self._det_size, self._small_faces = det_size, small_faces
-        self.fingerprint = f"{detector.fingerprint}/det{det_size}{'/small' if small_faces else ''}"
+        self._det_size, self._small_faces, self._sure_score = det_size, small_faces, sure_score
+        notes = f"/det{det_size}{'/small' if small_faces else ''}{f'/sure{sure_score:g}' if sure_score else ''}"
+        self.fingerprint = detector.fingerprint + notes
         self.provider = detector.provider
 
     def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
@@ -99,28 +106,38 @@ class SizedDetector:
                 raise ValueError(f"image {row}: {detection.refused}")
         return [detection.faces for detection in detections]
 
-    def detect_noted(self, images: Sequence[Pixels], sure: float = 0.0) -> list[Detection]:
-        """As a call, with a note of what was done; what is no image is refused alone.
-
-        The second look is for images without a face of score `sure`; its faces count where one has a higher score.
-        """
+    def detect_noted(self, images: Sequence[Pixels]) -> list[Detection]:
+        """As a call, with a note of what was done; what is no image is refused alone."""
         answers = [Detection(no_faces(), refused=problem_of(image)) for image in images]
         sound = [row for row, answer in enumerate(answers) if not answer.refused]
         for row, faces in zip(sound, self._look([images[row] for row in sound]), strict=True):
             answers[row] = Detection(faces)
-        unsure = [row for row in sound if not (answers[row].faces.scores >= sure).any()]
+        unsure = [row for row in sound if not self._is_sure(answers[row].faces)]
         for row, faces in zip(unsure, self._look_bordered([images[row] for row in unsure]), strict=True):
-            if faces.scores.max(initial=0) > answers[row].faces.scores.max(initial=0):
+            if self._is_sure(faces):
                 answers[row] = Detection(faces, bordered=True)
+        large = [row for row in unsure if not answers[row].bordered and self._has_more_to_see(images[row])]
+        for row, faces in zip(large, self._look_doubled([images[row] for row in large]), strict=True):
+            if self._is_sure(faces):
+                answers[row] = Detection(faces, doubled=True)
         return answers
+
+    def _is_sure(self, faces: Faces) -> bool:
+        return bool((faces.scores >= self._sure_score).any())
 
     def _look(self, images: list[Pixels]) -> list[Faces]:
         found = self._look_at(images, self._det_size)
         if not self._small_faces:
             return found
+        return [merged(*looks) for looks in zip(found, self._look_doubled(images), strict=True)]
+
+    def _look_doubled(self, images: list[Pixels]) -> list[Faces]:
         size = self._det_size * _SMALL_FACES_AT
-        large = self._look_at(images, size, _SMALL_FACES_AT, _SMALL_FACE * size)
-        return [merged(*of_image) for of_image in zip(found, large, strict=True)]
+        return self._look_at(images, size, _SMALL_FACES_AT, _SMALL_FACE * size)
+
+    def _has_more_to_see(self, image: Pixels) -> bool:
+        """Whether it was shrunk for the first look, and that was the only one."""
+        return not self._small_faces and max(image.shape[:2]) > self._det_size
 
     def _look_at(
         self, images: list[Pixels], size: int, most_enlarged: float = 1, largest_face: float = np.inf

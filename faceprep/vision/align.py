@@ -121,6 +121,25 @@ def crop(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) -> Pixe
     return pixels
 
 
+def crop_box(image: Pixels, box: npt.ArrayLike, margin: float = 1.0) -> Pixels:
+    """The rectangle of `box` x1 y1 x2 y2, its sides times `margin` about its middle; black where the image ends.
+
+    Edges are rounded to whole pixels; nothing is resized, and a side has one pixel at least.
+
+    >>> crop_box(np.ones((4, 6, 3), np.uint8), (4, 0, 6, 4), margin=2)[..., 0].sum(axis=0).tolist()
+    [4, 4, 4, 0]
+    """
+    corners = np.asarray(box, np.float64).reshape(2, 2)
+    middle, half = corners.mean(axis=0), (corners[1] - corners[0]) * (margin / 2)
+    x1, y1 = np.rint(middle - half).astype(int).tolist()
+    x2, y2 = np.maximum(np.rint(middle + half).astype(int), (x1 + 1, y1 + 1)).tolist()
+    pixels: Pixels = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)
+    top, left, height, width = max(y1, 0), max(x1, 0), *image.shape[:2]
+    inside = image[top : max(min(y2, height), top), left : max(min(x2, width), left)]
+    pixels[top - y1 : top - y1 + inside.shape[0], left - x1 : left - x1 + inside.shape[1]] = inside
+    return pixels
+
+
 def crop_all(image: Pixels, transforms: Doubles, size: tuple[int, int]) -> Pixels:
     """All crops of one image: (n, height, width, 3)."""
     cv2 = opencv()

@@ -163,7 +163,7 @@ def test_a_face_that_fills_the_photo_is_noted(tmp_path: Path, monkeypatch: pytes
     save(tmp_path / "src" / "a.png", Flat(0, 0, 240), size=(240, 240))
     run(tmp_path / "src", tmp_path / "out")
     (outcome,) = Ledger(Places(tmp_path / "out")).outcomes("000000")
-    assert outcome == ("a.png", "ok", "found with a border around it: the face fills the photo")
+    assert outcome == ("a.png", "ok", "found on a border: it fills the image")
 
 
 # Names

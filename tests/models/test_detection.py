@@ -130,6 +130,26 @@ class BorderDetector(SpotDetector):
         return [no_faces() if image.any() and image[0, 0, 0] else corner for image in images]
 
 
+class WeakDetector(SpotDetector):
+    """Gives a spot of less than 60 pixels half the score."""
+
+    def _find(self, bright: np.ndarray) -> Faces:  # type: ignore[type-arg]
+        faces = super()._find(bright)
+        is_small = len(faces) and faces.boxes[0, 2] - faces.boxes[0, 0] < 60
+        return Faces(faces.boxes, faces.landmarks, faces.scores / 2) if is_small else faces
+
+
+def test_a_face_that_is_not_sure_is_looked_at_in_twice_the_size() -> None:
+    image = spot(720, 1280, (400, 200, 480, 280))
+    weak = SizedDetector(WeakDetector(), sure_score=0.0).detect_noted([image])[0]
+    assert not weak.doubled and len(weak.faces) == 1 and weak.faces.scores[0] < 0.6
+    sure = SizedDetector(WeakDetector(), sure_score=0.8).detect_noted([image])[0]
+    assert sure.doubled and not sure.bordered
+    np.testing.assert_allclose(sure.faces.boxes, [(400, 200, 480, 280)], atol=0.1)
+    small = SizedDetector(WeakDetector(), sure_score=0.8).detect_noted([image[100:400, 300:600]])[0]
+    assert not small.doubled and len(small.faces) == 1, "it has no more to show; the weak answer stays"
+
+
 def test_what_is_on_the_border_is_no_face() -> None:
     detection = SizedDetector(BorderDetector()).detect_noted([np.full((90, 90, 3), 255, np.uint8)])[0]
     assert not len(detection.faces) and not detection.bordered

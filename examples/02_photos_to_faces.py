@@ -1,0 +1,37 @@
+"""Photos to aligned faces, and the table that says where each comes from.
+
+    python examples/02_photos_to_faces.py path/to/photos path/to/faces
+
+Without arguments it takes the photo of six people that the package insightface brings along.
+"""
+
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from faceprep import ExtractPhotos, ProcessRunner, Request, run_job
+from faceprep.formats.faces_table import load_faces, rows_of
+
+
+def main(arguments: list[str]) -> None:
+    if arguments:
+        source, target = map(Path, arguments)
+    else:
+        source = Path(find_spec("insightface").origin).parent / "data" / "images" / "t1.jpg"
+        target = Path(tempfile.mkdtemp(prefix="faceprep-example-")) / "faces"
+
+    job = ExtractPhotos(select="all", template="arcface-112")
+    summary = run_job(job, Request((source,), target), ProcessRunner(2))
+    print(f"{summary.ok} of {summary.inputs} photos have faces, {summary.failed} failed")
+
+    faces = load_faces(target / "faces.parquet")
+    for face in rows_of(faces):
+        print(
+            f"  {face.output}: score {face.score:.2f}, roll {face.roll:.0f}°, yaw {face.yaw:.0f}°, from {face.source}"
+        )
+    print(f"{len(faces)} faces in {target}")
+
+
+if __name__ == "__main__":  # workers import this file: keep the work behind this line
+    main(sys.argv[1:])

@@ -1,0 +1,36 @@
+"""A video to the aligned face of each frame, at the frame's own number and time.
+
+    python examples/03_video_to_faces.py path/to/videos path/to/faces
+
+Without arguments it makes a video of a face out of the photo that the package insightface brings along.
+"""
+
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from faceprep import ExtractVideo, ProcessRunner, Request, run_job
+from faceprep.formats.faces_table import load_faces, rows_of
+from faceprep.synthetic_video import write_video
+from faceprep.vision.codec import decode
+
+
+def make_video(folder: Path) -> Path:
+    photo = decode((Path(find_spec("insightface").origin).parent / "data" / "images" / "t1.jpg").read_bytes())
+    write_video(folder / "videos" / "face.mp4", n_frames=30, size=(360, 640), face=photo[230:440, 430:610])
+    return folder / "videos"
+
+
+def main(arguments: list[str]) -> None:
+    work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
+    source, target = map(Path, arguments) if arguments else (make_video(work), work / "faces")
+
+    summary = run_job(ExtractVideo(frames="every:3"), Request((source,), target), ProcessRunner(2))
+    print(f"{summary.ok} of {summary.inputs} frames have faces, {summary.failed} failed")
+    for face in rows_of(load_faces(target / "faces.parquet")):
+        print(f"  {face.output}: {face.time_s:.2f} s, score {face.score:.2f}")
+
+
+if __name__ == "__main__":  # workers import this file: keep the work behind this line
+    main(sys.argv[1:])

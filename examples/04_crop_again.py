@@ -1,0 +1,33 @@
+"""Faces that were found once, cropped again: larger, or with more around them. No detector runs the second time.
+
+    python examples/04_crop_again.py path/to/photos path/to/faces path/to/crops
+
+`path/to/faces` is what extract-photos or extract-video made of the photos or videos. Without arguments the photo of
+six people is taken that the package insightface brings along.
+"""
+
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from faceprep import Align, ExtractPhotos, ProcessRunner, Request, run_job
+
+
+def main(arguments: list[str]) -> None:
+    if arguments:
+        source, found, target = map(Path, arguments)
+    else:
+        source = Path(find_spec("insightface").origin).parent / "data" / "images" / "t1.jpg"
+        work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
+        found, target = work / "faces", work / "crops"
+        run_job(ExtractPhotos(select="all"), Request((source,), found), ProcessRunner(1))
+
+    for template in ("arcface-224", "box1.5-256"):
+        job = Align(faces=found / "faces.parquet", template=template)
+        summary = run_job(job, Request((source,), target / template), ProcessRunner(2))
+        print(f"{summary.ok} of {summary.inputs} faces as {template} in {summary.output}")
+
+
+if __name__ == "__main__":  # workers import this file: keep the work behind this line
+    main(sys.argv[1:])
