@@ -19,7 +19,7 @@ __all__ = ["flat_detectors"]
 
 
 def finder(min_score: float = 0.8) -> FaceFinder:
-    return FaceFinder(SizedDetector(FlatDetector(None)), min_score)
+    return FaceFinder(SizedDetector(FlatDetector(None), sure_score=min_score), min_score)
 
 
 # FaceFinder
@@ -32,7 +32,7 @@ def test_sure_faces_and_why_there_is_none(hundredths: list[int], least: int) -> 
     sure = sorted((score / 100 for score in hundredths if np.float32(score / 100) >= least / 100), reverse=True)
     assert found.faces.scores.tolist() == pytest.approx(sure)
     if sure:
-        assert (found.status, found.reason, found.bordered) == ("ok", "", False)
+        assert (found.status, found.reason, found.note) == ("ok", "", "")
     elif hundredths:
         told = f"the surest face has {max(hundredths) / 100:.2f}, below {least / 100:g}"
         assert (found.status, found.reason) == ("low_score", told)
@@ -50,12 +50,14 @@ class Shy(FlatDetector):
         ]
 
 
-@pytest.mark.parametrize(("score", "expected"), [(0.9, ("ok", True)), (0.7, ("low_score", False))])
-def test_a_second_look_where_no_face_is_sure(score: float, expected: tuple[str, bool]) -> None:
+@pytest.mark.parametrize(
+    ("score", "expected"), [(0.9, ("ok", "found on a border: it fills the image")), (0.7, ("low_score", ""))]
+)
+def test_a_second_look_where_no_face_is_sure(score: float, expected: tuple[str, str]) -> None:
     image = paint(Flat(30, 40, 60, score), size=(200, 240))
-    (found,) = FaceFinder(SizedDetector(Shy(None)), 0.8)([image])
-    assert (found.status, found.bordered) == expected
-    if found.bordered:
+    (found,) = FaceFinder(SizedDetector(Shy(None), sure_score=0.8), 0.8)([image])
+    assert (found.status, found.note) == expected
+    if found.note:
         assert np.abs(found.faces.boxes[0] - (30, 40, 90, 100)).max() <= 1, "in pixels of the image"
 
 
@@ -64,7 +66,7 @@ def test_the_second_look_is_spared_where_a_face_is_sure() -> None:
     seen: list[int] = []
     find = detector._find
     detector._find = lambda image: (seen.append(image.shape[1]), find(image))[1]  # type: ignore[method-assign,func-returns-value]
-    FaceFinder(SizedDetector(detector), 0.8)([paint(Flat(30, 40)), paint(Flat(30, 40, score=0.5))])
+    FaceFinder(SizedDetector(detector, sure_score=0.8), 0.8)([paint(Flat(30, 40)), paint(Flat(30, 40, score=0.5))])
     assert seen == [320, 320, 256 + 2 * 64]
 
 
@@ -83,7 +85,7 @@ def test_a_batch_is_as_its_images_alone_and_what_is_none_fails_alone() -> None:
 
 def test_the_detector_reports_low_scores_too(flat_detectors: None) -> None:
     spec = FaceOptions(detector="flat", min_score=0.9, det_size=320, small_faces=True).spec()
-    assert spec == DetectorSpec("flat", det_size=320, small_faces=True, min_score=0.5)
+    assert spec == DetectorSpec("flat", det_size=320, small_faces=True, min_score=0.5, sure_score=0.9)
     assert FaceOptions(min_score=0.2).spec("other").min_score == 0.2
     assert FaceOptions(detector="flat").finder("other").fingerprint.startswith("OtherDetector")
 
