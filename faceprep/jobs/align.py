@@ -95,7 +95,7 @@ class Align:
         start = stop = n_sources = 0
         for group in _grouped(_first_rows(_runs(self._table), request.limit)):
             for run in group:
-                size = storage.size_of(root / run.source)
+                size = storage.size_of(f"{root}/{run.source}")
                 digest.update(f"{run.source}\0{size}\0{run.n}\n".encode())
             start, stop = stop, stop + sum(run.n for run in group)
             n_sources += len(group)
