@@ -132,6 +132,7 @@ class Cropper:
     def __init__(self, template: Template) -> None:
         self._template = template
 
+<<<<<<< HEAD
     def __call__(self, image: Pixels, faces: Faces, most: int | None = None) -> tuple[list[Crop], list[str]]:
         """The crops in the order of the faces, of the first `most` sound ones, and what is wrong with the others."""
         faults = check_faces(faces, self._template)
@@ -140,7 +141,25 @@ class Cropper:
         crops = [
             Crop(face, align.crop(image, transforms[face], self._template.size), transforms[face]) for face in sound
         ]
+=======
+    def __call__(self, image: Pixels, faces: Faces) -> tuple[list[Crop], list[str]]:
+        """The crops in the order of the faces, and what is wrong with those that have none."""
+        transforms, faults = self.fit(faces)
+        sound = [face for face, fault in enumerate(faults) if not fault]
+        crops = [Crop(face, self.cut(image, transforms[face]), transforms[face]) for face in sound]
+>>>>>>> wt-b
         return crops, [fault for fault in faults if fault]
+
+    def fit(self, faces: Faces) -> tuple[npt.NDArray[np.float64], list[str]]:
+        """(n, 2, 3) transforms, and what is wrong with each face; an empty text for sound ones.
+
+        Faces of many images at once take hardly longer than those of one.
+        """
+        return crop_transforms(faces, self._template), check_faces(faces, self._template)
+
+    def cut(self, image: Pixels, transform: npt.NDArray[np.float64]) -> Pixels:
+        """The crop of one face."""
+        return align.crop(image, transform, self._template.size)
 
 
 @functools.cache

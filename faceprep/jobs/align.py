@@ -8,7 +8,6 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -25,12 +24,13 @@ from faceprep.formats.folders import refuse_output_inside
 from faceprep.formats.frame_choice import frames_at
 from faceprep.formats.video import VideoReader
 from faceprep.options import option
-from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.vision import codec
 from faceprep.vision.templates import load_template
 
 _PHOTOS = 64
 _PART = ".parquet"
+_NO_CROP = "has no crop in the table"
 
 
 class _Run(NamedTuple):
@@ -39,6 +39,13 @@ class _Run(NamedTuple):
     source: str
     is_video: bool
     n: int
+
+
+class _Fitted(NamedTuple):
+    """A row with its new transform, and what is wrong with its face, if anything is."""
+
+    row: FaceRow
+    fault: str
 
 
 class _Problem(NamedTuple):
@@ -58,7 +65,7 @@ class Align:
     """
 
     command: ClassVar[str] = "align"
-    siblings: ClassVar[tuple[str, ...]] = ("_multi", "_original")
+    siblings: ClassVar[tuple[str, ...]] = ("_multi",)
 
     faces: Path | None = option(None, "The faces.parquet of the extract command.", required=True)
     template: str = option("arcface-112", "What faces are aligned to: arcface-112, arcface-224, box1.5-256 and others.")
@@ -88,7 +95,7 @@ class Align:
         start = stop = n_sources = 0
         for group in _grouped(_first_rows(_runs(self._table), request.limit)):
             for run in group:
-                size = storage.size_of(root / run.source)
+                size = storage.size_of(f"{root}/{run.source}")
                 digest.update(f"{run.source}\0{size}\0{run.n}\n".encode())
             start, stop = stop, stop + sum(run.n for run in group)
             n_sources += len(group)
@@ -107,18 +114,24 @@ class Align:
             raise OutputError("the table lies in the output", path=self._table, remedy="Name another output.")
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        tables = faces_table.read_range(self._table, shard.start, shard.stop)
-        rows = (row for table in tables for row in faces_table.rows_of(table))
         with FacesWriter(sink.open_part(_PART)) as table:
-            for source, of_source in groupby(rows, attrgetter("source")):
+            for source, faces in groupby(self._fitted(shard), lambda face: face.row.source):
                 wanted = []
-                for row in of_source:
-                    if row.output:
-                        wanted.append(row)
+                for face in faces:
+                    if face.row.output and not face.fault:
+                        wanted.append(face.row)
                     else:
-                        yield Outcome(row.key, reason="has no crop in the table")
-                for of_image, pixels in _images(Path(shard.source, source), wanted):
-                    yield from self._align(of_image, pixels, sink, table)
+                        yield Outcome(face.row.key, *((DEGENERATE, face.fault) if face.row.output else (OK, _NO_CROP)))
+                for rows, pixels in _images(Path(shard.source, source), wanted):
+                    yield from self._align(rows, pixels, sink, table)
+
+    def _fitted(self, shard: Shard) -> Iterator[_Fitted]:
+        """The shard's rows, with their new transforms."""
+        for table in faces_table.read_range(self._table, shard.start, shard.stop):
+            rows = list(faces_table.rows_of(table))
+            faces = Faces(*(np.stack([getattr(row, name) for row in rows]) for name in ("box", "landmarks", "score")))
+            for row, transform, fault in zip(rows, *open_cropper(self.template).fit(faces), strict=True):
+                yield _Fitted(row._replace(transform=transform, template=self.template), fault)
 
     def _align(
         self, rows: Sequence[FaceRow], pixels: Pixels | _Problem, sink: Sink, table: FacesWriter
@@ -130,17 +143,12 @@ class Align:
         if isinstance(pixels, _Problem):
             yield from (Outcome(row.key, *pixels) for row in rows)
             return
-        faces = Faces(*(np.stack([getattr(row, name) for row in rows]) for name in ("box", "landmarks", "score")))
-        crops, faults = open_cropper(self.template)(pixels, faces)
-        made, told = {crop.face: crop for crop in crops}, iter(faults)
-        for number, row in enumerate(rows):
-            if number not in made:
-                yield Outcome(row.key, DEGENERATE, next(told))
-                continue
+        cut = open_cropper(self.template).cut
+        for row in rows:
+            crop = cut(pixels, np.asarray(row.transform))
             name, beside = self._name(row.output or "")
-            sink.write(name, codec.encode(made[number].pixels, f".{self.format}", self.quality), beside=beside)
-            output, transform = join_output(name, beside), made[number].transform
-            table.add(row._replace(output=output, transform=transform, template=self.template))
+            sink.write(name, codec.encode(crop, f".{self.format}", self.quality), beside=beside)
+            table.add(row._replace(output=join_output(name, beside)))
             yield Outcome(row.key)
 
     def _name(self, output: str) -> tuple[str, str]:

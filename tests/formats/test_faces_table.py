@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,12 @@ from faceprep.formats.faces_table import (
     FaceRow,
     FacesWriter,
     join_faces,
+    join_output,
     load_faces,
     read_faces,
+    read_range,
     rows_of,
+    split_output,
     table_of,
 )
 
@@ -155,3 +159,19 @@ def test_other_tables_are_refused(tmp_path: Path) -> None:
         load_faces(path)
     with pytest.raises(SourceError, match="No such file"):
         load_faces(tmp_path / "no.parquet")
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 9))
+def test_a_range_is_those_rows(start: int, length: int, rows_a_group: int) -> None:
+    table = table_of([row(number) for number in range(20)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "faces.parquet"
+        pq.write_table(table, path, row_group_size=rows_a_group)
+        pieces = list(read_range(path, start, start + length))
+    assert pa.concat_tables([SCHEMA.empty_table(), *pieces]).equals(table.slice(start, length))
+
+
+@given(st.sampled_from(["", "_multi", "_none"]), st.from_regex(r"[a-z+_]{1,3}(/[a-z+_.]{1,3})?", fullmatch=True))
+def test_outputs_beside_the_folder_come_back(beside: str, name: str) -> None:
+    assert split_output(join_output(name, beside)) == (name, beside) or split_output(name) != (name, "")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.errors import OptionError
-from faceprep.formats.frame_choice import FrameChoice, parse_frames
+from faceprep.formats.frame_choice import FrameChoice, frames_at, parse_frames
 
 KINDS = ["all", "every:1", "every:7", "uniform:1", "uniform:8", "pair", "keyframes"]
 TIMES = st.lists(st.floats(0, 1), max_size=40).map(lambda steps: np.cumsum([0.0, *steps])[:-1])
@@ -83,3 +83,8 @@ def test_nonsense_is_refused(text: str) -> None:
 def test_spans_that_hold_nothing_are_refused(start: float | None, end: float | None) -> None:
     with pytest.raises(OptionError, match="start|end"):
         parse_frames("all", start, end)
+
+
+@given(wanted=st.sets(st.integers(0, 60)), n=st.integers(0, 50))
+def test_given_numbers_are_those_that_the_video_has(wanted: set[int], n: int) -> None:
+    assert frames_at(wanted).numbers(np.arange(n) / 30, []) == [number for number in range(n) if number in wanted]

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from faceprep import Align, ExtractPhotos, ProcessRunner, Request, SerialRunner, run_job
+from faceprep import Align, ExtractPhotos, ExtractVideo, ProcessRunner, Request, SerialRunner, run_job
 from faceprep.cli import main
 from faceprep.errors import OptionError, OutputError, ResumeError, SourceError
 from faceprep.faces import Faces
@@ -186,6 +186,18 @@ def test_frames_of_a_video(tmp_path: Path) -> None:
         assert np.abs(found.astype(int) - frames[number][20:132, 100:212]).max() <= 1, number
     assert failures(tmp_path / "out")[0] == ["a/clip/77", "undecodable", "a/clip.mp4: frame 77: it has 40 frames"]
     assert {row.time_s for row in rows_at(tmp_path / "out" / "faces.parquet")} == {n / 30 for n in (3, 4, 30, 39)}
+
+
+@needs_data
+def test_frames_of_a_real_video_again(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    pytest.importorskip("retinaface")
+    source = DATA / "video" / "short_hamilton_clip.mp4"
+    job = ExtractVideo(frames="uniform:4", all_faces=True)
+    run_job(job, Request((source,), tmp_path / "first"), SERIAL)
+    summary = align(source, tmp_path / "again", Align(tmp_path / "first" / "faces.parquet"))
+    assert summary.failed == 0 and summary.ok >= 4
+    assert results(tmp_path / "again") == results(tmp_path / "first")
 
 
 # What is missing, changed or refused

@@ -1,0 +1,115 @@
+"""extract-photos beside decoding and detecting alone, in as many processes: 1,000 photos of 1 megapixel.
+
+python benchmarks/extract_photos.py ../shared/data/photos          its photos, brought to 1 megapixel
+python benchmarks/extract_photos.py                                drawn faces instead
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+from timing import side_by_side
+
+from faceprep.cores import n_cores, take_share
+from faceprep.errors import FaceprepError
+from faceprep.extraction import FaceOptions
+from faceprep.faces import Pixels
+from faceprep.synthetic import draw_face
+from faceprep.vision.codec import decode, encode
+
+_PIXELS = 1_000_000
+_BATCH = 8
+
+
+def load_photos(root: Path | None) -> list[Pixels]:
+    """Photos of about 1 megapixel."""
+    photos = []
+    for path in sorted(root.rglob("*.*")) if root else []:
+        if path.parent.name != "odd":
+            try:
+                photos.append(decode(path.read_bytes()))
+            except FaceprepError:
+                continue
+    for identity in range(0 if photos else 20):
+        scene = np.random.default_rng(identity).integers(0, 256, (27, 36, 3), np.uint8)
+        photo = cv2.resize(scene, (1152, 864), interpolation=cv2.INTER_CUBIC)
+        photo[200:600, 300:700] = draw_face(identity, 0, 400)[0]
+        photos.append(photo)
+    return [cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+            for photo in photos for scale in [(_PIXELS / (photo.shape[0] * photo.shape[1])) ** 0.5]]  # fmt: skip
+
+
+def write_photos(folder: Path, photos: list[Pixels], n: int) -> list[Path]:
+    """`n` JPEG files, each with pixels of its own."""
+    paths = []
+    for i in range(n):
+        photo = np.roll(photos[i % len(photos)], i // len(photos), axis=1)
+        paths.append(folder / f"{i % 50}" / f"{i}.jpg")
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        paths[-1].write_bytes(encode(photo, ".jpg", 92))
+    return paths
+
+
+def decode_and_detect(paths: list[Path], n_threads: int) -> float:
+    """Seconds, without the start of Python and of the detector."""
+    take_share(n_threads)
+    find = FaceOptions().finder()
+    started = time.perf_counter()
+    for first in range(0, len(paths), _BATCH):
+        find([decode(path.read_bytes()) for path in paths[first : first + _BATCH]])
+    return time.perf_counter() - started
+
+
+def alone(paths: list[Path], n_workers: int, with_start: bool) -> float:
+    started = time.perf_counter()
+    with ProcessPoolExecutor(n_workers, get_context("spawn")) as pool:
+        work = partial(decode_and_detect, n_threads=max(1, n_cores() // n_workers))
+        inside = max(pool.map(work, [paths[i::n_workers] for i in range(n_workers)]))
+    return time.perf_counter() - started if with_start else inside
+
+
+def command(folder: Path, output: Path, n_workers: int, *options: str) -> None:
+    for ending in ("", "_multi", "_none"):
+        shutil.rmtree(f"{output}{ending}", ignore_errors=True)
+    arguments = ["extract-photos", str(folder), str(output), "--workers", str(n_workers), *options]
+    subprocess.run([sys.executable, "-m", "faceprep", *arguments], check=True, capture_output=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", type=Path, nargs="?")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        source, output = Path(folder) / "src", Path(folder) / "out"
+        paths = write_photos(source, load_photos(given.photos), given.images)
+        command(source, output, given.workers)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        candidates = {
+            "decode and detect, without the start": partial(alone, paths, given.workers, False),
+            "decode and detect, with the start": partial(alone, paths, given.workers, True),
+            "faceprep extract-photos": partial(command, source, output, given.workers),
+        }
+        title = f"photos of 1 megapixel, {given.workers} processes"
+        seconds = side_by_side(title, len(paths), candidates, given.repeats)
+    first, _, ours = seconds.values()
+    print(f"\nextract-photos takes {ours / first:.2f} times as long as decoding and detecting alone")
+    print(f"its largest process at its peak: {peak:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
