@@ -20,4 +20,9 @@ def my_cores() -> int:
 
 def take_share(n: int) -> None:
     """What this process may use from here on; each of several workers takes its own."""
-    os.environ[_SHARE] = str(n)
+    os.environ.update(share_of(n))
+
+
+def share_of(n: int) -> dict[str, str]:
+    """The environment of a process that may use `n` cores."""
+    return {_SHARE: str(n)}

@@ -132,22 +132,11 @@ class Cropper:
     def __init__(self, template: Template) -> None:
         self._template = template
 
-<<<<<<< HEAD
     def __call__(self, image: Pixels, faces: Faces, most: int | None = None) -> tuple[list[Crop], list[str]]:
         """The crops in the order of the faces, of the first `most` sound ones, and what is wrong with the others."""
-        faults = check_faces(faces, self._template)
-        transforms = crop_transforms(faces, self._template)
-        sound = [face for face, fault in enumerate(faults) if not fault][:most]
-        crops = [
-            Crop(face, align.crop(image, transforms[face], self._template.size), transforms[face]) for face in sound
-        ]
-=======
-    def __call__(self, image: Pixels, faces: Faces) -> tuple[list[Crop], list[str]]:
-        """The crops in the order of the faces, and what is wrong with those that have none."""
         transforms, faults = self.fit(faces)
-        sound = [face for face, fault in enumerate(faults) if not fault]
+        sound = [face for face, fault in enumerate(faults) if not fault][:most]
         crops = [Crop(face, self.cut(image, transforms[face]), transforms[face]) for face in sound]
->>>>>>> wt-b
         return crops, [fault for fault in faults if fault]
 
     def fit(self, faces: Faces) -> tuple[npt.NDArray[np.float64], list[str]]:

@@ -25,7 +25,7 @@ from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, cast
 
-from faceprep.cores import n_cores, take_share
+from faceprep.cores import n_cores, share_of, take_share
 from faceprep.errors import FaceprepError, OptionError
 from faceprep.run.ledger import crashed
 from faceprep.types import CarryOut, Shard, ShardReport, ShardWork
@@ -51,7 +51,7 @@ class ProcessRunner:
 
     @contextmanager
     def __call__(self, work: ShardWork) -> Iterator[CarryOut]:
-        workers = [_Worker(work) for _ in range(self.n_workers)]
+        workers = [_Worker(work, max(1, n_cores() // self.n_workers)) for _ in range(self.n_workers)]
         try:
             for worker in workers[:_N_EARLY]:
                 worker.start()
@@ -97,13 +97,12 @@ class _Worker:
 
     connection: Connection
 
-    def __init__(self, work: ShardWork) -> None:
-        self._work = work
+    def __init__(self, work: ShardWork, n_cores: int) -> None:
+        self._work, self.n_cores = work, n_cores
         self._process: subprocess.Popen[bytes] | None = None
         self._open = ExitStack()
         self._n_starts = 0
         self.shard: Shard | None = None
-        self.n_cores = 1
         self._is_loaded = False
 
     def start(self) -> None:
@@ -121,7 +120,7 @@ class _Worker:
                     stdin=subprocess.DEVNULL,
                     stdout=_STDERR,
                     pass_fds=[theirs.fileno()],
-                    env=_ONE_THREAD | os.environ,
+                    env=_ONE_THREAD | os.environ | share_of(self.n_cores),
                 )
         except OSError as error:
             raise FaceprepError(f"cannot start a worker: {error}", remedy="Use fewer --workers.") from error
