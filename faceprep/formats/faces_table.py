@@ -96,23 +96,52 @@ def split_output(output: str) -> tuple[str, str]:
 
 
 def table_of(rows: Sequence[FaceRow]) -> pa.Table:
-    """A table of SCHEMA, a row a face."""
+    """A table of SCHEMA, a row a face.
+
+    The arrays are made from buffers: `pa.array` imports pandas where it is installed, which takes a worker longer
+    than a hundred frames.
+    """
     n = len(rows)
     boxes = np.array([row.box for row in rows], np.float32).reshape(n, 4)
     sizes = np.array([row.image_size for row in rows], np.int32).reshape(n, 2)
     landmarks = np.array([row.landmarks for row in rows], np.float32).reshape(n * 10)
     transforms = np.array([row.transform for row in rows], np.float64).reshape(n * 6)
     columns: dict[str, Any] = {
-        "image_height": pa.array(sizes[:, 0]),
-        "image_width": pa.array(sizes[:, 1]),
-        "landmarks": pa.FixedSizeListArray.from_arrays(pa.array(landmarks), 10),
-        "transform": pa.FixedSizeListArray.from_arrays(pa.array(transforms), 6),
+        "image_height": _numbers(sizes[:, 0], pa.int32()),
+        "image_width": _numbers(sizes[:, 1], pa.int32()),
+        "landmarks": pa.FixedSizeListArray.from_arrays(_numbers(landmarks, pa.float32()), 10),
+        "transform": pa.FixedSizeListArray.from_arrays(_numbers(transforms, pa.float64()), 6),
     }
-    columns |= {name: pa.array(boxes[:, place]) for place, name in enumerate(_BOX)}
+    columns |= {name: _numbers(boxes[:, place], pa.float32()) for place, name in enumerate(_BOX)}
     for field in SCHEMA:
         if field.name not in columns:
-            columns[field.name] = pa.array([getattr(row, field.name) for row in rows], field.type)
+            values = [getattr(row, field.name) for row in rows]
+            columns[field.name] = _texts(values) if field.type == pa.string() else _numbers(values, field.type)
     return pa.table([columns[name] for name in SCHEMA.names], SCHEMA)
+
+
+_DTYPES = {pa.int32(): "<i4", pa.int64(): "<i8", pa.float32(): "<f4", pa.float64(): "<f8"}
+
+
+def _numbers(values: Sequence[float | None] | npt.NDArray[Any], type_: pa.DataType) -> pa.Array:
+    if isinstance(values, np.ndarray):
+        return pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(values.astype(_DTYPES[type_]))])
+    data = np.array([0 if value is None else value for value in values], _DTYPES[type_])
+    return pa.Array.from_buffers(type_, len(values), [_validity(values), pa.py_buffer(data)])
+
+
+def _texts(values: Sequence[str | None]) -> pa.Array:
+    texts = [(value or "").encode() for value in values]
+    ends = np.zeros(len(texts) + 1, "<i4")
+    np.cumsum([len(text) for text in texts], out=ends[1:])
+    buffers = [_validity(values), pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
+    return pa.Array.from_buffers(pa.string(), len(texts), buffers)
+
+
+def _validity(values: Sequence[object]) -> pa.Buffer | None:
+    """Arrow's bitmap of what is not None; None where everything is."""
+    is_known = np.array([value is not None for value in values], np.bool_)
+    return None if is_known.all() else pa.py_buffer(np.packbits(is_known, bitorder="little"))
 
 
 def rows_of(table: pa.Table) -> Iterator[FaceRow]:
@@ -172,7 +201,7 @@ class FacesWriter:
         with self._writer:
             if kind is None:
                 self._pack()
-                self._write(pa.concat_tables([*self._tables, SCHEMA.empty_table()]))
+                self._write(pa.concat_tables([*self._tables, pa.Table.from_batches([], SCHEMA)]))
 
 
 def join_faces(parts: Iterable[str | os.PathLike[str]], file: BinaryIO) -> None:
@@ -227,5 +256,5 @@ def _open_faces(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[
 def load_faces(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
     """The whole table. Raises SourceError as `read_faces` does."""
     names = SCHEMA.names if columns is None else list(columns)
-    empty = pa.schema([SCHEMA.field(name) for name in names]).empty_table()
+    empty = pa.Table.from_batches([], pa.schema([SCHEMA.field(name) for name in names]))
     return pa.concat_tables([empty, *read_faces(path, columns)])

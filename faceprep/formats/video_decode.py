@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import stat
 from collections.abc import Generator, Iterator
@@ -140,12 +141,17 @@ def decode_from(video: OpenVideo, index: VideoIndex, first: int, keys_only: bool
 # PyAV
 
 
+def require_pyav() -> None:
+    """Raises MissingExtra where the package av is not there; does not spend the time of its import."""
+    if importlib.util.find_spec("av") is None:
+        raise MissingExtra("video needs the package av", remedy="pip install 'faceprep[video]'")
+
+
 def pyav() -> Any:
     """The module av. Raises MissingExtra."""
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtra("video needs the package av", remedy="pip install 'faceprep[video]'") from error
+    require_pyav()
+    import av
+
     return av
 
 

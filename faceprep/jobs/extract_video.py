@@ -27,7 +27,7 @@ from faceprep.formats.folders import refuse_output_inside
 from faceprep.formats.frame_choice import FrameChoice, parse_frames
 from faceprep.formats.selection import is_text
 from faceprep.formats.video import Frame, VideoReader, find_videos
-from faceprep.formats.video_decode import pyav
+from faceprep.formats.video_decode import require_pyav
 from faceprep.options import option
 from faceprep.original_crops import OriginalCrops, open_crops
 from faceprep.types import LOW_SCORE, NO_CROP, OK, Outcome, Request, Shard, Sink, Stage, Work
@@ -114,7 +114,7 @@ class ExtractVideo(FaceOptions):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         found = _find_all(request.sources, request.output)
-        pyav()
+        require_pyav()
         self.announce()
         folders = name_folders([path for _, path in found])
         digest = hashlib.sha256()
