@@ -4,9 +4,9 @@ errors, options, registry   what can go wrong; how options are declared; names -
 types, faces                the nouns and the Protocols
 storage, staging, locks     the only place that touches the disk; all files of a shard or none; one run at a time
 shuffle                     seeded orders that never change
-ahead                       work done ahead in threads, in order and within bounds
-image_header                what encoded bytes say of themselves before they are decoded
-synthetic                   draws faces; writes tiny sets for tests, examples and docs
+ahead, cores                work done ahead in threads, in order and within bounds; this process's share of the cores
+image_header, opencv        what encoded bytes say of themselves before they are decoded; OpenCV, loaded when needed
+synthetic, synthetic_video  draw faces; write tiny sets and videos for tests, examples and docs
 formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
 models/                     pixels -> faces: detectors in ONNX Runtime

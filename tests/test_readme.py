@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from faceprep.synthetic_video import write_video
+from faceprep.vision.codec import decode
 from tests.real import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -39,6 +41,14 @@ def test_the_recipes_in_order(tmp_path: Path) -> None:
     recipes = next(text for kind, text in BLOCKS if kind == "bash" and "faceprep.synthetic set" in text)
     run_lines(recipes, tmp_path)
     assert (tmp_path / "again" / "train.rec").read_bytes() == (tmp_path / "set" / "train.rec").read_bytes()
+
+
+def test_the_command_for_a_video(tmp_path: Path) -> None:
+    insightface = pytest.importorskip("insightface")
+    photo = decode((Path(insightface.__file__).parent / "data" / "images" / "t1.jpg").read_bytes())
+    write_video(tmp_path / "clip.mp4", n_frames=20, size=(360, 640), face=photo[230:440, 430:610])
+    run_lines(next(text for kind, text in BLOCKS if kind == "bash" and "extract-video" in text), tmp_path)
+    assert (tmp_path / "frames" / "clip" / "17.png").is_file() and (tmp_path / "frames" / "faces.parquet").is_file()
 
 
 def test_the_python_example(tmp_path: Path) -> None:
