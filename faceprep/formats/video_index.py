@@ -76,19 +76,22 @@ class VideoIndex:
 def index_packets(container: Any, stream: Any) -> VideoIndex:
     """Read through an open PyAV container. Where reading fails, the index ends."""
     stamps, decoding, is_key = array("q"), array("q"), array("b")
-    n_whole = 0
+    n_whole, last_dts = 0, None
     for packet in packets_of(container, stream):
         n_whole += not packet.is_corrupt
         if is_shown(packet):
             stamps.append(packet.pts if packet.pts is not None else _NO_TIME)
             decoding.append(packet.dts if packet.dts is not None else stamps[-1])
             is_key.append(packet.is_keyframe)
+            last_dts = packet.dts
     shown, decoded, keys = np.array(stamps, np.int64), np.array(decoding, np.int64), np.flatnonzero(is_key)
     has_stamps = container.format.name != "avi" and bool((shown != _NO_TIME).all())
     ordered = np.sort(shown if has_stamps else decoded)
     keyframes = np.searchsorted(ordered, np.sort(shown[keys])) if has_stamps else keys
     n_told = stream.frames if container.format.name.startswith("mov") else 0  # AVI counts its gaps too
-    last_decoded = int(decoded[-1]) if len(decoded) else _NO_TIME
+    last_decoded = _NO_TIME
+    if len(shown):  # a Matroska file's first packets have no such time: others may still have to come before them
+        last_decoded = int(ordered[0]) if last_dts is None else last_dts
     context = stream.codec_context
     delay = int(getattr(context, "reorder_depth", 2 * context.has_b_frames))
     return VideoIndex(ordered, float(stream.time_base), has_stamps, keyframes, n_told, n_whole, last_decoded, delay)

@@ -115,11 +115,21 @@ def test_what_is_there_of_a_cut_off_video_is_read(read: Read, suffix: str, part:
     assert "cut off after" in damage and "bytes are missing" in damage
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", "first.mp4"])
+def test_a_cut_after_any_of_the_first_packets(read: Read, suffix: str) -> None:
+    """Where B-frames are still to come between those that are there."""
+    for n_bytes in range(2000, 20_000, 500):
+        check_cut(read, suffix, WHOLE[suffix][:n_bytes])
+
+
 @given(data=st.data(), suffix=st.sampled_from([".mkv", ".webm", ".avi", ".mp4", "first.mp4"]))
 @settings(max_examples=120)
 def test_a_cut_is_always_told_and_no_frame_is_half(read: Read, data: st.DataObject, suffix: str) -> None:
     whole = WHOLE[suffix]
-    cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    check_cut(read, suffix, whole[: data.draw(st.integers(0, len(whole) - 1))])
+
+
+def check_cut(read: Read, suffix: str, cut: bytes) -> None:
     try:
         frames, missed, damage = read(suffix, cut)
     except SourceError as error:
