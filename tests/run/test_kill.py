@@ -158,7 +158,7 @@ def test_driver_killed_at_many_moments(
         n_unfinished += any(name.startswith(".faceprep/staging/0") for name in left)
         run_job(SlowRec2Folder(), Request((rec_set,), output), SerialRunner())  # quick: this process has no PAUSE
         assert tree(output) == whole, f"killed {seconds:.4f} s after file {n_files}"
-    assert n_unfinished > 3, "the moments missed the work"
+    assert n_unfinished > 5, "the moments missed the work"
 
 
 def test_workers_killed_at_many_moments(rec_set: Path, whole: dict[str, bytes | None], tmp_path: Path) -> None:
