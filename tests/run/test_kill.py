@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -141,11 +142,15 @@ def whole(rec_set: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 def test_driver_killed_at_many_moments(
     n_workers: int, rec_set: Path, whole: dict[str, bytes | None], tmp_path: Path
 ) -> None:
+    """At 13 moments, and at as many more as it takes to hit the work itself on a machine that looks too late."""
     n_unfinished, pause = 0, _PAUSE
-    for i, (n_files, seconds) in enumerate(moments(13, len(whole) - 10, n_workers)):
-        output = tmp_path / str(i)
-        if i >= 4 and not n_unfinished:  # this machine looks too late: let the run wait for it
+    rounds = (moments(13, len(whole) - 10, n_workers + 10 * i) for i in range(5))
+    for i, (n_files, seconds) in enumerate(itertools.chain.from_iterable(rounds)):
+        if i >= 13 and n_unfinished > 5:
+            break
+        if i >= 4 and n_unfinished <= i // 4:
             pause = 10 * _PAUSE
+        output = tmp_path / str(i)
         driver = drive(rec_set, output, n_workers, pause)
         wait_for(output, n_files, seconds)
         workers = family(driver)
@@ -163,7 +168,10 @@ def test_driver_killed_at_many_moments(
 
 def test_workers_killed_at_many_moments(rec_set: Path, whole: dict[str, bytes | None], tmp_path: Path) -> None:
     n_hits = 0
-    for i, (n_files, seconds) in enumerate(moments(8, len(whole) - 10, 7)):
+    rounds = (moments(8, len(whole) - 10, 7 + i) for i in range(5))
+    for i, (n_files, seconds) in enumerate(itertools.chain.from_iterable(rounds)):
+        if i >= 8 and n_hits > 4:
+            break
         output = tmp_path / str(i)
         driver = drive(rec_set, output, 2)
         wait_for(output, n_files, seconds)
