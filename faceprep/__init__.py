@@ -1,7 +1,7 @@
 """faceprep: a face dataset from whatever it comes in to what a trainer reads.
 
 errors, options, registry   what can go wrong; how options are declared; names -> things
-types, faces                the nouns and the Protocols
+types, faces, embeddings    the nouns and the Protocols
 storage, staging, locks     the only place that touches the disk; all files of a shard or none; one run at a time
 shuffle                     seeded orders that never change
 ahead, cores                work done ahead in threads, in order and within bounds; this process's share of the cores

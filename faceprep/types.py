@@ -44,14 +44,24 @@ class PairSet:
         return len(self.same)
 
 
+ACCEPTED, REFUSED, UNDECIDED = "accepted", "refused", "undecided"
+
+
 class Decision(NamedTuple):
-    """What a plan means to do with one `subject`, `into` what where there is such, and why."""
+    """What a plan means to do with one `subject`, `into` what where there is such, and why.
+
+    Only what is accepted is carried out. `evidence` is for a person to look at: `for` and `against` are [image, image,
+    likeness] of the two that speak most for it and most against, `images` and `pairs` are counts, `kept` is the image
+    that stays for one that is dropped.
+    """
 
     action: str
     subject: str
     into: str = ""
     score: float | None = None
     reason: str = ""
+    verdict: str = ACCEPTED
+    evidence: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)

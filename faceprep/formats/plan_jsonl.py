@@ -1,9 +1,13 @@
 """Plans: one JSON object a line. Nothing happens to a file before a plan is applied, and a person may edit it.
 
-    {"kind": "plan", "command": …, "source": …, "table": …, "sha256": …, "options": {…}}     what it judges, and how
-    {"action": "drop", "subject": "a/1.png", "score": 12.3, "reason": "…"}                   a decision a line
+    {"kind": "plan", "command": …, "source": …, "fingerprint": …, "options": {…}, …}   what it judges, and how
+    {"action": "drop", "subject": "a/1.png", "score": 12.3, "reason": "…"}              a decision a line
+    {"action": "merge", "subject": "a", "into": "b", "verdict": "undecided", "evidence": {"for": [image, image, 0.7]}}
 
-`sha256` is that of the table's bytes; subjects are paths below `source`.
+Subjects are paths below `source`, of an image or of an identity. Actions: `drop` an image or an identity, `merge` the
+identity `subject` into the identity `into`, `move` the image `subject` into the identity `into`, `rename` the image
+`subject` to the path `into`, `restore` the image `subject` of the folder `origin` at the path `into`. A verdict that is
+not there is `accepted`; only accepted decisions are carried out.
 """
 
 from __future__ import annotations
@@ -15,16 +19,17 @@ from typing import Any, BinaryIO
 
 from faceprep import storage
 from faceprep.errors import SourceError
-from faceprep.types import Decision
+from faceprep.types import ACCEPTED, Decision
 
 _KIND = "plan"
+_LEFT_OUT: tuple[Any, ...] = ("", None, ACCEPTED, {})
 
 
 def write_plan(file: BinaryIO, judged: Mapping[str, Any], decisions: Iterable[Decision]) -> None:
     """The line that says what is judged, then the decisions; what a decision leaves empty is left out."""
     file.write(_line({"kind": _KIND} | dict(judged)))
     for decision in decisions:
-        file.write(_line({name: value for name, value in decision._asdict().items() if value not in ("", None)}))
+        file.write(_line({name: value for name, value in decision._asdict().items() if value not in _LEFT_OUT}))
 
 
 def _line(value: Mapping[str, Any]) -> bytes:

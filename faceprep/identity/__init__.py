@@ -1,0 +1,1 @@
+"""Numbers -> decisions, pure: which images show one person."""
