@@ -11,8 +11,11 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol
 OK = "ok"
 FEW_IMAGES = "few_images"
 NO_FACE, MANY_FACES, LOW_SCORE = "no_face", "many_faces", "low_score"
+DROPPED = "dropped"
 NO_CROP, REPAIRED, SPARE_FACE_ROWS = "no_crop", "repaired", "spare_face_rows"
-SOUND_STATUSES = frozenset({OK, FEW_IMAGES, NO_FACE, MANY_FACES, LOW_SCORE, NO_CROP, REPAIRED, SPARE_FACE_ROWS})
+SOUND_STATUSES = frozenset(
+    {OK, FEW_IMAGES, DROPPED, NO_FACE, MANY_FACES, LOW_SCORE, NO_CROP, REPAIRED, SPARE_FACE_ROWS}
+)
 """Outcomes that are counted but are no failure."""
 
 Buffer = bytes | bytearray | memoryview

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from faceprep import storage
@@ -97,7 +97,7 @@ def _is_score(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
 
 
-_EXPECTED = {
+_EXPECTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "action": ("one of " + ", ".join(_ACTIONS), lambda value: value in _ACTIONS),
     "subject": ("the path of an image or the name of an identity", lambda value: _is_text(value) and value != ""),
     "into": ("a text", _is_text),
