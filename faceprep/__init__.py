@@ -11,6 +11,8 @@ formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
 models/                     pixels -> faces: detectors in ONNX Runtime
 extraction                  faces out of decoded images: what photos, frames and tables have in common
+destinations                where a plan sends every image
+application                 plans carried out: what the commands that place images have in common
 original_crops              the boxes of .face files, cut out of frames
 jobs/                       one file a command: the sentence that joins the layers
 run/                        carries a job out: shards, resume, ledger, workers
@@ -30,6 +32,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Align": "faceprep.jobs.align",
+    "Apply": "faceprep.jobs.apply",
     "Bin2Folder": "faceprep.jobs.bin2folder",
     "FaceprepError": "faceprep.errors",
     "ExtractPhotos": "faceprep.jobs.extract_photos",

