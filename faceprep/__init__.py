@@ -15,6 +15,7 @@ destinations                where a plan sends every image
 application                 plans carried out: what the commands that place images have in common
 original_crops              the boxes of .face files, cut out of frames
 jobs/                       one file a command: the sentence that joins the layers
+review/                     a page to decide on a plan
 run/                        carries a job out: shards, resume, ledger, workers
 cli/                        the Click skin
 
@@ -46,6 +47,7 @@ _PUBLIC = {
     "PairSet": "faceprep.types",
     "ProcessRunner": "faceprep.run.processes",
     "Rec2Folder": "faceprep.jobs.rec2folder",
+    "Review": "faceprep.review.review",
     "ReencodeBin": "faceprep.jobs.reencode_bin",
     "Request": "faceprep.types",
     "Score": "faceprep.jobs.score",

@@ -41,6 +41,7 @@ COMMANDS: dict[str, Entry] = {
     "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
     "apply": Entry("faceprep.jobs.apply:Apply", "A plan carried out, edited or not.", "PLAN DST"),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
+    "review": Entry("faceprep.review.review:Review", "A page to accept or refuse a plan's decisions.", "PLAN"),
 }
 
 RUNNERS: dict[str, Entry] = {

@@ -371,6 +371,22 @@ def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True)
         file.write(data)
 
 
+def append_durably(path: str | os.PathLike[str], data: Buffer) -> None:
+    """Add to the end of a file, or make it, and wait until the disk has it: all of `data` or nothing."""
+    with guard("write", path):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            size = os.fstat(fd).st_size
+            try:
+                write_all(fd, data)
+                os.fsync(fd)
+            except OSError:
+                os.ftruncate(fd, size)
+                raise
+        finally:
+            os.close(fd)
+
+
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A temporary folder outside of any output, gone at the end."""

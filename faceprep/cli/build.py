@@ -55,7 +55,7 @@ def command_for(name: str) -> click.Command:
     return click.Command(
         name,
         params=[*arguments, *options, *shared],
-        callback=_run if is_run else _look,
+        callback=_run if is_run else _serve if hasattr(job, "serve") else _look,
         help=job.__doc__,
         short_help=entry.help,
         context_settings={"obj": job},
@@ -71,16 +71,16 @@ def _argument(word: str) -> click.Parameter:
 def _option(field: Field[Any], hint: Any) -> click.Parameter:
     kind = next((kind for kind in get_args(hint) if kind is not type(None)), hint)  # of `X | None` and `tuple[X, ...]`
     choices, required = field.metadata["choices"], field.metadata["required"]
-    name = "--" + field.name.replace("_", "-")
+    name = "--" + field.name.rstrip("_").replace("_", "-")  # `import_`: a word of Python's own
     default = None if field.default is MISSING else field.default
     preset: dict[str, Any] = (
         {} if required else {"default": default}
     )  # with a default, be it None, Click 8.5 misses nothing
     if kind is bool:
-        return click.Option([name], is_flag=True, default=default, help=field.metadata["help"])
+        return click.Option([name, field.name], is_flag=True, default=default, help=field.metadata["help"])
     kind = click.Choice(choices) if choices else _PATH if kind is Path else kind
     return click.Option(
-        [name],
+        [name, field.name],
         type=kind,
         required=required,
         multiple=get_origin(hint) is tuple,
@@ -115,6 +115,16 @@ def _look(ctx: click.Context, /, **given: Any) -> int:
         result = ctx.obj(**given)(path, progress)
     click.echo(json.dumps(result.as_json()) if quiet else str(result))
     return 3 if result.failed else 0
+
+
+@click.pass_context
+def _serve(ctx: click.Context, /, **given: Any) -> int:
+    quiet, plan = given.pop("as_json"), given.pop("plan")
+    _log_to_stderr()
+    signal.signal(signal.SIGTERM, _interrupt)
+    result = ctx.obj(**given).serve(plan, lambda address: click.echo(address, err=quiet))
+    click.echo(json.dumps(result.as_json()) if quiet else str(result))
+    return 0
 
 
 def _places(given: dict[str, Any]) -> tuple[tuple[Path, ...], Path | None]:

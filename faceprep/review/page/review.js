@@ -1,0 +1,305 @@
+"use strict";
+// The page: one decision at a time, with keys or fingers.
+
+const plan = faceprepPlan;
+const store = plan.mode === "static" ? new BrowserStore(plan) : new ServerStore(plan);
+const decisions = new Decisions(plan);
+const ui = (id) => document.getElementById(id);
+const list = new List(decisions, (place) => go(place));
+const threshold = new ThresholdPanel(decisions, decideMany);
+const details = new Map();
+const HELD = 300;
+const SESSION = `faceprep/undo/${location.pathname}`;
+let here = 0;
+let busy = Promise.resolve();
+let over = false;
+
+// One thing after the other, so that a key never meets a decision that is not shown yet.
+function queue(act) {
+  busy = busy.then(act).catch((error) => say(`Something went wrong: ${error.message}`, true));
+  return busy;
+}
+
+function say(text, bad = false) {
+  ui("status").textContent = text;
+  ui("status").className = bad ? "bad" : "";
+}
+
+function warn(text) {
+  ui("trouble").textContent = text;
+  ui("trouble").hidden = !text;
+}
+
+// Showing
+
+function detailOf(number) {
+  if (!details.has(number)) {
+    if (details.size >= HELD) details.delete(details.keys().next().value);
+    const found = store.detail(number);
+    found.catch(() => details.delete(number));
+    details.set(number, found);
+  }
+  return details.get(number);
+}
+
+async function go(place) {
+  if (!list.shown.length) return;
+  here = Math.min(list.shown.length - 1, Math.max(0, place));
+  await draw();
+  ui("main").scrollTop = 0;
+  for (const step of [1, 2, -1]) preload(here + step);
+}
+
+function preload(place) {
+  const number = list.shown[place];
+  if (number === undefined) return;
+  detailOf(number).then(
+    (detail) => {
+      for (const strip of Object.values(detail.strips)) for (const { src } of strip.images.slice(0, 12)) if (src) new Image().src = src;
+    },
+    () => {},
+  );
+}
+
+async function draw() {
+  list.choose(here);
+  const number = list.shown[here];
+  ui("decision").hidden = number === undefined;
+  ui("nothing").hidden = number !== undefined;
+  for (const id of ["accept", "refuse", "skip"]) ui(id).disabled = over || number === undefined;
+  ui("undo").disabled = over || !undoable().length;
+  ui("previous").disabled = here <= 0;
+  ui("next").disabled = here >= list.shown.length - 1;
+  if (number === undefined) return;
+  drawVerdict(number);
+  const [subject, into, action] = [plan.subject[number], plan.into[number], decisions.actionOf(number)];
+  ui("title").textContent = TITLES[action]?.(subject, into) ?? `${action} ${subject} ${into}`;
+  ui("place").textContent = `${(here + 1).toLocaleString("en")} of ${list.shown.length.toLocaleString("en")}`;
+  ui("score").textContent = plan.score[number] === null ? "" : `score ${Number(plan.score[number].toPrecision(5))}`;
+  let detail;
+  try {
+    detail = await detailOf(number);
+  } catch {
+    detail = { reason: "", facts: {}, strips: {} };
+    warn("The details of this decision cannot be read: is the server still there?");
+  }
+  if (list.shown[here] !== number) return;
+  const facts = Object.entries(detail.facts).map(([name, value]) => `${name} ${typeof value === "number" ? Number(value.toPrecision(5)) : value}`);
+  ui("reason").textContent = [detail.reason, ...facts].filter(Boolean).join(" · ");
+  drawStrips(detail.strips);
+}
+
+const TITLES = {
+  merge: (subject, into) => `Merge ${subject} into ${into}?`,
+  move: (subject, into) => `Move ${subject} to ${into}?`,
+  drop: (subject) => `Drop ${subject}?`,
+  rename: (subject, into) => `Rename ${subject} to ${into}?`,
+  restore: (subject, into) => `Restore ${subject} as ${into}?`,
+};
+
+function drawVerdict(number) {
+  const letter = decisions.verdict[number];
+  ui("verdict").textContent = `${MARKS[letter]} ${VERDICTS[letter]}`;
+  ui("verdict").className = `mark ${letter}`;
+  const { a, r, u } = decisions.counts;
+  ui("counts").textContent = `${count(u, "undecided", "undecided")}, ${count(a, "accepted", "accepted")}, ${count(r, "refused", "refused")}`;
+}
+
+function drawStrips({ lead, for: pro, against, subject, into }) {
+  const pairs = [
+    lead && pair(lead.images.length > 1 ? "The image, and the one that is kept" : "The image", lead),
+    pro && pair("Most alike: for it", pro),
+    against && pair("Least alike: against it", against),
+  ];
+  ui("evidence").replaceChildren(...pairs.filter(Boolean));
+  ui("identities").replaceChildren(...[subject, into].filter(Boolean).map(identity));
+}
+
+function pair(title, strip) {
+  const panel = element("section", "panel");
+  panel.append(element("h3", "", strip.likeness === null ? title : `${title} (${strip.likeness.toFixed(3)})`));
+  const images = element("div", "pair");
+  images.append(...strip.images.map((image) => picture(image, true)));
+  panel.append(images);
+  return panel;
+}
+
+function identity(strip) {
+  const panel = element("section", "panel");
+  panel.append(element("h3", "", strip.title === "." ? "(not in a folder)" : strip.title));
+  const [shown, total] = [strip.images.length, strip.total];
+  panel.append(element("p", "caption", shown < total ? `${count(total, "image")}, ${shown} of them shown` : count(total, "image")));
+  const images = element("ul", "strip");
+  images.append(
+    ...strip.images.map((image) => {
+      const item = element("li");
+      item.append(picture(image, false));
+      return item;
+    }),
+  );
+  panel.append(images);
+  return panel;
+}
+
+function picture({ src, name }, captioned) {
+  const figure = element("figure");
+  const missing = () => element("div", "missing", `cannot be shown: ${name}`);
+  if (src) {
+    const image = new Image();
+    image.alt = name;
+    image.title = name;
+    image.loading = captioned ? "eager" : "lazy";
+    image.addEventListener("error", () => image.replaceWith(missing()));
+    image.src = src;
+    figure.append(image);
+  } else figure.append(missing());
+  if (captioned) figure.append(element("figcaption", "caption", name));
+  return figure;
+}
+
+// Deciding
+
+function undoable() {
+  return JSON.parse(sessionStorage.getItem(SESSION) ?? "[]");
+}
+
+function take(rows) {
+  for (const [number, letter, version] of rows) decisions.set(number, letter, version);
+  list.draw();
+  threshold.tell();
+}
+
+function failed(told) {
+  take(told.rows);
+  if (told.ended) {
+    over = true;
+    warn(told.error);
+  }
+  if (told.rows.length) {
+    const [number, letter] = told.rows[0];
+    const what = told.rows.length > 1 ? count(told.rows.length, "decision") : `${plan.subject[number]}: now ${VERDICTS[letter]}`;
+    say(`Not saved, ${told.error}: ${what}. Decide again if you mean it.`, true);
+  } else say(told.error.startsWith("Not saved") ? told.error : `Not saved: ${told.error}`, true);
+  return draw();
+}
+
+async function decide(verdict, numbers) {
+  say("Saving …");
+  const told = await store.decide(verdict, numbers.map((number) => [number, decisions.version[number]]), (number) => decisions.verdict[number]);
+  if (!told.ok) return failed(told).then(() => false);
+  take(told.rows);
+  sessionStorage.setItem(SESSION, JSON.stringify([...undoable(), [told.group, numbers[0]]].slice(-500)));
+  const what = numbers.length > 1 ? count(numbers.length, "decision") : plan.subject[numbers[0]];
+  say(`Saved: ${what} ${verdict}`);
+  return true;
+}
+
+function decideHere(verdict) {
+  return queue(async () => {
+    const number = list.shown[here];
+    if (over || number === undefined) return;
+    if (VERDICTS[decisions.verdict[number]] === verdict) say(`${plan.subject[number]} is ${verdict} already`);
+    else if (!(await decide(verdict, [number]))) return;
+    if (here === list.shown.length - 1) {
+      await draw();
+      say(`${ui("status").textContent}. That was the last one of this list.`);
+    } else await go(here + 1);
+  });
+}
+
+function decideMany(verdict, numbers) {
+  return queue(async () => {
+    if (over || !numbers.length) return;
+    await decide(verdict, numbers);
+    await draw();
+  });
+}
+
+function undo() {
+  return queue(async () => {
+    const groups = undoable();
+    const last = groups.pop();
+    if (over || !last) return say("Nothing to undo");
+    const [group, number] = last;
+    const told = await store.undo(group);
+    if (!told.ended) sessionStorage.setItem(SESSION, JSON.stringify(groups));
+    if (!told.ok) return failed(told);
+    take(told.rows);
+    const place = list.shown.indexOf(number);
+    if (place >= 0) await go(place);
+    else await draw();
+    say(`Undone: ${told.rows.length > 1 ? count(told.rows.length, "decision") : plan.subject[number]}`);
+  });
+}
+
+// Controls
+
+function filter() {
+  const number = list.shown[here];
+  const found = decisions.matching(ui("by-action").value, ui("by-verdict").value, ui("by-text").value.trim());
+  list.show(found);
+  ui("n-shown").textContent = found.length === decisions.n ? count(found.length, "decision") : `${found.length.toLocaleString("en")} of ${count(decisions.n, "decision")}`;
+  here = Math.max(0, found.indexOf(number));
+  return go(here).then(draw);
+}
+
+function toggleList(open = !document.body.classList.contains("listing")) {
+  document.body.classList.toggle("listing", open);
+  ui("show-list").setAttribute("aria-expanded", open);
+  ui("show-list").textContent = open ? "Back to the decision" : "List and filters";
+  list.choose(here);
+}
+
+const KEYS = {
+  a: () => decideHere("accepted"),
+  r: () => decideHere("refused"),
+  s: () => decideHere("undecided"),
+  u: undo,
+  n: () => queue(() => go(here + 1)),
+  j: () => queue(() => go(here + 1)),
+  p: () => queue(() => go(here - 1)),
+  k: () => queue(() => go(here - 1)),
+  "?": () => ui("help").showModal(),
+  "/": () => {
+    if (ui("show-list").offsetParent) toggleList(true);
+    ui("by-text").focus();
+  },
+};
+const MAY_REPEAT = "njpk";
+
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || ui("help").open) return;
+  const typing = event.target.matches("input:not([type=range]), select");
+  if (event.key === "Escape" && typing) event.target.blur();
+  if (typing || !(event.key in KEYS) || (event.repeat && !MAY_REPEAT.includes(event.key))) return;
+  event.preventDefault();
+  KEYS[event.key]();
+});
+
+ui("accept").addEventListener("click", KEYS.a);
+ui("refuse").addEventListener("click", KEYS.r);
+ui("skip").addEventListener("click", KEYS.s);
+ui("undo").addEventListener("click", KEYS.u);
+ui("next").addEventListener("click", KEYS.n);
+ui("previous").addEventListener("click", KEYS.p);
+ui("show-help").addEventListener("click", KEYS["?"]);
+ui("show-list").addEventListener("click", () => toggleList());
+ui("rows").addEventListener("click", () => toggleList(false));
+ui("filters").addEventListener("submit", (event) => event.preventDefault());
+ui("filters").addEventListener("change", () => queue(filter));
+ui("by-text").addEventListener("input", () => queue(filter));
+ui("save").addEventListener("click", () => say(`Saved as a file: ${count(store.save(), "verdict")}. Take it over with faceprep review PLAN --import FILE`));
+
+ui("plan").textContent = `${plan.command || "plan"}: ${plan.name}`;
+document.title = `${plan.name} – faceprep review`;
+ui("static-only").hidden = plan.mode !== "static";
+ui("by-action").append(...plan.actions.map((action) => new Option(action, action)));
+store.watch((rows, trouble) => {
+  const news = rows.filter(([number, letter, version]) => decisions.verdict[number] !== letter || decisions.version[number] !== version);
+  if (news.length) {
+    take(news);
+    queue(draw);
+  }
+  if (trouble || !over) warn(trouble);
+});
+queue(filter);

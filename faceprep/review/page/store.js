@@ -1,0 +1,174 @@
+"use strict";
+// Where decisions are read and verdicts are kept: behind the server, or in this browser for a folder of files.
+// Both say what has come of a request: {ok, rows: [[number, verdict, version]], group, error, ended}.
+
+const faceprepPages = {};
+
+class ServerStore {
+  constructor(plan) {
+    this.since = plan.since;
+  }
+
+  async detail(number) {
+    return (await fetch(`decision/${number}`)).json();
+  }
+
+  decide(verdict, decisions) {
+    return this.post("decide", { verdict, decisions });
+  }
+
+  undo(group) {
+    return this.post("undo", { group });
+  }
+
+  async post(what, body) {
+    let answer;
+    try {
+      const headers = { "Content-Type": "application/json" };
+      answer = await fetch(what, { method: "POST", headers, body: JSON.stringify(body) });
+      const told = await answer.json();
+      return { ok: answer.ok, rows: [], ...told };
+    } catch {
+      return { ok: false, rows: [], error: "Not saved: the server does not answer. Start faceprep review again.", ended: true };
+    }
+  }
+
+  // Calls `told` with what other tabs have decided, every few seconds while the page is looked at.
+  watch(told) {
+    const look = async () => {
+      if (document.hidden) return;
+      try {
+        const news = await (await fetch(`changes/${this.since}`)).json();
+        this.since = news.since;
+        told(news.rows, news.trouble);
+      } catch {
+        told([], "The server does not answer: it was ended. What was shown as saved is saved.");
+      }
+    };
+    setInterval(look, 2500);
+    document.addEventListener("visibilitychange", look);
+  }
+}
+
+// A letter for each decision that differs from the plan's, kept by pages, so that a verdict writes little.
+class BrowserStore {
+  constructor(plan) {
+    this.plan = plan;
+    this.first = plan.verdict;
+    this.groups = new Map(JSON.parse(sessionStorage.getItem(this.key("groups")) ?? "[]"));
+    this.lastGroup = Date.now();
+    const letters = [...plan.verdict];
+    for (let page = 0; page * plan.page < letters.length; page++) {
+      const kept = this.kept(page);
+      for (let i = 0; i < kept.length; i++) if (kept[i] !== "-") letters[page * plan.page + i] = kept[i];
+    }
+    plan.verdict = letters.join("");
+  }
+
+  key(page) {
+    return `faceprep/${this.plan.id}/${page}`;
+  }
+
+  kept(page) {
+    return localStorage.getItem(this.key(page)) ?? "";
+  }
+
+  verdictOf(number) {
+    const letter = this.kept(Math.floor(number / this.plan.page))[number % this.plan.page] ?? "-";
+    return letter === "-" ? this.first[number] : letter;
+  }
+
+  async detail(number) {
+    const page = Math.floor(number / this.plan.page);
+    if (!faceprepPages[page]) await loadScript(`pages/${String(page).padStart(4, "0")}.js`);
+    return faceprepPages[page][number % this.plan.page];
+  }
+
+  // As the server: all of them or none, and none that somebody has decided since it was shown.
+  async decide(verdict, decisions, shown) {
+    const stale = decisions.filter(([number]) => this.verdictOf(number) !== shown(number));
+    if (stale.length) return { ok: false, error: "decided elsewhere meanwhile", rows: this.rows(stale.map(([number]) => number)) };
+    const numbers = decisions.map(([number]) => number).filter((number) => this.verdictOf(number) !== verdict[0]);
+    const before = numbers.map((number) => [number, this.verdictOf(number)]);
+    const group = ++this.lastGroup;
+    const error = this.keep(numbers.map((number) => [number, verdict[0]]));
+    if (error) return { ok: false, error, rows: [] };
+    this.groups.set(group, { before, verdict: verdict[0] });
+    this.remember();
+    return { ok: true, group, rows: this.rows(decisions.map(([number]) => number)) };
+  }
+
+  // For a reload; what is large can be undone until then only.
+  remember() {
+    const small = [...this.groups].filter(([, { before }]) => before.length <= this.plan.page);
+    sessionStorage.setItem(this.key("groups"), JSON.stringify(small.slice(-500)));
+  }
+
+  async undo(group) {
+    const { before, verdict } = this.groups.get(group) ?? { before: [] };
+    const mine = before.filter(([number]) => this.verdictOf(number) === verdict);
+    if (!mine.length) return { ok: false, error: "nothing to undo: decided again since", rows: this.rows(before.map(([n]) => n)) };
+    const error = this.keep(mine);
+    return { ok: !error, error, rows: this.rows(mine.map(([number]) => number)) };
+  }
+
+  keep(letters) {
+    const pages = new Map();
+    for (const [number, letter] of letters) {
+      const page = Math.floor(number / this.plan.page);
+      if (!pages.has(page)) pages.set(page, [...this.kept(page).padEnd(this.plan.page, "-")]);
+      pages.get(page)[number % this.plan.page] = letter === this.first[number] ? "-" : letter;
+    }
+    const before = [...pages.keys()].map((page) => [page, this.kept(page)]);
+    try {
+      for (const [page, kept] of pages) localStorage.setItem(this.key(page), kept.join(""));
+    } catch {
+      for (const [page, kept] of before) localStorage.setItem(this.key(page), kept);
+      return "Not saved: this browser has no room left. Save the verdicts as a file.";
+    }
+    return "";
+  }
+
+  rows(numbers) {
+    return numbers.map((number) => [number, this.verdictOf(number), 0]);
+  }
+
+  watch(told) {
+    addEventListener("storage", (event) => {
+      const page = Number(event.key?.startsWith(this.key("")) ? event.key.slice(this.key("").length) : -1);
+      if (page < 0) return;
+      const numbers = Array.from({ length: this.plan.page }, (_, i) => page * this.plan.page + i);
+      told(this.rows(numbers.filter((number) => number < this.first.length)), "");
+    });
+  }
+
+  // The file that `faceprep review PLAN --import FILE` takes: what differs from the plan.
+  save() {
+    const { plan, first } = this;
+    const lines = [];
+    for (let number = 0; number < first.length; number++) {
+      const verdict = this.verdictOf(number);
+      if (verdict === first[number]) continue;
+      const [action, subject, into] = [plan.actions[plan.action[number]], plan.subject[number], plan.into[number]];
+      lines.push(JSON.stringify({ number, action, subject, into, verdict: VERDICTS[verdict], before: VERDICTS[first[number]] }));
+    }
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([lines.map((line) => line + "\n").join("")], { type: "application/jsonl" }));
+    link.download = plan.name.replace(/(\.jsonl)?$/, ".verdicts.jsonl");
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    return lines.length;
+  }
+}
+
+const VERDICTS = { a: "accepted", r: "refused", u: "undecided" };
+
+function loadScript(src) {
+  return new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = src;
+    script.onload = resolve;
+    script.onerror = () => reject(new Error(`${src} is missing`));
+    document.head.append(script);
+  });
+}

@@ -1,0 +1,95 @@
+"use strict";
+// The slider: how many decisions of an action a threshold would change, and the buttons that apply it to undecided ones.
+
+const STEPS = 1000;
+
+class ThresholdPanel {
+  constructor(decisions, decideMany) {
+    this.decisions = decisions;
+    this.decideMany = decideMany;
+    this.ui = Object.fromEntries(
+      ["action", "side", "number", "slider", "told", "accept", "refuse"].map((name) => [name, document.getElementById(`t-${name}`)]),
+    );
+    const { thresholds } = decisions.plan;
+    const actions = Object.keys(thresholds);
+    if (!actions.length) {
+      document.getElementById("threshold").hidden = true;
+      return;
+    }
+    this.ui.action.append(...actions.map((action) => new Option(action, action)));
+    this.ui.action.addEventListener("change", () => this.take(this.ui.action.value));
+    this.ui.side.addEventListener("change", () => this.tell());
+    this.ui.slider.addEventListener("input", () => this.slide());
+    this.ui.number.addEventListener("input", () => this.tell());
+    this.ui.accept.addEventListener("click", () => this.decideMany("accepted", this.undecided(true)));
+    this.ui.refuse.addEventListener("click", () => this.decideMany("refused", this.undecided(false)));
+    document.getElementById("threshold").addEventListener("toggle", () => this.tell());
+    this.take(actions[0]);
+  }
+
+  take(action) {
+    const found = this.decisions.plan.thresholds[action];
+    this.ui.action.value = action;
+    this.range = [found.low, found.high];
+    this.ui.side.value = found.at_least ? "1" : "";
+    this.ui.number.value = Number(found.value.toPrecision(6));
+    this.tell();
+  }
+
+  slide() {
+    const [low, high] = this.range;
+    this.ui.number.value = Number((low + ((high - low) * this.ui.slider.value) / STEPS).toPrecision(6));
+    this.tell();
+  }
+
+  get value() {
+    return this.ui.number.valueAsNumber;
+  }
+
+  // A function of a score; the fields are read once, not for each of many decisions.
+  passing() {
+    const { value } = this;
+    return this.ui.side.value ? (score) => score >= value : (score) => score <= value;
+  }
+
+  // Numbers of the undecided decisions that pass, or of those that do not.
+  undecided(wanted) {
+    const { plan, verdict, n } = this.decisions;
+    const action = plan.actions.indexOf(this.ui.action.value);
+    const [passes, found] = [this.passing(), []];
+    for (let i = 0; i < n; i++) {
+      if (plan.action[i] === action && verdict[i] === "u" && plan.score[i] !== null && passes(plan.score[i]) === wanted) found.push(i);
+    }
+    return found;
+  }
+
+  tell() {
+    if (!this.range || !document.getElementById("threshold").open) return;
+    const { plan, verdict, n } = this.decisions;
+    const { ui, value } = this;
+    const [low, high] = this.range;
+    if (document.activeElement !== ui.slider) ui.slider.value = high > low ? ((value - low) / (high - low)) * STEPS : 0;
+    ui.slider.setAttribute("aria-valuetext", String(value));
+    const action = plan.actions.indexOf(ui.action.value);
+    const pass = this.passing();
+    let [scored, passing, accepted, refused, accepts, refuses] = [0, 0, 0, 0, 0, 0];
+    for (let i = 0; i < n; i++) {
+      if (plan.action[i] !== action || plan.score[i] === null) continue;
+      scored++;
+      const passes = pass(plan.score[i]);
+      passing += passes;
+      if (verdict[i] === "u") passes ? accepts++ : refuses++;
+      else if (passes && verdict[i] === "r") refused++;
+      else if (!passes && verdict[i] === "a") accepted++;
+    }
+    ui.told.textContent = Number.isNaN(value)
+      ? "Give a score."
+      : `${passing.toLocaleString("en")} of ${scored.toLocaleString("en")} pass. It would change ` +
+        `${count(accepted + refused + accepts + refuses, "decision")}: ${accepted.toLocaleString("en")} accepted, ` +
+        `${refused.toLocaleString("en")} refused, ${(accepts + refuses).toLocaleString("en")} undecided. The buttons change undecided ones only.`;
+    ui.accept.textContent = `Accept ${accepts.toLocaleString("en")} undecided that pass`;
+    ui.refuse.textContent = `Refuse ${refuses.toLocaleString("en")} that do not`;
+    ui.accept.disabled = !accepts;
+    ui.refuse.disabled = !refuses;
+  }
+}

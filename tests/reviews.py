@@ -1,0 +1,120 @@
+"""Plans to review, with drawn faces, and the command that reviews them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from faceprep import storage
+from faceprep.formats.plan_jsonl import read_plan, write_plan
+from faceprep.formats.verdicts_jsonl import journal_of
+from faceprep.synthetic import encode_face
+from faceprep.types import Decision
+
+UNKNOWN = {"of somebody": [1, {"unknown": "to faceprep"}]}
+"""What a plan's first line may have, besides."""
+
+
+def write_faces(root: Path, sizes: Sequence[int]) -> None:
+    """ROOT/person-N/IMAGE.jpg, so many images of each."""
+    for identity, n in enumerate(sizes):
+        for image in range(n):
+            storage.write_file(root / f"person-{identity}/{image}.jpg", encode_face(identity, image), durable=False)
+
+
+def save_plan(path: Path, source: Path, decisions: Iterable[Decision], **more: Any) -> Path:
+    judged = {"command": "merge-identities", "source": str(source), "options": {"threshold": 0.6}} | UNKNOWN | more
+    with storage.AtomicFile(path) as file:
+        write_plan(file, judged, decisions)
+    return path
+
+
+def merge(subject: int, into: int, score: float, verdict: str = "undecided") -> Decision:
+    """With the evidence that merge-identities gives."""
+    names = [f"person-{subject}/0.jpg", f"person-{into}/0.jpg"]
+    others = [f"person-{subject}/1.jpg", f"person-{into}/1.jpg"]
+    evidence = {"for": [*names, score + 0.1], "against": [*others, score - 0.2], "images": [3, 3], "pairs": 9}
+    reason = f"mean likeness {score:.3f}, between 0.400 and 0.600"
+    return Decision("merge", f"person-{subject}", f"person-{into}", score, reason, verdict, evidence)
+
+
+def small_plan(root: Path) -> Path:
+    """ROOT/out/plan.jsonl with seven decisions on ROOT/faces."""
+    write_faces(root / "faces", [8, 5, 3, 3])
+    decisions = [
+        merge(2, 0, 0.9, "accepted"),
+        merge(3, 0, 0.41),
+        merge(3, 1, 0.58),
+        merge(2, 1, 0.5),
+        Decision("drop", "person-0/7.jpg", "", 0.97, "a copy of person-0/0.jpg", evidence={"kept": "person-0/0.jpg"}),
+        Decision("move", "person-1/4.jpg", "person-2", 0.3, "nearer to the others", "undecided"),
+        Decision("drop", "person-3", reason="1 image"),
+    ]
+    return save_plan(root / "out" / "plan.jsonl", root / "faces", decisions)
+
+
+def large_plan(root: Path, n: int = 100_000) -> Path:
+    """ROOT/out/plan.jsonl with `n` merges of a handful of people."""
+    write_faces(root / "faces", [3, 3, 3, 3])
+    decisions = (
+        merge(i % 3, 3, (i * 7919 % n) / n, "accepted" if i * 7919 % n > 0.7 * n else "undecided")._replace(
+            subject=f"person-{i % 3}" if i < 3 else f"person-{i:06d}"
+        )
+        for i in range(n)
+    )
+    return save_plan(root / "out" / "plan.jsonl", root / "faces", decisions)
+
+
+def verdicts(plan: Path) -> list[str]:
+    """As they are in the plan."""
+    return [decision.verdict for decision in read_plan(plan)[1]]
+
+
+def saved(plan: Path) -> list[str]:
+    """As they are on the disk: those of the plan, and then those of the journal."""
+    found = verdicts(plan)
+    journal = journal_of(plan)
+    for line in journal.read_text().splitlines() if journal.exists() else []:
+        told = json.loads(line)
+        found[told["number"]] = told["verdict"]
+    return found
+
+
+class Running:
+    """The command `review`, at work."""
+
+    def __init__(self, plan: Path, *options: object) -> None:
+        command = [sys.executable, "-m", "faceprep", "review", plan, "--no-browser", *options]
+        self.process = subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout
+        self.address = self.process.stdout.readline().strip()
+        if not re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", self.address):
+            raise AssertionError(f"{self.address!r}: {self.process.communicate(timeout=60)}")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate(timeout=60)
+
+    def stop(self) -> tuple[int, str, str]:
+        """As Ctrl-C does: exit status, the rest of stdout, stderr."""
+        self.process.send_signal(2)
+        stdout, stderr = self.process.communicate(timeout=60)
+        return self.process.returncode, stdout, stderr
+
+
+@contextmanager
+def running(plan: Path, *options: object) -> Iterator[Running]:
+    server = Running(plan, *options)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.kill()
