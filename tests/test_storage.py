@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -178,3 +179,28 @@ def test_scratch_folder_is_outside_and_goes_again(tmp_path: Path) -> None:
         (folder / "a").touch()
         raise FileNotFoundError("of the caller")
     assert not folder.exists()
+
+
+def test_append_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal"
+    storage.append_durably(path, b"first\n")
+    written = os.write
+
+    def half(fd: int, data: bytes) -> int:
+        if len(data) < 4:
+            raise OSError(errno.ENOSPC, "full")
+        return written(fd, data[: len(data) - 3])
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="cannot write: No space left"):
+        patch.setattr(os, "write", half)
+        storage.append_durably(path, b"second\n")
+    assert path.read_bytes() == b"first\n"
+    storage.append_durably(path, b"third\n")
+    assert path.read_bytes() == b"first\nthird\n"
+
+
+def test_append_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_size))
+    storage.append_durably(tmp_path / "journal", b"first\n")
+    assert synced == [6]

@@ -20,7 +20,7 @@ from faceprep.review.session import Session, state_folder
 from faceprep.review.thumbnails import Thumbnails
 
 _THREADS = 8
-_IDLE = 2.0
+_IDLE = 1.0
 log = logging.getLogger("faceprep")
 
 

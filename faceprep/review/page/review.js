@@ -269,7 +269,7 @@ const MAY_REPEAT = "njpk";
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || ui("help").open) return;
-  const typing = event.target.matches("input:not([type=range]), select");
+  const typing = event.target.matches?.("input:not([type=range]), select");
   if (event.key === "Escape" && typing) event.target.blur();
   if (typing || !(event.key in KEYS) || (event.repeat && !MAY_REPEAT.includes(event.key))) return;
   event.preventDefault();
