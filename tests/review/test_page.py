@@ -118,7 +118,7 @@ def test_buttons(server: Running, plan: Path, open_page: Open, tmp_path: Path) -
     page.screenshot(path=tmp_path / "move.png")
     expect(page.get_by_role("button", name="Undo")).to_be_disabled()
     page.get_by_role("button", name="Accept", exact=False).first.click()
-    status(page, "^Saved: person-1/4.jpg accepted$")
+    status(page, "^Saved: person-1/4.jpg → person-2 accepted$")
     assert saved(plan) == [A, U, U, U, A, A, A], "on disk before the page says so"
     title(page, SECOND)
     loaded(page, 2 + 2 + 3 + 5)
@@ -128,7 +128,7 @@ def test_buttons(server: Running, plan: Path, open_page: Open, tmp_path: Path) -
     assert saved(plan) == [A, U, R, U, A, A, A]
     expect(page.locator("#counts")).to_have_text("2 undecided, 4 accepted, 1 refused")
     page.get_by_role("button", name="Undo").click()
-    status(page, "^Undone: person-3$")
+    status(page, "^Undone: person-3 → person-1$")
     title(page, SECOND)
     expect(page.locator("#verdict")).to_have_text("? undecided")
     assert saved(plan) == [A, U, U, U, A, A, A]
@@ -169,7 +169,7 @@ def test_keys_alone(server: Running, plan: Path, open_page: Open, tmp_path: Path
     expect(page.locator("#n-shown")).to_have_text("3 of 7 decisions")
     press("Escape")
     press("r")
-    status(page, "person-3 refused")
+    status(page, "person-3 → person-1 refused")
     press("Control+a")
     assert saved(plan) == [A, U, R, U, A, A, A]
 
@@ -177,7 +177,7 @@ def test_keys_alone(server: Running, plan: Path, open_page: Open, tmp_path: Path
 def test_fast_keys_meet_one_decision_each(server: Running, plan: Path, open_page: Open) -> None:
     page = open_page(server.address)
     page.evaluate("() => { for (const key of 'rara') document.body.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true })) }")
-    status(page, "person-3 accepted")
+    status(page, "person-3 → person-0 accepted")
     assert saved(plan) == [A, A, A, R, A, R, A]
     page.evaluate("() => document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'a', bubbles: true, repeat: true }))")
     title(page, "Merge person-2 into person-0?")
@@ -277,7 +277,7 @@ def test_killed_and_started_again(plan: Path, open_page: Open) -> None:
         page = open_page(server.address)
         page.keyboard.press("r")
         page.keyboard.press("a")
-        status(page, "person-3 accepted$")
+        status(page, "person-3 → person-1 accepted$")
         server.kill()
         page.keyboard.press("a")
         status(page, "^Not saved: the server does not answer")
@@ -300,7 +300,7 @@ def test_two_tabs(server: Running, plan: Path, open_page: Open) -> None:
     title(other, FIRST)
     other.evaluate("() => decisions.set(5, 'u', 0)")  # as if it had not been told yet
     other.keyboard.press("a")
-    status(other, "Not saved, decided elsewhere meanwhile: person-1/4.jpg: now refused")
+    status(other, "Not saved, decided elsewhere meanwhile: person-1/4.jpg → person-2: now refused")
     title(other, FIRST)
     expect(other.locator("#verdict")).to_have_text("✗ refused")
     assert saved(plan)[5] == R, "the first one stays"
@@ -454,21 +454,21 @@ def test_static_page(plan: Path, open_page: Open, tmp_path: Path) -> None:
     loaded(page, 1 + 5 + 3)
     for key in "rau":
         page.keyboard.press(key)
-    status(page, "^Undone: person-3$")
+    status(page, "^Undone: person-3 → person-1$")
     page.keyboard.press("r")
-    status(page, "^Saved: person-3 refused$")
+    status(page, "^Saved: person-3 → person-1 refused$")
     page.screenshot(path=tmp_path / "static.png")
     page.reload()
     expect(page.locator("#counts")).to_have_text("2 undecided, 3 accepted, 2 refused")
     page.keyboard.press("u")
-    status(page, "^Undone: person-3$")
+    status(page, "^Undone: person-3 → person-1$")
     other = open_page(address, beside=page)
     other.keyboard.press("a")
-    status(other, "^Saved: person-3 accepted$")
+    status(other, "^Saved: person-3 → person-1 accepted$")
     expect(page.locator("#counts")).to_have_text("2 undecided, 4 accepted, 1 refused")
     page.evaluate("() => decisions.set(2, 'u', 0)")  # as if it had not been told yet
     page.keyboard.press("r")
-    status(page, "Not saved, decided elsewhere meanwhile: person-3: now accepted")
+    status(page, "Not saved, decided elsewhere meanwhile: person-3 → person-1: now accepted")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save verdicts as a file").click()
     assert download.value.suggested_filename == "plan.verdicts.jsonl"

@@ -112,8 +112,7 @@ class List {
     item.setAttribute("aria-selected", place === this.chosen);
     item.setAttribute("aria-setsize", this.shown.length);
     item.setAttribute("aria-posinset", place + 1);
-    const into = plan.into[number] && ` → ${plan.into[number]}`;
-    const names = element("span", "names", `${plan.subject[number]}${into}`);
+    const names = element("span", "names", nameOf(number));
     names.title = `${this.decisions.actionOf(number)} ${names.textContent}`;
     const mark = element("span", `mark ${verdict[number]}`, `${shortScore(plan.score[number])} ${MARKS[verdict[number]]}`);
     mark.setAttribute("aria-label", `${shortScore(plan.score[number])} ${VERDICTS[verdict[number]]}`);

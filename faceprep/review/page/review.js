@@ -20,6 +20,10 @@ function queue(act) {
   return busy;
 }
 
+function nameOf(number) {
+  return plan.subject[number] + (plan.into[number] && ` → ${plan.into[number]}`);
+}
+
 function say(text, bad = false) {
   ui("status").textContent = text;
   ui("status").className = bad ? "bad" : "";
@@ -177,7 +181,7 @@ function failed(told) {
   }
   if (told.rows.length) {
     const [number, letter] = told.rows[0];
-    const what = told.rows.length > 1 ? count(told.rows.length, "decision") : `${plan.subject[number]}: now ${VERDICTS[letter]}`;
+    const what = told.rows.length > 1 ? count(told.rows.length, "decision") : `${nameOf(number)}: now ${VERDICTS[letter]}`;
     say(`Not saved, ${told.error}: ${what}. Decide again if you mean it.`, true);
   } else say(told.error.startsWith("Not saved") ? told.error : `Not saved: ${told.error}`, true);
   return draw();
@@ -189,7 +193,7 @@ async function decide(verdict, numbers) {
   if (!told.ok) return failed(told).then(() => false);
   take(told.rows);
   sessionStorage.setItem(SESSION, JSON.stringify([...undoable(), [told.group, numbers[0]]].slice(-500)));
-  const what = numbers.length > 1 ? count(numbers.length, "decision") : plan.subject[numbers[0]];
+  const what = numbers.length > 1 ? count(numbers.length, "decision") : nameOf(numbers[0]);
   say(`Saved: ${what} ${verdict}`);
   return true;
 }
@@ -198,7 +202,7 @@ function decideHere(verdict) {
   return queue(async () => {
     const number = list.shown[here];
     if (over || number === undefined) return;
-    if (VERDICTS[decisions.verdict[number]] === verdict) say(`${plan.subject[number]} is ${verdict} already`);
+    if (VERDICTS[decisions.verdict[number]] === verdict) say(`${nameOf(number)} is ${verdict} already`);
     else if (!(await decide(verdict, [number]))) return;
     if (here === list.shown.length - 1) {
       await draw();
@@ -228,7 +232,7 @@ function undo() {
     const place = list.shown.indexOf(number);
     if (place >= 0) await go(place);
     else await draw();
-    say(`Undone: ${told.rows.length > 1 ? count(told.rows.length, "decision") : plan.subject[number]}`);
+    say(`Undone: ${told.rows.length > 1 ? count(told.rows.length, "decision") : nameOf(number)}`);
   });
 }
 
@@ -246,7 +250,7 @@ function filter() {
 function toggleList(open = !document.body.classList.contains("listing")) {
   document.body.classList.toggle("listing", open);
   ui("show-list").setAttribute("aria-expanded", open);
-  ui("show-list").textContent = open ? "Back to the decision" : "List and filters";
+  ui("show-list").textContent = open ? "Back" : "List and filters";
   list.choose(here);
 }
 
