@@ -152,7 +152,7 @@ class Fitter:
             return image
         if size not in self._transforms:
             self._transforms[size] = between(self._source, self._target, size)
-        return align.crop(image, self._transforms[size], self._target.size)
+        return align.crop_smooth(image, self._transforms[size], self._target.size)
 
     def is_of_shape(self, image: Pixels) -> bool:
         """Whether it is as high to its width as the source, to the pixel."""
