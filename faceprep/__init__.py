@@ -9,6 +9,7 @@ image_header, opencv        what encoded bytes say of themselves before they are
 synthetic, synthetic_video  draw faces; write tiny sets and videos for tests, examples and docs
 formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
+verification/               likeness -> accuracy, EER, TAR at FAR; rank-k, TPIR at FPIR
 models/                     pixels -> faces: detectors in ONNX Runtime
 extraction                  faces out of decoded images: what photos, frames and tables have in common
 original_crops              the boxes of .face files, cut out of frames
@@ -48,6 +49,7 @@ _PUBLIC = {
     "Score": "faceprep.jobs.score",
     "SerialRunner": "faceprep.run.serial",
     "Summary": "faceprep.types",
+    "Verify": "faceprep.jobs.verify",
     "run_job": "faceprep.run.engine",
 }
 __all__ = sorted(_PUBLIC)  # noqa: PLE0605

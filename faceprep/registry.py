@@ -39,6 +39,9 @@ COMMANDS: dict[str, Entry] = {
         "faceprep.jobs.extract_video:ExtractVideo", "Videos to aligned faces of their frames.", "SRC... DST"
     ),
     "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
+    "verify": Entry(
+        "faceprep.jobs.verify:Verify", "Accuracy, EER, TAR at FAR of an embedder; rank-k, TPIR at FPIR.", "BIN..."
+    ),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
 }
 

@@ -54,8 +54,8 @@ class Judgement:
     """
 
     pairs: int
-    accuracy: float
-    std: float
+    accuracy: float | None
+    std: float | None
     threshold: float | None
     eer: float | None
     auc: float | None
@@ -69,7 +69,8 @@ class Judgement:
 def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOLDS) -> Judgement:
     """The figures of n pairs from their `scores` (n,) and whether they are the `same` person (n,).
 
-    Folds are consecutive, as the field's sets have them; the first are one longer where n is no multiple. Of
+    Folds are consecutive, as the field's sets have them; the first are one longer where n is no multiple; with
+    `n_folds` 0 there are none, and no accuracy over them. Of
     thresholds that are equally good the strictest is taken, as the field's search from the smallest distance does.
     Raises SourceError for fewer pairs than folds and for scores that are not finite.
 
@@ -81,15 +82,16 @@ def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOL
     order, ranked, ends = _rank(values)
     weights = np.where(truth, np.int8(1), np.int8(-1))[order]
     curve = _curve(ranked, weights, ends)
-    accuracies, thresholds = _cross_validate(ranked, weights, ends, _folds(len(values), n_folds)[order])
+    fold_of = _folds(len(values), n_folds)[order] if n_folds else None
+    accuracy, std, threshold = (None,) * 3 if fold_of is None else _cross_validate(ranked, weights, ends, fold_of)
     gain = curve.same - curve.different
     best, n_different = int(gain.argmax()), int(curve.different[-1])
     tars, at = _tar_at_far(curve)
     return Judgement(
         pairs=len(values),
-        accuracy=float(accuracies.mean()),
-        std=float(accuracies.std()),
-        threshold=_finite(thresholds.mean()),
+        accuracy=accuracy,
+        std=std,
+        threshold=threshold,
         eer=_equal_error_rate(curve),
         auc=_area(curve),
         tar_at_far=tars,
@@ -120,8 +122,10 @@ def _checked(
         raise SourceError(
             "scores and labels", expected="as many of one as of the other", found=f"{values.shape} and {truth.shape}"
         )
-    if len(values) < n_folds:
-        raise SourceError(f"too few pairs for {n_folds} folds", expected=f"{n_folds} or more", found=str(len(values)))
+    least = max(n_folds, 1)
+    if len(values) < least:
+        problem = f"too few pairs for {n_folds} folds" if n_folds else "no pairs"
+        raise SourceError(problem, expected=f"{least} or more", found=str(len(values)))
     if not np.isfinite(values).all():
         place = int(np.argmin(np.isfinite(values)))
         raise SourceError("a score is no finite number", where=f"pair {place}", found=str(values[place]))
@@ -151,8 +155,8 @@ def _folds(n: int, n_folds: int) -> npt.NDArray[np.int16]:
 
 def _cross_validate(
     ranked: npt.NDArray[np.floating], weights: npt.NDArray[np.int8], ends: Ints, fold_of: npt.NDArray[np.int16]
-) -> tuple[Doubles, Doubles]:
-    """(accuracy of each fold, its threshold). One sort serves all folds.
+) -> tuple[float, float, float | None]:
+    """(accuracy, its deviation, threshold) over the folds. One sort serves all of them.
 
     `gain[k]`: accepting the first k pairs gets so many more right than accepting none. Between two of a fold's own
     pairs, its own part of that is constant: there the largest gain on all pairs is the largest on the others.
@@ -170,7 +174,7 @@ def _cross_validate(
         cut = int(starts[part]) + int(gain[starts[part] : starts[part + 1]].argmax())
         accuracies[fold] = (own[part] + np.count_nonzero(weights[mine] < 0)) / len(mine)
         thresholds[fold] = ranked[cut - 1] if cut else np.inf
-    return accuracies, thresholds
+    return float(accuracies.mean()), float(accuracies.std()), _finite(thresholds.mean())
 
 
 def _has_both(curve: Curve) -> bool:
