@@ -10,8 +10,10 @@ synthetic, synthetic_video  draw faces; write tiny sets and videos for tests, ex
 formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
 verification/               likeness -> accuracy, EER, TAR at FAR; rank-k, TPIR at FPIR
-models/                     pixels -> faces: detectors in ONNX Runtime
+models/                     pixels -> faces or vectors: detectors and embedders
 extraction                  faces out of decoded images: what photos, frames and tables have in common
+embedding                   crops to vectors, shard by shard: what the commands that embed have in common
+crop_sources                where crops to embed come from: folders, manifests, .bin, .rec, photos with known faces
 original_crops              the boxes of .face files, cut out of frames
 jobs/                       one file a command: the sentence that joins the layers
 run/                        carries a job out: shards, resume, ledger, workers
@@ -32,6 +34,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Align": "faceprep.jobs.align",
     "Bin2Folder": "faceprep.jobs.bin2folder",
+    "Embed": "faceprep.jobs.embed",
     "FaceprepError": "faceprep.errors",
     "ExtractPhotos": "faceprep.jobs.extract_photos",
     "ExtractVideo": "faceprep.jobs.extract_video",

@@ -39,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
         "faceprep.jobs.extract_video:ExtractVideo", "Videos to aligned faces of their frames.", "SRC... DST"
     ),
     "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
+    "embed": Entry("faceprep.jobs.embed:Embed", "One vector a face, for comparing who is who.", "SRC OUT"),
     "verify": Entry(
         "faceprep.jobs.verify:Verify", "Accuracy, EER, TAR at FAR of an embedder; rank-k, TPIR at FPIR.", "BIN..."
     ),
