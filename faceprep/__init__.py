@@ -14,6 +14,7 @@ models/                     pixels -> faces or vectors: detectors and embedders
 extraction                  faces out of decoded images: what photos, frames and tables have in common
 embedding                   crops to vectors, shard by shard: what the commands that embed have in common
 crop_sources                where crops to embed come from: folders, manifests, .bin, .rec, photos with known faces
+judging/                    test sets and an embedder -> results: bins, folders, IJB
 original_crops              the boxes of .face files, cut out of frames
 jobs/                       one file a command: the sentence that joins the layers
 run/                        carries a job out: shards, resume, ledger, workers

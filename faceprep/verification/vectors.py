@@ -5,28 +5,32 @@ Likeness is ``1 - |a - b|² / 2``, higher for more alike; for vectors of length 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from faceprep.embeddings import COSINE
 from faceprep.faces import Floats
 from faceprep.verification.pairs import Ints
 
+Reals = npt.NDArray[np.floating[Any]]
 _BLOCK = 1 << 24
 """Floats that are at work at once."""
 
 
-def pair_likeness(first: Floats, second: Floats) -> Floats:
+def pair_likeness(first: Reals, second: Reals) -> Reals:
     """(n, d) and (n, d) -> (n,), one score a pair.
 
     >>> pair_likeness(np.eye(2, dtype="f4"), np.array([(1, 0), (0.6, 0.8)], "f4")).round(6)
     array([1. , 0.8], dtype=float32)
     """
     apart = first - second
-    likeness: Floats = 1 - np.einsum("nd,nd->n", apart, apart) / 2
+    likeness: Reals = 1 - np.einsum("nd,nd->n", apart, apart) / 2
     return likeness
 
 
-def scaled(vectors: Floats, metric: str) -> Floats:
+def scaled(vectors: Reals, metric: str) -> Reals:
     """(n, d) as they are compared: of length 1 where the metric is cosine. Vectors without a length become NaN.
 
     >>> scaled(np.array([(3, 4)], "f4"), "cosine").tolist()
@@ -36,7 +40,7 @@ def scaled(vectors: Floats, metric: str) -> Floats:
         return vectors
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
     with np.errstate(invalid="ignore", divide="ignore"):
-        unit: Floats = vectors / lengths[:, None]
+        unit: Reals = vectors / lengths[:, None]
     return unit
 
 

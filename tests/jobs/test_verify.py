@@ -16,6 +16,7 @@ from sklearn.model_selection import KFold
 
 from faceprep.errors import OptionError, SourceError
 from faceprep.jobs.verify import Verification, Verify
+from faceprep.judging import folders
 from faceprep.synthetic import encode_face
 from faceprep.verification.pairs import FARS, judge_pairs
 from faceprep.vision.codec import decode, encode
@@ -206,7 +207,7 @@ def test_a_folder_is_searched(tmp_path: Path) -> None:
 
 def test_enrolled_is_the_mean_of_the_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_people(tmp_path, [3] * 8)
-    monkeypatch.setattr(Verify, "_enrol", lambda self, identities, people, sound: np.arange(len(people)) % 3 != 1)
+    monkeypatch.setattr(folders, "_enrol", lambda draw, identities, people, sound: np.arange(len(people)) % 3 != 1)
     (found,) = verify(root, gallery=2, flip=False).results
     vectors = unit(plain_vectors([drawn(i // 3, i % 3) for i in range(24)], flip=False)).reshape(8, 3, -1)
     likeness = vectors[:, 1] @ unit(vectors[:, [0, 2]].mean(axis=1)).T
@@ -224,7 +225,7 @@ def test_the_draw_depends_on_seed_name_and_images_alone(tmp_path: Path) -> None:
     assert grown["rank"] == first[0]["rank"], "strangers change no rank: the same images are enrolled"
 
 
-def test_folders_that_cannot_be_searched(tmp_path: Path) -> None:
+def test_folders_that_cannot_be_searched(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(SourceError, match="neither identities with images nor IJB"):
         verify(tmp_path)
     write_people(tmp_path, [1, 1, 1])
@@ -237,6 +238,9 @@ def test_folders_that_cannot_be_searched(tmp_path: Path) -> None:
     found = verify(tmp_path)
     assert (found.failed, found.results[0]["gallery"], found.results[0]["left_out"]) == (1, 1, 1)
     assert found.damage[0].startswith("person 0/damaged.png: ")
+    (tmp_path / "outside.png").write_bytes(drawn(0, 0))
+    assert verify(tmp_path).results == found.results
+    assert "the images outside the folders of identities are passed over" in caplog.text
     with pytest.raises(OptionError, match="--gallery: expected 1 or more, found 0"):
         Verify(embedder="colours", gallery=0)
 
@@ -324,6 +328,8 @@ def test_images_of_ijb_that_cannot_be_used(ijbc: tuple[Path, list[Face]], tmp_pa
     left_out = {result["name"]: result["left_out"] for result in verify(root).results}
     assert left_out["IJB-C 1:1"] > 0, "pairs of the first template, which has no image"
     assert (left_out["IJB-C 1:N G1"], left_out["IJB-C 1:N G2"]) == (1 + 3, 0), "it, and the probes of its person"
+    with pytest.raises(SourceError, match="holds IJB in a folder of its own. Name .*/set."):
+        verify(tmp_path)
     shutil.rmtree(root / "loose_crop")
     with pytest.raises(SourceError, match="no template has an image that can be used: found .*1.jpg"):
         verify(root)
