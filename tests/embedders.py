@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from faceprep import registry
 from faceprep.embeddings import EUCLIDEAN, Model
+from faceprep.jobs.verify import Verification, Verify
 from faceprep.registry import Entry
+from faceprep.synthetic import encode_face
+from faceprep.vision.codec import decode
+from tests.bins import write_bin
 
 _GRID = 7
 
@@ -45,3 +53,39 @@ def drawn_embedders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.EMBEDDERS, "colours", Entry("tests.embedders:Colours"))
     monkeypatch.setitem(registry.EMBEDDERS, "distances", Entry("tests.embedders:Distances"))
     monkeypatch.setattr(Colours, "calls", [])
+
+
+# What the tests of judging share
+
+
+def verify(*paths: Path, embedder: str = "colours", **options: Any) -> Verification:
+    return Verify(embedder=embedder, **options)(paths)
+
+
+drawn = functools.cache(functools.partial(encode_face, suffix=".png"))
+
+
+def drawn_pairs(n: int = 60) -> tuple[list[bytes], list[bool]]:
+    images, same = [], []
+    for pair in range(n):
+        same.append(pair % 2 == 0)
+        people = (pair % 7, pair % 7 if same[-1] else (pair + 3) % 7)
+        images += [drawn(person, (5 * pair + i) % 11) for i, person in enumerate(people)]
+    return images, same
+
+
+@pytest.fixture(scope="session")
+def drawn_bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 pairs of drawn faces."""
+    return write_bin(tmp_path_factory.mktemp("bins") / "drawn.bin", *drawn_pairs())
+
+
+def plain_vectors(images: list[Any], flip: bool = True) -> np.ndarray:
+    embedder = Colours(None)
+    pixels = [image if isinstance(image, np.ndarray) else decode(image) for image in images]
+    vectors = np.stack([embedder(each[None])[0] for each in pixels]).astype(np.float64)
+    return vectors + np.stack([embedder(each[None, :, ::-1])[0] for each in pixels]) if flip else vectors
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
