@@ -77,7 +77,9 @@ def _option(field: Field[Any], hint: Any) -> click.Parameter:
     )  # with a default, be it None, Click 8.5 misses nothing
     if kind is bool:
         name = f"{name}/--no-{name[2:]}" if default else name
-        return click.Option([name], is_flag=True, default=default, help=field.metadata["help"])
+        return click.Option(
+            [name], is_flag=True, default=default, show_default=bool(default), help=field.metadata["help"]
+        )
     kind = click.Choice(choices) if choices else _PATH if kind is Path else kind
     return click.Option(
         [name],
