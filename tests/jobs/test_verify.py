@@ -44,18 +44,17 @@ def test_the_command(
         return main(), *capsys.readouterr()
 
     status, out, err = run(drawn_bin, drawn_bin.parent / "drawn.bin", "--json", "--no-flip")
-    assert (status, err, out.count("\n")) == (0, "faceprep: colours runs on CPU\n", 1)
+    assert (status, err.count("\n"), out.count("\n")) == (0, 1, 1)
+    assert err.startswith("faceprep: colours runs on CPU")
     told = json.loads(out)
     assert (len(told["results"]), told["flip"]) == (2, False)
     (tmp_path / "broken.bin").write_bytes(b"broken")
     status, out, err = run(tmp_path / "broken.bin", drawn_bin)
     assert status == 3 and out.startswith("set ") and err.count("broken.bin: not a sound pickle") == 1
     assert run(tmp_path / "broken.bin")[0] == 1
-    assert run(tmp_path / "none.bin") == (
-        1,
-        "",
-        f"faceprep: colours runs on CPU\nfaceprep: {tmp_path / 'none.bin'}: no such file or folder. Check the path.\n",
-    )
+    status, out, err = run(tmp_path / "none.bin")
+    assert (status, out) == (1, "")
+    assert err.endswith(f"\nfaceprep: {tmp_path / 'none.bin'}: no such file or folder. Check the path.\n")
     assert run(drawn_bin, "--gallery", 0)[0] == 2
     assert not list(tmp_path.glob("**/.faceprep"))
 
