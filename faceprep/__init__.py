@@ -9,10 +9,12 @@ image_header, opencv        what encoded bytes say of themselves before they are
 synthetic, synthetic_video  draw faces; write tiny sets and videos for tests, examples and docs
 formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
+verification/               likeness -> accuracy, EER, TAR at FAR; rank-k, TPIR at FPIR
 models/                     pixels -> faces or vectors: detectors and embedders
 extraction                  faces out of decoded images: what photos, frames and tables have in common
 embedding                   crops to vectors, shard by shard: what the commands that embed have in common
 crop_sources                where crops to embed come from: folders, manifests, .bin, .rec, photos with known faces
+judging/                    test sets and an embedder -> results: bins, folders, IJB
 original_crops              the boxes of .face files, cut out of frames
 jobs/                       one file a command: the sentence that joins the layers
 run/                        carries a job out: shards, resume, ledger, workers
@@ -51,6 +53,7 @@ _PUBLIC = {
     "Score": "faceprep.jobs.score",
     "SerialRunner": "faceprep.run.serial",
     "Summary": "faceprep.types",
+    "Verify": "faceprep.jobs.verify",
     "run_job": "faceprep.run.engine",
 }
 __all__ = sorted(_PUBLIC)  # noqa: PLE0605

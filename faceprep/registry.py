@@ -40,6 +40,9 @@ COMMANDS: dict[str, Entry] = {
     ),
     "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
     "embed": Entry("faceprep.jobs.embed:Embed", "One vector a face, for comparing who is who.", "SRC OUT"),
+    "verify": Entry(
+        "faceprep.jobs.verify:Verify", "Accuracy, EER, TAR at FAR of an embedder; rank-k, TPIR at FPIR.", "BIN..."
+    ),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
 }
 

@@ -16,6 +16,7 @@ SAYS = {
     "02_photos_to_faces": "6 faces in ",
     "03_video_to_faces": "10 of 10 frames have faces, 0 failed",
     "04_crop_again": "6 of 6 faces as box1.5-256",
+    "06_verify": "of 36 probes found first among 12",
     "07_tf_data": "from the .tfrecord: (112, 112, 3), class 4",
     "08_keras_fit": "two steps on 32 images of 4 classes",
     "09_pytorch_dataset": "20 images, the first (3, 112, 112) of class 4",

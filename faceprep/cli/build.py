@@ -76,7 +76,10 @@ def _option(field: Field[Any], hint: Any) -> click.Parameter:
         {} if required else {"default": default}
     )  # with a default, be it None, Click 8.5 misses nothing
     if kind is bool:
-        return click.Option([name], is_flag=True, default=default, help=field.metadata["help"])
+        name = f"{name}/--no-{name[2:]}" if default else name
+        return click.Option(
+            [name], is_flag=True, default=default, show_default=bool(default), help=field.metadata["help"]
+        )
     kind = click.Choice(choices) if choices else _PATH if kind is Path else kind
     return click.Option(
         [name],
@@ -108,10 +111,11 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
 
 @click.pass_context
 def _look(ctx: click.Context, /, **given: Any) -> int:
-    quiet, path = given.pop("as_json"), given.pop("path")
+    quiet = given.pop("as_json")
+    places = [given.pop(word.name) for word in ctx.command.params if isinstance(word, click.Argument)]
     _log_to_stderr()
     with counting_bar() as progress:
-        result = ctx.obj(**given)(path, progress)
+        result = ctx.obj(**given)(*places, progress)
     click.echo(json.dumps(result.as_json()) if quiet else str(result))
     return 3 if result.failed else 0
 
