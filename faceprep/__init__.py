@@ -31,6 +31,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Align": "faceprep.jobs.align",
     "Bin2Folder": "faceprep.jobs.bin2folder",
+    "Dedupe": "faceprep.jobs.dedupe",
     "FaceprepError": "faceprep.errors",
     "ExtractPhotos": "faceprep.jobs.extract_photos",
     "ExtractVideo": "faceprep.jobs.extract_video",

@@ -1,6 +1,7 @@
 """Which images are copies of which, and which one of them stays. Numbers only: what is alike the caller says.
 
 keep_best         the best image stays, and each further one goes that is a copy of one that stays
+near_dropped      the images that a stricter look could change anything for
 find_duplicates   this within identities, then between them, with the images of test sets in front
 near_hashes       all pairs of 64-bit hashes within a Hamming distance, without looking at all pairs
 
@@ -80,9 +81,23 @@ def find_duplicates(images: Images, is_near: Alike, radius: int = RADIUS) -> Dup
     def in_two(image: int, others: Ints) -> Bools:
         return _where(identities[others] != identities[image], is_copy, image, others)
 
-    kept = keep_best(images.hashes, order, in_one, radius)
+    firsts = _firsts(images, order)
+    kept = keep_best(images.hashes, order[firsts[order] == order], in_one, radius)[firsts]
     stays = (kept == np.arange(len(kept))) & ~is_test
     return Duplicates(kept, keep_best(images.hashes, order[stays[order]], in_two, radius))
+
+
+def _firsts(images: Images, order: Ints) -> Ints:
+    """(n,) for each image the best of those of its identity that have its content."""
+    ranks = np.empty_like(order)
+    ranks[order] = np.arange(len(order))
+    sorted_ = np.lexsort((ranks, images.identities, images.contents))
+    keys = np.stack([images.identities, images.contents])[:, sorted_]
+    is_first = np.ones(len(order), np.bool_)
+    is_first[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
+    firsts = np.empty_like(order)
+    firsts[sorted_] = sorted_[is_first][is_first.cumsum() - 1]
+    return firsts
 
 
 def _copies(contents: Ints, is_near: Alike) -> Alike:
@@ -132,7 +147,7 @@ def _first(alike: Alike, image: int, others: Ints) -> int | None:
     return None
 
 
-def find_candidates(hashes: Hashes, kept: Ints, radius: int = RADIUS) -> Bools:
+def near_dropped(hashes: Hashes, kept: Ints, radius: int = RADIUS) -> Bools:
     """(n,) the images whose hash is within `radius` of that of one that goes, itself among them.
 
     Whatever else `alike` may yet ask for, these are the only images that it can make a difference for.
@@ -213,4 +228,4 @@ def _count_bits(values: Hashes) -> npt.NDArray[np.uint8]:
     pairs = values - ((values >> np.uint64(1)) & np.uint64(0x5555555555555555))
     fours = (pairs & np.uint64(0x3333333333333333)) + ((pairs >> np.uint64(2)) & np.uint64(0x3333333333333333))
     eights = (fours + (fours >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return ((eights * np.uint64(0x0101010101010101)) >> np.uint64(56)).astype(np.uint8)
+    return np.asarray((eights * np.uint64(0x0101010101010101)) >> np.uint64(56), np.uint8)
