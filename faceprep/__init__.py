@@ -11,6 +11,7 @@ formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
 models/                     pixels -> faces: detectors in ONNX Runtime
 extraction                  faces out of decoded images: what photos, frames and tables have in common
+deduplication               which images are copies of which: bytes to signatures to a plan
 original_crops              the boxes of .face files, cut out of frames
 jobs/                       one file a command: the sentence that joins the layers
 run/                        carries a job out: shards, resume, ledger, workers
