@@ -20,7 +20,7 @@ def person(seed: int, dim: int = DIM) -> np.ndarray:
 
 def photos(of: np.ndarray, n: int, seed: int, within: float = 0.7) -> np.ndarray:
     """(n, dim) float32: two of them are alike by about `within`; lengths differ."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng([n, seed])
     noise = random.normal(size=(n, len(of)))
     noise -= (noise @ of)[:, None] * of
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)

@@ -13,9 +13,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from faceprep.identity.vectors import DECIMALS, Doubles, Vectors
+from faceprep.identity.vectors import DECIMALS, Doubles, Ints, Vectors
 
 _EXACT_BITS = 52
 
@@ -91,7 +90,16 @@ def gather_groups(vectors: Vectors) -> Groups:
     return Groups(totals, 1 / scale, of_length_one)
 
 
-def _runs(starts: npt.NDArray[np.int64], start: int, stop: int) -> list[tuple[int, int, int]]:
+def gather_images(vectors: Vectors, groups: Groups, rows: Ints) -> Doubles:
+    """(n, d + 2) totals of single images, that those of `groups` may be compared with and added to."""
+    totals = np.empty((len(rows), vectors.dim + 2))
+    totals[:, :-2] = np.rint(vectors.take(rows) / groups.unit)
+    totals[:, -2] = np.rint(vectors.squares[rows] / groups.unit)
+    totals[:, -1] = 1
+    return totals
+
+
+def _runs(starts: Ints, start: int, stop: int) -> list[tuple[int, int, int]]:
     """(group, first row, last row + 1) of the groups that lie in rows [start, stop)."""
     first = int(np.searchsorted(starts, start, side="right")) - 1
     last = int(np.searchsorted(starts, stop, side="left"))
