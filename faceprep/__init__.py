@@ -9,9 +9,13 @@ image_header, opencv        what encoded bytes say of themselves before they are
 synthetic, synthetic_video  draw faces; write tiny sets and videos for tests, examples and docs
 formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
-models/                     pixels -> faces: detectors in ONNX Runtime
+models/                     pixels -> faces or vectors: detectors and embedders
 extraction                  faces out of decoded images: what photos, frames and tables have in common
 deduplication               which images are copies of which: bytes to signatures to a plan
+embedding                   crops to vectors, shard by shard: what the commands that embed have in common
+crop_sources                where crops to embed come from: folders, manifests, .bin, .rec, photos with known faces
+destinations                where a plan sends every image
+application                 plans carried out: what the commands that place images have in common
 original_crops              the boxes of .face files, cut out of frames
 jobs/                       one file a command: the sentence that joins the layers
 run/                        carries a job out: shards, resume, ledger, workers
@@ -31,8 +35,10 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Align": "faceprep.jobs.align",
+    "Apply": "faceprep.jobs.apply",
     "Bin2Folder": "faceprep.jobs.bin2folder",
     "Dedupe": "faceprep.jobs.dedupe",
+    "Embed": "faceprep.jobs.embed",
     "FaceprepError": "faceprep.errors",
     "ExtractPhotos": "faceprep.jobs.extract_photos",
     "ExtractVideo": "faceprep.jobs.extract_video",

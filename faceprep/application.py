@@ -35,7 +35,7 @@ from faceprep.types import COPY, DROPPED, PLACING_MODES, Decision, Outcome, Shar
 
 __all__ = [
     "PLAN", "UNDO", "Destinations", "PlacingOptions", "Row", "check_fingerprint", "evidence_of", "fingerprint_of",
-    "finish_plan", "judged_by", "leave_plan", "load_listing", "load_rows", "place_planned", "place_rows",
+    "finish_plan", "judged_by", "leave_plan", "load_listing", "load_rows", "look_at", "place_planned", "place_rows",
     "place_shards", "refuse_output_within", "resolve", "save_listing", "write_rows", "write_undo",
 ]  # fmt: skip
 
@@ -66,20 +66,26 @@ class PlacingOptions:
 
 def fingerprint_of(root: Path, listing: Listing) -> str:
     """Names the state of all images of `listing`, found below `root`: how many, their names, sizes and times."""
-    digest = hashlib.sha256()
+    return look_at(root, listing)[0]
+
+
+def look_at(root: Path, listing: Listing) -> tuple[str, int]:
+    """(`fingerprint_of` the images, how many bytes they have)."""
+    digest, total = hashlib.sha256(), 0
     paths = listing.spelled("")
     while batch := list(islice(paths, _BATCH)):
-        states = [f"{path}\0{_state_of(f'{root}/{path}')}\n" for path in batch]
-        digest.update("".join(states).encode("utf-8", "surrogateescape"))
-    return f"{len(listing):,} {_STATE} {digest.hexdigest()[:32]}"
+        states = [_state_of(f"{root}/{path}") for path in batch]
+        total += sum(size for size, _ in states)
+        lines = (f"{path}\0{size} {time}\n" for path, (size, time) in zip(batch, states, strict=True))
+        digest.update("".join(lines).encode("utf-8", "surrogateescape"))
+    return f"{len(listing):,} {_STATE} {digest.hexdigest()[:32]}", total
 
 
-def _state_of(path: str) -> str:
+def _state_of(path: str) -> tuple[int, int]:
     try:
-        size, time = storage.dated_size(path)
+        return storage.dated_size(path)
     except SourceError:  # a link that leads nowhere
-        return ""
-    return f"{size} {time}"
+        return 0, 0
 
 
 def judged_by(command: str, source: Path, fingerprint: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ _RUN_OPTIONS = (
     click.Option(["--overwrite"], is_flag=True, help="Start afresh: remove what the run before wrote."),
 )
 _N_NAMED = 3
+_SOURCES = ("src", "plan")
 _JSON = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout at the end.")
 
 
@@ -118,7 +119,7 @@ def _look(ctx: click.Context, /, **given: Any) -> int:
 
 def _places(given: dict[str, Any]) -> tuple[tuple[Path, ...], Path | None]:
     """(sources, output) of the arguments; a job without an output argument has it in its options: `output_of`."""
-    sources = given.pop("src")
+    sources = next(given.pop(name) for name in _SOURCES if name in given)
     output = given.pop("dst", None) or given.pop("out", None)
     return (sources if isinstance(sources, tuple) else (sources,)), output
 
