@@ -4,10 +4,10 @@ sign_images   encoded images -> their signatures
 LookAlikes    which images are copies of which, by thumbnails and vectors; few images need a vector: find_candidates
 plan_drops    the decisions, with reasons, and how many there are of each kind
 
-Of copies the best stays: the one with most pixels; then one in full colour before grey and palettes; then the one with
-more detail, in steps of a factor of 1.25; then the one with more bytes; then the first by name. Of 63 crops as JPEG, each
-with three copies of less quality and two blurred ones, as PNG and as large JPEG, the original stays in 50, one of 80
-instead of 90 in 8; by bytes alone in none.
+Of copies the best stays: the one with most pixels; then one in full colour before grey and palettes; then the one
+with more detail, in steps of a factor of 1.25; then the one with more bytes; then the first by name. Of 63 crops as
+JPEG, each with three copies of less quality and two blurred ones, as PNG and as large JPEG, the original stays in 50,
+one of quality 80 instead of 90 in 8; by bytes alone in none.
 """
 
 from __future__ import annotations

@@ -39,12 +39,9 @@ COMMANDS: dict[str, Entry] = {
         "faceprep.jobs.extract_video:ExtractVideo", "Videos to aligned faces of their frames.", "SRC... DST"
     ),
     "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
-    "dedupe": Entry("faceprep.jobs.dedupe:Dedupe", "Exact and near-duplicate images, to a plan and a set.", "SRC DST"),
-<<<<<<< HEAD
     "apply": Entry("faceprep.jobs.apply:Apply", "A plan carried out, edited or not.", "PLAN DST"),
-=======
     "embed": Entry("faceprep.jobs.embed:Embed", "One vector a face, for comparing who is who.", "SRC OUT"),
->>>>>>> wt-a
+    "dedupe": Entry("faceprep.jobs.dedupe:Dedupe", "Exact and near-duplicate images, to a plan and a set.", "SRC DST"),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
 }
 

@@ -16,11 +16,11 @@ import numpy as np
 from faceprep import deduplication, storage
 from faceprep.application import (
     PlacingOptions,
-    fingerprint_of,
     finish_plan,
     judged_by,
     leave_plan,
     load_listing,
+    look_at,
     place_planned,
     place_shards,
     refuse_output_within,
@@ -93,7 +93,8 @@ class Dedupe(PlacingOptions, EmbedOptions):
         if not len(listing):
             expected = "SRC/IDENTITY/IMAGE.png, or SRC/IMAGE.png"
             raise SourceError("no images in this folder", path=source, expected=expected)
-        fingerprint, folder = fingerprint_of(source, listing), os.path.abspath(source)
+        fingerprint, n_bytes = look_at(source, listing)
+        folder = os.path.abspath(source)
         save_listing(listing, scratch / _LISTING)
         image_sets.lay_out_listing(listing, scratch, _SOURCE)
         sets = [ImageSet(folder, image_sets.FOLDER, _SOURCE, len(listing), fingerprint)]
@@ -103,7 +104,6 @@ class Dedupe(PlacingOptions, EmbedOptions):
         storage.write_file(scratch / _SETS, json.dumps(noted).encode(), durable=False)
         if self._embeds:
             self.announce()
-        n_bytes = sum(storage.size_of(f"{folder}/{path}") or 0 for path in listing.spelled(""))
         places = self.mode == COPY and not self.plan_only
         return Work(
             self._stages(sets),
