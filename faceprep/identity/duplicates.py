@@ -83,6 +83,7 @@ def find_duplicates(images: Images, is_near: Alike, radius: int = RADIUS) -> Dup
 
     firsts = _firsts(images, order)
     kept = keep_best(images.hashes, order[firsts[order] == order], in_one, radius)[firsts]
+    kept[is_test] = np.flatnonzero(is_test)
     stays = (kept == np.arange(len(kept))) & ~is_test
     return Duplicates(kept, keep_best(images.hashes, order[stays[order]], in_two, radius))
 

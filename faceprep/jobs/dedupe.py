@@ -238,5 +238,6 @@ def _named(images: ImageSet, name: str) -> str:
 def _line(counts: Mapping[str, int], is_against: bool) -> str:
     told = f"{counts['exact']:,} exact and {counts['near']:,} near duplicates dropped"
     against = f", {counts['against']:,} images of test sets dropped" if is_against else ""
-    conflicts = f"; {counts['conflicts']:,} label conflicts, undecided in the plan" if counts["conflicts"] else ""
+    n = counts["conflicts"]
+    conflicts = f"; {n:,} label conflict{'s' * (n > 1)}, undecided in the plan" if n else ""
     return told + against + conflicts

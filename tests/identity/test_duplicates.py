@@ -135,6 +135,8 @@ def test_exact_copies_need_no_look() -> None:
 def test_an_image_of_a_test_set_stays_however_bad_it_is() -> None:
     found = find_duplicates(images([0, 0, 1, NO_IDENTITY, NO_IDENTITY], order=[0, 1, 2, 4, 3]), always)
     assert lists(found) == ([4, 4, 4, 3, 4], [0, 1, 2, 3, 4])
+    same = find_duplicates(images([0, NO_IDENTITY, NO_IDENTITY], [5, 5, 5]), never)
+    assert lists(same) == ([1, 1, 2], [0, 1, 2])
 
 
 def test_a_copy_of_a_test_image_takes_no_other_with_it() -> None:
