@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from faceprep.jobs.dedupe import Dedupe
 from faceprep.synthetic import draw_face
 from faceprep.types import ACCEPTED, UNDECIDED, Decision, PairSet
 from faceprep.vision.codec import encode
-from tests.fakes import results, start, status_of, wait_for
+from tests.fakes import before_changes, results, start, status_of
 from tests.real import DATA, needs_data
 
 BAD = {"empty.png": b"", "text.jpg": b"hello", "cut.jpg": encode(draw_face(9, 9)[0], ".jpg")[:900]}
@@ -294,19 +296,28 @@ def test_the_command_line_says_what_was_found(crops: Path, tmp_path: Path, caplo
 # Killed
 
 
-@pytest.mark.parametrize("moment", [0, 1, 4])
-def test_killed_and_resumed(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
-    monkeypatch.setattr(image_sets, "CUT", 4)
-    monkeypatch.setattr("faceprep.jobs.dedupe.CUT", 4)
-    monkeypatch.setattr("faceprep.application._SHARD", 3)
-    run(crops, tmp_path / "whole")
-    child = start(lambda: run(crops, tmp_path / "out"))
-    wait_for(tmp_path / "out", 4 * moment, 0)
-    os.kill(child, signal.SIGKILL)
-    status_of(child)
-    run(crops, tmp_path / "out")
-    assert (tmp_path / "out" / "plan.jsonl").read_bytes() == (tmp_path / "whole" / "plan.jsonl").read_bytes()
-    assert images_of(tmp_path / "out") == images_of(tmp_path / "whole")
+def test_killed_at_any_change_of_the_disk_and_resumed(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_sets, "CUT", 7)
+    monkeypatch.setattr("faceprep.jobs.dedupe.CUT", 7)
+    monkeypatch.setattr("faceprep.application._SHARD", 6)
+
+    def act(at: int) -> Callable[[str, int], None]:
+        return lambda name, number: os.kill(os.getpid(), signal.SIGKILL) if number == at else None
+
+    def changing(output: Path, at: int = -1) -> int:
+        with before_changes(act(at)) as made:
+            run(crops, output, against=(crops / "c",))
+        return len(made)
+
+    n_changes = changing(tmp_path / "whole")
+    for at in range(1, n_changes + 1, n_changes // 12):
+        output = tmp_path / str(at)
+        assert status_of(start(partial(changing, output, at))) == -signal.SIGKILL
+        changing(output)
+        assert images_of(output) == images_of(tmp_path / "whole")
+        assert (output / "plan.jsonl").read_bytes() == (tmp_path / "whole" / "plan.jsonl").read_bytes()
 
 
 # Real images and vectors
