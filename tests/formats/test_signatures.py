@@ -25,11 +25,8 @@ def test_what_was_left_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(signatures, "_IN_MEMORY", in_memory)
     places = Places(tmp_path)
     places.scratch.mkdir(parents=True)
-    parts = {
-        "a": made(3, 0, {7: ("undecodable", "why")}),
-        "b": made(0, 5, {}),
-        "c": made(2, 9, {11: ("unreadable", "")}),
-    }
+    parts = {"a": made(3, 0, {7: ("undecodable", "why")}), "b": made(0, 5, {})}
+    parts["c"] = made(2, 9, {11: ("unreadable", "")})
     for name, part in parts.items():
         sink = ShardSink(places, name)
         leave(sink, part)
