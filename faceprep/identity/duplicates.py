@@ -129,9 +129,11 @@ def keep_best(hashes: Hashes, order: Ints, alike: Alike, radius: int = RADIUS) -
     staying: dict[int, list[int]] = {}
     for rank in np.flatnonzero(~is_alone[value_of]).tolist():
         value = int(value_of[rank])
-        near = [value, *partners[starts[value] : starts[value + 1]].tolist()]
-        ranks = np.array(sorted(rank for other in near for rank in staying.get(other, ())), np.int64)
-        found = _first(alike, int(order[rank]), order[ranks])
+        ranks = staying.get(value, [])
+        if starts[value] < starts[value + 1]:
+            near = partners[starts[value] : starts[value + 1]].tolist()
+            ranks = sorted([*ranks, *(rank for other in near for rank in staying.get(other, ()))])
+        found = _first(alike, int(order[rank]), order[ranks]) if ranks else None
         if found is None:
             staying.setdefault(value, []).append(rank)
         else:
@@ -142,9 +144,10 @@ def keep_best(hashes: Hashes, order: Ints, alike: Alike, radius: int = RADIUS) -
 def _first(alike: Alike, image: int, others: Ints) -> int | None:
     for start in range(0, len(others), _BLOCK):
         block = others[start : start + _BLOCK]
-        found = np.flatnonzero(alike(image, block))
-        if found.size:
-            return int(block[found[0]])
+        answer = alike(image, block)
+        first = int(answer.argmax())
+        if answer[first]:
+            return int(block[first])
     return None
 
 

@@ -43,7 +43,7 @@ _NO_EMBEDDER = "none"
 _SETS, _LISTING = "sets.json", "listing.json"
 _SOURCE = "source"
 _SIGN, _MATCH, _EMBED, _DECIDE, _PLACE = "hash", "match", "embed", "decide", "place"
-_CANDIDATES, _LEFT_OUT, _COUNTS = ".candidates", ".left-out", ".counts"
+_LEFT_OUT, _COUNTS = ".left-out", ".counts"
 
 
 @dataclass(frozen=True)
@@ -151,15 +151,21 @@ class Dedupe(PlacingOptions, EmbedOptions):
             yield from (Outcome(name) for name in signed.names)
 
     def _match(self, shard: Shard, sink: Sink) -> None:
-        signed = _load(sink, _load_sets(sink)[:1])
-        candidates = deduplication.find_candidates(table_of(signed, np.zeros(len(signed), np.int64)))
-        sink.open_part(_CANDIDATES).write(candidates.astype("<i8").tobytes())
+        """Leaves for each shard that embeds the numbers of its images that need a vector."""
+        source = _load_sets(sink)[0]
+        signed = _load(sink, [source])
+        numbers = signed.rows["number"][
+            deduplication.find_candidates(table_of(signed, np.zeros(len(signed), np.int64)))
+        ]
+        for each in _cut(_EMBED, source):
+            mine = numbers[(numbers >= each.start) & (numbers < each.stop)]
+            sink.open_part(_candidates(each)).write(mine.astype("<i8").tobytes())
 
     def _embed(self, shard: Shard, sink: Sink) -> None:
-        numbers = _load(sink, _load_sets(sink)[:1], False).rows["number"][_candidates(sink)]
-        mine = numbers[(numbers >= shard.start) & (numbers < shard.stop)] - shard.start
+        numbers = _load_candidates(sink, [shard])
         names = image_sets.load_names(sink.scratch, _SOURCE, shard.start)
-        deque(embed_images(self, shard.source, [names[number] for number in mine.tolist()], sink), maxlen=0)
+        paths = [names[number - shard.start] for number in numbers.tolist()]
+        deque(embed_images(self, shard.source, paths, sink), maxlen=0)
 
     def _decide(self, shard: Shard, sink: Sink) -> None:
         sets, listing = _load_sets(sink), load_listing(sink.scratch / _LISTING)
@@ -170,8 +176,10 @@ class Dedupe(PlacingOptions, EmbedOptions):
         table = table_of(signed, identities)
         look = LookAlikes(table)
         if self._embeds:
-            vectors = load_parts(sink, [each.id for each in _cut(_EMBED, sets[0])], self.model())
-            look = deduplication.with_vectors(table, _candidates(sink), vectors)
+            shards = _cut(_EMBED, sets[0])
+            vectors = load_parts(sink, [each.id for each in shards], self.model())
+            candidates = np.searchsorted(source.rows["number"], _load_candidates(sink, shards))
+            look = deduplication.with_vectors(table, candidates, vectors)
         decisions, counts = deduplication.plan_drops(look, Named(names, listing.identities), self.exact_only)
         damaged = list(deduplication.damage_drops(signatures.load_damaged(sink, _ids(sets[:1])), listing.path))
         counts |= {deduplication.DAMAGED: len(damaged)}
@@ -227,8 +235,14 @@ def _ids(sets: Sequence[ImageSet]) -> list[str]:
     return [shard.id for each in sets for shard in _cut(_SIGN, each)]
 
 
-def _candidates(sink: Sink) -> Ints:
-    return np.frombuffer(storage.read_bytes(sink.part_path(_MATCH, _CANDIDATES)), "<i8").astype(np.int64)
+def _candidates(shard: Shard) -> str:
+    return f".{shard.id}"
+
+
+def _load_candidates(sink: Sink, shards: Sequence[Shard]) -> Ints:
+    """The numbers of the images that need a vector, ascending."""
+    parts = (storage.read_bytes(sink.part_path(_MATCH, _candidates(shard))) for shard in shards)
+    return np.frombuffer(b"".join(parts), "<i8").astype(np.int64)
 
 
 def _named(images: ImageSet, name: str) -> str:

@@ -67,7 +67,8 @@ def shrink(image: Pixels) -> Small:
     few = cv2.resize(few.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     low, high = float(few.min()), float(few.max())
     thumbnail = np.rint((few - low) * (255 / max(high - low, 1))).astype(np.uint8)
-    return Small(thumbnail, float(few.std()) < FAINT, has_colour(image), measure_detail(grey))
+    _, deviation = cv2.meanStdDev(few)
+    return Small(thumbnail, float(deviation[0, 0]) < FAINT, has_colour(image), measure_detail(grey))
 
 
 def has_colour(image: Pixels) -> bool:

@@ -243,6 +243,17 @@ def test_one_image(tmp_path: Path) -> None:
     assert plan_of(tmp_path / "out")[1] == [] and set(images_of(tmp_path / "out")) == {"1.png"}
 
 
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    data = encode(draw_face(1, 1)[0], ".png")
+    write(tmp_path / "in", {os.fsdecode(name): data for name in (b"a/1.png", b"a/\xff.png", b"b\xff/1.png")})
+    run(tmp_path / "in", tmp_path / "out")
+    assert [(each.subject, each.evidence["kept"]) for each in plan_of(tmp_path / "out")[1]] == [
+        (os.fsdecode(b"a/\xff.png"), "a/1.png"),
+        (os.fsdecode(b"b\xff/1.png"), "a/1.png"),
+    ]
+    assert set(images_of(tmp_path / "out")) == {"a/1.png", os.fsdecode(b"b\xff/1.png")}
+
+
 def test_a_limit_and_a_flat_folder(crops: Path, tmp_path: Path) -> None:
     assert run(crops / "a", tmp_path / "out", limit=2).inputs == 2
     assert len(images_of(tmp_path / "out")) == 1
