@@ -217,7 +217,11 @@ class Named(NamedTuple):
 
 
 def plan_drops(look: LookAlikes, named: Named, exact_only: bool) -> tuple[list[Decision], dict[str, int]]:
-    """The accepted decisions, then the undecided ones, each in the order of the images; and how many of each kind."""
+    """The accepted decisions, then the undecided ones, each in the order of the images; and how many of each kind.
+
+    What stays for an accepted decision goes for no other accepted one. It may be in an undecided one: the copies of an
+    image whose label is wrong have the same wrong label.
+    """
     images = look.table.images
     found = find_duplicates(images, _never if exact_only else look, 0 if exact_only else RADIUS)
     teller = _Teller(look, named, found)

@@ -154,12 +154,11 @@ class Dedupe(PlacingOptions, EmbedOptions):
         """Leaves for each shard that embeds the numbers of its images that need a vector."""
         source = _load_sets(sink)[0]
         signed = _load(sink, [source])
-        numbers = signed.rows["number"][
-            deduplication.find_candidates(table_of(signed, np.zeros(len(signed), np.int64)))
-        ]
+        table = table_of(signed, np.zeros(len(signed), np.int64))
+        numbers = signed.rows["number"][deduplication.find_candidates(table)].astype("<i8")
         for each in _cut(_EMBED, source):
-            mine = numbers[(numbers >= each.start) & (numbers < each.stop)]
-            sink.open_part(_candidates(each)).write(mine.astype("<i8").tobytes())
+            first, last = np.searchsorted(numbers, [each.start, each.stop]).tolist()
+            sink.open_part(_candidates(each)).write(numbers[first:last].tobytes())
 
     def _embed(self, shard: Shard, sink: Sink) -> None:
         numbers = _load_candidates(sink, [shard])
