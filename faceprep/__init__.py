@@ -15,6 +15,7 @@ embedding                   crops to vectors, shard by shard: what the commands 
 crop_sources                where crops to embed come from: folders, manifests, .bin, .rec, photos with known faces
 destinations                where a plan sends every image
 application                 plans carried out: what the commands that place images have in common
+judging                     identity sets judged by their embeddings, planned and placed in one run
 original_crops              the boxes of .face files, cut out of frames
 jobs/                       one file a command: the sentence that joins the layers
 run/                        carries a job out: shards, resume, ledger, workers
@@ -36,6 +37,7 @@ _PUBLIC = {
     "Align": "faceprep.jobs.align",
     "Apply": "faceprep.jobs.apply",
     "Bin2Folder": "faceprep.jobs.bin2folder",
+    "CleanIdentities": "faceprep.jobs.clean_identities",
     "Embed": "faceprep.jobs.embed",
     "FaceprepError": "faceprep.errors",
     "ExtractPhotos": "faceprep.jobs.extract_photos",
@@ -45,6 +47,7 @@ _PUBLIC = {
     "Inspect": "faceprep.jobs.inspect",
     "MakeBin": "faceprep.jobs.make_bin",
     "Manifest": "faceprep.jobs.manifest",
+    "MergeIdentities": "faceprep.jobs.merge_identities",
     "Outcome": "faceprep.types",
     "PairSet": "faceprep.types",
     "ProcessRunner": "faceprep.run.processes",

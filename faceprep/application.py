@@ -34,13 +34,14 @@ from faceprep.options import option
 from faceprep.types import COPY, DROPPED, PLACING_MODES, Decision, Outcome, Shard, Sink
 
 __all__ = [
-    "PLAN", "UNDO", "Destinations", "PlacingOptions", "Row", "check_fingerprint", "evidence_of", "fingerprint_of",
-    "finish_plan", "judged_by", "leave_plan", "load_listing", "load_rows", "look_at", "place_planned", "place_rows",
-    "place_shards", "refuse_output_within", "resolve", "save_listing", "write_rows", "write_undo",
+    "PLAN", "PLAN_PART", "UNDO", "Destinations", "PlacingOptions", "Row", "check_fingerprint", "evidence_of",
+    "finish_plan", "fingerprint_of", "judged_by", "leave_plan", "load_listing", "load_rows", "look_at",
+    "place_planned", "place_rows", "place_shards", "refuse_output_within", "resolve", "save_listing", "write_rows",
+    "write_undo",
 ]  # fmt: skip
 
 PLAN, UNDO = "plan.jsonl", "undo.jsonl"
-_PLAN_PART = ".plan"
+PLAN_PART = ".plan"
 _SHARD = 2048
 _BATCH = 4096
 _STATE = "images, names, sizes and times"
@@ -174,7 +175,7 @@ def load_listing(path: Path) -> Listing:
 
 def leave_plan(sink: Sink, judged: Mapping[str, Any], decisions: Sequence[Decision], listing: Listing) -> None:
     """As parts of the shard that decides: the plan, and the rows of every shard that `place_shards` makes."""
-    with sink.open_part(_PLAN_PART) as file:
+    with sink.open_part(PLAN_PART) as file:
         write_plan(file, judged, decisions)
     destinations = resolve(judged, decisions, listing)
     shards = place_shards(Path(judged["source"]), len(listing))
@@ -189,7 +190,7 @@ def place_planned(decided: str, shard: Shard, sink: Sink, mode: str) -> Iterator
 def finish_plan(decided: str, shards: Sequence[Shard], sink: Sink, command: str, output: Path) -> None:
     """The plan that the shard with the id `decided` left; and, when `shards` placed images, the way back."""
     with sink.open(PLAN) as file:
-        storage.append_file(sink.part_path(decided, _PLAN_PART), file)
+        storage.append_file(sink.part_path(decided, PLAN_PART), file)
     if shards:
         rows = (row for shard in shards for row in load_rows(sink.part_path(decided, _rows_part(shard))))
         with sink.open(UNDO) as file:

@@ -39,11 +39,16 @@ COMMANDS: dict[str, Entry] = {
         "faceprep.jobs.extract_video:ExtractVideo", "Videos to aligned faces of their frames.", "SRC... DST"
     ),
     "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
-<<<<<<< HEAD
-    "apply": Entry("faceprep.jobs.apply:Apply", "A plan carried out, edited or not.", "PLAN DST"),
-=======
     "embed": Entry("faceprep.jobs.embed:Embed", "One vector a face, for comparing who is who.", "SRC OUT"),
->>>>>>> wt-a
+    "merge-identities": Entry(
+        "faceprep.jobs.merge_identities:MergeIdentities", "Identities that are one person, put together.", "SRC DST"
+    ),
+    "clean-identities": Entry(
+        "faceprep.jobs.clean_identities:CleanIdentities",
+        "Images that are not of their identity, sorted out.",
+        "SRC DST",
+    ),
+    "apply": Entry("faceprep.jobs.apply:Apply", "A plan carried out, edited or not.", "PLAN DST"),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
 }
 
