@@ -134,12 +134,12 @@ def _told(summary: Summary) -> str:
     )
     others = ", ".join(f"{n:,} {status}" for status, n in summary.by_status.items() if status != OK)
     figures = {name: value for name, value in summary.details.items() if name not in _OF_EVERY_RUN}
-    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items() if _is_short(value))
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items() if _is_number(value))
     return "\n".join(filter(None, [line, others and f"the others: {others}", told]))
 
 
-def _is_short(value: object) -> bool:
-    return isinstance(value, int | float | str)
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def _name_failures(path: str) -> None:
