@@ -80,7 +80,22 @@ EMBEDDERS: dict[str, Entry] = {
         "faceprep.models.dlib_resnet:DlibResnet",
         "dlib's face descriptor, 128 numbers; weights from face-recognition-models (public domain)",
         extra="embed",
-    )
+    ),
+    "insightface": Entry(
+        "faceprep.models.onnx_embedder:InsightFaceEmbedder",
+        "the recognition model of a pack; pretrained weights for non-commercial research only",
+        "insightface:PACK",
+        extra="insightface",
+    ),
+    "onnx": Entry("faceprep.models.onnx_embedder:OnnxEmbedder", "a model of ArcFace's kind", "FILE.onnx", "embed"),
+    "keras": Entry("faceprep.models.keras_embedder:KerasEmbedder", "a Keras model", "FILE.h5 or .keras", "tensorflow"),
+    "savedmodel": Entry(
+        "faceprep.models.keras_embedder:SavedModelEmbedder", "a SavedModel of TensorFlow", "FOLDER", "tensorflow"
+    ),
+    "tflite": Entry("faceprep.models.keras_embedder:TfliteEmbedder", "a TFLite model", "FILE.tflite", "tensorflow"),
+    "torchscript": Entry(
+        "faceprep.models.torch_embedder:TorchEmbedder", "a TorchScript module; needs torch, in no extra", "FILE.pt"
+    ),
 }
 
 
