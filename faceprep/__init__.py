@@ -15,7 +15,7 @@ embedding                   crops to vectors, shard by shard: what the commands 
 crop_sources                where crops to embed come from: folders, manifests, .bin, .rec, photos with known faces
 destinations                where a plan sends every image
 application                 plans carried out: what the commands that place images have in common
-judging                     identity sets judged by their embeddings, planned and placed in one run
+identity_plans              identity sets judged by their embeddings, planned and placed in one run
 original_crops              the boxes of .face files, cut out of frames
 jobs/                       one file a command: the sentence that joins the layers
 run/                        carries a job out: shards, resume, ledger, workers

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 from faceprep.embeddings import Embeddings
 from faceprep.errors import OptionError
 from faceprep.identity.clean import plan_cleaning
-from faceprep.judging import JudgingOptions
+from faceprep.identity_plans import PlanningOptions
 from faceprep.options import option
 from faceprep.types import ACCEPTED, UNDECIDED, Decision
 
 
 @dataclass(frozen=True)
-class CleanIdentities(JudgingOptions):
+class CleanIdentities(PlanningOptions):
     """Images that are not of their identity, sorted out.
 
     SRC is an identity folder of crops, or the .npz or .parquet that embed made of one. An image too far from the

@@ -12,13 +12,13 @@ from faceprep.embeddings import Embeddings, Model
 from faceprep.errors import OptionError
 from faceprep.identity.linkage import LINKAGES
 from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
-from faceprep.judging import JudgingOptions
+from faceprep.identity_plans import PlanningOptions
 from faceprep.options import option
 from faceprep.types import ACCEPTED, UNDECIDED, Decision
 
 
 @dataclass(frozen=True)
-class MergeIdentities(JudgingOptions):
+class MergeIdentities(PlanningOptions):
     """Identities that are one person, put together.
 
     SRC is an identity folder of crops, or the .npz or .parquet that embed made of one. DST/plan.jsonl says which

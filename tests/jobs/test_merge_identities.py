@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceprep import application, judging, registry
+from faceprep import application, identity_plans, registry
 from faceprep.cli import main
 from faceprep.embeddings import Embeddings, Model
 from faceprep.errors import OptionError, OutputError, SourceError
@@ -146,7 +146,7 @@ def test_the_same_whatever_the_shards(source: Path, tmp_path: Path, monkeypatch:
     merge(source, tmp_path / "out")
     expected = results(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
-    monkeypatch.setattr(judging, "_SHARD", 2)
+    monkeypatch.setattr(identity_plans, "_SHARD", 2)
     monkeypatch.setattr(application, "_SHARD", 4)
     merge(source, tmp_path / "out")
     assert results(tmp_path / "out") == expected
@@ -312,7 +312,7 @@ def test_output_and_input_are_apart(source: Path, tmp_path: Path) -> None:
 
 
 def test_killed_before_any_change_of_the_disk(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "_SHARD", 5)
+    monkeypatch.setattr(identity_plans, "_SHARD", 5)
     monkeypatch.setattr(application, "_SHARD", 5)
     (source / "a" / "bad.png").write_bytes(b"no image")
     output = tmp_path / "out"

@@ -55,7 +55,7 @@ class About(NamedTuple):
 
 
 @dataclass(frozen=True)
-class JudgingOptions(EmbedOptions, PlacingOptions):
+class PlanningOptions(EmbedOptions, PlacingOptions):
     """The options of both, and the steps of such a job, which has a `command` and `judge` embeddings."""
 
     plan_only: bool = option(False, "Write plan.jsonl only: look at it, edit it, then use apply.")
@@ -282,5 +282,5 @@ def _drops(left_out: Mapping[str, str]) -> list[Decision]:
     return [Decision(DROP, path, reason=left_out[path]) for path in sorted(left_out)]
 
 
-def _plain(job: JudgingOptions) -> dict[str, Any]:
+def _plain(job: PlanningOptions) -> dict[str, Any]:
     return {name: value for name, value in asdict(job).items() if name not in ("device", "require_gpu")}
