@@ -30,6 +30,7 @@ from faceprep.formats.embeddings_file import is_embeddings, load_embeddings, loa
 from faceprep.formats.folders import find_identities
 from faceprep.formats.plan_jsonl import DROP, read_plan, write_plan
 from faceprep.formats.selection import Listing, list_images
+from faceprep.identity.distributions import measure
 from faceprep.options import option
 from faceprep.types import COPY, HARDLINK, Decision, Outcome, Request, Shard, Sink, Stage, Work
 
@@ -179,9 +180,13 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
 
     def _judge(self, about: About, sink: Sink) -> tuple[list[Decision], dict[str, Any]]:
         embeddings = self._load(about, sink)
-        told = {"model": embeddings.model.fingerprint}
-        decisions, summary = self.judge(embeddings) if len(embeddings) else ([], {})
-        return decisions, told | {"summary": {"images": len(embeddings)} | summary}
+        told: dict[str, Any] = {"model": embeddings.model.fingerprint, "summary": {"images": len(embeddings)}}
+        if not len(embeddings):
+            return [], told
+        decisions, figures = self.judge(embeddings)
+        likeness = measure(embeddings)
+        told["summary"] |= figures | {"separable": likeness["separable"], "likeness": likeness}
+        return decisions, told
 
     def _load(self, about: About, sink: Sink) -> Embeddings:
         if about.embeddings:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from faceprep.embedding import EmbedOptions
-from faceprep.embeddings import Embeddings, Model
+from faceprep.embeddings import Embeddings
 from faceprep.errors import OptionError
+from faceprep.identity.far import threshold_at
 from faceprep.identity.linkage import LINKAGES
 from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
 from faceprep.identity_plans import PlanningOptions
@@ -35,6 +36,11 @@ class MergeIdentities(PlanningOptions):
         "Likeness (1 - half the squared distance; the cosine) from which on two identities are merged; pairs less"
         " alike are undecided as far below it as the embedder's own lower threshold is.  [default: the embedder's]",
     )
+    far: float | None = option(
+        None,
+        "Instead of a threshold: the rate of false accepts, such as 1e-6, of the pairs of images in SRC that are"
+        " different people's.",
+    )
     linkage: str = option(
         "mean",
         "What of two identities has to be so alike: all pairs of images (complete), the mean of them (mean), the"
@@ -47,10 +53,14 @@ class MergeIdentities(PlanningOptions):
         super().__post_init__()
         if self.threshold is not None and not -1 <= self.threshold <= 1:
             raise OptionError("--threshold", expected="a likeness, -1 to 1", found=f"{self.threshold:g}")
+        if self.far is not None and not 0 < self.far < 1:
+            raise OptionError("--far", expected="a rate, more than 0 and less than 1", found=f"{self.far:g}")
+        if self.far is not None and self.threshold is not None:
+            raise OptionError("--far and --threshold are two ways to say the same", remedy="Choose one.")
         MergeRule(self.linkage)
 
     def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
-        rule, origin = self._rule(embeddings.model)
+        rule, origin = self._rule(embeddings)
         merges = plan_merges(embeddings, rule)
         bounds = rule.bounds(embeddings.model)
         return merges.decisions, {
@@ -62,13 +72,17 @@ class MergeIdentities(PlanningOptions):
             "threshold_origin": origin,
         } | _counts(merges.decisions)
 
-    def _rule(self, model: Model) -> tuple[MergeRule, str]:
+    def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, str]:
         """The rule, and where its threshold is from."""
-        if self.threshold is None:
+        threshold, origin = self.threshold, "--threshold"
+        if self.far is not None:
+            found = threshold_at(embeddings, self.far)
+            interval = f"{found.low:.2g} to {found.high:.2g} with 95 % confidence"
+            threshold, origin = found.threshold, f"--far {self.far:g}: {interval}, from {found.n_pairs:,} pairs"
+        model = embeddings.model
+        if threshold is None:
             return MergeRule(self.linkage), model.origin
-        return MergeRule(
-            self.linkage, self.threshold, self.threshold - (model.surely - model.surely_not)
-        ), "--threshold"
+        return MergeRule(self.linkage, threshold, threshold - (model.surely - model.surely_not)), origin
 
     def second(self) -> EmbedOptions | None:
         if self.second_opinion is None:

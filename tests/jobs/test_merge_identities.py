@@ -168,6 +168,23 @@ def test_a_threshold_of_ones_own(source: Path, tmp_path: Path) -> None:
     assert higher.details["undecided_from"] == pytest.approx(0.85)
 
 
+def test_a_threshold_from_the_rate_of_false_accepts(tmp_path: Path) -> None:
+    """A hundred colours: from the threshold on, hardly any pair of them is alike."""
+    for i in range(40):
+        paint(tmp_path / "source" / f"{i:02d}" / "1.png", (250 - 6 * i, 6 * i, 0))
+    summary = merge(tmp_path / "source", tmp_path / "out", far=0.05)
+    assert summary.details["threshold_origin"].startswith("--far 0.05: 0.0")
+    assert summary.details["threshold"] != Colors.model.surely
+
+
+def test_likeness_is_in_the_summary(source: Path, tmp_path: Path) -> None:
+    details = merge(source, tmp_path / "out").details
+    assert details["likeness"]["images"] == 9 and details["likeness"]["positive"]["pairs"] == 2
+    assert details["separable"] == details["likeness"]["separable"]
+    judged, _ = read_plan(tmp_path / "out" / "plan.jsonl")
+    assert judged["summary"]["likeness"] == details["likeness"]
+
+
 @pytest.mark.parametrize("linkage", ["complete", "mean", "centroid", "single"])
 def test_linkages(linkage: str, source: Path, tmp_path: Path) -> None:
     assert merge(source, tmp_path / "out", linkage=linkage).details["merged"] == 3
@@ -292,6 +309,9 @@ def test_the_first_images_only(source: Path, tmp_path: Path) -> None:
     [
         ({"threshold": 1.5}, "--threshold: expected a likeness, -1 to 1, found 1.5"),
         ({"threshold": float("nan")}, "--threshold"),
+        ({"far": 0.0}, "--far: expected a rate, more than 0 and less than 1, found 0"),
+        ({"far": 0.1, "threshold": 0.9}, "--far and --threshold are two ways to say the same"),
+        ({"far": 1e-6}, "too few pairs for a false-accept rate of 1e-06"),
         ({"linkage": "average"}, "unknown linkage"),
         ({"mode": "move"}, "unknown mode: expected copy, hardlink, symlink, found 'move'"),
         ({"crops": "none"}, "none"),
