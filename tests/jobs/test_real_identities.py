@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from faceprep.formats.faces_table import FACES_TABLE, load_faces
 from faceprep.formats.plan_jsonl import read_plan
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.clean_identities import CleanIdentities
@@ -48,6 +49,8 @@ def test_registration_desk(tmp_path: Path) -> None:
     for path in (tmp_path / "clean").glob("*/*.png"):
         people[path.parent.name].add(ids_of[path.stem])
     assert sorted(map(sorted, people.values())) == sorted(map(sorted, truth))
+    table = load_faces(tmp_path / "clean" / FACES_TABLE)
+    assert set(table["output"].to_pylist()) == set(images(tmp_path / "clean"))
     run(Apply(), tmp_path / "clean" / "undo.jsonl", tmp_path / "back 1")
     run(Apply(), tmp_path / "merged" / "undo.jsonl", tmp_path / "back 2")
     assert images(tmp_path / "back 1") == images(tmp_path / "merged")
