@@ -28,8 +28,9 @@ def onnx_model(
     metadata: Mapping[str, str] | None = None,
     own_scale: tuple[float, float] | None = None,
     half: bool = False,
+    last: str = "Identity",
 ) -> bytes:
-    """An ONNX file; with `own_scale` it subtracts and multiplies itself."""
+    """An ONNX file; with `own_scale` it subtracts and multiplies itself; `last` is done to the vectors."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -43,7 +44,8 @@ def onnx_model(
         nodes.append(helper.make_node("Transpose", [value], ["planes"], perm=[0, 3, 1, 2]))
         value = "planes"
     nodes.append(helper.make_node("AveragePool", [value], ["cells"], kernel_shape=[CELL] * 2, strides=[CELL] * 2))
-    nodes.append(helper.make_node("Flatten", ["cells"], ["vectors"]))
+    nodes.append(helper.make_node("Flatten", ["cells"], ["flat"]))
+    nodes.append(helper.make_node(last, ["flat"], ["vectors"]))
     graph = helper.make_graph(
         nodes,
         "tiny",

@@ -1,4 +1,4 @@
-"""Any ArcFace-style ONNX file: layout, size and normalisation as the file or the caller says; one line where it cannot be."""
+"""Any ArcFace-style ONNX file: layout, size, normalisation as the file or the caller says; one line where it cannot."""
 
 from __future__ import annotations
 
