@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -130,10 +131,10 @@ def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and (width or height).isdecimal() and min(int(height), int(width or height)) > 0):
+    match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text, re.ASCII)
+    if not match:
         raise OptionError("--size", expected="pixels, such as 112 or 112x96 (height, width)", found=repr(text))
-    return int(height), int(width or height)
+    return int(match[1]), int(match[2] or match[1])
 
 
 class Fitter:

@@ -39,6 +39,7 @@ _RUN_OPTIONS = (
     click.Option(["--overwrite"], is_flag=True, help="Start afresh: remove what the run before wrote."),
 )
 _N_NAMED = 3
+_OF_EVERY_RUN = ("failures", "done_before")
 _SOURCES = ("src", "plan")
 _JSON = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout at the end.")
 
@@ -132,7 +133,13 @@ def _told(summary: Summary) -> str:
         f" ({summary.seconds:.1f} s{rate})"
     )
     others = ", ".join(f"{n:,} {status}" for status, n in summary.by_status.items() if status != OK)
-    return f"{line}\nthe others: {others}" if others else line
+    figures = {name: value for name, value in summary.details.items() if name not in _OF_EVERY_RUN}
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items() if _is_number(value))
+    return "\n".join(filter(None, [line, others and f"the others: {others}", told]))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def _name_failures(path: str) -> None:

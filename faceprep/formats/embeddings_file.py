@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from faceprep.embeddings import Embeddings, Model, load_model
-from faceprep.errors import SourceError
+from faceprep.errors import OptionError, SourceError
 from faceprep.formats import npz, parquet
 from faceprep.formats.folders import sort_names
 from faceprep.formats.npz import CLASSES, EMBEDDINGS, NAMES, Member, NpzFile
@@ -169,7 +169,7 @@ def _place_of(about: dict[str, str]) -> Place:
 def _model_of(path: str | os.PathLike[str], about: dict[str, str]) -> Model:
     try:
         return load_model(about[_MODEL]) if _MODEL in about else Model()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OptionError) as error:
         raise SourceError(f"its model cannot be read: {error}", path=path, remedy="Make the file again.") from error
 
 

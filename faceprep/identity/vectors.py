@@ -23,7 +23,7 @@ Doubles = npt.NDArray[np.float64]
 DECIMALS = 6
 """Likeness is rounded to these: what float32 vectors can say, and twins at a threshold are at the threshold."""
 _PIECE = 256
-_FEW = 1 << 13
+_FEW = 1 << 9
 _NAMED = 3
 
 
@@ -71,6 +71,15 @@ class Vectors:
     def rows_of(self, groups: Sequence[int]) -> Ints:
         """All rows of these identities."""
         return np.concatenate([np.arange(self.starts[g], self.starts[g + 1]) for g in groups])
+
+    def part(self, rows: Ints) -> Vectors:
+        """Some of the images: those of `rows`, which rise."""
+        groups = self.group_of(rows)
+        there = np.unique(groups)
+        starts = np.append(np.searchsorted(groups, there), len(rows)).astype(np.int64)
+        names = [self.names[group] for group in there]
+        lengths, squares = self.lengths[rows], self.squares[rows]
+        return Vectors(self.source, self.order[rows], self.keys, names, starts, lengths, squares)
 
     def read(self, start: int, stop: int) -> Floats:
         """Rows [start, stop) of (n, d) float32, scaled."""

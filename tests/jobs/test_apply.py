@@ -16,10 +16,12 @@ from faceprep import application
 from faceprep.application import fingerprint_of
 from faceprep.cli import main
 from faceprep.errors import FaceprepError, OutputError, ResumeError, SourceError
+from faceprep.formats.faces_table import FACES_TABLE, FaceRow, FacesWriter, read_faces
 from faceprep.formats.folders import find_identities
 from faceprep.formats.plan_jsonl import read_plan, write_plan
 from faceprep.formats.selection import list_images
 from faceprep.jobs.apply import Apply
+from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
@@ -193,6 +195,17 @@ def test_a_plan_written_by_hand(source: Path, tmp_path: Path, caplog: pytest.Log
     assert len(images(tmp_path / "out")) == 15
 
 
+def test_the_plan_of_score(face_folder: Path, tmp_path: Path) -> None:
+    job = Score(drop_below=("brightness=255",))
+    run_job(job, Request((face_folder,), tmp_path / "scores.parquet"), SerialRunner())
+    plan = tmp_path / "scores.plan.jsonl"
+    head, *lines = plan.read_text().splitlines()
+    plan.write_text("\n".join([head, *lines[:5]]))
+    assert apply(plan, tmp_path / "out").by_status == {"dropped": 5, "ok": 7}
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert images(tmp_path / "back") == images(face_folder)
+
+
 def test_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "source" / "empty").mkdir(parents=True)
     with pytest.raises(SourceError, match="no images in the folder that the plan is about"):
@@ -216,6 +229,40 @@ def test_what_cannot_be_read_is_named_and_is_not_lost(source: Path, tmp_path: Pa
     assert '3/9.jpg,unreadable,"' in failures or "3/9.jpg,unreadable," in failures
     with pytest.raises(SourceError, match=r"3/9.jpg: cannot be restored: it is gone"):
         apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+
+
+def faces_of(folder: Path) -> dict[str, tuple[str, float]]:
+    """Output -> key and score."""
+    return {
+        row["output"]: (row["key"], row["score"])
+        for table in read_faces(folder / FACES_TABLE)
+        for row in table.to_pylist()
+    }
+
+
+def test_the_table_of_faces_goes_along(source: Path, tmp_path: Path) -> None:
+    names = [*list_images(find_identities(source)).spelled(""), "not/there.jpg", "+_multi/3/1.jpg"]
+    rows = [
+        FaceRow(name[:-4], "photo.jpg", (9, 9), [0] * 4, [0] * 10, i / 64, [0] * 6, "detector", "template", name)
+        for i, name in enumerate(names)
+    ]
+    with (source / FACES_TABLE).open("wb") as file, FacesWriter(file) as writer:
+        for row in [*rows, rows[0]._replace(output=None)]:
+            writer.add(row)
+    before = faces_of(source)
+    apply(save_plan(tmp_path / "plan.jsonl", source, DECISIONS), tmp_path / "out")
+    found = faces_of(tmp_path / "out")
+    assert set(found) == {name for name in images(tmp_path / "out") if name.endswith(".jpg")}
+    assert found["2/inner/1_2.jpg"] == ("2/inner/1_2", before["1/2.jpg"][1])
+    assert found["5/1.jpg"] == before["5/1.jpg"]
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert faces_of(tmp_path / "back") == {name: before[name] for name in names[:-2]}
+
+
+def test_a_table_of_something_else_stays_behind(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (source / FACES_TABLE).write_text("no table")
+    apply(save_plan(tmp_path / "plan.jsonl", source, []), tmp_path / "out")
+    assert "left behind: " in caplog.text and not (tmp_path / "out" / FACES_TABLE).exists()
 
 
 def test_names_of_all_kinds(source: Path, tmp_path: Path) -> None:
