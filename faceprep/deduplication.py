@@ -41,8 +41,6 @@ from faceprep.types import UNDECIDED, Buffer, Decision
 from faceprep.vision import codec, hashes
 
 EXACT, NEAR, AGAINST, CONFLICTS, DAMAGED = "exact", "near", "against", "conflicts", "damaged"
-_SHAPE = 0.03
-"""How far the ratio of the sides of two copies may differ, as a share; for small images by a pixel as well."""
 _DROP = "drop"
 _PNG_COLOUR, _PNG_PALETTE = 25, 3
 LIMITS = {"distance": RADIUS, "agreement": hashes.AGREES}
@@ -131,7 +129,7 @@ def table_of(signatures: Signatures, identities: Ints) -> ImageTable:
 
 @dataclass(frozen=True)
 class LookAlikes:
-    """Whether images are copies: thumbnails that agree, sides in one ratio, vectors as alike as for one person.
+    """Whether images are copies: thumbnails that agree, vectors as alike as for one person.
 
     `vectors` has rows for some of the source's images only, under numbers in `row_of` (n,), else -1. Without one an
     image is no copy of another of the source. Test images have none, and are not asked for one.
@@ -143,7 +141,7 @@ class LookAlikes:
 
     def __call__(self, image: int, others: Ints) -> Bools:
         rows = self.table.signatures.rows
-        alike: Bools = self._has_shape(image, others) & ~rows["is_faint"][others] & ~rows["is_faint"][image]
+        alike: Bools = ~rows["is_faint"][others] & ~rows["is_faint"][image]
         if not alike.any():
             return alike
         alike[alike] = self.agreement(image, others[alike]) >= hashes.AGREES
@@ -151,14 +149,6 @@ class LookAlikes:
             asked = alike & (self.table.images.identities[others] != NO_IDENTITY)
             alike[asked] = self.likeness(image, others[asked]) >= self.vectors.model.surely
         return alike
-
-    def _has_shape(self, image: int, others: Ints) -> Bools:
-        rows = self.table.signatures.rows
-        height, width = (rows[side][others].astype(np.float64) for side in ("height", "width"))
-        own_height, own_width = float(rows["height"][image]), float(rows["width"][image])
-        one, other = own_height * width, own_width * height
-        shortest = np.minimum(np.minimum(height, width), min(own_height, own_width))
-        return np.asarray(abs(one - other) <= np.maximum(one, other) * np.maximum(_SHAPE, 1 / shortest))
 
     def agreement(self, image: int, others: Ints) -> Floats:
         """(n,) of the thumbnails, -1 to 1; each sum on its own, so that it does not depend on the others."""

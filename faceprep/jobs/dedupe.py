@@ -51,11 +51,11 @@ class Dedupe(PlacingOptions, EmbedOptions):
     """Exact and near-duplicate images, to a plan and a set without them.
 
     SRC is a folder of identities (or of images); DST gets plan.jsonl, DST/IDENTITY/IMAGE without the copies, bytes
-    untouched, and undo.jsonl. A copy is the same photo byte for byte, or at another JPEG quality, size or format; a
-    mirror image or another photo of the same face is none. Of copies within an identity the best stays: most pixels,
-    then full colour, more detail, more bytes, the first by name. Copies in two identities are a label
-    conflict: undecided in the plan, so that nothing is lost before someone has looked. With --against, images that
-    a test set has as well are dropped, whatever their identity. Images that cannot be read are named and left out.
+    untouched, and undo.jsonl. A copy is the same photo byte for byte, or at another JPEG quality, size, shape or
+    format; a mirror image, a part or another photo of the same face is none. Of copies within an identity the best
+    stays: most pixels, then full colour, more detail, more bytes, the first by name. Copies in two identities are a
+    label conflict: undecided in the plan, so that nothing is lost before someone has looked. With --against, images
+    that a test set has as well are dropped, whatever their identity. Images that cannot be read are named and left out.
     """
 
     command: ClassVar[str] = "dedupe"

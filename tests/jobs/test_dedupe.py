@@ -23,14 +23,15 @@ from faceprep.cli.build import command_for
 from faceprep.errors import OptionError, OutputError, SourceError
 from faceprep.faces import Pixels
 from faceprep.formats import image_sets
-from faceprep.formats.pairs_bin import write_pairs
+from faceprep.formats.pairs_bin import load_pairs, write_pairs
 from faceprep.formats.plan_jsonl import read_plan
 from faceprep.formats.recordio import frame_image
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.dedupe import Dedupe
 from faceprep.synthetic import draw_face
 from faceprep.types import ACCEPTED, UNDECIDED, Decision, PairSet
-from faceprep.vision.codec import encode
+from faceprep.vision.codec import decode, encode
+from faceprep.vision.hashes import Thumbnails, shrink, slopes
 from tests.fakes import before_changes, results, start, status_of
 from tests.real import DATA, needs_data
 
@@ -343,6 +344,23 @@ def test_one_face_in_every_encoding_is_one_image(tmp_path: Path) -> None:
     assert len(near) == 15 and len({each.evidence["kept"] for each in near}) == 1
     assert set(images_of(tmp_path / "out")) == {near[0].evidence["kept"], "rgba_32bit.png"}
     assert min(each.score or 0 for each in near) > 0.99 and judged["found"]["damaged"] == 6
+
+
+@needs_data
+def test_verification_sets_made_of_the_same_photos(tmp_path: Path) -> None:
+    """Theirs are 112 × 112 and JPEG, the source's 92 × 112 and not compressed: all are found, and no other."""
+    path = DATA / "bins" / "py3_bytes.bin"
+    run(DATA / "orl", tmp_path / "out", workers=2, against=(path,), plan_only=True)
+    tested = thumbnails([decode(bytes(image)) for image in load_pairs(path).images])
+    photos = sorted((DATA / "orl").glob("*/*.pgm"))
+    agreement = slopes(thumbnails([decode(photo.read_bytes()) for photo in photos])) @ slopes(tested).T
+    expected = {f"{p.parent.name}/{p.name}" for p, row in zip(photos, agreement, strict=True) if row.max() > 0.999}
+    assert len(expected) > 20
+    assert {each.subject for each in plan_of(tmp_path / "out")[1]} == expected
+
+
+def thumbnails(images: list[Pixels]) -> Thumbnails:
+    return np.stack([shrink(image).thumbnail for image in images])
 
 
 @needs_data
