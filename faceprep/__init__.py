@@ -12,9 +12,13 @@ vision/                     pixels -> pixels or numbers
 verification/               likeness -> accuracy, EER, TAR at FAR; rank-k, TPIR at FPIR
 models/                     pixels -> faces or vectors: detectors and embedders
 extraction                  faces out of decoded images: what photos, frames and tables have in common
+deduplication               which images are copies of which: bytes to signatures to a plan
 embedding                   crops to vectors, shard by shard: what the commands that embed have in common
 crop_sources                where crops to embed come from: folders, manifests, .bin, .rec, photos with known faces
 judging/                    test sets and an embedder -> results: bins, folders, IJB
+destinations                where a plan sends every image
+application                 plans carried out: what the commands that place images have in common
+identity_plans              identity sets judged by their embeddings, planned and placed in one run
 original_crops              the boxes of .face files, cut out of frames
 jobs/                       one file a command: the sentence that joins the layers
 run/                        carries a job out: shards, resume, ledger, workers
@@ -34,7 +38,10 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Align": "faceprep.jobs.align",
+    "Apply": "faceprep.jobs.apply",
     "Bin2Folder": "faceprep.jobs.bin2folder",
+    "CleanIdentities": "faceprep.jobs.clean_identities",
+    "Dedupe": "faceprep.jobs.dedupe",
     "Embed": "faceprep.jobs.embed",
     "FaceprepError": "faceprep.errors",
     "ExtractPhotos": "faceprep.jobs.extract_photos",
@@ -44,6 +51,7 @@ _PUBLIC = {
     "Inspect": "faceprep.jobs.inspect",
     "MakeBin": "faceprep.jobs.make_bin",
     "Manifest": "faceprep.jobs.manifest",
+    "MergeIdentities": "faceprep.jobs.merge_identities",
     "Outcome": "faceprep.types",
     "PairSet": "faceprep.types",
     "ProcessRunner": "faceprep.run.processes",

@@ -43,6 +43,16 @@ COMMANDS: dict[str, Entry] = {
     "verify": Entry(
         "faceprep.jobs.verify:Verify", "Accuracy, EER, TAR at FAR of an embedder; rank-k, TPIR at FPIR.", "BIN..."
     ),
+    "merge-identities": Entry(
+        "faceprep.jobs.merge_identities:MergeIdentities", "Identities that are one person, put together.", "SRC DST"
+    ),
+    "clean-identities": Entry(
+        "faceprep.jobs.clean_identities:CleanIdentities",
+        "Images that are not of their identity, sorted out.",
+        "SRC DST",
+    ),
+    "dedupe": Entry("faceprep.jobs.dedupe:Dedupe", "Exact and near-duplicate images, to a plan and a set.", "SRC DST"),
+    "apply": Entry("faceprep.jobs.apply:Apply", "A plan carried out, edited or not.", "PLAN DST"),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
 }
 
