@@ -13,7 +13,7 @@ from faceprep.errors import OptionError
 from faceprep.identity.far import threshold_at
 from faceprep.identity.linkage import LINKAGES
 from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
-from faceprep.identity_plans import PlanningOptions
+from faceprep.identity_plans import PlanningOptions, refuse_unknown_model
 from faceprep.options import option
 from faceprep.types import ACCEPTED, UNDECIDED, Decision
 
@@ -61,16 +61,18 @@ class MergeIdentities(PlanningOptions):
 
     def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
         rule, origin = self._rule(embeddings)
-        merges = plan_merges(embeddings, rule)
-        bounds = rule.bounds(embeddings.model)
+        merges, bounds = plan_merges(embeddings, rule), rule.bounds(embeddings.model)
         return merges.decisions, {
             "identities": merges.n_identities,
-            "people": merges.n_people,
             "conflicts": merges.n_conflicts,
             "threshold": bounds.surely,
             "undecided_from": bounds.surely_not,
             "threshold_origin": origin,
-        } | _counts(merges.decisions)
+        }
+
+    def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
+        counts = Counter(decision.verdict for decision in decisions)
+        return {"merged": counts[ACCEPTED], "undecided": counts[UNDECIDED]}
 
     def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, str]:
         """The rule, and where its threshold is from."""
@@ -81,6 +83,7 @@ class MergeIdentities(PlanningOptions):
             threshold, origin = found.threshold, f"--far {self.far:g}: {interval}, from {found.n_pairs:,} pairs"
         model = embeddings.model
         if threshold is None:
+            refuse_unknown_model(model, "--threshold or --far")
             return MergeRule(self.linkage), model.origin
         return MergeRule(self.linkage, threshold, threshold - (model.surely - model.surely_not)), origin
 
@@ -90,9 +93,11 @@ class MergeIdentities(PlanningOptions):
         return EmbedOptions(self.second_opinion, self.device, self.require_gpu, flip=self.flip, crops=self.crops)
 
     def judge_again(self, embeddings: Embeddings, decisions: Sequence[Decision]) -> list[Decision]:
-        return second_opinion(embeddings, decisions)
+        known = set(embeddings.identities)
+        asked = [decision for decision in decisions if known.issuperset(decision[1:3])]
+        others = [_unheard(decision) for decision in decisions if not known.issuperset(decision[1:3])]
+        return second_opinion(embeddings, asked) + others if asked else others
 
 
-def _counts(decisions: Sequence[Decision]) -> dict[str, int]:
-    counts = Counter(decision.verdict for decision in decisions)
-    return {"merged": counts[ACCEPTED], "undecided": counts[UNDECIDED]}
+def _unheard(decision: Decision) -> Decision:
+    return decision._replace(verdict=UNDECIDED, reason=f"{decision.reason}; the second embedder cannot tell")
