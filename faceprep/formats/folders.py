@@ -71,10 +71,15 @@ def is_image_name(name: str) -> bool:
     return dot > 0 and name[dot:].lower() in IMAGE_SUFFIXES
 
 
+def _images_among(files: list[str]) -> list[str]:
+    """Those of a listed folder, in which no name begins with a dot."""
+    return [file for file in files if file.endswith(_COMMON) or is_image_name(file)]
+
+
 def read_identity(root: Path, name: str) -> Identity:
     """The images of one identity, in order. Raises SourceError."""
     _, files = storage.list_folder(f"{root}/{name}")
-    images = [file for file in files if is_image_name(file)]
+    images = _images_among(files)
     return Identity(name, tuple(sort_files(images)), len(files) - len(images))
 
 
@@ -92,7 +97,7 @@ def walk_images(root: Path) -> Iterator[tuple[str, list[str], int]]:
         folders, files = storage.list_folder(root if name == "." else f"{root}/{name}")
         inner = [folder if name == "." else f"{name}/{folder}" for folder in folders]
         waiting += [folder for folder in inner if not storage.leads_back(f"{root}/{folder}")]
-        images = [file for file in files if file.endswith(_COMMON) or is_image_name(file)]
+        images = _images_among(files)
         if images:
             yield name, images, len(files) - len(images)
 

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import functools
 import json
-import struct
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -26,14 +25,14 @@ import numpy.typing as npt
 from faceprep import storage
 from faceprep.formats import class_map
 from faceprep.formats.class_map import CLASSES_CSV
-from faceprep.formats.recordio import frame_image
+from faceprep.formats.recordio import frame_image, frame_images
 from faceprep.types import Sink
 
 _ROW = np.dtype(
     [("order", "<u8"), ("start", "<i8"), ("length", "<i8"), ("name", "<i8"), ("label", "<i4"), ("size", "<u2", (2,))]
 )
-_PACKED_ROW = struct.Struct("<QqqqiHH")
 _RANDOM_RANGE = 1 << 64
+_MOST_PIXELS = 65535
 
 PartPath = Callable[[str], Path]
 
@@ -88,29 +87,47 @@ def _parse_roster(data: bytes) -> Roster:
 
 def write_packed(rows: Sequence[ImageRow], sink: Sink) -> None:
     """A part of an InsightFace set: keys follow the positions, from 1."""
-    records = ((row, frame_image([row.label], row.data, row.position + 1)) for row in rows)
-    lines = (f"1\t{row.name}\t{row.label}\n" for row in rows)
-    _write_part([row.position for row in rows], records, lines, sink)
+    positions = np.array([row.position for row in rows], np.uint64)
+    records = frame_images((row.label, row.data, row.position + 1) for row in rows)
+    _write_part(rows, positions, records, (f"1\t{row.name}\t{row.label}\n" for row in rows), sink)
 
 
 def write_spill(rows: Sequence[ImageRow], numbers: npt.NDArray[np.uint64], sink: Sink) -> None:
     """A shard of an external shuffle: `numbers` (n,) uint64, one random number a row."""
-    order = np.argsort(numbers, kind="stable").tolist()
-    images = ((rows[i], rows[i].data) for i in order)
-    _write_part(numbers[order].tolist(), images, (f"{rows[i].name}\n" for i in order), sink)
+    order = np.argsort(numbers, kind="stable")
+    shuffled = [rows[i] for i in order.tolist()]
+    images = ((row.data, [len(row.data)]) for row in shuffled)
+    _write_part(shuffled, numbers[order], images, (f"{row.name}\n" for row in shuffled), sink)
 
 
 def _write_part(
-    order: Sequence[int], items: Iterator[tuple[ImageRow, bytes]], lines: Iterator[str], sink: Sink
+    rows: Sequence[ImageRow],
+    order: npt.NDArray[np.uint64],
+    blocks: Iterable[tuple[bytes, list[int]]],
+    lines: Iterable[str],
+    sink: Sink,
 ) -> None:
-    start = name = 0
-    with sink.open_part(".rec") as rec, sink.open_part(".lst") as lst, sink.open_part(".rows") as rows:
-        for i, ((row, data), line) in enumerate(zip(items, lines, strict=True)):
-            rec.write(data)
-            text = line.encode("utf-8", "surrogateescape")
-            lst.write(text)
-            rows.write(_PACKED_ROW.pack(order[i], start, len(data), name, row.label, *row.size))
-            start, name = start + len(data), name + len(text)
+    """`blocks` are the bytes of one or several rows, and how many each of them has."""
+    lengths: list[int] = []
+    with sink.open_part(".rec") as rec:
+        for block, of_rows in blocks:
+            rec.write(block)
+            lengths += of_rows
+    texts = [line.encode("utf-8", "surrogateescape") for line in lines]
+    with sink.open_part(".lst") as lst:
+        lst.write(b"".join(texts))
+    table = np.zeros(len(rows), _ROW)
+    table["order"], table["length"] = order, lengths
+    table["start"], table["name"] = _starts(lengths), _starts([len(text) for text in texts])
+    table["label"] = [row.label for row in rows]
+    table["size"] = np.minimum([row.size for row in rows], _MOST_PIXELS).reshape(-1, 2)
+    with sink.open_part(".rows") as file:
+        file.write(table.tobytes())
+
+
+def _starts(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Where each of some pieces begins that follow one another."""
+    return np.cumsum([0, *lengths], dtype=np.int64)[:-1]
 
 
 def merge(spills: Sequence[PartPath], start: int, stop: int, n: int, sink: Sink) -> None:
@@ -126,16 +143,16 @@ def merge(spills: Sequence[PartPath], start: int, stop: int, n: int, sink: Sink)
         slices.append(slice_)
     order = np.concatenate([rows["order"] for rows, _, _ in slices])
     origin = [(i, j) for i, (rows, _, _) in enumerate(slices) for j in range(len(rows))]
-    images, lines = [], []
+    images = []
     for number, at in enumerate(np.argsort(order, kind="stable").tolist(), key):
         i, j = origin[at]
         rows, data, names = slices[i]
         begin = int(rows["start"][j] - rows["start"][0])
-        label, size = int(rows["label"][j]), tuple(rows["size"][j].tolist())
         image = data[begin : begin + int(rows["length"][j])]
-        images.append((ImageRow(number, label, names[j], b"", size), frame_image([label], image, number)))
-        lines.append(f"{number}\t{label}\t{names[j]}\n")
-    _write_part([row.position for row, _ in images], iter(images), iter(lines), sink)
+        images.append(ImageRow(number, int(rows["label"][j]), names[j], image, tuple(rows["size"][j].tolist())))
+    records = frame_images((row.label, row.data, row.position) for row in images)
+    lines = (f"{row.position}\t{row.label}\t{row.name}\n" for row in images)
+    _write_part(images, np.array([row.position for row in images], np.uint64), records, lines, sink)
 
 
 def _slice(spill: PartPath, low: int, high: int) -> tuple[int, tuple[npt.NDArray[Any], bytes, list[str]]]:
