@@ -87,7 +87,8 @@ def test_templates_that_cannot_be_brought_are_told_before_the_run(options: Embed
 def test_what_it_runs_on_is_told(options: EmbedOptions, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "faceprep"):
         options.announce()
-    assert caplog.messages == [f"{options.embedder} runs on CPU"]
+    assert caplog.messages == [f"{options.embedder} runs on CPU ({options.open().model.fingerprint})"]
+    assert "mean127.5/std127.5/rgb" in caplog.text, "what was taken for want of a word from the file"
 
 
 # Shards
