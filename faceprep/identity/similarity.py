@@ -46,6 +46,8 @@ class Factors:
     halves: Floats | None
     longest: float
     """Squared length of the longest."""
+    kept: bool
+    """Whether reading costs nothing."""
 
     def sides(self, start: int, stop: int) -> tuple[Floats, Floats]:
         """Left and right factors of these rows: products of the one with the other are likenesses."""
@@ -57,14 +59,8 @@ class Factors:
 
 
 def factors_of_images(vectors: Vectors) -> Factors:
-    """Kept in memory, scaled, where they are not many."""
-    read = vectors.read
-    if len(vectors) * vectors.dim * 4 <= _KEPT:
-        kept = np.empty((len(vectors), vectors.dim), np.float32)
-        for start in range(0, len(vectors), BLOCK):
-            kept[start : start + BLOCK] = vectors.read(start, min(start + BLOCK, len(vectors)))
-        read = lambda start, stop: kept[start:stop]  # noqa: E731
-    return _factors(len(vectors), read, vectors.squares)
+    """Their products are likenesses of images."""
+    return _factors(vectors.read, vectors.squares, vectors.dim)
 
 
 def factors_of_groups(groups: Groups, totals: Doubles | None = None) -> Factors:
@@ -74,25 +70,31 @@ def factors_of_groups(groups: Groups, totals: Doubles | None = None) -> Factors:
     def read(start: int, stop: int) -> Floats:
         return groups.means(rows[start:stop]).astype(np.float32)
 
-    return _factors(len(rows), read, groups.squares(rows))
+    return _factors(read, groups.squares(rows), rows.shape[1] - 2)
 
 
-def factors_of_centroids(groups: Groups, totals: Doubles | None = None) -> Factors:
+def factors_of_centroids(groups: Groups) -> Factors:
     """Their products are likenesses of centroids."""
-    rows = groups.totals if totals is None else totals
-    squares = np.empty(len(rows))
-    for start in range(0, len(rows), BLOCK):
-        squares[start : start + BLOCK] = (groups.centroids(rows[start : start + BLOCK]) ** 2).sum(axis=1)
 
     def read(start: int, stop: int) -> Floats:
-        return groups.centroids(rows[start:stop]).astype(np.float32)
+        return groups.centroids(groups.totals[start:stop]).astype(np.float32)
 
-    return _factors(len(rows), read, squares)
+    squares = np.empty(len(groups))
+    for start in range(0, len(groups), BLOCK):
+        squares[start : start + BLOCK] = (groups.centroids(groups.totals[start : start + BLOCK]) ** 2).sum(axis=1)
+    return _factors(read, squares, groups.totals.shape[1] - 2)
 
 
-def _factors(n: int, read: Callable[[int, int], Floats], squares: Doubles) -> Factors:
+def _factors(read: Callable[[int, int], Floats], squares: Doubles, dim: int) -> Factors:
+    """Rows are made once and kept, where they are not too many."""
+    n = len(squares)
     halves = None if (squares == 1).all() else ((1 - squares) / 2).astype(np.float32)
-    return Factors(n, read, halves, float(squares.max(initial=1.0)))
+    if n * dim * 4 > _KEPT:
+        return Factors(n, read, halves, float(squares.max(initial=1.0)), False)
+    kept = np.empty((n, dim), np.float32)
+    for start in range(0, n, BLOCK):
+        kept[start : start + BLOCK] = read(start, min(start + BLOCK, n))
+    return Factors(n, lambda start, stop: kept[start:stop], halves, float(squares.max(initial=1.0)), True)
 
 
 def margin_of(factors: Factors, dim: int) -> float:
@@ -109,22 +111,23 @@ def sieve(
     Without `right` the pairs i < j of the one set, each once.
     """
     other, block = left if right is None else right, block or BLOCK
-    starts = range(0, left.n, block)
-    done, total = 0, sum(len(range(at if right is None else 0, other.n, block)) for at in starts)
+    height = -(-block // 4) if left.kept and other.kept else block  # so much stays in the cache until it is looked at
+    starts, n_blocks, buffer = range(0, left.n, height), 0, np.empty(height * block, np.float32)
+    total = sum(len(range(at if right is None else 0, other.n, block)) for at in starts)
     for at in starts:
-        rows = left.sides(at, min(at + block, left.n))[0]
+        rows = left.sides(at, min(at + height, left.n))[0]
         floor = np.float32(least - margin_of(left if left.longest > other.longest else other, rows.shape[1]))
         for across in range(at if right is None else 0, other.n, block):
             columns = other.sides(across, min(across + block, other.n))[1]
-            i, j = _above(multiply(rows, columns), floor)
+            i, j = _above(multiply(rows, columns, buffer), floor)
             i, j = i + at, j + across
             if right is None and across == at:
                 i, j = i[i < j], j[i < j]
             if len(i):
                 yield i, j
-            done += 1
+            n_blocks += 1
             if progress:
-                progress(done, total)
+                progress(n_blocks, total)
 
 
 def _above(products: Floats, floor: np.float32) -> tuple[Ints, Ints]:
