@@ -4,7 +4,8 @@
 
 The sgemm rate is that of numpy on blocks of 4096 x 4096 into the same memory. Ours is counted as the products that a
 triangle needs, n(n-1)/2 x 2 x 512 operations, over the whole call: scaling, products, thresholds, measuring what was
-found. Vectors are random people of ten images each, one in a hundred of them under two names; pairs between identities from a likeness of 0.3 on are found.
+found. Vectors are random people of ten images each, one in a hundred of them under two names; pairs between
+identities from a likeness of 0.3 on are found.
 """
 
 from __future__ import annotations
