@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from faceprep.embedding import EmbedOptions
 from faceprep.embeddings import Embeddings
-from faceprep.errors import OptionError
+from faceprep.errors import MissingExtra, OptionError
 from faceprep.identity.far import threshold_at
 from faceprep.identity.linkage import LINKAGES
 from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
 from faceprep.identity_plans import PlanningOptions, refuse_unknown_model
 from faceprep.options import option
-from faceprep.types import ACCEPTED, UNDECIDED, Decision
+from faceprep.types import ACCEPTED, UNDECIDED, Decision, Request, Work
+
+log = logging.getLogger("faceprep")
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,9 @@ class MergeIdentities(PlanningOptions):
         " centres (centroid), any one pair (single, which chains through look-alikes).",
         choices=LINKAGES,
     )
+    approximate: bool = option(
+        False, "Look for candidates with FAISS, beyond 20,000 identities; which share of them it finds is measured."
+    )
     second_opinion: str | None = option(None, "An embedder that has to agree; merges it contradicts are undecided.")
 
     def __post_init__(self) -> None:
@@ -59,12 +67,21 @@ class MergeIdentities(PlanningOptions):
             raise OptionError("--far and --threshold are two ways to say the same", remedy="Choose one.")
         MergeRule(self.linkage)
 
+    def plan(self, request: Request, scratch: Path) -> Work:
+        if self.approximate and importlib.util.find_spec("faiss") is None:
+            raise MissingExtra("--approximate needs FAISS", remedy="pip install 'faceprep[embed]'")
+        return super().plan(request, scratch)
+
     def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
         rule, origin = self._rule(embeddings)
-        merges, bounds = plan_merges(embeddings, rule), rule.bounds(embeddings.model)
+        merges = plan_merges(embeddings, rule, approximate=self.approximate)
+        bounds = rule.bounds(embeddings.model)
+        if self.approximate:
+            log.info("the approximate search found %.2f %% of the candidates of a sample", 100 * merges.recall)
         return merges.decisions, {
             "identities": merges.n_identities,
             "conflicts": merges.n_conflicts,
+            "recall": merges.recall,
             "threshold": bounds.surely,
             "undecided_from": bounds.surely_not,
             "threshold_origin": origin,

@@ -17,7 +17,7 @@ import pytest
 from faceprep import application, identity_plans, registry
 from faceprep.cli import main
 from faceprep.embeddings import Embeddings, Model
-from faceprep.errors import OptionError, OutputError, SourceError
+from faceprep.errors import MissingExtra, OptionError, OutputError, SourceError
 from faceprep.formats.embeddings_file import Place, write_npz
 from faceprep.formats.plan_jsonl import read_plan
 from faceprep.jobs.apply import Apply
@@ -183,6 +183,20 @@ def test_likeness_is_in_the_summary(source: Path, tmp_path: Path) -> None:
     assert details["separable"] == details["likeness"]["separable"]
     judged, _ = read_plan(tmp_path / "out" / "plan.jsonl")
     assert judged["summary"]["likeness"] == details["likeness"]
+
+
+def test_approximate(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Few identities are compared exactly in any case."""
+    pytest.importorskip("faiss")
+    caplog.set_level("INFO", "faceprep")
+    summary = merge(source, tmp_path / "out", approximate=True)
+    assert (summary.details["merged"], summary.details["recall"]) == (3, 1)
+    assert "found 100.00 % of the candidates" in caplog.text
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="--approximate needs FAISS"):
+        merge(source, tmp_path / "other", approximate=True)
 
 
 @pytest.mark.parametrize("linkage", ["complete", "mean", "centroid", "single"])
@@ -386,7 +400,7 @@ def test_command_line(
     assert (told["merged"], told["undecided"], told["threshold_origin"]) == (3, 1, "the rainbow")
     monkeypatch.setattr("sys.argv", [*words, "--runner", "serial"])
     assert main() == 0
-    assert "identities 7, conflicts 0, threshold 0.95" in capsys.readouterr().out
+    assert "identities 7, conflicts 0, recall 1.0, threshold 0.95" in capsys.readouterr().out
 
 
 def test_a_model_that_has_changed_is_not_gone_on_with(
