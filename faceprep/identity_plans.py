@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from typing import Any, ClassVar, NamedTuple
 from faceprep import application, storage
 from faceprep.application import PlacingOptions, place_shards
 from faceprep.embedding import EmbedOptions, embed_images, identity_of, load_parts
-from faceprep.embeddings import Embeddings
+from faceprep.embeddings import Embeddings, Model
 from faceprep.errors import FaceprepError, OptionError, SourceError
 from faceprep.formats.embeddings_file import is_embeddings, load_embeddings, load_place
 from faceprep.formats.folders import find_identities
@@ -38,8 +39,8 @@ log = logging.getLogger("faceprep")
 _SHARD = 256
 _ABOUT, _LISTING = "about.json", "listing.json"
 _DRAFT, _DECIDE = "draft", "decide"
-_EMBED, _SECOND = "embed", "second"
-_FAILED, _SUMMARY = ".failed", ".summary"
+_EMBED, _SECOND, _PLACE = "embed", "second", "place"
+_FAILED, _WANTED = ".failed", ".wanted"
 
 
 class About(NamedTuple):
@@ -70,7 +71,11 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
     command: ClassVar[str]
 
     def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
-        """The decisions, and figures about them for people. Raises FaceprepError."""
+        """The decisions, and by which rule, for people. Raises FaceprepError."""
+        raise NotImplementedError
+
+    def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
+        """How many of which kind, for people."""
         raise NotImplementedError
 
     def second(self) -> EmbedOptions | None:
@@ -90,7 +95,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
-        about, listing = self._look(source, request)
+        about, listing, n_bytes = self._look(source, request)
         stages = []
         if not about.embeddings:
             self.announce()
@@ -102,38 +107,36 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
             stages.append(Stage(_DRAFT, [Shard(_DRAFT, about.source, 0, 0)]))
             stages.append(Stage(_SECOND, _cut(_SECOND, about.source, listing, scratch)))
         stages.append(Stage(_DECIDE, [Shard(_DECIDE, about.source, 0, 0)]))
-        n_files = n_bytes = 0
-        if about.has_images and not self.plan_only:
-            stages.append(Stage("place", place_shards(Path(about.source), len(listing))))
-            n_files = len(listing) * (self.mode != HARDLINK)
-            n_bytes = application.look_at(Path(about.source), listing)[1] * (self.mode == COPY)
+        if is_placed := about.has_images and not self.plan_only:
+            stages.append(Stage(_PLACE, place_shards(Path(about.source), len(listing))))
         application.save_listing(listing, scratch / _LISTING)
         storage.write_file(scratch / _ABOUT, json.dumps(about).encode(), durable=False)
         state = storage.fingerprint_of(source) if about.embeddings else self.model().fingerprint
+        n_files = len(listing) if is_placed and self.mode != HARDLINK else 0
+        n_bytes = n_bytes if is_placed and self.mode == COPY else 0
         return Work(stages, f"{about.fingerprint}, {state}", n_files=n_files, n_bytes=n_bytes)
 
-    def _look(self, source: Path, request: Request) -> tuple[About, Listing]:
-        """What the source is, and the images in it that are asked for. Raises SourceError, OptionError."""
-        output = os.path.abspath(request.output)
+    def _look(self, source: Path, request: Request) -> tuple[About, Listing, int]:
+        """What the source is, the images in it that are asked for, about how many bytes they have.
+
+        Raises SourceError, OptionError.
+        """
+        output, file = os.path.abspath(request.output), ""
         if not source.is_dir():
-            if not is_embeddings(source):
-                expected = "a folder of identities, or an .npz or .parquet of embed"
-                raise SourceError("has no embeddings", path=source, expected=expected)
-            if request.limit is not None:
-                raise OptionError("--limit: a file of embeddings is judged as a whole", remedy="Leave it out.")
+            file = os.path.abspath(source)
+            _refuse_other_files(source, request.limit)
             root = load_place(source).root
-            if not root or not _are_there(load_embeddings(source), Path(root), self.plan_only):
-                return About(os.path.abspath(source), os.path.abspath(source), "", output, False), list_images([])
-            folder, embeddings = Path(root), os.path.abspath(source)
-        else:
-            folder, embeddings = source, ""
-        application.refuse_output_within(folder, request.output)
-        identities = find_identities(folder)
-        fingerprint = application.fingerprint_of(folder, list_images(identities))
-        listing = list_images(identities, request.limit)
-        if not len(listing):
-            raise SourceError("no images in this folder", path=folder, expected="SRC/IDENTITY/IMAGE.png")
-        return About(os.path.abspath(folder), embeddings, fingerprint, output, True), listing
+            if not root or not _are_there(load_embeddings(source), Path(root)):
+                return About(file, file, "", output, False), list_images([]), 0
+            source = Path(root)
+        application.refuse_output_within(source, request.output)
+        whole = list_images(find_identities(source))
+        if not len(whole):
+            raise SourceError("no images in this folder", path=source, expected="SRC/IDENTITY/IMAGE.png")
+        fingerprint, n_bytes = application.look_at(source, whole)
+        listing = whole if request.limit is None else whole.first(request.limit)
+        about = About(os.path.abspath(source), file, fingerprint, output, True)
+        return about, listing, n_bytes * len(listing) // len(whole)
 
     # During
 
@@ -142,12 +145,12 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
         kind = shard.id.partition("-")[0]
         if kind == _EMBED:
             yield from self._embed(shard, sink)
-        elif kind == _SECOND:
-            self._embed_again(shard, sink)
+        elif kind == _SECOND and (second := self.second()):
+            self._embed_again(shard, second, sink)
         elif kind == _DRAFT:
-            self._draft(shard, about, sink)
+            self._draft(about, sink)
         elif kind == _DECIDE:
-            yield from self._decide(shard, about, sink)
+            yield from self._decide(about, sink)
         else:
             placed = application.place_planned(_DECIDE, shard, sink, self.mode)
             yield from (outcome for outcome in placed if outcome.is_failure)
@@ -161,25 +164,21 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
         with sink.open_part(_FAILED) as file:
             file.write(json.dumps(failed).encode())
 
-    def _embed_again(self, shard: Shard, sink: Sink) -> None:
-        """Of the identities that the draft decides upon; who could not be embedded is not counted twice."""
-        _, decisions = read_plan(sink.part_path(_DRAFT, application.PLAN_PART))
-        wanted = {name for decision in decisions for name in decision[1:3]}
+    def _embed_again(self, shard: Shard, second: EmbedOptions, sink: Sink) -> None:
+        """Of the identities that the draft decides upon; who cannot be embedded is not counted twice."""
+        wanted = set(json.loads(storage.read_bytes(sink.part_path(_DRAFT, _WANTED))))
         paths = [path for path in _paths_of(shard, sink) if identity_of(path) in wanted]
-        second = self.second()
-        if second is not None:
-            for _ in embed_images(second, shard.source, paths, sink):
-                pass
+        deque(embed_images(second, shard.source, paths, sink), maxlen=0)
 
-    def _draft(self, shard: Shard, about: About, sink: Sink) -> None:
-        decisions, summary = self._judge(about, sink)
+    def _draft(self, about: About, sink: Sink) -> None:
+        decisions, told = self._judge(self._load(about, sink))
         with sink.open_part(application.PLAN_PART) as file:
-            write_plan(file, {}, decisions)
-        with sink.open_part(_SUMMARY) as file:
-            file.write(json.dumps(summary).encode())
+            write_plan(file, told, decisions)
+        with sink.open_part(_WANTED) as file:
+            file.write(json.dumps(sorted({name for decision in decisions for name in decision[1:3]})).encode())
 
-    def _judge(self, about: About, sink: Sink) -> tuple[list[Decision], dict[str, Any]]:
-        embeddings = self._load(about, sink)
+    def _judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
+        """The decisions, and what the plan's first line says of them."""
         told: dict[str, Any] = {"model": embeddings.model.fingerprint, "summary": {"images": len(embeddings)}}
         if not len(embeddings):
             return [], told
@@ -193,19 +192,25 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
             return load_embeddings(about.embeddings)
         return load_parts(sink, _ids(_EMBED, sink), self.model())
 
-    def _decide(self, shard: Shard, about: About, sink: Sink) -> Iterator[Outcome]:
-        second = self.second()
-        if second is None:
-            decisions, told = self._judge(about, sink)
+    def _decide(self, about: About, sink: Sink) -> Iterator[Outcome]:
+        embeddings = self._load(about, sink)
+        if second := self.second():
+            drafted, found = read_plan(sink.part_path(_DRAFT, application.PLAN_PART))
+            told = {name: drafted[name] for name in ("model", "summary")}
+            decisions = self.judge_again(load_parts(sink, _ids(_SECOND, sink), second.model()), list(found))
         else:
-            decisions = list(read_plan(sink.part_path(_DRAFT, application.PLAN_PART))[1])
-            told = json.loads(storage.read_bytes(sink.part_path(_DRAFT, _SUMMARY)))
-            decisions = self.judge_again(load_parts(sink, _ids(_SECOND, sink), second.model()), decisions)
+            decisions, told = self._judge(embeddings)
+        told["summary"] |= self.count(decisions)
         listing = application.load_listing(sink.scratch / _LISTING)
-        decisions += _drops(self._left_out(about, listing, sink))
-        judged = application.judged_by(self.command, Path(about.source), about.fingerprint, _plain(self)) | told
         if about.embeddings:
-            yield from map(Outcome, load_embeddings(about.embeddings).keys)
+            known = set(embeddings.keys)
+            left_out = {path: "has no embedding" for path in listing.spelled("") if path not in known}
+            yield from map(Outcome, embeddings.keys)
+        else:
+            pages = [json.loads(storage.read_bytes(sink.part_path(id, _FAILED))) for id in _ids(_EMBED, sink)]
+            left_out = {path: reason for page in pages for path, reason in page.items()}
+        decisions += [Decision(DROP, path, reason=left_out[path]) for path in sorted(left_out)]
+        judged = application.judged_by(self.command, Path(about.source), about.fingerprint, _plain(self)) | told
         if about.has_images:
             application.leave_plan(sink, judged, decisions, listing)
         else:
@@ -213,28 +218,24 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
             with sink.open_part(application.PLAN_PART) as file:
                 write_plan(file, judged, decisions)
 
-    def _left_out(self, about: About, listing: Listing, sink: Sink) -> dict[str, str]:
-        """Images that no decision could be made of: path -> reason."""
-        if not about.embeddings:
-            pages = [json.loads(storage.read_bytes(sink.part_path(id, _FAILED))) for id in _ids(_EMBED, sink)]
-            return {path: reason for page in pages for path, reason in page.items()}
-        if not about.has_images:
-            return {}
-        known = set(load_embeddings(about.embeddings).keys)
-        return {path: "has no embedding" for path in listing.spelled("") if path not in known}
-
     # After
 
     def finish(self, work: Work, sink: Sink) -> None:
         """The plan and the way back."""
         *_, last = work.stages
-        shards = last.shards if last.name == "place" else []
+        shards = last.shards if last.name == _PLACE else []
         application.finish_plan(_DECIDE, shards, sink, self.command, Path(_load_about(sink).output))
 
     def details(self, output: Path) -> Mapping[str, Any]:
         """The plan's summary, for that of the run."""
         judged, _ = read_plan(output / application.PLAN)
         return dict(judged.get("summary", {}))
+
+
+def refuse_unknown_model(model: Model, needed: str) -> None:
+    """Raises OptionError for embeddings that do not say what made them: what is alike depends on it."""
+    if not model.fingerprint:
+        raise OptionError("these embeddings do not say what model made them", expected=needed)
 
 
 def _cut(name: str, source: str, listing: Listing, scratch: Path) -> list[Shard]:
@@ -262,7 +263,16 @@ def _load_about(sink: Sink) -> About:
     return About(*json.loads(storage.read_bytes(sink.scratch / _ABOUT)))
 
 
-def _are_there(embeddings: Embeddings, root: Path, plan_only: bool) -> bool:
+def _refuse_other_files(source: Path, limit: int | None) -> None:
+    """Raises SourceError, OptionError for a file without embeddings, or one of which only a part is asked for."""
+    if not is_embeddings(source):
+        expected = "a folder of identities, or an .npz or .parquet of embed"
+        raise SourceError("has no embeddings", path=source, expected=expected)
+    if limit is not None:
+        raise OptionError("--limit: a file of embeddings is judged as a whole", remedy="Leave it out.")
+
+
+def _are_there(embeddings: Embeddings, root: Path) -> bool:
     """Whether the images of the embeddings can be placed. Raises SourceError where only some of them are there."""
     if not root.is_dir():
         log.warning("%s, the folder of the images, is not there: a plan only", root)
@@ -281,10 +291,6 @@ def _are_there(embeddings: Embeddings, root: Path, plan_only: bool) -> bool:
         log.warning("the identities of these embeddings are not the images' folders in %s: a plan only", root)
         return False
     return True
-
-
-def _drops(left_out: Mapping[str, str]) -> list[Decision]:
-    return [Decision(DROP, path, reason=left_out[path]) for path in sorted(left_out)]
 
 
 def _plain(job: PlanningOptions) -> dict[str, Any]:

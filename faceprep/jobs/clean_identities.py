@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from faceprep.embeddings import Embeddings
 from faceprep.errors import OptionError
+from faceprep.formats.plan_jsonl import DROP, MOVE
 from faceprep.identity.clean import plan_cleaning
-from faceprep.identity_plans import PlanningOptions
+from faceprep.identity_plans import PlanningOptions, refuse_unknown_model
 from faceprep.options import option
 from faceprep.types import ACCEPTED, UNDECIDED, Decision
 
@@ -40,13 +42,16 @@ class CleanIdentities(PlanningOptions):
             raise OptionError("--min-images", expected="0 or more", found=str(self.min_images))
 
     def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
-        decisions = plan_cleaning(embeddings, self.angle, self.min_images)
-        counts = Counter(d.action for d in decisions if d.verdict == ACCEPTED)
-        return decisions, {
+        model = embeddings.model
+        if self.angle is None:
+            refuse_unknown_model(model, "--angle")
+        return plan_cleaning(embeddings, self.angle, self.min_images), {
             "identities": len(set(embeddings.identities)),
-            "angle": embeddings.model.outlier_angle if self.angle is None else self.angle,
-            "angle_origin": embeddings.model.origin if self.angle is None else "--angle",
-            "moved": counts["move"],
-            "dropped": counts["drop"],
-            "undecided": sum(decision.verdict == UNDECIDED for decision in decisions),
+            "angle": model.outlier_angle if self.angle is None else self.angle,
+            "angle_origin": model.origin if self.angle is None else "--angle",
         }
+
+    def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
+        counts = Counter(decision.action for decision in decisions if decision.verdict == ACCEPTED)
+        undecided = sum(decision.verdict == UNDECIDED for decision in decisions)
+        return {"moved": counts[MOVE], "dropped": counts[DROP], "undecided": undecided}

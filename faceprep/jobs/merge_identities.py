@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from faceprep.embedding import EmbedOptions
 from faceprep.embeddings import Embeddings
-from faceprep.errors import OptionError
+from faceprep.errors import MissingExtra, OptionError
 from faceprep.identity.far import threshold_at
 from faceprep.identity.linkage import LINKAGES
 from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
-from faceprep.identity_plans import PlanningOptions
+from faceprep.identity_plans import PlanningOptions, refuse_unknown_model
 from faceprep.options import option
-from faceprep.types import ACCEPTED, UNDECIDED, Decision
+from faceprep.types import ACCEPTED, UNDECIDED, Decision, Request, Work
+
+log = logging.getLogger("faceprep")
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,9 @@ class MergeIdentities(PlanningOptions):
         " centres (centroid), any one pair (single, which chains through look-alikes).",
         choices=LINKAGES,
     )
+    approximate: bool = option(
+        False, "Look for candidates with FAISS, beyond 20,000 identities; which share of them it finds is measured."
+    )
     second_opinion: str | None = option(None, "An embedder that has to agree; merges it contradicts are undecided.")
 
     def __post_init__(self) -> None:
@@ -59,18 +67,29 @@ class MergeIdentities(PlanningOptions):
             raise OptionError("--far and --threshold are two ways to say the same", remedy="Choose one.")
         MergeRule(self.linkage)
 
+    def plan(self, request: Request, scratch: Path) -> Work:
+        if self.approximate and importlib.util.find_spec("faiss") is None:
+            raise MissingExtra("--approximate needs FAISS", remedy="pip install 'faceprep[embed]'")
+        return super().plan(request, scratch)
+
     def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
         rule, origin = self._rule(embeddings)
-        merges = plan_merges(embeddings, rule)
+        merges = plan_merges(embeddings, rule, approximate=self.approximate)
         bounds = rule.bounds(embeddings.model)
+        if self.approximate:
+            log.info("the approximate search found %.2f %% of the candidates of a sample", 100 * merges.recall)
         return merges.decisions, {
             "identities": merges.n_identities,
-            "people": merges.n_people,
             "conflicts": merges.n_conflicts,
+            "recall": merges.recall,
             "threshold": bounds.surely,
             "undecided_from": bounds.surely_not,
             "threshold_origin": origin,
-        } | _counts(merges.decisions)
+        }
+
+    def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
+        counts = Counter(decision.verdict for decision in decisions)
+        return {"merged": counts[ACCEPTED], "undecided": counts[UNDECIDED]}
 
     def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, str]:
         """The rule, and where its threshold is from."""
@@ -81,6 +100,7 @@ class MergeIdentities(PlanningOptions):
             threshold, origin = found.threshold, f"--far {self.far:g}: {interval}, from {found.n_pairs:,} pairs"
         model = embeddings.model
         if threshold is None:
+            refuse_unknown_model(model, "--threshold or --far")
             return MergeRule(self.linkage), model.origin
         return MergeRule(self.linkage, threshold, threshold - (model.surely - model.surely_not)), origin
 
@@ -90,9 +110,11 @@ class MergeIdentities(PlanningOptions):
         return EmbedOptions(self.second_opinion, self.device, self.require_gpu, flip=self.flip, crops=self.crops)
 
     def judge_again(self, embeddings: Embeddings, decisions: Sequence[Decision]) -> list[Decision]:
-        return second_opinion(embeddings, decisions)
+        known = set(embeddings.identities)
+        asked = [decision for decision in decisions if known.issuperset(decision[1:3])]
+        others = [_unheard(decision) for decision in decisions if not known.issuperset(decision[1:3])]
+        return second_opinion(embeddings, asked) + others if asked else others
 
 
-def _counts(decisions: Sequence[Decision]) -> dict[str, int]:
-    counts = Counter(decision.verdict for decision in decisions)
-    return {"merged": counts[ACCEPTED], "undecided": counts[UNDECIDED]}
+def _unheard(decision: Decision) -> Decision:
+    return decision._replace(verdict=UNDECIDED, reason=f"{decision.reason}; the second embedder cannot tell")

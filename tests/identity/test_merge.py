@@ -234,8 +234,8 @@ def test_a_second_opinion_takes_back_what_it_contradicts() -> None:
 
 def test_nothing_and_one_image() -> None:
     nothing = Embeddings([], [], np.zeros((0, 8), "f4"), MODEL)
-    assert plan_merges(nothing) == ([], 0, 0, 0)
-    assert plan_merges(folders({"a": photos(person(1), 1, 1)})) == ([], 1, 1, 0)
+    assert plan_merges(nothing) == Merges([], 0, 0, 0)
+    assert plan_merges(folders({"a": photos(person(1), 1, 1)})) == Merges([], 1, 1, 0)
 
 
 def test_bad_vectors_are_named() -> None:

@@ -316,7 +316,7 @@ def test_killed_before_any_change_of_the_disk(
     n_changes = len(run())
     expected = tree(output)
     assert n_changes > 40
-    for change in range(1, n_changes + 1, 3):
+    for change in range(1, n_changes + 1, 5):
         shutil.rmtree(output)
         assert status_of(start(lambda change=change: run(killed_before(change)))) == -signal.SIGKILL
         run()

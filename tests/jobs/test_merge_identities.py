@@ -17,7 +17,7 @@ import pytest
 from faceprep import application, identity_plans, registry
 from faceprep.cli import main
 from faceprep.embeddings import Embeddings, Model
-from faceprep.errors import OptionError, OutputError, SourceError
+from faceprep.errors import MissingExtra, OptionError, OutputError, SourceError
 from faceprep.formats.embeddings_file import Place, write_npz
 from faceprep.formats.plan_jsonl import read_plan
 from faceprep.jobs.apply import Apply
@@ -26,7 +26,7 @@ from faceprep.registry import Entry
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.types import PLACING_MODES, Decision, Request, Summary
-from tests.color_people import BLACK, BLUE, GREEN, ORANGE, RED, Colors, paint
+from tests.color_people import BLACK, BLUE, GREEN, ORANGE, RED, Brightness, Colors, paint
 from tests.fakes import before_changes, results, start, status_of, tree
 
 SET = {
@@ -93,8 +93,8 @@ def test_planned_placed_and_undone(mode: str, source: Path, tmp_path: Path) -> N
     before = tree(source)
     summary = merge(source, tmp_path / "out", mode=mode)
     assert (summary.inputs, summary.ok, summary.outputs) == (9, 9, 11)
-    figures = {name: summary.details[name] for name in ("images", "identities", "people", "merged", "undecided")}
-    assert figures == {"images": 9, "identities": 7, "people": 4, "merged": 3, "undecided": 1}
+    figures = {name: summary.details[name] for name in ("images", "identities", "merged", "undecided")}
+    assert figures == {"images": 9, "identities": 7, "merged": 3, "undecided": 1}
     assert summary.details["threshold"] == 0.95 and summary.details["threshold_origin"] == "the rainbow"
     assert decided(tmp_path / "out") == [
         ("merge", "a", "b", "accepted"),
@@ -185,6 +185,20 @@ def test_likeness_is_in_the_summary(source: Path, tmp_path: Path) -> None:
     assert judged["summary"]["likeness"] == details["likeness"]
 
 
+def test_approximate(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Few identities are compared exactly in any case."""
+    pytest.importorskip("faiss")
+    caplog.set_level("INFO", "faceprep")
+    summary = merge(source, tmp_path / "out", approximate=True)
+    assert (summary.details["merged"], summary.details["recall"]) == (3, 1)
+    assert "found 100.00 % of the candidates" in caplog.text
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="--approximate needs FAISS"):
+        merge(source, tmp_path / "other", approximate=True)
+
+
 @pytest.mark.parametrize("linkage", ["complete", "mean", "centroid", "single"])
 def test_linkages(linkage: str, source: Path, tmp_path: Path) -> None:
     assert merge(source, tmp_path / "out", linkage=linkage).details["merged"] == 3
@@ -195,6 +209,7 @@ def test_a_second_opinion(source: Path, tmp_path: Path) -> None:
     paint(source / "a" / "1.png", (150, 0, 0))
     summary = merge(source, tmp_path / "out", second_opinion="brightness")
     assert (summary.inputs, summary.ok) == (9, 9), "nobody is counted twice"
+    assert (summary.details["merged"], summary.details["undecided"]) == (2, 2)
     decisions = {d.subject: d for d in read_plan(tmp_path / "out" / "plan.jsonl")[1]}
     assert {name: d.verdict for name, d in decisions.items()} == {
         "a": "undecided",
@@ -205,6 +220,20 @@ def test_a_second_opinion(source: Path, tmp_path: Path) -> None:
     assert "the second opinion contradicts" in decisions["a"].reason
     assert decisions["e"].evidence["second_opinion"] == 1
     assert set(images(tmp_path / "out")) == MERGED - {"b/a_1.png"} | {"a/1.png"}
+
+
+def test_a_second_embedder_that_cannot_tell(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives zeros for what is red."""
+
+    def see(self: Brightness, crops: Any) -> Any:
+        mean = crops.mean(axis=(1, 2), dtype=np.float32)
+        return np.repeat(mean[:, 2:] * (mean[:, :1] < 100), 2, axis=1)
+
+    monkeypatch.setattr(Brightness, "__call__", see)
+    merge(source, tmp_path / "out", second_opinion="brightness")
+    decisions = {d.subject: d for d in read_plan(tmp_path / "out" / "plan.jsonl")[1]}
+    assert decisions["a"].verdict == "undecided" and decisions["a"].reason.endswith("the second embedder cannot tell")
+    assert decisions["e"].verdict == "accepted"
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
@@ -268,6 +297,13 @@ def test_vectors_that_cannot_be_compared(value: float, told: str, source: Path, 
     vectors[2] = value
     with pytest.raises(SourceError, match=rf"cannot be compared: found {told} \(b/2.png\)"):
         merge(embed(source, tmp_path / "set.npz", vectors=vectors), tmp_path / "out")
+
+
+def test_vectors_of_nobody_knows_which_model(source: Path, tmp_path: Path) -> None:
+    file = embed(source, tmp_path / "set.npz", model=Model())
+    with pytest.raises(OptionError, match="do not say what model made them: expected --threshold or --far"):
+        merge(file, tmp_path / "out")
+    assert merge(file, tmp_path / "other", threshold=0.95).details["merged"] == 3
 
 
 def test_what_has_no_embeddings(tmp_path: Path) -> None:
@@ -347,7 +383,7 @@ def test_killed_before_any_change_of_the_disk(source: Path, tmp_path: Path, monk
 
     n_changes = len(run())
     expected = tree(output)
-    for change in range(1, n_changes + 1, 7):
+    for change in range(1, n_changes + 1, 12):
         shutil.rmtree(output)
         assert status_of(start(lambda change=change: run(killed_before(change)))) == -signal.SIGKILL
         run()
@@ -364,7 +400,7 @@ def test_command_line(
     assert (told["merged"], told["undecided"], told["threshold_origin"]) == (3, 1, "the rainbow")
     monkeypatch.setattr("sys.argv", [*words, "--runner", "serial"])
     assert main() == 0
-    assert "identities 7, people 4, conflicts 0, threshold 0.95" in capsys.readouterr().out
+    assert "identities 7, conflicts 0, recall 1.0, threshold 0.95" in capsys.readouterr().out
 
 
 def test_a_model_that_has_changed_is_not_gone_on_with(
@@ -380,6 +416,7 @@ def test_the_default_is_the_models_own(tmp_path: Path) -> None:
     model = Model("any", surely=0.7, surely_not=0.6, origin="somewhere")
     embeddings = Embeddings(["a/1", "b/1"], ["a", "b"], np.array([[1, 0], [0.8, 0.6]], np.float32), model)
     decisions, figures = MergeIdentities().judge(embeddings)
+    assert MergeIdentities().count(decisions) == {"merged": 1, "undecided": 0}
     assert [d.verdict for d in decisions] == ["accepted"] and figures["threshold"] == 0.7
     decisions, figures = MergeIdentities(threshold=0.85).judge(embeddings)
     assert [d.verdict for d in decisions] == ["undecided"] and figures["undecided_from"] == pytest.approx(0.75)

@@ -42,7 +42,7 @@ def test_registration_desk(tmp_path: Path) -> None:
     run(ExtractPhotos(), desk, tmp_path / "faces")
     merged = run(MergeIdentities(), tmp_path / "faces", tmp_path / "merged")
     clean = run(CleanIdentities(), tmp_path / "merged", tmp_path / "clean")
-    assert (merged.details["identities"], merged.details["people"]) == (11, 5)
+    assert (merged.details["identities"], merged.details["merged"]) == (11, 6)
     assert (clean.details["moved"], clean.details["dropped"]) == (0, 0)
     ids_of = {path.stem: path.parent.name for path in (tmp_path / "faces").glob("*/*.png")}
     people = defaultdict(set)
