@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -33,14 +34,10 @@ from faceprep.formats.selection import Listing, list_images
 from faceprep.options import option
 from faceprep.types import COPY, DROPPED, PLACING_MODES, Decision, Outcome, Shard, Sink
 
-__all__ = [
-    "PLAN", "UNDO", "Destinations", "PlacingOptions", "Row", "check_fingerprint", "evidence_of", "fingerprint_of",
-    "finish_plan", "judged_by", "leave_plan", "load_listing", "load_rows", "look_at", "place_planned", "place_rows",
-    "place_shards", "refuse_output_within", "resolve", "save_listing", "write_rows", "write_undo",
-]  # fmt: skip
-
+log = logging.getLogger("faceprep")
 PLAN, UNDO = "plan.jsonl", "undo.jsonl"
-_PLAN_PART = ".plan"
+PLAN_PART = ".plan"
+_FACES = "faces.parquet"
 _SHARD = 2048
 _BATCH = 4096
 _STATE = "images, names, sizes and times"
@@ -174,7 +171,7 @@ def load_listing(path: Path) -> Listing:
 
 def leave_plan(sink: Sink, judged: Mapping[str, Any], decisions: Sequence[Decision], listing: Listing) -> None:
     """As parts of the shard that decides: the plan, and the rows of every shard that `place_shards` makes."""
-    with sink.open_part(_PLAN_PART) as file:
+    with sink.open_part(PLAN_PART) as file:
         write_plan(file, judged, decisions)
     destinations = resolve(judged, decisions, listing)
     shards = place_shards(Path(judged["source"]), len(listing))
@@ -189,15 +186,52 @@ def place_planned(decided: str, shard: Shard, sink: Sink, mode: str) -> Iterator
 def finish_plan(decided: str, shards: Sequence[Shard], sink: Sink, command: str, output: Path) -> None:
     """The plan that the shard with the id `decided` left; and, when `shards` placed images, the way back."""
     with sink.open(PLAN) as file:
-        storage.append_file(sink.part_path(decided, _PLAN_PART), file)
+        storage.append_file(sink.part_path(decided, PLAN_PART), file)
     if shards:
-        rows = (row for shard in shards for row in load_rows(sink.part_path(decided, _rows_part(shard))))
-        with sink.open(UNDO) as file:
-            write_undo(file, command, Path(shards[0].source), output, rows)
+        finish_placing(shards, lambda shard: sink.part_path(decided, _rows_part(shard)), sink, command, output)
 
 
 def _rows_part(shard: Shard) -> str:
     return f".{shard.id}"
+
+
+def finish_placing(
+    shards: Sequence[Shard], path_of: Callable[[Shard], Path], sink: Sink, command: str, output: Path
+) -> None:
+    """The way back, and the table of faces, from the rows that lie at `path_of` each shard."""
+
+    def rows() -> Iterator[Row]:
+        return (row for shard in shards for row in load_rows(path_of(shard)))
+
+    source = Path(shards[0].source)
+    with sink.open(UNDO) as file:
+        write_undo(file, command, source, output, rows())
+    carry_faces(sink, source, rows())
+
+
+# The table of faces
+
+
+def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
+    """The table of faces of the images that were placed, if `source` has one: their rows, with their new names."""
+    if storage.size_of(source / _FACES) is None:
+        return
+    from faceprep.formats.faces_table import FacesWriter, read_faces, rename_outputs
+
+    try:
+        next(read_faces(source / _FACES), None)
+    except SourceError as error:
+        log.warning("left behind: %s", error)
+        return
+    names: dict[str, dict[str, str]] = {os.fspath(source): {}}
+    for path, into, origin in rows:
+        if into:
+            names.setdefault(origin or os.fspath(source), {})[path] = into
+    with sink.open(_FACES) as file, FacesWriter(file) as writer:
+        for folder, renamed in names.items():
+            if storage.size_of(f"{folder}/{_FACES}") is not None:
+                for table in read_faces(f"{folder}/{_FACES}"):
+                    writer.add_table(rename_outputs(table, renamed))
 
 
 # The way back

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -240,7 +239,8 @@ class _Sending:
     def _folders(self) -> set[str]:
         """All that are folders before or after, and those above them: no image can have their names."""
         folders = {*self._listing.identities, *self._coming, *(into.rpartition("/")[0] for into in self._given)}
-        return folders | {str(above) for folder in folders for above in PurePosixPath(folder).parents}
+        nested = [folder.split("/") for folder in folders if "/" in folder]
+        return folders | {"/".join(parts[:n]) for parts in nested for n in range(1, len(parts))}
 
     def _stays(self, path: str) -> bool:
         position = self._orders.find_image(path)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,19 +79,22 @@ class EmbedOptions:
         return open_embedder(self.spec())
 
     def announce(self) -> None:
-        """Open the embedder in the driver: a missing one is told once, and so is what it runs on."""
+        """Open the embedder in the driver: a missing one is told once, and so is what it is and runs on."""
         embedder = self.open()
         between(load_template(self.crops), load_template(embedder.template))
-        log.info("%s runs on %s", self.embedder, embedder.provider)
+        log.info("%s runs on %s (%s)", self.embedder, embedder.provider, embedder.model.fingerprint)
 
     def warm_up(self) -> None:
         """Open the embedder; a worker does it while the driver still plans."""
         self.open()
 
-    def model(self) -> Model:
-        """The embedder's model; its fingerprint names the crops' template and the mirror image as well."""
+    def model(self, of: str = "") -> Model:
+        """The embedder's model; its fingerprint names what the crops are made `of` and the mirror image as well.
+
+        By default that is their template.
+        """
         model = self.open().model
-        return replace(model, fingerprint=f"{model.fingerprint}/of-{self.crops}{'/flip' if self.flip else ''}")
+        return replace(model, fingerprint=f"{model.fingerprint}/of-{of or self.crops}{'/flip' if self.flip else ''}")
 
     def embed(self, images: Sequence[Pixels]) -> Floats:
         """Crops of one template, of any sizes, to vectors (n, d)."""
@@ -127,10 +132,10 @@ def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and (width or height).isdecimal() and min(int(height), int(width or height)) > 0):
+    match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text, re.ASCII)
+    if not match:
         raise OptionError("--size", expected="pixels, such as 112 or 112x96 (height, width)", found=repr(text))
-    return int(height), int(width or height)
+    return int(match[1]), int(match[2] or match[1])
 
 
 class Fitter:
@@ -147,7 +152,7 @@ class Fitter:
             return image
         if size not in self._transforms:
             self._transforms[size] = between(self._source, self._target, size)
-        return align.crop(image, self._transforms[size], self._target.size)
+        return align.crop_smooth(image, self._transforms[size], self._target.size)
 
     def is_of_shape(self, image: Pixels) -> bool:
         """Whether it is as high to its width as the source, to the pixel."""
@@ -211,7 +216,8 @@ def fit_encoded(fitter: Fitter, key: str, data: bytes | memoryview) -> FittedCro
 def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Iterator[Outcome]:
     """What `loads` read to this shard's parts: rows of vectors, and the keys of those that have one."""
     options.open()
-    keys: list[tuple[str, str]] = []
+    images: list[tuple[str, str]] = []
+    n_fitted = 0
     rows = sink.open_part(ROWS)
     for batch in _batches(map_ahead(lambda load: load(), loads, my_cores(), _BATCH)):
         crops = [crop for crop in batch if isinstance(crop, FittedCrop)]
@@ -224,10 +230,12 @@ def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Ite
             if not np.isfinite(vector).all() or not vector.any():
                 yield Outcome(each.key, "no_vector", f"{each.key}: the embedder gives zeros or what is no number")
                 continue
-            keys.append((each.key, each.identity or identity_of(each.key)))
+            images.append((each.key, each.identity or identity_of(each.key)))
+            n_fitted += bool(each.note)
             rows.write(vector.tobytes())
             yield Outcome(each.key, reason=each.note)
-    sink.open_part(KEYS).write(json.dumps(keys).encode())
+    page = {"images": images, "n_fitted": n_fitted, "dim": options.open().dim, "crops": options.crops}
+    sink.open_part(KEYS).write(json.dumps(page).encode())
 
 
 def _batches(loaded: Iterable[Sequence[FittedCrop | Outcome]]) -> Iterator[list[FittedCrop | Outcome]]:
@@ -260,18 +268,25 @@ def identity_of(key: str) -> str:
 def load_parts(sink: Sink, shard_ids: Iterable[str], model: Model) -> Embeddings:
     """What these shards embedded, in their order. Large ones are memory-mapped."""
     ids = list(shard_ids)
-    pairs = [pair for id in ids for pair in json.loads(storage.read_bytes(sink.part_path(id, KEYS)))]
-    paths = [sink.part_path(id, ROWS) for id in ids]
-    n_bytes = sum(storage.size_of(path) or 0 for path in paths)
-    dim = n_bytes // 4 // len(pairs) if pairs else 0
-    vectors: Floats
-    if n_bytes <= _IN_MEMORY:
-        vectors = np.frombuffer(b"".join(storage.read_bytes(path) for path in paths), np.float32)
-    else:
-        joined = sink.scratch / "vectors.f32"
-        with storage.AtomicFile(joined, durable=False) as file:
-            for path in paths:
-                storage.append_file(path, file)
-        vectors = np.memmap(joined, np.float32, "r")
-    keys, identities = [key for key, _ in pairs], [identity for _, identity in pairs]
-    return Embeddings(keys, identities, vectors.reshape(len(keys), dim), model)
+    keys: list[str] = []
+    identities: list[str] = []
+    n_fitted = 0
+    page: dict[str, Any] = {"dim": 0, "crops": ""}
+    for id in ids:
+        page = json.loads(storage.read_bytes(sink.part_path(id, KEYS)))
+        keys += [key for key, _ in page["images"]]
+        identities += [sys.intern(identity) for _, identity in page["images"]]
+        n_fitted += page["n_fitted"]
+    if n_fitted:
+        log.warning("%s images are of another shape than %s: fitted into it on black", n_fitted, page["crops"])
+    vectors = _join_rows([sink.part_path(id, ROWS) for id in ids], sink.scratch / "vectors.f32")
+    return Embeddings(keys, identities, vectors.reshape(len(keys), page["dim"]), model)
+
+
+def _join_rows(paths: Sequence[Path], joined: Path) -> Floats:
+    if sum(storage.size_of(path) or 0 for path in paths) <= _IN_MEMORY:
+        return np.frombuffer(b"".join(storage.read_bytes(path) for path in paths), np.float32)
+    with storage.AtomicFile(joined, durable=False) as file:
+        for path in paths:
+            storage.append_file(path, file)
+    return np.memmap(joined, np.float32, "r")

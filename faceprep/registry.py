@@ -39,6 +39,19 @@ COMMANDS: dict[str, Entry] = {
         "faceprep.jobs.extract_video:ExtractVideo", "Videos to aligned faces of their frames.", "SRC... DST"
     ),
     "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
+    "embed": Entry("faceprep.jobs.embed:Embed", "One vector a face, for comparing who is who.", "SRC OUT"),
+    "verify": Entry(
+        "faceprep.jobs.verify:Verify", "Accuracy, EER, TAR at FAR of an embedder; rank-k, TPIR at FPIR.", "BIN..."
+    ),
+    "merge-identities": Entry(
+        "faceprep.jobs.merge_identities:MergeIdentities", "Identities that are one person, put together.", "SRC DST"
+    ),
+    "clean-identities": Entry(
+        "faceprep.jobs.clean_identities:CleanIdentities",
+        "Images that are not of their identity, sorted out.",
+        "SRC DST",
+    ),
+    "dedupe": Entry("faceprep.jobs.dedupe:Dedupe", "Exact and near-duplicate images, to a plan and a set.", "SRC DST"),
     "apply": Entry("faceprep.jobs.apply:Apply", "A plan carried out, edited or not.", "PLAN DST"),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
     "review": Entry("faceprep.review.review:Review", "A page to accept or refuse a plan's decisions.", "PLAN"),
@@ -72,7 +85,22 @@ EMBEDDERS: dict[str, Entry] = {
         "faceprep.models.dlib_resnet:DlibResnet",
         "dlib's face descriptor, 128 numbers; weights from face-recognition-models (public domain)",
         extra="embed",
-    )
+    ),
+    "insightface": Entry(
+        "faceprep.models.onnx_embedder:InsightFaceEmbedder",
+        "the recognition model of a pack; pretrained weights for non-commercial research only",
+        "insightface:PACK",
+        extra="insightface",
+    ),
+    "onnx": Entry("faceprep.models.onnx_embedder:OnnxEmbedder", "a model of ArcFace's kind", "FILE.onnx", "embed"),
+    "keras": Entry("faceprep.models.keras_embedder:KerasEmbedder", "a Keras model", "FILE.h5 or .keras", "tensorflow"),
+    "savedmodel": Entry(
+        "faceprep.models.keras_embedder:SavedModelEmbedder", "a SavedModel of TensorFlow", "FOLDER", "tensorflow"
+    ),
+    "tflite": Entry("faceprep.models.keras_embedder:TfliteEmbedder", "a TFLite model", "FILE.tflite", "tensorflow"),
+    "torchscript": Entry(
+        "faceprep.models.torch_embedder:TorchEmbedder", "a TorchScript module; needs torch, in no extra", "FILE.pt"
+    ),
 }
 
 

@@ -56,7 +56,10 @@ def test_further_collisions_are_numbered() -> None:
     images = {"a": ["1.png"], "b": ["1.png", "a_1.png", "a_1_2.png"]}
     assert sent(images, merge("a", "b")) == {"a/1.png": "b/a_1_3.png"}
     images = {"x/y": ["1.png"], "x_y": ["1.png"], "b": ["1.png"]}
-    assert sent(images, merge("x/y", "b"), merge("x_y", "b")) == {"x/y/1.png": "b/x_y_1.png", "x_y/1.png": "b/x_y_1_2.png"}
+    assert sent(images, merge("x/y", "b"), merge("x_y", "b")) == {
+        "x/y/1.png": "b/x_y_1.png",
+        "x_y/1.png": "b/x_y_1_2.png",
+    }
     images = {".": ["1.png"], "b": ["1.png"]}
     assert sent(images, merge(".", "b")) == {"1.png": "b/1_2.png"}
     assert sent(images, merge("b", ".")) == {"b/1.png": "b_1.png"}
@@ -77,17 +80,15 @@ def test_no_image_gets_the_name_of_a_folder() -> None:
 
 def test_merges_are_followed() -> None:
     found = sent(SET, merge("a", "b"), merge("b", "c"))
-    assert found == {
-        "a/1.png": "c/a_1.png",
-        "a/2.png": "c/2.png",
-        "b/1.png": "c/b_1.png",
-        "b/3.png": "c/3.png",
-    }
+    assert found == {"a/1.png": "c/a_1.png", "a/2.png": "c/2.png", "b/1.png": "c/b_1.png", "b/3.png": "c/3.png"}
 
 
 def test_images_go_their_own_way_before_their_identity_does() -> None:
     assert sent(SET, merge("a", "b"), Decision("drop", "a/1.png")) == {"a/1.png": "", "a/2.png": "b/2.png"}
-    assert sent(SET, merge("a", "b"), Decision("move", "a/2.png", "c")) == {"a/1.png": "b/a_1.png", "a/2.png": "c/2.png"}
+    assert sent(SET, merge("a", "b"), Decision("move", "a/2.png", "c")) == {
+        "a/1.png": "b/a_1.png",
+        "a/2.png": "c/2.png",
+    }
     assert sent(SET, Decision("drop", "a"), Decision("move", "a/2.png", "c")) == {"a/1.png": "", "a/2.png": "c/2.png"}
 
 

@@ -39,6 +39,7 @@ _RUN_OPTIONS = (
     click.Option(["--overwrite"], is_flag=True, help="Start afresh: remove what the run before wrote."),
 )
 _N_NAMED = 3
+_OF_EVERY_RUN = ("failures", "done_before")
 _SOURCES = ("src", "plan")
 _JSON = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout at the end.")
 
@@ -77,7 +78,10 @@ def _option(field: Field[Any], hint: Any) -> click.Parameter:
         {} if required else {"default": default}
     )  # with a default, be it None, Click 8.5 misses nothing
     if kind is bool:
-        return click.Option([name, field.name], is_flag=True, default=default, help=field.metadata["help"])
+        name = f"{name}/--no-{name[2:]}" if default else name
+        return click.Option(
+            [name, field.name], is_flag=True, default=default, show_default=bool(default), help=field.metadata["help"]
+        )
     kind = click.Choice(choices) if choices else _PATH if kind is Path else kind
     return click.Option(
         [name, field.name],
@@ -109,10 +113,11 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
 
 @click.pass_context
 def _look(ctx: click.Context, /, **given: Any) -> int:
-    quiet, path = given.pop("as_json"), given.pop("path")
+    quiet = given.pop("as_json")
+    places = [given.pop(word.name) for word in ctx.command.params if isinstance(word, click.Argument)]
     _log_to_stderr()
     with counting_bar() as progress:
-        result = ctx.obj(**given)(path, progress)
+        result = ctx.obj(**given)(*places, progress)
     click.echo(json.dumps(result.as_json()) if quiet else str(result))
     return 3 if result.failed else 0
 
@@ -142,7 +147,13 @@ def _told(summary: Summary) -> str:
         f" ({summary.seconds:.1f} s{rate})"
     )
     others = ", ".join(f"{n:,} {status}" for status, n in summary.by_status.items() if status != OK)
-    return f"{line}\nthe others: {others}" if others else line
+    figures = {name: value for name, value in summary.details.items() if name not in _OF_EVERY_RUN}
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items() if _is_number(value))
+    return "\n".join(filter(None, [line, others and f"the others: {others}", told]))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def _name_failures(path: str) -> None:

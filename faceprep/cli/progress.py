@@ -20,6 +20,7 @@ def counting_bar() -> Iterator[Callable[[int, int], None]]:
         def tell(n_done: int, total: int) -> None:
             if not bars:
                 bars.append(stack.enter_context(_tqdm(total=total, disable=not sys.stderr.isatty())))
+            bars[0].total = total
             bars[0].update(n_done - bars[0].n)
 
         yield tell

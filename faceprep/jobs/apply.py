@@ -13,19 +13,18 @@ from typing import Any, ClassVar
 
 from faceprep import storage
 from faceprep.application import (
-    UNDO,
     PlacingOptions,
     check_fingerprint,
     evidence_of,
+    finish_placing,
     load_rows,
     look_at,
     place_rows,
     place_shards,
     refuse_output_within,
-    resolve,
     write_rows,
-    write_undo,
 )
+from faceprep.destinations import resolve
 from faceprep.errors import SourceError
 from faceprep.formats.folders import find_identities
 from faceprep.formats.plan_jsonl import RESTORE, read_plan
@@ -45,7 +44,7 @@ class Apply(PlacingOptions):
     carried out whose verdict is accepted, or is not there. DST gets the images of the folder that the plan is about,
     bytes untouched, each where the plan has it, and undo.jsonl, the plan that leads back. Images keep their file
     names; those that would collide in an identity they come into get their old identity in front. A plan whose folder
-    has changed since is refused.
+    has changed since is refused. A faces.parquet beside the images goes with them.
     """
 
     command: ClassVar[str] = "apply"
@@ -78,12 +77,10 @@ class Apply(PlacingOptions):
         yield from place_rows(load_rows(sink.scratch / f"{_ROWS}{shard.id}"), shard, sink, self.mode)
 
     def finish(self, work: Work, sink: Sink) -> None:
-        """The way back."""
+        """The way back, and the table of faces."""
         shards = work.stages[0].shards
-        rows = (row for shard in shards for row in load_rows(sink.scratch / f"{_ROWS}{shard.id}"))
         output = Path(json.loads(storage.read_bytes(sink.scratch / _OUTPUT)))
-        with sink.open(UNDO) as file:
-            write_undo(file, self.command, Path(shards[0].source), output, rows)
+        finish_placing(shards, lambda shard: sink.scratch / f"{_ROWS}{shard.id}", sink, self.command, output)
 
 
 def _source_of(plan: Path, judged: Mapping[str, Any]) -> Path:

@@ -176,10 +176,14 @@ def test_keys_alone(server: Running, plan: Path, open_page: Open, tmp_path: Path
 
 def test_fast_keys_meet_one_decision_each(server: Running, plan: Path, open_page: Open) -> None:
     page = open_page(server.address)
-    page.evaluate("() => { for (const key of 'rara') document.body.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true })) }")
+    page.evaluate(
+        "() => { for (const key of 'rara') document.body.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true })) }"
+    )
     status(page, "person-3 → person-0 accepted")
     assert saved(plan) == [A, A, A, R, A, R, A]
-    page.evaluate("() => document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'a', bubbles: true, repeat: true }))")
+    page.evaluate(
+        "() => document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'a', bubbles: true, repeat: true }))"
+    )
     title(page, "Merge person-2 into person-0?")
 
 
@@ -240,7 +244,9 @@ def test_threshold(server: Running, plan: Path, open_page: Open, tmp_path: Path)
     page.locator("#t-action").select_option("merge")
     page.locator("#t-slider").focus()
     page.keyboard.press("Home")
-    expect(page.locator("#t-told")).to_have_text(re.compile("^4 of 4 pass. It would change 3 decisions: 0 accepted, 0 re"))
+    expect(page.locator("#t-told")).to_have_text(
+        re.compile("^4 of 4 pass. It would change 3 decisions: 0 accepted, 0 re")
+    )
     page.locator("#t-number").fill("0.45")
     expect(page.locator("#t-told")).to_have_text(re.compile("^3 of 4 pass. It would change 3 decisions"))
     page.screenshot(path=tmp_path / "threshold.png")
@@ -331,7 +337,9 @@ def test_names_are_text(tmp_path: Path, open_page: Open) -> None:
     )
     with running(plan) as server:
         page = open_page(server.address)
-        expect(page.locator("#title")).to_have_text(re.compile(r"^Merge <img src=x onerror=alert\(1\)>'\"&amp;.* into </scr"))
+        expect(page.locator("#title")).to_have_text(
+            re.compile(r"^Merge <img src=x onerror=alert\(1\)>'\"&amp;.* into </scr")
+        )
         expect(page.locator("#reason")).to_have_text("<b>why</b>")
         page.keyboard.press("r")
         status(page, "refused. That was the last one of this list")
@@ -349,7 +357,9 @@ def test_picture_that_cannot_be_shown(server: Running, plan: Path, tmp_path: Pat
 
 # Looks
 
-OVERFLOWING = "() => [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1)"
+OVERFLOWING = (
+    "() => [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1)"
+)
 
 
 def test_phone(server: Running, plan: Path, open_page: Open, tmp_path: Path) -> None:

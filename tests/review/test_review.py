@@ -183,9 +183,7 @@ def test_static(plan: Path, tmp_path: Path) -> None:
     assert plan.read_bytes() == before
     brief, page = read_script(tmp_path / "page/data.js"), read_script(tmp_path / "page/pages/0000.js")
     assert (brief["mode"], brief["verdict"], len(page)) == ("static", "auuuaua", 7)
-    sources = {
-        image["src"] for decision in page for strip in decision["strips"].values() for image in strip["images"]
-    }
+    sources = {image["src"] for decision in page for strip in decision["strips"].values() for image in strip["images"]}
     assert len(sources) == 8 + 5 + 3 + 3, "each picture once"
     for source in sources:
         assert decode((tmp_path / "page" / source).read_bytes()).shape == (112, 112, 3)

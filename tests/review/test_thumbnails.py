@@ -21,7 +21,8 @@ def kept(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [((320, 80), (160, 40)), ((80, 320), (40, 160)), ((112, 112), (112, 112)), ((4000, 4), (160, 1))]
+    ("size", "expected"),
+    [((320, 80), (160, 40)), ((80, 320), (40, 160)), ((112, 112), (112, 112)), ((4000, 4), (160, 1))],
 )
 def test_size(size: tuple[int, int], expected: tuple[int, int]) -> None:
     pixels = np.tile(draw_face(0, 0)[0], (1 + size[0] // 112, 1 + size[1] // 112, 1))[: size[0], : size[1]]
