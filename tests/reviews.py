@@ -29,7 +29,16 @@ def write_faces(root: Path, sizes: Sequence[int]) -> None:
 
 
 def save_plan(path: Path, source: Path, decisions: Iterable[Decision], **more: Any) -> Path:
-    judged = {"command": "merge-identities", "source": str(source), "options": {"threshold": 0.6}} | UNKNOWN | more
+    judged = (
+        {
+            "command": "merge-identities",
+            "source": str(source),
+            "options": {"mode": "copy"},
+            "summary": {"threshold": 0.6},
+        }
+        | UNKNOWN
+        | more
+    )
     with storage.AtomicFile(path) as file:
         write_plan(file, judged, decisions)
     return path

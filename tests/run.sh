@@ -14,6 +14,10 @@ if ! .venv-test/bin/python -c 'import cv2' 2>/dev/null; then # OpenCV's wheels n
     if [ "$(id -u)" = 0 ]; then sudo=""; else sudo="sudo"; fi
     $sudo apt-get update -qq && $sudo apt-get install -qq -y libgl1 libglib2.0-0
 fi
+if ! command -v chromium >/dev/null; then # the review page is driven in it; its tests are skipped without
+    if [ "$(id -u)" = 0 ]; then sudo=""; else sudo="sudo"; fi
+    $sudo apt-get update -qq && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium
+fi
 if ! "$python" -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then
     echo "tests/run.sh: MXNet 1.9.1 needs Python 3.11; the tests against it are skipped" >&2
 elif ! .venv-mxnet/bin/python -c 'import mxnet' 2>/dev/null; then

@@ -43,6 +43,17 @@ def journal_of(plan: Path) -> Path:
     return plan.with_name(f"{plan.name}.review.jsonl")
 
 
+def refuse_open_review(plan: Path) -> None:
+    """Raises SourceError where a review of the plan was killed, or goes on: not all of it is in the plan."""
+    journal = journal_of(plan.resolve())
+    if journal.exists():
+        raise SourceError(
+            "there are verdicts that are not in the plan yet",
+            path=journal,
+            remedy=f"Run faceprep review {plan} and end it with Ctrl-C, which takes them over; or remove this file.",
+        )
+
+
 def format_verdicts(verdicts: Iterable[Verdict]) -> bytes:
     """A line each."""
     lines = (json.dumps(verdict._asdict(), ensure_ascii=False) + "\n" for verdict in verdicts)

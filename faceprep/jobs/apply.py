@@ -29,6 +29,7 @@ from faceprep.errors import SourceError
 from faceprep.formats.folders import find_identities
 from faceprep.formats.plan_jsonl import RESTORE, read_plan
 from faceprep.formats.selection import list_images
+from faceprep.formats.verdicts_jsonl import refuse_open_review
 from faceprep.types import ACCEPTED, COPY, HARDLINK, Decision, Outcome, Request, Shard, Sink, Stage, Work
 
 log = logging.getLogger("faceprep")
@@ -51,6 +52,7 @@ class Apply(PlacingOptions):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         plan = request.sources[0]
+        refuse_open_review(plan)
         judged, found = read_plan(plan)
         decisions = list(found)
         source = _source_of(plan, judged)

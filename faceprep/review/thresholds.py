@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.formats.plan_jsonl import DROP
+from faceprep.formats.plan_jsonl import DROP, MERGE
 from faceprep.types import ACCEPTED, Decision
 
 
@@ -22,28 +22,42 @@ class Threshold(NamedTuple):
     """The lowest and the highest score there is."""
 
 
-def thresholds_of(decisions: Iterable[Decision], known: float | None = None) -> dict[str, Threshold]:
-    """By action, for those that have scores; the value is the `known` one, or where it divides them best.
+def thresholds_of(decisions: Iterable[Decision], judged: Mapping[str, Any] | None = None) -> dict[str, Threshold]:
+    """By action, for those that have scores: the value that the plan was made with, where its first line says so, else
+    the one that divides them best.
 
     >>> thresholds_of([Decision("merge", "a", "b", 0.9), Decision("merge", "c", "b", 0.5, verdict="undecided")])
     {'merge': Threshold(value=0.7, at_least=True, low=0.5, high=0.9)}
     """
+    known, is_measure = _known(judged or {}), "drop_below" in _part(judged or {}, "options")
     rows: dict[str, list[tuple[float, bool]]] = {}
-    with_kept = set()
     for decision in decisions:
         if decision.score is not None:
             rows.setdefault(decision.action, []).append((decision.score, decision.verdict == ACCEPTED))
-            if "kept" in decision.evidence:
-                with_kept.add(decision.action)
     return {
-        action: _threshold(np.array(scored, np.float64), known, likely_up=action != DROP or action in with_kept)
+        action: _threshold(np.array(scored, np.float64), known.get(action), likely_up=not is_measure)
         for action, scored in rows.items()
     }
 
 
+def _known(judged: Mapping[str, Any]) -> dict[str, float]:
+    """The likeness from which on identities were merged, the angle from which on images were dropped."""
+    found = {MERGE: _part(judged, "summary").get("threshold"), DROP: _part(judged, "summary").get("angle")}
+    return {
+        action: float(value)
+        for action, value in found.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _part(judged: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = judged.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
 def _threshold(scored: npt.NDArray[np.float64], known: float | None, likely_up: bool) -> Threshold:
     """Of rows score, 1 if accepted. `likely_up` decides where all or none is accepted: likeness speaks for a merge,
-    for a copy of what is kept and so on, but a measure for keeping an image.
+    an angle for an outlier, but a measure of sharpness against a drop.
     """
     scores, accepted = scored[:, 0], scored[:, 1] > 0
     low, high = float(scores.min()), float(scores.max())

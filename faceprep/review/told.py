@@ -30,7 +30,7 @@ def tell_plan(judged: Mapping[str, Any], decisions: Sequence[Decision], **more: 
         "source": judged.get("source", ""),
         "page": PAGE,
         "actions": actions,
-        "thresholds": {action: found._asdict() for action, found in thresholds_of(decisions, _known(judged)).items()},
+        "thresholds": {action: found._asdict() for action, found in thresholds_of(decisions, judged).items()},
         "action": [numbers[decision.action] for decision in decisions],
         "subject": [decision.subject for decision in decisions],
         "into": [decision.into for decision in decisions],
@@ -38,13 +38,6 @@ def tell_plan(judged: Mapping[str, Any], decisions: Sequence[Decision], **more: 
         "verdict": "".join(letter(decision.verdict) for decision in decisions),
     }
     return b"const faceprepPlan = " + json.dumps(plan | more, separators=(",", ":")).encode() + b";\n"
-
-
-def _known(judged: Mapping[str, Any]) -> float | None:
-    """The threshold that the plan was made with, where it says so."""
-    options = judged.get("options")
-    value = options.get("threshold") if isinstance(options, Mapping) else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def tell_decision(decision: Decision, gallery: Gallery, source_of: Callable[[str, int, str], str]) -> dict[str, Any]:

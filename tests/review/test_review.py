@@ -170,6 +170,22 @@ def test_no_plan(tmp_path: Path) -> None:
     assert "no such file" in done.stderr
 
 
+def test_apply_waits_for_the_verdicts(plan: Path, tmp_path: Path) -> None:
+    """A plan that lacks what somebody has decided is not carried out; once it is there, it is."""
+    save_plan(plan, tmp_path / "faces", [Decision("drop", "person-3"), Decision("merge", "person-2", "person-1")])
+    with running(plan) as server:
+        refuse(server.address, 0)
+        server.kill()
+    refused = faceprep("apply", plan, tmp_path / "clean", "--workers", 1)
+    assert refused.returncode == 1 and "there are verdicts that are not in the plan yet" in refused.stderr
+    assert not (tmp_path / "clean").exists()
+    with running(plan) as server:
+        assert server.stop()[0] == 0
+    assert faceprep("apply", plan, tmp_path / "clean", "--workers", 1).returncode == 0
+    found = {name: len(os.listdir(tmp_path / "clean" / name)) for name in ("person-0", "person-1", "person-3")}
+    assert found == {"person-0": 8, "person-1": 5 + 3, "person-3": 3}
+
+
 # A folder of files
 
 

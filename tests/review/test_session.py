@@ -36,7 +36,7 @@ def killed(plan: Path) -> Session:
 
 
 def test_what_is_decided_is_in_the_plan_at_the_end(plan: Path) -> None:
-    before = [decision for decision in read_plan(plan)[1]]
+    before = list(read_plan(plan)[1])
     with open_session(plan) as session:
         session.decide(A, [(1, 0)])
         session.decide(R, [(2, 0), (3, 0)])
