@@ -69,15 +69,16 @@ def small_plan(root: Path) -> Path:
 
 
 def large_plan(root: Path, n: int = 100_000) -> Path:
-    """ROOT/out/plan.jsonl with `n` merges of a handful of people."""
+    """ROOT/out/plan.jsonl with `n` merges into one of a handful of people."""
     write_faces(root / "faces", [3, 3, 3, 3])
-    decisions = (
-        merge(i % 3, 3, (i * 7919 % n) / n, "accepted" if i * 7919 % n > 0.7 * n else "undecided")._replace(
-            subject=f"person-{i % 3}" if i < 3 else f"person-{i:06d}"
-        )
-        for i in range(n)
-    )
-    return save_plan(root / "out" / "plan.jsonl", root / "faces", decisions)
+
+    def decision(i: int) -> Decision:
+        score = (i * 7919 % n) / n
+        evidence = {"for": [f"person-{i % 3}/0.jpg", "person-3/0.jpg", score]}
+        verdict = ACCEPTED if score > 0.7 else "undecided"
+        return Decision("merge", f"person-{i:06d}", "person-3", score, "", verdict, evidence)
+
+    return save_plan(root / "out" / "plan.jsonl", root / "faces", map(decision, range(n)))
 
 
 def verdicts(plan: Path) -> list[str]:
