@@ -3,7 +3,9 @@
 Mean linkage is the default: two identities are as alike as all pairs of their images are in the mean, so that a few
 look-alikes join nobody, and one bad image parts nobody. It is found from the identities' mean vectors alone; images
 are compared only where a decision needs evidence. `complete` goes by the least alike pair, `single` by the most alike
-one (as the rule "any pair over 0.7" does, and like it chains), `centroid` by the directions of the means.
+one (as the rule "any pair over 0.7" does, and like it chains), `centroid` by the directions of the means. Centroids
+are more alike than images, the more so the more images there are and the more these differ: thresholds for images are
+too low for them, so `centroid` needs one of its own.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Factors:
 
 def factors_of_images(vectors: Vectors) -> Factors:
     """Their products are likenesses of images."""
-    return _factors(vectors.read, vectors.squares, vectors.dim)
+    return _factors(vectors.read, vectors.dim, vectors.squares, bool((vectors.squares == 1).all()))
 
 
 def factors_of_groups(groups: Groups, totals: Doubles | None = None) -> Factors:
@@ -71,7 +71,7 @@ def factors_of_groups(groups: Groups, totals: Doubles | None = None) -> Factors:
     def read(start: int, stop: int) -> Floats:
         return groups.means(rows[start:stop]).astype(np.float32)
 
-    return _factors(read, groups.squares(rows), rows.shape[1] - 2)
+    return _factors(read, rows.shape[1] - 2, groups.squares(rows), groups.of_length_one)
 
 
 def factors_of_centroids(groups: Groups) -> Factors:
@@ -83,13 +83,13 @@ def factors_of_centroids(groups: Groups) -> Factors:
     squares = np.empty(len(groups))
     for start in range(0, len(groups), BLOCK):
         squares[start : start + BLOCK] = (groups.centroids(groups.totals[start : start + BLOCK]) ** 2).sum(axis=1)
-    return _factors(read, squares, groups.totals.shape[1] - 2)
+    return _factors(read, groups.totals.shape[1] - 2, squares, groups.of_length_one)
 
 
-def _factors(read: Callable[[int, int], Floats], squares: Doubles, dim: int) -> Factors:
+def _factors(read: Callable[[int, int], Floats], dim: int, squares: Doubles, of_length_one: bool) -> Factors:
     """Rows are made once and kept, where they are not too many."""
     n = len(squares)
-    halves = None if (squares == 1).all() else ((1 - squares) / 2).astype(np.float32)
+    halves = None if of_length_one else ((1 - squares) / 2).astype(np.float32)
     if n * dim * 4 > _KEPT:
         return Factors(n, dim, read, halves, float(squares.max(initial=1.0)), False)
     kept = np.empty((n, dim), np.float32)

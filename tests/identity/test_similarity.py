@@ -105,6 +105,23 @@ def test_the_ends_are_those_of_a_plain_table(seed: int, metric: str) -> None:
     assert table[least[:2]] == pytest.approx(part.min(), abs=1e-6)
 
 
+def test_opposites_have_no_direction() -> None:
+    """Their mean is zero, and alike to nothing."""
+    rows = np.array([[1, 2], [-1, -2], [1, 2], [2, 1]], "f4")
+    groups = gather_groups(prepare(Embeddings(list("1234"), list("aabc"), rows, Model())))
+    assert find_centroid_pairs(groups, 0.1).left.tolist() == [1]
+    assert find_mean_pairs(groups, 0.1).left.tolist() == [1]
+
+
+def test_rows_of_any_number_of_images_are_compared() -> None:
+    """Sums of three images and of one, with identities of other counts."""
+    vectors = prepare(sample(3))
+    groups = gather_groups(vectors)
+    three = gather_images(vectors, groups, np.arange(3)).sum(axis=0, keepdims=True)
+    found = nearest_groups(groups, np.concatenate([three, groups.totals[:2]]), 2)
+    assert found.likeness[2] == groups.mean_likeness(groups.totals[:1], groups.totals[found.right[2:3]])[0]
+
+
 @given(st.integers(0, 1 << 20), METRICS)
 @settings(deadline=None, max_examples=20)
 def test_sums_are_exact(seed: int, metric: str) -> None:
