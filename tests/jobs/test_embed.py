@@ -288,6 +288,14 @@ def test_bad_images_are_named_and_cost_no_other(crops: Path, tmp_path: Path, net
         assert {row["input"] for row in csv.DictReader(file)} >= {"a/2.png", "a/3.jpg"}
 
 
+def test_a_place_whose_name_is_no_text_is_refused(crops: Path, tmp_path: Path, net: str) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    (folder / "1.png").write_bytes((crops / NAMES[0]).read_bytes())
+    with pytest.raises(SourceError, match="this path cannot stand in a file of embeddings. Rename the folder"):
+        run(folder, tmp_path / "out.npz", net)
+
+
 def test_refused_outputs_and_options(crops: Path, tmp_path: Path, net: str) -> None:
     with pytest.raises(OptionError, match=r"expected OUT.npz or OUT.parquet, found the suffix '.csv'"):
         run(crops, tmp_path / "out.csv", net)
