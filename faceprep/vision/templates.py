@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -30,13 +30,15 @@ _LEAST_SIDE = 8
 class Template:
     """`size` (height, width) of the crops; `fit` makes (n, 2, 3) transforms of n faces.
 
-    `needs_landmarks` is false where the box alone counts.
+    `needs_landmarks` is false where the box alone counts; `points` (5, 2) is where the landmarks come to lie, None
+    where that differs from face to face.
     """
 
     name: str
     size: tuple[int, int]
     fit: Callable[[Faces], Doubles]
     needs_landmarks: bool = True
+    points: Doubles | None = field(default=None, compare=False)
 
 
 def load_template(name: str) -> Template:
@@ -77,6 +79,33 @@ def check_faces(faces: Faces, template: Template) -> list[str]:
     ]
 
 
+def between(source: Template, target: Template, size: tuple[int, int] | None = None) -> Doubles:
+    """(2, 3): takes a crop of `source` to one of `target`, by the similarity between their points.
+
+    The crop has `size` (height, width), that of `source` by default. One of the same shape is the template enlarged;
+    another is fitted into it, in the middle. Raises OptionError where points are not known, but for a template to
+    itself.
+
+    >>> between(load_template("arcface-112"), load_template("arcface-224"), (56, 56)).round(6) + 0.0
+    array([[4., 0., 0.],
+           [0., 4., 0.]])
+    """
+    height, width = source.size
+    given = size or source.size
+    scale = min(height / given[0], width / given[1])
+    shift = (np.array([width, height]) - scale * np.array(given[::-1])) / 2
+    fitted = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    if source.name == target.name:
+        return fitted
+    if source.points is None or target.points is None:
+        raise OptionError(
+            f"crops of {source.name} cannot be brought to {target.name}",
+            expected="templates that fit points, such as arcface-112 or dlib-150",
+        )
+    turn = estimate_similarity(source.points[None], target.points)[0]
+    return np.hstack([turn[:, :2] @ fitted[:, :2], turn[:, :2] @ fitted[:, 2:] + turn[:, 2:]])
+
+
 # Kinds
 
 
@@ -91,12 +120,16 @@ def _arcface(name: str, size: tuple[int, int], factor: float) -> Template:
         points = (ARCFACE_112 - (8, 0)) * (height / 112)
     else:
         raise OptionError(f"template {name!r}", expected="arcface-112, 128, or a multiple, or arcface-112x96")
-    return Template(name, size, partial(_fit_points, points=points))
+    return _of_points(name, size, points)
+
+
+def _of_points(name: str, size: tuple[int, int], points: Doubles) -> Template:
+    return Template(name, size, partial(_fit_points, points=points), points=points)
 
 
 def _dlib(name: str, size: tuple[int, int], factor: float) -> Template:
     _refuse_oblong(name, size)
-    return Template(name, size, partial(_fit_points, points=_DLIB_150 * (size[0] / 150)))
+    return _of_points(name, size, _DLIB_150 * (size[0] / 150))
 
 
 def _ffhq(name: str, size: tuple[int, int], factor: float) -> Template:

@@ -1,0 +1,277 @@
+"""Crops to vectors, shard by shard: what the commands that embed have in common.
+
+EmbedOptions   crops of one template -> vectors, with the model that made them
+embed_images   files below a folder -> the shard's parts; embed_loads the same for crops from anywhere
+load_parts     parts -> Embeddings
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep import storage
+from faceprep.ahead import map_ahead
+from faceprep.cores import my_cores
+from faceprep.embeddings import Embedder, Embeddings, Model
+from faceprep.errors import OptionError, SourceError
+from faceprep.faces import Floats, Pixels
+from faceprep.models.embedding import EmbedderSpec, open_embedder
+from faceprep.options import option
+from faceprep.types import Outcome, Sink
+from faceprep.vision import align, codec
+from faceprep.vision.templates import Template, between, load_template
+
+log = logging.getLogger("faceprep")
+ROWS, KEYS = ".f32", ".keys"
+_BATCH = 64
+_IN_MEMORY = 1 << 30
+"""Bytes of vectors from which on they are mapped from one file."""
+_OTHER_SHAPE = "of another shape than the template: fitted into it on black"
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """The options of the commands that embed crops."""
+
+    embedder: str = option("dlib-resnet", "dlib-resnet, insightface:PACK, or the path of a model's file or folder.")
+    device: str = option("auto", "Where the embedder runs: auto, cpu, cuda or cuda:N.")
+    require_gpu: bool = option(False, "Stop when no GPU can be used.")
+    mean: str | None = option(None, "Of a model's file: taken off each pixel, such as 127.5, or R,G,B.")
+    std: str | None = option(None, "Of a model's file: what pixels are divided by then.")
+    size: str | None = option(None, "Of a model's file that leaves it open: pixels, such as 112 or 112x96.")
+    color: str | None = option(
+        None, "Of a model's file: order of its channels.  [default: rgb]", choices=("rgb", "bgr")
+    )
+    flip: bool = option(False, "Average with the vector of the mirror image.")
+    crops: str = option("arcface-112", "The template that the crops were made with.")
+
+    def __post_init__(self) -> None:
+        self.spec()
+        load_template(self.crops)
+
+    def spec(self) -> EmbedderSpec:
+        """The embedder asked for, on this process's share of the cores. Raises OptionError."""
+        return EmbedderSpec(
+            self.embedder,
+            device=self.device,
+            require_gpu=self.require_gpu,
+            threads=my_cores(),
+            mean=_numbers("--mean", self.mean),
+            std=_numbers("--std", self.std),
+            size=_size(self.size),
+            color=self.color or "",
+        )
+
+    def open(self) -> Embedder:
+        """The embedder, opened once a process. Raises FaceprepError."""
+        return open_embedder(self.spec())
+
+    def announce(self) -> None:
+        """Open the embedder in the driver: a missing one is told once, and so is what it runs on."""
+        embedder = self.open()
+        between(load_template(self.crops), load_template(embedder.template))
+        log.info("%s runs on %s", self.embedder, embedder.provider)
+
+    def warm_up(self) -> None:
+        """Open the embedder; a worker does it while the driver still plans."""
+        self.open()
+
+    def model(self) -> Model:
+        """The embedder's model; its fingerprint names the crops' template and the mirror image as well."""
+        model = self.open().model
+        return replace(model, fingerprint=f"{model.fingerprint}/of-{self.crops}{'/flip' if self.flip else ''}")
+
+    def embed(self, images: Sequence[Pixels]) -> Floats:
+        """Crops of one template, of any sizes, to vectors (n, d)."""
+        fitter, vectors = self.fitter(), np.empty((len(images), self.open().dim), np.float32)
+        for start in range(0, len(images), _BATCH):
+            batch = [fitter(image) for image in images[start : start + _BATCH]]
+            vectors[start : start + len(batch)] = self.embed_fitted(np.stack(batch))
+        return vectors
+
+    def embed_fitted(self, crops: Pixels) -> Floats:
+        """Crops (n, height, width, 3) of the embedder's own template to vectors (n, d)."""
+        embedder = self.open()
+        vectors = embedder(crops)
+        if self.flip:
+            vectors = (vectors + embedder(np.ascontiguousarray(crops[:, :, ::-1]))) / np.float32(2)
+        return vectors
+
+    def fitter(self) -> Fitter:
+        """What brings crops to the embedder's own template."""
+        return open_fitter(self.crops, self.open().template)
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        numbers = tuple(float(number) for number in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 3) or not np.isfinite(numbers).all():
+        raise OptionError(name, expected="a number, or three: R,G,B", found=repr(text))
+    return numbers
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and (width or height).isdecimal() and min(int(height), int(width or height)) > 0):
+        raise OptionError("--size", expected="pixels, such as 112 or 112x96 (height, width)", found=repr(text))
+    return int(height), int(width or height)
+
+
+class Fitter:
+    """Brings crops of the template `source` to `target`."""
+
+    def __init__(self, source: Template, target: Template) -> None:
+        self._source, self._target = source, target
+        self._transforms: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+
+    def __call__(self, image: Pixels) -> Pixels:
+        """An image of the source's shape is the template enlarged; another is fitted into it on black."""
+        size = image.shape[0], image.shape[1]
+        if self._source.name == self._target.name and size == self._target.size:
+            return image
+        if size not in self._transforms:
+            self._transforms[size] = between(self._source, self._target, size)
+        return align.crop(image, self._transforms[size], self._target.size)
+
+    def is_of_shape(self, image: Pixels) -> bool:
+        """Whether it is as high to its width as the source, to the pixel."""
+        height, width = self._source.size
+        difference: int = abs(image.shape[0] * width - image.shape[1] * height)
+        return difference <= max(height, width)
+
+
+@functools.cache
+def open_fitter(source: str, target: str) -> Fitter:
+    """From the template of one name to that of another. Raises OptionError."""
+    return Fitter(load_template(source), load_template(target))
+
+
+# A shard
+
+
+class FittedCrop(NamedTuple):
+    """Pixels of the embedder's own template; `identity` is the folder in `key` where none is given.
+
+    `note` is what is to be said of the pixels.
+    """
+
+    key: str
+    pixels: Pixels
+    note: str = ""
+    identity: str = ""
+
+
+Load = Callable[[], Sequence[FittedCrop | Outcome]]
+"""Reads one input: its crops, or why there are none. Called in threads."""
+
+
+def embed_images(options: EmbedOptions, root: Path | str, paths: Iterable[str], sink: Sink) -> Iterator[Outcome]:
+    """The images at `paths` below `root` to this shard's parts, each under its path; one Outcome an image."""
+    return embed_loads(options, (partial(load_file, options.fitter(), root, path) for path in paths), sink)
+
+
+def load_file(fitter: Fitter, root: Path | str, path: str) -> list[FittedCrop | Outcome]:
+    """One image file, fitted."""
+    try:
+        path.encode()
+        data = storage.read_bytes(f"{root}/{path}")
+    except UnicodeEncodeError:
+        return [Outcome(path, "bad_name", "the name is not UTF-8; rename the file")]
+    except SourceError as error:
+        return [Outcome(path, "unreadable", str(error))]
+    return [fit_encoded(fitter, path, data)]
+
+
+def fit_encoded(fitter: Fitter, key: str, data: bytes | memoryview) -> FittedCrop | Outcome:
+    """One encoded image, decoded and fitted."""
+    try:
+        pixels = codec.decode(data)
+    except codec.Undecodable as error:
+        return Outcome(key, "undecodable", f"{key}: {error.problem}")
+    note = "" if fitter.is_of_shape(pixels) else f"{pixels.shape[0]} × {pixels.shape[1]}, {_OTHER_SHAPE}"
+    return FittedCrop(key, fitter(pixels), note)
+
+
+def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Iterator[Outcome]:
+    """What `loads` read to this shard's parts: rows of vectors, and the keys of those that have one."""
+    options.open()
+    keys: list[tuple[str, str]] = []
+    rows = sink.open_part(ROWS)
+    for batch in _batches(map_ahead(lambda load: load(), loads, my_cores(), _BATCH)):
+        crops = [crop for crop in batch if isinstance(crop, FittedCrop)]
+        vectors = iter(options.embed_fitted(np.stack([crop.pixels for crop in crops]))) if crops else iter(())
+        for each in batch:
+            if isinstance(each, Outcome):
+                yield each
+                continue
+            vector: Floats = next(vectors)
+            if not np.isfinite(vector).all() or not vector.any():
+                yield Outcome(each.key, "no_vector", f"{each.key}: the embedder gives zeros or what is no number")
+                continue
+            keys.append((each.key, each.identity or identity_of(each.key)))
+            rows.write(vector.tobytes())
+            yield Outcome(each.key, reason=each.note)
+    sink.open_part(KEYS).write(json.dumps(keys).encode())
+
+
+def _batches(loaded: Iterable[Sequence[FittedCrop | Outcome]]) -> Iterator[list[FittedCrop | Outcome]]:
+    """In the order in which they come, with at most `_BATCH` crops each."""
+    batch: list[FittedCrop | Outcome] = []
+    n_crops = 0
+    for answers in loaded:
+        for each in answers:
+            batch.append(each)
+            n_crops += isinstance(each, FittedCrop)
+            if n_crops == _BATCH:
+                yield batch
+                batch, n_crops = [], 0
+    if batch:
+        yield batch
+
+
+# All shards
+
+
+def identity_of(key: str) -> str:
+    """The folder that an image lies in; a dot where it is in none.
+
+    >>> identity_of("a/b/1.png"), identity_of("1.png")
+    ('a/b', '.')
+    """
+    return key.rpartition("/")[0] or "."
+
+
+def load_parts(sink: Sink, shard_ids: Iterable[str], model: Model) -> Embeddings:
+    """What these shards embedded, in their order. Large ones are memory-mapped."""
+    ids = list(shard_ids)
+    pairs = [pair for id in ids for pair in json.loads(storage.read_bytes(sink.part_path(id, KEYS)))]
+    paths = [sink.part_path(id, ROWS) for id in ids]
+    n_bytes = sum(storage.size_of(path) or 0 for path in paths)
+    dim = n_bytes // 4 // len(pairs) if pairs else 0
+    vectors: Floats
+    if n_bytes <= _IN_MEMORY:
+        vectors = np.frombuffer(b"".join(storage.read_bytes(path) for path in paths), np.float32)
+    else:
+        joined = sink.scratch / "vectors.f32"
+        with storage.AtomicFile(joined, durable=False) as file:
+            for path in paths:
+                storage.append_file(path, file)
+        vectors = np.memmap(joined, np.float32, "r")
+    keys, identities = [key for key, _ in pairs], [identity for _, identity in pairs]
+    return Embeddings(keys, identities, vectors.reshape(len(keys), dim), model)
