@@ -1,6 +1,7 @@
 """faceprep: a face dataset from whatever it comes in to what a trainer reads.
 
 errors, options, registry   what can go wrong; how options are declared; names -> things
+installed                   which packages are there, and what they lack, without loading one
 types, faces, embeddings    the nouns and the Protocols
 storage, staging, locks     the only place that touches the disk; all files of a shard or none; one run at a time
 shuffle                     seeded orders that never change
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Align": "faceprep.jobs.align",
     "Bin2Folder": "faceprep.jobs.bin2folder",
+    "Doctor": "faceprep.jobs.doctor",
     "FaceprepError": "faceprep.errors",
     "ExtractPhotos": "faceprep.jobs.extract_photos",
     "ExtractVideo": "faceprep.jobs.extract_video",
@@ -39,6 +41,7 @@ _PUBLIC = {
     "Inspect": "faceprep.jobs.inspect",
     "MakeBin": "faceprep.jobs.make_bin",
     "Manifest": "faceprep.jobs.manifest",
+    "Models": "faceprep.jobs.models",
     "Outcome": "faceprep.types",
     "PairSet": "faceprep.types",
     "ProcessRunner": "faceprep.run.processes",
