@@ -13,6 +13,7 @@ vision/                     pixels -> pixels or numbers
 models/                     pixels -> faces: detectors in ONNX Runtime
 extraction                  faces out of decoded images: what photos, frames and tables have in common
 original_crops              the boxes of .face files, cut out of frames
+report/                     ledger + tables -> numbers, plots, HTML
 jobs/                       one file a command: the sentence that joins the layers
 run/                        carries a job out: shards, resume, ledger, workers
 cli/                        the Click skin
@@ -47,6 +48,7 @@ _PUBLIC = {
     "ProcessRunner": "faceprep.run.processes",
     "Rec2Folder": "faceprep.jobs.rec2folder",
     "ReencodeBin": "faceprep.jobs.reencode_bin",
+    "Report": "faceprep.jobs.report",
     "Request": "faceprep.types",
     "Score": "faceprep.jobs.score",
     "SerialRunner": "faceprep.run.serial",

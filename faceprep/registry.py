@@ -35,6 +35,9 @@ COMMANDS: dict[str, Entry] = {
     "doctor": Entry(
         "faceprep.jobs.doctor:Doctor", "What is installed, what this machine has, what is missing for what.", "[PATH]"
     ),
+    "report": Entry(
+        "faceprep.jobs.report:Report", "What a run did, as one HTML page and as numbers.", "OUT", "report"
+    ),
     "rec2folder": Entry(
         "faceprep.jobs.rec2folder:Rec2Folder", "MXNet .rec to image folders, bytes untouched.", "SRC DST"
     ),

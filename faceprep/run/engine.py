@@ -177,6 +177,7 @@ class _Drive:
         cuts = "\n".join(f"{shard.id} {shard.source} {shard.start} {shard.stop}" for shard in self._shards.values())
         return {
             "fingerprint": self.work.fingerprint,
+            "n_shards": len(self._shards),
             "shards": hashlib.sha256(cuts.encode("utf-8", "surrogateescape")).hexdigest(),
             "files": None if self.work.files is None else list(self.work.files),
         }
