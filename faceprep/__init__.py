@@ -10,8 +10,10 @@ image_header, opencv        what encoded bytes say of themselves before they are
 synthetic, synthetic_video  draw faces; write tiny sets and videos for tests, examples and docs
 formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
-models/                     pixels -> faces: detectors in ONNX Runtime
+models/                     pixels -> faces or vectors: detectors and embedders
 extraction                  faces out of decoded images: what photos, frames and tables have in common
+embedding                   crops to vectors, shard by shard: what the commands that embed have in common
+crop_sources                where crops to embed come from: folders, manifests, .bin, .rec, photos with known faces
 original_crops              the boxes of .face files, cut out of frames
 report/                     ledger + tables -> numbers, plots, HTML
 jobs/                       one file a command: the sentence that joins the layers
@@ -34,6 +36,7 @@ _PUBLIC = {
     "Align": "faceprep.jobs.align",
     "Bin2Folder": "faceprep.jobs.bin2folder",
     "Doctor": "faceprep.jobs.doctor",
+    "Embed": "faceprep.jobs.embed",
     "FaceprepError": "faceprep.errors",
     "ExtractPhotos": "faceprep.jobs.extract_photos",
     "ExtractVideo": "faceprep.jobs.extract_video",

@@ -86,10 +86,13 @@ class EmbedOptions:
         """Open the embedder; a worker does it while the driver still plans."""
         self.open()
 
-    def model(self) -> Model:
-        """The embedder's model; its fingerprint names the crops' template and the mirror image as well."""
+    def model(self, of: str = "") -> Model:
+        """The embedder's model; its fingerprint names what the crops are made `of` and the mirror image as well.
+
+        By default that is their template.
+        """
         model = self.open().model
-        return replace(model, fingerprint=f"{model.fingerprint}/of-{self.crops}{'/flip' if self.flip else ''}")
+        return replace(model, fingerprint=f"{model.fingerprint}/of-{of or self.crops}{'/flip' if self.flip else ''}")
 
     def embed(self, images: Sequence[Pixels]) -> Floats:
         """Crops of one template, of any sizes, to vectors (n, d)."""
@@ -211,7 +214,8 @@ def fit_encoded(fitter: Fitter, key: str, data: bytes | memoryview) -> FittedCro
 def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Iterator[Outcome]:
     """What `loads` read to this shard's parts: rows of vectors, and the keys of those that have one."""
     options.open()
-    keys: list[tuple[str, str]] = []
+    images: list[tuple[str, str]] = []
+    n_fitted = 0
     rows = sink.open_part(ROWS)
     for batch in _batches(map_ahead(lambda load: load(), loads, my_cores(), _BATCH)):
         crops = [crop for crop in batch if isinstance(crop, FittedCrop)]
@@ -224,10 +228,12 @@ def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Ite
             if not np.isfinite(vector).all() or not vector.any():
                 yield Outcome(each.key, "no_vector", f"{each.key}: the embedder gives zeros or what is no number")
                 continue
-            keys.append((each.key, each.identity or identity_of(each.key)))
+            images.append((each.key, each.identity or identity_of(each.key)))
+            n_fitted += bool(each.note)
             rows.write(vector.tobytes())
             yield Outcome(each.key, reason=each.note)
-    sink.open_part(KEYS).write(json.dumps(keys).encode())
+    page = {"images": images, "n_fitted": n_fitted, "dim": options.open().dim, "crops": options.crops}
+    sink.open_part(KEYS).write(json.dumps(page).encode())
 
 
 def _batches(loaded: Iterable[Sequence[FittedCrop | Outcome]]) -> Iterator[list[FittedCrop | Outcome]]:
@@ -260,18 +266,20 @@ def identity_of(key: str) -> str:
 def load_parts(sink: Sink, shard_ids: Iterable[str], model: Model) -> Embeddings:
     """What these shards embedded, in their order. Large ones are memory-mapped."""
     ids = list(shard_ids)
-    pairs = [pair for id in ids for pair in json.loads(storage.read_bytes(sink.part_path(id, KEYS)))]
-    paths = [sink.part_path(id, ROWS) for id in ids]
-    n_bytes = sum(storage.size_of(path) or 0 for path in paths)
-    dim = n_bytes // 4 // len(pairs) if pairs else 0
-    vectors: Floats
-    if n_bytes <= _IN_MEMORY:
-        vectors = np.frombuffer(b"".join(storage.read_bytes(path) for path in paths), np.float32)
-    else:
-        joined = sink.scratch / "vectors.f32"
-        with storage.AtomicFile(joined, durable=False) as file:
-            for path in paths:
-                storage.append_file(path, file)
-        vectors = np.memmap(joined, np.float32, "r")
-    keys, identities = [key for key, _ in pairs], [identity for _, identity in pairs]
+    pages = [json.loads(storage.read_bytes(sink.part_path(id, KEYS))) for id in ids]
+    images = [image for page in pages for image in page["images"]]
+    if n_fitted := sum(page["n_fitted"] for page in pages):
+        log.warning("%s images are of another shape than %s: fitted into it on black", n_fitted, pages[0]["crops"])
+    vectors = _join_rows([sink.part_path(id, ROWS) for id in ids], sink.scratch / "vectors.f32")
+    dim = pages[0]["dim"] if pages else 0
+    keys, identities = [key for key, _ in images], [identity for _, identity in images]
     return Embeddings(keys, identities, vectors.reshape(len(keys), dim), model)
+
+
+def _join_rows(paths: Sequence[Path], joined: Path) -> Floats:
+    if sum(storage.size_of(path) or 0 for path in paths) <= _IN_MEMORY:
+        return np.frombuffer(b"".join(storage.read_bytes(path) for path in paths), np.float32)
+    with storage.AtomicFile(joined, durable=False) as file:
+        for path in paths:
+            storage.append_file(path, file)
+    return np.memmap(joined, np.float32, "r")

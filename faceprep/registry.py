@@ -35,9 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "doctor": Entry(
         "faceprep.jobs.doctor:Doctor", "What is installed, what this machine has, what is missing for what.", "[PATH]"
     ),
-    "report": Entry(
-        "faceprep.jobs.report:Report", "What a run did, as one HTML page and as numbers.", "OUT", "report"
-    ),
+    "report": Entry("faceprep.jobs.report:Report", "What a run did, as one HTML page and as numbers.", "OUT", "report"),
     "rec2folder": Entry(
         "faceprep.jobs.rec2folder:Rec2Folder", "MXNet .rec to image folders, bytes untouched.", "SRC DST"
     ),
@@ -55,6 +53,7 @@ COMMANDS: dict[str, Entry] = {
         "faceprep.jobs.extract_video:ExtractVideo", "Videos to aligned faces of their frames.", "SRC... DST", "video"
     ),
     "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
+    "embed": Entry("faceprep.jobs.embed:Embed", "One vector a face, for comparing who is who.", "SRC OUT", "embed"),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
 }
 
@@ -62,6 +61,15 @@ RUNNERS: dict[str, Entry] = {
     "serial": Entry("faceprep.run.serial:SerialRunner", "one shard after the other, in this process"),
     "processes": Entry("faceprep.run.processes:ProcessRunner", "shards spread over processes of this machine"),
 }
+
+_RESEARCH = "insightface's pretrained ones: non-commercial research only"
+
+
+def _of_yours(target: str, help: str, usage: str, extra: str, package: str = "") -> Entry:
+    """An embedder in a file that the user brings."""
+    packages = (package or extra,)
+    return Entry(f"faceprep.models.{target}", help, usage, extra, packages, "a file of yours", "its own")
+
 
 DETECTORS: dict[str, Entry] = {
     "retinaface": Entry(
@@ -95,7 +103,7 @@ DETECTORS: dict[str, Entry] = {
         extra="insightface",
         packages=("onnxruntime", "insightface"),
         weights="a pack or a file of yours",
-        licence="insightface's pretrained ones: non-commercial research only",
+        licence=_RESEARCH,
     ),
 }
 
@@ -107,7 +115,23 @@ EMBEDDERS: dict[str, Entry] = {
         packages=("onnxruntime", "onnx", "face-recognition-models"),
         weights="face-recognition-models",
         licence="public domain",
-    )
+    ),
+    "insightface": Entry(
+        "faceprep.models.onnx_embedder:InsightFaceEmbedder",
+        "the recognition model of a pack",
+        "insightface:PACK",
+        extra="insightface",
+        packages=("onnxruntime", "insightface"),
+        weights="a pack of yours",
+        licence=_RESEARCH,
+    ),
+    "onnx": _of_yours("onnx_embedder:OnnxEmbedder", "a model of ArcFace's kind", "FILE.onnx", "embed", "onnxruntime"),
+    "keras": _of_yours("keras_embedder:KerasEmbedder", "a Keras model", "FILE.h5 or .keras", "tensorflow"),
+    "savedmodel": _of_yours("keras_embedder:SavedModelEmbedder", "a SavedModel of TensorFlow", "FOLDER", "tensorflow"),
+    "tflite": _of_yours("keras_embedder:TfliteEmbedder", "a TFLite model", "FILE.tflite", "tensorflow"),
+    "torchscript": _of_yours(
+        "torch_embedder:TorchEmbedder", "a TorchScript module; needs torch, in no extra", "FILE.pt", "", "torch"
+    ),
 }
 
 

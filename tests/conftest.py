@@ -17,6 +17,13 @@ settings.register_profile("busy", deadline=None)  # a machine at work on somethi
 settings.load_profile("busy")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _a_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_process_is_left_behind() -> Iterator[None]:
     me = psutil.Process()

@@ -68,6 +68,20 @@ class ImageRecord(NamedTuple):
         return self.flag == 2 and not self.image
 
 
+class IdentityNames(dict[float, str]):
+    """Label -> name of the identity: whole numbers without a point; empty for labels that are no number.
+
+    >>> IdentityNames()[7.0], IdentityNames()[0.5], IdentityNames()[float("nan")]
+    ('7', '0.5', '')
+    """
+
+    def __missing__(self, label: float) -> str:
+        finite = label == label and abs(label) != float("inf")
+        name = "" if not finite else str(int(label)) if label.is_integer() else repr(label)
+        self[label] = name
+        return name
+
+
 class RecordFile:
     """A .rec file read record by record through a window of a few megabytes, whatever its size."""
 

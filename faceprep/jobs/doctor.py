@@ -143,7 +143,7 @@ def _lacks(needed: Mapping[str, Sequence[str]]) -> list[Lack]:
             continue
         problems = tuple(filter(None, map(installed.problem_of, needed[extra])))
         if problems:
-            found.append(Lack(extra, problems, _with(extra, registry.COMMANDS), _models_without(problems, extra)))
+            found.append(Lack(extra, problems, _with(extra, registry.COMMANDS), _models_without(extra)))
     return found
 
 
@@ -151,14 +151,15 @@ def _with(extra: str, table: Mapping[str, registry.Entry]) -> tuple[str, ...]:
     return tuple(name for name, entry in table.items() if entry.extra == extra)
 
 
-def _models_without(problems: Sequence[str], extra: str) -> tuple[str, ...]:
+def _models_without(extra: str) -> tuple[str, ...]:
     """The models of the extra that cannot be used: one that has its own packages needs only those."""
-    tables = registry.DETECTORS | registry.EMBEDDERS
-    return tuple(
-        name
-        for name in _with(extra, tables)
-        if not tables[name].packages or any(installed.version_of(each) is None for each in tables[name].packages)
-    )
+    entries = [(name, entry) for table in (registry.DETECTORS, registry.EMBEDDERS) for name, entry in table.items()]
+    missing = [name for name, entry in entries if entry.extra == extra and not _has(entry.packages)]
+    return tuple(dict.fromkeys(missing))
+
+
+def _has(packages: Sequence[str]) -> bool:
+    return bool(packages) and all(installed.version_of(each) for each in packages)
 
 
 def _broken(base: Sequence[str]) -> list[str]:

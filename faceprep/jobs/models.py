@@ -27,7 +27,8 @@ class ModelState:
     @property
     def pip(self) -> str:
         """What installs it; empty where it needs nothing."""
-        return f"pip install 'faceprep[{self.extra}]'" if self.missing and self.extra else ""
+        what = f"'faceprep[{self.extra}]'" if self.extra else " ".join(self.missing)
+        return f"pip install {what}" if self.missing else ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import ClassVar
 from faceprep import storage
 from faceprep.formats import rec_index
 from faceprep.formats.rec_entries import read_in_file_order
-from faceprep.formats.recordio import EXACT_FLOATS, Damage, ImageRecord, Record, RecordFile, unpack_image
+from faceprep.formats.recordio import EXACT_FLOATS, Damage, IdentityNames, ImageRecord, Record, RecordFile, unpack_image
 from faceprep.image_header import read_header
 from faceprep.options import option
 from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
@@ -50,7 +50,7 @@ class Rec2Folder:
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         keys, offsets = read_in_file_order(sink.scratch / _INDEX, shard.start, shard.stop)
-        names = _IdentityNames()
+        names = IdentityNames()
         with RecordFile(shard.source) as file:
             for key, offset, image in zip(keys, offsets, file.read_images(offsets), strict=True):
                 outcome = _write_one(key, offset, image, names, sink)
@@ -61,7 +61,7 @@ class Rec2Folder:
         """Nothing to join."""
 
 
-def _write_one(key: int, offset: int, image: ImageRecord | Damage, names: _IdentityNames, sink: Sink) -> Outcome | None:
+def _write_one(key: int, offset: int, image: ImageRecord | Damage, names: IdentityNames, sink: Sink) -> Outcome | None:
     """Write the image of one record; None for a header or identity record, which is no input."""
     name = str(key) if key >= 0 else f"at_{offset}"
     if isinstance(image, Damage):
@@ -80,16 +80,6 @@ def _write_one(key: int, offset: int, image: ImageRecord | Damage, names: _Ident
 
 def _failed(name: str, offset: int, damage: Damage) -> Outcome:
     return Outcome(name, damage.status, f"record {name} at offset {offset}: {damage.reason}")
-
-
-class _IdentityNames(dict[float, str]):
-    """Label -> folder name: whole numbers without a point; empty for labels that are no number."""
-
-    def __missing__(self, label: float) -> str:
-        finite = label == label and abs(label) != float("inf")
-        name = "" if not finite else str(int(label)) if label.is_integer() else repr(label)
-        self[label] = name
-        return name
 
 
 def _check_header(rec: Path, index: Path, n: int) -> int:

@@ -178,7 +178,9 @@ def _of_tally(run: Run, tally: Tally) -> Iterator[Section]:
 
 def _embeddings_of(out: Path, found_runs: list[Run]) -> Path | None:
     """A file of embeddings that is the output itself, or that a run judged."""
-    sources = [Path(source) for run in found_runs for source in run.told.get("sources") or () if isinstance(source, str)]
+    sources = [
+        Path(source) for run in found_runs for source in run.told.get("sources") or () if isinstance(source, str)
+    ]
     return next((path for path in (out, *sources) if path.is_file() and _has_embeddings(path)), None)
 
 

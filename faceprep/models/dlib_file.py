@@ -36,6 +36,7 @@ _KINDS = (CONVOLUTION, AFFINE, RELU, MAX_POOL, AVERAGE_POOL, ADD, PRODUCT)
 _TAG = re.compile(b"|".join(struct.pack("2B", 1, len(kind)) + kind.encode() for kind in _KINDS))
 _N_INTEGERS = {CONVOLUTION: 7, MAX_POOL: 6, AVERAGE_POOL: 6}
 _MOST_VALUES = 1 << 28
+_LARGEST = 1 << 16
 
 
 class Layer(NamedTuple):
@@ -66,7 +67,11 @@ def _read_layer(data: bytes, place: int, kind: str) -> tuple[Layer, int]:
     if kind in (CONVOLUTION, AFFINE, PRODUCT):
         values, place = _tensor(data, place)
     if kind in _N_INTEGERS:
+        start = place
         sizes, place = _integers(data, place, _N_INTEGERS[kind])
+        *windows, stride_y, stride_x, _, _ = sizes
+        if min(sizes) < 0 or max(sizes) > _LARGEST or 0 in (stride_y, stride_x, *windows * (kind != AVERAGE_POOL)):
+            raise _damaged(data, start, "sizes of a window")
     return Layer(kind, values, sizes), place
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.errors import MissingExtra, SourceError
-from faceprep.faces import Floats
 from faceprep.models import dlib_file
 from faceprep.models.dlib_file import Layer
 
@@ -155,6 +154,8 @@ def _sides(shape: _SHAPE, window: Any, steps: list[int]) -> tuple[int, int]:
         (side + 2 * padding - length) // stride + 1
         for side, length, stride, padding in zip(shape[1:], window, steps[:2], steps[2:], strict=True)
     )
+    if min(height, width) < 1:
+        raise SourceError("a window larger than its image", expected=f"{shape[1:]} at most", found=f"{tuple(window)}")
     return height, width
 
 
@@ -171,6 +172,3 @@ def build_graph(layers: list[Layer], side: int, mean: npt.ArrayLike, scale: floa
     for place, layer in enumerate(layers):
         graph.add(layer, layers[place + 1 :])
     return graph.to_bytes()
-
-
-__all__ = ["Floats", "build_graph"]

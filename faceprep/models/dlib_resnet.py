@@ -16,6 +16,13 @@ _MEAN_RGB = (122.782, 117.001, 104.298)
 _SCALE = 256.0
 _SIDE, _DIM = 150, 128
 _BATCH, _BATCH_ON_GPU = 32, 256
+_ORIGIN = (
+    "measured on AT&T/ORL, 20 people: two people 0.939 at most, 1.1 % of their pairs from 0.92 on, one person 98 %;"
+    " images to their own centre 20.5 degrees at most, to others' mostly 29; deepface's test photos: one person from"
+    " 0.954 on, two people up to 0.908; dlib's own rule, a distance below 0.6, is about 0.91"
+)
+"""Euclidean and cosine part people equally well there (equal error rate 1.7 % with either): cosine it is. Vectors have
+a length of 1.41, so that a distance of 0.6 is a cosine of 1 - 0.6² / (2 · 1.41²) = 0.91."""
 
 
 class DlibResnet:
@@ -33,11 +40,11 @@ class DlibResnet:
         self._batch = _BATCH_ON_GPU if self._network.on_gpu else _BATCH
         self.model = Model(
             fingerprint=f"dlib-resnet/{fingerprint}/v{_VERSION}/{self.template}",
-            threshold=0.93,
+            threshold=0.92,
             surely=0.94,
             surely_not=0.915,
-            outlier_angle=30,
-            origin="measured",
+            outlier_angle=22,
+            origin=_ORIGIN,
         )
 
     def __call__(self, crops: Pixels) -> Floats:

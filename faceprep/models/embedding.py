@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 
 from faceprep import registry
 from faceprep.embeddings import Embedder
 from faceprep.errors import OptionError
+from faceprep.models.preparation import Given
 from faceprep.models.runtime import Runtime
+
+_KINDS = {
+    ".onnx": "onnx",
+    ".h5": "keras",
+    ".keras": "keras",
+    ".tflite": "tflite",
+    ".pt": "torchscript",
+    ".pth": "torchscript",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +43,38 @@ class EmbedderSpec:
         if self.color not in ("", "rgb", "bgr"):
             raise OptionError("unknown order of colours", expected="rgb or bgr", found=repr(self.color))
 
+    @property
+    def given(self) -> Given:
+        """What is said of a model's file."""
+        return Given(self.mean, self.std, self.size, self.color)
+
 
 @functools.cache
 def open_embedder(spec: EmbedderSpec) -> Embedder:
     """The embedder that `spec` names, one a process. Raises OptionError, MissingExtra, FaceprepError for a GPU."""
-    if spec.name not in registry.EMBEDDERS:
-        raise OptionError(f"unknown embedder {spec.name!r}", expected=", ".join(registry.EMBEDDERS))
-    embedder: Embedder = registry.load(registry.EMBEDDERS, spec.name)(
-        Runtime(spec.device, spec.threads, spec.require_gpu)
-    )
+    name, source = find_kind(spec.name)
+    runtime = Runtime(spec.device, spec.threads, spec.require_gpu)
+    kind = registry.load(registry.EMBEDDERS, name)
+    if not source and any(spec.given):
+        raise OptionError(f"{name} has its own normalisation", remedy="Leave out --mean, --std, --size and --color.")
+    embedder: Embedder = kind(runtime, source, spec.given) if source else kind(runtime)
     return embedder
+
+
+def find_kind(name: str) -> tuple[str, str]:
+    """(name in the registry, file or pack) of what the caller calls an embedder. Raises OptionError.
+
+    >>> find_kind("dlib-resnet"), find_kind("insightface:buffalo_l"), find_kind("nets/r50.onnx")
+    (('dlib-resnet', ''), ('insightface', 'buffalo_l'), ('onnx', 'nets/r50.onnx'))
+    """
+    kind, _, source = name.partition(":")
+    entry = registry.EMBEDDERS.get(kind)
+    if entry and entry.usage == (f"{kind}:PACK" if source else ""):
+        return kind, source
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in _KINDS:
+        return _KINDS[suffix], name
+    if os.path.isdir(os.path.expanduser(name)):
+        return "savedmodel", name
+    expected = ", ".join(entry.usage or each for each, entry in registry.EMBEDDERS.items())
+    raise OptionError(f"unknown embedder {name!r}", expected=expected)

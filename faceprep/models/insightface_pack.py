@@ -62,7 +62,7 @@ class InsightFacePack:
 
 def pack_detector(pack: str) -> Path:
     """The detector's file in a pack, which is downloaded if it is not there. Raises SourceError, MissingExtra."""
-    folder = _downloaded(pack)
+    folder = pack_folder(pack)
     files = sorted(folder.rglob("*.onnx"))
     for path in files:
         if any(name in path.stem.lower() for name in _NAMES):
@@ -71,7 +71,8 @@ def pack_detector(pack: str) -> Path:
     raise SourceError("no detector in this pack", path=folder, expected="det_*.onnx or scrfd_*.onnx", found=found)
 
 
-def _downloaded(pack: str) -> Path:
+def pack_folder(pack: str) -> Path:
+    """The folder of a pack, which is downloaded if it is not there. Raises SourceError, MissingExtra."""
     try:
         from insightface.utils import storage
     except ImportError as error:

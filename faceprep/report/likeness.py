@@ -76,7 +76,13 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
         series = {verdict: count(np.array(scores[verdict]), edges) for verdict in sorted(scores)}
         parts.append(Histogram("Scores of the decisions", "score", edges.tolist(), series, "decisions", marks))
     if summary:
-        parts.append(Table("Figures of the plan", ("", ""), [(name.replace("_", " "), _cell(value)) for name, value in summary.items()]))
+        parts.append(
+            Table(
+                "Figures of the plan",
+                ("", ""),
+                [(name.replace("_", " "), _cell(value)) for name, value in summary.items()],
+            )
+        )
     if into:
         title = "Identities that most are merged into"
         parts.append(Table(title, ("identity", "merged into it"), list(numbers["most_merged"].items())))

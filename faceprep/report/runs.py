@@ -43,9 +43,15 @@ def run_section(run: Run, tally: Tally) -> Section:
     ]
     parts = [Table("What became of the inputs", ("outcome", "inputs", "share", ""), outcomes)]
     asked = [(name, _shown(value)) for name, value in (told.get("options") or {}).items()]
-    asked = [("sources", ", ".join(map(str, told.get("sources") or ()))), ("version", str(told.get("faceprep"))), *asked]
+    asked = [
+        ("sources", ", ".join(map(str, told.get("sources") or ()))),
+        ("version", str(told.get("faceprep"))),
+        *asked,
+    ]
     parts.append(Table("What was asked for", ("option", "value"), asked))
-    unfinished = f" It is not finished: {tally.n_pages:,} of {n_shards:,} shards are done." if _is_open(run, tally) else ""
+    unfinished = (
+        f" It is not finished: {tally.n_pages:,} of {n_shards:,} shards are done." if _is_open(run, tally) else ""
+    )
     text = f"{tally.by_status[OK]:,} of {n_inputs:,} inputs are ok, {numbers['failed']:,} failed.{unfinished}"
     return Section("run", f"The run of {run.command}", numbers, parts, text)
 

@@ -24,8 +24,8 @@ def test_all_are_told_and_none_is_loaded() -> None:
     told, loaded = done.stdout.splitlines()
     assert loaded == "[]"
     models = json.loads(told)["models"]
-    tables = registry.DETECTORS | registry.EMBEDDERS
-    assert [model["name"] for model in models] == [entry.usage or name for name, entry in tables.items()]
+    entries = [*registry.DETECTORS.items(), *registry.EMBEDDERS.items()]
+    assert [model["name"] for model in models] == [entry.usage or name for name, entry in entries]
     assert all(model["licence"] and model["weights"] for model in models)
 
 
@@ -45,8 +45,8 @@ def test_an_entry_without_packages_needs_its_whole_extra(monkeypatch: pytest.Mon
     assert (missing["own"], missing["none"]) == (("no-such-project",), ())
 
 
-@pytest.mark.parametrize("name", registry.DETECTORS | registry.EMBEDDERS)
-def test_packages_of_an_entry_are_in_its_extra(name: str) -> None:
-    entry = (registry.DETECTORS | registry.EMBEDDERS)[name]
-    extra = installed.requirements()[entry.extra] if entry.extra else []
-    assert set(entry.packages) <= {installed.project_of(each) for each in extra}
+@pytest.mark.parametrize("entry", [*registry.DETECTORS.values(), *registry.EMBEDDERS.values()], ids=str)
+def test_packages_of_an_entry_are_in_its_extra(entry: Entry) -> None:
+    assert entry.packages
+    if entry.extra:
+        assert set(entry.packages) <= {installed.project_of(each) for each in installed.requirements()[entry.extra]}

