@@ -1,0 +1,137 @@
+"""How alike images of one identity are, how alike those of different ones, and how many identities that separates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.embeddings import Embeddings
+from faceprep.faces import Floats
+from faceprep.identity.products import multiply
+from faceprep.identity.similarity import BLOCK
+from faceprep.identity.vectors import Ints, Vectors, prepare
+from faceprep.shuffle import shuffled
+
+_FINE = 1000
+_COARSE = 20
+_QUANTILES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+_EXACT = 2.0**23
+_ROWS = 512
+_Counts = npt.NDArray[np.int64]
+
+
+def measure(embeddings: Embeddings, most_images: int = 20_000, seed: int = 0) -> Mapping[str, Any]:
+    """A mapping for the summary: positive and negative pairs in a histogram and in quantiles, separable identities.
+
+    Where the set has more than `most_images`, whole identities are drawn until there are so many; then an identity is
+    only compared with those drawn, and more look separable than are. An identity is separable when no image of
+    another is more alike to any of its images than its two least alike images are to each other (the greatest
+    negative is at most the least positive); those of one image are counted apart. Likeness is measured to about
+    0.0003; the histogram runs from -1, which also holds what is below, to 1.
+
+    >>> from faceprep.embeddings import Model
+    >>> rows = np.array([[1, 0], [3, 4], [-1, 0.1]], "f4")
+    >>> found = measure(Embeddings(["a/1", "a/2", "b/1"], ["a", "a", "b"], rows, Model()))
+    >>> found["separable"], found["identities_of_two"], found["positive"]["median"]
+    (1, 1, 0.6)
+    """
+    whole = prepare(embeddings)
+    vectors = whole.part(_drawn(whole, most_images, seed))
+    counts, least, greatest = _count(vectors)
+    several = vectors.counts > 1
+    return {
+        "images": len(vectors),
+        "of_images": len(whole),
+        "identities": len(vectors.names),
+        "identities_of_two": int(several.sum()),
+        "separable": int((several & (greatest <= least)).sum()),
+        "positive": _described(counts[0]),
+        "negative": _described(counts[1]),
+        "histogram": {"from": -1.0, "to": 1.0, "positive": _coarse(counts[0]), "negative": _coarse(counts[1])},
+    }
+
+
+def _drawn(vectors: Vectors, most: int, seed: int) -> Ints:
+    """Rows of identities in the order of `seed`, until there are `most`; at least one identity."""
+    if len(vectors) <= most:
+        return np.arange(len(vectors))
+    order = shuffled(len(vectors.names), seed)
+    n = max(int(np.searchsorted(np.cumsum(vectors.counts[order]), most, side="right")), 1)
+    return vectors.rows_of(np.sort(order[:n]).tolist())
+
+
+def _count(vectors: Vectors) -> tuple[_Counts, Floats, Floats]:
+    """((2, bins) positive and negative pairs, least positive and greatest negative of each identity).
+
+    Vectors are rounded to whole numbers, small enough for float32 to add their products without rounding: the counts
+    are the same in any blocks and with any number of threads.
+    """
+    n, n_groups = len(vectors), len(vectors.names)
+    scale = np.float32(math.floor(math.sqrt(_EXACT / float(vectors.squares.max(initial=1.0)))))
+    halves = ((1 - vectors.squares) / 2).astype(np.float32)
+    counts = np.zeros((2, 2 * _FINE + 1), np.int64)
+    least, greatest = np.full(n_groups, np.inf, np.float32), np.full(n_groups, -np.inf, np.float32)
+    for across in range(0, n, BLOCK):
+        columns = np.arange(across, min(across + BLOCK, n))
+        right = _whole(vectors, columns, scale)
+        for at in range(0, n, _ROWS):
+            rows = np.arange(at, min(at + _ROWS, n))
+            products = multiply(_whole(vectors, rows, scale), right) / (scale * scale)
+            products += halves[rows, None] + halves[columns]
+            everything = _tally(products)
+            for group in _groups_of_both(vectors, rows, columns):
+                own = _positions(vectors, group, rows), _positions(vectors, group, columns)
+                inside = products[own]
+                itself = rows[own[0], None] == columns[own[1]]
+                positive = _tally(inside[~itself])
+                counts[0] += positive
+                everything -= positive + _tally(inside[itself])
+                least[group] = min(least[group], inside[~itself].min(initial=np.inf))
+                products[own] = -np.inf
+            counts[1] += everything
+            np.maximum.at(greatest, vectors.group_of(rows), products.max(axis=1))
+    return counts // 2, least, greatest
+
+
+def _whole(vectors: Vectors, rows: Ints, scale: np.float32) -> Floats:
+    """In whole numbers, from float64, so that rounding is the same however many are read at once."""
+    return np.rint(vectors.take(rows) * scale).astype(np.float32)
+
+
+def _groups_of_both(vectors: Vectors, rows: Ints, columns: Ints) -> range:
+    """Identities with images among rows and among columns, which both are runs."""
+    first, last = vectors.group_of([max(rows[0], columns[0]), min(rows[-1], columns[-1])])
+    return range(int(first), int(last) + 1)
+
+
+def _positions(vectors: Vectors, group: int, run: Ints) -> slice:
+    """Where the images of an identity are in a run of rows."""
+    ends = np.clip(vectors.starts[group : group + 2] - run[0], 0, len(run))
+    return slice(int(ends[0]), int(ends[1]))
+
+
+def _tally(products: Floats) -> _Counts:
+    """How many in each thousandth, from -1 to 1."""
+    bins = np.rint(np.clip(products, -1, 1) * _FINE).astype(np.int16).ravel()
+    return np.bincount(bins + np.int16(_FINE), minlength=2 * _FINE + 1)
+
+
+def _described(counts: _Counts) -> Mapping[str, Any]:
+    """How many pairs, and below which likeness a share of them is."""
+    found: dict[str, Any] = {"pairs": int(counts.sum())}
+    sums = np.cumsum(counts)
+    for share in _QUANTILES if sums[-1] else ():
+        at = int(np.searchsorted(sums, share * sums[-1]))
+        found["median" if share == 0.5 else f"{share:g}"] = (at - _FINE) / _FINE
+    return found
+
+
+def _coarse(counts: _Counts) -> list[int]:
+    """In a hundred steps; likeness 1 is in the last."""
+    steps = counts[:-1].reshape(-1, _COARSE).sum(axis=1)
+    steps[-1] += counts[-1]
+    return [int(step) for step in steps]
