@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from faceprep import __version__, registry, storage
+from faceprep.embeddings import Model
 from faceprep.errors import FaceprepError, OptionError, SourceError
 from faceprep.formats.embeddings_file import is_embeddings, load_embeddings
 from faceprep.formats.faces_table import FACES_TABLE, split_output
@@ -81,7 +83,8 @@ class Report:
         if not out.exists():
             raise SourceError("no such file or folder", path=out, remedy="Check the path.")
         target = self._target(out)
-        sections = list(self._sections(out, tell))
+        found_runs = find_runs(out)
+        sections = list(self._sections(out, found_runs, tell))
         if not sections:
             raise SourceError(
                 "nothing to report: no run has left its notes here", path=out,
@@ -89,7 +92,7 @@ class Report:
             )  # fmt: skip
         title = f"Report on {os.path.basename(os.path.abspath(out))}"
         heading = Heading(title, os.path.abspath(out), f"Made by faceprep {__version__}. No network, no script.")
-        page = write_page(heading, sections, _Crops(out))
+        page = write_page(heading, sections, _Crops(_root_of(out, found_runs)))
         storage.write_file(target, page)
         storage.write_file(target.with_suffix(".json"), _as_json(out, sections))
         return Reported(target, target.with_suffix(".json"), tuple(sections))
@@ -100,47 +103,47 @@ class Report:
             raise OptionError("--output is an HTML file", expected="FILE.html", found=target.name)
         return target
 
-    def _sections(self, out: Path, tell: Progress) -> Iterator[Section]:
+    def _sections(self, out: Path, found_runs: Sequence[Run], tell: Progress) -> Iterator[Section]:
         """What there is to be told, in the order in which it is read."""
-        found_runs = find_runs(out)
-        crops_of: Mapping[str, int] = {}
-        for run in found_runs:
-            tally = _tally(run, out, tell)
-            crops_of = tally.images_of
+        tallies = [_tally(run, out, tell) for run in found_runs]
+        for run, tally in zip(found_runs, tallies, strict=True):
             yield runs.run_section(run, tally)
-            yield from _of_tally(run, tally)
-        yield from self._of_tables(out, crops_of)
-        yield from self._of_likeness(out, found_runs)
-        for run in found_runs:
             if failures := runs.failures_section(run.failures()):
                 yield failures
+            yield from _of_tally(run, tally)
+        yield from self._of_tables(out, tallies)
+        yield from self._of_likeness(out, found_runs)
 
-    def _of_tables(self, out: Path, crops_of: Mapping[str, int]) -> Iterator[Section]:
+    def _of_tables(self, out: Path, tallies: Sequence[Tally]) -> Iterator[Section]:
         """Faces and crops."""
         table = out / FACES_TABLE
-        found = faces.load_faces(table) if out.is_dir() and table.is_file() else None
+        found = faces.load_faces(table) if table.is_file() else None
         if found is not None:
             yield faces.faces_section(found)
         scores = self.scores or (out if out.suffix == ".parquet" and out.is_file() and faces.is_scores(out) else None)
         if scores is not None:
             columns = faces.load_scores(scores)
-            if not crops_of and columns.identities:
+            if columns.identities and not any(tally.images_of or tally.inputs_of for tally in tallies):
                 yield runs.identities_section(columns.identities)
             yield faces.crops_section(columns)
-        elif found is not None and (sample := _sample(out, found)) is not None:
-            yield faces.crops_section(sample, int(found.is_shown().sum()))
+            return
+        paths, n_crops = _some_crops(found, tallies)
+        if sample := _measure(out, paths):
+            yield faces.crops_section(sample, n_crops)
 
-    def _of_likeness(self, out: Path, found_runs: list[Run]) -> Iterator[Section]:
-        """Embeddings, plan, verification."""
-        given = self.embeddings or _embeddings_of(out, found_runs)
+    def _of_likeness(self, out: Path, found_runs: Sequence[Run]) -> Iterator[Section]:
+        """Likeness of pairs, plan, verification."""
         plan = out / _PLAN if out.is_dir() else out if out.suffix == ".jsonl" else out.with_suffix("." + _PLAN)
         judged, decisions = read_plan(plan) if plan.is_file() else ({}, iter(()))
-        if given is not None:
-            embeddings = load_embeddings(given)
-            summary = judged.get("summary") or {}
-            threshold = summary.get("threshold", embeddings.model.threshold)
-            origin = str(summary.get("threshold_origin", embeddings.model.origin))
-            yield likeness.similarity_section(measure(embeddings), threshold, origin)
+        summary = judged.get("summary") or {}
+        given = self.embeddings or (None if "likeness" in summary else _embeddings_of(out, found_runs))
+        embeddings = load_embeddings(given) if given else None
+        measured = measure(embeddings) if embeddings else summary.get("likeness")
+        if measured:
+            model = embeddings.model if embeddings else Model()
+            threshold = summary.get("threshold", model.threshold if embeddings else None)
+            origin = str(summary.get("threshold_origin", model.origin))
+            yield likeness.similarity_section(measured, threshold, origin)
         if judged:
             yield likeness.plan_section(judged, decisions)
         verified = self.verify or (out if out.suffix == ".json" and out.is_file() else None)
@@ -176,7 +179,7 @@ def _of_tally(run: Run, tally: Tally) -> Iterator[Section]:
         yield space
 
 
-def _embeddings_of(out: Path, found_runs: list[Run]) -> Path | None:
+def _embeddings_of(out: Path, found_runs: Sequence[Run]) -> Path | None:
     """A file of embeddings that is the output itself, or that a run judged."""
     sources = [
         Path(source) for run in found_runs for source in run.told.get("sources") or () if isinstance(source, str)
@@ -245,15 +248,30 @@ def _read(out: Path, path: str) -> Any:
         return None
 
 
-def _sample(out: Path, found: Columns) -> Columns | None:
-    """Measures of some crops, evenly spread over the table; None where none can be read."""
-    rows = np.flatnonzero(found.is_shown())
-    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).round().astype(np.int64))]
-    measured = {}
-    for path in found.paths_of(chosen.tolist()):
-        pixels = _read(out, path)
-        if pixels is not None:
-            measured[path] = measure_crop(pixels)
+def _root_of(out: Path, found_runs: Sequence[Run]) -> Path:
+    """The folder of the crops: the output, or what a table was made of."""
+    sources = [Path(path) for run in found_runs for path in run.told.get("sources") or () if isinstance(path, str)]
+    return out if out.is_dir() else next((path for path in sources if path.is_dir()), out.parent)
+
+
+def _some_crops(found: Columns | None, tallies: Sequence[Tally]) -> tuple[list[str], int]:
+    """(evenly spread ones, of how many): by the table of faces, or by the files that were written."""
+    if found is not None:
+        rows = np.flatnonzero(found.is_shown())
+        return found.paths_of(_spread(rows)), len(rows)
+    samples = [path for tally in tallies for path in tally.samples]
+    chosen = _spread(np.arange(len(samples)))
+    return [samples[place] for place in chosen], sum(tally.images_of.total() for tally in tallies)
+
+
+def _spread(rows: npt.NDArray[np.int64]) -> list[int]:
+    places = np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).round().astype(np.int64)
+    return [int(row) for row in rows[places]]
+
+
+def _measure(out: Path, paths: Sequence[str]) -> Columns | None:
+    """Sharpness and light of crops; None where none can be read."""
+    measured = {path: measure_crop(pixels) for path in paths if (pixels := _read(out, path)) is not None}
     if not measured:
         return None
     numbers = {name: np.array([one[name] for one in measured.values()], np.float64) for name in MEASURES}

@@ -52,7 +52,7 @@ class _Measure(NamedTuple):
 
 
 _OF_FACES = (
-    _Measure("score", "Detection scores", "score of the detector", lambda values: linear_edges(values, high=1.0), "{:.3f}"),
+    _Measure("score", "Detection scores", "score of the detector", lambda some: linear_edges(some, high=1.0), "{:.3f}"),
     _Measure("side", "Sizes of the faces", "shorter side of the box, pixels", log_edges, "{:.0f} px"),
     _Measure("yaw", "Turn to the side (yaw)", "degrees", lambda values: linear_edges(values, -90, 90, 36), "{:+.0f}°"),
     _Measure("roll", "Tilt (roll)", "degrees", lambda values: linear_edges(values, -180, 180, 72), "{:+.0f}°"),
@@ -123,7 +123,7 @@ def crops_section(columns: Columns, sampled_of: int | None = None) -> Section:
     rows = [(name, *(_short(told[key]) for key in _MEASURE_KEYS)) for name, told in others.items()]
     parts.append(Table("All measures", ("measure", "crops", *_MEASURE_KEYS[1:]), rows))
     text = f"{len(columns):,} crops were measured."
-    if sampled_of is not None:
+    if sampled_of is not None and sampled_of > len(columns):
         text = f"A sample of {len(columns):,} of {sampled_of:,} crops was measured; score measures all."
     told = {"crops": len(columns), "sampled_of": sampled_of, "measures": {name: others[name] for name in others}}
     return Section("crops", "Sharpness and light", told | numbers, parts, text)

@@ -1,4 +1,4 @@
-"""Sections about likeness: how alike images of one identity and of two are, what a plan decides, how well it verifies."""
+"""Sections about likeness: of images of one identity and of two, what a plan decides on it, how well it verifies."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ _N_NAMED = 10
 def similarity_section(measured: Mapping[str, Any], threshold: float | None, origin: str = "") -> Section:
     """Likeness of positive and negative pairs, as `identity.distributions.measure` has it, and the threshold."""
     drawn = measured["histogram"]
-    edges = np.linspace(drawn["from"], drawn["to"], len(drawn["positive"]) + 1)
+    edges, series = _trimmed(drawn, threshold)
     marks = {} if threshold is None else {f"threshold {threshold:g}": threshold}
-    series = {"one identity": drawn["positive"], "two identities": drawn["negative"]}
     numbers = dict(measured) | {"threshold": threshold, "threshold_origin": origin}
     rows = [
         (name, *(_rate(measured[kind].get(key)) for key in ("pairs", "0.001", "0.01", "median", "0.99", "0.999")))
@@ -33,12 +32,24 @@ def similarity_section(measured: Mapping[str, Any], threshold: float | None, ori
             f" Of {measured['identities_of_two']:,} identities with two images or more, {measured['separable']:,} are"
             " separable: no image of another is more alike than their own two least alike."
         )
+    axis = "likeness (cosine, or 1 - distance²/2)"
     parts: list[Part] = [
-        Histogram("Likeness of pairs", "likeness (cosine, or 1 - distance²/2)", edges.tolist(), series, "share of pairs",
-                  marks, as_shares=True),
+        Histogram("Likeness of pairs", axis, edges, series, "share of pairs", marks, as_shares=True),
         Table("Below which likeness a share of the pairs is", header, rows),
-    ]  # fmt: skip
+    ]
     return Section("similarity", "Likeness", numbers, parts, text)
+
+
+def _trimmed(drawn: Mapping[str, Any], threshold: float | None) -> tuple[list[float], dict[str, list[int]]]:
+    """The steps from the first to the last that are not empty or have the threshold in them."""
+    edges = np.linspace(drawn["from"], drawn["to"], len(drawn["positive"]) + 1)
+    is_needed = np.array(drawn["positive"]) + np.array(drawn["negative"]) > 0
+    if threshold is not None:
+        is_needed |= (edges[:-1] <= threshold) & (threshold <= edges[1:])
+    places = np.flatnonzero(is_needed)
+    first, last = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, len(is_needed))
+    series = {"one identity": drawn["positive"][first:last], "two identities": drawn["negative"][first:last]}
+    return edges[first : last + 1].tolist(), series
 
 
 # Plans
@@ -49,11 +60,9 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
     summary = {name: value for name, value in (judged.get("summary") or {}).items() if _is_plain(value)}
     counts: Counter[tuple[str, str]] = Counter()
     scores: dict[str, list[float]] = {}
-    reasons: Counter[str] = Counter()
     into: Counter[str] = Counter()
     for decision in decisions:
         counts[decision.action, decision.verdict] += 1
-        reasons[decision.reason.partition(":")[0][:80]] += 1
         if decision.score is not None and np.isfinite(decision.score):
             scores.setdefault(decision.verdict, []).append(float(decision.score))
         if decision.into and decision.verdict == ACCEPTED and decision.action == "merge":
@@ -62,13 +71,14 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
     marks = {f"threshold {threshold:g}": threshold} if isinstance(threshold, int | float) else {}
     everything = np.array([score for some in scores.values() for score in some])
     rows = [(action, verdict, n) for (action, verdict), n in sorted(counts.items())]
+    most_merged = sorted(into.items(), key=lambda pair: (-pair[1], pair[0]))[:_N_NAMED]
     numbers = {
         "command": judged.get("command"),
         "decisions": counts.total(),
         "by_action": [{"action": action, "verdict": verdict, "decisions": n} for action, verdict, n in rows],
         "scores": describe(everything),
         "summary": summary,
-        "most_merged": dict(sorted(into.items(), key=lambda pair: (-pair[1], pair[0]))[:_N_NAMED]),
+        "most_merged": dict(most_merged),
     }
     parts: list[Part] = [Table("Decisions", ("action", "verdict", "decisions"), rows)]
     if len(everything):
@@ -85,7 +95,7 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
         )
     if into:
         title = "Identities that most are merged into"
-        parts.append(Table(title, ("identity", "merged into it"), list(numbers["most_merged"].items())))
+        parts.append(Table(title, ("identity", "merged into it"), most_merged))
     return Section("plan", f"The plan of {judged.get('command', 'a person')}", numbers, parts,
                    f"{counts.total():,} decisions. Only accepted ones are carried out.")  # fmt: skip
 

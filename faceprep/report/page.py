@@ -1,4 +1,4 @@
-"""Sections to one HTML file that needs nothing else: no network, no script. All text is escaped: names come from disk."""
+"""Sections to one HTML file that needs nothing else, no network, no script. All text is escaped, as names are data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ body { margin: 0 auto; padding: 1rem; max-width: 52rem; color: var(--ink); backg
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem;
   border-top: 1px solid var(--line); padding-top: 1rem; }
-h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
+h3, summary { font-size: 1rem; font-weight: 700; margin: 1.5rem 0 .25rem; } summary { cursor: pointer; }
 p { margin: .5rem 0; } nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; list-style: none; }
 a { color: inherit; }
 .plot { display: block; width: 100%; max-width: 38rem; height: auto; }
@@ -29,7 +29,8 @@ a { color: inherit; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid var(--line); }
-td { max-width: 24rem; min-width: 3.5rem; } th { color: var(--dim); font-weight: 600; white-space: nowrap; }
+td { max-width: 24rem; overflow-wrap: break-word; } td:first-child { min-width: 8rem; overflow-wrap: anywhere; }
+th { color: var(--dim); font-weight: 600; white-space: nowrap; }
 .n { text-align: right; white-space: nowrap; }
 .crops { display: flex; flex-wrap: wrap; gap: .75rem; padding: 0; margin: .25rem 0; list-style: none; }
 .crops li { width: 7rem; font-size: .75rem; line-height: 1.3; color: var(--dim); }
@@ -78,7 +79,11 @@ def _part(part: Part, load: Load) -> Iterator[str]:
         yield from _examples(part, load)
         return
     if isinstance(part, Table):
-        if part.rows:
+        if part.rows and part.is_folded:
+            yield f"<details>\n<summary>{escaped(part.title)}</summary>\n"
+            yield from _table(part)
+            yield "</details>\n"
+        elif part.rows:
             yield f"<h3>{escaped(part.title)}</h3>\n" if part.title else ""
             yield from _table(part)
         return
@@ -100,14 +105,14 @@ def _in_words(picture: Histogram | Curves) -> str:
 
 
 def _table(table: Table) -> Iterator[str]:
-    is_number = [any(isinstance(row[place], int | float) for row in table.rows) for place in range(len(table.header))]
+    is_number = [not any(isinstance(row[place], str) for row in table.rows) for place in range(len(table.header))]
     yield '<div class="wide" tabindex="0">\n<table>\n<thead><tr>'
     for name, right in zip(table.header, is_number, strict=True):
-        yield f'<th scope="col"{_RIGHT if right else ""}>{escaped(name)}</th>'
+        yield f'<th scope="col"{_RIGHT * right}>{escaped(name)}</th>'
     yield "</tr></thead>\n<tbody>\n"
     for row in table.rows:
-        cells = zip(row, is_number, strict=True)
-        yield f"<tr>{''.join(f'<td{_RIGHT if right else str()}>{escaped(shown(cell))}</td>' for cell, right in cells)}</tr>\n"
+        cells = (f"<td{_RIGHT * right}>{escaped(shown(cell))}</td>" for cell, right in zip(row, is_number, strict=True))
+        yield f"<tr>{''.join(cells)}</tr>\n"
     yield "</tbody>\n</table>\n</div>\n"
 
 

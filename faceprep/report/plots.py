@@ -12,7 +12,7 @@ from faceprep.errors import MissingExtra
 from faceprep.report.sections import Curves, Histogram
 
 _SIZE = (5.0, 2.7)
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "0.3",
     "axes.spines.right": False,
@@ -33,6 +33,7 @@ _FILLS = (
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("", "o", "s", "^")
 _LEAST_RATE = 1e-6
+_SHORT_AXIS = 2000
 
 
 def draw(picture: Histogram | Curves) -> bytes:
@@ -102,9 +103,14 @@ def _draw_curves(axes: Any, picture: Curves) -> None:
 
 
 def _log(axes: Any, which: str) -> None:
-    """A logarithmic axis with plain numbers on it."""
+    """A logarithmic axis with plain numbers on it, at 1, 2 and 5 where it is short."""
+    from matplotlib.ticker import LogLocator
+
     getattr(axes, f"set_{which}scale")("log")
     axis = getattr(axes, f"{which}axis")
+    low, high = axis.get_data_interval()
+    is_short = low > 0 and high / low < _SHORT_AXIS
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if is_short else (1,), numticks=12))
     axis.set_major_formatter(lambda value, _: f"{value:,g}" if value >= 1e-3 else f"{value:.0e}")
     axis.set_minor_formatter(lambda value, _: "")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from faceprep.report.ledger import Run
 from faceprep.report.sections import Histogram, Part, Section, Table
-from faceprep.report.spread import count, describe, doubling_edges, linear_edges
+from faceprep.report.spread import count, describe, linear_edges, whole_edges
 from faceprep.report.tally import Tally, Video
 from faceprep.types import OK, Outcome
 
@@ -48,7 +48,7 @@ def run_section(run: Run, tally: Tally) -> Section:
         ("version", str(told.get("faceprep"))),
         *asked,
     ]
-    parts.append(Table("What was asked for", ("option", "value"), asked))
+    parts.append(Table("What was asked for", ("option", "value"), asked, is_folded=True))
     unfinished = (
         f" It is not finished: {tally.n_pages:,} of {n_shards:,} shards are done." if _is_open(run, tally) else ""
     )
@@ -75,28 +75,38 @@ def _shown(value: Any) -> str:
 def identities_section(images_of: Mapping[str, int], what: str = "identity", whats: str = "identities") -> Section:
     """How many images each has: a histogram and the tails."""
     counts = np.array(list(images_of.values()), np.int64)
-    edges = doubling_edges(int(counts.max(initial=1)))
-    ranked = sorted(images_of.items(), key=lambda pair: (-pair[1], pair[0]))
+    edges = whole_edges(int(counts.max(initial=1)))
+    ranked = sorted(images_of.items(), key=lambda pair: (-pair[1], pair[0]))[:_N_NAMED]
+    rising = sorted(images_of.items(), key=lambda pair: (pair[1], pair[0]))[:_N_NAMED]
     few = [(below, int((counts <= below).sum())) for below in _TAIL if below < counts.max(initial=0)]
     numbers = {
         whats: len(counts),
         "images": int(counts.sum()),
         "per_" + what: describe(counts) | {"edges": edges, "counts": count(counts, edges)},
         "with_at_most": {str(below): n for below, n in few},
-        "largest": dict(ranked[:_N_NAMED]),
-        "smallest": dict(ranked[::-1][:_N_NAMED]),
+        "largest": dict(ranked),
+        "smallest": dict(rising),
     }
     parts: list[Part] = [
-        Histogram(f"Images of each {what}", "images", edges, {whats: count(counts, edges)}, whats, is_log=True),
+        Histogram(f"Images of each {what}", "images", _around(edges), {whats: count(counts, edges)}, whats,
+                  is_log=edges[-1] - edges[-2] > 1),
         Table("The tail", (f"{whats} with at most", "are", "share"),
               [(f"{below} image{'s' * (below > 1)}", n, _share(n, len(counts))) for below, n in few]),
     ]  # fmt: skip
     parts += [
-        Table(title, (what, "images"), rows)
-        for title, rows in (("The largest", ranked[:_N_NAMED]), ("The smallest", ranked[::-1][:_N_NAMED]))
+        Table(title, (what, "images"), rows) for title, rows in (("The largest", ranked), ("The smallest", rising))
     ]
     text = f"{int(counts.sum()):,} images of {len(counts):,} {whats}."
     return Section(whats, f"Images of each {what}", numbers, parts, text)
+
+
+def _around(edges: Sequence[int]) -> list[float]:
+    """The same steps with whole numbers in their middle, not at their edge.
+
+    >>> _around([1, 2, 3])
+    [0.5, 1.5, 2.5]
+    """
+    return [edge - 0.5 for edge in edges]
 
 
 # Videos
@@ -104,7 +114,7 @@ def identities_section(images_of: Mapping[str, int], what: str = "identity", wha
 
 def videos_section(videos: Sequence[Video]) -> Section:
     """Detected against expected frames of each video, the worst first."""
-    worst = sorted(videos, key=lambda video: (-video.difference, video.path))
+    worst = sorted(videos, key=lambda video: (-video.difference, video.detected > 0, video.path))
     empty = sorted(video.path for video in videos if not video.detected)
     shares = np.array([video.detected / video.wanted for video in videos if video.wanted])
     edges = linear_edges(shares, 0, 1, 20)
@@ -208,10 +218,16 @@ def storage_section(run: Run, tally: Tally) -> Section | None:
         ],
     }
     rows = [
-        (f"OUT{beside}", suffix or "none", n, size_of(tally.bytes[beside, suffix]), size_of(tally.bytes[beside, suffix] / n))
-        for (beside, suffix), n in sorted(tally.files.items())
-    ]  # fmt: skip
-    text = f"{n_files:,} files, {size_of(n_bytes)}."
+        (
+            f"OUT{one['beside']}",
+            one["suffix"],
+            one["files"],
+            size_of(one["bytes"]),
+            size_of(one["bytes"] / one["files"]),
+        )
+        for one in numbers["by_kind"]
+    ]
+    text = f"{n_files:,} {'file' if n_files == 1 else 'files'}, {size_of(n_bytes)}."
     if _is_open(run, tally) and tally.n_pages:
         projected = n_bytes * run.told["n_shards"] / tally.n_pages
         numbers["projected_bytes"] = projected

@@ -37,11 +37,12 @@ class Curves:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text and numbers."""
+    """Rows of text and numbers; with `is_folded` they are shown when they are asked for."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    is_folded: bool = False
 
 
 @dataclass(frozen=True)

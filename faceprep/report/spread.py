@@ -54,12 +54,14 @@ def log_edges(values: Numbers, bins: int = _BINS) -> Numbers:
     return edges
 
 
-def doubling_edges(most: int) -> list[int]:
-    """1, 2, 3, 5, 9, 17 … past `most`: steps of one, one, two, four, eight … whole numbers.
+def whole_edges(most: int) -> list[int]:
+    """1, 2, 3 … past `most`; where that is many, 1, 2, 3, 5, 9, 17 …: steps of one, one, two, four, eight.
 
-    >>> doubling_edges(9)
-    [1, 2, 3, 5, 9, 17]
+    >>> whole_edges(5), whole_edges(100)
+    ([1, 2, 3, 4, 5, 6], [1, 2, 3, 5, 9, 17, 33, 65, 129])
     """
+    if most <= _BINS:
+        return list(range(1, most + 2))
     edges = [1, 2]
     while edges[-1] <= most:
         edges.append(2 * edges[-1] - 1)

@@ -1,4 +1,4 @@
-"""A run's pages, added up in one pass: identities, videos, bytes. Memory goes with identities and videos, not images."""
+"""A run's pages, added up in one pass: identities, videos, bytes. What is held grows with those, not with images."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from faceprep.types import OK, REPAIRED, SPARE_FACE_ROWS
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 _NO_FRAMES = (REPAIRED, SPARE_FACE_ROWS)
 _ORIGINAL = "_original"
+_MOST_SAMPLES = 1024
 
 
 @dataclass
@@ -48,6 +49,10 @@ class Tally:
     inputs_of: Counter[str] = field(default_factory=Counter)
     """Inputs that are ok by the folder in their key, where the output has no images."""
     videos: list[Video] = field(default_factory=list)
+    samples: list[str] = field(default_factory=list)
+    """Some images of the output, evenly spread."""
+    _stride: int = 1
+    _n_images: int = 0
 
     def add_all(self, pages: Iterable[Page]) -> Tally:
         """Take up pages in their order."""
@@ -61,7 +66,7 @@ class Tally:
         self.by_status.update(page.by_status)
         beside = Counter(self.add_outputs(page))
         if self.of_videos and page.keys:
-            self.videos.append(_video(page, beside[_ORIGINAL] if _ORIGINAL in beside else None))
+            self.videos.append(_video(page, beside.get(_ORIGINAL)))
         elif not self.images_of:
             self.inputs_of.update(
                 key.rpartition("/")[0]
@@ -70,7 +75,7 @@ class Tally:
             )
 
     def add_outputs(self, page: Page) -> list[str]:
-        """Take up the page's files only; which folder beside the output each of the page's images lies in; "" for the output itself."""
+        """Take up the page's files only: the endings of the folders that its images lie in, "" for the output."""
         places = []
         for name, n_bytes in zip(page.outputs, page.sizes, strict=True):
             if name.startswith(".faceprep/") or "/.faceprep/" in name:
@@ -83,7 +88,17 @@ class Tally:
                 places.append(ending)
                 if not ending:
                     self.images_of[path.rpartition("/")[0]] += 1
+                    self._add_sample(path)
         return places
+
+    def _add_sample(self, path: str) -> None:
+        """Every so many; twice as many apart when they have become too many."""
+        if self._n_images % self._stride == 0:
+            self.samples.append(path)
+            if len(self.samples) == _MOST_SAMPLES:
+                self.samples = self.samples[::2]
+                self._stride *= 2
+        self._n_images += 1
 
     def _split(self, name: str) -> tuple[str, str]:
         """(ending of the folder, path in it)."""
