@@ -82,17 +82,12 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
     }
     parts: list[Part] = [Table("Decisions", ("action", "verdict", "decisions"), rows)]
     if len(everything):
-        edges = linear_edges(everything)
+        edges = linear_edges(np.append(everything, list(marks.values())))
         series = {verdict: count(np.array(scores[verdict]), edges) for verdict in sorted(scores)}
         parts.append(Histogram("Scores of the decisions", "score", edges.tolist(), series, "decisions", marks))
     if summary:
-        parts.append(
-            Table(
-                "Figures of the plan",
-                ("", ""),
-                [(name.replace("_", " "), _cell(value)) for name, value in summary.items()],
-            )
-        )
+        figures = [(name.replace("_", " "), _cell(value)) for name, value in summary.items()]
+        parts.append(Table("Figures of the plan", ("figure", "value"), figures))
     if into:
         title = "Identities that most are merged into"
         parts.append(Table(title, ("identity", "merged into it"), most_merged))
@@ -125,7 +120,7 @@ def verification_section(told: Mapping[str, Any]) -> Section:
              *(_percent((one.get("tar_at_far") or {}).get(rate)) for rate in rates))
             for one in pairs
         ]  # fmt: skip
-        header = ("set", "pairs", "accuracy", "± ", "threshold", "EER", *(f"TAR at {rate}" for rate in rates))
+        header = ("set", "pairs", "accuracy", "±", "threshold", "EER", *(f"TAR at {rate}" for rate in rates))
         parts.append(Table("Pairs", header, rows))
         parts += [curves for kind in ("roc", "det") for curves in _curves(pairs, kind)]
     if searches:

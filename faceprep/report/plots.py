@@ -11,14 +11,14 @@ import numpy as np
 from faceprep.errors import MissingExtra
 from faceprep.report.sections import Curves, Histogram
 
-_SIZE = (5.0, 2.7)
+_SIZE = (4.6, 2.7)
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "0.3",
     "axes.spines.right": False,
     "axes.spines.top": False,
     "font.family": "sans-serif",
-    "font.size": 9.5,
+    "font.size": 10.5,
     "hatch.linewidth": 0.6,
     "legend.frameon": False,
     "svg.fonttype": "none",
@@ -77,7 +77,7 @@ def _draw_histogram(axes: Any, picture: Histogram) -> None:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(axis="y", color="0.85", linewidth=0.6)
     if len(picture.series) > 1 or picture.marks:
-        axes.legend(fontsize=8.5)
+        axes.legend(fontsize=9)
 
 
 def _draw_curves(axes: Any, picture: Curves) -> None:
@@ -99,7 +99,7 @@ def _draw_curves(axes: Any, picture: Curves) -> None:
         axes.set_ylabel("true accepts (TAR)")
         axes.set_ylim(top=1.01)
     axes.grid(color="0.85", linewidth=0.6)
-    axes.legend(fontsize=8.5)
+    axes.legend(fontsize=9)
 
 
 def _log(axes: Any, which: str) -> None:

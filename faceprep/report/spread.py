@@ -83,7 +83,7 @@ def rows_at(values: Numbers, can_be_shown: npt.NDArray[np.bool_]) -> Mapping[int
     """Percentile -> the row that stands there among those that are finite and can be shown; the first of equals.
 
     >>> rows_at(np.array([5.0, 1.0, 9.0]), np.array([True, True, True]))
-    {1: 1, 25: 1, 50: 0, 75: 2, 99: 2}
+    {1: 1, 25: 0, 50: 0, 75: 2, 99: 2}
     """
     rows = np.flatnonzero(np.isfinite(values) & can_be_shown)
     if not len(rows):
