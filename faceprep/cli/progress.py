@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -118,10 +118,11 @@ class _Display:
         self._shown.close()
 
     def _beat(self) -> None:
-        while not self._over.wait(min(_BEAT_S, EVERY_S)):
-            n_begun = self._count()
-            with self._lock:
-                self._shown.beat(self._counts | ({_AT_WORK: n_begun} if n_begun else {}))
+        with suppress(OSError, ValueError):  # nobody reads stderr any more
+            while not self._over.wait(min(_BEAT_S, EVERY_S)):
+                n_begun = self._count()
+                with self._lock:
+                    self._shown.beat(self._counts | ({_AT_WORK: n_begun} if n_begun else {}))
 
 
 def _shown(name: str, total: int, n_done: int, unit: str) -> _Shown:

@@ -13,6 +13,8 @@ from faceprep.report.spread import count, describe, linear_edges
 from faceprep.types import ACCEPTED, Decision
 
 _N_NAMED = 10
+_MOST_LINES = 8
+"""That can still be told apart in one picture."""
 
 
 def similarity_section(measured: Mapping[str, Any], threshold: float | None, origin: str = "") -> Section:
@@ -140,7 +142,9 @@ def _curves(pairs: Sequence[Mapping[str, Any]], kind: str) -> list[Curves]:
         if len(far) and len(far) == len(tar):
             lines[str(one.get("name", ""))] = (far.tolist(), (tar if kind == "roc" else 1 - tar).tolist())
     title = {"roc": "ROC: true against false accepts", "det": "DET: false rejects against false accepts"}[kind]
-    return [Curves(title, kind, lines)] if lines else []
+    if len(lines) > _MOST_LINES:
+        title += f", the first {_MOST_LINES} of {len(lines)} sets"
+    return [Curves(title, kind, dict(list(lines.items())[:_MOST_LINES]))] if lines else []
 
 
 def _rates_table(searches: Sequence[Mapping[str, Any]], name: str, title: str) -> Table:

@@ -24,14 +24,14 @@ h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin: 2.5
 h3, summary { font-size: 1rem; font-weight: 700; margin: 1.5rem 0 .25rem; } summary { cursor: pointer; }
 p { margin: .5rem 0; } nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; list-style: none; }
 a { color: inherit; }
-.plot { display: block; width: 100%; max-width: 38rem; height: auto; }
+.plot { display: block; width: 100%; max-width: 32rem; height: auto; }
 @media (prefers-color-scheme: dark) { .plot { filter: invert(1); } }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid var(--line); }
-td { max-width: 24rem; overflow-wrap: break-word; } td:first-child { min-width: 8rem; overflow-wrap: anywhere; }
+td { max-width: 24rem; overflow-wrap: break-word; } td:first-child { min-width: 9.5rem; overflow-wrap: anywhere; }
 th { color: var(--dim); font-weight: 600; white-space: nowrap; }
-.n { text-align: right; white-space: nowrap; }
+.n { text-align: right; } .n, .s { white-space: nowrap; }
 .crops { display: flex; flex-wrap: wrap; gap: .75rem; padding: 0; margin: .25rem 0; list-style: none; }
 .crops li { width: 7rem; font-size: .75rem; line-height: 1.3; color: var(--dim); }
 .crops img { display: block; width: 7rem; height: 7rem; object-fit: contain; background: #888; }
@@ -111,12 +111,17 @@ def _table(table: Table) -> Iterator[str]:
         yield f'<th scope="col"{_RIGHT * right}>{escaped(name)}</th>'
     yield "</tr></thead>\n<tbody>\n"
     for row in table.rows:
-        cells = (f"<td{_RIGHT * right}>{escaped(shown(cell))}</td>" for cell, right in zip(row, is_number, strict=True))
-        yield f"<tr>{''.join(cells)}</tr>\n"
+        yield f"<tr>{''.join(_cell(shown(cell), right) for cell, right in zip(row, is_number, strict=True))}</tr>\n"
     yield "</tbody>\n</table>\n</div>\n"
 
 
-_RIGHT = ' class="n"'
+_RIGHT, _SHORT = ' class="n"', ' class="s"'
+_N_SHORT = 12
+
+
+def _cell(text: str, is_number: bool) -> str:
+    """One that is short stays on one line."""
+    return f"<td{_RIGHT if is_number else _SHORT * (len(text) <= _N_SHORT)}>{escaped(text)}</td>"
 
 
 def _examples(part: Examples, load: Load) -> Iterator[str]:

@@ -34,6 +34,7 @@ _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("", "o", "s", "^")
 _LEAST_RATE = 1e-6
 _SHORT_AXIS = 2000
+_HALF = 0.5
 
 
 def draw(picture: Histogram | Curves) -> bytes:
@@ -72,12 +73,14 @@ def _draw_histogram(axes: Any, picture: Histogram) -> None:
     axes.set_ylabel(printable(picture.unit))
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(bottom=0)
+    if np.all(edges % 1 == _HALF):  # whole numbers in the middle of each step
+        axes.xaxis.get_major_locator().set_params(integer=True)
     if not picture.as_shares:
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(axis="y", color="0.85", linewidth=0.6)
     if len(picture.series) > 1 or picture.marks:
-        axes.legend(fontsize=9)
+        axes.legend(fontsize=9).set_in_layout(False)
 
 
 def _draw_curves(axes: Any, picture: Curves) -> None:
@@ -99,7 +102,7 @@ def _draw_curves(axes: Any, picture: Curves) -> None:
         axes.set_ylabel("true accepts (TAR)")
         axes.set_ylim(top=1.01)
     axes.grid(color="0.85", linewidth=0.6)
-    axes.legend(fontsize=9)
+    axes.legend(fontsize=9).set_in_layout(False)
 
 
 def _log(axes: Any, which: str) -> None:
