@@ -10,10 +10,16 @@ image_header, opencv        what encoded bytes say of themselves before they are
 synthetic, synthetic_video  draw faces; write tiny sets and videos for tests, examples and docs
 formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
+verification/               likeness -> accuracy, EER, TAR at FAR; rank-k, TPIR at FPIR
 models/                     pixels -> faces or vectors: detectors and embedders
 extraction                  faces out of decoded images: what photos, frames and tables have in common
+deduplication               which images are copies of which: bytes to signatures to a plan
 embedding                   crops to vectors, shard by shard: what the commands that embed have in common
 crop_sources                where crops to embed come from: folders, manifests, .bin, .rec, photos with known faces
+judging/                    test sets and an embedder -> results: bins, folders, IJB
+destinations                where a plan sends every image
+application                 plans carried out: what the commands that place images have in common
+identity_plans              identity sets judged by their embeddings, planned and placed in one run
 original_crops              the boxes of .face files, cut out of frames
 report/                     ledger + tables -> numbers, plots, HTML
 jobs/                       one file a command: the sentence that joins the layers
@@ -34,8 +40,11 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Align": "faceprep.jobs.align",
+    "Apply": "faceprep.jobs.apply",
     "Bin2Folder": "faceprep.jobs.bin2folder",
     "Doctor": "faceprep.jobs.doctor",
+    "CleanIdentities": "faceprep.jobs.clean_identities",
+    "Dedupe": "faceprep.jobs.dedupe",
     "Embed": "faceprep.jobs.embed",
     "FaceprepError": "faceprep.errors",
     "ExtractPhotos": "faceprep.jobs.extract_photos",
@@ -46,6 +55,7 @@ _PUBLIC = {
     "MakeBin": "faceprep.jobs.make_bin",
     "Manifest": "faceprep.jobs.manifest",
     "Models": "faceprep.jobs.models",
+    "MergeIdentities": "faceprep.jobs.merge_identities",
     "Outcome": "faceprep.types",
     "PairSet": "faceprep.types",
     "ProcessRunner": "faceprep.run.processes",
@@ -56,6 +66,7 @@ _PUBLIC = {
     "Score": "faceprep.jobs.score",
     "SerialRunner": "faceprep.run.serial",
     "Summary": "faceprep.types",
+    "Verify": "faceprep.jobs.verify",
     "run_job": "faceprep.run.engine",
 }
 __all__ = sorted(_PUBLIC)  # noqa: PLE0605

@@ -73,6 +73,10 @@ def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
         raise SourceError("nothing that can be embedded", path=source, expected=expected)
     if not any(len(shard) for shard in plan.shards):
         raise SourceError("no images in it", path=source, expected="SRC/IMAGE.png or SRC/IDENTITY/IMAGE.png")
+    if not selection.is_text(f"{plan.place.root}{plan.place.prefix}{source.name}"):
+        raise SourceError(
+            "this path cannot stand in a file of embeddings", path=repr(os.fspath(source)), remedy="Rename the folder."
+        )
     storage.write_file(scratch / _SOURCE, json.dumps([kind, asdict(plan.place)]).encode(), durable=False)
     return plan
 

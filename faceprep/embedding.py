@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,10 +79,10 @@ class EmbedOptions:
         return open_embedder(self.spec())
 
     def announce(self) -> None:
-        """Open the embedder in the driver: a missing one is told once, and so is what it runs on."""
+        """Open the embedder in the driver: a missing one is told once, and so is what it is and runs on."""
         embedder = self.open()
         between(load_template(self.crops), load_template(embedder.template))
-        log.info("%s runs on %s", self.embedder, embedder.provider)
+        log.info("%s runs on %s (%s)", self.embedder, embedder.provider, embedder.model.fingerprint)
 
     def warm_up(self) -> None:
         """Open the embedder; a worker does it while the driver still plans."""
@@ -130,10 +132,10 @@ def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and (width or height).isdecimal() and min(int(height), int(width or height)) > 0):
+    match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text, re.ASCII)
+    if not match:
         raise OptionError("--size", expected="pixels, such as 112 or 112x96 (height, width)", found=repr(text))
-    return int(height), int(width or height)
+    return int(match[1]), int(match[2] or match[1])
 
 
 class Fitter:
@@ -150,7 +152,7 @@ class Fitter:
             return image
         if size not in self._transforms:
             self._transforms[size] = between(self._source, self._target, size)
-        return align.crop(image, self._transforms[size], self._target.size)
+        return align.crop_smooth(image, self._transforms[size], self._target.size)
 
     def is_of_shape(self, image: Pixels) -> bool:
         """Whether it is as high to its width as the source, to the pixel."""
@@ -266,14 +268,19 @@ def identity_of(key: str) -> str:
 def load_parts(sink: Sink, shard_ids: Iterable[str], model: Model) -> Embeddings:
     """What these shards embedded, in their order. Large ones are memory-mapped."""
     ids = list(shard_ids)
-    pages = [json.loads(storage.read_bytes(sink.part_path(id, KEYS))) for id in ids]
-    images = [image for page in pages for image in page["images"]]
-    if n_fitted := sum(page["n_fitted"] for page in pages):
-        log.warning("%s images are of another shape than %s: fitted into it on black", n_fitted, pages[0]["crops"])
+    keys: list[str] = []
+    identities: list[str] = []
+    n_fitted = 0
+    page: dict[str, Any] = {"dim": 0, "crops": ""}
+    for id in ids:
+        page = json.loads(storage.read_bytes(sink.part_path(id, KEYS)))
+        keys += [key for key, _ in page["images"]]
+        identities += [sys.intern(identity) for _, identity in page["images"]]
+        n_fitted += page["n_fitted"]
+    if n_fitted:
+        log.warning("%s images are of another shape than %s: fitted into it on black", n_fitted, page["crops"])
     vectors = _join_rows([sink.part_path(id, ROWS) for id in ids], sink.scratch / "vectors.f32")
-    dim = pages[0]["dim"] if pages else 0
-    keys, identities = [key for key, _ in images], [identity for _, identity in images]
-    return Embeddings(keys, identities, vectors.reshape(len(keys), dim), model)
+    return Embeddings(keys, identities, vectors.reshape(len(keys), page["dim"]), model)
 
 
 def _join_rows(paths: Sequence[Path], joined: Path) -> Floats:

@@ -54,6 +54,28 @@ COMMANDS: dict[str, Entry] = {
     ),
     "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
     "embed": Entry("faceprep.jobs.embed:Embed", "One vector a face, for comparing who is who.", "SRC OUT", "embed"),
+    "verify": Entry(
+        "faceprep.jobs.verify:Verify",
+        "Accuracy, EER, TAR at FAR of an embedder; rank-k, TPIR at FPIR.",
+        "BIN...",
+        "embed",
+    ),
+    "merge-identities": Entry(
+        "faceprep.jobs.merge_identities:MergeIdentities",
+        "Identities that are one person, put together.",
+        "SRC DST",
+        "embed",
+    ),
+    "clean-identities": Entry(
+        "faceprep.jobs.clean_identities:CleanIdentities",
+        "Images that are not of their identity, sorted out.",
+        "SRC DST",
+        "embed",
+    ),
+    "dedupe": Entry(
+        "faceprep.jobs.dedupe:Dedupe", "Exact and near-duplicate images, to a plan and a set.", "SRC DST", "embed"
+    ),
+    "apply": Entry("faceprep.jobs.apply:Apply", "A plan carried out, edited or not.", "PLAN DST"),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
 }
 

@@ -22,16 +22,18 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from faceprep.errors import OutputError
 from faceprep.storage import (
     StagedFile,
     as_error,
+    dated_size,
     guard,
     make_folder,
     move,
     read_bytes,
+    read_dated,
     remove_file,
     remove_outputs,
     remove_tree,
@@ -40,7 +42,7 @@ from faceprep.storage import (
     write_all,
     write_file,
 )
-from faceprep.types import Buffer
+from faceprep.types import COPY, SYMLINK, Buffer
 
 _PAGE = "commit"
 _LOG = "names"
@@ -50,6 +52,20 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 _IN_THE_WAY = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY)
+
+
+class Link(NamedTuple):
+    """A further name for the file at the absolute `path`."""
+
+    path: str
+    symbolic: bool
+
+    def make(self, name: str, folder: int) -> None:
+        """At `name`, relative to the open `folder`. Raises OSError."""
+        if self.symbolic:
+            os.symlink(self.path, name, dir_fd=folder)
+        else:
+            os.link(self.path, name, dst_dir_fd=folder, follow_symlinks=True)
 
 
 class Staging:
@@ -71,8 +87,8 @@ class Staging:
         self._files: dict[int, StagedFile] = {}
         self._nameless = _NamelessFiles(self._root, self._state)
 
-    def write(self, name: str, data: Buffer) -> None:
-        """Stage a small file; `data` must stay as it is until the commit."""
+    def write(self, name: str, data: Buffer, time: int | None = None) -> None:
+        """Stage a small file; `data` must stay as it is until the commit. `time` of its last change in nanoseconds."""
         folder, _, base = name.rpartition("/")
         try:
             if folder != self._folder:
@@ -82,10 +98,12 @@ class Staging:
                 fd = os.open(base, _CREATE, 0o666, dir_fd=self._folder_fd)
                 try:
                     write_all(fd, data)
+                    if time is not None:
+                        os.utime(fd, ns=(time, time))
                 finally:
                     os.close(fd)
             else:
-                self._nameless.write(name, data)
+                self._nameless.write(name, data, time)
         except OSError as error:
             raise as_error(OutputError, "write", f"{self._root}/{name}", error) from error
         except ValueError:
@@ -93,6 +111,26 @@ class Staging:
             raise
         self.names.append(name)
         self.sizes.append(len(data))
+
+    def place(self, name: str, path: str, mode: str) -> None:
+        """Stage the file at the absolute `path`: a copy with its time, or a link. Raises SourceError, OutputError."""
+        if mode == COPY:
+            data, time = read_dated(path)
+            self.write(name, data, time)
+            return
+        size, _ = dated_size(path)
+        check_name(name)
+        folder, _, base = name.rpartition("/")
+        link = Link(path, mode == SYMLINK)
+        with guard("link to", f"{self._root}/{name}"):
+            if folder != self._folder:
+                self._enter(folder)
+            if self._folder_fd >= 0:
+                link.make(base, self._folder_fd)
+            else:
+                self._nameless.link(name, link)
+        self.names.append(name)
+        self.sizes.append(size)
 
     def _enter(self, folder: str) -> None:
         """Where the next files go: into a folder here, or without a name into the one that is there."""
@@ -167,7 +205,7 @@ class _NamelessFiles:
         with guard("open", root):
             self._root_fd = os.open(root, os.O_RDONLY)
         self._log_fd = -1
-        self._pending: list[tuple[str, Buffer]] = []
+        self._pending: list[tuple[str, Buffer | Link, int | None]] = []
         self._n_bytes = 0
         self._known = None if _NAMELESS and os.path.isdir("/proc/self/fd") else False
 
@@ -183,9 +221,15 @@ class _NamelessFiles:
                 self._known = False
         return self._known
 
-    def write(self, name: str, data: Buffer) -> None:
-        self._pending.append((name, data))
-        self._n_bytes += len(data)
+    def link(self, name: str, link: Link) -> None:
+        self._add(name, link, 0)
+
+    def write(self, name: str, data: Buffer, time: int | None) -> None:
+        self._add(name, data, len(data), time)
+
+    def _add(self, name: str, content: Buffer | Link, n_bytes: int, time: int | None = None) -> None:
+        self._pending.append((name, content, time))
+        self._n_bytes += n_bytes
         if len(self._pending) == _N_PENDING or self._n_bytes >= _PENDING_BYTES:
             self.flush()
 
@@ -194,20 +238,27 @@ class _NamelessFiles:
         pending, self._pending, self._n_bytes = self._pending, [], 0
         if not pending:
             return
-        names = [name for name, _ in pending]
+        names = [name for name, *_ in pending]
         check_names(names)
-        fds: list[int] = []
+        links: list[Link | int] = []
         with guard("write", self._root):
             try:
-                for name, data in pending:
-                    fds.append(self._create(name.rpartition("/")[0] or "."))
-                    write_all(fds[-1], data)
+                for name, content, time in pending:
+                    if isinstance(content, Link):
+                        links.append(content)
+                        continue
+                    fd = self._create(name.rpartition("/")[0] or ".")
+                    links.append(fd)
+                    write_all(fd, content)
+                    if time is not None:
+                        os.utime(fd, ns=(time, time))
                 self._log(names)
-                for name, fd in zip(names, fds, strict=True):
-                    self._give(fd, name)
+                for name, link in zip(names, links, strict=True):
+                    self._give(link, name)
             finally:
-                for fd in fds:
-                    os.close(fd)
+                for link in links:
+                    if isinstance(link, int):
+                        os.close(link)
 
     def _create(self, folder: str) -> int:
         try:
@@ -216,18 +267,18 @@ class _NamelessFiles:
             make_folder(f"{self._root}/{folder}")
             return os.open(folder, os.O_WRONLY | _NAMELESS, 0o666, dir_fd=self._root_fd)
 
-    def _give(self, fd: int, name: str) -> None:
+    def _give(self, link: Link | int, name: str) -> None:
+        """`link`: to another file, or the descriptor of a nameless one."""
+        if isinstance(link, int):
+            link = Link(f"/proc/self/fd/{link}", symbolic=False)
         try:
-            self._link(fd, name)
+            link.make(name, self._root_fd)
         except FileExistsError:  # of a shard that is done again
             os.unlink(name, dir_fd=self._root_fd)
-            self._link(fd, name)
+            link.make(name, self._root_fd)
         except FileNotFoundError:
             make_folder(os.path.dirname(f"{self._root}/{name}"))
-            self._link(fd, name)
-
-    def _link(self, fd: int, name: str) -> None:
-        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._root_fd, follow_symlinks=True)
+            link.make(name, self._root_fd)
 
     def _log(self, names: Sequence[str]) -> None:
         if self._log_fd < 0:

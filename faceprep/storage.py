@@ -31,6 +31,8 @@ _REMEDIES = {
     errno.EISDIR: "Name a file.",
     errno.ENOTDIR: "A part of the path is a file.",
     errno.EEXIST: "A file is in the way.",
+    errno.EXDEV: "Hard links end where a file system ends: copy, or use symbolic links.",
+    errno.EMLINK: "The file has as many names as its file system allows: copy, or use symbolic links.",
 }
 _PIECE = 256 << 10  # stays in the processor's cache: pieces of 4 MiB took twice as long to copy
 _STILL_NEEDED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
@@ -91,10 +93,16 @@ class ByteSource:
 
 def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
     """The whole file, or its first `limit` bytes. Raises SourceError."""
+    return read_dated(path, limit)[0]
+
+
+def read_dated(path: str | os.PathLike[str], limit: int | None = None) -> tuple[bytes, int]:
+    """As `read_bytes`, and the time of the file's last change in nanoseconds. Raises SourceError."""
     try:
         fd = os.open(path, os.O_RDONLY)
         try:
-            size = os.fstat(fd).st_size if limit is None else limit
+            state = os.fstat(fd)
+            size = state.st_size if limit is None else limit
             data = os.read(fd, size)
             while len(data) < size and (more := os.read(fd, size - len(data))):
                 data += more
@@ -102,7 +110,16 @@ def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
             os.close(fd)
     except OSError as error:
         raise as_error(SourceError, "read", path, error) from error
-    return data
+    return data, state.st_mtime_ns
+
+
+def dated_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(bytes, time of the last change in nanoseconds) of a file. Raises SourceError."""
+    try:
+        state = os.stat(path)
+    except OSError as error:
+        raise as_error(SourceError, "look at", path, error) from error
+    return state.st_size, state.st_mtime_ns
 
 
 def size_of(path: str | os.PathLike[str]) -> int | None:

@@ -11,8 +11,11 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol
 OK = "ok"
 FEW_IMAGES = "few_images"
 NO_FACE, MANY_FACES, LOW_SCORE = "no_face", "many_faces", "low_score"
+DROPPED = "dropped"
 NO_CROP, REPAIRED, SPARE_FACE_ROWS = "no_crop", "repaired", "spare_face_rows"
-SOUND_STATUSES = frozenset({OK, FEW_IMAGES, NO_FACE, MANY_FACES, LOW_SCORE, NO_CROP, REPAIRED, SPARE_FACE_ROWS})
+SOUND_STATUSES = frozenset(
+    {OK, FEW_IMAGES, DROPPED, NO_FACE, MANY_FACES, LOW_SCORE, NO_CROP, REPAIRED, SPARE_FACE_ROWS}
+)
 """Outcomes that are counted but are no failure."""
 
 Buffer = bytes | bytearray | memoryview
@@ -115,6 +118,10 @@ class Work:
     """About how many files and bytes the output takes, for the preflight."""
 
 
+COPY, HARDLINK, SYMLINK = "copy", "hardlink", "symlink"
+PLACING_MODES = (COPY, HARDLINK, SYMLINK)
+
+
 class Sink(Protocol):
     """Where a shard's output goes: nothing is seen outside before the shard is whole."""
 
@@ -127,6 +134,13 @@ class Sink(Protocol):
         """Stage one file of the output, `name` relative to the output folder.
 
         `beside` is one of the job's `siblings`: the folder beside the output whose name has that ending.
+        """
+        ...
+
+    def place(self, name: str, path: str, mode: str) -> None:
+        """Stage the file at the absolute `path` as it is, with the time of its last change.
+
+        `mode` is one of PLACING_MODES: its bytes, or a link to it. Raises SourceError, having staged nothing.
         """
         ...
 

@@ -147,7 +147,20 @@ def slow_down() -> None:
         _FOR_GOOD.enter_context(before_changes(lambda name, number: time.sleep(pause)))
 
 
-CHANGES = ("open", "write", "pwrite", "rename", "link", "unlink", "mkdir", "rmdir", "fsync", "truncate", "ftruncate")
+CHANGES = (
+    "open",
+    "write",
+    "pwrite",
+    "rename",
+    "link",
+    "symlink",
+    "unlink",
+    "mkdir",
+    "rmdir",
+    "fsync",
+    "truncate",
+    "ftruncate",
+)
 _OPENS_TO_WRITE = os.O_WRONLY | os.O_RDWR
 
 

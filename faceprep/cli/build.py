@@ -39,6 +39,8 @@ _RUN_OPTIONS = (
     click.Option(["--overwrite"], is_flag=True, help="Start afresh: remove what the run before wrote."),
 )
 _N_NAMED = 3
+_OF_EVERY_RUN = ("failures", "done_before")
+_SOURCES = ("src", "plan")
 _SHARED_OPTIONS = (
     click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout at the end."),
     click.Option(["--quiet", "-q"], is_flag=True, help="No progress, no notes: nothing but results and errors."),
@@ -81,7 +83,10 @@ def _option(field: Field[Any], hint: Any) -> click.Parameter:
         {} if required else {"default": default}
     )  # with a default, be it None, Click 8.5 misses nothing
     if kind is bool:
-        return click.Option([name], is_flag=True, default=default, help=field.metadata["help"])
+        name = f"{name}/--no-{name[2:]}" if default else name
+        return click.Option(
+            [name], is_flag=True, default=default, show_default=bool(default), help=field.metadata["help"]
+        )
     kind = click.Choice(choices) if choices else _PATH if kind is Path else kind
     return click.Option(
         [name],
@@ -131,7 +136,7 @@ def _log(given: dict[str, Any]) -> bool:
 
 def _places(given: dict[str, Any]) -> tuple[tuple[Path, ...], Path | None]:
     """(sources, output) of the arguments; a job without an output argument has it in its options: `output_of`."""
-    sources = given.pop("src")
+    sources = next(given.pop(name) for name in _SOURCES if name in given)
     output = given.pop("dst", None) or given.pop("out", None)
     return (sources if isinstance(sources, tuple) else (sources,)), output
 
@@ -144,7 +149,13 @@ def _told(summary: Summary) -> str:
         f" ({summary.seconds:.1f} s{rate})"
     )
     others = ", ".join(f"{n:,} {status}" for status, n in summary.by_status.items() if status != OK)
-    return f"{line}\nthe others: {others}" if others else line
+    figures = {name: value for name, value in summary.details.items() if name not in _OF_EVERY_RUN}
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items() if _is_number(value))
+    return "\n".join(filter(None, [line, others and f"the others: {others}", told]))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def _name_failures(path: str) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from faceprep.embeddings import Embeddings, Model, load_model
-from faceprep.errors import SourceError
+from faceprep.errors import OptionError, SourceError
 from faceprep.formats import npz, parquet
 from faceprep.formats.folders import sort_names
 from faceprep.formats.npz import CLASSES, EMBEDDINGS, NAMES, Member, NpzFile
@@ -88,7 +89,7 @@ def write_parquet(files: Sequence[BinaryIO], embeddings: Embeddings, place: Plac
             _table(embeddings, classes, place, slice(first, last), fp16)
             for first, last in zip(cuts, cuts[1:], strict=False)
         )
-        parquet.write_tables(file, pieces)
+        parquet.write_tables(file, pieces, as_it_is=EMBEDDINGS)
 
 
 def shard_names(name: str, n: int) -> list[str]:
@@ -169,7 +170,7 @@ def _place_of(about: dict[str, str]) -> Place:
 def _model_of(path: str | os.PathLike[str], about: dict[str, str]) -> Model:
     try:
         return load_model(about[_MODEL]) if _MODEL in about else Model()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OptionError) as error:
         raise SourceError(f"its model cannot be read: {error}", path=path, remedy="Make the file again.") from error
 
 
@@ -219,24 +220,28 @@ def _expect_as_many(path: str | os.PathLike[str], *counts: int) -> None:
 
 
 def _load_parquet(path: str | os.PathLike[str]) -> Embeddings:
-    paths = _shards_of(path)
-    about = _load_about(path)
-    names: list[str] = []
-    identities: list[str] = []
-    pieces: list[npt.NDArray[np.float32]] = []
+    """Rows go straight to their place: a large set is in memory once."""
+    about, n, paths = _load_about(path), 0, _shards_of(path)
     for shard in paths:
-        other = _load_about(shard)
-        if other != about:
+        if _load_about(shard) != about:
             raise SourceError("of another run than the files beside it", path=shard, remedy="Make the files again.")
+        with parquet.open_parquet(shard) as file:
+            n += file.metadata.num_rows
+    keys: list[str] = []
+    identities: list[str] = []
+    vectors = np.empty((n, 0), np.float32)
+    for shard in paths:
         for table in parquet.read_columns(shard, (NAMES, EMBEDDINGS, *_identity_columns(shard))):
-            names += table.column(NAMES).to_pylist()
-            identities += _identities_parquet(table)
-            pieces.append(_checked(shard, _vectors(shard, table)))
-    keys = _keys_of(names, _place_of(about))
-    filled = [piece for piece in pieces if len(piece)] or pieces[:1] or [np.empty((0, 0), np.float32)]
-    if len({piece.shape[1] for piece in filled}) > 1:
-        raise SourceError("its embeddings differ in length", path=path, remedy="Make the files again.")
-    return Embeddings(keys, identities, np.concatenate(filled), _model_of(path, about))
+            rows = _checked(shard, _vectors(shard, table))
+            if not vectors.shape[1]:
+                vectors = np.empty((n, rows.shape[1]), np.float32)
+            if len(rows) and rows.shape[1] != vectors.shape[1]:
+                raise SourceError("its embeddings differ in length", path=shard, remedy="Make the files again.")
+            if len(rows):
+                vectors[len(keys) : len(keys) + len(rows)] = rows
+            keys += _keys_of(table.column(NAMES).to_pylist(), _place_of(about))
+            identities += map(sys.intern, _identities_parquet(table))
+    return Embeddings(keys, identities, vectors, _model_of(path, about))
 
 
 def _identity_columns(path: str | os.PathLike[str]) -> list[str]:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any, BinaryIO, NamedTuple
@@ -158,6 +158,32 @@ def rows_of(table: pa.Table) -> Iterator[FaceRow]:
     for place, (size, row) in enumerate(zip(sizes, values, strict=True)):
         arrays = {"box": boxes[place], "landmarks": landmarks[place], "transform": transforms[place]}
         yield FaceRow(image_size=size, **arrays, **dict(zip(plain, row, strict=True)))
+
+
+def rename_outputs(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    """The rows of a table of SCHEMA whose output is in `names`, with the new one; keys that are the output's go along.
+
+    >>> row = FaceRow("a/1", "a.jpg", (9, 9), [0] * 4, [0] * 10, 1, [0] * 6, "d", "t", "a/1.png")
+    >>> renamed = rename_outputs(table_of([row, row._replace(output="b/1.png")]), {"a/1.png": "c/a_1.png"})
+    >>> renamed["key"].to_pylist(), renamed["output"].to_pylist()
+    (['c/a_1'], ['c/a_1.png'])
+    """
+    outputs = table["output"].to_pylist()
+    places = [place for place, output in enumerate(outputs) if output in names]
+    kept = table.take(np.array(places, np.int64))
+    old = [outputs[place] for place in places]
+    new = [names[output] for output in old]
+    keys = [
+        _stem(after) if key == _stem(before) else key
+        for key, before, after in zip(kept["key"].to_pylist(), old, new, strict=True)
+    ]
+    for name, values in (("key", keys), ("output", new)):
+        kept = kept.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), _texts(values))
+    return kept
+
+
+def _stem(output: str) -> str:
+    return output.rpartition(".")[0]
 
 
 class FacesWriter:

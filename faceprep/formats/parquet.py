@@ -38,16 +38,26 @@ def table_of(
         "identity": pa.array(identities, pa.string()),
     }
     if embeddings is not None:
-        flat = pa.array(embeddings.reshape(-1))
+        data = np.ascontiguousarray(embeddings).reshape(-1)  # `pa.array` looks at each float16
+        flat = pa.Array.from_buffers(pa.from_numpy_dtype(data.dtype), data.size, [None, pa.py_buffer(data)])
         columns["embeddings"] = pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
     return pa.table(columns)
 
 
-def write_tables(file: BinaryIO, tables: Iterable[pa.Table]) -> None:
-    """Tables of the same columns, at least one of them, as one file."""
+def write_tables(file: BinaryIO, tables: Iterable[pa.Table], as_it_is: str = "") -> None:
+    """Tables of the same columns, at least one of them, as one file.
+
+    The column `as_it_is` is neither compressed nor searched for repetitions: of floats that only takes time.
+    """
     tables = iter(tables)
     first = next(tables)
-    with pq.ParquetWriter(file, first.schema) as writer:
+    how: dict[str, Any] = {}
+    if as_it_is:
+        others = [name for name in first.column_names if name != as_it_is]
+        plain = f"{as_it_is}.list.element"
+        how = {"use_dictionary": others, "compression": dict.fromkeys(others, "snappy") | {plain: "none"}}
+        how["write_statistics"] = others
+    with pq.ParquetWriter(file, first.schema, **how) as writer:
         for table in chain([first], tables):
             writer.write_table(table)
 

@@ -7,58 +7,102 @@
 Subjects are paths below `source`, of an image or of an identity. Actions: `drop` an image or an identity, `merge` the
 identity `subject` into the identity `into`, `move` the image `subject` into the identity `into`, `rename` the image
 `subject` to the path `into`, `restore` the image `subject` of the folder `origin` at the path `into`. A verdict that is
-not there is `accepted`; only accepted decisions are carried out.
+not there is `accepted`; only accepted decisions are carried out. Decisions may come in any order, blank lines between.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from faceprep import storage
 from faceprep.errors import SourceError
-from faceprep.types import ACCEPTED, Decision
+from faceprep.types import ACCEPTED, REFUSED, UNDECIDED, Decision
 
+DROP, MERGE, MOVE, RENAME, RESTORE = "drop", "merge", "move", "rename", "restore"
+_ACTIONS = (DROP, MERGE, MOVE, RENAME, RESTORE)
+_VERDICTS = (ACCEPTED, REFUSED, UNDECIDED)
 _KIND = "plan"
+_MARK = b"\xef\xbb\xbf"
+"""What some editors put in front of UTF-8."""
 _LEFT_OUT: tuple[Any, ...] = ("", None, ACCEPTED, {})
+_Path = str | os.PathLike[str]
 
 
 def write_plan(file: BinaryIO, judged: Mapping[str, Any], decisions: Iterable[Decision]) -> None:
-    """The line that says what is judged, then the decisions; what a decision leaves empty is left out."""
+    """The line that says what is judged, then the decisions; what a decision leaves empty is left out.
+
+    Raises ValueError for numbers that JSON does not know.
+    """
     file.write(_line({"kind": _KIND} | dict(judged)))
     for decision in decisions:
-        file.write(_line({name: value for name, value in decision._asdict().items() if value not in _LEFT_OUT}))
+        named = zip(Decision._fields, decision, strict=True)
+        file.write(_line({name: value for name, value in named if value not in _LEFT_OUT}))
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogateescape") + b"\n"
 
 
-def read_plan(path: str | os.PathLike[str]) -> tuple[Mapping[str, Any], Iterator[Decision]]:
+def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:
     """(what is judged, the decisions). Raises SourceError, for a decision when it is come to."""
-    lines = enumerate(storage.read_bytes(path).splitlines(), 1)
-    judged = next((_parsed(path, number, line) for number, line in lines), {})
+    lines = enumerate(storage.read_bytes(path).removeprefix(_MARK).splitlines(), 1)
+    told = ((number, line) for number, line in lines if line.strip())
+    judged = next((_parsed(path, number, line) for number, line in told), {})
     if judged.get("kind") != _KIND:
         raise SourceError("not a plan", path=path, expected='a first line with {"kind": "plan", …}')
-    return judged, (_decision(path, number, line) for number, line in lines if line.strip())
+    return judged, (_decision(path, number, line) for number, line in told)
 
 
-def _parsed(path: str | os.PathLike[str], number: int, line: bytes) -> Mapping[str, Any]:
+def _parsed(path: _Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line.decode("utf-8", "surrogateescape"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SourceError(f"no JSON ({error})", path=path, where=f"line {number}") from error
     if not isinstance(value, dict):
         raise SourceError("no JSON object", path=path, where=f"line {number}")
     return value
 
 
-def _decision(path: str | os.PathLike[str], number: int, line: bytes) -> Decision:
+def _decision(path: _Path, number: int, line: bytes) -> Decision:
     value = _parsed(path, number, line)
-    unknown = sorted(set(value) - set(Decision._fields))
-    if unknown or not all(isinstance(value.get(name), str) for name in ("action", "subject")):
-        expected = "action and subject, and perhaps into, score, reason"
-        raise SourceError("not a decision", path=path, where=f"line {number}", expected=expected, found=str(value))
-    return Decision(**value)
+    for name, found in value.items():
+        if name not in _EXPECTED:
+            raise _refused(path, number, "one of " + ", ".join(_EXPECTED), name)
+        expected, is_right = _EXPECTED[name]
+        if not is_right(found):
+            raise _refused(path, number, f"{name} {expected}", repr(found))
+    for name in ("action", "subject"):
+        if name not in value:
+            raise _refused(path, number, f"{name} {_EXPECTED[name][0]}", "none")
+    decision = Decision(**value)
+    if bool(decision.into) is (decision.action == DROP):
+        wanted = "no into" if decision.action == DROP else f"into, where to {decision.action} it"
+        raise _refused(path, number, wanted, repr(decision.into))
+    return decision
+
+
+def _refused(path: _Path, number: int, expected: str, found: str) -> SourceError:
+    return SourceError("not a decision", path=path, where=f"line {number}", expected=expected, found=found)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
+
+
+_EXPECTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "action": ("one of " + ", ".join(_ACTIONS), lambda value: value in _ACTIONS),
+    "subject": ("the path of an image or the name of an identity", lambda value: _is_text(value) and value != ""),
+    "into": ("a text", _is_text),
+    "score": ("a finite number", _is_score),
+    "reason": ("a text", _is_text),
+    "verdict": ("one of " + ", ".join(_VERDICTS), lambda value: value in _VERDICTS),
+    "evidence": ("an object", lambda value: isinstance(value, dict)),
+}

@@ -51,6 +51,10 @@ class Listing:
         """All paths, with `prefix` in front."""
         return (prefix + self._folders[k] + file for k, file in zip(self.identity_of, self.files, strict=True))
 
+    def first(self, n: int) -> Listing:
+        """The first `n` images; all identities stay known."""
+        return Listing(self.identities, self.files[:n], self.identity_of[:n])
+
     def runs(self) -> Iterator[tuple[int, int]]:
         """[start, stop) of the images of each identity."""
         edges = np.flatnonzero(np.diff(self.identity_of, prepend=-1, append=-1)).tolist()

@@ -1,6 +1,6 @@
 """What does not belong: images far from the centre of their identity, and identities of too few images.
 
-The centre is robust: the mean of the nearer half, found in turns, so that even two fifths of other people's images do
+The centre is robust: it begins with the nearer half of the images, so that even two fifths of other people's images do
 not draw it to them. Outliers that are alike are taken together. What matches another identity surely is moved there;
 what is alike among itself is probably a second person, for whom an identity is proposed; the rest is dropped.
 """
@@ -64,24 +64,26 @@ def plan_cleaning(
     return _drop_small(vectors, images, least_images)
 
 
-def robust_centre(rows: Doubles, of_length_one: bool) -> Doubles:
-    """(d,) the mean of the nearer half of (n, d), found in turns from the mean of all; of length 1 where rows are.
+def robust_centre(rows: Doubles, limit: float, of_length_one: bool) -> Doubles:
+    """(d,) the middle of the rows (n, d) that are within `limit` degrees of the middle of the nearer half; of length 1
+    where rows are. The nearer half is found in turns from the mean of all.
 
-    These are the concentration steps of least trimmed squares: Rousseeuw and Van Driessen, "Computing LTS regression
-    for large data sets", 2006.
+    Least trimmed squares by concentration steps, then reweighted once, so that images that are only a little aside
+    count: Rousseeuw and Van Driessen, "Computing LTS regression for large data sets", 2006.
 
-    >>> robust_centre(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), True).tolist()
+    >>> rows = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    >>> robust_centre(rows, 75, True).tolist()
     [1.0, 0.0]
     """
     kept = np.arange(len(rows))
     for _ in range(_TURNS):
-        centre = _middle(rows[kept], of_length_one)
-        apart = ((rows - centre) ** 2).sum(axis=1).round(12)
+        apart = _distances(_middle(rows[kept], of_length_one), rows)
         nearer = np.sort(np.argsort(apart, kind="stable")[: len(rows) // 2 + 1])
         if len(nearer) == len(kept) and (nearer == kept).all():
             break
         kept = nearer
-    return centre
+    within = angles_from(_middle(rows[kept], of_length_one), rows) <= limit
+    return _middle(rows[within] if within.any() else rows[kept], of_length_one)
 
 
 def _middle(rows: Doubles, of_length_one: bool) -> Doubles:
@@ -97,8 +99,12 @@ def angles_from(centre: Doubles, rows: Doubles) -> Doubles:
     >>> angles_from(np.array([1.0, 0.0]), np.array([[0.0, 1.0], [1.0, 0.0]])).tolist()
     [90.0, 0.0]
     """
-    apart = np.sqrt(((rows - centre) ** 2).sum(axis=1))
-    return np.asarray(np.degrees(2 * np.arcsin(np.minimum(apart / 2, 1))).round(3))
+    return np.asarray(np.degrees(2 * np.arcsin(np.minimum(_distances(centre, rows) / 2, 1))).round(3))
+
+
+def _distances(centre: Doubles, rows: Doubles) -> Doubles:
+    apart = rows - centre
+    return np.asarray(np.sqrt((apart * apart).sum(axis=1)).round(12))
 
 
 def _find_strays(
@@ -106,7 +112,7 @@ def _find_strays(
 ) -> Iterator[Stray]:
     for group in range(len(vectors.names)):
         rows = vectors.rows_of([group])
-        angles = _angles(vectors, rows, groups.of_length_one)
+        angles = _angles(vectors, rows, limit, groups.of_length_one)
         far = np.flatnonzero(angles > limit)
         for alike in _alike(vectors, groups, rows[far], bounds):
             yield Stray(group, rows[far[alike]], angles[far[alike]], 2 * len(far) < len(rows))
@@ -114,10 +120,10 @@ def _find_strays(
             progress(group + 1, len(vectors.names))
 
 
-def _angles(vectors: Vectors, rows: Ints, of_length_one: bool) -> Doubles:
+def _angles(vectors: Vectors, rows: Ints, limit: float, of_length_one: bool) -> Doubles:
     """From the robust centre; that of very many images is found from some of them, evenly spread."""
     step = -(-len(rows) // _SAMPLE)
-    centre = robust_centre(vectors.take(rows[::step]), of_length_one)
+    centre = robust_centre(vectors.take(rows[::step]), limit, of_length_one)
     pieces = (vectors.take(rows[at : at + _AT_ONCE]) for at in range(0, len(rows), _AT_ONCE))
     return np.concatenate([angles_from(centre, piece) for piece in pieces])
 

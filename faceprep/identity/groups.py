@@ -39,7 +39,7 @@ class Groups:
 
     def squares(self, totals: Doubles) -> Doubles:
         """(n,) mean squared lengths of the vectors; 1 for the metric cosine."""
-        return np.asarray(totals[:, -2] * (self.unit / totals[:, -1]))
+        return np.asarray(totals[:, -2] * self.unit / totals[:, -1])
 
     def mean_likeness(self, left: Doubles, right: Doubles) -> Doubles:
         """Mean over all pairs of images of two identities, row by row; a single row is compared with each."""
@@ -48,11 +48,13 @@ class Groups:
 
     def centroid_likeness(self, left: Doubles, right: Doubles) -> Doubles:
         """Of the two identities' centroids, row by row; a single row is compared with each."""
-        apart = self.centroids(left) - self.centroids(right)
-        return np.asarray((1 - (apart * apart).sum(axis=1) / 2).round(DECIMALS))
+        one, other = self.centroids(left), self.centroids(right)
+        if self.of_length_one:
+            return np.asarray((one * other).sum(axis=1).round(DECIMALS))
+        return np.asarray((1 - ((one - other) ** 2).sum(axis=1) / 2).round(DECIMALS))
 
     def centroids(self, totals: Doubles) -> Doubles:
-        """(n, d) means, brought to length 1 for the metric cosine."""
+        """(n, d) means, brought to length 1 for the metric cosine, but for those of opposites, which are zero."""
         means = self.means(totals)
         if not self.of_length_one:
             return means

@@ -3,19 +3,23 @@
 Mean linkage is the default: two identities are as alike as all pairs of their images are in the mean, so that a few
 look-alikes join nobody, and one bad image parts nobody. It is found from the identities' mean vectors alone; images
 are compared only where a decision needs evidence. `complete` goes by the least alike pair, `single` by the most alike
-one (as the rule "any pair over 0.7" does, and like it chains), `centroid` by the directions of the means.
+one (as the rule "any pair over 0.7" does, and like it chains), `centroid` by the directions of the means. Centroids
+are more alike than images, the more so the more images there are and the more these differ: thresholds for images are
+too low for them, so `centroid` needs one of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from faceprep.embeddings import Embeddings, Model
 from faceprep.errors import OptionError, SourceError
+from faceprep.identity.approximate import ApproximateSearch
 from faceprep.identity.groups import Groups, gather_groups
 from faceprep.identity.linkage import (
     CENTROID,
@@ -29,7 +33,16 @@ from faceprep.identity.linkage import (
     clusters_of,
     join_all,
 )
-from faceprep.identity.similarity import Pairs, Progress, extremes, find_centroid_pairs, find_maxima, find_mean_pairs
+from faceprep.identity.similarity import (
+    Pairs,
+    Progress,
+    Search,
+    all_pairs,
+    extremes,
+    find_centroid_pairs,
+    find_maxima,
+    find_mean_pairs,
+)
 from faceprep.identity.vectors import Vectors, prepare
 from faceprep.types import ACCEPTED, UNDECIDED, Decision
 
@@ -77,10 +90,14 @@ class Merges(NamedTuple):
     """Identities that are left when the accepted decisions are carried out."""
     n_conflicts: int
     """Identities held back because their matches do not match each other."""
+    recall: float = 1.0
+    """Share of the pairs to look at that were found, measured on a sample; 1 where the search is exact."""
 
 
-def plan_merges(embeddings: Embeddings, rule: MergeRule | None = None, progress: Progress | None = None) -> Merges:
-    """Raises SourceError for vectors that are not finite or zero.
+def plan_merges(
+    embeddings: Embeddings, rule: MergeRule | None = None, progress: Progress | None = None, approximate: bool = False
+) -> Merges:
+    """Raises SourceError for vectors that are not finite or zero; MissingExtra for `approximate` without FAISS.
 
     >>> rows = np.array([[1, 0], [0, 1], [0, 2], [0, 3]], "f4")
     >>> plan_merges(Embeddings(["a/1", "b/1", "b/2", "c/1"], ["a", "b", "b", "c"], rows, Model())).decisions[0][:4]
@@ -90,21 +107,22 @@ def plan_merges(embeddings: Embeddings, rule: MergeRule | None = None, progress:
     bounds = rule.bounds(embeddings.model)
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)
-    pairs = _near_pairs(vectors, groups, rule.linkage, bounds.surely_not, progress)
+    search = ApproximateSearch(progress=progress) if approximate else partial(all_pairs, progress=progress)
+    pairs = _near_pairs(vectors, groups, rule.linkage, bounds.surely_not, search)
     clusters, joins, bridges = join_all(clusters_of(groups, rule.linkage, bounds.surely_not, pairs), bounds)
     plan = _Plan(vectors, clusters, rule.linkage, bounds)
     accepted = sorted(plan.accepted(joins), key=lambda decision: decision.subject)
     undecided = sorted(plan.undecided(bridges), key=lambda d: (abs((d.score or 0) - bounds.surely), d.subject, d.into))
     n = len(vectors.names)
-    return Merges([*accepted, *undecided], n, n - len(accepted), len(bridges))
+    return Merges([*accepted, *undecided], n, n - len(accepted), len(bridges), getattr(search, "recall", 1.0))
 
 
-def _near_pairs(vectors: Vectors, groups: Groups, linkage: str, least: float, progress: Progress | None) -> Pairs:
+def _near_pairs(vectors: Vectors, groups: Groups, linkage: str, least: float, search: Search) -> Pairs:
     if linkage == SINGLE:
-        return find_maxima(vectors, least, progress=progress)
+        return find_maxima(vectors, least, search)
     if linkage == CENTROID:
-        return find_centroid_pairs(groups, least, progress=progress)
-    pairs = find_mean_pairs(groups, least, progress=progress)
+        return find_centroid_pairs(groups, least, search)
+    pairs = find_mean_pairs(groups, least, search)
     if linkage == MEAN:
         return pairs
     minima = [_least_alike(vectors, a, b) for a, b in zip(pairs.left, pairs.right, strict=True)]

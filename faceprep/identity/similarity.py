@@ -15,7 +15,7 @@ import numpy as np
 
 from faceprep.faces import Floats
 from faceprep.identity.groups import Groups
-from faceprep.identity.products import multiply
+from faceprep.identity.products import multiply, open_products
 from faceprep.identity.vectors import Doubles, Ints, Vectors
 
 BLOCK = 4096
@@ -42,10 +42,13 @@ class Factors:
     """
 
     n: int
+    dim: int
     read: Callable[[int, int], Floats]
     halves: Floats | None
     longest: float
     """Squared length of the longest."""
+    kept: bool
+    """Whether reading costs nothing."""
 
     def sides(self, start: int, stop: int) -> tuple[Floats, Floats]:
         """Left and right factors of these rows: products of the one with the other are likenesses."""
@@ -57,14 +60,8 @@ class Factors:
 
 
 def factors_of_images(vectors: Vectors) -> Factors:
-    """Kept in memory, scaled, where they are not many."""
-    read = vectors.read
-    if len(vectors) * vectors.dim * 4 <= _KEPT:
-        kept = np.empty((len(vectors), vectors.dim), np.float32)
-        for start in range(0, len(vectors), BLOCK):
-            kept[start : start + BLOCK] = vectors.read(start, min(start + BLOCK, len(vectors)))
-        read = lambda start, stop: kept[start:stop]  # noqa: E731
-    return _factors(len(vectors), read, vectors.squares)
+    """Their products are likenesses of images."""
+    return _factors(vectors.read, vectors.dim, vectors.squares, bool((vectors.squares == 1).all()))
 
 
 def factors_of_groups(groups: Groups, totals: Doubles | None = None) -> Factors:
@@ -74,31 +71,42 @@ def factors_of_groups(groups: Groups, totals: Doubles | None = None) -> Factors:
     def read(start: int, stop: int) -> Floats:
         return groups.means(rows[start:stop]).astype(np.float32)
 
-    return _factors(len(rows), read, groups.squares(rows))
+    return _factors(read, rows.shape[1] - 2, groups.squares(rows), groups.of_length_one)
 
 
-def factors_of_centroids(groups: Groups, totals: Doubles | None = None) -> Factors:
+def factors_of_centroids(groups: Groups) -> Factors:
     """Their products are likenesses of centroids."""
-    rows = groups.totals if totals is None else totals
-    squares = np.empty(len(rows))
-    for start in range(0, len(rows), BLOCK):
-        squares[start : start + BLOCK] = (groups.centroids(rows[start : start + BLOCK]) ** 2).sum(axis=1)
 
     def read(start: int, stop: int) -> Floats:
-        return groups.centroids(rows[start:stop]).astype(np.float32)
+        return groups.centroids(groups.totals[start:stop]).astype(np.float32)
 
-    return _factors(len(rows), read, squares)
-
-
-def _factors(n: int, read: Callable[[int, int], Floats], squares: Doubles) -> Factors:
-    halves = None if (squares == 1).all() else ((1 - squares) / 2).astype(np.float32)
-    return Factors(n, read, halves, float(squares.max(initial=1.0)))
+    squares = np.empty(len(groups))
+    for start in range(0, len(groups), BLOCK):
+        squares[start : start + BLOCK] = (groups.centroids(groups.totals[start : start + BLOCK]) ** 2).sum(axis=1)
+    return _factors(read, groups.totals.shape[1] - 2, squares, groups.of_length_one)
 
 
-def margin_of(factors: Factors, dim: int) -> float:
+def _factors(read: Callable[[int, int], Floats], dim: int, squares: Doubles, of_length_one: bool) -> Factors:
+    """Rows are made once and kept, where they are not too many."""
+    n = len(squares)
+    halves = None if of_length_one else ((1 - squares) / 2).astype(np.float32)
+    if n * dim * 4 > _KEPT:
+        return Factors(n, dim, read, halves, float(squares.max(initial=1.0)), False)
+    kept = np.empty((n, dim), np.float32)
+    for start in range(0, n, BLOCK):
+        kept[start : start + BLOCK] = read(start, min(start + BLOCK, n))
+    return Factors(n, dim, lambda start, stop: kept[start:stop], halves, float(squares.max(initial=1.0)), True)
+
+
+def margin_of(factors: Factors) -> float:
     """How far a product in float32 may be from the likeness: n·u·|a||b| for a sum of n terms (Higham, Accuracy and
     Stability of Numerical Algorithms, 3.1), and as much for scaling."""
-    return (dim + 8) * _FLOAT32 * max(factors.longest, 1.0)
+    return (factors.dim + 10) * _FLOAT32 * max(factors.longest, 1.0)
+
+
+Search = Callable[[Factors, float], Iterator[tuple[Ints, Ints]]]
+"""(factors, least) -> (i, j), i < j, a block at a time, of which the likeness may be `least` or more: `all_pairs`, or
+what takes its place."""
 
 
 def sieve(
@@ -109,36 +117,34 @@ def sieve(
     Without `right` the pairs i < j of the one set, each once.
     """
     other, block = left if right is None else right, block or BLOCK
-    starts = range(0, left.n, block)
-    done, total = 0, sum(len(range(at if right is None else 0, other.n, block)) for at in starts)
+    height = -(-block // 4) if left.kept and other.kept else block  # so much stays in the cache until it is looked at
+    starts, n_blocks = range(0, left.n, height), 0
+    products = open_products(float(left.n) * other.n * left.dim, height * block)
+    total = sum(len(range(at if right is None else 0, other.n, block)) for at in starts)
     for at in starts:
-        rows = left.sides(at, min(at + block, left.n))[0]
-        floor = np.float32(least - margin_of(left if left.longest > other.longest else other, rows.shape[1]))
+        rows = left.sides(at, min(at + height, left.n))[0]
+        floor = np.float32(least - margin_of(left if left.longest > other.longest else other))
         for across in range(at if right is None else 0, other.n, block):
             columns = other.sides(across, min(across + block, other.n))[1]
-            i, j = _above(multiply(rows, columns), floor)
+            i, j = products.above(rows, columns, floor)
             i, j = i + at, j + across
             if right is None and across == at:
                 i, j = i[i < j], j[i < j]
             if len(i):
                 yield i, j
-            done += 1
+            n_blocks += 1
             if progress:
-                progress(done, total)
+                progress(n_blocks, total)
 
 
-def _above(products: Floats, floor: np.float32) -> tuple[Ints, Ints]:
-    """Where `products` are `floor` or more. Most blocks have few such rows: only these are looked at closely."""
-    rows = np.flatnonzero(products.max(axis=1) >= floor)
-    if not len(rows):
-        return rows, rows
-    i, j = np.nonzero((products if len(rows) == len(products) else products[rows]) >= floor)
-    return rows[i], j
+def all_pairs(
+    factors: Factors, least: float, block: int = 0, progress: Progress | None = None
+) -> Iterator[tuple[Ints, Ints]]:
+    """`sieve` of one set."""
+    return sieve(factors, None, least, block, progress)
 
 
-def find_pairs(
-    vectors: Vectors, least: float, between_identities: bool = False, block: int = 0, progress: Progress | None = None
-) -> Pairs:
+def find_pairs(vectors: Vectors, least: float, between_identities: bool = False, search: Search = all_pairs) -> Pairs:
     """All pairs of images with a likeness of `least` or more; only those of different identities, where asked for.
 
     >>> from faceprep.embeddings import Embeddings, Model
@@ -148,7 +154,7 @@ def find_pairs(
     array([0.6, 0.8])
     """
     found = []
-    for i, j in sieve(factors_of_images(vectors), None, least, block, progress):
+    for i, j in search(factors_of_images(vectors), least):
         if between_identities:
             apart = vectors.group_of(i) != vectors.group_of(j)
             i, j = i[apart], j[apart]
@@ -168,25 +174,24 @@ def ordered(found: list[tuple[Ints, Ints, Doubles]]) -> Pairs:
     return Pairs(left[order], right[order], likeness[order])
 
 
-def find_mean_pairs(groups: Groups, least: float, block: int = 0, progress: Progress | None = None) -> Pairs:
+def find_mean_pairs(groups: Groups, least: float, search: Search = all_pairs) -> Pairs:
     """All pairs of identities whose images are alike by `least` or more in the mean over all pairs of images."""
-    return _find_groups(groups, factors_of_groups(groups), groups.mean_likeness, least, (block, progress))
+    return _measured(groups, groups.mean_likeness, least, search(factors_of_groups(groups), least))
 
 
-def find_centroid_pairs(groups: Groups, least: float, block: int = 0, progress: Progress | None = None) -> Pairs:
+def find_centroid_pairs(groups: Groups, least: float, search: Search = all_pairs) -> Pairs:
     """All pairs of identities whose centroids are alike by `least` or more."""
-    return _find_groups(groups, factors_of_centroids(groups), groups.centroid_likeness, least, (block, progress))
+    return _measured(groups, groups.centroid_likeness, least, search(factors_of_centroids(groups), least))
 
 
-def _find_groups(
+def _measured(
     groups: Groups,
-    factors: Factors,
     likeness: Callable[[Doubles, Doubles], Doubles],
     least: float,
-    how: tuple[int, Progress | None],
+    candidates: Iterator[tuple[Ints, Ints]],
 ) -> Pairs:
     found = []
-    for i, j in sieve(factors, None, least, *how):
+    for i, j in candidates:
         for at in range(0, len(i), BLOCK):
             left, right = i[at : at + BLOCK], j[at : at + BLOCK]
             measured = likeness(groups.totals[left], groups.totals[right])
@@ -195,11 +200,11 @@ def _find_groups(
     return ordered(found)
 
 
-def find_maxima(vectors: Vectors, least: float, block: int = 0, progress: Progress | None = None) -> Pairs:
+def find_maxima(vectors: Vectors, least: float, search: Search = all_pairs) -> Pairs:
     """All pairs of identities that have a pair of images alike by `least` or more, with their best such likeness."""
     best: list[tuple[Ints, Ints, Doubles]] = []
     n = len(vectors.names)
-    for i, j in sieve(factors_of_images(vectors), None, least, block, progress):
+    for i, j in search(factors_of_images(vectors), least):
         a, b = vectors.group_of(i), vectors.group_of(j)
         likeness = np.where(a == b, -np.inf, 0.0)
         apart = a != b
@@ -261,7 +266,7 @@ def nearest_groups(groups: Groups, totals: Doubles, k: int, block: int = 0) -> P
     for at in range(0, rows.n, block):
         stop = min(at + block, rows.n)
         left = rows.sides(at, stop)[0]
-        margin = 2 * margin_of(rows if rows.longest > columns.longest else columns, left.shape[1])
+        margin = 2 * margin_of(rows if rows.longest > columns.longest else columns)
         found = [best]
         for across in range(0, columns.n, block):
             products = multiply(left, columns.sides(across, min(across + block, columns.n))[1])

@@ -25,6 +25,8 @@ DECIMALS = 6
 _PIECE = 256
 _FEW = 1 << 9
 _NAMED = 3
+_SHORTEST = 1e-60
+"""Squared: what is shorter, or as much longer, cannot be brought to length 1 in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +130,16 @@ def prepare(embeddings: Embeddings) -> Vectors:
     number = {name: at for at, name in enumerate(names)}
     groups = np.fromiter((number[identities[int(at)]] for at in order), np.int64, n)
     starts = np.searchsorted(groups, np.arange(len(names) + 1)).astype(np.int64)
-    raw = Vectors(embeddings.vectors, order, keys, names, starts, np.ones(n), np.ones(n))
+    source = np.asarray(embeddings.vectors)  # a plain view: that of a memory map has its own slow indexing
+    raw = Vectors(source, order, keys, names, starts, np.ones(n), np.ones(n))
     squares = np.empty(n)
     with np.errstate(over="ignore", invalid="ignore"):
         for start, stop, piece in raw.pieces():
             squares[start:stop] = (piece * piece).sum(axis=1)
     _refuse(raw, squares)
     if embeddings.model.metric == COSINE:
-        return Vectors(embeddings.vectors, order, keys, names, starts, np.sqrt(squares), np.ones(n))
-    return Vectors(embeddings.vectors, order, keys, names, starts, np.ones(n), squares)
+        return Vectors(source, order, keys, names, starts, np.sqrt(squares), np.ones(n))
+    return Vectors(source, order, keys, names, starts, np.ones(n), squares)
 
 
 def _canonical_order(keys: Sequence[str], identities: Sequence[str]) -> Ints:
@@ -147,7 +150,9 @@ def _canonical_order(keys: Sequence[str], identities: Sequence[str]) -> Ints:
 
 
 def _refuse(vectors: Vectors, squares: Doubles) -> None:
-    faults = {"not finite": ~np.isfinite(squares), "of length zero": squares == 0}
+    finite = np.isfinite(squares)
+    far_off = finite & (squares > 1 / _SHORTEST)
+    faults = {"not finite": ~finite, "of length zero": squares < _SHORTEST, "of a length beyond float32": far_off}
     found = []
     for fault, where in faults.items():
         rows = np.flatnonzero(where)
@@ -155,4 +160,4 @@ def _refuse(vectors: Vectors, squares: Doubles) -> None:
         if len(rows):
             found.append(f"{len(rows):,} {fault} ({named}{', …' if len(rows) > _NAMED else ''})")
     if found:
-        raise SourceError("vectors that cannot be compared", found=" and ".join(found), remedy="Leave these out")
+        raise SourceError("vectors that cannot be compared", found=", ".join(found), remedy="Leave these out")

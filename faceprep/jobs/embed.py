@@ -52,8 +52,8 @@ class Embed(EmbedOptions):
             raise OptionError("--shards", expected="1, or more with OUT.parquet", found=str(self.shards))
         if source.is_dir():
             refuse_output_inside(source, output)
-        found_there = crop_sources.plan_source(source, Wanted(request.limit, self.relative_to, self.faces), scratch)
         self.announce()
+        found_there = crop_sources.plan_source(source, Wanted(request.limit, self.relative_to, self.faces), scratch)
         n = sum(map(len, found_there.shards))
         files = shard_names(output.name, self.shards)
         n_bytes = n * (100 + self.open().dim * (6 if self.fp16 else 8))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from faceprep import storage
+from faceprep.application import fingerprint_of, judged_by
 from faceprep.errors import OptionError, SourceError
 from faceprep.formats import parquet, plan_jsonl, score_table, selection
 from faceprep.formats.folders import find_identities, refuse_output_inside
@@ -26,6 +26,7 @@ from faceprep.vision.quality import MEASURES, measure_crop
 
 _SHARD = 512
 _PART = ".parquet"
+_STATE = "state"
 _POSE = ("roll", "lean", "yaw")
 _COLUMNS = ("path", "identity", "height", "width")
 
@@ -63,7 +64,8 @@ class Score:
         if output.suffix.lower() != ".parquet":
             raise OptionError("the table is a Parquet file", expected="OUT.parquet", found=output.name)
         refuse_output_inside(source, output)
-        listing = selection.list_images(find_identities(source), request.limit)
+        identities = find_identities(source)
+        listing = selection.list_images(identities, request.limit)
         if not len(listing):
             raise SourceError(
                 "no images in this folder", path=source, expected="SRC/IMAGE.png or SRC/IDENTITY/IMAGE.png"
@@ -77,6 +79,8 @@ class Score:
             digest.update(json.dumps([rows, sizes]).encode())
             shards.append(Shard(f"{number:06d}", str(source), start, start + len(rows)))
             storage.write_file(scratch / shards[-1].id, json.dumps(rows).encode(), durable=False)
+        state = fingerprint_of(source, selection.list_images(identities))
+        storage.write_file(scratch / _STATE, state.encode(), durable=False)
         fingerprint = f"{len(listing):,} images, names, sizes and poses {digest.hexdigest()[:16]}"
         files = [output.name, *([output.with_suffix(".plan.jsonl").name] if self.drop_below else [])]
         return Work([Stage("score", shards)], fingerprint, files=files, n_files=2, n_bytes=300 * len(listing))
@@ -121,15 +125,12 @@ class Score:
         parts = [sink.part_path(shard.id, _PART) for shard in shards]
         digest = score_table.join_scores(parts, sink.open(table))
         for name in plan:
-            judged = {
-                "command": self.command,
-                "source": os.path.abspath(shards[0].source),
-                "table": table,
-                "sha256": digest,
-                "options": {"drop_below": self.drop_below},
-            }
+            state = storage.read_bytes(sink.scratch / _STATE).decode()
+            judged = judged_by(self.command, Path(shards[0].source), state, {"drop_below": self.drop_below})
             rows = (row for part in parts for row in parquet.read_rows(part))
-            plan_jsonl.write_plan(sink.open(name), judged, plan_drops(rows, self.drop_below))
+            plan_jsonl.write_plan(
+                sink.open(name), judged | {"table": table, "sha256": digest}, plan_drops(rows, self.drop_below)
+            )
 
 
 def plan_drops(rows: Iterator[Mapping[str, Any]], limits: Sequence[str]) -> Iterator[Decision]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -137,6 +138,7 @@ def _errors(path: Path) -> Iterator[None]:
 
 def _open_tensorflow(runtime: Runtime, asked: Runtime | None = None) -> tuple[Any, str, str]:
     """(module, its name of the device, that for people). Raises MissingExtra, or FaceprepError for a GPU."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # it greets on stderr, in every worker
     try:
         import tensorflow as tf
     except ImportError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from faceprep import storage
 from faceprep.errors import SourceError
 from faceprep.models import insightface_pack, weights
 from faceprep.models.preparation import Body, FileEmbedder, Given, naming, prepare
@@ -30,7 +31,7 @@ class OnnxEmbedder(FileEmbedder):
         path = Path(source).expanduser()
         if not path.is_file():
             raise SourceError("there is no such file", path=path, expected="an .onnx of ArcFace's kind")
-        data = path.read_bytes()
+        data = storage.read_bytes(path)
         with naming(path):
             network = runtime.open(data)
             inputs = network.session.get_inputs()

@@ -271,6 +271,11 @@ class _Drive:
     def _n_failed(self) -> int:
         return sum(n for status, n in self._by_status.items() if Outcome("", status).is_failure)
 
+    def _told(self) -> dict[str, Any]:
+        """What the job has to say of its finished output, if it has."""
+        details = getattr(self._job, "details", None)
+        return dict(details(self._request.output)) if details and self._finish_report else {}
+
     def summary(self, seconds: float) -> Summary:
         reports = [*self._reports.values(), *([self._finish_report] if self._finish_report else [])]
         return Summary(
@@ -282,7 +287,7 @@ class _Drive:
             outputs=sum(report.n_outputs for report in reports),
             seconds=round(seconds, 3),
             output=str(self._request.output),
-            details={"failures": str(self._places.failures), "done_before": self._n_done_before},
+            details={"failures": str(self._places.failures), "done_before": self._n_done_before} | self._told(),
         )
 
 

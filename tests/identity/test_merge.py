@@ -234,15 +234,24 @@ def test_a_second_opinion_takes_back_what_it_contradicts() -> None:
 
 def test_nothing_and_one_image() -> None:
     nothing = Embeddings([], [], np.zeros((0, 8), "f4"), MODEL)
-    assert plan_merges(nothing) == ([], 0, 0, 0)
-    assert plan_merges(folders({"a": photos(person(1), 1, 1)})) == ([], 1, 1, 0)
+    assert plan_merges(nothing) == Merges([], 0, 0, 0)
+    assert plan_merges(folders({"a": photos(person(1), 1, 1)})) == Merges([], 1, 1, 0)
 
 
 def test_bad_vectors_are_named() -> None:
     rows = photos(person(1), 6, 1)
     rows[1, 3], rows[4] = np.nan, 0
-    with pytest.raises(SourceError, match=r"found 1 not finite \(a/1.png\) and 1 of length zero \(a/4.png\)"):
+    with pytest.raises(SourceError, match=r"found 1 not finite \(a/1.png\), 1 of length zero \(a/4.png\)"):
         plan_merges(folders({"a": rows}))
+
+
+def test_vectors_of_any_length_are_compared_and_absurd_ones_named() -> None:
+    rows = photos(person(1), 6, 1)
+    lengths = np.array([[1e-25], [1e25], [1], [1e-3], [1e9], [1e25]], "f4")
+    vectors = {"a": rows[:3] * lengths[:3], "b": rows[3:] * lengths[3:]}
+    assert accepted(plan_merges(folders(vectors))) == {"b": "a"}
+    with pytest.raises(SourceError, match=r"1 of length zero \(a/0.png\), 1 of a length beyond float32 \(b/2.png\)"):
+        plan_merges(folders({"a": rows[:3] * lengths[:3] ** [[1.6], [1], [1]], "b": rows[3:] * [[1], [1], [1e34]]}))
 
 
 def test_bad_thresholds() -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from faceprep.embeddings import EUCLIDEAN, Embeddings, Model
 from faceprep.identity.groups import gather_groups, gather_images
 from faceprep.identity.similarity import (
+    all_pairs,
     extremes,
     find_centroid_pairs,
     find_maxima,
@@ -54,7 +56,7 @@ def test_pairs_are_all_those_of_a_plain_table(seed: int, metric: str, block: int
     embeddings = sample(seed, metric)
     table, groups = table_of(embeddings)
     for apart in (False, True):
-        found = find_pairs(prepare(embeddings), least, apart, block)
+        found = find_pairs(prepare(embeddings), least, apart, partial(all_pairs, block=block))
         expected = np.triu(table.round(6) >= least, 1)
         if apart:
             expected &= groups[:, None] != groups
@@ -71,15 +73,16 @@ def test_identities_are_those_of_a_plain_table(seed: int, metric: str, block: in
     embeddings = sample(seed, metric)
     table, of = table_of(embeddings)
     vectors = prepare(embeddings)
+    search = partial(all_pairs, block=block)
     groups, n = gather_groups(vectors), len(vectors.names)
     mean = np.array([[table[np.ix_(of == a, of == b)].mean() for b in range(n)] for a in range(n)])
     best = np.array([[table[np.ix_(of == a, of == b)].max() for b in range(n)] for a in range(n)])
     centres = groups.centroids(groups.totals)
     centroid = 1 - ((centres[:, None] - centres[None]) ** 2).sum(axis=2) / 2
     for found, expected in (
-        (find_mean_pairs(groups, 0.1, block), mean),
-        (find_maxima(vectors, 0.1, block), best),
-        (find_centroid_pairs(groups, 0.1, block), centroid),
+        (find_mean_pairs(groups, 0.1, search), mean),
+        (find_maxima(vectors, 0.1, search), best),
+        (find_centroid_pairs(groups, 0.1, search), centroid),
     ):
         there = np.triu(expected.round(6) >= 0.1, 1)
         assert np.array_equal(np.stack(found[:2]), np.stack(np.nonzero(there)))
@@ -102,6 +105,23 @@ def test_the_ends_are_those_of_a_plain_table(seed: int, metric: str) -> None:
     assert table[least[:2]] == pytest.approx(part.min(), abs=1e-6)
 
 
+def test_opposites_have_no_direction() -> None:
+    """Their mean is zero, and alike to nothing."""
+    rows = np.array([[1, 2], [-1, -2], [1, 2], [2, 1]], "f4")
+    groups = gather_groups(prepare(Embeddings(list("1234"), list("aabc"), rows, Model())))
+    assert find_centroid_pairs(groups, 0.1).left.tolist() == [1]
+    assert find_mean_pairs(groups, 0.1).left.tolist() == [1]
+
+
+def test_rows_of_any_number_of_images_are_compared() -> None:
+    """Sums of three images and of one, with identities of other counts."""
+    vectors = prepare(sample(3))
+    groups = gather_groups(vectors)
+    three = gather_images(vectors, groups, np.arange(3)).sum(axis=0, keepdims=True)
+    found = nearest_groups(groups, np.concatenate([three, groups.totals[:2]]), 2)
+    assert found.likeness[2] == groups.mean_likeness(groups.totals[:1], groups.totals[found.right[2:3]])[0]
+
+
 @given(st.integers(0, 1 << 20), METRICS)
 @settings(deadline=None, max_examples=20)
 def test_sums_are_exact(seed: int, metric: str) -> None:
@@ -117,11 +137,13 @@ def test_sums_are_exact(seed: int, metric: str) -> None:
 _PROGRAM = """
 import hashlib, sys, numpy as np
 from faceprep.embeddings import Embeddings, Model
-from faceprep.identity.similarity import find_pairs
+from functools import partial
+from faceprep.identity.similarity import all_pairs, find_pairs
 from faceprep.identity.vectors import prepare
 rows = np.random.default_rng(5).normal(size=(1500, 96)).astype("f4")
 names = [str(i) for i in range(1500)]
-found = find_pairs(prepare(Embeddings(names, names, rows, Model())), 0.2, block=int(sys.argv[1]))
+search = partial(all_pairs, block=int(sys.argv[1]))
+found = find_pairs(prepare(Embeddings(names, names, rows, Model())), 0.2, search=search)
 print(len(found.left), hashlib.sha256(b"".join(part.tobytes() for part in found)).hexdigest())
 """
 

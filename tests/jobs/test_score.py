@@ -16,9 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from faceprep.application import fingerprint_of
 from faceprep.cli.build import command_for
 from faceprep.errors import OptionError, OutputError, SourceError
+from faceprep.formats.folders import find_identities
 from faceprep.formats.plan_jsonl import read_plan
+from faceprep.formats.selection import list_images
 from faceprep.jobs import score
 from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
@@ -125,6 +128,7 @@ def test_plan_names_the_blurred_ones_and_deletes_nothing(crops: Path, tmp_path: 
         "kind": "plan",
         "command": "score",
         "source": str(crops),
+        "fingerprint": fingerprint_of(crops, list_images(find_identities(crops))),
         "table": "out.parquet",
         "sha256": hashlib.sha256(table).hexdigest(),
         "options": {"drop_below": ["laplacian_variance=200", "brightness=1"]},

@@ -16,7 +16,7 @@ from tests.tiny_models import DIM, expected, keras_model, random_crops
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"),
-    pytest.mark.filterwarnings("default"),  # TensorFlow's own are many
+    pytest.mark.filterwarnings("ignore"),  # TensorFlow's own are many
 ]
 CROPS = random_crops(5)
 

@@ -18,6 +18,7 @@ from faceprep.vision.align import (
     check_landmarks,
     crop,
     crop_all,
+    crop_smooth,
     estimate_similarity,
 )
 from tests.heads import turned_head
@@ -125,3 +126,20 @@ def test_a_face_comes_to_the_same_place_from_any_photo() -> None:
     seen: npt.NDArray[np.bool_] = (here > 0).all(-1) & (there > 0).all(-1)
     assert seen.mean() > 0.8 and np.abs(here - there)[seen].mean() < 4
     assert not crop(image, estimate_similarity(points[:1] + 1000, ARCFACE_112)[0], (112, 112)).any()
+
+
+@pytest.mark.parametrize("times", [1, 2, 4, 7])
+def test_shrinking_counts_every_pixel_and_moves_nothing(times: int) -> None:
+    """A gradient with every second pixel too light and the others too dark: the mean is in the crop, at its place."""
+    side, size = 56 * times, (40, 40)
+    steps = np.arange(side) / times
+    pattern = np.indices((side, side)).sum(axis=0) % 2 * 40.0 - 20
+    image = np.clip(60 + steps[None] + steps[:, None] + pattern, 0, 255)[..., None].repeat(3, 2).astype(np.uint8)
+    transform = np.array([[1 / times, 0, -8], [0, 1 / times, -8]])
+    found = crop_smooth(image, transform, size)[..., 0].astype(float)
+    wanted = 60 + 16 + np.indices(size).sum(axis=0)
+    if times == 1:
+        assert np.array_equal(found, crop(image, transform, size)[..., 0])
+    else:
+        assert np.abs(found - wanted)[1:-1, 1:-1].max() < 6
+        assert abs((found - wanted)[1:-1, 1:-1].mean()) < 1.5

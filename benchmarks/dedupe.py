@@ -1,0 +1,177 @@
+"""dedupe beside imagehash (pip install imagehash): planted copies found, other images spared, images a second.
+
+python benchmarks/dedupe.py ../shared/data/orl      copies of its photos, in their identities
+python benchmarks/dedupe.py                         drawn faces instead, in which noise is harder on hashes
+python benchmarks/dedupe.py --quick                 fewer photos, no million hashes
+
+Of each photo there is one copy of each kind and its mirror image, which is no copy. An image is found when it is
+dropped for a copy of its own; `wrong` are those that are dropped for another photo. imagehash is used as its pages
+show: its phash of every image, and all pairs within a distance, which is given to NumPy here, so that the loop in
+Python costs it nothing. It opens one image after the other, in one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from timing import side_by_side
+
+from faceprep.faces import Pixels
+from faceprep.formats.folders import find_identities
+from faceprep.identity import duplicates
+from faceprep.synthetic import draw_face
+from faceprep.vision.codec import decode, encode
+
+_QUALITIES = (95, 85, 75, 60, 50, 40)
+_DISTANCES = (4, 8)
+
+
+def load_photos(root: Path | None, n: int) -> list[Pixels]:
+    """Photos of which no two are copies."""
+    if root:
+        paths = [f"{root}/{each.name}/{image}" for each in find_identities(root) for image in each.images]
+        return [decode(Path(path).read_bytes()) for path in paths[:n]]
+    return [draw_face(identity, image)[0] for identity in range(n // 4) for image in range(4)]
+
+
+def copies_of(photo: Pixels) -> Iterator[tuple[str, bytes]]:
+    """(kind, file), the photo itself first."""
+    height, width = photo.shape[:2]
+    png = encode(photo, ".png")
+    yield from (("0photo.png", png), ("exact.png", png))
+    yield from ((f"q{quality}.jpg", encode(photo, ".jpg", quality)) for quality in _QUALITIES)
+    for share in (0.5, 0.75, 1.5):
+        how = cv2.INTER_AREA if share < 1 else cv2.INTER_CUBIC
+        sized = cv2.resize(photo, (round(width * share), round(height * share)), interpolation=how)
+        yield f"x{share:g}.jpg".replace(".", "", 1), encode(np.asarray(sized), ".jpg", 85)
+    with io.BytesIO() as file:
+        Image.fromarray(photo).save(file, "webp", quality=60)
+        yield "webp.webp", file.getvalue()
+    yield "mirror.png", encode(np.ascontiguousarray(photo[:, ::-1]), ".png")
+
+
+def plant(folder: Path, photos: list[Pixels]) -> int:
+    """SRC/IDENTITY/PHOTO_KIND, ten photos an identity; the number of files."""
+    n = 0
+    for number, photo in enumerate(photos):
+        identity = folder / f"{number // 10}"
+        identity.mkdir(parents=True, exist_ok=True)
+        for kind, data in copies_of(photo):
+            (identity / f"{number}_{kind}").write_bytes(data)
+            n += 1
+    return n
+
+
+def family(path: str) -> str:
+    """What all copies of one photo have in common; the mirror image is another."""
+    stem = Path(path).name
+    return stem.partition("_")[0] + ("m" if "_mirror" in stem else "")
+
+
+def faceprep(source: Path, *options: str) -> dict[str, str]:
+    """image -> the one that stays for it"""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "faceprep", "dedupe", str(source), out, "--plan-only", *options]
+        subprocess.run(command, check=True, capture_output=True)
+        lines = (Path(out) / "plan.jsonl").read_text().splitlines()[1:]
+    return {told["subject"]: told["evidence"]["kept"] for told in map(json.loads, lines) if "verdict" not in told}
+
+
+def imagehash(source: Path, distance: int) -> dict[str, str]:
+    """The same with the first of its copies by name, within an identity."""
+    import imagehash as peer
+
+    paths = sorted(source.glob("*/*"))
+    bits = np.stack([peer.phash(Image.open(path)).hash.ravel() for path in paths])
+    kept: dict[str, str] = {}
+    for number, path in enumerate(paths):
+        near = np.flatnonzero((bits[:number] != bits[number]).sum(axis=1) <= distance)
+        staying = [i for i in near if str(paths[i]) not in kept and paths[i].parent == path.parent]
+        if staying:
+            kept[str(path)] = str(paths[staying[0]])
+    return kept
+
+
+def judge(name: str, kept: dict[str, str], n_photos: int) -> None:
+    """A line of the table."""
+    n_copies = n_photos * (sum(1 for _ in copies_of(np.zeros((32, 32, 3), np.uint8))) - 2)
+    right = [path for path, other in kept.items() if family(path) == family(other)]
+    wrong = [path for path in kept if path not in set(right)]
+    precision, recall = len(right) / max(len(kept), 1), len(right) / n_copies
+    kinds = Counter(Path(path).stem.partition("_")[2] for path in wrong)
+    told = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common(4))
+    print(f"{name:44s}{precision:10.4f}{recall:9.4f}{len(wrong):7d}   {told}")
+
+
+def million(n: int) -> None:
+    """Hashes as unlike each other as those of aligned crops of faces (mean distance 27, deviation 4.6)."""
+    chance = np.random.default_rng(0)
+    common, shared = chance.normal(size=64) * 0.55, chance.normal(size=(12, 64)) * 0.08
+    pieces = [chance.normal(size=(n // 10, 12)) @ shared + chance.normal(size=(n // 10, 64)) for _ in range(10)]
+    levels = np.concatenate(pieces) + common
+    bits = levels > np.median(levels, axis=1, keepdims=True)
+    hashes = np.packbits(bits, axis=1).view(">u8").astype(np.uint64).ravel()
+    n_copies = n // 10
+    flips = np.uint64(1) << chance.integers(0, 64, n_copies).astype(np.uint64)
+    hashes[:n_copies] = hashes[n_copies : 2 * n_copies] ^ flips
+    sample = hashes[chance.choice(n, 2000, replace=False)]
+    apart = np.bitwise_count(sample[:, None] ^ sample)[np.triu_indices(2000, 1)]
+    print(f"\n{n:,} hashes, {n_copies:,} of them one bit from another; distance {apart.mean():.1f} ± {apart.std():.1f}")
+    for name, values in (("as they are", hashes), ("all the same", np.zeros(n, np.uint64))):
+        started = time.perf_counter()
+        kept = duplicates.keep_best(values, np.arange(n), lambda image, others: np.ones(len(others), np.bool_))
+        n_gone = int((kept != np.arange(n)).sum())
+        print(f"{name:44s}{time.perf_counter() - started:9.2f} s, {n_gone:,} dropped")
+    started = time.perf_counter()
+    for value in hashes[:200]:
+        np.count_nonzero(np.bitwise_count(hashes ^ value) <= duplicates.RADIUS)
+    seconds = (time.perf_counter() - started) / 200 * n / 2
+    print(f"{'all pairs in NumPy, projected from 200 rows':44s}{seconds:9.0f} s")
+
+
+def main() -> None:
+    """Print the tables."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("photos", nargs="?", type=Path, help="a folder of identities")
+    arguments.add_argument("--n", type=int, default=200, help="photos")
+    arguments.add_argument("--quick", action="store_true")
+    asked = arguments.parse_args()
+    photos = load_photos(asked.photos, 40 if asked.quick else asked.n)
+    candidates = {
+        "imagehash, all pairs": lambda source: imagehash(source, _DISTANCES[0]),
+        "faceprep dedupe --embedder none": lambda source: faceprep(source, "--embedder", "none"),
+        "faceprep dedupe": faceprep,
+        "faceprep dedupe --exact-only": lambda source: faceprep(source, "--exact-only"),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        source, answers = Path(folder), {}
+        n_images = plant(source, photos)
+
+        def kept_by(name: str) -> None:
+            answers[name] = candidates[name](source)
+
+        timed = {name: lambda name=name: kept_by(name) for name in candidates}
+        side_by_side("images to what stays, whole command", n_images, timed, repeats=1 if asked.quick else 3)
+        print(f"\n{'':44s}{'precision':>10s}{'recall':>9s}{'wrong':>7s}")
+        for distance in _DISTANCES:
+            judge(f"imagehash, distance {distance}", imagehash(source, distance), len(photos))
+        for name in list(candidates)[1:]:
+            judge(name, answers[name], len(photos))
+    if not asked.quick:
+        million(1_000_000)
+
+
+if __name__ == "__main__":
+    main()

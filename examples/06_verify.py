@@ -1,0 +1,36 @@
+"""How well an embedder tells people apart: on pairs, and in searches for one among many.
+
+    python examples/06_verify.py path/to/lfw.bin path/to/identities
+
+Without arguments it judges drawn faces: pairs made of a folder, and the folder itself.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from faceprep import MakeBin, Request, SerialRunner, Verify, run_job
+from faceprep.synthetic import write_folder
+
+
+def main(arguments: list[str]) -> None:
+    if arguments:
+        paths = list(map(Path, arguments))
+    else:
+        root = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
+        write_folder(root / "people", n_identities=12, n_images=4)
+        run_job(MakeBin(pairs=60, seed=1), Request((root / "people",), root / "drawn.bin"), SerialRunner())
+        paths = [root / "drawn.bin", root / "people"]
+
+    found = Verify(embedder="dlib-resnet", gallery=1, seed=1)(paths)
+    for result in found.results:
+        if "pairs" in result:
+            print(f"{result['name']}: {result['accuracy']:.1%} of {result['pairs']} pairs right")
+            print(f"  a pair is one person from a likeness of {result['threshold']:.3f} on")
+        else:
+            share = f"{result['rank']['1']:.1%} of {result['probes']} probes"
+            print(f"{result['name']}: {share} found first among {result['gallery']}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

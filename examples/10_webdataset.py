@@ -1,0 +1,39 @@
+"""Identity folders to WebDataset shards; `webdataset.WebDataset(shards)` reads them, and so do the lines below.
+
+Without an argument, a folder, it draws a small set first.
+"""
+
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from faceprep import Manifest, ProcessRunner, Request, run_job
+from faceprep.synthetic import write_folder
+from faceprep.vision.codec import decode
+
+
+def read_shard(path: Path) -> Iterator[dict[str, bytes]]:
+    """Files whose names are the same up to the first dot are one sample; the rest of the name is the key in it."""
+    sample: dict[str, bytes] = {}
+    with tarfile.open(path) as shard:
+        for member in shard:
+            key, _, kind = member.name.partition(".")
+            if sample and sample["__key__"] != key:
+                yield sample
+                sample = {}
+            sample |= {"__key__": key, kind: shard.extractfile(member).read()}
+    yield sample
+
+
+if __name__ == "__main__":  # workers import this file: keep the work behind this line
+    work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
+    source = Path(sys.argv[1]) if sys.argv[1:] else work / "folders"
+    if not sys.argv[1:]:
+        write_folder(source)
+    run_job(Manifest(seed=1, shards=2), Request((source,), work / "train.tar"), ProcessRunner(2))
+    shards = sorted(work.glob("train-*.tar"))
+    samples = [sample for shard in shards for sample in read_shard(shard)]
+    shape = decode(samples[0]["jpg"]).shape
+    print(f"{len(samples)} samples in {len(shards)} shards, the first {shape} of class {samples[0]['cls'].decode()}")

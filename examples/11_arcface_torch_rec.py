@@ -1,0 +1,39 @@
+"""Identity folders to the .rec that arcface_torch trains on, read the way its dataset does: with MXNet itself.
+
+    python examples/11_arcface_torch_rec.py path/to/folders
+
+Without arguments it draws a small set first. MXNet needs an environment of its own (mxnet==1.9.1 numpy==1.23.5 on
+Python 3.11): FACEPREP_MXNET_PYTHON names its python.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from faceprep import Folder2Rec, ProcessRunner, Request, run_job
+from faceprep.synthetic import write_folder
+
+READ = """
+import numbers, sys
+import mxnet as mx
+record = mx.recordio.MXIndexedRecordIO(sys.argv[1] + "/train.idx", sys.argv[1] + "/train.rec", "r")
+header, _ = mx.recordio.unpack(record.read_idx(0))
+keys = range(1, int(header.label[0])) if header.flag > 0 else list(record.keys)
+labels = set()
+for key in keys:
+    header, image = mx.recordio.unpack(record.read_idx(key))
+    labels.add(int(header.label if isinstance(header.label, numbers.Number) else header.label[0]))
+shape = mx.image.imdecode(image).shape
+print(len(keys), "images of", len(labels), "classes, the last", shape)
+"""
+
+if __name__ == "__main__":  # workers import this file: keep the work behind this line
+    work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
+    source = Path(sys.argv[1]) if sys.argv[1:] else work / "folders"
+    if not sys.argv[1:]:
+        write_folder(source)
+    run_job(Folder2Rec(), Request((source,), work / "set"), ProcessRunner(2))
+    python = os.environ.get("FACEPREP_MXNET_PYTHON", ".venv-mxnet/bin/python")
+    subprocess.run([python, "-c", READ, str(work / "set")], check=True)

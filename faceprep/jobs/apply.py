@@ -1,0 +1,114 @@
+"""`apply`: a plan carried out, edited or not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from faceprep import storage
+from faceprep.application import (
+    PlacingOptions,
+    check_fingerprint,
+    evidence_of,
+    finish_placing,
+    load_rows,
+    look_at,
+    place_rows,
+    place_shards,
+    refuse_output_within,
+    write_rows,
+)
+from faceprep.destinations import resolve
+from faceprep.errors import SourceError
+from faceprep.formats.folders import find_identities
+from faceprep.formats.plan_jsonl import RESTORE, read_plan
+from faceprep.formats.selection import list_images
+from faceprep.types import ACCEPTED, COPY, HARDLINK, Decision, Outcome, Request, Shard, Sink, Stage, Work
+
+log = logging.getLogger("faceprep")
+_ROWS = "rows-"
+_OUTPUT = "output"
+
+
+@dataclass(frozen=True)
+class Apply(PlacingOptions):
+    """A plan carried out, edited or not.
+
+    PLAN is what merge-identities, clean-identities, dedupe or score wrote: one decision a line, of which those are
+    carried out whose verdict is accepted, or is not there. DST gets the images of the folder that the plan is about,
+    bytes untouched, each where the plan has it, and undo.jsonl, the plan that leads back. Images keep their file
+    names; those that would collide in an identity they come into get their old identity in front. A plan whose folder
+    has changed since is refused. A faces.parquet beside the images goes with them.
+    """
+
+    command: ClassVar[str] = "apply"
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        plan = request.sources[0]
+        judged, found = read_plan(plan)
+        decisions = list(found)
+        source = _source_of(plan, judged)
+        refuse_output_within(source, request.output)
+        listing = list_images(find_identities(source))
+        fingerprint, n_bytes = look_at(source, listing)
+        if "fingerprint" in judged:
+            check_fingerprint(plan, judged, source, fingerprint)
+        else:
+            log.warning("%s has no fingerprint: whether %s has changed since cannot be told", plan, source)
+        destinations = resolve(judged, decisions, listing, os.fspath(plan))
+        _check_origin(plan, judged, decisions)
+        n_rows = len(destinations) if request.limit is None else min(len(destinations), request.limit)
+        shards = place_shards(source, n_rows)
+        if not shards:
+            raise SourceError("no images in the folder that the plan is about", path=source)
+        write_rows(destinations, shards, lambda shard: storage.AtomicFile(scratch / f"{_ROWS}{shard.id}", False))
+        storage.write_file(scratch / _OUTPUT, json.dumps(os.path.abspath(request.output)).encode(), durable=False)
+        digest = hashlib.sha256(storage.read_bytes(plan)).hexdigest()[:32]
+        n_files, n_bytes = n_rows * (self.mode != HARDLINK), n_bytes * (self.mode == COPY)
+        return Work([Stage("place", shards)], f"{fingerprint}, plan {digest}", n_files=n_files, n_bytes=n_bytes)
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        yield from place_rows(load_rows(sink.scratch / f"{_ROWS}{shard.id}"), shard, sink, self.mode)
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        """The way back, and the table of faces."""
+        shards = work.stages[0].shards
+        output = Path(json.loads(storage.read_bytes(sink.scratch / _OUTPUT)))
+        finish_placing(shards, lambda shard: sink.scratch / f"{_ROWS}{shard.id}", sink, self.command, output)
+
+
+def _source_of(plan: Path, judged: Mapping[str, Any]) -> Path:
+    """The folder that the plan is about; from the plan's own where it is no absolute path."""
+    source = judged.get("source")
+    if not isinstance(source, str) or not source:
+        raise SourceError("says not what it is about", path=plan, expected='"source": a folder', found=repr(source))
+    folder = plan.parent / source
+    if not folder.is_dir():
+        raise SourceError("the folder that the plan is about is not there", path=folder, remedy="Put it back.")
+    return folder
+
+
+def _check_origin(plan: Path, judged: Mapping[str, Any], decisions: Iterable[Decision]) -> None:
+    """Raises SourceError where an image that is to be restored is gone, or is not what it was."""
+    for decision in decisions:
+        if decision.action != RESTORE or decision.verdict != ACCEPTED:
+            continue
+        origin = judged.get("origin")
+        if not isinstance(origin, str) or not os.path.isabs(origin):
+            expected = '"origin": the folder that images are restored from'
+            raise SourceError("restores images", path=plan, expected=expected, found=repr(origin))
+        path = f"{origin}/{decision.subject}"
+        found = evidence_of(path)
+        if not found:
+            problem = "cannot be restored: it is gone"
+        elif any(name in decision.evidence and decision.evidence[name] != found[name] for name in found):
+            problem = "cannot be restored: it has changed"
+        else:
+            continue
+        raise SourceError(problem, path=path, remedy="Put it back, or refuse that decision of the plan.")

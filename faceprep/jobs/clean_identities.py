@@ -1,0 +1,57 @@
+"""`clean-identities`: images that are not of their identity, and identities that are too small."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from faceprep.embeddings import Embeddings
+from faceprep.errors import OptionError
+from faceprep.formats.plan_jsonl import DROP, MOVE
+from faceprep.identity.clean import plan_cleaning
+from faceprep.identity_plans import PlanningOptions, refuse_unknown_model
+from faceprep.options import option
+from faceprep.types import ACCEPTED, UNDECIDED, Decision
+
+
+@dataclass(frozen=True)
+class CleanIdentities(PlanningOptions):
+    """Images that are not of their identity, sorted out.
+
+    SRC is an identity folder of crops, or the .npz or .parquet that embed made of one. An image too far from the
+    centre of its identity is moved to the identity that it surely matches, to a new one together with others like it,
+    or dropped. DST/plan.jsonl says which and why, DST/IDENTITY/IMAGE is the clean set, DST/undo.jsonl leads back. What
+    is undecided in the plan is not done: accept it there, then use apply. Images that cannot be read are named in
+    failures.csv, are dropped in the plan, and are not in DST.
+    """
+
+    command: ClassVar[str] = "clean-identities"
+
+    angle: float | None = option(
+        None, "Degrees from the centre of its identity from which on an image is an outlier.  [default: the embedder's]"
+    )
+    min_images: int = option(0, "Drop identities with fewer images than this.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.angle is not None and not 0 < self.angle <= 180:
+            raise OptionError("--angle", expected="degrees, more than 0 and at most 180", found=f"{self.angle:g}")
+        if self.min_images < 0:
+            raise OptionError("--min-images", expected="0 or more", found=str(self.min_images))
+
+    def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
+        model = embeddings.model
+        if self.angle is None:
+            refuse_unknown_model(model, "--angle")
+        return plan_cleaning(embeddings, self.angle, self.min_images), {
+            "identities": len(set(embeddings.identities)),
+            "angle": model.outlier_angle if self.angle is None else self.angle,
+            "angle_origin": model.origin if self.angle is None else "--angle",
+        }
+
+    def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
+        counts = Counter(decision.action for decision in decisions if decision.verdict == ACCEPTED)
+        undecided = sum(decision.verdict == UNDECIDED for decision in decisions)
+        return {"moved": counts[MOVE], "dropped": counts[DROP], "undecided": undecided}

@@ -1,0 +1,120 @@
+"""`merge-identities`: identities that are one person, found and put together."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from faceprep.embedding import EmbedOptions
+from faceprep.embeddings import Embeddings
+from faceprep.errors import MissingExtra, OptionError
+from faceprep.identity.far import threshold_at
+from faceprep.identity.linkage import LINKAGES
+from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
+from faceprep.identity_plans import PlanningOptions, refuse_unknown_model
+from faceprep.options import option
+from faceprep.types import ACCEPTED, UNDECIDED, Decision, Request, Work
+
+log = logging.getLogger("faceprep")
+
+
+@dataclass(frozen=True)
+class MergeIdentities(PlanningOptions):
+    """Identities that are one person, put together.
+
+    SRC is an identity folder of crops, or the .npz or .parquet that embed made of one. DST/plan.jsonl says which
+    identities are one person, with the pair of images that speaks most for it and the one that speaks most against;
+    DST/IDENTITY/IMAGE is the merged set, named after the identity with most images; DST/undo.jsonl leads back. Pairs
+    of which it is not sure are in the plan as undecided and are not merged: accept them there, then use apply. Images
+    that cannot be read are named in failures.csv, are dropped in the plan, and are not in DST.
+    """
+
+    command: ClassVar[str] = "merge-identities"
+
+    threshold: float | None = option(
+        None,
+        "Likeness (1 - half the squared distance; the cosine) from which on two identities are merged; pairs less"
+        " alike are undecided as far below it as the embedder's own lower threshold is.  [default: the embedder's]",
+    )
+    far: float | None = option(
+        None,
+        "Instead of a threshold: the rate of false accepts, such as 1e-6, of the pairs of images in SRC that are"
+        " different people's.",
+    )
+    linkage: str = option(
+        "mean",
+        "What of two identities has to be so alike: all pairs of images (complete), the mean of them (mean), the"
+        " centres (centroid), any one pair (single, which chains through look-alikes).",
+        choices=LINKAGES,
+    )
+    approximate: bool = option(
+        False, "Look for candidates with FAISS, beyond 20,000 identities; which share of them it finds is measured."
+    )
+    second_opinion: str | None = option(None, "An embedder that has to agree; merges it contradicts are undecided.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.threshold is not None and not -1 <= self.threshold <= 1:
+            raise OptionError("--threshold", expected="a likeness, -1 to 1", found=f"{self.threshold:g}")
+        if self.far is not None and not 0 < self.far < 1:
+            raise OptionError("--far", expected="a rate, more than 0 and less than 1", found=f"{self.far:g}")
+        if self.far is not None and self.threshold is not None:
+            raise OptionError("--far and --threshold are two ways to say the same", remedy="Choose one.")
+        MergeRule(self.linkage)
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        if self.approximate and importlib.util.find_spec("faiss") is None:
+            raise MissingExtra("--approximate needs FAISS", remedy="pip install 'faceprep[embed]'")
+        return super().plan(request, scratch)
+
+    def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
+        rule, origin = self._rule(embeddings)
+        merges = plan_merges(embeddings, rule, approximate=self.approximate)
+        bounds = rule.bounds(embeddings.model)
+        if self.approximate:
+            log.info("the approximate search found %.2f %% of the candidates of a sample", 100 * merges.recall)
+        return merges.decisions, {
+            "identities": merges.n_identities,
+            "conflicts": merges.n_conflicts,
+            "recall": merges.recall,
+            "threshold": bounds.surely,
+            "undecided_from": bounds.surely_not,
+            "threshold_origin": origin,
+        }
+
+    def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
+        counts = Counter(decision.verdict for decision in decisions)
+        return {"merged": counts[ACCEPTED], "undecided": counts[UNDECIDED]}
+
+    def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, str]:
+        """The rule, and where its threshold is from."""
+        threshold, origin = self.threshold, "--threshold"
+        if self.far is not None:
+            found = threshold_at(embeddings, self.far)
+            interval = f"{found.low:.2g} to {found.high:.2g} with 95 % confidence"
+            threshold, origin = found.threshold, f"--far {self.far:g}: {interval}, from {found.n_pairs:,} pairs"
+        model = embeddings.model
+        if threshold is None:
+            refuse_unknown_model(model, "--threshold or --far")
+            return MergeRule(self.linkage), model.origin
+        return MergeRule(self.linkage, threshold, threshold - (model.surely - model.surely_not)), origin
+
+    def second(self) -> EmbedOptions | None:
+        if self.second_opinion is None:
+            return None
+        return EmbedOptions(self.second_opinion, self.device, self.require_gpu, flip=self.flip, crops=self.crops)
+
+    def judge_again(self, embeddings: Embeddings, decisions: Sequence[Decision]) -> list[Decision]:
+        known = set(embeddings.identities)
+        asked = [decision for decision in decisions if known.issuperset(decision[1:3])]
+        others = [_unheard(decision) for decision in decisions if not known.issuperset(decision[1:3])]
+        return second_opinion(embeddings, asked) + others if asked else others
+
+
+def _unheard(decision: Decision) -> Decision:
+    return decision._replace(verdict=UNDECIDED, reason=f"{decision.reason}; the second embedder cannot tell")

@@ -1,0 +1,1 @@
+"""Likeness of faces to the figures of the field; pure functions of NumPy arrays."""

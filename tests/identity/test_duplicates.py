@@ -1,0 +1,185 @@
+"""Copies: every near pair and no other; nobody goes but for one that stays; the same in any order."""
+
+from __future__ import annotations
+
+import time
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceprep.identity.duplicates import (
+    NO_IDENTITY,
+    Bools,
+    Duplicates,
+    Hashes,
+    Images,
+    Ints,
+    find_duplicates,
+    keep_best,
+    near_dropped,
+    near_hashes,
+)
+
+
+def flipped(value: int, bits: set[int]) -> int:
+    for bit in bits:
+        value ^= 1 << bit
+    return value
+
+
+SEEDS = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=6)
+FLIPS = st.lists(st.tuples(st.integers(0, 5), st.sets(st.integers(0, 63), max_size=7)), max_size=20)
+CLOSE = st.builds(
+    lambda seeds, flips: seeds + [flipped(seeds[seed % len(seeds)], bits) for seed, bits in flips], SEEDS, FLIPS
+)
+"""Hashes of which many are near each other, some at the radius and some just outside of it."""
+
+
+def distance(one: int, other: int) -> int:
+    return (one ^ other).bit_count()
+
+
+@given(CLOSE, st.integers(1, 6))
+def test_every_near_pair_once_and_no_other(hashes: list[int], radius: int) -> None:
+    values = sorted(set(hashes))
+    found = [
+        pair
+        for ones, others in near_hashes(np.array(values, np.uint64), radius)
+        for pair in zip(ones.tolist(), others.tolist(), strict=True)
+    ]
+    pairs = combinations(range(len(values)), 2)
+    assert sorted(found) == [(i, j) for i, j in pairs if distance(values[i], values[j]) <= radius]
+
+
+def world(hashes: list[int], seed: int) -> tuple[Hashes, Ints, np.ndarray]:
+    """Hashes, an order, and which images are alike: some of them, both ways."""
+    chance = np.random.default_rng(seed)
+    alike = np.triu(chance.random((len(hashes), len(hashes))) < 0.6, 1)
+    return np.array(hashes, np.uint64), chance.permutation(len(hashes)), alike | alike.T
+
+
+@given(CLOSE, st.integers(0, 99))
+def test_nobody_goes_but_for_a_better_one_that_stays(hashes: list[int], seed: int) -> None:
+    values, order, alike = world(hashes, seed)
+    kept = keep_best(values, order, lambda image, others: alike[image, others], radius=4)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+
+    def is_copy(i: int, j: int) -> bool:
+        return bool(alike[i, j]) and distance(hashes[i], hashes[j]) <= 4
+
+    stays = [i for i, k in enumerate(kept.tolist()) if i == k]
+    assert not [pair for pair in combinations(stays, 2) if is_copy(*pair)], "a second time would find more"
+    for image, best in enumerate(kept.tolist()):
+        if image != best:
+            better = [other for other in stays if rank[other] < rank[image] and is_copy(image, other)]
+            assert best == min(better, key=lambda other: rank[other])
+
+
+@given(CLOSE, st.integers(0, 99))
+def test_the_order_of_the_images_changes_nothing(hashes: list[int], seed: int) -> None:
+    values, order, alike = world(hashes, seed)
+    kept = keep_best(values, order, lambda image, others: alike[image, others])
+    moved = np.random.default_rng(seed + 1).permutation(len(hashes))  # image i comes from place moved[i]
+    back = np.argsort(moved)
+    again = keep_best(values[moved], back[order], lambda image, others: alike[moved[image], moved[others]])
+    assert moved[again].tolist() == kept[moved].tolist()
+
+
+@given(CLOSE, st.integers(0, 99))
+def test_a_stricter_look_asks_for_no_other_images(hashes: list[int], seed: int) -> None:
+    values, order, alike = world(hashes, seed)
+    kept = keep_best(values, order, lambda image, others: alike[image, others])
+    known = near_dropped(values, kept)
+    stricter = alike & (np.random.default_rng(seed + 2).random(alike.shape) < 0.5)
+
+    def look(image: int, others: Ints) -> Bools:
+        answer: Bools = alike[image, others]
+        assert known[image] or not answer.any()
+        assert known[others[answer]].all()
+        return answer & stricter[image, others]
+
+    keep_best(values, order, look)
+
+
+def never(image: int, others: Ints) -> Bools:
+    return np.zeros(len(others), np.bool_)
+
+
+def always(image: int, others: Ints) -> Bools:
+    return np.ones(len(others), np.bool_)
+
+
+def images(identities: list[int], contents: list[int] | None = None, order: list[int] | None = None) -> Images:
+    n = len(identities)
+    numbers = np.arange(n) if contents is None else np.array(contents)
+    ranks = np.arange(n) if order is None else np.array(order)
+    return Images(np.array(identities), numbers, np.zeros(n, np.uint64), ranks)
+
+
+def lists(found: Duplicates) -> tuple[list[int], list[int]]:
+    return found.kept.tolist(), found.rivals.tolist()
+
+
+def test_the_best_of_each_identity_stays_and_between_them_there_is_a_conflict() -> None:
+    assert lists(find_duplicates(images([0, 0, 1, 1], order=[3, 1, 0, 2]), always)) == ([1, 1, 3, 3], [0, 3, 2, 3])
+
+
+def test_exact_copies_need_no_look() -> None:
+    assert lists(find_duplicates(images([0, 0, 0, 1], [5, 6, 5, 5]), never)) == ([0, 1, 0, 3], [0, 1, 2, 0])
+
+
+def test_an_image_of_a_test_set_stays_however_bad_it_is() -> None:
+    found = find_duplicates(images([0, 0, 1, NO_IDENTITY, NO_IDENTITY], order=[0, 1, 2, 4, 3]), always)
+    assert lists(found) == ([4, 4, 4, 3, 4], [0, 1, 2, 3, 4])
+    same = find_duplicates(images([0, NO_IDENTITY, NO_IDENTITY], [5, 5, 5]), never)
+    assert lists(same) == ([1, 1, 2], [0, 1, 2])
+
+
+def test_a_copy_of_a_test_image_takes_no_other_with_it() -> None:
+    alike = np.zeros((3, 3), np.bool_)
+    alike[0, 1] = alike[1, 0] = alike[0, 2] = alike[2, 0] = True  # 1 is like 0, 0 is like the test image, 1 is not
+    found = find_duplicates(images([0, 0, NO_IDENTITY]), lambda image, others: alike[image, others])
+    assert found.kept.tolist() == [2, 1, 2]
+
+
+def test_no_images() -> None:
+    assert lists(find_duplicates(images([]), always)) == ([], [])
+
+
+def test_many_equal_hashes_are_as_many_comparisons() -> None:
+    asked = []
+
+    def look(image: int, others: Ints) -> Bools:
+        asked.append(len(others))
+        return np.ones(len(others), np.bool_)
+
+    kept = keep_best(np.zeros(5000, np.uint64), np.arange(5000), look)
+    assert not kept.any() and sum(asked) == 4999
+
+
+@pytest.mark.parametrize("n_different", [1, 3000])
+def test_exact_copies_are_not_looked_at_one_by_one(n_different: int) -> None:
+    n = 30_000
+    contents = np.arange(n) % n_different
+    hashes = contents.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    many = Images(np.zeros(n, np.int64), contents, hashes, np.arange(n))
+    asked = []
+
+    def look(image: int, others: Ints) -> Bools:
+        asked.append(image)
+        return np.zeros(len(others), np.bool_)
+
+    kept, _ = find_duplicates(many, look)
+    assert kept.tolist() == (np.arange(n) % n_different).tolist()
+    assert len(asked) <= 2 * n_different
+
+
+def test_a_hundred_thousand_hashes_take_no_quadratic_time() -> None:
+    values = np.unique(np.random.default_rng(0).integers(0, 2**64, 100_000, dtype=np.uint64))
+    started = time.process_time()
+    assert sum(len(ones) for ones, _ in near_hashes(values, 4)) == 0
+    assert time.process_time() - started < 5  # measured: 0.3 s; all pairs are 5·10⁹

@@ -1,0 +1,347 @@
+"""Plans carried out: there and back again, edited, against changed folders, killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from faceprep import application
+from faceprep.application import fingerprint_of
+from faceprep.cli import main
+from faceprep.errors import FaceprepError, OutputError, ResumeError, SourceError
+from faceprep.formats.faces_table import FACES_TABLE, FaceRow, FacesWriter, read_faces
+from faceprep.formats.folders import find_identities
+from faceprep.formats.plan_jsonl import read_plan, write_plan
+from faceprep.formats.selection import list_images
+from faceprep.jobs.apply import Apply
+from faceprep.jobs.score import Score
+from faceprep.run.engine import run_job
+from faceprep.run.processes import ProcessRunner
+from faceprep.run.serial import SerialRunner
+from faceprep.types import PLACING_MODES, Decision, Request, Summary
+from tests.fakes import before_changes, results, start, status_of, tree
+
+DECISIONS = [
+    Decision("merge", "0", "1", 0.9, "alike", evidence={"pairs": 9}),
+    Decision("merge", "1", "2/inner"),
+    Decision("drop", "3/0.jpg"),
+    Decision("drop", "4"),
+    Decision("move", "4/2.jpg", "3"),
+    Decision("rename", "5/0.jpg", "5/first.jpg"),
+    Decision("merge", "5", "3", verdict="undecided"),
+    Decision("drop", "5", verdict="refused"),
+]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Six identities, each with the images 0.jpg to 2.jpg."""
+    for identity in ("0", "1", "2/inner", "3", "4", "5"):
+        folder = tmp_path / "source" / identity
+        folder.mkdir(parents=True)
+        for i in range(3):
+            (folder / f"{i}.jpg").write_bytes(f"{identity} {i}".encode() * i)
+    return tmp_path / "source"
+
+
+def save_plan(path: Path, source: Path, decisions: list[Decision], **judged: object) -> Path:
+    fingerprint = fingerprint_of(source, list_images(find_identities(source)))
+    with path.open("wb") as file:
+        write_plan(file, {"command": "test", "source": str(source), "fingerprint": fingerprint} | judged, decisions)
+    return path
+
+
+def apply(plan: Path, output: Path, limit: int | None = None, **options: str) -> Summary:
+    return run_job(Apply(**options), Request((plan,), output, limit=limit), SerialRunner())
+
+
+def images(root: Path) -> dict[str, bytes | None]:
+    """What is there but for plans and empty folders."""
+    found = results(root)
+    return {name: data for name, data in found.items() if data is not None and not name.endswith(".jsonl")}
+
+
+@pytest.mark.parametrize("mode", PLACING_MODES)
+def test_there_and_back(mode: str, source: Path, tmp_path: Path) -> None:
+    before = tree(source)
+    summary = apply(save_plan(tmp_path / "plan.jsonl", source, DECISIONS), tmp_path / "out", mode=mode)
+    assert (summary.inputs, summary.by_status, summary.outputs) == (18, {"ok": 15, "dropped": 3}, 16)
+    merged = images(tmp_path / "out")
+    assert set(merged) == {
+        *(f"2/inner/{name}" for name in ("0.jpg", "1.jpg", "2.jpg", "0_0.jpg", "0_1.jpg", "0_2.jpg")),
+        *(f"2/inner/{name}" for name in ("1_0.jpg", "1_1.jpg", "1_2.jpg")),
+        *("3/1.jpg", "3/2.jpg", "3/4_2.jpg", "5/first.jpg", "5/1.jpg", "5/2.jpg"),
+    }
+    assert merged["2/inner/1_2.jpg"] == before["1/2.jpg"] and merged["3/4_2.jpg"] == before["4/2.jpg"]
+    judged, decisions = read_plan(tmp_path / "out" / "undo.jsonl")
+    assert (judged["source"], judged["origin"]) == (str(tmp_path / "out"), str(source))
+    assert {decision.action for decision in decisions} == {"rename", "restore"}
+    back = apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back", mode=mode)
+    assert back.by_status == {"ok": 18}
+    assert images(tmp_path / "back") == images(source)
+    assert tree(source) == before
+    plan = save_plan(tmp_path / "again.jsonl", tmp_path / "back", [])
+    assert read_plan(plan)[0]["fingerprint"] == read_plan(tmp_path / "plan.jsonl")[0]["fingerprint"], "times, too"
+
+
+def test_undo_of_an_undo(source: Path, tmp_path: Path) -> None:
+    apply(save_plan(tmp_path / "plan.jsonl", source, DECISIONS), tmp_path / "out")
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    apply(tmp_path / "back" / "undo.jsonl", tmp_path / "out again")
+    assert images(tmp_path / "out again") == images(tmp_path / "out")
+
+
+def test_a_plan_that_decides_nothing_copies(source: Path, tmp_path: Path) -> None:
+    apply(save_plan(tmp_path / "plan.jsonl", source, []), tmp_path / "out")
+    assert images(tmp_path / "out") == images(source)
+    assert len((tmp_path / "out" / "undo.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_plan_edited_by_hand(source: Path, tmp_path: Path) -> None:
+    """Lines deleted and turned round, a verdict changed, one added, blank lines."""
+    plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS)
+    head, *lines = plan.read_text().splitlines()
+    lines = [line.replace('"undecided"', '"accepted"') for line in lines if '"4"' not in line][::-1]
+    lines += ["", '{"action":"drop","subject":"5/1.jpg","reason":"by hand"}', ""]
+    (tmp_path / "edited.jsonl").write_text("\n\n".join([head, *lines]))
+    summary = apply(tmp_path / "edited.jsonl", tmp_path / "out")
+    assert summary.by_status == {"ok": 16, "dropped": 2}
+    found = set(images(tmp_path / "out"))
+    assert {name for name in found if name.startswith("3/")} == {"3/1.jpg", "3/5_2.jpg", "3/2.jpg", "3/4_2.jpg"}
+    assert "5/first.jpg" in found and "4/0.jpg" in found
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda root: (root / "3/new.jpg").touch(), "expected 18 images when the plan was made, found 19"),
+        (lambda root: (root / "3/0.jpg").unlink(), "expected 18 images when the plan was made, found 17"),
+        (lambda root: (root / "3/1.jpg").write_bytes(b"3 2"), "found 18 as before, with other names, sizes or times"),
+        (lambda root: (root / "3/1.jpg").rename(root / "3/9.jpg"), "found 18 as before, with other names"),
+        (lambda root: shutil.rmtree(root), "the folder that the plan is about is not there. Put it back"),
+    ],
+    ids=["added", "removed", "edited", "renamed", "gone"],
+)
+def test_a_folder_that_has_changed(change: Callable[[Path], None], told: str, source: Path, tmp_path: Path) -> None:
+    plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS)
+    change(source)
+    with pytest.raises(SourceError, match=told):
+        apply(plan, tmp_path / "out")
+    assert not (tmp_path / "out").exists() or not results(tmp_path / "out")
+
+
+def test_a_plan_or_a_folder_that_changes_between_two_starts(source: Path, tmp_path: Path) -> None:
+    plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS)
+    apply(plan, tmp_path / "out")
+    assert apply(plan, tmp_path / "out").details["done_before"] == 18
+    plan.write_text(plan.read_text().replace('"undecided"', '"accepted"'))
+    with pytest.raises(ResumeError, match="the input has changed since this run began"):
+        apply(plan, tmp_path / "out")
+    with pytest.raises(ResumeError, match="--mode 'copy' then, 'symlink' now"):
+        apply(plan, tmp_path / "out", mode="symlink")
+
+
+@pytest.mark.parametrize("where", ["inside", ".", "above"])
+def test_output_and_input_are_apart(where: str, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "plans").mkdir()
+    plan = save_plan(tmp_path / "plans" / "plan.jsonl", source, [])
+    output = {"inside": source / "out", ".": source, "above": source / ".."}[where]
+    before = images(source)
+    with pytest.raises(OutputError, match="the output (would lie over|is) the input|not empty"):
+        apply(plan, output)
+    assert images(source) == before
+
+
+def test_restored_from_what_is_gone_or_changed(source: Path, tmp_path: Path) -> None:
+    apply(save_plan(tmp_path / "plan.jsonl", source, [Decision("drop", "3/1.jpg")]), tmp_path / "out")
+    undo = tmp_path / "out" / "undo.jsonl"
+    (source / "0" / "0.jpg").unlink()  # of no matter
+    (source / "3" / "1.jpg").write_bytes(b"another")
+    with pytest.raises(SourceError, match=r"3/1.jpg: cannot be restored: it has changed. Put it back, or refuse"):
+        apply(undo, tmp_path / "back")
+    (source / "3" / "1.jpg").unlink()
+    with pytest.raises(SourceError, match=r"3/1.jpg: cannot be restored: it is gone. Put it back, or refuse"):
+        apply(undo, tmp_path / "back")
+    refused = tmp_path / "refused.jsonl"
+    refused.write_text(undo.read_text().replace('"restore"', '"restore", "verdict": "refused"'))
+    apply(refused, tmp_path / "back")
+    assert len(images(tmp_path / "back")) == 17
+    nowhere = tmp_path / "nowhere.jsonl"
+    nowhere.write_text(undo.read_text().replace('"origin"', '"other"'))
+    with pytest.raises(SourceError, match='restores images: expected "origin": the folder.*found None'):
+        apply(nowhere, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "head", ['{"kind": "plan"}', '{"kind": "plan", "source": 3}', '{"kind": "plan", "source": ""}']
+)
+def test_a_plan_about_nothing(head: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.jsonl").write_text(head)
+    with pytest.raises(SourceError, match="says not what it is about"):
+        apply(tmp_path / "plan.jsonl", tmp_path / "out")
+
+
+def test_a_plan_written_by_hand(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "plan.jsonl").write_text('{"kind": "plan", "source": "source"}\n{"action": "drop", "subject": "0"}')
+    apply(tmp_path / "plan.jsonl", tmp_path / "out")
+    assert "has no fingerprint: whether" in caplog.text
+    assert len(images(tmp_path / "out")) == 15
+
+
+def test_the_plan_of_score(face_folder: Path, tmp_path: Path) -> None:
+    job = Score(drop_below=("brightness=255",))
+    run_job(job, Request((face_folder,), tmp_path / "scores.parquet"), SerialRunner())
+    plan = tmp_path / "scores.plan.jsonl"
+    head, *lines = plan.read_text().splitlines()
+    plan.write_text("\n".join([head, *lines[:5]]))
+    assert apply(plan, tmp_path / "out").by_status == {"dropped": 5, "ok": 7}
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert images(tmp_path / "back") == images(face_folder)
+
+
+def test_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "source" / "empty").mkdir(parents=True)
+    with pytest.raises(SourceError, match="no images in the folder that the plan is about"):
+        apply(save_plan(tmp_path / "plan.jsonl", tmp_path / "source", []), tmp_path / "out")
+
+
+def test_everything_dropped_and_restored(source: Path, tmp_path: Path) -> None:
+    drops = [Decision("drop", name) for name in ("0", "1", "2/inner", "3", "4", "5")]
+    summary = apply(save_plan(tmp_path / "plan.jsonl", source, drops), tmp_path / "out")
+    assert summary.by_status == {"dropped": 18} and images(tmp_path / "out") == {}
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert images(tmp_path / "back") == images(source)
+
+
+def test_what_cannot_be_read_is_named_and_is_not_lost(source: Path, tmp_path: Path) -> None:
+    (source / "3" / "9.jpg").symlink_to("nowhere.jpg")
+    plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS)
+    summary = apply(plan, tmp_path / "out")
+    assert summary.by_status == {"ok": 15, "dropped": 3, "unreadable": 1}
+    failures = (tmp_path / "out" / ".faceprep" / "failures.csv").read_text()
+    assert '3/9.jpg,unreadable,"' in failures or "3/9.jpg,unreadable," in failures
+    with pytest.raises(SourceError, match=r"3/9.jpg: cannot be restored: it is gone"):
+        apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+
+
+def faces_of(folder: Path) -> dict[str, tuple[str, float]]:
+    """Output -> key and score."""
+    return {
+        row["output"]: (row["key"], row["score"])
+        for table in read_faces(folder / FACES_TABLE)
+        for row in table.to_pylist()
+    }
+
+
+def test_the_table_of_faces_goes_along(source: Path, tmp_path: Path) -> None:
+    names = [*list_images(find_identities(source)).spelled(""), "not/there.jpg", "+_multi/3/1.jpg"]
+    rows = [
+        FaceRow(name[:-4], "photo.jpg", (9, 9), [0] * 4, [0] * 10, i / 64, [0] * 6, "detector", "template", name)
+        for i, name in enumerate(names)
+    ]
+    with (source / FACES_TABLE).open("wb") as file, FacesWriter(file) as writer:
+        for row in [*rows, rows[0]._replace(output=None)]:
+            writer.add(row)
+    before = faces_of(source)
+    apply(save_plan(tmp_path / "plan.jsonl", source, DECISIONS), tmp_path / "out")
+    found = faces_of(tmp_path / "out")
+    assert set(found) == {name for name in images(tmp_path / "out") if name.endswith(".jpg")}
+    assert found["2/inner/1_2.jpg"] == ("2/inner/1_2", before["1/2.jpg"][1])
+    assert found["5/1.jpg"] == before["5/1.jpg"]
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert faces_of(tmp_path / "back") == {name: before[name] for name in names[:-2]}
+
+
+def test_a_table_of_something_else_stays_behind(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (source / FACES_TABLE).write_text("no table")
+    apply(save_plan(tmp_path / "plan.jsonl", source, []), tmp_path / "out")
+    assert "left behind: " in caplog.text and not (tmp_path / "out" / FACES_TABLE).exists()
+
+
+def test_names_of_all_kinds(source: Path, tmp_path: Path) -> None:
+    for name in ("ä b.png", "line\nbreak.png", "{'\"}.png", os.fsdecode(b"\xff.png")):
+        (source / "3" / name).write_bytes(os.fsencode(name))
+    apply(save_plan(tmp_path / "plan.jsonl", source, [Decision("merge", "3", "5")]), tmp_path / "out")
+    assert (tmp_path / "out" / "5" / os.fsdecode(b"\xff.png")).read_bytes() == b"\xff.png"
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert images(tmp_path / "back") == images(source)
+
+
+def test_the_first_images_only(source: Path, tmp_path: Path) -> None:
+    plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS)
+    assert apply(plan, tmp_path / "out", limit=4).by_status == {"ok": 4}
+    assert set(images(tmp_path / "out")) == {f"2/inner/{name}" for name in ("0_0.jpg", "0_1.jpg", "0_2.jpg", "1_0.jpg")}
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert set(images(tmp_path / "back")) == {"0/0.jpg", "0/1.jpg", "0/2.jpg", "1/0.jpg"}
+
+
+def test_the_same_whatever_the_shards_the_runner_and_the_order(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    apply(save_plan(tmp_path / "plan.jsonl", source, DECISIONS), output)
+    expected = results(output)
+    monkeypatch.setattr(application, "_SHARD", 4)
+    for number in range(2):
+        shutil.rmtree(output)
+        plan = save_plan(tmp_path / f"{number}.jsonl", source, DECISIONS[::-1])
+        run_job(Apply(), Request((plan,), output), ProcessRunner(2) if number else SerialRunner())
+        assert results(output) == expected
+
+
+@pytest.mark.parametrize("mode", PLACING_MODES)
+def test_killed_before_any_change_of_the_disk(
+    mode: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(application, "_SHARD", 5)
+    shutil.rmtree(source / "5")
+    plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS[:5])
+    output = tmp_path / "out"
+
+    def run(act: Callable[[str, int], None] = lambda name, number: None) -> list[str]:
+        with before_changes(act) as made:
+            apply(plan, output, mode=mode)
+        return made
+
+    def killed_before(change: int) -> Callable[[str, int], None]:
+        return lambda name, number: os.kill(os.getpid(), signal.SIGKILL) if number == change else None
+
+    n_changes = len(run())
+    expected = tree(output)
+    assert n_changes > 40
+    for change in range(1, n_changes + 1, 5):
+        shutil.rmtree(output)
+        assert status_of(start(lambda change=change: run(killed_before(change)))) == -signal.SIGKILL
+        run()
+        assert tree(output) == expected, f"killed before change {change}"
+
+
+def test_command_line(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS)
+    words = ["faceprep", "apply", str(plan), str(tmp_path / "out"), "--mode", "hardlink", "--json", "--workers", "1"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert main() == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["command"], told["inputs"], told["ok"], told["failed"]) == ("apply", 18, 15, 0)
+    plan.write_text(plan.read_text().replace('"2/inner"', '"9"'))
+    monkeypatch.setattr(sys, "argv", ["faceprep", "apply", str(plan), str(tmp_path / "other")])
+    assert main() == 1
+    assert capsys.readouterr().err == (
+        f"faceprep: {plan}: merge of '1' into '9': expected an identity of the source, found none of that name."
+        " Change the plan.\n"
+    )
+
+
+def test_all_errors_are_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "plan.jsonl").write_text("not a plan")
+    with pytest.raises(FaceprepError, match=r"plan.jsonl: no JSON .* at line 1"):
+        apply(tmp_path / "plan.jsonl", tmp_path / "out")

@@ -1,0 +1,106 @@
+"""clean-identities: outliers moved, proposed as a second person or dropped; small identities; and back again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faceprep import registry
+from faceprep.errors import OptionError
+from faceprep.formats.plan_jsonl import read_plan
+from faceprep.jobs.apply import Apply
+from faceprep.jobs.clean_identities import CleanIdentities
+from faceprep.registry import Entry
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
+from faceprep.types import Request, Summary
+from tests.color_people import BLUE, GREEN, RED, paint
+from tests.fakes import results, tree
+
+YELLOW = (250, 250, 0)
+
+
+@pytest.fixture(autouse=True)
+def _embedder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.EMBEDDERS, "colors", Entry("tests.color_people:Colors"))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Red people with one green image, who is known, and three blue ones, who are not; a small identity."""
+    for i in range(9):
+        paint(tmp_path / "source" / "red" / f"{i}.png", RED)
+    paint(tmp_path / "source" / "red" / "green.png", GREEN)
+    for i in range(3):
+        paint(tmp_path / "source" / "red" / f"blue{i}.png", BLUE)
+        paint(tmp_path / "source" / "green" / f"{i}.png", GREEN)
+    paint(tmp_path / "source" / "small" / "0.png", YELLOW)
+    return tmp_path / "source"
+
+
+def clean(source: Path, output: Path, **options: Any) -> Summary:
+    job = CleanIdentities(**{"embedder": "colors", "min_images": 2} | options)
+    return run_job(job, Request((source,), output), SerialRunner())
+
+
+def images(root: Path) -> dict[str, bytes | None]:
+    """What is there but for plans and empty folders."""
+    found = results(root)
+    return {name: data for name, data in found.items() if data is not None and not name.endswith(".jsonl")}
+
+
+def test_planned_placed_and_undone(source: Path, tmp_path: Path) -> None:
+    before = tree(source)
+    (source / "red" / "bad.png").write_bytes(b"")
+    summary = clean(source, tmp_path / "out")
+    assert summary.by_status == {"ok": 17, "undecodable": 1}
+    figures = {name: summary.details[name] for name in ("identities", "moved", "dropped", "undecided", "angle")}
+    assert figures == {"identities": 3, "moved": 4, "dropped": 1, "undecided": 0, "angle": 40}
+    assert summary.details["angle_origin"] == "the rainbow"
+    assert set(images(tmp_path / "out")) == {
+        *(f"red/{i}.png" for i in range(9)),
+        *(f"red-2/blue{i}.png" for i in range(3)),
+        *(f"green/{i}.png" for i in range(3)),
+        "green/green.png",
+    }
+    reasons = {decision.subject: decision.reason for decision in read_plan(tmp_path / "out" / "plan.jsonl")[1]}
+    assert "degrees from the centre of red" in reasons["red/green.png"]
+    assert "fewer than 2" in reasons["small"] and reasons["red/bad.png"].startswith("undecodable")
+    run_job(Apply(), Request((tmp_path / "out" / "undo.jsonl",), tmp_path / "back"), SerialRunner())
+    assert images(tmp_path / "back") == images(source)
+    (source / "red" / "bad.png").unlink()
+    assert tree(source) == before
+
+
+def test_cleaning_again_changes_nothing(source: Path, tmp_path: Path) -> None:
+    clean(source, tmp_path / "out")
+    clean(tmp_path / "out", tmp_path / "again")
+    assert images(tmp_path / "again") == images(tmp_path / "out")
+
+
+def test_plan_only(source: Path, tmp_path: Path) -> None:
+    clean(source, tmp_path / "out", plan_only=True)
+    assert set(results(tmp_path / "out")) == {"plan.jsonl"}
+
+
+def test_an_angle_of_ones_own(source: Path, tmp_path: Path) -> None:
+    summary = clean(source, tmp_path / "out", angle=100.0, min_images=0)
+    assert images(tmp_path / "out") == images(source)
+    assert (summary.details["angle"], summary.details["angle_origin"]) == (100, "--angle")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"angle": 0.0}, "--angle: expected degrees, more than 0 and at most 180, found 0"),
+        ({"angle": 181.0}, "--angle"),
+        ({"angle": float("nan")}, "--angle"),
+        ({"min_images": -1}, "--min-images: expected 0 or more, found -1"),
+        ({"mode": "move"}, "unknown mode"),
+    ],
+)
+def test_options_that_cannot_be_meant(options: dict[str, Any], told: str, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=told):
+        clean(source, tmp_path / "out", **options)

@@ -1,0 +1,422 @@
+"""merge-identities: from folders and embeddings, planned, placed, undone; damaged images, odd sets, killed runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from faceprep import application, identity_plans, registry
+from faceprep.cli import main
+from faceprep.embeddings import Embeddings, Model
+from faceprep.errors import MissingExtra, OptionError, OutputError, SourceError
+from faceprep.formats.embeddings_file import Place, write_npz
+from faceprep.formats.plan_jsonl import read_plan
+from faceprep.jobs.apply import Apply
+from faceprep.jobs.merge_identities import MergeIdentities
+from faceprep.registry import Entry
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
+from faceprep.types import PLACING_MODES, Decision, Request, Summary
+from tests.color_people import BLACK, BLUE, GREEN, ORANGE, RED, Brightness, Colors, paint
+from tests.fakes import before_changes, results, start, status_of, tree
+
+SET = {
+    "a/1.png": RED,
+    "b/1.png": RED,
+    "b/2.png": RED,
+    "c/1.png": GREEN,
+    "d/1.png": ORANGE,
+    "e/1.png": BLUE,
+    "f/1.png": BLUE,
+    "f/2.png": BLUE,
+    "g/1.png": BLUE,
+}
+MERGED = {"b/1.png", "b/2.png", "b/a_1.png", "c/1.png", "d/1.png", "f/1.png", "f/2.png", "f/e_1.png", "f/g_1.png"}
+
+
+@pytest.fixture(autouse=True)
+def _embedders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.EMBEDDERS, "colors", Entry("tests.color_people:Colors"))
+    monkeypatch.setitem(registry.EMBEDDERS, "brightness", Entry("tests.color_people:Brightness"))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for name, color in SET.items():
+        paint(tmp_path / "source" / name, color)
+    return tmp_path / "source"
+
+
+def merge(source: Path, output: Path, limit: int | None = None, **options: Any) -> Summary:
+    job = MergeIdentities(**{"embedder": "colors"} | options)
+    return run_job(job, Request((source,), output, limit=limit), SerialRunner())
+
+
+def apply(plan: Path, output: Path) -> Summary:
+    return run_job(Apply(), Request((plan,), output), SerialRunner())
+
+
+def images(root: Path) -> dict[str, bytes | None]:
+    """What is there but for plans and empty folders."""
+    found = results(root)
+    return {name: data for name, data in found.items() if data is not None and not name.endswith(".jsonl")}
+
+
+def decided(output: Path) -> list[tuple[str, ...]]:
+    return [(d.action, d.subject, d.into, d.verdict) for d in read_plan(output / "plan.jsonl")[1]]
+
+
+def embed(source: Path, file: Path, names: dict[str, tuple[int, int, int]] = SET, **changed: Any) -> Path:
+    """What embed makes of the images."""
+    rows = {
+        "keys": list(names),
+        "identities": [name.rpartition("/")[0] for name in names],
+        "vectors": np.array(list(names.values()), np.float32),
+        "model": Colors.model,
+    }
+    with file.open("wb") as opened:
+        write_npz(opened, Embeddings(**rows | changed), Place(str(source), f"{source}/"))
+    return file
+
+
+@pytest.mark.parametrize("mode", PLACING_MODES)
+def test_planned_placed_and_undone(mode: str, source: Path, tmp_path: Path) -> None:
+    before = tree(source)
+    summary = merge(source, tmp_path / "out", mode=mode)
+    assert (summary.inputs, summary.ok, summary.outputs) == (9, 9, 11)
+    figures = {name: summary.details[name] for name in ("images", "identities", "merged", "undecided")}
+    assert figures == {"images": 9, "identities": 7, "merged": 3, "undecided": 1}
+    assert summary.details["threshold"] == 0.95 and summary.details["threshold_origin"] == "the rainbow"
+    assert decided(tmp_path / "out") == [
+        ("merge", "a", "b", "accepted"),
+        ("merge", "e", "f", "accepted"),
+        ("merge", "g", "f", "accepted"),
+        ("merge", "d", "b", "undecided"),
+    ]
+    assert set(images(tmp_path / "out")) == MERGED
+    judged, decisions = read_plan(tmp_path / "out" / "plan.jsonl")
+    assert (judged["source"], judged["model"]) == (str(source), "colors/of-arcface-112")
+    assert judged["summary"]["merged"] == 3
+    assert next(iter(decisions)).evidence["images"] == [1, 2]
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert images(tmp_path / "back") == images(source)
+    assert tree(source) == before
+
+
+def test_a_plan_only_then_edited_and_applied(source: Path, tmp_path: Path) -> None:
+    merge(source, tmp_path / "whole")
+    summary = merge(source, tmp_path / "out", plan_only=True)
+    assert (summary.inputs, summary.outputs) == (9, 1)
+    assert set(results(tmp_path / "out")) == {"plan.jsonl"}
+    apply(tmp_path / "out" / "plan.jsonl", tmp_path / "applied")
+    assert images(tmp_path / "applied") == images(tmp_path / "whole")
+    plan = tmp_path / "edited.jsonl"
+    plan.write_text((tmp_path / "out" / "plan.jsonl").read_text().replace('"undecided"', '"accepted"', 5))
+    apply(plan, tmp_path / "edited")
+    assert set(images(tmp_path / "edited")) == MERGED - {"d/1.png"} | {"b/d_1.png"}
+
+
+def test_damaged_images_are_named_dropped_and_restored(source: Path, tmp_path: Path) -> None:
+    (source / "a" / "bad.png").write_bytes(b"no image")
+    paint(source / "c" / "black.png", BLACK)
+    paint(source / "h" / "only.png", BLACK)
+    summary = merge(source, tmp_path / "out")
+    assert summary.by_status == {"no_vector": 2, "ok": 9, "undecodable": 1}
+    assert set(images(tmp_path / "out")) == MERGED
+    drops = [d for d in read_plan(tmp_path / "out" / "plan.jsonl")[1] if d.action == "drop"]
+    assert [d.subject for d in drops] == ["a/bad.png", "c/black.png", "h/only.png"]
+    assert drops[0].reason.startswith("undecodable: ") and drops[1].reason.startswith("no_vector: ")
+    assert "a/bad.png,undecodable" in (tmp_path / "out" / ".faceprep" / "failures.csv").read_text()
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert images(tmp_path / "back") == images(source)
+    apply(tmp_path / "out" / "plan.jsonl", tmp_path / "applied")
+    assert images(tmp_path / "applied") == images(tmp_path / "out")
+
+
+def test_the_same_whatever_the_shards(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    merge(source, tmp_path / "out")
+    expected = results(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    monkeypatch.setattr(identity_plans, "_SHARD", 2)
+    monkeypatch.setattr(application, "_SHARD", 4)
+    merge(source, tmp_path / "out")
+    assert results(tmp_path / "out") == expected
+
+
+def test_merging_again_changes_nothing(source: Path, tmp_path: Path) -> None:
+    merge(source, tmp_path / "out")
+    summary = merge(tmp_path / "out", tmp_path / "again")
+    assert summary.details["merged"] == 0
+    assert images(tmp_path / "again") == images(tmp_path / "out")
+
+
+def test_a_threshold_of_ones_own(source: Path, tmp_path: Path) -> None:
+    lower = merge(source, tmp_path / "lower", threshold=0.85)
+    assert lower.details["threshold_origin"] == "--threshold"
+    assert (lower.details["merged"], lower.details["undecided"]) == (4, 0)
+    assert lower.details["undecided_from"] == pytest.approx(0.7)
+    higher = merge(source, tmp_path / "higher", threshold=1.0)
+    assert higher.details["undecided_from"] == pytest.approx(0.85)
+
+
+def test_a_threshold_from_the_rate_of_false_accepts(tmp_path: Path) -> None:
+    """A hundred colours: from the threshold on, hardly any pair of them is alike."""
+    for i in range(40):
+        paint(tmp_path / "source" / f"{i:02d}" / "1.png", (250 - 6 * i, 6 * i, 0))
+    summary = merge(tmp_path / "source", tmp_path / "out", far=0.05)
+    assert summary.details["threshold_origin"].startswith("--far 0.05: 0.0")
+    assert summary.details["threshold"] != Colors.model.surely
+
+
+def test_likeness_is_in_the_summary(source: Path, tmp_path: Path) -> None:
+    details = merge(source, tmp_path / "out").details
+    assert details["likeness"]["images"] == 9 and details["likeness"]["positive"]["pairs"] == 2
+    assert details["separable"] == details["likeness"]["separable"]
+    judged, _ = read_plan(tmp_path / "out" / "plan.jsonl")
+    assert judged["summary"]["likeness"] == details["likeness"]
+
+
+def test_approximate(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Few identities are compared exactly in any case."""
+    pytest.importorskip("faiss")
+    caplog.set_level("INFO", "faceprep")
+    summary = merge(source, tmp_path / "out", approximate=True)
+    assert (summary.details["merged"], summary.details["recall"]) == (3, 1)
+    assert "found 100.00 % of the candidates" in caplog.text
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="--approximate needs FAISS"):
+        merge(source, tmp_path / "other", approximate=True)
+
+
+@pytest.mark.parametrize("linkage", ["complete", "mean", "centroid", "single"])
+def test_linkages(linkage: str, source: Path, tmp_path: Path) -> None:
+    assert merge(source, tmp_path / "out", linkage=linkage).details["merged"] == 3
+
+
+def test_a_second_opinion(source: Path, tmp_path: Path) -> None:
+    """The other model sees a darker image in a; red and blue alone are one to it, as all that is bright."""
+    paint(source / "a" / "1.png", (150, 0, 0))
+    summary = merge(source, tmp_path / "out", second_opinion="brightness")
+    assert (summary.inputs, summary.ok) == (9, 9), "nobody is counted twice"
+    assert (summary.details["merged"], summary.details["undecided"]) == (2, 2)
+    decisions = {d.subject: d for d in read_plan(tmp_path / "out" / "plan.jsonl")[1]}
+    assert {name: d.verdict for name, d in decisions.items()} == {
+        "a": "undecided",
+        "e": "accepted",
+        "g": "accepted",
+        "d": "undecided",
+    }
+    assert "the second opinion contradicts" in decisions["a"].reason
+    assert decisions["e"].evidence["second_opinion"] == 1
+    assert set(images(tmp_path / "out")) == MERGED - {"b/a_1.png"} | {"a/1.png"}
+
+
+def test_a_second_embedder_that_cannot_tell(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives zeros for what is red."""
+
+    def see(self: Brightness, crops: Any) -> Any:
+        mean = crops.mean(axis=(1, 2), dtype=np.float32)
+        return np.repeat(mean[:, 2:] * (mean[:, :1] < 100), 2, axis=1)
+
+    monkeypatch.setattr(Brightness, "__call__", see)
+    merge(source, tmp_path / "out", second_opinion="brightness")
+    decisions = {d.subject: d for d in read_plan(tmp_path / "out" / "plan.jsonl")[1]}
+    assert decisions["a"].verdict == "undecided" and decisions["a"].reason.endswith("the second embedder cannot tell")
+    assert decisions["e"].verdict == "accepted"
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_a_second_opinion_where_there_is_little(n: int, tmp_path: Path) -> None:
+    for name, color in list(SET.items())[:n]:
+        paint(tmp_path / "source" / name, color)
+    merge(tmp_path / "source", tmp_path / "out", second_opinion="brightness")
+    assert len(images(tmp_path / "out")) == n
+
+
+def test_from_embeddings(source: Path, tmp_path: Path) -> None:
+    merge(source, tmp_path / "whole")
+    summary = merge(embed(source, tmp_path / "set.npz"), tmp_path / "out")
+    assert (summary.inputs, summary.ok) == (9, 9)
+    assert images(tmp_path / "out") == images(tmp_path / "whole")
+    assert decided(tmp_path / "out") == decided(tmp_path / "whole")
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert images(tmp_path / "back") == images(source)
+
+
+def test_embeddings_of_some_of_the_images(source: Path, tmp_path: Path) -> None:
+    some = {name: color for name, color in SET.items() if name != "f/2.png"}
+    merge(embed(source, tmp_path / "set.npz", some), tmp_path / "out")
+    assert Decision("drop", "f/2.png", reason="has no embedding") in read_plan(tmp_path / "out" / "plan.jsonl")[1]
+    assert "f/2.png" not in images(tmp_path / "out")
+
+
+def test_embeddings_without_their_images(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = embed(source, tmp_path / "set.npz")
+    source.rename(tmp_path / "elsewhere")
+    summary = merge(file, tmp_path / "out")
+    assert "is not there: a plan only" in caplog.text
+    assert (summary.inputs, summary.outputs) == (9, 1)
+    assert len(decided(tmp_path / "out")) == 4
+    source.mkdir()
+    merge(file, tmp_path / "other")
+    assert "has none of the images: a plan only" in caplog.text
+    with pytest.raises(OptionError, match="a second opinion needs the images"):
+        merge(file, tmp_path / "second", second_opinion="brightness")
+
+
+def test_embeddings_of_images_that_are_gone(source: Path, tmp_path: Path) -> None:
+    file = embed(source, tmp_path / "set.npz")
+    (source / "a" / "1.png").unlink()
+    with pytest.raises(SourceError, match=r"gone: expected 9 of them, found 1 fewer, such as 'a/1.png'"):
+        merge(file, tmp_path / "out")
+
+
+def test_embeddings_whose_identities_are_no_folders(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    merge(embed(source, tmp_path / "set.npz", identities=[f"class {i}" for i in range(9)]), tmp_path / "out")
+    assert "the identities of these embeddings are not the images' folders" in caplog.text
+    assert ("merge", "class 0", "class 1") not in {line[:3] for line in decided(tmp_path / "out")}
+    assert set(results(tmp_path / "out")) == {"plan.jsonl"}
+
+
+@pytest.mark.parametrize(("value", "told"), [(np.nan, "1 not finite"), (0, "1 of length zero")])
+def test_vectors_that_cannot_be_compared(value: float, told: str, source: Path, tmp_path: Path) -> None:
+    vectors = np.array(list(SET.values()), np.float32)
+    vectors[2] = value
+    with pytest.raises(SourceError, match=rf"cannot be compared: found {told} \(b/2.png\)"):
+        merge(embed(source, tmp_path / "set.npz", vectors=vectors), tmp_path / "out")
+
+
+def test_vectors_of_nobody_knows_which_model(source: Path, tmp_path: Path) -> None:
+    file = embed(source, tmp_path / "set.npz", model=Model())
+    with pytest.raises(OptionError, match="do not say what model made them: expected --threshold or --far"):
+        merge(file, tmp_path / "out")
+    assert merge(file, tmp_path / "other", threshold=0.95).details["merged"] == 3
+
+
+def test_what_has_no_embeddings(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"text")
+    (tmp_path / "a.txt").write_bytes(b"text")
+    with pytest.raises(SourceError, match=r"a.npz"):
+        merge(tmp_path / "a.npz", tmp_path / "out")
+    with pytest.raises(SourceError, match=r"a.txt: has no embeddings: expected a folder of identities, or an .npz"):
+        merge(tmp_path / "a.txt", tmp_path / "out")
+
+
+def test_little_or_nothing_to_merge(tmp_path: Path) -> None:
+    (tmp_path / "empty" / "a").mkdir(parents=True)
+    with pytest.raises(SourceError, match="no images in this folder"):
+        merge(tmp_path / "empty", tmp_path / "out")
+    paint(tmp_path / "one" / "a" / "1.png", RED)
+    merge(tmp_path / "one", tmp_path / "out 1")
+    assert set(images(tmp_path / "out 1")) == {"a/1.png"} and decided(tmp_path / "out 1") == []
+    paint(tmp_path / "one" / "a" / "2.png", GREEN)
+    merge(tmp_path / "one", tmp_path / "out 2")
+    assert set(images(tmp_path / "out 2")) == {"a/1.png", "a/2.png"}
+    (tmp_path / "bad" / "a").mkdir(parents=True)
+    (tmp_path / "bad" / "a" / "1.png").write_bytes(b"")
+    summary = merge(tmp_path / "bad", tmp_path / "out 3")
+    assert summary.by_status == {"undecodable": 1} and images(tmp_path / "out 3") == {}
+
+
+def test_the_first_images_only(source: Path, tmp_path: Path) -> None:
+    summary = merge(source, tmp_path / "out", limit=3)
+    assert summary.inputs == 3 and set(images(tmp_path / "out")) == {"b/1.png", "b/2.png", "b/a_1.png"}
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert set(images(tmp_path / "back")) == {"a/1.png", "b/1.png", "b/2.png"}
+    with pytest.raises(OptionError, match="a file of embeddings is judged as a whole"):
+        merge(embed(source, tmp_path / "set.npz"), tmp_path / "other", limit=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"threshold": 1.5}, "--threshold: expected a likeness, -1 to 1, found 1.5"),
+        ({"threshold": float("nan")}, "--threshold"),
+        ({"far": 0.0}, "--far: expected a rate, more than 0 and less than 1, found 0"),
+        ({"far": 0.1, "threshold": 0.9}, "--far and --threshold are two ways to say the same"),
+        ({"far": 1e-6}, "too few pairs for a false-accept rate of 1e-06"),
+        ({"linkage": "average"}, "unknown linkage"),
+        ({"mode": "move"}, "unknown mode: expected copy, hardlink, symlink, found 'move'"),
+        ({"crops": "none"}, "none"),
+        ({"embedder": "none"}, "none"),
+        ({"second_opinion": "none"}, "none"),
+    ],
+)
+def test_options_that_cannot_be_meant(options: dict[str, Any], told: str, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=told):
+        merge(source, tmp_path / "out", **options)
+
+
+def test_output_and_input_are_apart(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="the output would lie over the input"):
+        merge(source, source / "out")
+    with pytest.raises(OutputError, match="the output would lie over the input"):
+        merge(embed(source, tmp_path / "set.npz"), source / "out")
+
+
+def test_killed_before_any_change_of_the_disk(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity_plans, "_SHARD", 5)
+    monkeypatch.setattr(application, "_SHARD", 5)
+    (source / "a" / "bad.png").write_bytes(b"no image")
+    output = tmp_path / "out"
+
+    def run(act: Callable[[str, int], None] = lambda name, number: None) -> list[str]:
+        with before_changes(act) as made:
+            merge(source, output, second_opinion="brightness")
+        return made
+
+    def killed_before(change: int) -> Callable[[str, int], None]:
+        return lambda name, number: os.kill(os.getpid(), signal.SIGKILL) if number == change else None
+
+    n_changes = len(run())
+    expected = tree(output)
+    for change in range(1, n_changes + 1, 12):
+        shutil.rmtree(output)
+        assert status_of(start(lambda change=change: run(killed_before(change)))) == -signal.SIGKILL
+        run()
+        assert tree(output) == expected, f"killed before change {change}"
+
+
+def test_command_line(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["faceprep", "merge-identities", str(source), str(tmp_path / "out"), "--embedder", "colors"]
+    monkeypatch.setattr("sys.argv", [*words, "--runner", "serial", "--json"])
+    assert main() == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["merged"], told["undecided"], told["threshold_origin"]) == (3, 1, "the rainbow")
+    monkeypatch.setattr("sys.argv", [*words, "--runner", "serial"])
+    assert main() == 0
+    assert "identities 7, conflicts 0, recall 1.0, threshold 0.95" in capsys.readouterr().out
+
+
+def test_a_model_that_has_changed_is_not_gone_on_with(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merge(source, tmp_path / "out")
+    monkeypatch.setattr(Colors, "model", replace(Colors.model, fingerprint="other colors"))
+    with pytest.raises(Exception, match="the input has changed since this run began"):
+        merge(source, tmp_path / "out")
+
+
+def test_the_default_is_the_models_own(tmp_path: Path) -> None:
+    model = Model("any", surely=0.7, surely_not=0.6, origin="somewhere")
+    embeddings = Embeddings(["a/1", "b/1"], ["a", "b"], np.array([[1, 0], [0.8, 0.6]], np.float32), model)
+    decisions, figures = MergeIdentities().judge(embeddings)
+    assert MergeIdentities().count(decisions) == {"merged": 1, "undecided": 0}
+    assert [d.verdict for d in decisions] == ["accepted"] and figures["threshold"] == 0.7
+    decisions, figures = MergeIdentities(threshold=0.85).judge(embeddings)
+    assert [d.verdict for d in decisions] == ["undecided"] and figures["undecided_from"] == pytest.approx(0.75)
