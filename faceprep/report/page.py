@@ -106,7 +106,8 @@ def _in_words(picture: Histogram | Curves) -> str:
 
 def _table(table: Table) -> Iterator[str]:
     is_number = [not any(isinstance(row[place], str) for row in table.rows) for place in range(len(table.header))]
-    yield '<div class="wide" tabindex="0">\n<table>\n<thead><tr>'
+    label = escaped(table.title or "Table")
+    yield f'<div class="wide" tabindex="0" role="region" aria-label="{label}">\n<table>\n<thead><tr>'
     for name, right in zip(table.header, is_number, strict=True):
         yield f'<th scope="col"{_RIGHT * right}>{escaped(name)}</th>'
     yield "</tr></thead>\n<tbody>\n"

@@ -15,7 +15,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faceprep import ExtractPhotos, Folder2Rec, Rec2Folder, Report, Request, Score, SerialRunner, run_job
+from faceprep import (
+    ExtractPhotos,
+    Folder2Rec,
+    MergeIdentities,
+    Rec2Folder,
+    Report,
+    Request,
+    Score,
+    SerialRunner,
+    run_job,
+)
 from faceprep.embeddings import Embeddings, Model
 from faceprep.errors import MissingExtra, OptionError, SourceError
 from faceprep.formats.embeddings_file import Place, write_npz
@@ -225,6 +235,31 @@ def test_plan(tmp_path: Path) -> None:
         assert numbers["plan"]["most_merged"] == {"p00": 8}
         assert numbers["similarity"]["positive"] == summary["likeness"]["positive"]  # type: ignore[index]
         assert numbers["similarity"]["threshold"] == 0.7
+
+
+def test_merge(tmp_path: Path) -> None:
+    """A real run: its plan, its set, and how alike its images are."""
+    root = tmp_path / "set"
+    path, made = embeddings(tmp_path, Model("m"))
+    for key in made.keys:
+        (root / key).parent.mkdir(parents=True, exist_ok=True)
+        (root / key).write_bytes(encode_face(1, 1, ".png"))
+    close = Embeddings(made.keys, made.identities, made.vectors[np.arange(60) % 30].copy(), made.model)
+    with open(path, "wb") as file:
+        write_npz(file, close, Place(root=str(root)))
+    out = tmp_path / "merged"
+    summary = run_job(MergeIdentities(), Request((path,), out), SerialRunner())
+    numbers = report(out)
+    decisions = [json.loads(line) for line in (out / "plan.jsonl").read_text().splitlines()][1:]
+    counted = Counter((one["action"], one.get("verdict", "accepted")) for one in decisions)
+    assert counted[("merge", "accepted")] == 6
+    assert {(one["action"], one["verdict"]): one["decisions"] for one in numbers["plan"]["by_action"]} == counted
+    assert numbers["run"]["inputs"] == summary.inputs
+    assert numbers["run"]["shards"] == numbers["run"]["shards_done"]
+    on_disk = Counter(image.parent.name for image in out.glob("*/*.png"))
+    assert numbers["identities"]["largest"] == dict(on_disk)
+    assert numbers["identities"]["images"] == 60
+    assert numbers["similarity"]["positive"]["pairs"] == 12 * 10
 
 
 def test_verification(tmp_path: Path) -> None:
