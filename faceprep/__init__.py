@@ -10,8 +10,9 @@ image_header, opencv        what encoded bytes say of themselves before they are
 synthetic, synthetic_video  draw faces; write tiny sets and videos for tests, examples and docs
 formats/                    bytes <-> nouns, one file a format
 vision/                     pixels -> pixels or numbers
-verification/               likeness -> accuracy, EER, TAR at FAR; rank-k, TPIR at FPIR
 models/                     pixels -> faces or vectors: detectors and embedders
+identity/                   vectors -> decisions: which images and identities are one person, which are copies
+verification/               likeness -> accuracy, EER, TAR at FAR; rank-k, TPIR at FPIR
 extraction                  faces out of decoded images: what photos, frames and tables have in common
 deduplication               which images are copies of which: bytes to signatures to a plan
 embedding                   crops to vectors, shard by shard: what the commands that embed have in common
