@@ -371,6 +371,12 @@ def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True)
         file.write(data)
 
 
+def scratch_place() -> str:
+    """The folder that temporary folders are made in: TMPDIR, or what the system has."""
+    with guard("find a place for temporary files", "TMPDIR"):
+        return tempfile.gettempdir()
+
+
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A temporary folder outside of any output, gone at the end."""
