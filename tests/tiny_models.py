@@ -28,14 +28,19 @@ def onnx_model(
     metadata: Mapping[str, str] | None = None,
     own_scale: tuple[float, float] | None = None,
     half: bool = False,
+    whole: bool = False,
     last: str = "Identity",
 ) -> bytes:
-    """An ONNX file; with `own_scale` it subtracts and multiplies itself; `last` is done to the vectors."""
+    """An ONNX file; with `own_scale` it subtracts and multiplies itself; it takes bytes
+    where it is `whole`; `last` is done to the vectors."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
     nodes, weights, value = [], [], "data"
+    if whole:
+        nodes.append(helper.make_node("Cast", ["data"], ["floats"], to=TensorProto.FLOAT))
+        value = "floats"
     for op, number in zip(("Sub", "Mul"), own_scale or (), strict=False):
         weights.append(numpy_helper.from_array(np.array(number, np.float32), op))
         nodes.append(helper.make_node(op, [value, op], [f"{op}_out"]))
@@ -49,7 +54,7 @@ def onnx_model(
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("data", kind, list(shape))],
+        [helper.make_tensor_value_info("data", TensorProto.UINT8 if whole else kind, list(shape))],
         [helper.make_tensor_value_info("vectors", kind, [shape[0], None])],
         weights,
     )

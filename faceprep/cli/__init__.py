@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from faceprep import __version__, registry
 
@@ -24,6 +25,14 @@ class _Commands(click.Group):
         build: Any = importlib.import_module("faceprep.cli.build")
         command: click.Command = build.command_for(name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Click's own would load every command for its help."""
+        named = [(name, entry) for name, entry in registry.COMMANDS.items() if name.startswith(incomplete)]
+        return [
+            *(CompletionItem(name, help=entry.help) for name, entry in named),
+            *click.Command.shell_complete(self, ctx, incomplete),
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

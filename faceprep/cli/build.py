@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import sys
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from types import FrameType
@@ -14,6 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import click
 
 from faceprep import registry
+from faceprep.cli.log_lines import log_to_stderr
 from faceprep.cli.progress import counting_bar, progress_bar
 from faceprep.cores import n_cores
 from faceprep.run.engine import as_json, run_job
@@ -41,7 +41,11 @@ _RUN_OPTIONS = (
 _N_NAMED = 3
 _OF_EVERY_RUN = ("failures", "done_before")
 _SOURCES = ("src", "plan")
-_JSON = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout at the end.")
+_SHARED_OPTIONS = (
+    click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout at the end."),
+    click.Option(["--quiet", "-q"], is_flag=True, help="No progress, no notes: nothing but results and errors."),
+    click.Option(["--verbose", "-v"], is_flag=True, help="Tell each step with its time."),
+)
 
 
 def command_for(name: str) -> click.Command:
@@ -52,7 +56,7 @@ def command_for(name: str) -> click.Command:
     hints = get_type_hints(job)
     options = [_option(field, hints[field.name]) for field in fields(job)]
     is_run = hasattr(job, "plan")
-    shared = [*_RUN_OPTIONS, _JSON] if is_run else [_JSON]
+    shared = [*(_RUN_OPTIONS if is_run else ()), *_SHARED_OPTIONS]
     return click.Command(
         name,
         params=[*arguments, *options, *shared],
@@ -60,13 +64,14 @@ def command_for(name: str) -> click.Command:
         help=job.__doc__,
         short_help=entry.help,
         context_settings={"obj": job},
-        no_args_is_help=True,
+        no_args_is_help=any(argument.required for argument in arguments),
     )
 
 
 def _argument(word: str) -> click.Parameter:
-    many = word.endswith("...")
-    return click.Argument([word.rstrip(".").lower()], type=_PATH, nargs=-1 if many else 1, required=True)
+    """Of a word of the usage line: `SRC`, `SRC...` for several, `[PATH]` for one that may be left out."""
+    many, name = word.endswith("..."), word.strip("[].").lower()
+    return click.Argument([name], type=_PATH, nargs=-1 if many else 1, required=not word.startswith("["))
 
 
 def _option(field: Field[Any], hint: Any) -> click.Parameter:
@@ -96,16 +101,15 @@ def _option(field: Field[Any], hint: Any) -> click.Parameter:
 
 @click.pass_context
 def _run(ctx: click.Context, /, **given: Any) -> int:
-    quiet = given.pop("as_json")
+    as_object, quiet = given.pop("as_json"), _log(given)
     sources, output = _places(given)
     workers, runner = given.pop("workers") or n_cores(), given.pop("runner")
     asked = {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
     job = ctx.obj(**given)
     request = Request(sources, output or job.output_of(sources), **asked)
-    _log_to_stderr()
     signal.signal(signal.SIGTERM, _interrupt)
-    summary = run_job(job, request, registry.load(registry.RUNNERS, runner)(workers), progress_bar())
-    click.echo(json.dumps(as_json(summary)) if quiet else _told(summary))
+    summary = run_job(job, request, registry.load(registry.RUNNERS, runner)(workers), progress_bar(quiet))
+    click.echo(json.dumps(as_json(summary)) if as_object else _told(summary))
     if summary.failed:
         _name_failures(summary.details["failures"])
     return 3 if summary.failed else 0
@@ -113,22 +117,30 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
 
 @click.pass_context
 def _look(ctx: click.Context, /, **given: Any) -> int:
-    quiet = given.pop("as_json")
+    as_object, quiet = given.pop("as_json"), _log(given)
     places = [given.pop(word.name) for word in ctx.command.params if isinstance(word, click.Argument)]
-    _log_to_stderr()
-    with counting_bar() as progress:
+    with counting_bar(quiet) as progress:
         result = ctx.obj(**given)(*places, progress)
-    click.echo(json.dumps(result.as_json()) if quiet else str(result))
-    return 3 if result.failed else 0
+    click.echo(json.dumps(result.as_json()) if as_object else str(result))
+    return int(getattr(result, "exit_status", 3 if result.failed else 0))
+
+
+def _log(given: dict[str, Any]) -> bool:
+    """Has the library's log shown as the options ask; whether that is hardly at all. Raises UsageError."""
+    quiet, verbose = given.pop("quiet"), given.pop("verbose")
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other.")
+    log_to_stderr(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
+    return bool(quiet)
 
 
 @click.pass_context
 def _serve(ctx: click.Context, /, **given: Any) -> int:
-    quiet, plan = given.pop("as_json"), given.pop("plan")
-    _log_to_stderr()
+    as_object, plan = given.pop("as_json"), given.pop("plan")
+    _log(given)
     signal.signal(signal.SIGTERM, _interrupt)
-    result = ctx.obj(**given).serve(plan, lambda address: click.echo(address, err=quiet))
-    click.echo(json.dumps(result.as_json()) if quiet else str(result))
+    result = ctx.obj(**given).serve(plan, lambda address: click.echo(address, err=as_object))
+    click.echo(json.dumps(result.as_json()) if as_object else str(result))
     return 0
 
 
@@ -162,14 +174,6 @@ def _name_failures(path: str) -> None:
     for key, status, reason in failures:
         click.echo(f"faceprep: {status}: {reason if key in reason else f'{key}: {reason}'}", err=True)
     click.echo(f"faceprep: {f'{n - _N_NAMED:,} more' if n > _N_NAMED else 'named'} in {path}", err=True)
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("faceprep: %(message)s"))
-    logger = logging.getLogger("faceprep")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

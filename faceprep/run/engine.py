@@ -16,7 +16,7 @@ from typing import Any
 
 from faceprep import __version__, locks, storage
 from faceprep.errors import FaceprepError, Interrupted, OutputError, TooManyFailures
-from faceprep.run import checks
+from faceprep.run import checks, life
 from faceprep.run.ledger import Ledger, Places, ShardSink, crashed, load_report, rescue
 from faceprep.types import OK, CarryOut, Job, Outcome, Request, Runner, Shard, ShardReport, Stage, Summary
 
@@ -27,11 +27,15 @@ _GO_ON = "Start the same command again to go on."
 
 @dataclass(frozen=True)
 class Progress:
-    """Told of a stage's size, then of every shard; does nothing by default."""
+    """Told of a stage's size, then of every shard; does nothing by default.
+
+    `watch` is given what counts the inputs that are done in shards which are not.
+    """
 
     start: Callable[[Stage, int, str], None] = lambda stage, n_done, unit: None
     step: Callable[[ShardReport], None] = lambda report: None
     stop: Callable[[], None] = lambda: None
+    watch: Callable[[Callable[[], int]], None] = lambda count: None
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class ShardTask:
     def _carry_out(self, shard: Shard) -> ShardReport:
         sink = ShardSink(self.places, shard.id)
         try:
-            return sink.commit(list(self.job(shard, sink)))
+            return sink.commit(list(life.told(self.job(shard, sink), self.places.signs / shard.id)))
         except FaceprepError:
             sink.discard()
             raise
@@ -173,6 +177,7 @@ class _Drive:
         cuts = "\n".join(f"{shard.id} {shard.source} {shard.start} {shard.stop}" for shard in self._shards.values())
         return {
             "fingerprint": self.work.fingerprint,
+            "n_shards": len(self._shards),
             "shards": hashlib.sha256(cuts.encode("utf-8", "surrogateescape")).hexdigest(),
             "files": None if self.work.files is None else list(self.work.files),
         }
@@ -201,7 +206,9 @@ class _Drive:
         if not todo or self._finish_report or self._n_crashed():
             return
         n_done = sum(len(shard) for shard in stage.shards) - sum(len(shard) for shard in todo)
+        self._progress.watch(lambda: life.n_done(self._places.signs))
         self._progress.start(stage, n_done, self.work.unit)
+        log.debug("%s: %d shards, %d of them done", stage.name, len(stage.shards), len(stage.shards) - len(todo))
         try:
             with closing(carry_out(todo)) as reports:
                 for report in reports:
@@ -209,6 +216,7 @@ class _Drive:
                         report = rescue(self._places, report.shard_id) or report
                     self._reports[report.shard_id] = report
                     self._by_status.update(report.by_status)
+                    log.debug("shard %s: %d files, %s", report.shard_id, report.n_outputs, dict(report.by_status))
                     self._progress.step(report)
                     self._stop_at_too_many_failures()
         finally:

@@ -48,6 +48,7 @@ class Places:
         self.state = state / state_name
         self.all_failures = state / _FAILURES if shares_failures and state_name else None
         self.scratch = self.state / "scratch"
+        self.signs = self.scratch / "signs of life"
         self.failures = self.state / _FAILURES
         self._state_name = self.state.relative_to(self.root).as_posix()
 

@@ -58,7 +58,7 @@ def test_the_library_configures_no_logging() -> None:
     calls = {
         where.partition(":")[0] for where, node in walk(ast.Attribute) if ast.unparse(node) == "logging.StreamHandler"
     }
-    assert calls <= {"faceprep/cli/build.py"}
+    assert calls <= {"faceprep/cli/log_lines.py"}
     for where, node in walk(ast.Call):
         if isinstance(node, ast.Call):
             assert called(node) != "logging.basicConfig", where

@@ -105,7 +105,7 @@ def test_planned_placed_and_undone(mode: str, source: Path, tmp_path: Path) -> N
     assert set(images(tmp_path / "out")) == MERGED
     judged, decisions = read_plan(tmp_path / "out" / "plan.jsonl")
     assert (judged["source"], judged["model"]) == (str(source), "colors/of-arcface-112")
-    assert judged["summary"]["merged"] == 3
+    assert judged["summary"]["merged"] == 3 and judged["options"]["embedder"] == "colors"
     assert next(iter(decisions)).evidence["images"] == [1, 2]
     apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
     assert images(tmp_path / "back") == images(source)
@@ -250,6 +250,8 @@ def test_from_embeddings(source: Path, tmp_path: Path) -> None:
     assert (summary.inputs, summary.ok) == (9, 9)
     assert images(tmp_path / "out") == images(tmp_path / "whole")
     assert decided(tmp_path / "out") == decided(tmp_path / "whole")
+    judged, _ = read_plan(tmp_path / "out" / "plan.jsonl")
+    assert judged["model"] == "colors" and "embedder" not in judged["options"]
     apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
     assert images(tmp_path / "back") == images(source)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from faceprep.errors import FaceprepError, OptionError, SourceError
 from faceprep.models import insightface_pack
 from faceprep.models.embedding import EmbedderSpec, find_kind, open_embedder
-from faceprep.models.onnx_embedder import find_embedder
+from faceprep.models.onnx_embedder import find_embedder, read_manifest
 from tests.tiny_models import DIM, expected, onnx_model, random_crops, save_onnx
 
 CROPS = random_crops(5)
@@ -144,3 +145,38 @@ def test_packs_of_insightface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     save_onnx(tmp_path / "glintr100.onnx")
     with pytest.raises(SourceError, match="Name the .onnx file itself"):
         find_embedder(tmp_path)
+
+
+def test_packs_with_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the packs from insightface 2 on have one."""
+    monkeypatch.setattr(insightface_pack, "pack_folder", lambda pack: tmp_path / pack)
+    for name, how, wanted in (
+        ("embedded", "embedded", expected(CROPS, 0, 1)),
+        ("scaled", {"mean": 10, "std": 20.0}, expected(CROPS, 10, 20)),
+        ("silent", None, expected(CROPS)),
+    ):
+        (tmp_path / name / "models").mkdir(parents=True)
+        save_onnx(tmp_path / name / "models" / "a.onnx")
+        save_onnx(tmp_path / name / "models" / "verify.onnx", last="Neg")
+        named: dict[str, Any] = {"file": "models/a.onnx"} | ({"preprocessing": how} if how else {})
+        (tmp_path / name / "manifest.json").write_text(json.dumps({"tasks": {"recognition": named}}))
+        assert close(open_embedder(EmbedderSpec(f"insightface:{name}", device="cpu"))(CROPS), wanted)
+    manifest = tmp_path / "silent" / "manifest.json"
+    for text in (
+        "no json",
+        "[]",
+        '{"tasks": {"recognition": {}}}',
+        '{"tasks": {"recognition": {"file": "../a.onnx"}}}',
+    ):
+        manifest.write_text(text)
+        with pytest.raises(SourceError, match=r"manifest.json: (no manifest of a pack|names a file outside)"):
+            read_manifest(tmp_path / "silent")
+    manifest.write_text('{"tasks": {"detection": {"file": "d.onnx"}}}')
+    assert read_manifest(tmp_path / "silent") is None
+
+
+def test_a_graph_of_bytes_gets_pixels(tmp_path: Path) -> None:
+    path = save_onnx(tmp_path / "net.onnx", whole=True)
+    assert close(embedded(path), expected(CROPS, 0, 1))
+    with pytest.raises(OptionError, match="net.onnx takes bytes. Leave out --mean and --std"):
+        embedded(path, mean=(127.5,))

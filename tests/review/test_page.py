@@ -65,7 +65,11 @@ def open_page(browser: Any) -> Iterator[Open]:
         context.close()
     foreign = [url for url in asked if not re.match(r"http://127\.0\.0\.1:|file:|blob:", url)]
     assert foreign == []
-    told = [error for error in errors if not re.search(r"status of 409|ERR_CONNECTION_RE(FUSED|SET)|ERR_EMPTY_RESPONSE", error)]
+    told = [
+        error
+        for error in errors
+        if not re.search(r"status of 409|ERR_CONNECTION_RE(FUSED|SET)|ERR_EMPTY_RESPONSE", error)
+    ]
     assert told == []
 
 

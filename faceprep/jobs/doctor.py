@@ -1,0 +1,183 @@
+"""`doctor`: what is installed, what this machine has, and what is missing for which command."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import platform
+import resource
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from faceprep import __version__, cores, installed, registry, storage
+from faceprep.errors import MissingExtra
+
+Progress = Callable[[int, int], None]
+_MODULES = {"opencv-python": "cv2", "google-crc32c": "google_crc32c"}
+_FOR_DEVELOPERS = ("test", "dev", "all")
+_FEW_FILES = 1024
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What an extra still needs, and what cannot be done without it."""
+
+    extra: str
+    problems: tuple[str, ...]
+    commands: tuple[str, ...]
+    models: tuple[str, ...]
+
+    @property
+    def pip(self) -> str:
+        return f"pip install 'faceprep[{self.extra}]'"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found; `broken` names what not even the base install can do without."""
+
+    versions: Mapping[str, str | None]
+    providers: Sequence[str]
+    cores: Mapping[str, float | None]
+    memory_limit: int | None
+    space: Mapping[str, tuple[int, int | None]]
+    open_files: tuple[int, int]
+    lacks: Sequence[Lack]
+    broken: Sequence[str]
+    failed: ClassVar[int] = 0
+
+    @property
+    def exit_status(self) -> int:
+        return 1 if self.broken else 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "command": "doctor",
+            "versions": dict(self.versions),
+            "providers": list(self.providers),
+            "cores": dict(self.cores),
+            "memory_limit_bytes": self.memory_limit,
+            "space": {path: {"free_bytes": n, "free_files": files} for path, (n, files) in self.space.items()},
+            "open_files": {"soft": self.open_files[0], "hard": self.open_files[1]},
+            "missing": [
+                {"extra": lack.extra, "problems": lack.problems, "commands": lack.commands, "models": lack.models}
+                | {"pip": lack.pip}
+                for lack in self.lacks
+            ],
+            "broken": list(self.broken),
+        }
+
+    def __str__(self) -> str:
+        usable, machine, quota = (self.cores[name] for name in ("usable", "machine", "quota"))
+        limit = f", {quota:g} by the quota of its group" if quota else ""
+        few = " (few: raise it with ulimit -n)" if self.open_files[0] < _FEW_FILES else ""
+        lines = ["versions"]
+        lines += [f"  {name:24s}{version or '-'}" for name, version in self.versions.items()]
+        lines.append("machine")
+        lines.append(f"  {'ONNX Runtime runs on':24s}{', '.join(self.providers) or '-'}")
+        lines.append(f"  {'cores':24s}{usable:g} of {machine:g} may be used{limit}")
+        if self.memory_limit:
+            lines.append(f"  {'memory limit':24s}{self.memory_limit / _GIB:,.1f} GiB")
+        lines.append(f"  {'open files':24s}{self.open_files[0]:,}{few}")
+        for path, (n_bytes, n_files) in self.space.items():
+            files = "" if n_files is None else f", {n_files:,} files"
+            lines.append(f"  {'free space':24s}{n_bytes / _GIB:,.1f} GiB{files} at {path}")
+        lines += ["missing", *(line for lack in self.lacks for line in _told(lack))] if self.lacks else []
+        lines += ["broken", *(f"  {line}" for line in self.broken)] if self.broken else ["the base install is sound"]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What is installed, what this machine has, and what is missing for which command.
+
+    Free space is told of PATH too, where one is given: a folder that is to be written to, there or not yet. Exit
+    status 1 says that something is broken which every command needs.
+    """
+
+    command: ClassVar[str] = "doctor"
+
+    def __call__(self, path: Path | None = None, tell: Progress = lambda n_done, total: None) -> Diagnosis:
+        needed = installed.requirements()
+        places = dict.fromkeys(os.path.abspath(place) for place in (path or ".", ".", storage.scratch_place()))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return Diagnosis(
+            versions=_versions(needed),
+            providers=_providers(),
+            cores={"usable": cores.n_cores(), "machine": os.cpu_count() or 1, "quota": cores.quota()},
+            memory_limit=cores.memory_limit(),
+            space={place: storage.room(place)[:2] for place in places},
+            open_files=(soft, hard),
+            lacks=_lacks(needed),
+            broken=_broken(needed[installed.BASE]),
+        )
+
+
+def _versions(needed: Mapping[str, Sequence[str]]) -> dict[str, str | None]:
+    """Ours, Python's, and those of everything that a user may need, the base first."""
+    shown = {"faceprep": __version__, "Python": platform.python_version(), "system": platform.platform()}
+    extras = [extra for extra in needed if extra not in _FOR_DEVELOPERS]
+    projects = dict.fromkeys(installed.project_of(each) for extra in extras for each in needed[extra])
+    return shown | {project: installed.version_of(project) for project in projects}
+
+
+def _providers() -> list[str]:
+    """What ONNX Runtime can run on here, as it says itself; none where it cannot be loaded."""
+    try:
+        from faceprep.models import runtime  # needs NumPy, which may be what is broken
+
+        return list(runtime.onnxruntime().get_available_providers())
+    except (MissingExtra, ImportError):
+        return []
+
+
+def _lacks(needed: Mapping[str, Sequence[str]]) -> list[Lack]:
+    found = []
+    for extra in needed:
+        if extra == installed.BASE or extra in _FOR_DEVELOPERS:
+            continue
+        problems = tuple(filter(None, map(installed.problem_of, needed[extra])))
+        if problems:
+            found.append(Lack(extra, problems, _with(extra, registry.COMMANDS), _models_without(extra)))
+    return found
+
+
+def _with(extra: str, table: Mapping[str, registry.Entry]) -> tuple[str, ...]:
+    return tuple(name for name, entry in table.items() if entry.extra == extra)
+
+
+def _models_without(extra: str) -> tuple[str, ...]:
+    """The models of the extra that cannot be used: one that has its own packages needs only those."""
+    entries = [(name, entry) for table in (registry.DETECTORS, registry.EMBEDDERS) for name, entry in table.items()]
+    missing = [name for name, entry in entries if entry.extra == extra and not _has(entry.packages)]
+    return tuple(dict.fromkeys(missing))
+
+
+def _has(packages: Sequence[str]) -> bool:
+    return bool(packages) and all(installed.version_of(each) for each in packages)
+
+
+def _broken(base: Sequence[str]) -> list[str]:
+    """What of the base install is not there, too old, or cannot be loaded."""
+    problems = []
+    for requirement in base:
+        project = installed.project_of(requirement)
+        problem = installed.problem_of(requirement)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # OpenCV prints what it misses
+                importlib.import_module(_MODULES.get(project, project))
+        except (ImportError, OSError, AttributeError, ValueError) as error:  # what a bad pair of NumPy and OpenCV raise
+            problem = problem or f"{project} cannot be loaded: {' '.join(str(error).split())}"
+        if problem:
+            problems.append(f"{problem}; pip install --force-reinstall '{requirement}'")
+    return problems
+
+
+def _told(lack: Lack) -> list[str]:
+    what = ", ".join((*lack.commands, *(f"the model {name}" for name in lack.models))) or lack.extra
+    return [f"  for {what}: {lack.pip}", *(f"    {problem}" for problem in lack.problems)]

@@ -1,0 +1,82 @@
+"""`models`: which detectors and embedders there are, and which can be used here. Imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from faceprep import installed, registry
+from faceprep.registry import Entry
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """A model, and what has to be installed for it; `missing` names what is not."""
+
+    kind: str
+    name: str
+    about: str
+    weights: str
+    licence: str
+    extra: str
+    missing: tuple[str, ...]
+
+    @property
+    def pip(self) -> str:
+        """What installs it; empty where it needs nothing."""
+        what = f"'faceprep[{self.extra}]'" if self.extra else " ".join(self.missing)
+        return f"pip install {what}" if self.missing else ""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All models."""
+
+    models: tuple[ModelState, ...]
+    failed: ClassVar[int] = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "command": "models",
+            "models": [asdict(model) | {"installed": not model.missing, "pip": model.pip} for model in self.models],
+        }
+
+    def __str__(self) -> str:
+        lines = []
+        for kind in dict.fromkeys(model.kind for model in self.models):
+            lines.append(f"{kind}s")
+            lines += [line for model in self.models if model.kind == kind for line in _told(model)]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Models:
+    """Which detectors and embedders there are, where their weights come from, and which are installed.
+
+    No weights are fetched by any command: they come with packages, or are files of yours.
+    """
+
+    command: ClassVar[str] = "models"
+
+    def __call__(self, tell: Progress = lambda n_done, total: None) -> Catalogue:
+        tables = (("detector", registry.DETECTORS), ("embedder", registry.EMBEDDERS))
+        return Catalogue(tuple(_state(kind, name, table[name]) for kind, table in tables for name in table))
+
+
+def _state(kind: str, name: str, entry: Entry) -> ModelState:
+    """Where an entry does not name its packages, it needs all of its extra."""
+    needed = entry.packages or tuple(
+        map(installed.project_of, installed.requirements().get(entry.extra, ()) if entry.extra else ())
+    )
+    missing = tuple(project for project in needed if installed.version_of(project) is None)
+    return ModelState(kind, entry.usage or name, entry.help, entry.weights, entry.licence, entry.extra, missing)
+
+
+def _told(model: ModelState) -> list[str]:
+    """Two or three lines for people."""
+    source = f"weights: {model.weights} ({model.licence})" if model.weights else ""
+    state = f"not installed: {', '.join(model.missing)}; {model.pip}" if model.missing else "installed"
+    return [f"  {model.name:18s}{model.about}", *(f"  {'':18s}{line}" for line in (source, state) if line)]

@@ -1,0 +1,280 @@
+"""`report`: what a run did, as one HTML page and as numbers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from faceprep import __version__, registry, storage
+from faceprep.embeddings import Model
+from faceprep.errors import FaceprepError, OptionError, SourceError
+from faceprep.formats.embeddings_file import is_embeddings, load_embeddings
+from faceprep.formats.faces_table import FACES_TABLE, split_output
+from faceprep.formats.plan_jsonl import read_plan
+from faceprep.identity.distributions import measure
+from faceprep.opencv import opencv
+from faceprep.options import option
+from faceprep.report import faces, likeness, runs
+from faceprep.report.faces import Columns
+from faceprep.report.ledger import Run, find_runs, is_part_of_the_work
+from faceprep.report.page import Heading, write_page
+from faceprep.report.sections import Section
+from faceprep.report.tally import Tally
+from faceprep.vision import codec
+from faceprep.vision.quality import MEASURES, measure_crop
+
+log = logging.getLogger("faceprep")
+Progress = Callable[[int, int], None]
+_PLAN = "plan.jsonl"
+_SAMPLE = 200
+_MOST_COMPARED = 10_000
+"""Images: their pairs take seconds, those of twice as many four times as long."""
+_SIDE = 112
+_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Reported:
+    """Where the report lies, and which sections it has."""
+
+    path: Path
+    numbers_path: Path
+    sections: tuple[Section, ...]
+    failed: ClassVar[int] = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "command": "report",
+            "output": str(self.path),
+            "numbers": str(self.numbers_path),
+            "sections": [section.name for section in self.sections],
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{section.title}: {section.text.partition('. ')[0].rstrip('.')}." for section in self.sections]
+        return "\n".join([*lines, f"{self.path} and {self.numbers_path.name}"])
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did, as one HTML page and as numbers.
+
+    OUT is what a command made: a folder, a table, embeddings; or a plan, or the saved --json output of verify.
+    OUT/report.html (OUT.report.html beside a file) has plots, tables and example crops, and needs neither network nor
+    script; the same numbers are in a .json beside it. Shown is what there is: images of each identity, frames of each
+    video, failures, faces, sharpness, likeness, decisions, verification, space.
+    """
+
+    command: ClassVar[str] = "report"
+
+    output: Path | None = option(None, "The HTML file; the numbers go beside it.  [default: OUT/report.html]")
+    scores: Path | None = option(None, "The table that score made of the crops.  [default: a sample is measured]")
+    embeddings: Path | None = option(None, "What embed made of the crops, to show how alike they are.")
+    verify: Path | None = option(None, "The saved --json output of verify.")
+
+    def __call__(self, out: Path, tell: Progress = lambda n_done, total: None) -> Reported:
+        if not out.exists():
+            raise SourceError("no such file or folder", path=out, remedy="Check the path.")
+        target = self._target(out)
+        found_runs = find_runs(out)
+        sections = list(self._sections(out, found_runs, tell))
+        if not sections:
+            raise SourceError(
+                "nothing to report: no run has left its notes here", path=out,
+                expected="what a command of faceprep made, with its .faceprep, a plan, or a table",
+            )  # fmt: skip
+        title = f"Report on {os.path.basename(os.path.abspath(out))}"
+        heading = Heading(title, os.path.abspath(out), f"Made by faceprep {__version__}. No network, no script.")
+        page = write_page(heading, sections, _Crops(_root_of(out, found_runs)))
+        storage.write_file(target, page)
+        storage.write_file(target.with_suffix(".json"), _as_json(out, sections))
+        return Reported(target, target.with_suffix(".json"), tuple(sections))
+
+    def _target(self, out: Path) -> Path:
+        target = self.output or (out / "report.html" if out.is_dir() else out.with_name(f"{out.name}.report.html"))
+        if target.suffix.lower() not in (".html", ".htm"):
+            raise OptionError("--output is an HTML file", expected="FILE.html", found=target.name)
+        return target
+
+    def _sections(self, out: Path, found_runs: Sequence[Run], tell: Progress) -> Iterator[Section]:
+        """What there is to be told, in the order in which it is read."""
+        tallies = [_tally(run, out, tell) for run in found_runs]
+        for run, tally in zip(found_runs, tallies, strict=True):
+            yield runs.run_section(run, tally)
+            if failures := runs.failures_section(run.failures()):
+                yield failures
+            yield from _of_tally(run, tally)
+        yield from self._of_tables(out, tallies)
+        yield from self._of_likeness(out, found_runs)
+
+    def _of_tables(self, out: Path, tallies: Sequence[Tally]) -> Iterator[Section]:
+        """Faces and crops."""
+        table = out / FACES_TABLE
+        found = faces.load_faces(table) if table.is_file() else None
+        if found is not None:
+            yield faces.faces_section(found)
+        scores = self.scores or (out if out.suffix == ".parquet" and out.is_file() and faces.is_scores(out) else None)
+        if scores is not None:
+            columns = faces.load_scores(scores)
+            if columns.identities and not any(tally.images_of or tally.inputs_of for tally in tallies):
+                yield runs.identities_section(columns.identities)
+            yield faces.crops_section(columns)
+            return
+        paths, n_crops = _some_crops(found, tallies)
+        if sample := _measure(out, paths):
+            yield faces.crops_section(sample, n_crops)
+
+    def _of_likeness(self, out: Path, found_runs: Sequence[Run]) -> Iterator[Section]:
+        """Likeness of pairs, plan, verification."""
+        plan = out / _PLAN if out.is_dir() else out if out.suffix == ".jsonl" else out.with_suffix("." + _PLAN)
+        judged, decisions = read_plan(plan) if plan.is_file() else ({}, iter(()))
+        summary = judged.get("summary") or {}
+        given = self.embeddings or (None if "likeness" in summary else _embeddings_of(out, found_runs))
+        embeddings = load_embeddings(given) if given else None
+        measured = measure(embeddings, _MOST_COMPARED) if embeddings else summary.get("likeness")
+        if measured:
+            model = embeddings.model if embeddings else Model()
+            threshold = summary.get("threshold", model.threshold if embeddings else None)
+            origin = str(summary.get("threshold_origin", model.origin))
+            yield likeness.similarity_section(measured, threshold, origin)
+        if judged:
+            yield likeness.plan_section(judged, decisions)
+        verified = self.verify or (out if out.suffix == ".json" and out.is_file() else None)
+        if verified is not None:
+            yield likeness.verification_section(_load_verified(verified))
+
+
+def _tally(run: Run, out: Path, tell: Progress) -> Tally:
+    """The run's pages, added up."""
+    home = out.resolve().name if out.is_dir() and _has_siblings(run.command) else ""
+    tally = Tally(home, of_videos=run.command == "extract-video")
+    total = len(run.shard_ids())
+    for number, page in enumerate(run.pages(), 1):
+        tell(number, total)
+        if is_part_of_the_work(page):
+            tally.add(page)
+        else:
+            tally.add_outputs(page)
+    return tally
+
+
+def _has_siblings(command: str) -> bool:
+    """Whether the command fills folders beside its output too: its ledger names files from the folder above then."""
+    return command in registry.COMMANDS and bool(getattr(registry.load(registry.COMMANDS, command), "siblings", ()))
+
+
+def _of_tally(run: Run, tally: Tally) -> Iterator[Section]:
+    if tally.of_videos:
+        yield runs.videos_section(tally.videos)
+    elif counts := {name: n for name, n in (tally.images_of or tally.inputs_of).items() if name}:
+        yield runs.identities_section(counts)
+    if space := runs.storage_section(run, tally):
+        yield space
+
+
+def _embeddings_of(out: Path, found_runs: Sequence[Run]) -> Path | None:
+    """A file of embeddings that is the output itself, or that a run judged."""
+    sources = [
+        Path(source) for run in found_runs for source in run.told.get("sources") or () if isinstance(source, str)
+    ]
+    return next((path for path in (out, *sources) if path.is_file() and _has_embeddings(path)), None)
+
+
+def _has_embeddings(path: Path) -> bool:
+    try:
+        return is_embeddings(path)
+    except FaceprepError:
+        return False
+
+
+def _load_verified(path: Path) -> Mapping[str, Any]:
+    try:
+        told = json.loads(storage.read_bytes(path))
+    except ValueError:
+        told = None
+    if not isinstance(told, dict) or not isinstance(told.get("results"), list):
+        raise SourceError("not what verify --json prints", path=path, expected='one object with "results"')
+    return told
+
+
+def _as_json(out: Path, sections: list[Section]) -> bytes:
+    """Sections of one name (of several runs) as a list."""
+    numbers: dict[str, Any] = {"command": "report", "faceprep": __version__, "output": os.path.abspath(out)}
+    for section in sections:
+        same = [each.numbers for each in sections if each.name == section.name]
+        numbers[section.name] = same if len(same) > 1 else same[0]
+    return json.dumps(numbers, indent=1).encode() + b"\n"
+
+
+# Crops
+
+
+@dataclass(frozen=True)
+class _Crops:
+    """Small pictures of the crops that tables of `out` name."""
+
+    out: Path
+
+    def __call__(self, path: str) -> bytes | None:
+        pixels = _read(self.out, path)
+        if pixels is None:
+            return None
+        scale = min(1.0, _SIDE / max(pixels.shape[:2]))
+        if scale < 1:
+            cv2 = opencv()
+            size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
+            pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+        return codec.encode(pixels, ".jpg", _QUALITY)
+
+
+def _read(out: Path, path: str) -> Any:
+    """Pixels of a crop, None where it cannot be read or would lie elsewhere than in the output."""
+    name, beside = split_output(path)
+    root = Path(os.path.abspath(out))
+    folder = root.with_name(root.name + beside)
+    if os.path.isabs(name) or ".." in Path(name).parts or "\0" in name:
+        return None
+    try:
+        return codec.decode(storage.read_bytes(folder / name))
+    except FaceprepError as error:
+        log.debug("not shown: %s", error)
+        return None
+
+
+def _root_of(out: Path, found_runs: Sequence[Run]) -> Path:
+    """The folder of the crops: the output, or what a table was made of."""
+    sources = [Path(path) for run in found_runs for path in run.told.get("sources") or () if isinstance(path, str)]
+    return out if out.is_dir() else next((path for path in sources if path.is_dir()), out.parent)
+
+
+def _some_crops(found: Columns | None, tallies: Sequence[Tally]) -> tuple[list[str], int]:
+    """(evenly spread ones, of how many): by the table of faces, or by the files that were written."""
+    if found is not None:
+        rows = np.flatnonzero(found.is_shown())
+        return found.paths_of(_spread(rows)), len(rows)
+    samples = [path for tally in tallies for path in tally.samples]
+    chosen = _spread(np.arange(len(samples)))
+    return [samples[place] for place in chosen], sum(tally.images_of.total() for tally in tallies)
+
+
+def _spread(rows: npt.NDArray[np.int64]) -> list[int]:
+    places = np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).round().astype(np.int64)
+    return [int(row) for row in rows[places]]
+
+
+def _measure(out: Path, paths: Sequence[str]) -> Columns | None:
+    """Sharpness and light of crops; None where none can be read."""
+    measured = {path: measure_crop(pixels) for path in paths if (pixels := _read(out, path)) is not None}
+    if not measured:
+        return None
+    numbers = {name: np.array([one[name] for one in measured.values()], np.float64) for name in MEASURES}
+    return Columns(numbers, pa.chunked_array([pa.array(list(measured), pa.string())]))

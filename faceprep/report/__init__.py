@@ -1,0 +1,1 @@
+"""Ledger + tables -> numbers, plots, HTML."""

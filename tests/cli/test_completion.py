@@ -1,0 +1,77 @@
+"""Shell completion, through the environment that the scripts of the shells set."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from faceprep import registry
+from tests.real import ROOT
+
+SHELLS = ("bash", "zsh", "fish")
+FACEPREP = "import sys; sys.argv[0] = 'faceprep'; from faceprep.__main__ import main; main()"
+
+
+def answer(shell: str, act: str, words: tuple[str, ...] = (), **environment: str) -> str:
+    last = words[-1] if shell == "fish" and words else str(len(words) - 1)
+    told = {"_FACEPREP_COMPLETE": f"{shell}_{act}", "COMP_WORDS": " ".join(words), "COMP_CWORD": last}
+    done = subprocess.run(
+        [sys.executable, "-c", FACEPREP], capture_output=True, text=True, check=False, timeout=60,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | told | environment,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout
+
+
+def completed(shell: str, *words: str) -> list[tuple[str, str]]:
+    """(kind, value) of each answer to a line of which `words` are there, the last one perhaps begun only."""
+    text = answer(shell, "complete", words)
+    if shell == "zsh":
+        parts = text.splitlines()
+        return list(zip(parts[::3], parts[1::3], strict=True))
+    pairs = [line.partition(",")[::2] for line in text.splitlines()]
+    return [(kind, value.partition("\t")[0]) for kind, value in pairs]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_script_asks_for_answers(shell: str) -> None:
+    script = answer(shell, "source")
+    assert f"_FACEPREP_COMPLETE={shell}_complete" in script
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_commands(shell: str) -> None:
+    assert completed(shell, "faceprep", "ex") == [("plain", "extract-photos"), ("plain", "extract-video")]
+    assert [value for _, value in completed(shell, "faceprep", "")] == list(registry.COMMANDS)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_options_and_their_choices(shell: str) -> None:
+    assert ("plain", "--det-size") in completed(shell, "faceprep", "extract-photos", "--d")
+    choices = completed(shell, "faceprep", "folder2rec", "--layout", "")
+    assert choices == [("plain", "insightface"), ("plain", "flat")]
+    assert completed(shell, "faceprep", "rec2folder", "--runner", "s") == [("plain", "serial")]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_files(shell: str) -> None:
+    assert completed(shell, "faceprep", "inspect", "tr") == [("file", "tr")]
+    assert completed(shell, "faceprep", "score", "--faces", "fa") == [("file", "fa")]
+
+
+def test_naming_commands_loads_none_of_them() -> None:
+    program = FACEPREP.replace("main()", "") + (
+        "\ntry: main()\nexcept SystemExit: print({'numpy', 'cv2', 'faceprep.cli.build'} & set(sys.modules))"
+    )
+    told = {
+        "_FACEPREP_COMPLETE": "bash_complete",
+        "COMP_WORDS": "faceprep ",
+        "COMP_CWORD": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
+                          env=os.environ | told)  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "set()"

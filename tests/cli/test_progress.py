@@ -1,0 +1,110 @@
+"""Progress on a terminal and in a log, quiet and verbose, without a colour."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from faceprep.cli import progress
+from faceprep.run import life
+from faceprep.types import Outcome
+from tests.real import ROOT
+from tests.terminal import ONE_LONG_SHARD, RUN, SLOW, on_a_terminal
+
+OFTEN = "progress._BEAT_S = progress.EVERY_S = life.EVERY_S = 0.02;"
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+
+
+def in_a_log(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=60)
+
+
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}])
+def test_nothing_is_coloured(environment: dict[str, str], rec_set: Path, tmp_path: Path) -> None:
+    arguments = ["rec2folder", rec_set, tmp_path / "out", "--verbose"]
+    status, stdout, shown = on_a_terminal(SLOW + RUN, arguments, environment)
+    assert status == 0 and "failed=0" in shown
+    assert not COLOUR.search(shown + stdout)
+
+
+def test_quiet_is_quiet_on_a_terminal(rec_set: Path, tmp_path: Path) -> None:
+    status, stdout, shown = on_a_terminal(SLOW + RUN, ["rec2folder", rec_set, tmp_path / "out", "--quiet"], {})
+    assert (status, shown) == (0, "")
+    assert stdout.startswith("30 of 30 inputs ok")
+
+
+def test_quiet_still_tells_errors(tmp_path: Path) -> None:
+    status, stdout, shown = on_a_terminal(RUN, ["rec2folder", tmp_path / "none", tmp_path / "out", "-q"], {})
+    assert (status, stdout) == (1, "")
+    assert shown == f"faceprep: {tmp_path / 'none'}: no such file or folder. Check the path.\r\n"
+
+
+def test_verbose_tells_each_step_with_its_time(rec_set: Path, tmp_path: Path) -> None:
+    done = in_a_log(RUN, "rec2folder", rec_set, tmp_path / "out", "--verbose")
+    lines = done.stderr.splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d\.\d{3} faceprep: ", line) for line in lines)
+    assert any(line.endswith("30 files, {'ok': 30}") for line in lines), lines
+
+
+def test_quiet_and_verbose_exclude_each_other(rec_set: Path, tmp_path: Path) -> None:
+    status, _, shown = on_a_terminal(RUN, ["inspect", rec_set, "--quiet", "--verbose"], {})
+    assert status == 2
+    assert "--quiet and --verbose exclude each other" in shown
+
+
+def test_lines_in_a_log_are_plain(rec_set: Path, tmp_path: Path) -> None:
+    """And the one long shard shows that it lives."""
+    done = in_a_log(ONE_LONG_SHARD + OFTEN + RUN, "rec2folder", rec_set, tmp_path / "out", "--runner", "serial")
+    assert not CONTROL.search(done.stderr)
+    lines = done.stderr.splitlines()
+    assert all(
+        re.match(r"faceprep: write: 0 of 36 img, 0:00:0\d so far(, [\d,]+ in shards at work)?$", x) for x in lines
+    )
+    counts = [int(match[1]) for line in lines if (match := re.search(r"(\d+) in shards at work", line))]
+    assert counts == sorted(counts) and counts[-1] > counts[0], lines
+
+
+def test_long_shard_shows_life_on_a_terminal(rec_set: Path, tmp_path: Path) -> None:
+    arguments = ["rec2folder", rec_set, tmp_path / "out", "--runner", "serial"]
+    _, _, shown = on_a_terminal(ONE_LONG_SHARD + OFTEN + RUN, arguments, {}, width=120)
+    assert len(set(re.findall(r"in_shards_at_work=(\d+)", shown))) > 1, shown
+    assert shown.count("\n") == 1, "one line"
+
+
+def test_inspect_shows_progress_too(rec_set: Path) -> None:
+    status, _, shown = on_a_terminal(RUN, ["inspect", rec_set], {})
+    assert status == 0
+    assert re.search(r"37/37 \[", shown), shown
+
+
+def test_long_runs_tell_less_often(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    lines = progress._Lines("write", 36_000, 0, "img")
+    for second in range(0, 36_000, 10):
+        clock[0] = float(second)
+        lines.update(10, 36_000, {"failed": second // 1000})
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "faceprep: write: 40 of 36,000 img, 1.33 a second, 7:29:30 left, 0 failed"
+    assert 60 < len(told) < 200
+    assert told[-1].endswith(", 34 failed") or told[-1].endswith(", 35 failed")
+
+
+def test_signs_of_life_are_gone_with_their_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(life, "EVERY_S", 0.0)
+    outcomes = life.told((Outcome(str(n)) for n in range(3)), tmp_path / "signs" / "a")
+    (tmp_path / "signs").mkdir()
+    (tmp_path / "signs" / "b").write_bytes(b"40")
+    seen = []
+    for _ in outcomes:
+        seen.append(life.n_done(tmp_path / "signs"))
+    assert seen == [40, 41, 42]
+    assert life.n_done(tmp_path / "signs") == 40

@@ -1,0 +1,377 @@
+"""`report`: for each kind of run the numbers are those of its files, counted again by other means."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from faceprep import (
+    ExtractPhotos,
+    Folder2Rec,
+    MergeIdentities,
+    Rec2Folder,
+    Report,
+    Request,
+    Score,
+    SerialRunner,
+    run_job,
+)
+from faceprep.embeddings import Embeddings, Model
+from faceprep.errors import MissingExtra, OptionError, SourceError
+from faceprep.formats.embeddings_file import Place, write_npz
+from faceprep.formats.face_boxes import face_lines
+from faceprep.identity.distributions import measure
+from faceprep.synthetic import encode_face, write_folder
+from faceprep.synthetic_video import face_box
+from tests import manifests
+from tests.flat_faces import Flat, flat_detectors, save
+from tests.report.pages import Page
+from tests.videos import SIDE, SIZE, extract, film
+
+__all__ = ["flat_detectors"]
+PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+
+
+def report(out: Path, **options: Any) -> dict[str, Any]:
+    """The numbers; the page is looked at on the way."""
+    made = Report(**options)(out)
+    Page(made.path).judge()
+    numbers: dict[str, Any] = json.loads(made.numbers_path.read_bytes())
+    assert [name for name in numbers if name not in ("command", "faceprep", "output")] == list(
+        dict.fromkeys(made.as_json()["sections"])
+    )
+    return numbers
+
+
+def agree(told: dict[str, Any], values: pd.Series) -> None:
+    """`told` is what pandas says of the values."""
+    assert (told["n"], told["missing"]) == (values.count(), values.isna().sum())
+    for p in PERCENTILES:
+        assert told[f"p{p}"] == pytest.approx(values.quantile(p / 100), rel=1e-6, abs=1e-9)
+    assert [told["min"], told["mean"], told["max"]] == pytest.approx([values.min(), values.mean(), values.max()])
+    assert sum(told["counts"]) == values.count()
+
+
+@pytest.fixture
+def lopsided(tmp_path: Path) -> Path:
+    """Identities of 1, 2, 3 … 12 images."""
+    root = tmp_path / "faces"
+    for identity in range(12):
+        (root / f"p{identity}").mkdir(parents=True)
+        for image in range(identity + 1):
+            (root / f"p{identity}" / f"{image}.jpg").write_bytes(encode_face(identity, image))
+    return root
+
+
+def test_rec2folder(rec_set: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    paths = list(out.glob("*/*.jpg"))
+    numbers = report(out)
+    assert numbers["run"]["by_status"] == {"ok": 30}
+    assert numbers["run"]["shards"] == numbers["run"]["shards_done"]
+    counted = Counter(path.parent.name for path in paths)
+    assert numbers["identities"]["identities"] == len(counted)
+    assert numbers["identities"]["largest"] == dict(counted)
+    images = [one for one in numbers["storage"]["by_kind"] if one["suffix"] == ".jpg"]
+    assert images == [
+        {"beside": "", "suffix": ".jpg", "files": 30, "bytes": sum(path.stat().st_size for path in paths)}
+    ]
+    assert numbers["crops"]["crops"] == 30
+    assert "projected_bytes" not in numbers["storage"]
+
+
+def test_tails_of_identities(lopsided: Path, tmp_path: Path) -> None:
+    run_job(Folder2Rec(), Request((lopsided,), tmp_path / "out"), SerialRunner())
+    numbers = report(tmp_path / "out")["identities"]
+    agree(numbers["per_identity"], pd.Series(range(1, 13)))
+    assert numbers["with_at_most"] == {"1": 1, "2": 2, "5": 5, "10": 10}
+    assert list(numbers["largest"].values()) == [12, 11, 10, 9, 8, 7, 6, 5, 4, 3]
+    assert list(numbers["smallest"].items())[:2] == [("p0", 1), ("p1", 2)]
+
+
+@pytest.mark.usefixtures("flat_detectors")
+def test_photos(tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    for n in range(12):
+        save(photos / f"p{n % 3}" / f"{n}.png", Flat(40, 50, 50 + 5 * n, 0.85 + n / 100))
+    save(photos / "p0" / "many.png", Flat(40, 50), Flat(200, 80))
+    save(photos / "p0" / "none.png")
+    (photos / "p1" / "broken.png").write_bytes(b"no image")
+    summary = run_job(ExtractPhotos(detector="flat"), Request((photos,), out), SerialRunner())
+    numbers = report(out)
+    assert numbers["run"]["by_status"] == dict(summary.by_status)
+    table = pd.read_parquet(out / "faces.parquet")
+    agree(numbers["faces"]["score"], table["score"])
+    agree(numbers["faces"]["side"], np.minimum(table["x2"] - table["x1"], table["y2"] - table["y1"]))
+    agree(numbers["faces"]["yaw"], table["yaw"])
+    assert numbers["identities"]["largest"] == {f"p{n}": 4 for n in range(3)}, "those in out_multi are not of the set"
+    kinds = {(one["beside"], one["suffix"]): one["files"] for one in numbers["storage"]["by_kind"]}
+    assert kinds == {("", ".png"): 12, ("_multi", ".png"): 2, ("_none", ".png"): 1, ("", ".parquet"): 1}
+    failures = numbers["failures"]
+    assert (failures["failed"], failures["by_status"]) == (1, {"undecodable": 1})
+    assert failures["reasons"][0]["examples"][0]["input"] == "p1/broken.png"
+    page = Page(out / "report.html")
+    crops = [alt for alt in page.pictures if alt.endswith(".png")]
+    assert len(crops) > 4 and all((out / path).is_file() or path.startswith("+_multi/") for path in crops)
+
+
+def test_video(tmp_path: Path) -> None:
+    source, out = tmp_path / "videos", tmp_path / "out"
+    source.mkdir()
+    film(source / "whole.mp4", "r" * 8)
+    film(source / "half.mp4", "r.r.r.r.")
+    film(source / "empty.mp4", "....")
+    film(source / "boxed.mp4", "rr......")
+    (source / "boxed.face").write_bytes(face_lines([face_box(i, SIZE, (SIDE, SIDE)) for i in range(8)]))
+    summary = extract(source, out)
+    numbers = report(out)
+    told = {one["video"]: [one[key] for key in ("frames", "detected", "original", "difference")]
+            for one in numbers["videos"]["worst"]}  # fmt: skip
+    assert told == {
+        "boxed.mp4": [8, 2, 8, 6],
+        "empty.mp4": [4, 0, None, 4],
+        "half.mp4": [8, 4, None, 4],
+        "whole.mp4": [8, 8, None, 0],
+    }
+    assert list(told) == ["boxed.mp4", "empty.mp4", "half.mp4", "whole.mp4"], "the worst first"
+    for name, row in told.items():
+        assert len(list((out / name.removesuffix(".mp4")).glob("*.png"))) == row[1]
+    assert numbers["videos"]["empty_videos"] == ["empty.mp4"]
+    assert numbers["videos"]["detected"] == summary.by_status["ok"] == len(pd.read_parquet(out / "faces.parquet"))
+    assert numbers["videos"]["original"] == len(list((tmp_path / "out_original").glob("*/*.png")))
+    assert "identities" not in numbers
+
+
+def test_manifest(lopsided: Path, tmp_path: Path) -> None:
+    manifests.run(lopsided, tmp_path / "train.npz", min_images=3)
+    numbers = report(tmp_path / "train.npz")
+    with np.load(tmp_path / "train.npz") as manifest:
+        counted = np.bincount(manifest["image_classes"])
+    agree(numbers["identities"]["per_identity"], pd.Series(counted))
+    assert (tmp_path / "train.npz.report.html").is_file()
+
+
+def test_scores(lopsided: Path, tmp_path: Path) -> None:
+    table = tmp_path / "scores.parquet"
+    run_job(Score(drop_below=("laplacian_variance=500",)), Request((lopsided,), table), SerialRunner())
+    numbers = report(table)
+    agree(numbers["crops"]["laplacian_variance"], pd.read_parquet(table)["laplacian_variance"])
+    edges, counts = (numbers["crops"]["brightness"][key] for key in ("edges", "counts"))
+    for n, low, high in zip(counts, edges, edges[1:], strict=False):
+        question = f"select count(*) from '{table}' where brightness >= {low} and brightness < {high}"
+        assert n == duckdb.sql(question).fetchall()[0][0]
+    asked = f"select identity, count(*) from '{table}' group by 1 order by 2 desc limit 10"
+    assert numbers["identities"]["largest"] == dict(duckdb.sql(asked).fetchall())
+    decided = len((tmp_path / "scores.plan.jsonl").read_text().splitlines()) - 1
+    assert numbers["plan"]["decisions"] == decided > 0
+    crops = [alt for alt in Page(tmp_path / "scores.parquet.report.html").pictures if alt.endswith(".jpg")]
+    assert crops and all((lopsided / path).is_file() for path in crops), "shown from where they were measured"
+
+
+def test_scores_of_an_identity_folder(lopsided: Path, tmp_path: Path) -> None:
+    """A folder that no run made, with its table."""
+    run_job(Score(), Request((lopsided,), tmp_path / "scores.parquet"), SerialRunner())
+    numbers = report(lopsided, scores=tmp_path / "scores.parquet", output=tmp_path / "looked.html")
+    assert numbers["identities"]["images"] == numbers["crops"]["crops"] == 78
+    assert not (lopsided / "report.html").exists()
+
+
+def embeddings(tmp_path: Path, model: Model) -> tuple[Path, Embeddings]:
+    drawn = np.random.default_rng(1)
+    people = np.repeat(np.arange(12), 5)
+    vectors = (drawn.normal(size=(12, 16))[people] + 0.4 * drawn.normal(size=(60, 16))).astype(np.float32)
+    names = [f"p{person:02d}" for person in people]
+    made = Embeddings([f"{name}/{n}.png" for n, name in enumerate(names)], names, vectors, model)
+    with open(tmp_path / "vectors.npz", "wb") as file:
+        write_npz(file, made, Place())
+    return tmp_path / "vectors.npz", made
+
+
+def test_embeddings(tmp_path: Path) -> None:
+    path, made = embeddings(tmp_path, Model("m", threshold=0.55, origin="measured here"))
+    numbers = report(path)["similarity"]
+    unit = made.vectors / np.linalg.norm(made.vectors, axis=1, keepdims=True)
+    rows, columns = np.triu_indices(60, 1)
+    likeness, same = (
+        (unit @ unit.T)[rows, columns],
+        np.array(made.identities)[rows] == np.array(made.identities)[columns],
+    )
+    assert numbers["positive"]["pairs"] == same.sum() and numbers["negative"]["pairs"] == (~same).sum()
+    assert numbers["positive"]["median"] == pytest.approx(np.median(likeness[same]), abs=0.01)
+    assert numbers["negative"]["median"] == pytest.approx(np.median(likeness[~same]), abs=0.01)
+    assert (numbers["threshold"], numbers["threshold_origin"]) == (0.55, "measured here")
+    svg = next(data for alt, data in Page(tmp_path / "vectors.npz.report.html").pictures.items() if "Likeness" in alt)
+    assert b"threshold 0.55" in svg
+
+
+def test_plan(tmp_path: Path) -> None:
+    _, made = embeddings(tmp_path, Model("m"))
+    summary = {"threshold": 0.7, "images": 60, "likeness": dict(measure(made))}
+    decisions = [
+        {"action": "merge", "subject": f"p{n:02d}", "into": "p00", "score": 0.6 + n / 50} for n in range(1, 9)
+    ] + [{"action": "merge", "subject": "p09", "into": "p10", "score": 0.65, "verdict": "undecided"}]
+    plan = tmp_path / "merged" / "plan.jsonl"
+    plan.parent.mkdir()
+    lines = [{"kind": "plan", "command": "merge-identities", "summary": summary}, *decisions]
+    plan.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for out in (plan, plan.parent):
+        numbers = report(out)
+        assert numbers["plan"]["by_action"] == [
+            {"action": "merge", "verdict": "accepted", "decisions": 8},
+            {"action": "merge", "verdict": "undecided", "decisions": 1},
+        ]
+        assert numbers["plan"]["scores"]["max"] == 0.76
+        assert numbers["plan"]["most_merged"] == {"p00": 8}
+        assert numbers["similarity"]["positive"] == summary["likeness"]["positive"]  # type: ignore[index]
+        assert numbers["similarity"]["threshold"] == 0.7
+
+
+def test_merge(tmp_path: Path) -> None:
+    """A real run: its plan, its set, and how alike its images are."""
+    root = tmp_path / "set"
+    path, made = embeddings(tmp_path, Model("m"))
+    for key in made.keys:
+        (root / key).parent.mkdir(parents=True, exist_ok=True)
+        (root / key).write_bytes(encode_face(1, 1, ".png"))
+    close = Embeddings(made.keys, made.identities, made.vectors[np.arange(60) % 30].copy(), made.model)
+    with open(path, "wb") as file:
+        write_npz(file, close, Place(root=str(root)))
+    out = tmp_path / "merged"
+    summary = run_job(MergeIdentities(), Request((path,), out), SerialRunner())
+    numbers = report(out)
+    decisions = [json.loads(line) for line in (out / "plan.jsonl").read_text().splitlines()][1:]
+    counted = Counter((one["action"], one.get("verdict", "accepted")) for one in decisions)
+    assert counted[("merge", "accepted")] == 6
+    assert {(one["action"], one["verdict"]): one["decisions"] for one in numbers["plan"]["by_action"]} == counted
+    assert numbers["run"]["inputs"] == summary.inputs
+    assert numbers["run"]["shards"] == numbers["run"]["shards_done"]
+    on_disk = Counter(image.parent.name for image in out.glob("*/*.png"))
+    assert numbers["identities"]["largest"] == dict(on_disk)
+    assert numbers["identities"]["images"] == 60
+    assert numbers["similarity"]["positive"]["pairs"] == 12 * 10
+
+
+def test_verification(tmp_path: Path) -> None:
+    roc = {"far": [0.0, 0.01, 0.1, 1.0], "tar": [0.2, 0.9, 0.97, 1.0], "threshold": [None, 0.5, 0.4, -1.0]}
+    pairs = {"pairs": 6000, "accuracy": 0.97, "std": 0.01, "threshold": 0.45, "eer": 0.03, "roc": roc,
+             "tar_at_far": {"1e-2": 0.9, "1e-6": None}}  # fmt: skip
+    searches = {"name": "folder", "probes": 180, "rank": {"1": 0.92, "5": None}, "tpir_at_fpir": {"1e-1": 0.5}}
+    told = {"command": "verify", "embedder": "x", "results": [{"name": "$lfw_<b>", **pairs}, searches]}
+    (tmp_path / "verify.json").write_text(json.dumps(told))
+    numbers = report(tmp_path / "verify.json")
+    assert numbers["verification"]["results"] == told["results"]
+    page = Page(tmp_path / "verify.json.report.html")
+    roc_svg, det_svg = (next(d for alt, d in page.pictures.items() if alt.startswith(kind)) for kind in ("ROC", "DET"))
+    assert b"$lfw_&lt;b&gt;" in roc_svg and b"false rejects" in det_svg
+    assert {"97.00%", "90.00%", "-", "92.00%", "50.00%"} <= set(page.texts)
+    (tmp_path / "other.json").write_text('{"results": 3}')
+    with pytest.raises(SourceError, match="not what verify --json prints"):
+        Report()(tmp_path / "other.json")
+
+
+def test_unfinished_run_is_projected(rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faceprep.jobs.rec2folder._SHARD", 5)
+    out = tmp_path / "out"
+    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    whole = report(out)
+    pages = sorted((out / ".faceprep" / "ledger").glob("0*.jsonl"))
+    for page in pages[len(pages) // 2 :]:
+        page.unlink()
+    half = report(out)
+    assert (half["run"]["shards"], half["run"]["shards_done"]) == (len(pages), len(pages) // 2)
+    assert half["storage"]["projected_bytes"] == half["storage"]["bytes"] * len(pages) / (len(pages) // 2)
+    assert half["storage"]["bytes"] < whole["storage"]["bytes"]
+    assert "not finished" in (out / "report.html").read_text()
+
+
+HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a&b;'", "$\\frac{$", "—ß人"]
+
+
+def test_hostile_names(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for n, name in enumerate(HOSTILE):
+        (root / name.replace("/", "∕")).mkdir(parents=True)
+        (root / name.replace("/", "∕") / "<b>1.jpg").write_bytes(encode_face(n, 1))
+    (root / os.fsdecode(b"\xff")).mkdir()
+    (root / os.fsdecode(b"\xff") / "1.jpg").write_bytes(encode_face(1, 1))
+    (root / "tab\tand\x01").mkdir()
+    (root / "tab\tand\x01" / "1.jpg").write_bytes(encode_face(1, 2))
+    (root / "p").mkdir()
+    (root / "p" / "<script>bad.jpg").write_bytes(b"no image")
+    run_job(Folder2Rec(), Request((root,), tmp_path / "out"), SerialRunner())
+    numbers = report(tmp_path / "out")
+    assert {name.replace("/", "∕") for name in HOSTILE} <= set(numbers["identities"]["largest"])
+    page = Page(tmp_path / "out" / "report.html").judge()
+    assert "<script>alert(1)<∕script>" in page.texts, "as text"
+    assert "\\udcff" in page.texts
+    assert {"p/<script>bad.jpg", "tab·and·/1.jpg"} <= set(page.texts), "both failed"
+
+
+def test_crops_are_taken_from_the_output_only(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(encode_face(1, 1, ".png"))
+    out = tmp_path / "out"
+    out.mkdir()
+    known = {name: [1.0] for name in ("x1", "y1")} | {name: [60.0] for name in ("x2", "y2")}
+    known |= {"score": [0.9], "roll": [0.0], "yaw": [0.0]}
+    for path in ("../secret.png", str(secret), "+_x/../secret.png"):
+        pd.DataFrame(known | {"output": [path]}).to_parquet(out / "faces.parquet")
+        numbers = report(out)
+        assert numbers["faces"]["faces"] == 1
+        assert not [alt for alt in Page(out / "report.html").pictures if alt.endswith("secret.png")]
+
+
+def test_no_run_is_one_line(tmp_path: Path) -> None:
+    write_folder(tmp_path / "set", 1, 1)
+    with pytest.raises(SourceError, match="nothing to report: no run has left its notes here"):
+        Report()(tmp_path / "set")
+    with pytest.raises(SourceError, match="no such file or folder"):
+        Report()(tmp_path / "none")
+    with pytest.raises(OptionError, match="--output is an HTML file"):
+        Report(output=tmp_path / "a.txt")(tmp_path / "set")
+    command = [sys.executable, "-m", "faceprep", "report", str(tmp_path / "set")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+
+
+def test_the_same_bytes_each_time(rec_set: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    pages = []
+    for _ in range(2):
+        command = [sys.executable, "-m", "faceprep", "report", str(out), "--json"]
+        told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        pages.append([Path(told[name]).read_bytes() for name in ("output", "numbers")])
+    assert pages[0] == pages[1]
+    again = run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    assert again.details["done_before"] == 30, "a report is in nobody's way"
+
+
+def test_without_matplotlib(rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_job(Rec2Folder(), Request((rec_set,), tmp_path / "out"), SerialRunner())
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'faceprep\[report\]'"):
+        Report()(tmp_path / "out")
+
+
+def test_damaged_notes_are_passed_over(rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faceprep.jobs.rec2folder._SHARD", 5)
+    out = tmp_path / "out"
+    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    n_inputs = report(out)["run"]["inputs"]
+    pages = sorted((out / ".faceprep" / "ledger").glob("0*.jsonl"))
+    pages[0].write_bytes(pages[0].read_bytes()[:20])
+    assert 0 < report(out)["run"]["inputs"] < n_inputs
+    (out / ".faceprep" / "run.json").write_text("[")
+    assert report(out)["run"]["command"] == ""
