@@ -65,7 +65,8 @@ def _draw_histogram(axes: Any, picture: Histogram) -> None:
             values = values / values.sum()
         fill = _FILLS[number % len(_FILLS)]
         axes.stairs(values, edges, fill=True, label=printable(name), linewidth=0.8, **fill)
-    if picture.is_log and edges[0] > 0:
+    is_log = picture.is_log and edges[0] > 0
+    if is_log:
         _log(axes, "x")
     for name, at in (picture.marks or {}).items():
         axes.axvline(at, color="0.0", linestyle="--", linewidth=1.4, label=printable(name))
@@ -73,7 +74,7 @@ def _draw_histogram(axes: Any, picture: Histogram) -> None:
     axes.set_ylabel(printable(picture.unit))
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(bottom=0)
-    if np.all(edges % 1 == _HALF):  # whole numbers in the middle of each step
+    if not is_log and np.all(edges % 1 == _HALF):  # whole numbers in the middle of each step
         axes.xaxis.get_major_locator().set_params(integer=True)
     if not picture.as_shares:
         axes.yaxis.get_major_locator().set_params(integer=True)

@@ -21,6 +21,7 @@ ODD = {
     "one step": Histogram("t", "x", [5, 6], {"a": [1]}, "n"),
     "log": Histogram("t", "x", [1, 10, 100], {"a": [1, 5]}, "n", is_log=True),
     "log over many decades": Histogram("t", "x", [1e-9, 1, 1e9], {"a": [1, 5]}, "n", is_log=True),
+    "log of whole numbers": Histogram("t", "x", [0.5, 1.5, 2.5, 400.5], {"a": [1, 5, 9]}, "n", is_log=True),
     "log from below 0": Histogram("t", "x", [-1, 10, 100], {"a": [1, 5]}, "n", is_log=True),
     "hostile": Histogram("t", "$\\frac{", [0, 1], {"</svg><script>\x00\udcff": [1]}, "&", {"]]>": 0.5}),
     "roc": Curves("t", "roc", {"a": RATES}),
