@@ -40,7 +40,7 @@ _STILL_NEEDED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
 
 def as_error(kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError) -> FaceprepError:
     """`error` in one line: what could not be done, where, why, and what to do."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
+    reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
     return kind(f"cannot {doing}: {reason}", path=path, remedy=_REMEDIES.get(error.errno or 0))
 
 
