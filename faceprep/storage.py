@@ -365,9 +365,11 @@ def append_file(source: str | os.PathLike[str], target: BinaryIO) -> None:
         shutil.copyfileobj(file, target, _PIECE)
 
 
-def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True) -> None:
-    """Write a whole small file, or nothing."""
-    with AtomicFile(path, durable) as file:
+def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True, keep_mode: bool = False) -> None:
+    """Write a whole small file, or nothing; with the mode of the one that is there where it is to `keep_mode`."""
+    with guard("write", path), AtomicFile(path, durable) as file:
+        if keep_mode:
+            shutil.copymode(path, file.fileno())
         file.write(data)
 
 
