@@ -369,7 +369,7 @@ def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True,
     """Write a whole small file, or nothing; with the mode of the one that is there where it is to `keep_mode`."""
     with guard("write", path), AtomicFile(path, durable) as file:
         if keep_mode:
-            shutil.copymode(path, file.fileno())
+            os.fchmod(file.fileno(), os.stat(path).st_mode & 0o7777)
         file.write(data)
 
 
