@@ -9,6 +9,8 @@ from __future__ import annotations
 from os import PathLike, fspath
 
 _FIELDS = ("path", "where", "expected", "found", "remedy")
+_ESCAPED = {code: repr(chr(code))[1:-1] for code in (*range(32), 127)}
+"""Names and files that are damaged can have anything in them; a line stays one, and tells a terminal nothing."""
 
 
 class FaceprepError(Exception):
@@ -41,7 +43,7 @@ class FaceprepError(Exception):
         facts = [f"{name} {value}" for name, value in (("expected", self.expected), ("found", self.found)) if value]
         if facts:
             line += ": " + ", ".join(facts)
-        return f"{line}. {self.remedy}" if self.remedy else line
+        return (f"{line}. {self.remedy}" if self.remedy else line).translate(_ESCAPED)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Errors travel from workers to the driver: rebuild from the fields, not from the line."""

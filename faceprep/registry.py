@@ -16,8 +16,8 @@ from faceprep.errors import MissingExtra, OptionError
 class Entry:
     """Where something lives, what it is in one line, and the extra that installs what it needs.
 
-    Of a model also which `packages` of that extra it needs (all where it names none), where its `weights` come from
-    and under which `licence`.
+    Of a model also which `packages` of that extra it needs (all where it names none), where its `weights` come from,
+    under which `licence`, and the `suffixes` of the files that are it.
     """
 
     target: str
@@ -27,6 +27,7 @@ class Entry:
     packages: tuple[str, ...] = ()
     weights: str = ""
     licence: str = ""
+    suffixes: tuple[str, ...] = ()
 
 
 COMMANDS: dict[str, Entry] = {
@@ -88,10 +89,11 @@ RUNNERS: dict[str, Entry] = {
 _RESEARCH = "insightface's pretrained ones: non-commercial research only"
 
 
-def _of_yours(target: str, help: str, usage: str, extra: str, package: str = "") -> Entry:
-    """An embedder in a file that the user brings."""
-    packages = (package or extra,)
-    return Entry(f"faceprep.models.{target}", help, usage, extra, packages, "a file of yours", "its own")
+def _of_yours(target: str, help: str, extra: str, *suffixes: str, package: str = "") -> Entry:
+    """An embedder in a file that the user brings, or in a folder where files of it have no suffix."""
+    usage = "FILE" + " or ".join(suffixes) if suffixes else "FOLDER"
+    packages, weights, licence = (package or extra,), "a file of yours", "its own"
+    return Entry(f"faceprep.models.{target}", help, usage, extra, packages, weights, licence, suffixes)
 
 
 DETECTORS: dict[str, Entry] = {
@@ -148,12 +150,19 @@ EMBEDDERS: dict[str, Entry] = {
         weights="a pack of yours",
         licence=_RESEARCH,
     ),
-    "onnx": _of_yours("onnx_embedder:OnnxEmbedder", "a model of ArcFace's kind", "FILE.onnx", "embed", "onnxruntime"),
-    "keras": _of_yours("keras_embedder:KerasEmbedder", "a Keras model", "FILE.h5 or .keras", "tensorflow"),
-    "savedmodel": _of_yours("keras_embedder:SavedModelEmbedder", "a SavedModel of TensorFlow", "FOLDER", "tensorflow"),
-    "tflite": _of_yours("keras_embedder:TfliteEmbedder", "a TFLite model", "FILE.tflite", "tensorflow"),
+    "onnx": _of_yours(
+        "onnx_embedder:OnnxEmbedder", "a model of ArcFace's kind", "embed", ".onnx", package="onnxruntime"
+    ),
+    "keras": _of_yours("keras_embedder:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"),
+    "savedmodel": _of_yours("keras_embedder:SavedModelEmbedder", "a SavedModel of TensorFlow", "tensorflow"),
+    "tflite": _of_yours("keras_embedder:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"),
     "torchscript": _of_yours(
-        "torch_embedder:TorchEmbedder", "a TorchScript module; needs torch, in no extra", "FILE.pt", "", "torch"
+        "torch_embedder:TorchEmbedder",
+        "a TorchScript module; needs torch, in no extra",
+        "",
+        ".pt",
+        ".pth",
+        package="torch",
     ),
 }
 

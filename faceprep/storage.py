@@ -40,7 +40,7 @@ _STILL_NEEDED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
 
 def as_error(kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError) -> FaceprepError:
     """`error` in one line: what could not be done, where, why, and what to do."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
+    reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
     return kind(f"cannot {doing}: {reason}", path=path, remedy=_REMEDIES.get(error.errno or 0))
 
 
@@ -365,9 +365,11 @@ def append_file(source: str | os.PathLike[str], target: BinaryIO) -> None:
         shutil.copyfileobj(file, target, _PIECE)
 
 
-def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True) -> None:
-    """Write a whole small file, or nothing."""
-    with AtomicFile(path, durable) as file:
+def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True, keep_mode: bool = False) -> None:
+    """Write a whole small file, or nothing; with the mode of the one that is there where it is to `keep_mode`."""
+    with guard("write", path), AtomicFile(path, durable) as file:
+        if keep_mode:
+            os.fchmod(file.fileno(), os.stat(path).st_mode & 0o7777)
         file.write(data)
 
 

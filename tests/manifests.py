@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from faceprep.run.serial import SerialRunner
 from faceprep.synthetic import encode_face
 from faceprep.types import Request, Runner, Summary
 
-SUFFIXES = (".npz", ".tfrecord", ".parquet", ".csv", ".lst", ".tar")
 JPEG, PNG = encode_face(1, 1), encode_face(1, 1, ".png")
 Row = tuple[str, int]
 
@@ -32,20 +32,36 @@ def failures(output: Path) -> dict[str, str]:
         return {row["input"]: row["status"] for row in csv.DictReader(file)}
 
 
+def _of_npz(path: Path) -> list[Row]:
+    arrays = npz.load_manifest(path)
+    return list(zip(arrays["image_names"].tolist(), arrays["image_classes"].tolist(), strict=True))
+
+
+def _of_tfrecord(path: Path) -> list[Row]:
+    examples: list[Any] = list(tfrecord.read_examples(path))
+    return [(each["image_names"][0].decode(), each["image_classes"][0]) for each in examples]
+
+
+def _of_parquet(path: Path) -> list[Row]:
+    names = "image_names", "image_classes"
+    tables = parquet.read_columns(path, names)
+    return [row for table in tables for row in zip(*(table[name].to_pylist() for name in names), strict=True)]
+
+
+READERS: dict[str, Callable[[Path], list[Row]]] = {
+    ".npz": _of_npz,
+    ".tfrecord": _of_tfrecord,
+    ".parquet": _of_parquet,
+    ".csv": lambda path: [(row.name, int(row.label)) for row in lists.read_csv(path)],
+    ".lst": lambda path: [(row.name, int(row.label)) for row in lists.read_lst(path)],
+    ".tar": lambda path: [(sample.key, int(sample.files["cls"])) for sample in webdataset.read_samples(path)],
+}
+SUFFIXES = tuple(READERS)
+
+
 def rows(path: Path) -> list[Row]:
     """(name as written, class) of every entry of a manifest; the key in place of the name for .tar."""
-    if path.suffix == ".npz":
-        arrays = npz.load_manifest(path)
-        return list(zip(arrays["image_names"].tolist(), arrays["image_classes"].tolist(), strict=True))
-    if path.suffix == ".tfrecord":
-        examples: list[Any] = list(tfrecord.read_examples(path))
-        return [(each["image_names"][0].decode(), each["image_classes"][0]) for each in examples]
-    if path.suffix == ".parquet":
-        return [(row["image_names"], row["image_classes"]) for row in parquet.read_rows(path)]
-    if path.suffix == ".tar":
-        return [(sample.key, int(sample.files["cls"])) for sample in webdataset.read_samples(path)]
-    read = lists.read_csv if path.suffix == ".csv" else lists.read_lst
-    return [(row.name, int(row.label)) for row in read(path)]
+    return READERS[path.suffix](path)
 
 
 def files(root: Path) -> dict[str, str]:

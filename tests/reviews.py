@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import queue
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+import waitress.server
+
 from faceprep import storage
 from faceprep.formats.plan_jsonl import write_plan
 from faceprep.formats.verdicts_jsonl import journal_of
+from faceprep.review import server
+from faceprep.review.session import open_session
 from faceprep.synthetic import encode_face
 from faceprep.types import ACCEPTED, Decision
 
+_VERDICT = re.compile('"verdict": ?"([a-z]+)"')
 UNKNOWN = {"of somebody": [1, {"unknown": "to faceprep"}]}
 """What a plan's first line may have, besides."""
 
@@ -72,18 +80,23 @@ def large_plan(root: Path, n: int = 100_000) -> Path:
     """ROOT/out/plan.jsonl with `n` merges into one of a handful of people."""
     write_faces(root / "faces", [3, 3, 3, 3])
 
-    def decision(i: int) -> Decision:
+    def line(i: int) -> str:
         score = (i * 7919 % n) / n
-        evidence = {"for": [f"person-{i % 3}/0.jpg", "person-3/0.jpg", score]}
-        verdict = ACCEPTED if score > 0.7 else "undecided"
-        return Decision("merge", f"person-{i:06d}", "person-3", score, "", verdict, evidence)
+        verdict = "" if score > 0.7 else '"verdict": "undecided", '
+        evidence = f'{{"for": ["person-{i % 3}/0.jpg", "person-3/0.jpg", {score}]}}'
+        names = f'"subject": "person-{i:06d}", "into": "person-3"'
+        return f'{{"action": "merge", {names}, "score": {score}, {verdict}"evidence": {evidence}}}\n'
 
-    return save_plan(root / "out" / "plan.jsonl", root / "faces", map(decision, range(n)))
+    plan = save_plan(root / "out" / "plan.jsonl", root / "faces", [])
+    with plan.open("a") as file:
+        file.writelines(map(line, range(n)))
+    return plan
 
 
 def verdicts(plan: Path) -> list[str]:
     """As they are in the plan."""
-    return [json.loads(line).get("verdict", ACCEPTED) for line in plan.read_bytes().splitlines()[1:]]
+    found = map(_VERDICT.search, plan.read_text("utf-8").splitlines()[1:])
+    return [match[1] if match else ACCEPTED for match in found]
 
 
 def saved(plan: Path) -> list[str]:
@@ -118,6 +131,30 @@ class Running:
         self.process.send_signal(2)
         stdout, stderr = self.process.communicate(timeout=60)
         return self.process.returncode, stdout, stderr
+
+
+@contextmanager
+def served(plan: Path) -> Iterator[str]:
+    """The address of the page, served from a thread of this process: there in a moment."""
+    servers: list[Any] = []
+    addresses: queue.Queue[str] = queue.Queue()
+
+    def create_server(app: Any, **options: Any) -> Any:
+        servers.append(waitress.server.create_server(app, **options))
+        return servers[0]
+
+    with open_session(plan) as session, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "_waitress", lambda: create_server)
+        thread = threading.Thread(target=server.serve, args=(session, 0, addresses.put, False), daemon=True)
+        thread.start()
+        try:
+            yield addresses.get(timeout=60)
+        finally:
+            sockets = servers[0]._map  # the server's loop ends when none is left
+            servers[0].trigger.pull_trigger(lambda: [each.close() for each in list(sockets.values())])
+            thread.join(60)
+            servers[0].task_dispatcher.shutdown()
+            assert not thread.is_alive()
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class OneLongShard(Rec2Folder):
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         for outcome in super().__call__(shard, sink):
-            time.sleep(0.02)
+            time.sleep(0.05)
             yield outcome
 
 

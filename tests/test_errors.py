@@ -28,3 +28,9 @@ def test_what_is_not_known_is_not_said() -> None:
     assert str(FaceprepError("no room")) == "no room"
     assert str(FaceprepError("no room", found="3")) == "no room: found 3"
     assert str(FaceprepError("no room", where="top", remedy="Go.")) == "no room at top. Go."
+
+
+def test_whatever_is_in_a_name_it_is_one_line() -> None:
+    error = FaceprepError("bad\nname", path="a\x1b[31m\r.rec", found="\x7f\0")
+    assert str(error) == r"a\x1b[31m\r.rec: bad\nname: found \x7f\x00"
+    assert error.path == "a\x1b[31m\r.rec", "as it is"

@@ -78,6 +78,25 @@ def keras_model() -> Any:
     return keras.Sequential([keras.Input((SIDE, SIDE, 3)), keras.layers.AveragePooling2D(CELL), keras.layers.Flatten()])
 
 
+def save_saved_model(folder: Path) -> None:
+    """The same as TensorFlow's SavedModel."""
+    keras_model().export(folder, verbose=False)
+
+
+def save_tflite(path: Path) -> None:
+    """The same for TensorFlow Lite."""
+    import tensorflow as tf
+
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(keras_model()).convert())
+
+
+def save_torchscript(path: Path) -> None:
+    """The same in PyTorch."""
+    import torch
+
+    torch.jit.script(torch.nn.Sequential(torch.nn.AvgPool2d(CELL), torch.nn.Flatten())).save(str(path))
+
+
 def random_crops(n: int, side: int = SIDE, seed: int = 0) -> Pixels:
     """Smooth noise, so that crops differ in more than their last digits."""
     rng = np.random.default_rng(seed)

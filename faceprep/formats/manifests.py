@@ -15,6 +15,7 @@ import numpy as np
 from faceprep import storage
 from faceprep.errors import OptionError, SourceError
 from faceprep.formats import lists, npz, parquet, tfrecord, webdataset
+from faceprep.formats.contents import Contents
 from faceprep.formats.manifest_parts import PART, Layout, Part, identity_of
 from faceprep.image_header import read_header
 from faceprep.types import Outcome, Sink
@@ -25,7 +26,8 @@ _COPY = 4 << 20
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of manifest. `write` writes a part and yields one Outcome an image; `join` makes the file of all parts.
+    """A kind of manifest. `write` writes a part and yields one Outcome an image; `join` makes the file of all parts,
+    `describe` says what a file holds.
 
     `images`: whether it holds the images themselves: "never", "always" or "may", with --with-images. Names that
     `forbidden` finds cannot stand in it. `part_is_file`: a lone part is the file already.
@@ -33,6 +35,7 @@ class Format:
 
     write: Callable[[Part], Iterator[Outcome]]
     join: Callable[[Sink, Layout, str, BinaryIO], None]
+    describe: Callable[[Path], Contents]
     images: str = "never"
     embeddings: bool = False
     forbidden: re.Pattern[str] | None = None
@@ -203,10 +206,10 @@ def _contents(paths: Sequence[Path]) -> Iterator[bytes]:
 
 
 FORMATS: dict[str, Format] = {
-    ".npz": Format(_write_npz, _join_npz, embeddings=True, part_is_file=False),
-    ".tfrecord": Format(_write_tfrecord, _join_bytes, images="may", embeddings=True),
-    ".parquet": Format(_write_parquet, _join_parquet, embeddings=True),
-    ".csv": Format(_write_csv, _join_bytes),
-    ".lst": Format(_write_lst, _join_bytes, forbidden=lists.NOT_IN_LST),
-    ".tar": Format(_write_tar, _join_bytes, images="always"),
+    ".npz": Format(_write_npz, _join_npz, npz.describe, embeddings=True, part_is_file=False),
+    ".tfrecord": Format(_write_tfrecord, _join_bytes, tfrecord.describe, images="may", embeddings=True),
+    ".parquet": Format(_write_parquet, _join_parquet, parquet.describe, embeddings=True),
+    ".csv": Format(_write_csv, _join_bytes, lists.describe_csv),
+    ".lst": Format(_write_lst, _join_bytes, lists.describe_lst, forbidden=lists.NOT_IN_LST),
+    ".tar": Format(_write_tar, _join_bytes, webdataset.describe, images="always"),
 }

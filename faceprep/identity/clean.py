@@ -174,24 +174,22 @@ class _Plan:
         if match and match[1] >= self.bounds.surely:
             there = self.vectors.rows_of([match[0]])
             near = f"; mean likeness {match[1]:.3f} to {self.vectors.names[match[0]]}"
-            return self.of_each(stray, (MOVE, self.vectors.names[match[0]], match[1], verdict), near, (there, rest))
+            return self.of_each(stray, (MOVE, self.vectors.names[match[0]], verdict), near, (there, rest))
         if len(stray.rows) > 1 and len(rest):
             own = float(self.groups.mean_likeness(total[None], self.groups.totals[[stray.group]] - total)[0])
             if len(stray.rows) < _PERSON or own >= self.bounds.surely_not:
                 verdict = UNDECIDED
             near = f"; one of {len(stray.rows)} that are alike, mean likeness {own:.3f} to the rest: a second person"
-            return self.of_each(stray, (MOVE, self.new_name(name), own, verdict), near, (stray.rows, rest))
-        return self.of_each(stray, (DROP, "", None, verdict), near, (stray.rows[:0], rest))
+            return self.of_each(stray, (MOVE, self.new_name(name), verdict), near, (stray.rows, rest))
+        return self.of_each(stray, (DROP, "", verdict), near, (stray.rows[:0], rest))
 
-    def of_each(
-        self, stray: Stray, what: tuple[str, str, float | None, str], why: str, ends: tuple[Ints, Ints]
-    ) -> list[Decision]:
-        """A decision a row; `what` is action, into, score (the angle where there is none) and verdict."""
-        action, into, score, verdict = what
+    def of_each(self, stray: Stray, what: tuple[str, str, str], why: str, ends: tuple[Ints, Ints]) -> list[Decision]:
+        """A decision a row, its score the angle; `what` is action, into and verdict."""
+        action, into, verdict = what
         decisions = []
         for row, angle in zip(stray.rows.tolist(), stray.angles.tolist(), strict=True):
             key, reason, evidence = self.vectors.key(row), self.far(stray, angle) + why, self.ends(row, *ends)
-            decisions.append(Decision(action, key, into, angle if score is None else score, reason, verdict, evidence))
+            decisions.append(Decision(action, key, into, angle, reason, verdict, evidence))
         return decisions
 
     def far(self, stray: Stray, angle: float) -> str:
@@ -232,7 +230,7 @@ def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> li
             break
         for row, decision in stranded.items():
             reason = f"{decision.reason}; fewer than {least} images there"
-            images[row] = decision._replace(action=DROP, into="", score=None, reason=reason)
+            images[row] = decision._replace(action=DROP, into="", reason=reason)
     kept = [
         decision
         for row, decision in images.items()
@@ -243,5 +241,5 @@ def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> li
         if name in small:
             n, had = left[name], vectors.count(group)
             reason = f"{n} images{f' left of {had}' if n != had else ''}, fewer than {least}"
-            kept.append(Decision(DROP, name, score=float(n), reason=reason))
+            kept.append(Decision(DROP, name, reason=reason))
     return kept

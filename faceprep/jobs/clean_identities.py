@@ -49,6 +49,7 @@ class CleanIdentities(PlanningOptions):
             "identities": len(set(embeddings.identities)),
             "angle": model.outlier_angle if self.angle is None else self.angle,
             "angle_origin": model.origin if self.angle is None else "--angle",
+            "moved_from": model.surely,
         }
 
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:

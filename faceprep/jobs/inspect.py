@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 
 from faceprep import storage
 from faceprep.errors import SourceError
-from faceprep.formats import contents, lists, npz, pairs_bin, parquet, rec_index, tfrecord, webdataset
+from faceprep.formats import contents, pairs_bin, rec_index
 from faceprep.formats.folders import read_identity, sort_names, walk_images
+from faceprep.formats.manifests import FORMATS
 from faceprep.formats.rec_entries import read_in_file_order
 from faceprep.formats.recordio import Damage, ImageRecord, RecordFile
 from faceprep.image_header import check_image
@@ -22,14 +23,6 @@ from faceprep.vision import codec
 
 _BATCH = 1024
 _N_NAMED = 20
-_MANIFESTS: dict[str, Callable[[Path], contents.Contents]] = {
-    ".npz": npz.describe,
-    ".tfrecord": tfrecord.describe,
-    ".parquet": parquet.describe,
-    ".csv": lists.describe_csv,
-    ".lst": lists.describe_lst,
-    ".tar": webdataset.describe,
-}
 
 Progress = Callable[[int, int], None]
 
@@ -124,9 +117,9 @@ class Inspect:
             return self._rec(path.with_suffix(".rec"), tell)
         if path.suffix == ".bin":
             return self._pairs(path, tell)
-        if path.suffix in _MANIFESTS:
-            return _manifest(_MANIFESTS[path.suffix](path), path)
-        known = ", ".join((".rec", ".bin", *_MANIFESTS))
+        if path.suffix in FORMATS:
+            return _manifest(FORMATS[path.suffix].describe(path), path)
+        known = ", ".join((".rec", ".bin", *FORMATS))
         raise SourceError("not a container that faceprep knows", path=path, expected=f"a folder, or one of {known}")
 
     def _rec(self, path: Path, tell: Progress) -> Inspection:

@@ -143,8 +143,8 @@ class Report:
         measured = measure(embeddings, _MOST_COMPARED) if embeddings else summary.get("likeness")
         if measured:
             model = embeddings.model if embeddings else Model()
-            threshold = summary.get("threshold", model.threshold if embeddings else None)
-            origin = str(summary.get("threshold_origin", model.origin))
+            usual = model.threshold if embeddings else summary.get("moved_from")
+            threshold, origin = summary.get("threshold", usual), str(summary.get("threshold_origin", model.origin))
             yield likeness.similarity_section(measured, threshold, origin)
         if judged:
             yield likeness.plan_section(judged, decisions)

@@ -12,15 +12,6 @@ from faceprep.errors import OptionError
 from faceprep.models.preparation import Given
 from faceprep.models.runtime import Runtime
 
-_KINDS = {
-    ".onnx": "onnx",
-    ".h5": "keras",
-    ".keras": "keras",
-    ".tflite": "tflite",
-    ".pt": "torchscript",
-    ".pth": "torchscript",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class EmbedderSpec:
@@ -68,12 +59,13 @@ def find_kind(name: str) -> tuple[str, str]:
     (('dlib-resnet', ''), ('insightface', 'buffalo_l'), ('onnx', 'nets/r50.onnx'))
     """
     kind, _, source = name.partition(":")
-    entry = registry.EMBEDDERS.get(kind)
-    if entry and entry.usage == (f"{kind}:PACK" if source else ""):
+    named = registry.EMBEDDERS.get(kind)
+    if named and named.usage == (f"{kind}:PACK" if source else ""):
         return kind, source
     suffix = os.path.splitext(name)[1].lower()
-    if suffix in _KINDS:
-        return _KINDS[suffix], name
+    for kind, entry in registry.EMBEDDERS.items():
+        if suffix in entry.suffixes:
+            return kind, name
     if os.path.isdir(os.path.expanduser(name)):
         return "savedmodel", name
     expected = ", ".join(entry.usage or each for each, entry in registry.EMBEDDERS.items())

@@ -75,8 +75,8 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
             scores.setdefault(decision.verdict, []).append(float(decision.score))
         if decision.into and decision.verdict == ACCEPTED and decision.action == "merge":
             into[decision.into] += 1
-    threshold = summary.get("threshold")
-    marks = {f"threshold {threshold:g}": threshold} if isinstance(threshold, int | float) else {}
+    limits = ((name, summary.get(name)) for name in ("threshold", "angle"))
+    marks = {f"{name} {limit:g}": limit for name, limit in limits if isinstance(limit, int | float)}
     everything = np.array([score for some in scores.values() for score in some])
     rows = [(action, verdict, n) for (action, verdict), n in sorted(counts.items())]
     most_merged = sorted(into.items(), key=lambda pair: (-pair[1], pair[0]))[:_N_NAMED]

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from faceprep.image_header import IMAGE_SUFFIXES
 from faceprep.report.ledger import Page
 from faceprep.types import OK, REPAIRED, SPARE_FACE_ROWS
 
-_IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 _NO_FRAMES = (REPAIRED, SPARE_FACE_ROWS)
 _ORIGINAL = "_original"
 _MOST_SAMPLES = 1024
@@ -84,7 +84,7 @@ class Tally:
             suffix = os.path.splitext(path)[1].lower()
             self.files[ending, suffix] += 1
             self.bytes[ending, suffix] += n_bytes
-            if suffix in _IMAGES:
+            if suffix in IMAGE_SUFFIXES:
                 places.append(ending)
                 if not ending:
                     self.images_of[path.rpartition("/")[0]] += 1

@@ -182,7 +182,7 @@ class Session:
             write_plan(file, self.judged, decisions)
             with self._lock:
                 self.refuse_changed_plan()
-                storage.write_file(self.plan, file.getbuffer())
+                storage.write_file(self.plan, file.getbuffer(), keep_mode=True)
                 self._state, self._digest = _state_of(self.plan), hashlib.sha256(file.getbuffer()).digest()
                 self._unfolded = self._unfolded[n:]
                 if self._unfolded:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.formats.plan_jsonl import DROP, MERGE
+from faceprep.formats.plan_jsonl import DROP, MERGE, MOVE
 from faceprep.types import ACCEPTED, Decision
 
 
@@ -41,8 +41,10 @@ def thresholds_of(decisions: Iterable[Decision], judged: Mapping[str, Any] | Non
 
 
 def _known(judged: Mapping[str, Any]) -> dict[str, float]:
-    """The likeness from which on identities were merged, the angle from which on images were dropped."""
-    found = {MERGE: _part(judged, "summary").get("threshold"), DROP: _part(judged, "summary").get("angle")}
+    """The likeness from which on identities were merged, the angle from which on images were dropped or moved."""
+    summary = _part(judged, "summary")
+    angle = summary.get("angle")
+    found = {MERGE: summary.get("threshold"), DROP: angle, MOVE: angle}
     return {
         action: float(value)
         for action, value in found.items()
@@ -56,17 +58,19 @@ def _part(judged: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _threshold(scored: npt.NDArray[np.float64], known: float | None, likely_up: bool) -> Threshold:
-    """Of rows score, 1 if accepted. `likely_up` decides where all or none is accepted: likeness speaks for a merge,
-    an angle for an outlier, but a measure of sharpness against a drop.
+    """Of rows score, 1 if accepted. `likely_up` decides where the value is known, or all or none is accepted: likeness
+    speaks for a merge, an angle for an outlier, but a measure of sharpness against a drop.
     """
     scores, accepted = scored[:, 0], scored[:, 1] > 0
     low, high = float(scores.min()), float(scores.max())
+    if known is not None:
+        return Threshold(known, likely_up, low, high)
     if accepted.all() or not accepted.any():
         at_least, value = likely_up, low if likely_up == accepted.all() else high
     else:
         at_least = bool(scores[accepted].mean() >= scores[~accepted].mean())
         value = _best_cut(scores, accepted) if at_least else -_best_cut(-scores, accepted)
-    return Threshold(value if known is None else known, at_least, low, high)
+    return Threshold(value, at_least, low, high)
 
 
 def _best_cut(scores: npt.NDArray[np.float64], accepted: npt.NDArray[np.bool_]) -> float:

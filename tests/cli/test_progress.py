@@ -65,11 +65,11 @@ def test_lines_in_a_log_are_plain(rec_set: Path, tmp_path: Path) -> None:
     done = in_a_log(ONE_LONG_SHARD + OFTEN + RUN, "rec2folder", rec_set, tmp_path / "out", "--runner", "serial")
     assert not CONTROL.search(done.stderr)
     lines = done.stderr.splitlines()
-    assert all(
-        re.match(r"faceprep: write: 0 of 36 img, 0:00:0\d so far(, [\d,]+ in shards at work)?$", x) for x in lines
-    )
+    at_work = r"faceprep: write: 0 of 36 img, 0:0\d:\d\d so far(, [\d,]+ in shards at work)?"
+    done_too = r"faceprep: write: 36 of 36 img, .*"  # where the machine is slow
+    assert all(re.fullmatch(f"{at_work}|{done_too}", line) for line in lines), lines
     counts = [int(match[1]) for line in lines if (match := re.search(r"(\d+) in shards at work", line))]
-    assert counts == sorted(counts) and counts[-1] > counts[0], lines
+    assert counts == sorted(counts) and len(set(counts)) > 1, lines
 
 
 def test_long_shard_shows_life_on_a_terminal(rec_set: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from faceprep.models.embedding import EmbedderSpec
 from faceprep.models.preparation import Given
 from faceprep.models.runtime import Runtime
 from faceprep.models.torch_embedder import TorchEmbedder
-from tests.tiny_models import DIM, expected, random_crops
+from tests.tiny_models import DIM, expected, random_crops, save_torchscript
 
 CROPS = random_crops(20)
 
@@ -102,11 +102,8 @@ def test_without_it_the_pip_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
 def test_a_real_module(tmp_path: Path) -> None:
-    import torch
-
     from faceprep.models.embedding import open_embedder
 
-    module = torch.nn.Sequential(torch.nn.AvgPool2d(28), torch.nn.Flatten())
-    torch.jit.script(module).save(str(tmp_path / "net.pt"))
+    save_torchscript(tmp_path / "net.pt")
     found = open_embedder(EmbedderSpec(str(tmp_path / "net.pt"), device="cpu"))(CROPS)
     assert np.abs(found - expected(CROPS)).max() < 1e-4

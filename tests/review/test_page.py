@@ -15,7 +15,18 @@ import pytest
 from faceprep.review.review import Review
 from faceprep.review.session import open_session
 from faceprep.types import Decision
-from tests.reviews import Running, large_plan, merge, running, save_plan, saved, small_plan, verdicts, write_faces
+from tests.reviews import (
+    Running,
+    large_plan,
+    merge,
+    running,
+    save_plan,
+    saved,
+    served,
+    small_plan,
+    verdicts,
+    write_faces,
+)
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'faceprep[test]'")
 expect = playwright.expect
@@ -79,9 +90,10 @@ def plan(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(plan: Path) -> Iterator[Running]:
-    with running(plan) as server:
-        yield server
+def address(plan: Path) -> Iterator[str]:
+    """Of the page of `plan`."""
+    with served(plan) as address:
+        yield address
 
 
 def title(page: Any, text: str) -> None:
@@ -109,6 +121,12 @@ def loaded(page: Any, n: int) -> None:
 
 
 # Deciding
+
+
+@pytest.fixture
+def server(plan: Path) -> Iterator[Running]:
+    with running(plan) as server:
+        yield server
 
 
 def test_buttons(server: Running, plan: Path, open_page: Open, tmp_path: Path) -> None:
@@ -140,8 +158,8 @@ def test_buttons(server: Running, plan: Path, open_page: Open, tmp_path: Path) -
     assert verdicts(plan) == [A, U, U, U, A, A, A]
 
 
-def test_keys_alone(server: Running, plan: Path, open_page: Open, tmp_path: Path) -> None:
-    page = open_page(server.address)
+def test_keys_alone(address: str, plan: Path, open_page: Open, tmp_path: Path) -> None:
+    page = open_page(address)
     press = page.keyboard.press
     for key, shown in (("n", SECOND), ("p", FIRST), ("j", SECOND), ("k", FIRST), ("p", FIRST)):
         press(key)
@@ -177,8 +195,8 @@ def test_keys_alone(server: Running, plan: Path, open_page: Open, tmp_path: Path
     assert saved(plan) == [A, U, R, U, A, A, A]
 
 
-def test_fast_keys_meet_one_decision_each(server: Running, plan: Path, open_page: Open) -> None:
-    page = open_page(server.address)
+def test_fast_keys_meet_one_decision_each(address: str, plan: Path, open_page: Open) -> None:
+    page = open_page(address)
     press = "document.body.dispatchEvent(new KeyboardEvent('keydown', { key, repeat, bubbles: true }))"
     page.evaluate(f"() => {{ for (const key of 'rara') {{ const repeat = false; {press} }} }}")
     status(page, "person-3 → person-0 accepted")
@@ -188,9 +206,9 @@ def test_fast_keys_meet_one_decision_each(server: Running, plan: Path, open_page
     assert saved(plan) == [A, A, A, R, A, R, A], "a key that is held down decides once"
 
 
-def test_every_control_can_be_reached_and_seen(server: Running, open_page: Open) -> None:
+def test_every_control_can_be_reached_and_seen(address: str, open_page: Open) -> None:
     """With Tab; what has the focus has a ring; all have names."""
-    page = open_page(server.address)
+    page = open_page(address)
     page.locator("#threshold summary").click()
     page.evaluate("() => document.activeElement.blur()")
     seen: list[str] = []
@@ -214,8 +232,8 @@ def test_every_control_can_be_reached_and_seen(server: Running, open_page: Open)
     assert nameless == []
 
 
-def test_list_with_arrows(server: Running, open_page: Open) -> None:
-    page = open_page(server.address)
+def test_list_with_arrows(address: str, open_page: Open) -> None:
+    page = open_page(address)
     page.locator("#list").focus()
     page.keyboard.press("ArrowDown")
     title(page, SECOND)
@@ -227,8 +245,8 @@ def test_list_with_arrows(server: Running, open_page: Open) -> None:
     title(page, SECOND)
 
 
-def test_filters(server: Running, open_page: Open) -> None:
-    page = open_page(server.address)
+def test_filters(address: str, open_page: Open) -> None:
+    page = open_page(address)
     page.locator("#by-action").select_option("drop")
     expect(page.locator("#n-shown")).to_have_text("2 of 7 decisions")
     page.locator("#by-verdict").select_option("u")
@@ -238,8 +256,8 @@ def test_filters(server: Running, open_page: Open) -> None:
     expect(page.locator("#n-shown")).to_have_text("4 of 7 decisions")
 
 
-def test_threshold(server: Running, plan: Path, open_page: Open, tmp_path: Path) -> None:
-    page = open_page(server.address)
+def test_threshold(address: str, plan: Path, open_page: Open, tmp_path: Path) -> None:
+    page = open_page(address)
     page.locator("#threshold summary").click()
     expect(page.locator("#t-number")).to_have_value("0.6")
     page.locator("#t-action").select_option("merge")
@@ -266,8 +284,8 @@ def test_threshold(server: Running, plan: Path, open_page: Open, tmp_path: Path)
 # What goes wrong
 
 
-def test_reload(server: Running, plan: Path, open_page: Open) -> None:
-    page = open_page(server.address)
+def test_reload(address: str, plan: Path, open_page: Open) -> None:
+    page = open_page(address)
     page.keyboard.press("r")
     status(page, "refused$")
     page.reload()
@@ -298,9 +316,9 @@ def test_killed_and_started_again(plan: Path, open_page: Open) -> None:
     assert verdicts(plan) == [A, U, A, U, A, R, A]
 
 
-def test_two_tabs(server: Running, plan: Path, open_page: Open) -> None:
-    one = open_page(server.address)
-    other = open_page(server.address, beside=one)
+def test_two_tabs(address: str, plan: Path, open_page: Open) -> None:
+    one = open_page(address)
+    other = open_page(address, beside=one)
     other.evaluate("() => { store.watch = () => {}; window.setInterval = () => {}; store.since = Infinity }")
     one.keyboard.press("r")
     status(one, "refused$")
@@ -320,8 +338,8 @@ def test_two_tabs(server: Running, plan: Path, open_page: Open) -> None:
     assert saved(plan)[5] == A, "nobody undoes what somebody else decided"
 
 
-def test_plan_changed_by_hand(server: Running, plan: Path, open_page: Open) -> None:
-    page = open_page(server.address)
+def test_plan_changed_by_hand(address: str, plan: Path, open_page: Open) -> None:
+    page = open_page(address)
     by_hand = plan.read_bytes() + b"\n"
     plan.write_bytes(by_hand)
     page.keyboard.press("a")
@@ -336,8 +354,8 @@ def test_names_are_text(tmp_path: Path, open_page: Open) -> None:
     plan = save_plan(
         tmp_path / "plan.jsonl", tmp_path / "faces", [Decision("merge", name, "</script>", 0.5, "<b>why</b>")]
     )
-    with running(plan) as server:
-        page = open_page(server.address)
+    with served(plan) as address:
+        page = open_page(address)
         expect(page.locator("#title")).to_have_text(
             re.compile(r"^Merge <img src=x onerror=alert\(1\)>'\"&amp;.* into </scr")
         )
@@ -346,10 +364,10 @@ def test_names_are_text(tmp_path: Path, open_page: Open) -> None:
         status(page, "refused. That was the last one of this list")
 
 
-def test_picture_that_cannot_be_shown(server: Running, plan: Path, tmp_path: Path, browser: Any) -> None:
+def test_picture_that_cannot_be_shown(address: str, plan: Path, tmp_path: Path, browser: Any) -> None:
     (tmp_path / "faces/person-1/4.jpg").write_text("no image")
     page = browser.new_page()
-    page.goto(server.address)
+    page.goto(address)
     expect(page.locator("main .missing").first).to_have_text("cannot be shown: person-1/4.jpg")
     page.keyboard.press("r")
     status(page, "refused$")
@@ -363,8 +381,8 @@ OVERFLOWING = (
 )
 
 
-def test_phone(server: Running, plan: Path, open_page: Open, tmp_path: Path) -> None:
-    page = open_page(server.address, viewport=PHONE, has_touch=True, is_mobile=True, device_scale_factor=2)
+def test_phone(address: str, plan: Path, open_page: Open, tmp_path: Path) -> None:
+    page = open_page(address, viewport=PHONE, has_touch=True, is_mobile=True, device_scale_factor=2)
     page.locator("#next").tap()
     title(page, SECOND)
     loaded(page, 2 + 2 + 3 + 5)
@@ -410,9 +428,9 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_is_readable(scheme: str, server: Running, open_page: Open, tmp_path: Path) -> None:
+def test_text_is_readable(scheme: str, address: str, open_page: Open, tmp_path: Path) -> None:
     """A contrast of 4.5 to 1, as WCAG 2 AA asks for."""
-    page = open_page(server.address, color_scheme=scheme)
+    page = open_page(address, color_scheme=scheme)
     page.locator("#threshold summary").click()
     page.keyboard.press("n")
     page.keyboard.press("r")

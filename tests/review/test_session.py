@@ -59,6 +59,14 @@ def test_nothing_decided_writes_nothing(plan: Path) -> None:
     assert (plan.read_bytes(), plan.stat().st_mtime_ns) == before
 
 
+def test_a_plan_keeps_its_mode(plan: Path) -> None:
+    for mode in (0o664, 0o600):
+        plan.chmod(mode)
+        with open_session(plan) as session:
+            session.decide(A if mode == 0o600 else R, [(0, 0)])
+        assert plan.stat().st_mode & 0o777 == mode
+
+
 def test_plan_through_a_link(plan: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.jsonl"
     link.symlink_to(plan)

@@ -37,9 +37,10 @@ def test_where_all_or_none_is_accepted_it_is_at_the_end(scores: list[float], acc
 
 
 def test_known_thresholds() -> None:
-    decisions = [decided(0.4, True), decided(0.6, True, "drop"), decided(0.5, True, "move")]
+    decisions = [decided(0.4, True), decided(76, True, "drop"), decided(75, True, "move"), decided(80, False, "move")]
     found = thresholds_of(decisions, {"summary": {"threshold": 0.1, "angle": 70}})
-    assert {action: threshold.value for action, threshold in found.items()} == {"merge": 0.1, "drop": 70, "move": 0.5}
+    assert {action: threshold.value for action, threshold in found.items()} == {"merge": 0.1, "drop": 70, "move": 70}
+    assert all(threshold.at_least for threshold in found.values()), "whatever is undecided"
 
 
 @pytest.mark.parametrize("judged", [{}, {"summary": None}, {"summary": {"threshold": "x"}}, {"options": [1]}])

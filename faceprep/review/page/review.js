@@ -112,8 +112,8 @@ function drawVerdict(number) {
 function drawStrips({ lead, for: pro, against, subject, into }) {
   const pairs = [
     lead && pair(lead.images.length > 1 ? "The image, and the one that is kept" : "The image", lead),
-    pro && pair("Most alike: for it", pro),
-    against && pair("Least alike: against it", against),
+    pro && pair(lead ? "Most alike where it would go: for it" : "Most alike: for it", pro),
+    against && pair(lead ? "Most alike where it is: against it" : "Least alike: against it", against),
   ];
   ui("evidence").replaceChildren(...pairs.filter(Boolean));
   ui("identities").replaceChildren(...[subject, into].filter(Boolean).map(identity));
