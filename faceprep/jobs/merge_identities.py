@@ -83,7 +83,7 @@ class MergeIdentities(PlanningOptions):
             "conflicts": merges.n_conflicts,
             "recall": merges.recall,
             "threshold": bounds.surely,
-            "undecided_from": bounds.surely_not,
+            "undecided_from": round(bounds.surely_not, 6),
             "threshold_origin": origin,
         }
 
