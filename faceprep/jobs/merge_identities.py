@@ -40,8 +40,8 @@ class MergeIdentities(PlanningOptions):
 
     threshold: float | None = option(
         None,
-        "Likeness (1 - half the squared distance; the cosine) from which on two identities are merged; pairs less"
-        " alike are undecided as far below it as the embedder's own lower threshold is.  [default: the embedder's]",
+        "Likeness (the cosine; 1 - half the squared distance) from which on two identities are merged. Those a little"
+        " less alike are undecided: by as much as the embedder's two thresholds are apart.  [default: the embedder's]",
     )
     far: float | None = option(
         None,

@@ -17,8 +17,8 @@ import pytest
 from faceprep import application, identity_plans, registry
 from faceprep.cli import main
 from faceprep.embeddings import Embeddings, Model
-from faceprep.errors import MissingExtra, OptionError, OutputError, SourceError
-from faceprep.formats.embeddings_file import Place, write_npz
+from faceprep.errors import MissingExtra, OptionError, OutputError, ResumeError, SourceError
+from faceprep.formats.embeddings_file import Place, shard_names, write_npz, write_parquet
 from faceprep.formats.plan_jsonl import read_plan
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.merge_identities import MergeIdentities
@@ -271,6 +271,23 @@ def test_embeddings_of_some_of_the_images(source: Path, tmp_path: Path) -> None:
     merge(embed(source, tmp_path / "set.npz", some), tmp_path / "out")
     assert Decision("drop", "f/2.png", reason="has no embedding") in read_plan(tmp_path / "out" / "plan.jsonl")[1]
     assert "f/2.png" not in images(tmp_path / "out")
+
+
+def test_all_files_of_embeddings_are_what_a_run_goes_on_with(source: Path, tmp_path: Path) -> None:
+    vectors = np.array(list(SET.values()), np.float32)
+    names = [name.rpartition("/")[0] for name in SET]
+    paths = [tmp_path / name for name in shard_names("set.parquet", 2)]
+    for scale in (1, 2):
+        with paths[0].open("wb") as first, paths[1].open("wb") as second:
+            write_parquet([first, second], Embeddings(list(SET), names, vectors * scale, Colors.model), Place())
+        if scale == 1:
+            first_bytes = paths[0].read_bytes()
+            times = paths[0].stat().st_atime_ns, paths[0].stat().st_mtime_ns
+            merge(paths[0], tmp_path / "out")
+    paths[0].write_bytes(first_bytes)
+    os.utime(paths[0], ns=times)
+    with pytest.raises(ResumeError, match="the input has changed since this run began"):
+        merge(paths[0], tmp_path / "out")
 
 
 def test_embeddings_without_their_images(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
