@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from faceprep import storage
+from faceprep.models.detection import DetectorSpec, open_detector
 from faceprep.synthetic_video import write_video
-from faceprep.vision.codec import decode
+from faceprep.vision.align import crop_box
+from faceprep.vision.codec import decode, encode
 from tests.real import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -49,6 +52,20 @@ def test_the_command_for_a_video(tmp_path: Path) -> None:
     write_video(tmp_path / "clip.mp4", n_frames=20, size=(360, 640), face=photo[230:440, 430:610])
     run_lines(next(text for kind, text in BLOCKS if kind == "bash" and "extract-video" in text), tmp_path)
     assert (tmp_path / "frames" / "clip" / "17.png").is_file() and (tmp_path / "frames" / "faces.parquet").is_file()
+
+
+def test_the_commands_for_a_registration_desk(tmp_path: Path) -> None:
+    """Six people who signed up twice: the faces of one photo with their surroundings, as they are and darker."""
+    insightface = pytest.importorskip("insightface")
+    photo = decode((Path(insightface.__file__).parent / "data" / "images" / "t1.jpg").read_bytes())
+    (faces,) = open_detector(DetectorSpec())([photo])
+    for number, box in enumerate(faces.boxes):
+        picture = crop_box(photo, box, margin=2)
+        for identity, pixels in ((number, picture), (number + 6, picture // 2)):
+            storage.write_file(tmp_path / f"registration/{identity}/1.png", encode(pixels, ".png"))
+    run_lines(next(text for kind, text in BLOCKS if kind == "bash" and "merge-identities" in text), tmp_path)
+    assert len(list((tmp_path / "clean").glob("[0-9]*/*.png"))) == 12
+    assert len(list((tmp_path / "clean").glob("[0-9]*"))) == 6
 
 
 def test_the_python_example(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from faceprep.identity.vectors import Ints, Vectors, prepare
 from faceprep.shuffle import shuffled
 
 _FINE = 1000
-_COARSE = 20
+_COARSE = 5
 _QUANTILES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 _EXACT = 2.0**23
 _ROWS = 512
@@ -131,7 +131,7 @@ def _described(counts: _Counts) -> Mapping[str, Any]:
 
 
 def _coarse(counts: _Counts) -> list[int]:
-    """In a hundred steps; likeness 1 is in the last."""
+    """In four hundred steps; likeness 1 is in the last."""
     steps = counts[:-1].reshape(-1, _COARSE).sum(axis=1)
     steps[-1] += counts[-1]
     return [int(step) for step in steps]

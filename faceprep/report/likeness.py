@@ -13,6 +13,8 @@ from faceprep.report.spread import count, describe, linear_edges
 from faceprep.types import ACCEPTED, Decision
 
 _N_NAMED = 10
+_MOST_STEPS = 40
+_TOGETHER = (1, 2, 4, 5, 10)  # each divides the number of steps there are
 _MOST_LINES = 8
 """That can still be told apart in one picture."""
 
@@ -43,15 +45,19 @@ def similarity_section(measured: Mapping[str, Any], threshold: float | None, ori
 
 
 def _trimmed(drawn: Mapping[str, Any], threshold: float | None) -> tuple[list[float], dict[str, list[int]]]:
-    """The steps from the first to the last that are not empty or have the threshold in them."""
-    edges = np.linspace(drawn["from"], drawn["to"], len(drawn["positive"]) + 1)
-    is_needed = np.array(drawn["positive"]) + np.array(drawn["negative"]) > 0
+    """From the first to the last step that is not empty or has the threshold in it; steps are put together until there
+    are few enough to be seen."""
+    kinds = np.array([drawn["positive"], drawn["negative"]])
+    edges = np.linspace(drawn["from"], drawn["to"], kinds.shape[1] + 1)
+    is_needed = kinds.sum(axis=0) > 0
     if threshold is not None:
         is_needed |= (edges[:-1] <= threshold) & (threshold <= edges[1:])
     places = np.flatnonzero(is_needed)
     first, last = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, len(is_needed))
-    series = {"one identity": drawn["positive"][first:last], "two identities": drawn["negative"][first:last]}
-    return edges[first : last + 1].tolist(), series
+    together = next(n for n in _TOGETHER if last - first <= n * _MOST_STEPS)
+    first, last = first // together * together, -(-last // together) * together
+    positive, negative = kinds[:, first:last].reshape(2, -1, together).sum(axis=2).tolist()
+    return edges[first : last + 1 : together].tolist(), {"one identity": positive, "two identities": negative}
 
 
 # Plans
