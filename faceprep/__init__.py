@@ -1,6 +1,7 @@
 """faceprep: a face dataset from whatever it comes in to what a trainer reads.
 
 errors, options, registry   what can go wrong; how options are declared; names -> things
+wording                     numbers with their nouns
 installed                   which packages are there, and what they lack, without loading one
 types, faces, embeddings    the nouns and the Protocols
 storage, staging, locks     the only place that touches the disk; all files of a shard or none; one run at a time

@@ -45,13 +45,23 @@ class Model:
 
 
 def load_model(text: str) -> Model:
-    """From what `Model.as_json` wrote; names that are not known are passed over.
+    """From what `Model.as_json` wrote; names that are not known are passed over. Raises ValueError.
 
     >>> load_model(Model("abc", threshold=0.9).as_json()).threshold
     0.9
     """
     known: dict[str, Any] = json.loads(text)
-    return Model(**{field.name: known[field.name] for field in fields(Model) if field.name in known})
+    if not isinstance(known, dict):
+        raise ValueError(f"expected an object, found {text[:20]}")
+    given = {field.name: known[field.name] for field in fields(Model) if field.name in known}
+    for name, value in given.items():
+        wanted = type(getattr(_ANY, name))
+        if not isinstance(value, (int, float) if wanted is float else wanted):
+            raise ValueError(f"{name}: expected {wanted.__name__}, found {value!r}")
+    return Model(**given)
+
+
+_ANY = Model()
 
 
 @dataclass(frozen=True, slots=True)

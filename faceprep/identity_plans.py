@@ -27,13 +27,14 @@ from faceprep.application import PlacingOptions, place_shards
 from faceprep.embedding import EmbedOptions, embed_images, identity_of, load_parts
 from faceprep.embeddings import Embeddings, Model
 from faceprep.errors import FaceprepError, OptionError, SourceError
-from faceprep.formats.embeddings_file import is_embeddings, load_embeddings, load_place
+from faceprep.formats.embeddings_file import files_of, is_embeddings, load_embeddings, load_place
 from faceprep.formats.folders import find_identities
 from faceprep.formats.plan_jsonl import DROP, read_plan, write_plan
 from faceprep.formats.selection import Listing, list_images
 from faceprep.identity.distributions import measure
 from faceprep.options import option
-from faceprep.types import COPY, HARDLINK, Decision, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.types import ACCEPTED, COPY, HARDLINK, Decision, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.wording import counted
 
 log = logging.getLogger("faceprep")
 _SHARD = 256
@@ -78,6 +79,10 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
         """How many of which kind, for people."""
         raise NotImplementedError
 
+    def sentence(self, found: Mapping[str, Any]) -> str:
+        """What `details` say, for people."""
+        raise NotImplementedError
+
     def second(self) -> EmbedOptions | None:
         """How images are embedded for a second opinion, if there is to be one."""
         return None
@@ -111,7 +116,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
             stages.append(Stage(_PLACE, place_shards(Path(about.source), len(listing))))
         application.save_listing(listing, scratch / _LISTING)
         storage.write_file(scratch / _ABOUT, json.dumps(about).encode(), durable=False)
-        state = storage.fingerprint_of(source) if about.embeddings else self.model().fingerprint
+        state = storage.fingerprint_of(*files_of(source)) if about.embeddings else self.model().fingerprint
         n_files = len(listing) if is_placed and self.mode != HARDLINK else 0
         n_bytes = n_bytes if is_placed and self.mode == COPY else 0
         return Work(stages, f"{about.fingerprint}, {state}", n_files=n_files, n_bytes=n_bytes)
@@ -196,8 +201,9 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
         embeddings = self._load(about, sink)
         if second := self.second():
             drafted, found = read_plan(sink.part_path(_DRAFT, application.PLAN_PART))
-            told = {name: drafted[name] for name in ("model", "summary")}
-            decisions = self.judge_again(load_parts(sink, _ids(_SECOND, sink), second.model()), list(found))
+            told, before = {name: drafted[name] for name in ("model", "summary")}, list(found)
+            decisions = self.judge_again(load_parts(sink, _ids(_SECOND, sink), second.model()), before)
+            told["summary"] |= {"unconfirmed": sum(map(is_accepted, before)) - sum(map(is_accepted, decisions))}
         else:
             decisions, told = self._judge(embeddings)
         told["summary"] |= self.count(decisions)
@@ -231,6 +237,18 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
         """The plan's summary, for that of the run."""
         judged, _ = read_plan(output / application.PLAN)
         return dict(judged.get("summary", {}))
+
+
+def is_accepted(decision: Decision) -> bool:
+    """Whether it is carried out as it stands."""
+    return decision.verdict == ACCEPTED
+
+
+def separable(found: Mapping[str, Any]) -> str:
+    """How many identities images tell apart, in words; empty where none has two images."""
+    n, most = found["separable"], found["likeness"]["identities_of_two"]
+    identities = counted(most, "identity", "identities")
+    return f"; before that, {n:,} of {identities} of two images or more were separable" if most else ""
 
 
 def refuse_unknown_model(model: Model, needed: str) -> None:

@@ -19,6 +19,7 @@ from faceprep.cores import n_cores
 from faceprep.run.engine import as_json, run_job
 from faceprep.run.ledger import first_failures
 from faceprep.types import OK, Request, Summary
+from faceprep.wording import counted
 
 _PATH = click.Path(path_type=Path)
 _RUN_OPTIONS = (
@@ -109,7 +110,7 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
     request = Request(sources, output or job.output_of(sources), **asked)
     signal.signal(signal.SIGTERM, _interrupt)
     summary = run_job(job, request, registry.load(registry.RUNNERS, runner)(workers), progress_bar(quiet))
-    click.echo(json.dumps(as_json(summary)) if as_object else _told(summary))
+    click.echo(json.dumps(as_json(summary)) if as_object else _told(summary, job))
     if summary.failed:
         _name_failures(summary.details["failures"])
     return 3 if summary.failed else 0
@@ -151,21 +152,24 @@ def _places(given: dict[str, Any]) -> tuple[tuple[Path, ...], Path | None]:
     return (sources if isinstance(sources, tuple) else (sources,)), output
 
 
-def _told(summary: Summary) -> str:
-    n_done = summary.inputs - summary.details["done_before"]
-    rate = f", {n_done / summary.seconds:,.0f} a second" if n_done and summary.seconds else ""
+def _told(summary: Summary, job: Any) -> str:
+    """For people: the inputs, those that are not ok, and what the job found, in a sentence of its own."""
     line = (
-        f"{summary.ok:,} of {summary.inputs:,} inputs ok, {summary.outputs:,} files in {summary.output}"
-        f" ({summary.seconds:.1f} s{rate})"
+        f"{summary.ok:,} of {summary.inputs:,} inputs ok, {counted(summary.outputs, 'file')} in"
+        f" {summary.output} ({summary.seconds:.1f} s{_rate(summary)})"
     )
     others = ", ".join(f"{n:,} {status}" for status, n in summary.by_status.items() if status != OK)
     figures = {name: value for name, value in summary.details.items() if name not in _OF_EVERY_RUN}
-    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items() if _is_number(value))
-    return "\n".join(filter(None, [line, others and f"the others: {others}", told]))
+    found = job.sentence(figures) if figures else ""
+    return "\n".join(filter(None, [line, others and f"the others: {others}", found]))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
+def _rate(summary: Summary) -> str:
+    n_done = summary.inputs - summary.details["done_before"]
+    if not n_done or not summary.seconds:
+        return ""
+    rate = n_done / summary.seconds
+    return f", {rate:,.0f} a second" if rate >= 1 else f", {rate:.1g} a second"
 
 
 def _name_failures(path: str) -> None:

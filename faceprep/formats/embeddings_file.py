@@ -221,7 +221,7 @@ def _expect_as_many(path: str | os.PathLike[str], *counts: int) -> None:
 
 def _load_parquet(path: str | os.PathLike[str]) -> Embeddings:
     """Rows go straight to their place: a large set is in memory once."""
-    about, n, paths = _load_about(path), 0, _shards_of(path)
+    about, n, paths = _load_about(path), 0, files_of(path)
     for shard in paths:
         if _load_about(shard) != about:
             raise SourceError("of another run than the files beside it", path=shard, remedy="Make the files again.")
@@ -267,7 +267,12 @@ def _vectors(path: str | os.PathLike[str], table: pa.Table) -> npt.NDArray[Any]:
     return flat.reshape(len(table), n)
 
 
-def _shards_of(path: str | os.PathLike[str]) -> list[Path]:
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """All files of a set of which `path` is one.
+
+    >>> [str(file) for file in files_of("a-00001-of-00002.parquet")]
+    ['a-00000-of-00002.parquet', 'a-00001-of-00002.parquet']
+    """
     match = _SHARD.fullmatch(os.fspath(path))
     if not match:
         return [Path(path)]

@@ -90,7 +90,7 @@ def write_index(paths: RecPaths, target: Path) -> int:
     return n
 
 
-_SCAN = "Use --scan to find the records without it."
+_SCAN = "Move it away, or use rec2folder with --scan, to find the records without it."
 
 
 def _parse_idx(idx: Path) -> Iterator[Entries]:

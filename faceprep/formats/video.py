@@ -26,6 +26,7 @@ from faceprep.formats.frame_choice import ALL_FRAMES, FrameChoice
 from faceprep.formats.video_decode import WORTH_SEEKING, Decoded, OpenVideo, decode_from
 from faceprep.formats.video_end import describe_cut
 from faceprep.formats.video_index import VideoIndex, index_packets
+from faceprep.wording import counted
 
 Pixels = npt.NDArray[np.uint8]
 VIDEO_SUFFIXES = (".mov", ".mp4", ".avi", ".mkv", ".webm")
@@ -104,7 +105,7 @@ class VideoReader:
             index = index_packets(self._opened.container, self._opened.stream)
             how = _how_cut_off(self._path, index)
             self.index: VideoIndex = index.without_doubtful_end() if how else index
-            self.cut_off = f"cut off after {_count(len(self.index), 'frame')}: {how}" if how else ""
+            self.cut_off = f"cut off after {counted(len(self.index), 'frame')}: {how}" if how else ""
             if not len(self.index):
                 raise SourceError(self.cut_off or "no frame in it", path=path)
         except BaseException:
@@ -141,7 +142,7 @@ class VideoReader:
             lost = f"frame {first}" if n == 1 else f"{n:,} frames, the first of them number {first},"
             lost += " could not be decoded"
         if self.n_after_damage:
-            remains = f"{_count(self.n_after_damage, 'frame')} near a lost one may show remains of others"
+            remains = f"{counted(self.n_after_damage, 'frame')} near a lost one may show remains of others"
         return "; ".join(filter(None, [self.cut_off, lost, remains]))
 
     def close(self) -> None:
@@ -189,10 +190,6 @@ def _match(wanted: Sequence[int], decoded: Generator[Decoded, None, None]) -> It
                     return
     yield next_wanted, None
     yield from ((number, None) for number in waiting)
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 _FAST = {"format": "rgb24", "interpolation": "FAST_BILINEAR", "threads": 1}

@@ -94,11 +94,12 @@ def wilson_interval(k: int, n: int) -> tuple[float, float]:
 def _too_few(far: float, n_pairs: int) -> OptionError:
     needed = f"{_LEAST_ACCEPTED} / {far:g} = {math.ceil(round(_LEAST_ACCEPTED / far, 6)):,}"
     least = _LEAST_ACCEPTED / n_pairs if n_pairs else 1.0
+    step = 10.0 ** (math.floor(math.log10(least)) - 1)
     return OptionError(
         f"too few pairs for a false-accept rate of {far:g}",
         expected=f"{needed} pairs of images of different people",
         found=f"{n_pairs:,}",
-        remedy=f"Take a rate of {least:.2g} or more" if least < 1 else None,
+        remedy=f"Take a rate of {math.ceil(least / step) * step:.2g} or more." if least < 1 else None,
     )
 
 

@@ -10,6 +10,7 @@ too low for them, so `centroid` needs one of its own.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -46,7 +47,10 @@ from faceprep.identity.similarity import (
 from faceprep.identity.vectors import Vectors, prepare
 from faceprep.types import ACCEPTED, UNDECIDED, Decision
 
+log = logging.getLogger("faceprep")
 MERGE = "merge"
+_MOST_MATCHES = 50
+"""More pairs an identity than this that are surely one person are not believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +113,24 @@ def plan_merges(
     groups = gather_groups(vectors)
     search = ApproximateSearch(progress=progress) if approximate else partial(all_pairs, progress=progress)
     pairs = _near_pairs(vectors, groups, rule.linkage, bounds.surely_not, search)
+    _warn_of_a_crowd(pairs, bounds, len(groups))
     clusters, joins, bridges = join_all(clusters_of(groups, rule.linkage, bounds.surely_not, pairs), bounds)
     plan = _Plan(vectors, clusters, rule.linkage, bounds)
     accepted = sorted(plan.accepted(joins), key=lambda decision: decision.subject)
     undecided = sorted(plan.undecided(bridges), key=lambda d: (abs((d.score or 0) - bounds.surely), d.subject, d.into))
     n = len(vectors.names)
     return Merges([*accepted, *undecided], n, n - len(accepted), len(bridges), getattr(search, "recall", 1.0))
+
+
+def _warn_of_a_crowd(pairs: Pairs, bounds: Bounds, n: int) -> None:
+    """Said before the joins, which take long then: a person has rarely so many identities."""
+    n_sure = int(np.count_nonzero(pairs.likeness >= bounds.surely))
+    if n_sure > _MOST_MATCHES * n:
+        log.warning(
+            "%s pairs of %s identities are alike by %.6g or more, which is far too many: the threshold is too low for"
+            " this embedder, or these are not aligned faces",
+            *(f"{n_sure:,}", f"{n:,}", bounds.surely),
+        )
 
 
 def _near_pairs(vectors: Vectors, groups: Groups, linkage: str, least: float, search: Search) -> Pairs:

@@ -122,7 +122,7 @@ def prepare(embeddings: Embeddings) -> Vectors:
     >>> from faceprep.embeddings import Model
     >>> prepare(Embeddings(["b/1", "a/1"], ["b", "a"], np.zeros((2, 3), "f4"), Model()))
     Traceback (most recent call last):
-    faceprep.errors.SourceError: vectors that cannot be compared: found 2 of length zero (a/1, b/1). Leave these out
+    faceprep.errors.SourceError: vectors that cannot be compared: found 2 of length zero (a/1, b/1). Leave these out.
     """
     keys, identities, n = embeddings.keys, embeddings.identities, len(embeddings)
     order = _canonical_order(keys, identities)
@@ -160,4 +160,4 @@ def _refuse(vectors: Vectors, squares: Doubles) -> None:
         if len(rows):
             found.append(f"{len(rows):,} {fault} ({named}{', …' if len(rows) > _NAMED else ''})")
     if found:
-        raise SourceError("vectors that cannot be compared", found=", ".join(found), remedy="Leave these out")
+        raise SourceError("vectors that cannot be compared", found=", ".join(found), remedy="Leave these out.")

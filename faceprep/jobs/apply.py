@@ -91,6 +91,11 @@ def _source_of(plan: Path, judged: Mapping[str, Any]) -> Path:
     if not isinstance(source, str) or not source:
         raise SourceError("says not what it is about", path=plan, expected='"source": a folder', found=repr(source))
     folder = plan.parent / source
+    if folder.is_file():
+        remedy = "Plan again where the images are, with the folder that embed had in place."
+        raise SourceError(
+            "is about embeddings alone, without their images", path=plan, found=os.fspath(folder), remedy=remedy
+        )
     if not folder.is_dir():
         raise SourceError("the folder that the plan is about is not there", path=folder, remedy="Put it back.")
     return folder

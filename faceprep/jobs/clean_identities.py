@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,9 +11,10 @@ from faceprep.embeddings import Embeddings
 from faceprep.errors import OptionError
 from faceprep.formats.plan_jsonl import DROP, MOVE
 from faceprep.identity.clean import plan_cleaning
-from faceprep.identity_plans import PlanningOptions, refuse_unknown_model
+from faceprep.identity_plans import PlanningOptions, refuse_unknown_model, separable
 from faceprep.options import option
 from faceprep.types import ACCEPTED, UNDECIDED, Decision
+from faceprep.wording import counted
 
 
 @dataclass(frozen=True)
@@ -55,4 +56,16 @@ class CleanIdentities(PlanningOptions):
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
         counts = Counter(decision.action for decision in decisions if decision.verdict == ACCEPTED)
         undecided = sum(decision.verdict == UNDECIDED for decision in decisions)
-        return {"moved": counts[MOVE], "dropped": counts[DROP], "undecided": undecided}
+        too_small = sum(decision.action == DROP and not decision.evidence for decision in decisions)
+        return {"moved": counts[MOVE], "dropped": counts[DROP], "too_small": too_small, "undecided": undecided}
+
+    def sentence(self, found: Mapping[str, Any]) -> str:
+        """How many images are not where they belong, and by which rule."""
+        if "identities" not in found:
+            return "nothing to compare: no image has a vector"
+        images, identities = counted(found["images"], "image"), counted(found["identities"], "identity", "identities")
+        told = f"{images} of {identities}: {found['moved']:,} moved, {found['dropped'] - found['too_small']:,} dropped,"
+        told += f" {found['undecided']:,} undecided, for more than {found['angle']:g} degrees from their centre"
+        if found["too_small"]:
+            told += f"; {counted(found['too_small'], 'identity', 'identities')} of too few images dropped"
+        return told + separable(found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 
 from faceprep import deduplication, storage
 from faceprep.application import (
+    PLAN,
     PlacingOptions,
     finish_plan,
     judged_by,
@@ -32,18 +32,19 @@ from faceprep.errors import OptionError, SourceError
 from faceprep.formats import image_sets, signatures
 from faceprep.formats.folders import find_identities
 from faceprep.formats.image_sets import CUT, ImageSet
+from faceprep.formats.plan_jsonl import read_plan
 from faceprep.formats.selection import list_images
 from faceprep.formats.signatures import Signatures
 from faceprep.identity.duplicates import NO_IDENTITY, Ints
 from faceprep.options import option
 from faceprep.types import COPY, HARDLINK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.wording import counted
 
-log = logging.getLogger("faceprep")
 _NO_EMBEDDER = "none"
 _SETS, _LISTING = "sets.json", "listing.json"
 _SOURCE = "source"
 _SIGN, _MATCH, _EMBED, _DECIDE, _PLACE = "hash", "match", "embed", "decide", "place"
-_LEFT_OUT, _COUNTS = ".left-out", ".counts"
+_LEFT_OUT = ".left-out"
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,6 @@ class Dedupe(PlacingOptions, EmbedOptions):
             judged["model"] = self.model().fingerprint
         leave_plan(sink, judged, [*damaged, *decisions], listing)
         sink.open_part(_LEFT_OUT).write(json.dumps([decision.subject for decision in damaged]).encode())
-        sink.open_part(_COUNTS).write(json.dumps(counts).encode())
 
     def _told(self) -> dict[str, Any]:
         """The options that decide."""
@@ -204,10 +204,22 @@ class Dedupe(PlacingOptions, EmbedOptions):
     # After
 
     def finish(self, work: Work, sink: Sink) -> None:
-        """The plan, the way back, and what was found in one line."""
+        """The plan and the way back."""
         noted = json.loads(storage.read_bytes(sink.scratch / _SETS))
         finish_plan(_DECIDE, work.stages[-1].shards, sink, self.command, Path(noted["output"]))
-        log.info("%s", _line(json.loads(storage.read_bytes(sink.part_path(_DECIDE, _COUNTS))), bool(self.against)))
+
+    def details(self, output: Path) -> Mapping[str, int]:
+        """How many copies of which kind, for the summary of the run."""
+        judged, _ = read_plan(output / PLAN)
+        return dict(judged["found"])
+
+    def sentence(self, found: Mapping[str, int]) -> str:
+        """What `details` say, for people."""
+        told = f"{found['exact']:,} exact and {counted(found['near'], 'near duplicate')} dropped"
+        if self.against:
+            told += f", {counted(found['against'], 'image')} of test sets dropped"
+        n = found["conflicts"]
+        return told + (f"; {counted(n, 'label conflict')}, undecided in the plan" if n else "")
 
 
 def _cut(kind: str, images: ImageSet) -> list[Shard]:
@@ -246,11 +258,3 @@ def _load_candidates(sink: Sink, shards: Sequence[Shard]) -> Ints:
 
 def _named(images: ImageSet, name: str) -> str:
     return f"{images.path}/{name}" if images.kind == image_sets.FOLDER else f"{images.path}: {name}"
-
-
-def _line(counts: Mapping[str, int], is_against: bool) -> str:
-    told = f"{counts['exact']:,} exact and {counts['near']:,} near duplicates dropped"
-    against = f", {counts['against']:,} images of test sets dropped" if is_against else ""
-    n = counts["conflicts"]
-    conflicts = f"; {n:,} label conflict{'s' * (n > 1)}, undecided in the plan" if n else ""
-    return told + against + conflicts

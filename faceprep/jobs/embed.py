@@ -39,7 +39,9 @@ class Embed(EmbedOptions):
         None, "faces.parquet of extract-photos: SRC are its photos, aligned straight to the embedder's own template."
     )
     fp16: bool = option(False, "Write float16.")
-    shards: int = option(1, "Files to divide a .parquet into.")
+    shards: int = option(
+        1, "Files to divide a .parquet into: OUT-00000-of-00002.parquet and so on; who reads one reads all."
+    )
     relative_to: Path | None = option(None, "Write paths relative to this folder.  [default: absolute paths]")
 
     def plan(self, request: Request, scratch: Path) -> Work:

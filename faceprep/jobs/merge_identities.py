@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,11 +14,13 @@ from faceprep.embedding import EmbedOptions
 from faceprep.embeddings import Embeddings
 from faceprep.errors import MissingExtra, OptionError
 from faceprep.identity.far import threshold_at
-from faceprep.identity.linkage import LINKAGES
+from faceprep.identity.linkage import CENTROID, LINKAGES
 from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
-from faceprep.identity_plans import PlanningOptions, refuse_unknown_model
+from faceprep.identity.vectors import DECIMALS
+from faceprep.identity_plans import PlanningOptions, refuse_unknown_model, separable
 from faceprep.options import option
 from faceprep.types import ACCEPTED, UNDECIDED, Decision, Request, Work
+from faceprep.wording import counted
 
 log = logging.getLogger("faceprep")
 
@@ -38,8 +40,8 @@ class MergeIdentities(PlanningOptions):
 
     threshold: float | None = option(
         None,
-        "Likeness (1 - half the squared distance; the cosine) from which on two identities are merged; pairs less"
-        " alike are undecided as far below it as the embedder's own lower threshold is.  [default: the embedder's]",
+        "Likeness (the cosine; 1 - half the squared distance) from which on two identities are merged. Those a little"
+        " less alike are undecided: by as much as the embedder's two thresholds are apart.  [default: the embedder's]",
     )
     far: float | None = option(
         None,
@@ -70,26 +72,50 @@ class MergeIdentities(PlanningOptions):
     def plan(self, request: Request, scratch: Path) -> Work:
         if self.approximate and importlib.util.find_spec("faiss") is None:
             raise MissingExtra("--approximate needs FAISS", remedy="pip install 'faceprep[embed]'")
+        if self.linkage == CENTROID and self.threshold is None:
+            log.warning(
+                "--linkage centroid: centres are more alike than images, for which the threshold is: too many"
+                " identities may be merged; find a --threshold of its own"
+            )
         return super().plan(request, scratch)
 
     def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
         rule, origin = self._rule(embeddings)
         merges = plan_merges(embeddings, rule, approximate=self.approximate)
         bounds = rule.bounds(embeddings.model)
-        if self.approximate:
-            log.info("the approximate search found %.2f %% of the candidates of a sample", 100 * merges.recall)
-        return merges.decisions, {
+        found = {
             "identities": merges.n_identities,
             "conflicts": merges.n_conflicts,
-            "recall": merges.recall,
             "threshold": bounds.surely,
-            "undecided_from": round(bounds.surely_not, 6),
+            "undecided_from": round(bounds.surely_not, DECIMALS),
             "threshold_origin": origin,
         }
+        return merges.decisions, found | ({"recall": merges.recall} if self.approximate else {})
 
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
         counts = Counter(decision.verdict for decision in decisions)
         return {"merged": counts[ACCEPTED], "undecided": counts[UNDECIDED]}
+
+    def sentence(self, found: Mapping[str, Any]) -> str:
+        """How many people there are, and by which rule."""
+        if "identities" not in found:
+            return "nothing to compare: no image has a vector"
+        n, merged = found["identities"], found["merged"]
+        n_people = "1 person" if n - merged == 1 else f"{n - merged:,} people"
+        identities = counted(n, "identity", "identities")
+        told = (
+            f"{identities} {'is' if n == 1 else 'are'} {n_people}: {merged:,} merged, {found['undecided']:,} undecided"
+        )
+        if found["conflicts"]:
+            told += f", {found['conflicts']:,} held back by matches that do not match each other"
+        if found.get("unconfirmed"):
+            told += f", {found['unconfirmed']:,} not confirmed by the second opinion"
+        told += f"; likeness from {found['threshold']:.6g} on"
+        if self.far is not None:
+            told += f" ({found['threshold_origin']})"
+        if self.approximate:
+            told += f"; the approximate search found {100 * found['recall']:.6g} % of a sample of the candidates"
+        return told + separable(found)
 
     def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, str]:
         """The rule, and where its threshold is from."""

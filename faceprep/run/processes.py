@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import logging
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -30,6 +32,8 @@ from faceprep.errors import FaceprepError, OptionError
 from faceprep.run.ledger import crashed
 from faceprep.types import CarryOut, Shard, ShardReport, ShardWork
 
+log = logging.getLogger("faceprep")
+_SENDING = threading.Lock()
 _N_EARLY = 4
 _N_TRIES = 2
 _N_STARTS = 3
@@ -131,7 +135,7 @@ class _Worker:
         if not self._is_loaded:
             self._is_loaded = True
             try:
-                self._send(self._work)
+                self._send((self._work, log.getEffectiveLevel()))
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 raise OptionError(f"the job cannot be sent to workers: {error}", remedy=_IN_A_MODULE) from error
 
@@ -145,7 +149,7 @@ class _Worker:
             self.connection.send(message)
 
     def take(self) -> ShardReport | str:
-        """The report of the shard, or how the worker died over it; empty while there is neither.
+        """The report of the shard, or how the worker died over it; empty while there is neither, only its log.
 
         A new process stands in the place of a dead one. Raises the FaceprepError that the worker sends.
         """
@@ -155,6 +159,9 @@ class _Worker:
             return self._replace()
         if isinstance(news, FaceprepError):
             raise news
+        if isinstance(news, logging.LogRecord):
+            log.handle(news)
+            return ""
         if news == _READY:
             self._n_starts = 0
             return ""
@@ -211,7 +218,10 @@ def serve(pipe: str, driver: str) -> None:
     os.set_inheritable(int(pipe), False)
     with Connection(int(pipe)) as connection:
         try:
-            work = _receive(connection)
+            if (first := _receive(connection)) is None:
+                return
+            work, level = first
+            _log_through(connection, level)
             _warm_up(work)
             _spare_garbage_collection()
             _send(connection, _READY)
@@ -226,6 +236,24 @@ def serve(pipe: str, driver: str) -> None:
             except FaceprepError as error:
                 answer = error
             _send(connection, answer)
+
+
+class _ToDriver(logging.Handler):
+    """Sends what is logged to the driver, whose handlers show it as they show their own."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.msg, record.args = self.format(record), None
+        record.exc_info = record.exc_text = record.stack_info = None
+        _send(self._connection, record)
+
+
+def _log_through(connection: Connection, level: int) -> None:
+    log.handlers, log.propagate = [_ToDriver(connection)], False
+    log.setLevel(level)
 
 
 def _warm_up(work: Any) -> None:
@@ -248,7 +276,7 @@ def _receive(connection: Connection) -> Any:
 
 
 def _send(connection: Connection, message: object) -> None:
-    with suppress(ConnectionError):
+    with suppress(ConnectionError), _SENDING:
         connection.send(message)
 
 

@@ -154,6 +154,8 @@ def changed(path: Path, **arrays: Any) -> Path:
         ({"image_classes": [0, 1, 2, 3, 4]}, "image_classes out of range: expected 0 to 2, found 0 to 4"),
         ({"image_classes": [0.5] * 5}, "image_classes are no class numbers"),
         ({"model": "no json"}, "its model cannot be read"),
+        ({"model": "[1, 2]"}, r"its model cannot be read: expected an object, found \[1, 2\]"),
+        ({"model": '{"surely": "much"}'}, "its model cannot be read: surely: expected float, found 'much'"),
         ({"model": '{"metric": "taxicab"}'}, "metric"),
     ],
 )

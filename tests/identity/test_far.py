@@ -59,7 +59,7 @@ def test_a_sample_of_images_is_close_and_repeatable() -> None:
 
 def test_a_rate_that_the_pairs_cannot_support() -> None:
     embeddings = folders({f"p{i}": photos(person(i), 2, i) for i in range(5)})
-    with pytest.raises(OptionError, match=r"10 / 1e-06 = 10,000,000 pairs .* found 40. Take a rate of 0.25 or more"):
+    with pytest.raises(OptionError, match=r"10 / 1e-06 = 10,000,000 pairs .* found 40. Take a rate of 0.25 or more."):
         threshold_at(embeddings, 1e-6)
     for far in (0, 1, -0.1, float("nan")):
         with pytest.raises(OptionError, match="bad false-accept rate"):

@@ -258,3 +258,13 @@ def test_bad_thresholds() -> None:
     with pytest.raises(OptionError, match=r"at most surely \(0.3\), found 0.5"):
         MergeRule(surely=0.3, surely_not=0.5)
     assert MergeRule(surely=0.2).bounds(MODEL) == (0.2, 0.2)
+
+
+def test_a_threshold_that_nearly_all_reach_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A crowd of one is joined all the same, which takes long where there are many."""
+    plan_merges(town(30, 4, seed=1))
+    assert not caplog.messages
+    merges = plan_merges(folders({f"p{i}": np.ones((1, 4), "f4") for i in range(120)}))
+    assert merges.n_people == 1
+    (told,) = caplog.messages
+    assert told.startswith("7,140 pairs of 120 identities are alike by 0.5 or more, which is far too many")

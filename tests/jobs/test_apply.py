@@ -137,6 +137,15 @@ def test_a_folder_that_has_changed(change: Callable[[Path], None], told: str, so
     assert not (tmp_path / "out").exists() or not results(tmp_path / "out")
 
 
+def test_a_plan_about_embeddings_has_no_images_to_place(tmp_path: Path) -> None:
+    (tmp_path / "faces.npz").touch()
+    plan = tmp_path / "plan.jsonl"
+    with plan.open("wb") as file:
+        write_plan(file, {"command": "test", "source": str(tmp_path / "faces.npz")}, [])
+    with pytest.raises(SourceError, match="is about embeddings alone, without their images: found .*faces.npz. Plan"):
+        apply(plan, tmp_path / "out")
+
+
 def test_a_plan_or_a_folder_that_changes_between_two_starts(source: Path, tmp_path: Path) -> None:
     plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS)
     apply(plan, tmp_path / "out")

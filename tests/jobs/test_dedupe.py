@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import logging
+import json
 import os
 import re
 import shutil
@@ -297,12 +297,15 @@ def test_an_empty_test_set_changes_nothing(crops: Path, tmp_path: Path) -> None:
     assert plan_of(tmp_path / "out")[0]["found"]["against"] == 0
 
 
-def test_the_command_line_says_what_was_found(crops: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_command_line_says_what_was_found(crops: Path, tmp_path: Path) -> None:
     arguments = [str(crops), str(tmp_path / "out"), "--runner", "serial", "--embedder", "none"]
-    with caplog.at_level(logging.INFO, "faceprep"):
-        done = CliRunner().invoke(command_for("dedupe"), arguments, standalone_mode=False)
+    done = CliRunner().invoke(command_for("dedupe"), arguments, standalone_mode=False)
     assert done.return_value == 3 and not done.exception
-    assert "3 exact and 6 near duplicates dropped; 1 label conflict, undecided in the plan" in caplog.messages
+    told = "3 exact and 6 near duplicates dropped; 1 label conflict, undecided in the plan"
+    assert told in done.stdout.splitlines()
+    done = CliRunner().invoke(command_for("dedupe"), [*arguments, "--json"], standalone_mode=False)
+    found = json.loads(done.stdout)
+    assert (found["exact"], found["near"], found["against"], found["conflicts"]) == (3, 6, 0, 1)
 
 
 # Killed

@@ -17,8 +17,8 @@ import pytest
 from faceprep import application, identity_plans, registry
 from faceprep.cli import main
 from faceprep.embeddings import Embeddings, Model
-from faceprep.errors import MissingExtra, OptionError, OutputError, SourceError
-from faceprep.formats.embeddings_file import Place, write_npz
+from faceprep.errors import MissingExtra, OptionError, OutputError, ResumeError, SourceError
+from faceprep.formats.embeddings_file import Place, shard_names, write_npz, write_parquet
 from faceprep.formats.plan_jsonl import read_plan
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.merge_identities import MergeIdentities
@@ -173,7 +173,9 @@ def test_a_threshold_from_the_rate_of_false_accepts(tmp_path: Path) -> None:
     for i in range(40):
         paint(tmp_path / "source" / f"{i:02d}" / "1.png", (250 - 6 * i, 6 * i, 0))
     summary = merge(tmp_path / "source", tmp_path / "out", far=0.05)
-    assert summary.details["threshold_origin"].startswith("--far 0.05: 0.0")
+    origin = summary.details["threshold_origin"]
+    assert origin.startswith("--far 0.05: 0.0")
+    assert f" on ({origin})" in MergeIdentities(far=0.05).sentence(summary.details)
     assert summary.details["threshold"] != Colors.model.surely
 
 
@@ -185,15 +187,14 @@ def test_likeness_is_in_the_summary(source: Path, tmp_path: Path) -> None:
     assert judged["summary"]["likeness"] == details["likeness"]
 
 
-def test_approximate(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_approximate(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few identities are compared exactly in any case."""
     pytest.importorskip("faiss")
-    caplog.set_level("INFO", "faceprep")
     summary = merge(source, tmp_path / "out", approximate=True)
     assert (summary.details["merged"], summary.details["recall"]) == (3, 1)
-    assert "found 100.00 % of the candidates" in caplog.text
+    sentence = MergeIdentities(approximate=True).sentence(summary.details)
+    assert "the approximate search found 100 % of a sample of the candidates" in sentence
+    assert "recall" not in merge(source, tmp_path / "exact").details
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="--approximate needs FAISS"):
         merge(source, tmp_path / "other", approximate=True)
@@ -204,12 +205,21 @@ def test_linkages(linkage: str, source: Path, tmp_path: Path) -> None:
     assert merge(source, tmp_path / "out", linkage=linkage).details["merged"] == 3
 
 
+def test_centres_need_a_threshold_of_their_own(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    merge(source, tmp_path / "own", linkage="centroid", threshold=0.99)
+    merge(source, tmp_path / "mean")
+    assert "centroid" not in caplog.text
+    merge(source, tmp_path / "out", linkage="centroid")
+    assert "too many identities may be merged" in caplog.text
+
+
 def test_a_second_opinion(source: Path, tmp_path: Path) -> None:
     """The other model sees a darker image in a; red and blue alone are one to it, as all that is bright."""
     paint(source / "a" / "1.png", (150, 0, 0))
     summary = merge(source, tmp_path / "out", second_opinion="brightness")
     assert (summary.inputs, summary.ok) == (9, 9), "nobody is counted twice"
-    assert (summary.details["merged"], summary.details["undecided"]) == (2, 2)
+    assert (summary.details["merged"], summary.details["undecided"], summary.details["unconfirmed"]) == (2, 2, 1)
+    assert "1 not confirmed by the second opinion" in MergeIdentities().sentence(summary.details)
     decisions = {d.subject: d for d in read_plan(tmp_path / "out" / "plan.jsonl")[1]}
     assert {name: d.verdict for name, d in decisions.items()} == {
         "a": "undecided",
@@ -261,6 +271,23 @@ def test_embeddings_of_some_of_the_images(source: Path, tmp_path: Path) -> None:
     merge(embed(source, tmp_path / "set.npz", some), tmp_path / "out")
     assert Decision("drop", "f/2.png", reason="has no embedding") in read_plan(tmp_path / "out" / "plan.jsonl")[1]
     assert "f/2.png" not in images(tmp_path / "out")
+
+
+def test_all_files_of_embeddings_are_what_a_run_goes_on_with(source: Path, tmp_path: Path) -> None:
+    vectors = np.array(list(SET.values()), np.float32)
+    names = [name.rpartition("/")[0] for name in SET]
+    paths = [tmp_path / name for name in shard_names("set.parquet", 2)]
+    for scale in (1, 2):
+        with paths[0].open("wb") as first, paths[1].open("wb") as second:
+            write_parquet([first, second], Embeddings(list(SET), names, vectors * scale, Colors.model), Place())
+        if scale == 1:
+            first_bytes = paths[0].read_bytes()
+            times = paths[0].stat().st_atime_ns, paths[0].stat().st_mtime_ns
+            merge(paths[0], tmp_path / "out")
+    paths[0].write_bytes(first_bytes)
+    os.utime(paths[0], ns=times)
+    with pytest.raises(ResumeError, match="the input has changed since this run began"):
+        merge(paths[0], tmp_path / "out")
 
 
 def test_embeddings_without_their_images(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -402,7 +429,25 @@ def test_command_line(
     assert (told["merged"], told["undecided"], told["threshold_origin"]) == (3, 1, "the rainbow")
     monkeypatch.setattr("sys.argv", [*words, "--runner", "serial"])
     assert main() == 0
-    assert "identities 7, conflicts 0, recall 1.0, threshold 0.95" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "7 identities are 4 people: 3 merged, 1 undecided; likeness from 0.95 on;"
+        " before that, 2 of 2 identities of two images or more were separable"
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"images": 0, "merged": 0, "undecided": 0}, "nothing to compare: no image has a vector"),
+        ({"identities": 1, "merged": 0}, "1 identity is 1 person: 0 merged, 1 undecided; likeness from 0.3 on"),
+        ({"identities": 3, "merged": 2}, "3 identities are 1 person: 2 merged, 1 undecided; likeness from 0.3 on"),
+        ({"conflicts": 2}, "held back by matches that do not match each other"),
+    ],
+)
+def test_the_sentence(found: dict[str, Any], told: str) -> None:
+    whole = {"identities": 9, "merged": 2, "undecided": 1, "conflicts": 0, "threshold": 0.3, "separable": 0}
+    whole |= {"likeness": {"identities_of_two": 0}}
+    assert told in MergeIdentities().sentence((whole if "images" not in found else {}) | found)
 
 
 def test_a_model_that_has_changed_is_not_gone_on_with(

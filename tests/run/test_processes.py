@@ -37,6 +37,21 @@ def failures(output: Path) -> list[list[str]]:
         return list(csv.reader(file))[1:]
 
 
+# What workers log
+
+
+def test_what_a_worker_logs_is_shown_as_the_drivers_own(
+    request_: Request, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("DEBUG", "faceprep")
+    run_job(Lines(poison="raise"), request_, TWO)
+    assert any(message.startswith("shard 0004\nTraceback") and "poisoned" in message for message in caplog.messages)
+    caplog.clear()
+    caplog.set_level("WARNING", "faceprep")
+    run_job(Lines(poison="raise"), request_, TWO)
+    assert not caplog.messages and "poisoned" not in capfd.readouterr().err
+
+
 # A poisoned shard
 
 
