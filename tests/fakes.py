@@ -195,6 +195,16 @@ def failing(error: int, at: int, for_good: bool = False) -> Callable[[str, int],
     return act
 
 
+def killed_before(change: int) -> Callable[[str, int], None]:
+    """For `before_changes`: kill -9 in place of that change; of none for 0."""
+
+    def act(name: str, number: int) -> None:
+        if number == change:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return act
+
+
 def start(act: Callable[[], object]) -> int:
     """Run `act` in a fork of this process; its number."""
     with warnings.catch_warnings():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import random
 import signal
 import subprocess
@@ -24,7 +23,7 @@ from faceprep.types import Runner, Summary
 from faceprep.vision.align import ARCFACE_112, crop
 from faceprep.vision.codec import decode
 from faceprep.vision.templates import crop_transforms, load_template
-from tests.fakes import before_changes, results, start, status_of, tree
+from tests.fakes import before_changes, killed_before, results, start, status_of, tree
 from tests.flat_faces import Flat, flat_detectors, save
 from tests.real import DATA, ROOT, needs_data
 
@@ -138,11 +137,7 @@ def test_killed_and_started_again(extracted: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("faceprep.jobs.align._PHOTOS", 2)
 
     def run(root: Path, killed_at: int = 0) -> int:
-        def act(name: str, number: int) -> None:
-            if number == killed_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        with before_changes(act) as made:
+        with before_changes(killed_before(killed_at)) as made:
             align(extracted / "src", root / "out", Align(extracted / "first" / "faces.parquet"))
         return len(made)
 

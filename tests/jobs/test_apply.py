@@ -26,7 +26,7 @@ from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.types import PLACING_MODES, Decision, Request, Summary
-from tests.fakes import before_changes, results, start, status_of, tree
+from tests.fakes import before_changes, killed_before, results, start, status_of, tree
 
 DECISIONS = [
     Decision("merge", "0", "1", 0.9, "alike", evidence={"pairs": 9}),
@@ -318,9 +318,6 @@ def test_killed_before_any_change_of_the_disk(
         with before_changes(act) as made:
             apply(plan, output, mode=mode)
         return made
-
-    def killed_before(change: int) -> Callable[[str, int], None]:
-        return lambda name, number: os.kill(os.getpid(), signal.SIGKILL) if number == change else None
 
     n_changes = len(run())
     expected = tree(output)

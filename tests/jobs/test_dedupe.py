@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from faceprep.synthetic import draw_face
 from faceprep.types import ACCEPTED, UNDECIDED, Decision, PairSet
 from faceprep.vision.codec import decode, encode
 from faceprep.vision.hashes import Thumbnails, shrink, slopes
-from tests.fakes import before_changes, results, start, status_of
+from tests.fakes import before_changes, killed_before, results, start, status_of
 from tests.real import DATA, needs_data
 
 BAD = {"empty.png": b"", "text.jpg": b"hello", "cut.jpg": encode(draw_face(9, 9)[0], ".jpg")[:900]}
@@ -318,11 +317,8 @@ def test_killed_at_any_change_of_the_disk_and_resumed(
     monkeypatch.setattr("faceprep.jobs.dedupe.CUT", 7)
     monkeypatch.setattr("faceprep.application._SHARD", 6)
 
-    def act(at: int) -> Callable[[str, int], None]:
-        return lambda name, number: os.kill(os.getpid(), signal.SIGKILL) if number == at else None
-
-    def changing(output: Path, at: int = -1) -> int:
-        with before_changes(act(at)) as made:
+    def changing(output: Path, at: int = 0) -> int:
+        with before_changes(killed_before(at)) as made:
             run(crops, output, against=(crops / "c",))
         return len(made)
 

@@ -26,7 +26,7 @@ from faceprep.registry import Entry
 from faceprep.run.ledger import Ledger, Places
 from faceprep.types import Summary
 from faceprep.vision.codec import decode, encode
-from tests.fakes import before_changes, start, status_of, tree
+from tests.fakes import before_changes, killed_before, start, status_of, tree
 from tests.flat_faces import Flat, FlatDetector, flat_detectors, paint, save
 
 __all__ = ["flat_detectors"]
@@ -229,11 +229,7 @@ def test_killed_and_started_again(photos: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("faceprep.jobs.extract_photos._SHARD", 2)
 
     def extract(root: Path, killed_at: int = 0) -> int:
-        def act(name: str, number: int) -> None:
-            if number == killed_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        with before_changes(act) as made:
+        with before_changes(killed_before(killed_at)) as made:
             run(photos, root / "out")
         return len(made)
 

@@ -21,7 +21,7 @@ from faceprep.errors import Interrupted
 from faceprep.formats.face_boxes import face_lines
 from faceprep.synthetic_video import VideoStyle, face_box, write_siw_like
 from faceprep.vision.codec import decode
-from tests.fakes import before_changes, results, start, status_of, tree
+from tests.fakes import before_changes, killed_before, results, start, status_of, tree
 from tests.photos import astronaut
 from tests.real import DATA, ROOT, needs_data
 from tests.videos import SIDE, SIZE, extract, failures, film, numbers, rows
@@ -93,8 +93,8 @@ def drive(source: Path, output: Path, act: Callable[[str, int], None] = lambda n
     return made
 
 
-def at_change(number: int, act: Callable[[], object]) -> Callable[[str, int], object]:
-    return lambda name, change: act() if change == number else None
+def ctrl_c_before(change: int) -> Callable[[str, int], None]:
+    return lambda name, number: signal.raise_signal(signal.SIGINT) if number == change else None
 
 
 def test_killed_in_the_middle_of_a_video(two_videos: Path, tmp_path: Path) -> None:
@@ -103,8 +103,7 @@ def test_killed_in_the_middle_of_a_video(two_videos: Path, tmp_path: Path) -> No
     assert n_changes > 50 and len([name for name in expected if name.endswith(".png")]) == 9
     for change in random.Random(5).sample(range(1, n_changes + 1), 25):
         root = tmp_path / f"killed {change}"
-        kill = at_change(change, lambda: os.kill(os.getpid(), signal.SIGKILL))
-        child = start(lambda output=root / "out", act=kill: drive(two_videos, output, act))
+        child = start(lambda root=root, change=change: drive(two_videos, root / "out", killed_before(change)))
         assert status_of(child) == -signal.SIGKILL
         halves = {path.parent.name for path in root.glob("out/?/*.png")}
         for half in halves:
@@ -121,7 +120,7 @@ def test_stopped_in_the_middle_of_a_video(two_videos: Path, tmp_path: Path) -> N
     for change in range(12, n_changes - 12, 7):
         root = tmp_path / f"stopped {change}"
         try:
-            drive(two_videos, root / "out", at_change(change, lambda: signal.raise_signal(signal.SIGINT)))
+            drive(two_videos, root / "out", ctrl_c_before(change))
         except Interrupted:
             n_told += 1
         assert threading.active_count() == before

@@ -27,7 +27,7 @@ from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.types import PLACING_MODES, Decision, Request, Summary
 from tests.color_people import BLACK, BLUE, GREEN, ORANGE, RED, Brightness, Colors, paint
-from tests.fakes import before_changes, results, start, status_of, tree
+from tests.fakes import before_changes, killed_before, results, start, status_of, tree
 
 SET = {
     "a/1.png": RED,
@@ -406,9 +406,6 @@ def test_killed_before_any_change_of_the_disk(source: Path, tmp_path: Path, monk
         with before_changes(act) as made:
             merge(source, output, second_opinion="brightness")
         return made
-
-    def killed_before(change: int) -> Callable[[str, int], None]:
-        return lambda name, number: os.kill(os.getpid(), signal.SIGKILL) if number == change else None
 
     n_changes = len(run())
     expected = tree(output)

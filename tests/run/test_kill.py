@@ -22,6 +22,7 @@ from tests.fakes import (
     Lines,
     SlowRec2Folder,
     before_changes,
+    killed_before,
     moments,
     start,
     status_of,
@@ -32,16 +33,6 @@ from tests.fakes import (
 )
 
 _PAUSE = 0.002
-
-
-def killed_before(change: int) -> Callable[[str, int], None]:
-    """For `before_changes`: kill -9 in place of that change."""
-
-    def act(name: str, number: int) -> None:
-        if number == change:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return act
 
 
 @pytest.mark.parametrize("kind", ["files", "files moved one by one", "one joined file"])
