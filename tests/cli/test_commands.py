@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import shutil
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,7 @@ from faceprep import registry
 from faceprep.cli import main
 from faceprep.registry import Entry
 from tests.fakes import PAUSE, results, tree, write_lines
-from tests.real import ROOT
+from tests.terminal import RUN, SLOW, on_a_terminal
 
 FACEPREP = [sys.executable, "-m", "faceprep"]
 
@@ -182,31 +180,13 @@ def test_nobody_reads_what_it_prints(rec_set: Path, tmp_path: Path) -> None:
 
 def test_bar_on_a_terminal(rec_set: Path, tmp_path: Path) -> None:
     """Images, rate and time left, on stderr alone."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 100))
-    program = (
-        "from faceprep import registry; from faceprep.registry import Entry;"
-        "registry.COMMANDS['rec2folder'] = Entry('tests.fakes:SlowRec2Folder', '', 'SRC DST');"
-        "from faceprep.__main__ import main; main()"
-    )
-    command = [sys.executable, "-c", program, "rec2folder", rec_set, tmp_path / "out", "--workers", "1", "--json"]
-    environment = os.environ | {PAUSE: "0.005", "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, stderr=theirs, stdout=subprocess.PIPE, env=environment)
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(ours, 1000)
-        except OSError:  # the other end is closed
-            break
-    stdout, _ = process.communicate()
-    os.close(ours)
-    assert process.returncode == 0
+    arguments = ["rec2folder", rec_set, tmp_path / "out", "--workers", "1", "--json"]
+    status, stdout, shown = on_a_terminal(SLOW + RUN, arguments, {PAUSE: "0.005"})
+    assert status == 0
     assert json.loads(stdout)["ok"] == 30
-    text = shown.decode()
-    assert "write:" in text
-    assert re.search(r"\d+/36 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+img/s", text), text
-    assert "failed=0" in text
+    assert "write:" in shown
+    assert re.search(r"\d+/36 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+img/s", shown), shown
+    assert "failed=0" in shown
 
 
 def test_entry_point_and_module_are_the_same(rec_set: Path, tmp_path: Path) -> None:
