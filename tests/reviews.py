@@ -24,6 +24,9 @@ from faceprep.review.session import open_session
 from faceprep.synthetic import encode_face
 from faceprep.types import ACCEPTED, Decision
 
+A, R, U = "accepted", "refused", "undecided"
+BEFORE = [A, U, U, U, A, U, A]
+"""The verdicts of `small_plan`."""
 _VERDICT = re.compile('"verdict": ?"([a-z]+)"')
 UNKNOWN = {"of somebody": [1, {"unknown": "to faceprep"}]}
 """What a plan's first line may have, besides."""

@@ -19,7 +19,7 @@ from faceprep.review.page_files import page_files
 from faceprep.review.session import Session, open_session
 from faceprep.review.thumbnails import Thumbnails
 from faceprep.vision.codec import decode
-from tests.reviews import saved, small_plan
+from tests.reviews import saved
 
 TOKEN = "a-token_of-tests"
 HOST = "127.0.0.1:5000"
@@ -67,11 +67,6 @@ class Asking:
 
     def decide(self, number: int, version: int, verdict: str = "refused") -> Answered:
         return self.post("decide", {"verdict": verdict, "decisions": [[number, version]]})
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Path:
-    return small_plan(tmp_path)
 
 
 @pytest.fixture

@@ -22,15 +22,7 @@ from faceprep.formats.verdicts_jsonl import Verdict, format_verdicts, journal_of
 from faceprep.review.review import Review
 from faceprep.types import Decision
 from faceprep.vision.codec import decode
-from tests.reviews import merge, running, save_plan, saved, small_plan, verdicts
-
-A, R, U = "accepted", "refused", "undecided"
-BEFORE = [A, U, U, U, A, U, A]
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Path:
-    return small_plan(tmp_path)
+from tests.reviews import A, R, U, merge, running, save_plan, saved, small_plan, verdicts
 
 
 def ask(address: str, path: str, body: object = None) -> tuple[int, bytes]:

@@ -19,9 +19,7 @@ from faceprep.formats.plan_jsonl import read_plan
 from faceprep.formats.verdicts_jsonl import VERDICTS, journal_of
 from faceprep.review.session import PlanChanged, Session, Stale, open_session
 from faceprep.types import Decision
-from tests.reviews import UNKNOWN, merge, save_plan, saved, verdicts
-
-A, R, U = "accepted", "refused", "undecided"
+from tests.reviews import UNKNOWN, A, R, U, merge, save_plan, saved, verdicts
 
 
 @pytest.fixture
