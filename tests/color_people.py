@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
+from faceprep import registry
 from faceprep.embeddings import Model
 from faceprep.faces import Pixels
+from faceprep.registry import Entry
 from faceprep.vision.codec import encode
 
 RED, GREEN, BLUE, BLACK = (250, 0, 0), (0, 250, 0), (0, 0, 250), (0, 0, 0)
@@ -44,6 +47,13 @@ class Brightness(Colors):
         """One vector a crop."""
         bright = crops.mean(axis=(1, 2, 3), dtype=np.float32) > 60
         return np.stack([bright, ~bright], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def color_embedders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--embedder colors` and `brightness`, in this process."""
+    monkeypatch.setitem(registry.EMBEDDERS, "colors", Entry("tests.color_people:Colors"))
+    monkeypatch.setitem(registry.EMBEDDERS, "brightness", Entry("tests.color_people:Brightness"))
 
 
 def paint(path: Path, color: tuple[int, int, int]) -> None:

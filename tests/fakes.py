@@ -258,4 +258,9 @@ def results(root: Path) -> dict[str, bytes | None]:
     return {name: data for name, data in tree(root).items() if ".faceprep" not in name}
 
 
+def images(root: Path) -> dict[str, bytes]:
+    """What is there but for plans and empty folders."""
+    return {name: data for name, data in results(root).items() if data is not None and not name.endswith(".jsonl")}
+
+
 FULL, BROKEN = errno.ENOSPC, errno.EIO

@@ -7,24 +7,19 @@ from typing import Any
 
 import pytest
 
-from faceprep import registry
 from faceprep.errors import OptionError
 from faceprep.formats.plan_jsonl import read_plan
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.clean_identities import CleanIdentities
-from faceprep.registry import Entry
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.types import Request, Summary
-from tests.color_people import BLUE, GREEN, RED, paint
-from tests.fakes import results, tree
+from tests.color_people import BLUE, GREEN, RED, color_embedders, paint
+from tests.fakes import images, results, tree
 
+__all__ = ["color_embedders"]
+pytestmark = pytest.mark.usefixtures("color_embedders")
 YELLOW = (250, 250, 0)
-
-
-@pytest.fixture(autouse=True)
-def _embedder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.EMBEDDERS, "colors", Entry("tests.color_people:Colors"))
 
 
 @pytest.fixture
@@ -43,12 +38,6 @@ def source(tmp_path: Path) -> Path:
 def clean(source: Path, output: Path, **options: Any) -> Summary:
     job = CleanIdentities(**{"embedder": "colors", "min_images": 2} | options)
     return run_job(job, Request((source,), output), SerialRunner())
-
-
-def images(root: Path) -> dict[str, bytes | None]:
-    """What is there but for plans and empty folders."""
-    found = results(root)
-    return {name: data for name, data in found.items() if data is not None and not name.endswith(".jsonl")}
 
 
 def test_planned_placed_and_undone(source: Path, tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""merge-identities from files of embeddings: with their images and without, of some, damaged, of an unknown model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceprep.embeddings import Embeddings, Model
+from faceprep.errors import OptionError, ResumeError, SourceError
+from faceprep.formats.embeddings_file import Place, shard_names, write_parquet
+from faceprep.formats.plan_jsonl import read_plan
+from faceprep.types import Decision
+from tests.color_people import Colors, color_embedders
+from tests.fakes import images, results
+from tests.merging import SET, apply, decided, embed, merge, source
+
+__all__ = ["color_embedders", "source"]
+pytestmark = pytest.mark.usefixtures("color_embedders")
+
+
+def test_from_embeddings(source: Path, tmp_path: Path) -> None:
+    merge(source, tmp_path / "whole")
+    summary = merge(embed(source, tmp_path / "set.npz"), tmp_path / "out")
+    assert (summary.inputs, summary.ok) == (9, 9)
+    assert images(tmp_path / "out") == images(tmp_path / "whole")
+    assert decided(tmp_path / "out") == decided(tmp_path / "whole")
+    judged, _ = read_plan(tmp_path / "out" / "plan.jsonl")
+    assert judged["model"] == "colors" and "embedder" not in judged["options"]
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert images(tmp_path / "back") == images(source)
+
+
+def test_embeddings_of_some_of_the_images(source: Path, tmp_path: Path) -> None:
+    some = {name: color for name, color in SET.items() if name != "f/2.png"}
+    merge(embed(source, tmp_path / "set.npz", some), tmp_path / "out")
+    assert Decision("drop", "f/2.png", reason="has no embedding") in read_plan(tmp_path / "out" / "plan.jsonl")[1]
+    assert "f/2.png" not in images(tmp_path / "out")
+
+
+def test_all_files_of_embeddings_are_what_a_run_goes_on_with(source: Path, tmp_path: Path) -> None:
+    vectors = np.array(list(SET.values()), np.float32)
+    names = [name.rpartition("/")[0] for name in SET]
+    paths = [tmp_path / name for name in shard_names("set.parquet", 2)]
+    for scale in (1, 2):
+        with paths[0].open("wb") as first, paths[1].open("wb") as second:
+            write_parquet([first, second], Embeddings(list(SET), names, vectors * scale, Colors.model), Place())
+        if scale == 1:
+            first_bytes = paths[0].read_bytes()
+            times = paths[0].stat().st_atime_ns, paths[0].stat().st_mtime_ns
+            merge(paths[0], tmp_path / "out")
+    paths[0].write_bytes(first_bytes)
+    os.utime(paths[0], ns=times)
+    with pytest.raises(ResumeError, match="the input has changed since this run began"):
+        merge(paths[0], tmp_path / "out")
+
+
+def test_embeddings_without_their_images(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = embed(source, tmp_path / "set.npz")
+    source.rename(tmp_path / "elsewhere")
+    summary = merge(file, tmp_path / "out")
+    assert "is not there: a plan only" in caplog.text
+    assert (summary.inputs, summary.outputs) == (9, 1)
+    assert len(decided(tmp_path / "out")) == 4
+    source.mkdir()
+    merge(file, tmp_path / "other")
+    assert "has none of the images: a plan only" in caplog.text
+    with pytest.raises(OptionError, match="a second opinion needs the images"):
+        merge(file, tmp_path / "second", second_opinion="brightness")
+
+
+def test_embeddings_of_images_that_are_gone(source: Path, tmp_path: Path) -> None:
+    file = embed(source, tmp_path / "set.npz")
+    (source / "a" / "1.png").unlink()
+    with pytest.raises(SourceError, match=r"gone: expected 9 of them, found 1 fewer, such as 'a/1.png'"):
+        merge(file, tmp_path / "out")
+
+
+def test_embeddings_whose_identities_are_no_folders(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    merge(embed(source, tmp_path / "set.npz", identities=[f"class {i}" for i in range(9)]), tmp_path / "out")
+    assert "the identities of these embeddings are not the images' folders" in caplog.text
+    assert ("merge", "class 0", "class 1") not in {line[:3] for line in decided(tmp_path / "out")}
+    assert set(results(tmp_path / "out")) == {"plan.jsonl"}
+
+
+@pytest.mark.parametrize(("value", "told"), [(np.nan, "1 not finite"), (0, "1 of length zero")])
+def test_vectors_that_cannot_be_compared(value: float, told: str, source: Path, tmp_path: Path) -> None:
+    vectors = np.array(list(SET.values()), np.float32)
+    vectors[2] = value
+    with pytest.raises(SourceError, match=rf"cannot be compared: found {told} \(b/2.png\)"):
+        merge(embed(source, tmp_path / "set.npz", vectors=vectors), tmp_path / "out")
+
+
+def test_vectors_of_nobody_knows_which_model(source: Path, tmp_path: Path) -> None:
+    file = embed(source, tmp_path / "set.npz", model=Model())
+    with pytest.raises(OptionError, match="do not say what model made them: expected --threshold or --far"):
+        merge(file, tmp_path / "out")
+    assert merge(file, tmp_path / "other", threshold=0.95).details["merged"] == 3
+
+
+def test_what_has_no_embeddings(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"text")
+    (tmp_path / "a.txt").write_bytes(b"text")
+    with pytest.raises(SourceError, match=r"a.npz"):
+        merge(tmp_path / "a.npz", tmp_path / "out")
+    with pytest.raises(SourceError, match=r"a.txt: has no embeddings: expected a folder of identities, or an .npz"):
+        merge(tmp_path / "a.txt", tmp_path / "out")
