@@ -26,7 +26,7 @@ from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.types import PLACING_MODES, Decision, Request, Summary
-from tests.fakes import before_changes, killed_before, results, start, status_of, tree
+from tests.fakes import before_changes, images, killed_before, results, start, status_of, tree
 
 DECISIONS = [
     Decision("merge", "0", "1", 0.9, "alike", evidence={"pairs": 9}),
@@ -60,12 +60,6 @@ def save_plan(path: Path, source: Path, decisions: list[Decision], **judged: obj
 
 def apply(plan: Path, output: Path, limit: int | None = None, **options: str) -> Summary:
     return run_job(Apply(**options), Request((plan,), output, limit=limit), SerialRunner())
-
-
-def images(root: Path) -> dict[str, bytes | None]:
-    """What is there but for plans and empty folders."""
-    found = results(root)
-    return {name: data for name, data in found.items() if data is not None and not name.endswith(".jsonl")}
 
 
 @pytest.mark.parametrize("mode", PLACING_MODES)
