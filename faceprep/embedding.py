@@ -28,6 +28,7 @@ from faceprep.cores import my_cores
 from faceprep.embeddings import Embedder, Embeddings, Model
 from faceprep.errors import OptionError, SourceError
 from faceprep.faces import Floats, Pixels
+from faceprep.formats.folders import identity_of
 from faceprep.models.embedding import EmbedderSpec, open_embedder
 from faceprep.options import option
 from faceprep.types import Buffer, Outcome, Sink
@@ -265,15 +266,6 @@ def _batches(loaded: Iterable[Sequence[FittedCrop | Outcome]]) -> Iterator[list[
 
 
 # All shards
-
-
-def identity_of(key: str) -> str:
-    """The folder that an image lies in; a dot where it is in none.
-
-    >>> identity_of("a/b/1.png"), identity_of("1.png")
-    ('a/b', '.')
-    """
-    return key.rpartition("/")[0] or "."
 
 
 def load_parts(sink: Sink, shard_ids: Iterable[str], model: Model) -> Embeddings:

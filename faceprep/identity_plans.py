@@ -25,11 +25,11 @@ from typing import Any, ClassVar, NamedTuple
 
 from faceprep import application, storage
 from faceprep.application import PlacingOptions, place_shards
-from faceprep.embedding import EmbedOptions, embed_images, identity_of, load_parts
+from faceprep.embedding import EmbedOptions, embed_images, load_parts
 from faceprep.embeddings import Embeddings, Model
 from faceprep.errors import FaceprepError, OptionError, SourceError
 from faceprep.formats.embeddings_file import files_of, is_embeddings, load_embeddings, load_place
-from faceprep.formats.folders import find_identities
+from faceprep.formats.folders import find_identities, identity_of
 from faceprep.formats.plan_jsonl import DROP, read_plan, write_plan
 from faceprep.formats.selection import Listing, list_images
 from faceprep.identity.distributions import measure

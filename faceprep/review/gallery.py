@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faceprep.errors import SourceError
-from faceprep.formats.folders import is_image_name, read_identity
+from faceprep.formats.folders import identity_of, is_image_name, read_identity
 from faceprep.formats.plan_jsonl import DROP, MERGE, MOVE, RESTORE
 from faceprep.types import Decision
 
@@ -72,7 +72,7 @@ class Gallery:
     def _first_identity(self, decision: Decision) -> str:
         if decision.action == MERGE or self._images(decision.subject):
             return decision.subject
-        return "" if decision.action == RESTORE else decision.subject.rpartition("/")[0] or "."
+        return "" if decision.action == RESTORE else identity_of(decision.subject)
 
     def _second_identity(self, decision: Decision) -> str:
         if decision.action in (MERGE, MOVE):
@@ -80,7 +80,7 @@ class Gallery:
         kept = decision.evidence.get("kept")
         if decision.action != DROP or not isinstance(kept, str) or os.path.isabs(kept):
             return ""
-        identity = kept.rpartition("/")[0] or "."
+        identity = identity_of(kept)
         return "" if identity == self._first_identity(decision) else identity
 
     def _identity(self, name: str) -> Strip:
