@@ -30,11 +30,11 @@ from faceprep.embeddings import Embeddings, Model
 from faceprep.errors import FaceprepError, OptionError, SourceError
 from faceprep.formats.embeddings_file import files_of, is_embeddings, load_embeddings, load_place
 from faceprep.formats.folders import find_identities, identity_of
-from faceprep.formats.plan_jsonl import DROP, read_plan, write_plan
+from faceprep.formats.plan_jsonl import read_plan, write_plan
 from faceprep.formats.selection import Listing, list_images
 from faceprep.identity.distributions import measure
 from faceprep.options import option
-from faceprep.types import ACCEPTED, COPY, HARDLINK, Decision, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.types import ACCEPTED, COPY, DROP, HARDLINK, Decision, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.wording import counted
 
 log = logging.getLogger("faceprep")

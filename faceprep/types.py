@@ -47,6 +47,7 @@ class PairSet:
         return len(self.same)
 
 
+DROP, MERGE, MOVE, RENAME, RESTORE = "drop", "merge", "move", "rename", "restore"
 ACCEPTED, REFUSED, UNDECIDED = "accepted", "refused", "undecided"
 
 

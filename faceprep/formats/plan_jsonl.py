@@ -20,9 +20,8 @@ from typing import Any, BinaryIO
 
 from faceprep import storage
 from faceprep.errors import SourceError
-from faceprep.types import ACCEPTED, REFUSED, UNDECIDED, Decision
+from faceprep.types import ACCEPTED, DROP, MERGE, MOVE, REFUSED, RENAME, RESTORE, UNDECIDED, Decision
 
-DROP, MERGE, MOVE, RENAME, RESTORE = "drop", "merge", "move", "rename", "restore"
 _ACTIONS = (DROP, MERGE, MOVE, RENAME, RESTORE)
 _VERDICTS = (ACCEPTED, REFUSED, UNDECIDED)
 _KIND = "plan"

@@ -10,7 +10,7 @@ import numpy as np
 
 from faceprep.report.sections import Curves, Histogram, Part, Section, Table
 from faceprep.report.spread import count, describe, linear_edges
-from faceprep.types import ACCEPTED, Decision
+from faceprep.types import ACCEPTED, MERGE, Decision
 
 _N_NAMED = 10
 _MOST_STEPS = 40
@@ -73,7 +73,7 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
         counts[decision.action, decision.verdict] += 1
         if decision.score is not None and np.isfinite(decision.score):
             scores.setdefault(decision.verdict, []).append(float(decision.score))
-        if decision.into and decision.verdict == ACCEPTED and decision.action == "merge":
+        if decision.into and decision.verdict == ACCEPTED and decision.action == MERGE:
             into[decision.into] += 1
     limits = ((name, summary.get(name)) for name in ("threshold", "angle"))
     marks = {f"{name} {limit:g}": limit for name, limit in limits if isinstance(limit, int | float)}

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 
 from faceprep.errors import SourceError
 from faceprep.formats.folders import identity_of, is_image_name, read_identity
-from faceprep.formats.plan_jsonl import DROP, MERGE, MOVE, RESTORE
-from faceprep.types import Decision
+from faceprep.types import DROP, MERGE, MOVE, RESTORE, Decision
 
 LEAD, FOR, AGAINST, SUBJECT, INTO = "lead", "for", "against", "subject", "into"
 ROLES = (LEAD, FOR, AGAINST, SUBJECT, INTO)
