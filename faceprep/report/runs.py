@@ -14,7 +14,7 @@ from faceprep.report.sections import Histogram, Part, Section, Table
 from faceprep.report.spread import count, describe, linear_edges, whole_edges
 from faceprep.report.tally import Tally, Video
 from faceprep.types import OK, Outcome
-from faceprep.wording import counted
+from faceprep.wording import counted, sized
 
 _N_WORST, _N_NAMED, _N_EXAMPLES, _N_REASONS = 20, 10, 3, 50
 _MANY_REASONS = 10_000
@@ -219,33 +219,15 @@ def storage_section(run: Run, tally: Tally) -> Section | None:
         ],
     }
     rows = [
-        (
-            f"OUT{one['beside']}",
-            one["suffix"],
-            one["files"],
-            size_of(one["bytes"]),
-            size_of(one["bytes"] / one["files"]),
-        )
+        (f"OUT{one['beside']}", one["suffix"], one["files"], sized(one["bytes"]), sized(one["bytes"] / one["files"]))
         for one in numbers["by_kind"]
     ]
-    text = f"{counted(n_files, 'file')}, {size_of(n_bytes)}."
+    text = f"{counted(n_files, 'file')}, {sized(n_bytes)}."
     if _is_open(run, tally) and tally.n_pages:
         projected = n_bytes * run.told["n_shards"] / tally.n_pages
         numbers["projected_bytes"] = projected
         text += (
-            f" About {size_of(projected)} when the run is finished: {size_of(projected - n_bytes)} more, at the rate"
+            f" About {sized(projected)} when the run is finished: {sized(projected - n_bytes)} more, at the rate"
             f" of the {tally.n_pages:,} of {run.told['n_shards']:,} shards that are done."
         )
     return Section("storage", "Space", numbers, [Table("", ("in", "suffix", "files", "bytes", "each"), rows)], text)
-
-
-def size_of(n_bytes: float) -> str:
-    """In the unit that suits it.
-
-    >>> size_of(300), size_of(5 << 20)
-    ('300 bytes', '5.0 MiB')
-    """
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if n_bytes >= unit:
-            return f"{n_bytes / unit:,.1f} {name}"
-    return f"{n_bytes:,.0f} bytes"
