@@ -48,6 +48,7 @@ class PairSet:
 
 
 ACCEPTED, REFUSED, UNDECIDED = "accepted", "refused", "undecided"
+VERDICTS = (ACCEPTED, REFUSED, UNDECIDED)
 
 
 class Decision(NamedTuple):

@@ -22,11 +22,11 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from faceprep.errors import FaceprepError, OutputError, SourceError
-from faceprep.formats.verdicts_jsonl import VERDICTS
 from faceprep.review.gallery import ROLES, Gallery
 from faceprep.review.session import PlanChanged, Session, Stale
 from faceprep.review.thumbnails import Thumbnails
 from faceprep.review.told import letter, tell_decision, tell_plan
+from faceprep.types import VERDICTS
 from faceprep.vision.codec import Undecodable
 
 MAX_BODY = 8 << 20

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faceprep.errors import OptionError
-from faceprep.formats.verdicts_jsonl import VERDICTS, journal_of, read_verdicts
+from faceprep.formats.verdicts_jsonl import journal_of, read_verdicts
 from faceprep.options import option
 from faceprep.review.session import Session, open_session
+from faceprep.types import VERDICTS
 from faceprep.wording import counted
 
 
