@@ -49,6 +49,7 @@ class PairSet:
 
 DROP, MERGE, MOVE, RENAME, RESTORE = "drop", "merge", "move", "rename", "restore"
 ACCEPTED, REFUSED, UNDECIDED = "accepted", "refused", "undecided"
+VERDICTS = (ACCEPTED, REFUSED, UNDECIDED)
 
 
 class Decision(NamedTuple):

@@ -20,10 +20,9 @@ from typing import Any, BinaryIO
 
 from faceprep import storage
 from faceprep.errors import SourceError
-from faceprep.types import ACCEPTED, DROP, MERGE, MOVE, REFUSED, RENAME, RESTORE, UNDECIDED, Decision
+from faceprep.types import ACCEPTED, DROP, MERGE, MOVE, RENAME, RESTORE, VERDICTS, Decision
 
 _ACTIONS = (DROP, MERGE, MOVE, RENAME, RESTORE)
-_VERDICTS = (ACCEPTED, REFUSED, UNDECIDED)
 _KIND = "plan"
 _MARK = b"\xef\xbb\xbf"
 """What some editors put in front of UTF-8."""
@@ -102,6 +101,6 @@ _EXPECTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "into": ("a text", _is_text),
     "score": ("a finite number", _is_score),
     "reason": ("a text", _is_text),
-    "verdict": ("one of " + ", ".join(_VERDICTS), lambda value: value in _VERDICTS),
+    "verdict": ("one of " + ", ".join(VERDICTS), lambda value: value in VERDICTS),
     "evidence": ("an object", lambda value: isinstance(value, dict)),
 }

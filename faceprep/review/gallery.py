@@ -48,7 +48,7 @@ class Gallery:
         strips = {LEAD: self._lead(decision)}
         for role in (FOR, AGAINST):
             strips[role] = _evidence(decision.evidence.get(role))
-        strips |= {SUBJECT: self._identity(self._first_identity(decision))}
+        strips[SUBJECT] = self._identity(self._first_identity(decision))
         if second := self._second_identity(decision):
             strips[INTO] = self._identity(second)
         return {role: strip for role, strip in strips.items() if strip.names or strip.title}
@@ -58,8 +58,11 @@ class Gallery:
         strip = self.strips(decision).get(role)
         if strip is None or not 0 <= place < len(strip.names):
             raise SourceError("no such image", found=f"{role} {place}")
-        root = self._origin if decision.action == RESTORE and role == LEAD else self._source
-        return _resolve(root, strip.names[place])
+        return self.path_of(decision, role, strip.names[place])
+
+    def path_of(self, decision: Decision, role: str, name: str) -> str:
+        """The path of a `name` that `strips` has for the role. Raises SourceError where it may not be shown."""
+        return _resolve(self._origin if decision.action == RESTORE and role == LEAD else self._source, name)
 
     def _lead(self, decision: Decision) -> Strip:
         if decision.action == MERGE or not is_image_name(decision.subject.rpartition("/")[2]):
