@@ -48,6 +48,7 @@ class PairSet:
 
 
 DROP, MERGE, MOVE, RENAME, RESTORE = "drop", "merge", "move", "rename", "restore"
+ACTIONS = (DROP, MERGE, MOVE, RENAME, RESTORE)
 ACCEPTED, REFUSED, UNDECIDED = "accepted", "refused", "undecided"
 VERDICTS = (ACCEPTED, REFUSED, UNDECIDED)
 
