@@ -29,10 +29,10 @@ from faceprep import storage
 from faceprep.destinations import Destinations, Row, resolve
 from faceprep.errors import OptionError, OutputError, SourceError
 from faceprep.formats.folders import find_identities
-from faceprep.formats.plan_jsonl import DROP, RENAME, RESTORE, write_plan
+from faceprep.formats.plan_jsonl import write_plan
 from faceprep.formats.selection import Listing, list_images
 from faceprep.options import option
-from faceprep.types import COPY, DROPPED, PLACING_MODES, Decision, Outcome, Shard, Sink
+from faceprep.types import COPY, DROP, DROPPED, PLACING_MODES, RENAME, RESTORE, Decision, Outcome, Shard, Sink
 
 log = logging.getLogger("faceprep")
 PLAN, UNDO = "plan.jsonl", "undo.jsonl"

@@ -91,7 +91,7 @@ def read_shard(shard: Shard, scratch: Path, fitter: Fitter, target: Template, fa
     kind, _ = json.loads(storage.read_bytes(scratch / _SOURCE))
     if kind == _FOLDER:
         for path, identity in json.loads(storage.read_bytes(scratch / shard.id)):
-            yield partial(_load_named, fitter, shard.source, path, identity)
+            yield partial(load_file, fitter, shard.source, path, identity)
     elif kind == _PAIRS:
         yield from _read_pairs(shard, scratch, fitter)
     elif kind == _REC:
@@ -135,11 +135,6 @@ def _plan_files(root: str, prefix: str, named: Sequence[tuple[str, str]], scratc
     return SourcePlan(shards, fingerprint, Place(root, prefix))
 
 
-def _load_named(fitter: Fitter, root: str, path: str, identity: str) -> list[FittedCrop | Outcome]:
-    loaded = load_file(fitter, root, path)
-    return [each._replace(identity=identity) if isinstance(each, FittedCrop) else each for each in loaded]
-
-
 def _shards(source: Path | str, stop: int, start: int = 0) -> list[Shard]:
     cuts = enumerate(range(start, stop, _SHARD))
     return [Shard(f"{number:06d}", str(source), cut, min(cut + _SHARD, stop)) for number, cut in cuts]
@@ -179,12 +174,7 @@ def _read_pairs(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
         for number, place in enumerate(places, shard.start // 2):
             for i, image in enumerate(pairs_bin.read_images(file, place), 2 * number):
                 if i < shard.stop:
-                    yield partial(_fit, fitter, f"{name}/{i}", image)
-
-
-def _fit(fitter: Fitter, key: str, data: bytes, identity: str = "") -> list[FittedCrop | Outcome]:
-    crop = fit_encoded(fitter, key, data)
-    return [crop._replace(identity=identity) if isinstance(crop, FittedCrop) else crop]
+                    yield partial(fit_encoded, fitter, f"{name}/{i}", image)
 
 
 # MXNet records
@@ -222,7 +212,7 @@ def _read_rec(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
             elif not image.is_metadata:
                 identity = names[image.labels[0]]
                 if identity:
-                    yield partial(_fit, fitter, name, bytes(image.image), identity)
+                    yield partial(fit_encoded, fitter, name, bytes(image.image), identity)
                 else:
                     reason = f"record {name}: expected a finite label, found {image.labels[0]}"
                     yield partial(_failed, name, "bad_label", reason)

@@ -37,11 +37,10 @@ from faceprep.identity.duplicates import (
     near_dropped,
 )
 from faceprep.image_header import check_image, read_header
-from faceprep.types import UNDECIDED, Buffer, Decision
+from faceprep.types import DROP, UNDECIDED, Buffer, Decision
 from faceprep.vision import codec, hashes
 
 EXACT, NEAR, AGAINST, CONFLICTS, DAMAGED = "exact", "near", "against", "conflicts", "damaged"
-_DROP = "drop"
 _PNG_COLOUR, _PNG_PALETTE = 25, 3
 LIMITS = {"distance": RADIUS, "agreement": hashes.AGREES}
 """What near duplicates have at most between their hashes, and at least between their thumbnails."""
@@ -243,7 +242,7 @@ class _Teller:
         kind = EXACT if images.contents[image] == images.contents[kept] else NEAR
         if images.identities[kept] == NO_IDENTITY:
             kind, how = AGAINST, f"test image: {how}"
-        return kind, Decision(_DROP, self.named.names[image], score=score, reason=how, evidence=evidence)
+        return kind, Decision(DROP, self.named.names[image], score=score, reason=how, evidence=evidence)
 
     def rival(self, image: int) -> tuple[str, Decision]:
         score, how, evidence = self._compared(image, int(self.found.rivals[image]))
@@ -253,7 +252,7 @@ class _Teller:
         evidence |= {"images": [int((identities == each).sum()) for each in both]}
         reason = f"label conflict: {how}"
         return CONFLICTS, Decision(
-            _DROP, self.named.names[image], score=score, reason=reason, verdict=UNDECIDED, evidence=evidence
+            DROP, self.named.names[image], score=score, reason=reason, verdict=UNDECIDED, evidence=evidence
         )
 
     def _compared(self, image: int, kept: int) -> tuple[float, str, dict[str, Any]]:
@@ -273,4 +272,4 @@ class _Teller:
 def damage_drops(damaged: Mapping[int, tuple[str, str]], path_of: Callable[[int], str]) -> Iterator[Decision]:
     """Images that cannot be read are dropped, too, so that the plan says all that happens."""
     for number, (status, reason) in sorted(damaged.items()):
-        yield Decision(_DROP, path_of(number), reason=f"{status}: {reason}")
+        yield Decision(DROP, path_of(number), reason=f"{status}: {reason}")

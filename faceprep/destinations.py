@@ -21,9 +21,8 @@ import numpy as np
 
 from faceprep.errors import SourceError
 from faceprep.formats.folders import is_image_name
-from faceprep.formats.plan_jsonl import DROP, MERGE, MOVE, RENAME, RESTORE
 from faceprep.formats.selection import Listing
-from faceprep.types import ACCEPTED, Decision
+from faceprep.types import ACCEPTED, DROP, MERGE, MOVE, RENAME, RESTORE, Decision
 
 _ROOT = "."
 

@@ -1,6 +1,7 @@
 """Crops to vectors, shard by shard: what the commands that embed have in common.
 
 EmbedOptions   crops of one template -> vectors, with the model that made them
+embed_each     crops from anywhere -> each with its vector
 embed_images   files below a folder -> the shard's parts; embed_loads the same for crops from anywhere
 load_parts     parts -> Embeddings
 """
@@ -27,9 +28,10 @@ from faceprep.cores import my_cores
 from faceprep.embeddings import Embedder, Embeddings, Model
 from faceprep.errors import OptionError, SourceError
 from faceprep.faces import Floats, Pixels
+from faceprep.formats.folders import identity_of
 from faceprep.models.embedding import EmbedderSpec, open_embedder
 from faceprep.options import option
-from faceprep.types import Outcome, Sink
+from faceprep.types import Buffer, Outcome, Sink
 from faceprep.vision import align, codec
 from faceprep.vision.templates import Template, between, load_template
 
@@ -191,7 +193,7 @@ def embed_images(options: EmbedOptions, root: Path | str, paths: Iterable[str], 
     return embed_loads(options, (partial(load_file, options.fitter(), root, path) for path in paths), sink)
 
 
-def load_file(fitter: Fitter, root: Path | str, path: str) -> list[FittedCrop | Outcome]:
+def load_file(fitter: Fitter, root: Path | str, path: str, identity: str = "") -> list[FittedCrop | Outcome]:
     """One image file, fitted."""
     try:
         path.encode()
@@ -200,17 +202,17 @@ def load_file(fitter: Fitter, root: Path | str, path: str) -> list[FittedCrop | 
         return [Outcome(path, "bad_name", "the name is not UTF-8; rename the file")]
     except SourceError as error:
         return [Outcome(path, "unreadable", str(error))]
-    return [fit_encoded(fitter, path, data)]
+    return fit_encoded(fitter, path, data, identity)
 
 
-def fit_encoded(fitter: Fitter, key: str, data: bytes | memoryview) -> FittedCrop | Outcome:
+def fit_encoded(fitter: Fitter, key: str, data: Buffer, identity: str = "") -> list[FittedCrop | Outcome]:
     """One encoded image, decoded and fitted."""
     try:
         pixels = codec.decode(data)
     except codec.Undecodable as error:
-        return Outcome(key, "undecodable", f"{key}: {error.problem}")
+        return [Outcome(key, "undecodable", f"{key}: {error.problem}")]
     note = "" if fitter.is_of_shape(pixels) else f"{pixels.shape[0]} × {pixels.shape[1]}, {_OTHER_SHAPE}"
-    return FittedCrop(key, fitter(pixels), note)
+    return [FittedCrop(key, fitter(pixels), note, identity)]
 
 
 def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Iterator[Outcome]:
@@ -219,6 +221,21 @@ def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Ite
     images: list[tuple[str, str]] = []
     n_fitted = 0
     rows = sink.open_part(ROWS)
+    for each in embed_each(options, loads):
+        if isinstance(each, Outcome):
+            yield each
+            continue
+        crop, vector = each
+        images.append((crop.key, crop.identity or identity_of(crop.key)))
+        n_fitted += bool(crop.note)
+        rows.write(vector.tobytes())
+        yield Outcome(crop.key, reason=crop.note)
+    page = {"images": images, "n_fitted": n_fitted, "dim": options.open().dim, "crops": options.crops}
+    sink.open_part(KEYS).write(json.dumps(page).encode())
+
+
+def embed_each(options: EmbedOptions, loads: Iterable[Load]) -> Iterator[tuple[FittedCrop, Floats] | Outcome]:
+    """What `loads` read, in their order: crops with their vectors (d,), or why there is none."""
     for batch in _batches(map_ahead(lambda load: load(), loads, my_cores(), _BATCH)):
         crops = [crop for crop in batch if isinstance(crop, FittedCrop)]
         vectors = iter(options.embed_fitted(np.stack([crop.pixels for crop in crops]))) if crops else iter(())
@@ -227,15 +244,10 @@ def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Ite
                 yield each
                 continue
             vector: Floats = next(vectors)
-            if not np.isfinite(vector).all() or not vector.any():
+            if np.isfinite(vector).all() and vector.any():
+                yield each, vector
+            else:
                 yield Outcome(each.key, "no_vector", f"{each.key}: the embedder gives zeros or what is no number")
-                continue
-            images.append((each.key, each.identity or identity_of(each.key)))
-            n_fitted += bool(each.note)
-            rows.write(vector.tobytes())
-            yield Outcome(each.key, reason=each.note)
-    page = {"images": images, "n_fitted": n_fitted, "dim": options.open().dim, "crops": options.crops}
-    sink.open_part(KEYS).write(json.dumps(page).encode())
 
 
 def _batches(loaded: Iterable[Sequence[FittedCrop | Outcome]]) -> Iterator[list[FittedCrop | Outcome]]:
@@ -254,15 +266,6 @@ def _batches(loaded: Iterable[Sequence[FittedCrop | Outcome]]) -> Iterator[list[
 
 
 # All shards
-
-
-def identity_of(key: str) -> str:
-    """The folder that an image lies in; a dot where it is in none.
-
-    >>> identity_of("a/b/1.png"), identity_of("1.png")
-    ('a/b', '.')
-    """
-    return key.rpartition("/")[0] or "."
 
 
 def load_parts(sink: Sink, shard_ids: Iterable[str], model: Model) -> Embeddings:

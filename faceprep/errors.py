@@ -6,6 +6,8 @@ expected, what was found and what to do. Anything that is not a `FaceprepError` 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike, fspath
 
 _FIELDS = ("path", "where", "expected", "found", "remedy")
@@ -80,3 +82,21 @@ class MissingExtra(FaceprepError):
 
 class Interrupted(FaceprepError):
     """The caller stopped the run (Ctrl-C, SIGTERM); what is done stays done."""
+
+
+@contextmanager
+def naming(path: str | PathLike[str]) -> Iterator[None]:
+    """A SourceError from what knows of no file names this one.
+
+    >>> with naming("a.onnx"):
+    ...     raise SourceError("no model of face crops")
+    Traceback (most recent call last):
+    faceprep.errors.SourceError: a.onnx: no model of face crops
+    """
+    try:
+        yield
+    except SourceError as error:
+        if error.path is not None:
+            raise
+        fields = {name: getattr(error, name) for name in _FIELDS} | {"path": path}
+        raise SourceError(error.problem, **fields) from error

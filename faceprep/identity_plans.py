@@ -15,8 +15,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,16 +25,16 @@ from typing import Any, ClassVar, NamedTuple
 
 from faceprep import application, storage
 from faceprep.application import PlacingOptions, place_shards
-from faceprep.embedding import EmbedOptions, embed_images, identity_of, load_parts
+from faceprep.embedding import EmbedOptions, embed_images, load_parts
 from faceprep.embeddings import Embeddings, Model
 from faceprep.errors import FaceprepError, OptionError, SourceError
 from faceprep.formats.embeddings_file import files_of, is_embeddings, load_embeddings, load_place
-from faceprep.formats.folders import find_identities
-from faceprep.formats.plan_jsonl import DROP, read_plan, write_plan
+from faceprep.formats.folders import find_identities, identity_of
+from faceprep.formats.plan_jsonl import read_plan, write_plan
 from faceprep.formats.selection import Listing, list_images
 from faceprep.identity.distributions import measure
 from faceprep.options import option
-from faceprep.types import ACCEPTED, COPY, HARDLINK, Decision, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.types import ACCEPTED, COPY, DROP, HARDLINK, Decision, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.wording import counted
 
 log = logging.getLogger("faceprep")
@@ -57,9 +58,16 @@ class About(NamedTuple):
     """Whether there is a listing of them."""
 
 
+class SecondOpinion(NamedTuple):
+    """How images are embedded for it, and what it makes of the decisions."""
+
+    options: EmbedOptions
+    judge: Callable[[Embeddings, Sequence[Decision]], list[Decision]]
+
+
 @dataclass(frozen=True)
-class PlanningOptions(EmbedOptions, PlacingOptions):
-    """The options of both, and the steps of such a job, which has a `command` and `judge` embeddings."""
+class PlanningOptions(EmbedOptions, PlacingOptions, ABC):
+    """The options of both, and the steps of such a job, which has a `command` and says how it judges."""
 
     plan_only: bool = option(False, "Write plan.jsonl only: look at it, edit it, then use apply.")
 
@@ -71,25 +79,21 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
 
     command: ClassVar[str]
 
+    @abstractmethod
     def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
         """The decisions, and by which rule, for people. Raises FaceprepError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
         """How many of which kind, for people."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sentence(self, found: Mapping[str, Any]) -> str:
         """What `details` say, for people."""
-        raise NotImplementedError
 
-    def second(self) -> EmbedOptions | None:
-        """How images are embedded for a second opinion, if there is to be one."""
+    def second(self) -> SecondOpinion | None:
+        """None where there is to be none."""
         return None
-
-    def judge_again(self, embeddings: Embeddings, decisions: Sequence[Decision]) -> list[Decision]:
-        """The decisions after the second opinion."""
-        raise NotImplementedError
 
     def warm_up(self) -> None:
         """An embedder that cannot be had is missed when there is something to embed."""
@@ -108,7 +112,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
         if second := self.second():
             if not about.has_images:
                 raise OptionError("a second opinion needs the images", found=f"none for {source}")
-            second.announce()
+            second.options.announce()
             stages.append(Stage(_DRAFT, [Shard(_DRAFT, about.source, 0, 0)]))
             stages.append(Stage(_SECOND, _cut(_SECOND, about.source, listing, scratch)))
         stages.append(Stage(_DECIDE, [Shard(_DECIDE, about.source, 0, 0)]))
@@ -151,7 +155,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
         if kind == _EMBED:
             yield from self._embed(shard, sink)
         elif kind == _SECOND and (second := self.second()):
-            self._embed_again(shard, second, sink)
+            self._embed_again(shard, second.options, sink)
         elif kind == _DRAFT:
             self._draft(about, sink)
         elif kind == _DECIDE:
@@ -169,11 +173,11 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
         with sink.open_part(_FAILED) as file:
             file.write(json.dumps(failed).encode())
 
-    def _embed_again(self, shard: Shard, second: EmbedOptions, sink: Sink) -> None:
+    def _embed_again(self, shard: Shard, options: EmbedOptions, sink: Sink) -> None:
         """Of the identities that the draft decides upon; who cannot be embedded is not counted twice."""
         wanted = set(json.loads(storage.read_bytes(sink.part_path(_DRAFT, _WANTED))))
         paths = [path for path in _paths_of(shard, sink) if identity_of(path) in wanted]
-        deque(embed_images(second, shard.source, paths, sink), maxlen=0)
+        deque(embed_images(options, shard.source, paths, sink), maxlen=0)
 
     def _draft(self, about: About, sink: Sink) -> None:
         decisions, told = self._judge(self._load(about, sink))
@@ -202,7 +206,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions):
         if second := self.second():
             drafted, found = read_plan(sink.part_path(_DRAFT, application.PLAN_PART))
             told, before = {name: drafted[name] for name in ("model", "summary")}, list(found)
-            decisions = self.judge_again(load_parts(sink, _ids(_SECOND, sink), second.model()), before)
+            decisions = second.judge(load_parts(sink, _ids(_SECOND, sink), second.options.model()), before)
             told["summary"] |= {"unconfirmed": sum(map(is_accepted, before)) - sum(map(is_accepted, decisions))}
         else:
             decisions, told = self._judge(embeddings)

@@ -47,7 +47,10 @@ class PairSet:
         return len(self.same)
 
 
+DROP, MERGE, MOVE, RENAME, RESTORE = "drop", "merge", "move", "rename", "restore"
+ACTIONS = (DROP, MERGE, MOVE, RENAME, RESTORE)
 ACCEPTED, REFUSED, UNDECIDED = "accepted", "refused", "undecided"
+VERDICTS = (ACCEPTED, REFUSED, UNDECIDED)
 
 
 class Decision(NamedTuple):

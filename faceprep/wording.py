@@ -1,4 +1,4 @@
-"""Numbers with their nouns, for people."""
+"""Numbers with their nouns and units, for people."""
 
 from __future__ import annotations
 
@@ -10,3 +10,15 @@ def counted(n: int, one: str, many: str = "") -> str:
     ('1 identity', '1,200 images')
     """
     return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
+def sized(n_bytes: float) -> str:
+    """In the unit that suits it.
+
+    >>> sized(300), sized(5 << 20), sized(3 << 40)
+    ('300 bytes', '5.0 MiB', '3,072.0 GiB')
+    """
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:,.1f} {name}"
+    return counted(round(n_bytes), "byte")

@@ -41,7 +41,6 @@ _RUN_OPTIONS = (
 )
 _N_NAMED = 3
 _OF_EVERY_RUN = ("failures", "done_before")
-_SOURCES = ("src", "plan")
 _SHARED_OPTIONS = (
     click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout at the end."),
     click.Option(["--quiet", "-q"], is_flag=True, help="No progress, no notes: nothing but results and errors."),
@@ -103,11 +102,12 @@ def _option(field: Field[Any], hint: Any) -> click.Parameter:
 @click.pass_context
 def _run(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _log(given)
-    sources, output = _places(given)
+    source, *output = _arguments(ctx, given)  # a job without an output argument has it in its options
+    sources = source if isinstance(source, tuple) else (source,)
     workers, runner = given.pop("workers") or n_cores(), given.pop("runner")
     asked = {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
     job = ctx.obj(**given)
-    request = Request(sources, output or job.output_of(sources), **asked)
+    request = Request(sources, output[0] if output else job.output_of(sources), **asked)
     signal.signal(signal.SIGTERM, _interrupt)
     summary = run_job(job, request, registry.load(registry.RUNNERS, runner)(workers), progress_bar(quiet))
     click.echo(json.dumps(as_json(summary)) if as_object else _told(summary, job))
@@ -119,7 +119,7 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
 @click.pass_context
 def _look(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _log(given)
-    places = [given.pop(word.name) for word in ctx.command.params if isinstance(word, click.Argument)]
+    places = _arguments(ctx, given)
     with counting_bar(quiet) as progress:
         result = ctx.obj(**given)(*places, progress)
     click.echo(json.dumps(result.as_json()) if as_object else str(result))
@@ -137,19 +137,17 @@ def _log(given: dict[str, Any]) -> bool:
 
 @click.pass_context
 def _serve(ctx: click.Context, /, **given: Any) -> int:
-    as_object, plan = given.pop("as_json"), given.pop("plan")
-    _log(given)
+    as_object, _ = given.pop("as_json"), _log(given)
+    (plan,) = _arguments(ctx, given)
     signal.signal(signal.SIGTERM, _interrupt)
     result = ctx.obj(**given).serve(plan, lambda address: click.echo(address, err=as_object))
     click.echo(json.dumps(result.as_json()) if as_object else str(result))
     return 0
 
 
-def _places(given: dict[str, Any]) -> tuple[tuple[Path, ...], Path | None]:
-    """(sources, output) of the arguments; a job without an output argument has it in its options: `output_of`."""
-    sources = next(given.pop(name) for name in _SOURCES if name in given)
-    output = given.pop("dst", None) or given.pop("out", None)
-    return (sources if isinstance(sources, tuple) else (sources,)), output
+def _arguments(ctx: click.Context, given: dict[str, Any]) -> list[Any]:
+    """What stands in the place of each word of the usage line, taken out of `given`."""
+    return [given.pop(word.name) for word in ctx.command.params if isinstance(word, click.Argument)]
 
 
 def _told(summary: Summary, job: Any) -> str:

@@ -26,7 +26,7 @@ import pyarrow as pa
 from faceprep.embeddings import Embeddings, Model, load_model
 from faceprep.errors import OptionError, SourceError
 from faceprep.formats import npz, parquet
-from faceprep.formats.folders import sort_names
+from faceprep.formats.folders import identity_of, sort_names
 from faceprep.formats.npz import CLASSES, EMBEDDINGS, NAMES, Member, NpzFile
 
 SUFFIXES = (".npz", ".parquet")
@@ -187,7 +187,7 @@ def _load_npz(path: str | os.PathLike[str]) -> Embeddings:
 
 def _identities_npz(path: str | os.PathLike[str], file: NpzFile, keys: Sequence[str]) -> list[str]:
     if CLASSES not in file.keys:
-        return [key.rpartition("/")[0] or "." for key in keys]
+        return [identity_of(key) for key in keys]
     classes = file.load(CLASSES)
     if classes.ndim != 1 or classes.dtype.kind not in "iu":
         found = f"{classes.dtype} of shape {classes.shape}"
@@ -253,7 +253,7 @@ def _identity_columns(path: str | os.PathLike[str]) -> list[str]:
 def _identities_parquet(table: pa.Table) -> Iterator[str]:
     column = next((name for name in ("identity", CLASSES) if name in table.column_names), None)
     if column is None:
-        return ((name.rpartition("/")[0] or ".") for name in table.column(NAMES).to_pylist())
+        return map(identity_of, table.column(NAMES).to_pylist())
     return (str(value) for value in table.column(column).to_pylist())
 
 

@@ -61,6 +61,15 @@ def _are_numbers(names: list[str]) -> bool:
     return together.isdigit() and together.isascii() and all(names)
 
 
+def identity_of(path: str) -> str:
+    """The folder that an image lies in; a dot where it is in none.
+
+    >>> identity_of("a/b/1.png"), identity_of("1.png")
+    ('a/b', '.')
+    """
+    return path.rpartition("/")[0] or "."
+
+
 def is_image_name(name: str) -> bool:
     """Whether the suffix is that of an image, in upper or lower case.
 

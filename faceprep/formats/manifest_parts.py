@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from faceprep import storage
 from faceprep.formats import embedding_rows
+from faceprep.formats.folders import identity_of
 from faceprep.types import Shard, Sink
 
 PART = ".part"
@@ -128,12 +129,3 @@ class Part:
             return None
         rows = self.sink.scratch / EMBEDDINGS
         return embedding_rows.fetch(rows, self.block.rows, self.layout.dim, self.layout.dtype)
-
-
-def identity_of(path: str) -> str:
-    """The folder of an image.
-
-    >>> identity_of("a/b/1.jpg"), identity_of("1.jpg")
-    ('a/b', '.')
-    """
-    return path.rpartition("/")[0] or "."

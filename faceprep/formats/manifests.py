@@ -16,7 +16,8 @@ from faceprep import storage
 from faceprep.errors import OptionError, SourceError
 from faceprep.formats import lists, npz, parquet, tfrecord, webdataset
 from faceprep.formats.contents import Contents
-from faceprep.formats.manifest_parts import PART, Layout, Part, identity_of
+from faceprep.formats.folders import identity_of
+from faceprep.formats.manifest_parts import PART, Layout, Part
 from faceprep.image_header import read_header
 from faceprep.types import Outcome, Sink
 

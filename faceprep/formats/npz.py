@@ -157,7 +157,8 @@ class NpzFile:
         try:
             with storage.guard(doing, self.path, SourceError):
                 yield
-        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
+            # RuntimeError: encrypted, or compressed in a way that zipfile does not know
             raise SourceError(f"cannot {doing}: {error}", path=self.path, remedy="Make the file again.") from error
 
 

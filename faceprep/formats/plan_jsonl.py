@@ -20,11 +20,8 @@ from typing import Any, BinaryIO
 
 from faceprep import storage
 from faceprep.errors import SourceError
-from faceprep.types import ACCEPTED, REFUSED, UNDECIDED, Decision
+from faceprep.types import ACCEPTED, ACTIONS, DROP, VERDICTS, Decision
 
-DROP, MERGE, MOVE, RENAME, RESTORE = "drop", "merge", "move", "rename", "restore"
-_ACTIONS = (DROP, MERGE, MOVE, RENAME, RESTORE)
-_VERDICTS = (ACCEPTED, REFUSED, UNDECIDED)
 _KIND = "plan"
 _MARK = b"\xef\xbb\xbf"
 """What some editors put in front of UTF-8."""
@@ -98,11 +95,11 @@ def _is_score(value: Any) -> bool:
 
 
 _EXPECTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "action": ("one of " + ", ".join(_ACTIONS), lambda value: value in _ACTIONS),
+    "action": ("one of " + ", ".join(ACTIONS), lambda value: value in ACTIONS),
     "subject": ("the path of an image or the name of an identity", lambda value: _is_text(value) and value != ""),
     "into": ("a text", _is_text),
     "score": ("a finite number", _is_score),
     "reason": ("a text", _is_text),
-    "verdict": ("one of " + ", ".join(_VERDICTS), lambda value: value in _VERDICTS),
+    "verdict": ("one of " + ", ".join(VERDICTS), lambda value: value in VERDICTS),
     "evidence": ("an object", lambda value: isinstance(value, dict)),
 }

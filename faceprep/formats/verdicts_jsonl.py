@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 
 from faceprep import storage
 from faceprep.errors import SourceError
-from faceprep.types import ACCEPTED, REFUSED, UNDECIDED
+from faceprep.types import VERDICTS
 
-VERDICTS = (ACCEPTED, REFUSED, UNDECIDED)
 _EXPECTED = "number, action, subject, into, verdict and before"
 
 

@@ -21,9 +21,8 @@ from faceprep.identity.groups import Groups, gather_groups, gather_images
 from faceprep.identity.linkage import MEAN, Bounds, clusters_of, join_all
 from faceprep.identity.similarity import Progress, extremes, find_mean_pairs, nearest_groups
 from faceprep.identity.vectors import Doubles, Ints, Vectors, prepare
-from faceprep.types import ACCEPTED, UNDECIDED, Decision
+from faceprep.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
 
-DROP, MOVE = "drop", "move"
 _TURNS = 20
 _SAMPLE = 1 << 14
 _AT_ONCE = 1 << 12

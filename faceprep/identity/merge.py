@@ -45,10 +45,9 @@ from faceprep.identity.similarity import (
     find_mean_pairs,
 )
 from faceprep.identity.vectors import Vectors, prepare
-from faceprep.types import ACCEPTED, UNDECIDED, Decision
+from faceprep.types import ACCEPTED, MERGE, UNDECIDED, Decision
 
 log = logging.getLogger("faceprep")
-MERGE = "merge"
 _MOST_MATCHES = 50
 """More pairs an identity than this that are surely one person are not believed."""
 

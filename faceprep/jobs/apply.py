@@ -27,10 +27,10 @@ from faceprep.application import (
 from faceprep.destinations import resolve
 from faceprep.errors import SourceError
 from faceprep.formats.folders import find_identities
-from faceprep.formats.plan_jsonl import RESTORE, read_plan
+from faceprep.formats.plan_jsonl import read_plan
 from faceprep.formats.selection import list_images
 from faceprep.formats.verdicts_jsonl import refuse_open_review
-from faceprep.types import ACCEPTED, COPY, HARDLINK, Decision, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.types import ACCEPTED, COPY, HARDLINK, RESTORE, Decision, Outcome, Request, Shard, Sink, Stage, Work
 
 log = logging.getLogger("faceprep")
 _ROWS = "rows-"

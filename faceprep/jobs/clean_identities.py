@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 
 from faceprep.embeddings import Embeddings
 from faceprep.errors import OptionError
-from faceprep.formats.plan_jsonl import DROP, MOVE
 from faceprep.identity.clean import plan_cleaning
 from faceprep.identity_plans import PlanningOptions, refuse_unknown_model, separable
 from faceprep.options import option
-from faceprep.types import ACCEPTED, UNDECIDED, Decision
+from faceprep.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
 from faceprep.wording import counted
 
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from faceprep import __version__, cores, installed, registry, storage
 from faceprep.errors import MissingExtra
+from faceprep.wording import counted
 
 Progress = Callable[[int, int], None]
 _MODULES = {"opencv-python": "cv2", "google-crc32c": "google_crc32c"}
@@ -85,7 +86,7 @@ class Diagnosis:
             lines.append(f"  {'memory limit':24s}{self.memory_limit / _GIB:,.1f} GiB")
         lines.append(f"  {'open files':24s}{self.open_files[0]:,}{few}")
         for path, (n_bytes, n_files) in self.space.items():
-            files = "" if n_files is None else f", {n_files:,} files"
+            files = "" if n_files is None else f", {counted(n_files, 'file')}"
             lines.append(f"  {'free space':24s}{n_bytes / _GIB:,.1f} GiB{files} at {path}")
         lines += ["missing", *(line for lack in self.lacks for line in _told(lack))] if self.lacks else []
         lines += ["broken", *(f"  {line}" for line in self.broken)] if self.broken else ["the base install is sound"]

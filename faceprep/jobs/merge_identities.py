@@ -17,7 +17,7 @@ from faceprep.identity.far import threshold_at
 from faceprep.identity.linkage import CENTROID, LINKAGES
 from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
 from faceprep.identity.vectors import DECIMALS
-from faceprep.identity_plans import PlanningOptions, refuse_unknown_model, separable
+from faceprep.identity_plans import PlanningOptions, SecondOpinion, refuse_unknown_model, separable
 from faceprep.options import option
 from faceprep.types import ACCEPTED, UNDECIDED, Decision, Request, Work
 from faceprep.wording import counted
@@ -130,16 +130,19 @@ class MergeIdentities(PlanningOptions):
             return MergeRule(self.linkage), model.origin
         return MergeRule(self.linkage, threshold, threshold - (model.surely - model.surely_not)), origin
 
-    def second(self) -> EmbedOptions | None:
+    def second(self) -> SecondOpinion | None:
         if self.second_opinion is None:
             return None
-        return EmbedOptions(self.second_opinion, self.device, self.require_gpu, flip=self.flip, crops=self.crops)
+        options = EmbedOptions(self.second_opinion, self.device, self.require_gpu, flip=self.flip, crops=self.crops)
+        return SecondOpinion(options, _judge_again)
 
-    def judge_again(self, embeddings: Embeddings, decisions: Sequence[Decision]) -> list[Decision]:
-        known = set(embeddings.identities)
-        asked = [decision for decision in decisions if known.issuperset(decision[1:3])]
-        others = [_unheard(decision) for decision in decisions if not known.issuperset(decision[1:3])]
-        return second_opinion(embeddings, asked) + others if asked else others
+
+def _judge_again(embeddings: Embeddings, decisions: Sequence[Decision]) -> list[Decision]:
+    """What the second embedder has no vectors for is undecided, too."""
+    known = set(embeddings.identities)
+    asked = [decision for decision in decisions if known.issuperset(decision[1:3])]
+    others = [_unheard(decision) for decision in decisions if not known.issuperset(decision[1:3])]
+    return second_opinion(embeddings, asked) + others if asked else others
 
 
 def _unheard(decision: Decision) -> Decision:

@@ -21,7 +21,6 @@ from faceprep.formats.embeddings_file import is_embeddings, load_embeddings
 from faceprep.formats.faces_table import FACES_TABLE, split_output
 from faceprep.formats.plan_jsonl import read_plan
 from faceprep.identity.distributions import measure
-from faceprep.opencv import opencv
 from faceprep.options import option
 from faceprep.report import faces, likeness, runs
 from faceprep.report.faces import Columns
@@ -39,7 +38,6 @@ _SAMPLE = 200
 _MOST_COMPARED = 10_000
 """Images: their pairs take seconds, those of twice as many four times as long."""
 _SIDE = 112
-_QUALITY = 85
 
 
 @dataclass(frozen=True)
@@ -226,14 +224,7 @@ class _Crops:
 
     def __call__(self, path: str) -> bytes | None:
         pixels = _read(self.out, path)
-        if pixels is None:
-            return None
-        scale = min(1.0, _SIDE / max(pixels.shape[:2]))
-        if scale < 1:
-            cv2 = opencv()
-            size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
-            pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
-        return codec.encode(pixels, ".jpg", _QUALITY)
+        return None if pixels is None else codec.encode_small(pixels, _SIDE)
 
 
 def _read(out: Path, path: str) -> Any:

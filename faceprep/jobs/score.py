@@ -19,7 +19,7 @@ from faceprep.formats import parquet, plan_jsonl, score_table, selection
 from faceprep.formats.folders import find_identities, refuse_output_inside
 from faceprep.formats.selection import Listing
 from faceprep.options import option
-from faceprep.types import Decision, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.vision import codec
 from faceprep.vision.pose import estimate_pose
 from faceprep.vision.quality import MEASURES, measure_crop
@@ -144,7 +144,7 @@ def plan_drops(rows: Iterator[Mapping[str, Any]], limits: Sequence[str]) -> Iter
         found = [(name, row[name], least) for name, least in parsed if row[name] is not None and row[name] < least]
         if found:
             reason = ", ".join(f"{name} {value:.3g} < {least:g}" for name, value, least in found)
-            yield Decision("drop", row["path"], score=found[0][1], reason=reason)
+            yield Decision(DROP, row["path"], score=found[0][1], reason=reason)
 
 
 def _is_number(text: str) -> bool:

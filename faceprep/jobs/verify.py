@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from faceprep.embedding import EmbedOptions
-from faceprep.errors import OptionError, SourceError
+from faceprep.errors import OptionError, SourceError, naming
 from faceprep.formats.ijb import is_ijb
 from faceprep.judging.bins import judge_bin
 from faceprep.judging.folders import Draw, judge_folder
@@ -109,7 +108,7 @@ class Verify(EmbedOptions):
         for path, name in zip(paths, _names(paths), strict=True):
             step = partial(_tell_on, tell, n_done)
             try:
-                with _located(path):
+                with naming(path):
                     judged = self._judge(path, name, step)
             except SourceError as error:
                 if len(paths) == 1:
@@ -140,19 +139,6 @@ def _names(paths: Sequence[Path]) -> list[str]:
     """What the sets are called: the files without suffix, or the paths where that is not enough."""
     stems = [path.name.removesuffix(".bin") or str(path) for path in paths]
     return [stem if stems.count(stem) == 1 else str(path) for stem, path in zip(stems, paths, strict=True)]
-
-
-@contextmanager
-def _located(path: Path) -> Iterator[None]:
-    """Errors of what does not know of files name this one."""
-    try:
-        yield
-    except SourceError as error:
-        if error.path:
-            raise
-        raise SourceError(
-            error.problem, path=path, where=error.where, expected=error.expected, found=error.found
-        ) from error
 
 
 def _tell_on(tell: Progress, n_before: int, done: int, total: int) -> None:

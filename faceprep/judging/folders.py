@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,13 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.embedding import EmbedOptions, FittedCrop, load_file
+from faceprep.embedding import EmbedOptions, load_file
 from faceprep.errors import SourceError
 from faceprep.formats import ijb
 from faceprep.formats.folders import Identity, find_identities
 from faceprep.judging.judged import Judged, Progress, embed_all, is_sound, named
 from faceprep.shuffle import shuffled
-from faceprep.types import Outcome
 from faceprep.verification.pairs import Ints
 from faceprep.verification.searches import judge_searches, search
 from faceprep.verification.vectors import pool_templates, scaled
@@ -39,7 +38,7 @@ def judge_folder(options: EmbedOptions, path: Path, name: str, draw: Draw, tell:
     files = [f"{identity.name}/{image}" for identity in identities for image in identity.images]
     people = np.repeat(np.arange(len(identities)), [len(identity.images) for identity in identities])
     fitter = options.fitter()
-    loads = [partial(_load_one, partial(load_file, fitter, path, file)) for file in files]
+    loads = [partial(load_file, fitter, path, file) for file in files]
     vectors, problems = embed_all(options, loads, tell, path)
     sound = is_sound(len(files), problems)
     enrolled = _enrol(draw, identities, people, sound)
@@ -83,7 +82,3 @@ def _enrol(
         order = shuffled(len(mine), draw.seed << 32 | own)
         enrolled[mine[order[: min(draw.gallery, len(mine) - 1)]] if len(mine) > 1 else []] = True
     return enrolled
-
-
-def _load_one(load: Callable[[], Sequence[FittedCrop | Outcome]]) -> FittedCrop | Outcome:
-    return load()[0]

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep import storage
-from faceprep.embedding import EmbedOptions, FittedCrop
+from faceprep.embedding import EmbedOptions, FittedCrop, Load
 from faceprep.errors import SourceError
 from faceprep.extraction import DEGENERATE, Cropper, open_cropper
 from faceprep.faces import Faces, Floats
 from faceprep.formats.ijb import Ijb, Subjects, TemplatePairs, load_ijb
-from faceprep.judging.judged import Judged, Load, Progress, embed_all, is_sound, likeness_of, named
+from faceprep.judging.judged import Judged, Progress, embed_all, is_sound, likeness_of, named
 from faceprep.types import Outcome
 from faceprep.verification.pairs import Ints, judge_pairs
 from faceprep.verification.searches import judge_searches, search
@@ -63,16 +63,18 @@ def _ijb_loads(data: Ijb, cropper: Cropper) -> Iterable[Load]:
         yield partial(_load_face, data.images / file, cropper, transform, fault)
 
 
-def _load_face(path: Path, cropper: Cropper, transform: npt.NDArray[np.float64], fault: str) -> FittedCrop | Outcome:
+def _load_face(
+    path: Path, cropper: Cropper, transform: npt.NDArray[np.float64], fault: str
+) -> list[FittedCrop | Outcome]:
     """One image, aligned by its points."""
     if fault:
-        return Outcome(str(path), DEGENERATE, f"{path}: {fault}")
+        return [Outcome(str(path), DEGENERATE, f"{path}: {fault}")]
     try:
         pixels = codec.decode(storage.read_bytes(path))
     except (SourceError, codec.Undecodable) as error:
         status = "undecodable" if isinstance(error, codec.Undecodable) else "unreadable"
-        return Outcome(str(path), status, f"{path}: {error.problem}")
-    return FittedCrop(str(path), cropper.cut(pixels, transform))
+        return [Outcome(str(path), status, f"{path}: {error.problem}")]
+    return [FittedCrop(str(path), cropper.cut(pixels, transform))]
 
 
 def _judge_template_pairs(path: Path, data: Ijb, pairs: TemplatePairs, templates: _Templates) -> dict[str, Any]:

@@ -11,10 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.ahead import map_ahead
-from faceprep.cores import my_cores
-from faceprep.embedding import EmbedOptions, FittedCrop
-from faceprep.faces import Floats, Pixels
+from faceprep.embedding import EmbedOptions, Load, embed_each
+from faceprep.faces import Floats
 from faceprep.types import Outcome
 from faceprep.verification.pairs import Ints, Judgement
 from faceprep.verification.searches import Identification
@@ -23,11 +21,7 @@ from faceprep.verification.vectors import Reals, pair_likeness
 log = logging.getLogger("faceprep")
 Progress = Callable[[int, int], None]
 """Is told (images done, of how many)."""
-Load = Callable[[], FittedCrop | Outcome]
-"""Reads one image. Called in threads."""
-_BATCH = 64
 _PAIRS_AT_ONCE = 1 << 14
-_NO_VECTOR = "no_vector"
 
 
 class Judged(NamedTuple):
@@ -42,32 +36,21 @@ class Judged(NamedTuple):
 def embed_all(
     options: EmbedOptions, loads: Iterable[Load], tell: Progress, path: Path
 ) -> tuple[Floats, dict[int, Outcome]]:
-    """(vectors (n, d), what is wrong by number). Images are read and fitted in threads, ahead of the model."""
+    """(vectors (n, d), NaN without one; what is wrong by number) of `loads` that read one image each."""
     loads = list(loads)
     vectors = np.full((len(loads), options.open().dim), np.nan, np.float32)
     problems: dict[int, Outcome] = {}
     notes: list[str] = []
-    keys = [""] * len(loads)
-    rows: list[int] = []
-    crops: list[Pixels] = []
-    for number, loaded in enumerate(map_ahead(lambda load: load(), loads, my_cores(), 2 * _BATCH)):
-        if isinstance(loaded, Outcome):
-            problems[number] = loaded
+    for number, each in enumerate(embed_each(options, loads)):
+        if isinstance(each, Outcome):
+            problems[number] = each
         else:
-            keys[number] = loaded.key
-            rows.append(number)
-            crops.append(loaded.pixels)
-            notes += [f"{loaded.key}: {loaded.note}"] if loaded.note else []
-        if len(rows) == _BATCH or (rows and number == len(loads) - 1):
-            vectors[rows] = options.embed_fitted(np.stack(crops))
-            rows, crops = [], []
+            crop, vectors[number] = each
+            notes += [f"{crop.key}: {crop.note}"] if crop.note else []
         tell(number + 1, len(loads))
     if notes:
         log.warning("%s: %s of %s images do not fit, such as %s", path, f"{len(notes):,}", f"{len(loads):,}", notes[0])
-    for number in np.flatnonzero(~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1))).tolist():
-        reason = f"{keys[number]}: the embedder gives zeros or what is no number"
-        problems.setdefault(number, Outcome(keys[number], _NO_VECTOR, reason))
-    return vectors, dict(sorted(problems.items()))
+    return vectors, problems
 
 
 def is_sound(n: int, problems: Mapping[int, Outcome]) -> npt.NDArray[np.bool_]:

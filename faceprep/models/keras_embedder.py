@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.errors import FaceprepError, MissingExtra, SourceError
+from faceprep.errors import FaceprepError, MissingExtra, SourceError, naming
 from faceprep.faces import Floats
-from faceprep.models.preparation import Body, FileEmbedder, Given, fingerprint_of, naming, prepare
+from faceprep.models.preparation import Body, FileEmbedder, Given, fingerprint_of, prepare
 from faceprep.models.runtime import Runtime
 
 _BATCH = 32

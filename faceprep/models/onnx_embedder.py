@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep import storage
-from faceprep.errors import OptionError, SourceError
+from faceprep.errors import OptionError, SourceError, naming
 from faceprep.models import insightface_pack, weights
-from faceprep.models.preparation import Body, FileEmbedder, Given, naming, prepare
+from faceprep.models.preparation import Body, FileEmbedder, Given, prepare
 from faceprep.models.runtime import Network, Runtime
 
 _BATCH, _BATCH_ON_GPU = 16, 128

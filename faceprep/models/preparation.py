@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -178,18 +177,6 @@ class FileEmbedder:
             found = f"{vectors.shape} for {len(values)} crops"
             raise SourceError("no model that gives a vector a crop", expected="an output (n, d)", found=found)
         return flat[:n]
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Errors in what is read of a file name it."""
-    try:
-        yield
-    except SourceError as error:
-        if error.path is not None:
-            raise
-        fields = {name: getattr(error, name) for name in ("where", "expected", "found", "remedy")}
-        raise SourceError(error.problem, path=path, **fields) from error
 
 
 def fingerprint_of(path: Path) -> str:

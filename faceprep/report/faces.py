@@ -14,6 +14,7 @@ import pyarrow as pa
 from faceprep.formats import faces_table, parquet
 from faceprep.report.sections import Examples, Histogram, Part, Section, Table
 from faceprep.report.spread import Numbers, as_json, count, describe, linear_edges, log_edges, rows_at
+from faceprep.wording import counted
 
 SHARPNESS = "laplacian_variance"
 _COLUMNS = ("x1", "y1", "x2", "y2", "score", "roll", "yaw", "output")
@@ -83,8 +84,8 @@ def load_scores(path: Path) -> Columns:
     pieces = list(parquet.read_columns(path, ["path", "identity", *measures]))
     schema = pa.schema([fields.field(name) for name in ("path", "identity", *measures)])
     table = pa.concat_tables([schema.empty_table(), *(piece.select(schema.names).cast(schema) for piece in pieces)])
-    counted = table["identity"].value_counts() if len(table) else []
-    identities = {str(each["values"]): each["counts"].as_py() for each in counted}
+    found = table["identity"].value_counts() if len(table) else []
+    identities = {str(each["values"]): each["counts"].as_py() for each in found}
     return Columns({name: _numbers(table, name) for name in measures}, table["path"], identities)
 
 
@@ -110,7 +111,7 @@ def faces_section(columns: Columns) -> Section:
     """Scores, sizes and pose of the faces, with crops at their percentiles."""
     parts, numbers = _shown(columns, _OF_FACES)
     n_shown = int(columns.is_shown().sum())
-    text = f"{len(columns):,} faces, {n_shown:,} of them with a crop."
+    text = f"{counted(len(columns), 'face')}, {n_shown:,} of them with a crop."
     return Section("faces", "Faces", {"faces": len(columns), "with_crop": n_shown} | numbers, parts, text)
 
 
@@ -122,10 +123,10 @@ def crops_section(columns: Columns, sampled_of: int | None = None) -> Section:
     others = {name: describe(columns.numbers[name]) for name in sorted(is_known)}
     rows = [(name, *(_short(told[key]) for key in _MEASURE_KEYS)) for name, told in others.items()]
     parts.append(Table("All measures", ("measure", "crops", *_MEASURE_KEYS[1:]), rows))
-    text = f"{len(columns):,} crops were measured."
+    text = f"{counted(len(columns), 'crop was', 'crops were')} measured."
     if sampled_of is not None and sampled_of > len(columns):
         text = f"A sample of {len(columns):,} of {sampled_of:,} crops was measured; score measures all."
-    told = {"crops": len(columns), "sampled_of": sampled_of, "measures": {name: others[name] for name in others}}
+    told = {"crops": len(columns), "sampled_of": sampled_of, "measures": others}
     return Section("crops", "Sharpness and light", told | numbers, parts, text)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from faceprep.report.sections import Curves, Histogram, Part, Section, Table
 from faceprep.report.spread import count, describe, linear_edges
-from faceprep.types import ACCEPTED, Decision
+from faceprep.types import ACCEPTED, MERGE, Decision
+from faceprep.wording import counted
 
 _N_NAMED = 10
 _MOST_STEPS = 40
@@ -30,11 +31,13 @@ def similarity_section(measured: Mapping[str, Any], threshold: float | None, ori
         for name, kind in (("pairs of one identity", "positive"), ("pairs of two", "negative"))
     ]
     header = ("", "pairs", "0.1 %", "1 %", "median", "99 %", "99.9 %")
-    text = f"{measured['images']:,} of {measured['of_images']:,} images, {measured['identities']:,} identities."
+    n_identities = counted(measured["identities"], "identity", "identities")
+    text = f"{measured['images']:,} of {counted(measured['of_images'], 'image')}, {n_identities}."
     if measured["identities_of_two"]:
         text += (
-            f" Of {measured['identities_of_two']:,} identities with two images or more, {measured['separable']:,} are"
-            " separable: no image of another is more alike than their own two least alike."
+            f" Of {counted(measured['identities_of_two'], 'identity', 'identities')} with two images or more,"
+            f" {counted(measured['separable'], 'is', 'are')} separable: no image of another is more"
+            " alike than their own two least alike."
         )
     axis = "likeness (cosine, or 1 - distance²/2)"
     parts: list[Part] = [
@@ -73,7 +76,7 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
         counts[decision.action, decision.verdict] += 1
         if decision.score is not None and np.isfinite(decision.score):
             scores.setdefault(decision.verdict, []).append(float(decision.score))
-        if decision.into and decision.verdict == ACCEPTED and decision.action == "merge":
+        if decision.into and decision.verdict == ACCEPTED and decision.action == MERGE:
             into[decision.into] += 1
     limits = ((name, summary.get(name)) for name in ("threshold", "angle"))
     marks = {f"{name} {limit:g}": limit for name, limit in limits if isinstance(limit, int | float)}
@@ -100,7 +103,7 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
         title = "Identities that most are merged into"
         parts.append(Table(title, ("identity", "merged into it"), most_merged))
     return Section("plan", f"The plan of {judged.get('command', 'a person')}", numbers, parts,
-                   f"{counts.total():,} decisions. Only accepted ones are carried out.")  # fmt: skip
+                   f"{counted(counts.total(), 'decision')}. Only accepted ones are carried out.")  # fmt: skip
 
 
 def _is_plain(value: Any) -> bool:
@@ -135,7 +138,7 @@ def verification_section(told: Mapping[str, Any]) -> Section:
         parts += [_rates_table(searches, name, title) for name, title in
                   (("rank", "Searches: mate among the first"), ("tpir_at_fpir", "Searches: TPIR at FPIR"))]  # fmt: skip
     numbers = {name: told.get(name) for name in ("embedder", "model", "metric", "flip", "by_status")}
-    text = f"{len(results):,} results of the embedder {told.get('embedder', '?')}. Thresholds are likeness."
+    text = f"{counted(len(results), 'result')} of the embedder {told.get('embedder', '?')}. Thresholds are likeness."
     return Section("verification", "Verification", numbers | {"results": results}, parts, text)
 
 

@@ -14,6 +14,7 @@ from faceprep.report.sections import Histogram, Part, Section, Table
 from faceprep.report.spread import count, describe, linear_edges, whole_edges
 from faceprep.report.tally import Tally, Video
 from faceprep.types import OK, Outcome
+from faceprep.wording import counted, sized
 
 _N_WORST, _N_NAMED, _N_EXAMPLES, _N_REASONS = 20, 10, 3, 50
 _MANY_REASONS = 10_000
@@ -91,12 +92,12 @@ def identities_section(images_of: Mapping[str, int], what: str = "identity", wha
         Histogram(f"Images of each {what}", "images", _around(edges), {whats: count(counts, edges)}, whats,
                   is_log=edges[-1] - edges[-2] > 1),
         Table("The tail", (f"{whats} with at most", "are", "share"),
-              [(f"{below} image{'s' * (below > 1)}", n, _share(n, len(counts))) for below, n in few]),
+              [(counted(below, "image"), n, _share(n, len(counts))) for below, n in few]),
     ]  # fmt: skip
     parts += [
         Table(title, (what, "images"), rows) for title, rows in (("The largest", ranked), ("The smallest", rising))
     ]
-    text = f"{int(counts.sum()):,} images of {len(counts):,} {whats}."
+    text = f"{counted(int(counts.sum()), 'image')} of {counted(len(counts), what, whats)}."
     return Section(whats, f"Images of each {what}", numbers, parts, text)
 
 
@@ -145,9 +146,9 @@ def videos_section(videos: Sequence[Video]) -> Section:
     if empty:
         parts.append(Table("Videos without any face", ("video",), [(path,) for path in empty[:_N_WORST]]))
     text = (
-        f"{numbers['detected']:,} of {numbers['frames']:,} wanted frames of {len(videos):,} videos have a face;"
-        f" {len(empty):,} videos have none. The difference is to the frames with a box in the .face file where there"
-        " is one (original), else to the frames that were wanted."
+        f"{numbers['detected']:,} of {numbers['frames']:,} wanted frames of {counted(len(videos), 'video')} have a"
+        f" face; {counted(len(empty), 'video has', 'videos have')} none. The difference is to the frames with a box in"
+        " the .face file where there is one (original), else to the frames that were wanted."
     )
     return Section("videos", "Frames of each video", numbers, parts, text)
 
@@ -181,7 +182,7 @@ def failures_section(failures: Iterable[tuple[str, str, str]]) -> Section | None
     }  # fmt: skip
     rows = [row for kind, n in ranked[:_N_REASONS] for row in _example_rows(kind, n, examples[kind])]
     parts = [Table("By reason", ("status", "inputs", "example", "reason"), rows)]
-    return Section("failures", "Failures", numbers, parts, f"{counts.total():,} inputs failed.")
+    return Section("failures", "Failures", numbers, parts, f"{counted(counts.total(), 'input')} failed.")
 
 
 def _kind_of(reason: str, key: str) -> str:
@@ -218,33 +219,15 @@ def storage_section(run: Run, tally: Tally) -> Section | None:
         ],
     }
     rows = [
-        (
-            f"OUT{one['beside']}",
-            one["suffix"],
-            one["files"],
-            size_of(one["bytes"]),
-            size_of(one["bytes"] / one["files"]),
-        )
+        (f"OUT{one['beside']}", one["suffix"], one["files"], sized(one["bytes"]), sized(one["bytes"] / one["files"]))
         for one in numbers["by_kind"]
     ]
-    text = f"{n_files:,} {'file' if n_files == 1 else 'files'}, {size_of(n_bytes)}."
+    text = f"{counted(n_files, 'file')}, {sized(n_bytes)}."
     if _is_open(run, tally) and tally.n_pages:
         projected = n_bytes * run.told["n_shards"] / tally.n_pages
         numbers["projected_bytes"] = projected
         text += (
-            f" About {size_of(projected)} when the run is finished: {size_of(projected - n_bytes)} more, at the rate"
+            f" About {sized(projected)} when the run is finished: {sized(projected - n_bytes)} more, at the rate"
             f" of the {tally.n_pages:,} of {run.told['n_shards']:,} shards that are done."
         )
     return Section("storage", "Space", numbers, [Table("", ("in", "suffix", "files", "bytes", "each"), rows)], text)
-
-
-def size_of(n_bytes: float) -> str:
-    """In the unit that suits it.
-
-    >>> size_of(300), size_of(5 << 20)
-    ('300 bytes', '5.0 MiB')
-    """
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if n_bytes >= unit:
-            return f"{n_bytes / unit:,.1f} {name}"
-    return f"{n_bytes:,.0f} bytes"

@@ -22,11 +22,11 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from faceprep.errors import FaceprepError, OutputError, SourceError
-from faceprep.formats.verdicts_jsonl import VERDICTS
 from faceprep.review.gallery import ROLES, Gallery
 from faceprep.review.session import PlanChanged, Session, Stale
 from faceprep.review.thumbnails import Thumbnails
 from faceprep.review.told import letter, tell_decision, tell_plan
+from faceprep.types import VERDICTS
 from faceprep.vision.codec import Undecodable
 
 MAX_BODY = 8 << 20
@@ -116,9 +116,9 @@ class ReviewApp:
                 self._session.decisions[number], self._gallery, lambda role, place, _: f"image/{number}/{role}/{place}"
             )
             return _as_json(told | self._state(number))
-        if what == "image" and len(rest) == 3 and rest[1] in ROLES and rest[2].isdecimal():
+        if what == "image" and len(rest) == 3 and rest[1] in ROLES and _is_number(rest[2]):
             return self._image(self._number(rest[0]), rest[1], int(rest[2]))
-        if what == "changes" and len(rest) == 1 and rest[0].isdecimal():
+        if what == "changes" and len(rest) == 1 and _is_number(rest[0]):
             return self._told(self._session.changes[int(rest[0]) :])
         raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page")
 
@@ -139,7 +139,7 @@ class ReviewApp:
             raise _Refused(HTTPStatus.NOT_FOUND, f"cannot be shown: {error.problem}") from error
 
     def _number(self, text: str) -> int:
-        if not (text.isdecimal() and text.isascii() and len(text) < 10 and int(text) < len(self._session.decisions)):
+        if not _is_number(text) or int(text) >= len(self._session.decisions):
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such decision")
         return int(text)
 
@@ -192,6 +192,15 @@ def _refuse_strangers(environ: Environ) -> str:
     if environ.get("HTTP_ORIGIN", f"http://{host}") != f"http://{host}":
         return "another site asks"
     return ""
+
+
+def _is_number(text: str) -> bool:
+    """Whether `int` is right for it: Python refuses to read some thousand digits.
+
+    >>> _is_number("12"), _is_number("-1"), _is_number("1" * 5000)
+    (True, False, False)
+    """
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def _body_of(environ: Environ) -> Mapping[str, Any]:

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faceprep.errors import SourceError
-from faceprep.formats.folders import is_image_name, read_identity
-from faceprep.formats.plan_jsonl import DROP, MERGE, MOVE, RESTORE
-from faceprep.types import Decision
+from faceprep.formats.folders import identity_of, is_image_name, read_identity
+from faceprep.types import DROP, MERGE, MOVE, RESTORE, Decision
 
 LEAD, FOR, AGAINST, SUBJECT, INTO = "lead", "for", "against", "subject", "into"
 ROLES = (LEAD, FOR, AGAINST, SUBJECT, INTO)
@@ -49,7 +48,7 @@ class Gallery:
         strips = {LEAD: self._lead(decision)}
         for role in (FOR, AGAINST):
             strips[role] = _evidence(decision.evidence.get(role))
-        strips |= {SUBJECT: self._identity(self._first_identity(decision))}
+        strips[SUBJECT] = self._identity(self._first_identity(decision))
         if second := self._second_identity(decision):
             strips[INTO] = self._identity(second)
         return {role: strip for role, strip in strips.items() if strip.names or strip.title}
@@ -59,8 +58,11 @@ class Gallery:
         strip = self.strips(decision).get(role)
         if strip is None or not 0 <= place < len(strip.names):
             raise SourceError("no such image", found=f"{role} {place}")
-        root = self._origin if decision.action == RESTORE and role == LEAD else self._source
-        return _resolve(root, strip.names[place])
+        return self.path_of(decision, role, strip.names[place])
+
+    def path_of(self, decision: Decision, role: str, name: str) -> str:
+        """The path of a `name` that `strips` has for the role. Raises SourceError where it may not be shown."""
+        return _resolve(self._origin if decision.action == RESTORE and role == LEAD else self._source, name)
 
     def _lead(self, decision: Decision) -> Strip:
         if decision.action == MERGE or not is_image_name(decision.subject.rpartition("/")[2]):
@@ -72,7 +74,7 @@ class Gallery:
     def _first_identity(self, decision: Decision) -> str:
         if decision.action == MERGE or self._images(decision.subject):
             return decision.subject
-        return "" if decision.action == RESTORE else decision.subject.rpartition("/")[0] or "."
+        return "" if decision.action == RESTORE else identity_of(decision.subject)
 
     def _second_identity(self, decision: Decision) -> str:
         if decision.action in (MERGE, MOVE):
@@ -80,7 +82,7 @@ class Gallery:
         kept = decision.evidence.get("kept")
         if decision.action != DROP or not isinstance(kept, str) or os.path.isabs(kept):
             return ""
-        identity = kept.rpartition("/")[0] or "."
+        identity = identity_of(kept)
         return "" if identity == self._first_identity(decision) else identity
 
     def _identity(self, name: str) -> Strip:

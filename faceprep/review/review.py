@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faceprep.errors import OptionError
-from faceprep.formats.verdicts_jsonl import VERDICTS, journal_of, read_verdicts
+from faceprep.formats.verdicts_jsonl import journal_of, read_verdicts
 from faceprep.options import option
 from faceprep.review.session import Session, open_session
+from faceprep.types import VERDICTS
+from faceprep.wording import counted
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,7 @@ class Reviewed:
 
     def __str__(self) -> str:
         now = ", ".join(f"{n:,} {verdict}" for verdict, n in self.verdicts.items())
-        s = "" if self.decided == 1 else "s"
-        return f"{self.decided:,} decision{s} changed in {self.plan}: {now}{self.note and f'; {self.note}'}"
+        return f"{counted(self.decided, 'decision')} changed in {self.plan}: {now}{self.note and f'; {self.note}'}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Review:
             if self.static:
                 from faceprep.review.static_pages import write_static
 
-                note = f"{write_static(session, self.static):,} pictures in {self.static}"
+                note = f"{counted(write_static(session, self.static), 'picture')} in {self.static}"
             elif not self.import_:
                 from faceprep.review.server import serve
 

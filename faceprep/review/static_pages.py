@@ -26,6 +26,7 @@ from faceprep.review.page_files import page_files
 from faceprep.review.session import Session
 from faceprep.review.thumbnails import make_thumbnail
 from faceprep.review.told import PAGE, tell_decision, tell_plan
+from faceprep.types import Decision
 from faceprep.vision.codec import Undecodable
 
 _MOST = 12
@@ -73,15 +74,15 @@ def _pages(session: Session, gallery: Gallery, pictures: dict[str, str]) -> Iter
     """The details of 200 decisions at a time; `pictures` gets the path of each image and the name of its thumbnail."""
     for start in range(0, len(session.decisions), PAGE):
         yield [
-            tell_decision(decision, gallery, _namer(decision_number, session, gallery, pictures))
-            for decision_number, decision in enumerate(session.decisions[start : start + PAGE], start)
+            tell_decision(decision, gallery, _namer(decision, gallery, pictures))
+            for decision in session.decisions[start : start + PAGE]
         ]
 
 
-def _namer(number: int, session: Session, gallery: Gallery, pictures: dict[str, str]) -> Callable[[str, int, str], str]:
-    def name_of(role: str, place: int, _: str) -> str:
+def _namer(decision: Decision, gallery: Gallery, pictures: dict[str, str]) -> Callable[[str, int, str], str]:
+    def name_of(role: str, _: int, name: str) -> str:
         try:
-            path = gallery.locate(session.decisions[number], role, place)
+            path = gallery.path_of(decision, role, name)
         except SourceError:
             return ""
         if path not in pictures:

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.formats.plan_jsonl import DROP, MERGE, MOVE
-from faceprep.types import ACCEPTED, Decision
+from faceprep.types import ACCEPTED, DROP, MERGE, MOVE, Decision
 
 
 class Threshold(NamedTuple):

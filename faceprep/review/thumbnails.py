@@ -13,26 +13,17 @@ from pathlib import Path
 
 from faceprep import storage
 from faceprep.errors import OutputError, SourceError
-from faceprep.opencv import opencv
 from faceprep.types import Buffer
 from faceprep.vision import codec
 
 LONG_SIDE = 160
-_QUALITY = 85
 _N_LOCKS = 32
 log = logging.getLogger("faceprep")
 
 
 def make_thumbnail(data: Buffer) -> bytes:
     """A JPEG no larger than 160 × 160 of an encoded image. Raises codec.Undecodable."""
-    pixels = codec.decode(data)
-    height, width = pixels.shape[:2]
-    scale = LONG_SIDE / max(height, width)
-    if scale < 1:
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        cv2 = opencv()
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return codec.encode(pixels, ".jpg", _QUALITY)
+    return codec.encode_small(codec.decode(data), LONG_SIDE)
 
 
 class Thumbnails:

@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from faceprep.formats.verdicts_jsonl import VERDICTS
 from faceprep.review.gallery import Gallery, Strip
 from faceprep.review.thresholds import thresholds_of
-from faceprep.types import Decision
+from faceprep.types import VERDICTS, Decision
 
 _LETTERS = {verdict: verdict[0] for verdict in VERDICTS}
 PAGE = 200

@@ -11,6 +11,7 @@ from faceprep import storage
 from faceprep.errors import OutputError, ResumeError, SourceError
 from faceprep.run.ledger import STATE
 from faceprep.types import Request, Work
+from faceprep.wording import sized
 
 _AFRESH = "Use the same options to go on, another output, or --overwrite to start afresh."
 
@@ -111,9 +112,9 @@ def refuse_what_cannot_fit(work: Work, left: float, root: Path) -> None:
         raise OutputError(
             "not enough space",
             path=root,
-            expected=f"{_size(needed)} free ({_size(n_bytes)} of data + {n_files:,} files × half a block"
+            expected=f"{sized(needed)} free ({sized(n_bytes)} of data + {n_files:,} files × half a block"
             f" of {block:,} bytes)",
-            found=_size(free_bytes),
+            found=sized(free_bytes),
             remedy=remedy,
         )
     if free_inodes is not None and n_files > free_inodes:
@@ -124,15 +125,3 @@ def refuse_what_cannot_fit(work: Work, left: float, root: Path) -> None:
             found=f"{free_inodes:,}",
             remedy=remedy,
         )
-
-
-def _size(n_bytes: int) -> str:
-    """In the unit that suits it.
-
-    >>> _size(300), _size(5 << 20), _size(3 << 40)
-    ('300 bytes', '5.0 MiB', '3,072.0 GiB')
-    """
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if n_bytes >= unit:
-            return f"{n_bytes / unit:,.1f} {name}"
-    return f"{n_bytes} bytes"

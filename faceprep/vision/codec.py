@@ -15,6 +15,8 @@ MAX_PIXELS = 178_956_970
 """The limit at which Pillow refuses an image as a bomb: half a gigabyte of pixels, of which OpenCV holds two copies
 while it decodes."""
 MIN_SIDE = 4
+_TO_LOOK_AT = 85
+"""Quality of small pictures for people."""
 
 
 class Undecodable(FaceprepError):
@@ -61,3 +63,14 @@ def encode(pixels: Pixels, suffix: str, quality: int = 95) -> bytes:
     if not done:
         raise Undecodable(f"OpenCV cannot encode {pixels.shape} as {suffix}")
     return bytes(data)
+
+
+def encode_small(pixels: Pixels, long_side: int) -> bytes:
+    """A JPEG of RGB pixels for people to look at, shrunk to `long_side` where it is larger."""
+    height, width = pixels.shape[:2]
+    scale = long_side / max(height, width)
+    if scale < 1:
+        cv2 = opencv()
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return encode(pixels, ".jpg", _TO_LOOK_AT)

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from faceprep.errors import SourceError
-from faceprep.formats.verdicts_jsonl import VERDICTS, Verdict, format_verdicts, read_verdicts
+from faceprep.formats.verdicts_jsonl import Verdict, format_verdicts, read_verdicts
+from faceprep.types import VERDICTS
 
 names = st.text(st.characters(codec="utf-8"), max_size=20) | st.just("a\udcff")
 verdicts = st.builds(

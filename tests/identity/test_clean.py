@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from faceprep.embeddings import EUCLIDEAN, Embeddings, Model
 from faceprep.errors import OptionError, SourceError
-from faceprep.identity.clean import DROP, MOVE, angles_from, plan_cleaning, robust_centre
-from faceprep.types import ACCEPTED, UNDECIDED, Decision
+from faceprep.identity.clean import angles_from, plan_cleaning, robust_centre
+from faceprep.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
 from tests.people import MODEL, folders, person, photos, shuffled
 
 

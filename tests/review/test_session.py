@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from faceprep import storage
 from faceprep.errors import OutputError, SourceError
 from faceprep.formats.plan_jsonl import read_plan
-from faceprep.formats.verdicts_jsonl import VERDICTS, journal_of
+from faceprep.formats.verdicts_jsonl import journal_of
 from faceprep.review.session import PlanChanged, Session, Stale, open_session
-from faceprep.types import Decision
+from faceprep.types import VERDICTS, Decision
 from tests.reviews import UNKNOWN, A, R, U, merge, save_plan, saved, verdicts
 
 
