@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,9 @@ def save_torchscript(path: Path) -> None:
     """The same in PyTorch."""
     import torch
 
-    torch.jit.script(torch.nn.Sequential(torch.nn.AvgPool2d(CELL), torch.nn.Flatten())).save(str(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(torch.nn.Sequential(torch.nn.AvgPool2d(CELL), torch.nn.Flatten())).save(str(path))
 
 
 def random_crops(n: int, side: int = SIDE, seed: int = 0) -> Pixels:

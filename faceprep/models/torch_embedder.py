@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy.typing as npt
 
@@ -13,6 +15,7 @@ from faceprep.models.preparation import Body, FileEmbedder, Given, fingerprint_o
 from faceprep.models.runtime import Runtime
 
 _BATCH, _BATCH_ON_GPU = 16, 128
+_END_OF_SENTENCE = re.compile(r"\n|\.\s")
 
 
 class TorchEmbedder(FileEmbedder):
@@ -25,9 +28,11 @@ class TorchEmbedder(FileEmbedder):
         torch = _torch()
         device, provider = _device(torch, runtime)
         try:
-            module = torch.jit.load(str(path), map_location=device).eval()
+            with catch_warnings():  # PyTorch 2.13 would rather be given other files; it goes on reading these
+                simplefilter("ignore", DeprecationWarning)
+                module = torch.jit.load(str(path), map_location=device).eval()
         except (RuntimeError, ValueError) as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = _END_OF_SENTENCE.split(str(error).strip(), 1)[0]
             raise SourceError(
                 f"no TorchScript module: {reason}", path=path, expected="torch.jit.save's file"
             ) from error

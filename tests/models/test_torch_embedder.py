@@ -107,3 +107,14 @@ def test_a_real_module(tmp_path: Path) -> None:
     save_torchscript(tmp_path / "net.pt")
     found = open_embedder(EmbedderSpec(str(tmp_path / "net.pt"), device="cpu"))(CROPS)
     assert np.abs(found - expected(CROPS)).max() < 1e-4
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+def test_a_pickled_module_is_not_read(tmp_path: Path) -> None:
+    import torch
+
+    torch.save(torch.nn.Flatten(), tmp_path / "net.pt")
+    with pytest.raises(SourceError, match="no TorchScript module") as refused:
+        TorchEmbedder(Runtime("cpu"), str(tmp_path / "net.pt"), Given())
+    assert "torch.jit.save" in str(refused.value)
+    assert ". " not in refused.value.problem
