@@ -114,7 +114,7 @@ def test_progress_is_told_of_every_shard(request_: Request) -> None:
 def test_max_failures(request_: Request) -> None:
     run_job(Lines(poison="bad"), replace(request_, max_failures=1), SERIAL)
     for _ in range(2):  # the second start has nothing to do, and is over the limit all the same
-        with pytest.raises(TooManyFailures, match=r"1 inputs failed, --max-failures allows 0.*failures\.csv"):
+        with pytest.raises(TooManyFailures, match=r"1 input failed, --max-failures allows 0.*failures\.csv"):
             run_job(Lines(poison="bad"), replace(request_, max_failures=0), SERIAL)
 
 
