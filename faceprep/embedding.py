@@ -34,6 +34,7 @@ from faceprep.options import option
 from faceprep.types import Buffer, Outcome, Sink
 from faceprep.vision import align, codec
 from faceprep.vision.templates import Template, between, load_template
+from faceprep.wording import counted
 
 log = logging.getLogger("faceprep")
 ROWS, KEYS = ".f32", ".keys"
@@ -281,7 +282,8 @@ def load_parts(sink: Sink, shard_ids: Iterable[str], model: Model) -> Embeddings
         identities += [sys.intern(identity) for _, identity in page["images"]]
         n_fitted += page["n_fitted"]
     if n_fitted:
-        log.warning("%s images are of another shape than %s: fitted into it on black", n_fitted, page["crops"])
+        n = counted(n_fitted, "image is", "images are")
+        log.warning("%s of another shape than %s: fitted into it on black", n, page["crops"])
     vectors = _join_rows([sink.part_path(id, ROWS) for id in ids], sink.scratch / "vectors.f32")
     return Embeddings(keys, identities, vectors.reshape(len(keys), page["dim"]), model)
 

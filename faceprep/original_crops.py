@@ -21,6 +21,7 @@ from faceprep.faces import Pixels
 from faceprep.formats.face_boxes import FaceBoxes, read_face_boxes
 from faceprep.types import REPAIRED, SPARE_FACE_ROWS, Outcome
 from faceprep.vision.align import crop_box
+from faceprep.wording import counted
 
 BAD_ROW = "bad_face_row"
 _LARGEST = 1.25
@@ -64,7 +65,7 @@ class OriginalCrops:
         n_rows = len(self.boxes)
         if n_frames is not None and n_rows != n_frames:
             status = "face_rows" if n_rows < n_frames else SPARE_FACE_ROWS
-            yield Outcome(self.path, status, f"{n_rows:,} rows for {n_frames:,} frames")
+            yield Outcome(self.path, status, f"{counted(n_rows, 'row')} for {counted(n_frames, 'frame')}")
 
 
 def open_crops(file: str, path: str, margin: float, fill: str) -> OriginalCrops:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from faceprep import storage
 from faceprep.formats.recordio import frame_image
+from faceprep.wording import counted
 
 _TEMPLATE = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)], np.float32
@@ -101,7 +102,9 @@ def _insightface_records(n_identities: int, n_images: int, n: int) -> Iterator[b
 def main(root: Path, layout: str, identities: int, images: int) -> None:
     """Write a small face set of drawn faces to ROOT."""
     (write_insightface_rec if layout == "rec" else write_folder)(root, identities, images)
-    click.echo(f"{identities * images} drawn faces of {identities} identities in {root}")
+    click.echo(
+        f"{counted(identities * images, 'drawn face')} of {counted(identities, 'identity', 'identities')} in {root}"
+    )
 
 
 if __name__ == "__main__":

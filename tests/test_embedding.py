@@ -153,6 +153,8 @@ def test_other_shapes_are_fitted_and_told_once(
     shard(options, tmp_path, names, tmp_path / "out", "1")
     vectors = load_parts(sink, ["0", "1"], Model()).vectors
     assert caplog.messages == ["2 images are of another shape than arcface-112: fitted into it on black"]
+    load_parts(sink, ["1"], Model())
+    assert caplog.messages[1:] == ["1 image is of another shape than arcface-112: fitted into it on black"]
     cells = vectors[0].reshape(3, 4, 4)
     assert (cells[:, 1:3] > 0.5).all() and (cells[:, [0, 3]] < 0).all(), "black above and below"
 

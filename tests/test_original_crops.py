@@ -56,6 +56,7 @@ def test_what_is_told_of_a_file(tmp_path: Path) -> None:
     told = [(note.key, note.status, note.is_failure) for note in crops.notes(9)]
     assert told == [("x.face#1", "repaired", False), ("x.face#2", "bad_face_row", True), ("x.face", "face_rows", True)]
     assert [note.status for note in crops.notes(4)] == ["repaired", "bad_face_row"]
+    assert list(crops.notes(1))[-1].reason == "4 rows for 1 frame"
     spare = list(crops.notes(3))[-1]
     assert spare == Outcome("x.face", "spare_face_rows", "4 rows for 3 frames") and not spare.is_failure
 

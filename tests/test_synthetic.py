@@ -57,10 +57,10 @@ def test_written_sets(tmp_path: Path) -> None:
     assert (tmp_path / "rec/property").read_text() == "2,112,112"
 
 
-@pytest.mark.parametrize(("layout", "name"), [("rec", "train.rec"), ("folder", "1/0.jpg")])
+@pytest.mark.parametrize(("layout", "name"), [("rec", "train.rec"), ("folder", "0/1.jpg")])
 def test_from_the_command_line(layout: str, name: str, tmp_path: Path) -> None:
-    options = ["--layout", layout, "--identities", "2", "--images", "1"]
+    options = ["--layout", layout, "--identities", "1", "--images", "2"]
     command = [sys.executable, "-m", "faceprep.synthetic", str(tmp_path / "set"), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == f"2 drawn faces of 2 identities in {tmp_path / 'set'}\n"
+    assert done.stdout == f"2 drawn faces of 1 identity in {tmp_path / 'set'}\n"
     assert (tmp_path / "set" / name).is_file()

@@ -65,7 +65,7 @@ def main() -> int:
         click.echo(f"faceprep: {error}", err=True)
         return 1
     except (click.Abort, KeyboardInterrupt):
-        click.echo("faceprep: stopped. Start the same command again to go on.", err=True)
+        click.echo("faceprep: stopped", err=True)  # before the command began: it tells what it leaves
         return 1
 
 

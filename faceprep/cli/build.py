@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from types import FrameType
@@ -16,6 +18,7 @@ from faceprep import registry
 from faceprep.cli.log_lines import log_to_stderr
 from faceprep.cli.progress import counting_bar, progress_bar
 from faceprep.cores import n_cores
+from faceprep.errors import Interrupted
 from faceprep.run.engine import as_json, run_job
 from faceprep.run.ledger import first_failures
 from faceprep.types import OK, Request, Summary
@@ -40,6 +43,7 @@ _RUN_OPTIONS = (
     click.Option(["--overwrite"], is_flag=True, help="Start afresh: remove what the run before wrote."),
 )
 _N_NAMED = 3
+_NOTHING_WRITTEN = "stopped; nothing was written"
 _OF_EVERY_RUN = ("failures", "done_before")
 _SHARED_OPTIONS = (
     click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout at the end."),
@@ -99,7 +103,17 @@ def _option(field: Field[Any], hint: Any) -> click.Parameter:
     )
 
 
+@contextmanager
+def _stoppable(told: str) -> Iterator[None]:
+    """Ctrl-C is told as it is for this kind of command; before Click, which does not know them apart, comes to it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(told) from None
+
+
 @click.pass_context
+@_stoppable("stopped. Start the same command again to go on.")
 def _run(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _log(given)
     source, *output = _arguments(ctx, given)  # a job without an output argument has it in its options
@@ -120,8 +134,9 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
 def _look(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _log(given)
     places = _arguments(ctx, given)
-    with counting_bar(quiet) as progress:
-        result = ctx.obj(**given)(*places, progress)
+    job = ctx.obj(**given)
+    with _stoppable(getattr(job, "stopped", _NOTHING_WRITTEN)), counting_bar(quiet) as progress:
+        result = job(*places, progress)
     click.echo(json.dumps(result.as_json()) if as_object else str(result))
     return int(getattr(result, "exit_status", 3 if result.failed else 0))
 
@@ -140,7 +155,9 @@ def _serve(ctx: click.Context, /, **given: Any) -> int:
     as_object, _ = given.pop("as_json"), _log(given)
     (plan,) = _arguments(ctx, given)
     signal.signal(signal.SIGTERM, _interrupt)
-    result = ctx.obj(**given).serve(plan, lambda address: click.echo(address, err=as_object))
+    job = ctx.obj(**given)
+    with _stoppable(job.stopped):
+        result = job.serve(plan, lambda address: click.echo(address, err=as_object))
     click.echo(json.dumps(result.as_json()) if as_object else str(result))
     return 0
 

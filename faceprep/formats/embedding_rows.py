@@ -17,6 +17,7 @@ import numpy.typing as npt
 from faceprep import storage
 from faceprep.errors import SourceError
 from faceprep.formats.npz import EMBEDDINGS, NAMES, NpzFile, decode_names
+from faceprep.wording import counted
 
 _DTYPES = ("float32", "float16")
 
@@ -41,8 +42,8 @@ def load_table(path: str | os.PathLike[str]) -> EmbeddingTable:
             raise SourceError(
                 "its arrays do not belong together",
                 path=path,
-                expected=f"one embedding for each of {n_names:,} names",
-                found=f"{n:,} embeddings",
+                expected=f"one embedding for each of {counted(n_names, 'name')}",
+                found=counted(n, "embedding"),
             )
         if str(dtype) not in _DTYPES:
             raise SourceError("embeddings of another type", path=path, expected="float32 or float16", found=str(dtype))

@@ -28,6 +28,7 @@ from faceprep.errors import OptionError, SourceError
 from faceprep.formats import npz, parquet
 from faceprep.formats.folders import identity_of, sort_names
 from faceprep.formats.npz import CLASSES, EMBEDDINGS, NAMES, Member, NpzFile
+from faceprep.wording import counted
 
 SUFFIXES = (".npz", ".parquet")
 _IDENTITIES, _MODEL, _ROOT, _PREFIX = "identities", "model", "root", "prefix"
@@ -215,7 +216,7 @@ def _checked(path: str | os.PathLike[str], vectors: npt.NDArray[Any]) -> npt.NDA
 
 def _expect_as_many(path: str | os.PathLike[str], *counts: int) -> None:
     if len(set(counts)) > 1:
-        found = "{:,} names, {:,} classes, {:,} embeddings".format(*counts)
+        found = ", ".join(map(counted, counts, ("name", "class", "embedding"), ("", "classes", "")))
         raise SourceError("its arrays do not belong together", path=path, expected="as many of each", found=found)
 
 

@@ -30,6 +30,7 @@ from faceprep.errors import SourceError
 from faceprep.formats.pickle_values import Array, Span, Strings, bytes_of, kind_of
 from faceprep.formats.safe_pickle import read_pickle
 from faceprep.types import Buffer, PairSet, Sink
+from faceprep.wording import counted
 
 MAX_BYTES = 4 << 30
 """A larger file is refused before it is read: no verification set comes near."""
@@ -169,7 +170,7 @@ def _read_set(data: bytes, path: str | PathLike[str]) -> tuple[list[Span], list[
     images = [_place_of(image, number, path) for number, image in enumerate(value[0])]
     same = _read_labels(value[1], data, path)
     if len(images) != 2 * len(same) or not same:
-        found = f"{len(images):,} images for {len(same):,} labels"
+        found = f"{counted(len(images), 'image')} for {counted(len(same), 'label')}"
         raise _not_a_set(path, "two images for every label", found)
     return images, same
 

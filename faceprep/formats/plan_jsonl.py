@@ -25,6 +25,9 @@ from faceprep.types import ACCEPTED, ACTIONS, DROP, VERDICTS, Decision
 _KIND = "plan"
 _MARK = b"\xef\xbb\xbf"
 """What some editors put in front of UTF-8."""
+_FIRST_LINE = 'a first line with {"kind": "plan", …}'
+_WRITERS = "Plans are the plan.jsonl of merge-identities, clean-identities, dedupe and score, and undo.jsonl."
+_MOST_SHOWN = 60
 _LEFT_OUT: tuple[Any, ...] = ("", None, ACCEPTED, {})
 _Path = str | os.PathLike[str]
 
@@ -48,10 +51,33 @@ def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:
     """(what is judged, the decisions). Raises SourceError, for a decision when it is come to."""
     lines = enumerate(storage.read_bytes(path).removeprefix(_MARK).splitlines(), 1)
     told = ((number, line) for number, line in lines if line.strip())
-    judged = next((_parsed(path, number, line) for number, line in told), {})
-    if judged.get("kind") != _KIND:
-        raise SourceError("not a plan", path=path, expected='a first line with {"kind": "plan", …}')
+    judged = _judged(path, *next(told, (1, b"")))
     return judged, (_decision(path, number, line) for number, line in told)
+
+
+def _judged(path: _Path, number: int, line: bytes) -> dict[str, Any]:
+    """The first line. Where nothing in it is a plan's, the file is another one, not a plan with a bad line."""
+    try:
+        judged = _parsed(path, number, line)
+    except SourceError:
+        if f'"{_KIND}"'.encode() in line:
+            raise
+        judged = {}
+    if judged.get("kind") != _KIND:
+        raise SourceError("not a plan", path=path, expected=_FIRST_LINE, found=_shown(line), remedy=_WRITERS)
+    return judged
+
+
+def _shown(line: bytes) -> str:
+    """What a file begins with, for people.
+
+    >>> _shown(b"name,identity"), _shown(b"\\xff\\xd8\\xff"), _shown(b"")
+    ('name,identity', 'bytes that are no text', 'an empty file')
+    """
+    text = line.decode(errors="replace").strip()
+    if "\0" in text or "\ufffd" in text:
+        return "bytes that are no text"
+    return (text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…") or "an empty file"
 
 
 def _parsed(path: _Path, number: int, line: bytes) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from faceprep.formats.folders import Identity, sort_names
 from faceprep.formats.label_rules import LabelRule, Unlabelled
 from faceprep.shuffle import shuffled
 from faceprep.types import FEW_IMAGES
+from faceprep.wording import counted
 
 Ints = npt.NDArray[np.int64]
 _NONE = -1
@@ -173,7 +174,7 @@ def leave_out_few(listing: Listing, least: int) -> tuple[int, int]:
     counts = np.bincount(listing.identity_of[sound], minlength=len(listing.identities))
     few = np.flatnonzero(sound & (counts < least)[listing.identity_of])
     for position, identity in zip(few.tolist(), listing.identity_of[few].tolist(), strict=True):
-        why = f"{listing.identities[identity]}: {counts[identity]} images, --min-images asks for {least}"
+        why = f"{listing.identities[identity]}: {counted(counts[identity], 'image')}, --min-images asks for {least}"
         listing.refused[position] = Unlabelled(FEW_IMAGES, why)
     return int(((counts > 0) & (counts < least)).sum()), few.size
 
@@ -228,7 +229,7 @@ def _whole_identities(identities: Ints, seed: int, fraction: float) -> npt.NDArr
     n = _share(fraction, present.size) if fraction else 0
     if fraction and n >= present.size:
         raise SourceError(
-            f"{present.size} identities cannot be split with --val-fraction {fraction}",
+            f"{counted(present.size, 'identity', 'identities')} cannot be split with --val-fraction {fraction}",
             expected="at least one identity on either side",
         )
     chosen: npt.NDArray[np.bool_] = np.isin(identities, present[shuffled(present.size, seed)[:n]])

@@ -22,6 +22,7 @@ from faceprep.identity.linkage import MEAN, Bounds, clusters_of, join_all
 from faceprep.identity.similarity import Progress, extremes, find_mean_pairs, nearest_groups
 from faceprep.identity.vectors import Doubles, Ints, Vectors, prepare
 from faceprep.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
+from faceprep.wording import counted
 
 _TURNS = 20
 _SAMPLE = 1 << 14
@@ -239,6 +240,6 @@ def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> li
     for group, name in enumerate(vectors.names):
         if name in small:
             n, had = left[name], vectors.count(group)
-            reason = f"{n} images{f' left of {had}' if n != had else ''}, fewer than {least}"
+            reason = f"{counted(n, 'image')}{f' left of {had}' if n != had else ''}, fewer than {least}"
             kept.append(Decision(DROP, name, reason=reason))
     return kept

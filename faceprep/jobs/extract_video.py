@@ -32,6 +32,7 @@ from faceprep.options import option
 from faceprep.original_crops import OriginalCrops, open_crops
 from faceprep.types import LOW_SCORE, NO_CROP, OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.vision import codec
+from faceprep.wording import counted
 
 log = logging.getLogger("faceprep")
 _CHUNK = 8
@@ -208,7 +209,7 @@ class _VideoShard:
             faceless = "none of the wanted frames could be decoded" if reader.missed else "no such frames in it"
         elif not by_status[OK] + by_status[NO_CROP]:
             unsure = f", {by_status[LOW_SCORE]:,} with an unsure one" if by_status[LOW_SCORE] else ""
-            faceless = f"no face in its {n:,} wanted frames{unsure}"
+            faceless = f"no face in its {counted(n, 'wanted frame')}{unsure}"
         status = (
             "cut_off" if reader.cut_off else "damaged" if reader.damage else "no_face_in_video" if n else "no_frames"
         )

@@ -20,6 +20,7 @@ from faceprep.image_header import check_image
 from faceprep.options import option
 from faceprep.types import Buffer
 from faceprep.vision import codec
+from faceprep.wording import counted
 
 _BATCH = 1024
 _N_NAMED = 20
@@ -77,7 +78,7 @@ class Inspection:
         } | self.details
 
     def __str__(self) -> str:
-        of = "" if self.identities is None else f" of {self.identities:,} identities"
+        of = "" if self.identities is None else f" of {counted(self.identities, 'identity', 'identities')}"
         lines = [f"{self.path}: {self.kind}", f"  {'images':16s}{self.images:,}{of}"]
         for name, counts in (("sizes (h x w)", self.image_sizes), ("formats", self.formats)):
             if counts:

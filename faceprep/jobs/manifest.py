@@ -26,6 +26,7 @@ from faceprep.formats.manifests import FORMATS, Format, format_of, lost_images
 from faceprep.formats.selection import Ints, Listing, Selection, Split
 from faceprep.options import option
 from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.wording import counted
 
 log = logging.getLogger("faceprep")
 
@@ -161,10 +162,10 @@ class Manifest:
         n_identities, n_images = selection.leave_out_few(listing, self.min_images)
         if n_identities:
             log.info(
-                "left out %s identities (%s images) with fewer than %s images",
-                f"{n_identities:,}",
-                f"{n_images:,}",
-                self.min_images,
+                "left out %s (%s) with fewer than %s",
+                counted(n_identities, "identity", "identities"),
+                counted(n_images, "image"),
+                counted(self.min_images, "image"),
             )
 
     def _warn_of_small_split(self, chosen: Selection) -> None:
@@ -172,8 +173,8 @@ class Manifest:
         wanted = round(self.val_fraction * n)
         if self.split_by == "image" and chosen.val.size < wanted:
             log.warning(
-                "the validation set has %s images, not %s: one image of each class stays in the training set",
-                f"{chosen.val.size:,}",
+                "the validation set has %s, not %s: one image of each class stays in the training set",
+                counted(chosen.val.size, "image"),
                 f"{wanted:,}",
             )
 
@@ -229,7 +230,9 @@ def _nothing_left(source: Path, listing: Listing) -> SourceError:
     if not len(listing):
         return SourceError("no images in this folder", path=source, expected="SRC/IDENTITY/IMAGE.jpg (or .png …)")
     first = listing.refused[min(listing.refused)]
-    return SourceError(f"none of {len(listing):,} images can be used, the first because of {first.reason}", path=source)
+    return SourceError(
+        f"none of {counted(len(listing), 'image')} can be used, the first because of {first.reason}", path=source
+    )
 
 
 def _survey(listing: Listing, layout: Layout) -> tuple[str, int]:

@@ -73,6 +73,7 @@ class Report:
     """
 
     command: ClassVar[str] = "report"
+    stopped: ClassVar[str] = "stopped; the report was not finished"
 
     output: Path | None = option(None, "The HTML file; the numbers go beside it.  [default: OUT/report.html]")
     scores: Path | None = option(None, "The table that score made of the crops.  [default: a sample is measured]")

@@ -54,6 +54,11 @@ class Review:
         if not 0 <= self.port <= 65535:
             raise OptionError("no such port", expected="0 to 65535", found=str(self.port))
 
+    @property
+    def stopped(self) -> str:
+        """What Ctrl-C leaves that comes before the page is there, or while it is written as files."""
+        return f"stopped; no verdict is lost{', and no page was written' if self.static else ''}"
+
     def serve(self, plan: Path, announce: Callable[[str], None]) -> Reviewed:
         """What is asked for; `announce` is told the address of the page. Raises FaceprepError."""
         taken = self.import_ is not None and self.import_.resolve() == journal_of(plan.resolve())

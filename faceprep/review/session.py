@@ -22,6 +22,7 @@ from faceprep.formats.plan_jsonl import read_plan, write_plan
 from faceprep.formats.verdicts_jsonl import Verdict, format_verdicts, journal_of, read_verdicts
 from faceprep.locks import lock
 from faceprep.types import Decision
+from faceprep.wording import counted
 
 
 class Stale(FaceprepError):
@@ -128,7 +129,7 @@ class Session:
         if strict and overruled:
             decision = self.decisions[overruled[0]]
             raise SourceError(
-                f"{len(overruled):,} of the verdicts not yet in the plan contradict it: it was changed since",
+                f"the plan was changed and contradicts {counted(len(overruled), 'verdict')} not yet in it",
                 path=self.journal,
                 found=f"{decision.action} {decision.subject} is {decision.verdict} in the plan, and"
                 f" {lasts[overruled[0]]} here",

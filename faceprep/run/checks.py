@@ -49,12 +49,23 @@ def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: 
         for name in ("command", "sources")
         if before.get(name) != now[name]
     ] + [
-        f"--{name.replace('_', '-')} {then_options.get(name)!r} then, {value!r} now"
+        f"--{name.replace('_', '-')} {_said(then_options.get(name))} then, {_said(value)} now"
         for name, value in now_options.items()
         if then_options.get(name) != value
     ]
     if differences:
         raise ResumeError(f"this output was begun differently ({'; '.join(differences)})", path=output, remedy=_AFRESH)
+
+
+def _said(value: Any) -> str:
+    """The value of an option as whoever gave it, or did not, would say it; a flag may be --flip or --no-flip.
+
+    >>> _said(None), _said([]), _said(True), _said(0.9)
+    ('not given', 'not given', 'on', '0.9')
+    """
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "not given" if value in (None, "", []) else repr(value)
 
 
 def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:

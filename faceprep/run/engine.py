@@ -19,6 +19,7 @@ from faceprep.errors import FaceprepError, Interrupted, OutputError, TooManyFail
 from faceprep.run import checks, life
 from faceprep.run.ledger import Ledger, Places, ShardSink, crashed, load_report, rescue
 from faceprep.types import OK, CarryOut, Job, Outcome, Request, Runner, Shard, ShardReport, Stage, Summary
+from faceprep.wording import counted
 
 log = logging.getLogger("faceprep")
 _FINISH = "finish"
@@ -229,7 +230,7 @@ class _Drive:
         allowed, n_failed = self._request.max_failures, self._n_failed()
         if allowed is not None and n_failed > allowed:
             raise TooManyFailures(
-                f"{n_failed:,} inputs failed, --max-failures allows {allowed:,}",
+                f"{counted(n_failed, 'input')} failed, --max-failures allows {allowed:,}",
                 path=self._request.output,
                 remedy=f"Each is named in {self._places.failures}.",
             )

@@ -12,9 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from faceprep import Request, SerialRunner, run_job
+from faceprep import Request, SerialRunner, registry, run_job
+from faceprep.cli import main
 from tests.fakes import PAUSE, SlowRec2Folder, moments, tree, wait_for, wait_until
 from tests.real import ROOT
+from tests.reviews import small_plan
 
 _PROGRAM = """
 from faceprep import registry
@@ -101,3 +103,46 @@ def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
         assert (run.returncode, stdout) == (1, "")
         assert len([line for line in stderr.splitlines() if line]) == 1 and "Traceback" not in stderr
         wait_until(lambda run=run: left_of(run.pid) == [])
+
+
+@pytest.mark.parametrize(
+    ("words", "within", "told"),
+    [
+        (["inspect", "SET"], "faceprep.jobs.inspect.check_image", "stopped; nothing was written"),
+        (["doctor"], "faceprep.storage.room", "stopped; nothing was written"),
+        (["models"], "faceprep.installed.version_of", "stopped; nothing was written"),
+        (["verify", "SET"], "faceprep.jobs.verify.Verify.announce", "stopped; nothing was written"),
+        (["report", "SET"], "faceprep.jobs.report.find_runs", "stopped; the report was not finished"),
+        (["review", "PLAN", "--no-browser"], "faceprep.review.session.read_plan", "stopped; no verdict is lost"),
+        (
+            ["review", "PLAN", "--static", "PAGE"],
+            "faceprep.review.static_pages.page_files",
+            "stopped; no verdict is lost, and no page was written",
+        ),
+        (["rec2folder", "SET", "OUT"], "faceprep.cli.build.run_job", "stopped. Start the same command again to go on."),
+    ],
+)
+def test_what_each_kind_of_command_says_when_it_is_stopped(
+    words: list[str],
+    within: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {"PLAN": small_plan(tmp_path), "SET": tmp_path / "faces", "PAGE": tmp_path / "page"}
+    before = tree(tmp_path / "faces")
+    monkeypatch.setattr(within, lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(sys, "argv", ["faceprep", *(str(places.get(word, word)) for word in words)])
+    assert main() == 1
+    assert capsys.readouterr() == ("", f"faceprep: {told}\n")
+    assert tree(tmp_path / "faces") == before and sorted(os.listdir(tmp_path)) == ["faces", "out"]
+
+
+def test_stopped_before_the_command_is_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry, "load", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(sys, "argv", ["faceprep", "models"])
+    assert main() == 1
+    assert capsys.readouterr().err.strip() == "faceprep: stopped"

@@ -147,7 +147,7 @@ def changed(path: Path, **arrays: Any) -> Path:
 @pytest.mark.parametrize(
     ("arrays", "problem"),
     [
-        ({"image_names": ["a"]}, "its arrays do not belong together: expected as many of each, found 1 names, 5 cl"),
+        ({"image_names": ["a"]}, "its arrays do not belong together: expected as many of each, found 1 name, 5 cl"),
         ({"embeddings": np.ones(5, "f4")}, "its embeddings are no vectors"),
         ({"embeddings": np.ones((5, 2), "i8")}, "its embeddings are no vectors"),
         ({"embeddings": np.array([[None]] * 5)}, "cannot map the array 'embeddings'|cannot read the array"),

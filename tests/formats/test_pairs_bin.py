@@ -203,7 +203,7 @@ def test_a_damaged_image_is_not_the_containers_affair() -> None:
         (([b"a", b"b"], True), "expected a list or an array of labels, found a truth value"),
         (([b"a", b"b"], []), "expected two images for every label, found 2 images for 0 labels"),
         (([], []), "expected two images for every label, found 0 images for 0 labels"),
-        (([b"a", b"b", b"c", b"d"], [True]), "expected two images for every label, found 4 images for 1 labels"),
+        (([b"a", b"b", b"c", b"d"], [True]), "expected two images for every label, found 4 images for 1 label."),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("protocol", [2, 4, 5])

@@ -79,11 +79,9 @@ def test_edited_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "not a plan"),
-        ('{"kind": "other"}\n', "not a plan"),
-        ("[]\n", "no JSON object at line 1"),
-        ("nonsense\n", "no JSON .* at line 1"),
-        ("[" * 100_000, "no JSON .* at line 1"),
+        ('{"kind": "plan", "source": a}\n', "no JSON .* at line 1"),
+        ('\n["plan"]\n', "no JSON object at line 2"),
+        ('{"kind": "plan"}\n\n{"action": "drop",}', r"no JSON \(.*\) at line 3"),
         ('{"kind": "plan"}\n\n[]', "no JSON object at line 3"),
         ('{"kind": "plan"}\n{"action": "drop"}\n', "not a decision at line 2: expected subject .*, found none"),
         ('{"kind": "plan"}\n{"subject": "a"}\n', "line 2: expected action .*, found none"),
@@ -97,6 +95,32 @@ def test_what_is_no_plan_is_refused(tmp_path: Path, text: str, problem: str) -> 
     path.write_text(text)
     with pytest.raises(SourceError, match=problem):
         list(read_plan(path)[1])
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"", "an empty file"),
+        (b"\n \n", "an empty file"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF\n", "bytes that are no text"),
+        (b"PK\x03\x04\x00", "bytes that are no text"),
+        (b"name,identity\na.jpg,1\n", "name,identity"),
+        (b'{\n "kind": "plan"\n}', "{"),
+        (b'{"kind": "other"}\n', '{"kind": "other"}'),
+        (b"[]\n", "[]"),
+        (b"[" * 100_000, "[" * 60 + "…"),
+        (b'{"action": "drop", "subject": "a"}\n', '{"action": "drop", "subject": "a"}'),
+    ],
+)
+def test_another_file_is_no_plan_and_it_is_said_where_plans_are(tmp_path: Path, data: bytes, found: str) -> None:
+    path = tmp_path / "faces.jpg"
+    path.write_bytes(data)
+    with pytest.raises(SourceError) as told:
+        read_plan(path)
+    assert str(told.value) == (
+        f'{path}: not a plan: expected a first line with {{"kind": "plan", …}}, found {found}.'
+        " Plans are the plan.jsonl of merge-identities, clean-identities, dedupe and score, and undo.jsonl."
+    )
 
 
 @pytest.mark.parametrize(

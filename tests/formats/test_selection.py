@@ -66,7 +66,7 @@ def test_a_text_name_that_is_left_out_does_not_matter() -> None:
     listing = listing_of({"10": 2, "9": 2, "a": 1})
     assert selection.leave_out_few(listing, 2) == (1, 1)
     assert choose(listing).names == ["9", "10"]
-    assert listing.refused[4].status == "few_images"
+    assert listing.refused[4] == ("few_images", "a: 1 image, --min-images asks for 2")
 
 
 def test_identities_are_counted_without_their_bad_images() -> None:

@@ -100,10 +100,12 @@ def test_identities_of_too_few_images_are_dropped() -> None:
         "a": photos(person(1), 2, 1),
         "b": mixed(photos(person(2), 3, 2), photos(person(7), 1, 3)),
         "c": photos(person(3), 5, 4),
+        "d": photos(person(4), 1, 5),
     }
     decisions = plan_cleaning(folders(rows), least_images=4)
-    assert dropped(decisions) == {"a", "b"}
-    assert [d.reason for d in decisions] == ["2 images, fewer than 4", "3 images left of 4, fewer than 4"]
+    assert dropped(decisions) == {"a", "b", "d"}
+    told = ["2 images, fewer than 4", "3 images left of 4, fewer than 4", "1 image, fewer than 4"]
+    assert [d.reason for d in decisions] == told
 
 
 def test_images_are_not_moved_to_where_there_are_too_few() -> None:

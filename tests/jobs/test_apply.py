@@ -343,5 +343,5 @@ def test_command_line(
 
 def test_all_errors_are_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "plan.jsonl").write_text("not a plan")
-    with pytest.raises(FaceprepError, match=r"plan.jsonl: no JSON .* at line 1"):
+    with pytest.raises(FaceprepError, match=r"plan.jsonl: not a plan: .*, found not a plan. Plans are .*dedupe"):
         apply(tmp_path / "plan.jsonl", tmp_path / "out")

@@ -180,14 +180,14 @@ def test_what_is_no_video_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     (tree / "b.mp4").write_text("not a video at all\n")
     (tree / "c.mp4").write_bytes(b"")
     film(tree / "d.mp4", "b.b")
+    film(tree / "e.mp4", ".")
     summary = extract(tree, tmp_path / "out")
     named = [("b.mp4", "undecodable"), ("c.mp4", "undecodable"), ("d.mp4", "no_face_in_video")]
-    assert failures(tmp_path / "out") == named
-    assert (summary.ok, summary.failed) == (1, 3)
-    assert (
-        "no face in its 3 wanted frames, 2 with an unsure one"
-        in (tmp_path / "out" / ".faceprep" / "failures.csv").read_text()
-    )
+    assert failures(tmp_path / "out") == [*named, ("e.mp4", "no_face_in_video")]
+    assert (summary.ok, summary.failed) == (1, 4)
+    told = (tmp_path / "out" / ".faceprep" / "failures.csv").read_text()
+    assert "no face in its 3 wanted frames, 2 with an unsure one" in told
+    assert "no face in its 1 wanted frame\n" in told.replace("\r", "")
 
 
 def test_a_video_that_ends_before_the_span_is_named(tmp_path: Path) -> None:

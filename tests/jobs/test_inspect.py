@@ -108,3 +108,5 @@ def test_what_people_read(tmp_path: Path) -> None:
     text = str(look(tmp_path))
     assert "images          4 of 2 identities" in text
     assert "damage          none found" in text
+    write_insightface_rec(tmp_path / "one", 1, 2)
+    assert "images          2 of 1 identity\n" in str(look(tmp_path / "one"))

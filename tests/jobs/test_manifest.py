@@ -145,11 +145,14 @@ def test_whole_identities_for_validation(face_folder: Path, out: Path) -> None:
 def test_too_few_images_for_the_split_are_said(tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = make(tmp_path / "set", "a/1.jpg", "a/2.jpg", "b/1.jpg")
     run(source, out / "a.csv", val_fraction=0.9)
-    assert "the validation set has 1 images, not 3" in caplog.text
+    assert "the validation set has 1 image, not 3" in caplog.text
     (source / "a/2.jpg").unlink()
     with pytest.raises(SourceError, match="every class has one image only"):
         run(source, out / "b.csv", val_fraction=0.5)
     with pytest.raises(SourceError, match="2 identities cannot be split"):
+        run(source, out / "b.csv", val_fraction=0.9, split_by="identity")
+    (source / "b/1.jpg").unlink()
+    with pytest.raises(SourceError, match="1 identity cannot be split"):
         run(source, out / "b.csv", val_fraction=0.9, split_by="identity")
 
 
@@ -180,7 +183,7 @@ def test_small_identities_are_left_out_and_counted(tmp_path: Path, out: Path, ca
     summary = run(source, out / "a.csv", min_images=2)
     assert (summary.inputs, summary.failed, summary.by_status) == (5, 0, {"few_images": 1, "ok": 4})
     assert class_map.load(out / "classes.csv") == [(0, "a", 2), (1, "c", 2)]
-    assert "left out 1 identities (1 images) with fewer than 2 images" in caplog.text
+    assert "left out 1 identity (1 image) with fewer than 2 images" in caplog.text
 
 
 def test_limit(face_folder: Path, out: Path) -> None:

@@ -194,7 +194,7 @@ def test_sources_that_cannot_be(tmp_path: Path, out: Path) -> None:
         (tmp_path / "empty", "no images in this folder"),
         (file, "no such folder"),
         (tmp_path / "notes", "no images in this folder"),
-        (tmp_path / "flat", "none of 1 images can be used, the first because of 1.jpg: lies in no identity folder"),
+        (tmp_path / "flat", "none of 1 image can be used, the first because of 1.jpg: lies in no identity folder"),
     ):
         with pytest.raises(SourceError, match=why):
             run(source, out / "a.npz")

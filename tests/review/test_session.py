@@ -274,7 +274,8 @@ def test_journal_that_contradicts_the_plan(plan: Path) -> None:
     killed(plan).decide(R, [(1, 0)])
     edited(plan, accept_second)
     before = plan.read_bytes()
-    refused = pytest.raises(SourceError, match=r"contradict it.*merge person-1 is accepted in the plan, and refused")
+    told = r"contradicts 1 verdict not yet in it: .*merge person-1 is accepted in the plan, and refused"
+    refused = pytest.raises(SourceError, match=told)
     with refused, open_session(plan):
         raise AssertionError("opened")
     assert plan.read_bytes() == before and journal_of(plan).exists()

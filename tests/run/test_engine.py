@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from faceprep import ProcessRunner, Request, SerialRunner, locks, run_job
 from faceprep.errors import OutputError, ResumeError, SourceError, TooManyFailures
+from faceprep.options import option
 from faceprep.run.engine import Progress, as_json
 from faceprep.run.ledger import Ledger, Places
 from faceprep.types import Runner, Shard, ShardReport, Stage
@@ -112,7 +114,7 @@ def test_progress_is_told_of_every_shard(request_: Request) -> None:
 def test_max_failures(request_: Request) -> None:
     run_job(Lines(poison="bad"), replace(request_, max_failures=1), SERIAL)
     for _ in range(2):  # the second start has nothing to do, and is over the limit all the same
-        with pytest.raises(TooManyFailures, match=r"1 inputs failed, --max-failures allows 0.*failures\.csv"):
+        with pytest.raises(TooManyFailures, match=r"1 input failed, --max-failures allows 0.*failures\.csv"):
             run_job(Lines(poison="bad"), replace(request_, max_failures=0), SERIAL)
 
 
@@ -194,7 +196,7 @@ def test_other_options_are_refused(request_: Request) -> None:
     before = tree(request_.output)
     with pytest.raises(ResumeError, match=r"--suffix '.txt' then, '.text' now\)\. Use the same .* --overwrite"):
         run_job(Lines(poison="bad", suffix=".text"), request_, SERIAL)
-    with pytest.raises(ResumeError, match=r"--limit None then, 3 now"):
+    with pytest.raises(ResumeError, match=r"--limit not given then, 3 now\)"):
         run_job(Lines(poison="bad"), replace(request_, limit=3), SERIAL)
     with pytest.raises(ResumeError, match=r"command 'lines' then, 'joined-lines' now"):
         run_job(_NotAFile(poison="bad"), request_, SERIAL)
@@ -203,6 +205,28 @@ def test_other_options_are_refused(request_: Request) -> None:
 
 class _NotAFile(JoinedLines):
     output_is_file = False
+
+
+@dataclass(frozen=True)
+class _LinesOfAny(Lines):
+    given: Any = option(None, "Whatever an option can be.")
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "told"),
+    [
+        (None, 0.9, "not given then, 0.9 now"),
+        (False, True, "off then, on now"),
+        (True, False, "on then, off now"),
+        ((), ("a", "b"), r"not given then, \['a', 'b'\] now"),
+        ("", "bgr", "not given then, 'bgr' now"),
+        (0, None, "0 then, not given now"),
+    ],
+)
+def test_other_options_are_named_as_they_were_given(then: Any, now: Any, told: str, request_: Request) -> None:
+    run_job(_LinesOfAny(given=then), request_, SERIAL)
+    with pytest.raises(ResumeError, match=rf"begun differently \(--given {told}\)"):
+        run_job(_LinesOfAny(given=now), request_, SERIAL)
 
 
 def test_other_source_is_refused(request_: Request, tmp_path: Path) -> None:
