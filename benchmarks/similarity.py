@@ -1,6 +1,6 @@
 """All pairs of n x 512 vectors against the machine's own sgemm rate, measured in turns in the same run.
 
-    python benchmarks/similarity.py [--quick] [--rows 100000] [--million] [--approximate]
+    python benchmarks/similarity.py [--quick] [--rows 100000] [--repeats 3] [--million]
 
 The sgemm rate is that of numpy on blocks of 4096 x 4096 into the same memory. Ours is counted as the products that a
 triangle needs, n(n-1)/2 x 2 x 512 operations, over the whole call: scaling, products, thresholds, measuring what was

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_MOST_SHOWN = 60
+
 
 def counted(n: int, one: str, many: str = "") -> str:
     """How many of what; `many` where it is not `one` with an s.
@@ -22,3 +24,15 @@ def sized(n_bytes: float) -> str:
         if n_bytes >= unit:
             return f"{n_bytes / unit:,.1f} {name}"
     return counted(round(n_bytes), "byte")
+
+
+def shown(line: bytes) -> str:
+    """What stands in a line of a file, or how it begins.
+
+    >>> shown(b"name,identity"), shown(b"\\xff\\xd8\\xff"), shown(b"")
+    ('name,identity', 'bytes that are no text', 'an empty file')
+    """
+    text = line.decode(errors="replace").strip()
+    if "\0" in text or "\ufffd" in text:
+        return "bytes that are no text"
+    return (text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…") or "an empty file"

@@ -21,13 +21,13 @@ from typing import Any, BinaryIO
 from faceprep import storage
 from faceprep.errors import SourceError
 from faceprep.types import ACCEPTED, ACTIONS, DROP, VERDICTS, Decision
+from faceprep.wording import shown
 
 _KIND = "plan"
 _MARK = b"\xef\xbb\xbf"
 """What some editors put in front of UTF-8."""
 _FIRST_LINE = 'a first line with {"kind": "plan", …}'
 _WRITERS = "Plans are the plan.jsonl of merge-identities, clean-identities, dedupe and score, and undo.jsonl."
-_MOST_SHOWN = 60
 _LEFT_OUT: tuple[Any, ...] = ("", None, ACCEPTED, {})
 _Path = str | os.PathLike[str]
 
@@ -64,20 +64,8 @@ def _judged(path: _Path, number: int, line: bytes) -> dict[str, Any]:
             raise
         judged = {}
     if judged.get("kind") != _KIND:
-        raise SourceError("not a plan", path=path, expected=_FIRST_LINE, found=_shown(line), remedy=_WRITERS)
+        raise SourceError("not a plan", path=path, expected=_FIRST_LINE, found=shown(line), remedy=_WRITERS)
     return judged
-
-
-def _shown(line: bytes) -> str:
-    """What a file begins with, for people.
-
-    >>> _shown(b"name,identity"), _shown(b"\\xff\\xd8\\xff"), _shown(b"")
-    ('name,identity', 'bytes that are no text', 'an empty file')
-    """
-    text = line.decode(errors="replace").strip()
-    if "\0" in text or "\ufffd" in text:
-        return "bytes that are no text"
-    return (text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…") or "an empty file"
 
 
 def _parsed(path: _Path, number: int, line: bytes) -> dict[str, Any]:

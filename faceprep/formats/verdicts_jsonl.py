@@ -12,12 +12,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from faceprep import storage
 from faceprep.errors import SourceError
 from faceprep.types import VERDICTS
+from faceprep.wording import shown
 
 _EXPECTED = "number, action, subject, into, verdict and before"
 
@@ -73,12 +75,11 @@ def read_verdicts(path: str | os.PathLike[str], cut: bool = False) -> list[Verdi
 
 
 def _verdict(path: str | os.PathLike[str], number: int, line: bytes) -> Verdict:
-    try:
+    value = None
+    with suppress(ValueError, RecursionError):
         value = json.loads(line.decode("utf-8", "surrogateescape"))
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"no JSON ({error})", path=path, where=f"line {number}") from error
     if not isinstance(value, dict) or not _is_right(value):
-        raise SourceError("not a verdict", path=path, where=f"line {number}", expected=_EXPECTED, found=str(value))
+        raise SourceError("not a verdict", path=path, where=f"line {number}", expected=_EXPECTED, found=shown(line))
     return Verdict(**value)
 
 

@@ -32,7 +32,7 @@ def test_cut_anywhere(tmp_path: Path) -> None:
         (tmp_path / "cut").write_bytes(GOOD + GOOD[:n])
         assert len(read_verdicts(tmp_path / "cut", cut=True)) == 1
     (tmp_path / "cut").write_bytes(GOOD + GOOD[:50])
-    with pytest.raises(SourceError, match="no JSON .* at line 2"):
+    with pytest.raises(SourceError, match="not a verdict at line 2: expected number, action, .*, found "):
         read_verdicts(tmp_path / "cut")
 
 
