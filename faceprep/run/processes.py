@@ -1,11 +1,11 @@
 """Shards spread over processes of this machine.
 
 Each worker is a clean Python of its own: nothing that the driver has open or running (threads, handles, GPUs, a
-script without a main guard) goes along. It holds one shard at a time, so the death of a worker (out of memory, a
-crash in a decoder, kill -9) costs that shard and nothing else. The first workers start while the shards are still
-being planned, and all serve every stage. The shard is tried once more in a new worker; the
-second death makes it a failed shard with the signal as its reason. Workers die with the driver, and Ctrl-C is the
-driver's business alone.
+script without a main guard) goes along. It is a new one, or a copy of the driver where that is as clean (`copies`). It
+holds one shard at a time, so the death of a worker (out of memory, a crash in a decoder, kill -9) costs that shard and
+nothing else. The first workers start while the shards are still being planned, and all serve every stage. The shard is
+tried once more in a new worker; the second death makes it a failed shard with the signal as its reason. Workers die
+with the driver, and Ctrl-C is the driver's business alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from typing import Any, cast
 
 from faceprep.cores import n_cores, share_of, take_share
 from faceprep.errors import FaceprepError, OptionError
+from faceprep.run.copies import Copy, is_clean
 from faceprep.run.ledger import crashed
 from faceprep.types import CarryOut, Shard, ShardReport, ShardWork
 
@@ -103,7 +104,7 @@ class _Worker:
 
     def __init__(self, work: ShardWork, n_cores: int) -> None:
         self._work, self.n_cores = work, n_cores
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Copy | None = None
         self._open = ExitStack()
         self._n_starts = 0
         self.shard: Shard | None = None
@@ -114,18 +115,11 @@ class _Worker:
         if self._process is not None:
             return
         self._n_starts += 1
-        paths = [path for path in sys.path if isinstance(path, str)]
         try:
             ours, theirs = Pipe()
             self.connection = self._open.enter_context(ours)
             with theirs, _ctrl_c_kept_back():
-                self._process = subprocess.Popen(
-                    [sys.executable, "-u", "-P", "-c", _BOOT, str(theirs.fileno()), str(os.getpid()), *paths],
-                    stdin=subprocess.DEVNULL,
-                    stdout=_STDERR,
-                    pass_fds=[theirs.fileno()],
-                    env=_ONE_THREAD | os.environ | share_of(self.n_cores),
-                )
+                self._process = _start(theirs.fileno(), _ONE_THREAD | os.environ | share_of(self.n_cores))
         except OSError as error:
             raise FaceprepError(f"cannot start a worker: {error}", remedy="Use fewer --workers.") from error
         self._is_loaded = False
@@ -182,15 +176,16 @@ class _Worker:
 
     def _end(self) -> str:
         """How the process, whose end of the pipe is closed, has died."""
-        process = cast(subprocess.Popen[bytes], self._process)
+        process = cast("subprocess.Popen[bytes] | Copy", self._process)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_PATIENCE)
         self.kill()
         self.wait()
-        if process.returncode >= 0:
-            return f"the worker ended with status {process.returncode}"
+        status = cast(int, process.returncode)
+        if status >= 0:
+            return f"the worker ended with status {status}"
         names = {number.value: number.name for number in signal.Signals}
-        return f"the worker was killed by {names.get(-process.returncode, f'signal {-process.returncode}')}"
+        return f"the worker was killed by {names.get(-status, f'signal {-status}')}"
 
     def kill(self) -> None:
         self._open.close()
@@ -200,6 +195,21 @@ class _Worker:
     def wait(self) -> None:
         if self._process:
             self._process.wait()
+
+
+def _start(pipe: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes] | Copy:
+    """A process that serves `pipe`. Raises OSError."""
+    driver = str(os.getpid())
+    if is_clean():
+        return Copy(partial(serve, str(pipe), driver), pipe, environment)
+    paths = [path for path in sys.path if isinstance(path, str)]
+    return subprocess.Popen(
+        [sys.executable, "-u", "-P", "-c", _BOOT, str(pipe), driver, *paths],
+        stdin=subprocess.DEVNULL,
+        stdout=_STDERR,
+        pass_fds=[pipe],
+        env=environment,
+    )
 
 
 @contextmanager

@@ -45,6 +45,7 @@ def test_every_line_is_read(tmp_path: Path, entries: dict[int, int], chunk: int,
 
 def test_ends_and_blanks(tmp_path: Path) -> None:
     assert entries_of(tmp_path, b"0\t0\r\n\n7\t40") == [(0, 0), (7, 40)]
+    assert entries_of(tmp_path, b"007\t0040\r\n10\t0\r\n") == [(7, 40), (10, 0)]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,8 @@ def test_ends_and_blanks(tmp_path: Path) -> None:
         (b"\xff\xfe0\t0\n", "line 1"),
         (b"0\t0\n5\n", "line 2"),
         (b"1\t2\t3\n4\n", "line 1"),
+        (b"0\t0\n1\t" + b"9" * 5000 + b"\n", "line 2"),
+        (b"0\t0\n\t5\n", "line 2"),
     ],
 )
 @pytest.mark.parametrize("large", [0, 1 << 40])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import re
 import signal
@@ -25,6 +26,13 @@ from tests.fakes import JoinedLines, Lines, results, start, status_of, write_lin
 from tests.real import ROOT
 
 SERIAL, TWO = SerialRunner(), ProcessRunner(2)
+
+
+@pytest.fixture(params=["new", "copy"], autouse=True)
+def worker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How workers come to be: these tests' own process, which has NumPy, would start new ones only."""
+    monkeypatch.setattr("faceprep.run.processes.is_clean", lambda: request.param == "copy")
+    return str(request.param)
 
 
 @pytest.fixture
@@ -174,15 +182,23 @@ def test_job_that_cannot_be_sent(request_: Request) -> None:
     assert run_job(Local(), request_, SERIAL).ok == 12
 
 
-def test_worker_that_cannot_be_started(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/no/such/python")
-    with pytest.raises(FaceprepError, match=r"cannot start a worker: .*No such file.* Use fewer --workers"):
-        run_job(Lines(), request_, TWO)
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(FaceprepError, match=r"cannot start a worker: the worker ended with status 1\. Use"):
-        run_job(Lines(), request_, TWO)
-    monkeypatch.undo()
+def test_worker_that_cannot_be_started(request_: Request, monkeypatch: pytest.MonkeyPatch, worker: str) -> None:
+    with monkeypatch.context() as patch:
+        if worker == "copy":
+            patch.setattr(os, "fork", mock.Mock(side_effect=BlockingIOError(errno.EAGAIN, "No such file, say")))
+        patch.setattr(sys, "executable", "/no/such/python")
+        with pytest.raises(FaceprepError, match=r"cannot start a worker: .*No such file.* Use fewer --workers"):
+            run_job(Lines(), request_, TWO)
+    with monkeypatch.context() as patch:
+        patch.setattr("faceprep.run.processes.serve", end_at_once)
+        patch.setattr(sys, "executable", "/bin/false")
+        with pytest.raises(FaceprepError, match=r"cannot start a worker: the worker ended with status 1\. Use"):
+            run_job(Lines(), request_, TWO)
     assert run_job(Lines(), request_, TWO).ok == 12
+
+
+def end_at_once(pipe: str, driver: str) -> None:
+    sys.exit(1)
 
 
 def test_caller_that_stops_listening_leaves_no_worker() -> None:
@@ -225,7 +241,8 @@ print(run_job(Lines(), Request((Path({source!r}),), Path({output!r})), ProcessRu
 _OWN_JOB = _PROGRAM.replace("Lines\nprint", "Lines\nclass Lines(Lines): pass\nprint")
 
 
-def run_program(how: str, text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_program(how: str, text: str, folder: Path, worker: str) -> subprocess.CompletedProcess[str]:
+    text = f"import faceprep.run.processes as p\np.is_clean = lambda: {worker == 'copy'}\n{text}"
     command = [sys.executable, "-"] if how == "stdin" else [sys.executable, "-c", text]
     if how == "script":
         (folder / "script.py").write_text(text)
@@ -238,15 +255,15 @@ def run_program(how: str, text: str, folder: Path) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize("how", ["script", "stdin", "command"])
-def test_programs_need_no_main_guard(how: str, request_: Request, tmp_path: Path) -> None:
+def test_programs_need_no_main_guard(how: str, request_: Request, tmp_path: Path, worker: str) -> None:
     text = _PROGRAM.format(source=str(request_.sources[0]), output=str(request_.output))
-    done = run_program(how, text, tmp_path)
+    done = run_program(how, text, tmp_path, worker)
     assert (done.stdout, done.stderr, done.returncode) == ("12\n", "", 0)
 
 
-def test_job_of_the_program_itself_is_one_clear_error(request_: Request, tmp_path: Path) -> None:
+def test_job_of_the_program_itself_is_one_clear_error(request_: Request, tmp_path: Path, worker: str) -> None:
     text = _OWN_JOB.format(source=str(request_.sources[0]), output=str(request_.output))
-    done = run_program("script", text, tmp_path)
+    done = run_program("script", text, tmp_path, worker)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("faceprep.errors.OptionError: a worker cannot load the job")
     assert done.stderr.splitlines()[-1].endswith(

@@ -1,0 +1,88 @@
+"""A worker as a copy of the driver (fork), where that is as clean as a new Python and there at once.
+
+It is while the driver has one thread and has not loaded NumPy, without which nothing of ours decodes, detects or
+embeds: nothing runs then that a copy would lack, and no library holds threads or a GPU. What the driver has open, its
+lock too, is closed in the copy; its `__main__` is not the copy's.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import ModuleType
+from typing import NoReturn
+
+_THREADS, _OPEN = "/proc/self/task", "/proc/self/fd"
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+_NAP_S = 0.01
+
+
+def is_clean() -> bool:
+    """Whether a copy of this process is as good as a new one; known on Linux only."""
+    streams = (sys.stdin, sys.stdout, sys.stderr)  # None where its number may be that of another file
+    may_be = sys.platform == "linux" and None not in streams and "numpy" not in sys.modules
+    return may_be and len(os.listdir(_THREADS)) == 1
+
+
+class Copy:
+    """A copy of this process that calls `serve` and ends; what workers need of `subprocess.Popen`.
+
+    `environment` is set in it, and of what is open it keeps `pipe` and stderr, which its stdout goes to.
+    """
+
+    def __init__(self, serve: Callable[[], None], pipe: int, environment: Mapping[str, str]) -> None:
+        self.returncode: int | None = None
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()  # or the copy would say it again
+        self._pid = os.fork()
+        if not self._pid:
+            _live(serve, pipe, environment)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Until it has ended. Raises subprocess.TimeoutExpired after so many seconds."""
+        started = time.monotonic()
+        while self.returncode is None:
+            pid, status = os.waitpid(self._pid, os.WNOHANG if timeout is not None else 0)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+            elif timeout is not None:
+                if time.monotonic() - started > timeout:
+                    raise subprocess.TimeoutExpired("a worker", timeout)
+                time.sleep(_NAP_S)
+
+    def kill(self) -> None:
+        if self.returncode is None:
+            os.kill(self._pid, signal.SIGKILL)
+
+
+def _live(serve: Callable[[], None], pipe: int, environment: Mapping[str, str]) -> NoReturn:
+    """The life of a copy: it never comes back to what the driver was doing."""
+    status = 1
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, _STDIN)
+        os.dup2(_STDERR, _STDOUT)
+        told = io.BufferedWriter(io.FileIO(_STDERR, "w", closefd=False))
+        sys.stdout = sys.stderr = io.TextIOWrapper(told, errors="backslashreplace", line_buffering=True)
+        for fd in map(int, os.listdir(_OPEN)):
+            if fd > _STDERR and fd != pipe:
+                with suppress(OSError):  # what listed them
+                    os.close(fd)
+        os.environ.update(environment)
+        sys.modules["__main__"] = ModuleType("__main__")
+        serve()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
