@@ -80,6 +80,23 @@ class MissingExtra(FaceprepError):
     """An optional package is needed; the remedy is the pip line."""
 
 
+@contextmanager
+def loading(package: str, remedy: str) -> Iterator[None]:
+    """An import that fails becomes a MissingExtra. A Ctrl-C in it stays one: compiled modules make it an ImportError.
+
+    >>> with loading("OpenCV", "apt-get install libgl1"):
+    ...     raise ImportError("libGL.so.1 is not there")
+    Traceback (most recent call last):
+    faceprep.errors.MissingExtra: OpenCV cannot be loaded (libGL.so.1 is not there). apt-get install libgl1
+    """
+    try:
+        yield
+    except ImportError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise MissingExtra(f"{package} cannot be loaded ({error})", remedy=remedy) from error
+
+
 class Interrupted(FaceprepError):
     """The caller stopped the run (Ctrl-C, SIGTERM); what is done stays done."""
 

@@ -5,19 +5,14 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from faceprep.errors import MissingExtra
+from faceprep.errors import loading
 
 
 @functools.cache
 def opencv() -> Any:
     """The module cv2. One thread: the work is spread over processes. Raises MissingExtra."""
-    try:
+    with loading("OpenCV", "On a bare Debian or Ubuntu: apt-get install libgl1 libglib2.0-0"):
         import cv2
-    except ImportError as error:
-        raise MissingExtra(
-            f"OpenCV cannot be loaded ({error})",
-            remedy="On a bare Debian or Ubuntu: apt-get install libgl1 libglib2.0-0",
-        ) from error
     cv2.setNumThreads(1)
     set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # OpenCV 4, OpenCV 5
     set_log_level(0)

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from faceprep import errors
-from faceprep.errors import FaceprepError
+from faceprep.errors import FaceprepError, loading
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, FaceprepError)]
 
@@ -34,3 +34,8 @@ def test_whatever_is_in_a_name_it_is_one_line() -> None:
     error = FaceprepError("bad\nname", path="a\x1b[31m\r.rec", found="\x7f\0")
     assert str(error) == r"a\x1b[31m\r.rec: bad\nname: found \x7f\x00"
     assert error.path == "a\x1b[31m\r.rec", "as it is"
+
+
+def test_ctrl_c_in_an_import_stays_one() -> None:
+    with pytest.raises(KeyboardInterrupt), loading("ONNX Runtime", "pip install it"):
+        raise ImportError("initialization failed") from KeyboardInterrupt()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.errors import MissingExtra
+from faceprep.errors import loading
 from faceprep.faces import N_LANDMARKS, Faces, Pixels
 from faceprep.models import weights
 from faceprep.models.batches import in_groups, rgb_planes
@@ -62,10 +62,8 @@ def decode(cells: npt.NDArray[np.intp], sizes: Floats, offsets: Floats, points: 
 
 def with_free_sizes(model: bytes) -> bytes:
     """The ONNX file with inputs and outputs of any number of images, height and width."""
-    try:
+    with loading("onnx", "pip install 'faceprep[detect]'"):
         import onnx
-    except ImportError as error:
-        raise MissingExtra(f"onnx cannot be loaded ({error})", remedy="pip install 'faceprep[detect]'") from error
     freed = onnx.load_from_string(model)
     weights_of_graph = {weight.name for weight in freed.graph.initializer}
     for value in [*freed.graph.input, *freed.graph.output]:

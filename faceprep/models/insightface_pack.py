@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceprep.errors import MissingExtra, SourceError
+from faceprep.errors import SourceError, loading
 from faceprep.faces import Faces, Pixels
 from faceprep.models import weights
 from faceprep.models.runtime import Runtime
@@ -23,6 +23,7 @@ _VERSION = 1
 _MULTIPLE = 32
 _OUTPUTS_WITH_LANDMARKS = (9, 15)
 _NAMES = ("det", "scrfd", "retinaface")
+_REMEDY = "pip install 'faceprep[insightface]'"
 
 
 class InsightFacePack:
@@ -73,10 +74,8 @@ def pack_detector(pack: str) -> Path:
 
 def pack_folder(pack: str) -> Path:
     """The folder of a pack, which is downloaded if it is not there. Raises SourceError, MissingExtra."""
-    try:
+    with loading("insightface", _REMEDY):
         from insightface.utils import storage
-    except ImportError as error:
-        raise _missing(error) from error
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the library says there what it loads
             return Path(storage.ensure_available("models", pack))
@@ -89,13 +88,7 @@ def pack_folder(pack: str) -> Path:
 
 
 def _scrfd() -> type:
-    try:
+    with loading("insightface", _REMEDY):
         from insightface.model_zoo.scrfd import SCRFD
-    except ImportError as error:
-        raise _missing(error) from error
     kind: type = SCRFD
     return kind
-
-
-def _missing(error: ImportError) -> MissingExtra:
-    return MissingExtra(f"insightface cannot be loaded ({error})", remedy="pip install 'faceprep[insightface]'")

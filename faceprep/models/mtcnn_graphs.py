@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.errors import MissingExtra
+from faceprep.errors import loading
 from faceprep.models.weights import Layers
 
 Floats = npt.NDArray[np.float32]
@@ -71,10 +71,8 @@ class _Graph:
     """Nodes in a row, each with one output."""
 
     def __init__(self) -> None:
-        try:
+        with loading("onnx", "pip install 'faceprep[detect]'"):
             import onnx
-        except ImportError as error:
-            raise MissingExtra(f"onnx cannot be loaded ({error})", remedy="pip install 'faceprep[detect]'") from error
         self._onnx = onnx
         self._nodes: list[Any] = []
         self._constants: list[Any] = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from faceprep.errors import FaceprepError, MissingExtra, OptionError, SourceError
+from faceprep.errors import FaceprepError, OptionError, SourceError, loading
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _BATCH_ON_GPU = 16
@@ -121,12 +121,8 @@ class Runtime:
 
 def onnxruntime() -> Any:
     """The module onnxruntime. Raises MissingExtra."""
-    try:
+    with loading("ONNX Runtime", "pip install 'faceprep[detect]'"):
         import onnxruntime as ort
-    except ImportError as error:
-        raise MissingExtra(
-            f"ONNX Runtime cannot be loaded ({error})", remedy="pip install 'faceprep[detect]'"
-        ) from error
     ort.set_default_logger_severity(_ONLY_ERRORS)
     return ort
 

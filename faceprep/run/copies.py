@@ -81,7 +81,7 @@ def _live(serve: Callable[[], None], pipe: int, environment: Mapping[str, str]) 
         serve()
         status = 0
     except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 1
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.reviews import small_plan
 
-pytest.register_assert_rewrite("tests.review.browser")  # what its asserts compared is told when they fail
+pytest.register_assert_rewrite("tests.review.browser.pages")  # what its asserts compared is told when they fail
 
 
 @pytest.fixture

@@ -85,7 +85,13 @@ def test_a_copy_ends_with_its_own_status(capfd: pytest.CaptureFixture[str]) -> N
         raise ValueError("a bug of ours")
 
     pipe = os.open(os.devnull, os.O_RDONLY)
-    for serve, status in ((lambda: None, 0), (lambda: sys.exit(7), 7), (lambda: sys.exit("why"), 1), (fail, 1)):
+    for serve, status in (
+        (lambda: None, 0),
+        (sys.exit, 0),
+        (lambda: sys.exit(7), 7),
+        (lambda: sys.exit("why"), 1),
+        (fail, 1),
+    ):
         copy = Copy(serve, pipe, {})  # type: ignore[arg-type]
         copy.wait(20)
         assert copy.returncode == status

@@ -11,24 +11,9 @@ from typing import Any
 from faceprep.review.review import Review
 from faceprep.review.session import open_session
 from faceprep.types import Decision
-from tests.review.browser import (
-    FIRST,
-    PHONE,
-    SECOND,
-    Open,
-    _no_process_is_left_behind,
-    address,
-    browser,
-    expect,
-    loaded,
-    needs_chromium,
-    open_page,
-    status,
-    title,
-)
+from tests.review.browser.pages import FIRST, PHONE, SECOND, Open, expect, loaded, needs_chromium, status, title
 from tests.reviews import BEFORE, A, R, U, large_plan, merge, running, save_plan, saved, served, verdicts, write_faces
 
-__all__ = ["_no_process_is_left_behind", "address", "browser", "open_page"]
 pytestmark = needs_chromium
 
 

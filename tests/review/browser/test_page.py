@@ -9,24 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.review.browser import (
-    FIRST,
-    PHONE,
-    SECOND,
-    Open,
-    _no_process_is_left_behind,
-    address,
-    browser,
-    expect,
-    loaded,
-    needs_chromium,
-    open_page,
-    status,
-    title,
-)
+from tests.review.browser.pages import FIRST, PHONE, SECOND, Open, expect, loaded, needs_chromium, status, title
 from tests.reviews import BEFORE, A, R, Running, U, running, saved, verdicts
 
-__all__ = ["_no_process_is_left_behind", "address", "browser", "open_page"]
 pytestmark = needs_chromium
 
 
