@@ -19,7 +19,7 @@ import errno
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -181,7 +181,7 @@ class Staging:
         text = "".join(json.dumps(line) + "\n" for line in ([self.names, self.sizes], *lines))
         write_file(f"{self._state}/{_PAGE}", text.encode(), durable=False)
         self._close()
-        recover_shard(Path(self._root), Path(self._state), target)
+        _finish(self._root, self._state, self._numbers, target)
 
     def discard(self) -> None:
         """Leave no trace; a commit that has its page is left for `recover_shard` to finish."""
@@ -297,22 +297,29 @@ def recover_shard(root: Path, state: Path, target: Path | None) -> None:
 
     With its page, the commit is finished and the page put at `target`; without, its files are taken back.
     """
-    page, log = state / _PAGE, state / _LOG
-    outputs = _json_lines(page, most=1) if target else []
+    outputs = _json_lines(state / _PAGE, most=1) if target else []
     if outputs and target:
         names: list[str] = outputs[0][0]
         check_names(names)
-        waiting = set(os.listdir(state))
-        for number, folder in enumerate(dict.fromkeys(name.rpartition("/")[0] for name in names)):
-            if f"d{number}" in waiting:
-                _put(f"{state}/d{number}", f"{root}/{folder}")
-        remove_file(log)  # before the page goes: from here on nothing must be taken back
-        move(page, target)
+        folders = dict.fromkeys(name.rpartition("/")[0] for name in names)
+        _finish(os.fspath(root), os.fspath(state), {folder: i for i, folder in enumerate(folders)}, target)
     else:
-        names = [name for line in _json_lines(log) for name in line]
+        names = [name for line in _json_lines(state / _LOG) for name in line]
         check_names(names)
         remove_outputs(root, names)
-    remove_tree(state)
+        remove_tree(state)
+
+
+def _finish(root: str, state: str, numbers: Mapping[str, int], target: Path) -> None:
+    """A commit from its page on: the numbered folders to their places, the page to `target`, nothing left here."""
+    with guard("list", state):
+        waiting = set(os.listdir(state))
+    for folder, number in numbers.items():
+        if f"d{number}" in waiting:
+            _put(f"{state}/d{number}", f"{root}/{folder}")
+    remove_file(Path(state, _LOG))  # before the page goes: from here on nothing must be taken back
+    move(f"{state}/{_PAGE}", target)
+    remove_tree(Path(state))
 
 
 def _put(source: str, target: str) -> None:

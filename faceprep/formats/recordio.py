@@ -122,13 +122,14 @@ class RecordFile:
     def read_images(self, offsets: Sequence[int]) -> Iterator[ImageRecord | Damage]:
         """The image records at ascending `offsets`, read in larger pieces where they lie close together."""
         window, size, base = self._window, len(self._window), self._base
+        new = tuple.__new__  # half the time of ImageRecord(…)
         for i, offset in enumerate(offsets):
             at = offset - base
             if at + _WHOLE_HEAD.size <= size:
                 magic, word, flag, label, id, _ = _WHOLE_HEAD.unpack_from(window, at)
                 stop = at + 8 + word  # far beyond the window unless the record is whole
                 if magic == MAGIC and flag == 0 and word >= _HEADER.size and stop <= size:
-                    yield ImageRecord(0, (label,), id, window[at + _WHOLE_HEAD.size : stop])
+                    yield new(ImageRecord, (0, (label,), id, window[at + _WHOLE_HEAD.size : stop]))
                     continue
             record = self.read(offset, self._reach(offsets, i))
             yield unpack_image(record.payload) if isinstance(record, Record) else record
