@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol
 
@@ -31,6 +33,15 @@ class Outcome(NamedTuple):
     @property
     def is_failure(self) -> bool:
         return self.status not in SOUND_STATUSES
+
+
+def all_ok(keys: Iterable[str]) -> Iterator[Outcome]:
+    """What became of inputs that are plainly ok, made in a third of the time of one by one.
+
+    >>> list(all_ok(["a"])) == [Outcome("a")]
+    True
+    """
+    return map(partial(tuple.__new__, Outcome), zip(keys, repeat(OK), repeat("")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +149,10 @@ class Sink(Protocol):
 
         `beside` is one of the job's `siblings`: the folder beside the output whose name has that ending.
         """
+        ...
+
+    def write_many(self, names: Sequence[str], contents: Sequence[Buffer]) -> None:
+        """As many `write`s, faster."""
         ...
 
     def place(self, name: str, path: str, mode: str) -> None:

@@ -109,6 +109,10 @@ class _ToPart:
     def write(self, name: str, data: bytes) -> None:
         self._part.write(name.encode() + b" " + data + b"\n")
 
+    def write_many(self, names: list[str], contents: list[bytes]) -> None:
+        for name, data in zip(names, contents, strict=True):
+            self.write(name, data)
+
 
 def _happen(poison: str) -> None:
     if poison == "raise":

@@ -37,6 +37,22 @@ def test_committed_files_page_and_nothing_else(new: Staging, tmp_path: Path) -> 
     assert sorted(os.listdir(tmp_path)) == ["out", "page"]
 
 
+def test_many_at_once(new: Staging, tmp_path: Path) -> None:
+    """Into folders that are there and new ones, after each other and mixed with others."""
+    (tmp_path / "out" / "old").mkdir()
+    names = [f"{('old', 'new', 'other')[i % 3]}/{i}" for i in range(100)] + [f"new/{i}" for i in range(100, 200)]
+    new.write("first", b"0")
+    new.write_many(names, [b"%d" % i for i in range(200)])
+    new.write("new/last", b"200")
+    new.commit([], tmp_path / "page")
+    expected = {name: b"%d" % i for i, name in enumerate(names)} | {"first": b"0", "new/last": b"200"}
+    assert tree(tmp_path / "out") == expected | {"old": None, "new": None, "other": None}
+    assert json.loads((tmp_path / "page").read_text()) == [
+        ["first", *names, "new/last"],
+        [1, *(len(str(i)) for i in range(200)), 3],
+    ]
+
+
 def test_discarded_files_leave_nothing(new: Staging, tmp_path: Path) -> None:
     for i in range(100):
         new.write(f"{i % 3}/{i}", b"%d" % i)

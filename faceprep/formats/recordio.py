@@ -68,6 +68,22 @@ class ImageRecord(NamedTuple):
         return self.flag == 2 and not self.image
 
 
+@dataclass(frozen=True, slots=True)
+class PlainImages:
+    """Image records of one label each that follow each other, in columns of the same length."""
+
+    labels: list[float]
+    ids: list[int]
+    images: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        columns = zip(self.labels, self.ids, self.images, strict=True)
+        return (ImageRecord(0, (label,), id, image) for label, id, image in columns)
+
+
 class IdentityNames(dict[float, str]):
     """Label -> name of the identity: whole numbers without a point; empty for labels that are no number.
 
@@ -121,19 +137,38 @@ class RecordFile:
 
     def read_images(self, offsets: Sequence[int]) -> Iterator[ImageRecord | Damage]:
         """The image records at ascending `offsets`, read in larger pieces where they lie close together."""
+        return chain.from_iterable(self.read_runs(offsets))
+
+    def read_runs(self, offsets: Sequence[int]) -> Iterator[PlainImages | tuple[ImageRecord | Damage]]:
+        """As `read_images`, but plain images that are at hand come together, in half the time."""
+        start = 0
+        while start < len(offsets):
+            run = self._plain_at_hand(offsets, start) or (self._read_image(offsets, start),)
+            start += len(run)
+            yield run
+
+    def _plain_at_hand(self, offsets: Sequence[int], start: int) -> PlainImages:
+        """Those from the `start`-th offset on, up to one that is not in the window or not plain."""
         window, size, base = self._window, len(self._window), self._base
-        new = tuple.__new__  # half the time of ImageRecord(…)
-        for i, offset in enumerate(offsets):
-            at = offset - base
-            if at + _WHOLE_HEAD.size <= size:
-                magic, word, flag, label, id, _ = _WHOLE_HEAD.unpack_from(window, at)
-                stop = at + 8 + word  # far beyond the window unless the record is whole
-                if magic == MAGIC and flag == 0 and word >= _HEADER.size and stop <= size:
-                    yield new(ImageRecord, (0, (label,), id, window[at + _WHOLE_HEAD.size : stop]))
-                    continue
-            record = self.read(offset, self._reach(offsets, i))
-            yield unpack_image(record.payload) if isinstance(record, Record) else record
-            window, size, base = self._window, len(self._window), self._base
+        labels: list[float] = []
+        ids: list[int] = []
+        images: list[bytes] = []
+        for i in range(start, len(offsets)):
+            at = offsets[i] - base
+            if not 0 <= at <= size - _WHOLE_HEAD.size:
+                break
+            magic, word, flag, label, id, _ = _WHOLE_HEAD.unpack_from(window, at)
+            stop = at + 8 + word  # far beyond the window unless the record is whole
+            if magic != MAGIC or flag or word < _HEADER.size or stop > size:
+                break
+            labels.append(label)
+            ids.append(id)
+            images.append(window[at + _WHOLE_HEAD.size : stop])
+        return PlainImages(labels, ids, images)
+
+    def _read_image(self, offsets: Sequence[int], i: int) -> ImageRecord | Damage:
+        record = self.read(offsets[i], self._reach(offsets, i))
+        return unpack_image(record.payload) if isinstance(record, Record) else record
 
     def _reach(self, offsets: Sequence[int], i: int) -> int:
         """How many bytes to read from the i-th offset on: up to a record about a window away, or to a gap before."""

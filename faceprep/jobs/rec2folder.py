@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,10 +11,19 @@ from typing import ClassVar
 from faceprep import storage
 from faceprep.formats import rec_index
 from faceprep.formats.rec_entries import read_in_file_order
-from faceprep.formats.recordio import EXACT_FLOATS, Damage, IdentityNames, ImageRecord, Record, RecordFile, unpack_image
+from faceprep.formats.recordio import (
+    EXACT_FLOATS,
+    Damage,
+    IdentityNames,
+    ImageRecord,
+    PlainImages,
+    Record,
+    RecordFile,
+    unpack_image,
+)
 from faceprep.image_header import read_header
 from faceprep.options import option
-from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work, all_ok
 
 log = logging.getLogger("faceprep")
 _SHARD = 2048
@@ -50,32 +59,50 @@ class Rec2Folder:
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         keys, offsets = read_in_file_order(sink.scratch / _INDEX, shard.start, shard.stop)
-        names = IdentityNames()
+        names = [str(key) if key >= 0 else f"at_{offset}" for key, offset in zip(keys, offsets, strict=True)]
+        identities = IdentityNames()
+        n_read = 0
         with RecordFile(shard.source) as file:
-            for key, offset, image in zip(keys, offsets, file.read_images(offsets), strict=True):
-                outcome = _write_one(key, offset, image, names, sink)
-                if outcome:
-                    yield outcome
+            for run in file.read_runs(offsets):
+                here = slice(n_read, n_read + len(run))
+                n_read += len(run)
+                if isinstance(run, PlainImages) and (files := _files_of(run, names[here], identities)):
+                    sink.write_many(files, run.images)
+                    yield from all_ok(names[here])
+                else:
+                    for name, offset, image in zip(names[here], offsets[here], run, strict=True):
+                        yield from _write_one(name, offset, image, identities, sink)
 
     def finish(self, work: Work, sink: Sink) -> None:
         """Nothing to join."""
 
 
-def _write_one(key: int, offset: int, image: ImageRecord | Damage, names: IdentityNames, sink: Sink) -> Outcome | None:
-    """Write the image of one record; None for a header or identity record, which is no input."""
-    name = str(key) if key >= 0 else f"at_{offset}"
+def _files_of(run: PlainImages, names: Sequence[str], identities: IdentityNames) -> list[str]:
+    """Where the images go; empty unless all are sound."""
+    headers = [read_header(image) for image in run.images]
+    folders = [identities[label] for label in run.labels]
+    damaged = [header for header in headers if header.damage]
+    if damaged or not all(folders):
+        return []
+    return [f"{folder}/{name}{header.suffix}" for folder, name, header in zip(folders, names, headers, strict=True)]
+
+
+def _write_one(
+    name: str, offset: int, image: ImageRecord | Damage, identities: IdentityNames, sink: Sink
+) -> Iterator[Outcome]:
+    """Write the image of one record; nothing of a header or identity record, which is no input."""
     if isinstance(image, Damage):
-        return _failed(name, offset, image)
-    if image.is_metadata:
-        return None
-    header = read_header(image.image)
-    if header.damage:
-        return _failed(name, offset, Damage("undecodable", header.damage))
-    identity = names[image.labels[0]]
-    if not identity:
-        return _failed(name, offset, Damage("bad_label", f"expected a finite label, found {image.labels[0]}"))
-    sink.write(f"{identity}/{name}{header.suffix}", image.image)
-    return Outcome(name)
+        yield _failed(name, offset, image)
+    elif not image.is_metadata:
+        header = read_header(image.image)
+        identity = identities[image.labels[0]]
+        if header.damage:
+            yield _failed(name, offset, Damage("undecodable", header.damage))
+        elif not identity:
+            yield _failed(name, offset, Damage("bad_label", f"expected a finite label, found {image.labels[0]}"))
+        else:
+            sink.write(f"{identity}/{name}{header.suffix}", image.image)
+            yield Outcome(name)
 
 
 def _failed(name: str, offset: int, damage: Damage) -> Outcome:

@@ -74,13 +74,18 @@ class ShardSink:
         self._n_parts = 0
         # without a home: the hot path, no call in between
         self.write = self._write_beside if places.home else self._staging.write
+        self.write_many = self._write_many_at_home if places.home else self._staging.write_many
         self.place = self._place_at_home if places.home else self._staging.place
 
     write: Any
+    write_many: Any
     place: Any
 
     def _write_beside(self, name: str, data: Buffer, beside: str = "") -> None:
         self._staging.write(f"{self._places.home}{beside}/{name}", data)
+
+    def _write_many_at_home(self, names: Sequence[str], contents: Sequence[Buffer]) -> None:
+        self._staging.write_many([f"{self._places.home}/{name}" for name in names], contents)
 
     def _place_at_home(self, name: str, path: str, mode: str) -> None:
         self._staging.place(f"{self._places.home}/{name}", path, mode)

@@ -12,7 +12,7 @@ import pytest
 
 from faceprep import ProcessRunner, Request, SerialRunner, run_job
 from faceprep.errors import OutputError, ResumeError
-from faceprep.run.ledger import Places
+from faceprep.run.ledger import Places, ShardSink
 from faceprep.types import Outcome, Runner, Shard, Sink, Work
 from tests.fakes import Lines, tree, write_lines
 
@@ -127,6 +127,14 @@ def test_names_cannot_leave_the_folders(name: str, beside: str, request_: Reques
 
     with pytest.raises(OutputError, match="would leave the output folder"):
         run_job(Escaping(), request_, SERIAL)
+
+
+def test_many_files_at_home(tmp_path: Path) -> None:
+    places = Places(tmp_path, home="out")
+    sink = ShardSink(places, "0")
+    sink.write_many(["a/1", "b"], [b"1", b"2"])
+    assert sink.commit([]).n_outputs == 2
+    assert (tmp_path / "out" / "a" / "1").read_bytes() == b"1" and (tmp_path / "out" / "b").read_bytes() == b"2"
 
 
 def test_places_with_a_home() -> None:
