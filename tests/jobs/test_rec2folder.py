@@ -6,17 +6,20 @@ import csv
 import hashlib
 import json
 import logging
+import random
 from pathlib import Path
 
 import pytest
 
 from faceprep.errors import SourceError
+from faceprep.formats import recordio
 from faceprep.formats.recordio import frame, frame_image
 from faceprep.jobs.rec2folder import Rec2Folder
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.synthetic import encode_face, write_insightface_rec
 from faceprep.types import Request, Summary
+from faceprep.vision import codec
 from tests.real import DATA, needs_data
 
 JPEG = encode_face(1, 1)
@@ -139,6 +142,30 @@ def test_payloads_that_are_no_image(tmp_path: Path) -> None:
     summary = convert(tmp_path, tmp_path / "out")
     assert summary.by_status == {"bad_record": 1, "ok": 1, "undecodable": 2}
     assert [row["input"] for row in failures(tmp_path / "out")] == ["1", "2", "4"]
+
+
+def test_bad_records_anywhere_among_sound_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever lies beside what, in windows of a few records: files and failures are those of each record alone."""
+    monkeypatch.setattr(recordio, "_WINDOW", 12 * len(JPEG))
+    png = codec.encode(codec.decode(JPEG), ".png")
+    kinds = [
+        ("{}/{}.jpg", lambda label: frame_image([label], JPEG, 1)),
+        ("{}/{}.jpg", lambda label: frame_image([label, 1.0], JPEG, 1)),
+        ("{}/{}.png", lambda label: frame_image([label], png, 1)),
+        ("bad_label", lambda label: frame_image([float("nan")], JPEG, 1)),
+        ("undecodable", lambda label: frame_image([label], b"text", 1)),
+        ("bad_record", lambda label: frame(b"short")),
+    ]
+    chosen = random.Random(1).choices(kinds, weights=[40, 1, 3, 1, 1, 1], k=600)
+    write_rec(tmp_path, [(key, make(key // 50)) for key, (_, make) in enumerate(chosen)])
+    convert(tmp_path, tmp_path / "out")
+    written = [name.format(key // 50, key) for key, (name, _) in enumerate(chosen) if "/" in name]
+    assert sorted(tree(tmp_path / "out")) == sorted(written)
+    assert [(row["input"], row["status"]) for row in failures(tmp_path / "out")] == [
+        (str(key), name) for key, (name, _) in enumerate(chosen) if "/" not in name
+    ]
+    sound = [key for key, (name, _) in enumerate(chosen) if name == kinds[0][0]]
+    assert all((tmp_path / "out" / f"{key // 50}" / f"{key}.jpg").read_bytes() == JPEG for key in sound)
 
 
 def test_the_header_may_lie_behind_the_images(tmp_path: Path) -> None:
