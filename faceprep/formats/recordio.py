@@ -69,19 +69,19 @@ class ImageRecord(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class PlainImages:
-    """Image records of one label each that follow each other, in columns of the same length."""
+class ImageRun:
+    """Image records that follow each other, none of them metadata, in columns of the same length."""
 
-    labels: list[float]
+    flags: list[int]
+    labels: list[tuple[float, ...]]
     ids: list[int]
     images: list[bytes]
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.images)
 
     def __iter__(self) -> Iterator[ImageRecord]:
-        columns = zip(self.labels, self.ids, self.images, strict=True)
-        return (ImageRecord(0, (label,), id, image) for label, id, image in columns)
+        return map(ImageRecord, self.flags, self.labels, self.ids, self.images)
 
 
 class IdentityNames(dict[float, str]):
@@ -139,18 +139,19 @@ class RecordFile:
         """The image records at ascending `offsets`, read in larger pieces where they lie close together."""
         return chain.from_iterable(self.read_runs(offsets))
 
-    def read_runs(self, offsets: Sequence[int]) -> Iterator[PlainImages | tuple[ImageRecord | Damage]]:
-        """As `read_images`, but plain images that are at hand come together, in half the time."""
+    def read_runs(self, offsets: Sequence[int]) -> Iterator[ImageRun | tuple[ImageRecord | Damage]]:
+        """As `read_images`, but images that are at hand come together, in half the time."""
         start = 0
         while start < len(offsets):
-            run = self._plain_at_hand(offsets, start) or (self._read_image(offsets, start),)
+            run = self._at_hand(offsets, start) or (self._read_image(offsets, start),)
             start += len(run)
             yield run
 
-    def _plain_at_hand(self, offsets: Sequence[int], start: int) -> PlainImages:
-        """Those from the `start`-th offset on, up to one that is not in the window or not plain."""
+    def _at_hand(self, offsets: Sequence[int], start: int) -> ImageRun:
+        """Those from the `start`-th offset on, up to one that is not whole in the window or has no image."""
         window, size, base = self._window, len(self._window), self._base
-        labels: list[float] = []
+        flags: list[int] = []
+        labels: list[tuple[float, ...]] = []
         ids: list[int] = []
         images: list[bytes] = []
         for i in range(start, len(offsets)):
@@ -158,13 +159,14 @@ class RecordFile:
             if not 0 <= at <= size - _WHOLE_HEAD.size:
                 break
             magic, word, flag, label, id, _ = _WHOLE_HEAD.unpack_from(window, at)
-            stop = at + 8 + word  # far beyond the window unless the record is whole
-            if magic != MAGIC or flag or word < _HEADER.size or stop > size:
+            start_of_image, stop = at + _WHOLE_HEAD.size + 4 * flag, at + 8 + word
+            if magic != MAGIC or not start_of_image < stop <= size:  # far beyond it unless the record is in one part
                 break
-            labels.append(label)
+            flags.append(flag)
+            labels.append(_unpack_labels(window, at + _WHOLE_HEAD.size, flag) if flag else (label,))
             ids.append(id)
-            images.append(window[at + _WHOLE_HEAD.size : stop])
-        return PlainImages(labels, ids, images)
+            images.append(window[start_of_image:stop])
+        return ImageRun(flags, labels, ids, images)
 
     def _read_image(self, offsets: Sequence[int], i: int) -> ImageRecord | Damage:
         record = self.read(offsets[i], self._reach(offsets, i))
@@ -329,4 +331,8 @@ def unpack_image(payload: Buffer) -> ImageRecord | Damage:
     start = _HEADER.size + 4 * flag
     if start > len(payload):
         return Damage("bad_record", f"{flag} labels announced, room for {(len(payload) - _HEADER.size) // 4}")
-    return ImageRecord(flag, struct.unpack_from(f"<{flag}f", payload, _HEADER.size), id, payload[start:])
+    return ImageRecord(flag, _unpack_labels(payload, _HEADER.size, flag), id, payload[start:])
+
+
+def _unpack_labels(data: Buffer, at: int, n: int) -> tuple[float, ...]:
+    return struct.unpack_from(f"<{n}f", data, at)

@@ -16,7 +16,7 @@ from faceprep.formats.recordio import (
     Damage,
     IdentityNames,
     ImageRecord,
-    PlainImages,
+    ImageRun,
     Record,
     RecordFile,
     unpack_image,
@@ -66,7 +66,7 @@ class Rec2Folder:
             for run in file.read_runs(offsets):
                 here = slice(n_read, n_read + len(run))
                 n_read += len(run)
-                if isinstance(run, PlainImages) and (files := _files_of(run, names[here], identities)):
+                if isinstance(run, ImageRun) and (files := _files_of(run, names[here], identities)):
                     sink.write_many(files, run.images)
                     yield from all_ok(names[here])
                 else:
@@ -77,10 +77,10 @@ class Rec2Folder:
         """Nothing to join."""
 
 
-def _files_of(run: PlainImages, names: Sequence[str], identities: IdentityNames) -> list[str]:
+def _files_of(run: ImageRun, names: Sequence[str], identities: IdentityNames) -> list[str]:
     """Where the images go; empty unless all are sound."""
     headers = [read_header(image) for image in run.images]
-    folders = [identities[label] for label in run.labels]
+    folders = [identities[labels[0]] for labels in run.labels]
     damaged = [header for header in headers if header.damage]
     if damaged or not all(folders):
         return []

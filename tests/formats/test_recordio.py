@@ -16,16 +16,7 @@ from hypothesis import strategies as st
 from faceprep.errors import FaceprepError
 from faceprep.formats import rec_index, recordio
 from faceprep.formats.rec_entries import read_entries
-from faceprep.formats.recordio import (
-    MAGIC_BYTES,
-    Damage,
-    ImageRecord,
-    PlainImages,
-    Record,
-    RecordFile,
-    frame,
-    frame_image,
-)
+from faceprep.formats.recordio import MAGIC_BYTES, Damage, ImageRecord, ImageRun, Record, RecordFile, frame, frame_image
 from tests.real import DATA, MXNET_PYTHON, needs_data, needs_mxnet
 
 payloads = st.lists(st.one_of(st.binary(max_size=9), st.just(MAGIC_BYTES), st.just(MAGIC_BYTES * 2)), max_size=8).map(
@@ -82,20 +73,22 @@ def test_windows_of_any_size_read_the_same(tmp_path: Path, monkeypatch: pytest.M
     assert found == images[3:9] + images[20:]
 
 
-def test_plain_images_come_in_runs(tmp_path: Path) -> None:
-    """The first of a window and those that are not plain come alone."""
+def test_images_come_in_runs(tmp_path: Path) -> None:
+    """The first of a window comes alone, and whatever is damaged, in parts or without an image."""
     plain = [frame_image([i], bytes([i]) * 10, i) for i in range(8)]
-    several, damaged = frame_image([5, 6], b"two labels", 9), b"\0" * len(plain[0])
-    parts = frame_image([7], b"abcd" + MAGIC_BYTES, 10)
-    offsets = write_records(tmp_path / "a.rec", [*plain[:4], several, *plain[4:6], damaged, plain[6], parts, plain[7]])
+    several, metadata = frame_image([5, 6], b"two labels", 9), frame_image([5, 6], b"", 11)
+    parts, damaged = frame_image([7], b"abcd" + MAGIC_BYTES, 10), b"\0" * len(plain[0])
+    records = [*plain[:4], several, metadata, *plain[4:6], damaged, plain[6], parts, plain[7]]
+    offsets = write_records(tmp_path / "a.rec", records)
     with RecordFile(tmp_path / "a.rec") as file:
         runs = list(file.read_runs(offsets))
-    assert [len(run) for run in runs] == [1, 3, 1, 2, 1, 1, 1, 1]
-    assert [isinstance(run, PlainImages) for run in runs] == [False, True, False, True, False, True, False, True]
+    assert [len(run) for run in runs] == [1, 4, 1, 2, 1, 1, 1, 1]
+    assert [isinstance(run, ImageRun) for run in runs] == [False, True, False, True, False, True, False, True]
     found = [record for run in runs for record in run if isinstance(record, ImageRecord)]
-    assert [record.id for record in found] == [0, 1, 2, 3, 9, 4, 5, 6, 10, 7]
+    assert [record.id for record in found] == [0, 1, 2, 3, 9, 11, 4, 5, 6, 10, 7]
+    assert [record.flag for record in found] == [0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 0]
     assert found[4].labels == (5, 6) and [record.labels[0] for record in found[:4]] == [0, 1, 2, 3]
-    assert [bytes(record.image) for record in found[5:8]] == [bytes([i]) * 10 for i in (4, 5, 6)]
+    assert [bytes(record.image) for record in found[6:9]] == [bytes([i]) * 10 for i in (4, 5, 6)]
 
 
 def test_reading_may_go_back(tmp_path: Path) -> None:
