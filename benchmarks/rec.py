@@ -1,6 +1,7 @@
 """rec2folder and folder2rec beside MXNet's loops and a bare loop of open, write, close; index and memory.
 
 python benchmarks/rec.py --mxnet-python .venv-mxnet/bin/python            60,000 records of about 6 kB
+python benchmarks/rec.py --label-arrays …                                 the same with two labels an image
 python benchmarks/rec.py --images 6000                                    a quick look, without MXNet
 """
 
@@ -33,7 +34,8 @@ def payloads() -> list[bytes]:
     return [(data := encode_face(i, 0)) + os.urandom(max(0, _BYTES - len(data))) for i in range(64)]
 
 
-def write_set(root: Path, n: int) -> None:
+def write_set(root: Path, n: int, more_labels: list[float]) -> None:
+    """A set in InsightFace's layout, each image labelled with its identity and `more_labels`."""
     images = payloads()
     n_identities = -(-n // _AN_IDENTITY)
     offset = 0
@@ -42,7 +44,7 @@ def write_set(root: Path, n: int) -> None:
             if key == 0:
                 record = frame_image([n + 1, n + 1 + n_identities], b"", 0)
             elif key <= n:
-                record = frame_image([(key - 1) // _AN_IDENTITY], images[key % 64], key)
+                record = frame_image([(key - 1) // _AN_IDENTITY, *more_labels], images[key % 64], key)
             else:
                 first = (key - n - 1) * _AN_IDENTITY + 1
                 record = frame_image([first, min(first + _AN_IDENTITY, n + 1)], b"", key)
@@ -138,6 +140,7 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--index-lines", type=int, default=17_000_000)
+    options.add_argument("--label-arrays", action="store_true", help="two labels an image, as some large sets have")
     options.add_argument("--mxnet-python", default="")
     options.add_argument("--dir", help="where to work; a folder on the disk to be measured")
     given = options.parse_args()
@@ -145,7 +148,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.dir) as folder:
         root = Path(folder)
         source, folders = root / "set", root / "folders"
-        write_set(source, given.images)
+        write_set(source, given.images, [0.0] if given.label_arrays else [])
         candidates: dict[str, Candidate] = {
             "faceprep rec2folder": partial(ours, "rec2folder", False, source, root, *workers),
             "faceprep rec2folder, its run alone": partial(ours, "rec2folder", True, source, root, *workers),
