@@ -55,11 +55,11 @@ def test_killed_and_started_again(plan: Path, open_page: Open) -> None:
 def test_two_tabs(address: str, plan: Path, open_page: Open) -> None:
     one = open_page(address)
     other = open_page(address, beside=one)
-    other.evaluate("() => { store.watch = () => {}; window.setInterval = () => {}; store.since = Infinity }")
+    nothing = {"rows": [], "trouble": "", "since": 0}
+    other.route("**/changes/*", lambda route: route.fulfill(json=nothing))
     one.keyboard.press("r")
     status(one, "refused$")
     title(other, FIRST)
-    other.evaluate("() => decisions.set(5, 'u', 0)")  # as if it had not been told yet
     other.keyboard.press("a")
     status(other, "Not saved, decided elsewhere meanwhile: person-1/4.jpg → person-2: now refused")
     title(other, FIRST)
