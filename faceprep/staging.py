@@ -92,7 +92,7 @@ class Staging:
         self.write_many([name], [data], time)
 
     def write_many(self, names: Sequence[str], contents: Sequence[Buffer], time: int | None = None) -> None:
-        """As many `write`s, with less between one file and the next."""
+        """As many `write`s, with less work for each; `time` is that of all."""
         check_names(names)
         for name, data in zip(names, contents, strict=True):
             folder, _, base = name.rpartition("/")
