@@ -169,8 +169,9 @@ def _arguments(ctx: click.Context, given: dict[str, Any]) -> list[Any]:
 
 def _told(summary: Summary, job: Any) -> str:
     """For people: the inputs, those that are not ok, and what the job found, in a sentence of its own."""
+    where = "for" if getattr(job, "output_is_file", False) else "in"  # it may be several, named after it or beside it
     line = (
-        f"{summary.ok:,} of {summary.inputs:,} inputs ok, {counted(summary.outputs, 'file')} in"
+        f"{summary.ok:,} of {summary.inputs:,} inputs ok, {counted(summary.outputs, 'file')} {where}"
         f" {summary.output} ({summary.seconds:.1f} s{_rate(summary)})"
     )
     others = ", ".join(f"{n:,} {status}" for status, n in summary.by_status.items() if status != OK)

@@ -44,6 +44,14 @@ def test_done(rec_set: Path, tmp_path: Path) -> None:
     assert re.fullmatch(r"30 of 30 inputs ok, 30 files in .*out \(\d+\.\d s, [\d,]+ a second\)\n", done.stdout)
 
 
+def test_files_of_an_output_that_is_no_folder(rec_set: Path, tmp_path: Path) -> None:
+    """They are named after it, or lie beside it."""
+    faceprep("rec2folder", rec_set, tmp_path / "out")
+    done = faceprep("manifest", tmp_path / "out", tmp_path / "a.tar", "--seed", 1, "--shards", 3)
+    assert re.match(r"30 of 30 inputs ok, 4 files for .*a\.tar \(", done.stdout), done.stdout
+    assert len(list(tmp_path.glob("a-*.tar"))) == 3 and (tmp_path / "classes.csv").exists()
+
+
 def test_json_is_one_object_and_nothing_else(rec_set: Path, tmp_path: Path) -> None:
     done = faceprep("rec2folder", rec_set, tmp_path / "out", "--json", "--workers", 1)
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
