@@ -1,0 +1,118 @@
+"""What has to hold after a fault, and after the second start."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.commands import Run
+from tests.faults.points import Point
+
+Tree = Mapping[str, bytes | str | None]
+"""Content by path: bytes of a file, the target of a link, None for a folder."""
+_STATE = ("failures.csv", ".review.jsonl")
+"""Ends of names that are state, beside those that begin with `.faceprep`."""
+_LONGEST = 400
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An undisturbed run: the visible files before and after it, and what it said."""
+
+    before: Tree
+    after: Tree
+    run: Run
+    repeats: bool = True
+    """A start after a complete one does the same again."""
+
+
+def visible_tree(root: Path) -> Tree:
+    """Read all below `root` but the state of runs."""
+    return dict(_entries(root, ""))
+
+
+def _entries(folder: Path, prefix: str) -> Iterator[tuple[str, bytes | str | None]]:
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name.startswith(".faceprep") or entry.name.endswith(_STATE):
+            continue
+        name = prefix + entry.name
+        if entry.is_symlink():
+            yield name, os.readlink(entry)
+        elif entry.is_dir():
+            yield name, None
+            yield from _entries(Path(entry), f"{name}/")
+        else:
+            yield name, Path(entry).read_bytes()
+
+
+def differences(expected: Tree, found: Tree) -> list[str]:
+    """Name what is in one tree alone, or is not the same in both."""
+    names = sorted({*expected, *found})
+    return [name for name in names if expected.get(name, "") != found.get(name, "")]
+
+
+def check_files(reference: Reference, now: Tree) -> Iterator[str]:
+    """Report what is neither old nor new, and every input that is lost."""
+    before, after = reference.before, reference.after
+    for name, content in now.items():
+        if any(part.startswith(".") for part in name.split("/")):
+            continue  # not finished, and said so
+        known = [tree[name] for tree in (before, after) if name in tree]
+        if content not in known and not (content is None and not known):
+            yield f"{name} is neither old nor new"
+    for name in before:
+        if name.startswith("in/") and name in after and name not in now:
+            yield f"{name} is lost"
+
+
+def check_first(point: Point, reference: Reference, run: Run, now: Tree) -> Iterator[str]:
+    """Report what is wrong after the fault."""
+    yield from check_files(reference, now)
+    if "Traceback" in run.err:
+        yield f"a traceback: {_short(run.err)}"
+    if run.status == reference.run.status:
+        if wrong := differences(reference.after, now):
+            yield f"exit status {run.status}, but the output is not complete: {wrong[:4]}"
+        if run.answer != reference.run.answer:
+            yield f"exit status {run.status}, but another answer: {_short(run.out)}"
+    elif run.status == 1:
+        yield from _check_error(point, run)
+    elif not _is_killed_by(point, run):
+        yield f"exit status {run.status}: {_short(run.err)}"
+
+
+def _check_error(point: Point, run: Run) -> Iterator[str]:
+    lines = run.err.splitlines()
+    if len(lines) != 1 or not lines[0].startswith("faceprep:"):
+        yield f"expected one line that begins with faceprep:, got {_short(run.err)}"
+    if point.strike.error and os.strerror(point.strike.error) not in run.err:
+        yield f"the line does not name the error: {_short(run.err)}"
+    if point.strike.signal and "stopped" not in run.err:
+        yield f"the line does not say stopped: {_short(run.err)}"
+
+
+def _is_killed_by(point: Point, run: Run) -> bool:
+    """Tell whether the fault itself ended the run; a SIGTERM does before it is waited for."""
+    expected = -signal.SIGKILL if point.kills else -signal.SIGTERM
+    return run.status == expected and (point.kills or point.fault == "SIGTERM")
+
+
+def check_second(reference: Reference, run: Run, between: Tree, now: Tree) -> Iterator[str]:
+    """Report what is wrong after the second start, which found the files `between`."""
+    if wrong := differences(reference.after, now):
+        yield f"second start: other files than an undisturbed run: {wrong[:4]}"
+    if "Traceback" in run.err:
+        yield f"second start: a traceback: {_short(run.err)}"
+    if not reference.repeats and not differences(reference.after, between):
+        return
+    if run.status != reference.run.status:
+        yield f"second start: exit status {run.status}: {_short(run.err)}"
+    elif run.answer != reference.run.answer:
+        yield f"second start: another answer: {_short(run.out)}"
+
+
+def _short(text: str) -> str:
+    return repr(text.strip()[-_LONGEST:])

@@ -1,0 +1,130 @@
+"""The harness: one command, disturbed at one point after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.cases import Case
+from tests.faults.checks import Reference, check_first, check_second, differences, visible_tree
+from tests.faults.commands import Commands, Run
+from tests.faults.injection import Injector, Kind, Strike
+from tests.faults.inputs import Store
+from tests.faults.points import Point, plan_points
+
+FACEPREP = "faceprep.cli:main"
+_COUNT = Strike(Kind.COUNT)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault found: the point, the operation that was struck, and what was wrong."""
+
+    point: str
+    operation: str
+    problems: list[str]
+
+    def __str__(self) -> str:
+        return f"{self.point} ({self.operation}): {'; '.join(self.problems)}"
+
+
+class Harness:
+    """A work folder, a fork server for the command line `target`, and the injector between them."""
+
+    def __init__(self, folder: Path, target: str = FACEPREP) -> None:
+        self.work = folder / "work"
+        self.work.mkdir()
+        self._injector = Injector(folder, self.work)
+        self._commands = Commands(folder, self.work, self._injector.environment, target)
+        self._store = Store(folder / "store", self.work, self._prepare)
+
+    def close(self) -> None:
+        """End the server."""
+        self._commands.close()
+
+    def _prepare(self, argv: str) -> None:
+        self._injector.disarm()
+        run = self._commands.run([*argv.split(), "--quiet"], learn=True)
+        if run.status:
+            raise RuntimeError(f"{argv}: exit status {run.status}: {run.err}")
+
+    def start(self, case: Case, runner: str, strike: Strike = _COUNT, learn: bool = False) -> Run:
+        """Start the command of a case in the work folder as it is."""
+        self._injector.arm(strike, case.nameless)
+        try:
+            return self._commands.run(case.command(runner), learn)
+        finally:
+            self._injector.disarm()
+
+    def place_inputs(self, case: Case) -> None:
+        """Leave nothing but the inputs of a case in the work folder."""
+        self._store.place(case.inputs)
+
+    @property
+    def injector(self) -> Injector:
+        """The injector."""
+        return self._injector
+
+
+class Trial:
+    """One case with one runner: an undisturbed run, then any number of points."""
+
+    def __init__(self, harness: Harness, case: Case, runner: str = "serial") -> None:
+        self._harness, self._case, self._runner = harness, case, runner
+        self.n_tried = 0
+        self.findings: list[Finding] = []
+        self._reference = self._look(learn=True)
+        operations = harness.injector.operations()
+        self.points = plan_points(operations, runner)
+        self._check_reference(bool(operations))
+
+    def _look(self, learn: bool = False) -> Reference:
+        self._harness.place_inputs(self._case)
+        before = visible_tree(self._harness.work)
+        run = self._harness.start(self._case, self._runner, learn=learn)
+        return Reference(before, visible_tree(self._harness.work), run, self._case.repeats)
+
+    def _check_reference(self, changes: bool) -> None:
+        """Refuse a command that fails undisturbed, or is not the same twice."""
+        first, second = self._reference, self._look()
+        problems = []
+        if first.run.status not in (0, 3):
+            problems.append(f"exit status {first.run.status}: {first.run.err}")
+        if changes != self._case.writes:
+            problems.append("no operation was seen" if self._case.writes else "it writes")
+        if wrong := differences(first.after, second.after):
+            problems.append(f"not the same twice: {wrong}")
+        if first.run.answer != second.run.answer:
+            problems.append(f"another answer: {first.run.out}, then {second.run.out}")
+        if problems:
+            self.findings.append(Finding("undisturbed", "", problems))
+
+    def try_point(self, point: Point) -> Finding | None:
+        """Disturb the command at a point, start it again, and keep what is wrong."""
+        self._harness.place_inputs(self._case)
+        run = self._harness.start(self._case, self._runner, point.strike)
+        struck = self._harness.injector.hit
+        if struck is None:
+            return None
+        self.n_tried += 1
+        between = visible_tree(self._harness.work)
+        problems = list(check_first(point, self._reference, run, between))
+        again = self._harness.start(self._case, self._runner)
+        now = visible_tree(self._harness.work)
+        problems += check_second(self._reference, again, between, now)
+        if not problems:
+            return None
+        self.findings.append(Finding(str(point), f"{struck.name} {struck.path}", problems))
+        return self.findings[-1]
+
+
+@contextmanager
+def open_harness(folder: Path, target: str = FACEPREP) -> Iterator[Harness]:
+    """Start a harness in `folder` and end it."""
+    harness = Harness(folder, target)
+    try:
+        yield harness
+    finally:
+        harness.close()

@@ -1,0 +1,92 @@
+"""Every command stands a few faults a day; the harness finds the faults that are planted."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.cases import CASES, Case
+from tests.faults.harness import Harness, Trial, open_harness
+from tests.faults.injection import compiler
+from tests.faults.planted import COMMANDS
+from tests.faults.points import Point, choose_points
+
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="LD_PRELOAD needs Linux"),
+    pytest.mark.skipif(compiler() is None, reason="no C compiler (cc, gcc or clang) for fault.c"),
+]
+N_POINTS = 5
+"""Points of each case a day."""
+TURN = int(os.environ.get("FAULTS_TURN") or datetime.datetime.now(datetime.UTC).toordinal())
+PLANTED = {
+    "in-place": "neither old nor new",
+    "silent": "the output is not complete",
+    "crashing": "a traceback",
+    "no-resume": "second start: exit status 1",
+    "input-changing": "in/folder/0/0.jpg is lost",
+    "mute": "does not name the error",
+    "littering": "other files than an undisturbed run",
+}
+
+
+@pytest.fixture(scope="module")
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    with open_harness(tmp_path_factory.mktemp("faults")) as harness:
+        yield harness
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    with open_harness(tmp_path_factory.mktemp("planted"), "tests.faults.planted:main") as harness:
+        yield harness
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_command_stands_the_faults_of_the_day(name: str, harness: Harness) -> None:
+    trial = Trial(harness, CASES[name])
+    chosen = choose_points(trial.points, N_POINTS, TURN)
+    for point in chosen:
+        trial.try_point(point)
+    again = " ".join(f"--point {finding.point}" for finding in trial.findings if finding.operation)
+    text = "\n".join(map(str, trial.findings))
+    assert not trial.findings, f"{text}\nAgain: python -m tests.faults {name} {again}"
+    assert trial.n_tried == len(chosen), f"turn {TURN}: not every operation of {name} came again"
+
+
+def test_every_planted_fault_is_expected() -> None:
+    assert set(PLANTED) == set(COMMANDS) - {"sound"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_harness_finds_what_is_planted(command: str, planted: Harness) -> None:
+    trial = Trial(planted, Case(command, ("in/folder",), is_run=False))
+    for point in trial.points:
+        trial.try_point(point)
+    problems = [problem for finding in trial.findings for problem in finding.problems]
+    assert trial.n_tried == len(trial.points) > 10
+    if command == "sound":
+        assert not problems
+    else:
+        assert any(PLANTED[command] in problem for problem in problems), problems
+
+
+def test_harness_finds_a_command_that_writes_without_saying_so(planted: Harness) -> None:
+    trial = Trial(planted, Case("sound", ("in/folder",), is_run=False, writes=False))
+    assert [finding.problems for finding in trial.findings] == [["it writes"]]
+
+
+def test_turns_come_to_every_point() -> None:
+    points = [Point("kill", at) for at in range(1, 24)]
+    tried = {point for turn in range(5) for point in choose_points(points, 5, TURN + turn)}
+    assert tried == set(points)
+    assert choose_points(points, 5, 3) == choose_points(points, 5, 3)
+
+
+@pytest.mark.parametrize("text", ["kill", "kill@", "kill@x", "sleep@3"])
+def test_wrong_point_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^invalid point: expected .*, got"):
+        Point.parse(text)
