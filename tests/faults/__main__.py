@@ -11,12 +11,14 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import click
 
-from tests.faults.cases import CASES, Case
+from tests.faults.cases import CASES
 from tests.faults.harness import Trial, open_harness
 from tests.faults.injection import compiler
 from tests.faults.points import Point, choose_points
@@ -43,37 +45,39 @@ def main(
     if compiler() is None:
         raise click.ClickException("a C compiler is needed, cc, gcc or clang")
     wanted = [Point.parse(text) for text in texts]
+    click.echo(f"{'case':26}{'points':>7}{'tried':>7}{'faults':>7}{'seconds':>9}")
+    chosen = [name for name in names or CASES if runner == "serial" or CASES[name].is_run]
     n_found = 0
-    click.echo(f"{'case':24}{'points':>8}{'tried':>8}{'faults':>8}{'seconds':>9}")
-    for name in names or CASES:
-        case = CASES[name]
-        if runner != "serial" and not case.is_run:
-            continue
-        n_found += _disturb(name, case, (runner, wanted, sample or case.slow or None, turn))
+    for name in chosen:
+        n = sample or CASES[name].slow or None
+        choose = partial(choose_points, n=n, turn=turn)
+        n_found += _disturb(name, runner, (lambda points: wanted) if wanted else choose)
     click.echo(f"{n_found} faults found")
     sys.exit(1 if n_found else 0)
 
 
-def _disturb(name: str, case: Case, how: tuple[str, list[Point], int | None, int]) -> int:
+def _disturb(name: str, runner: str, choose: Callable[[list[Point]], list[Point]]) -> int:
     """Try the points of one case and print its row. Return how many faults were found."""
-    runner, wanted, n, turn = how
     started = time.monotonic()
     memory = _IN_MEMORY if _IN_MEMORY.is_dir() else None
-    with (
-        tempfile.TemporaryDirectory(dir=memory) as folder,
-        open_harness(Path(folder).resolve()) as harness,
-    ):
-        trial = Trial(harness, case, runner)
-        chosen = wanted or choose_points(trial.points, n, turn)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=memory))
+        harness = stack.enter_context(open_harness(Path(folder).resolve()))
+        trial = Trial(harness, CASES[name], runner)
+        chosen = choose(trial.points)
         for point in chosen:
             trial.try_point(point)
-    seconds = time.monotonic() - started
+    _print_row(name, trial, len(chosen), time.monotonic() - started)
+    return len(trial.findings)
+
+
+def _print_row(name: str, trial: Trial, n_chosen: int, seconds: float) -> None:
     counts = (len(trial.points), trial.n_tried, len(trial.findings))
-    note = "" if len(chosen) in (len(trial.points), len(wanted)) else "  sampled"
-    click.echo(f"{name:24}" + "".join(f"{count:8}" for count in counts) + f"{seconds:9.1f}{note}")
+    note = "  sampled" if n_chosen < len(trial.points) else ""
+    columns = "".join(f"{count:7}" for count in counts)
+    click.echo(f"{name:26}{columns}{seconds:9.1f}{note}")
     for finding in trial.findings:
         click.echo(f"    {finding}")
-    return len(trial.findings)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ Tree = Mapping[str, bytes | str | None]
 """Content by path: bytes of a file, the target of a link, None for a folder."""
 _STATE = ("failures.csv", ".review.jsonl")
 """Ends of names that are state, beside those that begin with `.faceprep`."""
+_DENIES = re.compile("(nothing|no [a-z]+) was written")
 _LONGEST = 400
 
 
@@ -80,6 +82,8 @@ def check_first(point: Point, reference: Reference, run: Run, now: Tree) -> Iter
             yield f"exit status {run.status}, but another answer: {_short(run.out)}"
     elif run.status == 1:
         yield from _check_error(point, run)
+        if _DENIES.search(run.err) and (written := differences(reference.before, now)):
+            yield f"the line denies what was written: {_short(run.err)}: {written[:4]}"
     elif not _is_killed_by(point, run):
         yield f"exit status {run.status}: {_short(run.err)}"
 

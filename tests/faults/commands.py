@@ -17,7 +17,10 @@ _OF_EACH_START = ("seconds", "done_before")
 
 
 class Run(NamedTuple):
-    """One start of a command: its exit status, negative for a signal, None for a hang; and what it said."""
+    """One start of a command: what it said, and its exit status.
+
+    The status is negative after a signal, and None after a hang.
+    """
 
     status: int | None
     out: str
@@ -36,7 +39,7 @@ class Run(NamedTuple):
 
 
 class Commands:
-    """A fork server for the command line `target`, at work in `work`, with its notes in `folder`."""
+    """A fork server for the command line `target`, which runs in the folder `work`."""
 
     def __init__(
         self, folder: Path, work: Path, environment: Mapping[str, str], target: str

@@ -245,10 +245,12 @@ ssize_t write(int fd, const void *data, size_t n) {
 }
 
 BY_FD(ssize_t, pwrite, "pwrite", (int fd, const void *d, size_t n, off_t o), (fd, d, n, o), fd, 1)
-BY_FD(ssize_t, pwrite64, "pwrite", (int fd, const void *d, size_t n, off64_t o), (fd, d, n, o), fd, 1)
+BY_FD(ssize_t, pwrite64, "pwrite", (int fd, const void *d, size_t n, off64_t o), (fd, d, n, o),
+      fd, 1)
 BY_FD(ssize_t, writev, "writev", (int fd, const struct iovec *v, int n), (fd, v, n), fd, 1)
 BY_FD(ssize_t, sendfile, "sendfile", (int to, int fd, off_t *o, size_t n), (to, fd, o, n), to, 1)
-BY_FD(ssize_t, sendfile64, "sendfile", (int to, int fd, off64_t *o, size_t n), (to, fd, o, n), to, 1)
+BY_FD(ssize_t, sendfile64, "sendfile", (int to, int fd, off64_t *o, size_t n), (to, fd, o, n),
+      to, 1)
 BY_FD(ssize_t, copy_file_range, "copy_file_range",
       (int fd, off64_t *a, int to, off64_t *b, size_t n, unsigned f), (fd, a, to, b, n, f), to, 1)
 BY_FD(int, ftruncate, "ftruncate", (int fd, off_t n), (fd, n), fd, 0)
@@ -269,7 +271,8 @@ BY_PATH(renameat, "rename", (int c, const char *a, int d, const char *b), (c, a,
 BY_PATH(renameat2, "rename", (int c, const char *a, int d, const char *b, unsigned f),
         (c, a, d, b, f), d, b, 0)
 BY_PATH(link, "link", (const char *a, const char *b), (a, b), AT_FDCWD, b, 1)
-BY_PATH(linkat, "link", (int c, const char *a, int d, const char *b, int f), (c, a, d, b, f), d, b, 1)
+BY_PATH(linkat, "link", (int c, const char *a, int d, const char *b, int f), (c, a, d, b, f),
+        d, b, 1)
 BY_PATH(symlink, "symlink", (const char *a, const char *b), (a, b), AT_FDCWD, b, 1)
 BY_PATH(symlinkat, "symlink", (const char *a, int d, const char *b), (a, d, b), d, b, 1)
 BY_PATH(unlink, "unlink", (const char *a), (a), AT_FDCWD, a, 0)

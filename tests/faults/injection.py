@@ -122,7 +122,7 @@ class Injector:
         return self._operation(number) if 0 < number <= N_LOGGED else None
 
     def operations(self) -> list[Operation]:
-        """List the operations since `arm`, in their order. Raises RuntimeError when they are too many."""
+        """List the operations since `arm`, in order. Raises RuntimeError when they are too many."""
         n = self._settings.count
         if n > N_LOGGED:
             raise RuntimeError(f"too many operations: expected up to {N_LOGGED}, got {n}")

@@ -23,7 +23,7 @@ _N_MANY = 33
 
 @dataclass(frozen=True)
 class Recipe:
-    """One input: `make` gets its path and a way to run commands; it needs other inputs to be there."""
+    """One input: `make` gets its path and a way to run commands, with the inputs it needs there."""
 
     make: Callable[[Path, Command], None]
     needs: tuple[str, ...] = ()

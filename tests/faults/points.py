@@ -99,7 +99,10 @@ def _faults_in_several(at: int, operation: Operation) -> Iterator[str]:
 
 
 def choose_points(points: Sequence[Point], n: int | None, turn: int = 0) -> list[Point]:
-    """Take `n` points, all when None; consecutive turns take others until every point had its turn."""
+    """Take `n` points, or all when None.
+
+    Consecutive turns take other points until each was taken.
+    """
     if n is None or n >= len(points):
         return list(points)
     shuffled = list(points)

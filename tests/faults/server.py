@@ -2,9 +2,9 @@
 
     python -m tests.faults.server faceprep.cli:main
 
-It reads one request a line from stdin, a JSON object with `argv, out, err, seconds, modules`, and
-answers with one line, the exit status or `null` after `seconds`. It answers when every process of the
-run has ended.
+It reads one request a line from stdin, a JSON object with `argv, out, err, seconds, modules`. It
+answers with one line when every process of the run has ended: the exit status, or `null` when the
+run took longer than `seconds`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PAUSE = 0.002
 
 
 def serve(target: str) -> None:
-    """Carry out the requests on stdin. It returns in the child of each run as well, through SystemExit."""
+    """Carry out the requests on stdin. The child of each run leaves by SystemExit."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     module, _, name = target.partition(":")
     main = getattr(importlib.import_module(module), name)
