@@ -57,7 +57,7 @@ class Review:
     @property
     def stopped(self) -> str:
         """What Ctrl-C leaves that comes before the page is there, or while it is written as files."""
-        return f"stopped; no verdict is lost{', and no page was written' if self.static else ''}"
+        return f"stopped; no verdict is lost{', and no page is half written' if self.static else ''}"
 
     def serve(self, plan: Path, announce: Callable[[str], None]) -> Reviewed:
         """What is asked for; `announce` is told the address of the page. Raises FaceprepError."""

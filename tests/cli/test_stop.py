@@ -117,7 +117,7 @@ def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
         (
             ["review", "PLAN", "--static", "PAGE"],
             "faceprep.review.static_pages.page_files",
-            "stopped; no verdict is lost, and no page was written",
+            "stopped; no verdict is lost, and no page is half written",
         ),
         (["rec2folder", "SET", "OUT"], "faceprep.cli.build.run_job", "stopped. Start the same command again to go on."),
     ],
