@@ -49,8 +49,8 @@ class Commands:
             "TMPDIR": f"{work}/tmp",
             "XDG_CACHE_HOME": f"{folder}/cache",
             "PYTHONPATH": str(_ROOT),
+            "ORT_DISABLE_TELEMETRY": "1",  # it would write to TMPDIR and start threads
         }
-        own["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime would write to TMPDIR and start threads
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.server", target],
             cwd=work,

@@ -36,8 +36,8 @@ class Harness:
     def __init__(self, folder: Path, target: str = FACEPREP) -> None:
         self.work = folder / "work"
         self.work.mkdir()
-        self._injector = Injector(folder, self.work)
-        self._commands = Commands(folder, self.work, self._injector.environment, target)
+        self.injector = Injector(folder, self.work)
+        self._commands = Commands(folder, self.work, self.injector.environment, target)
         self._store = Store(folder / "store", self.work, self._prepare)
 
     def close(self) -> None:
@@ -45,27 +45,22 @@ class Harness:
         self._commands.close()
 
     def _prepare(self, argv: str) -> None:
-        self._injector.disarm()
+        self.injector.disarm()
         run = self._commands.run([*argv.split(), "--quiet"], learn=True)
         if run.status:
             raise RuntimeError(f"{argv}: exit status {run.status}: {run.err}")
 
     def start(self, case: Case, runner: str, strike: Strike = _COUNT, learn: bool = False) -> Run:
         """Start the command of a case in the work folder as it is."""
-        self._injector.arm(strike, case.nameless)
+        self.injector.arm(strike, case.nameless)
         try:
             return self._commands.run(case.command(runner), learn)
         finally:
-            self._injector.disarm()
+            self.injector.disarm()
 
     def place_inputs(self, case: Case) -> None:
         """Leave nothing but the inputs of a case in the work folder."""
         self._store.place(case.inputs)
-
-    @property
-    def injector(self) -> Injector:
-        """The injector."""
-        return self._injector
 
 
 class Trial:
@@ -87,7 +82,7 @@ class Trial:
         return Reference(before, visible_tree(self._harness.work), run, self._case.repeats)
 
     def _check_reference(self, changes: bool) -> None:
-        """Refuse a command that fails undisturbed, or is not the same twice."""
+        """Record what is wrong with a command that fails undisturbed or is not the same twice."""
         first, second = self._reference, self._look()
         problems = []
         if first.run.status not in (0, 3):
