@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,10 @@ def write_static(session: Session, folder: Path) -> int:
     try:
         n = _write(session, temporary)
         storage.move(temporary, folder)
-    finally:
-        storage.remove_tree(temporary)
+    except BaseException:
+        with suppress(OutputError):  # a thread may write there still; the next start removes it
+            storage.remove_tree(temporary)
+        raise
     return n
 
 
