@@ -136,8 +136,6 @@ _WRONG = {
         "rec2folder {data}/mxnet/insightface out --limit 0",
         "rec2folder {data}/mxnet/insightface out --max-failures -1",
         "rec2folder {data}/mxnet/insightface out --quiet --verbose",
-        "folder2rec {made}/folders {made}/folders",
-        "folder2rec {made}/folders {made}/folders/anna/out",
         "rec2folder {data}/mxnet/insightface /proc/out",
         "rec2folder {data}/mxnet/insightface {made}/paths.txt",
     ),
@@ -193,6 +191,9 @@ def _second_start_cases() -> Iterator[Case]:
         yield case(
             f"again/{name}", words, words, f"{words} {option}", f"{words} {option} --overwrite"
         )
+    own = [("source", "{made}/folders")]
+    yield case("again/into-source", "folder2rec source source", copies=own)
+    yield case("again/below-source", "folder2rec source source/anna/out", copies=own)
     words = "rec2folder {data}/mxnet/insightface out"
     yield case(
         "again/foreign-files", edit("write_note", "out/note.txt"), words, f"{words} --overwrite"

@@ -40,11 +40,12 @@ def make_inputs(data: Path, root: Path) -> None:
 
 
 def digest(root: Path) -> str:
-    """Return one sha256 of the names and bytes of all inputs."""
+    """Return one sha256 of the names and bytes of all inputs; empty folders count as well."""
     total = hashlib.sha256()
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+    for path in sorted(root.rglob("*")):
         total.update(f"{path.relative_to(root)}\0".encode("utf-8", "surrogateescape"))
-        total.update(hashlib.sha256(path.read_bytes()).digest())
+        data = path.read_bytes() if path.is_file() else b""
+        total.update(hashlib.sha256(data).digest())
     return total.hexdigest()
 
 

@@ -41,8 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if problem:
         click.echo(problem, err=True)
         return 2
-    with _locked(options.work):
-        return _run(options, cases)
+    if options.list:
+        click.echo("\n".join(case.name for case in cases))
+        return 0
+    try:
+        with _locked(options.work):
+            return _run(options, cases)
+    except (BlockingIOError, WrongCheckout) as error:
+        click.echo(f"{options.work}: {error}", err=True)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,22 +92,8 @@ def _locked(work: Path) -> Iterator[None]:
 
 
 def _run(options: argparse.Namespace, cases: list[Case]) -> int:
-    if options.list:
-        click.echo("\n".join(case.name for case in cases))
-        return 0
     began, work = time.monotonic(), options.work.resolve()
-    labels = ("old", "new") if len(options.checkouts) == 2 else ("new",)
-    for name in ("inputs", "run", "home", "old", "new"):
-        remove(work / name)
-    make_inputs(options.data.resolve(), work / "inputs")
-    pairs = zip(labels, options.checkouts, strict=True)
-    checkouts = [Checkout(label, root.resolve(), work) for label, root in pairs]
-    try:
-        for checkout in checkouts:
-            checkout.check()
-    except WrongCheckout as error:
-        click.echo(error, err=True)
-        return 2
+    checkouts = _prepare(options, work)
     stored = json.loads(options.against.read_text()) if options.against else None
     inputs = digest(work / "inputs")
     if stored and (stored["inputs"], stored["work"]) != (inputs, str(work)):
@@ -111,8 +104,24 @@ def _run(options: argparse.Namespace, cases: list[Case]) -> int:
     if options.record:
         kept = {"inputs": inputs, "work": str(work), "results": golden.results}
         options.record.write_text(json.dumps(kept, ensure_ascii=False))
+    if digest(work / "inputs") != inputs:
+        click.echo("DIFFERENT: a command changed its inputs")
+        status = 1
     click.echo(f"{golden.summary()}; {time.monotonic() - began:.0f} s")
     return status
+
+
+def _prepare(options: argparse.Namespace, work: Path) -> list[Checkout]:
+    """Empty the work folder, make the inputs and check the checkouts."""
+    labels = ("old", "new") if len(options.checkouts) == 2 else ("new",)
+    for name in ("inputs", "run", "home", "old", "new"):
+        remove(work / name)
+    make_inputs(options.data.resolve(), work / "inputs")
+    pairs = zip(labels, options.checkouts, strict=True)
+    checkouts = [Checkout(label, root.resolve(), work) for label, root in pairs]
+    for checkout in checkouts:
+        checkout.check()
+    return checkouts
 
 
 class _Golden:
