@@ -110,6 +110,9 @@ def _folder_cases() -> Iterator[Case]:
             f"inspect {source} --limit 4",
             plain(f"inspect {source}"),
         )
+    stray = ("folder2rec {made}/stray out", "manifest {made}/stray set.npz --seed 1")
+    others = ("inspect {made}/stray", "embed {made}/stray out.npz --embedder {made}/tiny.onnx")
+    yield case("folder2rec/stray", *stray, *others)
     yield case("folder2rec/orl", "folder2rec {data}/orl out")
     yield case(
         "folder2rec/cut-photos", "folder2rec {data}/photos out", "inspect {data}/photos --deep"
@@ -133,7 +136,9 @@ def _bin_cases() -> Iterator[Case]:
     yield case(
         "bin/in-place",
         f"reencode-bin {' '.join(files)} --in-place",
+        f"reencode-bin {' '.join(files)} --in-place",
         f"reencode-bin {' '.join(files)} --in-place --format png",
+        f"reencode-bin {' '.join(files)} --in-place --format png --overwrite",
         copies=[(name, f"{{data}}/bins/{name}") for name in files],
     )
     yield case(
@@ -211,8 +216,8 @@ def _manifest_option_cases() -> Iterator[Case]:
     yield case(
         "manifest/with-images-shards",
         "manifest {made}/folders set.tfrecord --seed 6 --with-images --shards 4 --val-fraction 0.1",
-        "manifest {data}/orl orl.tar --seed 6 --shards 2",
-        "manifest {made}/folders two.npz --seed 6 --runner processes --workers 2",
+        "manifest {data}/orl orl/set.tar --seed 6 --shards 2",
+        "manifest {made}/folders two/set.npz --seed 6 --runner processes --workers 2",
     )
     yield case("manifest/cut-photos", "manifest {data}/photos set.tar --seed 1")
 

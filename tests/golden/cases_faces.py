@@ -196,7 +196,7 @@ def _page_cases() -> Iterator[Case]:
         "report/sets",
         "rec2folder {data}/mxnet/insightface folders",
         "report folders",
-        "report {made}/cut --output cut.html",
+        "report folders --output folders.html",
         f"embed {{made}}/doubles vectors.npz {_TINY}",
         "report vectors.npz",
         "merge-identities {made}/doubles merged",

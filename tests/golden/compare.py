@@ -61,13 +61,22 @@ def _group(case: str, step: int, places: Iterator[Place]) -> list[Difference]:
 def _step_places(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Place]:
     if old["exit"] != new["exit"]:
         yield "exit", "", f"{old['exit']} became {new['exit']}"
-    yield from _json_places("json", "", old.get("json") or {}, new.get("json") or {})
+    yield from _summary_places(old.get("json"), new.get("json"))
     for stream in ("stdout", "stderr"):
         yield from _line_places(stream, "", old.get(stream) or [], new.get(stream) or [])
     yield from _name_places(old.get("names") or [], new.get("names") or [])
     yield from _failure_places(old.get("failures") or [], new.get("failures") or [])
     yield from _output_places(old.get("outputs") or {}, new.get("outputs") or {})
     yield from _state_places(old.get("state") or {}, new.get("state") or {})
+
+
+def _summary_places(old: Any, new: Any) -> Iterator[Place]:
+    if old is None and new is not None:
+        yield "json.appeared", "", show(new)
+    elif new is None and old is not None:
+        yield "json.disappeared", "", show(old)
+    else:
+        yield from _json_places("json", "", old, new)
 
 
 def show(value: Any) -> str:

@@ -104,7 +104,7 @@ def _protocol() -> Iterator[tuple[str, str, int]]:
 def _make_cut(root: Path, faces: Faces) -> None:
     """Write sound images beside cut-off, empty and foreign ones."""
     for person in range(3):
-        for image in range(3):
+        for image in range(4):
             suffix = ".png" if image == 1 else ".jpg"
             write(
                 root / f"p{person}" / f"ok_{image}{suffix}",
@@ -133,8 +133,9 @@ def _make_names(root: Path, faces: Faces) -> None:
     write(root / "1" / ".hidden.jpg", encode(faces.crop(3, 1), ".jpg"))
     write(root / "1" / "Thumbs.db", b"thumbs")
     write(root / "1" / "notes.txt", b"notes")
-    write(root / "stray.jpg", encode(faces.crop(5, 0), ".jpg"))
     (root / "nobody").mkdir()
+    write(root.with_name("stray") / "0.jpg", encode(faces.crop(5, 0), ".jpg"))
+    write(root.with_name("stray") / "a" / "0.jpg", encode(faces.crop(5, 1), ".jpg"))
 
 
 def _make_doubles(root: Path, faces: Faces) -> None:

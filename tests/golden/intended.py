@@ -19,7 +19,10 @@ OPTIONS = "commands and options are added"
 
 @dataclass(frozen=True, slots=True)
 class Intended:
-    """A pattern of differences and the reason for them; `*` matches any text, slashes included."""
+    """A pattern of differences and the reason for them; `*` matches any text.
+
+    Elements of a list are called `*` in a field, which `[*]` matches.
+    """
 
     case: str
     kind: str
@@ -52,11 +55,17 @@ TABLE = (
     Intended("*", "json.added", "unit", SUMMARY),
     Intended("*", "json.added", "outputs", SUMMARY),
     Intended("*", "json.*", "inputs", SUMMARY),
+    Intended("*", "json.appeared", "", FAILED),
     Intended("*", "json.added", "error", FAILED),
     # Wording
     Intended("*", "stderr", "*", WORDING, is_text=True),
     Intended("*", "stdout", "*", WORDING, is_text=True),
     Intended("*", "failure.reason", "*", WORDING, is_text=True),
+    Intended("*", "json.changed", "damage.[*]", WORDING, is_text=True),
+    Intended("*", "json.changed", "models.[*].about", WORDING, is_text=True),
+    Intended("*", "json.changed", "*_origin", WORDING, is_text=True),
+    Intended("*", "output.changed", "*.json*::*_origin", WORDING, is_text=True),
+    Intended("*", "output.changed", "*.jsonl::[*].reason", WORDING, is_text=True),
     Intended("*", "help.added", "*", OPTIONS),
 )
 
