@@ -1,0 +1,75 @@
+"""The one table of differences that are intended, each with the sentence that says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tests.golden.compare import Difference
+
+STATE = "the state of a finished output is one file, and failures are listed in a CSV beside it"
+IMAGES = (
+    "every command checks images the same way: cut-off, empty and foreign files have one status"
+)
+SUMMARY = "the summary counts one unit and has the same keys for every command"
+FAILED = "--json prints an object with the error when a command fails, too"
+WORDING = "messages and help are reworded"
+OPTIONS = "commands and options are added"
+
+
+@dataclass(frozen=True, slots=True)
+class Intended:
+    """A pattern of differences and the reason for them; `*` matches any text.
+
+    Elements of a list are called `*` in a field, which `[*]` matches.
+    """
+
+    case: str
+    kind: str
+    field: str
+    why: str
+    is_text: bool = False
+    """Whether the difference is one of wording and is listed with --text only."""
+
+    def matches(self, difference: Difference) -> bool:
+        """Return whether the difference fits all three patterns."""
+        return (
+            fnmatchcase(difference.case, self.case)
+            and fnmatchcase(difference.kind, self.kind)
+            and fnmatchcase(difference.field, self.field)
+        )
+
+
+TABLE = (
+    # What state is left beside an output
+    Intended("*", "state", "*", STATE),
+    Intended("*", "output.added", "*failures.csv", STATE),
+    Intended("*", "output.added", "*.failures.csv", STATE),
+    Intended("*", "json.*", "failures", STATE),
+    # Which images count as damaged
+    Intended("*/cut*", "exit", "", IMAGES),
+    Intended("*/cut*", "json.*", "*", IMAGES),
+    Intended("*/cut*", "failure.*", "*", IMAGES),
+    Intended("*/cut*", "output.*", "*", IMAGES),
+    # What the summary says
+    Intended("*", "json.added", "unit", SUMMARY),
+    Intended("*", "json.added", "outputs", SUMMARY),
+    Intended("*", "json.*", "inputs", SUMMARY),
+    Intended("*", "json.appeared", "", FAILED),
+    Intended("*", "json.added", "error", FAILED),
+    # Wording
+    Intended("*", "stderr", "*", WORDING, is_text=True),
+    Intended("*", "stdout", "*", WORDING, is_text=True),
+    Intended("*", "failure.reason", "*", WORDING, is_text=True),
+    Intended("*", "json.changed", "damage.[*]", WORDING, is_text=True),
+    Intended("*", "json.changed", "models.[*].about", WORDING, is_text=True),
+    Intended("*", "json.changed", "*_origin", WORDING, is_text=True),
+    Intended("*", "output.changed", "*.json*::*_origin", WORDING, is_text=True),
+    Intended("*", "output.changed", "*.jsonl::[*].reason", WORDING, is_text=True),
+    Intended("*", "help.added", "*", OPTIONS),
+)
+
+
+def find_reason(difference: Difference, table: tuple[Intended, ...] = TABLE) -> Intended | None:
+    """Return the first entry of the table that the difference fits."""
+    return next((entry for entry in table if entry.matches(difference)), None)
