@@ -19,8 +19,8 @@ import numpy.typing as npt
 from skimage.transform import SimilarityTransform
 from timing import side_by_side
 
-from faceprep.extraction import open_cropper
-from faceprep.faces import Faces
+from faceprep.core.faces import Faces
+from faceprep.steps.find_faces import open_cropper
 from faceprep.synthetic import draw_face
 from faceprep.vision.align import ARCFACE_112, check_landmarks, crop_all, estimate_similarity
 from faceprep.vision.quality import MEASURES, measure_crops
@@ -61,7 +61,7 @@ def ours(photos: list[Photo]) -> None:
 
 def ours_at_once(photos: list[Photo]) -> None:
     """As `align` does it, which has all landmarks in a table before it opens the first photo."""
-    landmarks, cropper = np.concatenate([points for _, points in photos]), open_cropper("arcface-112")
+    landmarks, cropper = (np.concatenate([points for _, points in photos]), open_cropper("arcface-112"))
     n = len(landmarks)
     transforms, faults = cropper.fit(Faces(np.zeros((n, 4)), landmarks, np.ones(n)))
     fitted = zip(transforms, faults, strict=True)

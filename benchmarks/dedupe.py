@@ -28,9 +28,9 @@ import numpy as np
 from PIL import Image
 from timing import side_by_side
 
-from faceprep.faces import Pixels
-from faceprep.formats.folders import find_identities
+from faceprep.core.faces import Pixels
 from faceprep.identity import duplicates
+from faceprep.sets.folder import find_identities
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import decode, encode
 

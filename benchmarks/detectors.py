@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from timing import side_by_side
 
-from faceprep.faces import Faces, Pixels
-from faceprep.models.boxes import overlaps
-from faceprep.models.detection import DetectorSpec, SizedDetector, open_detector
+from faceprep.core.faces import Faces, Pixels
+from faceprep.models.detectors.detector import DetectorSpec, SizedDetector, open_detector
+from faceprep.models.detectors.nms import overlaps
 from faceprep.vision.codec import decode
 
 NAMES = ("retinaface", "mtcnn", "centerface")

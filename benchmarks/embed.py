@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from timing import side_by_side
 
-from faceprep.ahead import map_ahead
-from faceprep.cores import n_cores
-from faceprep.embedding import EmbedOptions, load_file
+from faceprep.core.cpu import n_cores
+from faceprep.core.prefetch import map_ahead
 from faceprep.models import weights
+from faceprep.steps.embed_crops import EmbedOptions, load_file
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import encode
 

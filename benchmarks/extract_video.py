@@ -24,10 +24,10 @@ from pathlib import Path
 import psutil
 from video import enlarge
 
-from faceprep.ahead import map_ahead
-from faceprep.cores import n_cores
-from faceprep.formats.video import Frame, VideoReader
-from faceprep.models.detection import DetectorSpec, open_detector
+from faceprep.core.cpu import n_cores
+from faceprep.core.prefetch import map_ahead
+from faceprep.models.detectors.detector import DetectorSpec, open_detector
+from faceprep.video.reader import Frame, VideoReader
 
 _SCRIPT = Path(__file__).parent / "peers" / "origin_video.py"
 _SCRIPT_FRAMES = {360: 60, 1080: 20}

@@ -30,13 +30,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import DBSCAN
 
-from faceprep.embeddings import Embeddings, Model
-from faceprep.identity.clean import plan_cleaning
-from faceprep.identity.groups import gather_groups
+from faceprep.core.embeddings import Embeddings, Model
+from faceprep.core.types import ACCEPTED
+from faceprep.identity.identity_sums import gather_groups
 from faceprep.identity.merge import plan_merges
+from faceprep.identity.outliers import plan_cleaning
 from faceprep.identity.similarity import find_mean_pairs
 from faceprep.identity.vectors import prepare
-from faceprep.types import ACCEPTED
 
 DIM, RANK = 512, 128
 WIDTHS = (12, 7, 7)

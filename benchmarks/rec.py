@@ -21,8 +21,8 @@ from pathlib import Path
 
 from timing import Candidate, side_by_side
 
-from faceprep import storage
-from faceprep.formats.recordio import frame_image
+from faceprep.core import storage
+from faceprep.sets.recordio.records import frame_image
 from faceprep.synthetic import encode_face
 
 _AN_IDENTITY = 60

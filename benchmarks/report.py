@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from timing import side_by_side
 
-from faceprep.formats.faces_table import FaceRow, FacesWriter
 from faceprep.synthetic import write_folder
+from faceprep.tables.faces import FaceRow, FacesWriter
 
 _SHARD, _FAILED_IN = 64, 100
 _CROPS = 500

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceprep.embeddings import Embeddings, Model
+from faceprep.core.embeddings import Embeddings, Model
 from faceprep.identity.similarity import find_pairs
 from faceprep.identity.vectors import prepare
 

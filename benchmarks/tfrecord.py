@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from timing import side_by_side
 
-from faceprep import storage
-from faceprep.formats import tfrecord
+from faceprep.core import storage
+from faceprep.sets import tfrecord
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -69,7 +69,7 @@ def main() -> None:
         for title, columns in kinds.items():
             candidates = {
                 "tf.io.TFRecordWriter, tf.train.Example": partial(theirs, columns, files[0]),
-                "faceprep.formats.tfrecord": partial(ours, columns, files[1]),
+                "faceprep.sets.tfrecord": partial(ours, columns, files[1]),
             }
             side_by_side(title, n, candidates, given.repeats)
             print("the same bytes:", files[0].read_bytes() == files[1].read_bytes())

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.embedding import EmbedOptions
-from faceprep.formats.folders import find_identities
-from faceprep.identity.clean import robust_centre
-from faceprep.verification.pairs import judge_pairs
+from faceprep.identity.metrics.verification import judge_pairs
+from faceprep.identity.outliers import robust_centre
+from faceprep.sets.folder import find_identities
+from faceprep.steps.embed_crops import EmbedOptions
 from faceprep.vision.codec import decode
 
 Doubles = npt.NDArray[np.float64]

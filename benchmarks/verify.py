@@ -27,10 +27,10 @@ from sklearn.metrics import roc_curve
 from sklearn.model_selection import KFold
 from timing import side_by_side
 
-from faceprep.jobs.verify import Verify
+from faceprep.identity.metrics.identification import judge_searches, search
+from faceprep.identity.metrics.verification import judge_pairs
+from faceprep.jobs.verify.job import Verify
 from faceprep.synthetic import draw_face
-from faceprep.verification.pairs import judge_pairs
-from faceprep.verification.searches import judge_searches, search
 
 ORL = Path(__file__).parents[2] / "shared" / "data" / "orl"
 

@@ -19,7 +19,7 @@ import cv2
 import imageio.v3 as imageio
 from timing import Candidate, side_by_side
 
-from faceprep.formats.video import read_frames
+from faceprep.video.reader import read_frames
 
 
 def enlarge(source: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from faceprep import ExtractPhotos, ProcessRunner, Request, run_job
-from faceprep.formats.faces_table import load_faces, rows_of
+from faceprep.tables.faces import load_faces, rows_of
 
 
 def main(arguments: list[str]) -> None:

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from faceprep import ExtractVideo, ProcessRunner, Request, run_job
-from faceprep.formats.faces_table import load_faces, rows_of
-from faceprep.synthetic_video import write_video
+from faceprep.synthetic import write_video
+from faceprep.tables.faces import load_faces, rows_of
 from faceprep.vision.codec import decode
 
 

@@ -10,8 +10,9 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from faceprep import Apply, ExtractPhotos, MergeIdentities, ProcessRunner, Request, run_job, storage
-from faceprep.formats.plan_jsonl import read_plan
+from faceprep import Apply, ExtractPhotos, MergeIdentities, ProcessRunner, Request, run_job
+from faceprep.core import storage
+from faceprep.tables.plan import read_plan
 from faceprep.vision.codec import decode, encode
 
 

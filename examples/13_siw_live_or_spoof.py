@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from faceprep import ExtractVideo, Manifest, ProcessRunner, Request, run_job
-from faceprep.synthetic_video import write_siw_like
+from faceprep.synthetic import write_siw_like
 from faceprep.vision.codec import decode
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from faceprep.core.types import Request, Summary
 from faceprep.jobs.reencode_bin import ReencodeBin
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.synthetic import encode_face
-from faceprep.types import Request, Summary
 from tests.real import DATA
 
 BINS = DATA / "bins"

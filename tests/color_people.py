@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from faceprep import registry
-from faceprep.embeddings import Model
-from faceprep.faces import Pixels
-from faceprep.registry import Entry
+from faceprep.core import registry
+from faceprep.core.embeddings import Model
+from faceprep.core.faces import Pixels
+from faceprep.core.registry import Entry
 from faceprep.vision.codec import encode
 
 RED, GREEN, BLUE, BLACK = (250, 0, 0), (0, 250, 0), (0, 0, 250), (0, 0, 0)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from faceprep import ProcessRunner, Request, SerialRunner, Summary, run_job
-from faceprep.faces import Pixels
-from faceprep.formats.plan_jsonl import read_plan
-from faceprep.jobs.dedupe import Dedupe
+from faceprep.core.faces import Pixels
+from faceprep.core.types import Decision
+from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.synthetic import draw_face
-from faceprep.types import Decision
+from faceprep.tables.plan import read_plan
 from faceprep.vision.codec import encode
 
 

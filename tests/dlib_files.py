@@ -8,8 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.faces import Pixels
-from faceprep.models.dlib_file import ADD, AFFINE, AVERAGE_POOL, CONVOLUTION, MAX_POOL, PRODUCT, RELU, Layer
+from faceprep.core.faces import Pixels
+from faceprep.models.embedders.dlib_weights import (
+    ADD,
+    AFFINE,
+    AVERAGE_POOL,
+    CONVOLUTION,
+    MAX_POOL,
+    PRODUCT,
+    RELU,
+    Layer,
+)
 
 Doubles = npt.NDArray[np.float64]
 

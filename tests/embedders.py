@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceprep import registry
-from faceprep.embeddings import EUCLIDEAN, Model
-from faceprep.jobs.verify import Verification, Verify
-from faceprep.registry import Entry
+from faceprep.core import registry
+from faceprep.core.embeddings import EUCLIDEAN, Model
+from faceprep.core.registry import Entry
+from faceprep.jobs.verify.job import Verification, Verify
 from faceprep.synthetic import encode_face
 from faceprep.vision.codec import decode
 from tests.bins import write_bin

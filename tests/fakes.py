@@ -17,10 +17,10 @@ from types import FunctionType
 from typing import Any, ClassVar
 from unittest import mock
 
-from faceprep.errors import SourceError
+from faceprep.core.errors import SourceError
+from faceprep.core.options import option
+from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.rec2folder import Rec2Folder
-from faceprep.options import option
-from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
 
 SHARD = 4
 

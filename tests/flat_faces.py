@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from faceprep import registry
-from faceprep.faces import Faces, Pixels, no_faces
-from faceprep.registry import Entry
+from faceprep.core import registry
+from faceprep.core.faces import Faces, Pixels, no_faces
+from faceprep.core.registry import Entry
 from faceprep.vision.align import ARCFACE_112
 from faceprep.vision.codec import encode
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from faceprep.formats import lists, npz, parquet, tfrecord, webdataset
+from faceprep.core.io import npz, parquet
+from faceprep.core.types import Request, Runner, Summary
 from faceprep.jobs.manifest import Manifest
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
+from faceprep.sets import lists, tfrecord, webdataset
 from faceprep.synthetic import encode_face
-from faceprep.types import Request, Runner, Summary
 
 JPEG, PNG = encode_face(1, 1), encode_face(1, 1, ".png")
 Row = tuple[str, int]

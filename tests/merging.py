@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceprep.embeddings import Embeddings
-from faceprep.formats.embeddings_file import Place, write_npz
-from faceprep.formats.plan_jsonl import read_plan
+from faceprep.core.embeddings import Embeddings
+from faceprep.core.types import Request, Summary
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.merge_identities import MergeIdentities
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
-from faceprep.types import Request, Summary
+from faceprep.tables.embeddings import Place, write_npz
+from faceprep.tables.plan import read_plan
 from tests.color_people import BLUE, GREEN, ORANGE, RED, Colors, paint
 
 SET = {

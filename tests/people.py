@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from faceprep.embeddings import Embeddings, Model
+from faceprep.core.embeddings import Embeddings, Model
 
 DIM = 64
 MODEL = Model("people", threshold=0.4, surely=0.5, surely_not=0.3)

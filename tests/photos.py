@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from faceprep.faces import Faces, Pixels
-from faceprep.models.boxes import overlaps
+from faceprep.core.faces import Faces, Pixels
+from faceprep.models.detectors.nms import overlaps
 from faceprep.vision.codec import decode
 from tests.real import DATA
 

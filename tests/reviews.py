@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 import waitress.server
 
-from faceprep import storage
-from faceprep.formats.plan_jsonl import write_plan
-from faceprep.formats.verdicts_jsonl import journal_of
-from faceprep.review import server
-from faceprep.review.session import open_session
+from faceprep.core import storage
+from faceprep.core.types import ACCEPTED, Decision
+from faceprep.pages.review import server
+from faceprep.pages.review.session import open_session
 from faceprep.synthetic import encode_face
-from faceprep.types import ACCEPTED, Decision
+from faceprep.tables.plan import write_plan
+from faceprep.tables.verdicts import journal_of
 
 A, R, U = "accepted", "refused", "undecided"
 BEFORE = [A, U, U, U, A, U, A]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that must hold, on a bare machine: environments, lint, types, import contracts, tests.
 #   tests/run.sh                      all of it
-#   tests/run.sh tests/formats -x     a part: the arguments go to pytest, and nothing else is run
+#   tests/run.sh tests/sets -x     a part: the arguments go to pytest, and nothing else is run
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python="${PYTHON:-python3}"

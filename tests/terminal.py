@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from faceprep.core.types import Outcome, Shard, Sink
 from faceprep.jobs.rec2folder import Rec2Folder
-from faceprep.types import Outcome, Shard, Sink
 from tests.real import ROOT
 
 SLOW = (
-    "from faceprep import registry; from faceprep.registry import Entry;"
+    "from faceprep import registry; from faceprep.core.registry import Entry;"
     "from faceprep.cli import progress; from faceprep.run import life;"
     "registry.COMMANDS['rec2folder'] = Entry('tests.fakes:SlowRec2Folder', '', 'SRC DST');"
 )

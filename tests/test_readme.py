@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from faceprep import storage
-from faceprep.models.detection import DetectorSpec, open_detector
-from faceprep.synthetic_video import write_video
+from faceprep.core import storage
+from faceprep.models.detectors.detector import DetectorSpec, open_detector
+from faceprep.synthetic import write_video
 from faceprep.vision.align import crop_box
 from faceprep.vision.codec import decode, encode
 from tests.real import ROOT

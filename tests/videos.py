@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 
-from faceprep.extraction import FaceFinder
-from faceprep.faces import Faces, Pixels, no_faces
-from faceprep.jobs.extract_video import ExtractVideo
-from faceprep.models.detection import SizedDetector
+from faceprep.core.faces import Faces, Pixels, no_faces
+from faceprep.core.types import Request, Runner, Summary
+from faceprep.jobs.extract_video.job import ExtractVideo
+from faceprep.models.detectors.detector import SizedDetector
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
-from faceprep.synthetic_video import PLAIN, VideoStyle, draw_frame, encode_video, frame_times
-from faceprep.types import Request, Runner, Summary
+from faceprep.steps.find_faces import FaceFinder
+from faceprep.synthetic.video import PLAIN, VideoStyle, draw_frame, encode_video, frame_times
 from faceprep.vision.align import ARCFACE_112
 
 SIZE = (180, 320)

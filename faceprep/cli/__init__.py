@@ -10,7 +10,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from faceprep import __version__, registry
+from faceprep import __version__
+from faceprep.core import registry
 
 
 class _Commands(click.Group):
@@ -50,7 +51,7 @@ def faceprep() -> None:
 
 def main() -> int:
     """The exit status: 0 done, 3 done but some inputs failed, 1 could not be done, 2 wrong usage."""
-    from faceprep.errors import FaceprepError, OptionError
+    from faceprep.core.errors import FaceprepError, OptionError
 
     _show_any_name()
     try:

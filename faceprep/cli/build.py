@@ -14,15 +14,15 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 
-from faceprep import registry
 from faceprep.cli.log_lines import log_to_stderr
 from faceprep.cli.progress import counting_bar, progress_bar
-from faceprep.cores import n_cores
-from faceprep.errors import Interrupted
+from faceprep.core import registry
+from faceprep.core.cpu import n_cores
+from faceprep.core.errors import Interrupted
+from faceprep.core.text import counted
+from faceprep.core.types import OK, Request, Summary
 from faceprep.run.engine import as_json, run_job
 from faceprep.run.ledger import first_failures
-from faceprep.types import OK, Request, Summary
-from faceprep.wording import counted
 
 _PATH = click.Path(path_type=Path)
 _RUN_OPTIONS = (

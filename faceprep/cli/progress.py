@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import click
 
+from faceprep.core.types import Outcome, ShardReport, Stage
 from faceprep.run.engine import Progress
-from faceprep.types import Outcome, ShardReport, Stage
 
 EVERY_S = 30.0
 """Seconds between two lines of a log; longer ones in a run that takes hours."""

@@ -1,1 +1,1 @@
-"""Numbers -> decisions, pure: which images show one person."""
+"""Decisions and metrics computed from vectors alone."""

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.embeddings import Embeddings
-from faceprep.faces import Floats
-from faceprep.identity.products import multiply
+from faceprep.core.embeddings import Embeddings
+from faceprep.core.faces import Floats
+from faceprep.core.random_order import shuffled
+from faceprep.identity.matmul import multiply
 from faceprep.identity.similarity import BLOCK
 from faceprep.identity.vectors import Ints, Vectors, prepare
-from faceprep.shuffle import shuffled
 
 _FINE = 1000
 _COARSE = 5
@@ -33,7 +33,7 @@ def measure(embeddings: Embeddings, most_images: int = 20_000, seed: int = 0) ->
     negative is at most the least positive); those of one image are counted apart. Likeness is measured to about
     0.0003; the histogram runs from -1, which also holds what is below, to 1.
 
-    >>> from faceprep.embeddings import Model
+    >>> from faceprep.core.embeddings import Model
     >>> rows = np.array([[1, 0], [3, 4], [-1, 0.1]], "f4")
     >>> found = measure(Embeddings(["a/1", "a/2", "b/1"], ["a", "a", "b"], rows, Model()))
     >>> found["separable"], found["identities_of_two"], found["positive"]["median"]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from faceprep.identity.groups import Groups
+from faceprep.identity.identity_sums import Groups
 from faceprep.identity.similarity import Pairs
 from faceprep.identity.vectors import Doubles
 

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from faceprep.embeddings import Embeddings, Model
-from faceprep.errors import OptionError, SourceError
-from faceprep.identity.approximate import ApproximateSearch
-from faceprep.identity.groups import Groups, gather_groups
+from faceprep.core.embeddings import Embeddings, Model
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.types import ACCEPTED, MERGE, UNDECIDED, Decision
+from faceprep.identity.ann import ApproximateSearch
+from faceprep.identity.identity_sums import Groups, gather_groups
 from faceprep.identity.linkage import (
     CENTROID,
     LINKAGES,
@@ -45,7 +46,6 @@ from faceprep.identity.similarity import (
     find_mean_pairs,
 )
 from faceprep.identity.vectors import Vectors, prepare
-from faceprep.types import ACCEPTED, MERGE, UNDECIDED, Decision
 
 log = logging.getLogger("faceprep")
 _MOST_MATCHES = 50
@@ -60,7 +60,7 @@ class MergeRule:
 
     >>> MergeRule(linkage="average")
     Traceback (most recent call last):
-    faceprep.errors.OptionError: unknown linkage: expected mean, complete, centroid or single, found 'average'
+    faceprep.core.errors.OptionError: unknown linkage: expected mean, complete, centroid or single, found 'average'
     """
 
     linkage: str = MEAN

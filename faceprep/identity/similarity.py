@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from faceprep.faces import Floats
-from faceprep.identity.groups import Groups
-from faceprep.identity.products import multiply, open_products
+from faceprep.core.faces import Floats
+from faceprep.identity.identity_sums import Groups
+from faceprep.identity.matmul import multiply, open_products
 from faceprep.identity.vectors import Doubles, Ints, Vectors
 
 BLOCK = 4096
@@ -147,7 +147,7 @@ def all_pairs(
 def find_pairs(vectors: Vectors, least: float, between_identities: bool = False, search: Search = all_pairs) -> Pairs:
     """All pairs of images with a likeness of `least` or more; only those of different identities, where asked for.
 
-    >>> from faceprep.embeddings import Embeddings, Model
+    >>> from faceprep.core.embeddings import Embeddings, Model
     >>> from faceprep.identity.vectors import prepare
     >>> rows = np.array([[1, 0], [0, 1], [3, 4]], "f4")
     >>> find_pairs(prepare(Embeddings(["1", "2", "3"], ["a", "b", "c"], rows, Model())), 0.5).likeness
@@ -261,7 +261,7 @@ def nearest_groups(groups: Groups, totals: Doubles, k: int, block: int = 0) -> P
     """The `k` identities (right) that each row of `totals` (left) is most alike to in the mean: ordered by left, then
     most alike first, of several alike the lowest number. The identity itself is not left out.
     """
-    rows, columns, block = factors_of_groups(groups, totals), factors_of_groups(groups), block or BLOCK
+    rows, columns, block = (factors_of_groups(groups, totals), factors_of_groups(groups), block or BLOCK)
     best = ordered([])
     for at in range(0, rows.n, block):
         stop = min(at + block, rows.n)

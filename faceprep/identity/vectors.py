@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.embeddings import COSINE, Embeddings
-from faceprep.errors import SourceError
-from faceprep.faces import Floats
+from faceprep.core.embeddings import COSINE, Embeddings
+from faceprep.core.errors import SourceError
+from faceprep.core.faces import Floats
 
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -119,10 +119,10 @@ class Vectors:
 def prepare(embeddings: Embeddings) -> Vectors:
     """Raises SourceError, with the images named, where vectors are not finite or zero.
 
-    >>> from faceprep.embeddings import Model
+    >>> from faceprep.core.embeddings import Model
     >>> prepare(Embeddings(["b/1", "a/1"], ["b", "a"], np.zeros((2, 3), "f4"), Model()))
     Traceback (most recent call last):
-    faceprep.errors.SourceError: vectors that cannot be compared: found 2 of length zero (a/1, b/1). Leave these out.
+    faceprep.core.errors.SourceError: vectors that cannot be compared: found 2 of length zero (a/1, b/1). Leave these out.
     """
     keys, identities, n = embeddings.keys, embeddings.identities, len(embeddings)
     order = _canonical_order(keys, identities)

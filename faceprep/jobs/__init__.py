@@ -1,1 +1,1 @@
-"""One file a command: the sentence that joins formats and pixels. Knows no runner."""
+"""One file per command, or a folder where a command needs more."""

@@ -13,18 +13,18 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from faceprep import storage
-from faceprep.cores import my_cores
-from faceprep.errors import OptionError, OutputError, SourceError
-from faceprep.extraction import DEGENERATE, open_cropper
-from faceprep.faces import Faces, Pixels
-from faceprep.formats import faces_table
-from faceprep.formats.faces_table import FACES_TABLE, FaceRow, FacesWriter, join_output, split_output
-from faceprep.formats.folders import refuse_output_inside
-from faceprep.formats.frame_choice import frames_at
-from faceprep.formats.video import VideoReader
-from faceprep.options import option
-from faceprep.types import OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core import storage
+from faceprep.core.cpu import my_cores
+from faceprep.core.errors import OptionError, OutputError, SourceError
+from faceprep.core.faces import Faces, Pixels
+from faceprep.core.options import option
+from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.sets.folder import refuse_output_inside
+from faceprep.steps.find_faces import DEGENERATE, open_cropper
+from faceprep.tables import faces as faces_table
+from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, join_output, split_output
+from faceprep.video.reader import VideoReader
+from faceprep.video.sampling import frames_at
 from faceprep.vision import codec
 from faceprep.vision.templates import load_template
 
@@ -238,4 +238,4 @@ def _frames(path: Path, rows: list[FaceRow]) -> Iterator[tuple[list[FaceRow], Pi
     except SourceError as error:
         problem = _Problem("unreadable", str(error))
     for number, of_frame in waiting.items():
-        yield of_frame, problem._replace(reason=f"{of_frame[0].source}: frame {number}: {problem.reason}")
+        yield (of_frame, problem._replace(reason=f"{of_frame[0].source}: frame {number}: {problem.reason}"))

@@ -11,8 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from faceprep import storage
-from faceprep.application import (
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.types import (
+    ACCEPTED,
+    COPY,
+    HARDLINK,
+    RESTORE,
+    Decision,
+    Outcome,
+    Request,
+    Shard,
+    Sink,
+    Stage,
+    Work,
+)
+from faceprep.sets.folder import find_identities
+from faceprep.sets.listing import list_images
+from faceprep.steps.place_images import (
     PlacingOptions,
     check_fingerprint,
     evidence_of,
@@ -24,13 +40,9 @@ from faceprep.application import (
     refuse_output_within,
     write_rows,
 )
-from faceprep.destinations import resolve
-from faceprep.errors import SourceError
-from faceprep.formats.folders import find_identities
-from faceprep.formats.plan_jsonl import read_plan
-from faceprep.formats.selection import list_images
-from faceprep.formats.verdicts_jsonl import refuse_open_review
-from faceprep.types import ACCEPTED, COPY, HARDLINK, RESTORE, Decision, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.steps.resolve_plan import resolve
+from faceprep.tables.plan import read_plan
+from faceprep.tables.verdicts import refuse_open_review
 
 log = logging.getLogger("faceprep")
 _ROWS = "rows-"

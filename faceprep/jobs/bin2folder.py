@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from faceprep import storage
-from faceprep.formats import pairs_bin
-from faceprep.image_header import check_image
-from faceprep.types import OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core import storage
+from faceprep.core.io.image_header import check_image
+from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.sets.pairs_bin import container as pairs_bin
 
 _SHARD = 1024
 _PLACES, _ROWS = "places", ".csv"

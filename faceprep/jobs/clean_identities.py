@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from faceprep.embeddings import Embeddings
-from faceprep.errors import OptionError
-from faceprep.identity.clean import plan_cleaning
-from faceprep.identity_plans import PlanningOptions, refuse_unknown_model, separable
-from faceprep.options import option
-from faceprep.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
-from faceprep.wording import counted
+from faceprep.core.embeddings import Embeddings
+from faceprep.core.errors import OptionError
+from faceprep.core.options import option
+from faceprep.core.text import counted
+from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
+from faceprep.identity.outliers import plan_cleaning
+from faceprep.steps.plan_identities import PlanningOptions, refuse_unknown_model, separable
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class CleanIdentities(PlanningOptions):
         """How many images are not where they belong, and by which rule."""
         if "identities" not in found:
             return "nothing to compare: no image has a vector"
-        images, identities = counted(found["images"], "image"), counted(found["identities"], "identity", "identities")
+        images, identities = (counted(found["images"], "image"), counted(found["identities"], "identity", "identities"))
         told = f"{images} of {identities}: {found['moved']:,} moved, {found['dropped'] - found['too_small']:,} dropped,"
         told += f" {found['undecided']:,} undecided, for more than {found['angle']:g} degrees from their centre"
         if found["too_small"]:

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from faceprep import __version__, cores, installed, registry, storage
-from faceprep.errors import MissingExtra
-from faceprep.wording import counted
+from faceprep import __version__
+from faceprep.core import cpu as cores
+from faceprep.core import dependencies as installed
+from faceprep.core import registry, storage
+from faceprep.core.errors import MissingExtra
+from faceprep.core.text import counted
 
 Progress = Callable[[int, int], None]
 _MODULES = {"opencv-python": "cv2", "google-crc32c": "google_crc32c"}
@@ -130,7 +133,9 @@ def _versions(needed: Mapping[str, Sequence[str]]) -> dict[str, str | None]:
 def _providers() -> list[str]:
     """What ONNX Runtime can run on here, as it says itself; none where it cannot be loaded."""
     try:
-        from faceprep.models import runtime  # needs NumPy, which may be what is broken
+        from faceprep.models import (
+            onnx_session as runtime,  # needs NumPy, which may be what is broken
+        )
 
         return list(runtime.onnxruntime().get_available_providers())
     except (MissingExtra, ImportError):

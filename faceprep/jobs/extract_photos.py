@@ -12,15 +12,25 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from faceprep import storage
-from faceprep.errors import OptionError, SourceError
-from faceprep.extraction import DEGENERATE, FaceFinder, FaceOptions, Found, face_rows
-from faceprep.faces import Faces, Pixels
-from faceprep.formats import selection
-from faceprep.formats.faces_table import FACES_TABLE, FacesWriter, join_faces, join_output
-from faceprep.formats.folders import Identity, find_identities, refuse_output_inside
-from faceprep.options import option
-from faceprep.types import LOW_SCORE, MANY_FACES, NO_FACE, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core import storage
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.faces import Faces, Pixels
+from faceprep.core.options import option
+from faceprep.core.types import (
+    LOW_SCORE,
+    MANY_FACES,
+    NO_FACE,
+    Outcome,
+    Request,
+    Shard,
+    Sink,
+    Stage,
+    Work,
+)
+from faceprep.sets.folder import Identity, find_identities, refuse_output_inside
+from faceprep.sets.listing import is_text, list_images
+from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, Found, face_rows
+from faceprep.tables.faces import FACES_TABLE, FacesWriter, join_faces, join_output
 from faceprep.vision import codec
 from faceprep.vision.templates import load_template
 
@@ -70,7 +80,7 @@ class ExtractPhotos(FaceOptions):
         root, identities = _find_photos(request.sources[0])
         if root == request.sources[0]:
             refuse_output_inside(root, request.output / FACES_TABLE)
-        listing = selection.list_images(identities, request.limit)
+        listing = list_images(identities, request.limit)
         if not len(listing):
             raise SourceError("no photos in this folder", path=root, expected="SRC/PHOTO.jpg or SRC/IDENTITY/PHOTO.jpg")
         self.announce(*filter(None, [self.fallback]))
@@ -169,7 +179,7 @@ def choose(faces: Faces, select: str, size: tuple[int, int]) -> Faces:
 
 def _load_photos(shard: Shard, sink: Sink) -> Iterator[Photo | Outcome]:
     for path, crop in json.loads(storage.read_bytes(sink.scratch / shard.id)):
-        if not selection.is_text(path):
+        if not is_text(path):
             yield Outcome(path, "bad_name", "the name is not UTF-8; rename the file")
             continue
         try:

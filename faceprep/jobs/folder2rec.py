@@ -9,16 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from faceprep import storage
-from faceprep.errors import OptionError, SourceError
-from faceprep.formats import rec_parts
-from faceprep.formats.folders import read_identity, sort_names, walk_images
-from faceprep.formats.rec_parts import ImageRow, Roster
-from faceprep.formats.recordio import EXACT_FLOATS
-from faceprep.image_header import read_header
-from faceprep.options import option
-from faceprep.shuffle import random_keys
-from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core import storage
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.io.image_header import read_header
+from faceprep.core.names import sort_names
+from faceprep.core.options import option
+from faceprep.core.random_order import random_keys
+from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.sets.folder import read_identity, walk_images
+from faceprep.sets.recordio import writer as rec_parts
+from faceprep.sets.recordio.records import EXACT_FLOATS
+from faceprep.sets.recordio.writer import ImageRow, Roster
 
 _SHARD = 2048
 _SPILL = 48 << 20
@@ -135,7 +136,11 @@ def _survey(root: Path) -> tuple[dict[str, int], str, list[str]]:
     digest = hashlib.sha256()
     for name in counts:
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + found[name][1])
-    return counts, f"{sum(counts.values())} images of {len(counts)} identities, names {digest.hexdigest()[:16]}", sample
+    return (
+        counts,
+        f"{sum(counts.values())} images of {len(counts)} identities, names {digest.hexdigest()[:16]}",
+        sample,
+    )
 
 
 def _images(root: Path, roster: Roster, shard: Shard) -> Iterator[tuple[int, int, str]]:

@@ -9,18 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from faceprep import storage
-from faceprep.errors import SourceError
-from faceprep.formats import contents, pairs_bin, rec_index
-from faceprep.formats.folders import read_identity, sort_names, walk_images
-from faceprep.formats.manifests import FORMATS
-from faceprep.formats.rec_entries import read_in_file_order
-from faceprep.formats.recordio import Damage, ImageRecord, RecordFile
-from faceprep.image_header import check_image
-from faceprep.options import option
-from faceprep.types import Buffer
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.io import contents
+from faceprep.core.io.image_header import check_image
+from faceprep.core.names import sort_names
+from faceprep.core.options import option
+from faceprep.core.text import counted
+from faceprep.core.types import Buffer
+from faceprep.sets.folder import read_identity, walk_images
+from faceprep.sets.manifests.writers import FORMATS
+from faceprep.sets.pairs_bin import container as pairs_bin
+from faceprep.sets.recordio import index as rec_index
+from faceprep.sets.recordio.entries import read_in_file_order
+from faceprep.sets.recordio.records import Damage, ImageRecord, RecordFile
 from faceprep.vision import codec
-from faceprep.wording import counted
 
 _BATCH = 1024
 _N_NAMED = 20

@@ -13,15 +13,15 @@ from math import isqrt
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from faceprep import storage
-from faceprep.errors import OptionError, SourceError
-from faceprep.formats import pairs_bin
-from faceprep.formats.folders import find_identities
-from faceprep.formats.pairs_list import ImageFinder, read_pairs_list
-from faceprep.image_header import check_image
-from faceprep.options import option
-from faceprep.shuffle import draw_distinct
-from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core import storage
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.io.image_header import check_image
+from faceprep.core.options import option
+from faceprep.core.random_order import draw_distinct
+from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.sets.folder import find_identities
+from faceprep.sets.pairs_bin import container as pairs_bin
+from faceprep.sets.pairs_bin.pair_lists import ImageFinder, read_pairs_list
 from faceprep.vision import codec
 
 log = logging.getLogger("faceprep")
@@ -131,7 +131,9 @@ class MakeBin:
             problem = "; ".join(problem for _, problem in images if problem)
             if not problem:
                 part.add([data for data, _ in images], pair.same)
-            yield Outcome(pair.key, "undecodable", f"{problem}; the pair is left out") if problem else Outcome(pair.key)
+            yield (
+                Outcome(pair.key, "undecodable", f"{problem}; the pair is left out") if problem else Outcome(pair.key)
+            )
 
     def finish(self, work: Work, sink: Sink) -> None:
         ids = [shard.id for shard in work.stages[0].shards if shard.id != _REFUSED]

@@ -13,20 +13,24 @@ from typing import ClassVar
 
 import numpy as np
 
-from faceprep import storage
-from faceprep.errors import OptionError, SourceError
-from faceprep.formats import class_map, embedding_rows, manifest_cuts, selection
-from faceprep.formats.class_map import CLASSES_CSV
-from faceprep.formats.embedding_rows import EmbeddingTable
-from faceprep.formats.folders import find_identities, refuse_output_inside
-from faceprep.formats.label_rules import Unlabelled, parse_rule
-from faceprep.formats.manifest_cuts import Cutter
-from faceprep.formats.manifest_parts import EMBEDDINGS, Block, Layout, Part
-from faceprep.formats.manifests import FORMATS, Format, format_of, lost_images
-from faceprep.formats.selection import Ints, Listing, Selection, Split
-from faceprep.options import option
-from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work
-from faceprep.wording import counted
+from faceprep.core import storage
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.options import option
+from faceprep.core.text import counted
+from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.sets import class_map
+from faceprep.sets import split as selection
+from faceprep.sets.class_map import CLASSES_CSV
+from faceprep.sets.folder import find_identities, refuse_output_inside
+from faceprep.sets.label_rules import Unlabelled, parse_rule
+from faceprep.sets.listing import Ints, Listing, find_twins, is_text, list_images, refuse_names
+from faceprep.sets.manifests import embedding_join as embedding_rows
+from faceprep.sets.manifests import partition as manifest_cuts
+from faceprep.sets.manifests.embedding_join import EmbeddingTable
+from faceprep.sets.manifests.layout import EMBEDDINGS, Block, Layout, Part
+from faceprep.sets.manifests.partition import Cutter
+from faceprep.sets.manifests.writers import FORMATS, Format, format_of, lost_images
+from faceprep.sets.split import Selection, Split
 
 log = logging.getLogger("faceprep")
 
@@ -77,8 +81,8 @@ class Manifest:
         with_images = self.with_images or form.images == "always"
         refuse_output_inside(source, output)
         prefix = self._prefix(source, form)
-        listing = selection.list_images(find_identities(source), request.limit)
-        selection.refuse_names(listing, form.forbidden)
+        listing = list_images(find_identities(source), request.limit)
+        refuse_names(listing, form.forbidden)
         labels, names, fixed = self._label(listing)
         table, rows = self._join(listing, prefix, source)
         self._leave_out_few(listing)
@@ -100,7 +104,7 @@ class Manifest:
             width=cutter.width,
             dim=table.dim if table else 0,
             dtype=table.dtype if table else "",
-            twins=selection.find_twins(listing) if with_images else [],
+            twins=find_twins(listing) if with_images else [],
             files=cutter.files,
         )
         layout.save(scratch)
@@ -128,7 +132,7 @@ class Manifest:
                 raise OptionError("--relative-to", expected=f"a folder that {prefix} lies in", found=base)
             prefix = os.path.relpath(prefix, base)
         prefix = "" if prefix == "." else f"{prefix}/"
-        if not selection.is_text(prefix) or (form.forbidden and form.forbidden.search(prefix)):
+        if not is_text(prefix) or (form.forbidden and form.forbidden.search(prefix)):
             raise SourceError(
                 "this path cannot stand in a manifest",
                 path=repr(prefix),

@@ -10,17 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from faceprep.embedding import EmbedOptions
-from faceprep.embeddings import Embeddings
-from faceprep.errors import MissingExtra, OptionError
-from faceprep.identity.far import threshold_at
+from faceprep.core.embeddings import Embeddings
+from faceprep.core.errors import MissingExtra, OptionError
+from faceprep.core.options import option
+from faceprep.core.text import counted
+from faceprep.core.types import ACCEPTED, UNDECIDED, Decision, Request, Work
+from faceprep.identity.far_threshold import threshold_at
 from faceprep.identity.linkage import CENTROID, LINKAGES
 from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
 from faceprep.identity.vectors import DECIMALS
-from faceprep.identity_plans import PlanningOptions, SecondOpinion, refuse_unknown_model, separable
-from faceprep.options import option
-from faceprep.types import ACCEPTED, UNDECIDED, Decision, Request, Work
-from faceprep.wording import counted
+from faceprep.steps.embed_crops import EmbedOptions
+from faceprep.steps.plan_identities import (
+    PlanningOptions,
+    SecondOpinion,
+    refuse_unknown_model,
+    separable,
+)
 
 log = logging.getLogger("faceprep")
 
@@ -123,7 +128,7 @@ class MergeIdentities(PlanningOptions):
         if self.far is not None:
             found = threshold_at(embeddings, self.far)
             interval = f"{found.low:.2g} to {found.high:.2g} with 95 % confidence"
-            threshold, origin = found.threshold, f"--far {self.far:g}: {interval}, from {found.n_pairs:,} pairs"
+            threshold, origin = (found.threshold, f"--far {self.far:g}: {interval}, from {found.n_pairs:,} pairs")
         model = embeddings.model
         if threshold is None:
             refuse_unknown_model(model, "--threshold or --far")

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from faceprep import installed, registry
-from faceprep.registry import Entry
+from faceprep.core import dependencies as installed
+from faceprep.core import registry
+from faceprep.core.registry import Entry
 
 Progress = Callable[[int, int], None]
 

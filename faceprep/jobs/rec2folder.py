@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from faceprep import storage
-from faceprep.formats import rec_index
-from faceprep.formats.rec_entries import read_in_file_order
-from faceprep.formats.recordio import (
+from faceprep.core import storage
+from faceprep.core.io.image_header import read_header
+from faceprep.core.options import option
+from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work, all_ok
+from faceprep.sets.recordio import index as rec_index
+from faceprep.sets.recordio.entries import read_in_file_order
+from faceprep.sets.recordio.records import (
     EXACT_FLOATS,
     Damage,
     IdentityNames,
@@ -21,9 +24,6 @@ from faceprep.formats.recordio import (
     RecordFile,
     unpack_image,
 )
-from faceprep.image_header import read_header
-from faceprep.options import option
-from faceprep.types import Outcome, Request, Shard, Sink, Stage, Work, all_ok
 
 log = logging.getLogger("faceprep")
 _SHARD = 2048

@@ -10,12 +10,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
 
-from faceprep import storage
-from faceprep.errors import OptionError, OutputError, SourceError
-from faceprep.formats import pairs_bin
-from faceprep.image_header import check_image
-from faceprep.options import option
-from faceprep.types import OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core import storage
+from faceprep.core.errors import OptionError, OutputError, SourceError
+from faceprep.core.io.image_header import check_image
+from faceprep.core.options import option
+from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.vision import codec
 
 log = logging.getLogger("faceprep")

@@ -14,20 +14,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from faceprep import __version__, registry, storage
-from faceprep.embeddings import Model
-from faceprep.errors import FaceprepError, OptionError, SourceError
-from faceprep.formats.embeddings_file import is_embeddings, load_embeddings
-from faceprep.formats.faces_table import FACES_TABLE, split_output
-from faceprep.formats.plan_jsonl import read_plan
+from faceprep import __version__
+from faceprep.core import registry, storage
+from faceprep.core.embeddings import Model
+from faceprep.core.errors import FaceprepError, OptionError, SourceError
+from faceprep.core.options import option
 from faceprep.identity.distributions import measure
-from faceprep.options import option
-from faceprep.report import faces, likeness, runs
-from faceprep.report.faces import Columns
-from faceprep.report.ledger import Run, find_runs, is_part_of_the_work
-from faceprep.report.page import Heading, write_page
-from faceprep.report.sections import Section
-from faceprep.report.tally import Tally
+from faceprep.pages.report import section_faces as faces
+from faceprep.pages.report import section_runs as runs
+from faceprep.pages.report import section_similarity as likeness
+from faceprep.pages.report.html import Heading, write_page
+from faceprep.pages.report.run_state import Run, find_runs, is_part_of_the_work
+from faceprep.pages.report.section_faces import Columns
+from faceprep.pages.report.sections import Section
+from faceprep.pages.report.tally import Tally
+from faceprep.tables.embeddings import is_embeddings, load_embeddings
+from faceprep.tables.faces import FACES_TABLE, split_output
+from faceprep.tables.plan import read_plan
 from faceprep.vision import codec
 from faceprep.vision.quality import MEASURES, measure_crop
 
@@ -143,7 +146,7 @@ class Report:
         if measured:
             model = embeddings.model if embeddings else Model()
             usual = model.threshold if embeddings else summary.get("moved_from")
-            threshold, origin = summary.get("threshold", usual), str(summary.get("threshold_origin", model.origin))
+            threshold, origin = (summary.get("threshold", usual), str(summary.get("threshold_origin", model.origin)))
             yield likeness.similarity_section(measured, threshold, origin)
         if judged:
             yield likeness.plan_section(judged, decisions)

@@ -12,14 +12,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from faceprep import storage
-from faceprep.application import fingerprint_of, judged_by
-from faceprep.errors import OptionError, SourceError
-from faceprep.formats import parquet, plan_jsonl, score_table, selection
-from faceprep.formats.folders import find_identities, refuse_output_inside
-from faceprep.formats.selection import Listing
-from faceprep.options import option
-from faceprep.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core import storage
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.io import parquet
+from faceprep.core.options import option
+from faceprep.core.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.sets.folder import find_identities, refuse_output_inside
+from faceprep.sets.listing import Listing, is_text, list_images
+from faceprep.steps.place_images import fingerprint_of, judged_by
+from faceprep.tables import plan as plan_jsonl
+from faceprep.tables import scores as score_table
 from faceprep.vision import codec
 from faceprep.vision.pose import estimate_pose
 from faceprep.vision.quality import MEASURES, measure_crop
@@ -65,7 +67,7 @@ class Score:
             raise OptionError("the table is a Parquet file", expected="OUT.parquet", found=output.name)
         refuse_output_inside(source, output)
         identities = find_identities(source)
-        listing = selection.list_images(identities, request.limit)
+        listing = list_images(identities, request.limit)
         if not len(listing):
             raise SourceError(
                 "no images in this folder", path=source, expected="SRC/IMAGE.png or SRC/IDENTITY/IMAGE.png"
@@ -79,7 +81,7 @@ class Score:
             digest.update(json.dumps([rows, sizes]).encode())
             shards.append(Shard(f"{number:06d}", str(source), start, start + len(rows)))
             storage.write_file(scratch / shards[-1].id, json.dumps(rows).encode(), durable=False)
-        state = fingerprint_of(source, selection.list_images(identities))
+        state = fingerprint_of(source, list_images(identities))
         storage.write_file(scratch / _STATE, state.encode(), durable=False)
         fingerprint = f"{len(listing):,} images, names, sizes and poses {digest.hexdigest()[:16]}"
         files = [output.name, *([output.with_suffix(".plan.jsonl").name] if self.drop_below else [])]
@@ -99,7 +101,7 @@ class Score:
             values = np.stack([pose.roll, pose.lean, pose.yaw], axis=1).tolist()
             poses.update(zip(rows.column("output").to_pylist(), values, strict=True))
         if not poses:
-            found, expected = f"none of the {len(wanted):,} images of SRC", "paths below SRC in its column output"
+            found, expected = (f"none of the {len(wanted):,} images of SRC", "paths below SRC in its column output")
             raise SourceError("is about other images", path=self.faces, expected=expected, found=found)
         return poses
 
@@ -107,7 +109,7 @@ class Score:
         rows: list[Mapping[str, Any]] = []
         for row in json.loads(storage.read_bytes(sink.scratch / shard.id)):
             path = row["path"]
-            if not selection.is_text(path):
+            if not is_text(path):
                 yield Outcome(path, "bad_name", "the name is not UTF-8; rename the file")
                 continue
             try:

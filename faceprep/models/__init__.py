@@ -1,1 +1,1 @@
-"""Pixels -> faces: detectors in ONNX Runtime, chosen by name."""
+"""Models that turn pixels into faces or vectors."""

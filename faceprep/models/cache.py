@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from faceprep import storage
-from faceprep.errors import FaceprepError, SourceError
+from faceprep.core import storage
+from faceprep.core.errors import FaceprepError, SourceError
 
 _DIGEST = 32
 

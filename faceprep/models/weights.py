@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.errors import MissingExtra
+from faceprep.core.errors import MissingExtra
 
 _REMEDY = "pip install 'faceprep[detect]'"
 _REMEDY_OF_EMBEDDERS = "pip install 'faceprep[embed]'"

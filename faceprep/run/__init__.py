@@ -1,1 +1,1 @@
-"""Carries out a job shard by shard: engine (which shards, resume), ledger, and the runners."""
+"""The engine that plans, runs, commits and resumes a job."""

@@ -14,12 +14,25 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from faceprep import __version__, locks, storage
-from faceprep.errors import FaceprepError, Interrupted, OutputError, TooManyFailures
-from faceprep.run import checks, life
+from faceprep import __version__
+from faceprep.core import locks, storage
+from faceprep.core.errors import FaceprepError, Interrupted, OutputError, TooManyFailures
+from faceprep.core.text import counted
+from faceprep.core.types import (
+    OK,
+    CarryOut,
+    Job,
+    Outcome,
+    Request,
+    Runner,
+    Shard,
+    ShardReport,
+    Stage,
+    Summary,
+)
+from faceprep.run import heartbeat as life
+from faceprep.run import preflight as checks
 from faceprep.run.ledger import Ledger, Places, ShardSink, crashed, load_report, rescue
-from faceprep.types import OK, CarryOut, Job, Outcome, Request, Runner, Shard, ShardReport, Stage, Summary
-from faceprep.wording import counted
 
 log = logging.getLogger("faceprep")
 _FINISH = "finish"

@@ -22,10 +22,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from faceprep import locks, storage
-from faceprep.errors import SourceError
-from faceprep.staging import Staging, recover_shard
-from faceprep.types import OK, Buffer, Outcome, Shard, ShardReport
+from faceprep.core import locks, storage
+from faceprep.core.errors import SourceError
+from faceprep.core.types import OK, Buffer, Outcome, Shard, ShardReport
+from faceprep.run.staging import Staging, recover_shard
 
 STATE = ".faceprep"
 _PARTS = "parts"

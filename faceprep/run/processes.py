@@ -27,11 +27,11 @@ from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, cast
 
-from faceprep.cores import n_cores, share_of, take_share
-from faceprep.errors import FaceprepError, OptionError
-from faceprep.run.copies import Copy, is_clean
+from faceprep.core.cpu import n_cores, share_of, take_share
+from faceprep.core.errors import FaceprepError, OptionError
+from faceprep.core.types import CarryOut, Shard, ShardReport, ShardWork
+from faceprep.run.fork import Copy, is_clean
 from faceprep.run.ledger import crashed
-from faceprep.types import CarryOut, Shard, ShardReport, ShardWork
 
 log = logging.getLogger("faceprep")
 _SENDING = threading.Lock()

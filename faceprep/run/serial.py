@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from faceprep.types import CarryOut, Shard, ShardReport, ShardWork
+from faceprep.core.types import CarryOut, Shard, ShardReport, ShardWork
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Pixels -> pixels or numbers."""
+"""Pixels to pixels or numbers, without state and without models."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.faces import N_LANDMARKS, Pixels
-from faceprep.opencv import opencv
+from faceprep.core.faces import N_LANDMARKS, Pixels
+from faceprep.core.opencv import opencv
 
 Doubles = npt.NDArray[np.float64]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from faceprep.errors import FaceprepError
-from faceprep.faces import Pixels
-from faceprep.image_header import check_image
-from faceprep.opencv import opencv
-from faceprep.types import Buffer
-from faceprep.vision.decoder_messages import catch_messages, find_damage
+from faceprep.core.errors import FaceprepError
+from faceprep.core.faces import Pixels
+from faceprep.core.io.image_header import check_image
+from faceprep.core.opencv import opencv
+from faceprep.core.types import Buffer
+from faceprep.vision.decoder_warnings import catch_messages, find_damage
 
 MAX_PIXELS = 178_956_970
 """The limit at which Pillow refuses an image as a bomb: half a gigabyte of pixels, of which OpenCV holds two copies

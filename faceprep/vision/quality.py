@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.faces import Pixels
-from faceprep.opencv import opencv
+from faceprep.core.faces import Pixels
+from faceprep.core.opencv import opencv
 
 Doubles = npt.NDArray[np.float64]
 Levels = npt.NDArray[np.float32]

@@ -17,8 +17,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.errors import OptionError
-from faceprep.faces import Faces
+from faceprep.core.errors import OptionError
+from faceprep.core.faces import Faces
 from faceprep.vision.align import ARCFACE_112, Doubles, check_landmarks, estimate_similarity
 
 _DLIB_150 = np.array([(47.2, 45.4), (101.3, 45.0), (73.6, 77.8), (50.6, 99.7), (99.5, 99.6)])
@@ -48,7 +48,7 @@ def load_template(name: str) -> Template:
     (112, 96)
     >>> load_template("arcface-100")
     Traceback (most recent call last):
-    faceprep.errors.OptionError: template 'arcface-100': expected arcface-112, 128, or a multiple, or arcface-112x96
+    faceprep.core.errors.OptionError: template 'arcface-100': expected arcface-112, 128, or a multiple, or arcface-112x96
     """
     parts = _NAME.fullmatch(name)
     kind = KINDS.get(parts["kind"]) if parts else None

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from faceprep import registry
 from faceprep.cli import main
-from faceprep.registry import Entry
+from faceprep.core import registry
+from faceprep.core.registry import Entry
 from tests.fakes import PAUSE, results, tree, write_lines
 from tests.terminal import RUN, SLOW, on_a_terminal
 
@@ -167,7 +167,7 @@ def test_job_with_a_poisoned_shard(
 
 def test_names_that_are_no_text(rec_set: Path, tmp_path: Path) -> None:
     output = os.fsencode(tmp_path) + b"/\xff"
-    command, environment = [*FACEPREP, "rec2folder", rec_set, output], os.environ | {"LC_ALL": "C.UTF-8"}
+    command, environment = ([*FACEPREP, "rec2folder", rec_set, output], os.environ | {"LC_ALL": "C.UTF-8"})
     done = subprocess.run(command, capture_output=True, check=False, env=environment)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\udcff" in done.stdout
@@ -208,7 +208,7 @@ def test_entry_point_and_module_are_the_same(rec_set: Path, tmp_path: Path) -> N
 
 
 def test_inspect_says_damage_with_its_status(damaged_set: Path, rec_set: Path) -> None:
-    sound, damaged = faceprep("inspect", rec_set, "--json"), faceprep("inspect", damaged_set, "--json")
+    sound, damaged = (faceprep("inspect", rec_set, "--json"), faceprep("inspect", damaged_set, "--json"))
     assert (sound.returncode, damaged.returncode) == (0, 3)
     assert (sound.stderr, damaged.stderr) == ("", "")
     assert json.loads(sound.stdout)["images"] == json.loads(damaged.stdout)["images"] + 5 == 30

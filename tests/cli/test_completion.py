@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from faceprep import registry
+from faceprep.core import registry
 from tests.real import ROOT
 
 SHELLS = ("bash", "zsh", "fish")

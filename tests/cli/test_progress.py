@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from faceprep.cli import progress
-from faceprep.run import life
-from faceprep.types import Outcome
+from faceprep.core.types import Outcome
+from faceprep.run import heartbeat as life
 from tests.real import ROOT
 from tests.terminal import ONE_LONG_SHARD, RUN, SLOW, on_a_terminal
 

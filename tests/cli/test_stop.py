@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from faceprep import Request, SerialRunner, registry, run_job
+from faceprep import Request, SerialRunner, run_job
 from faceprep.cli import main
+from faceprep.core import registry
 from tests.fakes import PAUSE, SlowRec2Folder, moments, tree, wait_for, wait_until
 from tests.real import ROOT
 from tests.reviews import small_plan
@@ -109,14 +110,14 @@ def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
     ("words", "within", "told"),
     [
         (["inspect", "SET"], "faceprep.jobs.inspect.check_image", "stopped; nothing was written"),
-        (["doctor"], "faceprep.storage.room", "stopped; nothing was written"),
-        (["models"], "faceprep.installed.version_of", "stopped; nothing was written"),
-        (["verify", "SET"], "faceprep.jobs.verify.Verify.announce", "stopped; nothing was written"),
+        (["doctor"], "faceprep.core.storage.room", "stopped; nothing was written"),
+        (["models"], "faceprep.core.dependencies.version_of", "stopped; nothing was written"),
+        (["verify", "SET"], "faceprep.jobs.verify.job.Verify.announce", "stopped; nothing was written"),
         (["report", "SET"], "faceprep.jobs.report.find_runs", "stopped; the report was not finished"),
-        (["review", "PLAN", "--no-browser"], "faceprep.review.session.read_plan", "stopped; no verdict is lost"),
+        (["review", "PLAN", "--no-browser"], "faceprep.pages.review.session.read_plan", "stopped; no verdict is lost"),
         (
             ["review", "PLAN", "--static", "PAGE"],
-            "faceprep.review.static_pages.page_files",
+            "faceprep.pages.review.static_site.page_files",
             "stopped; no verdict is lost, and no page is half written",
         ),
         (["rec2folder", "SET", "OUT"], "faceprep.cli.build.run_job", "stopped. Start the same command again to go on."),

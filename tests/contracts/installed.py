@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from faceprep import installed
-from faceprep.registry import Entry
+from faceprep.core import dependencies as installed
+from faceprep.core.registry import Entry
 
 
 def skip_where_packages_are_missing(entry: Entry) -> None:

@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from faceprep.errors import FaceprepError
-from faceprep.formats import rec_index
-from faceprep.formats.manifests import FORMATS
-from faceprep.formats.pairs_bin import load_pairs
-from faceprep.formats.rec_entries import read_in_file_order
-from faceprep.formats.recordio import ImageRecord, RecordFile
+from faceprep.core.errors import FaceprepError
+from faceprep.core.types import Request
 from faceprep.jobs.folder2rec import Folder2Rec
 from faceprep.jobs.inspect import Inspect
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
-from faceprep.types import Request
+from faceprep.sets.manifests.writers import FORMATS
+from faceprep.sets.pairs_bin.container import load_pairs
+from faceprep.sets.recordio import index as rec_index
+from faceprep.sets.recordio.entries import read_in_file_order
+from faceprep.sets.recordio.records import ImageRecord, RecordFile
 from tests.bins import write_bin
 from tests.manifests import READERS, run
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceprep.errors import FaceprepError
-from faceprep.faces import N_LANDMARKS, Detector, Faces, Pixels
-from faceprep.models.detection import DetectorSpec, open_detector, problem_of
-from faceprep.registry import DETECTORS
+from faceprep.core.errors import FaceprepError
+from faceprep.core.faces import N_LANDMARKS, Detector, Faces, Pixels
+from faceprep.core.registry import DETECTORS
+from faceprep.models.detectors.detector import DetectorSpec, open_detector, problem_of
 from tests.contracts.installed import skip_where_packages_are_missing
 from tests.models.scrfd import scrfd_like
 from tests.photos import astronaut

@@ -10,15 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceprep.embeddings import COSINE, EUCLIDEAN, Embedder, load_model
-from faceprep.errors import FaceprepError, OptionError
-from faceprep.faces import Pixels
-from faceprep.models import insightface_pack
-from faceprep.models.embedding import EmbedderSpec, find_kind, open_embedder
-from faceprep.registry import EMBEDDERS
+from faceprep.core.embeddings import COSINE, EUCLIDEAN, Embedder, load_model
+from faceprep.core.errors import FaceprepError, OptionError
+from faceprep.core.faces import Pixels
+from faceprep.core.registry import EMBEDDERS
+from faceprep.models.detectors import insightface as insightface_pack
+from faceprep.models.embedders.embedder import EmbedderSpec, find_kind, open_embedder
 from faceprep.vision.templates import load_template
 from tests.contracts.installed import skip_where_packages_are_missing
-from tests.tiny_models import keras_model, random_crops, save_onnx, save_saved_model, save_tflite, save_torchscript
+from tests.tiny_models import (
+    keras_model,
+    random_crops,
+    save_onnx,
+    save_saved_model,
+    save_tflite,
+    save_torchscript,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # TensorFlow's own are many
 FILES: dict[str, Callable[[Path], object]] = {

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from faceprep.embeddings import EUCLIDEAN, Embeddings, Model
+from faceprep.core.embeddings import EUCLIDEAN, Embeddings, Model
 from faceprep.identity import distributions
 from faceprep.identity.distributions import measure
 from tests.people import MODEL, folders, person, photos, shuffled, town

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceprep.embeddings import EUCLIDEAN, Embeddings, Model
-from faceprep.errors import OptionError, SourceError
+from faceprep.core.embeddings import EUCLIDEAN, Embeddings, Model
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.types import ACCEPTED, UNDECIDED
 from faceprep.identity import similarity
 from faceprep.identity.linkage import LINKAGES
 from faceprep.identity.merge import MergeRule, Merges, plan_merges, second_opinion
-from faceprep.types import ACCEPTED, UNDECIDED
 from tests.people import MODEL, folders, person, photos, shuffled, town
 
 seeds = st.integers(0, 1 << 20)

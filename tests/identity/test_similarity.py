@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceprep.embeddings import EUCLIDEAN, Embeddings, Model
-from faceprep.identity.groups import gather_groups, gather_images
+from faceprep.core.embeddings import EUCLIDEAN, Embeddings, Model
+from faceprep.identity.identity_sums import gather_groups, gather_images
 from faceprep.identity.similarity import (
     all_pairs,
     extremes,

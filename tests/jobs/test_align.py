@@ -14,12 +14,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from faceprep import Align, ExtractPhotos, ExtractVideo, ProcessRunner, Request, SerialRunner, run_job
+from faceprep import (
+    Align,
+    ExtractPhotos,
+    ExtractVideo,
+    ProcessRunner,
+    Request,
+    SerialRunner,
+    run_job,
+)
 from faceprep.cli import main
-from faceprep.errors import OptionError, OutputError, ResumeError, SourceError
-from faceprep.faces import Faces
-from faceprep.formats.faces_table import FaceRow, FacesWriter, load_faces, rows_of
-from faceprep.types import Runner, Summary
+from faceprep.core.errors import OptionError, OutputError, ResumeError, SourceError
+from faceprep.core.faces import Faces
+from faceprep.core.types import Runner, Summary
+from faceprep.tables.faces import FaceRow, FacesWriter, load_faces, rows_of
 from faceprep.vision.align import ARCFACE_112, crop
 from faceprep.vision.codec import decode
 from faceprep.vision.templates import crop_transforms, load_template
@@ -103,7 +111,7 @@ def test_to_and_fro_is_where_it_began(extracted: Path) -> None:
 def test_crops_of_real_photos_again(tmp_path: Path) -> None:
     pytest.importorskip("retinaface")
     for folder in ("groups", "odd"):
-        source, first, again = DATA / "photos" / folder, tmp_path / folder / "first", tmp_path / folder / "again"
+        source, first, again = (DATA / "photos" / folder, tmp_path / folder / "first", tmp_path / folder / "again")
         run_job(ExtractPhotos(), Request((source,), first), SERIAL)
         assert align(source, again, Align(first / "faces.parquet")).failed == 0
         assert results(again) == results(first)
@@ -156,8 +164,8 @@ def test_killed_and_started_again(extracted: Path, monkeypatch: pytest.MonkeyPat
 def test_frames_of_a_video(tmp_path: Path) -> None:
     """Their numbers stay true: each frame spells its own."""
     pytest.importorskip("av")
-    from faceprep.formats.video import read_frames
-    from faceprep.synthetic_video import write_video
+    from faceprep.synthetic import write_video
+    from faceprep.video.reader import read_frames
 
     video = tmp_path / "src" / "a" / "clip.mp4"
     video.parent.mkdir(parents=True)

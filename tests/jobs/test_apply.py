@@ -12,20 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from faceprep import application
-from faceprep.application import fingerprint_of
 from faceprep.cli import main
-from faceprep.errors import FaceprepError, OutputError, ResumeError, SourceError
-from faceprep.formats.faces_table import FACES_TABLE, FaceRow, FacesWriter, read_faces
-from faceprep.formats.folders import find_identities
-from faceprep.formats.plan_jsonl import read_plan, write_plan
-from faceprep.formats.selection import list_images
+from faceprep.core.errors import FaceprepError, OutputError, ResumeError, SourceError
+from faceprep.core.types import PLACING_MODES, Decision, Request, Summary
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
-from faceprep.types import PLACING_MODES, Decision, Request, Summary
+from faceprep.sets.folder import find_identities
+from faceprep.sets.listing import list_images
+from faceprep.steps import place_images as application
+from faceprep.steps.place_images import fingerprint_of
+from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, read_faces
+from faceprep.tables.plan import read_plan, write_plan
 from tests.fakes import before_changes, images, killed_before, results, start, status_of, tree
 
 DECISIONS = [

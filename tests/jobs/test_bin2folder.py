@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from faceprep.errors import SourceError
-from faceprep.formats.pairs_bin import load_pairs
+from faceprep.core.errors import SourceError
+from faceprep.core.types import Request, Summary
 from faceprep.jobs import bin2folder
 from faceprep.jobs.bin2folder import Bin2Folder
 from faceprep.jobs.make_bin import MakeBin
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
+from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.synthetic import encode_face
-from faceprep.types import Request, Summary
 from tests.fakes import results
 from tests.hostile_pickles import attacks
 from tests.real import DATA, needs_data

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from faceprep.errors import OptionError
-from faceprep.formats.plan_jsonl import read_plan
+from faceprep.core.errors import OptionError
+from faceprep.core.types import Request, Summary
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.clean_identities import CleanIdentities
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
-from faceprep.types import Request, Summary
+from faceprep.tables.plan import read_plan
 from tests.color_people import BLUE, GREEN, RED, color_embedders, paint
 from tests.fakes import images, results, tree
 

@@ -18,13 +18,13 @@ from click.testing import CliRunner
 
 from faceprep import Request, SerialRunner, run_job
 from faceprep.cli.build import command_for
-from faceprep.errors import OptionError, OutputError, SourceError
-from faceprep.faces import Pixels
-from faceprep.formats import image_sets
+from faceprep.core.errors import OptionError, OutputError, SourceError
+from faceprep.core.faces import Pixels
+from faceprep.core.types import ACCEPTED, UNDECIDED
 from faceprep.jobs.apply import Apply
-from faceprep.jobs.dedupe import Dedupe
+from faceprep.jobs.dedupe.job import Dedupe
+from faceprep.sets import image_source as image_sets
 from faceprep.synthetic import draw_face
-from faceprep.types import ACCEPTED, UNDECIDED
 from faceprep.vision.codec import encode
 from tests.deduping import crops, plan_of, run, write
 from tests.fakes import before_changes, images, killed_before, results, start, status_of
@@ -95,7 +95,7 @@ def test_the_same_whatever_the_workers_the_shards_and_the_order_on_disk(
     run(crops, tmp_path / "one")
     run(crops, tmp_path / "two", workers=2)
     monkeypatch.setattr(image_sets, "CUT", 5)
-    monkeypatch.setattr("faceprep.jobs.dedupe.CUT", 5)
+    monkeypatch.setattr("faceprep.jobs.dedupe.job.CUT", 5)
     run(crops, tmp_path / "cut")
     for other in ("cut", "two"):
         assert (tmp_path / other / "plan.jsonl").read_bytes() == (tmp_path / "one" / "plan.jsonl").read_bytes()
@@ -207,8 +207,8 @@ def test_killed_at_any_change_of_the_disk_and_resumed(
     crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_sets, "CUT", 7)
-    monkeypatch.setattr("faceprep.jobs.dedupe.CUT", 7)
-    monkeypatch.setattr("faceprep.application._SHARD", 6)
+    monkeypatch.setattr("faceprep.jobs.dedupe.job.CUT", 7)
+    monkeypatch.setattr("faceprep.steps.place_images._SHARD", 6)
 
     def changing(output: Path, at: int = 0) -> int:
         with before_changes(killed_before(at)) as made:

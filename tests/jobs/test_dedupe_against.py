@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from faceprep.faces import Pixels
-from faceprep.formats.pairs_bin import load_pairs, write_pairs
-from faceprep.formats.recordio import frame_image
+from faceprep.core.faces import Pixels
+from faceprep.core.types import ACCEPTED, PairSet
+from faceprep.sets.pairs_bin.container import load_pairs, write_pairs
+from faceprep.sets.recordio.records import frame_image
 from faceprep.synthetic import draw_face
-from faceprep.types import ACCEPTED, PairSet
 from faceprep.vision.codec import decode, encode
-from faceprep.vision.hashes import Thumbnails, shrink, slopes
+from faceprep.vision.perceptual_hash import Thumbnails, shrink, slopes
 from tests.deduping import crops, plan_of, run, write
 from tests.fakes import images
 from tests.real import DATA, needs_data

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceprep import Doctor, installed
+from faceprep import Doctor
+from faceprep.core import dependencies as installed
 from tests.real import ROOT
 
 

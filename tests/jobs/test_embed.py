@@ -14,20 +14,27 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from faceprep import crop_sources
 from faceprep.cli.build import command_for
-from faceprep.embeddings import Embeddings
-from faceprep.errors import FaceprepError, MissingExtra, OptionError, OutputError, ResumeError, SourceError
-from faceprep.formats import pairs_bin
-from faceprep.formats.embeddings_file import Place, load_embeddings, load_place
-from faceprep.formats.recordio import frame_image
-from faceprep.jobs.embed import Embed
+from faceprep.core.embeddings import Embeddings
+from faceprep.core.errors import (
+    FaceprepError,
+    MissingExtra,
+    OptionError,
+    OutputError,
+    ResumeError,
+    SourceError,
+)
+from faceprep.core.types import PairSet, Request, Summary
+from faceprep.jobs.embed import sources as crop_sources
+from faceprep.jobs.embed.job import Embed
 from faceprep.jobs.extract_photos import ExtractPhotos
 from faceprep.jobs.manifest import Manifest
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
-from faceprep.types import PairSet, Request, Summary
+from faceprep.sets.pairs_bin import container as pairs_bin
+from faceprep.sets.recordio.records import frame_image
+from faceprep.tables.embeddings import Place, load_embeddings, load_place
 from faceprep.vision.codec import encode
 from tests.fakes import results
 from tests.photos import six_people
@@ -268,7 +275,7 @@ def test_another_model_under_the_same_name_is_not_mixed_in(
     monkeypatch.setattr(crop_sources, "_SHARD", 5)
     path = save_onnx(tmp_path / "net.onnx")
     run(crops, tmp_path / "out.npz", str(path))
-    from faceprep.models.embedding import open_embedder
+    from faceprep.models.embedders.embedder import open_embedder
 
     save_onnx(path, last="Neg")
     open_embedder.cache_clear()
@@ -353,7 +360,7 @@ def test_the_registration_desk(tmp_path: Path) -> None:
         run(at, tmp_path / f"{name}.npz", "dlib-resnet", **options)
         found = load_embeddings(tmp_path / f"{name}.npz")
         units = found.vectors / np.linalg.norm(found.vectors, axis=1, keepdims=True)
-        likeness, people = units @ units.T, np.array([person[identity] for identity in found.identities])
+        likeness, people = (units @ units.T, np.array([person[identity] for identity in found.identities]))
         same = people[:, None] == people
         apart = ~np.eye(len(people), dtype=bool)
         assert likeness[same & apart].min() > found.model.surely

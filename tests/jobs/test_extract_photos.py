@@ -17,14 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceprep import ExtractPhotos, Request, SerialRunner, registry, run_job
+from faceprep import ExtractPhotos, Request, SerialRunner, run_job
 from faceprep.cli import main
-from faceprep.errors import OutputError, SourceError
-from faceprep.faces import Faces
+from faceprep.core import registry
+from faceprep.core.errors import OutputError, SourceError
+from faceprep.core.faces import Faces
+from faceprep.core.registry import Entry
+from faceprep.core.types import Summary
 from faceprep.jobs.extract_photos import choose, name_crops
-from faceprep.registry import Entry
 from faceprep.run.ledger import Ledger, Places
-from faceprep.types import Summary
 from faceprep.vision.codec import decode, encode
 from tests.fakes import before_changes, killed_before, start, status_of, tree
 from tests.flat_faces import Flat, FlatDetector, flat_detectors, paint, save

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from faceprep import SerialRunner
-from faceprep.errors import MissingExtra, OptionError, OutputError, SourceError
-from faceprep.formats.face_boxes import face_lines
-from faceprep.formats.frame_choice import ALL_FRAMES, FrameChoice
-from faceprep.formats.video import Frame, VideoReader
-from faceprep.jobs.extract_video import name_folders
-from faceprep.synthetic_video import VideoStyle, face_box, frame_times
+from faceprep.core.errors import MissingExtra, OptionError, OutputError, SourceError
+from faceprep.jobs.extract_video.job import name_folders
+from faceprep.synthetic.video import VideoStyle, face_box, frame_times
+from faceprep.video.reader import Frame, VideoReader
+from faceprep.video.sampling import ALL_FRAMES, FrameChoice
+from faceprep.video.siw_boxes import face_lines
 from faceprep.vision.codec import decode
 from tests.real import ROOT
 from tests.videos import BLUE, RED, SIDE, SIZE, PatchVideo, extract, failures, film, numbers, rows

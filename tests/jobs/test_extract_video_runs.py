@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from faceprep import ExtractVideo, ProcessRunner, Request, SerialRunner, run_job
-from faceprep.errors import Interrupted
-from faceprep.formats.face_boxes import face_lines
-from faceprep.synthetic_video import VideoStyle, face_box, write_siw_like
+from faceprep.core.errors import Interrupted
+from faceprep.synthetic.video import VideoStyle, face_box, write_siw_like
+from faceprep.video.siw_boxes import face_lines
 from faceprep.vision.codec import decode
 from tests.fakes import before_changes, killed_before, results, start, status_of, tree
 from tests.photos import astronaut

@@ -7,20 +7,20 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from tests.formats.test_recordio import mxnet_reads
 
-from faceprep.errors import OptionError, OutputError, SourceError
-from faceprep.formats import rec_index
-from faceprep.formats.rec_entries import read_entries
-from faceprep.formats.recordio import MAGIC_BYTES, ImageRecord, RecordFile
+from faceprep.core.errors import OptionError, OutputError, SourceError
+from faceprep.core.types import Request, Runner, Summary
 from faceprep.jobs import folder2rec
 from faceprep.jobs.folder2rec import Folder2Rec
 from faceprep.jobs.rec2folder import Rec2Folder
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
+from faceprep.sets.recordio import index as rec_index
+from faceprep.sets.recordio.entries import read_entries
+from faceprep.sets.recordio.records import MAGIC_BYTES, ImageRecord, RecordFile
 from faceprep.synthetic import encode_face, write_folder, write_insightface_rec
-from faceprep.types import Request, Runner, Summary
-from tests.formats.test_recordio import mxnet_reads
 from tests.real import needs_mxnet
 
 SERIAL = SerialRunner()

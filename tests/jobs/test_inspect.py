@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from faceprep.errors import SourceError
+from faceprep.core.errors import SourceError
+from faceprep.core.types import Request
 from faceprep.jobs.inspect import Inspect, Inspection
 from faceprep.jobs.manifest import Manifest
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.synthetic import encode_face, write_folder, write_insightface_rec
-from faceprep.types import Request
 from tests.real import DATA, needs_data
 
 

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceprep.errors import OptionError, ResumeError, SourceError
-from faceprep.formats.pairs_bin import load_pairs
+from faceprep.core.errors import OptionError, ResumeError, SourceError
+from faceprep.core.random_order import draw_distinct
+from faceprep.core.types import Request, Summary
 from faceprep.jobs import make_bin
 from faceprep.jobs.make_bin import MakeBin, PairNumbers
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
-from faceprep.shuffle import draw_distinct
+from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.synthetic import encode_face
-from faceprep.types import Request, Summary
 from tests.real import DATA, needs_data
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceprep.errors import SourceError
-from faceprep.formats import class_map, npz, parquet, tfrecord, webdataset
+from faceprep.core.errors import SourceError
+from faceprep.core.io import npz, parquet
+from faceprep.sets import class_map, tfrecord, webdataset
 from tests.manifests import JPEG, PNG, SUFFIXES, embeddings_of, failures, files, make, rows, run
 from tests.real import DATA, needs_data
 
@@ -160,7 +161,7 @@ def test_too_few_images_for_the_split_are_said(tmp_path: Path, out: Path, caplog
 def test_shards_hold_together_what_one_file_holds(face_folder: Path, out: Path, suffix: str) -> None:
     run(face_folder, out / f"a{suffix}", val_fraction=0.25)
     run(face_folder, out / f"b{suffix}", val_fraction=0.25, shards=4)
-    names = [f"b-{i:05d}-of-00004{suffix}" for i in range(4)], [f"b_val-{i:05d}-of-00003{suffix}" for i in range(3)]
+    names = ([f"b-{i:05d}-of-00004{suffix}" for i in range(4)], [f"b_val-{i:05d}-of-00003{suffix}" for i in range(3)])
     for whole, shards in zip((f"a{suffix}", f"a_val{suffix}"), names, strict=True):
         assert [row for name in shards for row in rows(out / name)] == rows(out / whole)
     assert set(files(out)) == {f"a{suffix}", f"a_val{suffix}", *names[0], *names[1], "classes.csv"}

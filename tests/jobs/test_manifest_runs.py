@@ -12,14 +12,17 @@ from unittest import mock
 
 import pytest
 
-from faceprep.errors import FaceprepError, OptionError, OutputError, ResumeError, SourceError
-from faceprep.formats import class_map, manifest_cuts, manifests, parquet, webdataset
-from faceprep.formats.manifest_parts import Part
+from faceprep.core.errors import FaceprepError, OptionError, OutputError, ResumeError, SourceError
+from faceprep.core.io import parquet
+from faceprep.core.types import Outcome
 from faceprep.jobs.manifest import Manifest
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
+from faceprep.sets import class_map, webdataset
+from faceprep.sets.manifests import partition as manifest_cuts
+from faceprep.sets.manifests import writers as manifests
+from faceprep.sets.manifests.layout import Part
 from faceprep.synthetic import write_folder
-from faceprep.types import Outcome
 from tests.manifests import PNG, SUFFIXES, embeddings_of, files, make, run
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceprep.embeddings import Embeddings, Model
-from faceprep.errors import OptionError, ResumeError, SourceError
-from faceprep.formats.embeddings_file import Place, shard_names, write_parquet
-from faceprep.formats.plan_jsonl import read_plan
-from faceprep.types import Decision
+from faceprep.core.embeddings import Embeddings, Model
+from faceprep.core.errors import OptionError, ResumeError, SourceError
+from faceprep.core.types import Decision
+from faceprep.tables.embeddings import Place, shard_names, write_parquet
+from faceprep.tables.plan import read_plan
 from tests.color_people import Colors, color_embedders
 from tests.fakes import images, results
 from tests.merging import SET, apply, decided, embed, merge, source

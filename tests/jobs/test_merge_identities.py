@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceprep import application, identity_plans
 from faceprep.cli import main
-from faceprep.embeddings import Embeddings, Model
-from faceprep.errors import MissingExtra, OptionError, OutputError, SourceError
-from faceprep.formats.plan_jsonl import read_plan
+from faceprep.core.embeddings import Embeddings, Model
+from faceprep.core.errors import MissingExtra, OptionError, OutputError, SourceError
+from faceprep.core.types import PLACING_MODES
 from faceprep.jobs.merge_identities import MergeIdentities
-from faceprep.types import PLACING_MODES
+from faceprep.steps import place_images as application
+from faceprep.steps import plan_identities as identity_plans
+from faceprep.tables.plan import read_plan
 from tests.color_people import BLACK, GREEN, RED, Brightness, Colors, color_embedders, paint
 from tests.fakes import before_changes, images, killed_before, results, start, status_of, tree
 from tests.merging import MERGED, SET, apply, decided, embed, merge, source

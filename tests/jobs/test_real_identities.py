@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from faceprep.formats.faces_table import FACES_TABLE, load_faces
-from faceprep.formats.plan_jsonl import read_plan
+from faceprep.core.types import ACCEPTED, Job, Request, Summary
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.clean_identities import CleanIdentities
 from faceprep.jobs.extract_photos import ExtractPhotos
@@ -18,7 +17,8 @@ from faceprep.jobs.merge_identities import MergeIdentities
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
-from faceprep.types import ACCEPTED, Job, Request, Summary
+from faceprep.tables.faces import FACES_TABLE, load_faces
+from faceprep.tables.plan import read_plan
 from tests.fakes import results
 from tests.real import DATA, needs_data
 

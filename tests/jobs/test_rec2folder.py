@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from faceprep.errors import SourceError
-from faceprep.formats import recordio
-from faceprep.formats.recordio import frame, frame_image
+from faceprep.core.errors import SourceError
+from faceprep.core.types import Request, Summary
 from faceprep.jobs.rec2folder import Rec2Folder
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
+from faceprep.sets.recordio import records as recordio
+from faceprep.sets.recordio.records import frame, frame_image
 from faceprep.synthetic import encode_face, write_insightface_rec
-from faceprep.types import Request, Summary
 from faceprep.vision import codec
 from tests.real import DATA, needs_data
 

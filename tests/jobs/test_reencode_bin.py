@@ -13,11 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceprep.errors import OptionError, OutputError, SourceError
-from faceprep.formats.pairs_bin import load_pairs
+from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.jobs import reencode_bin
 from faceprep.jobs.reencode_bin import ReencodeBin
-from tests.bins import BINS, BROKEN, DAMAGED, FACES, VINTAGES, failures, pixels, read, reencode, write_bin
+from faceprep.sets.pairs_bin.container import load_pairs
+from tests.bins import (
+    BINS,
+    BROKEN,
+    DAMAGED,
+    FACES,
+    VINTAGES,
+    failures,
+    pixels,
+    read,
+    reencode,
+    write_bin,
+)
 from tests.hostile_pickles import attacks
 from tests.real import needs_data
 

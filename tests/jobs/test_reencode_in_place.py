@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from faceprep.errors import FaceprepError, OutputError, ResumeError
+from faceprep.core.errors import FaceprepError, OutputError, ResumeError
 from tests.bins import FACES, reencode, write_bin
 from tests.fakes import before_changes, failing
 

@@ -14,6 +14,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from tests.report.pages import Page
 
 from faceprep import (
     ExtractPhotos,
@@ -26,16 +27,15 @@ from faceprep import (
     SerialRunner,
     run_job,
 )
-from faceprep.embeddings import Embeddings, Model
-from faceprep.errors import MissingExtra, OptionError, SourceError
-from faceprep.formats.embeddings_file import Place, write_npz
-from faceprep.formats.face_boxes import face_lines
+from faceprep.core.embeddings import Embeddings, Model
+from faceprep.core.errors import MissingExtra, OptionError, SourceError
 from faceprep.identity.distributions import measure
 from faceprep.synthetic import encode_face, write_folder
-from faceprep.synthetic_video import face_box
+from faceprep.synthetic.video import face_box
+from faceprep.tables.embeddings import Place, write_npz
+from faceprep.video.siw_boxes import face_lines
 from tests import manifests
 from tests.flat_faces import Flat, flat_detectors, save
-from tests.report.pages import Page
 from tests.videos import SIDE, SIZE, extract, film
 
 __all__ = ["flat_detectors"]

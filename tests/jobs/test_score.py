@@ -16,19 +16,19 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from faceprep.application import fingerprint_of
 from faceprep.cli.build import command_for
-from faceprep.errors import OptionError, OutputError, SourceError
-from faceprep.formats.folders import find_identities
-from faceprep.formats.plan_jsonl import read_plan
-from faceprep.formats.selection import list_images
+from faceprep.core.errors import OptionError, OutputError, SourceError
+from faceprep.core.types import Request, Summary
 from faceprep.jobs import score
 from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
+from faceprep.sets.folder import find_identities
+from faceprep.sets.listing import list_images
+from faceprep.steps.place_images import fingerprint_of
 from faceprep.synthetic import draw_face
-from faceprep.types import Request, Summary
+from faceprep.tables.plan import read_plan
 from faceprep.vision.codec import decode, encode
 from faceprep.vision.pose import estimate_pose
 from faceprep.vision.quality import MEASURES, measure_crop

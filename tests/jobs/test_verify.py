@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from faceprep.cli import main
-from faceprep.jobs.verify import Verify
+from faceprep.jobs.verify.job import Verify
 from tests.embedders import drawn_bin, drawn_embedders, verify
 from tests.ijb_set import Face, write_ijb
 

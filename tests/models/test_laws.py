@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from faceprep import registry
-from faceprep.faces import Faces, Pixels
-from faceprep.models.detection import DetectorSpec, SizedDetector, open_detector
-from faceprep.opencv import opencv
+from faceprep.core import registry
+from faceprep.core.faces import Faces, Pixels
+from faceprep.core.opencv import opencv
+from faceprep.models.detectors.detector import DetectorSpec, SizedDetector, open_detector
 from tests.photos import astronaut, matched, mirrored, six_people, widths
 
 DETECTORS = [name for name, entry in registry.DETECTORS.items() if not entry.usage]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from faceprep.errors import MissingExtra
+from faceprep.core.errors import MissingExtra
 from faceprep.models import weights
 from tests.real import ROOT
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from faceprep import ProcessRunner, Request, SerialRunner, locks, run_job
-from faceprep.errors import OutputError, ResumeError, SourceError, TooManyFailures
-from faceprep.options import option
+from faceprep import ProcessRunner, Request, SerialRunner, run_job
+from faceprep.core import locks
+from faceprep.core.errors import OutputError, ResumeError, SourceError, TooManyFailures
+from faceprep.core.options import option
+from faceprep.core.types import Runner, Shard, ShardReport, Stage
 from faceprep.run.engine import Progress, as_json
 from faceprep.run.ledger import Ledger, Places
-from faceprep.types import Runner, Shard, ShardReport, Stage
 from tests.fakes import JoinedLines, Lines, results, tree, write_lines
 
 SERIAL = SerialRunner()

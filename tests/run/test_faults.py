@@ -9,10 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from faceprep import ProcessRunner, Rec2Folder, Request, SerialRunner, run_job, storage
+from faceprep import ProcessRunner, Rec2Folder, Request, SerialRunner, run_job
 from faceprep.cli import main
-from faceprep.errors import OutputError
-from tests.fakes import BROKEN, FULL, JoinedLines, Lines, before_changes, failing, results, tree, write_lines
+from faceprep.core import storage
+from faceprep.core.errors import OutputError
+from tests.fakes import (
+    BROKEN,
+    FULL,
+    JoinedLines,
+    Lines,
+    before_changes,
+    failing,
+    results,
+    tree,
+    write_lines,
+)
 
 Run = Callable[[Path], object]
 
@@ -30,7 +41,7 @@ def test_fault_at_any_change_of_the_disk(
 ) -> None:
     job, name = (JoinedLines(), "lines.bin") if kind == "one joined file" else (Lines(), "out")
     if kind == "files moved one by one":
-        monkeypatch.setattr("faceprep.staging._NAMELESS", 0)
+        monkeypatch.setattr("faceprep.run.staging._NAMELESS", 0)
 
     def run(output: Path) -> None:
         run_job(job, Request((source,), output), SerialRunner())

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from faceprep import ProcessRunner, Request, SerialRunner, run_job
-from faceprep.errors import Interrupted
+from faceprep.core.errors import Interrupted
 from tests.fakes import (
     PAUSE,
     JoinedLines,
@@ -39,7 +39,7 @@ _PAUSE = 0.002
 def test_killed_before_any_change_of_the_disk(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job, name = (JoinedLines(poison="bad"), "lines.bin") if kind == "one joined file" else (Lines(poison="bad"), "out")
     if kind == "files moved one by one":
-        monkeypatch.setattr("faceprep.staging._NAMELESS", 0)
+        monkeypatch.setattr("faceprep.run.staging._NAMELESS", 0)
     source = write_lines(tmp_path / "source.txt", 7)
 
     def run(output: Path, act: Callable[[str, int], None] = lambda name, number: None) -> list[str]:
@@ -64,7 +64,7 @@ def test_ctrl_c_before_any_change_of_the_disk(kind: str, tmp_path: Path, monkeyp
     """While it plans, works, commits, joins or tidies up; once, and then again a little later."""
     job, name = (JoinedLines(poison="bad"), "lines.bin") if kind == "one joined file" else (Lines(poison="bad"), "out")
     if kind == "files moved one by one":
-        monkeypatch.setattr("faceprep.staging._NAMELESS", 0)
+        monkeypatch.setattr("faceprep.run.staging._NAMELESS", 0)
     source = write_lines(tmp_path / "source.txt", 7)
 
     def run(output: Path, stops: tuple[int, ...] = ()) -> list[str]:

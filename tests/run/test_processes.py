@@ -19,9 +19,9 @@ from unittest import mock
 import pytest
 
 from faceprep import ProcessRunner, Request, SerialRunner, run_job
-from faceprep.errors import FaceprepError, OptionError, OutputError, SourceError
+from faceprep.core.errors import FaceprepError, OptionError, OutputError, SourceError
+from faceprep.core.types import CarryOut, Outcome, Runner, Shard, ShardReport, ShardWork, Sink
 from faceprep.run.ledger import crashed
-from faceprep.types import CarryOut, Outcome, Runner, Shard, ShardReport, ShardWork, Sink
 from tests.fakes import JoinedLines, Lines, results, start, status_of, write_lines
 from tests.real import ROOT
 
@@ -146,7 +146,7 @@ class DiesInCommit(Lines):
                 os.kill(os.getpid(), signal.SIGKILL)
             os.rename(source, target)  # type: ignore[arg-type]
 
-        mock.patch("faceprep.staging.move", move).start()  # this process has no other use
+        mock.patch("faceprep.run.staging.move", move).start()  # this process has no other use
         return super().__call__(shard, sink)
 
 
@@ -265,7 +265,7 @@ def test_job_of_the_program_itself_is_one_clear_error(request_: Request, tmp_pat
     text = _OWN_JOB.format(source=str(request_.sources[0]), output=str(request_.output))
     done = run_program("script", text, tmp_path, worker)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("faceprep.errors.OptionError: a worker cannot load the job")
+    assert done.stderr.splitlines()[-1].startswith("faceprep.core.errors.OptionError: a worker cannot load the job")
     assert done.stderr.splitlines()[-1].endswith(
         "Define the job in a module that can be imported, or use the serial runner."
     )

@@ -11,9 +11,9 @@ from typing import ClassVar
 import pytest
 
 from faceprep import ProcessRunner, Request, SerialRunner, run_job
-from faceprep.errors import OutputError, ResumeError
+from faceprep.core.errors import OutputError, ResumeError
+from faceprep.core.types import Outcome, Runner, Shard, Sink, Work
 from faceprep.run.ledger import Places, ShardSink
-from faceprep.types import Outcome, Runner, Shard, Sink, Work
 from tests.fakes import Lines, tree, write_lines
 
 

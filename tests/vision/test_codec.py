@@ -22,11 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from faceprep.image_header import check_image, read_header
+from faceprep.core.io.image_header import check_image, read_header
 from faceprep.synthetic import draw_face, encode_face
 from faceprep.vision.align import crop
 from faceprep.vision.codec import Undecodable, decode, encode
-from faceprep.vision.decoder_messages import catch_messages
+from faceprep.vision.decoder_warnings import catch_messages
 from tests.real import DATA, ROOT, needs_data
 
 FACE = cv2.GaussianBlur(draw_face(2, 1, 160)[0][:, 20:140], (0, 0), 2)

@@ -8,11 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceprep.errors import OptionError
-from faceprep.faces import Faces
+from faceprep.core.errors import OptionError
+from faceprep.core.faces import Faces
 from faceprep.synthetic import draw_face
 from faceprep.vision.align import ARCFACE_112, Doubles, apply_transforms, crop
-from faceprep.vision.templates import EXAMPLES, KINDS, between, check_faces, crop_transforms, load_template
+from faceprep.vision.templates import (
+    EXAMPLES,
+    KINDS,
+    between,
+    check_faces,
+    crop_transforms,
+    load_template,
+)
 
 BOX = np.array([[20.0, 30.0, 100.0, 90.0]])
 

@@ -1,0 +1,1 @@
+"""Types, errors, text and the disk: what every other room stands on."""

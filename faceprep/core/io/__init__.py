@@ -1,0 +1,1 @@
+"""File formats that sets and tables share: npz, Parquet, CSV, image headers."""

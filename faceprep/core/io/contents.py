@@ -1,0 +1,41 @@
+"""What a manifest holds, in the few numbers that `inspect` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from faceprep.core.errors import SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """`n_images` sound entries of `n_classes` different classes; `fields` are the names of what each entry has.
+
+    `damage` says where the first damage lies; the entries in front of it are counted.
+    """
+
+    kind: str
+    n_images: int
+    n_classes: int
+    fields: tuple[str, ...] = ()
+    damage: str = ""
+
+
+def count(kind: str, entries: Iterable[tuple[object, tuple[str, ...]]]) -> Contents:
+    """Count entries, each given as (class, names of its fields), up to the first damage.
+
+    >>> count("list", [(3, ("path",)), (1, ("path",)), (3, ("path",))])
+    Contents(kind='list', n_images=3, n_classes=2, fields=('path',), damage='')
+    """
+    n, damage = 0, ""
+    classes: set[object] = set()
+    fields: tuple[str, ...] = ()
+    try:
+        for label, names in entries:
+            n += 1
+            classes.add(label)
+            fields = fields or names
+    except SourceError as error:
+        damage = str(error)
+    return Contents(kind, n, len(classes), fields, damage)

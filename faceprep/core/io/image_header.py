@@ -1,0 +1,241 @@
+"""What encoded bytes say of themselves, without decoding them: format, size, and whether they hang together.
+
+JPEG: the chain of segments from SOI over a frame (SOF) to the scan (SOS); PNG: signature and IHDR; the other formats
+that OpenCV reads: their first bytes and the fields with the size. Nothing is allocated, whatever the fields say.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+from faceprep.core.types import Buffer
+
+_BY_START = (
+    (b"GIF87a", ".gif"),
+    (b"GIF89a", ".gif"),
+    (b"BM", ".bmp"),
+    (b"II*\0", ".tiff"),
+    (b"MM\0*", ".tiff"),
+    (b"\0\0\0\x0cjP  ", ".jp2"),
+    (b"\x76\x2f\x31\x01", ".exr"),
+    *((b"P%d" % kind, suffix) for kind, suffix in zip(range(1, 7), (".pbm", ".pgm", ".ppm") * 2, strict=True)),
+)
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
+_HEAD = 1024
+_N_HEADS = 4096
+_SOUND_HEADS: dict[bytes, ImageHeader] = {}
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:(?:\s|#[^\n]*\n)+(\d{1,5}))?\s")
+_HEIF = frozenset([b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"])
+
+IMAGE_SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".jp2"]
+    + [".pgm", ".ppm", ".pbm", ".pnm", ".exr", ".hdr"]
+)
+"""Names of files that are taken for images, in lower case."""
+
+
+class ImageHeader(NamedTuple):
+    """`suffix` as the bytes say, `size` (height, width) in pixels where it is known, `damage` when broken."""
+
+    suffix: str
+    size: tuple[int, int] | None = None
+    damage: str = ""
+
+
+_latest = (b"none yet", ImageHeader(""))
+
+
+def read_header(data: Buffer) -> ImageHeader:
+    """Look at the beginning of an encoded image; `suffix` is empty when it is none.
+
+    >>> read_header(b"hello").damage
+    'not an image: it begins with 68 65 6c 6c 6f'
+    """
+    global _latest
+    if isinstance(data, bytes) and data.startswith(_latest[0]):  # a tenth of the time of what follows
+        return _latest[1]
+    start = bytes(data[:_HEAD])
+    head = start[: start.find(_SCAN) + 2]
+    known = _SOUND_HEADS.get(head)
+    if known:
+        _latest = head, known
+        return known
+    if start.startswith(b"\xff\xd8\xff"):
+        return _read_jpeg(head, data)
+    if start.startswith(_PNG):
+        return _read_png(data)
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return _read_fields(".webp", data)
+    for magic, suffix in _BY_START:
+        if start.startswith(magic):
+            return _read_fields(suffix, data)
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIF:
+        return ImageHeader("", damage="a HEIC or AVIF image, which OpenCV does not read: convert it to JPEG or PNG")
+    return ImageHeader("", damage=f"not an image: it begins with {start[:8].hex(' ')}" if start else "no bytes at all")
+
+
+def _read_jpeg(head: bytes, data: Buffer) -> ImageHeader:
+    """Images of one set mostly share their segments up to the scan: such a `head` is walked once."""
+    header, at = _walk_jpeg(data)
+    if not header.damage and at + 2 == len(head) and len(_SOUND_HEADS) < _N_HEADS:
+        _SOUND_HEADS[head] = header
+    return header
+
+
+def _walk_jpeg(data: Buffer) -> tuple[ImageHeader, int]:
+    """What the segments say, and where the walk ended: at the scan when nothing is wrong."""
+    at, n, size = 2, len(data), None
+    while at + 4 <= n:
+        if data[at] != 0xFF:
+            return ImageHeader(".jpg", size, f"JPEG segment expected at byte {at}, found {data[at]:#04x}"), at
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # without length
+            at += 2
+            continue
+        if marker in _FRAMES and at + 9 <= n:
+            size = data[at + 5] << 8 | data[at + 6], data[at + 7] << 8 | data[at + 8]
+        elif marker == 0xDA:
+            return ImageHeader(".jpg", size, "" if size else "JPEG scan without a frame"), at
+        at += 2 + (data[at + 2] << 8 | data[at + 3])
+    return ImageHeader(".jpg", size, f"JPEG of {n} bytes ends before its scan"), at
+
+
+def _read_png(data: Buffer) -> ImageHeader:
+    if len(data) < 33 or data[12:16] != b"IHDR":
+        return ImageHeader(".png", None, "PNG without its IHDR chunk")
+    width, height = struct.unpack_from(">II", data, 16)
+    return ImageHeader(".png", (height, width), "" if width and height else f"PNG of {width} × {height} pixels")
+
+
+# The formats that have their size at a known place
+
+
+def _read_fields(suffix: str, data: Buffer) -> ImageHeader:
+    find_size = _SIZES.get(suffix)
+    if find_size is None:
+        return ImageHeader(suffix)
+    try:
+        size = find_size(data)
+    except (struct.error, IndexError):
+        size = None
+    if not size:
+        return ImageHeader(suffix, None, f"{suffix[1:].upper()} of {len(data)} bytes does not tell its size")
+    return ImageHeader(suffix, size if all(size) else None)
+
+
+def _gif_size(data: Buffer) -> tuple[int, int]:
+    width, height = struct.unpack_from("<HH", data, 6)
+    return height, width
+
+
+def _bmp_size(data: Buffer) -> tuple[int, int]:
+    is_old = struct.unpack_from("<I", data, 14)[0] == 12
+    width, height = struct.unpack_from("<HH" if is_old else "<ii", data, 18)
+    return abs(height), abs(width)
+
+
+def _webp_size(data: Buffer) -> tuple[int, int] | None:
+    kind = bytes(data[12:16])
+    if kind == b"VP8X":
+        low_w, high_w, low_h, high_h = struct.unpack_from("<HBHB", data, 24)
+        return (low_h | high_h << 16) + 1, (low_w | high_w << 16) + 1
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return height & 0x3FFF, width & 0x3FFF
+    return None
+
+
+def _tiff_size(data: Buffer) -> tuple[int, int] | None:
+    """The fields ImageWidth (256) and ImageLength (257) of the first directory, 16 or 32 bit."""
+    order = "<" if data[0] == 0x49 else ">"
+    at = struct.unpack_from(order + "I", data, 4)[0]
+    found = {}
+    for entry in range(struct.unpack_from(order + "H", data, at)[0]):
+        tag, kind = struct.unpack_from(order + "HH", data, at + 2 + 12 * entry)
+        if tag in (256, 257):
+            found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 10 + 12 * entry)[0]
+    return (found[257], found[256]) if len(found) == 2 else None
+
+
+def _jp2_size(data: Buffer) -> tuple[int, int] | None:
+    """Of the codestream's SIZ segment, which decoders go by: the box before it may say anything."""
+    at = bytes(data).find(b"\xff\x4f\xff\x51")
+    if at < 0:
+        return None
+    right, bottom, left, top = struct.unpack_from(">IIII", data, at + 8)
+    return max(bottom - top, 0), max(right - left, 0)
+
+
+def _pnm_size(data: Buffer) -> tuple[int, int] | None:
+    match = _PNM.match(bytes(data[:_HEAD]))
+    return (int(match[2]), int(match[1])) if match else None
+
+
+_SIZES: dict[str, Callable[[Buffer], tuple[int, int] | None]] = {
+    ".gif": _gif_size,
+    ".bmp": _bmp_size,
+    ".webp": _webp_size,
+    ".tiff": _tiff_size,
+    ".jp2": _jp2_size,
+    **dict.fromkeys((".pbm", ".pgm", ".ppm"), _pnm_size),
+}
+
+
+# To the end
+
+
+def check_image(data: Buffer) -> ImageHeader:
+    """As `read_header`, and that the image is not cut off: its end mark, or as many bytes as it tells, are there.
+
+    Other bytes may follow it. GIF, TIFF and JPEG 2000 tell only when they are decoded.
+    """
+    header = read_header(data)
+    if header.damage:
+        return header
+    n, n_told = len(data), 0
+    if header.suffix == ".jpg" and bytes(data).rfind(_END, _walk_jpeg(data)[1]) < 0:
+        return header._replace(damage="JPEG without its end marker")
+    if header.suffix == ".png" and b"IEND" not in bytes(data):
+        return header._replace(damage="PNG without its IEND chunk")
+    if header.suffix == ".webp":
+        n_told = 8 + struct.unpack_from("<I", data, 4)[0]
+    elif header.suffix in (".pbm", ".pgm", ".ppm"):
+        n_told = _pnm_length(data)
+    elif header.suffix == ".bmp":
+        n_told = _bmp_length(data)
+    name = header.suffix[1:].upper()
+    return header._replace(damage=f"{name} is cut off: {n:,} of {n_told:,} bytes") if n < n_told else header
+
+
+def _pnm_length(data: Buffer) -> int:
+    """Bytes of a binary file, or of its header where the numbers are text."""
+    match = _PNM.match(bytes(data[:_HEAD]))
+    if not match:
+        return 0
+    kind, width, height = data[1] - 48, int(match[1]), int(match[2])
+    if kind == 4:
+        return match.end(2) + 1 + (width + 7) // 8 * height
+    n_bytes = (3 if kind == 6 else 1) * (2 if int(match[3] or 0) > 255 else 1)
+    return match.end() + (width * height * n_bytes if kind > 4 else 0)
+
+
+def _bmp_length(data: Buffer) -> int:
+    """Bytes of a file whose pixels are not compressed, else 0."""
+    if len(data) < 34 or struct.unpack_from("<I", data, 14)[0] < 40:
+        return 0
+    offset, bits, compression = (
+        struct.unpack_from(form, data, at)[0] for form, at in (("I", 10), ("H", 28), ("I", 30))
+    )
+    height, width = _bmp_size(data)
+    return int(offset + (width * bits + 31) // 32 * 4 * height) if compression in (0, 3) else 0

@@ -1,0 +1,210 @@
+"""NumPy .npz files as Keras_insightface reads them: image_names, image_classes, and perhaps embeddings.
+
+A zip with one .npy file a key. Written as a stream, with the zip's fixed date 1980-01-01, so the same arrays give the
+same bytes (compressed members: with the same zlib). Members are read without pickle: nothing in them can run.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.io.contents import Contents
+from faceprep.core.types import Buffer
+
+NAMES, CLASSES, EMBEDDINGS = "image_names", "image_classes", "embeddings"
+_CHUNK = 4 << 20
+_LENGTHS_AT = 26
+"""Where the lengths of name and extra field stand in the header of a zip's member, which ends with them."""
+_LEVEL = 1
+"""Names are UTF-32 in NumPy: even the fastest level makes them fifteen times smaller."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """An array that need not be in memory: `chunks` are its bytes, rows one after the other."""
+
+    key: str
+    dtype: npt.DTypeLike
+    shape: tuple[int, ...]
+    chunks: Iterable[Buffer]
+    compress: bool = True
+
+
+def write_npz(file: BinaryIO, members: Iterable[Member]) -> None:
+    """Write the members in the order given; `file` must be able to seek."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+        for member in members:
+            name = f"{member.key}.npy"
+            entry = name if member.compress else zipfile.ZipInfo(name)
+            with archive.open(entry, "w", force_zip64=True) as target:
+                descr = np.lib.format.dtype_to_descr(np.dtype(member.dtype))
+                header = {"descr": descr, "fortran_order": False, "shape": member.shape}
+                np.lib.format.write_array_header_1_0(cast(Any, target), header)
+                for chunk in member.chunks:
+                    target.write(chunk)
+
+
+def member_of(key: str, array: npt.NDArray[Any], compress: bool = True) -> Member:
+    """A whole array as a member.
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> write_npz(file, [member_of("image_classes", np.arange(3))])
+    >>> _ = file.seek(0)
+    >>> np.load(file)["image_classes"].tolist()
+    [0, 1, 2]
+    """
+    return Member(key, array.dtype, array.shape, [np.ascontiguousarray(array).tobytes()], compress)
+
+
+# Reading
+
+
+class NpzFile:
+    """An .npz open for reading; use it in a with statement. Whatever is wrong with it raises SourceError."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._file = storage.open_source(path)
+        try:
+            with self._errors("open it as .npz"):
+                self._zip = zipfile.ZipFile(self._file)
+        except SourceError:
+            self._file.close()
+            raise
+        self.keys = [name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")]
+
+    def __enter__(self) -> NpzFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+        self._file.close()
+
+    def load(self, key: str) -> npt.NDArray[Any]:
+        """The whole array `key`."""
+        with self._open(key) as member:
+            array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+            return array
+
+    def header(self, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """(shape, dtype) of the array `key`."""
+        with self._open(key) as member:
+            shape, _, dtype = _read_header(member)
+            return shape, dtype
+
+    def map(self, key: str, least_bytes: int = 0) -> npt.NDArray[Any]:
+        """The array `key`: mapped, read-only, where it is stored as it is and has `least_bytes`; else loaded."""
+        with self._open(key) as member:
+            shape, fortran_order, dtype = _read_header(member)
+            info, n_header = self._zip.getinfo(f"{key}.npy"), member.tell()
+        n_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        if (
+            info.compress_type != zipfile.ZIP_STORED
+            or fortran_order
+            or dtype.hasobject
+            or n_bytes < max(least_bytes, 1)
+        ):
+            return self.load(key)
+        with storage.ByteSource(self.path) as file, self._errors(f"map the array {key!r}"):
+            n_name, n_extra = struct.unpack("<HH", file.read_at(info.header_offset + _LENGTHS_AT, 4))
+            start = info.header_offset + _LENGTHS_AT + 4 + n_name + n_extra + n_header
+            mapped: npt.NDArray[Any] = np.memmap(self.path, dtype, "r", start, shape)
+            return mapped
+
+    def chunks(self, key: str) -> Iterator[npt.NDArray[Any]]:
+        """The array `key` as arrays of some of its rows each, in order."""
+        with self._open(key) as member:
+            shape, fortran_order, dtype = _read_header(member)
+            if fortran_order and len(shape) > 1:
+                yield np.ascontiguousarray(self.load(key))
+                return
+            if dtype.hasobject:
+                raise ValueError("Python objects, which could run code")
+            a_row = dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
+            n_left = shape[0] if shape else 0
+            while n_left:
+                n = min(n_left, max(_CHUNK // max(a_row, 1), 1))
+                data = member.read(n * a_row)
+                if len(data) < n * a_row:
+                    raise ValueError(f"cut off: {n_left:,} of {shape[0]:,} rows are missing")
+                yield np.frombuffer(data, dtype).reshape(n, *shape[1:])
+                n_left -= n
+
+    @contextmanager
+    def _open(self, key: str) -> Iterator[Any]:
+        if key not in self.keys:
+            raise SourceError(
+                f"no array {key!r} in it", path=self.path, expected=key, found=", ".join(self.keys) or "no arrays"
+            )
+        with self._errors(f"read the array {key!r}"), self._zip.open(f"{key}.npy") as member:
+            yield member
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            with storage.guard(doing, self.path, SourceError):
+                yield
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
+            # RuntimeError: encrypted, or compressed in a way that zipfile does not know
+            raise SourceError(f"cannot {doing}: {error}", path=self.path, remedy="Make the file again.") from error
+
+
+def _read_header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(member)
+    return header
+
+
+def load_manifest(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
+    """image_names (n,) str, image_classes (n,) int64, and embeddings (n, d) where there are any. Raises SourceError."""
+    with NpzFile(path) as file:
+        arrays = {key: file.load(key) for key in (NAMES, CLASSES, *([EMBEDDINGS] if EMBEDDINGS in file.keys else []))}
+    _check_lengths(path, {key: array.shape for key, array in arrays.items()})
+    if arrays[NAMES].dtype.kind == "S":
+        arrays[NAMES] = np.array(decode_names(path, arrays[NAMES]))
+    return arrays
+
+
+def decode_names(path: str | os.PathLike[str], names: npt.NDArray[Any]) -> list[str]:
+    """Names as text; Keras_insightface's own tools store bytes. Raises SourceError when they are neither."""
+    if names.dtype.kind == "S":
+        return [name.decode("utf-8", "surrogateescape") for name in names.tolist()]
+    if names.dtype.kind != "U":
+        raise SourceError(f"{NAMES} are no names", path=path, expected="text", found=str(names.dtype))
+    texts: list[str] = names.tolist()
+    return texts
+
+
+def _check_lengths(path: str | os.PathLike[str], shapes: dict[str, tuple[int, ...]]) -> None:
+    lengths = {key: shape[0] if shape else 0 for key, shape in shapes.items()}
+    if len(set(lengths.values())) > 1:
+        raise SourceError(
+            "its arrays do not belong together",
+            path=path,
+            expected="as many of each",
+            found=", ".join(f"{n:,} {key}" for key, n in lengths.items()),
+        )
+
+
+def describe(path: str | os.PathLike[str]) -> Contents:
+    """Images, different classes and the keys."""
+    with NpzFile(path) as file:
+        keys: Sequence[str] = file.keys
+        shapes = {key: file.header(key)[0] for key in (NAMES, CLASSES, EMBEDDINGS) if key in keys}
+        _check_lengths(path, shapes)
+        classes = np.unique(file.load(CLASSES)).size
+    return Contents("npz", shapes[CLASSES][0], classes, tuple(keys))

@@ -1,0 +1,112 @@
+"""Parquet manifests: image_names, image_classes, identity, and perhaps embeddings as lists of fixed length."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.io.contents import Contents
+
+_CLASSES = ("image_classes", "label", "class")
+
+
+def table_of(
+    names: Sequence[str],
+    classes: Sequence[int],
+    identities: Sequence[str],
+    embeddings: npt.NDArray[np.floating[Any]] | None = None,
+) -> pa.Table:
+    """A table with one row an image; `embeddings` are (n, d) float16 or float32.
+
+    >>> table_of(["a/1.jpg"], [0], ["a"]).column_names
+    ['image_names', 'image_classes', 'identity']
+    """
+    columns: dict[str, Any] = {
+        "image_names": pa.array(names, pa.string()),
+        "image_classes": pa.array(classes, pa.int64()),
+        "identity": pa.array(identities, pa.string()),
+    }
+    if embeddings is not None:
+        data = np.ascontiguousarray(embeddings).reshape(-1)  # `pa.array` looks at each float16
+        flat = pa.Array.from_buffers(pa.from_numpy_dtype(data.dtype), data.size, [None, pa.py_buffer(data)])
+        columns["embeddings"] = pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
+    return pa.table(columns)
+
+
+def write_tables(file: BinaryIO, tables: Iterable[pa.Table], as_it_is: str = "") -> None:
+    """Tables of the same columns, at least one of them, as one file.
+
+    The column `as_it_is` is neither compressed nor searched for repetitions: of floats that only takes time.
+    """
+    tables = iter(tables)
+    first = next(tables)
+    how: dict[str, Any] = {}
+    if as_it_is:
+        others = [name for name in first.column_names if name != as_it_is]
+        plain = f"{as_it_is}.list.element"
+        how = {"use_dictionary": others, "compression": dict.fromkeys(others, "snappy") | {plain: "none"}}
+        how["write_statistics"] = others
+    with pq.ParquetWriter(file, first.schema, **how) as writer:
+        for table in chain([first], tables):
+            writer.write_table(table)
+
+
+def join(parts: Iterable[Path], file: BinaryIO) -> None:
+    """Files of the same columns as one file. Raises SourceError."""
+    write_tables(file, (table for part in parts for table in _groups(part)))
+
+
+def _groups(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    with open_parquet(path) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=columns)
+
+
+@contextmanager
+def open_parquet(path: str | os.PathLike[str]) -> Iterator[pq.ParquetFile]:
+    """The file, open; what pyarrow says of it inside the block comes out as SourceError."""
+    try:
+        with storage.guard("read", path, SourceError), pq.ParquetFile(path) as file:
+            yield file
+    except pa.ArrowException as error:
+        raise SourceError(
+            f"cannot be read as Parquet: {str(error).splitlines()[0]}", path=path, remedy="Make the file again."
+        ) from error
+
+
+def read_rows(path: str | os.PathLike[str]) -> Iterator[Mapping[str, Any]]:
+    """One mapping a row, column -> value. Raises SourceError."""
+    for table in _groups(path):
+        yield from table.to_pylist()
+
+
+def read_columns(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[pa.Table]:
+    """The named columns, piece by piece. Raises SourceError when one is missing."""
+    for table in _groups(path, names):
+        missing = [name for name in names if name not in table.column_names]
+        if missing:
+            expected = "the columns " + ", ".join(names)
+            raise SourceError("lacks " + ", ".join(missing), path=path, expected=expected, remedy="Name another table.")
+        yield table
+
+
+def describe(path: str | os.PathLike[str]) -> Contents:
+    """Rows, different classes and the columns."""
+    with open_parquet(path) as file:
+        n, columns = file.metadata.num_rows, tuple(file.schema_arrow.names)
+    label = next((name for name in _CLASSES if name in columns), None)
+    classes: set[Any] = set()
+    for table in _groups(path, [label]) if label else ():
+        classes.update(table.column(0).unique().to_pylist())
+    return Contents("parquet", n, len(classes), columns)

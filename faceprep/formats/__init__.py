@@ -1,1 +1,0 @@
-"""Bytes <-> nouns: one file a format, reader and writer; each docstring draws the layout."""

@@ -1,0 +1,234 @@
+"""Scores of pairs to 10-fold accuracy, thresholds, EER, AUC, TAR at FAR and the ROC.
+
+A threshold accepts what is at least as high. Equal scores are accepted or refused together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core.errors import SourceError
+
+Ints = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
+Rates = Mapping[str, float | None]
+
+N_FOLDS = 10
+FARS = ("1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6")
+_N_POINTS = 100
+
+
+class Curve(NamedTuple):
+    """How many pairs each threshold accepts, the strictest first: it is infinite and accepts none.
+
+    `thresholds` (k,) falling; `same` and `different` (k,) are counts of accepted pairs of one person and of two.
+    """
+
+    thresholds: Doubles
+    same: Ints
+    different: Ints
+
+    @property
+    def tar(self) -> Doubles:
+        share: Doubles = self.same / self.same[-1]
+        return share
+
+    @property
+    def far(self) -> Doubles:
+        share: Doubles = self.different / self.different[-1]
+        return share
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What `judge_pairs` found. Rates are 0 … 1; None is what these pairs cannot tell.
+
+    `accuracy`, `std` (of a population, as the field has it) and `threshold` are means over the folds, each judged with
+    the threshold that is best on the others. `best_accuracy` is that of the one threshold that is best on all pairs
+    itself: no measure of anything new. `roc` has far, tar and threshold of a few points.
+    """
+
+    pairs: int
+    accuracy: float | None
+    std: float | None
+    threshold: float | None
+    eer: float | None
+    auc: float | None
+    tar_at_far: Rates
+    threshold_at_far: Rates
+    best_threshold: float | None
+    best_accuracy: float
+    roc: Mapping[str, Sequence[float | None]]
+
+
+def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOLDS) -> Judgement:
+    """The figures of n pairs from their `scores` (n,) and whether they are the `same` person (n,).
+
+    Folds are consecutive, as the field's sets have them; the first are one longer where n is no multiple; with
+    `n_folds` 0 there are none, and no accuracy over them. Of
+    thresholds that are equally good the strictest is taken, as the field's search from the smallest distance does.
+    Raises SourceError for fewer pairs than folds and for scores that are not finite.
+
+    >>> found = judge_pairs([0.9, 0.2, 0.8, 0.3, 0.1], [True, False, True, False, True], n_folds=5)
+    >>> found.best_threshold, found.best_accuracy, found.tar_at_far["1e-1"], round(found.eer, 3)
+    (0.8, 0.8, None, 0.333)
+    """
+    values, truth = _checked(scores, same, n_folds)
+    order, ranked, ends = _rank(values)
+    weights = np.where(truth, np.int8(1), np.int8(-1))[order]
+    curve = _curve(ranked, weights, ends)
+    fold_of = _folds(len(values), n_folds)[order] if n_folds else None
+    accuracy, std, threshold = (None,) * 3 if fold_of is None else _cross_validate(ranked, weights, ends, fold_of)
+    gain = curve.same - curve.different
+    best, n_different = int(gain.argmax()), int(curve.different[-1])
+    tars, at = _tar_at_far(curve)
+    return Judgement(
+        pairs=len(values),
+        accuracy=accuracy,
+        std=std,
+        threshold=threshold,
+        eer=_equal_error_rate(curve),
+        auc=_area(curve),
+        tar_at_far=tars,
+        threshold_at_far=at,
+        best_threshold=_finite(curve.thresholds[best]),
+        best_accuracy=(int(gain[best]) + n_different) / len(values),
+        roc=_few_points(curve),
+    )
+
+
+def trace_roc(scores: npt.ArrayLike, same: npt.ArrayLike) -> Curve:
+    """What each threshold accepts; scikit-learn's `roc_curve` with all points. Raises SourceError as `judge_pairs`.
+
+    >>> trace_roc([0.9, 0.8, 0.8, 0.1], [True, True, False, False]).same.tolist()
+    [0, 1, 2, 2]
+    """
+    values, truth = _checked(scores, same, 1)
+    order, ranked, ends = _rank(values)
+    return _curve(ranked, np.where(truth[order], np.int8(1), np.int8(-1)), ends)
+
+
+def _checked(
+    scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]:
+    values, truth = np.asarray(scores), np.asarray(same, np.bool_)
+    values = values if values.dtype.kind == "f" else values.astype(np.float64)
+    if values.ndim != 1 or values.shape != truth.shape:
+        raise SourceError(
+            "scores and labels", expected="as many of one as of the other", found=f"{values.shape} and {truth.shape}"
+        )
+    least = max(n_folds, 1)
+    if len(values) < least:
+        problem = f"too few pairs for {n_folds} folds" if n_folds else "no pairs"
+        raise SourceError(problem, expected=f"{least} or more", found=str(len(values)))
+    if not np.isfinite(values).all():
+        place = int(np.argmin(np.isfinite(values)))
+        raise SourceError("a score is no finite number", where=f"pair {place}", found=str(values[place]))
+    return values, truth
+
+
+def _rank(values: npt.NDArray[np.floating]) -> tuple[Ints, npt.NDArray[np.floating], Ints]:
+    """(order from the highest to the lowest, the scores in it, the last place of each score)"""
+    order = np.argsort(-values)
+    ranked = values[order]
+    return order, ranked, np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+
+
+def _curve(ranked: npt.NDArray[np.floating], weights: npt.NDArray[np.int8], ends: Ints) -> Curve:
+    """Of scores from the highest to the lowest, 1 for one person and -1 for two, and the last place of each score."""
+    same = np.cumsum(weights > 0, dtype=np.int64)[ends]
+    thresholds = np.concatenate([[np.inf], ranked[ends].astype(np.float64)])
+    return Curve(thresholds, np.concatenate([[0], same]), np.concatenate([[0], ends + 1 - same]))
+
+
+def _folds(n: int, n_folds: int) -> npt.NDArray[np.int16]:
+    """The fold of each pair."""
+    sizes = np.full(n_folds, n // n_folds)
+    sizes[: n % n_folds] += 1
+    return np.repeat(np.arange(n_folds, dtype=np.int16), sizes)
+
+
+def _cross_validate(
+    ranked: npt.NDArray[np.floating], weights: npt.NDArray[np.int8], ends: Ints, fold_of: npt.NDArray[np.int16]
+) -> tuple[float, float, float | None]:
+    """(accuracy, its deviation, threshold) over the folds. One sort serves all of them.
+
+    `gain[k]`: accepting the first k pairs gets so many more right than accepting none. Between two of a fold's own
+    pairs, its own part of that is constant: there the largest gain on all pairs is the largest on the others.
+    """
+    gain = np.full(len(ranked) + 1, np.iinfo(np.int32).min // 2, np.int32)
+    gain[0] = 0
+    gain[ends + 1] = np.cumsum(weights, dtype=np.int32)[ends]
+    n_folds = int(fold_of.max()) + 1
+    accuracies, thresholds = np.empty(n_folds), np.empty(n_folds)
+    for fold in range(n_folds):
+        mine = np.flatnonzero(fold_of == fold)
+        starts = np.concatenate([[0], mine + 1, [len(gain)]])
+        own = np.concatenate([[0], np.cumsum(weights[mine], dtype=np.int32)])
+        part = int((np.maximum.reduceat(gain, starts[:-1]) - own).argmax())
+        cut = int(starts[part]) + int(gain[starts[part] : starts[part + 1]].argmax())
+        accuracies[fold] = (own[part] + np.count_nonzero(weights[mine] < 0)) / len(mine)
+        thresholds[fold] = ranked[cut - 1] if cut else np.inf
+    return float(accuracies.mean()), float(accuracies.std()), _finite(thresholds.mean())
+
+
+def _has_both(curve: Curve) -> bool:
+    return bool(curve.same[-1] and curve.different[-1])
+
+
+def _equal_error_rate(curve: Curve) -> float | None:
+    """Where the ROC, its points joined by straight lines, has as many false accepts as false rejects."""
+    if not _has_both(curve):
+        return None
+    far, frr = curve.far, 1 - curve.tar
+    after = int(np.argmax(far >= frr))
+    before = frr[after - 1] - far[after - 1]
+    share = before / (before + far[after] - frr[after])
+    return float(far[after - 1] + share * (far[after] - far[after - 1]))
+
+
+def _area(curve: Curve) -> float | None:
+    if not _has_both(curve):
+        return None
+    twice = np.diff(curve.different) * (curve.same[1:] + curve.same[:-1])
+    return float(twice.sum() / 2 / (float(curve.same[-1]) * float(curve.different[-1])))
+
+
+def _tar_at_far(curve: Curve) -> tuple[Rates, Rates]:
+    """The largest TAR, and its threshold, with a FAR of at most each of `FARS`; none below one false accept."""
+    tars: dict[str, float | None] = dict.fromkeys(FARS)
+    thresholds: dict[str, float | None] = dict.fromkeys(FARS)
+    for name in FARS:
+        n_allowed = n_allowed_at(name, int(curve.different[-1]))
+        if n_allowed and curve.same[-1]:
+            cut = int(np.searchsorted(curve.different, n_allowed, side="right")) - 1
+            tars[name] = int(curve.same[cut]) / int(curve.same[-1])
+            thresholds[name] = _finite(curve.thresholds[cut])
+    return tars, thresholds
+
+
+def n_allowed_at(rate: str, n: int) -> int:
+    """How many of n may be accepted falsely at a rate such as 1e-3."""
+    n_in: int = 10 ** int(rate.removeprefix("1e-"))
+    return n // n_in
+
+
+def _few_points(curve: Curve) -> Mapping[str, Sequence[float | None]]:
+    """About 200 points: spread over the false accepts by ratio, and over the true ones evenly."""
+    if not _has_both(curve):
+        return {"far": [], "tar": [], "threshold": []}
+    accepts = np.geomspace(1, curve.different[-1], _N_POINTS).round()
+    at = np.searchsorted(curve.different, accepts, side="right") - 1
+    by_tar = np.searchsorted(curve.same, np.linspace(0, curve.same[-1], _N_POINTS))
+    chosen = np.unique(np.concatenate([at, by_tar, [0, len(curve.same) - 1]]))
+    far, tar, thresholds = curve.far[chosen], curve.tar[chosen], curve.thresholds[chosen]
+    return {"far": far.tolist(), "tar": tar.tolist(), "threshold": [_finite(value) for value in thresholds]}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,276 @@
+"""Copies among the images of a set: bytes -> signatures -> a plan of which images to drop.
+
+sign_images   encoded images -> their signatures
+LookAlikes    which images are copies of which, by thumbnails and vectors; few images need a vector: find_candidates
+plan_drops    the decisions, with reasons, and how many there are of each kind
+
+Of copies the best stays: the one with most pixels; then one in full colour before grey and palettes; then the one
+with more detail, in steps of a factor of 1.25; then the one with more bytes; then the first by name. Of 63 crops as
+JPEG, each with three copies of less quality and two blurred ones, as PNG and as large JPEG, the original stays in 50,
+one of quality 80 instead of 90 in 8; by bytes alone in none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from faceprep.core.embeddings import COSINE, Embeddings
+from faceprep.core.faces import Floats
+from faceprep.core.io.image_header import check_image, read_header
+from faceprep.core.types import DROP, UNDECIDED, Buffer, Decision
+from faceprep.identity.duplicates import (
+    NO_IDENTITY,
+    RADIUS,
+    Bools,
+    Duplicates,
+    Images,
+    Ints,
+    find_duplicates,
+    keep_best,
+    near_dropped,
+)
+from faceprep.jobs.dedupe.signatures import ROW, Signatures
+from faceprep.sets.image_source import NamedImage
+from faceprep.sets.recordio.records import Damage
+from faceprep.vision import codec
+from faceprep.vision import perceptual_hash as hashes
+
+EXACT, NEAR, AGAINST, CONFLICTS, DAMAGED = "exact", "near", "against", "conflicts", "damaged"
+_PNG_COLOUR, _PNG_PALETTE = 25, 3
+LIMITS = {"distance": RADIUS, "agreement": hashes.AGREES}
+"""What near duplicates have at most between their hashes, and at least between their thumbnails."""
+
+
+# Signatures
+
+
+def sign_images(images: Iterable[NamedImage], exact_only: bool) -> Signatures:
+    """Of each image the bytes' digest, and of those that can be decoded thumbnail, hash, size and sharpness.
+
+    With `exact_only` nothing is decoded, and the hash is a piece of the digest.
+    """
+    rows, thumbnails, names = [], [], []
+    damaged: dict[int, tuple[str, str]] = {}
+    for number, name, data in images:
+        if isinstance(data, Damage):
+            damaged[number] = (data.status, f"{name}: {data.reason}" if name not in data.reason else data.reason)
+            continue
+        try:
+            row, thumbnail = (_header_row if exact_only else _row)(number, data)
+        except codec.Undecodable as error:
+            damaged[number] = "undecodable", f"{name}: {error.problem}"
+            continue
+        rows.append(row)
+        names.append(name)
+        thumbnails += thumbnail
+    signed = np.array(rows, ROW) if rows else np.zeros(0, ROW)
+    stacked = np.stack(thumbnails) if thumbnails else np.zeros((0, hashes.SIDE, hashes.SIDE), np.uint8)
+    if len(stacked):
+        signed["hash"] = hashes.perceptual_hashes(stacked)
+    return Signatures(signed, stacked, names, damaged)
+
+
+def _digest(data: Buffer) -> list[int]:
+    words: list[int] = np.frombuffer(hashlib.sha256(data).digest(), "<u8").tolist()
+    return words
+
+
+def _row(number: int, data: Buffer) -> tuple[tuple[Any, ...], list[hashes.Thumbnails]]:
+    pixels = codec.decode(data)
+    small = hashes.shrink(pixels)
+    is_full = small.has_colour and not _has_palette(data)
+    row = (number, _digest(data), 0, *pixels.shape[:2], len(data), is_full, small.detail, small.is_faint)
+    return row, [small.thumbnail]
+
+
+def _has_palette(data: Buffer) -> bool:
+    """GIF, and PNG of colour type 3 (PNG specification, 11.2.1)."""
+    suffix = read_header(data).suffix
+    return suffix == ".gif" or (suffix == ".png" and data[_PNG_COLOUR] == _PNG_PALETTE)
+
+
+def _header_row(number: int, data: Buffer) -> tuple[tuple[Any, ...], list[hashes.Thumbnails]]:
+    header = check_image(data)
+    if header.damage:
+        raise codec.Undecodable(header.damage)
+    digest = _digest(data)
+    return (number, digest, digest[0], *(header.size or (0, 0)), len(data), False, 0, False), []
+
+
+# What is alike
+
+
+class ImageTable(NamedTuple):
+    """The images of the source, then those of test sets, and what `find_duplicates` needs of them."""
+
+    signatures: Signatures
+    images: Images
+
+
+def table_of(signatures: Signatures, identities: Ints) -> ImageTable:
+    """`identities` (n,) the number of each image's identity, NO_IDENTITY for test images."""
+    rows = signatures.rows
+    digests = rows["digest"]
+    by_digest = np.lexsort(digests.T)
+    is_new = np.ones(len(rows), np.bool_)
+    is_new[1:] = (digests[by_digest[1:]] != digests[by_digest[:-1]]).any(axis=1)
+    contents = np.empty(len(rows), np.int64)
+    contents[by_digest] = is_new.cumsum() - 1
+    area = rows["height"].astype(np.int64) * rows["width"]
+    order = np.lexsort((np.arange(len(rows)), -rows["n_bytes"], -rows["detail"], ~rows["is_full"], -area))
+    return ImageTable(signatures, Images(identities, contents, rows["hash"].astype(np.uint64), order))
+
+
+@dataclass(frozen=True)
+class LookAlikes:
+    """Whether images are copies: thumbnails that agree, vectors as alike as for one person.
+
+    `vectors` has rows for some of the source's images only, under numbers in `row_of` (n,), else -1. Without one an
+    image is no copy of another of the source. Test images have none, and are not asked for one.
+    """
+
+    table: ImageTable
+    vectors: Embeddings | None = None
+    row_of: Ints | None = None
+
+    def __call__(self, image: int, others: Ints) -> Bools:
+        rows = self.table.signatures.rows
+        alike: Bools = ~rows["is_faint"][others] & ~rows["is_faint"][image]
+        if not alike.any():
+            return alike
+        alike[alike] = self.agreement(image, others[alike]) >= hashes.AGREES
+        if self.vectors is not None and alike.any():
+            asked = alike & (self.table.images.identities[others] != NO_IDENTITY)
+            alike[asked] = self.likeness(image, others[asked]) >= self.vectors.model.surely
+        return alike
+
+    def agreement(self, image: int, others: Ints) -> Floats:
+        """(n,) of the thumbnails, -1 to 1; each sum on its own, so that it does not depend on the others."""
+        thumbnails = self.table.signatures.thumbnails
+        one, many = hashes.slopes(thumbnails[[image]]), hashes.slopes(thumbnails[others])
+        return np.asarray((one * many).sum(axis=1))
+
+    def likeness(self, image: int, others: Ints) -> Floats:
+        """(n,) of the vectors; -1 where there is none."""
+        if self.vectors is None or self.row_of is None or self.row_of[image] < 0:
+            return np.full(len(others), -1, np.float32)
+        rows = self.row_of[others]
+        one, many = (self.vectors.vectors[self.row_of[[image]]], self.vectors.vectors[np.maximum(rows, 0)])
+        if self.vectors.model.metric == COSINE:
+            one, many = _unit(one), _unit(many)
+        return np.where(rows < 0, np.float32(-1), 1 - ((one - many) ** 2).sum(axis=1) / 2)
+
+
+def _unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.maximum(np.sqrt((vectors * vectors).sum(axis=1, keepdims=True)), np.float32(1e-12)))
+
+
+# Which images need a vector
+
+
+def find_candidates(table: ImageTable) -> Ints:
+    """Rows of the source's images whose vectors may be asked for, one for each content."""
+    look, images = LookAlikes(table), table.images
+    order = images.order[images.identities[images.order] != NO_IDENTITY]
+    _, firsts = np.unique(images.contents[order], return_index=True)
+    order = order[np.sort(firsts)]
+    kept = keep_best(images.hashes, order, look)
+    rows = np.sort(order)
+    places = np.searchsorted(rows, kept[rows])
+    return np.asarray(rows[near_dropped(images.hashes[rows], places)])
+
+
+def with_vectors(table: ImageTable, candidates: Ints, vectors: Embeddings) -> LookAlikes:
+    """`candidates` are what `find_candidates` found; those of them without a vector are nobody's copies."""
+    row_of_key = {key: row for row, key in enumerate(vectors.keys)}
+    of_content = np.full(len(table.signatures), -1, np.int64)
+    names, contents = table.signatures.names, table.images.contents
+    for candidate in candidates.tolist():
+        of_content[contents[candidate]] = row_of_key.get(names[candidate], -1)
+    return LookAlikes(table, vectors, of_content[contents])
+
+
+# Decisions
+
+
+class Named(NamedTuple):
+    """What images are called: paths below the source, those of test images with their set in front."""
+
+    names: Sequence[str]
+    identities: Sequence[str]
+
+
+def plan_drops(look: LookAlikes, named: Named, exact_only: bool) -> tuple[list[Decision], dict[str, int]]:
+    """The accepted decisions, then the undecided ones, each in the order of the images; and how many of each kind.
+
+    What stays for an accepted decision goes for no other accepted one. It may be in an undecided one: the copies of an
+    image whose label is wrong have the same wrong label.
+    """
+    images = look.table.images
+    found = find_duplicates(images, _never if exact_only else look, 0 if exact_only else RADIUS)
+    teller = _Teller(look, named, found)
+    accepted = [teller.dropped(image) for image in np.flatnonzero(found.kept != np.arange(len(found.kept))).tolist()]
+    undecided = [teller.rival(image) for image in np.flatnonzero(found.rivals != np.arange(len(found.kept))).tolist()]
+    counts = Counter(dict.fromkeys((EXACT, NEAR, AGAINST, CONFLICTS), 0))
+    counts.update(kind for kind, _ in accepted)
+    counts[CONFLICTS] = len(undecided)
+    return [decision for _, decision in [*accepted, *undecided]], dict(counts)
+
+
+def _never(image: int, others: Ints) -> Bools:
+    return np.zeros(len(others), np.bool_)
+
+
+@dataclass(frozen=True)
+class _Teller:
+    """Puts what was found into words."""
+
+    look: LookAlikes
+    named: Named
+    found: Duplicates
+
+    def dropped(self, image: int) -> tuple[str, Decision]:
+        """(kind, decision)"""
+        kept = int(self.found.kept[image])
+        score, how, evidence = self._compared(image, kept)
+        images = self.look.table.images
+        kind = EXACT if images.contents[image] == images.contents[kept] else NEAR
+        if images.identities[kept] == NO_IDENTITY:
+            kind, how = AGAINST, f"test image: {how}"
+        return kind, Decision(DROP, self.named.names[image], score=score, reason=how, evidence=evidence)
+
+    def rival(self, image: int) -> tuple[str, Decision]:
+        score, how, evidence = self._compared(image, int(self.found.rivals[image]))
+        identities = self.look.table.images.identities
+        both = [int(identities[image]), int(identities[self.found.rivals[image]])]
+        evidence |= {"identities": [self.named.identities[each] for each in both]}
+        evidence |= {"images": [int((identities == each).sum()) for each in both]}
+        reason = f"label conflict: {how}"
+        return CONFLICTS, Decision(
+            DROP, self.named.names[image], score=score, reason=reason, verdict=UNDECIDED, evidence=evidence
+        )
+
+    def _compared(self, image: int, kept: int) -> tuple[float, str, dict[str, Any]]:
+        """(score, reason, evidence)"""
+        name, images = self.named.names[kept], self.look.table.images
+        evidence: dict[str, Any] = {"kept": name}
+        if images.contents[image] == images.contents[kept]:
+            return 1.0, f"the same bytes as {name}", evidence
+        other = np.array([kept])
+        score = round(float(self.look.agreement(image, other)[0]), 4)
+        evidence["distance"] = int(images.hashes[image] ^ images.hashes[kept]).bit_count()
+        if self.look.vectors is not None and images.identities[kept] != NO_IDENTITY:
+            evidence["likeness"] = round(float(self.look.likeness(image, other)[0]), 4)
+        return score, f"a copy of {name}: thumbnails agree to {score:.3f}", evidence
+
+
+def damage_drops(damaged: Mapping[int, tuple[str, str]], path_of: Callable[[int], str]) -> Iterator[Decision]:
+    """Images that cannot be read are dropped, too, so that the plan says all that happens."""
+    for number, (status, reason) in sorted(damaged.items()):
+        yield Decision(DROP, path_of(number), reason=f"{status}: {reason}")

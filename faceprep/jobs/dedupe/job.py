@@ -1,0 +1,262 @@
+"""`dedupe`: copies of images, exact and near, to a plan of which to drop; and the set without them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from faceprep.core import storage
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.options import option
+from faceprep.core.text import counted
+from faceprep.core.types import COPY, HARDLINK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.identity.duplicates import NO_IDENTITY, Ints
+from faceprep.jobs.dedupe import copies as deduplication
+from faceprep.jobs.dedupe import signatures
+from faceprep.jobs.dedupe.copies import LookAlikes, Named, table_of
+from faceprep.jobs.dedupe.signatures import Signatures
+from faceprep.sets import image_source as image_sets
+from faceprep.sets.folder import find_identities
+from faceprep.sets.image_source import CUT, ImageSet
+from faceprep.sets.listing import list_images
+from faceprep.steps.embed_crops import EmbedOptions, embed_images, load_parts
+from faceprep.steps.place_images import (
+    PLAN,
+    PlacingOptions,
+    finish_plan,
+    judged_by,
+    leave_plan,
+    load_listing,
+    look_at,
+    place_planned,
+    place_shards,
+    refuse_output_within,
+    save_listing,
+)
+from faceprep.tables.plan import read_plan
+
+_NO_EMBEDDER = "none"
+_SETS, _LISTING = "sets.json", "listing.json"
+_SOURCE = "source"
+_SIGN, _MATCH, _EMBED, _DECIDE, _PLACE = "hash", "match", "embed", "decide", "place"
+_LEFT_OUT = ".left-out"
+
+
+@dataclass(frozen=True)
+class Dedupe(PlacingOptions, EmbedOptions):
+    """Exact and near-duplicate images, to a plan and a set without them.
+
+    SRC is a folder of identities (or of images); DST gets plan.jsonl, DST/IDENTITY/IMAGE without the copies, bytes
+    untouched, and undo.jsonl. A copy is the same photo byte for byte, or at another JPEG quality, size, shape or
+    format; a mirror image, a part or another photo of the same face is none. Of copies within an identity the best
+    stays: most pixels, then full colour, more detail, more bytes, the first by name. Copies in two identities are a
+    label conflict: undecided in the plan, so that nothing is lost before someone has looked. With --against, images
+    that a test set has as well are dropped, whatever their identity. Images that cannot be read are named and left out.
+    """
+
+    command: ClassVar[str] = "dedupe"
+
+    embedder: str = option(
+        "dlib-resnet",
+        "What near copies have to agree by as well: dlib-resnet, insightface:PACK, a model's file, or none.",
+    )
+    exact_only: bool = option(False, "Byte for byte only; nothing is decoded.")
+    against: tuple[Path, ...] = option(
+        (), "Test set, none of whose images may stay: a folder, a verification .bin, a .rec. May be repeated."
+    )
+    plan_only: bool = option(False, "Write the plan, place no images.")
+
+    def __post_init__(self) -> None:
+        PlacingOptions.__post_init__(self)
+        EmbedOptions.__post_init__(self)
+        if self.exact_only and self.embedder not in (_NO_EMBEDDER, type(self).embedder):
+            raise OptionError("--exact-only looks at bytes alone", remedy="Leave out --embedder, or --exact-only.")
+
+    @property
+    def _embeds(self) -> bool:
+        return not self.exact_only and self.embedder != _NO_EMBEDDER
+
+    def warm_up(self) -> None:
+        if self._embeds:
+            EmbedOptions.warm_up(self)
+
+    # Before
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        source = request.sources[0]
+        refuse_output_within(source, request.output)
+        listing = list_images(find_identities(source), request.limit)
+        if not len(listing):
+            expected = "SRC/IDENTITY/IMAGE.png, or SRC/IMAGE.png"
+            raise SourceError("no images in this folder", path=source, expected=expected)
+        fingerprint, n_bytes = look_at(source, listing)
+        folder = os.path.abspath(source)
+        save_listing(listing, scratch / _LISTING)
+        image_sets.lay_out_listing(listing, scratch, _SOURCE)
+        sets = [ImageSet(folder, image_sets.FOLDER, _SOURCE, len(listing), fingerprint)]
+        for number, path in enumerate(self.against):
+            sets.append(image_sets.lay_out(Path(os.path.abspath(path)), scratch, f"against-{number:03d}"))
+        noted = {"sets": sets, "output": os.path.abspath(request.output)}
+        storage.write_file(scratch / _SETS, json.dumps(noted).encode(), durable=False)
+        if self._embeds:
+            self.announce()
+        places = self.mode == COPY and not self.plan_only
+        return Work(
+            self._stages(sets),
+            "; ".join(each.fingerprint for each in sets),
+            n_files=len(listing) * (self.mode != HARDLINK and not self.plan_only) + 2,
+            n_bytes=n_bytes * places + 700 * sum(each.n for each in sets),
+        )
+
+    def _stages(self, sets: Sequence[ImageSet]) -> list[Stage]:
+        source = sets[0]
+        stages = [Stage(_SIGN, [shard for each in sets for shard in _cut(_SIGN, each)])]
+        if self._embeds:
+            stages.append(Stage(_MATCH, [Shard(_MATCH, source.path, 0, 0)]))
+            stages.append(Stage(_EMBED, _cut(_EMBED, source)))
+        stages.append(Stage(_DECIDE, [Shard(_DECIDE, source.path, 0, 0)]))
+        placing = [] if self.plan_only else place_shards(Path(source.path), source.n)
+        return [*stages, Stage(_PLACE, placing)]
+
+    # During
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        kind = shard.id.partition("-")[0]
+        if kind == _SIGN:
+            return self._sign(shard, sink)
+        if kind == _PLACE:
+            left_out = set(json.loads(storage.read_bytes(sink.part_path(_DECIDE, _LEFT_OUT))))
+            return (each for each in place_planned(_DECIDE, shard, sink, self.mode) if each.key not in left_out)
+        {_MATCH: self._match, _EMBED: self._embed, _DECIDE: self._decide}[kind](shard, sink)
+        return iter(())
+
+    def _sign(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        """Of the source each image has its outcome here or when it is placed; of test sets only what is damaged."""
+        name = shard.id.removeprefix(f"{_SIGN}-").rpartition("-")[0]
+        images = next(each for each in _load_sets(sink) if each.name == name)
+        signed = deduplication.sign_images(
+            image_sets.read(images, sink.scratch, shard.start, shard.stop), self.exact_only
+        )
+        signatures.leave(sink, signed)
+        is_source = images.name == _SOURCE
+        names = image_sets.load_names(sink.scratch, _SOURCE, shard.start) if is_source else []
+        for number, (status, reason) in sorted(signed.damaged.items()):
+            key = names[number - shard.start] if is_source else f"{images.path} [{number}]"
+            yield Outcome(key, status, reason if is_source else f"{images.path}: {reason}")
+        if is_source and self.plan_only:
+            yield from (Outcome(name) for name in signed.names)
+
+    def _match(self, shard: Shard, sink: Sink) -> None:
+        """Leaves for each shard that embeds the numbers of its images that need a vector."""
+        source = _load_sets(sink)[0]
+        signed = _load(sink, [source])
+        table = table_of(signed, np.zeros(len(signed), np.int64))
+        numbers = signed.rows["number"][deduplication.find_candidates(table)].astype("<i8")
+        for each in _cut(_EMBED, source):
+            first, last = np.searchsorted(numbers, [each.start, each.stop]).tolist()
+            sink.open_part(_candidates(each)).write(numbers[first:last].tobytes())
+
+    def _embed(self, shard: Shard, sink: Sink) -> None:
+        numbers = _load_candidates(sink, [shard])
+        names = image_sets.load_names(sink.scratch, _SOURCE, shard.start)
+        paths = [names[number - shard.start] for number in numbers.tolist()]
+        deque(embed_images(self, shard.source, paths, sink), maxlen=0)
+
+    def _decide(self, shard: Shard, sink: Sink) -> None:
+        sets, listing = _load_sets(sink), load_listing(sink.scratch / _LISTING)
+        signed, source = _load(sink, sets, not self.exact_only), _load(sink, sets[:1], False)
+        names = [*source.names, *(_named(each, name) for each in sets[1:] for name in _load(sink, [each], False).names)]
+        n_tests = len(signed) - len(source)
+        identities = np.append(listing.identity_of[source.rows["number"]], np.full(n_tests, NO_IDENTITY))
+        table = table_of(signed, identities)
+        look = LookAlikes(table)
+        if self._embeds:
+            shards = _cut(_EMBED, sets[0])
+            vectors = load_parts(sink, [each.id for each in shards], self.model())
+            candidates = np.searchsorted(source.rows["number"], _load_candidates(sink, shards))
+            look = deduplication.with_vectors(table, candidates, vectors)
+        decisions, counts = deduplication.plan_drops(look, Named(names, listing.identities), self.exact_only)
+        damaged = list(deduplication.damage_drops(signatures.load_damaged(sink, _ids(sets[:1])), listing.path))
+        counts |= {deduplication.DAMAGED: len(damaged)}
+        judged = judged_by(self.command, Path(shard.source), sets[0].fingerprint, self._told()) | {"found": counts}
+        if self._embeds:
+            judged["model"] = self.model().fingerprint
+        leave_plan(sink, judged, [*damaged, *decisions], listing)
+        sink.open_part(_LEFT_OUT).write(json.dumps([decision.subject for decision in damaged]).encode())
+
+    def _told(self) -> dict[str, Any]:
+        """The options that decide."""
+        told: dict[str, Any] = {
+            "exact_only": self.exact_only,
+            "against": [os.path.abspath(each) for each in self.against],
+        }
+        if not self.exact_only:
+            told |= deduplication.LIMITS | {"embedder": self.embedder}
+        if self._embeds:
+            told |= {"likeness": self.model().surely}
+        return told
+
+    # After
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        """The plan and the way back."""
+        noted = json.loads(storage.read_bytes(sink.scratch / _SETS))
+        finish_plan(_DECIDE, work.stages[-1].shards, sink, self.command, Path(noted["output"]))
+
+    def details(self, output: Path) -> Mapping[str, int]:
+        """How many copies of which kind, for the summary of the run."""
+        judged, _ = read_plan(output / PLAN)
+        return dict(judged["found"])
+
+    def sentence(self, found: Mapping[str, int]) -> str:
+        """What `details` say, for people."""
+        told = f"{found['exact']:,} exact and {counted(found['near'], 'near duplicate')} dropped"
+        if self.against:
+            told += f", {counted(found['against'], 'image')} of test sets dropped"
+        n = found["conflicts"]
+        return told + (f"; {counted(n, 'label conflict')}, undecided in the plan" if n else "")
+
+
+def _cut(kind: str, images: ImageSet) -> list[Shard]:
+    return [
+        Shard(_shard_id(kind, images, start), images.path, start, min(start + CUT, images.n))
+        for start in range(0, images.n, CUT)
+    ]
+
+
+def _shard_id(kind: str, images: ImageSet, start: int) -> str:
+    return f"{kind}-{images.name}-{start // CUT:06d}"
+
+
+def _load_sets(sink: Sink) -> list[ImageSet]:
+    """The source, then the test sets."""
+    return [ImageSet(*each) for each in json.loads(storage.read_bytes(sink.scratch / _SETS))["sets"]]
+
+
+def _load(sink: Sink, sets: Sequence[ImageSet], with_thumbnails: bool = True) -> Signatures:
+    return signatures.load(sink, _ids(sets), with_thumbnails)
+
+
+def _ids(sets: Sequence[ImageSet]) -> list[str]:
+    return [shard.id for each in sets for shard in _cut(_SIGN, each)]
+
+
+def _candidates(shard: Shard) -> str:
+    return f".{shard.id}"
+
+
+def _load_candidates(sink: Sink, shards: Sequence[Shard]) -> Ints:
+    """The numbers of the images that need a vector, ascending."""
+    parts = (storage.read_bytes(sink.part_path(_MATCH, _candidates(shard))) for shard in shards)
+    return np.frombuffer(b"".join(parts), "<i8").astype(np.int64)
+
+
+def _named(images: ImageSet, name: str) -> str:
+    return f"{images.path}/{name}" if images.kind == image_sets.FOLDER else f"{images.path}: {name}"

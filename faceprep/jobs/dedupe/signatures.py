@@ -1,0 +1,96 @@
+"""What is known of images without looking at them again: rows of numbers, thumbnails, names. The parts of a run.
+
+.rows     (n,) ROW, little-endian: one an image that could be read
+.thumbs   (n, 24, 24) uint8, or nothing
+.names    [[name …], {number: [status, reason]}] as JSON: those images, and the ones that could not
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import storage
+from faceprep.core.types import Sink
+
+ROW = np.dtype(
+    [
+        ("number", "<i8"),
+        ("digest", "<u8", (4,)),
+        ("hash", "<u8"),
+        ("height", "<i4"),
+        ("width", "<i4"),
+        ("n_bytes", "<i8"),
+        ("is_full", "?"),
+        ("detail", "<i4"),
+        ("is_faint", "?"),
+    ]
+)
+"""Place in its set; SHA-256 of the bytes; perceptual hash; pixels; bytes; whether it is in full colour; detail
+in steps; whether there is too little contrast to compare."""
+_ROWS, _THUMBS, _NAMES = ".rows", ".thumbs", ".names"
+_SIDE = 24
+_IN_MEMORY = 1 << 30
+"""Bytes of thumbnails from which on they are mapped from one file."""
+
+Rows = npt.NDArray[np.void]
+Thumbnails = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """Rows, thumbnails (n, 24, 24) or (0, 24, 24), names; and (status, reason) of images without a row, by number."""
+
+    rows: Rows
+    thumbnails: Thumbnails
+    names: Sequence[str]
+    damaged: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def leave(sink: Sink, signatures: Signatures) -> None:
+    """As parts of the shard at work."""
+    sink.open_part(_ROWS).write(signatures.rows.tobytes())
+    sink.open_part(_THUMBS).write(signatures.thumbnails.tobytes())
+    sink.open_part(_NAMES).write(json.dumps([list(signatures.names), dict(signatures.damaged)]).encode())
+
+
+def load(sink: Sink, shard_ids: Iterable[str], with_thumbnails: bool = True) -> Signatures:
+    """What these shards left, in their order. Many thumbnails are memory-mapped."""
+    ids = list(shard_ids)
+    rows = np.concatenate([np.zeros(0, ROW), *(_rows(sink, id) for id in ids)])
+    names = [name for id in ids for name in _names(sink, id)[0]]
+    thumbnails = _thumbnails(sink, ids) if with_thumbnails else np.zeros((0, _SIDE, _SIDE), np.uint8)
+    return Signatures(rows, thumbnails, names)
+
+
+def load_damaged(sink: Sink, shard_ids: Iterable[str]) -> dict[int, tuple[str, str]]:
+    """(status, reason) of the images of one set without a row, by number."""
+    return {int(number): (told[0], told[1]) for id in shard_ids for number, told in _names(sink, id)[1].items()}
+
+
+def _names(sink: Sink, id: str) -> tuple[list[str], dict[str, list[str]]]:
+    names, damaged = json.loads(storage.read_bytes(sink.part_path(id, _NAMES)))
+    return names, damaged
+
+
+def _rows(sink: Sink, id: str) -> Rows:
+    return np.frombuffer(storage.read_bytes(sink.part_path(id, _ROWS)), ROW)
+
+
+def _thumbnails(sink: Sink, ids: Sequence[str]) -> Thumbnails:
+    paths = [sink.part_path(id, _THUMBS) for id in ids]
+    if sum(storage.size_of(path) or 0 for path in paths) <= _IN_MEMORY:
+        data = np.frombuffer(b"".join(storage.read_bytes(path) for path in paths), np.uint8)
+        return data.reshape(-1, _SIDE, _SIDE)
+    joined = sink.scratch / "thumbnails"
+    with storage.AtomicFile(joined, durable=False) as file:
+        for path in paths:
+            storage.append_file(path, file)
+    return np.memmap(joined, np.uint8, "r").reshape(-1, _SIDE, _SIDE)

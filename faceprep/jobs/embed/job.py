@@ -1,0 +1,81 @@
+"""`embed`: one vector an image, with the names, classes and the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from faceprep.core.embeddings import Model
+from faceprep.core.errors import OptionError
+from faceprep.core.options import option
+from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.jobs.embed import sources as crop_sources
+from faceprep.jobs.embed.sources import Wanted
+from faceprep.sets.folder import refuse_output_inside
+from faceprep.steps.embed_crops import EmbedOptions, embed_loads, load_parts
+from faceprep.tables import embeddings as embeddings_file
+from faceprep.tables.embeddings import shard_names
+from faceprep.vision.templates import load_template
+
+_PHOTOS = "photos"
+
+
+@dataclass(frozen=True)
+class Embed(EmbedOptions):
+    """One vector an image: image_names, image_classes, embeddings.
+
+    SRC is a folder of crops, in identity folders or not; a manifest (.npz .csv .lst .parquet); a verification .bin; a
+    .rec or a folder with train.rec; with --faces the photos that the crops were made of. OUT is an .npz, which
+    Keras_insightface reads too, or a .parquet. The embedder and all that was done to the pixels are named in it. What
+    cannot be read is named in failures.csv.
+    """
+
+    command: ClassVar[str] = "embed"
+    output_is_file: ClassVar[bool] = True
+
+    faces: Path | None = option(
+        None, "faces.parquet of extract-photos: SRC are its photos, aligned straight to the embedder's own template."
+    )
+    fp16: bool = option(False, "Write float16.")
+    shards: int = option(
+        1, "Files to divide a .parquet into: OUT-00000-of-00002.parquet and so on; who reads one reads all."
+    )
+    relative_to: Path | None = option(None, "Write paths relative to this folder.  [default: absolute paths]")
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        source, output = request.sources[0], request.output
+        suffix = output.suffix.lower()
+        if suffix not in embeddings_file.SUFFIXES:
+            found = f"the suffix {output.suffix!r}"
+            raise OptionError("embeddings are an .npz or a .parquet", expected="OUT.npz or OUT.parquet", found=found)
+        if self.shards < 1 or (self.shards > 1 and suffix != ".parquet"):
+            raise OptionError("--shards", expected="1, or more with OUT.parquet", found=str(self.shards))
+        if source.is_dir():
+            refuse_output_inside(source, output)
+        self.announce()
+        found_there = crop_sources.plan_source(source, Wanted(request.limit, self.relative_to, self.faces), scratch)
+        n = sum(map(len, found_there.shards))
+        files = shard_names(output.name, self.shards)
+        n_bytes = n * (100 + self.open().dim * (6 if self.fp16 else 8))
+        fingerprint = f"{found_there.fingerprint}, {self._model().fingerprint}"
+        return Work([Stage("embed", found_there.shards)], fingerprint, files=files, n_files=len(files), n_bytes=n_bytes)
+
+    def _model(self) -> Model:
+        return self.model(of=_PHOTOS if self.faces else "")
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        target = load_template(self.open().template)
+        loads = crop_sources.read_shard(shard, sink.scratch, self.fitter(), target, self.faces)
+        return embed_loads(self, loads, sink)
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        """All vectors in one file, or in several."""
+        embeddings = load_parts(sink, [shard.id for shard in work.stages[0].shards], self._model())
+        place = crop_sources.load_place(sink.scratch)
+        files = [sink.open(name) for name in work.files or ()]
+        if Path((work.files or ("",))[0]).suffix.lower() == ".npz":
+            embeddings_file.write_npz(files[0], embeddings, place, self.fp16)
+        else:
+            embeddings_file.write_parquet(files, embeddings, place, self.fp16)

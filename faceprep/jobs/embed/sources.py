@@ -1,0 +1,299 @@
+"""Where crops to embed come from: folders, manifests, verification sets, MXNet records, photos with known faces.
+
+A source is planned once, in the driver, which leaves what the shards need in the run's folder; each shard then reads
+its own images. They are known by the path below the source's root, or `NAME.bin/17`, or `NAME.rec/KEY`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faceprep.core import storage
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.faces import Faces
+from faceprep.core.types import Outcome, Shard
+from faceprep.sets.folder import find_identities
+from faceprep.sets.listing import is_text, list_images
+from faceprep.sets.manifests import reader as manifest_names
+from faceprep.sets.pairs_bin import container as pairs_bin
+from faceprep.sets.recordio import index as rec_index
+from faceprep.sets.recordio.entries import read_in_file_order
+from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, RecordFile
+from faceprep.steps.embed_crops import FittedCrop, Fitter, Load, fit_encoded, load_file
+from faceprep.tables import faces as faces_table
+from faceprep.tables.embeddings import Place
+from faceprep.tables.faces import FaceRow
+from faceprep.vision import align, codec
+from faceprep.vision.templates import Template, check_faces, crop_transforms
+
+_SHARD = 256
+_PLACES, _INDEX, _SOURCE = "places", "index", "source.json"
+_FOLDER, _PAIRS, _REC, _FACES = "folder", "pairs", "rec", "faces"
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """The shards of a source; `place` is where a file of embeddings says that the images were found."""
+
+    shards: Sequence[Shard]
+    fingerprint: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of a source: its first `limit` images, names relative to a folder, faces known from a table."""
+
+    limit: int | None = None
+    relative_to: Path | None = None
+    faces: Path | None = None
+
+
+def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
+    """Look at the source and cut it into shards. Raises SourceError, OptionError."""
+    suffix = source.suffix.lower()
+    if wanted.faces is not None:
+        kind, plan = _FACES, _plan_faces(source, wanted, wanted.faces)
+    elif source.is_dir() and not _has_rec(source):
+        kind, plan = _FOLDER, _plan_folder(source, wanted, scratch)
+    elif suffix == ".bin":
+        kind, plan = _PAIRS, _plan_pairs(source, wanted, scratch)
+    elif suffix == ".rec" or source.is_dir():
+        kind, plan = _REC, _plan_rec(source, wanted, scratch)
+    elif suffix in manifest_names.SUFFIXES:
+        kind, plan = _FOLDER, _plan_manifest(source, wanted, scratch)
+    else:
+        expected = "a folder of crops, a .bin, a .rec, or a manifest: " + " ".join(manifest_names.SUFFIXES)
+        raise SourceError("nothing that can be embedded", path=source, expected=expected)
+    if not any(len(shard) for shard in plan.shards):
+        raise SourceError("no images in it", path=source, expected="SRC/IMAGE.png or SRC/IDENTITY/IMAGE.png")
+    if not is_text(f"{plan.place.root}{plan.place.prefix}{source.name}"):
+        raise SourceError(
+            "this path cannot stand in a file of embeddings", path=repr(os.fspath(source)), remedy="Rename the folder."
+        )
+    storage.write_file(scratch / _SOURCE, json.dumps([kind, asdict(plan.place)]).encode(), durable=False)
+    return plan
+
+
+def load_place(scratch: Path) -> Place:
+    """What `plan_source` found, once all shards are done."""
+    return Place(**json.loads(storage.read_bytes(scratch / _SOURCE))[1])
+
+
+def read_shard(shard: Shard, scratch: Path, fitter: Fitter, target: Template, faces: Path | None) -> Iterator[Load]:
+    """What reads each of the shard's images, fitted to `target` by `fitter`, or from photos straight to it."""
+    kind, _ = json.loads(storage.read_bytes(scratch / _SOURCE))
+    if kind == _FOLDER:
+        for path, identity in json.loads(storage.read_bytes(scratch / shard.id)):
+            yield partial(load_file, fitter, shard.source, path, identity)
+    elif kind == _PAIRS:
+        yield from _read_pairs(shard, scratch, fitter)
+    elif kind == _REC:
+        yield from _read_rec(shard, scratch, fitter)
+    elif faces is not None:
+        yield from _read_faces(shard, faces, target)
+
+
+# Files
+
+
+def _plan_folder(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
+    listing = list_images(find_identities(source), wanted.limit)
+    named = [(path, "") for path in listing.spelled("")]
+    root = os.path.abspath(source)
+    return _plan_files(root, _prefix(root, wanted.relative_to), named, scratch)
+
+
+def _plan_manifest(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
+    """Names that are not absolute lie below `relative_to`, or beside the manifest."""
+    images = manifest_names.load_names(source)[: wanted.limit]
+    root, prefix = os.path.abspath(wanted.relative_to or source.parent), ""
+    if images and all(os.path.isabs(image.name) for image in images):
+        root = os.path.commonpath([os.path.dirname(image.name) for image in images])
+        prefix = _below(root)
+        if not all(image.name.startswith(prefix) for image in images):  # such as /a//b
+            prefix = ""
+    named = [(image.name[len(prefix) :], image.identity) for image in images]
+    return _plan_files(root, prefix, named, scratch)
+
+
+def _plan_files(root: str, prefix: str, named: Sequence[tuple[str, str]], scratch: Path) -> SourcePlan:
+    digest = hashlib.sha256()
+    shards = _shards(root, len(named))
+    for shard in shards:
+        part = named[shard.start : shard.stop]
+        sizes = [storage.size_of(os.path.join(root, path)) for path, _ in part]
+        digest.update(json.dumps([part, sizes]).encode())
+        storage.write_file(scratch / shard.id, json.dumps(part).encode(), durable=False)
+    fingerprint = f"{len(named):,} images, names and sizes {digest.hexdigest()[:16]}"
+    return SourcePlan(shards, fingerprint, Place(root, prefix))
+
+
+def _shards(source: Path | str, stop: int, start: int = 0) -> list[Shard]:
+    cuts = enumerate(range(start, stop, _SHARD))
+    return [Shard(f"{number:06d}", str(source), cut, min(cut + _SHARD, stop)) for number, cut in cuts]
+
+
+def _below(root: str) -> str:
+    return root if root.endswith("/") else f"{root}/"
+
+
+def _prefix(root: str, relative_to: Path | None) -> str:
+    """What stands in front of the images' paths below `root`."""
+    if relative_to is None:
+        return _below(root)
+    folder = os.path.abspath(relative_to)
+    if os.path.commonpath([folder, root]) != folder:
+        raise OptionError("--relative-to", expected=f"a folder that {root} lies in", found=folder)
+    prefix = os.path.relpath(root, folder)
+    return "" if prefix == "." else f"{prefix}/"
+
+
+# Verification sets
+
+
+def _plan_pairs(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
+    pairs = pairs_bin.find_pairs(source)
+    pairs_bin.save_places(scratch / _PLACES, pairs)
+    n = 2 * len(pairs) if wanted.limit is None else min(2 * len(pairs), wanted.limit)
+    place = Place(os.path.abspath(source.parent))
+    return SourcePlan(_shards(source, n), storage.fingerprint_of(source), place)
+
+
+def _read_pairs(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
+    """Shards have an even number of images, but for a last one that a limit ends."""
+    places = pairs_bin.load_places(scratch / _PLACES, shard.start // 2, (shard.stop + 1) // 2)
+    name = os.path.basename(shard.source)
+    with storage.ByteSource(shard.source) as file:
+        for number, place in enumerate(places, shard.start // 2):
+            for i, image in enumerate(pairs_bin.read_images(file, place), 2 * number):
+                if i < shard.stop:
+                    yield partial(fit_encoded, fitter, f"{name}/{i}", image)
+
+
+# MXNet records
+
+
+def _has_rec(source: Path) -> bool:
+    return any(name.endswith(".rec") for name in storage.list_folder(source)[1])
+
+
+def _plan_rec(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
+    paths = rec_index.find_rec(source)
+    index = scratch / _INDEX
+    n = rec_index.write_index(paths, index)
+    start = int(n > 0 and _is_header(paths.rec, index))
+    stop = n if wanted.limit is None else min(n, start + wanted.limit)
+    place = Place(os.path.abspath(paths.rec.parent))
+    return SourcePlan(_shards(paths.rec, stop, start), paths.fingerprint, place)
+
+
+def _is_header(rec: Path, index: Path) -> bool:
+    _, offsets = read_in_file_order(index, 0, 1)
+    with RecordFile(rec) as file:
+        first = next(file.read_images(offsets))
+    return isinstance(first, ImageRecord) and first.is_metadata
+
+
+def _read_rec(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
+    keys, offsets = read_in_file_order(scratch / _INDEX, shard.start, shard.stop)
+    names, rec = IdentityNames(), os.path.basename(shard.source)
+    with RecordFile(shard.source) as file:
+        for key, offset, image in zip(keys, offsets, file.read_images(offsets), strict=True):
+            name = f"{rec}/{key if key >= 0 else f'at_{offset}'}"
+            if isinstance(image, Damage):
+                yield partial(_failed, name, image.status, f"record {name} at offset {offset}: {image.reason}")
+            elif not image.is_metadata:
+                identity = names[image.labels[0]]
+                if identity:
+                    yield partial(fit_encoded, fitter, name, bytes(image.image), identity)
+                else:
+                    reason = f"record {name}: expected a finite label, found {image.labels[0]}"
+                    yield partial(_failed, name, "bad_label", reason)
+
+
+def _failed(key: str, status: str, reason: str) -> list[FittedCrop | Outcome]:
+    return [Outcome(key, status, reason)]
+
+
+# Photos with known faces
+
+
+def _plan_faces(source: Path, wanted: Wanted, table: Path) -> SourcePlan:
+    """Faces by photo, some photos a shard. They are known by the crops that the extract command made of them."""
+    root = source if source.is_dir() else source.parent
+    crops = os.path.abspath(table.parent)
+    digest = hashlib.sha256()
+    edges, n_rows, n_wanted = [0], 0, 0
+    for photo, rows in groupby(_outline(table), lambda row: row[0]):
+        if wanted.limit is not None and n_wanted >= wanted.limit:
+            break
+        if n_rows - edges[-1] >= _SHARD:
+            edges.append(n_rows)
+        for _, frame, output in rows:
+            if frame is not None:
+                remedy = "Embed the crops themselves: faceprep embed CROPS OUT."
+                raise SourceError("faces of videos", path=table, expected="faces of photos", remedy=remedy)
+            if wanted.limit is None or n_wanted < wanted.limit:
+                n_rows, n_wanted = n_rows + 1, n_wanted + _is_crop(output)
+        digest.update(f"{photo}\0{storage.size_of(root / photo)}\n".encode("utf-8", "surrogateescape"))
+    cuts = enumerate(zip(edges, [*edges[1:], n_rows], strict=True))
+    shards = [Shard(f"{number:06d}", str(root), start, stop) for number, (start, stop) in cuts]
+    fingerprint = f"{n_wanted:,} faces, photos and sizes {digest.hexdigest()[:16]}, {storage.fingerprint_of(table)}"
+    return SourcePlan(shards, fingerprint, Place(crops, _prefix(crops, wanted.relative_to)))
+
+
+def _outline(table: Path) -> Iterator[tuple[str, int | None, str | None]]:
+    for piece in faces_table.read_faces(table, ("source", "frame", "output")):
+        yield from zip(*(column.to_pylist() for column in piece.columns), strict=True)
+
+
+def _is_crop(output: str | None) -> bool:
+    """Whether the face has a crop in the output folder itself."""
+    return bool(output) and not faces_table.split_output(output or "")[1]
+
+
+def _read_faces(shard: Shard, table: Path, target: Template) -> Iterator[Load]:
+    rows = (
+        row
+        for piece in faces_table.read_range(table, shard.start, shard.stop)
+        for row in faces_table.rows_of(piece)
+        if _is_crop(row.output)
+    )
+    for photo, faces in groupby(rows, lambda row: row.source):
+        yield partial(_cut_faces, Path(shard.source, photo), list(faces), target)
+
+
+def _cut_faces(path: Path, rows: list[FaceRow], target: Template) -> list[FittedCrop | Outcome]:
+    """The faces of one photo, aligned from its own pixels."""
+    try:
+        pixels = codec.decode(storage.read_bytes(path))
+        problem: tuple[str, str] | None = None
+    except codec.Undecodable as error:
+        problem = "undecodable", f"{rows[0].source}: {error.problem}"
+    except SourceError as error:
+        problem = "unreadable", str(error)
+    if problem is None and pixels.shape[:2] != rows[0].image_size:
+        then, now = ("{:,} × {:,}".format(*size) for size in (rows[0].image_size, pixels.shape))
+        problem = ("changed", f"{rows[0].source}: expected {then} pixels as in the table, found {now}")
+    if problem is not None:
+        return [Outcome(row.output or "", *problem) for row in rows]
+    columns: list[Any] = [np.stack([getattr(row, name) for row in rows]) for name in ("box", "landmarks", "score")]
+    faces = Faces(*columns)
+    cuts = zip(rows, crop_transforms(faces, target), check_faces(faces, target), strict=True)
+    return [
+        Outcome(row.output or "", "degenerate_landmarks", fault)
+        if fault
+        else FittedCrop(row.output or "", align.crop(pixels, transform, target.size))
+        for row, transform, fault in cuts
+    ]

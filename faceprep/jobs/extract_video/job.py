@@ -1,0 +1,310 @@
+"""`extract-video`: videos to aligned faces, one folder a video, one file a frame."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from faceprep.core import storage
+from faceprep.core.cpu import my_cores
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.faces import Pixels
+from faceprep.core.options import option
+from faceprep.core.prefetch import map_ahead
+from faceprep.core.text import counted
+from faceprep.core.types import LOW_SCORE, NO_CROP, OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.jobs.extract_video.siw_crops import OriginalCrops, open_crops
+from faceprep.sets.folder import refuse_output_inside
+from faceprep.sets.listing import is_text
+from faceprep.steps.find_faces import FaceFinder, FaceOptions, Found, face_rows
+from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, join_faces
+from faceprep.video.decoder import require_pyav
+from faceprep.video.reader import Frame, VideoReader, find_videos
+from faceprep.video.sampling import FrameChoice, parse_frames
+from faceprep.video.siw_boxes import FILLS, find_face_file
+from faceprep.vision import codec
+
+log = logging.getLogger("faceprep")
+_CHUNK = 8
+_CHUNK_BYTES = 25_000_000
+_MOST_THREADS = 8
+_LEAST_DECODERS = 2
+"""One thread alone conceals what is damaged in another way than several do: the same frames on any number of cores."""
+_PART, _NOTES_PART = ".parquet", ".csv"
+_ORIGINAL, _NOTES = "_original", "face_files.csv"
+_TAKEN = (".png", ".jpg", ".parquet")
+"""Endings of the names that this command writes beside the folders of videos."""
+
+
+class Video(NamedTuple):
+    """A video `path` below its source, the folder that its frames go to, and the path of its `.face` file, if any."""
+
+    path: str
+    folder: str
+    face: str
+
+
+class Extracted(NamedTuple):
+    """What became of one frame, ready to be written: (name, data, beside) of each file."""
+
+    outcomes: Sequence[Outcome]
+    files: Sequence[tuple[str, bytes, str]] = ()
+    rows: Sequence[FaceRow] = ()
+
+
+@dataclass(frozen=True)
+class ExtractVideo(FaceOptions):
+    """Video frames to aligned faces.
+
+    SRC is a video or a tree of them (.mov .mp4 .avi .mkv .webm); DST/VIDEO/FRAME.png is the surest face of a frame,
+    numbered from 0 as in the video, DST/faces.parquet says where each comes from. Where a .face file lies beside a
+    video, its boxes go to DST_original, and what is wrong with its rows to DST_original/face_files.csv. Videos that
+    cannot be read, are cut off or show no face are named in DST/.faceprep/failures.csv.
+    """
+
+    command: ClassVar[str] = "extract-video"
+    siblings: ClassVar[tuple[str, ...]] = (_ORIGINAL,)
+
+    every: int = option(1, "Take one frame in so many: --frames every:N in short.")
+    frames: str = option("all", "Which frames: all, every:N, uniform:N, pair (6 and 6 + half of them) or keyframes.")
+    start: float | None = option(None, "Seconds from the beginning of the video: no frames before.")
+    end: float | None = option(None, "Seconds from the beginning of the video: no frames from there on.")
+    format: str = option("png", "Of the crops.", choices=("png", "jpg"))
+    quality: int = option(95, "Of jpg, 1 to 100.")
+    all_faces: bool = option(False, "Every sure face of a frame, as FRAME_FACE.png, the surest first.")
+    margin: float = option(1.0, "Sides of the crops in DST_original, in sides of the boxes of the .face file.")
+    face_fill: str = option(
+        "neighbours",
+        "A value missing in a .face file is taken from the rows near it, or is 48 (origin).",
+        choices=FILLS,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.choice()
+        for name, expected, is_so in (
+            ("format", "png or jpg", self.format in ("png", "jpg")),
+            ("quality", "1 to 100", 1 <= self.quality <= 100),
+            ("margin", "0.1 to 5", 0.1 <= self.margin <= 5),
+            ("face-fill", " or ".join(FILLS), self.face_fill in FILLS),
+        ):
+            if not is_so:
+                raise OptionError(name, expected=expected, found=repr(getattr(self, name.replace("-", "_"))))
+
+    def choice(self) -> FrameChoice:
+        """The frames that are wanted. Raises OptionError."""
+        if self.every < 1:
+            raise OptionError("every", expected="1 or more", found=str(self.every))
+        if self.every > 1 and self.frames != "all":
+            raise OptionError("every and frames exclude each other", found=f"{self.every} and {self.frames}")
+        return parse_frames(f"every:{self.every}" if self.every > 1 else self.frames, self.start, self.end)
+
+    def detector_threads(self) -> int:
+        """One: frames are detected side by side, which leaves no core waiting for another."""
+        return 1
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        found = _find_all(request.sources, request.output)
+        require_pyav()
+        self.announce()
+        folders = name_folders([path for _, path in found])
+        digest = hashlib.sha256()
+        shards = []
+        for number, (root, path) in enumerate(found[: request.limit]):
+            face = find_face_file(root / path)
+            face_path = os.path.relpath(face, root) if face else ""
+            told = json.dumps(Video(path, folders[path], face_path))
+            sizes = [storage.size_of(root / name) for name in filter(None, (path, face_path))]
+            digest.update(f"{told} {sizes}".encode())
+            shards.append(Shard(f"{number:06d}", str(root), 0, 1))
+            storage.write_file(scratch / shards[-1].id, told.encode(), durable=False)
+        fingerprint = f"{len(shards):,} videos, names and sizes {digest.hexdigest()[:16]}"
+        return Work([Stage("videos", shards)], fingerprint, unit="video")
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        video = Video(*json.loads(storage.read_bytes(sink.scratch / shard.id)))
+        if not is_text(video.path):
+            yield Outcome(video.path, "bad_name", "the name is not UTF-8; rename the file")
+            return
+        notes: list[Outcome] = []
+        with FacesWriter(sink.open_part(_PART)) as table:
+            yield from _VideoShard(self, shard.source, video)(sink, table, notes)
+        yield from notes
+        if notes:
+            with sink.open_part(_NOTES_PART) as part:
+                part.write(_as_csv(notes))
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        """Join the tables of the shards, and what was found wrong with .face files."""
+        ids = [shard.id for shard in work.stages[0].shards]
+        with sink.open(FACES_TABLE) as file:
+            join_faces([path for path in (sink.part_path(id, _PART) for id in ids) if storage.size_of(path)], file)
+        parts = [path for path in (sink.part_path(id, _NOTES_PART) for id in ids) if storage.size_of(path)]
+        if parts:
+            notes = b"".join(storage.read_bytes(path) for path in parts)
+            sink.write(_NOTES, b"face_file,status,reason\n" + notes, beside=_ORIGINAL)
+            log.warning("%d of the .face files have rows missing, repaired or left out: %s", len(parts), _NOTES)
+
+
+class _VideoShard:
+    """One video: decoded in one thread, its frames detected, cropped and encoded in others, written in order."""
+
+    def __init__(self, job: ExtractVideo, root: str, video: Video) -> None:
+        self._job, self._video = job, video
+        self._path = f"{root}/{video.path}"
+        self._finder: FaceFinder = job.finder()
+        self._originals: OriginalCrops | None = None
+        if video.face:
+            self._originals = open_crops(f"{root}/{video.face}", video.face, job.margin, job.face_fill)
+        self._suffix = f".{job.format}"
+
+    def __call__(self, sink: Sink, table: FacesWriter, notes: list[Outcome]) -> Iterator[Outcome]:
+        """An Outcome a wanted frame, then one for the video if something is wrong with it."""
+        by_status: Counter[str] = Counter()
+        n_frames = None
+        try:
+            with VideoReader(self._path, max(_LEAST_DECODERS, my_cores())) as reader:
+                n_frames = len(reader)
+                with closing(self._pass_through(reader)) as frames:
+                    for frame in frames:
+                        yield self._write(frame, sink, table, notes)
+                        by_status[frame.outcomes[0].status] += 1
+            for number in reader.missed:
+                yield Outcome(f"{self._video.path}#{number}", "undecodable", f"frame {number} could not be decoded")
+            yield from self._judge(reader, by_status)
+        except SourceError as error:  # also where it is gone in the middle: what was decoded is kept
+            yield Outcome(self._video.path, "undecodable", str(error))
+        notes += self._originals.notes(n_frames) if self._originals else ()
+
+    def _write(self, frame: Extracted, sink: Sink, table: FacesWriter, notes: list[Outcome]) -> Outcome:
+        for name, data, beside in frame.files:
+            sink.write(name, data, beside=beside)
+        for row in frame.rows:
+            table.add(row)
+        notes += frame.outcomes[1:]
+        return frame.outcomes[0]
+
+    def _pass_through(self, reader: VideoReader) -> Generator[Extracted, None, None]:
+        n_threads = min(my_cores(), _MOST_THREADS)
+        chunks = _in_chunks(reader.frames(self._job.choice()))
+        with closing(map_ahead(self._extract, chunks, n_threads, n_threads)) as extracted:
+            for chunk in extracted:
+                yield from chunk
+
+    def _judge(self, reader: VideoReader, by_status: Counter[str]) -> Iterator[Outcome]:
+        """What is wrong with the video as a whole, if anything is."""
+        n, path = by_status.total(), self._video.path
+        faceless = ""
+        if not n:
+            faceless = "none of the wanted frames could be decoded" if reader.missed else "no such frames in it"
+        elif not by_status[OK] + by_status[NO_CROP]:
+            unsure = f", {by_status[LOW_SCORE]:,} with an unsure one" if by_status[LOW_SCORE] else ""
+            faceless = f"no face in its {counted(n, 'wanted frame')}{unsure}"
+        status = (
+            "cut_off" if reader.cut_off else "damaged" if reader.damage else "no_face_in_video" if n else "no_frames"
+        )
+        if reader.damage or faceless:
+            kept = f"{n:,} frames were kept" if reader.damage and n else ""
+            yield Outcome(path, status, f"{path}: " + "; ".join(filter(None, [reader.damage, faceless, kept])))
+
+    # In the threads
+
+    def _extract(self, frames: Sequence[Frame]) -> list[Extracted]:
+        found = self._finder([frame.pixels for frame in frames])
+        return [self._keep(*pair) for pair in zip(frames, found, strict=True)]
+
+    def _keep(self, frame: Frame, found: Found) -> Extracted:
+        """The files of one frame."""
+        key = f"{self._video.path}#{frame.number}"
+        crops, faults = self._job.cropper()(frame.pixels, found.faces, most=None if self._job.all_faces else 1)
+        stem = f"{self._video.folder}/{frame.number}"
+        names = [f"{stem}_{crop.face}" if self._job.all_faces else stem for crop in crops]
+        outputs = [name + self._suffix for name in names]
+        files = [(name, self._encode(crop.pixels), "") for name, crop in zip(outputs, crops, strict=True)]
+        rows = face_rows(
+            frame.pixels, found.faces, crops, outputs, source=self._video.path, frame=frame.number,
+            time_s=frame.time_s, detector=self._finder.fingerprint, template=self._job.template,
+        )  # fmt: skip
+        outcomes = [Outcome(key, *found[1:3])]
+        if faults:
+            outcomes = [Outcome(key, OK if crops else NO_CROP, "; ".join(faults))]
+        original = self._originals(frame.number, frame.pixels) if self._originals else None
+        if isinstance(original, Outcome):
+            outcomes.append(original)
+        elif original is not None:
+            files.append((stem + self._suffix, self._encode(original), _ORIGINAL))
+        return Extracted(outcomes, files, list(rows))
+
+    def _encode(self, pixels: Pixels) -> bytes:
+        return codec.encode(pixels, self._suffix, self._job.quality)
+
+
+def _in_chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
+    """Frames by the handful, fewer of the large ones."""
+    chunk: list[Frame] = []
+    for frame in frames:
+        chunk.append(frame)
+        if len(chunk) == _CHUNK or len(chunk) * frame.pixels.nbytes >= _CHUNK_BYTES:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+# What there is to do
+
+
+def _find_all(sources: Sequence[Path], output: Path) -> list[tuple[Path, str]]:
+    """(root, path below it) of all videos. Raises SourceError, or OutputError for an output inside of a tree."""
+    roots: dict[str, Path] = {}
+    for source in sources:
+        if source.is_dir():
+            refuse_output_inside(source, output / FACES_TABLE)
+        root = source if source.is_dir() else source.parent
+        for video in find_videos(source):
+            path = video.relative_to(root).as_posix()
+            if path in roots:
+                raise SourceError(
+                    "two videos would go to one folder", path=video, found=f"{roots[path] / path}",
+                    remedy="Extract them to different outputs, or name the folder that both are in.",
+                )  # fmt: skip
+            roots[path] = root
+    if not roots:
+        raise SourceError("no videos here", path=sources[0], expected=".mov, .mp4, .avi, .mkv or .webm")
+    return [(root, path) for path, root in roots.items()]
+
+
+def name_folders(paths: Sequence[str]) -> dict[str, str]:
+    """The folder of each video: its path without suffix, where that is nobody else's and looks like no output file.
+
+    >>> name_folders(["a.mov", "a.mp4", "b.m.mov", "0.png.mov"])
+    {'a.mov': 'a.mov', 'a.mp4': 'a.mp4', 'b.m.mov': 'b.m', '0.png.mov': '0.png.mov'}
+    """
+    names = {path: os.path.splitext(path)[0] for path in paths}
+    while clashing := [path for path, name in names.items() if name != path and _clashes(name, names)]:
+        names |= {path: path for path in clashing}
+    return names
+
+
+def _clashes(name: str, names: dict[str, str]) -> bool:
+    hidden = os.path.basename(name).startswith(".")
+    return hidden or name.endswith(_TAKEN) or sum(name == other for other in names.values()) > 1
+
+
+# What was found wrong with .face files
+
+
+def _as_csv(notes: Iterable[Outcome]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(notes)
+    return text.getvalue().encode("utf-8", "backslashreplace")

@@ -1,0 +1,76 @@
+"""The crops that a `.face` file asks for: its boxes cut out of the frames, and what is wrong with its rows.
+
+`face_notes` are Outcomes about the file or a row of it, key `FILE` or `FILE#ROW`:
+
+repaired         a value was missing and was filled in; no failure
+spare_face_rows  there are more rows than frames; no failure
+face_rows        there are fewer rows than frames: the frames after them have no crop
+bad_face_row     a row that cannot be read or has no place in the frame: its frame has no crop
+bad_face_file    nothing of the file can be read
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from faceprep.core.errors import SourceError
+from faceprep.core.faces import Pixels
+from faceprep.core.text import counted
+from faceprep.core.types import REPAIRED, SPARE_FACE_ROWS, Outcome
+from faceprep.video.siw_boxes import FaceBoxes, read_face_boxes
+from faceprep.vision.align import crop_box
+
+BAD_ROW = "bad_face_row"
+_LARGEST = 1.25
+"""Sides of a box in sides of its frame: what is larger is no face in it."""
+
+
+@dataclass(frozen=True)
+class OriginalCrops:
+    """The boxes of the file `path`, a row a frame, each to be cut out at `margin` times its sides.
+
+    `refused` says why there are none at all; `boxes` is None then.
+    """
+
+    path: str
+    margin: float
+    boxes: FaceBoxes | None
+    refused: str = ""
+
+    def __call__(self, number: int, pixels: Pixels) -> Pixels | Outcome | None:
+        """The crop of frame `number`, an Outcome where its box makes none, None where the file has no box for it."""
+        if self.boxes is None or number >= len(self.boxes) or not self.boxes.has_face[number]:
+            return None
+        box = self.boxes.boxes[number]
+        size = np.array(pixels.shape[1::-1])
+        sides = box[2:] - box[:2]
+        if (box[2:] <= 0).any() or (box[:2] >= size).any() or (sides > _LARGEST * size).any():
+            told = " ".join(f"{value:g}" for value in box)
+            found = f"row {number}: the box {told} is outside of the frame or larger, {size[0]} × {size[1]} pixels"
+            return Outcome(f"{self.path}#{number}", BAD_ROW, found)
+        return crop_box(pixels, box, self.margin)
+
+    def notes(self, n_frames: int | None = None) -> Iterator[Outcome]:
+        """What is to be told of the file, beside a video of `n_frames`; None where it cannot be told how many."""
+        if self.boxes is None:
+            yield Outcome(self.path, "bad_face_file", self.refused)
+            return
+        for repair in self.boxes.repairs:
+            yield Outcome(f"{self.path}#{repair.row}", REPAIRED, str(repair))
+        for bad in self.boxes.bad:
+            yield Outcome(f"{self.path}#{bad.row}", BAD_ROW, str(bad))
+        n_rows = len(self.boxes)
+        if n_frames is not None and n_rows != n_frames:
+            status = "face_rows" if n_rows < n_frames else SPARE_FACE_ROWS
+            yield Outcome(self.path, status, f"{counted(n_rows, 'row')} for {counted(n_frames, 'frame')}")
+
+
+def open_crops(file: str, path: str, margin: float, fill: str) -> OriginalCrops:
+    """Of the `.face` file `file`, which is called `path` in what is told of it; `fill` as of `read_face_boxes`."""
+    try:
+        return OriginalCrops(path, margin, read_face_boxes(file, fill))
+    except SourceError as error:
+        return OriginalCrops(path, margin, None, str(error))

@@ -1,0 +1,47 @@
+"""Verification bins: pairs in folds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from faceprep.core.types import Outcome
+from faceprep.identity.metrics.pooling import scaled
+from faceprep.identity.metrics.verification import Ints, judge_pairs
+from faceprep.jobs.verify.result import Judged, Progress, embed_all, is_sound, likeness_of, named
+from faceprep.sets.pairs_bin.container import load_pairs
+from faceprep.steps.embed_crops import EmbedOptions, fit_encoded
+
+
+def judge_bin(options: EmbedOptions, path: Path, name: str, tell: Progress) -> Judged:
+    """Pairs, in folds. Images that are the same to the byte are embedded once. Raises SourceError."""
+    pairs = load_pairs(path)
+    first_of: dict[bytes, int] = {}
+    digests = [hashlib.blake2b(image, digest_size=16).digest() for image in pairs.images]
+    places = np.array([first_of.setdefault(digest, number) for number, digest in enumerate(digests)])
+    numbers, row_of = np.unique(places, return_inverse=True)
+    fitter = options.fitter()
+    keys = [f"{path}: image {number} of pair {number // 2}" for number in numbers.tolist()]
+    loads = [
+        partial(fit_encoded, fitter, key, pairs.images[number])
+        for key, number in zip(keys, numbers.tolist(), strict=True)
+    ]
+    vectors, problems = embed_all(options, loads, tell, path)
+    vectors = scaled(vectors.astype(np.float64), options.model().metric)
+    rows = row_of.reshape(-1, 2)
+    sound = is_sound(len(vectors), problems)[rows].all(axis=1)
+    left_out = [_left_out(path, number, rows[number], problems) for number in np.flatnonzero(~sound).tolist()]
+    same = np.asarray(pairs.same, np.bool_)[sound]
+    found = judge_pairs(likeness_of(vectors, *rows[sound].T), same)
+    result = named(name, path, found) | {"left_out": len(left_out)}
+    return Judged([result], len(pairs), left_out, len(vectors))
+
+
+def _left_out(path: Path, pair: int, rows: Ints, problems: Mapping[int, Outcome]) -> Outcome:
+    wrong = [problems[row] for row in dict.fromkeys(rows.tolist()) if row in problems]
+    reasons = "; ".join(outcome.reason for outcome in wrong)
+    return Outcome(f"pair {pair}", wrong[0].status, f"{reasons}; pair {pair} is left out")

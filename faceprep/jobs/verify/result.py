@@ -1,0 +1,74 @@
+"""What the results of all kinds of sets have in common; images to vectors, as many as there are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core.faces import Floats
+from faceprep.core.types import Outcome
+from faceprep.identity.metrics.identification import Identification
+from faceprep.identity.metrics.pooling import Reals, pair_likeness
+from faceprep.identity.metrics.verification import Ints, Judgement
+from faceprep.steps.embed_crops import EmbedOptions, Load, embed_each
+
+log = logging.getLogger("faceprep")
+Progress = Callable[[int, int], None]
+"""Is told (images done, of how many)."""
+_PAIRS_AT_ONCE = 1 << 14
+
+
+class Judged(NamedTuple):
+    """The results of one set; `left_out` has an Outcome for each of its inputs that could not be used."""
+
+    results: list[dict[str, Any]]
+    n_inputs: int
+    left_out: list[Outcome]
+    n_embedded: int = 0
+
+
+def embed_all(
+    options: EmbedOptions, loads: Iterable[Load], tell: Progress, path: Path
+) -> tuple[Floats, dict[int, Outcome]]:
+    """(vectors (n, d), NaN without one; what is wrong by number) of `loads` that read one image each."""
+    loads = list(loads)
+    vectors = np.full((len(loads), options.open().dim), np.nan, np.float32)
+    problems: dict[int, Outcome] = {}
+    notes: list[str] = []
+    for number, each in enumerate(embed_each(options, loads)):
+        if isinstance(each, Outcome):
+            problems[number] = each
+        else:
+            crop, vectors[number] = each
+            notes += [f"{crop.key}: {crop.note}"] if crop.note else []
+        tell(number + 1, len(loads))
+    if notes:
+        log.warning("%s: %s of %s images do not fit, such as %s", path, f"{len(notes):,}", f"{len(loads):,}", notes[0])
+    return vectors, problems
+
+
+def is_sound(n: int, problems: Mapping[int, Outcome]) -> npt.NDArray[np.bool_]:
+    """Which of n images have a vector."""
+    sound = np.ones(n, np.bool_)
+    sound[list(problems)] = False
+    return sound
+
+
+def likeness_of(vectors: Reals, first: Ints, second: Ints) -> Reals:
+    """Of rows `first` and `second` of the vectors, some pairs at a time."""
+    scores = np.empty(len(first), vectors.dtype)
+    for start in range(0, len(first), _PAIRS_AT_ONCE):
+        some = slice(start, start + _PAIRS_AT_ONCE)
+        scores[some] = pair_likeness(vectors[first[some]], vectors[second[some]])
+    return scores
+
+
+def named(name: str, path: Path, found: Judgement | Identification) -> dict[str, Any]:
+    """The result as `--json` has it."""
+    return {"name": name, "path": str(path)} | asdict(found)

@@ -1,0 +1,1 @@
+"""Face detectors, each with its weights and its decoding."""

@@ -1,0 +1,94 @@
+"""SCRFD and RetinaFace detectors of the insightface library: a pack by name, or an .onnx file.
+
+The library brings no weights: it downloads packs, for non-commercial research only, to ~/.insightface/models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from faceprep.core.errors import SourceError, loading
+from faceprep.core.faces import Faces, Pixels
+from faceprep.models import weights
+from faceprep.models.onnx_session import Runtime
+
+_VERSION = 1
+"""To be raised when the same weights give other answers."""
+_MULTIPLE = 32
+_OUTPUTS_WITH_LANDMARKS = (9, 15)
+_NAMES = ("det", "scrfd", "retinaface")
+_REMEDY = "pip install 'faceprep[insightface]'"
+
+
+class InsightFacePack:
+    """Finds faces with a pack's detector, or the one in an .onnx file; a face below `min_score` is none."""
+
+    def __init__(self, runtime: Runtime, source: str, min_score: float = 0.5) -> None:
+        path = Path(source).expanduser() if source.endswith(".onnx") else pack_detector(source)
+        if not path.is_file():
+            raise SourceError("there is no such file", path=path, expected="an SCRFD or RetinaFace .onnx")
+        model = path.read_bytes()
+        network = runtime.open(model)
+        n_outputs = len(network.session.get_outputs())
+        if n_outputs not in _OUTPUTS_WITH_LANDMARKS:
+            raise SourceError(
+                "no detector with landmarks",
+                path=path,
+                expected=f"{' or '.join(map(str, _OUTPUTS_WITH_LANDMARKS))} outputs (SCRFD, RetinaFace)",
+                found=str(n_outputs),
+            )
+        self._model = _scrfd()(session=network.session)
+        self._model.det_thresh = min_score
+        self.fingerprint = f"{path.stem}/{weights.fingerprint(model)}/v{_VERSION}/min{min_score:g}"
+        self.provider = network.provider
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: Pixels) -> Faces:
+        """The library takes one image at a time; at a size of its own it does not resize."""
+        height, width = image.shape[:2]
+        full = [-(-side // _MULTIPLE) * _MULTIPLE for side in (height, width)]
+        bgr = np.zeros((*full, 3), np.uint8)
+        bgr[:height, :width] = image[..., ::-1]
+        boxes, landmarks = self._model.detect(bgr, input_size=(full[1], full[0]))
+        return Faces(boxes[:, :4], landmarks, boxes[:, 4])
+
+
+def pack_detector(pack: str) -> Path:
+    """The detector's file in a pack, which is downloaded if it is not there. Raises SourceError, MissingExtra."""
+    folder = pack_folder(pack)
+    files = sorted(folder.rglob("*.onnx"))
+    for path in files:
+        if any(name in path.stem.lower() for name in _NAMES):
+            return path
+    found = ", ".join(path.name for path in files) or "no .onnx file"
+    raise SourceError("no detector in this pack", path=folder, expected="det_*.onnx or scrfd_*.onnx", found=found)
+
+
+def pack_folder(pack: str) -> Path:
+    """The folder of a pack, which is downloaded if it is not there. Raises SourceError, MissingExtra."""
+    with loading("insightface", _REMEDY):
+        from insightface.utils import storage
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # the library says there what it loads
+            return Path(storage.ensure_available("models", pack))
+    except (OSError, RuntimeError, zipfile.BadZipFile) as error:
+        raise SourceError(
+            f"the insightface pack {pack!r} is not there and cannot be downloaded",
+            found=str(error).partition("\n")[0],
+            remedy=f"Put its files into ~/.insightface/models/{pack}",
+        ) from error
+
+
+def _scrfd() -> type:
+    with loading("insightface", _REMEDY):
+        from insightface.model_zoo.scrfd import SCRFD
+    kind: type = SCRFD
+    return kind

@@ -1,0 +1,122 @@
+"""The three networks of MTCNN as ONNX graphs, made in memory from the weights of the package mtcnn (MIT).
+
+Each takes (n, height, width, 3) float32 RGB, 0 … 255: (x − 127.5) / 128 goes into the first convolution, which pads
+nothing. The heads are joined into one output: 4 shifts of the box, 10 of the landmarks (O-Net), and the difference of
+the two logits, whose sigmoid is the softmax's probability of a face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core.errors import loading
+from faceprep.models.weights import Layers
+
+Floats = npt.NDArray[np.float32]
+_OPSET, _IR = 13, 8
+Pool = tuple[int, int]
+"""Window and whether the last one may be cut short (Keras's `same` at the sizes that occur)."""
+_POOLS: dict[str, Sequence[Pool | None]] = {
+    "pnet": [(2, 1), None, None],
+    "rnet": [(3, 1), (3, 0), None],
+    "onet": [(3, 1), (3, 0), (2, 1), None],
+}
+
+
+def mtcnn_graph(name: str, layers: Layers) -> bytes:
+    """`pnet`, `rnet` or `onet` as an ONNX file; `layers` as `weights.mtcnn_layers` gives them.
+
+    P-Net answers (n, 5, rows, columns), R-Net (n, 5), O-Net (n, 15).
+    """
+    graph = _Graph()
+    weights = iter(layers)
+    x = graph.add("Transpose", ["images"], perm=[0, 3, 1, 2])
+    for row, pool in enumerate(_POOLS[name]):
+        kernel, bias, slope = next(weights), next(weights), next(weights)
+        if row == 0:
+            kernel, bias = _on_bytes(kernel, bias)
+        x = graph.convolution(x, kernel, bias)
+        x = graph.prelu(x, slope.ravel())
+        if pool:
+            x = graph.add("MaxPool", [x], kernel_shape=[pool[0]] * 2, strides=[2, 2], ceil_mode=pool[1])
+    if name == "pnet":
+        kernel, bias = _joined_heads(list(weights))
+        return graph.saved(graph.convolution(x, kernel, bias))
+    x = graph.add("Transpose", [x], perm=[0, 3, 2, 1])  # the weights count columns first
+    x = graph.add("Flatten", [x])
+    x = graph.dense(x, next(weights), next(weights))
+    x = graph.add("PRelu", [x, graph.constant(next(weights))])
+    return graph.saved(graph.dense(x, *_joined_heads(list(weights))))
+
+
+def _on_bytes(kernel: Floats, bias: Floats) -> tuple[Floats, Floats]:
+    """The layer that takes 0 … 255 where this one takes (x − 127.5) / 128."""
+    per_byte = kernel / np.float32(128)
+    return per_byte, bias - per_byte.sum(axis=(0, 1, 2)) * np.float32(127.5)
+
+
+def _joined_heads(layers: Layers) -> tuple[Floats, Floats]:
+    """One layer for all heads; the last, of two classes, becomes the difference of its logits."""
+    *kernels, classes = layers[::2]
+    *biases, bias = layers[1::2]
+    kernel = np.concatenate([*kernels, classes[..., 1:] - classes[..., :1]], axis=-1)
+    return kernel, np.concatenate([*biases, bias[1:] - bias[:1]])
+
+
+class _Graph:
+    """Nodes in a row, each with one output."""
+
+    def __init__(self) -> None:
+        with loading("onnx", "pip install 'faceprep[detect]'"):
+            import onnx
+        self._onnx = onnx
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+
+    def add(self, kind: str, inputs: list[str], **attributes: Any) -> str:
+        output = f"x{len(self._nodes)}"
+        self._nodes.append(self._onnx.helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def constant(self, values: Floats) -> str:
+        name = f"w{len(self._constants)}"
+        self._constants.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+        return name
+
+    def convolution(self, x: str, kernel: Floats, bias: Floats) -> str:
+        """`kernel` (height, width, channels in, channels out)."""
+        return self.add("Conv", [x, self.constant(kernel.transpose(3, 2, 0, 1)), self.constant(bias)])
+
+    def prelu(self, x: str, slope: Floats) -> str:
+        """slope x + (1 − slope) max(x, 0), written as convolutions of single channels.
+
+        ONNX Runtime leaves its fast channel layout for PRelu, which then takes most of the time.
+        """
+        weights = [self.constant(share.reshape(-1, 1, 1, 1)) for share in (slope, 1 - slope)]
+        parts = [
+            self.add("Conv", [part, weight], group=len(slope))
+            for part, weight in zip((x, self.add("Relu", [x])), weights, strict=True)
+        ]
+        return self.add("Add", parts)
+
+    def dense(self, x: str, kernel: Floats, bias: Floats) -> str:
+        """`kernel` (in, out)."""
+        return self.add("Gemm", [x, self.constant(kernel), self.constant(bias)])
+
+    def saved(self, output: str) -> bytes:
+        helper, kinds = self._onnx.helper, self._onnx.TensorProto
+        self._nodes[-1].output[0] = "answers"
+        graph = helper.make_graph(
+            self._nodes,
+            "mtcnn",
+            [helper.make_tensor_value_info("images", kinds.FLOAT, ["n", "height", "width", 3])],
+            [helper.make_tensor_value_info("answers", kinds.FLOAT, None)],
+            self._constants,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
+        data: bytes = model.SerializeToString()
+        return data

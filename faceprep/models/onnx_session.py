@@ -1,0 +1,146 @@
+"""ONNX Runtime: where a graph runs, and proof that it runs there."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from faceprep.core.errors import FaceprepError, OptionError, SourceError, loading
+
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+_BATCH_ON_GPU = 16
+_ONLY_ERRORS = 3
+
+
+class Network:
+    """An open graph with one input."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self._input = session.get_inputs()[0].name
+
+    def __call__(self, batch: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """The graph's outputs in its own order."""
+        outputs: list[npt.NDArray[Any]] = self.session.run(None, {self._input: batch})
+        return outputs
+
+    @property
+    def on_gpu(self) -> bool:
+        return bool(self.session.get_providers()[0] == _CUDA)
+
+    @property
+    def provider(self) -> str:
+        """`CPU` or `CUDA (device 0)`, as the session itself says."""
+        if not self.on_gpu:
+            return "CPU"
+        return f"CUDA (device {self.session.get_provider_options()[_CUDA].get('device_id', 0)})"
+
+    @property
+    def best_batch(self) -> int:
+        """How many images of the size of a frame go in at once: on a CPU more than one only leaves the cache."""
+        return _BATCH_ON_GPU if self.on_gpu else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Where graphs run: `device` is auto, cpu, cuda or cuda:N; auto takes a GPU where there is one.
+
+    `threads` of one graph on the CPU; 0 leaves it to ONNX Runtime, which takes all cores.
+
+    >>> Runtime("gpu")
+    Traceback (most recent call last):
+    faceprep.core.errors.OptionError: unknown device: expected auto, cpu, cuda or cuda:N, found 'gpu'
+    """
+
+    device: str = "auto"
+    threads: int = 0
+    require_gpu: bool = False
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise OptionError("unknown device", expected="auto, cpu, cuda or cuda:N", found=repr(self.device))
+        if self.threads < 0:
+            raise OptionError("bad number of threads", expected="0 or more", found=str(self.threads))
+        if self.require_gpu and self.device == "cpu":
+            raise OptionError("a GPU is required, but the device is cpu", remedy="Take the device auto or cuda")
+
+    def open(self, model: bytes) -> Network:
+        """The ONNX file `model`, ready to run. Raises FaceprepError where a GPU is asked for and not at work."""
+        ort = onnxruntime()
+        if self.device != "cpu":
+            session, why_not = self._open_on_gpu(ort, model)
+            if session is not None:
+                return Network(session)
+            if self.device != "auto" or self.require_gpu:
+                raise FaceprepError(
+                    "no GPU can be used",
+                    expected=f"CUDA for the device {self.device}",
+                    found=why_not,
+                    remedy="Uninstall onnxruntime and pip install onnxruntime-gpu, or take the device cpu",
+                )
+            if _CUDA in ort.get_available_providers():
+                logging.getLogger("faceprep").warning("the CPU is used, because no GPU can be: %s", why_not)
+        try:
+            return Network(ort.InferenceSession(model, self._options(ort), providers=[_CPU]))
+        except _failures(ort) as error:
+            raise SourceError("no model that ONNX Runtime can open", found=_first_line(error)) from error
+
+    def _open_on_gpu(self, ort: Any, model: bytes) -> tuple[Any, str]:
+        """(session, "") or (None, why there is none)."""
+        available = ort.get_available_providers()
+        if _CUDA not in available:
+            return None, f"an ONNX Runtime with {', '.join(available)} only"
+        if hasattr(ort, "preload_dlls"):  # finds CUDA where pip put it
+            ort.preload_dlls()
+        # Sizes change from photo to photo: no search for the best convolution at each new one; no TF32, which would
+        # move points by more than the CPU's rounding.
+        cuda = {"device_id": self._gpu_number(), "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
+        try:
+            session = ort.InferenceSession(
+                model, self._options(ort), providers=[(_CUDA, cuda), _CPU], enable_fallback=0
+            )
+        except _failures(ort) as error:
+            return None, _first_line(error)
+        if session.get_providers()[0] != _CUDA:
+            return None, "a CUDA that does not start (driver, CUDA or cuDNN missing or too old)"
+        return session, ""
+
+    def _gpu_number(self) -> str:
+        return self.device.partition(":")[2] or "0"
+
+    def _options(self, ort: Any) -> Any:
+        options = ort.SessionOptions()
+        options.log_severity_level = _ONLY_ERRORS
+        options.intra_op_num_threads = self.threads
+        return options
+
+
+def onnxruntime() -> Any:
+    """The module onnxruntime. Raises MissingExtra."""
+    with loading("ONNX Runtime", "pip install 'faceprep[detect]'"):
+        import onnxruntime as ort
+    ort.set_default_logger_severity(_ONLY_ERRORS)
+    return ort
+
+
+def _failures(ort: Any) -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises for a model or a device; its errors share no class of their own."""
+    state = ort.capi.onnxruntime_pybind11_state
+    names = (
+        "EPFail",
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NotImplemented",
+        "RuntimeException",
+    )
+    return (RuntimeError, ValueError, *(getattr(state, name) for name in names if hasattr(state, name)))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,173 @@
+"""Sections about likeness: of images of one identity and of two, what a plan decides on it, how well it verifies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from faceprep.core.text import counted
+from faceprep.core.types import ACCEPTED, MERGE, Decision
+from faceprep.pages.report.histograms import count, describe, linear_edges
+from faceprep.pages.report.sections import Curves, Histogram, Part, Section, Table
+
+_N_NAMED = 10
+_MOST_STEPS = 40
+_TOGETHER = (1, 2, 4, 5, 10)  # each divides the number of steps there are
+_MOST_LINES = 8
+"""That can still be told apart in one picture."""
+
+
+def similarity_section(measured: Mapping[str, Any], threshold: float | None, origin: str = "") -> Section:
+    """Likeness of positive and negative pairs, as `identity.distributions.measure` has it, and the threshold."""
+    drawn = measured["histogram"]
+    edges, series = _trimmed(drawn, threshold)
+    marks = {} if threshold is None else {f"threshold {threshold:g}": threshold}
+    numbers = dict(measured) | {"threshold": threshold, "threshold_origin": origin}
+    rows = [
+        (name, *(_rate(measured[kind].get(key)) for key in ("pairs", "0.001", "0.01", "median", "0.99", "0.999")))
+        for name, kind in (("pairs of one identity", "positive"), ("pairs of two", "negative"))
+    ]
+    header = ("", "pairs", "0.1 %", "1 %", "median", "99 %", "99.9 %")
+    n_identities = counted(measured["identities"], "identity", "identities")
+    text = f"{measured['images']:,} of {counted(measured['of_images'], 'image')}, {n_identities}."
+    if measured["identities_of_two"]:
+        text += (
+            f" Of {counted(measured['identities_of_two'], 'identity', 'identities')} with two images or more,"
+            f" {counted(measured['separable'], 'is', 'are')} separable: no image of another is more"
+            " alike than their own two least alike."
+        )
+    axis = "likeness (cosine, or 1 - distance²/2)"
+    parts: list[Part] = [
+        Histogram("Likeness of pairs", axis, edges, series, "share of pairs", marks, as_shares=True),
+        Table("Below which likeness a share of the pairs is", header, rows),
+    ]
+    return Section("similarity", "Likeness", numbers, parts, text)
+
+
+def _trimmed(drawn: Mapping[str, Any], threshold: float | None) -> tuple[list[float], dict[str, list[int]]]:
+    """From the first to the last step that is not empty or has the threshold in it; steps are put together until there
+    are few enough to be seen."""
+    kinds = np.array([drawn["positive"], drawn["negative"]])
+    edges = np.linspace(drawn["from"], drawn["to"], kinds.shape[1] + 1)
+    is_needed = kinds.sum(axis=0) > 0
+    if threshold is not None:
+        is_needed |= (edges[:-1] <= threshold) & (threshold <= edges[1:])
+    places = np.flatnonzero(is_needed)
+    first, last = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, len(is_needed))
+    together = next(n for n in _TOGETHER if last - first <= n * _MOST_STEPS)
+    first, last = first // together * together, -(-last // together) * together
+    positive, negative = kinds[:, first:last].reshape(2, -1, together).sum(axis=2).tolist()
+    return edges[first : last + 1 : together].tolist(), {"one identity": positive, "two identities": negative}
+
+
+# Plans
+
+
+def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Section:
+    """How many decisions of which kind, their scores and what is nearest the threshold."""
+    summary = {name: value for name, value in (judged.get("summary") or {}).items() if _is_plain(value)}
+    counts: Counter[tuple[str, str]] = Counter()
+    scores: dict[str, list[float]] = {}
+    into: Counter[str] = Counter()
+    for decision in decisions:
+        counts[decision.action, decision.verdict] += 1
+        if decision.score is not None and np.isfinite(decision.score):
+            scores.setdefault(decision.verdict, []).append(float(decision.score))
+        if decision.into and decision.verdict == ACCEPTED and decision.action == MERGE:
+            into[decision.into] += 1
+    limits = ((name, summary.get(name)) for name in ("threshold", "angle"))
+    marks = {f"{name} {limit:g}": limit for name, limit in limits if isinstance(limit, int | float)}
+    everything = np.array([score for some in scores.values() for score in some])
+    rows = [(action, verdict, n) for (action, verdict), n in sorted(counts.items())]
+    most_merged = sorted(into.items(), key=lambda pair: (-pair[1], pair[0]))[:_N_NAMED]
+    numbers = {
+        "command": judged.get("command"),
+        "decisions": counts.total(),
+        "by_action": [{"action": action, "verdict": verdict, "decisions": n} for action, verdict, n in rows],
+        "scores": describe(everything),
+        "summary": summary,
+        "most_merged": dict(most_merged),
+    }
+    parts: list[Part] = [Table("Decisions", ("action", "verdict", "decisions"), rows)]
+    if len(everything):
+        edges = linear_edges(np.append(everything, list(marks.values())))
+        series = {verdict: count(np.array(scores[verdict]), edges) for verdict in sorted(scores)}
+        parts.append(Histogram("Scores of the decisions", "score", edges.tolist(), series, "decisions", marks))
+    if summary:
+        figures = [(name.replace("_", " "), _cell(value)) for name, value in summary.items()]
+        parts.append(Table("Figures of the plan", ("figure", "value"), figures))
+    if into:
+        title = "Identities that most are merged into"
+        parts.append(Table(title, ("identity", "merged into it"), most_merged))
+    return Section("plan", f"The plan of {judged.get('command', 'a person')}", numbers, parts,
+                   f"{counted(counts.total(), 'decision')}. Only accepted ones are carried out.")  # fmt: skip
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def _cell(value: Any) -> str | int | float | None:
+    return str(value) if isinstance(value, bool) else value
+
+
+# Verification
+
+
+def verification_section(told: Mapping[str, Any]) -> Section:
+    """What `verify --json` printed: accuracy, EER, TAR at FAR and the curves of each set of pairs."""
+    results: Sequence[Mapping[str, Any]] = [one for one in told.get("results", ()) if isinstance(one, Mapping)]
+    pairs = [one for one in results if "pairs" in one]
+    searches = [one for one in results if "rank" in one]
+    parts: list[Part] = []
+    if pairs:
+        rates = list(pairs[0].get("tar_at_far") or {})
+        rows = [
+            (str(one.get("name", "")), one["pairs"], _percent(one.get("accuracy")), _percent(one.get("std")),
+             _rate(one.get("threshold")), _percent(one.get("eer")),
+             *(_percent((one.get("tar_at_far") or {}).get(rate)) for rate in rates))
+            for one in pairs
+        ]  # fmt: skip
+        header = ("set", "pairs", "accuracy", "±", "threshold", "EER", *(f"TAR at {rate}" for rate in rates))
+        parts.append(Table("Pairs", header, rows))
+        parts += [curves for kind in ("roc", "det") for curves in _curves(pairs, kind)]
+    if searches:
+        parts += [_rates_table(searches, name, title) for name, title in
+                  (("rank", "Searches: mate among the first"), ("tpir_at_fpir", "Searches: TPIR at FPIR"))]  # fmt: skip
+    numbers = {name: told.get(name) for name in ("embedder", "model", "metric", "flip", "by_status")}
+    text = f"{counted(len(results), 'result')} of the embedder {told.get('embedder', '?')}. Thresholds are likeness."
+    return Section("verification", "Verification", numbers | {"results": results}, parts, text)
+
+
+def _curves(pairs: Sequence[Mapping[str, Any]], kind: str) -> list[Curves]:
+    """Of the sets that have points: true against false accepts, or false rejects against false accepts."""
+    lines = {}
+    for one in pairs:
+        roc = one.get("roc") or {}
+        far, tar = (np.array(roc.get(name) or [], np.float64) for name in ("far", "tar"))
+        if len(far) and len(far) == len(tar):
+            lines[str(one.get("name", ""))] = (far.tolist(), (tar if kind == "roc" else 1 - tar).tolist())
+    title = {"roc": "ROC: true against false accepts", "det": "DET: false rejects against false accepts"}[kind]
+    if len(lines) > _MOST_LINES:
+        title += f", the first {_MOST_LINES} of {len(lines)} sets"
+    return [Curves(title, kind, dict(list(lines.items())[:_MOST_LINES]))] if lines else []
+
+
+def _rates_table(searches: Sequence[Mapping[str, Any]], name: str, title: str) -> Table:
+    rates = list(searches[0].get(name) or {})
+    rows = [
+        (str(one.get("name", "")), one.get("probes"), *(_percent((one.get(name) or {}).get(rate)) for rate in rates))
+        for one in searches
+    ]
+    return Table(title, ("set", "probes", *map(str, rates)), rows)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
+
+
+def _rate(value: float | int | None) -> str:
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

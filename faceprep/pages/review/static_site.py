@@ -1,0 +1,96 @@
+"""The page as a folder of plain files, for a machine without a server.
+
+    DIR/index.html, review.js …     the page
+    DIR/data.js                     all decisions in brief
+    DIR/pages/0000.js …             all about 200 decisions each
+    DIR/thumbnails/ab/….jpg         each picture once
+
+Verdicts stay in the browser (localStorage) until they are saved as a file, which `review PLAN --import FILE` takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from faceprep.core import storage
+from faceprep.core.cpu import n_cores
+from faceprep.core.errors import OutputError, SourceError
+from faceprep.core.prefetch import map_ahead
+from faceprep.core.types import Decision
+from faceprep.pages.review.gallery import Gallery
+from faceprep.pages.review.page_files import page_files
+from faceprep.pages.review.serialize import PAGE, tell_decision, tell_plan
+from faceprep.pages.review.session import Session
+from faceprep.pages.review.thumbnails import make_thumbnail
+from faceprep.vision.codec import Undecodable
+
+_MOST = 12
+_AHEAD = 200
+
+
+def write_static(session: Session, folder: Path) -> int:
+    """All of it or nothing; how many pictures there are. Raises OutputError when something is there already."""
+    if os.path.lexists(folder):
+        raise OutputError("there is something already", path=folder, remedy="Name another folder, or remove it.")
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    storage.remove_tree(temporary)
+    try:
+        n = _write(session, temporary)
+        storage.move(temporary, folder)
+    except BaseException:
+        with suppress(OutputError):  # a thread may write there still; the next start removes it
+            storage.remove_tree(temporary)
+        raise
+    return n
+
+
+def _write(session: Session, folder: Path) -> int:
+    def write(name: str, data: bytes) -> None:
+        storage.write_file(folder / name, data, durable=False)
+
+    digest = hashlib.sha256(storage.read_bytes(session.plan)).hexdigest()
+    write("data.js", tell_plan(session.judged, session.decisions, mode="static", name=session.plan.name, id=digest))
+    for name, file in page_files().items():
+        write(name, file.data)
+    pictures: dict[str, str] = {}
+    gallery = Gallery(session.judged, _MOST)
+    for number, page in enumerate(_pages(session, gallery, pictures)):
+        write(f"pages/{number:04d}.js", f"faceprepPages[{number}] = {json.dumps(page)};\n".encode())
+
+    def draw(item: tuple[str, str]) -> bool:
+        try:
+            write(item[1], make_thumbnail(storage.read_bytes(item[0])))
+        except (SourceError, Undecodable):
+            return False  # the page shows that there is none
+        return True
+
+    return sum(map_ahead(draw, pictures.items(), n_cores(), _AHEAD))
+
+
+def _pages(session: Session, gallery: Gallery, pictures: dict[str, str]) -> Iterator[list[dict[str, Any]]]:
+    """The details of 200 decisions at a time; `pictures` gets the path of each image and the name of its thumbnail."""
+    for start in range(0, len(session.decisions), PAGE):
+        yield [
+            tell_decision(decision, gallery, _namer(decision, gallery, pictures))
+            for decision in session.decisions[start : start + PAGE]
+        ]
+
+
+def _namer(decision: Decision, gallery: Gallery, pictures: dict[str, str]) -> Callable[[str, int, str], str]:
+    def name_of(role: str, _: int, name: str) -> str:
+        try:
+            path = gallery.path_of(decision, role, name)
+        except SourceError:
+            return ""
+        if path not in pictures:
+            key = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+            pictures[path] = f"thumbnails/{key[:2]}/{key}.jpg"
+        return pictures[path]
+
+    return name_of

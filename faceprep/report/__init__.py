@@ -1,1 +1,0 @@
-"""Ledger + tables -> numbers, plots, HTML."""

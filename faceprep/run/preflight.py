@@ -1,0 +1,138 @@
+"""What a run refuses before it writes anything, each with what was found and what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from faceprep.core import storage
+from faceprep.core.errors import OutputError, ResumeError, SourceError
+from faceprep.core.text import sized
+from faceprep.core.types import Request, Work
+from faceprep.run.ledger import STATE
+
+_AFRESH = "Use the same options to go on, another output, or --overwrite to start afresh."
+
+
+def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool = False) -> None:
+    """A source that is not there; an output, or one of its `folders`, over a source, unless it is to be `in_place`."""
+    for source in request.sources:
+        if not os.path.exists(source):
+            raise SourceError("no such file or folder", path=source, remedy="Check the path.")
+        resolved = os.path.realpath(source)
+        is_output = resolved == os.path.realpath(request.output)
+        covers = is_output or any(_is_within(resolved, os.path.realpath(folder)) for folder in folders)
+        if covers and not in_place:
+            raise OutputError(
+                "the output would lie over the input",
+                path=request.output,
+                found=f"the input {source}",
+                remedy="Name another output.",
+            )
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == folder
+
+
+def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:
+    """A run that was begun with another command, other sources or other options."""
+    if not before:
+        raise ResumeError(
+            "the notes of the run before are damaged", path=output, remedy="Start afresh with --overwrite."
+        )
+    then_options, now_options = before.get("options", {}), now["options"]
+    differences = [
+        f"{name} {before.get(name)!r} then, {now[name]!r} now"
+        for name in ("command", "sources")
+        if before.get(name) != now[name]
+    ] + [
+        f"--{name.replace('_', '-')} {_said(then_options.get(name))} then, {_said(value)} now"
+        for name, value in now_options.items()
+        if then_options.get(name) != value
+    ]
+    if differences:
+        raise ResumeError(f"this output was begun differently ({'; '.join(differences)})", path=output, remedy=_AFRESH)
+
+
+def _said(value: Any) -> str:
+    """The value of an option as whoever gave it, or did not, would say it; a flag may be --flip or --no-flip.
+
+    >>> _said(None), _said([]), _said(True), _said(0.9)
+    ('not given', 'not given', 'on', '0.9')
+    """
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "not given" if value in (None, "", []) else repr(value)
+
+
+def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:
+    """An input that is not what it was when the run began, or that this version would cut into other shards."""
+    if before.get("fingerprint") != now["fingerprint"]:
+        raise ResumeError(
+            "the input has changed since this run began",
+            path=output,
+            expected=str(before.get("fingerprint")),
+            found=now["fingerprint"],
+            remedy="Put it back, choose another output, or start afresh with --overwrite.",
+        )
+    if before.get("shards") != now["shards"]:
+        raise ResumeError(
+            "this run was begun by a version that divides the work in another way",
+            path=output,
+            expected=f"faceprep {before.get('faceprep')}",
+            found=f"faceprep {now['faceprep']}",
+            remedy="Go on with that version, or start afresh with --overwrite.",
+        )
+
+
+def refuse_foreign_files(folders: Sequence[Path]) -> None:
+    """Folders with something in them, for a run that needs them for itself."""
+    for folder in folders:
+        names = sum(storage.list_folder(folder), []) if folder.is_dir() else []
+        for name in sorted(set(names) - {STATE})[:1]:
+            raise OutputError(
+                f"the output folder is not empty: it has {name!r}",
+                path=folder,
+                expected="a new or empty folder, or one that this command began",
+            )
+
+
+def refuse_to_write_over(request: Request, root: Path, files: Sequence[str], before: Mapping[str, Any] | None) -> None:
+    """Files that this run did not make and would write over; the run `before` says which are its own."""
+    ours = set((before or {}).get("files") or ())
+    for name in files:
+        if name in ours or not os.path.lexists(root / name):
+            continue
+        path = os.path.realpath(root / name)
+        if any(_is_within(path, os.path.realpath(source)) for source in request.sources):
+            raise OutputError("is part of the input", path=root / name, remedy="Choose another output.")
+        if not request.overwrite:
+            raise OutputError("exists already", path=root / name, remedy="Choose another output, or use --overwrite.")
+
+
+def refuse_what_cannot_fit(work: Work, left: float, root: Path) -> None:
+    """More bytes or files than there is room for; `left` is the share of the work that is still to do."""
+    n_files, n_bytes = int(work.n_files * left), int(work.n_bytes * left)
+    free_bytes, free_inodes, block = storage.room(root)
+    needed = n_bytes + n_files * block // 2
+    remedy = "Free some, choose another disk, or use --limit."
+    if needed > free_bytes:
+        raise OutputError(
+            "not enough space",
+            path=root,
+            expected=f"{sized(needed)} free ({sized(n_bytes)} of data + {n_files:,} files × half a block"
+            f" of {block:,} bytes)",
+            found=sized(free_bytes),
+            remedy=remedy,
+        )
+    if free_inodes is not None and n_files > free_inodes:
+        raise OutputError(
+            "the file system cannot hold so many files",
+            path=root,
+            expected=f"{n_files:,} free inodes",
+            found=f"{free_inodes:,}",
+            remedy=remedy,
+        )

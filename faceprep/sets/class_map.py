@@ -1,0 +1,54 @@
+"""classes.csv beside a manifest: class number, name, images of the class.
+
+Manifests with the same classes share one; its counts are those of the manifest that wrote it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.io.csv import csv_bytes
+
+CLASSES_CSV = "classes.csv"
+_COLUMNS = ["class", "name", "images"]
+
+
+class ClassRow(NamedTuple):
+    """One class; `images` counts training and validation images together."""
+
+    number: int
+    name: str
+    images: int
+
+
+def encode(names: Sequence[str], counts: Iterable[int]) -> bytes:
+    """
+    >>> encode(["ann", "bob"], [3, 1])
+    b'class,name,images\\n0,ann,3\\n1,bob,1\\n'
+    """
+    return csv_bytes(_COLUMNS, zip(range(len(names)), names, counts, strict=True))
+
+
+def load(path: str | os.PathLike[str]) -> list[ClassRow]:
+    """The classes by number. Raises SourceError."""
+    try:
+        header, *rows = csv.reader(io.StringIO(storage.read_bytes(path).decode(), newline=""), strict=True)
+        if header != _COLUMNS:
+            raise ValueError(f"columns {', '.join(header)}")
+        return [ClassRow(int(number), name, int(images)) for number, name, images in rows]
+    except (ValueError, csv.Error) as error:
+        raise SourceError(f"not a class map: {error}", path=path, expected=f"columns {', '.join(_COLUMNS)}") from error
+
+
+def has_classes(path: str | os.PathLike[str], names: Sequence[str]) -> bool:
+    """Whether there is a class map with these names by number."""
+    try:
+        return [(row.number, row.name) for row in load(path)] == list(enumerate(names))
+    except SourceError:
+        return False

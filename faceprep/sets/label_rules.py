@@ -1,0 +1,110 @@
+"""Rules that read the class of an image off its path, for trees whose folders are not the classes.
+
+    live=0,spoof=1      the class whose word is one of the folders in the path
+    re:^(?:.*/)?(\\w+)-  the class is what the one group of the regular expression finds anywhere in the path
+
+Paths are relative to the source and separated by "/". A path that fits no class, or several, has none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from faceprep.core.errors import OptionError
+
+_WORDS = re.compile(r"[^=,]+=\d+(,[^=,]+=\d+)*")
+_EXAMPLE = "such as live=0,spoof=1 or, with one group, re:^[^/]*/(live|spoof)/"
+
+
+class Unlabelled(NamedTuple):
+    """Why a path has no class."""
+
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """`find` names the classes that a path fits; `classes` are their names by number, where the rule fixes them.
+
+    With `by_folder` all files of a folder fit the same.
+    """
+
+    find: Callable[[str], set[str]]
+    expected: str
+    classes: tuple[str, ...] = ()
+    by_folder: bool = False
+
+    def __call__(self, path: str) -> str | Unlabelled:
+        """The name of the class of `path`."""
+        found = self.find(path)
+        return next(iter(found)) if len(found) == 1 else self.refuse(path)
+
+    def refuse(self, path: str) -> Unlabelled:
+        """Why `path` has no class."""
+        found = ", ".join(sorted(self.find(path)))
+        if not found:
+            return Unlabelled("no_label", f"{path}: expected {self.expected}, found none; change --label-rule")
+        return Unlabelled("ambiguous_label", f"{path}: expected one class, found {found}; change --label-rule")
+
+
+def parse_rule(text: str) -> LabelRule:
+    """The rule that `text` describes. Raises OptionError.
+
+    >>> rule = parse_rule("live=0,spoof=1")
+    >>> rule("Train/live/003/1.png"), rule.classes
+    ('live', ('live', 'spoof'))
+    >>> parse_rule(r"re:/(\\d+)-")("live/003/003-1-1.png")
+    '003'
+    >>> rule("live/spoof/1.png").status
+    'ambiguous_label'
+    """
+    if text.startswith("re:"):
+        return _expression_rule(text[3:])
+    if _WORDS.fullmatch(text):
+        return _word_rule(text)
+    if "(" in text:
+        return _expression_rule(text)
+    raise OptionError("--label-rule is no rule", expected=_EXAMPLE, found=repr(text))
+
+
+def _word_rule(text: str) -> LabelRule:
+    pairs = [pair.split("=") for pair in text.split(",")]
+    numbers = {word.strip(): int(number) for word, number in pairs}
+    if len(numbers) < len(pairs):
+        raise OptionError("--label-rule names a word twice", expected=_EXAMPLE, found=repr(text))
+    wanted = sorted(set(numbers.values()))
+    if wanted != list(range(len(wanted))):
+        raise OptionError(
+            "--label-rule leaves out class numbers",
+            expected=f"all of 0 to {len(wanted) - 1}",
+            found=", ".join(map(str, wanted)),
+        )
+    classes = tuple("|".join(word for word, n in numbers.items() if n == number) for number in wanted)
+
+    def find(path: str) -> set[str]:
+        return {classes[numbers[folder]] for folder in path.split("/")[:-1] if folder in numbers}
+
+    return LabelRule(find, "a folder named " + " or ".join(numbers), classes, by_folder=True)
+
+
+def _expression_rule(text: str) -> LabelRule:
+    try:
+        expression = re.compile(text)
+    except re.error as error:
+        raise OptionError(f"--label-rule is no regular expression: {error}", found=repr(text)) from error
+    if expression.groups != 1:
+        raise OptionError(
+            "--label-rule must have one group, which finds the class",
+            expected=_EXAMPLE,
+            found=f"{expression.groups} groups in {text!r}",
+            remedy="Write groups that do not find the class as (?:...).",
+        )
+
+    def find(path: str) -> set[str]:
+        return {match[1] for match in expression.finditer(path) if match[1]}
+
+    return LabelRule(find, f"a path that fits {text!r}")

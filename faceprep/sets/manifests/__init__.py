@@ -1,0 +1,1 @@
+"""Manifests: the lists and shards of images that trainers read."""

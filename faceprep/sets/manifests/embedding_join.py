@@ -1,0 +1,96 @@
+"""Embeddings that belong to images by name, from an .npz with image_names and embeddings.
+
+The rows are laid out raw in a file of the run, so that workers can fetch any of them and none holds them all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.io.npz import EMBEDDINGS, NAMES, NpzFile, decode_names
+from faceprep.core.text import counted
+
+_DTYPES = ("float32", "float16")
+
+
+@dataclass(frozen=True)
+class EmbeddingTable:
+    """`rows` maps image names to row numbers; each row is `dim` numbers of `dtype` (float32 or float16)."""
+
+    path: str
+    rows: dict[str, int]
+    dim: int
+    dtype: str
+
+
+def load_table(path: str | os.PathLike[str]) -> EmbeddingTable:
+    """Names, width and type of the embeddings, not the embeddings. Raises SourceError where they do not fit."""
+    rows: dict[str, int] = {}
+    with NpzFile(path) as file:
+        (n_names, *_), _ = _described(file, NAMES, 1)
+        (n, dim), dtype = _described(file, EMBEDDINGS, 2)
+        if n != n_names:
+            raise SourceError(
+                "its arrays do not belong together",
+                path=path,
+                expected=f"one embedding for each of {counted(n_names, 'name')}",
+                found=counted(n, "embedding"),
+            )
+        if str(dtype) not in _DTYPES:
+            raise SourceError("embeddings of another type", path=path, expected="float32 or float16", found=str(dtype))
+        names = (name for chunk in file.chunks(NAMES) for name in decode_names(path, chunk))
+        for row, name in enumerate(names):
+            if rows.setdefault(name, row) != row:
+                raise SourceError(f"the image {name!r} is in it twice", path=path, where=f"row {row}")
+    return EmbeddingTable(os.fspath(path), rows, dim, str(dtype))
+
+
+def _described(file: NpzFile, key: str, n_dimensions: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    shape, dtype = file.header(key)
+    if len(shape) != n_dimensions:
+        raise SourceError(
+            f"{key} of another shape", path=file.path, expected=f"{n_dimensions} dimensions", found=str(shape)
+        )
+    return shape, dtype
+
+
+def lay_out(table: EmbeddingTable, target: Path) -> None:
+    """Write the rows one after the other to `target`. Raises SourceError."""
+    with NpzFile(table.path) as file, storage.AtomicFile(target, durable=False) as rows:
+        for chunk in file.chunks(EMBEDDINGS):
+            rows.write(chunk.tobytes())
+
+
+def match(table: EmbeddingTable, spellings: Sequence[Callable[[], Iterable[str]]]) -> npt.NDArray[np.int64]:
+    """The row of each image, -1 where there is none, by the first of the `spellings` of their names that is in use.
+
+    Raises SourceError when no image is found by any of them.
+    """
+    for spell in spellings:
+        rows = np.fromiter((table.rows.get(name, -1) for name in spell()), np.int64)
+        if (rows >= 0).any():
+            return rows
+    raise SourceError(
+        "none of the images is in it",
+        path=table.path,
+        expected=f"names like {next(iter(spellings[0]()), '')!r}",
+        found=f"names like {next(iter(table.rows), '')!r}",
+        remedy="See --relative-to.",
+    )
+
+
+def fetch(path: Path, numbers: Sequence[int], dim: int, dtype: str) -> npt.NDArray[np.floating[Any]]:
+    """(n, dim) the rows with these numbers of a file that `lay_out` wrote."""
+    n_bytes = dim * np.dtype(dtype).itemsize
+    with storage.ByteSource(path) as rows:
+        data = b"".join([rows.read_at(number * n_bytes, n_bytes) for number in numbers])
+    return np.frombuffer(data, dtype).reshape(len(numbers), dim)

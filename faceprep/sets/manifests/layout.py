@@ -1,0 +1,131 @@
+"""How a manifest is cut: files, the parts they are written in by different workers, the images of each part.
+
+The run's scratch folder holds `layout.json`, what all parts share, and `SHARD.json`, the images of one part.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import storage
+from faceprep.core.names import identity_of
+from faceprep.core.types import Shard, Sink
+from faceprep.sets.manifests import embedding_join as embedding_rows
+
+PART = ".part"
+EMBEDDINGS = "embeddings"
+_PIECE = 1 << 14
+_LAYOUT = "layout.json"
+
+
+@dataclass(frozen=True)
+class Block:
+    """The images of one part, in order: paths below the source, classes, rows of their embeddings (or none)."""
+
+    paths: list[str]
+    classes: list[int]
+    rows: list[int] = field(default_factory=list)
+
+    def save(self, scratch: Path, shard_id: str) -> None:
+        storage.write_file(scratch / f"{shard_id}.json", json.dumps(vars(self)).encode(), durable=False)
+
+    @staticmethod
+    def load(scratch: Path, shard_id: str) -> Block:
+        return Block(**json.loads(storage.read_bytes(scratch / f"{shard_id}.json")))
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """One file of the manifest: the shards that write its parts, its images, and those of its whole split."""
+
+    shards: list[str]
+    n_images: int
+    n_split: int
+    has_one_part: bool
+    """Whether the one part is the file already."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What all parts of a run share.
+
+    `source` and `folder` are absolute: where the images lie, where the files go. Names in the manifest are `prefix` +
+    path; `width` is the length of the longest of them, in characters. Embeddings have `dim` numbers of `dtype`.
+    Folders in `twins` hold names that differ in the suffix alone.
+    """
+
+    source: str
+    folder: str
+    prefix: str
+    suffix: str
+    with_images: bool
+    n_classes: int
+    width: int
+    dim: int
+    dtype: str
+    twins: list[str]
+    files: Mapping[str, FilePlan]
+
+    def save(self, scratch: Path) -> None:
+        storage.write_file(scratch / _LAYOUT, json.dumps(asdict(self)).encode(), durable=False)
+
+    @staticmethod
+    def load(scratch: Path) -> Layout:
+        fields: dict[str, Any] = json.loads(storage.read_bytes(scratch / _LAYOUT))
+        files = {name: FilePlan(**plan) for name, plan in fields.pop("files").items()}
+        return Layout(**fields, files=files)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a manifest file, being written: images [start, stop) of the file."""
+
+    layout: Layout
+    shard: Shard
+    block: Block
+    sink: Sink
+
+    @property
+    def file(self) -> FilePlan:
+        return self.layout.files[self.shard.source]
+
+    @property
+    def is_first(self) -> bool:
+        return self.shard.start == 0
+
+    @property
+    def is_last(self) -> bool:
+        return self.shard.stop == self.file.n_images
+
+    def open(self) -> BinaryIO:
+        return self.sink.open(self.shard.source) if self.file.has_one_part else self.sink.open_part(PART)
+
+    def pieces(self) -> Iterator[Part]:
+        """The same part in pieces that fit in memory with all that is written of them."""
+        block, start = self.block, self.shard.start
+        for i in range(0, len(block.paths), _PIECE):
+            cut = slice(i, i + _PIECE)
+            piece = Block(block.paths[cut], block.classes[cut], block.rows[cut])
+            yield Part(
+                self.layout, Shard(self.shard.id, self.shard.source, start + i, self.shard.stop), piece, self.sink
+            )
+
+    def names(self) -> list[str]:
+        return [self.layout.prefix + path for path in self.block.paths]
+
+    def identities(self) -> list[str]:
+        return [identity_of(path) for path in self.block.paths]
+
+    def embeddings(self) -> npt.NDArray[np.floating[Any]] | None:
+        """(n, dim), or None where there are none."""
+        if not self.layout.dim:
+            return None
+        rows = self.sink.scratch / EMBEDDINGS
+        return embedding_rows.fetch(rows, self.block.rows, self.layout.dim, self.layout.dtype)

@@ -1,0 +1,97 @@
+"""Cuts a selection into files and parts, and writes down for each part which images it has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from faceprep.core import storage
+from faceprep.core.errors import OptionError
+from faceprep.core.types import Outcome, Shard
+from faceprep.sets.listing import Ints, Listing
+from faceprep.sets.manifests.layout import Block, FilePlan
+from faceprep.sets.split import Selection
+
+_REFUSED = "refused-"
+_LISTED, _LOADED, _WHOLE = 1 << 16, 1 << 14, 1 << 17
+"""Most images of a part: of names alone; with images or embeddings; where the part is one of several files."""
+
+
+@dataclass
+class Cutter:
+    """Collects shards and files. `rows` are the images' rows in the embeddings; `is_heavy` that parts have more to
+    carry than names; `part_is_file` that a lone part needs no joining. `width` is that of `Layout`.
+    """
+
+    scratch: Path
+    listing: Listing
+    class_of: Ints
+    prefix: str
+    rows: Ints | None = None
+    is_heavy: bool = False
+    part_is_file: bool = True
+    width: int = 1
+    shards: list[Shard] = field(default_factory=list)
+    files: dict[str, FilePlan] = field(default_factory=dict)
+
+    def add_split(self, output: Path, positions: Ints, n_files: int) -> None:
+        """The files of one split: `output` itself, or NAME-00000-of-00008.SUFFIX and so on."""
+        edges = [k * positions.size // n_files for k in range(n_files + 1)]
+        for number, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
+            name = f"{output.stem}-{number:05d}-of-{n_files:05d}{output.suffix}" if n_files > 1 else output.name
+            self._add_file(name, positions[start:stop], positions.size, n_files > 1)
+
+    def _add_file(self, name: str, positions: Ints, n_split: int, is_one_of_many: bool) -> None:
+        whole = is_one_of_many and positions.size <= _WHOLE
+        size = _WHOLE if whole else _LOADED if self.is_heavy else _LISTED
+        ids = []
+        for start in range(0, positions.size, size):
+            shard = Shard(f"{len(self.shards):06d}", name, start, min(start + size, positions.size))
+            self._save_block(shard, positions[shard.start : shard.stop])
+            self.shards.append(shard)
+            ids.append(shard.id)
+        self.files[name] = FilePlan(ids, positions.size, n_split, self.part_is_file and len(ids) == 1)
+
+    def _save_block(self, shard: Shard, positions: Ints) -> None:
+        paths = self.listing.paths(positions)
+        rows = [] if self.rows is None else self.rows[positions].tolist()
+        self.width = max(self.width, len(self.prefix) + max(map(len, paths)))
+        Block(paths, self.class_of[positions].tolist(), rows).save(self.scratch, shard.id)
+
+    def add_refused(self, source: Path) -> None:
+        """The images that are in no file, so that each has its Outcome."""
+        refused = sorted(self.listing.refused)
+        for number, start in enumerate(range(0, len(refused), _LISTED)):
+            positions = np.array(refused[start : start + _LISTED])
+            shard = Shard(f"{_REFUSED}{number:06d}", str(source), start, start + positions.size)
+            reasons = [self.listing.refused[position] for position in positions.tolist()]
+            rows = [(path, *reason) for path, reason in zip(self.listing.paths(positions), reasons, strict=True)]
+            storage.write_file(self.scratch / f"{shard.id}.json", json.dumps(rows).encode(), durable=False)
+            self.shards.append(shard)
+
+
+def is_refused(shard: Shard) -> bool:
+    """Whether it is one of those that only tell why images are in no file."""
+    return shard.id.startswith(_REFUSED)
+
+
+def refused_outcomes(scratch: Path, shard: Shard) -> Iterator[Outcome]:
+    """What became of the images of a shard that are in no file."""
+    for row in json.loads(storage.read_bytes(scratch / f"{shard.id}.json")):
+        yield Outcome(*row)
+
+
+def cut(cutter: Cutter, output: Path, chosen: Selection, n_files: int) -> None:
+    """All files of a manifest. Raises OptionError when there are more files than images."""
+    if n_files > chosen.train.size:
+        raise OptionError(
+            "--shards", expected=f"{chosen.train.size} or fewer, the images there are", found=str(n_files)
+        )
+    cutter.add_split(output, chosen.train, n_files)
+    if chosen.val.size:
+        val = output.with_name(f"{output.stem}_val{output.suffix}")
+        cutter.add_split(val, chosen.val, min(n_files, chosen.val.size))

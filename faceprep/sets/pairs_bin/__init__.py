@@ -1,0 +1,1 @@
+"""Verification .bin files: pairs of images in a pickle that is never run."""

@@ -1,0 +1,230 @@
+"""Verification sets (.bin): a pickle of (images, same), whatever Python and NumPy wrote it.
+
+    images   list of 2n encoded images; pair i is images 2i and 2i+1
+             each bytes, a Python 2 str, or a uint8 array of shape (N,) or (N, 1)
+    same     list or array of n truth values
+
+Read without running it (`safe_pickle`). What is written here, a pickle of protocol 3 that every Python 3 reads:
+
+    80 03 5d 28       PROTO 3, EMPTY_LIST, MARK
+    42 u32 bytes      BINBYTES, one an image
+    65 5d 28          APPENDS, EMPTY_LIST, MARK
+    88 or 89          NEWTRUE or NEWFALSE, one a pair
+    65 86 2e          APPENDS, TUPLE2, STOP
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.text import counted
+from faceprep.core.types import Buffer, PairSet, Sink
+from faceprep.sets.pairs_bin.pickle_values import Array, Span, Strings, bytes_of, kind_of
+from faceprep.sets.pairs_bin.unpickle import read_pickle
+
+MAX_BYTES = 4 << 30
+"""A larger file is refused before it is read: no verification set comes near."""
+
+PAIR = np.dtype([("images", "<i8", (2, 3)), ("same", "<i8")])
+"""Where a pair lies in its file: (start, bytes, coding) of its two images; whether they show one person."""
+
+_HEAD, _BETWEEN, _END = b"\x80\x03](", b"e](", b"e\x86."
+_SAME, _DIFFERENT = b"\x88", b"\x89"
+_IMAGES, _LABELS = ".images", ".labels"
+
+
+def load_pairs(path: str | PathLike[str]) -> PairSet:
+    """The whole set; images are views of the file's bytes where those are the image's. Raises SourceError."""
+    data = _read(path)
+    images, same = _read_set(data, path)
+    decoded, view = dict(_decode_strings(data, images, path)), memoryview(data)
+    return PairSet([decoded[s] if s.coding else view[s.start : s.start + s.n_bytes] for s in images], same)
+
+
+def find_pairs(path: str | PathLike[str]) -> npt.NDArray[np.void]:
+    """Where the pairs lie, as an array of `PAIR`; every image was seen to be there. Raises SourceError."""
+    data = _read(path)
+    images, same = _read_set(data, path)
+    for _ in _decode_strings(data, images, path):
+        pass
+    pairs = np.zeros(len(same), PAIR)
+    pairs["images"] = np.array(images, np.int64).reshape(len(same), 2, 3)
+    pairs["same"] = same
+    return pairs
+
+
+def read_images(file: storage.ByteSource, pair: npt.NDArray[np.void]) -> list[bytes]:
+    """The two images of one of the pairs that `find_pairs` found in `file`. Raises SourceError."""
+    return [bytes_of(file.read_at(start, n_bytes), coding) for start, n_bytes, coding in pair["images"].tolist()]
+
+
+def save_places(path: Path, pairs: npt.NDArray[np.void]) -> None:
+    """Keep what `find_pairs` found, for the shards of a run."""
+    storage.write_file(path, pairs.tobytes(), durable=False)
+
+
+def load_places(path: Path, start: int, stop: int) -> npt.NDArray[np.void]:
+    """The pairs [start, stop) of what `save_places` kept. Raises SourceError."""
+    with storage.ByteSource(path) as file:
+        return np.frombuffer(file.read_at(start * PAIR.itemsize, (stop - start) * PAIR.itemsize), PAIR)
+
+
+def name_damage(damage: Sequence[str], place: npt.NDArray[np.void], number: int) -> str:
+    """What is wrong with the images of pair `number`, each named with its place; empty when nothing is."""
+    starts = place["images"][:, 0].tolist()
+    named = [
+        f"image {2 * number + i} (the {'second' if i else 'first'} of pair {number}) at byte {start}: {reason}"
+        for i, (reason, start) in enumerate(zip(damage, starts, strict=True))
+        if reason
+    ]
+    return "; ".join([*named, "the pair is left out"]) if named else ""
+
+
+def write_pairs(file: BinaryIO, pairs: PairSet) -> None:
+    """The set as `pickle.load(file, encoding="bytes")` reads it: (list of bytes, list of bool).
+
+    >>> import io, pickle
+    >>> file = io.BytesIO()
+    >>> write_pairs(file, PairSet([b"one", b"two"], [True]))
+    >>> pickle.loads(file.getvalue(), encoding="bytes")
+    ([b'one', b'two'], [True])
+    """
+    file.write(_HEAD)
+    for image in pairs.images:
+        _write_image(file, image)
+    file.write(_BETWEEN)
+    file.write(b"".join(_SAME if same else _DIFFERENT for same in pairs.same))
+    file.write(_END)
+
+
+class PairPart:
+    """The pairs of one shard, in the form in which `join_parts` needs them."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._images, self._labels = sink.open_part(_IMAGES), sink.open_part(_LABELS)
+
+    def add(self, images: Sequence[Buffer], same: bool) -> None:
+        """Two encoded images, and whether they show one person."""
+        for image in images:
+            _write_image(self._images, image)
+        self._labels.write(_SAME if same else _DIFFERENT)
+
+
+def count_parts(sink: Sink, shard_ids: Iterable[str]) -> int:
+    """How many pairs these shards left; a shard without parts left none."""
+    return sum(storage.size_of(sink.part_path(shard_id, _LABELS)) or 0 for shard_id in shard_ids)
+
+
+def join_parts(file: BinaryIO, sink: Sink, shard_ids: Sequence[str]) -> None:
+    """Write the pairs of these shards, in this order, as `write_pairs` would."""
+    file.write(_HEAD)
+    _copy_parts(file, (sink.part_path(shard_id, _IMAGES) for shard_id in shard_ids))
+    file.write(_BETWEEN)
+    _copy_parts(file, (sink.part_path(shard_id, _LABELS) for shard_id in shard_ids))
+    file.write(_END)
+
+
+def is_own(path: Path) -> bool:
+    """Whether the file begins as one that was written here."""
+    return storage.read_bytes(path, len(_HEAD)) == _HEAD
+
+
+def _copy_parts(file: BinaryIO, parts: Iterable[Path]) -> None:
+    for path in parts:
+        with storage.open_source(path) as part:
+            shutil.copyfileobj(part, file, 1 << 20)
+
+
+def _write_image(file: BinaryIO, image: Buffer) -> None:
+    file.write(b"B" + struct.pack("<I", len(image)))
+    file.write(image)
+
+
+def _read(path: str | PathLike[str]) -> bytes:
+    n_bytes = storage.size_of(path) or 0
+    if n_bytes > MAX_BYTES:
+        expected, found = f"at most {MAX_BYTES:,} bytes", f"{n_bytes:,}"
+        raise SourceError("too large for a verification set", path=path, expected=expected, found=found)
+    data = storage.read_bytes(path)
+    if not data:
+        raise _not_a_set(path, "a pickle of images and labels", "an empty file")
+    return data
+
+
+def _read_set(data: bytes, path: str | PathLike[str]) -> tuple[list[Span], list[bool]]:
+    """(places of the images, same), with two images a pair."""
+    value = read_pickle(data, path)
+    if type(value) not in (tuple, list) or len(value) != 2 or type(value[0]) not in (tuple, list):
+        found = f"{kind_of(value)} of {len(value)}" if type(value) in (tuple, list) else kind_of(value)
+        raise _not_a_set(path, "a pair of lists (images, same)", found)
+    images = [_place_of(image, number, path) for number, image in enumerate(value[0])]
+    same = _read_labels(value[1], data, path)
+    if len(images) != 2 * len(same) or not same:
+        found = f"{counted(len(images), 'image')} for {counted(len(same), 'label')}"
+        raise _not_a_set(path, "two images for every label", found)
+    return images, same
+
+
+def _not_a_set(path: str | PathLike[str], expected: str, found: str, where: str | None = None) -> SourceError:
+    remedy = "Get the file again from its source."
+    return SourceError("not a verification set", path=path, where=where, expected=expected, found=found, remedy=remedy)
+
+
+def _place_of(image: Any, number: int, path: str | PathLike[str]) -> Span:
+    if type(image) is Span:
+        return image
+    if (
+        type(image) is Array
+        and image.dtype[1:] == "u1"
+        and len(image.shape) in (1, 2)
+        and image.shape[1:] in ((), (1,))
+    ):
+        return image.data
+    found = f"a NumPy array of shape {image.shape} and type {image.dtype}" if type(image) is Array else kind_of(image)
+    expected = "bytes, or a uint8 array of shape (N,) or (N, 1)"
+    raise _not_a_set(path, expected, found, f"image {number} (counted from 0)")
+
+
+def _read_labels(labels: Any, data: bytes, path: str | PathLike[str]) -> list[bool]:
+    if type(labels) is Array:
+        labels = [labels] if labels.shape == () else _numbers(labels, data)
+    if type(labels) not in (tuple, list):
+        raise _not_a_set(path, "a list or an array of labels", kind_of(labels))
+    same = []
+    for number, label in enumerate(labels):
+        values = _numbers(label, data) if type(label) is Array else [label]
+        if len(values) != 1 or type(values[0]) not in (bool, int) or values[0] not in (0, 1):
+            found = str(values[0]) if len(values) == 1 and type(values[0]) is int else kind_of(label)
+            raise _not_a_set(path, "True or False", found, f"label {number} (counted from 0)")
+        same.append(bool(values[0]))
+    return same
+
+
+def _numbers(array: Array, data: bytes) -> list[int]:
+    raw = Strings(data).bytes_at(array.data)
+    numbers: list[int] = np.frombuffer(raw, array.dtype.replace("b1", "u1")).tolist()
+    return numbers
+
+
+def _decode_strings(data: bytes, images: Sequence[Span], path: str | PathLike[str]) -> Iterator[tuple[Span, bytes]]:
+    """(place, bytes) of every image that does not lie in the file as it is. Raises SourceError."""
+    strings = Strings(data)
+    seen: set[Span] = set()
+    for number, span in enumerate(images):
+        if span.coding and span not in seen:
+            seen.add(span)
+            try:
+                yield span, strings.bytes_at(span)
+            except ValueError as error:
+                where = f"image {number} (counted from 0), byte {span.start}"
+                raise _not_a_set(path, "bytes as latin-1 text", str(error), where) from error

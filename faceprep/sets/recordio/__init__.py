@@ -1,0 +1,1 @@
+"""MXNet RecordIO: records, the index, and the writer."""

@@ -1,0 +1,234 @@
+"""Where the records of a .rec are: its `.idx`, or a scan when there is none.
+
+    .idx       text, one line a record: key TAB offset     keys need be neither ordered nor dense
+    our copy   see `rec_entries`
+
+A scan follows the lengths from the start; after damage it goes on at the next aligned magic. Keys are then the
+ids in the records' own headers when these are all different (as im2rec and InsightFace write them), else the
+ordinal numbers, as MXNet's rec2idx counts.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from operator import lt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.sets.recordio.entries import DAMAGED_KEY, as_bytes, read_entries
+from faceprep.sets.recordio.records import Damage, ImageRecord, RecordFile, unpack_image
+
+if TYPE_CHECKING:
+    from faceprep.sets.recordio.entries import Entries
+
+_CHUNK = 1 << 20
+_WINDOW = 1 << 20
+_BATCH = 1 << 17
+_LARGEST = (1 << 63) - 1
+_DIGITS = b"0123456789"
+_AS_LIST = bytes.maketrans(b"\t\r\n", b", ,")
+_LARGE = 4 << 20
+"""Bytes of an index that is worth the import of NumPy."""
+
+
+@dataclass(frozen=True)
+class RecPaths:
+    """A .rec and its .idx; `idx` is None when there is none."""
+
+    rec: Path
+    idx: Path | None
+
+    @property
+    def fingerprint(self) -> str:
+        return storage.fingerprint_of(self.rec, *([self.idx] if self.idx else []))
+
+
+def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
+    """The .rec at `source`, or the one in that folder. Raises SourceError when there is none, or no single one."""
+    rec = source
+    if source.is_dir():
+        names = sorted(name for name in storage.list_folder(source)[1] if name.endswith(".rec"))
+        if "train.rec" in names:
+            names = ["train.rec"]
+        if len(names) != 1:
+            raise SourceError(
+                "no single .rec in this folder",
+                path=source,
+                expected="train.rec, or one .rec file",
+                found=", ".join(names) or "none",
+                remedy="Name the .rec file itself.",
+            )
+        rec = source / names[0]
+    elif not source.exists():
+        raise SourceError("no such file or folder", path=source, expected="a .rec file, or a folder with train.rec")
+    idx = rec.with_suffix(".idx")
+    return RecPaths(rec, idx if idx.exists() and not ignore_idx else None)
+
+
+def write_index(paths: RecPaths, target: Path) -> int:
+    """Write our copy of the index to `target`; the number of records. Raises SourceError."""
+    if storage.size_of(paths.rec) == 0:
+        raise SourceError("the file is empty", path=paths.rec, expected="RecordIO records", remedy="Copy it again.")
+    n, last, ascending = 0, -1, True
+    with storage.AtomicFile(target, durable=False) as file:
+        for entries in _parse_idx(paths.idx) if paths.idx else _scan(paths.rec):
+            file.write(as_bytes(entries))
+            keys = entries[0::2]
+            ascending = ascending and all(map(lt, chain((last,), keys), keys))
+            n, last = n + len(keys), keys[-1] if keys else last
+    if paths.idx is None:
+        _number_by_position_unless_distinct(target, paths.rec)
+    elif not ascending:
+        _refuse_repeated_keys(target, paths.idx)
+    elif not n:
+        raise SourceError("the index is empty", path=paths.idx, expected="lines of key TAB offset", remedy=_SCAN)
+    return n
+
+
+_SCAN = "Move it away, or use rec2folder with --scan, to find the records without it."
+
+
+def _parse_idx(idx: Path) -> Iterator[Entries]:
+    """The entries of the text file, a chunk at a time."""
+    first_line, rest = 1, b""
+    numbers_of = _numbers_of_many if (storage.size_of(idx) or 0) > _LARGE else _numbers_of_few
+    with storage.open_source(idx) as file:
+        while chunk := file.read(_CHUNK):
+            text, newline, tail = (rest + chunk).rpartition(b"\n")
+            rest = tail
+            if newline:
+                yield _parse_lines(idx, text + b"\n", first_line, numbers_of)
+                first_line += text.count(b"\n") + 1
+        if rest.strip():
+            yield _parse_lines(idx, rest + b"\n", first_line, numbers_of)
+
+
+def _numbers_of_few(text: bytes) -> Entries:
+    """The whole numbers in lines of key TAB offset, read as one list in JSON: twice as fast as by `int`.
+
+    Raises OverflowError when one has more than 63 bits, ValueError for what JSON does not take (leading zeros).
+    """
+    return array("q", json.loads(b"[%s]" % text.translate(_AS_LIST).rstrip(b", ")))
+
+
+def _numbers_of_many(text: bytes) -> Entries:
+    """The same with NumPy: five times as fast, but to load it takes as long as 100,000 lines of an index."""
+    import numpy as np
+
+    numbers = np.fromstring(text, np.int64, sep=" ")
+    if len(numbers) and numbers.max() == _LARGEST:  # what NumPy makes of larger numbers
+        raise OverflowError
+    return array("q", numbers.tobytes())
+
+
+def _parse_lines(idx: Path, text: bytes, first_line: int, numbers_of: Callable[[bytes], Entries]) -> Entries:
+    """Whole lines to entries: all at once when they look right, else line by line to name the wrong one."""
+    marks = text.translate(None, _DIGITS)
+    n_lines = text.count(b"\n")
+    if marks in (b"\t\n" * n_lines, b"\t\r\n" * n_lines):
+        with suppress(OverflowError, ValueError):
+            numbers = numbers_of(text)
+            if len(numbers) == 2 * n_lines:
+                return numbers
+    entries = array("q")
+    for number, line in enumerate(text.splitlines(), first_line):
+        if not line.strip():
+            continue
+        try:
+            key, offset = line.split(b"\t")
+            entries.extend((_whole(key), _whole(offset)))
+        except (ValueError, OverflowError):
+            raise SourceError(
+                "not an index line",
+                path=idx,
+                where=f"line {number}",
+                expected="key TAB offset in whole numbers",
+                found=repr(line[:60].decode("utf-8", "replace")),
+                remedy=_SCAN,
+            ) from None
+    return entries
+
+
+def _whole(text: bytes) -> int:
+    number = int(text)
+    if not 0 <= number <= _LARGEST:
+        raise ValueError(number)
+    return number
+
+
+def _scan(rec: Path) -> Iterator[Entries]:
+    """(id in the record's header, offset) of every record, and (-1, offset) of every damaged spot."""
+    batch = array("q")
+    with RecordFile(rec) as file:
+        at: int | None = 0
+        while at is not None and at < file.size:
+            record = file.read(at, _WINDOW)
+            following: int | None
+            if isinstance(record, Damage):
+                batch.extend((DAMAGED_KEY, at))
+                following = file.find_next(at + 4)
+            else:
+                following = record.end
+                image = unpack_image(record.payload)
+                batch.extend((_key_of(image), at))
+                if following < file.size and isinstance(file.read(following, _WINDOW), Damage):
+                    inside = file.find_next(at + 4)
+                    if inside is not None and inside < following:  # its own length is wrong
+                        batch[-2] = DAMAGED_KEY
+                        following = inside
+            at = following
+            if len(batch) >= _BATCH:
+                yield batch
+                batch = array("q")
+    yield batch
+
+
+def _key_of(image: ImageRecord | Damage) -> int:
+    return -2 if isinstance(image, Damage) or image.id > _LARGEST else image.id
+
+
+def _refuse_repeated_keys(target: Path, idx: Path) -> None:
+    import numpy as np
+
+    keys = np.sort(np.asarray(read_entries(target)[0::2]))
+    repeated = keys[1:][keys[1:] == keys[:-1]]
+    if len(repeated):
+        raise SourceError(
+            f"{len(repeated):,} keys stand there twice, first {repeated[0]}",
+            path=idx,
+            expected="every key once",
+            remedy=_SCAN,
+        )
+
+
+def _number_by_position_unless_distinct(target: Path, rec: Path) -> None:
+    entries = read_entries(target)
+    n_damaged = entries[0::2].count(DAMAGED_KEY)
+    n_records = len(entries) // 2 - n_damaged
+    if not n_records:
+        raise SourceError(
+            "no record in this file",
+            path=rec,
+            expected="RecordIO records, as MXNet writes them",
+            remedy="Check the path.",
+        )
+    if _are_distinct_ids(entries[0::2], n_records):
+        return
+    for position, key in enumerate(entries[0::2]):
+        if key != DAMAGED_KEY:
+            entries[2 * position] = position
+    storage.write_file(target, as_bytes(entries), durable=False)
+
+
+def _are_distinct_ids(keys: Entries, n_records: int) -> bool:
+    import numpy as np
+
+    ids = np.unique(np.asarray(keys))
+    return len(ids[ids >= 0]) == n_records

@@ -1,0 +1,218 @@
+"""The pieces of a .rec set under construction: packed parts, spills of an external shuffle, and their join.
+
+    packed part   X.rec   records in order             X.rows  one row an image        X.lst  lines of train.lst
+    spill         X.rec   images in shuffled order     X.rows  one row an image        X.lst  their names
+
+Rows are fixed-size, little-endian; offsets follow from the lengths. A spill's rows are sorted by their random
+number, so the images of one range of numbers lie together in each spill: a merge reads one slice of each, as
+the reduce step of MapReduce does (Dean, Ghemawat, OSDI 2004).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import storage
+from faceprep.core.types import Sink
+from faceprep.sets import class_map
+from faceprep.sets.class_map import CLASSES_CSV
+from faceprep.sets.recordio.records import frame_image, frame_images
+
+_ROW = np.dtype(
+    [("order", "<u8"), ("start", "<i8"), ("length", "<i8"), ("name", "<i8"), ("label", "<i4"), ("size", "<u2", (2,))]
+)
+_RANDOM_RANGE = 1 << 64
+_MOST_PIXELS = 65535
+
+PartPath = Callable[[str], Path]
+
+
+class ImageRow(NamedTuple):
+    """An image on its way: `position` in class order, `size` (height, width) in pixels or (0, 0)."""
+
+    position: int
+    label: int
+    name: str
+    data: bytes
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Roster:
+    """The identities in class order with their numbers of images, cut to `n_images`, in shards of `n_a_shard`."""
+
+    names: list[str]
+    counts: list[int]
+    n_images: int
+    n_a_shard: int
+
+    def to_bytes(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    def cuts(self) -> list[tuple[int, int]]:
+        """(start, stop) positions of each shard."""
+        starts = range(0, self.n_images, self.n_a_shard)
+        return [(start, min(start + self.n_a_shard, self.n_images)) for start in starts]
+
+    @functools.cached_property
+    def _ends(self) -> npt.NDArray[np.int64]:
+        return np.cumsum(self.counts, dtype=np.int64)
+
+    def span(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """(class, position of its first image, its number of images) of the classes in [start, stop)."""
+        first, last = np.searchsorted(self._ends, [start, stop - 1], side="right")
+        for label in range(int(first), int(last) + 1):
+            yield label, int(self._ends[label]) - self.counts[label], self.counts[label]
+
+
+def load_roster(path: Path) -> Roster:
+    """The roster that `to_bytes` wrote; parsed once a process."""
+    return _parse_roster(storage.read_bytes(path))
+
+
+@functools.lru_cache(maxsize=1)
+def _parse_roster(data: bytes) -> Roster:
+    return Roster(**json.loads(data))
+
+
+def write_packed(rows: Sequence[ImageRow], sink: Sink) -> None:
+    """A part of an InsightFace set: keys follow the positions, from 1."""
+    positions = np.array([row.position for row in rows], np.uint64)
+    records = frame_images((row.label, row.data, row.position + 1) for row in rows)
+    _write_part(rows, positions, records, (f"1\t{row.name}\t{row.label}\n" for row in rows), sink)
+
+
+def write_spill(rows: Sequence[ImageRow], numbers: npt.NDArray[np.uint64], sink: Sink) -> None:
+    """A shard of an external shuffle: `numbers` (n,) uint64, one random number a row."""
+    order = np.argsort(numbers, kind="stable")
+    shuffled = [rows[i] for i in order.tolist()]
+    images = ((row.data, [len(row.data)]) for row in shuffled)
+    _write_part(shuffled, numbers[order], images, (f"{row.name}\n" for row in shuffled), sink)
+
+
+def _write_part(
+    rows: Sequence[ImageRow],
+    order: npt.NDArray[np.uint64],
+    blocks: Iterable[tuple[bytes, list[int]]],
+    lines: Iterable[str],
+    sink: Sink,
+) -> None:
+    """`blocks` are the bytes of one or several rows, and how many each of them has."""
+    lengths: list[int] = []
+    with sink.open_part(".rec") as rec:
+        for block, of_rows in blocks:
+            rec.write(block)
+            lengths += of_rows
+    texts = [line.encode("utf-8", "surrogateescape") for line in lines]
+    with sink.open_part(".lst") as lst:
+        lst.write(b"".join(texts))
+    table = np.zeros(len(rows), _ROW)
+    table["order"], table["length"] = order, lengths
+    table["start"], table["name"] = _starts(lengths), _starts([len(text) for text in texts])
+    table["label"] = [row.label for row in rows]
+    table["size"] = np.minimum([row.size for row in rows], _MOST_PIXELS).reshape(-1, 2)
+    with sink.open_part(".rows") as file:
+        file.write(table.tobytes())
+
+
+def _starts(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Where each of some pieces begins that follow one another."""
+    return np.cumsum([0, *lengths], dtype=np.int64)[:-1]
+
+
+def merge(spills: Sequence[PartPath], start: int, stop: int, n: int, sink: Sink) -> None:
+    """The images whose random numbers fall in [start, stop) n-ths of all numbers, in their order, as records.
+
+    Keys count all images of the shuffled set from 0.
+    """
+    low, high = start * _RANDOM_RANGE // n, stop * _RANDOM_RANGE // n
+    key, slices = 0, []
+    for spill in spills:
+        below, slice_ = _slice(spill, low, high)
+        key += below
+        slices.append(slice_)
+    order = np.concatenate([rows["order"] for rows, _, _ in slices])
+    origin = [(i, j) for i, (rows, _, _) in enumerate(slices) for j in range(len(rows))]
+    images = []
+    for number, at in enumerate(np.argsort(order, kind="stable").tolist(), key):
+        i, j = origin[at]
+        rows, data, names = slices[i]
+        begin = int(rows["start"][j] - rows["start"][0])
+        image = data[begin : begin + int(rows["length"][j])]
+        images.append(ImageRow(number, int(rows["label"][j]), names[j], image, tuple(rows["size"][j].tolist())))
+    records = frame_images((row.label, row.data, row.position) for row in images)
+    lines = (f"{row.position}\t{row.label}\t{row.name}\n" for row in images)
+    _write_part(images, np.array([row.position for row in images], np.uint64), records, lines, sink)
+
+
+def _slice(spill: PartPath, low: int, high: int) -> tuple[int, tuple[npt.NDArray[Any], bytes, list[str]]]:
+    """How many rows lie below `low`, and rows, data and names of those in [low, high)."""
+    if not storage.size_of(spill(".rows")):
+        return 0, (np.zeros(0, _ROW), b"", [])
+    table = np.memmap(spill(".rows"), _ROW, "r")
+    first, last = (bisect_left(table, limit, key=lambda row: int(row["order"])) for limit in (low, high))
+    rows = np.array(table[first:last])
+    if not len(rows):
+        return first, (rows, b"", [])
+    end = rows[-1]
+    stop_name = int(table[last]["name"]) if last < len(table) else storage.size_of(spill(".lst")) or 0
+    with storage.ByteSource(spill(".rec")) as rec, storage.ByteSource(spill(".lst")) as lst:
+        data = rec.read_at(int(rows[0]["start"]), int(end["start"] + end["length"] - rows[0]["start"]))
+        names = lst.read_at(int(rows[0]["name"]), stop_name - int(rows[0]["name"]))
+    return first, (rows, data, names.decode("utf-8", "surrogateescape").split("\n"))
+
+
+def join(parts: Sequence[PartPath], roster: Roster, insightface: bool, sink: Sink) -> None:
+    """train.rec, train.idx, train.lst, property and classes.csv from the parts, in order."""
+    counts: Counter[int] = Counter()
+    size = None
+    for part in parts:
+        rows = np.fromfile(part(".rows"), _ROW)
+        counts.update(rows["label"].tolist())
+        size = size or next((tuple(pair) for pair in rows["size"].tolist() if pair[0]), None)
+    n = counts.total()
+    with sink.open("train.rec") as rec, sink.open("train.idx") as idx, sink.open("train.lst") as lst:
+        writer = _SetWriter(rec, idx)
+        if insightface:
+            writer.add(frame_image([n + 1, n + 1 + len(counts)], b"", 0))
+        for part in parts:
+            writer.add_part(part)
+            storage.append_file(part(".lst"), lst)
+        if insightface:
+            first = 1
+            for label in sorted(counts):
+                writer.add(frame_image([first, first + counts[label]], b"", writer.key))
+                first += counts[label]
+    height, width = size or (112, 112)
+    sink.write("property", f"{len(roster.names)},{height},{width}".encode())
+    sink.write(CLASSES_CSV, class_map.encode(roster.names, [counts[label] for label in range(len(roster.names))]))
+
+
+class _SetWriter:
+    """Appends records and their index lines; keys count from 0."""
+
+    def __init__(self, rec: BinaryIO, idx: BinaryIO) -> None:
+        self._rec, self._idx = rec, idx
+        self.key = self._offset = 0
+
+    def add(self, record: bytes) -> None:
+        self._rec.write(record)
+        self._idx.write(b"%d\t%d\n" % (self.key, self._offset))
+        self.key, self._offset = self.key + 1, self._offset + len(record)
+
+    def add_part(self, part: PartPath) -> None:
+        rows = np.fromfile(part(".rows"), _ROW)
+        starts = enumerate((rows["start"] + self._offset).tolist(), self.key)
+        self._idx.write(b"".join(b"%d\t%d\n" % entry for entry in starts))
+        storage.append_file(part(".rec"), self._rec)
+        self.key, self._offset = self.key + len(rows), self._offset + int(rows["length"].sum())

@@ -1,0 +1,147 @@
+"""Which images of a folder a manifest takes: their classes, the split, the order. Nothing here looks at a disk.
+
+An image is known by its position in the folder's order: identity by identity, names sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core.errors import SourceError
+from faceprep.core.names import sort_names
+from faceprep.core.random_order import shuffled
+from faceprep.core.text import counted
+from faceprep.core.types import FEW_IMAGES
+from faceprep.sets.label_rules import LabelRule, Unlabelled
+from faceprep.sets.listing import Ints, Listing
+
+_NONE = -1
+
+
+@dataclass(frozen=True)
+class Selection:
+    """`class_of[i]` is the class of image i, where it is taken; `names` are the classes' names by number.
+
+    `train` and `val` are positions of images, in the order they are to be written.
+    """
+
+    class_of: Ints
+    names: Sequence[str]
+    train: Ints
+    val: Ints
+
+    def class_counts(self) -> Ints:
+        """Images of each class, train and val together."""
+        taken = self.class_of[np.concatenate([self.train, self.val])]
+        return np.bincount(taken, minlength=len(self.names))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which share of the images (or of the identities, with `by_identity`) goes to the validation set."""
+
+    fraction: float = 0.0
+    by_identity: bool = False
+
+
+def label_by_identity(listing: Listing) -> tuple[Ints, Sequence[str]]:
+    """(label of each image, names of the labels): the folders; images outside of any are refused."""
+    if "." in listing.identities:
+        for position in np.flatnonzero(listing.identity_of == listing.identities.index(".")).tolist():
+            reason = f"{listing.files[position]}: lies in no identity folder, expected IDENTITY/IMAGE or a --label-rule"
+            listing.refused.setdefault(position, Unlabelled("no_identity", reason))
+    return listing.identity_of, listing.identities
+
+
+def label_by_rule(listing: Listing, rule: LabelRule) -> tuple[Ints, list[str]]:
+    """(label of each image, names of the labels); images that the rule does not label are refused."""
+    names = list(rule.classes)
+    numbers = {name: number for number, name in enumerate(names)}
+    labels = np.full(len(listing), _NONE, np.int64)
+    for start, stop in listing.runs() if rule.by_folder else ((i, i + 1) for i in range(len(listing))):
+        label = rule(listing.path(start))
+        if isinstance(label, Unlabelled):
+            for position in range(start, stop):
+                listing.refused.setdefault(position, rule.refuse(listing.path(position)))
+            continue
+        if label not in numbers:
+            numbers[label] = len(names)
+            names.append(label)
+        labels[start:stop] = numbers[label]
+    return labels, names
+
+
+def leave_out_few(listing: Listing, least: int) -> tuple[int, int]:
+    """Refuse the images of identities with fewer sound images than `least`; (identities, images) left out."""
+    sound = listing.is_sound()
+    counts = np.bincount(listing.identity_of[sound], minlength=len(listing.identities))
+    few = np.flatnonzero(sound & (counts < least)[listing.identity_of])
+    for position, identity in zip(few.tolist(), listing.identity_of[few].tolist(), strict=True):
+        why = f"{listing.identities[identity]}: {counted(counts[identity], 'image')}, --min-images asks for {least}"
+        listing.refused[position] = Unlabelled(FEW_IMAGES, why)
+    return int(((counts > 0) & (counts < least)).sum()), few.size
+
+
+def select(listing: Listing, labels: Ints, names: Sequence[str], fixed: bool, seed: int, split: Split) -> Selection:
+    """Number the classes 0 … C-1, split and shuffle.
+
+    Classes follow their names, sorted as numbers if all are numbers, else as text; `fixed` keeps the numbers that
+    the labels have. When whole identities go to the validation set, classes that only occur there come last, so
+    that the classes of the training set are dense, too. Raises SourceError when no split is possible.
+    """
+    kept = np.flatnonzero(listing.is_sound())
+    order = kept[shuffled(kept.size, seed)]
+    if split.by_identity:
+        in_val = _whole_identities(listing.identity_of[order], seed, split.fraction)
+    else:
+        in_val = _some_images(labels[order], split.fraction)
+    train, val = order[~in_val], order[in_val]
+    if fixed:
+        return Selection(labels, names, train, val)
+    used = set(np.unique(labels[train]).tolist())
+    ranked = [number for _, number in _sorted(names, used)]
+    ranked += [number for _, number in _sorted(names, set(np.unique(labels[val]).tolist()) - used)]
+    dense = np.full(len(names) + 1, _NONE, np.int64)
+    dense[ranked] = np.arange(len(ranked))
+    return Selection(dense[labels], [names[number] for number in ranked], train, val)
+
+
+def _sorted(names: Sequence[str], numbers: set[int]) -> list[tuple[str, int]]:
+    by_name = {names[number]: number for number in numbers}
+    return [(name, by_name[name]) for name in sort_names(by_name)]
+
+
+def _some_images(labels: Ints, fraction: float) -> npt.NDArray[np.bool_]:
+    """The first share of the images, passing over the first image of each class, which stays in the training set."""
+    in_val = np.zeros(labels.size, np.bool_)
+    if fraction:
+        free = np.ones(labels.size, np.bool_)
+        free[np.unique(labels, return_index=True)[1]] = False
+        places = np.flatnonzero(free)
+        if not places.size:
+            raise SourceError(
+                "every class has one image only: none can go to the validation set",
+                remedy="Use --split-by identity, or no --val-fraction.",
+            )
+        in_val[places[: _share(fraction, labels.size)]] = True
+    return in_val
+
+
+def _whole_identities(identities: Ints, seed: int, fraction: float) -> npt.NDArray[np.bool_]:
+    present = np.unique(identities)
+    n = _share(fraction, present.size) if fraction else 0
+    if fraction and n >= present.size:
+        raise SourceError(
+            f"{counted(present.size, 'identity', 'identities')} cannot be split with --val-fraction {fraction}",
+            expected="at least one identity on either side",
+        )
+    chosen: npt.NDArray[np.bool_] = np.isin(identities, present[shuffled(present.size, seed)[:n]])
+    return chosen
+
+
+def _share(fraction: float, n: int) -> int:
+    return max(round(fraction * n), 1)

@@ -1,0 +1,159 @@
+"""WebDataset shards: tar files in which the files of a sample lie side by side and share its key.
+
+    IDENTITY/NAME.jpg   the image, its bytes untouched
+    IDENTITY/NAME.cls   its class number as text
+
+The key of a file ends at the first dot of its base name, so dots in NAME are written %2E (and % itself %25). Headers
+are ustar with fixed time, owner and mode; names that do not fit get a pax record in front.
+Source: github.com/webdataset/webdataset (tariterators.py).
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO, NamedTuple
+from urllib.parse import unquote
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.io.contents import Contents, count
+from faceprep.core.types import Buffer
+
+END = bytes(1024)
+"""What ends a tar file."""
+_BLOCK = 512
+_SHORT = 100
+_BEFORE_SIZE = b"0000644\x000000000\x000000000\x00"
+_AFTER_SIZE = b"00000000000\x00        0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\x00"
+_FIXED_SUM = sum(_BEFORE_SIZE) + sum(_AFTER_SIZE)
+_LARGEST = 8**11
+
+
+class TarSample(NamedTuple):
+    """`files` maps extensions to contents: ``{"jpg": ..., "cls": b"3"}``."""
+
+    key: str
+    files: Mapping[str, bytes]
+
+
+def key_of(path: str) -> str:
+    """A key that belongs to `path` (without suffix) alone and survives WebDataset's rule of the first dot.
+
+    >>> key_of("a.b/c.d")
+    'a.b/c%2Ed'
+    """
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + name.replace("%", "%25").replace(".", "%2E")
+
+
+def path_of(key: str) -> str:
+    """The way back from `key_of`.
+
+    >>> path_of("a.b/c%2Ed")
+    'a.b/c.d'
+    """
+    folder, slash, name = key.rpartition("/")
+    return folder + slash + unquote(name, errors="surrogateescape")
+
+
+def sample_bytes(key: str, image: Buffer, suffix: str, label: int) -> bytes:
+    """An image (`suffix` with its dot) and its class as two members of a tar file."""
+    text = b"%d" % label
+    return b"".join((*_member(key + suffix, image), *_member(f"{key}.cls", text)))
+
+
+def _member(name: str, data: Buffer) -> tuple[Buffer, ...]:
+    return _header(name, len(data)), data, bytes(-len(data) % _BLOCK)
+
+
+def _header(name: str, size: int) -> bytes:
+    if len(name) > _SHORT or not name.isascii() or size >= _LARGEST:
+        entry = tarfile.TarInfo(name)
+        entry.size = size
+        return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    start = name.encode()
+    digits = b"%011o\0" % size
+    total = sum(start) + sum(digits) + _FIXED_SUM
+    header = b"".join((start.ljust(_SHORT, b"\0"), _BEFORE_SIZE, digits, _AFTER_SIZE)).ljust(_BLOCK, b"\0")
+    return b"%b%06o\0 %b" % (header[:148], total, header[156:])
+
+
+# Reading
+
+
+def read_samples(path: str | os.PathLike[str]) -> Iterator[TarSample]:
+    """The samples of a shard, files with the same key in a row together. Raises SourceError."""
+    key, files = "", dict[str, bytes]()
+    for name, data in _members(path):
+        folder, slash, base = name.rpartition("/")
+        stem, _, extension = base.partition(".")
+        if files and (folder + slash + stem != key or extension in files):
+            yield TarSample(key, files)
+            files = {}
+        key = folder + slash + stem
+        files[extension] = data
+    if files:
+        yield TarSample(key, files)
+
+
+def _members(path: str | os.PathLike[str]) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of each regular file; unlike `tarfile`, which takes a damaged header for the end."""
+    offset, long_name = 0, ""
+    with storage.open_source(path) as file:
+        while entry := _read_header(file, path, offset):
+            data = _take(file, path, offset, entry.size + -entry.size % _BLOCK)[: entry.size]
+            if entry.type == tarfile.XHDTYPE:
+                long_name = _pax_path(data) or long_name
+            elif entry.type == tarfile.GNUTYPE_LONGNAME:
+                long_name = data.rstrip(b"\0").decode("utf-8", "surrogateescape")
+            else:
+                if entry.isreg():
+                    yield long_name or entry.name, data
+                long_name = ""
+            offset += _BLOCK + entry.size + -entry.size % _BLOCK
+
+
+def _read_header(file: BinaryIO, path: str | os.PathLike[str], offset: int) -> tarfile.TarInfo | None:
+    block = _take(file, path, offset, _BLOCK)
+    if block == END[:_BLOCK]:
+        return None
+    try:
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.TarError as error:
+        raise SourceError(
+            f"the tar header is damaged: {error}", path=path, where=f"offset {offset}", remedy="Make the file again."
+        ) from error
+
+
+def _take(file: BinaryIO, path: str | os.PathLike[str], offset: int, n_bytes: int) -> bytes:
+    with storage.guard("read", path, SourceError):
+        data = file.read(n_bytes)
+    if len(data) < n_bytes:
+        raise SourceError(
+            "the tar file is cut off",
+            path=path,
+            where=f"offset {offset}",
+            expected=f"{n_bytes} bytes",
+            found=str(len(data)),
+        )
+    return data
+
+
+def _pax_path(records: bytes) -> str:
+    """The path in pax records, each `LENGTH KEY=VALUE` and a newline; empty where there is none."""
+    while records:
+        length, _, _ = records.partition(b" ")
+        if not length.isdigit() or not 0 < int(length) <= len(records):
+            return ""
+        key, _, value = records[len(length) + 1 : int(length) - 1].partition(b"=")
+        if key == b"path":
+            return value.decode("utf-8", "surrogateescape")
+        records = records[int(length) :]
+    return ""
+
+
+def describe(path: str | os.PathLike[str]) -> Contents:
+    """Samples, different classes and the extensions of the first sample, up to the first damage."""
+    return count("webdataset", ((sample.files.get("cls"), tuple(sample.files)) for sample in read_samples(path)))

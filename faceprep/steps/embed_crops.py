@@ -1,0 +1,297 @@
+"""Crops to vectors, shard by shard: what the commands that embed have in common.
+
+EmbedOptions   crops of one template -> vectors, with the model that made them
+embed_each     crops from anywhere -> each with its vector
+embed_images   files below a folder -> the shard's parts; embed_loads the same for crops from anywhere
+load_parts     parts -> Embeddings
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import storage
+from faceprep.core.cpu import my_cores
+from faceprep.core.embeddings import Embedder, Embeddings, Model
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.faces import Floats, Pixels
+from faceprep.core.names import identity_of
+from faceprep.core.options import option
+from faceprep.core.prefetch import map_ahead
+from faceprep.core.text import counted
+from faceprep.core.types import Buffer, Outcome, Sink
+from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
+from faceprep.vision import align, codec
+from faceprep.vision.templates import Template, between, load_template
+
+log = logging.getLogger("faceprep")
+ROWS, KEYS = ".f32", ".keys"
+_BATCH = 64
+_IN_MEMORY = 1 << 30
+"""Bytes of vectors from which on they are mapped from one file."""
+_OTHER_SHAPE = "of another shape than the template: fitted into it on black"
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """The options of the commands that embed crops."""
+
+    embedder: str = option("dlib-resnet", "dlib-resnet, insightface:PACK, or the path of a model's file or folder.")
+    device: str = option("auto", "Where the embedder runs: auto, cpu, cuda or cuda:N.")
+    require_gpu: bool = option(False, "Stop when no GPU can be used.")
+    mean: str | None = option(None, "Of a model's file: taken off each pixel, such as 127.5, or R,G,B.")
+    std: str | None = option(None, "Of a model's file: what pixels are divided by then.")
+    size: str | None = option(None, "Of a model's file that leaves it open: pixels, such as 112 or 112x96.")
+    color: str | None = option(
+        None, "Of a model's file: order of its channels.  [default: rgb]", choices=("rgb", "bgr")
+    )
+    flip: bool = option(False, "Average with the vector of the mirror image.")
+    crops: str = option("arcface-112", "The template that the crops were made with.")
+
+    def __post_init__(self) -> None:
+        self.spec()
+        load_template(self.crops)
+
+    def spec(self) -> EmbedderSpec:
+        """The embedder asked for, on this process's share of the cores. Raises OptionError."""
+        return EmbedderSpec(
+            self.embedder,
+            device=self.device,
+            require_gpu=self.require_gpu,
+            threads=my_cores(),
+            mean=_numbers("--mean", self.mean),
+            std=_numbers("--std", self.std),
+            size=_size(self.size),
+            color=self.color or "",
+        )
+
+    def open(self) -> Embedder:
+        """The embedder, opened once a process. Raises FaceprepError."""
+        return open_embedder(self.spec())
+
+    def announce(self) -> None:
+        """Open the embedder in the driver: a missing one is told once, and so is what it is and runs on."""
+        embedder = self.open()
+        between(load_template(self.crops), load_template(embedder.template))
+        log.info("%s runs on %s (%s)", self.embedder, embedder.provider, embedder.model.fingerprint)
+
+    def warm_up(self) -> None:
+        """Open the embedder; a worker does it while the driver still plans."""
+        self.open()
+
+    def model(self, of: str = "") -> Model:
+        """The embedder's model; its fingerprint names what the crops are made `of` and the mirror image as well.
+
+        By default that is their template.
+        """
+        model = self.open().model
+        return replace(model, fingerprint=f"{model.fingerprint}/of-{of or self.crops}{'/flip' if self.flip else ''}")
+
+    def embed(self, images: Sequence[Pixels]) -> Floats:
+        """Crops of one template, of any sizes, to vectors (n, d)."""
+        fitter, vectors = self.fitter(), np.empty((len(images), self.open().dim), np.float32)
+        for start in range(0, len(images), _BATCH):
+            batch = [fitter(image) for image in images[start : start + _BATCH]]
+            vectors[start : start + len(batch)] = self.embed_fitted(np.stack(batch))
+        return vectors
+
+    def embed_fitted(self, crops: Pixels) -> Floats:
+        """Crops (n, height, width, 3) of the embedder's own template to vectors (n, d)."""
+        embedder = self.open()
+        vectors = embedder(crops)
+        if self.flip:
+            vectors = (vectors + embedder(np.ascontiguousarray(crops[:, :, ::-1]))) / np.float32(2)
+        return vectors
+
+    def fitter(self) -> Fitter:
+        """What brings crops to the embedder's own template."""
+        return open_fitter(self.crops, self.open().template)
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        numbers = tuple(float(number) for number in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 3) or not np.isfinite(numbers).all():
+        raise OptionError(name, expected="a number, or three: R,G,B", found=repr(text))
+    return numbers
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text, re.ASCII)
+    if not match:
+        raise OptionError("--size", expected="pixels, such as 112 or 112x96 (height, width)", found=repr(text))
+    return int(match[1]), int(match[2] or match[1])
+
+
+class Fitter:
+    """Brings crops of the template `source` to `target`."""
+
+    def __init__(self, source: Template, target: Template) -> None:
+        self._source, self._target = source, target
+        self._transforms: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+
+    def __call__(self, image: Pixels) -> Pixels:
+        """An image of the source's shape is the template enlarged; another is fitted into it on black."""
+        size = image.shape[0], image.shape[1]
+        if self._source.name == self._target.name and size == self._target.size:
+            return image
+        if size not in self._transforms:
+            self._transforms[size] = between(self._source, self._target, size)
+        return align.crop_smooth(image, self._transforms[size], self._target.size)
+
+    def is_of_shape(self, image: Pixels) -> bool:
+        """Whether it is as high to its width as the source, to the pixel."""
+        height, width = self._source.size
+        difference: int = abs(image.shape[0] * width - image.shape[1] * height)
+        return difference <= max(height, width)
+
+
+@functools.cache
+def open_fitter(source: str, target: str) -> Fitter:
+    """From the template of one name to that of another. Raises OptionError."""
+    return Fitter(load_template(source), load_template(target))
+
+
+# A shard
+
+
+class FittedCrop(NamedTuple):
+    """Pixels of the embedder's own template; `identity` is the folder in `key` where none is given.
+
+    `note` is what is to be said of the pixels.
+    """
+
+    key: str
+    pixels: Pixels
+    note: str = ""
+    identity: str = ""
+
+
+Load = Callable[[], Sequence[FittedCrop | Outcome]]
+"""Reads one input: its crops, or why there are none. Called in threads."""
+
+
+def embed_images(options: EmbedOptions, root: Path | str, paths: Iterable[str], sink: Sink) -> Iterator[Outcome]:
+    """The images at `paths` below `root` to this shard's parts, each under its path; one Outcome an image."""
+    return embed_loads(options, (partial(load_file, options.fitter(), root, path) for path in paths), sink)
+
+
+def load_file(fitter: Fitter, root: Path | str, path: str, identity: str = "") -> list[FittedCrop | Outcome]:
+    """One image file, fitted."""
+    try:
+        path.encode()
+        data = storage.read_bytes(f"{root}/{path}")
+    except UnicodeEncodeError:
+        return [Outcome(path, "bad_name", "the name is not UTF-8; rename the file")]
+    except SourceError as error:
+        return [Outcome(path, "unreadable", str(error))]
+    return fit_encoded(fitter, path, data, identity)
+
+
+def fit_encoded(fitter: Fitter, key: str, data: Buffer, identity: str = "") -> list[FittedCrop | Outcome]:
+    """One encoded image, decoded and fitted."""
+    try:
+        pixels = codec.decode(data)
+    except codec.Undecodable as error:
+        return [Outcome(key, "undecodable", f"{key}: {error.problem}")]
+    note = "" if fitter.is_of_shape(pixels) else f"{pixels.shape[0]} × {pixels.shape[1]}, {_OTHER_SHAPE}"
+    return [FittedCrop(key, fitter(pixels), note, identity)]
+
+
+def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Iterator[Outcome]:
+    """What `loads` read to this shard's parts: rows of vectors, and the keys of those that have one."""
+    options.open()
+    images: list[tuple[str, str]] = []
+    n_fitted = 0
+    rows = sink.open_part(ROWS)
+    for each in embed_each(options, loads):
+        if isinstance(each, Outcome):
+            yield each
+            continue
+        crop, vector = each
+        images.append((crop.key, crop.identity or identity_of(crop.key)))
+        n_fitted += bool(crop.note)
+        rows.write(vector.tobytes())
+        yield Outcome(crop.key, reason=crop.note)
+    page = {"images": images, "n_fitted": n_fitted, "dim": options.open().dim, "crops": options.crops}
+    sink.open_part(KEYS).write(json.dumps(page).encode())
+
+
+def embed_each(options: EmbedOptions, loads: Iterable[Load]) -> Iterator[tuple[FittedCrop, Floats] | Outcome]:
+    """What `loads` read, in their order: crops with their vectors (d,), or why there is none."""
+    for batch in _batches(map_ahead(lambda load: load(), loads, my_cores(), _BATCH)):
+        crops = [crop for crop in batch if isinstance(crop, FittedCrop)]
+        vectors = iter(options.embed_fitted(np.stack([crop.pixels for crop in crops]))) if crops else iter(())
+        for each in batch:
+            if isinstance(each, Outcome):
+                yield each
+                continue
+            vector: Floats = next(vectors)
+            if np.isfinite(vector).all() and vector.any():
+                yield each, vector
+            else:
+                yield Outcome(each.key, "no_vector", f"{each.key}: the embedder gives zeros or what is no number")
+
+
+def _batches(loaded: Iterable[Sequence[FittedCrop | Outcome]]) -> Iterator[list[FittedCrop | Outcome]]:
+    """In the order in which they come, with at most `_BATCH` crops each."""
+    batch: list[FittedCrop | Outcome] = []
+    n_crops = 0
+    for answers in loaded:
+        for each in answers:
+            batch.append(each)
+            n_crops += isinstance(each, FittedCrop)
+            if n_crops == _BATCH:
+                yield batch
+                batch, n_crops = [], 0
+    if batch:
+        yield batch
+
+
+# All shards
+
+
+def load_parts(sink: Sink, shard_ids: Iterable[str], model: Model) -> Embeddings:
+    """What these shards embedded, in their order. Large ones are memory-mapped."""
+    ids = list(shard_ids)
+    keys: list[str] = []
+    identities: list[str] = []
+    n_fitted = 0
+    page: dict[str, Any] = {"dim": 0, "crops": ""}
+    for id in ids:
+        page = json.loads(storage.read_bytes(sink.part_path(id, KEYS)))
+        keys += [key for key, _ in page["images"]]
+        identities += [sys.intern(identity) for _, identity in page["images"]]
+        n_fitted += page["n_fitted"]
+    if n_fitted:
+        n = counted(n_fitted, "image is", "images are")
+        log.warning("%s of another shape than %s: fitted into it on black", n, page["crops"])
+    vectors = _join_rows([sink.part_path(id, ROWS) for id in ids], sink.scratch / "vectors.f32")
+    return Embeddings(keys, identities, vectors.reshape(len(keys), page["dim"]), model)
+
+
+def _join_rows(paths: Sequence[Path], joined: Path) -> Floats:
+    if sum(storage.size_of(path) or 0 for path in paths) <= _IN_MEMORY:
+        return np.frombuffer(b"".join(storage.read_bytes(path) for path in paths), np.float32)
+    with storage.AtomicFile(joined, durable=False) as file:
+        for path in paths:
+            storage.append_file(path, file)
+    return np.memmap(joined, np.float32, "r")

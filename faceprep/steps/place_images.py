@@ -1,0 +1,279 @@
+"""Plans carried out: what `apply` and the commands that plan and place in one go have in common.
+
+fingerprint_of   the state of the images that a plan judges
+resolve          decisions and a listing -> where every image goes (in `destinations`)
+write_rows       the same, cut as `place_shards` cuts the work, for workers to look up
+place_rows       images to their places: a copy, or a link
+write_undo       the plan that turns the output back into the source
+
+A command that plans and places in one go has a stage with one shard that decides and calls `leave_plan`, and a stage
+with `place_shards` that call `place_planned`; `finish_plan` ends it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from faceprep.core import storage
+from faceprep.core.errors import OptionError, OutputError, SourceError
+from faceprep.core.options import option
+from faceprep.core.types import (
+    COPY,
+    DROP,
+    DROPPED,
+    PLACING_MODES,
+    RENAME,
+    RESTORE,
+    Decision,
+    Outcome,
+    Shard,
+    Sink,
+)
+from faceprep.sets.folder import find_identities
+from faceprep.sets.listing import Listing, list_images
+from faceprep.steps.resolve_plan import Destinations, Row, resolve
+from faceprep.tables.plan import write_plan
+
+log = logging.getLogger("faceprep")
+PLAN, UNDO = "plan.jsonl", "undo.jsonl"
+PLAN_PART = ".plan"
+_FACES = "faces.parquet"
+_SHARD = 2048
+_BATCH = 4096
+_STATE = "images, names, sizes and times"
+
+
+@dataclass(frozen=True)
+class PlacingOptions:
+    """The options of the commands that carry out a plan."""
+
+    mode: str = option(
+        COPY,
+        "How images come to DST: a copy; a hardlink, which shares its bytes with SRC; a symlink to the path in SRC.",
+        choices=PLACING_MODES,
+    )
+
+    def __post_init__(self) -> None:
+        if self.mode not in PLACING_MODES:
+            raise OptionError("unknown mode", expected=", ".join(PLACING_MODES), found=repr(self.mode))
+
+
+# What a plan judges
+
+
+def fingerprint_of(root: Path, listing: Listing) -> str:
+    """Names the state of all images of `listing`, found below `root`: how many, their names, sizes and times."""
+    return look_at(root, listing)[0]
+
+
+def look_at(root: Path, listing: Listing) -> tuple[str, int]:
+    """(`fingerprint_of` the images, how many bytes they have)."""
+    digest, total = hashlib.sha256(), 0
+    paths = listing.spelled("")
+    while batch := list(islice(paths, _BATCH)):
+        states = [_state_of(f"{root}/{path}") for path in batch]
+        total += sum(size for size, _ in states)
+        lines = (f"{path}\0{size} {time}\n" for path, (size, time) in zip(batch, states, strict=True))
+        digest.update("".join(lines).encode("utf-8", "surrogateescape"))
+    return f"{len(listing):,} {_STATE} {digest.hexdigest()[:32]}", total
+
+
+def _state_of(path: str) -> tuple[int, int]:
+    try:
+        return storage.dated_size(path)
+    except SourceError:  # a link that leads nowhere
+        return 0, 0
+
+
+def judged_by(command: str, source: Path, fingerprint: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The first line of a plan about the images below `source`."""
+    return {"command": command, "source": os.path.abspath(source), "fingerprint": fingerprint, "options": dict(options)}
+
+
+def check_fingerprint(plan: Path, judged: Mapping[str, Any], source: Path, found: str) -> None:
+    """Raises SourceError when the images are not what they were when the plan was made."""
+    before = judged.get("fingerprint")
+    if before == found:
+        return
+    then, now = str(before).partition(" ")[0], found.partition(" ")[0]
+    if then != now:
+        how = f"{then} images when the plan was made", now
+    else:
+        how = ("the images as they were when the plan was made", f"{now} as before, with other names, sizes or times")
+    raise SourceError(
+        f"{source} has changed since this plan was made",
+        path=plan, expected=how[0], found=how[1], remedy="Make the plan again, or put the images back.",
+    )  # fmt: skip
+
+
+def refuse_output_within(source: Path, output: Path) -> None:
+    """Raises OutputError for an output folder in the folder that it is made from, or above it."""
+    inside, outside = os.path.realpath(source), os.path.realpath(output)
+    if os.path.commonpath([inside, outside]) in (inside, outside):
+        problem = "the output would lie over the input" if outside != inside else "the output is the input"
+        raise OutputError(problem, path=output, found=f"the input {source}", remedy="Name a place outside of it.")
+
+
+# Where images go
+
+
+def place_shards(source: Path, n_rows: int) -> list[Shard]:
+    """The rows of `Destinations` of so many images, by the piece; `source` is the folder their paths start from."""
+    cuts = range(0, n_rows, _SHARD)
+    folder = os.path.abspath(source)
+    return [
+        Shard(f"place-{number:06d}", folder, start, min(start + _SHARD, n_rows)) for number, start in enumerate(cuts)
+    ]
+
+
+def write_rows(
+    destinations: Destinations, shards: Iterable[Shard], open_rows: Callable[[Shard], AbstractContextManager[BinaryIO]]
+) -> None:
+    """The rows of every shard into the file that `open_rows` opens for it."""
+    for shard in shards:
+        with open_rows(shard) as file:
+            file.write(json.dumps(list(destinations.rows(shard.start, shard.stop))).encode())
+
+
+def load_rows(path: str | os.PathLike[str]) -> list[Row]:
+    """What `write_rows` wrote for one shard."""
+    return [Row(*row) for row in json.loads(storage.read_bytes(path))]
+
+
+def place_rows(rows: Iterable[Row], shard: Shard, sink: Sink, mode: str) -> Iterator[Outcome]:
+    """Images to their places, one Outcome each: ok, dropped, or unreadable, which is then not placed."""
+    for path, into, origin in rows:
+        if not into:
+            yield Outcome(path, DROPPED)
+            continue
+        try:
+            sink.place(into, f"{origin or shard.source}/{path}", mode)
+        except SourceError as error:
+            yield Outcome(path, "unreadable", str(error))
+        else:
+            yield Outcome(path)
+
+
+# Planned and placed in one run
+
+
+def save_listing(listing: Listing, path: Path) -> None:
+    """For workers that need the whole of it."""
+    counts = np.bincount(listing.identity_of, minlength=len(listing.identities)).tolist()
+    storage.write_file(path, json.dumps([listing.identities, counts, listing.files]).encode(), durable=False)
+
+
+def load_listing(path: Path) -> Listing:
+    """What `save_listing` wrote."""
+    identities, counts, files = json.loads(storage.read_bytes(path))
+    return Listing(identities, files, np.repeat(np.arange(len(counts), dtype=np.int64), counts))
+
+
+def leave_plan(sink: Sink, judged: Mapping[str, Any], decisions: Sequence[Decision], listing: Listing) -> None:
+    """As parts of the shard that decides: the plan, and the rows of every shard that `place_shards` makes."""
+    with sink.open_part(PLAN_PART) as file:
+        write_plan(file, judged, decisions)
+    destinations = resolve(judged, decisions, listing)
+    shards = place_shards(Path(judged["source"]), len(listing))
+    write_rows(destinations, shards, lambda shard: sink.open_part(_rows_part(shard)))
+
+
+def place_planned(decided: str, shard: Shard, sink: Sink, mode: str) -> Iterator[Outcome]:
+    """`place_rows` of what the shard with the id `decided` left for `shard`."""
+    return place_rows(load_rows(sink.part_path(decided, _rows_part(shard))), shard, sink, mode)
+
+
+def finish_plan(decided: str, shards: Sequence[Shard], sink: Sink, command: str, output: Path) -> None:
+    """The plan that the shard with the id `decided` left; and, when `shards` placed images, the way back."""
+    with sink.open(PLAN) as file:
+        storage.append_file(sink.part_path(decided, PLAN_PART), file)
+    if shards:
+        finish_placing(shards, lambda shard: sink.part_path(decided, _rows_part(shard)), sink, command, output)
+
+
+def _rows_part(shard: Shard) -> str:
+    return f".{shard.id}"
+
+
+def finish_placing(
+    shards: Sequence[Shard], path_of: Callable[[Shard], Path], sink: Sink, command: str, output: Path
+) -> None:
+    """The way back, and the table of faces, from the rows that lie at `path_of` each shard."""
+
+    def rows() -> Iterator[Row]:
+        return (row for shard in shards for row in load_rows(path_of(shard)))
+
+    source = Path(shards[0].source)
+    with sink.open(UNDO) as file:
+        write_undo(file, command, source, output, rows)
+    carry_faces(sink, source, rows())
+
+
+# The table of faces
+
+
+def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
+    """The table of faces of the images that were placed, if `source` has one: their rows, with their new names."""
+    if storage.size_of(source / _FACES) is None:
+        return
+    from faceprep.tables.faces import FacesWriter, read_faces, rename_outputs
+
+    try:
+        next(read_faces(source / _FACES), None)
+    except SourceError as error:
+        log.warning("left behind: %s", error)
+        return
+    names: dict[str, dict[str, str]] = {os.fspath(source): {}}
+    for path, into, origin in rows:
+        if into:
+            names.setdefault(origin or os.fspath(source), {})[path] = into
+    with sink.open(_FACES) as file, FacesWriter(file) as writer:
+        for folder, renamed in names.items():
+            if storage.size_of(f"{folder}/{_FACES}") is not None:
+                for table in read_faces(f"{folder}/{_FACES}"):
+                    writer.add_table(rename_outputs(table, renamed))
+
+
+# The way back
+
+
+def write_undo(file: BinaryIO, command: str, source: Path, output: Path, rows: Callable[[], Iterable[Row]]) -> None:
+    """The plan that turns `output`, where `rows` were placed, back into `source`.
+
+    Images that were dropped, or could not be placed, are restored from `source`, as long as they are there.
+    """
+    listing = list_images(find_identities(output)) if output.is_dir() else list_images([])
+    judged = judged_by(command, output, fingerprint_of(output, listing), {})
+    all_there = len(listing) == sum(bool(row.into) for row in rows())
+    decisions = (decision for row in rows() if (decision := _undone(row, source, output, all_there)))
+    write_plan(file, judged | {"origin": os.path.abspath(source)}, decisions)
+
+
+def _undone(row: Row, source: Path, output: Path, all_there: bool) -> Decision | None:
+    path, into, origin = row
+    is_there = bool(into) and (all_there or storage.size_of(f"{output}/{into}") is not None)
+    if origin:
+        return Decision(DROP, into) if is_there else None
+    if not is_there:
+        return Decision(RESTORE, path, path, evidence=evidence_of(f"{source}/{path}"))
+    return Decision(RENAME, into, path) if into != path else None
+
+
+def evidence_of(path: str) -> dict[str, int]:
+    """What an image that may be restored was like; empty when it is gone already."""
+    try:
+        size, time = storage.dated_size(path)
+    except SourceError:
+        return {}
+    return {"bytes": size, "changed_ns": time}

@@ -1,0 +1,336 @@
+"""Identity sets judged by their embeddings: what merge-identities and clean-identities have in common.
+
+    embed    shards of images -> vectors                 (not where SRC is a file of embeddings)
+    draft    all vectors -> decisions                    (one shard)
+    second   images of the identities decided upon -> vectors of another model    (with a second opinion)
+    decide   the draft, the second opinion -> the plan, and where every image goes    (one shard)
+    place    images to their places                      (not where there is only to be a plan)
+
+Images without a vector, damaged ones mostly, are dropped by a decision of their own, with the reason: they are named
+in failures.csv as well, and the way back restores them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from faceprep.core import storage
+from faceprep.core.embeddings import Embeddings, Model
+from faceprep.core.errors import FaceprepError, OptionError, SourceError
+from faceprep.core.names import identity_of
+from faceprep.core.options import option
+from faceprep.core.text import counted
+from faceprep.core.types import (
+    ACCEPTED,
+    COPY,
+    DROP,
+    HARDLINK,
+    Decision,
+    Outcome,
+    Request,
+    Shard,
+    Sink,
+    Stage,
+    Work,
+)
+from faceprep.identity.distributions import measure
+from faceprep.sets.folder import find_identities
+from faceprep.sets.listing import Listing, list_images
+from faceprep.steps import place_images as application
+from faceprep.steps.embed_crops import EmbedOptions, embed_images, load_parts
+from faceprep.steps.place_images import PlacingOptions, place_shards
+from faceprep.tables.embeddings import files_of, is_embeddings, load_embeddings, load_place
+from faceprep.tables.plan import read_plan, write_plan
+
+log = logging.getLogger("faceprep")
+_SHARD = 256
+_ABOUT, _LISTING = "about.json", "listing.json"
+_DRAFT, _DECIDE = "draft", "decide"
+_EMBED, _SECOND, _PLACE = "embed", "second", "place"
+_FAILED, _WANTED = ".failed", ".wanted"
+
+
+class About(NamedTuple):
+    """What the shards need to know of the run."""
+
+    source: str
+    """The folder of the images, or the file of embeddings where there are none."""
+    embeddings: str
+    """The file of embeddings; empty where the images are embedded here."""
+    fingerprint: str
+    output: str
+    has_images: bool
+    """Whether there is a listing of them."""
+
+
+class SecondOpinion(NamedTuple):
+    """How images are embedded for it, and what it makes of the decisions."""
+
+    options: EmbedOptions
+    judge: Callable[[Embeddings, Sequence[Decision]], list[Decision]]
+
+
+@dataclass(frozen=True)
+class PlanningOptions(EmbedOptions, PlacingOptions, ABC):
+    """The options of both, and the steps of such a job, which has a `command` and says how it judges."""
+
+    plan_only: bool = option(False, "Write plan.jsonl only: look at it, edit it, then use apply.")
+
+    def __post_init__(self) -> None:
+        EmbedOptions.__post_init__(self)
+        PlacingOptions.__post_init__(self)
+
+    # What a job says of itself
+
+    command: ClassVar[str]
+
+    @abstractmethod
+    def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
+        """The decisions, and by which rule, for people. Raises FaceprepError."""
+
+    @abstractmethod
+    def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
+        """How many of which kind, for people."""
+
+    @abstractmethod
+    def sentence(self, found: Mapping[str, Any]) -> str:
+        """What `details` say, for people."""
+
+    def second(self) -> SecondOpinion | None:
+        """None where there is to be none."""
+        return None
+
+    def warm_up(self) -> None:
+        """An embedder that cannot be had is missed when there is something to embed."""
+        with suppress(FaceprepError):
+            super().warm_up()
+
+    # Before
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        source = request.sources[0]
+        about, listing, n_bytes = self._look(source, request)
+        stages = []
+        if not about.embeddings:
+            self.announce()
+            stages.append(Stage(_EMBED, _cut(_EMBED, about.source, listing, scratch)))
+        if second := self.second():
+            if not about.has_images:
+                raise OptionError("a second opinion needs the images", found=f"none for {source}")
+            second.options.announce()
+            stages.append(Stage(_DRAFT, [Shard(_DRAFT, about.source, 0, 0)]))
+            stages.append(Stage(_SECOND, _cut(_SECOND, about.source, listing, scratch)))
+        stages.append(Stage(_DECIDE, [Shard(_DECIDE, about.source, 0, 0)]))
+        if is_placed := about.has_images and not self.plan_only:
+            stages.append(Stage(_PLACE, place_shards(Path(about.source), len(listing))))
+        application.save_listing(listing, scratch / _LISTING)
+        storage.write_file(scratch / _ABOUT, json.dumps(about).encode(), durable=False)
+        state = storage.fingerprint_of(*files_of(source)) if about.embeddings else self.model().fingerprint
+        n_files = len(listing) if is_placed and self.mode != HARDLINK else 0
+        n_bytes = n_bytes if is_placed and self.mode == COPY else 0
+        return Work(stages, f"{about.fingerprint}, {state}", n_files=n_files, n_bytes=n_bytes)
+
+    def _look(self, source: Path, request: Request) -> tuple[About, Listing, int]:
+        """What the source is, the images in it that are asked for, about how many bytes they have.
+
+        Raises SourceError, OptionError.
+        """
+        output, file = os.path.abspath(request.output), ""
+        if not source.is_dir():
+            file = os.path.abspath(source)
+            _refuse_other_files(source, request.limit)
+            root = load_place(source).root
+            if not root or not _are_there(load_embeddings(source), Path(root)):
+                return About(file, file, "", output, False), list_images([]), 0
+            source = Path(root)
+        application.refuse_output_within(source, request.output)
+        whole = list_images(find_identities(source))
+        if not len(whole):
+            raise SourceError("no images in this folder", path=source, expected="SRC/IDENTITY/IMAGE.png")
+        fingerprint, n_bytes = application.look_at(source, whole)
+        listing = whole if request.limit is None else whole.first(request.limit)
+        about = About(os.path.abspath(source), file, fingerprint, output, True)
+        return about, listing, n_bytes * len(listing) // len(whole)
+
+    # During
+
+    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        about = _load_about(sink)
+        kind = shard.id.partition("-")[0]
+        if kind == _EMBED:
+            yield from self._embed(shard, sink)
+        elif kind == _SECOND and (second := self.second()):
+            self._embed_again(shard, second.options, sink)
+        elif kind == _DRAFT:
+            self._draft(about, sink)
+        elif kind == _DECIDE:
+            yield from self._decide(about, sink)
+        else:
+            placed = application.place_planned(_DECIDE, shard, sink, self.mode)
+            yield from (outcome for outcome in placed if outcome.is_failure)
+
+    def _embed(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        failed = {}
+        for outcome in embed_images(self, shard.source, _paths_of(shard, sink), sink):
+            if outcome.is_failure:
+                failed[outcome.key] = f"{outcome.status}: {outcome.reason}"
+            yield outcome
+        with sink.open_part(_FAILED) as file:
+            file.write(json.dumps(failed).encode())
+
+    def _embed_again(self, shard: Shard, options: EmbedOptions, sink: Sink) -> None:
+        """Of the identities that the draft decides upon; who cannot be embedded is not counted twice."""
+        wanted = set(json.loads(storage.read_bytes(sink.part_path(_DRAFT, _WANTED))))
+        paths = [path for path in _paths_of(shard, sink) if identity_of(path) in wanted]
+        deque(embed_images(options, shard.source, paths, sink), maxlen=0)
+
+    def _draft(self, about: About, sink: Sink) -> None:
+        decisions, told = self._judge(self._load(about, sink))
+        with sink.open_part(application.PLAN_PART) as file:
+            write_plan(file, told, decisions)
+        with sink.open_part(_WANTED) as file:
+            file.write(json.dumps(sorted({name for decision in decisions for name in decision[1:3]})).encode())
+
+    def _judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
+        """The decisions, and what the plan's first line says of them."""
+        told: dict[str, Any] = {"model": embeddings.model.fingerprint, "summary": {"images": len(embeddings)}}
+        if not len(embeddings):
+            return [], told
+        decisions, figures = self.judge(embeddings)
+        likeness = measure(embeddings)
+        told["summary"] |= figures | {"separable": likeness["separable"], "likeness": likeness}
+        return decisions, told
+
+    def _load(self, about: About, sink: Sink) -> Embeddings:
+        if about.embeddings:
+            return load_embeddings(about.embeddings)
+        return load_parts(sink, _ids(_EMBED, sink), self.model())
+
+    def _decide(self, about: About, sink: Sink) -> Iterator[Outcome]:
+        embeddings = self._load(about, sink)
+        if second := self.second():
+            drafted, found = read_plan(sink.part_path(_DRAFT, application.PLAN_PART))
+            told, before = {name: drafted[name] for name in ("model", "summary")}, list(found)
+            decisions = second.judge(load_parts(sink, _ids(_SECOND, sink), second.options.model()), before)
+            told["summary"] |= {"unconfirmed": sum(map(is_accepted, before)) - sum(map(is_accepted, decisions))}
+        else:
+            decisions, told = self._judge(embeddings)
+        told["summary"] |= self.count(decisions)
+        listing = application.load_listing(sink.scratch / _LISTING)
+        if about.embeddings:
+            known = set(embeddings.keys)
+            left_out = {path: "has no embedding" for path in listing.spelled("") if path not in known}
+            yield from map(Outcome, embeddings.keys)
+        else:
+            pages = [json.loads(storage.read_bytes(sink.part_path(id, _FAILED))) for id in _ids(_EMBED, sink)]
+            left_out = {path: reason for page in pages for path, reason in page.items()}
+        decisions += [Decision(DROP, path, reason=left_out[path]) for path in sorted(left_out)]
+        options = _plain(self, not about.embeddings)
+        judged = application.judged_by(self.command, Path(about.source), about.fingerprint, options) | told
+        if about.has_images:
+            application.leave_plan(sink, judged, decisions, listing)
+        else:
+            del judged["fingerprint"]
+            with sink.open_part(application.PLAN_PART) as file:
+                write_plan(file, judged, decisions)
+
+    # After
+
+    def finish(self, work: Work, sink: Sink) -> None:
+        """The plan and the way back."""
+        *_, last = work.stages
+        shards = last.shards if last.name == _PLACE else []
+        application.finish_plan(_DECIDE, shards, sink, self.command, Path(_load_about(sink).output))
+
+    def details(self, output: Path) -> Mapping[str, Any]:
+        """The plan's summary, for that of the run."""
+        judged, _ = read_plan(output / application.PLAN)
+        return dict(judged.get("summary", {}))
+
+
+def is_accepted(decision: Decision) -> bool:
+    """Whether it is carried out as it stands."""
+    return decision.verdict == ACCEPTED
+
+
+def separable(found: Mapping[str, Any]) -> str:
+    """How many identities images tell apart, in words; empty where none has two images."""
+    n, most = found["separable"], found["likeness"]["identities_of_two"]
+    identities = counted(most, "identity", "identities")
+    return f"; before that, {n:,} of {identities} of two images or more were separable" if most else ""
+
+
+def refuse_unknown_model(model: Model, needed: str) -> None:
+    """Raises OptionError for embeddings that do not say what made them: what is alike depends on it."""
+    if not model.fingerprint:
+        raise OptionError("these embeddings do not say what model made them", expected=needed)
+
+
+def _cut(name: str, source: str, listing: Listing, scratch: Path) -> list[Shard]:
+    """Shards of the images, with their paths in the scratch folder."""
+    shards = []
+    for number, start in enumerate(range(0, len(listing), _SHARD)):
+        stop = min(start + _SHARD, len(listing))
+        shards.append(Shard(f"{name}-{number:06d}", source, start, stop))
+        paths = [listing.path(position) for position in range(start, stop)]
+        storage.write_file(scratch / shards[-1].id, json.dumps(paths).encode(), durable=False)
+    return shards
+
+
+def _paths_of(shard: Shard, sink: Sink) -> list[str]:
+    paths: list[str] = json.loads(storage.read_bytes(sink.scratch / shard.id))
+    return paths
+
+
+def _ids(name: str, sink: Sink) -> list[str]:
+    """Of the shards that `_cut` made."""
+    return sorted(file for file in storage.list_folder(sink.scratch)[1] if file.startswith(f"{name}-"))
+
+
+def _load_about(sink: Sink) -> About:
+    return About(*json.loads(storage.read_bytes(sink.scratch / _ABOUT)))
+
+
+def _refuse_other_files(source: Path, limit: int | None) -> None:
+    """Raises SourceError, OptionError for a file without embeddings, or one of which only a part is asked for."""
+    if not is_embeddings(source):
+        expected = "a folder of identities, or an .npz or .parquet of embed"
+        raise SourceError("has no embeddings", path=source, expected=expected)
+    if limit is not None:
+        raise OptionError("--limit: a file of embeddings is judged as a whole", remedy="Leave it out.")
+
+
+def _are_there(embeddings: Embeddings, root: Path) -> bool:
+    """Whether the images of the embeddings can be placed. Raises SourceError where only some of them are there."""
+    if not root.is_dir():
+        log.warning("%s, the folder of the images, is not there: a plan only", root)
+        return False
+    there = set(list_images(find_identities(root)).spelled(""))
+    missing = [key for key in embeddings.keys if key not in there]
+    if len(missing) == len(embeddings):
+        log.warning("%s has none of the images: a plan only", root)
+        return False
+    if missing:
+        raise SourceError(
+            "images of these embeddings are gone", path=root, expected=f"{len(embeddings):,} of them",
+            found=f"{len(missing):,} fewer, such as {missing[0]!r}", remedy="Put them back, or embed again.",
+        )  # fmt: skip
+    if any(identity_of(key) != name for key, name in zip(embeddings.keys, embeddings.identities, strict=True)):
+        log.warning("the identities of these embeddings are not the images' folders in %s: a plan only", root)
+        return False
+    return True
+
+
+def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
+    """What the plan says of the options: not where it ran, nor of an embedder that was not needed."""
+    silent = {"device", "require_gpu", *(() if embeds else ("embedder", "mean", "std", "size", "color"))}
+    return {name: value for name, value in asdict(job).items() if name not in silent}

@@ -1,0 +1,1 @@
+"""Small typed tables about images: faces, scores, embeddings, plans, verdicts."""

@@ -1,0 +1,286 @@
+"""`faces.parquet`: one row a face, with all that is needed to crop it again from its source.
+
+key                     string   names the face in its set
+source                  string   the file it comes from, relative to the source folder
+frame                   int64    its number in the video, from 0; null for photos
+time_s                  double   seconds from the first frame; null for photos
+image_height, image_width  int32 of the photo or frame as it is seen
+x1 y1 x2 y2             float32  box in pixels of it
+landmarks               float32 × 10: x y of left eye, right eye, nose, left and right mouth corner
+score                   float32  of the detector
+transform               double × 6: the 2×3 matrix, row by row, from source pixels to pixels of the crop
+roll lean yaw           float32  pose, null where it was not estimated
+detector                string   fingerprint
+template                string   what it was aligned to
+output                  string   the crop's path, relative to the output folder; null where none was written
+
+An output `+_multi/a/b_0.png` lies beside the output folder: `a/b_0.png` in the folder that has its name and `_multi`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from faceprep.core.errors import SourceError
+from faceprep.core.io import parquet
+
+FACES_TABLE = "faces.parquet"
+_BOX = ("x1", "y1", "x2", "y2")
+SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("frame", pa.int64()),
+        pa.field("time_s", pa.float64()),
+        pa.field("image_height", pa.int32(), nullable=False),
+        pa.field("image_width", pa.int32(), nullable=False),
+        *(pa.field(name, pa.float32(), nullable=False) for name in _BOX),
+        pa.field("landmarks", pa.list_(pa.float32(), 10), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+        pa.field("transform", pa.list_(pa.float64(), 6), nullable=False),
+        *(pa.field(name, pa.float32()) for name in ("roll", "lean", "yaw")),
+        pa.field("detector", pa.string(), nullable=False),
+        pa.field("template", pa.string(), nullable=False),
+        pa.field("output", pa.string()),
+    ]
+)
+_ROWS_A_GROUP = 64 * 1024
+_ROWS_A_BATCH = 8 * 1024
+_BESIDE = re.compile(r"\+(_[a-z]+)/(.+)", re.ASCII | re.DOTALL)
+
+
+class FaceRow(NamedTuple):
+    """One face; `box` (4,), `landmarks` (5, 2) and `transform` (2, 3) arrays, the others as the columns have them."""
+
+    key: str
+    source: str
+    image_size: tuple[int, int]
+    """(height, width)."""
+    box: npt.ArrayLike
+    landmarks: npt.ArrayLike
+    score: float
+    transform: npt.ArrayLike
+    detector: str
+    template: str
+    output: str | None = None
+    frame: int | None = None
+    time_s: float | None = None
+    roll: float | None = None
+    lean: float | None = None
+    yaw: float | None = None
+
+
+def join_output(name: str, beside: str = "") -> str:
+    """How the table names the crop `name`, in the output folder or in the one `beside` it with that ending."""
+    return f"+{beside}/{name}" if beside else name
+
+
+def split_output(output: str) -> tuple[str, str]:
+    """The way back: (name, ending).
+
+    >>> split_output("a/b_0.png"), split_output("+_multi/a/b_0.png")
+    (('a/b_0.png', ''), ('a/b_0.png', '_multi'))
+    """
+    match = _BESIDE.fullmatch(output)
+    return (match[2], match[1]) if match else (output, "")
+
+
+def table_of(rows: Sequence[FaceRow]) -> pa.Table:
+    """A table of SCHEMA, a row a face.
+
+    The arrays are made from buffers: `pa.array` imports pandas where it is installed, which takes a worker longer
+    than a hundred frames.
+    """
+    n = len(rows)
+    boxes = np.array([row.box for row in rows], np.float32).reshape(n, 4)
+    sizes = np.array([row.image_size for row in rows], np.int32).reshape(n, 2)
+    landmarks = np.array([row.landmarks for row in rows], np.float32).reshape(n * 10)
+    transforms = np.array([row.transform for row in rows], np.float64).reshape(n * 6)
+    columns: dict[str, Any] = {
+        "image_height": _numbers(sizes[:, 0], pa.int32()),
+        "image_width": _numbers(sizes[:, 1], pa.int32()),
+        "landmarks": pa.FixedSizeListArray.from_arrays(_numbers(landmarks, pa.float32()), 10),
+        "transform": pa.FixedSizeListArray.from_arrays(_numbers(transforms, pa.float64()), 6),
+    }
+    columns |= {name: _numbers(boxes[:, place], pa.float32()) for place, name in enumerate(_BOX)}
+    for field in SCHEMA:
+        if field.name not in columns:
+            values = [getattr(row, field.name) for row in rows]
+            columns[field.name] = _texts(values) if field.type == pa.string() else _numbers(values, field.type)
+    return pa.table([columns[name] for name in SCHEMA.names], SCHEMA)
+
+
+_DTYPES = {pa.int32(): "<i4", pa.int64(): "<i8", pa.float32(): "<f4", pa.float64(): "<f8"}
+
+
+def _numbers(values: Sequence[float | None] | npt.NDArray[Any], type_: pa.DataType) -> pa.Array:
+    if isinstance(values, np.ndarray):
+        return pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(values.astype(_DTYPES[type_]))])
+    data = np.array([0 if value is None else value for value in values], _DTYPES[type_])
+    return pa.Array.from_buffers(type_, len(values), [_validity(values), pa.py_buffer(data)])
+
+
+def _texts(values: Sequence[str | None]) -> pa.Array:
+    texts = [(value or "").encode() for value in values]
+    ends = np.zeros(len(texts) + 1, "<i4")
+    np.cumsum([len(text) for text in texts], out=ends[1:])
+    buffers = [_validity(values), pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
+    return pa.Array.from_buffers(pa.string(), len(texts), buffers)
+
+
+def _validity(values: Sequence[object]) -> pa.Buffer | None:
+    """Arrow's bitmap of what is not None; None where everything is."""
+    is_known = np.array([value is not None for value in values], np.bool_)
+    return None if is_known.all() else pa.py_buffer(np.packbits(is_known, bitorder="little"))
+
+
+def rows_of(table: pa.Table) -> Iterator[FaceRow]:
+    """The rows of a table of SCHEMA: the way back from `table_of`."""
+    n = len(table)
+    boxes = np.stack([table[name].to_numpy() for name in _BOX], 1)
+    landmarks, transforms = (
+        table[name].combine_chunks().flatten().to_numpy().reshape(n, *shape)
+        for name, shape in (("landmarks", (5, 2)), ("transform", (2, 3)))
+    )
+    plain = [name for name in FaceRow._fields if name in SCHEMA.names and name not in ("landmarks", "transform")]
+    sizes = zip(table["image_height"].to_pylist(), table["image_width"].to_pylist(), strict=True)
+    values = zip(*(table[name].to_pylist() for name in plain), strict=True)
+    for place, (size, row) in enumerate(zip(sizes, values, strict=True)):
+        arrays = {"box": boxes[place], "landmarks": landmarks[place], "transform": transforms[place]}
+        yield FaceRow(image_size=size, **arrays, **dict(zip(plain, row, strict=True)))
+
+
+def rename_outputs(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    """The rows of a table of SCHEMA whose output is in `names`, with the new one; keys that are the output's go along.
+
+    >>> row = FaceRow("a/1", "a.jpg", (9, 9), [0] * 4, [0] * 10, 1, [0] * 6, "d", "t", "a/1.png")
+    >>> renamed = rename_outputs(table_of([row, row._replace(output="b/1.png")]), {"a/1.png": "c/a_1.png"})
+    >>> renamed["key"].to_pylist(), renamed["output"].to_pylist()
+    (['c/a_1'], ['c/a_1.png'])
+    """
+    outputs = table["output"].to_pylist()
+    places = [place for place, output in enumerate(outputs) if output in names]
+    kept = table.take(np.array(places, np.int64))
+    old = [outputs[place] for place in places]
+    new = [names[output] for output in old]
+    keys = [
+        _stem(after) if key == _stem(before) else key
+        for key, before, after in zip(kept["key"].to_pylist(), old, new, strict=True)
+    ]
+    for name, values in (("key", keys), ("output", new)):
+        kept = kept.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), _texts(values))
+    return kept
+
+
+def _stem(output: str) -> str:
+    return output.rpartition(".")[0]
+
+
+class FacesWriter:
+    """Rows to one Parquet file; holds a bounded number of them. A context manager: the file is whole at its end.
+
+    The bytes depend on the rows and their order only, not on the pieces in which they came.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._writer = pq.ParquetWriter(file, SCHEMA)
+        self._rows: list[FaceRow] = []
+        self._tables: list[pa.Table] = []
+
+    def add(self, row: FaceRow) -> None:
+        """One face more."""
+        self._rows.append(row)
+        if len(self._rows) == _ROWS_A_BATCH:
+            self._pack()
+
+    def add_table(self, table: pa.Table) -> None:
+        """A table of SCHEMA, after what was added before."""
+        self._pack()
+        self._tables.append(table)
+        while sum(map(len, self._tables)) >= _ROWS_A_GROUP:
+            held = pa.concat_tables(self._tables)
+            self._write(held.slice(0, _ROWS_A_GROUP))
+            self._tables = [held.slice(_ROWS_A_GROUP)]
+
+    def _pack(self) -> None:
+        if self._rows:
+            rows, self._rows = self._rows, []
+            self.add_table(table_of(rows))
+
+    def _write(self, table: pa.Table) -> None:
+        self._writer.write_table(table.combine_chunks(), row_group_size=_ROWS_A_GROUP)
+
+    def __enter__(self) -> FacesWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._writer:
+            if kind is None:
+                self._pack()
+                self._write(pa.concat_tables([*self._tables, pa.Table.from_batches([], SCHEMA)]))
+
+
+def join_faces(parts: Iterable[str | os.PathLike[str]], file: BinaryIO) -> None:
+    """Tables in the given order as one, in bounded memory. Raises SourceError."""
+    with FacesWriter(file) as writer:
+        for part in parts:
+            for table in read_faces(part):
+                writer.add_table(table)
+
+
+def read_faces(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The table in pieces of some thousand rows, all columns of SCHEMA or the named ones. Raises SourceError.
+
+    What other programs wrote is taken too, where its columns can be had as SCHEMA has them; other columns are left out.
+    """
+    names = SCHEMA.names if columns is None else list(columns)
+    wanted = pa.schema([SCHEMA.field(name) for name in names])
+    with _open_faces(path, names) as file:
+        for batch in file.iter_batches(_ROWS_A_BATCH, columns=names):
+            yield pa.Table.from_batches([batch]).select(names).cast(wanted)
+
+
+def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[pa.Table]:
+    """Rows [start, stop) of the table, in pieces; only the groups that they lie in are read. Raises SourceError."""
+    with _open_faces(path, SCHEMA.names) as file:
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        edges = [0, *accumulate(sizes)]
+        groups = [group for group in range(len(sizes)) if edges[group] < stop and edges[group + 1] > start]
+        position = edges[groups[0]] if groups else 0
+        for batch in file.iter_batches(_ROWS_A_BATCH, row_groups=groups, columns=SCHEMA.names):
+            first, last = max(start - position, 0), min(stop - position, len(batch))
+            if first < last:
+                piece = batch.slice(first, last - first)
+                yield pa.Table.from_batches([piece]).select(SCHEMA.names).cast(SCHEMA)
+            position += len(batch)
+            if position >= stop:
+                return
+
+
+@contextmanager
+def _open_faces(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[pq.ParquetFile]:
+    with parquet.open_parquet(path) as file:
+        missing = [name for name in names if name not in file.schema_arrow.names]
+        if missing:
+            raise SourceError(
+                "not a table of faces", path=path, expected="columns " + ", ".join(names),
+                found="no " + ", ".join(missing), remedy="Name the faces.parquet of an extract command.",
+            )  # fmt: skip
+        yield file
+
+
+def load_faces(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
+    """The whole table. Raises SourceError as `read_faces` does."""
+    names = SCHEMA.names if columns is None else list(columns)
+    empty = pa.Table.from_batches([], pa.schema([SCHEMA.field(name) for name in names]))
+    return pa.concat_tables([empty, *read_faces(path, columns)])

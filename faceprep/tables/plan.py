@@ -1,0 +1,119 @@
+"""Plans: one JSON object a line. Nothing happens to a file before a plan is applied, and a person may edit it.
+
+    {"kind": "plan", "command": …, "source": …, "fingerprint": …, "options": {…}, …}   what it judges, and how
+    {"action": "drop", "subject": "a/1.png", "score": 12.3, "reason": "…"}              a decision a line
+    {"action": "merge", "subject": "a", "into": "b", "verdict": "undecided", "evidence": {"for": [image, image, 0.7]}}
+
+Subjects are paths below `source`, of an image or of an identity. Actions: `drop` an image or an identity, `merge` the
+identity `subject` into the identity `into`, `move` the image `subject` into the identity `into`, `rename` the image
+`subject` to the path `into`, `restore` the image `subject` of the folder `origin` at the path `into`. A verdict that is
+not there is `accepted`; only accepted decisions are carried out. Decisions may come in any order, blank lines between.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.text import shown
+from faceprep.core.types import ACCEPTED, ACTIONS, DROP, VERDICTS, Decision
+
+_KIND = "plan"
+_MARK = b"\xef\xbb\xbf"
+"""What some editors put in front of UTF-8."""
+_FIRST_LINE = 'a first line with {"kind": "plan", …}'
+_WRITERS = "Plans are the plan.jsonl of merge-identities, clean-identities, dedupe and score, and undo.jsonl."
+_LEFT_OUT: tuple[Any, ...] = ("", None, ACCEPTED, {})
+_Path = str | os.PathLike[str]
+
+
+def write_plan(file: BinaryIO, judged: Mapping[str, Any], decisions: Iterable[Decision]) -> None:
+    """The line that says what is judged, then the decisions; what a decision leaves empty is left out.
+
+    Raises ValueError for numbers that JSON does not know.
+    """
+    file.write(_line({"kind": _KIND} | dict(judged)))
+    for decision in decisions:
+        named = zip(Decision._fields, decision, strict=True)
+        file.write(_line({name: value for name, value in named if value not in _LEFT_OUT}))
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogateescape") + b"\n"
+
+
+def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:
+    """(what is judged, the decisions). Raises SourceError, for a decision when it is come to."""
+    lines = enumerate(storage.read_bytes(path).removeprefix(_MARK).splitlines(), 1)
+    told = ((number, line) for number, line in lines if line.strip())
+    judged = _judged(path, *next(told, (1, b"")))
+    return judged, (_decision(path, number, line) for number, line in told)
+
+
+def _judged(path: _Path, number: int, line: bytes) -> dict[str, Any]:
+    """The first line. Where nothing in it is a plan's, the file is another one, not a plan with a bad line."""
+    try:
+        judged = _parsed(path, number, line)
+    except SourceError:
+        if f'"{_KIND}"'.encode() in line:
+            raise
+        judged = {}
+    if judged.get("kind") != _KIND:
+        raise SourceError("not a plan", path=path, expected=_FIRST_LINE, found=shown(line), remedy=_WRITERS)
+    return judged
+
+
+def _parsed(path: _Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"no JSON ({error})", path=path, where=f"line {number}") from error
+    if not isinstance(value, dict):
+        raise SourceError("no JSON object", path=path, where=f"line {number}")
+    return value
+
+
+def _decision(path: _Path, number: int, line: bytes) -> Decision:
+    value = _parsed(path, number, line)
+    for name, found in value.items():
+        if name not in _EXPECTED:
+            raise _refused(path, number, "one of " + ", ".join(_EXPECTED), name)
+        expected, is_right = _EXPECTED[name]
+        if not is_right(found):
+            raise _refused(path, number, f"{name} {expected}", repr(found))
+    for name in ("action", "subject"):
+        if name not in value:
+            raise _refused(path, number, f"{name} {_EXPECTED[name][0]}", "none")
+    decision = Decision(**value)
+    if bool(decision.into) is (decision.action == DROP):
+        wanted = "no into" if decision.action == DROP else f"into, where to {decision.action} it"
+        raise _refused(path, number, wanted, repr(decision.into))
+    return decision
+
+
+def _refused(path: _Path, number: int, expected: str, found: str) -> SourceError:
+    return SourceError("not a decision", path=path, where=f"line {number}", expected=expected, found=found)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
+
+
+_EXPECTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "action": ("one of " + ", ".join(ACTIONS), lambda value: value in ACTIONS),
+    "subject": ("the path of an image or the name of an identity", lambda value: _is_text(value) and value != ""),
+    "into": ("a text", _is_text),
+    "score": ("a finite number", _is_score),
+    "reason": ("a text", _is_text),
+    "verdict": ("one of " + ", ".join(VERDICTS), lambda value: value in VERDICTS),
+    "evidence": ("an object", lambda value: isinstance(value, dict)),
+}

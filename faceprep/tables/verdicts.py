@@ -1,0 +1,90 @@
+"""Verdicts of a person on a plan's decisions: one JSON object a line, the later line counts.
+
+    {"number": 5, "action": "merge", "subject": "a", "into": "b", "verdict": "refused", "before": "undecided"}
+
+`number` counts the plan's decisions from 0. Who has edited the plan since may have moved them: then they are found by
+action, subject and into. `before` is the verdict that was changed. PLAN.review.jsonl, beside the plan, has what was
+decided and is not in the plan yet; the page without a server gives a file like it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.text import shown
+from faceprep.core.types import VERDICTS
+
+_EXPECTED = "number, action, subject, into, verdict and before"
+
+
+class Verdict(NamedTuple):
+    """What was decided of one decision of a plan."""
+
+    number: int
+    action: str
+    subject: str
+    into: str
+    verdict: str
+    before: str
+
+
+def journal_of(plan: Path) -> Path:
+    """Where the verdicts lie that are not in the plan yet.
+
+    >>> journal_of(Path("set/plan.jsonl")).name
+    'plan.jsonl.review.jsonl'
+    """
+    return plan.with_name(f"{plan.name}.review.jsonl")
+
+
+def refuse_open_review(plan: Path) -> None:
+    """Raises SourceError where a review of the plan was killed, or goes on: not all of it is in the plan."""
+    journal = journal_of(plan.resolve())
+    if journal.exists():
+        raise SourceError(
+            "there are verdicts that are not in the plan yet",
+            path=journal,
+            remedy=f"Run faceprep review {plan} and end it with Ctrl-C, which takes them over; or remove this file.",
+        )
+
+
+def format_verdicts(verdicts: Iterable[Verdict]) -> bytes:
+    """A line each."""
+    lines = (json.dumps(verdict._asdict(), ensure_ascii=False) + "\n" for verdict in verdicts)
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def read_verdicts(path: str | os.PathLike[str], cut: bool = False) -> list[Verdict]:
+    """In the order of the lines. Raises SourceError.
+
+    `cut`: the file may end in the middle of a line, which is then left out: who wrote it was killed.
+    """
+    lines = storage.read_bytes(path).split(b"\n")
+    tail = lines.pop()
+    verdicts = [_verdict(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if tail.strip() and not cut:
+        verdicts.append(_verdict(path, len(lines) + 1, tail))
+    return verdicts
+
+
+def _verdict(path: str | os.PathLike[str], number: int, line: bytes) -> Verdict:
+    value = None
+    with suppress(ValueError, RecursionError):
+        value = json.loads(line.decode("utf-8", "surrogateescape"))
+    if not isinstance(value, dict) or not _is_right(value):
+        raise SourceError("not a verdict", path=path, where=f"line {number}", expected=_EXPECTED, found=shown(line))
+    return Verdict(**value)
+
+
+def _is_right(value: Mapping[str, Any]) -> bool:
+    if set(value) != set(Verdict._fields) or type(value["number"]) is not int:
+        return False
+    texts = [value[name] for name in Verdict._fields[1:]]
+    return all(isinstance(text, str) for text in texts) and {value["verdict"], value["before"]} <= set(VERDICTS)

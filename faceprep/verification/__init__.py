@@ -1,1 +1,0 @@
-"""Likeness of faces to the figures of the field; pure functions of NumPy arrays."""

@@ -1,0 +1,1 @@
+"""Videos as streams of frames, and the .face files beside them."""

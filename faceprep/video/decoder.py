@@ -1,0 +1,188 @@
+"""FFmpeg's decoder through PyAV: pictures with their numbers, from any key frame on, past what is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import stat
+from collections.abc import Generator, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from faceprep.core import storage
+from faceprep.core.errors import MissingExtra, SourceError
+from faceprep.video.index import VideoIndex, packets_of
+from faceprep.video.truncation import describe_cut, is_container
+
+_DEMUXERS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm", "protocol_whitelist": "file"}
+"""No play lists, which would lead to other files and hosts."""
+WORTH_SEEKING = 24
+"""Frames that must be spared: a seek empties the decoder, and its threads start again."""
+_MAX_DELAY = 64
+"""More frames than a decoder holds back."""
+
+
+class Decoded(NamedTuple):
+    """A PyAV picture under its number; `after_damage`: one was lost, and no key frame has come since."""
+
+    number: int
+    picture: Any
+    after_damage: bool
+
+
+class OpenVideo:
+    """A file open in PyAV, and its decoder. Raises SourceError when it holds no pictures, MissingExtra without PyAV."""
+
+    container: Any
+    stream: Any
+
+    def __init__(self, path: str, n_threads: int) -> None:
+        self.path, self.n_threads = path, n_threads
+        self._open()
+
+    def _open(self) -> None:
+        self._newest, self._n_sent = -1, 0
+        self.container = _open(self.path)
+        try:
+            self.stream = _video_stream(self.container, self.path)
+        except BaseException:
+            self.close()
+            raise
+        self.stream.thread_type = "AUTO"
+        self.stream.codec_context.thread_count = self.n_threads
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.container.close()
+
+    def go_to(self, number: int, index: VideoIndex) -> int:
+        """Be ready to decode from a key frame at or before `number`; the number of the key frame."""
+        import av
+
+        place = int(np.searchsorted(index.keyframes, number, "right")) - 1
+        keyframe = int(index.keyframes[place]) if place >= 0 else 0
+        if keyframe > WORTH_SEEKING and index.has_stamps:
+            with contextlib.suppress(av.FFmpegError):
+                self.container.seek(int(index.stamps[keyframe]), stream=self.stream)
+                self._newest, self._n_sent = -1, 0
+                return keyframe
+        self.close()
+        self._open()
+        return 0
+
+    def reach(self, index: VideoIndex) -> int:
+        """The highest number of a frame that the decoder was given."""
+        return index.number_of(self._newest, 0, 0) or 0 if index.has_stamps else self._n_sent - 1
+
+    def pictures(self, keys_only: bool) -> Iterator[Any]:
+        """What the decoder gives out; None for what it could not decode."""
+        context = self.stream.codec_context
+        for packet in packets_of(self.container, self.stream):
+            if packet.is_corrupt:  # the last of a file that is cut off: half a picture
+                continue
+            if packet.is_keyframe or not keys_only:
+                self._newest, self._n_sent = max(self._newest, packet.pts or 0), self._n_sent + 1
+                yield from self._try(packet)
+            if packet.is_keyframe and keys_only:  # else they come out in the wrong order where a group is open
+                yield from self._drain()
+                context.flush_buffers()
+        yield from self._drain()
+
+    def _drain(self) -> Iterator[Any]:
+        for _ in range(_MAX_DELAY):
+            drained = self._try(None)
+            yield from drained
+            if drained != [None]:
+                return
+
+    def _try(self, packet: Any) -> list[Any]:
+        import av
+
+        try:
+            return list(self.stream.codec_context.decode(packet))
+        except av.error.EOFError:
+            return []
+        except av.FFmpegError:
+            return [None]
+
+
+def decode_from(video: OpenVideo, index: VideoIndex, first: int, keys_only: bool) -> Generator[Decoded, None, None]:
+    """What can be decoded, in order, from the last key frame before `first` at the latest."""
+    began_at = video.go_to(first, index)
+    number, doubtful, n_lost = (-1, -1, 0)  # frames up to `doubtful` and those after build on a lost one
+    for picture in video.pictures(keys_only):
+        if picture is None:
+            doubtful, n_lost = max(doubtful, video.reach(index)), n_lost + 1
+            continue
+        previous, found = number, index.number_of(picture.pts, number + 1, n_lost)
+        if found is None:  # a lost key frame spoils the order
+            continue
+        number, n_lost = found, 0
+        if previous < 0 and began_at and number > max(first, began_at):  # the seek went too far
+            yield from decode_from(video, index, 0, keys_only)
+            return
+        if 0 <= previous < number - 1 and not keys_only:
+            doubtful = max(doubtful, number - 1)
+        if picture.key_frame and number > doubtful:
+            doubtful = -1
+        if picture.is_corrupt:
+            doubtful = max(doubtful, number)
+        else:
+            yield Decoded(number, picture, doubtful >= 0)
+    if number + 1 < len(index) and video.n_threads != 1 and not keys_only:
+        # threads that decode ahead drop what they hold at an error near the end: once more, without them
+        again = OpenVideo(video.path, 1)
+        with contextlib.closing(again):
+            yield from (later for later in decode_from(again, index, number + 1, keys_only) if later.number > number)
+
+
+# PyAV
+
+
+def require_pyav() -> None:
+    """Raises MissingExtra where the package av is not there; does not spend the time of its import."""
+    if importlib.util.find_spec("av") is None:
+        raise MissingExtra("video needs the package av", remedy="pip install 'faceprep[video]'")
+
+
+def pyav() -> Any:
+    """The module av. Raises MissingExtra."""
+    require_pyav()
+    import av
+
+    return av
+
+
+def _open(path: str) -> Any:
+    av = pyav()
+    with storage.guard("open", path, SourceError):
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise SourceError("not a file", path=path)
+        try:
+            return av.open(path, options=dict(_DEMUXERS), metadata_errors="replace")
+        except av.FFmpegError as error:
+            raise _refusal(path, str(error.strerror)) from error
+
+
+def _refusal(path: str, reason: str) -> SourceError:
+    if not storage.size_of(path):
+        return SourceError("an empty file, no video", path=path)
+    if not is_container(path):
+        return SourceError("not a video", path=path, expected="MP4, MOV, AVI, MKV or WebM")
+    if cut := describe_cut(path):
+        return SourceError(f"cut off: {cut}", path=path, remedy="Copy the file again.")
+    return SourceError(f"cannot be read as a video: {reason}", path=path)
+
+
+def _video_stream(container: Any, path: str) -> Any:
+    import av
+
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise _refusal(path, "FFmpeg has no decoder for it")
+            return stream
+    kinds = sorted({stream.type for stream in container.streams})
+    raise _refusal(path, "a stream of pictures is missing; it holds " + (", ".join(kinds) or "nothing"))

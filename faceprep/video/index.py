@@ -1,0 +1,119 @@
+"""What a video holds, learnt from its packets without decoding one: how many frames, when each is shown, key frames.
+
+Containers say how many frames they hold, but their word is an estimate; packets are counted. A frame's number is the
+rank of its time among all frames. AVI has no such times: there a frame's number is its place in the order of decoding.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_NO_TIME = -(1 << 63)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoIndex:
+    """`stamps` (n,) int64: the times of the frames as shown, rising, in `tick` seconds; frame number i has stamps[i].
+
+    `has_stamps` says whether frames can be told by them. `keyframes` (k,) rising numbers. `n_told` is how many packets
+    the container says there are, 0 where it does not, `n_whole` how many there are that are not cut off; the last of
+    them is to be decoded at `last_decoded`. The decoder holds back `delay` frames to bring them into order.
+    """
+
+    stamps: npt.NDArray[np.int64]
+    tick: float
+    has_stamps: bool
+    keyframes: npt.NDArray[np.int64]
+    n_told: int
+    n_whole: int
+    last_decoded: int
+    delay: int
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    @property
+    def times(self) -> npt.NDArray[np.float64]:
+        """Seconds from the first frame."""
+        return (self.stamps - self.stamps[:1]).astype(np.float64) * self.tick
+
+    @property
+    def has_lone_keyframes(self) -> bool:
+        """Whether key frames can be told by their packets, and decoding these alone spares work."""
+        return self.has_stamps and 2 * len(self.keyframes) < len(self)
+
+    @property
+    def has_times(self) -> bool:
+        return len(self) > 0 and bool(self.stamps[0] != _NO_TIME)
+
+    def number_of(self, stamp: int | None, least: int, n_lost: int) -> int | None:
+        """The number of the frame that the decoder stamped so; `n_lost` packets are known to be lost before it.
+
+        None where it should have come before the number `least`.
+        """
+        if stamp is None or not self.has_stamps:
+            return least + n_lost
+        number = int(np.searchsorted(self.stamps, stamp))
+        if number >= least:
+            return number
+        return least if least < len(self) and self.stamps[least] == stamp else None
+
+    def without_doubtful_end(self) -> VideoIndex:
+        """Without the frames before which another might be shown, had the file gone on."""
+        n = self.n_whole - self.delay
+        if self.has_stamps:
+            n = int(np.searchsorted(self.stamps, self.last_decoded, "right"))
+        n = max(n, 0)
+        return replace(self, stamps=self.stamps[:n], keyframes=self.keyframes[self.keyframes < n])
+
+
+def index_packets(container: Any, stream: Any) -> VideoIndex:
+    """Read through an open PyAV container. Where reading fails, the index ends."""
+    stamps, decoding, is_key = array("q"), array("q"), array("b")
+    n_whole, last_dts = 0, None
+    for packet in packets_of(container, stream):
+        n_whole += not packet.is_corrupt
+        if is_shown(packet):
+            stamps.append(packet.pts if packet.pts is not None else _NO_TIME)
+            decoding.append(packet.dts if packet.dts is not None else stamps[-1])
+            is_key.append(packet.is_keyframe)
+            last_dts = packet.dts
+    shown, decoded, keys = (np.array(stamps, np.int64), np.array(decoding, np.int64), np.flatnonzero(is_key))
+    has_stamps = container.format.name != "avi" and bool((shown != _NO_TIME).all())
+    ordered = np.sort(shown if has_stamps else decoded)
+    keyframes = np.searchsorted(ordered, np.sort(shown[keys])) if has_stamps else keys
+    n_told = stream.frames if container.format.name.startswith("mov") else 0  # AVI counts its gaps too
+    last_decoded = _NO_TIME
+    if len(shown):  # a Matroska file's first packets have no such time: others may still have to come before them
+        last_decoded = int(ordered[0]) if last_dts is None else last_dts
+    context = stream.codec_context
+    delay = int(getattr(context, "reorder_depth", 2 * context.has_b_frames))
+    return VideoIndex(ordered, float(stream.time_base), has_stamps, keyframes, n_told, n_whole, last_decoded, delay)
+
+
+def packets_of(container: Any, stream: Any) -> Iterator[Any]:
+    """The packets that hold something, up to the end or to where reading fails."""
+    import av
+
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
+    except av.FFmpegError:
+        return
+
+
+def is_shown(packet: Any) -> bool:
+    """Whether a frame comes of it: not where an edit list cuts it out, nor of a hidden reference frame of VP8.
+
+    RFC 6386, section 9.1: bit 4 of the first byte is `show_frame`.
+    """
+    if packet.is_discard:
+        return False
+    return packet.stream.codec_context.name not in ("vp8", "libvpx") or bool(memoryview(packet)[0] & 0x10)

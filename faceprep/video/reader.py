@@ -1,0 +1,216 @@
+"""Video files to RGB frames, numbered as the video numbers them; decoded by FFmpeg through PyAV.
+
+A frame's number is its place among all frames of the video in the order in which they are shown, from 0. It stays
+true where frames before it cannot be decoded or are not wanted. Its time is that of the container, from the first
+frame on, so that a varying frame rate does no harm.
+
+Colours: the matrix and the range that the video names; BT.601 and limited range where it names none, as FFmpeg and
+OpenCV have it. Chroma is not interpolated: within 2 of 255 on even colours, three times as fast.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.text import counted
+from faceprep.video.decoder import WORTH_SEEKING, Decoded, OpenVideo, decode_from
+from faceprep.video.index import VideoIndex, index_packets
+from faceprep.video.sampling import ALL_FRAMES, FrameChoice
+from faceprep.video.truncation import describe_cut
+
+Pixels = npt.NDArray[np.uint8]
+VIDEO_SUFFIXES = (".mov", ".mp4", ".avi", ".mkv", ".webm")
+_Matrix = npt.NDArray[np.int32]
+_NONE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """`pixels` (height, width, 3) RGB, upright; `time_s` seconds from the first frame, None where the file has none.
+
+    `after_damage`: a frame before it was lost, and no key frame has come since, so it may show remains of others.
+    """
+
+    number: int
+    time_s: float | None
+    pixels: Pixels
+    after_damage: bool = False
+
+
+class DamagedVideo(SourceError):
+    """A part of the video could not be decoded; what could be was given out before."""
+
+
+def is_video_name(name: str) -> bool:
+    """Whether the suffix is that of a video, in upper or lower case.
+
+    >>> is_video_name("a.MOV"), is_video_name("a.m.mov"), is_video_name("a.face"), is_video_name(".mov")
+    (True, True, False, False)
+    """
+    dot = name.rfind(".")
+    return dot > 0 and name[dot:].lower() in VIDEO_SUFFIXES
+
+
+def find_videos(path: str | os.PathLike[str]) -> list[Path]:
+    """The videos of a tree, sorted by their paths; a file is taken as it is. May be empty. Raises SourceError.
+
+    Names that begin with a dot are passed over; links are followed, but not round in circles.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        if not root.exists():
+            raise SourceError("no such file or folder", path=root, remedy="Check the path.")
+        return [root]
+    found, waiting = [], [root]
+    while waiting:
+        folder = waiting.pop()
+        folders, files = storage.list_folder(folder)
+        waiting += [folder / name for name in folders if not storage.leads_back(folder / name)]
+        found += [folder / name for name in files if is_video_name(name)]
+    return sorted(found)
+
+
+def read_frames(path: str | os.PathLike[str], choice: FrameChoice = ALL_FRAMES, n_threads: int = 0) -> Iterator[Frame]:
+    """The chosen frames. Raises SourceError when it is no video; DamagedVideo at the end, if there was damage."""
+    with VideoReader(path, n_threads) as video:
+        yield from video.frames(choice)
+        if video.damage:
+            raise DamagedVideo(video.damage, path=path)
+
+
+class VideoReader:
+    """One video file. Raises SourceError when nothing of it can be read, MissingExtra without PyAV.
+
+    After `frames`, `missed` has the wanted numbers that could not be decoded, and `damage` says in a line what is
+    wrong with the file; empty where nothing is. `cut_off` is what of it is known before. `n_threads` 0 takes as many as
+    there are cores.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], n_threads: int = 0) -> None:
+        self.missed: list[int] = []
+        self.n_after_damage = 0
+        self._path = os.path.abspath(path)
+        self._opened = OpenVideo(self._path, n_threads)
+        try:
+            index = index_packets(self._opened.container, self._opened.stream)
+            how = _how_cut_off(self._path, index)
+            self.index: VideoIndex = index.without_doubtful_end() if how else index
+            self.cut_off = f"cut off after {counted(len(self.index), 'frame')}: {how}" if how else ""
+            if not len(self.index):
+                raise SourceError(self.cut_off or "no frame in it", path=path)
+        except BaseException:
+            self.close()
+            raise
+
+    def __len__(self) -> int:
+        """How many frames there are in the file, sound or not."""
+        return len(self.index)
+
+    def frames(self, choice: FrameChoice = ALL_FRAMES) -> Iterator[Frame]:
+        """The chosen frames in order. Only these are converted to RGB; what lies far between them is not decoded."""
+        self.missed, self.n_after_damage = [], 0
+        matrices: dict[int, _Matrix | None] = {}
+        times, is_keys = self.index.times, choice.kind == "keyframes"
+        keys_only, keys_by_look = (is_keys and self.index.has_lone_keyframes, is_keys and not self.index.has_stamps)
+        wanted = (replace(choice, kind="all") if keys_by_look else choice).numbers(times, self.index.keyframes)
+        for run in _runs(wanted, self.index, keys_only):
+            decoded = decode_from(self._opened, self.index, run[0], keys_only)
+            for number, found in _match(run, decoded):
+                if found is None:
+                    self.missed.append(number)
+                elif found.picture.key_frame or not keys_by_look:
+                    self.n_after_damage += found.after_damage
+                    time_s = float(times[number]) if self.index.has_times else None
+                    yield Frame(number, time_s, _to_rgb(found.picture, matrices), found.after_damage)
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with the file, as far as it was read; empty where nothing is."""
+        lost, remains = "", ""
+        if self.missed:
+            first, n = self.missed[0], len(self.missed)
+            lost = f"frame {first}" if n == 1 else f"{n:,} frames, the first of them number {first},"
+            lost += " could not be decoded"
+        if self.n_after_damage:
+            remains = f"{counted(self.n_after_damage, 'frame')} near a lost one may show remains of others"
+        return "; ".join(filter(None, [self.cut_off, lost, remains]))
+
+    def close(self) -> None:
+        """Let go of the file; what was found out stays."""
+        self._opened.close()
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _how_cut_off(path: str, index: VideoIndex) -> str:
+    if index.n_told and index.n_whole >= index.n_told:
+        return ""  # what is missing is not the pictures
+    return describe_cut(path) or (f"the file says that it has {index.n_told}" if index.n_whole < index.n_told else "")
+
+
+def _runs(wanted: Sequence[int], index: VideoIndex, keys_only: bool) -> Iterator[Sequence[int]]:
+    """Parts of `wanted`, cut where it is worth while to seek from one to the next."""
+    is_dense = isinstance(wanted, range) and wanted.step <= WORTH_SEEKING
+    if is_dense or keys_only or not index.has_stamps or len(wanted) < 2:
+        yield from [wanted] if wanted else []
+        return
+    numbers = np.asarray(wanted)
+    before = index.keyframes[np.maximum(np.searchsorted(index.keyframes, numbers[1:], "right") - 1, 0)]
+    cuts = np.flatnonzero(before > numbers[:-1] + WORTH_SEEKING) + 1
+    yield from (part.tolist() for part in np.split(numbers, cuts))
+
+
+def _match(wanted: Sequence[int], decoded: Generator[Decoded, None, None]) -> Iterator[tuple[int, Decoded | None]]:
+    """(number, what was decoded or None) for each wanted number, in order; ends with the last of them."""
+    waiting = iter(wanted)
+    next_wanted = next(waiting)
+    with contextlib.closing(decoded):
+        for found in decoded:
+            while next_wanted < found.number:
+                yield next_wanted, None
+                if (next_wanted := next(waiting, _NONE)) == _NONE:
+                    return
+            if next_wanted == found.number:
+                yield found.number, found
+                if (next_wanted := next(waiting, _NONE)) == _NONE:
+                    return
+    yield next_wanted, None
+    yield from ((number, None) for number in waiting)
+
+
+_FAST = {"format": "rgb24", "interpolation": "FAST_BILINEAR", "threads": 1}
+
+
+def _to_rgb(picture: Any, matrices: dict[int, _Matrix | None]) -> Pixels:
+    """`matrices` has the display matrix for each rotation seen so far.
+
+    To ask a picture for its own is to tie it into a circle, so that its memory is free only after a collection.
+    """
+    pixels: Pixels = picture.reformat(**_FAST).to_ndarray()
+    if picture.rotation not in matrices:
+        data = picture.side_data.get("DISPLAYMATRIX")
+        matrices[picture.rotation] = None if data is None else np.frombuffer(bytes(data), np.int32)
+    matrix = matrices[picture.rotation]
+    return pixels if matrix is None else _upright(pixels, matrix)
+
+
+def _upright(pixels: Pixels, matrix: _Matrix) -> Pixels:
+    """As a display matrix has it: x' = m[0] x + m[3] y, y' = m[1] x + m[4] y, to the nearest quarter turn or mirror."""
+    swapped = abs(int(matrix[1])) > abs(int(matrix[0]))
+    turned = pixels.swapaxes(0, 1) if swapped else pixels
+    x, y = (matrix[3], matrix[1]) if swapped else (matrix[0], matrix[4])
+    return np.ascontiguousarray(turned[:: -1 if y < 0 else 1, :: -1 if x < 0 else 1])

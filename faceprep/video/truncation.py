@@ -1,0 +1,92 @@
+"""Whether a video file ends before its own headers say it does: nothing is decoded, only sizes are followed.
+
+.mp4 .mov     boxes:    u32 size (big-endian), 4 letters; size 1: u64 size follows; size 0: up to the end
+.avi          chunks:   "RIFF", u32 size (little-endian) of what follows, "AVI " or "AVIX"
+.mkv .webm    elements: id, size, both of 1 … 8 bytes whose number the leading zero bits of the first byte say;
+              a size of ones only: not known
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+
+from faceprep.core import storage
+from faceprep.core.storage import ByteSource
+
+_EBML = b"\x1a\x45\xdf\xa3"
+_BOX_NAME = re.compile(rb"[A-Za-z0-9 \xa9]{4}")
+_FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+
+
+def describe_cut(path: str | os.PathLike[str]) -> str:
+    """How the file is cut off, for people; empty where it is whole, of another kind, or silent. Raises SourceError.
+
+    A file that has no place for its frames at all, the `moov` box of .mp4 and .mov, counts as cut off.
+    """
+    with ByteSource(path) as source:
+        follow = _layout(source.read_at(0, 12))
+        return follow(source) if follow else ""
+
+
+def is_container(path: str | os.PathLike[str]) -> bool:
+    """Whether the file begins as .mp4, .mov, .avi, .mkv and .webm do. Raises SourceError."""
+    return _layout(storage.read_bytes(path, 12)) is not None
+
+
+def _layout(head: bytes) -> Callable[[ByteSource], str] | None:
+    if head[4:8] in _FIRST_BOXES:
+        return _follow_boxes
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return _follow_riff
+    return _follow_ebml if head[:4] == _EBML else None
+
+
+def _ends_early(source: ByteSource, end: int) -> str:
+    return f"{end - source.size:,} of {end:,} bytes are missing" if end > source.size else ""
+
+
+def _follow_boxes(source: ByteSource) -> str:
+    offset, has_index, problem = 0, False, ""
+    while offset < source.size and not problem:
+        head = source.read_at(offset, 16)
+        size, name = int.from_bytes(head[:4], "big"), head[4:8]
+        if not _BOX_NAME.fullmatch(name):
+            break
+        if size == 1:
+            size = int.from_bytes(head[8:16], "big")
+        has_index |= name == b"moov"
+        if size < 8:  # 0: up to the end of the file
+            break
+        offset += size
+        problem = _ends_early(source, offset)
+    if has_index:
+        return problem
+    return "; ".join(filter(None, [problem, "the list of its frames (moov) is missing"]))
+
+
+def _follow_riff(source: ByteSource) -> str:
+    offset = 0
+    while (head := source.read_at(offset, 12))[:4] == b"RIFF":
+        offset += 8 + int.from_bytes(head[4:8], "little")
+        offset += offset % 2
+    return _ends_early(source, offset - offset % 2) if offset > source.size + 1 else ""
+
+
+def _follow_ebml(source: ByteSource) -> str:
+    offset = 0
+    while offset < source.size:
+        head = source.read_at(offset, 12)
+        id_length = 9 - head[0].bit_length()
+        size_head = head[id_length:]
+        if id_length > 4 or not size_head or not size_head[0]:
+            break
+        length = 9 - size_head[0].bit_length()
+        size = int.from_bytes(size_head[:length], "big") & ((1 << 7 * length) - 1)
+        if size == (1 << 7 * length) - 1:  # written as a stream: no one knew
+            break
+        offset += id_length + length + size
+        if problem := _ends_early(source, offset):
+            return problem
+    return ""

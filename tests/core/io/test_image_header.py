@@ -1,0 +1,67 @@
+"""What encoded bytes say of themselves."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceprep.core.io.image_header import check_image, read_header
+from faceprep.synthetic import encode_face
+from tests.real import DATA, needs_data
+
+JPEG, PNG = encode_face(1, 1), encode_face(1, 1, ".png")
+
+
+@pytest.mark.parametrize(("data", "suffix"), [(JPEG, ".jpg"), (PNG, ".png")])
+def test_sound_images(data: bytes, suffix: str) -> None:
+    for kind in (bytes, bytearray, memoryview):
+        assert read_header(kind(data)) == (suffix, (112, 112), "")
+    assert check_image(data) == check_image(data + b"trailing bytes" * 99) == (suffix, (112, 112), "")
+    assert "without its" in check_image(data[:-40]).damage
+
+
+@pytest.mark.parametrize("at", [4, 20, 22, 90])
+def test_a_jpeg_with_a_broken_segment(at: int) -> None:
+    broken = bytearray(JPEG)
+    broken[at : at + 60] = b"\x55" * 60
+    assert "JPEG" in read_header(broken).damage
+
+
+def test_a_sound_head_does_not_hide_a_later_broken_one() -> None:
+    assert not read_header(JPEG).damage
+    broken = JPEG[:20] + b"\0" + JPEG[21:]
+    assert read_header(broken).damage
+    assert not read_header(JPEG).damage
+
+
+def test_a_thumbnails_end_is_not_the_images() -> None:
+    thumbnail = b"\xff\xe1" + (len(JPEG) + 2).to_bytes(2, "big") + JPEG
+    assert check_image(JPEG[:2] + thumbnail + JPEG[2:]).damage == ""
+    assert "without its end" in check_image(JPEG[:2] + thumbnail + JPEG[2:-30]).damage
+
+
+def test_cut_off_and_empty() -> None:
+    assert "ends before its scan" in read_header(JPEG[:100]).damage
+    assert "IHDR" in read_header(PNG[:20]).damage
+    assert read_header(b"").damage == "no bytes at all"
+
+
+@given(st.binary(max_size=100), st.integers(0, len(JPEG)))
+def test_any_bytes_get_an_answer(junk: bytes, cut: int) -> None:
+    for data in (junk, b"\xff\xd8\xff" + junk, JPEG[:cut] + junk, PNG[: cut % 60] + junk):
+        header = read_header(data)
+        assert header.suffix or header.damage
+
+
+@needs_data
+def test_suffixes_of_real_photos() -> None:
+    folder = DATA / "photos" / "odd"
+    expected = {"jpeg_named.png": ".jpg", "webp.webp": ".webp", "palette.gif": ".gif", "bmp.bmp": ".bmp"}
+    expected |= {"tiff.tiff": ".tiff", "gray16.png": ".png", "cmyk.jpg": ".jpg", "UPPER.JPG": ".jpg"}
+    found = {name: read_header((folder / name).read_bytes()) for name in expected}
+    assert {name: header.suffix for name, header in found.items()} == expected
+    assert not any(header.damage for header in found.values())
+    assert read_header((folder / "text.jpg").read_bytes()).damage
+    assert check_image((folder / "truncated.jpg").read_bytes()).damage
+    assert not any(check_image((folder / name).read_bytes()).damage for name in expected)

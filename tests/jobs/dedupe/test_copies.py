@@ -1,0 +1,131 @@
+"""Which copy is the best, and what is no copy although its thumbnail agrees."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceprep.core.embeddings import EUCLIDEAN, Embeddings, Model
+from faceprep.core.faces import Pixels
+from faceprep.identity.duplicates import NO_IDENTITY, find_duplicates
+from faceprep.jobs.dedupe.copies import (
+    LookAlikes,
+    find_candidates,
+    sign_images,
+    table_of,
+    with_vectors,
+)
+from faceprep.sets.image_source import NamedImage
+from faceprep.sets.recordio.records import Damage
+from faceprep.synthetic import draw_face
+from faceprep.vision.codec import decode, encode
+
+FACE = draw_face(1, 1)[0]
+
+
+def looks(*images: bytes, identities: list[int] | None = None) -> LookAlikes:
+    signed = sign_images([NamedImage(i, f"{i}", data) for i, data in enumerate(images)], exact_only=False)
+    assert not signed.damaged
+    return LookAlikes(table_of(signed, np.array(identities or [0] * len(images))))
+
+
+def best(*images: bytes) -> int:
+    """Which one stays; all are copies."""
+    kept = find_duplicates(looks(*images).table.images, looks(*images)).kept
+    assert len(set(kept.tolist())) == 1
+    return int(kept[0])
+
+
+def sized(image: Pixels, height: int, width: int) -> Pixels:
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def pil(image: Pixels, form: str, **options: int) -> bytes:
+    with io.BytesIO() as file:
+        Image.fromarray(image).save(file, form, **options)
+        return file.getvalue()
+
+
+def test_more_pixels_before_all() -> None:
+    large, small = encode(sized(FACE, 140, 140), ".jpg", 60), encode(sized(FACE, 80, 80), ".png")
+    assert best(encode(FACE, ".png"), large, small) == 1
+
+
+def test_full_colour_before_grey_and_palettes() -> None:
+    grey = np.asarray(cv2.cvtColor(cv2.cvtColor(FACE, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
+    palette = io.BytesIO()
+    Image.fromarray(FACE).quantize(256).save(palette, "png")
+    gif = io.BytesIO()
+    Image.fromarray(FACE).quantize(64).save(gif, "gif")
+    assert best(palette.getvalue(), encode(grey, ".png"), encode(FACE, ".jpg", 80), gif.getvalue()) == 2
+
+
+def test_detail_before_bytes_before_names() -> None:
+    blurred = np.asarray(cv2.GaussianBlur(FACE, (0, 0), 1.2))
+    jpeg, large = encode(FACE, ".jpg", 90), encode(blurred, ".jpg", 100)
+    assert len(large) > len(jpeg) and best(large, jpeg) == 1
+    again = jpeg[:2] + b"\xff\xfe\x00\x04hi" + jpeg[2:]  # a comment: more bytes, the same pixels
+    assert best(jpeg, again) == 1
+    other = jpeg[:2] + b"\xff\xfe\x00\x04ho" + jpeg[2:]
+    assert best(again, other) == best(other, again) == 0
+
+
+@pytest.mark.parametrize("size", [(112, 96), (80, 112), (60, 60)])
+def test_stretched_to_another_shape_is_a_copy(size: tuple[int, int]) -> None:
+    look = looks(encode(FACE, ".png"), encode(sized(FACE, *size), ".bmp"))
+    assert look(0, np.array([1])).all() and look(1, np.array([0])).all()
+
+
+def test_flat_pictures_are_no_copies() -> None:
+    flat = encode(np.full((9, 9, 3), 5, np.uint8), ".png")
+    assert not looks(flat, encode(np.full((9, 9, 3), 6, np.uint8), ".png"))(0, np.array([1])).any()
+
+
+def test_what_cannot_be_read_is_named() -> None:
+    images = [NamedImage(3, "a", b"hello"), NamedImage(5, "b", Damage("truncated", "cut")), NamedImage(7, "c", b"")]
+    for exact_only in (False, True):
+        signed = sign_images(images, exact_only)
+        assert len(signed) == 0 and {number: told[0] for number, told in signed.damaged.items()} == {
+            3: "undecodable", 5: "truncated", 7: "undecodable"
+        }  # fmt: skip
+        assert signed.damaged[5][1] == "b: cut"
+
+
+def test_pixels_are_no_part_of_exactness(tmp_path: Path) -> None:
+    png = encode(FACE, ".png")
+    signed = sign_images([NamedImage(0, "a", png), NamedImage(1, "b", png), NamedImage(2, "c", pil(FACE, "png"))], True)
+    digests = signed.rows["digest"]
+    assert (digests[0] == digests[1]).all() and (digests[0] != digests[2]).any()
+    assert (decode(png) == decode(pil(FACE, "png"))).all()
+
+
+# Vectors
+
+
+def test_vectors_are_asked_for_copies_alone_and_once_a_content() -> None:
+    copy, other = encode(FACE, ".jpg", 80), encode(draw_face(2, 2)[0], ".png")
+    table = looks(encode(FACE, ".png"), copy, copy, other, identities=[0, 0, 1, 0]).table
+    assert find_candidates(table).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("metric", ["cosine", EUCLIDEAN])
+def test_vectors_decide_between_the_source_and_not_with_test_images(metric: str) -> None:
+    images = [encode(FACE, ".jpg", quality) for quality in (95, 90, 80, 70)]
+    table = looks(*images, identities=[0, 0, 0, NO_IDENTITY]).table
+    vectors = np.array([[1, 0], [0.999, 0.0447], [0, 1]], np.float32) * (3 if metric == "cosine" else 1)
+    look = with_vectors(
+        table, np.array([0, 1, 2]), Embeddings(["0", "1", "2"], [""] * 3, vectors, Model(metric=metric, surely=0.9))
+    )
+    assert look(0, np.array([1, 2, 3])).tolist() == [True, False, True]
+    assert look.likeness(0, np.array([1]))[0] == pytest.approx(0.999, abs=1e-3)
+
+
+def test_without_a_vector_an_image_is_nobodys_copy() -> None:
+    table = looks(encode(FACE, ".jpg", 95), encode(FACE, ".jpg", 90)).table
+    none = Embeddings(["0"], [""], np.ones((1, 2), np.float32), Model())
+    assert with_vectors(table, np.array([0, 1]), none)(0, np.array([1])).tolist() == [False]

@@ -1,0 +1,77 @@
+"""Folders of identities: who is enrolled, who is searched for, what cannot be searched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.jobs.verify import folders
+from faceprep.jobs.verify.job import Verify
+from tests.embedders import drawn, drawn_embedders, plain_vectors, unit, verify
+
+__all__ = ["drawn_embedders"]
+pytestmark = pytest.mark.usefixtures("drawn_embedders")
+
+
+def write_people(root: Path, counts: list[int]) -> Path:
+    for person, n in enumerate(counts):
+        for image in range(n):
+            path = root / f"person {person}" / f"{image}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(drawn(person, image))
+    return root
+
+
+def test_a_folder_is_searched(tmp_path: Path) -> None:
+    root = write_people(tmp_path, [4, 2, 1, 5, 1] + [1] * 10)
+    (found,) = verify(root, flip=False).results
+    assert (found["identities"], found["gallery"], found["gallery_images"]) == (15, 3, 3)
+    assert (found["probes"], found["non_mated"]) == (11 - 3, 12)
+    assert found["rank"]["1"] <= found["rank"]["5"] == 1.0
+    assert found["tpir_at_fpir"]["1e-1"] is not None and found["tpir_at_fpir"]["1e-2"] is None
+    (more,) = verify(root, gallery=3).results
+    assert (more["gallery"], more["gallery_images"], more["probes"]) == (3, 3 + 1 + 3, 1 + 1 + 2)
+
+
+def test_enrolled_is_the_mean_of_the_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_people(tmp_path, [3] * 8)
+    monkeypatch.setattr(folders, "_enrol", lambda draw, identities, people, sound: np.arange(len(people)) % 3 != 1)
+    (found,) = verify(root, gallery=2, flip=False).results
+    vectors = unit(plain_vectors([drawn(i // 3, i % 3) for i in range(24)], flip=False)).reshape(8, 3, -1)
+    likeness = vectors[:, 1] @ unit(vectors[:, [0, 2]].mean(axis=1)).T
+    ranks = (likeness >= likeness.diagonal()[:, None] - 1e-7).sum(axis=1)
+    assert found["rank"] == {str(k): np.mean(ranks <= k) for k in (1, 5, 10, 20)}
+
+
+def test_the_draw_depends_on_seed_name_and_images_alone(tmp_path: Path) -> None:
+    root = write_people(tmp_path / "a", [6, 5, 4])
+    first = verify(root, seed=3).results
+    assert verify(root, seed=3).results == first
+    assert len({json.dumps(verify(root, seed=seed).results[0]["rank"]) for seed in range(6)} | {""}) > 1
+    write_people(tmp_path / "b", [6, 5, 4, 1, 1])
+    (grown,) = verify(tmp_path / "b", seed=3).results
+    assert grown["rank"] == first[0]["rank"], "strangers change no rank: the same images are enrolled"
+
+
+def test_folders_that_cannot_be_searched(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SourceError, match="neither identities with images nor IJB"):
+        verify(tmp_path)
+    write_people(tmp_path, [1, 1, 1])
+    with pytest.raises(SourceError, match="no identity has two sound images"):
+        verify(tmp_path)
+    (tmp_path / "person 0" / "damaged.png").write_bytes(b"no image")
+    with pytest.raises(SourceError, match="no identity has two sound images"):
+        verify(tmp_path)
+    write_people(tmp_path, [1, 3, 1])
+    found = verify(tmp_path)
+    assert (found.failed, found.results[0]["gallery"], found.results[0]["left_out"]) == (1, 1, 1)
+    assert found.damage[0].startswith("person 0/damaged.png: ")
+    (tmp_path / "outside.png").write_bytes(drawn(0, 0))
+    assert verify(tmp_path).results == found.results
+    assert "the images outside the folders of identities are passed over" in caplog.text
+    with pytest.raises(OptionError, match="--gallery: expected 1 or more, found 0"):
+        Verify(embedder="colours", gallery=0)

@@ -1,0 +1,89 @@
+"""insightface's detectors, with a network of known answers: there are no weights of theirs here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.models.detectors.detector import DetectorSpec, open_detector
+from faceprep.models.detectors.insightface import InsightFacePack
+from faceprep.models.onnx_session import Runtime
+from tests.models.scrfd import CELL, SIDE, scrfd_like
+
+pytest.importorskip("insightface")
+
+
+def coloured(*rgb: int) -> Any:
+    return np.full((SIDE, SIDE, 3), rgb, np.uint8)
+
+
+def test_a_file_is_decoded_as_the_library_decodes_it(tmp_path: Path) -> None:
+    path = str(scrfd_like(tmp_path / "det_1.onnx"))
+    detector = open_detector(DetectorSpec(path, "cpu", threads=1))
+    faces = detector([coloured(255, 0, 0)])[0]
+    x, y = CELL[0] * 16, CELL[1] * 16
+    np.testing.assert_allclose(faces.boxes, [(x - 16, y - 8, x + 16, y + 24)], atol=1e-4)
+    np.testing.assert_allclose(faces.landmarks[0], np.arange(10).reshape(5, 2) * 2 + (x, y), atol=1e-4)
+    np.testing.assert_allclose(faces.scores, 127.5 / 128, atol=1e-3)
+    assert len(InsightFacePack(Runtime("cpu", 1), path)([coloured(0, 0, 255)])[0]) == 0, "red is red"
+    assert detector.fingerprint.startswith("det_1/") and detector.provider == "CPU"
+
+
+def test_a_pack_is_found_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from insightface.utils import storage
+
+    folder = tmp_path / "models" / "buffalo_x"
+    folder.mkdir(parents=True)
+    (folder / "1k3d68.onnx").write_bytes(b"not to be opened")
+    scrfd_like(folder / "det_500m.onnx")
+    ensure = storage.ensure_available
+    monkeypatch.setattr(storage, "ensure_available", lambda kind, name: ensure(kind, name, root=str(tmp_path)))
+    assert len(InsightFacePack(Runtime("cpu", 1), "buffalo_x")([coloured(255, 0, 0)])[0]) == 1
+    (folder / "det_500m.onnx").unlink()
+    with pytest.raises(SourceError, match=r"no detector in this pack: expected .* found 1k3d68\.onnx"):
+        InsightFacePack(Runtime("cpu", 1), "buffalo_x")
+
+
+def test_a_pack_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from insightface.utils import storage
+
+    def unreachable(kind: str, name: str) -> str:
+        sys.stdout.write(f"download_path: {name}\n")
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(storage, "ensure_available", unreachable)
+    with pytest.raises(SourceError, match=r"'buffalo_l' is not there .* no route to host.*~/\.insightface/models"):
+        open_detector(DetectorSpec("insightface:buffalo_l", "cpu"))
+    assert capsys.readouterr().out == "", "stdout is the result's"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"det\.onnx: there is no such file"):
+        open_detector(DetectorSpec(str(tmp_path / "det.onnx"), "cpu"))
+
+
+@pytest.mark.parametrize("n_outputs", [1, 6])
+def test_a_network_without_landmarks_is_refused(n_outputs: int, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=f"expected 9 or 15 outputs .* found {n_outputs}"):
+        InsightFacePack(Runtime("cpu", 1), str(scrfd_like(tmp_path / "det.onnx", n_outputs)))
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "det.onnx").write_bytes(b"no model")
+    with pytest.raises(SourceError, match="no model that ONNX Runtime can open"):
+        InsightFacePack(Runtime("cpu", 1), str(tmp_path / "det.onnx"))
+
+
+def test_a_pack_needs_a_name() -> None:
+    with pytest.raises(OptionError, match="insightface:PACK"):
+        open_detector(DetectorSpec("insightface:"))
+
+
+def test_the_network_of_this_test_is_sound(tmp_path: Path) -> None:
+    onnx.checker.check_model(onnx.load(scrfd_like(tmp_path / "det.onnx")))

@@ -1,0 +1,120 @@
+"""TorchScript: the pip line without PyTorch; with a stand-in, what it is asked; with PyTorch itself, its vectors."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from faceprep.core.errors import FaceprepError, MissingExtra, SourceError
+from faceprep.models.embedders.embedder import EmbedderSpec
+from faceprep.models.embedders.preprocess import Given
+from faceprep.models.embedders.torchscript import TorchEmbedder
+from faceprep.models.onnx_session import Runtime
+from tests.tiny_models import DIM, expected, random_crops, save_torchscript
+
+CROPS = random_crops(20)
+
+
+class PretendTensor:
+    """As much of a tensor as an embedder needs."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: self.values if name == "numpy" else self
+
+
+class PretendModule:
+    """Means of cells, as the tiny models have them."""
+
+    def eval(self) -> PretendModule:
+        return self
+
+    def __call__(self, tensor: PretendTensor) -> PretendTensor:
+        n, channels, side, _ = tensor.values.shape
+        if side != 112:
+            raise RuntimeError("The following operation failed\nmat1 and mat2 shapes cannot be multiplied")
+        return PretendTensor(tensor.values.reshape(n, channels, 4, 28, 4, 28).mean(axis=(3, 5)).reshape(n, -1))
+
+
+@pytest.fixture()
+def pretend_torch(monkeypatch: pytest.MonkeyPatch) -> Any:
+    torch: Any = ModuleType("torch")
+
+    def load(path: str, map_location: str) -> PretendModule:
+        if b"hello" in Path(path).read_bytes():
+            raise RuntimeError("PytorchStreamReader failed\nat line 1")
+        torch.device = map_location
+        return PretendModule()
+
+    torch.jit = SimpleNamespace(load=load)
+    torch.cuda = SimpleNamespace(is_available=lambda: torch.n_gpus > 0, device_count=lambda: torch.n_gpus)
+    torch.n_gpus, torch.from_numpy, torch.set_num_threads = 0, PretendTensor, lambda n: None
+    torch.inference_mode = lambda: pytest.MonkeyPatch.context()
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    return torch
+
+
+def test_the_vectors_of_the_module(pretend_torch: Any, tmp_path: Path) -> None:
+    (tmp_path / "net.pt").write_bytes(b"module")
+    embedder = TorchEmbedder(Runtime("auto", 1), str(tmp_path / "net.pt"), Given())
+    assert (embedder.template, embedder.dim, embedder.provider, pretend_torch.device) == (
+        "arcface-112",
+        DIM,
+        "CPU",
+        "cpu",
+    )
+    assert np.abs(embedder(CROPS) - expected(CROPS)).max() < 1e-4
+    pretend_torch.n_gpus = 2
+    on_gpu = TorchEmbedder(Runtime("cuda:1", 1), str(tmp_path / "net.pt"), Given())
+    assert (on_gpu.provider, pretend_torch.device) == ("CUDA (device 1)", "cuda:1")
+    assert on_gpu.model == embedder.model
+
+
+def test_what_cannot_be_is_one_line(pretend_torch: Any, tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    with pytest.raises(SourceError, match="there is no such file"):
+        TorchEmbedder(Runtime(), str(path), Given())
+    path.write_bytes(b"hello")
+    with pytest.raises(SourceError, match="no TorchScript module: PytorchStreamReader failed"):
+        TorchEmbedder(Runtime(), str(path), Given())
+    path.write_bytes(b"module")
+    with pytest.raises(SourceError, match=r"does not take crops of \(224, 224\): mat1 and mat2"):
+        TorchEmbedder(Runtime(), str(path), Given(size=(224, 224)))
+    for runtime in (Runtime("cuda:3"), Runtime(require_gpu=True)):
+        with pytest.raises(FaceprepError, match="no GPU can be used"):
+            TorchEmbedder(runtime, str(path), Given())
+
+
+def test_without_it_the_pip_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "net.pt").write_bytes(b"module")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtra, match="pip install torch"):
+        TorchEmbedder(Runtime(), str(tmp_path / "net.pt"), Given())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+def test_a_real_module(tmp_path: Path) -> None:
+    from faceprep.models.embedders.embedder import open_embedder
+
+    save_torchscript(tmp_path / "net.pt")
+    found = open_embedder(EmbedderSpec(str(tmp_path / "net.pt"), device="cpu"))(CROPS)
+    assert np.abs(found - expected(CROPS)).max() < 1e-4
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+def test_a_pickled_module_is_not_read(tmp_path: Path) -> None:
+    import torch
+
+    torch.save(torch.nn.Flatten(), tmp_path / "net.pt")
+    with pytest.raises(SourceError, match="no TorchScript module") as refused:
+        TorchEmbedder(Runtime("cpu"), str(tmp_path / "net.pt"), Given())
+    assert "torch.jit.save" in str(refused.value)
+    assert ". " not in refused.value.problem

@@ -1,0 +1,53 @@
+"""The ledger is read back as the engine wrote it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+
+from faceprep import Rec2Folder, Report, Request, Score, SerialRunner, run_job
+from faceprep.pages.report.run_state import find_runs, is_part_of_the_work
+from faceprep.run.ledger import Ledger, Places
+from tests.bins import reencode, write_bin
+
+
+def test_pages_are_those_of_the_run(rec_set: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    (run,) = find_runs(out)
+    assert run.command == "rec2folder"
+    theirs = Ledger(Places(out))
+    for page in run.pages():
+        assert [tuple(outcome) for outcome in theirs.outcomes(page.shard_id)] == list(page.outcomes())
+        assert [(out / name).stat().st_size for name in page.outputs] == list(page.sizes)
+    assert sum(map(is_part_of_the_work, run.pages())) == run.told["n_shards"]
+
+
+def test_failures_are_those_of_the_list(face_folder: Path, tmp_path: Path) -> None:
+    source = tmp_path / "crops"
+    (source / "a,b").mkdir(parents=True)
+    (source / "a,b" / 'x"y.png').write_bytes(b"no image")
+    (source / "a,b" / "line\nbreak.png").write_bytes(b"no image")
+    run_job(Score(), Request((source,), tmp_path / "t.parquet"), SerialRunner())
+    (run,) = find_runs(tmp_path / "t.parquet")
+    with open(run.state / "failures.csv", newline="") as file:
+        assert [tuple(row) for row in csv.reader(file)][1:] == list(run.failures())
+    assert Counter(status for _, status, _ in run.failures()) == {"undecodable": 2}
+
+
+def test_several_runs_in_one_folder(tmp_path: Path) -> None:
+    for name in ("a.bin", "b.bin"):
+        write_bin(tmp_path / name)
+        reencode(tmp_path / name, to=tmp_path / "out")
+    found = find_runs(tmp_path / "out")
+    assert [run.command for run in found] == ["reencode-bin"] * 2
+    made = Report()(tmp_path / "out")
+    numbers = json.loads(made.numbers_path.read_bytes())
+    assert [Path(run["sources"][0]).name for run in numbers["run"]] == ["a.bin", "b.bin"]
+
+
+def test_no_run(tmp_path: Path) -> None:
+    assert find_runs(tmp_path) == []
+    assert find_runs(tmp_path / "none.parquet") == []

@@ -1,0 +1,129 @@
+"""What is shown of a decision, and that nothing else can be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faceprep.core.errors import SourceError
+from faceprep.core.types import Decision
+from faceprep.pages.review.gallery import Gallery
+from tests.reviews import merge, write_faces
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    write_faces(tmp_path / "faces", [5, 3])
+    (tmp_path / "secret.jpg").write_bytes((tmp_path / "faces/person-0/0.jpg").read_bytes())
+    return tmp_path / "faces"
+
+
+def gallery(faces: Path, **judged: Any) -> Gallery:
+    return Gallery({"source": str(faces)} | judged, most=4)
+
+
+def names(faces: Path, decision: Decision, **judged: Any) -> dict[str, tuple[list[str], int]]:
+    strips = gallery(faces, **judged).strips(decision)
+    return {role: (list(strip.names), strip.total) for role, strip in strips.items()}
+
+
+def images(person: int, *numbers: int) -> list[str]:
+    return [f"person-{person}/{number}.jpg" for number in numbers]
+
+
+def test_merge(faces: Path) -> None:
+    assert names(faces, merge(0, 1, 0.5)) == {
+        "for": (["person-0/0.jpg", "person-1/0.jpg"], 2),
+        "against": (["person-0/1.jpg", "person-1/1.jpg"], 2),
+        "subject": (images(0, 0, 1, 2, 3), 5),
+        "into": (images(1, 0, 1, 2), 3),
+    }
+
+
+def test_drop_of_a_copy(faces: Path) -> None:
+    decision = Decision("drop", "person-0/4.jpg", evidence={"kept": "person-1/2.jpg", "likeness": 0.9})
+    found = names(faces, decision)
+    assert found["lead"] == (["person-0/4.jpg", "person-1/2.jpg"], 2)
+    assert set(found) == {"lead", "subject", "into"} and found["into"][0] == images(1, 0, 1, 2)
+    within = decision._replace(evidence={"kept": "person-0/0.jpg"})
+    assert set(names(faces, within)) == {"lead", "subject"}, "one identity is shown once"
+
+
+def test_drop_of_an_identity_and_move(faces: Path) -> None:
+    assert names(faces, Decision("drop", "person-1")) == {"subject": (images(1, 0, 1, 2), 3)}
+    assert set(names(faces, Decision("move", "person-1/0.jpg", "person-0"))) == {"lead", "subject", "into"}
+    assert names(faces, Decision("rename", "person-1/0.jpg", "x/0.jpg"))["lead"] == (images(1, 0), 1)
+
+
+def test_images_in_the_source_itself(faces: Path) -> None:
+    decision = Decision("drop", "a.jpg")
+    os.rename(faces / "person-0/0.jpg", faces / "a.jpg")
+    assert names(faces, decision) == {"lead": (["a.jpg"], 1), "subject": (["a.jpg"], 1)}
+    assert gallery(faces).locate(decision, "subject", 0) == str(faces / "a.jpg")
+
+
+def test_restored_from_its_origin_alone(faces: Path, tmp_path: Path) -> None:
+    write_faces(tmp_path / "old", [1, 1, 1])
+    decision = Decision("restore", "person-2/0.jpg", "person-2/0.jpg", evidence={"size": 1})
+    shown = gallery(faces, origin=str(tmp_path / "old"))
+    assert shown.locate(decision, "lead", 0) == str(tmp_path / "old/person-2/0.jpg")
+    for subject in ("../secret.jpg", "../faces/person-0/0.jpg"):
+        with pytest.raises(SourceError, match="outside"):
+            shown.locate(decision._replace(subject=subject), "lead", 0)
+
+
+@pytest.mark.parametrize("evidence", [1, [], ["a"], ["a", 1, 0.5], {"a": "b"}, None, [["a"], "b"]])
+def test_evidence_that_is_none(evidence: object, faces: Path) -> None:
+    assert set(names(faces, merge(0, 1, 0.5)._replace(evidence={"for": evidence}))) == {"subject", "into"}
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "person-0/../../secret.jpg", "person-0/../../../etc/x.jpg"])
+def test_outside_of_the_source(name: str, faces: Path) -> None:
+    for decision, role in (
+        (Decision("drop", name), "lead"),
+        (Decision("drop", "person-0/0.jpg", evidence={"kept": name}), "lead"),
+        (merge(0, 1, 0.5)._replace(evidence={"for": [name, name, 1]}), "for"),
+    ):
+        with pytest.raises(SourceError, match=r"outside|no such image"):
+            gallery(faces).locate(decision, role, 1 if "kept" in decision.evidence else 0)
+
+
+@pytest.mark.parametrize("identity", ["..", "../..", "person-0/../..", "/etc", "/", "a\0b", "leads-out"])
+def test_identity_outside_of_the_source(identity: str, faces: Path) -> None:
+    (faces / "leads-out").symlink_to(faces.parent)
+    assert names(faces, Decision("merge", identity, "person-1"))["subject"] == ([], 0)
+
+
+def test_links(faces: Path) -> None:
+    """Those within are followed, those that lead out are not."""
+    (faces / "person-1/in.jpg").symlink_to(faces / "person-0/0.jpg")
+    (faces / "person-1/out.jpg").symlink_to(faces.parent / "secret.jpg")
+    (faces / "person-1/loop.jpg").symlink_to(faces / "person-1/loop.jpg")
+    assert gallery(faces).locate(Decision("drop", "person-1/in.jpg"), "lead", 0) == str(faces / "person-0/0.jpg")
+    for name in ("out", "loop"):
+        with pytest.raises(SourceError):
+            gallery(faces).locate(Decision("drop", f"person-1/{name}.jpg"), "lead", 0)
+
+
+def test_absolute_paths_are_those_that_the_plan_names(faces: Path) -> None:
+    secret = str(faces.parent / "secret.jpg")
+    decision = Decision("drop", "person-0/0.jpg", evidence={"kept": secret})
+    assert gallery(faces).locate(decision, "lead", 1) == secret
+    for other in ("/etc/passwd", secret.replace("secret", "none"), str(faces)):
+        with pytest.raises(SourceError, match=r"not an image|no such file"):
+            gallery(faces).locate(decision._replace(evidence={"kept": other}), "lead", 1)
+
+
+@pytest.mark.parametrize(("role", "place"), [("lead", 0), ("for", 2), ("subject", 4), ("into", -1), ("kept", 0)])
+def test_no_such_picture(role: str, place: int, faces: Path) -> None:
+    with pytest.raises(SourceError, match="no such image"):
+        gallery(faces).locate(merge(0, 1, 0.5), role, place)
+
+
+def test_plan_without_a_source(faces: Path) -> None:
+    assert Gallery({}).strips(merge(0, 1, 0.5))["subject"].names == []
+    with pytest.raises(SourceError, match="does not say where"):
+        Gallery({}).locate(merge(0, 1, 0.5), "for", 0)

@@ -1,0 +1,67 @@
+"""Identity folders: what counts as an image, and in which order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceprep.core.errors import SourceError
+from faceprep.core.names import sort_files, sort_names
+from faceprep.sets.folder import find_identities, is_image_name
+
+
+def make(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_nested_hidden_and_other_files(tmp_path: Path) -> None:
+    make(tmp_path, "b/2.jpg", "b/10.PNG", "b/notes.txt", "a/c/x.jpg", ".faceprep/y.jpg", "b/.hidden.jpg", "empty/z.txt")
+    found = find_identities(tmp_path)
+    assert [(each.name, each.images, each.n_others) for each in found] == [
+        ("a/c", ("x.jpg",), 0),
+        ("b", ("2.jpg", "10.PNG"), 1),
+    ]
+
+
+def test_links_are_followed_but_not_round_in_circles(tmp_path: Path) -> None:
+    make(tmp_path, "set/a/1.jpg", "set/b/1.jpg", "elsewhere/1.jpg")
+    (tmp_path / "set/c").symlink_to("../elsewhere")
+    (tmp_path / "set/a/self").symlink_to("../a")
+    (tmp_path / "set/a/top").symlink_to(tmp_path)
+    (tmp_path / "set/a/to_b").symlink_to("../b")
+    (tmp_path / "set/b/to_a").symlink_to("../a")
+    names = [each.name for each in find_identities(tmp_path / "set")]
+    assert names == ["a", "a/to_b", "b", "b/to_a", "c"]
+
+
+def test_images_in_the_root_are_the_identity_dot(tmp_path: Path) -> None:
+    make(tmp_path, "1.jpg", "a/1.jpg")
+    assert [each.name for each in find_identities(tmp_path)] == [".", "a"]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no such folder"):
+        find_identities(tmp_path / "no")
+
+
+def test_one_name_that_is_no_number_makes_all_text() -> None:
+    assert sort_names(["100", "20", "3"]) == ["3", "20", "100"]
+    assert sort_names(["100", "20", "3", "x"]) == ["100", "20", "3", "x"]
+    assert sort_names(["1", "01", "²"]) == ["01", "1", "²"]
+
+
+@given(st.lists(st.text("0123456789ab_²٣", min_size=1), unique=True))
+def test_orders_do_not_depend_on_the_order_found(names: list[str]) -> None:
+    assert sort_names(names) == sort_names(names[::-1])
+    files = [f"{name}.jpg" for name in names]
+    assert sort_files(files) == sort_files(files[::-1])
+
+
+def test_image_names() -> None:
+    assert all(map(is_image_name, ["a.jpg", "b.two.dots.JPEG", "c.pgm"]))
+    assert not any(map(is_image_name, [".jpg", "jpg", "a.txt", "a.jpg.tmp"]))

@@ -1,0 +1,170 @@
+"""Crops to vectors: whatever their size, in any batches, one Outcome an image."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from faceprep.core.embeddings import Model
+from faceprep.core.errors import OptionError
+from faceprep.core.types import Outcome
+from faceprep.run.ledger import Places, ShardSink
+from faceprep.steps import embed_crops as embedding
+from faceprep.steps.embed_crops import EmbedOptions, embed_images, load_parts
+from faceprep.vision.codec import encode
+from tests.tiny_models import DIM, expected, random_crops, save_onnx
+
+
+@pytest.fixture()
+def options(tmp_path: Path) -> EmbedOptions:
+    """A tiny embedder of arcface-112, whose vectors are means of cells."""
+    return EmbedOptions(str(save_onnx(tmp_path / "net.onnx")), device="cpu")
+
+
+def changed(options: EmbedOptions, **others: Any) -> EmbedOptions:
+    return EmbedOptions(options.embedder, device="cpu", **others)
+
+
+def test_crops_of_the_embedders_own_template_stay_as_they_are(options: EmbedOptions) -> None:
+    crops = random_crops(70)
+    found = options.embed(list(crops))
+    assert found.shape == (70, DIM) and np.abs(found - expected(crops)).max() < 1e-4
+    assert np.array_equal(found, np.concatenate([options.embed([crop]) for crop in crops])), "in any batches"
+    assert options.embed([]).shape == (0, DIM)
+
+
+def test_larger_crops_are_the_template_enlarged(options: EmbedOptions) -> None:
+    crops = random_crops(4)
+    large = crops.repeat(2, 1).repeat(2, 2)
+    assert np.abs(options.embed(list(large)) - options.embed(list(crops))).max() < 0.05
+    by_name = changed(options, crops="arcface-224").embed(list(large))
+    assert np.array_equal(by_name, options.embed(list(large)))
+
+
+def test_other_templates_are_brought_to_the_embedders(options: EmbedOptions) -> None:
+    """What is in the middle of a dlib chip is in the middle of an ArcFace crop."""
+    crop = np.zeros((150, 150, 3), np.uint8)
+    crop[6:96, 28:118] = 255
+    found = changed(options, crops="dlib-150").embed([crop])[0].reshape(3, 4, 4)
+    assert (found[:, 1:3, 1:3] > 0.9).all() and (found[:, 0] < 0).all()
+
+
+def test_the_mirror_image_is_averaged(options: EmbedOptions) -> None:
+    crops = random_crops(3)
+    found = changed(options, flip=True).embed(list(crops))
+    assert np.abs(found - (expected(crops) + expected(crops[:, :, ::-1])) / 2).max() < 1e-4
+    assert np.allclose(found, changed(options, flip=True).embed(list(crops[:, :, ::-1])), atol=1e-6)
+
+
+def test_all_that_is_done_is_in_the_fingerprint(options: EmbedOptions) -> None:
+    others = [{}, {"flip": True}, {"crops": "arcface-128"}, {"mean": "0"}, {"std": "1,2,3"}, {"color": "bgr"}]
+    prints = [changed(options, **each).model().fingerprint for each in others] + [options.model("photos").fingerprint]
+    assert len(set(prints)) == len(prints)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("mean", "grey"), ("mean", "1,2"), ("std", "nan"), ("size", "0"), ("size", "112x"), ("size", "-1"), ("size", "x")],
+)
+def test_options_that_cannot_be_meant(name: str, value: str) -> None:
+    with pytest.raises(OptionError, match=f"--{name}: expected"):
+        EmbedOptions(**{name: value})
+    with pytest.raises(OptionError, match="unknown template"):
+        EmbedOptions(crops="square")
+    with pytest.raises(OptionError, match="rgb or bgr"):
+        EmbedOptions(color="hsv")
+
+
+def test_templates_that_cannot_be_brought_are_told_before_the_run(options: EmbedOptions) -> None:
+    with pytest.raises(OptionError, match="crops of box1.5-256 cannot be brought to arcface-112"):
+        changed(options, crops="box1.5-256").announce()
+
+
+def test_what_it_runs_on_is_told(options: EmbedOptions, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "faceprep"):
+        options.announce()
+    assert caplog.messages == [f"{options.embedder} runs on CPU ({options.open().model.fingerprint})"]
+    assert "mean127.5/std127.5/rgb" in caplog.text, "what was taken for want of a word from the file"
+
+
+# Shards
+
+
+def shard(options: EmbedOptions, root: Path, names: list[str], output: Path, id: str = "0") -> tuple[Any, ShardSink]:
+    output.mkdir(exist_ok=True)
+    sink = ShardSink(Places(output), id)
+    outcomes = list(embed_images(options, root, names, sink))
+    sink.commit(outcomes)
+    return outcomes, sink
+
+
+def test_one_outcome_an_image_in_order(options: EmbedOptions, tmp_path: Path) -> None:
+    crops = random_crops(100)
+    names = []
+    for number, crop in enumerate(crops):
+        names.append(f"{number % 3}/{number}.png")
+        (tmp_path / names[-1]).parent.mkdir(exist_ok=True)
+        (tmp_path / names[-1]).write_bytes(encode(crop, ".png"))
+    (tmp_path / names[40]).write_bytes(b"no image")
+    names[90] = "no/such.png"
+    outcomes, sink = shard(options, tmp_path, [*names, "b\udcffd.png"], tmp_path / "out")
+    assert [outcome.key for outcome in outcomes] == [*names, "b\udcffd.png"]
+    problems = {outcome.key: outcome.status for outcome in outcomes if outcome.status != "ok"}
+    assert problems == {names[40]: "undecodable", "no/such.png": "unreadable", "b\udcffd.png": "bad_name"}
+    found = load_parts(sink, ["0"], Model())
+    sound = [i for i in range(100) if i not in (40, 90)]
+    assert found.keys == [names[i] for i in sound] and found.identities == [str(i % 3) for i in sound]
+    assert np.array_equal(found.vectors, options.embed(list(crops[sound])))
+
+
+def test_vectors_that_are_none_are_named(tmp_path: Path) -> None:
+    """Zeros have no direction; what is no number would spoil every comparison."""
+    (tmp_path / "black.png").write_bytes(encode(np.zeros((112, 112, 3), np.uint8), ".png"))
+    (tmp_path / "some.png").write_bytes(encode(random_crops(1)[0] // 2 + 9, ".png"))
+    for last in ("Identity", "Reciprocal"):
+        net = str(save_onnx(tmp_path / f"{last}.onnx", last=last))
+        names = ["black.png", "some.png"]
+        outcomes, sink = shard(EmbedOptions(net, device="cpu", mean="0"), tmp_path, names, tmp_path / last)
+        assert [outcome.status for outcome in outcomes] == ["no_vector", "ok"]
+        assert outcomes[0].is_failure and load_parts(sink, ["0"], Model()).keys == ["some.png"]
+
+
+def test_none_sound_is_an_empty_table(options: EmbedOptions, tmp_path: Path) -> None:
+    outcomes, sink = shard(options, tmp_path, ["no.png"], tmp_path / "out")
+    assert len(outcomes) == 1 and load_parts(sink, ["0"], Model()).vectors.shape == (0, DIM)
+    assert load_parts(sink, [], Model()).vectors.shape == (0, 0)
+
+
+def test_other_shapes_are_fitted_and_told_once(
+    options: EmbedOptions, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, shape in (("wide.png", (60, 112)), ("square.png", (56, 56)), ("almost.png", (112, 111))):
+        (tmp_path / name).write_bytes(encode(np.full((*shape, 3), 200, np.uint8), ".png"))
+    names = ["wide.png", "square.png", "almost.png"]
+    outcomes, sink = shard(options, tmp_path, names, tmp_path / "out")
+    assert [bool(outcome.reason) for outcome in outcomes] == [True, False, False]
+    assert outcomes[0] == Outcome(
+        "wide.png", "ok", "60 × 112, of another shape than the template: fitted into it on black"
+    )
+    shard(options, tmp_path, names, tmp_path / "out", "1")
+    vectors = load_parts(sink, ["0", "1"], Model()).vectors
+    assert caplog.messages == ["2 images are of another shape than arcface-112: fitted into it on black"]
+    load_parts(sink, ["1"], Model())
+    assert caplog.messages[1:] == ["1 image is of another shape than arcface-112: fitted into it on black"]
+    cells = vectors[0].reshape(3, 4, 4)
+    assert (cells[:, 1:3] > 0.5).all() and (cells[:, [0, 3]] < 0).all(), "black above and below"
+
+
+def test_large_sets_are_mapped(options: EmbedOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, crop in enumerate(random_crops(5)):
+        (tmp_path / f"{number}.png").write_bytes(encode(crop, ".png"))
+    for id, names in (("0", ["0.png", "1.png"]), ("1", ["2.png", "3.png", "4.png"])):
+        _, sink = shard(options, tmp_path, names, tmp_path / "out", id)
+    plain = load_parts(sink, ["0", "1"], Model())
+    monkeypatch.setattr(embedding, "_IN_MEMORY", 1)
+    mapped = load_parts(sink, ["0", "1"], Model())
+    assert isinstance(mapped.vectors.base, np.memmap) and np.array_equal(mapped.vectors, plain.vectors)
