@@ -1,4 +1,5 @@
-"""Aligned crops a second from decoded images, beside scikit-image's estimate and OpenCV's warp in a loop; quality.
+"""Aligned crops a second from decoded images, beside scikit-image's estimate and OpenCV's warp in a
+loop; quality.
 
 python benchmarks/align.py
 """
@@ -30,13 +31,19 @@ Photo = tuple[Pixels, npt.NDArray[np.float32]]
 
 
 def draw_photos(n: int, n_faces: int, height: int, width: int) -> list[Photo]:
-    """Noise with landmarks of faces of 60 to 400 pixels, turned and shaken: what is cut does not matter here."""
+    """Noise with landmarks of faces of 60 to 400 pixels, turned and shaken: what is cut does
+    not matter here.
+    """
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (height, width, 3), np.uint8) for _ in range(8)]
     photos = []
     for i in range(n):
         size, angle = rng.uniform(60, 400, (n_faces, 1)) / 112, rng.normal(0, 0.3, (n_faces, 1))
-        turned = ((ARCFACE_112 + rng.normal(0, 2, (n_faces, 5, 2)) - 56) @ (1, 1j)) * size * np.exp(1j * angle)
+        turned = (
+            ((ARCFACE_112 + rng.normal(0, 2, (n_faces, 5, 2)) - 56) @ (1, 1j))
+            * size
+            * np.exp(1j * angle)
+        )
         centres = rng.uniform(0.1, 0.9, (n_faces, 2)) * (width, height)
         points = np.stack([turned.real, turned.imag], axis=-1) + centres[:, None]
         photos.append((images[i % len(images)], points.astype(np.float32)))
@@ -61,7 +68,10 @@ def ours(photos: list[Photo]) -> None:
 
 def ours_at_once(photos: list[Photo]) -> None:
     """As `align` does it, which has all landmarks in a table before it opens the first photo."""
-    landmarks, cropper = (np.concatenate([points for _, points in photos]), open_cropper("arcface-112"))
+    landmarks, cropper = (
+        np.concatenate([points for _, points in photos]),
+        open_cropper("arcface-112"),
+    )
     n = len(landmarks)
     transforms, faults = cropper.fit(Faces(np.zeros((n, 4)), landmarks, np.ones(n)))
     fitted = zip(transforms, faults, strict=True)
@@ -108,7 +118,9 @@ def main() -> None:
             "skimage estimate + cv2 warp, a loop": lambda photos=photos: loop(photos),
             "estimate, check and crop, photo by photo": lambda photos=photos: ours(photos),
             "all estimates, then crops": lambda photos=photos: ours_at_once(photos),
-            "the same in two processes": partial(in_processes, (arguments.images, n_faces, height, width), 3),
+            "the same in two processes": partial(
+                in_processes, (arguments.images, n_faces, height, width), 3
+            ),
             "cv2 warp alone": lambda photos=photos: warp_alone(photos),
         }
         title = f"crops of 112 x 112 from {width} x {height}, {n_faces} a photo"
@@ -117,7 +129,10 @@ def main() -> None:
     seconds = side_by_side(
         f"all {len(MEASURES)} measures of quality, crops of 112 x 112, one thread",
         len(crops),
-        {"cv2 Laplacian variance alone": lambda: laplacians(crops), "measure_crops": lambda: discard(crops)},
+        {
+            "cv2 Laplacian variance alone": lambda: laplacians(crops),
+            "measure_crops": lambda: discard(crops),
+        },
         arguments.repeats,
     )
     print(f"{seconds['measure_crops'] / len(crops) * 1000:.3f} ms a crop for all measures")

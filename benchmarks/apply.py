@@ -1,4 +1,5 @@
-"""faceprep apply beside cp, cp with times kept, and Python's copytree: small files, the whole command.
+"""faceprep apply beside cp, cp with times kept, and Python's copytree: small files, the whole
+command.
 
 python benchmarks/apply.py              20,000 files of 6 kB in 400 folders, a tenth of the identities merged
 python benchmarks/apply.py --quick      2,000 files
@@ -30,7 +31,10 @@ def write_tree(root: Path, n_identities: int) -> None:
         folder.mkdir(parents=True)
         for image in range(_AN_IDENTITY):
             (folder / f"{image}.jpg").write_bytes(_BYTES)
-    merges = [{"action": "merge", "subject": str(i), "into": str(i + 1)} for i in range(0, n_identities, 10)]
+    merges = [
+        {"action": "merge", "subject": str(i), "into": str(i + 1)}
+        for i in range(0, n_identities, 10)
+    ]
     head = {"kind": "plan", "source": str(root / "set")}
     (root / "plan.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (head, *merges)))
 
@@ -58,10 +62,22 @@ def main() -> None:
         write_tree(root, n_identities)
 
         def shell(*words: object) -> Callable[[Path], object]:
-            return lambda output: subprocess.run([*map(str, words), output], check=True, capture_output=True)
+            return lambda output: subprocess.run(
+                [*map(str, words), output], check=True, capture_output=True
+            )
 
         def ours(mode: str) -> Callable[[Path], object]:
-            words = [sys.executable, "-m", "faceprep", "apply", "--workers", given.workers, "--mode", mode, plan]
+            words = [
+                sys.executable,
+                "-m",
+                "faceprep",
+                "apply",
+                "--workers",
+                given.workers,
+                "--mode",
+                mode,
+                plan,
+            ]
             return shell(*words)
 
         candidates: dict[str, Candidate] = {
@@ -72,7 +88,8 @@ def main() -> None:
             "cp -rs": partial(run, shell("cp", "-rs", source), root),
         }
         candidates |= {
-            f"faceprep apply --mode {m}": partial(run, ours(m), root) for m in ("copy", "hardlink", "symlink")
+            f"faceprep apply --mode {m}": partial(run, ours(m), root)
+            for m in ("copy", "hardlink", "symlink")
         }
         side_by_side("apply", n_identities * _AN_IDENTITY, candidates, given.repeats)
 

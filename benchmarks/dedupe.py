@@ -1,13 +1,15 @@
-"""dedupe beside imagehash (pip install imagehash): planted copies found, other images spared, images a second.
+"""dedupe beside imagehash (pip install imagehash): planted copies found, other images spared,
+images a second.
 
 python benchmarks/dedupe.py ../shared/data/orl      copies of its photos, in their identities
 python benchmarks/dedupe.py                         drawn faces instead, in which noise is harder on hashes
 python benchmarks/dedupe.py --quick                 fewer photos, no million hashes
 
-Of each photo there is one copy of each kind and its mirror image, which is no copy. An image is found when it is
-dropped for a copy of its own; `wrong` are those that are dropped for another photo. imagehash is used as its pages
-show: its phash of every image, and all pairs within a distance, which is given to NumPy here, so that the loop in
-Python costs it nothing. It opens one image after the other, in one process.
+Of each photo there is one copy of each kind and its mirror image, which is no copy. An image is
+found when it is dropped for a copy of its own; `wrong` are those that are dropped for another
+photo. imagehash is used as its pages show: its phash of every image, and all pairs within a
+distance, which is given to NumPy here, so that the loop in Python costs it nothing. It opens one
+image after the other, in one process.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ _DISTANCES = (4, 8)
 def load_photos(root: Path | None, n: int) -> list[Pixels]:
     """Photos of which no two are copies."""
     if root:
-        paths = [f"{root}/{each.name}/{image}" for each in find_identities(root) for image in each.images]
+        paths = [
+            f"{root}/{each.name}/{image}" for each in find_identities(root) for image in each.images
+        ]
         return [decode(Path(path).read_bytes()) for path in paths[:n]]
     return [draw_face(identity, image)[0] for identity in range(n // 4) for image in range(4)]
 
@@ -83,10 +87,23 @@ def family(path: str) -> str:
 def faceprep(source: Path, *options: str) -> dict[str, str]:
     """image -> the one that stays for it"""
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-m", "faceprep", "dedupe", str(source), out, "--plan-only", *options]
+        command = [
+            sys.executable,
+            "-m",
+            "faceprep",
+            "dedupe",
+            str(source),
+            out,
+            "--plan-only",
+            *options,
+        ]
         subprocess.run(command, check=True, capture_output=True)
         lines = (Path(out) / "plan.jsonl").read_text().splitlines()[1:]
-    return {told["subject"]: told["evidence"]["kept"] for told in map(json.loads, lines) if "verdict" not in told}
+    return {
+        told["subject"]: told["evidence"]["kept"]
+        for told in map(json.loads, lines)
+        if "verdict" not in told
+    }
 
 
 def imagehash(source: Path, distance: int) -> dict[str, str]:
@@ -116,10 +133,15 @@ def judge(name: str, kept: dict[str, str], n_photos: int) -> None:
 
 
 def million(n: int) -> None:
-    """Hashes as unlike each other as those of aligned crops of faces (mean distance 27, deviation 4.6)."""
+    """Hashes as unlike each other as those of aligned crops of faces (mean distance 27,
+    deviation 4.6).
+    """
     chance = np.random.default_rng(0)
     common, shared = chance.normal(size=64) * 0.55, chance.normal(size=(12, 64)) * 0.08
-    pieces = [chance.normal(size=(n // 10, 12)) @ shared + chance.normal(size=(n // 10, 64)) for _ in range(10)]
+    pieces = [
+        chance.normal(size=(n // 10, 12)) @ shared + chance.normal(size=(n // 10, 64))
+        for _ in range(10)
+    ]
     levels = np.concatenate(pieces) + common
     bits = levels > np.median(levels, axis=1, keepdims=True)
     hashes = np.packbits(bits, axis=1).view(">u8").astype(np.uint64).ravel()
@@ -128,10 +150,15 @@ def million(n: int) -> None:
     hashes[:n_copies] = hashes[n_copies : 2 * n_copies] ^ flips
     sample = hashes[chance.choice(n, 2000, replace=False)]
     apart = np.bitwise_count(sample[:, None] ^ sample)[np.triu_indices(2000, 1)]
-    print(f"\n{n:,} hashes, {n_copies:,} of them one bit from another; distance {apart.mean():.1f} ± {apart.std():.1f}")
+    print(
+        f"\n{n:,} hashes, {n_copies:,} of them one bit from another; distance {apart.mean():.1f} "
+        f"± {apart.std():.1f}"
+    )
     for name, values in (("as they are", hashes), ("all the same", np.zeros(n, np.uint64))):
         started = time.perf_counter()
-        kept = duplicates.keep_best(values, np.arange(n), lambda image, others: np.ones(len(others), np.bool_))
+        kept = duplicates.keep_best(
+            values, np.arange(n), lambda image, others: np.ones(len(others), np.bool_)
+        )
         n_gone = int((kept != np.arange(n)).sum())
         print(f"{name:44s}{time.perf_counter() - started:9.2f} s, {n_gone:,} dropped")
     started = time.perf_counter()
@@ -143,7 +170,9 @@ def million(n: int) -> None:
 
 def main() -> None:
     """Print the tables."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("photos", nargs="?", type=Path, help="a folder of identities")
     arguments.add_argument("--n", type=int, default=200, help="photos")
     arguments.add_argument("--quick", action="store_true")
@@ -163,7 +192,9 @@ def main() -> None:
             answers[name] = candidates[name](source)
 
         timed = {name: lambda name=name: kept_by(name) for name in candidates}
-        side_by_side("images to what stays, whole command", n_images, timed, repeats=1 if asked.quick else 3)
+        side_by_side(
+            "images to what stays, whole command", n_images, timed, repeats=1 if asked.quick else 3
+        )
         print(f"\n{'':44s}{'precision':>10s}{'recall':>9s}{'wrong':>7s}")
         for distance in _DISTANCES:
             judge(f"imagehash, distance {distance}", imagehash(source, distance), len(photos))

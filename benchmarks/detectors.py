@@ -1,4 +1,5 @@
-"""Detectors: mtcnn beside the package mtcnn, a batch beside a loop, time an image, and recall by the size of the face.
+"""Detectors: mtcnn beside the package mtcnn, a batch beside a loop, time an image, and recall by
+the size of the face.
 
 python benchmarks/detectors.py --video clip.mp4 --photo faces.jpg
 python benchmarks/detectors.py --video clip.mp4 --only recall
@@ -54,7 +55,9 @@ def people() -> Pixels:
 
 
 def beside_the_package(frames: list[Pixels], threads: int, repeats: int) -> None:
-    """The same settings: whole frames, faces of 20 pixels and more; the package in TensorFlow on all cores."""
+    """The same settings: whole frames, faces of 20 pixels and more; the package in TensorFlow
+    on all cores.
+    """
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from mtcnn import MTCNN
 
@@ -73,7 +76,9 @@ def beside_the_package(frames: list[Pixels], threads: int, repeats: int) -> None
     height, width = frames[0].shape[:2]
     candidates = {"package mtcnn (TensorFlow)": package, "faceprep mtcnn, one by one": loop}
     candidates["faceprep mtcnn, a batch"] = lambda: None if detect(frames) else None
-    side_by_side(f"mtcnn at {width} × {height}, {threads or 'all'} threads", len(frames), candidates, repeats)
+    side_by_side(
+        f"mtcnn at {width} × {height}, {threads or 'all'} threads", len(frames), candidates, repeats
+    )
 
 
 def batch_beside_loop(frames: list[Pixels], threads: int, repeats: int) -> None:
@@ -90,7 +95,9 @@ def batch_beside_loop(frames: list[Pixels], threads: int, repeats: int) -> None:
             both = {label: candidates[label] for label in pair}
             for candidate in both.values():
                 candidate()
-            side_by_side(f"{width} × {height}, {threads or 'all'} threads", len(images), both, repeats)
+            side_by_side(
+                f"{width} × {height}, {threads or 'all'} threads", len(images), both, repeats
+            )
 
 
 def _each(detect: SizedDetector, images: list[Pixels]) -> None:
@@ -104,7 +111,10 @@ def _all(detect: SizedDetector, images: list[Pixels]) -> None:
 
 def time_an_image(frames: list[Pixels], threads: int) -> None:
     """Median milliseconds, shrinking and second looks included."""
-    print(f"\nms an image, {threads or 'all'} threads{'':8s}" + "".join(f"{name:>12s}" for name in NAMES))
+    print(
+        f"\nms an image, {threads or 'all'} threads{'':8s}"
+        + "".join(f"{name:>12s}" for name in NAMES)
+    )
     for size in ((640, 360), (1280, 720), (1920, 1080)):
         images = [cv2.resize(frame, size) for frame in frames]
         row = []
@@ -119,8 +129,11 @@ def time_an_image(frames: list[Pixels], threads: int) -> None:
         print(f"{size[0]} × {size[1]:<20d}" + "".join(f"{value:12.1f}" for value in row))
 
 
-def framed(photo: Pixels, box: Sequence[float], share: float, among_others: bool) -> tuple[Pixels, Faces]:
-    """The photo scaled so that the face at `box` has `share` of the frame's height, in the middle of a grey frame.
+def framed(
+    photo: Pixels, box: Sequence[float], share: float, among_others: bool
+) -> tuple[Pixels, Faces]:
+    """The photo scaled so that the face at `box` has `share` of the frame's height, in the middle
+    of a grey frame.
 
     What is further from it than its own size is grey as well, unless it stays `among_others`.
     """
@@ -159,8 +172,13 @@ def alone(photo: Pixels, box: Sequence[float]) -> tuple[Pixels, Faces]:
 
 def recall(photos: list[Pixels], threads: int, min_iou: float = 0.5) -> None:
     """How many of the same faces are found at each size; in brackets, how many on a second look."""
-    truth = [(photo, box) for photo in photos for box in opened("retinaface", threads)([photo])[0].boxes]
-    print(f"\nrecall of {len(truth)} faces in {FRAME[1]} × {FRAME[0]}, by height of the face in the frame")
+    truth = [
+        (photo, box) for photo in photos for box in opened("retinaface", threads)([photo])[0].boxes
+    ]
+    print(
+        f"\nrecall of {len(truth)} faces in {FRAME[1]} × {FRAME[0]}, by height of the face in the "
+        "frame"
+    )
     print(f"{'':24s}" + "".join(f"{share:>9.0%}" for share in SHARES) + "    alone")
     for name in NAMES:
         for note, small, among_others in (
@@ -180,9 +198,13 @@ def recall(photos: list[Pixels], threads: int, min_iou: float = 0.5) -> None:
             print(f"{name + note:24s}" + "".join(f"{value:>9s}" for value in row))
 
 
-def _found(detector: SizedDetector, frame: Pixels, truth: Faces, min_iou: float) -> tuple[bool, bool]:
+def _found(
+    detector: SizedDetector, frame: Pixels, truth: Faces, min_iou: float
+) -> tuple[bool, bool]:
     detection = detector.detect_noted([frame])[0]
-    there = len(detection.faces) and overlaps(truth.boxes[0], detection.faces.boxes).max() >= min_iou
+    there = (
+        len(detection.faces) and overlaps(truth.boxes[0], detection.faces.boxes).max() >= min_iou
+    )
     return bool(there), detection.bordered or detection.doubled
 
 

@@ -1,9 +1,12 @@
-"""`embed`, the whole command, beside dlib's own descriptor of the same chips; what reading costs of it.
+"""`embed`, the whole command, beside dlib's own descriptor of the same chips; what reading costs of
+it.
 
-    python benchmarks/embed.py [--crops 2000] [--dlib 30] [--repeats 3] [--only command|reading|model] [--quick]
+    python benchmarks/embed.py [--crops 2000] [--dlib 30] [--repeats 3] [--only
+    command|reading|model] [--quick]
 
-Crops are drawn faces of 112 × 112 in identity folders, JPEG and PNG. dlib-bin takes `--dlib` of them, as 150 × 150
-chips that are in memory already, one at a time, as its users call it, and in batches.
+Crops are drawn faces of 112 × 112 in identity folders, JPEG and PNG. dlib-bin takes `--dlib` of
+them, as 150 × 150 chips that are in memory already, one at a time, as its users call it, and in
+batches.
 """
 
 from __future__ import annotations
@@ -85,7 +88,11 @@ def main() -> None:
         root.mkdir()
         paths = draw(root, n)
         embed = EmbedOptions()
-        images = [crop.pixels for path in paths[: max(n_dlib, 64)] for crop in load_file(embed.fitter(), root, path)]
+        images = [
+            crop.pixels
+            for path in paths[: max(n_dlib, 64)]
+            for crop in load_file(embed.fitter(), root, path)
+        ]
         chips = np.stack(images)
         dlib_chips = list(chips[:n_dlib])
         runs: list[int] = []
@@ -93,8 +100,12 @@ def main() -> None:
         if given.only in (None, "command"):
             command(root, runs)  # makes the cached graph
             candidates = {
-                f"dlib-bin, chip by chip (of {n_dlib})": lambda: dlib_alone(dlib_chips, False) * n / n_dlib,
-                f"dlib-bin, in one batch (of {n_dlib})": lambda: dlib_alone(dlib_chips, True) * n / n_dlib,
+                f"dlib-bin, chip by chip (of {n_dlib})": lambda: (
+                    dlib_alone(dlib_chips, False) * n / n_dlib
+                ),
+                f"dlib-bin, in one batch (of {n_dlib})": lambda: (
+                    dlib_alone(dlib_chips, True) * n / n_dlib
+                ),
                 "faceprep embed, whole command": lambda: command(root, runs),
             }
             seconds = side_by_side("embed", n, candidates, repeats)
@@ -110,7 +121,10 @@ def main() -> None:
         if given.only in (None, "model"):
             chips = np.concatenate([chips] * (-(-min(n, 1000) // len(chips))))
             side_by_side(
-                "the model alone, all cores", len(chips), {"dlib-resnet": lambda: _embed(embed, chips)}, repeats
+                "the model alone, all cores",
+                len(chips),
+                {"dlib-resnet": lambda: _embed(embed, chips)},
+                repeats,
             )
 
 

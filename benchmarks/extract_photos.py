@@ -1,4 +1,5 @@
-"""extract-photos beside decoding and detecting alone, in as many processes: 1,000 photos of 1 megapixel.
+"""extract-photos beside decoding and detecting alone, in as many processes: 1,000 photos of 1
+megapixel.
 
 python benchmarks/extract_photos.py ../shared/data/photos          its photos, brought to 1 megapixel
 python benchmarks/extract_photos.py                                drawn faces instead
@@ -47,8 +48,17 @@ def load_photos(root: Path | None) -> list[Pixels]:
         photo = cv2.resize(scene, (1152, 864), interpolation=cv2.INTER_CUBIC)
         photo[200:600, 300:700] = draw_face(identity, 0, 400)[0]
         photos.append(photo)
-    return [cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-            for photo in photos for scale in [(_PIXELS / (photo.shape[0] * photo.shape[1])) ** 0.5]]  # fmt: skip
+    return [
+        cv2.resize(
+            photo,
+            None,
+            fx=scale,
+            fy=scale,
+            interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC,
+        )
+        for photo in photos
+        for scale in [(_PIXELS / (photo.shape[0] * photo.shape[1])) ** 0.5]
+    ]
 
 
 def write_photos(folder: Path, photos: list[Pixels], n: int) -> list[Path]:
@@ -107,7 +117,9 @@ def main() -> None:
         title = f"photos of 1 megapixel, {given.workers} processes"
         seconds = side_by_side(title, len(paths), candidates, given.repeats)
     first, _, ours = seconds.values()
-    print(f"\nextract-photos takes {ours / first:.2f} times as long as decoding and detecting alone")
+    print(
+        f"\nextract-photos takes {ours / first:.2f} times as long as decoding and detecting alone"
+    )
     print(f"its largest process at its peak: {peak:.0f} MB")
 
 

@@ -1,12 +1,14 @@
-"""`extract-video` beside the script that it takes the place of, and beside decoding and detecting alone.
+"""`extract-video` beside the script that it takes the place of, and beside decoding and detecting
+alone.
 
 python benchmarks/extract_video.py ../shared/data/video/short_hamilton_clip.mp4
 python benchmarks/extract_video.py CLIP --repeats 3 --without-script
 
-The clip as it is and enlarged to 1080p. Ours is the whole command in a process of its own, imports, model and table
-included; "in steady state" leaves out what a clip of 8 frames takes. The script's rate is that of its loop alone, on
-the first frames. To only decode and detect is done in two ways, of which the faster counts: one frame after the other
-with all cores for each step, as a loop would; and that with decoding ahead in a thread.
+The clip as it is and enlarged to 1080p. Ours is the whole command in a process of its own, imports,
+model and table included; "in steady state" leaves out what a clip of 8 frames takes. The script's
+rate is that of its loop alone, on the first frames. To only decode and detect is done in two ways,
+of which the faster counts: one frame after the other with all cores for each step, as a loop would;
+and that with decoding ahead in a thread.
 """
 
 from __future__ import annotations
@@ -51,9 +53,20 @@ def detect_only(path: Path, ahead: bool) -> float:
 def ours(path: Path, *options: str) -> tuple[float, float, int]:
     """(seconds, MB of the largest process at its peak, frames) of the whole command."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "faceprep", "extract-video", str(path), f"{folder}/out", "--json", *options]
+        command = [
+            sys.executable,
+            "-m",
+            "faceprep",
+            "extract-video",
+            str(path),
+            f"{folder}/out",
+            "--json",
+            *options,
+        ]
         started = time.perf_counter()
-        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        run = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         peak = 0
         while run.poll() is None:
             peak = max(peak, largest(run.pid))
@@ -112,7 +125,8 @@ def compare(title: str, path: Path, n_script: int, repeats: int, with_script: bo
     medians = {name: statistics.median(values) for name, values in rates.items()}
     whole = medians["extract-video, the whole command"]
     print(
-        f"\n{title}, {n} frames, median of {repeats}\n{'':50s}{'frames a second':>16s}{'whole command is':>18s}   runs"
+        f"\n{title}, {n} frames, median of "
+        f"{repeats}\n{'':50s}{'frames a second':>16s}{'whole command is':>18s}   runs"
     )
     for name, median in medians.items():
         runs = " ".join(f"{value:.1f}" for value in rates[name])

@@ -1,4 +1,5 @@
-"""faceprep manifest beside the way Keras_insightface lists a folder: the whole command, on a tree of empty files.
+"""faceprep manifest beside the way Keras_insightface lists a folder: the whole command, on a tree
+of empty files.
 
 python benchmarks/manifest.py              1,000,000 files in 10,000 folders
 python benchmarks/manifest.py --quick      100,000 files in 1,000 folders
@@ -26,7 +27,9 @@ def write_tree(root: Path, n_identities: int) -> None:
         folder = root / str(identity)
         folder.mkdir(parents=True)
         for image in range(_AN_IDENTITY):
-            os.close(os.open(f"{folder}/{identity * _AN_IDENTITY + image}.jpg", os.O_WRONLY | os.O_CREAT))
+            os.close(
+                os.open(f"{folder}/{identity * _AN_IDENTITY + image}.jpg", os.O_WRONLY | os.O_CREAT)
+            )
 
 
 def run(command: Sequence[object], suffix: str, root: Path) -> None:
@@ -50,8 +53,13 @@ def main() -> None:
         write_tree(source, n_identities)
         peer = Path(__file__).parent / "peers" / "keras_manifest.py"
         ours = ["-m", "faceprep", "manifest", "--seed", 1, "--workers", given.workers, source]
-        candidates: dict[str, Candidate] = {"Keras_insightface's way, .npz": partial(run, [peer, source], ".npz", root)}
-        candidates |= {f"faceprep manifest, {suffix}": partial(run, ours, suffix, root) for suffix in given.suffixes}
+        candidates: dict[str, Candidate] = {
+            "Keras_insightface's way, .npz": partial(run, [peer, source], ".npz", root)
+        }
+        candidates |= {
+            f"faceprep manifest, {suffix}": partial(run, ours, suffix, root)
+            for suffix in given.suffixes
+        }
         side_by_side("manifest", n_identities * _AN_IDENTITY, candidates, given.repeats)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(f"\nlargest process of all above (the peer's included): {peak:.0f} MB at the peak")

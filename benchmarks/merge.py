@@ -1,17 +1,19 @@
-"""Merging identities: time and memory on a large memory-mapped set, and quality beside others on planted noise.
+"""Merging identities: time and memory on a large memory-mapped set, and quality beside others on
+planted noise.
 
     python benchmarks/merge.py [--quick] [--identities 8574] [--images 580000]
 
-Vectors are made up: people are directions in 128 of 512 dimensions, images spread around them by different amounts.
-One person in ten is under two to four names. Planted on top: folders in which a share of the images is other people's
-(the noise of the table, in every fourth folder), folders with images of two people half and half, single images half
-way between two people, pairs of people who look alike, and near duplicates.
+Vectors are made up: people are directions in 128 of 512 dimensions, images spread around them by
+different amounts. One person in ten is under two to four names. Planted on top: folders in which a
+share of the images is other people's (the noise of the table, in every fourth folder), folders with
+images of two people half and half, single images half way between two people, pairs of people who
+look alike, and near duplicates.
 
-Beside ours, on the same vectors: a loop that merges on any pair over 0.7, in the order of names; FAISS range search
-with union of what is over the threshold; scikit-learn's DBSCAN on images. Pairs of folders are judged by the person
-whose the folder is (one with two people, or with a face half way, is nobody's: to merge it is wrong), pairs of images
-by who is on them. Cleaned first, a folder with two people may become one person's: to merge it then is counted as wrong
-all the same.
+Beside ours, on the same vectors: a loop that merges on any pair over 0.7, in the order of names;
+FAISS range search with union of what is over the threshold; scikit-learn's DBSCAN on images. Pairs
+of folders are judged by the person whose the folder is (one with two people, or with a face half
+way, is nobody's: to merge it is wrong), pairs of images by who is on them. Cleaned first, a folder
+with two people may become one person's: to merge it then is counted as wrong all the same.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ Labels = npt.NDArray[np.int64]
 
 
 class Folder(NamedTuple):
-    """Whose images it has, one entry an image; `owner` is -1 where it is nobody's. `bridge`: halves of two people."""
+    """Whose images it has, one entry an image; `owner` is -1 where it is nobody's. `bridge`:
+    halves of two people.
+    """
 
     owner: int
     who: Labels
@@ -75,10 +79,14 @@ def plant(n_people: int, per_folder: int, noise: float, path: Path, seed: int = 
     folder_of = np.repeat(np.arange(len(folders)), [len(folder.who) for folder in folders])
     rows = np.lib.format.open_memmap(path, "w+", np.float32, (len(who), DIM))
     draw(rows, centres, folders, random)
-    owner = np.array([n_people + at if folder.owner < 0 else folder.owner for at, folder in enumerate(folders)])
+    owner = np.array(
+        [n_people + at if folder.owner < 0 else folder.owner for at, folder in enumerate(folders)]
+    )
     keys = [f"{folder:06d}/{at:07d}.jpg" for at, folder in enumerate(folder_of.tolist())]
     names = [f"{folder:06d}" for folder in folder_of.tolist()]
-    return Planted(Embeddings(keys, names, np.load(path, mmap_mode="r"), MODEL), folder_of, owner, who)
+    return Planted(
+        Embeddings(keys, names, np.load(path, mmap_mode="r"), MODEL), folder_of, owner, who
+    )
 
 
 def fill(n_people: int, per_folder: int, noise: float, random: np.random.Generator) -> list[Folder]:
@@ -99,7 +107,10 @@ def fill(n_people: int, per_folder: int, noise: float, random: np.random.Generat
 
 
 def draw(
-    rows: npt.NDArray[np.float32], centres: npt.NDArray[np.float32], folders: list[Folder], random: np.random.Generator
+    rows: npt.NDArray[np.float32],
+    centres: npt.NDArray[np.float32],
+    folders: list[Folder],
+    random: np.random.Generator,
 ) -> None:
     at = 0
     for folder in folders:
@@ -138,7 +149,12 @@ def cleaned_first(planted: Planted) -> Labels:
         for key, name in zip(given.keys, given.identities, strict=True)
     ]
     kept = [at for at, name in enumerate(names) if not name.startswith("dropped ")]
-    left = Embeddings([given.keys[at] for at in kept], [names[at] for at in kept], given.vectors[kept], given.model)
+    left = Embeddings(
+        [given.keys[at] for at in kept],
+        [names[at] for at in kept],
+        given.vectors[kept],
+        given.model,
+    )
     for at, name in zip(kept, merged(left, list(left.identities)), strict=True):
         names[at] = name
     return numbered(names)
@@ -154,7 +170,9 @@ def unit(planted: Planted) -> npt.NDArray[np.float32]:
 
 
 def any_pair_in_order(planted: Planted, over: float = 0.7) -> Labels:
-    """For each folder in the order of names: every other that has any pair over the threshold goes into it."""
+    """For each folder in the order of names: every other that has any pair over the threshold
+    goes into it.
+    """
     rows, folder = unit(planted), planted.folder
     into = np.arange(len(planted.owner))
     for number in range(len(into)):
@@ -186,7 +204,9 @@ def range_and_union(planted: Planted, over: float = 0.5) -> Labels:
 
 def dbscan(planted: Planted, over: float = 0.5) -> Labels:
     """Images by density; what is in no cluster stands alone."""
-    labels = DBSCAN(eps=1 - over, min_samples=3, metric="cosine", n_jobs=-1).fit(unit(planted)).labels_
+    labels = (
+        DBSCAN(eps=1 - over, min_samples=3, metric="cosine", n_jobs=-1).fit(unit(planted)).labels_
+    )
     alone = np.flatnonzero(labels < 0)
     labels[alone] = labels.max() + 1 + np.arange(len(alone))
     return labels.astype(np.int64)
@@ -214,7 +234,9 @@ def judged(found: Labels, truth: Labels) -> tuple[float, float, float]:
 
 
 def of_folders(found: Labels, planted: Planted) -> Labels:
-    """The cluster that most of a folder's images are in: methods that split folders are judged by these."""
+    """The cluster that most of a folder's images are in: methods that split folders are judged
+    by these.
+    """
     most: dict[int, Counter[int]] = defaultdict(Counter)
     for folder, cluster in zip(planted.folder.tolist(), found.tolist(), strict=True):
         most[folder][cluster] += 1
@@ -222,8 +244,13 @@ def of_folders(found: Labels, planted: Planted) -> Labels:
 
 
 def quality(n_people: int, per_folder: int, levels: list[float], folder: Path) -> None:
-    print(f"\nquality: {n_people:,} people, {per_folder} images a folder; precision, recall, F of pairs")
-    columns = "".join(f"{name:>{width}s}" for name, width in zip(["folders: P", "R", "F"], WIDTHS, strict=True))
+    print(
+        f"\nquality: {n_people:,} people, {per_folder} images a folder; precision, recall, F of "
+        "pairs"
+    )
+    columns = "".join(
+        f"{name:>{width}s}" for name, width in zip(["folders: P", "R", "F"], WIDTHS, strict=True)
+    )
     print(f"{'noise':>6s} {'':30s}{'seconds':>8s}{columns}{columns.replace('folders', ' images')}")
     for level in levels:
         planted = plant(n_people, per_folder, level, folder / "quality.npy", seed=int(100 * level))
@@ -234,7 +261,8 @@ def quality(n_people: int, per_folder: int, levels: list[float], folder: Path) -
             folders = judged(of_folders(found, planted), planted.owner)
             images = judged(found, planted.who)
             shown = "".join(
-                f"{value:{width}.3f}" for value, width in zip(folders + images, (12, 7, 7) * 2, strict=True)
+                f"{value:{width}.3f}"
+                for value, width in zip(folders + images, (12, 7, 7) * 2, strict=True)
             )
             print(f"{level:6.0%} {name:30s}{seconds:8.2f}{shown}", flush=True)
 
@@ -244,7 +272,10 @@ def large(n_identities: int, n_images: int, folder: Path) -> None:
     per_folder = n_images // n_identities
     planted = plant(round(n_identities / 1.24), per_folder, 0.1, folder / "large.npy")
     embeddings = planted.embeddings
-    print(f"\nlarge: {len(planted.owner):,} identities, {len(embeddings):,} images of {DIM}, memory-mapped")
+    print(
+        f"\nlarge: {len(planted.owner):,} identities, {len(embeddings):,} images of {DIM}, "
+        "memory-mapped"
+    )
     started = time.perf_counter()
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)
@@ -257,17 +288,24 @@ def large(n_identities: int, n_images: int, folder: Path) -> None:
     rest = max(whole - reading - comparing, 0.0)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(
-        f"checked and summed {reading:.1f} s, identities compared {comparing:.1f} s, joined, with evidence {rest:.1f} s"
+        f"checked and summed {reading:.1f} s, identities compared {comparing:.1f} s, joined, with "
+        f"evidence {rest:.1f} s"
     )
-    print(f"whole plan {whole:.1f} s, {len(merges.decisions):,} decisions, peak {memory:.2f} GB (mapped pages count)")
     print(
-        f"projected to ten times both: {10 * reading:.0f} + {100 * comparing:.0f} + {10 * rest:.0f} = "
+        f"whole plan {whole:.1f} s, {len(merges.decisions):,} decisions, peak {memory:.2f} GB "
+        "(mapped pages count)"
+    )
+    print(
+        f"projected to ten times both: {10 * reading:.0f} + {100 * comparing:.0f} + "
+        f"{10 * rest:.0f} = "
         f"{10 * reading + 100 * comparing + 10 * rest:.0f} s (comparing grows with the square)"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes, for a look")
     parser.add_argument("--identities", type=int, default=8574)
     parser.add_argument("--images", type=int, default=580_000)

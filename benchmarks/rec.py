@@ -1,4 +1,5 @@
-"""rec2folder and folder2rec beside MXNet's loops and a bare loop of open, write, close; index and memory.
+"""rec2folder and folder2rec beside MXNet's loops and a bare loop of open, write, close; index and
+memory.
 
 python benchmarks/rec.py --mxnet-python .venv-mxnet/bin/python            60,000 records of about 6 kB
 python benchmarks/rec.py --label-arrays …                                 the same with two labels an image
@@ -39,12 +40,17 @@ def write_set(root: Path, n: int, more_labels: list[float]) -> None:
     images = payloads()
     n_identities = -(-n // _AN_IDENTITY)
     offset = 0
-    with storage.AtomicFile(root / "train.rec") as rec, storage.AtomicFile(root / "train.idx") as idx:
+    with (
+        storage.AtomicFile(root / "train.rec") as rec,
+        storage.AtomicFile(root / "train.idx") as idx,
+    ):
         for key in range(n + 1 + n_identities):
             if key == 0:
                 record = frame_image([n + 1, n + 1 + n_identities], b"", 0)
             elif key <= n:
-                record = frame_image([(key - 1) // _AN_IDENTITY, *more_labels], images[key % 64], key)
+                record = frame_image(
+                    [(key - 1) // _AN_IDENTITY, *more_labels], images[key % 64], key
+                )
             else:
                 first = (key - n - 1) * _AN_IDENTITY + 1
                 record = frame_image([first, min(first + _AN_IDENTITY, n + 1)], b"", key)
@@ -60,7 +66,9 @@ def fresh(root: Path) -> Path:
 
 
 def ours(command: str, run_only: bool, source: Path, root: Path, *options: str) -> float:
-    """The whole command, or what it says that its run took: planning, workers and all, but no imports."""
+    """The whole command, or what it says that its run took: planning, workers and all, but no
+    imports.
+    """
     target = fresh(root)
     started = time.perf_counter()
     asked = [sys.executable, "-m", "faceprep", command, source, target, "--json", *options]
@@ -73,7 +81,9 @@ def theirs(python: str, command: str, loop_only: bool, source: Path, root: Path)
     target = fresh(root)
     started = time.perf_counter()
     script = Path(__file__).parent / "peers" / "mxnet_rec.py"
-    done = subprocess.run([python, script, command, source, target], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [python, script, command, source, target], check=True, capture_output=True, text=True
+    )
     return float(done.stdout.split()[-1]) if loop_only else time.perf_counter() - started
 
 
@@ -93,7 +103,10 @@ def bare(n: int, n_workers: int, low_level: bool, root: Path) -> float:
     for identity in range(-(-n // _AN_IDENTITY)):
         os.makedirs(f"{target}/{identity}")
     step = -(-n // n_workers)
-    workers = [Process(target=_create, args=(names[i : i + step], images, low_level)) for i in range(0, n, step)]
+    workers = [
+        Process(target=_create, args=(names[i : i + step], images, low_level))
+        for i in range(0, n, step)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -127,11 +140,16 @@ def measure_index(root: Path, n_lines: int) -> None:
     times = []
     for _ in range(3):
         done = subprocess.run(
-            [sys.executable, "-c", code, root / "big.rec", root / "copy"], check=True, capture_output=True
+            [sys.executable, "-c", code, root / "big.rec", root / "copy"],
+            check=True,
+            capture_output=True,
         )
         n, seconds, peak = done.stdout.split()
         times.append(float(seconds))
-    print(f"\n.idx of {int(n):,} lines: {sorted(times)[1]:.2f} s (median of 3), {int(peak) / 1024:.0f} MB at the peak")
+    print(
+        f"\n.idx of {int(n):,} lines: {sorted(times)[1]:.2f} s (median of 3), "
+        f"{int(peak) / 1024:.0f} MB at the peak"
+    )
 
 
 def main() -> None:
@@ -140,7 +158,9 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--index-lines", type=int, default=17_000_000)
-    options.add_argument("--label-arrays", action="store_true", help="two labels an image, as some large sets have")
+    options.add_argument(
+        "--label-arrays", action="store_true", help="two labels an image, as some large sets have"
+    )
     options.add_argument("--mxnet-python", default="")
     options.add_argument("--dir", help="where to work; a folder on the disk to be measured")
     given = options.parse_args()
@@ -151,21 +171,33 @@ def main() -> None:
         write_set(source, given.images, [0.0] if given.label_arrays else [])
         candidates: dict[str, Candidate] = {
             "faceprep rec2folder": partial(ours, "rec2folder", False, source, root, *workers),
-            "faceprep rec2folder, its run alone": partial(ours, "rec2folder", True, source, root, *workers),
-            "bare loop: open(), write, close": partial(bare, given.images, given.workers, False, root),
-            "bare loop: os.open, os.write, os.close": partial(bare, given.images, given.workers, True, root),
+            "faceprep rec2folder, its run alone": partial(
+                ours, "rec2folder", True, source, root, *workers
+            ),
+            "bare loop: open(), write, close": partial(
+                bare, given.images, given.workers, False, root
+            ),
+            "bare loop: os.open, os.write, os.close": partial(
+                bare, given.images, given.workers, True, root
+            ),
         }
         if given.mxnet_python:
             candidates = mxnet(given.mxnet_python, "rec2folder", source, root) | candidates
         side_by_side("rec2folder", given.images, candidates, given.repeats)
         subprocess.run(
-            [sys.executable, "-m", "faceprep", "rec2folder", source, folders], check=True, capture_output=True
+            [sys.executable, "-m", "faceprep", "rec2folder", source, folders],
+            check=True,
+            capture_output=True,
         )
         flat = ("--layout", "flat", "--seed", "1")
         candidates = {
             "faceprep folder2rec": partial(ours, "folder2rec", False, folders, root, *workers),
-            "faceprep folder2rec, its run alone": partial(ours, "folder2rec", True, folders, root, *workers),
-            "faceprep folder2rec --layout flat": partial(ours, "folder2rec", False, folders, root, *flat, *workers),
+            "faceprep folder2rec, its run alone": partial(
+                ours, "folder2rec", True, folders, root, *workers
+            ),
+            "faceprep folder2rec --layout flat": partial(
+                ours, "folder2rec", False, folders, root, *flat, *workers
+            ),
         }
         if given.mxnet_python:
             candidates = mxnet(given.mxnet_python, "folder2rec", folders, root) | candidates

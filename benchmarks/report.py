@@ -1,9 +1,11 @@
-"""faceprep report on an extract-photos run of a million faces: seconds and memory of the whole command.
+"""faceprep report on an extract-photos run of a million faces: seconds and memory of the whole
+command.
 
 python benchmarks/report.py              1,000,000 faces of 20,000 identities
 python benchmarks/report.py --quick      100,000 faces of 2,000 identities
 
-The ledger and faces.parquet are written as the command leaves them; the table names 500 crops that are there.
+The ledger and faces.parquet are written as the command leaves them; the table names 500 crops that
+are there.
 """
 
 from __future__ import annotations
@@ -35,7 +37,12 @@ def write_run(root: Path, n_faces: int, n_identities: int) -> Path:
     crops = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.jpg"))
     state = out / ".faceprep"
     (state / "ledger").mkdir(parents=True)
-    told = {"command": "extract-photos", "faceprep": "benchmark", "sources": ["photos"], "options": {"min_score": 0.8}}
+    told = {
+        "command": "extract-photos",
+        "faceprep": "benchmark",
+        "sources": ["photos"],
+        "options": {"min_score": 0.8},
+    }
     (state / "run.json").write_text(json.dumps(told))
     people = np.sort(np.random.default_rng(0).zipf(1.3, n_faces) % n_identities)
     with open(state / "failures.csv", "w", newline="") as file:
@@ -51,8 +58,13 @@ def write_run(root: Path, n_faces: int, n_identities: int) -> Path:
 
 
 def write_page(path: Path, keys: list[str], failures: csv.writer) -> None:  # type: ignore[valid-type]
-    others = {str(i): ["undecodable", f"{keys[i]}: {i} bytes are missing"] for i in range(0, len(keys), _FAILED_IN)}
-    names = [f"out/{key[:-4]}_0.png" for position, key in enumerate(keys) if str(position) not in others]
+    others = {
+        str(i): ["undecodable", f"{keys[i]}: {i} bytes are missing"]
+        for i in range(0, len(keys), _FAILED_IN)
+    }
+    names = [
+        f"out/{key[:-4]}_0.png" for position, key in enumerate(keys) if str(position) not in others
+    ]
     counts = {"shard": path.stem, "inputs": len(keys), "outputs": len(names)}
     counts["by_status"] = {"ok": len(names), "undecodable": len(others)}
     lines = [[names, [20_000] * len(names)], counts, [keys, others]]
@@ -67,10 +79,20 @@ def rows(n_faces: int, crops: list[str]) -> Iterator[FaceRow]:
     points, transform = np.zeros((5, 2)), np.zeros((2, 3))
     for i in range(n_faces):
         yield FaceRow(
-            key=str(i), source=f"{i}.jpg", image_size=(1000, 1000), box=(0, 0, sides[i], 1.2 * sides[i]),
-            landmarks=points, score=float(scores[i]), transform=transform, detector="d", template="arcface-112",
-            output=crops[i % len(crops)], roll=float(turns[i, 0]), lean=0.0, yaw=float(turns[i, 1]),
-        )  # fmt: skip
+            key=str(i),
+            source=f"{i}.jpg",
+            image_size=(1000, 1000),
+            box=(0, 0, sides[i], 1.2 * sides[i]),
+            landmarks=points,
+            score=float(scores[i]),
+            transform=transform,
+            detector="d",
+            template="arcface-112",
+            output=crops[i % len(crops)],
+            roll=float(turns[i, 0]),
+            lean=0.0,
+            yaw=float(turns[i, 1]),
+        )
 
 
 def main() -> None:

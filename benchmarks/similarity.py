@@ -1,11 +1,12 @@
-"""All pairs of n x 512 vectors against the machine's own sgemm rate, measured in turns in the same run.
+"""All pairs of n x 512 vectors against the machine's own sgemm rate, measured in turns in the same
+run.
 
     python benchmarks/similarity.py [--quick] [--rows 100000] [--repeats 3] [--million]
 
-The sgemm rate is that of numpy on blocks of 4096 x 4096 into the same memory. Ours is counted as the products that a
-triangle needs, n(n-1)/2 x 2 x 512 operations, over the whole call: scaling, products, thresholds, measuring what was
-found. Vectors are random people of ten images each, one in a hundred of them under two names; pairs between
-identities from a likeness of 0.3 on are found.
+The sgemm rate is that of numpy on blocks of 4096 x 4096 into the same memory. Ours is counted as
+the products that a triangle needs, n(n-1)/2 x 2 x 512 operations, over the whole call: scaling,
+products, thresholds, measuring what was found. Vectors are random people of ten images each, one in
+a hundred of them under two names; pairs between identities from a likeness of 0.3 on are found.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def people(n: int, path: Path) -> Embeddings:
         block += 0.65 * random.standard_normal(block.shape, np.float32)
     rows.flush()
     keys = [f"{i:08d}" for i in range(n)]
-    return Embeddings(keys, [f"{i // PER_IDENTITY:08d}" for i in range(n)], np.load(path, mmap_mode="r"), Model())
+    return Embeddings(
+        keys, [f"{i // PER_IDENTITY:08d}" for i in range(n)], np.load(path, mmap_mode="r"), Model()
+    )
 
 
 def sgemm_rate(seconds: float) -> float:
@@ -73,7 +76,8 @@ def in_turns(embeddings: Embeddings, repeats: int) -> float:
         theirs = (before + sgemm_rate(2)) / 2
         rounds.append((seconds, ours / theirs))
         shown = (
-            f"{len(embeddings):>9,} rows {seconds:8.2f} s {ours:7.1f} of {theirs:7.1f} GFLOP/s = {ours / theirs:4.0%}"
+            f"{len(embeddings):>9,} rows {seconds:8.2f} s {ours:7.1f} of {theirs:7.1f} "
+            f"GFLOP/s = {ours / theirs:4.0%}"
         )
         print(f"{shown}; {n_pairs:,} pairs found; peak {peak():.2f} GB", flush=True)
     seconds, share = (statistics.median(column) for column in zip(*rounds, strict=True))
@@ -82,7 +86,9 @@ def in_turns(embeddings: Embeddings, repeats: int) -> float:
 
 
 def peak() -> float:
-    """Resident memory of this process at its highest, in GB; pages of the mapped file count as well."""
+    """Resident memory of this process at its highest, in GB; pages of the mapped file count as
+    well.
+    """
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
@@ -92,11 +98,17 @@ def sizes(most: int) -> Iterator[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="20,000 rows, once")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--million", action="store_true", help="run 1,000,000 rows once instead of projecting it only")
+    parser.add_argument(
+        "--million",
+        action="store_true",
+        help="run 1,000,000 rows once instead of projecting it only",
+    )
     args = parser.parse_args()
     rows, repeats = (20_000, 1) if args.quick else (args.rows, args.repeats)
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +118,10 @@ def main() -> None:
         n, half = rows, rows // 2
         power = np.log(measured[n] / measured[half]) / np.log(n / half)
         print(f"time grows with rows to the power of {power:.2f}; 2 is what pairs do")
-        print(f"1,000,000 rows, projected with the square: {measured[n] * (1e6 / n) ** 2 / 60:.0f} minutes")
+        print(
+            f"1,000,000 rows, projected with the square: {measured[n] * (1e6 / n) ** 2 / 60:.0f} "
+            "minutes"
+        )
         if args.million:
             in_turns(people(1_000_000, Path(folder) / "million.npy"), 1)
 

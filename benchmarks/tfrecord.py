@@ -1,4 +1,5 @@
-"""Our TFRecord writer beside tf.io.TFRecordWriter with tf.train.Example: the same records, one thread each.
+"""Our TFRecord writer beside tf.io.TFRecordWriter with tf.train.Example: the same records, one
+thread each.
 
 python benchmarks/tfrecord.py              50,000 records with an embedding of 512, and 50,000 images of 6 kB
 python benchmarks/tfrecord.py --quick      a tenth of it
@@ -27,7 +28,9 @@ Columns = dict[str, Sequence[bytes] | Sequence[int]]
 
 
 def ours(columns: Columns, path: Path) -> None:
-    with storage.AtomicFile(path, durable=False) as file:  # TensorFlow does not wait for the disk either
+    with storage.AtomicFile(
+        path, durable=False
+    ) as file:  # TensorFlow does not wait for the disk either
         tfrecord.write_records(file, tfrecord.encode_examples(columns))
 
 
@@ -35,7 +38,9 @@ def theirs(columns: Columns, path: Path) -> None:
     """As TensorFlow's guide has it, deterministic so that the files can be compared."""
     with tf.io.TFRecordWriter(str(path)) as file:
         for values in zip(*columns.values(), strict=True):
-            features = tf.train.Features(feature=dict(zip(columns, map(feature, values), strict=True)))
+            features = tf.train.Features(
+                feature=dict(zip(columns, map(feature, values), strict=True))
+            )
             file.write(tf.train.Example(features=features).SerializeToString(deterministic=True))
 
 
@@ -58,7 +63,9 @@ def main() -> None:
     image = os.urandom(6000)
     kinds: dict[str, Columns] = {
         "names, classes, embeddings of 512 float32": {
-            "image_names": [f"/datasets/ms1m_112x112_folders/{i // 100}/{i}.jpg".encode() for i in range(n)],
+            "image_names": [
+                f"/datasets/ms1m_112x112_folders/{i // 100}/{i}.jpg".encode() for i in range(n)
+            ],
             "image_classes": classes,
             "embeddings": [vector.tobytes() for vector in vectors],
         },

@@ -1,9 +1,11 @@
-"""Where an embedder's thresholds come from: likeness of all pairs of a set, and angles to the identities' centres.
+"""Where an embedder's thresholds come from: likeness of all pairs of a set, and angles to the
+identities' centres.
 
     python benchmarks/thresholds.py CROPS [--embedder dlib-resnet] [--truth groups.json]
 
-CROPS is what extract-photos made. `--truth` is a JSON file with lists of identities that are one person, under
-`same_person`. Both metrics are shown, whichever is the embedder's own: the cosine, and 1 - distance² / 2.
+CROPS is what extract-photos made. `--truth` is a JSON file with lists of identities that are one
+person, under `same_person`. Both metrics are shown, whichever is the embedder's own: the cosine,
+and 1 - distance² / 2.
 """
 
 from __future__ import annotations
@@ -24,29 +26,42 @@ from faceprep.vision.codec import decode
 Doubles = npt.NDArray[np.float64]
 
 
-def describe_pairs(name: str, table: Doubles, people: npt.NDArray[np.str_], at: list[float]) -> None:
+def describe_pairs(
+    name: str, table: Doubles, people: npt.NDArray[np.str_], at: list[float]
+) -> None:
     """What the upper triangle of a `table` of likenesses says."""
     left, right = np.triu_indices(len(table), 1)
     scores, same = table[left, right], people[left] == people[right]
     eer = judge_pairs(scores, same, n_folds=0).eer
-    print(f"\n{name}: {same.sum():,} pairs of one person, {(~same).sum():,} of two; equal error rate {eer:.2%}")
+    print(
+        f"\n{name}: {same.sum():,} pairs of one person, {(~same).sum():,} of two; equal error "
+        f"rate {eer:.2%}"
+    )
     print(f"  one person from {scores[same].min():.3f} on, two up to {scores[~same].max():.3f}")
     for least in at:
         print(
-            f"  from {least:g} on: {(scores[same] >= least).mean():.1%} of one, {(scores[~same] >= least).mean():.1%}"
+            f"  from {least:g} on: {(scores[same] >= least).mean():.1%} of one, "
+            f"{(scores[~same] >= least).mean():.1%}"
         )
 
 
 def describe_angles(unit: Doubles, people: npt.NDArray[np.str_], limit: float) -> None:
-    """Degrees from each image to the robust centre of its own person, and to those of the others."""
+    """Degrees from each image to the robust centre of its own person, and to those of the
+    others.
+    """
     names = np.unique(people)
     centres = np.stack([robust_centre(unit[people == name], limit, True) for name in names])
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     angles = np.degrees(np.arccos(np.clip(unit @ centres.T, -1, 1)))
     own = people[:, None] == names[None]
     low, few, middle = np.quantile(angles[~own], [0.01, 0.05, 0.5])
-    print(f"\ndegrees to the own centre: {angles[own].max():.1f} at most, median {np.median(angles[own]):.1f}")
-    print(f"degrees to others' centres: 1 % below {low:.1f}, 5 % below {few:.1f}, median {middle:.1f}")
+    print(
+        f"\ndegrees to the own centre: {angles[own].max():.1f} at most, median "
+        f"{np.median(angles[own]):.1f}"
+    )
+    print(
+        f"degrees to others' centres: 1 % below {low:.1f}, 5 % below {few:.1f}, median {middle:.1f}"
+    )
 
 
 def main() -> None:
@@ -58,15 +73,30 @@ def main() -> None:
     identities = find_identities(given.crops)
     groups = json.loads(given.truth.read_text())["same_person"] if given.truth else []
     person = {name: group[0] for group in groups for name in group}
-    files = [(person.get(each.name, each.name), f"{each.name}/{image}") for each in identities for image in each.images]
+    files = [
+        (person.get(each.name, each.name), f"{each.name}/{image}")
+        for each in identities
+        for image in each.images
+    ]
     people = np.array([name for name, _ in files])
     embed = EmbedOptions(embedder=given.embedder)
-    rows = embed.embed([decode((given.crops / path).read_bytes()) for _, path in files]).astype(np.float64)
+    rows = embed.embed([decode((given.crops / path).read_bytes()) for _, path in files]).astype(
+        np.float64
+    )
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     unit, model = rows / lengths, embed.model()
-    print(f"{len(rows)} images of {len(set(people))} people, vectors of length {lengths.mean():.2f}")
-    describe_pairs("cosine", unit @ unit.T, people, [model.surely_not, model.threshold, model.surely])
-    describe_pairs("1 - distance² / 2", 1 + rows @ rows.T - (lengths**2 + lengths.T**2) / 2, people, [1 - 0.6**2 / 2])
+    print(
+        f"{len(rows)} images of {len(set(people))} people, vectors of length {lengths.mean():.2f}"
+    )
+    describe_pairs(
+        "cosine", unit @ unit.T, people, [model.surely_not, model.threshold, model.surely]
+    )
+    describe_pairs(
+        "1 - distance² / 2",
+        1 + rows @ rows.T - (lengths**2 + lengths.T**2) / 2,
+        people,
+        [1 - 0.6**2 / 2],
+    )
     describe_angles(unit, people, model.outlier_angle)
 
 

@@ -9,10 +9,13 @@ from collections.abc import Callable
 Candidate = Callable[[], float | None]
 
 
-def side_by_side(title: str, n_items: int, candidates: dict[str, Candidate], repeats: int = 3) -> dict[str, float]:
+def side_by_side(
+    title: str, n_items: int, candidates: dict[str, Candidate], repeats: int = 3
+) -> dict[str, float]:
     """Median seconds of each candidate, taken in turn so that a noisy minute hits them all.
 
-    A candidate that returns a number has timed itself (to leave its preparation out). The first is the yardstick.
+    A candidate that returns a number has timed itself (to leave its preparation out). The first is
+    the yardstick.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(repeats):

@@ -1,11 +1,13 @@
-"""faceprep verify beside the field's way of judging a .bin: same embedder, same pairs; then the figures alone.
+"""faceprep verify beside the field's way of judging a .bin: same embedder, same pairs; then the
+figures alone.
 
 python benchmarks/verify.py              6,000 pairs of 7,700 images; 10 million scores; a search as large as IJB-C's
 python benchmarks/verify.py --quick      600 pairs of 770 images; 1 million scores; a quarter of the search
 
-The field's way is written anew here: images decoded one after the other, every one embedded, with its mirror image,
-also where it occurs in several pairs; the sum brought to length 1; scikit-learn's KFold, and for each fold the best
-threshold of its roc_curve. (InsightFace tries distances in steps of 0.01 instead: shown as well.)
+The field's way is written anew here: images decoded one after the other, every one embedded, with
+its mirror image, also where it occurs in several pairs; the sum brought to length 1; scikit-learn's
+KFold, and for each fold the best threshold of its roc_curve. (InsightFace tries distances in steps
+of 0.01 instead: shown as well.)
 """
 
 from __future__ import annotations
@@ -38,13 +40,18 @@ ORL = Path(__file__).parents[2] / "shared" / "data" / "orl"
 def faces() -> list[list[np.ndarray]]:
     """Images of each person, grey photos of AT&T's set where it is there, else drawn."""
     if ORL.is_dir():
-        people = [[cv2.imread(str(path)) for path in sorted(person.glob("*.pgm"))] for person in sorted(ORL.iterdir())]
+        people = [
+            [cv2.imread(str(path)) for path in sorted(person.glob("*.pgm"))]
+            for person in sorted(ORL.iterdir())
+        ]
         return [[cv2.resize(image, (112, 112)) for image in images] for images in people if images]
     return [[draw_face(person, image)[0] for image in range(10)] for person in range(20)]
 
 
 def write_bin(path: Path, n_pairs: int) -> None:
-    """Ten folds, half of each of one person; about 0.64 different images a place, as in LFW's set of 7,701."""
+    """Ten folds, half of each of one person; about 0.64 different images a place, as in LFW's
+    set of 7,701.
+    """
     chance, people = np.random.default_rng(0), faces()
     drawn: dict[tuple[int, int], bytes] = {}
 
@@ -52,7 +59,9 @@ def write_bin(path: Path, n_pairs: int) -> None:
         number = int(chance.integers(0, max(1, n_pairs * 125 // 60 // len(people))))
         if (person, number) not in drawn:
             photo = people[person][number % len(people[person])]
-            turn = cv2.getRotationMatrix2D((56, 56), chance.uniform(-8, 8), chance.uniform(0.9, 1.1))
+            turn = cv2.getRotationMatrix2D(
+                (56, 56), chance.uniform(-8, 8), chance.uniform(0.9, 1.1)
+            )
             moved = cv2.warpAffine(photo, turn, (112, 112)) * chance.uniform(0.8, 1.2)
             moved = np.clip(moved + chance.normal(0, 6, moved.shape), 0, 255).astype(np.uint8)
             drawn[person, number] = cv2.imencode(".jpg", moved)[1].tobytes()
@@ -92,7 +101,10 @@ def fields_way(path: str) -> None:
     with open(path, "rb") as file:
         images, same = pickle.load(file, encoding="bytes")
     fit = job.fitter()
-    pixels = [cv2.cvtColor(cv2.imdecode(np.frombuffer(each, np.uint8), 1), cv2.COLOR_BGR2RGB) for each in images]
+    pixels = [
+        cv2.cvtColor(cv2.imdecode(np.frombuffer(each, np.uint8), 1), cv2.COLOR_BGR2RGB)
+        for each in images
+    ]
     vectors = 0
     for mirrored in (False, True):
         crops = [fit(each)[:, ::-1] if mirrored else fit(each) for each in pixels]
@@ -100,7 +112,11 @@ def fields_way(path: str) -> None:
         vectors = vectors + np.concatenate([job.embed_fitted(batch) for batch in batches])
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     scores, truth = (unit[0::2] * unit[1::2]).sum(axis=1), np.array(same)
-    print(json.dumps({"accuracy": fields_accuracy(scores, truth), "grid": grid_accuracy(scores, truth)}))
+    print(
+        json.dumps(
+            {"accuracy": fields_accuracy(scores, truth), "grid": grid_accuracy(scores, truth)}
+        )
+    )
 
 
 def run(command: list[str], told: dict[str, dict[str, float]], name: str) -> None:
@@ -116,12 +132,17 @@ def commands(folder: Path, n_pairs: int, repeats: int) -> None:
         n_pairs,
         {
             "the field's way": partial(run, [__file__, "--fields-way", str(path)], told, "field"),
-            "faceprep verify": partial(run, ["-m", "faceprep", "verify", str(path), "--json"], told, "ours"),
+            "faceprep verify": partial(
+                run, ["-m", "faceprep", "verify", str(path), "--json"], told, "ours"
+            ),
         },
         repeats,
     )
     field, ours = told["field"], told["ours"]["results"][0]["accuracy"]
-    print(f"accuracy: field {field['accuracy']:.6f}, faceprep {ours:.6f}, steps of 0.01 {field['grid']:.6f}")
+    print(
+        f"accuracy: field {field['accuracy']:.6f}, faceprep {ours:.6f}, steps of 0.01 "
+        f"{field['grid']:.6f}"
+    )
 
 
 def figures(n: int, repeats: int) -> None:
@@ -137,16 +158,29 @@ def figures(n: int, repeats: int) -> None:
         "scikit-learn: KFold, roc_curve": lambda: fields_accuracy(scores, same),
         "judge_pairs": lambda: judge_pairs(scores, same).accuracy,
     }
-    side_by_side("figures of scores", n, {name: partial(judge, name, way) for name, way in ways.items()}, repeats)
+    side_by_side(
+        "figures of scores",
+        n,
+        {name: partial(judge, name, way) for name, way in ways.items()},
+        repeats,
+    )
     print("accuracy:", ", ".join(f"{name} {accuracy:.9f}" for name, accuracy in told.items()))
 
 
-def plain_search(gallery: np.ndarray, probes: np.ndarray, people: np.ndarray) -> tuple[float, float]:
+def plain_search(
+    gallery: np.ndarray, probes: np.ndarray, people: np.ndarray
+) -> tuple[float, float]:
     """(rank 1, TPIR at an FPIR of 1e-2)"""
     likeness = probes @ gallery.T
     best = [np.argsort(row)[::-1][:20] for row in likeness]
     mated = people < len(gallery)
-    hits = np.mean([person == row[0] for row, person in zip(best, people, strict=True) if person < len(gallery)])
+    hits = np.mean(
+        [
+            person == row[0]
+            for row, person in zip(best, people, strict=True)
+            if person < len(gallery)
+        ]
+    )
     limit = np.sort(likeness[~mated].max(axis=1))[::-1][np.count_nonzero(~mated) // 100]
     first = likeness[mated].max(axis=1)
     mates = likeness[mated, people[mated]]
@@ -159,7 +193,9 @@ def searches(n_gallery: int, n_probes: int, repeats: int) -> None:
     people = chance.integers(0, 2 * n_gallery, n_probes)
     probes = centres[people] + chance.normal(0, 2.6, (n_probes, 512)).astype(np.float32)
     gallery = centres[:n_gallery] + chance.normal(0, 2.6, (n_gallery, 512)).astype(np.float32)
-    gallery, probes = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (gallery, probes))
+    gallery, probes = (
+        each / np.linalg.norm(each, axis=1, keepdims=True) for each in (gallery, probes)
+    )
 
     told: dict[str, tuple[float, float]] = {}
 
@@ -172,14 +208,20 @@ def searches(n_gallery: int, n_probes: int, repeats: int) -> None:
 
     ways = {"a plain loop with argsort": plain, "search": ours}
     side_by_side(f"searches in a gallery of {n_gallery:,}", n_probes, ways, repeats)
-    print("; ".join(f"{name}: rank 1 {rank:.6f}, TPIR {tpir:.6f}" for name, (rank, tpir) in told.items()))
+    print(
+        "; ".join(
+            f"{name}: rank 1 {rank:.6f}, TPIR {tpir:.6f}" for name, (rank, tpir) in told.items()
+        )
+    )
 
 
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--quick", action="store_true")
     options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--fields-way", metavar="BIN", help="what the first part runs beside faceprep")
+    options.add_argument(
+        "--fields-way", metavar="BIN", help="what the first part runs beside faceprep"
+    )
     given = options.parse_args()
     if given.fields_way:
         fields_way(given.fields_way)
@@ -189,7 +231,10 @@ def main() -> None:
         commands(Path(folder), 6000 // share, given.repeats)
     figures(10_000_000 // share, given.repeats)
     searches(3531 // (4 if given.quick else 1), 19593 // (4 if given.quick else 1), given.repeats)
-    print(f"\npeak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    print(
+        f"\npeak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} "
+        "MB"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Video to RGB frames beside imageio and OpenCV: all frames of a clip, as it is and enlarged to 1080p.
+"""Video to RGB frames beside imageio and OpenCV: all frames of a clip, as it is and enlarged to
+1080p.
 
 python benchmarks/video.py ../shared/data/video/short_hamilton_clip.mp4
 python benchmarks/video.py CLIP --repeats 3 --threads 1        one thread each, as in a worker among others
@@ -54,7 +55,9 @@ def by_imageio(path: Path, plugin: str) -> None:
 
 
 def by_opencv(path: Path, n_threads: int) -> None:
-    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, n_threads] if n_threads else [])
+    video = cv2.VideoCapture(
+        str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, n_threads] if n_threads else []
+    )
     while True:
         there, bgr = video.read()
         if not there:
@@ -79,12 +82,18 @@ def main() -> None:
                 "PyAV, decoding alone": partial(pyav_alone, path, given.threads),
             }
             if importlib.util.find_spec("imageio_ffmpeg"):
-                candidates = {"imageio, FFmpeg plug-in": partial(by_imageio, path, "FFMPEG"), **candidates}
+                candidates = {
+                    "imageio, FFmpeg plug-in": partial(by_imageio, path, "FFMPEG"),
+                    **candidates,
+                }
             with av.open(str(path)) as container:
                 stream = container.streams.video[0]
                 title, n = f"{stream.width}x{stream.height}", stream.frames
             side_by_side(title, n, candidates, given.repeats)
-    print(f"\nthis process at its peak: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    print(
+        "\nthis process at its peak: "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
+    )
 
 
 if __name__ == "__main__":

@@ -25,21 +25,32 @@ def main() -> None:
     """docs/review.png, docs/report.png"""
     root, docs = Path(tempfile.mkdtemp(prefix="faceprep-pictures-")), Path(__file__).parent
     write_folder(root / "set", n_identities=12, n_images=6)
-    merge = [*FACEPREP, "merge-identities", root / "set", root / "merged", "--threshold", "0.975", "--quiet"]
+    merge = [
+        *FACEPREP,
+        "merge-identities",
+        root / "set",
+        root / "merged",
+        "--threshold",
+        "0.975",
+        "--quiet",
+    ]
     subprocess.run(merge, check=True)
     subprocess.run([*FACEPREP, "report", root / "merged", "--quiet"], check=True)
     review = [*FACEPREP, "review", root / "merged" / "plan.jsonl", "--no-browser"]
     server = subprocess.Popen(review, stdout=subprocess.PIPE, text=True)
     address = re.search(r"http://\S+", server.stdout.readline() if server.stdout else "")
-    with sync_playwright() as play, play.chromium.launch(executable_path=shutil.which("chromium")) as browser:
+    with (
+        sync_playwright() as play,
+        play.chromium.launch(executable_path=shutil.which("chromium")) as browser,
+    ):
         page = browser.new_page(viewport=SIZE)
         page.goto(address[0] if address else "")
         page.wait_for_load_state("networkidle")
         page.screenshot(path=docs / "review.png")
         page.goto((root / "merged" / "report.html").as_uri())
-        page.locator("section", has=page.get_by_role("heading", name="Likeness", exact=True)).screenshot(
-            path=docs / "report.png"
-        )
+        page.locator(
+            "section", has=page.get_by_role("heading", name="Likeness", exact=True)
+        ).screenshot(path=docs / "report.png")
     server.send_signal(signal.SIGINT)
     server.wait()
 

@@ -28,7 +28,8 @@ def main(arguments: list[str]) -> None:
     faces = load_faces(target / "faces.parquet")
     for face in rows_of(faces):
         print(
-            f"  {face.output}: score {face.score:.2f}, roll {face.roll:.0f}°, yaw {face.yaw:.0f}°, from {face.source}"
+            f"  {face.output}: score {face.score:.2f}, roll {face.roll:.0f}°, yaw "
+            f"{face.yaw:.0f}°, from {face.source}"
         )
     print(f"{len(faces)} faces in {target}")
 

@@ -1,9 +1,10 @@
-"""Faces that were found once, cropped again: larger, or with more around them. No detector runs the second time.
+"""Faces that were found once, cropped again: larger, or with more around them. No detector runs the
+second time.
 
     python examples/04_crop_again.py path/to/photos path/to/faces path/to/crops
 
-`path/to/faces` is what extract-photos or extract-video made of the photos or videos. Without arguments the photo of
-six people is taken that the package insightface brings along.
+`path/to/faces` is what extract-photos or extract-video made of the photos or videos. Without
+arguments the photo of six people is taken that the package insightface brings along.
 """
 
 import sys

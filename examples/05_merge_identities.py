@@ -1,8 +1,10 @@
-"""People who are there under two names, put together: a plan with its evidence first, then the merged set.
+"""People who are there under two names, put together: a plan with its evidence first, then the
+merged set.
 
     python examples/05_merge_identities.py path/to/identities path/to/merged
 
-Without arguments it makes twelve folders of the six people in the photo that the package insightface brings along.
+Without arguments it makes twelve folders of the six people in the photo that the package
+insightface brings along.
 """
 
 import sys
@@ -21,7 +23,9 @@ def sign_up_twice(work: Path) -> Path:
     run_job(ExtractPhotos(select="all"), Request((photo,), work / "crops"), ProcessRunner(1))
     for number, crop in enumerate(sorted((work / "crops").glob("*.png"))):
         for name, darker in ((number, 1), (number + 6, 2)):
-            storage.write_file(work / f"people/{name}/1.png", encode(decode(crop.read_bytes()) // darker, ".png"))
+            storage.write_file(
+                work / f"people/{name}/1.png", encode(decode(crop.read_bytes()) // darker, ".png")
+            )
     return work / "people"
 
 

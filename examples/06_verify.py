@@ -19,7 +19,11 @@ def main(arguments: list[str]) -> None:
     else:
         root = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
         write_folder(root / "people", n_identities=12, n_images=4)
-        run_job(MakeBin(pairs=60, seed=1), Request((root / "people",), root / "drawn.bin"), SerialRunner())
+        run_job(
+            MakeBin(pairs=60, seed=1),
+            Request((root / "people",), root / "drawn.bin"),
+            SerialRunner(),
+        )
         paths = [root / "drawn.bin", root / "people"]
 
     found = Verify(embedder="dlib-resnet", gallery=1, seed=1)(paths)

@@ -1,6 +1,7 @@
 """A manifest as a PyTorch Dataset: anything with __len__ and __getitem__ is one.
 
-Without an argument, a folder, it draws a small set first. Where torch is installed, a DataLoader makes a batch of it.
+Without an argument, a folder, it draws a small set first. Where torch is installed, a DataLoader
+makes a batch of it.
 """
 
 import importlib.util
@@ -15,9 +16,12 @@ from faceprep.synthetic import write_folder
 from faceprep.vision.codec import decode
 
 
-class Faces:  # (3, 112, 112) float32 in -1 … 1 and the class, as arcface_torch's image folder has them
+# (3, 112, 112) float32 in -1 … 1 and the class, as arcface_torch's image folder has them
+class Faces:
     def __init__(self, manifest: Path) -> None:
-        self.names, self.classes = (np.load(manifest)[key] for key in ("image_names", "image_classes"))
+        self.names, self.classes = (
+            np.load(manifest)[key] for key in ("image_names", "image_classes")
+        )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -36,5 +40,7 @@ if __name__ == "__main__":  # workers import this file: keep the work behind thi
     faces = Faces(work / "train.npz")
     print(f"{len(faces)} images, the first {faces[0][0].shape} of class {faces[0][1]}")
     if importlib.util.find_spec("torch"):
-        loader = importlib.import_module("torch.utils.data").DataLoader(faces, batch_size=8, shuffle=True)
+        loader = importlib.import_module("torch.utils.data").DataLoader(
+            faces, batch_size=8, shuffle=True
+        )
         print(next(iter(loader))[0].shape)

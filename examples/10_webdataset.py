@@ -1,4 +1,5 @@
-"""Identity folders to WebDataset shards; `webdataset.WebDataset(shards)` reads them, and so do the lines below.
+"""Identity folders to WebDataset shards; `webdataset.WebDataset(shards)` reads them, and so do the
+lines below.
 
 Without an argument, a folder, it draws a small set first.
 """
@@ -15,7 +16,9 @@ from faceprep.vision.codec import decode
 
 
 def read_shard(path: Path) -> Iterator[dict[str, bytes]]:
-    """Files whose names are the same up to the first dot are one sample; the rest of the name is the key in it."""
+    """Files whose names are the same up to the first dot are one sample; the rest of the name
+    is the key in it.
+    """
     sample: dict[str, bytes] = {}
     with tarfile.open(path) as shard:
         for member in shard:
@@ -36,4 +39,7 @@ if __name__ == "__main__":  # workers import this file: keep the work behind thi
     shards = sorted(work.glob("train-*.tar"))
     samples = [sample for shard in shards for sample in read_shard(shard)]
     shape = decode(samples[0]["jpg"]).shape
-    print(f"{len(samples)} samples in {len(shards)} shards, the first {shape} of class {samples[0]['cls'].decode()}")
+    print(
+        f"{len(samples)} samples in {len(shards)} shards, the first {shape} of class "
+        f"{samples[0]['cls'].decode()}"
+    )

@@ -1,9 +1,10 @@
-"""Identity folders to the .rec that arcface_torch trains on, read the way its dataset does: with MXNet itself.
+"""Identity folders to the .rec that arcface_torch trains on, read the way its dataset does: with
+MXNet itself.
 
     python examples/11_arcface_torch_rec.py path/to/folders
 
-Without arguments it draws a small set first. MXNet needs an environment of its own (mxnet==1.9.1 numpy==1.23.5 on
-Python 3.11): FACEPREP_MXNET_PYTHON names its python.
+Without arguments it draws a small set first. MXNet needs an environment of its own (mxnet==1.9.1
+numpy==1.23.5 on Python 3.11): FACEPREP_MXNET_PYTHON names its python.
 """
 
 import os

@@ -1,6 +1,8 @@
-"""Distillation: a teacher's embeddings joined to the images in a TFRecord, as Keras_insightface's students read it.
+"""Distillation: a teacher's embeddings joined to the images in a TFRecord, as Keras_insightface's
+students read it.
 
-Needs TensorFlow: pip install 'faceprep[tensorflow,embed]'. Without arguments (FOLDERS OUT) it draws a small set first.
+Needs TensorFlow: pip install 'faceprep[tensorflow,embed]'. Without arguments (FOLDERS OUT) it draws
+a small set first.
 """
 
 import sys
@@ -25,15 +27,27 @@ def main(arguments: list[str]) -> None:
 
     records = tf.data.TFRecordDataset(str(target / "train.tfrecord"))
     number, text = tf.io.FixedLenFeature([], tf.int64), tf.io.FixedLenFeature([], tf.string)
-    about = dict.fromkeys(("classes", "emb_shape", "total", "use_fp16"), number)  # in the first record only
-    first = {name: int(value) for name, value in tf.io.parse_single_example(next(iter(records)), about).items()}
+    about = dict.fromkeys(
+        ("classes", "emb_shape", "total", "use_fp16"), number
+    )  # in the first record only
+    first = {
+        name: int(value)
+        for name, value in tf.io.parse_single_example(next(iter(records)), about).items()
+    }
     print(f"{first['total']} images of {first['classes']} classes, vectors of {first['emb_shape']}")
 
     each = {"image_names": text, "image_classes": number, "embeddings": text}
     rows = records.map(lambda record: tf.io.parse_single_example(record, each))
-    vectors = rows.map(lambda row: tf.io.decode_raw(row["embeddings"], tf.float16 if first["use_fp16"] else tf.float32))
+    vectors = rows.map(
+        lambda row: tf.io.decode_raw(
+            row["embeddings"], tf.float16 if first["use_fp16"] else tf.float32
+        )
+    )
     for batch in vectors.batch(8).take(1):
-        print(f"a batch of teacher vectors: {batch.shape}, lengths {np.linalg.norm(batch, axis=1).round(2).min()} up")
+        print(
+            f"a batch of teacher vectors: {batch.shape}, lengths "
+            f"{np.linalg.norm(batch, axis=1).round(2).min()} up"
+        )
 
 
 if __name__ == "__main__":  # workers import this file: keep the work behind this line

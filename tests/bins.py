@@ -26,7 +26,9 @@ VINTAGES = ["list_container", "numpy_column", "numpy_uint8", "py2_byte_strings",
 FACES = [encode_face(i % 4, i, ".png" if i % 3 else ".jpg") for i in range(12)]
 
 
-def write_bin(path: Path, images: Sequence[Any] = FACES, same: Sequence[bool] | None = None) -> Path:
+def write_bin(
+    path: Path, images: Sequence[Any] = FACES, same: Sequence[bool] | None = None
+) -> Path:
     labels = [i % 2 == 0 for i in range(len(images) // 2)] if same is None else list(same)
     path.write_bytes(pickle.dumps((list(images), labels)))
     return path

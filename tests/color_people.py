@@ -25,7 +25,14 @@ SIZE = 8
 class Colors:
     """The mean colour, as a direction: 1 for the same, 0 for red and green."""
 
-    model = Model("colors", threshold=0.9, surely=0.95, surely_not=0.8, outlier_angle=40.0, origin="the rainbow")
+    model = Model(
+        "colors",
+        threshold=0.9,
+        surely=0.95,
+        surely_not=0.8,
+        outlier_angle=40.0,
+        origin="the rainbow",
+    )
     provider, template, dim = "CPU", "arcface-112", 3
 
     def __init__(self, runtime: Any) -> None:

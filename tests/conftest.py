@@ -13,7 +13,9 @@ from hypothesis import settings
 
 from faceprep.synthetic import write_folder, write_insightface_rec
 
-settings.register_profile("busy", deadline=None)  # a machine at work on something else fails no test
+settings.register_profile(
+    "busy", deadline=None
+)  # a machine at work on something else fails no test
 settings.load_profile("busy")
 
 
@@ -29,7 +31,9 @@ def _no_process_is_left_behind() -> Iterator[None]:
     me = psutil.Process()
     before = set(me.children(recursive=True))
     yield
-    _, alive = psutil.wait_procs([child for child in me.children(recursive=True) if child not in before], timeout=20)
+    _, alive = psutil.wait_procs(
+        [child for child in me.children(recursive=True) if child not in before], timeout=20
+    )
     assert not alive, f"the test left processes behind: {alive}"
 
 

@@ -18,9 +18,13 @@ from faceprep.tables.plan import read_plan
 from faceprep.vision.codec import encode
 
 
-def run(source: Path, output: Path, workers: int = 0, limit: int | None = None, **options: Any) -> Summary:
+def run(
+    source: Path, output: Path, workers: int = 0, limit: int | None = None, **options: Any
+) -> Summary:
     runner = ProcessRunner(workers) if workers else SerialRunner()
-    return run_job(Dedupe(**({"embedder": "none"} | options)), Request((source,), output, limit=limit), runner)
+    return run_job(
+        Dedupe(**({"embedder": "none"} | options)), Request((source,), output, limit=limit), runner
+    )
 
 
 def plan_of(output: Path) -> tuple[dict[str, Any], list[Decision]]:
@@ -52,10 +56,16 @@ def planted(image: Pixels, stem: str) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """3 people, one photo with copies each; one of a's also in b, the other way round in quality."""
+    """3 people, one photo with copies each; one of a's also in b, the other way round in
+    quality.
+    """
     files: dict[str, bytes] = {}
     for identity in "abc":
         files |= planted(draw_face(ord(identity), 0)[0], f"{identity}/0")
     stray = draw_face(50, 0)[0]
-    files |= {"a/stray.jpg": encode(stray, ".jpg", 85), "b/stray.png": encode(stray, ".png"), "c/bad.jpg": b"hello"}
+    files |= {
+        "a/stray.jpg": encode(stray, ".jpg", 85),
+        "b/stray.png": encode(stray, ".png"),
+        "c/bad.jpg": b"hello",
+    }
     return write(tmp_path_factory.mktemp("crops"), files)

@@ -34,15 +34,27 @@ def packed(layers: Sequence[Layer], between: bytes = b"\x01\x00\x0b110\x01\x02")
     data = integer(1) * 3
     for layer in layers:
         sizes = [integer(size) for size in layer.sizes]
-        shape = (layer.sizes[1], layer.sizes[0], 1, 1) if layer.kind == PRODUCT else (layer.values.size, 1, 1, 1)
+        shape = (
+            (layer.sizes[1], layer.sizes[0], 1, 1)
+            if layer.kind == PRODUCT
+            else (layer.values.size, 1, 1, 1)
+        )
         tensor = integer(2) + b"".join(map(integer, shape)) + layer.values.astype("<f4").tobytes()
-        parts = [*sizes, tensor] if layer.kind == PRODUCT else [tensor if layer.values.size else b"", *sizes]
-        data += struct.pack("2B", 1, len(layer.kind)) + layer.kind.encode() + b"".join(parts) + between
+        parts = (
+            [*sizes, tensor]
+            if layer.kind == PRODUCT
+            else [tensor if layer.values.size else b"", *sizes]
+        )
+        data += (
+            struct.pack("2B", 1, len(layer.kind)) + layer.kind.encode() + b"".join(parts) + between
+        )
     return data
 
 
 def small_network(seed: int = 0) -> list[Layer]:
-    """All kinds of layers for crops of 21 × 21: a block that keeps the size, one that halves it, 5 numbers."""
+    """All kinds of layers for crops of 21 × 21: a block that keeps the size, one that halves
+    it, 5 numbers.
+    """
     rng = np.random.default_rng(seed)
 
     def numbers(n: int) -> npt.NDArray[np.float32]:
@@ -50,15 +62,30 @@ def small_network(seed: int = 0) -> list[Layer]:
 
     def conv(n: int, k: int, side: int, stride: int, padding: int) -> list[Layer]:
         sizes = (n, side, side, stride, stride, padding, padding)
-        return [Layer(CONVOLUTION, numbers(n * k * side * side + n), sizes), Layer(AFFINE, numbers(2 * n))]
+        return [
+            Layer(CONVOLUTION, numbers(n * k * side * side + n), sizes),
+            Layer(AFFINE, numbers(2 * n)),
+        ]
 
     relu, add = Layer(RELU), Layer(ADD)
     return [
-        *conv(4, 3, 5, 2, 0), relu, Layer(MAX_POOL, sizes=(3, 3, 2, 2, 0, 0)),
-        *conv(4, 4, 3, 1, 1), relu, *conv(4, 4, 3, 1, 1), add, relu,
-        *conv(6, 4, 3, 2, 0), relu, *conv(6, 6, 3, 1, 1), Layer(AVERAGE_POOL, sizes=(2, 2, 2, 2, 0, 0)), add, relu,
-        Layer(AVERAGE_POOL, sizes=(0, 0, 1, 1, 0, 0)), Layer(PRODUCT, numbers(6 * 5), (5, 6)),
-    ]  # fmt: skip
+        *conv(4, 3, 5, 2, 0),
+        relu,
+        Layer(MAX_POOL, sizes=(3, 3, 2, 2, 0, 0)),
+        *conv(4, 4, 3, 1, 1),
+        relu,
+        *conv(4, 4, 3, 1, 1),
+        add,
+        relu,
+        *conv(6, 4, 3, 2, 0),
+        relu,
+        *conv(6, 6, 3, 1, 1),
+        Layer(AVERAGE_POOL, sizes=(2, 2, 2, 2, 0, 0)),
+        add,
+        relu,
+        Layer(AVERAGE_POOL, sizes=(0, 0, 1, 1, 0, 0)),
+        Layer(PRODUCT, numbers(6 * 5), (5, 6)),
+    ]
 
 
 SIDE, MEAN, SCALE = 21, (100.0, 110.0, 120.0), 64.0
@@ -85,14 +112,24 @@ def carried_out(layers: Sequence[Layer], crop: Pixels) -> Doubles:
             x, other = (np.pad(y, [(0, more) for more in size - y.shape]) for y in (x, way_in))
             x = x + other
         elif kind == MAX_POOL:
-            x = _windows(x, layer.sizes[0], layer.sizes[2]).reshape(len(x), -1, *_after(x, layer)).max(axis=1)
+            x = (
+                _windows(x, layer.sizes[0], layer.sizes[2])
+                .reshape(len(x), -1, *_after(x, layer))
+                .max(axis=1)
+            )
         elif kind == AVERAGE_POOL and layer.sizes[0]:
             y = way_in
-            way_in = _windows(y, layer.sizes[0], layer.sizes[2]).reshape(len(y), -1, *_after(y, layer)).mean(axis=1)
+            way_in = (
+                _windows(y, layer.sizes[0], layer.sizes[2])
+                .reshape(len(y), -1, *_after(y, layer))
+                .mean(axis=1)
+            )
         elif kind == AVERAGE_POOL:
             x = x.mean(axis=(1, 2), keepdims=True)
         elif kind == PRODUCT:
-            x = x.reshape(-1) @ layer.values.astype(np.float64).reshape(layer.sizes[1], layer.sizes[0])
+            x = x.reshape(-1) @ layer.values.astype(np.float64).reshape(
+                layer.sizes[1], layer.sizes[0]
+            )
         if kind == MAX_POOL or (kind == RELU and after == ADD):
             way_in = x
     return x
@@ -100,7 +137,9 @@ def carried_out(layers: Sequence[Layer], crop: Pixels) -> Doubles:
 
 def _windows(x: Doubles, side: int, stride: int) -> Doubles:
     """(channels × side × side, height, width)."""
-    view = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))[:, ::stride, ::stride]
+    view = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))[
+        :, ::stride, ::stride
+    ]
     flat: Doubles = view.transpose(0, 3, 4, 1, 2).reshape(-1, *view.shape[1:3])
     return flat
 

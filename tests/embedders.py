@@ -21,7 +21,9 @@ _GRID = 7
 
 
 class Colours:
-    """The mean colours of 7 × 7 patches, less grey; all zeros for an image of one grey, not a number for a red one."""
+    """The mean colours of 7 × 7 patches, less grey; all zeros for an image of one grey, not a
+    number for a red one.
+    """
 
     provider = "CPU"
     template = "arcface-112"
@@ -35,7 +37,11 @@ class Colours:
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         self.calls.append(len(crops))
         side = crops.shape[1] // _GRID
-        patches = crops.reshape(len(crops), _GRID, side, _GRID, side, 3).astype(np.float32).mean(axis=(2, 4))
+        patches = (
+            crops.reshape(len(crops), _GRID, side, _GRID, side, 3)
+            .astype(np.float32)
+            .mean(axis=(2, 4))
+        )
         vectors = ((patches - 128) / 128).reshape(len(crops), -1)
         vectors[(crops == (250, 0, 0)).all(axis=(1, 2, 3))] = np.nan
         return np.ascontiguousarray(vectors)
@@ -84,7 +90,11 @@ def plain_vectors(images: list[Any], flip: bool = True) -> np.ndarray:
     embedder = Colours(None)
     pixels = [image if isinstance(image, np.ndarray) else decode(image) for image in images]
     vectors = np.stack([embedder(each[None])[0] for each in pixels]).astype(np.float64)
-    return vectors + np.stack([embedder(each[None, :, ::-1])[0] for each in pixels]) if flip else vectors
+    return (
+        vectors + np.stack([embedder(each[None, :, ::-1])[0] for each in pixels])
+        if flip
+        else vectors
+    )
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

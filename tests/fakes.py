@@ -51,8 +51,13 @@ class Lines:
         source = request.sources[0]
         lines = source.read_text().splitlines()
         n = min(len(lines), request.limit or len(lines))
-        shards = [Shard(f"{start:04d}", str(source), start, min(start + SHARD, n)) for start in range(0, n, SHARD)]
-        return Work([Stage("write", shards)], f"{len(lines)} lines", unit="line", n_files=n, n_bytes=n * 8)
+        shards = [
+            Shard(f"{start:04d}", str(source), start, min(start + SHARD, n))
+            for start in range(0, n, SHARD)
+        ]
+        return Work(
+            [Stage("write", shards)], f"{len(lines)} lines", unit="line", n_files=n, n_bytes=n * 8
+        )
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         if self.diary:
@@ -60,7 +65,11 @@ class Lines:
                 file.write(f"{shard.id}\n")
         lines = Path(shard.source).read_text().splitlines()
         for i in range(shard.start, shard.stop):
-            if i == self.at and self.poison and not (os.path.exists(self.once) or os.path.exists(self.cured)):
+            if (
+                i == self.at
+                and self.poison
+                and not (os.path.exists(self.once) or os.path.exists(self.cured))
+            ):
                 if self.once:
                     Path(self.once).touch()
                 if self.poison == "bad":
@@ -84,7 +93,9 @@ class JoinedLines(Lines):
     def plan(self, request: Request, scratch: Path) -> Work:
         work = super().plan(request, scratch)
         shards = work.stages[0].shards
-        second = [Shard(f"copy-{shard.id}", shard.source, shard.start, shard.stop) for shard in shards]
+        second = [
+            Shard(f"copy-{shard.id}", shard.source, shard.start, shard.stop) for shard in shards
+        ]
         stages = [Stage("pack", shards), Stage("copy", second)]
         return Work(stages, work.fingerprint, "line", files=[request.output.name])
 
@@ -119,7 +130,12 @@ def _happen(poison: str) -> None:
         raise ValueError("poisoned\nby line 6")
     if poison == "source":
         raise SourceError(
-            "gone", path="somewhere", where="record 6", expected="a face", found="nothing", remedy="Look elsewhere."
+            "gone",
+            path="somewhere",
+            where="record 6",
+            expected="a face",
+            found="nothing",
+            remedy="Look elsewhere.",
         )
     if poison == "exit":
         sys.exit(7)
@@ -128,7 +144,9 @@ def _happen(poison: str) -> None:
 
 @dataclass(frozen=True)
 class SlowRec2Folder(Rec2Folder):
-    """rec2folder in shards of 5; with PAUSE set, it waits so many seconds before every change of the disk."""
+    """rec2folder in shards of 5; with PAUSE set, it waits so many seconds before every change
+    of the disk.
+    """
 
     def plan(self, request: Request, scratch: Path) -> Work:
         slow_down()
@@ -170,7 +188,9 @@ _OPENS_TO_WRITE = os.O_WRONLY | os.O_RDWR
 
 @contextmanager
 def before_changes(act: Callable[[str, int], None]) -> Iterator[list[str]]:
-    """Call `act(name, number)` before every system call that changes the disk; yields the names of those made."""
+    """Call `act(name, number)` before every system call that changes the disk; yields the names
+    of those made.
+    """
     made: list[str] = []
 
     def wrapped(name: str) -> Callable[..., Any]:
@@ -264,7 +284,11 @@ def results(root: Path) -> dict[str, bytes | None]:
 
 def images(root: Path) -> dict[str, bytes]:
     """What is there but for plans and empty folders."""
-    return {name: data for name, data in results(root).items() if data is not None and not name.endswith(".jsonl")}
+    return {
+        name: data
+        for name, data in results(root).items()
+        if data is not None and not name.endswith(".jsonl")
+    }
 
 
 FULL, BROKEN = errno.ENOSPC, errno.EIO

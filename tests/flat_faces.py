@@ -1,7 +1,8 @@
 """Photos of flat faces, and the detectors that find them: extraction without weights.
 
-A face is a rectangle of one colour: of red 250 and green 0 where the detector `flat` finds it, of green 1 where its
-landmarks are all one point, of red 240 where only the detector `other` finds it. Its blue is a hundred times its score.
+A face is a rectangle of one colour: of red 250 and green 0 where the detector `flat` finds it, of
+green 1 where its landmarks are all one point, of red 240 where only the detector `other` finds it.
+Its blue is a hundred times its score.
 """
 
 from __future__ import annotations

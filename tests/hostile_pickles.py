@@ -1,4 +1,6 @@
-"""Pickles that run code when Python's own pickle loads them, and a watch that sees whether anything runs."""
+"""Pickles that run code when Python's own pickle loads them, and a watch that sees whether
+anything runs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-_ALARMS = ("import", "exec", "compile", "os.", "subprocess.", "pickle.", "marshal.", "ctypes.", "socket.", "code.")
+_ALARMS = (
+    "import",
+    "exec",
+    "compile",
+    "os.",
+    "subprocess.",
+    "pickle.",
+    "marshal.",
+    "ctypes.",
+    "socket.",
+    "code.",
+)
 _events: list[str] | None = None
 
 
@@ -26,9 +39,13 @@ sys.addaudithook(_watch)
 
 @contextmanager
 def nothing_runs() -> Iterator[None]:
-    """Fails when the interpreter imports, compiles, unpickles or starts anything inside the block, whoever asked."""
+    """Fails when the interpreter imports, compiles, unpickles or starts anything inside the
+    block, whoever asked.
+    """
     global _events
-    assert pickletools.opcodes and codecs.lookup("raw-unicode-escape")  # loaded before: no imports of the attack's
+    assert pickletools.opcodes and codecs.lookup(
+        "raw-unicode-escape"
+    )  # loaded before: no imports of the attack's
     _events = []
     try:
         yield
@@ -62,11 +79,24 @@ def attacks(canary: Path) -> dict[str, bytes]:
         "GLOBAL in a frame": b"\x80\x04\x95" + (len(call) + 1).to_bytes(8, "little") + call + b".",
         "INST": b"(" + old + b"ios\nmkdir\n.",
         "OBJ": b"(cos\nmkdir\n" + old + b"o.",
-        "STACK_GLOBAL": b"\x80\x04" + short_text("os") + short_text("mkdir") + b"\x93" + new + b"\x85R.",
-        "STACK_GLOBAL from the memo": b"\x80\x04" + short_text("mkdir") + b"\x940" + short_text("os") + b"h\x00\x93"
+        "STACK_GLOBAL": b"\x80\x04"
+        + short_text("os")
+        + short_text("mkdir")
+        + b"\x93"
+        + new
+        + b"\x85R.",
+        "STACK_GLOBAL from the memo": b"\x80\x04"
+        + short_text("mkdir")
+        + b"\x940"
+        + short_text("os")
+        + b"h\x00\x93"
         b"" + new + b"\x85R.",
-        "NEWOBJ": b"\x80\x02cbuiltins\nmap\ncos\nmkdir\n](" + new + b"e\x86\x81\x940cbuiltins\nlist\nh\x00\x85R.",
-        "NEWOBJ_EX": b"\x80\x04cbuiltins\nmap\ncos\nmkdir\n](" + new + b"e\x86}\x92\x940cbuiltins\nlist\nh\x00\x85R.",
+        "NEWOBJ": b"\x80\x02cbuiltins\nmap\ncos\nmkdir\n]("
+        + new
+        + b"e\x86\x81\x940cbuiltins\nlist\nh\x00\x85R.",
+        "NEWOBJ_EX": b"\x80\x04cbuiltins\nmap\ncos\nmkdir\n]("
+        + new
+        + b"e\x86}\x92\x940cbuiltins\nlist\nh\x00\x85R.",
         "BUILD that calls __setstate__": b"\x80\x02cfunctools\npartial\ncos\nmkdir\n\x85R"
         b"(cos\nmkdir\n(" + new + b"t}Ntb)R.",
         "eval": b"cbuiltins\neval\n(" + source + b"tR.",
@@ -81,5 +111,9 @@ def attacks(canary: Path) -> dict[str, bytes]:
         "among the images": b"\x80\x02](U\x03one" + call + b"e](\x88e\x86.",
         "among the labels": b"\x80\x02](U\x03oneU\x03twoe](" + call + b"e\x86.",
         "after an array": array + b"0" + call + b".",
-        "as the shape of an array": b"\x80\x02" + reconstruct + b"cnumpy\nndarray\n" + call + b"U\x01b\x87R.",
+        "as the shape of an array": b"\x80\x02"
+        + reconstruct
+        + b"cnumpy\nndarray\n"
+        + call
+        + b"U\x01b\x87R.",
     }

@@ -26,8 +26,11 @@ class Face(NamedTuple):
     score: float
 
 
-def write_ijb(root: Path, prefix: str = "ijbc", galleries: tuple[str, str] = ("G1", "G2")) -> list[Face]:
-    """The first template of each person is in a gallery, the others are probes: each person is in one gallery only.
+def write_ijb(
+    root: Path, prefix: str = "ijbc", galleries: tuple[str, str] = ("G1", "G2")
+) -> list[Face]:
+    """The first template of each person is in a gallery, the others are probes: each person is in
+    one gallery only.
 
     A template has three images, of which the first two are frames of one video.
     """
@@ -51,7 +54,9 @@ def _draw() -> tuple[list[Face], list[bytes]]:
         medium = 1000 + 7 * len(faces) - (7 if image == 1 else 0)
         landmarks = (points + (left, top)).astype(np.float32)
         score = float(chance.uniform(0.1, 1))
-        faces.append(Face(f"{len(faces) + 1}.jpg", person, 10 * person + place + 3, medium, landmarks, score))
+        faces.append(
+            Face(f"{len(faces) + 1}.jpg", person, 10 * person + place + 3, medium, landmarks, score)
+        )
     return faces, images
 
 
@@ -61,7 +66,10 @@ def write_lists(root: Path, faces: list[Face], prefix: str, galleries: tuple[str
     lines = [f"{face.file} {face.template} {face.medium}" for face in faces]
     _write(meta / f"{prefix}_face_tid_mid.txt", lines)
     lines = [
-        " ".join([face.file, *(f"{x:.3f}" for x in face.landmarks.reshape(-1)), f"{face.score:.6f}"]) for face in faces
+        " ".join(
+            [face.file, *(f"{x:.3f}" for x in face.landmarks.reshape(-1)), f"{face.score:.6f}"]
+        )
+        for face in faces
     ]
     _write(meta / f"{prefix}_name_5pts_score.txt", lines)
     person_of = {face.template: face.person for face in faces}
@@ -75,7 +83,8 @@ def write_lists(root: Path, faces: list[Face], prefix: str, galleries: tuple[str
         lines = [rows[face.file] for face in first if face.person in people]
         _write(meta / f"{prefix}_1N_gallery_{name}.csv", [head, *lines])
     _write(
-        meta / f"{prefix}_1N_probe_mixed.csv", [head, *(rows[face.file] for face in faces if face.template % 10 != 3)]
+        meta / f"{prefix}_1N_probe_mixed.csv",
+        [head, *(rows[face.file] for face in faces if face.template % 10 != 3)],
     )
 
 

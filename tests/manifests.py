@@ -22,7 +22,13 @@ JPEG, PNG = encode_face(1, 1), encode_face(1, 1, ".png")
 Row = tuple[str, int]
 
 
-def run(source: Path, output: Path, runner: Runner | None = None, overwrite: bool = False, **options: Any) -> Summary:
+def run(
+    source: Path,
+    output: Path,
+    runner: Runner | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> Summary:
     request = Request((source,), output, overwrite=overwrite, limit=options.pop("limit", None))
     return run_job(Manifest(**{"seed": 1} | options), request, runner or SerialRunner())
 
@@ -46,7 +52,11 @@ def _of_tfrecord(path: Path) -> list[Row]:
 def _of_parquet(path: Path) -> list[Row]:
     names = "image_names", "image_classes"
     tables = parquet.read_columns(path, names)
-    return [row for table in tables for row in zip(*(table[name].to_pylist() for name in names), strict=True)]
+    return [
+        row
+        for table in tables
+        for row in zip(*(table[name].to_pylist() for name in names), strict=True)
+    ]
 
 
 READERS: dict[str, Callable[[Path], list[Row]]] = {
@@ -55,19 +65,27 @@ READERS: dict[str, Callable[[Path], list[Row]]] = {
     ".parquet": _of_parquet,
     ".csv": lambda path: [(row.name, int(row.label)) for row in lists.read_csv(path)],
     ".lst": lambda path: [(row.name, int(row.label)) for row in lists.read_lst(path)],
-    ".tar": lambda path: [(sample.key, int(sample.files["cls"])) for sample in webdataset.read_samples(path)],
+    ".tar": lambda path: [
+        (sample.key, int(sample.files["cls"])) for sample in webdataset.read_samples(path)
+    ],
 }
 SUFFIXES = tuple(READERS)
 
 
 def rows(path: Path) -> list[Row]:
-    """(name as written, class) of every entry of a manifest; the key in place of the name for .tar."""
+    """(name as written, class) of every entry of a manifest; the key in place of the name for
+    .tar.
+    """
     return READERS[path.suffix](path)
 
 
 def files(root: Path) -> dict[str, str]:
     """Name -> hash of what a user sees in a folder."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in root.iterdir() if path.is_file()}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in root.iterdir()
+        if path.is_file()
+    }
 
 
 def make(root: Path, *names: str, data: bytes = JPEG) -> Path:
@@ -77,8 +95,12 @@ def make(root: Path, *names: str, data: bytes = JPEG) -> Path:
     return root
 
 
-def embeddings_of(source: Path, path: Path, prefix: str = "", dtype: type = np.float32) -> dict[str, np.ndarray]:
+def embeddings_of(
+    source: Path, path: Path, prefix: str = "", dtype: type = np.float32
+) -> dict[str, np.ndarray]:
     names = [f"{prefix}{image.relative_to(source)}" for image in sorted(source.rglob("*.jpg"))]
     vectors = np.random.default_rng(1).standard_normal((len(names), 5)).astype(dtype)
-    np.savez(path, image_names=np.array(names), image_classes=np.zeros(len(names)), embeddings=vectors)
+    np.savez(
+        path, image_names=np.array(names), image_classes=np.zeros(len(names)), embeddings=vectors
+    )
     return {name.removeprefix(prefix): vector for name, vector in zip(names, vectors, strict=True)}

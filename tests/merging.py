@@ -1,4 +1,6 @@
-"""What the tests of merge-identities share: a set with people under two names, as images and as embeddings."""
+"""What the tests of merge-identities share: a set with people under two names, as images and as
+embeddings.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,17 @@ SET = {
     "f/2.png": BLUE,
     "g/1.png": BLUE,
 }
-MERGED = {"b/1.png", "b/2.png", "b/a_1.png", "c/1.png", "d/1.png", "f/1.png", "f/2.png", "f/e_1.png", "f/g_1.png"}
+MERGED = {
+    "b/1.png",
+    "b/2.png",
+    "b/a_1.png",
+    "c/1.png",
+    "d/1.png",
+    "f/1.png",
+    "f/2.png",
+    "f/e_1.png",
+    "f/g_1.png",
+}
 
 
 @pytest.fixture
@@ -52,7 +64,9 @@ def decided(output: Path) -> list[tuple[str, ...]]:
     return [(d.action, d.subject, d.into, d.verdict) for d in read_plan(output / "plan.jsonl")[1]]
 
 
-def embed(source: Path, file: Path, names: dict[str, tuple[int, int, int]] = SET, **changed: Any) -> Path:
+def embed(
+    source: Path, file: Path, names: dict[str, tuple[int, int, int]] = SET, **changed: Any
+) -> Path:
     """What embed makes of the images."""
     rows = {
         "keys": list(names),

@@ -52,5 +52,7 @@ def town(n_people: int, n_folders: int, seed: int, within: float = 0.7) -> Embed
     for who in range(n_people):
         for folder in range(random.integers(1, n_folders + 1)):
             n = int(random.integers(1, 7))
-            rows[f"p{who:03d}_{folder}"] = photos(person(1000 * seed + who), n, int(random.integers(1 << 30)), within)
+            rows[f"p{who:03d}_{folder}"] = photos(
+                person(1000 * seed + who), n, int(random.integers(1 << 30)), within
+            )
     return folders(rows)

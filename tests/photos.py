@@ -1,4 +1,6 @@
-"""Real faces for the tests of detectors: photos that installed packages bring, and those beside the project."""
+"""Real faces for the tests of detectors: photos that installed packages bring, and those beside
+the project.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ MIRRORED = [1, 0, 2, 4, 3]
 
 
 def package_file(package: str, name: str) -> Path:
-    """A file of an installed package, which need not be importable; skips where it is not installed."""
+    """A file of an installed package, which need not be importable; skips where it is not
+    installed.
+    """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         pytest.skip(f"{package} is not installed")

@@ -1,4 +1,6 @@
-"""Where the tests find what is not in the project: real files, and real MXNet in an environment of its own."""
+"""Where the tests find what is not in the project: real files, and real MXNet in an environment
+of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real files are not beside the project")
+needs_data = pytest.mark.skipif(
+    not DATA.is_dir(), reason="the real files are not beside the project"
+)
 
-MXNET_PYTHON = Path(os.environ.get("FACEPREP_MXNET_PYTHON", ROOT / ".venv-mxnet" / "bin" / "python"))
-needs_mxnet = pytest.mark.skipif(not MXNET_PYTHON.exists(), reason="no MXNet: tests/run.sh makes its environment")
+MXNET_PYTHON = Path(
+    os.environ.get("FACEPREP_MXNET_PYTHON", ROOT / ".venv-mxnet" / "bin" / "python")
+)
+needs_mxnet = pytest.mark.skipif(
+    not MXNET_PYTHON.exists(), reason="no MXNet: tests/run.sh makes its environment"
+)

@@ -36,7 +36,9 @@ def write_faces(root: Path, sizes: Sequence[int]) -> None:
     """ROOT/person-N/IMAGE.jpg, so many images of each."""
     for identity, n in enumerate(sizes):
         for image in range(n):
-            storage.write_file(root / f"person-{identity}/{image}.jpg", encode_face(identity, image), durable=False)
+            storage.write_file(
+                root / f"person-{identity}/{image}.jpg", encode_face(identity, image), durable=False
+            )
 
 
 def save_plan(path: Path, source: Path, decisions: Iterable[Decision], **more: Any) -> Path:
@@ -59,9 +61,16 @@ def merge(subject: int, into: int, score: float, verdict: str = "undecided") -> 
     """With the evidence that merge-identities gives."""
     names = [f"person-{subject}/0.jpg", f"person-{into}/0.jpg"]
     others = [f"person-{subject}/1.jpg", f"person-{into}/1.jpg"]
-    evidence = {"for": [*names, score + 0.1], "against": [*others, score - 0.2], "images": [3, 3], "pairs": 9}
+    evidence = {
+        "for": [*names, score + 0.1],
+        "against": [*others, score - 0.2],
+        "images": [3, 3],
+        "pairs": 9,
+    }
     reason = f"mean likeness {score:.3f}, between 0.400 and 0.600"
-    return Decision("merge", f"person-{subject}", f"person-{into}", score, reason, verdict, evidence)
+    return Decision(
+        "merge", f"person-{subject}", f"person-{into}", score, reason, verdict, evidence
+    )
 
 
 def small_plan(root: Path) -> Path:
@@ -72,7 +81,14 @@ def small_plan(root: Path) -> Path:
         merge(3, 0, 0.41),
         merge(3, 1, 0.58),
         merge(2, 1, 0.5),
-        Decision("drop", "person-0/7.jpg", "", 0.97, "a copy of person-0/0.jpg", evidence={"kept": "person-0/0.jpg"}),
+        Decision(
+            "drop",
+            "person-0/7.jpg",
+            "",
+            0.97,
+            "a copy of person-0/0.jpg",
+            evidence={"kept": "person-0/0.jpg"},
+        ),
         Decision("move", "person-1/4.jpg", "person-2", 0.59, "nearer to the others", "undecided"),
         Decision("drop", "person-3", reason="1 image"),
     ]
@@ -88,7 +104,9 @@ def large_plan(root: Path, n: int = 100_000) -> Path:
         verdict = "" if score > 0.7 else '"verdict": "undecided", '
         evidence = f'{{"for": ["person-{i % 3}/0.jpg", "person-3/0.jpg", {score}]}}'
         names = f'"subject": "person-{i:06d}", "into": "person-3"'
-        return f'{{"action": "merge", {names}, "score": {score}, {verdict}"evidence": {evidence}}}\n'
+        return (
+            f'{{"action": "merge", {names}, "score": {score}, {verdict}"evidence": {evidence}}}\n'
+        )
 
     plan = save_plan(root / "out" / "plan.jsonl", root / "faces", [])
     with plan.open("a") as file:
@@ -148,13 +166,17 @@ def served(plan: Path) -> Iterator[str]:
 
     with open_session(plan) as session, pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "_waitress", lambda: create_server)
-        thread = threading.Thread(target=server.serve, args=(session, 0, addresses.put, False), daemon=True)
+        thread = threading.Thread(
+            target=server.serve, args=(session, 0, addresses.put, False), daemon=True
+        )
         thread.start()
         try:
             yield addresses.get(timeout=60)
         finally:
             sockets = servers[0]._map  # the server's loop ends when none is left
-            servers[0].trigger.pull_trigger(lambda: [each.close() for each in list(sockets.values())])
+            servers[0].trigger.pull_trigger(
+                lambda: [each.close() for each in list(sockets.values())]
+            )
             thread.join(60)
             servers[0].task_dispatcher.shutdown()
             assert not thread.is_alive()

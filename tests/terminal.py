@@ -37,7 +37,9 @@ class OneLongShard(Rec2Folder):
 def on_a_terminal(
     program: str, arguments: Sequence[object], environment: Mapping[str, str], width: int = 100
 ) -> tuple[int, str, str]:
-    """(exit status, stdout, stderr) of `program` in Python, with a terminal of `width` columns as its stderr."""
+    """(exit status, stdout, stderr) of `program` in Python, with a terminal of `width` columns
+    as its stderr.
+    """
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, width))
     command = [sys.executable, "-c", program, *map(str, arguments)]

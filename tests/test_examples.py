@@ -34,7 +34,13 @@ def test_example(example: Path, tmp_path: Path) -> None:
     assert len(example.read_text().splitlines()) <= 40
     if "FACEPREP_MXNET_PYTHON" in example.read_text() and not MXNET_PYTHON.exists():
         pytest.skip("no MXNet: tests/run.sh makes its environment")
-    environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "FACEPREP_MXNET_PYTHON": str(MXNET_PYTHON)}
-    done = subprocess.run([sys.executable, example], capture_output=True, text=True, env=environment, timeout=120)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "TMPDIR": str(tmp_path),
+        "FACEPREP_MXNET_PYTHON": str(MXNET_PYTHON),
+    }
+    done = subprocess.run(
+        [sys.executable, example], capture_output=True, text=True, env=environment, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert SAYS[example.stem] in done.stdout

@@ -25,7 +25,11 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 def run_lines(text: str, folder: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-e", "-c", text], cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True
+        ["bash", "-e", "-c", text],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -36,26 +40,39 @@ def test_the_first_command_after_its_installation(tmp_path: Path) -> None:
     install, _, rest = first.partition("pip install '.[insightface]' && ")
     assert install.startswith("python3 -m venv .venv && ")
     packages = sysconfig.get_paths()["purelib"]
-    run_lines(rest.replace(".venv/lib/python3*/site-packages", packages).replace(".venv/bin/", ""), tmp_path)
+    run_lines(
+        rest.replace(".venv/lib/python3*/site-packages", packages).replace(".venv/bin/", ""),
+        tmp_path,
+    )
     assert len(list((tmp_path / "faces").glob("t1_*.png"))) == 6
 
 
 def test_the_recipes_in_order(tmp_path: Path) -> None:
-    recipes = next(text for kind, text in BLOCKS if kind == "bash" and "faceprep.synthetic set" in text)
+    recipes = next(
+        text for kind, text in BLOCKS if kind == "bash" and "faceprep.synthetic set" in text
+    )
     run_lines(recipes, tmp_path)
-    assert (tmp_path / "again" / "train.rec").read_bytes() == (tmp_path / "set" / "train.rec").read_bytes()
+    assert (tmp_path / "again" / "train.rec").read_bytes() == (
+        tmp_path / "set" / "train.rec"
+    ).read_bytes()
 
 
 def test_the_command_for_a_video(tmp_path: Path) -> None:
     insightface = pytest.importorskip("insightface")
     photo = decode((Path(insightface.__file__).parent / "data" / "images" / "t1.jpg").read_bytes())
     write_video(tmp_path / "clip.mp4", n_frames=20, size=(360, 640), face=photo[230:440, 430:610])
-    run_lines(next(text for kind, text in BLOCKS if kind == "bash" and "extract-video" in text), tmp_path)
-    assert (tmp_path / "frames" / "clip" / "17.png").is_file() and (tmp_path / "frames" / "faces.parquet").is_file()
+    run_lines(
+        next(text for kind, text in BLOCKS if kind == "bash" and "extract-video" in text), tmp_path
+    )
+    assert (tmp_path / "frames" / "clip" / "17.png").is_file() and (
+        tmp_path / "frames" / "faces.parquet"
+    ).is_file()
 
 
 def test_the_commands_for_a_registration_desk(tmp_path: Path) -> None:
-    """Six people who signed up twice: the faces of one photo with their surroundings, as they are and darker."""
+    """Six people who signed up twice: the faces of one photo with their surroundings, as they
+    are and darker.
+    """
     insightface = pytest.importorskip("insightface")
     photo = decode((Path(insightface.__file__).parent / "data" / "images" / "t1.jpg").read_bytes())
     (faces,) = open_detector(DetectorSpec())([photo])
@@ -63,7 +80,10 @@ def test_the_commands_for_a_registration_desk(tmp_path: Path) -> None:
         picture = crop_box(photo, box, margin=2)
         for identity, pixels in ((number, picture), (number + 6, picture // 2)):
             storage.write_file(tmp_path / f"registration/{identity}/1.png", encode(pixels, ".png"))
-    run_lines(next(text for kind, text in BLOCKS if kind == "bash" and "merge-identities" in text), tmp_path)
+    run_lines(
+        next(text for kind, text in BLOCKS if kind == "bash" and "merge-identities" in text),
+        tmp_path,
+    )
     assert len(list((tmp_path / "clean").glob("[0-9]*/*.png"))) == 12
     assert len(list((tmp_path / "clean").glob("[0-9]*"))) == 6
 

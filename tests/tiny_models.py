@@ -1,4 +1,6 @@
-"""Tiny embedders in the files of other programs: the mean of each 28 × 28 pixels, 48 numbers, flattened."""
+"""Tiny embedders in the files of other programs: the mean of each 28 × 28 pixels, 48 numbers,
+flattened.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ SIDE, CELL = 112, 28
 DIM = 3 * (SIDE // CELL) ** 2
 
 
-def expected(crops: Pixels, mean: Any = 127.5, std: Any = 127.5, channels_last: bool = False) -> Floats:
+def expected(
+    crops: Pixels, mean: Any = 127.5, std: Any = 127.5, channels_last: bool = False
+) -> Floats:
     """What the models below make of crops (n, 112, 112, 3)."""
     values = (crops.astype(np.float64) - np.array(mean)) / np.array(std)
     cells = values.reshape(len(crops), SIDE // CELL, CELL, SIDE // CELL, CELL, 3).mean(axis=(2, 4))
@@ -49,7 +53,11 @@ def onnx_model(
     if shape[3] == 3:
         nodes.append(helper.make_node("Transpose", [value], ["planes"], perm=[0, 3, 1, 2]))
         value = "planes"
-    nodes.append(helper.make_node("AveragePool", [value], ["cells"], kernel_shape=[CELL] * 2, strides=[CELL] * 2))
+    nodes.append(
+        helper.make_node(
+            "AveragePool", [value], ["cells"], kernel_shape=[CELL] * 2, strides=[CELL] * 2
+        )
+    )
     nodes.append(helper.make_node("Flatten", ["cells"], ["flat"]))
     nodes.append(helper.make_node(last, ["flat"], ["vectors"]))
     graph = helper.make_graph(
@@ -76,7 +84,9 @@ def keras_model() -> Any:
     """The same in Keras, channels last."""
     import keras
 
-    return keras.Sequential([keras.Input((SIDE, SIDE, 3)), keras.layers.AveragePooling2D(CELL), keras.layers.Flatten()])
+    return keras.Sequential(
+        [keras.Input((SIDE, SIDE, 3)), keras.layers.AveragePooling2D(CELL), keras.layers.Flatten()]
+    )
 
 
 def save_saved_model(folder: Path) -> None:
@@ -97,7 +107,9 @@ def save_torchscript(path: Path) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.script(torch.nn.Sequential(torch.nn.AvgPool2d(CELL), torch.nn.Flatten())).save(str(path))
+        torch.jit.script(torch.nn.Sequential(torch.nn.AvgPool2d(CELL), torch.nn.Flatten())).save(
+            str(path)
+        )
 
 
 def random_crops(n: int, side: int = SIDE, seed: int = 0) -> Pixels:

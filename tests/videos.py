@@ -33,7 +33,9 @@ def patch(colour: tuple[int, int, int]) -> Pixels:
 
 
 def draw(letters: str) -> Iterator[Pixels]:
-    """r a sure face, R a smaller one as well, b an unsure one, y one with mirrored landmarks, . none."""
+    """r a sure face, R a smaller one as well, b an unsure one, y one with mirrored landmarks, .
+    none.
+    """
     for number, letter in enumerate(letters):
         pixels = draw_frame(number, SIZE, patch(_COLOURS[letter]))
         if letter == "R":
@@ -44,12 +46,16 @@ def draw(letters: str) -> Iterator[Pixels]:
 def film(path: Path, letters: str, style: VideoStyle = PLAIN) -> Path:
     """A video with a frame a letter."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_video(path.suffix, draw(letters), frame_times(len(letters), style), style))
+    path.write_bytes(
+        encode_video(path.suffix, draw(letters), frame_times(len(letters), style), style)
+    )
     return path
 
 
 class PatchDetector:
-    """Finds the patches of `draw`; its landmarks are such that a crop shows the patch and nothing else."""
+    """Finds the patches of `draw`; its landmarks are such that a crop shows the patch and
+    nothing else.
+    """
 
     fingerprint, provider = "patches", "CPU"
 
@@ -71,7 +77,9 @@ class PatchDetector:
             scores.append(0.6 if red < 127 else 0.8 + 0.15 * width / SIDE)
         if not boxes:
             return no_faces()
-        return Faces(np.array(boxes), np.array(points), np.array(scores)).take(np.argsort(scores)[::-1])
+        return Faces(np.array(boxes), np.array(points), np.array(scores)).take(
+            np.argsort(scores)[::-1]
+        )
 
 
 @dataclass(frozen=True)
@@ -83,11 +91,17 @@ class PatchVideo(ExtractVideo):
 
 
 def extract(
-    sources: Path | Sequence[Path], output: Path, runner: Runner | None = None, limit: int | None = None, **options: Any
+    sources: Path | Sequence[Path],
+    output: Path,
+    runner: Runner | None = None,
+    limit: int | None = None,
+    **options: Any,
 ) -> Summary:
     """A run over drawn videos."""
     given = (sources,) if isinstance(sources, Path) else tuple(sources)
-    return run_job(PatchVideo(**options), Request(given, output, limit=limit), runner or SerialRunner())
+    return run_job(
+        PatchVideo(**options), Request(given, output, limit=limit), runner or SerialRunner()
+    )
 
 
 def numbers(folder: Path, suffix: str = ".png") -> list[int]:

@@ -1,4 +1,6 @@
-"""How Keras_insightface lists a folder of identities for itself: glob, permutation, class by folder, one .npz."""
+"""How Keras_insightface lists a folder of identities for itself: glob, permutation, class by
+folder, one .npz.
+"""
 
 import glob
 import os
@@ -10,8 +12,12 @@ import numpy as np
 def main(source, target):
     folders = [os.path.basename(path) for path in glob.glob(os.path.join(source, "*"))]
     numeric = all(name.isnumeric() for name in folders)
-    classes = {name: number for number, name in enumerate(sorted(folders, key=int if numeric else None))}
-    names = glob.glob(os.path.join(source, "*", "*.jpg")) + glob.glob(os.path.join(source, "*", "*.png"))
+    classes = {
+        name: number for number, name in enumerate(sorted(folders, key=int if numeric else None))
+    }
+    names = glob.glob(os.path.join(source, "*", "*.jpg")) + glob.glob(
+        os.path.join(source, "*", "*.png")
+    )
     names = np.random.permutation(names).tolist()
     labels = [classes[os.path.basename(os.path.dirname(name))] for name in names]
     np.savez_compressed(target, image_names=names, image_classes=labels)

@@ -1,4 +1,6 @@
-"""The loops everybody pastes, run by real MXNet in its own environment; prints the seconds of the loop itself."""
+"""The loops everybody pastes, run by real MXNet in its own environment; prints the seconds of
+the loop itself.
+"""
 
 import os
 import sys
@@ -41,4 +43,6 @@ def folder2rec(source, target):
 
 
 if __name__ == "__main__":
-    print({"rec2folder": rec2folder, "folder2rec": folder2rec}[sys.argv[1]](sys.argv[2], sys.argv[3]))
+    print(
+        {"rec2folder": rec2folder, "folder2rec": folder2rec}[sys.argv[1]](sys.argv[2], sys.argv[3])
+    )

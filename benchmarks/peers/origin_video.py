@@ -1,6 +1,8 @@
-"""The script that `extract-video` takes the place of, as it is usually written: one frame after the other.
+"""The script that `extract-video` takes the place of, as it is usually written: one frame after the
+other.
 
-imageio reads, the TensorFlow MTCNN of the package `mtcnn` detects, scikit-image fits and warps, imageio writes a PNG.
+imageio reads, the TensorFlow MTCNN of the package `mtcnn` detects, scikit-image fits and warps,
+imageio writes a PNG.
 
 python benchmarks/peers/origin_video.py VIDEO OUT --frames 60
 
@@ -24,7 +26,13 @@ from skimage.transform import SimilarityTransform, warp
 
 _POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 _TEMPLATE = np.array(
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
+    [
+        (38.2946, 51.6963),
+        (73.5318, 51.5014),
+        (56.0252, 71.7366),
+        (41.5493, 92.3655),
+        (70.7299, 92.2041),
+    ]
 )
 _WARM_UP = 2
 
@@ -34,7 +42,9 @@ def extract(detector: MTCNN, pixels: np.ndarray, target: Path) -> bool:  # type:
     if not faces:
         return False
     surest = max(faces, key=lambda face: float(face["confidence"]))
-    fit = SimilarityTransform.from_estimate([surest["keypoints"][name] for name in _POINTS], _TEMPLATE)
+    fit = SimilarityTransform.from_estimate(
+        [surest["keypoints"][name] for name in _POINTS], _TEMPLATE
+    )
     crop = warp(pixels, fit.inverse, output_shape=(112, 112))
     imageio.imwrite(target, (crop * 255).astype(np.uint8))
     return True
@@ -49,7 +59,9 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     detector = MTCNN()
     started, n_found = 0.0, 0
-    for number, pixels in enumerate(itertools.islice(imageio.imiter(given.video, plugin="pyav"), given.frames)):
+    for number, pixels in enumerate(
+        itertools.islice(imageio.imiter(given.video, plugin="pyav"), given.frames)
+    ):
         if number == _WARM_UP:
             started = time.perf_counter()
         n_found += extract(detector, pixels, given.out / f"{number}.png")

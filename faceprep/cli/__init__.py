@@ -1,4 +1,6 @@
-"""The Click skin: commands from the registry, options from the jobs' fields; nothing heavy before it is needed."""
+"""The Click skin: commands from the registry, options from the jobs' fields; nothing heavy
+before it is needed.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ class _Commands(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Click's own would load every command for its help."""
-        named = [(name, entry) for name, entry in registry.COMMANDS.items() if name.startswith(incomplete)]
+        named = [
+            (name, entry)
+            for name, entry in registry.COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
         return [
             *(CompletionItem(name, help=entry.help) for name, entry in named),
             *click.Command.shell_complete(self, ctx, incomplete),
@@ -40,17 +46,23 @@ class _Commands(click.Group):
             formatter.write_dl([(name, entry.help) for name, entry in registry.COMMANDS.items()])
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="faceprep")
 def faceprep() -> None:
     """Face datasets from whatever they come in to what a trainer reads.
 
-    Inputs are never changed. A command that was stopped goes on where it stopped when it is started again.
+    Inputs are never changed. A command that was stopped goes on where it stopped when it is started
+    again.
     """
 
 
 def main() -> int:
-    """The exit status: 0 done, 3 done but some inputs failed, 1 could not be done, 2 wrong usage."""
+    """The exit status: 0 done, 3 done but some inputs failed, 1 could not be done, 2 wrong
+    usage.
+    """
     from faceprep.core.errors import FaceprepError, OptionError
 
     _show_any_name()
@@ -66,11 +78,15 @@ def main() -> int:
         click.echo(f"faceprep: {error}", err=True)
         return 1
     except (click.Abort, KeyboardInterrupt):
-        click.echo("faceprep: stopped", err=True)  # before the command began: it tells what it leaves
+        click.echo(
+            "faceprep: stopped", err=True
+        )  # before the command began: it tells what it leaves
         return 1
 
 
 def _show_any_name() -> None:
-    """File names that are no valid text are shown with backslashes instead of ending in an error."""
+    """File names that are no valid text are shown with backslashes instead of ending in an
+    error.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

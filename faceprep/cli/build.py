@@ -1,4 +1,6 @@
-"""A Click command from a job: arguments from the registry's usage line, options from the dataclass's fields."""
+"""A Click command from a job: arguments from the registry's usage line, options from the
+dataclass's fields.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from faceprep.run.ledger import first_failures
 
 _PATH = click.Path(path_type=Path)
 _RUN_OPTIONS = (
-    click.Option(["--workers"], type=click.IntRange(1), help="Processes at work.  [default: the cores]"),
+    click.Option(
+        ["--workers"], type=click.IntRange(1), help="Processes at work.  [default: the cores]"
+    ),
     click.Option(
         ["--runner"],
         type=click.Choice(list(registry.RUNNERS)),
@@ -40,14 +44,20 @@ _RUN_OPTIONS = (
         type=click.IntRange(0),
         help="Stop when more inputs than this have failed.  [default: no limit]",
     ),
-    click.Option(["--overwrite"], is_flag=True, help="Start afresh: remove what the run before wrote."),
+    click.Option(
+        ["--overwrite"], is_flag=True, help="Start afresh: remove what the run before wrote."
+    ),
 )
 _N_NAMED = 3
 _NOTHING_WRITTEN = "stopped; nothing was written"
 _OF_EVERY_RUN = ("failures", "done_before")
 _SHARED_OPTIONS = (
     click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout at the end."),
-    click.Option(["--quiet", "-q"], is_flag=True, help="No progress, no notes: nothing but results and errors."),
+    click.Option(
+        ["--quiet", "-q"],
+        is_flag=True,
+        help="No progress, no notes: nothing but results and errors.",
+    ),
     click.Option(["--verbose", "-v"], is_flag=True, help="Tell each step with its time."),
 )
 
@@ -73,13 +83,19 @@ def command_for(name: str) -> click.Command:
 
 
 def _argument(word: str) -> click.Parameter:
-    """Of a word of the usage line: `SRC`, `SRC...` for several, `[PATH]` for one that may be left out."""
+    """Of a word of the usage line: `SRC`, `SRC...` for several, `[PATH]` for one that may be
+    left out.
+    """
     many, name = word.endswith("..."), word.strip("[].").lower()
-    return click.Argument([name], type=_PATH, nargs=-1 if many else 1, required=not word.startswith("["))
+    return click.Argument(
+        [name], type=_PATH, nargs=-1 if many else 1, required=not word.startswith("[")
+    )
 
 
 def _option(field: Field[Any], hint: Any) -> click.Parameter:
-    kind = next((kind for kind in get_args(hint) if kind is not type(None)), hint)  # of `X | None` and `tuple[X, ...]`
+    kind = next(
+        (kind for kind in get_args(hint) if kind is not type(None)), hint
+    )  # of `X | None` and `tuple[X, ...]`
     choices, required = field.metadata["choices"], field.metadata["required"]
     name = "--" + field.name.rstrip("_").replace("_", "-")  # `import_`: a word of Python's own
     default = None if field.default is MISSING else field.default
@@ -89,7 +105,11 @@ def _option(field: Field[Any], hint: Any) -> click.Parameter:
     if kind is bool:
         name = f"{name}/--no-{name[2:]}" if default else name
         return click.Option(
-            [name, field.name], is_flag=True, default=default, show_default=bool(default), help=field.metadata["help"]
+            [name, field.name],
+            is_flag=True,
+            default=default,
+            show_default=bool(default),
+            help=field.metadata["help"],
         )
     kind = click.Choice(choices) if choices else _PATH if kind is Path else kind
     return click.Option(
@@ -105,7 +125,9 @@ def _option(field: Field[Any], hint: Any) -> click.Parameter:
 
 @contextmanager
 def _stoppable(told: str) -> Iterator[None]:
-    """Ctrl-C is told as it is for this kind of command; before Click, which does not know them apart, comes to it."""
+    """Ctrl-C is told as it is for this kind of command; before Click, which does not know them
+    apart, comes to it.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -116,14 +138,18 @@ def _stoppable(told: str) -> Iterator[None]:
 @_stoppable("stopped. Start the same command again to go on.")
 def _run(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _log(given)
-    source, *output = _arguments(ctx, given)  # a job without an output argument has it in its options
+    source, *output = _arguments(
+        ctx, given
+    )  # a job without an output argument has it in its options
     sources = source if isinstance(source, tuple) else (source,)
     workers, runner = given.pop("workers") or n_cores(), given.pop("runner")
     asked = {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
     job = ctx.obj(**given)
     request = Request(sources, output[0] if output else job.output_of(sources), **asked)
     signal.signal(signal.SIGTERM, _interrupt)
-    summary = run_job(job, request, registry.load(registry.RUNNERS, runner)(workers), progress_bar(quiet))
+    summary = run_job(
+        job, request, registry.load(registry.RUNNERS, runner)(workers), progress_bar(quiet)
+    )
     click.echo(json.dumps(as_json(summary)) if as_object else _told(summary, job))
     if summary.failed:
         _name_failures(summary.details["failures"])
@@ -142,7 +168,9 @@ def _look(ctx: click.Context, /, **given: Any) -> int:
 
 
 def _log(given: dict[str, Any]) -> bool:
-    """Has the library's log shown as the options ask; whether that is hardly at all. Raises UsageError."""
+    """Has the library's log shown as the options ask; whether that is hardly at all. Raises
+    UsageError.
+    """
     quiet, verbose = given.pop("quiet"), given.pop("verbose")
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose exclude each other.")
@@ -168,10 +196,15 @@ def _arguments(ctx: click.Context, given: dict[str, Any]) -> list[Any]:
 
 
 def _told(summary: Summary, job: Any) -> str:
-    """For people: the inputs, those that are not ok, and what the job found, in a sentence of its own."""
-    where = "for" if getattr(job, "output_is_file", False) else "in"  # it may be several, named after it or beside it
+    """For people: the inputs, those that are not ok, and what the job found, in a sentence of
+    its own.
+    """
+    where = (
+        "for" if getattr(job, "output_is_file", False) else "in"
+    )  # it may be several, named after it or beside it
     line = (
-        f"{summary.ok:,} of {summary.inputs:,} inputs ok, {counted(summary.outputs, 'file')} {where}"
+        f"{summary.ok:,} of {summary.inputs:,} inputs ok, {counted(summary.outputs, 'file')} "
+        f"{where}"
         f" {summary.output} ({summary.seconds:.1f} s{_rate(summary)})"
     )
     others = ", ".join(f"{n:,} {status}" for status, n in summary.by_status.items() if status != OK)
@@ -192,8 +225,12 @@ def _name_failures(path: str) -> None:
     """The first failures on stderr, and where the others are."""
     failures, n = first_failures(path, _N_NAMED)
     for key, status, reason in failures:
-        click.echo(f"faceprep: {status}: {reason if key in reason else f'{key}: {reason}'}", err=True)
-    click.echo(f"faceprep: {f'{n - _N_NAMED:,} more' if n > _N_NAMED else 'named'} in {path}", err=True)
+        click.echo(
+            f"faceprep: {status}: {reason if key in reason else f'{key}: {reason}'}", err=True
+        )
+    click.echo(
+        f"faceprep: {f'{n - _N_NAMED:,} more' if n > _N_NAMED else 'named'} in {path}", err=True
+    )
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

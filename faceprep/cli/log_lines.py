@@ -21,7 +21,9 @@ class _AboveTheBar(logging.StreamHandler):  # type: ignore[type-arg]
 def log_to_stderr(level: int) -> None:
     """Show what is logged from `level` on, with the time where that is much."""
     handler = _AboveTheBar(sys.stderr)
-    handler.setFormatter(logging.Formatter(_TIMED if level == logging.DEBUG else _PLAIN, "%H:%M:%S"))
+    handler.setFormatter(
+        logging.Formatter(_TIMED if level == logging.DEBUG else _PLAIN, "%H:%M:%S")
+    )
     logger = logging.getLogger("faceprep")
     logger.handlers = [handler]
     logger.setLevel(level)

@@ -1,4 +1,6 @@
-"""Progress on stderr: done, rate, time left, failures; one line on a terminal, now and then a line in a log."""
+"""Progress on stderr: done, rate, time left, failures; one line on a terminal, now and then a
+line in a log.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,12 @@ class _Bar:
 
         tqdm.monitor_interval = 0  # no thread of its own
         self._bar: Any = tqdm(
-            total=total, initial=n_done, unit=unit, desc=name or None, unit_scale=total > 100_000, dynamic_ncols=True
+            total=total,
+            initial=n_done,
+            unit=unit,
+            desc=name or None,
+            unit_scale=total > 100_000,
+            dynamic_ncols=True,
         )
 
     def update(self, n: int, total: int, counts: Mapping[str, int]) -> None:
@@ -175,7 +182,9 @@ class _OfStages:
         self._display = _Display(_shown(stage.name, self._total, n_done, unit), self._count)
 
     def step(self, report: ShardReport) -> None:
-        self._n_failed += sum(n for status, n in report.by_status.items() if Outcome("", status).is_failure)
+        self._n_failed += sum(
+            n for status, n in report.by_status.items() if Outcome("", status).is_failure
+        )
         if self._display is not None:
             self._display.update(self._sizes[report.shard_id], self._total, failed=self._n_failed)
 

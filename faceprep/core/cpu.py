@@ -1,4 +1,6 @@
-"""How many cores there are for this process: all that it may use, or its share of them beside other workers."""
+"""How many cores there are for this process: all that it may use, or its share of them beside
+other workers.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ _GROUP = "/sys/fs/cgroup"
 
 
 def quota(group: str = _GROUP) -> float | None:
-    """Cores' worth of time that the control group (version 2) of a container grants; None where there is no limit.
+    """Cores' worth of time that the control group (version 2) of a container grants; None where
+    there is no limit.
 
     >>> quota("/no/such/group") is None
     True

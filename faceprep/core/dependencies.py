@@ -18,7 +18,11 @@ BASE = ""
 _STAND_INS = {
     "faiss-cpu": ("faiss-gpu", "faiss-gpu-cu12"),
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),
-    "opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
+    "opencv-python": (
+        "opencv-python-headless",
+        "opencv-contrib-python",
+        "opencv-contrib-python-headless",
+    ),
     "tensorflow": ("tensorflow-cpu", "tf-nightly"),
     "tensorflow-cpu": ("tensorflow",),
 }
@@ -28,7 +32,8 @@ _BOUND = re.compile(r"(>=|<=|<|>|==) *([\w.]+)")
 
 
 def requirements() -> Mapping[str, Sequence[str]]:
-    """What each extra needs as pip has it (`av>=17,<19`), other extras of ours followed; the base under `BASE`.
+    """What each extra needs as pip has it (`av>=17,<19`), other extras of ours followed; the base
+    under `BASE`.
 
     From the source tree where this is one, else from what pip noted.
     """
@@ -42,7 +47,9 @@ def _of_tree(path: Path) -> dict[str, list[str]]:
     parser = configparser.ConfigParser()
     parser.read(path, "utf-8")
     extras = parser["options.extras_require"].items()
-    return {BASE: _lines(parser["options"]["install_requires"])} | {name: _lines(text) for name, text in extras}
+    return {BASE: _lines(parser["options"]["install_requires"])} | {
+        name: _lines(text) for name, text in extras
+    }
 
 
 def _lines(text: str) -> list[str]:
@@ -83,7 +90,9 @@ def project_of(requirement: str) -> str:
 
 @functools.cache
 def version_of(project: str) -> str | None:
-    """The version that is installed, of the project or of one that stands in for it; None where there is none."""
+    """The version that is installed, of the project or of one that stands in for it; None where
+    there is none.
+    """
     for name in (project, *_STAND_INS.get(project, ())):
         try:
             return metadata.version(name)

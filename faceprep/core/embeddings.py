@@ -1,4 +1,6 @@
-"""Embeddings: one vector a face, with what has to be known of the model that made them; the Protocol of such models."""
+"""Embeddings: one vector a face, with what has to be known of the model that made them; the
+Protocol of such models.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,12 @@ COSINE, EUCLIDEAN = "cosine", "euclidean"
 class Model:
     """What made the vectors, and how alike two of them have to be.
 
-    `fingerprint` names weights, preprocessing and template: vectors with different ones are never compared.
-    Likeness is ``1 - |a - b|² / 2`` in either metric, higher for more alike: the cosine when `metric` is cosine, for
-    which vectors are brought to length 1 first. `threshold` is the rule for one pair of images; two identities are
-    merged from `surely` on, and not thought of below `surely_not`. `outlier_angle` in degrees: further than this
-    from the centre of an identity an image is an outlier. `origin` says where these numbers come from.
+    `fingerprint` names weights, preprocessing and template: vectors with different ones are never
+    compared. Likeness is ``1 - |a - b|² / 2`` in either metric, higher for more alike: the cosine
+    when `metric` is cosine, for which vectors are brought to length 1 first. `threshold` is the
+    rule for one pair of images; two identities are merged from `surely` on, and not thought of
+    below `surely_not`. `outlier_angle` in degrees: further than this from the centre of an identity
+    an image is an outlier. `origin` says where these numbers come from.
     """
 
     fingerprint: str = ""
@@ -37,7 +40,9 @@ class Model:
 
     def __post_init__(self) -> None:
         if self.metric not in (COSINE, EUCLIDEAN):
-            raise OptionError("unknown metric", expected=f"{COSINE} or {EUCLIDEAN}", found=repr(self.metric))
+            raise OptionError(
+                "unknown metric", expected=f"{COSINE} or {EUCLIDEAN}", found=repr(self.metric)
+            )
 
     def as_json(self) -> str:
         """One line, as it lies beside the vectors in a file."""
@@ -83,9 +88,13 @@ class Embeddings:
     def __post_init__(self) -> None:
         n = len(self.keys), len(self.identities), len(self.vectors)
         if len(set(n)) > 1:
-            raise ValueError("expected as many keys, identities and vectors, found {}, {} and {}".format(*n))
+            raise ValueError(
+                "expected as many keys, identities and vectors, found {}, {} and {}".format(*n)
+            )
         if self.vectors.ndim != 2 or self.vectors.dtype != np.float32:
-            raise ValueError(f"vectors: expected (n, d) float32, found {self.vectors.shape} {self.vectors.dtype}")
+            raise ValueError(
+                f"vectors: expected (n, d) float32, found {self.vectors.shape} {self.vectors.dtype}"
+            )
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -12,7 +12,9 @@ from os import PathLike, fspath
 
 _FIELDS = ("path", "where", "expected", "found", "remedy")
 _ESCAPED = {code: repr(chr(code))[1:-1] for code in (*range(32), 127)}
-"""Names and files that are damaged can have anything in them; a line stays one, and tells a terminal nothing."""
+"""Names and files that are damaged can have anything in them; a line stays one, and tells a
+terminal nothing.
+"""
 
 
 class FaceprepError(Exception):
@@ -42,7 +44,11 @@ class FaceprepError(Exception):
         line = f"{self.path}: {self.problem}" if self.path else self.problem
         if self.where:
             line += f" at {self.where}"
-        facts = [f"{name} {value}" for name, value in (("expected", self.expected), ("found", self.found)) if value]
+        facts = [
+            f"{name} {value}"
+            for name, value in (("expected", self.expected), ("found", self.found))
+            if value
+        ]
         if facts:
             line += ": " + ", ".join(facts)
         return (f"{line}. {self.remedy}" if self.remedy else line).translate(_ESCAPED)
@@ -52,7 +58,9 @@ class FaceprepError(Exception):
         return _rebuild, (type(self), self.problem, {name: getattr(self, name) for name in _FIELDS})
 
 
-def _rebuild(kind: type[FaceprepError], problem: str, fields: dict[str, str | None]) -> FaceprepError:
+def _rebuild(
+    kind: type[FaceprepError], problem: str, fields: dict[str, str | None]
+) -> FaceprepError:
     return kind(problem, **fields)
 
 
@@ -82,7 +90,8 @@ class MissingExtra(FaceprepError):
 
 @contextmanager
 def loading(package: str, remedy: str) -> Iterator[None]:
-    """An import that fails becomes a MissingExtra. A Ctrl-C in it stays one: compiled modules make it an ImportError.
+    """An import that fails becomes a MissingExtra. A Ctrl-C in it stays one: compiled modules make
+    it an ImportError.
 
     >>> with loading("OpenCV", "apt-get install libgl1"):
     ...     raise ImportError("libGL.so.1 is not there")

@@ -20,8 +20,8 @@ N_LANDMARKS = 5
 class Faces:
     """What a detector found in one image; float32, in pixels of that image.
 
-    `boxes` (n, 4) x1 y1 x2 y2; `landmarks` (n, 5, 2) x y of left eye, right eye, nose, left and right mouth corner
-    as the viewer sees them; `scores` (n,) in 0 … 1, the surest first.
+    `boxes` (n, 4) x1 y1 x2 y2; `landmarks` (n, 5, 2) x y of left eye, right eye, nose, left and
+    right mouth corner as the viewer sees them; `scores` (n,) in 0 … 1, the surest first.
 
     >>> Faces(np.zeros((1, 4), "f4"), np.zeros((1, 10), "f4"), np.zeros(1, "f4"))
     Traceback (most recent call last):
@@ -34,7 +34,11 @@ class Faces:
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
-        for name, shape in (("boxes", (n, 4)), ("landmarks", (n, N_LANDMARKS, 2)), ("scores", (n,))):
+        for name, shape in (
+            ("boxes", (n, 4)),
+            ("landmarks", (n, N_LANDMARKS, 2)),
+            ("scores", (n,)),
+        ):
             array = np.asarray(getattr(self, name), np.float32)
             if array.shape != shape:
                 raise ValueError(f"{name}: expected shape {shape}, found {array.shape}")
@@ -49,12 +53,16 @@ class Faces:
         chosen = chosen if chosen.size else chosen.astype(np.intp)
         return Faces(self.boxes[chosen], self.landmarks[chosen], self.scores[chosen])
 
-    def moved(self, scale: float | tuple[float, float], shift: tuple[float, float] = (0.0, 0.0)) -> Faces:
+    def moved(
+        self, scale: float | tuple[float, float], shift: tuple[float, float] = (0.0, 0.0)
+    ) -> Faces:
         """In an image whose x y are `scale` times those of this one, plus `shift`."""
         by = np.broadcast_to(np.asarray(scale, np.float64), 2)
         boxes = self.boxes.reshape(-1, 2, 2) * by + shift
         landmarks = self.landmarks * by + shift
-        return Faces(boxes.reshape(-1, 4).astype(np.float32), landmarks.astype(np.float32), self.scores)
+        return Faces(
+            boxes.reshape(-1, 4).astype(np.float32), landmarks.astype(np.float32), self.scores
+        )
 
 
 def no_faces() -> Faces:
@@ -62,11 +70,17 @@ def no_faces() -> Faces:
     >>> len(no_faces())
     0
     """
-    return Faces(np.empty((0, 4), np.float32), np.empty((0, N_LANDMARKS, 2), np.float32), np.empty(0, np.float32))
+    return Faces(
+        np.empty((0, 4), np.float32),
+        np.empty((0, N_LANDMARKS, 2), np.float32),
+        np.empty(0, np.float32),
+    )
 
 
 class Detector(Protocol):
-    """Finds faces. Images of a batch may differ in size; the order of the answers is that of the images."""
+    """Finds faces. Images of a batch may differ in size; the order of the answers is that of
+    the images.
+    """
 
     @property
     def fingerprint(self) -> str:

@@ -3,9 +3,10 @@
     STATE/lock      held by the run from its beginning to its end
     STATE/workers   the run's pass; shared by its workers while each carries out a shard
 
-A run that is killed lets go of `lock` at once, its workers perhaps a moment later. So the next run waits until
-nobody shares `workers` and writes a new pass there: a worker that comes too late finds that its own is no longer
-good. Both are locks of the system (flock), gone with the process that held them, whatever way it ended.
+A run that is killed lets go of `lock` at once, its workers perhaps a moment later. So the next run
+waits until nobody shares `workers` and writes a new pass there: a worker that comes too late finds
+that its own is no longer good. Both are locks of the system (flock), gone with the process that
+held them, whatever way it ended.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 def lock(folder: Path) -> Iterator[str]:
     """Hold `folder` for this run alone; yields the pass for its workers.
 
-    Folders made for it go again when nothing was put there. Raises OutputError when another run holds it.
+    Folders made for it go again when nothing was put there. Raises OutputError when another run
+    holds it.
     """
     made = [parent for parent in (folder, *folder.parents) if not os.path.lexists(parent)]
     make_folder(folder)
@@ -82,7 +84,9 @@ def _hold(path: Path) -> int:
 
 @contextmanager
 def nobody_at_work(folder: Path) -> Iterator[int]:
-    """Wait until no worker is busy in `folder`, and keep them from it meanwhile; yields a descriptor of `workers`."""
+    """Wait until no worker is busy in `folder`, and keep them from it meanwhile; yields a
+    descriptor of `workers`.
+    """
     path = folder / _WORKERS
     with guard("lock", path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -103,7 +107,9 @@ def nobody_at_work(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def at_work(folder: Path, token: str) -> Iterator[None]:
-    """Share `folder` with the other workers of the run whose pass is `token`. Raises OutputError when it is over."""
+    """Share `folder` with the other workers of the run whose pass is `token`. Raises
+    OutputError when it is over.
+    """
     path = folder / _WORKERS
     with guard("lock", path):
         fd = os.open(path, os.O_RDONLY)
@@ -119,7 +125,9 @@ def at_work(folder: Path, token: str) -> Iterator[None]:
 
 
 def _flock(fd: int, operation: int, path: Path) -> bool:
-    """False when somebody else holds it; True as well where the file system has no locks, with a warning."""
+    """False when somebody else holds it; True as well where the file system has no locks, with
+    a warning.
+    """
     with guard("lock", path):
         try:
             fcntl.flock(fd, operation)
@@ -129,5 +137,8 @@ def _flock(fd: int, operation: int, path: Path) -> bool:
             if error.errno not in _NO_LOCKS:
                 raise
             if path.name == _LOCK:
-                log.warning("%s: this file system has no locks: start no second run on this output", path.parent)
+                log.warning(
+                    "%s: this file system has no locks: start no second run on this output",
+                    path.parent,
+                )
     return True

@@ -1,4 +1,6 @@
-"""Work done ahead of its use, in threads: in order, within bounds. For calls that let go of the interpreter's lock."""
+"""Work done ahead of its use, in threads: in order, within bounds. For calls that let go of the
+interpreter's lock.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,14 @@ R = TypeVar("R")
 _END = object()
 
 
-def map_ahead(work: Callable[[T], R], items: Iterable[T], n_threads: int, most: int) -> Generator[R, None, None]:
+def map_ahead(
+    work: Callable[[T], R], items: Iterable[T], n_threads: int, most: int
+) -> Generator[R, None, None]:
     """`work` of each item, in order, by `n_threads`; one thread more fetches the items.
 
-    At most `most` + 2 items are taken whose results were not asked for. An error, of `work` or of `items`, comes
-    after the results before it. When the generator is closed, its threads have ended.
+    At most `most` + 2 items are taken whose results were not asked for. An error, of `work` or of
+    `items`, comes after the results before it. When the generator is closed, its threads have
+    ended.
 
     >>> list(map_ahead(abs, [-1, 2, -3], n_threads=2, most=3))
     [1, 2, 3]

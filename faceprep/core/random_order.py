@@ -1,9 +1,9 @@
 """Orders that depend on a seed and nothing else.
 
-Every item gets the 64-bit number that SplitMix64 makes of seed and position; the items are sorted by it. So an
-order is the same with every version of NumPy, can be made piece by piece by different workers, and cut into
-ranges for a shuffle in external memory. SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number
-generators", OOPSLA 2014.
+Every item gets the 64-bit number that SplitMix64 makes of seed and position; the items are sorted
+by it. So an order is the same with every version of NumPy, can be made piece by piece by different
+workers, and cut into ranges for a shuffle in external memory. SplitMix64: Steele, Lea, Flood, "Fast
+splittable pseudorandom number generators", OOPSLA 2014.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def shuffled(n: int, seed: int) -> npt.NDArray[np.int64]:
 
 
 def draw_distinct(n: int, seed: int) -> Iterator[int]:
-    """The numbers 0 … n-1 in the order of `seed`, one by one: a few of very many need little memory.
+    """The numbers 0 … n-1 in the order of `seed`, one by one: a few of very many need little
+    memory.
 
     >>> sorted(draw_distinct(5, seed=1)), next(draw_distinct(10**15, seed=1)) < 10**15
     ([0, 1, 2, 3, 4], True)

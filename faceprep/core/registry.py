@@ -16,8 +16,8 @@ from faceprep.core.errors import MissingExtra, OptionError
 class Entry:
     """Where something lives, what it is in one line, and the extra that installs what it needs.
 
-    Of a model also which `packages` of that extra it needs (all where it names none), where its `weights` come from,
-    under which `licence`, and the `suffixes` of the files that are it.
+    Of a model also which `packages` of that extra it needs (all where it names none), where its
+    `weights` come from, under which `licence`, and the `suffixes` of the files that are it.
     """
 
     target: str
@@ -31,24 +31,55 @@ class Entry:
 
 
 COMMANDS: dict[str, Entry] = {
-    "inspect": Entry("faceprep.jobs.inspect:Inspect", "What is in a container, and what is wrong with it.", "PATH"),
-    "models": Entry("faceprep.jobs.models:Models", "Which detectors and embedders there are, and which are installed."),
+    "inspect": Entry(
+        "faceprep.jobs.inspect:Inspect",
+        "What is in a container, and what is wrong with it.",
+        "PATH",
+    ),
+    "models": Entry(
+        "faceprep.jobs.models:Models",
+        "Which detectors and embedders there are, and which are installed.",
+    ),
     "doctor": Entry(
-        "faceprep.jobs.doctor:Doctor", "What is installed, what this machine has, what is missing for what.", "[PATH]"
+        "faceprep.jobs.doctor:Doctor",
+        "What is installed, what this machine has, what is missing for what.",
+        "[PATH]",
     ),
-    "report": Entry("faceprep.jobs.report:Report", "What a run did, as one HTML page and as numbers.", "OUT", "report"),
+    "report": Entry(
+        "faceprep.jobs.report:Report",
+        "What a run did, as one HTML page and as numbers.",
+        "OUT",
+        "report",
+    ),
     "rec2folder": Entry(
-        "faceprep.jobs.rec2folder:Rec2Folder", "MXNet .rec to image folders, bytes untouched.", "SRC DST"
+        "faceprep.jobs.rec2folder:Rec2Folder",
+        "MXNet .rec to image folders, bytes untouched.",
+        "SRC DST",
     ),
-    "folder2rec": Entry("faceprep.jobs.folder2rec:Folder2Rec", "Image folders to an MXNet .rec set.", "SRC DST"),
+    "folder2rec": Entry(
+        "faceprep.jobs.folder2rec:Folder2Rec", "Image folders to an MXNet .rec set.", "SRC DST"
+    ),
     "reencode-bin": Entry(
-        "faceprep.jobs.reencode_bin:ReencodeBin", "Verification .bin of any vintage to a Python 3 .bin.", "SRC..."
+        "faceprep.jobs.reencode_bin:ReencodeBin",
+        "Verification .bin of any vintage to a Python 3 .bin.",
+        "SRC...",
     ),
-    "bin2folder": Entry("faceprep.jobs.bin2folder:Bin2Folder", "Verification .bin to images and pairs.csv.", "SRC DST"),
-    "make-bin": Entry("faceprep.jobs.make_bin:MakeBin", "Identity folder to a verification .bin.", "SRC OUT"),
-    "score": Entry("faceprep.jobs.score:Score", "Sharpness, exposure and pose of each crop.", "SRC OUT"),
+    "bin2folder": Entry(
+        "faceprep.jobs.bin2folder:Bin2Folder",
+        "Verification .bin to images and pairs.csv.",
+        "SRC DST",
+    ),
+    "make-bin": Entry(
+        "faceprep.jobs.make_bin:MakeBin", "Identity folder to a verification .bin.", "SRC OUT"
+    ),
+    "score": Entry(
+        "faceprep.jobs.score:Score", "Sharpness, exposure and pose of each crop.", "SRC OUT"
+    ),
     "extract-photos": Entry(
-        "faceprep.jobs.extract_photos:ExtractPhotos", "Photos to aligned faces.", "SRC DST", "detect"
+        "faceprep.jobs.extract_photos:ExtractPhotos",
+        "Photos to aligned faces.",
+        "SRC DST",
+        "detect",
     ),
     "extract-video": Entry(
         "faceprep.jobs.extract_video.job:ExtractVideo",
@@ -57,7 +88,12 @@ COMMANDS: dict[str, Entry] = {
         "video",
     ),
     "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
-    "embed": Entry("faceprep.jobs.embed.job:Embed", "One vector a face, for comparing who is who.", "SRC OUT", "embed"),
+    "embed": Entry(
+        "faceprep.jobs.embed.job:Embed",
+        "One vector a face, for comparing who is who.",
+        "SRC OUT",
+        "embed",
+    ),
     "verify": Entry(
         "faceprep.jobs.verify.job:Verify",
         "Accuracy, EER, TAR at FAR of an embedder; rank-k, TPIR at FPIR.",
@@ -77,26 +113,41 @@ COMMANDS: dict[str, Entry] = {
         "embed",
     ),
     "dedupe": Entry(
-        "faceprep.jobs.dedupe.job:Dedupe", "Exact and near-duplicate images, to a plan and a set.", "SRC DST", "embed"
+        "faceprep.jobs.dedupe.job:Dedupe",
+        "Exact and near-duplicate images, to a plan and a set.",
+        "SRC DST",
+        "embed",
     ),
     "apply": Entry("faceprep.jobs.apply:Apply", "A plan carried out, edited or not.", "PLAN DST"),
-    "manifest": Entry("faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"),
-    "review": Entry("faceprep.jobs.review:Review", "A page to accept or refuse a plan's decisions.", "PLAN"),
+    "manifest": Entry(
+        "faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"
+    ),
+    "review": Entry(
+        "faceprep.jobs.review:Review", "A page to accept or refuse a plan's decisions.", "PLAN"
+    ),
 }
 
 RUNNERS: dict[str, Entry] = {
-    "serial": Entry("faceprep.run.serial:SerialRunner", "one shard after the other, in this process"),
-    "processes": Entry("faceprep.run.processes:ProcessRunner", "shards spread over processes of this machine"),
+    "serial": Entry(
+        "faceprep.run.serial:SerialRunner", "one shard after the other, in this process"
+    ),
+    "processes": Entry(
+        "faceprep.run.processes:ProcessRunner", "shards spread over processes of this machine"
+    ),
 }
 
 _RESEARCH = "insightface's pretrained ones: non-commercial research only"
 
 
 def _of_yours(target: str, help: str, extra: str, *suffixes: str, package: str = "") -> Entry:
-    """An embedder in a file that the user brings, or in a folder where files of it have no suffix."""
+    """An embedder in a file that the user brings, or in a folder where files of it have no
+    suffix.
+    """
     usage = "FILE" + " or ".join(suffixes) if suffixes else "FOLDER"
     packages, weights, licence = (package or extra,), "a file of yours", "its own"
-    return Entry(f"faceprep.models.{target}", help, usage, extra, packages, weights, licence, suffixes)
+    return Entry(
+        f"faceprep.models.{target}", help, usage, extra, packages, weights, licence, suffixes
+    )
 
 
 DETECTORS: dict[str, Entry] = {
@@ -154,10 +205,18 @@ EMBEDDERS: dict[str, Entry] = {
         licence=_RESEARCH,
     ),
     "onnx": _of_yours(
-        "onnx_embedder:OnnxEmbedder", "a model of ArcFace's kind", "embed", ".onnx", package="onnxruntime"
+        "onnx_embedder:OnnxEmbedder",
+        "a model of ArcFace's kind",
+        "embed",
+        ".onnx",
+        package="onnxruntime",
     ),
-    "keras": _of_yours("keras_embedder:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"),
-    "savedmodel": _of_yours("keras_embedder:SavedModelEmbedder", "a SavedModel of TensorFlow", "tensorflow"),
+    "keras": _of_yours(
+        "keras_embedder:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"
+    ),
+    "savedmodel": _of_yours(
+        "keras_embedder:SavedModelEmbedder", "a SavedModel of TensorFlow", "tensorflow"
+    ),
     "tflite": _of_yours("keras_embedder:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"),
     "torchscript": _of_yours(
         "torch_embedder:TorchEmbedder",
@@ -183,13 +242,16 @@ OTHER_NAMES = {
 
 
 def public_names() -> dict[str, str]:
-    """Return every public name of the package with its target: commands, runners and `OTHER_NAMES`."""
+    """Return every public name of the package with its target: commands, runners and
+    `OTHER_NAMES`.
+    """
     targets = [entry.target for entry in (*COMMANDS.values(), *RUNNERS.values())]
     return {target.partition(":")[2]: target for target in targets} | OTHER_NAMES
 
 
 def load(table: dict[str, Entry], name: str) -> Any:
-    """What `name` stands for in `table`. Raises OptionError for an unknown name, MissingExtra for a missing package.
+    """What `name` stands for in `table`. Raises OptionError for an unknown name, MissingExtra for a
+    missing package.
 
     >>> load(RUNNERS, "serial").__name__
     'SerialRunner'
@@ -207,5 +269,6 @@ def load(table: dict[str, Entry], name: str) -> Any:
         if not entry.extra or (error.name or "").startswith("faceprep"):
             raise
         raise MissingExtra(
-            f"{name} needs the package {error.name}", remedy=f"pip install 'faceprep[{entry.extra}]'"
+            f"{name} needs the package {error.name}",
+            remedy=f"pip install 'faceprep[{entry.extra}]'",
         ) from error

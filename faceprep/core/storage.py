@@ -1,7 +1,8 @@
-"""Where the disk is touched, with staging and locks, and nowhere else: read, list, and commit by rename.
+"""Where the disk is touched, with staging and locks, and nowhere else: read, list, and commit by
+rename.
 
-Whatever is written here is either whole under its name or not there at all. `OSError` leaves this module
-as an `OutputError` or a `SourceError` that names the file and says what to do.
+Whatever is written here is either whole under its name or not there at all. `OSError` leaves this
+module as an `OutputError` or a `SourceError` that names the file and says what to do.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from faceprep.core.types import Buffer
 
 _REMEDIES = {
-    errno.ENOSPC: "Free some space, then start the same command again: it goes on where it stopped.",
+    errno.ENOSPC: "Free some space, then start the same command again: it goes on where it "
+    "stopped.",
     errno.EDQUOT: "Your quota is used up: free some space, then start the same command again.",
     errno.EACCES: "Check who may use it.",
     errno.EPERM: "Check who may use it.",
@@ -32,20 +34,25 @@ _REMEDIES = {
     errno.ENOTDIR: "A part of the path is a file.",
     errno.EEXIST: "A file is in the way.",
     errno.EXDEV: "Hard links end where a file system ends: copy, or use symbolic links.",
-    errno.EMLINK: "The file has as many names as its file system allows: copy, or use symbolic links.",
+    errno.EMLINK: "The file has as many names as its file system allows: copy, or use symbolic "
+    "links.",
 }
 _PIECE = 256 << 10  # stays in the processor's cache: pieces of 4 MiB took twice as long to copy
 _STILL_NEEDED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
 
 
-def as_error(kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError) -> FaceprepError:
+def as_error(
+    kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError
+) -> FaceprepError:
     """`error` in one line: what could not be done, where, why, and what to do."""
     reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
     return kind(f"cannot {doing}: {reason}", path=path, remedy=_REMEDIES.get(error.errno or 0))
 
 
 @contextmanager
-def guard(doing: str, path: str | os.PathLike[str], kind: type[FaceprepError] = OutputError) -> Iterator[None]:
+def guard(
+    doing: str, path: str | os.PathLike[str], kind: type[FaceprepError] = OutputError
+) -> Iterator[None]:
     """Turn an `OSError` inside the block into one clear line about `path`."""
     try:
         yield
@@ -59,7 +66,8 @@ def guard(doing: str, path: str | os.PathLike[str], kind: type[FaceprepError] = 
 class ByteSource:
     """A file read at offsets; safe to hold in one process, never to be shared over a fork.
 
-    Pages are read, not mapped: a fault of the disk is an error here, not a signal that kills the process.
+    Pages are read, not mapped: a fault of the disk is an error here, not a signal that kills the
+    process.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -69,7 +77,9 @@ class ByteSource:
             self.size = os.fstat(self._fd).st_size
 
     def read_at(self, offset: int, n_bytes: int) -> bytes:
-        """Up to `n_bytes` bytes from `offset`; fewer only at the end of the file. Raises SourceError."""
+        """Up to `n_bytes` bytes from `offset`; fewer only at the end of the file. Raises
+        SourceError.
+        """
         try:
             data = os.pread(self._fd, n_bytes, offset)
             while len(data) < n_bytes and offset + len(data) < self.size:
@@ -78,7 +88,9 @@ class ByteSource:
                     break
                 data += more
         except OSError as error:
-            raise as_error(SourceError, f"read {n_bytes} bytes at offset {offset}", self.path, error) from error
+            raise as_error(
+                SourceError, f"read {n_bytes} bytes at offset {offset}", self.path, error
+            ) from error
         return data
 
     def close(self) -> None:
@@ -97,7 +109,9 @@ def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
 
 
 def read_dated(path: str | os.PathLike[str], limit: int | None = None) -> tuple[bytes, int]:
-    """As `read_bytes`, and the time of the file's last change in nanoseconds. Raises SourceError."""
+    """As `read_bytes`, and the time of the file's last change in nanoseconds. Raises
+    SourceError.
+    """
     try:
         fd = os.open(path, os.O_RDONLY)
         try:
@@ -137,7 +151,8 @@ def open_source(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def list_folder(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
-    """(names of folders, names of files) in `path`, unsorted; names that begin with a dot are left out.
+    """(names of folders, names of files) in `path`, unsorted; names that begin with a dot are left
+    out.
 
     Links are followed; a link that leads nowhere counts as a file, so that reading it names it.
     """
@@ -165,7 +180,9 @@ def leads_back(path: str | os.PathLike[str]) -> bool:
 
 
 def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
-    """Names the present state of files or folders by size and time of change. Raises SourceError."""
+    """Names the present state of files or folders by size and time of change. Raises
+    SourceError.
+    """
     parts = []
     for path in paths:
         with guard("look at", path, SourceError):
@@ -175,13 +192,19 @@ def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
 
 
 def room(path: str | os.PathLike[str]) -> tuple[int, int | None, int]:
-    """(free bytes, free inodes or None where the file system has no such limit, bytes a block) at `path`."""
+    """(free bytes, free inodes or None where the file system has no such limit, bytes a block)
+    at `path`.
+    """
     existing = os.path.abspath(path)
     while not os.path.exists(existing):
         existing = os.path.dirname(existing)
     with guard("look at", existing):
         state = os.statvfs(existing)
-    return (state.f_bavail * state.f_frsize, state.f_favail if state.f_files else None, state.f_frsize)
+    return (
+        state.f_bavail * state.f_frsize,
+        state.f_favail if state.f_files else None,
+        state.f_frsize,
+    )
 
 
 # Writing
@@ -219,7 +242,9 @@ def remove_outputs(root: Path, names: Sequence[str]) -> None:
     """Remove the named files below `root`, and the folders that they leave empty."""
     for name in names:
         remove_file(root / name)
-    for folder in sorted({root / parent for name in names for parent in Path(name).parents} - {root}, reverse=True):
+    for folder in sorted(
+        {root / parent for name in names for parent in Path(name).parents} - {root}, reverse=True
+    ):
         try:
             folder.rmdir()
         except OSError as error:
@@ -243,7 +268,9 @@ def rename(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> No
 
 
 def keep_copy(path: Path, copy: Path) -> None:
-    """Give `path` a second name, `copy`, unless that name is taken; a real copy where links are not possible."""
+    """Give `path` a second name, `copy`, unless that name is taken; a real copy where links are
+    not possible.
+    """
     with guard("keep a copy as", copy):
         if copy.exists():
             return
@@ -347,7 +374,9 @@ class AtomicFile:
         self._file = StagedFile(str(self._temporary), str(self._path), self._durable)
         return cast(BinaryIO, self._file)
 
-    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 self._file.close()
@@ -365,8 +394,12 @@ def append_file(source: str | os.PathLike[str], target: BinaryIO) -> None:
         shutil.copyfileobj(file, target, _PIECE)
 
 
-def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True, keep_mode: bool = False) -> None:
-    """Write a whole small file, or nothing; with the mode of the one that is there where it is to `keep_mode`."""
+def write_file(
+    path: str | os.PathLike[str], data: Buffer, durable: bool = True, keep_mode: bool = False
+) -> None:
+    """Write a whole small file, or nothing; with the mode of the one that is there where it is
+    to `keep_mode`.
+    """
     with guard("write", path), AtomicFile(path, durable) as file:
         if keep_mode:
             os.fchmod(file.fileno(), os.stat(path).st_mode & 0o7777)
@@ -374,7 +407,9 @@ def write_file(path: str | os.PathLike[str], data: Buffer, durable: bool = True,
 
 
 def append_durably(path: str | os.PathLike[str], data: Buffer) -> None:
-    """Add to the end of a file, or make it, and wait until the disk has it: all of `data` or nothing."""
+    """Add to the end of a file, or make it, and wait until the disk has it: all of `data` or
+    nothing.
+    """
     with guard("write", path), open(path, "ab", 0) as file:
         size = file.tell()
         try:

@@ -1,4 +1,6 @@
-"""The nouns every room speaks, and the Protocols between the rooms. numpy and the standard library only."""
+"""The nouns every room speaks, and the Protocols between the rooms. numpy and the standard
+library only.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,8 @@ def all_ok(keys: Iterable[str]) -> Iterator[Outcome]:
 
 @dataclass(frozen=True, slots=True)
 class PairSet:
-    """Verification pairs: pair i is images 2i and 2i+1, `same[i]` says whether they show one person.
+    """Verification pairs: pair i is images 2i and 2i+1, `same[i]` says whether they show one
+    person.
 
     `images` are encoded (JPEG, PNG), bytes as found; `same` has half as many entries.
     """
@@ -67,9 +70,9 @@ VERDICTS = (ACCEPTED, REFUSED, UNDECIDED)
 class Decision(NamedTuple):
     """What a plan means to do with one `subject`, `into` what where there is such, and why.
 
-    Only what is accepted is carried out. `evidence` is for a person to look at: `for` and `against` are [image, image,
-    likeness] of the two that speak most for it and most against, `images` and `pairs` are counts, `kept` is the image
-    that stays for one that is dropped.
+    Only what is accepted is carried out. `evidence` is for a person to look at: `for` and `against`
+    are [image, image, likeness] of the two that speak most for it and most against, `images` and
+    `pairs` are counts, `kept` is the image that stays for one that is dropped.
     """
 
     action: str
@@ -119,8 +122,8 @@ class Work:
     """All that a job is going to do with a source.
 
     `fingerprint` names the state of the source (sizes, times); a resumed run must find the same.
-    `files` are the names, below the output folder, that the run will create; None means that it needs the
-    folder for itself.
+    `files` are the names, below the output folder, that the run will create; None means that it
+    needs the folder for itself.
     """
 
     stages: Sequence[Stage]
@@ -147,7 +150,8 @@ class Sink(Protocol):
     def write(self, name: str, data: Buffer, beside: str = "") -> None:
         """Stage one file of the output, `name` relative to the output folder.
 
-        `beside` is one of the job's `siblings`: the folder beside the output whose name has that ending.
+        `beside` is one of the job's `siblings`: the folder beside the output whose name has that
+        ending.
         """
         ...
 
@@ -158,7 +162,8 @@ class Sink(Protocol):
     def place(self, name: str, path: str, mode: str) -> None:
         """Stage the file at the absolute `path` as it is, with the time of its last change.
 
-        `mode` is one of PLACING_MODES: its bytes, or a link to it. Raises SourceError, having staged nothing.
+        `mode` is one of PLACING_MODES: its bytes, or a link to it. Raises SourceError, having
+        staged nothing.
         """
         ...
 
@@ -210,7 +215,9 @@ CarryOut = Callable[[Iterable[Shard]], Generator[ShardReport, None, None]]
 
 
 class Runner(Protocol):
-    """Has its workers for as long as the context is open: they may start while the shards are not known yet."""
+    """Has its workers for as long as the context is open: they may start while the shards are
+    not known yet.
+    """
 
     def __call__(self, work: ShardWork) -> AbstractContextManager[CarryOut]: ...
 

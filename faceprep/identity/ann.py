@@ -1,8 +1,9 @@
 """Candidates from a FAISS index, for sets that are too large to compare all with all.
 
-What is found is measured as exactly as ever; what may be missing is told by the recall on a sample of the rows, whose
-matches are also found exactly. The index (inverted lists, vectors in 8 bits) takes about d bytes a row. It is the same
-for the same set and seed, up to the rounding of FAISS's own k-means.
+What is found is measured as exactly as ever; what may be missing is told by the recall on a sample
+of the rows, whose matches are also found exactly. The index (inverted lists, vectors in 8 bits)
+takes about d bytes a row. It is the same for the same set and seed, up to the rounding of FAISS's
+own k-means.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class ApproximateSearch:
     recall: float | None = None
 
     def __call__(self, factors: Factors, least: float) -> Iterator[tuple[Ints, Ints]]:
-        """(i, j), i < j, of which the likeness may be `least` or more; not all of them. Raises MissingExtra."""
+        """(i, j), i < j, of which the likeness may be `least` or more; not all of them. Raises
+        MissingExtra.
+        """
         if factors.n <= _SMALL:
             self.recall = 1.0
             yield from all_pairs(factors, least, progress=self.progress)
@@ -51,8 +54,12 @@ class ApproximateSearch:
         sample = np.sort(shuffled(factors.n, self.seed)[: self.n_sampled])
         for at in range(0, factors.n, BLOCK):
             stop = min(at + BLOCK, factors.n)
-            limits, _, found = index.range_search(factors.sides(at, stop)[0], least - _SLACK * factors.longest)
-            codes = _codes(np.repeat(np.arange(at, stop), np.diff(limits).astype(np.int64)), found, factors.n)
+            limits, _, found = index.range_search(
+                factors.sides(at, stop)[0], least - _SLACK * factors.longest
+            )
+            codes = _codes(
+                np.repeat(np.arange(at, stop), np.diff(limits).astype(np.int64)), found, factors.n
+            )
             i, j = codes // factors.n, codes % factors.n
             seen.append(codes[np.isin(i, sample) | np.isin(j, sample)])
             if len(i):
@@ -69,10 +76,17 @@ def _codes(i: Ints, j: Ints, n: int) -> Ints:
 
 
 def _recall(factors: Factors, least: float, sample: Ints, seen: Ints) -> float:
-    """Share of all the pairs with sampled rows that are among those seen; 1 where there are none."""
+    """Share of all the pairs with sampled rows that are among those seen; 1 where there are
+    none.
+    """
     halves = None if factors.halves is None else factors.halves[sample]
     some = Factors(
-        len(sample), factors.dim, lambda start, stop: _taken(factors, sample[start:stop]), halves, factors.longest, True
+        len(sample),
+        factors.dim,
+        lambda start, stop: _taken(factors, sample[start:stop]),
+        halves,
+        factors.longest,
+        True,
     )
     there = [_codes(sample[i], j, factors.n) for i, j in sieve(some, factors, least)]
     exact = np.unique(np.concatenate([np.empty(0, np.int64), *there]))

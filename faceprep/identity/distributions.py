@@ -1,4 +1,6 @@
-"""How alike images of one identity are, how alike those of different ones, and how many identities that separates."""
+"""How alike images of one identity are, how alike those of different ones, and how many
+identities that separates.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,15 @@ _Counts = npt.NDArray[np.int64]
 
 
 def measure(embeddings: Embeddings, most_images: int = 20_000, seed: int = 0) -> Mapping[str, Any]:
-    """A mapping for the summary: positive and negative pairs in a histogram and in quantiles, separable identities.
+    """A mapping for the summary: positive and negative pairs in a histogram and in quantiles,
+    separable identities.
 
-    Where the set has more than `most_images`, whole identities are drawn until there are so many; then an identity is
-    only compared with those drawn, and more look separable than are. An identity is separable when no image of
-    another is more alike to any of its images than its two least alike images are to each other (the greatest
-    negative is at most the least positive); those of one image are counted apart. Likeness is measured to about
-    0.0003; the histogram runs from -1, which also holds what is below, to 1.
+    Where the set has more than `most_images`, whole identities are drawn until there are so many;
+    then an identity is only compared with those drawn, and more look separable than are. An
+    identity is separable when no image of another is more alike to any of its images than its two
+    least alike images are to each other (the greatest negative is at most the least positive);
+    those of one image are counted apart. Likeness is measured to about 0.0003; the histogram runs
+    from -1, which also holds what is below, to 1.
 
     >>> from faceprep.core.embeddings import Model
     >>> rows = np.array([[1, 0], [3, 4], [-1, 0.1]], "f4")
@@ -51,7 +55,12 @@ def measure(embeddings: Embeddings, most_images: int = 20_000, seed: int = 0) ->
         "separable": int((several & (greatest <= least)).sum()),
         "positive": _described(counts[0]),
         "negative": _described(counts[1]),
-        "histogram": {"from": -1.0, "to": 1.0, "positive": _coarse(counts[0]), "negative": _coarse(counts[1])},
+        "histogram": {
+            "from": -1.0,
+            "to": 1.0,
+            "positive": _coarse(counts[0]),
+            "negative": _coarse(counts[1]),
+        },
     }
 
 
@@ -65,10 +74,11 @@ def _drawn(vectors: Vectors, most: int, seed: int) -> Ints:
 
 
 def _count(vectors: Vectors) -> tuple[_Counts, Floats, Floats]:
-    """((2, bins) positive and negative pairs, least positive and greatest negative of each identity).
+    """((2, bins) positive and negative pairs, least positive and greatest negative of each
+    identity).
 
-    Vectors are rounded to whole numbers, small enough for float32 to add their products without rounding: the counts
-    are the same in any blocks and with any number of threads.
+    Vectors are rounded to whole numbers, small enough for float32 to add their products without
+    rounding: the counts are the same in any blocks and with any number of threads.
     """
     n, n_groups = len(vectors), len(vectors.names)
     scale = np.float32(math.floor(math.sqrt(_EXACT / float(vectors.squares.max(initial=1.0)))))
@@ -98,7 +108,9 @@ def _count(vectors: Vectors) -> tuple[_Counts, Floats, Floats]:
 
 
 def _whole(vectors: Vectors, rows: Ints, scale: np.float32) -> Floats:
-    """In whole numbers, from float64, so that rounding is the same however many are read at once."""
+    """In whole numbers, from float64, so that rounding is the same however many are read at
+    once.
+    """
     return np.rint(vectors.take(rows) * scale).astype(np.float32)
 
 

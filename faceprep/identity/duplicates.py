@@ -1,12 +1,14 @@
-"""Which images are copies of which, and which one of them stays. Numbers only: what is alike the caller says.
+"""Which images are copies of which, and which one of them stays. Numbers only: what is alike the
+caller says.
 
 keep_best         the best image stays, and each further one goes that is a copy of one that stays
 near_dropped      the images that a stricter look could change anything for
 find_duplicates   this within identities, then between them, with the images of test sets in front
 near_hashes       all pairs of 64-bit hashes within a Hamming distance, without looking at all pairs
 
-An image goes only for one that stays and that it is itself a copy of: there are no chains. No two that stay are copies,
-so that a second time finds nothing. As the order is one of quality, it does not matter in which order images come.
+An image goes only for one that stays and that it is itself a copy of: there are no chains. No two
+that stay are copies, so that a second time finds nothing. As the order is one of quality, it does
+not matter in which order images come.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ _BLOCK = 1024
 
 @dataclass(frozen=True)
 class Images:
-    """(n,) each: number of the identity (or NO_IDENTITY), number of the content, hash; and the order, the best first.
+    """(n,) each: number of the identity (or NO_IDENTITY), number of the content, hash; and the
+    order, the best first.
 
     Images with the same number of content are the same, byte for byte, and have the same hash.
     """
@@ -49,8 +52,8 @@ class Images:
 class Duplicates(NamedTuple):
     """(n,) each: the image that stays for image i, which is i where it stays itself.
 
-    `kept` is of its own identity or of a test set. `rivals` is of another identity, for images that `kept` lets stay:
-    one of the two labels is wrong.
+    `kept` is of its own identity or of a test set. `rivals` is of another identity, for images that
+    `kept` lets stay: one of the two labels is wrong.
     """
 
     kept: Ints
@@ -61,7 +64,8 @@ class Duplicates(NamedTuple):
 
 
 def find_duplicates(images: Images, is_near: Alike, radius: int = RADIUS) -> Duplicates:
-    """Copies within identities and of test images, then copies among those that stay, across identities.
+    """Copies within identities and of test images, then copies among those that stay, across
+    identities.
 
     `is_near` is asked of images whose hashes are within `radius` and whose bytes differ.
 
@@ -117,10 +121,12 @@ def _where(asked: Bools, alike: Alike, image: int, others: Ints, otherwise: bool
 
 
 def keep_best(hashes: Hashes, order: Ints, alike: Alike, radius: int = RADIUS) -> Ints:
-    """(n,) the image that stays for each image; images that `order`, the best first, leaves out stay.
+    """(n,) the image that stays for each image; images that `order`, the best first, leaves out
+    stay.
 
-    Of several that stay and that it is a copy of, an image goes for the best. Only images with hashes within `radius`
-    are compared, and only with those that stay: n copies of one image are n comparisons.
+    Of several that stay and that it is a copy of, an image goes for the best. Only images with
+    hashes within `radius` are compared, and only with those that stay: n copies of one image are n
+    comparisons.
     """
     kept = np.arange(len(hashes))
     values, value_of = np.unique(hashes[order], return_inverse=True)
@@ -154,7 +160,8 @@ def _first(alike: Alike, image: int, others: Ints) -> int | None:
 def near_dropped(hashes: Hashes, kept: Ints, radius: int = RADIUS) -> Bools:
     """(n,) the images whose hash is within `radius` of that of one that goes, itself among them.
 
-    Whatever else `alike` may yet ask for, these are the only images that it can make a difference for.
+    Whatever else `alike` may yet ask for, these are the only images that it can make a difference
+    for.
     """
     values, value_of = np.unique(hashes, return_inverse=True)
     starts, partners = _neighbours(values, radius)
@@ -169,11 +176,13 @@ def near_dropped(hashes: Hashes, kept: Ints, radius: int = RADIUS) -> Bools:
 
 
 def near_hashes(values: Hashes, radius: int) -> Iterator[tuple[Ints, Ints]]:
-    """Every pair of places i < j in `values`, all different, within Hamming distance `radius`, once; in blocks.
+    """Every pair of places i < j in `values`, all different, within Hamming distance `radius`,
+    once; in blocks.
 
-    Of `radius` + 2 pieces of a hash, two are the same in both hashes of such a pair (after Manku, Jain and Das Sarma,
-    Detecting Near-Duplicates for Web Crawling, WWW 2007): for every two pieces, hashes that share them come to stand
-    side by side in sorted order. Memory is that of a few copies of `values`.
+    Of `radius` + 2 pieces of a hash, two are the same in both hashes of such a pair (after Manku,
+    Jain and Das Sarma, Detecting Near-Duplicates for Web Crawling, WWW 2007): for every two pieces,
+    hashes that share them come to stand side by side in sorted order. Memory is that of a few
+    copies of `values`.
 
     >>> [(i.tolist(), j.tolist()) for i, j in near_hashes(np.array([0, 3, 255], np.uint64), 2)]
     [([0], [1])]
@@ -197,7 +206,10 @@ def near_hashes(values: Hashes, radius: int) -> Iterator[tuple[Ints, Ints]]:
 def _pieces(n: int) -> Hashes:
     """(n,) masks that share the 64 bits out."""
     edges = [_BITS * i // n for i in range(n + 1)]
-    return np.array([(1 << stop) - (1 << start) for start, stop in zip(edges, edges[1:], strict=False)], np.uint64)
+    return np.array(
+        [(1 << stop) - (1 << start) for start, stop in zip(edges, edges[1:], strict=False)],
+        np.uint64,
+    )
 
 
 def _equal_pairs(keys: Hashes) -> Iterator[tuple[Ints, Ints]]:
@@ -217,7 +229,9 @@ def _neighbours(values: Hashes, radius: int) -> tuple[Ints, Ints]:
     """(starts, partners): those near to value i are partners[starts[i] : starts[i + 1]]."""
     pairs = list(near_hashes(values, radius)) if radius else []
     ones = np.concatenate([np.zeros(0, np.int64), *(place for pair in pairs for place in pair)])
-    others = np.concatenate([np.zeros(0, np.int64), *(place for pair in pairs for place in pair[::-1])])
+    others = np.concatenate(
+        [np.zeros(0, np.int64), *(place for pair in pairs for place in pair[::-1])]
+    )
     starts = np.zeros(len(values) + 1, np.int64)
     starts[1:] = np.bincount(ones, minlength=len(values)).cumsum()
     return starts, others[np.argsort(ones, kind="stable")]
@@ -230,6 +244,8 @@ def _count_bits(values: Hashes) -> npt.NDArray[np.uint8]:
     [0, 3, 64]
     """
     pairs = values - ((values >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    fours = (pairs & np.uint64(0x3333333333333333)) + ((pairs >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    fours = (pairs & np.uint64(0x3333333333333333)) + (
+        (pairs >> np.uint64(2)) & np.uint64(0x3333333333333333)
+    )
     eights = (fours + (fours >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     return np.asarray((eights * np.uint64(0x0101010101010101)) >> np.uint64(56), np.uint8)

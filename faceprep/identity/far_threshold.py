@@ -1,9 +1,10 @@
 """A threshold for a stated false-accept rate, from the set itself.
 
-Impostor pairs are images of different identities. That takes the labels for the truth, and a set that is about to be
-merged still has people under several names: their pairs look like impostors of high likeness, sit exactly in the tail
-that is counted, and push the threshold up, the more the lower the rate. So pairs of identities that match surely (mean
-likeness) are left out; what remains of the contamination errs towards a higher threshold, that is fewer merges.
+Impostor pairs are images of different identities. That takes the labels for the truth, and a set
+that is about to be merged still has people under several names: their pairs look like impostors of
+high likeness, sit exactly in the tail that is counted, and push the threshold up, the more the
+lower the rate. So pairs of identities that match surely (mean likeness) are left out; what remains
+of the contamination errs towards a higher threshold, that is fewer merges.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _FIRST = 700
 
 
 class FarThreshold(NamedTuple):
-    """From the likeness `threshold` on, at most the stated share of `n_pairs` impostor pairs is accepted.
+    """From the likeness `threshold` on, at most the stated share of `n_pairs` impostor pairs is
+    accepted.
 
     `low` and `high`: 95 % confidence interval of the rate of false accepts at this threshold.
     """
@@ -47,13 +49,19 @@ class FarThreshold(NamedTuple):
 
 
 def threshold_at(
-    embeddings: Embeddings, far: float, seed: int = 0, most_pairs: int = _MOST_PAIRS, progress: Progress | None = None
+    embeddings: Embeddings,
+    far: float,
+    seed: int = 0,
+    most_pairs: int = _MOST_PAIRS,
+    progress: Progress | None = None,
 ) -> FarThreshold:
-    """The lowest threshold, on the scale of likeness, at which the rate of false accepts is at most `far`.
+    """The lowest threshold, on the scale of likeness, at which the rate of false accepts is at most
+    `far`.
 
-    All pairs are counted, or where that were more than `most_pairs` (or a million false accepts) all pairs of a
-    sample of the images. The interval takes pairs for independent, which pairs that share an image are not quite.
-    Raises OptionError for a rate with fewer than ten false accepts among all pairs: they would say nothing.
+    All pairs are counted, or where that were more than `most_pairs` (or a million false accepts)
+    all pairs of a sample of the images. The interval takes pairs for independent, which pairs that
+    share an image are not quite. Raises OptionError for a rate with fewer than ten false accepts
+    among all pairs: they would say nothing.
 
     >>> from faceprep.core.embeddings import Model
     >>> rows = Embeddings(["a/1", "b/1"], ["a", "b"], np.eye(2, dtype="f4"), Model())
@@ -63,10 +71,14 @@ def threshold_at(
 images of different people, found 1
     """
     if not 0 < far < 1:
-        raise OptionError("bad false-accept rate", expected="more than 0 and less than 1", found=f"{far:g}")
+        raise OptionError(
+            "bad false-accept rate", expected="more than 0 and less than 1", found=f"{far:g}"
+        )
     vectors = prepare(embeddings)
     rows = _sample(len(vectors), seed, min(most_pairs, math.ceil(_MOST_ACCEPTED / far)))
-    impostors = _Impostors(vectors, rows, find_mean_pairs(gather_groups(vectors), embeddings.model.surely))
+    impostors = _Impostors(
+        vectors, rows, find_mean_pairs(gather_groups(vectors), embeddings.model.surely)
+    )
     n_pairs = impostors.n_pairs
     if far * n_pairs < _LEAST_ACCEPTED:
         raise _too_few(far, n_pairs)
@@ -79,8 +91,8 @@ images of different people, found 1
 
 
 def wilson_interval(k: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share of which k in n were seen: E. B. Wilson, "Probable inference, the law of succession,
-    and statistical inference", 1927.
+    """95 % interval of a share of which k in n were seen: E. B. Wilson, "Probable inference, the
+    law of succession, and statistical inference", 1927.
 
     >>> [round(end, 4) for end in wilson_interval(10, 1000)]
     [0.0054, 0.0183]
@@ -99,7 +111,9 @@ def _too_few(far: float, n_pairs: int) -> OptionError:
         f"too few pairs for a false-accept rate of {far:g}",
         expected=f"{needed} pairs of images of different people",
         found=f"{n_pairs:,}",
-        remedy=f"Take a rate of {math.ceil(least / step) * step:.2g} or more." if least < 1 else None,
+        remedy=f"Take a rate of {math.ceil(least / step) * step:.2g} or more."
+        if least < 1
+        else None,
     )
 
 
@@ -111,7 +125,9 @@ def _sample(n: int, seed: int, most_pairs: int) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class _Impostors:
-    """Pairs of `rows` of different identities, but for those of the pairs of identities in `same`."""
+    """Pairs of `rows` of different identities, but for those of the pairs of identities in
+    `same`.
+    """
 
     vectors: Vectors
     rows: Ints
@@ -133,9 +149,12 @@ class _Impostors:
     def greatest(self, n: int, far: float, progress: Progress | None) -> Doubles:
         """The likenesses of at least the `n` most alike pairs, greatest first.
 
-        Where they begin is guessed from the pairs of a few images, and again, lower, where that was too high.
+        Where they begin is guessed from the pairs of a few images, and again, lower, where that was
+        too high.
         """
-        few = _Impostors(self.vectors, self.rows[:: -(-len(self.rows) // _FIRST)], self.same).alike(-math.inf, None)
+        few = _Impostors(self.vectors, self.rows[:: -(-len(self.rows) // _FIRST)], self.same).alike(
+            -math.inf, None
+        )
         rank = max(int(2 * far * len(few)), _LEAST_ACCEPTED)
         while True:
             found = self.alike(float(few[rank]) if rank < len(few) else -math.inf, progress)
@@ -145,7 +164,11 @@ class _Impostors:
 
     def alike(self, least: float, progress: Progress | None) -> Doubles:
         """The likenesses of `least` or more, greatest first."""
-        part, groups, n = (self.vectors.part(self.rows), self.vectors.group_of(self.rows), len(self.vectors.names))
+        part, groups, n = (
+            self.vectors.part(self.rows),
+            self.vectors.group_of(self.rows),
+            len(self.vectors.names),
+        )
         left_out = self.same.left * n + self.same.right
         found = [np.empty(0)]
         for i, j in sieve(factors_of_images(part), None, least, progress=progress):

@@ -1,9 +1,9 @@
 """What is known of whole identities: how many images, and the sum of their vectors.
 
-Sums are of whole numbers (vectors in fixed point), which float64 adds without rounding: the same to the bit in any
-order of images, in any blocks, and of identities joined one after the other or at once. The mean likeness of all pairs
-of images of two identities needs no more than that: it is 1 - (q + r)/2 + m·n, of their mean vectors m and n and
-their mean squared lengths q and r.
+Sums are of whole numbers (vectors in fixed point), which float64 adds without rounding: the same to
+the bit in any order of images, in any blocks, and of identities joined one after the other or at
+once. The mean likeness of all pairs of images of two identities needs no more than that: it is 1 -
+(q + r)/2 + m·n, of their mean vectors m and n and their mean squared lengths q and r.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ _EXACT_BITS = 52
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Row g of `totals` (g, d + 2): the sum of identity g's vectors, of their squared lengths, and how many they are.
+    """Row g of `totals` (g, d + 2): the sum of identity g's vectors, of their squared lengths, and
+    how many they are.
 
-    The sums are whole numbers of `unit`. Adding rows joins identities; every method takes rows so made as well.
+    The sums are whole numbers of `unit`. Adding rows joins identities; every method takes rows so
+    made as well.
     """
 
     totals: Doubles
@@ -42,9 +44,13 @@ class Groups:
         return np.asarray(totals[:, -2] * self.unit / totals[:, -1])
 
     def mean_likeness(self, left: Doubles, right: Doubles) -> Doubles:
-        """Mean over all pairs of images of two identities, row by row; a single row is compared with each."""
+        """Mean over all pairs of images of two identities, row by row; a single row is compared
+        with each.
+        """
         products = (self.means(left) * self.means(right)).sum(axis=1)
-        return np.asarray((1 - (self.squares(left) + self.squares(right)) / 2 + products).round(DECIMALS))
+        return np.asarray(
+            (1 - (self.squares(left) + self.squares(right)) / 2 + products).round(DECIMALS)
+        )
 
     def centroid_likeness(self, left: Doubles, right: Doubles) -> Doubles:
         """Of the two identities' centroids, row by row; a single row is compared with each."""
@@ -54,7 +60,9 @@ class Groups:
         return np.asarray((1 - ((one - other) ** 2).sum(axis=1) / 2).round(DECIMALS))
 
     def centroids(self, totals: Doubles) -> Doubles:
-        """(n, d) means, brought to length 1 for the metric cosine, but for those of opposites, which are zero."""
+        """(n, d) means, brought to length 1 for the metric cosine, but for those of opposites,
+        which are zero.
+        """
         means = self.means(totals)
         if not self.of_length_one:
             return means
@@ -93,7 +101,9 @@ def gather_groups(vectors: Vectors) -> Groups:
 
 
 def gather_images(vectors: Vectors, groups: Groups, rows: Ints) -> Doubles:
-    """(n, d + 2) totals of single images, that those of `groups` may be compared with and added to."""
+    """(n, d + 2) totals of single images, that those of `groups` may be compared with and added
+    to.
+    """
     totals = np.empty((len(rows), vectors.dim + 2))
     totals[:, :-2] = np.rint(vectors.take(rows) / groups.unit)
     totals[:, -2] = np.rint(vectors.squares[rows] / groups.unit)
@@ -105,4 +115,6 @@ def _runs(starts: Ints, start: int, stop: int) -> list[tuple[int, int, int]]:
     """(group, first row, last row + 1) of the groups that lie in rows [start, stop)."""
     first = int(np.searchsorted(starts, start, side="right")) - 1
     last = int(np.searchsorted(starts, stop, side="left"))
-    return [(g, max(start, int(starts[g])), min(stop, int(starts[g + 1]))) for g in range(first, last)]
+    return [
+        (g, max(start, int(starts[g])), min(stop, int(starts[g + 1]))) for g in range(first, last)
+    ]

@@ -1,8 +1,9 @@
 """Joining identities, most alike first, without chaining through look-alikes.
 
-Joins do not depend on names or order: equal likenesses are told apart by what the identities are made of. A *bridge*
-is an identity that matches two that do not match each other (a face half way between two people, a folder with
-photos of both): it is found by taking it out of its cluster, held back, and everything is joined again without it.
+Joins do not depend on names or order: equal likenesses are told apart by what the identities are
+made of. A *bridge* is an identity that matches two that do not match each other (a face half way
+between two people, a folder with photos of both): it is found by taking it out of its cluster, held
+back, and everything is joined again without it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class Bridge(NamedTuple):
 
 @dataclass(slots=True)
 class Clusters:
-    """Identities 0 … n-1 and the clusters n, n+1, … that were made of them; `near` has all likenesses that matter."""
+    """Identities 0 … n-1 and the clusters n, n+1, … that were made of them; `near` has all
+    likenesses that matter.
+    """
 
     groups: Groups
     linkage: str
@@ -104,15 +107,27 @@ class Clusters:
             return {other: min(of_a[other], of_b[other]) for other in of_a.keys() & of_b.keys()}
         others = sorted((of_a.keys() | of_b.keys()) - {a, b})
         if self.linkage == SINGLE:
-            return {other: max(of_a.get(other, -np.inf), of_b.get(other, -np.inf)) for other in others}
+            return {
+                other: max(of_a.get(other, -np.inf), of_b.get(other, -np.inf)) for other in others
+            }
         if not others:
             return {}
-        found = self.likeness(self.total(joined)[None], np.stack([self.total(other) for other in others]))
-        return {other: value for other, value in zip(others, found.tolist(), strict=True) if value >= self.least}
+        found = self.likeness(
+            self.total(joined)[None], np.stack([self.total(other) for other in others])
+        )
+        return {
+            other: value
+            for other, value in zip(others, found.tolist(), strict=True)
+            if value >= self.least
+        }
 
     def likeness(self, left: Doubles, right: Doubles) -> Doubles:
-        """Of rows of totals: that of centroids for the linkage centroid, else the mean of all pairs of images."""
-        return (self.groups.centroid_likeness if self.linkage == CENTROID else self.groups.mean_likeness)(left, right)
+        """Of rows of totals: that of centroids for the linkage centroid, else the mean of all
+        pairs of images.
+        """
+        return (
+            self.groups.centroid_likeness if self.linkage == CENTROID else self.groups.mean_likeness
+        )(left, right)
 
     def pairs(self, least: float) -> Iterator[tuple[int, int, float]]:
         """(a, b, likeness), a < b, of the clusters that are alike by `least` or more."""
@@ -133,8 +148,8 @@ def clusters_of(groups: Groups, linkage: str, least: float, pairs: Pairs) -> Clu
 def join_all(clusters: Clusters, bounds: Bounds) -> tuple[Clusters, list[Join], dict[int, Bridge]]:
     """The clusters at the end, the joins in order, and the bridges that are held back at the end.
 
-    What is joined is looked at again as if it had always been one, until nothing more is joined: so the outcome,
-    planned again, is left as it is.
+    What is joined is looked at again as if it had always been one, until nothing more is joined: so
+    the outcome, planned again, is left as it is.
     """
     joins: list[Join] = []
     while True:
@@ -142,7 +157,9 @@ def join_all(clusters: Clusters, bounds: Bounds) -> tuple[Clusters, list[Join], 
         while True:
             trial = clusters.copy()
             new = _join_most_alike(trial, bounds.surely, bridges)
-            found = {} if trial.linkage == SINGLE else _find_bridges(clusters, trial, bounds, bridges)
+            found = (
+                {} if trial.linkage == SINGLE else _find_bridges(clusters, trial, bounds, bridges)
+            )
             if not found:
                 break
             bridges |= found
@@ -177,8 +194,12 @@ def _join_most_alike(clusters: Clusters, surely: float, held_back: dict[int, Bri
     return joins
 
 
-def _find_bridges(before: Clusters, after: Clusters, bounds: Bounds, held_back: dict[int, Bridge]) -> dict[int, Bridge]:
-    """What was joined although its matches do not match each other, be they joined with it or not."""
+def _find_bridges(
+    before: Clusters, after: Clusters, bounds: Bounds, held_back: dict[int, Bridge]
+) -> dict[int, Bridge]:
+    """What was joined although its matches do not match each other, be they joined with it or
+    not.
+    """
     matches: dict[int, list[int]] = {}
     for a, b, _ in before.pairs(bounds.rival):
         if a not in held_back and b not in held_back:
@@ -186,14 +207,20 @@ def _find_bridges(before: Clusters, after: Clusters, bounds: Bounds, held_back: 
             matches.setdefault(b, []).append(a)
     bridges = {}
     for cluster, others in matches.items():
-        bridge = _bridge(before, after, cluster, sorted(others)) if after.root(cluster) != cluster else None
+        bridge = (
+            _bridge(before, after, cluster, sorted(others))
+            if after.root(cluster) != cluster
+            else None
+        )
         if bridge is not None and bridge.likeness < bounds.surely_not:
             bridges[cluster] = bridge
     return bridges
 
 
 def _bridge(before: Clusters, after: Clusters, cluster: int, matches: list[int]) -> Bridge | None:
-    """The match that is least like the rest of what `cluster` was joined with, that is without both."""
+    """The match that is least like the rest of what `cluster` was joined with, that is without
+    both.
+    """
     own = after.root(cluster)
     totals = np.stack([before.total(match) for match in matches])
     inside = np.array([after.root(match) == own for match in matches])

@@ -1,4 +1,6 @@
-"""Matrix products of large blocks, and where they are great: BLAS on all cores, or ONNX Runtime where it has a GPU."""
+"""Matrix products of large blocks, and where they are great: BLAS on all cores, or ONNX Runtime
+where it has a GPU.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _ERRORS = 3
 
 
 def multiply(left: Floats, right: Floats, buffer: Floats | None = None) -> Floats:
-    """left @ right.T of (n, d) and (m, d); into `buffer` (n·m or more,), to spare fresh memory for each block."""
+    """left @ right.T of (n, d) and (m, d); into `buffer` (n·m or more,), to spare fresh memory
+    for each block.
+    """
     n, m = len(left), len(right)
     if n * m <= _SMALL:  # less than what it costs to wake BLAS's threads, on busy cores far less
         return np.asarray(np.einsum("id,jd->ij", left, right))
@@ -33,7 +37,9 @@ def multiply(left: Floats, right: Floats, buffer: Floats | None = None) -> Float
 
 
 def where_above(products: Floats, floor: np.float32) -> tuple[Ints, Ints]:
-    """Rows and columns of what is `floor` or more. Most blocks have few such rows: only these are looked at closely."""
+    """Rows and columns of what is `floor` or more. Most blocks have few such rows: only these
+    are looked at closely.
+    """
     rows = np.flatnonzero(products.max(axis=1) >= floor)
     if not len(rows):
         return rows, rows
@@ -54,7 +60,9 @@ class CpuProducts:
 
 @dataclass(frozen=True)
 class SessionProducts:
-    """Products in ONNX Runtime; they stay on the device, and only the greatest of each row comes back at first."""
+    """Products in ONNX Runtime; they stay on the device, and only the greatest of each row
+    comes back at first.
+    """
 
     session: Any
 
@@ -75,10 +83,15 @@ def open_products(operations: float, size: int) -> CpuProducts | SessionProducts
 
 
 def product_graph() -> bytes:
-    """The ONNX file: left (n, d), right (m, d) -> products (n, m) and the greatest of each row (n,)."""
+    """The ONNX file: left (n, d), right (m, d) -> products (n, m) and the greatest of each row
+    (n,).
+    """
     onnx = importlib.import_module("onnx")
     helper, real = onnx.helper, onnx.TensorProto.FLOAT
-    sides = [helper.make_tensor_value_info(name, real, [rows, "d"]) for name, rows in (("left", "n"), ("right", "m"))]
+    sides = [
+        helper.make_tensor_value_info(name, real, [rows, "d"])
+        for name, rows in (("left", "n"), ("right", "m"))
+    ]
     ends = [("products", ["n", "m"]), ("greatest", ["n"])]
     axis = helper.make_tensor("axis", onnx.TensorProto.INT64, [1], [1])
     nodes = [
@@ -108,6 +121,8 @@ def _gpu_session() -> Any:
         product_graph(), options, providers=[(_CUDA, {"use_tf32": "0"}), "CPUExecutionProvider"]
     )
     if session.get_providers()[0] != _CUDA:
-        logging.getLogger("faceprep").warning("similarity is computed on the CPU, because CUDA does not start")
+        logging.getLogger("faceprep").warning(
+            "similarity is computed on the CPU, because CUDA does not start"
+        )
         return None
     return session

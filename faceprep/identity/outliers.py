@@ -1,8 +1,10 @@
-"""What does not belong: images far from the centre of their identity, and identities of too few images.
+"""What does not belong: images far from the centre of their identity, and identities of too few
+images.
 
-The centre is robust: it begins with the nearer half of the images, so that even two fifths of other people's images do
-not draw it to them. Outliers that are alike are taken together. What matches another identity surely is moved there;
-what is alike among itself is probably a second person, for whom an identity is proposed; the rest is dropped.
+The centre is robust: it begins with the nearer half of the images, so that even two fifths of other
+people's images do not draw it to them. Outliers that are alike are taken together. What matches
+another identity surely is moved there; what is alike among itself is probably a second person, for
+whom an identity is proposed; the rest is dropped.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ _PERSON = 3
 
 
 class Stray(NamedTuple):
-    """Rows of one identity that are far from its centre, by these angles in degrees, and alike among each other.
+    """Rows of one identity that are far from its centre, by these angles in degrees, and alike
+    among each other.
 
     `clear` says that most of the identity is not far.
     """
@@ -44,18 +47,24 @@ class Stray(NamedTuple):
 
 
 def plan_cleaning(
-    embeddings: Embeddings, angle: float | None = None, least_images: int = 0, progress: Progress | None = None
+    embeddings: Embeddings,
+    angle: float | None = None,
+    least_images: int = 0,
+    progress: Progress | None = None,
 ) -> list[Decision]:
-    """Images to drop or to move, by identity and key; then identities to drop because fewer than `least_images` are
-    left of them.
+    """Images to drop or to move, by identity and key; then identities to drop because fewer than
+    `least_images` are left of them.
 
-    `angle` in degrees, None for the model's own: from the centre, as `angles_from` has it. Thresholds for what is
-    alike are the model's. Undecided are identities proposed for a second person, unless it has three images or more
-    and is surely not the first. Raises SourceError for vectors that are not finite or zero.
+    `angle` in degrees, None for the model's own: from the centre, as `angles_from` has it.
+    Thresholds for what is alike are the model's. Undecided are identities proposed for a second
+    person, unless it has three images or more and is surely not the first. Raises SourceError for
+    vectors that are not finite or zero.
     """
     limit = embeddings.model.outlier_angle if angle is None else angle
     if not 0 < limit <= 180:
-        raise OptionError("bad angle", expected="degrees, more than 0 and at most 180", found=f"{limit:g}")
+        raise OptionError(
+            "bad angle", expected="degrees, more than 0 and at most 180", found=f"{limit:g}"
+        )
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)
     bounds = Bounds(embeddings.model.surely, embeddings.model.surely_not)
@@ -65,11 +74,12 @@ def plan_cleaning(
 
 
 def robust_centre(rows: Doubles, limit: float, of_length_one: bool) -> Doubles:
-    """(d,) the middle of the rows (n, d) that are within `limit` degrees of the middle of the nearer half; of length 1
-    where rows are. The nearer half is found in turns from the mean of all.
+    """(d,) the middle of the rows (n, d) that are within `limit` degrees of the middle of the
+    nearer half; of length 1 where rows are. The nearer half is found in turns from the mean of all.
 
-    Least trimmed squares by concentration steps, then reweighted once, so that images that are only a little aside
-    count: Rousseeuw and Van Driessen, "Computing LTS regression for large data sets", 2006.
+    Least trimmed squares by concentration steps, then reweighted once, so that images that are only
+    a little aside count: Rousseeuw and Van Driessen, "Computing LTS regression for large data
+    sets", 2006.
 
     >>> rows = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     >>> robust_centre(rows, 75, True).tolist()
@@ -93,13 +103,16 @@ def _middle(rows: Doubles, of_length_one: bool) -> Doubles:
 
 
 def angles_from(centre: Doubles, rows: Doubles) -> Doubles:
-    """(n,) degrees. For any metric the angle under which two directions are as far apart as a row is from the centre,
-    2·arcsin(distance / 2): for vectors of length 1 the angle between them; 180 from a distance of 2 on.
+    """(n,) degrees. For any metric the angle under which two directions are as far apart as a row
+    is from the centre, 2·arcsin(distance / 2): for vectors of length 1 the angle between them; 180
+    from a distance of 2 on.
 
     >>> angles_from(np.array([1.0, 0.0]), np.array([[0.0, 1.0], [1.0, 0.0]])).tolist()
     [90.0, 0.0]
     """
-    return np.asarray(np.degrees(2 * np.arcsin(np.minimum(_distances(centre, rows) / 2, 1))).round(3))
+    return np.asarray(
+        np.degrees(2 * np.arcsin(np.minimum(_distances(centre, rows) / 2, 1))).round(3)
+    )
 
 
 def _distances(centre: Doubles, rows: Doubles) -> Doubles:
@@ -121,7 +134,9 @@ def _find_strays(
 
 
 def _angles(vectors: Vectors, rows: Ints, limit: float, of_length_one: bool) -> Doubles:
-    """From the robust centre; that of very many images is found from some of them, evenly spread."""
+    """From the robust centre; that of very many images is found from some of them, evenly
+    spread.
+    """
     step = -(-len(rows) // _SAMPLE)
     centre = robust_centre(vectors.take(rows[::step]), limit, of_length_one)
     pieces = (vectors.take(rows[at : at + _AT_ONCE]) for at in range(0, len(rows), _AT_ONCE))
@@ -154,47 +169,77 @@ class _Plan:
         judged: dict[int, Decision] = {}
         for at in range(0, len(strays), _AT_ONCE):
             some = strays[at : at + _AT_ONCE]
-            totals = np.stack([gather_images(self.vectors, self.groups, s.rows).sum(axis=0) for s in some])
+            totals = np.stack(
+                [gather_images(self.vectors, self.groups, s.rows).sum(axis=0) for s in some]
+            )
             matches = nearest_groups(self.groups, totals, 2)
             for number, stray in enumerate(some):
                 found = [
                     (int(group), float(likeness))
-                    for group, likeness in zip(*(part[matches.left == number] for part in matches[1:]), strict=True)
+                    for group, likeness in zip(
+                        *(part[matches.left == number] for part in matches[1:]), strict=True
+                    )
                     if group != stray.group
                 ]
-                judged |= zip(stray.rows.tolist(), self.judge(stray, totals[number], *found[:1]), strict=True)
+                judged |= zip(
+                    stray.rows.tolist(), self.judge(stray, totals[number], *found[:1]), strict=True
+                )
         return dict(sorted(judged.items()))
 
-    def judge(self, stray: Stray, total: Doubles, match: tuple[int, float] | None = None) -> list[Decision]:
+    def judge(
+        self, stray: Stray, total: Doubles, match: tuple[int, float] | None = None
+    ) -> list[Decision]:
         """A decision a row: move it to the identity it matches or to a new one, or drop it."""
         rest = np.setdiff1d(self.vectors.rows_of([stray.group]), stray.rows)
         name = self.vectors.names[stray.group]
         verdict = ACCEPTED if stray.clear else UNDECIDED
-        near = f"; {self.vectors.names[match[0]]} is the nearest other identity, {match[1]:.3f}" if match else ""
+        near = (
+            f"; {self.vectors.names[match[0]]} is the nearest other identity, {match[1]:.3f}"
+            if match
+            else ""
+        )
         if match and match[1] >= self.bounds.surely:
             there = self.vectors.rows_of([match[0]])
             near = f"; mean likeness {match[1]:.3f} to {self.vectors.names[match[0]]}"
-            return self.of_each(stray, (MOVE, self.vectors.names[match[0]], verdict), near, (there, rest))
+            return self.of_each(
+                stray, (MOVE, self.vectors.names[match[0]], verdict), near, (there, rest)
+            )
         if len(stray.rows) > 1 and len(rest):
-            own = float(self.groups.mean_likeness(total[None], self.groups.totals[[stray.group]] - total)[0])
+            own = float(
+                self.groups.mean_likeness(total[None], self.groups.totals[[stray.group]] - total)[0]
+            )
             if len(stray.rows) < _PERSON or own >= self.bounds.surely_not:
                 verdict = UNDECIDED
-            near = f"; one of {len(stray.rows)} that are alike, mean likeness {own:.3f} to the rest: a second person"
-            return self.of_each(stray, (MOVE, self.new_name(name), verdict), near, (stray.rows, rest))
+            near = (
+                f"; one of {len(stray.rows)} that are alike, mean likeness {own:.3f} to the "
+                "rest: a second person"
+            )
+            return self.of_each(
+                stray, (MOVE, self.new_name(name), verdict), near, (stray.rows, rest)
+            )
         return self.of_each(stray, (DROP, "", verdict), near, (stray.rows[:0], rest))
 
-    def of_each(self, stray: Stray, what: tuple[str, str, str], why: str, ends: tuple[Ints, Ints]) -> list[Decision]:
+    def of_each(
+        self, stray: Stray, what: tuple[str, str, str], why: str, ends: tuple[Ints, Ints]
+    ) -> list[Decision]:
         """A decision a row, its score the angle; `what` is action, into and verdict."""
         action, into, verdict = what
         decisions = []
         for row, angle in zip(stray.rows.tolist(), stray.angles.tolist(), strict=True):
-            key, reason, evidence = (self.vectors.key(row), self.far(stray, angle) + why, self.ends(row, *ends))
+            key, reason, evidence = (
+                self.vectors.key(row),
+                self.far(stray, angle) + why,
+                self.ends(row, *ends),
+            )
             decisions.append(Decision(action, key, into, angle, reason, verdict, evidence))
         return decisions
 
     def far(self, stray: Stray, angle: float) -> str:
         """Why it strays, for people."""
-        why = f"{angle:.1f} degrees from the centre of {self.vectors.names[stray.group]}, more than {self.limit:g}"
+        why = (
+            f"{angle:.1f} degrees from the centre of {self.vectors.names[stray.group]}, more "
+            f"than {self.limit:g}"
+        )
         return why if stray.clear else f"{why}, as are most of its images"
 
     def ends(self, row: int, there: Ints, rest: Ints) -> dict[str, Any]:
@@ -214,7 +259,8 @@ class _Plan:
 
 
 def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> list[Decision]:
-    """The decisions on images, but for those that an identity takes with it, then on identities that become too small.
+    """The decisions on images, but for those that an identity takes with it, then on identities
+    that become too small.
 
     Images are not moved to where there are too few.
     """
@@ -240,6 +286,8 @@ def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> li
     for group, name in enumerate(vectors.names):
         if name in small:
             n, had = left[name], vectors.count(group)
-            reason = f"{counted(n, 'image')}{f' left of {had}' if n != had else ''}, fewer than {least}"
+            reason = (
+                f"{counted(n, 'image')}{f' left of {had}' if n != had else ''}, fewer than {least}"
+            )
             kept.append(Decision(DROP, name, reason=reason))
     return kept

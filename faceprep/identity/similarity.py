@@ -1,8 +1,9 @@
 """All that is alike, exactly: matrix products find candidates, which are then measured one by one.
 
-A product in float32 differs in its last bits with the size of a block and the number of threads. So it only sieves,
-with a margin for its rounding; what passes is measured again in float64, in one way. What is found is therefore the
-same for any block size, thread count and order of the input, and memory is bounded by a block and what is found.
+A product in float32 differs in its last bits with the size of a block and the number of threads. So
+it only sieves, with a margin for its rounding; what passes is measured again in float64, in one
+way. What is found is therefore the same for any block size, thread count and order of the input,
+and memory is bounded by a block and what is found.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ _FLOAT32 = 2.0**-23
 
 
 class Pairs(NamedTuple):
-    """Two rows (or identities) each, `left` < `right`, and their likeness; ordered by left, then right."""
+    """Two rows (or identities) each, `left` < `right`, and their likeness; ordered by left,
+    then right.
+    """
 
     left: Ints
     right: Ints
@@ -38,7 +41,8 @@ class Pairs(NamedTuple):
 class Factors:
     """`n` rows of which `read(start, stop)` gives (m, d) float32; the likeness of i and j is
 
-    read(i)·read(j) + halves[i] + halves[j], where halves is (1 - squared length) / 2 or, for length 1, None.
+    read(i)·read(j) + halves[i] + halves[j], where halves is (1 - squared length) / 2 or, for length
+    1, None.
     """
 
     n: int
@@ -51,7 +55,9 @@ class Factors:
     """Whether reading costs nothing."""
 
     def sides(self, start: int, stop: int) -> tuple[Floats, Floats]:
-        """Left and right factors of these rows: products of the one with the other are likenesses."""
+        """Left and right factors of these rows: products of the one with the other are
+        likenesses.
+        """
         rows = self.read(start, stop)
         if self.halves is None:
             return rows, rows
@@ -82,11 +88,15 @@ def factors_of_centroids(groups: Groups) -> Factors:
 
     squares = np.empty(len(groups))
     for start in range(0, len(groups), BLOCK):
-        squares[start : start + BLOCK] = (groups.centroids(groups.totals[start : start + BLOCK]) ** 2).sum(axis=1)
+        squares[start : start + BLOCK] = (
+            groups.centroids(groups.totals[start : start + BLOCK]) ** 2
+        ).sum(axis=1)
     return _factors(read, groups.totals.shape[1] - 2, squares, groups.of_length_one)
 
 
-def _factors(read: Callable[[int, int], Floats], dim: int, squares: Doubles, of_length_one: bool) -> Factors:
+def _factors(
+    read: Callable[[int, int], Floats], dim: int, squares: Doubles, of_length_one: bool
+) -> Factors:
     """Rows are made once and kept, where they are not too many."""
     n = len(squares)
     halves = None if of_length_one else ((1 - squares) / 2).astype(np.float32)
@@ -95,29 +105,38 @@ def _factors(read: Callable[[int, int], Floats], dim: int, squares: Doubles, of_
     kept = np.empty((n, dim), np.float32)
     for start in range(0, n, BLOCK):
         kept[start : start + BLOCK] = read(start, min(start + BLOCK, n))
-    return Factors(n, dim, lambda start, stop: kept[start:stop], halves, float(squares.max(initial=1.0)), True)
+    return Factors(
+        n, dim, lambda start, stop: kept[start:stop], halves, float(squares.max(initial=1.0)), True
+    )
 
 
 def margin_of(factors: Factors) -> float:
-    """How far a product in float32 may be from the likeness: n·u·|a||b| for a sum of n terms (Higham, Accuracy and
-    Stability of Numerical Algorithms, 3.1), and as much for scaling."""
+    """How far a product in float32 may be from the likeness: n·u·|a||b| for a sum of n terms
+    (Higham, Accuracy and Stability of Numerical Algorithms, 3.1), and as much for scaling."""
     return (factors.dim + 10) * _FLOAT32 * max(factors.longest, 1.0)
 
 
 Search = Callable[[Factors, float], Iterator[tuple[Ints, Ints]]]
-"""(factors, least) -> (i, j), i < j, a block at a time, of which the likeness may be `least` or more: `all_pairs`, or
-what takes its place."""
+"""(factors, least) -> (i, j), i < j, a block at a time, of which the likeness may be `least` or
+more: `all_pairs`, or what takes its place."""
 
 
 def sieve(
-    left: Factors, right: Factors | None, least: float, block: int = 0, progress: Progress | None = None
+    left: Factors,
+    right: Factors | None,
+    least: float,
+    block: int = 0,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[Ints, Ints]]:
-    """(i, j), a block at a time, of which the likeness may be `least` or more; some just below it pass as well.
+    """(i, j), a block at a time, of which the likeness may be `least` or more; some just below it
+    pass as well.
 
     Without `right` the pairs i < j of the one set, each once.
     """
     other, block = left if right is None else right, block or BLOCK
-    height = -(-block // 4) if left.kept and other.kept else block  # so much stays in the cache until it is looked at
+    height = (
+        -(-block // 4) if left.kept and other.kept else block
+    )  # so much stays in the cache until it is looked at
     starts, n_blocks = range(0, left.n, height), 0
     products = open_products(float(left.n) * other.n * left.dim, height * block)
     total = sum(len(range(at if right is None else 0, other.n, block)) for at in starts)
@@ -144,8 +163,11 @@ def all_pairs(
     return sieve(factors, None, least, block, progress)
 
 
-def find_pairs(vectors: Vectors, least: float, between_identities: bool = False, search: Search = all_pairs) -> Pairs:
-    """All pairs of images with a likeness of `least` or more; only those of different identities, where asked for.
+def find_pairs(
+    vectors: Vectors, least: float, between_identities: bool = False, search: Search = all_pairs
+) -> Pairs:
+    """All pairs of images with a likeness of `least` or more; only those of different identities,
+    where asked for.
 
     >>> from faceprep.core.embeddings import Embeddings, Model
     >>> from faceprep.identity.vectors import prepare
@@ -175,13 +197,17 @@ def ordered(found: list[tuple[Ints, Ints, Doubles]]) -> Pairs:
 
 
 def find_mean_pairs(groups: Groups, least: float, search: Search = all_pairs) -> Pairs:
-    """All pairs of identities whose images are alike by `least` or more in the mean over all pairs of images."""
+    """All pairs of identities whose images are alike by `least` or more in the mean over all
+    pairs of images.
+    """
     return _measured(groups, groups.mean_likeness, least, search(factors_of_groups(groups), least))
 
 
 def find_centroid_pairs(groups: Groups, least: float, search: Search = all_pairs) -> Pairs:
     """All pairs of identities whose centroids are alike by `least` or more."""
-    return _measured(groups, groups.centroid_likeness, least, search(factors_of_centroids(groups), least))
+    return _measured(
+        groups, groups.centroid_likeness, least, search(factors_of_centroids(groups), least)
+    )
 
 
 def _measured(
@@ -201,7 +227,9 @@ def _measured(
 
 
 def find_maxima(vectors: Vectors, least: float, search: Search = all_pairs) -> Pairs:
-    """All pairs of identities that have a pair of images alike by `least` or more, with their best such likeness."""
+    """All pairs of identities that have a pair of images alike by `least` or more, with their
+    best such likeness.
+    """
     best: list[tuple[Ints, Ints, Doubles]] = []
     n = len(vectors.names)
     for i, j in search(factors_of_images(vectors), least):
@@ -223,8 +251,11 @@ def _maxima(n: int, found: list[tuple[Ints, Ints, Doubles]]) -> tuple[Ints, Ints
     return names // n, names % n, greatest
 
 
-def extremes(vectors: Vectors, left: Ints, right: Ints) -> tuple[tuple[int, int, float], tuple[int, int, float]]:
-    """(row, row, likeness) of the two most alike, one of `left` and one of `right`, and of the two least alike.
+def extremes(
+    vectors: Vectors, left: Ints, right: Ints
+) -> tuple[tuple[int, int, float], tuple[int, int, float]]:
+    """(row, row, likeness) of the two most alike, one of `left` and one of `right`, and of the two
+    least alike.
 
     Of several alike the first in order.
     """
@@ -246,8 +277,16 @@ def _extremes_of_block(
 ) -> tuple[tuple[int, int, float], tuple[int, int, float]]:
     squares = vectors.squares
     a, b = vectors.take(left).astype(np.float32), vectors.take(right).astype(np.float32)
-    about = multiply(a, b) + ((1 - squares[left])[:, None] + (1 - squares[right])[None]).astype(np.float32) / 2
-    margin = 2 * (vectors.dim + 8) * _FLOAT32 * max(1.0, float(squares[left].max()), float(squares[right].max()))
+    about = (
+        multiply(a, b)
+        + ((1 - squares[left])[:, None] + (1 - squares[right])[None]).astype(np.float32) / 2
+    )
+    margin = (
+        2
+        * (vectors.dim + 8)
+        * _FLOAT32
+        * max(1.0, float(squares[left].max()), float(squares[right].max()))
+    )
     ends = []
     for sign in (1, -1):
         i, j = np.nonzero(sign * about >= (sign * about).max() - margin)
@@ -258,10 +297,15 @@ def _extremes_of_block(
 
 
 def nearest_groups(groups: Groups, totals: Doubles, k: int, block: int = 0) -> Pairs:
-    """The `k` identities (right) that each row of `totals` (left) is most alike to in the mean: ordered by left, then
-    most alike first, of several alike the lowest number. The identity itself is not left out.
+    """The `k` identities (right) that each row of `totals` (left) is most alike to in the mean:
+    ordered by left, then most alike first, of several alike the lowest number. The identity itself
+    is not left out.
     """
-    rows, columns, block = (factors_of_groups(groups, totals), factors_of_groups(groups), block or BLOCK)
+    rows, columns, block = (
+        factors_of_groups(groups, totals),
+        factors_of_groups(groups),
+        block or BLOCK,
+    )
     best = ordered([])
     for at in range(0, rows.n, block):
         stop = min(at + block, rows.n)
@@ -274,7 +318,11 @@ def nearest_groups(groups: Groups, totals: Doubles, k: int, block: int = 0) -> P
             floor = np.partition(products, -few, axis=1)[:, -few] - np.float32(margin)
             i, j = np.nonzero(products >= floor[:, None])
             i, j = i + at, j + across
-            found = [_first_of_each(k, [*found, (i, j, groups.mean_likeness(totals[i], groups.totals[j]))])]
+            found = [
+                _first_of_each(
+                    k, [*found, (i, j, groups.mean_likeness(totals[i], groups.totals[j]))]
+                )
+            ]
         best = found[0]
     return best
 

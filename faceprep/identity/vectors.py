@@ -1,8 +1,9 @@
-"""A set of embeddings made ready to be compared: checked, in canonical order, of length 1 where the metric is cosine.
+"""A set of embeddings made ready to be compared: checked, in canonical order, of length 1 where the
+metric is cosine.
 
-Rows are numbered in the order of identity and key, whatever the order they came in, so that everything that is found
-by row number is found alike. The vectors themselves stay where they are (they may be memory-mapped) and are scaled
-when a block of them is read.
+Rows are numbered in the order of identity and key, whatever the order they came in, so that
+everything that is found by row number is found alike. The vectors themselves stay where they are
+(they may be memory-mapped) and are scaled when a block of them is read.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 
 DECIMALS = 6
-"""Likeness is rounded to these: what float32 vectors can say, and twins at a threshold are at the threshold."""
+"""Likeness is rounded to these: what float32 vectors can say, and twins at a threshold are at
+the threshold.
+"""
 _PIECE = 256
 _FEW = 1 << 9
 _NAMED = 3
@@ -33,8 +36,9 @@ _SHORTEST = 1e-60
 class Vectors:
     """Rows in the order of identity and key.
 
-    The images of identity g, `names[g]`, are the rows `starts[g]` … `starts[g + 1]` - 1; row i is the image
-    `keys[order[i]]` and the vector `source[order[i]] / lengths[i]`, `squares[i]` its squared length after that.
+    The images of identity g, `names[g]`, are the rows `starts[g]` … `starts[g + 1]` - 1; row i is
+    the image `keys[order[i]]` and the vector `source[order[i]] / lengths[i]`, `squares[i]` its
+    squared length after that.
     """
 
     source: Floats
@@ -93,7 +97,8 @@ class Vectors:
         return np.asarray(self.source[self.order[rows]] / self.lengths[rows, None])
 
     def likeness(self, left: Ints, right: Ints) -> Doubles:
-        """Of the images in rows `left` and `right`, pair by pair: in float64, then rounded, so the same whenever asked.
+        """Of the images in rows `left` and `right`, pair by pair: in float64, then rounded, so the
+        same whenever asked.
 
         1 - |a - b|²/2, which is the cosine for vectors of length 1.
         """
@@ -104,7 +109,9 @@ class Vectors:
         return found.round(DECIMALS)
 
     def pieces(self) -> Iterator[tuple[int, int, Doubles]]:
-        """(start, stop, (n, d) float64 scaled) of the whole set, small enough for a core's cache."""
+        """(start, stop, (n, d) float64 scaled) of the whole set, small enough for a core's
+        cache.
+        """
         for start in range(0, len(self), _PIECE):
             stop = min(start + _PIECE, len(self))
             yield start, stop, self._raw(start, stop) / self.lengths[start:stop, None]
@@ -130,7 +137,9 @@ def prepare(embeddings: Embeddings) -> Vectors:
     number = {name: at for at, name in enumerate(names)}
     groups = np.fromiter((number[identities[int(at)]] for at in order), np.int64, n)
     starts = np.searchsorted(groups, np.arange(len(names) + 1)).astype(np.int64)
-    source = np.asarray(embeddings.vectors)  # a plain view: that of a memory map has its own slow indexing
+    source = np.asarray(
+        embeddings.vectors
+    )  # a plain view: that of a memory map has its own slow indexing
     raw = Vectors(source, order, keys, names, starts, np.ones(n), np.ones(n))
     squares = np.empty(n)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -152,7 +161,11 @@ def _canonical_order(keys: Sequence[str], identities: Sequence[str]) -> Ints:
 def _refuse(vectors: Vectors, squares: Doubles) -> None:
     finite = np.isfinite(squares)
     far_off = finite & (squares > 1 / _SHORTEST)
-    faults = {"not finite": ~finite, "of length zero": squares < _SHORTEST, "of a length beyond float32": far_off}
+    faults = {
+        "not finite": ~finite,
+        "of length zero": squares < _SHORTEST,
+        "of a length beyond float32": far_off,
+    }
     found = []
     for fault, where in faults.items():
         rows = np.flatnonzero(where)
@@ -160,4 +173,6 @@ def _refuse(vectors: Vectors, squares: Doubles) -> None:
         if len(rows):
             found.append(f"{len(rows):,} {fault} ({named}{', …' if len(rows) > _NAMED else ''})")
     if found:
-        raise SourceError("vectors that cannot be compared", found=", ".join(found), remedy="Leave these out.")
+        raise SourceError(
+            "vectors that cannot be compared", found=", ".join(found), remedy="Leave these out."
+        )

@@ -1,4 +1,6 @@
-"""`align`: crops again at another size or template, from the faces that an extract command found."""
+"""`align`: crops again at another size or template, from the faces that an extract command
+found.
+"""
 
 from __future__ import annotations
 
@@ -59,16 +61,19 @@ class _Problem(NamedTuple):
 class Align:
     """Crops again at another size or template; no detector runs.
 
-    SRC is what the extract command was given, TABLE the faces.parquet that it wrote. Each face that has a crop there
-    gets one of the same name in DST (in DST_multi what was in the _multi of then), and a row in DST/faces.parquet.
-    Faces whose photo or frame is missing, or has another size than then, are named in DST/.faceprep/failures.csv.
+    SRC is what the extract command was given, TABLE the faces.parquet that it wrote. Each face that
+    has a crop there gets one of the same name in DST (in DST_multi what was in the _multi of then),
+    and a row in DST/faces.parquet. Faces whose photo or frame is missing, or has another size than
+    then, are named in DST/.faceprep/failures.csv.
     """
 
     command: ClassVar[str] = "align"
     siblings: ClassVar[tuple[str, ...]] = ("_multi",)
 
     faces: Path | None = option(None, "The faces.parquet of the extract command.", required=True)
-    template: str = option("arcface-112", "What faces are aligned to: arcface-112, arcface-224, box1.5-256 and others.")
+    template: str = option(
+        "arcface-112", "What faces are aligned to: arcface-112, arcface-224, box1.5-256 and others."
+    )
     format: str = option("png", "Of the crops.", choices=("png", "jpg"))
     quality: int = option(95, "Of JPEG crops, 1 to 100.")
 
@@ -102,16 +107,28 @@ class Align:
             shards.append(Shard(f"{len(shards):06d}", str(root), start, stop))
         height, width = load_template(self.template).size
         sizes = digest.hexdigest()[:16]
-        fingerprint = f"{stop:,} faces of {n_sources:,} files, names and sizes {sizes}, in the table"
+        fingerprint = (
+            f"{stop:,} faces of {n_sources:,} files, names and sizes {sizes}, in the table"
+        )
         fingerprint += f" {storage.fingerprint_of(self._table)}"
-        return Work([Stage("align", shards)], fingerprint, "face", n_files=stop, n_bytes=2 * height * width * stop)
+        return Work(
+            [Stage("align", shards)],
+            fingerprint,
+            "face",
+            n_files=stop,
+            n_bytes=2 * height * width * stop,
+        )
 
     def _refuse_places(self, request: Request) -> None:
         source, table = request.sources[0], os.path.realpath(self._table)
         if source.is_dir():
             refuse_output_inside(source, request.output / FACES_TABLE)
-        if os.path.commonpath([table, os.path.realpath(request.output)]) == os.path.realpath(request.output):
-            raise OutputError("the table lies in the output", path=self._table, remedy="Name another output.")
+        if os.path.commonpath([table, os.path.realpath(request.output)]) == os.path.realpath(
+            request.output
+        ):
+            raise OutputError(
+                "the table lies in the output", path=self._table, remedy="Name another output."
+            )
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         with FacesWriter(sink.open_part(_PART)) as table:
@@ -121,7 +138,10 @@ class Align:
                     if face.row.output and not face.fault:
                         wanted.append(face.row)
                     else:
-                        yield Outcome(face.row.key, *((DEGENERATE, face.fault) if face.row.output else (OK, _NO_CROP)))
+                        yield Outcome(
+                            face.row.key,
+                            *((DEGENERATE, face.fault) if face.row.output else (OK, _NO_CROP)),
+                        )
                 for rows, pixels in _images(Path(shard.source, source), wanted):
                     yield from self._align(rows, pixels, sink, table)
 
@@ -129,8 +149,15 @@ class Align:
         """The shard's rows, with their new transforms."""
         for table in faces_table.read_range(self._table, shard.start, shard.stop):
             rows = list(faces_table.rows_of(table))
-            faces = Faces(*(np.stack([getattr(row, name) for row in rows]) for name in ("box", "landmarks", "score")))
-            for row, transform, fault in zip(rows, *open_cropper(self.template).fit(faces), strict=True):
+            faces = Faces(
+                *(
+                    np.stack([getattr(row, name) for row in rows])
+                    for name in ("box", "landmarks", "score")
+                )
+            )
+            for row, transform, fault in zip(
+                rows, *open_cropper(self.template).fit(faces), strict=True
+            ):
                 yield _Fitted(row._replace(transform=transform, template=self.template), fault)
 
     def _align(
@@ -139,7 +166,9 @@ class Align:
         """One Outcome for each of the `rows`, which are about the same image."""
         if isinstance(pixels, np.ndarray) and pixels.shape[:2] != rows[0].image_size:
             then, now = ("{:,} × {:,}".format(*size) for size in (rows[0].image_size, pixels.shape))
-            pixels = _Problem("changed", f"{rows[0].source}: expected {then} pixels as in the table, found {now}")
+            pixels = _Problem(
+                "changed", f"{rows[0].source}: expected {then} pixels as in the table, found {now}"
+            )
         if isinstance(pixels, _Problem):
             yield from (Outcome(row.key, *pixels) for row in rows)
             return
@@ -161,29 +190,42 @@ class Align:
     def finish(self, work: Work, sink: Sink) -> None:
         """Join the tables of the shards."""
         with sink.open(FACES_TABLE) as file:
-            faces_table.join_faces([sink.part_path(shard.id, _PART) for shard in work.stages[0].shards], file)
+            faces_table.join_faces(
+                [sink.part_path(shard.id, _PART) for shard in work.stages[0].shards], file
+            )
 
 
 # What is to be done
 
 
 def _runs(path: Path) -> Iterator[_Run]:
-    """The table's rows by source. Raises SourceError when those of one source, or of one crop, do not stand alone."""
+    """The table's rows by source. Raises SourceError when those of one source, or of one crop,
+    do not stand alone.
+    """
     seen: set[str] = set()
     outputs = array("q")
     tables = faces_table.read_faces(path, ("source", "frame", "output"))
-    rows = (row for table in tables for row in zip(*(column.to_pylist() for column in table.columns), strict=True))
+    rows = (
+        row
+        for table in tables
+        for row in zip(*(column.to_pylist() for column in table.columns), strict=True)
+    )
     for source, run in groupby(rows, lambda row: row[0]):
         frames, names = zip(*((frame, output) for _, frame, output in run), strict=True)
         if source in seen:
             raise SourceError(
-                "its rows are not in order", path=path, found=f"{source} in two places", remedy="Sort them by source."
+                "its rows are not in order",
+                path=path,
+                found=f"{source} in two places",
+                remedy="Sort them by source.",
             )
         seen.add(source)
         outputs.extend(hash(os.path.splitext(name)[0]) for name in names if name)
         yield _Run(source, frames[0] is not None, len(frames))
     if len(np.unique(np.array(outputs))) < len(outputs):
-        raise SourceError("two of its rows have the same output", path=path, remedy="Give each crop its own name.")
+        raise SourceError(
+            "two of its rows have the same output", path=path, remedy="Give each crop its own name."
+        )
 
 
 def _first_rows(runs: Iterator[_Run], limit: int | None) -> Iterator[_Run]:
@@ -238,4 +280,7 @@ def _frames(path: Path, rows: list[FaceRow]) -> Iterator[tuple[list[FaceRow], Pi
     except SourceError as error:
         problem = _Problem("unreadable", str(error))
     for number, of_frame in waiting.items():
-        yield (of_frame, problem._replace(reason=f"{of_frame[0].source}: frame {number}: {problem.reason}"))
+        yield (
+            of_frame,
+            problem._replace(reason=f"{of_frame[0].source}: frame {number}: {problem.reason}"),
+        )

@@ -53,11 +53,12 @@ _OUTPUT = "output"
 class Apply(PlacingOptions):
     """A plan carried out, edited or not.
 
-    PLAN is what merge-identities, clean-identities, dedupe or score wrote: one decision a line, of which those are
-    carried out whose verdict is accepted, or is not there. DST gets the images of the folder that the plan is about,
-    bytes untouched, each where the plan has it, and undo.jsonl, the plan that leads back. Images keep their file
-    names; those that would collide in an identity they come into get their old identity in front. A plan whose folder
-    has changed since is refused. A faces.parquet beside the images goes with them.
+    PLAN is what merge-identities, clean-identities, dedupe or score wrote: one decision a line, of
+    which those are carried out whose verdict is accepted, or is not there. DST gets the images of
+    the folder that the plan is about, bytes untouched, each where the plan has it, and undo.jsonl,
+    the plan that leads back. Images keep their file names; those that would collide in an identity
+    they come into get their old identity in front. A plan whose folder has changed since is
+    refused. A faces.parquet beside the images goes with them.
     """
 
     command: ClassVar[str] = "apply"
@@ -74,42 +75,71 @@ class Apply(PlacingOptions):
         if "fingerprint" in judged:
             check_fingerprint(plan, judged, source, fingerprint)
         else:
-            log.warning("%s has no fingerprint: whether %s has changed since cannot be told", plan, source)
+            log.warning(
+                "%s has no fingerprint: whether %s has changed since cannot be told", plan, source
+            )
         destinations = resolve(judged, decisions, listing, os.fspath(plan))
         _check_origin(plan, judged, decisions)
-        n_rows = len(destinations) if request.limit is None else min(len(destinations), request.limit)
+        n_rows = (
+            len(destinations) if request.limit is None else min(len(destinations), request.limit)
+        )
         shards = place_shards(source, n_rows)
         if not shards:
             raise SourceError("no images in the folder that the plan is about", path=source)
-        write_rows(destinations, shards, lambda shard: storage.AtomicFile(scratch / f"{_ROWS}{shard.id}", False))
-        storage.write_file(scratch / _OUTPUT, json.dumps(os.path.abspath(request.output)).encode(), durable=False)
+        write_rows(
+            destinations,
+            shards,
+            lambda shard: storage.AtomicFile(scratch / f"{_ROWS}{shard.id}", False),
+        )
+        storage.write_file(
+            scratch / _OUTPUT, json.dumps(os.path.abspath(request.output)).encode(), durable=False
+        )
         digest = hashlib.sha256(storage.read_bytes(plan)).hexdigest()[:32]
         n_files, n_bytes = n_rows * (self.mode != HARDLINK), n_bytes * (self.mode == COPY)
-        return Work([Stage("place", shards)], f"{fingerprint}, plan {digest}", n_files=n_files, n_bytes=n_bytes)
+        return Work(
+            [Stage("place", shards)],
+            f"{fingerprint}, plan {digest}",
+            n_files=n_files,
+            n_bytes=n_bytes,
+        )
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        yield from place_rows(load_rows(sink.scratch / f"{_ROWS}{shard.id}"), shard, sink, self.mode)
+        yield from place_rows(
+            load_rows(sink.scratch / f"{_ROWS}{shard.id}"), shard, sink, self.mode
+        )
 
     def finish(self, work: Work, sink: Sink) -> None:
         """The way back, and the table of faces."""
         shards = work.stages[0].shards
         output = Path(json.loads(storage.read_bytes(sink.scratch / _OUTPUT)))
-        finish_placing(shards, lambda shard: sink.scratch / f"{_ROWS}{shard.id}", sink, self.command, output)
+        finish_placing(
+            shards, lambda shard: sink.scratch / f"{_ROWS}{shard.id}", sink, self.command, output
+        )
 
 
 def _source_of(plan: Path, judged: Mapping[str, Any]) -> Path:
     """The folder that the plan is about; from the plan's own where it is no absolute path."""
     source = judged.get("source")
     if not isinstance(source, str) or not source:
-        raise SourceError("says not what it is about", path=plan, expected='"source": a folder', found=repr(source))
+        raise SourceError(
+            "says not what it is about",
+            path=plan,
+            expected='"source": a folder',
+            found=repr(source),
+        )
     folder = plan.parent / source
     if folder.is_file():
         remedy = "Plan again where the images are, with the folder that embed had in place."
         raise SourceError(
-            "is about embeddings alone, without their images", path=plan, found=os.fspath(folder), remedy=remedy
+            "is about embeddings alone, without their images",
+            path=plan,
+            found=os.fspath(folder),
+            remedy=remedy,
         )
     if not folder.is_dir():
-        raise SourceError("the folder that the plan is about is not there", path=folder, remedy="Put it back.")
+        raise SourceError(
+            "the folder that the plan is about is not there", path=folder, remedy="Put it back."
+        )
     return folder
 
 
@@ -126,8 +156,12 @@ def _check_origin(plan: Path, judged: Mapping[str, Any], decisions: Iterable[Dec
         found = evidence_of(path)
         if not found:
             problem = "cannot be restored: it is gone"
-        elif any(name in decision.evidence and decision.evidence[name] != found[name] for name in found):
+        elif any(
+            name in decision.evidence and decision.evidence[name] != found[name] for name in found
+        ):
             problem = "cannot be restored: it has changed"
         else:
             continue
-        raise SourceError(problem, path=path, remedy="Put it back, or refuse that decision of the plan.")
+        raise SourceError(
+            problem, path=path, remedy="Put it back, or refuse that decision of the plan."
+        )

@@ -22,9 +22,10 @@ _COLUMNS = b"pair,first,second,same\n"
 class Bin2Folder:
     """Verification .bin to images and pairs.csv, bytes untouched.
 
-    DST gets images/PAIR_0.jpg and images/PAIR_1.jpg (or the suffix that the bytes say), pairs numbered from 0, and
-    pairs.csv with the columns pair, first, second, same (1 or 0); `make-bin DST OUT --pairs-file DST/pairs.csv` is
-    the way back. A pair with an image that is damaged is left out and named in failures.csv.
+    DST gets images/PAIR_0.jpg and images/PAIR_1.jpg (or the suffix that the bytes say), pairs
+    numbered from 0, and pairs.csv with the columns pair, first, second, same (1 or 0); `make-bin
+    DST OUT --pairs-file DST/pairs.csv` is the way back. A pair with an image that is damaged is
+    left out and named in failures.csv.
     """
 
     command: ClassVar[str] = "bin2folder"
@@ -39,7 +40,13 @@ class Bin2Folder:
         ]
         n_bytes = int(pairs["images"][:, :, 1].sum())
         fingerprint = storage.fingerprint_of(source)
-        return Work([Stage("write", shards)], fingerprint, unit="pair", n_files=2 * len(pairs) + 1, n_bytes=n_bytes)
+        return Work(
+            [Stage("write", shards)],
+            fingerprint,
+            unit="pair",
+            n_files=2 * len(pairs) + 1,
+            n_bytes=n_bytes,
+        )
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         rows = sink.open_part(_ROWS)
@@ -50,7 +57,10 @@ class Bin2Folder:
                 headers = [check_image(image) for image in images]
                 damage = pairs_bin.name_damage([header.damage for header in headers], place, number)
                 if not damage:
-                    names = [f"images/{number:06d}_{i}{header.suffix}" for i, header in enumerate(headers)]
+                    names = [
+                        f"images/{number:06d}_{i}{header.suffix}"
+                        for i, header in enumerate(headers)
+                    ]
                     for name, image in zip(names, images, strict=True):
                         sink.write(name, image)
                     rows.write(f"{number},{names[0]},{names[1]},{place['same']}\n".encode())

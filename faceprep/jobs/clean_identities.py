@@ -20,24 +20,29 @@ from faceprep.steps.plan_identities import PlanningOptions, refuse_unknown_model
 class CleanIdentities(PlanningOptions):
     """Images that are not of their identity, sorted out.
 
-    SRC is an identity folder of crops, or the .npz or .parquet that embed made of one. An image too far from the
-    centre of its identity is moved to the identity that it surely matches, to a new one together with others like it,
-    or dropped. DST/plan.jsonl says which and why, DST/IDENTITY/IMAGE is the clean set, DST/undo.jsonl leads back. What
-    is undecided in the plan is not done: accept it there, then use apply. Images that cannot be read are named in
-    failures.csv, are dropped in the plan, and are not in DST.
+    SRC is an identity folder of crops, or the .npz or .parquet that embed made of one. An image too
+    far from the centre of its identity is moved to the identity that it surely matches, to a new
+    one together with others like it, or dropped. DST/plan.jsonl says which and why,
+    DST/IDENTITY/IMAGE is the clean set, DST/undo.jsonl leads back. What is undecided in the plan is
+    not done: accept it there, then use apply. Images that cannot be read are named in failures.csv,
+    are dropped in the plan, and are not in DST.
     """
 
     command: ClassVar[str] = "clean-identities"
 
     angle: float | None = option(
-        None, "Degrees from the centre of its identity from which on an image is an outlier.  [default: the embedder's]"
+        None,
+        "Degrees from the centre of its identity from which on an image is an outlier.  [default: "
+        "the embedder's]",
     )
     min_images: int = option(0, "Drop identities with fewer images than this.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.angle is not None and not 0 < self.angle <= 180:
-            raise OptionError("--angle", expected="degrees, more than 0 and at most 180", found=f"{self.angle:g}")
+            raise OptionError(
+                "--angle", expected="degrees, more than 0 and at most 180", found=f"{self.angle:g}"
+            )
         if self.min_images < 0:
             raise OptionError("--min-images", expected="0 or more", found=str(self.min_images))
 
@@ -56,15 +61,32 @@ class CleanIdentities(PlanningOptions):
         counts = Counter(decision.action for decision in decisions if decision.verdict == ACCEPTED)
         undecided = sum(decision.verdict == UNDECIDED for decision in decisions)
         too_small = sum(decision.action == DROP and not decision.evidence for decision in decisions)
-        return {"moved": counts[MOVE], "dropped": counts[DROP], "too_small": too_small, "undecided": undecided}
+        return {
+            "moved": counts[MOVE],
+            "dropped": counts[DROP],
+            "too_small": too_small,
+            "undecided": undecided,
+        }
 
     def sentence(self, found: Mapping[str, Any]) -> str:
         """How many images are not where they belong, and by which rule."""
         if "identities" not in found:
             return "nothing to compare: no image has a vector"
-        images, identities = (counted(found["images"], "image"), counted(found["identities"], "identity", "identities"))
-        told = f"{images} of {identities}: {found['moved']:,} moved, {found['dropped'] - found['too_small']:,} dropped,"
-        told += f" {found['undecided']:,} undecided, for more than {found['angle']:g} degrees from their centre"
+        images, identities = (
+            counted(found["images"], "image"),
+            counted(found["identities"], "identity", "identities"),
+        )
+        told = (
+            f"{images} of {identities}: {found['moved']:,} moved, "
+            f"{found['dropped'] - found['too_small']:,} dropped,"
+        )
+        told += (
+            f" {found['undecided']:,} undecided, for more than {found['angle']:g} degrees "
+            "from their centre"
+        )
         if found["too_small"]:
-            told += f"; {counted(found['too_small'], 'identity', 'identities')} of too few images dropped"
+            told += (
+                f"; {counted(found['too_small'], 'identity', 'identities')} of too few images "
+                "dropped"
+            )
         return told + separable(found)

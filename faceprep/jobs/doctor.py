@@ -66,10 +66,18 @@ class Diagnosis:
             "providers": list(self.providers),
             "cores": dict(self.cores),
             "memory_limit_bytes": self.memory_limit,
-            "space": {path: {"free_bytes": n, "free_files": files} for path, (n, files) in self.space.items()},
+            "space": {
+                path: {"free_bytes": n, "free_files": files}
+                for path, (n, files) in self.space.items()
+            },
             "open_files": {"soft": self.open_files[0], "hard": self.open_files[1]},
             "missing": [
-                {"extra": lack.extra, "problems": lack.problems, "commands": lack.commands, "models": lack.models}
+                {
+                    "extra": lack.extra,
+                    "problems": lack.problems,
+                    "commands": lack.commands,
+                    "models": lack.models,
+                }
                 | {"pip": lack.pip}
                 for lack in self.lacks
             ],
@@ -91,8 +99,16 @@ class Diagnosis:
         for path, (n_bytes, n_files) in self.space.items():
             files = "" if n_files is None else f", {counted(n_files, 'file')}"
             lines.append(f"  {'free space':24s}{n_bytes / _GIB:,.1f} GiB{files} at {path}")
-        lines += ["missing", *(line for lack in self.lacks for line in _told(lack))] if self.lacks else []
-        lines += ["broken", *(f"  {line}" for line in self.broken)] if self.broken else ["the base install is sound"]
+        lines += (
+            ["missing", *(line for lack in self.lacks for line in _told(lack))]
+            if self.lacks
+            else []
+        )
+        lines += (
+            ["broken", *(f"  {line}" for line in self.broken)]
+            if self.broken
+            else ["the base install is sound"]
+        )
         return "\n".join(lines)
 
 
@@ -100,20 +116,28 @@ class Diagnosis:
 class Doctor:
     """What is installed, what this machine has, and what is missing for which command.
 
-    Free space is told of PATH too, where one is given: a folder that is to be written to, there or not yet. Exit
-    status 1 says that something is broken which every command needs.
+    Free space is told of PATH too, where one is given: a folder that is to be written to, there or
+    not yet. Exit status 1 says that something is broken which every command needs.
     """
 
     command: ClassVar[str] = "doctor"
 
-    def __call__(self, path: Path | None = None, tell: Progress = lambda n_done, total: None) -> Diagnosis:
+    def __call__(
+        self, path: Path | None = None, tell: Progress = lambda n_done, total: None
+    ) -> Diagnosis:
         needed = installed.requirements()
-        places = dict.fromkeys(os.path.abspath(place) for place in (path or ".", ".", storage.scratch_place()))
+        places = dict.fromkeys(
+            os.path.abspath(place) for place in (path or ".", ".", storage.scratch_place())
+        )
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         return Diagnosis(
             versions=_versions(needed),
             providers=_providers(),
-            cores={"usable": cores.n_cores(), "machine": os.cpu_count() or 1, "quota": cores.quota()},
+            cores={
+                "usable": cores.n_cores(),
+                "machine": os.cpu_count() or 1,
+                "quota": cores.quota(),
+            },
             memory_limit=cores.memory_limit(),
             space={place: storage.room(place)[:2] for place in places},
             open_files=(soft, hard),
@@ -124,9 +148,15 @@ class Doctor:
 
 def _versions(needed: Mapping[str, Sequence[str]]) -> dict[str, str | None]:
     """Ours, Python's, and those of everything that a user may need, the base first."""
-    shown = {"faceprep": __version__, "Python": platform.python_version(), "system": platform.platform()}
+    shown = {
+        "faceprep": __version__,
+        "Python": platform.python_version(),
+        "system": platform.platform(),
+    }
     extras = [extra for extra in needed if extra not in _FOR_DEVELOPERS]
-    projects = dict.fromkeys(installed.project_of(each) for extra in extras for each in needed[extra])
+    projects = dict.fromkeys(
+        installed.project_of(each) for extra in extras for each in needed[extra]
+    )
     return shown | {project: installed.version_of(project) for project in projects}
 
 
@@ -149,7 +179,9 @@ def _lacks(needed: Mapping[str, Sequence[str]]) -> list[Lack]:
             continue
         problems = tuple(filter(None, map(installed.problem_of, needed[extra])))
         if problems:
-            found.append(Lack(extra, problems, _with(extra, registry.COMMANDS), _models_without(extra)))
+            found.append(
+                Lack(extra, problems, _with(extra, registry.COMMANDS), _models_without(extra))
+            )
     return found
 
 
@@ -158,8 +190,14 @@ def _with(extra: str, table: Mapping[str, registry.Entry]) -> tuple[str, ...]:
 
 
 def _models_without(extra: str) -> tuple[str, ...]:
-    """The models of the extra that cannot be used: one that has its own packages needs only those."""
-    entries = [(name, entry) for table in (registry.DETECTORS, registry.EMBEDDERS) for name, entry in table.items()]
+    """The models of the extra that cannot be used: one that has its own packages needs only
+    those.
+    """
+    entries = [
+        (name, entry)
+        for table in (registry.DETECTORS, registry.EMBEDDERS)
+        for name, entry in table.items()
+    ]
     missing = [name for name, entry in entries if entry.extra == extra and not _has(entry.packages)]
     return tuple(dict.fromkeys(missing))
 
@@ -177,7 +215,12 @@ def _broken(base: Sequence[str]) -> list[str]:
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # OpenCV prints what it misses
                 importlib.import_module(_MODULES.get(project, project))
-        except (ImportError, OSError, AttributeError, ValueError) as error:  # what a bad pair of NumPy and OpenCV raise
+        except (
+            ImportError,
+            OSError,
+            AttributeError,
+            ValueError,
+        ) as error:  # what a bad pair of NumPy and OpenCV raise
             problem = problem or f"{project} cannot be loaded: {' '.join(str(error).split())}"
         if problem:
             problems.append(f"{problem}; pip install --force-reinstall '{requirement}'")

@@ -43,7 +43,9 @@ _SELECTS = ("only", "largest", "score", "center", "all")
 
 
 class Photo(NamedTuple):
-    """A photo at `path` below the source; `crop` is the name of its crops, without face number and suffix."""
+    """A photo at `path` below the source; `crop` is the name of its crops, without face number
+    and suffix.
+    """
 
     path: str
     crop: str
@@ -55,9 +57,10 @@ class Photo(NamedTuple):
 class ExtractPhotos(FaceOptions):
     """Photos to aligned faces.
 
-    SRC is a photo, a folder of photos or of identity folders; DST/IDENTITY/STEM_FACE.png are the faces,
-    DST/faces.parquet says where each comes from. Photos with several faces go to DST_multi, all their faces cropped;
-    photos without a sure face to DST_none, as they are. What cannot be read is named in DST/.faceprep/failures.csv.
+    SRC is a photo, a folder of photos or of identity folders; DST/IDENTITY/STEM_FACE.png are the
+    faces, DST/faces.parquet says where each comes from. Photos with several faces go to DST_multi,
+    all their faces cropped; photos without a sure face to DST_none, as they are. What cannot be
+    read is named in DST/.faceprep/failures.csv.
     """
 
     command: ClassVar[str] = "extract-photos"
@@ -65,16 +68,21 @@ class ExtractPhotos(FaceOptions):
 
     select: str = option(
         "only",
-        "Of several faces take none (only: they go to DST_multi), the largest, the surest (score), the one nearest to"
+        "Of several faces take none (only: they go to DST_multi), the largest, the surest "
+        "(score), the one nearest to"
         " the center, or all.",
         choices=_SELECTS,
     )
-    fallback: str | None = option(None, "A second detector for photos in which the first finds no sure face.")
+    fallback: str | None = option(
+        None, "A second detector for photos in which the first finds no sure face."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.select not in _SELECTS:
-            raise OptionError("unknown selection", expected=", ".join(_SELECTS), found=repr(self.select))
+            raise OptionError(
+                "unknown selection", expected=", ".join(_SELECTS), found=repr(self.select)
+            )
 
     def plan(self, request: Request, scratch: Path) -> Work:
         root, identities = _find_photos(request.sources[0])
@@ -82,7 +90,11 @@ class ExtractPhotos(FaceOptions):
             refuse_output_inside(root, request.output / FACES_TABLE)
         listing = list_images(identities, request.limit)
         if not len(listing):
-            raise SourceError("no photos in this folder", path=root, expected="SRC/PHOTO.jpg or SRC/IDENTITY/PHOTO.jpg")
+            raise SourceError(
+                "no photos in this folder",
+                path=root,
+                expected="SRC/PHOTO.jpg or SRC/IDENTITY/PHOTO.jpg",
+            )
         self.announce(*filter(None, [self.fallback]))
         paths = list(listing.spelled(""))
         crops = name_crops(paths)
@@ -96,7 +108,12 @@ class ExtractPhotos(FaceOptions):
             storage.write_file(scratch / shards[-1].id, json.dumps(names).encode(), durable=False)
         height, width = load_template(self.template).size
         fingerprint = f"{len(paths):,} photos, names and sizes {digest.hexdigest()[:16]}"
-        return Work([Stage("photos", shards)], fingerprint, n_files=len(paths), n_bytes=2 * height * width * len(paths))
+        return Work(
+            [Stage("photos", shards)],
+            fingerprint,
+            n_files=len(paths),
+            n_bytes=2 * height * width * len(paths),
+        )
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         finders = [self.finder(), *([self.finder(self.fallback)] if self.fallback else [])]
@@ -110,16 +127,25 @@ class ExtractPhotos(FaceOptions):
     def _extract(
         self, photos: Sequence[Photo], finders: Sequence[FaceFinder], sink: Sink, table: FacesWriter
     ) -> Iterator[Outcome]:
-        found = [(each, finders[0].fingerprint) for each in finders[0]([photo.pixels for photo in photos])]
+        found = [
+            (each, finders[0].fingerprint)
+            for each in finders[0]([photo.pixels for photo in photos])
+        ]
         for finder in finders[1:]:
-            missing = [row for row, (each, _) in enumerate(found) if each.status in (NO_FACE, LOW_SCORE)]
-            for row, each in zip(missing, finder([photos[row].pixels for row in missing]), strict=True):
+            missing = [
+                row for row, (each, _) in enumerate(found) if each.status in (NO_FACE, LOW_SCORE)
+            ]
+            for row, each in zip(
+                missing, finder([photos[row].pixels for row in missing]), strict=True
+            ):
                 if len(each.faces):
                     found[row] = each, finder.fingerprint
         for photo, (each, detector) in zip(photos, found, strict=True):
             yield self._keep(photo, each, detector, sink, table)
 
-    def _keep(self, photo: Photo, found: Found, detector: str, sink: Sink, table: FacesWriter) -> Outcome:
+    def _keep(
+        self, photo: Photo, found: Found, detector: str, sink: Sink, table: FacesWriter
+    ) -> Outcome:
         """Write the crops of one photo, or the photo itself where it has none."""
         chosen = choose(found.faces, self.select, photo.pixels.shape[:2])
         crops, faults = self.cropper()(photo.pixels, chosen)
@@ -153,19 +179,25 @@ def _find_photos(source: Path) -> tuple[Path, list[Identity]]:
 
 
 def name_crops(paths: Sequence[str]) -> dict[str, str]:
-    """Names for the crops of photos: without suffix, but for those that would then have the name of another.
+    """Names for the crops of photos: without suffix, but for those that would then have the name of
+    another.
 
     >>> name_crops(["x/a.jpg", "x/a.png", "x/b.jpg"])
     {'x/a.jpg': 'x/a.jpg', 'x/a.png': 'x/a.png', 'x/b.jpg': 'x/b'}
     """
-    names = {path: path[: path.rindex(".")] if "." in path.rpartition("/")[2][1:] else path for path in paths}
+    names = {
+        path: path[: path.rindex(".")] if "." in path.rpartition("/")[2][1:] else path
+        for path in paths
+    }
     while doubles := {name for name, n in Counter(names.values()).items() if n > 1}:
         names = {path: path if name in doubles else name for path, name in names.items()}
     return names
 
 
 def choose(faces: Faces, select: str, size: tuple[int, int]) -> Faces:
-    """The faces that `select` takes of an image of `size` (height, width); all of them where it is `only` or `all`."""
+    """The faces that `select` takes of an image of `size` (height, width); all of them where it
+    is `only` or `all`.
+    """
     if len(faces) < 2 or select in ("only", "all"):
         return faces
     corners = faces.boxes.reshape(-1, 2, 2)

@@ -1,4 +1,6 @@
-"""`folder2rec`: identity folders to an MXNet .rec set, as InsightFace lays it out or flat and shuffled for DALI."""
+"""`folder2rec`: identity folders to an MXNet .rec set, as InsightFace lays it out or flat and
+shuffled for DALI.
+"""
 
 from __future__ import annotations
 
@@ -32,16 +34,18 @@ _FILES = ("train.rec", "train.idx", "train.lst", "property", "classes.csv")
 class Folder2Rec:
     """Image folders to an MXNet .rec set.
 
-    SRC/IDENTITY/* becomes DST/train.rec, train.idx, train.lst, property and classes.csv (class, name,
-    images). Classes follow the order of the folder names: as numbers if all are numbers, else as text. Image bytes
-    are not touched. An image that is damaged is left out and named in DST/.faceprep/failures.csv.
+    SRC/IDENTITY/* becomes DST/train.rec, train.idx, train.lst, property and classes.csv (class,
+    name, images). Classes follow the order of the folder names: as numbers if all are numbers, else
+    as text. Image bytes are not touched. An image that is damaged is left out and named in
+    DST/.faceprep/failures.csv.
     """
 
     command: ClassVar[str] = "folder2rec"
 
     layout: str = option(
         "insightface",
-        "insightface: header, images by class, identity records; flat: images only, shuffled, as DALI wants them.",
+        "insightface: header, images by class, identity records; flat: images only, shuffled, as "
+        "DALI wants them.",
         choices=("insightface", "flat"),
     )
     seed: int | None = option(None, "Seed of the shuffle; needed with --layout flat.")
@@ -56,10 +60,13 @@ class Folder2Rec:
         total = sum(counts.values())
         n = min(total, request.limit or total)
         if not n:
-            raise SourceError("no images in this folder", path=root, expected="SRC/IDENTITY/IMAGE.jpg (or .png …)")
+            raise SourceError(
+                "no images in this folder", path=root, expected="SRC/IDENTITY/IMAGE.jpg (or .png …)"
+            )
         if self.layout == "insightface" and n + len(counts) >= EXACT_FLOATS:
             raise SourceError(
-                f"{n:,} images: the insightface layout counts in float32, exact only below {EXACT_FLOATS:,}",
+                f"{n:,} images: the insightface layout counts in float32, exact only below "
+                f"{EXACT_FLOATS:,}",
                 path=root,
                 remedy="Use --layout flat.",
             )
@@ -70,14 +77,23 @@ class Folder2Rec:
         storage.write_file(scratch / _ROSTER, roster.to_bytes(), durable=False)
         names = ("pack", "merge") if flat else ("pack",)
         stages = [
-            Stage(name, [Shard(_shard_id(name, cut[0]), str(root), *cut) for cut in roster.cuts()]) for name in names
+            Stage(name, [Shard(_shard_id(name, cut[0]), str(root), *cut) for cut in roster.cuts()])
+            for name in names
         ]
-        return Work(stages, fingerprint, files=_FILES, n_files=len(_FILES), n_bytes=(len(stages) + 1) * n * mean_size)
+        return Work(
+            stages,
+            fingerprint,
+            files=_FILES,
+            n_files=len(_FILES),
+            n_bytes=(len(stages) + 1) * n * mean_size,
+        )
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         roster = rec_parts.load_roster(sink.scratch / _ROSTER)
         if shard.id.startswith("merge"):
-            spills = [partial(sink.part_path, _shard_id("pack", start)) for start, _ in roster.cuts()]
+            spills = [
+                partial(sink.part_path, _shard_id("pack", start)) for start, _ in roster.cuts()
+            ]
             rec_parts.merge(spills, shard.start, shard.stop, roster.n_images, sink)
             return iter(())
         return self._pack(shard, roster, sink)
@@ -115,7 +131,11 @@ def _load(root: str, position: int, label: int, name: str) -> tuple[ImageRow | N
     if header.damage:
         return None, Outcome(name, "undecodable", f"{name}: {header.damage}")
     if "\t" in name or "\n" in name:
-        return None, Outcome(name, "bad_name", f"{name!r}: train.lst cannot hold a tab or line break; rename the file")
+        return None, Outcome(
+            name,
+            "bad_name",
+            f"{name!r}: train.lst cannot hold a tab or line break; rename the file",
+        )
     return ImageRow(position, label, name, data, header.size or (0, 0)), Outcome(name)
 
 
@@ -126,7 +146,9 @@ def _survey(root: Path) -> tuple[dict[str, int], str, list[str]]:
     for identity, images, _ in walk_images(root):
         if identity == ".":
             raise SourceError(
-                "images outside of any identity folder", path=root / min(images), expected="SRC/IDENTITY/IMAGE"
+                "images outside of any identity folder",
+                path=root / min(images),
+                expected="SRC/IDENTITY/IMAGE",
             )
         names = "\0".join(sorted(images)).encode("utf-8", "surrogateescape")
         if len(sample) < _N_SAMPLED:
@@ -138,13 +160,16 @@ def _survey(root: Path) -> tuple[dict[str, int], str, list[str]]:
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + found[name][1])
     return (
         counts,
-        f"{sum(counts.values())} images of {len(counts)} identities, names {digest.hexdigest()[:16]}",
+        f"{sum(counts.values())} images of {len(counts)} identities, names "
+        f"{digest.hexdigest()[:16]}",
         sample,
     )
 
 
 def _images(root: Path, roster: Roster, shard: Shard) -> Iterator[tuple[int, int, str]]:
-    """(position, class, name below `root`) of the images of a shard. Raises SourceError if the folder changed."""
+    """(position, class, name below `root`) of the images of a shard. Raises SourceError if the
+    folder changed.
+    """
     for label, first, count in roster.span(shard.start, shard.stop):
         identity = read_identity(root, roster.names[label])
         if len(identity.images) != count:

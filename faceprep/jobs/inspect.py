@@ -33,7 +33,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Inspection:
-    """What was found. `images` and `identities` count what is sound; `damage` names the first few of `damaged`."""
+    """What was found. `images` and `identities` count what is sound; `damage` names the first
+    few of `damaged`.
+    """
 
     path: str
     kind: str
@@ -81,13 +83,19 @@ class Inspection:
         } | self.details
 
     def __str__(self) -> str:
-        of = "" if self.identities is None else f" of {counted(self.identities, 'identity', 'identities')}"
+        of = (
+            ""
+            if self.identities is None
+            else f" of {counted(self.identities, 'identity', 'identities')}"
+        )
         lines = [f"{self.path}: {self.kind}", f"  {'images':16s}{self.images:,}{of}"]
         for name, counts in (("sizes (h x w)", self.image_sizes), ("formats", self.formats)):
             if counts:
                 shown = ", ".join(f"{what} {n:,}" for what, n in counts.most_common(5))
                 lines.append(f"  {name:16s}{shown}{' …' if len(counts) > 5 else ''}")
-        lines += [f"  {name.replace('_', ' '):16s}{_shown(value)}" for name, value in self.details.items()]
+        lines += [
+            f"  {name.replace('_', ' '):16s}{_shown(value)}" for name, value in self.details.items()
+        ]
         lines.append(f"  {'damage':16s}{f'{self.damaged:,}' if self.damaged else 'none found'}")
         lines += [f"    {line}" for line in self.damage]
         return "\n".join(lines)
@@ -97,19 +105,24 @@ class Inspection:
 class Inspect:
     """What is in a container, and what is wrong with it.
 
-    PATH is a .rec (or a folder with train.rec), a folder of identities, a verification .bin, or a manifest (.npz,
-    .tfrecord, .parquet, .csv, .lst, .tar). Every record is read; images are looked at by their headers and end
-    marks, and decoded with --deep. Exit status 3 says that damage was found.
+    PATH is a .rec (or a folder with train.rec), a folder of identities, a verification .bin, or a
+    manifest (.npz, .tfrecord, .parquet, .csv, .lst, .tar). Every record is read; images are looked
+    at by their headers and end marks, and decoded with --deep. Exit status 3 says that damage was
+    found.
     """
 
     command: ClassVar[str] = "inspect"
 
     deep: bool = option(False, "Decode every image.")
     limit: int | None = option(None, "Look at the first N images only.")
-    scan: bool = option(False, "Find the records of a .rec by scanning, even when there is an .idx.")
+    scan: bool = option(
+        False, "Find the records of a .rec by scanning, even when there is an .idx."
+    )
 
     def __call__(self, path: Path, progress: Progress | None = None) -> Inspection:
-        """Look at `path`; `progress` is told (done, of how many). Raises SourceError when it is no container."""
+        """Look at `path`; `progress` is told (done, of how many). Raises SourceError when it is
+        no container.
+        """
         tell = progress or (lambda done, total: None)
         if not path.exists():
             raise SourceError("no such file or folder", path=path, remedy="Check the path.")
@@ -124,7 +137,11 @@ class Inspect:
         if path.suffix in FORMATS:
             return _manifest(FORMATS[path.suffix].describe(path), path)
         known = ", ".join((".rec", ".bin", *FORMATS))
-        raise SourceError("not a container that faceprep knows", path=path, expected=f"a folder, or one of {known}")
+        raise SourceError(
+            "not a container that faceprep knows",
+            path=path,
+            expected=f"a folder, or one of {known}",
+        )
 
     def _rec(self, path: Path, tell: Progress) -> Inspection:
         paths = rec_index.find_rec(path, ignore_idx=self.scan)
@@ -167,7 +184,9 @@ class Inspect:
         total = sum(n for n, _ in counts.values())
         if not total:
             raise SourceError(
-                "no images in this folder", path=path, expected="IDENTITY/IMAGE.jpg (or .png …), or a .rec"
+                "no images in this folder",
+                path=path,
+                expected="IDENTITY/IMAGE.jpg (or .png …), or a .rec",
             )
         for n, name in enumerate(_names(path, counts)):
             if self.limit and found.images >= self.limit:
@@ -191,7 +210,11 @@ class Inspect:
         for n, image in enumerate(pairs.images[: self.limit]):
             tell(n + 1, len(pairs.images))
             found.add_image(f"image {n} of pair {n // 2}", image, self.deep)
-        found.details = {"pairs": len(pairs), "same": sum(pairs.same), "different": len(pairs) - sum(pairs.same)}
+        found.details = {
+            "pairs": len(pairs),
+            "same": sum(pairs.same),
+            "different": len(pairs) - sum(pairs.same),
+        }
         return found
 
 
@@ -213,7 +236,13 @@ def _manifest(found: contents.Contents, path: Path) -> Inspection:
     damage = [found.damage] if found.damage else []
     details = {"fields": list(found.fields)}
     return Inspection(
-        str(path), found.kind, found.n_images, found.n_classes, damaged=len(damage), damage=damage, details=details
+        str(path),
+        found.kind,
+        found.n_images,
+        found.n_classes,
+        damaged=len(damage),
+        damage=damage,
+        details=details,
     )
 
 
@@ -227,7 +256,11 @@ def _decoding_problem(data: Buffer) -> str:
 
 def _spread(counts: list[int]) -> dict[str, float] | None:
     """Smallest, median and largest number of images an identity."""
-    return {"min": min(counts), "median": statistics.median(counts), "max": max(counts)} if counts else None
+    return (
+        {"min": min(counts), "median": statistics.median(counts), "max": max(counts)}
+        if counts
+        else None
+    )
 
 
 def _shown(value: Any) -> str:
@@ -235,4 +268,6 @@ def _shown(value: Any) -> str:
         return ", ".join(f"{name.replace('_', ' ')} {_shown(each)}" for name, each in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else f"{value:,}" if isinstance(value, int | float) else str(value)
+    return (
+        "none" if value is None else f"{value:,}" if isinstance(value, int | float) else str(value)
+    )

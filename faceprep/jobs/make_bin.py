@@ -45,10 +45,11 @@ class _Pair(NamedTuple):
 class MakeBin:
     """Identity folder to a verification .bin of --pairs drawn, or listed, pairs.
 
-    Drawn pairs are all different, and every pair of SRC is as likely as any other of its kind. They come in 10 folds;
-    each has as many pairs of one person, which come first, as of two. An image that is damaged is named in
-    failures.csv and another pair drawn. JPEG and PNG bytes go in untouched, other formats become PNG.
-    A listed pair with a missing or damaged image is left out and named.
+    Drawn pairs are all different, and every pair of SRC is as likely as any other of its kind. They
+    come in 10 folds; each has as many pairs of one person, which come first, as of two. An image
+    that is damaged is named in failures.csv and another pair drawn. JPEG and PNG bytes go in
+    untouched, other formats become PNG. A listed pair with a missing or damaged image is left out
+    and named.
     """
 
     command: ClassVar[str] = "make-bin"
@@ -57,14 +58,22 @@ class MakeBin:
     pairs: int | None = option(None, "How many pairs to draw: a multiple of 20.")
     seed: int | None = option(None, "Number that the draw depends on; required with --pairs.")
     pairs_file: Path | None = option(
-        None, "List to take the pairs from: LFW's pairs.txt, lines of PATH PATH 1 or 0, or bin2folder's pairs.csv."
+        None,
+        "List to take the pairs from: LFW's pairs.txt, lines of PATH PATH 1 or 0, or bin2folder's "
+        "pairs.csv.",
     )
 
     def __post_init__(self) -> None:
         if (self.pairs is None) == (self.pairs_file is None):
-            raise OptionError("where should the pairs come from?", expected="either --pairs N or --pairs-file FILE")
+            raise OptionError(
+                "where should the pairs come from?",
+                expected="either --pairs N or --pairs-file FILE",
+            )
         if self.pairs is not None and (self.pairs < 1 or self.pairs % (2 * _FOLDS)):
-            expected = f"a multiple of {2 * _FOLDS} ({_FOLDS} folds, in each as many pairs of one person as of two)"
+            expected = (
+                f"a multiple of {2 * _FOLDS} ({_FOLDS} folds, in each as many pairs of one "
+                "person as of two)"
+            )
             raise OptionError("--pairs", expected=expected, found=str(self.pairs))
         if self.pairs is not None and self.seed is None:
             raise OptionError("pairs that are drawn need a --seed", expected="--seed S")
@@ -81,10 +90,21 @@ class MakeBin:
         if refused:
             shards.append(Shard(_REFUSED, str(source), 0, len(refused)))
             storage.write_file(scratch / _REFUSED, json.dumps(refused).encode(), durable=False)
-        images = [source / name for pair in pairs if not pair.problem for name in (pair.first, pair.second)]
+        images = [
+            source / name
+            for pair in pairs
+            if not pair.problem
+            for name in (pair.first, pair.second)
+        ]
         n_bytes = 2 * sum(storage.size_of(image) or 0 for image in images)
         fingerprint = _fingerprint(pairs, images)
-        return Work([Stage("pack", shards)], fingerprint, unit="pair", files=[request.output.name], n_bytes=n_bytes)
+        return Work(
+            [Stage("pack", shards)],
+            fingerprint,
+            unit="pair",
+            files=[request.output.name],
+            n_bytes=n_bytes,
+        )
 
     def _listed(self, source: Path) -> list[_Pair]:
         finder, pairs = ImageFinder(source), []
@@ -97,7 +117,9 @@ class MakeBin:
                 pairs.append(_Pair(key, first, second, same, str(error)))
         if all(pair.problem for pair in pairs):
             expected = f"the images of {path}"
-            raise SourceError("none of the pairs is here", path=source, expected=expected, found=pairs[0].problem)
+            raise SourceError(
+                "none of the pairs is here", path=source, expected=expected, found=pairs[0].problem
+            )
         return pairs
 
     def _draw(self, source: Path) -> tuple[list[_Pair], list[Outcome]]:
@@ -107,13 +129,24 @@ class MakeBin:
         n_pairs, seed = self.pairs or 0, self.seed or 0
         _refuse_too_few(source, n_pairs, numbers)
         same = _choose(map(numbers.same, draw_distinct(numbers.n_same, 2 * seed)), n_pairs, images)
-        different = _choose(map(numbers.different, draw_distinct(numbers.n_different, 2 * seed + 1)), n_pairs, images)
+        different = _choose(
+            map(numbers.different, draw_distinct(numbers.n_different, 2 * seed + 1)),
+            n_pairs,
+            images,
+        )
         for kind, is_same in ((same, True), (different, False)):
             if len(kind) < n_pairs // 2:
-                found = f"{len(kind):,}; {len(images.refused):,} images are damaged, such as {images.refused[0].reason}"
-                raise _too_few(source, n_pairs, is_same, found, "Mend the images, or take fewer pairs.")
+                found = (
+                    f"{len(kind):,}; {len(images.refused):,} images are damaged, such as "
+                    f"{images.refused[0].reason}"
+                )
+                raise _too_few(
+                    source, n_pairs, is_same, found, "Mend the images, or take fewer pairs."
+                )
         n_half = n_pairs // 2 // _FOLDS
-        folds = [(same[i : i + n_half], different[i : i + n_half]) for i in range(0, len(same), n_half)]
+        folds = [
+            (same[i : i + n_half], different[i : i + n_half]) for i in range(0, len(same), n_half)
+        ]
         drawn = [(a, b, i == 0) for fold in folds for i, half in enumerate(fold) for a, b in half]
         return [_Pair(f"pair {number}", *pair) for number, pair in enumerate(drawn)], images.refused
 
@@ -125,14 +158,18 @@ class MakeBin:
         part = pairs_bin.PairPart(sink)
         for pair in (_Pair(*row) for row in rows):
             if pair.problem:
-                yield Outcome(pair.key, "missing", f"{pair.key}: {pair.problem}; the pair is left out")
+                yield Outcome(
+                    pair.key, "missing", f"{pair.key}: {pair.problem}; the pair is left out"
+                )
                 continue
             images = [_load_image(Path(shard.source, name)) for name in (pair.first, pair.second)]
             problem = "; ".join(problem for _, problem in images if problem)
             if not problem:
                 part.add([data for data, _ in images], pair.same)
             yield (
-                Outcome(pair.key, "undecodable", f"{problem}; the pair is left out") if problem else Outcome(pair.key)
+                Outcome(pair.key, "undecodable", f"{problem}; the pair is left out")
+                if problem
+                else Outcome(pair.key)
             )
 
     def finish(self, work: Work, sink: Sink) -> None:
@@ -151,10 +188,14 @@ def _fingerprint(pairs: Sequence[_Pair], images: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _choose(pairs: Iterable[tuple[int, int]], n_pairs: int, images: _Images) -> list[tuple[str, str]]:
+def _choose(
+    pairs: Iterable[tuple[int, int]], n_pairs: int, images: _Images
+) -> list[tuple[str, str]]:
     """The first half of `n_pairs` pairs whose images are both sound, or fewer."""
     sound = (pair for pair in pairs if images.is_sound(pair[0]) and images.is_sound(pair[1]))
-    return [(images.name(first), images.name(second)) for first, second in islice(sound, n_pairs // 2)]
+    return [
+        (images.name(first), images.name(second)) for first, second in islice(sound, n_pairs // 2)
+    ]
 
 
 def _load_image(path: Path) -> tuple[bytes, str]:
@@ -189,7 +230,9 @@ class _Images:
         return f"{identity.name}/{identity.images[number - start]}"
 
     def is_sound(self, number: int) -> bool:
-        """Whether the image can go into a set; reads it once, and remembers it in `refused` if not."""
+        """Whether the image can go into a set; reads it once, and remembers it in `refused` if
+        not.
+        """
         if number not in self._sound:
             name = self.name(number)
             problem = _load_image(self._root / name)[1]
@@ -202,7 +245,8 @@ class _Images:
 class PairNumbers:
     """Numbers every pair of images, identity by identity, so that drawing numbers draws pairs.
 
-    `counts` are the identities' images, which are numbered through; a pair is (smaller, larger) image number.
+    `counts` are the identities' images, which are numbered through; a pair is (smaller, larger)
+    image number.
 
     >>> numbers = PairNumbers([2, 1, 3])
     >>> [numbers.same(i) for i in range(numbers.n_same)]
@@ -214,7 +258,10 @@ class PairNumbers:
     def __init__(self, counts: Sequence[int]) -> None:
         self._starts = [0, *accumulate(counts)]
         self._same = [0, *accumulate(n * (n - 1) // 2 for n in counts)]
-        self._different = [0, *accumulate(n * start for n, start in zip(counts, self._starts, strict=False))]
+        self._different = [
+            0,
+            *accumulate(n * start for n, start in zip(counts, self._starts, strict=False)),
+        ]
         self.n_same, self.n_different = self._same[-1], self._different[-1]
 
     def same(self, number: int) -> tuple[int, int]:

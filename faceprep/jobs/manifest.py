@@ -39,10 +39,11 @@ log = logging.getLogger("faceprep")
 class Manifest:
     """An identity folder to what a trainer reads.
 
-    SRC/IDENTITY/IMAGE becomes OUT, shuffled, by its suffix: .npz and .tfrecord as Keras_insightface reads them,
-    .parquet, .csv, .lst (im2rec), .tar (WebDataset, with the images). Classes are numbered 0 to C-1 in the order of
-    their names, as numbers if all are numbers; classes.csv beside OUT says which is which. NAME_val.SUFFIX gets the
-    share for validation; with --shards the files are called NAME-00000-of-00008.SUFFIX.
+    SRC/IDENTITY/IMAGE becomes OUT, shuffled, by its suffix: .npz and .tfrecord as Keras_insightface
+    reads them, .parquet, .csv, .lst (im2rec), .tar (WebDataset, with the images). Classes are
+    numbered 0 to C-1 in the order of their names, as numbers if all are numbers; classes.csv beside
+    OUT says which is which. NAME_val.SUFFIX gets the share for validation; with --shards the files
+    are called NAME-00000-of-00008.SUFFIX.
     """
 
     command: ClassVar[str] = "manifest"
@@ -50,17 +51,27 @@ class Manifest:
 
     seed: int | None = option(None, "Seed of the shuffle and the split.", required=True)
     shards: int = option(1, "Files to divide it into.")
-    val_fraction: float = option(0.0, "Share for NAME_val.SUFFIX, such as 0.1: of the images, or of the identities.")
+    val_fraction: float = option(
+        0.0, "Share for NAME_val.SUFFIX, such as 0.1: of the images, or of the identities."
+    )
     split_by: str = option(
-        "image", "image: some images of any identity; identity: all images of some.", choices=("image", "identity")
+        "image",
+        "image: some images of any identity; identity: all images of some.",
+        choices=("image", "identity"),
     )
     label_rule: str | None = option(
-        None, "Class by path instead of folder: live=0,spoof=1 (names of folders), or re:REGEX with one group."
+        None,
+        "Class by path instead of folder: live=0,spoof=1 (names of folders), or re:REGEX with one "
+        "group.",
     )
     min_images: int = option(1, "Leave out identities with fewer images than this.")
-    relative_to: Path | None = option(None, "Write paths relative to this folder.  [default: absolute paths]")
+    relative_to: Path | None = option(
+        None, "Write paths relative to this folder.  [default: absolute paths]"
+    )
     embeddings: Path | None = option(None, ".npz with image_names and embeddings, to join by name.")
-    with_images: bool = option(False, "Write the images themselves (.tfrecord; .tar always has them).")
+    with_images: bool = option(
+        False, "Write the images themselves (.tfrecord; .tar always has them)."
+    )
 
     def __post_init__(self) -> None:
         if self.seed is None:
@@ -91,7 +102,15 @@ class Manifest:
         split = Split(self.val_fraction, self.split_by == "identity")
         chosen = selection.select(listing, labels, names, fixed, self.seed or 0, split)
         self._warn_of_small_split(chosen)
-        cutter = Cutter(scratch, listing, chosen.class_of, prefix, rows, with_images or bool(table), form.part_is_file)
+        cutter = Cutter(
+            scratch,
+            listing,
+            chosen.class_of,
+            prefix,
+            rows,
+            with_images or bool(table),
+            form.part_is_file,
+        )
         manifest_cuts.cut(cutter, output, chosen, self.shards)
         cutter.add_refused(source)
         layout = Layout(
@@ -116,11 +135,19 @@ class Manifest:
         form = format_of(output)
         suffix = output.suffix.lower()
         if self.with_images and form.images == "never":
-            raise OptionError(f"--with-images: a {suffix} manifest holds no images", expected="a .tfrecord or .tar")
+            raise OptionError(
+                f"--with-images: a {suffix} manifest holds no images",
+                expected="a .tfrecord or .tar",
+            )
         if self.embeddings and not form.embeddings:
-            raise OptionError(f"--embeddings: a {suffix} manifest holds none", expected="a .npz, .tfrecord or .parquet")
+            raise OptionError(
+                f"--embeddings: a {suffix} manifest holds none",
+                expected="a .npz, .tfrecord or .parquet",
+            )
         if self.embeddings and self.with_images:
-            raise OptionError("--embeddings and --with-images are two layouts of .tfrecord", remedy="Choose one.")
+            raise OptionError(
+                "--embeddings and --with-images are two layouts of .tfrecord", remedy="Choose one."
+            )
         return form
 
     def _prefix(self, source: Path, form: Format) -> str:
@@ -129,7 +156,9 @@ class Manifest:
         if self.relative_to is not None:
             base = os.path.abspath(self.relative_to)
             if os.path.commonpath([base, prefix]) != base:
-                raise OptionError("--relative-to", expected=f"a folder that {prefix} lies in", found=base)
+                raise OptionError(
+                    "--relative-to", expected=f"a folder that {prefix} lies in", found=base
+                )
             prefix = os.path.relpath(prefix, base)
         prefix = "" if prefix == "." else f"{prefix}/"
         if not is_text(prefix) or (form.forbidden and form.forbidden.search(prefix)):
@@ -147,7 +176,9 @@ class Manifest:
         rule = parse_rule(self.label_rule)
         return *selection.label_by_rule(listing, rule), bool(rule.classes)
 
-    def _join(self, listing: Listing, prefix: str, source: Path) -> tuple[EmbeddingTable | None, Ints | None]:
+    def _join(
+        self, listing: Listing, prefix: str, source: Path
+    ) -> tuple[EmbeddingTable | None, Ints | None]:
         """The embeddings and the row of each image; images that have none are refused."""
         if not self.embeddings or not len(listing):
             return None, None
@@ -177,7 +208,8 @@ class Manifest:
         wanted = round(self.val_fraction * n)
         if self.split_by == "image" and chosen.val.size < wanted:
             log.warning(
-                "the validation set has %s, not %s: one image of each class stays in the training set",
+                "the validation set has %s, not %s: one image of each class stays in the training "
+                "set",
                 counted(chosen.val.size, "image"),
                 f"{wanted:,}",
             )
@@ -188,7 +220,10 @@ class Manifest:
         storage.write_file(cutter.scratch / CLASSES_CSV, text, durable=False)
         is_there = class_map.has_classes(Path(layout.folder) / CLASSES_CSV, chosen.names)
         digest, n_bytes = _survey(listing, layout)
-        fingerprint = f"{len(listing):,} images in {len(listing.identities):,} folders, names and sizes {digest}"
+        fingerprint = (
+            f"{len(listing):,} images in {len(listing.identities):,} folders, names and "
+            f"sizes {digest}"
+        )
         if self.embeddings:
             fingerprint += f", {storage.fingerprint_of(self.embeddings)}"
         files = [*layout.files, *([] if is_there else [CLASSES_CSV])]
@@ -221,9 +256,14 @@ class Manifest:
         """Unless another manifest in the folder has put the same classes there."""
         rows = class_map.load(sink.scratch / CLASSES_CSV)
         names = [row.name for row in rows]
-        if CLASSES_CSV in (work.files or ()) or not class_map.has_classes(Path(layout.folder) / CLASSES_CSV, names):
+        if CLASSES_CSV in (work.files or ()) or not class_map.has_classes(
+            Path(layout.folder) / CLASSES_CSV, names
+        ):
             lost = lost_images(layout, sink)
-            sink.write(CLASSES_CSV, class_map.encode(names, [row.images - lost[row.number] for row in rows]))
+            sink.write(
+                CLASSES_CSV,
+                class_map.encode(names, [row.images - lost[row.number] for row in rows]),
+            )
 
 
 def _bad_option(name: str, expected: str, found: object) -> OptionError:
@@ -232,21 +272,32 @@ def _bad_option(name: str, expected: str, found: object) -> OptionError:
 
 def _nothing_left(source: Path, listing: Listing) -> SourceError:
     if not len(listing):
-        return SourceError("no images in this folder", path=source, expected="SRC/IDENTITY/IMAGE.jpg (or .png …)")
+        return SourceError(
+            "no images in this folder", path=source, expected="SRC/IDENTITY/IMAGE.jpg (or .png …)"
+        )
     first = listing.refused[min(listing.refused)]
     return SourceError(
-        f"none of {counted(len(listing), 'image')} can be used, the first because of {first.reason}", path=source
+        f"none of {counted(len(listing), 'image')} can be used, the first because of "
+        f"{first.reason}",
+        path=source,
     )
 
 
 def _survey(listing: Listing, layout: Layout) -> tuple[str, int]:
-    """(digest of all names, and sizes where images are to be read; about how many bytes the output takes)."""
+    """(digest of all names, and sizes where images are to be read; about how many bytes the
+    output takes).
+    """
     digest, n_bytes = hashlib.sha256(), len(listing) * (4 * layout.width + 64 + 8 * layout.dim)
     for start, stop in listing.runs():
         paths = [listing.path(start), *listing.files[start + 1 : stop]]
         digest.update("\0".join(paths).encode("utf-8", "surrogateescape") + b"\0\0")
         if layout.with_images:
-            sizes = [storage.size_of(f"{layout.source}/{listing.path(i)}") or 0 for i in range(start, stop)]
+            sizes = [
+                storage.size_of(f"{layout.source}/{listing.path(i)}") or 0
+                for i in range(start, stop)
+            ]
             digest.update(repr(sizes).encode())
-            n_bytes += sum(sizes) * (1 if all(plan.has_one_part for plan in layout.files.values()) else 2)
+            n_bytes += sum(sizes) * (
+                1 if all(plan.has_one_part for plan in layout.files.values()) else 2
+            )
     return digest.hexdigest()[:16], n_bytes

@@ -34,44 +34,59 @@ log = logging.getLogger("faceprep")
 class MergeIdentities(PlanningOptions):
     """Identities that are one person, put together.
 
-    SRC is an identity folder of crops, or the .npz or .parquet that embed made of one. DST/plan.jsonl says which
-    identities are one person, with the pair of images that speaks most for it and the one that speaks most against;
-    DST/IDENTITY/IMAGE is the merged set, named after the identity with most images; DST/undo.jsonl leads back. Pairs
-    of which it is not sure are in the plan as undecided and are not merged: accept them there, then use apply. Images
-    that cannot be read are named in failures.csv, are dropped in the plan, and are not in DST.
+    SRC is an identity folder of crops, or the .npz or .parquet that embed made of one.
+    DST/plan.jsonl says which identities are one person, with the pair of images that speaks most
+    for it and the one that speaks most against; DST/IDENTITY/IMAGE is the merged set, named after
+    the identity with most images; DST/undo.jsonl leads back. Pairs of which it is not sure are in
+    the plan as undecided and are not merged: accept them there, then use apply. Images that cannot
+    be read are named in failures.csv, are dropped in the plan, and are not in DST.
     """
 
     command: ClassVar[str] = "merge-identities"
 
     threshold: float | None = option(
         None,
-        "Likeness (the cosine; 1 - half the squared distance) from which on two identities are merged. Those a little"
-        " less alike are undecided: by as much as the embedder's two thresholds are apart.  [default: the embedder's]",
+        "Likeness (the cosine; 1 - half the squared distance) from which on two identities are "
+        "merged. Those a little"
+        " less alike are undecided: by as much as the embedder's two thresholds are apart.  "
+        "[default: the embedder's]",
     )
     far: float | None = option(
         None,
-        "Instead of a threshold: the rate of false accepts, such as 1e-6, of the pairs of images in SRC that are"
+        "Instead of a threshold: the rate of false accepts, such as 1e-6, of the pairs of images "
+        "in SRC that are"
         " different people's.",
     )
     linkage: str = option(
         "mean",
-        "What of two identities has to be so alike: all pairs of images (complete), the mean of them (mean), the"
+        "What of two identities has to be so alike: all pairs of images (complete), the mean of "
+        "them (mean), the"
         " centres (centroid), any one pair (single, which chains through look-alikes).",
         choices=LINKAGES,
     )
     approximate: bool = option(
-        False, "Look for candidates with FAISS, beyond 20,000 identities; which share of them it finds is measured."
+        False,
+        "Look for candidates with FAISS, beyond 20,000 identities; which share of them it finds "
+        "is measured.",
     )
-    second_opinion: str | None = option(None, "An embedder that has to agree; merges it contradicts are undecided.")
+    second_opinion: str | None = option(
+        None, "An embedder that has to agree; merges it contradicts are undecided."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.threshold is not None and not -1 <= self.threshold <= 1:
-            raise OptionError("--threshold", expected="a likeness, -1 to 1", found=f"{self.threshold:g}")
+            raise OptionError(
+                "--threshold", expected="a likeness, -1 to 1", found=f"{self.threshold:g}"
+            )
         if self.far is not None and not 0 < self.far < 1:
-            raise OptionError("--far", expected="a rate, more than 0 and less than 1", found=f"{self.far:g}")
+            raise OptionError(
+                "--far", expected="a rate, more than 0 and less than 1", found=f"{self.far:g}"
+            )
         if self.far is not None and self.threshold is not None:
-            raise OptionError("--far and --threshold are two ways to say the same", remedy="Choose one.")
+            raise OptionError(
+                "--far and --threshold are two ways to say the same", remedy="Choose one."
+            )
         MergeRule(self.linkage)
 
     def plan(self, request: Request, scratch: Path) -> Work:
@@ -79,7 +94,8 @@ class MergeIdentities(PlanningOptions):
             raise MissingExtra("--approximate needs FAISS", remedy="pip install 'faceprep[embed]'")
         if self.linkage == CENTROID and self.threshold is None:
             log.warning(
-                "--linkage centroid: centres are more alike than images, for which the threshold is: too many"
+                "--linkage centroid: centres are more alike than images, for which the threshold "
+                "is: too many"
                 " identities may be merged; find a --threshold of its own"
             )
         return super().plan(request, scratch)
@@ -109,7 +125,8 @@ class MergeIdentities(PlanningOptions):
         n_people = "1 person" if n - merged == 1 else f"{n - merged:,} people"
         identities = counted(n, "identity", "identities")
         told = (
-            f"{identities} {'is' if n == 1 else 'are'} {n_people}: {merged:,} merged, {found['undecided']:,} undecided"
+            f"{identities} {'is' if n == 1 else 'are'} {n_people}: {merged:,} merged, "
+            f"{found['undecided']:,} undecided"
         )
         if found["conflicts"]:
             told += f", {found['conflicts']:,} held back by matches that do not match each other"
@@ -119,7 +136,10 @@ class MergeIdentities(PlanningOptions):
         if self.far is not None:
             told += f" ({found['threshold_origin']})"
         if self.approximate:
-            told += f"; the approximate search found {100 * found['recall']:.6g} % of a sample of the candidates"
+            told += (
+                f"; the approximate search found {100 * found['recall']:.6g} % of a sample of "
+                "the candidates"
+            )
         return told + separable(found)
 
     def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, str]:
@@ -128,17 +148,24 @@ class MergeIdentities(PlanningOptions):
         if self.far is not None:
             found = threshold_at(embeddings, self.far)
             interval = f"{found.low:.2g} to {found.high:.2g} with 95 % confidence"
-            threshold, origin = (found.threshold, f"--far {self.far:g}: {interval}, from {found.n_pairs:,} pairs")
+            threshold, origin = (
+                found.threshold,
+                f"--far {self.far:g}: {interval}, from {found.n_pairs:,} pairs",
+            )
         model = embeddings.model
         if threshold is None:
             refuse_unknown_model(model, "--threshold or --far")
             return MergeRule(self.linkage), model.origin
-        return MergeRule(self.linkage, threshold, threshold - (model.surely - model.surely_not)), origin
+        return MergeRule(
+            self.linkage, threshold, threshold - (model.surely - model.surely_not)
+        ), origin
 
     def second(self) -> SecondOpinion | None:
         if self.second_opinion is None:
             return None
-        options = EmbedOptions(self.second_opinion, self.device, self.require_gpu, flip=self.flip, crops=self.crops)
+        options = EmbedOptions(
+            self.second_opinion, self.device, self.require_gpu, flip=self.flip, crops=self.crops
+        )
         return SecondOpinion(options, _judge_again)
 
 
@@ -151,4 +178,6 @@ def _judge_again(embeddings: Embeddings, decisions: Sequence[Decision]) -> list[
 
 
 def _unheard(decision: Decision) -> Decision:
-    return decision._replace(verdict=UNDECIDED, reason=f"{decision.reason}; the second embedder cannot tell")
+    return decision._replace(
+        verdict=UNDECIDED, reason=f"{decision.reason}; the second embedder cannot tell"
+    )

@@ -1,4 +1,6 @@
-"""`models`: which detectors and embedders there are, and which can be used here. Imports none of them."""
+"""`models`: which detectors and embedders there are, and which can be used here. Imports none
+of them.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ class Catalogue:
     def as_json(self) -> dict[str, Any]:
         return {
             "command": "models",
-            "models": [asdict(model) | {"installed": not model.missing, "pip": model.pip} for model in self.models],
+            "models": [
+                asdict(model) | {"installed": not model.missing, "pip": model.pip}
+                for model in self.models
+            ],
         }
 
     def __str__(self) -> str:
@@ -55,7 +60,8 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Models:
-    """Which detectors and embedders there are, where their weights come from, and which are installed.
+    """Which detectors and embedders there are, where their weights come from, and which are
+    installed.
 
     No weights are fetched by any command: they come with packages, or are files of yours.
     """
@@ -64,20 +70,32 @@ class Models:
 
     def __call__(self, tell: Progress = lambda n_done, total: None) -> Catalogue:
         tables = (("detector", registry.DETECTORS), ("embedder", registry.EMBEDDERS))
-        return Catalogue(tuple(_state(kind, name, table[name]) for kind, table in tables for name in table))
+        return Catalogue(
+            tuple(_state(kind, name, table[name]) for kind, table in tables for name in table)
+        )
 
 
 def _state(kind: str, name: str, entry: Entry) -> ModelState:
     """Where an entry does not name its packages, it needs all of its extra."""
     needed = entry.packages or tuple(
-        map(installed.project_of, installed.requirements().get(entry.extra, ()) if entry.extra else ())
+        map(
+            installed.project_of,
+            installed.requirements().get(entry.extra, ()) if entry.extra else (),
+        )
     )
     missing = tuple(project for project in needed if installed.version_of(project) is None)
-    return ModelState(kind, entry.usage or name, entry.help, entry.weights, entry.licence, entry.extra, missing)
+    return ModelState(
+        kind, entry.usage or name, entry.help, entry.weights, entry.licence, entry.extra, missing
+    )
 
 
 def _told(model: ModelState) -> list[str]:
     """Two or three lines for people."""
     source = f"weights: {model.weights} ({model.licence})" if model.weights else ""
-    state = f"not installed: {', '.join(model.missing)}; {model.pip}" if model.missing else "installed"
-    return [f"  {model.name:18s}{model.about}", *(f"  {'':18s}{line}" for line in (source, state) if line)]
+    state = (
+        f"not installed: {', '.join(model.missing)}; {model.pip}" if model.missing else "installed"
+    )
+    return [
+        f"  {model.name:18s}{model.about}",
+        *(f"  {'':18s}{line}" for line in (source, state) if line),
+    ]

@@ -35,9 +35,9 @@ _HEADER_KEY = 0
 class Rec2Folder:
     """MXNet .rec to image folders, bytes untouched.
 
-    SRC is a .rec file or a folder with train.rec; DST gets IDENTITY/KEY.jpg (or the suffix that the bytes say).
-    Identities are the images' own labels. A damaged record is named in DST/.faceprep/failures.csv, the sound
-    ones around it are kept.
+    SRC is a .rec file or a folder with train.rec; DST gets IDENTITY/KEY.jpg (or the suffix that the
+    bytes say). Identities are the images' own labels. A damaged record is named in
+    DST/.faceprep/failures.csv, the sound ones around it are kept.
     """
 
     command: ClassVar[str] = "rec2folder"
@@ -52,14 +52,20 @@ class Rec2Folder:
         stop = n if request.limit is None else min(n, start + request.limit)
         cuts = range(start, stop, _SHARD)
         shards = [
-            Shard(f"{number:06d}", str(paths.rec), cut, min(cut + _SHARD, stop)) for number, cut in enumerate(cuts)
+            Shard(f"{number:06d}", str(paths.rec), cut, min(cut + _SHARD, stop))
+            for number, cut in enumerate(cuts)
         ]
         n_bytes = (storage.size_of(paths.rec) or 0) * (stop - start) // max(n, 1)
-        return Work([Stage("write", shards)], paths.fingerprint, n_files=stop - start, n_bytes=n_bytes)
+        return Work(
+            [Stage("write", shards)], paths.fingerprint, n_files=stop - start, n_bytes=n_bytes
+        )
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         keys, offsets = read_in_file_order(sink.scratch / _INDEX, shard.start, shard.stop)
-        names = [str(key) if key >= 0 else f"at_{offset}" for key, offset in zip(keys, offsets, strict=True)]
+        names = [
+            str(key) if key >= 0 else f"at_{offset}"
+            for key, offset in zip(keys, offsets, strict=True)
+        ]
         identities = IdentityNames()
         n_read = 0
         with RecordFile(shard.source) as file:
@@ -84,7 +90,10 @@ def _files_of(run: ImageRun, names: Sequence[str], identities: IdentityNames) ->
     damaged = [header for header in headers if header.damage]
     if damaged or not all(folders):
         return []
-    return [f"{folder}/{name}{header.suffix}" for folder, name, header in zip(folders, names, headers, strict=True)]
+    return [
+        f"{folder}/{name}{header.suffix}"
+        for folder, name, header in zip(folders, names, headers, strict=True)
+    ]
 
 
 def _write_one(
@@ -99,7 +108,11 @@ def _write_one(
         if header.damage:
             yield _failed(name, offset, Damage("undecodable", header.damage))
         elif not identity:
-            yield _failed(name, offset, Damage("bad_label", f"expected a finite label, found {image.labels[0]}"))
+            yield _failed(
+                name,
+                offset,
+                Damage("bad_label", f"expected a finite label, found {image.labels[0]}"),
+            )
         else:
             sink.write(f"{identity}/{name}{header.suffix}", image.image)
             yield Outcome(name)
@@ -118,14 +131,16 @@ def _check_header(rec: Path, index: Path, n: int) -> int:
     n_images, n_identities = int(header.labels[0]) - 1, int(header.labels[1] - header.labels[0])
     if max(header.labels) >= EXACT_FLOATS:
         log.warning(
-            "%s: the header counts in float32, which is not exact above %s; the index and the images' own"
+            "%s: the header counts in float32, which is not exact above %s; the index and the "
+            "images' own"
             " labels are used instead",
             rec,
             f"{EXACT_FLOATS:,}",
         )
     elif n_images + n_identities + 1 != n:
         log.warning(
-            "%s: the header announces %s images and %s identity records, the index has %s records with it;"
+            "%s: the header announces %s images and %s identity records, the index has %s records "
+            "with it;"
             " the index is used",
             rec,
             f"{n_images:,}",

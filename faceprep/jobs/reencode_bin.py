@@ -1,4 +1,6 @@
-"""`reencode-bin`: verification .bin files of any vintage to Python 3 .bin files, order and labels kept."""
+"""`reencode-bin`: verification .bin files of any vintage to Python 3 .bin files, order and
+labels kept.
+"""
 
 from __future__ import annotations
 
@@ -28,28 +30,39 @@ _PLACES, _REFUSED = "places", "refused"
 class ReencodeBin:
     """Verification .bin files of any vintage to Python 3 .bin files; order and labels kept.
 
-    Nothing in a source is run, whatever its pickle asks for. Every image is decoded and encoded anew. A pair with an
-    image that cannot be decoded is left out, a source that cannot be read is passed over while there are others;
-    both are named in failures.csv, pairs and images numbered from 0. With --in-place each original is kept as
-    NAME.bak, and a later run starts from it.
+    Nothing in a source is run, whatever its pickle asks for. Every image is decoded and encoded
+    anew. A pair with an image that cannot be decoded is left out, a source that cannot be read is
+    passed over while there are others; both are named in failures.csv, pairs and images numbered
+    from 0. With --in-place each original is kept as NAME.bak, and a later run starts from it.
     """
 
     command: ClassVar[str] = "reencode-bin"
 
     out_dir: Path | None = option(None, "Folder for the new files, which keep their names.")
-    in_place: bool = option(False, "Put the new files in the place of the old, which are kept as NAME.bak.")
-    format: str = option("jpg", "What the images become; png loses nothing.", choices=("jpg", "png"))
+    in_place: bool = option(
+        False, "Put the new files in the place of the old, which are kept as NAME.bak."
+    )
+    format: str = option(
+        "jpg", "What the images become; png loses nothing.", choices=("jpg", "png")
+    )
     quality: int = option(95, "Quality of a jpg, 1 to 100.")
-    keep: bool = option(False, "Leave images that have the format already as they are; they are decoded all the same.")
+    keep: bool = option(
+        False,
+        "Leave images that have the format already as they are; they are decoded all the same.",
+    )
 
     def __post_init__(self) -> None:
         if (self.out_dir is None) != self.in_place:
-            raise OptionError("where should the output go?", expected="either --out-dir DIR or --in-place")
+            raise OptionError(
+                "where should the output go?", expected="either --out-dir DIR or --in-place"
+            )
         if not 1 <= self.quality <= 100:
             raise OptionError("--quality", expected="1 to 100", found=str(self.quality))
 
     def state_of(self, request: Request) -> str:
-        """A run on one file, or in place, keeps its notes under that file's name: other runs may share the folder."""
+        """A run on one file, or in place, keeps its notes under that file's name: other runs
+        may share the folder.
+        """
         return request.sources[0].name if self.in_place or len(request.sources) == 1 else ""
 
     def output_of(self, sources: Sequence[Path]) -> Path:
@@ -57,13 +70,20 @@ class ReencodeBin:
         if self.out_dir is not None:
             return self.out_dir
         if len({os.path.realpath(source.parent) for source in sources}) > 1:
-            raise OptionError("--in-place takes the files of one folder at a time", expected="sources in one folder")
+            raise OptionError(
+                "--in-place takes the files of one folder at a time",
+                expected="sources in one folder",
+            )
         return sources[0].parent
 
     def plan(self, request: Request, scratch: Path) -> Work:
         names = [source.name for source in request.sources]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise OutputError(f"two sources want the name {twice!r}", path=request.output, remedy="Take one at a time.")
+            raise OutputError(
+                f"two sources want the name {twice!r}",
+                path=request.output,
+                remedy="Take one at a time.",
+            )
         shards, n_bytes, left = [], 0, request.limit
         for number, source in enumerate(request.sources):
             n_pairs, n_source_bytes = self._look_at(source, scratch, is_only=len(names) == 1)
@@ -76,7 +96,9 @@ class ReencodeBin:
             [Stage("encode", shards)],
             " ".join(self._fingerprint(source) for source in request.sources),
             unit="pair",
-            files=[] if self.in_place else [name for name in files if (scratch / _PLACES / name).exists()],
+            files=[]
+            if self.in_place
+            else [name for name in files if (scratch / _PLACES / name).exists()],
             n_bytes=2 * n_bytes,
         )
 
@@ -102,7 +124,11 @@ class ReencodeBin:
             return source
         if pairs_bin.is_own(source) or storage.read_bytes(source) == storage.read_bytes(kept):
             return kept
-        raise OutputError("exists, and is not the original of " + source.name, path=kept, remedy="Move it elsewhere.")
+        raise OutputError(
+            "exists, and is not the original of " + source.name,
+            path=kept,
+            remedy="Move it elsewhere.",
+        )
 
     def _fingerprint(self, source: Path) -> str:
         original = self._original(source)
@@ -115,14 +141,18 @@ class ReencodeBin:
             yield Outcome(source.name, "bad_bin", storage.read_bytes(refused).decode())
             return
         part = pairs_bin.PairPart(sink)
-        places = pairs_bin.load_places(sink.scratch / _PLACES / source.name, shard.start, shard.stop)
+        places = pairs_bin.load_places(
+            sink.scratch / _PLACES / source.name, shard.start, shard.stop
+        )
         with storage.ByteSource(self._original(source)) as file:
             for number, place in enumerate(places, shard.start):
                 encoded = [self._encode(data) for data in pairs_bin.read_images(file, place)]
                 damage = pairs_bin.name_damage([damage for _, damage in encoded], place, number)
                 if not damage:
                     part.add([data for data, _ in encoded], bool(place["same"]))
-                yield Outcome(f"{source.name} pair {number}", "undecodable" if damage else OK, damage)
+                yield Outcome(
+                    f"{source.name} pair {number}", "undecodable" if damage else OK, damage
+                )
 
     def _encode(self, data: bytes) -> tuple[bytes, str]:
         """(the image as it goes out, what is wrong with it)"""
@@ -136,7 +166,9 @@ class ReencodeBin:
             pixels, suffix = codec.decode(data), f".{self.format}"
         except codec.Undecodable as error:
             return b"", str(error)
-        return data if self.keep and header.suffix == suffix else codec.encode(pixels, suffix, self.quality), ""
+        return data if self.keep and header.suffix == suffix else codec.encode(
+            pixels, suffix, self.quality
+        ), ""
 
     def finish(self, work: Work, sink: Sink) -> None:
         for path, group in groupby(work.stages[0].shards, key=lambda shard: shard.source):
@@ -165,4 +197,6 @@ def _kept(source: Path) -> Path:
 
 def _cuts(number: int, source: Path, n_pairs: int) -> Iterator[Shard]:
     for start in range(0, n_pairs, _SHARD):
-        yield Shard(f"{number:04d}-{start // _SHARD:06d}", str(source), start, min(start + _SHARD, n_pairs))
+        yield Shard(
+            f"{number:04d}-{start // _SHARD:06d}", str(source), start, min(start + _SHARD, n_pairs)
+        )

@@ -61,7 +61,10 @@ class Reported:
         }
 
     def __str__(self) -> str:
-        lines = [f"{section.title}: {section.text.partition('. ')[0].rstrip('.')}." for section in self.sections]
+        lines = [
+            f"{section.title}: {section.text.partition('. ')[0].rstrip('.')}."
+            for section in self.sections
+        ]
         return "\n".join([*lines, f"{self.path} and {self.numbers_path.name}"])
 
 
@@ -69,18 +72,25 @@ class Reported:
 class Report:
     """What a run did, as one HTML page and as numbers.
 
-    OUT is what a command made: a folder, a table, embeddings; or a plan, or the saved --json output of verify.
-    OUT/report.html (OUT.report.html beside a file) has plots, tables and example crops, and needs neither network nor
-    script; the same numbers are in a .json beside it. Shown is what there is: images of each identity, frames of each
-    video, failures, faces, sharpness, likeness, decisions, verification, space.
+    OUT is what a command made: a folder, a table, embeddings; or a plan, or the saved --json output
+    of verify. OUT/report.html (OUT.report.html beside a file) has plots, tables and example crops,
+    and needs neither network nor script; the same numbers are in a .json beside it. Shown is what
+    there is: images of each identity, frames of each video, failures, faces, sharpness, likeness,
+    decisions, verification, space.
     """
 
     command: ClassVar[str] = "report"
     stopped: ClassVar[str] = "stopped; the report was not finished"
 
-    output: Path | None = option(None, "The HTML file; the numbers go beside it.  [default: OUT/report.html]")
-    scores: Path | None = option(None, "The table that score made of the crops.  [default: a sample is measured]")
-    embeddings: Path | None = option(None, "What embed made of the crops, to show how alike they are.")
+    output: Path | None = option(
+        None, "The HTML file; the numbers go beside it.  [default: OUT/report.html]"
+    )
+    scores: Path | None = option(
+        None, "The table that score made of the crops.  [default: a sample is measured]"
+    )
+    embeddings: Path | None = option(
+        None, "What embed made of the crops, to show how alike they are."
+    )
     verify: Path | None = option(None, "The saved --json output of verify.")
 
     def __call__(self, out: Path, tell: Progress = lambda n_done, total: None) -> Reported:
@@ -91,18 +101,23 @@ class Report:
         sections = list(self._sections(out, found_runs, tell))
         if not sections:
             raise SourceError(
-                "nothing to report: no run has left its notes here", path=out,
+                "nothing to report: no run has left its notes here",
+                path=out,
                 expected="what a command of faceprep made, with its .faceprep, a plan, or a table",
-            )  # fmt: skip
+            )
         title = f"Report on {os.path.basename(os.path.abspath(out))}"
-        heading = Heading(title, os.path.abspath(out), f"Made by faceprep {__version__}. No network, no script.")
+        heading = Heading(
+            title, os.path.abspath(out), f"Made by faceprep {__version__}. No network, no script."
+        )
         page = write_page(heading, sections, _Crops(_root_of(out, found_runs)))
         storage.write_file(target, page)
         storage.write_file(target.with_suffix(".json"), _as_json(out, sections))
         return Reported(target, target.with_suffix(".json"), tuple(sections))
 
     def _target(self, out: Path) -> Path:
-        target = self.output or (out / "report.html" if out.is_dir() else out.with_name(f"{out.name}.report.html"))
+        target = self.output or (
+            out / "report.html" if out.is_dir() else out.with_name(f"{out.name}.report.html")
+        )
         if target.suffix.lower() not in (".html", ".htm"):
             raise OptionError("--output is an HTML file", expected="FILE.html", found=target.name)
         return target
@@ -124,10 +139,14 @@ class Report:
         found = faces.load_faces(table) if table.is_file() else None
         if found is not None:
             yield faces.faces_section(found)
-        scores = self.scores or (out if out.suffix == ".parquet" and out.is_file() and faces.is_scores(out) else None)
+        scores = self.scores or (
+            out if out.suffix == ".parquet" and out.is_file() and faces.is_scores(out) else None
+        )
         if scores is not None:
             columns = faces.load_scores(scores)
-            if columns.identities and not any(tally.images_of or tally.inputs_of for tally in tallies):
+            if columns.identities and not any(
+                tally.images_of or tally.inputs_of for tally in tallies
+            ):
                 yield runs.identities_section(columns.identities)
             yield faces.crops_section(columns)
             return
@@ -137,16 +156,27 @@ class Report:
 
     def _of_likeness(self, out: Path, found_runs: Sequence[Run]) -> Iterator[Section]:
         """Likeness of pairs, plan, verification."""
-        plan = out / _PLAN if out.is_dir() else out if out.suffix == ".jsonl" else out.with_suffix("." + _PLAN)
+        plan = (
+            out / _PLAN
+            if out.is_dir()
+            else out
+            if out.suffix == ".jsonl"
+            else out.with_suffix("." + _PLAN)
+        )
         judged, decisions = read_plan(plan) if plan.is_file() else ({}, iter(()))
         summary = judged.get("summary") or {}
-        given = self.embeddings or (None if "likeness" in summary else _embeddings_of(out, found_runs))
+        given = self.embeddings or (
+            None if "likeness" in summary else _embeddings_of(out, found_runs)
+        )
         embeddings = load_embeddings(given) if given else None
         measured = measure(embeddings, _MOST_COMPARED) if embeddings else summary.get("likeness")
         if measured:
             model = embeddings.model if embeddings else Model()
             usual = model.threshold if embeddings else summary.get("moved_from")
-            threshold, origin = (summary.get("threshold", usual), str(summary.get("threshold_origin", model.origin)))
+            threshold, origin = (
+                summary.get("threshold", usual),
+                str(summary.get("threshold_origin", model.origin)),
+            )
             yield likeness.similarity_section(measured, threshold, origin)
         if judged:
             yield likeness.plan_section(judged, decisions)
@@ -170,8 +200,12 @@ def _tally(run: Run, out: Path, tell: Progress) -> Tally:
 
 
 def _has_siblings(command: str) -> bool:
-    """Whether the command fills folders beside its output too: its ledger names files from the folder above then."""
-    return command in registry.COMMANDS and bool(getattr(registry.load(registry.COMMANDS, command), "siblings", ()))
+    """Whether the command fills folders beside its output too: its ledger names files from the
+    folder above then.
+    """
+    return command in registry.COMMANDS and bool(
+        getattr(registry.load(registry.COMMANDS, command), "siblings", ())
+    )
 
 
 def _of_tally(run: Run, tally: Tally) -> Iterator[Section]:
@@ -186,9 +220,14 @@ def _of_tally(run: Run, tally: Tally) -> Iterator[Section]:
 def _embeddings_of(out: Path, found_runs: Sequence[Run]) -> Path | None:
     """A file of embeddings that is the output itself, or that a run judged."""
     sources = [
-        Path(source) for run in found_runs for source in run.told.get("sources") or () if isinstance(source, str)
+        Path(source)
+        for run in found_runs
+        for source in run.told.get("sources") or ()
+        if isinstance(source, str)
     ]
-    return next((path for path in (out, *sources) if path.is_file() and _has_embeddings(path)), None)
+    return next(
+        (path for path in (out, *sources) if path.is_file() and _has_embeddings(path)), None
+    )
 
 
 def _has_embeddings(path: Path) -> bool:
@@ -204,13 +243,19 @@ def _load_verified(path: Path) -> Mapping[str, Any]:
     except ValueError:
         told = None
     if not isinstance(told, dict) or not isinstance(told.get("results"), list):
-        raise SourceError("not what verify --json prints", path=path, expected='one object with "results"')
+        raise SourceError(
+            "not what verify --json prints", path=path, expected='one object with "results"'
+        )
     return told
 
 
 def _as_json(out: Path, sections: list[Section]) -> bytes:
     """Sections of one name (of several runs) as a list."""
-    numbers: dict[str, Any] = {"command": "report", "faceprep": __version__, "output": os.path.abspath(out)}
+    numbers: dict[str, Any] = {
+        "command": "report",
+        "faceprep": __version__,
+        "output": os.path.abspath(out),
+    }
     for section in sections:
         same = [each.numbers for each in sections if each.name == section.name]
         numbers[section.name] = same if len(same) > 1 else same[0]
@@ -247,12 +292,19 @@ def _read(out: Path, path: str) -> Any:
 
 def _root_of(out: Path, found_runs: Sequence[Run]) -> Path:
     """The folder of the crops: the output, or what a table was made of."""
-    sources = [Path(path) for run in found_runs for path in run.told.get("sources") or () if isinstance(path, str)]
+    sources = [
+        Path(path)
+        for run in found_runs
+        for path in run.told.get("sources") or ()
+        if isinstance(path, str)
+    ]
     return out if out.is_dir() else next((path for path in sources if path.is_dir()), out.parent)
 
 
 def _some_crops(found: Columns | None, tallies: Sequence[Tally]) -> tuple[list[str], int]:
-    """(evenly spread ones, of how many): by the table of faces, or by the files that were written."""
+    """(evenly spread ones, of how many): by the table of faces, or by the files that were
+    written.
+    """
     if found is not None:
         rows = np.flatnonzero(found.is_shown())
         return found.paths_of(_spread(rows)), len(rows)
@@ -268,8 +320,12 @@ def _spread(rows: npt.NDArray[np.int64]) -> list[int]:
 
 def _measure(out: Path, paths: Sequence[str]) -> Columns | None:
     """Sharpness and light of crops; None where none can be read."""
-    measured = {path: measure_crop(pixels) for path in paths if (pixels := _read(out, path)) is not None}
+    measured = {
+        path: measure_crop(pixels) for path in paths if (pixels := _read(out, path)) is not None
+    }
     if not measured:
         return None
-    numbers = {name: np.array([one[name] for one in measured.values()], np.float64) for name in MEASURES}
+    numbers = {
+        name: np.array([one[name] for one in measured.values()], np.float64) for name in MEASURES
+    }
     return Columns(numbers, pa.chunked_array([pa.array(list(measured), pa.string())]))

@@ -19,7 +19,9 @@ from faceprep.tables.verdicts import journal_of, read_verdicts
 
 @dataclass(frozen=True)
 class Reviewed:
-    """What came of it: how many decisions have another verdict than before, and how many have which by now."""
+    """What came of it: how many decisions have another verdict than before, and how many have
+    which by now.
+    """
 
     plan: str
     decided: int
@@ -31,24 +33,32 @@ class Reviewed:
 
     def __str__(self) -> str:
         now = ", ".join(f"{n:,} {verdict}" for verdict, n in self.verdicts.items())
-        return f"{counted(self.decided, 'decision')} changed in {self.plan}: {now}{self.note and f'; {self.note}'}"
+        return (
+            f"{counted(self.decided, 'decision')} changed in {self.plan}: "
+            f"{now}{self.note and f'; {self.note}'}"
+        )
 
 
 @dataclass(frozen=True)
 class Review:
     """A page to accept or refuse a plan's decisions.
 
-    PLAN is the plan.jsonl of merge-identities, clean-identities, dedupe or score. The page is shown by a server on this
-    machine, for this machine alone, at the address that is printed; Ctrl-C ends it. Every verdict is on disk before the
-    page says so, in PLAN.review.jsonl first and a moment later in PLAN, which `apply` carries out.
+    PLAN is the plan.jsonl of merge-identities, clean-identities, dedupe or score. The page is shown
+    by a server on this machine, for this machine alone, at the address that is printed; Ctrl-C ends
+    it. Every verdict is on disk before the page says so, in PLAN.review.jsonl first and a moment
+    later in PLAN, which `apply` carries out.
     """
 
     command: ClassVar[str] = "review"
 
     port: int = option(0, "Port on 127.0.0.1; 0 takes one that is free.")
     no_browser: bool = option(False, "Only print the address.")
-    static: Path | None = option(None, "Write the page to this folder instead, as files that need no server.")
-    import_: Path | None = option(None, "Take over the verdicts that a page of --static saved, and end.")
+    static: Path | None = option(
+        None, "Write the page to this folder instead, as files that need no server."
+    )
+    import_: Path | None = option(
+        None, "Take over the verdicts that a page of --static saved, and end."
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -56,8 +66,12 @@ class Review:
 
     @property
     def stopped(self) -> str:
-        """What Ctrl-C leaves that comes before the page is there, or while it is written as files."""
-        return f"stopped; no verdict is lost{', and no page is half written' if self.static else ''}"
+        """What Ctrl-C leaves that comes before the page is there, or while it is written as
+        files.
+        """
+        return (
+            f"stopped; no verdict is lost{', and no page is half written' if self.static else ''}"
+        )
 
     def serve(self, plan: Path, announce: Callable[[str], None]) -> Reviewed:
         """What is asked for; `announce` is told the address of the page. Raises FaceprepError."""
@@ -74,7 +88,9 @@ class Review:
                 with suppress(KeyboardInterrupt):
                     serve(session, self.port, announce, browse=not self.no_browser)
         counts = Counter(decision.verdict for decision in session.decisions)
-        return Reviewed(str(plan), session.n_changed, {verdict: counts[verdict] for verdict in VERDICTS}, note)
+        return Reviewed(
+            str(plan), session.n_changed, {verdict: counts[verdict] for verdict in VERDICTS}, note
+        )
 
     def _import(self, session: Session) -> str:
         n, n_overruled = session.take_over(read_verdicts(self.import_ or "", cut=True))

@@ -37,18 +37,23 @@ _COLUMNS = ("path", "identity", "height", "width")
 class Score:
     """Sharpness, exposure, contrast and pose of each crop, as a table.
 
-    SRC is a folder of crops, in identity folders or not; OUT.parquet gets one row an image: path, identity, height,
-    width, laplacian_variance, laplacian_count, tenengrad, brenner, smd, smd2, variance, vollath, brightness,
-    contrast, dark_share, bright_share, and with --faces roll, lean and yaw. With --drop-below, OUT.plan.jsonl lists
-    the images to drop, with the reason; nothing is deleted. Compare crops of one size only.
+    SRC is a folder of crops, in identity folders or not; OUT.parquet gets one row an image: path,
+    identity, height, width, laplacian_variance, laplacian_count, tenengrad, brenner, smd, smd2,
+    variance, vollath, brightness, contrast, dark_share, bright_share, and with --faces roll, lean
+    and yaw. With --drop-below, OUT.plan.jsonl lists the images to drop, with the reason; nothing is
+    deleted. Compare crops of one size only.
     """
 
     command: ClassVar[str] = "score"
     output_is_file: ClassVar[bool] = True
 
-    faces: Path | None = option(None, "faces.parquet of the command that made the crops, for their pose.")
+    faces: Path | None = option(
+        None, "faces.parquet of the command that made the crops, for their pose."
+    )
     drop_below: tuple[str, ...] = option(
-        (), "MEASURE=VALUE: plan to drop crops with less, such as laplacian_variance=20. May be repeated."
+        (),
+        "MEASURE=VALUE: plan to drop crops with less, such as laplacian_variance=20. May be "
+        "repeated.",
     )
 
     def __post_init__(self) -> None:
@@ -56,7 +61,9 @@ class Score:
             measure, _, value = text.partition("=")
             if measure not in self._measures() or not _is_number(value):
                 names = ", ".join(self._measures())
-                raise OptionError("--drop-below", expected=f"MEASURE=VALUE with one of {names}", found=text)
+                raise OptionError(
+                    "--drop-below", expected=f"MEASURE=VALUE with one of {names}", found=text
+                )
 
     def _measures(self) -> tuple[str, ...]:
         return (*_POSE, *MEASURES) if self.faces else MEASURES
@@ -64,19 +71,25 @@ class Score:
     def plan(self, request: Request, scratch: Path) -> Work:
         source, output = request.sources[0], request.output
         if output.suffix.lower() != ".parquet":
-            raise OptionError("the table is a Parquet file", expected="OUT.parquet", found=output.name)
+            raise OptionError(
+                "the table is a Parquet file", expected="OUT.parquet", found=output.name
+            )
         refuse_output_inside(source, output)
         identities = find_identities(source)
         listing = list_images(identities, request.limit)
         if not len(listing):
             raise SourceError(
-                "no images in this folder", path=source, expected="SRC/IMAGE.png or SRC/IDENTITY/IMAGE.png"
+                "no images in this folder",
+                path=source,
+                expected="SRC/IMAGE.png or SRC/IDENTITY/IMAGE.png",
             )
         poses = self._load_poses(listing)
         digest = hashlib.sha256()
         shards = []
         for number, start in enumerate(range(0, len(listing), _SHARD)):
-            rows = [_row(listing, i, poses) for i in range(start, min(start + _SHARD, len(listing)))]
+            rows = [
+                _row(listing, i, poses) for i in range(start, min(start + _SHARD, len(listing)))
+            ]
             sizes = [storage.size_of(f"{source}/{row['path']}") for row in rows]
             digest.update(json.dumps([rows, sizes]).encode())
             shards.append(Shard(f"{number:06d}", str(source), start, start + len(rows)))
@@ -84,8 +97,17 @@ class Score:
         state = fingerprint_of(source, list_images(identities))
         storage.write_file(scratch / _STATE, state.encode(), durable=False)
         fingerprint = f"{len(listing):,} images, names, sizes and poses {digest.hexdigest()[:16]}"
-        files = [output.name, *([output.with_suffix(".plan.jsonl").name] if self.drop_below else [])]
-        return Work([Stage("score", shards)], fingerprint, files=files, n_files=2, n_bytes=300 * len(listing))
+        files = [
+            output.name,
+            *([output.with_suffix(".plan.jsonl").name] if self.drop_below else []),
+        ]
+        return Work(
+            [Stage("score", shards)],
+            fingerprint,
+            files=files,
+            n_files=2,
+            n_bytes=300 * len(listing),
+        )
 
     def _load_poses(self, listing: Listing) -> Mapping[str, Sequence[float]]:
         """Roll, lean and yaw by path. Raises SourceError when the table is about other images."""
@@ -94,15 +116,22 @@ class Score:
         wanted = set(listing.spelled(""))
         poses: dict[str, Sequence[float]] = {}
         for table in parquet.read_columns(self.faces, ("output", "landmarks")):
-            places = [i for i, name in enumerate(table.column("output").to_pylist()) if name in wanted]
+            places = [
+                i for i, name in enumerate(table.column("output").to_pylist()) if name in wanted
+            ]
             rows = table.take(np.array(places, np.int64))
             landmarks = np.array(rows.column("landmarks").to_pylist(), np.float64).reshape(-1, 5, 2)
             pose = estimate_pose(landmarks)
             values = np.stack([pose.roll, pose.lean, pose.yaw], axis=1).tolist()
             poses.update(zip(rows.column("output").to_pylist(), values, strict=True))
         if not poses:
-            found, expected = (f"none of the {len(wanted):,} images of SRC", "paths below SRC in its column output")
-            raise SourceError("is about other images", path=self.faces, expected=expected, found=found)
+            found, expected = (
+                f"none of the {len(wanted):,} images of SRC",
+                "paths below SRC in its column output",
+            )
+            raise SourceError(
+                "is about other images", path=self.faces, expected=expected, found=found
+            )
         return poses
 
     def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
@@ -117,7 +146,9 @@ class Score:
             except (codec.Undecodable, SourceError) as error:
                 yield Outcome(path, "undecodable", str(error))
                 continue
-            rows.append(row | dict(zip(("height", "width"), crop.shape, strict=False)) | measure_crop(crop))
+            rows.append(
+                row | dict(zip(("height", "width"), crop.shape, strict=False)) | measure_crop(crop)
+            )
             yield Outcome(path)
         score_table.write_scores(sink.open_part(_PART), (*_COLUMNS, *self._measures()), rows)
 
@@ -128,22 +159,33 @@ class Score:
         digest = score_table.join_scores(parts, sink.open(table))
         for name in plan:
             state = storage.read_bytes(sink.scratch / _STATE).decode()
-            judged = judged_by(self.command, Path(shards[0].source), state, {"drop_below": self.drop_below})
+            judged = judged_by(
+                self.command, Path(shards[0].source), state, {"drop_below": self.drop_below}
+            )
             rows = (row for part in parts for row in parquet.read_rows(part))
             plan_jsonl.write_plan(
-                sink.open(name), judged | {"table": table, "sha256": digest}, plan_drops(rows, self.drop_below)
+                sink.open(name),
+                judged | {"table": table, "sha256": digest},
+                plan_drops(rows, self.drop_below),
             )
 
 
 def plan_drops(rows: Iterator[Mapping[str, Any]], limits: Sequence[str]) -> Iterator[Decision]:
-    """A decision for each row that has less of a measure than one of `limits` (MEASURE=VALUE) asks for.
+    """A decision for each row that has less of a measure than one of `limits` (MEASURE=VALUE) asks
+    for.
 
     >>> [decision.reason for decision in plan_drops(iter([{"path": "a", "smd": 3.14159}]), ["smd=4", "smd=2"])]
     ['smd 3.14 < 4']
     """
-    parsed = [(measure, float(value)) for measure, _, value in (limit.partition("=") for limit in limits)]
+    parsed = [
+        (measure, float(value)) for measure, _, value in (limit.partition("=") for limit in limits)
+    ]
     for row in rows:
-        found = [(name, row[name], least) for name, least in parsed if row[name] is not None and row[name] < least]
+        found = [
+            (name, row[name], least)
+            for name, least in parsed
+            if row[name] is not None and row[name] < least
+        ]
         if found:
             reason = ", ".join(f"{name} {value:.3g} < {least:g}" for name, value, least in found)
             yield Decision(DROP, row["path"], score=found[0][1], reason=reason)
@@ -161,5 +203,7 @@ def _row(listing: Listing, position: int, poses: Mapping[str, Sequence[float]]) 
     path, identity = listing.path(position), listing.identities[listing.identity_of[position]]
     known = {"path": path, "identity": "" if identity == "." else identity}
     return known | {
-        name: value for name, value in zip(_POSE, poses.get(path, ()), strict=False) if math.isfinite(value)
+        name: value
+        for name, value in zip(_POSE, poses.get(path, ()), strict=False)
+        if math.isfinite(value)
     }

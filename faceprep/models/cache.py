@@ -1,4 +1,6 @@
-"""What is made of weights once: kept in the user's cache folder, and made again wherever it cannot be."""
+"""What is made of weights once: kept in the user's cache folder, and made again wherever it
+cannot be.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ def cache_folder() -> Path:
 def cached(name: str, make: Callable[[], bytes]) -> bytes:
     """What `make` gives, kept as `name`, which must name all that it depends on.
 
-    In the file stand the sha256 of the rest, and the rest: one that is damaged is made again. A folder that cannot be
-    written to only costs the time.
+    In the file stand the sha256 of the rest, and the rest: one that is damaged is made again. A
+    folder that cannot be written to only costs the time.
     """
     path = cache_folder() / name
     with suppress(SourceError):

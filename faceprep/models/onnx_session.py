@@ -41,7 +41,9 @@ class Network:
 
     @property
     def best_batch(self) -> int:
-        """How many images of the size of a frame go in at once: on a CPU more than one only leaves the cache."""
+        """How many images of the size of a frame go in at once: on a CPU more than one only
+        leaves the cache.
+        """
         return _BATCH_ON_GPU if self.on_gpu else 1
 
 
@@ -62,14 +64,22 @@ class Runtime:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise OptionError("unknown device", expected="auto, cpu, cuda or cuda:N", found=repr(self.device))
+            raise OptionError(
+                "unknown device", expected="auto, cpu, cuda or cuda:N", found=repr(self.device)
+            )
         if self.threads < 0:
-            raise OptionError("bad number of threads", expected="0 or more", found=str(self.threads))
+            raise OptionError(
+                "bad number of threads", expected="0 or more", found=str(self.threads)
+            )
         if self.require_gpu and self.device == "cpu":
-            raise OptionError("a GPU is required, but the device is cpu", remedy="Take the device auto or cuda")
+            raise OptionError(
+                "a GPU is required, but the device is cpu", remedy="Take the device auto or cuda"
+            )
 
     def open(self, model: bytes) -> Network:
-        """The ONNX file `model`, ready to run. Raises FaceprepError where a GPU is asked for and not at work."""
+        """The ONNX file `model`, ready to run. Raises FaceprepError where a GPU is asked for
+        and not at work.
+        """
         ort = onnxruntime()
         if self.device != "cpu":
             session, why_not = self._open_on_gpu(ort, model)
@@ -80,14 +90,19 @@ class Runtime:
                     "no GPU can be used",
                     expected=f"CUDA for the device {self.device}",
                     found=why_not,
-                    remedy="Uninstall onnxruntime and pip install onnxruntime-gpu, or take the device cpu",
+                    remedy="Uninstall onnxruntime and pip install onnxruntime-gpu, or take the "
+                    "device cpu",
                 )
             if _CUDA in ort.get_available_providers():
-                logging.getLogger("faceprep").warning("the CPU is used, because no GPU can be: %s", why_not)
+                logging.getLogger("faceprep").warning(
+                    "the CPU is used, because no GPU can be: %s", why_not
+                )
         try:
             return Network(ort.InferenceSession(model, self._options(ort), providers=[_CPU]))
         except _failures(ort) as error:
-            raise SourceError("no model that ONNX Runtime can open", found=_first_line(error)) from error
+            raise SourceError(
+                "no model that ONNX Runtime can open", found=_first_line(error)
+            ) from error
 
     def _open_on_gpu(self, ort: Any, model: bytes) -> tuple[Any, str]:
         """(session, "") or (None, why there is none)."""
@@ -96,9 +111,13 @@ class Runtime:
             return None, f"an ONNX Runtime with {', '.join(available)} only"
         if hasattr(ort, "preload_dlls"):  # finds CUDA where pip put it
             ort.preload_dlls()
-        # Sizes change from photo to photo: no search for the best convolution at each new one; no TF32, which would
-        # move points by more than the CPU's rounding.
-        cuda = {"device_id": self._gpu_number(), "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
+        # Sizes change from photo to photo: no search for the best convolution at each new one; no
+        # TF32, which would move points by more than the CPU's rounding.
+        cuda = {
+            "device_id": self._gpu_number(),
+            "cudnn_conv_algo_search": "HEURISTIC",
+            "use_tf32": "0",
+        }
         try:
             session = ort.InferenceSession(
                 model, self._options(ort), providers=[(_CUDA, cuda), _CPU], enable_fallback=0
@@ -139,7 +158,11 @@ def _failures(ort: Any) -> tuple[type[Exception], ...]:
         "NotImplemented",
         "RuntimeException",
     )
-    return (RuntimeError, ValueError, *(getattr(state, name) for name in names if hasattr(state, name)))
+    return (
+        RuntimeError,
+        ValueError,
+        *(getattr(state, name) for name in names if hasattr(state, name)),
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -48,12 +48,16 @@ def mtcnn_file(name: str) -> bytes:
 
 
 def mtcnn_layers(packed: bytes) -> Layers:
-    """The arrays in a file of mtcnn in the order of its layers, Keras layout. Raises MissingExtra."""
+    """The arrays in a file of mtcnn in the order of its layers, Keras layout. Raises
+    MissingExtra.
+    """
     try:
         import joblib
         import lz4.frame
     except ImportError as error:
-        raise MissingExtra(f"mtcnn's weights need the package {error.name}", remedy=_REMEDY) from error
+        raise MissingExtra(
+            f"mtcnn's weights need the package {error.name}", remedy=_REMEDY
+        ) from error
     layers: Any = joblib.load(io.BytesIO(lz4.frame.decompress(packed)))
     return [np.asarray(layer, np.float32) for layer in layers]
 
@@ -64,9 +68,13 @@ def centerface_onnx() -> bytes:
 
 
 def dlib_resnet() -> bytes:
-    """dlib's face descriptor (ResNet-29, public domain), as face-recognition-models brings it: see `dlib_file`."""
+    """dlib's face descriptor (ResNet-29, public domain), as face-recognition-models brings it:
+    see `dlib_file`.
+    """
     name = "models/dlib_face_recognition_resnet_model_v1.dat"
-    return _file("face_recognition_models", name, "face-recognition-models", _REMEDY_OF_EMBEDDERS).read_bytes()
+    return _file(
+        "face_recognition_models", name, "face-recognition-models", _REMEDY_OF_EMBEDDERS
+    ).read_bytes()
 
 
 def _file(package: str, name: str, project: str, remedy: str = _REMEDY) -> Path:
@@ -81,4 +89,6 @@ def _file(package: str, name: str, project: str, remedy: str = _REMEDY) -> Path:
 
 
 def _missing(project: str, path: Path, remedy: str = _REMEDY) -> MissingExtra:
-    return MissingExtra(f"the weights {path.name} of the package {project} are not installed", remedy=remedy)
+    return MissingExtra(
+        f"the weights {path.name} of the package {project} are not installed", remedy=remedy
+    )

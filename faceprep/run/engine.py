@@ -54,7 +54,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """A job on one shard, from staging to commit. Picklable; calls never raise but for FaceprepError.
+    """A job on one shard, from staging to commit. Picklable; calls never raise but for
+    FaceprepError.
 
     `token` is the pass of the run, which its workers need.
     """
@@ -90,13 +91,18 @@ class ShardTask:
 def _told(bug: Exception) -> str:
     """In one line: what, and in which line of the source."""
     place = traceback.extract_tb(bug.__traceback__)[-1]
-    return " ".join(f"{type(bug).__name__}: {bug} ({os.path.basename(place.filename)}:{place.lineno})".split())
+    return " ".join(
+        f"{type(bug).__name__}: {bug} ({os.path.basename(place.filename)}:{place.lineno})".split()
+    )
 
 
-def run_job(job: Job, request: Request, runner: Runner, progress: Progress | None = None) -> Summary:
+def run_job(
+    job: Job, request: Request, runner: Runner, progress: Progress | None = None
+) -> Summary:
     """Carry out `job`, or what is left of it, and say what became of every input.
 
-    Raises FaceprepError when the run cannot be begun or has to stop; what is done by then stays done.
+    Raises FaceprepError when the run cannot be begun or has to stop; what is done by then stays
+    done.
     """
     started = time.monotonic()
     places = _places(job, request)
@@ -115,20 +121,28 @@ def run_job(job: Job, request: Request, runner: Runner, progress: Progress | Non
             with suppress(FaceprepError):  # the disk may be full: the error at hand says more
                 drive.close()
             if isinstance(error, KeyboardInterrupt):
-                raise Interrupted(f"stopped, {drive.state_line()}", path=request.output, remedy=_GO_ON) from None
+                raise Interrupted(
+                    f"stopped, {drive.state_line()}", path=request.output, remedy=_GO_ON
+                ) from None
             raise
         return drive.summary(time.monotonic() - started)
 
 
 def _places(job: Job, request: Request) -> Places:
-    """Beside an output that is one file, or in the output folder; there under a name if the job has one for it."""
+    """Beside an output that is one file, or in the output folder; there under a name if the job
+    has one for it.
+    """
     if getattr(job, "output_is_file", False):
         return Places(request.output.parent, request.output.name)
     if getattr(job, "siblings", ()):
         output = Path(os.path.abspath(request.output))
         return Places(output.parent, home=output.name)
     state_of = getattr(job, "state_of", None)
-    return Places(request.output, state_of(request), shares_failures=True) if state_of else Places(request.output)
+    return (
+        Places(request.output, state_of(request), shares_failures=True)
+        if state_of
+        else Places(request.output)
+    )
 
 
 def _folders(job: Job, request: Request) -> list[Path]:
@@ -136,7 +150,9 @@ def _folders(job: Job, request: Request) -> list[Path]:
     if getattr(job, "output_is_file", False):
         return []
     output = Path(os.path.abspath(request.output))
-    return [output.with_name(output.name + ending) for ending in ("", *getattr(job, "siblings", ()))]
+    return [
+        output.with_name(output.name + ending) for ending in ("", *getattr(job, "siblings", ()))
+    ]
 
 
 class _Drive:
@@ -169,13 +185,17 @@ class _Drive:
         if before is not None:
             checks.refuse_changed_input(before, described, output)
         if self.work.files is not None:
-            checks.refuse_to_write_over(self._request, self._places.root, self.work.files, self._before)
+            checks.refuse_to_write_over(
+                self._request, self._places.root, self.work.files, self._before
+            )
         elif self._before is None:
             checks.refuse_foreign_files(_folders(self._job, self._request))
         if self._request.overwrite:
             self._ledger.forget(keep_outputs=getattr(self._job, "in_place", False))
         self._take_up_what_is_done()
-        checks.refuse_what_cannot_fit(self.work, 1 - len(self._reports) / max(len(self._shards), 1), self._places.root)
+        checks.refuse_what_cannot_fit(
+            self.work, 1 - len(self._reports) / max(len(self._shards), 1), self._places.root
+        )
         self._ledger.save_run(described)
         self._is_prepared = True
 
@@ -188,7 +208,10 @@ class _Drive:
         }
 
     def _planned(self) -> dict[str, Any]:
-        cuts = "\n".join(f"{shard.id} {shard.source} {shard.start} {shard.stop}" for shard in self._shards.values())
+        cuts = "\n".join(
+            f"{shard.id} {shard.source} {shard.start} {shard.stop}"
+            for shard in self._shards.values()
+        )
         return {
             "fingerprint": self.work.fingerprint,
             "n_shards": len(self._shards),
@@ -200,7 +223,10 @@ class _Drive:
         """Parts are asked for only while there is still something to join."""
         self._finish_report = load_report(self._places, _FINISH)
         for with_parts in (False, True) if self._finish_report else (True,):
-            reports = {shard_id: load_report(self._places, shard_id, with_parts) for shard_id in self._shards}
+            reports = {
+                shard_id: load_report(self._places, shard_id, with_parts)
+                for shard_id in self._shards
+            }
             self._reports = {shard_id: report for shard_id, report in reports.items() if report}
             if len(self._reports) == len(self._shards):
                 break
@@ -214,7 +240,9 @@ class _Drive:
     # During
 
     def carry_out(self, stage: Stage, carry_out: CarryOut) -> None:
-        """The shards of one stage that are not done; none when a shard of an earlier stage is lost."""
+        """The shards of one stage that are not done; none when a shard of an earlier stage is
+        lost.
+        """
         todo = [shard for shard in stage.shards if shard.id not in self._reports]
         self._stop_at_too_many_failures()
         if not todo or self._finish_report or self._n_crashed():
@@ -222,7 +250,12 @@ class _Drive:
         n_done = sum(len(shard) for shard in stage.shards) - sum(len(shard) for shard in todo)
         self._progress.watch(lambda: life.n_done(self._places.signs))
         self._progress.start(stage, n_done, self.work.unit)
-        log.debug("%s: %d shards, %d of them done", stage.name, len(stage.shards), len(stage.shards) - len(todo))
+        log.debug(
+            "%s: %d shards, %d of them done",
+            stage.name,
+            len(stage.shards),
+            len(stage.shards) - len(todo),
+        )
         try:
             with closing(carry_out(todo)) as reports:
                 for report in reports:
@@ -230,7 +263,12 @@ class _Drive:
                         report = rescue(self._places, report.shard_id) or report
                     self._reports[report.shard_id] = report
                     self._by_status.update(report.by_status)
-                    log.debug("shard %s: %d files, %s", report.shard_id, report.n_outputs, dict(report.by_status))
+                    log.debug(
+                        "shard %s: %d files, %s",
+                        report.shard_id,
+                        report.n_outputs,
+                        dict(report.by_status),
+                    )
                     self._progress.step(report)
                     self._stop_at_too_many_failures()
         finally:
@@ -249,13 +287,16 @@ class _Drive:
             )
 
     def finish(self) -> None:
-        """Join the parts. Raises OutputError when a shard that crashed leaves the output unjoined."""
+        """Join the parts. Raises OutputError when a shard that crashed leaves the output
+        unjoined.
+        """
         n_crashed = self._n_crashed()
         if n_crashed and self.work.files is not None:
             raise OutputError(
                 f"not made: {n_crashed:,} of {len(self._shards):,} shards crashed",
                 path=self._request.output,
-                remedy=f"Each is named in {self._places.failures}. Start the same command again to try them again.",
+                remedy=f"Each is named in {self._places.failures}. Start the same command again "
+                "to try them again.",
             )
         if not n_crashed and not self._finish_report:
             sink = ShardSink(self._places, _FINISH)
@@ -301,7 +342,8 @@ class _Drive:
             outputs=sum(report.n_outputs for report in reports),
             seconds=round(seconds, 3),
             output=str(self._request.output),
-            details={"failures": str(self._places.failures), "done_before": self._n_done_before} | self._told(),
+            details={"failures": str(self._places.failures), "done_before": self._n_done_before}
+            | self._told(),
         )
 
 

@@ -1,8 +1,10 @@
-"""A worker as a copy of the driver (fork), where that is as clean as a new Python and there at once.
+"""A worker as a copy of the driver (fork), where that is as clean as a new Python and there at
+once.
 
-It is while the driver has one thread and has not loaded NumPy, without which nothing of ours decodes, detects or
-embeds: nothing runs then that a copy would lack, and no library holds threads or a GPU. What the driver has open, its
-lock too, is closed in the copy; its `__main__` is not the copy's.
+It is while the driver has one thread and has not loaded NumPy, without which nothing of ours
+decodes, detects or embeds: nothing runs then that a copy would lack, and no library holds threads
+or a GPU. What the driver has open, its lock too, is closed in the copy; its `__main__` is not the
+copy's.
 """
 
 from __future__ import annotations
@@ -26,7 +28,11 @@ _NAP_S = 0.01
 
 def is_clean() -> bool:
     """Whether a copy of this process is as good as a new one; known on Linux only."""
-    streams = (sys.stdin, sys.stdout, sys.stderr)  # None where its number may be that of another file
+    streams = (
+        sys.stdin,
+        sys.stdout,
+        sys.stderr,
+    )  # None where its number may be that of another file
     may_be = sys.platform == "linux" and None not in streams and "numpy" not in sys.modules
     return may_be and len(os.listdir(_THREADS)) == 1
 
@@ -34,10 +40,13 @@ def is_clean() -> bool:
 class Copy:
     """A copy of this process that calls `serve` and ends; what workers need of `subprocess.Popen`.
 
-    `environment` is set in it, and of what is open it keeps `pipe` and stderr, which its stdout goes to.
+    `environment` is set in it, and of what is open it keeps `pipe` and stderr, which its stdout
+    goes to.
     """
 
-    def __init__(self, serve: Callable[[], None], pipe: int, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, serve: Callable[[], None], pipe: int, environment: Mapping[str, str]
+    ) -> None:
         self.returncode: int | None = None
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # or the copy would say it again
@@ -71,7 +80,9 @@ def _live(serve: Callable[[], None], pipe: int, environment: Mapping[str, str]) 
         os.dup2(nothing, _STDIN)
         os.dup2(_STDERR, _STDOUT)
         told = io.BufferedWriter(io.FileIO(_STDERR, "w", closefd=False))
-        sys.stdout = sys.stderr = io.TextIOWrapper(told, errors="backslashreplace", line_buffering=True)
+        sys.stdout = sys.stderr = io.TextIOWrapper(
+            told, errors="backslashreplace", line_buffering=True
+        )
         for fd in map(int, os.listdir(_OPEN)):
             if fd > _STDERR and fd != pipe:
                 with suppress(OSError):  # what listed them

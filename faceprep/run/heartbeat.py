@@ -1,4 +1,5 @@
-"""Signs of life from shards at work: how many of their inputs are done, now and then, in small files of the run.
+"""Signs of life from shards at work: how many of their inputs are done, now and then, in small
+files of the run.
 
 A shard may be one long video; without a sign nobody could tell work from standstill.
 """
@@ -17,7 +18,9 @@ EVERY_S = 1.0
 
 
 def told(outcomes: Iterator[Outcome], sign: Path) -> Iterator[Outcome]:
-    """The same outcomes; from the first second on their number lies in the file `sign` until they end."""
+    """The same outcomes; from the first second on their number lies in the file `sign` until
+    they end.
+    """
     last, has_sign = time.monotonic(), False
     try:
         for n, outcome in enumerate(outcomes, 1):
@@ -38,6 +41,8 @@ def n_done(folder: Path) -> int:
     0
     """
     try:
-        return sum(int(storage.read_bytes(folder / name)) for name in storage.list_folder(folder)[1])
+        return sum(
+            int(storage.read_bytes(folder / name)) for name in storage.list_folder(folder)[1]
+        )
     except (FaceprepError, ValueError):  # no shard has been at work for long, or one is just done
         return 0

@@ -2,7 +2,8 @@
 
     STATE/run.json            command, options, version, fingerprint of the source
     STATE/ledger/SHARD.jsonl  a finished shard: its outputs [[name …], [bytes …]]; its counts; its outcomes
-                              [[key …], {position: [status, reason]}], for those that are not plainly ok
+                              [[key …], {position: [status, reason]}], for those that are not
+                              plainly ok
     STATE/staging/SHARD/      a shard at work
     STATE/parts/              intermediate files of finished shards
     STATE/failures.csv        every failed input with its reason
@@ -37,12 +38,15 @@ _PAGE = ".jsonl"
 class Places:
     """Where a run keeps its things. Small and picklable: workers get a copy.
 
-    `root` is the folder that output names are relative to. `state_name` names the folder of this run's notes where
-    several runs have the same root; `all_failures` is then what they have in common, if they have. With `home`, the
-    output is the folder of that name in `root`, and further ones beside it.
+    `root` is the folder that output names are relative to. `state_name` names the folder of this
+    run's notes where several runs have the same root; `all_failures` is then what they have in
+    common, if they have. With `home`, the output is the folder of that name in `root`, and further
+    ones beside it.
     """
 
-    def __init__(self, root: Path, state_name: str = "", shares_failures: bool = False, home: str = "") -> None:
+    def __init__(
+        self, root: Path, state_name: str = "", shares_failures: bool = False, home: str = ""
+    ) -> None:
         self.root, self.home = root, home
         state = root / home / STATE
         self.state = state / state_name
@@ -108,29 +112,44 @@ class ShardSink:
         by_status = dict(sorted(Counter(map(_STATUS, outcomes)).items()))
         n_outputs = len(self._staging.names) - self._n_parts
         report = ShardReport(self._id, len(outcomes), by_status, n_outputs)
-        counts = {"shard": self._id, "inputs": report.n_inputs, "by_status": by_status, "outputs": n_outputs}
-        self._staging.commit([counts, _as_columns(outcomes, by_status)], self._places.page(self._id))
+        counts = {
+            "shard": self._id,
+            "inputs": report.n_inputs,
+            "by_status": by_status,
+            "outputs": n_outputs,
+        }
+        self._staging.commit(
+            [counts, _as_columns(outcomes, by_status)], self._places.page(self._id)
+        )
         return report
 
     def discard(self) -> None:
         self._staging.discard()
 
 
-def _as_columns(outcomes: Sequence[Outcome], by_status: Mapping[str, int]) -> tuple[list[str], dict[int, Any]]:
+def _as_columns(
+    outcomes: Sequence[Outcome], by_status: Mapping[str, int]
+) -> tuple[list[str], dict[int, Any]]:
     """Keys, and what there is to say of those that are not plainly ok: mostly nothing."""
     is_plain = by_status.keys() <= {OK} and not any(map(_REASON, outcomes))
-    others = {} if is_plain else {i: told[1:] for i, told in enumerate(outcomes) if told[1:] != (OK, "")}
+    others = (
+        {} if is_plain else {i: told[1:] for i, told in enumerate(outcomes) if told[1:] != (OK, "")}
+    )
     return list(map(_KEY, outcomes)), others
 
 
 def crashed(shard: Shard, reason: str) -> ShardReport:
-    """The report of a shard that left nothing: all its inputs failed, and it is tried again next time."""
+    """The report of a shard that left nothing: all its inputs failed, and it is tried again
+    next time.
+    """
     n_inputs = max(len(shard), 1)
     return ShardReport(shard.id, n_inputs, {"crashed": n_inputs}, crash=reason)
 
 
 def rescue(places: Places, shard_id: str) -> ShardReport | None:
-    """Bring to an end what a worker left that died over this shard; its report if it died in the commit or after."""
+    """Bring to an end what a worker left that died over this shard; its report if it died in
+    the commit or after.
+    """
     recover_shard(places.root, places.staging(shard_id), places.page(shard_id))
     return load_report(places, shard_id)
 
@@ -145,7 +164,12 @@ def load_report(places: Places, shard_id: str, with_parts: bool = True) -> Shard
                 return None
         told = json.loads(counts)
         return ShardReport(shard_id, told["inputs"], told["by_status"], told["outputs"])
-    except (SourceError, ValueError, KeyError, TypeError):  # missing, or damaged when the power went
+    except (
+        SourceError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # missing, or damaged when the power went
         return None
 
 
@@ -165,7 +189,9 @@ class Ledger:
         self._run = places.state / "run.json"
 
     def load_run(self) -> dict[str, Any] | None:
-        """What the run before was asked for; None when there was none, empty when it cannot be told."""
+        """What the run before was asked for; None when there was none, empty when it cannot be
+        told.
+        """
         if storage.size_of(self._run) is None:
             return None
         try:
@@ -192,26 +218,36 @@ class Ledger:
     def write_failures(self, reports: Iterable[ShardReport], shards: Mapping[str, Shard]) -> None:
         """Name every failed input with its reason in failures.csv."""
         with storage.AtomicFile(self._places.failures) as file:
-            text = io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="", write_through=True)
+            text = io.TextIOWrapper(
+                file, "utf-8", errors="backslashreplace", newline="", write_through=True
+            )
             rows = csv.writer(text, lineterminator="\n")
             rows.writerow(("input", "status", "reason"))
             for report in sorted(reports, key=lambda report: report.shard_id):
                 if report.crash:
                     shard = shards[report.shard_id]
-                    rows.writerow((f"{shard.source} [{shard.start}:{shard.stop}]", "crashed", report.crash))
+                    rows.writerow(
+                        (f"{shard.source} [{shard.start}:{shard.stop}]", "crashed", report.crash)
+                    )
                 elif any(Outcome("", status).is_failure for status in report.by_status):
-                    rows.writerows(outcome for outcome in self.outcomes(report.shard_id) if outcome.is_failure)
+                    rows.writerows(
+                        outcome for outcome in self.outcomes(report.shard_id) if outcome.is_failure
+                    )
             text.detach()
         if self._places.all_failures:
             self._gather_failures(self._places.all_failures)
 
     def _gather_failures(self, target: Path) -> None:
         """Put together what all runs in the folder could not take."""
-        lists = [storage.read_bytes(path).partition(b"\n") for path in sorted(target.parent.glob(f"*/{_FAILURES}"))]
+        lists = [
+            storage.read_bytes(path).partition(b"\n")
+            for path in sorted(target.parent.glob(f"*/{_FAILURES}"))
+        ]
         storage.write_file(target, b"".join([*lists[0][:2], *(rows for _, _, rows in lists)]))
 
     def forget(self, keep_outputs: bool = False) -> None:
-        """Remove every output that the ledger lists, and the ledger: nothing that the run did not write.
+        """Remove every output that the ledger lists, and the ledger: nothing that the run did not
+        write.
 
         `keep_outputs` spares those that stand in the place of an input.
         """
@@ -243,7 +279,9 @@ def _names(folder: Path) -> list[str]:
 
 
 def first_failures(path: str, n: int) -> tuple[list[tuple[str, str, str]], int]:
-    """The first `n` rows (input, status, reason) of a failures.csv, and how many there are. Raises SourceError."""
+    """The first `n` rows (input, status, reason) of a failures.csv, and how many there are.
+    Raises SourceError.
+    """
     with storage.open_source(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
         rows = csv.reader(text)
         next(rows, None)

@@ -17,13 +17,17 @@ _AFRESH = "Use the same options to go on, another output, or --overwrite to star
 
 
 def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool = False) -> None:
-    """A source that is not there; an output, or one of its `folders`, over a source, unless it is to be `in_place`."""
+    """A source that is not there; an output, or one of its `folders`, over a source, unless it
+    is to be `in_place`.
+    """
     for source in request.sources:
         if not os.path.exists(source):
             raise SourceError("no such file or folder", path=source, remedy="Check the path.")
         resolved = os.path.realpath(source)
         is_output = resolved == os.path.realpath(request.output)
-        covers = is_output or any(_is_within(resolved, os.path.realpath(folder)) for folder in folders)
+        covers = is_output or any(
+            _is_within(resolved, os.path.realpath(folder)) for folder in folders
+        )
         if covers and not in_place:
             raise OutputError(
                 "the output would lie over the input",
@@ -41,7 +45,9 @@ def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: 
     """A run that was begun with another command, other sources or other options."""
     if not before:
         raise ResumeError(
-            "the notes of the run before are damaged", path=output, remedy="Start afresh with --overwrite."
+            "the notes of the run before are damaged",
+            path=output,
+            remedy="Start afresh with --overwrite.",
         )
     then_options, now_options = before.get("options", {}), now["options"]
     differences = [
@@ -54,11 +60,16 @@ def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: 
         if then_options.get(name) != value
     ]
     if differences:
-        raise ResumeError(f"this output was begun differently ({'; '.join(differences)})", path=output, remedy=_AFRESH)
+        raise ResumeError(
+            f"this output was begun differently ({'; '.join(differences)})",
+            path=output,
+            remedy=_AFRESH,
+        )
 
 
 def _said(value: Any) -> str:
-    """The value of an option as whoever gave it, or did not, would say it; a flag may be --flip or --no-flip.
+    """The value of an option as whoever gave it, or did not, would say it; a flag may be --flip or
+    --no-flip.
 
     >>> _said(None), _said([]), _said(True), _said(0.9)
     ('not given', 'not given', 'on', '0.9')
@@ -69,7 +80,9 @@ def _said(value: Any) -> str:
 
 
 def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:
-    """An input that is not what it was when the run began, or that this version would cut into other shards."""
+    """An input that is not what it was when the run began, or that this version would cut into
+    other shards.
+    """
     if before.get("fingerprint") != now["fingerprint"]:
         raise ResumeError(
             "the input has changed since this run began",
@@ -100,21 +113,33 @@ def refuse_foreign_files(folders: Sequence[Path]) -> None:
             )
 
 
-def refuse_to_write_over(request: Request, root: Path, files: Sequence[str], before: Mapping[str, Any] | None) -> None:
-    """Files that this run did not make and would write over; the run `before` says which are its own."""
+def refuse_to_write_over(
+    request: Request, root: Path, files: Sequence[str], before: Mapping[str, Any] | None
+) -> None:
+    """Files that this run did not make and would write over; the run `before` says which are
+    its own.
+    """
     ours = set((before or {}).get("files") or ())
     for name in files:
         if name in ours or not os.path.lexists(root / name):
             continue
         path = os.path.realpath(root / name)
         if any(_is_within(path, os.path.realpath(source)) for source in request.sources):
-            raise OutputError("is part of the input", path=root / name, remedy="Choose another output.")
+            raise OutputError(
+                "is part of the input", path=root / name, remedy="Choose another output."
+            )
         if not request.overwrite:
-            raise OutputError("exists already", path=root / name, remedy="Choose another output, or use --overwrite.")
+            raise OutputError(
+                "exists already",
+                path=root / name,
+                remedy="Choose another output, or use --overwrite.",
+            )
 
 
 def refuse_what_cannot_fit(work: Work, left: float, root: Path) -> None:
-    """More bytes or files than there is room for; `left` is the share of the work that is still to do."""
+    """More bytes or files than there is room for; `left` is the share of the work that is still
+    to do.
+    """
     n_files, n_bytes = int(work.n_files * left), int(work.n_bytes * left)
     free_bytes, free_inodes, block = storage.room(root)
     needed = n_bytes + n_files * block // 2
@@ -123,7 +148,8 @@ def refuse_what_cannot_fit(work: Work, left: float, root: Path) -> None:
         raise OutputError(
             "not enough space",
             path=root,
-            expected=f"{sized(needed)} free ({sized(n_bytes)} of data + {n_files:,} files × half a block"
+            expected=f"{sized(needed)} free ({sized(n_bytes)} of data + {n_files:,} files × half "
+            "a block"
             f" of {block:,} bytes)",
             found=sized(free_bytes),
             remedy=remedy,

@@ -1,10 +1,11 @@
 """Shards spread over processes of this machine.
 
-Each worker is a clean Python of its own: nothing that the driver has open or running (threads, handles, GPUs, a
-script without a main guard) goes along. It is a new one, or a copy of the driver where that is as clean (`copies`). It
-holds one shard at a time, so the death of a worker (out of memory, a crash in a decoder, kill -9) costs that shard and
-nothing else. The first workers start while the shards are still being planned, and all serve every stage. The shard is
-tried once more in a new worker; the second death makes it a failed shard with the signal as its reason. Workers die
+Each worker is a clean Python of its own: nothing that the driver has open or running (threads,
+handles, GPUs, a script without a main guard) goes along. It is a new one, or a copy of the driver
+where that is as clean (`copies`). It holds one shard at a time, so the death of a worker (out of
+memory, a crash in a decoder, kill -9) costs that shard and nothing else. The first workers start
+while the shards are still being planned, and all serve every stage. The shard is tried once more in
+a new worker; the second death makes it a failed shard with the signal as its reason. Workers die
 with the driver, and Ctrl-C is the driver's business alone.
 """
 
@@ -41,7 +42,10 @@ _N_STARTS = 3
 _PATIENCE = 5.0
 _STDERR = 2
 _READY = "ready"
-_BOOT = "import sys; sys.path[:] = sys.argv[3:]; from faceprep.run.processes import serve; serve(*sys.argv[1:3])"
+_BOOT = (
+    "import sys; sys.path[:] = sys.argv[3:]; from faceprep.run.processes import serve; "
+    "serve(*sys.argv[1:3])"
+)
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 _IN_A_MODULE = "Define the job in a module that can be imported, or use the serial runner."
 _PR_SET_PDEATHSIG = 1
@@ -56,7 +60,9 @@ class ProcessRunner:
 
     @contextmanager
     def __call__(self, work: ShardWork) -> Iterator[CarryOut]:
-        workers = [_Worker(work, max(1, n_cores() // self.n_workers)) for _ in range(self.n_workers)]
+        workers = [
+            _Worker(work, max(1, n_cores() // self.n_workers)) for _ in range(self.n_workers)
+        ]
         try:
             for worker in workers[:_N_EARLY]:
                 worker.start()
@@ -69,7 +75,9 @@ class ProcessRunner:
                 worker.wait()
 
 
-def _carry_out(workers: Sequence[_Worker], shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
+def _carry_out(
+    workers: Sequence[_Worker], shards: Iterable[Shard]
+) -> Generator[ShardReport, None, None]:
     waiting = deque(shards)
     n_deaths: Counter[str] = Counter()
     at_once = workers[: len(waiting)]
@@ -119,19 +127,27 @@ class _Worker:
             ours, theirs = Pipe()
             self.connection = self._open.enter_context(ours)
             with theirs, _ctrl_c_kept_back():
-                self._process = _start(theirs.fileno(), _ONE_THREAD | os.environ | share_of(self.n_cores))
+                self._process = _start(
+                    theirs.fileno(), _ONE_THREAD | os.environ | share_of(self.n_cores)
+                )
         except OSError as error:
-            raise FaceprepError(f"cannot start a worker: {error}", remedy="Use fewer --workers.") from error
+            raise FaceprepError(
+                f"cannot start a worker: {error}", remedy="Use fewer --workers."
+            ) from error
         self._is_loaded = False
 
     def load(self) -> None:
-        """Have the job imported and warmed up: at once for a worker that is surely needed. Raises OptionError."""
+        """Have the job imported and warmed up: at once for a worker that is surely needed.
+        Raises OptionError.
+        """
         if not self._is_loaded:
             self._is_loaded = True
             try:
                 self._send((self._work, log.getEffectiveLevel()))
             except (pickle.PicklingError, AttributeError, TypeError) as error:
-                raise OptionError(f"the job cannot be sent to workers: {error}", remedy=_IN_A_MODULE) from error
+                raise OptionError(
+                    f"the job cannot be sent to workers: {error}", remedy=_IN_A_MODULE
+                ) from error
 
     def give(self, shard: Shard) -> None:
         self.load()
@@ -143,9 +159,11 @@ class _Worker:
             self.connection.send(message)
 
     def take(self) -> ShardReport | str:
-        """The report of the shard, or how the worker died over it; empty while there is neither, only its log.
+        """The report of the shard, or how the worker died over it; empty while there is neither,
+        only its log.
 
-        A new process stands in the place of a dead one. Raises the FaceprepError that the worker sends.
+        A new process stands in the place of a dead one. Raises the FaceprepError that the worker
+        sends.
         """
         try:
             news = self.connection.recv()
@@ -166,7 +184,9 @@ class _Worker:
         how = self._end()
         was_ready, shard = not self._n_starts, cast(Shard, self.shard)
         if self._n_starts == _N_STARTS:
-            raise FaceprepError(f"cannot start a worker: {how}", remedy="Use fewer --workers, or --runner serial.")
+            raise FaceprepError(
+                f"cannot start a worker: {how}", remedy="Use fewer --workers, or --runner serial."
+            )
         self._process = self.shard = None
         self.start()
         if was_ready:
@@ -223,7 +243,9 @@ def _ctrl_c_kept_back() -> Iterator[None]:
 
 
 def serve(pipe: str, driver: str) -> None:
-    """What a worker does: carry out the shards that come through `pipe` until the process `driver` is gone."""
+    """What a worker does: carry out the shards that come through `pipe` until the process
+    `driver` is gone.
+    """
     _die_with(int(driver))
     os.set_inheritable(int(pipe), False)
     with Connection(int(pipe)) as connection:
@@ -236,7 +258,10 @@ def serve(pipe: str, driver: str) -> None:
             _spare_garbage_collection()
             _send(connection, _READY)
         except (ImportError, AttributeError) as error:
-            _send(connection, OptionError(f"a worker cannot load the job: {error}", remedy=_IN_A_MODULE))
+            _send(
+                connection,
+                OptionError(f"a worker cannot load the job: {error}", remedy=_IN_A_MODULE),
+            )
             return
         while (given := _receive(connection)) is not None:
             shard, share = given
@@ -267,13 +292,17 @@ def _log_through(connection: Connection, level: int) -> None:
 
 
 def _warm_up(work: Any) -> None:
-    """Load what the job's shards need (`warm_up`), while the driver still plans; errors come again with a shard."""
+    """Load what the job's shards need (`warm_up`), while the driver still plans; errors come
+    again with a shard.
+    """
     with suppress(FaceprepError):
         getattr(work, "warm_up", lambda: None)()
 
 
 def _spare_garbage_collection() -> None:
-    """A shard makes many small tuples and no cycles; looking for cycles took 5 of `rec2folder`'s 18 µs a record."""
+    """A shard makes many small tuples and no cycles; looking for cycles took 5 of
+    `rec2folder`'s 18 µs a record.
+    """
     gc.freeze()
     gc.set_threshold(_GARBAGE)
 
@@ -291,7 +320,9 @@ def _send(connection: Connection, message: object) -> None:
 
 
 def _die_with(driver: int) -> None:
-    """Ask Linux to kill this process when its driver ends; elsewhere the closed pipe ends it after its shard."""
+    """Ask Linux to kill this process when its driver ends; elsewhere the closed pipe ends it
+    after its shard.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != driver:

@@ -4,13 +4,15 @@
     STATE/staging/SHARD/names      what was put into folders that were there before
     STATE/staging/SHARD/commit     the shard's ledger page, once everything is whole
 
-A folder that the output does not have yet is filled here and moved as a whole: one rename for all its files. Into a
-folder that is there, small files are written without a name (Linux's O_TMPFILE) and named when they are whole, after
-a log of the names, so that `recover_shard` can take them back. Large files, and small ones where the file system
-knows no nameless files, are moved from here one by one. In between lies the page: a commit that was cut short is
-undone before the page is written and finished after it.
+A folder that the output does not have yet is filled here and moved as a whole: one rename for all
+its files. Into a folder that is there, small files are written without a name (Linux's O_TMPFILE)
+and named when they are whole, after a log of the names, so that `recover_shard` can take them back.
+Large files, and small ones where the file system knows no nameless files, are moved from here one
+by one. In between lies the page: a commit that was cut short is undone before the page is written
+and finished after it.
 
-A file system lays a file near the folder that it is created in, which is why there is no single folder for all.
+A file system lays a file near the folder that it is created in, which is why there is no single
+folder for all.
 """
 
 from __future__ import annotations
@@ -69,10 +71,11 @@ class Link(NamedTuple):
 
 
 class Staging:
-    """The files of one shard below `root`; `state`, on the same file system, is the shard's own folder.
+    """The files of one shard below `root`; `state`, on the same file system, is the shard's own
+    folder.
 
-    `names` are the files in the order of writing, relative to `root`, and `sizes` their bytes: lists of plain values,
-    which go to the ledger twice as fast as a list of pairs.
+    `names` are the files in the order of writing, relative to `root`, and `sizes` their bytes:
+    lists of plain values, which go to the ledger twice as fast as a list of pairs.
     """
 
     def __init__(self, root: Path, state: Path) -> None:
@@ -88,10 +91,14 @@ class Staging:
         self._nameless = _NamelessFiles(self._root, self._state)
 
     def write(self, name: str, data: Buffer, time: int | None = None) -> None:
-        """Stage a small file; `data` must stay as it is until the commit. `time` of its last change in nanoseconds."""
+        """Stage a small file; `data` must stay as it is until the commit. `time` of its last
+        change in nanoseconds.
+        """
         self.write_many([name], [data], time)
 
-    def write_many(self, names: Sequence[str], contents: Sequence[Buffer], time: int | None = None) -> None:
+    def write_many(
+        self, names: Sequence[str], contents: Sequence[Buffer], time: int | None = None
+    ) -> None:
         """As many `write`s, with less work for each; `time` is that of all."""
         check_names(names)
         for name, data in zip(names, contents, strict=True):
@@ -115,7 +122,9 @@ class Staging:
         self.sizes += map(len, contents)
 
     def place(self, name: str, path: str, mode: str) -> None:
-        """Stage the file at the absolute `path`: a copy with its time, or a link. Raises SourceError, OutputError."""
+        """Stage the file at the absolute `path`: a copy with its time, or a link. Raises
+        SourceError, OutputError.
+        """
         if mode == COPY:
             data, time = read_dated(path)
             self.write(name, data, time)
@@ -135,11 +144,17 @@ class Staging:
         self.sizes.append(size)
 
     def _enter(self, folder: str) -> None:
-        """Where the next files go: into a folder here, or without a name into the one that is there."""
+        """Where the next files go: into a folder here, or without a name into the one that is
+        there.
+        """
         self._leave()
         number = self._numbers.setdefault(folder, len(self._numbers))
         here = f"{self._state}/d{number}"
-        if not os.path.isdir(here) and os.path.lexists(f"{self._root}/{folder}") and self._nameless.are_known(folder):
+        if (
+            not os.path.isdir(here)
+            and os.path.lexists(f"{self._root}/{folder}")
+            and self._nameless.are_known(folder)
+        ):
             self._folder = folder
             return
         self._make(here, folder)
@@ -173,7 +188,9 @@ class Staging:
         return cast(BinaryIO, file)
 
     def commit(self, lines: Sequence[Any], target: Path) -> None:
-        """Name all files and put the ledger page at `target`: [names, sizes], then one JSON value a line."""
+        """Name all files and put the ledger page at `target`: [names, sizes], then one JSON
+        value a line.
+        """
         for number, file in self._files.items():
             file.close()
             with guard("look at", self.names[number]):
@@ -200,7 +217,9 @@ class Staging:
 
 
 class _NamelessFiles:
-    """Small files for folders below `root` that are there: written, their names logged in `state`, then named."""
+    """Small files for folders below `root` that are there: written, their names logged in
+    `state`, then named.
+    """
 
     def __init__(self, root: str, state: str) -> None:
         self._root, self._state = root, state
@@ -212,7 +231,9 @@ class _NamelessFiles:
         self._known = None if _NAMELESS and os.path.isdir("/proc/self/fd") else False
 
     def are_known(self, folder: str) -> bool:
-        """Whether the file system has them; asked once. Raises OSError when `folder` is none, or may not be used."""
+        """Whether the file system has them; asked once. Raises OSError when `folder` is none,
+        or may not be used.
+        """
         if self._known is None:
             try:
                 os.close(os.open(folder or ".", os.O_WRONLY | _NAMELESS, dir_fd=self._root_fd))
@@ -229,7 +250,9 @@ class _NamelessFiles:
     def write(self, name: str, data: Buffer, time: int | None) -> None:
         self._add(name, data, len(data), time)
 
-    def _add(self, name: str, content: Buffer | Link, n_bytes: int, time: int | None = None) -> None:
+    def _add(
+        self, name: str, content: Buffer | Link, n_bytes: int, time: int | None = None
+    ) -> None:
         self._pending.append((name, content, time))
         self._n_bytes += n_bytes
         if len(self._pending) == _N_PENDING or self._n_bytes >= _PENDING_BYTES:
@@ -297,14 +320,20 @@ class _NamelessFiles:
 def recover_shard(root: Path, state: Path, target: Path | None) -> None:
     """Bring what a shard left in `state` to an end, wherever it stopped.
 
-    With its page, the commit is finished and the page put at `target`; without, its files are taken back.
+    With its page, the commit is finished and the page put at `target`; without, its files are taken
+    back.
     """
     outputs = _json_lines(state / _PAGE, most=1) if target else []
     if outputs and target:
         names: list[str] = outputs[0][0]
         check_names(names)
         folders = dict.fromkeys(name.rpartition("/")[0] for name in names)
-        _finish(os.fspath(root), os.fspath(state), {folder: i for i, folder in enumerate(folders)}, target)
+        _finish(
+            os.fspath(root),
+            os.fspath(state),
+            {folder: i for i, folder in enumerate(folders)},
+            target,
+        )
     else:
         names = [name for line in _json_lines(state / _LOG) for name in line]
         check_names(names)
@@ -313,7 +342,9 @@ def recover_shard(root: Path, state: Path, target: Path | None) -> None:
 
 
 def _finish(root: str, state: str, numbers: Mapping[str, int], target: Path) -> None:
-    """A commit from its page on: the numbered folders to their places, the page to `target`, nothing left here."""
+    """A commit from its page on: the numbered folders to their places, the page to `target`,
+    nothing left here.
+    """
     with guard("list", state):
         waiting = set(os.listdir(state))
     for folder, number in numbers.items():
@@ -336,7 +367,9 @@ def _put(source: str, target: str) -> None:
 
 
 def _json_lines(path: Path, most: int | None = None) -> list[Any]:
-    """The lines up to the first that is not whole: nothing had been done yet with that one. None: no such file."""
+    """The lines up to the first that is not whole: nothing had been done yet with that one.
+    None: no such file.
+    """
     lines: list[Any] = []
     if size_of(path) is not None:
         with suppress(ValueError):

@@ -38,12 +38,16 @@ def encode(names: Sequence[str], counts: Iterable[int]) -> bytes:
 def load(path: str | os.PathLike[str]) -> list[ClassRow]:
     """The classes by number. Raises SourceError."""
     try:
-        header, *rows = csv.reader(io.StringIO(storage.read_bytes(path).decode(), newline=""), strict=True)
+        header, *rows = csv.reader(
+            io.StringIO(storage.read_bytes(path).decode(), newline=""), strict=True
+        )
         if header != _COLUMNS:
             raise ValueError(f"columns {', '.join(header)}")
         return [ClassRow(int(number), name, int(images)) for number, name, images in rows]
     except (ValueError, csv.Error) as error:
-        raise SourceError(f"not a class map: {error}", path=path, expected=f"columns {', '.join(_COLUMNS)}") from error
+        raise SourceError(
+            f"not a class map: {error}", path=path, expected=f"columns {', '.join(_COLUMNS)}"
+        ) from error
 
 
 def has_classes(path: str | os.PathLike[str], names: Sequence[str]) -> bool:

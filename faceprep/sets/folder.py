@@ -1,8 +1,8 @@
 """Folders of images: ROOT/IDENTITY/NAME, identities nested as deep as they like.
 
-An identity is a folder that holds images itself; its name is its path below ROOT. Class numbers follow the order
-of Keras_insightface: names sorted as numbers if all of them are numbers, else as text. Names that begin with a
-dot are passed over.
+An identity is a folder that holds images itself; its name is its path below ROOT. Class numbers
+follow the order of Keras_insightface: names sorted as numbers if all of them are numbers, else as
+text. Names that begin with a dot are passed over.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _COMMON = (".jpg", ".png", ".jpeg")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A folder of images: its name and the sorted names of its image files. `n_others` counts other files."""
+    """A folder of images: its name and the sorted names of its image files. `n_others` counts
+    other files.
+    """
 
     name: str
     images: tuple[str, ...]
@@ -52,13 +54,17 @@ def read_identity(root: Path, name: str) -> Identity:
 
 
 def walk_images(root: Path) -> Iterator[tuple[str, list[str], int]]:
-    """(identity, its image files in no order, how many other files) of every identity below `root`, in no order.
+    """(identity, its image files in no order, how many other files) of every identity below `root`,
+    in no order.
 
-    Images in `root` itself are the identity ``.``. Raises SourceError when `root` is no folder, or one in it cannot
-    be listed. Links are followed, but for those that lead back to a folder they lie in.
+    Images in `root` itself are the identity ``.``. Raises SourceError when `root` is no folder, or
+    one in it cannot be listed. Links are followed, but for those that lead back to a folder they
+    lie in.
     """
     if not root.is_dir():
-        raise SourceError("no such folder", path=root, expected="a folder of identities with images in them")
+        raise SourceError(
+            "no such folder", path=root, expected="a folder of identities with images in them"
+        )
     waiting = ["."]
     while waiting:
         name = waiting.pop()
@@ -74,10 +80,16 @@ def refuse_output_inside(root: Path, output: Path) -> None:
     """Raises OutputError for an output file that would lie in the folder it is made from."""
     inside, folder = os.path.realpath(root), os.path.realpath(output.parent)
     if os.path.commonpath([inside, folder]) == inside:
-        raise OutputError("the output would lie in the input", path=output, remedy="Name a place outside of it.")
+        raise OutputError(
+            "the output would lie in the input", path=output, remedy="Name a place outside of it."
+        )
 
 
 def find_identities(root: Path) -> list[Identity]:
-    """Every identity below `root`, in class order; may be empty. Raises SourceError as `walk_images` does."""
-    found = {name: Identity(name, tuple(sort_files(images)), n) for name, images, n in walk_images(root)}
+    """Every identity below `root`, in class order; may be empty. Raises SourceError as
+    `walk_images` does.
+    """
+    found = {
+        name: Identity(name, tuple(sort_files(images)), n) for name, images, n in walk_images(root)
+    }
     return [found[name] for name in sort_names(found)]

@@ -1,4 +1,5 @@
-"""IJB-B and IJB-C in the layout that face models are evaluated in: crops with five points, templates, pairs, galleries.
+"""IJB-B and IJB-C in the layout that face models are evaluated in: crops with five points,
+templates, pairs, galleries.
 
     loose_crop/NAME.jpg                      a face with some of what is around it
     meta/ijbc_face_tid_mid.txt               NAME.jpg TEMPLATE MEDIUM
@@ -7,8 +8,9 @@
     meta/ijbc_1N_gallery_G1.csv, …_G2.csv    TEMPLATE_ID,SUBJECT_ID,…         1:N; S1 and S2 as well; one header line
     meta/ijbc_1N_probe_mixed.csv             TEMPLATE_ID,SUBJECT_ID,…
 
-Blanks between the columns of .txt; ijbb in place of ijbc. Points are pixels of the crop: left eye, right eye, nose,
-left and right mouth corner as the viewer sees them. A .csv may name a template in many lines, one an image.
+Blanks between the columns of .txt; ijbb in place of ijbc. Points are pixels of the crop: left eye,
+right eye, nose, left and right mouth corner as the viewer sees them. A .csv may name a template in
+many lines, one an image.
 """
 
 from __future__ import annotations
@@ -55,10 +57,11 @@ class Subjects(NamedTuple):
 
 @dataclass(frozen=True)
 class Ijb:
-    """Image i is `files[i]` in the folder `images`; it belongs to `templates[i]` and, in it, to `media[i]`.
+    """Image i is `files[i]` in the folder `images`; it belongs to `templates[i]` and, in it, to
+    `media[i]`.
 
-    `landmarks` (n, 5, 2) and the detector's `scores` (n,) float32. `pairs` are there for 1:1, `galleries` and `probes`
-    for 1:N.
+    `landmarks` (n, 5, 2) and the detector's `scores` (n,) float32. `pairs` are there for 1:1,
+    `galleries` and `probes` for 1:N.
     """
 
     name: str
@@ -79,14 +82,20 @@ def is_ijb(root: Path) -> bool:
 
 
 def load_ijb(root: Path) -> Ijb:
-    """All that the lists say; no image is looked at. Raises SourceError that names file and line."""
+    """All that the lists say; no image is looked at. Raises SourceError that names file and
+    line.
+    """
     names = _find_names(root)
     if len(names) != 1:
         found = ", ".join(names) or "none"
-        raise SourceError("not one set", path=root / "meta", expected=f"one …{_IMAGES}", found=found)
+        raise SourceError(
+            "not one set", path=root / "meta", expected=f"one …{_IMAGES}", found=found
+        )
     start = root / "meta" / names[0]
     listed = _read_text(Path(f"{start}{_IMAGES}"), {"name": str, "template": int, "medium": int})
-    pointed = _read_text(Path(f"{start}{_POINTS}"), {"name": str} | dict.fromkeys((*_POINT_COLUMNS, "score"), float))
+    pointed = _read_text(
+        Path(f"{start}{_POINTS}"), {"name": str} | dict.fromkeys((*_POINT_COLUMNS, "score"), float)
+    )
     files = listed["name"].tolist()
     _refuse_other_order(Path(f"{start}{_POINTS}"), files, pointed["name"].tolist())
     _refuse_scores(Path(f"{start}{_POINTS}"), pointed["score"])
@@ -98,7 +107,11 @@ def load_ijb(root: Path) -> Ijb:
     ]
     pairs = Path(f"{start}{_PAIRS}")
     if not galleries and not pairs.exists():
-        raise SourceError("neither pairs nor galleries", path=root / "meta", expected=f"{pairs.name}, or galleries")
+        raise SourceError(
+            "neither pairs nor galleries",
+            path=root / "meta",
+            expected=f"{pairs.name}, or galleries",
+        )
     points = np.stack([pointed[column] for column in _POINT_COLUMNS], axis=1)
     return Ijb(
         name={"ijbb": "IJB-B", "ijbc": "IJB-C"}.get(names[0], names[0]),
@@ -136,7 +149,9 @@ def _read_subjects(path: Path, name: str, known: Ints) -> Subjects:
     data = _load(path)
     header = data.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r").split(",")
     if len(header) < 2 or header[0].strip().lstrip("-").isdigit():
-        raise _bad_line(path, 1, "a header that begins with TEMPLATE_ID,SUBJECT_ID", ",".join(header)[:80])
+        raise _bad_line(
+            path, 1, "a header that begins with TEMPLATE_ID,SUBJECT_ID", ",".join(header)[:80]
+        )
     names = ["template", "subject", *(f"column {number}" for number in range(3, len(header) + 1))]
     kinds = dict.fromkeys(names, str) | {"template": int, "subject": int}
     columns = _read_columns(path, data, kinds, ",", header=1)
@@ -146,7 +161,9 @@ def _read_subjects(path: Path, name: str, known: Ints) -> Subjects:
     other = subjects != subjects[first][which]
     if other.any():
         line = int(other.argmax())
-        expected = f"subject {subjects[first][which][line]}, as before for template {templates[line]}"
+        expected = (
+            f"subject {subjects[first][which][line]}, as before for template {templates[line]}"
+        )
         raise _bad_line(path, line + 2, expected, str(subjects[line]))
     return Subjects(name, numbers, subjects[first])
 
@@ -168,7 +185,9 @@ def _read_text(path: Path, kinds: Mapping[str, type]) -> Mapping[str, npt.NDArra
 def _read_columns(
     path: Path, data: bytes, kinds: Mapping[str, type], delimiter: str, header: int
 ) -> Mapping[str, npt.NDArray[Any]]:
-    """The columns that `kinds` names, but for text after the first two. Raises SourceError that names the line."""
+    """The columns that `kinds` names, but for text after the first two. Raises SourceError that
+    names the line.
+    """
     types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     wanted = [name for number, name in enumerate(kinds) if number < 2 or kinds[name] is not str]
     try:
@@ -176,14 +195,20 @@ def _read_columns(
             io.BytesIO(data),
             csv.ReadOptions(column_names=list(kinds), skip_rows=header),
             csv.ParseOptions(
-                delimiter=delimiter, quote_char='"' if delimiter == "," else False, ignore_empty_lines=False
+                delimiter=delimiter,
+                quote_char='"' if delimiter == "," else False,
+                ignore_empty_lines=False,
             ),
             csv.ConvertOptions(
-                column_types={name: types[kinds[name]] for name in wanted}, null_values=[], include_columns=wanted
+                column_types={name: types[kinds[name]] for name in wanted},
+                null_values=[],
+                include_columns=wanted,
             ),
         )
     except pa.ArrowInvalid as error:
-        raise _find_bad_line(path, data, kinds, delimiter, header) or SourceError(str(error), path=path) from error
+        raise _find_bad_line(path, data, kinds, delimiter, header) or SourceError(
+            str(error), path=path
+        ) from error
     return {name: table.column(name).to_numpy() for name in wanted}
 
 
@@ -195,7 +220,9 @@ def _find_bad_line(
         text = line.decode("utf-8", "replace")
         cells = next(quoted.reader([text])) if delimiter == "," else text.split(delimiter)
         if len(cells) != len(kinds):
-            return _bad_line(path, number, f"{len(kinds)} columns", str(len(cells)) if line else "none")
+            return _bad_line(
+                path, number, f"{len(kinds)} columns", str(len(cells)) if line else "none"
+            )
         for cell, (name, kind) in zip(cells, kinds.items(), strict=True):
             try:
                 kind(cell)
@@ -221,7 +248,9 @@ def _refuse_other_order(path: Path, files: Sequence[str], pointed: Sequence[str]
         return
     lines = range(min(len(files), len(pointed)))
     line = next((line for line in lines if files[line] != pointed[line]), len(lines))
-    expected, found = (repr(names[line]) if line < len(names) else "no more lines" for names in (files, pointed))
+    expected, found = (
+        repr(names[line]) if line < len(names) else "no more lines" for names in (files, pointed)
+    )
     raise _bad_line(path, line + 1, f"{expected} as in …{_IMAGES}", found)
 
 

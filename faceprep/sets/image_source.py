@@ -1,4 +1,5 @@
-"""The encoded images of a folder, a verification .bin or a .rec, by their numbers: one way to read them all.
+"""The encoded images of a folder, a verification .bin or a .rec, by their numbers: one way to read
+them all.
 
 lay_out   what is in the set, noted where workers find it
 read      the images [start, stop), each with a name for people
@@ -36,7 +37,9 @@ class NamedImage(NamedTuple):
 
 
 class ImageSet(NamedTuple):
-    """A set that was laid out under `name`; `n` counts what is read, `fingerprint` names its state."""
+    """A set that was laid out under `name`; `n` counts what is read, `fingerprint` names its
+    state.
+    """
 
     path: str
     kind: str
@@ -46,7 +49,9 @@ class ImageSet(NamedTuple):
 
 
 def lay_out(path: Path, scratch: Path, name: str) -> ImageSet:
-    """Note what is in the folder, .bin or .rec (or folder with one) at `path`. Raises SourceError."""
+    """Note what is in the folder, .bin or .rec (or folder with one) at `path`. Raises
+    SourceError.
+    """
     if path.suffix.lower() == ".bin" and not path.is_dir():
         places = pairs_bin.find_pairs(path)
         pairs_bin.save_places(scratch / name, places)
@@ -62,9 +67,13 @@ def lay_out(path: Path, scratch: Path, name: str) -> ImageSet:
     digest = hashlib.sha256()
     for position in range(len(listing)):
         image = listing.path(position)
-        digest.update(f"{image}\0{storage.size_of(f'{path}/{image}')}\n".encode("utf-8", "surrogateescape"))
+        digest.update(
+            f"{image}\0{storage.size_of(f'{path}/{image}')}\n".encode("utf-8", "surrogateescape")
+        )
     lay_out_listing(listing, scratch, name)
-    return ImageSet(str(path), FOLDER, name, len(listing), f"{len(listing):,} images {digest.hexdigest()[:16]}")
+    return ImageSet(
+        str(path), FOLDER, name, len(listing), f"{len(listing):,} images {digest.hexdigest()[:16]}"
+    )
 
 
 def _holds_rec(folder: Path) -> bool:
@@ -74,7 +83,9 @@ def _holds_rec(folder: Path) -> bool:
 def lay_out_listing(listing: Listing, scratch: Path, name: str) -> None:
     """The same for a folder whose images are known already."""
     for start in range(0, len(listing), CUT):
-        paths = [listing.path(position) for position in range(start, min(start + CUT, len(listing)))]
+        paths = [
+            listing.path(position) for position in range(start, min(start + CUT, len(listing)))
+        ]
         storage.write_file(_cut(scratch, name, start), json.dumps(paths).encode(), durable=False)
 
 
@@ -89,7 +100,9 @@ def _cut(scratch: Path, name: str, start: int) -> Path:
 
 
 def read(images: ImageSet, scratch: Path, start: int, stop: int) -> Iterator[NamedImage]:
-    """The images [start, stop), in the order in which they lie; a .rec's header and identity records are left out."""
+    """The images [start, stop), in the order in which they lie; a .rec's header and identity
+    records are left out.
+    """
     if images.kind == _BIN:
         return _read_bin(images, scratch, start, stop)
     return (_read_rec if images.kind == _REC else read_folder)(images, scratch, start, stop)

@@ -3,7 +3,8 @@
     live=0,spoof=1      the class whose word is one of the folders in the path
     re:^(?:.*/)?(\\w+)-  the class is what the one group of the regular expression finds anywhere in the path
 
-Paths are relative to the source and separated by "/". A path that fits no class, or several, has none.
+Paths are relative to the source and separated by "/". A path that fits no class, or several, has
+none.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Unlabelled(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelRule:
-    """`find` names the classes that a path fits; `classes` are their names by number, where the rule fixes them.
+    """`find` names the classes that a path fits; `classes` are their names by number, where the
+    rule fixes them.
 
     With `by_folder` all files of a folder fit the same.
     """
@@ -47,8 +49,12 @@ class LabelRule:
         """Why `path` has no class."""
         found = ", ".join(sorted(self.find(path)))
         if not found:
-            return Unlabelled("no_label", f"{path}: expected {self.expected}, found none; change --label-rule")
-        return Unlabelled("ambiguous_label", f"{path}: expected one class, found {found}; change --label-rule")
+            return Unlabelled(
+                "no_label", f"{path}: expected {self.expected}, found none; change --label-rule"
+            )
+        return Unlabelled(
+            "ambiguous_label", f"{path}: expected one class, found {found}; change --label-rule"
+        )
 
 
 def parse_rule(text: str) -> LabelRule:
@@ -83,7 +89,9 @@ def _word_rule(text: str) -> LabelRule:
             expected=f"all of 0 to {len(wanted) - 1}",
             found=", ".join(map(str, wanted)),
         )
-    classes = tuple("|".join(word for word, n in numbers.items() if n == number) for number in wanted)
+    classes = tuple(
+        "|".join(word for word, n in numbers.items() if n == number) for number in wanted
+    )
 
     def find(path: str) -> set[str]:
         return {classes[numbers[folder]] for folder in path.split("/")[:-1] if folder in numbers}
@@ -95,7 +103,9 @@ def _expression_rule(text: str) -> LabelRule:
     try:
         expression = re.compile(text)
     except re.error as error:
-        raise OptionError(f"--label-rule is no regular expression: {error}", found=repr(text)) from error
+        raise OptionError(
+            f"--label-rule is no regular expression: {error}", found=repr(text)
+        ) from error
     if expression.groups != 1:
         raise OptionError(
             "--label-rule must have one group, which finds the class",

@@ -1,4 +1,6 @@
-"""The images of a set, by position: identity by identity, names sorted. Nothing here looks at a disk."""
+"""The images of a set, by position: identity by identity, names sorted. Nothing here looks at a
+disk.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass
 class Listing:
-    """Image i is `files[i]` in the folder `identities[identity_of[i]]`; `refused` says why some are left out."""
+    """Image i is `files[i]` in the folder `identities[identity_of[i]]`; `refused` says why some
+    are left out.
+    """
 
     identities: Sequence[str]
     files: Sequence[str]
@@ -42,7 +46,10 @@ class Listing:
 
     def spelled(self, prefix: str) -> Iterator[str]:
         """All paths, with `prefix` in front."""
-        return (prefix + self._folders[k] + file for k, file in zip(self.identity_of, self.files, strict=True))
+        return (
+            prefix + self._folders[k] + file
+            for k, file in zip(self.identity_of, self.files, strict=True)
+        )
 
     def first(self, n: int) -> Listing:
         """The first `n` images; all identities stay known."""
@@ -77,11 +84,14 @@ def refuse_names(listing: Listing, forbidden: re.Pattern[str] | None = None) -> 
             path = listing.path(position)
             if not is_text(path):
                 name = path.encode("utf-8", "surrogateescape")
-                listing.refused[position] = Unlabelled("bad_name", f"{name!r}: the name is not UTF-8; rename the file")
+                listing.refused[position] = Unlabelled(
+                    "bad_name", f"{name!r}: the name is not UTF-8; rename the file"
+                )
             elif forbidden and forbidden.search(path):
                 listing.refused[position] = Unlabelled(
                     "bad_name",
-                    f"{path!r}: tabs, line breaks and outer blanks cannot stand in the list; rename the file",
+                    f"{path!r}: tabs, line breaks and outer blanks cannot stand in the list; "
+                    "rename the file",
                 )
 
 

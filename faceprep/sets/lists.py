@@ -45,7 +45,9 @@ def csv_lines(names: Iterable[str], classes: Iterable[int], identities: Iterable
     b'"a, b/1.jpg",0,"a, b"\\n'
     """
     rows = zip(names, classes, identities, strict=True)
-    return "".join(f"{quoted(name)},{label},{quoted(identity)}\n" for name, label, identity in rows).encode()
+    return "".join(
+        f"{quoted(name)},{label},{quoted(identity)}\n" for name, label, identity in rows
+    ).encode()
 
 
 def lst_lines(names: Iterable[str], classes: Iterable[int], start: int = 0) -> bytes:
@@ -69,16 +71,24 @@ def read_csv(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
             header = next(rows, [])
             missing = [name for name in CSV_COLUMNS[:2] if name not in header]
             if missing:
-                raise _bad_line(path, 1, "columns " + ", ".join(CSV_COLUMNS), ", ".join(header) or "nothing")
+                raise _bad_line(
+                    path, 1, "columns " + ", ".join(CSV_COLUMNS), ", ".join(header) or "nothing"
+                )
             places = [header.index(name) if name in header else -1 for name in CSV_COLUMNS]
             for row in rows:
                 yield _listed(path, rows.line_num, row, len(header), places)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise SourceError(f"not a CSV file: {error}", path=path, where=f"line {rows.line_num + 1}") from error
+            raise SourceError(
+                f"not a CSV file: {error}", path=path, where=f"line {rows.line_num + 1}"
+            ) from error
 
 
 def _listed(
-    path: str | os.PathLike[str], line: int, row: Sequence[str], n_columns: int, places: Sequence[int]
+    path: str | os.PathLike[str],
+    line: int,
+    row: Sequence[str],
+    n_columns: int,
+    places: Sequence[int],
 ) -> ListedImage:
     name, label, identity = places
     if len(row) != n_columns:
@@ -89,7 +99,9 @@ def _listed(
 
 
 def read_lst(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
-    """The lines of an .lst file of either kind, with their first label. Raises SourceError that names the line."""
+    """The lines of an .lst file of either kind, with their first label. Raises SourceError that
+    names the line.
+    """
     with storage.guard("read", path, SourceError), storage.open_source(path) as file:
         for number, line in enumerate(file, 1):
             try:
@@ -101,7 +113,9 @@ def read_lst(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
             elif len(columns) >= 3 and _is_number(columns[2]):
                 label, name = columns[2], columns[1]
             else:
-                raise _bad_line(path, number, "idx, label, path between tabs", repr("\t".join(columns)[:80]))
+                raise _bad_line(
+                    path, number, "idx, label, path between tabs", repr("\t".join(columns)[:80])
+                )
             yield ListedImage(name, int(label) if _is_int(label) else float(label))
 
 
@@ -123,7 +137,10 @@ def _bad_line(path: str | os.PathLike[str], line: int, expected: str, found: str
 
 def describe_csv(path: str | os.PathLike[str]) -> Contents:
     """Lines, different classes and the columns, up to the first damage."""
-    return count("csv", ((row.label, CSV_COLUMNS if row.identity else CSV_COLUMNS[:2]) for row in read_csv(path)))
+    return count(
+        "csv",
+        ((row.label, CSV_COLUMNS if row.identity else CSV_COLUMNS[:2]) for row in read_csv(path)),
+    )
 
 
 def describe_lst(path: str | os.PathLike[str]) -> Contents:

@@ -1,7 +1,8 @@
 """The few rules of the protobuf wire format that `tf.train.Example` needs.
 
-A message is a row of fields: varint (number << 3 | kind), then a varint (kind 0), 8 bytes (1), a varint length and so
-many bytes (2), or 4 bytes (5). Source: protobuf.dev/programming-guides/encoding.
+A message is a row of fields: varint (number << 3 | kind), then a varint (kind 0), 8 bytes (1), a
+varint length and so many bytes (2), or 4 bytes (5). Source:
+protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ def read_fields(data: bytes) -> list[tuple[int, bytes | int]]:
 
 
 def read_numbers(value: bytes | int, kind: str) -> list[int] | list[float]:
-    """The numbers of one field, packed or single: `kind` q for int64, f for float32. Raises Malformed.
+    """The numbers of one field, packed or single: `kind` q for int64, f for float32. Raises
+    Malformed.
 
     >>> read_numbers(varint(3) + varint(2**64 - 1), "q"), read_numbers(struct.pack("<2f", 1, 0.5), "f")
     ([3, -1], [1.0, 0.5])

@@ -1,4 +1,5 @@
-"""Which images of a folder a manifest takes: their classes, the split, the order. Nothing here looks at a disk.
+"""Which images of a folder a manifest takes: their classes, the split, the order. Nothing here
+looks at a disk.
 
 An image is known by its position in the folder's order: identity by identity, names sorted.
 """
@@ -24,7 +25,8 @@ _NONE = -1
 
 @dataclass(frozen=True)
 class Selection:
-    """`class_of[i]` is the class of image i, where it is taken; `names` are the classes' names by number.
+    """`class_of[i]` is the class of image i, where it is taken; `names` are the classes' names by
+    number.
 
     `train` and `val` are positions of images, in the order they are to be written.
     """
@@ -42,27 +44,40 @@ class Selection:
 
 @dataclass(frozen=True)
 class Split:
-    """Which share of the images (or of the identities, with `by_identity`) goes to the validation set."""
+    """Which share of the images (or of the identities, with `by_identity`) goes to the
+    validation set.
+    """
 
     fraction: float = 0.0
     by_identity: bool = False
 
 
 def label_by_identity(listing: Listing) -> tuple[Ints, Sequence[str]]:
-    """(label of each image, names of the labels): the folders; images outside of any are refused."""
+    """(label of each image, names of the labels): the folders; images outside of any are
+    refused.
+    """
     if "." in listing.identities:
-        for position in np.flatnonzero(listing.identity_of == listing.identities.index(".")).tolist():
-            reason = f"{listing.files[position]}: lies in no identity folder, expected IDENTITY/IMAGE or a --label-rule"
+        for position in np.flatnonzero(
+            listing.identity_of == listing.identities.index(".")
+        ).tolist():
+            reason = (
+                f"{listing.files[position]}: lies in no identity folder, expected "
+                "IDENTITY/IMAGE or a --label-rule"
+            )
             listing.refused.setdefault(position, Unlabelled("no_identity", reason))
     return listing.identity_of, listing.identities
 
 
 def label_by_rule(listing: Listing, rule: LabelRule) -> tuple[Ints, list[str]]:
-    """(label of each image, names of the labels); images that the rule does not label are refused."""
+    """(label of each image, names of the labels); images that the rule does not label are
+    refused.
+    """
     names = list(rule.classes)
     numbers = {name: number for number, name in enumerate(names)}
     labels = np.full(len(listing), _NONE, np.int64)
-    for start, stop in listing.runs() if rule.by_folder else ((i, i + 1) for i in range(len(listing))):
+    for start, stop in (
+        listing.runs() if rule.by_folder else ((i, i + 1) for i in range(len(listing)))
+    ):
         label = rule(listing.path(start))
         if isinstance(label, Unlabelled):
             for position in range(start, stop):
@@ -76,22 +91,30 @@ def label_by_rule(listing: Listing, rule: LabelRule) -> tuple[Ints, list[str]]:
 
 
 def leave_out_few(listing: Listing, least: int) -> tuple[int, int]:
-    """Refuse the images of identities with fewer sound images than `least`; (identities, images) left out."""
+    """Refuse the images of identities with fewer sound images than `least`; (identities,
+    images) left out.
+    """
     sound = listing.is_sound()
     counts = np.bincount(listing.identity_of[sound], minlength=len(listing.identities))
     few = np.flatnonzero(sound & (counts < least)[listing.identity_of])
     for position, identity in zip(few.tolist(), listing.identity_of[few].tolist(), strict=True):
-        why = f"{listing.identities[identity]}: {counted(counts[identity], 'image')}, --min-images asks for {least}"
+        why = (
+            f"{listing.identities[identity]}: {counted(counts[identity], 'image')}, "
+            f"--min-images asks for {least}"
+        )
         listing.refused[position] = Unlabelled(FEW_IMAGES, why)
     return int(((counts > 0) & (counts < least)).sum()), few.size
 
 
-def select(listing: Listing, labels: Ints, names: Sequence[str], fixed: bool, seed: int, split: Split) -> Selection:
+def select(
+    listing: Listing, labels: Ints, names: Sequence[str], fixed: bool, seed: int, split: Split
+) -> Selection:
     """Number the classes 0 … C-1, split and shuffle.
 
-    Classes follow their names, sorted as numbers if all are numbers, else as text; `fixed` keeps the numbers that
-    the labels have. When whole identities go to the validation set, classes that only occur there come last, so
-    that the classes of the training set are dense, too. Raises SourceError when no split is possible.
+    Classes follow their names, sorted as numbers if all are numbers, else as text; `fixed` keeps
+    the numbers that the labels have. When whole identities go to the validation set, classes that
+    only occur there come last, so that the classes of the training set are dense, too. Raises
+    SourceError when no split is possible.
     """
     kept = np.flatnonzero(listing.is_sound())
     order = kept[shuffled(kept.size, seed)]
@@ -116,7 +139,9 @@ def _sorted(names: Sequence[str], numbers: set[int]) -> list[tuple[str, int]]:
 
 
 def _some_images(labels: Ints, fraction: float) -> npt.NDArray[np.bool_]:
-    """The first share of the images, passing over the first image of each class, which stays in the training set."""
+    """The first share of the images, passing over the first image of each class, which stays in
+    the training set.
+    """
     in_val = np.zeros(labels.size, np.bool_)
     if fraction:
         free = np.ones(labels.size, np.bool_)
@@ -136,7 +161,8 @@ def _whole_identities(identities: Ints, seed: int, fraction: float) -> npt.NDArr
     n = _share(fraction, present.size) if fraction else 0
     if fraction and n >= present.size:
         raise SourceError(
-            f"{counted(present.size, 'identity', 'identities')} cannot be split with --val-fraction {fraction}",
+            f"{counted(present.size, 'identity', 'identities')} cannot be split with "
+            f"--val-fraction {fraction}",
             expected="at least one identity on either side",
         )
     chosen: npt.NDArray[np.bool_] = np.isin(identities, present[shuffled(present.size, seed)[:n]])

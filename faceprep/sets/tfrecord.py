@@ -5,8 +5,9 @@
     data     Example { features = 1: Features { feature = 1: map<string, Feature> } }
     Feature  one of BytesList = 1, FloatList = 2, Int64List = 3, each { repeated value = 1 }
 
-Features are written in the order of their names, as protobuf does when it serialises deterministically.
-Sources: tensorflow/core/lib/io/record_writer.h, tensorflow/core/example/feature.proto.
+Features are written in the order of their names, as protobuf does when it serialises
+deterministically. Sources: tensorflow/core/lib/io/record_writer.h,
+tensorflow/core/example/feature.proto.
 """
 
 from __future__ import annotations
@@ -76,11 +77,14 @@ def write_records(file: BinaryIO, records: Iterable[bytes]) -> None:
     file.writelines(map(frame, records))
 
 
-_heads: _Cached[int, bytes] = _Cached(lambda length: _HEAD.pack(length, masked_crc32c(_LENGTH.pack(length))))
+_heads: _Cached[int, bytes] = _Cached(
+    lambda length: _HEAD.pack(length, masked_crc32c(_LENGTH.pack(length)))
+)
 
 
 def encode_example(features: Mapping[str, bytes | int]) -> bytes:
-    """A `tf.train.Example` whose features have one value each: bytes, or an int64. Raises OptionError beyond int64.
+    """A `tf.train.Example` whose features have one value each: bytes, or an int64. Raises
+    OptionError beyond int64.
 
     >>> encode_example({"label": 3})
     b'\\n\\x10\\n\\x0e\\n\\x05label\\x12\\x05\\x1a\\x03\\n\\x01\\x03'
@@ -124,7 +128,9 @@ def encode_examples(
 def _int_entry(name: str, value: int) -> bytes:
     """The whole map entry of an int64 feature."""
     if not -(1 << 63) <= value < 1 << 63:
-        raise OptionError(f"feature {name!r}", expected="a number that fits in int64", found=str(value))
+        raise OptionError(
+            f"feature {name!r}", expected="a number that fits in int64", found=str(value)
+        )
     content = varint(value & 0xFFFFFFFFFFFFFFFF)
     return _entry(name, _INTS, len(content)) + content
 
@@ -138,8 +144,12 @@ def _entry(name: str, kind: int, n_bytes: int) -> bytes:
     return b"\x0a" + varint(len(entry) + n_bytes) + entry
 
 
-_int_entries: _Cached[str, _Cached[int, bytes]] = _Cached(lambda name: _Cached(partial(_int_entry, name)))
-_before_bytes: _Cached[str, _Cached[int, bytes]] = _Cached(lambda name: _Cached(partial(_entry, name, _BYTES)))
+_int_entries: _Cached[str, _Cached[int, bytes]] = _Cached(
+    lambda name: _Cached(partial(_int_entry, name))
+)
+_before_bytes: _Cached[str, _Cached[int, bytes]] = _Cached(
+    lambda name: _Cached(partial(_entry, name, _BYTES))
+)
 _before_features: _Cached[int, bytes] = _Cached(lambda n_bytes: b"\x0a" + varint(n_bytes))
 
 
@@ -147,7 +157,9 @@ _before_features: _Cached[int, bytes] = _Cached(lambda n_bytes: b"\x0a" + varint
 
 
 def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """The data of each record, checksums compared. Raises SourceError that names the offset of the damage."""
+    """The data of each record, checksums compared. Raises SourceError that names the offset of
+    the damage.
+    """
     return (data for _, data in _read(path))
 
 
@@ -195,9 +207,13 @@ def _values(feature: bytes | int) -> Values:
         if kind == _BYTES:
             return [_message(value) for _, value in read_fields(_message(content))]
         if kind == _FLOATS:
-            return [x for _, value in read_fields(_message(content)) for x in read_numbers(value, "f")]
+            return [
+                x for _, value in read_fields(_message(content)) for x in read_numbers(value, "f")
+            ]
         if kind == _INTS:
-            return [x for _, value in read_fields(_message(content)) for x in read_numbers(value, "q")]
+            return [
+                x for _, value in read_fields(_message(content)) for x in read_numbers(value, "q")
+            ]
     return list[bytes]()
 
 
@@ -226,7 +242,11 @@ def _take(file: BinaryIO, path: str | os.PathLike[str], offset: int, n_bytes: in
 
 def _truncated(path: str | os.PathLike[str], offset: int, expected: int, found: int) -> SourceError:
     return SourceError(
-        "the record is cut off", path=path, where=f"offset {offset}", expected=f"{expected} bytes", found=f"{found}"
+        "the record is cut off",
+        path=path,
+        where=f"offset {offset}",
+        expected=f"{expected} bytes",
+        found=f"{found}",
     )
 
 
@@ -250,5 +270,8 @@ def describe(path: str | os.PathLike[str]) -> Contents:
 def _glance(data: bytes) -> tuple[object, tuple[str, ...]]:
     """(label, names of the features): the values of the others are passed over."""
     features = dict(_features(data))
-    label = next((values[0] for name in _LABELS if name in features and (values := _values(features[name]))), None)
+    label = next(
+        (values[0] for name in _LABELS if name in features and (values := _values(features[name]))),
+        None,
+    )
     return label, tuple(features)

@@ -3,9 +3,9 @@
     IDENTITY/NAME.jpg   the image, its bytes untouched
     IDENTITY/NAME.cls   its class number as text
 
-The key of a file ends at the first dot of its base name, so dots in NAME are written %2E (and % itself %25). Headers
-are ustar with fixed time, owner and mode; names that do not fit get a pax record in front.
-Source: github.com/webdataset/webdataset (tariterators.py).
+The key of a file ends at the first dot of its base name, so dots in NAME are written %2E (and %
+itself %25). Headers are ustar with fixed time, owner and mode; names that do not fit get a pax
+record in front. Source: github.com/webdataset/webdataset (tariterators.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ END = bytes(1024)
 _BLOCK = 512
 _SHORT = 100
 _BEFORE_SIZE = b"0000644\x000000000\x000000000\x00"
-_AFTER_SIZE = b"00000000000\x00        0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\x00"
+_AFTER_SIZE = (
+    b"00000000000\x00        0"
+    + bytes(100)
+    + b"ustar\x0000"
+    + bytes(64)
+    + b"0000000\x000000000\x00"
+)
 _FIXED_SUM = sum(_BEFORE_SIZE) + sum(_AFTER_SIZE)
 _LARGEST = 8**11
 
@@ -39,7 +45,8 @@ class TarSample(NamedTuple):
 
 
 def key_of(path: str) -> str:
-    """A key that belongs to `path` (without suffix) alone and survives WebDataset's rule of the first dot.
+    """A key that belongs to `path` (without suffix) alone and survives WebDataset's rule of the
+    first dot.
 
     >>> key_of("a.b/c.d")
     'a.b/c%2Ed'
@@ -76,7 +83,9 @@ def _header(name: str, size: int) -> bytes:
     start = name.encode()
     digits = b"%011o\0" % size
     total = sum(start) + sum(digits) + _FIXED_SUM
-    header = b"".join((start.ljust(_SHORT, b"\0"), _BEFORE_SIZE, digits, _AFTER_SIZE)).ljust(_BLOCK, b"\0")
+    header = b"".join((start.ljust(_SHORT, b"\0"), _BEFORE_SIZE, digits, _AFTER_SIZE)).ljust(
+        _BLOCK, b"\0"
+    )
     return b"%b%06o\0 %b" % (header[:148], total, header[156:])
 
 
@@ -99,7 +108,9 @@ def read_samples(path: str | os.PathLike[str]) -> Iterator[TarSample]:
 
 
 def _members(path: str | os.PathLike[str]) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of each regular file; unlike `tarfile`, which takes a damaged header for the end."""
+    """(name, content) of each regular file; unlike `tarfile`, which takes a damaged header for
+    the end.
+    """
     offset, long_name = 0, ""
     with storage.open_source(path) as file:
         while entry := _read_header(file, path, offset):
@@ -115,7 +126,9 @@ def _members(path: str | os.PathLike[str]) -> Iterator[tuple[str, bytes]]:
             offset += _BLOCK + entry.size + -entry.size % _BLOCK
 
 
-def _read_header(file: BinaryIO, path: str | os.PathLike[str], offset: int) -> tarfile.TarInfo | None:
+def _read_header(
+    file: BinaryIO, path: str | os.PathLike[str], offset: int
+) -> tarfile.TarInfo | None:
     block = _take(file, path, offset, _BLOCK)
     if block == END[:_BLOCK]:
         return None
@@ -123,7 +136,10 @@ def _read_header(file: BinaryIO, path: str | os.PathLike[str], offset: int) -> t
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.TarError as error:
         raise SourceError(
-            f"the tar header is damaged: {error}", path=path, where=f"offset {offset}", remedy="Make the file again."
+            f"the tar header is damaged: {error}",
+            path=path,
+            where=f"offset {offset}",
+            remedy="Make the file again.",
         ) from error
 
 
@@ -156,4 +172,7 @@ def _pax_path(records: bytes) -> str:
 
 def describe(path: str | os.PathLike[str]) -> Contents:
     """Samples, different classes and the extensions of the first sample, up to the first damage."""
-    return count("webdataset", ((sample.files.get("cls"), tuple(sample.files)) for sample in read_samples(path)))
+    return count(
+        "webdataset",
+        ((sample.files.get("cls"), tuple(sample.files)) for sample in read_samples(path)),
+    )

@@ -48,12 +48,18 @@ _OTHER_SHAPE = "of another shape than the template: fitted into it on black"
 class EmbedOptions:
     """The options of the commands that embed crops."""
 
-    embedder: str = option("dlib-resnet", "dlib-resnet, insightface:PACK, or the path of a model's file or folder.")
+    embedder: str = option(
+        "dlib-resnet", "dlib-resnet, insightface:PACK, or the path of a model's file or folder."
+    )
     device: str = option("auto", "Where the embedder runs: auto, cpu, cuda or cuda:N.")
     require_gpu: bool = option(False, "Stop when no GPU can be used.")
-    mean: str | None = option(None, "Of a model's file: taken off each pixel, such as 127.5, or R,G,B.")
+    mean: str | None = option(
+        None, "Of a model's file: taken off each pixel, such as 127.5, or R,G,B."
+    )
     std: str | None = option(None, "Of a model's file: what pixels are divided by then.")
-    size: str | None = option(None, "Of a model's file that leaves it open: pixels, such as 112 or 112x96.")
+    size: str | None = option(
+        None, "Of a model's file that leaves it open: pixels, such as 112 or 112x96."
+    )
     color: str | None = option(
         None, "Of a model's file: order of its channels.  [default: rgb]", choices=("rgb", "bgr")
     )
@@ -82,7 +88,9 @@ class EmbedOptions:
         return open_embedder(self.spec())
 
     def announce(self) -> None:
-        """Open the embedder in the driver: a missing one is told once, and so is what it is and runs on."""
+        """Open the embedder in the driver: a missing one is told once, and so is what it is and
+        runs on.
+        """
         embedder = self.open()
         between(load_template(self.crops), load_template(embedder.template))
         log.info("%s runs on %s (%s)", self.embedder, embedder.provider, embedder.model.fingerprint)
@@ -92,12 +100,16 @@ class EmbedOptions:
         self.open()
 
     def model(self, of: str = "") -> Model:
-        """The embedder's model; its fingerprint names what the crops are made `of` and the mirror image as well.
+        """The embedder's model; its fingerprint names what the crops are made `of` and the mirror
+        image as well.
 
         By default that is their template.
         """
         model = self.open().model
-        return replace(model, fingerprint=f"{model.fingerprint}/of-{of or self.crops}{'/flip' if self.flip else ''}")
+        return replace(
+            model,
+            fingerprint=f"{model.fingerprint}/of-{of or self.crops}{'/flip' if self.flip else ''}",
+        )
 
     def embed(self, images: Sequence[Pixels]) -> Floats:
         """Crops of one template, of any sizes, to vectors (n, d)."""
@@ -137,7 +149,9 @@ def _size(text: str | None) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text, re.ASCII)
     if not match:
-        raise OptionError("--size", expected="pixels, such as 112 or 112x96 (height, width)", found=repr(text))
+        raise OptionError(
+            "--size", expected="pixels, such as 112 or 112x96 (height, width)", found=repr(text)
+        )
     return int(match[1]), int(match[2] or match[1])
 
 
@@ -149,7 +163,9 @@ class Fitter:
         self._transforms: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
 
     def __call__(self, image: Pixels) -> Pixels:
-        """An image of the source's shape is the template enlarged; another is fitted into it on black."""
+        """An image of the source's shape is the template enlarged; another is fitted into it on
+        black.
+        """
         size = image.shape[0], image.shape[1]
         if self._source.name == self._target.name and size == self._target.size:
             return image
@@ -189,12 +205,20 @@ Load = Callable[[], Sequence[FittedCrop | Outcome]]
 """Reads one input: its crops, or why there are none. Called in threads."""
 
 
-def embed_images(options: EmbedOptions, root: Path | str, paths: Iterable[str], sink: Sink) -> Iterator[Outcome]:
-    """The images at `paths` below `root` to this shard's parts, each under its path; one Outcome an image."""
-    return embed_loads(options, (partial(load_file, options.fitter(), root, path) for path in paths), sink)
+def embed_images(
+    options: EmbedOptions, root: Path | str, paths: Iterable[str], sink: Sink
+) -> Iterator[Outcome]:
+    """The images at `paths` below `root` to this shard's parts, each under its path; one
+    Outcome an image.
+    """
+    return embed_loads(
+        options, (partial(load_file, options.fitter(), root, path) for path in paths), sink
+    )
 
 
-def load_file(fitter: Fitter, root: Path | str, path: str, identity: str = "") -> list[FittedCrop | Outcome]:
+def load_file(
+    fitter: Fitter, root: Path | str, path: str, identity: str = ""
+) -> list[FittedCrop | Outcome]:
     """One image file, fitted."""
     try:
         path.encode()
@@ -206,18 +230,26 @@ def load_file(fitter: Fitter, root: Path | str, path: str, identity: str = "") -
     return fit_encoded(fitter, path, data, identity)
 
 
-def fit_encoded(fitter: Fitter, key: str, data: Buffer, identity: str = "") -> list[FittedCrop | Outcome]:
+def fit_encoded(
+    fitter: Fitter, key: str, data: Buffer, identity: str = ""
+) -> list[FittedCrop | Outcome]:
     """One encoded image, decoded and fitted."""
     try:
         pixels = codec.decode(data)
     except codec.Undecodable as error:
         return [Outcome(key, "undecodable", f"{key}: {error.problem}")]
-    note = "" if fitter.is_of_shape(pixels) else f"{pixels.shape[0]} × {pixels.shape[1]}, {_OTHER_SHAPE}"
+    note = (
+        ""
+        if fitter.is_of_shape(pixels)
+        else f"{pixels.shape[0]} × {pixels.shape[1]}, {_OTHER_SHAPE}"
+    )
     return [FittedCrop(key, fitter(pixels), note, identity)]
 
 
 def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Iterator[Outcome]:
-    """What `loads` read to this shard's parts: rows of vectors, and the keys of those that have one."""
+    """What `loads` read to this shard's parts: rows of vectors, and the keys of those that have
+    one.
+    """
     options.open()
     images: list[tuple[str, str]] = []
     n_fitted = 0
@@ -231,15 +263,26 @@ def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Ite
         n_fitted += bool(crop.note)
         rows.write(vector.tobytes())
         yield Outcome(crop.key, reason=crop.note)
-    page = {"images": images, "n_fitted": n_fitted, "dim": options.open().dim, "crops": options.crops}
+    page = {
+        "images": images,
+        "n_fitted": n_fitted,
+        "dim": options.open().dim,
+        "crops": options.crops,
+    }
     sink.open_part(KEYS).write(json.dumps(page).encode())
 
 
-def embed_each(options: EmbedOptions, loads: Iterable[Load]) -> Iterator[tuple[FittedCrop, Floats] | Outcome]:
+def embed_each(
+    options: EmbedOptions, loads: Iterable[Load]
+) -> Iterator[tuple[FittedCrop, Floats] | Outcome]:
     """What `loads` read, in their order: crops with their vectors (d,), or why there is none."""
     for batch in _batches(map_ahead(lambda load: load(), loads, my_cores(), _BATCH)):
         crops = [crop for crop in batch if isinstance(crop, FittedCrop)]
-        vectors = iter(options.embed_fitted(np.stack([crop.pixels for crop in crops]))) if crops else iter(())
+        vectors = (
+            iter(options.embed_fitted(np.stack([crop.pixels for crop in crops])))
+            if crops
+            else iter(())
+        )
         for each in batch:
             if isinstance(each, Outcome):
                 yield each
@@ -248,10 +291,16 @@ def embed_each(options: EmbedOptions, loads: Iterable[Load]) -> Iterator[tuple[F
             if np.isfinite(vector).all() and vector.any():
                 yield each, vector
             else:
-                yield Outcome(each.key, "no_vector", f"{each.key}: the embedder gives zeros or what is no number")
+                yield Outcome(
+                    each.key,
+                    "no_vector",
+                    f"{each.key}: the embedder gives zeros or what is no number",
+                )
 
 
-def _batches(loaded: Iterable[Sequence[FittedCrop | Outcome]]) -> Iterator[list[FittedCrop | Outcome]]:
+def _batches(
+    loaded: Iterable[Sequence[FittedCrop | Outcome]],
+) -> Iterator[list[FittedCrop | Outcome]]:
     """In the order in which they come, with at most `_BATCH` crops each."""
     batch: list[FittedCrop | Outcome] = []
     n_crops = 0

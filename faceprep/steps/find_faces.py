@@ -28,13 +28,18 @@ from faceprep.vision.templates import Template, check_faces, crop_transforms, lo
 
 log = logging.getLogger("faceprep")
 DEGENERATE = "degenerate_landmarks"
-_BORDERED, _DOUBLED = ("found on a border: it fills the image", "found at twice the detection size: it is small")
+_BORDERED, _DOUBLED = (
+    "found on a border: it fills the image",
+    "found at twice the detection size: it is small",
+)
 _LOWEST = 0.5
 """Score below which a detector's answers are not even counted as low."""
 
 
 class Found(NamedTuple):
-    """What is in one image: the sure `faces`, surest first; without any, `status` and `reason` say why."""
+    """What is in one image: the sure `faces`, surest first; without any, `status` and `reason`
+    say why.
+    """
 
     faces: Faces
     status: str = OK
@@ -56,14 +61,18 @@ class FaceOptions:
     """The options of the commands that look for faces."""
 
     detector: str = option(
-        "retinaface", "retinaface, mtcnn, centerface, insightface:PACK, or the path of an SCRFD or RetinaFace .onnx."
+        "retinaface",
+        "retinaface, mtcnn, centerface, insightface:PACK, or the path of an SCRFD or RetinaFace "
+        ".onnx.",
     )
     device: str = option("auto", "Where the detector runs: auto, cpu, cuda or cuda:N.")
     require_gpu: bool = option(False, "Stop when no GPU can be used.")
     det_size: int = option(640, "Images are detected with a long side of at most so many pixels.")
     small_faces: bool = option(False, "Look at twice the size as well, for small faces.")
     min_score: float = option(0.8, "A face is sure from this score on, 0 to 1.")
-    template: str = option("arcface-112", "What faces are aligned to: arcface-112, arcface-224, box1.5-256 and others.")
+    template: str = option(
+        "arcface-112", "What faces are aligned to: arcface-112, arcface-224, box1.5-256 and others."
+    )
 
     def __post_init__(self) -> None:
         self.spec()
@@ -82,7 +91,9 @@ class FaceOptions:
         return replace(spec, min_score=min(self.min_score, _LOWEST), sure_score=self.min_score)
 
     def announce(self, *others: str) -> None:
-        """Open the detectors in the driver: a missing one is told once, and so is what they run on."""
+        """Open the detectors in the driver: a missing one is told once, and so is what they run
+        on.
+        """
         for name in (self.detector, *others):
             finder = self.finder(name)
             log.info("%s runs on %s", name, finder.provider)
@@ -120,9 +131,15 @@ class FaceFinder:
             return Found(no_faces(), "undecodable", answer.refused)
         sure = faces.take(faces.scores >= self._min_score)
         if len(sure):
-            return Found(sure, note=_BORDERED if answer.bordered else _DOUBLED if answer.doubled else "")
+            return Found(
+                sure, note=_BORDERED if answer.bordered else _DOUBLED if answer.doubled else ""
+            )
         if len(faces):
-            return Found(sure, LOW_SCORE, f"the surest face has {faces.scores[0]:.2f}, below {self._min_score:g}")
+            return Found(
+                sure,
+                LOW_SCORE,
+                f"the surest face has {faces.scores[0]:.2f}, below {self._min_score:g}",
+            )
         return Found(sure, NO_FACE, "no face found")
 
 
@@ -132,8 +149,12 @@ class Cropper:
     def __init__(self, template: Template) -> None:
         self._template = template
 
-    def __call__(self, image: Pixels, faces: Faces, most: int | None = None) -> tuple[list[Crop], list[str]]:
-        """The crops in the order of the faces, of the first `most` sound ones, and what is wrong with the others."""
+    def __call__(
+        self, image: Pixels, faces: Faces, most: int | None = None
+    ) -> tuple[list[Crop], list[str]]:
+        """The crops in the order of the faces, of the first `most` sound ones, and what is
+        wrong with the others.
+        """
         transforms, faults = self.fit(faces)
         sound = [face for face, fault in enumerate(faults) if not fault][:most]
         crops = [Crop(face, self.cut(image, transforms[face]), transforms[face]) for face in sound]

@@ -6,8 +6,8 @@ write_rows       the same, cut as `place_shards` cuts the work, for workers to l
 place_rows       images to their places: a copy, or a link
 write_undo       the plan that turns the output back into the source
 
-A command that plans and places in one go has a stage with one shard that decides and calls `leave_plan`, and a stage
-with `place_shards` that call `place_planned`; `finish_plan` ends it.
+A command that plans and places in one go has a stage with one shard that decides and calls
+`leave_plan`, and a stage with `place_shards` that call `place_planned`; `finish_plan` ends it.
 """
 
 from __future__ import annotations
@@ -60,20 +60,25 @@ class PlacingOptions:
 
     mode: str = option(
         COPY,
-        "How images come to DST: a copy; a hardlink, which shares its bytes with SRC; a symlink to the path in SRC.",
+        "How images come to DST: a copy; a hardlink, which shares its bytes with SRC; a symlink "
+        "to the path in SRC.",
         choices=PLACING_MODES,
     )
 
     def __post_init__(self) -> None:
         if self.mode not in PLACING_MODES:
-            raise OptionError("unknown mode", expected=", ".join(PLACING_MODES), found=repr(self.mode))
+            raise OptionError(
+                "unknown mode", expected=", ".join(PLACING_MODES), found=repr(self.mode)
+            )
 
 
 # What a plan judges
 
 
 def fingerprint_of(root: Path, listing: Listing) -> str:
-    """Names the state of all images of `listing`, found below `root`: how many, their names, sizes and times."""
+    """Names the state of all images of `listing`, found below `root`: how many, their names,
+    sizes and times.
+    """
     return look_at(root, listing)[0]
 
 
@@ -84,7 +89,9 @@ def look_at(root: Path, listing: Listing) -> tuple[str, int]:
     while batch := list(islice(paths, _BATCH)):
         states = [_state_of(f"{root}/{path}") for path in batch]
         total += sum(size for size, _ in states)
-        lines = (f"{path}\0{size} {time}\n" for path, (size, time) in zip(batch, states, strict=True))
+        lines = (
+            f"{path}\0{size} {time}\n" for path, (size, time) in zip(batch, states, strict=True)
+        )
         digest.update("".join(lines).encode("utf-8", "surrogateescape"))
     return f"{len(listing):,} {_STATE} {digest.hexdigest()[:32]}", total
 
@@ -96,9 +103,16 @@ def _state_of(path: str) -> tuple[int, int]:
         return 0, 0
 
 
-def judged_by(command: str, source: Path, fingerprint: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def judged_by(
+    command: str, source: Path, fingerprint: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
     """The first line of a plan about the images below `source`."""
-    return {"command": command, "source": os.path.abspath(source), "fingerprint": fingerprint, "options": dict(options)}
+    return {
+        "command": command,
+        "source": os.path.abspath(source),
+        "fingerprint": fingerprint,
+        "options": dict(options),
+    }
 
 
 def check_fingerprint(plan: Path, judged: Mapping[str, Any], source: Path, found: str) -> None:
@@ -110,35 +124,52 @@ def check_fingerprint(plan: Path, judged: Mapping[str, Any], source: Path, found
     if then != now:
         how = f"{then} images when the plan was made", now
     else:
-        how = ("the images as they were when the plan was made", f"{now} as before, with other names, sizes or times")
+        how = (
+            "the images as they were when the plan was made",
+            f"{now} as before, with other names, sizes or times",
+        )
     raise SourceError(
         f"{source} has changed since this plan was made",
-        path=plan, expected=how[0], found=how[1], remedy="Make the plan again, or put the images back.",
-    )  # fmt: skip
+        path=plan,
+        expected=how[0],
+        found=how[1],
+        remedy="Make the plan again, or put the images back.",
+    )
 
 
 def refuse_output_within(source: Path, output: Path) -> None:
     """Raises OutputError for an output folder in the folder that it is made from, or above it."""
     inside, outside = os.path.realpath(source), os.path.realpath(output)
     if os.path.commonpath([inside, outside]) in (inside, outside):
-        problem = "the output would lie over the input" if outside != inside else "the output is the input"
-        raise OutputError(problem, path=output, found=f"the input {source}", remedy="Name a place outside of it.")
+        problem = (
+            "the output would lie over the input"
+            if outside != inside
+            else "the output is the input"
+        )
+        raise OutputError(
+            problem, path=output, found=f"the input {source}", remedy="Name a place outside of it."
+        )
 
 
 # Where images go
 
 
 def place_shards(source: Path, n_rows: int) -> list[Shard]:
-    """The rows of `Destinations` of so many images, by the piece; `source` is the folder their paths start from."""
+    """The rows of `Destinations` of so many images, by the piece; `source` is the folder their
+    paths start from.
+    """
     cuts = range(0, n_rows, _SHARD)
     folder = os.path.abspath(source)
     return [
-        Shard(f"place-{number:06d}", folder, start, min(start + _SHARD, n_rows)) for number, start in enumerate(cuts)
+        Shard(f"place-{number:06d}", folder, start, min(start + _SHARD, n_rows))
+        for number, start in enumerate(cuts)
     ]
 
 
 def write_rows(
-    destinations: Destinations, shards: Iterable[Shard], open_rows: Callable[[Shard], AbstractContextManager[BinaryIO]]
+    destinations: Destinations,
+    shards: Iterable[Shard],
+    open_rows: Callable[[Shard], AbstractContextManager[BinaryIO]],
 ) -> None:
     """The rows of every shard into the file that `open_rows` opens for it."""
     for shard in shards:
@@ -152,7 +183,9 @@ def load_rows(path: str | os.PathLike[str]) -> list[Row]:
 
 
 def place_rows(rows: Iterable[Row], shard: Shard, sink: Sink, mode: str) -> Iterator[Outcome]:
-    """Images to their places, one Outcome each: ok, dropped, or unreadable, which is then not placed."""
+    """Images to their places, one Outcome each: ok, dropped, or unreadable, which is then not
+    placed.
+    """
     for path, into, origin in rows:
         if not into:
             yield Outcome(path, DROPPED)
@@ -171,7 +204,9 @@ def place_rows(rows: Iterable[Row], shard: Shard, sink: Sink, mode: str) -> Iter
 def save_listing(listing: Listing, path: Path) -> None:
     """For workers that need the whole of it."""
     counts = np.bincount(listing.identity_of, minlength=len(listing.identities)).tolist()
-    storage.write_file(path, json.dumps([listing.identities, counts, listing.files]).encode(), durable=False)
+    storage.write_file(
+        path, json.dumps([listing.identities, counts, listing.files]).encode(), durable=False
+    )
 
 
 def load_listing(path: Path) -> Listing:
@@ -180,8 +215,12 @@ def load_listing(path: Path) -> Listing:
     return Listing(identities, files, np.repeat(np.arange(len(counts), dtype=np.int64), counts))
 
 
-def leave_plan(sink: Sink, judged: Mapping[str, Any], decisions: Sequence[Decision], listing: Listing) -> None:
-    """As parts of the shard that decides: the plan, and the rows of every shard that `place_shards` makes."""
+def leave_plan(
+    sink: Sink, judged: Mapping[str, Any], decisions: Sequence[Decision], listing: Listing
+) -> None:
+    """As parts of the shard that decides: the plan, and the rows of every shard that
+    `place_shards` makes.
+    """
     with sink.open_part(PLAN_PART) as file:
         write_plan(file, judged, decisions)
     destinations = resolve(judged, decisions, listing)
@@ -194,12 +233,18 @@ def place_planned(decided: str, shard: Shard, sink: Sink, mode: str) -> Iterator
     return place_rows(load_rows(sink.part_path(decided, _rows_part(shard))), shard, sink, mode)
 
 
-def finish_plan(decided: str, shards: Sequence[Shard], sink: Sink, command: str, output: Path) -> None:
-    """The plan that the shard with the id `decided` left; and, when `shards` placed images, the way back."""
+def finish_plan(
+    decided: str, shards: Sequence[Shard], sink: Sink, command: str, output: Path
+) -> None:
+    """The plan that the shard with the id `decided` left; and, when `shards` placed images, the
+    way back.
+    """
     with sink.open(PLAN) as file:
         storage.append_file(sink.part_path(decided, PLAN_PART), file)
     if shards:
-        finish_placing(shards, lambda shard: sink.part_path(decided, _rows_part(shard)), sink, command, output)
+        finish_placing(
+            shards, lambda shard: sink.part_path(decided, _rows_part(shard)), sink, command, output
+        )
 
 
 def _rows_part(shard: Shard) -> str:
@@ -207,7 +252,11 @@ def _rows_part(shard: Shard) -> str:
 
 
 def finish_placing(
-    shards: Sequence[Shard], path_of: Callable[[Shard], Path], sink: Sink, command: str, output: Path
+    shards: Sequence[Shard],
+    path_of: Callable[[Shard], Path],
+    sink: Sink,
+    command: str,
+    output: Path,
 ) -> None:
     """The way back, and the table of faces, from the rows that lie at `path_of` each shard."""
 
@@ -224,7 +273,9 @@ def finish_placing(
 
 
 def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
-    """The table of faces of the images that were placed, if `source` has one: their rows, with their new names."""
+    """The table of faces of the images that were placed, if `source` has one: their rows, with
+    their new names.
+    """
     if storage.size_of(source / _FACES) is None:
         return
     from faceprep.tables.faces import FacesWriter, read_faces, rename_outputs
@@ -248,15 +299,20 @@ def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
 # The way back
 
 
-def write_undo(file: BinaryIO, command: str, source: Path, output: Path, rows: Callable[[], Iterable[Row]]) -> None:
+def write_undo(
+    file: BinaryIO, command: str, source: Path, output: Path, rows: Callable[[], Iterable[Row]]
+) -> None:
     """The plan that turns `output`, where `rows` were placed, back into `source`.
 
-    Images that were dropped, or could not be placed, are restored from `source`, as long as they are there.
+    Images that were dropped, or could not be placed, are restored from `source`, as long as they
+    are there.
     """
     listing = list_images(find_identities(output)) if output.is_dir() else list_images([])
     judged = judged_by(command, output, fingerprint_of(output, listing), {})
     all_there = len(listing) == sum(bool(row.into) for row in rows())
-    decisions = (decision for row in rows() if (decision := _undone(row, source, output, all_there)))
+    decisions = (
+        decision for row in rows() if (decision := _undone(row, source, output, all_there))
+    )
     write_plan(file, judged | {"origin": os.path.abspath(source)}, decisions)
 
 

@@ -1,4 +1,5 @@
-"""Identity sets judged by their embeddings: what merge-identities and clean-identities have in common.
+"""Identity sets judged by their embeddings: what merge-identities and clean-identities have in
+common.
 
     embed    shards of images -> vectors                 (not where SRC is a file of embeddings)
     draft    all vectors -> decisions                    (one shard)
@@ -6,8 +7,8 @@
     decide   the draft, the second opinion -> the plan, and where every image goes    (one shard)
     place    images to their places                      (not where there is only to be a plan)
 
-Images without a vector, damaged ones mostly, are dropped by a decision of their own, with the reason: they are named
-in failures.csv as well, and the way back restores them.
+Images without a vector, damaged ones mostly, are dropped by a decision of their own, with the
+reason: they are named in failures.csv as well, and the way back restores them.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ class SecondOpinion(NamedTuple):
 
 @dataclass(frozen=True)
 class PlanningOptions(EmbedOptions, PlacingOptions, ABC):
-    """The options of both, and the steps of such a job, which has a `command` and says how it judges."""
+    """The options of both, and the steps of such a job, which has a `command` and says how it
+    judges.
+    """
 
     plan_only: bool = option(False, "Write plan.jsonl only: look at it, edit it, then use apply.")
 
@@ -134,7 +137,11 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ABC):
             stages.append(Stage(_PLACE, place_shards(Path(about.source), len(listing))))
         application.save_listing(listing, scratch / _LISTING)
         storage.write_file(scratch / _ABOUT, json.dumps(about).encode(), durable=False)
-        state = storage.fingerprint_of(*files_of(source)) if about.embeddings else self.model().fingerprint
+        state = (
+            storage.fingerprint_of(*files_of(source))
+            if about.embeddings
+            else self.model().fingerprint
+        )
         n_files = len(listing) if is_placed and self.mode != HARDLINK else 0
         n_bytes = n_bytes if is_placed and self.mode == COPY else 0
         return Work(stages, f"{about.fingerprint}, {state}", n_files=n_files, n_bytes=n_bytes)
@@ -155,7 +162,9 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ABC):
         application.refuse_output_within(source, request.output)
         whole = list_images(find_identities(source))
         if not len(whole):
-            raise SourceError("no images in this folder", path=source, expected="SRC/IDENTITY/IMAGE.png")
+            raise SourceError(
+                "no images in this folder", path=source, expected="SRC/IDENTITY/IMAGE.png"
+            )
         fingerprint, n_bytes = application.look_at(source, whole)
         listing = whole if request.limit is None else whole.first(request.limit)
         about = About(os.path.abspath(source), file, fingerprint, output, True)
@@ -188,7 +197,9 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ABC):
             file.write(json.dumps(failed).encode())
 
     def _embed_again(self, shard: Shard, options: EmbedOptions, sink: Sink) -> None:
-        """Of the identities that the draft decides upon; who cannot be embedded is not counted twice."""
+        """Of the identities that the draft decides upon; who cannot be embedded is not counted
+        twice.
+        """
         wanted = set(json.loads(storage.read_bytes(sink.part_path(_DRAFT, _WANTED))))
         paths = [path for path in _paths_of(shard, sink) if identity_of(path) in wanted]
         deque(embed_images(options, shard.source, paths, sink), maxlen=0)
@@ -198,11 +209,18 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ABC):
         with sink.open_part(application.PLAN_PART) as file:
             write_plan(file, told, decisions)
         with sink.open_part(_WANTED) as file:
-            file.write(json.dumps(sorted({name for decision in decisions for name in decision[1:3]})).encode())
+            file.write(
+                json.dumps(
+                    sorted({name for decision in decisions for name in decision[1:3]})
+                ).encode()
+            )
 
     def _judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
         """The decisions, and what the plan's first line says of them."""
-        told: dict[str, Any] = {"model": embeddings.model.fingerprint, "summary": {"images": len(embeddings)}}
+        told: dict[str, Any] = {
+            "model": embeddings.model.fingerprint,
+            "summary": {"images": len(embeddings)},
+        }
         if not len(embeddings):
             return [], told
         decisions, figures = self.judge(embeddings)
@@ -220,22 +238,34 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ABC):
         if second := self.second():
             drafted, found = read_plan(sink.part_path(_DRAFT, application.PLAN_PART))
             told, before = {name: drafted[name] for name in ("model", "summary")}, list(found)
-            decisions = second.judge(load_parts(sink, _ids(_SECOND, sink), second.options.model()), before)
-            told["summary"] |= {"unconfirmed": sum(map(is_accepted, before)) - sum(map(is_accepted, decisions))}
+            decisions = second.judge(
+                load_parts(sink, _ids(_SECOND, sink), second.options.model()), before
+            )
+            told["summary"] |= {
+                "unconfirmed": sum(map(is_accepted, before)) - sum(map(is_accepted, decisions))
+            }
         else:
             decisions, told = self._judge(embeddings)
         told["summary"] |= self.count(decisions)
         listing = application.load_listing(sink.scratch / _LISTING)
         if about.embeddings:
             known = set(embeddings.keys)
-            left_out = {path: "has no embedding" for path in listing.spelled("") if path not in known}
+            left_out = {
+                path: "has no embedding" for path in listing.spelled("") if path not in known
+            }
             yield from map(Outcome, embeddings.keys)
         else:
-            pages = [json.loads(storage.read_bytes(sink.part_path(id, _FAILED))) for id in _ids(_EMBED, sink)]
+            pages = [
+                json.loads(storage.read_bytes(sink.part_path(id, _FAILED)))
+                for id in _ids(_EMBED, sink)
+            ]
             left_out = {path: reason for page in pages for path, reason in page.items()}
         decisions += [Decision(DROP, path, reason=left_out[path]) for path in sorted(left_out)]
         options = _plain(self, not about.embeddings)
-        judged = application.judged_by(self.command, Path(about.source), about.fingerprint, options) | told
+        judged = (
+            application.judged_by(self.command, Path(about.source), about.fingerprint, options)
+            | told
+        )
         if about.has_images:
             application.leave_plan(sink, judged, decisions, listing)
         else:
@@ -266,11 +296,15 @@ def separable(found: Mapping[str, Any]) -> str:
     """How many identities images tell apart, in words; empty where none has two images."""
     n, most = found["separable"], found["likeness"]["identities_of_two"]
     identities = counted(most, "identity", "identities")
-    return f"; before that, {n:,} of {identities} of two images or more were separable" if most else ""
+    return (
+        f"; before that, {n:,} of {identities} of two images or more were separable" if most else ""
+    )
 
 
 def refuse_unknown_model(model: Model, needed: str) -> None:
-    """Raises OptionError for embeddings that do not say what made them: what is alike depends on it."""
+    """Raises OptionError for embeddings that do not say what made them: what is alike depends
+    on it.
+    """
     if not model.fingerprint:
         raise OptionError("these embeddings do not say what model made them", expected=needed)
 
@@ -293,7 +327,9 @@ def _paths_of(shard: Shard, sink: Sink) -> list[str]:
 
 def _ids(name: str, sink: Sink) -> list[str]:
     """Of the shards that `_cut` made."""
-    return sorted(file for file in storage.list_folder(sink.scratch)[1] if file.startswith(f"{name}-"))
+    return sorted(
+        file for file in storage.list_folder(sink.scratch)[1] if file.startswith(f"{name}-")
+    )
 
 
 def _load_about(sink: Sink) -> About:
@@ -301,16 +337,22 @@ def _load_about(sink: Sink) -> About:
 
 
 def _refuse_other_files(source: Path, limit: int | None) -> None:
-    """Raises SourceError, OptionError for a file without embeddings, or one of which only a part is asked for."""
+    """Raises SourceError, OptionError for a file without embeddings, or one of which only a
+    part is asked for.
+    """
     if not is_embeddings(source):
         expected = "a folder of identities, or an .npz or .parquet of embed"
         raise SourceError("has no embeddings", path=source, expected=expected)
     if limit is not None:
-        raise OptionError("--limit: a file of embeddings is judged as a whole", remedy="Leave it out.")
+        raise OptionError(
+            "--limit: a file of embeddings is judged as a whole", remedy="Leave it out."
+        )
 
 
 def _are_there(embeddings: Embeddings, root: Path) -> bool:
-    """Whether the images of the embeddings can be placed. Raises SourceError where only some of them are there."""
+    """Whether the images of the embeddings can be placed. Raises SourceError where only some of
+    them are there.
+    """
     if not root.is_dir():
         log.warning("%s, the folder of the images, is not there: a plan only", root)
         return False
@@ -321,16 +363,31 @@ def _are_there(embeddings: Embeddings, root: Path) -> bool:
         return False
     if missing:
         raise SourceError(
-            "images of these embeddings are gone", path=root, expected=f"{len(embeddings):,} of them",
-            found=f"{len(missing):,} fewer, such as {missing[0]!r}", remedy="Put them back, or embed again.",
-        )  # fmt: skip
-    if any(identity_of(key) != name for key, name in zip(embeddings.keys, embeddings.identities, strict=True)):
-        log.warning("the identities of these embeddings are not the images' folders in %s: a plan only", root)
+            "images of these embeddings are gone",
+            path=root,
+            expected=f"{len(embeddings):,} of them",
+            found=f"{len(missing):,} fewer, such as {missing[0]!r}",
+            remedy="Put them back, or embed again.",
+        )
+    if any(
+        identity_of(key) != name
+        for key, name in zip(embeddings.keys, embeddings.identities, strict=True)
+    ):
+        log.warning(
+            "the identities of these embeddings are not the images' folders in %s: a plan only",
+            root,
+        )
         return False
     return True
 
 
 def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
-    """What the plan says of the options: not where it ran, nor of an embedder that was not needed."""
-    silent = {"device", "require_gpu", *(() if embeds else ("embedder", "mean", "std", "size", "color"))}
+    """What the plan says of the options: not where it ran, nor of an embedder that was not
+    needed.
+    """
+    silent = {
+        "device",
+        "require_gpu",
+        *(() if embeds else ("embedder", "mean", "std", "size", "color")),
+    }
     return {name: value for name, value in asdict(job).items() if name not in silent}

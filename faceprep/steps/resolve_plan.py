@@ -1,11 +1,13 @@
-"""Where every image goes when a plan is carried out: decisions and a listing -> paths. Nothing here looks at a disk.
+"""Where every image goes when a plan is carried out: decisions and a listing -> paths. Nothing here
+looks at a disk.
 
-An image's own decision goes before that of its identity, and a drop of an identity before a merge of it. Identities
-that merges connect are one: with a into b and b into c, the images of all three are c's; with a into b and a into c,
-those of the larger one of b and c. Images keep their file names, those of the
-identity that others are merged into in any case; of those that come in, the ones that would collide with it or with
-each other get their old identity in front, `OLD_NAME.png`, and a number at the end where even that is taken. Names
-that differ in upper and lower case alone are different names, as they are on Linux.
+An image's own decision goes before that of its identity, and a drop of an identity before a merge
+of it. Identities that merges connect are one: with a into b and b into c, the images of all three
+are c's; with a into b and a into c, those of the larger one of b and c. Images keep their file
+names, those of the identity that others are merged into in any case; of those that come in, the
+ones that would collide with it or with each other get their old identity in front, `OLD_NAME.png`,
+and a number at the end where even that is taken. Names that differ in upper and lower case alone
+are different names, as they are on Linux.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ _ROOT = "."
 
 
 class Row(NamedTuple):
-    """The image at `path` goes to `into`, or nowhere where that is empty; `origin` is its folder if not the source."""
+    """The image at `path` goes to `into`, or nowhere where that is empty; `origin` is its
+    folder if not the source.
+    """
 
     path: str
     into: str
@@ -37,7 +41,9 @@ class Row(NamedTuple):
 
 @dataclass
 class Destinations:
-    """`changed` has the images that do not stay at their path, "" for those that are dropped; `restored` others'."""
+    """`changed` has the images that do not stay at their path, "" for those that are dropped;
+    `restored` others'.
+    """
 
     listing: Listing
     changed: dict[int, str] = field(default_factory=dict)
@@ -56,12 +62,16 @@ class Destinations:
 
 
 def resolve(
-    judged: Mapping[str, Any], decisions: Iterable[Decision], listing: Listing, plan: str | None = None
+    judged: Mapping[str, Any],
+    decisions: Iterable[Decision],
+    listing: Listing,
+    plan: str | None = None,
 ) -> Destinations:
-    """Where the accepted decisions send the images of `listing`; the same in whatever order they come.
+    """Where the accepted decisions send the images of `listing`; the same in whatever order they
+    come.
 
-    Raises SourceError, with `plan` as the path it lies at, for subjects that are not there and for decisions that
-    contradict each other or go round in circles.
+    Raises SourceError, with `plan` as the path it lies at, for subjects that are not there and for
+    decisions that contradict each other or go round in circles.
     """
     orders = _Orders(listing, plan)
     for decision in decisions:
@@ -82,15 +92,21 @@ class _Orders:
         self.restored: dict[str, str] = {}
         self._files: dict[int, dict[str, int]] = {}
 
-    def refused(self, problem: str, expected: str | None = None, found: str | None = None) -> SourceError:
-        return SourceError(problem, path=self._plan, expected=expected, found=found, remedy="Change the plan.")
+    def refused(
+        self, problem: str, expected: str | None = None, found: str | None = None
+    ) -> SourceError:
+        return SourceError(
+            problem, path=self._plan, expected=expected, found=found, remedy="Change the plan."
+        )
 
     def add(self, decision: Decision) -> None:
         action, subject, into = decision[:3]
         if action == RESTORE:
             self._check_path(decision)
             if self.restored.setdefault(into, subject) != subject:
-                raise self.refused(f"two images are to be restored as {into!r}", found=f"{self.restored[into]!r}")
+                raise self.refused(
+                    f"two images are to be restored as {into!r}", found=f"{self.restored[into]!r}"
+                )
         elif action == MERGE:
             number, target = self._identity(decision, subject), self._identity(decision, into)
             self.merged.setdefault(number, set()).add(target)
@@ -104,7 +120,9 @@ class _Orders:
         if position is None:
             kind = "an image or an identity" if decision.action == DROP else "an image"
             raise self.refused(
-                f"{decision.action} of {decision.subject!r}", f"{kind} of the source", "none of that name"
+                f"{decision.action} of {decision.subject!r}",
+                f"{kind} of the source",
+                "none of that name",
             )
         if decision.action == RENAME:
             self._check_path(decision)
@@ -112,32 +130,49 @@ class _Orders:
             self._check_name(decision)
         before = self.images.setdefault(position, decision)
         if before[:3] != decision[:3]:
-            raise self._contradiction(decision, f"{before.action} {f'to {before.into!r}' if before.into else 'it'}")
+            raise self._contradiction(
+                decision, f"{before.action} {f'to {before.into!r}' if before.into else 'it'}"
+            )
 
     def _contradiction(self, decision: Decision, before: str) -> SourceError:
-        into = f"{decision.action} to {decision.into!r}" if decision.into else f"{decision.action} it"
+        into = (
+            f"{decision.action} to {decision.into!r}" if decision.into else f"{decision.action} it"
+        )
         return self.refused(
-            f"two decisions on {decision.subject!r} contradict each other", found=f"{before} and {into}"
+            f"two decisions on {decision.subject!r} contradict each other",
+            found=f"{before} and {into}",
         )
 
     def _identity(self, decision: Decision, name: str) -> int:
         if name not in self.numbers:
-            found = "the image of that name" if self.find_image(name) is not None else "none of that name"
+            found = (
+                "the image of that name"
+                if self.find_image(name) is not None
+                else "none of that name"
+            )
             into = f" into {name!r}" if name == decision.into else ""
-            raise self.refused(f"merge of {decision.subject!r}{into}", "an identity of the source", found)
+            raise self.refused(
+                f"merge of {decision.subject!r}{into}", "an identity of the source", found
+            )
         return self.numbers[name]
 
     def _check_path(self, decision: Decision) -> None:
         self._check_name(decision)
         if not is_image_name(decision.into.rpartition("/")[2]):
             raise self.refused(
-                f"{decision.action} of {decision.subject!r}", "the name of an image", repr(decision.into)
+                f"{decision.action} of {decision.subject!r}",
+                "the name of an image",
+                repr(decision.into),
             )
 
     def _check_name(self, decision: Decision) -> None:
-        if "\0" in decision.into or any(not part or part.startswith(".") for part in decision.into.split("/")):
+        if "\0" in decision.into or any(
+            not part or part.startswith(".") for part in decision.into.split("/")
+        ):
             expected = "a path below the output, without names that begin with a dot"
-            raise self.refused(f"{decision.action} of {decision.subject!r}", expected, repr(decision.into))
+            raise self.refused(
+                f"{decision.action} of {decision.subject!r}", expected, repr(decision.into)
+            )
 
     def run_of(self, number: int) -> range:
         """Positions of the images of an identity."""
@@ -151,7 +186,9 @@ class _Orders:
         if number is None:
             return None
         if number not in self._files:
-            self._files[number] = {self.listing.files[position]: position for position in self.run_of(number)}
+            self._files[number] = {
+                self.listing.files[position]: position for position in self.run_of(number)
+            }
         return self._files[number].get(name)
 
     def end_of(self, number: int) -> int:
@@ -161,7 +198,10 @@ class _Orders:
     @cached_property
     def ends(self) -> dict[int, int]:
         """`end_of` those that merges connect, once all decisions are added. Raises SourceError."""
-        merges = {subject: sorted(self.merged[subject]) for subject in sorted(self.merged.keys() - self.dropped)}
+        merges = {
+            subject: sorted(self.merged[subject])
+            for subject in sorted(self.merged.keys() - self.dropped)
+        }
         for subject, targets in merges.items():
             for dropped in self.dropped.intersection(targets):
                 name, other = self.listing.identities[subject], self.listing.identities[dropped]
@@ -188,14 +228,18 @@ def _connected(merges: Mapping[int, Sequence[int]]) -> list[list[int]]:
     group_of: dict[int, list[int]] = {}
     for subject, targets in merges.items():
         for target in targets:
-            larger, smaller = (group_of.setdefault(number, [number]) for number in (subject, target))
+            larger, smaller = (
+                group_of.setdefault(number, [number]) for number in (subject, target)
+            )
             if larger is smaller:
                 continue
             if len(larger) < len(smaller):
                 larger, smaller = smaller, larger
             larger += smaller
             group_of.update(dict.fromkeys(smaller, larger))
-    return sorted(sorted(group) for group in {id(group): group for group in group_of.values()}.values())
+    return sorted(
+        sorted(group) for group in {id(group): group for group in group_of.values()}.values()
+    )
 
 
 class _Sending:
@@ -214,7 +258,9 @@ class _Sending:
             self._send_identity(number)
         for position in sorted(orders.images):
             self._send_image(position, orders.images[position])
-        restored = [Row(subject, into, self._origin) for into, subject in sorted(orders.restored.items())]
+        restored = [
+            Row(subject, into, self._origin) for into, subject in sorted(orders.restored.items())
+        ]
         for row in restored:
             self._give(row.into, row.path)
         folders = self._folders()
@@ -253,7 +299,9 @@ class _Sending:
         if number is None:
             return decision.into
         if number in orders.dropped:
-            raise orders.refused(f"{decision.subject!r} is moved into {decision.into!r}, which is dropped")
+            raise orders.refused(
+                f"{decision.subject!r} is moved into {decision.into!r}, which is dropped"
+            )
         end = orders.end_of(number)
         return "" if end == self._listing.identity_of[position] else self._listing.identities[end]
 
@@ -265,8 +313,14 @@ class _Sending:
         self._given[into] = path
 
     def _folders(self) -> set[str]:
-        """All that are folders before or after, and those above them: no image can have their names."""
-        folders = {*self._listing.identities, *self._coming, *(into.rpartition("/")[0] for into in self._given)}
+        """All that are folders before or after, and those above them: no image can have their
+        names.
+        """
+        folders = {
+            *self._listing.identities,
+            *self._coming,
+            *(into.rpartition("/")[0] for into in self._given),
+        }
         nested = [folder.split("/") for folder in folders if "/" in folder]
         return folders | {"/".join(parts[:n]) for parts in nested for n in range(1, len(parts))}
 
@@ -279,10 +333,14 @@ class _Sending:
         for into, path in self._given.items():
             if (into != path and self._stays(into)) or into in folders:
                 found = "a folder of that name" if into in folders else "an image of that name"
-                raise self._orders.refused(f"{path!r} cannot get the name {into!r}", "a free name", found)
+                raise self._orders.refused(
+                    f"{path!r} cannot get the name {into!r}", "a free name", found
+                )
         for folder in folders - self._orders.numbers.keys():
             if self._orders.find_image(folder) is not None:
-                raise self._orders.refused(f"images would go into {folder!r}", "a folder", "the image of that name")
+                raise self._orders.refused(
+                    f"images would go into {folder!r}", "a folder", "the image of that name"
+                )
 
     def _name_all(self, folder: str, positions: list[int], folders: set[str]) -> None:
         inside = "" if folder == _ROOT else f"{folder}/"
@@ -291,7 +349,12 @@ class _Sending:
 
         def is_free(name: str) -> bool:
             path = inside + name
-            return path not in taken and path not in self._given and path not in folders and not self._stays(path)
+            return (
+                path not in taken
+                and path not in self._given
+                and path not in folders
+                and not self._stays(path)
+            )
 
         taken: set[str] = set()
         keeps = [counts[file] == 1 and is_free(file) for file in files]
@@ -299,7 +362,9 @@ class _Sending:
         for position, file, kept in zip(positions, files, keeps, strict=True):
             if not kept:
                 identity = self._listing.identities[self._listing.identity_of[position]]
-                file = next(name for name in _numbered(_with_identity(identity, file)) if is_free(name))
+                file = next(
+                    name for name in _numbered(_with_identity(identity, file)) if is_free(name)
+                )
                 taken.add(inside + file)
             self._changed[position] = inside + file
 

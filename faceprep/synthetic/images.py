@@ -19,12 +19,23 @@ from faceprep.core.text import counted
 from faceprep.sets.recordio.records import frame_image
 
 _TEMPLATE = np.array(
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)], np.float32
+    [
+        (38.2946, 51.6963),
+        (73.5318, 51.5014),
+        (56.0252, 71.7366),
+        (41.5493, 92.3655),
+        (70.7299, 92.2041),
+    ],
+    np.float32,
 )
-"""Left eye, right eye, nose, left and right mouth corner as the viewer sees them, in 112 × 112 pixels."""
+"""Left eye, right eye, nose, left and right mouth corner as the viewer sees them, in 112 × 112
+pixels.
+"""
 
 
-def draw_face(identity: int, image: int, size: int = 112) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+def draw_face(
+    identity: int, image: int, size: int = 112
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
     """A cartoon face: ((size, size, 3) uint8 RGB, (5, 2) float32 landmarks x, y in pixels).
 
     `identity` sets colours and proportions, `image` light, noise and small shifts.
@@ -33,17 +44,26 @@ def draw_face(identity: int, image: int, size: int = 112) -> tuple[npt.NDArray[n
     >>> pixels.shape, landmarks.shape
     ((112, 112, 3), (5, 2))
     """
-    person, photo = (np.random.default_rng([identity, 0]), np.random.default_rng([identity, image, 1]))
+    person, photo = (
+        np.random.default_rng([identity, 0]),
+        np.random.default_rng([identity, image, 1]),
+    )
     skin, hair, iris, lips, ground = person.integers(40, 216, (5, 3))
     shape = person.uniform(0.9, 1.1, 2)
-    points = ((_TEMPLATE - 56) * shape + 56 + photo.normal(0, 1.2, 2) + photo.normal(0, 0.4, (5, 2))) * (size / 112)
+    points = (
+        (_TEMPLATE - 56) * shape + 56 + photo.normal(0, 1.2, 2) + photo.normal(0, 0.4, (5, 2))
+    ) * (size / 112)
     y, x = np.mgrid[:size, :size].astype(np.float32)
     canvas = np.empty((size, size, 3), np.float32)
     canvas[:] = ground
 
-    def paint(centre: npt.NDArray[np.float64], width: float, height: float, colour: npt.NDArray[np.int64]) -> None:
+    def paint(
+        centre: npt.NDArray[np.float64], width: float, height: float, colour: npt.NDArray[np.int64]
+    ) -> None:
         scale = size / 112
-        inside = ((x - centre[0]) / (width * scale)) ** 2 + ((y - centre[1]) / (height * scale)) ** 2 <= 1
+        inside = ((x - centre[0]) / (width * scale)) ** 2 + (
+            (y - centre[1]) / (height * scale)
+        ) ** 2 <= 1
         canvas[inside] = colour
 
     middle = points.mean(axis=0)
@@ -69,11 +89,15 @@ def write_folder(root: Path, n_identities: int = 5, n_images: int = 4) -> None:
     """ROOT/IDENTITY/IMAGE.jpg, both numbered from 0."""
     for identity in range(n_identities):
         for image in range(n_images):
-            storage.write_file(root / str(identity) / f"{image}.jpg", encode_face(identity, image), durable=False)
+            storage.write_file(
+                root / str(identity) / f"{image}.jpg", encode_face(identity, image), durable=False
+            )
 
 
 def write_insightface_rec(root: Path, n_identities: int = 5, n_images: int = 4) -> None:
-    """ROOT/train.rec, train.idx and property as face2rec2 writes them: header, images, identity records."""
+    """ROOT/train.rec, train.idx and property as face2rec2 writes them: header, images, identity
+    records.
+    """
     n = n_identities * n_images
     lines, offset = [], 0
     with storage.AtomicFile(root / "train.rec") as rec:
@@ -91,7 +115,9 @@ def _insightface_records(n_identities: int, n_images: int, n: int) -> Iterator[b
         identity, image = divmod(key - 1, n_images)
         yield frame_image([identity], encode_face(identity, image), key)
     for identity in range(n_identities):
-        yield frame_image([identity * n_images + 1, (identity + 1) * n_images + 1], b"", n + 1 + identity)
+        yield frame_image(
+            [identity * n_images + 1, (identity + 1) * n_images + 1], b"", n + 1 + identity
+        )
 
 
 @click.command()
@@ -103,5 +129,6 @@ def main(root: Path, layout: str, identities: int, images: int) -> None:
     """Write a small face set of drawn faces to ROOT."""
     (write_insightface_rec if layout == "rec" else write_folder)(root, identities, images)
     click.echo(
-        f"{counted(identities * images, 'drawn face')} of {counted(identities, 'identity', 'identities')} in {root}"
+        f"{counted(identities * images, 'drawn face')} of "
+        f"{counted(identities, 'identity', 'identities')} in {root}"
     )

@@ -1,4 +1,6 @@
-"""Draws videos in which a face moves and every frame shows its own number: for tests, examples and a first try."""
+"""Draws videos in which a face moves and every frame shows its own number: for tests, examples
+and a first try.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ _MATRIX_IN_TKHD = 44
 
 @dataclass(frozen=True, slots=True)
 class VideoStyle:
-    """How a video is written. `rotation`: degrees clockwise by which a player turns it (.mp4, .mov): 0, 90, 180, 270.
+    """How a video is written. `rotation`: degrees clockwise by which a player turns it (.mp4,
+    .mov): 0, 90, 180, 270.
 
     `varies` makes every third frame last three times as long as the others.
     """
@@ -54,8 +57,11 @@ def frame_times(n_frames: int, style: VideoStyle = PLAIN) -> list[Fraction]:
     return [(number + 2 * (number // 3) * style.varies) * step for number in range(n_frames)]
 
 
-def face_box(number: int, size: tuple[int, int], face_size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """x1 y1 x2 y2 of the face in a frame; it goes round in the (height, width) of the video, below its number.
+def face_box(
+    number: int, size: tuple[int, int], face_size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """x1 y1 x2 y2 of the face in a frame; it goes round in the (height, width) of the video, below
+    its number.
 
     >>> face_box(0, (180, 320), (96, 96))
     (208, 66, 304, 162)
@@ -68,7 +74,9 @@ def face_box(number: int, size: tuple[int, int], face_size: tuple[int, int]) -> 
 
 
 def draw_frame(number: int, size: tuple[int, int], face: Pixels) -> Pixels:
-    """(height, width, 3) RGB: a stripe of black and white blocks that spells `number`, and `face` at its `face_box`."""
+    """(height, width, 3) RGB: a stripe of black and white blocks that spells `number`, and
+    `face` at its `face_box`.
+    """
     height, width = size
     pixels = np.empty((height, width, 3), np.uint8)
     pixels[:] = (60, 90, 120)
@@ -89,7 +97,9 @@ def read_number(pixels: Pixels) -> int:
     height, width = pixels.shape[:2]
     block = width // _N_BITS
     y = height // 20
-    return sum(int(pixels[y, bit * block + block // 2].mean() > 127) << bit for bit in range(_N_BITS))
+    return sum(
+        int(pixels[y, bit * block + block // 2].mean() > 127) << bit for bit in range(_N_BITS)
+    )
 
 
 def write_video(
@@ -99,18 +109,25 @@ def write_video(
     style: VideoStyle = PLAIN,
     face: Pixels | None = None,
 ) -> list[tuple[int, int, int, int]]:
-    """A video of up to 4096 frames, `size` (height, width) as it is seen, in what the suffix says; each frame's box.
+    """A video of up to 4096 frames, `size` (height, width) as it is seen, in what the suffix says;
+    each frame's box.
 
     `face` is any picture of a face, smaller than the video; one is drawn where none is given.
     """
     picture = draw_face(1, 0, size[0] // 2)[0] if face is None else face
     frames = (draw_frame(number, size, picture) for number in range(n_frames))
-    storage.write_file(path, encode_video(path.suffix, frames, frame_times(n_frames, style), style), durable=False)
+    storage.write_file(
+        path, encode_video(path.suffix, frames, frame_times(n_frames, style), style), durable=False
+    )
     return [face_box(number, size, picture.shape[:2]) for number in range(n_frames)]
 
 
-def encode_video(suffix: str, frames: Iterator[Pixels], times: Sequence[Fraction], style: VideoStyle = PLAIN) -> bytes:
-    """The file of upright RGB `frames`, all of one size with even sides; .mp4 .mov .mkv .webm .avi."""
+def encode_video(
+    suffix: str, frames: Iterator[Pixels], times: Sequence[Fraction], style: VideoStyle = PLAIN
+) -> bytes:
+    """The file of upright RGB `frames`, all of one size with even sides; .mp4 .mov .mkv .webm
+    .avi.
+    """
     av = _pyav()
     file = io.BytesIO()
     file.name = f"video{suffix}"  # from which PyAV takes the kind of file
@@ -132,7 +149,9 @@ def _pyav() -> Any:
     try:
         import av
     except ImportError as error:
-        raise MissingExtra("video needs the package av", remedy="pip install 'faceprep[video]'") from error
+        raise MissingExtra(
+            "video needs the package av", remedy="pip install 'faceprep[video]'"
+        ) from error
     return av
 
 
@@ -165,8 +184,17 @@ SIW_CUT_OFF = "Test/spoof/032/032-2-3-4-2"
 
 
 def write_siw_like(root: Path, n_frames: int = 24, face: Pixels | None = None) -> None:
-    """Videos beside .face files with the known defects of SiW: the names SIW_… say which is which."""
-    names = (SIW_SOUND, SIW_MISSING_VALUES, SIW_NO_FACE, SIW_DOUBLE_SUFFIX, SIW_FEW_ROWS, SIW_CUT_OFF)
+    """Videos beside .face files with the known defects of SiW: the names SIW_… say which is
+    which.
+    """
+    names = (
+        SIW_SOUND,
+        SIW_MISSING_VALUES,
+        SIW_NO_FACE,
+        SIW_DOUBLE_SUFFIX,
+        SIW_FEW_ROWS,
+        SIW_CUT_OFF,
+    )
     for name in names:
         video = root / f"{name}{'.m' if name == SIW_DOUBLE_SUFFIX else ''}.mov"
         lines = face_lines(write_video(video, n_frames, face=face)).splitlines(keepends=True)

@@ -1,8 +1,9 @@
 """Embeddings as files: .npz, or Parquet in one file or several.
 
 .npz      image_names (n,) str, image_classes (n,) int64, embeddings (n, d) float32 or float16, as Keras_insightface
-          reads them; identities (classes,) their names by number; model, one line of JSON; root, the folder that the
-          images were found in; prefix, what image_names have in front of the path below it
+          reads them; identities (classes,) their names by number; model, one line of JSON; root,
+          the folder that the images were found in; prefix, what image_names have in front of the
+          path below it
 .parquet  image_names, image_classes, identity, embeddings; model, root and prefix in the metadata of the schema.
           Of NAME-00000-of-00008.parquet the others are read, too
 
@@ -35,12 +36,16 @@ _IDENTITIES, _MODEL, _ROOT, _PREFIX = "identities", "model", "root", "prefix"
 _ROWS = 1 << 14
 _IN_MEMORY = 1 << 28
 """Bytes of vectors from which on an .npz is mapped where it can be."""
-_SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<n>\d{5})(?P<suffix>\.parquet)", re.DOTALL)
+_SHARD = re.compile(
+    r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<n>\d{5})(?P<suffix>\.parquet)", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where images were found: `root` is a folder, `prefix` stands in front of their keys in a file's image_names."""
+    """Where images were found: `root` is a folder, `prefix` stands in front of their keys in a
+    file's image_names.
+    """
 
     root: str = ""
     prefix: str = ""
@@ -67,19 +72,27 @@ def write_npz(file: BinaryIO, embeddings: Embeddings, place: Place, fp16: bool =
     n, dtype = len(embeddings), np.dtype("<f2" if fp16 else "<f4")
     spelled = f"<U{max(width, 1)}"
     cuts = range(0, n, _ROWS)
-    keys = (np.array([place.prefix + key for key in embeddings.keys[i : i + _ROWS]], spelled).tobytes() for i in cuts)
+    keys = (
+        np.array([place.prefix + key for key in embeddings.keys[i : i + _ROWS]], spelled).tobytes()
+        for i in cuts
+    )
     rows = (embeddings.vectors[i : i + _ROWS].astype(dtype).tobytes() for i in cuts)
     members = [
         Member(NAMES, spelled, (n,), keys),
         npz.member_of(CLASSES, classes),
         Member(EMBEDDINGS, dtype, (n, embeddings.vectors.shape[1]), rows, compress=False),
         npz.member_of(_IDENTITIES, np.array(names, np.str_)),
-        *(npz.member_of(key, np.array(text)) for key, text in _about(embeddings.model, place).items()),
+        *(
+            npz.member_of(key, np.array(text))
+            for key, text in _about(embeddings.model, place).items()
+        ),
     ]
     npz.write_npz(file, members)
 
 
-def write_parquet(files: Sequence[BinaryIO], embeddings: Embeddings, place: Place, fp16: bool = False) -> None:
+def write_parquet(
+    files: Sequence[BinaryIO], embeddings: Embeddings, place: Place, fp16: bool = False
+) -> None:
     """As many files as are given, of about as many rows each."""
     classes, _ = number_classes(embeddings.identities)
     n = len(embeddings)
@@ -103,10 +116,16 @@ def shard_names(name: str, n: int) -> list[str]:
     return [name] if n == 1 else [f"{stem}-{number:05d}-of-{n:05d}{suffix}" for number in range(n)]
 
 
-def _table(embeddings: Embeddings, classes: npt.NDArray[np.int64], place: Place, rows: slice, fp16: bool) -> pa.Table:
-    vectors: npt.NDArray[np.floating[Any]] = embeddings.vectors[rows].astype(np.float16 if fp16 else np.float32)
+def _table(
+    embeddings: Embeddings, classes: npt.NDArray[np.int64], place: Place, rows: slice, fp16: bool
+) -> pa.Table:
+    vectors: npt.NDArray[np.floating[Any]] = embeddings.vectors[rows].astype(
+        np.float16 if fp16 else np.float32
+    )
     names = [place.prefix + key for key in embeddings.keys[rows]]
-    table = parquet.table_of(names, classes[rows].tolist(), list(embeddings.identities[rows]), vectors)
+    table = parquet.table_of(
+        names, classes[rows].tolist(), list(embeddings.identities[rows]), vectors
+    )
     return table.replace_schema_metadata(_about(embeddings.model, place))
 
 
@@ -118,7 +137,9 @@ def _about(model: Model, place: Place) -> dict[str, str]:
 
 
 def is_embeddings(path: str | os.PathLike[str]) -> bool:
-    """Whether it is such a file, by its suffix and what is in it. Raises SourceError for a damaged one."""
+    """Whether it is such a file, by its suffix and what is in it. Raises SourceError for a
+    damaged one.
+    """
     kind = _kind(path)
     if not kind or not os.path.isfile(path):
         return False
@@ -132,14 +153,17 @@ def is_embeddings(path: str | os.PathLike[str]) -> bool:
 def load_embeddings(path: str | os.PathLike[str]) -> Embeddings:
     """The whole file; vectors of a large .npz are memory-mapped. Raises SourceError.
 
-    Keys are the paths below `load_place(path).root`. A file of another program has neither that nor a model, and its
-    identities are the class numbers, or where there are none the folders in the names.
+    Keys are the paths below `load_place(path).root`. A file of another program has neither that nor
+    a model, and its identities are the class numbers, or where there are none the folders in the
+    names.
     """
     return _load_npz(path) if _kind(path) == ".npz" else _load_parquet(path)
 
 
 def load_place(path: str | os.PathLike[str]) -> Place:
-    """Where the images of a file of embeddings were found; empty where it does not say. Raises SourceError."""
+    """Where the images of a file of embeddings were found; empty where it does not say. Raises
+    SourceError.
+    """
     return _place_of(_load_about(path))
 
 
@@ -172,7 +196,9 @@ def _model_of(path: str | os.PathLike[str], about: dict[str, str]) -> Model:
     try:
         return load_model(about[_MODEL]) if _MODEL in about else Model()
     except (ValueError, TypeError, OptionError) as error:
-        raise SourceError(f"its model cannot be read: {error}", path=path, remedy="Make the file again.") from error
+        raise SourceError(
+            f"its model cannot be read: {error}", path=path, remedy="Make the file again."
+        ) from error
 
 
 def _load_npz(path: str | os.PathLike[str]) -> Embeddings:
@@ -192,13 +218,20 @@ def _identities_npz(path: str | os.PathLike[str], file: NpzFile, keys: Sequence[
     classes = file.load(CLASSES)
     if classes.ndim != 1 or classes.dtype.kind not in "iu":
         found = f"{classes.dtype} of shape {classes.shape}"
-        raise SourceError(f"{CLASSES} are no class numbers", path=path, expected="one integer an image", found=found)
+        raise SourceError(
+            f"{CLASSES} are no class numbers",
+            path=path,
+            expected="one integer an image",
+            found=found,
+        )
     if _IDENTITIES not in file.keys:
         return [str(label) for label in classes.tolist()]
     names: list[str] = file.load(_IDENTITIES).tolist()
     if classes.size and not 0 <= int(classes.min()) <= int(classes.max()) < len(names):
         found = f"{int(classes.min())} to {int(classes.max())}"
-        raise SourceError(f"{CLASSES} out of range", path=path, expected=f"0 to {len(names) - 1}", found=found)
+        raise SourceError(
+            f"{CLASSES} out of range", path=path, expected=f"0 to {len(names) - 1}", found=found
+        )
     return [names[label] for label in classes.tolist()]
 
 
@@ -210,14 +243,21 @@ def _keys_of(names: Sequence[str], place: Place) -> list[str]:
 def _checked(path: str | os.PathLike[str], vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
         found = f"{vectors.dtype} of shape {vectors.shape}"
-        raise SourceError("its embeddings are no vectors", path=path, expected="(n, d) float32 or float16", found=found)
+        raise SourceError(
+            "its embeddings are no vectors",
+            path=path,
+            expected="(n, d) float32 or float16",
+            found=found,
+        )
     return vectors.astype(np.float32, copy=False)
 
 
 def _expect_as_many(path: str | os.PathLike[str], *counts: int) -> None:
     if len(set(counts)) > 1:
         found = ", ".join(map(counted, counts, ("name", "class", "embedding"), ("", "classes", "")))
-        raise SourceError("its arrays do not belong together", path=path, expected="as many of each", found=found)
+        raise SourceError(
+            "its arrays do not belong together", path=path, expected="as many of each", found=found
+        )
 
 
 def _load_parquet(path: str | os.PathLike[str]) -> Embeddings:
@@ -225,7 +265,11 @@ def _load_parquet(path: str | os.PathLike[str]) -> Embeddings:
     about, n, paths = _load_about(path), 0, files_of(path)
     for shard in paths:
         if _load_about(shard) != about:
-            raise SourceError("of another run than the files beside it", path=shard, remedy="Make the files again.")
+            raise SourceError(
+                "of another run than the files beside it",
+                path=shard,
+                remedy="Make the files again.",
+            )
         with parquet.open_parquet(shard) as file:
             n += file.metadata.num_rows
     keys: list[str] = []
@@ -237,7 +281,9 @@ def _load_parquet(path: str | os.PathLike[str]) -> Embeddings:
             if not vectors.shape[1]:
                 vectors = np.empty((n, rows.shape[1]), np.float32)
             if len(rows) and rows.shape[1] != vectors.shape[1]:
-                raise SourceError("its embeddings differ in length", path=shard, remedy="Make the files again.")
+                raise SourceError(
+                    "its embeddings differ in length", path=shard, remedy="Make the files again."
+                )
             if len(rows):
                 vectors[len(keys) : len(keys) + len(rows)] = rows
             keys += _keys_of(table.column(NAMES).to_pylist(), _place_of(about))
@@ -263,8 +309,14 @@ def _vectors(path: str | os.PathLike[str], table: pa.Table) -> npt.NDArray[Any]:
     lists = pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type)
     flat = column.flatten().to_numpy(zero_copy_only=False) if lists else np.empty(0)
     if not lists or (len(table) and (flat.size % len(table) or column.null_count)):
-        raise SourceError("its embeddings are no vectors", path=path, expected="lists of one length")
-    n = column.type.list_size if pa.types.is_fixed_size_list(column.type) else flat.size // max(len(table), 1)
+        raise SourceError(
+            "its embeddings are no vectors", path=path, expected="lists of one length"
+        )
+    n = (
+        column.type.list_size
+        if pa.types.is_fixed_size_list(column.type)
+        else flat.size // max(len(table), 1)
+    )
     return flat.reshape(len(table), n)
 
 
@@ -278,4 +330,6 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
     if not match:
         return [Path(path)]
     n = int(match["n"])
-    return [Path(f"{match['name']}-{number:05d}-of-{n:05d}{match['suffix']}") for number in range(n)]
+    return [
+        Path(f"{match['name']}-{number:05d}-of-{n:05d}{match['suffix']}") for number in range(n)
+    ]

@@ -14,7 +14,8 @@ detector                string   fingerprint
 template                string   what it was aligned to
 output                  string   the crop's path, relative to the output folder; null where none was written
 
-An output `+_multi/a/b_0.png` lies beside the output folder: `a/b_0.png` in the folder that has its name and `_multi`.
+An output `+_multi/a/b_0.png` lies beside the output folder: `a/b_0.png` in the folder that has its
+name and `_multi`.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ _BESIDE = re.compile(r"\+(_[a-z]+)/(.+)", re.ASCII | re.DOTALL)
 
 
 class FaceRow(NamedTuple):
-    """One face; `box` (4,), `landmarks` (5, 2) and `transform` (2, 3) arrays, the others as the columns have them."""
+    """One face; `box` (4,), `landmarks` (5, 2) and `transform` (2, 3) arrays, the others as the
+    columns have them.
+    """
 
     key: str
     source: str
@@ -81,7 +84,9 @@ class FaceRow(NamedTuple):
 
 
 def join_output(name: str, beside: str = "") -> str:
-    """How the table names the crop `name`, in the output folder or in the one `beside` it with that ending."""
+    """How the table names the crop `name`, in the output folder or in the one `beside` it with
+    that ending.
+    """
     return f"+{beside}/{name}" if beside else name
 
 
@@ -98,8 +103,8 @@ def split_output(output: str) -> tuple[str, str]:
 def table_of(rows: Sequence[FaceRow]) -> pa.Table:
     """A table of SCHEMA, a row a face.
 
-    The arrays are made from buffers: `pa.array` imports pandas where it is installed, which takes a worker longer
-    than a hundred frames.
+    The arrays are made from buffers: `pa.array` imports pandas where it is installed, which takes a
+    worker longer than a hundred frames.
     """
     n = len(rows)
     boxes = np.array([row.box for row in rows], np.float32).reshape(n, 4)
@@ -116,7 +121,9 @@ def table_of(rows: Sequence[FaceRow]) -> pa.Table:
     for field in SCHEMA:
         if field.name not in columns:
             values = [getattr(row, field.name) for row in rows]
-            columns[field.name] = _texts(values) if field.type == pa.string() else _numbers(values, field.type)
+            columns[field.name] = (
+                _texts(values) if field.type == pa.string() else _numbers(values, field.type)
+            )
     return pa.table([columns[name] for name in SCHEMA.names], SCHEMA)
 
 
@@ -125,7 +132,9 @@ _DTYPES = {pa.int32(): "<i4", pa.int64(): "<i8", pa.float32(): "<f4", pa.float64
 
 def _numbers(values: Sequence[float | None] | npt.NDArray[Any], type_: pa.DataType) -> pa.Array:
     if isinstance(values, np.ndarray):
-        return pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(values.astype(_DTYPES[type_]))])
+        return pa.Array.from_buffers(
+            type_, len(values), [None, pa.py_buffer(values.astype(_DTYPES[type_]))]
+        )
     data = np.array([0 if value is None else value for value in values], _DTYPES[type_])
     return pa.Array.from_buffers(type_, len(values), [_validity(values), pa.py_buffer(data)])
 
@@ -152,16 +161,25 @@ def rows_of(table: pa.Table) -> Iterator[FaceRow]:
         table[name].combine_chunks().flatten().to_numpy().reshape(n, *shape)
         for name, shape in (("landmarks", (5, 2)), ("transform", (2, 3)))
     )
-    plain = [name for name in FaceRow._fields if name in SCHEMA.names and name not in ("landmarks", "transform")]
+    plain = [
+        name
+        for name in FaceRow._fields
+        if name in SCHEMA.names and name not in ("landmarks", "transform")
+    ]
     sizes = zip(table["image_height"].to_pylist(), table["image_width"].to_pylist(), strict=True)
     values = zip(*(table[name].to_pylist() for name in plain), strict=True)
     for place, (size, row) in enumerate(zip(sizes, values, strict=True)):
-        arrays = {"box": boxes[place], "landmarks": landmarks[place], "transform": transforms[place]}
+        arrays = {
+            "box": boxes[place],
+            "landmarks": landmarks[place],
+            "transform": transforms[place],
+        }
         yield FaceRow(image_size=size, **arrays, **dict(zip(plain, row, strict=True)))
 
 
 def rename_outputs(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
-    """The rows of a table of SCHEMA whose output is in `names`, with the new one; keys that are the output's go along.
+    """The rows of a table of SCHEMA whose output is in `names`, with the new one; keys that are the
+    output's go along.
 
     >>> row = FaceRow("a/1", "a.jpg", (9, 9), [0] * 4, [0] * 10, 1, [0] * 6, "d", "t", "a/1.png")
     >>> renamed = rename_outputs(table_of([row, row._replace(output="b/1.png")]), {"a/1.png": "c/a_1.png"})
@@ -187,7 +205,8 @@ def _stem(output: str) -> str:
 
 
 class FacesWriter:
-    """Rows to one Parquet file; holds a bounded number of them. A context manager: the file is whole at its end.
+    """Rows to one Parquet file; holds a bounded number of them. A context manager: the file is
+    whole at its end.
 
     The bytes depend on the rows and their order only, not on the pieces in which they came.
     """
@@ -238,10 +257,14 @@ def join_faces(parts: Iterable[str | os.PathLike[str]], file: BinaryIO) -> None:
                 writer.add_table(table)
 
 
-def read_faces(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The table in pieces of some thousand rows, all columns of SCHEMA or the named ones. Raises SourceError.
+def read_faces(
+    path: str | os.PathLike[str], columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """The table in pieces of some thousand rows, all columns of SCHEMA or the named ones. Raises
+    SourceError.
 
-    What other programs wrote is taken too, where its columns can be had as SCHEMA has them; other columns are left out.
+    What other programs wrote is taken too, where its columns can be had as SCHEMA has them; other
+    columns are left out.
     """
     names = SCHEMA.names if columns is None else list(columns)
     wanted = pa.schema([SCHEMA.field(name) for name in names])
@@ -251,11 +274,15 @@ def read_faces(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
 
 
 def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[pa.Table]:
-    """Rows [start, stop) of the table, in pieces; only the groups that they lie in are read. Raises SourceError."""
+    """Rows [start, stop) of the table, in pieces; only the groups that they lie in are read.
+    Raises SourceError.
+    """
     with _open_faces(path, SCHEMA.names) as file:
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         edges = [0, *accumulate(sizes)]
-        groups = [group for group in range(len(sizes)) if edges[group] < stop and edges[group + 1] > start]
+        groups = [
+            group for group in range(len(sizes)) if edges[group] < stop and edges[group + 1] > start
+        ]
         position = edges[groups[0]] if groups else 0
         for batch in file.iter_batches(_ROWS_A_BATCH, row_groups=groups, columns=SCHEMA.names):
             first, last = max(start - position, 0), min(stop - position, len(batch))
@@ -273,9 +300,12 @@ def _open_faces(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[
         missing = [name for name in names if name not in file.schema_arrow.names]
         if missing:
             raise SourceError(
-                "not a table of faces", path=path, expected="columns " + ", ".join(names),
-                found="no " + ", ".join(missing), remedy="Name the faces.parquet of an extract command.",
-            )  # fmt: skip
+                "not a table of faces",
+                path=path,
+                expected="columns " + ", ".join(names),
+                found="no " + ", ".join(missing),
+                remedy="Name the faces.parquet of an extract command.",
+            )
         yield file
 
 

@@ -1,13 +1,16 @@
-"""Plans: one JSON object a line. Nothing happens to a file before a plan is applied, and a person may edit it.
+"""Plans: one JSON object a line. Nothing happens to a file before a plan is applied, and a person
+may edit it.
 
     {"kind": "plan", "command": …, "source": …, "fingerprint": …, "options": {…}, …}   what it judges, and how
     {"action": "drop", "subject": "a/1.png", "score": 12.3, "reason": "…"}              a decision a line
-    {"action": "merge", "subject": "a", "into": "b", "verdict": "undecided", "evidence": {"for": [image, image, 0.7]}}
+    {"action": "merge", "subject": "a", "into": "b", "verdict": "undecided", "evidence": {"for":
+    [image, image, 0.7]}}
 
-Subjects are paths below `source`, of an image or of an identity. Actions: `drop` an image or an identity, `merge` the
-identity `subject` into the identity `into`, `move` the image `subject` into the identity `into`, `rename` the image
-`subject` to the path `into`, `restore` the image `subject` of the folder `origin` at the path `into`. A verdict that is
-not there is `accepted`; only accepted decisions are carried out. Decisions may come in any order, blank lines between.
+Subjects are paths below `source`, of an image or of an identity. Actions: `drop` an image or an
+identity, `merge` the identity `subject` into the identity `into`, `move` the image `subject` into
+the identity `into`, `rename` the image `subject` to the path `into`, `restore` the image `subject`
+of the folder `origin` at the path `into`. A verdict that is not there is `accepted`; only accepted
+decisions are carried out. Decisions may come in any order, blank lines between.
 """
 
 from __future__ import annotations
@@ -27,13 +30,17 @@ _KIND = "plan"
 _MARK = b"\xef\xbb\xbf"
 """What some editors put in front of UTF-8."""
 _FIRST_LINE = 'a first line with {"kind": "plan", …}'
-_WRITERS = "Plans are the plan.jsonl of merge-identities, clean-identities, dedupe and score, and undo.jsonl."
+_WRITERS = (
+    "Plans are the plan.jsonl of merge-identities, clean-identities, dedupe and score, and "
+    "undo.jsonl."
+)
 _LEFT_OUT: tuple[Any, ...] = ("", None, ACCEPTED, {})
 _Path = str | os.PathLike[str]
 
 
 def write_plan(file: BinaryIO, judged: Mapping[str, Any], decisions: Iterable[Decision]) -> None:
-    """The line that says what is judged, then the decisions; what a decision leaves empty is left out.
+    """The line that says what is judged, then the decisions; what a decision leaves empty is left
+    out.
 
     Raises ValueError for numbers that JSON does not know.
     """
@@ -44,7 +51,10 @@ def write_plan(file: BinaryIO, judged: Mapping[str, Any], decisions: Iterable[De
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogateescape") + b"\n"
+    return (
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogateescape")
+        + b"\n"
+    )
 
 
 def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:
@@ -56,7 +66,9 @@ def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:
 
 
 def _judged(path: _Path, number: int, line: bytes) -> dict[str, Any]:
-    """The first line. Where nothing in it is a plan's, the file is another one, not a plan with a bad line."""
+    """The first line. Where nothing in it is a plan's, the file is another one, not a plan with
+    a bad line.
+    """
     try:
         judged = _parsed(path, number, line)
     except SourceError:
@@ -64,7 +76,9 @@ def _judged(path: _Path, number: int, line: bytes) -> dict[str, Any]:
             raise
         judged = {}
     if judged.get("kind") != _KIND:
-        raise SourceError("not a plan", path=path, expected=_FIRST_LINE, found=shown(line), remedy=_WRITERS)
+        raise SourceError(
+            "not a plan", path=path, expected=_FIRST_LINE, found=shown(line), remedy=_WRITERS
+        )
     return judged
 
 
@@ -97,7 +111,9 @@ def _decision(path: _Path, number: int, line: bytes) -> Decision:
 
 
 def _refused(path: _Path, number: int, expected: str, found: str) -> SourceError:
-    return SourceError("not a decision", path=path, where=f"line {number}", expected=expected, found=found)
+    return SourceError(
+        "not a decision", path=path, where=f"line {number}", expected=expected, found=found
+    )
 
 
 def _is_text(value: Any) -> bool:
@@ -105,12 +121,17 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_score(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
+    return value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    )
 
 
 _EXPECTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "action": ("one of " + ", ".join(ACTIONS), lambda value: value in ACTIONS),
-    "subject": ("the path of an image or the name of an identity", lambda value: _is_text(value) and value != ""),
+    "subject": (
+        "the path of an image or the name of an identity",
+        lambda value: _is_text(value) and value != "",
+    ),
     "into": ("a text", _is_text),
     "score": ("a finite number", _is_score),
     "reason": ("a text", _is_text),

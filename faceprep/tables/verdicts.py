@@ -1,10 +1,12 @@
 """Verdicts of a person on a plan's decisions: one JSON object a line, the later line counts.
 
-    {"number": 5, "action": "merge", "subject": "a", "into": "b", "verdict": "refused", "before": "undecided"}
+    {"number": 5, "action": "merge", "subject": "a", "into": "b", "verdict": "refused", "before":
+    "undecided"}
 
-`number` counts the plan's decisions from 0. Who has edited the plan since may have moved them: then they are found by
-action, subject and into. `before` is the verdict that was changed. PLAN.review.jsonl, beside the plan, has what was
-decided and is not in the plan yet; the page without a server gives a file like it.
+`number` counts the plan's decisions from 0. Who has edited the plan since may have moved them: then
+they are found by action, subject and into. `before` is the verdict that was changed.
+PLAN.review.jsonl, beside the plan, has what was decided and is not in the plan yet; the page
+without a server gives a file like it.
 """
 
 from __future__ import annotations
@@ -45,13 +47,16 @@ def journal_of(plan: Path) -> Path:
 
 
 def refuse_open_review(plan: Path) -> None:
-    """Raises SourceError where a review of the plan was killed, or goes on: not all of it is in the plan."""
+    """Raises SourceError where a review of the plan was killed, or goes on: not all of it is in
+    the plan.
+    """
     journal = journal_of(plan.resolve())
     if journal.exists():
         raise SourceError(
             "there are verdicts that are not in the plan yet",
             path=journal,
-            remedy=f"Run faceprep review {plan} and end it with Ctrl-C, which takes them over; or remove this file.",
+            remedy=f"Run faceprep review {plan} and end it with Ctrl-C, which takes them over; or "
+            "remove this file.",
         )
 
 
@@ -64,11 +69,14 @@ def format_verdicts(verdicts: Iterable[Verdict]) -> bytes:
 def read_verdicts(path: str | os.PathLike[str], cut: bool = False) -> list[Verdict]:
     """In the order of the lines. Raises SourceError.
 
-    `cut`: the file may end in the middle of a line, which is then left out: who wrote it was killed.
+    `cut`: the file may end in the middle of a line, which is then left out: who wrote it was
+    killed.
     """
     lines = storage.read_bytes(path).split(b"\n")
     tail = lines.pop()
-    verdicts = [_verdict(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    verdicts = [
+        _verdict(path, number, line) for number, line in enumerate(lines, 1) if line.strip()
+    ]
     if tail.strip() and not cut:
         verdicts.append(_verdict(path, len(lines) + 1, tail))
     return verdicts
@@ -79,7 +87,13 @@ def _verdict(path: str | os.PathLike[str], number: int, line: bytes) -> Verdict:
     with suppress(ValueError, RecursionError):
         value = json.loads(line.decode("utf-8", "surrogateescape"))
     if not isinstance(value, dict) or not _is_right(value):
-        raise SourceError("not a verdict", path=path, where=f"line {number}", expected=_EXPECTED, found=shown(line))
+        raise SourceError(
+            "not a verdict",
+            path=path,
+            where=f"line {number}",
+            expected=_EXPECTED,
+            found=shown(line),
+        )
     return Verdict(**value)
 
 
@@ -87,4 +101,7 @@ def _is_right(value: Mapping[str, Any]) -> bool:
     if set(value) != set(Verdict._fields) or type(value["number"]) is not int:
         return False
     texts = [value[name] for name in Verdict._fields[1:]]
-    return all(isinstance(text, str) for text in texts) and {value["verdict"], value["before"]} <= set(VERDICTS)
+    return all(isinstance(text, str) for text in texts) and {
+        value["verdict"],
+        value["before"],
+    } <= set(VERDICTS)

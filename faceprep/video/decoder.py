@@ -1,4 +1,6 @@
-"""FFmpeg's decoder through PyAV: pictures with their numbers, from any key frame on, past what is damaged."""
+"""FFmpeg's decoder through PyAV: pictures with their numbers, from any key frame on, past what
+is damaged.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ from faceprep.core.errors import MissingExtra, SourceError
 from faceprep.video.index import VideoIndex, packets_of
 from faceprep.video.truncation import describe_cut, is_container
 
-_DEMUXERS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm", "protocol_whitelist": "file"}
+_DEMUXERS = {
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm",
+    "protocol_whitelist": "file",
+}
 """No play lists, which would lead to other files and hosts."""
 WORTH_SEEKING = 24
 """Frames that must be spared: a seek empties the decoder, and its threads start again."""
@@ -25,7 +30,9 @@ _MAX_DELAY = 64
 
 
 class Decoded(NamedTuple):
-    """A PyAV picture under its number; `after_damage`: one was lost, and no key frame has come since."""
+    """A PyAV picture under its number; `after_damage`: one was lost, and no key frame has come
+    since.
+    """
 
     number: int
     picture: Any
@@ -33,7 +40,9 @@ class Decoded(NamedTuple):
 
 
 class OpenVideo:
-    """A file open in PyAV, and its decoder. Raises SourceError when it holds no pictures, MissingExtra without PyAV."""
+    """A file open in PyAV, and its decoder. Raises SourceError when it holds no pictures,
+    MissingExtra without PyAV.
+    """
 
     container: Any
     stream: Any
@@ -58,7 +67,9 @@ class OpenVideo:
         self.container.close()
 
     def go_to(self, number: int, index: VideoIndex) -> int:
-        """Be ready to decode from a key frame at or before `number`; the number of the key frame."""
+        """Be ready to decode from a key frame at or before `number`; the number of the key
+        frame.
+        """
         import av
 
         place = int(np.searchsorted(index.keyframes, number, "right")) - 1
@@ -85,7 +96,9 @@ class OpenVideo:
             if packet.is_keyframe or not keys_only:
                 self._newest, self._n_sent = max(self._newest, packet.pts or 0), self._n_sent + 1
                 yield from self._try(packet)
-            if packet.is_keyframe and keys_only:  # else they come out in the wrong order where a group is open
+            if (
+                packet.is_keyframe and keys_only
+            ):  # else they come out in the wrong order where a group is open
                 yield from self._drain()
                 context.flush_buffers()
         yield from self._drain()
@@ -108,10 +121,16 @@ class OpenVideo:
             return [None]
 
 
-def decode_from(video: OpenVideo, index: VideoIndex, first: int, keys_only: bool) -> Generator[Decoded, None, None]:
+def decode_from(
+    video: OpenVideo, index: VideoIndex, first: int, keys_only: bool
+) -> Generator[Decoded, None, None]:
     """What can be decoded, in order, from the last key frame before `first` at the latest."""
     began_at = video.go_to(first, index)
-    number, doubtful, n_lost = (-1, -1, 0)  # frames up to `doubtful` and those after build on a lost one
+    number, doubtful, n_lost = (
+        -1,
+        -1,
+        0,
+    )  # frames up to `doubtful` and those after build on a lost one
     for picture in video.pictures(keys_only):
         if picture is None:
             doubtful, n_lost = max(doubtful, video.reach(index)), n_lost + 1
@@ -132,17 +151,24 @@ def decode_from(video: OpenVideo, index: VideoIndex, first: int, keys_only: bool
         else:
             yield Decoded(number, picture, doubtful >= 0)
     if number + 1 < len(index) and video.n_threads != 1 and not keys_only:
-        # threads that decode ahead drop what they hold at an error near the end: once more, without them
+        # threads that decode ahead drop what they hold at an error near the end: once more, without
+        # them
         again = OpenVideo(video.path, 1)
         with contextlib.closing(again):
-            yield from (later for later in decode_from(again, index, number + 1, keys_only) if later.number > number)
+            yield from (
+                later
+                for later in decode_from(again, index, number + 1, keys_only)
+                if later.number > number
+            )
 
 
 # PyAV
 
 
 def require_pyav() -> None:
-    """Raises MissingExtra where the package av is not there; does not spend the time of its import."""
+    """Raises MissingExtra where the package av is not there; does not spend the time of its
+    import.
+    """
     if importlib.util.find_spec("av") is None:
         raise MissingExtra("video needs the package av", remedy="pip install 'faceprep[video]'")
 
@@ -185,4 +211,6 @@ def _video_stream(container: Any, path: str) -> Any:
                 raise _refusal(path, "FFmpeg has no decoder for it")
             return stream
     kinds = sorted({stream.type for stream in container.streams})
-    raise _refusal(path, "a stream of pictures is missing; it holds " + (", ".join(kinds) or "nothing"))
+    raise _refusal(
+        path, "a stream of pictures is missing; it holds " + (", ".join(kinds) or "nothing")
+    )

@@ -1,7 +1,9 @@
-"""What a video holds, learnt from its packets without decoding one: how many frames, when each is shown, key frames.
+"""What a video holds, learnt from its packets without decoding one: how many frames, when each is
+shown, key frames.
 
-Containers say how many frames they hold, but their word is an estimate; packets are counted. A frame's number is the
-rank of its time among all frames. AVI has no such times: there a frame's number is its place in the order of decoding.
+Containers say how many frames they hold, but their word is an estimate; packets are counted. A
+frame's number is the rank of its time among all frames. AVI has no such times: there a frame's
+number is its place in the order of decoding.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ _NO_TIME = -(1 << 63)
 
 @dataclass(frozen=True, slots=True)
 class VideoIndex:
-    """`stamps` (n,) int64: the times of the frames as shown, rising, in `tick` seconds; frame number i has stamps[i].
+    """`stamps` (n,) int64: the times of the frames as shown, rising, in `tick` seconds; frame
+    number i has stamps[i].
 
-    `has_stamps` says whether frames can be told by them. `keyframes` (k,) rising numbers. `n_told` is how many packets
-    the container says there are, 0 where it does not, `n_whole` how many there are that are not cut off; the last of
-    them is to be decoded at `last_decoded`. The decoder holds back `delay` frames to bring them into order.
+    `has_stamps` says whether frames can be told by them. `keyframes` (k,) rising numbers. `n_told`
+    is how many packets the container says there are, 0 where it does not, `n_whole` how many there
+    are that are not cut off; the last of them is to be decoded at `last_decoded`. The decoder holds
+    back `delay` frames to bring them into order.
     """
 
     stamps: npt.NDArray[np.int64]
@@ -53,7 +57,8 @@ class VideoIndex:
         return len(self) > 0 and bool(self.stamps[0] != _NO_TIME)
 
     def number_of(self, stamp: int | None, least: int, n_lost: int) -> int | None:
-        """The number of the frame that the decoder stamped so; `n_lost` packets are known to be lost before it.
+        """The number of the frame that the decoder stamped so; `n_lost` packets are known to be
+        lost before it.
 
         None where it should have come before the number `least`.
         """
@@ -84,17 +89,36 @@ def index_packets(container: Any, stream: Any) -> VideoIndex:
             decoding.append(packet.dts if packet.dts is not None else stamps[-1])
             is_key.append(packet.is_keyframe)
             last_dts = packet.dts
-    shown, decoded, keys = (np.array(stamps, np.int64), np.array(decoding, np.int64), np.flatnonzero(is_key))
+    shown, decoded, keys = (
+        np.array(stamps, np.int64),
+        np.array(decoding, np.int64),
+        np.flatnonzero(is_key),
+    )
     has_stamps = container.format.name != "avi" and bool((shown != _NO_TIME).all())
     ordered = np.sort(shown if has_stamps else decoded)
     keyframes = np.searchsorted(ordered, np.sort(shown[keys])) if has_stamps else keys
-    n_told = stream.frames if container.format.name.startswith("mov") else 0  # AVI counts its gaps too
+    n_told = (
+        stream.frames if container.format.name.startswith("mov") else 0
+    )  # AVI counts its gaps too
     last_decoded = _NO_TIME
-    if len(shown):  # a Matroska file's first packets have no such time: others may still have to come before them
+    if len(
+        shown
+        # a Matroska file's first packets have no such time: others may still have to come before
+        # them
+    ):
         last_decoded = int(ordered[0]) if last_dts is None else last_dts
     context = stream.codec_context
     delay = int(getattr(context, "reorder_depth", 2 * context.has_b_frames))
-    return VideoIndex(ordered, float(stream.time_base), has_stamps, keyframes, n_told, n_whole, last_decoded, delay)
+    return VideoIndex(
+        ordered,
+        float(stream.time_base),
+        has_stamps,
+        keyframes,
+        n_told,
+        n_whole,
+        last_decoded,
+        delay,
+    )
 
 
 def packets_of(container: Any, stream: Any) -> Iterator[Any]:
@@ -110,10 +134,13 @@ def packets_of(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def is_shown(packet: Any) -> bool:
-    """Whether a frame comes of it: not where an edit list cuts it out, nor of a hidden reference frame of VP8.
+    """Whether a frame comes of it: not where an edit list cuts it out, nor of a hidden reference
+    frame of VP8.
 
     RFC 6386, section 9.1: bit 4 of the first byte is `show_frame`.
     """
     if packet.is_discard:
         return False
-    return packet.stream.codec_context.name not in ("vp8", "libvpx") or bool(memoryview(packet)[0] & 0x10)
+    return packet.stream.codec_context.name not in ("vp8", "libvpx") or bool(
+        memoryview(packet)[0] & 0x10
+    )

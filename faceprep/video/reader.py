@@ -1,11 +1,12 @@
 """Video files to RGB frames, numbered as the video numbers them; decoded by FFmpeg through PyAV.
 
-A frame's number is its place among all frames of the video in the order in which they are shown, from 0. It stays
-true where frames before it cannot be decoded or are not wanted. Its time is that of the container, from the first
-frame on, so that a varying frame rate does no harm.
+A frame's number is its place among all frames of the video in the order in which they are shown,
+from 0. It stays true where frames before it cannot be decoded or are not wanted. Its time is that
+of the container, from the first frame on, so that a varying frame rate does no harm.
 
-Colours: the matrix and the range that the video names; BT.601 and limited range where it names none, as FFmpeg and
-OpenCV have it. Chroma is not interpolated: within 2 of 255 on even colours, three times as fast.
+Colours: the matrix and the range that the video names; BT.601 and limited range where it names
+none, as FFmpeg and OpenCV have it. Chroma is not interpolated: within 2 of 255 on even colours,
+three times as fast.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ _NONE = -1
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`pixels` (height, width, 3) RGB, upright; `time_s` seconds from the first frame, None where the file has none.
+    """`pixels` (height, width, 3) RGB, upright; `time_s` seconds from the first frame, None where
+    the file has none.
 
-    `after_damage`: a frame before it was lost, and no key frame has come since, so it may show remains of others.
+    `after_damage`: a frame before it was lost, and no key frame has come since, so it may show
+    remains of others.
     """
 
     number: int
@@ -62,7 +65,8 @@ def is_video_name(name: str) -> bool:
 
 
 def find_videos(path: str | os.PathLike[str]) -> list[Path]:
-    """The videos of a tree, sorted by their paths; a file is taken as it is. May be empty. Raises SourceError.
+    """The videos of a tree, sorted by their paths; a file is taken as it is. May be empty. Raises
+    SourceError.
 
     Names that begin with a dot are passed over; links are followed, but not round in circles.
     """
@@ -80,8 +84,12 @@ def find_videos(path: str | os.PathLike[str]) -> list[Path]:
     return sorted(found)
 
 
-def read_frames(path: str | os.PathLike[str], choice: FrameChoice = ALL_FRAMES, n_threads: int = 0) -> Iterator[Frame]:
-    """The chosen frames. Raises SourceError when it is no video; DamagedVideo at the end, if there was damage."""
+def read_frames(
+    path: str | os.PathLike[str], choice: FrameChoice = ALL_FRAMES, n_threads: int = 0
+) -> Iterator[Frame]:
+    """The chosen frames. Raises SourceError when it is no video; DamagedVideo at the end, if
+    there was damage.
+    """
     with VideoReader(path, n_threads) as video:
         yield from video.frames(choice)
         if video.damage:
@@ -91,9 +99,9 @@ def read_frames(path: str | os.PathLike[str], choice: FrameChoice = ALL_FRAMES, 
 class VideoReader:
     """One video file. Raises SourceError when nothing of it can be read, MissingExtra without PyAV.
 
-    After `frames`, `missed` has the wanted numbers that could not be decoded, and `damage` says in a line what is
-    wrong with the file; empty where nothing is. `cut_off` is what of it is known before. `n_threads` 0 takes as many as
-    there are cores.
+    After `frames`, `missed` has the wanted numbers that could not be decoded, and `damage` says in
+    a line what is wrong with the file; empty where nothing is. `cut_off` is what of it is known
+    before. `n_threads` 0 takes as many as there are cores.
     """
 
     def __init__(self, path: str | os.PathLike[str], n_threads: int = 0) -> None:
@@ -105,7 +113,9 @@ class VideoReader:
             index = index_packets(self._opened.container, self._opened.stream)
             how = _how_cut_off(self._path, index)
             self.index: VideoIndex = index.without_doubtful_end() if how else index
-            self.cut_off = f"cut off after {counted(len(self.index), 'frame')}: {how}" if how else ""
+            self.cut_off = (
+                f"cut off after {counted(len(self.index), 'frame')}: {how}" if how else ""
+            )
             if not len(self.index):
                 raise SourceError(self.cut_off or "no frame in it", path=path)
         except BaseException:
@@ -117,12 +127,19 @@ class VideoReader:
         return len(self.index)
 
     def frames(self, choice: FrameChoice = ALL_FRAMES) -> Iterator[Frame]:
-        """The chosen frames in order. Only these are converted to RGB; what lies far between them is not decoded."""
+        """The chosen frames in order. Only these are converted to RGB; what lies far between
+        them is not decoded.
+        """
         self.missed, self.n_after_damage = [], 0
         matrices: dict[int, _Matrix | None] = {}
         times, is_keys = self.index.times, choice.kind == "keyframes"
-        keys_only, keys_by_look = (is_keys and self.index.has_lone_keyframes, is_keys and not self.index.has_stamps)
-        wanted = (replace(choice, kind="all") if keys_by_look else choice).numbers(times, self.index.keyframes)
+        keys_only, keys_by_look = (
+            is_keys and self.index.has_lone_keyframes,
+            is_keys and not self.index.has_stamps,
+        )
+        wanted = (replace(choice, kind="all") if keys_by_look else choice).numbers(
+            times, self.index.keyframes
+        )
         for run in _runs(wanted, self.index, keys_only):
             decoded = decode_from(self._opened, self.index, run[0], keys_only)
             for number, found in _match(run, decoded):
@@ -131,7 +148,9 @@ class VideoReader:
                 elif found.picture.key_frame or not keys_by_look:
                     self.n_after_damage += found.after_damage
                     time_s = float(times[number]) if self.index.has_times else None
-                    yield Frame(number, time_s, _to_rgb(found.picture, matrices), found.after_damage)
+                    yield Frame(
+                        number, time_s, _to_rgb(found.picture, matrices), found.after_damage
+                    )
 
     @property
     def damage(self) -> str:
@@ -139,10 +158,15 @@ class VideoReader:
         lost, remains = "", ""
         if self.missed:
             first, n = self.missed[0], len(self.missed)
-            lost = f"frame {first}" if n == 1 else f"{n:,} frames, the first of them number {first},"
+            lost = (
+                f"frame {first}" if n == 1 else f"{n:,} frames, the first of them number {first},"
+            )
             lost += " could not be decoded"
         if self.n_after_damage:
-            remains = f"{counted(self.n_after_damage, 'frame')} near a lost one may show remains of others"
+            remains = (
+                f"{counted(self.n_after_damage, 'frame')} near a lost one may show remains "
+                "of others"
+            )
         return "; ".join(filter(None, [self.cut_off, lost, remains]))
 
     def close(self) -> None:
@@ -159,7 +183,9 @@ class VideoReader:
 def _how_cut_off(path: str, index: VideoIndex) -> str:
     if index.n_told and index.n_whole >= index.n_told:
         return ""  # what is missing is not the pictures
-    return describe_cut(path) or (f"the file says that it has {index.n_told}" if index.n_whole < index.n_told else "")
+    return describe_cut(path) or (
+        f"the file says that it has {index.n_told}" if index.n_whole < index.n_told else ""
+    )
 
 
 def _runs(wanted: Sequence[int], index: VideoIndex, keys_only: bool) -> Iterator[Sequence[int]]:
@@ -169,13 +195,19 @@ def _runs(wanted: Sequence[int], index: VideoIndex, keys_only: bool) -> Iterator
         yield from [wanted] if wanted else []
         return
     numbers = np.asarray(wanted)
-    before = index.keyframes[np.maximum(np.searchsorted(index.keyframes, numbers[1:], "right") - 1, 0)]
+    before = index.keyframes[
+        np.maximum(np.searchsorted(index.keyframes, numbers[1:], "right") - 1, 0)
+    ]
     cuts = np.flatnonzero(before > numbers[:-1] + WORTH_SEEKING) + 1
     yield from (part.tolist() for part in np.split(numbers, cuts))
 
 
-def _match(wanted: Sequence[int], decoded: Generator[Decoded, None, None]) -> Iterator[tuple[int, Decoded | None]]:
-    """(number, what was decoded or None) for each wanted number, in order; ends with the last of them."""
+def _match(
+    wanted: Sequence[int], decoded: Generator[Decoded, None, None]
+) -> Iterator[tuple[int, Decoded | None]]:
+    """(number, what was decoded or None) for each wanted number, in order; ends with the last
+    of them.
+    """
     waiting = iter(wanted)
     next_wanted = next(waiting)
     with contextlib.closing(decoded):
@@ -198,7 +230,8 @@ _FAST = {"format": "rgb24", "interpolation": "FAST_BILINEAR", "threads": 1}
 def _to_rgb(picture: Any, matrices: dict[int, _Matrix | None]) -> Pixels:
     """`matrices` has the display matrix for each rotation seen so far.
 
-    To ask a picture for its own is to tie it into a circle, so that its memory is free only after a collection.
+    To ask a picture for its own is to tie it into a circle, so that its memory is free only after a
+    collection.
     """
     pixels: Pixels = picture.reformat(**_FAST).to_ndarray()
     if picture.rotation not in matrices:
@@ -209,7 +242,9 @@ def _to_rgb(picture: Any, matrices: dict[int, _Matrix | None]) -> Pixels:
 
 
 def _upright(pixels: Pixels, matrix: _Matrix) -> Pixels:
-    """As a display matrix has it: x' = m[0] x + m[3] y, y' = m[1] x + m[4] y, to the nearest quarter turn or mirror."""
+    """As a display matrix has it: x' = m[0] x + m[3] y, y' = m[1] x + m[4] y, to the nearest
+    quarter turn or mirror.
+    """
     swapped = abs(int(matrix[1])) > abs(int(matrix[0]))
     turned = pixels.swapaxes(0, 1) if swapped else pixels
     x, y = (matrix[3], matrix[1]) if swapped else (matrix[0], matrix[4])

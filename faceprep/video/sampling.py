@@ -6,8 +6,8 @@
     pair          numbers 6 and 6 + n // 2 of n frames, as SSDG and FLIP take them from SiW
     keyframes     the frames that need no other to be decoded
 
-A span of seconds narrows each of them: `uniform` spaces its frames over the span, the others keep of their frames
-those that lie in it. Numbers are those of the whole video.
+A span of seconds narrows each of them: `uniform` spaces its frames over the span, the others keep
+of their frames those that lie in it. Numbers are those of the whole video.
 """
 
 from __future__ import annotations
@@ -25,12 +25,16 @@ from faceprep.core.errors import OptionError
 _FORMS = "all, every:N, uniform:N, pair or keyframes"
 _PAIR_FIRST = 6
 _ROUNDING = 1e-6
-"""Seconds: a frame at 6/30 s is in a span from 0.2 s on, though the product of its stamp and the tick is less."""
+"""Seconds: a frame at 6/30 s is in a span from 0.2 s on, though the product of its stamp and
+the tick is less.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameChoice:
-    """`kind` as the module has it, its `n`, and a span from `start` to before `end` in seconds of the video."""
+    """`kind` as the module has it, its `n`, and a span from `start` to before `end` in seconds
+    of the video.
+    """
 
     kind: str = "all"
     n: int = 1
@@ -39,8 +43,11 @@ class FrameChoice:
     at: tuple[int, ...] = ()
     """The wanted numbers, rising, of the kind `at`."""
 
-    def numbers(self, times: Sequence[float] | npt.NDArray[np.float64], keyframes: npt.ArrayLike) -> range | list[int]:
-        """The wanted numbers, rising, of a video whose frames have these `times` and whose `keyframes` are numbered so.
+    def numbers(
+        self, times: Sequence[float] | npt.NDArray[np.float64], keyframes: npt.ArrayLike
+    ) -> range | list[int]:
+        """The wanted numbers, rising, of a video whose frames have these `times` and whose
+        `keyframes` are numbered so.
 
         `times` are seconds, rising.
 
@@ -49,16 +56,24 @@ class FrameChoice:
         >>> FrameChoice("every", 2, start=1.5).numbers([0, 1, 2, 3, 4, 5], [0])
         range(2, 6, 2)
         """
-        first, stop = (int(np.searchsorted(times, edge - _ROUNDING)) for edge in (self.start, self.end))
+        first, stop = (
+            int(np.searchsorted(times, edge - _ROUNDING)) for edge in (self.start, self.end)
+        )
         if self.kind in ("all", "every"):
             return range(-(-first // self.n) * self.n, stop, self.n)
         if self.kind == "uniform":
             n = stop - first
-            return sorted({first + (2 * part + 1) * n // (2 * self.n) for part in range(self.n)}) if n else []
+            return (
+                sorted({first + (2 * part + 1) * n // (2 * self.n) for part in range(self.n)})
+                if n
+                else []
+            )
         if self.kind == "at":
             chosen = list(self.at)
         else:
-            chosen = np.asarray(keyframes).tolist() if self.kind == "keyframes" else _pair(len(times))
+            chosen = (
+                np.asarray(keyframes).tolist() if self.kind == "keyframes" else _pair(len(times))
+            )
         return [number for number in chosen if first <= number < stop]
 
 
@@ -93,7 +108,11 @@ def parse_frames(text: str, start: float | None = None, end: float | None = None
     choice = FrameChoice(match[1], int(match[2])) if match[1] else FrameChoice(text)
     for name, edge in (("start", start), ("end", end)):
         if edge is not None and not (math.isfinite(edge) and edge >= 0):
-            raise OptionError(name, expected="seconds from the beginning of the video", found=str(edge))
+            raise OptionError(
+                name, expected="seconds from the beginning of the video", found=str(edge)
+            )
     if end is not None and end <= (start or 0.0):
-        raise OptionError("end", expected=f"more than the start, {start or 0:g} s", found=f"{end:g} s")
+        raise OptionError(
+            "end", expected=f"more than the start, {start or 0:g} s", found=f"{end:g} s"
+        )
     return replace(choice, start=start or 0.0, end=math.inf if end is None else end)

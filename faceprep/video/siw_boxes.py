@@ -4,7 +4,8 @@
     0 0 0 0             no face in this frame
     200  257 161        a known defect: a value is missing where two blanks stand together
 
-A missing value is filled from the rows before and after. The number of a row is that of its frame, from 0.
+A missing value is filled from the rows before and after. The number of a row is that of its frame,
+from 0.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class FaceBoxes:
-    """`boxes` (n, 4) float64 x1 y1 x2 y2, a row a frame; NaN where there is no face or the row is one of `bad`."""
+    """`boxes` (n, 4) float64 x1 y1 x2 y2, a row a frame; NaN where there is no face or the row
+    is one of `bad`.
+    """
 
     boxes: Boxes
     repairs: tuple[Repair, ...] = ()
@@ -77,25 +80,33 @@ class FaceBoxes:
 def find_face_file(video: str | os.PathLike[str]) -> Path | None:
     """The file with the boxes of a video; None where there is none.
 
-    `x.face` stands for `x.mov`; for `x.m.mov`, where there is no `x.m.face` and no other video x that it belongs to.
+    `x.face` stands for `x.mov`; for `x.m.mov`, where there is no `x.m.face` and no other video x
+    that it belongs to.
     """
     named = Path(video).with_suffix(".face")
     if named.is_file():
         return named
     if named.stem.endswith(".m"):
         bare = named.with_name(named.stem.removesuffix(".m") + ".face")
-        if bare.is_file() and not any(bare.with_suffix(suffix).exists() for suffix in VIDEO_SUFFIXES):
+        if bare.is_file() and not any(
+            bare.with_suffix(suffix).exists() for suffix in VIDEO_SUFFIXES
+        ):
             return bare
     return None
 
 
 def read_face_boxes(path: str | os.PathLike[str], fill: str = "neighbours") -> FaceBoxes:
-    """The boxes of a file. Raises SourceError as `parse_face_boxes` does, and where the file cannot be read."""
+    """The boxes of a file. Raises SourceError as `parse_face_boxes` does, and where the file
+    cannot be read.
+    """
     return parse_face_boxes(storage.read_bytes(path), fill, path)
 
 
-def parse_face_boxes(data: bytes, fill: str = "neighbours", path: str | os.PathLike[str] | None = None) -> FaceBoxes:
-    """The boxes of a file's bytes; `fill` is one of FILLS: `origin` writes 48 for every missing value.
+def parse_face_boxes(
+    data: bytes, fill: str = "neighbours", path: str | os.PathLike[str] | None = None
+) -> FaceBoxes:
+    """The boxes of a file's bytes; `fill` is one of FILLS: `origin` writes 48 for every missing
+    value.
 
     Raises SourceError when there is no row at all, or not one that can be read.
 
@@ -109,7 +120,9 @@ def parse_face_boxes(data: bytes, fill: str = "neighbours", path: str | os.PathL
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
-        raise SourceError("an empty .face file", path=path, expected="a line 'x1 y1 x2 y2' for each frame")
+        raise SourceError(
+            "an empty .face file", path=path, expected="a line 'x1 y1 x2 y2' for each frame"
+        )
     values, bad = np.full((len(lines), 4), np.nan), []
     is_partial, is_face = np.zeros(len(lines), np.bool_), np.zeros(len(lines), np.bool_)
     for row, line in enumerate(lines):
@@ -122,7 +135,11 @@ def parse_face_boxes(data: bytes, fill: str = "neighbours", path: str | os.PathL
         is_partial[row] = is_face[row] and bool(np.isnan(values[row]).any())
     if len(bad) == len(lines):
         raise SourceError(
-            "not a .face file", path=path, where="line 1", expected="x1 y1 x2 y2", found=repr(lines[0][:80])
+            "not a .face file",
+            path=path,
+            where="line 1",
+            expected="x1 y1 x2 y2",
+            found=repr(lines[0][:80]),
         )
     repairs, unfilled = _repair(values, is_face, is_partial, fill, lines)
     values[~is_face | np.isnan(values).any(axis=1)] = np.nan
@@ -150,9 +167,15 @@ def _read_row(line: str) -> list[float] | str:
 
 
 def _repair(
-    values: Boxes, is_face: npt.NDArray[np.bool_], is_partial: npt.NDArray[np.bool_], fill: str, lines: list[str]
+    values: Boxes,
+    is_face: npt.NDArray[np.bool_],
+    is_partial: npt.NDArray[np.bool_],
+    fill: str,
+    lines: list[str],
 ) -> tuple[list[Repair], list[BadRow]]:
-    """Fill what is missing, in place; the repairs, and the rows that have no neighbour to be filled from."""
+    """Fill what is missing, in place; the repairs, and the rows that have no neighbour to be
+    filled from.
+    """
     repairs: list[Repair] = []
     unfilled: list[BadRow] = []
     sound = np.flatnonzero(is_face & ~is_partial)
@@ -164,7 +187,13 @@ def _repair(
         elif len(near):
             value = float(np.interp(row, near, values[near, column]))
         else:
-            unfilled.append(BadRow(row, lines[row][:80], f"{_COLUMNS[column]} is missing, and no row near to fill it"))
+            unfilled.append(
+                BadRow(
+                    row,
+                    lines[row][:80],
+                    f"{_COLUMNS[column]} is missing, and no row near to fill it",
+                )
+            )
             continue
         values[row, column] = value
         repairs.append(Repair(row, lines[row], _COLUMNS[column], value))
@@ -176,7 +205,9 @@ def _upside_down(values: Boxes, lines: list[str]) -> Iterator[BadRow]:
         is_wrong = (values[:, 2] <= values[:, 0]) | (values[:, 3] <= values[:, 1])
     for row in np.flatnonzero(is_wrong).tolist():
         box = " ".join(f"{value:g}" for value in values[row])
-        yield BadRow(row, lines[row][:80], f"an empty box, {box}: x2 must be over x1 and y2 over y1")
+        yield BadRow(
+            row, lines[row][:80], f"an empty box, {box}: x2 must be over x1 and y2 over y1"
+        )
 
 
 def face_lines(boxes: Iterable[npt.ArrayLike]) -> bytes:
@@ -190,4 +221,6 @@ def face_lines(boxes: Iterable[npt.ArrayLike]) -> bytes:
 
 def _face_line(box: Boxes) -> bytes:
     values = np.zeros(4) if np.isnan(box).any() else box
-    return (" ".join(np.format_float_positional(value, trim="-") for value in values) + "\n").encode()
+    return (
+        " ".join(np.format_float_positional(value, trim="-") for value in values) + "\n"
+    ).encode()

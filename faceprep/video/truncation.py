@@ -1,4 +1,5 @@
-"""Whether a video file ends before its own headers say it does: nothing is decoded, only sizes are followed.
+"""Whether a video file ends before its own headers say it does: nothing is decoded, only sizes are
+followed.
 
 .mp4 .mov     boxes:    u32 size (big-endian), 4 letters; size 1: u64 size follows; size 0: up to the end
 .avi          chunks:   "RIFF", u32 size (little-endian) of what follows, "AVI " or "AVIX"
@@ -21,9 +22,11 @@ _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
 
 def describe_cut(path: str | os.PathLike[str]) -> str:
-    """How the file is cut off, for people; empty where it is whole, of another kind, or silent. Raises SourceError.
+    """How the file is cut off, for people; empty where it is whole, of another kind, or silent.
+    Raises SourceError.
 
-    A file that has no place for its frames at all, the `moov` box of .mp4 and .mov, counts as cut off.
+    A file that has no place for its frames at all, the `moov` box of .mp4 and .mov, counts as cut
+    off.
     """
     with ByteSource(path) as source:
         follow = _layout(source.read_at(0, 12))

@@ -1,7 +1,7 @@
 """Landmarks to transforms, and crops by them.
 
-A transform is a 2×3 matrix that takes a point (x, y, 1) of the image to a point of the crop. It is all that a crop
-depends on besides the image, so that it can be kept and the crop be made again.
+A transform is a 2×3 matrix that takes a point (x, y, 1) of the image to a point of the crop. It is
+all that a crop depends on besides the image, so that it can be kept and the crop be made again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from faceprep.core.opencv import opencv
 Doubles = npt.NDArray[np.float64]
 
 ARCFACE_112: Doubles = np.array(
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
+    [
+        (38.2946, 51.6963),
+        (73.5318, 51.5014),
+        (56.0252, 71.7366),
+        (41.5493, 92.3655),
+        (70.7299, 92.2041),
+    ]
 )
 """Where the five landmarks of an upright face lie in 112 × 112 pixels (InsightFace)."""
 
@@ -24,22 +30,25 @@ _LEAST_SPREAD = 1.0
 _LARGEST = 1e6
 """Pixels: no image is that large."""
 _MIRRORED = -0.25
-"""Width of the eyes, or of the mouth, in heights of the face: a frontal face has 0.87, a profile 0, a mirror image
--0.87. Points of a detector on a head turned by 100° reach -0.18."""
+"""Width of the eyes, or of the mouth, in heights of the face: a frontal face has 0.87, a profile 0,
+a mirror image -0.87. Points of a detector on a head turned by 100° reach -0.18."""
 _HALF = 0.5
 _FROM_HALF: Doubles = np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])
-"""From points of a halved image to those of the image; pixels have their centres at whole numbers."""
+"""From points of a halved image to those of the image; pixels have their centres at whole
+numbers.
+"""
 _LARGEST_RESIDUAL = 0.8
-"""Root mean square distance from the template after the fit, in spreads of the template: a profile has 0.67, a
-mirror image 0.97."""
+"""Root mean square distance from the template after the fit, in spreads of the template: a profile
+has 0.67, a mirror image 0.97."""
 
 
 def estimate_similarity(landmarks: npt.ArrayLike, template: npt.ArrayLike) -> Doubles:
     """The similarity without reflection that takes each face nearest to the template: (n, 2, 3).
 
-    `landmarks` (n, 5, 2) and `template` (5, 2) are x y in pixels; any number of points will do. Least squares after
-    Umeyama (IEEE PAMI 13, 1991), which in the plane is the quotient of two sums of complex numbers. Faces whose
-    points all coincide, or are not finite, get NaN: `check_landmarks` says so.
+    `landmarks` (n, 5, 2) and `template` (5, 2) are x y in pixels; any number of points will do.
+    Least squares after Umeyama (IEEE PAMI 13, 1991), which in the plane is the quotient of two sums
+    of complex numbers. Faces whose points all coincide, or are not finite, get NaN:
+    `check_landmarks` says so.
 
     >>> estimate_similarity([[(1, 1), (2, 1)]], [(0, 0), (0, 2)]).round(6) + 0.0
     array([[[ 0., -2.,  2.],
@@ -49,7 +58,9 @@ def estimate_similarity(landmarks: npt.ArrayLike, template: npt.ArrayLike) -> Do
     centres, centre = points.mean(axis=1, keepdims=True), target.mean()
     spread = points - centres
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        turn = (spread.conj() * (target - centre)).sum(axis=1) / (spread * spread.conj()).real.sum(axis=1)
+        turn = (spread.conj() * (target - centre)).sum(axis=1) / (spread * spread.conj()).real.sum(
+            axis=1
+        )
         shift = centre - turn * centres[:, 0]
     rows = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
     return np.ascontiguousarray(rows.transpose(2, 0, 1))
@@ -68,7 +79,10 @@ def apply_transforms(points: npt.ArrayLike, transforms: npt.ArrayLike) -> Double
     array([[[7., 4.]]])
     """
     matrices = np.asarray(transforms, np.float64)
-    moved: Doubles = np.asarray(points, np.float64) @ matrices[..., :2].swapaxes(-1, -2) + matrices[..., None, :, 2]
+    moved: Doubles = (
+        np.asarray(points, np.float64) @ matrices[..., :2].swapaxes(-1, -2)
+        + matrices[..., None, :, 2]
+    )
     return moved
 
 
@@ -80,9 +94,9 @@ _FACE /= np.sqrt((_FACE * _FACE.conj()).real.mean())
 def check_landmarks(landmarks: npt.ArrayLike) -> list[str]:
     """What is wrong with each of the (n, 5, 2) landmarks; an empty text for sound ones.
 
-    Three kinds: they coincide or are not finite; left and right, or above and below, are exchanged, as in a mirror
-    or with the columns of another layout; they are no face at all. Heads that are turned, profiles among them, or
-    upside down, are sound.
+    Three kinds: they coincide or are not finite; left and right, or above and below, are exchanged,
+    as in a mirror or with the columns of another layout; they are no face at all. Heads that are
+    turned, profiles among them, or upside down, are sound.
 
     >>> check_landmarks([ARCFACE_112, ARCFACE_112 * [-1, 1], ARCFACE_112 * 0])
     ['', 'mirrored landmarks: the left eye is right of the right eye, seen upright', \
@@ -117,28 +131,37 @@ def _fault(is_finite: bool, spread: float, eyes: float, mouth: float, residual: 
 
 
 def crop(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) -> Pixels:
-    """(height, width, 3) pixels of `image` under a 2×3 `transform`: bilinear, black where the image ends."""
+    """(height, width, 3) pixels of `image` under a 2×3 `transform`: bilinear, black where the
+    image ends.
+    """
     cv2 = opencv()
     height, width = size
-    pixels: Pixels = cv2.warpAffine(image, np.asarray(transform, np.float64), (width, height), flags=cv2.INTER_LINEAR)
+    pixels: Pixels = cv2.warpAffine(
+        image, np.asarray(transform, np.float64), (width, height), flags=cv2.INTER_LINEAR
+    )
     return pixels
 
 
 def crop_smooth(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) -> Pixels:
-    """As `crop`, but an image that the transform makes half as large or less is halved before: every pixel counts.
+    """As `crop`, but an image that the transform makes half as large or less is halved before:
+    every pixel counts.
 
-    For crops of crops. Faces are cut out of photos without it, as the sets that models are trained on were.
+    For crops of crops. Faces are cut out of photos without it, as the sets that models are trained
+    on were.
     """
     matrix = np.asarray(transform, np.float64)
     while np.hypot(*matrix[:, 0]) <= _HALF and min(image.shape[:2]) > 1:
         height, width = (side // 2 for side in image.shape[:2])
-        image = opencv().resize(image[: 2 * height, : 2 * width], (width, height), interpolation=opencv().INTER_AREA)
+        image = opencv().resize(
+            image[: 2 * height, : 2 * width], (width, height), interpolation=opencv().INTER_AREA
+        )
         matrix = matrix @ _FROM_HALF
     return crop(image, matrix, size)
 
 
 def crop_box(image: Pixels, box: npt.ArrayLike, margin: float = 1.0) -> Pixels:
-    """The rectangle of `box` x1 y1 x2 y2, its sides times `margin` about its middle; black where the image ends.
+    """The rectangle of `box` x1 y1 x2 y2, its sides times `margin` about its middle; black where
+    the image ends.
 
     Edges are rounded to whole pixels; nothing is resized, and a side has one pixel at least.
 

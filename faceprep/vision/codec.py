@@ -12,8 +12,8 @@ from faceprep.core.types import Buffer
 from faceprep.vision.decoder_warnings import catch_messages, find_damage
 
 MAX_PIXELS = 178_956_970
-"""The limit at which Pillow refuses an image as a bomb: half a gigabyte of pixels, of which OpenCV holds two copies
-while it decodes."""
+"""The limit at which Pillow refuses an image as a bomb: half a gigabyte of pixels, of which OpenCV
+holds two copies while it decodes."""
 MIN_SIDE = 4
 _TO_LOOK_AT = 85
 """Quality of small pictures for people."""
@@ -26,9 +26,10 @@ class Undecodable(FaceprepError):
 def decode(data: Buffer, max_pixels: int = MAX_PIXELS) -> Pixels:
     """(height, width, 3) uint8 RGB of any encoding. Raises Undecodable.
 
-    EXIF orientation is applied. Grey is repeated, of 16 bits the upper 8 are kept, CMYK becomes RGB, alpha is dropped
-    (what it covers stays as it is stored; a TIFF comes on black), of several frames the first is taken. Truncated and
-    damaged data are refused, and so is, by its header alone, what has more than `max_pixels` pixels or a side under 4.
+    EXIF orientation is applied. Grey is repeated, of 16 bits the upper 8 are kept, CMYK becomes
+    RGB, alpha is dropped (what it covers stays as it is stored; a TIFF comes on black), of several
+    frames the first is taken. Truncated and damaged data are refused, and so is, by its header
+    alone, what has more than `max_pixels` pixels or a side under 4.
     """
     header = check_image(data)
     problem = header.damage or (_refuse_size(*header.size, max_pixels) if header.size else "")
@@ -37,7 +38,9 @@ def decode(data: Buffer, max_pixels: int = MAX_PIXELS) -> Pixels:
     cv2 = opencv()
     with catch_messages() as messages:
         try:
-            pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+            pixels: Pixels | None = cv2.imdecode(
+                np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB
+            )
         except cv2.error:
             pixels = None
     if pixels is None:
@@ -49,7 +52,10 @@ def decode(data: Buffer, max_pixels: int = MAX_PIXELS) -> Pixels:
 
 def _refuse_size(height: int, width: int, max_pixels: int) -> str:
     if min(height, width) < MIN_SIDE:
-        return f"too small for an image: expected at least {MIN_SIDE} × {MIN_SIDE} pixels, found {height:,} × {width:,}"
+        return (
+            f"too small for an image: expected at least {MIN_SIDE} × {MIN_SIDE} pixels, found "
+            f"{height:,} × {width:,}"
+        )
     if height * width > max_pixels:
         return f"too large: expected at most {max_pixels:,} pixels, found {height:,} × {width:,}"
     return ""

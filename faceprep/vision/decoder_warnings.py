@@ -1,6 +1,8 @@
-"""What libjpeg and libpng print to file descriptor 2 from inside OpenCV: caught, for nothing else stops them.
+"""What libjpeg and libpng print to file descriptor 2 from inside OpenCV: caught, for nothing else
+stops them.
 
-libjpeg decodes damaged data to grey and only prints a warning, so the warning is the one sign of the damage.
+libjpeg decodes damaged data to grey and only prints a warning, so the warning is the one sign of
+the damage.
 """
 
 from __future__ import annotations
@@ -15,21 +17,26 @@ from faceprep.core.storage import write_all
 
 _ALONE = threading.Lock()
 _OF_DECODERS = re.compile(
-    rb"libpng |Corrupt JPEG data|Premature end of JPEG|Invalid SOS parameters|Inconsistent progression"
+    rb"libpng |Corrupt JPEG data|Premature end of JPEG|Invalid SOS parameters|Inconsistent "
+    rb"progression"
     rb"|Unknown Adobe color|Warning: unknown JFIF|Application transferred|Unsupported marker"
 )
 _DAMAGE = re.compile(
     r"premature end of data segment|Premature end of JPEG file|bad Huffman code|instead of RST\d"
     r"|Inconsistent progression|extraneous bytes before marker 0x(?!d9)\w\w"
 )
-"""Warnings that stand for lost pixels. Bytes without meaning before the end marker (0xd9) are harmless and common."""
+"""Warnings that stand for lost pixels. Bytes without meaning before the end marker (0xd9) are
+harmless and common.
+"""
 
 
 @contextmanager
 def catch_messages() -> Iterator[list[str]]:
-    """The decoders' lines that are printed within the block, filled in at its end; one block at a time in a process.
+    """The decoders' lines that are printed within the block, filled in at its end; one block at a
+    time in a process.
 
-    What other threads print meanwhile is passed on afterwards. Without a standard error, nothing is caught.
+    What other threads print meanwhile is passed on afterwards. Without a standard error, nothing is
+    caught.
     """
     lines: list[str] = []
     with _ALONE:

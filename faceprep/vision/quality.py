@@ -1,9 +1,11 @@
-"""How sharp, bright and contrasty crops are: numbers to compare crops of one size with each other, no verdicts.
+"""How sharp, bright and contrasty crops are: numbers to compare crops of one size with each other,
+no verdicts.
 
-All are taken from the grey levels 0 … 255 (ITU-R BT.601), and are means over the pixels but for the count. Each
-docstring says how the measure behaves on four ladders: more blur, more noise, more JPEG compression, and loss of size
-(shrunk and enlarged again). "Falls" and "rises" mean at every step, on drawn faces and on photos. To all measures of
-sharpness noise is detail, and so are the edges of JPEG's blocks: judge noisy and hard-pressed sets by other means.
+All are taken from the grey levels 0 … 255 (ITU-R BT.601), and are means over the pixels but for the
+count. Each docstring says how the measure behaves on four ladders: more blur, more noise, more JPEG
+compression, and loss of size (shrunk and enlarged again). "Falls" and "rises" mean at every step,
+on drawn faces and on photos. To all measures of sharpness noise is detail, and so are the edges of
+JPEG's blocks: judge noisy and hard-pressed sets by other means.
 """
 
 from __future__ import annotations
@@ -81,7 +83,8 @@ def laplacian_variance(grey: Grey) -> float:
 def laplacian_count(grey: Grey) -> float:
     """Pixels whose Laplacian is further from 0 than 50: a number, so that larger crops have more.
 
-    Falls with blur. Falls with loss of size, rises with noise but for a few pixels; no order under JPEG compression.
+    Falls with blur. Falls with loss of size, rises with noise but for a few pixels; no order under
+    JPEG compression.
     """
     return float(np.count_nonzero(np.abs(grey.laplacian) > EDGE))
 
@@ -96,7 +99,8 @@ def tenengrad(grey: Grey) -> float:
 
 
 def brenner(grey: Grey) -> float:
-    """Mean square difference of pixels two apart in a row (Brenner et al., J. Histochem. Cytochem. 24, 1976).
+    """Mean square difference of pixels two apart in a row (Brenner et al., J. Histochem. Cytochem.
+    24, 1976).
 
     Falls with blur and loss of size, rises with noise; no order under JPEG compression.
     """
@@ -105,7 +109,8 @@ def brenner(grey: Grey) -> float:
 
 
 def smd(grey: Grey) -> float:
-    """Sum of the mean distances to the next pixel right and to that below (Jarvis, The Microscope 24, 1976).
+    """Sum of the mean distances to the next pixel right and to that below (Jarvis, The Microscope
+    24, 1976).
 
     Falls with blur and loss of size, rises with noise; no order under JPEG compression.
     """
@@ -113,7 +118,8 @@ def smd(grey: Grey) -> float:
 
 
 def smd2(grey: Grey) -> float:
-    """Mean product of the two distances of `smd` (Li, Chen, Zhang, Application Research of Computers 27, 2010).
+    """Mean product of the two distances of `smd` (Li, Chen, Zhang, Application Research of
+    Computers 27, 2010).
 
     Falls with blur and loss of size, rises with noise; no order under JPEG compression.
     """
@@ -123,8 +129,9 @@ def smd2(grey: Grey) -> float:
 def vollath(grey: Grey) -> float:
     """Vollath's F5: the covariance of neighbours in a row (J. Microscopy 147, 1987).
 
-    Falls with blur and loss of size; no order with noise, of which neighbours have no part in common, nor under JPEG
-    compression. More a measure of contrast: a sharp pale face has less than a blurred one in hard light.
+    Falls with blur and loss of size; no order with noise, of which neighbours have no part in
+    common, nor under JPEG compression. More a measure of contrast: a sharp pale face has less than
+    a blurred one in hard light.
     """
     values = grey.values
     return float((values[:, 1:] * values[:, :-1]).mean() - values.mean() ** 2)
@@ -157,7 +164,9 @@ def brightness(grey: Grey) -> float:
 
 
 def dark_share(grey: Grey) -> float:
-    """Share of the pixels at grey level 5 or below: crushed shadows, or a crop that leaves the image."""
+    """Share of the pixels at grey level 5 or below: crushed shadows, or a crop that leaves the
+    image.
+    """
     return float(grey.histogram[: DARK + 1].sum())
 
 
@@ -184,6 +193,8 @@ def measure_crop(crop: Pixels) -> dict[str, float]:
 
 
 def measure_crops(crops: Iterable[Pixels]) -> dict[str, Doubles]:
-    """All measures, (n,) float64 each, of (n, height, width, 3) RGB crops, or of crops that differ in size."""
+    """All measures, (n,) float64 each, of (n, height, width, 3) RGB crops, or of crops that
+    differ in size.
+    """
     rows: list[dict[str, Any]] = [measure_crop(crop) for crop in crops]
     return {name: np.array([row[name] for row in rows], np.float64) for name in MEASURES}

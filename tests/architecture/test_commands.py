@@ -45,7 +45,9 @@ def test_options_are_those_of_the_job(name: str) -> None:
     shared = SHARED | OF_RUNS if hasattr(job, "plan") else SHARED
     assert set(options) == set(declared) | shared
     for option in options.values():
-        assert option.help and option.help.strip().endswith((".", "]")), f"--{option.name} has no help"
+        assert option.help and option.help.strip().endswith((".", "]")), (
+            f"--{option.name} has no help"
+        )
     for field_name, field in declared.items():
         option = options[field_name]
         assert option.opts == ["--" + field_name.rstrip("_").replace("_", "-")]
@@ -65,7 +67,9 @@ def test_options_are_those_of_the_job(name: str) -> None:
 def test_help_is_written(name: str) -> None:
     job, entry = registry.load(registry.COMMANDS, name), registry.COMMANDS[name]
     assert entry.help.endswith(".") and (entry.usage or not hasattr(job, "plan"))
-    assert job.__doc__ and not job.__doc__.startswith(f"{job.__name__}("), "the dataclass wrote its own"
+    assert job.__doc__ and not job.__doc__.startswith(f"{job.__name__}("), (
+        "the dataclass wrote its own"
+    )
     with click.Context(command_for(name)) as context:
         assert job.__doc__.split("\n")[0] in " ".join(command_for(name).get_help(context).split())
 

@@ -13,14 +13,30 @@ import pytest
 
 from tests.real import ROOT
 
-HEAVY = {"numpy", "cv2", "pyarrow", "imageio", "tqdm", "google_crc32c", "tensorflow", "torch", "onnxruntime", "ray"}
+HEAVY = {
+    "numpy",
+    "cv2",
+    "pyarrow",
+    "imageio",
+    "tqdm",
+    "google_crc32c",
+    "tensorflow",
+    "torch",
+    "onnxruntime",
+    "ray",
+}
 PACKAGE = ROOT / "faceprep"
 
 
 def loaded_by(program: str) -> set[str]:
     """The top-level modules that are there after `program`."""
-    told = f"{program}\nimport json, sys\nprint(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, cwd=ROOT)
+    told = (
+        f"{program}\nimport json, sys\nprint(json.dumps(sorted({{name.partition('.')[0] for "
+        f"name in sys.modules}})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", told], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -29,20 +45,28 @@ def test_package_loads_nothing_heavy() -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    run = "import sys; sys.argv = ['faceprep', '--help']\nfrom faceprep.cli import main\nassert main() == 0"
+    run = (
+        "import sys; sys.argv = ['faceprep', '--help']\nfrom faceprep.cli import main\nassert "
+        "main() == 0"
+    )
     assert loaded_by(run) & HEAVY == set()
 
 
 def test_worker_and_runner_load_nothing_heavy() -> None:
     """A worker starts quickly: what is heavy comes with the job."""
-    assert loaded_by("import faceprep.run.processes, faceprep.run.engine") & (HEAVY | {"click"}) == set()
+    assert (
+        loaded_by("import faceprep.run.processes, faceprep.run.engine") & (HEAVY | {"click"})
+        == set()
+    )
 
 
 def test_help_takes_less_than_half_a_second() -> None:
     seconds = []
     for _ in range(5):
         started = time.monotonic()
-        subprocess.run([sys.executable, "-m", "faceprep", "--help"], capture_output=True, check=True, cwd=ROOT)
+        subprocess.run(
+            [sys.executable, "-m", "faceprep", "--help"], capture_output=True, check=True, cwd=ROOT
+        )
         seconds.append(time.monotonic() - started)
     assert min(seconds) < 0.5
 

@@ -1,4 +1,6 @@
-"""The rules of the source: sizes, docstrings, where the disk is written and where exceptions are caught."""
+"""The rules of the source: sizes, docstrings, where the disk is written and where exceptions
+are caught.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ def test_one_place_catches_every_exception() -> None:
         where
         for where, node in walk(ast.ExceptHandler)
         if isinstance(node, ast.ExceptHandler)
-        and (node.type is None or "Exception" in {part.strip("() ") for part in ast.unparse(node.type).split(",")})
+        and (
+            node.type is None
+            or "Exception" in {part.strip("() ") for part in ast.unparse(node.type).split(",")}
+        )
     ]
     assert [where.partition(":")[0] for where in broad] == ["faceprep/run/engine.py"], broad
 
@@ -46,17 +51,25 @@ def test_one_place_catches_every_exception() -> None:
 def test_nothing_swallows_every_exception() -> None:
     for where, node in walk(ast.Call):
         if isinstance(node, ast.Call) and called(node) in ("suppress", "contextlib.suppress"):
-            assert not {ast.unparse(kind) for kind in node.args} & {"Exception", "BaseException"}, where
+            assert not {ast.unparse(kind) for kind in node.args} & {"Exception", "BaseException"}, (
+                where
+            )
 
 
 def test_no_assert_and_no_print() -> None:
     assert [where for where, _ in walk(ast.Assert)] == []
-    assert [where for where, node in walk(ast.Call) if isinstance(node, ast.Call) and called(node) == "print"] == []
+    assert [
+        where
+        for where, node in walk(ast.Call)
+        if isinstance(node, ast.Call) and called(node) == "print"
+    ] == []
 
 
 def test_the_library_configures_no_logging() -> None:
     calls = {
-        where.partition(":")[0] for where, node in walk(ast.Attribute) if ast.unparse(node) == "logging.StreamHandler"
+        where.partition(":")[0]
+        for where, node in walk(ast.Attribute)
+        if ast.unparse(node) == "logging.StreamHandler"
     }
     assert calls <= {"faceprep/cli/log_lines.py"}
     for where, node in walk(ast.Call):
@@ -72,10 +85,17 @@ _IN_OS = """write pwrite writev rename renames replace link symlink unlink remov
 truncate ftruncate fsync chmod chown utime mknod sendfile copy_file_range"""
 _IN_SHUTIL = "copy copy2 copyfile copytree move rmtree"
 _IN_NUMPY = "save savez savez_compressed savetxt"
-_OF_PATHS = "write_bytes write_text mkdir touch unlink rmdir rename symlink_to hardlink_to chmod tofile"
+_OF_PATHS = (
+    "write_bytes write_text mkdir touch unlink rmdir rename symlink_to hardlink_to chmod tofile"
+)
 _WRITING_CALLS = {
     f"{module}.{name}"
-    for module, names in (("os", _IN_OS), ("shutil", _IN_SHUTIL), ("np", _IN_NUMPY), ("cv2", "imwrite"))
+    for module, names in (
+        ("os", _IN_OS),
+        ("shutil", _IN_SHUTIL),
+        ("np", _IN_NUMPY),
+        ("cv2", "imwrite"),
+    )
     for name in names.split()
 }
 _OPENS = {"open", "io.open", "os.fdopen", "gzip.open"}
@@ -90,12 +110,17 @@ def writes(node: ast.Call) -> bool:
     if name == "os.open":
         return ast.unparse(node.args[1]) != "os.O_RDONLY"
     if name == "np.memmap":
-        return "'r'" not in map(ast.unparse, [*node.args[2:3], *(keyword.value for keyword in node.keywords)])
+        return "'r'" not in map(
+            ast.unparse, [*node.args[2:3], *(keyword.value for keyword in node.keywords)]
+        )
     method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
     if name in _OPENS or method == "open":
         modes = [keyword.value for keyword in node.keywords if keyword.arg == "mode"]
         modes += node.args[1:2] if name in _OPENS else node.args[:1]
-        return any(isinstance(mode, ast.Constant) and _WRITING_MODE.fullmatch(str(mode.value)) for mode in modes)
+        return any(
+            isinstance(mode, ast.Constant) and _WRITING_MODE.fullmatch(str(mode.value))
+            for mode in modes
+        )
     return method in _OF_PATHS.split()
 
 
@@ -103,7 +128,9 @@ def test_the_disk_is_written_in_one_place() -> None:
     found = [
         f"{where} {called(node)}"
         for where, node in walk(ast.Call)
-        if isinstance(node, ast.Call) and where.partition(":")[0] not in WRITES_TO_DISK and writes(node)
+        if isinstance(node, ast.Call)
+        and where.partition(":")[0] not in WRITES_TO_DISK
+        and writes(node)
     ]
     assert not found, "\n".join(found)
 
@@ -111,12 +138,15 @@ def test_the_disk_is_written_in_one_place() -> None:
 _WRITE = """open(p, 'w'); open(p, mode='ab'); p.open('wb'); os.rename(a, b); p.write_text(t); os.open(p, os.O_RDWR)
 shutil.rmtree(p); np.save(p, a); p.mkdir(); open(p, 'r+b'); cv2.imwrite(p, a); tempfile.mkdtemp(); np.memmap(p)"""
 _DO_NOT = (
-    "open(p, 'rb'); p.open('rb'); sink.open('a.txt'); os.open(p, os.O_RDONLY); text.replace(a, b); sink.write(n, d)"
+    "open(p, 'rb'); p.open('rb'); sink.open('a.txt'); os.open(p, os.O_RDONLY); "
+    "text.replace(a, b); sink.write(n, d)"
 )
 
 
 def test_the_look_for_writes_finds_them() -> None:
-    assert [text for text in _WRITE.replace("\n", "; ").split("; ") if not writes(call_of(text))] == []
+    assert [
+        text for text in _WRITE.replace("\n", "; ").split("; ") if not writes(call_of(text))
+    ] == []
     assert [text for text in _DO_NOT.split("; ") if writes(call_of(text))] == []
 
 
@@ -174,7 +204,9 @@ def test_names_that_say_nothing_are_not_taken() -> None:
 def test_no_unfinished_business() -> None:
     for path in FILES:
         text = path.read_text()
-        assert not [word for word in ("TODO", "FIXME", "XXX", "/work/", "/tmp/") if word in text], path
+        assert not [word for word in ("TODO", "FIXME", "XXX", "/work/", "/tmp/") if word in text], (
+            path
+        )
 
 
 # The two files of settings
@@ -191,7 +223,19 @@ def test_no_key_lives_in_both() -> None:
     assert not {section for section in shipped.sections() if section.split(":")[0] in tools}
 
 
-_EXTRAS = {"detect", "video", "embed", "insightface", "tensorflow", "ray", "review", "report", "test", "dev", "all"}
+_EXTRAS = {
+    "detect",
+    "video",
+    "embed",
+    "insightface",
+    "tensorflow",
+    "ray",
+    "review",
+    "report",
+    "test",
+    "dev",
+    "all",
+}
 
 
 def test_extras_are_all_there() -> None:

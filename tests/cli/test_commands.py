@@ -35,13 +35,17 @@ def damaged_set(rec_set: Path, tmp_path: Path) -> Path:
 
 def faceprep(*arguments: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
     command = [*FACEPREP, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **kwargs)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, **kwargs
+    )  # type: ignore[call-overload,no-any-return]
 
 
 def test_done(rec_set: Path, tmp_path: Path) -> None:
     done = faceprep("rec2folder", rec_set, tmp_path / "out", "--workers", 2)
     assert (done.returncode, done.stderr) == (0, ""), "no bar where stderr is no terminal"
-    assert re.fullmatch(r"30 of 30 inputs ok, 30 files in .*out \(\d+\.\d s, [\d,]+ a second\)\n", done.stdout)
+    assert re.fullmatch(
+        r"30 of 30 inputs ok, 30 files in .*out \(\d+\.\d s, [\d,]+ a second\)\n", done.stdout
+    )
 
 
 def test_files_of_an_output_that_is_no_folder(rec_set: Path, tmp_path: Path) -> None:
@@ -75,20 +79,30 @@ def test_some_failed(damaged_set: Path, tmp_path: Path) -> None:
     assert done.returncode == 3
     assert json.loads(done.stdout)["by_status"] == {"ok": 25, "undecodable": 5}
     lines = done.stderr.splitlines()
-    assert [line[:33] for line in lines[:3]] == [f"faceprep: undecodable: record {i} a" for i in (1, 3, 5)]
+    assert [line[:33] for line in lines[:3]] == [
+        f"faceprep: undecodable: record {i} a" for i in (1, 3, 5)
+    ]
     assert lines[3:] == [f"faceprep: 2 more in {tmp_path / 'out/.faceprep/failures.csv'}"]
     again = faceprep("rec2folder", damaged_set, tmp_path / "out")
     assert again.returncode == 3
-    assert re.fullmatch(r"25 of 30 inputs ok, 25 files in .*out \(\d+\.\d s\)", again.stdout.splitlines()[0])
+    assert re.fullmatch(
+        r"25 of 30 inputs ok, 25 files in .*out \(\d+\.\d s\)", again.stdout.splitlines()[0]
+    )
     assert again.stdout.splitlines()[1] == "the others: 5 undecodable"
-    assert again.stderr.splitlines() == [f"faceprep: {tmp_path / 'out'}: going on: 1 of 1 shards done", *lines]
+    assert again.stderr.splitlines() == [
+        f"faceprep: {tmp_path / 'out'}: going on: 1 of 1 shards done",
+        *lines,
+    ]
 
 
 def test_few_failures_are_all_named(damaged_set: Path, tmp_path: Path) -> None:
     done = faceprep("rec2folder", damaged_set, tmp_path / "out", "--limit", 4)
     assert done.returncode == 3
     assert done.stderr.count("\n") == 3
-    assert done.stderr.splitlines()[2] == f"faceprep: named in {tmp_path / 'out/.faceprep/failures.csv'}"
+    assert (
+        done.stderr.splitlines()[2]
+        == f"faceprep: named in {tmp_path / 'out/.faceprep/failures.csv'}"
+    )
 
 
 def test_could_not_be_done(damaged_set: Path, tmp_path: Path) -> None:
@@ -97,7 +111,10 @@ def test_could_not_be_done(damaged_set: Path, tmp_path: Path) -> None:
     assert "5 inputs failed, --max-failures allows 4" in over.stderr
     missing = faceprep("rec2folder", tmp_path / "none", tmp_path / "other")
     assert (missing.returncode, missing.stdout) == (1, "")
-    assert missing.stderr == f"faceprep: {tmp_path / 'none'}: no such file or folder. Check the path.\n"
+    assert (
+        missing.stderr
+        == f"faceprep: {tmp_path / 'none'}: no such file or folder. Check the path.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +130,10 @@ def test_could_not_be_done(damaged_set: Path, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage(
-    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["faceprep", *arguments])
     assert main() == 2
@@ -123,15 +143,22 @@ def test_wrong_usage(
 
 
 def test_option_that_cannot_be_meant(
-    face_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    face_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     arguments = ["folder2rec", str(face_folder), str(tmp_path / "out"), "--layout", "flat"]
     monkeypatch.setattr(sys, "argv", ["faceprep", *arguments])
     assert main() == 2
-    assert capsys.readouterr().err == "faceprep: --layout flat shuffles the images. Give a --seed.\n"
+    assert (
+        capsys.readouterr().err == "faceprep: --layout flat shuffles the images. Give a --seed.\n"
+    )
 
 
-def test_help_and_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_and_version(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for arguments in (["--help"], ["-h"], ["--version"], ["rec2folder", "--help"]):
         monkeypatch.setattr(sys, "argv", ["faceprep", *arguments])
         assert main() == 0
@@ -145,7 +172,9 @@ def test_bug_is_not_hidden(rec_set: Path, tmp_path: Path, monkeypatch: pytest.Mo
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr("faceprep.jobs.rec2folder.Rec2Folder.plan", plan)
-    monkeypatch.setattr(sys, "argv", ["faceprep", "rec2folder", str(rec_set), str(tmp_path / "out")])
+    monkeypatch.setattr(
+        sys, "argv", ["faceprep", "rec2folder", str(rec_set), str(tmp_path / "out")]
+    )
     with pytest.raises(ZeroDivisionError):
         main()
     assert not (tmp_path / "out").exists()
@@ -157,21 +186,40 @@ def test_job_with_a_poisoned_shard(
     source = write_lines(tmp_path / "lines.txt")
     monkeypatch.setitem(registry.COMMANDS, "lines", Entry("tests.fakes:Lines", "", "SRC DST"))
     monkeypatch.setattr(
-        sys, "argv", ["faceprep", "lines", str(source), str(tmp_path / "out"), "--poison", "kill", "--workers", "2"]
+        sys,
+        "argv",
+        [
+            "faceprep",
+            "lines",
+            str(source),
+            str(tmp_path / "out"),
+            "--poison",
+            "kill",
+            "--workers",
+            "2",
+        ],
     )
     assert main() == 3
     printed = capsys.readouterr()
     assert printed.out.splitlines()[1] == "the others: 4 crashed"
-    assert printed.err.splitlines()[0] == f"faceprep: crashed: {source} [4:8]: the worker was killed by SIGKILL"
+    assert (
+        printed.err.splitlines()[0]
+        == f"faceprep: crashed: {source} [4:8]: the worker was killed by SIGKILL"
+    )
 
 
 def test_names_that_are_no_text(rec_set: Path, tmp_path: Path) -> None:
     output = os.fsencode(tmp_path) + b"/\xff"
-    command, environment = ([*FACEPREP, "rec2folder", rec_set, output], os.environ | {"LC_ALL": "C.UTF-8"})
+    command, environment = (
+        [*FACEPREP, "rec2folder", rec_set, output],
+        os.environ | {"LC_ALL": "C.UTF-8"},
+    )
     done = subprocess.run(command, capture_output=True, check=False, env=environment)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\udcff" in done.stdout
-    again = subprocess.run([*FACEPREP, "rec2folder", rec_set, output, "--json"], capture_output=True, check=False)
+    again = subprocess.run(
+        [*FACEPREP, "rec2folder", rec_set, output, "--json"], capture_output=True, check=False
+    )
     assert json.loads(again.stdout)["output"].endswith("\udcff")
 
 
@@ -203,12 +251,19 @@ def test_entry_point_and_module_are_the_same(rec_set: Path, tmp_path: Path) -> N
         pytest.skip("not installed")
     for i, command in enumerate(([str(script)], FACEPREP)):
         output = tmp_path / str(i)
-        subprocess.run([*command, "rec2folder", rec_set, output, "--workers", "2"], check=True, capture_output=True)
+        subprocess.run(
+            [*command, "rec2folder", rec_set, output, "--workers", "2"],
+            check=True,
+            capture_output=True,
+        )
     assert tree(tmp_path / "0") == tree(tmp_path / "1")
 
 
 def test_inspect_says_damage_with_its_status(damaged_set: Path, rec_set: Path) -> None:
-    sound, damaged = (faceprep("inspect", rec_set, "--json"), faceprep("inspect", damaged_set, "--json"))
+    sound, damaged = (
+        faceprep("inspect", rec_set, "--json"),
+        faceprep("inspect", damaged_set, "--json"),
+    )
     assert (sound.returncode, damaged.returncode) == (0, 3)
     assert (sound.stderr, damaged.stderr) == ("", "")
     assert json.loads(sound.stdout)["images"] == json.loads(damaged.stdout)["images"] + 5 == 30

@@ -17,17 +17,27 @@ FACEPREP = "import sys; sys.argv[0] = 'faceprep'; from faceprep.__main__ import 
 
 def answer(shell: str, act: str, words: tuple[str, ...] = (), **environment: str) -> str:
     last = words[-1] if shell == "fish" and words else str(len(words) - 1)
-    told = {"_FACEPREP_COMPLETE": f"{shell}_{act}", "COMP_WORDS": " ".join(words), "COMP_CWORD": last}
+    told = {
+        "_FACEPREP_COMPLETE": f"{shell}_{act}",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": last,
+    }
     done = subprocess.run(
-        [sys.executable, "-c", FACEPREP], capture_output=True, text=True, check=False, timeout=60,
+        [sys.executable, "-c", FACEPREP],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | told | environment,
-    )  # fmt: skip
+    )
     assert done.stderr == ""
     return done.stdout
 
 
 def completed(shell: str, *words: str) -> list[tuple[str, str]]:
-    """(kind, value) of each answer to a line of which `words` are there, the last one perhaps begun only."""
+    """(kind, value) of each answer to a line of which `words` are there, the last one perhaps
+    begun only.
+    """
     text = answer(shell, "complete", words)
     if shell == "zsh":
         parts = text.splitlines()
@@ -44,7 +54,10 @@ def test_the_script_asks_for_answers(shell: str) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_commands(shell: str) -> None:
-    assert completed(shell, "faceprep", "ex") == [("plain", "extract-photos"), ("plain", "extract-video")]
+    assert completed(shell, "faceprep", "ex") == [
+        ("plain", "extract-photos"),
+        ("plain", "extract-video"),
+    ]
     assert [value for _, value in completed(shell, "faceprep", "")] == list(registry.COMMANDS)
 
 
@@ -64,7 +77,8 @@ def test_files(shell: str) -> None:
 
 def test_naming_commands_loads_none_of_them() -> None:
     program = FACEPREP.replace("main()", "") + (
-        "\ntry: main()\nexcept SystemExit: print({'numpy', 'cv2', 'faceprep.cli.build'} & set(sys.modules))"
+        "\ntry: main()\nexcept SystemExit: print({'numpy', 'cv2', 'faceprep.cli.build'} & "
+        "set(sys.modules))"
     )
     told = {
         "_FACEPREP_COMPLETE": "bash_complete",
@@ -72,6 +86,11 @@ def test_naming_commands_loads_none_of_them() -> None:
         "COMP_CWORD": "1",
         "PYTHONPATH": str(ROOT),
     }
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
-                          env=os.environ | told)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | told,
+    )
     assert done.stdout.splitlines()[-1] == "set()"

@@ -24,7 +24,9 @@ CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 def in_a_log(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", program, *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=60)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env=environment, timeout=60
+    )
 
 
 @pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}])
@@ -36,13 +38,17 @@ def test_nothing_is_coloured(environment: dict[str, str], rec_set: Path, tmp_pat
 
 
 def test_quiet_is_quiet_on_a_terminal(rec_set: Path, tmp_path: Path) -> None:
-    status, stdout, shown = on_a_terminal(SLOW + RUN, ["rec2folder", rec_set, tmp_path / "out", "--quiet"], {})
+    status, stdout, shown = on_a_terminal(
+        SLOW + RUN, ["rec2folder", rec_set, tmp_path / "out", "--quiet"], {}
+    )
     assert (status, shown) == (0, "")
     assert stdout.startswith("30 of 30 inputs ok")
 
 
 def test_quiet_still_tells_errors(tmp_path: Path) -> None:
-    status, stdout, shown = on_a_terminal(RUN, ["rec2folder", tmp_path / "none", tmp_path / "out", "-q"], {})
+    status, stdout, shown = on_a_terminal(
+        RUN, ["rec2folder", tmp_path / "none", tmp_path / "out", "-q"], {}
+    )
     assert (status, stdout) == (1, "")
     assert shown == f"faceprep: {tmp_path / 'none'}: no such file or folder. Check the path.\r\n"
 
@@ -62,13 +68,17 @@ def test_quiet_and_verbose_exclude_each_other(rec_set: Path, tmp_path: Path) -> 
 
 def test_lines_in_a_log_are_plain(rec_set: Path, tmp_path: Path) -> None:
     """And the one long shard shows that it lives."""
-    done = in_a_log(ONE_LONG_SHARD + OFTEN + RUN, "rec2folder", rec_set, tmp_path / "out", "--runner", "serial")
+    done = in_a_log(
+        ONE_LONG_SHARD + OFTEN + RUN, "rec2folder", rec_set, tmp_path / "out", "--runner", "serial"
+    )
     assert not CONTROL.search(done.stderr)
     lines = done.stderr.splitlines()
     at_work = r"faceprep: write: 0 of 36 img, 0:0\d:\d\d so far(, [\d,]+ in shards at work)?"
     done_too = r"faceprep: write: 36 of 36 img, .*"  # where the machine is slow
     assert all(re.fullmatch(f"{at_work}|{done_too}", line) for line in lines), lines
-    counts = [int(match[1]) for line in lines if (match := re.search(r"(\d+) in shards at work", line))]
+    counts = [
+        int(match[1]) for line in lines if (match := re.search(r"(\d+) in shards at work", line))
+    ]
     assert counts == sorted(counts) and len(set(counts)) > 1, lines
 
 
@@ -85,7 +95,9 @@ def test_inspect_shows_progress_too(rec_set: Path) -> None:
     assert re.search(r"37/37 \[", shown), shown
 
 
-def test_long_runs_tell_less_often(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_runs_tell_less_often(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     lines = progress._Lines("write", 36_000, 0, "img")
@@ -98,7 +110,9 @@ def test_long_runs_tell_less_often(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert told[-1].endswith(", 34 failed") or told[-1].endswith(", 35 failed")
 
 
-def test_signs_of_life_are_gone_with_their_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signs_of_life_are_gone_with_their_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(life, "EVERY_S", 0.0)
     outcomes = life.told((Outcome(str(n)) for n in range(3)), tmp_path / "signs" / "a")
     (tmp_path / "signs").mkdir()

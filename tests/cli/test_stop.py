@@ -29,11 +29,27 @@ main()
 
 
 def start(source: Path, output: Path) -> subprocess.Popen[str]:
-    """The command line with a slow rec2folder, in a session of its own, as a shell would start it."""
-    command = [sys.executable, "-c", _PROGRAM, "rec2folder", str(source), str(output), "--workers", "2"]
+    """The command line with a slow rec2folder, in a session of its own, as a shell would start
+    it.
+    """
+    command = [
+        sys.executable,
+        "-c",
+        _PROGRAM,
+        "rec2folder",
+        str(source),
+        str(output),
+        "--workers",
+        "2",
+    ]
     environment = os.environ | {PAUSE: "0.002", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
     )
 
 
@@ -81,11 +97,15 @@ def test_stopped_and_started_again(
         wait_for(output, max(n_files, 4), seconds)
         stop(run, how)
         stdout, stderr = run.communicate(timeout=60)
-        wait_until(lambda run=run: left_of(run.pid) == [])  # a killed worker takes a moment to be gone
+        wait_until(
+            lambda run=run: left_of(run.pid) == []
+        )  # a killed worker takes a moment to be gone
         if run.returncode:
             n_stopped += 1
             assert (run.returncode, stdout) == (1, "")
-            (line,) = [line for line in stderr.splitlines() if line]  # an empty one after the terminal's ^C
+            (line,) = [
+                line for line in stderr.splitlines() if line
+            ]  # an empty one after the terminal's ^C
             assert line.startswith("faceprep: ") and "stopped" in line
             assert line.endswith("Start the same command again to go on.")
         run_job(SlowRec2Folder(), Request((rec_set,), output), SerialRunner())
@@ -102,7 +122,9 @@ def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
         stop(run, "Ctrl-C")
         stdout, stderr = run.communicate(timeout=60)
         assert (run.returncode, stdout) == (1, "")
-        assert len([line for line in stderr.splitlines() if line]) == 1 and "Traceback" not in stderr
+        assert (
+            len([line for line in stderr.splitlines() if line]) == 1 and "Traceback" not in stderr
+        )
         wait_until(lambda run=run: left_of(run.pid) == [])
 
 
@@ -112,15 +134,31 @@ def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
         (["inspect", "SET"], "faceprep.jobs.inspect.check_image", "stopped; nothing was written"),
         (["doctor"], "faceprep.core.storage.room", "stopped; nothing was written"),
         (["models"], "faceprep.core.dependencies.version_of", "stopped; nothing was written"),
-        (["verify", "SET"], "faceprep.jobs.verify.job.Verify.announce", "stopped; nothing was written"),
-        (["report", "SET"], "faceprep.jobs.report.find_runs", "stopped; the report was not finished"),
-        (["review", "PLAN", "--no-browser"], "faceprep.pages.review.session.read_plan", "stopped; no verdict is lost"),
+        (
+            ["verify", "SET"],
+            "faceprep.jobs.verify.job.Verify.announce",
+            "stopped; nothing was written",
+        ),
+        (
+            ["report", "SET"],
+            "faceprep.jobs.report.find_runs",
+            "stopped; the report was not finished",
+        ),
+        (
+            ["review", "PLAN", "--no-browser"],
+            "faceprep.pages.review.session.read_plan",
+            "stopped; no verdict is lost",
+        ),
         (
             ["review", "PLAN", "--static", "PAGE"],
             "faceprep.pages.review.static_site.page_files",
             "stopped; no verdict is lost, and no page is half written",
         ),
-        (["rec2folder", "SET", "OUT"], "faceprep.cli.build.run_job", "stopped. Start the same command again to go on."),
+        (
+            ["rec2folder", "SET", "OUT"],
+            "faceprep.cli.build.run_job",
+            "stopped. Start the same command again to go on.",
+        ),
     ],
 )
 def test_what_each_kind_of_command_says_when_it_is_stopped(

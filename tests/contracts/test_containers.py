@@ -1,6 +1,8 @@
-"""What every container keeps to: what is written is read, the same bytes each time; of damage there is one line.
+"""What every container keeps to: what is written is read, the same bytes each time; of damage there
+is one line.
 
-A new kind of manifest is tried by its line in `manifests.FORMATS`, and needs one in `READERS` that reads it back.
+A new kind of manifest is tried by its line in `manifests.FORMATS`, and needs one in `READERS` that
+reads it back.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ Entry = tuple[Any, int]
 
 
 class Container(NamedTuple):
-    """`write` a folder of identities at the path; `read` it as (name or bytes, class); `expect` what to find."""
+    """`write` a folder of identities at the path; `read` it as (name or bytes, class); `expect`
+    what to find.
+    """
 
     write: Callable[[Path, Path], object]
     read: Callable[[Path], list[Entry]]
@@ -64,12 +68,16 @@ def read_rec(path: Path) -> list[Entry]:
     with RecordFile(path) as file:
         records = list(file.read_images(read_in_file_order(index, 0, n)[1]))
     return [
-        (bytes(each.image), int(each.labels[0])) for each in records if isinstance(each, ImageRecord) and each.image
+        (bytes(each.image), int(each.labels[0]))
+        for each in records
+        if isinstance(each, ImageRecord) and each.image
     ]
 
 
 def write_pairs(folder: Path, path: Path) -> None:
-    write_bin(path, [data for data, _ in contents(folder)], [True, False] * (len(images(folder)) // 4))
+    write_bin(
+        path, [data for data, _ in contents(folder)], [True, False] * (len(images(folder)) // 4)
+    )
 
 
 def read_pairs(path: Path) -> list[Entry]:
@@ -85,7 +93,9 @@ CONTAINERS = {
     "train.rec": Container(write_rec, read_rec, contents),
     "pairs.bin": Container(write_pairs, read_pairs, pairs),
 } | {
-    f"set{suffix}": Container(run, READERS[suffix], keys if suffix == ".tar" else names, suffix not in (".csv", ".lst"))
+    f"set{suffix}": Container(
+        run, READERS[suffix], keys if suffix == ".tar" else names, suffix not in (".csv", ".lst")
+    )
     for suffix in FORMATS
 }
 
@@ -96,7 +106,9 @@ def container(request: pytest.FixtureRequest) -> Container:
 
 
 @pytest.fixture
-def path(request: pytest.FixtureRequest, tmp_path: Path, container: Container, face_folder: Path) -> Path:
+def path(
+    request: pytest.FixtureRequest, tmp_path: Path, container: Container, face_folder: Path
+) -> Path:
     """12 images of 4 identities, written."""
     found: Path = tmp_path / "written" / request.node.callspec.params["container"]
     found.parent.mkdir()
@@ -124,7 +136,9 @@ def test_the_same_images_give_the_same_bytes(
 
 
 def told(container: Container, path: Path) -> bool:
-    """Whether reading or inspecting tells of damage; any other error than ours passes through, and fails the test."""
+    """Whether reading or inspecting tells of damage; any other error than ours passes through,
+    and fails the test.
+    """
     lines = []
     with suppress(FaceprepError):
         found = Inspect()(path)
@@ -140,7 +154,9 @@ def told(container: Container, path: Path) -> bool:
 
 
 def test_a_file_that_is_cut_off_is_told(container: Container, path: Path) -> None:
-    """But where it is cut between two records, which may be so for one of two neighbouring lengths."""
+    """But where it is cut between two records, which may be so for one of two neighbouring
+    lengths.
+    """
     data = path.read_bytes()
     for n in (0, 1, 7, *(len(data) * share // 9 for share in range(1, 9))):
         is_told = []
@@ -157,7 +173,9 @@ def test_changed_bytes_are_no_crash(container: Container, path: Path) -> None:
         told(container, path)
 
 
-def test_what_is_not_there_or_no_file_of_its_kind_is_one_line(container: Container, path: Path) -> None:
+def test_what_is_not_there_or_no_file_of_its_kind_is_one_line(
+    container: Container, path: Path
+) -> None:
     path.write_bytes(b"\xff\xfe no file of any kind")
     assert told(container, path)
     path.unlink()

@@ -1,4 +1,6 @@
-"""What every detector in the registry keeps to. One that needs a file of the user's gets a line in `FILES`."""
+"""What every detector in the registry keeps to. One that needs a file of the user's gets a line
+in `FILES`.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def detector(name: str) -> Detector:
 
 @pytest.fixture(scope="module")
 def images(name: str) -> list[Pixels]:
-    """Two with a face and one without, of different sizes; with faces, and of one size, for the drawn network."""
+    """Two with a face and one without, of different sizes; with faces, and of one size, for the
+    drawn network.
+    """
     if name.endswith(".onnx"):
         return [np.full((64, 64, 3), (red, 0, 0), np.uint8) for red in (255, 235, 215)]
     return [astronaut(), np.full((90, 120, 3), 200, np.uint8), astronaut()[:300, 60:400]]
@@ -43,27 +47,40 @@ def images(name: str) -> list[Pixels]:
 
 def same(one: Faces, two: Faces) -> bool:
     return all(
-        getattr(one, part).tobytes() == getattr(two, part).tobytes() for part in ("boxes", "landmarks", "scores")
+        getattr(one, part).tobytes() == getattr(two, part).tobytes()
+        for part in ("boxes", "landmarks", "scores")
     )
 
 
-def test_an_answer_an_image_in_the_order_of_the_images(detector: Detector, images: list[Pixels]) -> None:
+def test_an_answer_an_image_in_the_order_of_the_images(
+    detector: Detector, images: list[Pixels]
+) -> None:
     alone = [detector([image])[0] for image in images]
     assert len(alone[0]) and len(alone[2]) and not same(alone[0], alone[2])
     for order in ([0, 1, 2], [2, 1, 0], [1, 0, 0]):
         found = detector([images[i] for i in order])
-        assert len(found) == 3 and all(same(faces, alone[i]) for faces, i in zip(found, order, strict=True))
+        assert len(found) == 3 and all(
+            same(faces, alone[i]) for faces, i in zip(found, order, strict=True)
+        )
     assert detector([]) == []
 
 
-def test_faces_are_arrays_of_floats_the_surest_first(detector: Detector, images: list[Pixels]) -> None:
+def test_faces_are_arrays_of_floats_the_surest_first(
+    detector: Detector, images: list[Pixels]
+) -> None:
     for faces in detector(images):
         n = len(faces)
-        assert (faces.boxes.shape, faces.landmarks.shape, faces.scores.shape) == ((n, 4), (n, N_LANDMARKS, 2), (n,))
+        assert (faces.boxes.shape, faces.landmarks.shape, faces.scores.shape) == (
+            (n, 4),
+            (n, N_LANDMARKS, 2),
+            (n,),
+        )
         for part in (faces.boxes, faces.landmarks, faces.scores):
             assert part.dtype == np.float32 and np.isfinite(part).all()
         assert (faces.boxes[:, :2] < faces.boxes[:, 2:]).all()
-        assert ((faces.scores > 0) & (faces.scores <= 1)).all() and (np.diff(faces.scores) <= 0).all()
+        assert ((faces.scores > 0) & (faces.scores <= 1)).all() and (
+            np.diff(faces.scores) <= 0
+        ).all()
 
 
 def test_the_images_are_not_altered(detector: Detector, images: list[Pixels]) -> None:
@@ -95,14 +112,19 @@ def test_the_fingerprint_is_stable_and_telling(name: str) -> None:
 
     first = fingerprint()
     assert first == fingerprint() == fingerprint(threads=2), "the same answers"
-    others = [fingerprint(**each) for each in ({"min_score": 0.875}, {"det_size": 320}, {"small_faces": True})]
+    others = [
+        fingerprint(**each)
+        for each in ({"min_score": 0.875}, {"det_size": 320}, {"small_faces": True})
+    ]
     assert len({first, *others}) == 4, "other answers"
     assert "\n" not in first
 
 
 def test_no_two_have_one_fingerprint() -> None:
     names = [name for name, entry in DETECTORS.items() if not entry.usage]
-    assert len({open_detector(DetectorSpec(name, "cpu", threads=1)).fingerprint for name in names}) == len(names)
+    assert len(
+        {open_detector(DetectorSpec(name, "cpu", threads=1)).fingerprint for name in names}
+    ) == len(names)
 
 
 def test_it_says_what_it_runs_on(detector: Detector) -> None:

@@ -1,4 +1,6 @@
-"""What every embedder in the registry keeps to. One that needs a file of the user's gets a line in `FILES`."""
+"""What every embedder in the registry keeps to. One that needs a file of the user's gets a line
+in `FILES`.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ FILES: dict[str, Callable[[Path], object]] = {
     "torchscript": lambda folder: save_torchscript(folder / "net.pt"),
     "insightface": lambda folder: save_onnx(folder / "w600k_r50.onnx"),
 }
-"""Name in the registry -> writes a model into the folder, for embedders that come without weights."""
+"""Name in the registry -> writes a model into the folder, for embedders that come without
+weights.
+"""
 
 
 @pytest.fixture(params=EMBEDDERS, scope="module")
@@ -69,9 +73,15 @@ def crops(embedder: Embedder) -> Pixels:
 
 def test_vectors_are_rows_of_floats(embedder: Embedder, crops: Pixels) -> None:
     vectors = embedder(crops)
-    assert vectors.shape == (5, embedder.dim) and vectors.dtype == np.float32 and np.isfinite(vectors).all()
+    assert (
+        vectors.shape == (5, embedder.dim)
+        and vectors.dtype == np.float32
+        and np.isfinite(vectors).all()
+    )
     assert len(np.unique(vectors, axis=0)) == 5, "other crops, other vectors"
-    assert embedder(crops[:0]).shape == (0, embedder.dim) and embedder(crops[:0]).dtype == np.float32
+    assert (
+        embedder(crops[:0]).shape == (0, embedder.dim) and embedder(crops[:0]).dtype == np.float32
+    )
 
 
 def test_a_vector_does_not_depend_on_its_batch(embedder: Embedder, crops: Pixels) -> None:
@@ -90,7 +100,9 @@ def test_the_crops_are_not_altered(embedder: Embedder, crops: Pixels) -> None:
 def test_what_it_says_of_itself(embedder: Embedder) -> None:
     model = embedder.model
     assert embedder.provider == "CPU"
-    assert model.metric in (COSINE, EUCLIDEAN) and model.surely_not <= model.threshold <= model.surely
+    assert (
+        model.metric in (COSINE, EUCLIDEAN) and model.surely_not <= model.threshold <= model.surely
+    )
     assert 0 < model.outlier_angle < 180
     assert model.origin, "where the thresholds come from"
     assert load_model(model.as_json()) == model and "\n" not in model.as_json()

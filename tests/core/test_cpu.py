@@ -29,7 +29,8 @@ def test_a_share_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "granted"), [("150000 100000\n", 1.5), ("max 100000\n", None), ("", None), ("nonsense", None)]
+    ("text", "granted"),
+    [("150000 100000\n", 1.5), ("max 100000\n", None), ("", None), ("nonsense", None)],
 )
 def test_quota_of_a_group(text: str, granted: float | None, tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text(text)

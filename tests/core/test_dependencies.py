@@ -15,8 +15,13 @@ def test_extras_follow_extras() -> None:
 
 
 def test_pip_notes_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = ["numpy>=1.26", 'av<19,>=17; extra == "video"', 'faceprep[detect]; extra == "video"',
-             'onnx>=1.15; extra == "detect"', "tf; sys_platform == 'linux' and extra == 'detect'"]  # fmt: skip
+    lines = [
+        "numpy>=1.26",
+        'av<19,>=17; extra == "video"',
+        'faceprep[detect]; extra == "video"',
+        'onnx>=1.15; extra == "detect"',
+        "tf; sys_platform == 'linux' and extra == 'detect'",
+    ]
     monkeypatch.setattr(installed.metadata, "requires", lambda name: lines)
     monkeypatch.setattr(installed.metadata, "metadata", lambda name: Notes())
     monkeypatch.setattr(installed.Path, "is_file", lambda path: False)
@@ -46,7 +51,9 @@ class Notes:
         ("av", "0.1.dev", ""),
     ],
 )
-def test_versions(requirement: str, version: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions(
+    requirement: str, version: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(installed, "version_of", lambda project: version)
     assert installed.problem_of(requirement) == problem
 

@@ -10,16 +10,31 @@ import pytest
 from faceprep.core import errors
 from faceprep.core.errors import FaceprepError, loading
 
-KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, FaceprepError)]
+KINDS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, FaceprepError)
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fields_survive_pickling_and_copying(kind: type[FaceprepError]) -> None:
-    error = kind("bad magic", path="a.rec", where="offset 8", expected="x", found="y", remedy="Copy it again.")
+    error = kind(
+        "bad magic",
+        path="a.rec",
+        where="offset 8",
+        expected="x",
+        found="y",
+        remedy="Copy it again.",
+    )
     error.add_note("seen by a worker")
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(again) is kind
-        assert str(again) == str(error) == "a.rec: bad magic at offset 8: expected x, found y. Copy it again."
+        assert (
+            str(again)
+            == str(error)
+            == "a.rec: bad magic at offset 8: expected x, found y. Copy it again."
+        )
         assert (again.problem, again.path, again.where) == ("bad magic", "a.rec", "offset 8")
         assert (again.expected, again.found, again.remedy) == ("x", "y", "Copy it again.")
 

@@ -32,7 +32,9 @@ def test_folders_made_for_the_lock_alone_go_again(tmp_path: Path) -> None:
 
 def test_folder_in_which_nothing_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    refused = pytest.raises(OutputError, match=r"cannot make the folder: Not a directory\. A part of the path is")
+    refused = pytest.raises(
+        OutputError, match=r"cannot make the folder: Not a directory\. A part of the path is"
+    )
     with refused, locks.lock(tmp_path / "file" / ".faceprep"):
         raise AssertionError("there is no such folder")
 
@@ -40,7 +42,11 @@ def test_folder_in_which_nothing_can_be_made(tmp_path: Path) -> None:
 def test_error_inside_is_not_taken_for_one_of_the_lock(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), locks.lock(tmp_path):
         raise FileNotFoundError("inside")
-    with locks.lock(tmp_path) as token, pytest.raises(FileNotFoundError), locks.at_work(tmp_path, token):
+    with (
+        locks.lock(tmp_path) as token,
+        pytest.raises(FileNotFoundError),
+        locks.at_work(tmp_path, token),
+    ):
         raise FileNotFoundError("inside")
 
 
@@ -90,4 +96,6 @@ def test_file_system_without_locks(
     monkeypatch.setattr(fcntl, "flock", flock)
     with locks.lock(tmp_path) as token, locks.at_work(tmp_path, token):
         pass
-    assert caplog.messages == [f"{tmp_path}: this file system has no locks: start no second run on this output"]
+    assert caplog.messages == [
+        f"{tmp_path}: this file system has no locks: start no second run on this output"
+    ]

@@ -15,7 +15,9 @@ from faceprep.core.prefetch import map_ahead
 
 @given(st.lists(st.integers()), st.integers(1, 4), st.integers(1, 5))
 def test_the_order_is_that_of_the_items(items: list[int], n_threads: int, most: int) -> None:
-    assert list(map_ahead(lambda item: item * 2, items, n_threads, most)) == [item * 2 for item in items]
+    assert list(map_ahead(lambda item: item * 2, items, n_threads, most)) == [
+        item * 2 for item in items
+    ]
 
 
 def test_the_order_holds_where_the_first_takes_longest() -> None:

@@ -25,7 +25,11 @@ def splitmix64(state: int) -> tuple[int, int]:
 
 def test_numbers_are_those_of_splitmix64() -> None:
     """Seed 0 begins at state 0, for which the reference's first outputs are published."""
-    assert random_keys(0, 0, 3).tolist() == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    assert random_keys(0, 0, 3).tolist() == [
+        0xE220A8397B1DCDAF,
+        0x6E789E6AA1B965F4,
+        0x06C45D188009454F,
+    ]
 
 
 @given(_SEEDS, st.integers(0, 200), st.integers(0, 200), st.integers(0, 200))
@@ -49,7 +53,9 @@ def test_seeds_differ_and_orders_stay() -> None:
 
 
 def test_order_is_no_order() -> None:
-    """Each number is about as often in front as behind: mean position within five standard errors."""
+    """Each number is about as often in front as behind: mean position within five standard
+    errors.
+    """
     n, n_seeds = 16, 2000
     places = np.array([np.argsort(shuffled(n, seed)) for seed in range(n_seeds)])
     error = np.sqrt((n**2 - 1) / 12 / n_seeds)

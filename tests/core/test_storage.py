@@ -44,9 +44,13 @@ def test_read_error_names_offset_and_file(tmp_path: Path, monkeypatch: pytest.Mo
         source.read_at(7, 5)
 
 
-@pytest.mark.parametrize("read", [storage.read_bytes, storage.open_source, storage.list_folder, storage.ByteSource])
+@pytest.mark.parametrize(
+    "read", [storage.read_bytes, storage.open_source, storage.list_folder, storage.ByteSource]
+)
 def test_missing_source(read: object, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"none: cannot \w+: No such file or directory\. Check the path\."):
+    with pytest.raises(
+        SourceError, match=r"none: cannot \w+: No such file or directory\. Check the path\."
+    ):
         read(tmp_path / "none")  # type: ignore[operator]
 
 
@@ -65,7 +69,10 @@ def test_list_folder(tmp_path: Path) -> None:
     (tmp_path / "to_nowhere").symlink_to("nowhere")
     (tmp_path / "to_itself").symlink_to("to_itself")
     folders, files = storage.list_folder(tmp_path)
-    assert (sorted(folders), sorted(files)) == (["folder", "to_folder"], ["file", "to_itself", "to_nowhere"])
+    assert (sorted(folders), sorted(files)) == (
+        ["folder", "to_folder"],
+        ["file", "to_itself", "to_nowhere"],
+    )
 
 
 def test_fingerprint_tells_size_and_time(tmp_path: Path) -> None:
@@ -106,7 +113,10 @@ def test_atomic_file_with_a_fault_at_any_change(error: int, tmp_path: Path) -> N
     assert {"open", "write", "fsync", "rename"} <= set(made)
     (tmp_path / "b").unlink()
     for change in range(made.index("open") + 1, made.index("rename") + 2):
-        with before_changes(failing(error, change)), pytest.raises(OutputError, match=os.strerror(error)):
+        with (
+            before_changes(failing(error, change)),
+            pytest.raises(OutputError, match=os.strerror(error)),
+        ):
             storage.write_file(path, bytes(3 << 20))
         assert tree(tmp_path) == {"a": b"old"}
 
@@ -138,7 +148,9 @@ def test_keep_copy_keeps_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert tree(tmp_path) == {"a": b"second", "a.bak": b"second"}
 
 
-def test_keep_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keep_copy_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a").write_text("first")
     with before_changes(lambda name, number: os.strerror(0) if name != "rename" else _full()):
         monkeypatch.setattr(os, "link", lambda source, target: _full())
@@ -170,7 +182,10 @@ def test_guard_says_what_where_and_what_to_do() -> None:
     line = r"^x: cannot write: Permission denied\. Check who may use it\.$"
     with pytest.raises(FaceprepError, match=line), storage.guard("write", "x"):
         raise PermissionError(13, "Permission denied")
-    with pytest.raises(OutputError, match=r"^x: cannot write: strange$"), storage.guard("write", "x"):
+    with (
+        pytest.raises(OutputError, match=r"^x: cannot write: strange$"),
+        storage.guard("write", "x"),
+    ):
         raise OSError("strange")
 
 
@@ -191,7 +206,10 @@ def test_append_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monke
             raise OSError(errno.ENOSPC, "full")
         return written(fd, data[: len(data) - 3])
 
-    with monkeypatch.context() as patch, pytest.raises(OutputError, match="cannot write: No space left"):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(OutputError, match="cannot write: No space left"),
+    ):
         patch.setattr(os, "write", half)
         storage.append_durably(path, b"second\n")
     assert path.read_bytes() == b"first\n"

@@ -28,11 +28,19 @@ _IN_MEMORY = Path("/dev/shm")
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(CASES)), metavar="[CASE]...")
-@click.option("--sample", type=click.IntRange(1), help="Try so many points of each case.  [default: all]")
+@click.option(
+    "--sample", type=click.IntRange(1), help="Try so many points of each case.  [default: all]"
+)
 @click.option("--turn", default=0, help="Take other points of the sample.", show_default=True)
-@click.option("--runner", type=click.Choice(["serial", "processes"]), default="serial", show_default=True)
-@click.option("--point", "texts", multiple=True, help="Try this point, such as EIO@12. May be repeated.")
-def main(names: Sequence[str], sample: int | None, turn: int, runner: str, texts: Sequence[str]) -> None:
+@click.option(
+    "--runner", type=click.Choice(["serial", "processes"]), default="serial", show_default=True
+)
+@click.option(
+    "--point", "texts", multiple=True, help="Try this point, such as EIO@12. May be repeated."
+)
+def main(
+    names: Sequence[str], sample: int | None, turn: int, runner: str, texts: Sequence[str]
+) -> None:
     """Disturb commands at every change of a file; exit with 1 when one does not stand it."""
     if compiler() is None:
         raise click.ClickException("a C compiler is needed, cc, gcc or clang")

@@ -43,14 +43,22 @@ CASES = {
     "folder2rec": Case("folder2rec in/folder out/d", _FOLDER),
     "folder2rec-flat": Case("folder2rec in/folder out/d --layout flat --seed 1", _FOLDER),
     "bin2folder": Case("bin2folder in/pairs.bin out/d", ("in/pairs.bin",)),
-    "make-bin": Case("make-bin in/folder out/p.bin --pairs-file in/pairs.txt", ("in/folder", "in/pairs.txt")),
+    "make-bin": Case(
+        "make-bin in/folder out/p.bin --pairs-file in/pairs.txt", ("in/folder", "in/pairs.txt")
+    ),
     "reencode-bin": Case("reencode-bin in/pairs.bin --out-dir out", ("in/pairs.bin",)),
-    "reencode-bin-in-place": Case("reencode-bin in/pairs.bin --in-place --format png", ("in/pairs.bin",)),
+    "reencode-bin-in-place": Case(
+        "reencode-bin in/pairs.bin --in-place --format png", ("in/pairs.bin",)
+    ),
     "extract-photos": Case("extract-photos in/photos out/d", ("in/photos",)),
     "extract-photos-many": Case("extract-photos in/many out/d", ("in/many",), slow=300),
-    "extract-photos-many-named": Case("extract-photos in/many out/d", ("in/many",), nameless=False, slow=300),
+    "extract-photos-many-named": Case(
+        "extract-photos in/many out/d", ("in/many",), nameless=False, slow=300
+    ),
     "extract-video": Case("extract-video in/clips out/d --every 3", ("in/clips",)),
-    "align": Case("align in/photos out/d --faces in/crops/faces.parquet", ("in/photos", "in/crops")),
+    "align": Case(
+        "align in/photos out/d --faces in/crops/faces.parquet", ("in/photos", "in/crops")
+    ),
     "score": Case("score in/folder out/s.parquet --drop-below laplacian_variance=1e9", _FOLDER),
     "dedupe": Case("dedupe in/copies out/d --exact-only", ("in/copies",)),
     "embed": Case("embed in/folder out/e.npz", _FOLDER),
@@ -66,10 +74,14 @@ CASES = {
     "manifest-csv": _manifest(".csv", "--val-fraction 0.25"),
     "manifest-lst": _manifest(".lst"),
     "manifest-tar": _manifest(".tar"),
-    "manifest-overwrite": Case("manifest in/folder out/t.npz --seed 1 --overwrite", ("in/folder", "old manifest")),
+    "manifest-overwrite": Case(
+        "manifest in/folder out/t.npz --seed 1 --overwrite", ("in/folder", "old manifest")
+    ),
     "report": Case("report in/crops --output out/report.html", ("in/crops",), is_run=False),
     "report-inside": Case("report in/crops", ("in/crops",), is_run=False),
-    "review-static": Case("review in/plan/plan.jsonl --static out/page", _PLAN, is_run=False, repeats=False),
+    "review-static": Case(
+        "review in/plan/plan.jsonl --static out/page", _PLAN, is_run=False, repeats=False
+    ),
     "review-import": Case(
         "review in/plan/plan.jsonl --import in/verdicts.jsonl",
         (*_PLAN, "in/verdicts.jsonl"),

@@ -41,7 +41,9 @@ class Run(NamedTuple):
 class Commands:
     """A fork server for the command line `target`, which runs in the folder `work`."""
 
-    def __init__(self, folder: Path, work: Path, environment: Mapping[str, str], target: str) -> None:
+    def __init__(
+        self, folder: Path, work: Path, environment: Mapping[str, str], target: str
+    ) -> None:
         self._folder = folder
         own = {
             "TMPDIR": f"{work}/tmp",

@@ -46,14 +46,21 @@ class Operation(NamedTuple):
 
 
 class _Operation(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char * 16), ("takes_space", ctypes.c_int32), ("path", ctypes.c_char * 204)]
+    _fields_ = [
+        ("name", ctypes.c_char * 16),
+        ("takes_space", ctypes.c_int32),
+        ("path", ctypes.c_char * 204),
+    ]
 
 
 class Settings(ctypes.Structure):
     """The memory shared with all preloaded processes, laid out as `struct settings` in fault.c."""
 
     _fields_ = [
-        *((name, ctypes.c_int32) for name in ("armed", "kind", "error", "signal", "driver", "nameless")),
+        *(
+            (name, ctypes.c_int32)
+            for name in ("armed", "kind", "error", "signal", "driver", "nameless")
+        ),
         *((name, ctypes.c_int64) for name in ("at", "count", "hit")),
         ("folder", ctypes.c_char * 512),
         ("log", _Operation * N_LOGGED),
@@ -89,7 +96,10 @@ class Injector:
     def __init__(self, folder: Path, target: Path) -> None:
         self._settings = map_settings(folder / "settings")
         self._settings.folder = os.fsencode(target) + b"/"
-        self.environment = {"LD_PRELOAD": str(compile_library(folder)), "FAULT_SETTINGS": str(folder / "settings")}
+        self.environment = {
+            "LD_PRELOAD": str(compile_library(folder)),
+            "FAULT_SETTINGS": str(folder / "settings"),
+        }
 
     def arm(self, strike: Strike, nameless: bool = True) -> None:
         """Set what happens from now on; without `nameless`, the file system has no O_TMPFILE."""

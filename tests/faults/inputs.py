@@ -96,7 +96,11 @@ def _face() -> npt.NDArray[np.uint8]:
 def _photos(path: Path, command: Command) -> None:
     """Write a photo for each destination: one face, two faces, none."""
     face = _face()
-    for name, pixels in (("ada/1", face), ("ada/2", np.hstack([face, face])), ("ben/1", np.full_like(face, 90))):
+    for name, pixels in (
+        ("ada/1", face),
+        ("ada/2", np.hstack([face, face])),
+        ("ben/1", np.full_like(face, 90)),
+    ):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(f"{path / name}.png", pixels)
 
@@ -141,13 +145,16 @@ RECIPES = {
     "in/photos": Recipe(_photos),
     "in/clips": Recipe(_clips),
     "in/pairs.bin": Recipe(
-        _made_by("make-bin in/folder in/pairs.bin --pairs-file in/pairs.txt"), ("in/folder", "in/pairs.txt")
+        _made_by("make-bin in/folder in/pairs.bin --pairs-file in/pairs.txt"),
+        ("in/folder", "in/pairs.txt"),
     ),
     "in/crops": Recipe(_made_by("extract-photos in/photos in/crops"), ("in/photos",)),
     "in/vectors.npz": Recipe(_made_by("embed in/folder in/vectors.npz"), ("in/folder",)),
     "in/plan": Recipe(_made_by(_PLAN), ("in/copies",)),
     "in/verdicts.jsonl": Recipe(_verdicts, ("in/copies", "in/plan")),
     "in/many": Recipe(_many),
-    "old manifest": Recipe(_made_by("manifest in/folder out/t.npz --seed 2"), ("in/folder",), path="out"),
+    "old manifest": Recipe(
+        _made_by("manifest in/folder out/t.npz --seed 2"), ("in/folder",), path="out"
+    ),
     "old folder": Recipe(_made_by("rec2folder in/set out/d --limit 2"), ("in/set",), path="out"),
 }

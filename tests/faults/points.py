@@ -21,7 +21,17 @@ _STRIKES = {
     "SIGINT": Strike(Kind.SIGNAL, signal=signal.SIGINT),
     "SIGTERM": Strike(Kind.SIGNAL, signal=signal.SIGTERM),
 }
-_ASKS_PERMISSION = {"create", "open", "fopen", "mkdir", "rmdir", "link", "symlink", "rename", "unlink"}
+_ASKS_PERMISSION = {
+    "create",
+    "open",
+    "fopen",
+    "mkdir",
+    "rmdir",
+    "link",
+    "symlink",
+    "rename",
+    "unlink",
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,9 @@ class Point:
         """
         fault, _, at = text.partition("@")
         if fault not in _STRIKES or not at.isdecimal():
-            raise ValueError(f"invalid point: expected one of {', '.join(_STRIKES)} with @NUMBER, got {text!r}")
+            raise ValueError(
+                f"invalid point: expected one of {', '.join(_STRIKES)} with @NUMBER, got {text!r}"
+            )
         return cls(fault, int(at))
 
     def __str__(self) -> str:

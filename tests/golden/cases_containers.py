@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 from tests.golden.steps import Case, case, plain
 
-_REC = ("insightface", "im2rec", "label_arrays", "magic_in_payload", "png_and_padding", "sparse_keys")
+_REC = (
+    "insightface",
+    "im2rec",
+    "label_arrays",
+    "magic_in_payload",
+    "png_and_padding",
+    "sparse_keys",
+)
 _BROKEN_REC = (
     "bad_magic_at_record_4",
     "empty_idx",
@@ -18,7 +25,14 @@ _BROKEN_REC = (
     "no_idx",
     "truncated",
 )
-_CASE_REC = ("catrec", "detection", "emore_lost_image", "if662_idx_of_other", "lab_naninf", "stale_first5")
+_CASE_REC = (
+    "catrec",
+    "detection",
+    "emore_lost_image",
+    "if662_idx_of_other",
+    "lab_naninf",
+    "stale_first5",
+)
 _CUT_REC = ("mxnet/broken/jpeg_damaged_at_record_5", "cases/containers/cut_jpeg_inside")
 _BINS = ("list_container", "numpy_column", "numpy_uint8", "py2_byte_strings", "py3_bytes")
 _BROKEN_BINS = (
@@ -100,7 +114,9 @@ def _folder_cases() -> Iterator[Case]:
     others = ("inspect {made}/stray", "embed {made}/stray out.npz --embedder {made}/tiny.onnx")
     yield case("folder2rec/stray", *stray, *others)
     yield case("folder2rec/orl", "folder2rec {data}/orl out")
-    yield case("folder2rec/cut-photos", "folder2rec {data}/photos out", "inspect {data}/photos --deep")
+    yield case(
+        "folder2rec/cut-photos", "folder2rec {data}/photos out", "inspect {data}/photos --deep"
+    )
     yield case("inspect/phone", "inspect {data}/cases/photos/phone --deep")
 
 
@@ -160,19 +176,23 @@ def _manifest_cases() -> Iterator[Case]:
         name = suffix[1:]
         for source in ("folders", "numbered", "names", "cut"):
             yield case(
-                f"manifest/{source}-{name}", f"manifest {{made}}/{source} set{suffix} --seed 1", f"inspect set{suffix}"
+                f"manifest/{source}-{name}",
+                f"manifest {{made}}/{source} set{suffix} --seed 1",
+                f"inspect set{suffix}",
             )
         yield case(
             f"manifest/parts-{name}",
             f"manifest {{made}}/folders shards/set{suffix} --seed 2 --shards 3",
             f"manifest {{made}}/folders val/set{suffix} --seed 2 --val-fraction 0.25",
-            f"manifest {{made}}/folders people/set{suffix} --seed 2 --val-fraction 0.25 --split-by identity --shards 2",
+            f"manifest {{made}}/folders people/set{suffix} --seed 2 --val-fraction 0.25 "
+            "--split-by identity --shards 2",
             f"inspect shards/set-00001-of-00003{suffix}",
         )
         yield case(
             f"manifest/label-rule-{name}",
             f"manifest {{made}}/live_spoof words/set{suffix} --seed 3 --label-rule live=0,spoof=1",
-            f"manifest {{made}}/live_spoof regex/set{suffix} --seed 3 --label-rule re:^[^/]*/(live|spoof)/",
+            f"manifest {{made}}/live_spoof regex/set{suffix} --seed 3 --label-rule "
+            "re:^[^/]*/(live|spoof)/",
             f"manifest {{made}}/live_spoof train/set{suffix} --seed 3 --label-rule Train=0",
         )
 

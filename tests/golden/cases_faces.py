@@ -54,7 +54,9 @@ def _photo_cases() -> Iterator[Case]:
 def _video_cases() -> Iterator[Case]:
     yield case("video/siw", "extract-video {data}/siw_like out", weight=5)
     yield case(
-        "video/siw-origin", "extract-video {data}/siw_like out --face-fill origin --margin 1.3 --every 4", weight=4
+        "video/siw-origin",
+        "extract-video {data}/siw_like out --face-fill origin --margin 1.3 --every 4",
+        weight=4,
     )
     yield case("video/every", f"extract-video {_CLIP} out --every 25", weight=3)
     for choice in ("uniform:5", "pair", "keyframes", "every:60"):
@@ -72,15 +74,20 @@ def _video_cases() -> Iterator[Case]:
     )
     yield case("video/all-frames", f"extract-video {_CLIP} out", weight=9)
     for name in ("x265_default_cut.mkv", "trim_end.mp4", "off-0.6.mp4", "h264_avi_to_mp4.mp4"):
-        yield case(f"video/{name}", f"extract-video {{data}}/cases/video/{name} out --every 6", weight=4)
+        yield case(
+            f"video/{name}", f"extract-video {{data}}/cases/video/{name} out --every 6", weight=4
+        )
     for name in ("hlg.mov", "sar2.mp4", "upside.mp4", "two_people"):
-        yield case(f"video/{name}", f"extract-video {{data}}/cases/video/{name} out --every 4", weight=4)
+        yield case(
+            f"video/{name}", f"extract-video {{data}}/cases/video/{name} out --every 4", weight=4
+        )
     yield case("video/made", "extract-video {made}/videos out --every 3", weight=3)
     yield case(
         "video/several",
         f"extract-video {_CLIP} {{made}}/videos out --frames uniform:3",
         "extract-video {data}/cases/hostile/face_file hostile --every 3",
-        f"extract-video {_CLIP} {{made}}/videos two --frames uniform:3 --runner processes --workers 2",
+        f"extract-video {_CLIP} {{made}}/videos two --frames uniform:3 --runner processes "
+        "--workers 2",
         weight=4,
     )
 
@@ -154,7 +161,9 @@ def _embed_cases() -> Iterator[Case]:
         weight=3,
     )
     model = "{data}/cases/models/mfn_nhwc2.onnx --mean 127.5 --std 128"
-    yield case("embed/mobilefacenet", f"embed {{made}}/numbered out.npz --embedder {model}", weight=3)
+    yield case(
+        "embed/mobilefacenet", f"embed {{made}}/numbered out.npz --embedder {model}", weight=3
+    )
     for name in ("rescaling_mul_add", "sub_div"):
         path = f"{{data}}/cases/models/{name}.onnx"
         yield case(f"embed/model-{name}", f"embed {{made}}/numbered out.npz --embedder {path}")
@@ -196,7 +205,12 @@ def _page_cases() -> Iterator[Case]:
         "report {made}/doubles --embeddings vectors.npz --output doubles.html",
         weight=6,
     )
-    yield case("report/video", f"extract-video {_CLIP} frames --frames uniform:6", "report frames", weight=4)
+    yield case(
+        "report/video",
+        f"extract-video {_CLIP} frames --frames uniform:6",
+        "report frames",
+        weight=4,
+    )
     yield case(
         "review/static",
         "merge-identities {made}/doubles merged --threshold 0.97",

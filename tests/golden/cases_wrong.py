@@ -188,13 +188,19 @@ def _second_start_cases() -> Iterator[Case]:
         "dedupe": ("dedupe {made}/copies out --embedder none", "--exact-only"),
     }
     for name, (words, option) in runs.items():
-        yield case(f"again/{name}", words, words, f"{words} {option}", f"{words} {option} --overwrite")
+        yield case(
+            f"again/{name}", words, words, f"{words} {option}", f"{words} {option} --overwrite"
+        )
     own = [("source", "{made}/folders")]
     yield case("again/into-source", "folder2rec source source", copies=own)
     yield case("again/below-source", "folder2rec source source/anna/out", copies=own)
     words = "rec2folder {data}/mxnet/insightface out"
-    yield case("again/foreign-files", edit("write_note", "out/note.txt"), words, f"{words} --overwrite")
-    yield case("again/foreign-later", words, edit("write_note", "out/note.txt"), f"{words} --overwrite")
+    yield case(
+        "again/foreign-files", edit("write_note", "out/note.txt"), words, f"{words} --overwrite"
+    )
+    yield case(
+        "again/foreign-later", words, edit("write_note", "out/note.txt"), f"{words} --overwrite"
+    )
     yield case("again/missing-file", words, edit("remove", "out/3"), words)
     yield case("again/moved", words, edit("move", "out moved"), words, "rec2folder moved again")
     yield case(
@@ -208,5 +214,8 @@ def _second_start_cases() -> Iterator[Case]:
     damaged = "rec2folder {data}/mxnet/broken/truncated out"
     yield case("again/max-failures", f"{damaged} --max-failures 2", f"{damaged} --max-failures 100")
     yield case(
-        "again/other-command", words, "folder2rec {made}/folders out", "folder2rec {made}/folders out --overwrite"
+        "again/other-command",
+        words,
+        "folder2rec {made}/folders out",
+        "folder2rec {made}/folders out --overwrite",
     )

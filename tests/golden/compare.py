@@ -53,7 +53,9 @@ def _group(case: str, step: int, places: Iterator[Place]) -> list[Difference]:
     for kind, field, text in places:
         texts.setdefault((kind, field), []).append(text)
     items = texts.items()
-    return [Difference(case, step, kind, field, all_[0], len(all_)) for (kind, field), all_ in items]
+    return [
+        Difference(case, step, kind, field, all_[0], len(all_)) for (kind, field), all_ in items
+    ]
 
 
 def _step_places(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Place]:

@@ -82,7 +82,9 @@ def write(path: Path, data: bytes) -> None:
 def _make_folders(made: Path, faces: Faces) -> None:
     for person, name in enumerate(_PEOPLE):
         for image in range(6):
-            write(made / "folders" / name / f"{image}.jpg", encode(faces.crop(person, image), ".jpg"))
+            write(
+                made / "folders" / name / f"{image}.jpg", encode(faces.crop(person, image), ".jpg")
+            )
     for person, number in enumerate(_NUMBERS):
         for image in range(1 + person % 5):
             suffix = ".png" if image % 2 else ".jpg"
@@ -104,7 +106,10 @@ def _make_cut(root: Path, faces: Faces) -> None:
     for person in range(3):
         for image in range(4):
             suffix = ".png" if image == 1 else ".jpg"
-            write(root / f"p{person}" / f"ok_{image}{suffix}", encode(faces.crop(person, image), suffix))
+            write(
+                root / f"p{person}" / f"ok_{image}{suffix}",
+                encode(faces.crop(person, image), suffix),
+            )
     jpg, png = (encode(faces.crop(1, 5), suffix) for suffix in (".jpg", ".png"))
     write(root / "p0" / "cut.jpg", jpg[: len(jpg) * 6 // 10])
     write(root / "p1" / "cut.png", png[: len(png) * 6 // 10])
@@ -138,7 +143,10 @@ def _make_doubles(root: Path, faces: Faces) -> None:
     for person in range(6):
         for image in range(8):
             half = "_b" if person < 2 and image >= 4 else ""
-            write(root / f"p{person}{half}" / f"{image}.png", encode(faces.crop(person, image), ".png"))
+            write(
+                root / f"p{person}{half}" / f"{image}.png",
+                encode(faces.crop(person, image), ".png"),
+            )
     write(root / "p3" / "foreign.png", encode(faces.crop(4, 9), ".png"))
     write(root / "p5" / "stranger.png", encode(faces.crop(15, 0), ".png"))
     write(root / "single" / "0.png", encode(faces.crop(16, 0), ".png"))

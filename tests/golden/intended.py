@@ -8,7 +8,9 @@ from fnmatch import fnmatchcase
 from tests.golden.compare import Difference
 
 STATE = "the state of a finished output is one file, and failures are listed in a CSV beside it"
-IMAGES = "every command checks images the same way: cut-off, empty and foreign files have one status"
+IMAGES = (
+    "every command checks images the same way: cut-off, empty and foreign files have one status"
+)
 SUMMARY = "the summary counts one unit and has the same keys for every command"
 FAILED = "--json prints an object with the error when a command fails, too"
 WORDING = "messages and help are reworded"

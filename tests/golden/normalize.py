@@ -17,7 +17,9 @@ _RULES = (
     (re.compile(r"[\d,.e+-]+ a second"), "RATE"),
     (re.compile(r"0x[0-9a-f]{8,}"), "ADDRESS"),
 )
-_NOISE = re.compile(r"^(WARNING: All log|[IWE]0000 |To enable the following|INFO: Created TensorFlow)")
+_NOISE = re.compile(
+    r"^(WARNING: All log|[IWE]0000 |To enable the following|INFO: Created TensorFlow)"
+)
 _DROPPED = {"seconds", "faceprep", "free_bytes", "free_files"}
 
 

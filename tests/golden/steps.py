@@ -54,7 +54,9 @@ def edit(name: str, words: str) -> Step:
     return Step(words, edit=name)
 
 
-def case(name: str, *steps: str | Step, copies: Sequence[tuple[str, str]] = (), weight: int = 1) -> Case:
+def case(
+    name: str, *steps: str | Step, copies: Sequence[tuple[str, str]] = (), weight: int = 1
+) -> Case:
     """Build a case from command lines and steps."""
     made = tuple(Step(step) if isinstance(step, str) else step for step in steps)
     return Case(name, made, tuple(copies), weight)

@@ -63,9 +63,15 @@ def test_equal_checkouts_are_equal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("planted", "kind", "field"),
-    [({"pixels": "y"}, "output.changed", "out/a.jpg"), ({"ok": 2}, "json.changed", "ok"), ({"status": 3}, "exit", "")],
+    [
+        ({"pixels": "y"}, "output.changed", "out/a.jpg"),
+        ({"ok": 2}, "json.changed", "ok"),
+        ({"status": 3}, "exit", ""),
+    ],
 )
-def test_a_planted_change_is_found(tmp_path: Path, planted: dict[str, Any], kind: str, field: str) -> None:
+def test_a_planted_change_is_found(
+    tmp_path: Path, planted: dict[str, Any], kind: str, field: str
+) -> None:
     differences = find(tmp_path, **planted)
     assert (kind, field) in {(found.kind, found.field) for found in differences}
     verdict, lines = judge(differences)
@@ -100,7 +106,10 @@ def test_a_changed_column_is_named(tmp_path: Path) -> None:
     old = content(tmp_path)
     pq.write_table(pa.table({"path": ["a"], "score": [0.25]}), tmp_path / "t.parquet")
     np.savez(tmp_path / "v.npz", names=np.array(["a"]), vectors=np.ones(3, np.float32))
-    expected = [("output.changed", "t.parquet::columns.score"), ("output.changed", "v.npz::columns.vectors")]
+    expected = [
+        ("output.changed", "t.parquet::columns.score"),
+        ("output.changed", "v.npz::columns.vectors"),
+    ]
     assert fields(old, content(tmp_path)) == expected
 
 
@@ -203,7 +212,14 @@ def test_damaged_images_may_change_in_their_own_cases_only() -> None:
 
 def test_every_entry_of_the_table_says_why() -> None:
     assert all(entry.why for entry in TABLE)
-    kinds = ["exit", "json.changed", "output.changed", "output.removed", "failure.removed", "help.removed"]
+    kinds = [
+        "exit",
+        "json.changed",
+        "output.changed",
+        "output.removed",
+        "failure.removed",
+        "help.removed",
+    ]
     for kind in kinds:
         assert find_reason(Difference("rec/set", 1, kind, "out/0/1.jpg", "")) is None
 

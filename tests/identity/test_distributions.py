@@ -29,7 +29,9 @@ def test_it_is_what_a_table_of_all_pairs_gives(metric: str) -> None:
     found = measure(embeddings)
     for side, mask in (("positive", same & upper), ("negative", ~same & upper)):
         assert found[side]["pairs"] == mask.sum() == sum(found["histogram"][side])
-        assert found[side]["median"] == pytest.approx(max(np.quantile(table[mask], 0.5), -1), abs=0.003)
+        assert found[side]["median"] == pytest.approx(
+            max(np.quantile(table[mask], 0.5), -1), abs=0.003
+        )
         exact = np.histogram(np.clip(table[mask], -1, 1), bins=100, range=(-1, 1))[0]
         steps = np.reshape(found["histogram"][side], (100, -1)).sum(axis=1)
         assert np.abs(exact - steps).sum() <= 0.05 * mask.sum() + 4
@@ -57,7 +59,9 @@ def test_whole_identities_are_drawn_from_large_sets() -> None:
     embeddings = town(60, 1, seed=6)
     found = measure(embeddings, most_images=50)
     assert 40 <= found["images"] <= 50 and found["of_images"] == len(embeddings)
-    assert measure(embeddings, most_images=50) == found != measure(embeddings, most_images=50, seed=1)
+    assert (
+        measure(embeddings, most_images=50) == found != measure(embeddings, most_images=50, seed=1)
+    )
 
 
 def test_nothing_one_image_and_one_identity() -> None:

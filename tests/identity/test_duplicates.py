@@ -1,4 +1,6 @@
-"""Copies: every near pair and no other; nobody goes but for one that stays; the same in any order."""
+"""Copies: every near pair and no other; nobody goes but for one that stays; the same in any
+order.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def flipped(value: int, bits: set[int]) -> int:
 SEEDS = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=6)
 FLIPS = st.lists(st.tuples(st.integers(0, 5), st.sets(st.integers(0, 63), max_size=7)), max_size=20)
 CLOSE = st.builds(
-    lambda seeds, flips: seeds + [flipped(seeds[seed % len(seeds)], bits) for seed, bits in flips], SEEDS, FLIPS
+    lambda seeds, flips: seeds + [flipped(seeds[seed % len(seeds)], bits) for seed, bits in flips],
+    SEEDS,
+    FLIPS,
 )
 """Hashes of which many are near each other, some at the radius and some just outside of it."""
 
@@ -72,10 +76,14 @@ def test_nobody_goes_but_for_a_better_one_that_stays(hashes: list[int], seed: in
         return bool(alike[i, j]) and distance(hashes[i], hashes[j]) <= 4
 
     stays = [i for i, k in enumerate(kept.tolist()) if i == k]
-    assert not [pair for pair in combinations(stays, 2) if is_copy(*pair)], "a second time would find more"
+    assert not [pair for pair in combinations(stays, 2) if is_copy(*pair)], (
+        "a second time would find more"
+    )
     for image, best in enumerate(kept.tolist()):
         if image != best:
-            better = [other for other in stays if rank[other] < rank[image] and is_copy(image, other)]
+            better = [
+                other for other in stays if rank[other] < rank[image] and is_copy(image, other)
+            ]
             assert best == min(better, key=lambda other: rank[other])
 
 
@@ -83,9 +91,13 @@ def test_nobody_goes_but_for_a_better_one_that_stays(hashes: list[int], seed: in
 def test_the_order_of_the_images_changes_nothing(hashes: list[int], seed: int) -> None:
     values, order, alike = world(hashes, seed)
     kept = keep_best(values, order, lambda image, others: alike[image, others])
-    moved = np.random.default_rng(seed + 1).permutation(len(hashes))  # image i comes from place moved[i]
+    moved = np.random.default_rng(seed + 1).permutation(
+        len(hashes)
+    )  # image i comes from place moved[i]
     back = np.argsort(moved)
-    again = keep_best(values[moved], back[order], lambda image, others: alike[moved[image], moved[others]])
+    again = keep_best(
+        values[moved], back[order], lambda image, others: alike[moved[image], moved[others]]
+    )
     assert moved[again].tolist() == kept[moved].tolist()
 
 
@@ -113,7 +125,9 @@ def always(image: int, others: Ints) -> Bools:
     return np.ones(len(others), np.bool_)
 
 
-def images(identities: list[int], contents: list[int] | None = None, order: list[int] | None = None) -> Images:
+def images(
+    identities: list[int], contents: list[int] | None = None, order: list[int] | None = None
+) -> Images:
     n = len(identities)
     numbers = np.arange(n) if contents is None else np.array(contents)
     ranks = np.arange(n) if order is None else np.array(order)
@@ -125,15 +139,23 @@ def lists(found: Duplicates) -> tuple[list[int], list[int]]:
 
 
 def test_the_best_of_each_identity_stays_and_between_them_there_is_a_conflict() -> None:
-    assert lists(find_duplicates(images([0, 0, 1, 1], order=[3, 1, 0, 2]), always)) == ([1, 1, 3, 3], [0, 3, 2, 3])
+    assert lists(find_duplicates(images([0, 0, 1, 1], order=[3, 1, 0, 2]), always)) == (
+        [1, 1, 3, 3],
+        [0, 3, 2, 3],
+    )
 
 
 def test_exact_copies_need_no_look() -> None:
-    assert lists(find_duplicates(images([0, 0, 0, 1], [5, 6, 5, 5]), never)) == ([0, 1, 0, 3], [0, 1, 2, 0])
+    assert lists(find_duplicates(images([0, 0, 0, 1], [5, 6, 5, 5]), never)) == (
+        [0, 1, 0, 3],
+        [0, 1, 2, 0],
+    )
 
 
 def test_an_image_of_a_test_set_stays_however_bad_it_is() -> None:
-    found = find_duplicates(images([0, 0, 1, NO_IDENTITY, NO_IDENTITY], order=[0, 1, 2, 4, 3]), always)
+    found = find_duplicates(
+        images([0, 0, 1, NO_IDENTITY, NO_IDENTITY], order=[0, 1, 2, 4, 3]), always
+    )
     assert lists(found) == ([4, 4, 4, 3, 4], [0, 1, 2, 3, 4])
     same = find_duplicates(images([0, NO_IDENTITY, NO_IDENTITY], [5, 5, 5]), never)
     assert lists(same) == ([1, 1, 2], [0, 1, 2])
@@ -141,7 +163,9 @@ def test_an_image_of_a_test_set_stays_however_bad_it_is() -> None:
 
 def test_a_copy_of_a_test_image_takes_no_other_with_it() -> None:
     alike = np.zeros((3, 3), np.bool_)
-    alike[0, 1] = alike[1, 0] = alike[0, 2] = alike[2, 0] = True  # 1 is like 0, 0 is like the test image, 1 is not
+    alike[0, 1] = alike[1, 0] = alike[0, 2] = alike[2, 0] = (
+        True  # 1 is like 0, 0 is like the test image, 1 is not
+    )
     found = find_duplicates(images([0, 0, NO_IDENTITY]), lambda image, others: alike[image, others])
     assert found.kept.tolist() == [2, 1, 2]
 

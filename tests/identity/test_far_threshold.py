@@ -34,7 +34,9 @@ def test_neither_order_nor_guess_changes_it() -> None:
     embeddings = folders({f"p{i:02d}": photos(person(i), 40, i) for i in range(40)})
     found = threshold_at(embeddings, 0.001)
     assert threshold_at(shuffled(embeddings, 3), 0.001) == found
-    assert found.threshold == pytest.approx(impostors(embeddings)[int(0.001 * found.n_pairs)], abs=2e-6)
+    assert found.threshold == pytest.approx(
+        impostors(embeddings)[int(0.001 * found.n_pairs)], abs=2e-6
+    )
 
 
 def test_people_under_two_names_are_left_out() -> None:
@@ -45,7 +47,9 @@ def test_people_under_two_names_are_left_out() -> None:
     assert doubled.n_left_out == 50
     assert doubled.threshold == pytest.approx(clean.threshold, abs=0.02)
     blind = Model("blind", surely=2.0, surely_not=0.3)
-    assert threshold_at(folders(rows | {"q": photos(person(0), 10, 99)}, blind), 0.002).threshold > 0.6
+    assert (
+        threshold_at(folders(rows | {"q": photos(person(0), 10, 99)}, blind), 0.002).threshold > 0.6
+    )
 
 
 def test_a_sample_of_images_is_close_and_repeatable() -> None:
@@ -59,7 +63,10 @@ def test_a_sample_of_images_is_close_and_repeatable() -> None:
 
 def test_a_rate_that_the_pairs_cannot_support() -> None:
     embeddings = folders({f"p{i}": photos(person(i), 2, i) for i in range(5)})
-    with pytest.raises(OptionError, match=r"10 / 1e-06 = 10,000,000 pairs .* found 40. Take a rate of 0.25 or more."):
+    with pytest.raises(
+        OptionError,
+        match=r"10 / 1e-06 = 10,000,000 pairs .* found 40. Take a rate of 0.25 or more.",
+    ):
         threshold_at(embeddings, 1e-6)
     for far in (0, 1, -0.1, float("nan")):
         with pytest.raises(OptionError, match="bad false-accept rate"):
@@ -75,6 +82,7 @@ def test_a_rate_that_the_pairs_cannot_support() -> None:
 def test_the_interval_holds_the_true_rate_about_as_often_as_it_says() -> None:
     random = np.random.default_rng(1)
     inside = [
-        low <= 0.01 <= high for low, high in (wilson_interval(int(k), 2000) for k in random.binomial(2000, 0.01, 2000))
+        low <= 0.01 <= high
+        for low, high in (wilson_interval(int(k), 2000) for k in random.binomial(2000, 0.01, 2000))
     ]
     assert 0.93 < np.mean(inside) < 0.98

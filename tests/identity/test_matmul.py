@@ -21,7 +21,9 @@ from tests.people import town
 
 def session() -> SessionProducts:
     """What a GPU runs, on the CPU."""
-    return SessionProducts(onnxruntime.InferenceSession(product_graph(), providers=["CPUExecutionProvider"]))
+    return SessionProducts(
+        onnxruntime.InferenceSession(product_graph(), providers=["CPUExecutionProvider"])
+    )
 
 
 @pytest.mark.parametrize("floor", [-2.0, 0.02, 0.25, 2.0])
@@ -46,7 +48,9 @@ def test_small_and_large_products() -> None:
     for n, m in ((3, 5), (90, 92), (200, 10)):
         left, right = (random.normal(size=(rows, 40)).astype("f4") for rows in (n, m))
         assert multiply(left, right) == pytest.approx(left @ right.T, abs=1e-4)
-        assert multiply(left, right, np.empty(n * m, np.float32)) == pytest.approx(left @ right.T, abs=1e-4)
+        assert multiply(left, right, np.empty(n * m, np.float32)) == pytest.approx(
+            left @ right.T, abs=1e-4
+        )
 
 
 def test_without_a_gpu_the_cpu_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:

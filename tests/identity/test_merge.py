@@ -48,7 +48,9 @@ def noisy(seed: int) -> Embeddings:
 @settings(deadline=None, max_examples=25)
 def test_the_order_of_the_input_does_not_change_a_plan(seed: int, linkage: str) -> None:
     embeddings = noisy(seed)
-    assert plan_merges(shuffled(embeddings, seed), MergeRule(linkage)) == plan_merges(embeddings, MergeRule(linkage))
+    assert plan_merges(shuffled(embeddings, seed), MergeRule(linkage)) == plan_merges(
+        embeddings, MergeRule(linkage)
+    )
 
 
 @given(seeds, st.sampled_from(LINKAGES))
@@ -66,7 +68,10 @@ def test_names_of_identities_do_not_change_the_partition(seed: int, linkage: str
     names = sorted(set(embeddings.identities))
     other = dict(zip(names, np.random.default_rng(seed).permutation(names).tolist(), strict=True))
     renamed = Embeddings(
-        embeddings.keys, [other[name] for name in embeddings.identities], embeddings.vectors, embeddings.model
+        embeddings.keys,
+        [other[name] for name in embeddings.identities],
+        embeddings.vectors,
+        embeddings.model,
     )
     rule = MergeRule(linkage)
     assert partition(carried_out(renamed, plan_merges(renamed, rule))) == partition(
@@ -75,7 +80,9 @@ def test_names_of_identities_do_not_change_the_partition(seed: int, linkage: str
 
 
 @pytest.mark.parametrize("linkage", LINKAGES)
-def test_the_size_of_a_block_does_not_change_a_plan(linkage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_a_block_does_not_change_a_plan(
+    linkage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     embeddings = town(40, 3, seed=5, within=0.55)
     whole = plan_merges(embeddings, MergeRule(linkage))
     for block in (1, 7, 64):
@@ -89,7 +96,11 @@ def test_the_size_of_a_block_does_not_change_a_plan(linkage: str, monkeypatch: p
 def test_every_subject_is_merged_once_and_into_one_that_stays(seed: int) -> None:
     merges = plan_merges(noisy(seed))
     into = accepted(merges)
-    assert len(into) == sum(d.verdict == ACCEPTED for d in merges.decisions) == merges.n_identities - merges.n_people
+    assert (
+        len(into)
+        == sum(d.verdict == ACCEPTED for d in merges.decisions)
+        == merges.n_identities - merges.n_people
+    )
     assert not set(into) & set(into.values())
 
 
@@ -97,7 +108,10 @@ def test_every_subject_is_merged_once_and_into_one_that_stays(seed: int) -> None
 
 
 def test_folders_of_one_person_are_merged_into_the_largest() -> None:
-    rows = {name: photos(person(1), n, seed) for name, n, seed in (("b", 3, 1), ("a", 3, 2), ("c", 5, 3))}
+    rows = {
+        name: photos(person(1), n, seed)
+        for name, n, seed in (("b", 3, 1), ("a", 3, 2), ("c", 5, 3))
+    }
     merges = plan_merges(folders(rows | {"z": photos(person(2), 9, 4)}))
     assert accepted(merges) == {"a": "c", "b": "c"}
     assert (merges.n_identities, merges.n_people, merges.n_conflicts) == (4, 2, 0)
@@ -126,8 +140,12 @@ def test_a_bridge_of_one_image_merges_nobody(linkage: str) -> None:
     rows = {"a": photos(a, 4, 1, 0.9), "b": photos(b, 4, 2, 0.9), "x": (a + b)[None] / 2}
     merges = plan_merges(folders(rows), MergeRule(linkage))
     assert accepted(merges) == {}
-    assert {(d.subject, d.into, d.verdict) for d in merges.decisions} == {("x", n, UNDECIDED) for n in "ab"}
-    assert all("x matches a and b, which do not match each other" in d.reason for d in merges.decisions)
+    assert {(d.subject, d.into, d.verdict) for d in merges.decisions} == {
+        ("x", n, UNDECIDED) for n in "ab"
+    }
+    assert all(
+        "x matches a and b, which do not match each other" in d.reason for d in merges.decisions
+    )
     assert merges.n_conflicts == 1
 
 
@@ -143,7 +161,9 @@ def test_a_folder_with_photos_of_two_people_merges_nobody() -> None:
 @pytest.mark.parametrize("n", [1, 2, 6, 20])
 def test_a_bridge_between_people_of_many_folders_keeps_them_apart(n: int) -> None:
     a, b = person(1), person(2)
-    rows = {f"a{i}": photos(a, 3, i, 0.8) for i in range(n)} | {f"b{i}": photos(b, 3, 99 + i, 0.8) for i in range(n)}
+    rows = {f"a{i}": photos(a, 3, i, 0.8) for i in range(n)} | {
+        f"b{i}": photos(b, 3, 99 + i, 0.8) for i in range(n)
+    }
     embeddings = folders(rows | {"x": (a + b)[None] / 2})
     merges = plan_merges(embeddings)
     merged = set(carried_out(embeddings, merges).identities)
@@ -152,7 +172,9 @@ def test_a_bridge_between_people_of_many_folders_keeps_them_apart(n: int) -> Non
 
 
 def test_a_chain_of_look_alikes_merges_nobody() -> None:
-    """Each like the next by 0.6, but not like the one after it: single linkage takes all five for one."""
+    """Each like the next by 0.6, but not like the one after it: single linkage takes all five
+    for one.
+    """
     angle = np.arccos(0.6)
     steps = np.array([[np.cos(i * angle), np.sin(i * angle)] for i in range(4)])
     embeddings = folders({f"p{i}": row[None] for i, row in enumerate(steps)})
@@ -166,17 +188,23 @@ def test_one_bad_pair_among_many_folders_does_not_part_them() -> None:
     rows = {f"a{i}": photos(centre, 4, i, 0.75) for i in range(8)}
     side = photos(centre, 1, 50, 0.5)[0]
     side = side / np.linalg.norm(side)
-    other = 2 * (side @ centre) * centre - side  # the mirror image: as far on the other side of the centre
+    other = (
+        2 * (side @ centre) * centre - side
+    )  # the mirror image: as far on the other side of the centre
     embeddings = folders(rows | {"y": side[None], "z": other[None]})
     assert float(side @ other) < MODEL.surely_not
     assert len(accepted(plan_merges(embeddings))) == 9
 
 
 def test_twins_at_the_threshold() -> None:
-    """Exactly at `surely` is merged; a millionth below is for a person to see; below `surely_not` is nothing."""
+    """Exactly at `surely` is merged; a millionth below is for a person to see; below
+    `surely_not` is nothing.
+    """
 
     def pair(cosine: float) -> Embeddings:
-        return folders({"a": np.array([[1.0, 0.0]]), "b": np.array([[cosine, np.sqrt(1 - cosine**2)]])})
+        return folders(
+            {"a": np.array([[1.0, 0.0]]), "b": np.array([[cosine, np.sqrt(1 - cosine**2)]])}
+        )
 
     assert accepted(plan_merges(pair(0.5))) == {"b": "a"}
     (near,) = plan_merges(pair(0.499998)).decisions
@@ -215,8 +243,12 @@ def test_euclidean_distance_has_its_own_scale() -> None:
 
 
 def test_a_second_opinion_takes_back_what_it_contradicts() -> None:
-    embeddings = folders({"a": photos(person(1), 3, 1), "b": photos(person(1), 3, 2), "c": photos(person(1), 3, 3)})
-    other = folders({"a": photos(person(1), 3, 1), "b": photos(person(1), 3, 2), "c": photos(person(9), 3, 3)})
+    embeddings = folders(
+        {"a": photos(person(1), 3, 1), "b": photos(person(1), 3, 2), "c": photos(person(1), 3, 3)}
+    )
+    other = folders(
+        {"a": photos(person(1), 3, 1), "b": photos(person(1), 3, 2), "c": photos(person(9), 3, 3)}
+    )
     decisions = plan_merges(embeddings).decisions
     judged = second_opinion(other, decisions)
     assert [d.verdict for d in judged] == [ACCEPTED, UNDECIDED]
@@ -226,7 +258,9 @@ def test_a_second_opinion_takes_back_what_it_contradicts() -> None:
         d._replace(verdict="", reason="", evidence={}) for d in decisions
     ]
     with pytest.raises(SourceError, match="no embeddings for the second opinion: found c"):
-        second_opinion(folders({"a": photos(person(1), 3, 1), "b": photos(person(1), 3, 2)}), decisions)
+        second_opinion(
+            folders({"a": photos(person(1), 3, 1), "b": photos(person(1), 3, 2)}), decisions
+        )
 
 
 # What cannot be
@@ -241,7 +275,9 @@ def test_nothing_and_one_image() -> None:
 def test_bad_vectors_are_named() -> None:
     rows = photos(person(1), 6, 1)
     rows[1, 3], rows[4] = np.nan, 0
-    with pytest.raises(SourceError, match=r"found 1 not finite \(a/1.png\), 1 of length zero \(a/4.png\)"):
+    with pytest.raises(
+        SourceError, match=r"found 1 not finite \(a/1.png\), 1 of length zero \(a/4.png\)"
+    ):
         plan_merges(folders({"a": rows}))
 
 
@@ -250,8 +286,17 @@ def test_vectors_of_any_length_are_compared_and_absurd_ones_named() -> None:
     lengths = np.array([[1e-25], [1e25], [1], [1e-3], [1e9], [1e25]], "f4")
     vectors = {"a": rows[:3] * lengths[:3], "b": rows[3:] * lengths[3:]}
     assert accepted(plan_merges(folders(vectors))) == {"b": "a"}
-    with pytest.raises(SourceError, match=r"1 of length zero \(a/0.png\), 1 of a length beyond float32 \(b/2.png\)"):
-        plan_merges(folders({"a": rows[:3] * lengths[:3] ** [[1.6], [1], [1]], "b": rows[3:] * [[1], [1], [1e34]]}))
+    with pytest.raises(
+        SourceError, match=r"1 of length zero \(a/0.png\), 1 of a length beyond float32 \(b/2.png\)"
+    ):
+        plan_merges(
+            folders(
+                {
+                    "a": rows[:3] * lengths[:3] ** [[1.6], [1], [1]],
+                    "b": rows[3:] * [[1], [1], [1e34]],
+                }
+            )
+        )
 
 
 def test_bad_thresholds() -> None:
@@ -267,4 +312,6 @@ def test_a_threshold_that_nearly_all_reach_is_told(caplog: pytest.LogCaptureFixt
     merges = plan_merges(folders({f"p{i}": np.ones((1, 4), "f4") for i in range(120)}))
     assert merges.n_people == 1
     (told,) = caplog.messages
-    assert told.startswith("7,140 pairs of 120 identities are alike by 0.5 or more, which is far too many")
+    assert told.startswith(
+        "7,140 pairs of 120 identities are alike by 0.5 or more, which is far too many"
+    )

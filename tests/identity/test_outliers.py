@@ -31,7 +31,9 @@ def test_a_clean_set_is_left_alone() -> None:
 
 
 def test_an_outlier_that_matches_nobody_is_dropped() -> None:
-    (decision,) = plan_cleaning(folders({"a": mixed(photos(person(1), 6, 1), photos(person(5), 1, 2))}))
+    (decision,) = plan_cleaning(
+        folders({"a": mixed(photos(person(1), 6, 1), photos(person(5), 1, 2))})
+    )
     assert (decision.action, decision.subject, decision.verdict) == (DROP, "a/6.png", ACCEPTED)
     assert decision.score is not None and decision.score > 75
     assert f"{decision.score:.1f} degrees from the centre of a, more than 75" in decision.reason
@@ -39,23 +41,37 @@ def test_an_outlier_that_matches_nobody_is_dropped() -> None:
 
 
 def test_an_outlier_that_matches_another_identity_is_moved_there() -> None:
-    rows = {"a": mixed(photos(person(1), 6, 1), photos(person(2), 1, 2)), "b": photos(person(2), 5, 3)}
+    rows = {
+        "a": mixed(photos(person(1), 6, 1), photos(person(2), 1, 2)),
+        "b": photos(person(2), 5, 3),
+    }
     (decision,) = plan_cleaning(folders(rows))
     assert decision[:3] == (MOVE, "a/6.png", "b") and decision.verdict == ACCEPTED
-    assert decision.score is not None and decision.score > 75, "the angle, as of one that is dropped"
-    assert decision.evidence["for"][1].startswith("b/") and decision.evidence["against"][1].startswith("a/")
+    assert decision.score is not None and decision.score > 75, (
+        "the angle, as of one that is dropped"
+    )
+    assert decision.evidence["for"][1].startswith("b/") and decision.evidence["against"][
+        1
+    ].startswith("a/")
 
 
 def test_a_second_person_gets_an_identity_of_its_own() -> None:
-    rows = {"a": mixed(photos(person(1), 9, 1), photos(person(2), 3, 2)), "a-2": photos(person(3), 2, 3)}
+    rows = {
+        "a": mixed(photos(person(1), 9, 1), photos(person(2), 3, 2)),
+        "a-2": photos(person(3), 2, 3),
+    }
     decisions = plan_cleaning(folders(rows))
     assert moved(decisions) == {f"a/{i}.png": "a-3" for i in (9, 10, 11)}
     assert all("one of 3 that are alike" in d.reason for d in decisions)
 
 
 def test_two_alike_images_are_for_a_person_to_decide() -> None:
-    decisions = plan_cleaning(folders({"a": mixed(photos(person(1), 9, 1), photos(person(2), 2, 2))}))
-    assert moved(decisions, UNDECIDED) == {"a/9.png": "a-2", "a/10.png": "a-2"} and not moved(decisions)
+    decisions = plan_cleaning(
+        folders({"a": mixed(photos(person(1), 9, 1), photos(person(2), 2, 2))})
+    )
+    assert moved(decisions, UNDECIDED) == {"a/9.png": "a-2", "a/10.png": "a-2"} and not moved(
+        decisions
+    )
 
 
 def test_where_most_images_are_far_a_person_decides() -> None:
@@ -109,7 +125,10 @@ def test_identities_of_too_few_images_are_dropped() -> None:
 
 
 def test_images_are_not_moved_to_where_there_are_too_few() -> None:
-    rows = {"a": mixed(photos(person(1), 6, 1), photos(person(2), 1, 2)), "b": photos(person(2), 1, 3)}
+    rows = {
+        "a": mixed(photos(person(1), 6, 1), photos(person(2), 1, 2)),
+        "b": photos(person(2), 1, 3),
+    }
     embeddings = folders(rows)
     assert moved(plan_cleaning(embeddings, least_images=2)) == {"a/6.png": "b"}
     decisions = plan_cleaning(embeddings, least_images=3)
@@ -125,7 +144,13 @@ def test_raw_descriptors_are_judged_by_distance() -> None:
     """An angle of 35 degrees is a distance of 0.6, whatever the length of the vectors."""
     base = np.full(4, 0.7)
     rows = np.stack(
-        [base, base + [0.01, 0, 0, 0], base - [0.01, 0, 0, 0], base + [0, 0.59, 0, 0], base + [0, 0, 0.62, 0]]
+        [
+            base,
+            base + [0.01, 0, 0, 0],
+            base - [0.01, 0, 0, 0],
+            base + [0, 0.59, 0, 0],
+            base + [0, 0, 0.62, 0],
+        ]
     )
     model = Model("raw", EUCLIDEAN, surely=0.85, surely_not=0.8, outlier_angle=35)
     assert [d.subject for d in plan_cleaning(folders({"a": rows}, model))] == ["a/4.png"]

@@ -41,8 +41,12 @@ def sample(seed: int, metric: str = "cosine") -> Embeddings:
 
 
 def table_of(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:
-    """Likeness of all pairs the plain way, and the number of each row's identity; in canonical order."""
-    order = sorted(range(len(embeddings)), key=lambda i: (embeddings.identities[i], embeddings.keys[i]))
+    """Likeness of all pairs the plain way, and the number of each row's identity; in canonical
+    order.
+    """
+    order = sorted(
+        range(len(embeddings)), key=lambda i: (embeddings.identities[i], embeddings.keys[i])
+    )
     rows = embeddings.vectors[order].astype(float)
     if embeddings.model.metric != EUCLIDEAN:
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -52,7 +56,9 @@ def table_of(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:
 
 @given(st.integers(0, 1 << 20), METRICS, st.integers(1, 70), st.floats(-0.2, 0.9))
 @settings(deadline=None, max_examples=30)
-def test_pairs_are_all_those_of_a_plain_table(seed: int, metric: str, block: int, least: float) -> None:
+def test_pairs_are_all_those_of_a_plain_table(
+    seed: int, metric: str, block: int, least: float
+) -> None:
     embeddings = sample(seed, metric)
     table, groups = table_of(embeddings)
     for apart in (False, True):
@@ -89,7 +95,9 @@ def test_identities_are_those_of_a_plain_table(seed: int, metric: str, block: in
         assert found.likeness == pytest.approx(expected[there], abs=2e-6)
     nearest = nearest_groups(groups, groups.totals, 3, block)
     assert np.array_equal(nearest.left, np.repeat(np.arange(n), min(3, n)))
-    assert nearest.likeness.reshape(n, -1) == pytest.approx(-np.sort(-mean, axis=1)[:, :3], abs=2e-6)
+    assert nearest.likeness.reshape(n, -1) == pytest.approx(
+        -np.sort(-mean, axis=1)[:, :3], abs=2e-6
+    )
 
 
 @given(st.integers(0, 1 << 20), METRICS)
@@ -100,7 +108,9 @@ def test_the_ends_are_those_of_a_plain_table(seed: int, metric: str) -> None:
     left, right = np.arange(0, len(table), 2), np.arange(1, len(table), 2)
     most, least = extremes(prepare(embeddings), left, right)
     part = table[np.ix_(left, right)]
-    assert most[2] == pytest.approx(part.max(), abs=1e-6) and least[2] == pytest.approx(part.min(), abs=1e-6)
+    assert most[2] == pytest.approx(part.max(), abs=1e-6) and least[2] == pytest.approx(
+        part.min(), abs=1e-6
+    )
     assert table[most[:2]] == pytest.approx(part.max(), abs=1e-6)
     assert table[least[:2]] == pytest.approx(part.min(), abs=1e-6)
 
@@ -119,7 +129,10 @@ def test_rows_of_any_number_of_images_are_compared() -> None:
     groups = gather_groups(vectors)
     three = gather_images(vectors, groups, np.arange(3)).sum(axis=0, keepdims=True)
     found = nearest_groups(groups, np.concatenate([three, groups.totals[:2]]), 2)
-    assert found.likeness[2] == groups.mean_likeness(groups.totals[:1], groups.totals[found.right[2:3]])[0]
+    assert (
+        found.likeness[2]
+        == groups.mean_likeness(groups.totals[:1], groups.totals[found.right[2:3]])[0]
+    )
 
 
 @given(st.integers(0, 1 << 20), METRICS)
@@ -151,16 +164,25 @@ print(len(found.left), hashlib.sha256(b"".join(part.tobytes() for part in found)
 def test_threads_and_blocks_change_no_byte() -> None:
     told = set()
     for threads, block in ((1, 4096), (2, 4096), (2, 700), (1, 333)):
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+        environment = os.environ | {
+            "OPENBLAS_NUM_THREADS": str(threads),
+            "OMP_NUM_THREADS": str(threads),
+        }
         run = [sys.executable, "-c", _PROGRAM, str(block)]
-        told.add(subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT, env=environment).stdout)
+        told.add(
+            subprocess.run(
+                run, capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+            ).stdout
+        )
     assert len(told) == 1 and int(told.pop().split()[0]) > 1000
 
 
 def test_the_same_vector_is_always_alike_by_one() -> None:
     rows = np.repeat(np.random.default_rng(1).normal(size=(1, 512)).astype("f4"), 5, axis=0)
     lengths = np.array([[1], [2], [3], [5], [7]], "f4")
-    found = find_pairs(prepare(Embeddings(list("abcde"), list("abcde"), rows * lengths, Model())), 1)
+    found = find_pairs(
+        prepare(Embeddings(list("abcde"), list("abcde"), rows * lengths, Model())), 1
+    )
     assert len(found.left) == 10 and (found.likeness == 1).all()
 
 

@@ -39,7 +39,9 @@ __all__ = ["flat_detectors"]
 SERIAL = SerialRunner()
 
 
-def align(source: Path, output: Path, job: Align, runner: Runner = SERIAL, **asked: object) -> Summary:
+def align(
+    source: Path, output: Path, job: Align, runner: Runner = SERIAL, **asked: object
+) -> Summary:
     return run_job(job, Request((source,), output, **asked), runner)  # type: ignore[arg-type]
 
 
@@ -56,7 +58,9 @@ def extracted(tmp_path: Path, flat_detectors: None) -> Path:
     save(tmp_path / "src" / "ann" / "two.png", Flat(30, 20), Flat(180, 90, 91))
     save(tmp_path / "src" / "bob" / "a.bmp", Flat(-0 + 250, 50, 70))
     save(tmp_path / "src" / "bob" / "none.png")
-    run_job(ExtractPhotos(detector="flat"), Request((tmp_path / "src",), tmp_path / "first"), SERIAL)
+    run_job(
+        ExtractPhotos(detector="flat"), Request((tmp_path / "src",), tmp_path / "first"), SERIAL
+    )
     return tmp_path
 
 
@@ -76,7 +80,9 @@ def rows_at(path: Path) -> list[FaceRow]:
 
 
 def test_the_same_template_gives_the_same_bytes(extracted: Path) -> None:
-    summary = align(extracted / "src", extracted / "again", Align(extracted / "first" / "faces.parquet"))
+    summary = align(
+        extracted / "src", extracted / "again", Align(extracted / "first" / "faces.parquet")
+    )
     assert (summary.inputs, summary.ok, summary.outputs) == (8, 8, 9)
     assert results(extracted / "again") == results(extracted / "first"), "crops and table"
     assert results(extracted / "again_multi") == results(extracted / "first_multi")
@@ -85,16 +91,28 @@ def test_the_same_template_gives_the_same_bytes(extracted: Path) -> None:
 
 def test_another_template_and_format(extracted: Path) -> None:
     faces = extracted / "first" / "faces.parquet"
-    summary = align(extracted / "src", extracted / "out", Align(faces, template="box1.5-64", format="jpg"))
+    summary = align(
+        extracted / "src", extracted / "out", Align(faces, template="box1.5-64", format="jpg")
+    )
     assert summary.ok == 8
-    assert {name for name in results(extracted / "out_multi") if "." in name} == {"ann/two_0.jpg", "ann/two_1.jpg"}
+    assert {name for name in results(extracted / "out_multi") if "." in name} == {
+        "ann/two_0.jpg",
+        "ann/two_1.jpg",
+    }
     before, after = rows_at(faces), rows_at(extracted / "out" / "faces.parquet")
     for old, new in zip(before, after, strict=True):
-        assert (new.key, new.source, new.score, new.roll) == (old.key, old.source, old.score, old.roll)
+        assert (new.key, new.source, new.score, new.roll) == (
+            old.key,
+            old.source,
+            old.score,
+            old.roll,
+        )
         assert (new.template, new.output) == ("box1.5-64", f"{old.key}.jpg")
         faces_ = Faces(new.box[None], new.landmarks[None], [new.score])
         assert (new.transform == crop_transforms(faces_, load_template("box1.5-64"))[0]).all()
-        path = extracted / (new.output.replace("+", "out") if new.output.startswith("+") else f"out/{new.output}")
+        path = extracted / (
+            new.output.replace("+", "out") if new.output.startswith("+") else f"out/{new.output}"
+        )
         photo = decode((extracted / "src" / new.source).read_bytes())
         difference = decode(path.read_bytes()).astype(int) - crop(photo, new.transform, (64, 64))
         assert np.abs(difference).mean() < 8, "but for what JPEG loses"
@@ -102,7 +120,11 @@ def test_another_template_and_format(extracted: Path) -> None:
 
 def test_to_and_fro_is_where_it_began(extracted: Path) -> None:
     first = extracted / "first"
-    align(extracted / "src", extracted / "large", Align(first / "faces.parquet", template="arcface-224"))
+    align(
+        extracted / "src",
+        extracted / "large",
+        Align(first / "faces.parquet", template="arcface-224"),
+    )
     align(extracted / "src", extracted / "again", Align(extracted / "large" / "faces.parquet"))
     assert results(extracted / "again") == results(first)
 
@@ -111,7 +133,11 @@ def test_to_and_fro_is_where_it_began(extracted: Path) -> None:
 def test_crops_of_real_photos_again(tmp_path: Path) -> None:
     pytest.importorskip("retinaface")
     for folder in ("groups", "odd"):
-        source, first, again = (DATA / "photos" / folder, tmp_path / folder / "first", tmp_path / folder / "again")
+        source, first, again = (
+            DATA / "photos" / folder,
+            tmp_path / folder / "first",
+            tmp_path / folder / "again",
+        )
         run_job(ExtractPhotos(), Request((source,), first), SERIAL)
         assert align(source, again, Align(first / "faces.parquet")).failed == 0
         assert results(again) == results(first)
@@ -132,11 +158,16 @@ def test_no_detector_is_loaded(extracted: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
         "from faceprep import Align, Request, SerialRunner, run_job\n"
-        "run_job(Align(Path('first/faces.parquet')), Request((Path('src'),), Path('out')), SerialRunner())\n"
+        "run_job(Align(Path('first/faces.parquet')), Request((Path('src'),), Path('out')), "
+        "SerialRunner())\n"
         "print(sorted({'onnxruntime', 'onnx', 'retinaface', 'av'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=extracted, env={"PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=extracted,
+        env={"PYTHONPATH": str(ROOT)},
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
@@ -153,7 +184,9 @@ def test_killed_and_started_again(extracted: Path, monkeypatch: pytest.MonkeyPat
     expected = tree(extracted / "whole")
     for change in sorted(random.Random(5).sample(range(1, n_changes + 1), 20)):
         root = extracted / f"killed {change}"
-        assert status_of(start(lambda root=root, change=change: run(root, change))) == -signal.SIGKILL  # type: ignore[misc]
+        assert (
+            status_of(start(lambda root=root, change=change: run(root, change))) == -signal.SIGKILL
+        )  # type: ignore[misc]
         run(root)
         assert tree(root) == expected, f"killed before change {change}"
 
@@ -173,22 +206,45 @@ def test_frames_of_a_video(tmp_path: Path) -> None:
     frames = {frame.number: frame.pixels for frame in read_frames(video)}
     size = frames[0].shape[:2]
     points = ARCFACE_112 + (100, 20)
-    known = {"detector": "d", "template": "t", "box": (100, 20, 212, 132), "landmarks": points, "score": 1.0}
+    known = {
+        "detector": "d",
+        "template": "t",
+        "box": (100, 20, 212, 132),
+        "landmarks": points,
+        "score": 1.0,
+    }
     rows = [
-        FaceRow(key=f"a/clip/{number}", source="a/clip.mp4", image_size=size, transform=np.zeros((2, 3)),
-                output=f"a/clip/{number}.png" if number != 9 else None, frame=number, time_s=number / 30, **known)
+        FaceRow(
+            key=f"a/clip/{number}",
+            source="a/clip.mp4",
+            image_size=size,
+            transform=np.zeros((2, 3)),
+            output=f"a/clip/{number}.png" if number != 9 else None,
+            frame=number,
+            time_s=number / 30,
+            **known,
+        )
         for number in (3, 4, 9, 30, 39, 77)
-    ]  # fmt: skip
+    ]
     rows += [rows[1]._replace(key="a/clip/4_1", output="a/clip/4_1.png")]
-    rows += [rows[0]._replace(key="b", source="gone.mp4", output=f"b/{number}.png", frame=number) for number in (0, 1)]
+    rows += [
+        rows[0]._replace(key="b", source="gone.mp4", output=f"b/{number}.png", frame=number)
+        for number in (0, 1)
+    ]
     table = table_at(tmp_path / "faces.parquet", rows)
     summary = align(tmp_path / "src", tmp_path / "out", Align(table, template="arcface-112"))
     assert summary.by_status == {"ok": 6, "undecodable": 1, "unreadable": 2}
     for number, output in ((3, "3"), (4, "4"), (4, "4_1"), (30, "30"), (39, "39")):
         found = decode((tmp_path / "out" / "a" / "clip" / f"{output}.png").read_bytes())
         assert np.abs(found.astype(int) - frames[number][20:132, 100:212]).max() <= 1, number
-    assert failures(tmp_path / "out")[0] == ["a/clip/77", "undecodable", "a/clip.mp4: frame 77: it has 40 frames"]
-    assert {row.time_s for row in rows_at(tmp_path / "out" / "faces.parquet")} == {n / 30 for n in (3, 4, 30, 39)}
+    assert failures(tmp_path / "out")[0] == [
+        "a/clip/77",
+        "undecodable",
+        "a/clip.mp4: frame 77: it has 40 frames",
+    ]
+    assert {row.time_s for row in rows_at(tmp_path / "out" / "faces.parquet")} == {
+        n / 30 for n in (3, 4, 30, 39)
+    }
 
 
 @needs_data
@@ -210,11 +266,17 @@ def test_sources_that_are_missing_broken_or_changed(extracted: Path) -> None:
     (extracted / "src/ann/0.png").unlink()
     (extracted / "src/ann/1.png").write_bytes(b"no photo")
     save(extracted / "src/ann/2.png", Flat(40, 50), size=(200, 300))
-    summary = align(extracted / "src", extracted / "out", Align(extracted / "first" / "faces.parquet"))
+    summary = align(
+        extracted / "src", extracted / "out", Align(extracted / "first" / "faces.parquet")
+    )
     assert summary.by_status == {"changed": 1, "ok": 5, "undecodable": 1, "unreadable": 1}
     missing, broken, changed = failures(extracted / "out")
     assert missing[:2] == ["ann/0_0", "unreadable"] and "src/ann/0.png" in missing[2]
-    assert broken == ["ann/1_0", "undecodable", "ann/1.png: not an image: it begins with 6e 6f 20 70 68 6f 74 6f"]
+    assert broken == [
+        "ann/1_0",
+        "undecodable",
+        "ann/1.png: not an image: it begins with 6e 6f 20 70 68 6f 74 6f",
+    ]
     reason = "ann/2.png: expected 240 × 320 pixels as in the table, found 200 × 300"
     assert changed == ["ann/2_0", "changed", reason]
     assert len(rows_at(extracted / "out" / "faces.parquet")) == 5
@@ -225,20 +287,29 @@ def test_degenerate_faces_are_named_one_by_one(extracted: Path) -> None:
     two = [i for i, row in enumerate(rows) if row.source == "ann/two.png"]
     rows[two[0]] = rows[two[0]]._replace(landmarks=np.zeros((5, 2)))
     table = table_at(extracted / "other.parquet", rows)
-    assert align(extracted / "src", extracted / "out", Align(table)).by_status == {"degenerate_landmarks": 1, "ok": 7}
+    assert align(extracted / "src", extracted / "out", Align(table)).by_status == {
+        "degenerate_landmarks": 1,
+        "ok": 7,
+    }
     assert failures(extracted / "out")[0][0] == rows[two[0]].key
-    assert align(extracted / "src", extracted / "box", Align(table, template="box1-64")).ok == 8, "needs the box alone"
+    assert align(extracted / "src", extracted / "box", Align(table, template="box1-64")).ok == 8, (
+        "needs the box alone"
+    )
 
 
 def test_limit(extracted: Path) -> None:
-    summary = align(extracted / "src", extracted / "out", Align(extracted / "first" / "faces.parquet"), limit=3)
+    summary = align(
+        extracted / "src", extracted / "out", Align(extracted / "first" / "faces.parquet"), limit=3
+    )
     assert summary.inputs == 3 and len(rows_at(extracted / "out" / "faces.parquet")) == 3
 
 
 def test_a_table_that_cannot_be_meant(extracted: Path) -> None:
     rows = rows_at(extracted / "first" / "faces.parquet")
     mixed = table_at(extracted / "mixed.parquet", [rows[0], rows[1], rows[0]])
-    with pytest.raises(SourceError, match=r"not in order: found ann/0.png in two places\. Sort them by source"):
+    with pytest.raises(
+        SourceError, match=r"not in order: found ann/0.png in two places\. Sort them by source"
+    ):
         align(extracted / "src", extracted / "out", Align(mixed))
     twice = table_at(extracted / "twice.parquet", [rows[0], rows[1]._replace(output="ann/0_0.jpg")])
     with pytest.raises(SourceError, match="two of its rows have the same output"):
@@ -253,7 +324,9 @@ def test_a_table_that_cannot_be_meant(extracted: Path) -> None:
     with pytest.raises(SourceError, match="No such file"):
         align(extracted / "src", extracted / "out2", Align(extracted / "gone.parquet"))
     with pytest.raises(SourceError, match="no faces"):
-        align(extracted / "src", extracted / "out2", Align(table_at(extracted / "none.parquet", [])))
+        align(
+            extracted / "src", extracted / "out2", Align(table_at(extracted / "none.parquet", []))
+        )
 
 
 def test_places_that_are_refused(extracted: Path) -> None:
@@ -268,10 +341,14 @@ def test_places_that_are_refused(extracted: Path) -> None:
     assert tree(extracted) == before
 
 
-def test_options_that_cannot_be_meant(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_that_cannot_be_meant(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for wrong, message in (
-        ({"format": "bmp"}, "--format"), ({"quality": 0}, "--quality"), ({"template": "x"}, "unknown template")
-    ):  # fmt: skip
+        ({"format": "bmp"}, "--format"),
+        ({"quality": 0}, "--quality"),
+        ({"template": "x"}, "unknown template"),
+    ):
         with pytest.raises(OptionError, match=message):
             replace(Align(Path("faces.parquet")), **wrong)  # type: ignore[arg-type]
     monkeypatch.setattr("sys.argv", ["faceprep", "align", "src", "out"])

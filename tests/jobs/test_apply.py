@@ -54,7 +54,11 @@ def source(tmp_path: Path) -> Path:
 def save_plan(path: Path, source: Path, decisions: list[Decision], **judged: object) -> Path:
     fingerprint = fingerprint_of(source, list_images(find_identities(source)))
     with path.open("wb") as file:
-        write_plan(file, {"command": "test", "source": str(source), "fingerprint": fingerprint} | judged, decisions)
+        write_plan(
+            file,
+            {"command": "test", "source": str(source), "fingerprint": fingerprint} | judged,
+            decisions,
+        )
     return path
 
 
@@ -65,15 +69,26 @@ def apply(plan: Path, output: Path, limit: int | None = None, **options: str) ->
 @pytest.mark.parametrize("mode", PLACING_MODES)
 def test_there_and_back(mode: str, source: Path, tmp_path: Path) -> None:
     before = tree(source)
-    summary = apply(save_plan(tmp_path / "plan.jsonl", source, DECISIONS), tmp_path / "out", mode=mode)
-    assert (summary.inputs, summary.by_status, summary.outputs) == (18, {"ok": 15, "dropped": 3}, 16)
+    summary = apply(
+        save_plan(tmp_path / "plan.jsonl", source, DECISIONS), tmp_path / "out", mode=mode
+    )
+    assert (summary.inputs, summary.by_status, summary.outputs) == (
+        18,
+        {"ok": 15, "dropped": 3},
+        16,
+    )
     merged = images(tmp_path / "out")
     assert set(merged) == {
-        *(f"2/inner/{name}" for name in ("0.jpg", "1.jpg", "2.jpg", "0_0.jpg", "0_1.jpg", "0_2.jpg")),
+        *(
+            f"2/inner/{name}"
+            for name in ("0.jpg", "1.jpg", "2.jpg", "0_0.jpg", "0_1.jpg", "0_2.jpg")
+        ),
         *(f"2/inner/{name}" for name in ("1_0.jpg", "1_1.jpg", "1_2.jpg")),
         *("3/1.jpg", "3/2.jpg", "3/4_2.jpg", "5/first.jpg", "5/1.jpg", "5/2.jpg"),
     }
-    assert merged["2/inner/1_2.jpg"] == before["1/2.jpg"] and merged["3/4_2.jpg"] == before["4/2.jpg"]
+    assert (
+        merged["2/inner/1_2.jpg"] == before["1/2.jpg"] and merged["3/4_2.jpg"] == before["4/2.jpg"]
+    )
     judged, decisions = read_plan(tmp_path / "out" / "undo.jsonl")
     assert (judged["source"], judged["origin"]) == (str(tmp_path / "out"), str(source))
     assert {decision.action for decision in decisions} == {"rename", "restore"}
@@ -82,7 +97,9 @@ def test_there_and_back(mode: str, source: Path, tmp_path: Path) -> None:
     assert images(tmp_path / "back") == images(source)
     assert tree(source) == before
     plan = save_plan(tmp_path / "again.jsonl", tmp_path / "back", [])
-    assert read_plan(plan)[0]["fingerprint"] == read_plan(tmp_path / "plan.jsonl")[0]["fingerprint"], "times, too"
+    assert (
+        read_plan(plan)[0]["fingerprint"] == read_plan(tmp_path / "plan.jsonl")[0]["fingerprint"]
+    ), "times, too"
 
 
 def test_undo_of_an_undo(source: Path, tmp_path: Path) -> None:
@@ -108,22 +125,44 @@ def test_a_plan_edited_by_hand(source: Path, tmp_path: Path) -> None:
     summary = apply(tmp_path / "edited.jsonl", tmp_path / "out")
     assert summary.by_status == {"ok": 16, "dropped": 2}
     found = set(images(tmp_path / "out"))
-    assert {name for name in found if name.startswith("3/")} == {"3/1.jpg", "3/5_2.jpg", "3/2.jpg", "3/4_2.jpg"}
+    assert {name for name in found if name.startswith("3/")} == {
+        "3/1.jpg",
+        "3/5_2.jpg",
+        "3/2.jpg",
+        "3/4_2.jpg",
+    }
     assert "5/first.jpg" in found and "4/0.jpg" in found
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda root: (root / "3/new.jpg").touch(), "expected 18 images when the plan was made, found 19"),
-        (lambda root: (root / "3/0.jpg").unlink(), "expected 18 images when the plan was made, found 17"),
-        (lambda root: (root / "3/1.jpg").write_bytes(b"3 2"), "found 18 as before, with other names, sizes or times"),
-        (lambda root: (root / "3/1.jpg").rename(root / "3/9.jpg"), "found 18 as before, with other names"),
-        (lambda root: shutil.rmtree(root), "the folder that the plan is about is not there. Put it back"),
+        (
+            lambda root: (root / "3/new.jpg").touch(),
+            "expected 18 images when the plan was made, found 19",
+        ),
+        (
+            lambda root: (root / "3/0.jpg").unlink(),
+            "expected 18 images when the plan was made, found 17",
+        ),
+        (
+            lambda root: (root / "3/1.jpg").write_bytes(b"3 2"),
+            "found 18 as before, with other names, sizes or times",
+        ),
+        (
+            lambda root: (root / "3/1.jpg").rename(root / "3/9.jpg"),
+            "found 18 as before, with other names",
+        ),
+        (
+            lambda root: shutil.rmtree(root),
+            "the folder that the plan is about is not there. Put it back",
+        ),
     ],
     ids=["added", "removed", "edited", "renamed", "gone"],
 )
-def test_a_folder_that_has_changed(change: Callable[[Path], None], told: str, source: Path, tmp_path: Path) -> None:
+def test_a_folder_that_has_changed(
+    change: Callable[[Path], None], told: str, source: Path, tmp_path: Path
+) -> None:
     plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS)
     change(source)
     with pytest.raises(SourceError, match=told):
@@ -136,7 +175,10 @@ def test_a_plan_about_embeddings_has_no_images_to_place(tmp_path: Path) -> None:
     plan = tmp_path / "plan.jsonl"
     with plan.open("wb") as file:
         write_plan(file, {"command": "test", "source": str(tmp_path / "faces.npz")}, [])
-    with pytest.raises(SourceError, match="is about embeddings alone, without their images: found .*faces.npz. Plan"):
+    with pytest.raises(
+        SourceError,
+        match="is about embeddings alone, without their images: found .*faces.npz. Plan",
+    ):
         apply(plan, tmp_path / "out")
 
 
@@ -163,14 +205,20 @@ def test_output_and_input_are_apart(where: str, source: Path, tmp_path: Path) ->
 
 
 def test_restored_from_what_is_gone_or_changed(source: Path, tmp_path: Path) -> None:
-    apply(save_plan(tmp_path / "plan.jsonl", source, [Decision("drop", "3/1.jpg")]), tmp_path / "out")
+    apply(
+        save_plan(tmp_path / "plan.jsonl", source, [Decision("drop", "3/1.jpg")]), tmp_path / "out"
+    )
     undo = tmp_path / "out" / "undo.jsonl"
     (source / "0" / "0.jpg").unlink()  # of no matter
     (source / "3" / "1.jpg").write_bytes(b"another")
-    with pytest.raises(SourceError, match=r"3/1.jpg: cannot be restored: it has changed. Put it back, or refuse"):
+    with pytest.raises(
+        SourceError, match=r"3/1.jpg: cannot be restored: it has changed. Put it back, or refuse"
+    ):
         apply(undo, tmp_path / "back")
     (source / "3" / "1.jpg").unlink()
-    with pytest.raises(SourceError, match=r"3/1.jpg: cannot be restored: it is gone. Put it back, or refuse"):
+    with pytest.raises(
+        SourceError, match=r"3/1.jpg: cannot be restored: it is gone. Put it back, or refuse"
+    ):
         apply(undo, tmp_path / "back")
     refused = tmp_path / "refused.jsonl"
     refused.write_text(undo.read_text().replace('"restore"', '"restore", "verdict": "refused"'))
@@ -178,7 +226,9 @@ def test_restored_from_what_is_gone_or_changed(source: Path, tmp_path: Path) -> 
     assert len(images(tmp_path / "back")) == 17
     nowhere = tmp_path / "nowhere.jsonl"
     nowhere.write_text(undo.read_text().replace('"origin"', '"other"'))
-    with pytest.raises(SourceError, match='restores images: expected "origin": the folder.*found None'):
+    with pytest.raises(
+        SourceError, match='restores images: expected "origin": the folder.*found None'
+    ):
         apply(nowhere, tmp_path / "other")
 
 
@@ -191,8 +241,12 @@ def test_a_plan_about_nothing(head: str, tmp_path: Path) -> None:
         apply(tmp_path / "plan.jsonl", tmp_path / "out")
 
 
-def test_a_plan_written_by_hand(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "plan.jsonl").write_text('{"kind": "plan", "source": "source"}\n{"action": "drop", "subject": "0"}')
+def test_a_plan_written_by_hand(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "plan.jsonl").write_text(
+        '{"kind": "plan", "source": "source"}\n{"action": "drop", "subject": "0"}'
+    )
     apply(tmp_path / "plan.jsonl", tmp_path / "out")
     assert "has no fingerprint: whether" in caplog.text
     assert len(images(tmp_path / "out")) == 15
@@ -246,7 +300,18 @@ def faces_of(folder: Path) -> dict[str, tuple[str, float]]:
 def test_the_table_of_faces_goes_along(source: Path, tmp_path: Path) -> None:
     names = [*list_images(find_identities(source)).spelled(""), "not/there.jpg", "+_multi/3/1.jpg"]
     rows = [
-        FaceRow(name[:-4], "photo.jpg", (9, 9), [0] * 4, [0] * 10, i / 64, [0] * 6, "detector", "template", name)
+        FaceRow(
+            name[:-4],
+            "photo.jpg",
+            (9, 9),
+            [0] * 4,
+            [0] * 10,
+            i / 64,
+            [0] * 6,
+            "detector",
+            "template",
+            name,
+        )
         for i, name in enumerate(names)
     ]
     with (source / FACES_TABLE).open("wb") as file, FacesWriter(file) as writer:
@@ -262,7 +327,9 @@ def test_the_table_of_faces_goes_along(source: Path, tmp_path: Path) -> None:
     assert faces_of(tmp_path / "back") == {name: before[name] for name in names[:-2]}
 
 
-def test_a_table_of_something_else_stays_behind(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_table_of_something_else_stays_behind(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (source / FACES_TABLE).write_text("no table")
     apply(save_plan(tmp_path / "plan.jsonl", source, []), tmp_path / "out")
     assert "left behind: " in caplog.text and not (tmp_path / "out" / FACES_TABLE).exists()
@@ -271,7 +338,9 @@ def test_a_table_of_something_else_stays_behind(source: Path, tmp_path: Path, ca
 def test_names_of_all_kinds(source: Path, tmp_path: Path) -> None:
     for name in ("ä b.png", "line\nbreak.png", "{'\"}.png", os.fsdecode(b"\xff.png")):
         (source / "3" / name).write_bytes(os.fsencode(name))
-    apply(save_plan(tmp_path / "plan.jsonl", source, [Decision("merge", "3", "5")]), tmp_path / "out")
+    apply(
+        save_plan(tmp_path / "plan.jsonl", source, [Decision("merge", "3", "5")]), tmp_path / "out"
+    )
     assert (tmp_path / "out" / "5" / os.fsdecode(b"\xff.png")).read_bytes() == b"\xff.png"
     apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
     assert images(tmp_path / "back") == images(source)
@@ -280,7 +349,9 @@ def test_names_of_all_kinds(source: Path, tmp_path: Path) -> None:
 def test_the_first_images_only(source: Path, tmp_path: Path) -> None:
     plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS)
     assert apply(plan, tmp_path / "out", limit=4).by_status == {"ok": 4}
-    assert set(images(tmp_path / "out")) == {f"2/inner/{name}" for name in ("0_0.jpg", "0_1.jpg", "0_2.jpg", "1_0.jpg")}
+    assert set(images(tmp_path / "out")) == {
+        f"2/inner/{name}" for name in ("0_0.jpg", "0_1.jpg", "0_2.jpg", "1_0.jpg")
+    }
     apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
     assert set(images(tmp_path / "back")) == {"0/0.jpg", "0/1.jpg", "0/2.jpg", "1/0.jpg"}
 
@@ -324,10 +395,23 @@ def test_killed_before_any_change_of_the_disk(
 
 
 def test_command_line(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS)
-    words = ["faceprep", "apply", str(plan), str(tmp_path / "out"), "--mode", "hardlink", "--json", "--workers", "1"]
+    words = [
+        "faceprep",
+        "apply",
+        str(plan),
+        str(tmp_path / "out"),
+        "--mode",
+        "hardlink",
+        "--json",
+        "--workers",
+        "1",
+    ]
     monkeypatch.setattr(sys, "argv", words)
     assert main() == 0
     told = json.loads(capsys.readouterr().out)
@@ -336,12 +420,15 @@ def test_command_line(
     monkeypatch.setattr(sys, "argv", ["faceprep", "apply", str(plan), str(tmp_path / "other")])
     assert main() == 1
     assert capsys.readouterr().err == (
-        f"faceprep: {plan}: merge of '1' into '9': expected an identity of the source, found none of that name."
+        f"faceprep: {plan}: merge of '1' into '9': expected an identity of the source, found none "
+        "of that name."
         " Change the plan.\n"
     )
 
 
 def test_all_errors_are_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "plan.jsonl").write_text("not a plan")
-    with pytest.raises(FaceprepError, match=r"plan.jsonl: not a plan: .*, found not a plan. Plans are .*dedupe"):
+    with pytest.raises(
+        FaceprepError, match=r"plan.jsonl: not a plan: .*, found not a plan. Plans are .*dedupe"
+    ):
         apply(tmp_path / "plan.jsonl", tmp_path / "out")

@@ -43,14 +43,20 @@ def table(target: Path) -> list[dict[str, str]]:
 
 
 @needs_data
-@pytest.mark.parametrize("name", ["list_container", "numpy_column", "numpy_uint8", "py2_byte_strings", "py3_bytes"])
+@pytest.mark.parametrize(
+    "name", ["list_container", "numpy_column", "numpy_uint8", "py2_byte_strings", "py3_bytes"]
+)
 def test_every_vintage_and_back(tmp_path: Path, name: str) -> None:
     pairs = load_pairs(BINS / f"{name}.bin")
     summary = unpack(BINS / f"{name}.bin", tmp_path / "out")
     assert summary.inputs == summary.ok == len(pairs) and summary.outputs == 2 * len(pairs) + 1
     rows = table(tmp_path / "out")
     assert [row["same"] for row in rows] == [str(int(same)) for same in pairs.same]
-    images = [(tmp_path / "out" / row[column]).read_bytes() for row in rows for column in ("first", "second")]
+    images = [
+        (tmp_path / "out" / row[column]).read_bytes()
+        for row in rows
+        for column in ("first", "second")
+    ]
     assert images == [bytes(image) for image in pairs.images]
     job = MakeBin(pairs_file=tmp_path / "out" / "pairs.csv")
     run_job(job, Request((tmp_path / "out",), tmp_path / "back.bin"), SerialRunner())
@@ -70,7 +76,9 @@ def test_names_say_pair_and_place_and_what_the_bytes_are(tmp_path: Path) -> None
     ]
 
 
-def test_same_bytes_whatever_the_workers_and_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_same_bytes_whatever_the_workers_and_the_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = write_bin(tmp_path / "a.bin", FACES)
     unpack(source, tmp_path / "one")
     monkeypatch.setattr(bin2folder, "_SHARD", 2)
@@ -85,7 +93,9 @@ def test_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("image", [b"", b"hello", FACES[0][:900], FACES[1][:900]])
 def test_a_damaged_image_costs_its_pair_and_no_other(tmp_path: Path, image: bytes) -> None:
-    summary = unpack(write_bin(tmp_path / "a.bin", [*FACES[:3], image, *FACES[4:6]]), tmp_path / "out")
+    summary = unpack(
+        write_bin(tmp_path / "a.bin", [*FACES[:3], image, *FACES[4:6]]), tmp_path / "out"
+    )
     assert summary.by_status == {"ok": 2, "undecodable": 1} and summary.outputs == 5
     assert [row["pair"] for row in table(tmp_path / "out")] == ["0", "2"]
     with (tmp_path / "out" / ".faceprep" / "failures.csv").open(newline="") as file:

@@ -1,4 +1,6 @@
-"""clean-identities: outliers moved, proposed as a second person or dropped; small identities; and back again."""
+"""clean-identities: outliers moved, proposed as a second person or dropped; small identities;
+and back again.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ YELLOW = (250, 250, 0)
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Red people with one green image, who is known, and three blue ones, who are not; a small identity."""
+    """Red people with one green image, who is known, and three blue ones, who are not; a small
+    identity.
+    """
     for i in range(9):
         paint(tmp_path / "source" / "red" / f"{i}.png", RED)
     paint(tmp_path / "source" / "red" / "green.png", GREEN)
@@ -45,11 +49,17 @@ def test_planned_placed_and_undone(source: Path, tmp_path: Path) -> None:
     (source / "red" / "bad.png").write_bytes(b"")
     summary = clean(source, tmp_path / "out")
     assert summary.by_status == {"ok": 17, "undecodable": 1}
-    figures = {name: summary.details[name] for name in ("identities", "moved", "dropped", "undecided", "angle")}
+    figures = {
+        name: summary.details[name]
+        for name in ("identities", "moved", "dropped", "undecided", "angle")
+    }
     assert figures == {"identities": 3, "moved": 4, "dropped": 1, "undecided": 0, "angle": 40}
     assert summary.details["angle_origin"] == "the rainbow" and summary.details["too_small"] == 1
     sentence = CleanIdentities().sentence(summary.details)
-    assert "17 images of 3 identities: 4 moved, 0 dropped, 0 undecided, for more than 40 degrees" in sentence
+    assert (
+        "17 images of 3 identities: 4 moved, 0 dropped, 0 undecided, for more than 40 degrees"
+        in sentence
+    )
     assert "1 identity of too few images dropped" in sentence
     assert set(images(tmp_path / "out")) == {
         *(f"red/{i}.png" for i in range(9)),
@@ -57,7 +67,10 @@ def test_planned_placed_and_undone(source: Path, tmp_path: Path) -> None:
         *(f"green/{i}.png" for i in range(3)),
         "green/green.png",
     }
-    reasons = {decision.subject: decision.reason for decision in read_plan(tmp_path / "out" / "plan.jsonl")[1]}
+    reasons = {
+        decision.subject: decision.reason
+        for decision in read_plan(tmp_path / "out" / "plan.jsonl")[1]
+    }
     assert "degrees from the centre of red" in reasons["red/green.png"]
     assert "fewer than 2" in reasons["small"] and reasons["red/bad.png"].startswith("undecodable")
     run_job(Apply(), Request((tmp_path / "out" / "undo.jsonl",), tmp_path / "back"), SerialRunner())
@@ -93,6 +106,8 @@ def test_an_angle_of_ones_own(source: Path, tmp_path: Path) -> None:
         ({"mode": "move"}, "unknown mode"),
     ],
 )
-def test_options_that_cannot_be_meant(options: dict[str, Any], told: str, source: Path, tmp_path: Path) -> None:
+def test_options_that_cannot_be_meant(
+    options: dict[str, Any], told: str, source: Path, tmp_path: Path
+) -> None:
     with pytest.raises(OptionError, match=told):
         clean(source, tmp_path / "out", **options)

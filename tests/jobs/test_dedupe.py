@@ -1,4 +1,6 @@
-"""dedupe: copies go and nothing else; the same plan whatever the workers; conflicts are for a person to decide."""
+"""dedupe: copies go and nothing else; the same plan whatever the workers; conflicts are for a
+person to decide.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ from tests.real import DATA, needs_data
 
 __all__ = ["crops"]
 BAD = {"empty.png": b"", "text.jpg": b"hello", "cut.jpg": encode(draw_face(9, 9)[0], ".jpg")[:900]}
-GONE = {f"{identity}/0_{kind}" for identity in "abc" for kind in ("same.png", "q80.jpg", "half.png")}
+GONE = {
+    f"{identity}/0_{kind}" for identity in "abc" for kind in ("same.png", "q80.jpg", "half.png")
+}
 
 
 def test_copies_go_and_the_best_stays(crops: Path, tmp_path: Path) -> None:
@@ -40,9 +44,13 @@ def test_copies_go_and_the_best_stays(crops: Path, tmp_path: Path) -> None:
     summary = run(crops, tmp_path / "out")
     assert results(crops) == before
     assert summary.by_status == {"dropped": 9, "ok": 8, "undecodable": 1} and summary.inputs == 18
-    placed = {name: data for name, data in results(tmp_path / "out").items() if data and name.count("/")}
+    placed = {
+        name: data for name, data in results(tmp_path / "out").items() if data and name.count("/")
+    }
     assert placed == {
-        name: data for name, data in before.items() if data is not None and name not in GONE | {"c/bad.jpg"}
+        name: data
+        for name, data in before.items()
+        if data is not None and name not in GONE | {"c/bad.jpg"}
     }
 
 
@@ -52,17 +60,31 @@ def test_the_plan_says_why_and_counts(crops: Path, tmp_path: Path) -> None:
     judged, decisions = plan_of(tmp_path / "out")
     assert judged["found"] == {"exact": 3, "near": 6, "against": 0, "conflicts": 1, "damaged": 1}
     assert judged["options"] == {
-        "exact_only": False, "against": [], "distance": 4, "agreement": 0.982, "embedder": "none"
-    }  # fmt: skip
+        "exact_only": False,
+        "against": [],
+        "distance": 4,
+        "agreement": 0.982,
+        "embedder": "none",
+    }
     told = {decision.subject: decision for decision in decisions}
     assert len(told) == len(decisions) and all(decision.action == "drop" for decision in decisions)
     assert told["c/bad.jpg"].reason.startswith("undecodable: c/bad.jpg: not an image")
-    assert {name for name, decision in told.items() if decision.verdict == ACCEPTED} == GONE | {"c/bad.jpg"}
+    assert {name for name, decision in told.items() if decision.verdict == ACCEPTED} == GONE | {
+        "c/bad.jpg"
+    }
     for name in GONE:
         assert told[name].evidence["kept"] == f"{name[0]}/0.png"
-    assert told["a/0_same.png"].reason == "the same bytes as a/0.png" and told["a/0_same.png"].score == 1
-    assert re.fullmatch(r"a copy of a/0.png: thumbnails agree to 0\.9\d\d|.*1\.000", told["a/0_q80.jpg"].reason)
-    assert told["a/0_q80.jpg"].evidence["distance"] <= 4 and 0.982 <= (told["a/0_q80.jpg"].score or 0) <= 1
+    assert (
+        told["a/0_same.png"].reason == "the same bytes as a/0.png"
+        and told["a/0_same.png"].score == 1
+    )
+    assert re.fullmatch(
+        r"a copy of a/0.png: thumbnails agree to 0\.9\d\d|.*1\.000", told["a/0_q80.jpg"].reason
+    )
+    assert (
+        told["a/0_q80.jpg"].evidence["distance"] <= 4
+        and 0.982 <= (told["a/0_q80.jpg"].score or 0) <= 1
+    )
 
 
 def test_label_conflicts_come_last_and_nobody_goes_for_them(crops: Path, tmp_path: Path) -> None:
@@ -77,7 +99,9 @@ def test_label_conflicts_come_last_and_nobody_goes_for_them(crops: Path, tmp_pat
 def test_one_kept_is_never_dropped(crops: Path, tmp_path: Path) -> None:
     run(crops, tmp_path / "out", plan_only=True)
     accepted = [each for each in plan_of(tmp_path / "out")[1] if each.verdict == ACCEPTED]
-    assert not {each.subject for each in accepted} & {each.evidence.get("kept") for each in accepted}
+    assert not {each.subject for each in accepted} & {
+        each.evidence.get("kept") for each in accepted
+    }
 
 
 @pytest.mark.parametrize("options", [{}, {"exact_only": True}], ids=["near", "exact"])
@@ -85,7 +109,9 @@ def test_a_second_time_finds_nothing(crops: Path, tmp_path: Path, options: dict[
     run(crops, tmp_path / "once", **options)
     run(tmp_path / "once", tmp_path / "twice", **options)
     assert all(each.verdict == UNDECIDED for each in plan_of(tmp_path / "twice")[1])
-    once, twice = ({name for name in results(tmp_path / each) if name.count("/")} for each in ("once", "twice"))
+    once, twice = (
+        {name for name in results(tmp_path / each) if name.count("/")} for each in ("once", "twice")
+    )
     assert once == twice
 
 
@@ -98,7 +124,9 @@ def test_the_same_whatever_the_workers_the_shards_and_the_order_on_disk(
     monkeypatch.setattr("faceprep.jobs.dedupe.job.CUT", 5)
     run(crops, tmp_path / "cut")
     for other in ("cut", "two"):
-        assert (tmp_path / other / "plan.jsonl").read_bytes() == (tmp_path / "one" / "plan.jsonl").read_bytes()
+        assert (tmp_path / other / "plan.jsonl").read_bytes() == (
+            tmp_path / "one" / "plan.jsonl"
+        ).read_bytes()
         assert images(tmp_path / other) == images(tmp_path / "one")
     again = tmp_path / "again"
     for name, data in sorted(results(crops).items(), reverse=True):
@@ -108,13 +136,17 @@ def test_the_same_whatever_the_workers_the_shards_and_the_order_on_disk(
     assert plan_of(tmp_path / "three")[1] == plan_of(tmp_path / "one")[1]
 
 
-def test_exact_only_decodes_nothing(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exact_only_decodes_nothing(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("faceprep.vision.codec.decode", None)
     summary = run(crops, tmp_path / "out", exact_only=True)
     judged, decisions = plan_of(tmp_path / "out")
     assert judged["found"] == {"exact": 3, "near": 0, "against": 0, "conflicts": 0, "damaged": 1}
     assert summary.by_status == {"dropped": 3, "ok": 14, "undecodable": 1}
-    assert {each.subject for each in decisions} == {f"{identity}/0_same.png" for identity in "abc"} | {"c/bad.jpg"}
+    assert {each.subject for each in decisions} == {
+        f"{identity}/0_same.png" for identity in "abc"
+    } | {"c/bad.jpg"}
 
 
 def test_a_plan_can_be_edited_and_applied(crops: Path, tmp_path: Path) -> None:
@@ -144,7 +176,10 @@ def test_one_image(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     data = encode(draw_face(1, 1)[0], ".png")
-    write(tmp_path / "in", {os.fsdecode(name): data for name in (b"a/1.png", b"a/\xff.png", b"b\xff/1.png")})
+    write(
+        tmp_path / "in",
+        {os.fsdecode(name): data for name in (b"a/1.png", b"a/\xff.png", b"b\xff/1.png")},
+    )
     run(tmp_path / "in", tmp_path / "out")
     assert [(each.subject, each.evidence["kept"]) for each in plan_of(tmp_path / "out")[1]] == [
         (os.fsdecode(b"a/\xff.png"), "a/1.png"),
@@ -159,12 +194,17 @@ def test_a_limit_and_a_flat_folder(crops: Path, tmp_path: Path) -> None:
 
 
 def test_only_damaged_images(tmp_path: Path) -> None:
-    summary = run(write(tmp_path / "in", BAD), tmp_path / "out", against=(write(tmp_path / "test", BAD),))
+    summary = run(
+        write(tmp_path / "in", BAD), tmp_path / "out", against=(write(tmp_path / "test", BAD),)
+    )
     assert summary.by_status == {"undecodable": 6} and images(tmp_path / "out") == {}
 
 
 def test_flat_pictures_are_copies_only_byte_for_byte(tmp_path: Path) -> None:
-    flat = {f"a/{level}.png": encode(np.full((112, 112, 3), level, np.uint8), ".png") for level in (0, 90, 91, 255)}
+    flat = {
+        f"a/{level}.png": encode(np.full((112, 112, 3), level, np.uint8), ".png")
+        for level in (0, 90, 91, 255)
+    }
     source = write(tmp_path / "in", flat | {"a/again.png": flat["a/0.png"]})
     run(source, tmp_path / "out")
     assert [(each.subject, each.evidence["kept"]) for each in plan_of(tmp_path / "out")[1]] == [
@@ -177,7 +217,9 @@ def test_refused_sources_outputs_and_options(crops: Path, tmp_path: Path) -> Non
     (tmp_path / "text.txt").write_text("hello")
     with pytest.raises(SourceError, match="no images in this folder"):
         run(tmp_path / "none", tmp_path / "out")
-    with pytest.raises(SourceError, match="text.txt: no set of images: expected a folder of images, a verification"):
+    with pytest.raises(
+        SourceError, match="text.txt: no set of images: expected a folder of images, a verification"
+    ):
         run(crops, tmp_path / "out", against=(tmp_path / "text.txt",))
     with pytest.raises(OutputError, match="the output would lie over the input"):
         run(crops, crops / "out")
@@ -221,7 +263,9 @@ def test_killed_at_any_change_of_the_disk_and_resumed(
         assert status_of(start(partial(changing, output, at))) == -signal.SIGKILL
         changing(output)
         assert images(output) == images(tmp_path / "whole")
-        assert (output / "plan.jsonl").read_bytes() == (tmp_path / "whole" / "plan.jsonl").read_bytes()
+        assert (output / "plan.jsonl").read_bytes() == (
+            tmp_path / "whole" / "plan.jsonl"
+        ).read_bytes()
 
 
 # Real images and vectors
@@ -249,7 +293,9 @@ def test_photos_of_one_person_are_no_copies_but_copies_are(tmp_path: Path) -> No
         write(path.parent, {f"{path.stem}_q40.jpg": encode(image, ".jpg", 40)})
     run(source, tmp_path / "out", workers=2, embedder="dlib-resnet", plan_only=True)
     judged, decisions = plan_of(tmp_path / "out")
-    assert {each.subject for each in decisions} == {f"{path.parent.name}/{path.stem}_q40.jpg" for path in originals}
+    assert {each.subject for each in decisions} == {
+        f"{path.parent.name}/{path.stem}_q40.jpg" for path in originals
+    }
     assert all(each.evidence["likeness"] >= judged["options"]["likeness"] for each in decisions)
     assert judged["model"].startswith("dlib-resnet")
 
@@ -268,6 +314,10 @@ def test_vectors_can_say_no(crops: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Dedupe, "embed_fitted", strangers)
     run(crops, tmp_path / "out", embedder="dlib-resnet", plan_only=True)
     assert plan_of(tmp_path / "out")[0]["found"] == {
-        "exact": 3, "near": 0, "against": 0, "conflicts": 0, "damaged": 1
-    }  # fmt: skip
+        "exact": 3,
+        "near": 0,
+        "against": 0,
+        "conflicts": 0,
+        "damaged": 1,
+    }
     assert len(asked) == 11, "the candidates alone, each content once"

@@ -1,4 +1,6 @@
-"""dedupe --against: no image of a test set stays, whatever container the test set is in, and no other goes."""
+"""dedupe --against: no image of a test set stays, whatever container the test set is in, and no
+other goes.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,16 @@ __all__ = ["crops"]
 
 def test_no_image_of_a_test_set_stays(crops: Path, tmp_path: Path) -> None:
     """Whatever its identity and its quality, and only those."""
-    tests = write(tmp_path / "test", {"z/1.jpg": encode(draw_face(ord("a"), 0)[0], ".jpg", 70), "z/bad.jpg": b"hello"})
+    tests = write(
+        tmp_path / "test",
+        {"z/1.jpg": encode(draw_face(ord("a"), 0)[0], ".jpg", 70), "z/bad.jpg": b"hello"},
+    )
     summary = run(crops, tmp_path / "out", against=(tests,))
     judged, decisions = plan_of(tmp_path / "out")
     gone = [each for each in decisions if each.reason.startswith("test image")]
-    assert {each.subject for each in gone} == {f"a/0{end}" for end in (".png", "_same.png", "_q80.jpg", "_half.png")}
+    assert {each.subject for each in gone} == {
+        f"a/0{end}" for end in (".png", "_same.png", "_q80.jpg", "_half.png")
+    }
     assert {each.evidence["kept"] for each in gone} == {str(tests / "z" / "1.jpg")}
     assert {each.verdict for each in gone} == {ACCEPTED} and judged["found"]["against"] == 4
     assert "a/0_mirror.png" in images(tmp_path / "out")
@@ -45,7 +52,9 @@ def test_verification_sets_and_recs_as_test_sets(crops: Path, tmp_path: Path) ->
     with (tmp_path / "set.bin").open("wb") as file:
         write_pairs(file, PairSet([encode(draw_face(70, 1)[0], ".jpg"), jpegs["a"]], [False]))
     same = (crops / "b" / "0_q80.jpg").read_bytes()
-    (tmp_path / "set.rec").write_bytes(frame_image([0.0], jpegs["a"], 7) + frame_image([1.0], same, 8))
+    (tmp_path / "set.rec").write_bytes(
+        frame_image([0.0], jpegs["a"], 7) + frame_image([1.0], same, 8)
+    )
     run(crops, tmp_path / "out", against=(tmp_path / "set.bin", tmp_path / "set.rec"))
     told = {each.subject: each.reason for each in plan_of(tmp_path / "out")[1]}
     assert told["a/0.png"].startswith(f"test image: a copy of {tmp_path}/set.bin: pair 0, image 1")
@@ -57,8 +66,12 @@ def test_against_bytes_only(crops: Path, tmp_path: Path) -> None:
     tests = write(tmp_path / "test", {"1.png": (crops / "a" / "0.png").read_bytes()})
     run(crops, tmp_path / "out", against=(tests,), exact_only=True)
     assert plan_of(tmp_path / "out")[0]["found"] == {
-        "exact": 2, "near": 0, "against": 2, "conflicts": 0, "damaged": 1
-    }  # fmt: skip
+        "exact": 2,
+        "near": 0,
+        "against": 2,
+        "conflicts": 0,
+        "damaged": 1,
+    }
 
 
 def test_a_source_that_is_its_own_test_set_leaves_nothing(tmp_path: Path) -> None:
@@ -78,13 +91,21 @@ def test_an_empty_test_set_changes_nothing(crops: Path, tmp_path: Path) -> None:
 
 @needs_data
 def test_verification_sets_made_of_the_same_photos(tmp_path: Path) -> None:
-    """Theirs are 112 × 112 and JPEG, the source's 92 × 112 and not compressed: all are found, and no other."""
+    """Theirs are 112 × 112 and JPEG, the source's 92 × 112 and not compressed: all are found,
+    and no other.
+    """
     path = DATA / "bins" / "py3_bytes.bin"
     run(DATA / "orl", tmp_path / "out", workers=2, against=(path,), plan_only=True)
     tested = thumbnails([decode(bytes(image)) for image in load_pairs(path).images])
     photos = sorted((DATA / "orl").glob("*/*.pgm"))
-    agreement = slopes(thumbnails([decode(photo.read_bytes()) for photo in photos])) @ slopes(tested).T
-    expected = {f"{p.parent.name}/{p.name}" for p, row in zip(photos, agreement, strict=True) if row.max() > 0.999}
+    agreement = (
+        slopes(thumbnails([decode(photo.read_bytes()) for photo in photos])) @ slopes(tested).T
+    )
+    expected = {
+        f"{p.parent.name}/{p.name}"
+        for p, row in zip(photos, agreement, strict=True)
+        if row.max() > 0.999
+    }
     assert len(expected) > 20
     assert {each.subject for each in plan_of(tmp_path / "out")[1]} == expected
 

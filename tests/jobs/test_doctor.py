@@ -19,7 +19,9 @@ from tests.real import ROOT
 
 def doctor(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "faceprep", "doctor", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | environment)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | environment
+    )
 
 
 def test_what_it_tells(tmp_path: Path) -> None:
@@ -43,7 +45,11 @@ def test_providers_are_those_of_onnx_runtime() -> None:
 
 def test_what_is_missing_for_what(monkeypatch: pytest.MonkeyPatch) -> None:
     have = installed.version_of
-    monkeypatch.setattr(installed, "version_of", lambda project: None if project in ("av", "mtcnn") else have(project))
+    monkeypatch.setattr(
+        installed,
+        "version_of",
+        lambda project: None if project in ("av", "mtcnn") else have(project),
+    )
     found = Doctor()()
     lacks = {lack.extra: lack for lack in found.lacks}
     assert lacks["video"].commands == ("extract-video",)
@@ -61,11 +67,14 @@ def test_a_broken_base_is_status_1(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "")
     broken = json.loads(done.stdout)["broken"]
     assert any(
-        line.startswith("numpy cannot be loaded: libsomething.so.1: cannot open; pip install") for line in broken
+        line.startswith("numpy cannot be loaded: libsomething.so.1: cannot open; pip install")
+        for line in broken
     )
 
 
 def test_few_open_files_are_told() -> None:
     command = f"ulimit -n 256; {sys.executable} -m faceprep doctor"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert "256 (few: raise it with ulimit -n)" in done.stdout

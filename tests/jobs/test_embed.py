@@ -1,4 +1,6 @@
-"""embed: every source, the same bytes whatever the workers; names, classes and model as they are to be read."""
+"""embed: every source, the same bytes whatever the workers; names, classes and model as they
+are to be read.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,12 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(
-    source: Path, output: Path, net: str, workers: int = 0, request: dict[str, Any] | None = None, **options: Any
+    source: Path,
+    output: Path,
+    net: str,
+    workers: int = 0,
+    request: dict[str, Any] | None = None,
+    **options: Any,
 ) -> Summary:
     runner = ProcessRunner(workers) if workers else SerialRunner()
     job = Embed(embedder=net, device="cpu", **options)
@@ -69,14 +76,19 @@ def run(
 
 
 def by_name(embeddings: Embeddings) -> dict[str, Any]:
-    return {key: vector.tolist() for key, vector in zip(embeddings.keys, embeddings.vectors, strict=True)}
+    return {
+        key: vector.tolist()
+        for key, vector in zip(embeddings.keys, embeddings.vectors, strict=True)
+    }
 
 
 WANTED = dict(zip(NAMES, expected(CROPS), strict=True))
 
 
 def are_wanted(found: dict[str, Any], wanted: dict[str, Any] = WANTED) -> bool:
-    return found.keys() == wanted.keys() and all(np.allclose(found[key], wanted[key], atol=1e-4) for key in found)
+    return found.keys() == wanted.keys() and all(
+        np.allclose(found[key], wanted[key], atol=1e-4) for key in found
+    )
 
 
 # Sources
@@ -86,12 +98,12 @@ def test_a_folder(crops: Path, tmp_path: Path, net: str) -> None:
     summary = run(crops, tmp_path / "out.npz", net)
     assert (summary.inputs, summary.ok, summary.outputs) == (12, 12, 1)
     arrays = np.load(tmp_path / "out.npz")
-    assert arrays["image_names"].tolist() == [f"{crops}/{name}" for name in sorted(NAMES, key=lambda name: name)]
-    assert arrays["image_classes"].tolist() == sorted([0, 1, 2] * 4) and arrays["identities"].tolist() == [
-        "10",
-        "9",
-        "b",
+    assert arrays["image_names"].tolist() == [
+        f"{crops}/{name}" for name in sorted(NAMES, key=lambda name: name)
     ]
+    assert arrays["image_classes"].tolist() == sorted([0, 1, 2] * 4) and arrays[
+        "identities"
+    ].tolist() == ["10", "9", "b"]
     found = load_embeddings(tmp_path / "out.npz")
     assert are_wanted(by_name(found)) and found.model == Embed(embedder=net, device="cpu").model()
     assert load_place(tmp_path / "out.npz") == Place(str(crops), f"{crops}/")
@@ -108,7 +120,10 @@ def test_parquet_in_several_files(crops: Path, tmp_path: Path, net: str) -> None
     assert sorted(path.name for path in tmp_path.glob("*.parquet")) == [
         f"out-0000{i}-of-00003.parquet" for i in range(3)
     ]
-    assert pq.read_schema(tmp_path / "out-00000-of-00003.parquet").field("embeddings").type.value_type == "halffloat"
+    assert (
+        pq.read_schema(tmp_path / "out-00000-of-00003.parquet").field("embeddings").type.value_type
+        == "halffloat"
+    )
     found = by_name(load_embeddings(tmp_path / "out-00000-of-00003.parquet"))
     assert all(np.allclose(found[name], WANTED[name], atol=2e-3) for name in NAMES)
 
@@ -147,13 +162,17 @@ def test_a_verification_set(tmp_path: Path, net: str, monkeypatch: pytest.Monkey
     summary = run(tmp_path / "lfw.bin", tmp_path / "out.npz", net)
     assert summary.by_status == {"ok": 9, "undecodable": 1}
     found = load_embeddings(tmp_path / "out.npz")
-    assert are_wanted(by_name(found), {f"lfw.bin/{i}": expected(CROPS)[i] for i in range(10) if i != 3})
+    assert are_wanted(
+        by_name(found), {f"lfw.bin/{i}": expected(CROPS)[i] for i in range(10) if i != 3}
+    )
     assert load_place(tmp_path / "out.npz").root == str(tmp_path)
     assert run(tmp_path / "lfw.bin", tmp_path / "few.npz", net, request={"limit": 7}).inputs == 7
 
 
 def test_records(tmp_path: Path, net: str, rec_set: Path) -> None:
-    assert run(rec_set, tmp_path / "out.npz", net).ok == 30, "not the header, not the records of identities"
+    assert run(rec_set, tmp_path / "out.npz", net).ok == 30, (
+        "not the header, not the records of identities"
+    )
     found = load_embeddings(tmp_path / "out.npz")
     assert found.keys == [f"train.rec/{i}" for i in range(1, 31)]
     assert found.identities == [str(i // 5) for i in range(30)]
@@ -165,7 +184,10 @@ def test_damaged_records_are_named(tmp_path: Path, net: str) -> None:
     labels = [3.0, float("nan"), 3.0, 0.5]
     images = [encode(crop, ".png") for crop in CROPS[:4]]
     images[2] = b"no image"
-    records = [frame_image([label], image, i) for i, (label, image) in enumerate(zip(labels, images, strict=True))]
+    records = [
+        frame_image([label], image, i)
+        for i, (label, image) in enumerate(zip(labels, images, strict=True))
+    ]
     (tmp_path / "a.rec").write_bytes(b"".join(records) + b"\xff" * 16)
     offsets = np.cumsum([0, *map(len, records)]).tolist()
     (tmp_path / "a.idx").write_text("".join(f"{i}\t{offset}\n" for i, offset in enumerate(offsets)))
@@ -178,7 +200,9 @@ def test_damaged_records_are_named(tmp_path: Path, net: str) -> None:
 @pytest.mark.parametrize("name", ["a.txt", "a"])
 def test_what_cannot_be_embedded(tmp_path: Path, net: str, name: str) -> None:
     (tmp_path / name).write_bytes(b"hello")
-    with pytest.raises(SourceError, match="nothing that can be embedded: expected a folder of crops"):
+    with pytest.raises(
+        SourceError, match="nothing that can be embedded: expected a folder of crops"
+    ):
         run(tmp_path / name, tmp_path / "out.npz", net)
     (tmp_path / "none").mkdir()
     with pytest.raises(SourceError, match="no images in it"):
@@ -195,7 +219,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "photos" / "x").mkdir(parents=True)
     (root / "photos" / "x" / "1.png").write_bytes(encode(six_people(), ".png"))
     (root / "photos" / "y.png").write_bytes(encode(six_people()[:, :250], ".png"))
-    run_job(ExtractPhotos(device="cpu", select="all"), Request((root / "photos",), root / "faces"), SerialRunner())
+    run_job(
+        ExtractPhotos(device="cpu", select="all"),
+        Request((root / "photos",), root / "faces"),
+        SerialRunner(),
+    )
     return root
 
 
@@ -204,17 +232,26 @@ def test_faces_straight_from_their_photos(photos: Path, tmp_path: Path, net: str
     summary = run(photos / "photos", tmp_path / "out.npz", net, faces=table)
     found, of_crops = load_embeddings(tmp_path / "out.npz"), tmp_path / "crops.npz"
     run(photos / "faces", of_crops, net)
-    assert summary.ok == len(found) >= 7 and load_place(tmp_path / "out.npz").root == str(photos / "faces")
-    assert are_wanted(by_name(found), by_name(load_embeddings(of_crops))), "this embedder has the crops' template"
+    assert summary.ok == len(found) >= 7 and load_place(tmp_path / "out.npz").root == str(
+        photos / "faces"
+    )
+    assert are_wanted(by_name(found), by_name(load_embeddings(of_crops))), (
+        "this embedder has the crops' template"
+    )
     assert found.model.fingerprint != load_embeddings(of_crops).model.fingerprint
     assert set(found.identities) == {"x", "."}
-    assert run(photos / "photos", tmp_path / "few.npz", net, faces=table, request={"limit": 2}).inputs == 2
+    assert (
+        run(photos / "photos", tmp_path / "few.npz", net, faces=table, request={"limit": 2}).inputs
+        == 2
+    )
 
 
 def test_photos_that_changed_or_are_gone(photos: Path, tmp_path: Path, net: str) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "y.png").write_bytes(encode(six_people(), ".png"))
-    summary = run(tmp_path / "photos", tmp_path / "out.npz", net, faces=photos / "faces" / "faces.parquet")
+    summary = run(
+        tmp_path / "photos", tmp_path / "out.npz", net, faces=photos / "faces" / "faces.parquet"
+    )
     assert summary.ok == 0 and set(summary.by_status) == {"changed", "unreadable"}
     assert len(load_embeddings(tmp_path / "out.npz")) == 0
 
@@ -224,9 +261,13 @@ def test_tables_of_videos_and_of_nothing(tmp_path: Path, net: str, photos: Path)
 
     table = pq.read_table(photos / "faces" / "faces.parquet")
     place = table.schema.get_field_index("frame")
-    of_video = table.set_column(place, table.schema.field("frame"), pa.array(range(len(table)), pa.int64()))
+    of_video = table.set_column(
+        place, table.schema.field("frame"), pa.array(range(len(table)), pa.int64())
+    )
     pq.write_table(of_video, tmp_path / "faces.parquet")
-    with pytest.raises(SourceError, match="faces of videos: expected faces of photos. Embed the crops themselves"):
+    with pytest.raises(
+        SourceError, match="faces of videos: expected faces of photos. Embed the crops themselves"
+    ):
         run(photos / "photos", tmp_path / "out.npz", net, faces=tmp_path / "faces.parquet")
     pq.write_table(table[:0], tmp_path / "faces.parquet")
     with pytest.raises(SourceError, match="no images in it"):
@@ -247,7 +288,9 @@ def test_same_bytes_whatever_the_workers(
     assert results(tmp_path / "one") == results(tmp_path / "two")
 
 
-def test_a_run_goes_on_where_it_stopped(crops: Path, tmp_path: Path, net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_goes_on_where_it_stopped(
+    crops: Path, tmp_path: Path, net: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(crop_sources, "_SHARD", 5)
     whole = tmp_path / "whole"
     whole.mkdir()
@@ -285,7 +328,11 @@ def test_another_model_under_the_same_name_is_not_mixed_in(
 
 def test_bad_images_are_named_and_cost_no_other(crops: Path, tmp_path: Path, net: str) -> None:
     (tmp_path / "crops" / "a").mkdir(parents=True)
-    for name, data in (("1.png", (crops / NAMES[0]).read_bytes()), ("2.png", b""), ("3.jpg", b"text")):
+    for name, data in (
+        ("1.png", (crops / NAMES[0]).read_bytes()),
+        ("2.png", b""),
+        ("3.jpg", b"text"),
+    ):
         (tmp_path / "crops" / "a" / name).write_bytes(data)
     (tmp_path / "crops" / "a" / os.fsdecode(b"\xff.png")).write_bytes(b"")
     summary = run(tmp_path / "crops", tmp_path / "out.npz", net)
@@ -299,12 +346,16 @@ def test_a_place_whose_name_is_no_text_is_refused(crops: Path, tmp_path: Path, n
     folder = tmp_path / os.fsdecode(b"\xff")
     folder.mkdir()
     (folder / "1.png").write_bytes((crops / NAMES[0]).read_bytes())
-    with pytest.raises(SourceError, match="this path cannot stand in a file of embeddings. Rename the folder"):
+    with pytest.raises(
+        SourceError, match="this path cannot stand in a file of embeddings. Rename the folder"
+    ):
         run(folder, tmp_path / "out.npz", net)
 
 
 def test_refused_outputs_and_options(crops: Path, tmp_path: Path, net: str) -> None:
-    with pytest.raises(OptionError, match=r"expected OUT.npz or OUT.parquet, found the suffix '.csv'"):
+    with pytest.raises(
+        OptionError, match=r"expected OUT.npz or OUT.parquet, found the suffix '.csv'"
+    ):
         run(crops, tmp_path / "out.csv", net)
     with pytest.raises(OptionError, match="--shards"):
         run(crops, tmp_path / "out.npz", net, shards=2)
@@ -319,7 +370,9 @@ def test_refused_outputs_and_options(crops: Path, tmp_path: Path, net: str) -> N
     assert not list(tmp_path.glob("out*"))
 
 
-def test_a_missing_package_is_told_once(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_told_once(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import sys
 
     (tmp_path / "net.pt").write_bytes(b"")
@@ -329,8 +382,28 @@ def test_a_missing_package_is_told_once(crops: Path, tmp_path: Path, monkeypatch
 
 
 def test_on_the_command_line(crops: Path, tmp_path: Path, net: str) -> None:
-    arguments = [str(crops), str(tmp_path / "out.npz"), "--embedder", net, "--runner", "serial", "--json", "--flip"]
-    arguments += ["--mean", "127.5", "--std", "128", "--color", "bgr", "--size", "112", "--crops", "arcface-112"]
+    arguments = [
+        str(crops),
+        str(tmp_path / "out.npz"),
+        "--embedder",
+        net,
+        "--runner",
+        "serial",
+        "--json",
+        "--flip",
+    ]
+    arguments += [
+        "--mean",
+        "127.5",
+        "--std",
+        "128",
+        "--color",
+        "bgr",
+        "--size",
+        "112",
+        "--crops",
+        "arcface-112",
+    ]
     done = CliRunner().invoke(command_for("embed"), arguments, standalone_mode=False)
     assert not done.exception and done.return_value == 0
     told = json.loads(done.stdout)
@@ -346,21 +419,32 @@ def test_on_the_command_line(crops: Path, tmp_path: Path, net: str) -> None:
 @pytest.mark.parametrize("name", ["py2_byte_strings", "py3_bytes", "numpy_uint8"])
 def test_real_verification_sets(name: str, tmp_path: Path) -> None:
     summary = run(DATA / "bins" / f"{name}.bin", tmp_path / "out.npz", "dlib-resnet")
-    assert summary.ok == summary.inputs > 0 and load_embeddings(tmp_path / "out.npz").vectors.shape[1] == 128
+    assert (
+        summary.ok == summary.inputs > 0
+        and load_embeddings(tmp_path / "out.npz").vectors.shape[1] == 128
+    )
 
 
 @needs_data
 def test_the_registration_desk(tmp_path: Path) -> None:
     """The same people under several numbers: all pairs come apart at the model's own thresholds."""
     source, faces = DATA / "photos" / "registration", tmp_path / "faces"
-    run_job(ExtractPhotos(device="cpu", select="largest"), Request((source,), faces), SerialRunner())
+    run_job(
+        ExtractPhotos(device="cpu", select="largest"), Request((source,), faces), SerialRunner()
+    )
     truth = json.loads((DATA / "photos" / "registration_truth.json").read_text())["same_person"]
     person = {number: row for row, numbers in enumerate(truth) for number in numbers}
-    for name, at, options in (("crops", faces, {}), ("photos", source, {"faces": faces / "faces.parquet"})):
+    for name, at, options in (
+        ("crops", faces, {}),
+        ("photos", source, {"faces": faces / "faces.parquet"}),
+    ):
         run(at, tmp_path / f"{name}.npz", "dlib-resnet", **options)
         found = load_embeddings(tmp_path / f"{name}.npz")
         units = found.vectors / np.linalg.norm(found.vectors, axis=1, keepdims=True)
-        likeness, people = (units @ units.T, np.array([person[identity] for identity in found.identities]))
+        likeness, people = (
+            units @ units.T,
+            np.array([person[identity] for identity in found.identities]),
+        )
         same = people[:, None] == people
         apart = ~np.eye(len(people), dtype=bool)
         assert likeness[same & apart].min() > found.model.surely

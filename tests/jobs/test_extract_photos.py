@@ -42,7 +42,9 @@ def run(source: Path, output: Path, job: ExtractPhotos = JOB, **asked: object) -
 
 def files(root: Path) -> set[str]:
     """Names of files, without the run's own notes."""
-    return {name for name, data in tree(root).items() if data is not None and ".faceprep" not in name}
+    return {
+        name for name, data in tree(root).items() if data is not None and ".faceprep" not in name
+    }
 
 
 def rows(output: Path) -> list[dict[str, object]]:
@@ -86,13 +88,28 @@ def test_each_kind_has_its_place(photos: Path, tmp_path: Path) -> None:
         "out_none/bob/none.png",
         "out_none/bob/point.png",
     }
-    kinds = {"degenerate_landmarks": 1, "low_score": 1, "many_faces": 1, "no_face": 1, "ok": 2, "undecodable": 1}
+    kinds = {
+        "degenerate_landmarks": 1,
+        "low_score": 1,
+        "many_faces": 1,
+        "no_face": 1,
+        "ok": 2,
+        "undecodable": 1,
+    }
     assert (summary.inputs, summary.failed, summary.outputs, summary.by_status) == (7, 2, 8, kinds)
     for name in ("ann/young/low.png", "bob/none.png", "bob/point.png"):
         assert (tmp_path / "out_none" / name).read_bytes() == (photos / name).read_bytes()
     assert failures(tmp_path / "out") == [
-        ["bob/bad.jpg", "undecodable", "bob/bad.jpg: not an image: it begins with 6e 6f 20 70 68 6f 74 6f"],
-        ["bob/point.png", "degenerate_landmarks", "degenerate landmarks: they all lie within 0.0 pixels"],
+        [
+            "bob/bad.jpg",
+            "undecodable",
+            "bob/bad.jpg: not an image: it begins with 6e 6f 20 70 68 6f 74 6f",
+        ],
+        [
+            "bob/point.png",
+            "degenerate_landmarks",
+            "degenerate landmarks: they all lie within 0.0 pixels",
+        ],
     ]
 
 
@@ -106,9 +123,13 @@ def test_the_table_says_where_each_crop_comes_from(photos: Path, tmp_path: Path)
     assert (row["image_height"], row["image_width"], row["template"]) == (240, 320, "arcface-112")
     assert [row[name] for name in ("x1", "y1", "x2", "y2")] == [200, 80, 290, 170]
     assert row["score"] == pytest.approx(0.97) and str(row["detector"]).startswith("FlatDetector/")
-    assert np.allclose(row["transform"], [112 / 90, 0, -200 * 112 / 90, 0, 112 / 90, -80 * 112 / 90], atol=1e-3)
+    assert np.allclose(
+        row["transform"], [112 / 90, 0, -200 * 112 / 90, 0, 112 / 90, -80 * 112 / 90], atol=1e-3
+    )
     crop = decode((tmp_path / "out_multi/ann/two_0.png").read_bytes())
-    assert crop.shape == (112, 112, 3) and (crop[10:100, 10:100] == (250, 0, 97)).all(), "red stays red"
+    assert crop.shape == (112, 112, 3) and (crop[10:100, 10:100] == (250, 0, 97)).all(), (
+        "red stays red"
+    )
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp"])
@@ -124,7 +145,8 @@ def test_a_red_patch_stays_red(suffix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("select", "expected"), [("largest", [0.9]), ("score", [0.99]), ("center", [0.85]), ("all", [0.99, 0.9, 0.85])]
+    ("select", "expected"),
+    [("largest", [0.9]), ("score", [0.99]), ("center", [0.85]), ("all", [0.99, 0.9, 0.85])],
 )
 def test_select(select: str, expected: list[float], tmp_path: Path) -> None:
     faces = [Flat(10, 10, 40, 0.99), Flat(200, 100, 110, 0.9), Flat(130, 90, 50, 0.85)]
@@ -132,7 +154,10 @@ def test_select(select: str, expected: list[float], tmp_path: Path) -> None:
     summary = run(tmp_path / "src", tmp_path / "out", replace(JOB, select=select))
     assert summary.by_status == {"ok": 1} and not (tmp_path / "out_multi").exists()
     assert [row["score"] for row in rows(tmp_path / "out")] == pytest.approx(expected)
-    assert files(tmp_path / "out") == {"faces.parquet", *(f"a_{i}.png" for i in range(len(expected)))}
+    assert files(tmp_path / "out") == {
+        "faces.parquet",
+        *(f"a_{i}.png" for i in range(len(expected))),
+    }
 
 
 @given(st.permutations(range(4)), st.sampled_from(["largest", "score", "center"]))
@@ -144,7 +169,9 @@ def test_the_choice_does_not_depend_on_the_order(order: Sequence[int], select: s
 
 
 def test_fallback(tmp_path: Path) -> None:
-    """Only for photos in which the first finds no sure face; what neither finds keeps the first one's reason."""
+    """Only for photos in which the first finds no sure face; what neither finds keeps the first
+    one's reason.
+    """
     source = tmp_path / "src"
     save(source / "both.png", Flat(40, 50), Flat(200, 80, for_other=True))
     save(source / "second.png", Flat(200, 80, for_other=True))
@@ -154,13 +181,21 @@ def test_fallback(tmp_path: Path) -> None:
     summary = run(source, tmp_path / "out", replace(JOB, fallback="other"))
     assert summary.by_status == {"degenerate_landmarks": 1, "low_score": 1, "ok": 3}
     found = {row["source"]: str(row["detector"]).split("/")[0] for row in rows(tmp_path / "out")}
-    assert found == {"both.png": "FlatDetector", "low.png": "OtherDetector", "second.png": "OtherDetector"}
+    assert found == {
+        "both.png": "FlatDetector",
+        "low.png": "OtherDetector",
+        "second.png": "OtherDetector",
+    }
     assert files(tmp_path / "out_none") == {"neither.png", "point.png"}
 
 
-def test_a_face_that_fills_the_photo_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_face_that_fills_the_photo_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     find = FlatDetector._find
-    monkeypatch.setattr(FlatDetector, "_find", lambda self, image: find(self, image * (image[0, 0, 0] == 0)))
+    monkeypatch.setattr(
+        FlatDetector, "_find", lambda self, image: find(self, image * (image[0, 0, 0] == 0))
+    )
     save(tmp_path / "src" / "a.png", Flat(0, 0, 240), size=(240, 240))
     run(tmp_path / "src", tmp_path / "out")
     (outcome,) = Ledger(Places(tmp_path / "out")).outcomes("000000")
@@ -178,7 +213,11 @@ def test_names_that_would_collide_keep_their_suffix(tmp_path: Path) -> None:
     assert files(tmp_path / "out") == {"faces.parquet", *(f"x/{name}.png" for name in crops)}
 
 
-@given(st.sets(st.from_regex(r"([ab]{1,2}/)?[ab]{1,2}(\.png|\.jpg|\.png\.jpg|_0\.png)", fullmatch=True)))
+@given(
+    st.sets(
+        st.from_regex(r"([ab]{1,2}/)?[ab]{1,2}(\.png|\.jpg|\.png\.jpg|_0\.png)", fullmatch=True)
+    )
+)
 def test_names_of_crops_are_all_different(paths: set[str]) -> None:
     names = name_crops(sorted(paths))
     assert list(names) == sorted(paths) and len(set(names.values())) == len(paths)
@@ -191,9 +230,13 @@ def test_names_of_crops_are_all_different(paths: set[str]) -> None:
 
 def test_a_name_that_is_no_text_is_named(tmp_path: Path) -> None:
     save(tmp_path / "src" / "a.png", *ONE)
-    (tmp_path / "src" / os.fsdecode(b"\xff.png")).write_bytes((tmp_path / "src" / "a.png").read_bytes())
+    (tmp_path / "src" / os.fsdecode(b"\xff.png")).write_bytes(
+        (tmp_path / "src" / "a.png").read_bytes()
+    )
     assert run(tmp_path / "src", tmp_path / "out").by_status == {"bad_name": 1, "ok": 1}
-    assert [row[1:] for row in failures(tmp_path / "out")] == [["bad_name", "the name is not UTF-8; rename the file"]]
+    assert [row[1:] for row in failures(tmp_path / "out")] == [
+        ["bad_name", "the name is not UTF-8; rename the file"]
+    ]
 
 
 def test_a_single_photo_may_have_its_output_beside_it(tmp_path: Path) -> None:
@@ -225,7 +268,9 @@ def test_limit(photos: Path, tmp_path: Path) -> None:
 # Beginning and beginning again
 
 
-def test_killed_and_started_again(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_and_started_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same bytes in all folders, as if it had not been."""
     monkeypatch.setattr("faceprep.jobs.extract_photos._SHARD", 2)
 
@@ -236,15 +281,24 @@ def test_killed_and_started_again(photos: Path, tmp_path: Path, monkeypatch: pyt
 
     n_changes = extract(tmp_path / "whole")
     expected = tree(tmp_path / "whole")
-    assert {name.split("/")[0] for name in expected} == {"out", "out_multi", "out_none"} and n_changes > 60
+    assert {name.split("/")[0] for name in expected} == {
+        "out",
+        "out_multi",
+        "out_none",
+    } and n_changes > 60
     for change in sorted(random.Random(3).sample(range(1, n_changes + 1), 30)):
         root = tmp_path / str(change)
-        assert status_of(start(lambda root=root, change=change: extract(root, change))) == -signal.SIGKILL  # type: ignore[misc]
+        assert (
+            status_of(start(lambda root=root, change=change: extract(root, change)))
+            == -signal.SIGKILL
+        )  # type: ignore[misc]
         extract(root)
         assert tree(root) == expected, f"killed before change {change}"
 
 
-def test_overwrite_removes_what_the_run_before_wrote_and_nothing_else(photos: Path, tmp_path: Path) -> None:
+def test_overwrite_removes_what_the_run_before_wrote_and_nothing_else(
+    photos: Path, tmp_path: Path
+) -> None:
     run(photos, tmp_path / "out")
     kept = [tmp_path / f"out{ending}" / "ann" / "mine.txt" for ending in ("", "_multi", "_none")]
     for path in kept:
@@ -255,8 +309,12 @@ def test_overwrite_removes_what_the_run_before_wrote_and_nothing_else(photos: Pa
     assert files(tmp_path / "out_multi") == {"ann/mine.txt"}
     assert files(tmp_path / "out_none") >= {"ann/mine.txt", "bob/none.png"}
     assert files(tmp_path / "out") == {
-        "faces.parquet", "flat_0.png", "ann/mine.txt", "ann/one_0.png", "ann/two_0.png"
-    }  # fmt: skip
+        "faces.parquet",
+        "flat_0.png",
+        "ann/mine.txt",
+        "ann/one_0.png",
+        "ann/two_0.png",
+    }
 
 
 @pytest.mark.parametrize("ending", ["", "_multi", "_none"])
@@ -265,11 +323,15 @@ def test_foreign_files_are_refused(ending: str, photos: Path, tmp_path: Path) ->
     foreign.mkdir()
     (foreign / "mine.txt").write_text("mine")
     before = tree(tmp_path)
-    with pytest.raises(OutputError, match=f"out{ending}: the output folder is not empty: it has 'mine.txt'"):
+    with pytest.raises(
+        OutputError, match=f"out{ending}: the output folder is not empty: it has 'mine.txt'"
+    ):
         run(photos, tmp_path / "out")
-    assert {name: data for name, data in tree(tmp_path).items() if ".faceprep" not in name and name != "out"} == {
-        name: data for name, data in before.items() if name != "out"
-    }
+    assert {
+        name: data
+        for name, data in tree(tmp_path).items()
+        if ".faceprep" not in name and name != "out"
+    } == {name: data for name, data in before.items() if name != "out"}
 
 
 def test_places_that_are_refused(photos: Path, tmp_path: Path) -> None:
@@ -283,7 +345,9 @@ def test_places_that_are_refused(photos: Path, tmp_path: Path) -> None:
         photos = source
     assert tree(photos) == before
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match=r"no photos in this folder: expected SRC/PHOTO.jpg or SRC/IDENTITY"):
+    with pytest.raises(
+        SourceError, match=r"no photos in this folder: expected SRC/PHOTO.jpg or SRC/IDENTITY"
+    ):
         run(tmp_path / "empty", tmp_path / "faces")
 
 
@@ -299,25 +363,37 @@ def test_places_that_are_refused(photos: Path, tmp_path: Path) -> None:
         (["--min-score", "2"], 2, "bad least score"),
         (["--det-size", "9"], 2, "bad detection size"),
         (["--device", "gpu"], 2, "unknown device"),
-        (["--detector", "needy"], 1, r"needy needs the package no_such_package. pip install 'faceprep\[detect\]'"),
+        (
+            ["--detector", "needy"],
+            1,
+            r"needy needs the package no_such_package. pip install 'faceprep\[detect\]'",
+        ),
         (["--detector", "retinaface", "--require-gpu"], 1, "no GPU can be used"),
     ],
 )
 def test_refused_in_one_line(
-    options: list[str], status: int, message: str, photos: Path, monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    status: int,
+    message: str,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     output = photos.with_name("out")
     if "--require-gpu" in options:
         ort = pytest.importorskip("onnxruntime")
         if "CUDAExecutionProvider" in ort.get_available_providers():
             pytest.skip("there may be a GPU")
-    monkeypatch.setitem(registry.DETECTORS, "needy", Entry("no_such_package:Detector", extra="detect"))
+    monkeypatch.setitem(
+        registry.DETECTORS, "needy", Entry("no_such_package:Detector", extra="detect")
+    )
     command = ["extract-photos", str(photos), str(output), "--detector", "flat", *options]
     monkeypatch.setattr("sys.argv", ["faceprep", *command, "--runner", "serial"])
     assert main() == status
     printed = capsys.readouterr()
-    assert printed.out == "" and re.match(f"faceprep: .*{message}", printed.err.splitlines()[-1]), printed.err
+    assert printed.out == "" and re.match(f"faceprep: .*{message}", printed.err.splitlines()[-1]), (
+        printed.err
+    )
     assert "Traceback" not in printed.err
     assert not output.exists(), "no trace of a run that never began"
 
@@ -325,6 +401,11 @@ def test_refused_in_one_line(
 def test_unknown_select_is_wrong_usage(
     photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["faceprep", "extract-photos", str(photos), "out", "--select", "best"])
+    monkeypatch.setattr(
+        "sys.argv", ["faceprep", "extract-photos", str(photos), "out", "--select", "best"]
+    )
     assert main() == 2
-    assert "'best' is not one of 'only', 'largest', 'score', 'center', 'all'" in capsys.readouterr().err
+    assert (
+        "'best' is not one of 'only', 'largest', 'score', 'center', 'all'"
+        in capsys.readouterr().err
+    )

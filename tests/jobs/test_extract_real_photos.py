@@ -27,7 +27,14 @@ pytest.importorskip("retinaface")
 __all__ = ["flat_detectors"]
 JOB = ExtractPhotos()
 PHOTOS = DATA / "photos"
-BAD = ("bomb_60000x60000.png", "one_pixel.png", "text.jpg", "truncated.jpg", "very_wide.png", "zero_bytes.jpg")
+BAD = (
+    "bomb_60000x60000.png",
+    "one_pixel.png",
+    "text.jpg",
+    "truncated.jpg",
+    "very_wide.png",
+    "zero_bytes.jpg",
+)
 
 
 def crops_of(output: Path) -> dict[str, Pixels]:
@@ -50,11 +57,18 @@ def grey(pixels: Pixels) -> Pixels:
 
 @pytest.fixture(scope="module")
 def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One portrait in several sizes and encodings, one photo without anybody, one of two people, one broken."""
+    """One portrait in several sizes and encodings, one photo without anybody, one of two
+    people, one broken.
+    """
     root = tmp_path_factory.mktemp("portraits")
     whole = astronaut()
     (root / "a" / "b").mkdir(parents=True)
-    for name, size in (("a/large.png", 512), ("a/small.jpg", 200), ("a/b/c.bmp", 300), ("top.webp", 400)):
+    for name, size in (
+        ("a/large.png", 512),
+        ("a/small.jpg", 200),
+        ("a/b/c.bmp", 300),
+        ("top.webp", 400),
+    ):
         ok, data = cv2.imencode(Path(name).suffix, cv2.resize(whole, (size, size))[..., ::-1])
         assert ok
         (root / name).write_bytes(data)
@@ -64,17 +78,23 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_two_processes_write_the_bytes_of_one(portraits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_write_the_bytes_of_one(
+    portraits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("faceprep.jobs.extract_photos._SHARD", 2)
     for number, runner in enumerate((SerialRunner(), ProcessRunner(2))):
         summary = run_job(JOB, Request((portraits,), tmp_path / str(number) / "out"), runner)
         assert summary.by_status == {"many_faces": 1, "no_face": 1, "ok": 4, "undecodable": 1}
     assert tree(tmp_path / "0") == tree(tmp_path / "1")
-    assert (tmp_path / "0/out_none/a/nobody.png").read_bytes() == (portraits / "a/nobody.png").read_bytes()
+    assert (tmp_path / "0/out_none/a/nobody.png").read_bytes() == (
+        portraits / "a/nobody.png"
+    ).read_bytes()
     crops = crops_of(tmp_path / "0" / "out")
     for name in ("a/small.jpg", "a/b/c.bmp", "top.webp"):
         large = crops["a/large.png"]
-        assert difference(crops[name], large) < min(20, difference(crops[name], large[:, ::-1]) / 2), name
+        assert difference(crops[name], large) < min(
+            20, difference(crops[name], large[:, ::-1]) / 2
+        ), name
 
 
 def crops_of_single(portrait: Pixels, folder: Path, job: ExtractPhotos = JOB) -> Pixels:
@@ -88,7 +108,9 @@ def crops_of_single(portrait: Pixels, folder: Path, job: ExtractPhotos = JOB) ->
 def test_a_red_patch_beside_the_face_stays_red(tmp_path: Path) -> None:
     portrait = astronaut()
     portrait[60:160, 290:330] = (255, 0, 0)
-    crop = crops_of_single(portrait, tmp_path / "src", replace(JOB, template="box2-112")).astype(int)
+    crop = crops_of_single(portrait, tmp_path / "src", replace(JOB, template="box2-112")).astype(
+        int
+    )
     red = (crop[..., 0] > 240) & (crop[..., 1:] < 15).all(axis=2)
     assert red.sum() > 300
 
@@ -96,7 +118,9 @@ def test_a_red_patch_beside_the_face_stays_red(tmp_path: Path) -> None:
 def test_mtcnn_as_the_fallback(tmp_path: Path, flat_detectors: None) -> None:
     pytest.importorskip("mtcnn")
     by_first = crops_of_single(astronaut(), tmp_path / "first", replace(JOB, detector="mtcnn"))
-    by_fallback = crops_of_single(astronaut(), tmp_path / "then", replace(JOB, detector="flat", fallback="mtcnn"))
+    by_fallback = crops_of_single(
+        astronaut(), tmp_path / "then", replace(JOB, detector="flat", fallback="mtcnn")
+    )
     assert (by_first == by_fallback).all()
     assert difference(by_first, crops_of_single(astronaut(), tmp_path / "retinaface")) < 15
 
@@ -119,15 +143,26 @@ def test_the_same_face_in_every_encoding(tmp_path: Path) -> None:
         else:
             assert difference(crop, plain) < (15 if name.startswith("palette") else 4), name
     assert {name for name, crop in crops.items() if (crop == plain).all()} == {
-        "UPPER.JPG", "jpeg_named.png", "名前 with spaces é.jpg"
-    }  # fmt: skip
+        "UPPER.JPG",
+        "jpeg_named.png",
+        "名前 with spaces é.jpg",
+    }
     names = {path.name for path in (tmp_path / "out").glob("*_0.png")}
-    assert {"palette.gif_0.png", "palette.png_0.png", "grayscale.jpg_0.png", "two.dots.in.name_0.png"} < names
+    assert {
+        "palette.gif_0.png",
+        "palette.png_0.png",
+        "grayscale.jpg_0.png",
+        "two.dots.in.name_0.png",
+    } < names
     table = pq.read_table(tmp_path / "out" / "faces.parquet").to_pylist()
-    points = {row["source"]: np.array(row["landmarks"]) for row in table if row["image_height"] == 561}
+    points = {
+        row["source"]: np.array(row["landmarks"]) for row in table if row["image_height"] == 561
+    }
     assert len(points) == 16
     for name, landmarks in points.items():
-        assert np.abs(landmarks - points["UPPER.JPG"]).max() < 4, f"{name}: not the same place in the photo as seen"
+        assert np.abs(landmarks - points["UPPER.JPG"]).max() < 4, (
+            f"{name}: not the same place in the photo as seen"
+        )
 
 
 @needs_data
@@ -142,18 +177,27 @@ def test_bad_files_are_named_quickly_and_in_little_memory(tmp_path: Path) -> Non
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before, started = peak(), time.monotonic()\n"
         "summary = run_job(job, Request((Path('bad'),), Path('out')), SerialRunner())\n"
-        "print(json.dumps([dict(summary.by_status), time.monotonic() - started, (peak() - before) / 1024]))\n"
+        "print(json.dumps([dict(summary.by_status), time.monotonic() - started, (peak() - before) "
+        "/ 1024]))\n"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
     )
     by_status, seconds, megabytes = json.loads(done.stdout)
     assert by_status == {"undecodable": 6} and done.stderr == ""
     assert seconds < 5 and megabytes < 60
     told = (tmp_path / "out/.faceprep/failures.csv").read_text()
-    for name, reason in zip(BAD, ("too large", "too small", "not an image", "end marker", "too small", "no bytes"),
-                            strict=True):  # fmt: skip
+    for name, reason in zip(
+        BAD,
+        ("too large", "too small", "not an image", "end marker", "too small", "no bytes"),
+        strict=True,
+    ):
         assert any(line.startswith(name) and reason in line for line in told.splitlines()), name
     assert not (tmp_path / "out_none").exists()
 
@@ -186,4 +230,8 @@ def test_pgm_of_identities(tmp_path: Path) -> None:
         shutil.copytree(person, tmp_path / "orl" / person.name)
     summary = run_job(JOB, Request((tmp_path / "orl",), tmp_path / "out"), ProcessRunner(2))
     assert summary.ok >= 19 and summary.failed == 0
-    assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {"s1", "s2", ".faceprep"}
+    assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {
+        "s1",
+        "s2",
+        ".faceprep",
+    }

@@ -49,20 +49,30 @@ def test_numbers_are_true_through_misses(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_red_stays_red(tmp_path: Path, suffix: str) -> None:
     video = film(tmp_path / "v.mov", "rrr")
-    (tmp_path / "v.face").write_bytes(face_lines([face_box(i, SIZE, (SIDE, SIDE)) for i in range(3)]))
+    (tmp_path / "v.face").write_bytes(
+        face_lines([face_box(i, SIZE, (SIDE, SIDE)) for i in range(3)])
+    )
     extract(video, tmp_path / "out", format=suffix[1:])
     for folder in ("out", "out_original"):
         for number in range(3):
-            np.testing.assert_allclose(colour_of(tmp_path / folder / "v" / f"{number}{suffix}"), RED, atol=12)
+            np.testing.assert_allclose(
+                colour_of(tmp_path / folder / "v" / f"{number}{suffix}"), RED, atol=12
+            )
     assert decode((tmp_path / "out" / "v" / f"0{suffix}").read_bytes()).shape == (112, 112, 3)
-    assert decode((tmp_path / "out_original" / "v" / f"0{suffix}").read_bytes()).shape == (SIDE, SIDE, 3)
+    assert decode((tmp_path / "out_original" / "v" / f"0{suffix}").read_bytes()).shape == (
+        SIDE,
+        SIDE,
+        3,
+    )
 
 
 def test_quality_and_template(tmp_path: Path) -> None:
     video = film(tmp_path / "v.mkv", "r")
     sizes = []
     for quality in (20, 100):
-        extract(video, tmp_path / str(quality), format="jpg", quality=quality, template="arcface-224")
+        extract(
+            video, tmp_path / str(quality), format="jpg", quality=quality, template="arcface-224"
+        )
         data = (tmp_path / str(quality) / "v" / "0.jpg").read_bytes()
         assert decode(data).shape == (224, 224, 3)
         sizes.append(len(data))
@@ -80,7 +90,9 @@ def test_quality_and_template(tmp_path: Path) -> None:
         ({"every": 5, "start": 0.2}, [10]),
     ],
 )
-def test_frames_keep_their_numbers(tmp_path: Path, options: dict[str, object], wanted: list[int]) -> None:
+def test_frames_keep_their_numbers(
+    tmp_path: Path, options: dict[str, object], wanted: list[int]
+) -> None:
     summary = extract(film(tmp_path / "v.mp4", "r" * 15), tmp_path / "out", **options)
     assert numbers(tmp_path / "out" / "v") == wanted
     assert summary.by_status == {"ok": len(wanted)}
@@ -98,7 +110,11 @@ def test_keyframes(tmp_path: Path) -> None:
 
 def test_all_faces(tmp_path: Path) -> None:
     extract(film(tmp_path / "v.mp4", "rR."), tmp_path / "out", all_faces=True)
-    assert sorted(path.name for path in (tmp_path / "out" / "v").iterdir()) == ["0_0.png", "1_0.png", "1_1.png"]
+    assert sorted(path.name for path in (tmp_path / "out" / "v").iterdir()) == [
+        "0_0.png",
+        "1_0.png",
+        "1_1.png",
+    ]
     table = rows(tmp_path / "out")
     assert [row["key"] for row in table] == ["v/0_0", "v/1_0", "v/1_1"]
     assert table[1]["score"] > table[2]["score"] and table[2]["x1"] < 15
@@ -111,7 +127,9 @@ def test_rotated_videos_come_upright(tmp_path: Path, rotation: int) -> None:
     extract(film(tmp_path / "v.mp4", "rrr", VideoStyle(rotation=rotation)), tmp_path / "out")
     for row in rows(tmp_path / "out"):
         assert (row["image_height"], row["image_width"]) == SIZE
-        np.testing.assert_allclose([row["x1"], row["y1"]], face_box(row["frame"], SIZE, (SIDE, SIDE))[:2], atol=2)
+        np.testing.assert_allclose(
+            [row["x1"], row["y1"]], face_box(row["frame"], SIZE, (SIDE, SIDE))[:2], atol=2
+        )
 
 
 def test_times_are_those_of_the_video(tmp_path: Path) -> None:
@@ -130,7 +148,9 @@ def test_a_tree_and_files_are_mirrored(tmp_path: Path) -> None:
     film(tree / "b.mp4", "r")
     film(tree / "b.mkv", "b")
     summary = extract([tree, single], tmp_path / "out")
-    found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    found = sorted(
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")
+    )
     assert found == ["a/x.m/0.png", "b.mp4/0.png", "single/0.png"]
     assert summary.by_status == {"low_score": 1, "no_face_in_video": 1, "ok": 3}
     assert failures(tmp_path / "out") == [("b.mkv", "no_face_in_video")]
@@ -139,7 +159,9 @@ def test_a_tree_and_files_are_mirrored(tmp_path: Path) -> None:
 
 
 def test_folders_are_nobody_elses() -> None:
-    names = name_folders(["a.mov", "a.mp4", "a.mov.mkv", "faces.parquet.mp4", ".faceprep.mov", "b/c.avi"])
+    names = name_folders(
+        ["a.mov", "a.mp4", "a.mov.mkv", "faces.parquet.mp4", ".faceprep.mov", "b/c.avi"]
+    )
     assert names == {
         "a.mov": "a.mov",
         "a.mp4": "a.mp4",
@@ -204,10 +226,15 @@ def test_what_can_be_decoded_of_a_cut_off_video_is_kept(tmp_path: Path) -> None:
     assert 5 < len(kept) < 55 and kept == list(range(len(kept)))
     assert failures(tmp_path / "out")[-1] == ("v.mkv", "cut_off")
     assert summary.ok == len(kept)
-    assert f"{len(kept)} frames were kept" in (tmp_path / "out" / ".faceprep" / "failures.csv").read_text()
+    assert (
+        f"{len(kept)} frames were kept"
+        in (tmp_path / "out" / ".faceprep" / "failures.csv").read_text()
+    )
 
 
-def test_what_was_decoded_before_the_file_was_gone_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_decoded_before_the_file_was_gone_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = VideoReader.frames
 
     def until_it_is_gone(self: VideoReader, choice: FrameChoice = ALL_FRAMES) -> Iterator[Frame]:
@@ -219,7 +246,9 @@ def test_what_was_decoded_before_the_file_was_gone_is_kept(tmp_path: Path, monke
     monkeypatch.setattr(VideoReader, "frames", until_it_is_gone)
     summary = extract(tmp_path / "tree", tmp_path / "out")
     assert failures(tmp_path / "out") == [("v.mp4", "undecodable"), ("w.mp4", "undecodable")]
-    assert summary.ok == len(rows(tmp_path / "out")) == len(list(tmp_path.glob("out/*/*.png"))) == 16
+    assert (
+        summary.ok == len(rows(tmp_path / "out")) == len(list(tmp_path.glob("out/*/*.png"))) == 16
+    )
 
 
 # .face files
@@ -243,7 +272,9 @@ def test_the_boxes_of_a_face_file(tmp_path: Path) -> None:
 
 def test_no_face_file_no_folder(tmp_path: Path) -> None:
     extract(film(tmp_path / "v.mov", "r"), tmp_path / "out")
-    assert not (tmp_path / "out_original").exists() or not list((tmp_path / "out_original").iterdir())
+    assert not (tmp_path / "out_original").exists() or not list(
+        (tmp_path / "out_original").iterdir()
+    )
 
 
 # Options
@@ -268,7 +299,9 @@ def test_options_that_cannot_be_meant(options: dict[str, object], told: str) -> 
         PatchVideo(**options)  # type: ignore[arg-type]
 
 
-def test_a_missing_package_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     video = film(tmp_path / "v.mp4", "r")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtra, match=r"pip install 'faceprep\[video\]'"):
@@ -278,8 +311,19 @@ def test_a_missing_package_is_told_before_anything_is_written(tmp_path: Path, mo
 
 def test_the_command_tells_it_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "faceprep", "extract-video", str(tmp_path), str(tmp_path / "out"), "--every", "0"],
-        capture_output=True, text=True, cwd=ROOT,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "faceprep",
+            "extract-video",
+            str(tmp_path),
+            str(tmp_path / "out"),
+            "--every",
+            "0",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1 and "every" in done.stderr

@@ -1,4 +1,6 @@
-"""extract-video whoever carries it out, killed and stopped anywhere, and with real weights on real videos."""
+"""extract-video whoever carries it out, killed and stopped anywhere, and with real weights on
+real videos.
+"""
 
 from __future__ import annotations
 
@@ -51,18 +53,28 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def everything(output: Path) -> dict[str, bytes | None]:
     """What a user sees in both folders."""
     both = (output, output.with_name(output.name + "_original"))
-    return {f"{folder.name}/{name}": data for folder in both for name, data in results(folder).items()}
+    return {
+        f"{folder.name}/{name}": data for folder in both for name, data in results(folder).items()
+    }
 
 
-def test_the_same_bytes_whoever_carries_it_out(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_bytes_whoever_carries_it_out(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One video with all cores, or several with one each."""
     summaries, found = [], []
-    for name, runner, cores in (("a", SerialRunner(), 1), ("b", SerialRunner(), 4), ("c", ProcessRunner(2), 0)):
+    for name, runner, cores in (
+        ("a", SerialRunner(), 1),
+        ("b", SerialRunner(), 4),
+        ("c", ProcessRunner(2), 0),
+    ):
         monkeypatch.setenv("FACEPREP_CORES", str(cores))
         (tmp_path / name).mkdir()
         output = tmp_path / name / "out"
         summaries.append(extract(videos, output, runner).by_status)
-        found.append(everything(output) | {"failures": (output / ".faceprep" / "failures.csv").read_bytes()})
+        found.append(
+            everything(output) | {"failures": (output / ".faceprep" / "failures.csv").read_bytes()}
+        )
     assert summaries[0] == summaries[1] == summaries[2]
     assert found[0] == found[1] == found[2]
     assert {"cut_off", "undecodable", "no_face_in_video", "face_rows"} <= summaries[0].keys()
@@ -83,11 +95,15 @@ def two_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("two")
     film(root / "a.mp4", "rr.r")
     film(root / "b.mp4", "rbr")
-    (root / "a.face").write_bytes(face_lines([face_box(number, SIZE, (SIDE, SIDE)) for number in range(4)]))
+    (root / "a.face").write_bytes(
+        face_lines([face_box(number, SIZE, (SIDE, SIDE)) for number in range(4)])
+    )
     return root
 
 
-def drive(source: Path, output: Path, act: Callable[[str, int], None] = lambda name, number: None) -> list[str]:
+def drive(
+    source: Path, output: Path, act: Callable[[str, int], None] = lambda name, number: None
+) -> list[str]:
     with before_changes(act) as made:
         extract(source, output)
     return made
@@ -103,7 +119,9 @@ def test_killed_in_the_middle_of_a_video(two_videos: Path, tmp_path: Path) -> No
     assert n_changes > 50 and len([name for name in expected if name.endswith(".png")]) == 9
     for change in random.Random(5).sample(range(1, n_changes + 1), 25):
         root = tmp_path / f"killed {change}"
-        child = start(lambda root=root, change=change: drive(two_videos, root / "out", killed_before(change)))
+        child = start(
+            lambda root=root, change=change: drive(two_videos, root / "out", killed_before(change))
+        )
         assert status_of(child) == -signal.SIGKILL
         halves = {path.parent.name for path in root.glob("out/?/*.png")}
         for half in halves:
@@ -136,17 +154,31 @@ def command(*arguments: str | Path) -> tuple[int, dict[str, object], str]:
     """Exit status, the object that --json prints, and what is told on stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "faceprep", "extract-video", *map(str, arguments), "--json"],
-        capture_output=True, text=True, cwd=ROOT,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
     return done.returncode, json.loads(done.stdout), done.stderr
 
 
 def test_a_drawn_tree_with_each_defect_of_siw(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     write_siw_like(tmp_path / "tree", n_frames=12, face=astronaut()[20:220:2, 140:340:2])
-    summary = run_job(ExtractVideo(), Request((tmp_path / "tree",), tmp_path / "out"), SerialRunner())
-    assert [status for _, status in failures(tmp_path / "out")] == ["bad_face_row", "face_rows", "undecodable"]
-    assert summary.by_status == {"bad_face_row": 1, "face_rows": 1, "ok": 60, "repaired": 2, "undecodable": 1}
+    summary = run_job(
+        ExtractVideo(), Request((tmp_path / "tree",), tmp_path / "out"), SerialRunner()
+    )
+    assert [status for _, status in failures(tmp_path / "out")] == [
+        "bad_face_row",
+        "face_rows",
+        "undecodable",
+    ]
+    assert summary.by_status == {
+        "bad_face_row": 1,
+        "face_rows": 1,
+        "ok": 60,
+        "repaired": 2,
+        "undecodable": 1,
+    }
     assert numbers(tmp_path / "out/Test/live/009/009-1-1-1-1.m") == list(range(12))
     assert numbers(tmp_path / "out_original/Test/live/009/009-1-1-1-1.m") == list(range(12))
     assert numbers(tmp_path / "out_original/Test/spoof/032/032-2-3-4-1") == list(range(6))
@@ -175,19 +207,30 @@ def test_the_real_tree_with_each_defect_of_siw(tmp_path: Path) -> None:
     with (original / "face_files.csv").open(newline="") as file:
         notes = list(csv.DictReader(file))
     repairs = [note for note in notes if note["status"] == "repaired"]
-    assert [note["face_file"].rpartition("#")[2] for note in repairs] == ["3", "10", "17", "24", "31", "38"]
+    assert [note["face_file"].rpartition("#")[2] for note in repairs] == [
+        "3",
+        "10",
+        "17",
+        "24",
+        "31",
+        "38",
+    ]
     assert "y1 is missing" in repairs[0]["reason"]
 
 
 @needs_data
 def test_the_clip(tmp_path: Path) -> None:
-    status, told, _ = command(DATA / "video" / "short_hamilton_clip.mp4", tmp_path / "out", "--every", "25")
+    status, told, _ = command(
+        DATA / "video" / "short_hamilton_clip.mp4", tmp_path / "out", "--every", "25"
+    )
     assert status == 0 and told["inputs"] == told["ok"] == 11
     assert numbers(tmp_path / "out" / "short_hamilton_clip") == list(range(0, 275, 25))
     for row in rows(tmp_path / "out"):
         crop = decode((tmp_path / "out" / row["output"]).read_bytes())
         assert crop.shape == (112, 112, 3)
         assert row["score"] >= 0.8 and abs(row["time_s"] - row["frame"] / 29.97) < 0.01
-        points = np.reshape(row["landmarks"], (5, 2)) @ np.reshape(row["transform"], (2, 3))[:, :2].T
+        points = (
+            np.reshape(row["landmarks"], (5, 2)) @ np.reshape(row["transform"], (2, 3))[:, :2].T
+        )
         points += np.reshape(row["transform"], (2, 3))[:, 2]
         assert ((points > 20) & (points < 100)).all()

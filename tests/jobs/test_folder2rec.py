@@ -72,7 +72,9 @@ def test_payloads_and_labels_survive(tmp_path: Path, layout: str) -> None:
     assert names == {0: "Zoë", 1: "a b", 2: "c"}
     images = [record for record in records(tmp_path / "set").values() if record.image]
     found = sorted((names[int(record.labels[0])], bytes(record.image)) for record in images)
-    expected = ((path.parent.name, path.read_bytes()) for path in (tmp_path / "folders").rglob("*.jpg"))
+    expected = (
+        (path.parent.name, path.read_bytes()) for path in (tmp_path / "folders").rglob("*.jpg")
+    )
     assert found == sorted(expected)
 
 
@@ -81,7 +83,9 @@ def test_the_insightface_layout(tmp_path: Path) -> None:
     pack(tmp_path / "folders", tmp_path / "set")
     read = records(tmp_path / "set")
     assert read[0].is_metadata and read[0].labels == (23.0, 34.0)
-    assert [read[key].labels[0] for key in range(1, 23)] == [label for label in range(11) for _ in range(2)]
+    assert [read[key].labels[0] for key in range(1, 23)] == [
+        label for label in range(11) for _ in range(2)
+    ]
     assert [read[key].id for key in range(34)] == list(range(34))
     ranges = [read[key].labels for key in range(23, 34)]
     assert ranges == [(float(first), float(first + 2)) for first in range(1, 23, 2)]
@@ -104,18 +108,24 @@ def test_the_flat_layout(tmp_path: Path) -> None:
         assert (tmp_path / "folders" / name).read_bytes() == bytes(read[key].image)
 
 
-def test_the_shuffle_depends_on_the_seed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shuffle_depends_on_the_seed_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_folder(tmp_path / "folders", 8, 25)
     pack(tmp_path / "folders", tmp_path / "one", layout="flat", seed=5)
     pack(tmp_path / "folders", tmp_path / "workers", ProcessRunner(3), layout="flat", seed=5)
     monkeypatch.setattr(folder2rec, "_SPILL", 1)  # shards of 64: several spills, several merges
     pack(tmp_path / "folders", tmp_path / "pieces", layout="flat", seed=5)
     pack(tmp_path / "folders", tmp_path / "other", layout="flat", seed=6)
-    assert outputs(tmp_path / "one") == outputs(tmp_path / "workers") == outputs(tmp_path / "pieces")
+    assert (
+        outputs(tmp_path / "one") == outputs(tmp_path / "workers") == outputs(tmp_path / "pieces")
+    )
     assert outputs(tmp_path / "one")["train.rec"] != outputs(tmp_path / "other")["train.rec"]
 
 
-def test_pieces_and_workers_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_and_workers_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_tricky(tmp_path / "folders")
     pack(tmp_path / "folders", tmp_path / "one")
     monkeypatch.setattr(folder2rec, "_SHARD", 2)
@@ -136,7 +146,12 @@ def test_bad_images_are_named_and_the_keys_stay_dense(tmp_path: Path, layout: st
     read = records(tmp_path / "set")
     assert sorted(read) == list(range(15 if layout == "insightface" else 10))
     if layout == "insightface":
-        assert [read[key].labels for key in range(11, 15)] == [(1.0, 4.0), (4.0, 6.0), (6.0, 8.0), (8.0, 11.0)]
+        assert [read[key].labels for key in range(11, 15)] == [
+            (1.0, 4.0),
+            (4.0, 6.0),
+            (6.0, 8.0),
+            (8.0, 11.0),
+        ]
 
 
 def test_limit(tmp_path: Path) -> None:
@@ -170,7 +185,9 @@ def test_what_cannot_be_packed(tmp_path: Path) -> None:
         pack(tmp_path / "folders", tmp_path / "set")
 
 
-def test_more_images_than_float32_counts_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_images_than_float32_counts_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_folder(tmp_path / "folders", 4, 3)
     monkeypatch.setattr(folder2rec, "EXACT_FLOATS", 10)
     with pytest.raises(SourceError, match="--layout flat"):
@@ -184,7 +201,13 @@ def test_mxnet_reads_the_set(tmp_path: Path, layout: str) -> None:
     write_tricky(tmp_path / "folders")
     pack(tmp_path / "folders", tmp_path / "set", layout=layout, seed=2)
     ours = [
-        [key, record.flag, list(map(float, record.labels)), record.id, hashlib.sha256(record.image).hexdigest()]
+        [
+            key,
+            record.flag,
+            list(map(float, record.labels)),
+            record.id,
+            hashlib.sha256(record.image).hexdigest(),
+        ]
         for key, record in records(tmp_path / "set").items()
     ]
     assert mxnet_reads(tmp_path / "set") == ours

@@ -24,13 +24,22 @@ def test_a_rec_set(tmp_path: Path) -> None:
     write_insightface_rec(tmp_path, 4, 3)
     for path in (tmp_path, tmp_path / "train.rec", tmp_path / "train.idx"):
         found = look(path).as_json()
-        assert (found["kind"], found["layout"], found["images"], found["identities"]) == ("rec", "insightface", 12, 4)
+        assert (found["kind"], found["layout"], found["images"], found["identities"]) == (
+            "rec",
+            "insightface",
+            12,
+            4,
+        )
         assert (found["records"], found["range_records"]) == (17, 4)
         assert found["header"] == {"images": 12, "identity_records": 4}
         assert found["image_sizes"] == {"112x112": 12}
         assert found["per_identity"] == {"min": 3, "median": 3, "max": 3}
         assert (found["damaged"], found["damage"]) == (0, [])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["property", "train.idx", "train.rec"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "property",
+        "train.idx",
+        "train.rec",
+    ]
 
 
 @needs_data
@@ -55,7 +64,12 @@ def test_a_folder(tmp_path: Path) -> None:
     (tmp_path / "1" / "cut.jpg").write_bytes(encode_face(1, 1)[:-30])
     (tmp_path / "2" / "small.png").write_bytes(encode_face(1, 1, ".png"))
     found = look(tmp_path).as_json()
-    assert (found["kind"], found["images"], found["identities"], found["files"]) == ("folder", 7, 3, 8)
+    assert (found["kind"], found["images"], found["identities"], found["files"]) == (
+        "folder",
+        7,
+        3,
+        8,
+    )
     assert (found["other_files"], found["formats"]) == (1, {".jpg": 6, ".png": 1})
     assert found["damage"] == ["1/cut.jpg: JPEG without its end marker"]
 
@@ -82,7 +96,11 @@ def test_limit_and_progress(tmp_path: Path) -> None:
 def test_bins() -> None:
     found = look(DATA / "bins" / "py3_bytes.bin").as_json()
     assert (found["kind"], found["images"], found["pairs"], found["same"]) == ("bin", 60, 30, 15)
-    assert look(DATA / "bins" / "broken" / "one_image_damaged.bin").damage[0].startswith("image 7 of pair 3: ")
+    assert (
+        look(DATA / "bins" / "broken" / "one_image_damaged.bin")
+        .damage[0]
+        .startswith("image 7 of pair 3: ")
+    )
     with pytest.raises(SourceError, match="os.system"):
         look(DATA / "bins" / "broken" / "runs_code.bin")
 
@@ -98,7 +116,11 @@ def test_manifests(tmp_path: Path, suffix: str) -> None:
 
 def test_what_is_no_container(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
-    for path, line in ((tmp_path, "no images"), (tmp_path / "a.txt", "not a container"), (tmp_path / "no", "no such")):
+    for path, line in (
+        (tmp_path, "no images"),
+        (tmp_path / "a.txt", "not a container"),
+        (tmp_path / "no", "no such"),
+    ):
         with pytest.raises(SourceError, match=line):
             look(path)
 

@@ -1,4 +1,6 @@
-"""make-bin: pairs that are all different, balanced in folds, the same for the same seed; or as listed."""
+"""make-bin: pairs that are all different, balanced in folds, the same for the same seed; or as
+listed.
+"""
 
 from __future__ import annotations
 
@@ -41,19 +43,27 @@ def failures(output: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """5 people with 2 to 6 images: 35 pairs of one person, 155 of two. Every image has bytes of its own."""
+    """5 people with 2 to 6 images: 35 pairs of one person, 155 of two. Every image has bytes of
+    its own.
+    """
     root = tmp_path_factory.mktemp("people")
     for identity in range(5):
         (root / f"p{identity}").mkdir()
         for image in range(identity + 2):
             suffix = ".png" if image % 2 else ".jpg"
-            (root / f"p{identity}" / f"{image}{suffix}").write_bytes(encode_face(identity, image, suffix))
+            (root / f"p{identity}" / f"{image}{suffix}").write_bytes(
+                encode_face(identity, image, suffix)
+            )
     return root
 
 
 def named_pairs(source: Path, output: Path) -> list[tuple[str, str, bool]]:
     """(first, second, same) by the images' names."""
-    names = {path.read_bytes(): path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
+    names = {
+        path.read_bytes(): path.relative_to(source).as_posix()
+        for path in source.rglob("*")
+        if path.is_file()
+    }
     pairs = load_pairs(output)
     images = [names[bytes(image)] for image in pairs.images]
     return list(zip(images[::2], images[1::2], pairs.same, strict=True))
@@ -79,7 +89,9 @@ def test_drawn_pairs(people: Path, tmp_path: Path, n_pairs: int) -> None:
     check_drawn(pairs)
 
 
-def test_the_seed_decides_and_nothing_else(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seed_decides_and_nothing_else(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make(people, tmp_path / "a.bin", pairs=40, seed=1)
     make(people, tmp_path / "c.bin", pairs=40, seed=2)
     monkeypatch.setattr(make_bin, "_SHARD", 7)
@@ -91,7 +103,9 @@ def test_the_seed_decides_and_nothing_else(people: Path, tmp_path: Path, monkeyp
 def test_more_pairs_begin_with_the_same(people: Path, tmp_path: Path) -> None:
     make(people, tmp_path / "a.bin", pairs=20, seed=1)
     make(people, tmp_path / "b.bin", pairs=60, seed=1)
-    assert set(named_pairs(people, tmp_path / "a.bin")) < set(named_pairs(people, tmp_path / "b.bin"))
+    assert set(named_pairs(people, tmp_path / "a.bin")) < set(
+        named_pairs(people, tmp_path / "b.bin")
+    )
 
 
 def test_every_pair_is_as_likely_as_any_other(people: Path, tmp_path: Path) -> None:
@@ -106,10 +120,14 @@ def test_every_pair_is_as_likely_as_any_other(people: Path, tmp_path: Path) -> N
 
 def test_not_enough_pairs_are_refused_with_the_arithmetic(people: Path, tmp_path: Path) -> None:
     for source, problem in (
-        (people, r"not enough different pairs of one person: expected 40, half of --pairs 80, found 35, the sum of "
-                 r"n × \(n - 1\) / 2 over the identities' n images. Take at most --pairs 60."),
+        (
+            people,
+            r"not enough different pairs of one person: expected 40, half of --pairs 80, found "
+            r"35, the sum of "
+            r"n × \(n - 1\) / 2 over the identities' n images. Take at most --pairs 60.",
+        ),
         (people / "p1", "expected 40, half of --pairs 80, found 0, .* More images are needed."),
-    ):  # fmt: skip
+    ):
         with pytest.raises(SourceError, match=problem):
             make(source, tmp_path / "a.bin", pairs=80, seed=1)
     assert list(tmp_path.iterdir()) == []
@@ -119,22 +137,32 @@ def test_not_enough_pairs_of_two_people(tmp_path: Path) -> None:
     for name in [f"a/{i}.jpg" for i in range(12)] + ["b/0.jpg"]:
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(encode_face(1, 1))
-    with pytest.raises(SourceError, match=r"pairs of two people: expected 20, .* found 12, .* at most --pairs 20\."):
+    with pytest.raises(
+        SourceError, match=r"pairs of two people: expected 20, .* found 12, .* at most --pairs 20\."
+    ):
         make(tmp_path / "in", tmp_path / "a.bin", pairs=40, seed=1)
 
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"pairs": 20}, {"pairs": 30, "seed": 1}, {"pairs": 0, "seed": 1}, {"pairs": -20, "seed": 1},
-     {"pairs": 20, "seed": 1, "pairs_file": Path("a")}],
-)  # fmt: skip
+    [
+        {},
+        {"pairs": 20},
+        {"pairs": 30, "seed": 1},
+        {"pairs": 0, "seed": 1},
+        {"pairs": -20, "seed": 1},
+        {"pairs": 20, "seed": 1, "pairs_file": Path("a")},
+    ],
+)
 def test_wrong_usage(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         MakeBin(**options)
 
 
 @pytest.mark.parametrize("damage", [b"", b"hello", encode_face(1, 1)[:900]])
-def test_damaged_images_are_named_and_other_pairs_drawn(people: Path, tmp_path: Path, damage: bytes) -> None:
+def test_damaged_images_are_named_and_other_pairs_drawn(
+    people: Path, tmp_path: Path, damage: bytes
+) -> None:
     source = tmp_path / "in"
     for path in people.rglob("*.*"):
         (source / path.parent.name).mkdir(parents=True, exist_ok=True)
@@ -199,7 +227,9 @@ def test_a_list_of_lfw(tmp_path: Path) -> None:
         (source / name).mkdir(parents=True)
         for i in range(1, count + 1):
             (source / name / f"{name}_{i:04d}.jpg").write_bytes(encode_face(count, i))
-    (tmp_path / "pairs.txt").write_text("1\t2\nAnn\t1\t3\nBob\t1\t2\nAnn\t2\tBob\t2\nBob\t1\tAnn\t3\n")
+    (tmp_path / "pairs.txt").write_text(
+        "1\t2\nAnn\t1\t3\nBob\t1\t2\nAnn\t2\tBob\t2\nBob\t1\tAnn\t3\n"
+    )
     assert make(source, tmp_path / "a.bin", pairs_file=tmp_path / "pairs.txt").ok == 4
     assert named_pairs(source, tmp_path / "a.bin") == [
         ("Ann/Ann_0001.jpg", "Ann/Ann_0003.jpg", True),
@@ -211,18 +241,32 @@ def test_a_list_of_lfw(tmp_path: Path) -> None:
 
 def test_a_listed_pair_that_cannot_be_made_is_named(people: Path, tmp_path: Path) -> None:
     (people / "p0" / "broken.jpg").write_bytes(b"hello")
-    lines = ["p0/0 p0/1 1", "p0/0 p9/1 0", "p0/broken.jpg p0/1 1", "p1/7.jpg p0/0.jpg 0", "p0/0 p1/0 0"]
+    lines = [
+        "p0/0 p0/1 1",
+        "p0/0 p9/1 0",
+        "p0/broken.jpg p0/1 1",
+        "p1/7.jpg p0/0.jpg 0",
+        "p0/0 p1/0 0",
+    ]
     (tmp_path / "pairs.txt").write_text("\n".join(lines))
     try:
         summary = make(people, tmp_path / "a.bin", pairs_file=tmp_path / "pairs.txt")
     finally:
         (people / "p0" / "broken.jpg").unlink()
     assert summary.by_status == {"missing": 2, "ok": 2, "undecodable": 1}
-    assert named_pairs(people, tmp_path / "a.bin") == [("p0/0.jpg", "p0/1.png", True), ("p0/0.jpg", "p1/0.jpg", False)]
+    assert named_pairs(people, tmp_path / "a.bin") == [
+        ("p0/0.jpg", "p0/1.png", True),
+        ("p0/0.jpg", "p1/0.jpg", False),
+    ]
     named = {row["input"]: (row["status"], row["reason"]) for row in failures(tmp_path / "a.bin")}
     assert list(named) == ["pairs.txt line 2", "pairs.txt line 3", "pairs.txt line 4"]
-    assert named["pairs.txt line 2"][0] == "missing" and str(people / "p9" / "1") in named["pairs.txt line 2"][1]
-    assert "p0/broken.jpg: not an image: it begins with 68 65 6c 6c 6f" in named["pairs.txt line 3"][1]
+    assert (
+        named["pairs.txt line 2"][0] == "missing"
+        and str(people / "p9" / "1") in named["pairs.txt line 2"][1]
+    )
+    assert (
+        "p0/broken.jpg: not an image: it begins with 68 65 6c 6c 6f" in named["pairs.txt line 3"][1]
+    )
 
 
 def test_a_list_of_other_images_is_refused(people: Path, tmp_path: Path) -> None:
@@ -275,7 +319,15 @@ def test_no_number_is_drawn_twice(n: int) -> None:
 
 def test_numbers_of_a_set_of_5_8_million_images() -> None:
     numbers = PairNumbers([68] * 85_742)
-    for total, pair_of, same in ((numbers.n_same, numbers.same, True), (numbers.n_different, numbers.different, False)):
-        pairs = [pair_of(number) for _, number in zip(range(3000), draw_distinct(total, 1), strict=False)]
+    for total, pair_of, same in (
+        (numbers.n_same, numbers.same, True),
+        (numbers.n_different, numbers.different, False),
+    ):
+        pairs = [
+            pair_of(number) for _, number in zip(range(3000), draw_distinct(total, 1), strict=False)
+        ]
         assert len(set(pairs)) == 3000
-        assert all((first // 68 == second // 68) == same and first < second < 68 * 85_742 for first, second in pairs)
+        assert all(
+            (first // 68 == second // 68) == same and first < second < 68 * 85_742
+            for first, second in pairs
+        )

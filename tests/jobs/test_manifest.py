@@ -44,14 +44,18 @@ def test_the_order_is_the_same_in_every_format(face_folder: Path, tmp_path: Path
     orders = set()
     for suffix in SUFFIXES:
         run(face_folder, tmp_path / "out" / f"a{suffix}", relative_to=face_folder)
-        orders.add(tuple(name.removesuffix(".jpg") for name, _ in rows(tmp_path / "out" / f"a{suffix}")))
+        orders.add(
+            tuple(name.removesuffix(".jpg") for name, _ in rows(tmp_path / "out" / f"a{suffix}"))
+        )
     assert len(orders) == 1
 
 
 def test_keras_insightface_keys(face_folder: Path, out: Path) -> None:
     run(face_folder, out / "a.npz")
     with np.load(out / "a.npz") as arrays:
-        assert sorted(arrays) == ["image_classes", "image_names"], "a third key would be taken for embeddings"
+        assert sorted(arrays) == ["image_classes", "image_names"], (
+            "a third key would be taken for embeddings"
+        )
         assert arrays["image_names"].dtype.kind == "U"
         assert arrays["image_classes"].dtype == np.int64
 
@@ -60,7 +64,9 @@ def test_columns_of_the_lists(tmp_path: Path, out: Path) -> None:
     source = make(tmp_path / "set", "b c/x, y.jpg")
     for suffix in (".csv", ".lst", ".parquet"):
         run(source, out / f"a{suffix}", relative_to=tmp_path)
-    assert (out / "a.csv").read_text() == 'image_names,image_classes,identity\n"set/b c/x, y.jpg",0,b c\n'
+    assert (
+        out / "a.csv"
+    ).read_text() == 'image_names,image_classes,identity\n"set/b c/x, y.jpg",0,b c\n'
     assert (out / "a.lst").read_text() == "0\t0\tset/b c/x, y.jpg\n"
     row = {"image_names": "set/b c/x, y.jpg", "image_classes": 0, "identity": "b c"}
     assert list(parquet.read_rows(out / "a.parquet")) == [row]
@@ -68,8 +74,13 @@ def test_columns_of_the_lists(tmp_path: Path, out: Path) -> None:
 
 def test_images_in_a_tfrecord(face_folder: Path, out: Path) -> None:
     run(face_folder, out / "a.tfrecord", with_images=True)
-    found = [(each["image_raw"][0], each["label"][0]) for each in tfrecord.read_examples(out / "a.tfrecord")]
-    expected = [((face_folder / f"{i}/{k}.jpg").read_bytes(), i) for i in range(4) for k in range(3)]
+    found = [
+        (each["image_raw"][0], each["label"][0])
+        for each in tfrecord.read_examples(out / "a.tfrecord")
+    ]
+    expected = [
+        ((face_folder / f"{i}/{k}.jpg").read_bytes(), i) for i in range(4) for k in range(3)
+    ]
     assert sorted(found) == sorted(expected)  # type: ignore[type-var]
 
 
@@ -79,7 +90,13 @@ def test_a_tar_as_webdataset_reads_it(tmp_path: Path, out: Path) -> None:
     run(source, out / "a.tar")
     with tarfile.open(out / "a.tar") as archive:
         names = archive.getnames()
-    expected = ["a.b/c%2Ed.jpg", "a.b/e.jpg", "a.b/wrong.png", "twins/1%2Ejpg.jpg", "twins/1%2Epng.png"]
+    expected = [
+        "a.b/c%2Ed.jpg",
+        "a.b/e.jpg",
+        "a.b/wrong.png",
+        "twins/1%2Ejpg.jpg",
+        "twins/1%2Epng.png",
+    ]
     assert sorted(names[::2]) == expected, "the suffix is what the bytes say"
     assert names[1::2] == [name.rpartition(".")[0] + ".cls" for name in names[::2]]
     for sample in webdataset.read_samples(out / "a.tar"):
@@ -95,7 +112,9 @@ def test_a_tar_as_webdataset_reads_it(tmp_path: Path, out: Path) -> None:
 def test_embeddings_are_joined_by_name(
     face_folder: Path, tmp_path: Path, out: Path, absolute: bool, dtype: type
 ) -> None:
-    vectors = embeddings_of(face_folder, tmp_path / "e.npz", f"{face_folder}/" if absolute else "", dtype)
+    vectors = embeddings_of(
+        face_folder, tmp_path / "e.npz", f"{face_folder}/" if absolute else "", dtype
+    )
     for suffix in (".npz", ".tfrecord", ".parquet"):
         run(face_folder, out / f"a{suffix}", embeddings=tmp_path / "e.npz", relative_to=face_folder)
     arrays = npz.load_manifest(out / "a.npz")
@@ -105,7 +124,12 @@ def test_embeddings_are_joined_by_name(
     for each in examples:
         assert each["embeddings"] == [vectors[each["image_names"][0].decode()].tobytes()]
     about = {name: examples[0][name] for name in ("classes", "emb_shape", "total", "use_fp16")}
-    assert about == {"classes": [4], "emb_shape": [5], "total": [12], "use_fp16": [int(dtype is np.float16)]}
+    assert about == {
+        "classes": [4],
+        "emb_shape": [5],
+        "total": [12],
+        "use_fp16": [int(dtype is np.float16)],
+    }
     assert not any(set(about) & set(each) for each in examples[1:]), "the first record only"
     for row in parquet.read_rows(out / "a.parquet"):
         assert row["embeddings"] == vectors[row["image_names"]].tolist()
@@ -143,7 +167,9 @@ def test_whole_identities_for_validation(face_folder: Path, out: Path) -> None:
         assert identity[label] == name.split("/")[0]
 
 
-def test_too_few_images_for_the_split_are_said(tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_too_few_images_for_the_split_are_said(
+    tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     source = make(tmp_path / "set", "a/1.jpg", "a/2.jpg", "b/1.jpg")
     run(source, out / "a.csv", val_fraction=0.9)
     assert "the validation set has 1 image, not 3" in caplog.text
@@ -158,10 +184,15 @@ def test_too_few_images_for_the_split_are_said(tmp_path: Path, out: Path, caplog
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_shards_hold_together_what_one_file_holds(face_folder: Path, out: Path, suffix: str) -> None:
+def test_shards_hold_together_what_one_file_holds(
+    face_folder: Path, out: Path, suffix: str
+) -> None:
     run(face_folder, out / f"a{suffix}", val_fraction=0.25)
     run(face_folder, out / f"b{suffix}", val_fraction=0.25, shards=4)
-    names = ([f"b-{i:05d}-of-00004{suffix}" for i in range(4)], [f"b_val-{i:05d}-of-00003{suffix}" for i in range(3)])
+    names = (
+        [f"b-{i:05d}-of-00004{suffix}" for i in range(4)],
+        [f"b_val-{i:05d}-of-00003{suffix}" for i in range(3)],
+    )
     for whole, shards in zip((f"a{suffix}", f"a_val{suffix}"), names, strict=True):
         assert [row for name in shards for row in rows(out / name)] == rows(out / whole)
     assert set(files(out)) == {f"a{suffix}", f"a_val{suffix}", *names[0], *names[1], "classes.csv"}
@@ -178,7 +209,9 @@ def test_classes_are_dense_and_in_the_peers_order(tmp_path: Path, out: Path) -> 
     assert [row.name for row in class_map.load(out / "classes.csv")] == ["0_0_1", "10", "9", "x/y"]
 
 
-def test_small_identities_are_left_out_and_counted(tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_small_identities_are_left_out_and_counted(
+    tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     source = make(tmp_path / "set", "a/1.jpg", "a/2.jpg", "b/1.jpg", "c/1.jpg", "c/2.jpg")
     summary = run(source, out / "a.csv", min_images=2)
@@ -189,7 +222,12 @@ def test_small_identities_are_left_out_and_counted(tmp_path: Path, out: Path, ca
 
 def test_limit(face_folder: Path, out: Path) -> None:
     assert run(face_folder, out / "a.csv", limit=4, relative_to=face_folder).inputs == 4
-    assert sorted(rows(out / "a.csv")) == [("0/0.jpg", 0), ("0/1.jpg", 0), ("0/2.jpg", 0), ("1/0.jpg", 1)]
+    assert sorted(rows(out / "a.csv")) == [
+        ("0/0.jpg", 0),
+        ("0/1.jpg", 0),
+        ("0/2.jpg", 0),
+        ("1/0.jpg", 1),
+    ]
 
 
 # A SiW-like tree
@@ -197,10 +235,17 @@ def test_limit(face_folder: Path, out: Path) -> None:
 
 def siw_crops(root: Path) -> Path:
     """One crop where each video of SiW was, or of a tree that is laid out like it."""
-    names = [f"{split}/{kind}/00{n}/00{n}-1-{k}" for split in ("Train", "Test") for kind, k in KINDS for n in (3, 4)]
+    names = [
+        f"{split}/{kind}/00{n}/00{n}-1-{k}"
+        for split in ("Train", "Test")
+        for kind, k in KINDS
+        for n in (3, 4)
+    ]
     if (DATA / "siw_like").is_dir():
         videos = (DATA / "siw_like").rglob("*.mov")
-        names = [video.relative_to(DATA / "siw_like").as_posix().removesuffix(".mov") for video in videos]
+        names = [
+            video.relative_to(DATA / "siw_like").as_posix().removesuffix(".mov") for video in videos
+        ]
     return make(root, *(f"{name}/0.png" for name in names), data=PNG)
 
 
@@ -212,7 +257,10 @@ def test_classes_by_rule(tmp_path: Path, out: Path, rule: str) -> None:
     found = rows(out / "a.csv")
     assert summary.ok == len(found) >= 7
     assert all(label == int("/spoof/" in name) for name, label in found)
-    assert failures(out / "a.csv") == {"Train/odd/1/0.png": "no_label", "Train/live/spoof/0.png": "ambiguous_label"}
+    assert failures(out / "a.csv") == {
+        "Train/odd/1/0.png": "no_label",
+        "Train/live/spoof/0.png": "ambiguous_label",
+    }
     counts = Counter(label for _, label in found)
     assert class_map.load(out / "classes.csv") == [(0, "live", counts[0]), (1, "spoof", counts[1])]
 
@@ -234,7 +282,9 @@ def test_real_photos(out: Path) -> None:
 # Bad images, bad names
 
 
-@pytest.mark.parametrize(("suffix", "options"), [(".tar", {}), (".tfrecord", {"with_images": True})])
+@pytest.mark.parametrize(
+    ("suffix", "options"), [(".tar", {}), (".tfrecord", {"with_images": True})]
+)
 def test_bad_images_are_named_and_the_others_kept(
     tmp_path: Path, out: Path, suffix: str, options: dict[str, Any]
 ) -> None:
@@ -251,7 +301,14 @@ def test_bad_images_are_named_and_the_others_kept(
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_names_that_cannot_be_written(tmp_path: Path, out: Path, suffix: str) -> None:
-    source = make(tmp_path / "set", "a/1.jpg", "a/t\tab.jpg", "a/new\nline.jpg", "b/ä 'b', \"c\".jpg", "stray.jpg")
+    source = make(
+        tmp_path / "set",
+        "a/1.jpg",
+        "a/t\tab.jpg",
+        "a/new\nline.jpg",
+        "b/ä 'b', \"c\".jpg",
+        "stray.jpg",
+    )
     try:
         make(source, os.fsdecode(b"a/\xff.jpg"), os.fsdecode(b"\xff/1.jpg"))
     except OSError:

@@ -1,4 +1,6 @@
-"""manifest: the same bytes however it is run, folders with two of them, clear words where it cannot be."""
+"""manifest: the same bytes however it is run, folders with two of them, clear words where it
+cannot be.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ OPTIONS = {"shards": 3, "val_fraction": 0.2}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_same_bytes_with_any_number_of_workers(face_folder: Path, tmp_path: Path, suffix: str) -> None:
+def test_same_bytes_with_any_number_of_workers(
+    face_folder: Path, tmp_path: Path, suffix: str
+) -> None:
     found = []
     for number, runner in enumerate((SerialRunner(), ProcessRunner(1), ProcessRunner(3))):
         run(face_folder, tmp_path / str(number) / f"a{suffix}", runner, **OPTIONS)
@@ -160,14 +164,49 @@ def test_options_that_cannot_be_meant(options: dict[str, Any], why: str) -> None
 @pytest.mark.parametrize(
     ("name", "options", "kind", "why"),
     [
-        ("a.foo", {}, OptionError, "'a.foo': expected .npz .tfrecord .parquet .csv .lst .tar, found the suffix '.foo'"),
+        (
+            "a.foo",
+            {},
+            OptionError,
+            "'a.foo': expected .npz .tfrecord .parquet .csv .lst .tar, found the suffix '.foo'",
+        ),
         ("a", {}, OptionError, "found no suffix"),
-        ("a.npz", {"with_images": True}, OptionError, "--with-images: a .npz manifest holds no images"),
-        ("a.csv", {"embeddings": Path("e.npz")}, OptionError, "--embeddings: a .csv manifest holds none"),
-        ("a.tfrecord", {"embeddings": Path("e"), "with_images": True}, OptionError, "two layouts of .tfrecord"),
-        ("a.csv", {"shards": 13}, OptionError, "--shards: expected 12 or fewer, the images there are, found 13"),
-        ("a.csv", {"relative_to": Path("/nowhere")}, OptionError, "--relative-to: expected a folder that"),
-        ("a.npz", {"embeddings": Path("/no.npz")}, SourceError, "/no.npz: cannot open: No such file"),
+        (
+            "a.npz",
+            {"with_images": True},
+            OptionError,
+            "--with-images: a .npz manifest holds no images",
+        ),
+        (
+            "a.csv",
+            {"embeddings": Path("e.npz")},
+            OptionError,
+            "--embeddings: a .csv manifest holds none",
+        ),
+        (
+            "a.tfrecord",
+            {"embeddings": Path("e"), "with_images": True},
+            OptionError,
+            "two layouts of .tfrecord",
+        ),
+        (
+            "a.csv",
+            {"shards": 13},
+            OptionError,
+            "--shards: expected 12 or fewer, the images there are, found 13",
+        ),
+        (
+            "a.csv",
+            {"relative_to": Path("/nowhere")},
+            OptionError,
+            "--relative-to: expected a folder that",
+        ),
+        (
+            "a.npz",
+            {"embeddings": Path("/no.npz")},
+            SourceError,
+            "/no.npz: cannot open: No such file",
+        ),
         (
             "a.csv",
             {"label_rule": "x=0,y=1"},
@@ -178,7 +217,12 @@ def test_options_that_cannot_be_meant(options: dict[str, Any], why: str) -> None
     ],
 )
 def test_combinations_that_cannot_be(
-    face_folder: Path, out: Path, name: str, options: dict[str, Any], kind: type[FaceprepError], why: str
+    face_folder: Path,
+    out: Path,
+    name: str,
+    options: dict[str, Any],
+    kind: type[FaceprepError],
+    why: str,
 ) -> None:
     with pytest.raises(kind) as error:
         run(face_folder, out / name, **options)
@@ -197,7 +241,10 @@ def test_sources_that_cannot_be(tmp_path: Path, out: Path) -> None:
         (tmp_path / "empty", "no images in this folder"),
         (file, "no such folder"),
         (tmp_path / "notes", "no images in this folder"),
-        (tmp_path / "flat", "none of 1 image can be used, the first because of 1.jpg: lies in no identity folder"),
+        (
+            tmp_path / "flat",
+            "none of 1 image can be used, the first because of 1.jpg: lies in no identity folder",
+        ),
     ):
         with pytest.raises(SourceError, match=why):
             run(source, out / "a.npz")
@@ -219,7 +266,19 @@ def test_on_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     assert command("manifest", tmp_path / "set", tmp_path / "a.foo", "--seed", 1) == 2
     assert command("manifest", tmp_path / "none", tmp_path / "a.npz", "--seed", 1) == 1
     capfd.readouterr()
-    assert command("manifest", tmp_path / "set", tmp_path / "a.tar", "--seed", 1, "--runner", "serial", "--json") == 3
+    assert (
+        command(
+            "manifest",
+            tmp_path / "set",
+            tmp_path / "a.tar",
+            "--seed",
+            1,
+            "--runner",
+            "serial",
+            "--json",
+        )
+        == 3
+    )
     told = json.loads(capfd.readouterr().out)
     assert (told["inputs"], told["ok"], told["failed"], told["outputs"]) == (5, 4, 1, 2)
 

@@ -1,4 +1,6 @@
-"""merge-identities from files of embeddings: with their images and without, of some, damaged, of an unknown model."""
+"""merge-identities from files of embeddings: with their images and without, of some, damaged,
+of an unknown model.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ def test_from_embeddings(source: Path, tmp_path: Path) -> None:
 def test_embeddings_of_some_of_the_images(source: Path, tmp_path: Path) -> None:
     some = {name: color for name, color in SET.items() if name != "f/2.png"}
     merge(embed(source, tmp_path / "set.npz", some), tmp_path / "out")
-    assert Decision("drop", "f/2.png", reason="has no embedding") in read_plan(tmp_path / "out" / "plan.jsonl")[1]
+    assert (
+        Decision("drop", "f/2.png", reason="has no embedding")
+        in read_plan(tmp_path / "out" / "plan.jsonl")[1]
+    )
     assert "f/2.png" not in images(tmp_path / "out")
 
 
@@ -46,7 +51,11 @@ def test_all_files_of_embeddings_are_what_a_run_goes_on_with(source: Path, tmp_p
     paths = [tmp_path / name for name in shard_names("set.parquet", 2)]
     for scale in (1, 2):
         with paths[0].open("wb") as first, paths[1].open("wb") as second:
-            write_parquet([first, second], Embeddings(list(SET), names, vectors * scale, Colors.model), Place())
+            write_parquet(
+                [first, second],
+                Embeddings(list(SET), names, vectors * scale, Colors.model),
+                Place(),
+            )
         if scale == 1:
             first_bytes = paths[0].read_bytes()
             times = paths[0].stat().st_atime_ns, paths[0].stat().st_mtime_ns
@@ -57,7 +66,9 @@ def test_all_files_of_embeddings_are_what_a_run_goes_on_with(source: Path, tmp_p
         merge(paths[0], tmp_path / "out")
 
 
-def test_embeddings_without_their_images(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_embeddings_without_their_images(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = embed(source, tmp_path / "set.npz")
     source.rename(tmp_path / "elsewhere")
     summary = merge(file, tmp_path / "out")
@@ -74,21 +85,28 @@ def test_embeddings_without_their_images(source: Path, tmp_path: Path, caplog: p
 def test_embeddings_of_images_that_are_gone(source: Path, tmp_path: Path) -> None:
     file = embed(source, tmp_path / "set.npz")
     (source / "a" / "1.png").unlink()
-    with pytest.raises(SourceError, match=r"gone: expected 9 of them, found 1 fewer, such as 'a/1.png'"):
+    with pytest.raises(
+        SourceError, match=r"gone: expected 9 of them, found 1 fewer, such as 'a/1.png'"
+    ):
         merge(file, tmp_path / "out")
 
 
 def test_embeddings_whose_identities_are_no_folders(
     source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    merge(embed(source, tmp_path / "set.npz", identities=[f"class {i}" for i in range(9)]), tmp_path / "out")
+    merge(
+        embed(source, tmp_path / "set.npz", identities=[f"class {i}" for i in range(9)]),
+        tmp_path / "out",
+    )
     assert "the identities of these embeddings are not the images' folders" in caplog.text
     assert ("merge", "class 0", "class 1") not in {line[:3] for line in decided(tmp_path / "out")}
     assert set(results(tmp_path / "out")) == {"plan.jsonl"}
 
 
 @pytest.mark.parametrize(("value", "told"), [(np.nan, "1 not finite"), (0, "1 of length zero")])
-def test_vectors_that_cannot_be_compared(value: float, told: str, source: Path, tmp_path: Path) -> None:
+def test_vectors_that_cannot_be_compared(
+    value: float, told: str, source: Path, tmp_path: Path
+) -> None:
     vectors = np.array(list(SET.values()), np.float32)
     vectors[2] = value
     with pytest.raises(SourceError, match=rf"cannot be compared: found {told} \(b/2.png\)"):
@@ -97,7 +115,9 @@ def test_vectors_that_cannot_be_compared(value: float, told: str, source: Path, 
 
 def test_vectors_of_nobody_knows_which_model(source: Path, tmp_path: Path) -> None:
     file = embed(source, tmp_path / "set.npz", model=Model())
-    with pytest.raises(OptionError, match="do not say what model made them: expected --threshold or --far"):
+    with pytest.raises(
+        OptionError, match="do not say what model made them: expected --threshold or --far"
+    ):
         merge(file, tmp_path / "out")
     assert merge(file, tmp_path / "other", threshold=0.95).details["merged"] == 3
 
@@ -107,5 +127,7 @@ def test_what_has_no_embeddings(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"text")
     with pytest.raises(SourceError, match=r"a.npz"):
         merge(tmp_path / "a.npz", tmp_path / "out")
-    with pytest.raises(SourceError, match=r"a.txt: has no embeddings: expected a folder of identities, or an .npz"):
+    with pytest.raises(
+        SourceError, match=r"a.txt: has no embeddings: expected a folder of identities, or an .npz"
+    ):
         merge(tmp_path / "a.txt", tmp_path / "out")

@@ -1,4 +1,6 @@
-"""merge-identities from folders: planned, placed, undone; a second opinion; damaged images, odd sets, killed runs."""
+"""merge-identities from folders: planned, placed, undone; a second opinion; damaged images, odd
+sets, killed runs.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,14 @@ def test_planned_placed_and_undone(mode: str, source: Path, tmp_path: Path) -> N
     before = tree(source)
     summary = merge(source, tmp_path / "out", mode=mode)
     assert (summary.inputs, summary.ok, summary.outputs) == (9, 9, 11)
-    figures = {name: summary.details[name] for name in ("images", "identities", "merged", "undecided")}
+    figures = {
+        name: summary.details[name] for name in ("images", "identities", "merged", "undecided")
+    }
     assert figures == {"images": 9, "identities": 7, "merged": 3, "undecided": 1}
-    assert summary.details["threshold"] == 0.95 and summary.details["threshold_origin"] == "the rainbow"
+    assert (
+        summary.details["threshold"] == 0.95
+        and summary.details["threshold_origin"] == "the rainbow"
+    )
     assert decided(tmp_path / "out") == [
         ("merge", "a", "b", "accepted"),
         ("merge", "e", "f", "accepted"),
@@ -61,7 +68,9 @@ def test_a_plan_only_then_edited_and_applied(source: Path, tmp_path: Path) -> No
     apply(tmp_path / "out" / "plan.jsonl", tmp_path / "applied")
     assert images(tmp_path / "applied") == images(tmp_path / "whole")
     plan = tmp_path / "edited.jsonl"
-    plan.write_text((tmp_path / "out" / "plan.jsonl").read_text().replace('"undecided"', '"accepted"', 5))
+    plan.write_text(
+        (tmp_path / "out" / "plan.jsonl").read_text().replace('"undecided"', '"accepted"', 5)
+    )
     apply(plan, tmp_path / "edited")
     assert set(images(tmp_path / "edited")) == MERGED - {"d/1.png"} | {"b/d_1.png"}
 
@@ -83,7 +92,9 @@ def test_damaged_images_are_named_dropped_and_restored(source: Path, tmp_path: P
     assert images(tmp_path / "applied") == images(tmp_path / "out")
 
 
-def test_the_same_whatever_the_shards(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_whatever_the_shards(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     merge(source, tmp_path / "out")
     expected = results(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
@@ -146,7 +157,9 @@ def test_linkages(linkage: str, source: Path, tmp_path: Path) -> None:
     assert merge(source, tmp_path / "out", linkage=linkage).details["merged"] == 3
 
 
-def test_centres_need_a_threshold_of_their_own(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_centres_need_a_threshold_of_their_own(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     merge(source, tmp_path / "own", linkage="centroid", threshold=0.99)
     merge(source, tmp_path / "mean")
     assert "centroid" not in caplog.text
@@ -155,11 +168,17 @@ def test_centres_need_a_threshold_of_their_own(source: Path, tmp_path: Path, cap
 
 
 def test_a_second_opinion(source: Path, tmp_path: Path) -> None:
-    """The other model sees a darker image in a; red and blue alone are one to it, as all that is bright."""
+    """The other model sees a darker image in a; red and blue alone are one to it, as all that
+    is bright.
+    """
     paint(source / "a" / "1.png", (150, 0, 0))
     summary = merge(source, tmp_path / "out", second_opinion="brightness")
     assert (summary.inputs, summary.ok) == (9, 9), "nobody is counted twice"
-    assert (summary.details["merged"], summary.details["undecided"], summary.details["unconfirmed"]) == (2, 2, 1)
+    assert (
+        summary.details["merged"],
+        summary.details["undecided"],
+        summary.details["unconfirmed"],
+    ) == (2, 2, 1)
     assert "1 not confirmed by the second opinion" in MergeIdentities().sentence(summary.details)
     decisions = {d.subject: d for d in read_plan(tmp_path / "out" / "plan.jsonl")[1]}
     assert {name: d.verdict for name, d in decisions.items()} == {
@@ -173,7 +192,9 @@ def test_a_second_opinion(source: Path, tmp_path: Path) -> None:
     assert set(images(tmp_path / "out")) == MERGED - {"b/a_1.png"} | {"a/1.png"}
 
 
-def test_a_second_embedder_that_cannot_tell(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_embedder_that_cannot_tell(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It gives zeros for what is red."""
 
     def see(self: Brightness, crops: Any) -> Any:
@@ -183,7 +204,9 @@ def test_a_second_embedder_that_cannot_tell(source: Path, tmp_path: Path, monkey
     monkeypatch.setattr(Brightness, "__call__", see)
     merge(source, tmp_path / "out", second_opinion="brightness")
     decisions = {d.subject: d for d in read_plan(tmp_path / "out" / "plan.jsonl")[1]}
-    assert decisions["a"].verdict == "undecided" and decisions["a"].reason.endswith("the second embedder cannot tell")
+    assert decisions["a"].verdict == "undecided" and decisions["a"].reason.endswith(
+        "the second embedder cannot tell"
+    )
     assert decisions["e"].verdict == "accepted"
 
 
@@ -213,7 +236,11 @@ def test_little_or_nothing_to_merge(tmp_path: Path) -> None:
 
 def test_the_first_images_only(source: Path, tmp_path: Path) -> None:
     summary = merge(source, tmp_path / "out", limit=3)
-    assert summary.inputs == 3 and set(images(tmp_path / "out")) == {"b/1.png", "b/2.png", "b/a_1.png"}
+    assert summary.inputs == 3 and set(images(tmp_path / "out")) == {
+        "b/1.png",
+        "b/2.png",
+        "b/a_1.png",
+    }
     apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
     assert set(images(tmp_path / "back")) == {"a/1.png", "b/1.png", "b/2.png"}
     with pytest.raises(OptionError, match="a file of embeddings is judged as a whole"):
@@ -235,7 +262,9 @@ def test_the_first_images_only(source: Path, tmp_path: Path) -> None:
         ({"second_opinion": "none"}, "none"),
     ],
 )
-def test_options_that_cannot_be_meant(options: dict[str, Any], told: str, source: Path, tmp_path: Path) -> None:
+def test_options_that_cannot_be_meant(
+    options: dict[str, Any], told: str, source: Path, tmp_path: Path
+) -> None:
     with pytest.raises(OptionError, match=told):
         merge(source, tmp_path / "out", **options)
 
@@ -247,7 +276,9 @@ def test_output_and_input_are_apart(source: Path, tmp_path: Path) -> None:
         merge(embed(source, tmp_path / "set.npz"), source / "out")
 
 
-def test_killed_before_any_change_of_the_disk(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_before_any_change_of_the_disk(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(identity_plans, "_SHARD", 5)
     monkeypatch.setattr(application, "_SHARD", 5)
     (source / "a" / "bad.png").write_bytes(b"no image")
@@ -268,9 +299,19 @@ def test_killed_before_any_change_of_the_disk(source: Path, tmp_path: Path, monk
 
 
 def test_command_line(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["faceprep", "merge-identities", str(source), str(tmp_path / "out"), "--embedder", "colors"]
+    words = [
+        "faceprep",
+        "merge-identities",
+        str(source),
+        str(tmp_path / "out"),
+        "--embedder",
+        "colors",
+    ]
     monkeypatch.setattr("sys.argv", [*words, "--runner", "serial", "--json"])
     assert main() == 0
     told = json.loads(capsys.readouterr().out)
@@ -287,13 +328,26 @@ def test_command_line(
     ("found", "told"),
     [
         ({"images": 0, "merged": 0, "undecided": 0}, "nothing to compare: no image has a vector"),
-        ({"identities": 1, "merged": 0}, "1 identity is 1 person: 0 merged, 1 undecided; likeness from 0.3 on"),
-        ({"identities": 3, "merged": 2}, "3 identities are 1 person: 2 merged, 1 undecided; likeness from 0.3 on"),
+        (
+            {"identities": 1, "merged": 0},
+            "1 identity is 1 person: 0 merged, 1 undecided; likeness from 0.3 on",
+        ),
+        (
+            {"identities": 3, "merged": 2},
+            "3 identities are 1 person: 2 merged, 1 undecided; likeness from 0.3 on",
+        ),
         ({"conflicts": 2}, "held back by matches that do not match each other"),
     ],
 )
 def test_the_sentence(found: dict[str, Any], told: str) -> None:
-    whole = {"identities": 9, "merged": 2, "undecided": 1, "conflicts": 0, "threshold": 0.3, "separable": 0}
+    whole = {
+        "identities": 9,
+        "merged": 2,
+        "undecided": 1,
+        "conflicts": 0,
+        "threshold": 0.3,
+        "separable": 0,
+    }
     whole |= {"likeness": {"identities_of_two": 0}}
     assert told in MergeIdentities().sentence((whole if "images" not in found else {}) | found)
 
@@ -309,9 +363,13 @@ def test_a_model_that_has_changed_is_not_gone_on_with(
 
 def test_the_default_is_the_models_own(tmp_path: Path) -> None:
     model = Model("any", surely=0.7, surely_not=0.6, origin="somewhere")
-    embeddings = Embeddings(["a/1", "b/1"], ["a", "b"], np.array([[1, 0], [0.8, 0.6]], np.float32), model)
+    embeddings = Embeddings(
+        ["a/1", "b/1"], ["a", "b"], np.array([[1, 0], [0.8, 0.6]], np.float32), model
+    )
     decisions, figures = MergeIdentities().judge(embeddings)
     assert MergeIdentities().count(decisions) == {"merged": 1, "undecided": 0}
     assert [d.verdict for d in decisions] == ["accepted"] and figures["threshold"] == 0.7
     decisions, figures = MergeIdentities(threshold=0.85).judge(embeddings)
-    assert [d.verdict for d in decisions] == ["undecided"] and figures["undecided_from"] == pytest.approx(0.75)
+    assert [d.verdict for d in decisions] == ["undecided"] and figures[
+        "undecided_from"
+    ] == pytest.approx(0.75)

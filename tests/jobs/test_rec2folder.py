@@ -1,4 +1,6 @@
-"""rec2folder on MXNet's own files, sound and broken, and on labels and keys that are out to hurt."""
+"""rec2folder on MXNet's own files, sound and broken, and on labels and keys that are out to
+hurt.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,10 @@ def convert(source: Path, target: Path, scan: bool = False, limit: int | None = 
 def tree(root: Path) -> dict[str, str]:
     """Name -> sha256 of every image below `root`."""
     files = (path for path in root.rglob("*") if path.is_file() and ".faceprep" not in path.parts)
-    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 def failures(target: Path) -> list[dict[str, str]]:
@@ -54,13 +59,18 @@ def write_rec(folder: Path, records: list[tuple[int, bytes]]) -> Path:
 @needs_data
 @pytest.mark.parametrize("scan", [False, True])
 @pytest.mark.parametrize(
-    "name", ["insightface", "im2rec", "label_arrays", "magic_in_payload", "png_and_padding", "sparse_keys"]
+    "name",
+    ["insightface", "im2rec", "label_arrays", "magic_in_payload", "png_and_padding", "sparse_keys"],
 )
 def test_every_image_of_mxnets_own_files(tmp_path: Path, name: str, scan: bool) -> None:
     summary = convert(DATA / "mxnet" / name, tmp_path / "out", scan)
     truth = json.loads((DATA / "mxnet" / name / "mxnet_reads.json").read_text())
     suffix = ".png" if name == "png_and_padding" else ".jpg"
-    expected = {f"{int(each['label'][0])}/{each['key']}{suffix}": each["sha256"] for each in truth if each["bytes"]}
+    expected = {
+        f"{int(each['label'][0])}/{each['key']}{suffix}": each["sha256"]
+        for each in truth
+        if each["bytes"]
+    }
     assert tree(tmp_path / "out") == expected
     assert (summary.inputs, summary.ok, summary.failed) == (len(expected), len(expected), 0)
 
@@ -90,7 +100,12 @@ def test_damage_costs_what_is_damaged(
 
 @needs_data
 @pytest.mark.parametrize(
-    ("name", "line"), [("empty_idx", "index is empty"), ("empty_rec", "file is empty"), ("idx_not_numbers", "line 1")]
+    ("name", "line"),
+    [
+        ("empty_idx", "index is empty"),
+        ("empty_rec", "file is empty"),
+        ("idx_not_numbers", "line 1"),
+    ],
 )
 def test_what_cannot_be_begun_leaves_nothing(tmp_path: Path, name: str, line: str) -> None:
     with pytest.raises(SourceError, match=line):
@@ -107,7 +122,9 @@ def test_without_an_index_nothing_is_lost(tmp_path: Path) -> None:
 
 def test_labels_never_leave_the_target(tmp_path: Path) -> None:
     labels = [float("nan"), float("inf"), -1.0, 1e30, 0.5, 3.0]
-    write_rec(tmp_path, [(key, frame_image([label], JPEG, key)) for key, label in enumerate(labels)])
+    write_rec(
+        tmp_path, [(key, frame_image([label], JPEG, key)) for key, label in enumerate(labels)]
+    )
     summary = convert(tmp_path / "train.rec", tmp_path / "out")
     assert summary.by_status == {"bad_label": 2, "ok": 4}
     assert sorted(tree(tmp_path / "out")) == [
@@ -119,7 +136,9 @@ def test_labels_never_leave_the_target(tmp_path: Path) -> None:
 
 
 def test_the_identity_is_the_first_label(tmp_path: Path) -> None:
-    write_rec(tmp_path, [(0, frame_image([8.0, 9.0], b"", 0)), (1, frame_image([4.0, 1.0], JPEG, 1))])
+    write_rec(
+        tmp_path, [(0, frame_image([8.0, 9.0], b"", 0)), (1, frame_image([4.0, 1.0], JPEG, 1))]
+    )
     convert(tmp_path, tmp_path / "out")
     assert sorted(tree(tmp_path / "out")) == ["4/1.jpg"]
 
@@ -144,8 +163,12 @@ def test_payloads_that_are_no_image(tmp_path: Path) -> None:
     assert [row["input"] for row in failures(tmp_path / "out")] == ["1", "2", "4"]
 
 
-def test_bad_records_anywhere_among_sound_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever lies beside what, in windows of a few records: files and failures are those of each record alone."""
+def test_bad_records_anywhere_among_sound_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lies beside what, in windows of a few records: files and failures are those of
+    each record alone.
+    """
     monkeypatch.setattr(recordio, "_WINDOW", 12 * len(JPEG))
     png = codec.encode(codec.decode(JPEG), ".png")
     kinds = [
@@ -165,13 +188,19 @@ def test_bad_records_anywhere_among_sound_ones(tmp_path: Path, monkeypatch: pyte
         (str(key), name) for key, (name, _) in enumerate(chosen) if "/" not in name
     ]
     sound = [key for key, (name, _) in enumerate(chosen) if name == kinds[0][0]]
-    assert all((tmp_path / "out" / f"{key // 50}" / f"{key}.jpg").read_bytes() == JPEG for key in sound)
+    assert all(
+        (tmp_path / "out" / f"{key // 50}" / f"{key}.jpg").read_bytes() == JPEG for key in sound
+    )
 
 
 def test_the_header_may_lie_behind_the_images(tmp_path: Path) -> None:
     write_rec(
         tmp_path,
-        [(1, frame_image([0], JPEG, 1)), (0, frame_image([2.0, 3.0], b"", 0)), (2, frame_image([1, 2], b"", 2))],
+        [
+            (1, frame_image([0], JPEG, 1)),
+            (0, frame_image([2.0, 3.0], b"", 0)),
+            (2, frame_image([1, 2], b"", 2)),
+        ],
     )
     assert convert(tmp_path, tmp_path / "out").inputs == 1
 
@@ -183,7 +212,13 @@ def test_limit_counts_images(tmp_path: Path) -> None:
 
 
 def test_warnings_about_the_header(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write_rec(tmp_path, [(0, frame_image([float(1 << 25), float(1 << 25)], b"", 0)), (1, frame_image([0], JPEG, 1))])
+    write_rec(
+        tmp_path,
+        [
+            (0, frame_image([float(1 << 25), float(1 << 25)], b"", 0)),
+            (1, frame_image([0], JPEG, 1)),
+        ],
+    )
     with caplog.at_level(logging.WARNING, "faceprep"):
         convert(tmp_path, tmp_path / "out")
     assert "not exact above 16,777,216" in caplog.text
@@ -195,6 +230,12 @@ def test_warnings_about_the_header(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 def test_the_source_is_not_touched(tmp_path: Path) -> None:
     write_insightface_rec(tmp_path / "set", 2, 3)
-    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "set").iterdir()}
+    before = {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in (tmp_path / "set").iterdir()
+    }
     convert(tmp_path / "set", tmp_path / "out")
-    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "set").iterdir()} == before
+    assert {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in (tmp_path / "set").iterdir()
+    } == before

@@ -37,14 +37,21 @@ from tests.real import needs_data
 
 @needs_data
 def test_every_vintage_as_png_loses_nothing(tmp_path: Path) -> None:
-    summary = reencode(*(BINS / f"{name}.bin" for name in VINTAGES), to=tmp_path / "out", format="png")
+    summary = reencode(
+        *(BINS / f"{name}.bin" for name in VINTAGES), to=tmp_path / "out", format="png"
+    )
     truth = json.loads((BINS / "truth.json").read_text())
-    assert summary.inputs == summary.ok == sum(truth[name]["pairs"] for name in VINTAGES) and summary.outputs == 5
+    assert (
+        summary.inputs == summary.ok == sum(truth[name]["pairs"] for name in VINTAGES)
+        and summary.outputs == 5
+    )
     for name in VINTAGES:
         images, same = read(tmp_path / "out" / f"{name}.bin")
         assert same == truth[name]["same"]
         assert all(image.startswith(b"\x89PNG") for image in images)
-        assert [hashlib.sha256(pixels(image).tobytes()).hexdigest() for image in images] == truth[name]["pixels_sha256"]
+        assert [hashlib.sha256(pixels(image).tobytes()).hexdigest() for image in images] == truth[
+            name
+        ]["pixels_sha256"]
 
 
 @needs_data
@@ -75,14 +82,19 @@ def test_keep_leaves_what_has_the_format_already(tmp_path: Path) -> None:
         assert (new == old) == old.startswith(b"\xff\xd8") and new.startswith(b"\xff\xd8")
 
 
-def test_same_bytes_whatever_the_workers_and_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_same_bytes_whatever_the_workers_and_the_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sources = [write_bin(tmp_path / f"{i}.bin", FACES[2 * i :]) for i in range(3)]
     reencode(*sources, to=tmp_path / "one")
     reencode(*sources, to=tmp_path / "three", workers=3)
     monkeypatch.setattr(reencode_bin, "_SHARD", 1)
     reencode(*sources, to=tmp_path / "small")
     for source in sources:
-        assert len({(tmp_path / to / source.name).read_bytes() for to in ("one", "three", "small")}) == 1
+        assert (
+            len({(tmp_path / to / source.name).read_bytes() for to in ("one", "three", "small")})
+            == 1
+        )
 
 
 def test_limit_counts_pairs_over_the_sources(tmp_path: Path) -> None:
@@ -95,12 +107,16 @@ def test_limit_counts_pairs_over_the_sources(tmp_path: Path) -> None:
 
 
 @needs_data
-def test_a_damaged_image_costs_its_pair_and_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_image_costs_its_pair_and_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     source = DAMAGED
     with caplog.at_level(logging.WARNING, "faceprep"):
         summary = reencode(source, to=tmp_path / "out", format="png")
     assert (summary.inputs, summary.ok, summary.by_status) == (30, 29, {"ok": 29, "undecodable": 1})
-    assert caplog.messages == ["one_image_damaged.bin: 1 of 30 pairs are left out; each is named in failures.csv"]
+    assert caplog.messages == [
+        "one_image_damaged.bin: 1 of 30 pairs are left out; each is named in failures.csv"
+    ]
     assert failures(tmp_path / "out" / ".faceprep") == [
         {
             "input": "one_image_damaged.bin pair 3",
@@ -112,7 +128,9 @@ def test_a_damaged_image_costs_its_pair_and_no_other(tmp_path: Path, caplog: pyt
     before, (images, same) = load_pairs(source), read(tmp_path / "out" / source.name)
     kept = [i for i in range(30) if i != 3]
     assert same == [before.same[i] for i in kept]
-    for new, old in zip(images, [before.images[2 * i + k] for i in kept for k in (0, 1)], strict=True):
+    for new, old in zip(
+        images, [before.images[2 * i + k] for i in kept for k in (0, 1)], strict=True
+    ):
         assert (pixels(new) == pixels(old)).all()
 
 
@@ -134,7 +152,9 @@ def bomb(side: int) -> bytes:
     ],
 )
 def test_what_cannot_be_decoded(tmp_path: Path, image: bytes, reason: str) -> None:
-    summary = reencode(write_bin(tmp_path / "a.bin", [*FACES[:4], FACES[5], image]), to=tmp_path / "out")
+    summary = reencode(
+        write_bin(tmp_path / "a.bin", [*FACES[:4], FACES[5], image]), to=tmp_path / "out"
+    )
     assert summary.by_status == {"ok": 2, "undecodable": 1}
     assert reason in failures(tmp_path / "out" / ".faceprep")[0]["reason"]
     assert read(tmp_path / "out" / "a.bin")[1] == [True, False]
@@ -170,7 +190,9 @@ def test_a_set_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> N
 
 
 @needs_data
-@pytest.mark.parametrize("path", sorted(set(BROKEN.glob("*.bin")) - {DAMAGED}), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(set(BROKEN.glob("*.bin")) - {DAMAGED}), ids=lambda path: path.stem
+)
 def test_a_broken_set_alone_is_refused_and_leaves_nothing(path: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError):
         reencode(path, to=tmp_path / "out")
@@ -181,9 +203,14 @@ def test_a_broken_set_alone_is_refused_and_leaves_nothing(path: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"out_dir": Path("out"), "in_place": True}, {"in_place": True, "quality": 0},
-                {"in_place": True, "quality": 101}]
-)  # fmt: skip
+    "options",
+    [
+        {},
+        {"out_dir": Path("out"), "in_place": True},
+        {"in_place": True, "quality": 0},
+        {"in_place": True, "quality": 101},
+    ],
+)
 def test_wrong_usage(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         ReencodeBin(**options)
@@ -231,9 +258,15 @@ def test_exit_codes_and_lines(tmp_path: Path) -> None:
     assert faceprep("reencode-bin", good, "--in-place", "--out-dir", tmp_path / "out")[0] == 2
     assert faceprep("reencode-bin", good, "--in-place", "--format", "gif")[0] == 2
     status, _, error = faceprep("reencode-bin", bad, "--out-dir", tmp_path / "out")
-    assert status == 1 and error.startswith(f"faceprep: {bad}: not a sound pickle") and error.count("\n") == 1
+    assert (
+        status == 1
+        and error.startswith(f"faceprep: {bad}: not a sound pickle")
+        and error.count("\n") == 1
+    )
     assert not (tmp_path / "out").exists()
-    status, printed, error = faceprep("reencode-bin", good, bad, "--out-dir", tmp_path / "out", "--json")
+    status, printed, error = faceprep(
+        "reencode-bin", good, bad, "--out-dir", tmp_path / "out", "--json"
+    )
     assert status == 3 and f"faceprep: bad_bin: {bad}: not a sound pickle" in error
     summary = json.loads(printed)
     assert (summary["inputs"], summary["ok"], summary["failed"], summary["outputs"]) == (7, 6, 1, 1)
@@ -244,10 +277,18 @@ def test_exit_codes_and_lines(tmp_path: Path) -> None:
 
 def test_one_after_the_other_into_the_same_folder(tmp_path: Path) -> None:
     """As in a shell's loop, twice: the second time there is nothing left to do."""
-    sources = [write_bin(tmp_path / f"{name}.bin", [*FACES[:2], name.encode(), b"two"]) for name in ("a", "b")]
+    sources = [
+        write_bin(tmp_path / f"{name}.bin", [*FACES[:2], name.encode(), b"two"])
+        for name in ("a", "b")
+    ]
     for _ in range(2):
         for source in sources:
             reencode(source, to=tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").glob("*.bin")) == ["a.bin", "b.bin"]
-    assert [row["input"] for row in failures(tmp_path / "out" / ".faceprep")] == ["a.bin pair 1", "b.bin pair 1"]
-    assert [row["input"] for row in failures(tmp_path / "out" / ".faceprep" / "a.bin")] == ["a.bin pair 1"]
+    assert [row["input"] for row in failures(tmp_path / "out" / ".faceprep")] == [
+        "a.bin pair 1",
+        "b.bin pair 1",
+    ]
+    assert [row["input"] for row in failures(tmp_path / "out" / ".faceprep" / "a.bin")] == [
+        "a.bin pair 1"
+    ]

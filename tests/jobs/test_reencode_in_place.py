@@ -31,7 +31,12 @@ def test_in_place_keeps_the_original(tmp_path: Path) -> None:
 def test_in_place_one_file_after_the_other(tmp_path: Path) -> None:
     for name in ("a.bin", "b.bin"):
         assert reencode(write_bin(tmp_path / name)).ok == 6
-    assert sorted(path.name for path in tmp_path.glob("*.bin*")) == ["a.bin", "a.bin.bak", "b.bin", "b.bin.bak"]
+    assert sorted(path.name for path in tmp_path.glob("*.bin*")) == [
+        "a.bin",
+        "a.bin.bak",
+        "b.bin",
+        "b.bin.bak",
+    ]
 
 
 def test_in_place_again_begins_from_the_original(tmp_path: Path) -> None:
@@ -50,13 +55,20 @@ def test_a_bak_of_something_else_is_left_alone(tmp_path: Path) -> None:
     source = write_bin(tmp_path / "a.bin")
     (tmp_path / "a.bin.bak").write_bytes(b"mine")
     before = source.read_bytes()
-    with pytest.raises(OutputError, match=r"a.bin.bak: exists, and is not the original of a.bin. Move it elsewhere."):
+    with pytest.raises(
+        OutputError,
+        match=r"a.bin.bak: exists, and is not the original of a.bin. Move it elsewhere.",
+    ):
         reencode(source)
     assert source.read_bytes() == before and (tmp_path / "a.bin.bak").read_bytes() == b"mine"
 
 
 def test_in_place_leaves_what_cannot_be_read(tmp_path: Path) -> None:
-    sources = [write_bin(tmp_path / "a.bin"), tmp_path / "b.bin", write_bin(tmp_path / "c.bin", [b"one", b"two"])]
+    sources = [
+        write_bin(tmp_path / "a.bin"),
+        tmp_path / "b.bin",
+        write_bin(tmp_path / "c.bin", [b"one", b"two"]),
+    ]
     sources[1].write_bytes(b"cos\nsystem\n.")
     before = [source.read_bytes() for source in sources]
     assert reencode(*sources).by_status == {"bad_bin": 1, "ok": 6, "undecodable": 1}
@@ -82,7 +94,10 @@ def check_nothing_is_lost(source: Path, original: bytes, new: bytes) -> None:
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_in_place_killed_at_any_change_of_the_disk(
-    in_place: tuple[Path, bytes, bytes], monkeypatch: pytest.MonkeyPatch, links: bool, overwrite: bool
+    in_place: tuple[Path, bytes, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    links: bool,
+    overwrite: bool,
 ) -> None:
     source, original, new = in_place
     if not links:
@@ -122,7 +137,9 @@ def run_and_kill(source: Path, at: int, overwrite: bool) -> bool:
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
-def test_in_place_with_a_disk_that_is_full_or_broken(in_place: tuple[Path, bytes, bytes], error: int) -> None:
+def test_in_place_with_a_disk_that_is_full_or_broken(
+    in_place: tuple[Path, bytes, bytes], error: int
+) -> None:
     source, original, new = in_place
     at = failed = 0
     while True:

@@ -1,4 +1,6 @@
-"""`report`: for each kind of run the numbers are those of its files, counted again by other means."""
+"""`report`: for each kind of run the numbers are those of its files, counted again by other
+means.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def agree(told: dict[str, Any], values: pd.Series) -> None:
     assert (told["n"], told["missing"]) == (values.count(), values.isna().sum())
     for p in PERCENTILES:
         assert told[f"p{p}"] == pytest.approx(values.quantile(p / 100), rel=1e-6, abs=1e-9)
-    assert [told["min"], told["mean"], told["max"]] == pytest.approx([values.min(), values.mean(), values.max()])
+    assert [told["min"], told["mean"], told["max"]] == pytest.approx(
+        [values.min(), values.mean(), values.max()]
+    )
     assert sum(told["counts"]) == values.count()
 
 
@@ -85,7 +89,12 @@ def test_rec2folder(rec_set: Path, tmp_path: Path) -> None:
     assert numbers["identities"]["largest"] == dict(counted)
     images = [one for one in numbers["storage"]["by_kind"] if one["suffix"] == ".jpg"]
     assert images == [
-        {"beside": "", "suffix": ".jpg", "files": 30, "bytes": sum(path.stat().st_size for path in paths)}
+        {
+            "beside": "",
+            "suffix": ".jpg",
+            "files": 30,
+            "bytes": sum(path.stat().st_size for path in paths),
+        }
     ]
     assert numbers["crops"]["crops"] == 30
     assert "projected_bytes" not in numbers["storage"]
@@ -113,17 +122,28 @@ def test_photos(tmp_path: Path) -> None:
     assert numbers["run"]["by_status"] == dict(summary.by_status)
     table = pd.read_parquet(out / "faces.parquet")
     agree(numbers["faces"]["score"], table["score"])
-    agree(numbers["faces"]["side"], np.minimum(table["x2"] - table["x1"], table["y2"] - table["y1"]))
+    agree(
+        numbers["faces"]["side"], np.minimum(table["x2"] - table["x1"], table["y2"] - table["y1"])
+    )
     agree(numbers["faces"]["yaw"], table["yaw"])
-    assert numbers["identities"]["largest"] == {f"p{n}": 4 for n in range(3)}, "those in out_multi are not of the set"
+    assert numbers["identities"]["largest"] == {f"p{n}": 4 for n in range(3)}, (
+        "those in out_multi are not of the set"
+    )
     kinds = {(one["beside"], one["suffix"]): one["files"] for one in numbers["storage"]["by_kind"]}
-    assert kinds == {("", ".png"): 12, ("_multi", ".png"): 2, ("_none", ".png"): 1, ("", ".parquet"): 1}
+    assert kinds == {
+        ("", ".png"): 12,
+        ("_multi", ".png"): 2,
+        ("_none", ".png"): 1,
+        ("", ".parquet"): 1,
+    }
     failures = numbers["failures"]
     assert (failures["failed"], failures["by_status"]) == (1, {"undecodable": 1})
     assert failures["reasons"][0]["examples"][0]["input"] == "p1/broken.png"
     page = Page(out / "report.html")
     crops = [alt for alt in page.pictures if alt.endswith(".png")]
-    assert len(crops) > 4 and all((out / path).is_file() or path.startswith("+_multi/") for path in crops)
+    assert len(crops) > 4 and all(
+        (out / path).is_file() or path.startswith("+_multi/") for path in crops
+    )
 
 
 def test_video(tmp_path: Path) -> None:
@@ -133,11 +153,15 @@ def test_video(tmp_path: Path) -> None:
     film(source / "half.mp4", "r.r.r.r.")
     film(source / "empty.mp4", "....")
     film(source / "boxed.mp4", "rr......")
-    (source / "boxed.face").write_bytes(face_lines([face_box(i, SIZE, (SIDE, SIDE)) for i in range(8)]))
+    (source / "boxed.face").write_bytes(
+        face_lines([face_box(i, SIZE, (SIDE, SIDE)) for i in range(8)])
+    )
     summary = extract(source, out)
     numbers = report(out)
-    told = {one["video"]: [one[key] for key in ("frames", "detected", "original", "difference")]
-            for one in numbers["videos"]["worst"]}  # fmt: skip
+    told = {
+        one["video"]: [one[key] for key in ("frames", "detected", "original", "difference")]
+        for one in numbers["videos"]["worst"]
+    }
     assert told == {
         "boxed.mp4": [8, 2, 8, 6],
         "empty.mp4": [4, 0, None, 4],
@@ -148,7 +172,11 @@ def test_video(tmp_path: Path) -> None:
     for name, row in told.items():
         assert len(list((out / name.removesuffix(".mp4")).glob("*.png"))) == row[1]
     assert numbers["videos"]["empty_videos"] == ["empty.mp4"]
-    assert numbers["videos"]["detected"] == summary.by_status["ok"] == len(pd.read_parquet(out / "faces.parquet"))
+    assert (
+        numbers["videos"]["detected"]
+        == summary.by_status["ok"]
+        == len(pd.read_parquet(out / "faces.parquet"))
+    )
     assert numbers["videos"]["original"] == len(list((tmp_path / "out_original").glob("*/*.png")))
     assert "identities" not in numbers
 
@@ -164,19 +192,29 @@ def test_manifest(lopsided: Path, tmp_path: Path) -> None:
 
 def test_scores(lopsided: Path, tmp_path: Path) -> None:
     table = tmp_path / "scores.parquet"
-    run_job(Score(drop_below=("laplacian_variance=500",)), Request((lopsided,), table), SerialRunner())
+    run_job(
+        Score(drop_below=("laplacian_variance=500",)), Request((lopsided,), table), SerialRunner()
+    )
     numbers = report(table)
     agree(numbers["crops"]["laplacian_variance"], pd.read_parquet(table)["laplacian_variance"])
     edges, counts = (numbers["crops"]["brightness"][key] for key in ("edges", "counts"))
     for n, low, high in zip(counts, edges, edges[1:], strict=False):
-        question = f"select count(*) from '{table}' where brightness >= {low} and brightness < {high}"
+        question = (
+            f"select count(*) from '{table}' where brightness >= {low} and brightness < {high}"
+        )
         assert n == duckdb.sql(question).fetchall()[0][0]
     asked = f"select identity, count(*) from '{table}' group by 1 order by 2 desc limit 10"
     assert numbers["identities"]["largest"] == dict(duckdb.sql(asked).fetchall())
     decided = len((tmp_path / "scores.plan.jsonl").read_text().splitlines()) - 1
     assert numbers["plan"]["decisions"] == decided > 0
-    crops = [alt for alt in Page(tmp_path / "scores.parquet.report.html").pictures if alt.endswith(".jpg")]
-    assert crops and all((lopsided / path).is_file() for path in crops), "shown from where they were measured"
+    crops = [
+        alt
+        for alt in Page(tmp_path / "scores.parquet.report.html").pictures
+        if alt.endswith(".jpg")
+    ]
+    assert crops and all((lopsided / path).is_file() for path in crops), (
+        "shown from where they were measured"
+    )
 
 
 def test_scores_of_an_identity_folder(lopsided: Path, tmp_path: Path) -> None:
@@ -190,7 +228,9 @@ def test_scores_of_an_identity_folder(lopsided: Path, tmp_path: Path) -> None:
 def embeddings(tmp_path: Path, model: Model) -> tuple[Path, Embeddings]:
     drawn = np.random.default_rng(1)
     people = np.repeat(np.arange(12), 5)
-    vectors = (drawn.normal(size=(12, 16))[people] + 0.4 * drawn.normal(size=(60, 16))).astype(np.float32)
+    vectors = (drawn.normal(size=(12, 16))[people] + 0.4 * drawn.normal(size=(60, 16))).astype(
+        np.float32
+    )
     names = [f"p{person:02d}" for person in people]
     made = Embeddings([f"{name}/{n}.png" for n, name in enumerate(names)], names, vectors, model)
     with open(tmp_path / "vectors.npz", "wb") as file:
@@ -207,11 +247,17 @@ def test_embeddings(tmp_path: Path) -> None:
         (unit @ unit.T)[rows, columns],
         np.array(made.identities)[rows] == np.array(made.identities)[columns],
     )
-    assert numbers["positive"]["pairs"] == same.sum() and numbers["negative"]["pairs"] == (~same).sum()
+    assert (
+        numbers["positive"]["pairs"] == same.sum() and numbers["negative"]["pairs"] == (~same).sum()
+    )
     assert numbers["positive"]["median"] == pytest.approx(np.median(likeness[same]), abs=0.01)
     assert numbers["negative"]["median"] == pytest.approx(np.median(likeness[~same]), abs=0.01)
     assert (numbers["threshold"], numbers["threshold_origin"]) == (0.55, "measured here")
-    svg = next(data for alt, data in Page(tmp_path / "vectors.npz.report.html").pictures.items() if "Likeness" in alt)
+    svg = next(
+        data
+        for alt, data in Page(tmp_path / "vectors.npz.report.html").pictures.items()
+        if "Likeness" in alt
+    )
     assert b"threshold 0.55" in svg
 
 
@@ -219,8 +265,11 @@ def test_plan(tmp_path: Path) -> None:
     _, made = embeddings(tmp_path, Model("m"))
     summary = {"threshold": 0.7, "images": 60, "likeness": dict(measure(made))}
     decisions = [
-        {"action": "merge", "subject": f"p{n:02d}", "into": "p00", "score": 0.6 + n / 50} for n in range(1, 9)
-    ] + [{"action": "merge", "subject": "p09", "into": "p10", "score": 0.65, "verdict": "undecided"}]
+        {"action": "merge", "subject": f"p{n:02d}", "into": "p00", "score": 0.6 + n / 50}
+        for n in range(1, 9)
+    ] + [
+        {"action": "merge", "subject": "p09", "into": "p10", "score": 0.65, "verdict": "undecided"}
+    ]
     plan = tmp_path / "merged" / "plan.jsonl"
     plan.parent.mkdir()
     lines = [{"kind": "plan", "command": "merge-identities", "summary": summary}, *decisions]
@@ -244,7 +293,9 @@ def test_merge(tmp_path: Path) -> None:
     for key in made.keys:
         (root / key).parent.mkdir(parents=True, exist_ok=True)
         (root / key).write_bytes(encode_face(1, 1, ".png"))
-    close = Embeddings(made.keys, made.identities, made.vectors[np.arange(60) % 30].copy(), made.model)
+    close = Embeddings(
+        made.keys, made.identities, made.vectors[np.arange(60) % 30].copy(), made.model
+    )
     with open(path, "wb") as file:
         write_npz(file, close, Place(root=str(root)))
     out = tmp_path / "merged"
@@ -253,7 +304,9 @@ def test_merge(tmp_path: Path) -> None:
     decisions = [json.loads(line) for line in (out / "plan.jsonl").read_text().splitlines()][1:]
     counted = Counter((one["action"], one.get("verdict", "accepted")) for one in decisions)
     assert counted[("merge", "accepted")] == 6
-    assert {(one["action"], one["verdict"]): one["decisions"] for one in numbers["plan"]["by_action"]} == counted
+    assert {
+        (one["action"], one["verdict"]): one["decisions"] for one in numbers["plan"]["by_action"]
+    } == counted
     assert numbers["run"]["inputs"] == summary.inputs
     assert numbers["run"]["shards"] == numbers["run"]["shards_done"]
     on_disk = Counter(image.parent.name for image in out.glob("*/*.png"))
@@ -263,16 +316,39 @@ def test_merge(tmp_path: Path) -> None:
 
 
 def test_verification(tmp_path: Path) -> None:
-    roc = {"far": [0.0, 0.01, 0.1, 1.0], "tar": [0.2, 0.9, 0.97, 1.0], "threshold": [None, 0.5, 0.4, -1.0]}
-    pairs = {"pairs": 6000, "accuracy": 0.97, "std": 0.01, "threshold": 0.45, "eer": 0.03, "roc": roc,
-             "tar_at_far": {"1e-2": 0.9, "1e-6": None}}  # fmt: skip
-    searches = {"name": "folder", "probes": 180, "rank": {"1": 0.92, "5": None}, "tpir_at_fpir": {"1e-1": 0.5}}
-    told = {"command": "verify", "embedder": "x", "results": [{"name": "$lfw_<b>", **pairs}, searches]}
+    roc = {
+        "far": [0.0, 0.01, 0.1, 1.0],
+        "tar": [0.2, 0.9, 0.97, 1.0],
+        "threshold": [None, 0.5, 0.4, -1.0],
+    }
+    pairs = {
+        "pairs": 6000,
+        "accuracy": 0.97,
+        "std": 0.01,
+        "threshold": 0.45,
+        "eer": 0.03,
+        "roc": roc,
+        "tar_at_far": {"1e-2": 0.9, "1e-6": None},
+    }
+    searches = {
+        "name": "folder",
+        "probes": 180,
+        "rank": {"1": 0.92, "5": None},
+        "tpir_at_fpir": {"1e-1": 0.5},
+    }
+    told = {
+        "command": "verify",
+        "embedder": "x",
+        "results": [{"name": "$lfw_<b>", **pairs}, searches],
+    }
     (tmp_path / "verify.json").write_text(json.dumps(told))
     numbers = report(tmp_path / "verify.json")
     assert numbers["verification"]["results"] == told["results"]
     page = Page(tmp_path / "verify.json.report.html")
-    roc_svg, det_svg = (next(d for alt, d in page.pictures.items() if alt.startswith(kind)) for kind in ("ROC", "DET"))
+    roc_svg, det_svg = (
+        next(d for alt, d in page.pictures.items() if alt.startswith(kind))
+        for kind in ("ROC", "DET")
+    )
     assert b"$lfw_&lt;b&gt;" in roc_svg and b"false rejects" in det_svg
     assert {"97.00%", "90.00%", "-", "92.00%", "50.00%"} <= set(page.texts)
     (tmp_path / "other.json").write_text('{"results": 3}')
@@ -280,7 +356,9 @@ def test_verification(tmp_path: Path) -> None:
         Report()(tmp_path / "other.json")
 
 
-def test_unfinished_run_is_projected(rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unfinished_run_is_projected(
+    rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("faceprep.jobs.rec2folder._SHARD", 5)
     out = tmp_path / "out"
     run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
@@ -290,12 +368,20 @@ def test_unfinished_run_is_projected(rec_set: Path, tmp_path: Path, monkeypatch:
         page.unlink()
     half = report(out)
     assert (half["run"]["shards"], half["run"]["shards_done"]) == (len(pages), len(pages) // 2)
-    assert half["storage"]["projected_bytes"] == half["storage"]["bytes"] * len(pages) / (len(pages) // 2)
+    assert half["storage"]["projected_bytes"] == half["storage"]["bytes"] * len(pages) / (
+        len(pages) // 2
+    )
     assert half["storage"]["bytes"] < whole["storage"]["bytes"]
     assert "not finished" in (out / "report.html").read_text()
 
 
-HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a&b;'", "$\\frac{$", "—ß人"]
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "a&b;'",
+    "$\\frac{$",
+    "—ß人",
+]
 
 
 def test_hostile_names(tmp_path: Path) -> None:
@@ -351,7 +437,9 @@ def test_the_same_bytes_each_time(rec_set: Path, tmp_path: Path) -> None:
     pages = []
     for _ in range(2):
         command = [sys.executable, "-m", "faceprep", "report", str(out), "--json"]
-        told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        told = json.loads(
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        )
         pages.append([Path(told[name]).read_bytes() for name in ("output", "numbers")])
     assert pages[0] == pages[1]
     again = run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
@@ -365,7 +453,9 @@ def test_without_matplotlib(rec_set: Path, tmp_path: Path, monkeypatch: pytest.M
         Report()(tmp_path / "out")
 
 
-def test_damaged_notes_are_passed_over(rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_notes_are_passed_over(
+    rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("faceprep.jobs.rec2folder._SHARD", 5)
     out = tmp_path / "out"
     run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())

@@ -29,7 +29,9 @@ def ask(address: str, path: str, body: object = None) -> tuple[int, bytes]:
     place = urlsplit(address)
     connection = http.client.HTTPConnection(place.netloc, timeout=30)
     headers = {} if body is None else {"Content-Type": "application/json"}
-    connection.request("GET" if body is None else "POST", place.path + path, body and json.dumps(body), headers)
+    connection.request(
+        "GET" if body is None else "POST", place.path + path, body and json.dumps(body), headers
+    )
     answer = connection.getresponse()
     found = answer.status, answer.read()
     connection.close()
@@ -100,7 +102,10 @@ def test_two_servers(plan: Path) -> None:
     with running(plan) as server:
         other = faceprep("review", plan, "--no-browser")
         assert (other.returncode, other.stdout) == (1, "")
-        assert other.stderr.startswith("faceprep: ") and "another faceprep run is at work here" in other.stderr
+        assert (
+            other.stderr.startswith("faceprep: ")
+            and "another faceprep run is at work here" in other.stderr
+        )
         assert ask(server.address, "")[0] == 200
 
 
@@ -111,7 +116,10 @@ def test_port(plan: Path) -> None:
         port = taken.getsockname()[1]
         refused = faceprep("review", plan, "--no-browser", "--port", port)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == f"faceprep: 127.0.0.1: cannot listen on port {port}: Address already in use\n"
+    assert (
+        refused.stderr
+        == f"faceprep: 127.0.0.1: cannot listen on port {port}: Address already in use\n"
+    )
     with running(plan, "--port", port) as server:
         assert urlsplit(server.address).port == port
     with pytest.raises(OptionError, match="no such port: expected 0 to 65535, found 65536"):
@@ -130,7 +138,9 @@ def test_each_server_has_its_own_address(plan: Path) -> None:
 def test_plan_changed_by_hand_while_it_is_served(plan: Path) -> None:
     with running(plan) as server:
         refuse(server.address, 1)
-        by_hand = plan.read_bytes().replace(b'"person-3", "into": "person-1"', b'"person-3", "into": "person-2"')
+        by_hand = plan.read_bytes().replace(
+            b'"person-3", "into": "person-1"', b'"person-3", "into": "person-2"'
+        )
         plan.write_bytes(by_hand)
         assert refuse(server.address, 2)[0] == 409
         status, stdout, stderr = server.stop()
@@ -141,15 +151,24 @@ def test_plan_changed_by_hand_while_it_is_served(plan: Path) -> None:
         assert verdicts(plan)[1] == R
 
 
-def test_json(plan: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_json(
+    plan: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     (tmp_path / "none").write_text("")
-    monkeypatch.setattr(sys, "argv", ["faceprep", "review", str(plan), "--json", "--import", str(tmp_path / "none")])
+    monkeypatch.setattr(
+        sys, "argv", ["faceprep", "review", str(plan), "--json", "--import", str(tmp_path / "none")]
+    )
     assert main() == 0
     counts = {A: 3, R: 0, U: 4}
-    assert json.loads(capsys.readouterr().out) == {"command": "review", "plan": str(plan), "decided": 0} | counts
+    assert (
+        json.loads(capsys.readouterr().out)
+        == {"command": "review", "plan": str(plan), "decided": 0} | counts
+    )
 
 
-def test_without_the_extra(plan: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_the_extra(
+    plan: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "waitress.server", None)
     monkeypatch.setattr(sys, "argv", ["faceprep", "review", str(plan)])
     assert main() == 1
@@ -164,17 +183,27 @@ def test_no_plan(tmp_path: Path) -> None:
 
 def test_apply_waits_for_the_verdicts(plan: Path, tmp_path: Path) -> None:
     """A plan that lacks what somebody has decided is not carried out; once it is there, it is."""
-    save_plan(plan, tmp_path / "faces", [Decision("drop", "person-3"), Decision("merge", "person-2", "person-1")])
+    save_plan(
+        plan,
+        tmp_path / "faces",
+        [Decision("drop", "person-3"), Decision("merge", "person-2", "person-1")],
+    )
     with running(plan) as server:
         refuse(server.address, 0)
         server.kill()
     refused = faceprep("apply", plan, tmp_path / "clean", "--workers", 1)
-    assert refused.returncode == 1 and "there are verdicts that are not in the plan yet" in refused.stderr
+    assert (
+        refused.returncode == 1
+        and "there are verdicts that are not in the plan yet" in refused.stderr
+    )
     assert not (tmp_path / "clean").exists()
     with running(plan) as server:
         assert server.stop()[0] == 0
     assert faceprep("apply", plan, tmp_path / "clean", "--workers", 1).returncode == 0
-    found = {name: len(os.listdir(tmp_path / "clean" / name)) for name in ("person-0", "person-1", "person-3")}
+    found = {
+        name: len(os.listdir(tmp_path / "clean" / name))
+        for name in ("person-0", "person-1", "person-3")
+    }
     assert found == {"person-0": 8, "person-1": 5 + 3, "person-3": 3}
 
 
@@ -189,9 +218,17 @@ def test_static(plan: Path, tmp_path: Path) -> None:
     before = plan.read_bytes()
     Review(static=tmp_path / "page").serve(plan, no_page)
     assert plan.read_bytes() == before
-    brief, page = (read_script(tmp_path / "page/data.js"), read_script(tmp_path / "page/pages/0000.js"))
+    brief, page = (
+        read_script(tmp_path / "page/data.js"),
+        read_script(tmp_path / "page/pages/0000.js"),
+    )
     assert (brief["mode"], brief["verdict"], len(page)) == ("static", "auuuaua", 7)
-    sources = {image["src"] for decision in page for strip in decision["strips"].values() for image in strip["images"]}
+    sources = {
+        image["src"]
+        for decision in page
+        for strip in decision["strips"].values()
+        for image in strip["images"]
+    }
     assert len(sources) == 8 + 5 + 3 + 3, "each picture once"
     for source in sources:
         assert decode((tmp_path / "page" / source).read_bytes()).shape == (112, 112, 3)
@@ -203,7 +240,11 @@ def test_static_by_pages_of_200(tmp_path: Path) -> None:
     source = small_plan(tmp_path).parent.parent / "faces"
     plan = save_plan(tmp_path / "many.jsonl", source, [merge(1, 0, i / 450) for i in range(450)])
     Review(static=tmp_path / "page").serve(plan, no_page)
-    assert [len(read_script(tmp_path / f"page/pages/000{number}.js")) for number in range(3)] == [200, 200, 50]
+    assert [len(read_script(tmp_path / f"page/pages/000{number}.js")) for number in range(3)] == [
+        200,
+        200,
+        50,
+    ]
     assert len(os.listdir(tmp_path / "page/pages")) == 3
 
 
@@ -217,11 +258,17 @@ def test_static_leaves_alone_what_is_there(plan: Path, tmp_path: Path) -> None:
 
 def test_static_shows_nothing_from_outside(plan: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes((tmp_path / "faces/person-0/0.jpg").read_bytes())
-    save_plan(plan, tmp_path / "faces", [Decision("drop", "../secret.jpg"), Decision("drop", "person-0/0.txt")])
+    save_plan(
+        plan,
+        tmp_path / "faces",
+        [Decision("drop", "../secret.jpg"), Decision("drop", "person-0/0.txt")],
+    )
     Review(static=tmp_path / "page").serve(plan, no_page)
     page = read_script(tmp_path / "page/pages/0000.js")
     assert page[0]["strips"]["lead"]["images"][0]["src"] == ""
-    assert sum(len(files) for _, _, files in os.walk(tmp_path / "page/thumbnails")) == 8, "those of person-0"
+    assert sum(len(files) for _, _, files in os.walk(tmp_path / "page/thumbnails")) == 8, (
+        "those of person-0"
+    )
 
 
 # Verdicts from elsewhere
@@ -252,7 +299,9 @@ def test_import_of_the_journal_itself(plan: Path) -> None:
     """The way out when a plan was changed by hand after a kill."""
     key = next(read_plan(plan)[1])[:3]
     journal_of(plan).write_bytes(format_verdicts([Verdict(0, *key, R, U)]))
-    with pytest.raises(SourceError, match=r"Remove this file if the plan is right; else --import plan.jsonl.review"):
+    with pytest.raises(
+        SourceError, match=r"Remove this file if the plan is right; else --import plan.jsonl.review"
+    ):
         Review().serve(plan, no_page)
     Review(import_=journal_of(plan)).serve(plan, no_page)
     assert verdicts(plan)[0] == R and not journal_of(plan).exists()

@@ -1,4 +1,6 @@
-"""score: a row a crop, the same bytes whatever the workers; plans delete nothing; one bad image is an Outcome."""
+"""score: a row a crop, the same bytes whatever the workers; plans delete nothing; one bad image
+is an Outcome.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ from tests.heads import turned_head
 BAD = {"empty.png": b"", "text.jpg": b"hello", "cut.jpg": encode(draw_face(1, 1)[0], ".jpg")[:900]}
 
 
-def run(source: Path, output: Path, workers: int = 0, limit: int | None = None, **options: Any) -> Summary:
+def run(
+    source: Path, output: Path, workers: int = 0, limit: int | None = None, **options: Any
+) -> Summary:
     runner = ProcessRunner(workers) if workers else SerialRunner()
     return run_job(Score(**options), Request((source,), output, limit=limit), runner)
 
@@ -65,7 +69,9 @@ def test_one_row_a_crop_with_all_measures(crops: Path, tmp_path: Path) -> None:
     summary = run(crops, tmp_path / "out.parquet")
     assert summary.inputs == summary.ok == 12 and summary.outputs == 1
     rows = rows_of(tmp_path / "out.parquet")
-    assert [row["path"] for row in rows] == [f"{identity}/{image}.png" for identity in "abc" for image in range(4)]
+    assert [row["path"] for row in rows] == [
+        f"{identity}/{image}.png" for identity in "abc" for image in range(4)
+    ]
     assert list(rows[0]) == ["path", "identity", "height", "width", *MEASURES]
     for row in rows:
         assert row["identity"] == row["path"][0] and (row["height"], row["width"]) == (112, 112)
@@ -73,7 +79,9 @@ def test_one_row_a_crop_with_all_measures(crops: Path, tmp_path: Path) -> None:
         assert {name: row[name] for name in MEASURES} == expected
 
 
-def test_same_bytes_whatever_the_workers(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_same_bytes_whatever_the_workers(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(score, "_SHARD", 5)
     for name, workers in (("one", 0), ("two", 2)):
         (tmp_path / name).mkdir()
@@ -120,7 +128,9 @@ def test_none_sound_is_an_empty_table(tmp_path: Path) -> None:
 
 def test_plan_names_the_blurred_ones_and_deletes_nothing(crops: Path, tmp_path: Path) -> None:
     before = results(crops)
-    summary = run(crops, tmp_path / "out.parquet", drop_below=("laplacian_variance=200", "brightness=1"))
+    summary = run(
+        crops, tmp_path / "out.parquet", drop_below=("laplacian_variance=200", "brightness=1")
+    )
     assert summary.outputs == 2 and results(crops) == before
     judged, decisions = read_plan(tmp_path / "out.plan.jsonl")
     table = (tmp_path / "out.parquet").read_bytes()
@@ -135,8 +145,12 @@ def test_plan_names_the_blurred_ones_and_deletes_nothing(crops: Path, tmp_path: 
     }
     scores = {row["path"]: row["laplacian_variance"] for row in rows_of(tmp_path / "out.parquet")}
     found = list(decisions)
-    assert {decision.subject for decision in found} == {path for path, value in scores.items() if value < 200}
-    assert {decision.subject for decision in found} == {f"{identity}/{i}.png" for identity in "abc" for i in (1, 3)}
+    assert {decision.subject for decision in found} == {
+        path for path, value in scores.items() if value < 200
+    }
+    assert {decision.subject for decision in found} == {
+        f"{identity}/{i}.png" for identity in "abc" for i in (1, 3)
+    }
     for decision in found:
         value = scores[decision.subject]
         assert decision.action == "drop" and decision.score == value
@@ -145,9 +159,13 @@ def test_plan_names_the_blurred_ones_and_deletes_nothing(crops: Path, tmp_path: 
     assert list(line) == ["action", "subject", "score", "reason"]
 
 
-@pytest.mark.parametrize("text", ["", "smd", "smd=", "smd=x", "smd=nan", "sharpness=3", "yaw=3", "=4"])
+@pytest.mark.parametrize(
+    "text", ["", "smd", "smd=", "smd=x", "smd=nan", "sharpness=3", "yaw=3", "=4"]
+)
 def test_limits_that_cannot_be_meant(text: str) -> None:
-    with pytest.raises(OptionError, match="--drop-below: expected MEASURE=VALUE with one of laplacian_variance"):
+    with pytest.raises(
+        OptionError, match="--drop-below: expected MEASURE=VALUE with one of laplacian_variance"
+    ):
         Score(drop_below=(text,))
 
 
@@ -156,7 +174,9 @@ def test_the_option_may_be_repeated_on_the_command_line(crops: Path, tmp_path: P
     arguments += ["--drop-below", "smd=3", "--drop-below", "variance=10"]
     done = CliRunner().invoke(command_for("score"), arguments, standalone_mode=False)
     assert done.return_value == 0 and not done.exception
-    assert read_plan(tmp_path / "out.plan.jsonl")[0]["options"] == {"drop_below": ["smd=3", "variance=10"]}
+    assert read_plan(tmp_path / "out.plan.jsonl")[0]["options"] == {
+        "drop_below": ["smd=3", "variance=10"]
+    }
 
 
 # Pose
@@ -165,7 +185,11 @@ def test_the_option_may_be_repeated_on_the_command_line(crops: Path, tmp_path: P
 def test_pose_comes_from_the_table_of_faces(crops: Path, tmp_path: Path) -> None:
     heads = {f"b/{i}.png": turned_head(yaw=20 * i, roll=5 * i) * 2 + 100 for i in range(3)}
     heads |= {"not/there.png": turned_head(), "c/0.png": np.zeros((5, 2))}
-    table = {"output": list(heads), "landmarks": [list(head.ravel()) for head in heads.values()], "score": [1.0] * 5}
+    table = {
+        "output": list(heads),
+        "landmarks": [list(head.ravel()) for head in heads.values()],
+        "score": [1.0] * 5,
+    }
     pq.write_table(pa.table(table), tmp_path / "faces.parquet")
     run(crops, tmp_path / "out.parquet", faces=tmp_path / "faces.parquet", drop_below=("roll=-7",))
     rows = {row["path"]: row for row in rows_of(tmp_path / "out.parquet")}
@@ -173,14 +197,22 @@ def test_pose_comes_from_the_table_of_faces(crops: Path, tmp_path: Path) -> None
     for path, row in rows.items():
         if path in heads and path != "c/0.png":
             pose = estimate_pose(heads[path][None])
-            assert (row["roll"], row["lean"], row["yaw"]) == (pose.roll[0], pose.lean[0], pose.yaw[0])
+            assert (row["roll"], row["lean"], row["yaw"]) == (
+                pose.roll[0],
+                pose.lean[0],
+                pose.yaw[0],
+            )
         else:
             assert row["roll"] is row["lean"] is row["yaw"] is None
-    assert [decision.subject for decision in read_plan(tmp_path / "out.plan.jsonl")[1]] == ["b/2.png"]
+    assert [decision.subject for decision in read_plan(tmp_path / "out.plan.jsonl")[1]] == [
+        "b/2.png"
+    ]
 
 
 def test_tables_of_something_else_are_refused(crops: Path, tmp_path: Path) -> None:
-    pq.write_table(pa.table({"output": ["x.png"], "landmarks": [[0.0] * 10]}), tmp_path / "other.parquet")
+    pq.write_table(
+        pa.table({"output": ["x.png"], "landmarks": [[0.0] * 10]}), tmp_path / "other.parquet"
+    )
     pq.write_table(pa.table({"output": ["a/0.png"]}), tmp_path / "lacking.parquet")
     (tmp_path / "text.parquet").write_text("hello")
     for name, problem in (

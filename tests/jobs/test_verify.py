@@ -26,9 +26,23 @@ def ijbc(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Face]]:
 def test_what_people_read(drawn_bin: Path, ijbc: tuple[Path, list[Face]]) -> None:
     steps: list[tuple[int, int]] = []
     shown = str(
-        Verify(embedder="colours")([drawn_bin, ijbc[0]], lambda done, total: steps.append((done, total)))
+        Verify(embedder="colours")(
+            [drawn_bin, ijbc[0]], lambda done, total: steps.append((done, total))
+        )
     ).splitlines()
-    assert shown[0].split() == ["set", "pairs", "accuracy", "threshold", "EER", "TAR", "at", "FAR", "best", "of", "all"]
+    assert shown[0].split() == [
+        "set",
+        "pairs",
+        "accuracy",
+        "threshold",
+        "EER",
+        "TAR",
+        "at",
+        "FAR",
+        "best",
+        "of",
+        "all",
+    ]
     assert shown[1].startswith("drawn ") and " ± " in shown[1] and " at 1e-1 " in shown[1]
     assert shown[2].startswith("IJB-C 1:1 ") and shown[3] == ""
     assert shown[4].startswith("set ") and shown[7].startswith("IJB-C 1:N ")
@@ -37,10 +51,15 @@ def test_what_people_read(drawn_bin: Path, ijbc: tuple[Path, list[Face]]) -> Non
 
 
 def test_the_command(
-    drawn_bin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    drawn_bin: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["faceprep", "verify", *map(str, words), "--embedder", "colours"])
+        monkeypatch.setattr(
+            sys, "argv", ["faceprep", "verify", *map(str, words), "--embedder", "colours"]
+        )
         return main(), *capsys.readouterr()
 
     status, out, err = run(drawn_bin, drawn_bin.parent / "drawn.bin", "--json", "--no-flip")
@@ -50,11 +69,15 @@ def test_the_command(
     assert (len(told["results"]), told["flip"]) == (2, False)
     (tmp_path / "broken.bin").write_bytes(b"broken")
     status, out, err = run(tmp_path / "broken.bin", drawn_bin)
-    assert status == 3 and out.startswith("set ") and err.count("broken.bin: not a sound pickle") == 1
+    assert (
+        status == 3 and out.startswith("set ") and err.count("broken.bin: not a sound pickle") == 1
+    )
     assert run(tmp_path / "broken.bin")[0] == 1
     status, out, err = run(tmp_path / "none.bin")
     assert (status, out) == (1, "")
-    assert err.endswith(f"\nfaceprep: {tmp_path / 'none.bin'}: no such file or folder. Check the path.\n")
+    assert err.endswith(
+        f"\nfaceprep: {tmp_path / 'none.bin'}: no such file or folder. Check the path.\n"
+    )
     assert run(drawn_bin, "--gallery", 0)[0] == 2
     assert not list(tmp_path.glob("**/.faceprep"))
 

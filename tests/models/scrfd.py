@@ -1,4 +1,6 @@
-"""A network of known answers in the form of insightface's detectors: there are no weights of theirs here."""
+"""A network of known answers in the form of insightface's detectors: there are no weights of
+theirs here.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +15,25 @@ CELL = (3, 2)
 
 
 def scrfd_like(path: Path, n_outputs: int = 9) -> Path:
-    """Finds one face in any image of 64 × 64; its score is how red the image is: (mean − 127.5) / 128."""
+    """Finds one face in any image of 64 × 64; its score is how red the image is: (mean − 127.5)
+    / 128.
+    """
     constants, nodes, outputs = [], [], []
     for kind, width in (("score", 1), ("box", 4), ("points", 10)):
         for stride in STRIDES:
             values = np.zeros(((SIDE // stride) ** 2 * 2, width), np.float32)
             if stride == 16:
                 row = (CELL[1] * (SIDE // stride) + CELL[0]) * 2
-                values[row] = {"score": 1, "box": [1, 0.5, 1, 1.5], "points": np.arange(10) / 8}[kind]
+                values[row] = {"score": 1, "box": [1, 0.5, 1, 1.5], "points": np.arange(10) / 8}[
+                    kind
+                ]
             name = f"{kind}_{stride}"
             constants.append(numpy_helper.from_array(values, f"fixed_{name}"))
-            nodes.append(helper.make_node("Mul", [f"fixed_{name}", "red" if kind == "score" else "one"], [name]))
+            nodes.append(
+                helper.make_node(
+                    "Mul", [f"fixed_{name}", "red" if kind == "score" else "one"], [name]
+                )
+            )
             outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, values.shape))
     constants += [
         numpy_helper.from_array(np.array(values, kind), name)

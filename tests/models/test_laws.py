@@ -1,4 +1,6 @@
-"""What holds for every detector in the registry that comes with weights: faces move with the image."""
+"""What holds for every detector in the registry that comes with weights: faces move with the
+image.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def test_a_face_that_fills_the_frame_is_found(detector: SizedDetector) -> None:
     image = astronaut()
     x1, y1, x2, y2 = detector([image])[0].boxes[0].round().astype(int)
     for scale in (1, 4, 12):
-        face = opencv().resize(image[y1:y2, x1:x2], None, fx=scale, fy=scale, interpolation=opencv().INTER_CUBIC)
+        face = opencv().resize(
+            image[y1:y2, x1:x2], None, fx=scale, fy=scale, interpolation=opencv().INTER_CUBIC
+        )
         detection = detector.detect_noted([face])[0]
         assert len(detection.faces) == 1, scale
         ours = detection.faces.boxes[0] / face.shape[1]
@@ -85,5 +89,7 @@ def test_small_faces_are_found_on_request_and_large_ones_still(name: str, people
     where = truth.moved((320 / 1280, 222 / 886)).moved(1, (300, 200))
     assert off(detector([framed])[0], where) < 0.1
     x1, y1, x2, y2 = truth.boxes[0].round().astype(int)
-    face = opencv().resize(people[y1:y2, x1:x2], None, fx=12, fy=12, interpolation=opencv().INTER_CUBIC)
+    face = opencv().resize(
+        people[y1:y2, x1:x2], None, fx=12, fy=12, interpolation=opencv().INTER_CUBIC
+    )
     assert len(detector([face])[0]) == 1

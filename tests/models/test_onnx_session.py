@@ -35,7 +35,9 @@ class PretendSession:
 
 @pytest.fixture()
 def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """An ONNX Runtime built with CUDA, whose sessions report the providers in the list; empty: what they were asked."""
+    """An ONNX Runtime built with CUDA, whose sessions report the providers in the list; empty:
+    what they were asked.
+    """
     reported: list[str] = []
 
     def open_session(model: bytes, options: Any, providers: list[Any], **more: Any) -> Any:
@@ -56,9 +58,13 @@ def test_auto_runs_on_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("runtime", [Runtime("cuda"), Runtime("cuda:1"), Runtime(require_gpu=True)])
-def test_a_gpu_that_is_asked_for_must_be_there(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_asked_for_must_be_there(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
-    with pytest.raises(FaceprepError, match=r"expected CUDA .* found an ONNX Runtime with CPU.* onnxruntime-gpu"):
+    with pytest.raises(
+        FaceprepError, match=r"expected CUDA .* found an ONNX Runtime with CPU.* onnxruntime-gpu"
+    ):
         runtime.open(retinaface_onnx())
 
 
@@ -79,7 +85,9 @@ def test_a_session_that_fell_back_is_an_error(runtime: Runtime, pretend_gpu: lis
         runtime.open(b"")
 
 
-def test_auto_says_why_it_falls_back(pretend_gpu: list[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_says_why_it_falls_back(
+    pretend_gpu: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     pretend_gpu.append(CPU)
     with caplog.at_level(logging.WARNING, "faceprep"):
         assert Runtime().open(b"").provider == "CPU"
@@ -91,7 +99,9 @@ def test_a_gpu_error_is_told(pretend_gpu: list[str], monkeypatch: pytest.MonkeyP
         raise RuntimeError("CUDA failure 100: no CUDA-capable device\nand a long trace")
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
-    with pytest.raises(FaceprepError, match=r"found CUDA failure 100: no CUDA-capable device\. Uninstall"):
+    with pytest.raises(
+        FaceprepError, match=r"found CUDA failure 100: no CUDA-capable device\. Uninstall"
+    ):
         Runtime("cuda").open(b"")
 
 

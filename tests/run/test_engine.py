@@ -56,13 +56,17 @@ def test_summary_ledger_and_failures(runner: Runner, request_: Request) -> None:
     }
     ledger = Ledger(Places(request_.output))
     outcomes = [outcome for shard in ("0000", "0004", "0008") for outcome in ledger.outcomes(shard)]
-    assert [outcome.key for outcome in outcomes] == [str(i) for i in range(12)], "every input has one Outcome"
+    assert [outcome.key for outcome in outcomes] == [str(i) for i in range(12)], (
+        "every input has one Outcome"
+    )
     assert failures(request_.output) == [
         ["input", "status", "reason"],
         ["6", "undecodable", "line 6: expected a face, found text"],
     ]
     state = {name for name in tree(request_.output / ".faceprep") if "/" not in name}
-    assert state == {"failures.csv", "ledger", "lock", "run.json", "workers"}, "intermediate files are gone"
+    assert state == {"failures.csv", "ledger", "lock", "run.json", "workers"}, (
+        "intermediate files are gone"
+    )
 
 
 def test_same_bytes_whatever_the_number_of_workers(request_: Request) -> None:
@@ -88,7 +92,11 @@ def test_limit(request_: Request) -> None:
 
 
 def test_nothing_to_do_is_a_run(tmp_path: Path) -> None:
-    summary = run_job(Lines(), Request((write_lines(tmp_path / "none.txt", 0),), tmp_path / "out"), ProcessRunner(2))
+    summary = run_job(
+        Lines(),
+        Request((write_lines(tmp_path / "none.txt", 0),), tmp_path / "out"),
+        ProcessRunner(2),
+    )
     assert (summary.inputs, summary.failed, summary.by_status) == (0, 0, {})
 
 
@@ -115,7 +123,9 @@ def test_progress_is_told_of_every_shard(request_: Request) -> None:
 def test_max_failures(request_: Request) -> None:
     run_job(Lines(poison="bad"), replace(request_, max_failures=1), SERIAL)
     for _ in range(2):  # the second start has nothing to do, and is over the limit all the same
-        with pytest.raises(TooManyFailures, match=r"1 input failed, --max-failures allows 0.*failures\.csv"):
+        with pytest.raises(
+            TooManyFailures, match=r"1 input failed, --max-failures allows 0.*failures\.csv"
+        ):
             run_job(Lines(poison="bad"), replace(request_, max_failures=0), SERIAL)
 
 
@@ -141,8 +151,12 @@ def test_second_start_does_nothing_again(request_: Request, tmp_path: Path) -> N
     assert (tmp_path / "diary").read_text().split() == ["0000", "0004", "0008"]
 
 
-@pytest.mark.parametrize("harm", ["removed", "emptied", "page removed", "page emptied", "page cut", "page is no JSON"])
-def test_what_is_missing_or_damaged_is_made_again(harm: str, request_: Request, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "harm", ["removed", "emptied", "page removed", "page emptied", "page cut", "page is no JSON"]
+)
+def test_what_is_missing_or_damaged_is_made_again(
+    harm: str, request_: Request, tmp_path: Path
+) -> None:
     job = Lines(poison="bad", diary=str(tmp_path / "diary"))
     run_job(job, request_, SERIAL)
     expected = tree(request_.output)
@@ -184,7 +198,9 @@ def test_commit_whose_page_was_lost_with_the_power_is_made_again(request_: Reque
 def test_notes_that_were_lost_are_named(request_: Request) -> None:
     run_job(Lines(), request_, SERIAL)
     (request_.output / ".faceprep/run.json").write_bytes(b"")
-    with pytest.raises(ResumeError, match=r"notes of the run before are damaged\. Start afresh with --overwrite"):
+    with pytest.raises(
+        ResumeError, match=r"notes of the run before are damaged\. Start afresh with --overwrite"
+    ):
         run_job(Lines(), request_, SERIAL)
     assert run_job(Lines(), replace(request_, overwrite=True), SERIAL).ok == 12
 
@@ -195,7 +211,9 @@ def test_notes_that_were_lost_are_named(request_: Request) -> None:
 def test_other_options_are_refused(request_: Request) -> None:
     run_job(Lines(poison="bad"), request_, SERIAL)
     before = tree(request_.output)
-    with pytest.raises(ResumeError, match=r"--suffix '.txt' then, '.text' now\)\. Use the same .* --overwrite"):
+    with pytest.raises(
+        ResumeError, match=r"--suffix '.txt' then, '.text' now\)\. Use the same .* --overwrite"
+    ):
         run_job(Lines(poison="bad", suffix=".text"), request_, SERIAL)
     with pytest.raises(ResumeError, match=r"--limit not given then, 3 now\)"):
         run_job(Lines(poison="bad"), replace(request_, limit=3), SERIAL)
@@ -224,7 +242,9 @@ class _LinesOfAny(Lines):
         (0, None, "0 then, not given now"),
     ],
 )
-def test_other_options_are_named_as_they_were_given(then: Any, now: Any, told: str, request_: Request) -> None:
+def test_other_options_are_named_as_they_were_given(
+    then: Any, now: Any, told: str, request_: Request
+) -> None:
     run_job(_LinesOfAny(given=then), request_, SERIAL)
     with pytest.raises(ResumeError, match=rf"begun differently \(--given {told}\)"):
         run_job(_LinesOfAny(given=now), request_, SERIAL)
@@ -233,7 +253,9 @@ def test_other_options_are_named_as_they_were_given(then: Any, now: Any, told: s
 def test_other_source_is_refused(request_: Request, tmp_path: Path) -> None:
     run_job(Lines(), request_, SERIAL)
     other = write_lines(tmp_path / "other.txt")
-    with pytest.raises(ResumeError, match=r"sources \[.*source\.txt'\] then, \[.*other\.txt'\] now"):
+    with pytest.raises(
+        ResumeError, match=r"sources \[.*source\.txt'\] then, \[.*other\.txt'\] now"
+    ):
         run_job(Lines(), replace(request_, sources=(other,)), SERIAL)
 
 
@@ -241,7 +263,10 @@ def test_changed_source_is_refused(request_: Request) -> None:
     run_job(Lines(poison="bad"), request_, SERIAL)
     before = tree(request_.output)
     write_lines(request_.sources[0], 13)
-    with pytest.raises(ResumeError, match="has changed since this run began: expected 12 lines, found 13 lines. Put"):
+    with pytest.raises(
+        ResumeError,
+        match="has changed since this run began: expected 12 lines, found 13 lines. Put",
+    ):
         run_job(Lines(poison="bad"), request_, SERIAL)
     assert tree(request_.output) == before
     assert run_job(Lines(poison="bad"), replace(request_, overwrite=True), SERIAL).ok == 12
@@ -289,9 +314,13 @@ def test_output_over_the_input_is_refused(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(tmp_path)
     for output in (source, tmp_path / "a", tmp_path, link / "a", tmp_path / "b" / ".." / "a"):
-        with pytest.raises(OutputError, match=r"would lie over the input: found the input .*source\.txt\. Name"):
+        with pytest.raises(
+            OutputError, match=r"would lie over the input: found the input .*source\.txt\. Name"
+        ):
             run_job(Lines(), Request((source,), output, overwrite=True), SERIAL)
-    with pytest.raises(OutputError, match=r"source\.txt: is part of the input\. Choose another output"):
+    with pytest.raises(
+        OutputError, match=r"source\.txt: is part of the input\. Choose another output"
+    ):
         run_job(_OfFolder(), Request((tmp_path / "a",), source, overwrite=True), SERIAL)
     assert source.read_text().startswith("line 0")
     assert os.listdir(tmp_path / "a") == ["source.txt"]
@@ -322,7 +351,9 @@ def test_source_that_cannot_be_planned_leaves_nothing(request_: Request) -> None
 def test_second_run_at_the_same_time_is_refused(request_: Request) -> None:
     run_job(Lines(poison="bad"), request_, SERIAL)
     before = tree(request_.output)
-    at_work = pytest.raises(OutputError, match="another faceprep run is at work here. Wait for it, or stop it")
+    at_work = pytest.raises(
+        OutputError, match="another faceprep run is at work here. Wait for it, or stop it"
+    )
     with locks.lock(request_.output / ".faceprep"), at_work:
         run_job(Lines(), request_, SERIAL)
     assert tree(request_.output) == before
@@ -336,7 +367,8 @@ def test_second_run_at_the_same_time_is_refused(request_: Request) -> None:
     [
         (
             {"f_bavail": 5},
-            r"not enough space: expected 24\.1 KiB free \(96 bytes of data \+ 12 files × half a block of 4,096 bytes\),"
+            r"not enough space: expected 24\.1 KiB free \(96 bytes of data \+ 12 files × half a "
+            r"block of 4,096 bytes\),"
             r" found 20\.0 KiB\. Free some",
         ),
         ({"f_favail": 11}, r"cannot hold so many files: expected 12 free inodes, found 11\."),
@@ -356,7 +388,9 @@ def test_what_cannot_fit_is_refused(
     run_job(Lines(poison="raise"), request_, SERIAL)
 
 
-def test_file_systems_without_a_limit_of_files(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_systems_without_a_limit_of_files(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state = SimpleNamespace(f_bavail=1 << 30, f_frsize=4096, f_favail=0, f_files=0)
     monkeypatch.setattr(os, "statvfs", lambda path: state)
     assert run_job(Lines(), request_, SERIAL).ok == 12
@@ -366,7 +400,9 @@ def test_file_systems_without_a_limit_of_files(request_: Request, monkeypatch: p
 
 
 @pytest.mark.parametrize("suffix", ["/../../../x", "\0"])
-def test_names_that_would_leave_the_output_are_refused(suffix: str, request_: Request, tmp_path: Path) -> None:
+def test_names_that_would_leave_the_output_are_refused(
+    suffix: str, request_: Request, tmp_path: Path
+) -> None:
     with pytest.raises(OutputError, match="would leave the output folder"):
         run_job(Lines(suffix=suffix), request_, SERIAL)
     assert sorted(os.listdir(tmp_path)) == ["out", "source.txt"]
@@ -377,7 +413,15 @@ def test_run_json_says_how_it_was_begun(request_: Request) -> None:
     run_job(Lines(), replace(request_, limit=4), SERIAL)
     run = json.loads((request_.output / ".faceprep/run.json").read_text())
     assert run["command"] == "lines"
-    assert run["options"] == {"poison": "", "at": 6, "once": "", "cured": "", "diary": "", "suffix": ".txt", "limit": 4}
+    assert run["options"] == {
+        "poison": "",
+        "at": 6,
+        "once": "",
+        "cured": "",
+        "diary": "",
+        "suffix": ".txt",
+        "limit": 4,
+    }
     assert run["sources"] == [str(request_.sources[0])]
     assert run["fingerprint"] == "12 lines"
 
@@ -386,7 +430,13 @@ def test_shards_without_items_are_carried_out(request_: Request) -> None:
     class Empty(Lines):
         def plan(self, request: Request, scratch: Path):  # type: ignore[no-untyped-def]
             work = super().plan(request, scratch)
-            return replace(work, stages=[*work.stages, Stage("more", [Shard("empty", str(request.sources[0]), 0, 0)])])
+            return replace(
+                work,
+                stages=[
+                    *work.stages,
+                    Stage("more", [Shard("empty", str(request.sources[0]), 0, 0)]),
+                ],
+            )
 
     assert run_job(Empty(), request_, SERIAL).inputs == 12
     assert (request_.output / ".faceprep/ledger/empty.jsonl").is_file()

@@ -1,4 +1,6 @@
-"""The disk is full, or reports a fault, at any one moment: one clear line, and a second start goes on."""
+"""The disk is full, or reports a fault, at any one moment: one clear line, and a second start
+goes on.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,12 @@ def source(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("error", [FULL, BROKEN], ids=os.strerror)
 @pytest.mark.parametrize("kind", ["files", "files moved one by one", "one joined file"])
 def test_fault_at_any_change_of_the_disk(
-    kind: str, error: int, for_good: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    error: int,
+    for_good: bool,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job, name = (JoinedLines(), "lines.bin") if kind == "one joined file" else (Lines(), "out")
     if kind == "files moved one by one":
@@ -61,7 +68,9 @@ def test_fault_at_any_change_of_the_disk(
             assert str(root) in str(line), "where?"
             assert line.remedy
         for visible, data in results(root).items() if root.exists() else ():
-            assert data == sound[visible], f"half of {visible} is visible after a fault at change {change}"
+            assert data == sound[visible], (
+                f"half of {visible} is visible after a fault at change {change}"
+            )
         run(root / name)
         assert tree(root) == expected, f"fault at change {change}, {made[change - 1]}"
     assert n_errors > 0.8 * len(made)
@@ -77,7 +86,9 @@ def test_a_fault_leaves_no_file_of_a_shard_that_is_not_done(source: Path, tmp_pa
     assert set(results(output)) == {"0", "1", "2", "0/0.txt", "1/1.txt", "2/2.txt", "0/3.txt"}
 
 
-def test_short_writes_are_completed(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_writes_are_completed(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_job(Lines(), Request((source,), tmp_path / "whole"), SerialRunner())
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, bytes(data)[:3]))
@@ -87,16 +98,26 @@ def test_short_writes_are_completed(source: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_full_disk_on_the_command_line(
-    source: Path, rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: Path,
+    rec_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = tmp_path / "out"
-    monkeypatch.setattr("sys.argv", ["faceprep", "rec2folder", str(rec_set), str(output), "--runner", "serial"])
+    monkeypatch.setattr(
+        "sys.argv", ["faceprep", "rec2folder", str(rec_set), str(output), "--runner", "serial"]
+    )
     with before_changes(failing(FULL, 40, for_good=True)):
         assert main() == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     (line,) = printed.err.splitlines()
-    assert line.startswith("faceprep: ") and "No space left on device" in line and "goes on where it stopped" in line
+    assert (
+        line.startswith("faceprep: ")
+        and "No space left on device" in line
+        and "goes on where it stopped" in line
+    )
     assert main() == 0
 
 
@@ -105,7 +126,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with 64 KiB; only root can make one."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False
+    )
     if made.returncode:
         pytest.skip("no right to mount a small file system")
     yield disk
@@ -117,7 +140,9 @@ def test_disk_that_is_really_full(
 ) -> None:
     run_job(Rec2Folder(), Request((rec_set,), tmp_path / "whole"), SerialRunner())
     request = Request((rec_set,), small_disk / "out")
-    with pytest.raises(OutputError, match=r"not enough space: expected .* data \+ 36 files .*found 5\d\.0 KiB"):
+    with pytest.raises(
+        OutputError, match=r"not enough space: expected .* data \+ 36 files .*found 5\d\.0 KiB"
+    ):
         run_job(Rec2Folder(), request, ProcessRunner(2))
     assert not request.output.exists()
     monkeypatch.setattr(storage, "room", lambda path: (1 << 40, None, 4096))
@@ -130,9 +155,14 @@ def test_disk_that_is_really_full(
 
 
 def test_unreadable_spot_costs_the_records_there(
-    rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    rec_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    offsets = [int(line.split("\t")[1]) for line in (rec_set / "train.idx").read_text().splitlines()]
+    offsets = [
+        int(line.split("\t")[1]) for line in (rec_set / "train.idx").read_text().splitlines()
+    ]
     bad = range(offsets[7] + 100, offsets[8] + 20)
     real = os.pread
 
@@ -142,7 +172,8 @@ def test_unreadable_spot_costs_the_records_there(
         return real(fd, n_bytes, offset)
 
     monkeypatch.setattr(
-        "sys.argv", ["faceprep", "rec2folder", str(rec_set), str(tmp_path / "out"), "--runner", "serial"]
+        "sys.argv",
+        ["faceprep", "rec2folder", str(rec_set), str(tmp_path / "out"), "--runner", "serial"],
     )
     monkeypatch.setattr(os, "pread", pread)
     assert main() == 3

@@ -18,7 +18,9 @@ from faceprep.run.fork import Copy
 from tests.fakes import Lines, write_lines
 from tests.real import ROOT
 
-_TOLD = "from faceprep.run.fork import is_clean; print(is_clean(), file=__import__('sys').__stderr__)"
+_TOLD = (
+    "from faceprep.run.fork import is_clean; print(is_clean(), file=__import__('sys').__stderr__)"
+)
 
 
 @pytest.mark.parametrize(
@@ -26,14 +28,23 @@ _TOLD = "from faceprep.run.fork import is_clean; print(is_clean(), file=__import
     [
         ("", {}, "True"),
         ("import numpy", {}, "False"),
-        ("import threading, time; threading.Thread(target=time.sleep, args=[9], daemon=True).start()", {}, "False"),
+        (
+            "import threading, time; threading.Thread(target=time.sleep, args=[9], "
+            "daemon=True).start()",
+            {},
+            "False",
+        ),
         ("", {"preexec_fn": lambda: os.close(1)}, "False"),
     ],
     ids=["clean", "NumPy", "a thread", "no stdout"],
 )
-def test_when_a_copy_is_clean(before: str, options: dict[str, Callable[[], None]], told: str) -> None:
+def test_when_a_copy_is_clean(
+    before: str, options: dict[str, Callable[[], None]], told: str
+) -> None:
     command = [sys.executable, "-c", f"{before}\n{_TOLD}"]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False, timeout=60, **options)  # type: ignore[call-overload]
+    done = subprocess.run(
+        command, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False, timeout=60, **options
+    )  # type: ignore[call-overload]
     assert done.stderr.split() == [told]
 
 

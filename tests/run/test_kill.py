@@ -36,8 +36,14 @@ _PAUSE = 0.002
 
 
 @pytest.mark.parametrize("kind", ["files", "files moved one by one", "one joined file"])
-def test_killed_before_any_change_of_the_disk(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job, name = (JoinedLines(poison="bad"), "lines.bin") if kind == "one joined file" else (Lines(poison="bad"), "out")
+def test_killed_before_any_change_of_the_disk(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, name = (
+        (JoinedLines(poison="bad"), "lines.bin")
+        if kind == "one joined file"
+        else (Lines(poison="bad"), "out")
+    )
     if kind == "files moved one by one":
         monkeypatch.setattr("faceprep.run.staging._NAMELESS", 0)
     source = write_lines(tmp_path / "source.txt", 7)
@@ -53,16 +59,25 @@ def test_killed_before_any_change_of_the_disk(kind: str, tmp_path: Path, monkeyp
     chance = random.Random(1)
     for change in range(1, n_changes + 1):
         root = tmp_path / f"killed {change}"
-        for at in (change, chance.randint(1, n_changes)):  # the second start is killed as well, if it comes so far
+        for at in (
+            change,
+            chance.randint(1, n_changes),
+        ):  # the second start is killed as well, if it comes so far
             status_of(start(lambda output=root / name, at=at: run(output, killed_before(at))))
         run(root / name)
         assert tree(root) == expected, f"killed before change {change}, then {at}"
 
 
 @pytest.mark.parametrize("kind", ["files", "files moved one by one", "one joined file"])
-def test_ctrl_c_before_any_change_of_the_disk(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_before_any_change_of_the_disk(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While it plans, works, commits, joins or tidies up; once, and then again a little later."""
-    job, name = (JoinedLines(poison="bad"), "lines.bin") if kind == "one joined file" else (Lines(poison="bad"), "out")
+    job, name = (
+        (JoinedLines(poison="bad"), "lines.bin")
+        if kind == "one joined file"
+        else (Lines(poison="bad"), "out")
+    )
     if kind == "files moved one by one":
         monkeypatch.setattr("faceprep.run.staging._NAMELESS", 0)
     source = write_lines(tmp_path / "source.txt", 7)
@@ -86,7 +101,9 @@ def test_ctrl_c_before_any_change_of_the_disk(kind: str, tmp_path: Path, monkeyp
                 n_told += 1
                 assert str(error).startswith(f"{root / name}: stopped, ")
                 assert str(error).endswith(". Start the same command again to go on.")
-            except KeyboardInterrupt:  # before there was anything to go on with, or for the second time
+            except (
+                KeyboardInterrupt
+            ):  # before there was anything to go on with, or for the second time
                 assert change < 10 or change > n_changes - 10 or len(stops) == 2
             run(root / name)
             assert tree(root) == expected, f"Ctrl-C before change {stops}"
@@ -133,7 +150,9 @@ def whole(rec_set: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 def test_driver_killed_at_many_moments(
     n_workers: int, rec_set: Path, whole: dict[str, bytes | None], tmp_path: Path
 ) -> None:
-    """At 13 moments, and at as many more as it takes to hit the work itself on a machine that looks too late."""
+    """At 13 moments, and at as many more as it takes to hit the work itself on a machine that
+    looks too late.
+    """
     n_unfinished, pause = 0, _PAUSE
     rounds = (moments(13, len(whole) - 10, n_workers + 10 * i) for i in range(5))
     for i, (n_files, seconds) in enumerate(itertools.chain.from_iterable(rounds)):
@@ -152,12 +171,16 @@ def test_driver_killed_at_many_moments(
         time.sleep(0.02)
         assert tree(output) == left, "somebody went on writing after the driver's death"
         n_unfinished += any(name.startswith(".faceprep/staging/0") for name in left)
-        run_job(SlowRec2Folder(), Request((rec_set,), output), SerialRunner())  # quick: this process has no PAUSE
+        run_job(
+            SlowRec2Folder(), Request((rec_set,), output), SerialRunner()
+        )  # quick: this process has no PAUSE
         assert tree(output) == whole, f"killed {seconds:.4f} s after file {n_files}"
     assert n_unfinished > 5, "the moments missed the work"
 
 
-def test_workers_killed_at_many_moments(rec_set: Path, whole: dict[str, bytes | None], tmp_path: Path) -> None:
+def test_workers_killed_at_many_moments(
+    rec_set: Path, whole: dict[str, bytes | None], tmp_path: Path
+) -> None:
     n_hits = 0
     rounds = (moments(8, len(whole) - 10, 7 + i) for i in range(5))
     for i, (n_files, seconds) in enumerate(itertools.chain.from_iterable(rounds)):

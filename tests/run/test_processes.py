@@ -30,7 +30,9 @@ SERIAL, TWO = SerialRunner(), ProcessRunner(2)
 
 @pytest.fixture(params=["new", "copy"], autouse=True)
 def worker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How workers come to be: these tests' own process, which has NumPy, would start new ones only."""
+    """How workers come to be: these tests' own process, which has NumPy, would start new ones
+    only.
+    """
     monkeypatch.setattr("faceprep.run.processes.is_clean", lambda: request.param == "copy")
     return str(request.param)
 
@@ -53,7 +55,10 @@ def test_what_a_worker_logs_is_shown_as_the_drivers_own(
 ) -> None:
     caplog.set_level("DEBUG", "faceprep")
     run_job(Lines(poison="raise"), request_, TWO)
-    assert any(message.startswith("shard 0004\nTraceback") and "poisoned" in message for message in caplog.messages)
+    assert any(
+        message.startswith("shard 0004\nTraceback") and "poisoned" in message
+        for message in caplog.messages
+    )
     caplog.clear()
     caplog.set_level("WARNING", "faceprep")
     run_job(Lines(poison="raise"), request_, TWO)
@@ -85,9 +90,13 @@ def test_poisoned_shard_is_named_and_tried_again(
     assert re.fullmatch(reason, why)
     begun = diary.read_text().split()
     assert sorted(set(begun)) == ["0000", "0004", "0008"]
-    assert begun.count("0004") == (1 if poison == "raise" else 2), "the death of a worker is tried once more"
+    assert begun.count("0004") == (1 if poison == "raise" else 2), (
+        "the death of a worker is tried once more"
+    )
     visible = {name for name, data in results(request_.output).items() if data is not None}
-    assert visible == {f"{i % 3}/{i}.txt" for i in (0, 1, 2, 3, 8, 9, 10, 11)}, "nothing of the lost shard"
+    assert visible == {f"{i % 3}/{i}.txt" for i in (0, 1, 2, 3, 8, 9, 10, 11)}, (
+        "nothing of the lost shard"
+    )
 
     diary.unlink()
     cured.touch()
@@ -99,7 +108,9 @@ def test_poisoned_shard_is_named_and_tried_again(
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
-def test_shard_whose_worker_dies_once_is_done(n_workers: int, request_: Request, tmp_path: Path) -> None:
+def test_shard_whose_worker_dies_once_is_done(
+    n_workers: int, request_: Request, tmp_path: Path
+) -> None:
     run_job(Lines(), replace(request_, output=tmp_path / "whole"), SERIAL)
     job = Lines(poison="kill", once=str(tmp_path / "killed"))
     summary = run_job(job, request_, ProcessRunner(n_workers))
@@ -111,20 +122,28 @@ def test_shard_whose_worker_dies_once_is_done(n_workers: int, request_: Request,
 def test_commit_in_which_the_worker_dies_is_finished(request_: Request, tmp_path: Path) -> None:
     """What has its page is done: by the next worker that tries."""
     diary = tmp_path / "diary"
-    assert run_job(DiesInCommit(mark=str(tmp_path / "mark"), diary=str(diary)), request_, TWO).ok == 12
+    assert (
+        run_job(DiesInCommit(mark=str(tmp_path / "mark"), diary=str(diary)), request_, TWO).ok == 12
+    )
     assert (tmp_path / "mark").exists()
     assert sorted(diary.read_text().split()) == ["0000", "0004", "0008"], "it was not done again"
     assert failures(request_.output) == []
 
 
-def test_commit_in_which_the_last_worker_dies_is_finished(request_: Request, tmp_path: Path) -> None:
-    """What has its page is done: by the driver, when nobody tries any more. Likewise what was only not reported."""
+def test_commit_in_which_the_last_worker_dies_is_finished(
+    request_: Request, tmp_path: Path
+) -> None:
+    """What has its page is done: by the driver, when nobody tries any more. Likewise what was
+    only not reported.
+    """
 
     @contextmanager
     def runner(work: ShardWork) -> Iterator[CarryOut]:
         def carry_out(shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
             for shard in shards:
-                assert status_of(start(lambda shard=shard: work(shard))) == (-9 if shard.id == "0004" else 0)
+                assert status_of(start(lambda shard=shard: work(shard))) == (
+                    -9 if shard.id == "0004" else 0
+                )
                 yield crashed(shard, "killed")
 
         yield carry_out
@@ -154,7 +173,9 @@ def test_joined_output_is_not_made_without_all_its_parts(request_: Request, tmp_
     request = replace(request_, output=tmp_path / "lines.bin")
     job = JoinedLines(poison="raise", cured=str(tmp_path / "cured"))
     for _ in range(2):
-        with pytest.raises(OutputError, match=r"not made: 1 of 6 shards crashed\. .*failures\.csv\. Start the same"):
+        with pytest.raises(
+            OutputError, match=r"not made: 1 of 6 shards crashed\. .*failures\.csv\. Start the same"
+        ):
             run_job(job, request, TWO)
         assert not request.output.exists()
     (tmp_path / "cured").touch()
@@ -164,7 +185,9 @@ def test_joined_output_is_not_made_without_all_its_parts(request_: Request, tmp_
 
 def test_error_of_a_worker_ends_the_run(request_: Request, tmp_path: Path) -> None:
     job = Lines(poison="source", cured=str(tmp_path / "cured"))
-    with pytest.raises(SourceError, match=r"somewhere: gone at record 6: expected a face, found nothing\. Look"):
+    with pytest.raises(
+        SourceError, match=r"somewhere: gone at record 6: expected a face, found nothing\. Look"
+    ):
         run_job(job, request_, TWO)
     (tmp_path / "cured").touch()
     assert run_job(job, request_, TWO).ok == 12
@@ -177,22 +200,34 @@ def test_job_that_cannot_be_sent(request_: Request) -> None:
     class Local(Lines):
         pass
 
-    with pytest.raises(OptionError, match=r"cannot be sent to workers: .*Local.*Define the job in a module"):
+    with pytest.raises(
+        OptionError, match=r"cannot be sent to workers: .*Local.*Define the job in a module"
+    ):
         run_job(Local(), request_, TWO)
     assert run_job(Local(), request_, SERIAL).ok == 12
 
 
-def test_worker_that_cannot_be_started(request_: Request, monkeypatch: pytest.MonkeyPatch, worker: str) -> None:
+def test_worker_that_cannot_be_started(
+    request_: Request, monkeypatch: pytest.MonkeyPatch, worker: str
+) -> None:
     with monkeypatch.context() as patch:
         if worker == "copy":
-            patch.setattr(os, "fork", mock.Mock(side_effect=BlockingIOError(errno.EAGAIN, "No such file, say")))
+            patch.setattr(
+                os,
+                "fork",
+                mock.Mock(side_effect=BlockingIOError(errno.EAGAIN, "No such file, say")),
+            )
         patch.setattr(sys, "executable", "/no/such/python")
-        with pytest.raises(FaceprepError, match=r"cannot start a worker: .*No such file.* Use fewer --workers"):
+        with pytest.raises(
+            FaceprepError, match=r"cannot start a worker: .*No such file.* Use fewer --workers"
+        ):
             run_job(Lines(), request_, TWO)
     with monkeypatch.context() as patch:
         patch.setattr("faceprep.run.processes.serve", end_at_once)
         patch.setattr(sys, "executable", "/bin/false")
-        with pytest.raises(FaceprepError, match=r"cannot start a worker: the worker ended with status 1\. Use"):
+        with pytest.raises(
+            FaceprepError, match=r"cannot start a worker: the worker ended with status 1\. Use"
+        ):
             run_job(Lines(), request_, TWO)
     assert run_job(Lines(), request_, TWO).ok == 12
 
@@ -217,7 +252,9 @@ def test_more_workers_than_shards(request_: Request) -> None:
     assert run_job(Lines(), request_, ProcessRunner(64)).ok == 12
 
 
-def test_what_workers_print_does_not_reach_stdout(request_: Request, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_workers_print_does_not_reach_stdout(
+    request_: Request, capfd: pytest.CaptureFixture[str]
+) -> None:
     run_job(Talker(), request_, TWO)
     printed = capfd.readouterr()
     assert printed.out == ""
@@ -250,22 +287,35 @@ def run_program(how: str, text: str, folder: Path, worker: str) -> subprocess.Co
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     text_in = text if how == "stdin" else ""
     return subprocess.run(
-        command, input=text_in, capture_output=True, text=True, env=environment, cwd=folder, check=False, timeout=60
+        command,
+        input=text_in,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=folder,
+        check=False,
+        timeout=60,
     )
 
 
 @pytest.mark.parametrize("how", ["script", "stdin", "command"])
-def test_programs_need_no_main_guard(how: str, request_: Request, tmp_path: Path, worker: str) -> None:
+def test_programs_need_no_main_guard(
+    how: str, request_: Request, tmp_path: Path, worker: str
+) -> None:
     text = _PROGRAM.format(source=str(request_.sources[0]), output=str(request_.output))
     done = run_program(how, text, tmp_path, worker)
     assert (done.stdout, done.stderr, done.returncode) == ("12\n", "", 0)
 
 
-def test_job_of_the_program_itself_is_one_clear_error(request_: Request, tmp_path: Path, worker: str) -> None:
+def test_job_of_the_program_itself_is_one_clear_error(
+    request_: Request, tmp_path: Path, worker: str
+) -> None:
     text = _OWN_JOB.format(source=str(request_.sources[0]), output=str(request_.output))
     done = run_program("script", text, tmp_path, worker)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("faceprep.core.errors.OptionError: a worker cannot load the job")
+    assert done.stderr.splitlines()[-1].startswith(
+        "faceprep.core.errors.OptionError: a worker cannot load the job"
+    )
     assert done.stderr.splitlines()[-1].endswith(
         "Define the job in a module that can be imported, or use the serial runner."
     )

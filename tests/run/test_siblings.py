@@ -1,4 +1,6 @@
-"""Runs that fill folders beside their output: all of them are theirs, none of another is touched."""
+"""Runs that fill folders beside their output: all of them are theirs, none of another is
+touched.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from tests.fakes import Lines, tree, write_lines
 
 @dataclass(frozen=True)
 class SortedLines(Lines):
-    """Even lines to the output, odd ones to the folder beside it; the number of lines to a file of its own."""
+    """Even lines to the output, odd ones to the folder beside it; the number of lines to a file
+    of its own.
+    """
 
     command: ClassVar[str] = "sorted-lines"
     siblings: ClassVar[tuple[str, ...]] = ("_odd",)
@@ -48,7 +52,9 @@ def request_(tmp_path: Path) -> Request:
 
 
 def files(root: Path) -> set[str]:
-    return {name for name, data in tree(root).items() if data is not None and ".faceprep" not in name}
+    return {
+        name for name, data in tree(root).items() if data is not None and ".faceprep" not in name
+    }
 
 
 @pytest.mark.parametrize("runner", [SERIAL, ProcessRunner(2)], ids=repr)
@@ -62,7 +68,9 @@ def test_files_lie_in_the_output_and_beside_it(runner: Runner, request_: Request
     assert run_job(JOB, request_, runner).details["done_before"] == 12
 
 
-def test_the_output_may_be_named_in_any_way(request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_may_be_named_in_any_way(
+    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request_.output.mkdir(parents=True)
     monkeypatch.chdir(request_.output)
     run_job(JOB, replace(request_, output=Path()), SERIAL)
@@ -117,7 +125,9 @@ def test_other_options_are_refused(request_: Request) -> None:
         run_job(replace(JOB, suffix=".md"), request_, SERIAL)
 
 
-@pytest.mark.parametrize(("name", "beside"), [("../x", ""), ("../x", "_odd"), ("a/../../x", ""), ("a", "_odd/../..")])
+@pytest.mark.parametrize(
+    ("name", "beside"), [("../x", ""), ("../x", "_odd"), ("a/../../x", ""), ("a", "_odd/../..")]
+)
 def test_names_cannot_leave_the_folders(name: str, beside: str, request_: Request) -> None:
     @dataclass(frozen=True)
     class Escaping(SortedLines):
@@ -134,7 +144,9 @@ def test_many_files_at_home(tmp_path: Path) -> None:
     sink = ShardSink(places, "0")
     sink.write_many(["a/1", "b"], [b"1", b"2"])
     assert sink.commit([]).n_outputs == 2
-    assert (tmp_path / "out" / "a" / "1").read_bytes() == b"1" and (tmp_path / "out" / "b").read_bytes() == b"2"
+    assert (tmp_path / "out" / "a" / "1").read_bytes() == b"1" and (
+        tmp_path / "out" / "b"
+    ).read_bytes() == b"2"
 
 
 def test_places_with_a_home() -> None:

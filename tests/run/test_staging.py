@@ -28,7 +28,12 @@ def test_committed_files_page_and_nothing_else(new: Staging, tmp_path: Path) -> 
     with new.open("large") as file:
         file.write(b"large")
     new.commit(["told"], tmp_path / "page")
-    expected = {f"{i % 3}/{i}": b"%d" % i for i in range(100)} | {"large": b"large", "0": None, "1": None, "2": None}
+    expected = {f"{i % 3}/{i}": b"%d" % i for i in range(100)} | {
+        "large": b"large",
+        "0": None,
+        "1": None,
+        "2": None,
+    }
     assert tree(tmp_path / "out") == expected
     (names, sizes), told = map(json.loads, (tmp_path / "page").read_text().splitlines())
     assert names == [f"{i % 3}/{i}" for i in range(100)] + ["large"]
@@ -40,12 +45,17 @@ def test_committed_files_page_and_nothing_else(new: Staging, tmp_path: Path) -> 
 def test_many_at_once(new: Staging, tmp_path: Path) -> None:
     """Into folders that are there and new ones, after each other and mixed with others."""
     (tmp_path / "out" / "old").mkdir()
-    names = [f"{('old', 'new', 'other')[i % 3]}/{i}" for i in range(100)] + [f"new/{i}" for i in range(100, 200)]
+    names = [f"{('old', 'new', 'other')[i % 3]}/{i}" for i in range(100)] + [
+        f"new/{i}" for i in range(100, 200)
+    ]
     new.write("first", b"0")
     new.write_many(names, [b"%d" % i for i in range(200)])
     new.write("new/last", b"200")
     new.commit([], tmp_path / "page")
-    expected = {name: b"%d" % i for i, name in enumerate(names)} | {"first": b"0", "new/last": b"200"}
+    expected = {name: b"%d" % i for i, name in enumerate(names)} | {
+        "first": b"0",
+        "new/last": b"200",
+    }
     assert tree(tmp_path / "out") == expected | {"old": None, "new": None, "other": None}
     assert json.loads((tmp_path / "page").read_text()) == [
         ["first", *names, "new/last"],
@@ -116,7 +126,9 @@ def test_cut_short_anywhere_it_is_whole_or_taken_back(
 
 @pytest.mark.parametrize("was_there", [True, False])
 def test_folder_that_two_shards_fill(was_there: bool, new: Staging, tmp_path: Path) -> None:
-    """Whoever comes first moves the folder, the other its files; the same where the folder was there before both."""
+    """Whoever comes first moves the folder, the other its files; the same where the folder was
+    there before both.
+    """
     if was_there:
         (tmp_path / "out" / "a").mkdir()
     other = Staging(tmp_path / "out", tmp_path / "other")
@@ -164,7 +176,9 @@ def test_file_that_is_there_is_replaced(new: Staging, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("was_there", [True, False])
-def test_folder_that_goes_meanwhile_is_made_again(was_there: bool, new: Staging, tmp_path: Path) -> None:
+def test_folder_that_goes_meanwhile_is_made_again(
+    was_there: bool, new: Staging, tmp_path: Path
+) -> None:
     """Another shard may take its files back and remove the folder that both write to."""
     real = new._nameless._log  # type: ignore[attr-defined]
 
@@ -183,7 +197,9 @@ def test_folder_that_goes_meanwhile_is_made_again(was_there: bool, new: Staging,
     assert tree(tmp_path / "out") == {"a": None, "a/b": None, "a/b/c": b"c"}
 
 
-def test_files_in_the_working_folder_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_in_the_working_folder_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Which cannot be replaced, not even where it is empty."""
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")

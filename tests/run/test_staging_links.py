@@ -1,4 +1,6 @@
-"""Files placed as they are: copies that keep their time, and links, in new folders and in those that are there."""
+"""Files placed as they are: copies that keep their time, and links, in new folders and in those
+that are there.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +100,9 @@ def test_cut_short_anywhere_it_is_whole_or_taken_back(
 
 
 @pytest.mark.parametrize("mode", PLACING_MODES)
-def test_what_is_there_of_a_shard_that_is_done_again(mode: str, new: Staging, source: Path, tmp_path: Path) -> None:
+def test_what_is_there_of_a_shard_that_is_done_again(
+    mode: str, new: Staging, source: Path, tmp_path: Path
+) -> None:
     (tmp_path / "out" / "old" / "1.png").symlink_to(source / "2.png")
     new.place("old/1.png", str(source / "1.png"), mode)
     new.commit([], tmp_path / "page")
@@ -129,7 +133,10 @@ def test_hard_links_end_at_the_file_system(
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
     monkeypatch.setattr(os, "link", link)
-    with pytest.raises(OutputError, match="out.*link.* Hard links end where a file system ends: copy, or use symbolic"):
+    with pytest.raises(
+        OutputError,
+        match="out.*link.* Hard links end where a file system ends: copy, or use symbolic",
+    ):
         new.place("new/1.png", str(source / "1.png"), HARDLINK)
         new.commit([], tmp_path / "page")
     with pytest.raises(OutputError, match="Hard links end where a file system ends"):

@@ -20,7 +20,16 @@ def make(root: Path, *names: str) -> None:
 
 
 def test_nested_hidden_and_other_files(tmp_path: Path) -> None:
-    make(tmp_path, "b/2.jpg", "b/10.PNG", "b/notes.txt", "a/c/x.jpg", ".faceprep/y.jpg", "b/.hidden.jpg", "empty/z.txt")
+    make(
+        tmp_path,
+        "b/2.jpg",
+        "b/10.PNG",
+        "b/notes.txt",
+        "a/c/x.jpg",
+        ".faceprep/y.jpg",
+        "b/.hidden.jpg",
+        "empty/z.txt",
+    )
     found = find_identities(tmp_path)
     assert [(each.name, each.images, each.n_others) for each in found] == [
         ("a/c", ("x.jpg",), 0),

@@ -37,11 +37,16 @@ def test_reads_what_was_written(ijbc: tuple[Path, list[Face]]) -> None:
     np.testing.assert_allclose(data.scores, [face.score for face in faces], atol=1e-5)
     person_of = {face.template: face.person for face in faces}
     assert data.pairs is not None and data.probes is not None
-    same = [person_of[a] == person_of[b] for a, b in zip(data.pairs.first, data.pairs.second, strict=True)]
+    same = [
+        person_of[a] == person_of[b]
+        for a, b in zip(data.pairs.first, data.pairs.second, strict=True)
+    ]
     assert data.pairs.same.tolist() == same and 0 < sum(same) < len(same)
     assert [gallery.name for gallery in data.galleries] == ["G1", "G2"]
     for subjects in (*data.galleries, data.probes):
-        assert [person_of[template] for template in subjects.templates.tolist()] == subjects.subjects.tolist()
+        assert [
+            person_of[template] for template in subjects.templates.tolist()
+        ] == subjects.subjects.tolist()
         assert (np.diff(subjects.templates) > 0).all()
     assert sum(len(gallery.templates) for gallery in data.galleries) == N_PEOPLE
 
@@ -64,7 +69,10 @@ def test_one_half_of_the_protocol_is_enough(lists: Path) -> None:
     assert data.pairs is None and len(data.galleries) == 2
     for path in (lists / "meta").glob("*_1N_*"):
         path.unlink()
-    with pytest.raises(SourceError, match="meta: neither pairs nor galleries: expected ijbc_template_pair_label.txt"):
+    with pytest.raises(
+        SourceError,
+        match="meta: neither pairs nor galleries: expected ijbc_template_pair_label.txt",
+    ):
         load_ijb(lists)
 
 
@@ -83,7 +91,9 @@ def test_windows_line_ends_and_blanks_at_the_end(lists: Path) -> None:
 def test_what_is_ijb(lists: Path, tmp_path: Path) -> None:
     assert is_ijb(lists)
     assert not is_ijb(tmp_path) and not is_ijb(tmp_path / "none")
-    with pytest.raises(SourceError, match="not one set: expected one …_face_tid_mid.txt, found none"):
+    with pytest.raises(
+        SourceError, match="not one set: expected one …_face_tid_mid.txt, found none"
+    ):
         load_ijb(tmp_path)
     shutil.copy(lists / "meta" / "ijbc_face_tid_mid.txt", lists / "meta" / "ijbb_face_tid_mid.txt")
     with pytest.raises(SourceError, match="found ijbb, ijbc"):
@@ -94,21 +104,76 @@ BROKEN = [
     ("face_tid_mid.txt", 3, "3.jpg 3", "line 3: expected 3 columns, found 2"),
     ("face_tid_mid.txt", 3, "3.jpg  3 7", "line 3: expected 3 columns, found 4"),
     ("face_tid_mid.txt", 4, "", "line 4: expected 3 columns, found none"),
-    ("face_tid_mid.txt", 3, "3.jpg three 7", "line 3: expected a number for template, found 'three'"),
-    ("face_tid_mid.txt", 3, "4.jpg 3 7", "5pts_score.txt: bad line at line 3: expected '4.jpg' as in …_face_tid_mid"),
-    ("name_5pts_score.txt", 2, "2.jpg 1 2 3 4 5 6 7 8 9 0.5", "line 2: expected 12 columns, found 11"),
-    ("name_5pts_score.txt", 2, "2.jpg 1 2 3 4 5 6 7 8 9 x 0.5", "line 2: expected a number for y5, found 'x'"),
-    ("name_5pts_score.txt", 2, "2.jpg 1 2 3 4 5 6 7 8 9 9 -1", "line 2: expected a score of 0 or more, found -1"),
-    ("name_5pts_score.txt", 2, "2.jpg 1 2 3 4 5 6 7 8 9 9 nan", "line 2: expected a score of 0 or more, found nan"),
+    (
+        "face_tid_mid.txt",
+        3,
+        "3.jpg three 7",
+        "line 3: expected a number for template, found 'three'",
+    ),
+    (
+        "face_tid_mid.txt",
+        3,
+        "4.jpg 3 7",
+        "5pts_score.txt: bad line at line 3: expected '4.jpg' as in …_face_tid_mid",
+    ),
+    (
+        "name_5pts_score.txt",
+        2,
+        "2.jpg 1 2 3 4 5 6 7 8 9 0.5",
+        "line 2: expected 12 columns, found 11",
+    ),
+    (
+        "name_5pts_score.txt",
+        2,
+        "2.jpg 1 2 3 4 5 6 7 8 9 x 0.5",
+        "line 2: expected a number for y5, found 'x'",
+    ),
+    (
+        "name_5pts_score.txt",
+        2,
+        "2.jpg 1 2 3 4 5 6 7 8 9 9 -1",
+        "line 2: expected a score of 0 or more, found -1",
+    ),
+    (
+        "name_5pts_score.txt",
+        2,
+        "2.jpg 1 2 3 4 5 6 7 8 9 9 nan",
+        "line 2: expected a score of 0 or more, found nan",
+    ),
     ("template_pair_label.txt", 5, "3 4 2", "line 5: expected 1 or 0 for the pair, found 2"),
-    ("template_pair_label.txt", 5, "3 9999 1", "line 5: expected a template of …_face_tid_mid.txt, found 9999"),
-    ("template_pair_label.txt", 5, "1 3 1", "line 5: expected a template of …_face_tid_mid.txt, found 1"),
+    (
+        "template_pair_label.txt",
+        5,
+        "3 9999 1",
+        "line 5: expected a template of …_face_tid_mid.txt, found 9999",
+    ),
+    (
+        "template_pair_label.txt",
+        5,
+        "1 3 1",
+        "line 5: expected a template of …_face_tid_mid.txt, found 1",
+    ),
     ("template_pair_label.txt", 5, "3 4", "line 5: expected 3 columns, found 2"),
-    ("1N_gallery_G1.csv", 1, "3,0,x", "line 1: expected a header that begins with TEMPLATE_ID,SUBJECT_ID, found 3,0"),
+    (
+        "1N_gallery_G1.csv",
+        1,
+        "3,0,x",
+        "line 1: expected a header that begins with TEMPLATE_ID,SUBJECT_ID, found 3,0",
+    ),
     ("1N_gallery_G1.csv", 3, "3", "line 3: expected 3 columns, found 1"),
     ("1N_gallery_G1.csv", 3, "3,x,y", "line 3: expected a number for subject, found 'x'"),
-    ("1N_gallery_G1.csv", 3, "3,5,y", "line 3: expected subject 0, as before for template 3, found 5"),
-    ("1N_probe_mixed.csv", 3, "77777,5,y", "line 3: expected a template of …_face_tid_mid.txt, found 77777"),
+    (
+        "1N_gallery_G1.csv",
+        3,
+        "3,5,y",
+        "line 3: expected subject 0, as before for template 3, found 5",
+    ),
+    (
+        "1N_probe_mixed.csv",
+        3,
+        "77777,5,y",
+        "line 3: expected a template of …_face_tid_mid.txt, found 77777",
+    ),
 ]
 
 
@@ -127,7 +192,9 @@ def test_lists_of_other_lengths_and_lists_that_are_missing(lists: Path) -> None:
     points = lists / "meta" / "ijbc_name_5pts_score.txt"
     text = points.read_text()
     points.write_text("\n".join(text.split("\n")[:5]))
-    with pytest.raises(SourceError, match="line 6: expected '6.jpg' as in …_face_tid_mid.txt, found no more lines"):
+    with pytest.raises(
+        SourceError, match="line 6: expected '6.jpg' as in …_face_tid_mid.txt, found no more lines"
+    ):
         load_ijb(lists)
     points.write_text("")
     with pytest.raises(SourceError, match=r"5pts_score.txt: an empty list"):

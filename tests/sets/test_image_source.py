@@ -20,7 +20,11 @@ def read_all(path: Path, scratch: Path, piece: int) -> list[NamedImage]:
     scratch.mkdir(exist_ok=True)
     images = lay_out(path, scratch, "set")
     cuts = range(0, images.n, piece)
-    return [image for start in cuts for image in read(images, scratch, start, min(start + piece, images.n))]
+    return [
+        image
+        for start in cuts
+        for image in read(images, scratch, start, min(start + piece, images.n))
+    ]
 
 
 def test_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,4 +84,6 @@ def test_the_fingerprint_is_that_of_names_and_sizes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((DATA / "bins").glob("*.bin")), ids=lambda path: path.name)
 def test_bins_of_any_vintage(path: Path, tmp_path: Path) -> None:
     found = read_all(path, tmp_path / "scratch", 512)
-    assert found and all(not isinstance(image.data, Damage) and len(image.data) > 100 for image in found)
+    assert found and all(
+        not isinstance(image.data, Damage) and len(image.data) > 100 for image in found
+    )

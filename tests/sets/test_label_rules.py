@@ -29,9 +29,19 @@ def test_what_fits(rule: str, path: str, label: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "path", "status", "reason"),
     [
-        ("live=0,spoof=1", "alive/live.png", "no_label", "expected a folder named live or spoof, found none"),
+        (
+            "live=0,spoof=1",
+            "alive/live.png",
+            "no_label",
+            "expected a folder named live or spoof, found none",
+        ),
         ("live=0,spoof=1", "Live/1.png", "no_label", "found none"),
-        ("live=0,spoof=1", "live/spoof/1.png", "ambiguous_label", "expected one class, found live, spoof"),
+        (
+            "live=0,spoof=1",
+            "live/spoof/1.png",
+            "ambiguous_label",
+            "expected one class, found live, spoof",
+        ),
         (r"re:(live|spoof)", "live/spoof.png", "ambiguous_label", "found live, spoof"),
         (r"re:x(\d*)", "x.png", "no_label", r"expected a path that fits 'x(\\d*)', found none"),
         (r"re:x(y)?", "x.png", "no_label", "found none"),

@@ -36,8 +36,13 @@ def test_csv_rows_come_back(path: Path, rows: list[ListedImage]) -> None:
     assert lists.describe_csv(path).n_images == len(rows)
 
 
-@given(rows=st.lists(st.builds(ListedImage, NAME, st.integers(0), st.just("")), max_size=5), start=st.integers(0))
-def test_lst_rows_come_back_to_us_and_to_im2rec(path: Path, rows: list[ListedImage], start: int) -> None:
+@given(
+    rows=st.lists(st.builds(ListedImage, NAME, st.integers(0), st.just("")), max_size=5),
+    start=st.integers(0),
+)
+def test_lst_rows_come_back_to_us_and_to_im2rec(
+    path: Path, rows: list[ListedImage], start: int
+) -> None:
     data = lists.lst_lines([row.name for row in rows], [int(row.label) for row in rows], start)
     path.write_bytes(data)
     assert list(lists.read_lst(path)) == rows
@@ -51,7 +56,10 @@ def test_lst_rows_come_back_to_us_and_to_im2rec(path: Path, rows: list[ListedIma
 
 def test_lists_that_others_wrote(path: Path) -> None:
     path.write_text("0\t3.000000\t1.000000\ta b.jpg\r\n1\t/set/a/1.jpg\t7\n")
-    assert list(lists.read_lst(path)) == [ListedImage("a b.jpg", 3.0), ListedImage("/set/a/1.jpg", 7)]
+    assert list(lists.read_lst(path)) == [
+        ListedImage("a b.jpg", 3.0),
+        ListedImage("/set/a/1.jpg", 7),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ COUNTS = st.lists(st.integers(1, 6), min_size=2, max_size=8)
 
 
 def listing_of(images: dict[str, int]) -> Listing:
-    return list_images([Identity(name, tuple(f"{i}.jpg" for i in range(n))) for name, n in images.items()])
+    return list_images(
+        [Identity(name, tuple(f"{i}.jpg" for i in range(n))) for name, n in images.items()]
+    )
 
 
 def choose(listing: Listing, seed: int = 1, split: Split = Split()) -> Selection:  # noqa: B008
@@ -60,7 +62,12 @@ def test_the_order_hangs_on_the_seed() -> None:
 
 def test_names_are_numbers_only_if_all_are() -> None:
     assert choose(listing_of({"10": 1, "9": 1, "1": 1})).names == ["1", "9", "10"]
-    assert choose(listing_of({"10": 1, "9": 1, "1": 1, "0_0_1": 1})).names == ["0_0_1", "1", "10", "9"]
+    assert choose(listing_of({"10": 1, "9": 1, "1": 1, "0_0_1": 1})).names == [
+        "0_0_1",
+        "1",
+        "10",
+        "9",
+    ]
 
 
 def test_a_text_name_that_is_left_out_does_not_matter() -> None:
@@ -71,7 +78,9 @@ def test_a_text_name_that_is_left_out_does_not_matter() -> None:
 
 
 def test_identities_are_counted_without_their_bad_images() -> None:
-    listing = list_images([Identity("a", ("1.jpg", "\udcff.jpg")), Identity("b", ("1.jpg", "2.jpg"))])
+    listing = list_images(
+        [Identity("a", ("1.jpg", "\udcff.jpg")), Identity("b", ("1.jpg", "2.jpg"))]
+    )
     refuse_names(listing)
     assert listing.refused[1].status == "bad_name"
     assert selection.leave_out_few(listing, 2) == (1, 1)
@@ -105,7 +114,9 @@ def test_numbers_that_a_rule_gives_are_kept() -> None:
 
 
 def test_a_limit_takes_the_first() -> None:
-    listing = list_images([Identity("a", ("1", "2")), Identity("b", ("1",)), Identity("c", ("1",))], limit=3)
+    listing = list_images(
+        [Identity("a", ("1", "2")), Identity("b", ("1",)), Identity("c", ("1",))], limit=3
+    )
     assert list(listing.spelled("/s/")) == ["/s/a/1", "/s/a/2", "/s/b/1"]
     assert list(listing.runs()) == [(0, 2), (2, 3)]
 

@@ -1,4 +1,6 @@
-"""TFRecord: what is written is read back, damage is found wherever it is, and TensorFlow agrees in both directions."""
+"""TFRecord: what is written is read back, damage is found wherever it is, and TensorFlow agrees
+in both directions.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,11 @@ def test_describe_counts_up_to_the_damage(path: Path) -> None:
     records = [tfrecord.encode_example({"image_raw": b"x", "label": i % 2}) for i in range(5)]
     path.write_bytes(as_file(records) + b"rest")
     contents = tfrecord.describe(path)
-    assert (contents.n_images, contents.n_classes, contents.fields) == (5, 2, ("image_raw", "label"))
+    assert (contents.n_images, contents.n_classes, contents.fields) == (
+        5,
+        2,
+        ("image_raw", "label"),
+    )
     assert "cut off" in contents.damage
 
 
@@ -147,7 +153,9 @@ with tf.io.TFRecordWriter(sys.argv[1]) as file:
 def tensorflow(code: str, *arguments: object) -> str:
     """In a process of its own: its imports warn, and warnings are errors here."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SPEC + code, *map(str, arguments)], capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", SPEC + code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -173,9 +181,13 @@ def test_we_read_and_write_as_tensorflow_does(path: Path) -> None:
     many = {"label": [1, -1, 1 << 40], "floats": [0.5, -2.0], "names": ["61", "6263"]}
     tensorflow(WRITE, path, json.dumps([*single, many]))
     *examples, last = tfrecord.read_examples(path)
-    assert examples == [{"image_raw": [b"\0\xff" * 100], "label": [-5]}, {"label": [300], "z": [b""]}]
+    assert examples == [
+        {"image_raw": [b"\0\xff" * 100], "label": [-5]},
+        {"label": [300], "z": [b""]},
+    ]
     assert last == {"label": [1, -1, 1 << 40], "floats": [0.5, -2.0], "names": [b"a", b"bc"]}
     *records, _ = tfrecord.read_records(path)
     assert records == [
-        tfrecord.encode_example({name: values[0] for name, values in example.items()}) for example in examples
+        tfrecord.encode_example({name: values[0] for name, values in example.items()})
+        for example in examples
     ]

@@ -42,14 +42,24 @@ def test_tarfile_and_we_read_them_back(path: Path, names: list[str], image: byte
     keys = [key_of(name) for name in names]
     data = b"".join(sample_bytes(key, image, ".jpg", label) for label, key in enumerate(keys)) + END
     path.write_bytes(data)
-    expected = [TarSample(key, {"jpg": image, "cls": b"%d" % label}) for label, key in enumerate(keys)]
+    expected = [
+        TarSample(key, {"jpg": image, "cls": b"%d" % label}) for label, key in enumerate(keys)
+    ]
     assert list(webdataset.read_samples(path)) == expected
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         entries = archive.getmembers()
-        assert [entry.name for entry in entries] == [f"{key}.{ext}" for key in keys for ext in ("jpg", "cls")]
+        assert [entry.name for entry in entries] == [
+            f"{key}.{ext}" for key in keys for ext in ("jpg", "cls")
+        ]
         assert [archive.extractfile(entry).read() for entry in entries[::2]] == [image] * len(keys)  # type: ignore[union-attr]
         for entry in entries:
-            assert (entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname) == (0, 0, 0, "", "")
+            assert (entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname) == (
+                0,
+                0,
+                0,
+                "",
+                "",
+            )
             assert entry.mode == 0o644
 
 

@@ -33,7 +33,9 @@ def test_crops_of_the_embedders_own_template_stay_as_they_are(options: EmbedOpti
     crops = random_crops(70)
     found = options.embed(list(crops))
     assert found.shape == (70, DIM) and np.abs(found - expected(crops)).max() < 1e-4
-    assert np.array_equal(found, np.concatenate([options.embed([crop]) for crop in crops])), "in any batches"
+    assert np.array_equal(found, np.concatenate([options.embed([crop]) for crop in crops])), (
+        "in any batches"
+    )
     assert options.embed([]).shape == (0, DIM)
 
 
@@ -61,14 +63,31 @@ def test_the_mirror_image_is_averaged(options: EmbedOptions) -> None:
 
 
 def test_all_that_is_done_is_in_the_fingerprint(options: EmbedOptions) -> None:
-    others = [{}, {"flip": True}, {"crops": "arcface-128"}, {"mean": "0"}, {"std": "1,2,3"}, {"color": "bgr"}]
-    prints = [changed(options, **each).model().fingerprint for each in others] + [options.model("photos").fingerprint]
+    others = [
+        {},
+        {"flip": True},
+        {"crops": "arcface-128"},
+        {"mean": "0"},
+        {"std": "1,2,3"},
+        {"color": "bgr"},
+    ]
+    prints = [changed(options, **each).model().fingerprint for each in others] + [
+        options.model("photos").fingerprint
+    ]
     assert len(set(prints)) == len(prints)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("mean", "grey"), ("mean", "1,2"), ("std", "nan"), ("size", "0"), ("size", "112x"), ("size", "-1"), ("size", "x")],
+    [
+        ("mean", "grey"),
+        ("mean", "1,2"),
+        ("std", "nan"),
+        ("size", "0"),
+        ("size", "112x"),
+        ("size", "-1"),
+        ("size", "x"),
+    ],
 )
 def test_options_that_cannot_be_meant(name: str, value: str) -> None:
     with pytest.raises(OptionError, match=f"--{name}: expected"):
@@ -87,14 +106,20 @@ def test_templates_that_cannot_be_brought_are_told_before_the_run(options: Embed
 def test_what_it_runs_on_is_told(options: EmbedOptions, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "faceprep"):
         options.announce()
-    assert caplog.messages == [f"{options.embedder} runs on CPU ({options.open().model.fingerprint})"]
-    assert "mean127.5/std127.5/rgb" in caplog.text, "what was taken for want of a word from the file"
+    assert caplog.messages == [
+        f"{options.embedder} runs on CPU ({options.open().model.fingerprint})"
+    ]
+    assert "mean127.5/std127.5/rgb" in caplog.text, (
+        "what was taken for want of a word from the file"
+    )
 
 
 # Shards
 
 
-def shard(options: EmbedOptions, root: Path, names: list[str], output: Path, id: str = "0") -> tuple[Any, ShardSink]:
+def shard(
+    options: EmbedOptions, root: Path, names: list[str], output: Path, id: str = "0"
+) -> tuple[Any, ShardSink]:
     output.mkdir(exist_ok=True)
     sink = ShardSink(Places(output), id)
     outcomes = list(embed_images(options, root, names, sink))
@@ -114,10 +139,16 @@ def test_one_outcome_an_image_in_order(options: EmbedOptions, tmp_path: Path) ->
     outcomes, sink = shard(options, tmp_path, [*names, "b\udcffd.png"], tmp_path / "out")
     assert [outcome.key for outcome in outcomes] == [*names, "b\udcffd.png"]
     problems = {outcome.key: outcome.status for outcome in outcomes if outcome.status != "ok"}
-    assert problems == {names[40]: "undecodable", "no/such.png": "unreadable", "b\udcffd.png": "bad_name"}
+    assert problems == {
+        names[40]: "undecodable",
+        "no/such.png": "unreadable",
+        "b\udcffd.png": "bad_name",
+    }
     found = load_parts(sink, ["0"], Model())
     sound = [i for i in range(100) if i not in (40, 90)]
-    assert found.keys == [names[i] for i in sound] and found.identities == [str(i % 3) for i in sound]
+    assert found.keys == [names[i] for i in sound] and found.identities == [
+        str(i % 3) for i in sound
+    ]
     assert np.array_equal(found.vectors, options.embed(list(crops[sound])))
 
 
@@ -128,7 +159,9 @@ def test_vectors_that_are_none_are_named(tmp_path: Path) -> None:
     for last in ("Identity", "Reciprocal"):
         net = str(save_onnx(tmp_path / f"{last}.onnx", last=last))
         names = ["black.png", "some.png"]
-        outcomes, sink = shard(EmbedOptions(net, device="cpu", mean="0"), tmp_path, names, tmp_path / last)
+        outcomes, sink = shard(
+            EmbedOptions(net, device="cpu", mean="0"), tmp_path, names, tmp_path / last
+        )
         assert [outcome.status for outcome in outcomes] == ["no_vector", "ok"]
         assert outcomes[0].is_failure and load_parts(sink, ["0"], Model()).keys == ["some.png"]
 
@@ -142,7 +175,11 @@ def test_none_sound_is_an_empty_table(options: EmbedOptions, tmp_path: Path) -> 
 def test_other_shapes_are_fitted_and_told_once(
     options: EmbedOptions, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name, shape in (("wide.png", (60, 112)), ("square.png", (56, 56)), ("almost.png", (112, 111))):
+    for name, shape in (
+        ("wide.png", (60, 112)),
+        ("square.png", (56, 56)),
+        ("almost.png", (112, 111)),
+    ):
         (tmp_path / name).write_bytes(encode(np.full((*shape, 3), 200, np.uint8), ".png"))
     names = ["wide.png", "square.png", "almost.png"]
     outcomes, sink = shard(options, tmp_path, names, tmp_path / "out")
@@ -152,14 +189,20 @@ def test_other_shapes_are_fitted_and_told_once(
     )
     shard(options, tmp_path, names, tmp_path / "out", "1")
     vectors = load_parts(sink, ["0", "1"], Model()).vectors
-    assert caplog.messages == ["2 images are of another shape than arcface-112: fitted into it on black"]
+    assert caplog.messages == [
+        "2 images are of another shape than arcface-112: fitted into it on black"
+    ]
     load_parts(sink, ["1"], Model())
-    assert caplog.messages[1:] == ["1 image is of another shape than arcface-112: fitted into it on black"]
+    assert caplog.messages[1:] == [
+        "1 image is of another shape than arcface-112: fitted into it on black"
+    ]
     cells = vectors[0].reshape(3, 4, 4)
     assert (cells[:, 1:3] > 0.5).all() and (cells[:, [0, 3]] < 0).all(), "black above and below"
 
 
-def test_large_sets_are_mapped(options: EmbedOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_sets_are_mapped(
+    options: EmbedOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number, crop in enumerate(random_crops(5)):
         (tmp_path / f"{number}.png").write_bytes(encode(crop, ".png"))
     for id, names in (("0", ["0.png", "1.png"]), ("1", ["2.png", "3.png", "4.png"])):
@@ -167,4 +210,6 @@ def test_large_sets_are_mapped(options: EmbedOptions, tmp_path: Path, monkeypatc
     plain = load_parts(sink, ["0", "1"], Model())
     monkeypatch.setattr(embedding, "_IN_MEMORY", 1)
     mapped = load_parts(sink, ["0", "1"], Model())
-    assert isinstance(mapped.vectors.base, np.memmap) and np.array_equal(mapped.vectors, plain.vectors)
+    assert isinstance(mapped.vectors.base, np.memmap) and np.array_equal(
+        mapped.vectors, plain.vectors
+    )

@@ -29,7 +29,10 @@ def finder(min_score: float = 0.8) -> FaceFinder:
 def test_sure_faces_and_why_there_is_none(hundredths: list[int], least: int) -> None:
     image = paint(*(Flat(10 + 70 * i, 60, 50, score / 100) for i, score in enumerate(hundredths)))
     (found,) = finder(least / 100)([image])
-    sure = sorted((score / 100 for score in hundredths if np.float32(score / 100) >= least / 100), reverse=True)
+    sure = sorted(
+        (score / 100 for score in hundredths if np.float32(score / 100) >= least / 100),
+        reverse=True,
+    )
     assert found.faces.scores.tolist() == pytest.approx(sure)
     if sure:
         assert (found.status, found.reason, found.note) == ("ok", "", "")
@@ -45,13 +48,16 @@ class Shy(FlatDetector):
 
     def __call__(self, images: list[Pixels]) -> list[Faces]:  # type: ignore[override]
         return [
-            Faces(faces.boxes, faces.landmarks, faces.scores * (1 if image[0, 0].sum() == 0 else 0.6))
+            Faces(
+                faces.boxes, faces.landmarks, faces.scores * (1 if image[0, 0].sum() == 0 else 0.6)
+            )
             for image, faces in zip(images, super().__call__(images), strict=True)
         ]
 
 
 @pytest.mark.parametrize(
-    ("score", "expected"), [(0.9, ("ok", "found on a border: it fills the image")), (0.7, ("low_score", ""))]
+    ("score", "expected"),
+    [(0.9, ("ok", "found on a border: it fills the image")), (0.7, ("low_score", ""))],
 )
 def test_a_second_look_where_no_face_is_sure(score: float, expected: tuple[str, str]) -> None:
     image = paint(Flat(30, 40, 60, score), size=(200, 240))
@@ -66,12 +72,19 @@ def test_the_second_look_is_spared_where_a_face_is_sure() -> None:
     seen: list[int] = []
     find = detector._find
     detector._find = lambda image: (seen.append(image.shape[1]), find(image))[1]  # type: ignore[method-assign,func-returns-value]
-    FaceFinder(SizedDetector(detector, sure_score=0.8), 0.8)([paint(Flat(30, 40)), paint(Flat(30, 40, score=0.5))])
+    FaceFinder(SizedDetector(detector, sure_score=0.8), 0.8)(
+        [paint(Flat(30, 40)), paint(Flat(30, 40, score=0.5))]
+    )
     assert seen == [320, 320, 256 + 2 * 64]
 
 
 def test_a_batch_is_as_its_images_alone_and_what_is_none_fails_alone() -> None:
-    images = [paint(Flat(30, 40)), paint(), np.zeros((5, 5), np.uint8), paint(Flat(90, 40), Flat(190, 40, 30))]
+    images = [
+        paint(Flat(30, 40)),
+        paint(),
+        np.zeros((5, 5), np.uint8),
+        paint(Flat(90, 40), Flat(190, 40, 30)),
+    ]
     together = finder()(images)
     assert [found.status for found in together] == ["ok", "no_face", "undecodable", "ok"]
     for image, found in zip(images, together, strict=True):
@@ -85,15 +98,20 @@ def test_a_batch_is_as_its_images_alone_and_what_is_none_fails_alone() -> None:
 
 def test_the_detector_reports_low_scores_too(flat_detectors: None) -> None:
     spec = FaceOptions(detector="flat", min_score=0.9, det_size=320, small_faces=True).spec()
-    assert spec == DetectorSpec("flat", det_size=320, small_faces=True, min_score=0.5, sure_score=0.9)
+    assert spec == DetectorSpec(
+        "flat", det_size=320, small_faces=True, min_score=0.5, sure_score=0.9
+    )
     assert FaceOptions(min_score=0.2).spec("other").min_score == 0.2
     assert FaceOptions(detector="flat").finder("other").fingerprint.startswith("OtherDetector")
 
 
-def test_a_worker_s_detector_has_its_share_of_the_cores(flat_detectors: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_s_detector_has_its_share_of_the_cores(
+    flat_detectors: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     specs = []
     monkeypatch.setattr(
-        "faceprep.steps.find_faces.open_detector", lambda spec: specs.append(spec) or FlatDetector(None)
+        "faceprep.steps.find_faces.open_detector",
+        lambda spec: specs.append(spec) or FlatDetector(None),
     )
     monkeypatch.setenv("FACEPREP_CORES", "7")
     FaceOptions(detector="flat").finder()
@@ -112,12 +130,22 @@ def test_options_that_cannot_be_meant(wrong: dict[str, object]) -> None:
 
 
 def test_sound_faces_are_cropped_and_the_others_named() -> None:
-    points = np.stack([ARCFACE_112 + 60, np.zeros((5, 2)), (ARCFACE_112 + 60) * [-1, 1] + [300, 0], ARCFACE_112 + 20])
+    points = np.stack(
+        [
+            ARCFACE_112 + 60,
+            np.zeros((5, 2)),
+            (ARCFACE_112 + 60) * [-1, 1] + [300, 0],
+            ARCFACE_112 + 20,
+        ]
+    )
     faces = Faces(np.ones((4, 4)), points, np.ones(4))
     image = np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8)
     crops, faults = open_cropper("arcface-112")(image, faces)
     assert [crop.face for crop in crops] == [0, 3]
-    assert [fault.split(":")[0] for fault in faults] == ["degenerate landmarks", "mirrored landmarks"]
+    assert [fault.split(":")[0] for fault in faults] == [
+        "degenerate landmarks",
+        "mirrored landmarks",
+    ]
     for crop, start in zip(crops, (60, 20), strict=True):
         moved = apply_transforms(points[crop.face][None], crop.transform[None])[0]
         assert np.abs(moved - ARCFACE_112).max() < 1e-3
@@ -126,10 +154,25 @@ def test_sound_faces_are_cropped_and_the_others_named() -> None:
 
 
 def test_rows_say_what_was_cropped() -> None:
-    faces = Faces([(1, 2, 3, 4), (5, 6, 7, 8)], np.stack([np.zeros((5, 2)), ARCFACE_112 + 9]), [0.9, 0.8])
+    faces = Faces(
+        [(1, 2, 3, 4), (5, 6, 7, 8)], np.stack([np.zeros((5, 2)), ARCFACE_112 + 9]), [0.9, 0.8]
+    )
     image = np.zeros((150, 200, 3), np.uint8)
     crops, _ = open_cropper("arcface-224")(image, faces)
-    (row,) = face_rows(image, faces, crops, ["a/b.c_1.png"], source="a/b.c.jpg", detector="d", template="arcface-224")
-    assert (row.key, row.output, row.source, row.image_size) == ("a/b.c_1", "a/b.c_1.png", "a/b.c.jpg", (150, 200))
+    (row,) = face_rows(
+        image,
+        faces,
+        crops,
+        ["a/b.c_1.png"],
+        source="a/b.c.jpg",
+        detector="d",
+        template="arcface-224",
+    )
+    assert (row.key, row.output, row.source, row.image_size) == (
+        "a/b.c_1",
+        "a/b.c_1.png",
+        "a/b.c.jpg",
+        (150, 200),
+    )
     assert (row.box == (5, 6, 7, 8)).all() and row.score == pytest.approx(0.8) and row.frame is None  # type: ignore[attr-defined]
     assert (row.transform == crops[0].transform).all() and abs(row.roll or 1) < 1  # type: ignore[attr-defined]

@@ -37,7 +37,9 @@ def state_of(root: Path) -> str:
     return fingerprint_of(root, list_images(find_identities(root)))
 
 
-def test_the_same_images_have_the_same_state(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_images_have_the_same_state(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state = state_of(source)
     assert state.startswith("4 images, names, sizes and times ")
     shutil.copytree(source, tmp_path / "copy")  # with their times

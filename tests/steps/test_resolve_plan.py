@@ -31,7 +31,12 @@ def sent(images: Images, *decisions: Decision, origin: str = "") -> dict[str, st
     return {row.path: row.into for row in rows if row.path != row.into or row.origin}
 
 
-SET = {"a": ["1.png", "2.png"], "b": ["1.png", "3.png"], "c": ["1.png", "4.png"], "x/y": ["1.png", "5.png"]}
+SET = {
+    "a": ["1.png", "2.png"],
+    "b": ["1.png", "3.png"],
+    "c": ["1.png", "4.png"],
+    "x/y": ["1.png", "5.png"],
+}
 
 
 def merge(subject: str, into: str, verdict: str = "accepted") -> Decision:
@@ -50,7 +55,10 @@ def test_only_names_that_would_collide_change() -> None:
 
 def test_those_that_collide_with_each_other_both_change() -> None:
     images = {"a": ["1.png"], "b": ["2.png"], "c": ["1.png"]}
-    assert sent(images, merge("a", "b"), merge("c", "b")) == {"a/1.png": "b/a_1.png", "c/1.png": "b/c_1.png"}
+    assert sent(images, merge("a", "b"), merge("c", "b")) == {
+        "a/1.png": "b/a_1.png",
+        "c/1.png": "b/c_1.png",
+    }
 
 
 def test_further_collisions_are_numbered() -> None:
@@ -73,15 +81,24 @@ def test_suffixes_make_names_differ() -> None:
 def test_no_image_gets_the_name_of_a_folder() -> None:
     images = {"a": ["1.png"], "b": ["2.png"], "b/1.png": ["3.png"]}
     assert sent(images, merge("a", "b")) == {"a/1.png": "b/a_1.png"}
-    with pytest.raises(SourceError, match="'a/1.png' cannot get the name 'b/1.png'.*found a folder"):
+    with pytest.raises(
+        SourceError, match="'a/1.png' cannot get the name 'b/1.png'.*found a folder"
+    ):
         sent(images, Decision("rename", "a/1.png", "b/1.png"))
-    with pytest.raises(SourceError, match="images would go into 'a/1.png': expected a folder, found the image"):
+    with pytest.raises(
+        SourceError, match="images would go into 'a/1.png': expected a folder, found the image"
+    ):
         sent({"a": ["1.png"], "b": ["2.png"]}, Decision("rename", "b/2.png", "a/1.png/2.png"))
 
 
 def test_merges_are_followed() -> None:
     found = sent(SET, merge("a", "b"), merge("b", "c"))
-    assert found == {"a/1.png": "c/a_1.png", "a/2.png": "c/2.png", "b/1.png": "c/b_1.png", "b/3.png": "c/3.png"}
+    assert found == {
+        "a/1.png": "c/a_1.png",
+        "a/2.png": "c/2.png",
+        "b/1.png": "c/b_1.png",
+        "b/3.png": "c/3.png",
+    }
 
 
 def test_what_is_merged_into_two_makes_them_one() -> None:
@@ -99,33 +116,48 @@ def test_what_is_merged_into_two_makes_them_one() -> None:
 
 
 def test_images_go_their_own_way_before_their_identity_does() -> None:
-    assert sent(SET, merge("a", "b"), Decision("drop", "a/1.png")) == {"a/1.png": "", "a/2.png": "b/2.png"}
+    assert sent(SET, merge("a", "b"), Decision("drop", "a/1.png")) == {
+        "a/1.png": "",
+        "a/2.png": "b/2.png",
+    }
     assert sent(SET, merge("a", "b"), Decision("move", "a/2.png", "c")) == {
         "a/1.png": "b/a_1.png",
         "a/2.png": "c/2.png",
     }
-    assert sent(SET, Decision("drop", "a"), Decision("move", "a/2.png", "c")) == {"a/1.png": "", "a/2.png": "c/2.png"}
+    assert sent(SET, Decision("drop", "a"), Decision("move", "a/2.png", "c")) == {
+        "a/1.png": "",
+        "a/2.png": "c/2.png",
+    }
 
 
 def test_moves_go_where_the_identity_went() -> None:
     assert sent(SET, merge("b", "c"), Decision("move", "a/2.png", "b"))["a/2.png"] == "c/2.png"
     moved = sent(SET, merge("a", "b"), Decision("move", "a/2.png", "a"))
     assert moved == {"a/1.png": "b/a_1.png", "a/2.png": "b/2.png"}
-    assert sent(SET, merge("a", "b"), Decision("move", "b/1.png", "a")) == sent(SET, merge("a", "b"))
+    assert sent(SET, merge("a", "b"), Decision("move", "b/1.png", "a")) == sent(
+        SET, merge("a", "b")
+    )
 
 
 def test_moves_into_a_new_identity() -> None:
-    found = sent(SET, Decision("move", "a/1.png", "new/one"), Decision("move", "b/1.png", "new/one"))
+    found = sent(
+        SET, Decision("move", "a/1.png", "new/one"), Decision("move", "b/1.png", "new/one")
+    )
     assert found == {"a/1.png": "new/one/a_1.png", "b/1.png": "new/one/b_1.png"}
 
 
 def test_a_drop_wins_over_a_merge() -> None:
-    for decisions in ((merge("a", "b"), Decision("drop", "a")), (Decision("drop", "a"), merge("a", "b"))):
+    for decisions in (
+        (merge("a", "b"), Decision("drop", "a")),
+        (Decision("drop", "a"), merge("a", "b")),
+    ):
         assert sent(SET, *decisions) == {"a/1.png": "", "a/2.png": ""}
 
 
 def test_restored_images_come_last() -> None:
-    destinations = resolve({"origin": "/o"}, [Decision("restore", "z/1.png", "a/9.png")], listing_of(SET))
+    destinations = resolve(
+        {"origin": "/o"}, [Decision("restore", "z/1.png", "a/9.png")], listing_of(SET)
+    )
     assert len(destinations) == 9
     assert list(destinations.rows(8, 20)) == [("z/1.png", "a/9.png", "/o")]
 
@@ -139,23 +171,62 @@ def test_an_image_may_take_the_name_that_another_one_leaves() -> None:
 @pytest.mark.parametrize(
     ("decisions", "problem"),
     [
-        ([merge("z", "a")], "merge of 'z': expected an identity of the source, found none of that name"),
-        ([merge("a", "z")], "merge of 'a' into 'z': expected an identity of the source, found none"),
-        ([merge("a/1.png", "b")], "merge of 'a/1.png': expected an identity of the source, found the image"),
-        ([Decision("drop", "a/9.png")], "drop of 'a/9.png': expected an image or an identity of the source"),
+        (
+            [merge("z", "a")],
+            "merge of 'z': expected an identity of the source, found none of that name",
+        ),
+        (
+            [merge("a", "z")],
+            "merge of 'a' into 'z': expected an identity of the source, found none",
+        ),
+        (
+            [merge("a/1.png", "b")],
+            "merge of 'a/1.png': expected an identity of the source, found the image",
+        ),
+        (
+            [Decision("drop", "a/9.png")],
+            "drop of 'a/9.png': expected an image or an identity of the source",
+        ),
         ([Decision("move", "b", "a")], "move of 'b': expected an image of the source, found none"),
         ([merge("a", "a")], "circle: found 'a' into 'a'"),
-        ([merge("c", "a"), merge("a", "b"), merge("b", "a")], "circle: found 'a' into 'b' into 'a'"),
-        ([merge("x/y", "a"), merge("a", "b"), merge("a", "c"), merge("b", "c"), merge("c", "a")], "in a circle: found"),
-        ([Decision("drop", "a/1.png"), Decision("move", "a/1.png", "b")], "on 'a/1.png' contradict.*drop it and move"),
+        (
+            [merge("c", "a"), merge("a", "b"), merge("b", "a")],
+            "circle: found 'a' into 'b' into 'a'",
+        ),
+        (
+            [merge("x/y", "a"), merge("a", "b"), merge("a", "c"), merge("b", "c"), merge("c", "a")],
+            "in a circle: found",
+        ),
+        (
+            [Decision("drop", "a/1.png"), Decision("move", "a/1.png", "b")],
+            "on 'a/1.png' contradict.*drop it and move",
+        ),
         ([merge("a", "b"), Decision("drop", "b")], "'a' is merged into 'b', which is dropped"),
-        ([Decision("move", "a/1.png", "b"), Decision("drop", "b")], "'a/1.png' is moved into 'b', which is dropped"),
-        ([Decision("rename", "a/1.png", "a/2.png")], "'a/1.png' cannot get the name 'a/2.png': expected a free name"),
-        ([Decision("rename", "a/1.png", "n.png"), Decision("rename", "b/1.png", "n.png")], "two images .* 'n.png'"),
-        ([Decision("restore", "1.png", "n.png"), Decision("restore", "2.png", "n.png")], "two images .* 'n.png'"),
+        (
+            [Decision("move", "a/1.png", "b"), Decision("drop", "b")],
+            "'a/1.png' is moved into 'b', which is dropped",
+        ),
+        (
+            [Decision("rename", "a/1.png", "a/2.png")],
+            "'a/1.png' cannot get the name 'a/2.png': expected a free name",
+        ),
+        (
+            [Decision("rename", "a/1.png", "n.png"), Decision("rename", "b/1.png", "n.png")],
+            "two images .* 'n.png'",
+        ),
+        (
+            [Decision("restore", "1.png", "n.png"), Decision("restore", "2.png", "n.png")],
+            "two images .* 'n.png'",
+        ),
         ([Decision("restore", "1.png", "a/1.png")], "'1.png' cannot get the name 'a/1.png'"),
-        ([Decision("rename", "a/1.png", "a/1.txt")], "expected the name of an image, found 'a/1.txt'"),
-        ([Decision("rename", "a/1.png", "../1.png")], "without names that begin with a dot, found '../1.png'"),
+        (
+            [Decision("rename", "a/1.png", "a/1.txt")],
+            "expected the name of an image, found 'a/1.txt'",
+        ),
+        (
+            [Decision("rename", "a/1.png", "../1.png")],
+            "without names that begin with a dot, found '../1.png'",
+        ),
         ([Decision("restore", "1.png", "/1.png")], "expected a path below the output"),
         ([Decision("move", "a/1.png", "b/")], "expected a path below the output"),
         ([Decision("move", "a/1.png", ".hidden")], "expected a path below the output"),
@@ -165,7 +236,9 @@ def test_what_cannot_be_meant(decisions: list[Decision], problem: str) -> None:
     for ordered in (decisions, decisions[::-1]):
         with pytest.raises(SourceError) as error:
             resolve({}, ordered, listing_of(SET), "plan.jsonl")
-        assert str(error.value).startswith("plan.jsonl: ") and str(error.value).endswith(". Change the plan.")
+        assert str(error.value).startswith("plan.jsonl: ") and str(error.value).endswith(
+            ". Change the plan."
+        )
     with pytest.raises(SourceError, match=problem):
         resolve({}, decisions, listing_of(SET))
 
@@ -178,7 +251,9 @@ def test_the_same_said_twice_is_no_contradiction() -> None:
 
 # Laws
 
-FILES = st.sampled_from([f"{i}.{suffix}" for i in "123" for suffix in ("png", "jpg")] + ["a_1.png", "a_1_2.png"])
+FILES = st.sampled_from(
+    [f"{i}.{suffix}" for i in "123" for suffix in ("png", "jpg")] + ["a_1.png", "a_1_2.png"]
+)
 NAMES = st.sampled_from([".", "a", "b", "c", "a/b", "a_b", "b/1.png"])
 SETS = st.dictionaries(NAMES, st.lists(FILES, min_size=1, max_size=5, unique=True), min_size=1)
 
@@ -186,7 +261,9 @@ SETS = st.dictionaries(NAMES, st.lists(FILES, min_size=1, max_size=5, unique=Tru
 def is_a_tree(paths: Iterable[str]) -> bool:
     """No path twice, and none that is another's folder."""
     paths = list(paths)
-    folders = {"/".join(path.split("/")[:n]) for path in paths for n in range(1, path.count("/") + 1)}
+    folders = {
+        "/".join(path.split("/")[:n]) for path in paths for n in range(1, path.count("/") + 1)
+    }
     return len(set(paths)) == len(paths) and not folders & set(paths)
 
 
@@ -221,7 +298,9 @@ def resolved(images: Images, decisions: list[Decision]) -> dict[str, str]:
 
 
 @given(plans(), st.randoms(use_true_random=False))
-def test_the_order_of_decisions_changes_nothing(plan: tuple[Images, list[Decision]], chance: random.Random) -> None:
+def test_the_order_of_decisions_changes_nothing(
+    plan: tuple[Images, list[Decision]], chance: random.Random
+) -> None:
     images, decisions = plan
     found = resolved(images, decisions)
     chance.shuffle(decisions)
@@ -236,7 +315,9 @@ def test_every_image_has_a_place_of_its_own(plan: tuple[Images, list[Decision]])
     assert is_a_tree(into for into in found.values() if into)
     about = {decision.subject for decision in decisions}
     merged = [decision.subject for decision in decisions if decision.action == "merge"]
-    if len(set(merged)) < len(merged):  # what one is merged into twice is one, and either name may go
+    if len(set(merged)) < len(
+        merged
+    ):  # what one is merged into twice is one, and either name may go
         about |= {decision.into for decision in decisions}
     for path, into in found.items():
         if path not in about and (path.rpartition("/")[0] or ".") not in about:
@@ -263,7 +344,9 @@ def test_renames_lead_back(plan: tuple[Images, list[Decision]]) -> None:
 
 
 @given(plans())
-def test_once_more_with_nothing_decided_changes_nothing(plan: tuple[Images, list[Decision]]) -> None:
+def test_once_more_with_nothing_decided_changes_nothing(
+    plan: tuple[Images, list[Decision]],
+) -> None:
     images, decisions = plan
     merged = tree_of(into for into in resolved(images, decisions).values() if into)
     assert all(path == into for path, into in resolved(merged, []).items())

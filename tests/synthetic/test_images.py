@@ -51,7 +51,9 @@ def test_written_sets(tmp_path: Path) -> None:
     assert len([name for name in tree(tmp_path / "folder") if name.endswith(".jpg")]) == 6
     write_insightface_rec(tmp_path / "rec", 2, 3)
     rec = (tmp_path / "rec/train.rec").read_bytes()
-    offsets = [int(line.split("\t")[1]) for line in (tmp_path / "rec/train.idx").read_text().splitlines()]
+    offsets = [
+        int(line.split("\t")[1]) for line in (tmp_path / "rec/train.idx").read_text().splitlines()
+    ]
     assert len(offsets) == 1 + 6 + 2
     assert all(rec[offset : offset + 4] == MAGIC_BYTES for offset in offsets)
     assert (tmp_path / "rec/property").read_text() == "2,112,112"

@@ -30,7 +30,9 @@ pytest.importorskip("av")
 
 @pytest.mark.parametrize("size", [(64, 96), (180, 320), (360, 640), (641, 359)])
 def test_the_face_moves_inside_and_the_number_can_be_read(size: tuple[int, int]) -> None:
-    face = draw_face(1, 0, size[0] // 2)[0] if size[0] < size[1] else draw_face(1, 0, size[1] // 2)[0]
+    face = (
+        draw_face(1, 0, size[0] // 2)[0] if size[0] < size[1] else draw_face(1, 0, size[1] // 2)[0]
+    )
     boxes = [face_box(number, size, face.shape[:2]) for number in range(100)]
     assert len(set(boxes)) > 50
     for number, (x1, y1, x2, y2) in enumerate(boxes):

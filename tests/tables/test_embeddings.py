@@ -1,4 +1,6 @@
-"""Files of embeddings: what is written is read again; what others wrote is read, too; damage is one line."""
+"""Files of embeddings: what is written is read again; what others wrote is read, too; damage is
+one line.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,12 @@ PLACE = Place("/set", "/set/")
 def some(n: int = 5, dim: int = 3, model: Model = MODEL) -> Embeddings:
     vectors = np.random.default_rng(n).standard_normal((n, dim)).astype("f4")
     identities = [str(10 - i % 3) for i in range(n)]
-    return Embeddings([f"{identity}/ü {i}.png" for i, identity in enumerate(identities)], identities, vectors, model)
+    return Embeddings(
+        [f"{identity}/ü {i}.png" for i, identity in enumerate(identities)],
+        identities,
+        vectors,
+        model,
+    )
 
 
 def write(path: Path, embeddings: Embeddings, place: Place = PLACE, fp16: bool = False) -> Path:
@@ -49,7 +56,8 @@ def write(path: Path, embeddings: Embeddings, place: Place = PLACE, fp16: bool =
 
 def equal(one: Embeddings, two: Embeddings, to: float = 0) -> bool:
     return (
-        (list(one.keys), list(one.identities), one.model) == (list(two.keys), list(two.identities), two.model)
+        (list(one.keys), list(one.identities), one.model)
+        == (list(two.keys), list(two.identities), two.model)
         and one.vectors.shape == two.vectors.shape
         and bool((np.abs(one.vectors - two.vectors) <= to).all())
     )
@@ -71,7 +79,9 @@ def test_half_the_bytes(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.parquet"])
-def test_many_rows_go_through_pieces(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_rows_go_through_pieces(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(embeddings_file, "_ROWS", 7)
     path = write(tmp_path / name, some(100))
     assert equal(load_embeddings(path), some(100))
@@ -82,12 +92,17 @@ def test_many_rows_go_through_pieces(tmp_path: Path, name: str, monkeypatch: pyt
         assert write(plain / name, some(100)).read_bytes() == path.read_bytes()
 
 
-_NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8)
+_NAMES = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8
+)
 
 
 @given(st.lists(st.tuples(_NAMES, _NAMES), min_size=1, max_size=6, unique=True))
 def test_any_names(pairs: list[tuple[str, str]]) -> None:
-    keys, identities = ([f"{identity}/{name}" for identity, name in pairs], [identity for identity, _ in pairs])
+    keys, identities = (
+        [f"{identity}/{name}" for identity, name in pairs],
+        [identity for identity, _ in pairs],
+    )
     embeddings = Embeddings(keys, identities, np.ones((len(pairs), 2), "f4"), MODEL)
     file = io.BytesIO()
     embeddings_file.write_npz(file, embeddings, Place("/x", "/x/"))
@@ -102,9 +117,17 @@ def test_keras_insightface_reads_it(tmp_path: Path) -> None:
     """Its data.py: np.load, image_names, image_classes, embeddings; classes is max + 1."""
     arrays = np.load(write(tmp_path / "a.npz", some(), Place("/set", "/set/")))
     assert arrays["image_names"].dtype.kind == "U" and arrays["image_names"][0] == "/set/10/ü 0.png"
-    assert arrays["image_classes"].dtype == np.int64 and arrays["image_classes"].tolist() == [2, 1, 0, 2, 1]
+    assert arrays["image_classes"].dtype == np.int64 and arrays["image_classes"].tolist() == [
+        2,
+        1,
+        0,
+        2,
+        1,
+    ]
     assert arrays["identities"].tolist() == ["8", "9", "10"], "as numbers"
-    assert arrays["embeddings"].dtype == np.float32 and np.array_equal(arrays["embeddings"], some().vectors)
+    assert arrays["embeddings"].dtype == np.float32 and np.array_equal(
+        arrays["embeddings"], some().vectors
+    )
     assert np.load(write(tmp_path / "h.npz", some(), fp16=True))["embeddings"].dtype == np.float16
 
 
@@ -112,7 +135,11 @@ def test_large_vectors_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = write(tmp_path / "a.npz", some())
     monkeypatch.setattr(embeddings_file, "_IN_MEMORY", 1)
     found = load_embeddings(path)
-    assert isinstance(found.vectors, np.memmap) and not found.vectors.flags.writeable and equal(found, some())
+    assert (
+        isinstance(found.vectors, np.memmap)
+        and not found.vectors.flags.writeable
+        and equal(found, some())
+    )
 
 
 # Of other programs
@@ -121,17 +148,34 @@ def test_large_vectors_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_without_model_and_identities(tmp_path: Path) -> None:
     vectors = np.ones((2, 4), np.float64)
     np.savez_compressed(
-        tmp_path / "a.npz", image_names=[b"a/1.png", b"b/1.png"], image_classes=[7, 3], embeddings=vectors
+        tmp_path / "a.npz",
+        image_names=[b"a/1.png", b"b/1.png"],
+        image_classes=[7, 3],
+        embeddings=vectors,
     )
     found = load_embeddings(tmp_path / "a.npz")
-    assert (found.keys, found.identities, found.model) == (["a/1.png", "b/1.png"], ["7", "3"], Model())
+    assert (found.keys, found.identities, found.model) == (
+        ["a/1.png", "b/1.png"],
+        ["7", "3"],
+        Model(),
+    )
     assert found.vectors.dtype == np.float32 and load_place(tmp_path / "a.npz") == Place()
     np.savez(tmp_path / "b.npz", image_names=["a/1.png", "1.png"], embeddings=vectors)
     assert load_embeddings(tmp_path / "b.npz").identities == ["a", "."]
-    table = pa.table({"image_names": ["a/1.png", "b"], "embeddings": [[1.0, 2.0], [3.0, 4.0]], "image_classes": [1, 0]})
+    table = pa.table(
+        {
+            "image_names": ["a/1.png", "b"],
+            "embeddings": [[1.0, 2.0], [3.0, 4.0]],
+            "image_classes": [1, 0],
+        }
+    )
     pq.write_table(table, tmp_path / "a.parquet")
     found = load_embeddings(tmp_path / "a.parquet")
-    assert found.vectors.tolist() == [[1, 2], [3, 4]] and found.identities == ["1", "0"] and found.model == Model()
+    assert (
+        found.vectors.tolist() == [[1, 2], [3, 4]]
+        and found.identities == ["1", "0"]
+        and found.model == Model()
+    )
 
 
 def test_what_has_no_embeddings_is_none(tmp_path: Path) -> None:
@@ -153,15 +197,27 @@ def changed(path: Path, **arrays: Any) -> Path:
 @pytest.mark.parametrize(
     ("arrays", "problem"),
     [
-        ({"image_names": ["a"]}, "its arrays do not belong together: expected as many of each, found 1 name, 5 cl"),
+        (
+            {"image_names": ["a"]},
+            "its arrays do not belong together: expected as many of each, found 1 name, 5 cl",
+        ),
         ({"embeddings": np.ones(5, "f4")}, "its embeddings are no vectors"),
         ({"embeddings": np.ones((5, 2), "i8")}, "its embeddings are no vectors"),
-        ({"embeddings": np.array([[None]] * 5)}, "cannot map the array 'embeddings'|cannot read the array"),
-        ({"image_classes": [0, 1, 2, 3, 4]}, "image_classes out of range: expected 0 to 2, found 0 to 4"),
+        (
+            {"embeddings": np.array([[None]] * 5)},
+            "cannot map the array 'embeddings'|cannot read the array",
+        ),
+        (
+            {"image_classes": [0, 1, 2, 3, 4]},
+            "image_classes out of range: expected 0 to 2, found 0 to 4",
+        ),
         ({"image_classes": [0.5] * 5}, "image_classes are no class numbers"),
         ({"model": "no json"}, "its model cannot be read"),
         ({"model": "[1, 2]"}, r"its model cannot be read: expected an object, found \[1, 2\]"),
-        ({"model": '{"surely": "much"}'}, "its model cannot be read: surely: expected float, found 'much'"),
+        (
+            {"model": '{"surely": "much"}'},
+            "its model cannot be read: surely: expected float, found 'much'",
+        ),
         ({"model": '{"metric": "taxicab"}'}, "metric"),
     ],
 )
@@ -194,6 +250,8 @@ def test_shards_belong_together(tmp_path: Path) -> None:
 
 def test_parquet_that_does_not_fit(tmp_path: Path) -> None:
     for column in ([[1.0], [2.0, 3.0, 4.0], [1.0]], ["a", "b", "c"], [[1.0], None, [2.0]]):
-        pq.write_table(pa.table({"image_names": ["a", "b", "c"], "embeddings": column}), tmp_path / "a.parquet")
+        pq.write_table(
+            pa.table({"image_names": ["a", "b", "c"], "embeddings": column}), tmp_path / "a.parquet"
+        )
         with pytest.raises(SourceError, match="its embeddings are no vectors"):
             load_embeddings(tmp_path / "a.parquet")

@@ -1,4 +1,6 @@
-"""The table of faces: rows come back, joined parts are the same bytes as one whole, pandas and DuckDB read it."""
+"""The table of faces: rows come back, joined parts are the same bytes as one whole, pandas and
+DuckDB read it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ _TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 
 
 def arrays(n: int, shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
-    return st.lists(_FLOAT, min_size=n, max_size=n).map(lambda values: np.array(values).reshape(shape))
+    return st.lists(_FLOAT, min_size=n, max_size=n).map(
+        lambda values: np.array(values).reshape(shape)
+    )
 
 
 ROW = st.builds(
@@ -60,9 +64,20 @@ ROW = st.builds(
 def row(number: int) -> FaceRow:
     rng = np.random.default_rng(number)
     return FaceRow(
-        f"a/{number}_0", "a.mov", (1080, 1920), rng.random(4), rng.random((5, 2)), rng.random(), rng.random((2, 3)),
-        "retinaface-abc", "arcface-112", f"a/{number}.png" if number % 3 else None, number, number / 30, roll=1.5,
-    )  # fmt: skip
+        f"a/{number}_0",
+        "a.mov",
+        (1080, 1920),
+        rng.random(4),
+        rng.random((5, 2)),
+        rng.random(),
+        rng.random((2, 3)),
+        "retinaface-abc",
+        "arcface-112",
+        f"a/{number}.png" if number % 3 else None,
+        number,
+        number / 30,
+        roll=1.5,
+    )
 
 
 def as_file(rows: list[FaceRow]) -> bytes:
@@ -95,7 +110,9 @@ def test_rows_come_back(tmp_path_factory: pytest.TempPathFactory, rows: list[Fac
 
 @given(cuts=st.lists(st.integers(0, 70), max_size=5).map(sorted))
 @settings(max_examples=25)
-def test_the_bytes_do_not_depend_on_the_parts(tmp_path_factory: pytest.TempPathFactory, cuts: list[int]) -> None:
+def test_the_bytes_do_not_depend_on_the_parts(
+    tmp_path_factory: pytest.TempPathFactory, cuts: list[int]
+) -> None:
     """Batches and row groups are made small, so that 70 rows fill several of both."""
     rows, root = [row(number) for number in range(70)], tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as small:
@@ -111,7 +128,12 @@ def test_the_bytes_do_not_depend_on_the_parts(tmp_path_factory: pytest.TempPathF
         join_faces(parts, joined)
     assert joined.getvalue() == whole
     groups = pq.ParquetFile(io.BytesIO(whole)).metadata
-    assert [groups.row_group(group).num_rows for group in range(groups.num_row_groups)] == [20, 20, 20, 10]
+    assert [groups.row_group(group).num_rows for group in range(groups.num_row_groups)] == [
+        20,
+        20,
+        20,
+        10,
+    ]
 
 
 def test_a_failure_leaves_no_table_behind() -> None:
@@ -137,20 +159,32 @@ def test_pandas_and_duckdb_read_it(tmp_path: Path) -> None:
     frame = pandas.read_parquet(path)
     assert frame.columns.tolist() == SCHEMA.names
     np.testing.assert_array_equal(frame["transform"][4].reshape(2, 3), rows[4].transform)
-    query = f"select frame, landmarks[3], transform[6] from '{path}' where output is null order by frame"
+    query = (
+        f"select frame, landmarks[3], transform[6] from '{path}' where output is null order "
+        "by frame"
+    )
     assert duckdb.sql(query).fetchall() == [
         (number, np.float32(rows[number].landmarks[1, 0]), rows[number].transform[1, 2])  # type: ignore[call-overload, index]
         for number in (0, 3, 6)
     ]
-    frame[frame.frame > 4].to_parquet(tmp_path / "some.parquet")  # what a person keeps of it can be used again
-    for found, expected in zip(rows_of(load_faces(tmp_path / "some.parquet")), rows[5:], strict=True):
-        assert_same(found._replace(score=0, box=0, landmarks=0), expected._replace(score=0, box=0, landmarks=0))
+    frame[frame.frame > 4].to_parquet(
+        tmp_path / "some.parquet"
+    )  # what a person keeps of it can be used again
+    for found, expected in zip(
+        rows_of(load_faces(tmp_path / "some.parquet")), rows[5:], strict=True
+    ):
+        assert_same(
+            found._replace(score=0, box=0, landmarks=0),
+            expected._replace(score=0, box=0, landmarks=0),
+        )
 
 
 def test_other_tables_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"key": ["a"], "score": ["high"]}), path)
-    with pytest.raises(SourceError, match=r"a\.parquet: not a table of faces: .* found no source, frame"):
+    with pytest.raises(
+        SourceError, match=r"a\.parquet: not a table of faces: .* found no source, frame"
+    ):
         load_faces(path)
     with pytest.raises(SourceError, match=r"a\.parquet: cannot be read as Parquet"):
         load_faces(path, ["score"])
@@ -172,6 +206,12 @@ def test_a_range_is_those_rows(start: int, length: int, rows_a_group: int) -> No
     assert pa.concat_tables([SCHEMA.empty_table(), *pieces]).equals(table.slice(start, length))
 
 
-@given(st.sampled_from(["", "_multi", "_none"]), st.from_regex(r"[a-z+_]{1,3}(/[a-z+_.]{1,3})?", fullmatch=True))
+@given(
+    st.sampled_from(["", "_multi", "_none"]),
+    st.from_regex(r"[a-z+_]{1,3}(/[a-z+_.]{1,3})?", fullmatch=True),
+)
 def test_outputs_beside_the_folder_come_back(beside: str, name: str) -> None:
-    assert split_output(join_output(name, beside)) == (name, beside) or split_output(name) != (name, "")
+    assert split_output(join_output(name, beside)) == (name, beside) or split_output(name) != (
+        name,
+        "",
+    )

@@ -1,4 +1,6 @@
-"""read(write(plan)) == plan; what is no plan is refused with its line; a plan edited by hand is one."""
+"""read(write(plan)) == plan; what is no plan is refused with its line; a plan edited by hand is
+one.
+"""
 
 from __future__ import annotations
 
@@ -46,10 +48,15 @@ def test_there_and_back(tmp_path: Path, decisions: list[Decision]) -> None:
 
 def test_what_says_nothing_is_left_out() -> None:
     file = io.BytesIO()
-    write_plan(file, {}, [Decision("drop", "a"), Decision("merge", "a", "b", 0.0, "why", UNDECIDED, {"pairs": 1})])
+    write_plan(
+        file,
+        {},
+        [Decision("drop", "a"), Decision("merge", "a", "b", 0.0, "why", UNDECIDED, {"pairs": 1})],
+    )
     assert file.getvalue().splitlines()[1:] == [
         b'{"action": "drop", "subject": "a"}',
-        b'{"action": "merge", "subject": "a", "into": "b", "score": 0.0, "reason": "why", "verdict": "undecided",'
+        b'{"action": "merge", "subject": "a", "into": "b", "score": 0.0, "reason": "why", '
+        b'"verdict": "undecided",'
         b' "evidence": {"pairs": 1}}',
     ]
 
@@ -70,13 +77,19 @@ def test_names_that_are_no_text_and_names_with_line_breaks(tmp_path: Path) -> No
 
 
 def test_edited_by_hand(tmp_path: Path) -> None:
-    """Lines deleted and reordered, verdicts changed, blank lines, line ends and mark of another system."""
+    """Lines deleted and reordered, verdicts changed, blank lines, line ends and mark of another
+    system.
+    """
     path = tmp_path / "plan.jsonl"
     path.write_bytes(
         b'\xef\xbb\xbf\r\n{"kind":"plan"}\r\n\r\n{"verdict":"refused","into":"b","subject":"a","action":"merge"}\r\n'
-        b'   \r\n  {"action": "drop", "subject": "c", "into": "", "score": 3, "reason": "", "evidence": {}}'
+        b'   \r\n  {"action": "drop", "subject": "c", "into": "", "score": 3, "reason": "", '
+        b'"evidence": {}}'
     )
-    assert list(read_plan(path)[1]) == [Decision("merge", "a", "b", verdict=REFUSED), Decision("drop", "c", score=3)]
+    assert list(read_plan(path)[1]) == [
+        Decision("merge", "a", "b", verdict=REFUSED),
+        Decision("drop", "c", score=3),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -86,11 +99,23 @@ def test_edited_by_hand(tmp_path: Path) -> None:
         ('\n["plan"]\n', "no JSON object at line 2"),
         ('{"kind": "plan"}\n\n{"action": "drop",}', r"no JSON \(.*\) at line 3"),
         ('{"kind": "plan"}\n\n[]', "no JSON object at line 3"),
-        ('{"kind": "plan"}\n{"action": "drop"}\n', "not a decision at line 2: expected subject .*, found none"),
+        (
+            '{"kind": "plan"}\n{"action": "drop"}\n',
+            "not a decision at line 2: expected subject .*, found none",
+        ),
         ('{"kind": "plan"}\n{"subject": "a"}\n', "line 2: expected action .*, found none"),
-        ('{"kind": "plan"}\n\n{"action": "drop", "subject": "a", "extra": 1}\n', "at line 3: .*, found extra"),
-        ('{"kind": "plan"}\n{"action": 1, "subject": "a"}\n', "line 2: expected action one of drop, merge.*, found 1"),
-        ('{"kind": "plan"}\n{"action": ["drop"], "subject": "a"}\n', "line 2: expected action one of drop"),
+        (
+            '{"kind": "plan"}\n\n{"action": "drop", "subject": "a", "extra": 1}\n',
+            "at line 3: .*, found extra",
+        ),
+        (
+            '{"kind": "plan"}\n{"action": 1, "subject": "a"}\n',
+            "line 2: expected action one of drop, merge.*, found 1",
+        ),
+        (
+            '{"kind": "plan"}\n{"action": ["drop"], "subject": "a"}\n',
+            "line 2: expected action one of drop",
+        ),
     ],
 )
 def test_what_is_no_plan_is_refused(tmp_path: Path, text: str, problem: str) -> None:
@@ -115,21 +140,27 @@ def test_what_is_no_plan_is_refused(tmp_path: Path, text: str, problem: str) -> 
         (b'{"action": "drop", "subject": "a"}\n', '{"action": "drop", "subject": "a"}'),
     ],
 )
-def test_another_file_is_no_plan_and_it_is_said_where_plans_are(tmp_path: Path, data: bytes, found: str) -> None:
+def test_another_file_is_no_plan_and_it_is_said_where_plans_are(
+    tmp_path: Path, data: bytes, found: str
+) -> None:
     path = tmp_path / "faces.jpg"
     path.write_bytes(data)
     with pytest.raises(SourceError) as told:
         read_plan(path)
     assert str(told.value) == (
         f'{path}: not a plan: expected a first line with {{"kind": "plan", …}}, found {found}.'
-        " Plans are the plan.jsonl of merge-identities, clean-identities, dedupe and score, and undo.jsonl."
+        " Plans are the plan.jsonl of merge-identities, clean-identities, dedupe and score, and "
+        "undo.jsonl."
     )
 
 
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [
-        ({"action": "delete"}, "expected action one of drop, merge, move, rename, restore, found 'delete'"),
+        (
+            {"action": "delete"},
+            "expected action one of drop, merge, move, rename, restore, found 'delete'",
+        ),
         ({"subject": ""}, "expected subject"),
         ({"subject": None}, "expected subject"),
         ({"into": None}, "expected into a text, found None"),
@@ -140,12 +171,17 @@ def test_another_file_is_no_plan_and_it_is_said_where_plans_are(tmp_path: Path, 
         ({"score": True}, "expected score a finite number, found True"),
         ({"score": "0.5"}, "expected score a finite number, found '0.5'"),
         ({"reason": 1}, "expected reason a text, found 1"),
-        ({"verdict": "perhaps"}, "expected verdict one of accepted, refused, undecided, found 'perhaps'"),
+        (
+            {"verdict": "perhaps"},
+            "expected verdict one of accepted, refused, undecided, found 'perhaps'",
+        ),
         ({"verdict": ""}, "expected verdict"),
         ({"evidence": []}, "expected evidence an object"),
     ],
 )
-def test_decisions_that_cannot_be_meant(tmp_path: Path, changed: dict[str, object], problem: str) -> None:
+def test_decisions_that_cannot_be_meant(
+    tmp_path: Path, changed: dict[str, object], problem: str
+) -> None:
     path = tmp_path / "plan.jsonl"
     sound = {"action": "merge", "subject": "a", "into": "b", "score": 0.5}
     path.write_text("\n".join(map(json.dumps, [{"kind": "plan"}, sound, sound | changed])))
@@ -155,8 +191,14 @@ def test_decisions_that_cannot_be_meant(tmp_path: Path, changed: dict[str, objec
 
 def test_a_hundred_thousand_decisions(tmp_path: Path) -> None:
     path = tmp_path / "plan.jsonl"
-    evidence = {"for": ["a/1.png", "b/1.png", 0.9], "against": ["a/2.png", "b/2.png", 0.1], "images": [3, 4]}
-    decisions = [Decision("merge", f"{i}", f"{i + 1}", i / 7, evidence=evidence) for i in range(100_000)]
+    evidence = {
+        "for": ["a/1.png", "b/1.png", 0.9],
+        "against": ["a/2.png", "b/2.png", 0.1],
+        "images": [3, 4],
+    }
+    decisions = [
+        Decision("merge", f"{i}", f"{i + 1}", i / 7, evidence=evidence) for i in range(100_000)
+    ]
     started = time.process_time()
     with path.open("wb") as file:
         write_plan(file, {}, decisions)

@@ -1,4 +1,6 @@
-"""Verdicts: what is written is read; half a line is left out where that is allowed; the rest is named."""
+"""Verdicts: what is written is read; half a line is left out where that is allowed; the rest is
+named.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,18 @@ from faceprep.tables.verdicts import Verdict, format_verdicts, read_verdicts
 
 names = st.text(st.characters(codec="utf-8"), max_size=20) | st.just("a\udcff")
 verdicts = st.builds(
-    Verdict, st.integers(0, 10**6), names, names, names, st.sampled_from(VERDICTS), st.sampled_from(VERDICTS)
+    Verdict,
+    st.integers(0, 10**6),
+    names,
+    names,
+    names,
+    st.sampled_from(VERDICTS),
+    st.sampled_from(VERDICTS),
 )
-GOOD = b'{"number": 1, "action": "drop", "subject": "a", "into": "", "verdict": "refused", "before": "accepted"}\n'
+GOOD = (
+    b'{"number": 1, "action": "drop", "subject": "a", "into": "", "verdict": "refused", '
+    b'"before": "accepted"}\n'
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -32,7 +43,9 @@ def test_cut_anywhere(tmp_path: Path) -> None:
         (tmp_path / "cut").write_bytes(GOOD + GOOD[:n])
         assert len(read_verdicts(tmp_path / "cut", cut=True)) == 1
     (tmp_path / "cut").write_bytes(GOOD + GOOD[:50])
-    with pytest.raises(SourceError, match="not a verdict at line 2: expected number, action, .*, found "):
+    with pytest.raises(
+        SourceError, match="not a verdict at line 2: expected number, action, .*, found "
+    ):
         read_verdicts(tmp_path / "cut")
 
 
@@ -56,5 +69,7 @@ def test_last_line_may_lack_its_end(tmp_path: Path) -> None:
 )
 def test_what_is_no_verdict(before: bytes, after: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(GOOD + b"\n" + GOOD.replace(before, after))
-    with pytest.raises(SourceError, match="not a verdict at line 3: expected number, action, subject"):
+    with pytest.raises(
+        SourceError, match="not a verdict at line 3: expected number, action, subject"
+    ):
         read_verdicts(tmp_path / "bad", cut=True)

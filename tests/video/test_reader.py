@@ -1,4 +1,6 @@
-"""Frames come out under their own numbers, whatever the container, the order of coding, the choice or the damage."""
+"""Frames come out under their own numbers, whatever the container, the order of coding, the
+choice or the damage.
+"""
 
 from __future__ import annotations
 
@@ -71,14 +73,20 @@ def test_every_frame_shows_its_number(made: Made, suffix: str, style: str) -> No
         frames = list(video.frames())
         assert len(video) == N and not video.damage and not video.missed
     assert shown(frames) == [frame.number for frame in frames] == list(range(N))
-    assert {(frame.pixels.shape, frame.pixels.dtype) for frame in frames} == {((180, 320, 3), np.dtype(np.uint8))}
+    assert {(frame.pixels.shape, frame.pixels.dtype) for frame in frames} == {
+        ((180, 320, 3), np.dtype(np.uint8))
+    }
     assert all(frame.pixels.flags.c_contiguous for frame in frames)
-    tick = 0.07 if suffix == ".avi" else 0.0006  # AVI has the order of coding only; Matroska counts milliseconds
+    tick = (
+        0.07 if suffix == ".avi" else 0.0006
+    )  # AVI has the order of coding only; Matroska counts milliseconds
     times = [float(time) for time in frame_times(N, STYLES[style])]
     assert [frame.time_s for frame in frames] == pytest.approx(times, abs=tick)
 
 
-@pytest.mark.parametrize("text", ["every:7", "uniform:5", "uniform:80", "pair", "keyframes", "every:100"])
+@pytest.mark.parametrize(
+    "text", ["every:7", "uniform:5", "uniform:80", "pair", "keyframes", "every:100"]
+)
 @pytest.mark.parametrize(("suffix", "style"), CONTAINERS)
 def test_chosen_frames_show_their_numbers(made: Made, suffix: str, style: str, text: str) -> None:
     frames = list(read_frames(made(suffix, style), parse_frames(text)))
@@ -99,7 +107,9 @@ def test_chosen_frames_show_their_numbers(made: Made, suffix: str, style: str, t
 
 @pytest.mark.parametrize(("start", "end"), [(0.5, 1.2), (1.0, None), (None, 0.3), (99, None)])
 @pytest.mark.parametrize("style", ["plain", "varies"])
-def test_a_span_is_one_of_time(made: Made, style: str, start: float | None, end: float | None) -> None:
+def test_a_span_is_one_of_time(
+    made: Made, style: str, start: float | None, end: float | None
+) -> None:
     times = [float(time) for time in frame_times(N, STYLES[style])]
     within = [i for i, time in enumerate(times) if (start or 0) <= time < (end or 1e9)]
     for text in ("all", "every:3"):
@@ -113,17 +123,23 @@ def test_times_begin_with_the_first_frame(tmp_path: Path) -> None:
     path.write_bytes(encode_video(".mkv", frames, [time + 7 for time in frame_times(4)]))
     with av.open(str(path)) as container:
         assert next(container.decode(video=0)).time == 7
-    assert [frame.time_s for frame in read_frames(path)] == pytest.approx([0, 1 / 30, 2 / 30, 0.1], abs=1e-3)
+    assert [frame.time_s for frame in read_frames(path)] == pytest.approx(
+        [0, 1 / 30, 2 / 30, 0.1], abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 4])
 def test_threads_change_nothing(made: Made, n_threads: int) -> None:
     path = made(".mp4", "b_frames")
-    for one, other in zip(read_frames(path, n_threads=1), read_frames(path, n_threads=n_threads), strict=True):
+    for one, other in zip(
+        read_frames(path, n_threads=1), read_frames(path, n_threads=n_threads), strict=True
+    ):
         assert one.number == other.number and (one.pixels == other.pixels).all()
 
 
-def test_the_last_frame_wanted_is_the_last_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_frame_wanted_is_the_last_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "long.mp4"
     write_video(path, 400, (64, 96), VideoStyle(b_frames=2, key_every=40))
     decoded = []
@@ -167,7 +183,9 @@ def test_pictures_are_let_go_at_once(tmp_path: Path) -> None:
             peak.append(process.memory_info().rss)
     finally:
         gc.enable()
-    assert peak[-1] - peak[1] < 60 << 20  # 120 pictures take 55 MB, and four times as much was read since
+    assert (
+        peak[-1] - peak[1] < 60 << 20
+    )  # 120 pictures take 55 MB, and four times as much was read since
 
 
 # Which way up
@@ -192,7 +210,9 @@ def test_a_mirrored_video_is_mirrored(tmp_path: Path, turn: tuple[int, int, int,
     stored = next(read_frames(path)).pixels
     data = bytearray(path.read_bytes())
     place = data.index(b"tkhd") + 44
-    data[place : place + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    data[place : place + 36] = struct.pack(
+        ">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30
+    )
     path.write_bytes(data)
     seen = next(read_frames(path)).pixels
     height, width = stored.shape[:2]
@@ -204,8 +224,17 @@ def test_a_mirrored_video_is_mirrored(tmp_path: Path, turn: tuple[int, int, int,
 
 # Colours
 
-_PATCHES = {"red": (220, 30, 40), "green": (30, 200, 60), "blue": (40, 60, 210), "skin": (224, 172, 140)}
-_MATRICES = {"bt709": (1, 0.2126, 0.0722), "bt601": (6, 0.299, 0.114), "none named": (2, 0.299, 0.114)}
+_PATCHES = {
+    "red": (220, 30, 40),
+    "green": (30, 200, 60),
+    "blue": (40, 60, 210),
+    "skin": (224, 172, 140),
+}
+_MATRICES = {
+    "bt709": (1, 0.2126, 0.0722),
+    "bt601": (6, 0.299, 0.114),
+    "none named": (2, 0.299, 0.114),
+}
 
 
 @pytest.mark.parametrize("is_full", [False, True], ids=["limited", "full"])
@@ -218,7 +247,9 @@ def test_colours_stay(tmp_path: Path, colour: str, matrix: str, is_full: bool) -
     y = kr * r + (1 - kr - kb) * g + kb * b
     chroma = (b - y) / (2 - 2 * kb), (r - y) / (2 - 2 * kr)
     values = (
-        [255 * y, *(255 * c + 128 for c in chroma)] if is_full else [16 + 219 * y, *(224 * c + 128 for c in chroma)]
+        [255 * y, *(255 * c + 128 for c in chroma)]
+        if is_full
+        else [16 + 219 * y, *(224 * c + 128 for c in chroma)]
     )
     path = tmp_path / "patch.mp4"
     with av.open(str(path), "w") as container:
@@ -254,7 +285,10 @@ def message_of(path: Path) -> str:
         (b"#EXTM3U\n#EXTINF:1,\nhttp://localhost:9/a.ts\n", "not a video"),
         (b"ffconcat version 1.0\nfile '/etc/hostname'\n", "not a video"),
         (bytes(5000), "not a video"),
-        (b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2" + bytes(300), "cut off: the list of its frames"),
+        (
+            b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2" + bytes(300),
+            "cut off: the list of its frames",
+        ),
         (b"\x1a\x45\xdf\xa3\xa3" + bytes(60), "cannot be read as a video"),
     ],
 )
@@ -290,7 +324,11 @@ def test_without_pyav_the_pip_line_is_said(made: Made, monkeypatch: pytest.Monke
 
 
 def test_odd_names(made: Made, tmp_path: Path) -> None:
-    for name in ("ünï %03d.mp4", "http:a.mp4", b"not-utf8-\xff.mp4".decode(errors="surrogateescape")):
+    for name in (
+        "ünï %03d.mp4",
+        "http:a.mp4",
+        b"not-utf8-\xff.mp4".decode(errors="surrogateescape"),
+    ):
         (tmp_path / name).write_bytes(made(".mp4", "plain").read_bytes())
         assert sum(1 for _ in read_frames(tmp_path / name)) == N
 
@@ -299,7 +337,16 @@ def test_odd_names(made: Made, tmp_path: Path) -> None:
 
 
 def test_videos_are_found_in_order(tmp_path: Path) -> None:
-    for name in ("b/2.MOV", "b/10.mp4", "a.webm", "a/x.m.mov", "a/x.face", "c/.hidden.mp4", "c/notes.txt", "d/e/f.avi"):
+    for name in (
+        "b/2.MOV",
+        "b/10.mp4",
+        "a.webm",
+        "a/x.m.mov",
+        "a/x.face",
+        "c/.hidden.mp4",
+        "c/notes.txt",
+        "d/e/f.avi",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "b/round").symlink_to(tmp_path)
@@ -342,7 +389,8 @@ def test_the_real_tree(capfd: pytest.CaptureFixture[str]) -> None:
         "004-1-2-1-2.mov": 30,
         "009-1-1-1-1.m.mov": 40,
         "032-2-3-4-1.mov": 40,
-        "032-2-3-4-2.mov": "cut off: 81,426 of 87,426 bytes are missing; the list of its frames (moov) is missing. "
+        "032-2-3-4-2.mov": "cut off: 81,426 of 87,426 bytes are missing; the list of its frames "
+        "(moov) is missing. "
         "Copy the file again.",
         "003-1-1-1-1.mov": 45,
         "006-2-3-4-1.mov": 40,

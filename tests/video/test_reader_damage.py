@@ -1,4 +1,6 @@
-"""A damaged video: what can be decoded comes out under its own number, and what is wrong is said."""
+"""A damaged video: what can be decoded comes out under its own number, and what is wrong is
+said.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ WHOLE: dict[str, bytes] = {}
 
 def write_index_first(source: Path, path: Path) -> None:
     """The same packets, the list of them at the beginning of the file."""
-    with av.open(str(source)) as old, av.open(str(path), "w", options={"movflags": "faststart"}) as new:
+    with (
+        av.open(str(source)) as old,
+        av.open(str(path), "w", options={"movflags": "faststart"}) as new,
+    ):
         stream = new.add_stream_from_template(old.streams.video[0])
         for packet in old.demux(video=0):
             if packet.size:
@@ -43,7 +48,9 @@ def _whole(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bytes], tuple[list[Frame], list[int], str]]:
+def read(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, bytes], tuple[list[Frame], list[int], str]]:
     """(frames, missed numbers, damage) of a file with these bytes."""
     root = tmp_path_factory.mktemp("damaged")
 
@@ -63,7 +70,11 @@ def packets(data: bytes, path: Path) -> list[tuple[int, int, int]]:
     """(offset, size, frame number) of each packet in the order of decoding."""
     path.write_bytes(data)
     with av.open(str(path)) as container:
-        found = [(packet.pos, packet.size, packet.pts) for packet in container.demux(video=0) if packet.size]
+        found = [
+            (packet.pos, packet.size, packet.pts)
+            for packet in container.demux(video=0)
+            if packet.size
+        ]
     order = sorted(stamp for _, _, stamp in found)
     return [(place, size, order.index(stamp)) for place, size, stamp in found]
 
@@ -83,7 +94,10 @@ def test_numbers_stay_true_past_a_lost_frame(tmp_path: Path, lost: int, n_thread
     assert sorted(numbers + missed) == list(range(N))
     next_key = -(-number // KEY_EVERY) * KEY_EVERY
     sound = [frame for frame in frames if not frame.after_damage]
-    assert {frame.number for frame in sound} >= {*range(number - 5), *range(next_key + KEY_EVERY, N)}
+    assert {frame.number for frame in sound} >= {
+        *range(number - 5),
+        *range(next_key + KEY_EVERY, N),
+    }
     assert [read_number(frame.pixels) for frame in sound] == [frame.number for frame in sound]
     if number % KEY_EVERY:  # a frame that others may build on
         assert missed == [number]
@@ -124,7 +138,9 @@ def test_a_cut_after_any_of_the_first_packets(read: Read, suffix: str) -> None:
 
 @given(data=st.data(), suffix=st.sampled_from([".mkv", ".webm", ".avi", ".mp4", "first.mp4"]))
 @settings(max_examples=120)
-def test_a_cut_is_always_told_and_no_frame_is_half(read: Read, data: st.DataObject, suffix: str) -> None:
+def test_a_cut_is_always_told_and_no_frame_is_half(
+    read: Read, data: st.DataObject, suffix: str
+) -> None:
     whole = WHOLE[suffix]
     check_cut(read, suffix, whole[: data.draw(st.integers(0, len(whole) - 1))])
 
@@ -161,7 +177,9 @@ def test_noise_is_survived(read: Read, data: st.DataObject, suffix: str) -> None
     assert numbers == sorted(set(numbers)) and not set(numbers) & set(missed)
 
 
-def test_no_word_of_ffmpeg_reaches_the_terminal(read: Read, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_word_of_ffmpeg_reaches_the_terminal(
+    read: Read, capfd: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(0)
     for suffix, whole in WHOLE.items():
         noisy = bytearray(whole)
@@ -192,13 +210,19 @@ def test_whole_files_are_whole(tmp_path: Path) -> None:
         (b"", ""),
         (b"a text", ""),
         (b"\0\0\0\x08ftyp\0\0\0\x08moov\0\0\0\0mdat" + bytes(9), ""),  # size 0: up to the end
-        (b"\0\0\0\x08moov\0\0\0\x01mdat" + (116).to_bytes(8, "big") + bytes(84), "16 of 124 bytes are missing"),
+        (
+            b"\0\0\0\x08moov\0\0\0\x01mdat" + (116).to_bytes(8, "big") + bytes(84),
+            "16 of 124 bytes are missing",
+        ),
         (b"\0\0\0\x08moov\0\0\0\x08free" + bytes(9), ""),  # padding after the last box
         (b"\0\0\0\x08ftyp\0\0\0\x10mdat" + bytes(8), "the list of its frames (moov) is missing"),
         (b"RIFF\x04\0\0\0AVI ", ""),
         (b"RIFF\x14\0\0\0AVI " + bytes(4), "12 of 28 bytes are missing"),
         (b"RIFF\x00\0\0\0AVI " + bytes(4), ""),  # the writer never came back to say
-        (b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff" + bytes(9), ""),  # a live stream
+        (
+            b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff" + bytes(9),
+            "",
+        ),  # a live stream
         (b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x8a" + bytes(9), "1 of 20 bytes are missing"),
     ],
 )
@@ -209,9 +233,12 @@ def test_sizes_are_followed(tmp_path: Path, data: bytes, told: str) -> None:
 
 
 @given(
-    data=st.binary(max_size=80), head=st.sampled_from([b"", b"\0\0\0\x08ftyp", b"RIFF\1\0\0\0AVI ", b"\x1aE\xdf\xa3"])
+    data=st.binary(max_size=80),
+    head=st.sampled_from([b"", b"\0\0\0\x08ftyp", b"RIFF\1\0\0\0AVI ", b"\x1aE\xdf\xa3"]),
 )
-def test_no_bytes_upset_it(tmp_path_factory: pytest.TempPathFactory, data: bytes, head: bytes) -> None:
+def test_no_bytes_upset_it(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, head: bytes
+) -> None:
     path = tmp_path_factory.getbasetemp() / "bytes"
     path.write_bytes(head + data)
     assert isinstance(describe_cut(path), str)

@@ -17,7 +17,9 @@ TIMES = st.lists(st.floats(0, 1), max_size=40).map(lambda steps: np.cumsum([0.0,
 
 
 @given(times=TIMES, text=st.sampled_from(KINDS), start=st.floats(0, 20), length=st.floats(0.01, 40))
-def test_numbers_rise_and_lie_in_the_span(times: np.ndarray, text: str, start: float, length: float) -> None:
+def test_numbers_rise_and_lie_in_the_span(
+    times: np.ndarray, text: str, start: float, length: float
+) -> None:
     keyframes = list(range(0, len(times), 5))
     numbers = list(parse_frames(text, start, start + length).numbers(times, keyframes))
     assert numbers == sorted(set(numbers))
@@ -25,7 +27,9 @@ def test_numbers_rise_and_lie_in_the_span(times: np.ndarray, text: str, start: f
     assert all(start <= times[number] < start + length for number in numbers)
     everything = list(parse_frames(text).numbers(times, keyframes))
     if not text.startswith("uniform"):
-        assert numbers == [number for number in everything if start <= times[number] < start + length]
+        assert numbers == [
+            number for number in everything if start <= times[number] < start + length
+        ]
 
 
 @pytest.mark.parametrize("tick", [1 / 90_000, 1 / 12_000, 1 / 30])
@@ -43,10 +47,14 @@ def test_uniform_is_even(n: int, parts: int) -> None:
     assert len(numbers) == min(n, parts)
     gaps = np.diff([-n / parts / 2, *numbers, n + n / parts / 2]) if n >= parts else np.ones(1)
     assert gaps.max() - gaps.min() <= max(2, 1e-9)
-    assert [n - 1 - number for number in numbers[::-1]] == pytest.approx(numbers, abs=1)  # the same from the end
+    assert [n - 1 - number for number in numbers[::-1]] == pytest.approx(
+        numbers, abs=1
+    )  # the same from the end
 
 
-@pytest.mark.parametrize(("n", "pair"), [(0, []), (1, [0]), (7, [6]), (10, [6, 9]), (12, [6, 11]), (275, [6, 143])])
+@pytest.mark.parametrize(
+    ("n", "pair"), [(0, []), (1, [0]), (7, [6]), (10, [6, 9]), (12, [6, 11]), (275, [6, 143])]
+)
 def test_pair_is_that_of_the_protocols(n: int, pair: list[int]) -> None:
     """6 and 6 + n // 2; the last frame where there are not so many."""
     assert FrameChoice("pair").numbers(np.arange(n) / 30, []) == pair
@@ -75,11 +83,15 @@ _NONSENSE = [
 
 @pytest.mark.parametrize("text", _NONSENSE)
 def test_nonsense_is_refused(text: str) -> None:
-    with pytest.raises(OptionError, match="frames: expected all, every:N, uniform:N, pair or keyframes"):
+    with pytest.raises(
+        OptionError, match="frames: expected all, every:N, uniform:N, pair or keyframes"
+    ):
         parse_frames(text)
 
 
-@pytest.mark.parametrize(("start", "end"), [(-1, None), (math.nan, None), (None, -2), (None, math.inf), (3, 3), (4, 2)])
+@pytest.mark.parametrize(
+    ("start", "end"), [(-1, None), (math.nan, None), (None, -2), (None, math.inf), (3, 3), (4, 2)]
+)
 def test_spans_that_hold_nothing_are_refused(start: float | None, end: float | None) -> None:
     with pytest.raises(OptionError, match="start|end"):
         parse_frames("all", start, end)
@@ -87,4 +99,6 @@ def test_spans_that_hold_nothing_are_refused(start: float | None, end: float | N
 
 @given(wanted=st.sets(st.integers(0, 60)), n=st.integers(0, 50))
 def test_given_numbers_are_those_that_the_video_has(wanted: set[int], n: int) -> None:
-    assert frames_at(wanted).numbers(np.arange(n) / 30, []) == [number for number in range(n) if number in wanted]
+    assert frames_at(wanted).numbers(np.arange(n) / 30, []) == [
+        number for number in range(n) if number in wanted
+    ]

@@ -13,8 +13,12 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.video.siw_boxes import face_lines, find_face_file, parse_face_boxes, read_face_boxes
 from tests.real import DATA, needs_data
 
-_SIDE = st.integers(0, 4000) | st.floats(0, 4000, allow_subnormal=False).map(lambda value: round(value, 3))
-BOX = st.tuples(_SIDE, _SIDE, _SIDE, _SIDE).map(lambda b: (b[0], b[1], b[0] + b[2] + 1, b[1] + b[3] + 1))
+_SIDE = st.integers(0, 4000) | st.floats(0, 4000, allow_subnormal=False).map(
+    lambda value: round(value, 3)
+)
+BOX = st.tuples(_SIDE, _SIDE, _SIDE, _SIDE).map(
+    lambda b: (b[0], b[1], b[0] + b[2] + 1, b[1] + b[3] + 1)
+)
 NO_FACE = (np.nan,) * 4
 
 
@@ -27,7 +31,10 @@ def test_boxes_come_back(boxes: list[tuple[float, ...]]) -> None:
 
 
 def test_the_bytes_of_siw() -> None:
-    assert face_lines([(524, 47, 564, 100), NO_FACE, (1.5, 2, 3, 4.25)]) == b"524 47 564 100\n0 0 0 0\n1.5 2 3 4.25\n"
+    assert (
+        face_lines([(524, 47, 564, 100), NO_FACE, (1.5, 2, 3, 4.25)])
+        == b"524 47 564 100\n0 0 0 0\n1.5 2 3 4.25\n"
+    )
 
 
 @pytest.mark.parametrize("column", range(4))
@@ -51,12 +58,16 @@ def test_the_way_of_the_origin() -> None:
     read = parse_face_boxes(b"1 2 300 400\n1  300 400\n", fill="origin")
     assert read.boxes.tolist() == [[1, 2, 300, 400], [1, 48, 300, 400]]
     assert str(read.repairs[0]) == "row 1: '1  300 400': y1 is missing, 48 taken"
-    assert str(parse_face_boxes(b"1 2 30 40\n1 2  40\n1 2 0 40\n", fill="origin").repairs[0]).endswith("48 taken")
+    assert str(
+        parse_face_boxes(b"1 2 30 40\n1 2  40\n1 2 0 40\n", fill="origin").repairs[0]
+    ).endswith("48 taken")
 
 
 def test_faceless_rows_fill_nothing() -> None:
     read = parse_face_boxes(b"0 0 0 0\n" * 3 + b"1  3 4\n" + b"0 0 0 0\n" * 6 + b"1 2 3 4\n")
-    assert [str(row) for row in read.bad] == ["row 3: '1  3 4': y1 is missing, and no row near to fill it"]
+    assert [str(row) for row in read.bad] == [
+        "row 3: '1  3 4': y1 is missing, and no row near to fill it"
+    ]
     assert np.flatnonzero(read.has_face).tolist() == [10]
 
 
@@ -98,9 +109,13 @@ def test_an_empty_file_is_refused(data: bytes) -> None:
         parse_face_boxes(data, path="a.face")
 
 
-@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n" + bytes(300), b"a text\nof two lines", b"\xff\xfe1\0"])
+@pytest.mark.parametrize(
+    "data", [b"\x89PNG\r\n\x1a\n" + bytes(300), b"a text\nof two lines", b"\xff\xfe1\0"]
+)
 def test_what_is_no_face_file_is_refused(data: bytes) -> None:
-    with pytest.raises(SourceError, match=r"a\.face: not a \.face file at line 1: expected x1 y1 x2 y2, found"):
+    with pytest.raises(
+        SourceError, match=r"a\.face: not a \.face file at line 1: expected x1 y1 x2 y2, found"
+    ):
         parse_face_boxes(data, path="a.face")
 
 
@@ -113,7 +128,10 @@ _WORD = st.sampled_from(["0", "1", "48", "200", "7.5", "-3", "", "x", "nan", "1e
 _LINE = st.lists(_WORD, max_size=6).map(" ".join) | st.text(max_size=8)
 
 
-@given(st.binary(max_size=60) | st.lists(_LINE, max_size=12).map(lambda lines: "\n".join(lines).encode()))
+@given(
+    st.binary(max_size=60)
+    | st.lists(_LINE, max_size=12).map(lambda lines: "\n".join(lines).encode())
+)
 def test_any_bytes_are_boxes_or_refused(data: bytes) -> None:
     try:
         read = parse_face_boxes(data)
@@ -130,7 +148,11 @@ def test_any_bytes_are_boxes_or_refused(data: bytes) -> None:
 def test_where_the_boxes_of_a_video_lie(tmp_path: Path) -> None:
     assert find_face_file(tmp_path / "x.mov") is None
     (tmp_path / "x.face").touch()
-    assert find_face_file(tmp_path / "x.mov") == find_face_file(tmp_path / "x.m.mov") == tmp_path / "x.face"
+    assert (
+        find_face_file(tmp_path / "x.mov")
+        == find_face_file(tmp_path / "x.m.mov")
+        == tmp_path / "x.face"
+    )
     assert find_face_file(tmp_path / "y.mov") is None
     (tmp_path / "x.mov").touch()  # whose boxes they are, then
     assert find_face_file(tmp_path / "x.m.mov") is None

@@ -45,7 +45,9 @@ def test_aligning_undoes_a_known_similarity(angle: float, scale: float, x: float
 def test_equal_to_scikit_image(seed: int, angle: float, scale: float, shift: float) -> None:
     """Points of any kind, far from a face too."""
     noise = np.random.default_rng(seed).normal(0, 15, (4, 5, 2))
-    landmarks = apply_transforms(ARCFACE_112 + noise, np.stack([similarity(angle, scale, shift, -shift)] * 4))
+    landmarks = apply_transforms(
+        ARCFACE_112 + noise, np.stack([similarity(angle, scale, shift, -shift)] * 4)
+    )
     found = estimate_similarity(landmarks, ARCFACE_112)
     for points, ours in zip(landmarks, found, strict=True):
         theirs = SimilarityTransform.from_estimate(points, ARCFACE_112).params[:2]
@@ -90,17 +92,24 @@ def test_degenerate_and_implausible_points() -> None:
     nan[2, 1] = np.nan
     star = np.array([(0, 0), (60, 0), (300, 30), (0, 60), (60, 61)])
     faults = check_landmarks([point, point + ARCFACE_112 * 1e-3, nan, huge, star, ARCFACE_112])
-    assert [fault.partition(":")[0] for fault in faults] == [*["degenerate landmarks"] * 4, "implausible landmarks", ""]
+    assert [fault.partition(":")[0] for fault in faults] == [
+        *["degenerate landmarks"] * 4,
+        "implausible landmarks",
+        "",
+    ]
     assert np.isnan(estimate_similarity(point[None], ARCFACE_112)).all()
     assert (
-        check_landmarks(np.empty((0, 5, 2))) == [] and estimate_similarity(np.empty((0, 5, 2)), ARCFACE_112).size == 0
+        check_landmarks(np.empty((0, 5, 2))) == []
+        and estimate_similarity(np.empty((0, 5, 2)), ARCFACE_112).size == 0
     )
 
 
 def test_one_bad_face_leaves_the_others_as_they_are() -> None:
     good = turned_head(yaw=20) + 200
     both = estimate_similarity([good, np.full((5, 2), np.nan), good], ARCFACE_112)
-    assert (both[[0, 2]] == estimate_similarity([good], ARCFACE_112)).all() and np.isnan(both[1]).all()
+    assert (both[[0, 2]] == estimate_similarity([good], ARCFACE_112)).all() and np.isnan(
+        both[1]
+    ).all()
 
 
 @given(ANGLES, st.floats(0.2, 3), st.floats(-50, 150))
@@ -114,14 +123,18 @@ def test_crops_are_those_of_opencv(angle: float, scale: float, shift: float) -> 
 
 
 def test_a_face_comes_to_the_same_place_from_any_photo() -> None:
-    """A drawn face, and the same turned and enlarged, give nearly the same crop; the ground is black."""
+    """A drawn face, and the same turned and enlarged, give nearly the same crop; the ground is
+    black.
+    """
     image, landmarks = draw_face(3, 1, 224)
     moved = similarity(35, 1.3, 80, -40)
     turned = cv2.warpAffine(image, moved, (420, 420))
     points = np.stack([landmarks, apply_transforms(landmarks[None], moved[None])[0]])
     here, there = (
         crop(photo, transform, (112, 112)).astype(int)
-        for photo, transform in zip((image, turned), estimate_similarity(points, ARCFACE_112), strict=True)
+        for photo, transform in zip(
+            (image, turned), estimate_similarity(points, ARCFACE_112), strict=True
+        )
     )
     seen: npt.NDArray[np.bool_] = (here > 0).all(-1) & (there > 0).all(-1)
     assert seen.mean() > 0.8 and np.abs(here - there)[seen].mean() < 4
@@ -130,11 +143,17 @@ def test_a_face_comes_to_the_same_place_from_any_photo() -> None:
 
 @pytest.mark.parametrize("times", [1, 2, 4, 7])
 def test_shrinking_counts_every_pixel_and_moves_nothing(times: int) -> None:
-    """A gradient with every second pixel too light and the others too dark: the mean is in the crop, at its place."""
+    """A gradient with every second pixel too light and the others too dark: the mean is in the
+    crop, at its place.
+    """
     side, size = 56 * times, (40, 40)
     steps = np.arange(side) / times
     pattern = np.indices((side, side)).sum(axis=0) % 2 * 40.0 - 20
-    image = np.clip(60 + steps[None] + steps[:, None] + pattern, 0, 255)[..., None].repeat(3, 2).astype(np.uint8)
+    image = (
+        np.clip(60 + steps[None] + steps[:, None] + pattern, 0, 255)[..., None]
+        .repeat(3, 2)
+        .astype(np.uint8)
+    )
     transform = np.array([[1 / times, 0, -8], [0, 1 / times, -8]])
     found = crop_smooth(image, transform, size)[..., 0].astype(float)
     wanted = 60 + 16 + np.indices(size).sum(axis=0)

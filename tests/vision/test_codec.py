@@ -1,4 +1,6 @@
-"""Every encoding comes out as the same pixels; what is cut off, damaged or a bomb is refused at once, in silence."""
+"""Every encoding comes out as the same pixels; what is cut off, damaged or a bomb is refused at
+once, in silence.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,10 @@ def test_orientation_is_applied_once_and_none_is_written(kind: str, orientation:
     assert distance(pixels, FACE) < 1.5
     for suffix in (".jpg", ".png"):
         again = encode(pixels, suffix)
-        assert 0x112 not in Image.open(io.BytesIO(again)).getexif() and distance(decode(again), FACE) < 1.5
+        assert (
+            0x112 not in Image.open(io.BytesIO(again)).getexif()
+            and distance(decode(again), FACE) < 1.5
+        )
 
 
 def test_depths_and_colour_spaces() -> None:
@@ -110,7 +115,9 @@ def test_depths_and_colour_spaces() -> None:
         assert distance(decode(data), three) < 1.5
     for suffix in (".png", ".tiff", ".pgm"):
         assert distance(decode(cv2.imencode(suffix, deep)[1].tobytes()), three) < 1
-    assert distance(decode(saved(Image.fromarray(FACE).convert("CMYK"), "JPEG", quality=95)), FACE) < 3
+    assert (
+        distance(decode(saved(Image.fromarray(FACE).convert("CMYK"), "JPEG", quality=95)), FACE) < 3
+    )
     assert distance(decode(saved(Image.fromarray(FACE).quantize(256), "PNG")), FACE) < 3
     assert decode(saved(Image.fromarray(grey).convert("1"), "PNG")).shape == FACE.shape
 
@@ -137,7 +144,9 @@ def test_png_loses_nothing(height: int, width: int, seed: int) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_buffer_will_do(kind: str) -> None:
     data = saved(FACE, kind)
-    assert (decode(bytearray(data)) == decode(data)).all() and (decode(memoryview(data)) == decode(data)).all()
+    assert (decode(bytearray(data)) == decode(data)).all() and (
+        decode(memoryview(data)) == decode(data)
+    ).all()
     with pytest.raises(Undecodable):
         decode(memoryview(data)[:-1])
 
@@ -187,7 +196,8 @@ def bombs() -> dict[str, bytes]:
         + struct.pack("<IIHBHB", 10, 0, side, 0, side, 0)
         + b"\0" * 99,
         "tiff": b"II*\0" + tiff + b"\0" * 99,
-        "jp2": b"\0\0\0\x0cjP  \r\n\x87\n\xff\x4f\xff\x51" + struct.pack(">HHIIII", 47, 0, side, side, 0, 0),
+        "jp2": b"\0\0\0\x0cjP  \r\n\x87\n\xff\x4f\xff\x51"
+        + struct.pack(">HHIIII", 47, 0, side, side, 0, 0),
         "pgm": b"P2 # a comment\n60000\n60000 255\n1 2 3 4",
     }
 
@@ -198,7 +208,10 @@ def test_bombs_are_refused_by_their_header_at_once(kind: str) -> None:
     decode(encode_face(1, 1))  # OpenCV is loaded
     tracemalloc.start()
     started = perf_counter()
-    with pytest.raises(Undecodable, match=r"too large: expected at most 178,956,970 pixels, found 60,00\d × 60,00\d$"):
+    with pytest.raises(
+        Undecodable,
+        match=r"too large: expected at most 178,956,970 pixels, found 60,00\d × 60,00\d$",
+    ):
         decode(data)
     seconds, (_, peak) = perf_counter() - started, tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -218,7 +231,10 @@ def test_the_limit_is_the_callers() -> None:
         (b"", "no bytes at all"),
         (b"just some text", "not an image: it begins with 6a 75 73 74"),
         (encode(np.zeros((1, 1, 3), np.uint8), ".png"), "too small for an image: .* found 1 × 1"),
-        (encode(np.zeros((3, 20000, 3), np.uint8), ".png"), "too small for an image: .* found 3 × 20,000"),
+        (
+            encode(np.zeros((3, 20000, 3), np.uint8), ".png"),
+            "too small for an image: .* found 3 × 20,000",
+        ),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC or AVIF image, .* convert it to JPEG"),
         (b"II*\0\xff\xff\xff\x7f", "TIFF of 8 bytes does not tell its size"),
     ],
@@ -261,12 +277,22 @@ def test_nothing_of_the_decoders_reaches_the_terminal(tmp_path: Path) -> None:
         data = saved(FACE, kind)
         (tmp_path / f"{kind} whole").write_bytes(data)
         (tmp_path / f"{kind} cut").write_bytes(data[: len(data) // 2])
-        (tmp_path / f"{kind} damaged").write_bytes(data[: len(data) // 2] + b"\x55" * 40 + data[len(data) // 2 + 40 :])
-    profile = struct.pack(">I", 20) + b"iCCP" + b"x\0\0" + zlib.compress(b"bad", 0)[:17].ljust(17, b"\0")
+        (tmp_path / f"{kind} damaged").write_bytes(
+            data[: len(data) // 2] + b"\x55" * 40 + data[len(data) // 2 + 40 :]
+        )
+    profile = (
+        struct.pack(">I", 20) + b"iCCP" + b"x\0\0" + zlib.compress(b"bad", 0)[:17].ljust(17, b"\0")
+    )
     png = saved(FACE, "PNG")
-    (tmp_path / "profile.png").write_bytes(png[:33] + profile + struct.pack(">I", zlib.crc32(profile[4:])) + png[33:])
+    (tmp_path / "profile.png").write_bytes(
+        png[:33] + profile + struct.pack(">I", zlib.crc32(profile[4:])) + png[33:]
+    )
     done = subprocess.run(
-        [sys.executable, "-c", _NOISY, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", _NOISY, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stderr == "the end" and done.stdout == ""
 
@@ -292,7 +318,9 @@ def test_threads_get_their_own_damage() -> None:
             if found is not is_sound:
                 wrong.append(f"{is_sound} expected")
 
-    threads = [threading.Thread(target=work, args=(data, data is sound)) for data in (sound, damaged) * 2]
+    threads = [
+        threading.Thread(target=work, args=(data, data is sound)) for data in (sound, damaged) * 2
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -302,17 +330,27 @@ def test_threads_get_their_own_damage() -> None:
 
 def test_without_a_standard_error_it_works_too() -> None:
     program = (
-        "import os; os.close(2)\nfrom faceprep.vision.codec import decode\nfrom faceprep.synthetic import encode_face"
+        "import os; os.close(2)\nfrom faceprep.vision.codec import decode\nfrom "
+        "faceprep.synthetic import encode_face"
     )
     done = subprocess.run(
-        [sys.executable, "-c", f"{program}\ndecode(encode_face(1, 1)); print('done')"], cwd=ROOT, stdout=subprocess.PIPE
+        [sys.executable, "-c", f"{program}\ndecode(encode_face(1, 1)); print('done')"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
     )
     assert done.stdout == b"done\n"
 
 
 # Real files
 
-REFUSED = {"bomb_60000x60000.png", "one_pixel.png", "text.jpg", "truncated.jpg", "very_wide.png", "zero_bytes.jpg"}
+REFUSED = {
+    "bomb_60000x60000.png",
+    "one_pixel.png",
+    "text.jpg",
+    "truncated.jpg",
+    "very_wide.png",
+    "zero_bytes.jpg",
+}
 
 
 @needs_data

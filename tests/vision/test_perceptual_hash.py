@@ -54,7 +54,10 @@ def check(photos: list[Pixels], share: float) -> None:
     for photo, own in zip(photos, small, strict=True):
         others = thumbnails([*copies(photo)])
         agreement = (slopes(own[None]) @ slopes(others).T)[0]
-        found += [d <= RADIUS and a >= AGREES for d, a in zip(distances(own, others), agreement, strict=True)]
+        found += [
+            d <= RADIUS and a >= AGREES
+            for d, a in zip(distances(own, others), agreement, strict=True)
+        ]
     assert np.mean(found) >= share
     agreement = np.triu(slopes(small) @ slopes(small).T, 1)
     assert agreement.max() < AGREES
@@ -72,7 +75,10 @@ def test_copies_of_photos_agree() -> None:
 def test_mirrored_cut_and_turned_are_no_copies() -> None:
     face = draw_face(1, 1)[0]
     others = [face[:, ::-1], face[8:-8, 8:-8], np.rot90(face), np.roll(face, 4, axis=1)]
-    agreement = slopes(thumbnails([face])) @ slopes(thumbnails([np.ascontiguousarray(other) for other in others])).T
+    agreement = (
+        slopes(thumbnails([face]))
+        @ slopes(thumbnails([np.ascontiguousarray(other) for other in others])).T
+    )
     assert agreement.max() < AGREES
 
 
@@ -97,14 +103,20 @@ HASHES = ["1a331236f6e5c599", "66d9b66853a4a94a", "0a000a00a000a000"]
 def test_next_to_no_contrast_is_faint() -> None:
     flat = np.full((112, 112, 3), 128, np.uint8)
     noisy = np.random.default_rng(0).normal(128, 12, (112, 112, 3)).clip(0, 255).astype(np.uint8)
-    assert [shrink(image).is_faint for image in (flat, noisy, draw_face(1, 1)[0])] == [True, True, False]
+    assert [shrink(image).is_faint for image in (flat, noisy, draw_face(1, 1)[0])] == [
+        True,
+        True,
+        False,
+    ]
     assert not slopes(thumbnails([flat])).any()
 
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 400), (24, 24), (1000, 30)])
 def test_any_size_and_shape(size: tuple[int, int]) -> None:
     small = shrink(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
-    assert small.thumbnail.shape == (24, 24) and small.thumbnail.dtype == np.uint8 and small.has_colour
+    assert (
+        small.thumbnail.shape == (24, 24) and small.thumbnail.dtype == np.uint8 and small.has_colour
+    )
 
 
 def test_colour_is_seen_and_what_jpeg_makes_of_grey_is_not() -> None:

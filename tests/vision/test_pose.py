@@ -49,13 +49,17 @@ def test_a_mirror_turns_the_signs(yaw: float, roll: float) -> None:
 
 @pytest.mark.parametrize("roll", [-170, -40, 0, 15, 90])
 def test_roll_sets_upright(roll: float) -> None:
-    """Positive clockwise: the way back from how the head is turned. The template itself hangs by 0.3°."""
+    """Positive clockwise: the way back from how the head is turned. The template itself hangs
+    by 0.3°.
+    """
     assert abs(estimate_pose(turned_head(roll=roll)[None]).roll[0] + roll) < 0.4
 
 
 def test_lean_is_that_of_the_crop() -> None:
     landmarks = turned_head(yaw=30, roll=12)[None] * 3 + 100
-    ((left, right, nose, *_),) = apply_transforms(landmarks, estimate_similarity(landmarks, ARCFACE_112))
+    ((left, right, nose, *_),) = apply_transforms(
+        landmarks, estimate_similarity(landmarks, ARCFACE_112)
+    )
     (lean,) = estimate_pose(landmarks).lean
     assert abs(lean - (nose[0] - (left[0] + right[0]) / 2)) < 1e-9 and lean > 5
 

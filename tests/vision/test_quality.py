@@ -18,7 +18,16 @@ from tests.real import DATA, needs_data
 
 Pixels = npt.NDArray[np.uint8]
 DRAWN = [draw_face(identity, 0)[0] for identity in range(8)]
-SHARPNESS = ("laplacian_variance", "laplacian_count", "tenengrad", "brenner", "smd", "smd2", "variance", "vollath")
+SHARPNESS = (
+    "laplacian_variance",
+    "laplacian_count",
+    "tenengrad",
+    "brenner",
+    "smd",
+    "smd2",
+    "variance",
+    "vollath",
+)
 LIGHT = ("brightness", "contrast", "dark_share", "bright_share")
 
 
@@ -61,7 +70,9 @@ def blurred(face: Pixels) -> Iterator[Pixels]:
 
 def noisy(face: Pixels) -> Iterator[Pixels]:
     noise = np.random.default_rng(0).normal(0, 1, face.shape)
-    yield from (np.clip(face + noise * sigma, 0, 255).astype(np.uint8) for sigma in (0, 3, 6, 12, 20, 30))
+    yield from (
+        np.clip(face + noise * sigma, 0, 255).astype(np.uint8) for sigma in (0, 3, 6, 12, 20, 30)
+    )
 
 
 def shrunk(face: Pixels) -> Iterator[Pixels]:
@@ -83,11 +94,17 @@ def check_ladders(faces: list[Pixels]) -> None:
     for face in faces:
         blur, size, noise = (measure_crops(ladder(face)) for ladder in (blurred, shrunk, noisy))
         for name in SHARPNESS:
-            assert all(a >= b for a, b in pairwise(blur[name])) and blur[name][0] > blur[name][-1], name
+            assert (
+                all(a >= b for a, b in pairwise(blur[name])) and blur[name][0] > blur[name][-1]
+            ), name
         for name in FALLS_WITH_SIZE:
-            assert all(a >= b for a, b in pairwise(size[name])) and size[name][0] > size[name][-1], name
+            assert (
+                all(a >= b for a, b in pairwise(size[name])) and size[name][0] > size[name][-1]
+            ), name
         for name in RISES_WITH_NOISE:
-            assert all(a <= b for a, b in pairwise(noise[name])) and noise[name][0] < noise[name][-1], name
+            assert (
+                all(a <= b for a, b in pairwise(noise[name])) and noise[name][0] < noise[name][-1]
+            ), name
         few = face.shape[0] * face.shape[1] * 0.02
         assert all(a >= b - few for a, b in pairwise(size["laplacian_count"]))
         assert all(a <= b + few for a, b in pairwise(noise["laplacian_count"]))
@@ -116,7 +133,9 @@ def test_where_there_is_no_order_there_is_none() -> None:
 def test_every_docstring_says_how_it_behaves() -> None:
     for name in (*SHARPNESS, "contrast", "brightness"):
         doc = " ".join((getattr(quality, name).__doc__ or "").split())
-        assert "order" in doc and (name in LIGHT or ("Falls with blur" in doc and "JPEG" in doc)), name
+        assert "order" in doc and (name in LIGHT or ("Falls with blur" in doc and "JPEG" in doc)), (
+            name
+        )
 
 
 def test_light() -> None:
@@ -124,7 +143,11 @@ def test_light() -> None:
     half = np.concatenate([dark, bright])
     found = measure_crops([dark, bright, half])
     assert found["brightness"].tolist() == [0, 255, 127.5]
-    assert found["dark_share"].tolist() == [1, 0, 0.5] and found["bright_share"].tolist() == [0, 1, 0.5]
+    assert found["dark_share"].tolist() == [1, 0, 0.5] and found["bright_share"].tolist() == [
+        0,
+        1,
+        0.5,
+    ]
     assert found["contrast"].tolist() == [0, 0, 1]
 
 

@@ -45,7 +45,9 @@ def where(name: str, points: Doubles, faces: Faces) -> Doubles:
     ],
 )
 def test_sizes_of_arcface(name: str, expected: Doubles) -> None:
-    """As InsightFace does it: 112k, then 128k with 8 pixels in x; the face of 112 × 96 loses 8 on either side."""
+    """As InsightFace does it: 112k, then 128k with 8 pixels in x; the face of 112 × 96 loses 8
+    on either side.
+    """
     assert np.abs(where(name, ARCFACE_112, one_face()) - expected).max() < 1e-4
 
 
@@ -63,7 +65,16 @@ def test_every_example_can_be_loaded_and_cropped() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "arcface", "arcface-", "arcface-100", "arcface-112x112x3", "arcface-96x112", "arcface2-112", "mtcnn-112"]
+    [
+        "",
+        "arcface",
+        "arcface-",
+        "arcface-100",
+        "arcface-112x112x3",
+        "arcface-96x112",
+        "arcface2-112",
+        "mtcnn-112",
+    ]
     + [
         "box-256",
         "box0-256",
@@ -82,17 +93,29 @@ def test_unknown_names_and_sizes_are_refused(name: str) -> None:
 
 
 def test_box_crops_are_those_of_slicing_and_resizing() -> None:
-    """Integer edges, as the field cuts them: the same pixels, but for the margin where resizing repeats the edge."""
-    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8), (0, 0), 3)
-    (transform,) = crop_transforms(one_face(boxes=np.array([[60.0, 70.0, 140.0, 150.0]])), load_template("box1.5-240"))
+    """Integer edges, as the field cuts them: the same pixels, but for the margin where resizing
+    repeats the edge.
+    """
+    image = cv2.GaussianBlur(
+        np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8), (0, 0), 3
+    )
+    (transform,) = crop_transforms(
+        one_face(boxes=np.array([[60.0, 70.0, 140.0, 150.0]])), load_template("box1.5-240")
+    )
     expected = cv2.resize(image[50:170, 40:160], (240, 240), interpolation=cv2.INTER_LINEAR)
     assert np.abs(crop(image, transform, (240, 240)).astype(int) - expected)[1:-1, 1:-1].max() <= 1
 
 
 def test_box_crops_are_square_and_black_outside() -> None:
     faces = one_face(boxes=np.array([[0.0, 0.0, 60.0, 100.0]]))
-    pixels = crop(np.full((100, 60, 3), 200, np.uint8), crop_transforms(faces, load_template("box2-80"))[0], (80, 80))
-    assert (pixels[21:59, 29:51] == 200).all() and not pixels[:19].any() and not pixels[:, :27].any()
+    pixels = crop(
+        np.full((100, 60, 3), 200, np.uint8),
+        crop_transforms(faces, load_template("box2-80"))[0],
+        (80, 80),
+    )
+    assert (
+        (pixels[21:59, 29:51] == 200).all() and not pixels[:19].any() and not pixels[:, :27].any()
+    )
 
 
 @given(st.floats(-80, 80), st.floats(0.3, 4))
@@ -115,19 +138,34 @@ def test_eye_distance_crop() -> None:
     points = ARCFACE_112.copy()
     points[:2] = [(100, 80), (150, 80)]
     corners = np.array([(125 - 2.3 * 50, 80 - 1.6 * 50), (125 + 2.3 * 50, 80 + 3.0 * 50)])
-    assert np.abs(where("eyes-256", corners, one_face(points)) + 0.5 - [(0, 0), (256, 256)]).max() < 1e-4
+    assert (
+        np.abs(where("eyes-256", corners, one_face(points)) + 0.5 - [(0, 0), (256, 256)]).max()
+        < 1e-4
+    )
 
 
 def test_what_cannot_be_cropped_is_told_and_has_no_transform() -> None:
     faces = Faces(
         np.array([(10, 10, 10, 40), (40, 0, 10, 30), (0, 0, np.nan, 5), (0, 0, 9, 9)], "f4"),
-        np.stack([ARCFACE_112 * 0, ARCFACE_112 * np.inf, ARCFACE_112 * [-1, 1], ARCFACE_112]).astype("f4"),
+        np.stack(
+            [ARCFACE_112 * 0, ARCFACE_112 * np.inf, ARCFACE_112 * [-1, 1], ARCFACE_112]
+        ).astype("f4"),
         np.ones(4, "f4"),
     )
     by_box = check_faces(faces, load_template("box1.5-256"))
-    assert by_box == ["degenerate box: 10 10 10 40", "degenerate box: 40 0 10 30", "degenerate box: 0 0 nan 5", ""]
+    assert by_box == [
+        "degenerate box: 10 10 10 40",
+        "degenerate box: 40 0 10 30",
+        "degenerate box: 0 0 nan 5",
+        "",
+    ]
     by_points = check_faces(faces, load_template("ffhq-256"))
-    assert [fault.partition(" ")[0] for fault in by_points] == ["degenerate", "degenerate", "mirrored", ""]
+    assert [fault.partition(" ")[0] for fault in by_points] == [
+        "degenerate",
+        "degenerate",
+        "mirrored",
+        "",
+    ]
     for name in EXAMPLES:
         transforms = crop_transforms(faces, load_template(name))
         assert transforms.shape == (4, 2, 3) and np.isfinite(transforms[3]).all()

@@ -10,7 +10,8 @@ from faceprep.core.errors import SourceError
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """`n_images` sound entries of `n_classes` different classes; `fields` are the names of what each entry has.
+    """`n_images` sound entries of `n_classes` different classes; `fields` are the names of what
+    each entry has.
 
     `damage` says where the first damage lies; the entries in front of it are counted.
     """

@@ -19,7 +19,8 @@ def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
 
 
 def quoted(field: str) -> str:
-    """As it stands in a CSV file. The csv module leaves a lone carriage return bare, which it then cannot read.
+    """As it stands in a CSV file. The csv module leaves a lone carriage return bare, which it then
+    cannot read.
 
     >>> quoted("a"), quoted("a,b")
     ('a', '"a,b"')

@@ -1,7 +1,9 @@
-"""What encoded bytes say of themselves, without decoding them: format, size, and whether they hang together.
+"""What encoded bytes say of themselves, without decoding them: format, size, and whether they hang
+together.
 
-JPEG: the chain of segments from SOI over a frame (SOF) to the scan (SOS); PNG: signature and IHDR; the other formats
-that OpenCV reads: their first bytes and the fields with the size. Nothing is allocated, whatever the fields say.
+JPEG: the chain of segments from SOI over a frame (SOF) to the scan (SOS); PNG: signature and IHDR;
+the other formats that OpenCV reads: their first bytes and the fields with the size. Nothing is
+allocated, whatever the fields say.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ _BY_START = (
     (b"MM\0*", ".tiff"),
     (b"\0\0\0\x0cjP  ", ".jp2"),
     (b"\x76\x2f\x31\x01", ".exr"),
-    *((b"P%d" % kind, suffix) for kind, suffix in zip(range(1, 7), (".pbm", ".pgm", ".ppm") * 2, strict=True)),
+    *(
+        (b"P%d" % kind, suffix)
+        for kind, suffix in zip(range(1, 7), (".pbm", ".pgm", ".ppm") * 2, strict=True)
+    ),
 )
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
@@ -29,7 +34,9 @@ _HEAD = 1024
 _N_HEADS = 4096
 _SOUND_HEADS: dict[bytes, ImageHeader] = {}
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PNM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:(?:\s|#[^\n]*\n)+(\d{1,5}))?\s")
+_PNM = re.compile(
+    rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:(?:\s|#[^\n]*\n)+(\d{1,5}))?\s"
+)
 _HEIF = frozenset([b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"])
 
 IMAGE_SUFFIXES = frozenset(
@@ -40,7 +47,9 @@ IMAGE_SUFFIXES = frozenset(
 
 
 class ImageHeader(NamedTuple):
-    """`suffix` as the bytes say, `size` (height, width) in pixels where it is known, `damage` when broken."""
+    """`suffix` as the bytes say, `size` (height, width) in pixels where it is known, `damage`
+    when broken.
+    """
 
     suffix: str
     size: tuple[int, int] | None = None
@@ -57,7 +66,9 @@ def read_header(data: Buffer) -> ImageHeader:
     'not an image: it begins with 68 65 6c 6c 6f'
     """
     global _latest
-    if isinstance(data, bytes) and data.startswith(_latest[0]):  # a tenth of the time of what follows
+    if isinstance(data, bytes) and data.startswith(
+        _latest[0]
+    ):  # a tenth of the time of what follows
         return _latest[1]
     start = bytes(data[:_HEAD])
     head = start[: start.find(_SCAN) + 2]
@@ -75,12 +86,19 @@ def read_header(data: Buffer) -> ImageHeader:
         if start.startswith(magic):
             return _read_fields(suffix, data)
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF:
-        return ImageHeader("", damage="a HEIC or AVIF image, which OpenCV does not read: convert it to JPEG or PNG")
-    return ImageHeader("", damage=f"not an image: it begins with {start[:8].hex(' ')}" if start else "no bytes at all")
+        return ImageHeader(
+            "", damage="a HEIC or AVIF image, which OpenCV does not read: convert it to JPEG or PNG"
+        )
+    return ImageHeader(
+        "",
+        damage=f"not an image: it begins with {start[:8].hex(' ')}" if start else "no bytes at all",
+    )
 
 
 def _read_jpeg(head: bytes, data: Buffer) -> ImageHeader:
-    """Images of one set mostly share their segments up to the scan: such a `head` is walked once."""
+    """Images of one set mostly share their segments up to the scan: such a `head` is walked
+    once.
+    """
     header, at = _walk_jpeg(data)
     if not header.damage and at + 2 == len(head) and len(_SOUND_HEADS) < _N_HEADS:
         _SOUND_HEADS[head] = header
@@ -92,7 +110,9 @@ def _walk_jpeg(data: Buffer) -> tuple[ImageHeader, int]:
     at, n, size = 2, len(data), None
     while at + 4 <= n:
         if data[at] != 0xFF:
-            return ImageHeader(".jpg", size, f"JPEG segment expected at byte {at}, found {data[at]:#04x}"), at
+            return ImageHeader(
+                ".jpg", size, f"JPEG segment expected at byte {at}, found {data[at]:#04x}"
+            ), at
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
@@ -112,7 +132,9 @@ def _read_png(data: Buffer) -> ImageHeader:
     if len(data) < 33 or data[12:16] != b"IHDR":
         return ImageHeader(".png", None, "PNG without its IHDR chunk")
     width, height = struct.unpack_from(">II", data, 16)
-    return ImageHeader(".png", (height, width), "" if width and height else f"PNG of {width} × {height} pixels")
+    return ImageHeader(
+        ".png", (height, width), "" if width and height else f"PNG of {width} × {height} pixels"
+    )
 
 
 # The formats that have their size at a known place
@@ -127,7 +149,9 @@ def _read_fields(suffix: str, data: Buffer) -> ImageHeader:
     except (struct.error, IndexError):
         size = None
     if not size:
-        return ImageHeader(suffix, None, f"{suffix[1:].upper()} of {len(data)} bytes does not tell its size")
+        return ImageHeader(
+            suffix, None, f"{suffix[1:].upper()} of {len(data)} bytes does not tell its size"
+        )
     return ImageHeader(suffix, size if all(size) else None)
 
 
@@ -164,7 +188,9 @@ def _tiff_size(data: Buffer) -> tuple[int, int] | None:
     for entry in range(struct.unpack_from(order + "H", data, at)[0]):
         tag, kind = struct.unpack_from(order + "HH", data, at + 2 + 12 * entry)
         if tag in (256, 257):
-            found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 10 + 12 * entry)[0]
+            found[tag] = struct.unpack_from(
+                order + ("H" if kind == 3 else "I"), data, at + 10 + 12 * entry
+            )[0]
     return (found[257], found[256]) if len(found) == 2 else None
 
 
@@ -196,7 +222,8 @@ _SIZES: dict[str, Callable[[Buffer], tuple[int, int] | None]] = {
 
 
 def check_image(data: Buffer) -> ImageHeader:
-    """As `read_header`, and that the image is not cut off: its end mark, or as many bytes as it tells, are there.
+    """As `read_header`, and that the image is not cut off: its end mark, or as many bytes as it
+    tells, are there.
 
     Other bytes may follow it. GIF, TIFF and JPEG 2000 tell only when they are decoded.
     """
@@ -215,7 +242,11 @@ def check_image(data: Buffer) -> ImageHeader:
     elif header.suffix == ".bmp":
         n_told = _bmp_length(data)
     name = header.suffix[1:].upper()
-    return header._replace(damage=f"{name} is cut off: {n:,} of {n_told:,} bytes") if n < n_told else header
+    return (
+        header._replace(damage=f"{name} is cut off: {n:,} of {n_told:,} bytes")
+        if n < n_told
+        else header
+    )
 
 
 def _pnm_length(data: Buffer) -> int:

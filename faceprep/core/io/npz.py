@@ -1,7 +1,9 @@
-"""NumPy .npz files as Keras_insightface reads them: image_names, image_classes, and perhaps embeddings.
+"""NumPy .npz files as Keras_insightface reads them: image_names, image_classes, and perhaps
+embeddings.
 
-A zip with one .npy file a key. Written as a stream, with the zip's fixed date 1980-01-01, so the same arrays give the
-same bytes (compressed members: with the same zlib). Members are read without pickle: nothing in them can run.
+A zip with one .npy file a key. Written as a stream, with the zip's fixed date 1980-01-01, so the
+same arrays give the same bytes (compressed members: with the same zlib). Members are read without
+pickle: nothing in them can run.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from faceprep.core.types import Buffer
 NAMES, CLASSES, EMBEDDINGS = "image_names", "image_classes", "embeddings"
 _CHUNK = 4 << 20
 _LENGTHS_AT = 26
-"""Where the lengths of name and extra field stand in the header of a zip's member, which ends with them."""
+"""Where the lengths of name and extra field stand in the header of a zip's member, which ends
+with them.
+"""
 _LEVEL = 1
 """Names are UTF-32 in NumPy: even the fastest level makes them fifteen times smaller."""
 
@@ -73,7 +77,9 @@ def member_of(key: str, array: npt.NDArray[Any], compress: bool = True) -> Membe
 
 
 class NpzFile:
-    """An .npz open for reading; use it in a with statement. Whatever is wrong with it raises SourceError."""
+    """An .npz open for reading; use it in a with statement. Whatever is wrong with it raises
+    SourceError.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
@@ -84,7 +90,9 @@ class NpzFile:
         except SourceError:
             self._file.close()
             raise
-        self.keys = [name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")]
+        self.keys = [
+            name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")
+        ]
 
     def __enter__(self) -> NpzFile:
         return self
@@ -106,7 +114,9 @@ class NpzFile:
             return shape, dtype
 
     def map(self, key: str, least_bytes: int = 0) -> npt.NDArray[Any]:
-        """The array `key`: mapped, read-only, where it is stored as it is and has `least_bytes`; else loaded."""
+        """The array `key`: mapped, read-only, where it is stored as it is and has
+        `least_bytes`; else loaded.
+        """
         with self._open(key) as member:
             shape, fortran_order, dtype = _read_header(member)
             info, n_header = self._zip.getinfo(f"{key}.npy"), member.tell()
@@ -119,7 +129,9 @@ class NpzFile:
         ):
             return self.load(key)
         with storage.ByteSource(self.path) as file, self._errors(f"map the array {key!r}"):
-            n_name, n_extra = struct.unpack("<HH", file.read_at(info.header_offset + _LENGTHS_AT, 4))
+            n_name, n_extra = struct.unpack(
+                "<HH", file.read_at(info.header_offset + _LENGTHS_AT, 4)
+            )
             start = info.header_offset + _LENGTHS_AT + 4 + n_name + n_extra + n_header
             mapped: npt.NDArray[Any] = np.memmap(self.path, dtype, "r", start, shape)
             return mapped
@@ -147,7 +159,10 @@ class NpzFile:
     def _open(self, key: str) -> Iterator[Any]:
         if key not in self.keys:
             raise SourceError(
-                f"no array {key!r} in it", path=self.path, expected=key, found=", ".join(self.keys) or "no arrays"
+                f"no array {key!r} in it",
+                path=self.path,
+                expected=key,
+                found=", ".join(self.keys) or "no arrays",
             )
         with self._errors(f"read the array {key!r}"), self._zip.open(f"{key}.npy") as member:
             yield member
@@ -159,20 +174,31 @@ class NpzFile:
                 yield
         except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
             # RuntimeError: encrypted, or compressed in a way that zipfile does not know
-            raise SourceError(f"cannot {doing}: {error}", path=self.path, remedy="Make the file again.") from error
+            raise SourceError(
+                f"cannot {doing}: {error}", path=self.path, remedy="Make the file again."
+            ) from error
 
 
 def _read_header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(member)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    read = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
     header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(member)
     return header
 
 
 def load_manifest(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
-    """image_names (n,) str, image_classes (n,) int64, and embeddings (n, d) where there are any. Raises SourceError."""
+    """image_names (n,) str, image_classes (n,) int64, and embeddings (n, d) where there are
+    any. Raises SourceError.
+    """
     with NpzFile(path) as file:
-        arrays = {key: file.load(key) for key in (NAMES, CLASSES, *([EMBEDDINGS] if EMBEDDINGS in file.keys else []))}
+        arrays = {
+            key: file.load(key)
+            for key in (NAMES, CLASSES, *([EMBEDDINGS] if EMBEDDINGS in file.keys else []))
+        }
     _check_lengths(path, {key: array.shape for key, array in arrays.items()})
     if arrays[NAMES].dtype.kind == "S":
         arrays[NAMES] = np.array(decode_names(path, arrays[NAMES]))
@@ -180,11 +206,15 @@ def load_manifest(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
 
 
 def decode_names(path: str | os.PathLike[str], names: npt.NDArray[Any]) -> list[str]:
-    """Names as text; Keras_insightface's own tools store bytes. Raises SourceError when they are neither."""
+    """Names as text; Keras_insightface's own tools store bytes. Raises SourceError when they
+    are neither.
+    """
     if names.dtype.kind == "S":
         return [name.decode("utf-8", "surrogateescape") for name in names.tolist()]
     if names.dtype.kind != "U":
-        raise SourceError(f"{NAMES} are no names", path=path, expected="text", found=str(names.dtype))
+        raise SourceError(
+            f"{NAMES} are no names", path=path, expected="text", found=str(names.dtype)
+        )
     texts: list[str] = names.tolist()
     return texts
 

@@ -1,4 +1,6 @@
-"""Parquet manifests: image_names, image_classes, identity, and perhaps embeddings as lists of fixed length."""
+"""Parquet manifests: image_names, image_classes, identity, and perhaps embeddings as lists of
+fixed length.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def table_of(
     }
     if embeddings is not None:
         data = np.ascontiguousarray(embeddings).reshape(-1)  # `pa.array` looks at each float16
-        flat = pa.Array.from_buffers(pa.from_numpy_dtype(data.dtype), data.size, [None, pa.py_buffer(data)])
+        flat = pa.Array.from_buffers(
+            pa.from_numpy_dtype(data.dtype), data.size, [None, pa.py_buffer(data)]
+        )
         columns["embeddings"] = pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
     return pa.table(columns)
 
@@ -47,7 +51,8 @@ def table_of(
 def write_tables(file: BinaryIO, tables: Iterable[pa.Table], as_it_is: str = "") -> None:
     """Tables of the same columns, at least one of them, as one file.
 
-    The column `as_it_is` is neither compressed nor searched for repetitions: of floats that only takes time.
+    The column `as_it_is` is neither compressed nor searched for repetitions: of floats that only
+    takes time.
     """
     tables = iter(tables)
     first = next(tables)
@@ -55,7 +60,10 @@ def write_tables(file: BinaryIO, tables: Iterable[pa.Table], as_it_is: str = "")
     if as_it_is:
         others = [name for name in first.column_names if name != as_it_is]
         plain = f"{as_it_is}.list.element"
-        how = {"use_dictionary": others, "compression": dict.fromkeys(others, "snappy") | {plain: "none"}}
+        how = {
+            "use_dictionary": others,
+            "compression": dict.fromkeys(others, "snappy") | {plain: "none"},
+        }
         how["write_statistics"] = others
     with pq.ParquetWriter(file, first.schema, **how) as writer:
         for table in chain([first], tables):
@@ -67,7 +75,9 @@ def join(parts: Iterable[Path], file: BinaryIO) -> None:
     write_tables(file, (table for part in parts for table in _groups(part)))
 
 
-def _groups(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+def _groups(
+    path: str | os.PathLike[str], columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
     with open_parquet(path) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=columns)
@@ -81,7 +91,9 @@ def open_parquet(path: str | os.PathLike[str]) -> Iterator[pq.ParquetFile]:
             yield file
     except pa.ArrowException as error:
         raise SourceError(
-            f"cannot be read as Parquet: {str(error).splitlines()[0]}", path=path, remedy="Make the file again."
+            f"cannot be read as Parquet: {str(error).splitlines()[0]}",
+            path=path,
+            remedy="Make the file again.",
         ) from error
 
 
@@ -97,7 +109,12 @@ def read_columns(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
         missing = [name for name in names if name not in table.column_names]
         if missing:
             expected = "the columns " + ", ".join(names)
-            raise SourceError("lacks " + ", ".join(missing), path=path, expected=expected, remedy="Name another table.")
+            raise SourceError(
+                "lacks " + ", ".join(missing),
+                path=path,
+                expected=expected,
+                remedy="Name another table.",
+            )
         yield table
 
 

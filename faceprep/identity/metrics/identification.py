@@ -1,7 +1,8 @@
-"""Searches for probes in a gallery to rank-k and TPIR at FPIR, open set: some probes have no mate in the gallery.
+"""Searches for probes in a gallery to rank-k and TPIR at FPIR, open set: some probes have no mate
+in the gallery.
 
-Identities that are as like a probe as its mate is stand before the mate: who gives every face the same vector finds
-nobody.
+Identities that are as like a probe as its mate is stand before the mate: who gives every face the
+same vector finds nobody.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ RANKS = (1, 5, 10, 20)
 _BLOCK = 1 << 24
 """Floats that are at work at once."""
 _TIED = 1e-6
-"""Likeness nearer than this is a tie: products of the same vectors differ by so much with the place in a block."""
+"""Likeness nearer than this is a tie: products of the same vectors differ by so much with the
+place in a block.
+"""
 
 
 class Searches(NamedTuple):
-    """How the searches ended. `mates` (m,) likeness of each mated probe with its mate, `ranks` (m,) the mate's place
-    from 1; `strangers` (k,) the highest likeness of each probe that has no mate in the gallery."""
+    """How the searches ended. `mates` (m,) likeness of each mated probe with its mate, `ranks` (m,)
+    the mate's place from 1; `strangers` (k,) the highest likeness of each probe that has no mate in
+    the gallery."""
 
     mates: Floats
     ranks: Ints
@@ -37,7 +41,8 @@ class Searches(NamedTuple):
 class Identification:
     """What `judge_searches` found; `probes` have a mate among the `gallery`, `non_mated` have none.
 
-    `rank` is the share of probes whose mate is among the first k; None is what these probes cannot tell.
+    `rank` is the share of probes whose mate is among the first k; None is what these probes cannot
+    tell.
     """
 
     gallery: int
@@ -49,10 +54,11 @@ class Identification:
 
 
 def search(gallery: Floats, gallery_ids: Ints, probes: Floats, probe_ids: Ints) -> Searches:
-    """Compare each of the probes (p, d) with the whole gallery (g, d), which has one vector an identity.
+    """Compare each of the probes (p, d) with the whole gallery (g, d), which has one vector an
+    identity.
 
-    Identities that are as like as the mate stand before it. Memory is bounded: probes come in blocks. Raises
-    SourceError for an empty gallery and for an identity that is in it twice.
+    Identities that are as like as the mate stand before it. Memory is bounded: probes come in
+    blocks. Raises SourceError for an empty gallery and for an identity that is in it twice.
 
     >>> found = search(np.eye(2, dtype="f4"), np.array([7, 8]), np.eye(2, dtype="f4"), np.array([8, 8]))
     >>> found.ranks.tolist(), found.mates.tolist()
@@ -61,7 +67,9 @@ def search(gallery: Floats, gallery_ids: Ints, probes: Floats, probe_ids: Ints) 
     ids, columns = np.unique(gallery_ids, return_index=True)
     if not len(ids) or len(ids) < len(gallery_ids):
         found = "none" if not len(ids) else f"{len(gallery_ids):,} of {len(ids):,} identities"
-        raise SourceError("the gallery", expected="one vector an identity, and one at least", found=found)
+        raise SourceError(
+            "the gallery", expected="one vector an identity, and one at least", found=found
+        )
     places = np.minimum(np.searchsorted(ids, probe_ids), len(ids) - 1)
     mate, is_mated = columns[places], ids[places] == probe_ids
     mates: list[Floats] = [np.empty(0, np.float32)]
@@ -79,10 +87,11 @@ def search(gallery: Floats, gallery_ids: Ints, probes: Floats, probe_ids: Ints) 
 def judge_searches(searches: Searches, n_gallery: int) -> Identification:
     """Rank-k over the probes with a mate, and TPIR at FPIR over all.
 
-    FPIR(t): the share of probes without a mate that are as like as t to anybody. TPIR(t): the share of probes with a
-    mate that are as like as t to it, and less like anybody else; 1 - FNIR(N, R = 1, T) of NIST's Face Recognition
-    Vendor Test part 2 (NISTIR 8271), the open-set measure of IJB-B and IJB-C (Maze et al., ICB 2018). Here the
-    largest TPIR with an FPIR of at most each of `FPIRS`.
+    FPIR(t): the share of probes without a mate that are as like as t to anybody. TPIR(t): the share
+    of probes with a mate that are as like as t to it, and less like anybody else; 1 - FNIR(N, R =
+    1, T) of NIST's Face Recognition Vendor Test part 2 (NISTIR 8271), the open-set measure of IJB-B
+    and IJB-C (Maze et al., ICB 2018). Here the largest TPIR with an FPIR of at most each of
+    `FPIRS`.
 
     >>> found = judge_searches(Searches(np.array([0.9, 0.4], "f4"), np.array([1, 2]), np.full(10, 0.5, "f4")), 2)
     >>> found.rank["1"], found.rank["5"], found.tpir_at_fpir
@@ -95,15 +104,23 @@ def judge_searches(searches: Searches, n_gallery: int) -> Identification:
         n_allowed = n_allowed_at(name, len(strangers))
         if n_allowed and n:
             threshold = np.nextafter(strangers[n_allowed], np.float32(np.inf))
-            tpirs[name] = int(np.count_nonzero((searches.mates >= threshold) & (searches.ranks == 1))) / n
+            tpirs[name] = (
+                int(np.count_nonzero((searches.mates >= threshold) & (searches.ranks == 1))) / n
+            )
             thresholds[name] = float(threshold)
-    ranks = {str(rank): int(np.count_nonzero(searches.ranks <= rank)) / n if n else None for rank in RANKS}
+    ranks = {
+        str(rank): int(np.count_nonzero(searches.ranks <= rank)) / n if n else None
+        for rank in RANKS
+    }
     return Identification(n_gallery, n, len(strangers), ranks, tpirs, thresholds)
 
 
 def _likeness_blocks(gallery: Floats, probes: Floats) -> Iterator[tuple[slice, Floats]]:
     """(rows of the probes, their likeness with all of the gallery), a block at a time."""
-    shorter, n_rows = ((1 - np.einsum("nd,nd->n", gallery, gallery)) / 2, max(1, _BLOCK // len(gallery)))
+    shorter, n_rows = (
+        (1 - np.einsum("nd,nd->n", gallery, gallery)) / 2,
+        max(1, _BLOCK // len(gallery)),
+    )
     for start in range(0, len(probes), n_rows):
         block = probes[start : start + n_rows]
         likeness = block @ gallery.T

@@ -31,7 +31,8 @@ def pair_likeness(first: Reals, second: Reals) -> Reals:
 
 
 def scaled(vectors: Reals, metric: str) -> Reals:
-    """(n, d) as they are compared: of length 1 where the metric is cosine. Vectors without a length become NaN.
+    """(n, d) as they are compared: of length 1 where the metric is cosine. Vectors without a length
+    become NaN.
 
     >>> scaled(np.array([(3, 4)], "f4"), "cosine").tolist()
     [[0.6000000238418579, 0.800000011920929]]
@@ -44,12 +45,16 @@ def scaled(vectors: Reals, metric: str) -> Reals:
     return unit
 
 
-def pool_templates(vectors: Floats, templates: Ints, media: Ints, weights: Floats) -> tuple[Ints, Floats]:
-    """(numbers of the templates, rising; their vectors (t, d)) from images (n, d) with `templates` and `media` (n,).
+def pool_templates(
+    vectors: Floats, templates: Ints, media: Ints, weights: Floats
+) -> tuple[Ints, Floats]:
+    """(numbers of the templates, rising; their vectors (t, d)) from images (n, d) with `templates`
+    and `media` (n,).
 
-    The images of a medium (a photo, a video) are averaged, weighted, and then the media of a template: as the field
-    does for IJB-B and IJB-C, but for a factor (Whitelam et al., CVPRW 2017; InsightFace's evaluation sums the media,
-    which is the same once the sum has length 1). Templates whose weights are all 0 become NaN.
+    The images of a medium (a photo, a video) are averaged, weighted, and then the media of a
+    template: as the field does for IJB-B and IJB-C, but for a factor (Whitelam et al., CVPRW 2017;
+    InsightFace's evaluation sums the media, which is the same once the sum has length 1). Templates
+    whose weights are all 0 become NaN.
 
     >>> pool_templates(np.array([[1], [3], [8]], "f4"), *np.array([[5, 5, 5], [0, 0, 1]]), np.ones(3, "f4"))
     (array([5]), array([[5.]], dtype=float32))
@@ -60,12 +65,16 @@ def pool_templates(vectors: Floats, templates: Ints, media: Ints, weights: Float
     n_images = max(1, _BLOCK // max(1, vectors.shape[1]))
     start = 0
     while start < len(numbers):
-        stop = max(start + 1, int(np.searchsorted(edges, edges[start] + n_images, side="right")) - 1)
+        stop = max(
+            start + 1, int(np.searchsorted(edges, edges[start] + n_images, side="right")) - 1
+        )
         rows = order[edges[start] : edges[stop]]
         weight = weights[rows].astype(np.float32)[:, None]
         both = np.concatenate([vectors[rows] * weight, weight], axis=1)
         _, of_media = _runs(templates[rows], media[rows])
-        means = np.add.reduceat(both, of_media[:-1], axis=0) / np.diff(of_media)[:, None].astype(np.float32)
+        means = np.add.reduceat(both, of_media[:-1], axis=0) / np.diff(of_media)[:, None].astype(
+            np.float32
+        )
         _, of_templates = _runs(templates[rows[of_media[:-1]]])
         sums = np.add.reduceat(means, of_templates[:-1], axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -26,7 +26,8 @@ _N_POINTS = 100
 class Curve(NamedTuple):
     """How many pairs each threshold accepts, the strictest first: it is infinite and accepts none.
 
-    `thresholds` (k,) falling; `same` and `different` (k,) are counts of accepted pairs of one person and of two.
+    `thresholds` (k,) falling; `same` and `different` (k,) are counts of accepted pairs of one
+    person and of two.
     """
 
     thresholds: Doubles
@@ -48,9 +49,10 @@ class Curve(NamedTuple):
 class Judgement:
     """What `judge_pairs` found. Rates are 0 … 1; None is what these pairs cannot tell.
 
-    `accuracy`, `std` (of a population, as the field has it) and `threshold` are means over the folds, each judged with
-    the threshold that is best on the others. `best_accuracy` is that of the one threshold that is best on all pairs
-    itself: no measure of anything new. `roc` has far, tar and threshold of a few points.
+    `accuracy`, `std` (of a population, as the field has it) and `threshold` are means over the
+    folds, each judged with the threshold that is best on the others. `best_accuracy` is that of the
+    one threshold that is best on all pairs itself: no measure of anything new. `roc` has far, tar
+    and threshold of a few points.
     """
 
     pairs: int
@@ -69,9 +71,9 @@ class Judgement:
 def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOLDS) -> Judgement:
     """The figures of n pairs from their `scores` (n,) and whether they are the `same` person (n,).
 
-    Folds are consecutive, as the field's sets have them; the first are one longer where n is no multiple; with
-    `n_folds` 0 there are none, and no accuracy over them. Of
-    thresholds that are equally good the strictest is taken, as the field's search from the smallest distance does.
+    Folds are consecutive, as the field's sets have them; the first are one longer where n is no
+    multiple; with `n_folds` 0 there are none, and no accuracy over them. Of thresholds that are
+    equally good the strictest is taken, as the field's search from the smallest distance does.
     Raises SourceError for fewer pairs than folds and for scores that are not finite.
 
     >>> found = judge_pairs([0.9, 0.2, 0.8, 0.3, 0.1], [True, False, True, False, True], n_folds=5)
@@ -83,7 +85,9 @@ def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOL
     weights = np.where(truth, np.int8(1), np.int8(-1))[order]
     curve = _curve(ranked, weights, ends)
     fold_of = _folds(len(values), n_folds)[order] if n_folds else None
-    accuracy, std, threshold = (None,) * 3 if fold_of is None else _cross_validate(ranked, weights, ends, fold_of)
+    accuracy, std, threshold = (
+        (None,) * 3 if fold_of is None else _cross_validate(ranked, weights, ends, fold_of)
+    )
     gain = curve.same - curve.different
     best, n_different = int(gain.argmax()), int(curve.different[-1])
     tars, at = _tar_at_far(curve)
@@ -103,7 +107,8 @@ def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOL
 
 
 def trace_roc(scores: npt.ArrayLike, same: npt.ArrayLike) -> Curve:
-    """What each threshold accepts; scikit-learn's `roc_curve` with all points. Raises SourceError as `judge_pairs`.
+    """What each threshold accepts; scikit-learn's `roc_curve` with all points. Raises SourceError
+    as `judge_pairs`.
 
     >>> trace_roc([0.9, 0.8, 0.8, 0.1], [True, True, False, False]).same.tolist()
     [0, 1, 2, 2]
@@ -120,7 +125,9 @@ def _checked(
     values = values if values.dtype.kind == "f" else values.astype(np.float64)
     if values.ndim != 1 or values.shape != truth.shape:
         raise SourceError(
-            "scores and labels", expected="as many of one as of the other", found=f"{values.shape} and {truth.shape}"
+            "scores and labels",
+            expected="as many of one as of the other",
+            found=f"{values.shape} and {truth.shape}",
         )
     least = max(n_folds, 1)
     if len(values) < least:
@@ -128,7 +135,9 @@ def _checked(
         raise SourceError(problem, expected=f"{least} or more", found=str(len(values)))
     if not np.isfinite(values).all():
         place = int(np.argmin(np.isfinite(values)))
-        raise SourceError("a score is no finite number", where=f"pair {place}", found=str(values[place]))
+        raise SourceError(
+            "a score is no finite number", where=f"pair {place}", found=str(values[place])
+        )
     return values, truth
 
 
@@ -140,7 +149,9 @@ def _rank(values: npt.NDArray[np.floating]) -> tuple[Ints, npt.NDArray[np.floati
 
 
 def _curve(ranked: npt.NDArray[np.floating], weights: npt.NDArray[np.int8], ends: Ints) -> Curve:
-    """Of scores from the highest to the lowest, 1 for one person and -1 for two, and the last place of each score."""
+    """Of scores from the highest to the lowest, 1 for one person and -1 for two, and the last
+    place of each score.
+    """
     same = np.cumsum(weights > 0, dtype=np.int64)[ends]
     thresholds = np.concatenate([[np.inf], ranked[ends].astype(np.float64)])
     return Curve(thresholds, np.concatenate([[0], same]), np.concatenate([[0], ends + 1 - same]))
@@ -154,12 +165,16 @@ def _folds(n: int, n_folds: int) -> npt.NDArray[np.int16]:
 
 
 def _cross_validate(
-    ranked: npt.NDArray[np.floating], weights: npt.NDArray[np.int8], ends: Ints, fold_of: npt.NDArray[np.int16]
+    ranked: npt.NDArray[np.floating],
+    weights: npt.NDArray[np.int8],
+    ends: Ints,
+    fold_of: npt.NDArray[np.int16],
 ) -> tuple[float, float, float | None]:
     """(accuracy, its deviation, threshold) over the folds. One sort serves all of them.
 
-    `gain[k]`: accepting the first k pairs gets so many more right than accepting none. Between two of a fold's own
-    pairs, its own part of that is constant: there the largest gain on all pairs is the largest on the others.
+    `gain[k]`: accepting the first k pairs gets so many more right than accepting none. Between two
+    of a fold's own pairs, its own part of that is constant: there the largest gain on all pairs is
+    the largest on the others.
     """
     gain = np.full(len(ranked) + 1, np.iinfo(np.int32).min // 2, np.int32)
     gain[0] = 0
@@ -182,7 +197,9 @@ def _has_both(curve: Curve) -> bool:
 
 
 def _equal_error_rate(curve: Curve) -> float | None:
-    """Where the ROC, its points joined by straight lines, has as many false accepts as false rejects."""
+    """Where the ROC, its points joined by straight lines, has as many false accepts as false
+    rejects.
+    """
     if not _has_both(curve):
         return None
     far, frr = curve.far, 1 - curve.tar
@@ -200,7 +217,9 @@ def _area(curve: Curve) -> float | None:
 
 
 def _tar_at_far(curve: Curve) -> tuple[Rates, Rates]:
-    """The largest TAR, and its threshold, with a FAR of at most each of `FARS`; none below one false accept."""
+    """The largest TAR, and its threshold, with a FAR of at most each of `FARS`; none below one
+    false accept.
+    """
     tars: dict[str, float | None] = dict.fromkeys(FARS)
     thresholds: dict[str, float | None] = dict.fromkeys(FARS)
     for name in FARS:
@@ -227,7 +246,11 @@ def _few_points(curve: Curve) -> Mapping[str, Sequence[float | None]]:
     by_tar = np.searchsorted(curve.same, np.linspace(0, curve.same[-1], _N_POINTS))
     chosen = np.unique(np.concatenate([at, by_tar, [0, len(curve.same) - 1]]))
     far, tar, thresholds = curve.far[chosen], curve.tar[chosen], curve.thresholds[chosen]
-    return {"far": far.tolist(), "tar": tar.tolist(), "threshold": [_finite(value) for value in thresholds]}
+    return {
+        "far": far.tolist(),
+        "tar": tar.tolist(),
+        "threshold": [_finite(value) for value in thresholds],
+    }
 
 
 def _finite(value: float) -> float | None:

@@ -4,10 +4,11 @@ sign_images   encoded images -> their signatures
 LookAlikes    which images are copies of which, by thumbnails and vectors; few images need a vector: find_candidates
 plan_drops    the decisions, with reasons, and how many there are of each kind
 
-Of copies the best stays: the one with most pixels; then one in full colour before grey and palettes; then the one
-with more detail, in steps of a factor of 1.25; then the one with more bytes; then the first by name. Of 63 crops as
-JPEG, each with three copies of less quality and two blurred ones, as PNG and as large JPEG, the original stays in 50,
-one of quality 80 instead of 90 in 8; by bytes alone in none.
+Of copies the best stays: the one with most pixels; then one in full colour before grey and
+palettes; then the one with more detail, in steps of a factor of 1.25; then the one with more bytes;
+then the first by name. Of 63 crops as JPEG, each with three copies of less quality and two blurred
+ones, as PNG and as large JPEG, the original stays in 50, one of quality 80 instead of 90 in 8; by
+bytes alone in none.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ LIMITS = {"distance": RADIUS, "agreement": hashes.AGREES}
 
 
 def sign_images(images: Iterable[NamedImage], exact_only: bool) -> Signatures:
-    """Of each image the bytes' digest, and of those that can be decoded thumbnail, hash, size and sharpness.
+    """Of each image the bytes' digest, and of those that can be decoded thumbnail, hash, size and
+    sharpness.
 
     With `exact_only` nothing is decoded, and the hash is a piece of the digest.
     """
@@ -59,7 +61,10 @@ def sign_images(images: Iterable[NamedImage], exact_only: bool) -> Signatures:
     damaged: dict[int, tuple[str, str]] = {}
     for number, name, data in images:
         if isinstance(data, Damage):
-            damaged[number] = (data.status, f"{name}: {data.reason}" if name not in data.reason else data.reason)
+            damaged[number] = (
+                data.status,
+                f"{name}: {data.reason}" if name not in data.reason else data.reason,
+            )
             continue
         try:
             row, thumbnail = (_header_row if exact_only else _row)(number, data)
@@ -70,7 +75,9 @@ def sign_images(images: Iterable[NamedImage], exact_only: bool) -> Signatures:
         names.append(name)
         thumbnails += thumbnail
     signed = np.array(rows, ROW) if rows else np.zeros(0, ROW)
-    stacked = np.stack(thumbnails) if thumbnails else np.zeros((0, hashes.SIDE, hashes.SIDE), np.uint8)
+    stacked = (
+        np.stack(thumbnails) if thumbnails else np.zeros((0, hashes.SIDE, hashes.SIDE), np.uint8)
+    )
     if len(stacked):
         signed["hash"] = hashes.perceptual_hashes(stacked)
     return Signatures(signed, stacked, names, damaged)
@@ -85,7 +92,16 @@ def _row(number: int, data: Buffer) -> tuple[tuple[Any, ...], list[hashes.Thumbn
     pixels = codec.decode(data)
     small = hashes.shrink(pixels)
     is_full = small.has_colour and not _has_palette(data)
-    row = (number, _digest(data), 0, *pixels.shape[:2], len(data), is_full, small.detail, small.is_faint)
+    row = (
+        number,
+        _digest(data),
+        0,
+        *pixels.shape[:2],
+        len(data),
+        is_full,
+        small.detail,
+        small.is_faint,
+    )
     return row, [small.thumbnail]
 
 
@@ -107,7 +123,9 @@ def _header_row(number: int, data: Buffer) -> tuple[tuple[Any, ...], list[hashes
 
 
 class ImageTable(NamedTuple):
-    """The images of the source, then those of test sets, and what `find_duplicates` needs of them."""
+    """The images of the source, then those of test sets, and what `find_duplicates` needs of
+    them.
+    """
 
     signatures: Signatures
     images: Images
@@ -123,16 +141,21 @@ def table_of(signatures: Signatures, identities: Ints) -> ImageTable:
     contents = np.empty(len(rows), np.int64)
     contents[by_digest] = is_new.cumsum() - 1
     area = rows["height"].astype(np.int64) * rows["width"]
-    order = np.lexsort((np.arange(len(rows)), -rows["n_bytes"], -rows["detail"], ~rows["is_full"], -area))
-    return ImageTable(signatures, Images(identities, contents, rows["hash"].astype(np.uint64), order))
+    order = np.lexsort(
+        (np.arange(len(rows)), -rows["n_bytes"], -rows["detail"], ~rows["is_full"], -area)
+    )
+    return ImageTable(
+        signatures, Images(identities, contents, rows["hash"].astype(np.uint64), order)
+    )
 
 
 @dataclass(frozen=True)
 class LookAlikes:
     """Whether images are copies: thumbnails that agree, vectors as alike as for one person.
 
-    `vectors` has rows for some of the source's images only, under numbers in `row_of` (n,), else -1. Without one an
-    image is no copy of another of the source. Test images have none, and are not asked for one.
+    `vectors` has rows for some of the source's images only, under numbers in `row_of` (n,), else
+    -1. Without one an image is no copy of another of the source. Test images have none, and are not
+    asked for one.
     """
 
     table: ImageTable
@@ -151,7 +174,9 @@ class LookAlikes:
         return alike
 
     def agreement(self, image: int, others: Ints) -> Floats:
-        """(n,) of the thumbnails, -1 to 1; each sum on its own, so that it does not depend on the others."""
+        """(n,) of the thumbnails, -1 to 1; each sum on its own, so that it does not depend on
+        the others.
+        """
         thumbnails = self.table.signatures.thumbnails
         one, many = hashes.slopes(thumbnails[[image]]), hashes.slopes(thumbnails[others])
         return np.asarray((one * many).sum(axis=1))
@@ -161,14 +186,20 @@ class LookAlikes:
         if self.vectors is None or self.row_of is None or self.row_of[image] < 0:
             return np.full(len(others), -1, np.float32)
         rows = self.row_of[others]
-        one, many = (self.vectors.vectors[self.row_of[[image]]], self.vectors.vectors[np.maximum(rows, 0)])
+        one, many = (
+            self.vectors.vectors[self.row_of[[image]]],
+            self.vectors.vectors[np.maximum(rows, 0)],
+        )
         if self.vectors.model.metric == COSINE:
             one, many = _unit(one), _unit(many)
         return np.where(rows < 0, np.float32(-1), 1 - ((one - many) ** 2).sum(axis=1) / 2)
 
 
 def _unit(vectors: Floats) -> Floats:
-    return np.asarray(vectors / np.maximum(np.sqrt((vectors * vectors).sum(axis=1, keepdims=True)), np.float32(1e-12)))
+    return np.asarray(
+        vectors
+        / np.maximum(np.sqrt((vectors * vectors).sum(axis=1, keepdims=True)), np.float32(1e-12))
+    )
 
 
 # Which images need a vector
@@ -187,7 +218,9 @@ def find_candidates(table: ImageTable) -> Ints:
 
 
 def with_vectors(table: ImageTable, candidates: Ints, vectors: Embeddings) -> LookAlikes:
-    """`candidates` are what `find_candidates` found; those of them without a vector are nobody's copies."""
+    """`candidates` are what `find_candidates` found; those of them without a vector are
+    nobody's copies.
+    """
     row_of_key = {key: row for row, key in enumerate(vectors.keys)}
     of_content = np.full(len(table.signatures), -1, np.int64)
     names, contents = table.signatures.names, table.images.contents
@@ -200,23 +233,34 @@ def with_vectors(table: ImageTable, candidates: Ints, vectors: Embeddings) -> Lo
 
 
 class Named(NamedTuple):
-    """What images are called: paths below the source, those of test images with their set in front."""
+    """What images are called: paths below the source, those of test images with their set in
+    front.
+    """
 
     names: Sequence[str]
     identities: Sequence[str]
 
 
-def plan_drops(look: LookAlikes, named: Named, exact_only: bool) -> tuple[list[Decision], dict[str, int]]:
-    """The accepted decisions, then the undecided ones, each in the order of the images; and how many of each kind.
+def plan_drops(
+    look: LookAlikes, named: Named, exact_only: bool
+) -> tuple[list[Decision], dict[str, int]]:
+    """The accepted decisions, then the undecided ones, each in the order of the images; and how
+    many of each kind.
 
-    What stays for an accepted decision goes for no other accepted one. It may be in an undecided one: the copies of an
-    image whose label is wrong have the same wrong label.
+    What stays for an accepted decision goes for no other accepted one. It may be in an undecided
+    one: the copies of an image whose label is wrong have the same wrong label.
     """
     images = look.table.images
     found = find_duplicates(images, _never if exact_only else look, 0 if exact_only else RADIUS)
     teller = _Teller(look, named, found)
-    accepted = [teller.dropped(image) for image in np.flatnonzero(found.kept != np.arange(len(found.kept))).tolist()]
-    undecided = [teller.rival(image) for image in np.flatnonzero(found.rivals != np.arange(len(found.kept))).tolist()]
+    accepted = [
+        teller.dropped(image)
+        for image in np.flatnonzero(found.kept != np.arange(len(found.kept))).tolist()
+    ]
+    undecided = [
+        teller.rival(image)
+        for image in np.flatnonzero(found.rivals != np.arange(len(found.kept))).tolist()
+    ]
     counts = Counter(dict.fromkeys((EXACT, NEAR, AGAINST, CONFLICTS), 0))
     counts.update(kind for kind, _ in accepted)
     counts[CONFLICTS] = len(undecided)
@@ -243,7 +287,9 @@ class _Teller:
         kind = EXACT if images.contents[image] == images.contents[kept] else NEAR
         if images.identities[kept] == NO_IDENTITY:
             kind, how = AGAINST, f"test image: {how}"
-        return kind, Decision(DROP, self.named.names[image], score=score, reason=how, evidence=evidence)
+        return kind, Decision(
+            DROP, self.named.names[image], score=score, reason=how, evidence=evidence
+        )
 
     def rival(self, image: int) -> tuple[str, Decision]:
         score, how, evidence = self._compared(image, int(self.found.rivals[image]))
@@ -253,7 +299,12 @@ class _Teller:
         evidence |= {"images": [int((identities == each).sum()) for each in both]}
         reason = f"label conflict: {how}"
         return CONFLICTS, Decision(
-            DROP, self.named.names[image], score=score, reason=reason, verdict=UNDECIDED, evidence=evidence
+            DROP,
+            self.named.names[image],
+            score=score,
+            reason=reason,
+            verdict=UNDECIDED,
+            evidence=evidence,
         )
 
     def _compared(self, image: int, kept: int) -> tuple[float, str, dict[str, Any]]:
@@ -270,7 +321,9 @@ class _Teller:
         return score, f"a copy of {name}: thumbnails agree to {score:.3f}", evidence
 
 
-def damage_drops(damaged: Mapping[int, tuple[str, str]], path_of: Callable[[int], str]) -> Iterator[Decision]:
+def damage_drops(
+    damaged: Mapping[int, tuple[str, str]], path_of: Callable[[int], str]
+) -> Iterator[Decision]:
     """Images that cannot be read are dropped, too, so that the plan says all that happens."""
     for number, (status, reason) in sorted(damaged.items()):
         yield Decision(DROP, path_of(number), reason=f"{status}: {reason}")

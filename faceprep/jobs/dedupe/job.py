@@ -1,4 +1,6 @@
-"""`dedupe`: copies of images, exact and near, to a plan of which to drop; and the set without them."""
+"""`dedupe`: copies of images, exact and near, to a plan of which to drop; and the set without
+them.
+"""
 
 from __future__ import annotations
 
@@ -53,23 +55,28 @@ _LEFT_OUT = ".left-out"
 class Dedupe(PlacingOptions, EmbedOptions):
     """Exact and near-duplicate images, to a plan and a set without them.
 
-    SRC is a folder of identities (or of images); DST gets plan.jsonl, DST/IDENTITY/IMAGE without the copies, bytes
-    untouched, and undo.jsonl. A copy is the same photo byte for byte, or at another JPEG quality, size, shape or
-    format; a mirror image, a part or another photo of the same face is none. Of copies within an identity the best
-    stays: most pixels, then full colour, more detail, more bytes, the first by name. Copies in two identities are a
-    label conflict: undecided in the plan, so that nothing is lost before someone has looked. With --against, images
-    that a test set has as well are dropped, whatever their identity. Images that cannot be read are named and left out.
+    SRC is a folder of identities (or of images); DST gets plan.jsonl, DST/IDENTITY/IMAGE without
+    the copies, bytes untouched, and undo.jsonl. A copy is the same photo byte for byte, or at
+    another JPEG quality, size, shape or format; a mirror image, a part or another photo of the same
+    face is none. Of copies within an identity the best stays: most pixels, then full colour, more
+    detail, more bytes, the first by name. Copies in two identities are a label conflict: undecided
+    in the plan, so that nothing is lost before someone has looked. With --against, images that a
+    test set has as well are dropped, whatever their identity. Images that cannot be read are named
+    and left out.
     """
 
     command: ClassVar[str] = "dedupe"
 
     embedder: str = option(
         "dlib-resnet",
-        "What near copies have to agree by as well: dlib-resnet, insightface:PACK, a model's file, or none.",
+        "What near copies have to agree by as well: dlib-resnet, insightface:PACK, a model's "
+        "file, or none.",
     )
     exact_only: bool = option(False, "Byte for byte only; nothing is decoded.")
     against: tuple[Path, ...] = option(
-        (), "Test set, none of whose images may stay: a folder, a verification .bin, a .rec. May be repeated."
+        (),
+        "Test set, none of whose images may stay: a folder, a verification .bin, a .rec. May be "
+        "repeated.",
     )
     plan_only: bool = option(False, "Write the plan, place no images.")
 
@@ -77,7 +84,9 @@ class Dedupe(PlacingOptions, EmbedOptions):
         PlacingOptions.__post_init__(self)
         EmbedOptions.__post_init__(self)
         if self.exact_only and self.embedder not in (_NO_EMBEDDER, type(self).embedder):
-            raise OptionError("--exact-only looks at bytes alone", remedy="Leave out --embedder, or --exact-only.")
+            raise OptionError(
+                "--exact-only looks at bytes alone", remedy="Leave out --embedder, or --exact-only."
+            )
 
     @property
     def _embeds(self) -> bool:
@@ -102,7 +111,9 @@ class Dedupe(PlacingOptions, EmbedOptions):
         image_sets.lay_out_listing(listing, scratch, _SOURCE)
         sets = [ImageSet(folder, image_sets.FOLDER, _SOURCE, len(listing), fingerprint)]
         for number, path in enumerate(self.against):
-            sets.append(image_sets.lay_out(Path(os.path.abspath(path)), scratch, f"against-{number:03d}"))
+            sets.append(
+                image_sets.lay_out(Path(os.path.abspath(path)), scratch, f"against-{number:03d}")
+            )
         noted = {"sets": sets, "output": os.path.abspath(request.output)}
         storage.write_file(scratch / _SETS, json.dumps(noted).encode(), durable=False)
         if self._embeds:
@@ -133,12 +144,18 @@ class Dedupe(PlacingOptions, EmbedOptions):
             return self._sign(shard, sink)
         if kind == _PLACE:
             left_out = set(json.loads(storage.read_bytes(sink.part_path(_DECIDE, _LEFT_OUT))))
-            return (each for each in place_planned(_DECIDE, shard, sink, self.mode) if each.key not in left_out)
+            return (
+                each
+                for each in place_planned(_DECIDE, shard, sink, self.mode)
+                if each.key not in left_out
+            )
         {_MATCH: self._match, _EMBED: self._embed, _DECIDE: self._decide}[kind](shard, sink)
         return iter(())
 
     def _sign(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        """Of the source each image has its outcome here or when it is placed; of test sets only what is damaged."""
+        """Of the source each image has its outcome here or when it is placed; of test sets only
+        what is damaged.
+        """
         name = shard.id.removeprefix(f"{_SIGN}-").rpartition("-")[0]
         images = next(each for each in _load_sets(sink) if each.name == name)
         signed = deduplication.sign_images(
@@ -172,9 +189,14 @@ class Dedupe(PlacingOptions, EmbedOptions):
     def _decide(self, shard: Shard, sink: Sink) -> None:
         sets, listing = _load_sets(sink), load_listing(sink.scratch / _LISTING)
         signed, source = _load(sink, sets, not self.exact_only), _load(sink, sets[:1], False)
-        names = [*source.names, *(_named(each, name) for each in sets[1:] for name in _load(sink, [each], False).names)]
+        names = [
+            *source.names,
+            *(_named(each, name) for each in sets[1:] for name in _load(sink, [each], False).names),
+        ]
         n_tests = len(signed) - len(source)
-        identities = np.append(listing.identity_of[source.rows["number"]], np.full(n_tests, NO_IDENTITY))
+        identities = np.append(
+            listing.identity_of[source.rows["number"]], np.full(n_tests, NO_IDENTITY)
+        )
         table = table_of(signed, identities)
         look = LookAlikes(table)
         if self._embeds:
@@ -182,14 +204,22 @@ class Dedupe(PlacingOptions, EmbedOptions):
             vectors = load_parts(sink, [each.id for each in shards], self.model())
             candidates = np.searchsorted(source.rows["number"], _load_candidates(sink, shards))
             look = deduplication.with_vectors(table, candidates, vectors)
-        decisions, counts = deduplication.plan_drops(look, Named(names, listing.identities), self.exact_only)
-        damaged = list(deduplication.damage_drops(signatures.load_damaged(sink, _ids(sets[:1])), listing.path))
+        decisions, counts = deduplication.plan_drops(
+            look, Named(names, listing.identities), self.exact_only
+        )
+        damaged = list(
+            deduplication.damage_drops(signatures.load_damaged(sink, _ids(sets[:1])), listing.path)
+        )
         counts |= {deduplication.DAMAGED: len(damaged)}
-        judged = judged_by(self.command, Path(shard.source), sets[0].fingerprint, self._told()) | {"found": counts}
+        judged = judged_by(self.command, Path(shard.source), sets[0].fingerprint, self._told()) | {
+            "found": counts
+        }
         if self._embeds:
             judged["model"] = self.model().fingerprint
         leave_plan(sink, judged, [*damaged, *decisions], listing)
-        sink.open_part(_LEFT_OUT).write(json.dumps([decision.subject for decision in damaged]).encode())
+        sink.open_part(_LEFT_OUT).write(
+            json.dumps([decision.subject for decision in damaged]).encode()
+        )
 
     def _told(self) -> dict[str, Any]:
         """The options that decide."""
@@ -237,7 +267,9 @@ def _shard_id(kind: str, images: ImageSet, start: int) -> str:
 
 def _load_sets(sink: Sink) -> list[ImageSet]:
     """The source, then the test sets."""
-    return [ImageSet(*each) for each in json.loads(storage.read_bytes(sink.scratch / _SETS))["sets"]]
+    return [
+        ImageSet(*each) for each in json.loads(storage.read_bytes(sink.scratch / _SETS))["sets"]
+    ]
 
 
 def _load(sink: Sink, sets: Sequence[ImageSet], with_thumbnails: bool = True) -> Signatures:

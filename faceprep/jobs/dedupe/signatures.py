@@ -1,4 +1,5 @@
-"""What is known of images without looking at them again: rows of numbers, thumbnails, names. The parts of a run.
+"""What is known of images without looking at them again: rows of numbers, thumbnails, names. The
+parts of a run.
 
 .rows     (n,) ROW, little-endian: one an image that could be read
 .thumbs   (n, 24, 24) uint8, or nothing
@@ -30,8 +31,8 @@ ROW = np.dtype(
         ("is_faint", "?"),
     ]
 )
-"""Place in its set; SHA-256 of the bytes; perceptual hash; pixels; bytes; whether it is in full colour; detail
-in steps; whether there is too little contrast to compare."""
+"""Place in its set; SHA-256 of the bytes; perceptual hash; pixels; bytes; whether it is in full
+colour; detail in steps; whether there is too little contrast to compare."""
 _ROWS, _THUMBS, _NAMES = ".rows", ".thumbs", ".names"
 _SIDE = 24
 _IN_MEMORY = 1 << 30
@@ -43,7 +44,9 @@ Thumbnails = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Signatures:
-    """Rows, thumbnails (n, 24, 24) or (0, 24, 24), names; and (status, reason) of images without a row, by number."""
+    """Rows, thumbnails (n, 24, 24) or (0, 24, 24), names; and (status, reason) of images
+    without a row, by number.
+    """
 
     rows: Rows
     thumbnails: Thumbnails
@@ -58,7 +61,9 @@ def leave(sink: Sink, signatures: Signatures) -> None:
     """As parts of the shard at work."""
     sink.open_part(_ROWS).write(signatures.rows.tobytes())
     sink.open_part(_THUMBS).write(signatures.thumbnails.tobytes())
-    sink.open_part(_NAMES).write(json.dumps([list(signatures.names), dict(signatures.damaged)]).encode())
+    sink.open_part(_NAMES).write(
+        json.dumps([list(signatures.names), dict(signatures.damaged)]).encode()
+    )
 
 
 def load(sink: Sink, shard_ids: Iterable[str], with_thumbnails: bool = True) -> Signatures:
@@ -66,13 +71,19 @@ def load(sink: Sink, shard_ids: Iterable[str], with_thumbnails: bool = True) -> 
     ids = list(shard_ids)
     rows = np.concatenate([np.zeros(0, ROW), *(_rows(sink, id) for id in ids)])
     names = [name for id in ids for name in _names(sink, id)[0]]
-    thumbnails = _thumbnails(sink, ids) if with_thumbnails else np.zeros((0, _SIDE, _SIDE), np.uint8)
+    thumbnails = (
+        _thumbnails(sink, ids) if with_thumbnails else np.zeros((0, _SIDE, _SIDE), np.uint8)
+    )
     return Signatures(rows, thumbnails, names)
 
 
 def load_damaged(sink: Sink, shard_ids: Iterable[str]) -> dict[int, tuple[str, str]]:
     """(status, reason) of the images of one set without a row, by number."""
-    return {int(number): (told[0], told[1]) for id in shard_ids for number, told in _names(sink, id)[1].items()}
+    return {
+        int(number): (told[0], told[1])
+        for id in shard_ids
+        for number, told in _names(sink, id)[1].items()
+    }
 
 
 def _names(sink: Sink, id: str) -> tuple[list[str], dict[str, list[str]]]:

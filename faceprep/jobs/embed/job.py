@@ -26,41 +26,61 @@ _PHOTOS = "photos"
 class Embed(EmbedOptions):
     """One vector an image: image_names, image_classes, embeddings.
 
-    SRC is a folder of crops, in identity folders or not; a manifest (.npz .csv .lst .parquet); a verification .bin; a
-    .rec or a folder with train.rec; with --faces the photos that the crops were made of. OUT is an .npz, which
-    Keras_insightface reads too, or a .parquet. The embedder and all that was done to the pixels are named in it. What
-    cannot be read is named in failures.csv.
+    SRC is a folder of crops, in identity folders or not; a manifest (.npz .csv .lst .parquet); a
+    verification .bin; a .rec or a folder with train.rec; with --faces the photos that the crops
+    were made of. OUT is an .npz, which Keras_insightface reads too, or a .parquet. The embedder and
+    all that was done to the pixels are named in it. What cannot be read is named in failures.csv.
     """
 
     command: ClassVar[str] = "embed"
     output_is_file: ClassVar[bool] = True
 
     faces: Path | None = option(
-        None, "faces.parquet of extract-photos: SRC are its photos, aligned straight to the embedder's own template."
+        None,
+        "faces.parquet of extract-photos: SRC are its photos, aligned straight to the embedder's "
+        "own template.",
     )
     fp16: bool = option(False, "Write float16.")
     shards: int = option(
-        1, "Files to divide a .parquet into: OUT-00000-of-00002.parquet and so on; who reads one reads all."
+        1,
+        "Files to divide a .parquet into: OUT-00000-of-00002.parquet and so on; who reads one "
+        "reads all.",
     )
-    relative_to: Path | None = option(None, "Write paths relative to this folder.  [default: absolute paths]")
+    relative_to: Path | None = option(
+        None, "Write paths relative to this folder.  [default: absolute paths]"
+    )
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source, output = request.sources[0], request.output
         suffix = output.suffix.lower()
         if suffix not in embeddings_file.SUFFIXES:
             found = f"the suffix {output.suffix!r}"
-            raise OptionError("embeddings are an .npz or a .parquet", expected="OUT.npz or OUT.parquet", found=found)
+            raise OptionError(
+                "embeddings are an .npz or a .parquet",
+                expected="OUT.npz or OUT.parquet",
+                found=found,
+            )
         if self.shards < 1 or (self.shards > 1 and suffix != ".parquet"):
-            raise OptionError("--shards", expected="1, or more with OUT.parquet", found=str(self.shards))
+            raise OptionError(
+                "--shards", expected="1, or more with OUT.parquet", found=str(self.shards)
+            )
         if source.is_dir():
             refuse_output_inside(source, output)
         self.announce()
-        found_there = crop_sources.plan_source(source, Wanted(request.limit, self.relative_to, self.faces), scratch)
+        found_there = crop_sources.plan_source(
+            source, Wanted(request.limit, self.relative_to, self.faces), scratch
+        )
         n = sum(map(len, found_there.shards))
         files = shard_names(output.name, self.shards)
         n_bytes = n * (100 + self.open().dim * (6 if self.fp16 else 8))
         fingerprint = f"{found_there.fingerprint}, {self._model().fingerprint}"
-        return Work([Stage("embed", found_there.shards)], fingerprint, files=files, n_files=len(files), n_bytes=n_bytes)
+        return Work(
+            [Stage("embed", found_there.shards)],
+            fingerprint,
+            files=files,
+            n_files=len(files),
+            n_bytes=n_bytes,
+        )
 
     def _model(self) -> Model:
         return self.model(of=_PHOTOS if self.faces else "")

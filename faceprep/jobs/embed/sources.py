@@ -1,7 +1,9 @@
-"""Where crops to embed come from: folders, manifests, verification sets, MXNet records, photos with known faces.
+"""Where crops to embed come from: folders, manifests, verification sets, MXNet records, photos with
+known faces.
 
-A source is planned once, in the driver, which leaves what the shards need in the run's folder; each shard then reads
-its own images. They are known by the path below the source's root, or `NAME.bin/17`, or `NAME.rec/KEY`.
+A source is planned once, in the driver, which leaves what the shards need in the run's folder; each
+shard then reads its own images. They are known by the path below the source's root, or
+`NAME.bin/17`, or `NAME.rec/KEY`.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ _FOLDER, _PAIRS, _REC, _FACES = "folder", "pairs", "rec", "faces"
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """The shards of a source; `place` is where a file of embeddings says that the images were found."""
+    """The shards of a source; `place` is where a file of embeddings says that the images were
+    found.
+    """
 
     shards: Sequence[Shard]
     fingerprint: str
@@ -52,7 +56,9 @@ class SourcePlan:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked of a source: its first `limit` images, names relative to a folder, faces known from a table."""
+    """What is asked of a source: its first `limit` images, names relative to a folder, faces
+    known from a table.
+    """
 
     limit: int | None = None
     relative_to: Path | None = None
@@ -73,15 +79,23 @@ def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
     elif suffix in manifest_names.SUFFIXES:
         kind, plan = _FOLDER, _plan_manifest(source, wanted, scratch)
     else:
-        expected = "a folder of crops, a .bin, a .rec, or a manifest: " + " ".join(manifest_names.SUFFIXES)
+        expected = "a folder of crops, a .bin, a .rec, or a manifest: " + " ".join(
+            manifest_names.SUFFIXES
+        )
         raise SourceError("nothing that can be embedded", path=source, expected=expected)
     if not any(len(shard) for shard in plan.shards):
-        raise SourceError("no images in it", path=source, expected="SRC/IMAGE.png or SRC/IDENTITY/IMAGE.png")
+        raise SourceError(
+            "no images in it", path=source, expected="SRC/IMAGE.png or SRC/IDENTITY/IMAGE.png"
+        )
     if not is_text(f"{plan.place.root}{plan.place.prefix}{source.name}"):
         raise SourceError(
-            "this path cannot stand in a file of embeddings", path=repr(os.fspath(source)), remedy="Rename the folder."
+            "this path cannot stand in a file of embeddings",
+            path=repr(os.fspath(source)),
+            remedy="Rename the folder.",
         )
-    storage.write_file(scratch / _SOURCE, json.dumps([kind, asdict(plan.place)]).encode(), durable=False)
+    storage.write_file(
+        scratch / _SOURCE, json.dumps([kind, asdict(plan.place)]).encode(), durable=False
+    )
     return plan
 
 
@@ -90,8 +104,12 @@ def load_place(scratch: Path) -> Place:
     return Place(**json.loads(storage.read_bytes(scratch / _SOURCE))[1])
 
 
-def read_shard(shard: Shard, scratch: Path, fitter: Fitter, target: Template, faces: Path | None) -> Iterator[Load]:
-    """What reads each of the shard's images, fitted to `target` by `fitter`, or from photos straight to it."""
+def read_shard(
+    shard: Shard, scratch: Path, fitter: Fitter, target: Template, faces: Path | None
+) -> Iterator[Load]:
+    """What reads each of the shard's images, fitted to `target` by `fitter`, or from photos
+    straight to it.
+    """
     kind, _ = json.loads(storage.read_bytes(scratch / _SOURCE))
     if kind == _FOLDER:
         for path, identity in json.loads(storage.read_bytes(scratch / shard.id)):
@@ -127,7 +145,9 @@ def _plan_manifest(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
     return _plan_files(root, prefix, named, scratch)
 
 
-def _plan_files(root: str, prefix: str, named: Sequence[tuple[str, str]], scratch: Path) -> SourcePlan:
+def _plan_files(
+    root: str, prefix: str, named: Sequence[tuple[str, str]], scratch: Path
+) -> SourcePlan:
     digest = hashlib.sha256()
     shards = _shards(root, len(named))
     for shard in shards:
@@ -141,7 +161,9 @@ def _plan_files(root: str, prefix: str, named: Sequence[tuple[str, str]], scratc
 
 def _shards(source: Path | str, stop: int, start: int = 0) -> list[Shard]:
     cuts = enumerate(range(start, stop, _SHARD))
-    return [Shard(f"{number:06d}", str(source), cut, min(cut + _SHARD, stop)) for number, cut in cuts]
+    return [
+        Shard(f"{number:06d}", str(source), cut, min(cut + _SHARD, stop)) for number, cut in cuts
+    ]
 
 
 def _below(root: str) -> str:
@@ -212,7 +234,9 @@ def _read_rec(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
         for key, offset, image in zip(keys, offsets, file.read_images(offsets), strict=True):
             name = f"{rec}/{key if key >= 0 else f'at_{offset}'}"
             if isinstance(image, Damage):
-                yield partial(_failed, name, image.status, f"record {name} at offset {offset}: {image.reason}")
+                yield partial(
+                    _failed, name, image.status, f"record {name} at offset {offset}: {image.reason}"
+                )
             elif not image.is_metadata:
                 identity = names[image.labels[0]]
                 if identity:
@@ -230,7 +254,9 @@ def _failed(key: str, status: str, reason: str) -> list[FittedCrop | Outcome]:
 
 
 def _plan_faces(source: Path, wanted: Wanted, table: Path) -> SourcePlan:
-    """Faces by photo, some photos a shard. They are known by the crops that the extract command made of them."""
+    """Faces by photo, some photos a shard. They are known by the crops that the extract command
+    made of them.
+    """
     root = source if source.is_dir() else source.parent
     crops = os.path.abspath(table.parent)
     digest = hashlib.sha256()
@@ -243,13 +269,20 @@ def _plan_faces(source: Path, wanted: Wanted, table: Path) -> SourcePlan:
         for _, frame, output in rows:
             if frame is not None:
                 remedy = "Embed the crops themselves: faceprep embed CROPS OUT."
-                raise SourceError("faces of videos", path=table, expected="faces of photos", remedy=remedy)
+                raise SourceError(
+                    "faces of videos", path=table, expected="faces of photos", remedy=remedy
+                )
             if wanted.limit is None or n_wanted < wanted.limit:
                 n_rows, n_wanted = n_rows + 1, n_wanted + _is_crop(output)
-        digest.update(f"{photo}\0{storage.size_of(root / photo)}\n".encode("utf-8", "surrogateescape"))
+        digest.update(
+            f"{photo}\0{storage.size_of(root / photo)}\n".encode("utf-8", "surrogateescape")
+        )
     cuts = enumerate(zip(edges, [*edges[1:], n_rows], strict=True))
     shards = [Shard(f"{number:06d}", str(root), start, stop) for number, (start, stop) in cuts]
-    fingerprint = f"{n_wanted:,} faces, photos and sizes {digest.hexdigest()[:16]}, {storage.fingerprint_of(table)}"
+    fingerprint = (
+        f"{n_wanted:,} faces, photos and sizes {digest.hexdigest()[:16]}, "
+        f"{storage.fingerprint_of(table)}"
+    )
     return SourcePlan(shards, fingerprint, Place(crops, _prefix(crops, wanted.relative_to)))
 
 
@@ -285,10 +318,15 @@ def _cut_faces(path: Path, rows: list[FaceRow], target: Template) -> list[Fitted
         problem = "unreadable", str(error)
     if problem is None and pixels.shape[:2] != rows[0].image_size:
         then, now = ("{:,} × {:,}".format(*size) for size in (rows[0].image_size, pixels.shape))
-        problem = ("changed", f"{rows[0].source}: expected {then} pixels as in the table, found {now}")
+        problem = (
+            "changed",
+            f"{rows[0].source}: expected {then} pixels as in the table, found {now}",
+        )
     if problem is not None:
         return [Outcome(row.output or "", *problem) for row in rows]
-    columns: list[Any] = [np.stack([getattr(row, name) for row in rows]) for name in ("box", "landmarks", "score")]
+    columns: list[Any] = [
+        np.stack([getattr(row, name) for row in rows]) for name in ("box", "landmarks", "score")
+    ]
     faces = Faces(*columns)
     cuts = zip(rows, crop_transforms(faces, target), check_faces(faces, target), strict=True)
     return [

@@ -39,7 +39,9 @@ _CHUNK = 8
 _CHUNK_BYTES = 25_000_000
 _MOST_THREADS = 8
 _LEAST_DECODERS = 2
-"""One thread alone conceals what is damaged in another way than several do: the same frames on any number of cores."""
+"""One thread alone conceals what is damaged in another way than several do: the same frames on
+any number of cores.
+"""
 _PART, _NOTES_PART = ".parquet", ".csv"
 _ORIGINAL, _NOTES = "_original", "face_files.csv"
 _TAKEN = (".png", ".jpg", ".parquet")
@@ -47,7 +49,9 @@ _TAKEN = (".png", ".jpg", ".parquet")
 
 
 class Video(NamedTuple):
-    """A video `path` below its source, the folder that its frames go to, and the path of its `.face` file, if any."""
+    """A video `path` below its source, the folder that its frames go to, and the path of its
+    `.face` file, if any.
+    """
 
     path: str
     folder: str
@@ -66,23 +70,32 @@ class Extracted(NamedTuple):
 class ExtractVideo(FaceOptions):
     """Video frames to aligned faces.
 
-    SRC is a video or a tree of them (.mov .mp4 .avi .mkv .webm); DST/VIDEO/FRAME.png is the surest face of a frame,
-    numbered from 0 as in the video, DST/faces.parquet says where each comes from. Where a .face file lies beside a
-    video, its boxes go to DST_original, and what is wrong with its rows to DST_original/face_files.csv. Videos that
-    cannot be read, are cut off or show no face are named in DST/.faceprep/failures.csv.
+    SRC is a video or a tree of them (.mov .mp4 .avi .mkv .webm); DST/VIDEO/FRAME.png is the surest
+    face of a frame, numbered from 0 as in the video, DST/faces.parquet says where each comes from.
+    Where a .face file lies beside a video, its boxes go to DST_original, and what is wrong with its
+    rows to DST_original/face_files.csv. Videos that cannot be read, are cut off or show no face are
+    named in DST/.faceprep/failures.csv.
     """
 
     command: ClassVar[str] = "extract-video"
     siblings: ClassVar[tuple[str, ...]] = (_ORIGINAL,)
 
     every: int = option(1, "Take one frame in so many: --frames every:N in short.")
-    frames: str = option("all", "Which frames: all, every:N, uniform:N, pair (6 and 6 + half of them) or keyframes.")
+    frames: str = option(
+        "all", "Which frames: all, every:N, uniform:N, pair (6 and 6 + half of them) or keyframes."
+    )
     start: float | None = option(None, "Seconds from the beginning of the video: no frames before.")
-    end: float | None = option(None, "Seconds from the beginning of the video: no frames from there on.")
+    end: float | None = option(
+        None, "Seconds from the beginning of the video: no frames from there on."
+    )
     format: str = option("png", "Of the crops.", choices=("png", "jpg"))
     quality: int = option(95, "Of jpg, 1 to 100.")
-    all_faces: bool = option(False, "Every sure face of a frame, as FRAME_FACE.png, the surest first.")
-    margin: float = option(1.0, "Sides of the crops in DST_original, in sides of the boxes of the .face file.")
+    all_faces: bool = option(
+        False, "Every sure face of a frame, as FRAME_FACE.png, the surest first."
+    )
+    margin: float = option(
+        1.0, "Sides of the crops in DST_original, in sides of the boxes of the .face file."
+    )
     face_fill: str = option(
         "neighbours",
         "A value missing in a .face file is taken from the rows near it, or is 48 (origin).",
@@ -99,15 +112,21 @@ class ExtractVideo(FaceOptions):
             ("face-fill", " or ".join(FILLS), self.face_fill in FILLS),
         ):
             if not is_so:
-                raise OptionError(name, expected=expected, found=repr(getattr(self, name.replace("-", "_"))))
+                raise OptionError(
+                    name, expected=expected, found=repr(getattr(self, name.replace("-", "_")))
+                )
 
     def choice(self) -> FrameChoice:
         """The frames that are wanted. Raises OptionError."""
         if self.every < 1:
             raise OptionError("every", expected="1 or more", found=str(self.every))
         if self.every > 1 and self.frames != "all":
-            raise OptionError("every and frames exclude each other", found=f"{self.every} and {self.frames}")
-        return parse_frames(f"every:{self.every}" if self.every > 1 else self.frames, self.start, self.end)
+            raise OptionError(
+                "every and frames exclude each other", found=f"{self.every} and {self.frames}"
+            )
+        return parse_frames(
+            f"every:{self.every}" if self.every > 1 else self.frames, self.start, self.end
+        )
 
     def detector_threads(self) -> int:
         """One: frames are detected side by side, which leaves no core waiting for another."""
@@ -148,16 +167,33 @@ class ExtractVideo(FaceOptions):
         """Join the tables of the shards, and what was found wrong with .face files."""
         ids = [shard.id for shard in work.stages[0].shards]
         with sink.open(FACES_TABLE) as file:
-            join_faces([path for path in (sink.part_path(id, _PART) for id in ids) if storage.size_of(path)], file)
-        parts = [path for path in (sink.part_path(id, _NOTES_PART) for id in ids) if storage.size_of(path)]
+            join_faces(
+                [
+                    path
+                    for path in (sink.part_path(id, _PART) for id in ids)
+                    if storage.size_of(path)
+                ],
+                file,
+            )
+        parts = [
+            path
+            for path in (sink.part_path(id, _NOTES_PART) for id in ids)
+            if storage.size_of(path)
+        ]
         if parts:
             notes = b"".join(storage.read_bytes(path) for path in parts)
             sink.write(_NOTES, b"face_file,status,reason\n" + notes, beside=_ORIGINAL)
-            log.warning("%d of the .face files have rows missing, repaired or left out: %s", len(parts), _NOTES)
+            log.warning(
+                "%d of the .face files have rows missing, repaired or left out: %s",
+                len(parts),
+                _NOTES,
+            )
 
 
 class _VideoShard:
-    """One video: decoded in one thread, its frames detected, cropped and encoded in others, written in order."""
+    """One video: decoded in one thread, its frames detected, cropped and encoded in others,
+    written in order.
+    """
 
     def __init__(self, job: ExtractVideo, root: str, video: Video) -> None:
         self._job, self._video = job, video
@@ -165,7 +201,9 @@ class _VideoShard:
         self._finder: FaceFinder = job.finder()
         self._originals: OriginalCrops | None = None
         if video.face:
-            self._originals = open_crops(f"{root}/{video.face}", video.face, job.margin, job.face_fill)
+            self._originals = open_crops(
+                f"{root}/{video.face}", video.face, job.margin, job.face_fill
+            )
         self._suffix = f".{job.format}"
 
     def __call__(self, sink: Sink, table: FacesWriter, notes: list[Outcome]) -> Iterator[Outcome]:
@@ -180,13 +218,21 @@ class _VideoShard:
                         yield self._write(frame, sink, table, notes)
                         by_status[frame.outcomes[0].status] += 1
             for number in reader.missed:
-                yield Outcome(f"{self._video.path}#{number}", "undecodable", f"frame {number} could not be decoded")
+                yield Outcome(
+                    f"{self._video.path}#{number}",
+                    "undecodable",
+                    f"frame {number} could not be decoded",
+                )
             yield from self._judge(reader, by_status)
-        except SourceError as error:  # also where it is gone in the middle: what was decoded is kept
+        except (
+            SourceError
+        ) as error:  # also where it is gone in the middle: what was decoded is kept
             yield Outcome(self._video.path, "undecodable", str(error))
         notes += self._originals.notes(n_frames) if self._originals else ()
 
-    def _write(self, frame: Extracted, sink: Sink, table: FacesWriter, notes: list[Outcome]) -> Outcome:
+    def _write(
+        self, frame: Extracted, sink: Sink, table: FacesWriter, notes: list[Outcome]
+    ) -> Outcome:
         for name, data, beside in frame.files:
             sink.write(name, data, beside=beside)
         for row in frame.rows:
@@ -206,16 +252,30 @@ class _VideoShard:
         n, path = by_status.total(), self._video.path
         faceless = ""
         if not n:
-            faceless = "none of the wanted frames could be decoded" if reader.missed else "no such frames in it"
+            faceless = (
+                "none of the wanted frames could be decoded"
+                if reader.missed
+                else "no such frames in it"
+            )
         elif not by_status[OK] + by_status[NO_CROP]:
-            unsure = f", {by_status[LOW_SCORE]:,} with an unsure one" if by_status[LOW_SCORE] else ""
+            unsure = (
+                f", {by_status[LOW_SCORE]:,} with an unsure one" if by_status[LOW_SCORE] else ""
+            )
             faceless = f"no face in its {counted(n, 'wanted frame')}{unsure}"
         status = (
-            "cut_off" if reader.cut_off else "damaged" if reader.damage else "no_face_in_video" if n else "no_frames"
+            "cut_off"
+            if reader.cut_off
+            else "damaged"
+            if reader.damage
+            else "no_face_in_video"
+            if n
+            else "no_frames"
         )
         if reader.damage or faceless:
             kept = f"{n:,} frames were kept" if reader.damage and n else ""
-            yield Outcome(path, status, f"{path}: " + "; ".join(filter(None, [reader.damage, faceless, kept])))
+            yield Outcome(
+                path, status, f"{path}: " + "; ".join(filter(None, [reader.damage, faceless, kept]))
+            )
 
     # In the threads
 
@@ -226,15 +286,26 @@ class _VideoShard:
     def _keep(self, frame: Frame, found: Found) -> Extracted:
         """The files of one frame."""
         key = f"{self._video.path}#{frame.number}"
-        crops, faults = self._job.cropper()(frame.pixels, found.faces, most=None if self._job.all_faces else 1)
+        crops, faults = self._job.cropper()(
+            frame.pixels, found.faces, most=None if self._job.all_faces else 1
+        )
         stem = f"{self._video.folder}/{frame.number}"
         names = [f"{stem}_{crop.face}" if self._job.all_faces else stem for crop in crops]
         outputs = [name + self._suffix for name in names]
-        files = [(name, self._encode(crop.pixels), "") for name, crop in zip(outputs, crops, strict=True)]
+        files = [
+            (name, self._encode(crop.pixels), "") for name, crop in zip(outputs, crops, strict=True)
+        ]
         rows = face_rows(
-            frame.pixels, found.faces, crops, outputs, source=self._video.path, frame=frame.number,
-            time_s=frame.time_s, detector=self._finder.fingerprint, template=self._job.template,
-        )  # fmt: skip
+            frame.pixels,
+            found.faces,
+            crops,
+            outputs,
+            source=self._video.path,
+            frame=frame.number,
+            time_s=frame.time_s,
+            detector=self._finder.fingerprint,
+            template=self._job.template,
+        )
         outcomes = [Outcome(key, *found[1:3])]
         if faults:
             outcomes = [Outcome(key, OK if crops else NO_CROP, "; ".join(faults))]
@@ -265,7 +336,9 @@ def _in_chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
 
 
 def _find_all(sources: Sequence[Path], output: Path) -> list[tuple[Path, str]]:
-    """(root, path below it) of all videos. Raises SourceError, or OutputError for an output inside of a tree."""
+    """(root, path below it) of all videos. Raises SourceError, or OutputError for an output
+    inside of a tree.
+    """
     roots: dict[str, Path] = {}
     for source in sources:
         if source.is_dir():
@@ -275,23 +348,31 @@ def _find_all(sources: Sequence[Path], output: Path) -> list[tuple[Path, str]]:
             path = video.relative_to(root).as_posix()
             if path in roots:
                 raise SourceError(
-                    "two videos would go to one folder", path=video, found=f"{roots[path] / path}",
-                    remedy="Extract them to different outputs, or name the folder that both are in.",
-                )  # fmt: skip
+                    "two videos would go to one folder",
+                    path=video,
+                    found=f"{roots[path] / path}",
+                    remedy="Extract them to different outputs, or name the folder that both are "
+                    "in.",
+                )
             roots[path] = root
     if not roots:
-        raise SourceError("no videos here", path=sources[0], expected=".mov, .mp4, .avi, .mkv or .webm")
+        raise SourceError(
+            "no videos here", path=sources[0], expected=".mov, .mp4, .avi, .mkv or .webm"
+        )
     return [(root, path) for path, root in roots.items()]
 
 
 def name_folders(paths: Sequence[str]) -> dict[str, str]:
-    """The folder of each video: its path without suffix, where that is nobody else's and looks like no output file.
+    """The folder of each video: its path without suffix, where that is nobody else's and looks like
+    no output file.
 
     >>> name_folders(["a.mov", "a.mp4", "b.m.mov", "0.png.mov"])
     {'a.mov': 'a.mov', 'a.mp4': 'a.mp4', 'b.m.mov': 'b.m', '0.png.mov': '0.png.mov'}
     """
     names = {path: os.path.splitext(path)[0] for path in paths}
-    while clashing := [path for path, name in names.items() if name != path and _clashes(name, names)]:
+    while clashing := [
+        path for path, name in names.items() if name != path and _clashes(name, names)
+    ]:
         names |= {path: path for path in clashing}
     return names
 

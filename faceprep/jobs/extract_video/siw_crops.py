@@ -1,4 +1,5 @@
-"""The crops that a `.face` file asks for: its boxes cut out of the frames, and what is wrong with its rows.
+"""The crops that a `.face` file asks for: its boxes cut out of the frames, and what is wrong with
+its rows.
 
 `face_notes` are Outcomes about the file or a row of it, key `FILE` or `FILE#ROW`:
 
@@ -41,7 +42,9 @@ class OriginalCrops:
     refused: str = ""
 
     def __call__(self, number: int, pixels: Pixels) -> Pixels | Outcome | None:
-        """The crop of frame `number`, an Outcome where its box makes none, None where the file has no box for it."""
+        """The crop of frame `number`, an Outcome where its box makes none, None where the file
+        has no box for it.
+        """
         if self.boxes is None or number >= len(self.boxes) or not self.boxes.has_face[number]:
             return None
         box = self.boxes.boxes[number]
@@ -49,12 +52,17 @@ class OriginalCrops:
         sides = box[2:] - box[:2]
         if (box[2:] <= 0).any() or (box[:2] >= size).any() or (sides > _LARGEST * size).any():
             told = " ".join(f"{value:g}" for value in box)
-            found = f"row {number}: the box {told} is outside of the frame or larger, {size[0]} × {size[1]} pixels"
+            found = (
+                f"row {number}: the box {told} is outside of the frame or larger, {size[0]} × "
+                f"{size[1]} pixels"
+            )
             return Outcome(f"{self.path}#{number}", BAD_ROW, found)
         return crop_box(pixels, box, self.margin)
 
     def notes(self, n_frames: int | None = None) -> Iterator[Outcome]:
-        """What is to be told of the file, beside a video of `n_frames`; None where it cannot be told how many."""
+        """What is to be told of the file, beside a video of `n_frames`; None where it cannot be
+        told how many.
+        """
         if self.boxes is None:
             yield Outcome(self.path, "bad_face_file", self.refused)
             return
@@ -65,11 +73,15 @@ class OriginalCrops:
         n_rows = len(self.boxes)
         if n_frames is not None and n_rows != n_frames:
             status = "face_rows" if n_rows < n_frames else SPARE_FACE_ROWS
-            yield Outcome(self.path, status, f"{counted(n_rows, 'row')} for {counted(n_frames, 'frame')}")
+            yield Outcome(
+                self.path, status, f"{counted(n_rows, 'row')} for {counted(n_frames, 'frame')}"
+            )
 
 
 def open_crops(file: str, path: str, margin: float, fill: str) -> OriginalCrops:
-    """Of the `.face` file `file`, which is called `path` in what is told of it; `fill` as of `read_face_boxes`."""
+    """Of the `.face` file `file`, which is called `path` in what is told of it; `fill` as of
+    `read_face_boxes`.
+    """
     try:
         return OriginalCrops(path, margin, read_face_boxes(file, fill))
     except SourceError as error:

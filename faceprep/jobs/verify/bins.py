@@ -18,11 +18,15 @@ from faceprep.steps.embed_crops import EmbedOptions, fit_encoded
 
 
 def judge_bin(options: EmbedOptions, path: Path, name: str, tell: Progress) -> Judged:
-    """Pairs, in folds. Images that are the same to the byte are embedded once. Raises SourceError."""
+    """Pairs, in folds. Images that are the same to the byte are embedded once. Raises
+    SourceError.
+    """
     pairs = load_pairs(path)
     first_of: dict[bytes, int] = {}
     digests = [hashlib.blake2b(image, digest_size=16).digest() for image in pairs.images]
-    places = np.array([first_of.setdefault(digest, number) for number, digest in enumerate(digests)])
+    places = np.array(
+        [first_of.setdefault(digest, number) for number, digest in enumerate(digests)]
+    )
     numbers, row_of = np.unique(places, return_inverse=True)
     fitter = options.fitter()
     keys = [f"{path}: image {number} of pair {number // 2}" for number in numbers.tolist()]
@@ -34,7 +38,10 @@ def judge_bin(options: EmbedOptions, path: Path, name: str, tell: Progress) -> J
     vectors = scaled(vectors.astype(np.float64), options.model().metric)
     rows = row_of.reshape(-1, 2)
     sound = is_sound(len(vectors), problems)[rows].all(axis=1)
-    left_out = [_left_out(path, number, rows[number], problems) for number in np.flatnonzero(~sound).tolist()]
+    left_out = [
+        _left_out(path, number, rows[number], problems)
+        for number in np.flatnonzero(~sound).tolist()
+    ]
     same = np.asarray(pairs.same, np.bool_)[sound]
     found = judge_pairs(likeness_of(vectors, *rows[sound].T), same)
     result = named(name, path, found) | {"left_out": len(left_out)}

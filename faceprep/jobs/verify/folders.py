@@ -32,11 +32,15 @@ class Draw(NamedTuple):
     seed: int
 
 
-def judge_folder(options: EmbedOptions, path: Path, name: str, draw: Draw, tell: Progress) -> Judged:
+def judge_folder(
+    options: EmbedOptions, path: Path, name: str, draw: Draw, tell: Progress
+) -> Judged:
     """Searches for the probes among those enrolled. Raises SourceError."""
     identities = _find_people(path)
     files = [f"{identity.name}/{image}" for identity in identities for image in identity.images]
-    people = np.repeat(np.arange(len(identities)), [len(identity.images) for identity in identities])
+    people = np.repeat(
+        np.arange(len(identities)), [len(identity.images) for identity in identities]
+    )
     fitter = options.fitter()
     loads = [partial(load_file, fitter, path, file) for file in files]
     vectors, problems = embed_all(options, loads, tell, path)
@@ -61,19 +65,25 @@ def _find_people(path: Path) -> list[Identity]:
     identities = [identity for identity in found if identity.name != "."]
     if len(identities) < len(found):
         log.warning("%s: the images outside the folders of identities are passed over", path)
-    inner = [folder for folder in sorted({(path / person.name).parent for person in identities}) if ijb.is_ijb(folder)]
+    inner = [
+        folder
+        for folder in sorted({(path / person.name).parent for person in identities})
+        if ijb.is_ijb(folder)
+    ]
     if inner:
         raise SourceError("holds IJB in a folder of its own", path=path, remedy=f"Name {inner[0]}.")
     if not identities:
-        raise SourceError("neither identities with images nor IJB", path=path, expected="SRC/IDENTITY/IMAGE.png")
+        raise SourceError(
+            "neither identities with images nor IJB", path=path, expected="SRC/IDENTITY/IMAGE.png"
+        )
     return identities
 
 
 def _enrol(
     draw: Draw, identities: Sequence[Identity], people: Ints, sound: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
-    """Which images are enrolled: of each identity as many as asked for, or all but one. The draw of an identity
-    depends on the seed, its name and its sound images alone."""
+    """Which images are enrolled: of each identity as many as asked for, or all but one. The draw of
+    an identity depends on the seed, its name and its sound images alone."""
     enrolled = np.zeros(len(people), np.bool_)
     edges = np.searchsorted(people, np.arange(len(identities) + 1))
     for identity, start, stop in zip(identities, edges, edges[1:], strict=False):

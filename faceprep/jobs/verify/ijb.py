@@ -37,7 +37,9 @@ def judge_ijb(options: EmbedOptions, path: Path, is_weighted: bool, tell: Progre
     has_vector = np.isfinite(unit).all(axis=1)
     if not has_vector.any():
         found = next(iter(problems.values())).reason if problems else "images without weight"
-        raise SourceError("no template has an image that can be used", path=data.images, found=found)
+        raise SourceError(
+            "no template has an image that can be used", path=data.images, found=found
+        )
     templates = _Templates(ids[has_vector], unit[has_vector])
     results = [_judge_template_pairs(path, data, data.pairs, templates)] if data.pairs else []
     results += _judge_galleries(path, data, data.probes, templates) if data.probes else []
@@ -45,7 +47,9 @@ def judge_ijb(options: EmbedOptions, path: Path, is_weighted: bool, tell: Progre
 
 
 class _Templates(NamedTuple):
-    """The templates that have a vector: their `numbers`, rising, and `vectors` as they are compared."""
+    """The templates that have a vector: their `numbers`, rising, and `vectors` as they are
+    compared.
+    """
 
     numbers: Ints
     vectors: Floats
@@ -77,16 +81,27 @@ def _load_face(
     return [FittedCrop(str(path), cropper.cut(pixels, transform))]
 
 
-def _judge_template_pairs(path: Path, data: Ijb, pairs: TemplatePairs, templates: _Templates) -> dict[str, Any]:
+def _judge_template_pairs(
+    path: Path, data: Ijb, pairs: TemplatePairs, templates: _Templates
+) -> dict[str, Any]:
     """1:1. No folds: the pairs are not in any order."""
-    (first, has_first), (second, has_second) = (templates.find(pairs.first), templates.find(pairs.second))
+    (first, has_first), (second, has_second) = (
+        templates.find(pairs.first),
+        templates.find(pairs.second),
+    )
     both = has_first & has_second
-    found = judge_pairs(likeness_of(templates.vectors, first[both], second[both]), pairs.same[both], n_folds=0)
+    found = judge_pairs(
+        likeness_of(templates.vectors, first[both], second[both]), pairs.same[both], n_folds=0
+    )
     return named(f"{data.name} 1:1", path, found) | {"left_out": int((~both).sum())}
 
 
-def _judge_galleries(path: Path, data: Ijb, probes: Subjects, templates: _Templates) -> list[dict[str, Any]]:
-    """1:N: each gallery, and the means over them. Probes whose mate has no vector are left out with it."""
+def _judge_galleries(
+    path: Path, data: Ijb, probes: Subjects, templates: _Templates
+) -> list[dict[str, Any]]:
+    """1:N: each gallery, and the means over them. Probes whose mate has no vector are left out
+    with it.
+    """
     rows, has_vector = templates.find(probes.templates)
     results = []
     for gallery in data.galleries:
@@ -101,13 +116,22 @@ def _judge_galleries(path: Path, data: Ijb, probes: Subjects, templates: _Templa
         found = judge_searches(searches, int(enrolled.sum()))
         left_out = {"left_out": int((~usable).sum() + (~enrolled).sum())}
         results.append(named(f"{data.name} 1:N {gallery.name}", path, found) | left_out)
-    return [*results, _mean_of(results) | {"name": f"{data.name} 1:N"}] if len(results) > 1 else results
+    return (
+        [*results, _mean_of(results) | {"name": f"{data.name} 1:N"}]
+        if len(results) > 1
+        else results
+    )
 
 
 def _mean_of(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Counts are sums, rates are means, as results over both galleries are published."""
-    mean = {name: sum(result[name] for result in results) for name in ("gallery", "probes", "non_mated", "left_out")}
+    mean = {
+        name: sum(result[name] for result in results)
+        for name in ("gallery", "probes", "non_mated", "left_out")
+    }
     for name in ("rank", "tpir_at_fpir"):
         columns = {rate: [result[name][rate] for result in results] for rate in results[0][name]}
-        mean[name] = {rate: None if None in some else sum(some) / len(some) for rate, some in columns.items()}
+        mean[name] = {
+            rate: None if None in some else sum(some) / len(some) for rate, some in columns.items()
+        }
     return {"path": results[0]["path"]} | mean

@@ -1,4 +1,6 @@
-"""`verify`: how well an embedder tells people apart, on pairs, in searches, on IJB. Writes nothing."""
+"""`verify`: how well an embedder tells people apart, on pairs, in searches, on IJB. Writes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ _BROKEN = "broken"
 
 @dataclass
 class Verification:
-    """What was found. `inputs` counts pairs of bins, images of folders and of IJB, and sets that are broken."""
+    """What was found. `inputs` counts pairs of bins, images of folders and of IJB, and sets
+    that are broken.
+    """
 
     embedder: str = ""
     model: str = ""
@@ -76,21 +80,29 @@ class Verification:
 
 @dataclass(frozen=True)
 class Verify(EmbedOptions):
-    """How well an embedder tells people apart: accuracy, EER and TAR at FAR; rank-k and TPIR at FPIR.
+    """How well an embedder tells people apart: accuracy, EER and TAR at FAR; rank-k and TPIR at
+    FPIR.
 
-    BIN is a verification .bin (several may be given), a folder of identities, or a folder with IJB-B or IJB-C as
-    published (meta, loose_crop). A .bin is judged in 10 folds, each with the threshold that is best on the others; the
-    one threshold that is best on all of it is told apart. Of a folder, --gallery images of each identity are enrolled
-    as the mean of their vectors and searched for with the others; identities of one image have no mate to be found.
-    Thresholds are likeness: the cosine, or 1 - distance²/2. Pairs with a damaged image are left out and named.
+    BIN is a verification .bin (several may be given), a folder of identities, or a folder with
+    IJB-B or IJB-C as published (meta, loose_crop). A .bin is judged in 10 folds, each with the
+    threshold that is best on the others; the one threshold that is best on all of it is told apart.
+    Of a folder, --gallery images of each identity are enrolled as the mean of their vectors and
+    searched for with the others; identities of one image have no mate to be found. Thresholds are
+    likeness: the cosine, or 1 - distance²/2. Pairs with a damaged image are left out and named.
     """
 
     command: ClassVar[str] = "verify"
 
-    flip: bool = option(True, "Average with the vector of the mirror image, as is usual in verification.")
-    gallery: int = option(1, "Of a folder: images of each identity that are enrolled; one is left to search with.")
+    flip: bool = option(
+        True, "Average with the vector of the mirror image, as is usual in verification."
+    )
+    gallery: int = option(
+        1, "Of a folder: images of each identity that are enrolled; one is left to search with."
+    )
     seed: int = option(0, "Of a folder: number that the draw of the gallery depends on.")
-    score_weights: bool = option(True, "Of IJB: weigh images by their detector's score, as is usual.")
+    score_weights: bool = option(
+        True, "Of IJB: weigh images by their detector's score, as is usual."
+    )
 
     def __post_init__(self) -> None:
         EmbedOptions.__post_init__(self)
@@ -98,7 +110,9 @@ class Verify(EmbedOptions):
             raise OptionError("--gallery", expected="1 or more", found=str(self.gallery))
 
     def __call__(self, paths: Sequence[Path], progress: Progress | None = None) -> Verification:
-        """Judge each of `paths`; a set that is broken is named, and raises SourceError where it is the only one."""
+        """Judge each of `paths`; a set that is broken is named, and raises SourceError where it
+        is the only one.
+        """
         started = time.perf_counter()
         tell = progress or (lambda done, total: None)
         self.announce()
@@ -138,7 +152,10 @@ class Verify(EmbedOptions):
 def _names(paths: Sequence[Path]) -> list[str]:
     """What the sets are called: the files without suffix, or the paths where that is not enough."""
     stems = [path.name.removesuffix(".bin") or str(path) for path in paths]
-    return [stem if stems.count(stem) == 1 else str(path) for stem, path in zip(stems, paths, strict=True)]
+    return [
+        stem if stems.count(stem) == 1 else str(path)
+        for stem, path in zip(stems, paths, strict=True)
+    ]
 
 
 def _tell_on(tell: Progress, n_before: int, done: int, total: int) -> None:

@@ -25,7 +25,9 @@ _PAIRS_AT_ONCE = 1 << 14
 
 
 class Judged(NamedTuple):
-    """The results of one set; `left_out` has an Outcome for each of its inputs that could not be used."""
+    """The results of one set; `left_out` has an Outcome for each of its inputs that could not
+    be used.
+    """
 
     results: list[dict[str, Any]]
     n_inputs: int
@@ -36,7 +38,9 @@ class Judged(NamedTuple):
 def embed_all(
     options: EmbedOptions, loads: Iterable[Load], tell: Progress, path: Path
 ) -> tuple[Floats, dict[int, Outcome]]:
-    """(vectors (n, d), NaN without one; what is wrong by number) of `loads` that read one image each."""
+    """(vectors (n, d), NaN without one; what is wrong by number) of `loads` that read one image
+    each.
+    """
     loads = list(loads)
     vectors = np.full((len(loads), options.open().dim), np.nan, np.float32)
     problems: dict[int, Outcome] = {}
@@ -49,7 +53,13 @@ def embed_all(
             notes += [f"{crop.key}: {crop.note}"] if crop.note else []
         tell(number + 1, len(loads))
     if notes:
-        log.warning("%s: %s of %s images do not fit, such as %s", path, f"{len(notes):,}", f"{len(loads):,}", notes[0])
+        log.warning(
+            "%s: %s of %s images do not fit, such as %s",
+            path,
+            f"{len(notes):,}",
+            f"{len(loads):,}",
+            notes[0],
+        )
     return vectors, problems
 
 

@@ -13,8 +13,12 @@ from faceprep.core.opencv import opencv
 Floats = npt.NDArray[np.float32]
 
 
-def in_groups(images: Sequence[Pixels], most: int, detect: Callable[[list[Pixels]], list[Faces]]) -> list[Faces]:
-    """`detect` on groups of at most `most` images of one shape; the answers in the order of `images`."""
+def in_groups(
+    images: Sequence[Pixels], most: int, detect: Callable[[list[Pixels]], list[Faces]]
+) -> list[Faces]:
+    """`detect` on groups of at most `most` images of one shape; the answers in the order of
+    `images`.
+    """
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for row, image in enumerate(images):
         by_shape.setdefault(image.shape, []).append(row)
@@ -27,8 +31,11 @@ def in_groups(images: Sequence[Pixels], most: int, detect: Callable[[list[Pixels
     return answers
 
 
-def bgr_planes(images: Sequence[Pixels], mean: tuple[float, float, float], least: int = 1) -> Floats:
-    """RGB images of one shape -> (n, 3, height, width) float32, blue first, less `mean` (blue, green, red).
+def bgr_planes(
+    images: Sequence[Pixels], mean: tuple[float, float, float], least: int = 1
+) -> Floats:
+    """RGB images of one shape -> (n, 3, height, width) float32, blue first, less `mean` (blue,
+    green, red).
 
     Sides are filled up with zeros, right and below, to `least`.
     """
@@ -45,7 +52,9 @@ def rgb_planes(images: Sequence[Pixels], multiple: int) -> Floats:
     return _planes(images, sides, (0, 1, 2), (0, 0, 0))
 
 
-def _planes(images: Sequence[Pixels], sides: list[int], order: Sequence[int], less: Sequence[float]) -> Floats:
+def _planes(
+    images: Sequence[Pixels], sides: list[int], order: Sequence[int], less: Sequence[float]
+) -> Floats:
     """Three times as fast as cv2.dnn.blobFromImages."""
     cv2 = opencv()
     height, width = images[0].shape[:2]

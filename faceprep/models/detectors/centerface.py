@@ -48,8 +48,11 @@ class CenterFace:
         return Faces(boxes, landmarks, scores).take(suppress(boxes, scores, _OVERLAP))
 
 
-def decode(cells: npt.NDArray[np.intp], sizes: Floats, offsets: Floats, points: Floats) -> tuple[Floats, Floats]:
-    """Boxes (n, 4) and landmarks (n, 5, 2) at `cells` (n, 2) x y; what the network says is (n, 2 or 10), y before x.
+def decode(
+    cells: npt.NDArray[np.intp], sizes: Floats, offsets: Floats, points: Floats
+) -> tuple[Floats, Floats]:
+    """Boxes (n, 4) and landmarks (n, 5, 2) at `cells` (n, 2) x y; what the network says is (n, 2 or
+    10), y before x.
 
     centre = 4 (cell + offset + ½), size = 4 exp(size); points in shares of the box.
     """
@@ -72,7 +75,9 @@ def with_free_sizes(model: bytes) -> bytes:
             for axis in (0, 2, 3):
                 dimensions[axis].dim_param = f"{value.name}_{axis}"
     for value in [value for value in freed.graph.input if value.name in weights_of_graph]:
-        freed.graph.input.remove(value)  # as an input a weight could be overridden, and nothing is folded into it
+        freed.graph.input.remove(
+            value
+        )  # as an input a weight could be overridden, and nothing is folded into it
     freed.ir_version = max(freed.ir_version, 4)
     data: bytes = freed.SerializeToString()
     return data

@@ -1,4 +1,6 @@
-"""Detectors by name, and what every one of them gets: a bounded size, and a second look with a border."""
+"""Detectors by name, and what every one of them gets: a bounded size, and a second look with a
+border.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,13 @@ _BORDERED_SIDE = 256
 _BORDER_SHARE = 0.25
 """Border on each side in the second look, as a share of the image's long side."""
 _SMALL_FACES_AT = 2
-"""How much larger than the detection size the look for small faces is, and how much images are enlarged for it."""
+"""How much larger than the detection size the look for small faces is, and how much images are
+enlarged for it.
+"""
 _SMALL_FACE = 0.125
-"""Long side of a small face, as a share of the size of that look. Parts of a large face pass for faces there."""
+"""Long side of a small face, as a share of the size of that look. Parts of a large face pass
+for faces there.
+"""
 _OVERLAP = 0.4
 
 
@@ -32,10 +38,11 @@ _OVERLAP = 0.4
 class DetectorSpec:
     """Which detector, and how it looks: all that its answers depend on, besides the weights.
 
-    `name` is one of `registry.DETECTORS`, `insightface:PACK` or the path of an .onnx file; `device` and `threads`
-    as of `Runtime`; `det_size` bounds the long side at which images are detected (retinaface loses faces of more
-    than about 600 pixels there); `small_faces` adds a look at twice that size, for which images are enlarged up to
-    twice; `min_score` None is the detector's own; an image without a face of `sure_score` gets further looks.
+    `name` is one of `registry.DETECTORS`, `insightface:PACK` or the path of an .onnx file; `device`
+    and `threads` as of `Runtime`; `det_size` bounds the long side at which images are detected
+    (retinaface loses faces of more than about 600 pixels there); `small_faces` adds a look at twice
+    that size, for which images are enlarged up to twice; `min_score` None is the detector's own; an
+    image without a face of `sure_score` gets further looks.
     """
 
     name: str = "retinaface"
@@ -49,7 +56,9 @@ class DetectorSpec:
 
     def __post_init__(self) -> None:
         if self.det_size < 32:
-            raise OptionError("bad detection size", expected="32 pixels or more", found=str(self.det_size))
+            raise OptionError(
+                "bad detection size", expected="32 pixels or more", found=str(self.det_size)
+            )
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise OptionError("bad least score", expected="0 … 1", found=str(self.min_score))
 
@@ -63,17 +72,22 @@ class Detection(NamedTuple):
     refused: str = ""
     """Why there was nothing to detect in: no image of height × width × 3 bytes."""
     doubled: bool = False
-    """No sure face was found until the image was looked at in twice the detection size: the faces are small."""
+    """No sure face was found until the image was looked at in twice the detection size: the
+    faces are small.
+    """
 
 
 @functools.cache
 def open_detector(spec: DetectorSpec) -> SizedDetector:
-    """The detector that `spec` names, one a process. Raises OptionError, MissingExtra, FaceprepError for a GPU."""
+    """The detector that `spec` names, one a process. Raises OptionError, MissingExtra,
+    FaceprepError for a GPU.
+    """
     is_file = spec.name.endswith(".onnx")
     name, _, source = ("insightface", ":", spec.name) if is_file else spec.name.partition(":")
     if name not in registry.DETECTORS or (name == "insightface") != bool(source):
         raise OptionError(
-            f"unknown detector {spec.name!r}", expected=", ".join(registry.DETECTORS) + ":PACK or a path to an .onnx"
+            f"unknown detector {spec.name!r}",
+            expected=", ".join(registry.DETECTORS) + ":PACK or a path to an .onnx",
         )
     kind = registry.load(registry.DETECTORS, name)
     options = {} if spec.min_score is None else {"min_score": spec.min_score}
@@ -83,14 +97,20 @@ def open_detector(spec: DetectorSpec) -> SizedDetector:
 
 
 class SizedDetector:
-    """Detects at a long side of at most `det_size`, and gives boxes and landmarks in pixels of the image given.
+    """Detects at a long side of at most `det_size`, and gives boxes and landmarks in pixels of the
+    image given.
 
-    Coordinates are of the plane, not of pixel centres (0 is the outer edge of the first pixel, as in the training
-    of these networks), so that they scale with the image. Boxes may reach beyond it.
+    Coordinates are of the plane, not of pixel centres (0 is the outer edge of the first pixel, as
+    in the training of these networks), so that they scale with the image. Boxes may reach beyond
+    it.
     """
 
     def __init__(
-        self, detector: Detector, det_size: int = 640, small_faces: bool = False, sure_score: float = 0.0
+        self,
+        detector: Detector,
+        det_size: int = 640,
+        small_faces: bool = False,
+        sure_score: float = 0.0,
     ) -> None:
         self._detector = detector
         self._det_size, self._small_faces, self._sure_score = det_size, small_faces, sure_score
@@ -113,11 +133,19 @@ class SizedDetector:
         for row, faces in zip(sound, self._look([images[row] for row in sound]), strict=True):
             answers[row] = Detection(faces)
         unsure = [row for row in sound if not self._is_sure(answers[row].faces)]
-        for row, faces in zip(unsure, self._look_bordered([images[row] for row in unsure]), strict=True):
+        for row, faces in zip(
+            unsure, self._look_bordered([images[row] for row in unsure]), strict=True
+        ):
             if self._is_sure(faces):
                 answers[row] = Detection(faces, bordered=True)
-        large = [row for row in unsure if not answers[row].bordered and self._has_more_to_see(images[row])]
-        for row, faces in zip(large, self._look_doubled([images[row] for row in large]), strict=True):
+        large = [
+            row
+            for row in unsure
+            if not answers[row].bordered and self._has_more_to_see(images[row])
+        ]
+        for row, faces in zip(
+            large, self._look_doubled([images[row] for row in large]), strict=True
+        ):
             if self._is_sure(faces):
                 answers[row] = Detection(faces, doubled=True)
         return answers
@@ -140,12 +168,18 @@ class SizedDetector:
         return not self._small_faces and max(image.shape[:2]) > self._det_size
 
     def _look_at(
-        self, images: list[Pixels], size: int, most_enlarged: float = 1, largest_face: float = np.inf
+        self,
+        images: list[Pixels],
+        size: int,
+        most_enlarged: float = 1,
+        largest_face: float = np.inf,
     ) -> list[Faces]:
         fitted = [fitted_to(image, size, most_enlarged) for image in images]
         found = self._detector(fitted)
         return [
-            faces.take(sides_of(faces).max(axis=1, initial=0) <= largest_face).moved(_scale(image, small))
+            faces.take(sides_of(faces).max(axis=1, initial=0) <= largest_face).moved(
+                _scale(image, small)
+            )
             for faces, image, small in zip(found, images, fitted, strict=True)
         ]
 
@@ -165,16 +199,24 @@ def problem_of(image: Pixels) -> str:
     'expected height × width × 3 uint8 RGB, found shape (4, 5) uint8'
     """
     is_image = (
-        isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+        isinstance(image, np.ndarray)
+        and image.dtype == np.uint8
+        and image.ndim == 3
+        and image.shape[2] == 3
     ) and image.size > 0
     if is_image:
         return ""
-    found = f"shape {image.shape} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+    found = (
+        f"shape {image.shape} {image.dtype}"
+        if isinstance(image, np.ndarray)
+        else type(image).__name__
+    )
     return f"expected height × width × 3 uint8 RGB, found {found}"
 
 
 def fitted_to(image: Pixels, long_side: int, most_enlarged: float = 1) -> Pixels:
-    """`image` with a long side of at most `long_side`; a smaller one grows up to `most_enlarged` times.
+    """`image` with a long side of at most `long_side`; a smaller one grows up to `most_enlarged`
+    times.
 
     >>> fitted_to(np.zeros((1080, 1920, 3), np.uint8), 640).shape, fitted_to(np.zeros((9, 8, 3), np.uint8), 640).shape
     ((360, 640, 3), (9, 8, 3))
@@ -185,8 +227,12 @@ def fitted_to(image: Pixels, long_side: int, most_enlarged: float = 1) -> Pixels
         return image
     cv2 = opencv()
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    while 2 * size[0] < image.shape[1] and 2 * size[1] < image.shape[0]:  # as clean as INTER_AREA, and much faster
-        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_LINEAR)
+    while (
+        2 * size[0] < image.shape[1] and 2 * size[1] < image.shape[0]
+    ):  # as clean as INTER_AREA, and much faster
+        image = cv2.resize(
+            image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_LINEAR
+        )
     small: Pixels = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     return small
 
@@ -199,7 +245,8 @@ def sides_of(faces: Faces) -> npt.NDArray[np.float32]:
 def merged(*looks: Faces) -> Faces:
     """The faces of several looks at one image, once each, the surest first."""
     boxes, landmarks, scores = (
-        np.concatenate([getattr(faces, name) for faces in looks]) for name in ("boxes", "landmarks", "scores")
+        np.concatenate([getattr(faces, name) for faces in looks])
+        for name in ("boxes", "landmarks", "scores")
     )
     return Faces(boxes, landmarks, scores).take(suppress(boxes, scores, _OVERLAP))
 
@@ -213,7 +260,9 @@ def border_of(image: Pixels) -> int:
 def bordered(image: Pixels) -> Pixels:
     """`image` in the middle of a black border."""
     border = border_of(image)
-    framed: Pixels = np.zeros((image.shape[0] + 2 * border, image.shape[1] + 2 * border, 3), np.uint8)
+    framed: Pixels = np.zeros(
+        (image.shape[0] + 2 * border, image.shape[1] + 2 * border, 3), np.uint8
+    )
     framed[border : border + image.shape[0], border : border + image.shape[1]] = image
     return framed
 

@@ -1,6 +1,7 @@
 """SCRFD and RetinaFace detectors of the insightface library: a pack by name, or an .onnx file.
 
-The library brings no weights: it downloads packs, for non-commercial research only, to ~/.insightface/models.
+The library brings no weights: it downloads packs, for non-commercial research only, to
+~/.insightface/models.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ _REMEDY = "pip install 'faceprep[insightface]'"
 
 
 class InsightFacePack:
-    """Finds faces with a pack's detector, or the one in an .onnx file; a face below `min_score` is none."""
+    """Finds faces with a pack's detector, or the one in an .onnx file; a face below `min_score`
+    is none.
+    """
 
     def __init__(self, runtime: Runtime, source: str, min_score: float = 0.5) -> None:
         path = Path(source).expanduser() if source.endswith(".onnx") else pack_detector(source)
         if not path.is_file():
-            raise SourceError("there is no such file", path=path, expected="an SCRFD or RetinaFace .onnx")
+            raise SourceError(
+                "there is no such file", path=path, expected="an SCRFD or RetinaFace .onnx"
+            )
         model = path.read_bytes()
         network = runtime.open(model)
         n_outputs = len(network.session.get_outputs())
@@ -40,7 +45,8 @@ class InsightFacePack:
             raise SourceError(
                 "no detector with landmarks",
                 path=path,
-                expected=f"{' or '.join(map(str, _OUTPUTS_WITH_LANDMARKS))} outputs (SCRFD, RetinaFace)",
+                expected=f"{' or '.join(map(str, _OUTPUTS_WITH_LANDMARKS))} outputs (SCRFD, "
+                "RetinaFace)",
                 found=str(n_outputs),
             )
         self._model = _scrfd()(session=network.session)
@@ -62,18 +68,24 @@ class InsightFacePack:
 
 
 def pack_detector(pack: str) -> Path:
-    """The detector's file in a pack, which is downloaded if it is not there. Raises SourceError, MissingExtra."""
+    """The detector's file in a pack, which is downloaded if it is not there. Raises
+    SourceError, MissingExtra.
+    """
     folder = pack_folder(pack)
     files = sorted(folder.rglob("*.onnx"))
     for path in files:
         if any(name in path.stem.lower() for name in _NAMES):
             return path
     found = ", ".join(path.name for path in files) or "no .onnx file"
-    raise SourceError("no detector in this pack", path=folder, expected="det_*.onnx or scrfd_*.onnx", found=found)
+    raise SourceError(
+        "no detector in this pack", path=folder, expected="det_*.onnx or scrfd_*.onnx", found=found
+    )
 
 
 def pack_folder(pack: str) -> Path:
-    """The folder of a pack, which is downloaded if it is not there. Raises SourceError, MissingExtra."""
+    """The folder of a pack, which is downloaded if it is not there. Raises SourceError,
+    MissingExtra.
+    """
     with loading("insightface", _REMEDY):
         from insightface.utils import storage
     try:

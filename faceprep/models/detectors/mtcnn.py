@@ -1,7 +1,9 @@
-"""MTCNN (Zhang et al. 2016) for batches: P-Net on a pyramid, then R-Net and O-Net on the crops that are left.
+"""MTCNN (Zhang et al. 2016) for batches: P-Net on a pyramid, then R-Net and O-Net on the crops that
+are left.
 
-Weights, steps and constants are those of the package mtcnn 1.0 (MIT), whose answers it gives without TensorFlow and
-without rounding points and boxes to whole pixels; boxes are not cut off at the edge of the image.
+Weights, steps and constants are those of the package mtcnn 1.0 (MIT), whose answers it gives
+without TensorFlow and without rounding points and boxes to whole pixels; boxes are not cut off at
+the edge of the image.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ class Mtcnn:
     def __init__(self, runtime: Runtime, min_score: float = 0.8, min_face: int = 20) -> None:
         packed = {name: weights.mtcnn_file(name) for name in _NAMES}
         self._pnet, self._rnet, self._onet = (
-            runtime.open(mtcnn_graph(name, weights.mtcnn_layers(data))) for name, data in packed.items()
+            runtime.open(mtcnn_graph(name, weights.mtcnn_layers(data)))
+            for name, data in packed.items()
         )
         self._min_score, self._min_face = min_score, min_face
         name = weights.fingerprint(*packed.values())
@@ -54,7 +57,9 @@ class Mtcnn:
         return in_groups(images, self._pnet.best_batch, self._detect)
 
     def _detect(self, pixels: list[Pixels]) -> list[Faces]:
-        images = [image.astype(np.float32) for image in pixels]  # what rounding moves, suppression makes much of
+        images = [
+            image.astype(np.float32) for image in pixels
+        ]  # what rounding moves, suppression makes much of
         boxes = [squared(proposals) for proposals in self._propose(images)]
         boxes = [squared(refined) for refined in self._refine(images, boxes)]
         return self._finish(images, boxes)
@@ -87,12 +92,15 @@ class Mtcnn:
             candidates, answer, scores = candidates[sure], answer[sure], scores[sure]
             shifted = shifted_by(candidates, answer[:, :4])
             rows = unrivalled(shifted, scores, _AFTER_ONET, of_smaller=True)
-            faces.append(Faces(shifted, landmarks_of(candidates, answer[:, 4:14]), scores).take(rows))
+            faces.append(
+                Faces(shifted, landmarks_of(candidates, answer[:, 4:14]), scores).take(rows)
+            )
         return faces
 
 
 def pyramid(shape: tuple[int, ...], min_face: int) -> list[float]:
-    """Scales at which an image (height, width) is looked at, while its short side has a cell of 12 pixels.
+    """Scales at which an image (height, width) is looked at, while its short side has a cell of 12
+    pixels.
 
     >>> [round(scale, 3) for scale in pyramid((40, 60), 20)]
     [0.6, 0.425, 0.302]
@@ -113,7 +121,9 @@ def shrunk(image: Floats, scale: float) -> Floats:
 
 
 def proposals_of(answer: Floats, scale: float) -> tuple[Floats, Floats]:
-    """(boxes, scores) that P-Net's answer (5, rows, columns) at `scale` gives, of overlapping ones the surest."""
+    """(boxes, scores) that P-Net's answer (5, rows, columns) at `scale` gives, of overlapping
+    ones the surest.
+    """
     rows, columns = np.nonzero(answer[4] > _logit(_PNET_SCORE))
     shifts, scores = answer[:4, rows, columns].T, _sigmoid(answer[4, rows, columns])
     corners = np.stack([columns, rows], axis=1) * _STRIDE
@@ -127,14 +137,19 @@ def _best(levels: list[tuple[Floats, Floats]]) -> Floats:
     if not levels:
         return no_faces().boxes
     boxes = np.concatenate([boxes for boxes, _ in levels])
-    return boxes[unrivalled(boxes, np.concatenate([scores for _, scores in levels]), _BETWEEN_LEVELS)]
+    return boxes[
+        unrivalled(boxes, np.concatenate([scores for _, scores in levels]), _BETWEEN_LEVELS)
+    ]
 
 
-def unrivalled(boxes: Floats, scores: Floats, limit: float, of_smaller: bool = False) -> npt.NDArray[np.intp]:
-    """Rows, the surest first, that no surer box overlaps by more than `limit` of the union, or of the smaller box.
+def unrivalled(
+    boxes: Floats, scores: Floats, limit: float, of_smaller: bool = False
+) -> npt.NDArray[np.intp]:
+    """Rows, the surest first, that no surer box overlaps by more than `limit` of the union, or of
+    the smaller box.
 
-    Unlike greedy suppression, a box that goes itself still takes others with it. Of equal scores that one is surer
-    which the package's sort puts first.
+    Unlike greedy suppression, a box that goes itself still takes others with it. Of equal scores
+    that one is surer which the package's sort puts first.
 
     >>> row = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], np.float32)
     >>> unrivalled(row, np.array([0.9, 0.8, 0.7], np.float32), 0.4)
@@ -174,19 +189,26 @@ def landmarks_of(boxes: Floats, places: Floats) -> Floats:
     return places.reshape(-1, 2, 5).transpose(0, 2, 1) * sides[:, None] + boxes[:, None, :2] - 1
 
 
-def _on_crops(network: Network, images: list[Floats], boxes: list[Floats], side: int) -> list[Floats]:
+def _on_crops(
+    network: Network, images: list[Floats], boxes: list[Floats], side: int
+) -> list[Floats]:
     """The network's answers for the boxes of each image; one run for all."""
-    crops = np.concatenate([crops_of(image, of_one, side) for image, of_one in zip(images, boxes, strict=True)])
+    crops = np.concatenate(
+        [crops_of(image, of_one, side) for image, of_one in zip(images, boxes, strict=True)]
+    )
     step = _AT_ONCE if network.on_gpu else _CROPS_ON_CPU
-    answers = np.concatenate([network(crops[start : start + step])[0] for start in range(0, max(1, len(crops)), step)])
+    answers = np.concatenate(
+        [network(crops[start : start + step])[0] for start in range(0, max(1, len(crops)), step)]
+    )
     return np.split(answers, np.cumsum([len(of_one) for of_one in boxes])[:-1])
 
 
 def crops_of(image: Floats, boxes: Floats, side: int) -> Floats:
-    """(n, side, side, 3): `side` × `side` points from corner to corner of each box, between pixels bilinearly.
+    """(n, side, side, 3): `side` × `side` points from corner to corner of each box, between pixels
+    bilinearly.
 
-    As TensorFlow's crop_and_resize does it: boxes are in shares of the image's sides and count from the first to the
-    last pixel; points beyond those are grey.
+    As TensorFlow's crop_and_resize does it: boxes are in shares of the image's sides and count from
+    the first to the last pixel; points beyond those are grey.
     """
     cv2 = opencv()
     if not len(boxes):

@@ -1,8 +1,10 @@
-"""The three networks of MTCNN as ONNX graphs, made in memory from the weights of the package mtcnn (MIT).
+"""The three networks of MTCNN as ONNX graphs, made in memory from the weights of the package mtcnn
+(MIT).
 
-Each takes (n, height, width, 3) float32 RGB, 0 … 255: (x − 127.5) / 128 goes into the first convolution, which pads
-nothing. The heads are joined into one output: 4 shifts of the box, 10 of the landmarks (O-Net), and the difference of
-the two logits, whose sigmoid is the softmax's probability of a face.
+Each takes (n, height, width, 3) float32 RGB, 0 … 255: (x − 127.5) / 128 goes into the first
+convolution, which pads nothing. The heads are joined into one output: 4 shifts of the box, 10 of
+the landmarks (O-Net), and the difference of the two logits, whose sigmoid is the softmax's
+probability of a face.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def mtcnn_graph(name: str, layers: Layers) -> bytes:
         x = graph.convolution(x, kernel, bias)
         x = graph.prelu(x, slope.ravel())
         if pool:
-            x = graph.add("MaxPool", [x], kernel_shape=[pool[0]] * 2, strides=[2, 2], ceil_mode=pool[1])
+            x = graph.add(
+                "MaxPool", [x], kernel_shape=[pool[0]] * 2, strides=[2, 2], ceil_mode=pool[1]
+            )
     if name == "pnet":
         kernel, bias = _joined_heads(list(weights))
         return graph.saved(graph.convolution(x, kernel, bias))
@@ -84,12 +88,16 @@ class _Graph:
 
     def constant(self, values: Floats) -> str:
         name = f"w{len(self._constants)}"
-        self._constants.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+        self._constants.append(
+            self._onnx.numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name)
+        )
         return name
 
     def convolution(self, x: str, kernel: Floats, bias: Floats) -> str:
         """`kernel` (height, width, channels in, channels out)."""
-        return self.add("Conv", [x, self.constant(kernel.transpose(3, 2, 0, 1)), self.constant(bias)])
+        return self.add(
+            "Conv", [x, self.constant(kernel.transpose(3, 2, 0, 1)), self.constant(bias)]
+        )
 
     def prelu(self, x: str, slope: Floats) -> str:
         """slope x + (1 − slope) max(x, 0), written as convolutions of single channels.
@@ -117,6 +125,8 @@ class _Graph:
             [helper.make_tensor_value_info("answers", kinds.FLOAT, None)],
             self._constants,
         )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR
+        )
         data: bytes = model.SerializeToString()
         return data

@@ -28,7 +28,8 @@ _LEAST_SIDE = 32
 
 @functools.lru_cache(maxsize=64)
 def anchors(height: int, width: int) -> Floats:
-    """(n, 3) centre x, centre y, side of the anchors of an image, in the order of the network's outputs.
+    """(n, 3) centre x, centre y, side of the anchors of an image, in the order of the network's
+    outputs.
 
     >>> anchors(8, 16)[:4].tolist()
     [[4.0, 4.0, 16.0], [4.0, 4.0, 32.0], [12.0, 4.0, 16.0], [12.0, 4.0, 32.0]]
@@ -37,14 +38,17 @@ def anchors(height: int, width: int) -> Floats:
     for stride, sides in _STRIDES.items():
         rows, columns = -(-height // stride), -(-width // stride)
         y, x, side = np.meshgrid(np.arange(rows), np.arange(columns), sides, indexing="ij")
-        maps.append(np.stack([(x + 0.5) * stride, (y + 0.5) * stride, side], axis=-1).reshape(-1, 3))
+        maps.append(
+            np.stack([(x + 0.5) * stride, (y + 0.5) * stride, side], axis=-1).reshape(-1, 3)
+        )
     table = np.concatenate(maps).astype(np.float32)
     table.flags.writeable = False
     return table
 
 
 def decode(places: Floats, shifts: Floats, points: Floats) -> tuple[Floats, Floats]:
-    """Boxes (n, 4) and landmarks (n, 5, 2) from anchors (n, 3) and the network's (n, 4) and (n, 10).
+    """Boxes (n, 4) and landmarks (n, 5, 2) from anchors (n, 3) and the network's (n, 4) and (n,
+    10).
 
     centre = anchor + 0.1 side shift, size = side exp(0.2 shift), point = anchor + 0.1 side shift.
     """
@@ -72,7 +76,10 @@ class RetinaFace:
         planes = bgr_planes(images, _MEAN_BGR, least=_LEAST_SIDE)
         places = anchors(*planes.shape[2:])
         shifts, sureness, points = self._network(planes)
-        return [self._faces(places, *answer) for answer in zip(shifts, sureness[..., 1], points, strict=True)]
+        return [
+            self._faces(places, *answer)
+            for answer in zip(shifts, sureness[..., 1], points, strict=True)
+        ]
 
     def _faces(self, places: Floats, shifts: Floats, scores: Floats, points: Floats) -> Faces:
         rows = np.flatnonzero(scores >= self._min_score)

@@ -1,4 +1,6 @@
-"""dlib's face descriptor: ResNet-29, 128 numbers (King 2017; weights in the public domain), in ONNX Runtime."""
+"""dlib's face descriptor: ResNet-29, 128 numbers (King 2017; weights in the public domain), in
+ONNX Runtime.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +21,21 @@ _SCALE = 256.0
 _SIDE, _DIM = 150, 128
 _BATCH, _BATCH_ON_GPU = 32, 256
 _ORIGIN = (
-    "measured on AT&T/ORL, 20 people: two people 0.939 at most, 1.1 % of their pairs from 0.92 on, one person 98 %;"
-    " images to their own centre 20.5 degrees at most, to others' mostly 29; deepface's test photos: one person from"
+    "measured on AT&T/ORL, 20 people: two people 0.939 at most, 1.1 % of their pairs from 0.92 "
+    "on, one person 98 %;"
+    " images to their own centre 20.5 degrees at most, to others' mostly 29; deepface's test "
+    "photos: one person from"
     " 0.954 on, two people up to 0.908; dlib's own rule, a distance below 0.6, is about 0.91"
 )
-"""Euclidean and cosine part people equally well there (equal error rate 1.7 % with either): cosine it is. Vectors have
-a length of 1.41, so that a distance of 0.6 is a cosine of 1 - 0.6² / (2 · 1.41²) = 0.91."""
+"""Euclidean and cosine part people equally well there (equal error rate 1.7 % with either): cosine
+it is. Vectors have a length of 1.41, so that a distance of 0.6 is a cosine of 1 - 0.6² / (2 ·
+1.41²) = 0.91."""
 
 
 class DlibResnet:
-    """Faces aligned to dlib-150 to vectors (n, 128), not of length 1. A vector does not depend on its batch."""
+    """Faces aligned to dlib-150 to vectors (n, 128), not of length 1. A vector does not depend
+    on its batch.
+    """
 
     template = "dlib-150"
     dim = _DIM
@@ -52,7 +59,9 @@ class DlibResnet:
     def __call__(self, crops: Pixels) -> Floats:
         vectors = np.empty((len(crops), _DIM), np.float32)
         for start in range(0, len(crops), self._batch):
-            vectors[start : start + self._batch] = self._network(crops[start : start + self._batch])[0]
+            vectors[start : start + self._batch] = self._network(
+                crops[start : start + self._batch]
+            )[0]
         return vectors
 
 

@@ -1,8 +1,9 @@
 """dlib's file of a network (.dat): its layers and their numbers, read without dlib.
 
-An integer is one byte (bit 7: negative; bits 0 to 3: n), then n bytes, the lowest first. A tensor is an integer
-(version), four integers (shape), then that many float32, little-endian. Layers stand in the order in which data
-flows; what they are is told by a text in front: an integer (its length), then its characters.
+An integer is one byte (bit 7: negative; bits 0 to 3: n), then n bytes, the lowest first. A tensor
+is an integer (version), four integers (shape), then that many float32, little-endian. Layers stand
+in the order in which data flows; what they are is told by a text in front: an integer (its length),
+then its characters.
 
 con_4       tensor, filters (n, k, h, w) and then n biases; integers n, h, w, stride y, x, padding y, x
 affine_     tensor, n scales and then n shifts
@@ -40,7 +41,9 @@ _LARGEST = 1 << 16
 
 
 class Layer(NamedTuple):
-    """`values` is its tensor, flat, and `sizes` its integers, in the order above; empty where it has none."""
+    """`values` is its tensor, flat, and `sizes` its integers, in the order above; empty where
+    it has none.
+    """
 
     kind: str
     values: Floats = np.empty(0, np.float32)
@@ -56,7 +59,9 @@ def read_layers(data: bytes) -> Iterator[Layer]:
         is_any = True
         yield layer
     if not is_any:
-        raise SourceError("no file of a dlib network", expected="layers such as con_4", found="none")
+        raise SourceError(
+            "no file of a dlib network", expected="layers such as con_4", found="none"
+        )
 
 
 def _read_layer(data: bytes, place: int, kind: str) -> tuple[Layer, int]:
@@ -70,7 +75,11 @@ def _read_layer(data: bytes, place: int, kind: str) -> tuple[Layer, int]:
         start = place
         sizes, place = _integers(data, place, _N_INTEGERS[kind])
         *windows, stride_y, stride_x, _, _ = sizes
-        if min(sizes) < 0 or max(sizes) > _LARGEST or 0 in (stride_y, stride_x, *windows * (kind != AVERAGE_POOL)):
+        if (
+            min(sizes) < 0
+            or max(sizes) > _LARGEST
+            or 0 in (stride_y, stride_x, *windows * (kind != AVERAGE_POOL))
+        ):
             raise _damaged(data, start, "sizes of a window")
     return Layer(kind, values, sizes), place
 
@@ -104,7 +113,11 @@ def _tensor(data: bytes, place: int) -> tuple[Floats, int]:
 
 
 def _damaged(data: bytes, place: int, expected: str) -> SourceError:
-    found = f"{len(data) - place:,} more bytes" if place >= len(data) - 16 else data[place : place + 8].hex(" ")
+    found = (
+        f"{len(data) - place:,} more bytes"
+        if place >= len(data) - 16
+        else data[place : place + 8].hex(" ")
+    )
     return SourceError(
         "damaged file of a dlib network",
         where=f"byte {place:,}",

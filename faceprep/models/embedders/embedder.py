@@ -17,8 +17,8 @@ from faceprep.models.onnx_session import Runtime
 class EmbedderSpec:
     """Which embedder, and where it runs: see `Runtime`.
 
-    `mean`, `std` (one number, or three in the order red, green, blue), `size` (height, width) and `color` (rgb or
-    bgr) are for files of models that do not say so themselves.
+    `mean`, `std` (one number, or three in the order red, green, blue), `size` (height, width) and
+    `color` (rgb or bgr) are for files of models that do not say so themselves.
     """
 
     name: str = "dlib-resnet"
@@ -32,7 +32,9 @@ class EmbedderSpec:
 
     def __post_init__(self) -> None:
         if self.color not in ("", "rgb", "bgr"):
-            raise OptionError("unknown order of colours", expected="rgb or bgr", found=repr(self.color))
+            raise OptionError(
+                "unknown order of colours", expected="rgb or bgr", found=repr(self.color)
+            )
 
     @property
     def given(self) -> Given:
@@ -42,18 +44,24 @@ class EmbedderSpec:
 
 @functools.cache
 def open_embedder(spec: EmbedderSpec) -> Embedder:
-    """The embedder that `spec` names, one a process. Raises OptionError, MissingExtra, FaceprepError for a GPU."""
+    """The embedder that `spec` names, one a process. Raises OptionError, MissingExtra,
+    FaceprepError for a GPU.
+    """
     name, source = find_kind(spec.name)
     runtime = Runtime(spec.device, spec.threads, spec.require_gpu)
     kind = registry.load(registry.EMBEDDERS, name)
     if not source and any(spec.given):
-        raise OptionError(f"{name} has its own normalisation", remedy="Leave out --mean, --std, --size and --color.")
+        raise OptionError(
+            f"{name} has its own normalisation",
+            remedy="Leave out --mean, --std, --size and --color.",
+        )
     embedder: Embedder = kind(runtime, source, spec.given) if source else kind(runtime)
     return embedder
 
 
 def find_kind(name: str) -> tuple[str, str]:
-    """(name in the registry, file or pack) of what the caller calls an embedder. Raises OptionError.
+    """(name in the registry, file or pack) of what the caller calls an embedder. Raises
+    OptionError.
 
     >>> find_kind("dlib-resnet"), find_kind("insightface:buffalo_l"), find_kind("nets/r50.onnx")
     (('dlib-resnet', ''), ('insightface', 'buffalo_l'), ('onnx', 'nets/r50.onnx'))

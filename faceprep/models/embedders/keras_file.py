@@ -59,7 +59,13 @@ class SavedModelEmbedder(FileEmbedder):
                 return vectors
 
             name_and_bytes = f"{path.name}/{fingerprint_of(path)}"
-            body = Body(name_and_bytes, lambda values: _on(tf, place, run, values), shape[0] or _BATCH, True, provider)
+            body = Body(
+                name_and_bytes,
+                lambda values: _on(tf, place, run, values),
+                shape[0] or _BATCH,
+                True,
+                provider,
+            )
             self._model = model  # the signature does not keep its variables alive
             super().__init__(body, prepare(shape, given, {}, _STD))
 
@@ -73,7 +79,9 @@ class TfliteEmbedder(FileEmbedder):
         with _errors(path):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # it says that it will move to another package
-                interpreter = tf.lite.Interpreter(model_path=str(path), num_threads=runtime.threads or None)
+                interpreter = tf.lite.Interpreter(
+                    model_path=str(path), num_threads=runtime.threads or None
+                )
             into = _only(interpreter.get_input_details())
             shape = into["shape_signature"].tolist()
             n = shape[0] if shape[0] > 0 else _BATCH
@@ -96,7 +104,9 @@ def _quantised(values: Floats, details: Any) -> npt.NDArray[Any]:
     if not np.issubdtype(kind, np.integer):
         return values.astype(kind, copy=False)
     limits = np.iinfo(kind)
-    numbers: npt.NDArray[Any] = np.clip(np.rint(values / (scale or 1)) + zero, limits.min, limits.max).astype(kind)
+    numbers: npt.NDArray[Any] = np.clip(
+        np.rint(values / (scale or 1)) + zero, limits.min, limits.max
+    ).astype(kind)
     return numbers
 
 
@@ -110,13 +120,17 @@ def _dequantised(numbers: npt.NDArray[Any], details: Any) -> npt.NDArray[Any]:
 def _existing(source: str) -> Path:
     path = Path(source).expanduser()
     if not path.exists():
-        raise SourceError("there is no such model", path=path, expected="a file, or a SavedModel folder")
+        raise SourceError(
+            "there is no such model", path=path, expected="a file, or a SavedModel folder"
+        )
     return path
 
 
 def _only(inputs: list[Any]) -> Any:
     if len(inputs) != 1:
-        raise SourceError("no model of face crops", expected="one input", found=f"{len(inputs)} inputs")
+        raise SourceError(
+            "no model of face crops", expected="one input", found=f"{len(inputs)} inputs"
+        )
     return inputs[0]
 
 
@@ -131,13 +145,25 @@ def _errors(path: Path) -> Iterator[None]:
     try:
         with naming(path):
             yield
-    except (ValueError, TypeError, KeyError, AttributeError, OSError, ImportError, RuntimeError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OSError,
+        ImportError,
+        RuntimeError,
+    ) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise SourceError(f"no model that TensorFlow can open: {reason[:200]}", path=path) from error
+        raise SourceError(
+            f"no model that TensorFlow can open: {reason[:200]}", path=path
+        ) from error
 
 
 def _open_tensorflow(runtime: Runtime, asked: Runtime | None = None) -> tuple[Any, str, str]:
-    """(module, its name of the device, that for people). Raises MissingExtra, or FaceprepError for a GPU."""
+    """(module, its name of the device, that for people). Raises MissingExtra, or FaceprepError
+    for a GPU.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # it greets on stderr, in every worker
     try:
         import tensorflow as tf
@@ -156,5 +182,7 @@ def _open_tensorflow(runtime: Runtime, asked: Runtime | None = None) -> tuple[An
         return tf, f"/GPU:{number}", f"CUDA (device {number})"
     if wanted.require_gpu or wanted.device not in ("auto", "cpu"):
         found = "a model that runs on the CPU only" if asked else f"{n_gpus} in TensorFlow"
-        raise FaceprepError("no GPU can be used", expected=f"a GPU for the device {wanted.device}", found=found)
+        raise FaceprepError(
+            "no GPU can be used", expected=f"a GPU for the device {wanted.device}", found=found
+        )
     return tf, "/CPU:0", "CPU"

@@ -31,22 +31,28 @@ _NOT_EMBEDDERS = ("det_", "scrfd", "2d106det", "1k3d68", "genderage", "inswapper
 class OnnxEmbedder(FileEmbedder):
     """A model with one input of crops and a first output (n, d).
 
-    Its normalisation is what is given, or mean, std, size and color in the file's metadata or as `told` beside it; a
-    graph of bytes, or one that begins with its own subtraction and scaling, gets pixels; others what insightface's
-    models take, (x - 127.5) / 127.5, RGB.
+    Its normalisation is what is given, or mean, std, size and color in the file's metadata or as
+    `told` beside it; a graph of bytes, or one that begins with its own subtraction and scaling,
+    gets pixels; others what insightface's models take, (x - 127.5) / 127.5, RGB.
     """
 
-    def __init__(self, runtime: Runtime, source: str, given: Given, told: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, runtime: Runtime, source: str, given: Given, told: Mapping[str, str] | None = None
+    ) -> None:
         path = Path(source).expanduser()
         if not path.is_file():
-            raise SourceError("there is no such file", path=path, expected="an .onnx of ArcFace's kind")
+            raise SourceError(
+                "there is no such file", path=path, expected="an .onnx of ArcFace's kind"
+            )
         data = storage.read_bytes(path)
         with naming(path):
             network = runtime.open(data)
             inputs = network.session.get_inputs()
             if len(inputs) != 1 or inputs[0].type not in _TYPES:
                 found = ", ".join(f"{each.name} {each.type}" for each in inputs)
-                raise SourceError("no model of face crops", expected="one input of floats or bytes", found=found)
+                raise SourceError(
+                    "no model of face crops", expected="one input of floats or bytes", found=found
+                )
             n, dtype = inputs[0].shape[0], _TYPES[inputs[0].type]
             is_fixed = isinstance(n, int) and n > 0
             body = Body(
@@ -59,7 +65,9 @@ class OnnxEmbedder(FileEmbedder):
             known = _metadata(network, data) | dict(told or {})
             if dtype == np.uint8:
                 if given.mean or given.std:
-                    raise OptionError(f"{path.name} takes bytes", remedy="Leave out --mean and --std.")
+                    raise OptionError(
+                        f"{path.name} takes bytes", remedy="Leave out --mean and --std."
+                    )
                 known |= _PIXELS
             super().__init__(body, prepare(inputs[0].shape, given, known))
 
@@ -74,9 +82,11 @@ class InsightFaceEmbedder(OnnxEmbedder):
 
 
 def read_manifest(folder: Path) -> tuple[Path, dict[str, str]] | None:
-    """(file, normalisation) of the recognition model that a pack's manifest.json names; None where it names none.
+    """(file, normalisation) of the recognition model that a pack's manifest.json names; None where
+    it names none.
 
-    `preprocessing` there is {"mean": …, "std": …}, or "embedded" where the graph takes pixels. Raises SourceError.
+    `preprocessing` there is {"mean": …, "std": …}, or "embedded" where the graph takes pixels.
+    Raises SourceError.
     """
     path = folder / "manifest.json"
     if not path.is_file():
@@ -86,17 +96,25 @@ def read_manifest(folder: Path) -> tuple[Path, dict[str, str]] | None:
         if task is None:
             return None
         how, file = task.get("preprocessing"), folder / task["file"]
-        scale = {name: str(float(how[name])) for name in ("mean", "std")} if how and how != "embedded" else {}
+        scale = (
+            {name: str(float(how[name])) for name in ("mean", "std")}
+            if how and how != "embedded"
+            else {}
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         expected = "tasks.recognition with file and preprocessing"
-        raise SourceError("no manifest of a pack", path=path, expected=expected, found=str(error)) from error
+        raise SourceError(
+            "no manifest of a pack", path=path, expected=expected, found=str(error)
+        ) from error
     if not file.resolve().is_relative_to(folder.resolve()):
         raise SourceError("names a file outside of the pack", path=path, found=str(task["file"]))
     return file, dict(_PIXELS) if how == "embedded" else scale
 
 
 def find_embedder(folder: Path) -> Path:
-    """The one .onnx of a pack that is no detector and none of points, age or sex. Raises SourceError."""
+    """The one .onnx of a pack that is no detector and none of points, age or sex. Raises
+    SourceError.
+    """
     files = sorted(folder.rglob("*.onnx"))
     found = [path for path in files if not path.stem.lower().startswith(_NOT_EMBEDDERS)]
     if len(found) != 1:

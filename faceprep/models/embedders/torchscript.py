@@ -1,4 +1,6 @@
-"""Embedders in TorchScript files, where PyTorch is installed: it comes with no extra, being what users choose."""
+"""Embedders in TorchScript files, where PyTorch is installed: it comes with no extra, being
+what users choose.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ _END_OF_SENTENCE = re.compile(r"\n|\.\s")
 
 
 class TorchEmbedder(FileEmbedder):
-    """A TorchScript module that takes (n, 3, height, width); a pickled one, whose code would run, is not read."""
+    """A TorchScript module that takes (n, 3, height, width); a pickled one, whose code would
+    run, is not read.
+    """
 
     def __init__(self, runtime: Runtime, source: str, given: Given) -> None:
         path = Path(source).expanduser()
@@ -28,7 +32,9 @@ class TorchEmbedder(FileEmbedder):
         torch = _torch()
         device, provider = _device(torch, runtime)
         try:
-            with catch_warnings():  # PyTorch 2.13 would rather be given other files; it goes on reading these
+            with (
+                catch_warnings()
+            ):  # PyTorch 2.13 would rather be given other files; it goes on reading these
                 simplefilter("ignore", DeprecationWarning)
                 module = torch.jit.load(str(path), map_location=device).eval()
         except (RuntimeError, ValueError) as error:
@@ -39,23 +45,32 @@ class TorchEmbedder(FileEmbedder):
 
         def run(values: Floats) -> npt.NDArray[Any]:
             with torch.inference_mode():
-                vectors: npt.NDArray[Any] = module(torch.from_numpy(values).to(device)).float().cpu().numpy()
+                vectors: npt.NDArray[Any] = (
+                    module(torch.from_numpy(values).to(device)).float().cpu().numpy()
+                )
                 return vectors
 
         preparation = prepare((None, 3, None, None), given, {})
         batch = _BATCH_ON_GPU if device != "cpu" else _BATCH
         try:
-            super().__init__(Body(f"{path.stem}/{fingerprint_of(path)}", run, batch, provider=provider), preparation)
+            super().__init__(
+                Body(f"{path.stem}/{fingerprint_of(path)}", run, batch, provider=provider),
+                preparation,
+            )
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise SourceError(f"does not take crops of {preparation.size}: {reason}", path=path) from error
+            raise SourceError(
+                f"does not take crops of {preparation.size}: {reason}", path=path
+            ) from error
 
 
 def _torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise MissingExtra(f"TorchScript needs PyTorch ({error})", remedy="pip install torch") from error
+        raise MissingExtra(
+            f"TorchScript needs PyTorch ({error})", remedy="pip install torch"
+        ) from error
     return torch
 
 
@@ -68,5 +83,7 @@ def _device(torch: Any, runtime: Runtime) -> tuple[str, str]:
         return f"cuda:{number}", f"CUDA (device {number})"
     if runtime.require_gpu or runtime.device not in ("auto", "cpu"):
         found = "a PyTorch without such a CUDA device"
-        raise FaceprepError("no GPU can be used", expected=f"CUDA for the device {runtime.device}", found=found)
+        raise FaceprepError(
+            "no GPU can be used", expected=f"CUDA for the device {runtime.device}", found=found
+        )
     return "cpu", "CPU"

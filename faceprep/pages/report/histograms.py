@@ -32,10 +32,14 @@ def describe(values: Numbers) -> dict[str, Any]:
     return told | {f"p{p}": float(value) for p, value in zip(PERCENTILES, quantiles, strict=True)}
 
 
-def linear_edges(values: Numbers, low: float | None = None, high: float | None = None, bins: int = _BINS) -> Numbers:
+def linear_edges(
+    values: Numbers, low: float | None = None, high: float | None = None, bins: int = _BINS
+) -> Numbers:
     """Edges of `bins` even steps from the least to the greatest value, or from `low` to `high`."""
     sound = _finite(values)
-    first = low if low is not None else float(sound.min(initial=0.0) if not len(sound) else sound.min())
+    first = (
+        low if low is not None else float(sound.min(initial=0.0) if not len(sound) else sound.min())
+    )
     last = high if high is not None else float(sound.max() if len(sound) else 1.0)
     return np.linspace(first, last if last > first else first + 1, bins + 1)
 
@@ -55,7 +59,8 @@ def log_edges(values: Numbers, bins: int = _BINS) -> Numbers:
 
 
 def whole_edges(most: int) -> list[int]:
-    """1, 2, 3 … past `most`; where that is many, 1, 2, 3, 5, 9, 17 …: steps of one, one, two, four, eight.
+    """1, 2, 3 … past `most`; where that is many, 1, 2, 3, 5, 9, 17 …: steps of one, one, two, four,
+    eight.
 
     >>> whole_edges(5), whole_edges(100)
     ([1, 2, 3, 4, 5, 6], [1, 2, 3, 5, 9, 17, 33, 65, 129])
@@ -69,18 +74,24 @@ def whole_edges(most: int) -> list[int]:
 
 
 def count(values: Numbers, edges: Numbers | Sequence[float]) -> list[int]:
-    """How many of the finite values are in each step; what is beyond an end is in the last step there."""
+    """How many of the finite values are in each step; what is beyond an end is in the last step
+    there.
+    """
     inside = np.clip(_finite(values), edges[0], edges[-1])
     return [int(n) for n in np.histogram(inside, edges)[0]]
 
 
 def as_json(values: Numbers, edges: Numbers) -> dict[str, Any]:
     """`describe` and the histogram."""
-    return describe(values) | {"edges": [float(edge) for edge in edges], "counts": count(values, edges)}
+    return describe(values) | {
+        "edges": [float(edge) for edge in edges],
+        "counts": count(values, edges),
+    }
 
 
 def rows_at(values: Numbers, can_be_shown: npt.NDArray[np.bool_]) -> Mapping[int, int]:
-    """Percentile -> the row that stands there among those that are finite and can be shown; the first of equals.
+    """Percentile -> the row that stands there among those that are finite and can be shown; the
+    first of equals.
 
     >>> rows_at(np.array([5.0, 1.0, 9.0]), np.array([True, True, True]))
     {1: 1, 25: 0, 50: 0, 75: 2, 99: 2}

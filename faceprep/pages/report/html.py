@@ -1,4 +1,6 @@
-"""Sections to one HTML file that needs nothing else, no network, no script. All text is escaped, as names are data."""
+"""Sections to one HTML file that needs nothing else, no network, no script. All text is
+escaped, as names are data.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ class Heading(NamedTuple):
 
 
 def write_page(heading: Heading, sections: Sequence[Section], load: Load) -> bytes:
-    """The HTML file; `load` gives the crops that are shown. Raises MissingExtra without matplotlib."""
+    """The HTML file; `load` gives the crops that are shown. Raises MissingExtra without
+    matplotlib.
+    """
     return "".join(_page(heading, sections, load)).encode()
 
 
@@ -62,7 +66,9 @@ def _page(heading: Heading, sections: Sequence[Section], load: Load) -> Iterator
     yield f"<title>{escaped(heading.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
     yield f"<header>\n<h1>{escaped(heading.title)}</h1>\n<p>{escaped(heading.subtitle)}</p>\n</header>\n"
     if len(sections) > 1:
-        links = "".join(f'<li><a href="#s{n}">{escaped(each.title)}</a></li>' for n, each in enumerate(sections))
+        links = "".join(
+            f'<li><a href="#s{n}">{escaped(each.title)}</a></li>' for n, each in enumerate(sections)
+        )
         yield f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n'
     yield "<main>\n"
     for number, section in enumerate(sections):
@@ -88,7 +94,10 @@ def _part(part: Part, load: Load) -> Iterator[str]:
             yield from _table(part)
         return
     yield f"<h3>{escaped(part.title)}</h3>\n"
-    yield f'<img class="plot" alt="{escaped(_in_words(part))}" src="{_as_data(draw(part), "image/svg+xml")}">\n'
+    yield (
+        f'<img class="plot" alt="{escaped(_in_words(part))}" '
+        f'src="{_as_data(draw(part), "image/svg+xml")}">\n'
+    )
 
 
 def _in_words(picture: Histogram | Curves) -> str:
@@ -105,9 +114,14 @@ def _in_words(picture: Histogram | Curves) -> str:
 
 
 def _table(table: Table) -> Iterator[str]:
-    is_number = [not any(isinstance(row[place], str) for row in table.rows) for place in range(len(table.header))]
+    is_number = [
+        not any(isinstance(row[place], str) for row in table.rows)
+        for place in range(len(table.header))
+    ]
     label = escaped(table.title or "Table")
-    yield f'<div class="wide" tabindex="0" role="region" aria-label="{label}">\n<table>\n<thead><tr>'
+    yield (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{label}">\n<table>\n<thead><tr>'
+    )
     for name, right in zip(table.header, is_number, strict=True):
         yield f'<th scope="col"{_RIGHT * right}>{escaped(name)}</th>'
     yield "</tr></thead>\n<tbody>\n"
@@ -145,11 +159,14 @@ def shown(cell: Cell) -> str:
     """
     if cell is None:
         return ""
-    return f"{cell:,}" if isinstance(cell, int) else f"{cell:.4g}" if isinstance(cell, float) else cell
+    return (
+        f"{cell:,}" if isinstance(cell, int) else f"{cell:.4g}" if isinstance(cell, float) else cell
+    )
 
 
 def escaped(text: str) -> str:
-    """As text or in an attribute of HTML; names that are no text come with their bytes in backslashes.
+    """As text or in an attribute of HTML; names that are no text come with their bytes in
+    backslashes.
 
     >>> escaped('<script>"a"</script>')
     '&lt;script&gt;&quot;a&quot;&lt;/script&gt;'

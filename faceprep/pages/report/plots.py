@@ -1,4 +1,6 @@
-"""Histograms and curves as SVG: grey, told apart by hatches and line styles, the same bytes each time."""
+"""Histograms and curves as SVG: grey, told apart by hatches and line styles, the same bytes
+each time.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +54,12 @@ def draw(picture: Histogram | Curves) -> bytes:
         figure = Figure(figsize=_SIZE, layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
-        _draw_histogram(axes, picture) if isinstance(picture, Histogram) else _draw_curves(axes, picture)
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        _draw_histogram(axes, picture) if isinstance(picture, Histogram) else _draw_curves(
+            axes, picture
+        )
+        figure.savefig(
+            file, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
     return file.getvalue()
 
 
@@ -88,10 +94,22 @@ def _draw_curves(axes: Any, picture: Curves) -> None:
     """False accepts on a logarithmic axis; the false rejects of DET as well."""
     for number, (name, (xs, ys)) in enumerate(picture.lines.items()):
         x, y = (np.maximum(np.asarray(values, np.float64), _LEAST_RATE) for values in (xs, ys))
-        style, marker = (_LINES[number % len(_LINES)], _MARKERS[number // len(_LINES) % len(_MARKERS)])
+        style, marker = (
+            _LINES[number % len(_LINES)],
+            _MARKERS[number // len(_LINES) % len(_MARKERS)],
+        )
         shade = ("0.0", "0.35", "0.6")[number % 3]
-        axes.plot(x, y, linestyle=style, marker=marker, markersize=3, markevery=0.1, color=shade, linewidth=1.5,
-                  label=printable(name)[:40])  # fmt: skip
+        axes.plot(
+            x,
+            y,
+            linestyle=style,
+            marker=marker,
+            markersize=3,
+            markevery=0.1,
+            color=shade,
+            linewidth=1.5,
+            label=printable(name)[:40],
+        )
     _log(axes, "x")
     axes.set_xlim(_least(picture.lines, 0), 1)
     axes.set_xlabel("false accepts (FAR)")

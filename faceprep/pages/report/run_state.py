@@ -1,7 +1,8 @@
 """What runs left in a folder, read back: who ran, and page by page what became of every input.
 
-The layout is that of `run.ledger`: STATE/run.json, STATE/ledger/SHARD.jsonl with three lines a page, and
-STATE/failures.csv, where STATE is OUT/.faceprep, OUT/.faceprep/NAME, or .faceprep/NAME beside an output of one file.
+The layout is that of `run.ledger`: STATE/run.json, STATE/ledger/SHARD.jsonl with three lines a
+page, and STATE/failures.csv, where STATE is OUT/.faceprep, OUT/.faceprep/NAME, or .faceprep/NAME
+beside an output of one file.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ _FINISH = "finish"
 
 
 class Page(NamedTuple):
-    """A finished shard: its outputs with their sizes in bytes, counts, keys, and what is to be told of some of them."""
+    """A finished shard: its outputs with their sizes in bytes, counts, keys, and what is to be
+    told of some of them.
+    """
 
     shard_id: str
     outputs: Sequence[str]
@@ -53,11 +56,15 @@ class Run:
 
     def shard_ids(self) -> list[str]:
         """The shards that are done."""
-        names = storage.list_folder(self.state / _PAGES)[1] if (self.state / _PAGES).is_dir() else []
+        names = (
+            storage.list_folder(self.state / _PAGES)[1] if (self.state / _PAGES).is_dir() else []
+        )
         return sorted(name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl"))
 
     def pages(self) -> Iterator[Page]:
-        """The finished shards in order; a damaged page is passed over, as a run that goes on would do it again."""
+        """The finished shards in order; a damaged page is passed over, as a run that goes on
+        would do it again.
+        """
         for shard_id in self.shard_ids():
             page = _page(shard_id, storage.read_bytes(self.state / _PAGES / f"{shard_id}.jsonl"))
             if page is not None:
@@ -68,7 +75,10 @@ class Run:
         path = self.state / _FAILURES
         if not path.is_file():
             return
-        with storage.open_source(path) as file, io.TextIOWrapper(file, "utf-8", "replace", newline="") as text:
+        with (
+            storage.open_source(path) as file,
+            io.TextIOWrapper(file, "utf-8", "replace", newline="") as text,
+        ):
             rows = csv.reader(text)
             next(rows, None)
             for row in rows:
@@ -86,7 +96,11 @@ def find_runs(output: Path) -> list[Run]:
         places = [output.parent / _STATE / output.name]
     else:
         home = output / _STATE
-        places = [home, *(home / name for name in sorted(storage.list_folder(home)[0]))] if home.is_dir() else []
+        places = (
+            [home, *(home / name for name in sorted(storage.list_folder(home)[0]))]
+            if home.is_dir()
+            else []
+        )
     return [Run(place, _load(place / _RUN)) for place in places if (place / _RUN).is_file()]
 
 

@@ -1,4 +1,6 @@
-"""Sections about faces: scores, sizes and pose from faces.parquet, sharpness from a table of scores or a sample."""
+"""Sections about faces: scores, sizes and pose from faces.parquet, sharpness from a table of
+scores or a sample.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ _MEASURE_KEYS = ("n", "p1", "p25", "p50", "p75", "p99")
 
 @dataclass
 class Columns:
-    """Numbers by column, a row a crop, and the crops' paths as the table names them (null for what has none)."""
+    """Numbers by column, a row a crop, and the crops' paths as the table names them (null for
+    what has none).
+    """
 
     numbers: Mapping[str, Numbers]
     paths: pa.ChunkedArray
@@ -62,14 +66,38 @@ class _Measure(NamedTuple):
 
 
 _OF_FACES = (
-    _Measure("score", "Detection scores", "score of the detector", lambda some: linear_edges(some, high=1.0), "{:.3f}"),
-    _Measure("side", "Sizes of the faces", "shorter side of the box, pixels", log_edges, "{:.0f} px"),
-    _Measure("yaw", "Turn to the side (yaw)", "degrees", lambda values: linear_edges(values, -90, 90, 36), "{:+.0f}°"),
-    _Measure("roll", "Tilt (roll)", "degrees", lambda values: linear_edges(values, -180, 180, 72), "{:+.0f}°"),
-)  # fmt: skip
+    _Measure(
+        "score",
+        "Detection scores",
+        "score of the detector",
+        lambda some: linear_edges(some, high=1.0),
+        "{:.3f}",
+    ),
+    _Measure(
+        "side", "Sizes of the faces", "shorter side of the box, pixels", log_edges, "{:.0f} px"
+    ),
+    _Measure(
+        "yaw",
+        "Turn to the side (yaw)",
+        "degrees",
+        lambda values: linear_edges(values, -90, 90, 36),
+        "{:+.0f}°",
+    ),
+    _Measure(
+        "roll",
+        "Tilt (roll)",
+        "degrees",
+        lambda values: linear_edges(values, -180, 180, 72),
+        "{:+.0f}°",
+    ),
+)
 _SHARP = _Measure(SHARPNESS, "Sharpness", "variance of the Laplacian", log_edges, "{:.0f}")
 _BRIGHT = _Measure(
-    "brightness", "Brightness", "mean grey level", lambda values: linear_edges(values, 0, 255, 51), "{:.0f}"
+    "brightness",
+    "Brightness",
+    "mean grey level",
+    lambda values: linear_edges(values, 0, 255, 51),
+    "{:.0f}",
 )
 
 
@@ -77,7 +105,9 @@ _BRIGHT = _Measure(
 
 
 def load_faces(path: Path) -> Columns:
-    """Of a faces.parquet; `side` is the shorter side of the box in pixels of the source. Raises SourceError."""
+    """Of a faces.parquet; `side` is the shorter side of the box in pixels of the source. Raises
+    SourceError.
+    """
     table = faces_table.load_faces(path, _COLUMNS)
     numbers = {name: _numbers(table, name) for name in _COLUMNS if name != "output"}
     sides = np.minimum(numbers["x2"] - numbers["x1"], numbers["y2"] - numbers["y1"])
@@ -92,7 +122,9 @@ def load_scores(path: Path) -> Columns:
     measures = [each.name for each in fields if pa.types.is_floating(each.type)]
     pieces = list(parquet.read_columns(path, ["path", "identity", *measures]))
     schema = pa.schema([fields.field(name) for name in ("path", "identity", *measures)])
-    table = pa.concat_tables([schema.empty_table(), *(piece.select(schema.names).cast(schema) for piece in pieces)])
+    table = pa.concat_tables(
+        [schema.empty_table(), *(piece.select(schema.names).cast(schema) for piece in pieces)]
+    )
     found = table["identity"].value_counts() if len(table) else []
     identities = {str(each["values"]): each["counts"].as_py() for each in found}
     return Columns({name: _numbers(table, name) for name in measures}, table["path"], identities)
@@ -110,7 +142,9 @@ def _numbers(table: pa.Table, name: str) -> Numbers:
     if not column.null_count:
         values: Numbers = column.to_numpy()
         return values
-    return np.concatenate([np.empty(0), *(chunk.cast(pa.float64()).to_numpy(False) for chunk in column.chunks)])
+    return np.concatenate(
+        [np.empty(0), *(chunk.cast(pa.float64()).to_numpy(False) for chunk in column.chunks)]
+    )
 
 
 # Columns to sections
@@ -121,11 +155,15 @@ def faces_section(columns: Columns) -> Section:
     parts, numbers = _shown(columns, _OF_FACES)
     n_shown = int(columns.is_shown().sum())
     text = f"{counted(len(columns), 'face')}, {n_shown:,} of them with a crop."
-    return Section("faces", "Faces", {"faces": len(columns), "with_crop": n_shown} | numbers, parts, text)
+    return Section(
+        "faces", "Faces", {"faces": len(columns), "with_crop": n_shown} | numbers, parts, text
+    )
 
 
 def crops_section(columns: Columns, sampled_of: int | None = None) -> Section:
-    """Sharpness and light, and all other measures in a table; `sampled_of` how many crops these are a sample."""
+    """Sharpness and light, and all other measures in a table; `sampled_of` how many crops these
+    are a sample.
+    """
     is_known = {name for name, values in columns.numbers.items() if np.isfinite(values).any()}
     wanted = [measure for measure in (_SHARP, _BRIGHT, *_OF_FACES[2:]) if measure.name in is_known]
     parts, numbers = _shown(columns, wanted)
@@ -134,7 +172,10 @@ def crops_section(columns: Columns, sampled_of: int | None = None) -> Section:
     parts.append(Table("All measures", ("measure", "crops", *_MEASURE_KEYS[1:]), rows))
     text = f"{counted(len(columns), 'crop was', 'crops were')} measured."
     if sampled_of is not None and sampled_of > len(columns):
-        text = f"A sample of {len(columns):,} of {sampled_of:,} crops was measured; score measures all."
+        text = (
+            f"A sample of {len(columns):,} of {sampled_of:,} crops was measured; score "
+            "measures all."
+        )
     told = {"crops": len(columns), "sampled_of": sampled_of, "measures": others}
     return Section("crops", "Sharpness and light", told | numbers, parts, text)
 
@@ -149,7 +190,9 @@ def _shown(columns: Columns, measures: Sequence[_Measure]) -> tuple[list[Part], 
         numbers[measure.name] = as_json(values, edges)
         is_log = measure.edges is log_edges
         series = {"crops": count(values, edges)}
-        parts.append(Histogram(measure.title, measure.axis, edges.tolist(), series, "faces", is_log=is_log))
+        parts.append(
+            Histogram(measure.title, measure.axis, edges.tolist(), series, "faces", is_log=is_log)
+        )
         at = rows_at(values, is_shown)
         labels = [f"{p} %: {measure.shown.format(float(values[row]))}" for p, row in at.items()]
         if at:

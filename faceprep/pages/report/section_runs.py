@@ -1,4 +1,6 @@
-"""Sections about runs: what was asked for, what became of the inputs, what failed and why, space."""
+"""Sections about runs: what was asked for, what became of the inputs, what failed and why,
+space.
+"""
 
 from __future__ import annotations
 
@@ -51,9 +53,14 @@ def run_section(run: Run, tally: Tally) -> Section:
     ]
     parts.append(Table("What was asked for", ("option", "value"), asked, is_folded=True))
     unfinished = (
-        f" It is not finished: {tally.n_pages:,} of {n_shards:,} shards are done." if _is_open(run, tally) else ""
+        f" It is not finished: {tally.n_pages:,} of {n_shards:,} shards are done."
+        if _is_open(run, tally)
+        else ""
     )
-    text = f"{tally.by_status[OK]:,} of {n_inputs:,} inputs are ok, {numbers['failed']:,} failed.{unfinished}"
+    text = (
+        f"{tally.by_status[OK]:,} of {n_inputs:,} inputs are ok, {numbers['failed']:,} "
+        f"failed.{unfinished}"
+    )
     return Section("run", f"The run of {run.command}", numbers, parts, text)
 
 
@@ -73,13 +80,17 @@ def _shown(value: Any) -> str:
 # Images of each identity
 
 
-def identities_section(images_of: Mapping[str, int], what: str = "identity", whats: str = "identities") -> Section:
+def identities_section(
+    images_of: Mapping[str, int], what: str = "identity", whats: str = "identities"
+) -> Section:
     """How many images each has: a histogram and the tails."""
     counts = np.array(list(images_of.values()), np.int64)
     edges = whole_edges(int(counts.max(initial=1)))
     ranked = sorted(images_of.items(), key=lambda pair: (-pair[1], pair[0]))[:_N_NAMED]
     rising = sorted(images_of.items(), key=lambda pair: (pair[1], pair[0]))[:_N_NAMED]
-    few = [(below, int((counts <= below).sum())) for below in _TAIL if below < counts.max(initial=0)]
+    few = [
+        (below, int((counts <= below).sum())) for below in _TAIL if below < counts.max(initial=0)
+    ]
     numbers = {
         whats: len(counts),
         "images": int(counts.sum()),
@@ -89,13 +100,23 @@ def identities_section(images_of: Mapping[str, int], what: str = "identity", wha
         "smallest": dict(rising),
     }
     parts: list[Part] = [
-        Histogram(f"Images of each {what}", "images", _around(edges), {whats: count(counts, edges)}, whats,
-                  is_log=edges[-1] - edges[-2] > 1),
-        Table("The tail", (f"{whats} with at most", "are", "share"),
-              [(counted(below, "image"), n, _share(n, len(counts))) for below, n in few]),
-    ]  # fmt: skip
+        Histogram(
+            f"Images of each {what}",
+            "images",
+            _around(edges),
+            {whats: count(counts, edges)},
+            whats,
+            is_log=edges[-1] - edges[-2] > 1,
+        ),
+        Table(
+            "The tail",
+            (f"{whats} with at most", "are", "share"),
+            [(counted(below, "image"), n, _share(n, len(counts))) for below, n in few],
+        ),
+    ]
     parts += [
-        Table(title, (what, "images"), rows) for title, rows in (("The largest", ranked), ("The smallest", rising))
+        Table(title, (what, "images"), rows)
+        for title, rows in (("The largest", ranked), ("The smallest", rising))
     ]
     text = f"{counted(int(counts.sum()), 'image')} of {counted(len(counts), what, whats)}."
     return Section(whats, f"Images of each {what}", numbers, parts, text)
@@ -126,28 +147,44 @@ def videos_section(videos: Sequence[Video]) -> Section:
         "original": sum(video.original or 0 for video in videos),
         "empty": len(empty),
         "empty_videos": empty,
-        "detected_share": describe(shares) | {"edges": [float(x) for x in edges], "counts": count(shares, edges)},
+        "detected_share": describe(shares)
+        | {"edges": [float(x) for x in edges], "counts": count(shares, edges)},
         "worst": [
-            {"video": video.path, "frames": video.wanted, "detected": video.detected, "original": video.original,
-             "difference": video.difference, "state": video.state}
+            {
+                "video": video.path,
+                "frames": video.wanted,
+                "detected": video.detected,
+                "original": video.original,
+                "difference": video.difference,
+                "state": video.state,
+            }
             for video in worst[:_N_WORST]
         ],
-    }  # fmt: skip
+    }
     header = ("video", "frames", "detected", "original", "difference", "state")
     rows = [
         (video.path, video.wanted, video.detected, video.original, video.difference, video.state)
         for video in worst[:_N_WORST]
     ]
     parts: list[Part] = [
-        Histogram("Share of the frames with a face", "share of a video's frames", edges.tolist(),
-                  {"videos": count(shares, edges)}, "videos"),
+        Histogram(
+            "Share of the frames with a face",
+            "share of a video's frames",
+            edges.tolist(),
+            {"videos": count(shares, edges)},
+            "videos",
+        ),
         Table("Where most faces are missing", header, rows),
-    ]  # fmt: skip
+    ]
     if empty:
-        parts.append(Table("Videos without any face", ("video",), [(path,) for path in empty[:_N_WORST]]))
+        parts.append(
+            Table("Videos without any face", ("video",), [(path,) for path in empty[:_N_WORST]])
+        )
     text = (
-        f"{numbers['detected']:,} of {numbers['frames']:,} wanted frames of {counted(len(videos), 'video')} have a"
-        f" face; {counted(len(empty), 'video has', 'videos have')} none. The difference is to the frames with a box in"
+        f"{numbers['detected']:,} of {numbers['frames']:,} wanted frames of "
+        f"{counted(len(videos), 'video')} have a"
+        f" face; {counted(len(empty), 'video has', 'videos have')} none. The difference is to the "
+        "frames with a box in"
         " the .face file where there is one (original), else to the frames that were wanted."
     )
     return Section("videos", "Frames of each video", numbers, parts, text)
@@ -157,7 +194,9 @@ def videos_section(videos: Sequence[Video]) -> Section:
 
 
 def failures_section(failures: Iterable[tuple[str, str, str]]) -> Section | None:
-    """Failed inputs by reason, numbers in the reasons aside, each with examples; None where nothing failed."""
+    """Failed inputs by reason, numbers in the reasons aside, each with examples; None where
+    nothing failed.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for key, status, reason in failures:
@@ -175,14 +214,24 @@ def failures_section(failures: Iterable[tuple[str, str, str]]) -> Section | None
         "failed": counts.total(),
         "by_status": dict(by_status.most_common()),
         "reasons": [
-            {"status": status, "reason": reason, "inputs": n,
-             "examples": [{"input": key, "reason": why} for key, why in examples[status, reason]]}
+            {
+                "status": status,
+                "reason": reason,
+                "inputs": n,
+                "examples": [
+                    {"input": key, "reason": why} for key, why in examples[status, reason]
+                ],
+            }
             for (status, reason), n in ranked[:_N_REASONS]
         ],
-    }  # fmt: skip
-    rows = [row for kind, n in ranked[:_N_REASONS] for row in _example_rows(kind, n, examples[kind])]
+    }
+    rows = [
+        row for kind, n in ranked[:_N_REASONS] for row in _example_rows(kind, n, examples[kind])
+    ]
     parts = [Table("By reason", ("status", "inputs", "example", "reason"), rows)]
-    return Section("failures", "Failures", numbers, parts, f"{counted(counts.total(), 'input')} failed.")
+    return Section(
+        "failures", "Failures", numbers, parts, f"{counted(counts.total(), 'input')} failed."
+    )
 
 
 def _kind_of(reason: str, key: str) -> str:
@@ -205,7 +254,9 @@ def _example_rows(
 
 
 def storage_section(run: Run, tally: Tally) -> Section | None:
-    """Bytes written, and how many there will be when an unfinished run is; None where nothing was written."""
+    """Bytes written, and how many there will be when an unfinished run is; None where nothing
+    was written.
+    """
     n_files, n_bytes = tally.files.total(), tally.bytes.total()
     if not n_files:
         return None
@@ -219,7 +270,13 @@ def storage_section(run: Run, tally: Tally) -> Section | None:
         ],
     }
     rows = [
-        (f"OUT{one['beside']}", one["suffix"], one["files"], sized(one["bytes"]), sized(one["bytes"] / one["files"]))
+        (
+            f"OUT{one['beside']}",
+            one["suffix"],
+            one["files"],
+            sized(one["bytes"]),
+            sized(one["bytes"] / one["files"]),
+        )
         for one in numbers["by_kind"]
     ]
     text = f"{counted(n_files, 'file')}, {sized(n_bytes)}."
@@ -227,7 +284,14 @@ def storage_section(run: Run, tally: Tally) -> Section | None:
         projected = n_bytes * run.told["n_shards"] / tally.n_pages
         numbers["projected_bytes"] = projected
         text += (
-            f" About {sized(projected)} when the run is finished: {sized(projected - n_bytes)} more, at the rate"
+            f" About {sized(projected)} when the run is finished: {sized(projected - n_bytes)} "
+            "more, at the rate"
             f" of the {tally.n_pages:,} of {run.told['n_shards']:,} shards that are done."
         )
-    return Section("storage", "Space", numbers, [Table("", ("in", "suffix", "files", "bytes", "each"), rows)], text)
+    return Section(
+        "storage",
+        "Space",
+        numbers,
+        [Table("", ("in", "suffix", "files", "bytes", "each"), rows)],
+        text,
+    )

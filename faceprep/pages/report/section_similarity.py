@@ -1,4 +1,6 @@
-"""Sections about likeness: of images of one identity and of two, what a plan decides on it, how well it verifies."""
+"""Sections about likeness: of images of one identity and of two, what a plan decides on it, how
+well it verifies.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,24 @@ _MOST_LINES = 8
 """That can still be told apart in one picture."""
 
 
-def similarity_section(measured: Mapping[str, Any], threshold: float | None, origin: str = "") -> Section:
-    """Likeness of positive and negative pairs, as `identity.distributions.measure` has it, and the threshold."""
+def similarity_section(
+    measured: Mapping[str, Any], threshold: float | None, origin: str = ""
+) -> Section:
+    """Likeness of positive and negative pairs, as `identity.distributions.measure` has it, and
+    the threshold.
+    """
     drawn = measured["histogram"]
     edges, series = _trimmed(drawn, threshold)
     marks = {} if threshold is None else {f"threshold {threshold:g}": threshold}
     numbers = dict(measured) | {"threshold": threshold, "threshold_origin": origin}
     rows = [
-        (name, *(_rate(measured[kind].get(key)) for key in ("pairs", "0.001", "0.01", "median", "0.99", "0.999")))
+        (
+            name,
+            *(
+                _rate(measured[kind].get(key))
+                for key in ("pairs", "0.001", "0.01", "median", "0.99", "0.999")
+            ),
+        )
         for name, kind in (("pairs of one identity", "positive"), ("pairs of two", "negative"))
     ]
     header = ("", "pairs", "0.1 %", "1 %", "median", "99 %", "99.9 %")
@@ -35,21 +47,26 @@ def similarity_section(measured: Mapping[str, Any], threshold: float | None, ori
     text = f"{measured['images']:,} of {counted(measured['of_images'], 'image')}, {n_identities}."
     if measured["identities_of_two"]:
         text += (
-            f" Of {counted(measured['identities_of_two'], 'identity', 'identities')} with two images or more,"
+            f" Of {counted(measured['identities_of_two'], 'identity', 'identities')} with two "
+            "images or more,"
             f" {counted(measured['separable'], 'is', 'are')} separable: no image of another is more"
             " alike than their own two least alike."
         )
     axis = "likeness (cosine, or 1 - distance²/2)"
     parts: list[Part] = [
-        Histogram("Likeness of pairs", axis, edges, series, "share of pairs", marks, as_shares=True),
+        Histogram(
+            "Likeness of pairs", axis, edges, series, "share of pairs", marks, as_shares=True
+        ),
         Table("Below which likeness a share of the pairs is", header, rows),
     ]
     return Section("similarity", "Likeness", numbers, parts, text)
 
 
-def _trimmed(drawn: Mapping[str, Any], threshold: float | None) -> tuple[list[float], dict[str, list[int]]]:
-    """From the first to the last step that is not empty or has the threshold in it; steps are put together until there
-    are few enough to be seen."""
+def _trimmed(
+    drawn: Mapping[str, Any], threshold: float | None
+) -> tuple[list[float], dict[str, list[int]]]:
+    """From the first to the last step that is not empty or has the threshold in it; steps are put
+    together until there are few enough to be seen."""
     kinds = np.array([drawn["positive"], drawn["negative"]])
     edges = np.linspace(drawn["from"], drawn["to"], kinds.shape[1] + 1)
     is_needed = kinds.sum(axis=0) > 0
@@ -60,7 +77,10 @@ def _trimmed(drawn: Mapping[str, Any], threshold: float | None) -> tuple[list[fl
     together = next(n for n in _TOGETHER if last - first <= n * _MOST_STEPS)
     first, last = first // together * together, -(-last // together) * together
     positive, negative = kinds[:, first:last].reshape(2, -1, together).sum(axis=2).tolist()
-    return edges[first : last + 1 : together].tolist(), {"one identity": positive, "two identities": negative}
+    return edges[first : last + 1 : together].tolist(), {
+        "one identity": positive,
+        "two identities": negative,
+    }
 
 
 # Plans
@@ -68,7 +88,9 @@ def _trimmed(drawn: Mapping[str, Any], threshold: float | None) -> tuple[list[fl
 
 def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Section:
     """How many decisions of which kind, their scores and what is nearest the threshold."""
-    summary = {name: value for name, value in (judged.get("summary") or {}).items() if _is_plain(value)}
+    summary = {
+        name: value for name, value in (judged.get("summary") or {}).items() if _is_plain(value)
+    }
     counts: Counter[tuple[str, str]] = Counter()
     scores: dict[str, list[float]] = {}
     into: Counter[str] = Counter()
@@ -86,7 +108,9 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
     numbers = {
         "command": judged.get("command"),
         "decisions": counts.total(),
-        "by_action": [{"action": action, "verdict": verdict, "decisions": n} for action, verdict, n in rows],
+        "by_action": [
+            {"action": action, "verdict": verdict, "decisions": n} for action, verdict, n in rows
+        ],
         "scores": describe(everything),
         "summary": summary,
         "most_merged": dict(most_merged),
@@ -95,15 +119,24 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
     if len(everything):
         edges = linear_edges(np.append(everything, list(marks.values())))
         series = {verdict: count(np.array(scores[verdict]), edges) for verdict in sorted(scores)}
-        parts.append(Histogram("Scores of the decisions", "score", edges.tolist(), series, "decisions", marks))
+        parts.append(
+            Histogram(
+                "Scores of the decisions", "score", edges.tolist(), series, "decisions", marks
+            )
+        )
     if summary:
         figures = [(name.replace("_", " "), _cell(value)) for name, value in summary.items()]
         parts.append(Table("Figures of the plan", ("figure", "value"), figures))
     if into:
         title = "Identities that most are merged into"
         parts.append(Table(title, ("identity", "merged into it"), most_merged))
-    return Section("plan", f"The plan of {judged.get('command', 'a person')}", numbers, parts,
-                   f"{counted(counts.total(), 'decision')}. Only accepted ones are carried out.")  # fmt: skip
+    return Section(
+        "plan",
+        f"The plan of {judged.get('command', 'a person')}",
+        numbers,
+        parts,
+        f"{counted(counts.total(), 'decision')}. Only accepted ones are carried out.",
+    )
 
 
 def _is_plain(value: Any) -> bool:
@@ -118,39 +151,75 @@ def _cell(value: Any) -> str | int | float | None:
 
 
 def verification_section(told: Mapping[str, Any]) -> Section:
-    """What `verify --json` printed: accuracy, EER, TAR at FAR and the curves of each set of pairs."""
-    results: Sequence[Mapping[str, Any]] = [one for one in told.get("results", ()) if isinstance(one, Mapping)]
+    """What `verify --json` printed: accuracy, EER, TAR at FAR and the curves of each set of
+    pairs.
+    """
+    results: Sequence[Mapping[str, Any]] = [
+        one for one in told.get("results", ()) if isinstance(one, Mapping)
+    ]
     pairs = [one for one in results if "pairs" in one]
     searches = [one for one in results if "rank" in one]
     parts: list[Part] = []
     if pairs:
         rates = list(pairs[0].get("tar_at_far") or {})
         rows = [
-            (str(one.get("name", "")), one["pairs"], _percent(one.get("accuracy")), _percent(one.get("std")),
-             _rate(one.get("threshold")), _percent(one.get("eer")),
-             *(_percent((one.get("tar_at_far") or {}).get(rate)) for rate in rates))
+            (
+                str(one.get("name", "")),
+                one["pairs"],
+                _percent(one.get("accuracy")),
+                _percent(one.get("std")),
+                _rate(one.get("threshold")),
+                _percent(one.get("eer")),
+                *(_percent((one.get("tar_at_far") or {}).get(rate)) for rate in rates),
+            )
             for one in pairs
-        ]  # fmt: skip
-        header = ("set", "pairs", "accuracy", "±", "threshold", "EER", *(f"TAR at {rate}" for rate in rates))
+        ]
+        header = (
+            "set",
+            "pairs",
+            "accuracy",
+            "±",
+            "threshold",
+            "EER",
+            *(f"TAR at {rate}" for rate in rates),
+        )
         parts.append(Table("Pairs", header, rows))
         parts += [curves for kind in ("roc", "det") for curves in _curves(pairs, kind)]
     if searches:
-        parts += [_rates_table(searches, name, title) for name, title in
-                  (("rank", "Searches: mate among the first"), ("tpir_at_fpir", "Searches: TPIR at FPIR"))]  # fmt: skip
-    numbers = {name: told.get(name) for name in ("embedder", "model", "metric", "flip", "by_status")}
-    text = f"{counted(len(results), 'result')} of the embedder {told.get('embedder', '?')}. Thresholds are likeness."
+        parts += [
+            _rates_table(searches, name, title)
+            for name, title in (
+                ("rank", "Searches: mate among the first"),
+                ("tpir_at_fpir", "Searches: TPIR at FPIR"),
+            )
+        ]
+    numbers = {
+        name: told.get(name) for name in ("embedder", "model", "metric", "flip", "by_status")
+    }
+    text = (
+        f"{counted(len(results), 'result')} of the embedder {told.get('embedder', '?')}. "
+        "Thresholds are likeness."
+    )
     return Section("verification", "Verification", numbers | {"results": results}, parts, text)
 
 
 def _curves(pairs: Sequence[Mapping[str, Any]], kind: str) -> list[Curves]:
-    """Of the sets that have points: true against false accepts, or false rejects against false accepts."""
+    """Of the sets that have points: true against false accepts, or false rejects against false
+    accepts.
+    """
     lines = {}
     for one in pairs:
         roc = one.get("roc") or {}
         far, tar = (np.array(roc.get(name) or [], np.float64) for name in ("far", "tar"))
         if len(far) and len(far) == len(tar):
-            lines[str(one.get("name", ""))] = (far.tolist(), (tar if kind == "roc" else 1 - tar).tolist())
-    title = {"roc": "ROC: true against false accepts", "det": "DET: false rejects against false accepts"}[kind]
+            lines[str(one.get("name", ""))] = (
+                far.tolist(),
+                (tar if kind == "roc" else 1 - tar).tolist(),
+            )
+    title = {
+        "roc": "ROC: true against false accepts",
+        "det": "DET: false rejects against false accepts",
+    }[kind]
     if len(lines) > _MOST_LINES:
         title += f", the first {_MOST_LINES} of {len(lines)} sets"
     return [Curves(title, kind, dict(list(lines.items())[:_MOST_LINES]))] if lines else []
@@ -159,7 +228,11 @@ def _curves(pairs: Sequence[Mapping[str, Any]], kind: str) -> list[Curves]:
 def _rates_table(searches: Sequence[Mapping[str, Any]], name: str, title: str) -> Table:
     rates = list(searches[0].get(name) or {})
     rows = [
-        (str(one.get("name", "")), one.get("probes"), *(_percent((one.get(name) or {}).get(rate)) for rate in rates))
+        (
+            str(one.get("name", "")),
+            one.get("probes"),
+            *(_percent((one.get(name) or {}).get(rate)) for rate in rates),
+        )
         for one in searches
     ]
     return Table(title, ("set", "probes", *map(str, rates)), rows)

@@ -1,4 +1,6 @@
-"""What a report is made of: sections with numbers for programs, and pictures and tables of the same for people."""
+"""What a report is made of: sections with numbers for programs, and pictures and tables of the
+same for people.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,11 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts between `edges` (n + 1,), one series or several; `marks` are upright lines with a name.
+    """Counts between `edges` (n + 1,), one series or several; `marks` are upright lines with a
+    name.
 
-    With `as_shares` each series is drawn as shares of its own sum, for series of very different sizes.
+    With `as_shares` each series is drawn as shares of its own sum, for series of very different
+    sizes.
     """
 
     title: str

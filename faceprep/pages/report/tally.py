@@ -1,4 +1,6 @@
-"""A run's pages, added up in one pass: identities, videos, bytes. What is held grows with those, not with images."""
+"""A run's pages, added up in one pass: identities, videos, bytes. What is held grows with
+those, not with images.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _MOST_SAMPLES = 1024
 
 @dataclass
 class Video:
-    """`detected` of the `wanted` frames have a crop; `original` counts crops of a .face file, None without one."""
+    """`detected` of the `wanted` frames have a crop; `original` counts crops of a .face file,
+    None without one.
+    """
 
     path: str
     wanted: int = 0
@@ -29,13 +33,17 @@ class Video:
 
     @property
     def difference(self) -> int:
-        """Frames that the .face file has a face in, or all that were wanted, less those detected."""
+        """Frames that the .face file has a face in, or all that were wanted, less those
+        detected.
+        """
         return (self.wanted if self.original is None else self.original) - self.detected
 
 
 @dataclass
 class Tally:
-    """What a run wrote, and of what. `home` is the output's own name where folders beside it belong to it as well."""
+    """What a run wrote, and of what. `home` is the output's own name where folders beside it
+    belong to it as well.
+    """
 
     home: str = ""
     of_videos: bool = False
@@ -75,7 +83,9 @@ class Tally:
             )
 
     def add_outputs(self, page: Page) -> list[str]:
-        """Take up the page's files only: the endings of the folders that its images lie in, "" for the output."""
+        """Take up the page's files only: the endings of the folders that its images lie in, ""
+        for the output.
+        """
         places = []
         for name, n_bytes in zip(page.outputs, page.sizes, strict=True):
             if name.startswith(".faceprep/") or "/.faceprep/" in name:

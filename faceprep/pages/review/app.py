@@ -1,8 +1,9 @@
 """The page's server as a WSGI application: who may ask, for what, and the answer.
 
-Who asks must know the token, which is the first part of every address, by the name of this machine alone (else a
-foreign name could be made to lead here), and not on behalf of another site. What changes something is a POST of JSON,
-which a page of another site cannot send without being asked first whether it may: and nobody here says yes.
+Who asks must know the token, which is the first part of every address, by the name of this machine
+alone (else a foreign name could be made to lead here), and not on behalf of another site. What
+changes something is a POST of JSON, which a page of another site cannot send without being asked
+first whether it may: and nobody here says yes.
 
     GET  /TOKEN/                         the page, and its files
     GET  /TOKEN/data.js                  all decisions in brief
@@ -31,9 +32,15 @@ from faceprep.vision.codec import Undecodable
 
 MAX_BODY = 8 << 20
 _HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?")
-_TEXT, _JSON, _SCRIPT, _JPEG = ("text/plain; charset=utf-8", "application/json", "text/javascript", "image/jpeg")
+_TEXT, _JSON, _SCRIPT, _JPEG = (
+    "text/plain; charset=utf-8",
+    "application/json",
+    "text/javascript",
+    "image/jpeg",
+)
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src "
+    "'self';"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -42,7 +49,9 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_FOR_A_WHILE = {"Cache-Control": "private, max-age=600"}  # an address of another server has another token
+_FOR_A_WHILE = {
+    "Cache-Control": "private, max-age=600"
+}  # an address of another server has another token
 
 Environ = Mapping[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -67,7 +76,9 @@ class PageFile(NamedTuple):
 class ReviewApp:
     """Answers for one session; safe to use from several threads."""
 
-    def __init__(self, session: Session, thumbnails: Thumbnails, token: str, files: Mapping[str, PageFile]) -> None:
+    def __init__(
+        self, session: Session, thumbnails: Thumbnails, token: str, files: Mapping[str, PageFile]
+    ) -> None:
         self._session, self._thumbnails, self._files = session, thumbnails, files
         self._token = token.encode()
         self._gallery = Gallery(session.judged)
@@ -76,7 +87,11 @@ class ReviewApp:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         answer = self._answer(environ)
-        headers = _HEADERS | {"Content-Type": answer.kind, "Content-Length": str(len(answer.body)), **answer.headers}
+        headers = _HEADERS | {
+            "Content-Type": answer.kind,
+            "Content-Length": str(len(answer.body)),
+            **answer.headers,
+        }
         start_response(f"{answer.status.value} {answer.status.phrase}", list(headers.items()))
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else answer.body]
 
@@ -113,7 +128,9 @@ class ReviewApp:
         if what == "decision" and len(rest) == 1:
             number = self._number(rest[0])
             told = tell_decision(
-                self._session.decisions[number], self._gallery, lambda role, place, _: f"image/{number}/{role}/{place}"
+                self._session.decisions[number],
+                self._gallery,
+                lambda role, place, _: f"image/{number}/{role}/{place}",
             )
             return _as_json(told | self._state(number))
         if what == "image" and len(rest) == 3 and rest[1] in ROLES and _is_number(rest[2]):
@@ -127,7 +144,12 @@ class ReviewApp:
         n_changes, decisions = len(session.changes), session.decisions.copy()
         versions = [[number, version] for number, version in enumerate(session.versions) if version]
         plan = tell_plan(
-            session.judged, decisions, mode="server", name=session.plan.name, versions=versions, since=n_changes
+            session.judged,
+            decisions,
+            mode="server",
+            name=session.plan.name,
+            versions=versions,
+            since=n_changes,
         )
         return Answer(plan, _SCRIPT)
 
@@ -145,9 +167,14 @@ class ReviewApp:
 
     def _state(self, number: int) -> dict[str, Any]:
         session = self._session
-        return {"verdict": letter(session.decisions[number].verdict), "version": session.versions[number]}
+        return {
+            "verdict": letter(session.decisions[number].verdict),
+            "version": session.versions[number],
+        }
 
-    def _told(self, numbers: Iterable[int], status: HTTPStatus = HTTPStatus.OK, **more: Any) -> Answer:
+    def _told(
+        self, numbers: Iterable[int], status: HTTPStatus = HTTPStatus.OK, **more: Any
+    ) -> Answer:
         """How decisions are now."""
         since = len(self._session.changes)
         rows = [[number, *self._state(number).values()] for number in dict.fromkeys(numbers)]
@@ -157,9 +184,15 @@ class ReviewApp:
 
     def _decide(self, body: Mapping[str, Any]) -> Answer:
         verdict, wanted = body.get("verdict"), body.get("decisions")
-        if verdict not in VERDICTS or not isinstance(wanted, list) or not all(map(self._is_wanted, wanted)):
+        if (
+            verdict not in VERDICTS
+            or not isinstance(wanted, list)
+            or not all(map(self._is_wanted, wanted))
+        ):
             raise _Refused(HTTPStatus.BAD_REQUEST, "not a verdict and decisions")
-        group = self._session.decide(str(verdict), [(number, version) for number, version in wanted])
+        group = self._session.decide(
+            str(verdict), [(number, version) for number, version in wanted]
+        )
         return self._told((number for number, _ in wanted), group=group)
 
     def _is_wanted(self, value: Any) -> bool:

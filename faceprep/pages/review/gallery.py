@@ -1,9 +1,10 @@
 """Which images show what a decision is about.
 
-A picture is asked for by the number of its decision, its role there and its place in that role. So no path ever comes
-from outside: only what the plan names can be seen, and what lies in the identities that it names. Names are resolved
-within the plan's source (within its `origin` for what is restored), links and all; an absolute path, of a test set
-that duplicates are looked for in, is taken as the plan has it.
+A picture is asked for by the number of its decision, its role there and its place in that role. So
+no path ever comes from outside: only what the plan names can be seen, and what lies in the
+identities that it names. Names are resolved within the plan's source (within its `origin` for what
+is restored), links and all; an absolute path, of a test set that duplicates are looked for in, is
+taken as the plan has it.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ class Gallery:
         self._images = lru_cache(_HELD)(self._list_identity)
 
     def strips(self, decision: Decision) -> dict[str, Strip]:
-        """By role: `lead` is the image that it is about, with the one that is kept; `for` and `against` the strongest
-        evidence; `subject` and `into` are the identities. Roles without an image are left out.
+        """By role: `lead` is the image that it is about, with the one that is kept; `for` and
+        `against` the strongest evidence; `subject` and `into` are the identities. Roles without an
+        image are left out.
         """
         strips = {LEAD: self._lead(decision)}
         for role in (FOR, AGAINST):
@@ -55,22 +57,30 @@ class Gallery:
         return {role: strip for role, strip in strips.items() if strip.names or strip.title}
 
     def locate(self, decision: Decision, role: str, place: int) -> str:
-        """The path of one image of `strips`. Raises SourceError where there is none that may be shown."""
+        """The path of one image of `strips`. Raises SourceError where there is none that may be
+        shown.
+        """
         strip = self.strips(decision).get(role)
         if strip is None or not 0 <= place < len(strip.names):
             raise SourceError("no such image", found=f"{role} {place}")
         return self.path_of(decision, role, strip.names[place])
 
     def path_of(self, decision: Decision, role: str, name: str) -> str:
-        """The path of a `name` that `strips` has for the role. Raises SourceError where it may not be shown."""
-        return _resolve(self._origin if decision.action == RESTORE and role == LEAD else self._source, name)
+        """The path of a `name` that `strips` has for the role. Raises SourceError where it may
+        not be shown.
+        """
+        return _resolve(
+            self._origin if decision.action == RESTORE and role == LEAD else self._source, name
+        )
 
     def _lead(self, decision: Decision) -> Strip:
         if decision.action == MERGE or not is_image_name(decision.subject.rpartition("/")[2]):
             return Strip("", (), 0)
         kept = decision.evidence.get("kept")
         names = [decision.subject, *([kept] if isinstance(kept, str) else [])]
-        return Strip(decision.subject, names, len(names), _number(decision.evidence.get("likeness")))
+        return Strip(
+            decision.subject, names, len(names), _number(decision.evidence.get("likeness"))
+        )
 
     def _first_identity(self, decision: Decision) -> str:
         if decision.action == MERGE or self._images(decision.subject):
@@ -89,7 +99,9 @@ class Gallery:
     def _identity(self, name: str) -> Strip:
         names = self._images(name) if name else ()
         n = len(names)
-        shown = names if n <= self._most else [names[i * n // self._most] for i in range(self._most)]
+        shown = (
+            names if n <= self._most else [names[i * n // self._most] for i in range(self._most)]
+        )
         return Strip(name, [image if name == "." else f"{name}/{image}" for image in shown], n)
 
     def _list_identity(self, name: str) -> Sequence[str]:
@@ -101,7 +113,11 @@ class Gallery:
 
 def _evidence(found: Any) -> Strip:
     """Of [image, image, likeness], as plans have it."""
-    if not isinstance(found, list) or len(found) < 2 or not all(isinstance(name, str) for name in found[:2]):
+    if (
+        not isinstance(found, list)
+        or len(found) < 2
+        or not all(isinstance(name, str) for name in found[:2])
+    ):
         return Strip("", (), 0)
     return Strip("", found[:2], 2, _number(found[2]) if len(found) > 2 else None)
 
@@ -122,9 +138,13 @@ def _resolve(root: str, name: str) -> str:
 def _inside(root: str, name: str) -> str:
     """The real path of `name` below `root`. Raises SourceError when it is elsewhere."""
     if not root or "\0" in name:
-        raise SourceError("the plan does not say where its images are", expected="source, an absolute path")
+        raise SourceError(
+            "the plan does not say where its images are", expected="source, an absolute path"
+        )
     folder = os.path.realpath(root)
     path = os.path.realpath(os.path.join(folder, name))
     if os.path.commonpath([folder, path]) != folder:
-        raise SourceError("lies outside of the folder that the plan is about", path=name, expected=root)
+        raise SourceError(
+            "lies outside of the folder that the plan is about", path=name, expected=root
+        )
     return path

@@ -12,10 +12,21 @@ _KINDS = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_NAMES = ("index.html", "icon.svg", "review.css", "store.js", "list.js", "threshold.js", "review.js")
+_NAMES = (
+    "index.html",
+    "icon.svg",
+    "review.css",
+    "store.js",
+    "list.js",
+    "threshold.js",
+    "review.js",
+)
 
 
 def page_files() -> dict[str, PageFile]:
     """By name."""
     folder = resources.files("faceprep.pages.review") / "page"
-    return {name: PageFile(_KINDS[name[name.rindex(".") :]], (folder / name).read_bytes()) for name in _NAMES}
+    return {
+        name: PageFile(_KINDS[name[name.rindex(".") :]], (folder / name).read_bytes())
+        for name in _NAMES
+    }

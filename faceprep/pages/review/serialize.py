@@ -1,4 +1,6 @@
-"""What the page is told about a plan, as JSON: the same from the server and in the folder of files."""
+"""What the page is told about a plan, as JSON: the same from the server and in the folder of
+files.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def letter(verdict: str) -> str:
 
 
 def tell_plan(judged: Mapping[str, Any], decisions: Sequence[Decision], **more: Any) -> bytes:
-    """All decisions in brief, by column: a script that sets `faceprepPlan`, for want of another way to read a file."""
+    """All decisions in brief, by column: a script that sets `faceprepPlan`, for want of another
+    way to read a file.
+    """
     actions = sorted({decision.action for decision in decisions})
     numbers = {action: number for number, action in enumerate(actions)}
     plan = {
@@ -29,22 +33,38 @@ def tell_plan(judged: Mapping[str, Any], decisions: Sequence[Decision], **more: 
         "source": judged.get("source", ""),
         "page": PAGE,
         "actions": actions,
-        "thresholds": {action: found._asdict() for action, found in thresholds_of(decisions, judged).items()},
+        "thresholds": {
+            action: found._asdict() for action, found in thresholds_of(decisions, judged).items()
+        },
         "action": [numbers[decision.action] for decision in decisions],
         "subject": [decision.subject for decision in decisions],
         "into": [decision.into for decision in decisions],
         "score": [decision.score for decision in decisions],
         "verdict": "".join(letter(decision.verdict) for decision in decisions),
     }
-    return b"const faceprepPlan = " + json.dumps(plan | more, separators=(",", ":")).encode() + b";\n"
+    return (
+        b"const faceprepPlan = " + json.dumps(plan | more, separators=(",", ":")).encode() + b";\n"
+    )
 
 
-def tell_decision(decision: Decision, gallery: Gallery, source_of: Callable[[str, int, str], str]) -> dict[str, Any]:
-    """Everything about one decision; `source_of` (role, place, name) says where the page finds a picture."""
+def tell_decision(
+    decision: Decision, gallery: Gallery, source_of: Callable[[str, int, str], str]
+) -> dict[str, Any]:
+    """Everything about one decision; `source_of` (role, place, name) says where the page finds
+    a picture.
+    """
 
     def strip(role: str, told: Strip) -> dict[str, Any]:
-        images = [{"src": source_of(role, place, name), "name": name} for place, name in enumerate(told.names)]
-        return {"title": told.title, "total": told.total, "likeness": told.likeness, "images": images}
+        images = [
+            {"src": source_of(role, place, name), "name": name}
+            for place, name in enumerate(told.names)
+        ]
+        return {
+            "title": told.title,
+            "total": told.total,
+            "likeness": told.likeness,
+            "images": images,
+        }
 
     facts = {
         name.replace("_", " "): value

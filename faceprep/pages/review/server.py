@@ -25,13 +25,22 @@ log = logging.getLogger("faceprep")
 
 
 def serve(session: Session, port: int, announce: Callable[[str], None], browse: bool) -> None:
-    """Until Ctrl-C. `announce` is told the address once it can be asked. Raises OutputError when the port is taken."""
+    """Until Ctrl-C. `announce` is told the address once it can be asked. Raises OutputError
+    when the port is taken.
+    """
     create_server = _waitress()
     token = secrets.token_urlsafe(24)
-    app = ReviewApp(session, Thumbnails(state_folder(session.plan) / "thumbnails"), token, page_files())
+    app = ReviewApp(
+        session, Thumbnails(state_folder(session.plan) / "thumbnails"), token, page_files()
+    )
     with storage.guard(f"listen on port {port}", "127.0.0.1"):
         server = create_server(
-            app, host="127.0.0.1", port=port, threads=_THREADS, max_request_body_size=MAX_BODY, ident=None
+            app,
+            host="127.0.0.1",
+            port=port,
+            threads=_THREADS,
+            max_request_body_size=MAX_BODY,
+            ident=None,
         )
     try:
         with _folding(session, app):
@@ -48,18 +57,24 @@ def _waitress() -> Callable[..., Any]:
     try:
         from waitress.server import create_server
     except ImportError as error:
-        raise MissingExtra(f"the page needs waitress ({error})", remedy="pip install 'faceprep[review]'") from error
+        raise MissingExtra(
+            f"the page needs waitress ({error})", remedy="pip install 'faceprep[review]'"
+        ) from error
     return create_server  # type: ignore[no-any-return]
 
 
 def _has_screen() -> bool:
     """On a terminal alone Python would open a browser of text, and take the terminal from us."""
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return sys.platform != "linux" or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
 
 
 @contextmanager
 def _folding(session: Session, app: ReviewApp) -> Iterator[None]:
-    """A thread that writes the plan when nobody has decided for a moment: who applies it then has it as it is."""
+    """A thread that writes the plan when nobody has decided for a moment: who applies it then
+    has it as it is.
+    """
     ended = threading.Event()
 
     def fold() -> None:

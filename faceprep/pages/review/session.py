@@ -1,8 +1,9 @@
 """A plan while it is reviewed.
 
-Every verdict is in the journal, PLAN.review.jsonl, and on disk before `decide` returns. `fold` writes the plan with
-all of them and removes the journal. Who was killed in between leaves a journal; the next session takes it over. Each
-decision has a version, which whoever wants to change it must know: nobody changes what he has not seen.
+Every verdict is in the journal, PLAN.review.jsonl, and on disk before `decide` returns. `fold`
+writes the plan with all of them and removes the journal. Who was killed in between leaves a
+journal; the next session takes it over. Each decision has a version, which whoever wants to change
+it must know: nobody changes what he has not seen.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class Session:
         self.judged, decisions = read_plan(plan)
         self.decisions = list(decisions)
         if _state_of(plan) != self._state:
-            raise SourceError("is being written", path=plan, remedy="Start again when that is done.")
+            raise SourceError(
+                "is being written", path=plan, remedy="Start again when that is done."
+            )
         self.versions = [0] * len(self.decisions)
         self.changes: list[int] = []
         """Numbers of decisions, in the order in which they were changed."""
@@ -73,9 +76,11 @@ class Session:
     # Verdicts
 
     def decide(self, verdict: str, wanted: Sequence[tuple[int, int]]) -> int:
-        """Give all decisions (number, version) this verdict, or none of them; the number to `undo` it with.
+        """Give all decisions (number, version) this verdict, or none of them; the number to `undo`
+        it with.
 
-        Raises Stale where a version is another, PlanChanged, OutputError where the journal cannot be written.
+        Raises Stale where a version is another, PlanChanged, OutputError where the journal cannot
+        be written.
         """
         with self._lock:
             stale = [number for number, version in wanted if self.versions[number] != version]
@@ -84,14 +89,18 @@ class Session:
             numbers = {number for number, _ in wanted if self.decisions[number].verdict != verdict}
             group, undoing = (
                 len(self._groups),
-                [(number, self.decisions[number].verdict, self._made_by.get(number, -1)) for number in sorted(numbers)],
+                [
+                    (number, self.decisions[number].verdict, self._made_by.get(number, -1))
+                    for number in sorted(numbers)
+                ],
             )
             self._change([(number, verdict, group) for number, _, _ in undoing])
             self._groups.append(undoing)
             return group
 
     def undo(self, group: int) -> list[int]:
-        """Take back what the `decide` that returned `group` did; the numbers of the decisions that it changes.
+        """Take back what the `decide` that returned `group` did; the numbers of the decisions that
+        it changes.
 
         Those that were decided again since stay as they are. Raises Stale where that leaves none.
         """
@@ -99,7 +108,9 @@ class Session:
             undoing = self._groups[group] if 0 <= group < len(self._groups) else []
             mine = [entry for entry in undoing if self._made_by.get(entry[0]) == group]
             if not mine:
-                raise Stale("nothing to undo: decided again since", [number for number, _, _ in undoing])
+                raise Stale(
+                    "nothing to undo: decided again since", [number for number, _, _ in undoing]
+                )
             self._change(mine)
             return [number for number, _, _ in mine]
 
@@ -108,7 +119,9 @@ class Session:
         if not wanted:
             return
         self.refuse_changed_plan()
-        verdicts = [_verdict_on(self.decisions[number], number, verdict) for number, verdict, _ in wanted]
+        verdicts = [
+            _verdict_on(self.decisions[number], number, verdict) for number, verdict, _ in wanted
+        ]
         storage.append_durably(self.journal, format_verdicts(verdicts))
         self._unfolded += verdicts
         for number, verdict, group in wanted:
@@ -120,22 +133,31 @@ class Session:
     # The disk
 
     def take_over(self, verdicts: Sequence[Verdict], strict: bool = False) -> tuple[int, int]:
-        """Verdicts of another session; (how many change a decision, how many of those overrule somebody else's).
+        """Verdicts of another session; (how many change a decision, how many of those overrule
+        somebody else's).
 
-        `strict`: none may overrule. Raises SourceError then, and for decisions that the plan does not have.
+        `strict`: none may overrule. Raises SourceError then, and for decisions that the plan does
+        not have.
         """
         lasts, known = self._lasts(verdicts)
-        overruled = [number for number, passed in known.items() if self.decisions[number].verdict not in passed]
+        overruled = [
+            number
+            for number, passed in known.items()
+            if self.decisions[number].verdict not in passed
+        ]
         if strict and overruled:
             decision = self.decisions[overruled[0]]
             raise SourceError(
-                f"the plan was changed and contradicts {counted(len(overruled), 'verdict')} not yet in it",
+                f"the plan was changed and contradicts {counted(len(overruled), 'verdict')} not "
+                "yet in it",
                 path=self.journal,
                 found=f"{decision.action} {decision.subject} is {decision.verdict} in the plan, and"
                 f" {lasts[overruled[0]]} here",
                 remedy=f"Remove this file if the plan is right; else --import {self.journal.name}.",
             )
-        changed = [number for number, verdict in lasts.items() if self.decisions[number].verdict != verdict]
+        changed = [
+            number for number, verdict in lasts.items() if self.decisions[number].verdict != verdict
+        ]
         with self._lock:
             self._change([(number, lasts[number], -1) for number in changed])
         return len(changed), len(set(changed) & set(overruled))
@@ -152,7 +174,11 @@ class Session:
             if not 0 <= number < len(self.decisions) or self.decisions[number][:3] != key:
                 if key not in named:
                     what = " ".join(filter(None, key))
-                    raise SourceError(f"the plan has no decision {what!r}", path=self.plan, remedy="Check the plan.")
+                    raise SourceError(
+                        f"the plan has no decision {what!r}",
+                        path=self.plan,
+                        remedy="Check the plan.",
+                    )
                 number = named[key]
             lasts[number] = verdict.verdict
             passed.setdefault(number, set()).update((verdict.verdict, verdict.before))
@@ -167,13 +193,16 @@ class Session:
             raise PlanChanged(
                 "the plan was changed by somebody else while it was reviewed",
                 path=self.plan,
-                remedy=f"It is left as it is. What was decided and is not in it is in {self.journal.name}:"
+                remedy="It is left as it is. What was decided and is not in it is in "
+                f"{self.journal.name}:"
                 " start the review again to take that over.",
             )
         self._state = state
 
     def fold(self) -> None:
-        """Write the plan as it is decided by now. Raises PlanChanged, OutputError; the journal stays then."""
+        """Write the plan as it is decided by now. Raises PlanChanged, OutputError; the journal
+        stays then.
+        """
         with self._folding:
             with self._lock:
                 n, decisions = len(self._unfolded), self.decisions.copy()
@@ -184,7 +213,10 @@ class Session:
             with self._lock:
                 self.refuse_changed_plan()
                 storage.write_file(self.plan, file.getbuffer(), keep_mode=True)
-                self._state, self._digest = (_state_of(self.plan), hashlib.sha256(file.getbuffer()).digest())
+                self._state, self._digest = (
+                    _state_of(self.plan),
+                    hashlib.sha256(file.getbuffer()).digest(),
+                )
                 self._unfolded = self._unfolded[n:]
                 if self._unfolded:
                     storage.write_file(self.journal, format_verdicts(self._unfolded))
@@ -194,18 +226,23 @@ class Session:
 
 @contextmanager
 def open_session(plan: Path, journal: bool = True) -> Iterator[Session]:
-    """The plan for this process alone, with what a session before left in the `journal`; folded at the end.
+    """The plan for this process alone, with what a session before left in the `journal`; folded at
+    the end.
 
     Raises SourceError for what is no plan, OutputError when it is being reviewed already.
     """
     plan = Path(os.path.realpath(plan))
     if not plan.is_file():
-        raise SourceError("no such file", path=plan, expected="a plan, as merge-identities and others write it")
+        raise SourceError(
+            "no such file", path=plan, expected="a plan, as merge-identities and others write it"
+        )
     with lock(state_folder(plan)):
         session = Session(plan)
         if journal and session.journal.exists():
             verdicts = read_verdicts(session.journal, cut=True)
-            storage.write_file(session.journal, format_verdicts(verdicts))  # without half a line at the end
+            storage.write_file(
+                session.journal, format_verdicts(verdicts)
+            )  # without half a line at the end
             session.take_over(verdicts, strict=True)
             session.fold()
             storage.remove_file(session.journal)
@@ -219,7 +256,9 @@ def state_folder(plan: Path) -> Path:
 
 
 def _verdict_on(decision: Decision, number: int, verdict: str) -> Verdict:
-    return Verdict(number, decision.action, decision.subject, decision.into, verdict, decision.verdict)
+    return Verdict(
+        number, decision.action, decision.subject, decision.into, verdict, decision.verdict
+    )
 
 
 def _state_of(plan: Path) -> tuple[int, ...]:

@@ -5,7 +5,8 @@
     DIR/pages/0000.js …             all about 200 decisions each
     DIR/thumbnails/ab/….jpg         each picture once
 
-Verdicts stay in the browser (localStorage) until they are saved as a file, which `review PLAN --import FILE` takes.
+Verdicts stay in the browser (localStorage) until they are saved as a file, which `review PLAN
+--import FILE` takes.
 """
 
 from __future__ import annotations
@@ -35,9 +36,13 @@ _AHEAD = 200
 
 
 def write_static(session: Session, folder: Path) -> int:
-    """All of it or nothing; how many pictures there are. Raises OutputError when something is there already."""
+    """All of it or nothing; how many pictures there are. Raises OutputError when something is
+    there already.
+    """
     if os.path.lexists(folder):
-        raise OutputError("there is something already", path=folder, remedy="Name another folder, or remove it.")
+        raise OutputError(
+            "there is something already", path=folder, remedy="Name another folder, or remove it."
+        )
     temporary = folder.with_name(f".{folder.name}.tmp")
     storage.remove_tree(temporary)
     try:
@@ -55,7 +60,12 @@ def _write(session: Session, folder: Path) -> int:
         storage.write_file(folder / name, data, durable=False)
 
     digest = hashlib.sha256(storage.read_bytes(session.plan)).hexdigest()
-    write("data.js", tell_plan(session.judged, session.decisions, mode="static", name=session.plan.name, id=digest))
+    write(
+        "data.js",
+        tell_plan(
+            session.judged, session.decisions, mode="static", name=session.plan.name, id=digest
+        ),
+    )
     for name, file in page_files().items():
         write(name, file.data)
     pictures: dict[str, str] = {}
@@ -73,8 +83,12 @@ def _write(session: Session, folder: Path) -> int:
     return sum(map_ahead(draw, pictures.items(), n_cores(), _AHEAD))
 
 
-def _pages(session: Session, gallery: Gallery, pictures: dict[str, str]) -> Iterator[list[dict[str, Any]]]:
-    """The details of 200 decisions at a time; `pictures` gets the path of each image and the name of its thumbnail."""
+def _pages(
+    session: Session, gallery: Gallery, pictures: dict[str, str]
+) -> Iterator[list[dict[str, Any]]]:
+    """The details of 200 decisions at a time; `pictures` gets the path of each image and the
+    name of its thumbnail.
+    """
     for start in range(0, len(session.decisions), PAGE):
         yield [
             tell_decision(decision, gallery, _namer(decision, gallery, pictures))
@@ -82,7 +96,9 @@ def _pages(session: Session, gallery: Gallery, pictures: dict[str, str]) -> Iter
         ]
 
 
-def _namer(decision: Decision, gallery: Gallery, pictures: dict[str, str]) -> Callable[[str, int, str], str]:
+def _namer(
+    decision: Decision, gallery: Gallery, pictures: dict[str, str]
+) -> Callable[[str, int, str], str]:
     def name_of(role: str, _: int, name: str) -> str:
         try:
             path = gallery.path_of(decision, role, name)

@@ -12,7 +12,9 @@ from faceprep.core.types import ACCEPTED, DROP, MERGE, MOVE, Decision
 
 
 class Threshold(NamedTuple):
-    """Decisions with a score of `value` or more are accepted, or of `value` or less unless `at_least`."""
+    """Decisions with a score of `value` or more are accepted, or of `value` or less unless
+    `at_least`.
+    """
 
     value: float
     at_least: bool
@@ -21,9 +23,11 @@ class Threshold(NamedTuple):
     """The lowest and the highest score there is."""
 
 
-def thresholds_of(decisions: Iterable[Decision], judged: Mapping[str, Any] | None = None) -> dict[str, Threshold]:
-    """By action, for those that have scores: the value that the plan was made with, where its first line says so, else
-    the one that divides them best.
+def thresholds_of(
+    decisions: Iterable[Decision], judged: Mapping[str, Any] | None = None
+) -> dict[str, Threshold]:
+    """By action, for those that have scores: the value that the plan was made with, where its first
+    line says so, else the one that divides them best.
 
     >>> thresholds_of([Decision("merge", "a", "b", 0.9), Decision("merge", "c", "b", 0.5, verdict="undecided")])
     {'merge': Threshold(value=0.7, at_least=True, low=0.5, high=0.9)}
@@ -32,15 +36,21 @@ def thresholds_of(decisions: Iterable[Decision], judged: Mapping[str, Any] | Non
     rows: dict[str, list[tuple[float, bool]]] = {}
     for decision in decisions:
         if decision.score is not None:
-            rows.setdefault(decision.action, []).append((decision.score, decision.verdict == ACCEPTED))
+            rows.setdefault(decision.action, []).append(
+                (decision.score, decision.verdict == ACCEPTED)
+            )
     return {
-        action: _threshold(np.array(scored, np.float64), known.get(action), likely_up=not is_measure)
+        action: _threshold(
+            np.array(scored, np.float64), known.get(action), likely_up=not is_measure
+        )
         for action, scored in rows.items()
     }
 
 
 def _known(judged: Mapping[str, Any]) -> dict[str, float]:
-    """The likeness from which on identities were merged, the angle from which on images were dropped or moved."""
+    """The likeness from which on identities were merged, the angle from which on images were
+    dropped or moved.
+    """
     summary = _part(judged, "summary")
     angle = summary.get("angle")
     found = {MERGE: summary.get("threshold"), DROP: angle, MOVE: angle}
@@ -57,8 +67,9 @@ def _part(judged: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _threshold(scored: npt.NDArray[np.float64], known: float | None, likely_up: bool) -> Threshold:
-    """Of rows score, 1 if accepted. `likely_up` decides where the value is known, or all or none is accepted: likeness
-    speaks for a merge, an angle for an outlier, but a measure of sharpness against a drop.
+    """Of rows score, 1 if accepted. `likely_up` decides where the value is known, or all or none is
+    accepted: likeness speaks for a merge, an angle for an outlier, but a measure of sharpness
+    against a drop.
     """
     scores, accepted = scored[:, 0], scored[:, 1] > 0
     low, high = float(scores.min()), float(scores.max())

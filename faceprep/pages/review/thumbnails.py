@@ -1,7 +1,7 @@
 """Small pictures for the page, made once: JPEG, long side 160.
 
-They lie beside the plan and go when it goes: faces are left nowhere else. Two folders bound them: when the young one
-is full it becomes the old one, and what was old is removed.
+They lie beside the plan and go when it goes: faces are left nowhere else. Two folders bound them:
+when the young one is full it becomes the old one, and what was old is removed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Thumbnails:
     def of(self, path: str) -> bytes:
         """The thumbnail of an image file. Raises SourceError, codec.Undecodable."""
         size, time = storage.dated_size(path)
-        key = hashlib.sha256(f"{path}\0{size}\0{time}".encode("utf-8", "surrogateescape")).hexdigest()[:40]
+        key = hashlib.sha256(
+            f"{path}\0{size}\0{time}".encode("utf-8", "surrogateescape")
+        ).hexdigest()[:40]
         with self._locks[int(key, 16) % _N_LOCKS]:  # two threads never write the same one
             for folder in (self._young, self._old):
                 try:

@@ -1,6 +1,7 @@
 """Embeddings that belong to images by name, from an .npz with image_names and embeddings.
 
-The rows are laid out raw in a file of the run, so that workers can fetch any of them and none holds them all.
+The rows are laid out raw in a file of the run, so that workers can fetch any of them and none holds
+them all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _DTYPES = ("float32", "float16")
 
 @dataclass(frozen=True)
 class EmbeddingTable:
-    """`rows` maps image names to row numbers; each row is `dim` numbers of `dtype` (float32 or float16)."""
+    """`rows` maps image names to row numbers; each row is `dim` numbers of `dtype` (float32 or
+    float16).
+    """
 
     path: str
     rows: dict[str, int]
@@ -33,7 +36,9 @@ class EmbeddingTable:
 
 
 def load_table(path: str | os.PathLike[str]) -> EmbeddingTable:
-    """Names, width and type of the embeddings, not the embeddings. Raises SourceError where they do not fit."""
+    """Names, width and type of the embeddings, not the embeddings. Raises SourceError where
+    they do not fit.
+    """
     rows: dict[str, int] = {}
     with NpzFile(path) as file:
         (n_names, *_), _ = _described(file, NAMES, 1)
@@ -46,11 +51,18 @@ def load_table(path: str | os.PathLike[str]) -> EmbeddingTable:
                 found=counted(n, "embedding"),
             )
         if str(dtype) not in _DTYPES:
-            raise SourceError("embeddings of another type", path=path, expected="float32 or float16", found=str(dtype))
+            raise SourceError(
+                "embeddings of another type",
+                path=path,
+                expected="float32 or float16",
+                found=str(dtype),
+            )
         names = (name for chunk in file.chunks(NAMES) for name in decode_names(path, chunk))
         for row, name in enumerate(names):
             if rows.setdefault(name, row) != row:
-                raise SourceError(f"the image {name!r} is in it twice", path=path, where=f"row {row}")
+                raise SourceError(
+                    f"the image {name!r} is in it twice", path=path, where=f"row {row}"
+                )
     return EmbeddingTable(os.fspath(path), rows, dim, str(dtype))
 
 
@@ -58,7 +70,10 @@ def _described(file: NpzFile, key: str, n_dimensions: int) -> tuple[tuple[int, .
     shape, dtype = file.header(key)
     if len(shape) != n_dimensions:
         raise SourceError(
-            f"{key} of another shape", path=file.path, expected=f"{n_dimensions} dimensions", found=str(shape)
+            f"{key} of another shape",
+            path=file.path,
+            expected=f"{n_dimensions} dimensions",
+            found=str(shape),
         )
     return shape, dtype
 
@@ -70,8 +85,11 @@ def lay_out(table: EmbeddingTable, target: Path) -> None:
             rows.write(chunk.tobytes())
 
 
-def match(table: EmbeddingTable, spellings: Sequence[Callable[[], Iterable[str]]]) -> npt.NDArray[np.int64]:
-    """The row of each image, -1 where there is none, by the first of the `spellings` of their names that is in use.
+def match(
+    table: EmbeddingTable, spellings: Sequence[Callable[[], Iterable[str]]]
+) -> npt.NDArray[np.int64]:
+    """The row of each image, -1 where there is none, by the first of the `spellings` of their names
+    that is in use.
 
     Raises SourceError when no image is found by any of them.
     """
@@ -88,7 +106,9 @@ def match(table: EmbeddingTable, spellings: Sequence[Callable[[], Iterable[str]]
     )
 
 
-def fetch(path: Path, numbers: Sequence[int], dim: int, dtype: str) -> npt.NDArray[np.floating[Any]]:
+def fetch(
+    path: Path, numbers: Sequence[int], dim: int, dtype: str
+) -> npt.NDArray[np.floating[Any]]:
     """(n, dim) the rows with these numbers of a file that `lay_out` wrote."""
     n_bytes = dim * np.dtype(dtype).itemsize
     with storage.ByteSource(path) as rows:

@@ -1,6 +1,8 @@
-"""How a manifest is cut: files, the parts they are written in by different workers, the images of each part.
+"""How a manifest is cut: files, the parts they are written in by different workers, the images of
+each part.
 
-The run's scratch folder holds `layout.json`, what all parts share, and `SHARD.json`, the images of one part.
+The run's scratch folder holds `layout.json`, what all parts share, and `SHARD.json`, the images of
+one part.
 """
 
 from __future__ import annotations
@@ -27,14 +29,18 @@ _LAYOUT = "layout.json"
 
 @dataclass(frozen=True)
 class Block:
-    """The images of one part, in order: paths below the source, classes, rows of their embeddings (or none)."""
+    """The images of one part, in order: paths below the source, classes, rows of their
+    embeddings (or none).
+    """
 
     paths: list[str]
     classes: list[int]
     rows: list[int] = field(default_factory=list)
 
     def save(self, scratch: Path, shard_id: str) -> None:
-        storage.write_file(scratch / f"{shard_id}.json", json.dumps(vars(self)).encode(), durable=False)
+        storage.write_file(
+            scratch / f"{shard_id}.json", json.dumps(vars(self)).encode(), durable=False
+        )
 
     @staticmethod
     def load(scratch: Path, shard_id: str) -> Block:
@@ -43,7 +49,9 @@ class Block:
 
 @dataclass(frozen=True)
 class FilePlan:
-    """One file of the manifest: the shards that write its parts, its images, and those of its whole split."""
+    """One file of the manifest: the shards that write its parts, its images, and those of its
+    whole split.
+    """
 
     shards: list[str]
     n_images: int
@@ -56,9 +64,10 @@ class FilePlan:
 class Layout:
     """What all parts of a run share.
 
-    `source` and `folder` are absolute: where the images lie, where the files go. Names in the manifest are `prefix` +
-    path; `width` is the length of the longest of them, in characters. Embeddings have `dim` numbers of `dtype`.
-    Folders in `twins` hold names that differ in the suffix alone.
+    `source` and `folder` are absolute: where the images lie, where the files go. Names in the
+    manifest are `prefix` + path; `width` is the length of the longest of them, in characters.
+    Embeddings have `dim` numbers of `dtype`. Folders in `twins` hold names that differ in the
+    suffix alone.
     """
 
     source: str
@@ -105,7 +114,11 @@ class Part:
         return self.shard.stop == self.file.n_images
 
     def open(self) -> BinaryIO:
-        return self.sink.open(self.shard.source) if self.file.has_one_part else self.sink.open_part(PART)
+        return (
+            self.sink.open(self.shard.source)
+            if self.file.has_one_part
+            else self.sink.open_part(PART)
+        )
 
     def pieces(self) -> Iterator[Part]:
         """The same part in pieces that fit in memory with all that is written of them."""
@@ -114,7 +127,10 @@ class Part:
             cut = slice(i, i + _PIECE)
             piece = Block(block.paths[cut], block.classes[cut], block.rows[cut])
             yield Part(
-                self.layout, Shard(self.shard.id, self.shard.source, start + i, self.shard.stop), piece, self.sink
+                self.layout,
+                Shard(self.shard.id, self.shard.source, start + i, self.shard.stop),
+                piece,
+                self.sink,
             )
 
     def names(self) -> list[str]:

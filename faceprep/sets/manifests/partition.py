@@ -18,13 +18,16 @@ from faceprep.sets.split import Selection
 
 _REFUSED = "refused-"
 _LISTED, _LOADED, _WHOLE = 1 << 16, 1 << 14, 1 << 17
-"""Most images of a part: of names alone; with images or embeddings; where the part is one of several files."""
+"""Most images of a part: of names alone; with images or embeddings; where the part is one of
+several files.
+"""
 
 
 @dataclass
 class Cutter:
-    """Collects shards and files. `rows` are the images' rows in the embeddings; `is_heavy` that parts have more to
-    carry than names; `part_is_file` that a lone part needs no joining. `width` is that of `Layout`.
+    """Collects shards and files. `rows` are the images' rows in the embeddings; `is_heavy` that
+    parts have more to carry than names; `part_is_file` that a lone part needs no joining. `width`
+    is that of `Layout`.
     """
 
     scratch: Path
@@ -42,7 +45,11 @@ class Cutter:
         """The files of one split: `output` itself, or NAME-00000-of-00008.SUFFIX and so on."""
         edges = [k * positions.size // n_files for k in range(n_files + 1)]
         for number, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
-            name = f"{output.stem}-{number:05d}-of-{n_files:05d}{output.suffix}" if n_files > 1 else output.name
+            name = (
+                f"{output.stem}-{number:05d}-of-{n_files:05d}{output.suffix}"
+                if n_files > 1
+                else output.name
+            )
             self._add_file(name, positions[start:stop], positions.size, n_files > 1)
 
     def _add_file(self, name: str, positions: Ints, n_split: int, is_one_of_many: bool) -> None:
@@ -54,7 +61,9 @@ class Cutter:
             self._save_block(shard, positions[shard.start : shard.stop])
             self.shards.append(shard)
             ids.append(shard.id)
-        self.files[name] = FilePlan(ids, positions.size, n_split, self.part_is_file and len(ids) == 1)
+        self.files[name] = FilePlan(
+            ids, positions.size, n_split, self.part_is_file and len(ids) == 1
+        )
 
     def _save_block(self, shard: Shard, positions: Ints) -> None:
         paths = self.listing.paths(positions)
@@ -69,8 +78,13 @@ class Cutter:
             positions = np.array(refused[start : start + _LISTED])
             shard = Shard(f"{_REFUSED}{number:06d}", str(source), start, start + positions.size)
             reasons = [self.listing.refused[position] for position in positions.tolist()]
-            rows = [(path, *reason) for path, reason in zip(self.listing.paths(positions), reasons, strict=True)]
-            storage.write_file(self.scratch / f"{shard.id}.json", json.dumps(rows).encode(), durable=False)
+            rows = [
+                (path, *reason)
+                for path, reason in zip(self.listing.paths(positions), reasons, strict=True)
+            ]
+            storage.write_file(
+                self.scratch / f"{shard.id}.json", json.dumps(rows).encode(), durable=False
+            )
             self.shards.append(shard)
 
 
@@ -89,7 +103,9 @@ def cut(cutter: Cutter, output: Path, chosen: Selection, n_files: int) -> None:
     """All files of a manifest. Raises OptionError when there are more files than images."""
     if n_files > chosen.train.size:
         raise OptionError(
-            "--shards", expected=f"{chosen.train.size} or fewer, the images there are", found=str(n_files)
+            "--shards",
+            expected=f"{chosen.train.size} or fewer, the images there are",
+            found=str(n_files),
         )
     cutter.add_split(output, chosen.train, n_files)
     if chosen.val.size:

@@ -24,12 +24,15 @@ class NamedImage(NamedTuple):
 def load_names(path: Path) -> list[NamedImage]:
     """All images of a .npz, .csv, .lst or .parquet manifest, in its order. Raises SourceError.
 
-    Identities without a name of their own have that of their class in the classes.csv beside it, or its number.
+    Identities without a name of their own have that of their class in the classes.csv beside it, or
+    its number.
     """
     names, labels, identities = _READERS[path.suffix.lower()](path)
     if not all(identities):
         texts = _class_names(path, labels)
-        identities = [identity or texts(label) for identity, label in zip(identities, labels, strict=True)]
+        identities = [
+            identity or texts(label) for identity, label in zip(identities, labels, strict=True)
+        ]
     return [NamedImage(*pair) for pair in zip(names, identities, strict=True)]
 
 
@@ -43,10 +46,19 @@ def _from_npz(path: Path) -> _Columns:
         texts = file.load("identities").tolist() if "identities" in file.keys else []
     if labels.shape != (len(names),) or labels.dtype.kind not in "iuf":
         found = f"{len(names):,} names, {labels.dtype} of shape {labels.shape}"
-        raise SourceError("its arrays do not belong together", path=path, expected="a class for each name", found=found)
+        raise SourceError(
+            "its arrays do not belong together",
+            path=path,
+            expected="a class for each name",
+            found=found,
+        )
     numbers = labels.tolist()
     known = texts and all(0 <= number < len(texts) for number in numbers)
-    return (names, numbers, [str(texts[number]) for number in numbers] if known else [""] * len(names))
+    return (
+        names,
+        numbers,
+        [str(texts[number]) for number in numbers] if known else [""] * len(names),
+    )
 
 
 def _from_parquet(path: Path) -> _Columns:
@@ -65,7 +77,11 @@ def _from_parquet(path: Path) -> _Columns:
 def _from_list(read: Callable[[Path], Sequence[lists.ListedImage]]) -> Callable[[Path], _Columns]:
     def columns(path: Path) -> _Columns:
         rows = list(read(path))
-        return ([row.name for row in rows], [row.label for row in rows], [row.identity for row in rows])
+        return (
+            [row.name for row in rows],
+            [row.label for row in rows],
+            [row.identity for row in rows],
+        )
 
     return columns
 

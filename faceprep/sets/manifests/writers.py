@@ -1,4 +1,6 @@
-"""The manifests by suffix: what each takes, how a part of one is written, how its parts are joined."""
+"""The manifests by suffix: what each takes, how a part of one is written, how its parts are
+joined.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,12 @@ _COPY = 4 << 20
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of manifest. `write` writes a part and yields one Outcome an image; `join` makes the file of all parts,
-    `describe` says what a file holds.
+    """A kind of manifest. `write` writes a part and yields one Outcome an image; `join` makes the
+    file of all parts, `describe` says what a file holds.
 
-    `images`: whether it holds the images themselves: "never", "always" or "may", with --with-images. Names that
-    `forbidden` finds cannot stand in it. `part_is_file`: a lone part is the file already.
+    `images`: whether it holds the images themselves: "never", "always" or "may", with
+    --with-images. Names that `forbidden` finds cannot stand in it. `part_is_file`: a lone part is
+    the file already.
     """
 
     write: Callable[[Part], Iterator[Outcome]]
@@ -50,7 +53,9 @@ def format_of(path: Path) -> Format:
         return FORMATS[path.suffix.lower()]
     except KeyError:
         found = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
-        raise OptionError(f"no manifest is called {path.name!r}", expected=" ".join(FORMATS), found=found) from None
+        raise OptionError(
+            f"no manifest is called {path.name!r}", expected=" ".join(FORMATS), found=found
+        ) from None
 
 
 # Lists: every image that the plan lets through is in them
@@ -77,7 +82,10 @@ def _write_lst(part: Part) -> Iterator[Outcome]:
 
 
 def _write_parquet(part: Part) -> Iterator[Outcome]:
-    columns = ((piece.names(), piece.block.classes, piece.identities(), piece.embeddings()) for piece in part.pieces())
+    columns = (
+        (piece.names(), piece.block.classes, piece.identities(), piece.embeddings())
+        for piece in part.pieces()
+    )
     parquet.write_tables(part.open(), (parquet.table_of(*column) for column in columns))
     return _each(part)
 
@@ -86,7 +94,11 @@ def _write_npz(part: Part) -> Iterator[Outcome]:
     """The bare rows of the arrays; `_join_npz` puts the headers in front."""
     files = {key: part.sink.open_part(f".{key}") for key, _, _ in _npz_arrays(part.layout)}
     for piece in part.pieces():
-        rows = {npz.NAMES: piece.names(), npz.CLASSES: piece.block.classes, npz.EMBEDDINGS: piece.embeddings()}
+        rows = {
+            npz.NAMES: piece.names(),
+            npz.CLASSES: piece.block.classes,
+            npz.EMBEDDINGS: piece.embeddings(),
+        }
         for key, dtype, _ in _npz_arrays(part.layout):
             files[key].write(np.asarray(rows[key], dtype).tobytes())
     return _each(part)
@@ -110,7 +122,9 @@ def _write_tfrecord(part: Part) -> Iterator[Outcome]:
         embeddings = piece.embeddings()
         if embeddings is not None:
             columns["embeddings"] = [row.tobytes() for row in embeddings]
-        tfrecord.write_records(file, tfrecord.encode_examples(columns, about if piece.is_first else {}))
+        tfrecord.write_records(
+            file, tfrecord.encode_examples(columns, about if piece.is_first else {})
+        )
     return _each(part)
 
 
@@ -131,7 +145,9 @@ def _write_tar(part: Part) -> Iterator[Outcome]:
     return _write_images(part, encode, webdataset.END)
 
 
-def _write_images(part: Part, encode: Callable[[str, int, bytes, str], bytes], end: bytes = b"") -> Iterator[Outcome]:
+def _write_images(
+    part: Part, encode: Callable[[str, int, bytes, str], bytes], end: bytes = b""
+) -> Iterator[Outcome]:
     file, lost = part.open(), Counter[int]()
     for path, label in zip(part.block.paths, part.block.classes, strict=True):
         data, suffix, outcome = _load(part.layout.source, path)
@@ -172,7 +188,10 @@ def lost_images(layout: Layout, sink: Sink) -> Counter[int]:
 
 def _npz_arrays(layout: Layout) -> list[tuple[str, str, tuple[int, ...]]]:
     """(key, dtype, shape of a row) of each array."""
-    arrays: list[tuple[str, str, tuple[int, ...]]] = [(npz.NAMES, f"<U{layout.width}", ()), (npz.CLASSES, "<i8", ())]
+    arrays: list[tuple[str, str, tuple[int, ...]]] = [
+        (npz.NAMES, f"<U{layout.width}", ()),
+        (npz.CLASSES, "<i8", ()),
+    ]
     return [*arrays, (npz.EMBEDDINGS, layout.dtype, (layout.dim,))] if layout.dim else arrays
 
 
@@ -181,7 +200,13 @@ def _join_npz(sink: Sink, layout: Layout, name: str, file: BinaryIO) -> None:
     npz.write_npz(
         file,
         (
-            npz.Member(key, dtype, (plan.n_images, *row), _contents(_paths(sink, layout, name, f".{key}")), not row)
+            npz.Member(
+                key,
+                dtype,
+                (plan.n_images, *row),
+                _contents(_paths(sink, layout, name, f".{key}")),
+                not row,
+            )
             for key, dtype, row in _npz_arrays(layout)
         ),
     )
@@ -209,7 +234,9 @@ def _contents(paths: Sequence[Path]) -> Iterator[bytes]:
 
 FORMATS: dict[str, Format] = {
     ".npz": Format(_write_npz, _join_npz, npz.describe, embeddings=True, part_is_file=False),
-    ".tfrecord": Format(_write_tfrecord, _join_bytes, tfrecord.describe, images="may", embeddings=True),
+    ".tfrecord": Format(
+        _write_tfrecord, _join_bytes, tfrecord.describe, images="may", embeddings=True
+    ),
     ".parquet": Format(_write_parquet, _join_parquet, parquet.describe, embeddings=True),
     ".csv": Format(_write_csv, _join_bytes, lists.describe_csv),
     ".lst": Format(_write_lst, _join_bytes, lists.describe_lst, forbidden=lists.NOT_IN_LST),

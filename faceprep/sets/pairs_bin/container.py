@@ -4,7 +4,8 @@
              each bytes, a Python 2 str, or a uint8 array of shape (N,) or (N, 1)
     same     list or array of n truth values
 
-Read without running it (`safe_pickle`). What is written here, a pickle of protocol 3 that every Python 3 reads:
+Read without running it (`safe_pickle`). What is written here, a pickle of protocol 3 that every
+Python 3 reads:
 
     80 03 5d 28       PROTO 3, EMPTY_LIST, MARK
     42 u32 bytes      BINBYTES, one an image
@@ -36,7 +37,9 @@ MAX_BYTES = 4 << 30
 """A larger file is refused before it is read: no verification set comes near."""
 
 PAIR = np.dtype([("images", "<i8", (2, 3)), ("same", "<i8")])
-"""Where a pair lies in its file: (start, bytes, coding) of its two images; whether they show one person."""
+"""Where a pair lies in its file: (start, bytes, coding) of its two images; whether they show
+one person.
+"""
 
 _HEAD, _BETWEEN, _END = b"\x80\x03](", b"e](", b"e\x86."
 _SAME, _DIFFERENT = b"\x88", b"\x89"
@@ -44,15 +47,21 @@ _IMAGES, _LABELS = ".images", ".labels"
 
 
 def load_pairs(path: str | PathLike[str]) -> PairSet:
-    """The whole set; images are views of the file's bytes where those are the image's. Raises SourceError."""
+    """The whole set; images are views of the file's bytes where those are the image's. Raises
+    SourceError.
+    """
     data = _read(path)
     images, same = _read_set(data, path)
     decoded, view = dict(_decode_strings(data, images, path)), memoryview(data)
-    return PairSet([decoded[s] if s.coding else view[s.start : s.start + s.n_bytes] for s in images], same)
+    return PairSet(
+        [decoded[s] if s.coding else view[s.start : s.start + s.n_bytes] for s in images], same
+    )
 
 
 def find_pairs(path: str | PathLike[str]) -> npt.NDArray[np.void]:
-    """Where the pairs lie, as an array of `PAIR`; every image was seen to be there. Raises SourceError."""
+    """Where the pairs lie, as an array of `PAIR`; every image was seen to be there. Raises
+    SourceError.
+    """
     data = _read(path)
     images, same = _read_set(data, path)
     for _ in _decode_strings(data, images, path):
@@ -65,7 +74,10 @@ def find_pairs(path: str | PathLike[str]) -> npt.NDArray[np.void]:
 
 def read_images(file: storage.ByteSource, pair: npt.NDArray[np.void]) -> list[bytes]:
     """The two images of one of the pairs that `find_pairs` found in `file`. Raises SourceError."""
-    return [bytes_of(file.read_at(start, n_bytes), coding) for start, n_bytes, coding in pair["images"].tolist()]
+    return [
+        bytes_of(file.read_at(start, n_bytes), coding)
+        for start, n_bytes, coding in pair["images"].tolist()
+    ]
 
 
 def save_places(path: Path, pairs: npt.NDArray[np.void]) -> None:
@@ -76,14 +88,19 @@ def save_places(path: Path, pairs: npt.NDArray[np.void]) -> None:
 def load_places(path: Path, start: int, stop: int) -> npt.NDArray[np.void]:
     """The pairs [start, stop) of what `save_places` kept. Raises SourceError."""
     with storage.ByteSource(path) as file:
-        return np.frombuffer(file.read_at(start * PAIR.itemsize, (stop - start) * PAIR.itemsize), PAIR)
+        return np.frombuffer(
+            file.read_at(start * PAIR.itemsize, (stop - start) * PAIR.itemsize), PAIR
+        )
 
 
 def name_damage(damage: Sequence[str], place: npt.NDArray[np.void], number: int) -> str:
-    """What is wrong with the images of pair `number`, each named with its place; empty when nothing is."""
+    """What is wrong with the images of pair `number`, each named with its place; empty when
+    nothing is.
+    """
     starts = place["images"][:, 0].tolist()
     named = [
-        f"image {2 * number + i} (the {'second' if i else 'first'} of pair {number}) at byte {start}: {reason}"
+        f"image {2 * number + i} (the {'second' if i else 'first'} of pair {number}) at byte "
+        f"{start}: {reason}"
         for i, (reason, start) in enumerate(zip(damage, starts, strict=True))
         if reason
     ]
@@ -154,7 +171,9 @@ def _read(path: str | PathLike[str]) -> bytes:
     n_bytes = storage.size_of(path) or 0
     if n_bytes > MAX_BYTES:
         expected, found = f"at most {MAX_BYTES:,} bytes", f"{n_bytes:,}"
-        raise SourceError("too large for a verification set", path=path, expected=expected, found=found)
+        raise SourceError(
+            "too large for a verification set", path=path, expected=expected, found=found
+        )
     data = storage.read_bytes(path)
     if not data:
         raise _not_a_set(path, "a pickle of images and labels", "an empty file")
@@ -165,7 +184,9 @@ def _read_set(data: bytes, path: str | PathLike[str]) -> tuple[list[Span], list[
     """(places of the images, same), with two images a pair."""
     value = read_pickle(data, path)
     if type(value) not in (tuple, list) or len(value) != 2 or type(value[0]) not in (tuple, list):
-        found = f"{kind_of(value)} of {len(value)}" if type(value) in (tuple, list) else kind_of(value)
+        found = (
+            f"{kind_of(value)} of {len(value)}" if type(value) in (tuple, list) else kind_of(value)
+        )
         raise _not_a_set(path, "a pair of lists (images, same)", found)
     images = [_place_of(image, number, path) for number, image in enumerate(value[0])]
     same = _read_labels(value[1], data, path)
@@ -175,9 +196,18 @@ def _read_set(data: bytes, path: str | PathLike[str]) -> tuple[list[Span], list[
     return images, same
 
 
-def _not_a_set(path: str | PathLike[str], expected: str, found: str, where: str | None = None) -> SourceError:
+def _not_a_set(
+    path: str | PathLike[str], expected: str, found: str, where: str | None = None
+) -> SourceError:
     remedy = "Get the file again from its source."
-    return SourceError("not a verification set", path=path, where=where, expected=expected, found=found, remedy=remedy)
+    return SourceError(
+        "not a verification set",
+        path=path,
+        where=where,
+        expected=expected,
+        found=found,
+        remedy=remedy,
+    )
 
 
 def _place_of(image: Any, number: int, path: str | PathLike[str]) -> Span:
@@ -190,7 +220,11 @@ def _place_of(image: Any, number: int, path: str | PathLike[str]) -> Span:
         and image.shape[1:] in ((), (1,))
     ):
         return image.data
-    found = f"a NumPy array of shape {image.shape} and type {image.dtype}" if type(image) is Array else kind_of(image)
+    found = (
+        f"a NumPy array of shape {image.shape} and type {image.dtype}"
+        if type(image) is Array
+        else kind_of(image)
+    )
     expected = "bytes, or a uint8 array of shape (N,) or (N, 1)"
     raise _not_a_set(path, expected, found, f"image {number} (counted from 0)")
 
@@ -204,7 +238,9 @@ def _read_labels(labels: Any, data: bytes, path: str | PathLike[str]) -> list[bo
     for number, label in enumerate(labels):
         values = _numbers(label, data) if type(label) is Array else [label]
         if len(values) != 1 or type(values[0]) not in (bool, int) or values[0] not in (0, 1):
-            found = str(values[0]) if len(values) == 1 and type(values[0]) is int else kind_of(label)
+            found = (
+                str(values[0]) if len(values) == 1 and type(values[0]) is int else kind_of(label)
+            )
             raise _not_a_set(path, "True or False", found, f"label {number} (counted from 0)")
         same.append(bool(values[0]))
     return same
@@ -216,7 +252,9 @@ def _numbers(array: Array, data: bytes) -> list[int]:
     return numbers
 
 
-def _decode_strings(data: bytes, images: Sequence[Span], path: str | PathLike[str]) -> Iterator[tuple[Span, bytes]]:
+def _decode_strings(
+    data: bytes, images: Sequence[Span], path: str | PathLike[str]
+) -> Iterator[tuple[Span, bytes]]:
     """(place, bytes) of every image that does not lie in the file as it is. Raises SourceError."""
     strings = Strings(data)
     seen: set[Span] = set()

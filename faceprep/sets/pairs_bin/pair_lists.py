@@ -6,8 +6,8 @@
     paths     a/1.jpg b/2.jpg 0                      two images below the folder; 1 when they show one person
     .csv      pair,first,second,same                 the same with a header line, as `bin2folder` writes it
 
-Columns are parted by tabs where a line has any, else by blanks. Lines that are empty are passed over.
-Layout of LFW: http://vis-www.cs.umass.edu/lfw/README.txt
+Columns are parted by tabs where a line has any, else by blanks. Lines that are empty are passed
+over. Layout of LFW: http://vis-www.cs.umass.edu/lfw/README.txt
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ _LABELS = {"1": True, "0": False, "True": True, "False": False}
 
 
 class ListedPair(NamedTuple):
-    """Two images as the list names them, below the folder of images and maybe without suffix; `line` from 1."""
+    """Two images as the list names them, below the folder of images and maybe without suffix;
+    `line` from 1.
+    """
 
     line: int
     first: str
@@ -43,7 +45,11 @@ def read_pairs_list(path: str | PathLike[str]) -> list[ListedPair]:
         text = storage.read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _bad(path, None, "text in UTF-8", f"byte {error.start}: {error.reason}") from error
-    lines = [(number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    lines = [
+        (number, line.rstrip("\r"))
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip()
+    ]
     if not lines:
         raise _bad(path, None, _EXPECTED, "no lines")
     if lines[0][1].replace(" ", "") == "pair,first,second,same":
@@ -57,7 +63,9 @@ def read_pairs_list(path: str | PathLike[str]) -> list[ListedPair]:
 
 
 def _announced(line: str) -> int | None:
-    """How many pairs LFW's first line announces: as many of one person as of two; None for another line."""
+    """How many pairs LFW's first line announces: as many of one person as of two; None for
+    another line.
+    """
     fields = line.split()
     if len(fields) > 2 or not all(_NUMBER.fullmatch(field) for field in fields):
         return None
@@ -101,7 +109,9 @@ def _checked(pair: ListedPair, path: str | PathLike[str]) -> ListedPair:
 
 def _bad(path: str | PathLike[str], line: int | None, expected: str, found: str) -> SourceError:
     where = None if line is None else f"line {line}"
-    return SourceError("not a list of pairs", path=path, where=where, expected=expected, found=found)
+    return SourceError(
+        "not a list of pairs", path=path, where=where, expected=expected, found=found
+    )
 
 
 class ImageFinder:
@@ -123,8 +133,13 @@ class ImageFinder:
         if base in found:
             return name
         if len(found) != 1:
-            expected, there = ("one file of this name, whatever its suffix", ", ".join(found) or "none")
-            raise SourceError("no such image", path=self._root / name, expected=expected, found=there)
+            expected, there = (
+                "one file of this name, whatever its suffix",
+                ", ".join(found) or "none",
+            )
+            raise SourceError(
+                "no such image", path=self._root / name, expected=expected, found=there
+            )
         return f"{folder}/{found[0]}".removeprefix("/")
 
     def _files_of(self, folder: str) -> dict[str, list[str]]:

@@ -1,6 +1,8 @@
-"""The state of the machine that reads pickles: the stack, the arguments of instructions, and what can be wrong.
+"""The state of the machine that reads pickles: the stack, the arguments of instructions, and what
+can be wrong.
 
-Every argument is taken from bytes that are there; nothing is made as large as a number in the file says.
+Every argument is taken from bytes that are there; nothing is made as large as a number in the file
+says.
 """
 
 from __future__ import annotations
@@ -13,13 +15,17 @@ from faceprep.core.errors import SourceError
 from faceprep.sets.pairs_bin.pickle_values import NotAllowed, Strings, kind_of
 
 _ALLOWED = "only bytes, text, whole numbers, lists, tuples and NumPy arrays of them"
-_NEVER = "Do not open this file with pickle, which runs what it is told to; get it again from its source."
+_NEVER = (
+    "Do not open this file with pickle, which runs what it is told to; get it again from its "
+    "source."
+)
 _COPY_AGAIN = "Copy the file again."
 _MAX_LINE = 256
 
 
 class Machine:
-    """The stack machine's state: a step takes its arguments at byte `at`, and changes `stack`, `marks` and `memo`.
+    """The stack machine's state: a step takes its arguments at byte `at`, and changes `stack`,
+    `marks` and `memo`.
 
     `here` is where the instruction at work begins; `path` is for messages.
     """

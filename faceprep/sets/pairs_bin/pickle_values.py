@@ -1,7 +1,9 @@
-"""What a pickle of a verification set is made of, besides lists and numbers: strings, NumPy arrays, allowed names.
+"""What a pickle of a verification set is made of, besides lists and numbers: strings, NumPy arrays,
+allowed names.
 
-The calls by which NumPy arrays and old byte strings are written are described here, never made: `describe_call`
-turns an allowed name and checked arguments into a `Span` or an `Array`, both plain facts about bytes in the file.
+The calls by which NumPy arrays and old byte strings are written are described here, never made:
+`describe_call` turns an allowed name and checked arguments into a `Span` or an `Array`, both plain
+facts about bytes in the file.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class Span(NamedTuple):
 
 
 class Array:
-    """A NumPy array or scalar, described: its `dtype` as in ``<i8``, its `shape`, and where its bytes lie."""
+    """A NumPy array or scalar, described: its `dtype` as in ``<i8``, its `shape`, and where its
+    bytes lie.
+    """
 
     __slots__ = ("data", "dtype", "shape")
 
@@ -107,7 +111,13 @@ class Strings:
             return ""
 
 
-_KINDS = {bool: "a truth value", int: "a number", list: "a list", tuple: "a tuple", Span: "a string"}
+_KINDS = {
+    bool: "a truth value",
+    int: "a number",
+    list: "a list",
+    tuple: "a tuple",
+    Span: "a string",
+}
 _KINDS |= {Array: "a NumPy array", Dtype: "a NumPy dtype", type(None): "None"}
 
 
@@ -149,7 +159,9 @@ def describe_state(target: Any, values: tuple[Any, ...], strings: Strings) -> No
 
 def _fill(array: Array, strings: Strings, data: Any, dtype: Any, shape: Any) -> None:
     """Only when the bytes are as many as shape and type say."""
-    is_shape = type(shape) is tuple and len(shape) <= 2 and all(type(n) is int and n >= 0 for n in shape)
+    is_shape = (
+        type(shape) is tuple and len(shape) <= 2 and all(type(n) is int and n >= 0 for n in shape)
+    )
     if type(data) is not Span or type(dtype) is not Dtype or not is_shape:
         raise NotAllowed("a NumPy array that is not made of bytes, a number type and a shape")
     expected = int(dtype.code[1:])
@@ -160,19 +172,27 @@ def _fill(array: Array, strings: Strings, data: Any, dtype: Any, shape: Any) -> 
     except ValueError as error:
         raise NotAllowed(f"a NumPy array in a string that cannot be decoded ({error})") from error
     if n_bytes != expected:
-        raise NotAllowed(f"a NumPy array of shape {shape} and type {dtype.code} in {n_bytes:,} bytes")
+        raise NotAllowed(
+            f"a NumPy array of shape {shape} and type {dtype.code} in {n_bytes:,} bytes"
+        )
     array.dtype, array.shape, array.data = dtype.order + dtype.code, shape, data
 
 
 def _encode(values: tuple[Any, ...], strings: Strings) -> Span:
     """`_codecs.encode(text, "latin1")`: how protocols 0 to 2 write the bytes of Python 3."""
-    if len(values) == 2 and type(values[0]) is Span and strings.word(values[1]) in ("latin1", "latin-1"):
+    if (
+        len(values) == 2
+        and type(values[0]) is Span
+        and strings.word(values[1]) in ("latin1", "latin-1")
+    ):
         return values[0]
     raise NotAllowed("a text that is not encoded as latin1")
 
 
 def _bytes(values: tuple[Any, ...], strings: Strings) -> Span:
-    """`bytes()`, `bytearray()`, `bytearray(bytes)`, `bytearray(text, "latin-1")`; never `bytearray(number)`."""
+    """`bytes()`, `bytearray()`, `bytearray(bytes)`, `bytearray(text, "latin-1")`; never
+    `bytearray(number)`.
+    """
     if not values:
         return Span(0, 0)
     if len(values) == 1 and type(values[0]) is Span:

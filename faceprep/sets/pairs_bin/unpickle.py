@@ -1,12 +1,14 @@
 """A pickle read without running it: no name in it is ever imported, nothing in it is ever called.
 
-A pickle is a program for a stack machine, and unpickling runs it. The machine below knows only the instructions
-that bytes, text, whole numbers, lists and tuples need; the few calls by which NumPy arrays and old byte strings are
-written become plain descriptions (`pickle_values`). Any other instruction or name is refused, with its offset; what
-was read before it is data and nothing else. Strings stay where they are: the result holds their places in the file,
-so the largest set costs no second copy, and no size is believed before the file was seen to hold that many bytes.
+A pickle is a program for a stack machine, and unpickling runs it. The machine below knows only the
+instructions that bytes, text, whole numbers, lists and tuples need; the few calls by which NumPy
+arrays and old byte strings are written become plain descriptions (`pickle_values`). Any other
+instruction or name is refused, with its offset; what was read before it is data and nothing else.
+Strings stay where they are: the result holds their places in the file, so the largest set costs no
+second copy, and no size is believed before the file was seen to hold that many bytes.
 
-Instructions: CPython's Lib/pickletools.py, protocols 0 to 5. Calls: what Python 2 and 3 and NumPy 1 and 2 write.
+Instructions: CPython's Lib/pickletools.py, protocols 0 to 5. Calls: what Python 2 and 3 and NumPy 1
+and 2 write.
 """
 
 from __future__ import annotations
@@ -29,13 +31,17 @@ _MAX_INTEGER = 8
 _MAX_PROTOCOL = 5
 _STEPS = 1 << 20
 _BYTES_A_STEP = 32
-"""An image takes two to thirty instructions. Their number is bounded by the file's size, so memory is too."""
+"""An image takes two to thirty instructions. Their number is bounded by the file's size, so
+memory is too.
+"""
 
 
 def read_pickle(data: bytes, path: str | PathLike[str]) -> Any:
-    """What the pickle `data` stands for: tuples, lists, bools, ints, None, `Span` for strings, `Array`.
+    """What the pickle `data` stands for: tuples, lists, bools, ints, None, `Span` for strings,
+    `Array`.
 
-    `path` is for messages. Raises SourceError, having called nothing, for anything else, cut off or too large.
+    `path` is for messages. Raises SourceError, having called nothing, for anything else, cut off or
+    too large.
 
     >>> read_pickle(b"\\x80\\x02]U\\x02hia.", "a.bin")
     [Span(start=5, n_bytes=2, coding=<Coding.RAW: 0>)]
@@ -177,7 +183,9 @@ def _recall(machine: Machine, number: int) -> None:
 
 def _memo(act: Callable[[Machine, int], None], width: int) -> _Step:
     """An act on the memo; its number has `width` bytes, or is a line of text with width 0."""
-    return lambda machine: act(machine, machine.number(width) if width else machine.decimal(machine.short_line()))
+    return lambda machine: act(
+        machine, machine.number(width) if width else machine.decimal(machine.short_line())
+    )
 
 
 def _memoize(machine: Machine) -> None:

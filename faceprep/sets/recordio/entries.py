@@ -44,7 +44,9 @@ def read_entries(index: Path, start: int = 0, stop: int | None = None) -> Entrie
 
 
 def read_in_file_order(index: Path, start: int, stop: int) -> tuple[list[int], list[int]]:
-    """Keys and offsets of the entries [start, stop), the smallest offset first. Raises SourceError."""
+    """Keys and offsets of the entries [start, stop), the smallest offset first. Raises
+    SourceError.
+    """
     entries = read_entries(index, start, stop)
     keys, offsets = entries[0::2], entries[1::2]
     order = sorted(range(len(offsets)), key=offsets.__getitem__)

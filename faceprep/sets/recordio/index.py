@@ -3,9 +3,9 @@
     .idx       text, one line a record: key TAB offset     keys need be neither ordered nor dense
     our copy   see `rec_entries`
 
-A scan follows the lengths from the start; after damage it goes on at the next aligned magic. Keys are then the
-ids in the records' own headers when these are all different (as im2rec and InsightFace write them), else the
-ordinal numbers, as MXNet's rec2idx counts.
+A scan follows the lengths from the start; after damage it goes on at the next aligned magic. Keys
+are then the ids in the records' own headers when these are all different (as im2rec and InsightFace
+write them), else the ordinal numbers, as MXNet's rec2idx counts.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class RecPaths:
 
 
 def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
-    """The .rec at `source`, or the one in that folder. Raises SourceError when there is none, or no single one."""
+    """The .rec at `source`, or the one in that folder. Raises SourceError when there is none,
+    or no single one.
+    """
     rec = source
     if source.is_dir():
         names = sorted(name for name in storage.list_folder(source)[1] if name.endswith(".rec"))
@@ -67,7 +69,11 @@ def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
             )
         rec = source / names[0]
     elif not source.exists():
-        raise SourceError("no such file or folder", path=source, expected="a .rec file, or a folder with train.rec")
+        raise SourceError(
+            "no such file or folder",
+            path=source,
+            expected="a .rec file, or a folder with train.rec",
+        )
     idx = rec.with_suffix(".idx")
     return RecPaths(rec, idx if idx.exists() and not ignore_idx else None)
 
@@ -75,7 +81,12 @@ def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
 def write_index(paths: RecPaths, target: Path) -> int:
     """Write our copy of the index to `target`; the number of records. Raises SourceError."""
     if storage.size_of(paths.rec) == 0:
-        raise SourceError("the file is empty", path=paths.rec, expected="RecordIO records", remedy="Copy it again.")
+        raise SourceError(
+            "the file is empty",
+            path=paths.rec,
+            expected="RecordIO records",
+            remedy="Copy it again.",
+        )
     n, last, ascending = 0, -1, True
     with storage.AtomicFile(target, durable=False) as file:
         for entries in _parse_idx(paths.idx) if paths.idx else _scan(paths.rec):
@@ -88,7 +99,9 @@ def write_index(paths: RecPaths, target: Path) -> int:
     elif not ascending:
         _refuse_repeated_keys(target, paths.idx)
     elif not n:
-        raise SourceError("the index is empty", path=paths.idx, expected="lines of key TAB offset", remedy=_SCAN)
+        raise SourceError(
+            "the index is empty", path=paths.idx, expected="lines of key TAB offset", remedy=_SCAN
+        )
     return n
 
 
@@ -111,15 +124,19 @@ def _parse_idx(idx: Path) -> Iterator[Entries]:
 
 
 def _numbers_of_few(text: bytes) -> Entries:
-    """The whole numbers in lines of key TAB offset, read as one list in JSON: twice as fast as by `int`.
+    """The whole numbers in lines of key TAB offset, read as one list in JSON: twice as fast as by
+    `int`.
 
-    Raises OverflowError when one has more than 63 bits, ValueError for what JSON does not take (leading zeros).
+    Raises OverflowError when one has more than 63 bits, ValueError for what JSON does not take
+    (leading zeros).
     """
     return array("q", json.loads(b"[%s]" % text.translate(_AS_LIST).rstrip(b", ")))
 
 
 def _numbers_of_many(text: bytes) -> Entries:
-    """The same with NumPy: five times as fast, but to load it takes as long as 100,000 lines of an index."""
+    """The same with NumPy: five times as fast, but to load it takes as long as 100,000 lines of
+    an index.
+    """
     import numpy as np
 
     numbers = np.fromstring(text, np.int64, sep=" ")
@@ -128,8 +145,12 @@ def _numbers_of_many(text: bytes) -> Entries:
     return array("q", numbers.tobytes())
 
 
-def _parse_lines(idx: Path, text: bytes, first_line: int, numbers_of: Callable[[bytes], Entries]) -> Entries:
-    """Whole lines to entries: all at once when they look right, else line by line to name the wrong one."""
+def _parse_lines(
+    idx: Path, text: bytes, first_line: int, numbers_of: Callable[[bytes], Entries]
+) -> Entries:
+    """Whole lines to entries: all at once when they look right, else line by line to name the
+    wrong one.
+    """
     marks = text.translate(None, _DIGITS)
     n_lines = text.count(b"\n")
     if marks in (b"\t\n" * n_lines, b"\t\r\n" * n_lines):
@@ -164,7 +185,9 @@ def _whole(text: bytes) -> int:
 
 
 def _scan(rec: Path) -> Iterator[Entries]:
-    """(id in the record's header, offset) of every record, and (-1, offset) of every damaged spot."""
+    """(id in the record's header, offset) of every record, and (-1, offset) of every damaged
+    spot.
+    """
     batch = array("q")
     with RecordFile(rec) as file:
         at: int | None = 0

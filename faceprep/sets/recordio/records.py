@@ -4,9 +4,9 @@
     cflag    0 whole, 1 first part, 2 middle part, 3 last part
     image    u32 flag | f32 label | u64 id | u64 id2 | flag × f32 labels | encoded image        (the payload)
 
-A payload that holds the magic at a multiple of 4 is cut there into parts and the magic left out; the reader
-puts it back. With flag > 0 the labels follow the header and the header's own label means nothing.
-Layout: dmlc-core recordio.h; image header: MXNet's `IRHeader`.
+A payload that holds the magic at a multiple of 4 is cut there into parts and the magic left out;
+the reader puts it back. With flag > 0 the labels follow the header and the header's own label means
+nothing. Layout: dmlc-core recordio.h; image header: MXNet's `IRHeader`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class Damage:
 
 
 class ImageRecord(NamedTuple):
-    """An unpacked image record. `labels` has at least one number; `image` may be empty (header, ranges)."""
+    """An unpacked image record. `labels` has at least one number; `image` may be empty (header,
+    ranges).
+    """
 
     flag: int
     labels: tuple[float, ...]
@@ -70,7 +72,9 @@ class ImageRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageRun:
-    """Image records that follow each other, none of them metadata, in columns of the same length."""
+    """Image records that follow each other, none of them metadata, in columns of the same
+    length.
+    """
 
     flags: list[int]
     labels: list[tuple[float, ...]]
@@ -85,7 +89,8 @@ class ImageRun:
 
 
 class IdentityNames(dict[float, str]):
-    """Label -> name of the identity: whole numbers without a point; empty for labels that are no number.
+    """Label -> name of the identity: whole numbers without a point; empty for labels that are no
+    number.
 
     >>> IdentityNames()[7.0], IdentityNames()[0.5], IdentityNames()[float("nan")]
     ('7', '0.5', '')
@@ -116,7 +121,9 @@ class RecordFile:
         self.close()
 
     def read(self, offset: int, window: int = _GAP) -> Record | Damage:
-        """The record that begins at byte `offset`; reads `window` bytes ahead when it is not at hand."""
+        """The record that begins at byte `offset`; reads `window` bytes ahead when it is not at
+        hand.
+        """
         at = offset - self._base
         if at < 0 or at + 8 > len(self._window):
             if not 0 <= offset <= self.size - 8:
@@ -136,7 +143,9 @@ class RecordFile:
         return self._read_parts(offset)
 
     def read_images(self, offsets: Sequence[int]) -> Iterator[ImageRecord | Damage]:
-        """The image records at ascending `offsets`, read in larger pieces where they lie close together."""
+        """The image records at ascending `offsets`, read in larger pieces where they lie close
+        together.
+        """
         return chain.from_iterable(self.read_runs(offsets))
 
     def read_runs(self, offsets: Sequence[int]) -> Iterator[ImageRun | tuple[ImageRecord | Damage]]:
@@ -148,7 +157,9 @@ class RecordFile:
             yield run
 
     def _at_hand(self, offsets: Sequence[int], start: int) -> ImageRun:
-        """Those from the `start`-th offset on, up to one that is not whole in the window or has no image."""
+        """Those from the `start`-th offset on, up to one that is not whole in the window or has
+        no image.
+        """
         window, size, base = self._window, len(self._window), self._base
         flags: list[int] = []
         labels: list[tuple[float, ...]] = []
@@ -160,7 +171,9 @@ class RecordFile:
                 break
             magic, word, flag, label, id, _ = _WHOLE_HEAD.unpack_from(window, at)
             start_of_image, stop = at + _WHOLE_HEAD.size + 4 * flag, at + 8 + word
-            if magic != MAGIC or not start_of_image < stop <= size:  # far beyond it unless the record is in one part
+            if (
+                magic != MAGIC or not start_of_image < stop <= size
+            ):  # far beyond it unless the record is in one part
                 break
             flags.append(flag)
             labels.append(_unpack_labels(window, at + _WHOLE_HEAD.size, flag) if flag else (label,))
@@ -173,7 +186,9 @@ class RecordFile:
         return unpack_image(record.payload) if isinstance(record, Record) else record
 
     def _reach(self, offsets: Sequence[int], i: int) -> int:
-        """How many bytes to read from the i-th offset on: up to a record about a window away, or to a gap before."""
+        """How many bytes to read from the i-th offset on: up to a record about a window away,
+        or to a gap before.
+        """
         start = at = offsets[i]
         for j in range(i + 1, len(offsets)):
             following = offsets[j]
@@ -185,7 +200,9 @@ class RecordFile:
         return at - start + _GAP
 
     def find_next(self, offset: int) -> int | None:
-        """Where the first record at or after `offset` begins: an aligned magic with cflag 0 or 1."""
+        """Where the first record at or after `offset` begins: an aligned magic with cflag 0 or
+        1.
+        """
         offset = offset + 3 & ~3
         while offset < self.size:
             block = self._source.read_at(offset, _SEARCHED)
@@ -217,7 +234,9 @@ class RecordFile:
         at, expected = offset, (_WHOLE, _FIRST)
         while True:
             if at + 8 > self.size:
-                return Damage("truncated", f"the file ends at {self.size}, between the record's parts")
+                return Damage(
+                    "truncated", f"the file ends at {self.size}, between the record's parts"
+                )
             try:
                 magic, word = _PART.unpack(self._source.read_at(at, 8))
                 cflag, length = word >> 29, word & MAX_LENGTH
@@ -259,9 +278,15 @@ def frame(payload: bytes) -> bytes:
             at = payload.find(MAGIC_BYTES, at + 1)
     if len(cuts) == 1:
         return _frame_whole(b"", payload)
-    pieces = [payload[start + 4 : stop] for start, stop in zip(cuts, [*cuts[1:], len(payload)], strict=True)]
+    pieces = [
+        payload[start + 4 : stop]
+        for start, stop in zip(cuts, [*cuts[1:], len(payload)], strict=True)
+    ]
     kinds = [_FIRST, *[_MIDDLE] * (len(pieces) - 2), _LAST]
-    framed = [_PART.pack(MAGIC, kind << 29 | len(piece)) + piece for kind, piece in zip(kinds, pieces, strict=True)]
+    framed = [
+        _PART.pack(MAGIC, kind << 29 | len(piece)) + piece
+        for kind, piece in zip(kinds, pieces, strict=True)
+    ]
     return b"".join(framed) + b"\0" * (-len(payload) % 4)
 
 
@@ -273,18 +298,23 @@ def _frame_whole(head: bytes, body: Buffer) -> bytes:
 
 
 def frame_image(labels: Sequence[float], image: bytes, id: int, as_array: bool = False) -> bytes:
-    """A framed image record: a scalar label when there is one (unless `as_array`), else a list of them."""
+    """A framed image record: a scalar label when there is one (unless `as_array`), else a list
+    of them.
+    """
     if len(labels) == 1 and not as_array:
         head = _HEADER.pack(0, labels[0], id, 0)
     else:
         head = _HEADER.pack(len(labels), 0.0, id, 0) + struct.pack(f"<{len(labels)}f", *labels)
-    if _holds_magic(head) or _holds_magic(image):  # one over the seam is not aligned: `head` is a multiple of 4 long
+    if _holds_magic(head) or _holds_magic(
+        image
+    ):  # one over the seam is not aligned: `head` is a multiple of 4 long
         return frame(head + image)
     return _frame_whole(head, image)
 
 
 def frame_images(images: Iterable[tuple[float, bytes, int]]) -> Iterator[tuple[bytes, list[int]]]:
-    """What `frame_image` makes of many (label, image, id), some records at a time: their bytes, and how many each has.
+    """What `frame_image` makes of many (label, image, id), some records at a time: their bytes, and
+    how many each has.
 
     >>> next(frame_images([(7.0, b"jpeg", 3), (8.0, b"png", 4)])) == (
     ...     frame_image([7.0], b"jpeg", 3) + frame_image([8.0], b"png", 4), [36, 36])
@@ -293,7 +323,11 @@ def frame_images(images: Iterable[tuple[float, bytes, int]]) -> Iterator[tuple[b
     waiting = iter(images)
     while group := list(islice(waiting, _AT_ONCE)):
         whole = [
-            (_WHOLE_HEAD.pack(MAGIC, _HEADER.size + len(image), 0, label, id, 0), image, b"\0" * (-len(image) % 4))
+            (
+                _WHOLE_HEAD.pack(MAGIC, _HEADER.size + len(image), 0, label, id, 0),
+                image,
+                b"\0" * (-len(image) % 4),
+            )
             for label, image, id in group
             if _HEADER.size + len(image) <= MAX_LENGTH
         ]
@@ -324,13 +358,18 @@ def unpack_image(payload: Buffer) -> ImageRecord | Damage:
     (7.0,)
     """
     if len(payload) < _HEADER.size:
-        return Damage("bad_record", f"an image record of {len(payload)} bytes, expected at least {_HEADER.size}")
+        return Damage(
+            "bad_record",
+            f"an image record of {len(payload)} bytes, expected at least {_HEADER.size}",
+        )
     flag, label, id, _ = _HEADER.unpack_from(payload)
     if flag == 0:
         return ImageRecord(0, (label,), id, payload[_HEADER.size :])
     start = _HEADER.size + 4 * flag
     if start > len(payload):
-        return Damage("bad_record", f"{flag} labels announced, room for {(len(payload) - _HEADER.size) // 4}")
+        return Damage(
+            "bad_record", f"{flag} labels announced, room for {(len(payload) - _HEADER.size) // 4}"
+        )
     return ImageRecord(flag, _unpack_labels(payload, _HEADER.size, flag), id, payload[start:])
 
 

@@ -1,11 +1,12 @@
-"""The pieces of a .rec set under construction: packed parts, spills of an external shuffle, and their join.
+"""The pieces of a .rec set under construction: packed parts, spills of an external shuffle, and
+their join.
 
     packed part   X.rec   records in order             X.rows  one row an image        X.lst  lines of train.lst
     spill         X.rec   images in shuffled order     X.rows  one row an image        X.lst  their names
 
-Rows are fixed-size, little-endian; offsets follow from the lengths. A spill's rows are sorted by their random
-number, so the images of one range of numbers lie together in each spill: a merge reads one slice of each, as
-the reduce step of MapReduce does (Dean, Ghemawat, OSDI 2004).
+Rows are fixed-size, little-endian; offsets follow from the lengths. A spill's rows are sorted by
+their random number, so the images of one range of numbers lie together in each spill: a merge reads
+one slice of each, as the reduce step of MapReduce does (Dean, Ghemawat, OSDI 2004).
 """
 
 from __future__ import annotations
@@ -29,7 +30,14 @@ from faceprep.sets.class_map import CLASSES_CSV
 from faceprep.sets.recordio.records import frame_image, frame_images
 
 _ROW = np.dtype(
-    [("order", "<u8"), ("start", "<i8"), ("length", "<i8"), ("name", "<i8"), ("label", "<i4"), ("size", "<u2", (2,))]
+    [
+        ("order", "<u8"),
+        ("start", "<i8"),
+        ("length", "<i8"),
+        ("name", "<i8"),
+        ("label", "<i4"),
+        ("size", "<u2", (2,)),
+    ]
 )
 _RANDOM_RANGE = 1 << 64
 _MOST_PIXELS = 65535
@@ -38,7 +46,9 @@ PartPath = Callable[[str], Path]
 
 
 class ImageRow(NamedTuple):
-    """An image on its way: `position` in class order, `size` (height, width) in pixels or (0, 0)."""
+    """An image on its way: `position` in class order, `size` (height, width) in pixels or (0,
+    0).
+    """
 
     position: int
     label: int
@@ -49,7 +59,9 @@ class ImageRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Roster:
-    """The identities in class order with their numbers of images, cut to `n_images`, in shards of `n_a_shard`."""
+    """The identities in class order with their numbers of images, cut to `n_images`, in shards
+    of `n_a_shard`.
+    """
 
     names: list[str]
     counts: list[int]
@@ -69,7 +81,9 @@ class Roster:
         return np.cumsum(self.counts, dtype=np.int64)
 
     def span(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """(class, position of its first image, its number of images) of the classes in [start, stop)."""
+        """(class, position of its first image, its number of images) of the classes in [start,
+        stop).
+        """
         first, last = np.searchsorted(self._ends, [start, stop - 1], side="right")
         for label in range(int(first), int(last) + 1):
             yield label, int(self._ends[label]) - self.counts[label], self.counts[label]
@@ -131,7 +145,8 @@ def _starts(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
 
 
 def merge(spills: Sequence[PartPath], start: int, stop: int, n: int, sink: Sink) -> None:
-    """The images whose random numbers fall in [start, stop) n-ths of all numbers, in their order, as records.
+    """The images whose random numbers fall in [start, stop) n-ths of all numbers, in their order,
+    as records.
 
     Keys count all images of the shuffled set from 0.
     """
@@ -149,25 +164,37 @@ def merge(spills: Sequence[PartPath], start: int, stop: int, n: int, sink: Sink)
         rows, data, names = slices[i]
         begin = int(rows["start"][j] - rows["start"][0])
         image = data[begin : begin + int(rows["length"][j])]
-        images.append(ImageRow(number, int(rows["label"][j]), names[j], image, tuple(rows["size"][j].tolist())))
+        images.append(
+            ImageRow(
+                number, int(rows["label"][j]), names[j], image, tuple(rows["size"][j].tolist())
+            )
+        )
     records = frame_images((row.label, row.data, row.position) for row in images)
     lines = (f"{row.position}\t{row.label}\t{row.name}\n" for row in images)
     _write_part(images, np.array([row.position for row in images], np.uint64), records, lines, sink)
 
 
-def _slice(spill: PartPath, low: int, high: int) -> tuple[int, tuple[npt.NDArray[Any], bytes, list[str]]]:
+def _slice(
+    spill: PartPath, low: int, high: int
+) -> tuple[int, tuple[npt.NDArray[Any], bytes, list[str]]]:
     """How many rows lie below `low`, and rows, data and names of those in [low, high)."""
     if not storage.size_of(spill(".rows")):
         return 0, (np.zeros(0, _ROW), b"", [])
     table = np.memmap(spill(".rows"), _ROW, "r")
-    first, last = (bisect_left(table, limit, key=lambda row: int(row["order"])) for limit in (low, high))
+    first, last = (
+        bisect_left(table, limit, key=lambda row: int(row["order"])) for limit in (low, high)
+    )
     rows = np.array(table[first:last])
     if not len(rows):
         return first, (rows, b"", [])
     end = rows[-1]
-    stop_name = int(table[last]["name"]) if last < len(table) else storage.size_of(spill(".lst")) or 0
+    stop_name = (
+        int(table[last]["name"]) if last < len(table) else storage.size_of(spill(".lst")) or 0
+    )
     with storage.ByteSource(spill(".rec")) as rec, storage.ByteSource(spill(".lst")) as lst:
-        data = rec.read_at(int(rows[0]["start"]), int(end["start"] + end["length"] - rows[0]["start"]))
+        data = rec.read_at(
+            int(rows[0]["start"]), int(end["start"] + end["length"] - rows[0]["start"])
+        )
         names = lst.read_at(int(rows[0]["name"]), stop_name - int(rows[0]["name"]))
     return first, (rows, data, names.decode("utf-8", "surrogateescape").split("\n"))
 
@@ -181,7 +208,11 @@ def join(parts: Sequence[PartPath], roster: Roster, insightface: bool, sink: Sin
         counts.update(rows["label"].tolist())
         size = size or next((tuple(pair) for pair in rows["size"].tolist() if pair[0]), None)
     n = counts.total()
-    with sink.open("train.rec") as rec, sink.open("train.idx") as idx, sink.open("train.lst") as lst:
+    with (
+        sink.open("train.rec") as rec,
+        sink.open("train.idx") as idx,
+        sink.open("train.lst") as lst,
+    ):
         writer = _SetWriter(rec, idx)
         if insightface:
             writer.add(frame_image([n + 1, n + 1 + len(counts)], b"", 0))
@@ -195,7 +226,10 @@ def join(parts: Sequence[PartPath], roster: Roster, insightface: bool, sink: Sin
                 first += counts[label]
     height, width = size or (112, 112)
     sink.write("property", f"{len(roster.names)},{height},{width}".encode())
-    sink.write(CLASSES_CSV, class_map.encode(roster.names, [counts[label] for label in range(len(roster.names))]))
+    sink.write(
+        CLASSES_CSV,
+        class_map.encode(roster.names, [counts[label] for label in range(len(roster.names))]),
+    )
 
 
 class _SetWriter:

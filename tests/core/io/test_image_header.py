@@ -17,7 +17,9 @@ JPEG, PNG = encode_face(1, 1), encode_face(1, 1, ".png")
 def test_sound_images(data: bytes, suffix: str) -> None:
     for kind in (bytes, bytearray, memoryview):
         assert read_header(kind(data)) == (suffix, (112, 112), "")
-    assert check_image(data) == check_image(data + b"trailing bytes" * 99) == (suffix, (112, 112), "")
+    assert (
+        check_image(data) == check_image(data + b"trailing bytes" * 99) == (suffix, (112, 112), "")
+    )
     assert "without its" in check_image(data[:-40]).damage
 
 
@@ -57,8 +59,18 @@ def test_any_bytes_get_an_answer(junk: bytes, cut: int) -> None:
 @needs_data
 def test_suffixes_of_real_photos() -> None:
     folder = DATA / "photos" / "odd"
-    expected = {"jpeg_named.png": ".jpg", "webp.webp": ".webp", "palette.gif": ".gif", "bmp.bmp": ".bmp"}
-    expected |= {"tiff.tiff": ".tiff", "gray16.png": ".png", "cmyk.jpg": ".jpg", "UPPER.JPG": ".jpg"}
+    expected = {
+        "jpeg_named.png": ".jpg",
+        "webp.webp": ".webp",
+        "palette.gif": ".gif",
+        "bmp.bmp": ".bmp",
+    }
+    expected |= {
+        "tiff.tiff": ".tiff",
+        "gray16.png": ".png",
+        "cmyk.jpg": ".jpg",
+        "UPPER.JPG": ".jpg",
+    }
     found = {name: read_header((folder / name).read_bytes()) for name in expected}
     assert {name: header.suffix for name, header in found.items()} == expected
     assert not any(header.damage for header in found.values())

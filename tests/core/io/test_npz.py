@@ -1,4 +1,6 @@
-"""The .npz manifest: NumPy reads it, it is the same every time, and nothing in a foreign one can run or crash."""
+"""The .npz manifest: NumPy reads it, it is the same every time, and nothing in a foreign one
+can run or crash.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io import npz
 from faceprep.sets.manifests.embedding_join import fetch, lay_out, load_table, match
 
-NAMES = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12), max_size=6)
+NAMES = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12),
+    max_size=6,
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +48,11 @@ def test_numpy_and_we_read_it_back(path: Path, names: list[str], dim: int) -> No
     path.write_bytes(data)
     ours = npz.load_manifest(path)
     with np.load(io.BytesIO(data), allow_pickle=False) as theirs:
-        assert set(theirs) == set(ours) == {"image_names", "image_classes"} | ({"embeddings"} if dim else set())
+        assert (
+            set(theirs)
+            == set(ours)
+            == {"image_names", "image_classes"} | ({"embeddings"} if dim else set())
+        )
         for key in theirs:
             np.testing.assert_array_equal(theirs[key], ours[key], strict=True)
     assert ours["image_names"].tolist() == names
@@ -93,7 +102,9 @@ class Bomb:
 
 def test_pickled_objects_are_refused(path: Path) -> None:
     array = io.BytesIO()
-    np.lib.format.write_array_header_1_0(array, {"descr": "|O", "fortran_order": False, "shape": (1,)})
+    np.lib.format.write_array_header_1_0(
+        array, {"descr": "|O", "fortran_order": False, "shape": (1,)}
+    )
     array.write(pickle.dumps(Bomb()))
     with zipfile.ZipFile(path, "w") as archive:
         for key in ("image_names", "image_classes"):
@@ -108,7 +119,9 @@ def test_missing_and_mismatched_arrays(path: Path) -> None:
     with pytest.raises(SourceError, match="no array 'image_classes' in it: .*found image_names"):
         npz.load_manifest(path)
     np.savez(path, image_names=np.array(["a"]), image_classes=np.arange(2))
-    with pytest.raises(SourceError, match="do not belong together: .* 1 image_names, 2 image_classes"):
+    with pytest.raises(
+        SourceError, match="do not belong together: .* 1 image_names, 2 image_classes"
+    ):
         npz.load_manifest(path)
 
 
@@ -116,7 +129,8 @@ def test_missing_and_mismatched_arrays(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [np.array(["a/1.jpg", "b/ä.jpg", "c"]), np.array([b"a/1.jpg", "b/ä.jpg".encode(), b"c"])]
+    "names",
+    [np.array(["a/1.jpg", "b/ä.jpg", "c"]), np.array([b"a/1.jpg", "b/ä.jpg".encode(), b"c"])],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -145,5 +159,7 @@ def test_embeddings_that_do_not_fit(tmp_path: Path) -> None:
         with pytest.raises(SourceError, match=why):
             load_table(path)
     np.savez(path, image_names=np.array(["a", "b"]), embeddings=floats)
-    with pytest.raises(SourceError, match="expected names like '/set/1', found names like 'a'. See --relative-to"):
+    with pytest.raises(
+        SourceError, match="expected names like '/set/1', found names like 'a'. See --relative-to"
+    ):
         match(load_table(path), [lambda: ["/set/1"]])

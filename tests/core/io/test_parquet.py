@@ -29,7 +29,9 @@ def as_file(*groups: list[tuple[str, int, str]]) -> bytes:
 
 
 def as_rows(rows: list[tuple[str, int, str]]) -> list[dict[str, object]]:
-    return [dict(zip(("image_names", "image_classes", "identity"), row, strict=True)) for row in rows]
+    return [
+        dict(zip(("image_names", "image_classes", "identity"), row, strict=True)) for row in rows
+    ]
 
 
 @given(rows=ROWS)
@@ -39,7 +41,10 @@ def test_rows_come_back(path: Path, rows: list[tuple[str, int, str]]) -> None:
     path.write_bytes(data)
     assert list(parquet.read_rows(path)) == as_rows(rows)
     contents = parquet.describe(path)
-    assert (contents.n_images, contents.n_classes) == (len(rows), len({label for _, label, _ in rows}))
+    assert (contents.n_images, contents.n_classes) == (
+        len(rows),
+        len({label for _, label, _ in rows}),
+    )
 
 
 def test_parts_join_to_one_file(tmp_path: Path) -> None:

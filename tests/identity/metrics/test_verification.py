@@ -18,19 +18,31 @@ from faceprep.core.errors import SourceError
 from faceprep.identity.metrics.verification import FARS, judge_pairs, trace_roc
 
 
-def drawn(n: int, seed: int, apart: float = 1.5, steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of n pairs, those of one person higher by `apart` deviations; with `steps`, many are equal."""
+def drawn(
+    n: int, seed: int, apart: float = 1.5, steps: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of n pairs, those of one person higher by `apart` deviations; with `steps`, many
+    are equal.
+    """
     chance = np.random.default_rng(seed)
     same = chance.random(n) < 0.5
     scores = chance.normal(0, 1, n) + same * apart
     return np.round(scores * steps) / steps if steps else scores, same
 
 
-SETS = [drawn(6000, 1), drawn(6000, 2, steps=5), drawn(6000, 3, steps=1), drawn(613, 4), drawn(300, 5, apart=9)]
+SETS = [
+    drawn(6000, 1),
+    drawn(6000, 2, steps=5),
+    drawn(6000, 3, steps=1),
+    drawn(613, 4),
+    drawn(300, 5, apart=9),
+]
 
 
 def field_accuracy(scores: np.ndarray, same: np.ndarray) -> tuple[list[float], list[float]]:
-    """The field's way with scikit-learn: for each fold the threshold of the other folds' ROC with most pairs right."""
+    """The field's way with scikit-learn: for each fold the threshold of the other folds' ROC
+    with most pairs right.
+    """
     accuracies, chosen = [], []
     for train, test in KFold(10, shuffle=False).split(scores):
         far, tar, thresholds = roc_curve(same[train], scores[train], drop_intermediate=False)
@@ -70,8 +82,17 @@ def test_equal_to_scikit_learn(scores: np.ndarray, same: np.ndarray) -> None:
 
 def test_far_that_the_pairs_do_not_allow() -> None:
     scores, same = np.arange(300) / 300, np.arange(300) >= 200
-    assert [judge_pairs(scores, same).tar_at_far[name] for name in FARS] == [1.0, 1.0, None, None, None, None]
-    assert judge_pairs(scores[100:], same[100:]).tar_at_far["1e-2"] == 1.0, "100 of two people allow 1e-2"
+    assert [judge_pairs(scores, same).tar_at_far[name] for name in FARS] == [
+        1.0,
+        1.0,
+        None,
+        None,
+        None,
+        None,
+    ]
+    assert judge_pairs(scores[100:], same[100:]).tar_at_far["1e-2"] == 1.0, (
+        "100 of two people allow 1e-2"
+    )
     assert judge_pairs(scores[101:], same[101:]).tar_at_far["1e-2"] is None, "99 do not"
 
 
@@ -79,7 +100,9 @@ def test_threshold_accepts_what_is_as_high() -> None:
     """All of one score go together: no threshold lies between equal scores."""
     scores, same = np.full(40, 0.5), np.arange(40) % 4 == 0
     found = judge_pairs(scores, same)
-    assert (found.best_accuracy, found.best_threshold, found.threshold) == (0.75, None, None), "accepting none is best"
+    assert (found.best_accuracy, found.best_threshold, found.threshold) == (0.75, None, None), (
+        "accepting none is best"
+    )
     assert (found.eer, found.auc) == (0.5, 0.5)
     assert found.tar_at_far["1e-1"] == 0.0
     assert judge_pairs(scores, ~same).best_threshold == 0.5
@@ -97,10 +120,14 @@ def test_laws(data: st.DataObject) -> None:
         mirrored = judge_pairs(-scores, ~same)
         assert mirrored.eer == pytest.approx(found.eer) and mirrored.auc == pytest.approx(found.auc)
         assert found.tar_at_far["1e-1"] is None or found.tar_at_far["1e-1"] <= 1
-        accuracies, _ = field_accuracy(scores, same) if _folds_have_both(same) else ([found.accuracy], [])
+        accuracies, _ = (
+            field_accuracy(scores, same) if _folds_have_both(same) else ([found.accuracy], [])
+        )
         assert found.accuracy == pytest.approx(np.mean(accuracies))
     stretched = judge_pairs(scores.astype(np.float64) * 2 + 3, same)
-    assert stretched.accuracy == found.accuracy, "the figures depend on the order of the scores alone"
+    assert stretched.accuracy == found.accuracy, (
+        "the figures depend on the order of the scores alone"
+    )
 
 
 def _folds_have_both(same: np.ndarray) -> bool:

@@ -29,7 +29,9 @@ FACE = draw_face(1, 1)[0]
 
 
 def looks(*images: bytes, identities: list[int] | None = None) -> LookAlikes:
-    signed = sign_images([NamedImage(i, f"{i}", data) for i, data in enumerate(images)], exact_only=False)
+    signed = sign_images(
+        [NamedImage(i, f"{i}", data) for i, data in enumerate(images)], exact_only=False
+    )
     assert not signed.damaged
     return LookAlikes(table_of(signed, np.array(identities or [0] * len(images))))
 
@@ -62,7 +64,10 @@ def test_full_colour_before_grey_and_palettes() -> None:
     Image.fromarray(FACE).quantize(256).save(palette, "png")
     gif = io.BytesIO()
     Image.fromarray(FACE).quantize(64).save(gif, "gif")
-    assert best(palette.getvalue(), encode(grey, ".png"), encode(FACE, ".jpg", 80), gif.getvalue()) == 2
+    assert (
+        best(palette.getvalue(), encode(grey, ".png"), encode(FACE, ".jpg", 80), gif.getvalue())
+        == 2
+    )
 
 
 def test_detail_before_bytes_before_names() -> None:
@@ -87,18 +92,25 @@ def test_flat_pictures_are_no_copies() -> None:
 
 
 def test_what_cannot_be_read_is_named() -> None:
-    images = [NamedImage(3, "a", b"hello"), NamedImage(5, "b", Damage("truncated", "cut")), NamedImage(7, "c", b"")]
+    images = [
+        NamedImage(3, "a", b"hello"),
+        NamedImage(5, "b", Damage("truncated", "cut")),
+        NamedImage(7, "c", b""),
+    ]
     for exact_only in (False, True):
         signed = sign_images(images, exact_only)
-        assert len(signed) == 0 and {number: told[0] for number, told in signed.damaged.items()} == {
-            3: "undecodable", 5: "truncated", 7: "undecodable"
-        }  # fmt: skip
+        assert len(signed) == 0 and {
+            number: told[0] for number, told in signed.damaged.items()
+        } == {3: "undecodable", 5: "truncated", 7: "undecodable"}
         assert signed.damaged[5][1] == "b: cut"
 
 
 def test_pixels_are_no_part_of_exactness(tmp_path: Path) -> None:
     png = encode(FACE, ".png")
-    signed = sign_images([NamedImage(0, "a", png), NamedImage(1, "b", png), NamedImage(2, "c", pil(FACE, "png"))], True)
+    signed = sign_images(
+        [NamedImage(0, "a", png), NamedImage(1, "b", png), NamedImage(2, "c", pil(FACE, "png"))],
+        True,
+    )
     digests = signed.rows["digest"]
     assert (digests[0] == digests[1]).all() and (digests[0] != digests[2]).any()
     assert (decode(png) == decode(pil(FACE, "png"))).all()
@@ -117,9 +129,13 @@ def test_vectors_are_asked_for_copies_alone_and_once_a_content() -> None:
 def test_vectors_decide_between_the_source_and_not_with_test_images(metric: str) -> None:
     images = [encode(FACE, ".jpg", quality) for quality in (95, 90, 80, 70)]
     table = looks(*images, identities=[0, 0, 0, NO_IDENTITY]).table
-    vectors = np.array([[1, 0], [0.999, 0.0447], [0, 1]], np.float32) * (3 if metric == "cosine" else 1)
+    vectors = np.array([[1, 0], [0.999, 0.0447], [0, 1]], np.float32) * (
+        3 if metric == "cosine" else 1
+    )
     look = with_vectors(
-        table, np.array([0, 1, 2]), Embeddings(["0", "1", "2"], [""] * 3, vectors, Model(metric=metric, surely=0.9))
+        table,
+        np.array([0, 1, 2]),
+        Embeddings(["0", "1", "2"], [""] * 3, vectors, Model(metric=metric, surely=0.9)),
     )
     assert look(0, np.array([1, 2, 3])).tolist() == [True, False, True]
     assert look.likeness(0, np.array([1]))[0] == pytest.approx(0.999, abs=1e-3)

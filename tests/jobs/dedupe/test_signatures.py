@@ -21,7 +21,9 @@ def made(n: int, first: int, damaged: dict[int, tuple[str, str]]) -> Signatures:
 
 
 @pytest.mark.parametrize("in_memory", [1 << 30, 0], ids=["in memory", "mapped"])
-def test_what_was_left_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int) -> None:
+def test_what_was_left_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
     monkeypatch.setattr(signatures, "_IN_MEMORY", in_memory)
     places = Places(tmp_path)
     places.scratch.mkdir(parents=True)
@@ -32,8 +34,17 @@ def test_what_was_left_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         leave(sink, part)
         sink.commit([])
     found = load(sink, parts)
-    assert len(found) == 5 and found.rows.tobytes() == parts["a"].rows.tobytes() + parts["c"].rows.tobytes()
-    assert np.array_equal(found.thumbnails, np.concatenate([parts["a"].thumbnails, parts["c"].thumbnails]))
+    assert (
+        len(found) == 5
+        and found.rows.tobytes() == parts["a"].rows.tobytes() + parts["c"].rows.tobytes()
+    )
+    assert np.array_equal(
+        found.thumbnails, np.concatenate([parts["a"].thumbnails, parts["c"].thumbnails])
+    )
     assert found.names == [*parts["a"].names, *parts["c"].names]
     assert load_damaged(sink, parts) == {7: ("undecodable", "why"), 11: ("unreadable", "")}
-    assert len(load(sink, ["b"]).thumbnails) == len(load(sink, parts, with_thumbnails=False).thumbnails) == 0
+    assert (
+        len(load(sink, ["b"]).thumbnails)
+        == len(load(sink, parts, with_thumbnails=False).thumbnails)
+        == 0
+    )

@@ -28,8 +28,16 @@ def test_a_crop_is_its_rectangle_and_black_outside(x: int, y: int, width: int, h
     np.testing.assert_array_equal(crop_box(IMAGE, (x, y, x + width, y + height)), expected)
 
 
-@given(st.integers(0, 20), st.integers(0, 15), st.integers(1, 10), st.integers(1, 10), st.sampled_from([2.0, 3.0, 4.0]))
-def test_a_margin_grows_it_about_its_middle(x: int, y: int, width: int, height: int, margin: float) -> None:
+@given(
+    st.integers(0, 20),
+    st.integers(0, 15),
+    st.integers(1, 10),
+    st.integers(1, 10),
+    st.sampled_from([2.0, 3.0, 4.0]),
+)
+def test_a_margin_grows_it_about_its_middle(
+    x: int, y: int, width: int, height: int, margin: float
+) -> None:
     box = np.array([x, y, x + 2 * width, y + 2 * height])
     grown = box + np.array([-width, -height, width, height]) * (margin - 1)
     np.testing.assert_array_equal(crop_box(IMAGE, box, margin), crop_box(IMAGE, grown))
@@ -54,11 +62,18 @@ def test_a_box_that_is_not_in_the_frame_makes_no_crop(tmp_path: Path, row: str) 
 def test_what_is_told_of_a_file(tmp_path: Path) -> None:
     crops = opened(tmp_path, "1 2 11 22\n1  11 22\ngarbage\n1 3 11 23\n")
     told = [(note.key, note.status, note.is_failure) for note in crops.notes(9)]
-    assert told == [("x.face#1", "repaired", False), ("x.face#2", "bad_face_row", True), ("x.face", "face_rows", True)]
+    assert told == [
+        ("x.face#1", "repaired", False),
+        ("x.face#2", "bad_face_row", True),
+        ("x.face", "face_rows", True),
+    ]
     assert [note.status for note in crops.notes(4)] == ["repaired", "bad_face_row"]
     assert list(crops.notes(1))[-1].reason == "4 rows for 1 frame"
     spare = list(crops.notes(3))[-1]
-    assert spare == Outcome("x.face", "spare_face_rows", "4 rows for 3 frames") and not spare.is_failure
+    assert (
+        spare == Outcome("x.face", "spare_face_rows", "4 rows for 3 frames")
+        and not spare.is_failure
+    )
 
 
 def test_origin_fill(tmp_path: Path) -> None:
@@ -70,4 +85,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     crops = opened(tmp_path, "what is this\n")
     assert crops(0, IMAGE) is None
     (note,) = crops.notes(3)
-    assert (note.key, note.status) == ("x.face", "bad_face_file") and "not a .face file" in note.reason
+    assert (note.key, note.status) == (
+        "x.face",
+        "bad_face_file",
+    ) and "not a .face file" in note.reason

@@ -35,7 +35,9 @@ pytestmark = pytest.mark.usefixtures("drawn_embedders")
 
 @pytest.mark.parametrize("flip", [True, False])
 def test_a_bin_as_the_field_judges_it(drawn_bin: Path, flip: bool) -> None:
-    """Raw vector plus that of the mirror image, brought to length 1; ten folds of KFold; scikit-learn's ROC."""
+    """Raw vector plus that of the mirror image, brought to length 1; ten folds of KFold;
+    scikit-learn's ROC.
+    """
     images, same = drawn_pairs()
     vectors = unit(plain_vectors(images, flip))
     scores, truth = (vectors[0::2] * vectors[1::2]).sum(axis=1), np.array(same)
@@ -56,14 +58,42 @@ def test_a_bin_as_the_field_judges_it(drawn_bin: Path, flip: bool) -> None:
 
 def test_names_of_the_json(drawn_bin: Path) -> None:
     told = json.loads(json.dumps(verify(drawn_bin).as_json(), allow_nan=False))
-    counts = {"command": "verify", "inputs": 60, "ok": 60, "failed": 0, "by_status": {"ok": 60}, "outputs": 0}
+    counts = {
+        "command": "verify",
+        "inputs": 60,
+        "ok": 60,
+        "failed": 0,
+        "by_status": {"ok": 60},
+        "outputs": 0,
+    }
     assert {name: told[name] for name in counts} == counts
-    assert told["model"].startswith("colours/") and told["model"].endswith("/flip") and told["metric"] == "cosine"
+    assert (
+        told["model"].startswith("colours/")
+        and told["model"].endswith("/flip")
+        and told["metric"] == "cosine"
+    )
     (result,) = told["results"]
-    asked = {"name", "pairs", "accuracy", "std", "threshold", "eer", "tar_at_far", "best_threshold", "best_accuracy"}
+    asked = {
+        "name",
+        "pairs",
+        "accuracy",
+        "std",
+        "threshold",
+        "eer",
+        "tar_at_far",
+        "best_threshold",
+        "best_accuracy",
+    }
     assert asked <= set(result)
     assert tuple(result["tar_at_far"]) == FARS
-    assert [result["tar_at_far"][far] is None for far in FARS] == [False, True, True, True, True, True]
+    assert [result["tar_at_far"][far] is None for far in FARS] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+        True,
+    ]
 
 
 def test_the_threshold_is_on_the_scale_of_the_metric(drawn_bin: Path) -> None:
@@ -90,26 +120,48 @@ def test_images_that_are_the_same_are_embedded_once(drawn_bin: Path, tmp_path: P
 def test_every_vintage_gives_the_same_figures(tmp_path: Path) -> None:
     images, same = drawn_pairs(30)
     columns = [np.frombuffer(image, np.uint8).reshape(-1, 1) for image in images]
-    for name, kind, labels in (("a", images, same), ("b", columns, same), ("c", images, np.array(same))):
+    for name, kind, labels in (
+        ("a", images, same),
+        ("b", columns, same),
+        ("c", images, np.array(same)),
+    ):
         (tmp_path / f"{name}.bin").write_bytes(pickle.dumps((kind, labels)))
     results = verify(*(tmp_path / f"{name}.bin" for name in "abc")).results
     assert [result.pop("name") for result in results] == ["a", "b", "c"]
-    assert len({json.dumps({name: value for name, value in each.items() if name != "path"}) for each in results}) == 1
+    assert (
+        len(
+            {
+                json.dumps({name: value for name, value in each.items() if name != "path"})
+                for each in results
+            }
+        )
+        == 1
+    )
 
 
-def test_pairs_with_a_damaged_image_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_pairs_with_a_damaged_image_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     images, same = drawn_pairs()
-    sound = verify(write_bin(tmp_path / "sound.bin", images[:20] + images[26:], same[:10] + same[13:])).results[0]
+    sound = verify(
+        write_bin(tmp_path / "sound.bin", images[:20] + images[26:], same[:10] + same[13:])
+    ).results[0]
     images[20] = images[25] = b"no image"
     images[22] = images[22][:-40]
     found = verify(write_bin(tmp_path / "damaged.bin", images, same))
     assert (found.failed, found.as_json()["by_status"]) == (3, {"ok": 57, "undecodable": 3})
     assert found.results[0]["left_out"] == 3
     same_figures = set(sound) - {"name", "path", "left_out"}
-    assert {name: sound[name] for name in same_figures} == {name: found.results[0][name] for name in same_figures}
-    assert "image 20 of pair 10: " in found.damage[0] and found.damage[0].endswith("; pair 10 is left out")
+    assert {name: sound[name] for name in same_figures} == {
+        name: found.results[0][name] for name in same_figures
+    }
+    assert "image 20 of pair 10: " in found.damage[0] and found.damage[0].endswith(
+        "; pair 10 is left out"
+    )
     assert "image 20 of pair 10: " in found.damage[2], "the same bytes as image 25"
-    assert [record.getMessage() for record in caplog.records if "left out" in record.getMessage()] == found.damage
+    assert [
+        record.getMessage() for record in caplog.records if "left out" in record.getMessage()
+    ] == found.damage
 
 
 def test_vectors_that_are_none(tmp_path: Path) -> None:
@@ -118,7 +170,10 @@ def test_vectors_that_are_none(tmp_path: Path) -> None:
     images[3] = encode(np.full((112, 112, 3), (250, 0, 0), np.uint8), ".png")
     found = verify(write_bin(tmp_path / "a.bin", images, same))
     assert found.as_json()["by_status"] == {"ok": 58, "no_vector": 2}
-    assert "image 0 of pair 0: the embedder gives zeros or what is no number; pair 0 is left out" in found.damage[0]
+    assert (
+        "image 0 of pair 0: the embedder gives zeros or what is no number; pair 0 is left out"
+        in found.damage[0]
+    )
     assert "image 3 of pair 1: " in found.damage[1]
 
 
@@ -141,7 +196,10 @@ def test_a_broken_bin_is_named_and_the_others_judged(
 
 def test_sets_of_one_name_are_told_by_their_paths(drawn_bin: Path, tmp_path: Path) -> None:
     other = Path(shutil.copy(drawn_bin, tmp_path / "drawn.bin"))
-    assert [result["name"] for result in verify(drawn_bin, other).results] == [str(drawn_bin), str(other)]
+    assert [result["name"] for result in verify(drawn_bin, other).results] == [
+        str(drawn_bin),
+        str(other),
+    ]
 
 
 def test_images_of_another_shape_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -158,13 +216,19 @@ def test_images_of_another_shape_are_said(tmp_path: Path, caplog: pytest.LogCapt
 def test_real_bins_by_dlibs_own_descriptors(tmp_path: Path) -> None:
     """The same figures from dlib itself, on the same chips."""
     dlib = pytest.importorskip("dlib")
-    weights = package_file("face_recognition_models", "models/dlib_face_recognition_resnet_model_v1.dat")
+    weights = package_file(
+        "face_recognition_models", "models/dlib_face_recognition_resnet_model_v1.dat"
+    )
     job = Verify(flip=False)
     with (BINS / "py3_bytes.bin").open("rb") as file:
-        images, same = (part[:n] for part, n in zip(pickle.load(file, encoding="bytes"), (24, 12), strict=True))
+        images, same = (
+            part[:n] for part, n in zip(pickle.load(file, encoding="bytes"), (24, 12), strict=True)
+        )
     (found,) = job([write_bin(tmp_path / "some.bin", images, same)]).results
     network, fitter = dlib.face_recognition_model_v1(str(weights)), job.fitter()
-    vectors = unit(np.array([network.compute_face_descriptor(fitter(decode(image))) for image in images]))
+    vectors = unit(
+        np.array([network.compute_face_descriptor(fitter(decode(image))) for image in images])
+    )
     expected = judge_pairs((vectors[0::2] * vectors[1::2]).sum(axis=1), same)
     assert found["accuracy"] == pytest.approx(expected.accuracy)
     assert found["eer"] == pytest.approx(expected.eer)
@@ -173,7 +237,9 @@ def test_real_bins_by_dlibs_own_descriptors(tmp_path: Path) -> None:
 
 @needs_data
 def test_real_bins() -> None:
-    found = verify(BINS / "py3_bytes.bin", BINS / "numpy_column.bin", DAMAGED, embedder="dlib-resnet")
+    found = verify(
+        BINS / "py3_bytes.bin", BINS / "numpy_column.bin", DAMAGED, embedder="dlib-resnet"
+    )
     by_name = {result["name"]: result for result in found.results}
     assert found.as_json()["by_status"] == {"ok": 30 + 30 + 29, "undecodable": 1}
     assert min(result["accuracy"] for result in by_name.values()) >= 0.9

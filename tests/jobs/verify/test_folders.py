@@ -37,11 +37,17 @@ def test_a_folder_is_searched(tmp_path: Path) -> None:
     assert (more["gallery"], more["gallery_images"], more["probes"]) == (3, 3 + 1 + 3, 1 + 1 + 2)
 
 
-def test_enrolled_is_the_mean_of_the_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_enrolled_is_the_mean_of_the_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = write_people(tmp_path, [3] * 8)
-    monkeypatch.setattr(folders, "_enrol", lambda draw, identities, people, sound: np.arange(len(people)) % 3 != 1)
+    monkeypatch.setattr(
+        folders, "_enrol", lambda draw, identities, people, sound: np.arange(len(people)) % 3 != 1
+    )
     (found,) = verify(root, gallery=2, flip=False).results
-    vectors = unit(plain_vectors([drawn(i // 3, i % 3) for i in range(24)], flip=False)).reshape(8, 3, -1)
+    vectors = unit(plain_vectors([drawn(i // 3, i % 3) for i in range(24)], flip=False)).reshape(
+        8, 3, -1
+    )
     likeness = vectors[:, 1] @ unit(vectors[:, [0, 2]].mean(axis=1)).T
     ranks = (likeness >= likeness.diagonal()[:, None] - 1e-7).sum(axis=1)
     assert found["rank"] == {str(k): np.mean(ranks <= k) for k in (1, 5, 10, 20)}
@@ -51,10 +57,15 @@ def test_the_draw_depends_on_seed_name_and_images_alone(tmp_path: Path) -> None:
     root = write_people(tmp_path / "a", [6, 5, 4])
     first = verify(root, seed=3).results
     assert verify(root, seed=3).results == first
-    assert len({json.dumps(verify(root, seed=seed).results[0]["rank"]) for seed in range(6)} | {""}) > 1
+    assert (
+        len({json.dumps(verify(root, seed=seed).results[0]["rank"]) for seed in range(6)} | {""})
+        > 1
+    )
     write_people(tmp_path / "b", [6, 5, 4, 1, 1])
     (grown,) = verify(tmp_path / "b", seed=3).results
-    assert grown["rank"] == first[0]["rank"], "strangers change no rank: the same images are enrolled"
+    assert grown["rank"] == first[0]["rank"], (
+        "strangers change no rank: the same images are enrolled"
+    )
 
 
 def test_folders_that_cannot_be_searched(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -27,12 +27,16 @@ def ijbc(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Face]]:
 
 
 def field_templates(root: Path, faces: list[Face], weighted: bool = True) -> dict[int, np.ndarray]:
-    """As InsightFace's evaluation pools: raw vectors plus the mirror image's, times the score; the mean of a medium,
-    the sum of the media, brought to length 1."""
+    """As InsightFace's evaluation pools: raw vectors plus the mirror image's, times the score; the
+    mean of a medium, the sum of the media, brought to length 1."""
     crops = []
     for face in faces:
         pixels = decode((root / "loose_crop" / face.file).read_bytes())
-        crops.append(cv2.warpAffine(pixels, estimate_similarity(face.landmarks[None], ARCFACE_112)[0], (112, 112)))
+        crops.append(
+            cv2.warpAffine(
+                pixels, estimate_similarity(face.landmarks[None], ARCFACE_112)[0], (112, 112)
+            )
+        )
     vectors = plain_vectors(crops)
     if weighted:
         vectors *= np.array([face.score for face in faces])[:, None]
@@ -40,7 +44,9 @@ def field_templates(root: Path, faces: list[Face], weighted: bool = True) -> dic
     for template in {face.template for face in faces}:
         rows = [i for i, face in enumerate(faces) if face.template == template]
         media = {faces[i].medium for i in rows}
-        total = sum(vectors[[i for i in rows if faces[i].medium == medium]].mean(axis=0) for medium in media)
+        total = sum(
+            vectors[[i for i in rows if faces[i].medium == medium]].mean(axis=0) for medium in media
+        )
         pooled[template] = total / np.linalg.norm(total)
     return pooled
 
@@ -51,7 +57,10 @@ def test_ijb_as_the_field_judges_it(ijbc: tuple[Path, list[Face]], weighted: boo
     pooled = field_templates(root, faces, weighted)
     found = {result["name"]: result for result in verify(root, score_weights=weighted).results}
     assert list(found) == ["IJB-C 1:1", "IJB-C 1:N G1", "IJB-C 1:N G2", "IJB-C 1:N"]
-    rows = [line.split() for line in (root / "meta" / "ijbc_template_pair_label.txt").read_text().splitlines()]
+    rows = [
+        line.split()
+        for line in (root / "meta" / "ijbc_template_pair_label.txt").read_text().splitlines()
+    ]
     scores = np.array([pooled[int(a)] @ pooled[int(b)] for a, b, _ in rows])
     far, tar, _ = roc_curve([label == "1" for _, _, label in rows], scores, drop_intermediate=False)
     pairs = found["IJB-C 1:1"]
@@ -75,7 +84,10 @@ def test_ijb_as_the_field_judges_it(ijbc: tuple[Path, list[Face]], weighted: boo
         assert searches["rank"]["1"] == first.mean()
         assert searches["tpir_at_fpir"]["1e-1"] == np.mean(first & (mates > limit))
         hits.append(searches["tpir_at_fpir"]["1e-1"])
-    assert found["IJB-C 1:N"]["tpir_at_fpir"]["1e-1"] == pytest.approx(np.mean(hits)) and np.mean(hits) > 0
+    assert (
+        found["IJB-C 1:N"]["tpir_at_fpir"]["1e-1"] == pytest.approx(np.mean(hits))
+        and np.mean(hits) > 0
+    )
     assert found["IJB-C 1:N"]["probes"] == 48
 
 
@@ -84,20 +96,36 @@ def test_images_of_ijb_that_cannot_be_used(ijbc: tuple[Path, list[Face]], tmp_pa
     (root / "loose_crop" / "1.jpg").unlink()
     (root / "loose_crop" / "2.jpg").write_bytes(b"no image")
     points = root / "meta" / "ijbc_name_5pts_score.txt"
-    points.write_text(points.read_text().replace("\n5.jpg ", "\n5.jpg 1 1 1 1 1 1 1 1 1 1 0.5\n5.jpg ", 1))
+    points.write_text(
+        points.read_text().replace("\n5.jpg ", "\n5.jpg 1 1 1 1 1 1 1 1 1 1 0.5\n5.jpg ", 1)
+    )
     lines = points.read_text().splitlines()
     del lines[5]
     points.write_text("\n".join(lines))
     found = verify(root)
-    assert found.as_json()["by_status"] == {"ok": 189, "unreadable": 1, "undecodable": 1, "degenerate_landmarks": 1}
-    assert "1.jpg: cannot read: No such file" in found.damage[0] and "5.jpg: degenerate landmarks" in found.damage[2]
-    assert {result["left_out"] for result in found.results} == {0}, "each template has an image left"
+    assert found.as_json()["by_status"] == {
+        "ok": 189,
+        "unreadable": 1,
+        "undecodable": 1,
+        "degenerate_landmarks": 1,
+    }
+    assert (
+        "1.jpg: cannot read: No such file" in found.damage[0]
+        and "5.jpg: degenerate landmarks" in found.damage[2]
+    )
+    assert {result["left_out"] for result in found.results} == {0}, (
+        "each template has an image left"
+    )
     (root / "loose_crop" / "3.jpg").unlink()
     left_out = {result["name"]: result["left_out"] for result in verify(root).results}
     assert left_out["IJB-C 1:1"] > 0, "pairs of the first template, which has no image"
-    assert (left_out["IJB-C 1:N G1"], left_out["IJB-C 1:N G2"]) == (1 + 3, 0), "it, and the probes of its person"
+    assert (left_out["IJB-C 1:N G1"], left_out["IJB-C 1:N G2"]) == (1 + 3, 0), (
+        "it, and the probes of its person"
+    )
     with pytest.raises(SourceError, match="holds IJB in a folder of its own. Name .*/set."):
         verify(tmp_path)
     shutil.rmtree(root / "loose_crop")
-    with pytest.raises(SourceError, match="no template has an image that can be used: found .*1.jpg"):
+    with pytest.raises(
+        SourceError, match="no template has an image that can be used: found .*1.jpg"
+    ):
         verify(root)

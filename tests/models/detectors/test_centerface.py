@@ -22,8 +22,12 @@ def detector() -> CenterFace:
     return CenterFace(CPU)
 
 
-def reference(image: Pixels, least: float = 0.5) -> list[tuple[float, list[float], list[tuple[float, float]]]]:
-    """(score, box, points) of each cell over `least`, one at a time in double precision; sides fit the network."""
+def reference(
+    image: Pixels, least: float = 0.5
+) -> list[tuple[float, list[float], list[tuple[float, float]]]]:
+    """(score, box, points) of each cell over `least`, one at a time in double precision; sides
+    fit the network.
+    """
     network = CPU.open(with_free_sizes(centerface_onnx()))
     planes = image.transpose(2, 0, 1)[None].astype(np.float32)
     heat, sizes, offsets, points = (answer[0].astype(np.float64) for answer in network(planes))
@@ -43,7 +47,9 @@ def test_agrees_with_the_formulas_in_double_precision(detector: CenterFace) -> N
     answers = reference(image)
     assert len(faces) >= 5
     for box, points, score in zip(faces.boxes, faces.landmarks, faces.scores, strict=True):
-        sure, near, five = min(answers, key=lambda answer: float(np.abs(np.array(answer[1]) - box).max()))
+        sure, near, five = min(
+            answers, key=lambda answer: float(np.abs(np.array(answer[1]) - box).max())
+        )
         assert abs(sure - score) < 1e-3
         assert np.abs(near - box).max() < 0.1 and np.abs(np.array(five) - points).max() < 0.1
     assert abs(max(answers)[0] - faces.scores[0]) < 1e-3

@@ -1,4 +1,6 @@
-"""What every detector gets: a bounded size, an exact way back, a second look, a note of what is no image."""
+"""What every detector gets: a bounded size, an exact way back, a second look, a note of what is
+no image.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,13 @@ def spot(height: int, width: int, box: tuple[int, int, int, int]) -> Pixels:
     return image
 
 
-@given(st.sampled_from([2, 4]), st.integers(1, 60), st.integers(1, 40), st.integers(1, 90), st.integers(1, 90))
+@given(
+    st.sampled_from([2, 4]),
+    st.integers(1, 60),
+    st.integers(1, 40),
+    st.integers(1, 90),
+    st.integers(1, 90),
+)
 def test_the_way_back_is_exact(times: int, x: int, y: int, width: int, height: int) -> None:
     box = np.array([x, y, x + width, y + height]) * times
     image = spot(200 * times, 320 * times, tuple(box))
@@ -61,7 +69,9 @@ def test_the_way_back_is_exact(times: int, x: int, y: int, width: int, height: i
 
 
 @given(st.integers(100, 500), st.integers(100, 500), st.integers(32, 99))
-def test_the_way_back_is_within_a_pixel_of_detection(height: int, width: int, long_side: int) -> None:
+def test_the_way_back_is_within_a_pixel_of_detection(
+    height: int, width: int, long_side: int
+) -> None:
     """Whatever the sides, and wherever they are rounded."""
     box = (width // 4, height // 5, width // 4 * 3, height // 5 * 4)
     faces = SizedDetector(SpotDetector(), det_size=long_side)([spot(height, width, box)])[0]
@@ -69,7 +79,9 @@ def test_the_way_back_is_within_a_pixel_of_detection(height: int, width: int, lo
 
 
 @given(st.integers(1, 600), st.integers(1, 600), st.integers(32, 300))
-def test_the_long_side_is_bounded_and_small_images_stay(height: int, width: int, long_side: int) -> None:
+def test_the_long_side_is_bounded_and_small_images_stay(
+    height: int, width: int, long_side: int
+) -> None:
     image = np.broadcast_to(np.zeros(3, np.uint8), (height, width, 3))
     if max(height, width) <= long_side:
         assert fitted_to(image, long_side) is image
@@ -96,12 +108,16 @@ def test_small_faces_are_looked_for_at_twice_the_size(
 
 
 class LargeLooksSeeParts(SpotDetector):
-    """Sees the spot where it has at most 150 pixels, and its upper left quarter where it has more."""
+    """Sees the spot where it has at most 150 pixels, and its upper left quarter where it has
+    more.
+    """
 
     def _find(self, bright: np.ndarray) -> Faces:  # type: ignore[type-arg]
         faces = super()._find(bright)
         whole = len(faces) and faces.boxes[0, 2] - faces.boxes[0, 0] <= 150
-        return faces if whole else Faces(faces.boxes * [1, 1, 0.7, 0.7], faces.landmarks, faces.scores)
+        return (
+            faces if whole else Faces(faces.boxes * [1, 1, 0.7, 0.7], faces.landmarks, faces.scores)
+        )
 
 
 def test_parts_of_a_large_face_are_no_small_faces() -> None:
@@ -153,11 +169,15 @@ def test_a_face_that_is_not_sure_is_looked_at_in_twice_the_size() -> None:
     assert sure.doubled and not sure.bordered
     np.testing.assert_allclose(sure.faces.boxes, [(400, 200, 480, 280)], atol=0.1)
     small = SizedDetector(WeakDetector(), sure_score=0.8).detect_noted([image[100:400, 300:600]])[0]
-    assert not small.doubled and len(small.faces) == 1, "it has no more to show; the weak answer stays"
+    assert not small.doubled and len(small.faces) == 1, (
+        "it has no more to show; the weak answer stays"
+    )
 
 
 def test_what_is_on_the_border_is_no_face() -> None:
-    detection = SizedDetector(BorderDetector()).detect_noted([np.full((90, 90, 3), 255, np.uint8)])[0]
+    detection = SizedDetector(BorderDetector()).detect_noted([np.full((90, 90, 3), 255, np.uint8)])[
+        0
+    ]
     assert not len(detection.faces) and not detection.bordered
 
 
@@ -197,7 +217,9 @@ def test_fingerprints_name_what_the_answers_depend_on() -> None:
     assert len({detector.fingerprint for detector in opened}) == len(specs)
     assert open_detector(DetectorSpec(device="cpu", threads=1)) is opened[0]
     assert opened[0].provider == "CPU"
-    assert opened[0].fingerprint.startswith("retinaface/") and opened[0].fingerprint.endswith("/det640")
+    assert opened[0].fingerprint.startswith("retinaface/") and opened[0].fingerprint.endswith(
+        "/det640"
+    )
 
 
 @pytest.mark.parametrize("name", ["retina", "retinaface:x", "insightface", "insightface:", ""])

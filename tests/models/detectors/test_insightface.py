@@ -29,9 +29,13 @@ def test_a_file_is_decoded_as_the_library_decodes_it(tmp_path: Path) -> None:
     faces = detector([coloured(255, 0, 0)])[0]
     x, y = CELL[0] * 16, CELL[1] * 16
     np.testing.assert_allclose(faces.boxes, [(x - 16, y - 8, x + 16, y + 24)], atol=1e-4)
-    np.testing.assert_allclose(faces.landmarks[0], np.arange(10).reshape(5, 2) * 2 + (x, y), atol=1e-4)
+    np.testing.assert_allclose(
+        faces.landmarks[0], np.arange(10).reshape(5, 2) * 2 + (x, y), atol=1e-4
+    )
     np.testing.assert_allclose(faces.scores, 127.5 / 128, atol=1e-3)
-    assert len(InsightFacePack(Runtime("cpu", 1), path)([coloured(0, 0, 255)])[0]) == 0, "red is red"
+    assert len(InsightFacePack(Runtime("cpu", 1), path)([coloured(0, 0, 255)])[0]) == 0, (
+        "red is red"
+    )
     assert detector.fingerprint.startswith("det_1/") and detector.provider == "CPU"
 
 
@@ -43,14 +47,20 @@ def test_a_pack_is_found_in_its_folder(tmp_path: Path, monkeypatch: pytest.Monke
     (folder / "1k3d68.onnx").write_bytes(b"not to be opened")
     scrfd_like(folder / "det_500m.onnx")
     ensure = storage.ensure_available
-    monkeypatch.setattr(storage, "ensure_available", lambda kind, name: ensure(kind, name, root=str(tmp_path)))
+    monkeypatch.setattr(
+        storage, "ensure_available", lambda kind, name: ensure(kind, name, root=str(tmp_path))
+    )
     assert len(InsightFacePack(Runtime("cpu", 1), "buffalo_x")([coloured(255, 0, 0)])[0]) == 1
     (folder / "det_500m.onnx").unlink()
-    with pytest.raises(SourceError, match=r"no detector in this pack: expected .* found 1k3d68\.onnx"):
+    with pytest.raises(
+        SourceError, match=r"no detector in this pack: expected .* found 1k3d68\.onnx"
+    ):
         InsightFacePack(Runtime("cpu", 1), "buffalo_x")
 
 
-def test_a_pack_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pack_that_cannot_be_downloaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from insightface.utils import storage
 
     def unreachable(kind: str, name: str) -> str:
@@ -58,7 +68,9 @@ def test_a_pack_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch, capsy
         raise OSError("no route to host")
 
     monkeypatch.setattr(storage, "ensure_available", unreachable)
-    with pytest.raises(SourceError, match=r"'buffalo_l' is not there .* no route to host.*~/\.insightface/models"):
+    with pytest.raises(
+        SourceError, match=r"'buffalo_l' is not there .* no route to host.*~/\.insightface/models"
+    ):
         open_detector(DetectorSpec("insightface:buffalo_l", "cpu"))
     assert capsys.readouterr().out == "", "stdout is the result's"
 

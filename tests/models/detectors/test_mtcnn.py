@@ -46,7 +46,9 @@ def package() -> Package:
     found = MTCNN()
 
     def detect(image: Pixels) -> Faces:
-        rows = np.asarray(found.detect_faces(image, fit_to_image=False, box_format="xyxy", output_type="numpy"))
+        rows = np.asarray(
+            found.detect_faces(image, fit_to_image=False, box_format="xyxy", output_type="numpy")
+        )
         rows = rows.reshape(-1, 16)
         return Faces(rows[:, 1:5], rows[:, 6:].reshape(-1, 2, 5).transpose(0, 2, 1), rows[:, 5])
 
@@ -67,7 +69,9 @@ def agree(ours: Faces, theirs: Faces) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("picture", [astronaut, six_people])
-def test_finds_what_the_package_finds(detector: Mtcnn, package: Package, picture: Callable[[], Pixels]) -> None:
+def test_finds_what_the_package_finds(
+    detector: Mtcnn, package: Package, picture: Callable[[], Pixels]
+) -> None:
     image = picture()
     theirs = package(image)
     assert len(theirs)
@@ -78,7 +82,9 @@ def test_finds_what_the_package_finds(detector: Mtcnn, package: Package, picture
 @pytest.mark.filterwarnings("default")
 @needs_data
 @pytest.mark.parametrize("name", PHOTOS)
-def test_finds_what_the_package_finds_in_real_photos(detector: Mtcnn, package: Package, name: str) -> None:
+def test_finds_what_the_package_finds_in_real_photos(
+    detector: Mtcnn, package: Package, name: str
+) -> None:
     image = photo(name)
     ours, theirs = detector([image])[0], package(image)
     agree(ours, theirs)
@@ -87,11 +93,15 @@ def test_finds_what_the_package_finds_in_real_photos(detector: Mtcnn, package: P
 
 def test_no_tensorflow_is_loaded() -> None:
     program = (
-        "import sys, numpy as np; from faceprep.models.detectors.detector import DetectorSpec, open_detector\n"
-        "open_detector(DetectorSpec('mtcnn', 'cpu', threads=1))([np.zeros((90, 90, 3), np.uint8)])\n"
+        "import sys, numpy as np; from faceprep.models.detectors.detector import DetectorSpec, "
+        "open_detector\n"
+        "open_detector(DetectorSpec('mtcnn', 'cpu', threads=1))([np.zeros((90, 90, 3), "
+        "np.uint8)])\n"
         "print('tensorflow' in sys.modules, 'mtcnn' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert done.stdout.split() == ["False", "False"]
 
 
@@ -124,8 +134,12 @@ def test_any_size_will_do(detector: Mtcnn, shape: tuple[int, int]) -> None:
 
 def network_in_doubles(name: str, x: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
     """What the heads say for one image (height, width, 3) of −1 … 1; Keras's layers written out."""
-    layers = iter(layer.astype(np.float64) for layer in weights.mtcnn_layers(weights.mtcnn_file(name)))
-    pools = {"pnet": [2, 0, 0], "rnet": [3, -3, 0], "onet": [3, -3, 2, 0]}[name]  # negative: no cut window
+    layers = iter(
+        layer.astype(np.float64) for layer in weights.mtcnn_layers(weights.mtcnn_file(name))
+    )
+    pools = {"pnet": [2, 0, 0], "rnet": [3, -3, 0], "onet": [3, -3, 2, 0]}[
+        name
+    ]  # negative: no cut window
     for pool in pools:
         kernel, bias, slope = next(layers), next(layers), next(layers)
         windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[:2], axis=(0, 1))
@@ -136,7 +150,10 @@ def network_in_doubles(name: str, x: npt.NDArray[np.float64]) -> list[npt.NDArra
             rows, columns = (-(-n // 2) if pool > 0 else (n - side) // 2 + 1 for n in x.shape[:2])
             x = np.array(
                 [
-                    [x[2 * i : 2 * i + side, 2 * j : 2 * j + side].max(axis=(0, 1)) for j in range(columns)]
+                    [
+                        x[2 * i : 2 * i + side, 2 * j : 2 * j + side].max(axis=(0, 1))
+                        for j in range(columns)
+                    ]
                     for i in range(rows)
                 ]
             )
@@ -145,10 +162,15 @@ def network_in_doubles(name: str, x: npt.NDArray[np.float64]) -> list[npt.NDArra
         x = x.transpose(1, 0, 2).ravel() @ kernel + bias
         x = np.where(x > 0, x, slope * x)
     heads = list(layers)
-    return [x @ kernel.reshape(kernel.shape[-2:]) + bias for kernel, bias in zip(heads[::2], heads[1::2], strict=True)]
+    return [
+        x @ kernel.reshape(kernel.shape[-2:]) + bias
+        for kernel, bias in zip(heads[::2], heads[1::2], strict=True)
+    ]
 
 
-@pytest.mark.parametrize(("name", "shape"), [("pnet", (33, 26)), ("rnet", (24, 24)), ("onet", (48, 48))])
+@pytest.mark.parametrize(
+    ("name", "shape"), [("pnet", (33, 26)), ("rnet", (24, 24)), ("onet", (48, 48))]
+)
 def test_the_graphs_are_the_layers(name: str, shape: tuple[int, int]) -> None:
     image = astronaut()[60 : 60 + shape[0], 190 : 190 + shape[1]]
     *heads, classes = network_in_doubles(name, (image - 127.5) / 128)
@@ -189,7 +211,9 @@ def test_who_stays(drawn: tuple[Any, Any], limit: float, of_smaller: bool) -> No
         rivals = False
         for j, other in enumerate(boxes):
             if scores[j] > scores[i]:
-                width, height = (min(box[k + 2], other[k + 2]) - max(box[k], other[k]) for k in (0, 1))
+                width, height = (
+                    min(box[k + 2], other[k + 2]) - max(box[k], other[k]) for k in (0, 1)
+                )
                 shared = max(width, 0) * max(height, 0)
                 own, its = ((b[2] - b[0]) * (b[3] - b[1]) for b in (box, other))
                 rivals |= shared / (min(own, its) if of_smaller else own + its - shared) > limit
@@ -220,7 +244,9 @@ def test_crops_of_a_ramp_are_ramps() -> None:
     """Bilinear between pixels, from corner to corner; grey beyond the first and last pixel."""
     ramp = np.broadcast_to(np.arange(100, dtype=np.float32)[None, :, None], (60, 100, 3)).copy()
     crop = crops_of(ramp, np.array([[10, 10, 33, 33], [-20, -20, 20, 20]], np.float32), 24)
-    np.testing.assert_allclose(crop[0, :, :, 0], np.broadcast_to(np.linspace(9.9, 32.67, 24), (24, 24)), atol=0.02)
+    np.testing.assert_allclose(
+        crop[0, :, :, 0], np.broadcast_to(np.linspace(9.9, 32.67, 24), (24, 24)), atol=0.02
+    )
     assert (crop[1, :12, :, 0] == 127.5).all() and (crop[1, :, :12, 0] == 127.5).all()
     assert crop[1, 12, 12, 0] < 1
     assert crops_of(ramp, np.empty((0, 4), np.float32), 24).shape == (0, 24, 24, 3)

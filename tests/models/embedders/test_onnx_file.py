@@ -1,4 +1,6 @@
-"""Any ArcFace-style ONNX file: layout, size, normalisation as the file or the caller says; one line where it cannot."""
+"""Any ArcFace-style ONNX file: layout, size, normalisation as the file or the caller says; one
+line where it cannot.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,14 @@ def embedded(path: Path, crops: Any = CROPS, **options: Any) -> Any:
 
 
 def close(found: Any, wanted: Any) -> bool:
-    return found.shape == wanted.shape and bool(np.abs(found - wanted).max() < 1e-4 * max(np.abs(wanted).max(), 1))
+    return found.shape == wanted.shape and bool(
+        np.abs(found - wanted).max() < 1e-4 * max(np.abs(wanted).max(), 1)
+    )
 
 
-@pytest.mark.parametrize("shape", [("n", 3, 112, 112), ("n", 112, 112, 3), (None, 3, None, None), (1, 3, 112, 112)])
+@pytest.mark.parametrize(
+    "shape", [("n", 3, 112, 112), ("n", 112, 112, 3), (None, 3, None, None), (1, 3, 112, 112)]
+)
 def test_layouts_and_batches(tmp_path: Path, shape: Any) -> None:
     path = save_onnx(tmp_path / "net.onnx", shape=shape)
     embedder = open_embedder(EmbedderSpec(str(path), device="cpu"))
@@ -38,7 +44,9 @@ def test_layouts_and_batches(tmp_path: Path, shape: Any) -> None:
 def test_a_vector_does_not_depend_on_its_batch(tmp_path: Path) -> None:
     crops, path = random_crops(40), save_onnx(tmp_path / "net.onnx")
     whole = embedded(path, crops)
-    assert np.array_equal(whole, np.concatenate([embedded(path, crops[i : i + 1]) for i in range(40)]))
+    assert np.array_equal(
+        whole, np.concatenate([embedded(path, crops[i : i + 1]) for i in range(40)])
+    )
 
 
 def test_half_precision(tmp_path: Path) -> None:
@@ -52,7 +60,10 @@ def test_normalisation_as_given(tmp_path: Path) -> None:
     assert close(embedded(path, mean=(0.0,), std=(255.0,)), expected(CROPS, 0, 255))
     mean, std = (123.0, 116.0, 103.0), (58.0, 57.0, 56.0)
     assert close(embedded(path, mean=mean, std=std), expected(CROPS, mean, std))
-    assert close(embedded(path, mean=mean, std=std, color="bgr"), expected(CROPS[..., ::-1], mean[::-1], std[::-1]))
+    assert close(
+        embedded(path, mean=mean, std=std, color="bgr"),
+        expected(CROPS[..., ::-1], mean[::-1], std[::-1]),
+    )
 
 
 def test_normalisation_from_the_files_metadata(tmp_path: Path) -> None:
@@ -70,8 +81,16 @@ def test_a_graph_that_normalises_itself_gets_pixels(tmp_path: Path) -> None:
 def test_normalisation_is_part_of_the_fingerprint(tmp_path: Path) -> None:
     path = save_onnx(tmp_path / "net.onnx", shape=("n", 3, None, None))
     other = save_onnx(tmp_path / "other.onnx", shape=("n", 3, 112, 112))
-    given: list[dict[str, Any]] = [{}, {"mean": (0.0,)}, {"std": (128.0,)}, {"color": "bgr"}, {"size": (224, 224)}]
-    specs = [EmbedderSpec(str(path), device="cpu", **each) for each in given] + [EmbedderSpec(str(other), device="cpu")]
+    given: list[dict[str, Any]] = [
+        {},
+        {"mean": (0.0,)},
+        {"std": (128.0,)},
+        {"color": "bgr"},
+        {"size": (224, 224)},
+    ]
+    specs = [EmbedderSpec(str(path), device="cpu", **each) for each in given] + [
+        EmbedderSpec(str(other), device="cpu")
+    ]
     prints = [open_embedder(spec).model.fingerprint for spec in specs]
     assert len(set(prints)) == len(prints)
     assert open_embedder(specs[4]).template == "arcface-224"
@@ -83,7 +102,10 @@ def test_normalisation_is_part_of_the_fingerprint(tmp_path: Path) -> None:
     ("data", "problem"),
     [
         (b"hello", "no model that ONNX Runtime can open"),
-        (onnx_model(("n", 1, 112, 112)), "no model of face crops: expected one input .n, 3, height, width."),
+        (
+            onnx_model(("n", 1, 112, 112)),
+            "no model of face crops: expected one input .n, 3, height, width.",
+        ),
     ],
 )
 def test_files_that_are_no_embedder(tmp_path: Path, data: bytes, problem: str) -> None:
@@ -96,9 +118,13 @@ def test_files_that_are_no_embedder(tmp_path: Path, data: bytes, problem: str) -
 def test_bad_metadata_and_sizes_are_named(tmp_path: Path) -> None:
     for told in ({"mean": "grey"}, {"color": "hsv"}, {"size": "large"}, {"std": "1,2"}):
         path = save_onnx(tmp_path / f"{next(iter(told))}.onnx", metadata=told)
-        with pytest.raises(SourceError, match=f"{path.name}: the file's metadata have a bad {next(iter(told))}"):
+        with pytest.raises(
+            SourceError, match=f"{path.name}: the file's metadata have a bad {next(iter(told))}"
+        ):
             embedded(path)
-    with pytest.raises(OptionError, match="--size: expected 112x112, which the model has, found 224x224"):
+    with pytest.raises(
+        OptionError, match="--size: expected 112x112, which the model has, found 224x224"
+    ):
         embedded(save_onnx(tmp_path / "net.onnx"), size=(224, 224))
     with pytest.raises(OptionError, match="--std"):
         embedded(tmp_path / "net.onnx", std=(0.0,))
@@ -123,7 +149,16 @@ def test_names_of_embedders(tmp_path: Path) -> None:
     assert find_kind("a.h5")[0] == find_kind("a.keras")[0] == "keras"
     assert find_kind("a.tflite")[0] == "tflite" and find_kind("a.pt")[0] == "torchscript"
     assert find_kind(str(tmp_path)) == ("savedmodel", str(tmp_path))
-    for name in ("", "dlib", "onnx", "insightface", "insightface:", "dlib-resnet:x", "no/such/folder", "keras:x"):
+    for name in (
+        "",
+        "dlib",
+        "onnx",
+        "insightface",
+        "insightface:",
+        "dlib-resnet:x",
+        "no/such/folder",
+        "keras:x",
+    ):
         with pytest.raises(OptionError, match="unknown embedder"):
             find_kind(name)
 
@@ -141,7 +176,9 @@ def test_packs_of_insightface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     save_onnx(tmp_path / "w600k_r50.onnx")
     monkeypatch.setattr(insightface_pack, "pack_folder", lambda pack: tmp_path)
     embedder = open_embedder(EmbedderSpec("insightface:tiny", device="cpu"))
-    assert close(embedder(CROPS), expected(CROPS)) and embedder.model.fingerprint.startswith("w600k_r50/")
+    assert close(embedder(CROPS), expected(CROPS)) and embedder.model.fingerprint.startswith(
+        "w600k_r50/"
+    )
     save_onnx(tmp_path / "glintr100.onnx")
     with pytest.raises(SourceError, match="Name the .onnx file itself"):
         find_embedder(tmp_path)
@@ -159,8 +196,12 @@ def test_packs_with_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         save_onnx(tmp_path / name / "models" / "a.onnx")
         save_onnx(tmp_path / name / "models" / "verify.onnx", last="Neg")
         named: dict[str, Any] = {"file": "models/a.onnx"} | ({"preprocessing": how} if how else {})
-        (tmp_path / name / "manifest.json").write_text(json.dumps({"tasks": {"recognition": named}}))
-        assert close(open_embedder(EmbedderSpec(f"insightface:{name}", device="cpu"))(CROPS), wanted)
+        (tmp_path / name / "manifest.json").write_text(
+            json.dumps({"tasks": {"recognition": named}})
+        )
+        assert close(
+            open_embedder(EmbedderSpec(f"insightface:{name}", device="cpu"))(CROPS), wanted
+        )
     manifest = tmp_path / "silent" / "manifest.json"
     for text in (
         "no json",
@@ -169,7 +210,9 @@ def test_packs_with_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         '{"tasks": {"recognition": {"file": "../a.onnx"}}}',
     ):
         manifest.write_text(text)
-        with pytest.raises(SourceError, match=r"manifest.json: (no manifest of a pack|names a file outside)"):
+        with pytest.raises(
+            SourceError, match=r"manifest.json: (no manifest of a pack|names a file outside)"
+        ):
             read_manifest(tmp_path / "silent")
     manifest.write_text('{"tasks": {"detection": {"file": "d.onnx"}}}')
     assert read_manifest(tmp_path / "silent") is None

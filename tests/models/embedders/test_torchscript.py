@@ -1,4 +1,6 @@
-"""TorchScript: the pip line without PyTorch; with a stand-in, what it is asked; with PyTorch itself, its vectors."""
+"""TorchScript: the pip line without PyTorch; with a stand-in, what it is asked; with PyTorch
+itself, its vectors.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,12 @@ class PretendModule:
     def __call__(self, tensor: PretendTensor) -> PretendTensor:
         n, channels, side, _ = tensor.values.shape
         if side != 112:
-            raise RuntimeError("The following operation failed\nmat1 and mat2 shapes cannot be multiplied")
-        return PretendTensor(tensor.values.reshape(n, channels, 4, 28, 4, 28).mean(axis=(3, 5)).reshape(n, -1))
+            raise RuntimeError(
+                "The following operation failed\nmat1 and mat2 shapes cannot be multiplied"
+            )
+        return PretendTensor(
+            tensor.values.reshape(n, channels, 4, 28, 4, 28).mean(axis=(3, 5)).reshape(n, -1)
+        )
 
 
 @pytest.fixture()
@@ -55,7 +61,9 @@ def pretend_torch(monkeypatch: pytest.MonkeyPatch) -> Any:
         return PretendModule()
 
     torch.jit = SimpleNamespace(load=load)
-    torch.cuda = SimpleNamespace(is_available=lambda: torch.n_gpus > 0, device_count=lambda: torch.n_gpus)
+    torch.cuda = SimpleNamespace(
+        is_available=lambda: torch.n_gpus > 0, device_count=lambda: torch.n_gpus
+    )
     torch.n_gpus, torch.from_numpy, torch.set_num_threads = 0, PretendTensor, lambda n: None
     torch.inference_mode = lambda: pytest.MonkeyPatch.context()
     monkeypatch.setitem(sys.modules, "torch", torch)

@@ -11,7 +11,13 @@ from faceprep.pages.report.plots import draw
 from faceprep.pages.report.sections import Curves, Histogram
 
 TWO = Histogram(
-    "t", "x", [0, 0.5, 1.0], {"one": [3, 1], "two": [0, 4]}, "pairs", {"threshold 0.5": 0.5}, as_shares=True
+    "t",
+    "x",
+    [0, 0.5, 1.0],
+    {"one": [3, 1], "two": [0, 4]},
+    "pairs",
+    {"threshold 0.5": 0.5},
+    as_shares=True,
 )
 RATES = ([0.0, 0.01, 1.0], [0.0, 0.5, 1.0])
 ODD = {
@@ -21,9 +27,13 @@ ODD = {
     "one step": Histogram("t", "x", [5, 6], {"a": [1]}, "n"),
     "log": Histogram("t", "x", [1, 10, 100], {"a": [1, 5]}, "n", is_log=True),
     "log over many decades": Histogram("t", "x", [1e-9, 1, 1e9], {"a": [1, 5]}, "n", is_log=True),
-    "log of whole numbers": Histogram("t", "x", [0.5, 1.5, 2.5, 400.5], {"a": [1, 5, 9]}, "n", is_log=True),
+    "log of whole numbers": Histogram(
+        "t", "x", [0.5, 1.5, 2.5, 400.5], {"a": [1, 5, 9]}, "n", is_log=True
+    ),
     "log from below 0": Histogram("t", "x", [-1, 10, 100], {"a": [1, 5]}, "n", is_log=True),
-    "hostile": Histogram("t", "$\\frac{", [0, 1], {"</svg><script>\x00\udcff": [1]}, "&", {"]]>": 0.5}),
+    "hostile": Histogram(
+        "t", "$\\frac{", [0, 1], {"</svg><script>\x00\udcff": [1]}, "&", {"]]>": 0.5}
+    ),
     "roc": Curves("t", "roc", {"a": RATES}),
     "det of nothing wrong": Curves("t", "det", {"a": ([0.0, 1.0], [0.0, 0.0])}),
     "many lines": Curves("t", "det", {str(n): RATES for n in range(20)}),

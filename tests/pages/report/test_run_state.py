@@ -20,7 +20,9 @@ def test_pages_are_those_of_the_run(rec_set: Path, tmp_path: Path) -> None:
     assert run.command == "rec2folder"
     theirs = Ledger(Places(out))
     for page in run.pages():
-        assert [tuple(outcome) for outcome in theirs.outcomes(page.shard_id)] == list(page.outcomes())
+        assert [tuple(outcome) for outcome in theirs.outcomes(page.shard_id)] == list(
+            page.outcomes()
+        )
         assert [(out / name).stat().st_size for name in page.outputs] == list(page.sizes)
     assert sum(map(is_part_of_the_work, run.pages())) == run.told["n_shards"]
 

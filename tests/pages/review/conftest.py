@@ -8,7 +8,9 @@ import pytest
 
 from tests.reviews import small_plan
 
-pytest.register_assert_rewrite("tests.review.browser.pages")  # what its asserts compared is told when they fail
+pytest.register_assert_rewrite(
+    "tests.review.browser.pages"
+)  # what its asserts compared is told when they fail
 
 
 @pytest.fixture

@@ -42,7 +42,9 @@ class Asking:
     def __init__(self, app: ReviewApp) -> None:
         self.app = app
 
-    def __call__(self, path: str, method: str = "GET", body: bytes = b"", **changed: str | None) -> Answered:
+    def __call__(
+        self, path: str, method: str = "GET", body: bytes = b"", **changed: str | None
+    ) -> Answered:
         environ: dict[str, Any] = {
             "REQUEST_METHOD": method,
             "PATH_INFO": path if path.startswith("/") else f"/{TOKEN}/{path}",
@@ -57,7 +59,8 @@ class Asking:
         told: list[Any] = []
         data = b"".join(
             self.app(
-                {name: value for name, value in environ.items() if value is not None}, lambda *args: told.extend(args)
+                {name: value for name, value in environ.items() if value is not None},
+                lambda *args: told.extend(args),
             )
         )
         return Answered(int(told[0].split()[0]), dict(told[1]), data)
@@ -103,7 +106,9 @@ REFUSED: list[dict[str, str | None]] = [
 
 @pytest.mark.parametrize("changed", REFUSED, ids=str)
 def test_strangers(changed: dict[str, str | None], ask: Asking, plan: Path) -> None:
-    """Other names of this machine (DNS rebinding), other sites, other programs' pages on this machine."""
+    """Other names of this machine (DNS rebinding), other sites, other programs' pages on this
+    machine.
+    """
     for path in GETS:
         answer = ask(path, **changed)
         assert answer.status == 403 and len(answer.body) < 100
@@ -116,13 +121,28 @@ def test_strangers(changed: dict[str, str | None], ask: Asking, plan: Path) -> N
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "", "/data.js", "/review.js", "/wrong/", f"/{TOKEN}x/", f"/{TOKEN[:-1]}/", f"//{TOKEN}/", "/\xe9/data.js"]
+    [
+        "/",
+        "",
+        "/data.js",
+        "/review.js",
+        "/wrong/",
+        f"/{TOKEN}x/",
+        f"/{TOKEN[:-1]}/",
+        f"//{TOKEN}/",
+        "/\xe9/data.js",
+    ]
     + [f"/{TOKEN.upper()}/", f"/x/{TOKEN}/data.js", "/../" + TOKEN],
 )
 def test_wrong_token(path: str, ask: Asking) -> None:
     path = path or "/"
     assert ask(path).status == 403
-    assert ask.post(f"/{path.strip('/')}x/decide", {"verdict": "refused", "decisions": [[1, 0]]}).status == 403
+    assert (
+        ask.post(
+            f"/{path.strip('/')}x/decide", {"verdict": "refused", "decisions": [[1, 0]]}
+        ).status
+        == 403
+    )
 
 
 def test_address_bar_and_port_forwarding(ask: Asking) -> None:
@@ -136,7 +156,9 @@ def test_address_bar_and_port_forwarding(ask: Asking) -> None:
 def test_only_a_post_changes_something(method: str, ask: Asking, plan: Path) -> None:
     body = json.dumps({"verdict": "refused", "decisions": [[1, 0]]}).encode()
     for path in ("decide", "undo"):
-        answer = ask(path, method, body, CONTENT_TYPE="application/json", QUERY_STRING="verdict=refused")
+        answer = ask(
+            path, method, body, CONTENT_TYPE="application/json", QUERY_STRING="verdict=refused"
+        )
         assert answer.status == 405
         assert not {name for name in answer.headers if name.startswith("Access-Control")}
     assert not journal_of(plan).exists()
@@ -148,7 +170,14 @@ def test_pages_are_not_posted_to(path: str, ask: Asking) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", None]
+    "kind",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "",
+        None,
+    ],
 )
 def test_what_a_form_can_send_is_no_json(kind: str | None, ask: Asking, plan: Path) -> None:
     answer = ask.post("decide", {"verdict": "refused", "decisions": [[1, 0]]}, CONTENT_TYPE=kind)
@@ -156,7 +185,12 @@ def test_what_a_form_can_send_is_no_json(kind: str | None, ask: Asking, plan: Pa
 
 
 def test_every_answer_is_careful(ask: Asking) -> None:
-    for answer in [ask(path) for path in GETS] + [ask("/"), ask("", "PUT"), ask.decide(1, 0), ask.decide(1, 0)]:
+    for answer in [ask(path) for path in GETS] + [
+        ask("/"),
+        ask("", "PUT"),
+        ask.decide(1, 0),
+        ask.decide(1, 0),
+    ]:
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
         assert "frame-ancestors 'none'" in policy
@@ -177,7 +211,13 @@ def test_page_asks_nobody_else() -> None:
 
 
 def test_pictures(ask: Asking) -> None:
-    for path in ("image/1/for/0", "image/1/against/1", "image/1/subject/2", "image/1/into/7", "image/4/lead/1"):
+    for path in (
+        "image/1/for/0",
+        "image/1/against/1",
+        "image/1/subject/2",
+        "image/1/into/7",
+        "image/4/lead/1",
+    ):
         answer = ask(path)
         assert (answer.status, answer.headers["Content-Type"]) == (200, "image/jpeg")
         assert max(decode(answer.body).shape[:2]) <= 160
@@ -186,9 +226,30 @@ def test_pictures(ask: Asking) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["image/1/for/2", "image/99/for/0", "image/-1/for/0", "image/1/secret/0", "image/1/for/-1", "image/1/for/x"]
-    + ["image/1/for/0/0", "image/1/for", "image/../../etc/passwd", "image/1/for/../../x", "decision/7", "decision/x"]
-    + ["decision/\xb2", "decision/1/", "decision/" + "9" * 30, "image/1/for/" + "9" * 30, "../review.js", "page/"]
+    [
+        "image/1/for/2",
+        "image/99/for/0",
+        "image/-1/for/0",
+        "image/1/secret/0",
+        "image/1/for/-1",
+        "image/1/for/x",
+    ]
+    + [
+        "image/1/for/0/0",
+        "image/1/for",
+        "image/../../etc/passwd",
+        "image/1/for/../../x",
+        "decision/7",
+        "decision/x",
+    ]
+    + [
+        "decision/\xb2",
+        "decision/1/",
+        "decision/" + "9" * 30,
+        "image/1/for/" + "9" * 30,
+        "../review.js",
+        "page/",
+    ]
     + ["..%2f..%2fetc/passwd", "review.js/", "app.py", "../app.py", "index.html/..", "changes/-1"]
     + ["changes/x", "plan.jsonl", "image/6/lead/0", "image/1//0"],
 )
@@ -218,7 +279,11 @@ def test_all_decisions_in_brief(ask: Asking) -> None:
     told = json.loads(script.removeprefix("const faceprepPlan = ").removesuffix(";\n"))
     assert told["verdict"] == "aruuaua"
     assert told["versions"] == [[1, 1]] and told["since"] == 1
-    assert [told["actions"][number] for number in told["action"]] == ["merge"] * 4 + ["drop", "move", "drop"]
+    assert [told["actions"][number] for number in told["action"]] == ["merge"] * 4 + [
+        "drop",
+        "move",
+        "drop",
+    ]
     assert told["score"] == [0.9, 0.41, 0.58, 0.5, 0.97, 0.59, None]
     assert told["thresholds"]["merge"] == {"value": 0.6, "at_least": True, "low": 0.41, "high": 0.9}
 
@@ -227,7 +292,9 @@ def test_all_about_one_decision(ask: Asking) -> None:
     told = ask("decision/1").json
     assert (told["verdict"], told["version"]) == ("u", 0)
     assert told["reason"].startswith("mean likeness") and told["facts"] == {"pairs": 9}
-    assert list(told["strips"]) == ["for", "against", "subject", "into"], "the strongest evidence first"
+    assert list(told["strips"]) == ["for", "against", "subject", "into"], (
+        "the strongest evidence first"
+    )
     assert told["strips"]["for"]["likeness"] == pytest.approx(0.51)
     assert told["strips"]["for"]["images"][1] == {"src": "image/1/for/1", "name": "person-0/0.jpg"}
     assert told["strips"]["into"]["total"] == 8
@@ -254,9 +321,23 @@ def test_stale_post_is_told_what_there_is(ask: Asking, plan: Path) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"null", b"[" * 100_000, b'{"verdict": "refused"}', b'{"verdict": "x", "decisions": [[1, 0]]}']
-    + [b'{"verdict": "refused", "decisions": %s}' % wanted for wanted in (b"1", b"[1]", b"[[1]]", b"[[1, true]]")]
-    + [b'{"verdict": "refused", "decisions": [[%s, 0]]}' % number for number in (b"-1", b"7", b"1.0", b'"1"', b"1e3")]
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"[" * 100_000,
+        b'{"verdict": "refused"}',
+        b'{"verdict": "x", "decisions": [[1, 0]]}',
+    ]
+    + [
+        b'{"verdict": "refused", "decisions": %s}' % wanted
+        for wanted in (b"1", b"[1]", b"[[1]]", b"[[1, true]]")
+    ]
+    + [
+        b'{"verdict": "refused", "decisions": [[%s, 0]]}' % number
+        for number in (b"-1", b"7", b"1.0", b'"1"', b"1e3")
+    ]
     + [b'{"verdict": ["refused"], "decisions": [[1, 0]]}', b"\xff"],
 )
 def test_bodies_that_cannot_be_meant(body: bytes, ask: Asking, plan: Path) -> None:
@@ -279,7 +360,11 @@ def test_plan_changed_by_hand(ask: Asking, session: Session, plan: Path) -> None
     before = plan.read_bytes()
     plan.write_bytes(before + b"\n")
     answer = ask.decide(1, 0)
-    assert answer.status == 409 and answer.json["ended"] and "changed by somebody else" in answer.json["error"]
+    assert (
+        answer.status == 409
+        and answer.json["ended"]
+        and "changed by somebody else" in answer.json["error"]
+    )
     plan.write_bytes(before)
     assert ask.decide(1, 0).status == 200
 

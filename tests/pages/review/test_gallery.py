@@ -44,7 +44,9 @@ def test_merge(faces: Path) -> None:
 
 
 def test_drop_of_a_copy(faces: Path) -> None:
-    decision = Decision("drop", "person-0/4.jpg", evidence={"kept": "person-1/2.jpg", "likeness": 0.9})
+    decision = Decision(
+        "drop", "person-0/4.jpg", evidence={"kept": "person-1/2.jpg", "likeness": 0.9}
+    )
     found = names(faces, decision)
     assert found["lead"] == (["person-0/4.jpg", "person-1/2.jpg"], 2)
     assert set(found) == {"lead", "subject", "into"} and found["into"][0] == images(1, 0, 1, 2)
@@ -54,8 +56,15 @@ def test_drop_of_a_copy(faces: Path) -> None:
 
 def test_drop_of_an_identity_and_move(faces: Path) -> None:
     assert names(faces, Decision("drop", "person-1")) == {"subject": (images(1, 0, 1, 2), 3)}
-    assert set(names(faces, Decision("move", "person-1/0.jpg", "person-0"))) == {"lead", "subject", "into"}
-    assert names(faces, Decision("rename", "person-1/0.jpg", "x/0.jpg"))["lead"] == (images(1, 0), 1)
+    assert set(names(faces, Decision("move", "person-1/0.jpg", "person-0"))) == {
+        "lead",
+        "subject",
+        "into",
+    }
+    assert names(faces, Decision("rename", "person-1/0.jpg", "x/0.jpg"))["lead"] == (
+        images(1, 0),
+        1,
+    )
 
 
 def test_images_in_the_source_itself(faces: Path) -> None:
@@ -77,10 +86,15 @@ def test_restored_from_its_origin_alone(faces: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("evidence", [1, [], ["a"], ["a", 1, 0.5], {"a": "b"}, None, [["a"], "b"]])
 def test_evidence_that_is_none(evidence: object, faces: Path) -> None:
-    assert set(names(faces, merge(0, 1, 0.5)._replace(evidence={"for": evidence}))) == {"subject", "into"}
+    assert set(names(faces, merge(0, 1, 0.5)._replace(evidence={"for": evidence}))) == {
+        "subject",
+        "into",
+    }
 
 
-@pytest.mark.parametrize("name", ["../secret.jpg", "person-0/../../secret.jpg", "person-0/../../../etc/x.jpg"])
+@pytest.mark.parametrize(
+    "name", ["../secret.jpg", "person-0/../../secret.jpg", "person-0/../../../etc/x.jpg"]
+)
 def test_outside_of_the_source(name: str, faces: Path) -> None:
     for decision, role in (
         (Decision("drop", name), "lead"),
@@ -91,7 +105,9 @@ def test_outside_of_the_source(name: str, faces: Path) -> None:
             gallery(faces).locate(decision, role, 1 if "kept" in decision.evidence else 0)
 
 
-@pytest.mark.parametrize("identity", ["..", "../..", "person-0/../..", "/etc", "/", "a\0b", "leads-out"])
+@pytest.mark.parametrize(
+    "identity", ["..", "../..", "person-0/../..", "/etc", "/", "a\0b", "leads-out"]
+)
 def test_identity_outside_of_the_source(identity: str, faces: Path) -> None:
     (faces / "leads-out").symlink_to(faces.parent)
     assert names(faces, Decision("merge", identity, "person-1"))["subject"] == ([], 0)
@@ -102,7 +118,9 @@ def test_links(faces: Path) -> None:
     (faces / "person-1/in.jpg").symlink_to(faces / "person-0/0.jpg")
     (faces / "person-1/out.jpg").symlink_to(faces.parent / "secret.jpg")
     (faces / "person-1/loop.jpg").symlink_to(faces / "person-1/loop.jpg")
-    assert gallery(faces).locate(Decision("drop", "person-1/in.jpg"), "lead", 0) == str(faces / "person-0/0.jpg")
+    assert gallery(faces).locate(Decision("drop", "person-1/in.jpg"), "lead", 0) == str(
+        faces / "person-0/0.jpg"
+    )
     for name in ("out", "loop"):
         with pytest.raises(SourceError):
             gallery(faces).locate(Decision("drop", f"person-1/{name}.jpg"), "lead", 0)
@@ -117,7 +135,9 @@ def test_absolute_paths_are_those_that_the_plan_names(faces: Path) -> None:
             gallery(faces).locate(decision._replace(evidence={"kept": other}), "lead", 1)
 
 
-@pytest.mark.parametrize(("role", "place"), [("lead", 0), ("for", 2), ("subject", 4), ("into", -1), ("kept", 0)])
+@pytest.mark.parametrize(
+    ("role", "place"), [("lead", 0), ("for", 2), ("subject", 4), ("into", -1), ("kept", 0)]
+)
 def test_no_such_picture(role: str, place: int, faces: Path) -> None:
     with pytest.raises(SourceError, match="no such image"):
         gallery(faces).locate(merge(0, 1, 0.5), role, place)

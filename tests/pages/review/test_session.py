@@ -1,4 +1,6 @@
-"""Each verdict is on disk before anyone hears of it, whatever happens then; nobody overwrites what he has not seen."""
+"""Each verdict is on disk before anyone hears of it, whatever happens then; nobody overwrites
+what he has not seen.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ def test_what_is_decided_is_in_the_plan_at_the_end(plan: Path) -> None:
         assert session.n_changed == session.n_unfolded == 3
     judged, after = read_plan(plan)
     assert list(after) == [
-        decision._replace(verdict=verdict) for decision, verdict in zip(before, [U, A, R, R], strict=True)
+        decision._replace(verdict=verdict)
+        for decision, verdict in zip(before, [U, A, R, R], strict=True)
     ], "order and evidence stay"
     assert UNKNOWN.items() <= judged.items()
     assert os.listdir(plan.parent) == [plan.name], "neither journal nor lock"
@@ -137,7 +140,9 @@ steps = st.lists(
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps)
-def test_the_disk_knows_all_that_was_told(steps: list[object], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_disk_knows_all_that_was_told(
+    steps: list[object], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Whatever is decided, undone, folded, killed and ended."""
     root = tmp_path_factory.mktemp("law")
     plan = save_plan(root / "plan.jsonl", root, [merge(i, 9, i / 10) for i in range(4)])
@@ -145,7 +150,9 @@ def test_the_disk_knows_all_that_was_told(steps: list[object], tmp_path_factory:
     for step in steps:
         if isinstance(step, tuple):
             verdict, numbers = step
-            groups.append(session.decide(verdict, [(number, session.versions[number]) for number in numbers]))
+            groups.append(
+                session.decide(verdict, [(number, session.versions[number]) for number in numbers])
+            )
             told = [verdict if number in numbers else told[number] for number in range(4)]
         elif step == "undo":
             try:
@@ -225,7 +232,11 @@ def test_disk_that_takes_nothing_more(plan: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_second_session_is_refused(plan: Path) -> None:
-    with open_session(plan), pytest.raises(OutputError, match="another faceprep run is at work"), open_session(plan):
+    with (
+        open_session(plan),
+        pytest.raises(OutputError, match="another faceprep run is at work"),
+        open_session(plan),
+    ):
         raise AssertionError("opened twice")
 
 
@@ -242,7 +253,9 @@ def accept_second(lines: list[str]) -> list[str]:
 
 
 def test_plan_changed_by_hand_is_not_overwritten(plan: Path) -> None:
-    refused = pytest.raises(PlanChanged, match=r"changed by somebody else .* is in plan.jsonl.review.jsonl")
+    refused = pytest.raises(
+        PlanChanged, match=r"changed by somebody else .* is in plan.jsonl.review.jsonl"
+    )
     with refused, open_session(plan) as session:
         session.decide(R, [(2, 0)])
         edited(plan, accept_second)
@@ -274,7 +287,10 @@ def test_journal_that_contradicts_the_plan(plan: Path) -> None:
     killed(plan).decide(R, [(1, 0)])
     edited(plan, accept_second)
     before = plan.read_bytes()
-    told = r"contradicts 1 verdict not yet in it: .*merge person-1 is accepted in the plan, and refused"
+    told = (
+        r"contradicts 1 verdict not yet in it: .*merge person-1 is accepted in the plan, and "
+        r"refused"
+    )
     refused = pytest.raises(SourceError, match=told)
     with refused, open_session(plan):
         raise AssertionError("opened")
@@ -291,7 +307,10 @@ def test_journal_finds_decisions_that_moved(plan: Path) -> None:
 def test_journal_of_another_plan(plan: Path) -> None:
     killed(plan).decide(R, [(1, 0)])
     edited(plan, lambda lines: [lines[0], lines[1]])
-    with pytest.raises(SourceError, match="the plan has no decision 'merge person-1 person-9'"), open_session(plan):
+    with (
+        pytest.raises(SourceError, match="the plan has no decision 'merge person-1 person-9'"),
+        open_session(plan),
+    ):
         raise AssertionError("opened")
 
 

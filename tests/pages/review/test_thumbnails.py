@@ -22,10 +22,17 @@ def kept(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((320, 80), (160, 40)), ((80, 320), (40, 160)), ((112, 112), (112, 112)), ((4000, 4), (160, 1))],
+    [
+        ((320, 80), (160, 40)),
+        ((80, 320), (40, 160)),
+        ((112, 112), (112, 112)),
+        ((4000, 4), (160, 1)),
+    ],
 )
 def test_size(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    pixels = np.tile(draw_face(0, 0)[0], (1 + size[0] // 112, 1 + size[1] // 112, 1))[: size[0], : size[1]]
+    pixels = np.tile(draw_face(0, 0)[0], (1 + size[0] // 112, 1 + size[1] // 112, 1))[
+        : size[0], : size[1]
+    ]
     thumbnail = make_thumbnail(encode(pixels, ".png"))
     assert thumbnail.startswith(b"\xff\xd8\xff")
     if min(expected) >= 4:
@@ -55,7 +62,9 @@ def test_many_at_once(tmp_path: Path) -> None:
         (tmp_path / f"{number}.jpg").write_bytes(encode_face(number, 0))
     drawn, found = Thumbnails(tmp_path / "kept", most=3), []
     threads = [
-        threading.Thread(target=lambda: found.extend(drawn.of(str(tmp_path / f"{i % 4}.jpg")) for i in range(20)))
+        threading.Thread(
+            target=lambda: found.extend(drawn.of(str(tmp_path / f"{i % 4}.jpg")) for i in range(20))
+        )
         for _ in range(6)
     ]
     for thread in threads:

@@ -40,21 +40,27 @@ def by_places(path: Path) -> tuple[list[bytes], list[bool]]:
     """The same set, read pair by pair."""
     pairs = find_pairs(path)
     with ByteSource(path) as file:
-        return [image for pair in pairs for image in read_images(file, pair)], [bool(same) for same in pairs["same"]]
+        return [image for pair in pairs for image in read_images(file, pair)], [
+            bool(same) for same in pairs["same"]
+        ]
 
 
 # What is on disk
 
 
 @needs_data
-@pytest.mark.parametrize("name", ["py2_byte_strings", "py3_bytes", "list_container", "numpy_uint8", "numpy_column"])
+@pytest.mark.parametrize(
+    "name", ["py2_byte_strings", "py3_bytes", "list_container", "numpy_uint8", "numpy_column"]
+)
 def test_real_sets(name: str) -> None:
     path = BINS / f"{name}.bin"
     truth = json.loads((BINS / "truth.json").read_text())[name]
     with nothing_runs():
         pairs = load_pairs(path)
     assert len(pairs) == truth["pairs"] and list(pairs.same) == truth["same"]
-    pixels = [cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) for image in pairs.images]
+    pixels = [
+        cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) for image in pairs.images
+    ]
     assert [hashlib.sha256(each.tobytes()).hexdigest() for each in pixels] == truth["pixels_sha256"]
     assert by_places(path) == (as_bytes(pairs.images), list(pairs.same))
 
@@ -84,9 +90,13 @@ LABELS = {
 @pytest.mark.parametrize("image", ARRAYS)
 @pytest.mark.parametrize("labels", LABELS)
 @pytest.mark.parametrize("container", [list, tuple])
-def test_every_vintage(tmp_path: Path, protocol: int, image: str, labels: str, container: type) -> None:
+def test_every_vintage(
+    tmp_path: Path, protocol: int, image: str, labels: str, container: type
+) -> None:
     (tmp_path / "a.bin").write_bytes(
-        pickle.dumps(container([[ARRAYS[image](each) for each in IMAGES], LABELS[labels](SAME)]), protocol)
+        pickle.dumps(
+            container([[ARRAYS[image](each) for each in IMAGES], LABELS[labels](SAME)]), protocol
+        )
     )
     pairs = load_pairs(tmp_path / "a.bin")
     assert as_bytes(pairs.images) == IMAGES and pairs.same == SAME
@@ -115,11 +125,17 @@ def test_an_image_in_several_pairs(tmp_path: Path) -> None:
 
 # What we write
 
-pair_sets = st.lists(st.tuples(st.binary(max_size=400), st.binary(max_size=400), st.booleans()), min_size=1, max_size=9)
+pair_sets = st.lists(
+    st.tuples(st.binary(max_size=400), st.binary(max_size=400), st.booleans()),
+    min_size=1,
+    max_size=9,
+)
 
 
 @given(pair_sets)
-def test_what_is_written_is_read_by_us_and_by_pickle(tmp_path_factory: Any, pairs: list[Any]) -> None:
+def test_what_is_written_is_read_by_us_and_by_pickle(
+    tmp_path_factory: Any, pairs: list[Any]
+) -> None:
     images, same = [image for pair in pairs for image in pair[:2]], [pair[2] for pair in pairs]
     path = tmp_path_factory.getbasetemp() / "written.bin"
     with path.open("wb") as file:
@@ -135,7 +151,9 @@ def test_what_is_written_is_read_by_us_and_by_pickle(tmp_path_factory: Any, pair
 def test_what_is_written_never_changes() -> None:
     file = io.BytesIO()
     write_pairs(file, PairSet([b"one", b"", b"two", b"three"], [True, False]))
-    assert file.getvalue() == (b"\x80\x03](B\x03\0\0\0oneB\0\0\0\0B\x03\0\0\0twoB\x05\0\0\0threee](\x88\x89e\x86.")
+    assert file.getvalue() == (
+        b"\x80\x03](B\x03\0\0\0oneB\0\0\0\0B\x03\0\0\0twoB\x05\0\0\0threee](\x88\x89e\x86."
+    )
 
 
 def test_what_pickle_writes_is_not_taken_for_ours(tmp_path: Path) -> None:
@@ -151,20 +169,44 @@ def test_what_pickle_writes_is_not_taken_for_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("dict_instead", "at byte 11: expected only bytes, text, whole numbers, lists, tuples and NumPy arrays of "
-                         "them, found the instruction EMPTY_DICT"),
+        (
+            "dict_instead",
+            "at byte 11: expected only bytes, text, whole numbers, lists, tuples and NumPy arrays "
+            "of "
+            "them, found the instruction EMPTY_DICT",
+        ),
         ("empty", "expected a pickle of images and labels, found an empty file"),
-        ("not_a_pickle", "at byte 0: expected only bytes, text, whole numbers, lists, tuples and NumPy arrays of them, "
-                         "found the byte 0xff, which is no instruction"),
-        ("odd_number_of_images", "expected two images for every label, found 59 images for 30 labels"),
-        ("runs_code", "at byte 0: expected only bytes, text, whole numbers, lists, tuples and NumPy arrays of them, "
-                      "found the name 'os.system'"),
-        ("runs_code_hidden", "at byte 4: expected only bytes, text, whole numbers, lists, tuples and NumPy arrays of "
-                             "them, found the name 'builtins.eval'"),
-        ("truncated", "the pickle is cut off at byte 641365: expected 85,427 more bytes, found 33,899"),
+        (
+            "not_a_pickle",
+            "at byte 0: expected only bytes, text, whole numbers, lists, tuples and NumPy arrays "
+            "of them, "
+            "found the byte 0xff, which is no instruction",
+        ),
+        (
+            "odd_number_of_images",
+            "expected two images for every label, found 59 images for 30 labels",
+        ),
+        (
+            "runs_code",
+            "at byte 0: expected only bytes, text, whole numbers, lists, tuples and NumPy arrays "
+            "of them, "
+            "found the name 'os.system'",
+        ),
+        (
+            "runs_code_hidden",
+            "at byte 4: expected only bytes, text, whole numbers, lists, tuples and NumPy arrays "
+            "of "
+            "them, found the name 'builtins.eval'",
+        ),
+        (
+            "truncated",
+            "the pickle is cut off at byte 641365: expected 85,427 more bytes, found 33,899",
+        ),
     ],
-)  # fmt: skip
-def test_real_broken_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, line: str) -> None:
+)
+def test_real_broken_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, line: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     path = BINS / "broken" / f"{name}.bin"
     for read in (load_pairs, find_pairs):
@@ -187,10 +229,17 @@ def test_a_damaged_image_is_not_the_containers_affair() -> None:
         (None, "expected a pair of lists (images, same), found None"),
         ((b"images", [True]), "expected a pair of lists (images, same), found a tuple of 2"),
         (np.arange(2), "expected a pair of lists (images, same), found a NumPy array"),
-        (([b"a", 7], [True]), "at image 1 (counted from 0): expected bytes, or a uint8 array of shape (N,) or (N, 1), "
-                              "found a number"),
+        (
+            ([b"a", 7], [True]),
+            "at image 1 (counted from 0): expected bytes, or a uint8 array of shape (N,) or (N, "
+            "1), "
+            "found a number",
+        ),
         (([b"a", [b"b"]], [True]), "found a list"),
-        (([b"a", np.zeros((2, 2), np.uint8)], [True]), "found a NumPy array of shape (2, 2) and type |u1"),
+        (
+            ([b"a", np.zeros((2, 2), np.uint8)], [True]),
+            "found a NumPy array of shape (2, 2) and type |u1",
+        ),
         (([b"a", np.zeros(4, np.int32)], [True]), "found a NumPy array of shape (4,) and type <i4"),
         (([b"a", np.uint8(4)], [True]), "found a NumPy array of shape () and type |u1"),
         (([b"a", "\u0100"], [True]), "at image 1 (counted from 0), byte "),
@@ -199,13 +248,19 @@ def test_a_damaged_image_is_not_the_containers_affair() -> None:
         (([b"a", b"b"], [b"1"]), "expected True or False, found a string"),
         (([b"a", b"b"], [np.array([True, True])]), "expected True or False, found a NumPy array"),
         (([b"a", b"b"], np.array([7], np.uint8)), "expected True or False, found 7"),
-        (([b"a", b"b"], np.array([[True, True]])), "expected two images for every label, found 2 images for 2 labels"),
+        (
+            ([b"a", b"b"], np.array([[True, True]])),
+            "expected two images for every label, found 2 images for 2 labels",
+        ),
         (([b"a", b"b"], True), "expected a list or an array of labels, found a truth value"),
         (([b"a", b"b"], []), "expected two images for every label, found 2 images for 0 labels"),
         (([], []), "expected two images for every label, found 0 images for 0 labels"),
-        (([b"a", b"b", b"c", b"d"], [True]), "expected two images for every label, found 4 images for 1 label."),
+        (
+            ([b"a", b"b", b"c", b"d"], [True]),
+            "expected two images for every label, found 4 images for 1 label.",
+        ),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_pickles_of_something_else(tmp_path: Path, value: Any, line: str, protocol: int) -> None:
     (tmp_path / "a.bin").write_bytes(pickle.dumps(value, protocol))
@@ -225,7 +280,11 @@ def test_attacks(tmp_path: Path, name: str) -> None:
 
 
 def test_a_list_in_itself_and_tuples_a_million_deep(tmp_path: Path) -> None:
-    for data in (b"]q\x00(h\x00h\x00e.", b")" + b"\x85" * 500_000 + b".", b"]q\x00(h\x00h\x00eK\x01\x86."):
+    for data in (
+        b"]q\x00(h\x00h\x00e.",
+        b")" + b"\x85" * 500_000 + b".",
+        b"]q\x00(h\x00h\x00eK\x01\x86.",
+    ):
         (tmp_path / "a.bin").write_bytes(data)
         with pytest.raises(SourceError, match="not a verification set"):
             load_pairs(tmp_path / "a.bin")
@@ -237,7 +296,10 @@ def test_no_such_file_a_folder_and_a_file_that_is_too_large(tmp_path: Path) -> N
     for path, problem in (
         (tmp_path / "none.bin", "No such file"),
         (tmp_path, "Is a directory"),
-        (tmp_path / "large.bin", "too large for a verification set: expected at most 4,294,967,296 bytes, found"),
+        (
+            tmp_path / "large.bin",
+            "too large for a verification set: expected at most 4,294,967,296 bytes, found",
+        ),
     ):
         with pytest.raises(SourceError, match=problem):
             load_pairs(path)
@@ -259,7 +321,11 @@ def test_the_images_are_held_once(tmp_path: Path) -> None:
 
 SOUND = [
     pickle.dumps(
-        ([make(each) for each in (b"\xff\xd8one", b"two", b"three", b"four")], labels([True, False])), protocol
+        (
+            [make(each) for each in (b"\xff\xd8one", b"two", b"three", b"four")],
+            labels([True, False]),
+        ),
+        protocol,
     )
     for make in ARRAYS.values()
     for labels in LABELS.values()

@@ -39,11 +39,15 @@ def test_names_with_blanks(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("label", "same"), [("1", True), ("0", False), ("True", True), ("False", False)])
+@pytest.mark.parametrize(
+    ("label", "same"), [("1", True), ("0", False), ("True", True), ("False", False)]
+)
 def test_paths(tmp_path: Path, label: str, same: bool) -> None:
     expected = [ListedPair(1, "a/1.jpg", "b c/2.png", same)]
     assert read(tmp_path / "pairs.txt", f"a/1.jpg\tb c/2.png\t{label}\n") == expected
-    assert read(tmp_path / "pairs.txt", f"a/1.jpg b/2.png {label}") == [ListedPair(1, "a/1.jpg", "b/2.png", same)]
+    assert read(tmp_path / "pairs.txt", f"a/1.jpg b/2.png {label}") == [
+        ListedPair(1, "a/1.jpg", "b/2.png", same)
+    ]
 
 
 def test_table(tmp_path: Path) -> None:
@@ -59,17 +63,33 @@ def test_table(tmp_path: Path) -> None:
     [
         ("", "no lines"),
         ("\n\n", "no lines"),
-        ("10\t300\na\t1\t2\n", "at line 1: expected 6,000 pairs, which the first line announces, found 1"),
-        ("1\na\t1\t2\nb\t1\t2\nc\t1\t2\n", "at line 1: expected 2 pairs, which the first line announces, found 3"),
-        ("a\t1\t2\na\t1\n", "at line 2: expected name n1 n2, name1 n1 name2 n2, or path1 path2 and 1 or 0, found 'a"),
+        (
+            "10\t300\na\t1\t2\n",
+            "at line 1: expected 6,000 pairs, which the first line announces, found 1",
+        ),
+        (
+            "1\na\t1\t2\nb\t1\t2\nc\t1\t2\n",
+            "at line 1: expected 2 pairs, which the first line announces, found 3",
+        ),
+        (
+            "a\t1\t2\na\t1\n",
+            "at line 2: expected name n1 n2, name1 n1 name2 n2, or path1 path2 and 1 or 0, found "
+            "'a",
+        ),
         ("a\t1\t2\t3\t4\n", "at line 1: expected name n1 n2"),
         ("a\tx\tb\t2\n", "at line 1: expected name n1 n2"),
         ("a.jpg b.jpg 2\n", "at line 1: expected name n1 n2"),
         ("a.jpg b.jpg\n", "at line 1: expected name n1 n2"),
         ("a\t-1\t2\n", "at line 1: expected name n1 n2"),
         ("a\t1\t9999999999999\n", "at line 1: expected name n1 n2"),
-        ("../a.jpg b.jpg 1\n", "at line 1: expected images below the source folder, found '../a.jpg'"),
-        ("a.jpg /etc/b.jpg 1\n", "at line 1: expected images below the source folder, found '/etc/b.jpg'"),
+        (
+            "../a.jpg b.jpg 1\n",
+            "at line 1: expected images below the source folder, found '../a.jpg'",
+        ),
+        (
+            "a.jpg /etc/b.jpg 1\n",
+            "at line 1: expected images below the source folder, found '/etc/b.jpg'",
+        ),
         ("..\t1\t2\n", "at line 1: expected images below the source folder, found '../.._0001'"),
         ("a\0.jpg b.jpg 1\n", "at line 1: expected images below the source folder"),
         (
@@ -77,7 +97,10 @@ def test_table(tmp_path: Path) -> None:
             "at line 2: expected pair,first,second,same with same 1 or 0, found '0,a,b'",
         ),
         ("pair,first,second,same\n0,a,b,2\n", "at line 2: expected pair,first,second,same"),
-        ("pair,first,second,same\n0,a,../b,1\n", "at line 2: expected images below the source folder, found '../b'"),
+        (
+            "pair,first,second,same\n0,a,../b,1\n",
+            "at line 2: expected images below the source folder, found '../b'",
+        ),
         (b"a\xff\t1\t2\n", "expected text in UTF-8, found byte 1: invalid start byte"),
     ],
 )
@@ -124,5 +147,7 @@ def test_files_are_found_with_and_without_suffix(tmp_path: Path) -> None:
         "a/notes": "none",
         "c/1": "none",
     }.items():
-        with pytest.raises(SourceError, match=f"{name}: no such image: expected one file .*, found {found}"):
+        with pytest.raises(
+            SourceError, match=f"{name}: no such image: expected one file .*, found {found}"
+        ):
             finder.find(name)

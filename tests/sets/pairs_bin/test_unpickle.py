@@ -1,8 +1,9 @@
 """The pickle reader against what real pickles say, and against pickles that are made to hurt.
 
-Every attack carries a canary: a folder that its own code would make. Where Python's pickle runs the attack, a test
-shows that it does, so that a canary which stays away means something. An audit hook of the interpreter watches too:
-it sees every import, compilation, file and process, whoever starts it.
+Every attack carries a canary: a folder that its own code would make. Where Python's pickle runs the
+attack, a test shows that it does, so that a canary which stays away means something. An audit hook
+of the interpreter watches too: it sees every import, compilation, file and process, whoever starts
+it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,12 @@ def refusal(data: bytes) -> str:
     with nothing_runs(), pytest.raises(SourceError) as caught:
         read_pickle(data, "a.bin")
     line = str(caught.value)
-    assert line.startswith("a.bin: ") and "at byte " in line and "expected " in line and "found " in line
+    assert (
+        line.startswith("a.bin: ")
+        and "at byte " in line
+        and "expected " in line
+        and "found " in line
+    )
     assert line.isprintable(), "one line, without control characters"
     return line
 
@@ -118,17 +124,89 @@ def test_the_same_value_twice() -> None:
 # What runs code
 
 NAMES = [
-    *["os.system", "posix.system", "nt.system", "subprocess.Popen", "pty.spawn", "shutil.rmtree", "os.popen"],
-    *["builtins.eval", "builtins.exec", "builtins.getattr", "builtins.open", "builtins.__import__", "builtins.print"],
-    *["__builtin__.eval", "__builtin__.apply", "__builtin__.getattr", "__builtin__.file", "__builtin__.list"],
-    *["importlib.import_module", "runpy.run_path", "code.interact", "timeit.timeit", "cProfile.run", "pdb.run"],
-    *["operator.attrgetter", "operator.methodcaller", "functools.partial", "types.FunctionType", "types.CodeType"],
-    *["pickle.loads", "_pickle.loads", "marshal.loads", "shelve.open", "copyreg._reconstructor", "codecs.encode"],
-    *["numpy.load", "numpy.memmap", "numpy.fromfile", "numpy.core.multiarray.fromfile", "numpy.void", "numpy.bool_"],
-    *["numpy.testing._private.utils.runstring", "numpy.core.multiarray._vec_string", "numpy.f2py.os.system"],
-    *["numpy.core.multiarray.frombuffer", "numpy.ndarray.tofile", "numpy.dtype.__new__", "numpy.core.os.system"],
-    *["torch.load", "torch._utils._rebuild_tensor_v2", "sys.modules", "pip.main", "webbrowser.open", "ctypes.CDLL"],
-    *["_codecs.decode", "_codecs.lookup", "_codecs.register", "builtins.bytes.fromhex", ".", "os.", ".system"],
+    *[
+        "os.system",
+        "posix.system",
+        "nt.system",
+        "subprocess.Popen",
+        "pty.spawn",
+        "shutil.rmtree",
+        "os.popen",
+    ],
+    *[
+        "builtins.eval",
+        "builtins.exec",
+        "builtins.getattr",
+        "builtins.open",
+        "builtins.__import__",
+        "builtins.print",
+    ],
+    *[
+        "__builtin__.eval",
+        "__builtin__.apply",
+        "__builtin__.getattr",
+        "__builtin__.file",
+        "__builtin__.list",
+    ],
+    *[
+        "importlib.import_module",
+        "runpy.run_path",
+        "code.interact",
+        "timeit.timeit",
+        "cProfile.run",
+        "pdb.run",
+    ],
+    *[
+        "operator.attrgetter",
+        "operator.methodcaller",
+        "functools.partial",
+        "types.FunctionType",
+        "types.CodeType",
+    ],
+    *[
+        "pickle.loads",
+        "_pickle.loads",
+        "marshal.loads",
+        "shelve.open",
+        "copyreg._reconstructor",
+        "codecs.encode",
+    ],
+    *[
+        "numpy.load",
+        "numpy.memmap",
+        "numpy.fromfile",
+        "numpy.core.multiarray.fromfile",
+        "numpy.void",
+        "numpy.bool_",
+    ],
+    *[
+        "numpy.testing._private.utils.runstring",
+        "numpy.core.multiarray._vec_string",
+        "numpy.f2py.os.system",
+    ],
+    *[
+        "numpy.core.multiarray.frombuffer",
+        "numpy.ndarray.tofile",
+        "numpy.dtype.__new__",
+        "numpy.core.os.system",
+    ],
+    *[
+        "torch.load",
+        "torch._utils._rebuild_tensor_v2",
+        "sys.modules",
+        "pip.main",
+        "webbrowser.open",
+        "ctypes.CDLL",
+    ],
+    *[
+        "_codecs.decode",
+        "_codecs.lookup",
+        "_codecs.register",
+        "builtins.bytes.fromhex",
+        ".",
+        "os.",
+        ".system",
+    ],
 ]
 
 
@@ -138,7 +216,9 @@ def test_no_other_name(name: str) -> None:
         module, attribute = name[:cut], name[cut + 1 :]
         by_lines = f"c{module}\n{attribute}\n".encode()
         by_stack = b"\x80\x04" + short_text(module) + b"\x94" + short_text(attribute) + b"\x94\x93"
-        through_memo = b"\x80\x04" + short_text(attribute) + b"q\x07" + short_text(module) + b"h\x07\x93"
+        through_memo = (
+            b"\x80\x04" + short_text(attribute) + b"q\x07" + short_text(module) + b"h\x07\x93"
+        )
         by_old_strings = f"S'{module}'\nS'{attribute}'\n\x93".encode("latin-1")
         for start in (by_lines, by_stack, through_memo, by_old_strings):
             for end in (b".", b")R.", b"N\x85R.", b"0N.", b")\x81."):
@@ -181,7 +261,10 @@ def array(shape: bytes, dtype: bytes = U1, data: bytes = b"S'abcd'\n") -> bytes:
         (b"cbuiltins\nbytearray\n](K\x01e\x85R.", "a text that is not encoded as latin1"),
         (b"c_codecs\nencode\nVabc\nVzip\n\x86R.", "a text that is not encoded as latin1"),
         (b"c_codecs\nencode\nVabc\nVrot13\n\x86R.", "a text that is not encoded as latin1"),
-        (b"c_codecs\nencode\nVabc\nVlatin1\nVbackslashreplace\n\x87R.", "a text that is not encoded as latin1"),
+        (
+            b"c_codecs\nencode\nVabc\nVlatin1\nVbackslashreplace\n\x87R.",
+            "a text that is not encoded as latin1",
+        ),
         (b"c_codecs\nencode\nVabc\n\x85R.", "a text that is not encoded as latin1"),
         (b"cnumpy\ndtype\n(VO\nI00\nI01\ntR.", "the NumPy type 'O'"),
         (b"cnumpy\ndtype\n(V|O8\nI00\nI01\ntR.", "the NumPy type '|O8'"),
@@ -198,21 +281,48 @@ def array(shape: bytes, dtype: bytes = U1, data: bytes = b"S'abcd'\n") -> bytes:
         (b"cnumpy\nndarray\n)b.", "a state of 0 values for the name numpy.ndarray"),
         (EMPTY.replace(b"(I0", b"(L999999999999L"), "a NumPy array that does not begin empty"),
         (EMPTY.replace(b"ndarray", b"dtype"), "a NumPy array that does not begin empty"),
-        (array(b"(L999999999999L\nt"), "a NumPy array of shape (999999999999,) and type u1 in 4 bytes"),
+        (
+            array(b"(L999999999999L\nt"),
+            "a NumPy array of shape (999999999999,) and type u1 in 4 bytes",
+        ),
         (array(b"(I4\nI999999\nt"), "a NumPy array of shape (4, 999999) and type u1 in 4 bytes"),
         (array(b"(I-4\nt"), "a NumPy array that is not made of bytes, a number type and a shape"),
         (array(b"(I01\nt"), "a NumPy array that is not made of bytes, a number type and a shape"),
-        (array(b"(I1\nI1\nI4\nt"), "a NumPy array that is not made of bytes, a number type and a shape"),
+        (
+            array(b"(I1\nI1\nI4\nt"),
+            "a NumPy array that is not made of bytes, a number type and a shape",
+        ),
         (array(b"I4\n"), "a NumPy array that is not made of bytes, a number type and a shape"),
-        (array(b"(I4\nt", data=b"](K\x01e"), "a NumPy array that is not made of bytes, a number type and a shape"),
-        (array(b"(I4\nt", data=b"N"), "a NumPy array that is not made of bytes, a number type and a shape"),
-        (array(b"(I4\nt", dtype=b"Vu1\n"), "a NumPy array that is not made of bytes, a number type and a shape"),
-        (array(b"(I4\nt", data=b"V\\u0100abc\n"), "a NumPy array in a string that cannot be decoded"),
+        (
+            array(b"(I4\nt", data=b"](K\x01e"),
+            "a NumPy array that is not made of bytes, a number type and a shape",
+        ),
+        (
+            array(b"(I4\nt", data=b"N"),
+            "a NumPy array that is not made of bytes, a number type and a shape",
+        ),
+        (
+            array(b"(I4\nt", dtype=b"Vu1\n"),
+            "a NumPy array that is not made of bytes, a number type and a shape",
+        ),
+        (
+            array(b"(I4\nt", data=b"V\\u0100abc\n"),
+            "a NumPy array in a string that cannot be decoded",
+        ),
         (EMPTY + b"N\x85b.", "a state of 1 values for a NumPy array"),
-        (b"cnumpy.core.multiarray\nscalar\n(" + U1 + b"S'ab'\ntR.", "a NumPy array of shape () and type u1 in 2 bytes"),
-        (b"cnumpy.core.multiarray\nscalar\n(" + U1 + b"tR.", "a NumPy scalar without its type or bytes"),
+        (
+            b"cnumpy.core.multiarray\nscalar\n(" + U1 + b"S'ab'\ntR.",
+            "a NumPy array of shape () and type u1 in 2 bytes",
+        ),
+        (
+            b"cnumpy.core.multiarray\nscalar\n(" + U1 + b"tR.",
+            "a NumPy scalar without its type or bytes",
+        ),
         (b"cnumpy.core.numeric\n_frombuffer\n(S'ab'\n" + U1 + b"(I9\ntVC\ntR.", SHORT),
-        (b"cnumpy.core.numeric\n_frombuffer\n)R.", "a NumPy array without its bytes, type, shape or order"),
+        (
+            b"cnumpy.core.numeric\n_frombuffer\n)R.",
+            "a NumPy array without its bytes, type, shape or order",
+        ),
         (b"])R.", "a call of a list"),
         (b"K\x01)R.", "a call of a number"),
         (b"S'os'\n)R.", "a call of a string"),
@@ -243,19 +353,36 @@ NO_DATA = {
         "EMPTY_SET",
         "ADDITEMS",
     ),
-    *("FROZENSET", "PERSID", "BINPERSID", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"),
+    *(
+        "FROZENSET",
+        "PERSID",
+        "BINPERSID",
+        "INST",
+        "OBJ",
+        "NEWOBJ",
+        "NEWOBJ_EX",
+        "EXT1",
+        "EXT2",
+        "EXT4",
+    ),
     *("NEXT_BUFFER", "READONLY_BUFFER"),
 }
 
 
-@pytest.mark.parametrize("code", [each.code.encode("latin-1") for each in pickletools.opcodes if each.name in NO_DATA])
+@pytest.mark.parametrize(
+    "code", [each.code.encode("latin-1") for each in pickletools.opcodes if each.name in NO_DATA]
+)
 def test_instructions_that_no_set_needs(code: bytes) -> None:
     assert "found the instruction " in refusal(b"\x80\x02]](" + code + bytes(8) + b".")
 
 
-@pytest.mark.parametrize("byte", sorted(set(range(256)) - {ord(code.code) for code in pickletools.opcodes}))
+@pytest.mark.parametrize(
+    "byte", sorted(set(range(256)) - {ord(code.code) for code in pickletools.opcodes})
+)
 def test_bytes_that_are_no_instruction(byte: int) -> None:
-    assert f"found the byte {byte:#04x}, which is no instruction" in refusal(bytes([byte]) + bytes(8))
+    assert f"found the byte {byte:#04x}, which is no instruction" in refusal(
+        bytes([byte]) + bytes(8)
+    )
 
 
 # Sizes, depth and order
@@ -270,9 +397,27 @@ LIES = [
         b"X\xff\xff\xff\xff",
         b"\x8c\xff",
     ),
-    *(code + bytes([255] * 7) + top for code in (b"\x8e", b"\x96", b"\x8d", b"\x95") for top in (b"\x7f", b"\xff")),
-    *(b"\x8a\xff", b"\x8b\xff\xff\xff\x7f", b"\x8b\xff\xff\xff\xff", b"\x8a\x09123456789.", b"\x80\x06.", b"\x80\xff."),
-    *(b"I" + b"9" * 100_000 + b"\n.", b"L" + b"9" * 5000 + b"L\n.", b"I1e9\n.", b"I\n.", b"L0x10L\n.", b"I 1\n."),
+    *(
+        code + bytes([255] * 7) + top
+        for code in (b"\x8e", b"\x96", b"\x8d", b"\x95")
+        for top in (b"\x7f", b"\xff")
+    ),
+    *(
+        b"\x8a\xff",
+        b"\x8b\xff\xff\xff\x7f",
+        b"\x8b\xff\xff\xff\xff",
+        b"\x8a\x09123456789.",
+        b"\x80\x06.",
+        b"\x80\xff.",
+    ),
+    *(
+        b"I" + b"9" * 100_000 + b"\n.",
+        b"L" + b"9" * 5000 + b"L\n.",
+        b"I1e9\n.",
+        b"I\n.",
+        b"L0x10L\n.",
+        b"I 1\n.",
+    ),
     *(
         b"c" + b"a" * 100_000 + b"\nb\n.",
         b"S'abc\n.",
@@ -286,9 +431,43 @@ LIES = [
     ),
 ]
 DISORDER = [
-    *(b"", b".", b"K", b"K\x01", b"K\x01K\x02.", b"(.", b"(K\x01.", b"e.", b"t.", b"l.", b"a.", b"K\x01a.", b"\x85."),
-    *(b"K\x01\x86.", b"K\x01K\x02\x87.", b"R.", b"b.", b"K\x01b.", b")b.", b"h\x00.", b"g7\n.", b"j\xff\xff\xff\xff."),
-    *(b"p0\n.", b"q\x00.", b"\x94.", b"\x93.", b"\x8c\x02os\x93.", b"K\x01.K\x02.", b"K\x01.\n", b"g-1\n.", b"p\n."),
+    *(
+        b"",
+        b".",
+        b"K",
+        b"K\x01",
+        b"K\x01K\x02.",
+        b"(.",
+        b"(K\x01.",
+        b"e.",
+        b"t.",
+        b"l.",
+        b"a.",
+        b"K\x01a.",
+        b"\x85.",
+    ),
+    *(
+        b"K\x01\x86.",
+        b"K\x01K\x02\x87.",
+        b"R.",
+        b"b.",
+        b"K\x01b.",
+        b")b.",
+        b"h\x00.",
+        b"g7\n.",
+        b"j\xff\xff\xff\xff.",
+    ),
+    *(
+        b"p0\n.",
+        b"q\x00.",
+        b"\x94.",
+        b"\x93.",
+        b"\x8c\x02os\x93.",
+        b"K\x01.K\x02.",
+        b"K\x01.\n",
+        b"g-1\n.",
+        b"p\n.",
+    ),
 ]
 
 
@@ -311,7 +490,13 @@ def test_sizes_that_lie_and_instructions_out_of_order(data: bytes) -> None:
         b"]q\x00h\x00a.",
         b"]q\x00" + (b"](" + b"h\x00" * 10 + b"eq\x00") * 30 + b"\x86" * 30 + b".",
     ],
-    ids=["tuples in tuples", "tuples in marks", "lists in marks", "a list in itself", "ten to the power of 30 lists"],
+    ids=[
+        "tuples in tuples",
+        "tuples in marks",
+        "lists in marks",
+        "a list in itself",
+        "ten to the power of 30 lists",
+    ],
 )
 def test_depth_and_repetition_cost_nothing(data: bytes) -> None:
     with nothing_runs():
@@ -331,11 +516,29 @@ def test_names_in_messages_are_harmless() -> None:
 
 # Anything at all
 
-pieces = st.sampled_from([bytes([code]) for code in range(256)] + [
-    b"cnumpy\ndtype\n", b"cnumpy\nndarray\n", b"cnumpy.core.multiarray\n_reconstruct\n", b"c_codecs\nencode\n",
-    b"cbuiltins\nbytearray\n", b"cnumpy._core.numeric\n_frombuffer\n", b"cnumpy.core.multiarray\nscalar\n",
-    b"Vlatin1\n", b"Vu1\n", b"K\x01", b"U\x03abc", b"(I0\nt", b"(K\x03t", U1, EMPTY, b"q\x00", b"h\x00", b"S'\\xff'\n",
-])  # fmt: skip
+pieces = st.sampled_from(
+    [bytes([code]) for code in range(256)]
+    + [
+        b"cnumpy\ndtype\n",
+        b"cnumpy\nndarray\n",
+        b"cnumpy.core.multiarray\n_reconstruct\n",
+        b"c_codecs\nencode\n",
+        b"cbuiltins\nbytearray\n",
+        b"cnumpy._core.numeric\n_frombuffer\n",
+        b"cnumpy.core.multiarray\nscalar\n",
+        b"Vlatin1\n",
+        b"Vu1\n",
+        b"K\x01",
+        b"U\x03abc",
+        b"(I0\nt",
+        b"(K\x03t",
+        U1,
+        EMPTY,
+        b"q\x00",
+        b"h\x00",
+        b"S'\\xff'\n",
+    ]
+)
 
 
 @settings(max_examples=600)

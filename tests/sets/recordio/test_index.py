@@ -16,7 +16,9 @@ from faceprep.sets.recordio.entries import read_entries
 from faceprep.sets.recordio.index import RecPaths
 from faceprep.sets.recordio.records import frame_image
 
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def pairs_in(index: Path) -> list[tuple[int, int]]:
@@ -37,7 +39,9 @@ def entries_of(folder: Path, idx: bytes) -> list[tuple[int, int]]:
     st.sampled_from([1, 7, 1 << 20]),
     st.booleans(),
 )
-def test_every_line_is_read(tmp_path: Path, entries: dict[int, int], chunk: int, large: bool) -> None:
+def test_every_line_is_read(
+    tmp_path: Path, entries: dict[int, int], chunk: int, large: bool
+) -> None:
     text = "".join(f"{key}\t{offset}\n" for key, offset in entries.items()).encode()
     with mock.patch.multiple(rec_index, _CHUNK=chunk, _LARGE=0 if large else 1 << 40):
         assert entries_of(tmp_path, text) == list(entries.items())

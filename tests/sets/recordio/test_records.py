@@ -29,10 +29,12 @@ from faceprep.sets.recordio.records import (
 )
 from tests.real import DATA, MXNET_PYTHON, needs_data, needs_mxnet
 
-payloads = st.lists(st.one_of(st.binary(max_size=9), st.just(MAGIC_BYTES), st.just(MAGIC_BYTES * 2)), max_size=8).map(
-    b"".join
+payloads = st.lists(
+    st.one_of(st.binary(max_size=9), st.just(MAGIC_BYTES), st.just(MAGIC_BYTES * 2)), max_size=8
+).map(b"".join)
+quick = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write_records(path: Path, records: list[bytes]) -> list[int]:
@@ -53,7 +55,13 @@ def test_reading_gives_back_every_payload(tmp_path: Path, contents: list[bytes])
 
 
 @quick
-@given(st.lists(st.tuples(st.lists(st.floats(width=32), min_size=1, max_size=4), payloads), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.tuples(st.lists(st.floats(width=32), min_size=1, max_size=4), payloads),
+        min_size=1,
+        max_size=6,
+    )
+)
 def test_image_records_survive(tmp_path: Path, contents: list[tuple[list[float], bytes]]) -> None:
     framed = [frame_image(labels, image, 7) for labels, image in contents]
     offsets = write_records(tmp_path / "a.rec", framed)
@@ -72,14 +80,22 @@ def test_one_label_can_be_an_array() -> None:
 
 
 @pytest.mark.parametrize("window", [64, 256, 1 << 20])
-def test_windows_of_any_size_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+def test_windows_of_any_size_read_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
     monkeypatch.setattr(recordio, "_WINDOW", window)
     monkeypatch.setattr(recordio, "_GAP", window // 4)
     images = [bytes([i]) * (i * 37 % 300) for i in range(40)]
-    offsets = write_records(tmp_path / "a.rec", [frame_image([i], image, i) for i, image in enumerate(images)])
+    offsets = write_records(
+        tmp_path / "a.rec", [frame_image([i], image, i) for i, image in enumerate(images)]
+    )
     some = offsets[3:9] + offsets[20:]
     with RecordFile(tmp_path / "a.rec") as file:
-        found = [bytes(record.image) for record in file.read_images(some) if isinstance(record, ImageRecord)]
+        found = [
+            bytes(record.image)
+            for record in file.read_images(some)
+            if isinstance(record, ImageRecord)
+        ]
     assert found == images[3:9] + images[20:]
 
 
@@ -93,7 +109,16 @@ def test_images_come_in_runs(tmp_path: Path) -> None:
     with RecordFile(tmp_path / "a.rec") as file:
         runs = list(file.read_runs(offsets))
     assert [len(run) for run in runs] == [1, 4, 1, 2, 1, 1, 1, 1]
-    assert [isinstance(run, ImageRun) for run in runs] == [False, True, False, True, False, True, False, True]
+    assert [isinstance(run, ImageRun) for run in runs] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
     found = [record for run in runs for record in run if isinstance(record, ImageRecord)]
     assert [record.id for record in found] == [0, 1, 2, 3, 9, 11, 4, 5, 6, 10, 7]
     assert [record.flag for record in found] == [0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 0]
@@ -104,7 +129,9 @@ def test_images_come_in_runs(tmp_path: Path) -> None:
 def test_reading_may_go_back(tmp_path: Path) -> None:
     offsets = write_records(tmp_path / "a.rec", [frame_image([i], b"image", i) for i in range(20)])
     with RecordFile(tmp_path / "a.rec") as file:
-        found = [record.id for some in (offsets[5:], offsets[:5]) for record in file.read_images(some)]
+        found = [
+            record.id for some in (offsets[5:], offsets[:5]) for record in file.read_images(some)
+        ]
     assert found == [*range(5, 20), *range(5)]
 
 
@@ -124,7 +151,11 @@ def test_a_payload_is_cut_only_at_aligned_magic() -> None:
         (frame(b"x" * 8)[:6], "truncated"),
         (MAGIC_BYTES + struct.pack("<I", 2 << 29 | 4) + b"abcd", "bad_record"),
         (
-            MAGIC_BYTES + struct.pack("<I", 1 << 29 | 3) + b"abc\0" + frame(b"")[:4] + struct.pack("<I", 3 << 29),
+            MAGIC_BYTES
+            + struct.pack("<I", 1 << 29 | 3)
+            + b"abc\0"
+            + frame(b"")[:4]
+            + struct.pack("<I", 3 << 29),
             "bad_record",
         ),
     ],
@@ -147,8 +178,13 @@ def test_a_record_of_2_29_bytes_is_refused() -> None:
 
 
 @quick
-@given(st.binary(max_size=300), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=6))
-def test_nothing_but_faceprep_errors_from_any_bytes(tmp_path: Path, junk: bytes, flips: list[tuple[int, int]]) -> None:
+@given(
+    st.binary(max_size=300),
+    st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=6),
+)
+def test_nothing_but_faceprep_errors_from_any_bytes(
+    tmp_path: Path, junk: bytes, flips: list[tuple[int, int]]
+) -> None:
     """Random bytes, and sound files with a few bytes changed, scanned and read."""
     sound = b"".join(frame_image([i], bytes([i]) * 50 + MAGIC_BYTES, i) for i in range(8))
     changed = bytearray(junk + sound)
@@ -164,7 +200,14 @@ def test_nothing_but_faceprep_errors_from_any_bytes(tmp_path: Path, junk: bytes,
         assert str(error)
 
 
-SETS = ["insightface", "im2rec", "label_arrays", "magic_in_payload", "png_and_padding", "sparse_keys"]
+SETS = [
+    "insightface",
+    "im2rec",
+    "label_arrays",
+    "magic_in_payload",
+    "png_and_padding",
+    "sparse_keys",
+]
 
 
 @needs_data
@@ -177,12 +220,19 @@ def test_we_read_what_mxnet_reads(tmp_path: Path, name: str, scan: bool) -> None
     with RecordFile(paths.rec) as file:
         records = [recordio.unpack_image(file.read(offset).payload) for offset in entries[1::2]]  # type: ignore[union-attr]
     ours = {
-        int(key): (record.flag, list(record.labels), record.id, hashlib.sha256(record.image).hexdigest())
+        int(key): (
+            record.flag,
+            list(record.labels),
+            record.id,
+            hashlib.sha256(record.image).hexdigest(),
+        )
         for key, record in zip(entries[0::2], records, strict=True)
         if isinstance(record, ImageRecord)
     }
     truth = json.loads((DATA / "mxnet" / name / "mxnet_reads.json").read_text())
-    assert ours == {each["key"]: (each["flag"], each["label"], each["id"], each["sha256"]) for each in truth}
+    assert ours == {
+        each["key"]: (each["flag"], each["label"], each["id"], each["sha256"]) for each in truth
+    }
 
 
 _MXNET_READS = """
@@ -200,7 +250,9 @@ print(json.dumps(out))
 
 def mxnet_reads(folder: Path) -> list[list[object]]:
     """[key, flag, labels, id, sha256 of the image] of each record, as real MXNet reads it."""
-    done = subprocess.run([MXNET_PYTHON, "-c", _MXNET_READS, folder], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [MXNET_PYTHON, "-c", _MXNET_READS, folder], capture_output=True, text=True, check=True
+    )
     read: list[list[object]] = json.loads(done.stdout)
     return read
 
@@ -218,9 +270,17 @@ def test_mxnet_reads_what_we_write(tmp_path: Path) -> None:
     ]
     framed = [frame_image(labels, image, key) for key, (labels, image) in enumerate(contents)]
     offsets = write_records(tmp_path / "train.rec", framed)
-    (tmp_path / "train.idx").write_text("".join(f"{key}\t{offset}\n" for key, offset in enumerate(offsets)))
+    (tmp_path / "train.idx").write_text(
+        "".join(f"{key}\t{offset}\n" for key, offset in enumerate(offsets))
+    )
     expected = [
-        [key, 0 if len(labels) == 1 else len(labels), labels, key, hashlib.sha256(image).hexdigest()]
+        [
+            key,
+            0 if len(labels) == 1 else len(labels),
+            labels,
+            key,
+            hashlib.sha256(image).hexdigest(),
+        ]
         for key, (labels, image) in enumerate(contents)
     ]
     assert mxnet_reads(tmp_path) == expected

@@ -15,7 +15,9 @@ from tests.reviews import served
 
 @pytest.fixture(autouse=True)
 def _no_process_is_left_behind() -> None:
-    """Chromium starts and ends processes as it likes; it ends itself with the module of the tests."""
+    """Chromium starts and ends processes as it likes; it ends itself with the module of the
+    tests.
+    """
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Open]:
-    """Opens the page in a browser of its own, or in another tab of the one `beside`; no error may be told there."""
+    """Opens the page in a browser of its own, or in another tab of the one `beside`; no error
+    may be told there.
+    """
     contexts, errors, asked = [], [], []
 
     def open_page(address: str, beside: Any = None, **options: Any) -> Any:

@@ -1,4 +1,6 @@
-"""The page of a plan in a real Chromium: what its tests share. Without one, or without playwright, they are skipped."""
+"""The page of a plan in a real Chromium: what its tests share. Without one, or without
+playwright, they are skipped.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ try:
     from playwright.sync_api import expect, sync_playwright
 except ModuleNotFoundError:
     expect = sync_playwright = None
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 needs_chromium = [
     pytest.mark.skipif(not sync_playwright, reason="no playwright: pip install 'faceprep[test]'"),
     pytest.mark.skipif(not CHROMIUM, reason="no chromium: apt-get install chromium"),
@@ -22,8 +26,13 @@ needs_chromium = [
 
 FIRST, SECOND = "Move person-1/4.jpg to person-2?", "Merge person-3 into person-1?"
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
-EXPECTED = "status of 409|ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_EMPTY_RESPONSE|ERR_CONTENT_LENGTH_MISMATCH"
-"""A verdict that came too late, and what a server that is killed leaves: no answer, or half of one."""
+EXPECTED = (
+    "status of "
+    "409|ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_EMPTY_RESPONSE|ERR_CONTENT_LENGTH_MISMATCH"
+)
+"""A verdict that came too late, and what a server that is killed leaves: no answer, or half of
+one.
+"""
 Open = Callable[..., Any]
 
 
@@ -39,7 +48,10 @@ def loaded(page: Any, n: int) -> None:
     """So many pictures are shown, and none is broken."""
     expect(page.locator("main img")).to_have_count(n)
     page.locator("main img").last.scroll_into_view_if_needed()
-    wait = "() => [...document.querySelectorAll('main img')].filter((image) => !image.naturalWidth).length"
+    wait = (
+        "() => [...document.querySelectorAll('main img')].filter((image) => "
+        "!image.naturalWidth).length"
+    )
     deadline = time.monotonic() + 20
     while page.evaluate(wait):
         assert time.monotonic() < deadline, "pictures are missing"

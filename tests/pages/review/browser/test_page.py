@@ -41,8 +41,11 @@ def server(plan: Path) -> Iterator[Running]:
 def test_buttons(server: Running, plan: Path, open_page: Open, tmp_path: Path) -> None:
     page = open_page(server.address)
     assert rows(page)[:4] == [
-        "person-1/4.jpg → person-2", "person-3 → person-1", "person-2 → person-1", "person-3 → person-0",
-    ], "undecided ones first, nearest to the threshold first"  # fmt: skip
+        "person-1/4.jpg → person-2",
+        "person-3 → person-1",
+        "person-2 → person-1",
+        "person-3 → person-0",
+    ], "undecided ones first, nearest to the threshold first"
     title(page, FIRST)
     loaded(page, 1 + 5 + 3)
     page.screenshot(path=tmp_path / "move.png")
@@ -106,7 +109,9 @@ def test_keys_alone(address: str, plan: Path, open_page: Open, tmp_path: Path) -
 
 def test_fast_keys_meet_one_decision_each(address: str, plan: Path, open_page: Open) -> None:
     page = open_page(address)
-    press = "document.body.dispatchEvent(new KeyboardEvent('keydown', { key, repeat, bubbles: true }))"
+    press = (
+        "document.body.dispatchEvent(new KeyboardEvent('keydown', { key, repeat, bubbles: true }))"
+    )
     page.evaluate(f"() => {{ for (const key of 'rara') {{ const repeat = false; {press} }} }}")
     status(page, "person-3 → person-0 accepted")
     assert saved(plan) == [A, A, A, R, A, R, A]
@@ -132,10 +137,21 @@ def test_every_control_can_be_reached_and_seen(address: str, open_page: Open) ->
         if told[0] not in ("BODY", "decision", "main"):
             assert told[1] == "solid" and told[2] >= 2, told
         seen.append(told[0])
-    wanted = {"show-help", "by-action", "by-verdict", "by-text", "list", "t-action", "t-side", "t-number", "t-slider"}
+    wanted = {
+        "show-help",
+        "by-action",
+        "by-verdict",
+        "by-text",
+        "list",
+        "t-action",
+        "t-side",
+        "t-number",
+        "t-slider",
+    }
     assert wanted | {"accept", "refuse", "skip", "next"} <= set(seen)
     nameless = page.evaluate(
-        "() => [...document.querySelectorAll('button, input, select, img')].filter((e) => !(e.innerText || e.alt ||"
+        "() => [...document.querySelectorAll('button, input, select, img')].filter((e) => "
+        "!(e.innerText || e.alt ||"
         " e.getAttribute('aria-label') || e.labels?.length)).map((e) => e.outerHTML)"
     )
     assert nameless == []
@@ -176,7 +192,9 @@ def test_threshold(address: str, plan: Path, open_page: Open, tmp_path: Path) ->
         re.compile("^4 of 4 pass. It would change 3 decisions: 0 accepted, 0 re")
     )
     page.locator("#t-number").fill("0.45")
-    expect(page.locator("#t-told")).to_have_text(re.compile("^3 of 4 pass. It would change 3 decisions"))
+    expect(page.locator("#t-told")).to_have_text(
+        re.compile("^3 of 4 pass. It would change 3 decisions")
+    )
     page.screenshot(path=tmp_path / "threshold.png")
     assert saved(plan) == BEFORE, "a slider decides nothing"
     page.get_by_role("button", name="Accept 2 undecided that pass").click()
@@ -193,7 +211,8 @@ def test_threshold(address: str, plan: Path, open_page: Open, tmp_path: Path) ->
 # Looks
 
 OVERFLOWING = (
-    "() => [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1)"
+    "() => [...document.querySelectorAll('body *')].filter((e) => "
+    "e.getBoundingClientRect().right > innerWidth + 1)"
 )
 
 
@@ -207,7 +226,9 @@ def test_phone(address: str, plan: Path, open_page: Open, tmp_path: Path) -> Non
     for name in ("accept", "refuse", "skip", "undo", "previous", "next"):
         box = page.locator(f"#{name}").bounding_box()
         assert box["height"] >= 40 and box["width"] >= 40, name
-        assert box["x"] >= 0 and box["x"] + box["width"] <= 360 and box["y"] + box["height"] <= 740, name
+        assert (
+            box["x"] >= 0 and box["x"] + box["width"] <= 360 and box["y"] + box["height"] <= 740
+        ), name
     assert page.evaluate(f"({OVERFLOWING})().length") == 0
     strips = page.locator("#identities .panel")
     assert strips.nth(0).bounding_box()["y"] == strips.nth(1).bounding_box()["y"], "side by side"
@@ -254,5 +275,7 @@ def test_text_is_readable(scheme: str, address: str, open_page: Open, tmp_path: 
     loaded(page, 2 + 2 + 3 + 5)
     page.screenshot(path=tmp_path / f"{scheme}.png")
     assert page.evaluate(CONTRAST) == []
-    dark = page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+    dark = (
+        page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+    )
     assert dark == (scheme == "dark")

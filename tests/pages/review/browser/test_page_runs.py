@@ -1,4 +1,6 @@
-"""The page in a real Chromium: reloaded, killed, in two tabs, with 100,000 decisions, without a server."""
+"""The page in a real Chromium: reloaded, killed, in two tabs, with 100,000 decisions, without a
+server.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,9 @@ def test_plan_changed_by_hand(address: str, plan: Path, open_page: Open) -> None
     by_hand = plan.read_bytes() + b"\n"
     plan.write_bytes(by_hand)
     page.keyboard.press("a")
-    expect(page.locator("#trouble")).to_have_text(re.compile("the plan was changed by somebody else"))
+    expect(page.locator("#trouble")).to_have_text(
+        re.compile("the plan was changed by somebody else")
+    )
     expect(page.locator("#accept")).to_be_disabled()
     assert plan.read_bytes() == by_hand
 
@@ -112,7 +116,9 @@ def test_names_are_text(tmp_path: Path, open_page: Open) -> None:
     write_faces(tmp_path / "faces", [1])
     name = "<img src=x onerror=alert(1)>'\"&amp;\udcff"
     plan = save_plan(
-        tmp_path / "plan.jsonl", tmp_path / "faces", [Decision("merge", name, "</script>", 0.5, "<b>why</b>")]
+        tmp_path / "plan.jsonl",
+        tmp_path / "faces",
+        [Decision("merge", name, "</script>", 0.5, "<b>why</b>")],
     )
     with served(plan) as address:
         page = open_page(address)
@@ -124,7 +130,9 @@ def test_names_are_text(tmp_path: Path, open_page: Open) -> None:
         status(page, "refused. That was the last one of this list")
 
 
-def test_picture_that_cannot_be_shown(address: str, plan: Path, tmp_path: Path, browser: Any) -> None:
+def test_picture_that_cannot_be_shown(
+    address: str, plan: Path, tmp_path: Path, browser: Any
+) -> None:
     (tmp_path / "faces/person-1/4.jpg").write_text("no image")
     page = browser.new_page()
     page.goto(address)
@@ -210,7 +218,9 @@ def test_static_page(plan: Path, open_page: Open, tmp_path: Path) -> None:
 
 def test_static_pages_are_read_as_they_are_needed(tmp_path: Path, open_page: Open) -> None:
     write_faces(tmp_path / "faces", [2, 2])
-    plan = save_plan(tmp_path / "plan.jsonl", tmp_path / "faces", [merge(1, 0, i / 450) for i in range(450)])
+    plan = save_plan(
+        tmp_path / "plan.jsonl", tmp_path / "faces", [merge(1, 0, i / 450) for i in range(450)]
+    )
     Review(static=tmp_path / "page").serve(plan, lambda address: None)
     page = open_page((tmp_path / "page/index.html").as_uri(), viewport=PHONE)
     pages = "() => Object.keys(faceprepPages).length"
