@@ -16,8 +16,8 @@ from faceprep.jobs.rec2folder import Rec2Folder
 from tests.real import ROOT
 
 SLOW = (
-    "from faceprep import registry; from faceprep.core.registry import Entry;"
-    "from faceprep.cli import progress; from faceprep.run import life;"
+    "from faceprep.core import registry; from faceprep.core.registry import Entry;"
+    "from faceprep.cli import progress; from faceprep.run import heartbeat as life;"
     "registry.COMMANDS['rec2folder'] = Entry('tests.fakes:SlowRec2Folder', '', 'SRC DST');"
 )
 ONE_LONG_SHARD = SLOW.replace("fakes:SlowRec2Folder", "terminal:OneLongShard")

@@ -20,8 +20,8 @@ from tests.real import ROOT
 from tests.reviews import small_plan
 
 _PROGRAM = """
-from faceprep import registry
-from faceprep.registry import Entry
+from faceprep.core import registry
+from faceprep.core.registry import Entry
 registry.COMMANDS["rec2folder"] = Entry("tests.fakes:SlowRec2Folder", "", "SRC DST")
 from faceprep.__main__ import main
 main()

@@ -149,7 +149,7 @@ def test_sums_are_exact(seed: int, metric: str) -> None:
 
 _PROGRAM = """
 import hashlib, sys, numpy as np
-from faceprep.embeddings import Embeddings, Model
+from faceprep.core.embeddings import Embeddings, Model
 from functools import partial
 from faceprep.identity.similarity import all_pairs, find_pairs
 from faceprep.identity.vectors import prepare
