@@ -181,14 +181,22 @@ def judge(differences: list[Difference], with_text: bool = False) -> tuple[str, 
 
 
 def _fold(differences: list[Difference]) -> list[str]:
-    """Describe differences; of those alike in step, kind and suffix, show the first few."""
+    """Describe differences; of those alike in step, kind and family, show the first few."""
     alike: dict[tuple[int, str, str], list[Difference]] = {}
     for difference in differences:
-        suffix = Path(difference.field).suffix if difference.kind.startswith("output") else ""
-        alike.setdefault((difference.step, difference.kind, suffix), []).append(difference)
+        key = (difference.step, difference.kind, _family(difference))
+        alike.setdefault(key, []).append(difference)
     lines: list[str] = []
-    for (step, kind, suffix), items in alike.items():
+    for (step, kind, family), items in alike.items():
         lines += [str(item) for item in items[:_SHOWN]]
         if len(items) > _SHOWN:
-            lines.append(f"step {step} {kind}: {len(items) - _SHOWN} more {suffix}".rstrip())
+            lines.append(f"step {step} {kind}: {len(items) - _SHOWN} more {family}".rstrip())
     return lines
+
+
+def _family(difference: Difference) -> str:
+    """Return the file of a place in a file, or the suffix of a file."""
+    if not difference.kind.startswith("output"):
+        return ""
+    file, mark, _ = difference.field.partition("::")
+    return f"in {file}" if mark else Path(file).suffix
