@@ -28,7 +28,8 @@ from tests.golden.intended import find_reason
 from tests.golden.steps import Case
 
 _DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-_SHOWN = 12
+_SHOWN = 3
+"""Differences of one kind that are shown."""
 
 Pair = tuple[Result, Result]
 
@@ -167,16 +168,35 @@ class _Golden:
 def judge(differences: list[Difference], with_text: bool = False) -> tuple[str, list[str]]:
     """Return equal, intended or DIFFERENT for a case, and the lines that say why."""
     reasons = [(difference, find_reason(difference)) for difference in differences]
-    wrong = [f"DIFFERENT: {difference}" for difference, entry in reasons if entry is None]
-    known = [
-        f"intended: {difference} [{entry.why}]"
-        for difference, entry in reasons
-        if entry is not None and (with_text or not entry.is_text)
-    ]
+    wrong = [difference for difference, entry in reasons if entry is None]
+    known: dict[str, list[Difference]] = {}
+    for difference, entry in reasons:
+        if entry is not None and (with_text or not entry.is_text):
+            known.setdefault(entry.why, []).append(difference)
     verdict = "DIFFERENT" if wrong else "intended" if known else "equal"
-    return verdict, _first(wrong) + _first(known)
+    lines = [f"DIFFERENT: {line}" for line in _fold(wrong)]
+    for why, items in known.items():
+        lines += [f"intended: {line} [{why}]" for line in _fold(items)]
+    return verdict, lines
 
 
-def _first(lines: list[str]) -> list[str]:
-    more = len(lines) - _SHOWN
-    return [*lines[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+def _fold(differences: list[Difference]) -> list[str]:
+    """Describe differences; of those alike in step, kind and family, show the first few."""
+    alike: dict[tuple[int, str, str], list[Difference]] = {}
+    for difference in differences:
+        key = (difference.step, difference.kind, _family(difference))
+        alike.setdefault(key, []).append(difference)
+    lines: list[str] = []
+    for (step, kind, family), items in alike.items():
+        lines += [str(item) for item in items[:_SHOWN]]
+        if len(items) > _SHOWN:
+            lines.append(f"step {step} {kind}: {len(items) - _SHOWN} more {family}".rstrip())
+    return lines
+
+
+def _family(difference: Difference) -> str:
+    """Return the file of a place in a file, or the suffix of a file."""
+    if not difference.kind.startswith("output"):
+        return ""
+    file, mark, _ = difference.field.partition("::")
+    return f"in {file}" if mark else Path(file).suffix
