@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,15 @@ settings.register_profile(
     "busy", deadline=None
 )  # a machine at work on something else fails no test
 settings.load_profile("busy")
+
+
+def pytest_configure() -> None:
+    """Take SIGINT as in a foreground job, so that the tests of Ctrl-C also pass under nohup.
+
+    A background job inherits an ignored SIGINT, and so would every command that a test starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

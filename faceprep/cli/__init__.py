@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import sys
 from typing import Any
 
@@ -60,8 +61,10 @@ def faceprep() -> None:
 
 
 def main() -> int:
-    """The exit status: 0 done, 3 done but some inputs failed, 1 could not be done, 2 wrong
-    usage.
+    """Run the command line and return its exit status.
+
+    The status is 0 if all is done, 3 if some inputs failed, 1 if the command could not be carried
+    out, and 2 for wrong usage.
     """
     from faceprep.core.errors import FaceprepError, OptionError
 
@@ -70,18 +73,29 @@ def main() -> int:
         return int(faceprep(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        return _fail(error.format_message(), error.exit_code)
     except OptionError as error:
         click.echo(f"faceprep: {error}", err=True)
-        return 2
+        return _fail(str(error), 2)
     except FaceprepError as error:
         click.echo(f"faceprep: {error}", err=True)
-        return 1
-    except (click.Abort, KeyboardInterrupt):
-        click.echo(
-            "faceprep: stopped", err=True
-        )  # before the command began: it tells what it leaves
-        return 1
+        return _fail(str(error), 1)
+    except (click.Abort, KeyboardInterrupt):  # before the command began
+        click.echo("faceprep: stopped", err=True)
+        return _fail("stopped", 1)
+
+
+def _fail(error: str, exit_status: int) -> int:
+    """Print the JSON object of a failed command if `--json` was given; return `exit_status`.
+
+    No option takes `--json` as its value, so the words of the command line are enough to know.
+    """
+    words = sys.argv[1:]
+    options = words[: words.index("--")] if "--" in words else words
+    if "--json" in options:
+        command = next((word for word in words if word in registry.COMMANDS), None)
+        click.echo(json.dumps({"command": command, "error": error}))
+    return exit_status
 
 
 def _show_any_name() -> None:

@@ -224,9 +224,10 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Summary:
-    """The end of a run, as `--json` prints it."""
+    """The end of a run, as `--json` prints it. `inputs`, `ok` and `failed` count one `unit`."""
 
     command: str
+    unit: str
     inputs: int
     ok: int
     failed: int

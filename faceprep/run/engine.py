@@ -335,6 +335,7 @@ class _Drive:
         reports = [*self._reports.values(), *([self._finish_report] if self._finish_report else [])]
         return Summary(
             command=self._job.command,
+            unit=self.work.unit,
             inputs=self._by_status.total(),
             ok=self._by_status[OK],
             failed=self._n_failed(),

@@ -1,0 +1,64 @@
+"""`--json` prints one object on stdout, also where a command fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from faceprep.cli import main
+
+
+def run(
+    words: list[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str]:
+    monkeypatch.setattr("sys.argv", ["faceprep", *map(str, words)])
+    status = main()
+    return status, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_status", "command", "part"),
+    [
+        (["rec2folder", "missing", "out"], 1, "rec2folder", "missing"),
+        (["rec2folder"], 2, "rec2folder", "SRC"),
+        (["manifest", "src", "out.npz"], 2, "manifest", "--seed"),
+        (["inspect", "missing"], 1, "inspect", "missing"),
+        (["no-such-command"], 2, None, "no-such-command"),
+    ],
+)
+def test_a_failure_is_an_object(
+    words: list[object],
+    exit_status: int,
+    command: str | None,
+    part: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out = run([*words, "--json"], monkeypatch, capsys)
+    printed = json.loads(out)
+    assert (status, printed["command"]) == (exit_status, command)
+    assert part in printed["error"]
+    assert run(words, monkeypatch, capsys) == (exit_status, ""), "without --json stdout is empty"
+
+
+def test_a_word_behind_two_dashes_is_no_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["rec2folder", "missing", "--", "--json"], monkeypatch, capsys) == (1, "")
+
+
+def test_a_summary_names_its_unit(
+    rec_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["rec2folder", rec_set, tmp_path / "out", "--runner", "serial", "--json", "-q"]
+    status, out = run(words, monkeypatch, capsys)
+    printed = json.loads(out)
+    assert (status, printed["unit"], printed["inputs"]) == (0, "img", 30)
