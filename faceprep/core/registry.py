@@ -205,21 +205,21 @@ EMBEDDERS: dict[str, Entry] = {
         licence=_RESEARCH,
     ),
     "onnx": _of_yours(
-        "onnx_embedder:OnnxEmbedder",
+        "embedders.onnx_file:OnnxEmbedder",
         "a model of ArcFace's kind",
         "embed",
         ".onnx",
         package="onnxruntime",
     ),
     "keras": _of_yours(
-        "keras_embedder:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"
+        "embedders.keras_file:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"
     ),
     "savedmodel": _of_yours(
-        "keras_embedder:SavedModelEmbedder", "a SavedModel of TensorFlow", "tensorflow"
+        "embedders.keras_file:SavedModelEmbedder", "a SavedModel of TensorFlow", "tensorflow"
     ),
-    "tflite": _of_yours("keras_embedder:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"),
+    "tflite": _of_yours("embedders.keras_file:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"),
     "torchscript": _of_yours(
-        "torch_embedder:TorchEmbedder",
+        "embedders.torchscript:TorchEmbedder",
         "a TorchScript module; needs torch, in no extra",
         "",
         ".pt",

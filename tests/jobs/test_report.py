@@ -16,7 +16,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from tests.report.pages import Page
+from tests.pages.report.pages import Page
 
 from faceprep import (
     ExtractPhotos,

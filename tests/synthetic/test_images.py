@@ -62,7 +62,7 @@ def test_written_sets(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("layout", "name"), [("rec", "train.rec"), ("folder", "0/1.jpg")])
 def test_from_the_command_line(layout: str, name: str, tmp_path: Path) -> None:
     options = ["--layout", layout, "--identities", "1", "--images", "2"]
-    command = [sys.executable, "-m", "faceprep.synthetic.images", str(tmp_path / "set"), *options]
+    command = [sys.executable, "-m", "faceprep.synthetic", str(tmp_path / "set"), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"2 drawn faces of 1 identity in {tmp_path / 'set'}\n"
     assert (tmp_path / "set" / name).is_file()

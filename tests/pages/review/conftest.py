@@ -9,7 +9,7 @@ import pytest
 from tests.reviews import small_plan
 
 pytest.register_assert_rewrite(
-    "tests.review.browser.pages"
+    "tests.pages.review.browser.pages"
 )  # what its asserts compared is told when they fail
 
 

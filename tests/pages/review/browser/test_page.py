@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.review.browser.pages import (
+from tests.pages.review.browser.pages import (
     FIRST,
     PHONE,
     SECOND,

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.review.browser.pages import (
+from tests.pages.review.browser.pages import (
     FIRST,
     PHONE,
     SECOND,
