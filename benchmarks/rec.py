@@ -1,9 +1,9 @@
 """rec2folder and folder2rec beside MXNet's loops and a bare loop of open, write, close; index and
 memory.
 
-python benchmarks/rec.py --mxnet-python .venv-mxnet/bin/python            60,000 records of about 6 kB
-python benchmarks/rec.py --label-arrays …                                 the same with two labels an image
-python benchmarks/rec.py --images 6000                                    a quick look, without MXNet
+python benchmarks/rec.py --mxnet-python .venv-mxnet/bin/python     60,000 records of about 6 kB
+python benchmarks/rec.py --label-arrays …                          the same with two labels an image
+python benchmarks/rec.py --images 6000                             a quick look, without MXNet
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ def measure_index(root: Path, n_lines: int) -> None:
             idx.write(b"".join(b"%d\t%d\n" % (key, key * 6033 & ~3) for key in range(start, stop)))
     (root / "big.rec").write_bytes(b"\x0a\x23\xd7\xce" + bytes(28))
     code = (
-        "import sys,time,resource;from pathlib import Path;from faceprep.sets.recordio import index as rec_index;"
+        "import sys,time,resource;from pathlib import Path;"
+        "from faceprep.sets.recordio import index as rec_index;"
         "t=time.perf_counter();n=rec_index.write_index(rec_index.find_rec(Path(sys.argv[1])),Path(sys.argv[2]));"
         "print(n,time.perf_counter()-t,resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )

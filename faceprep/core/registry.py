@@ -217,7 +217,9 @@ EMBEDDERS: dict[str, Entry] = {
     "savedmodel": _of_yours(
         "embedders.keras_file:SavedModelEmbedder", "a SavedModel of TensorFlow", "tensorflow"
     ),
-    "tflite": _of_yours("embedders.keras_file:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"),
+    "tflite": _of_yours(
+        "embedders.keras_file:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"
+    ),
     "torchscript": _of_yours(
         "embedders.torchscript:TorchEmbedder",
         "a TorchScript module; needs torch, in no extra",

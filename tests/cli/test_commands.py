@@ -63,6 +63,7 @@ def test_json_is_one_object_and_nothing_else(rec_set: Path, tmp_path: Path) -> N
     assert told.pop("seconds") > 0
     assert told == {
         "command": "rec2folder",
+        "unit": "img",
         "inputs": 30,
         "ok": 30,
         "failed": 0,

@@ -16,7 +16,6 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from tests.pages.report.pages import Page
 
 from faceprep import (
     ExtractPhotos,
@@ -38,6 +37,7 @@ from faceprep.tables.embeddings import Place, write_npz
 from faceprep.video.siw_boxes import face_lines
 from tests import manifests
 from tests.flat_faces import Flat, flat_detectors, save
+from tests.pages.report.pages import Page
 from tests.videos import SIDE, SIZE, extract, film
 
 __all__ = ["flat_detectors"]

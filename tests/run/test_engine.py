@@ -45,6 +45,7 @@ def test_summary_ledger_and_failures(runner: Runner, request_: Request) -> None:
     assert told.pop("seconds") > 0
     assert told == {
         "command": "lines",
+        "unit": "line",
         "inputs": 12,
         "ok": 11,
         "failed": 1,

@@ -134,12 +134,19 @@ def _around(edges: Sequence[int]) -> list[float]:
 # Videos
 
 
+_VIDEO_COLUMNS = ("video", "frames", "detected", "original", "difference", "state")
+
+
 def videos_section(videos: Sequence[Video]) -> Section:
     """Detected against expected frames of each video, the worst first."""
     worst = sorted(videos, key=lambda video: (-video.difference, video.detected > 0, video.path))
     empty = sorted(video.path for video in videos if not video.detected)
     shares = np.array([video.detected / video.wanted for video in videos if video.wanted])
     edges = linear_edges(shares, 0, 1, 20)
+    rows = [
+        (video.path, video.wanted, video.detected, video.original, video.difference, video.state)
+        for video in worst[:_N_WORST]
+    ]
     numbers = {
         "videos": len(videos),
         "frames": sum(video.wanted for video in videos),
@@ -149,23 +156,8 @@ def videos_section(videos: Sequence[Video]) -> Section:
         "empty_videos": empty,
         "detected_share": describe(shares)
         | {"edges": [float(x) for x in edges], "counts": count(shares, edges)},
-        "worst": [
-            {
-                "video": video.path,
-                "frames": video.wanted,
-                "detected": video.detected,
-                "original": video.original,
-                "difference": video.difference,
-                "state": video.state,
-            }
-            for video in worst[:_N_WORST]
-        ],
+        "worst": [dict(zip(_VIDEO_COLUMNS, row, strict=True)) for row in rows],
     }
-    header = ("video", "frames", "detected", "original", "difference", "state")
-    rows = [
-        (video.path, video.wanted, video.detected, video.original, video.difference, video.state)
-        for video in worst[:_N_WORST]
-    ]
     parts: list[Part] = [
         Histogram(
             "Share of the frames with a face",
@@ -174,7 +166,7 @@ def videos_section(videos: Sequence[Video]) -> Section:
             {"videos": count(shares, edges)},
             "videos",
         ),
-        Table("Where most faces are missing", header, rows),
+        Table("Where most faces are missing", _VIDEO_COLUMNS, rows),
     ]
     if empty:
         parts.append(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pages.review.browser.pages import CHROMIUM, DESK, EXPECTED, Open, expect, sync_playwright
 
+from tests.pages.review.browser.pages import CHROMIUM, DESK, EXPECTED, Open, expect, sync_playwright
 from tests.reviews import served
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.pages.review.browser.pages import (
     FIRST,
     PHONE,
@@ -19,7 +20,6 @@ from tests.pages.review.browser.pages import (
     status,
     title,
 )
-
 from tests.reviews import BEFORE, A, R, Running, U, running, saved, verdicts
 
 pytestmark = needs_chromium
@@ -259,7 +259,8 @@ CONTRAST = """() => {
     return (high + 0.05) / (low + 0.05);
   };
   const hasText = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-  const seen = [...document.querySelectorAll('body *')].filter((e) => !e.disabled && e.checkVisibility() && hasText(e));
+  const seen = [...document.querySelectorAll('body *')]
+    .filter((e) => !e.disabled && e.checkVisibility() && hasText(e));
   return seen.filter((e) => ratio(e) < 4.5).map((e) => e.outerHTML.slice(0, 80));
 }"""
 

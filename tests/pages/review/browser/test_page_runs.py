@@ -10,6 +10,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from faceprep.core.types import Decision
+from faceprep.jobs.review import Review
+from faceprep.pages.review.session import open_session
 from tests.pages.review.browser.pages import (
     FIRST,
     PHONE,
@@ -21,10 +24,6 @@ from tests.pages.review.browser.pages import (
     status,
     title,
 )
-
-from faceprep.core.types import Decision
-from faceprep.jobs.review import Review
-from faceprep.pages.review.session import open_session
 from tests.reviews import (
     BEFORE,
     A,
