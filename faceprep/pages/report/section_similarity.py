@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from faceprep.core.text import counted
 from faceprep.core.types import ACCEPTED, MERGE, Decision
@@ -86,57 +88,81 @@ def _trimmed(
 # Plans
 
 
-def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Section:
-    """How many decisions of which kind, their scores and what is nearest the threshold."""
-    summary = {
-        name: value for name, value in (judged.get("summary") or {}).items() if _is_plain(value)
-    }
-    counts: Counter[tuple[str, str]] = Counter()
-    scores: dict[str, list[float]] = {}
-    into: Counter[str] = Counter()
-    for decision in decisions:
-        counts[decision.action, decision.verdict] += 1
+@dataclass
+class _PlanTally:
+    """Counts of a plan's decisions, their scores by verdict, and the merges into each identity."""
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    merged_into: Counter[str] = field(default_factory=Counter)
+
+    def add(self, decision: Decision) -> None:
+        """Count one decision."""
+        self.counts[decision.action, decision.verdict] += 1
         if decision.score is not None and np.isfinite(decision.score):
-            scores.setdefault(decision.verdict, []).append(float(decision.score))
+            self.scores.setdefault(decision.verdict, []).append(float(decision.score))
         if decision.into and decision.verdict == ACCEPTED and decision.action == MERGE:
-            into[decision.into] += 1
-    limits = ((name, summary.get(name)) for name in ("threshold", "angle"))
-    marks = {f"{name} {limit:g}": limit for name, limit in limits if isinstance(limit, int | float)}
-    everything = np.array([score for some in scores.values() for score in some])
-    rows = [(action, verdict, n) for (action, verdict), n in sorted(counts.items())]
-    most_merged = sorted(into.items(), key=lambda pair: (-pair[1], pair[0]))[:_N_NAMED]
+            self.merged_into[decision.into] += 1
+
+    def rows(self) -> list[tuple[str, str, int]]:
+        """Return (action, verdict, number of decisions), sorted."""
+        return [(action, verdict, n) for (action, verdict), n in sorted(self.counts.items())]
+
+    def all_scores(self) -> npt.NDArray[np.float64]:
+        """Return the finite scores of all decisions, float64 of shape (n,)."""
+        return np.array([score for some in self.scores.values() for score in some])
+
+    def most_merged(self) -> list[tuple[str, int]]:
+        """Return the identities that most others are merged into, the largest number first."""
+        ordered = sorted(self.merged_into.items(), key=lambda pair: (-pair[1], pair[0]))
+        return ordered[:_N_NAMED]
+
+
+def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Section:
+    """Describe a plan: its decisions by kind, their scores, and its own figures."""
+    given = judged.get("summary") or {}
+    summary = {name: value for name, value in given.items() if _is_plain(value)}
+    tally = _PlanTally()
+    for decision in decisions:
+        tally.add(decision)
     numbers = {
         "command": judged.get("command"),
-        "decisions": counts.total(),
+        "decisions": tally.counts.total(),
         "by_action": [
-            {"action": action, "verdict": verdict, "decisions": n} for action, verdict, n in rows
+            {"action": action, "verdict": verdict, "decisions": n}
+            for action, verdict, n in tally.rows()
         ],
-        "scores": describe(everything),
+        "scores": describe(tally.all_scores()),
         "summary": summary,
-        "most_merged": dict(most_merged),
+        "most_merged": dict(tally.most_merged()),
     }
-    parts: list[Part] = [Table("Decisions", ("action", "verdict", "decisions"), rows)]
-    if len(everything):
-        edges = linear_edges(np.append(everything, list(marks.values())))
-        series = {verdict: count(np.array(scores[verdict]), edges) for verdict in sorted(scores)}
-        parts.append(
-            Histogram(
-                "Scores of the decisions", "score", edges.tolist(), series, "decisions", marks
-            )
-        )
+    title = f"The plan of {judged.get('command', 'a person')}"
+    text = f"{counted(tally.counts.total(), 'decision')}. Only accepted ones are carried out."
+    return Section("plan", title, numbers, _plan_parts(tally, summary), text)
+
+
+def _plan_parts(tally: _PlanTally, summary: Mapping[str, Any]) -> list[Part]:
+    parts: list[Part] = [Table("Decisions", ("action", "verdict", "decisions"), tally.rows())]
+    if tally.scores:
+        parts.append(_score_histogram(tally, summary))
     if summary:
         figures = [(name.replace("_", " "), _cell(value)) for name, value in summary.items()]
         parts.append(Table("Figures of the plan", ("figure", "value"), figures))
-    if into:
+    if tally.merged_into:
         title = "Identities that most are merged into"
-        parts.append(Table(title, ("identity", "merged into it"), most_merged))
-    return Section(
-        "plan",
-        f"The plan of {judged.get('command', 'a person')}",
-        numbers,
-        parts,
-        f"{counted(counts.total(), 'decision')}. Only accepted ones are carried out.",
-    )
+        parts.append(Table(title, ("identity", "merged into it"), tally.most_merged()))
+    return parts
+
+
+def _score_histogram(tally: _PlanTally, summary: Mapping[str, Any]) -> Histogram:
+    """Draw the scores of each verdict, with the threshold or angle of the plan marked."""
+    limits = ((name, summary.get(name)) for name in ("threshold", "angle"))
+    marks = {f"{name} {limit:g}": limit for name, limit in limits if isinstance(limit, int | float)}
+    edges = linear_edges(np.append(tally.all_scores(), list(marks.values())))
+    series = {
+        verdict: count(np.array(scores), edges) for verdict, scores in sorted(tally.scores.items())
+    }
+    return Histogram("Scores of the decisions", "score", edges.tolist(), series, "decisions", marks)
 
 
 def _is_plain(value: Any) -> bool:
