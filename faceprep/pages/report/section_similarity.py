@@ -177,9 +177,7 @@ def _cell(value: Any) -> str | int | float | None:
 
 
 def verification_section(told: Mapping[str, Any]) -> Section:
-    """What `verify --json` printed: accuracy, EER, TAR at FAR and the curves of each set of
-    pairs.
-    """
+    """Show what `verify --json` printed: accuracy, EER, TAR at FAR and curves."""
     results: Sequence[Mapping[str, Any]] = [
         one for one in told.get("results", ()) if isinstance(one, Mapping)
     ]
@@ -187,29 +185,7 @@ def verification_section(told: Mapping[str, Any]) -> Section:
     searches = [one for one in results if "rank" in one]
     parts: list[Part] = []
     if pairs:
-        rates = list(pairs[0].get("tar_at_far") or {})
-        rows = [
-            (
-                str(one.get("name", "")),
-                one["pairs"],
-                _percent(one.get("accuracy")),
-                _percent(one.get("std")),
-                _rate(one.get("threshold")),
-                _percent(one.get("eer")),
-                *(_percent((one.get("tar_at_far") or {}).get(rate)) for rate in rates),
-            )
-            for one in pairs
-        ]
-        header = (
-            "set",
-            "pairs",
-            "accuracy",
-            "±",
-            "threshold",
-            "EER",
-            *(f"TAR at {rate}" for rate in rates),
-        )
-        parts.append(Table("Pairs", header, rows))
+        parts.append(_pairs_table(pairs))
         parts += [curves for kind in ("roc", "det") for curves in _curves(pairs, kind)]
     if searches:
         parts += [
@@ -227,6 +203,33 @@ def verification_section(told: Mapping[str, Any]) -> Section:
         "Thresholds are likeness."
     )
     return Section("verification", "Verification", numbers | {"results": results}, parts, text)
+
+
+def _pairs_table(pairs: Sequence[Mapping[str, Any]]) -> Table:
+    """List accuracy, EER and TAR at FAR of each set of pairs."""
+    rates = list(pairs[0].get("tar_at_far") or {})
+    rows = [
+        (
+            str(one.get("name", "")),
+            one["pairs"],
+            _percent(one.get("accuracy")),
+            _percent(one.get("std")),
+            _rate(one.get("threshold")),
+            _percent(one.get("eer")),
+            *(_percent((one.get("tar_at_far") or {}).get(rate)) for rate in rates),
+        )
+        for one in pairs
+    ]
+    header = (
+        "set",
+        "pairs",
+        "accuracy",
+        "±",
+        "threshold",
+        "EER",
+        *(f"TAR at {rate}" for rate in rates),
+    )
+    return Table("Pairs", header, rows)
 
 
 def _curves(pairs: Sequence[Mapping[str, Any]], kind: str) -> list[Curves]:
