@@ -55,6 +55,8 @@ def lock(folder: Path) -> Iterator[str]:
 def _tidy(folder: Path, made: Sequence[Path]) -> None:
     """Make the pass worthless; remove everything where there is nothing but the locks."""
     with suppress(OSError):
+        if os.path.islink(folder / _WORKERS):  # never ours: what it leads to stays as it is
+            return
         os.truncate(folder / _WORKERS, 0)
         if set(os.listdir(folder)) == {_LOCK, _WORKERS}:
             os.unlink(folder / _WORKERS)
@@ -67,7 +69,7 @@ def _hold(path: Path) -> int:
     """A descriptor that holds the lock `path`, and not one that the run before has just removed."""
     while True:
         with guard("lock", path):
-            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             if not _flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, path):
                 raise OutputError(
@@ -89,7 +91,7 @@ def nobody_at_work(folder: Path) -> Iterator[int]:
     """
     path = folder / _WORKERS
     with guard("lock", path):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         patience = time.monotonic() + _PATIENCE
         while not _flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, path):

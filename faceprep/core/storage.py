@@ -11,8 +11,7 @@ import errno
 import io
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -37,8 +36,8 @@ _REMEDIES = {
     errno.EMLINK: "The file has as many names as its file system allows: copy, or use symbolic "
     "links.",
 }
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 _PIECE = 256 << 10  # stays in the processor's cache: pieces of 4 MiB took twice as long to copy
-_STILL_NEEDED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
 
 
 def as_error(
@@ -226,30 +225,18 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder of our own making; nothing where there is none."""
+    """Remove a folder of our own making, or the link or file in its place, if there is one."""
     with guard("remove", path):
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def remove_file(path: Path) -> None:
     """Remove a file of our own making; nothing where there is none."""
     with guard("remove", path):
         path.unlink(missing_ok=True)
-
-
-def remove_outputs(root: Path, names: Sequence[str]) -> None:
-    """Remove the named files below `root`, and the folders that they leave empty."""
-    for name in names:
-        remove_file(root / name)
-    for folder in sorted(
-        {root / parent for name in names for parent in Path(name).parents} - {root}, reverse=True
-    ):
-        try:
-            folder.rmdir()
-        except OSError as error:
-            if error.errno not in _STILL_NEEDED:
-                raise as_error(OutputError, "remove", folder, error) from error
 
 
 def move(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
@@ -292,7 +279,7 @@ class _RawFile(io.RawIOBase):
         self._final = final
         self._dropped = False
         with guard("create", final):
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+            self._fd = os.open(path, _CREATE, 0o666)
 
     def writable(self) -> bool:
         return True
@@ -404,32 +391,3 @@ def write_file(
         if keep_mode:
             os.fchmod(file.fileno(), os.stat(path).st_mode & 0o7777)
         file.write(data)
-
-
-def append_durably(path: str | os.PathLike[str], data: Buffer) -> None:
-    """Add to the end of a file, or make it, and wait until the disk has it: all of `data` or
-    nothing.
-    """
-    with guard("write", path), open(path, "ab", 0) as file:
-        size = file.tell()
-        try:
-            write_all(file.fileno(), data)
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(size)
-            raise
-
-
-def scratch_place() -> str:
-    """The folder that temporary folders are made in: TMPDIR, or what the system has."""
-    with guard("find a place for temporary files", "TMPDIR"):
-        return tempfile.gettempdir()
-
-
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A temporary folder outside of any output, gone at the end."""
-    with guard("make a temporary folder", tempfile.gettempdir()):
-        folder = tempfile.TemporaryDirectory(prefix="faceprep-", ignore_cleanup_errors=True)
-    with folder as path:
-        yield Path(path)

@@ -18,6 +18,7 @@ from faceprep.core import cpu as cores
 from faceprep.core import dependencies as installed
 from faceprep.core import registry, storage
 from faceprep.core.errors import MissingExtra
+from faceprep.core.scratch import scratch_place
 from faceprep.core.text import counted
 
 Progress = Callable[[int, int], None]
@@ -127,7 +128,7 @@ class Doctor:
     ) -> Diagnosis:
         needed = installed.requirements()
         places = dict.fromkeys(
-            os.path.abspath(place) for place in (path or ".", ".", storage.scratch_place())
+            os.path.abspath(place) for place in (path or ".", ".", scratch_place())
         )
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         return Diagnosis(

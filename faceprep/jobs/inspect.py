@@ -15,6 +15,7 @@ from faceprep.core.io import contents
 from faceprep.core.io.image_header import check_image
 from faceprep.core.names import sort_names
 from faceprep.core.options import option
+from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import counted
 from faceprep.core.types import Buffer
 from faceprep.sets.folder import read_identity, walk_images
@@ -148,7 +149,7 @@ class Inspect:
         found = Inspection(str(paths.rec), "rec")
         images_of: Counter[float] = Counter()
         header, n_ranges, n = None, 0, 0
-        with storage.scratch_folder() as scratch:
+        with scratch_folder() as scratch:
             total = rec_index.write_index(paths, scratch / "index")
             for key, offset, record in _records(paths.rec, scratch / "index", total):
                 n += 1

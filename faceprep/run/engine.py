@@ -107,6 +107,7 @@ def run_job(
     started = time.monotonic()
     places = _places(job, request)
     checks.refuse_bad_places(request, _folders(job, request), getattr(job, "in_place", False))
+    checks.refuse_linked_state(places.state_folders())
     with locks.lock(places.state) as token:
         task = ShardTask(job, places, token)
         drive = _Drive(task, request, progress or Progress())
@@ -134,9 +135,10 @@ def _places(job: Job, request: Request) -> Places:
     """
     if getattr(job, "output_is_file", False):
         return Places(request.output.parent, request.output.name)
-    if getattr(job, "siblings", ()):
+    siblings = getattr(job, "siblings", ())
+    if siblings:
         output = Path(os.path.abspath(request.output))
-        return Places(output.parent, home=output.name)
+        return Places(output.parent, home=output.name, siblings=siblings)
     state_of = getattr(job, "state_of", None)
     return (
         Places(request.output, state_of(request), shares_failures=True)
@@ -177,7 +179,10 @@ class _Drive:
         output, before = self._request.output, None if self._request.overwrite else self._before
         if before is not None:
             checks.refuse_other_run(before, self._described(), output)
-        self._ledger.recover()
+        if self._request.overwrite:  # which removes what is there: it need not make sense
+            self._ledger.wait_for_workers()
+        else:
+            self._ledger.recover()
         storage.make_folder(self._places.scratch)
         self.work = self._job.plan(self._request, self._places.scratch)
         self._shards = {shard.id: shard for stage in self.work.stages for shard in stage.shards}

@@ -23,10 +23,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from faceprep.core import locks, storage
+from faceprep.core import locks, output_tree, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.types import OK, Buffer, Outcome, Shard, ShardReport
-from faceprep.run.staging import Staging, recover_shard
+from faceprep.run.staging import BESIDE, Staging, abandon_shard, recover_shard
 
 STATE = ".faceprep"
 _PARTS = "parts"
@@ -41,13 +41,19 @@ class Places:
     `root` is the folder that output names are relative to. `state_name` names the folder of this
     run's notes where several runs have the same root; `all_failures` is then what they have in
     common, if they have. With `home`, the output is the folder of that name in `root`, and further
-    ones beside it.
+    ones beside it, whose names have one of the endings `siblings`.
     """
 
     def __init__(
-        self, root: Path, state_name: str = "", shares_failures: bool = False, home: str = ""
+        self,
+        root: Path,
+        state_name: str = "",
+        shares_failures: bool = False,
+        home: str = "",
+        siblings: Sequence[str] = (),
     ) -> None:
         self.root, self.home = root, home
+        self.tops = tuple(home + ending for ending in ("", *siblings)) if home else ()
         state = root / home / STATE
         self.state = state / state_name
         self.all_failures = state / _FAILURES if shares_failures and state_name else None
@@ -62,6 +68,13 @@ class Places:
     def staging(self, shard_id: str) -> Path:
         return self.state / "staging" / shard_id
 
+    def state_folders(self) -> list[Path]:
+        """Every folder that the run keeps its state in, outermost first."""
+        inner = [self.state / name for name in ("ledger", _PARTS, "scratch", "staging")]
+        beside = [self.root / top for top in self.tops[1:]]
+        outer = [self.root / self.home / STATE, self.state, self.signs]
+        return [*outer, *inner, *(top / STATE for top in beside), *(top / BESIDE for top in beside)]
+
     def part_name(self, shard_id: str, suffix: str) -> str:
         return f"{self._state_name}/{_PARTS}/{shard_id}{suffix}"
 
@@ -74,7 +87,7 @@ class ShardSink:
 
     def __init__(self, places: Places, shard_id: str) -> None:
         self._places, self._id = places, shard_id
-        self._staging = Staging(places.root, places.staging(shard_id))
+        self._staging = Staging(places.root, places.staging(shard_id), places.tops)
         self._n_parts = 0
         # without a home: the hot path, no call in between
         self.write = self._write_beside if places.home else self._staging.write
@@ -150,7 +163,7 @@ def rescue(places: Places, shard_id: str) -> ShardReport | None:
     """Bring to an end what a worker left that died over this shard; its report if it died in
     the commit or after.
     """
-    recover_shard(places.root, places.staging(shard_id), places.page(shard_id))
+    recover_shard(places.root, places.staging(shard_id), places.page(shard_id), places.tops)
     return load_report(places, shard_id)
 
 
@@ -196,7 +209,7 @@ class Ledger:
             return None
         try:
             run = json.loads(storage.read_bytes(self._run))
-        except ValueError:
+        except (SourceError, ValueError):
             return {}
         return run if isinstance(run, dict) else {}
 
@@ -208,6 +221,11 @@ class Ledger:
         with locks.nobody_at_work(self._places.state):
             for shard_id in _names(self._places.staging("")):
                 rescue(self._places, shard_id)
+
+    def wait_for_workers(self) -> None:
+        """Wait until no worker of the run before is busy; leave what it left as it is."""
+        with locks.nobody_at_work(self._places.state):
+            pass
 
     def outcomes(self, shard_id: str) -> Iterator[Outcome]:
         """One Outcome for every input of a finished shard."""
@@ -251,16 +269,21 @@ class Ledger:
 
         `keep_outputs` spares those that stand in the place of an input.
         """
-        folder = self._places.page("").parent
+        places = self._places
+        for shard_id in _names(places.staging("")):
+            if not keep_outputs:
+                abandon_shard(places.root, places.staging(shard_id), places.tops)
+        folder = places.page("").parent
         for page in [folder / name for name in _names(folder) if name.endswith(_PAGE)]:
-            try:
-                names, _ = json.loads(_read_page(page)[0])
-                outputs = [name for name in names if not keep_outputs or self._places.is_part(name)]
-            except (ValueError, TypeError):
-                outputs = []
-            storage.remove_outputs(self._places.root, outputs)
-            storage.remove_file(page)
-        storage.remove_file(self._places.failures)
+            names = _outputs(page)
+            if keep_outputs:
+                names = [name for name in names if places.is_part(str(name))]
+            output_tree.remove_outputs(places.root, names, places.tops)
+            storage.remove_tree(page)
+        for path in (places.staging(""), folder, places.failures):
+            storage.remove_tree(path)
+        if self._run.is_dir():
+            storage.remove_tree(self._run)
 
     def drop_scratch(self) -> None:
         storage.remove_tree(self._places.scratch)
@@ -268,11 +291,29 @@ class Ledger:
     def drop_parts(self) -> None:
         for folder in (self._places.state / _PARTS, self._places.staging("")):
             storage.remove_tree(folder)
+        for top in self._places.tops[1:]:
+            self._drop_beside(self._places.root / top)
+
+    def _drop_beside(self, top: Path) -> None:
+        """Remove the state in a folder beside the output, and the folder where it is empty."""
+        if not (top / BESIDE).is_dir():
+            return
+        storage.remove_tree(top / BESIDE)
+        output_tree.remove_empty(top / STATE, top)
+
+
+def _outputs(page: Path) -> list[Any]:
+    """The names on a page, which may be damaged or come from somebody else."""
+    try:
+        names, _ = json.loads(_read_page(page)[0])
+    except (SourceError, ValueError, TypeError):
+        return []
+    return names if isinstance(names, list) else []
 
 
 def _names(folder: Path) -> list[str]:
     """What is in `folder`, if there is one."""
-    if storage.size_of(folder) is None:
+    if not folder.is_dir():
         return []
     folders, files = storage.list_folder(folder)
     return sorted(folders + files)

@@ -41,6 +41,18 @@ def _is_within(path: str, folder: str) -> bool:
     return os.path.commonpath([path, folder]) == folder
 
 
+def refuse_linked_state(folders: Sequence[Path]) -> None:
+    """Refuse state that is a link: what a run removes there may belong to somebody else."""
+    for folder in folders:
+        if folder.is_symlink():
+            raise OutputError(
+                "the state of the run is a link",
+                path=folder,
+                expected="a folder",
+                remedy="Remove the link, or choose another output.",
+            )
+
+
 def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:
     """A run that was begun with another command, other sources or other options."""
     if not before:

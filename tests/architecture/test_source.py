@@ -17,7 +17,15 @@ from tests.real import ROOT
 
 FILES = sorted((ROOT / "faceprep").rglob("*.py"))
 TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in FILES}
-WRITES_TO_DISK = {"faceprep/core/storage.py", "faceprep/run/staging.py", "faceprep/core/locks.py"}
+WRITES_TO_DISK = {
+    "faceprep/core/storage.py",
+    "faceprep/core/output_tree.py",
+    "faceprep/core/journal.py",
+    "faceprep/core/scratch.py",
+    "faceprep/core/locks.py",
+    "faceprep/run/staging.py",
+    "faceprep/run/nameless_files.py",
+}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faceprep.core import storage
+from faceprep.core import journal, output_tree, scratch, storage
 from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from tests.fakes import BROKEN, FULL, before_changes, failing, tree
 
@@ -166,7 +166,7 @@ def _full() -> None:
 def test_remove_outputs_removes_folders_that_it_empties(tmp_path: Path) -> None:
     for name in ("a/b/1", "a/b/2", "a/3", "c/4"):
         storage.write_file(tmp_path / name, b"")
-    storage.remove_outputs(tmp_path, ["a/b/1", "a/b/2", "c/4", "never/was"])
+    output_tree.remove_outputs(tmp_path, ["a/b/1", "a/b/2", "c/4", "never/was"])
     assert tree(tmp_path) == {"a": None, "a/3": b""}
 
 
@@ -190,7 +190,7 @@ def test_guard_says_what_where_and_what_to_do() -> None:
 
 
 def test_scratch_folder_is_outside_and_goes_again(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), storage.scratch_folder() as folder:
+    with pytest.raises(FileNotFoundError), scratch.scratch_folder() as folder:
         (folder / "a").touch()
         raise FileNotFoundError("of the caller")
     assert not folder.exists()
@@ -198,7 +198,7 @@ def test_scratch_folder_is_outside_and_goes_again(tmp_path: Path) -> None:
 
 def test_append_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal"
-    storage.append_durably(path, b"first\n")
+    journal.append_durably(path, b"first\n")
     written = os.write
 
     def half(fd: int, data: bytes) -> int:
@@ -211,14 +211,14 @@ def test_append_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monke
         pytest.raises(OutputError, match="cannot write: No space left"),
     ):
         patch.setattr(os, "write", half)
-        storage.append_durably(path, b"second\n")
+        journal.append_durably(path, b"second\n")
     assert path.read_bytes() == b"first\n"
-    storage.append_durably(path, b"third\n")
+    journal.append_durably(path, b"third\n")
     assert path.read_bytes() == b"first\nthird\n"
 
 
 def test_append_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_size))
-    storage.append_durably(tmp_path / "journal", b"first\n")
+    journal.append_durably(tmp_path / "journal", b"first\n")
     assert synced == [6]

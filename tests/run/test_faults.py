@@ -48,7 +48,7 @@ def test_fault_at_any_change_of_the_disk(
 ) -> None:
     job, name = (JoinedLines(), "lines.bin") if kind == "one joined file" else (Lines(), "out")
     if kind == "files moved one by one":
-        monkeypatch.setattr("faceprep.run.staging._NAMELESS", 0)
+        monkeypatch.setattr("faceprep.run.nameless_files._NAMELESS", 0)
 
     def run(output: Path) -> None:
         run_job(job, Request((source,), output), SerialRunner())

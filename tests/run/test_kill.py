@@ -45,7 +45,7 @@ def test_killed_before_any_change_of_the_disk(
         else (Lines(poison="bad"), "out")
     )
     if kind == "files moved one by one":
-        monkeypatch.setattr("faceprep.run.staging._NAMELESS", 0)
+        monkeypatch.setattr("faceprep.run.nameless_files._NAMELESS", 0)
     source = write_lines(tmp_path / "source.txt", 7)
 
     def run(output: Path, act: Callable[[str, int], None] = lambda name, number: None) -> list[str]:
@@ -79,7 +79,7 @@ def test_ctrl_c_before_any_change_of_the_disk(
         else (Lines(poison="bad"), "out")
     )
     if kind == "files moved one by one":
-        monkeypatch.setattr("faceprep.run.staging._NAMELESS", 0)
+        monkeypatch.setattr("faceprep.run.nameless_files._NAMELESS", 0)
     source = write_lines(tmp_path / "source.txt", 7)
 
     def run(output: Path, stops: tuple[int, ...] = ()) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from faceprep.core.errors import OutputError
-from faceprep.run import staging
+from faceprep.run import nameless_files
 from faceprep.run.staging import Staging, recover_shard
 from tests.fakes import before_changes, tree
 
@@ -17,7 +17,7 @@ from tests.fakes import before_changes, tree
 @pytest.fixture(params=["nameless files", "files moved one by one"])
 def new(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Staging:
     if request.param == "files moved one by one":
-        monkeypatch.setattr(staging, "_NAMELESS", 0)
+        monkeypatch.setattr(nameless_files, "_NAMELESS", 0)
     (tmp_path / "out").mkdir()
     return Staging(tmp_path / "out", tmp_path / "state")
 
@@ -89,8 +89,8 @@ def test_cut_short_anywhere_it_is_whole_or_taken_back(
     nameless: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not nameless:
-        monkeypatch.setattr(staging, "_NAMELESS", 0)
-    monkeypatch.setattr(staging, "_N_PENDING", 2)
+        monkeypatch.setattr(nameless_files, "_NAMELESS", 0)
+    monkeypatch.setattr(nameless_files, "_N_PENDING", 2)
 
     def run(root: Path) -> None:
         new = Staging(root / "out", root / "state")

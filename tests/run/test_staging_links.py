@@ -13,7 +13,7 @@ import pytest
 
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.types import COPY, HARDLINK, PLACING_MODES, SYMLINK
-from faceprep.run import staging
+from faceprep.run import nameless_files
 from faceprep.run.staging import Staging, recover_shard
 from tests.fakes import before_changes, tree
 
@@ -23,7 +23,7 @@ TIME = 1_234_567_890_123_456_789
 @pytest.fixture(params=["nameless files", "files moved one by one"])
 def new(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Staging:
     if request.param == "files moved one by one":
-        monkeypatch.setattr(staging, "_NAMELESS", 0)
+        monkeypatch.setattr(nameless_files, "_NAMELESS", 0)
     (tmp_path / "out" / "old").mkdir(parents=True)
     return Staging(tmp_path / "out", tmp_path / "state")
 
@@ -60,7 +60,7 @@ def test_placed(mode: str, new: Staging, source: Path, tmp_path: Path) -> None:
 def test_cut_short_anywhere_it_is_whole_or_taken_back(
     mode: str, new: Staging, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "_N_PENDING", 2)
+    monkeypatch.setattr(nameless_files, "_N_PENDING", 2)
     new.discard()
 
     class Death(BaseException):

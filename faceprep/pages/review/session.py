@@ -19,6 +19,7 @@ from typing import Any
 
 from faceprep.core import storage
 from faceprep.core.errors import FaceprepError, OutputError, SourceError
+from faceprep.core.journal import append_durably
 from faceprep.core.locks import lock
 from faceprep.core.text import counted
 from faceprep.core.types import Decision
@@ -122,7 +123,7 @@ class Session:
         verdicts = [
             _verdict_on(self.decisions[number], number, verdict) for number, verdict, _ in wanted
         ]
-        storage.append_durably(self.journal, format_verdicts(verdicts))
+        append_durably(self.journal, format_verdicts(verdicts))
         self._unfolded += verdicts
         for number, verdict, group in wanted:
             self.decisions[number] = self.decisions[number]._replace(verdict=verdict)

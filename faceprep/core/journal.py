@@ -1,0 +1,22 @@
+"""A file that grows by whole entries, each on the disk before the next."""
+
+from __future__ import annotations
+
+import os
+
+from faceprep.core.storage import guard, write_all
+from faceprep.core.types import Buffer
+
+
+def append_durably(path: str | os.PathLike[str], data: Buffer) -> None:
+    """Add to the end of a file, or make it, and wait until the disk has it: all of `data` or
+    nothing.
+    """
+    with guard("write", path), open(path, "ab", 0) as file:
+        size = file.tell()
+        try:
+            write_all(file.fileno(), data)
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise

@@ -1,0 +1,143 @@
+"""--overwrite removes what a run wrote and nothing else, whatever the state of that run says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faceprep import Request, SerialRunner, run_job
+from faceprep.core.errors import FaceprepError, OutputError
+from tests.fakes import Lines, results, write_lines
+from tests.run.test_siblings import SortedLines
+
+SERIAL = SerialRunner()
+MINE = "mine"
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "a.txt").write_text(MINE)
+    return tmp_path / "victim" / "a.txt"
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> Request:
+    return Request((write_lines(tmp_path / "source.txt"),), tmp_path / "out")
+
+
+def add_to_page(page: Path, name: str) -> None:
+    (names, sizes), *rest = map(json.loads, page.read_text().splitlines())
+    lines = [[[*names, name], [*sizes, 4]], *rest]
+    page.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize("name", ["../victim/a.txt", "{absolute}", "a/../../victim/a.txt"])
+@pytest.mark.parametrize("job", [Lines(), SortedLines()], ids=lambda job: job.command)
+def test_a_page_that_names_what_lies_outside(
+    job: Any, name: str, request_: Request, victim: Path
+) -> None:
+    run_job(job, request_, SERIAL)
+    page = min((request_.output / ".faceprep" / "ledger").iterdir())
+    add_to_page(page, name.format(absolute=victim))
+    assert run_job(job, replace(request_, overwrite=True), SERIAL).ok == 12
+    assert victim.read_text() == MINE
+
+
+def test_a_page_that_names_a_folder_beside_the_output(request_: Request, victim: Path) -> None:
+    """The names of a run with siblings are relative to the folder that they all lie in."""
+    run_job(SortedLines(), request_, SERIAL)
+    page = min((request_.output / ".faceprep" / "ledger").iterdir())
+    add_to_page(page, "victim/a.txt")
+    run_job(SortedLines(), replace(request_, overwrite=True), SERIAL)
+    assert victim.read_text() == MINE
+
+
+def test_a_link_in_the_output_is_not_followed(request_: Request, victim: Path) -> None:
+    run_job(Lines(), request_, SERIAL)
+    (request_.output / "link").symlink_to(victim.parent)
+    add_to_page(min((request_.output / ".faceprep" / "ledger").iterdir()), "link/a.txt")
+    run_job(Lines(), replace(request_, overwrite=True), SERIAL)
+    assert victim.read_text() == MINE
+
+
+def test_nothing_is_written_through_a_link(request_: Request, victim: Path) -> None:
+    run_job(SortedLines(), request_, SERIAL)
+    for path in (request_.output / "a").iterdir():
+        path.unlink()
+    (request_.output / "a").rmdir()
+    (request_.output / "a").symlink_to(victim.parent)
+    with pytest.raises(OutputError, match="'a' is a link"):
+        run_job(SortedLines(), replace(request_, overwrite=True), SERIAL)
+    assert [path.name for path in victim.parent.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["", "ledger", "staging", "scratch", "parts"])
+def test_state_that_is_a_link(name: str, request_: Request, victim: Path) -> None:
+    state = request_.output / ".faceprep" / name
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.symlink_to(victim.parent)
+    with pytest.raises(OutputError, match="is a link"):
+        run_job(Lines(), replace(request_, overwrite=True), SERIAL)
+    assert victim.read_text() == MINE
+
+
+@pytest.mark.parametrize("name", ["lock", "workers"])
+def test_locks_that_are_links(name: str, request_: Request, victim: Path) -> None:
+    state = request_.output / ".faceprep"
+    state.mkdir(parents=True)
+    (state / name).symlink_to(victim)
+    with pytest.raises(OutputError, match="cannot lock"):
+        run_job(Lines(), replace(request_, overwrite=True), SERIAL)
+    assert victim.read_text() == MINE
+
+
+def _page(text: str) -> Callable[[Path], None]:
+    def damage(state: Path) -> None:
+        (state / "staging" / "0000").mkdir(parents=True)
+        (state / "staging" / "0000" / "commit").write_text(text)
+
+    return damage
+
+
+def _log(state: Path) -> None:
+    (state / "staging" / "0000").mkdir(parents=True)
+    (state / "staging" / "0000" / "names").write_text('["../victim/a.txt"]\n')
+
+
+def _ledger(state: Path) -> None:
+    min((state / "ledger").iterdir()).write_text('{"not": "a page"}\n\n\n')
+
+
+def _run(state: Path) -> None:
+    (state / "run.json").unlink()
+    (state / "run.json").mkdir()
+
+
+BROKEN = {
+    "a name outside": _page('[["../victim/a.txt"], [4]]\n'),
+    "not a page": _page("3\n"),
+    "not names": _page("[[3], [4]]\n"),
+    "a log": _log,
+    "a ledger page": _ledger,
+    "run.json": _run,
+}
+
+
+@pytest.mark.parametrize("damage", BROKEN.values(), ids=BROKEN)
+def test_broken_state_does_not_stand_in_its_way(
+    damage: Callable[[Path], None], request_: Request, victim: Path
+) -> None:
+    run_job(Lines(), request_, SERIAL)
+    before = results(request_.output)
+    damage(request_.output / ".faceprep")
+    if damage is not _ledger:
+        with pytest.raises(FaceprepError):
+            run_job(Lines(), request_, SERIAL)
+    run_job(Lines(), replace(request_, overwrite=True), SERIAL)
+    assert results(request_.output) == before and victim.read_text() == MINE
