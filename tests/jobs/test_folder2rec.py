@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from tests.formats.test_recordio import mxnet_reads
+from tests.sets.recordio.test_records import mxnet_reads
 
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.types import Request, Runner, Summary
