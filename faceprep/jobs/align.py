@@ -28,6 +28,7 @@ from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, join_output
 from faceprep.video.reader import VideoReader
 from faceprep.video.sampling import frames_at
 from faceprep.vision import codec
+from faceprep.vision.load_image import load_image
 from faceprep.vision.templates import load_template
 
 _PHOTOS = 64
@@ -260,12 +261,11 @@ def _images(path: Path, rows: list[FaceRow]) -> Iterator[tuple[list[FaceRow], Pi
     if rows[0].frame is not None:
         yield from _frames(path, rows)
         return
-    try:
-        yield rows, codec.decode(storage.read_bytes(path))
-    except codec.Undecodable as error:
-        yield rows, _Problem("undecodable", f"{rows[0].source}: {error.problem}")
-    except SourceError as error:
-        yield rows, _Problem("unreadable", str(error))
+    pixels = load_image(path, rows[0].source)
+    if isinstance(pixels, Outcome):
+        yield rows, _Problem(pixels.status, pixels.reason)
+    else:
+        yield rows, pixels
 
 
 def _frames(path: Path, rows: list[FaceRow]) -> Iterator[tuple[list[FaceRow], Pixels | _Problem]]:

@@ -15,6 +15,7 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.faces import Faces, Pixels
+from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.options import option
 from faceprep.core.types import (
     LOW_SCORE,
@@ -32,6 +33,7 @@ from faceprep.sets.listing import is_text, list_images
 from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, Found, face_rows
 from faceprep.tables.faces import FACES_TABLE, FacesWriter, join_faces, join_output
 from faceprep.vision import codec
+from faceprep.vision.load_image import load_image_bytes
 from faceprep.vision.templates import load_template
 
 _SHARD = 32
@@ -214,13 +216,12 @@ def _load_photos(shard: Shard, sink: Sink) -> Iterator[Photo | Outcome]:
         if not is_text(path):
             yield Outcome(path, "bad_name", "the name is not UTF-8; rename the file")
             continue
-        try:
-            data = storage.read_bytes(f"{shard.source}/{path}")
-            yield Photo(path, crop, data, codec.decode(data))
-        except codec.Undecodable as error:
-            yield Outcome(path, "undecodable", f"{path}: {error.problem}")
-        except SourceError as error:
-            yield Outcome(path, "unreadable", str(error))
+        data = read_image_bytes(f"{shard.source}/{path}", path)
+        if isinstance(data, Outcome):
+            yield data
+            continue
+        pixels = load_image_bytes(data, path)
+        yield pixels if isinstance(pixels, Outcome) else Photo(path, crop, data, pixels)
 
 
 def _in_batches(photos: Iterator[Photo | Outcome]) -> Iterator[list[Photo] | Outcome]:

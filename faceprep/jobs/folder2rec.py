@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
-from faceprep.core.io.image_header import read_header
+from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
 from faceprep.core.names import sort_names
 from faceprep.core.options import option
 from faceprep.core.random_order import random_keys
@@ -123,13 +123,12 @@ def _shard_id(stage: str, start: int) -> str:
 
 
 def _load(root: str, position: int, label: int, name: str) -> tuple[ImageRow | None, Outcome]:
-    try:
-        data = storage.read_bytes(f"{root}/{name}")
-    except SourceError as error:
-        return None, Outcome(name, "unreadable", str(error))
-    header = read_header(data)
-    if header.damage:
-        return None, Outcome(name, "undecodable", f"{name}: {header.damage}")
+    data = read_image_bytes(f"{root}/{name}", name)
+    if isinstance(data, Outcome):
+        return None, data
+    header = check_image_bytes(data, name)
+    if isinstance(header, Outcome):
+        return None, header
     if "\t" in name or "\n" in name:
         return None, Outcome(
             name,

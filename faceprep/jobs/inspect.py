@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io import contents
+from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.image_header import check_image
 from faceprep.core.names import sort_names
 from faceprep.core.options import option
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import counted
-from faceprep.core.types import Buffer
+from faceprep.core.types import Buffer, Outcome
 from faceprep.sets.folder import read_identity, walk_images
 from faceprep.sets.manifests.writers import FORMATS
 from faceprep.sets.pairs_bin import container as pairs_bin
@@ -193,10 +194,11 @@ class Inspect:
             if self.limit and found.images >= self.limit:
                 break
             tell(n + 1, total)
-            try:
-                found.add_image(name, storage.read_bytes(path / name), self.deep)
-            except SourceError as error:
-                found.add_damage(str(error))
+            data = read_image_bytes(path / name, name)
+            if isinstance(data, Outcome):
+                found.add_damage(data.reason)
+            else:
+                found.add_image(name, data, self.deep)
         found.identities = len(counts)
         found.details = {
             "files": total,

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
-from faceprep.core.io.image_header import check_image
+from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
 from faceprep.core.options import option
 from faceprep.core.random_order import draw_distinct
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
@@ -23,6 +23,7 @@ from faceprep.sets.folder import find_identities
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.pairs_bin.pair_lists import ImageFinder, read_pairs_list
 from faceprep.vision import codec
+from faceprep.vision.load_image import load_image_bytes
 
 log = logging.getLogger("faceprep")
 _SHARD = 512
@@ -162,15 +163,16 @@ class MakeBin:
                     pair.key, "missing", f"{pair.key}: {pair.problem}; the pair is left out"
                 )
                 continue
-            images = [_load_image(Path(shard.source, name)) for name in (pair.first, pair.second)]
-            problem = "; ".join(problem for _, problem in images if problem)
-            if not problem:
-                part.add([data for data, _ in images], pair.same)
-            yield (
-                Outcome(pair.key, "undecodable", f"{problem}; the pair is left out")
-                if problem
-                else Outcome(pair.key)
-            )
+            loaded = [
+                _load_encoded(Path(shard.source, name), name) for name in (pair.first, pair.second)
+            ]
+            failed = [each for each in loaded if isinstance(each, Outcome)]
+            if failed:
+                reason = "; ".join(each.reason for each in failed)
+                yield Outcome(pair.key, failed[0].status, f"{reason}; the pair is left out")
+            else:
+                part.add([each for each in loaded if not isinstance(each, Outcome)], pair.same)
+                yield Outcome(pair.key)
 
     def finish(self, work: Work, sink: Sink) -> None:
         ids = [shard.id for shard in work.stages[0].shards if shard.id != _REFUSED]
@@ -184,8 +186,16 @@ def _fingerprint(pairs: Sequence[_Pair], images: Sequence[Path]) -> str:
     """Of the pairs and of the state of every image in them."""
     digest = hashlib.sha256(json.dumps(pairs).encode())
     for image in images:
-        digest.update(storage.fingerprint_of(image).encode("utf-8", "surrogateescape"))
+        digest.update(_state_of(image).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _state_of(image: Path) -> str:
+    """Return the image's name, size and time; for one that cannot be read, its name alone."""
+    try:
+        return storage.fingerprint_of(image)
+    except SourceError:
+        return image.name
 
 
 def _choose(
@@ -198,16 +208,18 @@ def _choose(
     ]
 
 
-def _load_image(path: Path) -> tuple[bytes, str]:
-    """(the bytes that go into the set, what is wrong with them)"""
-    try:
-        data = storage.read_bytes(path)
-        header = check_image(data)
-        if not header.damage and header.suffix not in _KEPT:
-            data = codec.encode(codec.decode(data), ".png")
-    except (SourceError, codec.Undecodable) as error:
-        return b"", f"{path}: {error.problem}"
-    return data, f"{path}: {header.damage}" if header.damage else ""
+def _load_encoded(path: Path, key: str) -> bytes | Outcome:
+    """Return the bytes that go into the set, or the outcome of an image that cannot."""
+    data = read_image_bytes(path, key)
+    if isinstance(data, Outcome):
+        return data
+    header = check_image_bytes(data, key)
+    if isinstance(header, Outcome):
+        return header
+    if header.suffix in _KEPT:
+        return data
+    pixels = load_image_bytes(data, key)
+    return pixels if isinstance(pixels, Outcome) else codec.encode(pixels, ".png")
 
 
 class _Images:
@@ -235,10 +247,10 @@ class _Images:
         """
         if number not in self._sound:
             name = self.name(number)
-            problem = _load_image(self._root / name)[1]
-            self._sound[number] = not problem
-            if problem:
-                self.refused.append(Outcome(name, "undecodable", problem))
+            loaded = _load_encoded(self._root / name, name)
+            self._sound[number] = not isinstance(loaded, Outcome)
+            if isinstance(loaded, Outcome):
+                self.refused.append(loaded)
         return self._sound[number]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from faceprep.core import storage
-from faceprep.core.io.image_header import read_header
+from faceprep.core.io.image_bytes import check_image_bytes
+from faceprep.core.io.image_header import check_image
 from faceprep.core.options import option
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work, all_ok
 from faceprep.sets.recordio import index as rec_index
@@ -85,7 +86,7 @@ class Rec2Folder:
 
 def _files_of(run: ImageRun, names: Sequence[str], identities: IdentityNames) -> list[str]:
     """Where the images go; empty unless all are sound."""
-    headers = [read_header(image) for image in run.images]
+    headers = [check_image(image) for image in run.images]
     folders = [identities[labels[0]] for labels in run.labels]
     damaged = [header for header in headers if header.damage]
     if damaged or not all(folders):
@@ -103,10 +104,10 @@ def _write_one(
     if isinstance(image, Damage):
         yield _failed(name, offset, image)
     elif not image.is_metadata:
-        header = read_header(image.image)
+        header = check_image_bytes(image.image, name, f"record {name} at offset {offset}")
         identity = identities[image.labels[0]]
-        if header.damage:
-            yield _failed(name, offset, Damage("undecodable", header.damage))
+        if isinstance(header, Outcome):
+            yield header
         elif not identity:
             yield _failed(
                 name,

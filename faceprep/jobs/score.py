@@ -22,7 +22,7 @@ from faceprep.sets.listing import Listing, is_text, list_images
 from faceprep.steps.place_images import fingerprint_of, judged_by
 from faceprep.tables import plan as plan_jsonl
 from faceprep.tables import scores as score_table
-from faceprep.vision import codec
+from faceprep.vision.load_image import load_image
 from faceprep.vision.pose import estimate_pose
 from faceprep.vision.quality import MEASURES, measure_crop
 
@@ -141,10 +141,9 @@ class Score:
             if not is_text(path):
                 yield Outcome(path, "bad_name", "the name is not UTF-8; rename the file")
                 continue
-            try:
-                crop = codec.decode(storage.read_bytes(f"{shard.source}/{path}"))
-            except (codec.Undecodable, SourceError) as error:
-                yield Outcome(path, "undecodable", str(error))
+            crop = load_image(f"{shard.source}/{path}", path)
+            if isinstance(crop, Outcome):
+                yield crop
                 continue
             rows.append(
                 row | dict(zip(("height", "width"), crop.shape, strict=False)) | measure_crop(crop)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.core.types import Buffer
+from faceprep.core.io.image_bytes import read_image_bytes
+from faceprep.core.types import Buffer, Outcome
 from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import Listing, list_images
 from faceprep.sets.pairs_bin import container as pairs_bin
@@ -111,10 +112,11 @@ def read(images: ImageSet, scratch: Path, start: int, stop: int) -> Iterator[Nam
 def read_folder(images: ImageSet, scratch: Path, start: int, stop: int) -> Iterator[NamedImage]:
     """The images [start, stop) of a folder."""
     for number, name in enumerate(load_names(scratch, images.name, start)[: stop - start], start):
-        try:
-            yield NamedImage(number, name, storage.read_bytes(f"{images.path}/{name}"))
-        except SourceError as error:
-            yield NamedImage(number, name, Damage("unreadable", str(error)))
+        data = read_image_bytes(f"{images.path}/{name}", name)
+        if isinstance(data, Outcome):
+            yield NamedImage(number, name, Damage(data.status, data.reason))
+        else:
+            yield NamedImage(number, name, data)
 
 
 def _read_bin(images: ImageSet, scratch: Path, start: int, stop: int) -> Iterator[NamedImage]:

@@ -25,15 +25,17 @@ import numpy.typing as npt
 from faceprep.core import storage
 from faceprep.core.cpu import my_cores
 from faceprep.core.embeddings import Embedder, Embeddings, Model
-from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.errors import OptionError
 from faceprep.core.faces import Floats, Pixels
+from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
 from faceprep.core.prefetch import map_ahead
 from faceprep.core.text import counted
 from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
-from faceprep.vision import align, codec
+from faceprep.vision import align
+from faceprep.vision.load_image import load_image_bytes
 from faceprep.vision.templates import Template, between, load_template
 
 log = logging.getLogger("faceprep")
@@ -222,11 +224,11 @@ def load_file(
     """One image file, fitted."""
     try:
         path.encode()
-        data = storage.read_bytes(f"{root}/{path}")
     except UnicodeEncodeError:
         return [Outcome(path, "bad_name", "the name is not UTF-8; rename the file")]
-    except SourceError as error:
-        return [Outcome(path, "unreadable", str(error))]
+    data = read_image_bytes(f"{root}/{path}", path)
+    if isinstance(data, Outcome):
+        return [data]
     return fit_encoded(fitter, path, data, identity)
 
 
@@ -234,10 +236,9 @@ def fit_encoded(
     fitter: Fitter, key: str, data: Buffer, identity: str = ""
 ) -> list[FittedCrop | Outcome]:
     """One encoded image, decoded and fitted."""
-    try:
-        pixels = codec.decode(data)
-    except codec.Undecodable as error:
-        return [Outcome(key, "undecodable", f"{key}: {error.problem}")]
+    pixels = load_image_bytes(data, key)
+    if isinstance(pixels, Outcome):
+        return [pixels]
     note = (
         ""
         if fitter.is_of_shape(pixels)

@@ -231,9 +231,13 @@ def check_image(data: Buffer) -> ImageHeader:
     if header.damage:
         return header
     n, n_told = len(data), 0
-    if header.suffix == ".jpg" and bytes(data).rfind(_END, _walk_jpeg(data)[1]) < 0:
+    if header.suffix == ".jpg":
+        if data[-2:] == _END or bytes(data).rfind(_END, _walk_jpeg(data)[1]) >= 0:
+            return header
         return header._replace(damage="JPEG without its end marker")
-    if header.suffix == ".png" and b"IEND" not in bytes(data):
+    if header.suffix == ".png":
+        if b"IEND" in bytes(data[-12:]) or b"IEND" in bytes(data):
+            return header
         return header._replace(damage="PNG without its IEND chunk")
     if header.suffix == ".webp":
         n_told = 8 + struct.unpack_from("<I", data, 4)[0]

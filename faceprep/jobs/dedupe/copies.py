@@ -23,8 +23,9 @@ import numpy as np
 
 from faceprep.core.embeddings import COSINE, Embeddings
 from faceprep.core.faces import Floats
-from faceprep.core.io.image_header import check_image, read_header
-from faceprep.core.types import DROP, UNDECIDED, Buffer, Decision
+from faceprep.core.io.image_bytes import check_image_bytes
+from faceprep.core.io.image_header import read_header
+from faceprep.core.types import DROP, UNDECIDED, Buffer, Decision, Outcome
 from faceprep.identity.duplicates import (
     NO_IDENTITY,
     RADIUS,
@@ -39,8 +40,8 @@ from faceprep.identity.duplicates import (
 from faceprep.jobs.dedupe.signatures import ROW, Signatures
 from faceprep.sets.image_source import NamedImage
 from faceprep.sets.recordio.records import Damage
-from faceprep.vision import codec
 from faceprep.vision import perceptual_hash as hashes
+from faceprep.vision.load_image import load_image_bytes
 
 EXACT, NEAR, AGAINST, CONFLICTS, DAMAGED = "exact", "near", "against", "conflicts", "damaged"
 _PNG_COLOUR, _PNG_PALETTE = 25, 3
@@ -66,11 +67,11 @@ def sign_images(images: Iterable[NamedImage], exact_only: bool) -> Signatures:
                 f"{name}: {data.reason}" if name not in data.reason else data.reason,
             )
             continue
-        try:
-            row, thumbnail = (_header_row if exact_only else _row)(number, data)
-        except codec.Undecodable as error:
-            damaged[number] = "undecodable", f"{name}: {error.problem}"
+        found = (_header_row if exact_only else _row)(number, data, name)
+        if isinstance(found, Outcome):
+            damaged[number] = found.status, found.reason
             continue
+        row, thumbnail = found
         rows.append(row)
         names.append(name)
         thumbnails += thumbnail
@@ -88,8 +89,12 @@ def _digest(data: Buffer) -> list[int]:
     return words
 
 
-def _row(number: int, data: Buffer) -> tuple[tuple[Any, ...], list[hashes.Thumbnails]]:
-    pixels = codec.decode(data)
+def _row(
+    number: int, data: Buffer, name: str
+) -> tuple[tuple[Any, ...], list[hashes.Thumbnails]] | Outcome:
+    pixels = load_image_bytes(data, name)
+    if isinstance(pixels, Outcome):
+        return pixels
     small = hashes.shrink(pixels)
     is_full = small.has_colour and not _has_palette(data)
     row = (
@@ -111,10 +116,12 @@ def _has_palette(data: Buffer) -> bool:
     return suffix == ".gif" or (suffix == ".png" and data[_PNG_COLOUR] == _PNG_PALETTE)
 
 
-def _header_row(number: int, data: Buffer) -> tuple[tuple[Any, ...], list[hashes.Thumbnails]]:
-    header = check_image(data)
-    if header.damage:
-        raise codec.Undecodable(header.damage)
+def _header_row(
+    number: int, data: Buffer, name: str
+) -> tuple[tuple[Any, ...], list[hashes.Thumbnails]] | Outcome:
+    header = check_image_bytes(data, name)
+    if isinstance(header, Outcome):
+        return header
     digest = _digest(data)
     return (number, digest, digest[0], *(header.size or (0, 0)), len(data), False, 0, False), []
 

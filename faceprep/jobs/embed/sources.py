@@ -35,7 +35,8 @@ from faceprep.steps.embed_crops import FittedCrop, Fitter, Load, fit_encoded, lo
 from faceprep.tables import faces as faces_table
 from faceprep.tables.embeddings import Place
 from faceprep.tables.faces import FaceRow
-from faceprep.vision import align, codec
+from faceprep.vision import align
+from faceprep.vision.load_image import load_image
 from faceprep.vision.templates import Template, check_faces, crop_transforms
 
 _SHARD = 256
@@ -309,21 +310,13 @@ def _read_faces(shard: Shard, table: Path, target: Template) -> Iterator[Load]:
 
 def _cut_faces(path: Path, rows: list[FaceRow], target: Template) -> list[FittedCrop | Outcome]:
     """The faces of one photo, aligned from its own pixels."""
-    try:
-        pixels = codec.decode(storage.read_bytes(path))
-        problem: tuple[str, str] | None = None
-    except codec.Undecodable as error:
-        problem = "undecodable", f"{rows[0].source}: {error.problem}"
-    except SourceError as error:
-        problem = "unreadable", str(error)
-    if problem is None and pixels.shape[:2] != rows[0].image_size:
+    pixels = load_image(path, rows[0].source)
+    if isinstance(pixels, Outcome):
+        return [pixels._replace(key=row.output or "") for row in rows]
+    if pixels.shape[:2] != rows[0].image_size:
         then, now = ("{:,} × {:,}".format(*size) for size in (rows[0].image_size, pixels.shape))
-        problem = (
-            "changed",
-            f"{rows[0].source}: expected {then} pixels as in the table, found {now}",
-        )
-    if problem is not None:
-        return [Outcome(row.output or "", *problem) for row in rows]
+        reason = f"{rows[0].source}: expected {then} pixels as in the table, found {now}"
+        return [Outcome(row.output or "", "changed", reason) for row in rows]
     columns: list[Any] = [
         np.stack([getattr(row, name) for row in rows]) for name in ("box", "landmarks", "score")
     ]

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.faces import Faces, Floats
 from faceprep.core.types import Outcome
@@ -22,7 +21,7 @@ from faceprep.jobs.verify.result import Judged, Progress, embed_all, is_sound, l
 from faceprep.sets.ijb import Ijb, Subjects, TemplatePairs, load_ijb
 from faceprep.steps.embed_crops import EmbedOptions, FittedCrop, Load
 from faceprep.steps.find_faces import DEGENERATE, Cropper, open_cropper
-from faceprep.vision import codec
+from faceprep.vision.load_image import load_image
 
 
 def judge_ijb(options: EmbedOptions, path: Path, is_weighted: bool, tell: Progress) -> Judged:
@@ -73,11 +72,9 @@ def _load_face(
     """One image, aligned by its points."""
     if fault:
         return [Outcome(str(path), DEGENERATE, f"{path}: {fault}")]
-    try:
-        pixels = codec.decode(storage.read_bytes(path))
-    except (SourceError, codec.Undecodable) as error:
-        status = "undecodable" if isinstance(error, codec.Undecodable) else "unreadable"
-        return [Outcome(str(path), status, f"{path}: {error.problem}")]
+    pixels = load_image(path, str(path))
+    if isinstance(pixels, Outcome):
+        return [pixels]
     return [FittedCrop(str(path), cropper.cut(pixels, transform))]
 
 

@@ -15,10 +15,10 @@ from typing import BinaryIO
 import numpy as np
 
 from faceprep.core import storage
-from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.errors import OptionError
 from faceprep.core.io import npz, parquet
 from faceprep.core.io.contents import Contents
-from faceprep.core.io.image_header import read_header
+from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
 from faceprep.core.names import identity_of
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import lists, tfrecord, webdataset
@@ -163,13 +163,12 @@ def _write_images(
 
 def _load(source: str, path: str) -> tuple[bytes, str, Outcome]:
     """(bytes, suffix that they say, what became of it)."""
-    try:
-        data = storage.read_bytes(f"{source}/{path}")
-    except SourceError as error:
-        return b"", "", Outcome(path, "unreadable", str(error))
-    header = read_header(data)
-    if header.damage:
-        return b"", "", Outcome(path, "undecodable", f"{path}: {header.damage}")
+    data = read_image_bytes(f"{source}/{path}", path)
+    if isinstance(data, Outcome):
+        return b"", "", data
+    header = check_image_bytes(data, path)
+    if isinstance(header, Outcome):
+        return b"", "", header
     return data, header.suffix, Outcome(path)
 
 

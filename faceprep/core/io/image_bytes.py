@@ -1,0 +1,41 @@
+"""One set of statuses, and one sentence each, for images that no command can use.
+
+unreadable    the file cannot be read: it is missing, a dangling link, forbidden, or on a bad disk
+undecodable   the bytes are empty, foreign, cut off or damaged
+
+The checks need neither NumPy nor OpenCV, so that commands that copy bytes start without them.
+"""
+
+from __future__ import annotations
+
+import os
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.io.image_header import ImageHeader, check_image
+from faceprep.core.types import Buffer, Outcome
+
+UNREADABLE, UNDECODABLE = "unreadable", "undecodable"
+
+
+def read_image_bytes(path: str | os.PathLike[str], key: str) -> bytes | Outcome:
+    """Read the encoded image at `path`, or return the outcome of the input `key`."""
+    try:
+        return storage.read_bytes(path)
+    except SourceError as error:
+        reason = SourceError(error.problem, path=key, remedy=error.remedy)
+        return Outcome(key, UNREADABLE, str(reason))
+
+
+def check_image_bytes(data: Buffer, key: str, label: str = "") -> ImageHeader | Outcome:
+    """Check the head and tail of an encoded image without decoding it.
+
+    `label` names the image in the reason where `key` alone does not.
+    """
+    header = check_image(data)
+    return undecodable(key, header.damage, label) if header.damage else header
+
+
+def undecodable(key: str, problem: str, label: str = "") -> Outcome:
+    """Return the outcome of the input `key` whose bytes have this problem."""
+    return Outcome(key, UNDECODABLE, f"{label or key}: {problem}")

@@ -1,0 +1,27 @@
+"""Files and encoded bytes to pixels, or to the outcome of the input that has none.
+
+It lies in this room, below `steps`, so that `sets` can use it too.
+"""
+
+from __future__ import annotations
+
+import os
+
+from faceprep.core.faces import Pixels
+from faceprep.core.io.image_bytes import read_image_bytes, undecodable
+from faceprep.core.types import Buffer, Outcome
+from faceprep.vision import codec
+
+
+def load_image(path: str | os.PathLike[str], key: str) -> Pixels | Outcome:
+    """Return the RGB pixels of the image file at `path`, or the outcome of the input `key`."""
+    data = read_image_bytes(path, key)
+    return data if isinstance(data, Outcome) else load_image_bytes(data, key)
+
+
+def load_image_bytes(data: Buffer, key: str) -> Pixels | Outcome:
+    """Return the RGB pixels of an encoded image, or the outcome of the input `key`."""
+    try:
+        return codec.decode(data)
+    except codec.Undecodable as error:
+        return undecodable(key, error.problem)
