@@ -1,5 +1,6 @@
-"""Work done ahead of its use, in threads: in order, within bounds. For calls that let go of the
-interpreter's lock.
+"""Work ahead of its use in threads, in order and within bounds.
+
+It pays for calls that release the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ _END = object()
 def map_ahead(
     work: Callable[[T], R], items: Iterable[T], n_threads: int, most: int
 ) -> Generator[R, None, None]:
-    """`work` of each item, in order, by `n_threads`; one thread more fetches the items.
+    """Yield `work(item)` for each item in order, from `n_threads` threads.
 
-    At most `most` + 2 items are taken whose results were not asked for. An error, of `work` or of
-    `items`, comes after the results before it. When the generator is closed, its threads have
-    ended.
+    One more thread fetches the items. At most `most` + 2 items are taken before their results are
+    asked for. An error in `work` or in `items` is raised after the results before it. When the
+    generator is closed, its threads have ended.
 
     >>> list(map_ahead(abs, [-1, 2, -3], n_threads=2, most=3))
     [1, 2, 3]
@@ -29,8 +30,8 @@ def map_ahead(
     source = iter(items)
     fetcher, pool = ThreadPoolExecutor(1), ThreadPoolExecutor(n_threads)
     waiting: deque[Future[R]] = deque()
-    fetched: Future[Any] = fetcher.submit(next, source, _END)
-    try:
+    try:  # from the first thread on: Ctrl-C must leave none behind
+        fetched: Future[Any] = fetcher.submit(next, source, _END)
         while fetched.exception() is None and fetched.result() is not _END:
             waiting.append(pool.submit(work, fetched.result()))
             fetched = fetcher.submit(next, source, _END)
