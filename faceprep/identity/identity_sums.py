@@ -79,7 +79,8 @@ def gather_groups(vectors: Vectors) -> Groups:
 
     >>> from faceprep.core.embeddings import Embeddings, Model
     >>> from faceprep.identity.vectors import prepare
-    >>> vectors = prepare(Embeddings(["1", "2", "3"], ["a", "a", "b"], np.eye(3, dtype="f4"), Model()))
+    >>> rows = np.eye(3, dtype="f4")
+    >>> vectors = prepare(Embeddings(["1", "2", "3"], ["a", "a", "b"], rows, Model()))
     >>> groups = gather_groups(vectors)
     >>> groups.means(groups.totals).tolist()
     [[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]

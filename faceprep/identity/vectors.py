@@ -127,9 +127,10 @@ def prepare(embeddings: Embeddings) -> Vectors:
     """Raises SourceError, with the images named, where vectors are not finite or zero.
 
     >>> from faceprep.core.embeddings import Model
-    >>> prepare(Embeddings(["b/1", "a/1"], ["b", "a"], np.zeros((2, 3), "f4"), Model()))
+    >>> rows = np.zeros((2, 3), "f4")
+    >>> prepare(Embeddings(["b/1", "a/1"], ["b", "a"], rows, Model()))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    faceprep.core.errors.SourceError: vectors that cannot be compared: found 2 of length zero (a/1, b/1). Leave these out.
+    faceprep.core.errors.SourceError: vectors that cannot be compared: found 2 of length zero ...
     """
     keys, identities, n = embeddings.keys, embeddings.identities, len(embeddings)
     order = _canonical_order(keys, identities)

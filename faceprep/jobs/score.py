@@ -174,7 +174,8 @@ def plan_drops(rows: Iterator[Mapping[str, Any]], limits: Sequence[str]) -> Iter
     """A decision for each row that has less of a measure than one of `limits` (MEASURE=VALUE) asks
     for.
 
-    >>> [decision.reason for decision in plan_drops(iter([{"path": "a", "smd": 3.14159}]), ["smd=4", "smd=2"])]
+    >>> rows = iter([{"path": "a", "smd": 3.14159}])
+    >>> [decision.reason for decision in plan_drops(rows, ["smd=4", "smd=2"])]
     ['smd 3.14 < 4']
     """
     parsed = [

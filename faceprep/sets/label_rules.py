@@ -1,7 +1,7 @@
 """Rules that read the class of an image off its path, for trees whose folders are not the classes.
 
     live=0,spoof=1      the class whose word is one of the folders in the path
-    re:^(?:.*/)?(\\w+)-  the class is what the one group of the regular expression finds anywhere in the path
+    re:^(?:.*/)?(\\w+)-  the class is what the one group of the expression finds in the path
 
 Paths are relative to the source and separated by "/". A path that fits no class, or several, has
 none.

@@ -1,6 +1,6 @@
 """TFRecord files of `tf.train.Example`s, without TensorFlow.
 
-    record   u64 length | u32 masked crc32c(length) | data | u32 masked crc32c(data)      little-endian
+    record   u64 length | u32 masked crc32c(length) | data | u32 masked crc32c(data)  little-endian
     mask     ((crc >> 15) | (crc << 17)) + 0xa282ead8 mod 2^32
     data     Example { features = 1: Features { feature = 1: map<string, Feature> } }
     Feature  one of BytesList = 1, FloatList = 2, Int64List = 3, each { repeated value = 1 }
@@ -107,7 +107,8 @@ def encode_examples(
 
     The first one gets the features `about` as well.
 
-    >>> list(encode_examples({"label": [3, 4]})) == [encode_example({"label": label}) for label in (3, 4)]
+    >>> one_by_one = [encode_example({"label": label}) for label in (3, 4)]
+    >>> list(encode_examples({"label": [3, 4]})) == one_by_one
     True
     """
     if about:

@@ -2,7 +2,7 @@
 
 EmbedOptions   crops of one template -> vectors, with the model that made them
 embed_each     crops from anywhere -> each with its vector
-embed_images   files below a folder -> the shard's parts; embed_loads the same for crops from anywhere
+embed_images   files below a folder -> the shard's parts; embed_loads: crops from anywhere
 load_parts     parts -> Embeddings
 """
 

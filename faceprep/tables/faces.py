@@ -8,11 +8,11 @@ image_height, image_width  int32 of the photo or frame as it is seen
 x1 y1 x2 y2             float32  box in pixels of it
 landmarks               float32 × 10: x y of left eye, right eye, nose, left and right mouth corner
 score                   float32  of the detector
-transform               double × 6: the 2×3 matrix, row by row, from source pixels to pixels of the crop
+transform               double × 6: the 2×3 matrix, by rows, from source pixels to crop pixels
 roll lean yaw           float32  pose, null where it was not estimated
 detector                string   fingerprint
 template                string   what it was aligned to
-output                  string   the crop's path, relative to the output folder; null where none was written
+output                  string   the crop's path below the output folder; null where there is none
 
 An output `+_multi/a/b_0.png` lies beside the output folder: `a/b_0.png` in the folder that has its
 name and `_multi`.
@@ -182,7 +182,8 @@ def rename_outputs(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
     output's go along.
 
     >>> row = FaceRow("a/1", "a.jpg", (9, 9), [0] * 4, [0] * 10, 1, [0] * 6, "d", "t", "a/1.png")
-    >>> renamed = rename_outputs(table_of([row, row._replace(output="b/1.png")]), {"a/1.png": "c/a_1.png"})
+    >>> table = table_of([row, row._replace(output="b/1.png")])
+    >>> renamed = rename_outputs(table, {"a/1.png": "c/a_1.png"})
     >>> renamed["key"].to_pylist(), renamed["output"].to_pylist()
     (['c/a_1'], ['c/a_1.png'])
     """

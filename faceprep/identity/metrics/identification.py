@@ -60,7 +60,8 @@ def search(gallery: Floats, gallery_ids: Ints, probes: Floats, probe_ids: Ints) 
     Identities that are as like as the mate stand before it. Memory is bounded: probes come in
     blocks. Raises SourceError for an empty gallery and for an identity that is in it twice.
 
-    >>> found = search(np.eye(2, dtype="f4"), np.array([7, 8]), np.eye(2, dtype="f4"), np.array([8, 8]))
+    >>> rows = np.eye(2, dtype="f4")
+    >>> found = search(rows, np.array([7, 8]), rows, np.array([8, 8]))
     >>> found.ranks.tolist(), found.mates.tolist()
     ([2, 1], [0.0, 1.0])
     """
@@ -93,7 +94,8 @@ def judge_searches(searches: Searches, n_gallery: int) -> Identification:
     and IJB-C (Maze et al., ICB 2018). Here the largest TPIR with an FPIR of at most each of
     `FPIRS`.
 
-    >>> found = judge_searches(Searches(np.array([0.9, 0.4], "f4"), np.array([1, 2]), np.full(10, 0.5, "f4")), 2)
+    >>> mates, non_mates = np.array([0.9, 0.4], "f4"), np.full(10, 0.5, "f4")
+    >>> found = judge_searches(Searches(mates, np.array([1, 2]), non_mates), 2)
     >>> found.rank["1"], found.rank["5"], found.tpir_at_fpir
     (0.5, 1.0, {'1e-1': 0.5, '1e-2': None, '1e-3': None})
     """

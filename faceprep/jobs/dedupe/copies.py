@@ -1,7 +1,7 @@
 """Copies among the images of a set: bytes -> signatures -> a plan of which images to drop.
 
 sign_images   encoded images -> their signatures
-LookAlikes    which images are copies of which, by thumbnails and vectors; few images need a vector: find_candidates
+LookAlikes    which images are copies of which, by thumbnails and vectors; few need a vector
 plan_drops    the decisions, with reasons, and how many there are of each kind
 
 Of copies the best stays: the one with most pixels; then one in full colour before grey and

@@ -14,7 +14,8 @@ _SEARCHES = ("set", "gallery", "probes", "no mate", "rank 1", "rank 5", "rank 10
 def show(results: Iterable[Mapping[str, Any]]) -> str:
     """Results of pairs, and below them those of searches, a line each.
 
-    >>> print(show([{"name": "a", "gallery": 9, "probes": 4, "non_mated": 0, "rank": {"1": 0.5}, "tpir_at_fpir": {}}]))
+    >>> counts = {"gallery": 9, "probes": 4, "non_mated": 0}
+    >>> print(show([{"name": "a", **counts, "rank": {"1": 0.5}, "tpir_at_fpir": {}}]))
     set  gallery  probes  no mate   rank 1  rank 5  rank 10  TPIR at FPIR
     a          9       4        0  50.00 %       -        -             -
     """

@@ -14,7 +14,8 @@ def overlaps(box: Array, boxes: Array) -> Array:
     """Intersection over union of one box (4,) with each of `boxes` (n, 4), or of (m, 1, 4) with (n,
     4): (m, n).
 
-    >>> overlaps(np.array([0.0, 0, 2, 2]), np.array([[0.0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])).round(2)
+    >>> boxes = np.array([[0.0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])
+    >>> overlaps(boxes[0], boxes).round(2)
     array([1.  , 0.33, 0.  ])
     """
     shared = intersections(box, boxes)
@@ -43,7 +44,8 @@ def suppress(boxes: Array, scores: Array, limit: float) -> npt.NDArray[np.intp]:
     """Rows that stay, the surest first: each drops all less sure ones that overlap it by more than
     `limit`.
 
-    >>> suppress(np.array([[0.0, 0, 9, 9], [0, 0, 10, 10], [20, 20, 30, 30]]), np.array([0.8, 0.9, 0.7]), 0.4)
+    >>> boxes = np.array([[0.0, 0, 9, 9], [0, 0, 10, 10], [20, 20, 30, 30]])
+    >>> suppress(boxes, np.array([0.8, 0.9, 0.7]), 0.4)
     array([1, 2])
     """
     order = np.argsort(-scores, kind="stable")

@@ -47,7 +47,7 @@ def read_pickle(data: bytes, path: str | PathLike[str]) -> Any:
     [Span(start=5, n_bytes=2, coding=<Coding.RAW: 0>)]
     >>> read_pickle(b"cos\\nsystem\\n.", "a.bin")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    faceprep.core.errors.SourceError: a.bin: not a sound pickle of images and labels at byte 0: expected only bytes, ...
+    faceprep.core.errors.SourceError: a.bin: not a sound pickle of images and labels at byte 0: ...
     """
     machine = Machine(data, path)
     n_steps = _STEPS + len(data) // _BYTES_A_STEP
