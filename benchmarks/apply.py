@@ -1,8 +1,8 @@
 """faceprep apply beside cp, cp with times kept, and Python's copytree: small files, the whole
 command.
 
-python benchmarks/apply.py         20,000 files of 6 kB in 400 folders, a tenth merged
-python benchmarks/apply.py --quick 2,000 files
+python benchmarks/apply.py              20,000 files of 6 kB in 400 folders, a tenth merged
+python benchmarks/apply.py --quick      2,000 files
 """
 
 from __future__ import annotations

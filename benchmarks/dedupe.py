@@ -1,9 +1,9 @@
 """dedupe beside imagehash (pip install imagehash): planted copies found, other images spared,
 images a second.
 
-python benchmarks/dedupe.py ../shared/data/orl copies of its photos, in their identities
-python benchmarks/dedupe.py                    drawn faces instead; noise is harder on hashes
-python benchmarks/dedupe.py --quick            fewer photos, no million hashes
+python benchmarks/dedupe.py ../shared/data/orl      copies of its photos, in their identities
+python benchmarks/dedupe.py                         drawn faces, harder on hashes
+python benchmarks/dedupe.py --quick                 fewer photos, no million hashes
 
 Of each photo there is one copy of each kind and its mirror image, which is no copy. An image is
 found when it is dropped for a copy of its own; `wrong` are those that are dropped for another

@@ -1,8 +1,8 @@
 """extract-photos beside decoding and detecting alone, in as many processes: 1,000 photos of 1
 megapixel.
 
-python benchmarks/extract_photos.py ../shared/data/photos         its photos, brought to 1 megapixel
-python benchmarks/extract_photos.py                               drawn faces instead
+python benchmarks/extract_photos.py ../shared/data/photos  its photos, brought to 1 megapixel
+python benchmarks/extract_photos.py                        drawn faces instead
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """rec2folder and folder2rec beside MXNet's loops and a bare loop of open, write, close; index and
 memory.
 
-python benchmarks/rec.py --mxnet-python .venv-mxnet/bin/python     60,000 records of about 6 kB
-python benchmarks/rec.py --label-arrays …                          the same with two labels an image
-python benchmarks/rec.py --images 6000                             a quick look, without MXNet
+python benchmarks/rec.py --mxnet-python .venv-mxnet/bin/python  60,000 records of about 6 kB
+python benchmarks/rec.py --label-arrays …                       the same with two labels an image
+python benchmarks/rec.py --images 6000                          a quick look, without MXNet
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Our TFRecord writer beside tf.io.TFRecordWriter with tf.train.Example: the same records, one
 thread each.
 
-python benchmarks/tfrecord.py         50,000 embeddings of 512, and 50,000 images of 6 kB
-python benchmarks/tfrecord.py --quick a tenth of it
+python benchmarks/tfrecord.py              50,000 embeddings of 512; 50,000 images of 6 kB
+python benchmarks/tfrecord.py --quick      a tenth of it
 """
 
 from __future__ import annotations

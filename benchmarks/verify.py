@@ -1,8 +1,8 @@
 """faceprep verify beside the field's way of judging a .bin: same embedder, same pairs; then the
 figures alone.
 
-python benchmarks/verify.py         6,000 pairs; 10 million scores; a search as large as IJB-C's
-python benchmarks/verify.py --quick 600 pairs; 1 million scores; a quarter of the search
+python benchmarks/verify.py          6,000 pairs; 10 million scores; a search as large as IJB-C's
+python benchmarks/verify.py --quick  600 pairs; 1 million scores; a quarter of the search
 
 The field's way is written anew here: images decoded one after the other, every one embedded, with
 its mirror image, also where it occurs in several pairs; the sum brought to length 1; scikit-learn's

@@ -104,10 +104,10 @@ def version_of(project: str) -> str | None:
 def problem_of(requirement: str) -> str:
     """What is wrong with how it is met; empty where nothing is.
 
+    >>> problem_of("no-such-project>=1")
+    'no-such-project is not installed'
     >>> problem_of("click>=900").startswith("click>=900 is asked for, found ")
     True
-    >>> problem_of("no-such-project>=1")
-    ('no-such-project is not installed', True)
     """
     project = project_of(requirement)
     version = version_of(project)

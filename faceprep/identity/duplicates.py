@@ -69,8 +69,8 @@ def find_duplicates(images: Images, is_near: Alike, radius: int = RADIUS) -> Dup
 
     `is_near` is asked of images whose hashes are within `radius` and whose bytes differ.
 
-    >>> hashes = np.zeros(3, np.uint64)
-    >>> images = Images(np.array([0, 0, 1]), np.array([7, 7, 7]), hashes, np.array([1, 0, 2]))
+    >>> hashes, order = np.zeros(3, np.uint64), np.array([1, 0, 2])
+    >>> images = Images(np.array([0, 0, 1]), np.array([7, 7, 7]), hashes, order)
     >>> kept, rivals = find_duplicates(images, lambda image, others: np.zeros(len(others), bool))
     >>> kept.tolist(), rivals.tolist()
     ([1, 1, 2], [0, 1, 1])

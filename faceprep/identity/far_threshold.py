@@ -67,7 +67,7 @@ def threshold_at(
     >>> rows = Embeddings(["a/1", "b/1"], ["a", "b"], np.eye(2, dtype="f4"), Model())
     >>> threshold_at(rows, 0.001)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    faceprep.core.errors.OptionError: too few pairs for a false-accept rate of 0.001: expected ...
+    faceprep.core.errors.OptionError: too few pairs for a false-accept rate of 0.001: ...
     """
     if not 0 < far < 1:
         raise OptionError(

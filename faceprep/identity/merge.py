@@ -62,7 +62,7 @@ class MergeRule:
 
     >>> MergeRule(linkage="average")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    faceprep.core.errors.OptionError: unknown linkage: expected mean, complete, centroid or ...
+    faceprep.core.errors.OptionError: unknown linkage: expected mean, ... found 'average'
     """
 
     linkage: str = MEAN

@@ -172,8 +172,8 @@ def find_pairs(
     >>> from faceprep.core.embeddings import Embeddings, Model
     >>> from faceprep.identity.vectors import prepare
     >>> rows = np.array([[1, 0], [0, 1], [3, 4]], "f4")
-    >>> embeddings = Embeddings(["1", "2", "3"], ["a", "b", "c"], rows, Model())
-    >>> find_pairs(prepare(embeddings), 0.5).likeness
+    >>> vectors = prepare(Embeddings(["1", "2", "3"], ["a", "b", "c"], rows, Model()))
+    >>> find_pairs(vectors, 0.5).likeness
     array([0.6, 0.8])
     """
     found = []

@@ -127,8 +127,8 @@ def prepare(embeddings: Embeddings) -> Vectors:
     """Raises SourceError, with the images named, where vectors are not finite or zero.
 
     >>> from faceprep.core.embeddings import Model
-    >>> zeros = np.zeros((2, 3), "f4")
-    >>> prepare(Embeddings(["b/1", "a/1"], ["b", "a"], zeros, Model()))  # doctest: +ELLIPSIS
+    >>> rows = np.zeros((2, 3), "f4")
+    >>> prepare(Embeddings(["b/1", "a/1"], ["b", "a"], rows, Model()))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     faceprep.core.errors.SourceError: vectors that cannot be compared: found 2 of length zero ...
     """

@@ -55,7 +55,7 @@ class Runtime:
 
     >>> Runtime("gpu")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    faceprep.core.errors.OptionError: unknown device: expected auto, cpu, cuda or cuda:N, found ...
+    faceprep.core.errors.OptionError: unknown device: expected auto, ... found 'gpu'
     """
 
     device: str = "auto"

@@ -81,9 +81,10 @@ def read_numbers(value: bytes | int, kind: str) -> list[int] | list[float]:
     """The numbers of one field, packed or single: `kind` q for int64, f for float32. Raises
     Malformed.
 
-    >>> floats = struct.pack("<2f", 1, 0.5)
-    >>> read_numbers(varint(3) + varint(2**64 - 1), "q"), read_numbers(floats, "f")
-    ([3, -1], [1.0, 0.5])
+    >>> read_numbers(varint(3) + varint(2**64 - 1), "q")
+    [3, -1]
+    >>> read_numbers(struct.pack("<2f", 1, 0.5), "f")
+    [1.0, 0.5]
     """
     if kind == "f":
         if isinstance(value, int) or len(value) % 4:

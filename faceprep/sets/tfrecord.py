@@ -1,9 +1,9 @@
 """TFRecord files of `tf.train.Example`s, without TensorFlow.
 
-    record  u64 length | u32 masked crc32c(length) | data | u32 masked crc32c(data)   little-endian
-    mask    ((crc >> 15) | (crc << 17)) + 0xa282ead8 mod 2^32
-    data    Example { features = 1: Features { feature = 1: map<string, Feature> } }
-    Feature one of BytesList = 1, FloatList = 2, Int64List = 3, each { repeated value = 1 }
+    record   u64 length | u32 masked crc32c(length) | data | u32 masked crc32c(data)  little-endian
+    mask     ((crc >> 15) | (crc << 17)) + 0xa282ead8 mod 2^32
+    data     Example { features = 1: Features { feature = 1: map<string, Feature> } }
+    Feature  one of BytesList = 1, FloatList = 2, Int64List = 3, each { repeated value = 1 }
 
 Features are written in the order of their names, as protobuf does when it serialises
 deterministically. Sources: tensorflow/core/lib/io/record_writer.h,

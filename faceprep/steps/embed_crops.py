@@ -1,9 +1,9 @@
 """Crops to vectors, shard by shard: what the commands that embed have in common.
 
-EmbedOptions crops of one template -> vectors, with the model that made them
-embed_each   crops from anywhere -> each with its vector
-embed_images files below a folder -> the shard's parts; embed_loads the same for crops from anywhere
-load_parts   parts -> Embeddings
+EmbedOptions   crops of one template -> vectors, with the model that made them
+embed_each     crops from anywhere -> each with its vector
+embed_images   files below a folder -> the shard's parts; embed_loads: crops from anywhere
+load_parts     parts -> Embeddings
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Identity sets judged by their embeddings: what merge-identities and clean-identities have in
 common.
 
-    embed  shards of images -> vectors                 (not where SRC is a file of embeddings)
-    draft  all vectors -> decisions                    (one shard)
-    second images of the identities decided upon -> vectors of another model (second opinion)
-    decide the draft, the second opinion -> the plan, and where every image goes    (one shard)
-    place  images to their places                      (not where there is only to be a plan)
+    embed   shards of images -> vectors                 (not where SRC is a file of embeddings)
+    draft   all vectors -> decisions                    (one shard)
+    second  images of the identities decided upon -> vectors of another model  (second opinion)
+    decide  the draft, the second opinion -> the plan, and where every image goes    (one shard)
+    place   images to their places                      (not where there is only to be a plan)
 
 Images without a vector, damaged ones mostly, are dropped by a decision of their own, with the
 reason: they are named in failures.csv as well, and the way back restores them.

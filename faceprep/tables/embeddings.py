@@ -1,11 +1,11 @@
 """Embeddings as files: .npz, or Parquet in one file or several.
 
-.npz     image_names (n,) str, image_classes (n,) int64, embeddings (n, d) float32 or float16
-         reads them; identities (classes,) their names by number; model, one line of JSON; root,
-         the folder that the images were found in; prefix, what image_names have in front of the
-         path below it
-.parquet image_names, image_classes, identity, embeddings; model, root, prefix in the schema.
-         Of NAME-00000-of-00008.parquet the others are read, too
+.npz      image_names (n,) str, image_classes (n,) int64, embeddings (n, d) float32 or float16;
+          Keras_insightface reads them; identities (classes,) their names by number;
+          model, one line of JSON; root, the folder that the images were found in; prefix,
+          what image_names have in front of the path below it
+.parquet  image_names, image_classes, identity, embeddings; model, root and prefix
+          in the metadata of the schema. Of NAME-00000-of-00008.parquet the others are read, too
 
 Classes are numbered 0 to C-1 in the order of their names, as numbers if all are numbers.
 """

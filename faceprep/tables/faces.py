@@ -8,7 +8,7 @@ image_height, image_width  int32 of the photo or frame as it is seen
 x1 y1 x2 y2             float32  box in pixels of it
 landmarks               float32 × 10: x y of left eye, right eye, nose, left and right mouth corner
 score                   float32  of the detector
-transform               double × 6: the 2×3 matrix, row by row, from source to crop pixels
+transform               double × 6: the 2×3 matrix, by rows, from source pixels to crop pixels
 roll lean yaw           float32  pose, null where it was not estimated
 detector                string   fingerprint
 template                string   what it was aligned to

@@ -1,8 +1,8 @@
 """Plans: one JSON object a line. Nothing happens to a file before a plan is applied, and a person
 may edit it.
 
-    {"kind": "plan", "command": …, "source": …, "fingerprint": …, …}   what it judges, and how
-    {"action": "drop", "subject": "a/1.png", "score": 12.3, "reason": "…"}   a decision a line
+    {"kind": "plan", "command": …, "source": …, "fingerprint": …, "options": {…}, …}  what it judges
+    {"action": "drop", "subject": "a/1.png", "score": 12.3, "reason": "…"}             a decision
     {"action": "merge", "subject": "a", "into": "b", "verdict": "undecided", "evidence": {"for":
     [image, image, 0.7]}}
 

@@ -1,9 +1,9 @@
 """Tables of scores: one row a crop, Parquet.
 
-path, identity  string the path below the source; the folder it lies in, empty for the source itself
-height, width   int32  pixels
-roll, lean, yaw double where landmarks are known; null for crops that have none
-one a measure   double
+path, identity   string  the path below the source; its folder, empty for the source itself
+height, width    int32   pixels
+roll, lean, yaw  double  where landmarks are known; null for crops that have none
+one a measure    double
 """
 
 from __future__ import annotations

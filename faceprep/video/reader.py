@@ -58,7 +58,7 @@ def is_video_name(name: str) -> bool:
     """Whether the suffix is that of a video, in upper or lower case.
 
     >>> [is_video_name(name) for name in ("a.MOV", "a.m.mov", "a.face", ".mov")]
-    (True, True, False, False)
+    [True, True, False, False]
     """
     dot = name.rfind(".")
     return dot > 0 and name[dot:].lower() in VIDEO_SUFFIXES

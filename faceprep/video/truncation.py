@@ -1,10 +1,10 @@
 """Whether a video file ends before its own headers say it does: nothing is decoded, only sizes are
 followed.
 
-.mp4 .mov  boxes:    u32 size (big-endian), 4 letters; size 1: u64 size follows; size 0: to the end
-.avi       chunks:   "RIFF", u32 size (little-endian) of what follows, "AVI " or "AVIX"
-.mkv .webm elements: id, size, both of 1 … 8 bytes, as the leading zero bits of the first byte say;
-           a size of ones only: not known
+.mp4 .mov   boxes:    u32 size (big-endian), 4 letters; 1: u64 size follows; 0: up to the end
+.avi        chunks:   "RIFF", u32 size (little-endian) of what follows, "AVI " or "AVIX"
+.mkv .webm  elements: id, size, of 1 … 8 bytes each: leading zero bits of the first give the number;
+            a size of ones only: not known
 """
 
 from __future__ import annotations

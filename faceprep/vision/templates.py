@@ -1,11 +1,11 @@
 """What a crop shows, by name: where the landmarks, or the box, of a face come to lie in how many
 pixels.
 
-arcface-112 fitted to InsightFace's five points; 112, 224, … and 128, 256, …; 112x96: high × wide
-dlib-150    the same to the five points that dlib's face descriptor was made with
-ffhq-256    any size: a square around eyes and mouth as in the FFHQ set
-box1.5-256  any factor and size: a square of 1.5 × the longer side of the box
-eyes-256    any size: a square of 4.6 × the distance of the eyes, as SiW-Mv2's trainers cut it
+arcface-112  least squares to InsightFace's five points; 112, 224, …, 128, …; 112x96: high × wide
+dlib-150     the same to the five points that dlib's face descriptor was made with
+ffhq-256     any size: a square around eyes and mouth as in the FFHQ set
+box1.5-256   any factor and size: a square of 1.5 × the longer side of the box
+eyes-256     any size: a square of 4.6 × the distance of the eyes, as for SiW-Mv2
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def load_template(name: str) -> Template:
     (112, 96)
     >>> load_template("arcface-100")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    faceprep.core.errors.OptionError: template 'arcface-100': expected arcface-112, 128, or a ...
+    faceprep.core.errors.OptionError: template 'arcface-100': expected arcface-112, ...
     """
     parts = _NAME.fullmatch(name)
     kind = KINDS.get(parts["kind"]) if parts else None

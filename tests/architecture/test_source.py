@@ -89,8 +89,8 @@ def test_the_library_configures_no_logging() -> None:
 
 # The disk
 
-_IN_OS = """write pwrite writev rename renames replace link symlink unlink remove removedirs rmdir
-mkdir makedirs truncate ftruncate fsync chmod chown utime mknod sendfile copy_file_range"""
+_IN_OS = """write pwrite writev rename renames replace link symlink unlink remove removedirs
+rmdir mkdir makedirs truncate ftruncate fsync chmod chown utime mknod sendfile copy_file_range"""
 _IN_SHUTIL = "copy copy2 copyfile copytree move rmtree"
 _IN_NUMPY = "save savez savez_compressed savetxt"
 _OF_PATHS = (
@@ -144,8 +144,9 @@ def test_the_disk_is_written_in_one_place() -> None:
 
 
 _WRITE = """open(p, 'w'); open(p, mode='ab'); p.open('wb'); os.rename(a, b); p.write_text(t)
-os.open(p, os.O_RDWR); shutil.rmtree(p); np.save(p, a); p.mkdir(); open(p, 'r+b'); cv2.imwrite(p, a)
-tempfile.mkdtemp(); np.memmap(p)"""
+os.open(p, os.O_RDWR)
+shutil.rmtree(p); np.save(p, a); p.mkdir(); open(p, 'r+b'); cv2.imwrite(p, a); tempfile.mkdtemp()
+np.memmap(p)"""
 _DO_NOT = (
     "open(p, 'rb'); p.open('rb'); sink.open('a.txt'); os.open(p, os.O_RDONLY); "
     "text.replace(a, b); sink.write(n, d)"

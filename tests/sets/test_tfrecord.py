@@ -127,8 +127,8 @@ import tensorflow as tf
 def of(kind):
     return tf.io.FixedLenFeature([], kind)
 def plain(record, spec):
-    example = tf.io.parse_single_example(record, spec)
-    values = {name: value.numpy() for name, value in example.items()}
+    parsed = tf.io.parse_single_example(record, spec)
+    values = {name: value.numpy() for name, value in parsed.items()}
     return {
         name: value.hex() if isinstance(value, bytes) else int(value)
         for name, value in values.items()
@@ -143,16 +143,16 @@ print(json.dumps([plain(records[0], about)] + [plain(record, each) for record in
 WRITE = """
 def feature(values):
     if isinstance(values[0], str):
-        texts = [bytes.fromhex(value) for value in values]
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
+        found = [bytes.fromhex(value) for value in values]
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=found))
     if isinstance(values[0], float):
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
     return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 with tf.io.TFRecordWriter(sys.argv[1]) as file:
     for features in json.loads(sys.argv[2]):
-        built = {name: feature(values) for name, values in features.items()}
-        example = tf.train.Features(feature=built)
-        file.write(tf.train.Example(features=example).SerializeToString(deterministic=True))
+        made = {name: feature(values) for name, values in features.items()}
+        example = tf.train.Example(features=tf.train.Features(feature=made))
+        file.write(example.SerializeToString(deterministic=True))
 """
 
 

@@ -94,8 +94,8 @@ def judge_searches(searches: Searches, n_gallery: int) -> Identification:
     and IJB-C (Maze et al., ICB 2018). Here the largest TPIR with an FPIR of at most each of
     `FPIRS`.
 
-    >>> scores, strangers = np.array([0.9, 0.4], "f4"), np.full(10, 0.5, "f4")
-    >>> found = judge_searches(Searches(scores, np.array([1, 2]), strangers), 2)
+    >>> mates, non_mates = np.array([0.9, 0.4], "f4"), np.full(10, 0.5, "f4")
+    >>> found = judge_searches(Searches(mates, np.array([1, 2]), non_mates), 2)
     >>> found.rank["1"], found.rank["5"], found.tpir_at_fpir
     (0.5, 1.0, {'1e-1': 0.5, '1e-2': None, '1e-3': None})
     """

@@ -56,8 +56,8 @@ def pool_templates(
     InsightFace's evaluation sums the media, which is the same once the sum has length 1). Templates
     whose weights are all 0 become NaN.
 
-    >>> vectors, ones = np.array([[1], [3], [8]], "f4"), np.ones(3, "f4")
-    >>> pool_templates(vectors, *np.array([[5, 5, 5], [0, 0, 1]]), ones)
+    >>> rows, weights = np.array([[1], [3], [8]], "f4"), np.ones(3, "f4")
+    >>> pool_templates(rows, *np.array([[5, 5, 5], [0, 0, 1]]), weights)
     (array([5]), array([[5.]], dtype=float32))
     """
     order = np.lexsort((media, templates))

@@ -1,8 +1,8 @@
 """Copies among the images of a set: bytes -> signatures -> a plan of which images to drop.
 
-sign_images encoded images -> their signatures
-LookAlikes  which images are copies of which, by thumbnails and, for candidates, vectors
-plan_drops  the decisions, with reasons, and how many there are of each kind
+sign_images   encoded images -> their signatures
+LookAlikes    which images are copies of which, by thumbnails and vectors; few need a vector
+plan_drops    the decisions, with reasons, and how many there are of each kind
 
 Of copies the best stays: the one with most pixels; then one in full colour before grey and
 palettes; then the one with more detail, in steps of a factor of 1.25; then the one with more bytes;

@@ -114,12 +114,11 @@ class SizedDetector:
     ) -> None:
         self._detector = detector
         self._det_size, self._small_faces, self._sure_score = det_size, small_faces, sure_score
-        notes = f"/det{det_size}"
+        self.fingerprint = f"{detector.fingerprint}/det{det_size}"
         if small_faces:
-            notes += "/small"
+            self.fingerprint += "/small"
         if sure_score:
-            notes += f"/sure{sure_score:g}"
-        self.fingerprint = detector.fingerprint + notes
+            self.fingerprint += f"/sure{sure_score:g}"
         self.provider = detector.provider
 
     def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
@@ -222,9 +221,10 @@ def fitted_to(image: Pixels, long_side: int, most_enlarged: float = 1) -> Pixels
     """`image` with a long side of at most `long_side`; a smaller one grows up to `most_enlarged`
     times.
 
-    >>> frame, crop = np.zeros((1080, 1920, 3), np.uint8), np.zeros((9, 8, 3), np.uint8)
-    >>> fitted_to(frame, 640).shape, fitted_to(crop, 640).shape
-    ((360, 640, 3), (9, 8, 3))
+    >>> fitted_to(np.zeros((1080, 1920, 3), np.uint8), 640).shape
+    (360, 640, 3)
+    >>> fitted_to(np.zeros((9, 8, 3), np.uint8), 640).shape
+    (9, 8, 3)
     """
     height, width = image.shape[:2]
     scale = min(long_side / max(height, width), most_enlarged)

@@ -15,7 +15,7 @@ def overlaps(box: Array, boxes: Array) -> Array:
     4): (m, n).
 
     >>> boxes = np.array([[0.0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])
-    >>> overlaps(np.array([0.0, 0, 2, 2]), boxes).round(2)
+    >>> overlaps(boxes[0], boxes).round(2)
     array([1.  , 0.33, 0.  ])
     """
     shared = intersections(box, boxes)

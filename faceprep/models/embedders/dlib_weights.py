@@ -5,9 +5,9 @@ is an integer (version), four integers (shape), then that many float32, little-e
 in the order in which data flows; what they are is told by a text in front: an integer (its length),
 then its characters.
 
-con_4       tensor, filters (n, k, h, w), n biases; integers n, h, w, stride y, x, padding y, x
+con_4       tensor, filters (n, k, h, w), then n biases; integers n, h, w, stride y, x, padding
 affine_     tensor, n scales and then n shifts
-max_pool_2, avg_pool_2  integers: window h, w, stride y, x, padding y, x; 0 × 0: the whole image
+max_pool_2, avg_pool_2  integers: window h, w, stride y, x, padding y, x; 0 × 0 is the image
 add_prev_, relu_        nothing
 fc_2        two integers, n and k; tensor (k, n)
 """

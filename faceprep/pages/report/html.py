@@ -17,31 +17,30 @@ Load = Callable[[str], bytes | None]
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #111; --dim: #555; --line: #ccc; --page: #fff; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #eee; --dim: #aaa; --line: #444; --page: #141414; }
-}
+@media (prefers-color-scheme: dark) { :root { \
+--ink: #eee; --dim: #aaa; --line: #444; --page: #141414; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1rem; max-width: 52rem; color: var(--ink); background: var(--page);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem;
   border-top: 1px solid var(--line); padding-top: 1rem; }
-h3, summary { font-size: 1rem; font-weight: 700; margin: 1.5rem 0 .25rem; }
+h3, summary { font-size: 1rem; font-weight: 700; margin: 1.5rem 0 .25rem; } \
 summary { cursor: pointer; }
-p { margin: .5rem 0; }
+p { margin: .5rem 0; } \
 nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; list-style: none; }
 a { color: inherit; }
 .plot { display: block; width: 100%; max-width: 32rem; height: auto; }
 @media (prefers-color-scheme: dark) { .plot { filter: invert(1); } }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .2rem .9rem .2rem 0;
-  border-bottom: 1px solid var(--line); }
-td { max-width: 24rem; overflow-wrap: break-word; }
+th, td { text-align: left; vertical-align: top; padding: .2rem .9rem .2rem 0; \
+border-bottom: 1px solid var(--line); }
+td { max-width: 24rem; overflow-wrap: break-word; } \
 td:first-child { min-width: 9.5rem; overflow-wrap: anywhere; }
 th { color: var(--dim); font-weight: 600; white-space: nowrap; }
 .n { text-align: right; } .n, .s { white-space: nowrap; }
-.crops { display: flex; flex-wrap: wrap; gap: .75rem; padding: 0; margin: .25rem 0;
-  list-style: none; }
+.crops { display: flex; flex-wrap: wrap; gap: .75rem; padding: 0; \
+margin: .25rem 0; list-style: none; }
 .crops li { width: 7rem; font-size: .75rem; line-height: 1.3; color: var(--dim); }
 .crops img { display: block; width: 7rem; height: 7rem; object-fit: contain; background: #888; }
 .crops b { color: var(--ink); }
@@ -71,8 +70,8 @@ def _page(heading: Heading, sections: Sequence[Section], load: Load) -> Iterator
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     yield f"<title>{escaped(heading.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-    title, subtitle = escaped(heading.title), escaped(heading.subtitle)
-    yield f"<header>\n<h1>{title}</h1>\n<p>{subtitle}</p>\n</header>\n"
+    yield f"<header>\n<h1>{escaped(heading.title)}</h1>\n"
+    yield f"<p>{escaped(heading.subtitle)}</p>\n</header>\n"
     if len(sections) > 1:
         links = "".join(
             f'<li><a href="#s{n}">{escaped(each.title)}</a></li>' for n, each in enumerate(sections)
@@ -134,7 +133,7 @@ def _table(table: Table) -> Iterator[str]:
         yield f'<th scope="col"{_RIGHT * right}>{escaped(name)}</th>'
     yield "</tr></thead>\n<tbody>\n"
     for row in table.rows:
-        cells = (_cell(shown(cell), right) for cell, right in zip(row, is_number, strict=True))
+        cells = [_cell(shown(cell), right) for cell, right in zip(row, is_number, strict=True)]
         yield f"<tr>{''.join(cells)}</tr>\n"
     yield "</tbody>\n</table>\n</div>\n"
 

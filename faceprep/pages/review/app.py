@@ -5,12 +5,12 @@ alone (else a foreign name could be made to lead here), and not on behalf of ano
 changes something is a POST of JSON, which a page of another site cannot send without being asked
 first whether it may: and nobody here says yes.
 
-    GET  /TOKEN/                        the page, and its files
-    GET  /TOKEN/data.js                 all decisions in brief
-    GET  /TOKEN/decision/N              all about one
-    GET  /TOKEN/image/N/ROLE/PLACE      a thumbnail of an image of the plan
-    GET  /TOKEN/changes/SINCE           what was decided since
-    POST /TOKEN/decide  /TOKEN/undo     {"verdict": …, "decisions": [[N, VERSION], …]}, {"group": …}
+    GET  /TOKEN/                     the page, and its files
+    GET  /TOKEN/data.js              all decisions in brief
+    GET  /TOKEN/decision/N           all about one
+    GET  /TOKEN/image/N/ROLE/PLACE   a thumbnail of an image of the plan
+    GET  /TOKEN/changes/SINCE        what was decided since
+    POST /TOKEN/decide  /TOKEN/undo  {"verdict": …, "decisions": [[N, VERSION], …]}, {"group": …}
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ def thresholds_of(
     """By action, for those that have scores: the value that the plan was made with, where its first
     line says so, else the one that divides them best.
 
-    >>> undecided = Decision("merge", "c", "b", 0.5, verdict="undecided")
-    >>> thresholds_of([Decision("merge", "a", "b", 0.9), undecided])
+    >>> open_one = Decision("merge", "c", "b", 0.5, verdict="undecided")
+    >>> thresholds_of([Decision("merge", "a", "b", 0.9), open_one])
     {'merge': Threshold(value=0.7, at_least=True, low=0.5, high=0.9)}
     """
     known, is_measure = _known(judged or {}), "drop_below" in _part(judged or {}, "options")

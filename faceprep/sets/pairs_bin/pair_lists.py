@@ -1,10 +1,10 @@
 """Lists of pairs to verify, as text.
 
-    LFW   10<TAB>300                             folds, pairs of a kind in each; or pairs of a kind
-          Abel_Pacheco<TAB>1<TAB>4               images 1, 4 of one person: Abel_Pacheco_0001.* …
-          Abdel_Madi<TAB>1<TAB>Dean_Barker<TAB>1
-    paths a/1.jpg b/2.jpg 0                      two images below the folder; 1: one person
-    .csv  pair,first,second,same                 the same with a header, as `bin2folder` writes it
+    LFW    10<TAB>300                       folds, pairs of a kind in each; or only the latter
+           Abel_Pacheco<TAB>1<TAB>4         1 and 4 of one person: Abel_Pacheco/Abel_Pacheco_0001.*
+           Abdel_Madi<TAB>1<TAB>Dean_Barker<TAB>1
+    paths  a/1.jpg b/2.jpg 0                two images below the folder; 1: they show one person
+    .csv   pair,first,second,same           the same with a header line, as `bin2folder` writes it
 
 Columns are parted by tabs where a line has any, else by blanks. Lines that are empty are passed
 over. Layout of LFW: http://vis-www.cs.umass.edu/lfw/README.txt

@@ -1,8 +1,8 @@
 """MXNet RecordIO (.rec), without MXNet. All numbers are little-endian.
 
-    record u32 0xced7230a | u32 cflag << 29 | length | payload | zeros to a multiple of 4
-    cflag  0 whole, 1 first part, 2 middle part, 3 last part
-    image  u32 flag | f32 label | u64 id | u64 id2 | flag × f32 labels | encoded image
+    record  u32 0xced7230a | u32 cflag << 29 | length | payload | zeros to a multiple of 4
+    cflag   0 whole, 1 first part, 2 middle part, 3 last part
+    payload u32 flag | f32 label | u64 id | u64 id2 | flag × f32 labels | encoded image
 
 A payload that holds the magic at a multiple of 4 is cut there into parts and the magic left out;
 the reader puts it back. With flag > 0 the labels follow the header and the header's own label means

@@ -259,8 +259,8 @@ CONTRAST = """() => {
     return (high + 0.05) / (low + 0.05);
   };
   const hasText = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-  const seen = [...document.querySelectorAll('body *')]
-    .filter((e) => !e.disabled && e.checkVisibility() && hasText(e));
+  const isRead = (e) => !e.disabled && e.checkVisibility() && hasText(e);
+  const seen = [...document.querySelectorAll('body *')].filter(isRead);
   return seen.filter((e) => ratio(e) < 4.5).map((e) => e.outerHTML.slice(0, 80));
 }"""
 

@@ -1,0 +1,78 @@
+"""The rules of language and density that a program can check. Ceilings only ever go down."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from tests.architecture.test_source import FILES, TREES
+from tests.real import ROOT
+
+DOCSTRING_CEILING = 0.22
+"""Share of docstrings that start with a forbidden word; the goal is 2 %."""
+CONDITIONALS_CEILING = 19
+"""Conditional expressions in 1,000 lines; the goal is 12."""
+NOT_FIRST = frozenset(
+    "of as what how whether where why which who in by for to with about beside below from".split()
+)
+PHRASES = {
+    "go on where": 0,
+    "passes over": 0,
+    "said to be": 0,
+    "are told": 1,
+    "is no plan": 1,
+    "are no image": 1,
+    "goes on where": 2,
+    "is no image": 2,
+    "leads back": 3,
+    "passed over": 9,
+    "the way back": 11,
+    "is told": 17,
+}
+"""How often each phrase may still occur; the goal is 0 for all of them."""
+FOLDERS_OF_CHECKS = {"architecture", "contracts", "faults", "golden"}
+_WITH_DOCSTRING = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def starts_badly(docstring: str) -> bool:
+    return re.split(r"\W+", docstring.strip(), maxsplit=1)[0].lower() in NOT_FIRST
+
+
+def test_the_look_for_first_words_finds_them() -> None:
+    assert starts_badly("What it is.")
+    assert not starts_badly("Read what it is.")
+
+
+def test_docstrings_start_with_a_verb_or_a_noun() -> None:
+    docstrings = [
+        docstring
+        for module in TREES.values()
+        for node in ast.walk(module)
+        if isinstance(node, _WITH_DOCSTRING) and (docstring := ast.get_docstring(node))
+    ]
+    assert sum(map(starts_badly, docstrings)) / len(docstrings) < DOCSTRING_CEILING
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_phrases_do_not_spread(phrase: str) -> None:
+    counts = {
+        path.relative_to(ROOT).as_posix(): " ".join(path.read_text().lower().split()).count(phrase)
+        for path in FILES
+    }
+    found = [f"{name}: {n}" for name, n in counts.items() if n]
+    assert sum(counts.values()) <= PHRASES[phrase], "\n".join(found)
+
+
+def test_conditional_expressions_are_few() -> None:
+    n_lines = sum(len(path.read_text().splitlines()) for path in FILES)
+    nodes = (node for module in TREES.values() for node in ast.walk(module))
+    n_found = sum(isinstance(node, ast.IfExp) for node in nodes)
+    assert 1000 * n_found / n_lines < CONDITIONALS_CEILING
+
+
+def test_tests_mirror_the_package() -> None:
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
+    rooms = {path.parent.name for path in (ROOT / "faceprep").glob("*/__init__.py")}
+    assert folders - {"__pycache__"} - FOLDERS_OF_CHECKS <= rooms
