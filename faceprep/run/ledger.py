@@ -1,7 +1,7 @@
 """What a run knows of itself, on disk: which shards are done, with which outputs and outcomes.
 
     STATE/run.json            command, options, version, fingerprint of the source
-    STATE/ledger/SHARD.jsonl  a finished shard: its outputs [[name …], [bytes …]]; counts; outcomes
+    STATE/ledger/SHARD.jsonl  a finished shard: outputs [[name …], [bytes …]]; counts; outcomes
                               [[key …], {position: [status, reason]}], for those that are not
                               plainly ok
     STATE/staging/SHARD/      a shard at work

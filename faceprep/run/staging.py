@@ -1,6 +1,6 @@
 """All files of one shard, or none: how a shard's output comes to stand under its names.
 
-    STATE/staging/SHARD/d0, d1 …   folders of the output, in the order in which they are named
+    STATE/staging/SHARD/d0, d1 …   folders of the output, numbered in the order of their first use
     STATE/staging/SHARD/names      what was put into folders that were there before
     STATE/staging/SHARD/commit     the shard's ledger page, once everything is whole
     TOP/.faceprep/beside/SHARD/d2  the same for a folder beside the output
@@ -306,34 +306,3 @@ def _json_lines(path: Path, most: int | None = None) -> list[Any]:
             for line in read_bytes(path).split(b"\n")[:-1][:most]:
                 lines.append(json.loads(line))
     return lines
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that would leave the output folder.
-
-    >>> check_name("../b.jpg")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    faceprep.core.errors.OutputError: '../b.jpg' would leave the output folder; ...
-    """
-    if name.startswith("/") or "\0" in name or ".." in name and ".." in name.split("/"):
-        raise OutputError(f"{name!r} would leave the output folder; nothing was written there")
-
-
-def check_names(names: Sequence[str]) -> None:
-    """`check_name` for many; what is not suspicious as a whole needs no look at each."""
-    text = "\n".join(names)
-    if ".." in text or "\0" in text or text.startswith("/") or "\n/" in text:
-        for name in names:
-            check_name(name)
-
-
-def check_distinct(names: Sequence[str]) -> None:
-    """Refuse names that would overwrite each other.
-
-    >>> check_distinct(["a/1.jpg", "a/1.jpg"])  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    faceprep.core.errors.OutputError: two outputs want the name 'a/1.jpg'; ...
-    """
-    if len(set(names)) < len(names):
-        twice = Counter(names).most_common(1)[0][0]
-        raise OutputError(f"two outputs want the name {twice!r}; nothing of the shard was written")
