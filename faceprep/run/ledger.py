@@ -1,9 +1,9 @@
 """What a run knows of itself, on disk: which shards are done, with which outputs and outcomes.
 
     STATE/run.json            command, options, version, fingerprint of the source
-    STATE/ledger/SHARD.jsonl  a finished shard: outputs [[name …], [bytes …]]; counts; outcomes
-                              [[key …], {position: [status, reason]}], for those that are not
-                              plainly ok
+    STATE/ledger/SHARD.jsonl  a finished shard: its outputs [[name …], [bytes …]]; its counts;
+                              its outcomes [[key …], {position: [status, reason]}], for those
+                              that are not plainly ok
     STATE/staging/SHARD/      a shard at work
     STATE/parts/              intermediate files of finished shards
     STATE/failures.csv        every failed input with its reason
@@ -13,18 +13,17 @@ STATE is `OUT/.faceprep`, or `.faceprep/NAME` beside an output that is one file.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from faceprep.core import locks, output_tree, storage
 from faceprep.core.errors import SourceError
+from faceprep.core.io.csv import CsvReader, csv_line
 from faceprep.core.types import OK, Buffer, Outcome, Shard, ShardReport
 from faceprep.run.staging import BESIDE, Staging, abandon_shard, recover_shard
 
@@ -236,24 +235,23 @@ class Ledger:
     def write_failures(self, reports: Iterable[ShardReport], shards: Mapping[str, Shard]) -> None:
         """Name every failed input with its reason in failures.csv."""
         with storage.AtomicFile(self._places.failures) as file:
-            text = io.TextIOWrapper(
-                file, "utf-8", errors="backslashreplace", newline="", write_through=True
-            )
-            rows = csv.writer(text, lineterminator="\n")
-            rows.writerow(("input", "status", "reason"))
-            for report in sorted(reports, key=lambda report: report.shard_id):
-                if report.crash:
-                    shard = shards[report.shard_id]
-                    rows.writerow(
-                        (f"{shard.source} [{shard.start}:{shard.stop}]", "crashed", report.crash)
-                    )
-                elif any(Outcome("", status).is_failure for status in report.by_status):
-                    rows.writerows(
-                        outcome for outcome in self.outcomes(report.shard_id) if outcome.is_failure
-                    )
-            text.detach()
+            for row in chain([("input", "status", "reason")], self._failures(reports, shards)):
+                file.write(csv_line(row).encode("utf-8", "backslashreplace"))
         if self._places.all_failures:
             self._gather_failures(self._places.all_failures)
+
+    def _failures(
+        self, reports: Iterable[ShardReport], shards: Mapping[str, Shard]
+    ) -> Iterator[Sequence[str]]:
+        for report in sorted(reports, key=lambda report: report.shard_id):
+            if report.crash:
+                shard = shards[report.shard_id]
+                place = f"{shard.source} [{shard.start}:{shard.stop}]"
+                yield place, "crashed", report.crash
+            elif any(Outcome("", status).is_failure for status in report.by_status):
+                for outcome in self.outcomes(report.shard_id):
+                    if outcome.is_failure:
+                        yield outcome
 
     def _gather_failures(self, target: Path) -> None:
         """Put together what all runs in the folder could not take."""
@@ -323,8 +321,9 @@ def first_failures(path: str, n: int) -> tuple[list[tuple[str, str, str]], int]:
     """The first `n` rows (input, status, reason) of a failures.csv, and how many there are.
     Raises SourceError.
     """
-    with storage.open_source(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
-        rows = csv.reader(text)
+    with storage.open_source(path) as file:
+        rows = CsvReader(file, path)
         next(rows, None)
-        first = [(row[0], row[1], row[2]) for row in islice(rows, n)]
+        padded = ((*row, "", "", "") for row in islice(rows, n))
+        first = [(row[0], row[1], row[2]) for row in padded]
         return first, len(first) + sum(1 for _ in rows)

@@ -5,15 +5,13 @@ Manifests with the same classes share one; its counts are those of the manifest 
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.core.io.csv import csv_bytes
+from faceprep.core.io.csv import CsvReader, csv_bytes
 
 CLASSES_CSV = "classes.csv"
 _COLUMNS = ["class", "name", "images"]
@@ -38,13 +36,12 @@ def encode(names: Sequence[str], counts: Iterable[int]) -> bytes:
 def load(path: str | os.PathLike[str]) -> list[ClassRow]:
     """The classes by number. Raises SourceError."""
     try:
-        header, *rows = csv.reader(
-            io.StringIO(storage.read_bytes(path).decode(), newline=""), strict=True
-        )
+        with storage.open_source(path) as file:
+            header, *rows = CsvReader(file, path, errors="strict")
         if header != _COLUMNS:
             raise ValueError(f"columns {', '.join(header)}")
         return [ClassRow(int(number), name, int(images)) for number, name, images in rows]
-    except (ValueError, csv.Error) as error:
+    except ValueError as error:
         raise SourceError(
             f"not a class map: {error}", path=path, expected=f"columns {', '.join(_COLUMNS)}"
         ) from error

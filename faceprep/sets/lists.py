@@ -9,8 +9,6 @@ All are UTF-8 and end their lines with a newline.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +17,7 @@ from typing import NamedTuple
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.contents import Contents, count
-from faceprep.core.io.csv import quoted
+from faceprep.core.io.csv import CsvReader, quoted
 
 CSV_COLUMNS = ("image_names", "image_classes", "identity")
 NOT_IN_LST = re.compile(r"[\t\n\r]|^\s|\s$")
@@ -66,21 +64,16 @@ def lst_lines(names: Iterable[str], classes: Iterable[int], start: int = 0) -> b
 def read_csv(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
     """The rows of a .csv manifest. Raises SourceError that names the line."""
     with storage.guard("read", path, SourceError), storage.open_source(path) as file:
-        rows = csv.reader(io.TextIOWrapper(file, "utf-8", newline=""), strict=True)
-        try:
-            header = next(rows, [])
-            missing = [name for name in CSV_COLUMNS[:2] if name not in header]
-            if missing:
-                raise _bad_line(
-                    path, 1, "columns " + ", ".join(CSV_COLUMNS), ", ".join(header) or "nothing"
-                )
-            places = [header.index(name) if name in header else -1 for name in CSV_COLUMNS]
-            for row in rows:
-                yield _listed(path, rows.line_num, row, len(header), places)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise SourceError(
-                f"not a CSV file: {error}", path=path, where=f"line {rows.line_num + 1}"
-            ) from error
+        rows = CsvReader(file, path, errors="strict")
+        header = next(rows, [])
+        missing = [name for name in CSV_COLUMNS[:2] if name not in header]
+        if missing:
+            raise _bad_line(
+                path, 1, "columns " + ", ".join(CSV_COLUMNS), ", ".join(header) or "nothing"
+            )
+        places = [header.index(name) if name in header else -1 for name in CSV_COLUMNS]
+        for row in rows:
+            yield _listed(path, rows.line, row, len(header), places)
 
 
 def _listed(

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from faceprep.core.output_tree import LinkError, open_folder, remove_outputs
 from tests.fakes import tree
 
-WRONG = ["../victim/a", "/victim/a", "a/../../victim/a", "", "link/a", "dir", 3, None, ["b"], "a\0"]
+WRONG: list[Any] = [
+    "../victim/a",
+    "/victim/a",
+    "a/../../victim/a",
+    "",
+    "link/a",
+    "dir",
+    3,
+    None,
+    ["b"],
+    "a\0",
+]
 
 
 def test_only_what_is_inside_is_removed(tmp_path: Path) -> None:

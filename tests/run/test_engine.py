@@ -16,9 +16,9 @@ from faceprep import ProcessRunner, Request, SerialRunner, run_job
 from faceprep.core import locks
 from faceprep.core.errors import OutputError, ResumeError, SourceError, TooManyFailures
 from faceprep.core.options import option
-from faceprep.core.types import Runner, Shard, ShardReport, Stage
+from faceprep.core.types import Outcome, Runner, Shard, ShardReport, Stage
 from faceprep.run.engine import Progress, as_json
-from faceprep.run.ledger import Ledger, Places
+from faceprep.run.ledger import Ledger, Places, ShardSink, first_failures
 from tests.fakes import JoinedLines, Lines, results, tree, write_lines
 
 SERIAL = SerialRunner()
@@ -441,3 +441,13 @@ def test_shards_without_items_are_carried_out(request_: Request) -> None:
 
     assert run_job(Empty(), request_, SERIAL).inputs == 12
     assert (request_.output / ".faceprep/ledger/empty.jsonl").is_file()
+
+
+def test_a_failing_file_whose_name_holds_a_carriage_return(tmp_path: Path) -> None:
+    """Its name comes back from failures.csv, to the command line and the report."""
+    outcomes = [Outcome("a\rb.jpg", "undecodable", "x"), Outcome('c"\n', "undecodable", "y")]
+    places = Places(tmp_path)
+    report = ShardSink(places, "0").commit(outcomes)
+    Ledger(places).write_failures([report], {})
+    first, n = first_failures(str(places.failures), 5)
+    assert first == [tuple(outcome) for outcome in outcomes] and n == 2

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import logging
 import os
@@ -19,6 +17,7 @@ from faceprep.core import storage
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.faces import Pixels
+from faceprep.core.io.csv import csv_line
 from faceprep.core.options import option
 from faceprep.core.prefetch import map_ahead
 from faceprep.core.text import counted
@@ -386,6 +385,4 @@ def _clashes(name: str, names: dict[str, str]) -> bool:
 
 
 def _as_csv(notes: Iterable[Outcome]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(notes)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    return "".join(map(csv_line, notes)).encode("utf-8", "backslashreplace")

@@ -7,8 +7,6 @@ beside an output of one file.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from typing import Any, NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import FaceprepError
+from faceprep.core.io.csv import CsvReader
 from faceprep.core.types import OK
 
 _STATE, _RUN, _PAGES, _FAILURES = ".faceprep", "run.json", "ledger", "failures.csv"
@@ -75,11 +74,8 @@ class Run:
         path = self.state / _FAILURES
         if not path.is_file():
             return
-        with (
-            storage.open_source(path) as file,
-            io.TextIOWrapper(file, "utf-8", "replace", newline="") as text,
-        ):
-            rows = csv.reader(text)
+        with storage.open_source(path) as file:
+            rows = CsvReader(file, path, errors="replace")
             next(rows, None)
             for row in rows:
                 yield (*row[:3], *("",) * (3 - len(row)))  # type: ignore[misc]
