@@ -146,7 +146,14 @@ def _of_yours(target: str, help: str, extra: str, *suffixes: str, package: str =
     usage = "FILE" + " or ".join(suffixes) if suffixes else "FOLDER"
     packages, weights, licence = (package or extra,), "a file of yours", "its own"
     return Entry(
-        f"faceprep.models.{target}", help, usage, extra, packages, weights, licence, suffixes
+        f"faceprep.models.embedders.{target}",
+        help,
+        usage,
+        extra,
+        packages,
+        weights,
+        licence,
+        suffixes,
     )
 
 
@@ -205,23 +212,19 @@ EMBEDDERS: dict[str, Entry] = {
         licence=_RESEARCH,
     ),
     "onnx": _of_yours(
-        "embedders.onnx_file:OnnxEmbedder",
+        "onnx_file:OnnxEmbedder",
         "a model of ArcFace's kind",
         "embed",
         ".onnx",
         package="onnxruntime",
     ),
-    "keras": _of_yours(
-        "embedders.keras_file:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"
-    ),
+    "keras": _of_yours("keras_file:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"),
     "savedmodel": _of_yours(
-        "embedders.keras_file:SavedModelEmbedder", "a SavedModel of TensorFlow", "tensorflow"
+        "keras_file:SavedModelEmbedder", "a SavedModel of TensorFlow", "tensorflow"
     ),
-    "tflite": _of_yours(
-        "embedders.keras_file:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"
-    ),
+    "tflite": _of_yours("keras_file:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"),
     "torchscript": _of_yours(
-        "embedders.torchscript:TorchEmbedder",
+        "torchscript:TorchEmbedder",
         "a TorchScript module; needs torch, in no extra",
         "",
         ".pt",

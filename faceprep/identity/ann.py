@@ -1,6 +1,6 @@
 """Candidates from a FAISS index, for sets that are too large to compare all with all.
 
-What is found is measured as exactly as ever; what may be missing is told by the recall on a sample
+What is found is measured as exactly as ever; what may be missing is shown by the recall on a sample
 of the rows, whose matches are also found exactly. The index (inverted lists, vectors in 8 bits)
 takes about d bytes a row. It is the same for the same set and seed, up to the rounding of FAISS's
 own k-means.

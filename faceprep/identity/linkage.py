@@ -1,6 +1,6 @@
 """Joining identities, most alike first, without chaining through look-alikes.
 
-Joins do not depend on names or order: equal likenesses are told apart by what the identities are
+Joins do not depend on names or order: equal likenesses are ordered by what the identities are
 made of. A *bridge* is an identity that matches two that do not match each other (a face half way
 between two people, a folder with photos of both): it is found by taking it out of its cluster, held
 back, and everything is joined again without it.

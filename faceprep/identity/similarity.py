@@ -22,7 +22,7 @@ from faceprep.identity.vectors import Doubles, Ints, Vectors
 BLOCK = 4096
 """Rows of a block, where nothing else is said."""
 Progress = Callable[[int, int], None]
-"""Is told the work done and the work there is."""
+"""Receives the work done and the work there is."""
 _KEPT = 1 << 29
 _FLOAT32 = 2.0**-23
 

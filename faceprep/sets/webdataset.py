@@ -56,7 +56,7 @@ def key_of(path: str) -> str:
 
 
 def path_of(key: str) -> str:
-    """The way back from `key_of`.
+    """Return the inverse of `key_of`.
 
     >>> path_of("a.b/c%2Ed")
     'a.b/c.d'

@@ -91,7 +91,7 @@ def join_output(name: str, beside: str = "") -> str:
 
 
 def split_output(output: str) -> tuple[str, str]:
-    """The way back: (name, ending).
+    """Split an output: (name, ending).
 
     >>> split_output("a/b_0.png"), split_output("+_multi/a/b_0.png")
     (('a/b_0.png', ''), ('a/b_0.png', '_multi'))
@@ -154,7 +154,7 @@ def _validity(values: Sequence[object]) -> pa.Buffer | None:
 
 
 def rows_of(table: pa.Table) -> Iterator[FaceRow]:
-    """The rows of a table of SCHEMA: the way back from `table_of`."""
+    """Return the rows of a table of SCHEMA: the inverse of `table_of`."""
     n = len(table)
     boxes = np.stack([table[name].to_numpy() for name in _BOX], 1)
     landmarks, transforms = (

@@ -20,7 +20,7 @@ _TO_LOOK_AT = 85
 
 
 class Undecodable(FaceprepError):
-    """These bytes are no image that OpenCV can read whole."""
+    """These bytes are not an image that OpenCV can read whole."""
 
 
 def decode(data: Buffer, max_pixels: int = MAX_PIXELS) -> Pixels:

@@ -40,15 +40,15 @@ PHRASES = {
     "go on where": 0,
     "passes over": 0,
     "said to be": 0,
-    "are told": 1,
+    "are told": 0,
     "is no plan": 1,
-    "are no image": 1,
+    "are no image": 0,
     "goes on where": 2,
-    "is no image": 2,
+    "is no image": 0,
     "leads back": 3,
     "passed over": 9,
-    "the way back": 11,
-    "is told": 17,
+    "the way back": 8,
+    "is told": 14,
 }
 """How often each phrase may still occur; the goal is 0 for all of them."""
 FOLDERS_OF_CHECKS = {"architecture", "contracts", "faults", "golden"}

@@ -122,7 +122,7 @@ class SizedDetector:
         self.provider = detector.provider
 
     def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
-        """Faces of each image. Raises ValueError for what is no image."""
+        """Faces of each image. Raises ValueError for what is not an image."""
         detections = self.detect_noted(images)
         for row, detection in enumerate(detections):
             if detection.refused:
@@ -130,7 +130,7 @@ class SizedDetector:
         return [detection.faces for detection in detections]
 
     def detect_noted(self, images: Sequence[Pixels]) -> list[Detection]:
-        """As a call, with a note of what was done; what is no image is refused alone."""
+        """As a call, with a note of what was done; what is not an image is refused alone."""
         answers = [Detection(no_faces(), refused=problem_of(image)) for image in images]
         sound = [row for row, answer in enumerate(answers) if not answer.refused]
         for row, faces in zip(sound, self._look([images[row] for row in sound]), strict=True):

@@ -2,7 +2,7 @@
 
 An integer is one byte (bit 7: negative; bits 0 to 3: n), then n bytes, the lowest first. A tensor
 is an integer (version), four integers (shape), then that many float32, little-endian. Layers stand
-in the order in which data flows; what they are is told by a text in front: an integer (its length),
+in the order in which data flows; a text in front says what they are: an integer (its length),
 then its characters.
 
 con_4       tensor, filters (n, k, h, w), then n biases; integers n, h, w, stride y, x, padding
