@@ -37,8 +37,9 @@ def multiply(left: Floats, right: Floats, buffer: Floats | None = None) -> Float
 
 
 def where_above(products: Floats, floor: np.float32) -> tuple[Ints, Ints]:
-    """Find rows and columns of entries of `floor` or more. Most blocks have few such rows: only these
-    are looked at closely.
+    """Find rows and columns of entries of `floor` or more.
+
+    Most blocks have few such rows, and only these are searched.
     """
     rows = np.flatnonzero(products.max(axis=1) >= floor)
     if not len(rows):

