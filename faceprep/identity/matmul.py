@@ -37,8 +37,9 @@ def multiply(left: Floats, right: Floats, buffer: Floats | None = None) -> Float
 
 
 def where_above(products: Floats, floor: np.float32) -> tuple[Ints, Ints]:
-    """Rows and columns of what is `floor` or more. Most blocks have few such rows: only these
-    are looked at closely.
+    """Find rows and columns of entries of `floor` or more.
+
+    Most blocks have few such rows, and only these are searched.
     """
     rows = np.flatnonzero(products.max(axis=1) >= floor)
     if not len(rows):
@@ -54,7 +55,7 @@ class CpuProducts:
         self._buffer = np.empty(size, np.float32)
 
     def above(self, left: Floats, right: Floats, floor: np.float32) -> tuple[Ints, Ints]:
-        """Where left @ right.T is `floor` or more."""
+        """Find rows and columns where left @ right.T is `floor` or more."""
         return where_above(multiply(left, right, self._buffer), floor)
 
 
@@ -67,7 +68,7 @@ class SessionProducts:
     session: Any
 
     def above(self, left: Floats, right: Floats, floor: np.float32) -> tuple[Ints, Ints]:
-        """Where left @ right.T is `floor` or more."""
+        """Find rows and columns where left @ right.T is `floor` or more."""
         feeds = {"left": left, "right": right}
         rows = np.flatnonzero(self.session.run(["greatest"], feeds)[0] >= floor)
         if _FEW * len(rows) > len(left):
@@ -77,7 +78,7 @@ class SessionProducts:
 
 
 def open_products(operations: float, size: int) -> CpuProducts | SessionProducts:
-    """What to multiply with, for so many operations in blocks of `size` entries."""
+    """Choose the CPU or the GPU by the number of operations, in blocks of `size` entries."""
     session = _gpu_session() if operations >= _WORTH_IT else None
     return CpuProducts(size) if session is None else SessionProducts(session)
 
@@ -92,13 +93,13 @@ def product_graph() -> bytes:
         helper.make_tensor_value_info(name, real, [rows, "d"])
         for name, rows in (("left", "n"), ("right", "m"))
     ]
-    ends = [("products", ["n", "m"]), ("greatest", ["n"])]
+    output_shapes = [("products", ["n", "m"]), ("greatest", ["n"])]
     axis = helper.make_tensor("axis", onnx.TensorProto.INT64, [1], [1])
     nodes = [
         helper.make_node("Gemm", ["left", "right"], ["products"], transB=1),
         helper.make_node("ReduceMax", ["products", "axis"], ["greatest"], keepdims=0),
     ]
-    outputs = [helper.make_tensor_value_info(name, real, shape) for name, shape in ends]
+    outputs = [helper.make_tensor_value_info(name, real, shape) for name, shape in output_shapes]
     graph = helper.make_graph(nodes, "products", sides, outputs, [axis])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     return bytes(model.SerializeToString())
@@ -106,7 +107,7 @@ def product_graph() -> bytes:
 
 @functools.cache
 def _gpu_session() -> Any:
-    """None where there is no GPU for ONNX Runtime, or it does not start."""
+    """Open a session on the GPU; None if ONNX Runtime has no GPU or it does not start."""
     if not all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnx")):
         return None
     ort = importlib.import_module("onnxruntime")

@@ -1,6 +1,4 @@
-"""What is made of weights once: kept in the user's cache folder, and made again wherever it
-cannot be.
-"""
+"""Cache for data derived from weights, in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -17,16 +15,16 @@ _DIGEST = 32
 
 
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/faceprep`, or `~/.cache/faceprep`."""
+    """Return `$XDG_CACHE_HOME/faceprep`, or `~/.cache/faceprep`."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     return Path(home if os.path.isabs(home) else os.path.expanduser("~/.cache")) / "faceprep"
 
 
 def cached(name: str, make: Callable[[], bytes]) -> bytes:
-    """What `make` gives, kept as `name`, which must name all that it depends on.
+    """Return the result of `make`, cached as `name`, which must name everything it depends on.
 
-    In the file stand the sha256 of the rest, and the rest: one that is damaged is made again. A
-    folder that cannot be written to only costs the time.
+    The file holds the sha256 of the data, then the data. A damaged file is made again. If the
+    folder cannot be written to, the data is made on every call.
     """
     path = cache_folder() / name
     with suppress(SourceError):

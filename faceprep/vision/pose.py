@@ -1,4 +1,4 @@
-"""How a head is turned, from its five landmarks."""
+"""Head pose from five landmarks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ YAW_RANGE = 60.0
 
 @dataclass(frozen=True)
 class Pose:
-    """Of n faces; all (n,) float64, NaN where the landmarks coincide.
+    """Head pose of n faces; all (n,) float64, NaN where the landmarks coincide.
 
     `roll` in degrees, -180 … 180: the turn that sets the face upright, positive clockwise as the
     viewer sees it. `lean` in pixels of an arcface-112 crop: how far the nose is right of the middle
@@ -35,7 +35,7 @@ class Pose:
 
 
 def estimate_pose(landmarks: npt.ArrayLike) -> Pose:
-    """The pose of faces with (n, 5, 2) landmarks; the same whatever the template of the crop.
+    """Estimate the pose of faces from (n, 5, 2) landmarks, in the coordinates of any crop.
 
     `roll` is the rotation of the similarity fitted to arcface-112. `yaw` is a triangle (the idea is
     that of Gee and Cipolla, Image and Vision Computing 12, 1994): seen from afar, a head turned by
@@ -60,7 +60,7 @@ def estimate_pose(landmarks: npt.ArrayLike) -> Pose:
 
 
 def _yaw(beside: Doubles, below: Doubles) -> Doubles:
-    """Degrees, from where the nose is seen, in distances of the eyes as they are seen.
+    """Compute the yaw in degrees from the nose position, in units of the observed eye distance.
 
     With t = tan²(yaw) and the depth z of the nose: beside² = t z², z² = length² - below² / (1 + t).
     """

@@ -11,7 +11,7 @@ from faceprep.core.errors import loading
 from faceprep.core.faces import N_LANDMARKS, Faces, Pixels
 from faceprep.models import weights
 from faceprep.models.detectors.batching import in_groups, rgb_planes
-from faceprep.models.detectors.nms import suppress
+from faceprep.models.detectors.nms import non_max_suppression
 from faceprep.models.onnx_session import Runtime
 
 Floats = npt.NDArray[np.float32]
@@ -45,7 +45,7 @@ class CenterFace:
         scores = heat[rows, columns]
         at_cells = [answer[:, rows, columns].T for answer in (sizes, offsets, points)]
         boxes, landmarks = decode(cells, *at_cells)
-        return Faces(boxes, landmarks, scores).take(suppress(boxes, scores, _OVERLAP))
+        return Faces(boxes, landmarks, scores).take(non_max_suppression(boxes, scores, _OVERLAP))
 
 
 def decode(

@@ -16,7 +16,7 @@ from faceprep.core import registry
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Detector, Faces, Pixels, no_faces
 from faceprep.core.opencv import opencv
-from faceprep.models.detectors.nms import suppress
+from faceprep.models.detectors.nms import non_max_suppression
 from faceprep.models.onnx_session import Runtime
 
 _BORDERED_SIDE = 256
@@ -253,7 +253,7 @@ def merged(*looks: Faces) -> Faces:
         np.concatenate([getattr(faces, name) for faces in looks])
         for name in ("boxes", "landmarks", "scores")
     )
-    return Faces(boxes, landmarks, scores).take(suppress(boxes, scores, _OVERLAP))
+    return Faces(boxes, landmarks, scores).take(non_max_suppression(boxes, scores, _OVERLAP))
 
 
 def border_of(image: Pixels) -> int:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from faceprep.core.faces import N_LANDMARKS, Faces, Pixels
 from faceprep.models import weights
 from faceprep.models.detectors.batching import bgr_planes, in_groups
-from faceprep.models.detectors.nms import suppress
+from faceprep.models.detectors.nms import non_max_suppression
 from faceprep.models.onnx_session import Runtime
 
 Floats = npt.NDArray[np.float32]
@@ -84,4 +84,6 @@ class RetinaFace:
     def _faces(self, places: Floats, shifts: Floats, scores: Floats, points: Floats) -> Faces:
         rows = np.flatnonzero(scores >= self._min_score)
         boxes, landmarks = decode(places[rows], shifts[rows], points[rows])
-        return Faces(boxes, landmarks, scores[rows]).take(suppress(boxes, scores[rows], _OVERLAP))
+        return Faces(boxes, landmarks, scores[rows]).take(
+            non_max_suppression(boxes, scores[rows], _OVERLAP)
+        )
