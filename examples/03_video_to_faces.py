@@ -2,8 +2,7 @@
 
     python examples/03_video_to_faces.py path/to/videos path/to/faces
 
-Without arguments it makes a video of a face out of the photo that the package insightface brings
-along.
+Without arguments it makes a video of a face in a photo that the package insightface brings.
 """
 
 import sys
@@ -18,12 +17,9 @@ from faceprep.vision.codec import decode
 
 
 def make_video(folder: Path) -> Path:
-    photo = decode(
-        (Path(find_spec("insightface").origin).parent / "data" / "images" / "t1.jpg").read_bytes()
-    )
-    write_video(
-        folder / "videos" / "face.mp4", n_frames=30, size=(360, 640), face=photo[230:440, 430:610]
-    )
+    path = Path(find_spec("insightface").origin).parent / "data" / "images" / "t1.jpg"
+    face = decode(path.read_bytes())[230:440, 430:610]
+    write_video(folder / "videos" / "face.mp4", n_frames=30, size=(360, 640), face=face)
     return folder / "videos"
 
 

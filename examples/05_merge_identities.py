@@ -1,10 +1,8 @@
-"""People who are there under two names, put together: a plan with its evidence first, then the
-merged set.
+"""Merge people who have two names: first a plan with its evidence, then the merged set.
 
     python examples/05_merge_identities.py path/to/identities path/to/merged
 
-Without arguments it makes twelve folders of the six people in the photo that the package
-insightface brings along.
+Without arguments it makes twelve folders of six people in a photo of the package insightface.
 """
 
 import sys
@@ -23,20 +21,17 @@ def sign_up_twice(work: Path) -> Path:
     run_job(ExtractPhotos(select="all"), Request((photo,), work / "crops"), ProcessRunner(1))
     for number, crop in enumerate(sorted((work / "crops").glob("*.png"))):
         for name, darker in ((number, 1), (number + 6, 2)):
-            storage.write_file(
-                work / f"people/{name}/1.png", encode(decode(crop.read_bytes()) // darker, ".png")
-            )
+            image = decode(crop.read_bytes()) // darker
+            storage.write_file(work / f"people/{name}/1.png", encode(image, ".png"))
     return work / "people"
 
 
 def main(arguments: list[str]) -> None:
     work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
     source, target = map(Path, arguments) if arguments else (sign_up_twice(work), work / "merged")
-
     run_job(MergeIdentities(plan_only=True), Request((source,), work / "plan"), ProcessRunner(2))
     for decision in read_plan(work / "plan" / "plan.jsonl")[1]:
         print(f"{decision.verdict}: {decision.subject} into {decision.into}, {decision.reason}")
-
     summary = run_job(Apply(), Request((work / "plan" / "plan.jsonl",), target), ProcessRunner(2))
     print(f"{summary.ok} images of {sum(1 for folder in target.glob('[!.]*/'))} people in {target}")
 

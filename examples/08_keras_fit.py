@@ -1,7 +1,6 @@
 """Identity folders to a Keras model: two steps of a tiny classifier on a manifest.
 
-Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without an argument, a folder, it draws a
-small set first.
+Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder it draws a small set.
 """
 
 import sys
@@ -27,13 +26,11 @@ def main(arguments: list[str]) -> None:
     if not arguments:
         write_folder(source, n_identities=4, n_images=8)
     run_job(Manifest(seed=1), Request((source,), work / "train.npz"), ProcessRunner(2))
-
     manifest = np.load(work / "train.npz")
     n, n_classes = len(manifest["image_names"]), int(manifest["image_classes"].max()) + 1
     rows = tf.data.Dataset.from_tensor_slices((manifest["image_names"], manifest["image_classes"]))
-    model = keras.Sequential(
-        [keras.layers.Conv2D(8, 5, 4), keras.layers.Flatten(), keras.layers.Dense(n_classes)]
-    )
+    layers = keras.layers.Conv2D(8, 5, 4), keras.layers.Flatten(), keras.layers.Dense(n_classes)
+    model = keras.Sequential(layers)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     history = model.fit(rows.map(load).batch(16).repeat(), steps_per_epoch=2, verbose=0)
     print(f"two steps on {n} images of {n_classes} classes, loss {history.history['loss'][0]:.2f}")

@@ -1,8 +1,4 @@
-"""A manifest as a PyTorch Dataset: anything with __len__ and __getitem__ is one.
-
-Without an argument, a folder, it draws a small set first. Where torch is installed, a DataLoader
-makes a batch of it.
-"""
+"""Read a manifest as a PyTorch Dataset: any class with __len__ and __getitem__ is one."""
 
 import importlib.util
 import sys
@@ -16,19 +12,17 @@ from faceprep.synthetic import write_folder
 from faceprep.vision.codec import decode
 
 
-# (3, 112, 112) float32 in -1 … 1 and the class, as arcface_torch's image folder has them
 class Faces:
-    def __init__(self, manifest: Path) -> None:
-        self.names, self.classes = (
-            np.load(manifest)[key] for key in ("image_names", "image_classes")
-        )
+    def __init__(self, path: Path) -> None:
+        manifest = np.load(path)
+        self.names, self.classes = manifest["image_names"], manifest["image_classes"]
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
-        image = decode(Path(self.names[row]).read_bytes()).transpose(2, 0, 1)
-        return (image.astype(np.float32) - 127.5) / 127.5, int(self.classes[row])
+    def __getitem__(self, row: int) -> tuple[np.ndarray, int]:  # (3, 112, 112), -1 … 1, class
+        image = decode(Path(self.names[row]).read_bytes()).transpose(2, 0, 1).astype(np.float32)
+        return (image - 127.5) / 127.5, int(self.classes[row])
 
 
 if __name__ == "__main__":  # workers import this file: keep the work behind this line
@@ -40,7 +34,5 @@ if __name__ == "__main__":  # workers import this file: keep the work behind thi
     faces = Faces(work / "train.npz")
     print(f"{len(faces)} images, the first {faces[0][0].shape} of class {faces[0][1]}")
     if importlib.util.find_spec("torch"):
-        loader = importlib.import_module("torch.utils.data").DataLoader(
-            faces, batch_size=8, shuffle=True
-        )
+        loader = importlib.import_module("torch.utils.data").DataLoader(faces, batch_size=8)
         print(next(iter(loader))[0].shape)

@@ -1,7 +1,6 @@
-"""Identity folders to WebDataset shards; `webdataset.WebDataset(shards)` reads them, and so do the
-lines below.
+"""Write WebDataset shards; `webdataset.WebDataset(shards)` reads them, as do the lines below.
 
-Without an argument, a folder, it draws a small set first.
+Without a folder it draws a small set.
 """
 
 import sys
@@ -16,9 +15,7 @@ from faceprep.vision.codec import decode
 
 
 def read_shard(path: Path) -> Iterator[dict[str, bytes]]:
-    """Files whose names are the same up to the first dot are one sample; the rest of the name
-    is the key in it.
-    """
+    """Join the files whose names are equal up to the first dot; the rest of the name is the key."""
     sample: dict[str, bytes] = {}
     with tarfile.open(path) as shard:
         for member in shard:
@@ -38,8 +35,5 @@ if __name__ == "__main__":  # workers import this file: keep the work behind thi
     run_job(Manifest(seed=1, shards=2), Request((source,), work / "train.tar"), ProcessRunner(2))
     shards = sorted(work.glob("train-*.tar"))
     samples = [sample for shard in shards for sample in read_shard(shard)]
-    shape = decode(samples[0]["jpg"]).shape
-    print(
-        f"{len(samples)} samples in {len(shards)} shards, the first {shape} of class "
-        f"{samples[0]['cls'].decode()}"
-    )
+    shape, label = decode(samples[0]["jpg"]).shape, samples[0]["cls"].decode()
+    print(f"{len(samples)} samples in {len(shards)} shards, the first {shape} of class {label}")

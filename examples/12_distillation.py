@@ -1,15 +1,12 @@
-"""Distillation: a teacher's embeddings joined to the images in a TFRecord, as Keras_insightface's
-students read it.
+"""Join a teacher's embeddings to a TFRecord, as Keras_insightface's students read it.
 
-Needs TensorFlow: pip install 'faceprep[tensorflow,embed]'. Without arguments (FOLDERS OUT) it draws
-a small set first.
+Needs TensorFlow: pip install 'faceprep[tensorflow,embed]'. Without FOLDERS OUT it draws a set.
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from faceprep import Embed, Manifest, ProcessRunner, Request, run_job
@@ -27,27 +24,16 @@ def main(arguments: list[str]) -> None:
 
     records = tf.data.TFRecordDataset(str(target / "train.tfrecord"))
     number, text = tf.io.FixedLenFeature([], tf.int64), tf.io.FixedLenFeature([], tf.string)
-    about = dict.fromkeys(
-        ("classes", "emb_shape", "total", "use_fp16"), number
-    )  # in the first record only
-    first = {
-        name: int(value)
-        for name, value in tf.io.parse_single_example(next(iter(records)), about).items()
-    }
+    in_first = dict.fromkeys(("classes", "emb_shape", "total", "use_fp16"), number)
+    example = tf.io.parse_single_example(next(iter(records)), in_first)
+    first = {name: int(value) for name, value in example.items()}
     print(f"{first['total']} images of {first['classes']} classes, vectors of {first['emb_shape']}")
 
     each = {"image_names": text, "image_classes": number, "embeddings": text}
     rows = records.map(lambda record: tf.io.parse_single_example(record, each))
-    vectors = rows.map(
-        lambda row: tf.io.decode_raw(
-            row["embeddings"], tf.float16 if first["use_fp16"] else tf.float32
-        )
-    )
-    for batch in vectors.batch(8).take(1):
-        print(
-            f"a batch of teacher vectors: {batch.shape}, lengths "
-            f"{np.linalg.norm(batch, axis=1).round(2).min()} up"
-        )
+    dtype = tf.float16 if first["use_fp16"] else tf.float32
+    vectors = rows.map(lambda row: tf.io.decode_raw(row["embeddings"], dtype))
+    print(f"a batch of teacher vectors: {next(iter(vectors.batch(8))).shape}")
 
 
 if __name__ == "__main__":  # workers import this file: keep the work behind this line

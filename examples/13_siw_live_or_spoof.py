@@ -1,7 +1,6 @@
-"""Anti-spoofing as on SiW: videos to faces, faces to a manifest of two classes, one training step.
+"""Train on SiW: videos to faces, faces to a manifest of two classes, one training step.
 
-Without arguments (SIW FACES) it makes a small tree laid out like SiW, of a photo that the package
-insightface brings. Needs TensorFlow: pip install 'faceprep[tensorflow]'
+Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without SIW FACES it makes a small tree.
 """
 
 import sys
@@ -21,37 +20,20 @@ def main(arguments: list[str]) -> None:
     work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
     source, target = map(Path, arguments) if arguments else (work / "siw", work / "faces")
     if not arguments:
-        photo = decode(
-            (
-                Path(find_spec("insightface").origin).parent / "data" / "images" / "t1.jpg"
-            ).read_bytes()
-        )
-        write_siw_like(source, face=photo[230:440:3, 430:610:3])
+        photo = Path(find_spec("insightface").origin).parent / "data" / "images" / "t1.jpg"
+        write_siw_like(source, face=decode(photo.read_bytes())[230:440:3, 430:610:3])
     summary = run_job(ExtractVideo(frames="pair"), Request((source,), target), ProcessRunner(2))
-    print(
-        f"{summary.ok} of {summary.inputs} frames, {summary.failed} failed: see "
-        f"{target}/.faceprep/failures.csv"
-    )
-    run_job(
-        Manifest(seed=1, label_rule="live=0,spoof=1"),
-        Request((target,), work / "train.npz"),
-        ProcessRunner(2),
-    )
-
+    print(f"{summary.ok} of {summary.inputs} frames, {summary.failed} failed")
+    manifest = Manifest(seed=1, label_rule="live=0,spoof=1")
+    run_job(manifest, Request((target,), work / "train.npz"), ProcessRunner(2))
     rows = np.load(work / "train.npz")
     faces = np.stack([decode(Path(name).read_bytes()) for name in rows["image_names"]]) / 255
-    head = [
-        keras.layers.Conv2D(8, 5, 4),
-        keras.layers.GlobalAveragePooling2D(),
-        keras.layers.Dense(1, "sigmoid"),
-    ]
-    model = keras.Sequential([keras.Input(faces.shape[1:]), *head])
+    pool, dense = keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1, "sigmoid")
+    layers = [keras.Input(faces.shape[1:]), keras.layers.Conv2D(8, 5, 4), pool, dense]
+    model = keras.Sequential(layers)
     model.compile("sgd", "binary_crossentropy")
     loss = model.train_on_batch(faces, rows["image_classes"])
-    print(
-        f"{len(faces)} faces, {int(rows['image_classes'].sum())} of them spoof, loss "
-        f"{float(loss):.2f}"
-    )
+    print(f"{len(faces)} faces, {rows['image_classes'].sum()} of them spoof, loss {loss:.2f}")
 
 
 if __name__ == "__main__":  # workers import this file: keep the work behind this line

@@ -1,7 +1,6 @@
 """Crops as the representative data that TFLite needs to turn a model into whole numbers.
 
-Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without an argument, a folder, it draws a
-small set first.
+Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder it draws a small set.
 """
 
 import sys
@@ -29,18 +28,12 @@ def main(arguments: list[str]) -> None:
         for name in np.load(work / "train.npz")["image_names"]:
             yield [(decode(Path(name).read_bytes())[None].astype(np.float32) - 127.5) / 128]
 
-    layers = [
-        keras.layers.Conv2D(8, 5, 4),
-        keras.layers.GlobalAveragePooling2D(),
-        keras.layers.Dense(16),
-    ]
-    converter = tf.lite.TFLiteConverter.from_keras_model(
-        keras.Sequential([keras.Input((112, 112, 3)), *layers])
-    )
+    pool, dense = keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(16)
+    layers = [keras.Input((112, 112, 3)), keras.layers.Conv2D(8, 5, 4), pool, dense]
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Sequential(layers))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = faces
-    model = converter.convert()
-    print(f"{sum(1 for _ in faces())} faces, a model of {len(model):,} bytes")
+    print(f"{sum(1 for _ in faces())} faces, a model of {len(converter.convert()):,} bytes")
 
 
 if __name__ == "__main__":  # workers import this file: keep the work behind this line

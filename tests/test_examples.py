@@ -36,6 +36,7 @@ def test_example(example: Path, tmp_path: Path) -> None:
         pytest.skip("no MXNet: tests/run.sh makes its environment")
     environment = {
         "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
         "TMPDIR": str(tmp_path),
         "FACEPREP_MXNET_PYTHON": str(MXNET_PYTHON),
     }
