@@ -7,7 +7,6 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from tests.sets.recordio.test_records import mxnet_reads
 
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.types import Request, Runner, Summary
@@ -22,6 +21,7 @@ from faceprep.sets.recordio.entries import read_entries
 from faceprep.sets.recordio.records import MAGIC_BYTES, ImageRecord, RecordFile
 from faceprep.synthetic import encode_face, write_folder, write_insightface_rec
 from tests.real import needs_mxnet
+from tests.sets.recordio.test_records import mxnet_reads
 
 SERIAL = SerialRunner()
 
