@@ -178,7 +178,7 @@ def test_damaged_images_are_named_and_other_pairs_drawn(
     check_drawn(pairs)
     assert not {"p4/0.jpg", "p0/1.png"} & {name for pair in pairs for name in pair[:2]}
     assert sorted(row["input"] for row in failures(tmp_path / "0.bin")) == ["p0/1.png", "p4/0.jpg"]
-    with pytest.raises(SourceError, match=r"found 29; 2 images are damaged, such as .*in/p"):
+    with pytest.raises(SourceError, match=r"found 29; 2 images are damaged, such as p[04]/"):
         make(source, tmp_path / "b.bin", pairs=60, seed=1)
 
 
