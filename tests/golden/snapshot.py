@@ -21,6 +21,7 @@ from tests.golden.normalize import Names, parse_object, parse_rows
 STATE = ".faceprep"
 _TEXT = {".csv", ".lst", ".txt", ".idx", ".html", ".js", ".css", ".svg", ""}
 _MAX_TEXT = 1 << 20
+_STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 _DATA = re.compile(r"base64,([A-Za-z0-9+/=]+)")
 
 Entry = dict[str, Any]
@@ -85,6 +86,7 @@ def _json_content(suffix: str, data: bytes, names: Names) -> Any:
 
 def _text_lines(data: bytes, names: Names) -> dict[str, Any]:
     text = _DATA.sub(_shorten, data.decode("utf-8", "backslashreplace"))
+    text = _STYLE.sub(lambda style: " ".join(style[0].split()), text)  # lines may be wrapped anew
     return {"lines": names.clean(text).splitlines()}
 
 
