@@ -244,8 +244,19 @@ def start(act: Callable[[], object]) -> int:
         os._exit(status)
 
 
-def status_of(child: int) -> int:
-    """Wait for it; its status, or minus the signal that killed it."""
+def status_of(child: int, seconds: float = 60) -> int:
+    """Wait for the child; return its status, or minus the signal that killed it.
+
+    A fork of a process with threads may find a lock held that nobody will release. A child that
+    hangs is killed, so that one hang does not stop the whole suite.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
