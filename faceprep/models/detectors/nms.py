@@ -43,7 +43,7 @@ def non_max_suppression(boxes: Array, scores: Array, limit: float) -> npt.NDArra
     """Return the rows to keep, highest score first.
 
     >>> boxes = np.array([[0.0, 0, 9, 9], [0, 0, 10, 10], [20, 20, 30, 30]])
-    >>> suppress(boxes, np.array([0.8, 0.9, 0.7]), 0.4)
+    >>> non_max_suppression(boxes, np.array([0.8, 0.9, 0.7]), 0.4)
     array([1, 2])
     """
     order = np.argsort(-scores, kind="stable")
