@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from unittest import mock
 
 from faceprep.core.errors import SourceError
+from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.rec2folder import Rec2Folder
@@ -32,7 +33,7 @@ def write_lines(path: Path, n: int = 12) -> Path:
 
 
 @dataclass(frozen=True)
-class Lines:
+class Lines(Job):
     """Writes each line of a text file to a file of its own.
 
     `poison` happens in place of line `at`, unless the file `cured` exists.
@@ -59,7 +60,7 @@ class Lines:
             [Stage("write", shards)], f"{len(lines)} lines", unit="line", n_files=n, n_bytes=n * 8
         )
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         if self.diary:
             with open(self.diary, "a") as file:
                 file.write(f"{shard.id}\n")
@@ -79,7 +80,7 @@ class Lines:
             sink.write(f"{i % 3}/{i}{self.suffix}", lines[i].encode())
             yield Outcome(str(i))
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Nothing to join."""
 
 
@@ -99,15 +100,15 @@ class JoinedLines(Lines):
         stages = [Stage("pack", shards), Stage("copy", second)]
         return Work(stages, work.fingerprint, "line", files=[request.output.name])
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         if shard.id.startswith("copy-"):
             with sink.open_part(".2") as part:
                 part.write(sink.part_path(shard.id.removeprefix("copy-"), ".1").read_bytes())
             return
         with sink.open_part(".1") as part:
-            yield from super().__call__(shard, _ToPart(sink, part))
+            yield from super().run(shard, _ToPart(sink, part))
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         with sink.open(work.files[0]) as file:
             for shard in work.stages[1].shards:
                 file.write(sink.part_path(shard.id, ".2").read_bytes())
@@ -153,9 +154,9 @@ class SlowRec2Folder(Rec2Folder):
         with mock.patch("faceprep.jobs.rec2folder._SHARD", 5):
             return super().plan(request, scratch)
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         slow_down()
-        return super().__call__(shard, sink)
+        return super().run(shard, sink)
 
 
 PAUSE = "PAUSE_OF_TESTS"

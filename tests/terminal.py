@@ -28,8 +28,8 @@ RUN = "from faceprep.__main__ import main; main()"
 class OneLongShard(Rec2Folder):
     """rec2folder that takes its time over each image."""
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        for outcome in super().__call__(shard, sink):
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        for outcome in super().run(shard, sink):
             time.sleep(0.05)
             yield outcome
 

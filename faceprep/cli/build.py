@@ -21,6 +21,7 @@ from faceprep.cli.progress import counting_bar, progress_bar
 from faceprep.core import registry
 from faceprep.core.cpu import n_cores
 from faceprep.core.errors import Interrupted
+from faceprep.core.job import Job, Service
 from faceprep.core.text import counted
 from faceprep.core.types import OK, Request, Summary
 from faceprep.run.engine import as_json, run_job
@@ -49,7 +50,6 @@ _RUN_OPTIONS = (
     ),
 )
 _N_NAMED = 3
-_NOTHING_WRITTEN = "stopped; nothing was written"
 _OF_EVERY_RUN = ("failures", "done_before")
 _SHARED_OPTIONS = (
     click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout at the end."),
@@ -69,12 +69,12 @@ def command_for(name: str) -> click.Command:
     arguments: list[click.Parameter] = [_argument(word) for word in entry.usage.split()]
     hints = get_type_hints(job)
     options = [_option(field, hints[field.name]) for field in fields(job)]
-    is_run = hasattr(job, "plan")
+    is_run = issubclass(job, Job)
     shared = [*(_RUN_OPTIONS if is_run else ()), *_SHARED_OPTIONS]
     return click.Command(
         name,
         params=[*arguments, *options, *shared],
-        callback=_run if is_run else _serve if hasattr(job, "serve") else _look,
+        callback=_run if is_run else _serve if issubclass(job, Service) else _look,
         help=job.__doc__,
         short_help=entry.help,
         context_settings={"obj": job},
@@ -161,10 +161,10 @@ def _look(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _log(given)
     places = _arguments(ctx, given)
     job = ctx.obj(**given)
-    with _stoppable(getattr(job, "stopped", _NOTHING_WRITTEN)), counting_bar(quiet) as progress:
+    with _stoppable(job.stopped), counting_bar(quiet) as progress:
         result = job(*places, progress)
     click.echo(json.dumps(result.as_json()) if as_object else str(result))
-    return int(getattr(result, "exit_status", 3 if result.failed else 0))
+    return int(job.exit_status(result))
 
 
 def _log(given: dict[str, Any]) -> bool:
@@ -199,9 +199,7 @@ def _told(summary: Summary, job: Any) -> str:
     """For people: the inputs, those that are not ok, and what the job found, in a sentence of
     its own.
     """
-    where = (
-        "for" if getattr(job, "output_is_file", False) else "in"
-    )  # it may be several, named after it or beside it
+    where = "for" if job.output_is_file else "in"  # it may be several, named after it or beside it
     line = (
         f"{summary.ok:,} of {summary.inputs:,} inputs ok, {counted(summary.outputs, 'file')} "
         f"{where}"

@@ -237,6 +237,7 @@ EMBEDDERS: dict[str, Entry] = {
 OTHER_NAMES = {
     "FaceprepError": "faceprep.core.errors:FaceprepError",
     "Faces": "faceprep.core.faces:Faces",
+    "Job": "faceprep.core.job:Job",
     "Outcome": "faceprep.core.types:Outcome",
     "PairSet": "faceprep.core.types:PairSet",
     "Request": "faceprep.core.types:Request",

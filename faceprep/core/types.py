@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 OK = "ok"
 FEW_IMAGES = "few_images"
@@ -191,25 +191,16 @@ class Request:
     max_failures: int | None = None
 
 
-class Job(Protocol):
-    """A sub-command: its dataclass fields are its options."""
+class ShardWork(Protocol):
+    """A job made ready for workers: picklable, called with one shard at a time."""
 
-    command: ClassVar[str]
+    def __call__(self, shard: Shard) -> ShardReport: ...
 
-    def plan(self, request: Request, scratch: Path) -> Work:
-        """Look at the source, write nothing but to `scratch`, and cut the work into shards."""
-        ...
-
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        """Carry out one shard; runs in a worker."""
-        ...
-
-    def finish(self, work: Work, sink: Sink) -> None:
-        """Join the shards' parts into the output, once all are done."""
+    def warm_up(self) -> None:
+        """Load what the first shard will need."""
         ...
 
 
-ShardWork = Callable[[Shard], ShardReport]
 CarryOut = Callable[[Iterable[Shard]], Generator[ShardReport, None, None]]
 """Carries out shards in any order and yields each one's report."""
 

@@ -19,6 +19,7 @@ from faceprep.core import storage
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.faces import Faces, Pixels
+from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.folder import refuse_output_inside
@@ -59,7 +60,7 @@ class _Problem(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Align:
+class Align(Job):
     """Crops again at another size or template; no detector runs.
 
     SRC is what the extract command was given, TABLE the faces.parquet that it wrote. Each face that
@@ -131,7 +132,7 @@ class Align:
                 "the table lies in the output", path=self._table, remedy="Name another output."
             )
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         with FacesWriter(sink.open_part(_PART)) as table:
             for source, faces in groupby(self._fitted(shard), lambda face: face.row.source):
                 wanted = []
@@ -188,7 +189,7 @@ class Align:
             name, beside = output, ""
         return f"{os.path.splitext(name)[0]}.{self.format}", beside
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join the tables of the shards."""
         with sink.open(FACES_TABLE) as file:
             faces_table.join_faces(

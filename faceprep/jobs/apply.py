@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
+from faceprep.core.job import Job
 from faceprep.core.types import (
     ACCEPTED,
     COPY,
@@ -50,7 +51,7 @@ _OUTPUT = "output"
 
 
 @dataclass(frozen=True)
-class Apply(PlacingOptions):
+class Apply(PlacingOptions, Job):
     """A plan carried out, edited or not.
 
     PLAN is what merge-identities, clean-identities, dedupe or score wrote: one decision a line, of
@@ -103,12 +104,12 @@ class Apply(PlacingOptions):
             n_bytes=n_bytes,
         )
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         yield from place_rows(
             load_rows(sink.scratch / f"{_ROWS}{shard.id}"), shard, sink, self.mode
         )
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """The way back, and the table of faces."""
         shards = work.stages[0].shards
         output = Path(json.loads(storage.read_bytes(sink.scratch / _OUTPUT)))

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from faceprep.core import storage
 from faceprep.core.io.image_header import check_image
+from faceprep.core.job import Job
 from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.pairs_bin import container as pairs_bin
 
@@ -19,7 +20,7 @@ _COLUMNS = b"pair,first,second,same\n"
 
 
 @dataclass(frozen=True)
-class Bin2Folder:
+class Bin2Folder(Job):
     """Verification .bin to images and pairs.csv, bytes untouched.
 
     DST gets images/PAIR_0.jpg and images/PAIR_1.jpg (or the suffix that the bytes say), pairs
@@ -48,7 +49,7 @@ class Bin2Folder:
             n_bytes=n_bytes,
         )
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         rows = sink.open_part(_ROWS)
         places = pairs_bin.load_places(sink.scratch / _PLACES, shard.start, shard.stop)
         with storage.ByteSource(shard.source) as file:
@@ -66,7 +67,7 @@ class Bin2Folder:
                     rows.write(f"{number},{names[0]},{names[1]},{place['same']}\n".encode())
                 yield Outcome(f"pair {number}", "undecodable" if damage else OK, damage)
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         with sink.open("pairs.csv") as table:
             table.write(_COLUMNS)
             for shard in work.stages[0].shards:

@@ -18,6 +18,7 @@ from faceprep.core import cpu as cores
 from faceprep.core import dependencies as installed
 from faceprep.core import registry, storage
 from faceprep.core.errors import MissingExtra
+from faceprep.core.job import Look
 from faceprep.core.scratch import scratch_place
 from faceprep.core.text import counted
 
@@ -114,7 +115,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
-class Doctor:
+class Doctor(Look):
     """What is installed, what this machine has, and what is missing for which command.
 
     Free space is told of PATH too, where one is given: a folder that is to be written to, there or
@@ -122,6 +123,10 @@ class Doctor:
     """
 
     command: ClassVar[str] = "doctor"
+
+    def exit_status(self, result: Diagnosis) -> int:
+        """Return 1 where something that is installed does not work, else 0."""
+        return result.exit_status
 
     def __call__(
         self, path: Path | None = None, tell: Progress = lambda n_done, total: None

@@ -16,6 +16,7 @@ from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.faces import Faces, Pixels
 from faceprep.core.io.image_bytes import read_image_bytes
+from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.types import (
     LOW_SCORE,
@@ -56,7 +57,7 @@ class Photo(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ExtractPhotos(FaceOptions):
+class ExtractPhotos(FaceOptions, Job):
     """Photos to aligned faces.
 
     SRC is a photo, a folder of photos or of identity folders; DST/IDENTITY/STEM_FACE.png are the
@@ -117,7 +118,7 @@ class ExtractPhotos(FaceOptions):
             n_bytes=2 * height * width * len(paths),
         )
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         finders = [self.finder(), *([self.finder(self.fallback)] if self.fallback else [])]
         with FacesWriter(sink.open_part(_PART)) as table:
             for answer in _in_batches(_load_photos(shard, sink)):
@@ -167,7 +168,7 @@ class ExtractPhotos(FaceOptions):
             return Outcome(photo.path, MANY_FACES, f"{len(chosen)} faces")
         return Outcome(photo.path, reason="; ".join(filter(None, [*faults, found.note])))
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join the tables of the shards."""
         with sink.open(FACES_TABLE) as file:
             join_faces([sink.part_path(shard.id, _PART) for shard in work.stages[0].shards], file)

@@ -14,6 +14,7 @@ from typing import ClassVar
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
+from faceprep.core.job import Job
 from faceprep.core.names import sort_names
 from faceprep.core.options import option
 from faceprep.core.random_order import random_keys
@@ -31,7 +32,7 @@ _FILES = ("train.rec", "train.idx", "train.lst", "property", "classes.csv")
 
 
 @dataclass(frozen=True)
-class Folder2Rec:
+class Folder2Rec(Job):
     """Image folders to an MXNet .rec set.
 
     SRC/IDENTITY/* becomes DST/train.rec, train.idx, train.lst, property and classes.csv (class,
@@ -88,7 +89,7 @@ class Folder2Rec:
             n_bytes=(len(stages) + 1) * n * mean_size,
         )
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         roster = rec_parts.load_roster(sink.scratch / _ROSTER)
         if shard.id.startswith("merge"):
             spills = [
@@ -111,7 +112,7 @@ class Folder2Rec:
         else:
             rec_parts.write_packed(rows, sink)
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join the parts and write the index, the lists and the counts."""
         roster = rec_parts.load_roster(sink.scratch / _ROSTER)
         parts = [partial(sink.part_path, shard.id) for shard in work.stages[-1].shards]

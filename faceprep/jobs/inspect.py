@@ -14,6 +14,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io import contents
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.image_header import check_image
+from faceprep.core.job import Look
 from faceprep.core.names import sort_names
 from faceprep.core.options import option
 from faceprep.core.scratch import scratch_folder
@@ -104,7 +105,7 @@ class Inspection:
 
 
 @dataclass(frozen=True)
-class Inspect:
+class Inspect(Look):
     """What is in a container, and what is wrong with it.
 
     PATH is a .rec (or a folder with train.rec), a folder of identities, a verification .bin, or a

@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
+from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.random_order import draw_distinct
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
@@ -43,7 +44,7 @@ class _Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MakeBin:
+class MakeBin(Job):
     """Identity folder to a verification .bin of --pairs drawn, or listed, pairs.
 
     Drawn pairs are all different, and every pair of SRC is as likely as any other of its kind. They
@@ -151,7 +152,7 @@ class MakeBin:
         drawn = [(a, b, i == 0) for fold in folds for i, half in enumerate(fold) for a, b in half]
         return [_Pair(f"pair {number}", *pair) for number, pair in enumerate(drawn)], images.refused
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         rows = json.loads(storage.read_bytes(sink.scratch / shard.id))
         if shard.id == _REFUSED:
             yield from (Outcome(*row) for row in rows)
@@ -174,7 +175,7 @@ class MakeBin:
                 part.add([each for each in loaded if not isinstance(each, Outcome)], pair.same)
                 yield Outcome(pair.key)
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         ids = [shard.id for shard in work.stages[0].shards if shard.id != _REFUSED]
         if not pairs_bin.count_parts(sink, ids):
             raise SourceError("no pair could be made: each is named in failures.csv")

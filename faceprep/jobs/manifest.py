@@ -15,6 +15,7 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.text import counted
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
@@ -36,7 +37,7 @@ log = logging.getLogger("faceprep")
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(Job):
     """An identity folder to what a trainer reads.
 
     SRC/IDENTITY/IMAGE becomes OUT, shuffled, by its suffix: .npz and .tfrecord as Keras_insightface
@@ -237,14 +238,14 @@ class Manifest:
 
     # During and after
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         if manifest_cuts.is_refused(shard):
             return manifest_cuts.refused_outcomes(sink.scratch, shard)
         layout = Layout.load(sink.scratch)
         part = Part(layout, shard, Block.load(sink.scratch, shard.id), sink)
         return FORMATS[layout.suffix].write(part)
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join the files that were written in several parts; write the class map."""
         layout = Layout.load(sink.scratch)
         for name, plan in layout.files.items():

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from faceprep.core import dependencies as installed
 from faceprep.core import registry
+from faceprep.core.job import Look
 from faceprep.core.registry import Entry
 
 Progress = Callable[[int, int], None]
@@ -59,7 +60,7 @@ class Catalogue:
 
 
 @dataclass(frozen=True)
-class Models:
+class Models(Look):
     """Which detectors and embedders there are, where their weights come from, and which are
     installed.
 

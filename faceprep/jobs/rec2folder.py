@@ -11,6 +11,7 @@ from typing import ClassVar
 from faceprep.core import storage
 from faceprep.core.io.image_bytes import check_image_bytes
 from faceprep.core.io.image_header import check_image
+from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work, all_ok
 from faceprep.sets.recordio import index as rec_index
@@ -33,7 +34,7 @@ _HEADER_KEY = 0
 
 
 @dataclass(frozen=True)
-class Rec2Folder:
+class Rec2Folder(Job):
     """MXNet .rec to image folders, bytes untouched.
 
     SRC is a .rec file or a folder with train.rec; DST gets IDENTITY/KEY.jpg (or the suffix that the
@@ -61,7 +62,7 @@ class Rec2Folder:
             [Stage("write", shards)], paths.fingerprint, n_files=stop - start, n_bytes=n_bytes
         )
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         keys, offsets = read_in_file_order(sink.scratch / _INDEX, shard.start, shard.stop)
         names = [
             str(key) if key >= 0 else f"at_{offset}"
@@ -80,7 +81,7 @@ class Rec2Folder:
                     for name, offset, image in zip(names[here], offsets[here], run, strict=True):
                         yield from _write_one(name, offset, image, identities, sink)
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Nothing to join."""
 
 

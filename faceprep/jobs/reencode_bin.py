@@ -15,6 +15,7 @@ from typing import ClassVar
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.io.image_header import check_image
+from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.pairs_bin import container as pairs_bin
@@ -27,7 +28,7 @@ _PLACES, _REFUSED = "places", "refused"
 
 
 @dataclass(frozen=True)
-class ReencodeBin:
+class ReencodeBin(Job):
     """Verification .bin files of any vintage to Python 3 .bin files; order and labels kept.
 
     Nothing in a source is run, whatever its pickle asks for. Every image is decoded and encoded
@@ -58,6 +59,10 @@ class ReencodeBin:
             )
         if not 1 <= self.quality <= 100:
             raise OptionError("--quality", expected="1 to 100", found=str(self.quality))
+
+    def writes_in_place(self, request: Request) -> bool:
+        """Return whether the bins are replaced where they lie."""
+        return self.in_place
 
     def state_of(self, request: Request) -> str:
         """A run on one file, or in place, keeps its notes under that file's name: other runs
@@ -134,7 +139,7 @@ class ReencodeBin:
         original = self._original(source)
         return source.name + storage.fingerprint_of(original).removeprefix(original.name)
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         source = Path(shard.source)
         refused = sink.scratch / _REFUSED / source.name
         if refused.exists():
@@ -170,7 +175,7 @@ class ReencodeBin:
             pixels, suffix, self.quality
         ), ""
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         for path, group in groupby(work.stages[0].shards, key=lambda shard: shard.source):
             shards, source = list(group), Path(path)
             if not (sink.scratch / _PLACES / source.name).exists():

@@ -18,6 +18,7 @@ from faceprep import __version__
 from faceprep.core import registry, storage
 from faceprep.core.embeddings import Model
 from faceprep.core.errors import FaceprepError, OptionError, SourceError
+from faceprep.core.job import Job, Look
 from faceprep.core.options import option
 from faceprep.identity.distributions import measure
 from faceprep.pages.report import section_faces as faces
@@ -69,7 +70,7 @@ class Reported:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Look):
     """What a run did, as one HTML page and as numbers.
 
     OUT is what a command made: a folder, a table, embeddings; or a plan, or the saved --json output
@@ -203,9 +204,10 @@ def _has_siblings(command: str) -> bool:
     """Whether the command fills folders beside its output too: its ledger names files from the
     folder above then.
     """
-    return command in registry.COMMANDS and bool(
-        getattr(registry.load(registry.COMMANDS, command), "siblings", ())
-    )
+    if command not in registry.COMMANDS:
+        return False
+    job = registry.load(registry.COMMANDS, command)
+    return issubclass(job, Job) and bool(job.siblings)
 
 
 def _of_tally(run: Run, tally: Tally) -> Iterator[Section]:

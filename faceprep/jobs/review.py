@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faceprep.core.errors import OptionError
+from faceprep.core.job import Service
 from faceprep.core.options import option
 from faceprep.core.text import counted
 from faceprep.core.types import VERDICTS
@@ -40,7 +41,7 @@ class Reviewed:
 
 
 @dataclass(frozen=True)
-class Review:
+class Review(Service):
     """A page to accept or refuse a plan's decisions.
 
     PLAN is the plan.jsonl of merge-identities, clean-identities, dedupe or score. The page is shown

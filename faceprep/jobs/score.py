@@ -15,6 +15,7 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io import parquet
+from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.folder import find_identities, refuse_output_inside
@@ -34,7 +35,7 @@ _COLUMNS = ("path", "identity", "height", "width")
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Job):
     """Sharpness, exposure, contrast and pose of each crop, as a table.
 
     SRC is a folder of crops, in identity folders or not; OUT.parquet gets one row an image: path,
@@ -134,7 +135,7 @@ class Score:
             )
         return poses
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         rows: list[Mapping[str, Any]] = []
         for row in json.loads(storage.read_bytes(sink.scratch / shard.id)):
             path = row["path"]
@@ -151,7 +152,7 @@ class Score:
             yield Outcome(path)
         score_table.write_scores(sink.open_part(_PART), (*_COLUMNS, *self._measures()), rows)
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """One table out of the parts, and the plan."""
         shards, (table, *plan) = work.stages[0].shards, work.files or ()
         parts = [sink.part_path(shard.id, _PART) for shard in shards]

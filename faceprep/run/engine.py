@@ -17,11 +17,11 @@ from typing import Any
 from faceprep import __version__
 from faceprep.core import locks, storage
 from faceprep.core.errors import FaceprepError, Interrupted, OutputError, TooManyFailures
+from faceprep.core.job import Job
 from faceprep.core.text import counted
 from faceprep.core.types import (
     OK,
     CarryOut,
-    Job,
     Outcome,
     Request,
     Runner,
@@ -70,12 +70,14 @@ class ShardTask:
 
     def warm_up(self) -> None:
         """What the job has to load before its first shard, if it says so."""
-        getattr(self.job, "warm_up", lambda: None)()
+        self.job.warm_up()
 
     def _carry_out(self, shard: Shard) -> ShardReport:
         sink = ShardSink(self.places, shard.id)
         try:
-            return sink.commit(list(life.told(self.job(shard, sink), self.places.signs / shard.id)))
+            return sink.commit(
+                list(life.told(self.job.run(shard, sink), self.places.signs / shard.id))
+            )
         except FaceprepError:
             sink.discard()
             raise
@@ -106,7 +108,7 @@ def run_job(
     """
     started = time.monotonic()
     places = _places(job, request)
-    checks.refuse_bad_places(request, _folders(job, request), getattr(job, "in_place", False))
+    checks.refuse_bad_places(request, _folders(job, request), job.writes_in_place(request))
     checks.refuse_linked_state(places.state_folders())
     with locks.lock(places.state) as token:
         task = ShardTask(job, places, token)
@@ -133,28 +135,23 @@ def _places(job: Job, request: Request) -> Places:
     """Beside an output that is one file, or in the output folder; there under a name if the job
     has one for it.
     """
-    if getattr(job, "output_is_file", False):
+    if job.output_is_file:
         return Places(request.output.parent, request.output.name)
-    siblings = getattr(job, "siblings", ())
-    if siblings:
+    if job.siblings:
         output = Path(os.path.abspath(request.output))
-        return Places(output.parent, home=output.name, siblings=siblings)
-    state_of = getattr(job, "state_of", None)
-    return (
-        Places(request.output, state_of(request), shares_failures=True)
-        if state_of
-        else Places(request.output)
-    )
+        return Places(output.parent, home=output.name, siblings=job.siblings)
+    name = job.state_of(request)
+    if name is None:
+        return Places(request.output)
+    return Places(request.output, name, shares_failures=True)
 
 
 def _folders(job: Job, request: Request) -> list[Path]:
     """The folders that the run fills; none where the output is one file."""
-    if getattr(job, "output_is_file", False):
+    if job.output_is_file:
         return []
     output = Path(os.path.abspath(request.output))
-    return [
-        output.with_name(output.name + ending) for ending in ("", *getattr(job, "siblings", ()))
-    ]
+    return [output.with_name(output.name + ending) for ending in ("", *job.siblings)]
 
 
 class _Drive:
@@ -196,7 +193,7 @@ class _Drive:
         elif self._before is None:
             checks.refuse_foreign_files(_folders(self._job, self._request))
         if self._request.overwrite:
-            self._ledger.forget(keep_outputs=getattr(self._job, "in_place", False))
+            self._ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
         self._take_up_what_is_done()
         checks.refuse_what_cannot_fit(
             self.work, 1 - len(self._reports) / max(len(self._shards), 1), self._places.root
@@ -306,7 +303,7 @@ class _Drive:
         if not n_crashed and not self._finish_report:
             sink = ShardSink(self._places, _FINISH)
             try:
-                self._job.finish(self.work, sink)
+                self._job.finish(self.work, self._request, sink)
                 self._finish_report = sink.commit([])
             except BaseException:
                 sink.discard()
@@ -333,8 +330,7 @@ class _Drive:
 
     def _told(self) -> dict[str, Any]:
         """What the job has to say of its finished output, if it has."""
-        details = getattr(self._job, "details", None)
-        return dict(details(self._request.output)) if details and self._finish_report else {}
+        return dict(self._job.details(self._request.output)) if self._finish_report else {}
 
     def summary(self, seconds: float) -> Summary:
         reports = [*self._reports.values(), *([self._finish_report] if self._finish_report else [])]

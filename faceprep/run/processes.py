@@ -291,12 +291,12 @@ def _log_through(connection: Connection, level: int) -> None:
     log.setLevel(level)
 
 
-def _warm_up(work: Any) -> None:
+def _warm_up(work: ShardWork) -> None:
     """Load what the job's shards need (`warm_up`), while the driver still plans; errors come
     again with a shard.
     """
     with suppress(FaceprepError):
-        getattr(work, "warm_up", lambda: None)()
+        work.warm_up()
 
 
 def _spare_garbage_collection() -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +27,7 @@ from typing import Any, ClassVar, NamedTuple
 from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import FaceprepError, OptionError, SourceError
+from faceprep.core.job import Job
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
 from faceprep.core.text import counted
@@ -81,7 +82,7 @@ class SecondOpinion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PlanningOptions(EmbedOptions, PlacingOptions, ABC):
+class PlanningOptions(EmbedOptions, PlacingOptions, Job):
     """The options of both, and the steps of such a job, which has a `command` and says how it
     judges.
     """
@@ -172,7 +173,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ABC):
 
     # During
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         about = _load_about(sink)
         kind = shard.id.partition("-")[0]
         if kind == _EMBED:
@@ -275,7 +276,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ABC):
 
     # After
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """The plan and the way back."""
         *_, last = work.stages
         shards = last.shards if last.name == _PLACE else []

@@ -11,7 +11,7 @@ import pytest
 
 from faceprep import Align, ExtractPhotos, Request, SerialRunner, run_job
 from faceprep.cli import main
-from faceprep.core.types import Job
+from faceprep.core.job import Job
 from faceprep.jobs.bin2folder import Bin2Folder
 from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.jobs.embed.job import Embed

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from faceprep.core.types import ACCEPTED, Job, Request, Summary
+from faceprep.core.job import Job
+from faceprep.core.types import ACCEPTED, Request, Summary
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.clean_identities import CleanIdentities
 from faceprep.jobs.extract_photos import ExtractPhotos

@@ -52,7 +52,7 @@ def test_when_a_copy_is_clean(
 class Looker(Lines):
     """Writes what it has of the driver."""
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         there = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
         told = [
             str("mine" in " ".join(there)),

@@ -158,7 +158,7 @@ class DiesInCommit(Lines):
 
     mark: str = ""
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         def move(source: object, target: object) -> None:
             if shard.id == "0004" and not os.path.exists(self.mark):
                 Path(self.mark).touch()
@@ -166,7 +166,7 @@ class DiesInCommit(Lines):
             os.rename(source, target)  # type: ignore[arg-type]
 
         mock.patch("faceprep.run.staging.move", move).start()  # this process has no other use
-        return super().__call__(shard, sink)
+        return super().run(shard, sink)
 
 
 def test_joined_output_is_not_made_without_all_its_parts(request_: Request, tmp_path: Path) -> None:
@@ -262,9 +262,9 @@ def test_what_workers_print_does_not_reach_stdout(
 
 
 class Talker(Lines):
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         print("hello")  # noqa: T201
-        return super().__call__(shard, sink)
+        return super().run(shard, sink)
 
 
 # Programs

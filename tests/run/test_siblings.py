@@ -28,14 +28,14 @@ class SortedLines(Lines):
     command: ClassVar[str] = "sorted-lines"
     siblings: ClassVar[tuple[str, ...]] = ("_odd",)
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         for i in range(shard.start, shard.stop):
             sink.write(f"a/{i}{self.suffix}", b"line", beside="_odd" if i % 2 else "")
             yield Outcome(str(i))
         with sink.open_part(".part") as part:
             part.write(b"%d\n" % len(shard))
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """The number of lines."""
         with sink.open("counts") as file:
             for shard in work.stages[0].shards:
@@ -131,7 +131,7 @@ def test_other_options_are_refused(request_: Request) -> None:
 def test_names_cannot_leave_the_folders(name: str, beside: str, request_: Request) -> None:
     @dataclass(frozen=True)
     class Escaping(SortedLines):
-        def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
             sink.write(name, b"x", beside=beside)
             yield Outcome("x")
 

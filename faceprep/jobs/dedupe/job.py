@@ -16,6 +16,7 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.text import counted
 from faceprep.core.types import COPY, HARDLINK, Outcome, Request, Shard, Sink, Stage, Work
@@ -52,7 +53,7 @@ _LEFT_OUT = ".left-out"
 
 
 @dataclass(frozen=True)
-class Dedupe(PlacingOptions, EmbedOptions):
+class Dedupe(PlacingOptions, EmbedOptions, Job):
     """Exact and near-duplicate images, to a plan and a set without them.
 
     SRC is a folder of identities (or of images); DST gets plan.jsonl, DST/IDENTITY/IMAGE without
@@ -138,7 +139,7 @@ class Dedupe(PlacingOptions, EmbedOptions):
 
     # During
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         kind = shard.id.partition("-")[0]
         if kind == _SIGN:
             return self._sign(shard, sink)
@@ -235,7 +236,7 @@ class Dedupe(PlacingOptions, EmbedOptions):
 
     # After
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """The plan and the way back."""
         noted = json.loads(storage.read_bytes(sink.scratch / _SETS))
         finish_plan(_DECIDE, work.stages[-1].shards, sink, self.command, Path(noted["output"]))

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from faceprep.core.embeddings import Model
 from faceprep.core.errors import OptionError
+from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.embed import sources as crop_sources
@@ -23,7 +24,7 @@ _PHOTOS = "photos"
 
 
 @dataclass(frozen=True)
-class Embed(EmbedOptions):
+class Embed(EmbedOptions, Job):
     """One vector an image: image_names, image_classes, embeddings.
 
     SRC is a folder of crops, in identity folders or not; a manifest (.npz .csv .lst .parquet); a
@@ -85,12 +86,12 @@ class Embed(EmbedOptions):
     def _model(self) -> Model:
         return self.model(of=_PHOTOS if self.faces else "")
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         target = load_template(self.open().template)
         loads = crop_sources.read_shard(shard, sink.scratch, self.fitter(), target, self.faces)
         return embed_loads(self, loads, sink)
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """All vectors in one file, or in several."""
         embeddings = load_parts(sink, [shard.id for shard in work.stages[0].shards], self._model())
         place = crop_sources.load_place(sink.scratch)

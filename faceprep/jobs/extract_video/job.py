@@ -18,6 +18,7 @@ from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.faces import Pixels
 from faceprep.core.io.csv import csv_line
+from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.prefetch import map_ahead
 from faceprep.core.text import counted
@@ -66,7 +67,7 @@ class Extracted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ExtractVideo(FaceOptions):
+class ExtractVideo(FaceOptions, Job):
     """Video frames to aligned faces.
 
     SRC is a video or a tree of them (.mov .mp4 .avi .mkv .webm); DST/VIDEO/FRAME.png is the surest
@@ -149,7 +150,7 @@ class ExtractVideo(FaceOptions):
         fingerprint = f"{len(shards):,} videos, names and sizes {digest.hexdigest()[:16]}"
         return Work([Stage("videos", shards)], fingerprint, unit="video")
 
-    def __call__(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         video = Video(*json.loads(storage.read_bytes(sink.scratch / shard.id)))
         if not is_text(video.path):
             yield Outcome(video.path, "bad_name", "the name is not UTF-8; rename the file")
@@ -162,7 +163,7 @@ class ExtractVideo(FaceOptions):
             with sink.open_part(_NOTES_PART) as part:
                 part.write(_as_csv(notes))
 
-    def finish(self, work: Work, sink: Sink) -> None:
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join the tables of the shards, and what was found wrong with .face files."""
         ids = [shard.id for shard in work.stages[0].shards]
         with sink.open(FACES_TABLE) as file:

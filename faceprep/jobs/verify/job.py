@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faceprep.core.errors import OptionError, SourceError, naming
+from faceprep.core.job import Look
 from faceprep.core.options import option
 from faceprep.core.types import OK, Outcome
 from faceprep.jobs.verify.bins import judge_bin
@@ -79,7 +80,7 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class Verify(EmbedOptions):
+class Verify(EmbedOptions, Look):
     """How well an embedder tells people apart: accuracy, EER and TAR at FAR; rank-k and TPIR at
     FPIR.
 

@@ -1,0 +1,96 @@
+"""The contract between a command and the engine that runs it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from faceprep.core.types import Outcome, Request, Shard, Sink, Work
+
+
+class Job(ABC):
+    """A command that runs in shards; the fields of its dataclass are its options.
+
+    Every hook that the engine and the command line call is declared here, with its default.
+    """
+
+    command: ClassVar[str]
+    """Name on the command line."""
+    output_is_file: ClassVar[bool] = False
+    """Whether the output is one file; its state then lies beside it."""
+    siblings: ClassVar[tuple[str, ...]] = ()
+    """Endings of the folders beside the output that the job fills too, such as ``_multi``."""
+
+    @abstractmethod
+    def plan(self, request: Request, scratch: Path) -> Work:
+        """Look at the source and cut the work into shards.
+
+        The driver calls it once for each run. It writes nothing but to `scratch`, a folder that
+        the shards find at `Sink.scratch`. Raises FaceprepError for a source that cannot be used.
+        """
+
+    @abstractmethod
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        """Carry out one shard in a worker; yield one Outcome for each of its inputs."""
+
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:  # noqa: B027
+        """Join the parts of all shards into the output, once all are done."""
+
+    def warm_up(self) -> None:  # noqa: B027
+        """Load what the first shard will need, while the driver still plans."""
+
+    def writes_in_place(self, request: Request) -> bool:
+        """Return whether the output replaces the input."""
+        return False
+
+    def state_of(self, request: Request) -> str | None:
+        """Return the name of the run's state where several runs may share the output folder.
+
+        None says that the folder belongs to this run alone.
+        """
+        return None
+
+    def output_of(self, sources: Sequence[Path]) -> Path:
+        """Return the output of a command that names none in its arguments."""
+        raise NotImplementedError(f"{self.command} has an output among its arguments")
+
+    def details(self, output: Path) -> Mapping[str, Any]:
+        """Return figures of the finished output for the summary."""
+        return {}
+
+    def sentence(self, found: Mapping[str, Any]) -> str:
+        """Say the figures of `details` in one sentence for the terminal; may be empty."""
+        return ""
+
+
+class Look(ABC):
+    """A command that looks at something and prints a result; it runs no shards."""
+
+    command: ClassVar[str]
+    stopped: ClassVar[str] = "stopped; nothing was written"
+    """Sentence for Ctrl-C."""
+
+    @abstractmethod
+    def __call__(self, *places: Any) -> Any:
+        """Return the result for the places on the command line and a progress counter."""
+
+    def exit_status(self, result: Any) -> int:
+        """Return the exit status: 3 if inputs failed, else 0."""
+        return 3 if result.failed else 0
+
+
+class Service(ABC):
+    """A command that serves a page until it is stopped."""
+
+    command: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def stopped(self) -> str:
+        """Return the sentence for Ctrl-C."""
+
+    @abstractmethod
+    def serve(self, plan: Path, announce: Callable[[str], None]) -> Any:
+        """Serve the plan at `plan` and return what became of it; `announce` prints the address."""
