@@ -237,15 +237,19 @@ def end_at_once(pipe: str, driver: str) -> None:
 
 
 def test_caller_that_stops_listening_leaves_no_worker() -> None:
-    with ProcessRunner(2)(slow_shard) as carry_out:
+    with ProcessRunner(2)(SlowWork()) as carry_out:
         reports = carry_out([Shard(str(i), "", i, i + 1) for i in range(9)])
         assert next(reports).n_inputs == 1
     # the fixture of all tests looks for what is left
 
 
-def slow_shard(shard: Shard) -> ShardReport:
-    time.sleep(0.05)
-    return ShardReport(shard.id, 1, {"ok": 1})
+class SlowWork:
+    def __call__(self, shard: Shard) -> ShardReport:
+        time.sleep(0.05)
+        return ShardReport(shard.id, 1, {"ok": 1})
+
+    def warm_up(self) -> None:
+        pass
 
 
 def test_more_workers_than_shards(request_: Request) -> None:
