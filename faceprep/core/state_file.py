@@ -45,7 +45,7 @@ def home_of(state: Path) -> Path | None:
 def hold_folder(folder: Path) -> Iterator[None]:
     """Hold a lock on `folder` itself, for as long as its state changes its form."""
     with storage.guard("lock", folder):
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fd = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # a file system without such locks
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -100,7 +100,7 @@ def _locks(state: Path) -> list[Path]:
 def _is_free(lock: Path, held: ExitStack) -> bool:
     """Take the lock for as long as `held` is open; return False where somebody else has it."""
     with storage.guard("lock", lock):
-        fd = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
+        fd = os.open(lock, os.O_RDONLY)
     held.callback(os.close, fd)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
