@@ -1,4 +1,4 @@
-"""Encoded bytes <-> RGB pixels; the only place that knows OpenCV's BGR."""
+"""Decoding and encoding of images. OpenCV's BGR order is known here alone."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from faceprep.core.faces import Pixels
 from faceprep.core.io.image_header import check_image
 from faceprep.core.opencv import opencv
 from faceprep.core.types import Buffer
-from faceprep.vision.decoder_warnings import catch_messages, find_damage
+from faceprep.vision.decoder_warnings import catch_warnings, find_damage
 
 MAX_PIXELS = 178_956_970
 """The limit at which Pillow refuses an image as a bomb: half a gigabyte of pixels, of which OpenCV
 holds two copies while it decodes."""
 MIN_SIDE = 4
-_TO_LOOK_AT = 85
-"""Quality of small pictures for people."""
+_PREVIEW_QUALITY = 85
 
 
 class Undecodable(FaceprepError):
@@ -24,29 +23,31 @@ class Undecodable(FaceprepError):
 
 
 def decode(data: Buffer, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """(height, width, 3) uint8 RGB of any encoding. Raises Undecodable.
+    """Decode an image of any encoding to (height, width, 3) uint8 RGB.
 
-    EXIF orientation is applied. Grey is repeated, of 16 bits the upper 8 are kept, CMYK becomes
-    RGB, alpha is dropped (what it covers stays as it is stored; a TIFF comes on black), of several
-    frames the first is taken. Truncated and damaged data are refused, and so is, by its header
-    alone, what has more than `max_pixels` pixels or a side under 4.
+    EXIF orientation is applied. Grey is repeated, the upper 8 of 16 bits are kept, and CMYK becomes
+    RGB. Alpha is dropped: the pixels under it stay as stored, but a TIFF comes on black. The first
+    of several frames is taken. Raises Undecodable for truncated and damaged data, and, from the
+    header alone, for images of more than `max_pixels` pixels or with a side under 4.
     """
     header = check_image(data)
     problem = header.damage or (_refuse_size(*header.size, max_pixels) if header.size else "")
     if problem:
         raise Undecodable(problem)
-    cv2 = opencv()
-    with catch_messages() as messages:
-        try:
-            pixels: Pixels | None = cv2.imdecode(
-                np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB
-            )
-        except cv2.error:
-            pixels = None
+    pixels, warnings = catch_warnings(lambda: _imdecode(data))
     if pixels is None:
         raise Undecodable("OpenCV cannot decode it")
-    if damage := find_damage(messages):
+    if damage := find_damage(warnings):
         raise Undecodable(f"the {header.suffix[1:].upper()} has damaged pixels: {damage}")
+    return pixels
+
+
+def _imdecode(data: Buffer) -> Pixels | None:
+    cv2 = opencv()
+    try:
+        pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:
+        return None
     return pixels
 
 
@@ -62,7 +63,7 @@ def _refuse_size(height: int, width: int, max_pixels: int) -> str:
 
 
 def encode(pixels: Pixels, suffix: str, quality: int = 95) -> bytes:
-    """(height, width, 3) uint8 RGB as ``.jpg`` of `quality` 1 … 100, or as ``.png`` (lossless)."""
+    """Encode (height, width, 3) uint8 RGB as ``.jpg`` of `quality` 1 to 100, or as ``.png``."""
     cv2 = opencv()
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else []
     done, data = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
@@ -72,11 +73,11 @@ def encode(pixels: Pixels, suffix: str, quality: int = 95) -> bytes:
 
 
 def encode_small(pixels: Pixels, long_side: int) -> bytes:
-    """A JPEG of RGB pixels for people to look at, shrunk to `long_side` where it is larger."""
+    """Encode RGB pixels as a small JPEG for people, with a long side of at most `long_side`."""
     height, width = pixels.shape[:2]
     scale = long_side / max(height, width)
     if scale < 1:
         cv2 = opencv()
         size = max(1, round(width * scale)), max(1, round(height * scale))
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return encode(pixels, ".jpg", _TO_LOOK_AT)
+    return encode(pixels, ".jpg", _PREVIEW_QUALITY)

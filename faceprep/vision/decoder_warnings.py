@@ -1,8 +1,8 @@
-"""What libjpeg and libpng print to file descriptor 2 from inside OpenCV: caught, for nothing else
-stops them.
+"""Warnings that libjpeg and libpng print to file descriptor 2 from inside OpenCV.
 
 libjpeg decodes damaged data to grey and only prints a warning, so the warning is the one sign of
-the damage.
+the damage. The descriptor belongs to the whole process. So threads decode together while nothing
+is printed, and each decodes again alone when a warning may be its own.
 """
 
 from __future__ import annotations
@@ -10,74 +10,130 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 from faceprep.core.storage import write_all
 
-_ALONE = threading.Lock()
+T = TypeVar("T")
+_STDERR = 2
 _OF_DECODERS = re.compile(
-    rb"libpng |Corrupt JPEG data|Premature end of JPEG|Invalid SOS parameters|Inconsistent "
-    rb"progression"
-    rb"|Unknown Adobe color|Warning: unknown JFIF|Application transferred|Unsupported marker"
+    rb"libpng |Corrupt JPEG data|Premature end of JPEG|Invalid SOS parameters|"
+    rb"Inconsistent progression|Unknown Adobe color|Warning: unknown JFIF|"
+    rb"Application transferred|Unsupported marker"
 )
 _DAMAGE = re.compile(
     r"premature end of data segment|Premature end of JPEG file|bad Huffman code|instead of RST\d"
     r"|Inconsistent progression|extraneous bytes before marker 0x(?!d9)\w\w"
 )
-"""Warnings that stand for lost pixels. Bytes without meaning before the end marker (0xd9) are
-harmless and common.
-"""
+"""Warnings of lost pixels. Stray bytes before the end marker (0xd9) are harmless and common."""
 
 
-@contextmanager
-def catch_messages() -> Iterator[list[str]]:
-    """The decoders' lines that are printed within the block, filled in at its end; one block at a
-    time in a process.
+class _Catcher:
+    """Reads what is printed to standard error while at least one thread is inside.
 
-    What other threads print meanwhile is passed on afterwards. Without a standard error, nothing is
-    caught.
+    Lines of others are passed on. Without a standard error, nothing is caught.
     """
-    lines: list[str] = []
-    with _ALONE:
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._n_inside = self._n_entries = 0
+        self._is_reserved = False
+        self._lines: list[str] = []
+        self._stderr = self._source = -1
+
+    def run(self, work: Callable[[], T], alone: bool) -> tuple[T, list[str], bool]:
+        """Run `work`; return its result, the warnings meanwhile, and whether they are its own."""
+        start, entry, was_first = self._enter(alone)
+        lines: list[str] = []
         try:
-            stderr = os.dup(2)
-        except OSError:
-            yield lines
-            return
-        source, target = os.pipe()
-        try:
-            os.set_blocking(source, False)
-            os.set_blocking(target, False)
-            os.dup2(target, 2)
-            try:
-                yield lines
-            finally:
-                os.dup2(stderr, 2)
-                lines += _sort_out(source, stderr)
+            result = work()
         finally:
-            for fd in (stderr, source, target):
-                os.close(fd)
+            lines, n_entries = self._leave(start, alone)
+        return result, lines, was_first and n_entries == entry
+
+    def _enter(self, alone: bool) -> tuple[int, int, bool]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_reserved)
+            self._is_reserved = alone
+            if alone:
+                self._changed.wait_for(lambda: not self._n_inside)
+            was_first = not self._n_inside
+            if was_first:
+                self._redirect()
+            self._n_inside += 1
+            self._n_entries += 1
+            return len(self._lines), self._n_entries, was_first
+
+    def _leave(self, start: int, alone: bool) -> tuple[list[str], int]:
+        with self._changed:
+            self._read()
+            lines = self._lines[start:]
+            self._n_inside -= 1
+            if not self._n_inside:
+                self._restore()
+            if alone:
+                self._is_reserved = False
+            self._changed.notify_all()
+            return lines, self._n_entries
+
+    def _redirect(self) -> None:
+        try:
+            self._stderr = os.dup(_STDERR)
+        except OSError:
+            return
+        self._source, target = os.pipe()
+        os.set_blocking(self._source, False)
+        os.set_blocking(target, False)
+        os.dup2(target, _STDERR)
+        os.close(target)
+
+    def _read(self) -> None:
+        if self._stderr < 0:
+            return
+        try:
+            printed = os.read(self._source, 1 << 16)
+        except BlockingIOError:  # nothing was printed
+            return
+        lines = printed.splitlines(keepends=True)
+        own = [line for line in lines if _OF_DECODERS.match(line)]
+        self._lines += [line.decode(errors="replace").strip() for line in own]
+        others = b"".join(line for line in lines if not _OF_DECODERS.match(line))
+        if others:
+            write_all(self._stderr, others)
+
+    def _restore(self) -> None:
+        self._lines = []
+        if self._stderr < 0:
+            return
+        os.dup2(self._stderr, _STDERR)
+        self._read()
+        self._lines = []
+        os.close(self._stderr)
+        os.close(self._source)
+        self._stderr = self._source = -1
 
 
-def _sort_out(source: int, stderr: int) -> list[str]:
-    try:
-        printed = os.read(source, 1 << 16)
-    except BlockingIOError:  # nothing was printed
-        return []
-    lines = printed.splitlines(keepends=True)
-    others = b"".join(line for line in lines if not _OF_DECODERS.match(line))
-    if others:
-        write_all(stderr, others)
-    return [line.decode(errors="replace").strip() for line in lines if _OF_DECODERS.match(line)]
+_CATCHER = _Catcher()
 
 
-def find_damage(messages: list[str]) -> str:
-    """The first message that says that pixels are lost, or an empty text.
+def catch_warnings(decode: Callable[[], T]) -> tuple[T, list[str]]:
+    """Run `decode` with the decoders kept silent; return its result and their warnings.
+
+    `decode` may run twice: it must not change anything.
+    """
+    result, lines, are_own = _CATCHER.run(decode, alone=False)
+    if lines and not are_own:
+        result, lines, _ = _CATCHER.run(decode, alone=True)
+    return result, lines
+
+
+def find_damage(warnings: list[str]) -> str:
+    """Return the first warning of lost pixels, or an empty text.
 
     >>> find_damage(["Corrupt JPEG data: premature end of data segment"])
     'premature end of data segment'
     >>> find_damage(["Corrupt JPEG data: 2 extraneous bytes before marker 0xd9"])
     ''
     """
-    return next((found[0] for message in messages if (found := _DAMAGE.search(message))), "")
+    return next((found[0] for line in warnings if (found := _DAMAGE.search(line))), "")

@@ -28,7 +28,7 @@ from faceprep.core.io.image_header import check_image, read_header
 from faceprep.synthetic import draw_face, encode_face
 from faceprep.vision.align import crop
 from faceprep.vision.codec import Undecodable, decode, encode
-from faceprep.vision.decoder_warnings import catch_messages
+from faceprep.vision.decoder_warnings import catch_warnings
 from tests.real import DATA, ROOT, needs_data
 
 FACE = cv2.GaussianBlur(draw_face(2, 1, 160)[0][:, 20:140], (0, 0), 2)
@@ -298,8 +298,8 @@ def test_nothing_of_the_decoders_reaches_the_terminal(tmp_path: Path) -> None:
 
 
 def test_what_others_print_meanwhile_is_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
-    with catch_messages() as messages:
-        os.write(2, b"12 of 20\nlibpng warning: iCCP: bad\nCorrupt JPEG data: bad Huffman code\n")
+    printed = b"12 of 20\nlibpng warning: iCCP: bad\nCorrupt JPEG data: bad Huffman code\n"
+    _, messages = catch_warnings(lambda: os.write(2, printed))
     assert messages == ["libpng warning: iCCP: bad", "Corrupt JPEG data: bad Huffman code"]
     assert capfd.readouterr().err == "12 of 20\n"
 
@@ -326,6 +326,24 @@ def test_threads_get_their_own_damage() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_threads_decode_at_the_same_time() -> None:
+    """Two decoders meet inside: with one at a time, neither would see the other."""
+    meeting = threading.Barrier(2, timeout=20)
+    threads = [threading.Thread(target=catch_warnings, args=(meeting.wait,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not meeting.broken
+
+
+def test_an_error_inside_leaves_standard_error_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        catch_warnings(lambda: 1 / 0)
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
 
 
 def test_without_a_standard_error_it_works_too() -> None:
