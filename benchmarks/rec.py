@@ -31,8 +31,14 @@ _BYTES = 6000
 
 
 def payloads() -> list[bytes]:
-    """Drawn faces, filled up behind their end to about the size of a 112 × 112 photo."""
-    return [(data := encode_face(i, 0)) + os.urandom(max(0, _BYTES - len(data))) for i in range(64)]
+    """Drawn faces, filled up in front of their end mark to the size of a 112 × 112 photo."""
+    return [_filled(encode_face(i, 0)) for i in range(64)]
+
+
+def _filled(data: bytes) -> bytes:
+    body, end = data[:-2], data[-2:]
+    filling = os.urandom(max(0, _BYTES - len(data))).replace(b"\xff", b"\x00")
+    return body + filling + end
 
 
 def write_set(root: Path, n: int, more_labels: list[float]) -> None:

@@ -232,7 +232,7 @@ def check_image(data: Buffer) -> ImageHeader:
         return header
     n, n_told = len(data), 0
     if header.suffix == ".jpg":
-        if data[-2:] == _END or bytes(data).rfind(_END, _walk_jpeg(data)[1]) >= 0:
+        if data[-2:] == _END or bytes(data).rfind(_END, _scan_start(data)) >= 0:
             return header
         return header._replace(damage="JPEG without its end marker")
     if header.suffix == ".png":
@@ -251,6 +251,14 @@ def check_image(data: Buffer) -> ImageHeader:
         if n < n_told
         else header
     )
+
+
+def _scan_start(data: Buffer) -> int:
+    """Return the position of the scan of a sound JPEG: an end mark before it is a thumbnail's."""
+    latest = _latest[0]
+    if isinstance(data, bytes) and data.startswith(latest) and latest.endswith(_SCAN):
+        return len(latest) - 2
+    return _walk_jpeg(data)[1]
 
 
 def _pnm_length(data: Buffer) -> int:
