@@ -33,106 +33,104 @@ class Entry:
 COMMANDS: dict[str, Entry] = {
     "inspect": Entry(
         "faceprep.jobs.inspect:Inspect",
-        "What is in a container, and what is wrong with it.",
+        "Show what a set or list holds and what is damaged.",
         "PATH",
     ),
     "models": Entry(
-        "faceprep.jobs.models:Models",
-        "Which detectors and embedders there are, and which are installed.",
+        "faceprep.jobs.models:Models", "List detectors and embedders, and which are installed."
     ),
     "doctor": Entry(
-        "faceprep.jobs.doctor:Doctor",
-        "What is installed, what this machine has, what is missing for what.",
-        "[PATH]",
+        "faceprep.jobs.doctor:Doctor", "Check the installation and this machine.", "[PATH]"
     ),
     "report": Entry(
         "faceprep.jobs.report:Report",
-        "What a run did, as one HTML page and as numbers.",
+        "Write a report of a run as an HTML page and as JSON.",
         "OUT",
         "report",
     ),
     "rec2folder": Entry(
-        "faceprep.jobs.rec2folder:Rec2Folder",
-        "MXNet .rec to image folders, bytes untouched.",
-        "SRC DST",
+        "faceprep.jobs.rec2folder:Rec2Folder", "Convert an MXNet .rec to image folders.", "SRC DST"
     ),
     "folder2rec": Entry(
-        "faceprep.jobs.folder2rec:Folder2Rec", "Image folders to an MXNet .rec set.", "SRC DST"
+        "faceprep.jobs.folder2rec:Folder2Rec",
+        "Convert image folders to an MXNet .rec set.",
+        "SRC DST",
     ),
     "reencode-bin": Entry(
         "faceprep.jobs.reencode_bin:ReencodeBin",
-        "Verification .bin of any vintage to a Python 3 .bin.",
+        "Re-encode verification .bin files for Python 3.",
         "SRC...",
     ),
     "bin2folder": Entry(
         "faceprep.jobs.bin2folder:Bin2Folder",
-        "Verification .bin to images and pairs.csv.",
+        "Convert a verification .bin to images and pairs.csv.",
         "SRC DST",
     ),
     "make-bin": Entry(
-        "faceprep.jobs.make_bin:MakeBin", "Identity folder to a verification .bin.", "SRC OUT"
+        "faceprep.jobs.make_bin:MakeBin",
+        "Make a verification .bin of drawn or listed pairs.",
+        "SRC OUT",
     ),
     "score": Entry(
-        "faceprep.jobs.score:Score", "Sharpness, exposure and pose of each crop.", "SRC OUT"
+        "faceprep.jobs.score:Score", "Score sharpness, exposure and pose of each crop.", "SRC OUT"
     ),
     "extract-photos": Entry(
         "faceprep.jobs.extract_photos:ExtractPhotos",
-        "Photos to aligned faces.",
+        "Extract aligned faces from photos.",
         "SRC DST",
         "detect",
     ),
     "extract-video": Entry(
         "faceprep.jobs.extract_video.job:ExtractVideo",
-        "Videos to aligned faces of their frames.",
+        "Extract aligned faces from video frames.",
         "SRC... DST",
         "video",
     ),
-    "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
+    "align": Entry(
+        "faceprep.jobs.align:Align", "Crop faces again at another size or template.", "SRC DST"
+    ),
     "embed": Entry(
-        "faceprep.jobs.embed.job:Embed",
-        "One vector a face, for comparing who is who.",
-        "SRC OUT",
-        "embed",
+        "faceprep.jobs.embed.job:Embed", "Compute one embedding per face.", "SRC OUT", "embed"
     ),
     "verify": Entry(
         "faceprep.jobs.verify.job:Verify",
-        "Accuracy, EER, TAR at FAR of an embedder; rank-k, TPIR at FPIR.",
+        "Measure how well an embedder separates people.",
         "BIN...",
         "embed",
     ),
     "merge-identities": Entry(
         "faceprep.jobs.merge_identities:MergeIdentities",
-        "Identities that are one person, put together.",
+        "Merge identities of the same person.",
         "SRC DST",
         "embed",
     ),
     "clean-identities": Entry(
         "faceprep.jobs.clean_identities:CleanIdentities",
-        "Images that are not of their identity, sorted out.",
+        "Clean identities of images of someone else.",
         "SRC DST",
         "embed",
     ),
     "dedupe": Entry(
         "faceprep.jobs.dedupe.job:Dedupe",
-        "Exact and near-duplicate images, to a plan and a set.",
+        "Find exact and near-duplicate images.",
         "SRC DST",
         "embed",
     ),
-    "apply": Entry("faceprep.jobs.apply:Apply", "A plan carried out, edited or not.", "PLAN DST"),
+    "apply": Entry("faceprep.jobs.apply:Apply", "Apply a plan, edited or not.", "PLAN DST"),
     "manifest": Entry(
-        "faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"
+        "faceprep.jobs.manifest:Manifest",
+        "Write a list or shards of images for a trainer.",
+        "SRC OUT",
     ),
-    "review": Entry(
-        "faceprep.jobs.review:Review", "A page to accept or refuse a plan's decisions.", "PLAN"
-    ),
+    "review": Entry("faceprep.jobs.review:Review", "Review a plan on a page.", "PLAN"),
 }
 
 RUNNERS: dict[str, Entry] = {
     "serial": Entry(
-        "faceprep.run.serial:SerialRunner", "one shard after the other, in this process"
+        "faceprep.run.serial:SerialRunner", "Run one shard after another in this process."
     ),
     "processes": Entry(
-        "faceprep.run.processes:ProcessRunner", "shards spread over processes of this machine"
+        "faceprep.run.processes:ProcessRunner", "Spread shards over processes of this machine."
     ),
 }
 
