@@ -49,7 +49,7 @@ from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import Listing, list_images
 from faceprep.steps import place_images as application
 from faceprep.steps.embed_crops import EmbedOptions, embed_images, load_parts
-from faceprep.steps.place_images import PlacingOptions, place_shards
+from faceprep.steps.place_images import PLACE, PlacingOptions, place_shards
 from faceprep.tables.embeddings import files_of, is_embeddings, load_embeddings, load_place
 from faceprep.tables.plan import read_plan, write_plan
 
@@ -57,7 +57,7 @@ log = logging.getLogger("faceprep")
 _SHARD = 256
 _ABOUT, _LISTING = "about.json", "listing.json"
 _DRAFT, _DECIDE = "draft", "decide"
-_EMBED, _SECOND, _PLACE = "embed", "second", "place"
+_EMBED, _SECOND = "embed", "second"
 _FAILED, _WANTED = ".failed", ".wanted"
 
 
@@ -135,7 +135,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
             stages.append(Stage(_SECOND, _cut(_SECOND, about.source, listing, scratch)))
         stages.append(Stage(_DECIDE, [Shard(_DECIDE, about.source, 0, 0)]))
         if is_placed := about.has_images and not self.plan_only:
-            stages.append(Stage(_PLACE, place_shards(Path(about.source), len(listing))))
+            stages.append(Stage(PLACE, place_shards(Path(about.source), len(listing))))
         application.save_listing(listing, scratch / _LISTING)
         storage.write_file(scratch / _ABOUT, json.dumps(about).encode(), durable=False)
         state = (
@@ -279,7 +279,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """The plan and the way back."""
         *_, last = work.stages
-        shards = last.shards if last.name == _PLACE else []
+        shards = last.shards if last.name == PLACE else []
         application.finish_plan(_DECIDE, shards, sink, self.command, Path(_load_about(sink).output))
 
     def details(self, output: Path) -> Mapping[str, Any]:
