@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from faceprep.core.types import Shard
 
@@ -63,10 +64,12 @@ def cut_at(
     ]
 
 
-def whole_stage(stage: str, source: str | os.PathLike[str], n: int = 0) -> Shard:
+def whole_stage(
+    stage: str, source: str | os.PathLike[str], n: int = 0, payload: Any = None
+) -> Shard:
     """Return the only shard of its kind, whose id is `stage`; it stands for `n` items.
 
     >>> whole_stage("decide", "photos").id
     'decide'
     """
-    return Shard(stage, str(source), 0, n, stage)
+    return Shard(stage, str(source), 0, n, stage, payload)

@@ -89,7 +89,7 @@ class MakeBin(Job):
             for shard in cut_evenly(len(pairs), _SHARD, source, stage=_PACK)
         ]
         if refused:
-            shards.append(replace(whole_stage(_REFUSED, source, len(refused)), payload=refused))
+            shards.append(whole_stage(_REFUSED, source, len(refused), refused))
         images = [
             source / name
             for pair in pairs
