@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from unittest import mock
 from faceprep.core.errors import SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import option
+from faceprep.core.shards import cut_evenly
 from faceprep.core.state_file import open_state
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.rec2folder import Rec2Folder
@@ -53,10 +54,7 @@ class Lines(Job):
         source = request.sources[0]
         lines = source.read_text().splitlines()
         n = min(len(lines), request.limit or len(lines))
-        shards = [
-            Shard(f"{start:04d}", str(source), start, min(start + SHARD, n))
-            for start in range(0, n, SHARD)
-        ]
+        shards = cut_evenly(n, SHARD, source, id_format="{start:04d}")
         return Work(
             [Stage("write", shards)], f"{len(lines)} lines", unit="line", n_files=n, n_bytes=n * 8
         )
@@ -96,15 +94,16 @@ class JoinedLines(Lines):
         work = super().plan(request, scratch)
         shards = work.stages[0].shards
         second = [
-            Shard(f"copy-{shard.id}", shard.source, shard.start, shard.stop) for shard in shards
+            replace(shard, id=f"copy-{shard.id}", stage="copy", payload=shard.id)
+            for shard in shards
         ]
         stages = [Stage("pack", shards), Stage("copy", second)]
         return Work(stages, work.fingerprint, "line", files=[request.output.name])
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        if shard.id.startswith("copy-"):
+        if shard.stage == "copy":
             with sink.open_part(".2") as part:
-                part.write(sink.part_path(shard.id.removeprefix("copy-"), ".1").read_bytes())
+                part.write(sink.part_path(shard.payload, ".1").read_bytes())
             return
         with sink.open_part(".1") as part:
             yield from super().run(shard, _ToPart(sink, part))

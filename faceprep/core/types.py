@@ -92,6 +92,10 @@ class Shard:
     source: str
     start: int
     stop: int
+    stage: str = ""
+    """The kind of work, for a job that has several kinds."""
+    payload: Any = field(default=None, compare=False, repr=False)
+    """The worker's input; it is pickled, and a resumed run plans it anew."""
 
     def __len__(self) -> int:
         return self.stop - self.start

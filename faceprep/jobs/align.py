@@ -21,6 +21,7 @@ from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.faces import Faces, Pixels
 from faceprep.core.job import Job
 from faceprep.core.options import option
+from faceprep.core.shards import cut_at
 from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.folder import refuse_output_inside
 from faceprep.steps.find_faces import DEGENERATE, open_cropper
@@ -100,8 +101,8 @@ class Align(Job):
         self._refuse_places(request)
         if next(faces_table.read_range(self._table, 0, 1), None) is None:
             raise SourceError("no faces in this table", path=self._table)
-        shards: list[Shard] = []
         digest = hashlib.sha256()
+        bounds = []
         start = stop = n_sources = 0
         for group in _grouped(_first_rows(_runs(self._table), request.limit)):
             for run in group:
@@ -109,7 +110,7 @@ class Align(Job):
                 digest.update(f"{run.source}\0{size}\0{run.n}\n".encode())
             start, stop = stop, stop + sum(run.n for run in group)
             n_sources += len(group)
-            shards.append(Shard(f"{len(shards):06d}", str(root), start, stop))
+            bounds.append((start, stop))
         height, width = load_template(self.template).size
         sizes = digest.hexdigest()[:16]
         fingerprint = (
@@ -117,7 +118,7 @@ class Align(Job):
         )
         fingerprint += f" {storage.fingerprint_of(self._table)}"
         return Work(
-            [Stage("align", shards)],
+            [Stage("align", cut_at(bounds, root))],
             fingerprint,
             "face",
             n_files=stop,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +29,7 @@ from faceprep.core.types import (
 from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import list_images
 from faceprep.steps.place_images import (
+    PLACE,
     PlacingOptions,
     check_fingerprint,
     evidence_of,
@@ -47,7 +47,6 @@ from faceprep.tables.verdicts import refuse_open_review
 
 log = logging.getLogger("faceprep")
 _ROWS = "rows-"
-_OUTPUT = "output"
 
 
 @dataclass(frozen=True)
@@ -92,13 +91,10 @@ class Apply(PlacingOptions, Job):
             shards,
             lambda shard: storage.AtomicFile(scratch / f"{_ROWS}{shard.id}", False),
         )
-        storage.write_file(
-            scratch / _OUTPUT, json.dumps(os.path.abspath(request.output)).encode(), durable=False
-        )
         digest = hashlib.sha256(storage.read_bytes(plan)).hexdigest()[:32]
         n_files, n_bytes = n_rows * (self.mode != HARDLINK), n_bytes * (self.mode == COPY)
         return Work(
-            [Stage("place", shards)],
+            [Stage(PLACE, shards)],
             f"{fingerprint}, plan {digest}",
             n_files=n_files,
             n_bytes=n_bytes,
@@ -112,9 +108,12 @@ class Apply(PlacingOptions, Job):
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """The way back, and the table of faces."""
         shards = work.stages[0].shards
-        output = Path(json.loads(storage.read_bytes(sink.scratch / _OUTPUT)))
         finish_placing(
-            shards, lambda shard: sink.scratch / f"{_ROWS}{shard.id}", sink, self.command, output
+            shards,
+            lambda shard: sink.scratch / f"{_ROWS}{shard.id}",
+            sink,
+            self.command,
+            request.output,
         )
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 from faceprep.core import storage
 from faceprep.core.io.image_header import check_image
 from faceprep.core.job import Job
+from faceprep.core.shards import cut_evenly
 from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.pairs_bin import container as pairs_bin
 
@@ -35,10 +36,7 @@ class Bin2Folder(Job):
         source = request.sources[0]
         pairs = pairs_bin.find_pairs(source)[: request.limit]
         pairs_bin.save_places(scratch / _PLACES, pairs)
-        shards = [
-            Shard(f"{start // _SHARD:06d}", str(source), start, min(start + _SHARD, len(pairs)))
-            for start in range(0, len(pairs), _SHARD)
-        ]
+        shards = cut_evenly(len(pairs), _SHARD, source)
         n_bytes = int(pairs["images"][:, :, 1].sum())
         fingerprint = storage.fingerprint_of(source)
         return Work(

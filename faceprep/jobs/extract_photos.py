@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -18,6 +18,7 @@ from faceprep.core.faces import Faces, Pixels
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.job import Job
 from faceprep.core.options import option
+from faceprep.core.shards import cut_evenly
 from faceprep.core.types import (
     LOW_SCORE,
     MANY_FACES,
@@ -102,12 +103,11 @@ class ExtractPhotos(FaceOptions, Job):
         crops = name_crops(paths)
         digest = hashlib.sha256()
         shards = []
-        for number, start in enumerate(range(0, len(paths), _SHARD)):
-            names = [[path, crops[path]] for path in paths[start : start + _SHARD]]
+        for shard in cut_evenly(len(paths), _SHARD, root):
+            names = [(path, crops[path]) for path in paths[shard.start : shard.stop]]
             sizes = [storage.size_of(f"{root}/{path}") for path, _ in names]
             digest.update(json.dumps([names, sizes]).encode())
-            shards.append(Shard(f"{number:06d}", str(root), start, start + len(names)))
-            storage.write_file(scratch / shards[-1].id, json.dumps(names).encode(), durable=False)
+            shards.append(replace(shard, payload=names))
         height, width = load_template(self.template).size
         fingerprint = f"{len(paths):,} photos, names and sizes {digest.hexdigest()[:16]}"
         return Work(
@@ -120,7 +120,7 @@ class ExtractPhotos(FaceOptions, Job):
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         finders = [self.finder(), *([self.finder(self.fallback)] if self.fallback else [])]
         with FacesWriter(sink.open_part(_PART)) as table:
-            for answer in _in_batches(_load_photos(shard, sink)):
+            for answer in _in_batches(_load_photos(shard)):
                 if isinstance(answer, Outcome):
                     yield answer
                 else:
@@ -211,8 +211,8 @@ def choose(faces: Faces, select: str, size: tuple[int, int]) -> Faces:
     return faces.take([int(faces.scores.argmax())])
 
 
-def _load_photos(shard: Shard, sink: Sink) -> Iterator[Photo | Outcome]:
-    for path, crop in json.loads(storage.read_bytes(sink.scratch / shard.id)):
+def _load_photos(shard: Shard) -> Iterator[Photo | Outcome]:
+    for path, crop in shard.payload:
         if not is_text(path):
             yield Outcome(path, "bad_name", "the name is not UTF-8; rename the file")
             continue

@@ -18,6 +18,7 @@ from faceprep.core.job import Job
 from faceprep.core.names import sort_names
 from faceprep.core.options import option
 from faceprep.core.random_order import random_keys
+from faceprep.core.shards import cut_at
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.folder import read_identity, walk_images
 from faceprep.sets.recordio import writer as rec_parts
@@ -25,6 +26,7 @@ from faceprep.sets.recordio.records import EXACT_FLOATS
 from faceprep.sets.recordio.writer import ImageRow, Roster
 
 _SHARD = 2048
+_PACK, _MERGE = "pack", "merge"
 _SPILL = 48 << 20
 _ROSTER = "identities"
 _N_SAMPLED = 256
@@ -75,11 +77,8 @@ class Folder2Rec(Job):
         n_a_shard = max(64, min(_SHARD * 4, _SPILL // max(mean_size, 1))) if flat else _SHARD
         roster = Roster(list(counts), list(counts.values()), n, n_a_shard)
         storage.write_file(scratch / _ROSTER, roster.to_bytes(), durable=False)
-        names = ("pack", "merge") if flat else ("pack",)
-        stages = [
-            Stage(name, [Shard(_shard_id(name, cut[0]), str(root), *cut) for cut in roster.cuts()])
-            for name in names
-        ]
+        names = (_PACK, _MERGE) if flat else (_PACK,)
+        stages = [Stage(name, _cut(name, roster, root)) for name in names]
         return Work(
             stages,
             fingerprint,
@@ -90,10 +89,9 @@ class Folder2Rec(Job):
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         roster = rec_parts.load_roster(sink.scratch / _ROSTER)
-        if shard.id.startswith("merge"):
-            spills = [
-                partial(sink.part_path, _shard_id("pack", start)) for start, _ in roster.cuts()
-            ]
+        if shard.stage == _MERGE:
+            packed = _cut(_PACK, roster, shard.source)
+            spills = [partial(sink.part_path, each.id) for each in packed]
             rec_parts.merge(spills, shard.start, shard.stop, roster.n_images, sink)
             return iter(())
         return self._pack(shard, roster, sink)
@@ -118,8 +116,9 @@ class Folder2Rec(Job):
         rec_parts.join(parts, roster, self.layout == "insightface", sink)
 
 
-def _shard_id(stage: str, start: int) -> str:
-    return f"{stage}-{start:010d}"
+def _cut(stage: str, roster: Roster, source: str | Path) -> list[Shard]:
+    """Return the shards of a stage; each stage cuts at the same positions."""
+    return cut_at(roster.cuts(), source, stage=stage, id_format="{stage}-{start:010d}")
 
 
 def _load(root: str, position: int, label: int, name: str) -> tuple[ImageRow | None, Outcome]:

@@ -7,7 +7,7 @@ import json
 import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, islice
 from math import isqrt
 from pathlib import Path
@@ -19,6 +19,7 @@ from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.random_order import draw_distinct
+from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.folder import find_identities
 from faceprep.sets.pairs_bin import container as pairs_bin
@@ -29,7 +30,7 @@ from faceprep.vision.load_image import load_image_bytes
 log = logging.getLogger("faceprep")
 _SHARD = 512
 _FOLDS = 10
-_REFUSED = "refused"
+_PACK, _REFUSED = "pack", "refused"
 _KEPT = (".jpg", ".png")
 
 
@@ -83,14 +84,12 @@ class MakeBin(Job):
         source = request.sources[0]
         pairs, refused = self._draw(source) if self.pairs else (self._listed(source), [])
         pairs = pairs[: request.limit]
-        shards = []
-        for number, start in enumerate(range(0, len(pairs), _SHARD)):
-            rows = pairs[start : start + _SHARD]
-            shards.append(Shard(f"{number:06d}", str(source), start, start + len(rows)))
-            storage.write_file(scratch / shards[-1].id, json.dumps(rows).encode(), durable=False)
+        shards = [
+            replace(shard, payload=pairs[shard.start : shard.stop])
+            for shard in cut_evenly(len(pairs), _SHARD, source, stage=_PACK)
+        ]
         if refused:
-            shards.append(Shard(_REFUSED, str(source), 0, len(refused)))
-            storage.write_file(scratch / _REFUSED, json.dumps(refused).encode(), durable=False)
+            shards.append(whole_stage(_REFUSED, source, len(refused), refused))
         images = [
             source / name
             for pair in pairs
@@ -100,7 +99,7 @@ class MakeBin(Job):
         n_bytes = 2 * sum(storage.size_of(image) or 0 for image in images)
         fingerprint = _fingerprint(pairs, images)
         return Work(
-            [Stage("pack", shards)],
+            [Stage(_PACK, shards)],
             fingerprint,
             unit="pair",
             files=[request.output.name],
@@ -152,12 +151,11 @@ class MakeBin(Job):
         return [_Pair(f"pair {number}", *pair) for number, pair in enumerate(drawn)], images.refused
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        rows = json.loads(storage.read_bytes(sink.scratch / shard.id))
-        if shard.id == _REFUSED:
-            yield from (Outcome(*row) for row in rows)
+        if shard.stage == _REFUSED:
+            yield from shard.payload
             return
         part = pairs_bin.PairPart(sink)
-        for pair in (_Pair(*row) for row in rows):
+        for pair in shard.payload:
             if pair.problem:
                 yield Outcome(
                     pair.key, "missing", f"{pair.key}: {pair.problem}; the pair is left out"
@@ -175,7 +173,7 @@ class MakeBin(Job):
                 yield Outcome(pair.key)
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
-        ids = [shard.id for shard in work.stages[0].shards if shard.id != _REFUSED]
+        ids = [shard.id for shard in work.stages[0].shards if shard.stage != _REFUSED]
         if not pairs_bin.count_parts(sink, ids):
             raise SourceError("no pair could be made: each is named in failures.csv")
         with sink.open((work.files or [""])[0]) as file:

@@ -239,8 +239,8 @@ class Manifest(Job):
     # During and after
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        if manifest_cuts.is_refused(shard):
-            return manifest_cuts.refused_outcomes(sink.scratch, shard)
+        if shard.stage == manifest_cuts.REFUSED:
+            return iter(shard.payload)
         layout = Layout.load(sink.scratch)
         part = Part(layout, shard, Block.load(sink.scratch, shard.id), sink)
         return FORMATS[layout.suffix].write(part)

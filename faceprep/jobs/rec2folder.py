@@ -13,6 +13,7 @@ from faceprep.core.io.image_bytes import check_image_bytes
 from faceprep.core.io.image_header import check_image
 from faceprep.core.job import Job
 from faceprep.core.options import option
+from faceprep.core.shards import cut_evenly
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work, all_ok
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.entries import read_in_file_order
@@ -52,11 +53,7 @@ class Rec2Folder(Job):
         n = rec_index.write_index(paths, index)
         start = _check_header(paths.rec, index, n)
         stop = n if request.limit is None else min(n, start + request.limit)
-        cuts = range(start, stop, _SHARD)
-        shards = [
-            Shard(f"{number:06d}", str(paths.rec), cut, min(cut + _SHARD, stop))
-            for number, cut in enumerate(cuts)
-        ]
+        shards = cut_evenly(stop, _SHARD, paths.rec, start=start)
         n_bytes = (storage.size_of(paths.rec) or 0) * (stop - start) // max(n, 1)
         return Work(
             [Stage("write", shards)], paths.fingerprint, n_files=stop - start, n_bytes=n_bytes

@@ -17,6 +17,7 @@ from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.io.image_header import check_image
 from faceprep.core.job import Job
 from faceprep.core.options import option
+from faceprep.core.shards import cut_evenly
 from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.vision import codec
@@ -90,12 +91,13 @@ class ReencodeBin(Job):
                 path=request.output,
                 remedy="Take one at a time.",
             )
-        shards, n_bytes, left = [], 0, request.limit
+        shards: list[Shard] = []
+        n_bytes, left = 0, request.limit
         for number, source in enumerate(request.sources):
             n_pairs, n_source_bytes = self._look_at(source, scratch, is_only=len(names) == 1)
-            cuts = list(_cuts(number, source, n_pairs if left is None else min(n_pairs, left)))
-            left = None if left is None else left - sum(map(len, cuts))
-            shards += cuts
+            n_taken = n_pairs if left is None else min(n_pairs, left)
+            left = None if left is None else left - n_taken
+            shards += cut_evenly(n_taken, _SHARD, source, id_format=f"{number:04d}-{{n:06d}}")
             n_bytes += n_source_bytes
         files = [Path(path).name for path in dict.fromkeys(shard.source for shard in shards)]
         return Work(
@@ -199,10 +201,3 @@ class ReencodeBin(Job):
 
 def _kept(source: Path) -> Path:
     return source.with_name(source.name + ".bak")
-
-
-def _cuts(number: int, source: Path, n_pairs: int) -> Iterator[Shard]:
-    for start in range(0, n_pairs, _SHARD):
-        yield Shard(
-            f"{number:04d}-{start // _SHARD:06d}", str(source), start, min(start + _SHARD, n_pairs)
-        )

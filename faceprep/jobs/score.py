@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io import parquet
 from faceprep.core.job import Job
 from faceprep.core.options import option
+from faceprep.core.shards import cut_evenly
 from faceprep.core.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.folder import find_identities, refuse_output_inside
 from faceprep.sets.listing import Listing, is_text, list_images
@@ -86,14 +87,12 @@ class Score(Job):
         poses = self._load_poses(listing)
         digest = hashlib.sha256()
         shards = []
-        for number, start in enumerate(range(0, len(listing), _SHARD)):
-            rows = [
-                _row(listing, i, poses) for i in range(start, min(start + _SHARD, len(listing)))
-            ]
+        for shard in cut_evenly(len(listing), _SHARD, source):
+            rows = [_row(listing, i, poses) for i in range(shard.start, shard.stop)]
             sizes = [storage.size_of(f"{source}/{row['path']}") for row in rows]
             digest.update(json.dumps([rows, sizes]).encode())
-            shards.append(Shard(f"{number:06d}", str(source), start, start + len(rows)))
-            storage.write_file(scratch / shards[-1].id, json.dumps(rows).encode(), durable=False)
+            # Millions of dicts would take gigabytes; as JSON they take little more than the names.
+            shards.append(replace(shard, payload=json.dumps(rows).encode()))
         state = fingerprint_of(source, list_images(identities))
         storage.write_file(scratch / _STATE, state.encode(), durable=False)
         fingerprint = f"{len(listing):,} images, names, sizes and poses {digest.hexdigest()[:16]}"
@@ -136,7 +135,7 @@ class Score(Job):
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         rows: list[Mapping[str, Any]] = []
-        for row in json.loads(storage.read_bytes(sink.scratch / shard.id)):
+        for row in json.loads(shard.payload):
             path = row["path"]
             if not is_text(path):
                 yield Outcome(path, "bad_name", "the name is not UTF-8; rename the file")

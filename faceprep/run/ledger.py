@@ -309,7 +309,7 @@ class Ledger:
 
     def _drop_beside(self, top: Path) -> None:
         """Remove the state in a folder beside the output, and the folder where it is empty."""
-        if not (top / BESIDE).is_dir():
+        if not (top / STATE).is_dir():  # an empty one is left by a kill after the next line
             return
         storage.remove_tree(top / BESIDE)
         output_tree.remove_empty(top / STATE, top)

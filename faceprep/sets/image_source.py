@@ -16,6 +16,7 @@ from typing import NamedTuple
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import read_image_bytes
+from faceprep.core.shards import even_bounds
 from faceprep.core.types import Buffer, Outcome
 from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import Listing, list_images
@@ -83,10 +84,8 @@ def _holds_rec(folder: Path) -> bool:
 
 def lay_out_listing(listing: Listing, scratch: Path, name: str) -> None:
     """The same for a folder whose images are known already."""
-    for start in range(0, len(listing), CUT):
-        paths = [
-            listing.path(position) for position in range(start, min(start + CUT, len(listing)))
-        ]
+    for start, stop in even_bounds(len(listing), CUT):
+        paths = [listing.path(position) for position in range(start, stop)]
         storage.write_file(_cut(scratch, name, start), json.dumps(paths).encode(), durable=False)
 
 

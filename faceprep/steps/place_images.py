@@ -28,6 +28,7 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.options import option
+from faceprep.core.shards import cut_evenly
 from faceprep.core.types import (
     COPY,
     DROP,
@@ -50,6 +51,8 @@ PLAN, UNDO = "plan.jsonl", "undo.jsonl"
 PLAN_PART = ".plan"
 _FACES = "faces.parquet"
 _SHARD = 2048
+PLACE = "place"
+"""The stage of the shards that place images."""
 _BATCH = 4096
 _STATE = "images, names, sizes and times"
 
@@ -158,12 +161,8 @@ def place_shards(source: Path, n_rows: int) -> list[Shard]:
     """The rows of `Destinations` of so many images, by the piece; `source` is the folder their
     paths start from.
     """
-    cuts = range(0, n_rows, _SHARD)
     folder = os.path.abspath(source)
-    return [
-        Shard(f"place-{number:06d}", folder, start, min(start + _SHARD, n_rows))
-        for number, start in enumerate(cuts)
-    ]
+    return cut_evenly(n_rows, _SHARD, folder, stage=PLACE, id_format="{stage}-{n:06d}")
 
 
 def write_rows(

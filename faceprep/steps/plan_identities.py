@@ -20,7 +20,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -30,6 +30,7 @@ from faceprep.core.errors import FaceprepError, OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
+from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.text import counted
 from faceprep.core.types import (
     ACCEPTED,
@@ -49,15 +50,15 @@ from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import Listing, list_images
 from faceprep.steps import place_images as application
 from faceprep.steps.embed_crops import EmbedOptions, embed_images, load_parts
-from faceprep.steps.place_images import PlacingOptions, place_shards
+from faceprep.steps.place_images import PLACE, PlacingOptions, place_shards
 from faceprep.tables.embeddings import files_of, is_embeddings, load_embeddings, load_place
 from faceprep.tables.plan import read_plan, write_plan
 
 log = logging.getLogger("faceprep")
 _SHARD = 256
-_ABOUT, _LISTING = "about.json", "listing.json"
+_LISTING = "listing.json"
 _DRAFT, _DECIDE = "draft", "decide"
-_EMBED, _SECOND, _PLACE = "embed", "second", "place"
+_EMBED, _SECOND = "embed", "second"
 _FAILED, _WANTED = ".failed", ".wanted"
 
 
@@ -69,7 +70,7 @@ class About(NamedTuple):
     embeddings: str
     """The file of embeddings; empty where the images are embedded here."""
     fingerprint: str
-    output: str
+    n_images: int
     has_images: bool
     """Whether there is a listing of them."""
 
@@ -126,18 +127,17 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         stages = []
         if not about.embeddings:
             self.announce()
-            stages.append(Stage(_EMBED, _cut(_EMBED, about.source, listing, scratch)))
+            stages.append(Stage(_EMBED, _with_paths(_cut(_EMBED, about), listing)))
         if second := self.second():
             if not about.has_images:
                 raise OptionError("a second opinion needs the images", found=f"none for {source}")
             second.options.announce()
-            stages.append(Stage(_DRAFT, [Shard(_DRAFT, about.source, 0, 0)]))
-            stages.append(Stage(_SECOND, _cut(_SECOND, about.source, listing, scratch)))
-        stages.append(Stage(_DECIDE, [Shard(_DECIDE, about.source, 0, 0)]))
+            stages.append(Stage(_DRAFT, [whole_stage(_DRAFT, about.source, payload=about)]))
+            stages.append(Stage(_SECOND, _with_paths(_cut(_SECOND, about), listing)))
+        stages.append(Stage(_DECIDE, [whole_stage(_DECIDE, about.source, payload=about)]))
         if is_placed := about.has_images and not self.plan_only:
-            stages.append(Stage(_PLACE, place_shards(Path(about.source), len(listing))))
+            stages.append(Stage(PLACE, place_shards(Path(about.source), len(listing))))
         application.save_listing(listing, scratch / _LISTING)
-        storage.write_file(scratch / _ABOUT, json.dumps(about).encode(), durable=False)
         state = (
             storage.fingerprint_of(*files_of(source))
             if about.embeddings
@@ -152,13 +152,13 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
 
         Raises SourceError, OptionError.
         """
-        output, file = os.path.abspath(request.output), ""
+        file = ""
         if not source.is_dir():
             file = os.path.abspath(source)
             _refuse_other_files(source, request.limit)
             root = load_place(source).root
             if not root or not _are_there(load_embeddings(source), Path(root)):
-                return About(file, file, "", output, False), list_images([]), 0
+                return About(file, file, "", 0, False), list_images([]), 0
             source = Path(root)
         application.refuse_output_within(source, request.output)
         whole = list_images(find_identities(source))
@@ -168,29 +168,27 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
             )
         fingerprint, n_bytes = application.look_at(source, whole)
         listing = whole if request.limit is None else whole.first(request.limit)
-        about = About(os.path.abspath(source), file, fingerprint, output, True)
+        about = About(os.path.abspath(source), file, fingerprint, len(listing), True)
         return about, listing, n_bytes * len(listing) // len(whole)
 
     # During
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        about = _load_about(sink)
-        kind = shard.id.partition("-")[0]
-        if kind == _EMBED:
+        if shard.stage == _EMBED:
             yield from self._embed(shard, sink)
-        elif kind == _SECOND and (second := self.second()):
+        elif shard.stage == _SECOND and (second := self.second()):
             self._embed_again(shard, second.options, sink)
-        elif kind == _DRAFT:
-            self._draft(about, sink)
-        elif kind == _DECIDE:
-            yield from self._decide(about, sink)
+        elif shard.stage == _DRAFT:
+            self._draft(shard.payload, sink)
+        elif shard.stage == _DECIDE:
+            yield from self._decide(shard.payload, sink)
         else:
             placed = application.place_planned(_DECIDE, shard, sink, self.mode)
             yield from (outcome for outcome in placed if outcome.is_failure)
 
     def _embed(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         failed = {}
-        for outcome in embed_images(self, shard.source, _paths_of(shard, sink), sink):
+        for outcome in embed_images(self, shard.source, shard.payload, sink):
             if outcome.is_failure:
                 failed[outcome.key] = f"{outcome.status}: {outcome.reason}"
             yield outcome
@@ -202,7 +200,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         twice.
         """
         wanted = set(json.loads(storage.read_bytes(sink.part_path(_DRAFT, _WANTED))))
-        paths = [path for path in _paths_of(shard, sink) if identity_of(path) in wanted]
+        paths = [path for path in shard.payload if identity_of(path) in wanted]
         deque(embed_images(options, shard.source, paths, sink), maxlen=0)
 
     def _draft(self, about: About, sink: Sink) -> None:
@@ -232,7 +230,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
     def _load(self, about: About, sink: Sink) -> Embeddings:
         if about.embeddings:
             return load_embeddings(about.embeddings)
-        return load_parts(sink, _ids(_EMBED, sink), self.model())
+        return load_parts(sink, _ids(_EMBED, about), self.model())
 
     def _decide(self, about: About, sink: Sink) -> Iterator[Outcome]:
         embeddings = self._load(about, sink)
@@ -240,7 +238,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
             drafted, found = read_plan(sink.part_path(_DRAFT, application.PLAN_PART))
             told, before = {name: drafted[name] for name in ("model", "summary")}, list(found)
             decisions = second.judge(
-                load_parts(sink, _ids(_SECOND, sink), second.options.model()), before
+                load_parts(sink, _ids(_SECOND, about), second.options.model()), before
             )
             told["summary"] |= {
                 "unconfirmed": sum(map(is_accepted, before)) - sum(map(is_accepted, decisions))
@@ -258,7 +256,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         else:
             pages = [
                 json.loads(storage.read_bytes(sink.part_path(id, _FAILED)))
-                for id in _ids(_EMBED, sink)
+                for id in _ids(_EMBED, about)
             ]
             left_out = {path: reason for page in pages for path, reason in page.items()}
         decisions += [Decision(DROP, path, reason=left_out[path]) for path in sorted(left_out)]
@@ -279,8 +277,8 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """The plan and the way back."""
         *_, last = work.stages
-        shards = last.shards if last.name == _PLACE else []
-        application.finish_plan(_DECIDE, shards, sink, self.command, Path(_load_about(sink).output))
+        shards = last.shards if last.name == PLACE else []
+        application.finish_plan(_DECIDE, shards, sink, self.command, request.output)
 
     def details(self, output: Path) -> Mapping[str, Any]:
         """The plan's summary, for that of the run."""
@@ -310,31 +308,23 @@ def refuse_unknown_model(model: Model, needed: str) -> None:
         raise OptionError("these embeddings do not say what model made them", expected=needed)
 
 
-def _cut(name: str, source: str, listing: Listing, scratch: Path) -> list[Shard]:
-    """Shards of the images, with their paths in the scratch folder."""
-    shards = []
-    for number, start in enumerate(range(0, len(listing), _SHARD)):
-        stop = min(start + _SHARD, len(listing))
-        shards.append(Shard(f"{name}-{number:06d}", source, start, stop))
-        paths = [listing.path(position) for position in range(start, stop)]
-        storage.write_file(scratch / shards[-1].id, json.dumps(paths).encode(), durable=False)
-    return shards
-
-
-def _paths_of(shard: Shard, sink: Sink) -> list[str]:
-    paths: list[str] = json.loads(storage.read_bytes(sink.scratch / shard.id))
-    return paths
-
-
-def _ids(name: str, sink: Sink) -> list[str]:
-    """Of the shards that `_cut` made."""
-    return sorted(
-        file for file in storage.list_folder(sink.scratch)[1] if file.startswith(f"{name}-")
+def _cut(stage: str, about: About) -> list[Shard]:
+    return cut_evenly(
+        about.n_images, _SHARD, about.source, stage=stage, id_format="{stage}-{n:06d}"
     )
 
 
-def _load_about(sink: Sink) -> About:
-    return About(*json.loads(storage.read_bytes(sink.scratch / _ABOUT)))
+def _with_paths(shards: Sequence[Shard], listing: Listing) -> list[Shard]:
+    """Return the shards with the paths of their images as payload."""
+    return [
+        replace(shard, payload=list(map(listing.path, range(shard.start, shard.stop))))
+        for shard in shards
+    ]
+
+
+def _ids(stage: str, about: About) -> list[str]:
+    """Return the ids of the shards that embed the images."""
+    return [shard.id for shard in _cut(stage, about)]
 
 
 def _refuse_other_files(source: Path, limit: int | None) -> None:

@@ -33,3 +33,10 @@ def test_commands_in_shards_are_jobs(name: str) -> None:
     assert issubclass(job, Job) and not job.__abstractmethods__
     declared = {hook for hook in vars(Job) if not hook.startswith("_")}
     assert {"plan", "run", "finish", "warm_up", "details", "sentence"} <= declared
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if name != "faceprep/core/shards.py"])
+def test_shards_are_cut_in_one_place(name: str) -> None:
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Shard":
+            pytest.fail(f"{name}:{node.lineno} makes a shard by hand, not with core/shards.py")

@@ -16,7 +16,7 @@ from faceprep import ProcessRunner, Request, SerialRunner, run_job
 from faceprep.core import locks
 from faceprep.core.errors import OutputError, ResumeError, SourceError, TooManyFailures
 from faceprep.core.options import option
-from faceprep.core.types import Outcome, Runner, Shard, ShardReport, Stage
+from faceprep.core.types import Outcome, Runner, Shard, ShardReport, Stage, Work
 from faceprep.run.engine import Progress, as_json
 from faceprep.run.ledger import Ledger, Places, ShardSink, first_failures
 from tests.fakes import JoinedLines, Lines, opened, results, tree, write_lines
@@ -279,6 +279,24 @@ def test_other_shards_are_refused(request_: Request, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("tests.fakes.SHARD", 5)
     with pytest.raises(ResumeError, match="a version that cuts the work into other shards"):
         run_job(Lines(), request_, SERIAL)
+
+
+class _StagedLines(Lines):
+    """Lines from a version that gives each shard a stage and a payload."""
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        work = super().plan(request, scratch)
+        stages = [
+            replace(stage, shards=[replace(each, stage="w", payload=[1]) for each in stage.shards])
+            for stage in work.stages
+        ]
+        return replace(work, stages=stages)
+
+
+def test_stage_and_payload_of_a_shard_may_change_between_runs(request_: Request) -> None:
+    """A version that cuts alike resumes the run, whatever else its shards carry."""
+    run_job(Lines(), request_, SERIAL)
+    assert run_job(_StagedLines(), request_, SERIAL).details["done_before"] == 12
 
 
 def test_overwrite_removes_what_the_run_wrote_and_nothing_else(request_: Request) -> None:

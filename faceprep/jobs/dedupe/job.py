@@ -8,7 +8,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import option
+from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.text import counted
 from faceprep.core.types import COPY, HARDLINK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.identity.duplicates import NO_IDENTITY, Ints
@@ -31,6 +32,7 @@ from faceprep.sets.image_source import CUT, ImageSet
 from faceprep.sets.listing import list_images
 from faceprep.steps.embed_crops import EmbedOptions, embed_images, load_parts
 from faceprep.steps.place_images import (
+    PLACE,
     PLAN,
     PlacingOptions,
     finish_plan,
@@ -46,9 +48,9 @@ from faceprep.steps.place_images import (
 from faceprep.tables.plan import read_plan
 
 _NO_EMBEDDER = "none"
-_SETS, _LISTING = "sets.json", "listing.json"
+_LISTING = "listing.json"
 _SOURCE = "source"
-_SIGN, _MATCH, _EMBED, _DECIDE, _PLACE = "hash", "match", "embed", "decide", "place"
+_SIGN, _MATCH, _EMBED, _DECIDE = "hash", "match", "embed", "decide"
 _LEFT_OUT = ".left-out"
 
 
@@ -115,8 +117,6 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
             sets.append(
                 image_sets.lay_out(Path(os.path.abspath(path)), scratch, f"against-{number:03d}")
             )
-        noted = {"sets": sets, "output": os.path.abspath(request.output)}
-        storage.write_file(scratch / _SETS, json.dumps(noted).encode(), durable=False)
         if self._embeds:
             self.announce()
         places = self.mode == COPY and not self.plan_only
@@ -131,34 +131,32 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
         source = sets[0]
         stages = [Stage(_SIGN, [shard for each in sets for shard in _cut(_SIGN, each)])]
         if self._embeds:
-            stages.append(Stage(_MATCH, [Shard(_MATCH, source.path, 0, 0)]))
+            stages.append(Stage(_MATCH, [whole_stage(_MATCH, source.path, payload=sets)]))
             stages.append(Stage(_EMBED, _cut(_EMBED, source)))
-        stages.append(Stage(_DECIDE, [Shard(_DECIDE, source.path, 0, 0)]))
+        stages.append(Stage(_DECIDE, [whole_stage(_DECIDE, source.path, payload=sets)]))
         placing = [] if self.plan_only else place_shards(Path(source.path), source.n)
-        return [*stages, Stage(_PLACE, placing)]
+        return [*stages, Stage(PLACE, placing)]
 
     # During
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        kind = shard.id.partition("-")[0]
-        if kind == _SIGN:
+        if shard.stage == _SIGN:
             return self._sign(shard, sink)
-        if kind == _PLACE:
+        if shard.stage == PLACE:
             left_out = set(json.loads(storage.read_bytes(sink.part_path(_DECIDE, _LEFT_OUT))))
             return (
                 each
                 for each in place_planned(_DECIDE, shard, sink, self.mode)
                 if each.key not in left_out
             )
-        {_MATCH: self._match, _EMBED: self._embed, _DECIDE: self._decide}[kind](shard, sink)
+        {_MATCH: self._match, _EMBED: self._embed, _DECIDE: self._decide}[shard.stage](shard, sink)
         return iter(())
 
     def _sign(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         """Of the source each image has its outcome here or when it is placed; of test sets only
         what is damaged.
         """
-        name = shard.id.removeprefix(f"{_SIGN}-").rpartition("-")[0]
-        images = next(each for each in _load_sets(sink) if each.name == name)
+        images: ImageSet = shard.payload
         signed = deduplication.sign_images(
             image_sets.read(images, sink.scratch, shard.start, shard.stop), self.exact_only
         )
@@ -173,7 +171,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
 
     def _match(self, shard: Shard, sink: Sink) -> None:
         """Leaves for each shard that embeds the numbers of its images that need a vector."""
-        source = _load_sets(sink)[0]
+        source: ImageSet = shard.payload[0]
         signed = _load(sink, [source])
         table = table_of(signed, np.zeros(len(signed), np.int64))
         numbers = signed.rows["number"][deduplication.find_candidates(table)].astype("<i8")
@@ -188,7 +186,8 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
         deque(embed_images(self, shard.source, paths, sink), maxlen=0)
 
     def _decide(self, shard: Shard, sink: Sink) -> None:
-        sets, listing = _load_sets(sink), load_listing(sink.scratch / _LISTING)
+        sets: Sequence[ImageSet] = shard.payload
+        listing = load_listing(sink.scratch / _LISTING)
         signed, source = _load(sink, sets, not self.exact_only), _load(sink, sets[:1], False)
         names = [
             *source.names,
@@ -238,8 +237,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """The plan and the way back."""
-        noted = json.loads(storage.read_bytes(sink.scratch / _SETS))
-        finish_plan(_DECIDE, work.stages[-1].shards, sink, self.command, Path(noted["output"]))
+        finish_plan(_DECIDE, work.stages[-1].shards, sink, self.command, request.output)
 
     def details(self, output: Path) -> Mapping[str, int]:
         """How many copies of which kind, for the summary of the run."""
@@ -256,21 +254,10 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
 
 
 def _cut(kind: str, images: ImageSet) -> list[Shard]:
-    return [
-        Shard(_shard_id(kind, images, start), images.path, start, min(start + CUT, images.n))
-        for start in range(0, images.n, CUT)
-    ]
-
-
-def _shard_id(kind: str, images: ImageSet, start: int) -> str:
-    return f"{kind}-{images.name}-{start // CUT:06d}"
-
-
-def _load_sets(sink: Sink) -> list[ImageSet]:
-    """The source, then the test sets."""
-    return [
-        ImageSet(*each) for each in json.loads(storage.read_bytes(sink.scratch / _SETS))["sets"]
-    ]
+    """Return the shards of a set for one stage; each has the set as its payload."""
+    id_format = f"{{stage}}-{images.name}-{{n:06d}}"
+    shards = cut_evenly(images.n, CUT, images.path, stage=kind, id_format=id_format)
+    return [replace(shard, payload=images) for shard in shards]
 
 
 def _load(sink: Sink, sets: Sequence[ImageSet], with_thumbnails: bool = True) -> Signatures:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +23,7 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.faces import Faces
+from faceprep.core.shards import cut_at, cut_evenly
 from faceprep.core.types import Outcome, Shard
 from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import is_text, list_images
@@ -40,8 +41,9 @@ from faceprep.vision.load_image import load_image
 from faceprep.vision.templates import Template, check_faces, crop_transforms
 
 _SHARD = 256
-_PLACES, _INDEX, _SOURCE = "places", "index", "source.json"
+_PLACES, _INDEX, _PLACE = "places", "index", "place.json"
 _FOLDER, _PAIRS, _REC, _FACES = "folder", "pairs", "rec", "faces"
+"""The stages of shards: what kind of source each of them reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +72,15 @@ def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
     """Look at the source and cut it into shards. Raises SourceError, OptionError."""
     suffix = source.suffix.lower()
     if wanted.faces is not None:
-        kind, plan = _FACES, _plan_faces(source, wanted, wanted.faces)
+        plan = _plan_faces(source, wanted, wanted.faces)
     elif source.is_dir() and not _has_rec(source):
-        kind, plan = _FOLDER, _plan_folder(source, wanted, scratch)
+        plan = _plan_folder(source, wanted)
     elif suffix == ".bin":
-        kind, plan = _PAIRS, _plan_pairs(source, wanted, scratch)
+        plan = _plan_pairs(source, wanted, scratch)
     elif suffix == ".rec" or source.is_dir():
-        kind, plan = _REC, _plan_rec(source, wanted, scratch)
+        plan = _plan_rec(source, wanted, scratch)
     elif suffix in manifest_names.SUFFIXES:
-        kind, plan = _FOLDER, _plan_manifest(source, wanted, scratch)
+        plan = _plan_manifest(source, wanted)
     else:
         expected = "a folder of crops, a .bin, a .rec, or a manifest: " + " ".join(
             manifest_names.SUFFIXES
@@ -94,15 +96,13 @@ def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
             path=repr(os.fspath(source)),
             remedy="Rename the folder.",
         )
-    storage.write_file(
-        scratch / _SOURCE, json.dumps([kind, asdict(plan.place)]).encode(), durable=False
-    )
+    storage.write_file(scratch / _PLACE, json.dumps(asdict(plan.place)).encode(), durable=False)
     return plan
 
 
 def load_place(scratch: Path) -> Place:
     """What `plan_source` found, once all shards are done."""
-    return Place(**json.loads(storage.read_bytes(scratch / _SOURCE))[1])
+    return Place(**json.loads(storage.read_bytes(scratch / _PLACE)))
 
 
 def read_shard(
@@ -111,13 +111,12 @@ def read_shard(
     """What reads each of the shard's images, fitted to `target` by `fitter`, or from photos
     straight to it.
     """
-    kind, _ = json.loads(storage.read_bytes(scratch / _SOURCE))
-    if kind == _FOLDER:
-        for path, identity in json.loads(storage.read_bytes(scratch / shard.id)):
+    if shard.stage == _FOLDER:
+        for path, identity in shard.payload:
             yield partial(load_file, fitter, shard.source, path, identity)
-    elif kind == _PAIRS:
+    elif shard.stage == _PAIRS:
         yield from _read_pairs(shard, scratch, fitter)
-    elif kind == _REC:
+    elif shard.stage == _REC:
         yield from _read_rec(shard, scratch, fitter)
     elif faces is not None:
         yield from _read_faces(shard, faces, target)
@@ -126,14 +125,14 @@ def read_shard(
 # Files
 
 
-def _plan_folder(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
+def _plan_folder(source: Path, wanted: Wanted) -> SourcePlan:
     listing = list_images(find_identities(source), wanted.limit)
     named = [(path, "") for path in listing.spelled("")]
     root = os.path.abspath(source)
-    return _plan_files(root, _prefix(root, wanted.relative_to), named, scratch)
+    return _plan_files(root, _prefix(root, wanted.relative_to), named)
 
 
-def _plan_manifest(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
+def _plan_manifest(source: Path, wanted: Wanted) -> SourcePlan:
     """Names that are not absolute lie below `relative_to`, or beside the manifest."""
     images = manifest_names.load_names(source)[: wanted.limit]
     root, prefix = os.path.abspath(wanted.relative_to or source.parent), ""
@@ -143,28 +142,19 @@ def _plan_manifest(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
         if not all(image.name.startswith(prefix) for image in images):  # such as /a//b
             prefix = ""
     named = [(image.name[len(prefix) :], image.identity) for image in images]
-    return _plan_files(root, prefix, named, scratch)
+    return _plan_files(root, prefix, named)
 
 
-def _plan_files(
-    root: str, prefix: str, named: Sequence[tuple[str, str]], scratch: Path
-) -> SourcePlan:
+def _plan_files(root: str, prefix: str, named: Sequence[tuple[str, str]]) -> SourcePlan:
     digest = hashlib.sha256()
-    shards = _shards(root, len(named))
-    for shard in shards:
+    shards = []
+    for shard in cut_evenly(len(named), _SHARD, root, stage=_FOLDER):
         part = named[shard.start : shard.stop]
         sizes = [storage.size_of(os.path.join(root, path)) for path, _ in part]
         digest.update(json.dumps([part, sizes]).encode())
-        storage.write_file(scratch / shard.id, json.dumps(part).encode(), durable=False)
+        shards.append(replace(shard, payload=part))
     fingerprint = f"{len(named):,} images, names and sizes {digest.hexdigest()[:16]}"
     return SourcePlan(shards, fingerprint, Place(root, prefix))
-
-
-def _shards(source: Path | str, stop: int, start: int = 0) -> list[Shard]:
-    cuts = enumerate(range(start, stop, _SHARD))
-    return [
-        Shard(f"{number:06d}", str(source), cut, min(cut + _SHARD, stop)) for number, cut in cuts
-    ]
 
 
 def _below(root: str) -> str:
@@ -190,7 +180,8 @@ def _plan_pairs(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
     pairs_bin.save_places(scratch / _PLACES, pairs)
     n = 2 * len(pairs) if wanted.limit is None else min(2 * len(pairs), wanted.limit)
     place = Place(os.path.abspath(source.parent))
-    return SourcePlan(_shards(source, n), storage.fingerprint_of(source), place)
+    shards = cut_evenly(n, _SHARD, source, stage=_PAIRS)
+    return SourcePlan(shards, storage.fingerprint_of(source), place)
 
 
 def _read_pairs(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
@@ -218,7 +209,8 @@ def _plan_rec(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
     start = int(n > 0 and _is_header(paths.rec, index))
     stop = n if wanted.limit is None else min(n, start + wanted.limit)
     place = Place(os.path.abspath(paths.rec.parent))
-    return SourcePlan(_shards(paths.rec, stop, start), paths.fingerprint, place)
+    shards = cut_evenly(stop, _SHARD, paths.rec, start=start, stage=_REC)
+    return SourcePlan(shards, paths.fingerprint, place)
 
 
 def _is_header(rec: Path, index: Path) -> bool:
@@ -278,8 +270,7 @@ def _plan_faces(source: Path, wanted: Wanted, table: Path) -> SourcePlan:
         digest.update(
             f"{photo}\0{storage.size_of(root / photo)}\n".encode("utf-8", "surrogateescape")
         )
-    cuts = enumerate(zip(edges, [*edges[1:], n_rows], strict=True))
-    shards = [Shard(f"{number:06d}", str(root), start, stop) for number, (start, stop) in cuts]
+    shards = cut_at(zip(edges, [*edges[1:], n_rows], strict=True), root, stage=_FACES)
     fingerprint = (
         f"{n_wanted:,} faces, photos and sizes {digest.hexdigest()[:16]}, "
         f"{storage.fingerprint_of(table)}"

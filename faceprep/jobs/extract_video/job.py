@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -21,6 +21,7 @@ from faceprep.core.io.csv import csv_line
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.prefetch import map_ahead
+from faceprep.core.shards import cut_at
 from faceprep.core.text import counted
 from faceprep.core.types import LOW_SCORE, NO_CROP, OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.extract_video.siw_crops import OriginalCrops, open_crops
@@ -141,16 +142,16 @@ class ExtractVideo(FaceOptions, Job):
         for number, (root, path) in enumerate(found[: request.limit]):
             face = find_face_file(root / path)
             face_path = os.path.relpath(face, root) if face else ""
-            told = json.dumps(Video(path, folders[path], face_path))
+            video = Video(path, folders[path], face_path)
             sizes = [storage.size_of(root / name) for name in filter(None, (path, face_path))]
-            digest.update(f"{told} {sizes}".encode())
-            shards.append(Shard(f"{number:06d}", str(root), 0, 1))
-            storage.write_file(scratch / shards[-1].id, told.encode(), durable=False)
+            digest.update(f"{json.dumps(video)} {sizes}".encode())
+            (shard,) = cut_at([(0, 1)], root, first=number)
+            shards.append(replace(shard, payload=video))
         fingerprint = f"{len(shards):,} videos, names and sizes {digest.hexdigest()[:16]}"
         return Work([Stage("videos", shards)], fingerprint, unit="video")
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        video = Video(*json.loads(storage.read_bytes(sink.scratch / shard.id)))
+        video: Video = shard.payload
         if not is_text(video.path):
             yield Outcome(video.path, "bad_name", "the name is not UTF-8; rename the file")
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -126,12 +126,7 @@ class Part:
         for i in range(0, len(block.paths), _PIECE):
             cut = slice(i, i + _PIECE)
             piece = Block(block.paths[cut], block.classes[cut], block.rows[cut])
-            yield Part(
-                self.layout,
-                Shard(self.shard.id, self.shard.source, start + i, self.shard.stop),
-                piece,
-                self.sink,
-            )
+            yield Part(self.layout, replace(self.shard, start=start + i), piece, self.sink)
 
     def names(self) -> list[str]:
         return [self.layout.prefix + path for path in self.block.paths]

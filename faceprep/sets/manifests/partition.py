@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from faceprep.core import storage
 from faceprep.core.errors import OptionError
+from faceprep.core.shards import cut_at, cut_evenly, even_bounds
 from faceprep.core.types import Outcome, Shard
 from faceprep.sets.listing import Ints, Listing
 from faceprep.sets.manifests.layout import Block, FilePlan
 from faceprep.sets.split import Selection
 
-_REFUSED = "refused-"
+REFUSED = "refused"
+"""The stage of shards whose images are in no file; their payload is the outcomes."""
 _LISTED, _LOADED, _WHOLE = 1 << 16, 1 << 14, 1 << 17
 """Most images of a part: of names alone; with images or embeddings; where the part is one of
 several files.
@@ -55,12 +54,11 @@ class Cutter:
     def _add_file(self, name: str, positions: Ints, n_split: int, is_one_of_many: bool) -> None:
         whole = is_one_of_many and positions.size <= _WHOLE
         size = _WHOLE if whole else _LOADED if self.is_heavy else _LISTED
-        ids = []
-        for start in range(0, positions.size, size):
-            shard = Shard(f"{len(self.shards):06d}", name, start, min(start + size, positions.size))
+        shards = cut_at(even_bounds(positions.size, size), name, first=len(self.shards))
+        for shard in shards:
             self._save_block(shard, positions[shard.start : shard.stop])
-            self.shards.append(shard)
-            ids.append(shard.id)
+        self.shards += shards
+        ids = [shard.id for shard in shards]
         self.files[name] = FilePlan(
             ids, positions.size, n_split, self.part_is_file and len(ids) == 1
         )
@@ -74,29 +72,17 @@ class Cutter:
     def add_refused(self, source: Path) -> None:
         """The images that are in no file, so that each has its Outcome."""
         refused = sorted(self.listing.refused)
-        for number, start in enumerate(range(0, len(refused), _LISTED)):
-            positions = np.array(refused[start : start + _LISTED])
-            shard = Shard(f"{_REFUSED}{number:06d}", str(source), start, start + positions.size)
+        shards = cut_evenly(
+            len(refused), _LISTED, source, stage=REFUSED, id_format="{stage}-{n:06d}"
+        )
+        for shard in shards:
+            positions = np.array(refused[shard.start : shard.stop])
             reasons = [self.listing.refused[position] for position in positions.tolist()]
-            rows = [
-                (path, *reason)
+            outcomes = [
+                Outcome(path, *reason)
                 for path, reason in zip(self.listing.paths(positions), reasons, strict=True)
             ]
-            storage.write_file(
-                self.scratch / f"{shard.id}.json", json.dumps(rows).encode(), durable=False
-            )
-            self.shards.append(shard)
-
-
-def is_refused(shard: Shard) -> bool:
-    """Whether it is one of those that only tell why images are in no file."""
-    return shard.id.startswith(_REFUSED)
-
-
-def refused_outcomes(scratch: Path, shard: Shard) -> Iterator[Outcome]:
-    """What became of the images of a shard that are in no file."""
-    for row in json.loads(storage.read_bytes(scratch / f"{shard.id}.json")):
-        yield Outcome(*row)
+            self.shards.append(replace(shard, payload=outcomes))
 
 
 def cut(cutter: Cutter, output: Path, chosen: Selection, n_files: int) -> None:

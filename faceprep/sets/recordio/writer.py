@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.shards import even_bounds
 from faceprep.core.types import Sink
 from faceprep.sets import class_map
 from faceprep.sets.class_map import CLASSES_CSV
@@ -73,8 +74,7 @@ class Roster:
 
     def cuts(self) -> list[tuple[int, int]]:
         """(start, stop) positions of each shard."""
-        starts = range(0, self.n_images, self.n_a_shard)
-        return [(start, min(start + self.n_a_shard, self.n_images)) for start in starts]
+        return list(even_bounds(self.n_images, self.n_a_shard))
 
     @functools.cached_property
     def _ends(self) -> npt.NDArray[np.int64]:
