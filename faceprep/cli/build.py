@@ -22,7 +22,7 @@ from faceprep.core import registry
 from faceprep.core.cpu import n_cores
 from faceprep.core.errors import Interrupted
 from faceprep.core.job import Job, Service
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import OK, Request, Summary
 from faceprep.run.engine import as_json, run_job
 from faceprep.run.ledger import first_failures
@@ -201,7 +201,7 @@ def _told(summary: Summary, job: Any) -> str:
     """
     where = "for" if job.output_is_file else "in"  # it may be several, named after it or beside it
     line = (
-        f"{summary.ok:,} of {summary.inputs:,} inputs ok, {counted(summary.outputs, 'file')} "
+        f"{summary.ok:,} of {summary.inputs:,} inputs ok, {count_noun(summary.outputs, 'file')} "
         f"{where}"
         f" {summary.output} ({summary.seconds:.1f} s{_rate(summary)})"
     )

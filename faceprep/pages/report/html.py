@@ -133,7 +133,9 @@ def _table(table: Table) -> Iterator[str]:
         yield f'<th scope="col"{_RIGHT * right}>{escaped(name)}</th>'
     yield "</tr></thead>\n<tbody>\n"
     for row in table.rows:
-        cells = [_cell(shown(cell), right) for cell, right in zip(row, is_number, strict=True)]
+        cells = [
+            _cell(format_cell(cell), right) for cell, right in zip(row, is_number, strict=True)
+        ]
         yield f"<tr>{''.join(cells)}</tr>\n"
     yield "</tbody>\n</table>\n</div>\n"
 
@@ -159,10 +161,10 @@ def _examples(part: Examples, load: Load) -> Iterator[str]:
         yield f'<h3>{escaped(part.title)}</h3>\n<ul class="crops">{"".join(items)}</ul>\n'
 
 
-def shown(cell: Cell) -> str:
+def format_cell(cell: Cell) -> str:
     """A cell of a table for people.
 
-    >>> shown(12345), shown(0.123456), shown(None)
+    >>> format_cell(12345), format_cell(0.123456), format_cell(None)
     ('12,345', '0.1235', '')
     """
     if cell is None:

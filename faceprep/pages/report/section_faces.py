@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from faceprep.core.io import parquet
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.pages.report.histograms import (
     Numbers,
     as_json,
@@ -154,7 +154,7 @@ def faces_section(columns: Columns) -> Section:
     """Scores, sizes and pose of the faces, with crops at their percentiles."""
     parts, numbers = _shown(columns, _OF_FACES)
     n_shown = int(columns.is_shown().sum())
-    text = f"{counted(len(columns), 'face')}, {n_shown:,} of them with a crop."
+    text = f"{count_noun(len(columns), 'face')}, {n_shown:,} of them with a crop."
     return Section(
         "faces", "Faces", {"faces": len(columns), "with_crop": n_shown} | numbers, parts, text
     )
@@ -170,7 +170,7 @@ def crops_section(columns: Columns, sampled_of: int | None = None) -> Section:
     others = {name: describe(columns.numbers[name]) for name in sorted(is_known)}
     rows = [(name, *(_short(told[key]) for key in _MEASURE_KEYS)) for name, told in others.items()]
     parts.append(Table("All measures", ("measure", "crops", *_MEASURE_KEYS[1:]), rows))
-    text = f"{counted(len(columns), 'crop was', 'crops were')} measured."
+    text = f"{count_noun(len(columns), 'crop was', 'crops were')} measured."
     if sampled_of is not None and sampled_of > len(columns):
         text = (
             f"A sample of {len(columns):,} of {sampled_of:,} crops was measured; score "

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from faceprep.core.text import counted, sized
+from faceprep.core.text import count_noun, format_bytes
 from faceprep.core.types import OK, Outcome
 from faceprep.pages.report.histograms import count, describe, linear_edges, whole_edges
 from faceprep.pages.report.run_state import Run
@@ -111,14 +111,14 @@ def identities_section(
         Table(
             "The tail",
             (f"{whats} with at most", "are", "share"),
-            [(counted(below, "image"), n, _share(n, len(counts))) for below, n in few],
+            [(count_noun(below, "image"), n, _share(n, len(counts))) for below, n in few],
         ),
     ]
     parts += [
         Table(title, (what, "images"), rows)
         for title, rows in (("The largest", ranked), ("The smallest", rising))
     ]
-    text = f"{counted(int(counts.sum()), 'image')} of {counted(len(counts), what, whats)}."
+    text = f"{count_noun(int(counts.sum()), 'image')} of {count_noun(len(counts), what, whats)}."
     return Section(whats, f"Images of each {what}", numbers, parts, text)
 
 
@@ -174,10 +174,9 @@ def videos_section(videos: Sequence[Video]) -> Section:
         )
     text = (
         f"{numbers['detected']:,} of {numbers['frames']:,} wanted frames of "
-        f"{counted(len(videos), 'video')} have a"
-        f" face; {counted(len(empty), 'video has', 'videos have')} none. The difference is to the "
-        "frames with a box in"
-        " the .face file where there is one (original), else to the frames that were wanted."
+        f"{count_noun(len(videos), 'video')} have a face; "
+        f"{count_noun(len(empty), 'video has', 'videos have')} none. The difference counts frames "
+        "that lack a face: of those with a box in the .face file (original), or else of all wanted."
     )
     return Section("videos", "Frames of each video", numbers, parts, text)
 
@@ -222,7 +221,7 @@ def failures_section(failures: Iterable[tuple[str, str, str]]) -> Section | None
     ]
     parts = [Table("By reason", ("status", "inputs", "example", "reason"), rows)]
     return Section(
-        "failures", "Failures", numbers, parts, f"{counted(counts.total(), 'input')} failed."
+        "failures", "Failures", numbers, parts, f"{count_noun(counts.total(), 'input')} failed."
     )
 
 
@@ -266,19 +265,19 @@ def storage_section(run: Run, tally: Tally) -> Section | None:
             f"OUT{one['beside']}",
             one["suffix"],
             one["files"],
-            sized(one["bytes"]),
-            sized(one["bytes"] / one["files"]),
+            format_bytes(one["bytes"]),
+            format_bytes(one["bytes"] / one["files"]),
         )
         for one in numbers["by_kind"]
     ]
-    text = f"{counted(n_files, 'file')}, {sized(n_bytes)}."
+    text = f"{count_noun(n_files, 'file')}, {format_bytes(n_bytes)}."
     if _is_open(run, tally) and tally.n_pages:
         projected = n_bytes * run.told["n_shards"] / tally.n_pages
         numbers["projected_bytes"] = projected
         text += (
-            f" About {sized(projected)} when the run is finished: {sized(projected - n_bytes)} "
-            "more, at the rate"
-            f" of the {tally.n_pages:,} of {run.told['n_shards']:,} shards that are done."
+            f" About {format_bytes(projected)} when the run is finished, "
+            f"{format_bytes(projected - n_bytes)} more: an estimate from the {tally.n_pages:,} of "
+            f"{run.told['n_shards']:,} shards that are done."
         )
     return Section(
         "storage",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, MERGE, Decision
 from faceprep.pages.report.histograms import count, describe, linear_edges
 from faceprep.pages.report.sections import Curves, Histogram, Part, Section, Table
@@ -45,14 +45,15 @@ def similarity_section(
         for name, kind in (("pairs of one identity", "positive"), ("pairs of two", "negative"))
     ]
     header = ("", "pairs", "0.1 %", "1 %", "median", "99 %", "99.9 %")
-    n_identities = counted(measured["identities"], "identity", "identities")
-    text = f"{measured['images']:,} of {counted(measured['of_images'], 'image')}, {n_identities}."
+    n_identities = count_noun(measured["identities"], "identity", "identities")
+    text = (
+        f"{measured['images']:,} of {count_noun(measured['of_images'], 'image')}, {n_identities}."
+    )
     if measured["identities_of_two"]:
         text += (
-            f" Of {counted(measured['identities_of_two'], 'identity', 'identities')} with two "
-            "images or more,"
-            f" {counted(measured['separable'], 'is', 'are')} separable: no image of another is more"
-            " alike than their own two least alike."
+            f" Of {count_noun(measured['identities_of_two'], 'identity', 'identities')} with at "
+            f"least two images, {count_noun(measured['separable'], 'is', 'are')} separable: their "
+            "two least similar images are more similar than any image of another identity."
         )
     axis = "likeness (cosine, or 1 - distance²/2)"
     parts: list[Part] = [
@@ -137,7 +138,7 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
         "most_merged": dict(tally.most_merged()),
     }
     title = f"The plan of {judged.get('command', 'a person')}"
-    text = f"{counted(tally.counts.total(), 'decision')}. Only accepted ones are carried out."
+    text = f"{count_noun(tally.counts.total(), 'decision')}. Only accepted ones are carried out."
     return Section("plan", title, numbers, _plan_parts(tally, summary), text)
 
 
@@ -199,7 +200,7 @@ def verification_section(told: Mapping[str, Any]) -> Section:
         name: told.get(name) for name in ("embedder", "model", "metric", "flip", "by_status")
     }
     text = (
-        f"{counted(len(results), 'result')} of the embedder {told.get('embedder', '?')}. "
+        f"{count_noun(len(results), 'result')} of the embedder {told.get('embedder', '?')}. "
         "Thresholds are likeness."
     )
     return Section("verification", "Verification", numbers | {"results": results}, parts, text)

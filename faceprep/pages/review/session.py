@@ -21,7 +21,7 @@ from faceprep.core import storage
 from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from faceprep.core.journal import append_durably
 from faceprep.core.locks import lock
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import Decision
 from faceprep.tables.plan import read_plan, write_plan
 from faceprep.tables.verdicts import Verdict, format_verdicts, journal_of, read_verdicts
@@ -149,7 +149,7 @@ class Session:
         if strict and overruled:
             decision = self.decisions[overruled[0]]
             raise SourceError(
-                f"the plan was changed and contradicts {counted(len(overruled), 'verdict')} not "
+                f"the plan was changed and contradicts {count_noun(len(overruled), 'verdict')} not "
                 "yet in it",
                 path=self.journal,
                 found=f"{decision.action} {decision.subject} is {decision.verdict} in the plan, and"
