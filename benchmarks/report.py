@@ -45,7 +45,7 @@ def write_run(root: Path, n_faces: int, n_identities: int) -> Path:
     }
     (state / "run.json").write_text(json.dumps(told))
     people = np.sort(np.random.default_rng(0).zipf(1.3, n_faces) % n_identities)
-    with open(state / "failures.csv", "w", newline="") as file:
+    with open(out / "failures.csv", "w", newline="") as file:
         failures = csv.writer(file)
         failures.writerow(("input", "status", "reason"))
         for start in range(0, n_faces, _SHARD):

@@ -20,6 +20,7 @@ from unittest import mock
 from faceprep.core.errors import SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import option
+from faceprep.core.state_file import open_state
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.rec2folder import Rec2Folder
 
@@ -291,7 +292,18 @@ def tree(root: Path) -> dict[str, bytes | None]:
 
 def results(root: Path) -> dict[str, bytes | None]:
     """What a user sees: the tree without the run's own notes."""
-    return {name: data for name, data in tree(root).items() if ".faceprep" not in name}
+    return {name: data for name, data in tree(root).items() if not is_state(name)}
+
+
+def is_state(name: str) -> bool:
+    """Whether a file or folder says something of the run instead of being its output."""
+    return ".faceprep" in name or name.rpartition("/")[2] == "failures.csv"
+
+
+def opened(output: Path) -> Path:
+    """Turn the state of a finished output into a folder, as a run does that begins."""
+    open_state(output)
+    return output / ".faceprep"
 
 
 def images(root: Path) -> dict[str, bytes]:

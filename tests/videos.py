@@ -116,5 +116,7 @@ def rows(output: Path) -> list[dict[str, Any]]:
 
 def failures(output: Path) -> list[tuple[str, str]]:
     """(input, status) of every failed input."""
-    with (output / ".faceprep" / "failures.csv").open(newline="") as file:
+    if not (output / "failures.csv").exists():
+        return []
+    with (output / "failures.csv").open(newline="") as file:
         return [(row["input"], row["status"]) for row in csv.DictReader(file)]

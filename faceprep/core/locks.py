@@ -3,6 +3,8 @@
     STATE/lock      held by the run from its beginning to its end
     STATE/workers   the run's pass; shared by its workers while each carries out a shard
 
+Who takes the lock opens the state, and who lets it go packs it: see `state_file`.
+
 A run that is killed lets go of `lock` at once, its workers perhaps a moment later. So the next run
 waits until nobody shares `workers` and writes a new pass there: a worker that comes too late finds
 that its own is no longer good. Both are locks of the system (flock), gone with the process that
@@ -20,47 +22,75 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from faceprep.core.errors import OutputError
+from faceprep.core.errors import FaceprepError, OutputError
+from faceprep.core.state_file import LOCK, WORKERS, hold_folder, home_of, open_state, pack_state
 from faceprep.core.storage import guard, make_folder
 
 log = logging.getLogger("faceprep")
-_LOCK, _WORKERS = "lock", "workers"
 _PATIENCE = 20.0
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 @contextmanager
 def lock(folder: Path) -> Iterator[str]:
-    """Hold `folder` for this run alone; yields the pass for its workers.
+    """Hold `folder` for this run alone; yield the pass for its workers.
 
-    Folders made for it go again when nothing was put there. Raises OutputError when another run
-    holds it.
+    Folders made for it are removed again when nothing was put there. Raises OutputError when
+    another run holds it.
     """
+    home = home_of(folder)
     made = [parent for parent in (folder, *folder.parents) if not os.path.lexists(parent)]
-    make_folder(folder)
-    fd = _hold(folder / _LOCK)
+    fd = _open_and_hold(folder, home)
     try:
-        token = f"{os.getpid()} {time.time_ns()}"
-        with nobody_at_work(folder) as workers, guard("write", folder / _WORKERS):
-            os.ftruncate(workers, 0)
-            os.pwrite(workers, token.encode(), 0)
-        yield token
+        yield _new_pass(folder)
+    except BaseException:
+        with suppress(FaceprepError):  # the error at hand says more
+            _let_go(fd, folder, home, made)
+        raise
+    _let_go(fd, folder, home, made)
+
+
+def _open_and_hold(folder: Path, home: Path | None) -> int:
+    """Open the state in `home`, make `folder` and lock it; return the descriptor of the lock."""
+    if home is None:
+        make_folder(folder)
+        return _hold(folder / LOCK)
+    if not home.is_dir():
+        make_folder(home)
+    with hold_folder(home):
+        open_state(home)
+        make_folder(folder)
+        return _hold(folder / LOCK)
+
+
+def _new_pass(folder: Path) -> str:
+    token = f"{os.getpid()} {time.time_ns()}"
+    with nobody_at_work(folder) as workers, guard("write", folder / WORKERS):
+        os.ftruncate(workers, 0)
+        os.pwrite(workers, token.encode(), 0)
+    return token
+
+
+def _let_go(fd: int, folder: Path, home: Path | None, made: Sequence[Path]) -> None:
+    """Give the lock up, and pack the state in `home` if it is finished."""
+    try:
+        _tidy(folder, made)
     finally:
-        try:
-            _tidy(folder, made)
-        finally:
-            os.close(fd)
+        os.close(fd)
+    if home is not None and home.is_dir():
+        with hold_folder(home):
+            pack_state(home)
 
 
 def _tidy(folder: Path, made: Sequence[Path]) -> None:
     """Make the pass worthless; remove everything where there is nothing but the locks."""
     with suppress(OSError):
-        if os.path.islink(folder / _WORKERS):  # never ours: what it leads to stays as it is
+        if os.path.islink(folder / WORKERS):  # never ours: what it leads to stays as it is
             return
-        os.truncate(folder / _WORKERS, 0)
-        if set(os.listdir(folder)) == {_LOCK, _WORKERS}:
-            os.unlink(folder / _WORKERS)
-            os.unlink(folder / _LOCK)
+        os.truncate(folder / WORKERS, 0)
+        if set(os.listdir(folder)) == {LOCK, WORKERS}:
+            os.unlink(folder / WORKERS)
+            os.unlink(folder / LOCK)
             for parent in made:
                 os.rmdir(parent)
 
@@ -89,7 +119,7 @@ def nobody_at_work(folder: Path) -> Iterator[int]:
     """Wait until no worker is busy in `folder`, and keep them from it meanwhile; yields a
     descriptor of `workers`.
     """
-    path = folder / _WORKERS
+    path = folder / WORKERS
     with guard("lock", path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
@@ -112,7 +142,7 @@ def at_work(folder: Path, token: str) -> Iterator[None]:
     """Share `folder` with the other workers of the run whose pass is `token`. Raises
     OutputError when it is over.
     """
-    path = folder / _WORKERS
+    path = folder / WORKERS
     with guard("lock", path):
         fd = os.open(path, os.O_RDONLY)
     try:
@@ -138,7 +168,7 @@ def _flock(fd: int, operation: int, path: Path) -> bool:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            if path.name == _LOCK:
+            if path.name == LOCK:
                 log.warning(
                     "%s: this file system has no locks: start no second run on this output",
                     path.parent,

@@ -66,7 +66,7 @@ class Align(Job):
     SRC is what the extract command was given, TABLE the faces.parquet that it wrote. Each face that
     has a crop there gets one of the same name in DST (in DST_multi what was in the _multi of then),
     and a row in DST/faces.parquet. Faces whose photo or frame is missing, or has another size than
-    then, are named in DST/.faceprep/failures.csv.
+    then, are named in DST/failures.csv.
     """
 
     command: ClassVar[str] = "align"

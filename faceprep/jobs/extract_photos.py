@@ -63,7 +63,7 @@ class ExtractPhotos(FaceOptions, Job):
     SRC is a photo, a folder of photos or of identity folders; DST/IDENTITY/STEM_FACE.png are the
     faces, DST/faces.parquet says where each comes from. Photos with several faces go to DST_multi,
     all their faces cropped; photos without a sure face to DST_none, as they are. What cannot be
-    read is named in DST/.faceprep/failures.csv.
+    read is named in DST/failures.csv.
     """
 
     command: ClassVar[str] = "extract-photos"

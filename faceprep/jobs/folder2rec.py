@@ -38,7 +38,7 @@ class Folder2Rec(Job):
     SRC/IDENTITY/* becomes DST/train.rec, train.idx, train.lst, property and classes.csv (class,
     name, images). Classes follow the order of the folder names: as numbers if all are numbers, else
     as text. Image bytes are not touched. An image that is damaged is left out and named in
-    DST/.faceprep/failures.csv.
+    DST/failures.csv.
     """
 
     command: ClassVar[str] = "folder2rec"

@@ -39,7 +39,7 @@ class Rec2Folder(Job):
 
     SRC is a .rec file or a folder with train.rec; DST gets IDENTITY/KEY.jpg (or the suffix that the
     bytes say). Identities are the images' own labels. A damaged record is named in
-    DST/.faceprep/failures.csv, the sound ones around it are kept.
+    DST/failures.csv, the sound ones around it are kept.
     """
 
     command: ClassVar[str] = "rec2folder"

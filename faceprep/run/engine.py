@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from faceprep import __version__
 from faceprep.core import locks, storage
 from faceprep.core.errors import FaceprepError, Interrupted, OutputError, TooManyFailures
 from faceprep.core.job import Job
+from faceprep.core.state_file import run_id_of
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
     OK,
@@ -110,25 +112,16 @@ def run_job(
     places = _places(job, request)
     checks.refuse_bad_places(request, _folders(job, request), job.writes_in_place(request))
     checks.refuse_linked_state(places.state_folders())
-    with locks.lock(places.state) as token:
-        task = ShardTask(job, places, token)
-        drive = _Drive(task, request, progress or Progress())
-        try:
-            with runner(task) as carry_out:
-                drive.prepare()
-                for stage in drive.work.stages:
-                    drive.carry_out(stage, carry_out)
-            drive.finish()
-            drive.close()
-        except BaseException as error:
-            with suppress(FaceprepError):  # the disk may be full: the error at hand says more
-                drive.close()
-            if isinstance(error, KeyboardInterrupt):
-                raise Interrupted(
-                    f"stopped, {drive.state_line()}", path=request.output, remedy=_GO_ON
-                ) from None
-            raise
-        return drive.summary(time.monotonic() - started)
+    drive: _Drive | None = None
+    try:
+        with locks.lock(places.state) as token:
+            task = ShardTask(job, places, token)
+            drive = _Drive(task, request, progress or Progress())
+            drive.run(runner)
+    except KeyboardInterrupt:
+        state = drive.state_line() if drive else "nothing begun"
+        raise Interrupted(f"stopped, {state}", path=request.output, remedy=_GO_ON) from None
+    return drive.summary(time.monotonic() - started)
 
 
 def _places(job: Job, request: Request) -> Places:
@@ -158,7 +151,7 @@ class _Drive:
     """One run from the driver's side."""
 
     def __init__(self, task: ShardTask, request: Request, progress: Progress) -> None:
-        self._request, self._progress = request, progress
+        self._task, self._request, self._progress = task, request, progress
         self._job, self._places = task.job, task.places
         self._ledger = Ledger(task.places)
         self._before = self._ledger.load_run()
@@ -168,6 +161,21 @@ class _Drive:
         self._n_done_before = 0
         self._shards: dict[str, Shard] = {}
         self._finish_report: ShardReport | None = None
+
+    def run(self, runner: Runner) -> None:
+        """Carry out what is left, and leave the state in order whatever happens."""
+        try:
+            with runner(self._task) as carry_out:
+                self.prepare()
+                for stage in self.work.stages:
+                    self.carry_out(stage, carry_out)
+            self.finish()
+            self.close()
+            self._ledger.mark_finished(self._run)
+        except BaseException:
+            with suppress(FaceprepError):  # the disk may be full: the error at hand says more
+                self.close()
+            raise
 
     # Before
 
@@ -198,7 +206,8 @@ class _Drive:
         checks.refuse_what_cannot_fit(
             self.work, 1 - len(self._reports) / max(len(self._shards), 1), self._places.root
         )
-        self._ledger.save_run(described)
+        self._run = described | self._lineage(described)
+        self._ledger.save_run(self._run)
         self._is_prepared = True
 
     def _described(self) -> dict[str, Any]:
@@ -219,6 +228,15 @@ class _Drive:
             "n_shards": len(self._shards),
             "shards": hashlib.sha256(cuts.encode("utf-8", "surrogateescape")).hexdigest(),
             "files": None if self.work.files is None else list(self.work.files),
+        }
+
+    def _lineage(self, described: Mapping[str, Any]) -> dict[str, Any]:
+        """Name this run, and the run that made each of its inputs."""
+        text = json.dumps(described, sort_keys=True)
+        sources = [Path(os.path.abspath(source)) for source in self._request.sources]
+        return {
+            "id": hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16],
+            "inputs": [{"path": str(source), "run": run_id_of(source)} for source in sources],
         }
 
     def _take_up_what_is_done(self) -> None:

@@ -6,9 +6,11 @@
                               that are not plainly ok
     STATE/staging/SHARD/      a shard at work
     STATE/parts/              intermediate files of finished shards
-    STATE/failures.csv        every failed input with its reason
+    STATE/failures.csv        every failed input with its reason, of an output that is one file
+    OUT/failures.csv          the same of an output that is a folder, where something failed
 
-STATE is `OUT/.faceprep`, or `.faceprep/NAME` beside an output that is one file.
+STATE is `OUT/.faceprep`, or `.faceprep/NAME` beside an output that is one file. After the run, the
+state of a folder is one file (`core.state_file`).
 """
 
 from __future__ import annotations
@@ -24,10 +26,10 @@ from typing import Any, BinaryIO
 from faceprep.core import locks, output_tree, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.csv import CsvReader, csv_line
+from faceprep.core.state_file import RUN, STATE
 from faceprep.core.types import OK, Buffer, Outcome, Shard, ShardReport
 from faceprep.run.staging import BESIDE, Staging, abandon_shard, recover_shard
 
-STATE = ".faceprep"
 _PARTS = "parts"
 _KEY, _STATUS, _REASON = attrgetter("key"), attrgetter("status"), attrgetter("reason")
 _FAILURES = "failures.csv"
@@ -58,7 +60,9 @@ class Places:
         self.all_failures = state / _FAILURES if shares_failures and state_name else None
         self.scratch = self.state / "scratch"
         self.signs = self.scratch / "signs of life"
-        self.failures = self.state / _FAILURES
+        self.is_alone = not state_name
+        folder = root / home if self.is_alone else self.state
+        self.failures = folder / _FAILURES
         self._state_name = self.state.relative_to(self.root).as_posix()
 
     def page(self, shard_id: str) -> Path:
@@ -198,7 +202,7 @@ class Ledger:
 
     def __init__(self, places: Places) -> None:
         self._places = places
-        self._run = places.state / "run.json"
+        self._run = places.state / RUN
 
     def load_run(self) -> dict[str, Any] | None:
         """What the run before was asked for; None when there was none, empty when it cannot be
@@ -214,6 +218,10 @@ class Ledger:
 
     def save_run(self, run: Mapping[str, Any]) -> None:
         storage.write_file(self._run, (json.dumps(run, indent=1, sort_keys=True) + "\n").encode())
+
+    def mark_finished(self, run: Mapping[str, Any]) -> None:
+        """Say in the state that its run came to the end: it may become one file."""
+        self.save_run(dict(run) | {"finished": True})
 
     def recover(self) -> None:
         """Bring to an end what workers left that were stopped or killed."""
@@ -233,7 +241,14 @@ class Ledger:
             yield Outcome(key, *others.get(str(position), ()))
 
     def write_failures(self, reports: Iterable[ShardReport], shards: Mapping[str, Shard]) -> None:
-        """Name every failed input with its reason in failures.csv."""
+        """Name every failed input with its reason in failures.csv.
+
+        A folder of images has that file only where something failed.
+        """
+        reports = list(reports)
+        if self._places.is_alone and not any(map(_has_failures, reports)):
+            storage.remove_tree(self._places.failures)
+            return
         with storage.AtomicFile(self._places.failures) as file:
             for row in chain([("input", "status", "reason")], self._failures(reports, shards)):
                 file.write(csv_line(row).encode("utf-8", "backslashreplace"))
@@ -248,7 +263,7 @@ class Ledger:
                 shard = shards[report.shard_id]
                 place = f"{shard.source} [{shard.start}:{shard.stop}]"
                 yield place, "crashed", report.crash
-            elif any(Outcome("", status).is_failure for status in report.by_status):
+            elif _has_failures(report):
                 for outcome in self.outcomes(report.shard_id):
                     if outcome.is_failure:
                         yield outcome
@@ -298,6 +313,10 @@ class Ledger:
             return
         storage.remove_tree(top / BESIDE)
         output_tree.remove_empty(top / STATE, top)
+
+
+def _has_failures(report: ShardReport) -> bool:
+    return bool(report.crash) or any(Outcome("", name).is_failure for name in report.by_status)
 
 
 def _outputs(page: Path) -> list[Any]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from faceprep.core import storage
 from faceprep.core.errors import OutputError, ResumeError, SourceError
+from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes
 from faceprep.core.types import Request, Work
-from faceprep.run.ledger import STATE
 
 _AFRESH = "Use the same options to go on, another output, or --overwrite to start afresh."
 

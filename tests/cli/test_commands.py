@@ -70,7 +70,7 @@ def test_json_is_one_object_and_nothing_else(rec_set: Path, tmp_path: Path) -> N
         "by_status": {"ok": 30},
         "outputs": 30,
         "output": str(tmp_path / "out"),
-        "failures": str(tmp_path / "out/.faceprep/failures.csv"),
+        "failures": str(tmp_path / "out/failures.csv"),
         "done_before": 0,
     }
 
@@ -83,7 +83,7 @@ def test_some_failed(damaged_set: Path, tmp_path: Path) -> None:
     assert [line[:33] for line in lines[:3]] == [
         f"faceprep: undecodable: record {i} a" for i in (1, 3, 5)
     ]
-    assert lines[3:] == [f"faceprep: 2 more in {tmp_path / 'out/.faceprep/failures.csv'}"]
+    assert lines[3:] == [f"faceprep: 2 more in {tmp_path / 'out/failures.csv'}"]
     again = faceprep("rec2folder", damaged_set, tmp_path / "out")
     assert again.returncode == 3
     assert re.fullmatch(
@@ -100,10 +100,7 @@ def test_few_failures_are_all_named(damaged_set: Path, tmp_path: Path) -> None:
     done = faceprep("rec2folder", damaged_set, tmp_path / "out", "--limit", 4)
     assert done.returncode == 3
     assert done.stderr.count("\n") == 3
-    assert (
-        done.stderr.splitlines()[2]
-        == f"faceprep: named in {tmp_path / 'out/.faceprep/failures.csv'}"
-    )
+    assert done.stderr.splitlines()[2] == f"faceprep: named in {tmp_path / 'out/failures.csv'}"
 
 
 def test_could_not_be_done(damaged_set: Path, tmp_path: Path) -> None:

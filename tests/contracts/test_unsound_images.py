@@ -78,9 +78,10 @@ def failures(path: Path) -> dict[str, tuple[str, str]]:
 def run(job: Job, source: Path, output: Path) -> Told:
     """What the command says of each failed input; the output may be a folder or a file."""
     run_job(job, Request((source,), output), SerialRunner())
-    inside = output / ".faceprep" / "failures.csv"
+    inside = output / "failures.csv"
+    shared = output / ".faceprep" / "failures.csv"
     beside = output.parent / ".faceprep" / output.name / "failures.csv"
-    return failures(inside if inside.exists() else beside)
+    return failures(next(path for path in (inside, shared, beside) if path.exists()))
 
 
 def expect_files(told: Told) -> None:

@@ -33,7 +33,7 @@ def test_folders_made_for_the_lock_alone_go_again(tmp_path: Path) -> None:
 def test_folder_in_which_nothing_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     refused = pytest.raises(
-        OutputError, match=r"cannot make the folder: Not a directory\. A part of the path is"
+        OutputError, match=r"cannot make the folder: File exists\. A file is in the way"
     )
     with refused, locks.lock(tmp_path / "file" / ".faceprep"):
         raise AssertionError("there is no such folder")

@@ -46,7 +46,9 @@ def align(
 
 
 def failures(output: Path) -> list[list[str]]:
-    with open(output / ".faceprep" / "failures.csv", newline="") as file:
+    if not (output / "failures.csv").exists():
+        return []
+    with open(output / "failures.csv", newline="") as file:
         return list(csv.reader(file))[1:]
 
 

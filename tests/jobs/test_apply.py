@@ -282,7 +282,7 @@ def test_what_cannot_be_read_is_named_and_is_not_lost(source: Path, tmp_path: Pa
     plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS)
     summary = apply(plan, tmp_path / "out")
     assert summary.by_status == {"ok": 15, "dropped": 3, "unreadable": 1}
-    failures = (tmp_path / "out" / ".faceprep" / "failures.csv").read_text()
+    failures = (tmp_path / "out" / "failures.csv").read_text()
     assert '3/9.jpg,unreadable,"' in failures or "3/9.jpg,unreadable," in failures
     with pytest.raises(SourceError, match=r"3/9.jpg: cannot be restored: it is gone"):
         apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")

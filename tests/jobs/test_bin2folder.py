@@ -98,7 +98,7 @@ def test_a_damaged_image_costs_its_pair_and_no_other(tmp_path: Path, image: byte
     )
     assert summary.by_status == {"ok": 2, "undecodable": 1} and summary.outputs == 5
     assert [row["pair"] for row in table(tmp_path / "out")] == ["0", "2"]
-    with (tmp_path / "out" / ".faceprep" / "failures.csv").open(newline="") as file:
+    with (tmp_path / "out" / "failures.csv").open(newline="") as file:
         (failure,) = csv.DictReader(file)
     assert failure["input"] == "pair 1"
     assert failure["reason"].startswith("image 3 (the second of pair 1) at byte ")

@@ -27,7 +27,7 @@ from faceprep.core.types import Summary
 from faceprep.jobs.extract_photos import choose, name_crops
 from faceprep.run.ledger import Ledger, Places
 from faceprep.vision.codec import decode, encode
-from tests.fakes import before_changes, killed_before, start, status_of, tree
+from tests.fakes import before_changes, is_state, killed_before, opened, start, status_of, tree
 from tests.flat_faces import Flat, FlatDetector, flat_detectors, paint, save
 
 __all__ = ["flat_detectors"]
@@ -42,9 +42,7 @@ def run(source: Path, output: Path, job: ExtractPhotos = JOB, **asked: object) -
 
 def files(root: Path) -> set[str]:
     """Names of files, without the run's own notes."""
-    return {
-        name for name, data in tree(root).items() if data is not None and ".faceprep" not in name
-    }
+    return {name for name, data in tree(root).items() if data is not None and not is_state(name)}
 
 
 def rows(output: Path) -> list[dict[str, object]]:
@@ -53,7 +51,9 @@ def rows(output: Path) -> list[dict[str, object]]:
 
 
 def failures(output: Path) -> list[list[str]]:
-    with open(output / ".faceprep" / "failures.csv", newline="") as file:
+    if not (output / "failures.csv").exists():
+        return []
+    with open(output / "failures.csv", newline="") as file:
         return list(csv.reader(file))[1:]
 
 
@@ -198,6 +198,7 @@ def test_a_face_that_fills_the_photo_is_noted(
     )
     save(tmp_path / "src" / "a.png", Flat(0, 0, 240), size=(240, 240))
     run(tmp_path / "src", tmp_path / "out")
+    opened(tmp_path / "out")
     (outcome,) = Ledger(Places(tmp_path / "out")).outcomes("000000")
     assert outcome == ("a.png", "ok", "found on a border: it fills the image")
 
@@ -328,9 +329,7 @@ def test_foreign_files_are_refused(ending: str, photos: Path, tmp_path: Path) ->
     ):
         run(photos, tmp_path / "out")
     assert {
-        name: data
-        for name, data in tree(tmp_path).items()
-        if ".faceprep" not in name and name != "out"
+        name: data for name, data in tree(tmp_path).items() if not is_state(name) and name != "out"
     } == {name: data for name, data in before.items() if name != "out"}
 
 

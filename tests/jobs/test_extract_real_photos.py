@@ -193,7 +193,7 @@ def test_bad_files_are_named_quickly_and_in_little_memory(tmp_path: Path) -> Non
     by_status, seconds, megabytes = json.loads(done.stdout)
     assert by_status == {"undecodable": 6} and done.stderr == ""
     assert seconds < 5 and megabytes < 60
-    told = (tmp_path / "out/.faceprep/failures.csv").read_text()
+    told = (tmp_path / "out/failures.csv").read_text()
     for name, reason in zip(
         BAD,
         ("too large", "too small", "not an image", "end marker", "too small", "no bytes"),
@@ -231,8 +231,4 @@ def test_pgm_of_identities(tmp_path: Path) -> None:
         shutil.copytree(person, tmp_path / "orl" / person.name)
     summary = run_job(JOB, Request((tmp_path / "orl",), tmp_path / "out"), ProcessRunner(2))
     assert summary.ok >= 19 and summary.failed == 0
-    assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {
-        "s1",
-        "s2",
-        ".faceprep",
-    }
+    assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {"s1", "s2"}

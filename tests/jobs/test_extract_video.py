@@ -207,7 +207,7 @@ def test_what_is_no_video_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     named = [("b.mp4", "undecodable"), ("c.mp4", "undecodable"), ("d.mp4", "no_face_in_video")]
     assert failures(tmp_path / "out") == [*named, ("e.mp4", "no_face_in_video")]
     assert (summary.ok, summary.failed) == (1, 4)
-    told = (tmp_path / "out" / ".faceprep" / "failures.csv").read_text()
+    told = (tmp_path / "out" / "failures.csv").read_text()
     assert "no face in its 3 wanted frames, 2 with an unsure one" in told
     assert "no face in its 1 wanted frame\n" in told.replace("\r", "")
 
@@ -226,10 +226,7 @@ def test_what_can_be_decoded_of_a_cut_off_video_is_kept(tmp_path: Path) -> None:
     assert 5 < len(kept) < 55 and kept == list(range(len(kept)))
     assert failures(tmp_path / "out")[-1] == ("v.mkv", "cut_off")
     assert summary.ok == len(kept)
-    assert (
-        f"{len(kept)} frames were kept"
-        in (tmp_path / "out" / ".faceprep" / "failures.csv").read_text()
-    )
+    assert f"{len(kept)} frames were kept" in (tmp_path / "out" / "failures.csv").read_text()
 
 
 def test_what_was_decoded_before_the_file_was_gone_is_kept(

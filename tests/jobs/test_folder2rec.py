@@ -20,6 +20,7 @@ from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.entries import read_entries
 from faceprep.sets.recordio.records import MAGIC_BYTES, ImageRecord, RecordFile
 from faceprep.synthetic import encode_face, write_folder, write_insightface_rec
+from tests.fakes import is_state
 from tests.real import needs_mxnet
 from tests.sets.recordio.test_records import mxnet_reads
 
@@ -41,8 +42,12 @@ def records(folder: Path) -> dict[int, ImageRecord]:
     return dict(zip(entries[0::2].tolist(), read, strict=True))  # type: ignore[arg-type]
 
 
+def is_output(path: Path) -> bool:
+    return path.is_file() and not is_state(path.name)
+
+
 def outputs(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if is_output(path)}
 
 
 def write_tricky(root: Path) -> None:
@@ -141,7 +146,7 @@ def test_bad_images_are_named_and_the_keys_stay_dense(tmp_path: Path, layout: st
     (tmp_path / "folders" / "3" / "tab\t.jpg").write_bytes(encode_face(3, 9))
     summary = pack(tmp_path / "folders", tmp_path / "set", layout=layout, seed=1)
     assert summary.by_status == {"bad_name": 1, "ok": 10, "undecodable": 2}
-    failures = (tmp_path / "set" / ".faceprep" / "failures.csv").read_text()
+    failures = (tmp_path / "set" / "failures.csv").read_text()
     assert "1/1.jpg,undecodable,1/1.jpg: no bytes at all" in failures
     read = records(tmp_path / "set")
     assert sorted(read) == list(range(15 if layout == "insightface" else 10))

@@ -85,7 +85,7 @@ def test_damaged_images_are_named_dropped_and_restored(source: Path, tmp_path: P
     drops = [d for d in read_plan(tmp_path / "out" / "plan.jsonl")[1] if d.action == "drop"]
     assert [d.subject for d in drops] == ["a/bad.png", "c/black.png", "h/only.png"]
     assert drops[0].reason.startswith("undecodable: ") and drops[1].reason.startswith("no_vector: ")
-    assert "a/bad.png,undecodable" in (tmp_path / "out" / ".faceprep" / "failures.csv").read_text()
+    assert "a/bad.png,undecodable" in (tmp_path / "out" / "failures.csv").read_text()
     apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
     assert images(tmp_path / "back") == images(source)
     apply(tmp_path / "out" / "plan.jsonl", tmp_path / "applied")

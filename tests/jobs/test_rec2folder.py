@@ -22,6 +22,7 @@ from faceprep.sets.recordio import records as recordio
 from faceprep.sets.recordio.records import frame, frame_image
 from faceprep.synthetic import encode_face, write_insightface_rec
 from faceprep.vision import codec
+from tests.fakes import is_state
 from tests.real import DATA, needs_data
 
 JPEG = encode_face(1, 1)
@@ -33,7 +34,7 @@ def convert(source: Path, target: Path, scan: bool = False, limit: int | None = 
 
 def tree(root: Path) -> dict[str, str]:
     """Name -> sha256 of every image below `root`."""
-    files = (path for path in root.rglob("*") if path.is_file() and ".faceprep" not in path.parts)
+    files = (path for path in root.rglob("*") if path.is_file() and not is_state(path.name))
     return {
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
@@ -41,7 +42,9 @@ def tree(root: Path) -> dict[str, str]:
 
 
 def failures(target: Path) -> list[dict[str, str]]:
-    with (target / ".faceprep" / "failures.csv").open(newline="") as file:
+    if not (target / "failures.csv").exists():
+        return []
+    with (target / "failures.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 

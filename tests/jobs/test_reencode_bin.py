@@ -184,7 +184,7 @@ def test_a_set_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> N
     summary = reencode(*sources, to=tmp_path / "out", workers=2)
     assert summary.by_status == {"bad_bin": len(bad), "ok": 12} and summary.outputs == 2
     assert not canary.exists()
-    named = {row["input"]: row["reason"] for row in failures(tmp_path / "out" / ".faceprep")}
+    named = {row["input"]: row["reason"] for row in failures(tmp_path / "out")}
     assert set(named) == {path.name for path in bad}
     assert all(named[path.name].startswith(f"{path}: ") for path in bad)
 

@@ -36,6 +36,7 @@ from faceprep.synthetic.video import face_box
 from faceprep.tables.embeddings import Place, write_npz
 from faceprep.video.siw_boxes import face_lines
 from tests import manifests
+from tests.fakes import opened
 from tests.flat_faces import Flat, flat_detectors, save
 from tests.pages.report.pages import Page
 from tests.videos import SIDE, SIZE, extract, film
@@ -363,7 +364,7 @@ def test_unfinished_run_is_projected(
     out = tmp_path / "out"
     run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
     whole = report(out)
-    pages = sorted((out / ".faceprep" / "ledger").glob("0*.jsonl"))
+    pages = sorted((opened(out) / "ledger").glob("0*.jsonl"))
     for page in pages[len(pages) // 2 :]:
         page.unlink()
     half = report(out)
@@ -460,7 +461,7 @@ def test_damaged_notes_are_passed_over(
     out = tmp_path / "out"
     run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
     n_inputs = report(out)["run"]["inputs"]
-    pages = sorted((out / ".faceprep" / "ledger").glob("0*.jsonl"))
+    pages = sorted((opened(out) / "ledger").glob("0*.jsonl"))
     pages[0].write_bytes(pages[0].read_bytes()[:20])
     assert 0 < report(out)["run"]["inputs"] < n_inputs
     (out / ".faceprep" / "run.json").write_text("[")

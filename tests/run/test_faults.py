@@ -177,7 +177,7 @@ def test_unreadable_spot_costs_the_records_there(
     )
     monkeypatch.setattr(os, "pread", pread)
     assert main() == 3
-    rows = (tmp_path / "out/.faceprep/failures.csv").read_text().splitlines()
+    rows = (tmp_path / "out/failures.csv").read_text().splitlines()
     assert [row.split(",")[:2] for row in rows[1:]] == [["7", "unreadable"], ["8", "unreadable"]]
     assert "Input/output error" in rows[1]
     assert capsys.readouterr().out.startswith("28 of 30 inputs ok, 28 files")

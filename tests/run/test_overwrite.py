@@ -12,7 +12,7 @@ import pytest
 
 from faceprep import Request, SerialRunner, run_job
 from faceprep.core.errors import FaceprepError, OutputError
-from tests.fakes import Lines, results, write_lines
+from tests.fakes import Lines, opened, results, write_lines
 from tests.run.test_siblings import SortedLines
 
 SERIAL = SerialRunner()
@@ -43,7 +43,7 @@ def test_a_page_that_names_what_lies_outside(
     job: Any, name: str, request_: Request, victim: Path
 ) -> None:
     run_job(job, request_, SERIAL)
-    page = min((request_.output / ".faceprep" / "ledger").iterdir())
+    page = min((opened(request_.output) / "ledger").iterdir())
     add_to_page(page, name.format(absolute=victim))
     assert run_job(job, replace(request_, overwrite=True), SERIAL).ok == 12
     assert victim.read_text() == MINE
@@ -52,7 +52,7 @@ def test_a_page_that_names_what_lies_outside(
 def test_a_page_that_names_a_folder_beside_the_output(request_: Request, victim: Path) -> None:
     """The names of a run with siblings are relative to the folder that they all lie in."""
     run_job(SortedLines(), request_, SERIAL)
-    page = min((request_.output / ".faceprep" / "ledger").iterdir())
+    page = min((opened(request_.output) / "ledger").iterdir())
     add_to_page(page, "victim/a.txt")
     run_job(SortedLines(), replace(request_, overwrite=True), SERIAL)
     assert victim.read_text() == MINE
@@ -61,7 +61,7 @@ def test_a_page_that_names_a_folder_beside_the_output(request_: Request, victim:
 def test_a_link_in_the_output_is_not_followed(request_: Request, victim: Path) -> None:
     run_job(Lines(), request_, SERIAL)
     (request_.output / "link").symlink_to(victim.parent)
-    add_to_page(min((request_.output / ".faceprep" / "ledger").iterdir()), "link/a.txt")
+    add_to_page(min((opened(request_.output) / "ledger").iterdir()), "link/a.txt")
     run_job(Lines(), replace(request_, overwrite=True), SERIAL)
     assert victim.read_text() == MINE
 
@@ -79,7 +79,7 @@ def test_nothing_is_written_through_a_link(request_: Request, victim: Path) -> N
 
 @pytest.mark.parametrize("name", ["", "ledger", "staging", "scratch", "parts"])
 def test_state_that_is_a_link(name: str, request_: Request, victim: Path) -> None:
-    state = request_.output / ".faceprep" / name
+    state = opened(request_.output) / name
     state.parent.mkdir(parents=True, exist_ok=True)
     state.symlink_to(victim.parent)
     with pytest.raises(OutputError, match="is a link"):
@@ -89,7 +89,7 @@ def test_state_that_is_a_link(name: str, request_: Request, victim: Path) -> Non
 
 @pytest.mark.parametrize("name", ["lock", "workers"])
 def test_locks_that_are_links(name: str, request_: Request, victim: Path) -> None:
-    state = request_.output / ".faceprep"
+    state = opened(request_.output)
     state.mkdir(parents=True)
     (state / name).symlink_to(victim)
     with pytest.raises(OutputError, match="cannot lock"):
@@ -135,7 +135,7 @@ def test_broken_state_does_not_stand_in_its_way(
 ) -> None:
     run_job(Lines(), request_, SERIAL)
     before = results(request_.output)
-    damage(request_.output / ".faceprep")
+    damage(opened(request_.output))
     if damage is not _ledger:
         with pytest.raises(FaceprepError):
             run_job(Lines(), request_, SERIAL)

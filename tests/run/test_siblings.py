@@ -16,7 +16,7 @@ from faceprep import ProcessRunner, Request, SerialRunner, run_job
 from faceprep.core.errors import OutputError, ResumeError
 from faceprep.core.types import Outcome, Runner, Shard, Sink, Work
 from faceprep.run.ledger import Places, ShardSink
-from tests.fakes import Lines, tree, write_lines
+from tests.fakes import Lines, is_state, tree, write_lines
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,7 @@ def request_(tmp_path: Path) -> Request:
 
 
 def files(root: Path) -> set[str]:
-    return {
-        name for name, data in tree(root).items() if data is not None and ".faceprep" not in name
-    }
+    return {name for name, data in tree(root).items() if data is not None and not is_state(name)}
 
 
 @pytest.mark.parametrize("runner", [SERIAL, ProcessRunner(2)], ids=repr)

@@ -74,7 +74,7 @@ class ExtractVideo(FaceOptions, Job):
     face of a frame, numbered from 0 as in the video, DST/faces.parquet says where each comes from.
     Where a .face file lies beside a video, its boxes go to DST_original, and what is wrong with its
     rows to DST_original/face_files.csv. Videos that cannot be read, are cut off or show no face are
-    named in DST/.faceprep/failures.csv.
+    named in DST/failures.csv.
     """
 
     command: ClassVar[str] = "extract-video"

@@ -1,12 +1,13 @@
-"""What runs left in a folder, read back: who ran, and page by page what became of every input.
+"""The state of finished runs: who ran, and page by page what became of every input.
 
 The layout is that of `run.ledger`: STATE/run.json, STATE/ledger/SHARD.jsonl with three lines a
-page, and STATE/failures.csv, where STATE is OUT/.faceprep, OUT/.faceprep/NAME, or .faceprep/NAME
-beside an output of one file.
+page, where STATE is OUT/.faceprep, OUT/.faceprep/NAME, or .faceprep/NAME beside an output of one
+file, as a folder or packed in one file.
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from typing import Any, NamedTuple
 from faceprep.core import storage
 from faceprep.core.errors import FaceprepError
 from faceprep.core.io.csv import CsvReader
+from faceprep.core.state_file import RUN, StateReader, find_state
 from faceprep.core.types import OK
 
-_STATE, _RUN, _PAGES, _FAILURES = ".faceprep", "run.json", "ledger", "failures.csv"
+_PAGES, _FAILURES = "ledger/", "failures.csv"
 _FINISH = "finish"
 
 
@@ -44,41 +46,50 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its notes lie in `state`; `told` is its run.json."""
+    """One run: its notes lie in `state` below `prefix`; `told` is its run.json.
 
-    state: Path
+    `beside` is the list of failures of an output that is a folder.
+    """
+
+    state: StateReader
+    prefix: str = ""
     told: Mapping[str, Any] = field(default_factory=dict)
+    beside: Path | None = None
 
     @property
     def command(self) -> str:
         return str(self.told.get("command", ""))
 
     def shard_ids(self) -> list[str]:
-        """The shards that are done."""
-        names = (
-            storage.list_folder(self.state / _PAGES)[1] if (self.state / _PAGES).is_dir() else []
-        )
-        return sorted(name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl"))
+        """Return the ids of the shards that are done, sorted."""
+        folder = f"{self.prefix}{_PAGES}"
+        pages = (name.removeprefix(folder) for name in self.state.names(folder))
+        return sorted(name.removesuffix(".jsonl") for name in pages if name.endswith(".jsonl"))
 
     def pages(self) -> Iterator[Page]:
-        """The finished shards in order; a damaged page is passed over, as a run that goes on
-        would do it again.
+        """Yield the finished shards in order.
+
+        A damaged page is skipped: a run that resumes carries that shard out again.
         """
         for shard_id in self.shard_ids():
-            page = _page(shard_id, storage.read_bytes(self.state / _PAGES / f"{shard_id}.jsonl"))
+            name = f"{self.prefix}{_PAGES}{shard_id}.jsonl"
+            page = _page(shard_id, self.state.read(name))
             if page is not None:
                 yield page
 
     def failures(self) -> Iterator[tuple[str, str, str]]:
-        """(input, status, reason) of every input that failed."""
-        path = self.state / _FAILURES
-        if not path.is_file():
+        """Yield (input, status, reason) of every input that failed."""
+        inside = f"{self.prefix}{_FAILURES}"
+        if self.beside is not None and self.beside.is_file():
+            data = storage.read_bytes(self.beside)
+        elif inside in self.state.names(inside):
+            data = self.state.read(inside)
+        else:
             return
-        with storage.open_source(path) as file:
-            rows = CsvReader(file, path, errors="replace")
-            next(rows, None)
-            for row in rows:
-                yield (*row[:3], *("",) * (3 - len(row)))  # type: ignore[misc]
+        rows = CsvReader(io.BytesIO(data), self.beside or inside, errors="replace")
+        next(rows, None)
+        for row in rows:
+            yield (*row[:3], *("",) * (3 - len(row)))  # type: ignore[misc]
 
 
 def is_part_of_the_work(page: Page) -> bool:
@@ -87,22 +98,24 @@ def is_part_of_the_work(page: Page) -> bool:
 
 
 def find_runs(output: Path) -> list[Run]:
-    """The runs whose output this is; none where there is none."""
+    """Return the runs whose output this is; none where faceprep did not make it."""
+    state = find_state(output if output.is_dir() else output.parent)
+    if state is None:
+        return []
+    ends = [name for name in state.names() if name.rpartition("/")[2] == RUN]
+    prefixes = [name.removesuffix(RUN) for name in ends if name.count("/") <= 1]
     if not output.is_dir():
-        places = [output.parent / _STATE / output.name]
-    else:
-        home = output / _STATE
-        places = (
-            [home, *(home / name for name in sorted(storage.list_folder(home)[0]))]
-            if home.is_dir()
-            else []
-        )
-    return [Run(place, _load(place / _RUN)) for place in places if (place / _RUN).is_file()]
+        prefixes = [prefix for prefix in prefixes if prefix == f"{output.name}/"]
+    runs = []
+    for prefix in sorted(prefixes):
+        beside = None if prefix else output / _FAILURES
+        runs.append(Run(state, prefix, _load(state, f"{prefix}{RUN}"), beside))
+    return runs
 
 
-def _load(path: Path) -> Mapping[str, Any]:
+def _load(state: StateReader, name: str) -> Mapping[str, Any]:
     try:
-        told = json.loads(storage.read_bytes(path))
+        told = json.loads(state.read(name))
     except (ValueError, FaceprepError):
         return {}
     return told if isinstance(told, dict) else {}

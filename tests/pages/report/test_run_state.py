@@ -11,6 +11,7 @@ from faceprep import Rec2Folder, Report, Request, Score, SerialRunner, run_job
 from faceprep.pages.report.run_state import find_runs, is_part_of_the_work
 from faceprep.run.ledger import Ledger, Places
 from tests.bins import reencode, write_bin
+from tests.fakes import opened
 
 
 def test_pages_are_those_of_the_run(rec_set: Path, tmp_path: Path) -> None:
@@ -18,13 +19,15 @@ def test_pages_are_those_of_the_run(rec_set: Path, tmp_path: Path) -> None:
     run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
     (run,) = find_runs(out)
     assert run.command == "rec2folder"
+    pages = list(run.pages())
+    opened(out)
     theirs = Ledger(Places(out))
-    for page in run.pages():
+    for page in pages:
         assert [tuple(outcome) for outcome in theirs.outcomes(page.shard_id)] == list(
             page.outcomes()
         )
         assert [(out / name).stat().st_size for name in page.outputs] == list(page.sizes)
-    assert sum(map(is_part_of_the_work, run.pages())) == run.told["n_shards"]
+    assert sum(map(is_part_of_the_work, pages)) == run.told["n_shards"]
 
 
 def test_failures_are_those_of_the_list(face_folder: Path, tmp_path: Path) -> None:
@@ -34,7 +37,7 @@ def test_failures_are_those_of_the_list(face_folder: Path, tmp_path: Path) -> No
     (source / "a,b" / "line\nbreak.png").write_bytes(b"no image")
     run_job(Score(), Request((source,), tmp_path / "t.parquet"), SerialRunner())
     (run,) = find_runs(tmp_path / "t.parquet")
-    with open(run.state / "failures.csv", newline="") as file:
+    with open(tmp_path / ".faceprep" / "t.parquet" / "failures.csv", newline="") as file:
         assert [tuple(row) for row in csv.reader(file)][1:] == list(run.failures())
     assert Counter(status for _, status, _ in run.failures()) == {"undecodable": 2}
 

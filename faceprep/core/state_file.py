@@ -1,0 +1,238 @@
+"""The state of a finished output as one file, which no trainer takes for a class.
+
+    FOLDER/.faceprep/      while a run works in FOLDER: run.json, ledger/, staging/, locks
+    FOLDER/.faceprep       after it: the same in one ZIP file, without the locks
+    FOLDER/.faceprep.open  only between the two renames of a change from one form to the other
+
+Both changes are made under a lock on FOLDER itself. A kill in the middle leaves one complete form,
+which `open_state` brings into order.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from faceprep.core import storage
+from faceprep.core.errors import FaceprepError, SourceError
+from faceprep.core.output_tree import is_inside
+
+STATE = ".faceprep"
+RUN = "run.json"
+LOCK, WORKERS = "lock", "workers"
+_OPENED, _PACKED = ".faceprep.open", "packed"
+_DATE = (1980, 1, 1, 0, 0, 0)
+_LEVEL = 1
+_DAMAGE = (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
+
+
+def home_of(state: Path) -> Path | None:
+    """Return the folder whose `.faceprep` the folder `state` is or lies in, if there is one."""
+    return next((part.parent for part in (state, *state.parents) if part.name == STATE), None)
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Hold a lock on `folder` itself, for as long as its state changes its form."""
+    with storage.guard("lock", folder):
+        fd = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without such locks
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def open_state(folder: Path) -> None:
+    """Turn the state file of `folder` into a folder, where there is one. Raises OutputError."""
+    state, opened = folder / STATE, folder / _OPENED
+    if os.path.isdir(opened):
+        if os.path.lexists(state):  # the change had not begun, or was complete
+            storage.remove_tree(opened)
+        else:
+            storage.move(opened, state)
+    if state.is_file() and not state.is_symlink():
+        _unpack(state, opened)
+        storage.move(state, opened / _PACKED)
+        storage.move(opened, state)
+    if (state / _PACKED).is_file():
+        storage.remove_file(state / _PACKED)
+
+
+def pack_state(folder: Path) -> None:
+    """Turn the state folder of `folder` into one file, if its run is finished and nobody works.
+
+    State of outputs that are single files has no run of its own in `.faceprep` and stays a folder.
+    Raises OutputError.
+    """
+    state, opened = folder / STATE, folder / _OPENED
+    if not is_finished(state):
+        return
+    with ExitStack() as held:
+        if not all(_is_free(lock, held) for lock in _locks(state)):
+            return
+        _pack(state, state / _PACKED)
+        storage.move(state, opened)
+        storage.move(opened / _PACKED, state)
+        storage.remove_tree(opened)
+
+
+def is_finished(state: Path) -> bool:
+    """Return whether the state folder of an output says that its run came to its end."""
+    return state.is_dir() and not state.is_symlink() and load_run(state).get("finished") is True
+
+
+def _locks(state: Path) -> list[Path]:
+    return sorted([*state.glob(LOCK), *state.glob(f"*/{LOCK}")])
+
+
+def _is_free(lock: Path, held: ExitStack) -> bool:
+    """Take the lock for as long as `held` is open; return False where somebody else has it."""
+    with storage.guard("lock", lock):
+        fd = os.open(lock, os.O_RDONLY)
+    held.callback(os.close, fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _pack(state: Path, target: Path) -> None:
+    written = storage.guard("write", target)
+    with written, storage.AtomicFile(target) as file, zipfile.ZipFile(file, "w") as archive:
+        for name in sorted(_files_below(state)):
+            info = zipfile.ZipInfo(quote(os.fsencode(name), safe="/ "), _DATE)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, storage.read_bytes(state / name), compresslevel=_LEVEL)
+
+
+def _files_below(state: Path) -> Iterator[str]:
+    """Yield the files below a state folder, without locks and half-written files."""
+    waiting = [""]
+    while waiting:
+        inside = waiting.pop()
+        with storage.guard("list", state / inside, SourceError), os.scandir(state / inside) as all_:
+            entries = list(all_)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(f"{inside}{entry.name}/")
+            elif entry.name not in (LOCK, WORKERS, _PACKED) and not _is_temporary(entry.name):
+                yield f"{inside}{entry.name}"
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def _unpack(packed: Path, target: Path) -> None:
+    storage.make_folder(target)
+    reader = PackedState(packed)
+    for name in reader.names():
+        storage.write_file(target / name, reader.read(name), durable=False)
+
+
+class PackedState:
+    """Reads the files of a state that is one file. Raises SourceError for one that is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @cached_property
+    def _archive(self) -> zipfile.ZipFile:
+        data = storage.read_bytes(self._path)
+        try:
+            return zipfile.ZipFile(io.BytesIO(data))
+        except (zipfile.BadZipFile, ValueError) as error:
+            raise self._damaged(str(error)) from error
+
+    def names(self, folder: str = "") -> list[str]:
+        """Return the names of the files in it, sorted; those below `folder` if one is given."""
+        names = [os.fsdecode(unquote_to_bytes(name)) for name in self._archive.namelist()]
+        if not all(map(is_inside, names)):
+            raise self._damaged("a name that leaves the folder")
+        return sorted(name for name in names if name.startswith(folder))
+
+    def read(self, name: str) -> bytes:
+        """Return the content of one of its files."""
+        try:
+            return self._archive.read(quote(os.fsencode(name), safe="/ "))
+        except _DAMAGE as error:
+            raise self._damaged(f"{name}: {error}") from error
+
+    def _damaged(self, found: str) -> SourceError:
+        return SourceError(
+            "not the state of an output",
+            path=self._path,
+            expected="a ZIP file that faceprep wrote",
+            found=found,
+            remedy="Move that file away, or choose another output.",
+        )
+
+
+class StateFolder:
+    """Reads the files of a state that is a folder, as `PackedState` does."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def names(self, folder: str = "") -> list[str]:
+        """Return the names of the files in it, sorted; those below `folder` if one is given."""
+        return sorted(name for name in _files_below(self._path) if name.startswith(folder))
+
+    def read(self, name: str) -> bytes:
+        """Return the content of one of its files."""
+        return storage.read_bytes(self._path / name)
+
+
+StateReader = PackedState | StateFolder
+
+
+def find_state(folder: Path) -> StateReader | None:
+    """Return a reader for the state in `folder`, in whichever form it is."""
+    for path in (folder / STATE, folder / _OPENED):
+        if path.is_dir():
+            return StateFolder(path)
+        if path.is_file():
+            return PackedState(path)
+    return None
+
+
+def load_run(state: Path) -> dict[str, Any]:
+    """Return what a state folder says of its run; empty where it says nothing that is sound."""
+    return _run_of(StateFolder(state), RUN)
+
+
+def run_id_of(path: Path) -> str | None:
+    """Return the id of the run that made `path`, an output folder, or a file in one or of its own.
+
+    None stands for a path that faceprep did not make, or made before runs had ids.
+    """
+    folder, inner = (path, RUN) if path.is_dir() else (path.parent, f"{path.name}/{RUN}")
+    state = find_state(folder)
+    if state is None:
+        return None
+    run = _run_of(state, inner) or _run_of(state, RUN)
+    found = run.get("id")
+    return found if isinstance(found, str) else None
+
+
+def _run_of(state: StateReader, name: str) -> dict[str, Any]:
+    try:
+        run = json.loads(state.read(name))
+    except (FaceprepError, ValueError):
+        return {}
+    return run if isinstance(run, dict) else {}
