@@ -1,6 +1,4 @@
-"""The Click skin: commands from the registry, options from the jobs' fields; nothing heavy
-before it is needed.
-"""
+"""The Click layer: commands from the registry, options from the fields of the jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from faceprep.core import registry
 
 
 class _Commands(click.Group):
-    """Loads a command when it is called; the list of commands needs none of them."""
+    """A group that loads a command when it is called, and lists commands without loading them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(registry.COMMANDS)
@@ -31,7 +29,7 @@ class _Commands(click.Group):
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Click's own would load every command for its help."""
+        """Complete command names without loading the commands, as Click would do for their help."""
         named = [
             (name, entry)
             for name, entry in registry.COMMANDS.items()
@@ -53,10 +51,9 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="faceprep")
 def faceprep() -> None:
-    """Face datasets from whatever they come in to what a trainer reads.
+    """Turn face data, in whatever container it arrives, into training-ready sets.
 
-    Inputs are never changed. A command that was stopped goes on where it stopped when it is started
-    again.
+    Inputs are never changed. A command that was stopped resumes when it is started again.
     """
 
 
@@ -99,8 +96,6 @@ def _fail(error: str, exit_status: int) -> int:
 
 
 def _show_any_name() -> None:
-    """File names that are no valid text are shown with backslashes instead of ending in an
-    error.
-    """
+    """Print file names that are not valid text with backslashes instead of failing."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

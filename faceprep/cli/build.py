@@ -30,35 +30,33 @@ from faceprep.run.ledger import first_failures
 _PATH = click.Path(path_type=Path)
 _RUN_OPTIONS = (
     click.Option(
-        ["--workers"], type=click.IntRange(1), help="Processes at work.  [default: the cores]"
+        ["--workers"], type=click.IntRange(1), help="Use this many processes.  [default: the cores]"
     ),
     click.Option(
         ["--runner"],
         type=click.Choice(list(registry.RUNNERS)),
         default="processes",
         show_default=True,
-        help="Where the shards are carried out.",
+        help="Run the shards in this way.",
     ),
-    click.Option(["--limit"], type=click.IntRange(1), help="Only the first N inputs."),
+    click.Option(["--limit"], type=click.IntRange(1), help="Process only the first N inputs."),
     click.Option(
         ["--max-failures"],
         type=click.IntRange(0),
         help="Stop when more inputs than this have failed.  [default: no limit]",
     ),
     click.Option(
-        ["--overwrite"], is_flag=True, help="Start afresh: remove what the run before wrote."
+        ["--overwrite"], is_flag=True, help="Start again: remove the output of the earlier run."
     ),
 )
 _N_NAMED = 3
 _OF_EVERY_RUN = ("failures", "done_before")
 _SHARED_OPTIONS = (
-    click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout at the end."),
     click.Option(
-        ["--quiet", "-q"],
-        is_flag=True,
-        help="No progress, no notes: nothing but results and errors.",
+        ["--json", "as_json"], is_flag=True, help="Print one JSON object on stdout at the end."
     ),
-    click.Option(["--verbose", "-v"], is_flag=True, help="Tell each step with its time."),
+    click.Option(["--quiet", "-q"], is_flag=True, help="Show results and errors only."),
+    click.Option(["--verbose", "-v"], is_flag=True, help="Log each step with its time."),
 )
 
 
@@ -135,7 +133,7 @@ def _stoppable(told: str) -> Iterator[None]:
 
 
 @click.pass_context
-@_stoppable("stopped. Start the same command again to go on.")
+@_stoppable("stopped. Start the same command again to resume.")
 def _run(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _log(given)
     source, *output = _arguments(

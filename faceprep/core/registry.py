@@ -37,68 +37,64 @@ COMMANDS: dict[str, Entry] = {
         "PATH",
     ),
     "models": Entry(
-        "faceprep.jobs.models:Models", "List detectors and embedders, and show which are installed."
+        "faceprep.jobs.models:Models", "List detectors and embedders, and which are installed."
     ),
     "doctor": Entry(
-        "faceprep.jobs.doctor:Doctor",
-        "Check the installation and the machine, and list what is missing.",
-        "[PATH]",
+        "faceprep.jobs.doctor:Doctor", "Check the installation and this machine.", "[PATH]"
     ),
     "report": Entry(
         "faceprep.jobs.report:Report",
-        "Summarize a run as one HTML page and as JSON.",
+        "Write a report of a run as an HTML page and as JSON.",
         "OUT",
         "report",
     ),
     "rec2folder": Entry(
-        "faceprep.jobs.rec2folder:Rec2Folder",
-        "Copy the images of an MXNet .rec set into one folder per identity.",
-        "SRC DST",
+        "faceprep.jobs.rec2folder:Rec2Folder", "Convert an MXNet .rec to image folders.", "SRC DST"
     ),
     "folder2rec": Entry(
         "faceprep.jobs.folder2rec:Folder2Rec",
-        "Pack image folders into an MXNet .rec set.",
+        "Convert image folders to an MXNet .rec set.",
         "SRC DST",
     ),
     "reencode-bin": Entry(
         "faceprep.jobs.reencode_bin:ReencodeBin",
-        "Convert a verification .bin of any age to a Python 3 .bin.",
+        "Re-encode verification .bin files for Python 3.",
         "SRC...",
     ),
     "bin2folder": Entry(
         "faceprep.jobs.bin2folder:Bin2Folder",
-        "Unpack a verification .bin into images and pairs.csv.",
+        "Convert a verification .bin to images and pairs.csv.",
         "SRC DST",
     ),
     "make-bin": Entry(
         "faceprep.jobs.make_bin:MakeBin",
-        "Build a verification .bin from identity folders.",
+        "Make a verification .bin of drawn or listed pairs.",
         "SRC OUT",
     ),
     "score": Entry(
-        "faceprep.jobs.score:Score", "Measure sharpness, exposure and pose of each crop.", "SRC OUT"
+        "faceprep.jobs.score:Score", "Score sharpness, exposure and pose of each crop.", "SRC OUT"
     ),
     "extract-photos": Entry(
         "faceprep.jobs.extract_photos:ExtractPhotos",
-        "Detect faces in photos and save aligned crops.",
+        "Extract aligned faces from photos.",
         "SRC DST",
         "detect",
     ),
     "extract-video": Entry(
         "faceprep.jobs.extract_video.job:ExtractVideo",
-        "Detect faces in video frames and save aligned crops.",
+        "Extract aligned faces from video frames.",
         "SRC... DST",
         "video",
     ),
     "align": Entry(
-        "faceprep.jobs.align:Align", "Align crops again from a table of detected faces.", "SRC DST"
+        "faceprep.jobs.align:Align", "Crop faces again at another size or template.", "SRC DST"
     ),
     "embed": Entry(
         "faceprep.jobs.embed.job:Embed", "Compute one embedding per face.", "SRC OUT", "embed"
     ),
     "verify": Entry(
         "faceprep.jobs.verify.job:Verify",
-        "Measure an embedder: accuracy, EER, TAR at FAR, rank-k, TPIR at FPIR.",
+        "Measure how well an embedder separates people.",
         "BIN...",
         "embed",
     ),
@@ -116,27 +112,25 @@ COMMANDS: dict[str, Entry] = {
     ),
     "dedupe": Entry(
         "faceprep.jobs.dedupe.job:Dedupe",
-        "Remove exact and near-duplicate images.",
+        "Find exact and near-duplicate images.",
         "SRC DST",
         "embed",
     ),
     "apply": Entry("faceprep.jobs.apply:Apply", "Apply a plan.", "PLAN DST"),
     "manifest": Entry(
         "faceprep.jobs.manifest:Manifest",
-        "Write a trainer's list or shards from identity folders.",
+        "Write a list or shards of images for a trainer.",
         "SRC OUT",
     ),
-    "review": Entry(
-        "faceprep.jobs.review:Review", "Review a plan's decisions in the browser.", "PLAN"
-    ),
+    "review": Entry("faceprep.jobs.review:Review", "Review a plan in the browser.", "PLAN"),
 }
 
 RUNNERS: dict[str, Entry] = {
     "serial": Entry(
-        "faceprep.run.serial:SerialRunner", "run shards one after another in this process"
+        "faceprep.run.serial:SerialRunner", "Run one shard after another in this process."
     ),
     "processes": Entry(
-        "faceprep.run.processes:ProcessRunner", "spread shards over processes of this machine"
+        "faceprep.run.processes:ProcessRunner", "Spread shards over processes of this machine."
     ),
 }
 

@@ -21,8 +21,7 @@ from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from faceprep.core.types import Buffer
 
 _REMEDIES = {
-    errno.ENOSPC: "Free some space, then start the same command again: it goes on where it "
-    "stopped.",
+    errno.ENOSPC: "Free some space, then start the same command again to resume.",
     errno.EDQUOT: "Your quota is used up: free some space, then start the same command again.",
     errno.EACCES: "Check who may use it.",
     errno.EPERM: "Check who may use it.",

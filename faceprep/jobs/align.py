@@ -61,23 +61,26 @@ class _Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Align(Job):
-    """Crops again at another size or template; no detector runs.
+    """Crop faces again at another size or template, without a detector.
 
-    SRC is what the extract command was given, TABLE the faces.parquet that it wrote. Each face that
-    has a crop there gets one of the same name in DST (in DST_multi what was in the _multi of then),
-    and a row in DST/faces.parquet. Faces whose photo or frame is missing, or has another size than
-    then, are named in DST/failures.csv.
+    SRC is the source of the extract command, and TABLE the faces.parquet that it wrote. Each face
+    that has a crop there gets one of the same name in DST, or in DST_multi if its first crop lies
+    in a _multi folder, and a row in DST/faces.parquet. Faces whose photo or frame is missing, or
+    has changed its size, are named in DST/failures.csv.
     """
 
     command: ClassVar[str] = "align"
     siblings: ClassVar[tuple[str, ...]] = ("_multi",)
 
-    faces: Path | None = option(None, "The faces.parquet of the extract command.", required=True)
-    template: str = option(
-        "arcface-112", "What faces are aligned to: arcface-112, arcface-224, box1.5-256 and others."
+    faces: Path | None = option(
+        None, "Read the faces from this faces.parquet of an extract command.", required=True
     )
-    format: str = option("png", "Of the crops.", choices=("png", "jpg"))
-    quality: int = option(95, "Of JPEG crops, 1 to 100.")
+    template: str = option(
+        "arcface-112",
+        "Align faces to this template: arcface-112, arcface-224, box1.5-256 and others.",
+    )
+    format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
+    quality: int = option(95, "Set the JPEG quality, 1 to 100.")
 
     def __post_init__(self) -> None:
         load_template(self.template)

@@ -52,14 +52,14 @@ _OUTPUT = "output"
 
 @dataclass(frozen=True)
 class Apply(PlacingOptions, Job):
-    """A plan carried out, edited or not.
+    """Apply a plan, edited or not.
 
-    PLAN is what merge-identities, clean-identities, dedupe or score wrote: one decision a line, of
-    which those are carried out whose verdict is accepted, or is not there. DST gets the images of
-    the folder that the plan is about, bytes untouched, each where the plan has it, and undo.jsonl,
-    the plan that leads back. Images keep their file names; those that would collide in an identity
-    they come into get their old identity in front. A plan whose folder has changed since is
-    refused. A faces.parquet beside the images goes with them.
+    PLAN is a plan of merge-identities, clean-identities, dedupe or score, with one decision on each
+    line. Decisions with the verdict accepted, or without a verdict, are carried out. DST gets the
+    images of the folder that the plan is about, bytes untouched, each where the plan puts it, and
+    undo.jsonl, a plan that reverses this one. Images keep their file names. Where two would collide
+    in one identity, the name of the old identity is put in front. A plan whose folder has changed
+    since is refused. A faces.parquet beside the images is carried along.
     """
 
     command: ClassVar[str] = "apply"

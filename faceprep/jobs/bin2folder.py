@@ -21,12 +21,12 @@ _COLUMNS = b"pair,first,second,same\n"
 
 @dataclass(frozen=True)
 class Bin2Folder(Job):
-    """Verification .bin to images and pairs.csv, bytes untouched.
+    """Convert a verification .bin to images and pairs.csv, bytes untouched.
 
-    DST gets images/PAIR_0.jpg and images/PAIR_1.jpg (or the suffix that the bytes say), pairs
-    numbered from 0, and pairs.csv with the columns pair, first, second, same (1 or 0); `make-bin
-    DST OUT --pairs-file DST/pairs.csv` is the way back. A pair with an image that is damaged is
-    left out and named in failures.csv.
+    DST gets images/PAIR_0.jpg and images/PAIR_1.jpg (or the suffix of the actual format), numbered
+    from 0, and pairs.csv with the columns pair, first, second, same (1 or 0). To convert back, use
+    `make-bin DST OUT --pairs-file DST/pairs.csv`. A pair with a damaged image is left out and named
+    in failures.csv.
     """
 
     command: ClassVar[str] = "bin2folder"

@@ -18,21 +18,22 @@ from faceprep.steps.plan_identities import PlanningOptions, refuse_unknown_model
 
 @dataclass(frozen=True)
 class CleanIdentities(PlanningOptions):
-    """Images that are not of their identity, sorted out.
+    """Clean identities of images that belong to someone else.
 
     SRC is an identity folder of crops, or the .npz or .parquet that embed made of one. An image too
-    far from the centre of its identity is moved to the identity that it surely matches, to a new
-    one together with others like it, or dropped. DST/plan.jsonl says which and why,
-    DST/IDENTITY/IMAGE is the clean set, DST/undo.jsonl leads back. What is undecided in the plan is
-    not done: accept it there, then use apply. Images that cannot be read are named in failures.csv,
-    are dropped in the plan, and are not in DST.
+    far from the centre of its identity is moved to the identity that it clearly matches, moved to a
+    new identity together with others like it, or dropped. DST/plan.jsonl lists each decision with
+    its reason, DST/IDENTITY/IMAGE is the clean set, and DST/undo.jsonl is a plan that reverses it.
+    Undecided decisions are not carried out: accept them in the plan, then use apply. Images that
+    cannot be read are named in failures.csv, dropped in the plan, and not in DST.
     """
 
     command: ClassVar[str] = "clean-identities"
 
     angle: float | None = option(
         None,
-        "Degrees from the centre of its identity from which on an image is an outlier.  [default: "
+        "Treat an image as an outlier from this many degrees off the centre of its identity.  "
+        "[default: "
         "the embedder's]",
     )
     min_images: int = option(0, "Drop identities with fewer images than this.")

@@ -116,10 +116,10 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Doctor(Look):
-    """What is installed, what this machine has, and what is missing for which command.
+    """Check the installation, this machine, and what each command still needs.
 
-    Free space is told of PATH too, where one is given: a folder that is to be written to, there or
-    not yet. Exit status 1 says that something is broken which every command needs.
+    With PATH, a folder to write to, existing or not, its free space is reported too. Exit status 1
+    means that something is broken that every command needs.
     """
 
     command: ClassVar[str] = "doctor"

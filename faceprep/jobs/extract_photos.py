@@ -58,12 +58,12 @@ class Photo(NamedTuple):
 
 @dataclass(frozen=True)
 class ExtractPhotos(FaceOptions, Job):
-    """Photos to aligned faces.
+    """Extract aligned faces from photos.
 
-    SRC is a photo, a folder of photos or of identity folders; DST/IDENTITY/STEM_FACE.png are the
-    faces, DST/faces.parquet says where each comes from. Photos with several faces go to DST_multi,
-    all their faces cropped; photos without a sure face to DST_none, as they are. What cannot be
-    read is named in DST/failures.csv.
+    SRC is a photo, or a folder of photos or of identity folders. DST/IDENTITY/STEM_FACE.png are the
+    faces, and DST/faces.parquet lists where each comes from. Photos with several faces go to
+    DST_multi, with all their faces cropped. Photos without a face above the minimum score go to
+    DST_none, unchanged. Photos that cannot be read are named in DST/failures.csv.
     """
 
     command: ClassVar[str] = "extract-photos"
@@ -71,13 +71,12 @@ class ExtractPhotos(FaceOptions, Job):
 
     select: str = option(
         "only",
-        "Of several faces take none (only: they go to DST_multi), the largest, the surest "
-        "(score), the one nearest to"
-        " the center, or all.",
+        "Take of several faces: none (only; they go to DST_multi), the largest, the one with the "
+        "highest score, the one nearest to the center, or all.",
         choices=_SELECTS,
     )
     fallback: str | None = option(
-        None, "A second detector for photos in which the first finds no sure face."
+        None, "Try this detector on photos in which the first finds no face above --min-score."
     )
 
     def __post_init__(self) -> None:

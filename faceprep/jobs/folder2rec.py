@@ -33,23 +33,22 @@ _FILES = ("train.rec", "train.idx", "train.lst", "property", "classes.csv")
 
 @dataclass(frozen=True)
 class Folder2Rec(Job):
-    """Image folders to an MXNet .rec set.
+    """Convert image folders to an MXNet .rec set.
 
     SRC/IDENTITY/* becomes DST/train.rec, train.idx, train.lst, property and classes.csv (class,
     name, images). Classes follow the order of the folder names: as numbers if all are numbers, else
-    as text. Image bytes are not touched. An image that is damaged is left out and named in
-    DST/failures.csv.
+    as text. Image bytes are not changed. A damaged image is left out and named in DST/failures.csv.
     """
 
     command: ClassVar[str] = "folder2rec"
 
     layout: str = option(
         "insightface",
-        "insightface: header, images by class, identity records; flat: images only, shuffled, as "
-        "DALI wants them.",
+        "Write header, images by class and identity records (insightface), or shuffled images "
+        "only, as DALI reads them (flat).",
         choices=("insightface", "flat"),
     )
-    seed: int | None = option(None, "Seed of the shuffle; needed with --layout flat.")
+    seed: int | None = option(None, "Seed the shuffle; required with --layout flat.")
 
     def __post_init__(self) -> None:
         if self.layout == "flat" and self.seed is None:

@@ -106,11 +106,11 @@ class Inspection:
 
 @dataclass(frozen=True)
 class Inspect(Look):
-    """What is in a container, and what is wrong with it.
+    """Show what a set or list holds and what is damaged.
 
     PATH is a .rec (or a folder with train.rec), a folder of identities, a verification .bin, or a
-    manifest (.npz, .tfrecord, .parquet, .csv, .lst, .tar). Every record is read; images are looked
-    at by their headers and end marks, and decoded with --deep. Exit status 3 says that damage was
+    manifest (.npz, .tfrecord, .parquet, .csv, .lst, .tar). Every record is read. Images are checked
+    by their headers and end marks, and decoded with --deep. Exit status 3 means that damage was
     found.
     """
 

@@ -45,24 +45,23 @@ class _Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class MakeBin(Job):
-    """Identity folder to a verification .bin of --pairs drawn, or listed, pairs.
+    """Make a verification .bin of drawn or listed pairs.
 
     Drawn pairs are all different, and every pair of SRC is as likely as any other of its kind. They
-    come in 10 folds; each has as many pairs of one person, which come first, as of two. An image
-    that is damaged is named in failures.csv and another pair drawn. JPEG and PNG bytes go in
-    untouched, other formats become PNG. A listed pair with a missing or damaged image is left out
-    and named.
+    come in 10 folds; each has as many pairs of one person, which come first, as of two. A damaged
+    image is named in failures.csv, and another pair is drawn. JPEG and PNG bytes are kept; other
+    formats become PNG. A listed pair with a missing or damaged image is left out and named.
     """
 
     command: ClassVar[str] = "make-bin"
     output_is_file: ClassVar[bool] = True
 
-    pairs: int | None = option(None, "How many pairs to draw: a multiple of 20.")
-    seed: int | None = option(None, "Number that the draw depends on; required with --pairs.")
+    pairs: int | None = option(None, "Draw this many pairs, a multiple of 20.")
+    seed: int | None = option(None, "Seed the draw; required with --pairs.")
     pairs_file: Path | None = option(
         None,
-        "List to take the pairs from: LFW's pairs.txt, lines of PATH PATH 1 or 0, or bin2folder's "
-        "pairs.csv.",
+        "Take the pairs from this list: LFW's pairs.txt, lines of PATH PATH 1 or 0, or the "
+        "pairs.csv of bin2folder.",
     )
 
     def __post_init__(self) -> None:

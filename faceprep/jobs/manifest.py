@@ -38,38 +38,38 @@ log = logging.getLogger("faceprep")
 
 @dataclass(frozen=True)
 class Manifest(Job):
-    """An identity folder to what a trainer reads.
+    """Write a list or shards of images for a trainer.
 
-    SRC/IDENTITY/IMAGE becomes OUT, shuffled, by its suffix: .npz and .tfrecord as Keras_insightface
-    reads them, .parquet, .csv, .lst (im2rec), .tar (WebDataset, with the images). Classes are
-    numbered 0 to C-1 in the order of their names, as numbers if all are numbers; classes.csv beside
-    OUT says which is which. NAME_val.SUFFIX gets the share for validation; with --shards the files
-    are called NAME-00000-of-00008.SUFFIX.
+    SRC/IDENTITY/IMAGE becomes OUT, shuffled, in the format of its suffix: .npz and .tfrecord as
+    Keras_insightface reads them, .parquet, .csv, .lst (im2rec), .tar (WebDataset, with the images).
+    Classes are numbered 0 to C-1 in the order of their names, as numbers if all are numbers;
+    classes.csv beside OUT lists them. The validation share goes to NAME_val.SUFFIX. With --shards
+    the files are called NAME-00000-of-00008.SUFFIX.
     """
 
     command: ClassVar[str] = "manifest"
     output_is_file: ClassVar[bool] = True
 
-    seed: int | None = option(None, "Seed of the shuffle and the split.", required=True)
-    shards: int = option(1, "Files to divide it into.")
+    seed: int | None = option(None, "Seed the shuffle and the split.", required=True)
+    shards: int = option(1, "Divide the output into this many files.")
     val_fraction: float = option(
-        0.0, "Share for NAME_val.SUFFIX, such as 0.1: of the images, or of the identities."
+        0.0, "Put this share of the images, or of the identities, into NAME_val.SUFFIX."
     )
     split_by: str = option(
         "image",
-        "image: some images of any identity; identity: all images of some.",
+        "Split by image (some of each identity) or by identity (all images of some).",
         choices=("image", "identity"),
     )
     label_rule: str | None = option(
         None,
-        "Class by path instead of folder: live=0,spoof=1 (names of folders), or re:REGEX with one "
-        "group.",
+        "Take the class from the path instead of the folder: live=0,spoof=1 (names of folders), "
+        "or re:REGEX with one group.",
     )
     min_images: int = option(1, "Leave out identities with fewer images than this.")
     relative_to: Path | None = option(
         None, "Write paths relative to this folder.  [default: absolute paths]"
     )
-    embeddings: Path | None = option(None, ".npz with image_names and embeddings, to join by name.")
+    embeddings: Path | None = option(None, "Join the embeddings of this .npz by image name.")
     with_images: bool = option(
         False, "Write the images themselves (.tfrecord; .tar always has them)."
     )

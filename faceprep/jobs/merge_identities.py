@@ -32,45 +32,40 @@ log = logging.getLogger("faceprep")
 
 @dataclass(frozen=True)
 class MergeIdentities(PlanningOptions):
-    """Identities that are one person, put together.
+    """Merge identities of the same person.
 
     SRC is an identity folder of crops, or the .npz or .parquet that embed made of one.
-    DST/plan.jsonl says which identities are one person, with the pair of images that speaks most
-    for it and the one that speaks most against; DST/IDENTITY/IMAGE is the merged set, named after
-    the identity with most images; DST/undo.jsonl leads back. Pairs of which it is not sure are in
-    the plan as undecided and are not merged: accept them there, then use apply. Images that cannot
-    be read are named in failures.csv, are dropped in the plan, and are not in DST.
+    DST/plan.jsonl lists the identities to merge, each with the pair of images that supports it most
+    and the pair that speaks most against it. DST/IDENTITY/IMAGE is the merged set, named after the
+    identity with the most images, and DST/undo.jsonl is a plan that reverses it. Doubtful pairs are
+    undecided in the plan and are not merged: accept them there, then use apply. Images that cannot
+    be read are named in failures.csv, dropped in the plan, and not in DST.
     """
 
     command: ClassVar[str] = "merge-identities"
 
     threshold: float | None = option(
         None,
-        "Likeness (the cosine; 1 - half the squared distance) from which on two identities are "
-        "merged. Those a little"
-        " less alike are undecided: by as much as the embedder's two thresholds are apart.  "
+        "Merge two identities from this similarity on (the cosine, or 1 - distance²/2). Those a "
+        "little less similar are undecided, by as much as the embedder's two thresholds differ.  "
         "[default: the embedder's]",
     )
     far: float | None = option(
         None,
-        "Instead of a threshold: the rate of false accepts, such as 1e-6, of the pairs of images "
-        "in SRC that are"
-        " different people's.",
+        "Set the threshold by this rate of false accepts, such as 1e-6, among the pairs of "
+        "images of different people in SRC.",
     )
     linkage: str = option(
         "mean",
-        "What of two identities has to be so alike: all pairs of images (complete), the mean of "
-        "them (mean), the"
-        " centres (centroid), any one pair (single, which chains through look-alikes).",
+        "Compare all pairs of images (complete), their mean (mean), the centres (centroid), or "
+        "any one pair (single, which chains through look-alikes).",
         choices=LINKAGES,
     )
     approximate: bool = option(
-        False,
-        "Look for candidates with FAISS, beyond 20,000 identities; which share of them it finds "
-        "is measured.",
+        False, "Search for candidates with FAISS beyond 20,000 identities, and measure its recall."
     )
     second_opinion: str | None = option(
-        None, "An embedder that has to agree; merges it contradicts are undecided."
+        None, "Ask this embedder too; merges that it contradicts are undecided."
     )
 
     def __post_init__(self) -> None:

@@ -61,10 +61,9 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Models(Look):
-    """Which detectors and embedders there are, where their weights come from, and which are
-    installed.
+    """List detectors and embedders, the source of their weights, and which are installed.
 
-    No weights are fetched by any command: they come with packages, or are files of yours.
+    No command downloads weights: they come with packages, or from a file that you name.
     """
 
     command: ClassVar[str] = "models"

@@ -35,11 +35,11 @@ _HEADER_KEY = 0
 
 @dataclass(frozen=True)
 class Rec2Folder(Job):
-    """MXNet .rec to image folders, bytes untouched.
+    """Convert an MXNet .rec to image folders, bytes untouched.
 
-    SRC is a .rec file or a folder with train.rec; DST gets IDENTITY/KEY.jpg (or the suffix that the
-    bytes say). Identities are the images' own labels. A damaged record is named in
-    DST/failures.csv, the sound ones around it are kept.
+    SRC is a .rec file or a folder with train.rec. DST gets IDENTITY/KEY.jpg (or the suffix of the
+    actual format). Identities are the labels of the images. A damaged record is named in
+    DST/failures.csv, and the sound ones around it are kept.
     """
 
     command: ClassVar[str] = "rec2folder"

@@ -29,27 +29,28 @@ _PLACES, _REFUSED = "places", "refused"
 
 @dataclass(frozen=True)
 class ReencodeBin(Job):
-    """Verification .bin files of any vintage to Python 3 .bin files; order and labels kept.
+    """Re-encode verification .bin files of any origin as Python 3 .bin files.
 
-    Nothing in a source is run, whatever its pickle asks for. Every image is decoded and encoded
-    anew. A pair with an image that cannot be decoded is left out, a source that cannot be read is
-    passed over while there are others; both are named in failures.csv, pairs and images numbered
-    from 0. With --in-place each original is kept as NAME.bak, and a later run starts from it.
+    Order and labels are kept. Nothing in a source is executed, whatever its pickle asks for. Every
+    image is decoded and encoded again. A pair with an image that cannot be decoded is left out, and
+    a source that cannot be read is skipped if there are others; both are named in failures.csv,
+    with pairs and images numbered from 0. With --in-place each original is kept as NAME.bak, and a
+    later run starts from it.
     """
 
     command: ClassVar[str] = "reencode-bin"
 
-    out_dir: Path | None = option(None, "Folder for the new files, which keep their names.")
+    out_dir: Path | None = option(None, "Write the new files to this folder, under their names.")
     in_place: bool = option(
-        False, "Put the new files in the place of the old, which are kept as NAME.bak."
+        False, "Replace the files in place, and keep the originals as NAME.bak."
     )
     format: str = option(
-        "jpg", "What the images become; png loses nothing.", choices=("jpg", "png")
+        "jpg", "Encode images in this format; png is lossless.", choices=("jpg", "png")
     )
-    quality: int = option(95, "Quality of a jpg, 1 to 100.")
+    quality: int = option(95, "Set the JPEG quality, 1 to 100.")
     keep: bool = option(
         False,
-        "Leave images that have the format already as they are; they are decoded all the same.",
+        "Keep the bytes of images that already have the format; they are decoded all the same.",
     )
 
     def __post_init__(self) -> None:

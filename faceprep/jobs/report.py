@@ -71,28 +71,24 @@ class Reported:
 
 @dataclass(frozen=True)
 class Report(Look):
-    """What a run did, as one HTML page and as numbers.
+    """Write a report of a run as one HTML page and as JSON.
 
-    OUT is what a command made: a folder, a table, embeddings; or a plan, or the saved --json output
-    of verify. OUT/report.html (OUT.report.html beside a file) has plots, tables and example crops,
-    and needs neither network nor script; the same numbers are in a .json beside it. Shown is what
-    there is: images of each identity, frames of each video, failures, faces, sharpness, likeness,
-    decisions, verification, space.
+    OUT is the output of a command: a folder, a table or embeddings; or a plan, or the saved --json
+    output of verify. OUT/report.html (OUT.report.html beside a file) has plots, tables and example
+    crops, and needs neither a network nor scripts. The same numbers are in a .json beside it. The
+    page shows what is available: images of each identity, frames of each video, failures, faces,
+    sharpness, similarity, decisions, verification, space.
     """
 
     command: ClassVar[str] = "report"
     stopped: ClassVar[str] = "stopped; the report was not finished"
 
     output: Path | None = option(
-        None, "The HTML file; the numbers go beside it.  [default: OUT/report.html]"
+        None, "Write the HTML page here, and the numbers beside it.  [default: OUT/report.html]"
     )
-    scores: Path | None = option(
-        None, "The table that score made of the crops.  [default: a sample is measured]"
-    )
-    embeddings: Path | None = option(
-        None, "What embed made of the crops, to show how alike they are."
-    )
-    verify: Path | None = option(None, "The saved --json output of verify.")
+    scores: Path | None = option(None, "Use this table of score.  [default: a sample is measured]")
+    embeddings: Path | None = option(None, "Use these embeddings to show similarity.")
+    verify: Path | None = option(None, "Include this saved --json output of verify.")
 
     def __call__(self, out: Path, tell: Progress = lambda n_done, total: None) -> Reported:
         if not out.exists():

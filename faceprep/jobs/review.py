@@ -42,23 +42,23 @@ class Reviewed:
 
 @dataclass(frozen=True)
 class Review(Service):
-    """A page to accept or refuse a plan's decisions.
+    """Review a plan on a page: accept or refuse its decisions.
 
-    PLAN is the plan.jsonl of merge-identities, clean-identities, dedupe or score. The page is shown
-    by a server on this machine, for this machine alone, at the address that is printed; Ctrl-C ends
-    it. Every verdict is on disk before the page says so, in PLAN.review.jsonl first and a moment
-    later in PLAN, which `apply` carries out.
+    PLAN is the plan.jsonl of merge-identities, clean-identities, dedupe or score. A server on this
+    machine, reachable from this machine alone, shows the page at the address that is printed. Stop
+    it with Ctrl-C. Every verdict is on disk before the page confirms it: first in PLAN.review.jsonl
+    and a moment later in PLAN, which `apply` carries out.
     """
 
     command: ClassVar[str] = "review"
 
-    port: int = option(0, "Port on 127.0.0.1; 0 takes one that is free.")
-    no_browser: bool = option(False, "Only print the address.")
+    port: int = option(0, "Serve on this port of 127.0.0.1; 0 takes a free one.")
+    no_browser: bool = option(False, "Print the address and open no browser.")
     static: Path | None = option(
         None, "Write the page to this folder instead, as files that need no server."
     )
     import_: Path | None = option(
-        None, "Take over the verdicts that a page of --static saved, and end."
+        None, "Import the verdicts that a --static page saved, then stop."
     )
 
     def __post_init__(self) -> None:

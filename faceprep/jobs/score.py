@@ -36,25 +36,24 @@ _COLUMNS = ("path", "identity", "height", "width")
 
 @dataclass(frozen=True)
 class Score(Job):
-    """Sharpness, exposure, contrast and pose of each crop, as a table.
+    """Score sharpness, exposure, contrast and pose of each crop.
 
-    SRC is a folder of crops, in identity folders or not; OUT.parquet gets one row an image: path,
-    identity, height, width, laplacian_variance, laplacian_count, tenengrad, brenner, smd, smd2,
-    variance, vollath, brightness, contrast, dark_share, bright_share, and with --faces roll, lean
-    and yaw. With --drop-below, OUT.plan.jsonl lists the images to drop, with the reason; nothing is
-    deleted. Compare crops of one size only.
+    SRC is a folder of crops, with or without identity folders. OUT.parquet gets one row for each
+    image: path, identity, height, width, laplacian_variance, laplacian_count, tenengrad, brenner,
+    smd, smd2, variance, vollath, brightness, contrast, dark_share, bright_share, and with --faces
+    roll, lean and yaw. With --drop-below, OUT.plan.jsonl lists the images to drop, with the reason;
+    nothing is deleted. Compare crops of one size only.
     """
 
     command: ClassVar[str] = "score"
     output_is_file: ClassVar[bool] = True
 
     faces: Path | None = option(
-        None, "faces.parquet of the command that made the crops, for their pose."
+        None, "Add the pose from this faces.parquet of the command that made the crops."
     )
     drop_below: tuple[str, ...] = option(
         (),
-        "MEASURE=VALUE: plan to drop crops with less, such as laplacian_variance=20. May be "
-        "repeated.",
+        "Plan to drop crops below MEASURE=VALUE, such as laplacian_variance=20. May be repeated.",
     )
 
     def __post_init__(self) -> None:

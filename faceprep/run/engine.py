@@ -38,7 +38,7 @@ from faceprep.run.ledger import Ledger, Places, ShardSink, crashed, load_report,
 
 log = logging.getLogger("faceprep")
 _FINISH = "finish"
-_GO_ON = "Start the same command again to go on."
+_GO_ON = "Start the same command again to resume."
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ class _Drive:
             self._by_status.update(report.by_status)
         self._n_done_before = self._by_status.total()
         if self._reports:
-            log.info("%s: going on: %s", self._request.output, self.state_line())
+            log.info("%s: resuming: %s", self._request.output, self.state_line())
 
     # During
 

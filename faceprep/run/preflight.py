@@ -13,7 +13,7 @@ from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes
 from faceprep.core.types import Request, Work
 
-_AFRESH = "Use the same options to go on, another output, or --overwrite to start afresh."
+_AFRESH = "Use the same options to resume, another output, or --overwrite to start again."
 
 
 def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool = False) -> None:
@@ -57,9 +57,9 @@ def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: 
     """A run that was begun with another command, other sources or other options."""
     if not before:
         raise ResumeError(
-            "the notes of the run before are damaged",
+            "the state of the earlier run is damaged",
             path=output,
-            remedy="Start afresh with --overwrite.",
+            remedy="Start again with --overwrite.",
         )
     then_options, now_options = before.get("options", {}), now["options"]
     differences = [
@@ -101,15 +101,15 @@ def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], outp
             path=output,
             expected=str(before.get("fingerprint")),
             found=now["fingerprint"],
-            remedy="Put it back, choose another output, or start afresh with --overwrite.",
+            remedy="Put it back, choose another output, or start again with --overwrite.",
         )
     if before.get("shards") != now["shards"]:
         raise ResumeError(
-            "this run was begun by a version that divides the work in another way",
+            "this run was begun by a version that cuts the work into other shards",
             path=output,
             expected=f"faceprep {before.get('faceprep')}",
             found=f"faceprep {now['faceprep']}",
-            remedy="Go on with that version, or start afresh with --overwrite.",
+            remedy="Resume with that version, or start again with --overwrite.",
         )
 
 

@@ -231,7 +231,7 @@ def recover_shard(root: Path, state: Path, target: Path | None, tops: Sequence[s
         check_names(names)
     except (TypeError, LookupError) as error:
         raise OutputError(
-            "the notes of a shard are damaged", path=state, remedy="Start afresh with --overwrite."
+            "the state of a shard is damaged", path=state, remedy="Start again with --overwrite."
         ) from error
     if has_page and target:
         folders = dict.fromkeys(name.rpartition("/")[0] for name in names)

@@ -74,7 +74,7 @@ def parse_rule(text: str) -> LabelRule:
         return _word_rule(text)
     if "(" in text:
         return _expression_rule(text)
-    raise OptionError("--label-rule is no rule", expected=_EXAMPLE, found=repr(text))
+    raise OptionError("--label-rule is not a rule", expected=_EXAMPLE, found=repr(text))
 
 
 def _word_rule(text: str) -> LabelRule:
@@ -104,7 +104,7 @@ def _expression_rule(text: str) -> LabelRule:
         expression = re.compile(text)
     except re.error as error:
         raise OptionError(
-            f"--label-rule is no regular expression: {error}", found=repr(text)
+            f"--label-rule is not a regular expression: {error}", found=repr(text)
         ) from error
     if expression.groups != 1:
         raise OptionError(

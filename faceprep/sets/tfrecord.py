@@ -175,7 +175,9 @@ def _decoded(path: str | os.PathLike[str], decode: Callable[[bytes], Decoded]) -
             yield decode(data)
         except Malformed as problem:
             raise SourceError(
-                f"the record is no tf.train.Example: {problem}", path=path, where=f"offset {offset}"
+                f"the record is not a tf.train.Example: {problem}",
+                path=path,
+                where=f"offset {offset}",
             ) from None
 
 

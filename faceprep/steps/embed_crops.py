@@ -53,20 +53,20 @@ class EmbedOptions:
     embedder: str = option(
         "dlib-resnet", "dlib-resnet, insightface:PACK, or the path of a model's file or folder."
     )
-    device: str = option("auto", "Where the embedder runs: auto, cpu, cuda or cuda:N.")
-    require_gpu: bool = option(False, "Stop when no GPU can be used.")
+    device: str = option("auto", "Run the embedder on auto, cpu, cuda or cuda:N.")
+    require_gpu: bool = option(False, "Stop if no GPU can be used.")
     mean: str | None = option(
-        None, "Of a model's file: taken off each pixel, such as 127.5, or R,G,B."
+        None, "Subtract this from each pixel for a model file: 127.5, or R,G,B."
     )
-    std: str | None = option(None, "Of a model's file: what pixels are divided by then.")
+    std: str | None = option(None, "Divide pixels by this afterwards, for a model file.")
     size: str | None = option(
-        None, "Of a model's file that leaves it open: pixels, such as 112 or 112x96."
+        None, "Set the input size of a model file that leaves it open: 112 or 112x96."
     )
     color: str | None = option(
-        None, "Of a model's file: order of its channels.  [default: rgb]", choices=("rgb", "bgr")
+        None, "Set the channel order of a model file.  [default: rgb]", choices=("rgb", "bgr")
     )
     flip: bool = option(False, "Average with the vector of the mirror image.")
-    crops: str = option("arcface-112", "The template that the crops were made with.")
+    crops: str = option("arcface-112", "State the template that the crops were made with.")
 
     def __post_init__(self) -> None:
         self.spec()
@@ -295,7 +295,7 @@ def embed_each(
                 yield Outcome(
                     each.key,
                     "no_vector",
-                    f"{each.key}: the embedder gives zeros or what is no number",
+                    f"{each.key}: the embedder gives zeros or values that are not numbers",
                 )
 
 

@@ -65,13 +65,14 @@ class FaceOptions:
         "retinaface, mtcnn, centerface, insightface:PACK, or the path of an SCRFD or RetinaFace "
         ".onnx.",
     )
-    device: str = option("auto", "Where the detector runs: auto, cpu, cuda or cuda:N.")
-    require_gpu: bool = option(False, "Stop when no GPU can be used.")
-    det_size: int = option(640, "Images are detected with a long side of at most so many pixels.")
-    small_faces: bool = option(False, "Look at twice the size as well, for small faces.")
-    min_score: float = option(0.8, "A face is sure from this score on, 0 to 1.")
+    device: str = option("auto", "Run the detector on auto, cpu, cuda or cuda:N.")
+    require_gpu: bool = option(False, "Stop if no GPU can be used.")
+    det_size: int = option(640, "Scale images down to this long side, in pixels, for detection.")
+    small_faces: bool = option(False, "Detect at twice the size as well, for small faces.")
+    min_score: float = option(0.8, "Keep faces from this minimum detection score on, 0 to 1.")
     template: str = option(
-        "arcface-112", "What faces are aligned to: arcface-112, arcface-224, box1.5-256 and others."
+        "arcface-112",
+        "Align faces to this template: arcface-112, arcface-224, box1.5-256 and others.",
     )
 
     def __post_init__(self) -> None:

@@ -60,8 +60,8 @@ class PlacingOptions:
 
     mode: str = option(
         COPY,
-        "How images come to DST: a copy; a hardlink, which shares its bytes with SRC; a symlink "
-        "to the path in SRC.",
+        "Place images in DST as a copy, as a hardlink that shares its bytes with SRC, or as a "
+        "symlink to the path in SRC.",
         choices=PLACING_MODES,
     )
 

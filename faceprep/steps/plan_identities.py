@@ -87,7 +87,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
     judges.
     """
 
-    plan_only: bool = option(False, "Write plan.jsonl only: look at it, edit it, then use apply.")
+    plan_only: bool = option(False, "Write the plan only; edit it, then use apply.")
 
     def __post_init__(self) -> None:
         EmbedOptions.__post_init__(self)

@@ -91,7 +91,7 @@ def test_some_failed(damaged_set: Path, tmp_path: Path) -> None:
     )
     assert again.stdout.splitlines()[1] == "the others: 5 undecodable"
     assert again.stderr.splitlines() == [
-        f"faceprep: {tmp_path / 'out'}: going on: 1 of 1 shards done",
+        f"faceprep: {tmp_path / 'out'}: resuming: 1 of 1 shards done",
         *lines,
     ]
 

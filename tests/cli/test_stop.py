@@ -107,7 +107,7 @@ def test_stopped_and_started_again(
                 line for line in stderr.splitlines() if line
             ]  # an empty one after the terminal's ^C
             assert line.startswith("faceprep: ") and "stopped" in line
-            assert line.endswith("Start the same command again to go on.")
+            assert line.endswith("Start the same command again to resume.")
         run_job(SlowRec2Folder(), Request((rec_set,), output), SerialRunner())
         assert tree(output) == whole, f"stopped {seconds:.4f} s after file {n_files}"
     assert n_stopped > n // 2
@@ -157,7 +157,7 @@ def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
         (
             ["rec2folder", "SET", "OUT"],
             "faceprep.cli.build.run_job",
-            "stopped. Start the same command again to go on.",
+            "stopped. Start the same command again to resume.",
         ),
     ],
 )

@@ -152,7 +152,7 @@ def test_manifests_of_other_classes_do_not(tmp_path: Path, out: Path) -> None:
         ({"val_fraction": -0.1}, "--val-fraction: expected 0 or more, found -0.1"),
         ({"val_fraction": 1.0}, "--val-fraction: expected less than 1, found 1.0"),
         ({"val_fraction": float("nan")}, "--val-fraction: expected 0 or more, found nan"),
-        ({"label_rule": "x"}, "--label-rule is no rule"),
+        ({"label_rule": "x"}, "--label-rule is not a rule"),
     ],
 )
 def test_options_that_cannot_be_meant(options: dict[str, Any], why: str) -> None:

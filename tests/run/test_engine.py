@@ -201,7 +201,7 @@ def test_notes_that_were_lost_are_named(request_: Request) -> None:
     run_job(Lines(), request_, SERIAL)
     (opened(request_.output) / "run.json").write_bytes(b"")
     with pytest.raises(
-        ResumeError, match=r"notes of the run before are damaged\. Start afresh with --overwrite"
+        ResumeError, match=r"state of the earlier run is damaged\. Start again with --overwrite"
     ):
         run_job(Lines(), request_, SERIAL)
     assert run_job(Lines(), replace(request_, overwrite=True), SERIAL).ok == 12
@@ -277,7 +277,7 @@ def test_changed_source_is_refused(request_: Request) -> None:
 def test_other_shards_are_refused(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
     run_job(Lines(), request_, SERIAL)
     monkeypatch.setattr("tests.fakes.SHARD", 5)
-    with pytest.raises(ResumeError, match="a version that divides the work in another way"):
+    with pytest.raises(ResumeError, match="a version that cuts the work into other shards"):
         run_job(Lines(), request_, SERIAL)
 
 

@@ -116,7 +116,7 @@ def test_full_disk_on_the_command_line(
     assert (
         line.startswith("faceprep: ")
         and "No space left on device" in line
-        and "goes on where it stopped" in line
+        and "again to resume" in line
     )
     assert main() == 0
 

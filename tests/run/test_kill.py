@@ -100,7 +100,7 @@ def test_ctrl_c_before_any_change_of_the_disk(
             except Interrupted as error:
                 n_told += 1
                 assert str(error).startswith(f"{root / name}: stopped, ")
-                assert str(error).endswith(". Start the same command again to go on.")
+                assert str(error).endswith(". Start the same command again to resume.")
             except (
                 KeyboardInterrupt
             ):  # before there was anything to go on with, or for the second time

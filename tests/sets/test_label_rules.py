@@ -58,15 +58,15 @@ def test_what_does_not(rule: str, path: str, status: str, reason: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "why"),
     [
-        ("", "is no rule: expected such as live=0,spoof=1"),
-        ("live", "is no rule"),
-        ("live=a,spoof=b", "is no rule"),
+        ("", "is not a rule: expected such as live=0,spoof=1"),
+        ("live", "is not a rule"),
+        ("live=a,spoof=b", "is not a rule"),
         ("live=0,spoof=2", "leaves out class numbers: expected all of 0 to 1, found 0, 2"),
         ("live=1", "leaves out class numbers: expected all of 0 to 0, found 1"),
         ("live=0,live=1", "names a word twice"),
         ("re:live", "must have one group, .* found 0 groups"),
         ("re:(a)(b)", "must have one group, .* found 2 groups"),
-        ("re:(a", "is no regular expression: "),
+        ("re:(a", "is not a regular expression: "),
     ],
 )
 def test_what_is_no_rule(rule: str, why: str) -> None:

@@ -136,7 +136,7 @@ def _checked(
     if not np.isfinite(values).all():
         place = int(np.argmin(np.isfinite(values)))
         raise SourceError(
-            "a score is no finite number", where=f"pair {place}", found=str(values[place])
+            "a score is not a finite number", where=f"pair {place}", found=str(values[place])
         )
     return values, truth
 

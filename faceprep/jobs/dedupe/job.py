@@ -54,32 +54,32 @@ _LEFT_OUT = ".left-out"
 
 @dataclass(frozen=True)
 class Dedupe(PlacingOptions, EmbedOptions, Job):
-    """Exact and near-duplicate images, to a plan and a set without them.
+    """Find exact and near-duplicate images, and write the set without them.
 
-    SRC is a folder of identities (or of images); DST gets plan.jsonl, DST/IDENTITY/IMAGE without
-    the copies, bytes untouched, and undo.jsonl. A copy is the same photo byte for byte, or at
-    another JPEG quality, size, shape or format; a mirror image, a part or another photo of the same
-    face is none. Of copies within an identity the best stays: most pixels, then full colour, more
-    detail, more bytes, the first by name. Copies in two identities are a label conflict: undecided
-    in the plan, so that nothing is lost before someone has looked. With --against, images that a
-    test set has as well are dropped, whatever their identity. Images that cannot be read are named
-    and left out.
+    SRC is a folder of identities or of images. DST gets plan.jsonl, DST/IDENTITY/IMAGE without the
+    copies, bytes untouched, and undo.jsonl. A copy is the same photo, byte for byte or at another
+    JPEG quality, size, shape or format. A mirror image, a part, or another photo of the same face
+    is not a copy. Among copies within an identity the best stays: most pixels, then full colour,
+    more detail, more bytes, first by name. Copies in two identities are a label conflict: they are
+    undecided in the plan, so that nothing is lost before a person has looked. With --against,
+    images that also occur in a test set are dropped, whatever their identity. Images that cannot be
+    read are named and left out.
     """
 
     command: ClassVar[str] = "dedupe"
 
     embedder: str = option(
         "dlib-resnet",
-        "What near copies have to agree by as well: dlib-resnet, insightface:PACK, a model's "
-        "file, or none.",
+        "Let this embedder confirm near copies: dlib-resnet, insightface:PACK, a model file, or "
+        "none.",
     )
-    exact_only: bool = option(False, "Byte for byte only; nothing is decoded.")
+    exact_only: bool = option(False, "Find byte-for-byte copies only; decode nothing.")
     against: tuple[Path, ...] = option(
         (),
-        "Test set, none of whose images may stay: a folder, a verification .bin, a .rec. May be "
-        "repeated.",
+        "Drop every image that this test set has too: a folder, a verification .bin or a .rec. "
+        "May be repeated.",
     )
-    plan_only: bool = option(False, "Write the plan, place no images.")
+    plan_only: bool = option(False, "Write the plan only; place no images.")
 
     def __post_init__(self) -> None:
         PlacingOptions.__post_init__(self)

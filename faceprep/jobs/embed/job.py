@@ -25,12 +25,13 @@ _PHOTOS = "photos"
 
 @dataclass(frozen=True)
 class Embed(EmbedOptions, Job):
-    """One vector an image: image_names, image_classes, embeddings.
+    """Compute one embedding per face.
 
-    SRC is a folder of crops, in identity folders or not; a manifest (.npz .csv .lst .parquet); a
-    verification .bin; a .rec or a folder with train.rec; with --faces the photos that the crops
-    were made of. OUT is an .npz, which Keras_insightface reads too, or a .parquet. The embedder and
-    all that was done to the pixels are named in it. What cannot be read is named in failures.csv.
+    SRC is a folder of crops, with or without identity folders; a manifest (.npz .csv .lst
+    .parquet); a verification .bin; a .rec or a folder with train.rec; or, with --faces, the photos
+    that the crops were made from. OUT is an .npz, which Keras_insightface reads too, or a .parquet,
+    with image_names, image_classes and embeddings. It records the embedder and its preprocessing.
+    Images that cannot be read are named in failures.csv.
     """
 
     command: ClassVar[str] = "embed"
@@ -38,14 +39,12 @@ class Embed(EmbedOptions, Job):
 
     faces: Path | None = option(
         None,
-        "faces.parquet of extract-photos: SRC are its photos, aligned straight to the embedder's "
-        "own template.",
+        "Align the photos in SRC straight to the embedder's template, by this faces.parquet of "
+        "extract-photos.",
     )
     fp16: bool = option(False, "Write float16.")
     shards: int = option(
-        1,
-        "Files to divide a .parquet into: OUT-00000-of-00002.parquet and so on; who reads one "
-        "reads all.",
+        1, "Divide a .parquet into this many files: OUT-00000-of-00002.parquet and so on."
     )
     relative_to: Path | None = option(
         None, "Write paths relative to this folder.  [default: absolute paths]"

@@ -68,37 +68,36 @@ class Extracted(NamedTuple):
 
 @dataclass(frozen=True)
 class ExtractVideo(FaceOptions, Job):
-    """Video frames to aligned faces.
+    """Extract aligned faces from video frames.
 
-    SRC is a video or a tree of them (.mov .mp4 .avi .mkv .webm); DST/VIDEO/FRAME.png is the surest
-    face of a frame, numbered from 0 as in the video, DST/faces.parquet says where each comes from.
-    Where a .face file lies beside a video, its boxes go to DST_original, and what is wrong with its
-    rows to DST_original/face_files.csv. Videos that cannot be read, are cut off or show no face are
-    named in DST/failures.csv.
+    SRC is a video or a tree of videos (.mov .mp4 .avi .mkv .webm). DST/VIDEO/FRAME.png is the face
+    with the highest score in a frame, numbered from 0 as in the video, and DST/faces.parquet lists
+    where each comes from. Where a .face file lies beside a video, its boxes are cropped to
+    DST_original, and faults in its rows are listed in DST_original/face_files.csv. Videos that
+    cannot be read, are cut off or show no face are named in DST/failures.csv.
     """
 
     command: ClassVar[str] = "extract-video"
     siblings: ClassVar[tuple[str, ...]] = (_ORIGINAL,)
 
-    every: int = option(1, "Take one frame in so many: --frames every:N in short.")
+    every: int = option(1, "Take one frame in N; short for --frames every:N.")
     frames: str = option(
-        "all", "Which frames: all, every:N, uniform:N, pair (6 and 6 + half of them) or keyframes."
+        "all",
+        "Take these frames: all, every:N, uniform:N, pair (6 and 6 + half of them) or keyframes.",
     )
-    start: float | None = option(None, "Seconds from the beginning of the video: no frames before.")
-    end: float | None = option(
-        None, "Seconds from the beginning of the video: no frames from there on."
-    )
-    format: str = option("png", "Of the crops.", choices=("png", "jpg"))
-    quality: int = option(95, "Of jpg, 1 to 100.")
+    start: float | None = option(None, "Skip frames before this time, in seconds from the start.")
+    end: float | None = option(None, "Skip frames from this time on, in seconds from the start.")
+    format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
+    quality: int = option(95, "Set the JPEG quality, 1 to 100.")
     all_faces: bool = option(
-        False, "Every sure face of a frame, as FRAME_FACE.png, the surest first."
+        False, "Write every face above --min-score as FRAME_FACE.png, the highest score first."
     )
     margin: float = option(
-        1.0, "Sides of the crops in DST_original, in sides of the boxes of the .face file."
+        1.0, "Scale the boxes of the .face file by this factor for the crops in DST_original."
     )
     face_fill: str = option(
         "neighbours",
-        "A value missing in a .face file is taken from the rows near it, or is 48 (origin).",
+        "Fill a value missing in a .face file from the rows near it, or with 48 (origin).",
         choices=FILLS,
     )
 

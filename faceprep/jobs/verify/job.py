@@ -81,15 +81,15 @@ class Verification:
 
 @dataclass(frozen=True)
 class Verify(EmbedOptions, Look):
-    """How well an embedder tells people apart: accuracy, EER and TAR at FAR; rank-k and TPIR at
-    FPIR.
+    """Measure how well an embedder separates people.
 
     BIN is a verification .bin (several may be given), a folder of identities, or a folder with
-    IJB-B or IJB-C as published (meta, loose_crop). A .bin is judged in 10 folds, each with the
-    threshold that is best on the others; the one threshold that is best on all of it is told apart.
-    Of a folder, --gallery images of each identity are enrolled as the mean of their vectors and
-    searched for with the others; identities of one image have no mate to be found. Thresholds are
-    likeness: the cosine, or 1 - distance²/2. Pairs with a damaged image are left out and named.
+    IJB-B or IJB-C as published (meta, loose_crop). The result is accuracy, EER and TAR at FAR, or
+    rank-k and TPIR at FPIR. A .bin is judged in 10 folds, each with the threshold that is best on
+    the others; the one threshold that is best on all of it is reported separately. In a folder,
+    --gallery images of each identity are enrolled as the mean of their vectors, and the others
+    search for them; identities of one image have no mate to find. Thresholds are similarity: the
+    cosine, or 1 - distance²/2. Pairs with a damaged image are left out and named.
     """
 
     command: ClassVar[str] = "verify"
@@ -98,12 +98,10 @@ class Verify(EmbedOptions, Look):
         True, "Average with the vector of the mirror image, as is usual in verification."
     )
     gallery: int = option(
-        1, "Of a folder: images of each identity that are enrolled; one is left to search with."
+        1, "Enrol this many images of each identity of a folder; one is always left to search with."
     )
-    seed: int = option(0, "Of a folder: number that the draw of the gallery depends on.")
-    score_weights: bool = option(
-        True, "Of IJB: weigh images by their detector's score, as is usual."
-    )
+    seed: int = option(0, "Seed the draw of the gallery of a folder.")
+    score_weights: bool = option(True, "Weight IJB images by their detection score, as is usual.")
 
     def __post_init__(self) -> None:
         EmbedOptions.__post_init__(self)

@@ -35,9 +35,7 @@ class InsightFacePack:
     def __init__(self, runtime: Runtime, source: str, min_score: float = 0.5) -> None:
         path = Path(source).expanduser() if source.endswith(".onnx") else pack_detector(source)
         if not path.is_file():
-            raise SourceError(
-                "there is no such file", path=path, expected="an SCRFD or RetinaFace .onnx"
-            )
+            raise SourceError("no such file", path=path, expected="an SCRFD or RetinaFace .onnx")
         model = path.read_bytes()
         network = runtime.open(model)
         n_outputs = len(network.session.get_outputs())

@@ -120,9 +120,7 @@ def _dequantised(numbers: npt.NDArray[Any], details: Any) -> npt.NDArray[Any]:
 def _existing(source: str) -> Path:
     path = Path(source).expanduser()
     if not path.exists():
-        raise SourceError(
-            "there is no such model", path=path, expected="a file, or a SavedModel folder"
-        )
+        raise SourceError("no such model", path=path, expected="a file, or a SavedModel folder")
     return path
 
 

@@ -41,9 +41,7 @@ class OnnxEmbedder(FileEmbedder):
     ) -> None:
         path = Path(source).expanduser()
         if not path.is_file():
-            raise SourceError(
-                "there is no such file", path=path, expected="an .onnx of ArcFace's kind"
-            )
+            raise SourceError("no such file", path=path, expected="an .onnx of ArcFace's kind")
         data = storage.read_bytes(path)
         with naming(path):
             network = runtime.open(data)

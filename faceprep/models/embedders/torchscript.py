@@ -28,7 +28,7 @@ class TorchEmbedder(FileEmbedder):
     def __init__(self, runtime: Runtime, source: str, given: Given) -> None:
         path = Path(source).expanduser()
         if not path.is_file():
-            raise SourceError("there is no such file", path=path, expected="a TorchScript .pt")
+            raise SourceError("no such file", path=path, expected="a TorchScript .pt")
         torch = _torch()
         device, provider = _device(torch, runtime)
         try:

@@ -15,10 +15,7 @@ from faceprep.core.errors import SourceError
 from faceprep.sets.pairs_bin.pickle_values import NotAllowed, Strings, kind_of
 
 _ALLOWED = "only bytes, text, whole numbers, lists, tuples and NumPy arrays of them"
-_NEVER = (
-    "Do not open this file with pickle, which runs what it is told to; get it again from its "
-    "source."
-)
+_NEVER = "Do not open this file with pickle, which would execute it; get it again from its source."
 _COPY_AGAIN = "Copy the file again."
 _MAX_LINE = 256
 
@@ -60,7 +57,7 @@ class Machine:
 
         names = {known.code: known.name for known in pickletools.opcodes}
         name = names.get(chr(opcode))
-        no_instruction = f"the byte {opcode:#04x}, which is no instruction"
+        no_instruction = f"the byte {opcode:#04x}, which is not an instruction"
         return self.forbidden(f"the instruction {name}") if name else self.damaged(no_instruction)
 
     def _refused(self, found: str, remedy: str) -> SourceError:

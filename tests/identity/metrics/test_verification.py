@@ -167,7 +167,11 @@ def test_roc_is_thinned_and_ends_at_the_ends() -> None:
     [
         ([0.1] * 9, [True] * 9, "too few pairs for 10 folds: expected 10 or more, found 9"),
         ([], [], "too few pairs"),
-        ([0.1] * 11 + [np.nan], [True] * 12, "a score is no finite number at pair 11: found nan"),
+        (
+            [0.1] * 11 + [np.nan],
+            [True] * 12,
+            "a score is not a finite number at pair 11: found nan",
+        ),
         ([0.1] * 11 + [np.inf], [True] * 12, "found inf"),
         ([0.1] * 12, [True] * 11, r"found \(12,\) and \(11,\)"),
     ],

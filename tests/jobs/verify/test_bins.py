@@ -171,7 +171,7 @@ def test_vectors_that_are_none(tmp_path: Path) -> None:
     found = verify(write_bin(tmp_path / "a.bin", images, same))
     assert found.as_json()["by_status"] == {"ok": 58, "no_vector": 2}
     assert (
-        "image 0 of pair 0: the embedder gives zeros or what is no number; pair 0 is left out"
+        "image 0 of pair 0: the embedder gives zeros or values that are not numbers; pair 0 is"
         in found.damage[0]
     )
     assert "image 3 of pair 1: " in found.damage[1]

@@ -76,7 +76,7 @@ def test_a_pack_that_cannot_be_downloaded(
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"det\.onnx: there is no such file"):
+    with pytest.raises(SourceError, match=r"det\.onnx: no such file"):
         open_detector(DetectorSpec(str(tmp_path / "det.onnx"), "cpu"))
 
 

@@ -128,7 +128,7 @@ def test_bad_metadata_and_sizes_are_named(tmp_path: Path) -> None:
         embedded(save_onnx(tmp_path / "net.onnx"), size=(224, 224))
     with pytest.raises(OptionError, match="--std"):
         embedded(tmp_path / "net.onnx", std=(0.0,))
-    with pytest.raises(SourceError, match=r"no.onnx: there is no such file"):
+    with pytest.raises(SourceError, match=r"no.onnx: no such file"):
         embedded(tmp_path / "no.onnx")
 
 

@@ -88,7 +88,7 @@ def test_the_vectors_of_the_module(pretend_torch: Any, tmp_path: Path) -> None:
 
 def test_what_cannot_be_is_one_line(pretend_torch: Any, tmp_path: Path) -> None:
     path = tmp_path / "net.pt"
-    with pytest.raises(SourceError, match="there is no such file"):
+    with pytest.raises(SourceError, match="no such file"):
         TorchEmbedder(Runtime(), str(path), Given())
     path.write_bytes(b"hello")
     with pytest.raises(SourceError, match="no TorchScript module: PytorchStreamReader failed"):

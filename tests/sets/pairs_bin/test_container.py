@@ -180,7 +180,7 @@ def test_what_pickle_writes_is_not_taken_for_ours(tmp_path: Path) -> None:
             "not_a_pickle",
             "at byte 0: expected only bytes, text, whole numbers, lists, tuples and NumPy arrays "
             "of them, "
-            "found the byte 0xff, which is no instruction",
+            "found the byte 0xff, which is not an instruction",
         ),
         (
             "odd_number_of_images",

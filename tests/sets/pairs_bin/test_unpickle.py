@@ -380,7 +380,7 @@ def test_instructions_that_no_set_needs(code: bytes) -> None:
     "byte", sorted(set(range(256)) - {ord(code.code) for code in pickletools.opcodes})
 )
 def test_bytes_that_are_no_instruction(byte: int) -> None:
-    assert f"found the byte {byte:#04x}, which is no instruction" in refusal(
+    assert f"found the byte {byte:#04x}, which is not an instruction" in refusal(
         bytes([byte]) + bytes(8)
     )
 
