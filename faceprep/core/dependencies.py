@@ -46,10 +46,7 @@ def requirements() -> Mapping[str, Sequence[str]]:
     install has the key `BASE`. A source tree is read from setup.cfg, an installation from metadata.
     """
     settings = Path(__file__).parents[2] / "setup.cfg"
-    if settings.is_file():
-        direct = _read_settings(settings)
-    else:
-        direct = _read_metadata()
+    direct = _read_settings(settings) if settings.is_file() else _read_metadata()
     return {extra: sorted(set(_expand(direct, extra))) for extra in direct}
 
 
@@ -136,7 +133,7 @@ def _holds(version: str, sign: str, bound: str) -> bool:
     """
     wanted = _numbers(bound)
     have = (_numbers(version) + (0,) * len(wanted))[: len(wanted)]
-    return _COMPARISONS[sign](have, wanted)
+    return bool(_COMPARISONS[sign](have, wanted))
 
 
 def _numbers(version: str) -> tuple[int, ...]:
