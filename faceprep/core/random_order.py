@@ -34,7 +34,7 @@ def random_keys(seed: int, start: int, stop: int) -> npt.NDArray[np.uint64]:
 
 
 def _mix(number: int) -> int:
-    """Apply the same final mix to one Python integer, so that neighbouring seeds start far apart."""
+    """Apply the same final mix to one Python integer, so that neighbouring seeds differ widely."""
     number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 & _MASK
     number = (number ^ number >> 27) * 0x94D049BB133111EB & _MASK
     return number ^ number >> 31
@@ -62,7 +62,8 @@ def draw_distinct(n: int, seed: int) -> Iterator[int]:
     seen: set[int] = set()
     start = 0
     while len(seen) < n:
-        for number in (random_keys(seed, start, start + _BLOCK) % np.uint64(n)).tolist():
+        numbers = random_keys(seed, start, start + _BLOCK) % np.uint64(n)
+        for number in numbers.tolist():
             if number not in seen:
                 seen.add(number)
                 yield number

@@ -103,7 +103,7 @@ def write_parquet(
             _table(embeddings, classes, place, slice(first, last), fp16)
             for first, last in zip(cuts, cuts[1:], strict=False)
         )
-        parquet.write_tables(file, pieces, as_it_is=EMBEDDINGS)
+        parquet.write_tables(file, pieces, plain_column=EMBEDDINGS)
 
 
 def shard_names(name: str, n: int) -> list[str]:
