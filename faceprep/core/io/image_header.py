@@ -101,7 +101,7 @@ def _read_jpeg(head: bytes, data: Buffer) -> ImageHeader:
 
 
 def _walk_jpeg(data: Buffer) -> tuple[ImageHeader, int]:
-    """Follow the segments; return the header and the end of the walk, which is the scan if intact."""
+    """Follow the segments; return the header and the end of the walk, the scan where intact."""
     at, n, size = 2, len(data), None
     while at + 4 <= n:
         if data[at] != 0xFF:
