@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"\d[\d.,]*\b")
 
 def run_section(run: Run, tally: Tally) -> Section:
     """What was run, and how its inputs ended."""
-    told, n_shards = run.told, run.told.get("n_shards")
+    told, n_shards = run.record, run.record.get("n_shards")
     n_inputs = tally.by_status.total()
     numbers = {
         "command": run.command,
@@ -65,7 +65,7 @@ def run_section(run: Run, tally: Tally) -> Section:
 
 
 def _is_open(run: Run, tally: Tally) -> bool:
-    n_shards = run.told.get("n_shards")
+    n_shards = run.record.get("n_shards")
     return isinstance(n_shards, int) and tally.n_pages < n_shards
 
 
@@ -272,12 +272,12 @@ def storage_section(run: Run, tally: Tally) -> Section | None:
     ]
     text = f"{count_noun(n_files, 'file')}, {format_bytes(n_bytes)}."
     if _is_open(run, tally) and tally.n_pages:
-        projected = n_bytes * run.told["n_shards"] / tally.n_pages
+        projected = n_bytes * run.record["n_shards"] / tally.n_pages
         numbers["projected_bytes"] = projected
         text += (
             f" About {format_bytes(projected)} when the run is finished, "
             f"{format_bytes(projected - n_bytes)} more: an estimate from the {tally.n_pages:,} of "
-            f"{run.told['n_shards']:,} shards that are done."
+            f"{run.record['n_shards']:,} shards that are done."
         )
     return Section(
         "storage",
