@@ -96,5 +96,5 @@ class Review(Service):
         )
 
     def _import(self, session: Session) -> str:
-        n, n_overruled = session.take_over(read_verdicts(self.import_ or "", cut=True))
+        n, n_overruled = session.adopt(read_verdicts(self.import_ or "", cut=True))
         return f"{n_overruled:,} overruled what was decided meanwhile" if n_overruled else ""

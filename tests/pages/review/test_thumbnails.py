@@ -81,7 +81,7 @@ def test_no_place_for_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     (tmp_path / "a.jpg").write_bytes(encode_face(0, 0))
     (tmp_path / "kept").write_text("in the way")
     drawn = Thumbnails(tmp_path / "kept")
-    assert drawn.load(str(tmp_path / "a.jpg")) == drawn.of(str(tmp_path / "a.jpg"))
+    assert drawn.load(str(tmp_path / "a.jpg")) == drawn.load(str(tmp_path / "a.jpg"))
     (record,) = caplog.records
     assert record.getMessage().startswith("thumbnails are not kept: ")
 
