@@ -121,13 +121,21 @@ def verdicts(plan: Path) -> list[str]:
 
 
 def saved(plan: Path) -> list[str]:
-    """As they are on the disk: those of the plan, and then those of the journal."""
-    found = verdicts(plan)
-    journal = journal_of(plan)
-    for line in journal.read_text().splitlines() if journal.exists() else []:
-        told = json.loads(line)
-        found[told["number"]] = told["verdict"]
-    return found
+    """Return the verdicts on the disk: those of the plan, and then those of the journal.
+
+    The server folds the journal into the plan at any moment. So both are read again if the plan
+    has changed meanwhile.
+    """
+    while True:
+        before = plan.stat()
+        found = verdicts(plan)
+        journal = journal_of(plan)
+        for line in journal.read_text().splitlines() if journal.exists() else []:
+            told = json.loads(line)
+            found[told["number"]] = told["verdict"]
+        after = plan.stat()
+        if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):
+            return found
 
 
 class Running:
