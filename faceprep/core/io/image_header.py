@@ -155,7 +155,8 @@ def _gif_size(data: Buffer) -> tuple[int, int]:
 
 def _bmp_size(data: Buffer) -> tuple[int, int]:
     is_old = struct.unpack_from("<I", data, 14)[0] == 12
-    width, height = struct.unpack_from("<HH" if is_old else "<ii", data, 18)
+    form = "<HH" if is_old else "<ii"
+    width, height = struct.unpack_from(form, data, 18)
     return abs(height), abs(width)
 
 

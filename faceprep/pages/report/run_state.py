@@ -98,7 +98,8 @@ def is_work_page(page: Page) -> bool:
 
 def find_runs(output: Path) -> list[Run]:
     """Return the runs that wrote this output; none where faceprep did not write it."""
-    state = find_state(output if output.is_dir() else output.parent)
+    folder = output if output.is_dir() else output.parent
+    state = find_state(folder)
     if state is None:
         return []
     ends = [name for name in state.names() if name.rpartition("/")[2] == RUN]

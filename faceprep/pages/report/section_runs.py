@@ -1,6 +1,4 @@
-"""Sections about runs: what was asked for, what became of the inputs, what failed and why,
-space.
-"""
+"""Sections about runs: options, outcomes of the inputs, identities, videos, failures, space."""
 
 from __future__ import annotations
 

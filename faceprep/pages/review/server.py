@@ -1,4 +1,4 @@
-"""The HTTP server of the review page on 127.0.0.1; it saves the plan while nobody decides."""
+"""The HTTP server of the review page on 127.0.0.1; it saves the plan between decisions."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _has_screen() -> bool:
 
 @contextmanager
 def _saving(session: Session, app: ReviewApp) -> Iterator[None]:
-    """Save the plan from a thread whenever nobody has decided for a moment.
+    """Save the plan from a thread whenever there is a pause between decisions.
 
     So `apply` finds the latest verdicts in it.
     """

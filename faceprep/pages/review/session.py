@@ -3,7 +3,7 @@
 Every verdict is on disk in the journal, PLAN.review.jsonl, before `decide` returns. `save` writes
 the plan with all of them and removes the journal. A session that is killed in between leaves its
 journal, which the next session adopts. Each decision has a version, and a change must name it. So
-nobody changes a verdict that he has not seen.
+a change never replaces a verdict unseen.
 """
 
 from __future__ import annotations
