@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import itertools
 import json
 import sys
 from typing import Any
@@ -30,15 +31,12 @@ class _Commands(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete command names without loading the commands, as Click would do for their help."""
-        named = [
-            (name, entry)
+        commands = [
+            CompletionItem(name, help=entry.help)
             for name, entry in registry.COMMANDS.items()
             if name.startswith(incomplete)
         ]
-        return [
-            *(CompletionItem(name, help=entry.help) for name, entry in named),
-            *click.Command.shell_complete(self, ctx, incomplete),
-        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -77,7 +75,7 @@ def main() -> int:
     except FaceprepError as error:
         click.echo(f"faceprep: {error}", err=True)
         return _fail(str(error), 1)
-    except (click.Abort, KeyboardInterrupt):  # before the command began
+    except (click.Abort, KeyboardInterrupt):  # only before the command begins
         click.echo("faceprep: stopped", err=True)
         return _fail("stopped", 1)
 
@@ -85,12 +83,11 @@ def main() -> int:
 def _fail(error: str, exit_status: int) -> int:
     """Print the JSON object of a failed command if `--json` was given; return `exit_status`.
 
-    No option takes `--json` as its value, so the words of the command line are enough to know.
+    No option takes `--json` as its value, so it is enough to look for that word.
     """
-    words = sys.argv[1:]
-    options = words[: words.index("--")] if "--" in words else words
+    options = list(itertools.takewhile(lambda word: word != "--", sys.argv[1:]))
     if "--json" in options:
-        command = next((word for word in words if word in registry.COMMANDS), None)
+        command = next((word for word in sys.argv[1:] if word in registry.COMMANDS), None)
         click.echo(json.dumps({"command": command, "error": error}))
     return exit_status
 

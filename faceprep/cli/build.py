@@ -1,6 +1,4 @@
-"""A Click command from a job: arguments from the registry's usage line, options from the
-dataclass's fields.
-"""
+"""Click commands built from jobs: arguments from the usage line, options from the fields."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ from faceprep.core import registry
 from faceprep.core.cpu import n_cores
 from faceprep.core.errors import Interrupted
 from faceprep.core.job import Job, Service
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import OK, Request, Summary
 from faceprep.run.engine import as_json, run_job
 from faceprep.run.ledger import first_failures
@@ -50,7 +48,8 @@ _RUN_OPTIONS = (
     ),
 )
 _N_NAMED = 3
-_OF_EVERY_RUN = ("failures", "done_before")
+_SHARED_DETAILS = ("failures", "done_before")
+"""Details that every run has; the others are the job's own figures."""
 _SHARED_OPTIONS = (
     click.Option(
         ["--json", "as_json"], is_flag=True, help="Print one JSON object on stdout at the end."
@@ -61,18 +60,21 @@ _SHARED_OPTIONS = (
 
 
 def command_for(name: str) -> click.Command:
-    """The command `name` of the registry."""
+    """Build the Click command for `name` in the registry."""
     entry = registry.COMMANDS[name]
     job = registry.load(registry.COMMANDS, name)
     arguments: list[click.Parameter] = [_argument(word) for word in entry.usage.split()]
     hints = get_type_hints(job)
     options = [_option(field, hints[field.name]) for field in fields(job)]
-    is_run = issubclass(job, Job)
-    shared = [*(_RUN_OPTIONS if is_run else ()), *_SHARED_OPTIONS]
+    callback, shared = _look, list[click.Parameter](_SHARED_OPTIONS)
+    if issubclass(job, Job):
+        callback, shared = _run, [*_RUN_OPTIONS, *shared]
+    elif issubclass(job, Service):
+        callback = _serve
     return click.Command(
         name,
         params=[*arguments, *options, *shared],
-        callback=_run if is_run else _serve if issubclass(job, Service) else _look,
+        callback=callback,
         help=job.__doc__,
         short_help=entry.help,
         context_settings={"obj": job},
@@ -81,132 +83,166 @@ def command_for(name: str) -> click.Command:
 
 
 def _argument(word: str) -> click.Parameter:
-    """Of a word of the usage line: `SRC`, `SRC...` for several, `[PATH]` for one that may be
-    left out.
+    """Build the argument for a word of the usage line.
+
+    `SRC` is one path, `SRC...` several, and `[PATH]` an optional one.
     """
-    many, name = word.endswith("..."), word.strip("[].").lower()
+    n_values = 1
+    if word.endswith("..."):
+        n_values = -1
     return click.Argument(
-        [name], type=_PATH, nargs=-1 if many else 1, required=not word.startswith("[")
+        [word.strip("[].").lower()], type=_PATH, nargs=n_values, required=not word.startswith("[")
     )
 
 
 def _option(field: Field[Any], hint: Any) -> click.Parameter:
-    kind = next(
-        (kind for kind in get_args(hint) if kind is not type(None)), hint
-    )  # of `X | None` and `tuple[X, ...]`
-    choices, required = field.metadata["choices"], field.metadata["required"]
-    name = "--" + field.name.rstrip("_").replace("_", "-")  # `import_`: a word of Python's own
-    default = None if field.default is MISSING else field.default
-    preset: dict[str, Any] = (
-        {} if required else {"default": default}
-    )  # with a default, be it None, Click 8.5 misses nothing
+    """Build the option for a field of a job, annotated with `hint`."""
+    name = "--" + field.name.rstrip("_").replace("_", "-")  # `import_` avoids a Python keyword
+    kind, help_text = _value_type(hint), field.metadata["help"]
+    default = field.default
+    if default is MISSING:
+        default = None
     if kind is bool:
-        name = f"{name}/--no-{name[2:]}" if default else name
+        if default:
+            name = f"{name}/--no-{name[2:]}"
         return click.Option(
             [name, field.name],
             is_flag=True,
             default=default,
             show_default=bool(default),
-            help=field.metadata["help"],
+            help=help_text,
         )
-    kind = click.Choice(choices) if choices else _PATH if kind is Path else kind
+    if field.metadata["choices"]:
+        kind = click.Choice(field.metadata["choices"])
+    elif kind is Path:
+        kind = _PATH
+    required = field.metadata["required"]
+    preset: dict[str, Any] = {"default": default}
+    if required:
+        preset = {}  # Click 8.5 accepts a missing required option that has a default, even None
     return click.Option(
         [name, field.name],
         type=kind,
         required=required,
         multiple=get_origin(hint) is tuple,
-        help=field.metadata["help"],
+        help=help_text,
         show_default=default not in (None, ()),
         **preset,
     )
 
 
+def _value_type(hint: Any) -> Any:
+    """Return X for the annotations `X`, `X | None` and `tuple[X, ...]`."""
+    return next((kind for kind in get_args(hint) if kind is not type(None)), hint)
+
+
 @contextmanager
-def _stoppable(told: str) -> Iterator[None]:
-    """Ctrl-C is told as it is for this kind of command; before Click, which does not know them
-    apart, comes to it.
-    """
+def _stoppable(message: str) -> Iterator[None]:
+    """Report Ctrl-C with this message, before Click reports it with its own."""
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(told) from None
+        raise Interrupted(message) from None
 
 
 @click.pass_context
 @_stoppable("stopped. Start the same command again to resume.")
 def _run(ctx: click.Context, /, **given: Any) -> int:
-    as_object, quiet = given.pop("as_json"), _log(given)
-    source, *output = _arguments(
-        ctx, given
-    )  # a job without an output argument has it in its options
-    sources = source if isinstance(source, tuple) else (source,)
+    as_object, quiet = given.pop("as_json"), _configure_log(given)
+    source, *outputs = _pop_arguments(ctx, given)
+    sources = source
+    if not isinstance(source, tuple):
+        sources = (source,)
     workers, runner = given.pop("workers") or n_cores(), given.pop("runner")
     asked = {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
     job = ctx.obj(**given)
-    request = Request(sources, output[0] if output else job.output_of(sources), **asked)
+    if not outputs:
+        outputs = [job.output_of(sources)]
+    request = Request(sources, outputs[0], **asked)
     signal.signal(signal.SIGTERM, _interrupt)
-    summary = run_job(
-        job, request, registry.load(registry.RUNNERS, runner)(workers), progress_bar(quiet)
-    )
-    click.echo(json.dumps(as_json(summary)) if as_object else _told(summary, job))
-    if summary.failed:
-        _name_failures(summary.details["failures"])
-    return 3 if summary.failed else 0
+    run_shards = registry.load(registry.RUNNERS, runner)(workers)
+    summary = run_job(job, request, run_shards, progress_bar(quiet))
+    if as_object:
+        click.echo(json.dumps(as_json(summary)))
+    else:
+        click.echo(_describe(summary, job))
+    if not summary.failed:
+        return 0
+    _print_failures(summary.details["failures"])
+    return 3
 
 
 @click.pass_context
 def _look(ctx: click.Context, /, **given: Any) -> int:
-    as_object, quiet = given.pop("as_json"), _log(given)
-    places = _arguments(ctx, given)
+    as_object, quiet = given.pop("as_json"), _configure_log(given)
+    places = _pop_arguments(ctx, given)
     job = ctx.obj(**given)
     with _stoppable(job.stopped), counting_bar(quiet) as progress:
         result = job(*places, progress)
-    click.echo(json.dumps(result.as_json()) if as_object else str(result))
+    _print_result(result, as_object)
     return int(job.exit_status(result))
-
-
-def _log(given: dict[str, Any]) -> bool:
-    """Has the library's log shown as the options ask; whether that is hardly at all. Raises
-    UsageError.
-    """
-    quiet, verbose = given.pop("quiet"), given.pop("verbose")
-    if quiet and verbose:
-        raise click.UsageError("--quiet and --verbose exclude each other.")
-    log_to_stderr(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
-    return bool(quiet)
 
 
 @click.pass_context
 def _serve(ctx: click.Context, /, **given: Any) -> int:
-    as_object, _ = given.pop("as_json"), _log(given)
-    (plan,) = _arguments(ctx, given)
+    as_object, _ = given.pop("as_json"), _configure_log(given)
+    (plan,) = _pop_arguments(ctx, given)
     signal.signal(signal.SIGTERM, _interrupt)
     job = ctx.obj(**given)
     with _stoppable(job.stopped):
         result = job.serve(plan, lambda address: click.echo(address, err=as_object))
-    click.echo(json.dumps(result.as_json()) if as_object else str(result))
+    _print_result(result, as_object)
     return 0
 
 
-def _arguments(ctx: click.Context, given: dict[str, Any]) -> list[Any]:
-    """What stands in the place of each word of the usage line, taken out of `given`."""
+def _configure_log(given: dict[str, Any]) -> bool:
+    """Show the library's log at the level that the options ask for; return whether quiet.
+
+    Raises UsageError.
+    """
+    quiet, verbose = given.pop("quiet"), given.pop("verbose")
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other.")
+    level = logging.INFO
+    if quiet:
+        level = logging.ERROR
+    elif verbose:
+        level = logging.DEBUG
+    log_to_stderr(level)
+    return bool(quiet)
+
+
+def _pop_arguments(ctx: click.Context, given: dict[str, Any]) -> list[Any]:
+    """Remove the values of the usage line's words from `given` and return them in order."""
     return [given.pop(word.name) for word in ctx.command.params if isinstance(word, click.Argument)]
 
 
-def _told(summary: Summary, job: Any) -> str:
-    """For people: the inputs, those that are not ok, and what the job found, in a sentence of
-    its own.
-    """
-    where = "for" if job.output_is_file else "in"  # it may be several, named after it or beside it
+def _print_result(result: Any, as_object: bool) -> None:
+    if as_object:
+        click.echo(json.dumps(result.as_json()))
+    else:
+        click.echo(str(result))
+
+
+def _describe(summary: Summary, job: Job) -> str:
+    """Describe a run: the inputs, those that are not ok, and the job's own sentence."""
+    preposition = "in"
+    if job.output_is_file:
+        preposition = "for"  # there may be several files, named after the output or beside it
     line = (
-        f"{summary.ok:,} of {summary.inputs:,} inputs ok, {counted(summary.outputs, 'file')} "
-        f"{where}"
-        f" {summary.output} ({summary.seconds:.1f} s{_rate(summary)})"
+        f"{summary.ok:,} of {summary.inputs:,} inputs ok, {count_noun(summary.outputs, 'file')} "
+        f"{preposition} {summary.output} ({summary.seconds:.1f} s{_rate(summary)})"
     )
-    others = ", ".join(f"{n:,} {status}" for status, n in summary.by_status.items() if status != OK)
-    figures = {name: value for name, value in summary.details.items() if name not in _OF_EVERY_RUN}
-    found = job.sentence(figures) if figures else ""
-    return "\n".join(filter(None, [line, others and f"the others: {others}", found]))
+    lines = [line]
+    others = [f"{n:,} {status}" for status, n in summary.by_status.items() if status != OK]
+    if others:
+        lines.append(f"the others: {', '.join(others)}")
+    details = summary.details.items()
+    figures = {name: value for name, value in details if name not in _SHARED_DETAILS}
+    sentence = figures and job.sentence(figures)
+    if sentence:
+        lines.append(sentence)
+    return "\n".join(lines)
 
 
 def _rate(summary: Summary) -> str:
@@ -217,16 +253,17 @@ def _rate(summary: Summary) -> str:
     return f", {rate:,.0f} a second" if rate >= 1 else f", {rate:.1g} a second"
 
 
-def _name_failures(path: str) -> None:
-    """The first failures on stderr, and where the others are."""
-    failures, n = first_failures(path, _N_NAMED)
+def _print_failures(path: str) -> None:
+    """Print the first failures and the path of their list on stderr."""
+    failures, n_failures = first_failures(path, _N_NAMED)
     for key, status, reason in failures:
-        click.echo(
-            f"faceprep: {status}: {reason if key in reason else f'{key}: {reason}'}", err=True
-        )
-    click.echo(
-        f"faceprep: {f'{n - _N_NAMED:,} more' if n > _N_NAMED else 'named'} in {path}", err=True
-    )
+        if key not in reason:
+            reason = f"{key}: {reason}"
+        click.echo(f"faceprep: {status}: {reason}", err=True)
+    rest = "named"
+    if n_failures > _N_NAMED:
+        rest = f"{n_failures - _N_NAMED:,} more"
+    click.echo(f"faceprep: {rest} in {path}", err=True)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

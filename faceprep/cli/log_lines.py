@@ -1,8 +1,7 @@
-"""The library's log as lines on stderr, above the progress and never through it."""
+"""The library's log, printed on stderr above the progress line."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 
@@ -10,20 +9,24 @@ _PLAIN, _TIMED = "faceprep: %(message)s", "%(asctime)s.%(msecs)03d faceprep: %(m
 
 
 class _AboveTheBar(logging.StreamHandler):  # type: ignore[type-arg]
-    """Takes tqdm's line away while it writes."""
+    """A handler that hides the tqdm line while it writes."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm = sys.modules.get("tqdm")
-        with tqdm.tqdm.external_write_mode(self.stream) if tqdm else contextlib.nullcontext():
+        if tqdm is None:
+            super().emit(record)
+            return
+        with tqdm.tqdm.external_write_mode(self.stream):
             super().emit(record)
 
 
 def log_to_stderr(level: int) -> None:
-    """Show what is logged from `level` on, with the time where that is much."""
+    """Print log records from `level` on; at level DEBUG each line starts with the time."""
     handler = _AboveTheBar(sys.stderr)
-    handler.setFormatter(
-        logging.Formatter(_TIMED if level == logging.DEBUG else _PLAIN, "%H:%M:%S")
-    )
+    line_format = _PLAIN
+    if level == logging.DEBUG:
+        line_format = _TIMED
+    handler.setFormatter(logging.Formatter(line_format, "%H:%M:%S"))
     logger = logging.getLogger("faceprep")
     logger.handlers = [handler]
     logger.setLevel(level)

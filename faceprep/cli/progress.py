@@ -1,5 +1,6 @@
-"""Progress on stderr: done, rate, time left, failures; one line on a terminal, now and then a
-line in a log.
+"""Progress on stderr: inputs done, rate, time left and failures.
+
+A terminal gets one line that is redrawn; a log gets a new line now and then.
 """
 
 from __future__ import annotations
@@ -18,33 +19,34 @@ from faceprep.core.types import Outcome, ShardReport, Stage
 from faceprep.run.engine import Progress
 
 EVERY_S = 30.0
-"""Seconds between two lines of a log; longer ones in a run that takes hours."""
-_OF_A_RUN = 1 / 20
+"""Least seconds between two lines of a log."""
+_LINE_SHARE = 1 / 20
+"""Least time between two lines of a log, as a share of the time since the start."""
 _BEAT_S = 1.0
 _AT_WORK = "in shards at work"
 
 
-class _Shown(Protocol):
-    """Where progress is shown, with counts of what else there is to say."""
+class _Display(Protocol):
+    """A place that shows progress; `counts` are further numbers by name."""
 
     def update(self, n: int, total: int, counts: Mapping[str, int]) -> None:
-        """`n` more of `total` are done."""
+        """Show that `n` more of `total` are done."""
         ...
 
     def beat(self, counts: Mapping[str, int]) -> None:
-        """Time has passed, nothing else perhaps."""
+        """Show that time has passed."""
         ...
 
     def close(self) -> None: ...
 
 
 class _Bar:
-    """tqdm's line, drawn anew each second so that the time goes on."""
+    """A tqdm line, redrawn each second so that its clock advances."""
 
     def __init__(self, name: str, total: int, n_done: int, unit: str) -> None:
         from tqdm import tqdm
 
-        tqdm.monitor_interval = 0  # no thread of its own
+        tqdm.monitor_interval = 0  # tqdm then starts no thread
         self._bar: Any = tqdm(
             total=total,
             initial=n_done,
@@ -56,23 +58,23 @@ class _Bar:
 
     def update(self, n: int, total: int, counts: Mapping[str, int]) -> None:
         self._bar.total = total
-        self._tell(counts)
+        self._set_counts(counts)
         self._bar.update(n)
 
     def beat(self, counts: Mapping[str, int]) -> None:
-        self._tell(counts)
+        self._set_counts(counts)
         self._bar.refresh()
 
-    def _tell(self, counts: Mapping[str, int]) -> None:
-        told = ", ".join(f"{name.replace(' ', '_')}={n:,}" for name, n in counts.items())
-        self._bar.set_postfix_str(told, refresh=False)
+    def _set_counts(self, counts: Mapping[str, int]) -> None:
+        postfix = ", ".join(f"{name.replace(' ', '_')}={n:,}" for name, n in counts.items())
+        self._bar.set_postfix_str(postfix, refresh=False)
 
     def close(self) -> None:
         self._bar.close()
 
 
 class _Lines:
-    """Plain lines for a log file, seldom enough that it can be read."""
+    """Plain lines for a log file, few enough to keep the log readable."""
 
     def __init__(self, name: str, total: int, n_done: int, unit: str) -> None:
         self._name, self._total, self._unit = name, total, unit
@@ -85,31 +87,35 @@ class _Lines:
 
     def beat(self, counts: Mapping[str, int]) -> None:
         now = time.monotonic()
-        if now - self._last >= max(EVERY_S, (now - self._began) * _OF_A_RUN):
-            self._last = now
-            told = [self._line(now - self._began), *(f"{n:,} {name}" for name, n in counts.items())]
-            click.echo(f"faceprep: {', '.join(told)}", err=True)
+        if now - self._last < max(EVERY_S, (now - self._began) * _LINE_SHARE):
+            return
+        self._last = now
+        others = [f"{n:,} {name}" for name, n in counts.items()]
+        click.echo(f"faceprep: {', '.join([self._line(now - self._began), *others])}", err=True)
 
     def close(self) -> None:
         return
 
     def _line(self, seconds: float) -> str:
         n_new = self._n - self._n_before
-        line = f"{self._name}: " if self._name else ""
-        line += f"{self._n:,} of {self._total:,} {self._unit}"
-        if n_new:
-            left = timedelta(seconds=round(seconds * (self._total - self._n) / n_new))
-            line += f", {n_new / seconds:,.3g} a second, {left} left"
-        else:
-            line += f", {timedelta(seconds=round(seconds))} so far"
-        return line
+        line = f"{self._n:,} of {self._total:,} {self._unit}"
+        if self._name:
+            line = f"{self._name}: {line}"
+        if not n_new:
+            return f"{line}, {timedelta(seconds=round(seconds))} so far"
+        left = timedelta(seconds=round(seconds * (self._total - self._n) / n_new))
+        return f"{line}, {n_new / seconds:,.3g} a second, {left} left"
 
 
-class _Display:
-    """A bar or lines, and a thread that has them show life while nothing is reported."""
+class _LiveDisplay:
+    """A display with a thread that updates its clock while no shard ends.
 
-    def __init__(self, shown: _Shown, count: Callable[[], int]) -> None:
-        self._shown, self._count, self._counts = shown, count, dict[str, int]()
+    `count_begun` returns the number of inputs that are done in shards at work.
+    """
+
+    def __init__(self, display: _Display, count_begun: Callable[[], int]) -> None:
+        self._display, self._count_begun = display, count_begun
+        self._counts: dict[str, int] = {}
         self._lock, self._over = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
@@ -117,69 +123,77 @@ class _Display:
     def update(self, n: int, total: int, **counts: int) -> None:
         with self._lock:
             self._counts = counts
-            self._shown.update(n, total, counts)
+            self._display.update(n, total, counts)
 
     def close(self) -> None:
         self._over.set()
         self._thread.join()
-        self._shown.close()
+        self._display.close()
 
     def _beat(self) -> None:
-        with suppress(OSError, ValueError):  # nobody reads stderr any more
+        with suppress(OSError, ValueError):  # stderr may be closed before the run ends
             while not self._over.wait(min(_BEAT_S, EVERY_S)):
-                n_begun = self._count()
+                n_begun = self._count_begun()
                 with self._lock:
-                    self._shown.beat(self._counts | ({_AT_WORK: n_begun} if n_begun else {}))
+                    counts = dict(self._counts)
+                    if n_begun:
+                        counts[_AT_WORK] = n_begun
+                    self._display.beat(counts)
 
 
-def _shown(name: str, total: int, n_done: int, unit: str) -> _Shown:
-    return (_Bar if sys.stderr.isatty() else _Lines)(name, total, n_done, unit)
+def _open_display(name: str, total: int, n_done: int, unit: str) -> _Display:
+    if sys.stderr.isatty():
+        return _Bar(name, total, n_done, unit)
+    return _Lines(name, total, n_done, unit)
 
 
 @contextmanager
 def counting_bar(quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Shows what it is told: (done, of how many)."""
-    displays: list[_Display] = []
+    """Yield a function that shows progress; it takes the number done and the total."""
+    displays: list[_LiveDisplay] = []
     n_before = 0
 
-    def tell(n_done: int, total: int) -> None:
+    def report(n_done: int, total: int) -> None:
         nonlocal n_before
         if not displays and not quiet:
-            displays.append(_Display(_shown("", total, 0, "it"), lambda: 0))
+            displays.append(_LiveDisplay(_open_display("", total, 0, "it"), lambda: 0))
         for display in displays:
             display.update(n_done - n_before, total)
         n_before = n_done
 
     try:
-        yield tell
+        yield report
     finally:
         for display in displays:
             display.close()
 
 
 def progress_bar(quiet: bool = False) -> Progress:
-    """Shows what the engine tells."""
+    """Return callbacks for the engine that show the progress of each stage."""
     if quiet:
         return Progress()
-    bar = _OfStages()
-    return Progress(bar.start, bar.step, bar.stop, bar.watch)
+    stages = _StageDisplay()
+    return Progress(stages.start, stages.step, stages.stop, stages.watch)
 
 
-class _OfStages:
+class _StageDisplay:
+    """A display that is opened and closed with each stage of a run."""
+
     def __init__(self) -> None:
-        self._display: _Display | None = None
+        self._display: _LiveDisplay | None = None
         self._n_failed = 0
         self._sizes: dict[str, int] = {}
         self._total = 0
-        self._count: Callable[[], int] = lambda: 0
+        self._count_begun: Callable[[], int] = lambda: 0
 
-    def watch(self, count: Callable[[], int]) -> None:
-        self._count = count
+    def watch(self, count_begun: Callable[[], int]) -> None:
+        self._count_begun = count_begun
 
     def start(self, stage: Stage, n_done: int, unit: str) -> None:
         self._sizes = {shard.id: len(shard) for shard in stage.shards}
         self._total = sum(self._sizes.values())
-        self._display = _Display(_shown(stage.name, self._total, n_done, unit), self._count)
+        display = _open_display(stage.name, self._total, n_done, unit)
+        self._display = _LiveDisplay(display, self._count_begun)
 
     def step(self, report: ShardReport) -> None:
         self._n_failed += sum(

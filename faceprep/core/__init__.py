@@ -1,1 +1,1 @@
-"""Types, errors, text and the disk: what every other room stands on."""
+"""Types, errors, text and access to the disk: the base of every other package."""

@@ -1,14 +1,15 @@
-"""What is installed, read from the notes that installers leave: no package is imported.
+"""Installed packages and requirements, read from metadata without importing a package.
 
-requirements   extra -> what it needs, the base install under ""
-version_of     of a project, or of one that stands in for it
-problem_of     what is wrong with how a requirement is met
+requirements   extra -> its requirements, those of the base install under ""
+version_of     installed version of a project or of its replacement
+problem_of     reason why a requirement is not met
 """
 
 from __future__ import annotations
 
 import configparser
 import functools
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -29,57 +30,65 @@ _STAND_INS = {
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EXTRA = re.compile(r"extra *== *['\"]([\w-]+)['\"]")
 _BOUND = re.compile(r"(>=|<=|<|>|==) *([\w.]+)")
+_COMPARISONS = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "<": operator.lt,
+    ">": operator.gt,
+    "==": operator.eq,
+}
 
 
 def requirements() -> Mapping[str, Sequence[str]]:
-    """What each extra needs as pip has it (`av>=17,<19`), other extras of ours followed; the base
-    under `BASE`.
+    """Return the requirements of each extra in pip's notation, such as `av>=17,<19`.
 
-    From the source tree where this is one, else from what pip noted.
+    Requirements that name another extra of faceprep are replaced by those of that extra. The base
+    install has the key `BASE`. A source tree is read from setup.cfg, an installation from metadata.
     """
     settings = Path(__file__).parents[2] / "setup.cfg"
-    direct = _of_tree(settings) if settings.is_file() else _of_installation()
-    return {extra: sorted(set(_followed(direct, extra))) for extra in direct}
+    direct = _read_settings(settings) if settings.is_file() else _read_metadata()
+    return {extra: sorted(set(_expand(direct, extra))) for extra in direct}
 
 
-def _of_tree(path: Path) -> dict[str, list[str]]:
-    """As setup.cfg lists them."""
+def _read_settings(path: Path) -> dict[str, list[str]]:
+    """Read the requirements that setup.cfg lists."""
     parser = configparser.ConfigParser()
     parser.read(path, "utf-8")
     extras = parser["options.extras_require"].items()
-    return {BASE: _lines(parser["options"]["install_requires"])} | {
-        name: _lines(text) for name, text in extras
-    }
+    base = _split_lines(parser["options"]["install_requires"])
+    return {BASE: base} | {name: _split_lines(text) for name, text in extras}
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     return [line.partition(";")[0].strip() for line in text.splitlines() if line.strip()]
 
 
-def _of_installation() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {BASE: []}
-    with_none = metadata.metadata("faceprep").get_all("Provides-Extra") or []
-    found |= {extra: [] for extra in with_none}
+def _read_metadata() -> dict[str, list[str]]:
+    """Read the requirements from the metadata of the installed package."""
+    extras = metadata.metadata("faceprep").get_all("Provides-Extra") or []
+    found: dict[str, list[str]] = {extra: [] for extra in (BASE, *extras)}
     for line in metadata.requires("faceprep") or ():
-        extra = _EXTRA.search(line)
-        found.setdefault(extra[1] if extra else BASE, []).append(line.partition(";")[0].strip())
+        extra = BASE
+        if match := _EXTRA.search(line):
+            extra = match[1]
+        found.setdefault(extra, []).append(line.partition(";")[0].strip())
     return found
 
 
-def _followed(direct: Mapping[str, Sequence[str]], extra: str) -> list[str]:
-    """The requirements of `extra`, those of the extras that it names among them."""
+def _expand(direct: Mapping[str, Sequence[str]], extra: str) -> list[str]:
+    """Return the requirements of `extra` and of the extras that it names."""
     found = []
     for requirement in direct.get(extra, ()):
         if requirement.startswith("faceprep["):
             for other in requirement.partition("[")[2].rstrip("]").split(","):
-                found += _followed(direct, other.strip())
+                found += _expand(direct, other.strip())
         else:
             found.append(requirement)
     return found
 
 
 def project_of(requirement: str) -> str:
-    """The name in a requirement.
+    """Return the name of the project in a requirement.
 
     >>> project_of("av>=17,<19")
     'av'
@@ -90,9 +99,7 @@ def project_of(requirement: str) -> str:
 
 @functools.cache
 def version_of(project: str) -> str | None:
-    """The version that is installed, of the project or of one that stands in for it; None where
-    there is none.
-    """
+    """Return the installed version of the project or of its replacement, or None."""
     for name in (project, *_STAND_INS.get(project, ())):
         try:
             return metadata.version(name)
@@ -102,32 +109,31 @@ def version_of(project: str) -> str | None:
 
 
 def problem_of(requirement: str) -> str:
-    """What is wrong with how it is met; empty where nothing is.
+    """Explain why a requirement is not met; the text is empty if it is met.
 
     >>> problem_of("no-such-project>=1")
     'no-such-project is not installed'
-    >>> problem_of("click>=900").startswith("click>=900 is asked for, found ")
+    >>> problem_of("click>=900").startswith("click>=900 is required, found ")
     True
     """
     project = project_of(requirement)
     version = version_of(project)
     if version is None:
         return f"{project} is not installed"
-    meets = all(_holds(version, sign, bound) for sign, bound in _BOUND.findall(requirement))
-    return "" if meets else f"{requirement} is asked for, found {version}"
+    if all(_holds(version, sign, bound) for sign, bound in _BOUND.findall(requirement)):
+        return ""
+    return f"{requirement} is required, found {version}"
 
 
 def _holds(version: str, sign: str, bound: str) -> bool:
-    """Compares the leading numbers only, as many as `bound` has.
+    """Compare the leading numbers of two versions, as many as `bound` has.
 
     >>> _holds("18.0.1", "<", "19"), _holds("1.26.4", ">=", "1.26"), _holds("2.0", "<", "2")
     (True, True, False)
     """
     wanted = _numbers(bound)
     have = (_numbers(version) + (0,) * len(wanted))[: len(wanted)]
-    return {">=": have >= wanted, "<=": have <= wanted, "<": have < wanted, ">": have > wanted}.get(
-        sign, have == wanted
-    )
+    return bool(_COMPARISONS[sign](have, wanted))
 
 
 def _numbers(version: str) -> tuple[int, ...]:

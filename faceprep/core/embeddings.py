@@ -1,6 +1,4 @@
-"""Embeddings: one vector a face, with what has to be known of the model that made them; the
-Protocol of such models.
-"""
+"""Embeddings, one vector per face, with facts about their model; the Protocol of embedders."""
 
 from __future__ import annotations
 
@@ -20,14 +18,15 @@ COSINE, EUCLIDEAN = "cosine", "euclidean"
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What made the vectors, and how alike two of them have to be.
+    """Facts about the model that made the vectors, and its thresholds.
 
-    `fingerprint` names weights, preprocessing and template: vectors with different ones are never
-    compared. Likeness is ``1 - |a - b|² / 2`` in either metric, higher for more alike: the cosine
-    when `metric` is cosine, for which vectors are brought to length 1 first. `threshold` is the
-    rule for one pair of images; two identities are merged from `surely` on, and not thought of
-    below `surely_not`. `outlier_angle` in degrees: further than this from the centre of an identity
-    an image is an outlier. `origin` says where these numbers come from.
+    `fingerprint` names weights, preprocessing and template. Vectors with different fingerprints are
+    never compared. Likeness is ``1 - |a - b|² / 2`` for either metric; it grows with similarity.
+    For the metric cosine, vectors are scaled to length 1 first, so that likeness is the cosine.
+    `threshold` decides on one pair of images. Two identities are merged at a likeness of `surely`
+    or above, and not considered below `surely_not`. An image that lies more than `outlier_angle`
+    degrees from the centre of its identity is an outlier. `origin` names the source of these
+    numbers.
     """
 
     fingerprint: str = ""
@@ -45,12 +44,12 @@ class Model:
             )
 
     def as_json(self) -> str:
-        """One line, as it lies beside the vectors in a file."""
+        """Return the line of JSON that is stored beside the vectors in a file."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
 def load_model(text: str) -> Model:
-    """From what `Model.as_json` wrote; names that are not known are passed over. Raises ValueError.
+    """Load what `Model.as_json` wrote, ignoring unknown names. Raises ValueError.
 
     >>> load_model(Model("abc", threshold=0.9).as_json()).threshold
     0.9
@@ -60,20 +59,21 @@ def load_model(text: str) -> Model:
         raise ValueError(f"expected an object, found {text[:20]}")
     given = {field.name: known[field.name] for field in fields(Model) if field.name in known}
     for name, value in given.items():
-        wanted = type(getattr(_ANY, name))
-        if not isinstance(value, (int, float) if wanted is float else wanted):
+        wanted = type(getattr(_DEFAULT, name))
+        accepted = (int, float) if wanted is float else wanted
+        if not isinstance(value, accepted):
             raise ValueError(f"{name}: expected {wanted.__name__}, found {value!r}")
     return Model(**given)
 
 
-_ANY = Model()
+_DEFAULT = Model()
 
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Row i of `vectors` (n, d) float32 is the image `keys[i]` of the identity `identities[i]`.
+    """Vectors of a set: row i belongs to the image `keys[i]` of the identity `identities[i]`.
 
-    Vectors are as the model gives them, not scaled; they may be memory-mapped.
+    `vectors` is (n, d) float32, unscaled as the model returns it; it may be memory-mapped.
 
     >>> Embeddings(["a/1.png"], ["a"], np.zeros((2, 3), "f4"), Model())
     Traceback (most recent call last):
@@ -101,26 +101,26 @@ class Embeddings:
 
 
 class Embedder(Protocol):
-    """Turns crops into vectors."""
+    """A model that computes one vector per crop."""
 
     @property
     def model(self) -> Model: ...
 
     @property
     def provider(self) -> str:
-        """What it runs on, for people: `CPU`, `CUDA (device 0)`."""
+        """Name the device for people: `CPU`, `CUDA (device 0)`."""
         ...
 
     @property
     def template(self) -> str:
-        """Name of the template that its crops are aligned to, as `load_template` knows it."""
+        """Name the template that crops are aligned to, as `load_template` accepts it."""
         ...
 
     @property
     def dim(self) -> int:
-        """Length of a vector."""
+        """Return the length of a vector."""
         ...
 
     def __call__(self, crops: Pixels) -> npt.NDArray[np.float32]:
-        """(n, height, width, 3) RGB of the template's size -> (n, dim)."""
+        """Compute vectors (n, dim) of crops (n, height, width, 3) RGB of the template's size."""
         ...

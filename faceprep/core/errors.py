@@ -1,7 +1,7 @@
-"""What can go wrong that is not a bug: one class, a few kinds, one clear line each.
+"""Errors that are not bugs: one class, a few kinds, one clear line each.
 
-The command line shows `str(error)` and nothing else, so every error says what, where, what was
-expected, what was found and what to do. Anything that is not a `FaceprepError` is a bug.
+The command line shows only `str(error)`. So every error names the problem, its place, the expected
+and the found value, and a remedy. Any exception that is not a `FaceprepError` is a bug.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from os import PathLike, fspath
 
 _FIELDS = ("path", "where", "expected", "found", "remedy")
 _ESCAPED = {code: repr(chr(code))[1:-1] for code in (*range(32), 127)}
-"""Names and files that are damaged can have anything in them; a line stays one, and tells a
-terminal nothing.
+"""Control characters, which damaged names and files may hold, and their escapes.
+
+A message then stays one line and does not control the terminal.
 """
 
 
 class FaceprepError(Exception):
-    """The caller's fault, or a broken world.
+    """An error of the user or of the environment, such as a full disk.
 
     >>> str(SourceError("bad magic", path="a.rec", where="offset 8", expected="0xced7230a",
     ...                 found="0x0", remedy="Copy the file again."))
@@ -41,20 +42,21 @@ class FaceprepError(Exception):
         super().__init__(self._line())
 
     def _line(self) -> str:
-        line = f"{self.path}: {self.problem}" if self.path else self.problem
+        line = self.problem
+        if self.path:
+            line = f"{self.path}: {line}"
         if self.where:
             line += f" at {self.where}"
-        facts = [
-            f"{name} {value}"
-            for name, value in (("expected", self.expected), ("found", self.found))
-            if value
-        ]
+        pairs = (("expected", self.expected), ("found", self.found))
+        facts = [f"{name} {value}" for name, value in pairs if value]
         if facts:
             line += ": " + ", ".join(facts)
-        return (f"{line}. {self.remedy}" if self.remedy else line).translate(_ESCAPED)
+        if self.remedy:
+            line += f". {self.remedy}"
+        return line.translate(_ESCAPED)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Errors travel from workers to the driver: rebuild from the fields, not from the line."""
+        """Pickle the fields rather than the line, since workers send errors to the driver."""
         return _rebuild, (type(self), self.problem, {name: getattr(self, name) for name in _FIELDS})
 
 
@@ -65,33 +67,34 @@ def _rebuild(
 
 
 class SourceError(FaceprepError):
-    """The input is not what it should be: missing, damaged, of another format."""
+    """An input that cannot be used: missing, damaged or in another format."""
 
 
 class OutputError(FaceprepError):
-    """The output cannot be written: no space, no right, already there."""
+    """An output that cannot be written: no space, no permission, or already there."""
 
 
 class OptionError(FaceprepError):
-    """An option has a value that cannot be meant; the command line exits with 2."""
+    """An invalid value of an option; the command line exits with 2."""
 
 
 class ResumeError(FaceprepError):
-    """There is a run already, and it was started with another input or other options."""
+    """An output that belongs to a run with another input or other options."""
 
 
 class TooManyFailures(FaceprepError):
-    """More inputs failed than the caller allows."""
+    """More failed inputs than the caller allows."""
 
 
 class MissingExtra(FaceprepError):
-    """An optional package is needed; the remedy is the pip line."""
+    """A missing optional package; the remedy is the pip command."""
 
 
 @contextmanager
 def loading(package: str, remedy: str) -> Iterator[None]:
-    """An import that fails becomes a MissingExtra. A Ctrl-C in it stays one: compiled modules make
-    it an ImportError.
+    """Raise MissingExtra where an import fails inside the block.
+
+    Ctrl-C stays KeyboardInterrupt, although compiled modules turn it into an ImportError.
 
     >>> with loading("OpenCV", "apt-get install libgl1"):  # doctest: +ELLIPSIS
     ...     raise ImportError("libGL.so.1 is not there")
@@ -107,12 +110,12 @@ def loading(package: str, remedy: str) -> Iterator[None]:
 
 
 class Interrupted(FaceprepError):
-    """The caller stopped the run (Ctrl-C, SIGTERM); what is done stays done."""
+    """A run that was stopped by Ctrl-C or SIGTERM; finished work is kept."""
 
 
 @contextmanager
 def naming(path: str | PathLike[str]) -> Iterator[None]:
-    """A SourceError from what knows of no file names this one.
+    """Add `path` to a SourceError that is raised in the block without a path.
 
     >>> with naming("a.onnx"):
     ...     raise SourceError("no model of face crops")

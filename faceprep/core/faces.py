@@ -1,4 +1,4 @@
-"""Faces in an image, and the Protocol of what finds them."""
+"""Faces in an image, and the Protocol of detectors."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ Pixels = npt.NDArray[np.uint8]
 """(height, width, 3) RGB."""
 Floats = npt.NDArray[np.float32]
 N_LANDMARKS = 5
-"""Left eye, right eye, nose, left mouth corner, right mouth corner, as the viewer sees them."""
+"""Left eye, right eye, nose, left and right mouth corner, left and right as the viewer sees."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """What a detector found in one image; float32, in pixels of that image.
+    """Faces that a detector found in one image; float32, in pixels of that image.
 
-    `boxes` (n, 4) x1 y1 x2 y2; `landmarks` (n, 5, 2) x y of left eye, right eye, nose, left and
-    right mouth corner as the viewer sees them; `scores` (n,) in 0 … 1, the surest first.
+    `boxes` is (n, 4): x1 y1 x2 y2. `landmarks` is (n, 5, 2): x y of left eye, right eye, nose, left
+    and right mouth corner, left and right as the viewer sees them. `scores` is (n,) in 0 … 1, in
+    descending order.
 
     >>> Faces(np.zeros((1, 4), "f4"), np.zeros((1, 10), "f4"), np.zeros(1, "f4"))
     Traceback (most recent call last):
@@ -48,15 +49,16 @@ class Faces:
         return len(self.boxes)
 
     def take(self, rows: npt.ArrayLike) -> Faces:
-        """The faces of `rows`: indices in the wanted order, or a mask."""
+        """Select the faces of `rows`: indices in the wanted order, or a mask."""
         chosen = np.asarray(rows)
-        chosen = chosen if chosen.size else chosen.astype(np.intp)
+        if not chosen.size:
+            chosen = chosen.astype(np.intp)
         return Faces(self.boxes[chosen], self.landmarks[chosen], self.scores[chosen])
 
     def moved(
         self, scale: float | tuple[float, float], shift: tuple[float, float] = (0.0, 0.0)
     ) -> Faces:
-        """In an image whose x y are `scale` times those of this one, plus `shift`."""
+        """Return the faces in an image whose x y are `scale` times those of this, plus `shift`."""
         by = np.broadcast_to(np.asarray(scale, np.float64), 2)
         boxes = self.boxes.reshape(-1, 2, 2) * by + shift
         landmarks = self.landmarks * by + shift
@@ -66,7 +68,8 @@ class Faces:
 
 
 def no_faces() -> Faces:
-    """
+    """Return the faces of an image without any.
+
     >>> len(no_faces())
     0
     """
@@ -78,18 +81,19 @@ def no_faces() -> Faces:
 
 
 class Detector(Protocol):
-    """Finds faces. Images of a batch may differ in size; the order of the answers is that of
-    the images.
+    """A model that finds faces.
+
+    The images of a batch may differ in size. Results are in the order of the images.
     """
 
     @property
     def fingerprint(self) -> str:
-        """Names the weights and everything else that the answers depend on."""
+        """Name the weights and everything else that determines the results."""
         ...
 
     @property
     def provider(self) -> str:
-        """What it runs on, for people: `CPU`, `CUDA (device 0)`."""
+        """Name the device for people: `CPU`, `CUDA (device 0)`."""
         ...
 
     def __call__(self, images: Sequence[Pixels]) -> list[Faces]: ...

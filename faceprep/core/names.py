@@ -1,4 +1,4 @@
-"""Names of identities and files: their order, and the identity a path belongs to."""
+"""Names of identities and files: their order, and the identity of a path."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def sort_names(names: Iterable[str]) -> list[str]:
-    """As numbers if all are numbers, else as text.
+    """Sort names as numbers if all are numbers, else as text.
 
     >>> sort_names(["10", "9", "1"]), sort_names(["10", "9", "a"])
     (['1', '9', '10'], ['10', '9', 'a'])
@@ -18,7 +18,7 @@ def sort_names(names: Iterable[str]) -> list[str]:
 
 
 def sort_files(names: Iterable[str]) -> list[str]:
-    """File names, by their stems as numbers if all stems are numbers, else as text.
+    """Sort file names by stem as numbers if all stems are numbers, else as text.
 
     >>> sort_files(["10.jpg", "9.jpg"])
     ['9.jpg', '10.jpg']
@@ -34,12 +34,12 @@ def sort_files(names: Iterable[str]) -> list[str]:
 
 
 def _are_numbers(names: list[str]) -> bool:
-    together = "".join(names)
-    return together.isdigit() and together.isascii() and all(names)
+    digits = "".join(names)
+    return digits.isdigit() and digits.isascii() and all(names)
 
 
 def identity_of(path: str) -> str:
-    """The folder that an image lies in; a dot where it is in none.
+    """Return the folder of an image as its identity, or a dot without a folder.
 
     >>> identity_of("a/b/1.png"), identity_of("1.png")
     ('a/b', '.')

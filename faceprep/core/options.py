@@ -1,6 +1,4 @@
-"""How a job declares an option once: the field of its dataclass is the command line's option
-too.
-"""
+"""Options of jobs: a field of the job's dataclass is also the option of the command line."""
 
 from __future__ import annotations
 
@@ -10,10 +8,9 @@ from typing import Any
 
 
 def option(default: Any, help: str, *, choices: Sequence[str] = (), required: bool = False) -> Any:
-    """A dataclass field that carries its help text and, where there are few, its allowed values.
+    """Declare a dataclass field with a help text and, if there are few, its allowed values.
 
-    A `required` option has no sensible default (a seed, an output folder): the command line insists
-    on it.
+    A `required` option has no sensible default, such as a seed or an output folder.
     """
     return field(
         default=default, metadata={"help": help, "choices": tuple(choices), "required": required}

@@ -1,4 +1,4 @@
-"""Work ahead of its use in threads, in order and within bounds.
+"""Prefetching: threads compute results before they are used, in order and within bounds.
 
 It pays for calls that release the interpreter's lock.
 """
@@ -20,9 +20,9 @@ def map_ahead(
 ) -> Generator[R, None, None]:
     """Yield `work(item)` for each item in order, from `n_threads` threads.
 
-    One more thread fetches the items. At most `most` + 2 items are taken before their results are
-    asked for. An error in `work` or in `items` is raised after the results before it. When the
-    generator is closed, its threads have ended.
+    One more thread fetches the items. At most `most` + 2 items are fetched before their results
+    are used. An error in `work` or in `items` is raised after the results before it. Closing the
+    generator waits for its threads.
 
     >>> list(map_ahead(abs, [-1, 2, -3], n_threads=2, most=3))
     [1, 2, 3]
@@ -30,7 +30,7 @@ def map_ahead(
     source = iter(items)
     fetcher, pool = ThreadPoolExecutor(1), ThreadPoolExecutor(n_threads)
     waiting: deque[Future[R]] = deque()
-    try:  # from the first thread on: Ctrl-C must leave none behind
+    try:  # Ctrl-C must leave no thread behind
         fetched: Future[Any] = fetcher.submit(next, source, _END)
         while fetched.exception() is None and fetched.result() is not _END:
             waiting.append(pool.submit(work, fetched.result()))

@@ -1,9 +1,9 @@
-"""Orders that depend on a seed and nothing else.
+"""Random orders that depend on the seed alone.
 
-Every item gets the 64-bit number that SplitMix64 makes of seed and position; the items are sorted
-by it. So an order is the same with every version of NumPy, can be made piece by piece by different
-workers, and cut into ranges for a shuffle in external memory. SplitMix64: Steele, Lea, Flood, "Fast
-splittable pseudorandom number generators", OOPSLA 2014.
+SplitMix64 computes a 64-bit number from the seed and the position of each item, and the items are
+sorted by it. So an order is the same with every version of NumPy. Workers can compute pieces of it,
+and it can be cut into ranges for a shuffle in external memory. SplitMix64: Steele, Lea, Flood,
+"Fast splittable pseudorandom number generators", OOPSLA 2014.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FEW = 1 << 20
 
 
 def random_keys(seed: int, start: int, stop: int) -> npt.NDArray[np.uint64]:
-    """One uniform 64-bit number for each of the positions [start, stop).
+    """Compute a uniform 64-bit number for each of the positions [start, stop).
 
     >>> bool((random_keys(7, 0, 10)[4:] == random_keys(7, 4, 10)).all())
     True
@@ -34,14 +34,14 @@ def random_keys(seed: int, start: int, stop: int) -> npt.NDArray[np.uint64]:
 
 
 def _mix(number: int) -> int:
-    """The same finish on one Python integer, so that neighbouring seeds begin far apart."""
+    """Apply the same final mix to one Python integer, so that neighbouring seeds differ widely."""
     number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 & _MASK
     number = (number ^ number >> 27) * 0x94D049BB133111EB & _MASK
     return number ^ number >> 31
 
 
 def shuffled(n: int, seed: int) -> npt.NDArray[np.int64]:
-    """The numbers 0 … n-1 in the order of `seed`.
+    """Return the numbers 0 … n-1 in the order of `seed`.
 
     >>> order = shuffled(5, seed=1).tolist()
     >>> order == shuffled(5, seed=1).tolist(), sorted(order)
@@ -51,8 +51,7 @@ def shuffled(n: int, seed: int) -> npt.NDArray[np.int64]:
 
 
 def draw_distinct(n: int, seed: int) -> Iterator[int]:
-    """The numbers 0 … n-1 in the order of `seed`, one by one: a few of very many need little
-    memory.
+    """Yield the numbers 0 … n-1 in the order of `seed`; a few of very many need little memory.
 
     >>> sorted(draw_distinct(5, seed=1)), next(draw_distinct(10**15, seed=1)) < 10**15
     ([0, 1, 2, 3, 4], True)
@@ -63,7 +62,8 @@ def draw_distinct(n: int, seed: int) -> Iterator[int]:
     seen: set[int] = set()
     start = 0
     while len(seen) < n:
-        for number in (random_keys(seed, start, start + _BLOCK) % np.uint64(n)).tolist():
+        numbers = random_keys(seed, start, start + _BLOCK) % np.uint64(n)
+        for number in numbers.tolist():
             if number not in seen:
                 seen.add(number)
                 yield number

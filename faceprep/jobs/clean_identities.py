@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
 from faceprep.core.options import option
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
 from faceprep.identity.outliers import plan_cleaning
 from faceprep.steps.plan_identities import PlanningOptions, refuse_unknown_model, separable
@@ -74,8 +74,8 @@ class CleanIdentities(PlanningOptions):
         if "identities" not in found:
             return "nothing to compare: no image has a vector"
         images, identities = (
-            counted(found["images"], "image"),
-            counted(found["identities"], "identity", "identities"),
+            count_noun(found["images"], "image"),
+            count_noun(found["identities"], "identity", "identities"),
         )
         told = (
             f"{images} of {identities}: {found['moved']:,} moved, "
@@ -87,7 +87,7 @@ class CleanIdentities(PlanningOptions):
         )
         if found["too_small"]:
             told += (
-                f"; {counted(found['too_small'], 'identity', 'identities')} of too few images "
+                f"; {count_noun(found['too_small'], 'identity', 'identities')} of too few images "
                 "dropped"
             )
         return told + separable(found)

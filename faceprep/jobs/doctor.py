@@ -20,7 +20,7 @@ from faceprep.core import registry, storage
 from faceprep.core.errors import MissingExtra
 from faceprep.core.job import Look
 from faceprep.core.scratch import scratch_place
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 
 Progress = Callable[[int, int], None]
 _MODULES = {"opencv-python": "cv2", "google-crc32c": "google_crc32c"}
@@ -99,7 +99,7 @@ class Diagnosis:
             lines.append(f"  {'memory limit':24s}{self.memory_limit / _GIB:,.1f} GiB")
         lines.append(f"  {'open files':24s}{self.open_files[0]:,}{few}")
         for path, (n_bytes, n_files) in self.space.items():
-            files = "" if n_files is None else f", {counted(n_files, 'file')}"
+            files = "" if n_files is None else f", {count_noun(n_files, 'file')}"
             lines.append(f"  {'free space':24s}{n_bytes / _GIB:,.1f} GiB{files} at {path}")
         lines += (
             ["missing", *(line for lack in self.lacks for line in _told(lack))]

@@ -18,7 +18,7 @@ from faceprep.core.job import Look
 from faceprep.core.names import sort_names
 from faceprep.core.options import option
 from faceprep.core.scratch import scratch_folder
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import Buffer, Outcome
 from faceprep.sets.folder import read_identity, walk_images
 from faceprep.sets.manifests.writers import FORMATS
@@ -89,7 +89,7 @@ class Inspection:
         of = (
             ""
             if self.identities is None
-            else f" of {counted(self.identities, 'identity', 'identities')}"
+            else f" of {count_noun(self.identities, 'identity', 'identities')}"
         )
         lines = [f"{self.path}: {self.kind}", f"  {'images':16s}{self.images:,}{of}"]
         for name, counts in (("sizes (h x w)", self.image_sizes), ("formats", self.formats)):

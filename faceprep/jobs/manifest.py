@@ -17,7 +17,7 @@ from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import option
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
 from faceprep.sets import split as selection
@@ -199,9 +199,9 @@ class Manifest(Job):
         if n_identities:
             log.info(
                 "left out %s (%s) with fewer than %s",
-                counted(n_identities, "identity", "identities"),
-                counted(n_images, "image"),
-                counted(self.min_images, "image"),
+                count_noun(n_identities, "identity", "identities"),
+                count_noun(n_images, "image"),
+                count_noun(self.min_images, "image"),
             )
 
     def _warn_of_small_split(self, chosen: Selection) -> None:
@@ -211,7 +211,7 @@ class Manifest(Job):
             log.warning(
                 "the validation set has %s, not %s: one image of each class stays in the training "
                 "set",
-                counted(chosen.val.size, "image"),
+                count_noun(chosen.val.size, "image"),
                 f"{wanted:,}",
             )
 
@@ -278,7 +278,7 @@ def _nothing_left(source: Path, listing: Listing) -> SourceError:
         )
     first = listing.refused[min(listing.refused)]
     return SourceError(
-        f"none of {counted(len(listing), 'image')} can be used, the first because of "
+        f"none of {count_noun(len(listing), 'image')} can be used, the first because of "
         f"{first.reason}",
         path=source,
     )

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import MissingExtra, OptionError
 from faceprep.core.options import option
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, UNDECIDED, Decision, Request, Work
 from faceprep.identity.far_threshold import threshold_at
 from faceprep.identity.linkage import CENTROID, LINKAGES
@@ -118,7 +118,7 @@ class MergeIdentities(PlanningOptions):
             return "nothing to compare: no image has a vector"
         n, merged = found["identities"], found["merged"]
         n_people = "1 person" if n - merged == 1 else f"{n - merged:,} people"
-        identities = counted(n, "identity", "identities")
+        identities = count_noun(n, "identity", "identities")
         told = (
             f"{identities} {'is' if n == 1 else 'are'} {n_people}: {merged:,} merged, "
             f"{found['undecided']:,} undecided"

@@ -25,7 +25,7 @@ from faceprep.pages.report import section_faces as faces
 from faceprep.pages.report import section_runs as runs
 from faceprep.pages.report import section_similarity as likeness
 from faceprep.pages.report.html import Heading, write_page
-from faceprep.pages.report.run_state import Run, find_runs, is_part_of_the_work
+from faceprep.pages.report.run_state import Run, find_runs, is_work_page
 from faceprep.pages.report.section_faces import Columns
 from faceprep.pages.report.sections import Section
 from faceprep.pages.report.tally import Tally
@@ -189,7 +189,7 @@ def _tally(run: Run, out: Path, tell: Progress) -> Tally:
     total = len(run.shard_ids())
     for number, page in enumerate(run.pages(), 1):
         tell(number, total)
-        if is_part_of_the_work(page):
+        if is_work_page(page):
             tally.add(page)
         else:
             tally.add_outputs(page)
@@ -220,7 +220,7 @@ def _embeddings_of(out: Path, found_runs: Sequence[Run]) -> Path | None:
     sources = [
         Path(source)
         for run in found_runs
-        for source in run.told.get("sources") or ()
+        for source in run.record.get("sources") or ()
         if isinstance(source, str)
     ]
     return next(
@@ -293,7 +293,7 @@ def _root_of(out: Path, found_runs: Sequence[Run]) -> Path:
     sources = [
         Path(path)
         for run in found_runs
-        for path in run.told.get("sources") or ()
+        for path in run.record.get("sources") or ()
         if isinstance(path, str)
     ]
     return out if out.is_dir() else next((path for path in sources if path.is_dir()), out.parent)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from faceprep.core.errors import OptionError
 from faceprep.core.job import Service
 from faceprep.core.options import option
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import VERDICTS
 from faceprep.pages.review.session import Session, open_session
 from faceprep.tables.verdicts import journal_of, read_verdicts
@@ -35,7 +35,7 @@ class Reviewed:
     def __str__(self) -> str:
         now = ", ".join(f"{n:,} {verdict}" for verdict, n in self.verdicts.items())
         return (
-            f"{counted(self.decided, 'decision')} changed in {self.plan}: "
+            f"{count_noun(self.decided, 'decision')} changed in {self.plan}: "
             f"{now}{self.note and f'; {self.note}'}"
         )
 
@@ -82,7 +82,9 @@ class Review(Service):
             if self.static:
                 from faceprep.pages.review.static_site import write_static
 
-                note = f"{counted(write_static(session, self.static), 'picture')} in {self.static}"
+                note = (
+                    f"{count_noun(write_static(session, self.static), 'picture')} in {self.static}"
+                )
             elif not self.import_:
                 from faceprep.pages.review.server import serve
 
@@ -94,5 +96,5 @@ class Review(Service):
         )
 
     def _import(self, session: Session) -> str:
-        n, n_overruled = session.take_over(read_verdicts(self.import_ or "", cut=True))
+        n, n_overruled = session.adopt(read_verdicts(self.import_ or "", cut=True))
         return f"{n_overruled:,} overruled what was decided meanwhile" if n_overruled else ""

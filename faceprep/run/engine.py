@@ -20,7 +20,7 @@ from faceprep.core import locks, storage
 from faceprep.core.errors import FaceprepError, Interrupted, OutputError, TooManyFailures
 from faceprep.core.job import Job
 from faceprep.core.state_file import run_id_of
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import (
     OK,
     CarryOut,
@@ -301,7 +301,7 @@ class _Drive:
         allowed, n_failed = self._request.max_failures, self._n_failed()
         if allowed is not None and n_failed > allowed:
             raise TooManyFailures(
-                f"{counted(n_failed, 'input')} failed, --max-failures allows {allowed:,}",
+                f"{count_noun(n_failed, 'input')} failed, --max-failures allows {allowed:,}",
                 path=self._request.output,
                 remedy=f"Each is named in {self._places.failures}.",
             )

@@ -10,7 +10,7 @@ from typing import Any
 from faceprep.core import storage
 from faceprep.core.errors import OutputError, ResumeError, SourceError
 from faceprep.core.state_file import STATE
-from faceprep.core.text import sized
+from faceprep.core.text import format_bytes
 from faceprep.core.types import Request, Work
 
 _AFRESH = "Use the same options to resume, another output, or --overwrite to start again."
@@ -160,10 +160,9 @@ def refuse_what_cannot_fit(work: Work, left: float, root: Path) -> None:
         raise OutputError(
             "not enough space",
             path=root,
-            expected=f"{sized(needed)} free ({sized(n_bytes)} of data + {n_files:,} files × half "
-            "a block"
-            f" of {block:,} bytes)",
-            found=sized(free_bytes),
+            expected=f"{format_bytes(needed)} free ({format_bytes(n_bytes)} of data + {n_files:,} "
+            f"files × half a block of {block:,} bytes)",
+            found=format_bytes(free_bytes),
             remedy=remedy,
         )
     if free_inodes is not None and n_files > free_inodes:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from faceprep.core.errors import SourceError
 from faceprep.core.names import sort_names
 from faceprep.core.random_order import shuffled
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import FEW_IMAGES
 from faceprep.sets.label_rules import LabelRule, Unlabelled
 from faceprep.sets.listing import Ints, Listing
@@ -99,7 +99,7 @@ def leave_out_few(listing: Listing, least: int) -> tuple[int, int]:
     few = np.flatnonzero(sound & (counts < least)[listing.identity_of])
     for position, identity in zip(few.tolist(), listing.identity_of[few].tolist(), strict=True):
         why = (
-            f"{listing.identities[identity]}: {counted(counts[identity], 'image')}, "
+            f"{listing.identities[identity]}: {count_noun(counts[identity], 'image')}, "
             f"--min-images asks for {least}"
         )
         listing.refused[position] = Unlabelled(FEW_IMAGES, why)
@@ -161,7 +161,7 @@ def _whole_identities(identities: Ints, seed: int, fraction: float) -> npt.NDArr
     n = _share(fraction, present.size) if fraction else 0
     if fraction and n >= present.size:
         raise SourceError(
-            f"{counted(present.size, 'identity', 'identities')} cannot be split with "
+            f"{count_noun(present.size, 'identity', 'identities')} cannot be split with "
             f"--val-fraction {fraction}",
             expected="at least one identity on either side",
         )

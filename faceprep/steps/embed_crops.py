@@ -31,7 +31,7 @@ from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
 from faceprep.core.prefetch import map_ahead
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
 from faceprep.vision import align
@@ -332,7 +332,7 @@ def load_parts(sink: Sink, shard_ids: Iterable[str], model: Model) -> Embeddings
         identities += [sys.intern(identity) for _, identity in page["images"]]
         n_fitted += page["n_fitted"]
     if n_fitted:
-        n = counted(n_fitted, "image is", "images are")
+        n = count_noun(n_fitted, "image is", "images are")
         log.warning("%s of another shape than %s: fitted into it on black", n, page["crops"])
     vectors = _join_rows([sink.part_path(id, ROWS) for id in ids], sink.scratch / "vectors.f32")
     return Embeddings(keys, identities, vectors.reshape(len(keys), page["dim"]), model)

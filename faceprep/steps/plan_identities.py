@@ -31,7 +31,7 @@ from faceprep.core.job import Job
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly, whole_stage
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import (
     ACCEPTED,
     COPY,
@@ -294,7 +294,7 @@ def is_accepted(decision: Decision) -> bool:
 def separable(found: Mapping[str, Any]) -> str:
     """How many identities images tell apart, in words; empty where none has two images."""
     n, most = found["separable"], found["likeness"]["identities_of_two"]
-    identities = counted(most, "identity", "identities")
+    identities = count_noun(most, "identity", "identities")
     return (
         f"; before that, {n:,} of {identities} of two images or more were separable" if most else ""
     )

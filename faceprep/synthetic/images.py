@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.sets.recordio.records import frame_image
 
 _TEMPLATE = np.array(
@@ -129,6 +129,6 @@ def main(root: Path, layout: str, identities: int, images: int) -> None:
     """Write a small face set of drawn faces to ROOT."""
     (write_insightface_rec if layout == "rec" else write_folder)(root, identities, images)
     click.echo(
-        f"{counted(identities * images, 'drawn face')} of "
-        f"{counted(identities, 'identity', 'identities')} in {root}"
+        f"{count_noun(identities * images, 'drawn face')} of "
+        f"{count_noun(identities, 'identity', 'identities')} in {root}"
     )

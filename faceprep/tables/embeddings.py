@@ -29,7 +29,7 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io import npz, parquet
 from faceprep.core.io.npz import CLASSES, EMBEDDINGS, NAMES, Member, NpzFile
 from faceprep.core.names import identity_of, sort_names
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 
 SUFFIXES = (".npz", ".parquet")
 _IDENTITIES, _MODEL, _ROOT, _PREFIX = "identities", "model", "root", "prefix"
@@ -103,7 +103,7 @@ def write_parquet(
             _table(embeddings, classes, place, slice(first, last), fp16)
             for first, last in zip(cuts, cuts[1:], strict=False)
         )
-        parquet.write_tables(file, pieces, as_it_is=EMBEDDINGS)
+        parquet.write_tables(file, pieces, plain_column=EMBEDDINGS)
 
 
 def shard_names(name: str, n: int) -> list[str]:
@@ -254,7 +254,9 @@ def _checked(path: str | os.PathLike[str], vectors: npt.NDArray[Any]) -> npt.NDA
 
 def _expect_as_many(path: str | os.PathLike[str], *counts: int) -> None:
     if len(set(counts)) > 1:
-        found = ", ".join(map(counted, counts, ("name", "class", "embedding"), ("", "classes", "")))
+        found = ", ".join(
+            map(count_noun, counts, ("name", "class", "embedding"), ("", "classes", ""))
+        )
         raise SourceError(
             "its arrays do not belong together", path=path, expected="as many of each", found=found
         )

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.core.text import shown
+from faceprep.core.text import excerpt_line
 from faceprep.core.types import ACCEPTED, ACTIONS, DROP, VERDICTS, Decision
 
 _KIND = "plan"
@@ -77,7 +77,7 @@ def _judged(path: _Path, number: int, line: bytes) -> dict[str, Any]:
         judged = {}
     if judged.get("kind") != _KIND:
         raise SourceError(
-            "not a plan", path=path, expected=_FIRST_LINE, found=shown(line), remedy=_WRITERS
+            "not a plan", path=path, expected=_FIRST_LINE, found=excerpt_line(line), remedy=_WRITERS
         )
     return judged
 

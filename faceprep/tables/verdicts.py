@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.core.text import shown
+from faceprep.core.text import excerpt_line
 from faceprep.core.types import VERDICTS
 
 _EXPECTED = "number, action, subject, into, verdict and before"
@@ -92,7 +92,7 @@ def _verdict(path: str | os.PathLike[str], number: int, line: bytes) -> Verdict:
             path=path,
             where=f"line {number}",
             expected=_EXPECTED,
-            found=shown(line),
+            found=excerpt_line(line),
         )
     return Verdict(**value)
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.video.decoder import WORTH_SEEKING, Decoded, OpenVideo, decode_from
 from faceprep.video.index import VideoIndex, index_packets
 from faceprep.video.sampling import ALL_FRAMES, FrameChoice
@@ -114,7 +114,7 @@ class VideoReader:
             how = _how_cut_off(self._path, index)
             self.index: VideoIndex = index.without_doubtful_end() if how else index
             self.cut_off = (
-                f"cut off after {counted(len(self.index), 'frame')}: {how}" if how else ""
+                f"cut off after {count_noun(len(self.index), 'frame')}: {how}" if how else ""
             )
             if not len(self.index):
                 raise SourceError(self.cut_off or "no frame in it", path=path)
@@ -164,7 +164,7 @@ class VideoReader:
             lost += " could not be decoded"
         if self.n_after_damage:
             remains = (
-                f"{counted(self.n_after_damage, 'frame')} near a lost one may show remains "
+                f"{count_noun(self.n_after_damage, 'frame')} near a lost one may show remains "
                 "of others"
             )
         return "; ".join(filter(None, [self.cut_off, lost, remains]))

@@ -10,9 +10,9 @@ import pytest
 from tests.architecture.test_source import FILES, TREES
 from tests.real import ROOT
 
-DOCSTRING_CEILING = 0.22
+DOCSTRING_CEILING = 0.16
 """Share of docstrings that start with a forbidden word; the goal is 2 %."""
-CONDITIONALS_CEILING = 19
+CONDITIONALS_CEILING = 16
 """Conditional expressions in 1,000 lines; the goal is 12."""
 NOT_FIRST = frozenset(
     [
@@ -41,14 +41,14 @@ PHRASES = {
     "passes over": 0,
     "said to be": 0,
     "are told": 0,
-    "is no plan": 1,
+    "is no plan": 0,
     "are no image": 0,
-    "goes on where": 2,
+    "goes on where": 0,
     "is no image": 0,
-    "leads back": 3,
-    "passed over": 9,
-    "the way back": 8,
-    "is told": 14,
+    "leads back": 0,
+    "passed over": 6,
+    "the way back": 7,
+    "is told": 6,
 }
 """How often each phrase may still occur; the goal is 0 for all of them."""
 FOLDERS_OF_CHECKS = {"architecture", "contracts", "faults", "golden"}

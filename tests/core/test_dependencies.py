@@ -44,10 +44,10 @@ class Notes:
     ("requirement", "version", "problem"),
     [
         ("av>=17,<19", "18.1.0", ""),
-        ("av>=17,<19", "19.0", "av>=17,<19 is asked for, found 19.0"),
-        ("av>=17,<19", "16.9.9", "av>=17,<19 is asked for, found 16.9.9"),
+        ("av>=17,<19", "19.0", "av>=17,<19 is required, found 19.0"),
+        ("av>=17,<19", "16.9.9", "av>=17,<19 is required, found 16.9.9"),
         ("av>=17,<19", "17rc1", ""),
-        ("av>=17.0.1", "17", "av>=17.0.1 is asked for, found 17"),
+        ("av>=17.0.1", "17", "av>=17.0.1 is required, found 17"),
         ("av", "0.1.dev", ""),
     ],
 )

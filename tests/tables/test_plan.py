@@ -130,8 +130,8 @@ def test_what_is_no_plan_is_refused(tmp_path: Path, text: str, problem: str) -> 
     [
         (b"", "an empty file"),
         (b"\n \n", "an empty file"),
-        (b"\xff\xd8\xff\xe0\x00\x10JFIF\n", "bytes that are no text"),
-        (b"PK\x03\x04\x00", "bytes that are no text"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF\n", "bytes that are not text"),
+        (b"PK\x03\x04\x00", "bytes that are not text"),
         (b"name,identity\na.jpg,1\n", "name,identity"),
         (b'{\n "kind": "plan"\n}', "{"),
         (b'{"kind": "other"}\n', '{"kind": "other"}'),

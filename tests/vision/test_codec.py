@@ -236,7 +236,7 @@ def test_the_limit_is_the_callers() -> None:
             "too small for an image: .* found 3 × 20,000",
         ),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC or AVIF image, .* convert it to JPEG"),
-        (b"II*\0\xff\xff\xff\x7f", "TIFF of 8 bytes does not tell its size"),
+        (b"II*\0\xff\xff\xff\x7f", "TIFF of 8 bytes does not hold its size"),
     ],
 )
 def test_what_is_no_image_is_named(data: bytes, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""What a manifest holds, in the few numbers that `inspect` shows."""
+"""Contents of a manifest: the few numbers that `inspect` shows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from faceprep.core.errors import SourceError
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """`n_images` sound entries of `n_classes` different classes; `fields` are the names of what
-    each entry has.
+    """Numbers of intact entries and distinct classes, and the field names of an entry.
 
-    `damage` says where the first damage lies; the entries in front of it are counted.
+    `damage` names the place of the first damage; only the entries before it are counted.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""CSV tables, written and read back. Quoted as RFC 4180 has it."""
+"""CSV tables, quoted as in RFC 4180: a writer and a reader."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONE_RETURN = re.compile(r"(?<=\r)(?!\n|$)")
 
 
 def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    """Return a CSV file with a header line. Bytes of file names that are not UTF-8 stay.
+    """Return a CSV file with a header line. File names that are not UTF-8 keep their bytes.
 
     >>> csv_bytes(("class", "name"), [(0, "a,b")])
     b'class,name\\n0,"a,b"\\n'
@@ -24,27 +24,32 @@ def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
 
 
 def csv_line(row: Sequence[object]) -> str:
-    """Return one row with the end of its line.
+    """Return one row, including its line end.
 
     >>> csv_line(["a", "b,c", 1])
     'a,"b,c",1\\n'
     """
-    return (",".join(quoted(str(field)) for field in row) or '""' * len(row)) + "\n"
+    line = ",".join(quoted(str(field)) for field in row)
+    if not line:
+        line = '""' * len(row)  # an empty line would hold no field
+    return line + "\n"
 
 
 def quoted(field: str) -> str:
-    """Return the field as it stands in a CSV file.
+    """Quote a field of a CSV file where needed.
 
-    The csv module leaves a lone carriage return bare, which it then cannot read.
+    Unlike the csv module, it quotes a lone carriage return, which that module could not read back.
 
     >>> quoted("a"), quoted("a,b")
     ('a', '"a,b"')
     """
-    return '"' + field.replace('"', '""') + '"' if _NEEDS_QUOTES.search(field) else field
+    if not _NEEDS_QUOTES.search(field):
+        return field
+    return '"' + field.replace('"', '""') + '"'
 
 
 class CsvReader:
-    """The rows of an open CSV file. `line` is the number of the last line that was read.
+    """An iterator over the rows of an open CSV file; `line` is the number of the last line read.
 
     Iteration raises SourceError where the file is not CSV or not UTF-8.
     """
@@ -72,7 +77,7 @@ class CsvReader:
 
 
 def _lines(file: BinaryIO, errors: str) -> Iterator[str]:
-    """The lines with their ends; a lone carriage return ends one too. Leaves the file open."""
+    """Yield the lines with their ends; a lone carriage return ends one too. Leave the file open."""
     for line in file:
         text = line.decode("utf-8", errors)
         if "\r" in text:

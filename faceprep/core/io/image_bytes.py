@@ -1,9 +1,9 @@
-"""One set of statuses, and one sentence each, for images that no command can use.
+"""Statuses of images that cannot be used, with one sentence each, the same in every command.
 
-unreadable    the file cannot be read: it is missing, a dangling link, forbidden, or on a bad disk
+unreadable    the file cannot be read: missing, a dangling link, forbidden, or on a failing disk
 undecodable   the bytes are empty, foreign, cut off or damaged
 
-The checks need neither NumPy nor OpenCV, so that commands that copy bytes start without them.
+The checks need neither NumPy nor OpenCV, so commands that copy bytes do not load them.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ def check_image_bytes(data: Buffer, key: str, label: str = "") -> ImageHeader | 
     `label` names the image in the reason where `key` alone does not.
     """
     header = check_image(data)
-    return undecodable(key, header.damage, label) if header.damage else header
+    if header.damage:
+        return undecodable(key, header.damage, label)
+    return header
 
 
 def undecodable(key: str, problem: str, label: str = "") -> Outcome:
-    """Return the outcome of the input `key` whose bytes have this problem."""
+    """Return the outcome of an input whose bytes have this problem."""
     return Outcome(key, UNDECODABLE, f"{label or key}: {problem}")

@@ -1,9 +1,8 @@
-"""What encoded bytes say of themselves, without decoding them: format, size, and whether they hang
-together.
+"""Format, size and damage of an encoded image, read without decoding it.
 
-JPEG: the chain of segments from SOI over a frame (SOF) to the scan (SOS); PNG: signature and IHDR;
-the other formats that OpenCV reads: their first bytes and the fields with the size. Nothing is
-allocated, whatever the fields say.
+JPEG is checked along its segments from SOI over a frame (SOF) to the scan (SOS), PNG by its
+signature and IHDR. The other formats that OpenCV reads are checked by their first bytes and the
+fields with the size. No memory is allocated from the values of these fields.
 """
 
 from __future__ import annotations
@@ -43,12 +42,13 @@ IMAGE_SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".jp2"]
     + [".pgm", ".ppm", ".pbm", ".pnm", ".exr", ".hdr"]
 )
-"""Names of files that are taken for images, in lower case."""
+"""Suffixes of image files, in lower case."""
 
 
 class ImageHeader(NamedTuple):
-    """`suffix` as the bytes say, `size` (height, width) in pixels where it is known, `damage`
-    when broken.
+    """Format of an encoded image as a suffix, its size (height, width) in pixels, its damage.
+
+    `suffix` is empty where OpenCV cannot read the format. `size` is None where it is not known.
     """
 
     suffix: str
@@ -60,15 +60,13 @@ _latest = (b"none yet", ImageHeader(""))
 
 
 def read_header(data: Buffer) -> ImageHeader:
-    """Look at the beginning of an encoded image; `suffix` is empty when it is none.
+    """Read the header of an encoded image.
 
     >>> read_header(b"hello").damage
     'not an image: it begins with 68 65 6c 6c 6f'
     """
     global _latest
-    if isinstance(data, bytes) and data.startswith(
-        _latest[0]
-    ):  # a tenth of the time of what follows
+    if isinstance(data, bytes) and data.startswith(_latest[0]):  # ten times as fast as the rest
         return _latest[1]
     start = bytes(data[:_HEAD])
     head = start[: start.find(_SCAN) + 2]
@@ -89,16 +87,13 @@ def read_header(data: Buffer) -> ImageHeader:
         return ImageHeader(
             "", damage="a HEIC or AVIF image, which OpenCV does not read: convert it to JPEG or PNG"
         )
-    return ImageHeader(
-        "",
-        damage=f"not an image: it begins with {start[:8].hex(' ')}" if start else "no bytes at all",
-    )
+    if not start:
+        return ImageHeader("", damage="no bytes at all")
+    return ImageHeader("", damage=f"not an image: it begins with {start[:8].hex(' ')}")
 
 
 def _read_jpeg(head: bytes, data: Buffer) -> ImageHeader:
-    """Images of one set mostly share their segments up to the scan: such a `head` is walked
-    once.
-    """
+    """Read a JPEG, and cache its `head` up to the scan, as images of one set mostly share it."""
     header, at = _walk_jpeg(data)
     if not header.damage and at + 2 == len(head) and len(_SOUND_HEADS) < _N_HEADS:
         _SOUND_HEADS[head] = header
@@ -106,13 +101,12 @@ def _read_jpeg(head: bytes, data: Buffer) -> ImageHeader:
 
 
 def _walk_jpeg(data: Buffer) -> tuple[ImageHeader, int]:
-    """What the segments say, and where the walk ended: at the scan when nothing is wrong."""
+    """Follow the segments; return the header and the end of the walk, the scan where intact."""
     at, n, size = 2, len(data), None
     while at + 4 <= n:
         if data[at] != 0xFF:
-            return ImageHeader(
-                ".jpg", size, f"JPEG segment expected at byte {at}, found {data[at]:#04x}"
-            ), at
+            damage = f"JPEG segment expected at byte {at}, found {data[at]:#04x}"
+            return ImageHeader(".jpg", size, damage), at
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
@@ -123,7 +117,8 @@ def _walk_jpeg(data: Buffer) -> tuple[ImageHeader, int]:
         if marker in _FRAMES and at + 9 <= n:
             size = data[at + 5] << 8 | data[at + 6], data[at + 7] << 8 | data[at + 8]
         elif marker == 0xDA:
-            return ImageHeader(".jpg", size, "" if size else "JPEG scan without a frame"), at
+            damage = "" if size else "JPEG scan without a frame"
+            return ImageHeader(".jpg", size, damage), at
         at += 2 + (data[at + 2] << 8 | data[at + 3])
     return ImageHeader(".jpg", size, f"JPEG of {n} bytes ends before its scan"), at
 
@@ -132,12 +127,11 @@ def _read_png(data: Buffer) -> ImageHeader:
     if len(data) < 33 or data[12:16] != b"IHDR":
         return ImageHeader(".png", None, "PNG without its IHDR chunk")
     width, height = struct.unpack_from(">II", data, 16)
-    return ImageHeader(
-        ".png", (height, width), "" if width and height else f"PNG of {width} × {height} pixels"
-    )
+    damage = "" if width and height else f"PNG of {width} × {height} pixels"
+    return ImageHeader(".png", (height, width), damage)
 
 
-# The formats that have their size at a known place
+# Formats with their size at a known place
 
 
 def _read_fields(suffix: str, data: Buffer) -> ImageHeader:
@@ -149,10 +143,9 @@ def _read_fields(suffix: str, data: Buffer) -> ImageHeader:
     except (struct.error, IndexError):
         size = None
     if not size:
-        return ImageHeader(
-            suffix, None, f"{suffix[1:].upper()} of {len(data)} bytes does not tell its size"
-        )
-    return ImageHeader(suffix, size if all(size) else None)
+        damage = f"{suffix[1:].upper()} of {len(data)} bytes does not hold its size"
+        return ImageHeader(suffix, None, damage)
+    return ImageHeader(suffix, size) if all(size) else ImageHeader(suffix)
 
 
 def _gif_size(data: Buffer) -> tuple[int, int]:
@@ -162,7 +155,8 @@ def _gif_size(data: Buffer) -> tuple[int, int]:
 
 def _bmp_size(data: Buffer) -> tuple[int, int]:
     is_old = struct.unpack_from("<I", data, 14)[0] == 12
-    width, height = struct.unpack_from("<HH" if is_old else "<ii", data, 18)
+    form = "<HH" if is_old else "<ii"
+    width, height = struct.unpack_from(form, data, 18)
     return abs(height), abs(width)
 
 
@@ -181,21 +175,20 @@ def _webp_size(data: Buffer) -> tuple[int, int] | None:
 
 
 def _tiff_size(data: Buffer) -> tuple[int, int] | None:
-    """The fields ImageWidth (256) and ImageLength (257) of the first directory, 16 or 32 bit."""
+    """Read ImageWidth (256) and ImageLength (257), 16 or 32 bit, from the first directory."""
     order = "<" if data[0] == 0x49 else ">"
     at = struct.unpack_from(order + "I", data, 4)[0]
     found = {}
     for entry in range(struct.unpack_from(order + "H", data, at)[0]):
         tag, kind = struct.unpack_from(order + "HH", data, at + 2 + 12 * entry)
         if tag in (256, 257):
-            found[tag] = struct.unpack_from(
-                order + ("H" if kind == 3 else "I"), data, at + 10 + 12 * entry
-            )[0]
+            form = "H" if kind == 3 else "I"
+            found[tag] = struct.unpack_from(order + form, data, at + 10 + 12 * entry)[0]
     return (found[257], found[256]) if len(found) == 2 else None
 
 
 def _jp2_size(data: Buffer) -> tuple[int, int] | None:
-    """Of the codestream's SIZ segment, which decoders go by: the box before it may say anything."""
+    """Read the SIZ segment of the codestream, as decoders do; the box before it may be wrong."""
     at = bytes(data).find(b"\xff\x4f\xff\x51")
     if at < 0:
         return None
@@ -218,19 +211,19 @@ _SIZES: dict[str, Callable[[Buffer], tuple[int, int] | None]] = {
 }
 
 
-# To the end
+# The end of an image
 
 
 def check_image(data: Buffer) -> ImageHeader:
-    """As `read_header`, and that the image is not cut off: its end mark, or as many bytes as it
-    tells, are there.
+    """Read the header as `read_header` does, and check that the image is not cut off.
 
-    Other bytes may follow it. GIF, TIFF and JPEG 2000 tell only when they are decoded.
+    The end marker must be present, or as many bytes as the header announces. Other bytes may
+    follow. GIF, TIFF and JPEG 2000 can only be checked by decoding them.
     """
     header = read_header(data)
     if header.damage:
         return header
-    n, n_told = len(data), 0
+    n, n_expected = len(data), 0
     if header.suffix == ".jpg":
         if data[-2:] == _END or bytes(data).rfind(_END, _scan_start(data)) >= 0:
             return header
@@ -240,17 +233,15 @@ def check_image(data: Buffer) -> ImageHeader:
             return header
         return header._replace(damage="PNG without its IEND chunk")
     if header.suffix == ".webp":
-        n_told = 8 + struct.unpack_from("<I", data, 4)[0]
+        n_expected = 8 + struct.unpack_from("<I", data, 4)[0]
     elif header.suffix in (".pbm", ".pgm", ".ppm"):
-        n_told = _pnm_length(data)
+        n_expected = _pnm_length(data)
     elif header.suffix == ".bmp":
-        n_told = _bmp_length(data)
+        n_expected = _bmp_length(data)
+    if n >= n_expected:
+        return header
     name = header.suffix[1:].upper()
-    return (
-        header._replace(damage=f"{name} is cut off: {n:,} of {n_told:,} bytes")
-        if n < n_told
-        else header
-    )
+    return header._replace(damage=f"{name} is cut off: {n:,} of {n_expected:,} bytes")
 
 
 def _scan_start(data: Buffer) -> int:
@@ -262,23 +253,27 @@ def _scan_start(data: Buffer) -> int:
 
 
 def _pnm_length(data: Buffer) -> int:
-    """Bytes of a binary file, or of its header where the numbers are text."""
+    """Compute the length in bytes of a binary file, or of the header of a text file."""
     match = _PNM.match(bytes(data[:_HEAD]))
     if not match:
         return 0
     kind, width, height = data[1] - 48, int(match[1]), int(match[2])
     if kind == 4:
         return match.end(2) + 1 + (width + 7) // 8 * height
-    n_bytes = (3 if kind == 6 else 1) * (2 if int(match[3] or 0) > 255 else 1)
-    return match.end() + (width * height * n_bytes if kind > 4 else 0)
+    if kind < 4:
+        return match.end()
+    n_channels = 3 if kind == 6 else 1
+    n_bytes = 2 if int(match[3] or 0) > 255 else 1
+    return match.end() + width * height * n_channels * n_bytes
 
 
 def _bmp_length(data: Buffer) -> int:
-    """Bytes of a file whose pixels are not compressed, else 0."""
+    """Compute the length in bytes of a file with uncompressed pixels; return 0 for others."""
     if len(data) < 34 or struct.unpack_from("<I", data, 14)[0] < 40:
         return 0
-    offset, bits, compression = (
-        struct.unpack_from(form, data, at)[0] for form, at in (("I", 10), ("H", 28), ("I", 30))
-    )
+    (offset,) = struct.unpack_from("<I", data, 10)
+    bits, compression = struct.unpack_from("<HI", data, 28)
+    if compression not in (0, 3):
+        return 0
     height, width = _bmp_size(data)
-    return int(offset + (width * bits + 31) // 32 * 4 * height) if compression in (0, 3) else 0
+    return int(offset + (width * bits + 31) // 32 * 4 * height)

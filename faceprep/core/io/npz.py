@@ -1,9 +1,8 @@
-"""NumPy .npz files as Keras_insightface reads them: image_names, image_classes, and perhaps
-embeddings.
+"""NumPy .npz files for Keras_insightface: image_names, image_classes and optional embeddings.
 
-A zip with one .npy file a key. Written as a stream, with the zip's fixed date 1980-01-01, so the
-same arrays give the same bytes (compressed members: with the same zlib). Members are read without
-pickle: nothing in them can run.
+An .npz is a zip with one .npy file per key. It is written as a stream with the fixed date
+1980-01-01, so the same arrays give the same bytes (compressed members: with the same zlib). Members
+are read without pickle, so no code in them can run.
 """
 
 from __future__ import annotations
@@ -28,16 +27,14 @@ from faceprep.core.types import Buffer
 NAMES, CLASSES, EMBEDDINGS = "image_names", "image_classes", "embeddings"
 _CHUNK = 4 << 20
 _LENGTHS_AT = 26
-"""Where the lengths of name and extra field stand in the header of a zip's member, which ends
-with them.
-"""
+"""Offset of the lengths of name and extra field, the last fields of a zip member's header."""
 _LEVEL = 1
-"""Names are UTF-32 in NumPy: even the fastest level makes them fifteen times smaller."""
+"""NumPy stores names as UTF-32; even the fastest level makes them fifteen times smaller."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """An array that need not be in memory: `chunks` are its bytes, rows one after the other."""
+    """An array that need not be in memory; `chunks` are its bytes, row after row."""
 
     key: str
     dtype: npt.DTypeLike
@@ -47,7 +44,7 @@ class Member:
 
 
 def write_npz(file: BinaryIO, members: Iterable[Member]) -> None:
-    """Write the members in the order given; `file` must be able to seek."""
+    """Write the members in the given order; `file` must be seekable."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
         for member in members:
             name = f"{member.key}.npy"
@@ -61,7 +58,7 @@ def write_npz(file: BinaryIO, members: Iterable[Member]) -> None:
 
 
 def member_of(key: str, array: npt.NDArray[Any], compress: bool = True) -> Member:
-    """A whole array as a member.
+    """Wrap an array as a member.
 
     >>> import io
     >>> file = io.BytesIO()
@@ -77,9 +74,7 @@ def member_of(key: str, array: npt.NDArray[Any], compress: bool = True) -> Membe
 
 
 class NpzFile:
-    """An .npz open for reading; use it in a with statement. Whatever is wrong with it raises
-    SourceError.
-    """
+    """An .npz file open for reading, used in a with statement. Any damage raises SourceError."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
@@ -102,31 +97,28 @@ class NpzFile:
         self._file.close()
 
     def load(self, key: str) -> npt.NDArray[Any]:
-        """The whole array `key`."""
+        """Load the whole array `key`."""
         with self._open(key) as member:
             array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
             return array
 
     def header(self, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """(shape, dtype) of the array `key`."""
+        """Read (shape, dtype) of the array `key`."""
         with self._open(key) as member:
             shape, _, dtype = _read_header(member)
             return shape, dtype
 
     def map(self, key: str, least_bytes: int = 0) -> npt.NDArray[Any]:
-        """The array `key`: mapped, read-only, where it is stored as it is and has
-        `least_bytes`; else loaded.
+        """Map the array `key` read-only if it is uncompressed, else load it.
+
+        Arrays of fewer than `least_bytes` are loaded, too.
         """
         with self._open(key) as member:
             shape, fortran_order, dtype = _read_header(member)
             info, n_header = self._zip.getinfo(f"{key}.npy"), member.tell()
         n_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        if (
-            info.compress_type != zipfile.ZIP_STORED
-            or fortran_order
-            or dtype.hasobject
-            or n_bytes < max(least_bytes, 1)
-        ):
+        is_mappable = info.compress_type == zipfile.ZIP_STORED and not fortran_order
+        if not is_mappable or dtype.hasobject or n_bytes < max(least_bytes, 1):
             return self.load(key)
         with storage.ByteSource(self.path) as file, self._errors(f"map the array {key!r}"):
             n_name, n_extra = struct.unpack(
@@ -137,7 +129,7 @@ class NpzFile:
             return mapped
 
     def chunks(self, key: str) -> Iterator[npt.NDArray[Any]]:
-        """The array `key` as arrays of some of its rows each, in order."""
+        """Yield the array `key` in pieces of consecutive rows."""
         with self._open(key) as member:
             shape, fortran_order, dtype = _read_header(member)
             if fortran_order and len(shape) > 1:
@@ -145,12 +137,12 @@ class NpzFile:
                 return
             if dtype.hasobject:
                 raise ValueError("Python objects, which could run code")
-            a_row = dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
+            n_row_bytes = dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
             n_left = shape[0] if shape else 0
             while n_left:
-                n = min(n_left, max(_CHUNK // max(a_row, 1), 1))
-                data = member.read(n * a_row)
-                if len(data) < n * a_row:
+                n = min(n_left, max(_CHUNK // max(n_row_bytes, 1), 1))
+                data = member.read(n * n_row_bytes)
+                if len(data) < n * n_row_bytes:
                     raise ValueError(f"cut off: {n_left:,} of {shape[0]:,} rows are missing")
                 yield np.frombuffer(data, dtype).reshape(n, *shape[1:])
                 n_left -= n
@@ -173,7 +165,7 @@ class NpzFile:
             with storage.guard(doing, self.path, SourceError):
                 yield
         except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
-            # RuntimeError: encrypted, or compressed in a way that zipfile does not know
+            # zipfile raises RuntimeError for encryption and unknown compression
             raise SourceError(
                 f"cannot {doing}: {error}", path=self.path, remedy="Make the file again."
             ) from error
@@ -191,14 +183,14 @@ def _read_header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def load_manifest(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
-    """image_names (n,) str, image_classes (n,) int64, and embeddings (n, d) where there are
-    any. Raises SourceError.
+    """Load image_names (n,) str, image_classes (n,) int64, and embeddings (n, d) if present.
+
+    Raises SourceError.
     """
     with NpzFile(path) as file:
-        arrays = {
-            key: file.load(key)
-            for key in (NAMES, CLASSES, *([EMBEDDINGS] if EMBEDDINGS in file.keys else []))
-        }
+        arrays = {key: file.load(key) for key in (NAMES, CLASSES)}
+        if EMBEDDINGS in file.keys:
+            arrays[EMBEDDINGS] = file.load(EMBEDDINGS)
     _check_lengths(path, {key: array.shape for key, array in arrays.items()})
     if arrays[NAMES].dtype.kind == "S":
         arrays[NAMES] = np.array(decode_names(path, arrays[NAMES]))
@@ -206,14 +198,15 @@ def load_manifest(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
 
 
 def decode_names(path: str | os.PathLike[str], names: npt.NDArray[Any]) -> list[str]:
-    """Names as text; Keras_insightface's own tools store bytes. Raises SourceError when they
-    are neither.
+    """Decode names to text, as the tools of Keras_insightface store bytes.
+
+    Raises SourceError when they are neither text nor bytes.
     """
     if names.dtype.kind == "S":
         return [name.decode("utf-8", "surrogateescape") for name in names.tolist()]
     if names.dtype.kind != "U":
         raise SourceError(
-            f"{NAMES} are no names", path=path, expected="text", found=str(names.dtype)
+            f"{NAMES} are not names", path=path, expected="text", found=str(names.dtype)
         )
     texts: list[str] = names.tolist()
     return texts
@@ -231,7 +224,7 @@ def _check_lengths(path: str | os.PathLike[str], shapes: dict[str, tuple[int, ..
 
 
 def describe(path: str | os.PathLike[str]) -> Contents:
-    """Images, different classes and the keys."""
+    """Count images and distinct classes, and list the keys."""
     with NpzFile(path) as file:
         keys: Sequence[str] = file.keys
         shapes = {key: file.header(key)[0] for key in (NAMES, CLASSES, EMBEDDINGS) if key in keys}

@@ -1,5 +1,6 @@
-"""Parquet manifests: image_names, image_classes, identity, and perhaps embeddings as lists of
-fixed length.
+"""Parquet manifests: image_names, image_classes, identity and optional embeddings.
+
+Embeddings are lists of fixed length.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def table_of(
     identities: Sequence[str],
     embeddings: npt.NDArray[np.floating[Any]] | None = None,
 ) -> pa.Table:
-    """A table with one row an image; `embeddings` are (n, d) float16 or float32.
+    """Build a table with one row per image; `embeddings` are (n, d) float16 or float32.
 
     >>> table_of(["a/1.jpg"], [0], ["a"]).column_names
     ['image_names', 'image_classes', 'identity']
@@ -40,7 +41,7 @@ def table_of(
         "identity": pa.array(identities, pa.string()),
     }
     if embeddings is not None:
-        data = np.ascontiguousarray(embeddings).reshape(-1)  # `pa.array` looks at each float16
+        data = np.ascontiguousarray(embeddings).reshape(-1)  # `pa.array` would visit each float16
         flat = pa.Array.from_buffers(
             pa.from_numpy_dtype(data.dtype), data.size, [None, pa.py_buffer(data)]
         )
@@ -48,30 +49,29 @@ def table_of(
     return pa.table(columns)
 
 
-def write_tables(file: BinaryIO, tables: Iterable[pa.Table], as_it_is: str = "") -> None:
-    """Tables of the same columns, at least one of them, as one file.
+def write_tables(file: BinaryIO, tables: Iterable[pa.Table], plain_column: str = "") -> None:
+    """Write one or more tables of the same columns as one file.
 
-    The column `as_it_is` is neither compressed nor searched for repetitions: of floats that only
-    takes time.
+    `plain_column` is neither compressed nor dictionary-encoded: for floats, both only cost time.
     """
     tables = iter(tables)
     first = next(tables)
-    how: dict[str, Any] = {}
-    if as_it_is:
-        others = [name for name in first.column_names if name != as_it_is]
-        plain = f"{as_it_is}.list.element"
-        how = {
+    settings: dict[str, Any] = {}
+    if plain_column:
+        others = [name for name in first.column_names if name != plain_column]
+        compression = dict.fromkeys(others, "snappy") | {f"{plain_column}.list.element": "none"}
+        settings = {
             "use_dictionary": others,
-            "compression": dict.fromkeys(others, "snappy") | {plain: "none"},
+            "compression": compression,
+            "write_statistics": others,
         }
-        how["write_statistics"] = others
-    with pq.ParquetWriter(file, first.schema, **how) as writer:
+    with pq.ParquetWriter(file, first.schema, **settings) as writer:
         for table in chain([first], tables):
             writer.write_table(table)
 
 
 def join(parts: Iterable[Path], file: BinaryIO) -> None:
-    """Files of the same columns as one file. Raises SourceError."""
+    """Join files of the same columns into one file. Raises SourceError."""
     write_tables(file, (table for part in parts for table in _groups(part)))
 
 
@@ -85,7 +85,7 @@ def _groups(
 
 @contextmanager
 def open_parquet(path: str | os.PathLike[str]) -> Iterator[pq.ParquetFile]:
-    """The file, open; what pyarrow says of it inside the block comes out as SourceError."""
+    """Open the file; errors of pyarrow inside the block are raised as SourceError."""
     try:
         with storage.guard("read", path, SourceError), pq.ParquetFile(path) as file:
             yield file
@@ -98,13 +98,13 @@ def open_parquet(path: str | os.PathLike[str]) -> Iterator[pq.ParquetFile]:
 
 
 def read_rows(path: str | os.PathLike[str]) -> Iterator[Mapping[str, Any]]:
-    """One mapping a row, column -> value. Raises SourceError."""
+    """Yield one mapping per row, column -> value. Raises SourceError."""
     for table in _groups(path):
         yield from table.to_pylist()
 
 
 def read_columns(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[pa.Table]:
-    """The named columns, piece by piece. Raises SourceError when one is missing."""
+    """Yield the named columns in pieces of rows. Raises SourceError when a column is missing."""
     for table in _groups(path, names):
         missing = [name for name in names if name not in table.column_names]
         if missing:
@@ -119,7 +119,7 @@ def read_columns(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
 
 
 def describe(path: str | os.PathLike[str]) -> Contents:
-    """Rows, different classes and the columns."""
+    """Count rows and distinct classes, and list the columns."""
     with open_parquet(path) as file:
         n, columns = file.metadata.num_rows, tuple(file.schema_arrow.names)
     label = next((name for name in _CLASSES if name in columns), None)

@@ -19,7 +19,7 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly, whole_stage
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import COPY, HARDLINK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.identity.duplicates import NO_IDENTITY, Ints
 from faceprep.jobs.dedupe import copies as deduplication
@@ -246,11 +246,11 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
 
     def sentence(self, found: Mapping[str, int]) -> str:
         """What `details` say, for people."""
-        told = f"{found['exact']:,} exact and {counted(found['near'], 'near duplicate')} dropped"
+        told = f"{found['exact']:,} exact and {count_noun(found['near'], 'near duplicate')} dropped"
         if self.against:
-            told += f", {counted(found['against'], 'image')} of test sets dropped"
+            told += f", {count_noun(found['against'], 'image')} of test sets dropped"
         n = found["conflicts"]
-        return told + (f"; {counted(n, 'label conflict')}, undecided in the plan" if n else "")
+        return told + (f"; {count_noun(n, 'label conflict')}, undecided in the plan" if n else "")
 
 
 def _cut(kind: str, images: ImageSet) -> list[Shard]:

@@ -22,7 +22,7 @@ from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.prefetch import map_ahead
 from faceprep.core.shards import cut_at
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import LOW_SCORE, NO_CROP, OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.extract_video.siw_crops import OriginalCrops, open_crops
 from faceprep.sets.folder import refuse_output_inside
@@ -261,7 +261,7 @@ class _VideoShard:
             unsure = (
                 f", {by_status[LOW_SCORE]:,} with an unsure one" if by_status[LOW_SCORE] else ""
             )
-            faceless = f"no face in its {counted(n, 'wanted frame')}{unsure}"
+            faceless = f"no face in its {count_noun(n, 'wanted frame')}{unsure}"
         status = (
             "cut_off"
             if reader.cut_off

@@ -19,7 +19,7 @@ import numpy as np
 
 from faceprep.core.errors import SourceError
 from faceprep.core.faces import Pixels
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import REPAIRED, SPARE_FACE_ROWS, Outcome
 from faceprep.video.siw_boxes import FaceBoxes, read_face_boxes
 from faceprep.vision.align import crop_box
@@ -74,7 +74,9 @@ class OriginalCrops:
         if n_frames is not None and n_rows != n_frames:
             status = "face_rows" if n_rows < n_frames else SPARE_FACE_ROWS
             yield Outcome(
-                self.path, status, f"{counted(n_rows, 'row')} for {counted(n_frames, 'frame')}"
+                self.path,
+                status,
+                f"{count_noun(n_rows, 'row')} for {count_noun(n_frames, 'frame')}",
             )
 
 

@@ -1,5 +1,6 @@
-"""Sections to one HTML file that needs nothing else, no network, no script. All text is
-escaped, as names are data.
+"""Sections rendered as one HTML file without network, scripts or other files.
+
+All text is escaped, as names are data.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from faceprep.pages.report.plots import draw, printable
 from faceprep.pages.report.sections import Cell, Curves, Examples, Histogram, Part, Section, Table
 
 Load = Callable[[str], bytes | None]
-"""The path of a crop -> a small JPEG of it; None where there is none."""
+"""The path of a crop -> a small JPEG of it, or None."""
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #111; --dim: #555; --line: #ccc; --page: #fff; }
@@ -50,7 +51,7 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 class Heading(NamedTuple):
-    """What is above the sections, and the line below them."""
+    """Title, subtitle and footer of the page."""
 
     title: str
     subtitle: str
@@ -58,9 +59,7 @@ class Heading(NamedTuple):
 
 
 def write_page(heading: Heading, sections: Sequence[Section], load: Load) -> bytes:
-    """The HTML file; `load` gives the crops that are shown. Raises MissingExtra without
-    matplotlib.
-    """
+    """Render the HTML file; `load` loads crops. Raises MissingExtra without matplotlib."""
     return "".join(_page(heading, sections, load)).encode()
 
 
@@ -80,7 +79,8 @@ def _page(heading: Heading, sections: Sequence[Section], load: Load) -> Iterator
     yield "<main>\n"
     for number, section in enumerate(sections):
         yield f'<section id="s{number}">\n<h2>{escaped(section.title)}</h2>\n'
-        yield f"<p>{escaped(section.text)}</p>\n" if section.text else ""
+        if section.text:
+            yield f"<p>{escaped(section.text)}</p>\n"
         for part in section.parts:
             yield from _part(part, load)
         yield "</section>\n"
@@ -90,25 +90,29 @@ def _page(heading: Heading, sections: Sequence[Section], load: Load) -> Iterator
 def _part(part: Part, load: Load) -> Iterator[str]:
     if isinstance(part, Examples):
         yield from _examples(part, load)
-        return
-    if isinstance(part, Table):
-        if part.rows and part.is_folded:
-            yield f"<details>\n<summary>{escaped(part.title)}</summary>\n"
-            yield from _table(part)
-            yield "</details>\n"
-        elif part.rows:
-            yield f"<h3>{escaped(part.title)}</h3>\n" if part.title else ""
-            yield from _table(part)
-        return
-    yield f"<h3>{escaped(part.title)}</h3>\n"
-    yield (
-        f'<img class="plot" alt="{escaped(_in_words(part))}" '
-        f'src="{_as_data(draw(part), "image/svg+xml")}">\n'
-    )
+    elif isinstance(part, Table):
+        yield from _titled_table(part)
+    else:
+        yield f"<h3>{escaped(part.title)}</h3>\n"
+        alt, source = escaped(_describe(part)), _data_url(draw(part), "image/svg+xml")
+        yield f'<img class="plot" alt="{alt}" src="{source}">\n'
 
 
-def _in_words(picture: Histogram | Curves) -> str:
-    """For who cannot see the picture."""
+def _titled_table(table: Table) -> Iterator[str]:
+    if not table.rows:
+        return
+    if table.is_folded:
+        yield f"<details>\n<summary>{escaped(table.title)}</summary>\n"
+        yield from _table(table)
+        yield "</details>\n"
+        return
+    if table.title:
+        yield f"<h3>{escaped(table.title)}</h3>\n"
+    yield from _table(table)
+
+
+def _describe(picture: Histogram | Curves) -> str:
+    """Describe a picture in words, for readers who cannot see it."""
     if isinstance(picture, Curves):
         return f"{picture.title}: {', '.join(picture.lines)}"
     highest = []
@@ -133,7 +137,9 @@ def _table(table: Table) -> Iterator[str]:
         yield f'<th scope="col"{_RIGHT * right}>{escaped(name)}</th>'
     yield "</tr></thead>\n<tbody>\n"
     for row in table.rows:
-        cells = [_cell(shown(cell), right) for cell, right in zip(row, is_number, strict=True)]
+        cells = [
+            _cell(format_cell(cell), right) for cell, right in zip(row, is_number, strict=True)
+        ]
         yield f"<tr>{''.join(cells)}</tr>\n"
     yield "</tbody>\n</table>\n</div>\n"
 
@@ -143,38 +149,44 @@ _N_SHORT = 12
 
 
 def _cell(text: str, is_number: bool) -> str:
-    """One that is short stays on one line."""
-    return f"<td{_RIGHT if is_number else _SHORT * (len(text) <= _N_SHORT)}>{escaped(text)}</td>"
+    """Render a cell; short texts stay on one line."""
+    attribute = ""
+    if is_number:
+        attribute = _RIGHT
+    elif len(text) <= _N_SHORT:
+        attribute = _SHORT
+    return f"<td{attribute}>{escaped(text)}</td>"
 
 
 def _examples(part: Examples, load: Load) -> Iterator[str]:
-    """The crops that can be had; nothing where none can."""
+    """Render the crops that can be loaded, if any."""
     items = []
     for path, label in part.crops:
         picture = load(path)
         if picture is not None:
-            image = f'<img alt="{escaped(path)}" src="{_as_data(picture, "image/jpeg")}">'
+            image = f'<img alt="{escaped(path)}" src="{_data_url(picture, "image/jpeg")}">'
             items.append(f"<li>{image}<b>{escaped(label)}</b><br>{escaped(path)}</li>")
     if items:
         yield f'<h3>{escaped(part.title)}</h3>\n<ul class="crops">{"".join(items)}</ul>\n'
 
 
-def shown(cell: Cell) -> str:
-    """A cell of a table for people.
+def format_cell(cell: Cell) -> str:
+    """Format a cell of a table for people.
 
-    >>> shown(12345), shown(0.123456), shown(None)
+    >>> format_cell(12345), format_cell(0.123456), format_cell(None)
     ('12,345', '0.1235', '')
     """
     if cell is None:
         return ""
-    return (
-        f"{cell:,}" if isinstance(cell, int) else f"{cell:.4g}" if isinstance(cell, float) else cell
-    )
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    if isinstance(cell, float):
+        return f"{cell:.4g}"
+    return cell
 
 
 def escaped(text: str) -> str:
-    """As text or in an attribute of HTML; names that are no text come with their bytes in
-    backslashes.
+    """Escape text for HTML and its attributes; bytes that are not text become backslash codes.
 
     >>> escaped('<script>"a"</script>')
     '&lt;script&gt;&quot;a&quot;&lt;/script&gt;'
@@ -182,5 +194,5 @@ def escaped(text: str) -> str:
     return html.escape(printable(text.encode("utf-8", "backslashreplace").decode()))
 
 
-def _as_data(data: bytes, kind: str) -> str:
+def _data_url(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,6 +1,4 @@
-"""Histograms and curves as SVG: grey, told apart by hatches and line styles, the same bytes
-each time.
-"""
+"""Histograms and curves as SVG: grey, with hatches and line styles, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -34,13 +32,14 @@ _FILLS = (
 )
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("", "o", "s", "^")
+_SHADES = ("0.0", "0.35", "0.6")
 _LEAST_RATE = 1e-6
 _SHORT_AXIS = 2000
 _HALF = 0.5
 
 
 def draw(picture: Histogram | Curves) -> bytes:
-    """The picture as SVG. Raises MissingExtra without matplotlib."""
+    """Draw a picture as SVG. Raises MissingExtra without matplotlib."""
     try:
         import matplotlib
         from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -54,9 +53,10 @@ def draw(picture: Histogram | Curves) -> bytes:
         figure = Figure(figsize=_SIZE, layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
-        _draw_histogram(axes, picture) if isinstance(picture, Histogram) else _draw_curves(
-            axes, picture
-        )
+        if isinstance(picture, Histogram):
+            _draw_histogram(axes, picture)
+        else:
+            _draw_curves(axes, picture)
         figure.savefig(
             file, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
         )
@@ -80,7 +80,7 @@ def _draw_histogram(axes: Any, picture: Histogram) -> None:
     axes.set_ylabel(printable(picture.unit))
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(bottom=0)
-    if not is_log and np.all(edges % 1 == _HALF):  # whole numbers in the middle of each step
+    if not is_log and np.all(edges % 1 == _HALF):  # bins centred on whole numbers
         axes.xaxis.get_major_locator().set_params(integer=True)
     if not picture.as_shares:
         axes.yaxis.get_major_locator().set_params(integer=True)
@@ -91,22 +91,17 @@ def _draw_histogram(axes: Any, picture: Histogram) -> None:
 
 
 def _draw_curves(axes: Any, picture: Curves) -> None:
-    """False accepts on a logarithmic axis; the false rejects of DET as well."""
+    """Draw curves over false accepts on a logarithmic axis; DET has two logarithmic axes."""
     for number, (name, (xs, ys)) in enumerate(picture.lines.items()):
         x, y = (np.maximum(np.asarray(values, np.float64), _LEAST_RATE) for values in (xs, ys))
-        style, marker = (
-            _LINES[number % len(_LINES)],
-            _MARKERS[number // len(_LINES) % len(_MARKERS)],
-        )
-        shade = ("0.0", "0.35", "0.6")[number % 3]
         axes.plot(
             x,
             y,
-            linestyle=style,
-            marker=marker,
+            linestyle=_LINES[number % len(_LINES)],
+            marker=_MARKERS[number // len(_LINES) % len(_MARKERS)],
             markersize=3,
             markevery=0.1,
-            color=shade,
+            color=_SHADES[number % len(_SHADES)],
             linewidth=1.5,
             label=printable(name)[:40],
         )
@@ -125,26 +120,27 @@ def _draw_curves(axes: Any, picture: Curves) -> None:
 
 
 def _log(axes: Any, which: str) -> None:
-    """A logarithmic axis with plain numbers on it, at 1, 2 and 5 where it is short."""
+    """Make an axis logarithmic with plain numbers, at 1, 2 and 5 where it is short."""
     from matplotlib.ticker import LogLocator
 
     getattr(axes, f"set_{which}scale")("log")
     axis = getattr(axes, f"{which}axis")
     low, high = axis.get_data_interval()
     is_short = low > 0 and high / low < _SHORT_AXIS
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if is_short else (1,), numticks=12))
+    subs = (1, 2, 5) if is_short else (1,)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=12))
     axis.set_major_formatter(lambda value, _: f"{value:,g}" if value >= 1e-3 else f"{value:.0e}")
     axis.set_minor_formatter(lambda value, _: "")
 
 
 def _least(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], axis: int) -> float:
-    """The least rate that is no 0, for the end of an axis."""
+    """Return the lower end of an axis: a little below the smallest positive rate."""
     values = [value for line in lines.values() for value in line[axis] if value > 0]
     return max(min(values, default=1e-3) * 0.8, _LEAST_RATE)
 
 
 def printable(text: str) -> str:
-    """Without what XML cannot hold: control characters and halves of characters.
+    """Replace characters that XML cannot hold: control characters and lone surrogates.
 
     >>> printable("a" + chr(0) + "b")
     'a·b'

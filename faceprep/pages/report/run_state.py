@@ -1,8 +1,8 @@
-"""The state of finished runs: who ran, and page by page what became of every input.
+"""The state of finished runs: what was run, and the outcome of every input, page by page.
 
-The layout is that of `run.ledger`: STATE/run.json, STATE/ledger/SHARD.jsonl with three lines a
-page, where STATE is OUT/.faceprep, OUT/.faceprep/NAME, or .faceprep/NAME beside an output of one
-file, as a folder or packed in one file.
+The layout is that of `run.ledger`: STATE/run.json, and STATE/ledger/SHARD.jsonl with three lines
+per page. STATE is OUT/.faceprep, OUT/.faceprep/NAME, or .faceprep/NAME beside an output of one
+file. It is a folder, or packed in one file.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ _FINISH = "finish"
 
 
 class Page(NamedTuple):
-    """A finished shard: its outputs with their sizes in bytes, counts, keys, and what is to be
-    told of some of them.
-    """
+    """A finished shard: its outputs with their sizes in bytes, its counts, keys and outcomes."""
 
     shard_id: str
     outputs: Sequence[str]
@@ -35,10 +33,10 @@ class Page(NamedTuple):
     by_status: Mapping[str, int]
     keys: Sequence[str]
     others: Mapping[str, Sequence[str]]
-    """Position of the key -> (status, reason), of those that are not plainly ok."""
+    """Position of the key -> (status, reason), for keys that are not simply ok."""
 
     def outcomes(self) -> Iterator[tuple[str, str, str]]:
-        """(key, status, reason) of every input."""
+        """Yield (key, status, reason) of every input."""
         for position, key in enumerate(self.keys):
             status, reason = self.others.get(str(position), (OK, ""))
             yield key, status, reason
@@ -46,19 +44,19 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its notes lie in `state` below `prefix`; `told` is its run.json.
+    """One run: its state lies in `state` below `prefix`; `record` is its run.json.
 
     `beside` is the list of failures of an output that is a folder.
     """
 
     state: StateReader
     prefix: str = ""
-    told: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
     beside: Path | None = None
 
     @property
     def command(self) -> str:
-        return str(self.told.get("command", ""))
+        return str(self.record.get("command", ""))
 
     def shard_ids(self) -> list[str]:
         """Return the ids of the shards that are done, sorted."""
@@ -69,7 +67,7 @@ class Run:
     def pages(self) -> Iterator[Page]:
         """Yield the finished shards in order.
 
-        A damaged page is skipped: a run that resumes carries that shard out again.
+        A damaged page is skipped: a resumed run repeats that shard.
         """
         for shard_id in self.shard_ids():
             name = f"{self.prefix}{_PAGES}{shard_id}.jsonl"
@@ -89,17 +87,19 @@ class Run:
         rows = CsvReader(io.BytesIO(data), self.beside or inside, errors="replace")
         next(rows, None)
         for row in rows:
-            yield (*row[:3], *("",) * (3 - len(row)))  # type: ignore[misc]
+            key, status, reason = [*row, "", "", ""][:3]
+            yield key, status, reason
 
 
-def is_part_of_the_work(page: Page) -> bool:
-    """Whether it is a shard's: the last page of a run only joins the others."""
+def is_work_page(page: Page) -> bool:
+    """Return whether the page is a shard's; the last page of a run only joins the others."""
     return page.shard_id != _FINISH
 
 
 def find_runs(output: Path) -> list[Run]:
-    """Return the runs whose output this is; none where faceprep did not make it."""
-    state = find_state(output if output.is_dir() else output.parent)
+    """Return the runs that wrote this output; none where faceprep did not write it."""
+    folder = output if output.is_dir() else output.parent
+    state = find_state(folder)
     if state is None:
         return []
     ends = [name for name in state.names() if name.rpartition("/")[2] == RUN]
@@ -115,10 +115,10 @@ def find_runs(output: Path) -> list[Run]:
 
 def _load(state: StateReader, name: str) -> Mapping[str, Any]:
     try:
-        told = json.loads(state.read(name))
+        record = json.loads(state.read(name))
     except (ValueError, FaceprepError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
 def _page(shard_id: str, data: bytes) -> Page | None:

@@ -1,10 +1,8 @@
-"""Sections about faces: scores, sizes and pose from faces.parquet, sharpness from a table of
-scores or a sample.
-"""
+"""Sections about faces: scores, sizes and pose from faces.parquet, sharpness from scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from faceprep.core.io import parquet
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.pages.report.histograms import (
     Numbers,
     as_json,
@@ -35,42 +33,45 @@ _MEASURE_KEYS = ("n", "p1", "p25", "p50", "p75", "p99")
 
 @dataclass
 class Columns:
-    """Numbers by column, a row a crop, and the crops' paths as the table names them (null for
-    what has none).
+    """Columns of a table with one row per crop.
+
+    `paths` are the paths of the crops as the table names them, null where a face has no crop.
     """
 
     numbers: Mapping[str, Numbers]
     paths: pa.ChunkedArray
     identities: Mapping[str, int] = field(default_factory=dict)
-    """Images of each identity, where the table says so."""
+    """Number of images of each identity, where the table has identities."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def is_shown(self) -> npt.NDArray[np.bool_]:
+        """Return which rows have a crop."""
         known: npt.NDArray[np.bool_] = self.paths.is_valid().to_numpy(zero_copy_only=False)
         return known
 
-    def paths_of(self, rows: Sequence[int]) -> list[str]:
+    def paths_of(self, rows: Iterable[int]) -> list[str]:
+        """Return the paths of the crops in `rows`."""
         return [str(self.paths[row]) for row in rows]
 
 
 class _Measure(NamedTuple):
-    """How a column is shown."""
+    """A column with the texts, bins and number format that display it."""
 
     name: str
     title: str
     axis: str
     edges: Callable[[Numbers], Numbers]
-    shown: str = "{:.2f}"
+    label: str = "{:.2f}"
 
 
-_OF_FACES = (
+_FACE_MEASURES = (
     _Measure(
         "score",
         "Detection scores",
         "score of the detector",
-        lambda some: linear_edges(some, high=1.0),
+        lambda values: linear_edges(values, high=1.0),
         "{:.3f}",
     ),
     _Measure(
@@ -105,8 +106,9 @@ _BRIGHT = _Measure(
 
 
 def load_faces(path: Path) -> Columns:
-    """Of a faces.parquet; `side` is the shorter side of the box in pixels of the source. Raises
-    SourceError.
+    """Load the columns of a faces.parquet. Raises SourceError.
+
+    `side` is the shorter side of the box in pixels of the source.
     """
     table = faces_table.load_faces(path, _COLUMNS)
     numbers = {name: _numbers(table, name) for name in _COLUMNS if name != "output"}
@@ -116,71 +118,76 @@ def load_faces(path: Path) -> Columns:
 
 
 def load_scores(path: Path) -> Columns:
-    """Of a table of `score`: every measure in it. Raises SourceError."""
+    """Load every measure in a table that `score` wrote. Raises SourceError."""
     with parquet.open_parquet(path) as file:
         fields = file.schema_arrow
     measures = [each.name for each in fields if pa.types.is_floating(each.type)]
-    pieces = list(parquet.read_columns(path, ["path", "identity", *measures]))
     schema = pa.schema([fields.field(name) for name in ("path", "identity", *measures)])
-    table = pa.concat_tables(
-        [schema.empty_table(), *(piece.select(schema.names).cast(schema) for piece in pieces)]
-    )
+    pieces = [
+        piece.select(schema.names).cast(schema)
+        for piece in parquet.read_columns(path, schema.names)
+    ]
+    table = pa.concat_tables([schema.empty_table(), *pieces])
     found = table["identity"].value_counts() if len(table) else []
     identities = {str(each["values"]): each["counts"].as_py() for each in found}
     return Columns({name: _numbers(table, name) for name in measures}, table["path"], identities)
 
 
 def is_scores(path: Path) -> bool:
-    """Whether it is a table of `score`. Raises SourceError."""
+    """Return whether the file is a table that `score` wrote. Raises SourceError."""
     with parquet.open_parquet(path) as file:
         return {"path", SHARPNESS} <= set(file.schema_arrow.names)
 
 
 def _numbers(table: pa.Table, name: str) -> Numbers:
-    """null as NaN."""
+    """Return a column as an array, with null as NaN."""
     column = table[name]
     if not column.null_count:
         values: Numbers = column.to_numpy()
         return values
-    return np.concatenate(
-        [np.empty(0), *(chunk.cast(pa.float64()).to_numpy(False) for chunk in column.chunks)]
-    )
+    chunks = [chunk.cast(pa.float64()).to_numpy(False) for chunk in column.chunks]
+    return np.concatenate([np.empty(0), *chunks])
 
 
 # Columns to sections
 
 
 def faces_section(columns: Columns) -> Section:
-    """Scores, sizes and pose of the faces, with crops at their percentiles."""
-    parts, numbers = _shown(columns, _OF_FACES)
+    """Describe scores, sizes and pose of the faces, with crops at the percentiles."""
+    parts, measured = _describe_measures(columns, _FACE_MEASURES)
     n_shown = int(columns.is_shown().sum())
-    text = f"{counted(len(columns), 'face')}, {n_shown:,} of them with a crop."
-    return Section(
-        "faces", "Faces", {"faces": len(columns), "with_crop": n_shown} | numbers, parts, text
-    )
+    numbers = {"faces": len(columns), "with_crop": n_shown} | measured
+    text = f"{count_noun(len(columns), 'face')}, {n_shown:,} of them with a crop."
+    return Section("faces", "Faces", numbers, parts, text)
 
 
 def crops_section(columns: Columns, sampled_of: int | None = None) -> Section:
-    """Sharpness and light, and all other measures in a table; `sampled_of` how many crops these
-    are a sample.
+    """Describe sharpness and light of the crops, and list all measures in a table.
+
+    `sampled_of` is the number of crops if these are a sample of them.
     """
-    is_known = {name for name, values in columns.numbers.items() if np.isfinite(values).any()}
-    wanted = [measure for measure in (_SHARP, _BRIGHT, *_OF_FACES[2:]) if measure.name in is_known]
-    parts, numbers = _shown(columns, wanted)
-    others = {name: describe(columns.numbers[name]) for name in sorted(is_known)}
-    rows = [(name, *(_short(told[key]) for key in _MEASURE_KEYS)) for name, told in others.items()]
+    known = {name for name, values in columns.numbers.items() if np.isfinite(values).any()}
+    wanted = [each for each in (_SHARP, _BRIGHT, *_FACE_MEASURES[2:]) if each.name in known]
+    parts, measured = _describe_measures(columns, wanted)
+    others = {name: describe(columns.numbers[name]) for name in sorted(known)}
+    rows = [
+        (name, *(_format(stats[key]) for key in _MEASURE_KEYS)) for name, stats in others.items()
+    ]
     parts.append(Table("All measures", ("measure", "crops", *_MEASURE_KEYS[1:]), rows))
-    text = f"{counted(len(columns), 'crop was', 'crops were')} measured."
+    text = f"{count_noun(len(columns), 'crop was', 'crops were')} measured."
     if sampled_of is not None and sampled_of > len(columns):
         text = (
-            f"A sample of {len(columns):,} of {sampled_of:,} crops was measured; score "
-            "measures all."
+            f"A sample of {len(columns):,} of {sampled_of:,} crops was measured. "
+            "The command score measures all of them."
         )
-    told = {"crops": len(columns), "sampled_of": sampled_of, "measures": others}
-    return Section("crops", "Sharpness and light", told | numbers, parts, text)
+    numbers = {"crops": len(columns), "sampled_of": sampled_of, "measures": others} | measured
+    return Section("crops", "Sharpness and light", numbers, parts, text)
 
 
-def _shown(columns: Columns, measures: Sequence[_Measure]) -> tuple[list[Part], dict[str, Any]]:
+def _describe_measures(
+    columns: Columns, measures: Sequence[_Measure]
+) -> tuple[list[Part], dict[str, Any]]:
+    """Return a histogram and example crops of each measure, and the numbers of all."""
     parts: list[Part] = []
     numbers = {}
     is_shown = columns.is_shown()
@@ -193,13 +200,13 @@ def _shown(columns: Columns, measures: Sequence[_Measure]) -> tuple[list[Part], 
         parts.append(
             Histogram(measure.title, measure.axis, edges.tolist(), series, "faces", is_log=is_log)
         )
-        at = rows_at(values, is_shown)
-        labels = [f"{p} %: {measure.shown.format(float(values[row]))}" for p, row in at.items()]
-        if at:
-            crops = list(zip(columns.paths_of(list(at.values())), labels, strict=True))
+        rows = rows_at(values, is_shown)
+        labels = [f"{p} %: {measure.label.format(float(values[row]))}" for p, row in rows.items()]
+        if rows:
+            crops = list(zip(columns.paths_of(rows.values()), labels, strict=True))
             parts.append(Examples(f"{measure.title}: crops at the percentiles", crops))
     return parts, numbers
 
 
-def _short(value: float) -> str:
+def _format(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

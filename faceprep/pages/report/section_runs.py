@@ -1,6 +1,4 @@
-"""Sections about runs: what was asked for, what became of the inputs, what failed and why,
-space.
-"""
+"""Sections about runs: options, outcomes of the inputs, identities, videos, failures, space."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from faceprep.core.text import counted, sized
+from faceprep.core.text import count_noun, format_bytes
 from faceprep.core.types import OK, Outcome
 from faceprep.pages.report.histograms import count, describe, linear_edges, whole_edges
 from faceprep.pages.report.run_state import Run
@@ -25,47 +23,49 @@ _NUMBER = re.compile(r"\d[\d.,]*\b")
 
 
 def run_section(run: Run, tally: Tally) -> Section:
-    """What was run, and how its inputs ended."""
-    told, n_shards = run.told, run.told.get("n_shards")
+    """Describe the command of a run and the outcomes of its inputs."""
+    record, n_shards = run.record, run.record.get("n_shards")
     n_inputs = tally.by_status.total()
+    failed = sum(n for status, n in tally.by_status.items() if _is_failure(status))
     numbers = {
         "command": run.command,
-        "faceprep": told.get("faceprep"),
-        "sources": told.get("sources"),
-        "options": told.get("options"),
+        "faceprep": record.get("faceprep"),
+        "sources": record.get("sources"),
+        "options": record.get("options"),
         "shards": n_shards,
         "shards_done": tally.n_pages,
         "inputs": n_inputs,
         "ok": tally.by_status[OK],
-        "failed": sum(n for status, n in tally.by_status.items() if Outcome("", status).is_failure),
+        "failed": failed,
         "by_status": dict(sorted(tally.by_status.items())),
     }
     outcomes = [
-        (status, n, _share(n, n_inputs), "failure" if Outcome("", status).is_failure else "")
+        (status, n, _share(n, n_inputs), "failure" * _is_failure(status))
         for status, n in tally.by_status.most_common()
     ]
-    parts = [Table("What became of the inputs", ("outcome", "inputs", "share", ""), outcomes)]
-    asked = [(name, _shown(value)) for name, value in (told.get("options") or {}).items()]
-    asked = [
-        ("sources", ", ".join(map(str, told.get("sources") or ()))),
-        ("version", str(told.get("faceprep"))),
-        *asked,
+    options = [(name, _join(value)) for name, value in (record.get("options") or {}).items()]
+    settings = [
+        ("sources", _join(record.get("sources") or ())),
+        ("version", str(record.get("faceprep"))),
+        *options,
     ]
-    parts.append(Table("What was asked for", ("option", "value"), asked, is_folded=True))
-    unfinished = (
-        f" It is not finished: {tally.n_pages:,} of {n_shards:,} shards are done."
-        if _is_open(run, tally)
-        else ""
-    )
-    text = (
-        f"{tally.by_status[OK]:,} of {n_inputs:,} inputs are ok, {numbers['failed']:,} "
-        f"failed.{unfinished}"
-    )
+    parts = [
+        Table("Outcomes of the inputs", ("outcome", "inputs", "share", ""), outcomes),
+        Table("Sources and options", ("option", "value"), settings, is_folded=True),
+    ]
+    text = f"{tally.by_status[OK]:,} of {n_inputs:,} inputs are ok, {failed:,} failed."
+    if _is_open(run, tally):
+        text += f" The run is not finished: {tally.n_pages:,} of {n_shards:,} shards are done."
     return Section("run", f"The run of {run.command}", numbers, parts, text)
 
 
+def _is_failure(status: str) -> bool:
+    return Outcome("", status).is_failure
+
+
 def _is_open(run: Run, tally: Tally) -> bool:
-    n_shards = run.told.get("n_shards")
+    """Return whether some shards of the run are not done."""
+    n_shards = run.record.get("n_shards")
     return isinstance(n_shards, int) and tally.n_pages < n_shards
 
 
@@ -73,7 +73,8 @@ def _share(n: int, total: int) -> str:
     return f"{n / total:.1%}" if total else ""
 
 
-def _shown(value: Any) -> str:
+def _join(value: Any) -> str:
+    """Format the value of an option; several values are separated by commas."""
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
@@ -81,51 +82,53 @@ def _shown(value: Any) -> str:
 
 
 def identities_section(
-    images_of: Mapping[str, int], what: str = "identity", whats: str = "identities"
+    images_of: Mapping[str, int], noun: str = "identity", plural: str = "identities"
 ) -> Section:
-    """How many images each has: a histogram and the tails."""
+    """Describe the numbers of images of each identity by a histogram and the tails.
+
+    `noun` and `plural` name what the images belong to.
+    """
     counts = np.array(list(images_of.values()), np.int64)
     edges = whole_edges(int(counts.max(initial=1)))
     ranked = sorted(images_of.items(), key=lambda pair: (-pair[1], pair[0]))[:_N_NAMED]
     rising = sorted(images_of.items(), key=lambda pair: (pair[1], pair[0]))[:_N_NAMED]
-    few = [
-        (below, int((counts <= below).sum())) for below in _TAIL if below < counts.max(initial=0)
-    ]
+    limits = [limit for limit in _TAIL if limit < counts.max(initial=0)]
+    tail = [(limit, int((counts <= limit).sum())) for limit in limits]
     numbers = {
-        whats: len(counts),
+        plural: len(counts),
         "images": int(counts.sum()),
-        "per_" + what: describe(counts) | {"edges": edges, "counts": count(counts, edges)},
-        "with_at_most": {str(below): n for below, n in few},
+        "per_" + noun: describe(counts) | {"edges": edges, "counts": count(counts, edges)},
+        "with_at_most": {str(limit): n for limit, n in tail},
         "largest": dict(ranked),
         "smallest": dict(rising),
     }
     parts: list[Part] = [
         Histogram(
-            f"Images of each {what}",
+            f"Images of each {noun}",
             "images",
-            _around(edges),
-            {whats: count(counts, edges)},
-            whats,
+            _centre(edges),
+            {plural: count(counts, edges)},
+            plural,
             is_log=edges[-1] - edges[-2] > 1,
         ),
         Table(
             "The tail",
-            (f"{whats} with at most", "are", "share"),
-            [(counted(below, "image"), n, _share(n, len(counts))) for below, n in few],
+            (f"{plural} with at most", "number", "share"),
+            [(count_noun(limit, "image"), n, _share(n, len(counts))) for limit, n in tail],
         ),
     ]
     parts += [
-        Table(title, (what, "images"), rows)
+        Table(title, (noun, "images"), rows)
         for title, rows in (("The largest", ranked), ("The smallest", rising))
     ]
-    text = f"{counted(int(counts.sum()), 'image')} of {counted(len(counts), what, whats)}."
-    return Section(whats, f"Images of each {what}", numbers, parts, text)
+    text = f"{count_noun(int(counts.sum()), 'image')} of {count_noun(len(counts), noun, plural)}."
+    return Section(plural, f"Images of each {noun}", numbers, parts, text)
 
 
-def _around(edges: Sequence[int]) -> list[float]:
-    """The same steps with whole numbers in their middle, not at their edge.
+def _centre(edges: Sequence[int]) -> list[float]:
+    """Shift bins so that whole numbers lie in their middle rather than at their edge.
 
-    >>> _around([1, 2, 3])
+    >>> _centre([1, 2, 3])
     [0.5, 1.5, 2.5]
     """
     return [edge - 0.5 for edge in edges]
@@ -138,7 +141,7 @@ _VIDEO_COLUMNS = ("video", "frames", "detected", "original", "difference", "stat
 
 
 def videos_section(videos: Sequence[Video]) -> Section:
-    """Detected against expected frames of each video, the worst first."""
+    """Compare detected with expected frames of each video, the worst first."""
     worst = sorted(videos, key=lambda video: (-video.difference, video.detected > 0, video.path))
     empty = sorted(video.path for video in videos if not video.detected)
     shares = np.array([video.detected / video.wanted for video in videos if video.wanted])
@@ -166,7 +169,7 @@ def videos_section(videos: Sequence[Video]) -> Section:
             {"videos": count(shares, edges)},
             "videos",
         ),
-        Table("Where most faces are missing", _VIDEO_COLUMNS, rows),
+        Table("Videos with most faces missing", _VIDEO_COLUMNS, rows),
     ]
     if empty:
         parts.append(
@@ -174,10 +177,9 @@ def videos_section(videos: Sequence[Video]) -> Section:
         )
     text = (
         f"{numbers['detected']:,} of {numbers['frames']:,} wanted frames of "
-        f"{counted(len(videos), 'video')} have a"
-        f" face; {counted(len(empty), 'video has', 'videos have')} none. The difference is to the "
-        "frames with a box in"
-        " the .face file where there is one (original), else to the frames that were wanted."
+        f"{count_noun(len(videos), 'video')} have a face; "
+        f"{count_noun(len(empty), 'video has', 'videos have')} none. The difference counts frames "
+        "that lack a face: of those with a box in the .face file (original), or else of all wanted."
     )
     return Section("videos", "Frames of each video", numbers, parts, text)
 
@@ -186,13 +188,16 @@ def videos_section(videos: Sequence[Video]) -> Section:
 
 
 def failures_section(failures: Iterable[tuple[str, str, str]]) -> Section | None:
-    """Failed inputs by reason, numbers in the reasons aside, each with examples; None where
-    nothing failed.
+    """Group failed inputs by reason, regardless of numbers in it, each with examples.
+
+    Returns None where nothing failed.
     """
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for key, status, reason in failures:
-        kind = (status, _kind_of(reason, key) if len(counts) < _MANY_REASONS else "other reasons")
+        kind = (status, "other reasons")
+        if len(counts) < _MANY_REASONS:
+            kind = (status, _kind_of(reason, key))
         counts[kind] += 1
         if counts[kind] <= _N_EXAMPLES:
             examples.setdefault(kind, []).append((key, reason))
@@ -202,52 +207,50 @@ def failures_section(failures: Iterable[tuple[str, str, str]]) -> Section | None
     by_status: Counter[str] = Counter()
     for (status, _), n in ranked:
         by_status[status] += n
+    reasons: list[dict[str, Any]] = []
+    rows: list[tuple[str, int | None, str, str]] = []
+    for kind, n in ranked[:_N_REASONS]:
+        named = [{"input": key, "reason": reason} for key, reason in examples[kind]]
+        reasons.append({"status": kind[0], "reason": kind[1], "inputs": n, "examples": named})
+        rows += _example_rows(kind[0], n, examples[kind])
     numbers = {
         "failed": counts.total(),
         "by_status": dict(by_status.most_common()),
-        "reasons": [
-            {
-                "status": status,
-                "reason": reason,
-                "inputs": n,
-                "examples": [
-                    {"input": key, "reason": why} for key, why in examples[status, reason]
-                ],
-            }
-            for (status, reason), n in ranked[:_N_REASONS]
-        ],
+        "reasons": reasons,
     }
-    rows = [
-        row for kind, n in ranked[:_N_REASONS] for row in _example_rows(kind, n, examples[kind])
-    ]
     parts = [Table("By reason", ("status", "inputs", "example", "reason"), rows)]
-    return Section(
-        "failures", "Failures", numbers, parts, f"{counted(counts.total(), 'input')} failed."
-    )
+    text = f"{count_noun(counts.total(), 'input')} failed."
+    return Section("failures", "Failures", numbers, parts, text)
 
 
 def _kind_of(reason: str, key: str) -> str:
-    """What reasons have in common that differ in numbers and names only.
+    """Replace the numbers and the input's name in a reason, so that similar reasons are equal.
 
     >>> _kind_of("a.jpg: 12 bytes are missing", "a.jpg")
     '…: # bytes are missing'
     """
-    return _NUMBER.sub("#", reason.replace(key, "…") if key else reason)
+    if key:
+        reason = reason.replace(key, "…")
+    return _NUMBER.sub("#", reason)
 
 
 def _example_rows(
-    kind: tuple[str, str], n: int, examples: Sequence[tuple[str, str]]
+    status: str, n: int, examples: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[str, int | None, str, str]]:
-    for number, (key, reason) in enumerate(examples):
-        yield (kind[0], n, key, reason) if number == 0 else ("", None, key, reason)
+    """Yield one row per example; only the first has the status and the number of inputs."""
+    (first_key, first_reason), *others = examples
+    yield status, n, first_key, first_reason
+    for key, reason in others:
+        yield "", None, key, reason
 
 
 # Space
 
 
 def storage_section(run: Run, tally: Tally) -> Section | None:
-    """Bytes written, and how many there will be when an unfinished run is; None where nothing
-    was written.
+    """Describe the bytes written, and estimate those of the finished run.
+
+    Returns None where nothing was written.
     """
     n_files, n_bytes = tally.files.total(), tally.bytes.total()
     if not n_files:
@@ -266,24 +269,19 @@ def storage_section(run: Run, tally: Tally) -> Section | None:
             f"OUT{one['beside']}",
             one["suffix"],
             one["files"],
-            sized(one["bytes"]),
-            sized(one["bytes"] / one["files"]),
+            format_bytes(one["bytes"]),
+            format_bytes(one["bytes"] / one["files"]),
         )
         for one in numbers["by_kind"]
     ]
-    text = f"{counted(n_files, 'file')}, {sized(n_bytes)}."
+    text = f"{count_noun(n_files, 'file')}, {format_bytes(n_bytes)}."
     if _is_open(run, tally) and tally.n_pages:
-        projected = n_bytes * run.told["n_shards"] / tally.n_pages
+        projected = n_bytes * run.record["n_shards"] / tally.n_pages
         numbers["projected_bytes"] = projected
         text += (
-            f" About {sized(projected)} when the run is finished: {sized(projected - n_bytes)} "
-            "more, at the rate"
-            f" of the {tally.n_pages:,} of {run.told['n_shards']:,} shards that are done."
+            f" About {format_bytes(projected)} when the run is finished, "
+            f"{format_bytes(projected - n_bytes)} more: an estimate from the {tally.n_pages:,} of "
+            f"{run.record['n_shards']:,} shards that are done."
         )
-    return Section(
-        "storage",
-        "Space",
-        numbers,
-        [Table("", ("in", "suffix", "files", "bytes", "each"), rows)],
-        text,
-    )
+    table = Table("", ("in", "suffix", "files", "bytes", "each"), rows)
+    return Section("storage", "Space", numbers, [table], text)

@@ -1,6 +1,4 @@
-"""Sections about likeness: of images of one identity and of two, what a plan decides on it, how
-well it verifies.
-"""
+"""Sections about likeness: pairs of images, decisions of a plan, and verification."""
 
 from __future__ import annotations
 
@@ -12,77 +10,75 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, MERGE, Decision
 from faceprep.pages.report.histograms import count, describe, linear_edges
 from faceprep.pages.report.sections import Curves, Histogram, Part, Section, Table
 
+_LIKENESS_KEYS = ("pairs", "0.001", "0.01", "median", "0.99", "0.999")
 _N_NAMED = 10
 _MOST_STEPS = 40
-_TOGETHER = (1, 2, 4, 5, 10)  # each divides the number of steps there are
+_BINS_PER_STEP = (1, 2, 4, 5, 10)  # each divides the number of bins
 _MOST_LINES = 8
-"""That can still be told apart in one picture."""
+"""Curves in one picture that a reader can still distinguish."""
 
 
 def similarity_section(
     measured: Mapping[str, Any], threshold: float | None, origin: str = ""
 ) -> Section:
-    """Likeness of positive and negative pairs, as `identity.distributions.measure` has it, and
-    the threshold.
+    """Describe the likeness of positive and negative pairs, and the threshold.
+
+    `measured` is what `identity.distributions.measure` returns.
     """
-    drawn = measured["histogram"]
-    edges, series = _trimmed(drawn, threshold)
+    edges, series = _trim(measured["histogram"], threshold)
     marks = {} if threshold is None else {f"threshold {threshold:g}": threshold}
     numbers = dict(measured) | {"threshold": threshold, "threshold_origin": origin}
     rows = [
-        (
-            name,
-            *(
-                _rate(measured[kind].get(key))
-                for key in ("pairs", "0.001", "0.01", "median", "0.99", "0.999")
-            ),
-        )
+        (name, *(_rate(measured[kind].get(key)) for key in _LIKENESS_KEYS))
         for name, kind in (("pairs of one identity", "positive"), ("pairs of two", "negative"))
     ]
     header = ("", "pairs", "0.1 %", "1 %", "median", "99 %", "99.9 %")
-    n_identities = counted(measured["identities"], "identity", "identities")
-    text = f"{measured['images']:,} of {counted(measured['of_images'], 'image')}, {n_identities}."
+    n_identities = count_noun(measured["identities"], "identity", "identities")
+    text = (
+        f"{measured['images']:,} of {count_noun(measured['of_images'], 'image')}, {n_identities}."
+    )
     if measured["identities_of_two"]:
         text += (
-            f" Of {counted(measured['identities_of_two'], 'identity', 'identities')} with two "
-            "images or more,"
-            f" {counted(measured['separable'], 'is', 'are')} separable: no image of another is more"
-            " alike than their own two least alike."
+            f" Of {count_noun(measured['identities_of_two'], 'identity', 'identities')} with at "
+            f"least two images, {count_noun(measured['separable'], 'is', 'are')} separable: their "
+            "least similar pair of images is more similar than any pair with another identity."
         )
     axis = "likeness (cosine, or 1 - distance²/2)"
     parts: list[Part] = [
         Histogram(
             "Likeness of pairs", axis, edges, series, "share of pairs", marks, as_shares=True
         ),
-        Table("Below which likeness a share of the pairs is", header, rows),
+        Table("Likeness below which a share of the pairs lies", header, rows),
     ]
     return Section("similarity", "Likeness", numbers, parts, text)
 
 
-def _trimmed(
-    drawn: Mapping[str, Any], threshold: float | None
+def _trim(
+    histogram: Mapping[str, Any], threshold: float | None
 ) -> tuple[list[float], dict[str, list[int]]]:
-    """From the first to the last step that is not empty or has the threshold in it; steps are put
-    together until there are few enough to be seen."""
-    kinds = np.array([drawn["positive"], drawn["negative"]])
-    edges = np.linspace(drawn["from"], drawn["to"], kinds.shape[1] + 1)
+    """Cut empty bins at both ends, except for the threshold's, and join bins to few steps.
+
+    Returns the edges of the steps and the counts of both series.
+    """
+    kinds = np.array([histogram["positive"], histogram["negative"]])
+    edges = np.linspace(histogram["from"], histogram["to"], kinds.shape[1] + 1)
     is_needed = kinds.sum(axis=0) > 0
     if threshold is not None:
         is_needed |= (edges[:-1] <= threshold) & (threshold <= edges[1:])
     places = np.flatnonzero(is_needed)
-    first, last = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, len(is_needed))
-    together = next(n for n in _TOGETHER if last - first <= n * _MOST_STEPS)
-    first, last = first // together * together, -(-last // together) * together
-    positive, negative = kinds[:, first:last].reshape(2, -1, together).sum(axis=2).tolist()
-    return edges[first : last + 1 : together].tolist(), {
-        "one identity": positive,
-        "two identities": negative,
-    }
+    first, last = 0, len(is_needed)
+    if len(places):
+        first, last = int(places[0]), int(places[-1]) + 1
+    n = next(n for n in _BINS_PER_STEP if last - first <= n * _MOST_STEPS)
+    first, last = first // n * n, -(-last // n) * n
+    positive, negative = kinds[:, first:last].reshape(2, -1, n).sum(axis=2).tolist()
+    series = {"one identity": positive, "two identities": negative}
+    return edges[first : last + 1 : n].tolist(), series
 
 
 # Plans
@@ -137,7 +133,7 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
         "most_merged": dict(tally.most_merged()),
     }
     title = f"The plan of {judged.get('command', 'a person')}"
-    text = f"{counted(tally.counts.total(), 'decision')}. Only accepted ones are carried out."
+    text = f"{count_noun(tally.counts.total(), 'decision')}. Only accepted ones are carried out."
     return Section("plan", title, numbers, _plan_parts(tally, summary), text)
 
 
@@ -149,7 +145,7 @@ def _plan_parts(tally: _PlanTally, summary: Mapping[str, Any]) -> list[Part]:
         figures = [(name.replace("_", " "), _cell(value)) for name, value in summary.items()]
         parts.append(Table("Figures of the plan", ("figure", "value"), figures))
     if tally.merged_into:
-        title = "Identities that most are merged into"
+        title = "Identities that most others are merged into"
         parts.append(Table(title, ("identity", "merged into it"), tally.most_merged()))
     return parts
 
@@ -176,10 +172,16 @@ def _cell(value: Any) -> str | int | float | None:
 # Verification
 
 
-def verification_section(told: Mapping[str, Any]) -> Section:
-    """Show what `verify --json` printed: accuracy, EER, TAR at FAR and curves."""
+_CURVE_TITLES = {
+    "roc": "ROC: true against false accepts",
+    "det": "DET: false rejects against false accepts",
+}
+
+
+def verification_section(printed: Mapping[str, Any]) -> Section:
+    """Describe what `verify --json` printed: accuracy, EER, TAR at FAR and curves."""
     results: Sequence[Mapping[str, Any]] = [
-        one for one in told.get("results", ()) if isinstance(one, Mapping)
+        one for one in printed.get("results", ()) if isinstance(one, Mapping)
     ]
     pairs = [one for one in results if "pairs" in one]
     searches = [one for one in results if "rank" in one]
@@ -188,19 +190,13 @@ def verification_section(told: Mapping[str, Any]) -> Section:
         parts.append(_pairs_table(pairs))
         parts += [curves for kind in ("roc", "det") for curves in _curves(pairs, kind)]
     if searches:
-        parts += [
-            _rates_table(searches, name, title)
-            for name, title in (
-                ("rank", "Searches: mate among the first"),
-                ("tpir_at_fpir", "Searches: TPIR at FPIR"),
-            )
-        ]
-    numbers = {
-        name: told.get(name) for name in ("embedder", "model", "metric", "flip", "by_status")
-    }
+        parts.append(_rates_table(searches, "rank", "Searches: mate among the first"))
+        parts.append(_rates_table(searches, "tpir_at_fpir", "Searches: TPIR at FPIR"))
+    keys = ("embedder", "model", "metric", "flip", "by_status")
+    numbers = {key: printed.get(key) for key in keys}
     text = (
-        f"{counted(len(results), 'result')} of the embedder {told.get('embedder', '?')}. "
-        "Thresholds are likeness."
+        f"{count_noun(len(results), 'result')} of the embedder {printed.get('embedder', '?')}. "
+        "Thresholds are values of likeness."
     )
     return Section("verification", "Verification", numbers | {"results": results}, parts, text)
 
@@ -233,37 +229,30 @@ def _pairs_table(pairs: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _curves(pairs: Sequence[Mapping[str, Any]], kind: str) -> list[Curves]:
-    """Of the sets that have points: true against false accepts, or false rejects against false
-    accepts.
-    """
+    """Draw the curves of all sets with points: ROC or DET, by `kind`."""
     lines = {}
     for one in pairs:
         roc = one.get("roc") or {}
         far, tar = (np.array(roc.get(name) or [], np.float64) for name in ("far", "tar"))
         if len(far) and len(far) == len(tar):
-            lines[str(one.get("name", ""))] = (
-                far.tolist(),
-                (tar if kind == "roc" else 1 - tar).tolist(),
-            )
-    title = {
-        "roc": "ROC: true against false accepts",
-        "det": "DET: false rejects against false accepts",
-    }[kind]
+            rates = tar if kind == "roc" else 1 - tar
+            lines[str(one.get("name", ""))] = (far.tolist(), rates.tolist())
+    if not lines:
+        return []
+    title = _CURVE_TITLES[kind]
     if len(lines) > _MOST_LINES:
         title += f", the first {_MOST_LINES} of {len(lines)} sets"
-    return [Curves(title, kind, dict(list(lines.items())[:_MOST_LINES]))] if lines else []
+    return [Curves(title, kind, dict(list(lines.items())[:_MOST_LINES]))]
 
 
-def _rates_table(searches: Sequence[Mapping[str, Any]], name: str, title: str) -> Table:
-    rates = list(searches[0].get(name) or {})
-    rows = [
-        (
-            str(one.get("name", "")),
-            one.get("probes"),
-            *(_percent((one.get(name) or {}).get(rate)) for rate in rates),
-        )
-        for one in searches
-    ]
+def _rates_table(searches: Sequence[Mapping[str, Any]], key: str, title: str) -> Table:
+    """List the rates that each search has under `key`."""
+    rates = list(searches[0].get(key) or {})
+    rows = []
+    for one in searches:
+        found = one.get(key) or {}
+        shares = [_percent(found.get(rate)) for rate in rates]
+        rows.append((str(one.get("name", "")), one.get("probes"), *shares))
     return Table(title, ("set", "probes", *map(str, rates)), rows)
 
 
@@ -272,4 +261,6 @@ def _percent(value: float | None) -> str:
 
 
 def _rate(value: float | int | None) -> str:
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

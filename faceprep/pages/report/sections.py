@@ -1,6 +1,4 @@
-"""What a report is made of: sections with numbers for programs, and pictures and tables of the
-same for people.
-"""
+"""Sections of a report: numbers for programs, and pictures and tables of them for people."""
 
 from __future__ import annotations
 
@@ -13,11 +11,10 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts between `edges` (n + 1,), one series or several; `marks` are upright lines with a
-    name.
+    """Counts between `edges` (n + 1,), in one or more series; `marks` are named vertical lines.
 
-    With `as_shares` each series is drawn as shares of its own sum, for series of very different
-    sizes.
+    With `as_shares` each series is drawn as shares of its own sum, so that series of very different
+    sizes can be compared.
     """
 
     title: str
@@ -41,7 +38,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text and numbers; with `is_folded` they are shown when they are asked for."""
+    """Rows of text and numbers; `is_folded` hides them until the reader unfolds them."""
 
     title: str
     header: Sequence[str]
@@ -51,7 +48,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Examples:
-    """Crops by their path as the tables name them, each with a line below it."""
+    """Crops, each with its path as in the tables and a label."""
 
     title: str
     crops: Sequence[tuple[str, str]]
@@ -62,7 +59,7 @@ Part = Histogram | Curves | Table | Examples
 
 @dataclass(frozen=True)
 class Section:
-    """`numbers` stand in report.json under `name`."""
+    """A section of the report; its `numbers` are stored in report.json under `name`."""
 
     name: str
     title: str

@@ -1,5 +1,6 @@
-"""A run's pages, added up in one pass: identities, videos, bytes. What is held grows with
-those, not with images.
+"""Totals of a run's pages, added up in one pass: identities, videos, bytes.
+
+Memory grows with identities and videos, not with images.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ _MOST_SAMPLES = 1024
 
 @dataclass
 class Video:
-    """`detected` of the `wanted` frames have a crop; `original` counts crops of a .face file,
-    None without one.
+    """A video: `detected` of its `wanted` frames have a crop.
+
+    `original` counts the crops from a .face file; it is None without such a file.
     """
 
     path: str
@@ -29,20 +31,20 @@ class Video:
     detected: int = 0
     original: int | None = None
     state: str = ""
-    """What is wrong with it as a whole."""
+    """Status of the video as a whole where it failed, or empty."""
 
     @property
     def difference(self) -> int:
-        """Frames that the .face file has a face in, or all that were wanted, less those
-        detected.
-        """
-        return (self.wanted if self.original is None else self.original) - self.detected
+        """Count frames without a crop: of those with a face in the .face file, or of all wanted."""
+        expected = self.wanted if self.original is None else self.original
+        return expected - self.detected
 
 
 @dataclass
 class Tally:
-    """What a run wrote, and of what. `home` is the output's own name where folders beside it
-    belong to it as well.
+    """Totals of a run's inputs and outputs.
+
+    `home` is the name of the output if folders beside it belong to the run as well.
     """
 
     home: str = ""
@@ -50,41 +52,39 @@ class Tally:
     n_pages: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
     images_of: Counter[str] = field(default_factory=Counter)
-    """Images in each folder of the output proper; in "" those that lie in none."""
+    """Images in each folder of the output itself; "" counts those outside of folders."""
     files: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(ending of the folder beside, suffix) -> files."""
+    """(ending of the sibling folder, suffix) -> files."""
     bytes: Counter[tuple[str, str]] = field(default_factory=Counter)
     inputs_of: Counter[str] = field(default_factory=Counter)
-    """Inputs that are ok by the folder in their key, where the output has no images."""
+    """Ok inputs by the folder in their key, where the output has no images."""
     videos: list[Video] = field(default_factory=list)
     samples: list[str] = field(default_factory=list)
-    """Some images of the output, evenly spread."""
+    """A sample of the images of the output, evenly spread."""
     _stride: int = 1
     _n_images: int = 0
 
     def add_all(self, pages: Iterable[Page]) -> Tally:
-        """Take up pages in their order."""
+        """Add pages in their order."""
         for page in pages:
             self.add(page)
         return self
 
     def add(self, page: Page) -> None:
-        """Take up one page."""
+        """Add one page."""
         self.n_pages += 1
         self.by_status.update(page.by_status)
         beside = Counter(self.add_outputs(page))
         if self.of_videos and page.keys:
-            self.videos.append(_video(page, beside.get(_ORIGINAL)))
+            self.videos.append(_count_frames(page, beside.get(_ORIGINAL)))
         elif not self.images_of:
-            self.inputs_of.update(
-                key.rpartition("/")[0]
-                for position, key in enumerate(page.keys)
-                if "/" in key and page.others.get(str(position), (OK,))[0] == OK
-            )
+            ok_keys = (key for key, status, _ in page.outcomes() if status == OK)
+            self.inputs_of.update(key.rpartition("/")[0] for key in ok_keys if "/" in key)
 
     def add_outputs(self, page: Page) -> list[str]:
-        """Take up the page's files only: the endings of the folders that its images lie in, ""
-        for the output.
+        """Add only the files of a page.
+
+        Returns the ending of the sibling folder for each image; it is "" for the output itself.
         """
         places = []
         for name, n_bytes in zip(page.outputs, page.sizes, strict=True):
@@ -96,13 +96,16 @@ class Tally:
             self.bytes[ending, suffix] += n_bytes
             if suffix in IMAGE_SUFFIXES:
                 places.append(ending)
-                if not ending:
-                    self.images_of[path.rpartition("/")[0]] += 1
-                    self._add_sample(path)
+                self._add_image(ending, path)
         return places
 
+    def _add_image(self, ending: str, path: str) -> None:
+        if not ending:
+            self.images_of[path.rpartition("/")[0]] += 1
+            self._add_sample(path)
+
     def _add_sample(self, path: str) -> None:
-        """Every so many; twice as many apart when they have become too many."""
+        """Keep every n-th image; n doubles whenever the sample becomes too large."""
         if self._n_images % self._stride == 0:
             self.samples.append(path)
             if len(self.samples) == _MOST_SAMPLES:
@@ -111,18 +114,20 @@ class Tally:
         self._n_images += 1
 
     def _split(self, name: str) -> tuple[str, str]:
-        """(ending of the folder, path in it)."""
+        """Split a name into the ending of its sibling folder and the path in it."""
         if not self.home:
             return "", name
         folder, _, path = name.partition("/")
         return folder.removeprefix(self.home), path
 
 
-def _video(page: Page, n_original: int | None) -> Video:
-    """A page of extract-video is one video."""
+def _count_frames(page: Page, n_original: int | None) -> Video:
+    """Count the frames of one video, which is one page of extract-video."""
     path = page.keys[0]
     head, mark, number = path.rpartition("#")
-    video = Video(head if mark and number.isdigit() else path, original=n_original)
+    if mark and number.isdigit():
+        path = head
+    video = Video(path, original=n_original)
     start = video.path + "#"
     seen = set()
     for key, status, _ in page.outcomes():

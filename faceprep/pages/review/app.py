@@ -1,15 +1,14 @@
-"""The page's server as a WSGI application: who may ask, for what, and the answer.
+"""The server of the review page as a WSGI application.
 
-Who asks must know the token, which is the first part of every address, by the name of this machine
-alone (else a foreign name could be made to lead here), and not on behalf of another site. What
-changes something is a POST of JSON, which a page of another site cannot send without being asked
-first whether it may: and nobody here says yes.
+A request must start with the token, name this machine as its host (which defeats DNS rebinding),
+and not come from another site. Changes are a POST of JSON. A page of another site cannot send that
+without a preflight request, which this server refuses.
 
-    GET  /TOKEN/                     the page, and its files
-    GET  /TOKEN/data.js              all decisions in brief
-    GET  /TOKEN/decision/N           all about one
+    GET  /TOKEN/                     the page and its files
+    GET  /TOKEN/data.js              a summary of all decisions
+    GET  /TOKEN/decision/N           the details of one decision
     GET  /TOKEN/image/N/ROLE/PLACE   a thumbnail of an image of the plan
-    GET  /TOKEN/changes/SINCE        what was decided since
+    GET  /TOKEN/changes/SINCE        the decisions that have changed since
     POST /TOKEN/decide  /TOKEN/undo  {"verdict": …, "decisions": [[N, VERSION], …]}, {"group": …}
 """
 
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple
 from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from faceprep.core.types import VERDICTS
 from faceprep.pages.review.gallery import ROLES, Gallery
-from faceprep.pages.review.serialize import letter, tell_decision, tell_plan
+from faceprep.pages.review.serialize import describe_decision, letter, write_plan_script
 from faceprep.pages.review.session import PlanChanged, Session, Stale
 from faceprep.pages.review.thumbnails import Thumbnails
 from faceprep.vision.codec import Undecodable
@@ -39,9 +38,9 @@ _TEXT, _JSON, _SCRIPT, _JPEG = (
     "image/jpeg",
 )
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src "
-    "'self';"
-    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -49,16 +48,14 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_FOR_A_WHILE = {
-    "Cache-Control": "private, max-age=600"
-}  # an address of another server has another token
+_CACHED = {"Cache-Control": "private, max-age=600"}  # each server has its own token and addresses
 
 Environ = Mapping[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class Answer(NamedTuple):
-    """A response, before the headers that all of them have."""
+    """A response without the headers that all responses share."""
 
     body: bytes
     kind: str = _TEXT
@@ -67,14 +64,14 @@ class Answer(NamedTuple):
 
 
 class PageFile(NamedTuple):
-    """One of the page's own files."""
+    """A file of the page itself."""
 
     kind: str
     data: bytes
 
 
 class ReviewApp:
-    """Answers for one session; safe to use from several threads."""
+    """The WSGI application for one session; safe to use from several threads."""
 
     def __init__(
         self, session: Session, thumbnails: Thumbnails, token: str, files: Mapping[str, PageFile]
@@ -83,7 +80,7 @@ class ReviewApp:
         self._token = token.encode()
         self._gallery = Gallery(session.judged)
         self.trouble = ""
-        """What the page should say, besides."""
+        """A warning for the page to show."""
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         answer = self._answer(environ)
@@ -97,53 +94,61 @@ class ReviewApp:
 
     def _answer(self, environ: Environ) -> Answer:
         token, _, path = environ.get("PATH_INFO", "").removeprefix("/").partition("/")
-        if refused := _refuse_strangers(environ):
-            return _no(HTTPStatus.FORBIDDEN, refused)
+        if problem := _origin_problem(environ):
+            return _error(HTTPStatus.FORBIDDEN, problem)
         if not hmac.compare_digest(token.encode("latin-1", "replace"), self._token):
-            return _no(HTTPStatus.FORBIDDEN, "use the address that faceprep review printed")
-        changes = {"decide": self._decide, "undo": self._undo}
-        method = environ["REQUEST_METHOD"]
-        if method not in (("POST",) if path in changes else ("GET", "HEAD")):
-            return _no(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not allowed here")
+            return _error(HTTPStatus.FORBIDDEN, "use the address that faceprep review printed")
         try:
-            return changes[path](_body_of(environ)) if path in changes else self._get(path)
+            return self._dispatch(environ, path)
         except _Refused as error:
-            return _no(error.status, error.problem)
+            return _error(error.status, error.problem)
         except Stale as error:
-            return self._told(error.numbers, HTTPStatus.CONFLICT, error=error.problem)
+            return self._rows(error.numbers, HTTPStatus.CONFLICT, error=error.problem)
         except PlanChanged as error:
             return _as_json({"error": str(error), "ended": True}, HTTPStatus.CONFLICT)
         except OutputError as error:
             return _as_json({"error": str(error)}, HTTPStatus.INSUFFICIENT_STORAGE)
 
-    # Looking
+    def _dispatch(self, environ: Environ, path: str) -> Answer:
+        change = {"decide": self._decide, "undo": self._undo}.get(path)
+        method = environ["REQUEST_METHOD"]
+        allowed = ("GET", "HEAD") if change is None else ("POST",)
+        if method not in allowed:
+            raise _Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not allowed here")
+        if change is None:
+            return self._get(path)
+        return change(_body_of(environ))
+
+    # Reading
 
     def _get(self, path: str) -> Answer:
-        what, *rest = path.split("/")
-        if not rest and (what or "index.html") in self._files:
-            file = self._files[what or "index.html"]
+        name, *rest = path.split("/")
+        if not rest and (name or "index.html") in self._files:
+            file = self._files[name or "index.html"]
             return Answer(file.data, file.kind)
         if path == "data.js":
             return self._plan()
-        if what == "decision" and len(rest) == 1:
-            number = self._number(rest[0])
-            told = tell_decision(
-                self._session.decisions[number],
-                self._gallery,
-                lambda role, place, _: f"image/{number}/{role}/{place}",
-            )
-            return _as_json(told | self._state(number))
-        if what == "image" and len(rest) == 3 and rest[1] in ROLES and _is_number(rest[2]):
+        if name == "decision" and len(rest) == 1:
+            return self._details(self._number(rest[0]))
+        if name == "image" and len(rest) == 3 and rest[1] in ROLES and _is_number(rest[2]):
             return self._image(self._number(rest[0]), rest[1], int(rest[2]))
-        if what == "changes" and len(rest) == 1 and _is_number(rest[0]):
-            return self._told(self._session.changes[int(rest[0]) :])
+        if name == "changes" and len(rest) == 1 and _is_number(rest[0]):
+            return self._rows(self._session.changes[int(rest[0]) :])
         raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page")
+
+    def _details(self, number: int) -> Answer:
+        details = describe_decision(
+            self._session.decisions[number],
+            self._gallery,
+            lambda role, place, _: f"image/{number}/{role}/{place}",
+        )
+        return _as_json(details | self._state(number))
 
     def _plan(self) -> Answer:
         session = self._session
         n_changes, decisions = len(session.changes), session.decisions.copy()
         versions = [[number, version] for number, version in enumerate(session.versions) if version]
-        plan = tell_plan(
+        plan = write_plan_script(
             session.judged,
             decisions,
             mode="server",
@@ -156,7 +161,7 @@ class ReviewApp:
     def _image(self, number: int, role: str, place: int) -> Answer:
         try:
             path = self._gallery.locate(self._session.decisions[number], role, place)
-            return Answer(self._thumbnails.of(path), _JPEG, headers=_FOR_A_WHILE)
+            return Answer(self._thumbnails.load(path), _JPEG, headers=_CACHED)
         except (SourceError, Undecodable) as error:
             raise _Refused(HTTPStatus.NOT_FOUND, f"cannot be shown: {error.problem}") from error
 
@@ -172,30 +177,27 @@ class ReviewApp:
             "version": session.versions[number],
         }
 
-    def _told(
+    def _rows(
         self, numbers: Iterable[int], status: HTTPStatus = HTTPStatus.OK, **more: Any
     ) -> Answer:
-        """How decisions are now."""
+        """Answer with the current verdicts and versions of decisions."""
         since = len(self._session.changes)
         rows = [[number, *self._state(number).values()] for number in dict.fromkeys(numbers)]
         return _as_json({"rows": rows, "since": since, "trouble": self.trouble} | more, status)
 
-    # Deciding
+    # Changing
 
     def _decide(self, body: Mapping[str, Any]) -> Answer:
         verdict, wanted = body.get("verdict"), body.get("decisions")
-        if (
-            verdict not in VERDICTS
-            or not isinstance(wanted, list)
-            or not all(map(self._is_wanted, wanted))
-        ):
+        is_list = isinstance(wanted, list) and all(map(self._is_reference, wanted))
+        if verdict not in VERDICTS or not is_list:
             raise _Refused(HTTPStatus.BAD_REQUEST, "not a verdict and decisions")
-        group = self._session.decide(
-            str(verdict), [(number, version) for number, version in wanted]
-        )
-        return self._told((number for number, _ in wanted), group=group)
+        references = [(number, version) for number, version in wanted or ()]
+        group = self._session.decide(str(verdict), references)
+        return self._rows((number for number, _ in references), group=group)
 
-    def _is_wanted(self, value: Any) -> bool:
+    def _is_reference(self, value: Any) -> bool:
+        """Return whether `value` is a list of a decision's number and a version."""
         return (
             isinstance(value, list)
             and list(map(type, value)) == [int, int]
@@ -206,29 +208,31 @@ class ReviewApp:
         group = body.get("group")
         if type(group) is not int:
             raise _Refused(HTTPStatus.BAD_REQUEST, "not a group")
-        return self._told(self._session.undo(group))
+        return self._rows(self._session.undo(group))
 
 
 class _Refused(FaceprepError):
+    """A request that is answered with an error status."""
+
     def __init__(self, status: HTTPStatus, problem: str) -> None:
         super().__init__(problem)
         self.status = status
 
 
-def _refuse_strangers(environ: Environ) -> str:
-    """Why this request is not from the page or from the address bar; empty when it is."""
+def _origin_problem(environ: Environ) -> str:
+    """Explain why a request comes from neither the page nor the address bar; empty if it does."""
     host = environ.get("HTTP_HOST", "")
     if not _HOST.fullmatch(host):
-        return "this machine is asked for by another name"
+        return "the request names another host"
     if environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin"):
-        return "another site asks"
+        return "the request comes from another site"
     if environ.get("HTTP_ORIGIN", f"http://{host}") != f"http://{host}":
-        return "another site asks"
+        return "the request comes from another site"
     return ""
 
 
 def _is_number(text: str) -> bool:
-    """Whether `int` is right for it: Python refuses to read some thousand digits.
+    """Return whether `int` accepts the text; Python refuses thousands of digits.
 
     >>> _is_number("12"), _is_number("-1"), _is_number("1" * 5000)
     (True, False, False)
@@ -245,9 +249,9 @@ def _body_of(environ: Environ) -> Mapping[str, Any]:
     try:
         value = json.loads(environ["wsgi.input"].read(int(length)))
     except (ValueError, RecursionError) as error:
-        raise _Refused(HTTPStatus.BAD_REQUEST, "no JSON") from error
+        raise _Refused(HTTPStatus.BAD_REQUEST, "not JSON") from error
     if not isinstance(value, dict):
-        raise _Refused(HTTPStatus.BAD_REQUEST, "no JSON object")
+        raise _Refused(HTTPStatus.BAD_REQUEST, "not a JSON object")
     return value
 
 
@@ -255,5 +259,5 @@ def _as_json(value: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> An
     return Answer(json.dumps(value, separators=(",", ":")).encode(), _JSON, status)
 
 
-def _no(status: HTTPStatus, problem: str) -> Answer:
+def _error(status: HTTPStatus, problem: str) -> Answer:
     return Answer(f"{problem}\n".encode("utf-8", "backslashreplace"), _TEXT, status)

@@ -1,10 +1,10 @@
-"""Which images show what a decision is about.
+"""Images that illustrate a decision.
 
-A picture is asked for by the number of its decision, its role there and its place in that role. So
-no path ever comes from outside: only what the plan names can be seen, and what lies in the
-identities that it names. Names are resolved within the plan's source (within its `origin` for what
-is restored), links and all; an absolute path, of a test set that duplicates are looked for in, is
-taken as the plan has it.
+A request names an image by the number of its decision, its role and its place in that role. So no
+path comes from outside: only images that the plan names, and those of the identities that it names,
+can be seen. Names and links are resolved within the plan's source, or within its `origin` for a
+restored image. An absolute path is used as the plan has it; it belongs to a test set that was
+searched for duplicates.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from faceprep.sets.folder import is_image_name, read_identity
 
 LEAD, FOR, AGAINST, SUBJECT, INTO = "lead", "for", "against", "subject", "into"
 ROLES = (LEAD, FOR, AGAINST, SUBJECT, INTO)
-_HELD = 4096
+_N_CACHED = 4096
 
 
 class Strip(NamedTuple):
-    """Names of images for one role; `total` counts those that are left out, too."""
+    """Names of images for one role; `total` includes those that are left out."""
 
     title: str
     names: Sequence[str]
@@ -35,18 +35,19 @@ class Strip(NamedTuple):
 
 
 class Gallery:
-    """The images of a plan's decisions; at most `most` of an identity."""
+    """The images of a plan's decisions, at most `most` of an identity."""
 
     def __init__(self, judged: Mapping[str, Any], most: int = 40) -> None:
         self._source = str(judged.get("source") or "")
         self._origin = str(judged.get("origin") or "")
         self._most = most
-        self._images = lru_cache(_HELD)(self._list_identity)
+        self._images = lru_cache(_N_CACHED)(self._list_identity)
 
     def strips(self, decision: Decision) -> dict[str, Strip]:
-        """By role: `lead` is the image that it is about, with the one that is kept; `for` and
-        `against` the strongest evidence; `subject` and `into` are the identities. Roles without an
-        image are left out.
+        """Return the images of a decision by role, without roles that have no image.
+
+        `lead` is the image that is decided upon, with the one that is kept. `for` and `against` are
+        the strongest evidence. `subject` and `into` are the identities.
         """
         strips = {LEAD: self._lead(decision)}
         for role in (FOR, AGAINST):
@@ -57,30 +58,27 @@ class Gallery:
         return {role: strip for role, strip in strips.items() if strip.names or strip.title}
 
     def locate(self, decision: Decision, role: str, place: int) -> str:
-        """The path of one image of `strips`. Raises SourceError where there is none that may be
-        shown.
-        """
+        """Return the path of an image in a strip. Raises SourceError where it must not be shown."""
         strip = self.strips(decision).get(role)
         if strip is None or not 0 <= place < len(strip.names):
             raise SourceError("no such image", found=f"{role} {place}")
         return self.path_of(decision, role, strip.names[place])
 
     def path_of(self, decision: Decision, role: str, name: str) -> str:
-        """The path of a `name` that `strips` has for the role. Raises SourceError where it may
-        not be shown.
-        """
-        return _resolve(
-            self._origin if decision.action == RESTORE and role == LEAD else self._source, name
-        )
+        """Return the path of a name in a strip. Raises SourceError where it must not be shown."""
+        is_restored = decision.action == RESTORE and role == LEAD
+        root = self._origin if is_restored else self._source
+        return _resolve(root, name)
 
     def _lead(self, decision: Decision) -> Strip:
         if decision.action == MERGE or not is_image_name(decision.subject.rpartition("/")[2]):
             return Strip("", (), 0)
+        names = [decision.subject]
         kept = decision.evidence.get("kept")
-        names = [decision.subject, *([kept] if isinstance(kept, str) else [])]
-        return Strip(
-            decision.subject, names, len(names), _number(decision.evidence.get("likeness"))
-        )
+        if isinstance(kept, str):
+            names.append(kept)
+        likeness = _number(decision.evidence.get("likeness"))
+        return Strip(decision.subject, names, len(names), likeness)
 
     def _first_identity(self, decision: Decision) -> str:
         if decision.action == MERGE or self._images(decision.subject):
@@ -99,10 +97,11 @@ class Gallery:
     def _identity(self, name: str) -> Strip:
         names = self._images(name) if name else ()
         n = len(names)
-        shown = (
-            names if n <= self._most else [names[i * n // self._most] for i in range(self._most)]
-        )
-        return Strip(name, [image if name == "." else f"{name}/{image}" for image in shown], n)
+        if n > self._most:
+            names = [names[i * n // self._most] for i in range(self._most)]
+        if name != ".":
+            names = [f"{name}/{image}" for image in names]
+        return Strip(name, list(names), n)
 
     def _list_identity(self, name: str) -> Sequence[str]:
         try:
@@ -112,14 +111,12 @@ class Gallery:
 
 
 def _evidence(found: Any) -> Strip:
-    """Of [image, image, likeness], as plans have it."""
-    if (
-        not isinstance(found, list)
-        or len(found) < 2
-        or not all(isinstance(name, str) for name in found[:2])
-    ):
+    """Return the strip of [image, image, likeness], the evidence in a plan."""
+    names = found[:2] if isinstance(found, list) else []
+    if len(names) < 2 or not all(isinstance(name, str) for name in names):
         return Strip("", (), 0)
-    return Strip("", found[:2], 2, _number(found[2]) if len(found) > 2 else None)
+    likeness = _number(found[2]) if len(found) > 2 else None
+    return Strip("", names, 2, likeness)
 
 
 def _number(value: Any) -> float | None:
@@ -136,15 +133,13 @@ def _resolve(root: str, name: str) -> str:
 
 
 def _inside(root: str, name: str) -> str:
-    """The real path of `name` below `root`. Raises SourceError when it is elsewhere."""
+    """Return the real path of `name` below `root`. Raises SourceError where it lies elsewhere."""
     if not root or "\0" in name:
         raise SourceError(
-            "the plan does not say where its images are", expected="source, an absolute path"
+            "the plan does not name the folder of its images", expected="source, an absolute path"
         )
     folder = os.path.realpath(root)
     path = os.path.realpath(os.path.join(folder, name))
     if os.path.commonpath([folder, path]) != folder:
-        raise SourceError(
-            "lies outside of the folder that the plan is about", path=name, expected=root
-        )
+        raise SourceError("lies outside the folder of the plan", path=name, expected=root)
     return path

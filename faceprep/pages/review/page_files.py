@@ -1,4 +1,4 @@
-"""The page's own files, as they are shipped."""
+"""Files of the review page, as shipped with the package."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _NAMES = (
 
 
 def page_files() -> dict[str, PageFile]:
-    """By name."""
+    """Load the files of the page by name."""
     folder = resources.files("faceprep.pages.review") / "page"
-    return {
-        name: PageFile(_KINDS[name[name.rindex(".") :]], (folder / name).read_bytes())
-        for name in _NAMES
-    }
+    files = {}
+    for name in _NAMES:
+        suffix = name[name.rindex(".") :]
+        files[name] = PageFile(_KINDS[suffix], (folder / name).read_bytes())
+    return files

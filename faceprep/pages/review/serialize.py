@@ -1,6 +1,4 @@
-"""What the page is told about a plan, as JSON: the same from the server and in the folder of
-files.
-"""
+"""The plan as JSON for the page, the same from the server and in a folder of files."""
 
 from __future__ import annotations
 
@@ -14,55 +12,57 @@ from faceprep.pages.review.thresholds import thresholds_of
 
 _LETTERS = {verdict: verdict[0] for verdict in VERDICTS}
 PAGE = 200
-"""Decisions in one file of details, and rows of the list that are asked for at once."""
+"""Number of decisions in one file of details."""
 
 
 def letter(verdict: str) -> str:
-    """a, r or u."""
+    """Return the first letter of a verdict: a, r or u."""
     return _LETTERS[verdict]
 
 
-def tell_plan(judged: Mapping[str, Any], decisions: Sequence[Decision], **more: Any) -> bytes:
-    """All decisions in brief, by column: a script that sets `faceprepPlan`, for want of another
-    way to read a file.
+def write_plan_script(
+    judged: Mapping[str, Any], decisions: Sequence[Decision], **more: Any
+) -> bytes:
+    """Return a script that sets `faceprepPlan` to a summary of all decisions, by column.
+
+    It is a script because a page that is opened as a file cannot read other files.
     """
     actions = sorted({decision.action for decision in decisions})
     numbers = {action: number for number, action in enumerate(actions)}
+    thresholds = thresholds_of(decisions, judged)
     plan = {
         "command": judged.get("command", ""),
         "source": judged.get("source", ""),
         "page": PAGE,
         "actions": actions,
-        "thresholds": {
-            action: found._asdict() for action, found in thresholds_of(decisions, judged).items()
-        },
+        "thresholds": {action: found._asdict() for action, found in thresholds.items()},
         "action": [numbers[decision.action] for decision in decisions],
         "subject": [decision.subject for decision in decisions],
         "into": [decision.into for decision in decisions],
         "score": [decision.score for decision in decisions],
         "verdict": "".join(letter(decision.verdict) for decision in decisions),
     }
-    return (
-        b"const faceprepPlan = " + json.dumps(plan | more, separators=(",", ":")).encode() + b";\n"
-    )
+    data = json.dumps(plan | more, separators=(",", ":"))
+    return f"const faceprepPlan = {data};\n".encode()
 
 
-def tell_decision(
+def describe_decision(
     decision: Decision, gallery: Gallery, source_of: Callable[[str, int, str], str]
 ) -> dict[str, Any]:
-    """Everything about one decision; `source_of` (role, place, name) says where the page finds
-    a picture.
+    """Return the details of one decision.
+
+    `source_of` maps role, place and name of an image to its address on the page.
     """
 
-    def strip(role: str, told: Strip) -> dict[str, Any]:
+    def describe_strip(role: str, strip: Strip) -> dict[str, Any]:
         images = [
             {"src": source_of(role, place, name), "name": name}
-            for place, name in enumerate(told.names)
+            for place, name in enumerate(strip.names)
         ]
         return {
-            "title": told.title,
-            "total": told.total,
-            "likeness": told.likeness,
+            "title": strip.title,
+            "total": strip.total,
+            "likeness": strip.likeness,
             "images": images,
         }
 
@@ -71,5 +71,5 @@ def tell_decision(
         for name, value in decision.evidence.items()
         if isinstance(value, int | float | str) and name != "kept"
     }
-    strips = {role: strip(role, told) for role, told in gallery.strips(decision).items()}
+    strips = {role: describe_strip(role, strip) for role, strip in gallery.strips(decision).items()}
     return {"reason": decision.reason, "facts": facts, "strips": strips}

@@ -1,4 +1,4 @@
-"""The page on 127.0.0.1: HTTP, and the plan written while nobody is deciding."""
+"""The HTTP server of the review page on 127.0.0.1; it saves the plan between decisions."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from faceprep.pages.review.session import Session, state_folder
 from faceprep.pages.review.thumbnails import Thumbnails
 
 _THREADS = 8
-_IDLE = 1.0
+_IDLE_S = 1.0
 log = logging.getLogger("faceprep")
 
 
 def serve(session: Session, port: int, announce: Callable[[str], None], browse: bool) -> None:
-    """Until Ctrl-C. `announce` is told the address once it can be asked. Raises OutputError
-    when the port is taken.
+    """Serve the page until Ctrl-C; `announce` receives its address once it can be opened.
+
+    Raises OutputError when the port is in use.
     """
     create_server = _waitress()
     token = secrets.token_urlsafe(24)
-    app = ReviewApp(
-        session, Thumbnails(state_folder(session.plan) / "thumbnails"), token, page_files()
-    )
+    thumbnails = Thumbnails(state_folder(session.plan) / "thumbnails")
+    app = ReviewApp(session, thumbnails, token, page_files())
     with storage.guard(f"listen on port {port}", "127.0.0.1"):
         server = create_server(
             app,
@@ -43,7 +43,7 @@ def serve(session: Session, port: int, announce: Callable[[str], None], browse: 
             ident=None,
         )
     try:
-        with _folding(session, app):
+        with _saving(session, app):
             address = f"http://127.0.0.1:{server.effective_port}/{token}/"
             announce(address)
             if browse and _has_screen():
@@ -64,36 +64,42 @@ def _waitress() -> Callable[..., Any]:
 
 
 def _has_screen() -> bool:
-    """On a terminal alone Python would open a browser of text, and take the terminal from us."""
-    return sys.platform != "linux" or bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    )
+    """Return whether there is a screen; without one Python would open a browser in the terminal."""
+    if sys.platform != "linux":
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 @contextmanager
-def _folding(session: Session, app: ReviewApp) -> Iterator[None]:
-    """A thread that writes the plan when nobody has decided for a moment: who applies it then
-    has it as it is.
+def _saving(session: Session, app: ReviewApp) -> Iterator[None]:
+    """Save the plan from a thread whenever there is a pause between decisions.
+
+    So `apply` finds the latest verdicts in it.
     """
     ended = threading.Event()
 
-    def fold() -> None:
+    def save_when_idle() -> None:
         seen = len(session.changes)
-        while not ended.wait(_IDLE):
-            if session.n_unfolded and len(session.changes) == seen:
-                try:
-                    session.fold()
-                    app.trouble = ""
-                except FaceprepError as error:
-                    if app.trouble != str(error):
-                        log.warning("%s", error)
-                    app.trouble = str(error)
+        while not ended.wait(_IDLE_S):
+            if session.n_unsaved and len(session.changes) == seen:
+                _save(session, app)
             seen = len(session.changes)
 
-    thread = threading.Thread(target=fold, name="fold", daemon=True)
+    thread = threading.Thread(target=save_when_idle, name="save", daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
+
+
+def _save(session: Session, app: ReviewApp) -> None:
+    """Save the plan, and show the reason on the page where that fails."""
+    try:
+        session.save()
+        app.trouble = ""
+    except FaceprepError as error:
+        if app.trouble != str(error):
+            log.warning("%s", error)
+        app.trouble = str(error)

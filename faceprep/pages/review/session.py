@@ -1,9 +1,9 @@
-"""A plan while it is reviewed.
+"""A plan under review.
 
-Every verdict is in the journal, PLAN.review.jsonl, and on disk before `decide` returns. `fold`
-writes the plan with all of them and removes the journal. Who was killed in between leaves a
-journal; the next session takes it over. Each decision has a version, which whoever wants to change
-it must know: nobody changes what he has not seen.
+Every verdict is on disk in the journal, PLAN.review.jsonl, before `decide` returns. `save` writes
+the plan with all of them and removes the journal. A session that is killed in between leaves its
+journal, which the next session adopts. Each decision has a version, and a change must name it. So
+a change never replaces a verdict unseen.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from faceprep.core import storage
 from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from faceprep.core.journal import append_durably
 from faceprep.core.locks import lock
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import Decision
 from faceprep.tables.plan import read_plan, write_plan
 from faceprep.tables.verdicts import Verdict, format_verdicts, journal_of, read_verdicts
 
 
 class Stale(FaceprepError):
-    """Somebody else has decided meanwhile; `numbers` are the decisions that it is about."""
+    """A change of decisions, `numbers`, that somebody else has changed meanwhile."""
 
     def __init__(self, problem: str, numbers: Sequence[int] = ()) -> None:
         super().__init__(problem)
@@ -36,11 +36,11 @@ class Stale(FaceprepError):
 
 
 class PlanChanged(OutputError):
-    """The plan on disk is not the one that is reviewed any more."""
+    """A plan on disk that is no longer the one under review."""
 
 
 class Session:
-    """The decisions of one plan, safe to use from several threads."""
+    """The decisions of one plan under review; safe to use from several threads."""
 
     def __init__(self, plan: Path) -> None:
         self.plan, self.journal = plan, journal_of(plan)
@@ -55,68 +55,63 @@ class Session:
             )
         self.versions = [0] * len(self.decisions)
         self.changes: list[int] = []
-        """Numbers of decisions, in the order in which they were changed."""
+        """Numbers of changed decisions, in the order of the changes."""
         self._made_by: dict[int, int] = {}
         self._groups: list[list[tuple[int, str, int]]] = []
         self._lock = threading.RLock()
-        self._folding = threading.Lock()
-        self._unfolded: list[Verdict] = []
+        self._saving = threading.Lock()
+        self._unsaved: list[Verdict] = []
         self._first = [decision.verdict for decision in self.decisions]
 
     @property
-    def n_unfolded(self) -> int:
-        """Verdicts that are in the journal only."""
-        return len(self._unfolded)
+    def n_unsaved(self) -> int:
+        """Count the verdicts that are only in the journal."""
+        return len(self._unsaved)
 
     @property
     def n_changed(self) -> int:
-        """Decisions that have another verdict than at the beginning."""
+        """Count the decisions whose verdict differs from that at the start."""
         pairs = zip(self.decisions, self._first, strict=True)
         return sum(decision.verdict != first for decision, first in pairs)
 
     # Verdicts
 
     def decide(self, verdict: str, wanted: Sequence[tuple[int, int]]) -> int:
-        """Give all decisions (number, version) this verdict, or none of them; the number to `undo`
-        it with.
+        """Give this verdict to all decisions (number, version) or to none of them.
 
-        Raises Stale where a version is another, PlanChanged, OutputError where the journal cannot
-        be written.
+        Returns the number of the group for `undo`. Raises Stale where a version differs,
+        PlanChanged, and OutputError where the journal cannot be written.
         """
         with self._lock:
             stale = [number for number, version in wanted if self.versions[number] != version]
             if stale:
                 raise Stale("decided elsewhere meanwhile", stale)
             numbers = {number for number, _ in wanted if self.decisions[number].verdict != verdict}
-            group, undoing = (
-                len(self._groups),
-                [
-                    (number, self.decisions[number].verdict, self._made_by.get(number, -1))
-                    for number in sorted(numbers)
-                ],
-            )
-            self._change([(number, verdict, group) for number, _, _ in undoing])
-            self._groups.append(undoing)
+            group = len(self._groups)
+            before = [
+                (number, self.decisions[number].verdict, self._made_by.get(number, -1))
+                for number in sorted(numbers)
+            ]
+            self._change([(number, verdict, group) for number, _, _ in before])
+            self._groups.append(before)
             return group
 
     def undo(self, group: int) -> list[int]:
-        """Take back what the `decide` that returned `group` did; the numbers of the decisions that
-        it changes.
+        """Undo the `decide` that returned `group`; return the numbers of the changed decisions.
 
-        Those that were decided again since stay as they are. Raises Stale where that leaves none.
+        Decisions that were decided again since stay unchanged. Raises Stale where none is left.
         """
         with self._lock:
-            undoing = self._groups[group] if 0 <= group < len(self._groups) else []
-            mine = [entry for entry in undoing if self._made_by.get(entry[0]) == group]
-            if not mine:
-                raise Stale(
-                    "nothing to undo: decided again since", [number for number, _, _ in undoing]
-                )
-            self._change(mine)
-            return [number for number, _, _ in mine]
+            before = self._groups[group] if 0 <= group < len(self._groups) else []
+            still_made = [entry for entry in before if self._made_by.get(entry[0]) == group]
+            if not still_made:
+                numbers = [number for number, _, _ in before]
+                raise Stale("nothing to undo: decided again since", numbers)
+            self._change(still_made)
+            return [number for number, _, _ in still_made]
 
     def _change(self, wanted: Sequence[tuple[int, str, int]]) -> None:
-        """The disk first, then what is told."""
+        """Set verdicts: (number, verdict, group). The journal is written first."""
         if not wanted:
             return
         self.refuse_changed_plan()
@@ -124,7 +119,7 @@ class Session:
             _verdict_on(self.decisions[number], number, verdict) for number, verdict, _ in wanted
         ]
         append_durably(self.journal, format_verdicts(verdicts))
-        self._unfolded += verdicts
+        self._unsaved += verdicts
         for number, verdict, group in wanted:
             self.decisions[number] = self.decisions[number]._replace(verdict=verdict)
             self.versions[number] += 1
@@ -133,60 +128,60 @@ class Session:
 
     # The disk
 
-    def take_over(self, verdicts: Sequence[Verdict], strict: bool = False) -> tuple[int, int]:
-        """Verdicts of another session; (how many change a decision, how many of those overrule
-        somebody else's).
+    def adopt(self, verdicts: Sequence[Verdict], strict: bool = False) -> tuple[int, int]:
+        """Adopt the verdicts of another session.
 
-        `strict`: none may overrule. Raises SourceError then, and for decisions that the plan does
-        not have.
+        Returns the number of decisions that they change, and how many of these somebody else had
+        changed. With `strict` the latter raise SourceError. Raises SourceError also for decisions
+        that the plan does not have.
         """
-        lasts, known = self._lasts(verdicts)
+        lasts, seen = self._collect(verdicts)
         overruled = [
-            number
-            for number, passed in known.items()
-            if self.decisions[number].verdict not in passed
+            number for number, past in seen.items() if self.decisions[number].verdict not in past
         ]
         if strict and overruled:
             decision = self.decisions[overruled[0]]
             raise SourceError(
-                f"the plan was changed and contradicts {counted(len(overruled), 'verdict')} not "
+                f"the plan was changed and contradicts {count_noun(len(overruled), 'verdict')} not "
                 "yet in it",
                 path=self.journal,
                 found=f"{decision.action} {decision.subject} is {decision.verdict} in the plan, and"
                 f" {lasts[overruled[0]]} here",
                 remedy=f"Remove this file if the plan is right; else --import {self.journal.name}.",
             )
-        changed = [
-            number for number, verdict in lasts.items() if self.decisions[number].verdict != verdict
-        ]
+        changed = {
+            number: verdict
+            for number, verdict in lasts.items()
+            if self.decisions[number].verdict != verdict
+        }
         with self._lock:
-            self._change([(number, lasts[number], -1) for number in changed])
-        return len(changed), len(set(changed) & set(overruled))
+            self._change([(number, verdict, -1) for number, verdict in changed.items()])
+        return len(changed), len(changed.keys() & set(overruled))
 
-    def _lasts(self, verdicts: Sequence[Verdict]) -> tuple[dict[int, str], dict[int, set[str]]]:
-        """By number: the last verdict, and all that it has had on the way."""
+    def _collect(self, verdicts: Sequence[Verdict]) -> tuple[dict[int, str], dict[int, set[str]]]:
+        """Return the last verdict of each decision, and all verdicts that it has had before."""
         named: dict[tuple[str, str, str], int] = {}
         for number, decision in enumerate(self.decisions):
             named.setdefault(decision[:3], number)
         lasts: dict[int, str] = {}
-        passed: dict[int, set[str]] = {}
+        seen: dict[int, set[str]] = {}
         for verdict in verdicts:
             number, key = verdict.number, verdict[1:4]
             if not 0 <= number < len(self.decisions) or self.decisions[number][:3] != key:
                 if key not in named:
-                    what = " ".join(filter(None, key))
+                    name = " ".join(filter(None, key))
                     raise SourceError(
-                        f"the plan has no decision {what!r}",
+                        f"the plan has no decision {name!r}",
                         path=self.plan,
                         remedy="Check the plan.",
                     )
                 number = named[key]
             lasts[number] = verdict.verdict
-            passed.setdefault(number, set()).update((verdict.verdict, verdict.before))
-        return lasts, passed
+            seen.setdefault(number, set()).update((verdict.verdict, verdict.before))
+        return lasts, seen
 
     def refuse_changed_plan(self) -> None:
-        """Raises PlanChanged when somebody else has written the plan, or removed it."""
+        """Raise PlanChanged when somebody else has written or removed the plan."""
         state = _state_of(self.plan)
         if state == self._state:
             return
@@ -194,19 +189,19 @@ class Session:
             raise PlanChanged(
                 "the plan was changed by somebody else while it was reviewed",
                 path=self.plan,
-                remedy="It is left as it is. What was decided and is not in it is in "
-                f"{self.journal.name}:"
-                " start the review again to take that over.",
+                remedy="It is left unchanged. Verdicts that it lacks are in "
+                f"{self.journal.name}. Start the review again to adopt them.",
             )
         self._state = state
 
-    def fold(self) -> None:
-        """Write the plan as it is decided by now. Raises PlanChanged, OutputError; the journal
-        stays then.
+    def save(self) -> None:
+        """Write the plan with all verdicts, and remove the journal.
+
+        Raises PlanChanged or OutputError, and keeps the journal then.
         """
-        with self._folding:
+        with self._saving:
             with self._lock:
-                n, decisions = len(self._unfolded), self.decisions.copy()
+                n, decisions = len(self._unsaved), self.decisions.copy()
             if not n:
                 return
             file = io.BytesIO()
@@ -214,23 +209,21 @@ class Session:
             with self._lock:
                 self.refuse_changed_plan()
                 storage.write_file(self.plan, file.getbuffer(), keep_mode=True)
-                self._state, self._digest = (
-                    _state_of(self.plan),
-                    hashlib.sha256(file.getbuffer()).digest(),
-                )
-                self._unfolded = self._unfolded[n:]
-                if self._unfolded:
-                    storage.write_file(self.journal, format_verdicts(self._unfolded))
+                self._state = _state_of(self.plan)
+                self._digest = hashlib.sha256(file.getbuffer()).digest()
+                self._unsaved = self._unsaved[n:]
+                if self._unsaved:
+                    storage.write_file(self.journal, format_verdicts(self._unsaved))
                 else:
                     storage.remove_file(self.journal)
 
 
 @contextmanager
 def open_session(plan: Path, journal: bool = True) -> Iterator[Session]:
-    """The plan for this process alone, with what a session before left in the `journal`; folded at
-    the end.
+    """Open the plan for this process alone, and save it at the end.
 
-    Raises SourceError for what is no plan, OutputError when it is being reviewed already.
+    With `journal`, the verdicts of a session that was killed are adopted. Raises SourceError where
+    `plan` is not a plan, and OutputError when it is under review already.
     """
     plan = Path(os.path.realpath(plan))
     if not plan.is_file():
@@ -241,18 +234,17 @@ def open_session(plan: Path, journal: bool = True) -> Iterator[Session]:
         session = Session(plan)
         if journal and session.journal.exists():
             verdicts = read_verdicts(session.journal, cut=True)
-            storage.write_file(
-                session.journal, format_verdicts(verdicts)
-            )  # without half a line at the end
-            session.take_over(verdicts, strict=True)
-            session.fold()
+            data = format_verdicts(verdicts)  # without an incomplete line at the end
+            storage.write_file(session.journal, data)
+            session.adopt(verdicts, strict=True)
+            session.save()
             storage.remove_file(session.journal)
         yield session
-        session.fold()
+        session.save()
 
 
 def state_folder(plan: Path) -> Path:
-    """What a review leaves between sessions: its lock, and thumbnails."""
+    """Return the folder that a review keeps between sessions: its lock and thumbnails."""
     return plan.parent / ".faceprep" / plan.name
 
 
@@ -263,7 +255,7 @@ def _verdict_on(decision: Decision, number: int, verdict: str) -> Verdict:
 
 
 def _state_of(plan: Path) -> tuple[int, ...]:
-    """Empty where there is no such file."""
+    """Return inode, size and time of the plan, or an empty tuple where there is no file."""
     try:
         state = os.stat(plan)
     except OSError:

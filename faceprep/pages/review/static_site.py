@@ -1,12 +1,12 @@
-"""The page as a folder of plain files, for a machine without a server.
+"""The review page as a folder of plain files, for a machine without a server.
 
     DIR/index.html, review.js …     the page
-    DIR/data.js                     all decisions in brief
-    DIR/pages/0000.js …             all about 200 decisions each
-    DIR/thumbnails/ab/….jpg         each picture once
+    DIR/data.js                     a summary of all decisions
+    DIR/pages/0000.js …             the details of 200 decisions each
+    DIR/thumbnails/ab/….jpg         each image once
 
 Verdicts stay in the browser (localStorage) until they are saved as a file, which `review PLAN
---import FILE` takes.
+--import FILE` reads.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from faceprep.core.prefetch import map_ahead
 from faceprep.core.types import Decision
 from faceprep.pages.review.gallery import Gallery
 from faceprep.pages.review.page_files import page_files
-from faceprep.pages.review.serialize import PAGE, tell_decision, tell_plan
+from faceprep.pages.review.serialize import PAGE, describe_decision, write_plan_script
 from faceprep.pages.review.session import Session
 from faceprep.pages.review.thumbnails import make_thumbnail
 from faceprep.vision.codec import Undecodable
@@ -36,12 +36,13 @@ _AHEAD = 200
 
 
 def write_static(session: Session, folder: Path) -> int:
-    """All of it or nothing; how many pictures there are. Raises OutputError when something is
-    there already.
+    """Write the folder as a whole or not at all, and return the number of images in it.
+
+    Raises OutputError where `folder` exists.
     """
     if os.path.lexists(folder):
         raise OutputError(
-            "there is something already", path=folder, remedy="Name another folder, or remove it."
+            "exists already", path=folder, remedy="Name another folder, or remove it."
         )
     temporary = folder.with_name(f".{folder.name}.tmp")
     storage.remove_tree(temporary)
@@ -49,7 +50,7 @@ def write_static(session: Session, folder: Path) -> int:
         n = _write(session, temporary)
         storage.move(temporary, folder)
     except BaseException:
-        with suppress(OutputError):  # a thread may write there still; the next start removes it
+        with suppress(OutputError):  # a thread may still write there; the next run removes it
             storage.remove_tree(temporary)
         raise
     return n
@@ -60,12 +61,8 @@ def _write(session: Session, folder: Path) -> int:
         storage.write_file(folder / name, data, durable=False)
 
     digest = hashlib.sha256(storage.read_bytes(session.plan)).hexdigest()
-    write(
-        "data.js",
-        tell_plan(
-            session.judged, session.decisions, mode="static", name=session.plan.name, id=digest
-        ),
-    )
+    facts = {"mode": "static", "name": session.plan.name, "id": digest}
+    write("data.js", write_plan_script(session.judged, session.decisions, **facts))
     for name, file in page_files().items():
         write(name, file.data)
     pictures: dict[str, str] = {}
@@ -77,7 +74,7 @@ def _write(session: Session, folder: Path) -> int:
         try:
             write(item[1], make_thumbnail(storage.read_bytes(item[0])))
         except (SourceError, Undecodable):
-            return False  # the page shows that there is none
+            return False  # the page then shows a gap
         return True
 
     return sum(map_ahead(draw, pictures.items(), n_cores(), _AHEAD))
@@ -86,19 +83,22 @@ def _write(session: Session, folder: Path) -> int:
 def _pages(
     session: Session, gallery: Gallery, pictures: dict[str, str]
 ) -> Iterator[list[dict[str, Any]]]:
-    """The details of 200 decisions at a time; `pictures` gets the path of each image and the
-    name of its thumbnail.
+    """Yield the details of 200 decisions at a time.
+
+    The path of each image and the name of its thumbnail are added to `pictures`.
     """
     for start in range(0, len(session.decisions), PAGE):
         yield [
-            tell_decision(decision, gallery, _namer(decision, gallery, pictures))
+            describe_decision(decision, gallery, _thumbnail_namer(decision, gallery, pictures))
             for decision in session.decisions[start : start + PAGE]
         ]
 
 
-def _namer(
+def _thumbnail_namer(
     decision: Decision, gallery: Gallery, pictures: dict[str, str]
 ) -> Callable[[str, int, str], str]:
+    """Return a function that names the thumbnail of an image and adds it to `pictures`."""
+
     def name_of(role: str, _: int, name: str) -> str:
         try:
             path = gallery.path_of(decision, role, name)

@@ -1,7 +1,7 @@
-"""Small pictures for the page, made once: JPEG, long side 160.
+"""Thumbnails for the review page, made once: JPEG, long side 160.
 
-They lie beside the plan and go when it goes: faces are left nowhere else. Two folders bound them:
-when the young one is full it becomes the old one, and what was old is removed.
+They are stored beside the plan, so that no faces are left elsewhere. Two folders bound their
+number: when the young one is full, it replaces the old one.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ log = logging.getLogger("faceprep")
 
 
 def make_thumbnail(data: Buffer) -> bytes:
-    """A JPEG no larger than 160 × 160 of an encoded image. Raises codec.Undecodable."""
+    """Make a JPEG of at most 160 × 160 from an encoded image. Raises codec.Undecodable."""
     return codec.encode_small(codec.decode(data), LONG_SIDE)
 
 
 class Thumbnails:
-    """Those in `folder`, at most twice `most`; safe to use from several threads."""
+    """A cache of at most 2 × `most` thumbnails in `folder`; safe to use from several threads."""
 
     def __init__(self, folder: Path, most: int = 10_000) -> None:
         self._young, self._old, self._most = folder / "young", folder / "old", most
-        self._n = len(storage.list_folder(self._young)[1]) if self._young.is_dir() else 0
+        self._n = 0
+        if self._young.is_dir():
+            self._n = len(storage.list_folder(self._young)[1])
         self._locks = [threading.Lock() for _ in range(_N_LOCKS)]
         self._turning = threading.Lock()
         self._is_writable = True
 
-    def of(self, path: str) -> bytes:
-        """The thumbnail of an image file. Raises SourceError, codec.Undecodable."""
+    def load(self, path: str) -> bytes:
+        """Return the thumbnail of an image file. Raises SourceError, codec.Undecodable."""
         size, time = storage.dated_size(path)
-        key = hashlib.sha256(
-            f"{path}\0{size}\0{time}".encode("utf-8", "surrogateescape")
-        ).hexdigest()[:40]
-        with self._locks[int(key, 16) % _N_LOCKS]:  # two threads never write the same one
+        identifier = f"{path}\0{size}\0{time}".encode("utf-8", "surrogateescape")
+        key = hashlib.sha256(identifier).hexdigest()[:40]
+        with self._locks[int(key, 16) % _N_LOCKS]:  # two threads never write the same file
             for folder in (self._young, self._old):
                 try:
                     return storage.read_bytes(folder / f"{key}.jpg")
@@ -53,7 +54,7 @@ class Thumbnails:
             return data
 
     def _keep(self, name: str, data: bytes) -> None:
-        """For the next time; without a place for it the page is slower, and that is all."""
+        """Keep a thumbnail if the disk allows; without it the page is only slower."""
         if not self._is_writable:
             return
         try:

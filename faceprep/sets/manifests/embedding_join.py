@@ -18,7 +18,7 @@ import numpy.typing as npt
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.npz import EMBEDDINGS, NAMES, NpzFile, decode_names
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 
 _DTYPES = ("float32", "float16")
 
@@ -47,8 +47,8 @@ def load_table(path: str | os.PathLike[str]) -> EmbeddingTable:
             raise SourceError(
                 "its arrays do not belong together",
                 path=path,
-                expected=f"one embedding for each of {counted(n_names, 'name')}",
-                found=counted(n, "embedding"),
+                expected=f"one embedding for each of {count_noun(n_names, 'name')}",
+                found=count_noun(n, "embedding"),
             )
         if str(dtype) not in _DTYPES:
             raise SourceError(

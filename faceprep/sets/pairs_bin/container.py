@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.core.text import counted
+from faceprep.core.text import count_noun
 from faceprep.core.types import Buffer, PairSet, Sink
 from faceprep.sets.pairs_bin.pickle_values import Array, Span, Strings, bytes_of, kind_of
 from faceprep.sets.pairs_bin.unpickle import read_pickle
@@ -191,7 +191,7 @@ def _read_set(data: bytes, path: str | PathLike[str]) -> tuple[list[Span], list[
     images = [_place_of(image, number, path) for number, image in enumerate(value[0])]
     same = _read_labels(value[1], data, path)
     if len(images) != 2 * len(same) or not same:
-        found = f"{counted(len(images), 'image')} for {counted(len(same), 'label')}"
+        found = f"{count_noun(len(images), 'image')} for {count_noun(len(same), 'label')}"
         raise _not_a_set(path, "two images for every label", found)
     return images, same
 

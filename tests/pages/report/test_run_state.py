@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from faceprep import Rec2Folder, Report, Request, Score, SerialRunner, run_job
-from faceprep.pages.report.run_state import find_runs, is_part_of_the_work
+from faceprep.pages.report.run_state import find_runs, is_work_page
 from faceprep.run.ledger import Ledger, Places
 from tests.bins import reencode, write_bin
 from tests.fakes import opened
@@ -27,7 +27,7 @@ def test_pages_are_those_of_the_run(rec_set: Path, tmp_path: Path) -> None:
             page.outcomes()
         )
         assert [(out / name).stat().st_size for name in page.outputs] == list(page.sizes)
-    assert sum(map(is_part_of_the_work, pages)) == run.told["n_shards"]
+    assert sum(map(is_work_page, pages)) == run.record["n_shards"]
 
 
 def test_failures_are_those_of_the_list(face_folder: Path, tmp_path: Path) -> None:

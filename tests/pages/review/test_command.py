@@ -251,7 +251,7 @@ def test_static_by_pages_of_200(tmp_path: Path) -> None:
 def test_static_leaves_alone_what_is_there(plan: Path, tmp_path: Path) -> None:
     (tmp_path / "page").mkdir()
     (tmp_path / "page/mine.txt").write_text("mine")
-    with pytest.raises(OutputError, match="there is something already"):
+    with pytest.raises(OutputError, match="exists already"):
         Review(static=tmp_path / "page").serve(plan, no_page)
     assert os.listdir(tmp_path / "page") == ["mine.txt"]
 

@@ -145,5 +145,5 @@ def test_no_such_picture(role: str, place: int, faces: Path) -> None:
 
 def test_plan_without_a_source(faces: Path) -> None:
     assert Gallery({}).strips(merge(0, 1, 0.5))["subject"].names == []
-    with pytest.raises(SourceError, match="does not say where"):
+    with pytest.raises(SourceError, match="does not name the folder"):
         Gallery({}).locate(merge(0, 1, 0.5), "for", 0)

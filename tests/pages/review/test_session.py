@@ -42,7 +42,7 @@ def test_what_is_decided_is_in_the_plan_at_the_end(plan: Path) -> None:
         session.decide(R, [(2, 0), (3, 0)])
         assert verdicts(plan) == [U, U, U, U]
         assert saved(plan) == [U, A, R, R]
-        assert session.n_changed == session.n_unfolded == 3
+        assert session.n_changed == session.n_unsaved == 3
     judged, after = read_plan(plan)
     assert list(after) == [
         decision._replace(verdict=verdict)
@@ -161,11 +161,11 @@ def test_the_disk_knows_all_that_was_told(
                 changed = []
             told = [session.decisions[i].verdict if i in changed else told[i] for i in range(4)]
         elif step == "fold":
-            session.fold()
+            session.save()
             assert verdicts(plan) == told
         else:
             if step == "end":
-                session.fold()
+                session.save()
             with open_session(plan):
                 assert not journal_of(plan).exists()
             session, groups = Session(plan), []
@@ -186,7 +186,7 @@ def test_killed_between_plan_and_journal(plan: Path, monkeypatch: pytest.MonkeyP
     session.decide(A, [(0, 0)])
     session.decide(R, [(0, 1)])
     monkeypatch.setattr(storage, "remove_file", lambda path: None)
-    session.fold()
+    session.save()
     monkeypatch.undo()
     assert journal_of(plan).exists() and verdicts(plan)[0] == R
     with open_session(plan):
@@ -205,10 +205,10 @@ def test_decided_while_it_is_folded(plan: Path, monkeypatch: pytest.MonkeyPatch)
         session.decide(R, [(1, 0)])
 
     monkeypatch.setattr(session, "refuse_changed_plan", late)
-    session.fold()
+    session.save()
     assert verdicts(plan) == [A, U, U, U]
     assert saved(plan) == [A, R, U, U]
-    assert session.n_unfolded == 1
+    assert session.n_unsaved == 1
     with open_session(plan):
         assert verdicts(plan) == [A, R, U, U]
 
@@ -254,13 +254,13 @@ def accept_second(lines: list[str]) -> list[str]:
 
 def test_plan_changed_by_hand_is_not_overwritten(plan: Path) -> None:
     refused = pytest.raises(
-        PlanChanged, match=r"changed by somebody else .* is in plan.jsonl.review.jsonl"
+        PlanChanged, match=r"changed by somebody else .* are in plan.jsonl.review.jsonl"
     )
     with refused, open_session(plan) as session:
         session.decide(R, [(2, 0)])
         edited(plan, accept_second)
         by_hand = plan.read_bytes()
-        for act in (lambda: session.decide(R, [(3, 0)]), lambda: session.undo(0), session.fold):
+        for act in (lambda: session.decide(R, [(3, 0)]), lambda: session.undo(0), session.save):
             with pytest.raises(PlanChanged):
                 act()
     assert plan.read_bytes() == by_hand

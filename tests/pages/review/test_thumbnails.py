@@ -41,20 +41,20 @@ def test_size(size: tuple[int, int], expected: tuple[int, int]) -> None:
 
 def test_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.jpg").write_bytes(encode_face(0, 0))
-    first = Thumbnails(tmp_path / "kept").of(str(tmp_path / "a.jpg"))
+    first = Thumbnails(tmp_path / "kept").load(str(tmp_path / "a.jpg"))
     monkeypatch.setattr(thumbnails, "make_thumbnail", lambda data: b"again")
-    assert Thumbnails(tmp_path / "kept").of(str(tmp_path / "a.jpg")) == first
+    assert Thumbnails(tmp_path / "kept").load(str(tmp_path / "a.jpg")) == first
     os.utime(tmp_path / "a.jpg", (1, 1))
-    assert Thumbnails(tmp_path / "kept").of(str(tmp_path / "a.jpg")) == b"again"
+    assert Thumbnails(tmp_path / "kept").load(str(tmp_path / "a.jpg")) == b"again"
 
 
 def test_bounded(tmp_path: Path) -> None:
     drawn = Thumbnails(tmp_path / "kept", most=5)
     for number in range(23):
         (tmp_path / f"{number}.jpg").write_bytes(encode_face(number, 0))
-        drawn.of(str(tmp_path / f"{number}.jpg"))
+        drawn.load(str(tmp_path / f"{number}.jpg"))
         assert len(kept(tmp_path / "kept")) <= 10
-    assert Thumbnails(tmp_path / "kept", most=5).of(str(tmp_path / "22.jpg"))
+    assert Thumbnails(tmp_path / "kept", most=5).load(str(tmp_path / "22.jpg"))
 
 
 def test_many_at_once(tmp_path: Path) -> None:
@@ -63,7 +63,9 @@ def test_many_at_once(tmp_path: Path) -> None:
     drawn, found = Thumbnails(tmp_path / "kept", most=3), []
     threads = [
         threading.Thread(
-            target=lambda: found.extend(drawn.of(str(tmp_path / f"{i % 4}.jpg")) for i in range(20))
+            target=lambda: found.extend(
+                drawn.load(str(tmp_path / f"{i % 4}.jpg")) for i in range(20)
+            )
         )
         for _ in range(6)
     ]
@@ -79,7 +81,7 @@ def test_no_place_for_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     (tmp_path / "a.jpg").write_bytes(encode_face(0, 0))
     (tmp_path / "kept").write_text("in the way")
     drawn = Thumbnails(tmp_path / "kept")
-    assert drawn.of(str(tmp_path / "a.jpg")) == drawn.of(str(tmp_path / "a.jpg"))
+    assert drawn.load(str(tmp_path / "a.jpg")) == drawn.load(str(tmp_path / "a.jpg"))
     (record,) = caplog.records
     assert record.getMessage().startswith("thumbnails are not kept: ")
 
@@ -88,5 +90,5 @@ def test_no_place_for_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
 def test_what_is_no_image(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(FaceprepError):
-        Thumbnails(tmp_path / "kept").of(str(tmp_path / "a.jpg"))
+        Thumbnails(tmp_path / "kept").load(str(tmp_path / "a.jpg"))
     assert not (tmp_path / "kept").exists()

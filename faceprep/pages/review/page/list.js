@@ -1,5 +1,5 @@
 "use strict";
-// The decisions in the order in which they are gone through, and the list of them: only the rows in sight exist.
+// The decisions in the order of review, and their list, which holds only the visible rows.
 
 const ROW = 44;
 
@@ -20,7 +20,7 @@ class Decisions {
     return this.plan.actions[this.plan.action[number]];
   }
 
-  // Undecided ones first, then nearest to the threshold of their action first; without a score last.
+  // Sorts undecided decisions first, then by distance to the threshold of their action; those without a score last.
   sorted() {
     const { action, score, actions, thresholds } = this.plan;
     const distance = new Float64Array(this.n);

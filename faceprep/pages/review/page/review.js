@@ -1,5 +1,5 @@
 "use strict";
-// The page: one decision at a time, with keys or fingers.
+// The page: one decision at a time, by keys, mouse or touch.
 
 const plan = faceprepPlan;
 const store = plan.mode === "static" ? new BrowserStore(plan) : new ServerStore(plan);
@@ -14,7 +14,7 @@ let here = 0;
 let busy = Promise.resolve();
 let over = false;
 
-// One thing after the other, so that a key never meets a decision that is not shown yet.
+// Runs actions one after another, so that a key never acts on a decision that is not shown yet.
 function queue(act) {
   busy = busy.then(act).catch((error) => say(`Something went wrong: ${error.message}`, true));
   return busy;
@@ -34,7 +34,7 @@ function warn(text) {
   ui("trouble").hidden = !text;
 }
 
-// Showing
+// Display
 
 function detailOf(number) {
   if (!details.has(number)) {
@@ -85,7 +85,7 @@ async function draw() {
     detail = await detailOf(number);
   } catch {
     detail = { reason: "", facts: {}, strips: {} };
-    warn("The details of this decision cannot be read: is the server still there?");
+    warn("The details of this decision cannot be read. Is the server still running?");
   }
   if (list.shown[here] !== number) return;
   const facts = Object.entries(detail.facts).map(([name, value]) => `${name} ${typeof value === "number" ? Number(value.toPrecision(5)) : value}`);
@@ -111,9 +111,9 @@ function drawVerdict(number) {
 
 function drawStrips({ lead, for: pro, against, subject, into }) {
   const pairs = [
-    lead && pair(lead.images.length > 1 ? "The image, and the one that is kept" : "The image", lead),
-    pro && pair(lead ? "Most alike where it would go: for it" : "Most alike: for it", pro),
-    against && pair(lead ? "Most alike where it is: against it" : "Least alike: against it", against),
+    lead && pair(lead.images.length > 1 ? "The image and the one that is kept" : "The image", lead),
+    pro && pair(lead ? "Evidence for: most similar in the other identity" : "Evidence for: most similar pair", pro),
+    against && pair(lead ? "Evidence against: most similar in its own identity" : "Evidence against: least similar pair", against),
   ];
   ui("evidence").replaceChildren(...pairs.filter(Boolean));
   ui("identities").replaceChildren(...[subject, into].filter(Boolean).map(identity));
@@ -170,31 +170,32 @@ function undoable() {
 function take(rows) {
   for (const [number, letter, version] of rows) decisions.set(number, letter, version);
   list.draw();
-  threshold.tell();
+  threshold.update();
 }
 
-function failed(told) {
-  take(told.rows);
-  if (told.ended) {
+function showFailure({ rows, error, ended }) {
+  take(rows);
+  if (ended) {
     over = true;
-    warn(told.error);
+    warn(error);
   }
-  if (told.rows.length) {
-    const [number, letter] = told.rows[0];
-    const what = told.rows.length > 1 ? count(told.rows.length, "decision") : `${nameOf(number)}: now ${VERDICTS[letter]}`;
-    say(`Not saved, ${told.error}: ${what}. Decide again if you mean it.`, true);
-  } else say(told.error.startsWith("Not saved") ? told.error : `Not saved: ${told.error}`, true);
+  if (rows.length) {
+    const [number, letter] = rows[0];
+    const subject = rows.length > 1 ? count(rows.length, "decision") : `${nameOf(number)}: now ${VERDICTS[letter]}`;
+    say(`Not saved, ${error}: ${subject}. Decide again to change it.`, true);
+  } else say(error.startsWith("Not saved") ? error : `Not saved: ${error}`, true);
   return draw();
 }
 
 async function decide(verdict, numbers) {
   say("Saving …");
-  const told = await store.decide(verdict, numbers.map((number) => [number, decisions.version[number]]), (number) => decisions.verdict[number]);
-  if (!told.ok) return failed(told).then(() => false);
-  take(told.rows);
-  sessionStorage.setItem(SESSION, JSON.stringify([...undoable(), [told.group, numbers[0]]].slice(-500)));
-  const what = numbers.length > 1 ? count(numbers.length, "decision") : nameOf(numbers[0]);
-  say(`Saved: ${what} ${verdict}`);
+  const references = numbers.map((number) => [number, decisions.version[number]]);
+  const result = await store.decide(verdict, references, (number) => decisions.verdict[number]);
+  if (!result.ok) return showFailure(result).then(() => false);
+  take(result.rows);
+  sessionStorage.setItem(SESSION, JSON.stringify([...undoable(), [result.group, numbers[0]]].slice(-500)));
+  const subject = numbers.length > 1 ? count(numbers.length, "decision") : nameOf(numbers[0]);
+  say(`Saved: ${subject} ${verdict}`);
   return true;
 }
 
@@ -206,7 +207,7 @@ function decideHere(verdict) {
     else if (!(await decide(verdict, [number]))) return;
     if (here === list.shown.length - 1) {
       await draw();
-      say(`${ui("status").textContent}. That was the last one of this list.`);
+      say(`${ui("status").textContent}. This was the last decision of the list.`);
     } else await go(here + 1);
   });
 }
@@ -225,14 +226,14 @@ function undo() {
     const last = groups.pop();
     if (over || !last) return say("Nothing to undo");
     const [group, number] = last;
-    const told = await store.undo(group);
-    if (!told.ended) sessionStorage.setItem(SESSION, JSON.stringify(groups));
-    if (!told.ok) return failed(told);
-    take(told.rows);
+    const result = await store.undo(group);
+    if (!result.ended) sessionStorage.setItem(SESSION, JSON.stringify(groups));
+    if (!result.ok) return showFailure(result);
+    take(result.rows);
     const place = list.shown.indexOf(number);
     if (place >= 0) await go(place);
     else await draw();
-    say(`Undone: ${told.rows.length > 1 ? count(told.rows.length, "decision") : nameOf(number)}`);
+    say(`Undone: ${result.rows.length > 1 ? count(result.rows.length, "decision") : nameOf(number)}`);
   });
 }
 
@@ -292,7 +293,7 @@ ui("rows").addEventListener("click", () => toggleList(false));
 ui("filters").addEventListener("submit", (event) => event.preventDefault());
 ui("filters").addEventListener("change", () => queue(filter));
 ui("by-text").addEventListener("input", () => queue(filter));
-ui("save").addEventListener("click", () => say(`Saved as a file: ${count(store.save(), "verdict")}. Take it over with faceprep review PLAN --import FILE`));
+ui("save").addEventListener("click", () => say(`Saved as a file: ${count(store.save(), "verdict")}. Adopt it with faceprep review PLAN --import FILE`));
 
 ui("plan").textContent = `${plan.command || "plan"}: ${plan.name}`;
 document.title = `${plan.name} – faceprep review`;

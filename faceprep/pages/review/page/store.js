@@ -1,6 +1,6 @@
 "use strict";
-// Where decisions are read and verdicts are kept: behind the server, or in this browser for a folder of files.
-// Both say what has come of a request: {ok, rows: [[number, verdict, version]], group, error, ended}.
+// Stores of decisions and verdicts: the server, or this browser for a folder of files.
+// Both answer a change with {ok, rows: [[number, verdict, version]], group, error, ended}.
 
 const faceprepPages = {};
 
@@ -26,23 +26,23 @@ class ServerStore {
     try {
       const headers = { "Content-Type": "application/json" };
       answer = await fetch(what, { method: "POST", headers, body: JSON.stringify(body) });
-      const told = await answer.json();
-      return { ok: answer.ok, rows: [], ...told };
+      const result = await answer.json();
+      return { ok: answer.ok, rows: [], ...result };
     } catch {
       return { ok: false, rows: [], error: "Not saved: the server does not answer. Start faceprep review again.", ended: true };
     }
   }
 
-  // Calls `told` with what other tabs have decided, every few seconds while the page is looked at.
-  watch(told) {
+  // Calls `report` with the decisions of other tabs, every few seconds while the page is visible.
+  watch(report) {
     const look = async () => {
       if (document.hidden) return;
       try {
         const news = await (await fetch(`changes/${this.since}`)).json();
         this.since = news.since;
-        told(news.rows, news.trouble);
+        report(news.rows, news.trouble);
       } catch {
-        told([], "The server does not answer: it was ended. What was shown as saved is saved.");
+        report([], "The server does not answer: it has ended. Every verdict that was shown as saved is saved.");
       }
     };
     setInterval(look, 2500);
@@ -50,7 +50,7 @@ class ServerStore {
   }
 }
 
-// A letter for each decision that differs from the plan's, kept by pages, so that a verdict writes little.
+// Keeps a letter for each decision that differs from the plan, in pages, so that a verdict writes little.
 class BrowserStore {
   constructor(plan) {
     this.plan = plan;
@@ -84,9 +84,9 @@ class BrowserStore {
     return faceprepPages[page][number % this.plan.page];
   }
 
-  // As the server: all of them or none, and none that somebody has decided since it was shown.
-  async decide(verdict, decisions, shown) {
-    const stale = decisions.filter(([number]) => this.verdictOf(number) !== shown(number));
+  // Changes all decisions or none, as the server does; none if somebody has changed one since it was shown.
+  async decide(verdict, decisions, shownVerdict) {
+    const stale = decisions.filter(([number]) => this.verdictOf(number) !== shownVerdict(number));
     if (stale.length) return { ok: false, error: "decided elsewhere meanwhile", rows: this.rows(stale.map(([number]) => number)) };
     const numbers = decisions.map(([number]) => number).filter((number) => this.verdictOf(number) !== verdict[0]);
     const before = numbers.map((number) => [number, this.verdictOf(number)]);
@@ -98,7 +98,7 @@ class BrowserStore {
     return { ok: true, group, rows: this.rows(decisions.map(([number]) => number)) };
   }
 
-  // For a reload; what is large can be undone until then only.
+  // Keeps small groups for a reload; large ones can only be undone before it.
   remember() {
     const small = [...this.groups].filter(([, { before }]) => before.length <= this.plan.page);
     sessionStorage.setItem(this.key("groups"), JSON.stringify(small.slice(-500)));
@@ -133,16 +133,16 @@ class BrowserStore {
     return numbers.map((number) => [number, this.verdictOf(number), 0]);
   }
 
-  watch(told) {
+  watch(report) {
     addEventListener("storage", (event) => {
       const page = Number(event.key?.startsWith(this.key("")) ? event.key.slice(this.key("").length) : -1);
       if (page < 0) return;
       const numbers = Array.from({ length: this.plan.page }, (_, i) => page * this.plan.page + i);
-      told(this.rows(numbers.filter((number) => number < this.first.length)), "");
+      report(this.rows(numbers.filter((number) => number < this.first.length)), "");
     });
   }
 
-  // The file that `faceprep review PLAN --import FILE` takes: what differs from the plan.
+  // Saves the verdicts that differ from the plan, for `faceprep review PLAN --import FILE`.
   save() {
     const { plan, first } = this;
     const lines = [];

@@ -1,5 +1,5 @@
 "use strict";
-// The slider: how many decisions of an action a threshold would change, and the buttons that apply it to undecided ones.
+// The threshold panel: counts the decisions of an action that a threshold would change, and applies it to undecided ones.
 
 const STEPS = 1000;
 
@@ -8,7 +8,7 @@ class ThresholdPanel {
     this.decisions = decisions;
     this.decideMany = decideMany;
     this.ui = Object.fromEntries(
-      ["action", "side", "number", "slider", "told", "accept", "refuse"].map((name) => [name, document.getElementById(`t-${name}`)]),
+      ["action", "side", "number", "slider", "summary", "accept", "refuse"].map((name) => [name, document.getElementById(`t-${name}`)]),
     );
     const { thresholds } = decisions.plan;
     const actions = Object.keys(thresholds);
@@ -18,12 +18,12 @@ class ThresholdPanel {
     }
     this.ui.action.append(...actions.map((action) => new Option(action, action)));
     this.ui.action.addEventListener("change", () => this.take(this.ui.action.value));
-    this.ui.side.addEventListener("change", () => this.tell());
+    this.ui.side.addEventListener("change", () => this.update());
     this.ui.slider.addEventListener("input", () => this.slide());
-    this.ui.number.addEventListener("input", () => this.tell());
+    this.ui.number.addEventListener("input", () => this.update());
     this.ui.accept.addEventListener("click", () => this.decideMany("accepted", this.undecided(true)));
     this.ui.refuse.addEventListener("click", () => this.decideMany("refused", this.undecided(false)));
-    document.getElementById("threshold").addEventListener("toggle", () => this.tell());
+    document.getElementById("threshold").addEventListener("toggle", () => this.update());
     this.take(actions[0]);
   }
 
@@ -33,26 +33,26 @@ class ThresholdPanel {
     this.range = [found.low, found.high];
     this.ui.side.value = found.at_least ? "1" : "";
     this.ui.number.value = Number(found.value.toPrecision(6));
-    this.tell();
+    this.update();
   }
 
   slide() {
     const [low, high] = this.range;
     this.ui.number.value = Number((low + ((high - low) * this.ui.slider.value) / STEPS).toPrecision(6));
-    this.tell();
+    this.update();
   }
 
   get value() {
     return this.ui.number.valueAsNumber;
   }
 
-  // A function of a score; the fields are read once, not for each of many decisions.
+  // Returns a test for scores; it reads the fields once, as there may be many decisions.
   passing() {
     const { value } = this;
     return this.ui.side.value ? (score) => score >= value : (score) => score <= value;
   }
 
-  // Numbers of the undecided decisions that pass, or of those that do not.
+  // Returns the numbers of the undecided decisions that pass, or of those that do not.
   undecided(wanted) {
     const { plan, verdict, n } = this.decisions;
     const action = plan.actions.indexOf(this.ui.action.value);
@@ -63,7 +63,7 @@ class ThresholdPanel {
     return found;
   }
 
-  tell() {
+  update() {
     if (!this.range || !document.getElementById("threshold").open) return;
     const { plan, verdict, n } = this.decisions;
     const { ui, value } = this;
@@ -82,7 +82,7 @@ class ThresholdPanel {
       else if (passes && verdict[i] === "r") refused++;
       else if (!passes && verdict[i] === "a") accepted++;
     }
-    ui.told.textContent = Number.isNaN(value)
+    ui.summary.textContent = Number.isNaN(value)
       ? "Give a score."
       : `${passing.toLocaleString("en")} of ${scored.toLocaleString("en")} pass. It would change ` +
         `${count(accepted + refused + accepts + refuses, "decision")}: ${accepted.toLocaleString("en")} accepted, ` +

@@ -188,11 +188,11 @@ def test_threshold(address: str, plan: Path, open_page: Open, tmp_path: Path) ->
     page.locator("#t-action").select_option("merge")
     page.locator("#t-slider").focus()
     page.keyboard.press("Home")
-    expect(page.locator("#t-told")).to_have_text(
+    expect(page.locator("#t-summary")).to_have_text(
         re.compile("^4 of 4 pass. It would change 3 decisions: 0 accepted, 0 re")
     )
     page.locator("#t-number").fill("0.45")
-    expect(page.locator("#t-told")).to_have_text(
+    expect(page.locator("#t-summary")).to_have_text(
         re.compile("^3 of 4 pass. It would change 3 decisions")
     )
     page.screenshot(path=tmp_path / "threshold.png")

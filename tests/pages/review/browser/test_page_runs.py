@@ -126,7 +126,7 @@ def test_names_are_text(tmp_path: Path, open_page: Open) -> None:
         )
         expect(page.locator("#reason")).to_have_text("<b>why</b>")
         page.keyboard.press("r")
-        status(page, "refused. That was the last one of this list")
+        status(page, "refused. This was the last decision of the list")
 
 
 def test_picture_that_cannot_be_shown(
