@@ -17,7 +17,7 @@ from tests.real import ROOT
 
 SLOW = (
     "from faceprep.core import registry; from faceprep.core.registry import Entry;"
-    "from faceprep.cli import progress; from faceprep.run import heartbeat as life;"
+    "from faceprep.cli import progress; from faceprep.run import heartbeat;"
     "registry.COMMANDS['rec2folder'] = Entry('tests.fakes:SlowRec2Folder', '', 'SRC DST');"
 )
 ONE_LONG_SHARD = SLOW.replace("fakes:SlowRec2Folder", "terminal:OneLongShard")

@@ -1,4 +1,4 @@
-"""A file that grows by whole entries, each on the disk before the next."""
+"""Files that grow by whole entries, each on the disk before the next."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from faceprep.core.types import Buffer
 
 
 def append_durably(path: str | os.PathLike[str], data: Buffer) -> None:
-    """Add to the end of a file, or make it, and wait until the disk has it: all of `data` or
-    nothing.
+    """Append `data` to a file, or create it, and wait until the disk has it.
+
+    All of `data` is appended, or nothing.
     """
     with guard("write", path), open(path, "ab", 0) as file:
         size = file.tell()

@@ -65,7 +65,7 @@ def _open_and_hold(folder: Path, home: Path | None) -> int:
 
 def _new_pass(folder: Path) -> str:
     token = f"{os.getpid()} {time.time_ns()}"
-    with nobody_at_work(folder) as workers, guard("write", folder / WORKERS):
+    with without_workers(folder) as workers, guard("write", folder / WORKERS):
         os.ftruncate(workers, 0)
         os.pwrite(workers, token.encode(), 0)
     return token
@@ -83,7 +83,7 @@ def _let_go(fd: int, folder: Path, home: Path | None, made: Sequence[Path]) -> N
 
 
 def _tidy(folder: Path, made: Sequence[Path]) -> None:
-    """Make the pass worthless; remove everything where there is nothing but the locks."""
+    """Make the pass worthless, and remove the folder where it holds nothing but the locks."""
     with suppress(OSError):
         if os.path.islink(folder / WORKERS):  # never ours: what it leads to stays as it is
             return
@@ -96,7 +96,10 @@ def _tidy(folder: Path, made: Sequence[Path]) -> None:
 
 
 def _hold(path: Path) -> int:
-    """A descriptor that holds the lock `path`, and not one that the run before has just removed."""
+    """Return a descriptor that holds the lock `path`.
+
+    The earlier run may have just removed the file, so its identity is checked.
+    """
     while True:
         with guard("lock", path):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -115,9 +118,9 @@ def _hold(path: Path) -> int:
 
 
 @contextmanager
-def nobody_at_work(folder: Path) -> Iterator[int]:
-    """Wait until no worker is busy in `folder`, and keep them from it meanwhile; yields a
-    descriptor of `workers`.
+def without_workers(folder: Path) -> Iterator[int]:
+    """Wait until no worker is busy in `folder`, and keep others out; yield a descriptor of
+    `workers`.
     """
     path = folder / WORKERS
     with guard("lock", path):
@@ -139,8 +142,9 @@ def nobody_at_work(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def at_work(folder: Path, token: str) -> Iterator[None]:
-    """Share `folder` with the other workers of the run whose pass is `token`. Raises
-    OutputError when it is over.
+    """Share `folder` with the other workers of the run whose pass is `token`.
+
+    Raises OutputError when that run is over.
     """
     path = folder / WORKERS
     with guard("lock", path):
@@ -157,8 +161,9 @@ def at_work(folder: Path, token: str) -> Iterator[None]:
 
 
 def _flock(fd: int, operation: int, path: Path) -> bool:
-    """False when somebody else holds it; True as well where the file system has no locks, with
-    a warning.
+    """Lock a descriptor; return False if somebody else holds it.
+
+    A file system without locks counts as success, with a warning.
     """
     with guard("lock", path):
         try:

@@ -97,7 +97,7 @@ def open_folder(
 
 
 class _LinkFound(Exception):
-    """The name of a folder that is a link."""
+    """A folder name that turned out to be a link."""
 
 
 def _open_part(fd: int, part: str, may_be_link: bool, make: bool) -> int:

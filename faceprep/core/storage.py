@@ -1,8 +1,8 @@
-"""Where the disk is touched, with staging and locks, and nowhere else: read, list, and commit by
-rename.
+"""Access to the disk: read, list, and commit by rename.
 
-Whatever is written here is either whole under its name or not there at all. `OSError` leaves this
-module as an `OutputError` or a `SourceError` that names the file and says what to do.
+With `staging`, `locks` and `output_tree` it is the only place that touches the disk. A file is
+either complete under its name or not there. An `OSError` leaves this module as an `OutputError` or
+a `SourceError` that names the file and says what to do.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PIECE = 256 << 10  # stays in the processor's cache: pieces of 4 MiB took twice
 def as_error(
     kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError
 ) -> FaceprepError:
-    """`error` in one line: what could not be done, where, why, and what to do."""
+    """Return `error` as one line: what could not be done, where, why, and what to do."""
     reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
     return kind(f"cannot {doing}: {reason}", path=path, remedy=_REMEDIES.get(error.errno or 0))
 
@@ -62,7 +62,7 @@ def guard(
 
 
 class ByteSource:
-    """A file read at offsets; safe to hold in one process, never to be shared over a fork.
+    """A file read at offsets. Use it in one process; never share it over a fork.
 
     Pages are read, not mapped: a fault of the disk is an error here, not a signal that kills the
     process.
@@ -75,7 +75,7 @@ class ByteSource:
             self.size = os.fstat(self._fd).st_size
 
     def read_at(self, offset: int, n_bytes: int) -> bytes:
-        """Up to `n_bytes` bytes from `offset`; fewer only at the end of the file. Raises
+        """Read `n_bytes` bytes from `offset`; fewer only at the end of the file. Raises
         SourceError.
         """
         try:
@@ -102,13 +102,14 @@ class ByteSource:
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
-    """The whole file, or its first `limit` bytes. Raises SourceError."""
+    """Read the whole file, or its first `limit` bytes. Raises SourceError."""
     return read_dated(path, limit)[0]
 
 
 def read_dated(path: str | os.PathLike[str], limit: int | None = None) -> tuple[bytes, int]:
-    """As `read_bytes`, and the time of the file's last change in nanoseconds. Raises
-    SourceError.
+    """Read a file as `read_bytes` does, with the time of its last change in nanoseconds.
+
+    Raises SourceError.
     """
     try:
         fd = os.open(path, os.O_RDONLY)
@@ -126,7 +127,7 @@ def read_dated(path: str | os.PathLike[str], limit: int | None = None) -> tuple[
 
 
 def dated_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(bytes, time of the last change in nanoseconds) of a file. Raises SourceError."""
+    """Return (bytes, time of the last change in nanoseconds) of a file. Raises SourceError."""
     try:
         state = os.stat(path)
     except OSError as error:
@@ -135,7 +136,7 @@ def dated_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def size_of(path: str | os.PathLike[str]) -> int | None:
-    """Bytes in the file; None where there is no file."""
+    """Return the number of bytes in the file; None where there is no file."""
     try:
         return os.stat(path).st_size
     except OSError:
@@ -143,16 +144,16 @@ def size_of(path: str | os.PathLike[str]) -> int | None:
 
 
 def open_source(path: str | os.PathLike[str]) -> BinaryIO:
-    """The file open for reading. Raises SourceError when it cannot be opened."""
+    """Open a file for reading. Raises SourceError."""
     with guard("open", path, SourceError):
         return open(path, "rb")
 
 
 def list_folder(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
-    """(names of folders, names of files) in `path`, unsorted; names that begin with a dot are left
-    out.
+    """Return (names of folders, names of files) in `path`, unsorted.
 
-    Links are followed; a link that leads nowhere counts as a file, so that reading it names it.
+    Names that begin with a dot are left out. Links are followed. A dangling link counts as a file,
+    so that reading it names it. Raises SourceError.
     """
     folders: list[str] = []
     files: list[str] = []
@@ -171,15 +172,16 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def leads_back(path: str | os.PathLike[str]) -> bool:
-    """Whether it is a link to a folder that it lies in: who follows it goes round in circles."""
+    """Return whether `path` is a link to a folder that it lies in: following it would never end."""
     return os.path.islink(path) and os.path.realpath(path) in {
         os.path.realpath(folder) for folder in Path(path).parents
     }
 
 
 def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
-    """Names the present state of files or folders by size and time of change. Raises
-    SourceError.
+    """Return the present state of files or folders by size and time of change.
+
+    Raises SourceError.
     """
     parts = []
     for path in paths:
@@ -189,9 +191,10 @@ def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
     return " ".join(parts)
 
 
-def room(path: str | os.PathLike[str]) -> tuple[int, int | None, int]:
-    """(free bytes, free inodes or None where the file system has no such limit, bytes a block)
-    at `path`.
+def free_space(path: str | os.PathLike[str]) -> tuple[int, int | None, int]:
+    """Return (free bytes, free inodes, bytes per block) at `path`.
+
+    The inodes are None where the file system has no such limit.
     """
     existing = os.path.abspath(path)
     while not os.path.exists(existing):
@@ -209,7 +212,7 @@ def room(path: str | os.PathLike[str]) -> tuple[int, int | None, int]:
 
 
 def write_all(fd: int, data: Buffer) -> None:
-    """The one call through which every byte goes to the disk."""
+    """Write all of `data` to a descriptor; every byte goes to the disk through this call."""
     n_written = os.write(fd, data)
     if n_written != len(data):
         view = memoryview(data)
@@ -218,13 +221,13 @@ def write_all(fd: int, data: Buffer) -> None:
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Make the folder and those above it, where there are none yet."""
+    """Make the folder and its parents where they do not exist."""
     with guard("make the folder", path):
         os.makedirs(path, exist_ok=True)
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder of our own making, or the link or file in its place, if there is one."""
+    """Remove a folder that faceprep made, or the link or file in its place, if there is one."""
     with guard("remove", path):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -233,19 +236,19 @@ def remove_tree(path: Path) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file of our own making; nothing where there is none."""
+    """Remove a file that faceprep made, if there is one."""
     with guard("remove", path):
         path.unlink(missing_ok=True)
 
 
 def move(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Rename, making the target's folder when it is missing."""
+    """Rename a file or folder, and make the target's folder if it is missing."""
     with guard("move into place", target):
         rename(source, target)
 
 
 def rename(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """As `move`; raises OSError, for callers that know what to do about one."""
+    """Rename as `move` does, but raise OSError, for callers that handle it."""
     try:
         os.rename(source, target)
     except FileNotFoundError:
@@ -254,9 +257,7 @@ def rename(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> No
 
 
 def keep_copy(path: Path, copy: Path) -> None:
-    """Give `path` a second name, `copy`, unless that name is taken; a real copy where links are
-    not possible.
-    """
+    """Give `path` a second name, `copy`, unless that name is taken; copy where links fail."""
     with guard("keep a copy as", copy):
         if copy.exists():
             return
@@ -272,7 +273,7 @@ def keep_copy(path: Path, copy: Path) -> None:
 
 
 class _RawFile(io.RawIOBase):
-    """A descriptor behind a buffer; its errors are OutputErrors that name the final file."""
+    """A descriptor behind a buffer. Its errors are OutputErrors that name the final file."""
 
     def __init__(self, path: str, final: str) -> None:
         self._final = final
@@ -319,7 +320,7 @@ class _RawFile(io.RawIOBase):
 
 
 class StagedFile(io.BufferedWriter):
-    """Buffered, at `path`; where it is `durable`, `close` waits until the disk has the bytes."""
+    """A buffered file at `path`. If it is `durable`, `close` waits until the disk has the bytes."""
 
     def __init__(self, path: str, final: str, durable: bool) -> None:
         self.path, self._final, self._durable = path, final, durable
@@ -383,8 +384,9 @@ def append_file(source: str | os.PathLike[str], target: BinaryIO) -> None:
 def write_file(
     path: str | os.PathLike[str], data: Buffer, durable: bool = True, keep_mode: bool = False
 ) -> None:
-    """Write a whole small file, or nothing; with the mode of the one that is there where it is
-    to `keep_mode`.
+    """Write a whole small file, or nothing.
+
+    `keep_mode` keeps the permissions of the existing file.
     """
     with guard("write", path), AtomicFile(path, durable) as file:
         if keep_mode:

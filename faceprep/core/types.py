@@ -1,6 +1,4 @@
-"""The nouns every room speaks, and the Protocols between the rooms. numpy and the standard
-library only.
-"""
+"""Types that all rooms share, and the Protocols between the rooms."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ Buffer = bytes | bytearray | memoryview
 
 
 class Outcome(NamedTuple):
-    """What became of one input. Every input has exactly one."""
+    """The result of one input. Every input has exactly one."""
 
     key: str
     status: str = OK
@@ -38,7 +36,7 @@ class Outcome(NamedTuple):
 
 
 def all_ok(keys: Iterable[str]) -> Iterator[Outcome]:
-    """What became of inputs that are plainly ok, made in half the time of one by one.
+    """Yield an ok Outcome for each key, in half the time of one by one.
 
     >>> list(all_ok(["a"])) == [Outcome("a")]
     True
@@ -48,8 +46,7 @@ def all_ok(keys: Iterable[str]) -> Iterator[Outcome]:
 
 @dataclass(frozen=True, slots=True)
 class PairSet:
-    """Verification pairs: pair i is images 2i and 2i+1, `same[i]` says whether they show one
-    person.
+    """Verification pairs: pair i is images 2i and 2i+1, and `same[i]` says if they show one person.
 
     `images` are encoded (JPEG, PNG), bytes as found; `same` has half as many entries.
     """
@@ -68,11 +65,12 @@ VERDICTS = (ACCEPTED, REFUSED, UNDECIDED)
 
 
 class Decision(NamedTuple):
-    """What a plan means to do with one `subject`, `into` what where there is such, and why.
+    """One decision of a plan about `subject`, with its reason.
 
-    Only what is accepted is carried out. `evidence` is for a person to look at: `for` and `against`
-    are [image, image, likeness] of the two that speak most for it and most against, `images` and
-    `pairs` are counts, `kept` is the image that stays for one that is dropped.
+    `into` is the identity or image that the subject goes to, if any. Only accepted decisions are
+    carried out. `evidence` is for a person: `for` and `against` are [image, image, similarity] of
+    the pair that supports it most and of the pair that contradicts it most, `images` and `pairs`
+    are counts, and `kept` is the image that stays for one that is dropped.
     """
 
     action: str
@@ -103,7 +101,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class ShardReport:
-    """What a worker sends back: counts, never pixels."""
+    """The report of a shard from its worker: counts, never pixels."""
 
     shard_id: str
     n_inputs: int
@@ -123,7 +121,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Work:
-    """All that a job is going to do with a source.
+    """The whole work of a job on a source.
 
     `fingerprint` names the state of the source (sizes, times); a resumed run must find the same.
     `files` are the names, below the output folder, that the run will create; None means that it
@@ -144,11 +142,11 @@ PLACING_MODES = (COPY, HARDLINK, SYMLINK)
 
 
 class Sink(Protocol):
-    """Where a shard's output goes: nothing is seen outside before the shard is whole."""
+    """The output of a shard. Nothing is visible outside before the shard is complete."""
 
     @property
     def scratch(self) -> Path:
-        """Folder of the run for its own intermediate files."""
+        """Return the folder of the run for its own intermediate files."""
         ...
 
     def write(self, name: str, data: Buffer, beside: str = "") -> None:
@@ -160,14 +158,14 @@ class Sink(Protocol):
         ...
 
     def write_many(self, names: Sequence[str], contents: Sequence[Buffer]) -> None:
-        """As many `write`s, with less work for each."""
+        """Stage several files at less cost per file."""
         ...
 
     def place(self, name: str, path: str, mode: str) -> None:
         """Stage the file at the absolute `path` as it is, with the time of its last change.
 
-        `mode` is one of PLACING_MODES: its bytes, or a link to it. Raises SourceError, having
-        staged nothing.
+        `mode` is one of PLACING_MODES: its bytes, or a link to it. Raises SourceError and stages
+        nothing.
         """
         ...
 
@@ -180,13 +178,13 @@ class Sink(Protocol):
         ...
 
     def part_path(self, shard_id: str, suffix: str) -> Path:
-        """Where a finished shard's intermediate file lies."""
+        """Return the path of a finished shard's intermediate file."""
         ...
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a run is asked for, besides the job's own options."""
+    """The arguments of a run, besides the job's own options."""
 
     sources: tuple[Path, ...]
     output: Path
@@ -210,8 +208,9 @@ CarryOut = Callable[[Iterable[Shard]], Generator[ShardReport, None, None]]
 
 
 class Runner(Protocol):
-    """Has its workers for as long as the context is open: they may start while the shards are
-    not known yet.
+    """A way to run shards. It has its workers for as long as the context is open.
+
+    They may start while the shards are not known yet.
     """
 
     def __call__(self, work: ShardWork) -> AbstractContextManager[CarryOut]: ...
@@ -219,7 +218,7 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Summary:
-    """The end of a run, as `--json` prints it. `inputs`, `ok` and `failed` count one `unit`."""
+    """The result of a run, as `--json` prints it. `inputs`, `ok` and `failed` count one `unit`."""
 
     command: str
     unit: str

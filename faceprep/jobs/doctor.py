@@ -145,7 +145,7 @@ class Doctor(Look):
                 "quota": cores.quota(),
             },
             memory_limit=cores.memory_limit(),
-            space={place: storage.room(place)[:2] for place in places},
+            space={place: storage.free_space(place)[:2] for place in places},
             open_files=(soft, hard),
             lacks=_lacks(needed),
             broken=_broken(needed[installed.BASE]),

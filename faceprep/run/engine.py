@@ -1,4 +1,4 @@
-"""Which shards are still to do, in which order, and how a run ends."""
+"""The course of a run: which shards are left, in which order they run, and how it ends."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ from faceprep.core.types import (
     Stage,
     Summary,
 )
-from faceprep.run import heartbeat as life
-from faceprep.run import preflight as checks
+from faceprep.run import heartbeat, preflight
 from faceprep.run.ledger import Ledger, Places, ShardSink, crashed, load_report, rescue
 
 log = logging.getLogger("faceprep")
@@ -43,9 +42,9 @@ _GO_ON = "Start the same command again to resume."
 
 @dataclass(frozen=True)
 class Progress:
-    """Told of a stage's size, then of every shard; does nothing by default.
+    """Callbacks for progress: the size of a stage, then every shard. The default does nothing.
 
-    `watch` is given what counts the inputs that are done in shards which are not.
+    `watch` receives a function that counts the finished inputs of unfinished shards.
     """
 
     start: Callable[[Stage, int, str], None] = lambda stage, n_done, unit: None
@@ -56,10 +55,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """A job on one shard, from staging to commit. Picklable; calls never raise but for
-    FaceprepError.
+    """A job on one shard, from staging to commit. It is picklable.
 
-    `token` is the pass of the run, which its workers need.
+    A call raises nothing but FaceprepError. `token` is the pass of the run, which its workers need.
     """
 
     job: Job
@@ -71,14 +69,18 @@ class ShardTask:
             return rescue(self.places, shard.id) or self._carry_out(shard)
 
     def warm_up(self) -> None:
-        """What the job has to load before its first shard, if it says so."""
+        """Load what the job needs before its first shard."""
         self.job.warm_up()
 
     def _carry_out(self, shard: Shard) -> ShardReport:
         sink = ShardSink(self.places, shard.id)
         try:
             return sink.commit(
-                list(life.told(self.job.run(shard, sink), self.places.signs / shard.id))
+                list(
+                    heartbeat.report_progress(
+                        self.job.run(shard, sink), self.places.signs / shard.id
+                    )
+                )
             )
         except FaceprepError:
             sink.discard()
@@ -86,14 +88,14 @@ class ShardTask:
         except Exception as bug:
             log.debug("shard %s", shard.id, exc_info=True)
             sink.discard()
-            return crashed(shard, _told(bug))
+            return crashed(shard, _describe_bug(bug))
         except BaseException:
             sink.discard()
             raise
 
 
-def _told(bug: Exception) -> str:
-    """In one line: what, and in which line of the source."""
+def _describe_bug(bug: Exception) -> str:
+    """Describe a bug in one line: what it was, and in which line of the source."""
     place = traceback.extract_tb(bug.__traceback__)[-1]
     return " ".join(
         f"{type(bug).__name__}: {bug} ({os.path.basename(place.filename)}:{place.lineno})".split()
@@ -103,15 +105,14 @@ def _told(bug: Exception) -> str:
 def run_job(
     job: Job, request: Request, runner: Runner, progress: Progress | None = None
 ) -> Summary:
-    """Carry out `job`, or what is left of it, and say what became of every input.
+    """Carry out `job`, or what is left of it, and return the outcome of every input as counts.
 
-    Raises FaceprepError when the run cannot be begun or has to stop; what is done by then stays
-    done.
+    Raises FaceprepError when the run cannot begin or has to stop. Finished shards stay finished.
     """
     started = time.monotonic()
     places = _places(job, request)
-    checks.refuse_bad_places(request, _folders(job, request), job.writes_in_place(request))
-    checks.refuse_linked_state(places.state_folders())
+    preflight.refuse_bad_places(request, _folders(job, request), job.writes_in_place(request))
+    preflight.refuse_linked_state(places.state_folders())
     drive: _Drive | None = None
     try:
         with locks.lock(places.state) as token:
@@ -125,9 +126,7 @@ def run_job(
 
 
 def _places(job: Job, request: Request) -> Places:
-    """Beside an output that is one file, or in the output folder; there under a name if the job
-    has one for it.
-    """
+    """Return the places of a run: beside an output file, or inside an output folder."""
     if job.output_is_file:
         return Places(request.output.parent, request.output.name)
     if job.siblings:
@@ -140,7 +139,7 @@ def _places(job: Job, request: Request) -> Places:
 
 
 def _folders(job: Job, request: Request) -> list[Path]:
-    """The folders that the run fills; none where the output is one file."""
+    """Return the folders that the run fills; none where the output is one file."""
     if job.output_is_file:
         return []
     output = Path(os.path.abspath(request.output))
@@ -148,7 +147,7 @@ def _folders(job: Job, request: Request) -> list[Path]:
 
 
 class _Drive:
-    """One run from the driver's side."""
+    """The driver of one run."""
 
     def __init__(self, task: ShardTask, request: Request, progress: Progress) -> None:
         self._task, self._request, self._progress = task, request, progress
@@ -180,10 +179,10 @@ class _Drive:
     # Before
 
     def prepare(self) -> None:
-        """Plan, compare with the run before, take up what is done."""
+        """Plan the work, compare it with the earlier run, and collect what is finished."""
         output, before = self._request.output, None if self._request.overwrite else self._before
         if before is not None:
-            checks.refuse_other_run(before, self._described(), output)
+            preflight.refuse_other_run(before, self._described(), output)
         if self._request.overwrite:  # which removes what is there: it need not make sense
             self._ledger.wait_for_workers()
         else:
@@ -193,17 +192,17 @@ class _Drive:
         self._shards = {shard.id: shard for stage in self.work.stages for shard in stage.shards}
         described = self._described() | self._planned()
         if before is not None:
-            checks.refuse_changed_input(before, described, output)
+            preflight.refuse_changed_input(before, described, output)
         if self.work.files is not None:
-            checks.refuse_to_write_over(
+            preflight.refuse_to_write_over(
                 self._request, self._places.root, self.work.files, self._before
             )
         elif self._before is None:
-            checks.refuse_foreign_files(_folders(self._job, self._request))
+            preflight.refuse_foreign_files(_folders(self._job, self._request))
         if self._request.overwrite:
             self._ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
-        self._take_up_what_is_done()
-        checks.refuse_what_cannot_fit(
+        self._load_finished()
+        preflight.refuse_what_cannot_fit(
             self.work, 1 - len(self._reports) / max(len(self._shards), 1), self._places.root
         )
         self._run = described | self._lineage(described)
@@ -239,8 +238,11 @@ class _Drive:
             "inputs": [{"path": str(source), "run": run_id_of(source)} for source in sources],
         }
 
-    def _take_up_what_is_done(self) -> None:
-        """Parts are asked for only while there is still something to join."""
+    def _load_finished(self) -> None:
+        """Load the reports of finished shards.
+
+        Parts must exist only while they are still to be joined.
+        """
         self._finish_report = load_report(self._places, _FINISH)
         for with_parts in (False, True) if self._finish_report else (True,):
             reports = {
@@ -260,15 +262,16 @@ class _Drive:
     # During
 
     def carry_out(self, stage: Stage, carry_out: CarryOut) -> None:
-        """The shards of one stage that are not done; none when a shard of an earlier stage is
-        lost.
+        """Carry out the unfinished shards of one stage.
+
+        If a shard of an earlier stage is lost, carry out none.
         """
         todo = [shard for shard in stage.shards if shard.id not in self._reports]
         self._stop_at_too_many_failures()
         if not todo or self._finish_report or self._n_crashed():
             return
         n_done = sum(len(shard) for shard in stage.shards) - sum(len(shard) for shard in todo)
-        self._progress.watch(lambda: life.n_done(self._places.signs))
+        self._progress.watch(lambda: heartbeat.count_done(self._places.signs))
         self._progress.start(stage, n_done, self.work.unit)
         log.debug(
             "%s: %d shards, %d of them done",
@@ -307,9 +310,7 @@ class _Drive:
             )
 
     def finish(self) -> None:
-        """Join the parts. Raises OutputError when a shard that crashed leaves the output
-        unjoined.
-        """
+        """Join the parts. Raises OutputError when a crashed shard leaves the output unjoined."""
         n_crashed = self._n_crashed()
         if n_crashed and self.work.files is not None:
             raise OutputError(
@@ -330,7 +331,7 @@ class _Drive:
     # After
 
     def close(self) -> None:
-        """Leave the state in order; no trace of a run that never began."""
+        """Leave the state in order, and no trace of a run that never began."""
         self._ledger.recover()
         self._ledger.drop_scratch()
         if self._is_prepared:
@@ -346,8 +347,8 @@ class _Drive:
     def _n_failed(self) -> int:
         return sum(n for status, n in self._by_status.items() if Outcome("", status).is_failure)
 
-    def _told(self) -> dict[str, Any]:
-        """What the job has to say of its finished output, if it has."""
+    def _job_details(self) -> dict[str, Any]:
+        """Return the figures that the job gives for its finished output."""
         return dict(self._job.details(self._request.output)) if self._finish_report else {}
 
     def summary(self, seconds: float) -> Summary:
@@ -363,12 +364,12 @@ class _Drive:
             seconds=round(seconds, 3),
             output=str(self._request.output),
             details={"failures": str(self._places.failures), "done_before": self._n_done_before}
-            | self._told(),
+            | self._job_details(),
         )
 
 
 def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
+    """Convert a value to the form in which JSON gives it back."""
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple | list):
@@ -377,7 +378,7 @@ def _plain(value: Any) -> Any:
 
 
 def as_json(summary: Summary) -> dict[str, Any]:
-    """The summary as the one JSON object that `--json` prints."""
+    """Return the summary as the JSON object that `--json` prints."""
     plain = asdict(summary)
     details: dict[str, Any] = plain.pop("details")
     return plain | details

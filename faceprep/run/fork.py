@@ -27,7 +27,7 @@ _NAP_S = 0.01
 
 
 def is_clean() -> bool:
-    """Whether a copy of this process is as good as a new one; known on Linux only."""
+    """Return whether a fork of this process is as good as a new one; always False outside Linux."""
     streams = (
         sys.stdin,
         sys.stdout,
@@ -38,10 +38,9 @@ def is_clean() -> bool:
 
 
 class Copy:
-    """A copy of this process that calls `serve` and ends; what workers need of `subprocess.Popen`.
+    """A fork of this process that calls `serve` and ends, with the methods of `subprocess.Popen`.
 
-    `environment` is set in it, and of what is open it keeps `pipe` and stderr, which its stdout
-    goes to.
+    `environment` is set in it. It keeps `pipe` and stderr open, and its stdout goes to stderr.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Copy:
             _live(serve, pipe, environment)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Until it has ended. Raises subprocess.TimeoutExpired after so many seconds."""
+        """Wait until it has ended. Raises subprocess.TimeoutExpired after `timeout` seconds."""
         started = time.monotonic()
         while self.returncode is None:
             pid, status = os.waitpid(self._pid, os.WNOHANG if timeout is not None else 0)
@@ -72,7 +71,7 @@ class Copy:
 
 
 def _live(serve: Callable[[], None], pipe: int, environment: Mapping[str, str]) -> NoReturn:
-    """The life of a copy: it never comes back to what the driver was doing."""
+    """Run the fork to its end; it never returns to what the driver was doing."""
     status = 1
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,7 +1,6 @@
-"""Signs of life from shards at work: how many of their inputs are done, now and then, in small
-files of the run.
+"""Heartbeats of shards: small files that say how many inputs are finished.
 
-A shard may be one long video; without a sign nobody could tell work from standstill.
+A shard may be one long video. Without a heartbeat, work and a hang would look the same.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from faceprep.core.types import Outcome
 EVERY_S = 1.0
 
 
-def told(outcomes: Iterator[Outcome], sign: Path) -> Iterator[Outcome]:
-    """The same outcomes; from the first second on their number lies in the file `sign` until
-    they end.
+def report_progress(outcomes: Iterator[Outcome], sign: Path) -> Iterator[Outcome]:
+    """Yield the same outcomes, and write their number to the file `sign` once a second.
+
+    The file appears after the first second and is removed at the end.
     """
     last, has_sign = time.monotonic(), False
     try:
@@ -34,10 +34,10 @@ def told(outcomes: Iterator[Outcome], sign: Path) -> Iterator[Outcome]:
             storage.remove_file(sign)
 
 
-def n_done(folder: Path) -> int:
-    """How many inputs the shards at work have behind them, by their signs in `folder`.
+def count_done(folder: Path) -> int:
+    """Count the finished inputs of unfinished shards by the heartbeats in `folder`.
 
-    >>> n_done(Path("no such folder"))
+    >>> count_done(Path("no such folder"))
     0
     """
     try:

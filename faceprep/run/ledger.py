@@ -37,12 +37,12 @@ _PAGE = ".jsonl"
 
 
 class Places:
-    """Where a run keeps its things. Small and picklable: workers get a copy.
+    """Paths of a run. They are small and picklable: workers get a copy.
 
-    `root` is the folder that output names are relative to. `state_name` names the folder of this
-    run's notes where several runs have the same root; `all_failures` is then what they have in
-    common, if they have. With `home`, the output is the folder of that name in `root`, and further
-    ones beside it, whose names have one of the endings `siblings`.
+    `root` is the folder that output names are relative to. `state_name` names the folder of the
+    state where several runs have the same root; `all_failures` is then the list that they share, if
+    they do. With `home`, the output is the folder of that name in `root`. The folders beside it
+    have one of the endings `siblings`.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Places:
         return self.state / "staging" / shard_id
 
     def state_folders(self) -> list[Path]:
-        """Every folder that the run keeps its state in, outermost first."""
+        """Return every folder that holds state of the run, outermost first."""
         inner = [self.state / name for name in ("ledger", _PARTS, "scratch", "staging")]
         beside = [self.root / top for top in self.tops[1:]]
         outer = [self.root / self.home / STATE, self.state, self.signs]
@@ -86,7 +86,7 @@ class Places:
 
 
 class ShardSink:
-    """The Sink of one shard: stages its files and commits them with its ledger page."""
+    """The Sink of one shard. It stages files and commits them with the ledger page."""
 
     def __init__(self, places: Places, shard_id: str) -> None:
         self._places, self._id = places, shard_id
@@ -146,40 +146,39 @@ class ShardSink:
 def _as_columns(
     outcomes: Sequence[Outcome], by_status: Mapping[str, int]
 ) -> tuple[list[str], dict[int, Any]]:
-    """Keys, and what there is to say of those that are not plainly ok: mostly nothing."""
+    """Return the keys, and (status, reason) by position for outcomes that are not plainly ok."""
     is_plain = by_status.keys() <= {OK} and not any(map(_REASON, outcomes))
-    others = (
-        {} if is_plain else {i: told[1:] for i, told in enumerate(outcomes) if told[1:] != (OK, "")}
-    )
+    others = {}
+    if not is_plain:
+        others = {i: rest for i, (_, *rest) in enumerate(outcomes) if rest != [OK, ""]}
     return list(map(_KEY, outcomes)), others
 
 
 def crashed(shard: Shard, reason: str) -> ShardReport:
-    """The report of a shard that left nothing: all its inputs failed, and it is tried again
-    next time.
+    """Return the report of a shard that left nothing.
+
+    All its inputs failed, and the next run tries again.
     """
     n_inputs = max(len(shard), 1)
     return ShardReport(shard.id, n_inputs, {"crashed": n_inputs}, crash=reason)
 
 
 def rescue(places: Places, shard_id: str) -> ShardReport | None:
-    """Bring to an end what a worker left that died over this shard; its report if it died in
-    the commit or after.
-    """
+    """Finish or undo the shard of a dead worker; return its report if it had begun its commit."""
     recover_shard(places.root, places.staging(shard_id), places.page(shard_id), places.tops)
     return load_report(places, shard_id)
 
 
 def load_report(places: Places, shard_id: str, with_parts: bool = True) -> ShardReport | None:
-    """The report of a finished shard whose outputs are all there with their sizes, else None."""
+    """Load the report of a finished shard; None unless all outputs exist in their sizes."""
     try:
         outputs, counts, _ = _read_page(places.page(shard_id))
         for name, n_bytes in zip(*json.loads(outputs), strict=True):
             wanted = with_parts or not places.is_part(name)
             if wanted and storage.size_of(f"{places.root}/{name}") != n_bytes:
                 return None
-        told = json.loads(counts)
-        return ShardReport(shard_id, told["inputs"], told["by_status"], told["outputs"])
+        page = json.loads(counts)
+        return ShardReport(shard_id, page["inputs"], page["by_status"], page["outputs"])
     except (
         SourceError,
         ValueError,
@@ -190,7 +189,10 @@ def load_report(places: Places, shard_id: str, with_parts: bool = True) -> Shard
 
 
 def _read_page(path: Path) -> tuple[bytes, bytes, bytes]:
-    """Outputs, counts, outcomes. Raises SourceError, or ValueError when the page is not whole."""
+    """Read outputs, counts and outcomes of a page.
+
+    Raises SourceError, or ValueError when the page is not whole.
+    """
     outputs, counts, outcomes, end = storage.read_bytes(path).split(b"\n")
     if end:
         raise ValueError(end)
@@ -198,15 +200,16 @@ def _read_page(path: Path) -> tuple[bytes, bytes, bytes]:
 
 
 class Ledger:
-    """Reads and tidies the state of a run; only the driver holds one, under its lock."""
+    """The state of a run on disk. Only the driver holds one, under its lock."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
         self._run = places.state / RUN
 
     def load_run(self) -> dict[str, Any] | None:
-        """What the run before was asked for; None when there was none, empty when it cannot be
-        told.
+        """Load the description of the earlier run.
+
+        Returns None if there was none, and an empty one if it is damaged.
         """
         if storage.size_of(self._run) is None:
             return None
@@ -220,28 +223,28 @@ class Ledger:
         storage.write_file(self._run, (json.dumps(run, indent=1, sort_keys=True) + "\n").encode())
 
     def mark_finished(self, run: Mapping[str, Any]) -> None:
-        """Say in the state that its run came to the end: it may become one file."""
+        """Record that the run is complete, so that its state may become one file."""
         self.save_run(dict(run) | {"finished": True})
 
     def recover(self) -> None:
-        """Bring to an end what workers left that were stopped or killed."""
-        with locks.nobody_at_work(self._places.state):
+        """Finish or undo the shards of workers that were stopped or killed."""
+        with locks.without_workers(self._places.state):
             for shard_id in _names(self._places.staging("")):
                 rescue(self._places, shard_id)
 
     def wait_for_workers(self) -> None:
-        """Wait until no worker of the run before is busy; leave what it left as it is."""
-        with locks.nobody_at_work(self._places.state):
+        """Wait until no worker of the earlier run is busy; leave its staging alone."""
+        with locks.without_workers(self._places.state):
             pass
 
     def outcomes(self, shard_id: str) -> Iterator[Outcome]:
-        """One Outcome for every input of a finished shard."""
+        """Yield one Outcome for every input of a finished shard."""
         keys, others = json.loads(_read_page(self._places.page(shard_id))[2])
         for position, key in enumerate(keys):
             yield Outcome(key, *others.get(str(position), ()))
 
     def write_failures(self, reports: Iterable[ShardReport], shards: Mapping[str, Shard]) -> None:
-        """Name every failed input with its reason in failures.csv.
+        """Write failures.csv: every failed input with its reason.
 
         A folder of images has that file only where something failed.
         """
@@ -269,7 +272,7 @@ class Ledger:
                         yield outcome
 
     def _gather_failures(self, target: Path) -> None:
-        """Put together what all runs in the folder could not take."""
+        """Join the failures of all runs in the folder."""
         lists = [
             storage.read_bytes(path).partition(b"\n")
             for path in sorted(target.parent.glob(f"*/{_FAILURES}"))
@@ -277,10 +280,9 @@ class Ledger:
         storage.write_file(target, b"".join([*lists[0][:2], *(rows for _, _, rows in lists)]))
 
     def forget(self, keep_outputs: bool = False) -> None:
-        """Remove every output that the ledger lists, and the ledger: nothing that the run did not
-        write.
+        """Remove every output that the ledger lists, and the ledger, but nothing else.
 
-        `keep_outputs` spares those that stand in the place of an input.
+        `keep_outputs` spares outputs that replaced an input.
         """
         places = self._places
         for shard_id in _names(places.staging("")):
@@ -320,7 +322,7 @@ def _has_failures(report: ShardReport) -> bool:
 
 
 def _outputs(page: Path) -> list[Any]:
-    """The names on a page, which may be damaged or come from somebody else."""
+    """Return the names on a page, which may be damaged or come from somebody else."""
     try:
         names, _ = json.loads(_read_page(page)[0])
     except (SourceError, ValueError, TypeError):
@@ -329,7 +331,7 @@ def _outputs(page: Path) -> list[Any]:
 
 
 def _names(folder: Path) -> list[str]:
-    """What is in `folder`, if there is one."""
+    """Return the names in `folder`; none if there is no such folder."""
     if not folder.is_dir():
         return []
     folders, files = storage.list_folder(folder)
@@ -337,7 +339,8 @@ def _names(folder: Path) -> list[str]:
 
 
 def first_failures(path: str, n: int) -> tuple[list[tuple[str, str, str]], int]:
-    """The first `n` rows (input, status, reason) of a failures.csv, and how many there are.
+    """Return the first `n` rows (input, status, reason) of a failures.csv, and the number of rows.
+
     Raises SourceError.
     """
     with storage.open_source(path) as file:

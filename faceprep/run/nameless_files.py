@@ -1,4 +1,4 @@
-"""Small files for folders that are there: written without a name, and named when they are whole."""
+"""Small files for existing folders, written without a name and named when they are complete."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 
 class Link(NamedTuple):
-    """A further name for the file at the absolute `path`."""
+    """A new name for the file at the absolute `path`."""
 
     path: str
     symbolic: bool
 
     def make(self, name: str, folder: int) -> None:
-        """At `name`, relative to the open `folder`. Raises OSError."""
+        """Create the name `name` relative to the open `folder`. Raises OSError."""
         if self.symbolic:
             os.symlink(self.path, name, dir_fd=folder)
         else:
@@ -35,8 +35,9 @@ class Link(NamedTuple):
 
 
 class NamelessFiles:
-    """Small files for folders below `root` that are there: written, their names logged in
-    `state`, then named.
+    """Small files for existing folders below `root`.
+
+    They are written, their names are logged in `state`, and then they are named.
     """
 
     def __init__(self, root: str, state: str, tops: Sequence[str]) -> None:
@@ -47,8 +48,9 @@ class NamelessFiles:
         self._known = None if _NAMELESS and os.path.isdir("/proc/self/fd") else False
 
     def are_known(self, folder: str) -> bool:
-        """Whether the file system has them; asked once. Raises OSError when `folder` is none,
-        or may not be used.
+        """Return whether the file system supports nameless files; it is asked once.
+
+        Raises OSError when `folder` is not a folder or may not be used.
         """
         if self._known is None:
             try:
@@ -76,7 +78,7 @@ class NamelessFiles:
             self.flush()
 
     def flush(self) -> None:
-        """Write the files, log their names, then give them. Raises OutputError."""
+        """Write the files, log their names, then name them. Raises OutputError."""
         pending, self._pending, self._n_bytes = self._pending, [], 0
         if not pending:
             return
@@ -102,12 +104,12 @@ class NamelessFiles:
                         os.close(link)
 
     def _create(self, folder: str) -> int:
-        """A nameless file; another shard may have removed the folder with its own files."""
+        """Create a nameless file; make the folder again if another shard has removed it."""
         with open_folder(self._root, folder, self._tops, make=True) as fd:
             return os.open(".", os.O_WRONLY | _NAMELESS, 0o666, dir_fd=fd)
 
     def _give_all(self, links: Sequence[Link | int], names: Sequence[str]) -> None:
-        """Each link is one to another file, or the descriptor of a nameless one."""
+        """Name all files; each is a link, or the descriptor of a nameless file."""
         for link, name in zip(links, names, strict=True):
             if isinstance(link, int):
                 link = Link(f"/proc/self/fd/{link}", symbolic=False)

@@ -1,4 +1,4 @@
-"""What a run refuses before it writes anything, each with what was found and what to do."""
+"""Checks before a run writes anything. Each refusal says what was found and what to do."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ _AFRESH = "Use the same options to resume, another output, or --overwrite to sta
 
 
 def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool = False) -> None:
-    """A source that is not there; an output, or one of its `folders`, over a source, unless it
-    is to be `in_place`.
+    """Refuse a missing source, and an output or one of its `folders` that covers a source.
+
+    `in_place` allows an output that replaces its source.
     """
     for source in request.sources:
         if not os.path.exists(source):
@@ -54,7 +55,7 @@ def refuse_linked_state(folders: Sequence[Path]) -> None:
 
 
 def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:
-    """A run that was begun with another command, other sources or other options."""
+    """Refuse a run that began with another command, other sources or other options."""
     if not before:
         raise ResumeError(
             "the state of the earlier run is damaged",
@@ -80,8 +81,7 @@ def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: 
 
 
 def _said(value: Any) -> str:
-    """The value of an option as whoever gave it, or did not, would say it; a flag may be --flip or
-    --no-flip.
+    """Return the value of an option as a user would write it.
 
     >>> _said(None), _said([]), _said(True), _said(0.9)
     ('not given', 'not given', 'on', '0.9')
@@ -92,9 +92,7 @@ def _said(value: Any) -> str:
 
 
 def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:
-    """An input that is not what it was when the run began, or that this version would cut into
-    other shards.
-    """
+    """Refuse an input that has changed since the run began, or is now cut into other shards."""
     if before.get("fingerprint") != now["fingerprint"]:
         raise ResumeError(
             "the input has changed since this run began",
@@ -114,7 +112,7 @@ def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], outp
 
 
 def refuse_foreign_files(folders: Sequence[Path]) -> None:
-    """Folders with something in them, for a run that needs them for itself."""
+    """Refuse folders that are not empty, for a run that needs them for itself."""
     for folder in folders:
         names = sum(storage.list_folder(folder), []) if folder.is_dir() else []
         for name in sorted(set(names) - {STATE})[:1]:
@@ -128,9 +126,7 @@ def refuse_foreign_files(folders: Sequence[Path]) -> None:
 def refuse_to_write_over(
     request: Request, root: Path, files: Sequence[str], before: Mapping[str, Any] | None
 ) -> None:
-    """Files that this run did not make and would write over; the run `before` says which are
-    its own.
-    """
+    """Refuse to overwrite files that this run did not make; `before` describes the earlier run."""
     ours = set((before or {}).get("files") or ())
     for name in files:
         if name in ours or not os.path.lexists(root / name):
@@ -149,11 +145,12 @@ def refuse_to_write_over(
 
 
 def refuse_what_cannot_fit(work: Work, left: float, root: Path) -> None:
-    """More bytes or files than there is room for; `left` is the share of the work that is still
-    to do.
+    """Refuse work that needs more bytes or files than are free.
+
+    `left` is the share of the work that is unfinished.
     """
     n_files, n_bytes = int(work.n_files * left), int(work.n_bytes * left)
-    free_bytes, free_inodes, block = storage.room(root)
+    free_bytes, free_inodes, block = storage.free_space(root)
     needed = n_bytes + n_files * block // 2
     remedy = "Free some, choose another disk, or use --limit."
     if needed > free_bytes:

@@ -1,12 +1,12 @@
 """Shards spread over processes of this machine.
 
-Each worker is a clean Python of its own: nothing that the driver has open or running (threads,
-handles, GPUs, a script without a main guard) goes along. It is a new one, or a copy of the driver
-where that is as clean (`copies`). It holds one shard at a time, so the death of a worker (out of
-memory, a crash in a decoder, kill -9) costs that shard and nothing else. The first workers start
-while the shards are still being planned, and all serve every stage. The shard is tried once more in
-a new worker; the second death makes it a failed shard with the signal as its reason. Workers die
-with the driver, and Ctrl-C is the driver's business alone.
+Each worker is a clean Python: it inherits nothing that the driver has open or running (threads,
+handles, GPUs, a script without a main guard). It is a new process, or a fork of the driver where
+that is as clean (`fork`). It holds one shard at a time, so the death of a worker (out of memory, a
+crash in a decoder, kill -9) costs that shard and nothing else. The first workers start while the
+shards are still being planned, and all serve every stage. A shard is tried once more in a new
+worker; after the second death it has failed, with the signal as its reason. Workers die with the
+driver, and only the driver handles Ctrl-C.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _GARBAGE = 200_000
 
 @dataclass(frozen=True)
 class ProcessRunner:
-    """Up to `n_workers` shards at a time, each in a process of its own."""
+    """A runner of up to `n_workers` shards at a time, each in a process of its own."""
 
     n_workers: int
 
@@ -106,7 +106,7 @@ def _with_news(workers: Sequence[_Worker]) -> list[_Worker]:
 
 
 class _Worker:
-    """A process, the shard that it is busy with, and the pipe between."""
+    """A process, the shard that it holds, and the pipe to it."""
 
     connection: Connection
 
@@ -119,14 +119,14 @@ class _Worker:
         self._is_loaded = False
 
     def start(self) -> None:
-        """Start a process, if there is none. Raises FaceprepError."""
+        """Start a process unless there is one. Raises FaceprepError."""
         if self._process is not None:
             return
         self._n_starts += 1
         try:
             ours, theirs = Pipe()
             self.connection = self._open.enter_context(ours)
-            with theirs, _ctrl_c_kept_back():
+            with theirs, _hold_ctrl_c_back():
                 self._process = _start(
                     theirs.fileno(), _ONE_THREAD | os.environ | share_of(self.n_cores)
                 )
@@ -137,9 +137,7 @@ class _Worker:
         self._is_loaded = False
 
     def load(self) -> None:
-        """Have the job imported and warmed up: at once for a worker that is surely needed.
-        Raises OptionError.
-        """
+        """Send the job to the process, which imports it and warms it up. Raises OptionError."""
         if not self._is_loaded:
             self._is_loaded = True
             try:
@@ -159,11 +157,10 @@ class _Worker:
             self.connection.send(message)
 
     def take(self) -> ShardReport | str:
-        """The report of the shard, or how the worker died over it; empty while there is neither,
-        only its log.
+        """Return the report of the shard, or the cause of death of the worker; empty for a log
+        record.
 
-        A new process stands in the place of a dead one. Raises the FaceprepError that the worker
-        sends.
+        A new process replaces a dead one. Raises the FaceprepError that the worker sends.
         """
         try:
             news = self.connection.recv()
@@ -195,7 +192,7 @@ class _Worker:
         return ""
 
     def _end(self) -> str:
-        """How the process, whose end of the pipe is closed, has died."""
+        """Return the cause of death of the process, whose end of the pipe is closed."""
         process = cast("subprocess.Popen[bytes] | Copy", self._process)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_PATIENCE)
@@ -218,7 +215,7 @@ class _Worker:
 
 
 def _start(pipe: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes] | Copy:
-    """A process that serves `pipe`. Raises OSError."""
+    """Start a process that serves `pipe`. Raises OSError."""
     driver = str(os.getpid())
     if is_clean():
         return Copy(partial(serve, str(pipe), driver), pipe, environment)
@@ -233,8 +230,8 @@ def _start(pipe: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]
 
 
 @contextmanager
-def _ctrl_c_kept_back() -> Iterator[None]:
-    """A process that is started meanwhile never gets a Ctrl-C; this one gets it at the end."""
+def _hold_ctrl_c_back() -> Iterator[None]:
+    """Hold Ctrl-C back while a process starts: the new process never gets it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -243,9 +240,7 @@ def _ctrl_c_kept_back() -> Iterator[None]:
 
 
 def serve(pipe: str, driver: str) -> None:
-    """What a worker does: carry out the shards that come through `pipe` until the process
-    `driver` is gone.
-    """
+    """Carry out the shards that come through `pipe` until the process `driver` is gone."""
     _die_with(int(driver))
     os.set_inheritable(int(pipe), False)
     with Connection(int(pipe)) as connection:
@@ -274,7 +269,7 @@ def serve(pipe: str, driver: str) -> None:
 
 
 class _ToDriver(logging.Handler):
-    """Sends what is logged to the driver, whose handlers show it as they show their own."""
+    """A log handler that sends records to the driver, which shows them as its own."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
@@ -292,23 +287,25 @@ def _log_through(connection: Connection, level: int) -> None:
 
 
 def _warm_up(work: ShardWork) -> None:
-    """Load what the job's shards need (`warm_up`), while the driver still plans; errors come
-    again with a shard.
+    """Load what the shards will need, while the driver still plans.
+
+    Errors are ignored here: they come again with a shard.
     """
     with suppress(FaceprepError):
         work.warm_up()
 
 
 def _spare_garbage_collection() -> None:
-    """A shard makes many small tuples and no cycles; looking for cycles took 5 of
-    `rec2folder`'s 18 µs a record.
+    """Collect garbage less often: a shard makes many small tuples and no cycles.
+
+    The search for cycles took 5 of the 18 µs that `rec2folder` needs per record.
     """
     gc.freeze()
     gc.set_threshold(_GARBAGE)
 
 
 def _receive(connection: Connection) -> Any:
-    """The next message; None when the driver is gone."""
+    """Return the next message; None when the driver is gone."""
     with suppress(EOFError, ConnectionError):
         return connection.recv()
     return None
@@ -320,8 +317,9 @@ def _send(connection: Connection, message: object) -> None:
 
 
 def _die_with(driver: int) -> None:
-    """Ask Linux to kill this process when its driver ends; elsewhere the closed pipe ends it
-    after its shard.
+    """Ask Linux to kill this process when its driver ends.
+
+    Elsewhere the closed pipe ends it after its shard.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Shards one after the other, in this process."""
+"""Shards one after another, in this process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from faceprep.core.types import CarryOut, Shard, ShardReport, ShardWork
 
 @dataclass(frozen=True)
 class SerialRunner:
-    """Takes `n_workers` as every runner does, and uses one."""
+    """A runner of one shard at a time. It accepts `n_workers` as every runner does."""
 
     n_workers: int = 1
 

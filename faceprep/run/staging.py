@@ -58,11 +58,11 @@ _IN_THE_WAY = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY)
 
 
 class Staging:
-    """The files of one shard below `root`; `state`, on the same file system, is the shard's own
-    folder.
+    """The staged files of one shard below `root`.
 
-    `names` are the files in the order of writing, relative to `root`, and `sizes` their bytes:
-    lists of plain values, which go to the ledger twice as fast as a list of pairs.
+    `state`, on the same file system, is the folder of the shard. `names` are the files in the order
+    of writing, relative to `root`, and `sizes` their bytes. They are lists of plain values, which
+    go to the ledger twice as fast as a list of pairs.
     """
 
     def __init__(self, root: Path, state: Path, tops: Sequence[str] = ()) -> None:
@@ -79,15 +79,16 @@ class Staging:
         self._nameless = NamelessFiles(self._root, self._state, tops)
 
     def write(self, name: str, data: Buffer, time: int | None = None) -> None:
-        """Stage a small file; `data` must stay as it is until the commit. `time` of its last
-        change in nanoseconds.
+        """Stage a small file. `data` must not change until the commit.
+
+        `time` is the time of its last change in nanoseconds.
         """
         self.write_many([name], [data], time)
 
     def write_many(
         self, names: Sequence[str], contents: Sequence[Buffer], time: int | None = None
     ) -> None:
-        """As many `write`s, with less work for each; `time` is that of all."""
+        """Stage several small files at less cost per file; `time` is that of all."""
         check_names(names)
         for name, data in zip(names, contents, strict=True):
             folder, _, base = name.rpartition("/")
@@ -110,8 +111,9 @@ class Staging:
         self.sizes += map(len, contents)
 
     def place(self, name: str, path: str, mode: str) -> None:
-        """Stage the file at the absolute `path`: a copy with its time, or a link. Raises
-        SourceError, OutputError.
+        """Stage the file at the absolute `path` as a copy with its time, or as a link.
+
+        Raises SourceError, OutputError.
         """
         if mode == COPY:
             data, time = read_dated(path)
@@ -132,9 +134,7 @@ class Staging:
         self.sizes.append(size)
 
     def _enter(self, folder: str) -> None:
-        """Where the next files go: into a folder here, or without a name into the one that is
-        there.
-        """
+        """Choose where the next files go: a folder here, or nameless into an existing folder."""
         self._leave()
         number = self._numbers.setdefault(folder, len(self._numbers))
         here = f"{self._place(folder)}/d{number}"
@@ -150,7 +150,7 @@ class Staging:
         self._folder = folder
 
     def _make(self, here: str, folder: str) -> None:
-        """A folder here and, before anything depends on it, those above its final place."""
+        """Make a folder here, and first the parents of its final place."""
         if os.path.isdir(here):
             return
         make_folder(os.path.dirname(here))
@@ -184,8 +184,9 @@ class Staging:
         return cast(BinaryIO, file)
 
     def commit(self, lines: Sequence[Any], target: Path) -> None:
-        """Name all files and put the ledger page at `target`: [names, sizes], then one JSON
-        value a line.
+        """Name all files and put the ledger page at `target`.
+
+        The page begins with [names, sizes]; one JSON value on a line follows for each of `lines`.
         """
         for number, file in self._files.items():
             file.close()
@@ -213,16 +214,19 @@ class Staging:
 
 
 def _staging_places(root: str, state: str, tops: Sequence[str]) -> dict[str, str]:
-    """The folders to stage in for the `tops` after the first: each may be on a disk of its own."""
+    """Return the staging folders of the `tops` after the first.
+
+    Each may be on a disk of its own.
+    """
     shard = os.path.basename(state)
     return {top: f"{root}/{top}/{BESIDE}/{shard}" for top in tops[1:]}
 
 
 def recover_shard(root: Path, state: Path, target: Path | None, tops: Sequence[str] = ()) -> None:
-    """Bring what a shard left in `state` to an end, wherever it stopped.
+    """Finish or undo what a shard left in `state`, wherever it stopped.
 
-    With its page, the commit is finished and the page put at `target`; without, its files are taken
-    back.
+    With its page, the commit is finished and the page put at `target`. Without, its files are
+    removed.
     """
     try:
         outputs = _json_lines(state / _PAGE, most=1) if target else []
@@ -243,7 +247,7 @@ def recover_shard(root: Path, state: Path, target: Path | None, tops: Sequence[s
 
 
 def abandon_shard(root: Path, state: Path, tops: Sequence[str] = ()) -> None:
-    """Take back what a shard left in `state`, whatever is there: notes that make no sense too."""
+    """Remove what a shard left in `state`, even where its state is damaged."""
     names: list[Any] = []
     for line in _json_lines(state / _PAGE, most=1):
         if isinstance(line, list) and line and isinstance(line[0], list):
@@ -258,8 +262,9 @@ def abandon_shard(root: Path, state: Path, tops: Sequence[str] = ()) -> None:
 def _finish(
     root: str, state: str, tops: Sequence[str], numbers: Mapping[str, int], target: Path
 ) -> None:
-    """A commit from its page on: the numbered folders to their places, the page to `target`,
-    nothing left here.
+    """Finish a commit that has its page.
+
+    Move the numbered folders into place and the page to `target`.
     """
     places = _staging_places(root, state, tops)
     for folder, number in numbers.items():
@@ -273,7 +278,7 @@ def _finish(
 
 
 def _put(source: str, root: str, folder: str, tops: Sequence[str]) -> None:
-    """Move a folder to its place; where there is one, its files one by one.
+    """Move a folder into place; where one exists, move the files one by one.
 
     The root and the tops are never replaced: each may be a mount. Raises OSError, LinkError.
     """
@@ -297,8 +302,9 @@ def _remove_staging(root: str, state: str, tops: Sequence[str]) -> None:
 
 
 def _json_lines(path: Path, most: int | None = None) -> list[Any]:
-    """The lines up to the first that is not whole: nothing had been done yet with that one.
-    None: no such file.
+    """Return the values of the complete lines; none if there is no such file.
+
+    A line is written before the work that it describes, so an incomplete one describes none.
     """
     lines: list[Any] = []
     if size_of(path) is not None:

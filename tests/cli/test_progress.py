@@ -12,11 +12,11 @@ import pytest
 
 from faceprep.cli import progress
 from faceprep.core.types import Outcome
-from faceprep.run import heartbeat as life
+from faceprep.run import heartbeat
 from tests.real import ROOT
 from tests.terminal import ONE_LONG_SHARD, RUN, SLOW, on_a_terminal
 
-OFTEN = "progress._BEAT_S = progress.EVERY_S = life.EVERY_S = 0.02;"
+OFTEN = "progress._BEAT_S = progress.EVERY_S = heartbeat.EVERY_S = 0.02;"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
@@ -113,12 +113,14 @@ def test_long_runs_tell_less_often(
 def test_signs_of_life_are_gone_with_their_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(life, "EVERY_S", 0.0)
-    outcomes = life.told((Outcome(str(n)) for n in range(3)), tmp_path / "signs" / "a")
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.0)
+    outcomes = heartbeat.report_progress(
+        (Outcome(str(n)) for n in range(3)), tmp_path / "signs" / "a"
+    )
     (tmp_path / "signs").mkdir()
     (tmp_path / "signs" / "b").write_bytes(b"40")
     seen = []
     for _ in outcomes:
-        seen.append(life.n_done(tmp_path / "signs"))
+        seen.append(heartbeat.count_done(tmp_path / "signs"))
     assert seen == [40, 41, 42]
-    assert life.n_done(tmp_path / "signs") == 40
+    assert heartbeat.count_done(tmp_path / "signs") == 40

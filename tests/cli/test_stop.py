@@ -132,7 +132,7 @@ def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
     ("words", "within", "told"),
     [
         (["inspect", "SET"], "faceprep.jobs.inspect.check_image", "stopped; nothing was written"),
-        (["doctor"], "faceprep.core.storage.room", "stopped; nothing was written"),
+        (["doctor"], "faceprep.core.storage.free_space", "stopped; nothing was written"),
         (["models"], "faceprep.core.dependencies.version_of", "stopped; nothing was written"),
         (
             ["verify", "SET"],

@@ -74,7 +74,7 @@ def test_patience_with_a_worker_has_an_end(tmp_path: Path, monkeypatch: pytest.M
     with locks.lock(tmp_path) as token:
         (tmp_path / "run.json").touch()
         refused = pytest.raises(OutputError, match="is still writing here. Wait for it")
-        with locks.at_work(tmp_path, token), refused, locks.nobody_at_work(tmp_path):
+        with locks.at_work(tmp_path, token), refused, locks.without_workers(tmp_path):
             raise AssertionError("it is at work")
 
 

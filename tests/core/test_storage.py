@@ -84,7 +84,7 @@ def test_fingerprint_tells_size_and_time(tmp_path: Path) -> None:
 
 
 def test_room_where_nothing_is_yet(tmp_path: Path) -> None:
-    free, inodes, block = storage.room(tmp_path / "not" / "yet")
+    free, inodes, block = storage.free_space(tmp_path / "not" / "yet")
     assert free > 0 and (inodes is None or inodes > 0) and block >= 512
 
 

@@ -66,6 +66,11 @@ TABLE = (
     Intended("*", "json.changed", "*_origin", WORDING, is_text=True),
     Intended("*", "output.changed", "*.json*::*_origin", WORDING, is_text=True),
     Intended("*", "output.changed", "*.jsonl::[*].reason", WORDING, is_text=True),
+    Intended("*", "json.changed", "models.[*].weights", WORDING, is_text=True),
+    Intended("*", "json.changed", "models.[*].licence", WORDING, is_text=True),
+    Intended("*", "output.changed", "*.html::lines", WORDING, is_text=True),
+    Intended("review/*", "output.changed", "*.js::lines", WORDING, is_text=True),
+    Intended("review/*", "output.changed", "*.css::lines", WORDING, is_text=True),
     Intended("*", "help.added", "*", OPTIONS),
 )
 

@@ -145,7 +145,7 @@ def test_disk_that_is_really_full(
     ):
         run_job(Rec2Folder(), request, ProcessRunner(2))
     assert not request.output.exists()
-    monkeypatch.setattr(storage, "room", lambda path: (1 << 40, None, 4096))
+    monkeypatch.setattr(storage, "free_space", lambda path: (1 << 40, None, 4096))
     with pytest.raises(OutputError, match="No space left on device"):
         run_job(Rec2Folder(), request, ProcessRunner(2))
     subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
