@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields
@@ -231,10 +233,10 @@ def _describe(summary: Summary, job: Job) -> str:
         preposition = "for"  # there may be several files, named after the output or beside it
     line = (
         f"{summary.ok:,} of {summary.inputs:,} inputs ok, {count_noun(summary.outputs, 'file')} "
-        f"{preposition} {summary.output} ({summary.seconds:.1f} s{_rate(summary)})"
+        f"{preposition} {_name_places(summary, job)} ({summary.seconds:.1f} s{_rate(summary)})"
     )
     lines = [line]
-    others = [f"{n:,} {status}" for status, n in summary.by_status.items() if status != OK]
+    others = _describe_others(summary)
     if others:
         lines.append(f"the others: {', '.join(others)}")
     details = summary.details.items()
@@ -243,6 +245,23 @@ def _describe(summary: Summary, job: Job) -> str:
     if sentence:
         lines.append(sentence)
     return "\n".join(lines)
+
+
+def _describe_others(summary: Summary) -> list[str]:
+    """Describe what is not ok, such as `3 no_face` or `1 video cut_off`."""
+    texts, inputs = [], Counter(summary.by_status)
+    for unit, by_status in summary.others.items():
+        inputs.subtract(by_status)
+        texts += [f"{count_noun(n, unit)} {status}" for status, n in by_status.items()]
+    own = [f"{n:,} {status}" for status, n in inputs.items() if n and status != OK]
+    return own + texts
+
+
+def _name_places(summary: Summary, job: Job) -> str:
+    """Name the output and every folder beside it that the run wrote to."""
+    beside = [summary.output + ending for ending in job.siblings]
+    *first, last = [summary.output, *filter(os.path.isdir, beside)]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _rate(summary: Summary) -> str:

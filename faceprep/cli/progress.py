@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import click
 
-from faceprep.core.types import Outcome, ShardReport, Stage
+from faceprep.core.types import ShardReport, Stage, count_failures
 from faceprep.run.engine import Progress
 
 EVERY_S = 30.0
@@ -196,9 +196,7 @@ class _StageDisplay:
         self._display = _LiveDisplay(display, self._count_begun)
 
     def step(self, report: ShardReport) -> None:
-        self._n_failed += sum(
-            n for status, n in report.by_status.items() if Outcome("", status).is_failure
-        )
+        self._n_failed += count_failures(report.by_status)
         if self._display is not None:
             self._display.update(self._sizes[report.shard_id], self._total, failed=self._n_failed)
 

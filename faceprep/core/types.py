@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -24,15 +25,57 @@ Buffer = bytes | bytearray | memoryview
 
 
 class Outcome(NamedTuple):
-    """The result of one input. Every input has exactly one."""
+    """The result of one input. Every input has exactly one.
+
+    `unit` is empty for the inputs that a run counts. An outcome of something else, such as a whole
+    video among frames, names its unit and has a count of its own.
+    """
 
     key: str
     status: str = OK
     reason: str = ""
+    unit: str = ""
 
     @property
     def is_failure(self) -> bool:
         return self.status not in SOUND_STATUSES
+
+
+_OF = " of a "
+
+
+def count_name(outcome: Outcome) -> str:
+    """Return the name under which an outcome is counted: its status, with its unit if it has one.
+
+    >>> count_name(Outcome("a.mp4", "cut_off", unit="video")), count_name(Outcome("a.mp4#3"))
+    ('cut_off of a video', 'ok')
+    """
+    return f"{outcome.status}{_OF}{outcome.unit}" if outcome.unit else outcome.status
+
+
+def split_count_name(name: str) -> tuple[str, str]:
+    """Return the (status, unit) of a name that `count_name` made.
+
+    >>> split_count_name("cut_off of a video"), split_count_name("ok")
+    (('cut_off', 'video'), ('ok', ''))
+    """
+    status, _, unit = name.partition(_OF)
+    return status, unit
+
+
+def join_units(by_name: Mapping[str, int]) -> dict[str, int]:
+    """Return how often each status occurs, whatever the unit; sorted."""
+    by_status: Counter[str] = Counter()
+    for name, n in by_name.items():
+        by_status[split_count_name(name)[0]] += n
+    return dict(sorted(by_status.items()))
+
+
+def count_failures(by_status: Mapping[str, int]) -> int:
+    """Count the failures of all units."""
+    return sum(
+        n for name, n in by_status.items() if split_count_name(name)[0] not in SOUND_STATUSES
+    )
 
 
 def all_ok(keys: Iterable[str]) -> Iterator[Outcome]:
@@ -41,7 +84,7 @@ def all_ok(keys: Iterable[str]) -> Iterator[Outcome]:
     >>> list(all_ok(["a"])) == [Outcome("a")]
     True
     """
-    return map(partial(tuple.__new__, Outcome), zip(keys, repeat(OK), repeat("")))
+    return map(partial(tuple.__new__, Outcome), zip(keys, repeat(OK), repeat(""), repeat("")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +174,8 @@ class Work:
     stages: Sequence[Stage]
     fingerprint: str
     unit: str = "img"
+    """The unit of the progress display, and of the inputs unless `counted_unit` names another."""
+    counted_unit: str = ""
     files: Sequence[str] | None = None
     n_files: int = 0
     n_bytes: int = 0
@@ -218,7 +263,11 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Summary:
-    """The result of a run, as `--json` prints it. `inputs`, `ok` and `failed` count one `unit`."""
+    """The result of a run, as `--json` prints it.
+
+    `inputs` and `ok` count one `unit`. `failed` and `by_status` count every outcome, and `others`
+    says which of them belong to other units: unit to status to count.
+    """
 
     command: str
     unit: str
@@ -226,6 +275,7 @@ class Summary:
     ok: int
     failed: int
     by_status: Mapping[str, int]
+    others: Mapping[str, Mapping[str, int]]
     outputs: int
     seconds: float
     output: str

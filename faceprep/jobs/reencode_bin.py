@@ -146,7 +146,7 @@ class ReencodeBin(Job):
         source = Path(shard.source)
         refused = sink.scratch / _REFUSED / source.name
         if refused.exists():
-            yield Outcome(source.name, "bad_bin", storage.read_bytes(refused).decode())
+            yield Outcome(source.name, "bad_bin", storage.read_bytes(refused).decode(), "file")
             return
         part = pairs_bin.PairPart(sink)
         places = pairs_bin.load_places(

@@ -24,13 +24,15 @@ from faceprep.core.text import count_noun
 from faceprep.core.types import (
     OK,
     CarryOut,
-    Outcome,
     Request,
     Runner,
     Shard,
     ShardReport,
     Stage,
     Summary,
+    count_failures,
+    join_units,
+    split_count_name,
 )
 from faceprep.run import heartbeat, preflight
 from faceprep.run.ledger import Ledger, Places, ShardSink, crashed, load_report, rescue
@@ -345,21 +347,30 @@ class _Drive:
         return f"{len(self._reports):,} of {len(self._shards):,} shards done"
 
     def _n_failed(self) -> int:
-        return sum(n for status, n in self._by_status.items() if Outcome("", status).is_failure)
+        return count_failures(self._by_status)
 
     def _job_details(self) -> dict[str, Any]:
         """Return the figures that the job gives for its finished output."""
         return dict(self._job.details(self._request.output)) if self._finish_report else {}
 
     def summary(self, seconds: float) -> Summary:
-        reports = [*self._reports.values(), *([self._finish_report] if self._finish_report else [])]
+        reports = list(self._reports.values())
+        if self._finish_report:
+            reports.append(self._finish_report)
+        inputs: dict[str, int] = {}
+        others: dict[str, dict[str, int]] = {}
+        for name, n in sorted(self._by_status.items()):
+            status, unit = split_count_name(name)
+            counts = others.setdefault(unit, {}) if unit else inputs
+            counts[status] = n
         return Summary(
             command=self._job.command,
-            unit=self.work.unit,
-            inputs=self._by_status.total(),
-            ok=self._by_status[OK],
+            unit=self.work.counted_unit or self.work.unit,
+            inputs=sum(inputs.values()),
+            ok=inputs.get(OK, 0),
             failed=self._n_failed(),
-            by_status=dict(sorted(self._by_status.items())),
+            by_status=join_units(self._by_status),
+            others=others,
             outputs=sum(report.n_outputs for report in reports),
             seconds=round(seconds, 3),
             output=str(self._request.output),

@@ -27,11 +27,12 @@ from faceprep.core import locks, output_tree, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.csv import CsvReader, csv_line
 from faceprep.core.state_file import RUN, STATE
-from faceprep.core.types import OK, Buffer, Outcome, Shard, ShardReport
+from faceprep.core.types import OK, Buffer, Outcome, Shard, ShardReport, count_failures, count_name
 from faceprep.run.staging import BESIDE, Staging, abandon_shard, recover_shard
 
 _PARTS = "parts"
-_KEY, _STATUS, _REASON = attrgetter("key"), attrgetter("status"), attrgetter("reason")
+_KEY, _STATUS, _UNIT = attrgetter("key"), attrgetter("status"), attrgetter("unit")
+_REASON = attrgetter("reason")
 _FAILURES = "failures.csv"
 _PAGE = ".jsonl"
 
@@ -125,7 +126,8 @@ class ShardSink:
         return self._places.root / self._places.part_name(shard_id, suffix)
 
     def commit(self, outcomes: Sequence[Outcome]) -> ShardReport:
-        by_status = dict(sorted(Counter(map(_STATUS, outcomes)).items()))
+        name_of = count_name if any(map(_UNIT, outcomes)) else _STATUS
+        by_status = dict(sorted(Counter(map(name_of, outcomes)).items()))
         n_outputs = len(self._staging.names) - self._n_parts
         report = ShardReport(self._id, len(outcomes), by_status, n_outputs)
         counts = {
@@ -148,9 +150,13 @@ def _as_columns(
 ) -> tuple[list[str], dict[int, Any]]:
     """Return the keys, and (status, reason) by position for outcomes that are not plainly ok."""
     is_plain = by_status.keys() <= {OK} and not any(map(_REASON, outcomes))
-    others = {}
+    others: dict[int, list[str]] = {}
     if not is_plain:
-        others = {i: rest for i, (_, *rest) in enumerate(outcomes) if rest != [OK, ""]}
+        for i, (_, status, reason, unit) in enumerate(outcomes):
+            if unit:
+                others[i] = [status, reason, unit]
+            elif (status, reason) != (OK, ""):
+                others[i] = [status, reason]
     return list(map(_KEY, outcomes)), others
 
 
@@ -269,7 +275,7 @@ class Ledger:
             elif _has_failures(report):
                 for outcome in self.outcomes(report.shard_id):
                     if outcome.is_failure:
-                        yield outcome
+                        yield outcome[:3]
 
     def _gather_failures(self, target: Path) -> None:
         """Join the failures of all runs in the folder."""
@@ -318,7 +324,7 @@ class Ledger:
 
 
 def _has_failures(report: ShardReport) -> bool:
-    return bool(report.crash) or any(Outcome("", name).is_failure for name in report.by_status)
+    return bool(report.crash) or count_failures(report.by_status) > 0
 
 
 def _outputs(page: Path) -> list[Any]:

@@ -68,6 +68,7 @@ def test_json_is_one_object_and_nothing_else(rec_set: Path, tmp_path: Path) -> N
         "ok": 30,
         "failed": 0,
         "by_status": {"ok": 30},
+        "others": {},
         "outputs": 30,
         "output": str(tmp_path / "out"),
         "failures": str(tmp_path / "out/failures.csv"),

@@ -269,7 +269,7 @@ def test_exit_codes_and_lines(tmp_path: Path) -> None:
     )
     assert status == 3 and f"faceprep: bad_bin: {bad}: not a sound pickle" in error
     summary = json.loads(printed)
-    assert (summary["inputs"], summary["ok"], summary["failed"], summary["outputs"]) == (7, 6, 1, 1)
+    assert (summary["inputs"], summary["ok"], summary["failed"], summary["outputs"]) == (6, 6, 1, 1)
     assert faceprep("reencode-bin", good, "--in-place")[0] == 0
     assert (tmp_path / "good.bin").read_bytes() == (tmp_path / "out" / "good.bin").read_bytes()
     assert not (tmp_path / "canary").exists()

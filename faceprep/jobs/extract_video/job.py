@@ -44,6 +44,7 @@ _LEAST_DECODERS = 2
 any number of cores.
 """
 _PART, _NOTES_PART = ".parquet", ".csv"
+_VIDEO = "video"
 _ORIGINAL, _NOTES = "_original", "face_files.csv"
 _TAKEN = (".png", ".jpg", ".parquet")
 """Endings of the names that this command writes beside the folders of videos."""
@@ -148,12 +149,12 @@ class ExtractVideo(FaceOptions, Job):
             (shard,) = cut_at([(0, 1)], root, first=number)
             shards.append(replace(shard, payload=video))
         fingerprint = f"{len(shards):,} videos, names and sizes {digest.hexdigest()[:16]}"
-        return Work([Stage("videos", shards)], fingerprint, unit="video")
+        return Work([Stage("videos", shards)], fingerprint, unit="video", counted_unit="frame")
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         video: Video = shard.payload
         if not is_text(video.path):
-            yield Outcome(video.path, "bad_name", "the name is not UTF-8; rename the file")
+            yield Outcome(video.path, "bad_name", "the name is not UTF-8; rename the file", _VIDEO)
             return
         notes: list[Outcome] = []
         with FacesWriter(sink.open_part(_PART)) as table:
@@ -227,7 +228,7 @@ class _VideoShard:
         except (
             SourceError
         ) as error:  # also where it is gone in the middle: what was decoded is kept
-            yield Outcome(self._video.path, "undecodable", str(error))
+            yield Outcome(self._video.path, "undecodable", str(error), _VIDEO)
         notes += self._originals.notes(n_frames) if self._originals else ()
 
     def _write(
@@ -273,9 +274,8 @@ class _VideoShard:
         )
         if reader.damage or faceless:
             kept = f"{n:,} frames were kept" if reader.damage and n else ""
-            yield Outcome(
-                path, status, f"{path}: " + "; ".join(filter(None, [reader.damage, faceless, kept]))
-            )
+            reason = "; ".join(filter(None, [reader.damage, faceless, kept]))
+            yield Outcome(path, status, f"{path}: {reason}", _VIDEO)
 
     # In the threads
 

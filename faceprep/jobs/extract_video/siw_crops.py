@@ -24,6 +24,7 @@ from faceprep.core.types import REPAIRED, SPARE_FACE_ROWS, Outcome
 from faceprep.video.siw_boxes import FaceBoxes, read_face_boxes
 from faceprep.vision.align import crop_box
 
+ROW, FACE_FILE = ".face row", ".face file"
 BAD_ROW = "bad_face_row"
 _LARGEST = 1.25
 """Sides of a box in sides of its frame: what is larger is no face in it."""
@@ -56,7 +57,7 @@ class OriginalCrops:
                 f"row {number}: the box {told} is outside of the frame or larger, {size[0]} × "
                 f"{size[1]} pixels"
             )
-            return Outcome(f"{self.path}#{number}", BAD_ROW, found)
+            return Outcome(f"{self.path}#{number}", BAD_ROW, found, ROW)
         return crop_box(pixels, box, self.margin)
 
     def notes(self, n_frames: int | None = None) -> Iterator[Outcome]:
@@ -64,12 +65,12 @@ class OriginalCrops:
         told how many.
         """
         if self.boxes is None:
-            yield Outcome(self.path, "bad_face_file", self.refused)
+            yield Outcome(self.path, "bad_face_file", self.refused, FACE_FILE)
             return
         for repair in self.boxes.repairs:
-            yield Outcome(f"{self.path}#{repair.row}", REPAIRED, str(repair))
+            yield Outcome(f"{self.path}#{repair.row}", REPAIRED, str(repair), ROW)
         for bad in self.boxes.bad:
-            yield Outcome(f"{self.path}#{bad.row}", BAD_ROW, str(bad))
+            yield Outcome(f"{self.path}#{bad.row}", BAD_ROW, str(bad), ROW)
         n_rows = len(self.boxes)
         if n_frames is not None and n_rows != n_frames:
             status = "face_rows" if n_rows < n_frames else SPARE_FACE_ROWS
@@ -77,6 +78,7 @@ class OriginalCrops:
                 self.path,
                 status,
                 f"{count_noun(n_rows, 'row')} for {count_noun(n_frames, 'frame')}",
+                FACE_FILE,
             )
 
 

@@ -38,7 +38,7 @@ class Page(NamedTuple):
     def outcomes(self) -> Iterator[tuple[str, str, str]]:
         """Yield (key, status, reason) of every input."""
         for position, key in enumerate(self.keys):
-            status, reason = self.others.get(str(position), (OK, ""))
+            status, reason, *_ = self.others.get(str(position), (OK, ""))
             yield key, status, reason
 
 

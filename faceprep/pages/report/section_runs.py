@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from faceprep.core.text import count_noun, format_bytes
-from faceprep.core.types import OK, Outcome
+from faceprep.core.types import OK, SOUND_STATUSES, count_failures, join_units, split_count_name
 from faceprep.pages.report.histograms import count, describe, linear_edges, whole_edges
 from faceprep.pages.report.run_state import Run
 from faceprep.pages.report.sections import Histogram, Part, Section, Table
@@ -25,8 +25,9 @@ _NUMBER = re.compile(r"\d[\d.,]*\b")
 def run_section(run: Run, tally: Tally) -> Section:
     """Describe the command of a run and the outcomes of its inputs."""
     record, n_shards = run.record, run.record.get("n_shards")
-    n_inputs = tally.by_status.total()
-    failed = sum(n for status, n in tally.by_status.items() if _is_failure(status))
+    counted = {name: n for name, n in tally.by_status.items() if not split_count_name(name)[1]}
+    n_inputs = sum(counted.values())
+    failed = count_failures(tally.by_status)
     numbers = {
         "command": run.command,
         "faceprep": record.get("faceprep"),
@@ -37,11 +38,11 @@ def run_section(run: Run, tally: Tally) -> Section:
         "inputs": n_inputs,
         "ok": tally.by_status[OK],
         "failed": failed,
-        "by_status": dict(sorted(tally.by_status.items())),
+        "by_status": join_units(tally.by_status),
     }
     outcomes = [
-        (status, n, _share(n, n_inputs), "failure" * _is_failure(status))
-        for status, n in tally.by_status.most_common()
+        (name, n, _share(n, n_inputs) if name in counted else "", "failure" * _is_failure(name))
+        for name, n in tally.by_status.most_common()
     ]
     options = [(name, _join(value)) for name, value in (record.get("options") or {}).items()]
     settings = [
@@ -60,7 +61,7 @@ def run_section(run: Run, tally: Tally) -> Section:
 
 
 def _is_failure(status: str) -> bool:
-    return Outcome("", status).is_failure
+    return split_count_name(status)[0] not in SOUND_STATUSES
 
 
 def _is_open(run: Run, tally: Tally) -> bool:

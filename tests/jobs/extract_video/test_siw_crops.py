@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.core.types import Outcome
-from faceprep.jobs.extract_video.siw_crops import OriginalCrops, open_crops
+from faceprep.jobs.extract_video.siw_crops import FACE_FILE, OriginalCrops, open_crops
 from faceprep.vision.align import crop_box
 
 IMAGE = np.random.default_rng(0).integers(1, 256, (40, 60, 3), dtype=np.uint8)
@@ -71,7 +71,7 @@ def test_what_is_told_of_a_file(tmp_path: Path) -> None:
     assert list(crops.notes(1))[-1].reason == "4 rows for 1 frame"
     spare = list(crops.notes(3))[-1]
     assert (
-        spare == Outcome("x.face", "spare_face_rows", "4 rows for 3 frames")
+        spare == Outcome("x.face", "spare_face_rows", "4 rows for 3 frames", FACE_FILE)
         and not spare.is_failure
     )
 
