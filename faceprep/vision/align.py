@@ -142,10 +142,10 @@ def crop(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) -> Pixe
 
 
 def crop_smooth(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) -> Pixels:
-    """Cut one crop as `crop` does, but halve the image first while the transform shrinks it so far.
+    """Cut one crop like `crop`, halving the image first while `transform` at least halves it.
 
-    Halving averages, so every pixel counts. Use it for crops of crops. Faces are cut out of photos
-    without it, because the sets that models are trained on were made that way.
+    Halving averages, so that every pixel counts. Use it for crops of crops. Faces are cut out of
+    photos without it, because the sets that models are trained on were made that way.
     """
     matrix = np.asarray(transform, np.float64)
     while np.hypot(*matrix[:, 0]) <= _HALF and min(image.shape[:2]) > 1:
