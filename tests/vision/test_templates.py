@@ -15,10 +15,10 @@ from faceprep.vision.align import ARCFACE_112, Doubles, apply_transforms, crop
 from faceprep.vision.templates import (
     EXAMPLES,
     KINDS,
-    between,
     check_faces,
     crop_transforms,
     load_template,
+    map_template,
 )
 
 BOX = np.array([[20.0, 30.0, 100.0, 90.0]])
@@ -183,7 +183,7 @@ def test_crops_of_one_template_come_to_lie_as_another_has_them(source: str, targ
     """Best by least squares; the points of the two differ in shape by a few pixels in a hundred."""
     a, b = load_template(source), load_template(target)
     assert a.points is not None and b.points is not None
-    moved = apply_transforms([a.points], [between(a, b)])[0]
+    moved = apply_transforms([a.points], [map_template(a, b)])[0]
     assert np.abs(moved - b.points).max() < 0.04 * b.size[0]
     if source[:4] == target[:4]:
         assert np.abs(moved - b.points).max() < 1e-9
@@ -191,22 +191,24 @@ def test_crops_of_one_template_come_to_lie_as_another_has_them(source: str, targ
 
 def test_going_there_and_back_is_staying() -> None:
     a, b = load_template("arcface-128"), load_template("arcface-112")
-    there, back = (np.vstack([each, [0, 0, 1]]) for each in (between(a, b), between(b, a)))
+    there, back = (
+        np.vstack([each, [0, 0, 1]]) for each in (map_template(a, b), map_template(b, a))
+    )
     assert np.allclose(there @ back, np.eye(3), atol=1e-9)
 
 
 def test_other_sizes_are_the_template_enlarged_or_fitted_into_it() -> None:
     a, b = load_template("arcface-112"), load_template("dlib-150")
     assert a.points is not None
-    whole = apply_transforms([a.points], [between(a, b)])
-    assert np.allclose(apply_transforms([a.points * 3], [between(a, b, (336, 336))]), whole)
-    corners = apply_transforms([[(0, 0), (100, 50)]], [between(a, a, (50, 100))])
+    whole = apply_transforms([a.points], [map_template(a, b)])
+    assert np.allclose(apply_transforms([a.points * 3], [map_template(a, b, (336, 336))]), whole)
+    corners = apply_transforms([[(0, 0), (100, 50)]], [map_template(a, a, (50, 100))])
     assert np.allclose(corners, [[(0, 28), (112, 84)]])
 
 
 def test_templates_without_points_only_lead_to_themselves() -> None:
     box = load_template("box1.5-256")
-    assert np.allclose(between(box, box, (128, 128)), [(2, 0, 0), (0, 2, 0)])
+    assert np.allclose(map_template(box, box, (128, 128)), [(2, 0, 0), (0, 2, 0)])
     for pair in ((box, load_template("arcface-112")), (load_template("arcface-112"), box)):
         with pytest.raises(OptionError, match="cannot be brought to"):
-            between(*pair)
+            map_template(*pair)
