@@ -54,7 +54,7 @@ class _Catcher:
         return result, lines, was_first and n_entries == entry
 
     def _enter(self, alone: bool) -> tuple[int, int, bool]:
-        """Wait for a turn; return the number of lines so far, of entries, and True if alone."""
+        """Wait; return the counts of lines and entries so far, and True if no thread was inside."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_reserved)
             self._is_reserved = alone

@@ -72,7 +72,7 @@ def test_copies_of_photos_agree() -> None:
     check([decode(path.read_bytes()) for path in sorted((DATA / "orl").glob("*/*.pgm"))[::2]], 1)
 
 
-def test_mirrored_cut_and_turned_are_no_copies() -> None:
+def test_mirrored_cut_and_turned_images_are_not_copies() -> None:
     face = draw_face(1, 1)[0]
     others = [face[:, ::-1], face[8:-8, 8:-8], np.rot90(face), np.roll(face, 4, axis=1)]
     agreement = (
