@@ -36,7 +36,7 @@ from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
 from faceprep.vision import align
 from faceprep.vision.load_image import load_image_bytes
-from faceprep.vision.templates import Template, between, load_template
+from faceprep.vision.templates import Template, load_template, map_template
 
 log = logging.getLogger("faceprep")
 ROWS, KEYS = ".f32", ".keys"
@@ -94,7 +94,7 @@ class EmbedOptions:
         runs on.
         """
         embedder = self.open()
-        between(load_template(self.crops), load_template(embedder.template))
+        map_template(load_template(self.crops), load_template(embedder.template))
         log.info("%s runs on %s (%s)", self.embedder, embedder.provider, embedder.model.fingerprint)
 
     def warm_up(self) -> None:
@@ -172,7 +172,7 @@ class Fitter:
         if self._source.name == self._target.name and size == self._target.size:
             return image
         if size not in self._transforms:
-            self._transforms[size] = between(self._source, self._target, size)
+            self._transforms[size] = map_template(self._source, self._target, size)
         return align.crop_smooth(image, self._transforms[size], self._target.size)
 
     def is_of_shape(self, image: Pixels) -> bool:

@@ -1,7 +1,7 @@
-"""Landmarks to transforms, and crops by them.
+"""Transforms from landmarks, and crops from transforms.
 
-A transform is a 2×3 matrix that takes a point (x, y, 1) of the image to a point of the crop. It is
-all that a crop depends on besides the image, so that it can be kept and the crop be made again.
+A transform is a 2×3 matrix that maps a point (x, y, 1) of the image to a point of the crop. A crop
+depends on nothing else besides the image, so a stored transform is enough to make the crop again.
 """
 
 from __future__ import annotations
@@ -23,32 +23,30 @@ ARCFACE_112: Doubles = np.array(
         (70.7299, 92.2041),
     ]
 )
-"""Where the five landmarks of an upright face lie in 112 × 112 pixels (InsightFace)."""
+"""x y of the five landmarks of an upright face in 112 × 112 pixels (InsightFace)."""
 
-_LEAST_SPREAD = 1.0
-"""Pixels: landmarks closer together than this, root mean square, are the same point."""
-_LARGEST = 1e6
+_MIN_SPREAD = 1.0
+"""Pixels, root mean square: landmarks closer together than this coincide."""
+_MAX_COORDINATE = 1e6
 """Pixels: no image is that large."""
 _MIRRORED = -0.25
-"""Width of the eyes, or of the mouth, in heights of the face: a frontal face has 0.87, a profile 0,
-a mirror image -0.87. Points of a detector on a head turned by 100° reach -0.18."""
+"""Width of the eyes or of the mouth in units of the height of the face. A frontal face has 0.87, a
+profile 0, a mirror image -0.87. Landmarks detected on a head turned by 100° reach -0.18."""
 _HALF = 0.5
 _FROM_HALF: Doubles = np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])
-"""From points of a halved image to those of the image; pixels have their centres at whole
-numbers.
-"""
-_LARGEST_RESIDUAL = 0.8
-"""Root mean square distance from the template after the fit, in spreads of the template: a profile
-has 0.67, a mirror image 0.97."""
+"""Map from points of a halved image to points of the image. Pixel centres are whole numbers."""
+_MAX_RESIDUAL = 0.8
+"""Root mean square distance from the template after the fit, in units of the template's spread. A
+profile has 0.67, a mirror image 0.97."""
 
 
 def estimate_similarity(landmarks: npt.ArrayLike, template: npt.ArrayLike) -> Doubles:
     """Fit the similarity without reflection from each face to the template: (n, 2, 3).
 
-    `landmarks` (n, 5, 2) and `template` (5, 2) are x y in pixels; any number of points will do.
-    Least squares after Umeyama (IEEE PAMI 13, 1991), which in the plane is the quotient of two sums
-    of complex numbers. Faces whose points all coincide, or are not finite, get NaN:
-    `check_landmarks` says so.
+    `landmarks` (n, 5, 2) and `template` (5, 2) are x y in pixels; any number of points works. The
+    fit is least squares after Umeyama (IEEE PAMI 13, 1991). In the plane it is the quotient of two
+    sums of complex numbers. Faces whose points coincide or are not finite get NaN, and
+    `check_landmarks` reports them.
 
     >>> estimate_similarity([[(1, 1), (2, 1)]], [(0, 0), (0, 2)]).round(6) + 0.0
     array([[[ 0., -2.,  2.],
@@ -58,16 +56,16 @@ def estimate_similarity(landmarks: npt.ArrayLike, template: npt.ArrayLike) -> Do
     centres, centre = points.mean(axis=1, keepdims=True), target.mean()
     spread = points - centres
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        turn = (spread.conj() * (target - centre)).sum(axis=1) / (spread * spread.conj()).real.sum(
-            axis=1
-        )
+        covariance = (spread.conj() * (target - centre)).sum(axis=1)
+        variance = (spread * spread.conj()).real.sum(axis=1)
+        turn = covariance / variance
         shift = centre - turn * centres[:, 0]
     rows = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
     return np.ascontiguousarray(rows.transpose(2, 0, 1))
 
 
 def _complex(points: npt.ArrayLike) -> npt.NDArray[np.complex128]:
-    """Return x + iy of the last axis."""
+    """Combine x y of the last axis into x + iy."""
     array = np.ascontiguousarray(points, np.float64)
     return array.view(np.complex128)[..., 0]
 
@@ -79,31 +77,29 @@ def apply_transforms(points: npt.ArrayLike, transforms: npt.ArrayLike) -> Double
     array([[[7., 4.]]])
     """
     matrices = np.asarray(transforms, np.float64)
-    moved: Doubles = (
-        np.asarray(points, np.float64) @ matrices[..., :2].swapaxes(-1, -2)
-        + matrices[..., None, :, 2]
-    )
+    turned = np.asarray(points, np.float64) @ matrices[..., :2].swapaxes(-1, -2)
+    moved: Doubles = turned + matrices[..., None, :, 2]
     return moved
 
 
 _FACE = _complex(ARCFACE_112 - ARCFACE_112.mean(axis=0))
 _FACE /= np.sqrt((_FACE * _FACE.conj()).real.mean())
-"""The template around its centre, with a spread of 1."""
+"""The template, centred and scaled to a spread of 1."""
 
 
 def check_landmarks(landmarks: npt.ArrayLike) -> list[str]:
-    """Describe the fault of each of the (n, 5, 2) landmarks; an empty text for sound ones.
+    """Describe the fault of each of the (n, 5, 2) landmarks, with an empty text for sound ones.
 
-    Three kinds: they coincide or are not finite; left and right, or above and below, are exchanged,
-    as in a mirror or with the columns of another layout; they are no face at all. Heads that are
-    turned, profiles among them, or upside down, are sound.
+    There are three kinds of fault. The points coincide or are not finite. Left and right, or above
+    and below, are exchanged, as in a mirror image or with the columns of another layout. Or the
+    points are not a face at all. Turned heads, profiles and faces upside down are sound.
 
     >>> check_landmarks([ARCFACE_112, ARCFACE_112 * [-1, 1], ARCFACE_112 * 0])
     ['', 'mirrored landmarks: the left eye is right of the right eye, seen upright', \
 'degenerate landmarks: they all lie within 0.0 pixels']
     """
     array = np.asarray(landmarks, np.float64).reshape(-1, N_LANDMARKS, 2)
-    finite: npt.NDArray[np.bool_] = np.all(np.abs(array) < _LARGEST, axis=(1, 2))
+    finite: npt.NDArray[np.bool_] = np.all(np.abs(array) < _MAX_COORDINATE, axis=(1, 2))
     points = _complex(np.where(finite[:, None, None], array, 0))
     offsets = points - points.mean(axis=1, keepdims=True)
     spread = (offsets * offsets.conj()).real.mean(axis=1)
@@ -113,26 +109,29 @@ def check_landmarks(landmarks: npt.ArrayLike) -> list[str]:
         down = (points[:, 3:].sum(axis=1) - points[:, :2].sum(axis=1)) / 2
         eyes, mouth = -((points[:, [1, 4]] - points[:, [0, 3]]) / down[:, None]).imag.T
     facts = (finite, np.sqrt(spread), eyes, mouth, residual)
-    return [_fault(*face) for face in zip(*(fact.tolist() for fact in facts), strict=True)]
+    return [_describe_fault(*face) for face in zip(*(fact.tolist() for fact in facts), strict=True)]
 
 
-def _fault(is_finite: bool, spread: float, eyes: float, mouth: float, residual: float) -> str:
+def _describe_fault(
+    is_finite: bool, spread: float, eyes: float, mouth: float, residual: float
+) -> str:
     if not is_finite:
         return "degenerate landmarks: not all of them are finite numbers"
-    if spread < _LEAST_SPREAD:
+    if spread < _MIN_SPREAD:
         return f"degenerate landmarks: they all lie within {spread:.1f} pixels"
     if eyes < _MIRRORED:
         return "mirrored landmarks: the left eye is right of the right eye, seen upright"
     if mouth < _MIRRORED:
         return "mirrored landmarks: the left mouth corner is right of the right one, seen upright"
-    if not residual <= _LARGEST_RESIDUAL:
+    if not residual <= _MAX_RESIDUAL:
         return f"implausible landmarks: they miss those of a face by {residual:.0%} of its size"
     return ""
 
 
 def crop(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) -> Pixels:
-    """(height, width, 3) pixels of `image` under a 2×3 `transform`: bilinear, black where the
-    image ends.
+    """Cut one crop of `size` (height, width) out of `image` with a 2×3 `transform`.
+
+    Returns (height, width, 3), interpolated bilinearly; black outside of the image.
     """
     cv2 = opencv()
     height, width = size
@@ -143,11 +142,10 @@ def crop(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) -> Pixe
 
 
 def crop_smooth(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) -> Pixels:
-    """As `crop`, but an image that the transform makes half as large or less is halved before:
-    every pixel counts.
+    """Cut one crop like `crop`, halving the image first while `transform` at least halves it.
 
-    For crops of crops. Faces are cut out of photos without it, as the sets that models are trained
-    on were.
+    Halving averages, so that every pixel counts. Use it for crops of crops. Faces are cut out of
+    photos without it, because the sets that models are trained on were made that way.
     """
     matrix = np.asarray(transform, np.float64)
     while np.hypot(*matrix[:, 0]) <= _HALF and min(image.shape[:2]) > 1:
@@ -160,10 +158,10 @@ def crop_smooth(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) 
 
 
 def crop_box(image: Pixels, box: npt.ArrayLike, margin: float = 1.0) -> Pixels:
-    """The rectangle of `box` x1 y1 x2 y2, its sides times `margin` about its middle; black where
-    the image ends.
+    """Cut out the rectangle `box` x1 y1 x2 y2, scaled by `margin` about its centre.
 
-    Edges are rounded to whole pixels; nothing is resized, and a side has one pixel at least.
+    Edges are rounded to whole pixels, and nothing is resized. Each side has at least one pixel.
+    Pixels outside of the image are black.
 
     >>> crop_box(np.ones((4, 6, 3), np.uint8), (4, 0, 6, 4), margin=2)[..., 0].sum(axis=0).tolist()
     [4, 4, 4, 0]
@@ -174,13 +172,13 @@ def crop_box(image: Pixels, box: npt.ArrayLike, margin: float = 1.0) -> Pixels:
     x2, y2 = np.maximum(np.rint(middle + half).astype(int), (x1 + 1, y1 + 1)).tolist()
     pixels: Pixels = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)
     top, left, height, width = max(y1, 0), max(x1, 0), *image.shape[:2]
-    inside = image[top : max(min(y2, height), top), left : max(min(x2, width), left)]
-    pixels[top - y1 : top - y1 + inside.shape[0], left - x1 : left - x1 + inside.shape[1]] = inside
+    bottom, right = max(min(y2, height), top), max(min(x2, width), left)
+    pixels[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
     return pixels
 
 
 def crop_all(image: Pixels, transforms: Doubles, size: tuple[int, int]) -> Pixels:
-    """Cut all crops out of one image: (n, height, width, 3)."""
+    """Cut n crops out of one image with `transforms` (n, 2, 3): (n, height, width, 3)."""
     cv2 = opencv()
     crops = np.empty((len(transforms), *size, 3), np.uint8)
     for target, transform in zip(crops, transforms, strict=True):

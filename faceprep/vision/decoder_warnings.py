@@ -1,7 +1,7 @@
 """Warnings that libjpeg and libpng print to file descriptor 2 from inside OpenCV.
 
-libjpeg decodes damaged data to grey and only prints a warning, so the warning is the one sign of
-the damage. The descriptor belongs to the whole process. So threads decode together while nothing
+libjpeg decodes damaged data to grey and only prints a warning, so the warning is the only sign of
+damage. The descriptor belongs to the whole process. Threads therefore decode together while nothing
 is printed, and each decodes again alone when a warning may be its own.
 """
 
@@ -17,7 +17,7 @@ from faceprep.core.storage import write_all
 
 T = TypeVar("T")
 _STDERR = 2
-_OF_DECODERS = re.compile(
+_DECODER_LINE = re.compile(
     rb"libpng |Corrupt JPEG data|Premature end of JPEG|Invalid SOS parameters|"
     rb"Inconsistent progression|Unknown Adobe color|Warning: unknown JFIF|"
     rb"Application transferred|Unsupported marker"
@@ -30,9 +30,10 @@ _DAMAGE = re.compile(
 
 
 class _Catcher:
-    """Reads what is printed to standard error while at least one thread is inside.
+    """A reader of standard error while at least one thread decodes.
 
-    Lines of others are passed on. Without a standard error, nothing is caught.
+    Lines that are not from a decoder are printed on the real standard error. Without a standard
+    error, nothing is caught.
     """
 
     def __init__(self) -> None:
@@ -43,7 +44,7 @@ class _Catcher:
         self._stderr = self._source = -1
 
     def run(self, work: Callable[[], T], alone: bool) -> tuple[T, list[str], bool]:
-        """Run `work`; return its result, the warnings meanwhile, and whether they are its own."""
+        """Run `work`; return its result, the warnings, and True if no other thread decoded."""
         start, entry, was_first = self._enter(alone)
         lines: list[str] = []
         try:
@@ -53,6 +54,7 @@ class _Catcher:
         return result, lines, was_first and n_entries == entry
 
     def _enter(self, alone: bool) -> tuple[int, int, bool]:
+        """Wait; return the counts of lines and entries so far, and True if no thread was inside."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_reserved)
             self._is_reserved = alone
@@ -66,6 +68,7 @@ class _Catcher:
             return len(self._lines), self._n_entries, was_first
 
     def _leave(self, start: int, alone: bool) -> tuple[list[str], int]:
+        """Return the lines since `start` and the number of entries so far."""
         with self._changed:
             self._read()
             lines = self._lines[start:]
@@ -96,9 +99,9 @@ class _Catcher:
         except BlockingIOError:  # nothing was printed
             return
         lines = printed.splitlines(keepends=True)
-        own = [line for line in lines if _OF_DECODERS.match(line)]
+        own = [line for line in lines if _DECODER_LINE.match(line)]
         self._lines += [line.decode(errors="replace").strip() for line in own]
-        others = b"".join(line for line in lines if not _OF_DECODERS.match(line))
+        others = b"".join(line for line in lines if not _DECODER_LINE.match(line))
         if others:
             write_all(self._stderr, others)
 
@@ -120,7 +123,7 @@ _CATCHER = _Catcher()
 def catch_warnings(decode: Callable[[], T]) -> tuple[T, list[str]]:
     """Run `decode` with the decoders kept silent; return its result and their warnings.
 
-    `decode` may run twice: it must not change anything.
+    `decode` may run twice, so it must have no side effects.
     """
     result, lines, are_own = _CATCHER.run(decode, alone=False)
     if lines and not are_own:
@@ -136,4 +139,7 @@ def find_damage(warnings: list[str]) -> str:
     >>> find_damage(["Corrupt JPEG data: 2 extraneous bytes before marker 0xd9"])
     ''
     """
-    return next((found[0] for line in warnings if (found := _DAMAGE.search(line))), "")
+    for warning in warnings:
+        if found := _DAMAGE.search(warning):
+            return found[0]
+    return ""

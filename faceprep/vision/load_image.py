@@ -1,6 +1,6 @@
-"""Files and encoded bytes to pixels, or to the outcome of the input that has none.
+"""Loading of images: pixels, or the outcome of an input that has none.
 
-It lies in this room, below `steps`, so that `sets` can use it too.
+The module is in this room, below `steps`, so that `sets` can use it too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from faceprep.vision import codec
 def load_image(path: str | os.PathLike[str], key: str) -> Pixels | Outcome:
     """Return the RGB pixels of the image file at `path`, or the outcome of the input `key`."""
     data = read_image_bytes(path, key)
-    return data if isinstance(data, Outcome) else load_image_bytes(data, key)
+    if isinstance(data, Outcome):
+        return data
+    return load_image_bytes(data, key)
 
 
 def load_image_bytes(data: Buffer, key: str) -> Pixels | Outcome:

@@ -10,23 +10,23 @@ import numpy.typing as npt
 from faceprep.vision.align import ARCFACE_112, Doubles, apply_transforms, estimate_similarity
 
 NOSE_LENGTH = 0.687
-"""From the middle of the eyes to the tip of the nose, in distances of the eyes: about 33 mm down
-and 28 mm forward, of 63 mm, in an adult face."""
-_LEAST_DEPTH = 0.25
-"""What is left of the length towards the viewer when a face looks down; below it, noise would
-pass for a turn.
+"""Distance from the middle of the eyes to the tip of the nose, in units of the eye distance. In an
+adult face this is about 33 mm down and 28 mm forward, at an eye distance of 63 mm."""
+_MIN_DEPTH = 0.25
+"""Depth of the nose that is assumed when a face looks down. A smaller depth takes noise for a turn.
 """
 YAW_RANGE = 60.0
-"""Degrees: further round, an eye is hidden, detectors guess it, and the estimate saturates."""
+"""Degrees. Beyond it an eye is hidden, detectors guess it, and the estimate saturates."""
 
 
 @dataclass(frozen=True)
 class Pose:
     """Head pose of n faces; all (n,) float64, NaN where the landmarks coincide.
 
-    `roll` in degrees, -180 … 180: the turn that sets the face upright, positive clockwise as the
-    viewer sees it. `lean` in pixels of an arcface-112 crop: how far the nose is right of the middle
-    of the eyes. `yaw` in degrees, -90 … 90, positive where the nose points to the viewer's right.
+    `roll` is the rotation that sets the face upright: degrees, -180 … 180, positive clockwise as
+    the viewer sees it. `lean` is the distance of the nose to the right of the middle of the eyes,
+    in pixels of an arcface-112 crop. `yaw` is in degrees, -90 … 90, positive where the nose points
+    to the viewer's right.
     """
 
     roll: Doubles
@@ -37,13 +37,15 @@ class Pose:
 def estimate_pose(landmarks: npt.ArrayLike) -> Pose:
     """Estimate the pose of faces from (n, 5, 2) landmarks, in the coordinates of any crop.
 
-    `roll` is the rotation of the similarity fitted to arcface-112. `yaw` is a triangle (the idea is
-    that of Gee and Cipolla, Image and Vision Computing 12, 1994): seen from afar, a head turned by
-    y shows its eyes cos(y) as far apart as they are, and the nose beside their middle by sin(y) ×
-    how far it stands out; that follows from its length and from how far below the eyes it is seen.
-    Meant for -60° … 60°: there a nod of 20° costs up to 2°, of 30° down 20°, a nose that stands out
-    0.8 or 1.2 × as far 4°, a camera at 60 cm 3°. Beyond, it only says "profile". Detectors err by a
-    pixel or two, which is 5° where the eyes are 35 pixels apart.
+    `roll` is the rotation of the similarity fitted to arcface-112. `yaw` follows from a triangle,
+    after Gee and Cipolla (Image and Vision Computing 12, 1994). Seen from afar, a head turned by y
+    shows its eye distance times cos(y). The nose appears beside the middle of the eyes by its depth
+    times sin(y). The depth follows from the length of the nose and its height below the eyes.
+
+    The estimate is meant for -60° … 60°; beyond, it only says "profile". Errors in that range: up
+    to 2° for a nod of 20°, 20° for a nod of 30° down, 4° for a nose of 0.8 or 1.2 times the depth,
+    3° for a camera at 60 cm. Landmarks are off by a pixel or two, which is 5° where the eyes are 35
+    pixels apart.
 
     >>> pose = estimate_pose([ARCFACE_112 * 2, ARCFACE_112[:, ::-1] * [-1, 1]])
     >>> abs(pose.roll.round()), pose.lean.round(1), pose.yaw.round()
@@ -54,20 +56,22 @@ def estimate_pose(landmarks: npt.ArrayLike) -> Pose:
     left, right, nose = apply_transforms(points[:, :3], transforms).transpose(1, 0, 2)
     eyes = (right - left) @ (1, 1j)
     with np.errstate(invalid="ignore", divide="ignore"):
-        seen = (nose - (left + right) / 2) @ (1, 1j) / eyes
+        nose_offset = (nose - (left + right) / 2) @ (1, 1j) / eyes
         roll = np.degrees(np.arctan2(transforms[:, 1, 0], transforms[:, 0, 0]))
-    return Pose(roll, nose[:, 0] - (left + right)[:, 0] / 2, _yaw(seen.real, seen.imag))
+    lean = nose[:, 0] - (left + right)[:, 0] / 2
+    return Pose(roll, lean, _estimate_yaw(nose_offset.real, nose_offset.imag))
 
 
-def _yaw(beside: Doubles, below: Doubles) -> Doubles:
-    """Compute the yaw in degrees from the nose position, in units of the observed eye distance.
+def _estimate_yaw(beside: Doubles, below: Doubles) -> Doubles:
+    """Estimate the yaw in degrees from the nose position, in units of the observed eye distance.
 
-    With t = tan²(yaw) and the depth z of the nose: beside² = t z², z² = length² - below² / (1 + t).
+    The equations, with t = tan²(yaw) and the depth z of the nose, are beside² = t z² and
+    z² = length² - below² / (1 + t).
     """
     with np.errstate(invalid="ignore", over="ignore"):
         half = (beside**2 + below**2 - NOSE_LENGTH**2) / 2
         t = (half + np.sqrt(half**2 + (NOSE_LENGTH * beside) ** 2)) / NOSE_LENGTH**2
-        is_flat = NOSE_LENGTH**2 - below**2 / (1 + t) < _LEAST_DEPTH**2
-        tangent = np.where(is_flat, np.abs(beside) / _LEAST_DEPTH, np.sqrt(t))
+        is_flat = NOSE_LENGTH**2 - below**2 / (1 + t) < _MIN_DEPTH**2
+        tangent = np.where(is_flat, np.abs(beside) / _MIN_DEPTH, np.sqrt(t))
         yaw: Doubles = np.degrees(np.copysign(np.arctan(tangent), beside))
     return yaw

@@ -1,11 +1,12 @@
-"""How sharp, bright and contrasty crops are: numbers to compare crops of one size with each other,
-no verdicts.
+"""Sharpness, brightness and contrast of crops.
 
-All are taken from the grey levels 0 … 255 (ITU-R BT.601), and are means over the pixels but for the
-count. Each docstring says how the measure behaves on four ladders: more blur, more noise, more JPEG
-compression, and loss of size (shrunk and enlarged again). "Falls" and "rises" mean at every step,
-on drawn faces and on photos. To all measures of sharpness noise is detail, and so are the edges of
-JPEG's blocks: judge noisy and hard-pressed sets by other means.
+The numbers compare crops of one size with each other; they are not verdicts. They are computed from
+grey levels 0 … 255 (ITU-R BT.601). All except `laplacian_count` are means over the pixels.
+
+Each docstring describes the measure on four ladders: more blur, more noise, more JPEG compression,
+and loss of size (shrunk and enlarged again). "Falls" and "rises" mean at every step, on drawn faces
+and on photos. Measures of sharpness take noise for detail, and the edges of JPEG blocks too. Do not
+judge noisy or strongly compressed sets by them.
 """
 
 from __future__ import annotations
@@ -25,41 +26,44 @@ Doubles = npt.NDArray[np.float64]
 Levels = npt.NDArray[np.float32]
 
 EDGE = 50
-"""Laplacians further from 0 than this count as edges."""
+"""Pixels whose Laplacian is further from 0 than this count as edges."""
 DARK, BRIGHT = 5, 250
-"""Grey levels up to which, and from which, a pixel counts as clipped."""
+"""Clipped pixels have a grey level of at most `DARK` or at least `BRIGHT`."""
 
 
 @dataclass(frozen=True)
 class Grey:
-    """One crop in grey, (height, width) uint8, and what several measures need of it, made once."""
+    """One crop in grey, (height, width) uint8, with intermediate results that measures share."""
 
     levels: npt.NDArray[np.uint8]
 
     @cached_property
     def values(self) -> Levels:
+        """Convert the levels to float32."""
         return self.levels.astype(np.float32)
 
     @cached_property
     def laplacian(self) -> Levels:
-        return _filtered("Laplacian", self.values)
+        """Compute the Laplacian of each pixel, with the kernel 0 1 0, 1 -4 1, 0 1 0."""
+        return _apply_filter("Laplacian", self.values)
 
     @cached_property
     def right(self) -> Levels:
-        """Distance of each level from that of the next pixel in its row."""
+        """Compute the absolute difference from each pixel to the next one in its row."""
         return np.asarray(opencv().absdiff(self.values[:-1, 1:], self.values[:-1, :-1]))
 
     @cached_property
     def below(self) -> Levels:
+        """Compute the absolute difference from each pixel to the one below."""
         return np.asarray(opencv().absdiff(self.values[1:, :-1], self.values[:-1, :-1]))
 
     @cached_property
     def histogram(self) -> Doubles:
-        """Share of the pixels at each of the 256 levels."""
+        """Compute the share of the pixels at each of the 256 levels."""
         return np.bincount(self.levels.ravel(), minlength=256) / self.levels.size
 
 
-def _filtered(name: str, values: Levels, *order: int) -> Levels:
+def _apply_filter(name: str, values: Levels, *order: int) -> Levels:
     cv2 = opencv()
     return np.asarray(getattr(cv2, name)(values, cv2.CV_32F, *order))
 
@@ -72,7 +76,9 @@ def _mean_product(one: Levels, other: Levels) -> float:
 
 
 def laplacian_variance(grey: Grey) -> float:
-    """Variance of the Laplacian, kernel 0 1 0, 1 -4 1, 0 1 0 (Pech-Pacheco et al., ICPR 2000).
+    """Compute the variance of the Laplacian (Pech-Pacheco et al., ICPR 2000).
+
+    The kernel is 0 1 0, 1 -4 1, 0 1 0.
 
     Falls with blur and loss of size, rises with noise; no order under JPEG compression.
     """
@@ -81,26 +87,30 @@ def laplacian_variance(grey: Grey) -> float:
 
 
 def laplacian_count(grey: Grey) -> float:
-    """Pixels whose Laplacian is further from 0 than 50: a number, so that larger crops have more.
+    """Count the pixels whose Laplacian is further from 0 than 50.
 
-    Falls with blur. Falls with loss of size, rises with noise but for a few pixels; no order under
-    JPEG compression.
+    Larger crops have more of them. Falls with blur. Falls with loss of size and rises with noise,
+    except for a few pixels; no order under JPEG compression.
     """
     return float(np.count_nonzero(np.abs(grey.laplacian) > EDGE))
 
 
 def tenengrad(grey: Grey) -> float:
-    """Mean square of the Sobel gradient (Tenenbaum, Stanford 1970; Schlag et al., CMU 1983).
+    """Compute the mean square of the Sobel gradient.
+
+    Source: Tenenbaum, Stanford 1970; Schlag et al., CMU 1983.
 
     Falls with blur and loss of size, rises with noise; no order under JPEG compression.
     """
-    across, down = _filtered("Sobel", grey.values, 1, 0), _filtered("Sobel", grey.values, 0, 1)
+    across = _apply_filter("Sobel", grey.values, 1, 0)
+    down = _apply_filter("Sobel", grey.values, 0, 1)
     return _mean_product(across, across) + _mean_product(down, down)
 
 
 def brenner(grey: Grey) -> float:
-    """Mean square difference of pixels two apart in a row (Brenner et al., J. Histochem. Cytochem.
-    24, 1976).
+    """Compute the mean square difference of pixels two apart in a row.
+
+    Source: Brenner et al., J. Histochem. Cytochem. 24, 1976.
 
     Falls with blur and loss of size, rises with noise; no order under JPEG compression.
     """
@@ -109,8 +119,9 @@ def brenner(grey: Grey) -> float:
 
 
 def smd(grey: Grey) -> float:
-    """Sum of the mean distances to the next pixel right and to that below (Jarvis, The Microscope
-    24, 1976).
+    """Add the mean absolute differences to the next pixel on the right and to the one below.
+
+    Source: Jarvis, The Microscope 24, 1976.
 
     Falls with blur and loss of size, rises with noise; no order under JPEG compression.
     """
@@ -118,8 +129,9 @@ def smd(grey: Grey) -> float:
 
 
 def smd2(grey: Grey) -> float:
-    """Mean product of the two distances of `smd` (Li, Chen, Zhang, Application Research of
-    Computers 27, 2010).
+    """Compute the mean product of the two differences of `smd`.
+
+    Source: Li, Chen, Zhang, Application Research of Computers 27, 2010.
 
     Falls with blur and loss of size, rises with noise; no order under JPEG compression.
     """
@@ -127,10 +139,10 @@ def smd2(grey: Grey) -> float:
 
 
 def vollath(grey: Grey) -> float:
-    """Vollath's F5: the covariance of neighbours in a row (J. Microscopy 147, 1987).
+    """Compute Vollath's F5, the covariance of neighbours in a row (J. Microscopy 147, 1987).
 
-    Falls with blur and loss of size; no order with noise, of which neighbours have no part in
-    common, nor under JPEG compression. More a measure of contrast: a sharp pale face has less than
+    Falls with blur and loss of size; no order with noise, which is independent between neighbours,
+    nor under JPEG compression. It is rather a measure of contrast: a sharp pale face has less than
     a blurred one in hard light.
     """
     values = grey.values
@@ -141,7 +153,7 @@ def vollath(grey: Grey) -> float:
 
 
 def variance(grey: Grey) -> float:
-    """Of the grey levels (Groen et al., Cytometry 6, 1985).
+    """Compute the variance of the grey levels (Groen et al., Cytometry 6, 1985).
 
     Falls with blur and loss of size, rises with noise; no order under JPEG compression.
     """
@@ -150,28 +162,29 @@ def variance(grey: Grey) -> float:
 
 
 def contrast(grey: Grey) -> float:
-    """Between the 5 % darkest and the 5 % brightest pixels, as a share of the range: 0 … 1.
+    """Measure the range between the 5 % darkest and the 5 % brightest pixels, as a share: 0 … 1.
 
-    Says nothing of sharpness: on none of the four ladders is there an order to rely on.
+    It says nothing about sharpness: there is no reliable order on any of the four ladders.
     """
     low, high = np.searchsorted(grey.histogram.cumsum(), (0.05, 0.95))
     return float(high - low) / 255
 
 
 def brightness(grey: Grey) -> float:
-    """Mean grey level, 0 … 255: the exposure. No order on any of the four ladders."""
+    """Compute the mean grey level, 0 … 255: the exposure. No order on any of the four ladders."""
     return float(grey.histogram @ np.arange(256))
 
 
 def dark_share(grey: Grey) -> float:
-    """Share of the pixels at grey level 5 or below: crushed shadows, or a crop that leaves the
-    image.
+    """Compute the share of pixels at grey level 5 or below.
+
+    They are crushed shadows, or parts of the crop outside of the image.
     """
     return float(grey.histogram[: DARK + 1].sum())
 
 
 def bright_share(grey: Grey) -> float:
-    """Share of the pixels at grey level 250 or above: burnt out."""
+    """Compute the share of pixels at grey level 250 or above, which are burnt out."""
     return float(grey.histogram[BRIGHT:].sum())
 
 
@@ -181,7 +194,7 @@ MEASURES = tuple(measure.__name__ for measure in (*_SHARPNESS, *_LIGHT))
 
 
 def measure_crop(crop: Pixels) -> dict[str, float]:
-    """All measures of one (height, width, 3) RGB crop, at least 4 pixels high and wide.
+    """Compute all measures of one (height, width, 3) RGB crop of at least 4 × 4 pixels.
 
     >>> flat = measure_crop(np.full((112, 112, 3), 100, np.uint8))
     >>> flat["laplacian_variance"], flat["brightness"], flat["contrast"]
@@ -193,8 +206,9 @@ def measure_crop(crop: Pixels) -> dict[str, float]:
 
 
 def measure_crops(crops: Iterable[Pixels]) -> dict[str, Doubles]:
-    """All measures, (n,) float64 each, of (n, height, width, 3) RGB crops, or of crops that
-    differ in size.
+    """Compute all measures of n RGB crops (height, width, 3), which may differ in size.
+
+    Returns (n,) float64 for each name in `MEASURES`.
     """
     rows: list[dict[str, Any]] = [measure_crop(crop) for crop in crops]
     return {name: np.array([row[name] for row in rows], np.float64) for name in MEASURES}

@@ -1,11 +1,10 @@
-"""What a crop shows, by name: where the landmarks, or the box, of a face come to lie in how many
-pixels.
+"""Named templates: the size of a crop, and the place of the landmarks or the box in it.
 
 arcface-112  least squares to InsightFace's five points; 112, 224, …, 128, …; 112x96: high × wide
-dlib-150     the same to the five points that dlib's face descriptor was made with
+dlib-150     the same to the five points of dlib's face descriptor
 ffhq-256     any size: a square around eyes and mouth as in the FFHQ set
 box1.5-256   any factor and size: a square of 1.5 × the longer side of the box
-eyes-256     any size: a square of 4.6 × the distance of the eyes, as for SiW-Mv2
+eyes-256     any size: a square of 4.6 × the eye distance, as for SiW-Mv2
 """
 
 from __future__ import annotations
@@ -19,22 +18,23 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.errors import OptionError
-from faceprep.core.faces import Faces
+from faceprep.core.faces import Faces, Floats
 from faceprep.vision.align import ARCFACE_112, Doubles, check_landmarks, estimate_similarity
 
 _DLIB_150 = np.array([(47.2, 45.4), (101.3, 45.0), (73.6, 77.8), (50.6, 99.7), (99.5, 99.6)])
 _NAME = re.compile(
     r"(?P<kind>[a-z]+)(?P<factor>\d+(\.\d+)?)?-(?P<height>\d{1,4})(x(?P<width>\d{1,4}))?", re.ASCII
 )
-_LEAST_SIDE = 8
+_MIN_SIDE = 8
 
 
 @dataclass(frozen=True)
 class Template:
-    """`size` (height, width) of the crops; `fit` makes (n, 2, 3) transforms of n faces.
+    """A rule that places faces in crops.
 
-    `needs_landmarks` is false where the box alone counts; `points` (5, 2) is where the landmarks
-    come to lie, None where that differs from face to face.
+    `size` is (height, width) of the crops. `fit` computes the (n, 2, 3) transforms of n faces.
+    `needs_landmarks` is false if only the box counts. `points` (5, 2) are the landmarks in the
+    crop, or None if they differ from face to face.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Template:
 
 
 def load_template(name: str) -> Template:
-    """The template of that name. Raises OptionError for an unknown name or size.
+    """Load the template `name`. Raises OptionError for an unknown name or size.
 
     >>> load_template("arcface-112x96").size
     (112, 96)
@@ -54,55 +54,66 @@ def load_template(name: str) -> Template:
     faceprep.core.errors.OptionError: template 'arcface-100': expected arcface-112, ...
     """
     parts = _NAME.fullmatch(name)
-    kind = KINDS.get(parts["kind"]) if parts else None
-    if not parts or not kind or (parts["factor"] is None) == (parts["kind"] == "box"):
-        raise OptionError(
-            f"unknown template {name!r}", expected="one such as " + ", ".join(EXAMPLES)
-        )
+    if not parts or parts["kind"] not in KINDS:
+        raise _unknown_template(name)
+    has_factor, needs_factor = parts["factor"] is not None, parts["kind"] == "box"
+    if has_factor != needs_factor:
+        raise _unknown_template(name)
     height = int(parts["height"])
     size = height, int(parts["width"] or height)
-    if min(size) < _LEAST_SIDE:
-        raise OptionError(f"template {name!r}", expected=f"{_LEAST_SIDE} pixels or more")
-    return kind(name, size, float(parts["factor"] or 1))
+    if min(size) < _MIN_SIDE:
+        raise OptionError(f"template {name!r}", expected=f"{_MIN_SIDE} pixels or more")
+    return KINDS[parts["kind"]](name, size, float(parts["factor"] or 1))
+
+
+def _unknown_template(name: str) -> OptionError:
+    return OptionError(f"unknown template {name!r}", expected="one such as " + ", ".join(EXAMPLES))
 
 
 def crop_transforms(faces: Faces, template: Template) -> Doubles:
-    """(n, 2, 3) transforms that make the crops of `template`; NaN where `check_faces` finds
-    fault.
+    """Compute the (n, 2, 3) transforms from the image to the crops of `template`.
+
+    Faces that `check_faces` reports get NaN.
     """
     with np.errstate(all="ignore"):
         transforms = template.fit(faces)
-    return np.where(np.isfinite(transforms).all(axis=(1, 2), keepdims=True), transforms, np.nan)
+    is_finite = np.isfinite(transforms).all(axis=(1, 2), keepdims=True)
+    return np.where(is_finite, transforms, np.nan)
 
 
 def check_faces(faces: Faces, template: Template) -> list[str]:
-    """Why each face cannot be cropped to `template`; an empty text for those that can."""
+    """Describe why each face cannot be cropped to `template`, with an empty text if it can."""
     if template.needs_landmarks:
         return check_landmarks(faces.landmarks)
-    sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
-    return [
-        ""
-        if np.isfinite(box).all() and (side > 0).all()
-        else "degenerate box: " + " ".join(f"{x:g}" for x in box)
-        for box, side in zip(faces.boxes, sides, strict=True)
-    ]
+    return [_describe_box_fault(box) for box in faces.boxes]
 
 
-def between(source: Template, target: Template, size: tuple[int, int] | None = None) -> Doubles:
-    """(2, 3): takes a crop of `source` to one of `target`, by the similarity between their points.
+def _describe_box_fault(box: Floats) -> str:
+    if np.isfinite(box).all() and (box[2:] > box[:2]).all():
+        return ""
+    return "degenerate box: " + " ".join(f"{x:g}" for x in box)
 
-    The crop has `size` (height, width), that of `source` by default. One of the same shape is the
-    template enlarged; another is fitted into it, in the middle. Raises OptionError where points are
-    not known, but for a template to itself.
 
-    >>> between(load_template("arcface-112"), load_template("arcface-224"), (56, 56)).round(6) + 0.0
+def map_template(
+    source: Template, target: Template, size: tuple[int, int] | None = None
+) -> Doubles:
+    """Compute the (2, 3) transform from a crop of `source` to a crop of `target`.
+
+    The transform is the similarity between the points of the templates. The crop has `size`
+    (height, width), by default that of `source`. A crop of the same shape is the enlarged template;
+    a crop of another shape is fitted into the template and centred.
+
+    Raises OptionError if the points of a template are unknown, unless both are the same template.
+
+    >>> source, target = load_template("arcface-112"), load_template("arcface-224")
+    >>> map_template(source, target, (56, 56)).round(6) + 0.0
     array([[4., 0., 0.],
            [0., 4., 0.]])
     """
     height, width = source.size
-    given = size or source.size
-    scale = min(height / given[0], width / given[1])
-    shift = (np.array([width, height]) - scale * np.array(given[::-1])) / 2
+    crop_height, crop_width = size or source.size
+    scale = min(height / crop_height, width / crop_width)
+    shift = (np.array([width, height]) - scale * np.array([crop_width, crop_height])) / 2
     fitted = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     if source.name == target.name:
         return fitted
@@ -119,8 +130,9 @@ def between(source: Template, target: Template, size: tuple[int, int] | None = N
 
 
 def _arcface(name: str, size: tuple[int, int], factor: float) -> Template:
-    """InsightFace's sizes: 112k scales the points by k, 128k by k after 8 pixels in x, 112k ×
-    96k after -8.
+    """Build the template for the sizes of InsightFace.
+
+    112k scales the points by k. 128k shifts them by 8 pixels in x first, and 112k × 96k by -8.
     """
     height, width = size
     if height == width and height % 112 == 0:
@@ -133,25 +145,25 @@ def _arcface(name: str, size: tuple[int, int], factor: float) -> Template:
         raise OptionError(
             f"template {name!r}", expected="arcface-112, 128, or a multiple, or arcface-112x96"
         )
-    return _of_points(name, size, points)
+    return _build_point_template(name, size, points)
 
 
-def _of_points(name: str, size: tuple[int, int], points: Doubles) -> Template:
+def _build_point_template(name: str, size: tuple[int, int], points: Doubles) -> Template:
     return Template(name, size, partial(_fit_points, points=points), points=points)
 
 
 def _dlib(name: str, size: tuple[int, int], factor: float) -> Template:
-    _refuse_oblong(name, size)
-    return _of_points(name, size, _DLIB_150 * (size[0] / 150))
+    _check_square(name, size)
+    return _build_point_template(name, size, _DLIB_150 * (size[0] / 150))
 
 
 def _ffhq(name: str, size: tuple[int, int], factor: float) -> Template:
-    _refuse_oblong(name, size)
+    _check_square(name, size)
     return Template(name, size, partial(_fit_ffhq, side=size[0]))
 
 
 def _box(name: str, size: tuple[int, int], factor: float) -> Template:
-    _refuse_oblong(name, size)
+    _check_square(name, size)
     if not 0.1 <= factor <= 100:
         raise OptionError(f"template {name!r}", expected="a factor of 0.1 to 100")
     return Template(
@@ -160,11 +172,11 @@ def _box(name: str, size: tuple[int, int], factor: float) -> Template:
 
 
 def _eyes(name: str, size: tuple[int, int], factor: float) -> Template:
-    _refuse_oblong(name, size)
+    _check_square(name, size)
     return Template(name, size, partial(_fit_eyes, side=size[0]))
 
 
-def _refuse_oblong(name: str, size: tuple[int, int]) -> None:
+def _check_square(name: str, size: tuple[int, int]) -> None:
     if size[0] != size[1]:
         raise OptionError(f"template {name!r}", expected="one number: the crops are square")
 
@@ -195,50 +207,53 @@ def _fit_points(faces: Faces, points: Doubles) -> Doubles:
 
 
 def _fit_ffhq(faces: Faces, side: int) -> Doubles:
-    """The square that the FFHQ set's builder cuts (Karras et al., CVPR 2019): its centre a tenth of
-    the way from the eyes to the mouth, half its side the larger of twice the eye distance and 1.8 ×
-    eyes to mouth, its x axis the mean of the eyes' line and of the upright to the line from eyes to
-    mouth.
+    """Fit the square of the FFHQ set (Karras et al., CVPR 2019).
 
-    As there: the square. Not as there: what lies outside of the image is black, not reflected and
-    blurred; one bilinear step, no reduction before; the eyes are a detector's points, not means of
-    six.
+    Its centre is a tenth of the way from the eyes to the mouth. Half its side is the larger of
+    twice the eye distance and 1.8 × the distance from eyes to mouth. Its x axis is the mean of the
+    line of the eyes and the perpendicular to the line from eyes to mouth.
+
+    The square is that of FFHQ, but the crop differs in three ways. Pixels outside of the image are
+    black, not reflected and blurred. There is one bilinear step without a reduction before it. The
+    eyes are the points of a detector, not means of six points.
     """
     points = faces.landmarks.astype(np.float64) @ (1, 1j)
     eyes, mouth = points[:, :2].mean(axis=1), points[:, 3:].mean(axis=1)
     across, down = points[:, 1] - points[:, 0], mouth - eyes
     axis = across - 1j * down
     half = np.maximum(np.abs(across) * 2.0, np.abs(down) * 1.8)
-    return _square(eyes + down * 0.1, axis / np.abs(axis) * half, side)
+    return _square_transforms(eyes + down * 0.1, axis / np.abs(axis) * half, side)
 
 
 def _fit_box(faces: Faces, factor: float, side: int) -> Doubles:
-    """A square around the middle of the box, upright. Edges are edges: x1 = 0 is the left edge
-    of the first pixel.
+    """Fit an upright square around the middle of the box.
+
+    Boxes give the edges of pixels: x1 = 0 is the left edge of the first pixel.
     """
     corners = faces.boxes.reshape(-1, 2, 2).astype(np.float64)
     middle = corners.mean(axis=1) - 0.5
     half = np.ptp(corners, axis=1).max(axis=1) * factor / 2
-    return _square(middle @ (1, 1j), half.astype(np.complex128), side)
+    return _square_transforms(middle @ (1, 1j), half.astype(np.complex128), side)
 
 
 def _fit_eyes(faces: Faces, side: int) -> Doubles:
-    """-2.3 d … 2.3 d across and -1.6 d … 3.0 d down from the middle of the eyes, d their
-    distance; upright.
+    """Fit an upright square around the eyes.
+
+    In units of the eye distance, and from the middle of the eyes, it reaches from -2.3 to 2.3 in x
+    and from -1.6 to 3.0 in y.
     """
     points = faces.landmarks.astype(np.float64) @ (1, 1j)
     eyes, distance = points[:, :2].mean(axis=1), np.abs(points[:, 1] - points[:, 0])
-    return _square(eyes + 0.7j * distance, (2.3 * distance).astype(np.complex128), side)
+    return _square_transforms(eyes + 0.7j * distance, (2.3 * distance).astype(np.complex128), side)
 
 
-def _square(
+def _square_transforms(
     centre: npt.NDArray[np.complex128], half: npt.NDArray[np.complex128], side: int
 ) -> Doubles:
-    """Transforms that fill `side` pixels with the squares around `centre`, x + iy in pixels of the
-    image.
+    """Compute the transforms that fill `side` × `side` pixels with squares of the image: (n, 2, 3).
 
-    `half` leads from the centre to the middle of the right edge. Pixels have their centres at whole
-    numbers.
+    `centre` (n,) is x + iy in pixels of the image. `half` (n,) is the vector from the centre to the
+    middle of the right edge. Pixel centres are whole numbers.
     """
     turn = side / 2 / half
     shift = (1 + 1j) * (side - 1) / 2 - turn * centre

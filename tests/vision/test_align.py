@@ -43,7 +43,7 @@ def test_aligning_undoes_a_known_similarity(angle: float, scale: float, x: float
 
 @given(st.integers(0, 2**32), ANGLES, SCALES, SHIFTS)
 def test_equal_to_scikit_image(seed: int, angle: float, scale: float, shift: float) -> None:
-    """Points of any kind, far from a face too."""
+    """Compare for points of any kind, also far from a face."""
     noise = np.random.default_rng(seed).normal(0, 15, (4, 5, 2))
     landmarks = apply_transforms(
         ARCFACE_112 + noise, np.stack([similarity(angle, scale, shift, -shift)] * 4)
@@ -123,9 +123,7 @@ def test_crops_are_those_of_opencv(angle: float, scale: float, shift: float) -> 
 
 
 def test_a_face_comes_to_the_same_place_from_any_photo() -> None:
-    """A drawn face, and the same turned and enlarged, give nearly the same crop; the ground is
-    black.
-    """
+    """Get nearly the same crop from a drawn face on black and from the same turned and enlarged."""
     image, landmarks = draw_face(3, 1, 224)
     moved = similarity(35, 1.3, 80, -40)
     turned = cv2.warpAffine(image, moved, (420, 420))
@@ -143,8 +141,9 @@ def test_a_face_comes_to_the_same_place_from_any_photo() -> None:
 
 @pytest.mark.parametrize("times", [1, 2, 4, 7])
 def test_shrinking_counts_every_pixel_and_moves_nothing(times: int) -> None:
-    """A gradient with every second pixel too light and the others too dark: the mean is in the
-    crop, at its place.
+    """Find the mean of a gradient in the crop, at its place.
+
+    In the image, every second pixel is too light and the others are too dark.
     """
     side, size = 56 * times, (40, 40)
     steps = np.arange(side) / times

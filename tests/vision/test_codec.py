@@ -1,6 +1,4 @@
-"""Every encoding comes out as the same pixels; what is cut off, damaged or a bomb is refused at
-once, in silence.
-"""
+"""Every encoding gives the same pixels. Cut-off and damaged images are refused, and bombs too."""
 
 from __future__ import annotations
 
@@ -66,7 +64,7 @@ def saved(pixels: Pixels | Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def distance(found: Pixels, expected: Pixels) -> float:
-    """Mean difference after a little smoothing, for palettes and JPEG."""
+    """Compute the mean difference after a little smoothing, for palettes and JPEG."""
     assert found.shape == expected.shape
     smooth = [cv2.blur(pixels, (5, 5)).astype(float) for pixels in (found, expected)]
     return float(np.abs(smooth[0] - smooth[1]).mean())
@@ -157,15 +155,16 @@ def test_any_buffer_will_do(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95, "1 byte less"])
 def test_what_is_cut_off_is_refused(kind: str, share: float | str) -> None:
-    """Never a picture that is half grey."""
+    """Refuse it rather than return an image that is half grey."""
     data = saved(FACE, kind)
+    end = int(len(data) * share) if isinstance(share, float) else -1
     with pytest.raises(Undecodable):
-        decode(data[: int(len(data) * share) if isinstance(share, float) else -1])
+        decode(data[:end])
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "JPEG progressive"])
 def test_a_jpeg_that_is_cut_off_and_closed_again_is_refused(kind: str) -> None:
-    """The end marker is there, pixels are not: libjpeg makes them grey and only warns."""
+    """Refuse an end marker after missing pixels, which libjpeg fills with grey and a warning."""
     data = saved(FACE, kind)
     with pytest.raises(Undecodable, match="damaged pixels: "):
         decode(data[: len(data) // 2] + b"\xff\xd9")
@@ -178,7 +177,7 @@ def test_bytes_behind_or_between_that_mean_nothing_do_no_harm() -> None:
 
 
 def bombs() -> dict[str, bytes]:
-    """Headers that promise 60000 × 60000 pixels."""
+    """Return headers that claim 60000 × 60000 pixels."""
     side = 60000
     ihdr = struct.pack(">II5B", side, side, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + b"IHDR" + ihdr + struct.pack(">I", zlib.crc32(b"IHDR" + ihdr))
@@ -329,7 +328,7 @@ def test_threads_get_their_own_damage() -> None:
 
 
 def test_threads_decode_at_the_same_time() -> None:
-    """Two decoders meet inside: with one at a time, neither would see the other."""
+    """Let two decoders meet inside: one at a time, neither would see the other."""
     meeting = threading.Barrier(2, timeout=20)
     threads = [threading.Thread(target=catch_warnings, args=(meeting.wait,)) for _ in range(2)]
     for thread in threads:

@@ -15,12 +15,12 @@ from faceprep.identity.duplicates import RADIUS
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import decode, encode
 from faceprep.vision.perceptual_hash import (
-    AGREES,
+    MIN_AGREEMENT,
     Thumbnails,
+    compute_gradients,
+    hash_thumbnails,
     measure_detail,
-    perceptual_hashes,
-    shrink,
-    slopes,
+    summarize_image,
 )
 from tests.real import DATA, needs_data
 
@@ -39,28 +39,28 @@ def copies(image: Pixels) -> Iterator[Pixels]:
 
 
 def thumbnails(images: list[Pixels]) -> Thumbnails:
-    return np.stack([shrink(image).thumbnail for image in images])
+    return np.stack([summarize_image(image).thumbnail for image in images])
 
 
 def distances(one: Thumbnails, others: Thumbnails) -> list[int]:
-    first = int(perceptual_hashes(one[None])[0])
-    return [(first ^ int(other)).bit_count() for other in perceptual_hashes(others)]
+    first = int(hash_thumbnails(one[None])[0])
+    return [(first ^ int(other)).bit_count() for other in hash_thumbnails(others)]
 
 
 def check(photos: list[Pixels], share: float) -> None:
-    """The share of copies that is found; and no two photos are taken for copies."""
+    """Check that `share` of the copies is found, and that no two photos pass for copies."""
     small = thumbnails(photos)
     found: list[bool] = []
     for photo, own in zip(photos, small, strict=True):
         others = thumbnails([*copies(photo)])
-        agreement = (slopes(own[None]) @ slopes(others).T)[0]
+        agreement = (compute_gradients(own[None]) @ compute_gradients(others).T)[0]
         found += [
-            d <= RADIUS and a >= AGREES
+            d <= RADIUS and a >= MIN_AGREEMENT
             for d, a in zip(distances(own, others), agreement, strict=True)
         ]
     assert np.mean(found) >= share
-    agreement = np.triu(slopes(small) @ slopes(small).T, 1)
-    assert agreement.max() < AGREES
+    agreement = np.triu(compute_gradients(small) @ compute_gradients(small).T, 1)
+    assert agreement.max() < MIN_AGREEMENT
 
 
 def test_copies_of_drawn_faces_agree() -> None:
@@ -72,28 +72,28 @@ def test_copies_of_photos_agree() -> None:
     check([decode(path.read_bytes()) for path in sorted((DATA / "orl").glob("*/*.pgm"))[::2]], 1)
 
 
-def test_mirrored_cut_and_turned_are_no_copies() -> None:
+def test_mirrored_cut_and_turned_images_are_not_copies() -> None:
     face = draw_face(1, 1)[0]
     others = [face[:, ::-1], face[8:-8, 8:-8], np.rot90(face), np.roll(face, 4, axis=1)]
     agreement = (
-        slopes(thumbnails([face]))
-        @ slopes(thumbnails([np.ascontiguousarray(other) for other in others])).T
+        compute_gradients(thumbnails([face]))
+        @ compute_gradients(thumbnails([np.ascontiguousarray(other) for other in others])).T
     )
-    assert agreement.max() < AGREES
+    assert agreement.max() < MIN_AGREEMENT
 
 
 def test_hashes_do_not_depend_on_the_batch() -> None:
     small = thumbnails([draw_face(identity, 0)[0] for identity in range(20)])
-    together = perceptual_hashes(small)
-    assert [int(perceptual_hashes(one[None])[0]) for one in small] == together.tolist()
-    assert perceptual_hashes(small[:0]).shape == (0,)
+    together = hash_thumbnails(small)
+    assert [int(hash_thumbnails(one[None])[0]) for one in small] == together.tolist()
+    assert hash_thumbnails(small[:0]).shape == (0,)
 
 
 def test_hashes_are_these() -> None:
-    """On this machine as on any other: they may lie in files."""
+    """Hold the hashes on every machine, because files may store them."""
     y, x = np.mgrid[:24, :24]
     pictures = [(x * x + 3 * y * y) % 251, (x * y) % 256, 100 + 50 * ((x // 6 + y // 6) % 2)]
-    found = perceptual_hashes(np.stack(pictures).astype(np.uint8))
+    found = hash_thumbnails(np.stack(pictures).astype(np.uint8))
     assert [f"{value:016x}" for value in found.tolist()] == HASHES
 
 
@@ -103,17 +103,17 @@ HASHES = ["1a331236f6e5c599", "66d9b66853a4a94a", "0a000a00a000a000"]
 def test_next_to_no_contrast_is_faint() -> None:
     flat = np.full((112, 112, 3), 128, np.uint8)
     noisy = np.random.default_rng(0).normal(128, 12, (112, 112, 3)).clip(0, 255).astype(np.uint8)
-    assert [shrink(image).is_faint for image in (flat, noisy, draw_face(1, 1)[0])] == [
+    assert [summarize_image(image).is_faint for image in (flat, noisy, draw_face(1, 1)[0])] == [
         True,
         True,
         False,
     ]
-    assert not slopes(thumbnails([flat])).any()
+    assert not compute_gradients(thumbnails([flat])).any()
 
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 400), (24, 24), (1000, 30)])
 def test_any_size_and_shape(size: tuple[int, int]) -> None:
-    small = shrink(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
+    small = summarize_image(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
     assert (
         small.thumbnail.shape == (24, 24) and small.thumbnail.dtype == np.uint8 and small.has_colour
     )
@@ -122,14 +122,14 @@ def test_any_size_and_shape(size: tuple[int, int]) -> None:
 def test_colour_is_seen_and_what_jpeg_makes_of_grey_is_not() -> None:
     face = draw_face(1, 1)[0]
     grey = np.repeat(face[:, :, :1], 3, axis=2)
-    assert shrink(face).has_colour
-    assert not shrink(decode(encode(grey, ".jpg", 40))).has_colour
+    assert summarize_image(face).has_colour
+    assert not summarize_image(decode(encode(grey, ".jpg", 40))).has_colour
 
 
 def test_detail_falls_with_blur_and_hardly_with_jpeg() -> None:
     face = draw_face(1, 1)[0]
     blurred = [cv2.GaussianBlur(face, (0, 0), sigma) for sigma in (1, 2, 4)]
-    steps = [shrink(np.asarray(image)).detail for image in (face, *blurred)]
+    steps = [summarize_image(np.asarray(image)).detail for image in (face, *blurred)]
     assert steps == sorted(steps, reverse=True) and len(set(steps)) == 4
-    assert abs(shrink(decode(encode(face, ".jpg", 75))).detail - steps[0]) <= 1
+    assert abs(summarize_image(decode(encode(face, ".jpg", 75))).detail - steps[0]) <= 1
     assert measure_detail(np.zeros((4, 4), np.uint8)) < -20

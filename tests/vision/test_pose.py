@@ -49,8 +49,9 @@ def test_a_mirror_turns_the_signs(yaw: float, roll: float) -> None:
 
 @pytest.mark.parametrize("roll", [-170, -40, 0, 15, 90])
 def test_roll_sets_upright(roll: float) -> None:
-    """Positive clockwise: the way back from how the head is turned. The template itself hangs
-    by 0.3°.
+    """Expect the opposite of the turn of the head, positive clockwise.
+
+    The template itself is tilted by 0.3°.
     """
     assert abs(estimate_pose(turned_head(roll=roll)[None]).roll[0] + roll) < 0.4
 

@@ -1,4 +1,4 @@
-"""The measures are what their sources say, and behave on ladders as their docstrings say."""
+"""The measures equal the formulas of their sources and follow the ladders of their docstrings."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_ladders_of_photos() -> None:
 
 
 def test_where_there_is_no_order_there_is_none() -> None:
-    """The docstrings' warnings are not idle: for each, a face that shows it."""
+    """Find a face that proves each warning of the docstrings."""
     jpeg = [measure_crops(pressed(face)) for face in DRAWN]
     for name in MEASURES[:-2]:
         assert any(np.unique(np.sign(np.diff(found[name]))).size > 1 for found in jpeg), name

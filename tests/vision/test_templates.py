@@ -15,10 +15,10 @@ from faceprep.vision.align import ARCFACE_112, Doubles, apply_transforms, crop
 from faceprep.vision.templates import (
     EXAMPLES,
     KINDS,
-    between,
     check_faces,
     crop_transforms,
     load_template,
+    map_template,
 )
 
 BOX = np.array([[20.0, 30.0, 100.0, 90.0]])
@@ -45,9 +45,7 @@ def where(name: str, points: Doubles, faces: Faces) -> Doubles:
     ],
 )
 def test_sizes_of_arcface(name: str, expected: Doubles) -> None:
-    """As InsightFace does it: 112k, then 128k with 8 pixels in x; the face of 112 × 96 loses 8
-    on either side.
-    """
+    """Follow InsightFace: 112k, then 128k with 8 pixels in x; 112 × 96 loses 8 on either side."""
     assert np.abs(where(name, ARCFACE_112, one_face()) - expected).max() < 1e-4
 
 
@@ -93,8 +91,9 @@ def test_unknown_names_and_sizes_are_refused(name: str) -> None:
 
 
 def test_box_crops_are_those_of_slicing_and_resizing() -> None:
-    """Integer edges, as the field cuts them: the same pixels, but for the margin where resizing
-    repeats the edge.
+    """Get the pixels of slicing with integer edges, as the field cuts crops.
+
+    They differ only in the margin, where resizing repeats the edge.
     """
     image = cv2.GaussianBlur(
         np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8), (0, 0), 3
@@ -120,7 +119,7 @@ def test_box_crops_are_square_and_black_outside() -> None:
 
 @given(st.floats(-80, 80), st.floats(0.3, 4))
 def test_ffhq_square_is_that_of_its_builder(angle: float, scale: float) -> None:
-    """The corners by the published rule, step by step."""
+    """Compute the corners by the published rule, step by step."""
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = (ARCFACE_112 @ turn.T * scale + 500).astype("f4").astype(float)
     eyes, mouth = points[:2].mean(0), points[3:].mean(0)
@@ -179,34 +178,36 @@ POINTS = ["arcface-112", "arcface-224", "arcface-128", "arcface-112x96", "dlib-1
 
 @pytest.mark.parametrize("source", POINTS)
 @pytest.mark.parametrize("target", POINTS)
-def test_crops_of_one_template_come_to_lie_as_another_has_them(source: str, target: str) -> None:
-    """Best by least squares; the points of the two differ in shape by a few pixels in a hundred."""
+def test_points_of_one_template_map_near_those_of_another(source: str, target: str) -> None:
+    """Fit by least squares; the points of the two differ in shape by a few per cent."""
     a, b = load_template(source), load_template(target)
     assert a.points is not None and b.points is not None
-    moved = apply_transforms([a.points], [between(a, b)])[0]
+    moved = apply_transforms([a.points], [map_template(a, b)])[0]
     assert np.abs(moved - b.points).max() < 0.04 * b.size[0]
     if source[:4] == target[:4]:
         assert np.abs(moved - b.points).max() < 1e-9
 
 
-def test_going_there_and_back_is_staying() -> None:
+def test_mapping_there_and_back_is_the_identity() -> None:
     a, b = load_template("arcface-128"), load_template("arcface-112")
-    there, back = (np.vstack([each, [0, 0, 1]]) for each in (between(a, b), between(b, a)))
+    there, back = (
+        np.vstack([each, [0, 0, 1]]) for each in (map_template(a, b), map_template(b, a))
+    )
     assert np.allclose(there @ back, np.eye(3), atol=1e-9)
 
 
 def test_other_sizes_are_the_template_enlarged_or_fitted_into_it() -> None:
     a, b = load_template("arcface-112"), load_template("dlib-150")
     assert a.points is not None
-    whole = apply_transforms([a.points], [between(a, b)])
-    assert np.allclose(apply_transforms([a.points * 3], [between(a, b, (336, 336))]), whole)
-    corners = apply_transforms([[(0, 0), (100, 50)]], [between(a, a, (50, 100))])
+    whole = apply_transforms([a.points], [map_template(a, b)])
+    assert np.allclose(apply_transforms([a.points * 3], [map_template(a, b, (336, 336))]), whole)
+    corners = apply_transforms([[(0, 0), (100, 50)]], [map_template(a, a, (50, 100))])
     assert np.allclose(corners, [[(0, 28), (112, 84)]])
 
 
-def test_templates_without_points_only_lead_to_themselves() -> None:
+def test_templates_without_points_only_map_to_themselves() -> None:
     box = load_template("box1.5-256")
-    assert np.allclose(between(box, box, (128, 128)), [(2, 0, 0), (0, 2, 0)])
+    assert np.allclose(map_template(box, box, (128, 128)), [(2, 0, 0), (0, 2, 0)])
     for pair in ((box, load_template("arcface-112")), (load_template("arcface-112"), box)):
         with pytest.raises(OptionError, match="cannot be brought to"):
-            between(*pair)
+            map_template(*pair)

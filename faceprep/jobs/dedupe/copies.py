@@ -45,7 +45,7 @@ from faceprep.vision.load_image import load_image_bytes
 
 EXACT, NEAR, AGAINST, CONFLICTS, DAMAGED = "exact", "near", "against", "conflicts", "damaged"
 _PNG_COLOUR, _PNG_PALETTE = 25, 3
-LIMITS = {"distance": RADIUS, "agreement": hashes.AGREES}
+LIMITS = {"distance": RADIUS, "agreement": hashes.MIN_AGREEMENT}
 """What near duplicates have at most between their hashes, and at least between their thumbnails."""
 
 
@@ -80,7 +80,7 @@ def sign_images(images: Iterable[NamedImage], exact_only: bool) -> Signatures:
         np.stack(thumbnails) if thumbnails else np.zeros((0, hashes.SIDE, hashes.SIDE), np.uint8)
     )
     if len(stacked):
-        signed["hash"] = hashes.perceptual_hashes(stacked)
+        signed["hash"] = hashes.hash_thumbnails(stacked)
     return Signatures(signed, stacked, names, damaged)
 
 
@@ -95,7 +95,7 @@ def _row(
     pixels = load_image_bytes(data, name)
     if isinstance(pixels, Outcome):
         return pixels
-    small = hashes.shrink(pixels)
+    small = hashes.summarize_image(pixels)
     is_full = small.has_colour and not _has_palette(data)
     row = (
         number,
@@ -174,7 +174,7 @@ class LookAlikes:
         alike: Bools = ~rows["is_faint"][others] & ~rows["is_faint"][image]
         if not alike.any():
             return alike
-        alike[alike] = self.agreement(image, others[alike]) >= hashes.AGREES
+        alike[alike] = self.agreement(image, others[alike]) >= hashes.MIN_AGREEMENT
         if self.vectors is not None and alike.any():
             asked = alike & (self.table.images.identities[others] != NO_IDENTITY)
             alike[asked] = self.likeness(image, others[asked]) >= self.vectors.model.surely
@@ -185,7 +185,8 @@ class LookAlikes:
         the others.
         """
         thumbnails = self.table.signatures.thumbnails
-        one, many = hashes.slopes(thumbnails[[image]]), hashes.slopes(thumbnails[others])
+        one = hashes.compute_gradients(thumbnails[[image]])
+        many = hashes.compute_gradients(thumbnails[others])
         return np.asarray((one * many).sum(axis=1))
 
     def likeness(self, image: int, others: Ints) -> Floats:
