@@ -23,7 +23,7 @@ from timing import side_by_side
 from faceprep.core.faces import Faces
 from faceprep.steps.find_faces import open_cropper
 from faceprep.synthetic import draw_face
-from faceprep.vision.align import ARCFACE_112, check_landmarks, crop_all, estimate_similarity
+from faceprep.vision.align import ARCFACE_112, check_landmarks, crop, estimate_similarity
 from faceprep.vision.quality import MEASURES, measure_crops
 
 Pixels = npt.NDArray[np.uint8]
@@ -63,7 +63,8 @@ def ours(photos: list[Photo]) -> None:
     for image, landmarks in photos:
         transforms = estimate_similarity(landmarks, ARCFACE_112)
         sound = [not fault for fault in check_landmarks(landmarks)]
-        crop_all(image, transforms[sound], (112, 112))
+        for transform in transforms[sound]:
+            crop(image, transform, (112, 112))
 
 
 def ours_at_once(photos: list[Photo]) -> None:

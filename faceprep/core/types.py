@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -76,15 +74,6 @@ def count_failures(by_status: Mapping[str, int]) -> int:
     return sum(
         n for name, n in by_status.items() if split_count_name(name)[0] not in SOUND_STATUSES
     )
-
-
-def all_ok(keys: Iterable[str]) -> Iterator[Outcome]:
-    """Yield an ok Outcome for each key, in half the time of one by one.
-
-    >>> list(all_ok(["a"])) == [Outcome("a")]
-    True
-    """
-    return map(partial(tuple.__new__, Outcome), zip(keys, repeat(OK), repeat(""), repeat("")))
 
 
 @dataclass(frozen=True, slots=True)

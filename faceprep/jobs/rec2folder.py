@@ -14,7 +14,7 @@ from faceprep.core.io.image_header import check_image
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
-from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work, all_ok
+from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.entries import read_in_file_order
 from faceprep.sets.recordio.records import (
@@ -73,7 +73,7 @@ class Rec2Folder(Job):
                 n_read += len(run)
                 if isinstance(run, ImageRun) and (files := _files_of(run, names[here], identities)):
                     sink.write_many(files, run.images)
-                    yield from all_ok(names[here])
+                    yield from map(Outcome, names[here])
                 else:
                     for name, offset, image in zip(names[here], offsets[here], run, strict=True):
                         yield from _write_one(name, offset, image, identities, sink)

@@ -175,12 +175,3 @@ def crop_box(image: Pixels, box: npt.ArrayLike, margin: float = 1.0) -> Pixels:
     bottom, right = max(min(y2, height), top), max(min(x2, width), left)
     pixels[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
     return pixels
-
-
-def crop_all(image: Pixels, transforms: Doubles, size: tuple[int, int]) -> Pixels:
-    """Cut n crops out of one image with `transforms` (n, 2, 3): (n, height, width, 3)."""
-    cv2 = opencv()
-    crops = np.empty((len(transforms), *size, 3), np.uint8)
-    for target, transform in zip(crops, transforms, strict=True):
-        cv2.warpAffine(image, transform, size[::-1], target, cv2.INTER_LINEAR)
-    return crops

@@ -17,7 +17,6 @@ from faceprep.vision.align import (
     apply_transforms,
     check_landmarks,
     crop,
-    crop_all,
     crop_smooth,
     estimate_similarity,
 )
@@ -119,7 +118,6 @@ def test_crops_are_those_of_opencv(angle: float, scale: float, shift: float) -> 
     transforms = estimate_similarity(moved, ARCFACE_112)
     expected = cv2.warpAffine(image, transforms[0], (96, 112), borderValue=0.0)
     assert (crop(image, transforms[0], (112, 96)) == expected).all()
-    assert (crop_all(image, transforms, (112, 96)) == expected[None]).all()
 
 
 def test_a_face_comes_to_the_same_place_from_any_photo() -> None:

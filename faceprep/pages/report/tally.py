@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from faceprep.core.io.image_header import IMAGE_SUFFIXES
@@ -63,12 +62,6 @@ class Tally:
     """A sample of the images of the output, evenly spread."""
     _stride: int = 1
     _n_images: int = 0
-
-    def add_all(self, pages: Iterable[Page]) -> Tally:
-        """Add pages in their order."""
-        for page in pages:
-            self.add(page)
-        return self
 
     def add(self, page: Page) -> None:
         """Add one page."""
