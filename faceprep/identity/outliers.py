@@ -73,7 +73,7 @@ def plan_cleaning(
     return _drop_small(vectors, images, least_images)
 
 
-def robust_centre(rows: Doubles, limit: float, of_length_one: bool) -> Doubles:
+def robust_centre(rows: Doubles, limit: float, is_unit: bool) -> Doubles:
     """(d,) the middle of the rows (n, d) that are within `limit` degrees of the middle of the
     nearer half; of length 1 where rows are. The nearer half is found in turns from the mean of all.
 
@@ -87,19 +87,19 @@ def robust_centre(rows: Doubles, limit: float, of_length_one: bool) -> Doubles:
     """
     kept = np.arange(len(rows))
     for _ in range(_TURNS):
-        apart = _distances(_middle(rows[kept], of_length_one), rows)
+        apart = _distances(_middle(rows[kept], is_unit), rows)
         nearer = np.sort(np.argsort(apart, kind="stable")[: len(rows) // 2 + 1])
         if len(nearer) == len(kept) and (nearer == kept).all():
             break
         kept = nearer
-    within = angles_from(_middle(rows[kept], of_length_one), rows) <= limit
-    return _middle(rows[within] if within.any() else rows[kept], of_length_one)
+    within = angles_from(_middle(rows[kept], is_unit), rows) <= limit
+    return _middle(rows[within] if within.any() else rows[kept], is_unit)
 
 
-def _middle(rows: Doubles, of_length_one: bool) -> Doubles:
+def _middle(rows: Doubles, is_unit: bool) -> Doubles:
     mean = rows.mean(axis=0)
     length = np.sqrt((mean * mean).sum())
-    return np.asarray(mean / length if of_length_one and length > 0 else mean)
+    return np.asarray(mean / length if is_unit and length > 0 else mean)
 
 
 def angles_from(centre: Doubles, rows: Doubles) -> Doubles:
@@ -125,7 +125,7 @@ def _find_strays(
 ) -> Iterator[Stray]:
     for group in range(len(vectors.names)):
         rows = vectors.rows_of([group])
-        angles = _angles(vectors, rows, limit, groups.of_length_one)
+        angles = _angles(vectors, rows, limit, groups.is_unit)
         far = np.flatnonzero(angles > limit)
         for alike in _alike(vectors, groups, rows[far], bounds):
             yield Stray(group, rows[far[alike]], angles[far[alike]], 2 * len(far) < len(rows))
@@ -133,12 +133,12 @@ def _find_strays(
             progress(group + 1, len(vectors.names))
 
 
-def _angles(vectors: Vectors, rows: Ints, limit: float, of_length_one: bool) -> Doubles:
+def _angles(vectors: Vectors, rows: Ints, limit: float, is_unit: bool) -> Doubles:
     """From the robust centre; that of very many images is found from some of them, evenly
     spread.
     """
     step = -(-len(rows) // _SAMPLE)
-    centre = robust_centre(vectors.take(rows[::step]), limit, of_length_one)
+    centre = robust_centre(vectors.take(rows[::step]), limit, is_unit)
     pieces = (vectors.take(rows[at : at + _AT_ONCE]) for at in range(0, len(rows), _AT_ONCE))
     return np.concatenate([angles_from(centre, piece) for piece in pieces])
 
@@ -147,7 +147,7 @@ def _alike(vectors: Vectors, groups: Groups, rows: Ints, bounds: Bounds) -> list
     """Positions in `rows` of the images that are one person, by mean linkage; most are alone."""
     if len(rows) < 2:
         return [np.arange(len(rows))] if len(rows) else []
-    images = Groups(gather_images(vectors, groups, rows), groups.unit, groups.of_length_one)
+    images = Groups(gather_images(vectors, groups, rows), groups.unit, groups.is_unit)
     pairs = find_mean_pairs(images, bounds.surely_not)
     clusters, _, _ = join_all(clusters_of(images, MEAN, bounds.surely_not, pairs), bounds)
     together = {clusters.identities(clusters.root(at)) for at in range(len(rows))}

@@ -77,7 +77,7 @@ def factors_of_groups(groups: Groups, totals: Doubles | None = None) -> Factors:
     def read(start: int, stop: int) -> Floats:
         return groups.means(rows[start:stop]).astype(np.float32)
 
-    return _factors(read, rows.shape[1] - 2, groups.squares(rows), groups.of_length_one)
+    return _factors(read, rows.shape[1] - 2, groups.squares(rows), groups.is_unit)
 
 
 def factors_of_centroids(groups: Groups) -> Factors:
@@ -91,15 +91,15 @@ def factors_of_centroids(groups: Groups) -> Factors:
         squares[start : start + BLOCK] = (
             groups.centroids(groups.totals[start : start + BLOCK]) ** 2
         ).sum(axis=1)
-    return _factors(read, groups.totals.shape[1] - 2, squares, groups.of_length_one)
+    return _factors(read, groups.totals.shape[1] - 2, squares, groups.is_unit)
 
 
 def _factors(
-    read: Callable[[int, int], Floats], dim: int, squares: Doubles, of_length_one: bool
+    read: Callable[[int, int], Floats], dim: int, squares: Doubles, is_unit: bool
 ) -> Factors:
     """Rows are made once and kept, where they are not too many."""
     n = len(squares)
-    halves = None if of_length_one else ((1 - squares) / 2).astype(np.float32)
+    halves = None if is_unit else ((1 - squares) / 2).astype(np.float32)
     if n * dim * 4 > _KEPT:
         return Factors(n, dim, read, halves, float(squares.max(initial=1.0)), False)
     kept = np.empty((n, dim), np.float32)
