@@ -41,8 +41,8 @@ from faceprep.identity.similarity import (
     Progress,
     Search,
     all_pairs,
-    extremes,
     find_centroid_pairs,
+    find_extremes,
     find_maxima,
     find_mean_pairs,
 )
@@ -179,7 +179,7 @@ def _near_pairs(
 
 
 def _least_alike(vectors: Vectors, a: int, b: int) -> float:
-    return extremes(vectors, vectors.rows_of([a]), vectors.rows_of([b]))[1][2]
+    return find_extremes(vectors, vectors.rows_of([a]), vectors.rows_of([b]))[1][2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +276,7 @@ class _Plan:
 
     def evidence(self, subject: Sequence[int], into: Sequence[int]) -> dict[str, Any]:
         left, right = self.vectors.rows_of(subject), self.vectors.rows_of(into)
-        most, least = extremes(self.vectors, left, right)
+        most, least = find_extremes(self.vectors, left, right)
         ends = {"for": most, "against": least}
         named: dict[str, Any] = {
             side: [self.vectors.key(a), self.vectors.key(b), likeness]

@@ -23,7 +23,12 @@ from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
 from faceprep.identity.identity_sums import Groups, gather_groups, gather_images
 from faceprep.identity.linkage import MEAN, Bounds, clusters_of, join_all
-from faceprep.identity.similarity import Progress, extremes, find_mean_pairs, nearest_groups
+from faceprep.identity.similarity import (
+    Progress,
+    find_extremes,
+    find_mean_pairs,
+    find_nearest_groups,
+)
 from faceprep.identity.vectors import Doubles, Ints, Vectors, prepare
 
 _TURNS = 20
@@ -172,7 +177,7 @@ class _Plan:
             totals = np.stack(
                 [gather_images(self.vectors, self.groups, s.rows).sum(axis=0) for s in some]
             )
-            matches = nearest_groups(self.groups, totals, 2)
+            matches = find_nearest_groups(self.groups, totals, 2)
             for number, stray in enumerate(some):
                 found = [
                     (int(group), float(likeness))
@@ -247,7 +252,7 @@ class _Plan:
         found: dict[str, Any] = {"images": [1, len(there) or len(rest)]}
         for side, rows in (("for", there[there != row]), ("against", rest)):
             if len(rows):
-                _, other, likeness = extremes(self.vectors, np.array([row]), rows)[0]
+                _, other, likeness = find_extremes(self.vectors, np.array([row]), rows)[0]
                 found[side] = [self.vectors.key(row), self.vectors.key(other), likeness]
         return found
 
