@@ -22,7 +22,7 @@ from faceprep.core.errors import OptionError
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
 from faceprep.identity.identity_sums import Groups, gather_groups, gather_images
-from faceprep.identity.linkage import MEAN, Bounds, clusters_of, join_all
+from faceprep.identity.linkage import MEAN, Bounds, build_clusters, join_all
 from faceprep.identity.similarity import (
     Progress,
     find_extremes,
@@ -153,8 +153,8 @@ def _alike(vectors: Vectors, groups: Groups, rows: Ints, bounds: Bounds) -> list
     if len(rows) < 2:
         return [np.arange(len(rows))] if len(rows) else []
     images = Groups(gather_images(vectors, groups, rows), groups.unit, groups.is_unit)
-    pairs = find_mean_pairs(images, bounds.surely_not)
-    clusters, _, _ = join_all(clusters_of(images, MEAN, bounds.surely_not, pairs), bounds)
+    pairs = find_mean_pairs(images, bounds.undecided_from)
+    clusters, _, _ = join_all(build_clusters(images, MEAN, bounds.undecided_from, pairs), bounds)
     together = {clusters.identities(clusters.root(at)) for at in range(len(rows))}
     return [np.array(positions) for positions in sorted(together)]
 
@@ -203,7 +203,7 @@ class _Plan:
             if match
             else ""
         )
-        if match and match[1] >= self.bounds.surely:
+        if match and match[1] >= self.bounds.merge_from:
             there = self.vectors.rows_of([match[0]])
             near = f"; mean likeness {match[1]:.3f} to {self.vectors.names[match[0]]}"
             return self.of_each(
@@ -213,7 +213,7 @@ class _Plan:
             own = float(
                 self.groups.mean_likeness(total[None], self.groups.totals[[stray.group]] - total)[0]
             )
-            if len(stray.rows) < _PERSON or own >= self.bounds.surely_not:
+            if len(stray.rows) < _PERSON or own >= self.bounds.undecided_from:
                 verdict = UNDECIDED
             near = (
                 f"; one of {len(stray.rows)} that are alike, mean likeness {own:.3f} to the "
