@@ -1,9 +1,9 @@
-"""Candidates from a FAISS index, for sets that are too large to compare all with all.
+"""Candidate pairs from a FAISS index, for sets that are too large for an exact search.
 
-What is found is measured as exactly as ever; what may be missing is shown by the recall on a sample
-of the rows, whose matches are also found exactly. The index (inverted lists, vectors in 8 bits)
-takes about d bytes a row. It is the same for the same set and seed, up to the rounding of FAISS's
-own k-means.
+The likeness of each pair found is measured exactly. The recall on a sample of the rows, whose
+matches are also searched exactly, estimates the share that is found. The index (inverted lists,
+8-bit vectors) takes about d bytes per row. The same set and seed give the same index, up to the
+rounding of FAISS's own k-means.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from faceprep.identity.vectors import Ints
 _SMALL = 20_000
 _PER_LIST = 40
 _SLACK = 0.005
-"""How far 8 bits a number may move a likeness."""
+"""The most that 8-bit numbers may change a likeness."""
 
 
 @dataclass(slots=True)
 class ApproximateSearch:
-    """Takes the place of `all_pairs`; `recall` is that of the last search, once it is through.
+    """An approximate replacement for `all_pairs`; up to 20,000 rows are still compared exactly.
 
-    Up to 20,000 rows are compared exactly.
+    `recall` is the recall of the last search and is set when the search ends.
     """
 
     seed: int = 0
@@ -42,8 +42,9 @@ class ApproximateSearch:
     recall: float | None = None
 
     def __call__(self, factors: Factors, least: float) -> Iterator[tuple[Ints, Ints]]:
-        """(i, j), i < j, of which the likeness may be `least` or more; not all of them. Raises
-        MissingExtra.
+        """Yield pairs (i, j), i < j, whose likeness may be `least` or more; some are missed.
+
+        Raises MissingExtra if FAISS is not installed.
         """
         if factors.n <= _SMALL:
             self.recall = 1.0
@@ -54,12 +55,10 @@ class ApproximateSearch:
         sample = np.sort(shuffled(factors.n, self.seed)[: self.n_sampled])
         for at in range(0, factors.n, BLOCK):
             stop = min(at + BLOCK, factors.n)
-            limits, _, found = index.range_search(
-                factors.sides(at, stop)[0], least - _SLACK * factors.longest
-            )
-            codes = _codes(
-                np.repeat(np.arange(at, stop), np.diff(limits).astype(np.int64)), found, factors.n
-            )
+            queries = factors.sides(at, stop)[0]
+            limits, _, found = index.range_search(queries, least - _SLACK * factors.longest)
+            rows = np.repeat(np.arange(at, stop), np.diff(limits).astype(np.int64))
+            codes = _encode_pairs(rows, found, factors.n)
             i, j = codes // factors.n, codes % factors.n
             seen.append(codes[np.isin(i, sample) | np.isin(j, sample)])
             if len(i):
@@ -69,50 +68,53 @@ class ApproximateSearch:
         self.recall = _recall(factors, least, sample, np.concatenate(seen))
 
 
-def _codes(i: Ints, j: Ints, n: int) -> Ints:
-    """One number a pair of different rows, each once."""
+def _encode_pairs(i: Ints, j: Ints, n: int) -> Ints:
+    """Return one number per pair of different rows, each pair once, in rising order."""
     apart = i != j
     return np.unique(np.minimum(i, j)[apart] * n + np.maximum(i, j)[apart])
 
 
 def _recall(factors: Factors, least: float, sample: Ints, seen: Ints) -> float:
-    """Share of all the pairs with sampled rows that are among those seen; 1 where there are
-    none.
-    """
-    halves = None if factors.halves is None else factors.halves[sample]
-    some = Factors(
-        len(sample),
-        factors.dim,
-        lambda start, stop: _taken(factors, sample[start:stop]),
-        halves,
-        factors.longest,
-        True,
-    )
-    there = [_codes(sample[i], j, factors.n) for i, j in sieve(some, factors, least)]
-    exact = np.unique(np.concatenate([np.empty(0, np.int64), *there]))
-    return float(np.isin(exact, seen).mean()) if len(exact) else 1.0
+    """Return the share of all pairs with sampled rows that were seen; 1 if there are none."""
+    blocks = [np.empty(0, np.int64)]
+    for i, j in sieve(_select(factors, sample), factors, least):
+        blocks.append(_encode_pairs(sample[i], j, factors.n))
+    exact = np.unique(np.concatenate(blocks))
+    if not len(exact):
+        return 1.0
+    return float(np.isin(exact, seen).mean())
 
 
-def _taken(factors: Factors, rows: Ints) -> Floats:
-    return np.concatenate([factors.read(row, row + 1) for row in rows.tolist()])
+def _select(factors: Factors, rows: Ints) -> Factors:
+    """Return the factors of some of the rows."""
+
+    def read(start: int, stop: int) -> Floats:
+        pieces = [factors.read(row, row + 1) for row in rows[start:stop].tolist()]
+        return np.concatenate(pieces)
+
+    halves = factors.halves
+    if halves is not None:
+        halves = halves[rows]
+    return Factors(len(rows), factors.dim, read, halves, factors.longest, True)
 
 
 def _fill_index(factors: Factors, seed: int, share_probed: float) -> Any:
-    """Inverted lists of the right sides, their centres found from some of them."""
-    faiss = _faiss()
+    """Fill the inverted lists with the right sides; a sample of them trains the centres."""
+    faiss = _import_faiss()
     n_lists = 2 * math.isqrt(factors.n)
     first = factors.sides(0, 1)[1]
     index = faiss.index_factory(first.shape[1], f"IVF{n_lists},SQ8", faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = seed or 1
     index.nprobe = math.ceil(n_lists * share_probed)
-    some = np.sort(shuffled(factors.n, seed)[: _PER_LIST * n_lists])
-    index.train(np.concatenate([factors.sides(row, row + 1)[1] for row in some.tolist()]))
+    sample = np.sort(shuffled(factors.n, seed)[: _PER_LIST * n_lists])
+    index.train(np.concatenate([factors.sides(row, row + 1)[1] for row in sample.tolist()]))
     for at in range(0, factors.n, BLOCK):
-        index.add(np.ascontiguousarray(factors.sides(at, min(at + BLOCK, factors.n))[1]))
+        right = factors.sides(at, min(at + BLOCK, factors.n))[1]
+        index.add(np.ascontiguousarray(right))
     return index
 
 
-def _faiss() -> Any:
+def _import_faiss() -> Any:
     try:
         return importlib.import_module("faiss")
     except ImportError as error:

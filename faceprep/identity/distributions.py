@@ -44,7 +44,7 @@ def measure(embeddings: Embeddings, most_images: int = 20_000, seed: int = 0) ->
     (1, 1, 0.6)
     """
     whole = prepare(embeddings)
-    vectors = whole.part(_drawn(whole, most_images, seed))
+    vectors = whole.subset(_drawn(whole, most_images, seed))
     counts, least, greatest = _count(vectors)
     several = vectors.counts > 1
     return {

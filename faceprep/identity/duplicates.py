@@ -1,21 +1,20 @@
-"""Which images are copies of which, and which one of them stays. Numbers only: what is alike the
-caller says.
+"""Finds copies of images and decides which copy is kept. The caller compares the images themselves.
 
-keep_best         the best image stays, and each further one goes that is a copy of one that stays
-near_dropped      the images that a stricter look could change anything for
-find_duplicates   this within identities, then between them, with the images of test sets in front
-near_hashes       all pairs of 64-bit hashes within a Hamming distance, without looking at all pairs
+keep_best           keep the best image, and drop each further image that is a copy of a kept one
+mark_near_dropped   mark the images whose outcome a stricter comparison could change
+find_duplicates     search within identities, then between them, and prefer images of test sets
+find_near_hashes    find all pairs of 64-bit hashes within a Hamming distance in less than n² steps
 
-An image goes only for one that stays and that it is itself a copy of: there are no chains. No two
-that stay are copies, so that a second time finds nothing. As the order is one of quality, it does
-not matter in which order images come.
+An image is dropped only if it is a copy of a kept image, so there are no chains. No two kept images
+are copies, so a second run finds nothing. Images are ordered by quality, so the order of the input
+does not matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -25,22 +24,22 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Hashes = npt.NDArray[np.uint64]
 Alike = Callable[[int, Ints], Bools]
-"""(image, others) -> which of the others it is a copy of."""
+"""A function (image, others) -> mask of the others that the image is a copy of."""
 
 RADIUS = 4
 """Hamming distance up to which two hashes are candidates."""
 NO_IDENTITY = -1
-"""That of a test image: it always stays."""
+"""The identity of a test image, which is always kept."""
 _BITS = 64
 _BLOCK = 1024
 
 
 @dataclass(frozen=True)
 class Images:
-    """(n,) each: number of the identity (or NO_IDENTITY), number of the content, hash; and the
-    order, the best first.
+    """Identity, content and hash of each image (n,), and the order, best first.
 
-    Images with the same number of content are the same, byte for byte, and have the same hash.
+    `identities` holds identity numbers or NO_IDENTITY. Images with the same number in `contents`
+    are the same byte for byte, and have the same hash.
     """
 
     identities: Ints
@@ -50,24 +49,24 @@ class Images:
 
 
 class Duplicates(NamedTuple):
-    """(n,) each: the image that stays for image i, which is i where it stays itself.
+    """The kept image that each image (n,) is a copy of, or the image itself.
 
-    `kept` is of its own identity or of a test set. `rivals` is of another identity, for images that
-    `kept` lets stay: one of the two labels is wrong.
+    `kept` compares an image with its own identity and with test sets. `rivals` compares the images
+    that remain with other identities: one of the two labels is wrong.
     """
 
     kept: Ints
     rivals: Ints
 
 
-# Who stays
+# Choice of the kept images
 
 
 def find_duplicates(images: Images, is_near: Alike, radius: int = RADIUS) -> Duplicates:
-    """Copies within identities and of test images, then copies among those that stay, across
-    identities.
+    """Find copies within identities and of test images, then between identities.
 
-    `is_near` is asked of images whose hashes are within `radius` and whose bytes differ.
+    The second search compares only images that the first one keeps. `is_near` is called for images
+    whose hashes are within `radius` and whose bytes differ.
 
     >>> hashes, order = np.zeros(3, np.uint64), np.array([1, 0, 2])
     >>> images = Images(np.array([0, 0, 1]), np.array([7, 7, 7]), hashes, order)
@@ -77,24 +76,28 @@ def find_duplicates(images: Images, is_near: Alike, radius: int = RADIUS) -> Dup
     """
     identities, is_test = images.identities, images.identities == NO_IDENTITY
     order = images.order[np.argsort(~is_test[images.order], kind="stable")]
-    is_copy = _copies(images.contents, is_near)
+    is_copy = _treat_equal_as_copies(images.contents, is_near)
 
-    def in_one(image: int, others: Ints) -> Bools:
-        may = (is_test[others] | (identities[others] == identities[image])) & ~is_test[image]
-        return _where(may, is_copy, image, others)
+    def is_copy_within(image: int, others: Ints) -> Bools:
+        if is_test[image]:
+            return np.zeros(len(others), np.bool_)
+        comparable = is_test[others] | (identities[others] == identities[image])
+        return _compare_some(comparable, is_copy, image, others)
 
-    def in_two(image: int, others: Ints) -> Bools:
-        return _where(identities[others] != identities[image], is_copy, image, others)
+    def is_copy_between(image: int, others: Ints) -> Bools:
+        return _compare_some(identities[others] != identities[image], is_copy, image, others)
 
-    firsts = _firsts(images, order)
-    kept = keep_best(images.hashes, order[firsts[order] == order], in_one, radius)[firsts]
+    firsts = _best_of_equal(images, order)
+    distinct = order[firsts[order] == order]
+    kept = keep_best(images.hashes, distinct, is_copy_within, radius)[firsts]
     kept[is_test] = np.flatnonzero(is_test)
-    stays = (kept == np.arange(len(kept))) & ~is_test
-    return Duplicates(kept, keep_best(images.hashes, order[stays[order]], in_two, radius))
+    is_kept = (kept == np.arange(len(kept))) & ~is_test
+    rivals = keep_best(images.hashes, order[is_kept[order]], is_copy_between, radius)
+    return Duplicates(kept, rivals)
 
 
-def _firsts(images: Images, order: Ints) -> Ints:
-    """(n,) for each image the best of those of its identity that have its content."""
+def _best_of_equal(images: Images, order: Ints) -> Ints:
+    """Return for each image (n,) the best image of its identity with the same content."""
     ranks = np.empty_like(order)
     ranks[order] = np.arange(len(order))
     sorted_ = np.lexsort((ranks, images.identities, images.contents))
@@ -106,49 +109,51 @@ def _firsts(images: Images, order: Ints) -> Ints:
     return firsts
 
 
-def _copies(contents: Ints, is_near: Alike) -> Alike:
+def _treat_equal_as_copies(contents: Ints, is_near: Alike) -> Alike:
     def is_copy(image: int, others: Ints) -> Bools:
-        return _where(contents[others] != contents[image], is_near, image, others, otherwise=True)
+        differs = contents[others] != contents[image]
+        return _compare_some(differs, is_near, image, others, otherwise=True)
 
     return is_copy
 
 
-def _where(asked: Bools, alike: Alike, image: int, others: Ints, otherwise: bool = False) -> Bools:
-    """What `alike` says where it is asked."""
+def _compare_some(
+    selected: Bools, alike: Alike, image: int, others: Ints, otherwise: bool = False
+) -> Bools:
+    """Return the result of `alike` for the selected images and `otherwise` for the rest."""
     answer = np.full(len(others), otherwise)
-    if asked.any():
-        answer[asked] = alike(image, others[asked])
+    if selected.any():
+        answer[selected] = alike(image, others[selected])
     return answer
 
 
 def keep_best(hashes: Hashes, order: Ints, alike: Alike, radius: int = RADIUS) -> Ints:
-    """(n,) the image that stays for each image; images that `order`, the best first, leaves out
-    stay.
+    """Return for each image (n,) the kept image that it is a copy of, or the image itself.
 
-    Of several that stay and that it is a copy of, an image goes for the best. Only images with
-    hashes within `radius` are compared, and only with those that stay: n copies of one image are n
-    comparisons.
+    `order` lists images, best first; an image that it leaves out is kept. If an image is a copy of
+    several kept images, the best of these is returned. Only images with hashes within `radius` are
+    compared, and only with kept images: n copies of one image take n comparisons.
     """
     kept = np.arange(len(hashes))
     values, value_of = np.unique(hashes[order], return_inverse=True)
     starts, partners = _neighbours(values, radius)
     is_alone = (np.bincount(value_of, minlength=len(values)) == 1) & (np.diff(starts) == 0)
-    staying: dict[int, list[int]] = {}
+    kept_ranks: dict[int, list[int]] = {}
     for rank in np.flatnonzero(~is_alone[value_of]).tolist():
         value = int(value_of[rank])
-        ranks = staying.get(value, [])
-        if starts[value] < starts[value + 1]:
-            near = partners[starts[value] : starts[value + 1]].tolist()
-            ranks = sorted([*ranks, *(rank for other in near for rank in staying.get(other, ()))])
-        found = _first(alike, int(order[rank]), order[ranks]) if ranks else None
+        ranks = list(kept_ranks.get(value, ()))
+        for near_value in partners[starts[value] : starts[value + 1]].tolist():
+            ranks += kept_ranks.get(near_value, ())
+        found = _find_first(alike, int(order[rank]), order[sorted(ranks)])
         if found is None:
-            staying.setdefault(value, []).append(rank)
+            kept_ranks.setdefault(value, []).append(rank)
         else:
             kept[order[rank]] = found
     return kept
 
 
-def _first(alike: Alike, image: int, others: Ints) -> int | None:
+def _find_first(alike: Alike, image: int, others: Ints) -> int | None:
+    """Return the first of the others that the image is a copy of."""
     for start in range(0, len(others), _BLOCK):
         block = others[start : start + _BLOCK]
         answer = alike(image, block)
@@ -158,34 +163,33 @@ def _first(alike: Alike, image: int, others: Ints) -> int | None:
     return None
 
 
-def near_dropped(hashes: Hashes, kept: Ints, radius: int = RADIUS) -> Bools:
-    """(n,) the images whose hash is within `radius` of that of one that goes, itself among them.
+def mark_near_dropped(hashes: Hashes, kept: Ints, radius: int = RADIUS) -> Bools:
+    """Mark the images (n,) whose hash is within `radius` of that of a dropped image.
 
-    Whatever else `alike` may yet ask for, these are the only images that it can make a difference
-    for.
+    A dropped image is marked itself. A stricter `alike` can change the outcome of no other image.
     """
     values, value_of = np.unique(hashes, return_inverse=True)
     starts, partners = _neighbours(values, radius)
-    goes = np.zeros(len(values), np.bool_)
-    goes[value_of[kept != np.arange(len(kept))]] = True
-    near = goes.copy()
-    near[partners[np.repeat(goes, np.diff(starts))]] = True
+    is_dropped = np.zeros(len(values), np.bool_)
+    is_dropped[value_of[kept != np.arange(len(kept))]] = True
+    near = is_dropped.copy()
+    near[partners[np.repeat(is_dropped, np.diff(starts))]] = True
     return near[value_of]
 
 
-# Hashes that are near
+# Search for similar hashes
 
 
-def near_hashes(values: Hashes, radius: int) -> Iterator[tuple[Ints, Ints]]:
-    """Every pair of places i < j in `values`, all different, within Hamming distance `radius`,
-    once; in blocks.
+def find_near_hashes(values: Hashes, radius: int) -> Iterator[tuple[Ints, Ints]]:
+    """Yield blocks of all index pairs i < j within Hamming distance `radius`, each pair once.
 
-    Of `radius` + 2 pieces of a hash, two are the same in both hashes of such a pair (after Manku,
-    Jain and Das Sarma, Detecting Near-Duplicates for Web Crawling, WWW 2007): for every two pieces,
-    hashes that share them come to stand side by side in sorted order. Memory is that of a few
-    copies of `values`.
+    The values must be distinct. Memory is that of a few copies of `values`. If a hash is cut into
+    `radius` + 2 pieces, at least two pieces are equal in both hashes of such a pair. For every two
+    pieces, sorting therefore brings the hashes that share them together. Method: Manku, Jain and
+    Das Sarma, Detecting Near-Duplicates for Web Crawling, WWW 2007.
 
-    >>> [(i.tolist(), j.tolist()) for i, j in near_hashes(np.array([0, 3, 255], np.uint64), 2)]
+    >>> hashes = np.array([0, 3, 255], np.uint64)
+    >>> [(i.tolist(), j.tolist()) for i, j in find_near_hashes(hashes, 2)]
     [([0], [1])]
     """
     pieces = _pieces(radius + 2)
@@ -196,7 +200,7 @@ def near_hashes(values: Hashes, radius: int) -> Iterator[tuple[Ints, Ints]]:
             differ = values[one] ^ values[other]
             near = _count_bits(differ) <= radius
             one, other, differ = one[near], other[near], differ[near]
-            is_new = np.ones(len(differ), np.bool_)  # else the pair was found by earlier pieces
+            is_new = np.ones(len(differ), np.bool_)  # earlier pieces may have found the pair
             for piece in earlier:
                 is_new &= (differ & pieces[piece]) != 0
             if is_new.any():
@@ -205,16 +209,14 @@ def near_hashes(values: Hashes, radius: int) -> Iterator[tuple[Ints, Ints]]:
 
 
 def _pieces(n: int) -> Hashes:
-    """(n,) masks that share the 64 bits out."""
+    """Return `n` bit masks that divide the 64 bits among them."""
     edges = [_BITS * i // n for i in range(n + 1)]
-    return np.array(
-        [(1 << stop) - (1 << start) for start, stop in zip(edges, edges[1:], strict=False)],
-        np.uint64,
-    )
+    masks = [(1 << stop) - (1 << start) for start, stop in pairwise(edges)]
+    return np.array(masks, np.uint64)
 
 
 def _equal_pairs(keys: Hashes) -> Iterator[tuple[Ints, Ints]]:
-    """Every pair of places with the same key, once; never more at a time than there are keys."""
+    """Yield all index pairs with equal keys, each once, at most as many at a time as keys."""
     order = np.argsort(keys)
     ordered = keys[order]
     places = np.flatnonzero(ordered[1:] == ordered[:-1])
@@ -227,19 +229,21 @@ def _equal_pairs(keys: Hashes) -> Iterator[tuple[Ints, Ints]]:
 
 
 def _neighbours(values: Hashes, radius: int) -> tuple[Ints, Ints]:
-    """(starts, partners): those near to value i are partners[starts[i] : starts[i + 1]]."""
-    pairs = list(near_hashes(values, radius)) if radius else []
-    ones = np.concatenate([np.zeros(0, np.int64), *(place for pair in pairs for place in pair)])
-    others = np.concatenate(
-        [np.zeros(0, np.int64), *(place for pair in pairs for place in pair[::-1])]
-    )
+    """Return (starts, partners): partners[starts[i] : starts[i + 1]] are near value i."""
+    lefts = [np.zeros(0, np.int64)]
+    rights = [np.zeros(0, np.int64)]
+    if radius:
+        for i, j in find_near_hashes(values, radius):
+            lefts += [i, j]
+            rights += [j, i]
+    ones, others = np.concatenate(lefts), np.concatenate(rights)
     starts = np.zeros(len(values) + 1, np.int64)
     starts[1:] = np.bincount(ones, minlength=len(values)).cumsum()
     return starts, others[np.argsort(ones, kind="stable")]
 
 
 def _count_bits(values: Hashes) -> npt.NDArray[np.uint8]:
-    """(n,) how many bits of each are set.
+    """Count the bits that are set in each value (n,).
 
     >>> _count_bits(np.array([0, 7, 2**64 - 1], np.uint64)).tolist()
     [0, 3, 64]

@@ -164,7 +164,7 @@ class _Impostors:
     def alike(self, least: float, progress: Progress | None) -> Doubles:
         """The likenesses of `least` or more, greatest first."""
         part, groups, n = (
-            self.vectors.part(self.rows),
+            self.vectors.subset(self.rows),
             self.vectors.group_of(self.rows),
             len(self.vectors.names),
         )

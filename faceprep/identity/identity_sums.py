@@ -1,9 +1,9 @@
-"""What is known of whole identities: how many images, and the sum of their vectors.
+"""Sums over whole identities: the number of images, their vectors and their squared lengths.
 
-Sums are of whole numbers (vectors in fixed point), which float64 adds without rounding: the same to
-the bit in any order of images, in any blocks, and of identities joined one after the other or at
-once. The mean likeness of all pairs of images of two identities needs no more than that: it is 1 -
-(q + r)/2 + m·n, of their mean vectors m and n and their mean squared lengths q and r.
+Vectors are summed as integers (fixed point), which float64 adds without rounding. The sums are the
+same to the bit for any order of images, any block size and any order of joining identities. They
+are enough for the mean likeness of all pairs of images of two identities: with mean vectors m and n
+and mean squared lengths q and r, it is 1 - (q + r)/2 + m·n.
 """
 
 from __future__ import annotations
@@ -21,61 +21,64 @@ _EXACT_BITS = 52
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Row g of `totals` (g, d + 2): the sum of identity g's vectors, of their squared lengths, and
-    how many they are.
+    """Sums over the images of each identity, one row of `totals` (g, d + 2) per identity.
 
-    The sums are whole numbers of `unit`. Adding rows joins identities; every method takes rows so
-    made as well.
+    A row holds the sum of the vectors, the sum of their squared lengths, and their number. The sums
+    are multiples of `unit`. Adding rows joins identities, and every method accepts such rows.
     """
 
     totals: Doubles
     unit: float
-    of_length_one: bool
+    is_unit: bool
 
     def __len__(self) -> int:
         return len(self.totals)
 
     def means(self, totals: Doubles) -> Doubles:
-        """(n, d) mean vectors; the shorter, the more an identity's images differ."""
+        """Return mean vectors (n, d); the more the images differ, the shorter the vector."""
         return np.asarray(totals[:, :-2] * (self.unit / totals[:, -1:]))
 
     def squares(self, totals: Doubles) -> Doubles:
-        """(n,) mean squared lengths of the vectors; 1 for the metric cosine."""
+        """Return the mean squared lengths (n,) of the vectors; 1 for the metric cosine."""
         return np.asarray(totals[:, -2] * self.unit / totals[:, -1])
 
     def mean_likeness(self, left: Doubles, right: Doubles) -> Doubles:
-        """Mean over all pairs of images of two identities, row by row; a single row is compared
-        with each.
+        """Return the mean likeness over all pairs of images of two identities, row by row.
+
+        A single row on one side is compared with every row on the other.
         """
         products = (self.means(left) * self.means(right)).sum(axis=1)
-        return np.asarray(
-            (1 - (self.squares(left) + self.squares(right)) / 2 + products).round(DECIMALS)
-        )
+        likeness = 1 - (self.squares(left) + self.squares(right)) / 2 + products
+        return np.asarray(likeness.round(DECIMALS))
 
     def centroid_likeness(self, left: Doubles, right: Doubles) -> Doubles:
-        """Of the two identities' centroids, row by row; a single row is compared with each."""
+        """Return the likeness of the centroids of two identities, row by row.
+
+        A single row on one side is compared with every row on the other.
+        """
         one, other = self.centroids(left), self.centroids(right)
-        if self.of_length_one:
+        if self.is_unit:
             return np.asarray((one * other).sum(axis=1).round(DECIMALS))
         return np.asarray((1 - ((one - other) ** 2).sum(axis=1) / 2).round(DECIMALS))
 
     def centroids(self, totals: Doubles) -> Doubles:
-        """(n, d) means, brought to length 1 for the metric cosine, but for those of opposites,
-        which are zero.
+        """Return the means (n, d), scaled to length 1 for the metric cosine.
+
+        The mean of opposite vectors is zero and stays zero.
         """
         means = self.means(totals)
-        if not self.of_length_one:
+        if not self.is_unit:
             return means
         lengths = np.sqrt((means * means).sum(axis=1, keepdims=True))
         return np.asarray(means / np.where(lengths == 0, 1, lengths))
 
     def digest(self, totals: Doubles) -> bytes:
-        """Of the row (d + 2,): tells what an identity is whatever it is called."""
+        """Return a digest of a row (d + 2,), which identifies an identity without its name."""
         return hashlib.blake2b(totals.tobytes(), digest_size=8).digest()
 
 
 def gather_groups(vectors: Vectors) -> Groups:
-    """One pass over the set.
+    """Sum the vectors of each identity in one pass over the set.
 
     >>> from faceprep.core.embeddings import Embeddings, Model
     >>> from faceprep.identity.vectors import prepare
@@ -86,7 +89,7 @@ def gather_groups(vectors: Vectors) -> Groups:
     [[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]
     """
     dim = vectors.dim
-    of_length_one = bool((vectors.squares == 1).all())
+    is_unit = bool((vectors.squares == 1).all())
     largest = float(vectors.squares.max(initial=1.0)) * max(len(vectors), 1)
     scale = 2.0 ** (_EXACT_BITS - math.ceil(math.log2(largest)))
     totals = np.zeros((len(vectors.names), dim + 2))
@@ -96,15 +99,14 @@ def gather_groups(vectors: Vectors) -> Groups:
         for group, begin, end in _runs(vectors.starts, start, stop):
             totals[group, :-2] += piece[begin - start : end - start].sum(axis=0)
     rounded = np.rint(vectors.squares * scale)
-    totals[:, -2] = np.add.reduceat(rounded, vectors.starts[:-1]) if len(vectors) else 0
+    if len(vectors):
+        totals[:, -2] = np.add.reduceat(rounded, vectors.starts[:-1])
     totals[:, -1] = vectors.counts
-    return Groups(totals, 1 / scale, of_length_one)
+    return Groups(totals, 1 / scale, is_unit)
 
 
 def gather_images(vectors: Vectors, groups: Groups, rows: Ints) -> Doubles:
-    """(n, d + 2) totals of single images, that those of `groups` may be compared with and added
-    to.
-    """
+    """Return totals (n, d + 2) of single images in the unit of `groups`."""
     totals = np.empty((len(rows), vectors.dim + 2))
     totals[:, :-2] = np.rint(vectors.take(rows) / groups.unit)
     totals[:, -2] = np.rint(vectors.squares[rows] / groups.unit)
@@ -113,9 +115,8 @@ def gather_images(vectors: Vectors, groups: Groups, rows: Ints) -> Doubles:
 
 
 def _runs(starts: Ints, start: int, stop: int) -> list[tuple[int, int, int]]:
-    """(group, first row, last row + 1) of the groups that lie in rows [start, stop)."""
+    """List (group, first row, last row + 1) for the groups within rows [start, stop)."""
     first = int(np.searchsorted(starts, start, side="right")) - 1
     last = int(np.searchsorted(starts, stop, side="left"))
-    return [
-        (g, max(start, int(starts[g])), min(stop, int(starts[g + 1]))) for g in range(first, last)
-    ]
+    edges = np.clip(starts[first : last + 1], start, stop).tolist()
+    return list(zip(range(first, last), edges, edges[1:], strict=False))

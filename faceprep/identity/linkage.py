@@ -1,15 +1,15 @@
-"""Joining identities, most alike first, without chaining through look-alikes.
+"""Joins identities into clusters, most similar first, without chains through similar people.
 
-Joins do not depend on names or order: equal likenesses are ordered by what the identities are
-made of. A *bridge* is an identity that matches two that do not match each other (a face half way
-between two people, a folder with photos of both): it is found by taking it out of its cluster, held
-back, and everything is joined again without it.
+Joins do not depend on names or order: pairs of the same likeness are ordered by the content of
+their identities. A *bridge* is an identity that matches two others that do not match each other: a
+face half way between two people, or a folder with photos of both. To find bridges, each identity is
+compared with its cluster without it. Bridges are held back, and all else is joined again.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,19 +24,19 @@ LINKAGES = (MEAN, COMPLETE, CENTROID, SINGLE)
 
 
 class Bounds(NamedTuple):
-    """Joined from `surely` on; not thought of below `surely_not`."""
+    """Two thresholds on the likeness: join at `merge_from`, and ignore below `undecided_from`."""
 
-    surely: float
-    surely_not: float
+    merge_from: float
+    undecided_from: float
 
     @property
-    def rival(self) -> float:
-        """Likeness from which another match speaks against a join: half way up."""
-        return (self.surely + self.surely_not) / 2
+    def match_from(self) -> float:
+        """The likeness, half way up, from which a match can contradict a join."""
+        return (self.merge_from + self.undecided_from) / 2
 
 
 class Join(NamedTuple):
-    """Two clusters became a new one."""
+    """One join of two clusters into a new one."""
 
     left: int
     right: int
@@ -45,7 +45,7 @@ class Join(NamedTuple):
 
 
 class Bridge(NamedTuple):
-    """Why a cluster is held back: its two matches, members of each, and how alike those two are."""
+    """The reason to hold a cluster back: the members of its two matches and their likeness."""
 
     one: tuple[int, ...]
     other: tuple[int, ...]
@@ -54,8 +54,9 @@ class Bridge(NamedTuple):
 
 @dataclass(slots=True)
 class Clusters:
-    """Identities 0 … n-1 and the clusters n, n+1, … that were made of them; `near` has all
-    likenesses that matter.
+    """Identities 0 … n-1 and the clusters n, n+1, … that were joined from them.
+
+    `near` holds every likeness of `least` or more between current clusters.
     """
 
     groups: Groups
@@ -67,27 +68,29 @@ class Clusters:
     parent: dict[int, int] = field(default_factory=dict)
 
     def copy(self) -> Clusters:
-        """One that can be joined further without changing this one."""
+        """Return a copy whose joins do not change this object."""
         near = {a: dict(others) for a, others in self.near.items()}
         tables = dict(self.members), dict(self.totals), dict(self.parent)
         return Clusters(self.groups, self.linkage, self.least, near, *tables)
 
     def root(self, cluster: int) -> int:
-        """The cluster that it is part of now."""
+        """Return the current cluster that contains `cluster`."""
         while cluster in self.parent:
             cluster = self.parent[cluster]
         return cluster
 
     def identities(self, cluster: int) -> tuple[int, ...]:
-        """In rising order."""
+        """Return the identities of a cluster in rising order."""
         return self.members.get(cluster, (cluster,))
 
     def total(self, cluster: int) -> Doubles:
-        """Its row of totals (d + 2,)."""
-        return self.totals[cluster] if cluster in self.totals else self.groups.totals[cluster]
+        """Return the row of totals (d + 2,) of a cluster."""
+        if cluster in self.totals:
+            return self.totals[cluster]
+        return np.asarray(self.groups.totals[cluster])
 
     def join(self, a: int, b: int) -> int:
-        """The number of the union."""
+        """Join two clusters and return the number of the new one."""
         joined = len(self.groups) + len(self.members)
         self.members[joined] = tuple(sorted(self.identities(a) + self.identities(b)))
         self.totals[joined] = self.total(a) + self.total(b)
@@ -107,38 +110,34 @@ class Clusters:
             return {other: min(of_a[other], of_b[other]) for other in of_a.keys() & of_b.keys()}
         others = sorted((of_a.keys() | of_b.keys()) - {a, b})
         if self.linkage == SINGLE:
-            return {
-                other: max(of_a.get(other, -np.inf), of_b.get(other, -np.inf)) for other in others
-            }
+            none = -np.inf
+            return {other: max(of_a.get(other, none), of_b.get(other, none)) for other in others}
         if not others:
             return {}
-        found = self.likeness(
-            self.total(joined)[None], np.stack([self.total(other) for other in others])
-        )
-        return {
-            other: value
-            for other, value in zip(others, found.tolist(), strict=True)
-            if value >= self.least
-        }
+        totals = np.stack([self.total(other) for other in others])
+        found = self.likeness(self.total(joined)[None], totals)
+        pairs = zip(others, found.tolist(), strict=True)
+        return {other: value for other, value in pairs if value >= self.least}
 
     def likeness(self, left: Doubles, right: Doubles) -> Doubles:
-        """Of rows of totals: that of centroids for the linkage centroid, else the mean of all
-        pairs of images.
+        """Measure the likeness of rows of totals.
+
+        Linkage `centroid` compares centroids. Any other takes the mean over all pairs of images.
         """
-        return (
-            self.groups.centroid_likeness if self.linkage == CENTROID else self.groups.mean_likeness
-        )(left, right)
+        if self.linkage == CENTROID:
+            return self.groups.centroid_likeness(left, right)
+        return self.groups.mean_likeness(left, right)
 
     def pairs(self, least: float) -> Iterator[tuple[int, int, float]]:
-        """(a, b, likeness), a < b, of the clusters that are alike by `least` or more."""
+        """Yield (a, b, likeness), a < b, for clusters with a likeness of `least` or more."""
         for a, others in self.near.items():
             for b, likeness in others.items():
                 if a < b and likeness >= least:
                     yield a, b, likeness
 
 
-def clusters_of(groups: Groups, linkage: str, least: float, pairs: Pairs) -> Clusters:
-    """One cluster an identity; `pairs` are all that are alike by `least` or more."""
+def build_clusters(groups: Groups, linkage: str, least: float, pairs: Pairs) -> Clusters:
+    """Make each identity a cluster; `pairs` must hold all with a likeness of `least` or more."""
     near: dict[int, dict[int, float]] = {}
     for a, b, likeness in zip(*(part.tolist() for part in pairs), strict=True):
         near.setdefault(a, {})[b] = near.setdefault(b, {})[a] = likeness
@@ -146,20 +145,18 @@ def clusters_of(groups: Groups, linkage: str, least: float, pairs: Pairs) -> Clu
 
 
 def join_all(clusters: Clusters, bounds: Bounds) -> tuple[Clusters, list[Join], dict[int, Bridge]]:
-    """The clusters at the end, the joins in order, and the bridges that are held back at the end.
+    """Join until nothing more matches; return final clusters, joins in order, and final bridges.
 
-    What is joined is looked at again as if it had always been one, until nothing more is joined: so
-    the outcome, planned again, is left as it is.
+    Joined clusters are treated as if they had been one identity from the start, until no more are
+    joined. So a second plan for the result changes nothing.
     """
     joins: list[Join] = []
     while True:
         bridges: dict[int, Bridge] = {}
         while True:
             trial = clusters.copy()
-            new = _join_most_alike(trial, bounds.surely, bridges)
-            found = (
-                {} if trial.linkage == SINGLE else _find_bridges(clusters, trial, bounds, bridges)
-            )
+            new = _join_most_alike(trial, bounds.merge_from, bridges)
+            found = _find_bridges(clusters, trial, bounds, bridges)
             if not found:
                 break
             bridges |= found
@@ -169,8 +166,10 @@ def join_all(clusters: Clusters, bounds: Bounds) -> tuple[Clusters, list[Join], 
         clusters = trial
 
 
-def _join_most_alike(clusters: Clusters, surely: float, held_back: dict[int, Bridge]) -> list[Join]:
-    """Joins in place, most alike first; of several alike those whose content comes first."""
+def _join_most_alike(
+    clusters: Clusters, merge_from: float, held_back: Mapping[int, Bridge]
+) -> list[Join]:
+    """Join clusters in place, most similar first, and break ties by the digest of the content."""
     digests: dict[int, bytes] = {}
 
     def entry(a: int, b: int, likeness: float) -> tuple[float, list[bytes], int, int]:
@@ -179,7 +178,10 @@ def _join_most_alike(clusters: Clusters, surely: float, held_back: dict[int, Bri
                 digests[cluster] = clusters.groups.digest(clusters.total(cluster))
         return -likeness, sorted((digests[a], digests[b])), min(a, b), max(a, b)
 
-    heap = [entry(*pair) for pair in clusters.pairs(surely) if not held_back.keys() & set(pair[:2])]
+    heap = []
+    for a, b, likeness in clusters.pairs(merge_from):
+        if a not in held_back and b not in held_back:
+            heap.append(entry(a, b, likeness))
     heapq.heapify(heap)
     joins = []
     while heap:
@@ -189,47 +191,51 @@ def _join_most_alike(clusters: Clusters, surely: float, held_back: dict[int, Bri
         joined = clusters.join(a, b)
         joins.append(Join(a, b, joined, -negative))
         for other, likeness in clusters.near[joined].items():
-            if likeness >= surely and other not in held_back:
+            if likeness >= merge_from and other not in held_back:
                 heapq.heappush(heap, entry(joined, other, likeness))
     return joins
 
 
 def _find_bridges(
-    before: Clusters, after: Clusters, bounds: Bounds, held_back: dict[int, Bridge]
+    before: Clusters, after: Clusters, bounds: Bounds, held_back: Mapping[int, Bridge]
 ) -> dict[int, Bridge]:
-    """What was joined although its matches do not match each other, be they joined with it or
-    not.
+    """Find joined clusters whose matches do not match each other, joined with them or not.
+
+    Single linkage has no bridges.
     """
+    if after.linkage == SINGLE:
+        return {}
     matches: dict[int, list[int]] = {}
-    for a, b, _ in before.pairs(bounds.rival):
+    for a, b, _ in before.pairs(bounds.match_from):
         if a not in held_back and b not in held_back:
             matches.setdefault(a, []).append(b)
             matches.setdefault(b, []).append(a)
     bridges = {}
     for cluster, others in matches.items():
-        bridge = (
-            _bridge(before, after, cluster, sorted(others))
-            if after.root(cluster) != cluster
-            else None
-        )
-        if bridge is not None and bridge.likeness < bounds.surely_not:
+        if after.root(cluster) == cluster:
+            continue
+        bridge = _weakest_match(before, after, cluster, sorted(others))
+        if bridge is not None and bridge.likeness < bounds.undecided_from:
             bridges[cluster] = bridge
     return bridges
 
 
-def _bridge(before: Clusters, after: Clusters, cluster: int, matches: list[int]) -> Bridge | None:
-    """The match that is least like the rest of what `cluster` was joined with, that is without
-    both.
+def _weakest_match(
+    before: Clusters, after: Clusters, cluster: int, matches: Sequence[int]
+) -> Bridge | None:
+    """Return the match that is least similar to the rest of the joined cluster.
+
+    The rest excludes both `cluster` and the match. Returns None if there is no rest.
     """
     own = after.root(cluster)
     totals = np.stack([before.total(match) for match in matches])
-    inside = np.array([after.root(match) == own for match in matches])
-    rest = after.total(own) - before.total(cluster) - np.where(inside[:, None], totals, 0)
-    there = np.flatnonzero(rest[:, -1] > 0)
-    if not len(there):
+    is_inside = np.array([after.root(match) == own for match in matches])
+    rest = after.total(own) - before.total(cluster) - np.where(is_inside[:, None], totals, 0)
+    has_rest = np.flatnonzero(rest[:, -1] > 0)
+    if not len(has_rest):
         return None
-    likeness = after.likeness(totals[there], rest[there])
+    likeness = after.likeness(totals[has_rest], rest[has_rest])
     at = int(np.argmin(likeness))
-    other = before.identities(matches[there[at]])
+    other = before.identities(matches[has_rest[at]])
     one = set(after.identities(own)) - set(before.identities(cluster)) - set(other)
     return Bridge(tuple(sorted(one)), other, float(likeness[at]))

@@ -1,6 +1,4 @@
-"""Matrix products of large blocks, and where they are great: BLAS on all cores, or ONNX Runtime
-where it has a GPU.
-"""
+"""Matrix products of large blocks, by BLAS on all cores or by ONNX Runtime on a GPU."""
 
 from __future__ import annotations
 
@@ -17,26 +15,28 @@ from faceprep.core.faces import Floats
 from faceprep.identity.vectors import Ints
 
 _CUDA = "CUDAExecutionProvider"
-_WORTH_IT = 10**13
-"""Operations from which starting a GPU is."""
+_MIN_GPU_OPERATIONS = 10**13
+"""Number of operations from which starting the GPU saves time."""
 _SMALL = 1 << 13
+"""Number of entries up to which waking the threads of BLAS costs more than the product."""
 _FEW = 8
 _ERRORS = 3
 
 
 def multiply(left: Floats, right: Floats, buffer: Floats | None = None) -> Floats:
-    """left @ right.T of (n, d) and (m, d); into `buffer` (n·m or more,), to spare fresh memory
-    for each block.
+    """Compute left @ right.T (n, m) from (n, d) and (m, d).
+
+    A `buffer` of n·m or more entries receives the product and saves new memory for each block.
     """
     n, m = len(left), len(right)
-    if n * m <= _SMALL:  # less than what it costs to wake BLAS's threads, on busy cores far less
+    if n * m <= _SMALL:
         return np.asarray(np.einsum("id,jd->ij", left, right))
     if buffer is None:
         return left @ right.T
     return np.matmul(left, right.T, out=buffer[: n * m].reshape(n, m))
 
 
-def where_above(products: Floats, floor: np.float32) -> tuple[Ints, Ints]:
+def find_entries_above(products: Floats, floor: np.float32) -> tuple[Ints, Ints]:
     """Find rows and columns of entries of `floor` or more.
 
     Most blocks have few such rows, and only these are searched.
@@ -44,25 +44,28 @@ def where_above(products: Floats, floor: np.float32) -> tuple[Ints, Ints]:
     rows = np.flatnonzero(products.max(axis=1) >= floor)
     if not len(rows):
         return rows, rows
-    i, j = np.nonzero((products if len(rows) == len(products) else products[rows]) >= floor)
+    if len(rows) < len(products):
+        products = products[rows]
+    i, j = np.nonzero(products >= floor)
     return rows[i], j
 
 
 class CpuProducts:
-    """Products of blocks of up to `size` entries."""
+    """Matrix products on the CPU, for blocks of up to `size` entries."""
 
     def __init__(self, size: int) -> None:
         self._buffer = np.empty(size, np.float32)
 
     def above(self, left: Floats, right: Floats, floor: np.float32) -> tuple[Ints, Ints]:
         """Find rows and columns where left @ right.T is `floor` or more."""
-        return where_above(multiply(left, right, self._buffer), floor)
+        return find_entries_above(multiply(left, right, self._buffer), floor)
 
 
 @dataclass(frozen=True)
 class SessionProducts:
-    """Products in ONNX Runtime; they stay on the device, and only the greatest of each row
-    comes back at first.
+    """Matrix products in ONNX Runtime.
+
+    Products stay on the device. Only the maximum of each row is copied at first.
     """
 
     session: Any
@@ -72,20 +75,24 @@ class SessionProducts:
         feeds = {"left": left, "right": right}
         rows = np.flatnonzero(self.session.run(["greatest"], feeds)[0] >= floor)
         if _FEW * len(rows) > len(left):
-            return where_above(self.session.run(["products"], feeds)[0], floor)
-        i, j = where_above(multiply(left[rows], right), floor)
+            return find_entries_above(self.session.run(["products"], feeds)[0], floor)
+        i, j = find_entries_above(multiply(left[rows], right), floor)
         return rows[i], j
 
 
 def open_products(operations: float, size: int) -> CpuProducts | SessionProducts:
     """Choose the CPU or the GPU by the number of operations, in blocks of `size` entries."""
-    session = _gpu_session() if operations >= _WORTH_IT else None
-    return CpuProducts(size) if session is None else SessionProducts(session)
+    if operations >= _MIN_GPU_OPERATIONS:
+        session = _gpu_session()
+        if session is not None:
+            return SessionProducts(session)
+    return CpuProducts(size)
 
 
-def product_graph() -> bytes:
-    """The ONNX file: left (n, d), right (m, d) -> products (n, m) and the greatest of each row
-    (n,).
+def build_product_graph() -> bytes:
+    """Build the ONNX file for products (n, m) of left (n, d) and right (m, d).
+
+    A second output holds the greatest entry of each row (n,).
     """
     onnx = importlib.import_module("onnx")
     helper, real = onnx.helper, onnx.TensorProto.FLOAT
@@ -117,10 +124,9 @@ def _gpu_session() -> Any:
         ort.preload_dlls()
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS
-    # TF32 has 10 bits: its rounding is not what the sieve's margin is for.
-    session = ort.InferenceSession(
-        product_graph(), options, providers=[(_CUDA, {"use_tf32": "0"}), "CPUExecutionProvider"]
-    )
+    # The margin of the sieve does not cover the rounding of TF32, which has 10 bits.
+    providers = [(_CUDA, {"use_tf32": "0"}), "CPUExecutionProvider"]
+    session = ort.InferenceSession(build_product_graph(), options, providers=providers)
     if session.get_providers()[0] != _CUDA:
         logging.getLogger("faceprep").warning(
             "similarity is computed on the CPU, because CUDA does not start"

@@ -1,12 +1,13 @@
-"""Which identities are one person: a plan, with the evidence for each decision.
+"""Plans which identities to merge as one person, with evidence for each decision.
 
-Mean linkage is the default: two identities are as alike as all pairs of their images are in the
-mean, so that a few look-alikes join nobody, and one bad image parts nobody. It is found from the
-identities' mean vectors alone; images are compared only where a decision needs evidence. `complete`
-goes by the least alike pair, `single` by the most alike one (as the rule "any pair over 0.7" does,
-and like it chains), `centroid` by the directions of the means. Centroids are more alike than
-images, the more so the more images there are and the more these differ: thresholds for images are
-too low for them, so `centroid` needs one of its own.
+Mean linkage is the default: the likeness of two identities is the mean over all pairs of their
+images. A few similar images therefore join no identities, and one bad image parts none. It needs
+only the identities' mean vectors; images are compared only for the evidence of a decision.
+
+Linkage `complete` takes the least similar pair. `single` takes the most similar pair, like the rule
+"any pair over 0.7", and chains as that does. `centroid` compares the directions of the means.
+Centroids are more similar than images, the more so the more the images differ and the more there
+are. So a threshold for images is too low for `centroid`, which needs its own.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from faceprep.identity.linkage import (
     Bridge,
     Clusters,
     Join,
-    clusters_of,
+    build_clusters,
     join_all,
 )
 from faceprep.identity.similarity import (
@@ -41,8 +42,8 @@ from faceprep.identity.similarity import (
     Progress,
     Search,
     all_pairs,
-    extremes,
     find_centroid_pairs,
+    find_extremes,
     find_maxima,
     find_mean_pairs,
 )
@@ -50,15 +51,15 @@ from faceprep.identity.vectors import Vectors, prepare
 
 log = logging.getLogger("faceprep")
 _MOST_MATCHES = 50
-"""More pairs an identity than this that are surely one person are not believed."""
+"""The number of merging pairs per identity above which the threshold is considered too low."""
 
 
 @dataclass(frozen=True, slots=True)
 class MergeRule:
-    """Two identities are merged from a likeness of `surely` on, and not thought of below
-    `surely_not`.
+    """A linkage and two thresholds on the likeness of two identities.
 
-    What is None is the embedder's own, and `surely_not` at most `surely`.
+    Identities are merged at `merge_from` or above and ignored below `undecided_from`. A threshold
+    of None is the embedder's own, and `undecided_from` is at most `merge_from`.
 
     >>> MergeRule(linkage="average")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -66,48 +67,48 @@ class MergeRule:
     """
 
     linkage: str = MEAN
-    surely: float | None = None
-    surely_not: float | None = None
+    merge_from: float | None = None
+    undecided_from: float | None = None
 
     def __post_init__(self) -> None:
         if self.linkage not in LINKAGES:
             expected = f"{', '.join(LINKAGES[:-1])} or {LINKAGES[-1]}"
             raise OptionError("unknown linkage", expected=expected, found=repr(self.linkage))
-        if (
-            self.surely is not None
-            and self.surely_not is not None
-            and self.surely < self.surely_not
-        ):
+        if self.merge_from is None or self.undecided_from is None:
+            return
+        if self.merge_from < self.undecided_from:
             raise OptionError(
                 "bad thresholds",
-                expected=f"surely not at most surely ({self.surely})",
-                found=str(self.surely_not),
+                expected=f"undecided_from of at most merge_from ({self.merge_from})",
+                found=str(self.undecided_from),
             )
 
     def bounds(self, model: Model) -> Bounds:
-        """The two thresholds for embeddings of `model`."""
-        surely = model.surely if self.surely is None else self.surely
-        return Bounds(
-            surely, min(model.surely_not, surely) if self.surely_not is None else self.surely_not
-        )
+        """Return the two thresholds for embeddings of `model`."""
+        merge_from, undecided_from = self.merge_from, self.undecided_from
+        if merge_from is None:
+            merge_from = model.surely
+        if undecided_from is None:
+            undecided_from = min(model.surely_not, merge_from)
+        return Bounds(merge_from, undecided_from)
 
 
 class Merges(NamedTuple):
-    """Decisions in star form: every merged identity goes `into` the one with most images (of
-    several the first by name). Accepted ones first, by name; then undecided ones, nearest to
-    `surely` first.
+    """Decisions on identities, with counts.
+
+    Each merged identity goes `into` the identity with the most images, or the first of several by
+    name. Accepted decisions come first, by name. Undecided ones follow, nearest to the threshold
+    first.
     """
 
     decisions: list[Decision]
     n_identities: int
     n_people: int
-    """Identities that are left when the accepted decisions are carried out."""
+    """The number of identities after the accepted decisions are applied."""
     n_conflicts: int
-    """Identities held back because their matches do not match each other."""
+    """The number of identities held back because their matches do not match each other."""
     recall: float = 1.0
-    """Share of the pairs to look at that were found, measured on a sample; 1 where the search
-    is exact.
-    """
+    """The share of candidate pairs that were found, from a sample; 1 if the search is exact."""
 
 
 def plan_merges(
@@ -116,8 +117,10 @@ def plan_merges(
     progress: Progress | None = None,
     approximate: bool = False,
 ) -> Merges:
-    """Raises SourceError for vectors that are not finite or zero; MissingExtra for `approximate`
-    without FAISS.
+    """Plan which identities to merge.
+
+    Raises SourceError for vectors that are not finite or zero, and MissingExtra if `approximate` is
+    set without FAISS.
 
     >>> rows = np.array([[1, 0], [0, 1], [0, 2], [0, 3]], "f4")
     >>> keys, identities = ["a/1", "b/1", "b/2", "c/1"], ["a", "b", "b", "c"]
@@ -128,37 +131,36 @@ def plan_merges(
     bounds = rule.bounds(embeddings.model)
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)
-    search = (
-        ApproximateSearch(progress=progress)
-        if approximate
-        else partial(all_pairs, progress=progress)
-    )
-    pairs = _near_pairs(vectors, groups, rule.linkage, bounds.surely_not, search)
-    _warn_of_a_crowd(pairs, bounds, len(groups))
-    clusters, joins, bridges = join_all(
-        clusters_of(groups, rule.linkage, bounds.surely_not, pairs), bounds
-    )
+    search: Search = partial(all_pairs, progress=progress)
+    if approximate:
+        search = ApproximateSearch(progress=progress)
+    pairs = _near_pairs(vectors, groups, rule.linkage, bounds.undecided_from, search)
+    _warn_of_too_many_matches(pairs, bounds, len(groups))
+    start = build_clusters(groups, rule.linkage, bounds.undecided_from, pairs)
+    clusters, joins, bridges = join_all(start, bounds)
     plan = _Plan(vectors, clusters, rule.linkage, bounds)
-    accepted = sorted(plan.accepted(joins), key=lambda decision: decision.subject)
-    undecided = sorted(
-        plan.undecided(bridges),
-        key=lambda d: (abs((d.score or 0) - bounds.surely), d.subject, d.into),
-    )
+    accepted = sorted(plan.list_accepted(joins), key=lambda decision: decision.subject)
+
+    def rank(decision: Decision) -> tuple[float, str, str]:
+        distance = abs((decision.score or 0) - bounds.merge_from)
+        return distance, decision.subject, decision.into
+
+    undecided = sorted(plan.list_undecided(bridges), key=rank)
     n = len(vectors.names)
-    return Merges(
-        [*accepted, *undecided], n, n - len(accepted), len(bridges), getattr(search, "recall", 1.0)
-    )
+    recall = getattr(search, "recall", 1.0)
+    return Merges([*accepted, *undecided], n, n - len(accepted), len(bridges), recall)
 
 
-def _warn_of_a_crowd(pairs: Pairs, bounds: Bounds, n: int) -> None:
-    """Said before the joins, which take long then: a person has rarely so many identities."""
-    n_sure = int(np.count_nonzero(pairs.likeness >= bounds.surely))
-    if n_sure > _MOST_MATCHES * n:
+def _warn_of_too_many_matches(pairs: Pairs, bounds: Bounds, n: int) -> None:
+    """Warn before the joins, which then take long: a person rarely has so many identities."""
+    n_matches = int(np.count_nonzero(pairs.likeness >= bounds.merge_from))
+    if n_matches > _MOST_MATCHES * n:
         log.warning(
             "%s pairs of %s identities are alike by %.6g or more, which is far too many: the "
-            "threshold is too low for"
-            " this embedder, or these are not aligned faces",
-            *(f"{n_sure:,}", f"{n:,}", bounds.surely),
+            "threshold is too low for this embedder, or these are not aligned faces",
+            f"{n_matches:,}",
+            f"{n:,}",
+            bounds.merge_from,
         )
 
 
@@ -172,33 +174,36 @@ def _near_pairs(
     pairs = find_mean_pairs(groups, least, search)
     if linkage == MEAN:
         return pairs
-    minima = [_least_alike(vectors, a, b) for a, b in zip(pairs.left, pairs.right, strict=True)]
+    minima = [_minimum(vectors, a, b) for a, b in zip(pairs.left, pairs.right, strict=True)]
     likeness = np.array(minima, np.float64)
     enough = likeness >= least
     return Pairs(pairs.left[enough], pairs.right[enough], likeness[enough])
 
 
-def _least_alike(vectors: Vectors, a: int, b: int) -> float:
-    return extremes(vectors, vectors.rows_of([a]), vectors.rows_of([b]))[1][2]
+def _minimum(vectors: Vectors, a: int, b: int) -> float:
+    """Return the likeness of the least similar images of two identities."""
+    _, least = find_extremes(vectors, vectors.rows_of([a]), vectors.rows_of([b]))
+    return least[2]
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Turns clusters into decisions."""
+    """Final clusters, with methods that turn them into decisions."""
 
     vectors: Vectors
     clusters: Clusters
     linkage: str
     bounds: Bounds
 
-    def accepted(self, joins: Sequence[Join]) -> list[Decision]:
-        """What is in a cluster goes into its largest identity; the score is that of the join
-        that brought it there.
+    def list_accepted(self, joins: Sequence[Join]) -> list[Decision]:
+        """List decisions that merge the members of each cluster into its largest identity.
+
+        The score is the likeness of the join that put an identity and the largest one together.
         """
-        kept = {
-            self.largest(self.clusters.identities(self.clusters.root(join.joined)))
-            for join in joins
-        }
+        roots = {self.clusters.root(join.joined) for join in joins}
+        members_of = {root: self.clusters.identities(root) for root in roots}
+        into_of = {root: self.largest(members) for root, members in members_of.items()}
+        kept = set(into_of.values())
         scores: dict[int, float] = {}
         for join in joins:
             sides = self.clusters.identities(join.left), self.clusters.identities(join.right)
@@ -206,56 +211,40 @@ class _Plan:
                 if not kept.isdisjoint(one):
                     scores |= dict.fromkeys(other, join.likeness)
         decisions = []
-        for cluster in {self.clusters.root(join.joined) for join in joins}:
-            members = self.clusters.identities(cluster)
-            into = self.largest(members)
-            decisions += [
-                self.accept(subject, into, scores[subject], len(members))
-                for subject in members
-                if subject != into
-            ]
+        for root, members in members_of.items():
+            into = into_of[root]
+            for subject in members:
+                if subject != into:
+                    score = scores[subject]
+                    decisions.append(self.accept(subject, into, score, len(members)))
         return decisions
 
     def accept(self, subject: int, into: int, score: float, n: int) -> Decision:
-        reason = f"{self.linkage} likeness {score:.3f}, at least {self.bounds.surely:.3f}"
+        reason = f"{self.linkage} likeness {score:.3f}, at least {self.bounds.merge_from:.3f}"
         if n > 2:
             reason += f"; one of {n} identities that match"
         evidence = self.evidence((subject,), (into,))
-        return Decision(
-            MERGE, self.name(subject), self.name(into), score, reason, ACCEPTED, evidence
-        )
+        names = self.name(subject), self.name(into)
+        return Decision(MERGE, *names, score, reason, ACCEPTED, evidence)
 
-    def undecided(self, bridges: Mapping[int, Bridge]) -> list[Decision]:
-        """Of the clusters that are left, the smaller into the larger."""
+    def list_undecided(self, bridges: Mapping[int, Bridge]) -> list[Decision]:
+        """List possible merges of the remaining clusters, the smaller into the larger."""
+        between = f"between {self.bounds.undecided_from:.3f} and {self.bounds.merge_from:.3f}"
         decisions = []
-        for a, b, score in self.clusters.pairs(self.bounds.surely_not):
-            sides = sorted(
-                (self.clusters.identities(a), self.clusters.identities(b)), key=self.size
-            )
-            subject, into = self.name(self.largest(sides[0])), self.name(self.largest(sides[1]))
-            why = [self.conflict(side, bridges[side]) for side in (a, b) if side in bridges]
-            between = f"between {self.bounds.surely_not:.3f} and {self.bounds.surely:.3f}"
-            reason = f"{self.linkage} likeness {score:.3f}, {'; '.join(why) or between}"
-            decisions.append(
-                Decision(
-                    MERGE,
-                    subject,
-                    into,
-                    score,
-                    reason,
-                    UNDECIDED,
-                    self.evidence(sides[0], sides[1]),
-                )
-            )
+        for a, b, score in self.clusters.pairs(self.bounds.undecided_from):
+            both = self.clusters.identities(a), self.clusters.identities(b)
+            smaller, larger = sorted(both, key=self.size)
+            conflicts = [self.conflict(side, bridges[side]) for side in (a, b) if side in bridges]
+            reason = f"{self.linkage} likeness {score:.3f}, {'; '.join(conflicts) or between}"
+            names = self.name_of_largest(smaller), self.name_of_largest(larger)
+            evidence = self.evidence(smaller, larger)
+            decisions.append(Decision(MERGE, *names, score, reason, UNDECIDED, evidence))
         return decisions
 
     def conflict(self, cluster: int, bridge: Bridge) -> str:
-        """What holds it back, for people."""
-        held, one, other = (
-            self.name(self.largest(side))
-            for side in (self.clusters.identities(cluster), bridge.one, bridge.other)
-        )
-        one, other = sorted((one, other))
+        """Describe the two matches that hold a cluster back."""
+        held = self.name_of_largest(self.clusters.identities(cluster))
+        one, other = sorted(map(self.name_of_largest, (bridge.one, bridge.other)))
         return (
             f"but {held} matches {one} and {other}, which do not match each other "
             f"({bridge.likeness:.3f})"
@@ -265,53 +254,61 @@ class _Plan:
         return self.vectors.names[identity]
 
     def largest(self, identities: Sequence[int]) -> int:
-        """The one with most images; of several the first by name."""
+        """Return the identity with the most images, or the first of several by name."""
         return max(identities, key=lambda identity: (self.vectors.count(identity), -identity))
 
+    def name_of_largest(self, identities: Sequence[int]) -> str:
+        return self.name(self.largest(identities))
+
     def size(self, identities: Sequence[int]) -> tuple[int, int]:
-        """Orders clusters: by images, then the first by name is the larger."""
-        return sum(self.vectors.count(identity) for identity in identities), -self.largest(
-            identities
-        )
+        """Return a sort key: the number of images, then the name, of which an earlier is larger."""
+        n_images = sum(map(self.vectors.count, identities))
+        return n_images, -self.largest(identities)
 
     def evidence(self, subject: Sequence[int], into: Sequence[int]) -> dict[str, Any]:
+        """Return the most and the least similar images, and the numbers of images and pairs."""
         left, right = self.vectors.rows_of(subject), self.vectors.rows_of(into)
-        most, least = extremes(self.vectors, left, right)
-        ends = {"for": most, "against": least}
-        named: dict[str, Any] = {
-            side: [self.vectors.key(a), self.vectors.key(b), likeness]
-            for side, (a, b, likeness) in ends.items()
-        }
-        return named | {"images": [len(left), len(right)], "pairs": len(left) * len(right)}
+        most, least = find_extremes(self.vectors, left, right)
+        found: dict[str, Any] = {}
+        for side, (a, b, likeness) in {"for": most, "against": least}.items():
+            found[side] = [self.vectors.key(a), self.vectors.key(b), likeness]
+        return found | {"images": [len(left), len(right)], "pairs": len(left) * len(right)}
 
 
 def second_opinion(
     embeddings: Embeddings, decisions: Sequence[Decision], least: float | None = None
 ) -> list[Decision]:
-    """The same decisions; accepted merges whose mean likeness in these embeddings, of another
-    model, is below `least` (that model's threshold) are undecided now. The evidence of each notes
-    it as `second_opinion`.
+    """Check merges against embeddings of another model, and return all decisions.
 
-    Raises SourceError where an identity has no embeddings here.
+    An accepted merge whose mean likeness in `embeddings` is below `least` becomes undecided.
+    `least` defaults to the threshold of that model. The evidence of each merge records the likeness
+    as `second_opinion`. Raises SourceError if an identity has no embeddings here.
     """
-    least = embeddings.model.threshold if least is None else least
+    if least is None:
+        least = embeddings.model.threshold
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)
     number = {name: at for at, name in enumerate(vectors.names)}
     merges = [decision for decision in decisions if decision.action == MERGE]
-    missing = sorted({name for decision in merges for name in decision[1:3]} - number.keys())
+    subjects, targets = [d.subject for d in merges], [d.into for d in merges]
+    missing = sorted({*subjects, *targets} - number.keys())
     if missing:
         raise SourceError("no embeddings for the second opinion", found=", ".join(missing[:3]))
     if not merges:
         return list(decisions)
-    left, right = (
-        groups.totals[[number[getattr(d, side)] for d in merges]] for side in ("subject", "into")
-    )
+    left = groups.totals[[number[name] for name in subjects]]
+    right = groups.totals[[number[name] for name in targets]]
     scores = iter(groups.mean_likeness(left, right).tolist())
-    return [_judged(d, next(scores), least) if d.action == MERGE else d for d in decisions]
+    judged = []
+    for decision in decisions:
+        if decision.action == MERGE:
+            decision = _apply_score(decision, next(scores), least)
+        judged.append(decision)
+    return judged
 
 
-def _judged(decision: Decision, score: float, least: float) -> Decision:
+def _apply_score(decision: Decision, score: float, least: float) -> Decision:
+    """Record the score of the second model; an accepted merge below `least` becomes undecided."""
     decision = decision._replace(evidence={**decision.evidence, "second_opinion": score})
     if decision.verdict != ACCEPTED or score >= least:
         return decision

@@ -1,17 +1,16 @@
-"""What does not belong: images far from the centre of their identity, and identities of too few
-images.
+"""Plans which images to remove: those far from the centre of their identity, and small identities.
 
-The centre is robust: it begins with the nearer half of the images, so that even two fifths of other
-people's images do not draw it to them. Outliers that are alike are taken together. What matches
-another identity surely is moved there; what is alike among itself is probably a second person, for
-whom an identity is proposed; the rest is dropped.
+The centre is robust: it starts from the nearer half of the images, so even two fifths of other
+people's images do not shift it. Similar outliers form a group. A group that matches another
+identity is moved there. A group that matches none is probably a second person, so a new identity is
+proposed for it. All other outliers are dropped.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,28 +21,33 @@ from faceprep.core.errors import OptionError
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
 from faceprep.identity.identity_sums import Groups, gather_groups, gather_images
-from faceprep.identity.linkage import MEAN, Bounds, clusters_of, join_all
-from faceprep.identity.similarity import Progress, extremes, find_mean_pairs, nearest_groups
+from faceprep.identity.linkage import MEAN, Bounds, build_clusters, join_all
+from faceprep.identity.similarity import (
+    Progress,
+    find_extremes,
+    find_mean_pairs,
+    find_nearest_groups,
+)
 from faceprep.identity.vectors import Doubles, Ints, Vectors, prepare
 
 _TURNS = 20
 _SAMPLE = 1 << 14
 _AT_ONCE = 1 << 12
 _PERSON = 3
-"""So many alike images are a person; two may be one photo twice."""
+"""The number of similar images that make a person; two may be the same photo twice."""
 
 
 class Stray(NamedTuple):
-    """Rows of one identity that are far from its centre, by these angles in degrees, and alike
-    among each other.
+    """Similar images of one identity that are far from its centre.
 
-    `clear` says that most of the identity is not far.
+    `angles` are their distances from the centre in degrees. `is_clear` is true if less than half of
+    the identity is far from the centre.
     """
 
     group: int
     rows: Ints
     angles: Doubles
-    clear: bool
+    is_clear: bool
 
 
 def plan_cleaning(
@@ -52,15 +56,17 @@ def plan_cleaning(
     least_images: int = 0,
     progress: Progress | None = None,
 ) -> list[Decision]:
-    """Images to drop or to move, by identity and key; then identities to drop because fewer than
-    `least_images` are left of them.
+    """Plan which images to drop or move, by identity and key, then which identities to drop.
 
-    `angle` in degrees, None for the model's own: from the centre, as `angles_from` has it.
-    Thresholds for what is alike are the model's. Undecided are identities proposed for a second
-    person, unless it has three images or more and is surely not the first. Raises SourceError for
-    vectors that are not finite or zero.
+    An image is an outlier if it is more than `angle` degrees from the centre, as `angles_from`
+    measures it; None takes the angle of the model. Likeness thresholds are those of the model. An
+    identity is dropped if fewer than `least_images` remain. An identity proposed for a second
+    person is accepted only with three or more images that do not match the first person. Raises
+    OptionError for a bad angle, and SourceError for vectors that are not finite or zero.
     """
-    limit = embeddings.model.outlier_angle if angle is None else angle
+    limit = angle
+    if limit is None:
+        limit = embeddings.model.outlier_angle
     if not 0 < limit <= 180:
         raise OptionError(
             "bad angle", expected="degrees, more than 0 and at most 180", found=f"{limit:g}"
@@ -73,13 +79,15 @@ def plan_cleaning(
     return _drop_small(vectors, images, least_images)
 
 
-def robust_centre(rows: Doubles, limit: float, of_length_one: bool) -> Doubles:
-    """(d,) the middle of the rows (n, d) that are within `limit` degrees of the middle of the
-    nearer half; of length 1 where rows are. The nearer half is found in turns from the mean of all.
+def robust_centre(rows: Doubles, limit: float, is_unit: bool) -> Doubles:
+    """Return a centre (d,) of rows (n, d) that outliers do not shift.
 
-    Least trimmed squares by concentration steps, then reweighted once, so that images that are only
-    a little aside count: Rousseeuw and Van Driessen, "Computing LTS regression for large data
-    sets", 2006.
+    It is the mean of the rows within `limit` degrees of the mean of the nearer half, scaled to
+    length 1 if `is_unit`. The nearer half is found by iteration from the mean of all rows.
+
+    Method: least trimmed squares by concentration steps, reweighted once so that rows a little
+    aside count as well. Rousseeuw and Van Driessen, "Computing LTS regression for large data sets",
+    2006.
 
     >>> rows = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     >>> robust_centre(rows, 75, True).tolist()
@@ -87,32 +95,36 @@ def robust_centre(rows: Doubles, limit: float, of_length_one: bool) -> Doubles:
     """
     kept = np.arange(len(rows))
     for _ in range(_TURNS):
-        apart = _distances(_middle(rows[kept], of_length_one), rows)
+        apart = _distances(_middle(rows[kept], is_unit), rows)
         nearer = np.sort(np.argsort(apart, kind="stable")[: len(rows) // 2 + 1])
         if len(nearer) == len(kept) and (nearer == kept).all():
             break
         kept = nearer
-    within = angles_from(_middle(rows[kept], of_length_one), rows) <= limit
-    return _middle(rows[within] if within.any() else rows[kept], of_length_one)
+    is_within = angles_from(_middle(rows[kept], is_unit), rows) <= limit
+    if is_within.any():
+        return _middle(rows[is_within], is_unit)
+    return _middle(rows[kept], is_unit)
 
 
-def _middle(rows: Doubles, of_length_one: bool) -> Doubles:
+def _middle(rows: Doubles, is_unit: bool) -> Doubles:
     mean = rows.mean(axis=0)
     length = np.sqrt((mean * mean).sum())
-    return np.asarray(mean / length if of_length_one and length > 0 else mean)
+    if is_unit and length > 0:
+        mean = mean / length
+    return np.asarray(mean)
 
 
 def angles_from(centre: Doubles, rows: Doubles) -> Doubles:
-    """(n,) degrees. For any metric the angle under which two directions are as far apart as a row
-    is from the centre, 2·arcsin(distance / 2): for vectors of length 1 the angle between them; 180
-    from a distance of 2 on.
+    """Convert the distances of rows from the centre to angles (n,) in degrees.
+
+    The angle is 2·arcsin(distance / 2), at which two directions have that distance. For vectors of
+    length 1 it is the angle between them. Distances of 2 or more give 180 degrees.
 
     >>> angles_from(np.array([1.0, 0.0]), np.array([[0.0, 1.0], [1.0, 0.0]])).tolist()
     [90.0, 0.0]
     """
-    return np.asarray(
-        np.degrees(2 * np.arcsin(np.minimum(_distances(centre, rows) / 2, 1))).round(3)
-    )
+    sines = np.minimum(_distances(centre, rows) / 2, 1)
+    return np.asarray(np.degrees(2 * np.arcsin(sines)).round(3))
 
 
 def _distances(centre: Doubles, rows: Doubles) -> Doubles:
@@ -125,38 +137,43 @@ def _find_strays(
 ) -> Iterator[Stray]:
     for group in range(len(vectors.names)):
         rows = vectors.rows_of([group])
-        angles = _angles(vectors, rows, limit, groups.of_length_one)
+        angles = _angles(vectors, rows, limit, groups.is_unit)
         far = np.flatnonzero(angles > limit)
-        for alike in _alike(vectors, groups, rows[far], bounds):
-            yield Stray(group, rows[far[alike]], angles[far[alike]], 2 * len(far) < len(rows))
+        is_clear = 2 * len(far) < len(rows)
+        for alike in _group_alike(vectors, groups, rows[far], bounds):
+            places = far[alike]
+            yield Stray(group, rows[places], angles[places], is_clear)
         if progress:
             progress(group + 1, len(vectors.names))
 
 
-def _angles(vectors: Vectors, rows: Ints, limit: float, of_length_one: bool) -> Doubles:
-    """From the robust centre; that of very many images is found from some of them, evenly
-    spread.
-    """
+def _angles(vectors: Vectors, rows: Ints, limit: float, is_unit: bool) -> Doubles:
+    """Measure angles from the robust centre; a very large identity takes it from a sample."""
     step = -(-len(rows) // _SAMPLE)
-    centre = robust_centre(vectors.take(rows[::step]), limit, of_length_one)
+    centre = robust_centre(vectors.take(rows[::step]), limit, is_unit)
     pieces = (vectors.take(rows[at : at + _AT_ONCE]) for at in range(0, len(rows), _AT_ONCE))
     return np.concatenate([angles_from(centre, piece) for piece in pieces])
 
 
-def _alike(vectors: Vectors, groups: Groups, rows: Ints, bounds: Bounds) -> list[Ints]:
-    """Positions in `rows` of the images that are one person, by mean linkage; most are alone."""
-    if len(rows) < 2:
-        return [np.arange(len(rows))] if len(rows) else []
-    images = Groups(gather_images(vectors, groups, rows), groups.unit, groups.of_length_one)
-    pairs = find_mean_pairs(images, bounds.surely_not)
-    clusters, _, _ = join_all(clusters_of(images, MEAN, bounds.surely_not, pairs), bounds)
+def _group_alike(vectors: Vectors, groups: Groups, rows: Ints, bounds: Bounds) -> list[Ints]:
+    """Group images that are one person by mean linkage; return their positions in `rows`."""
+    if not len(rows):
+        return []
+    if len(rows) == 1:
+        return [np.arange(1)]
+    images = Groups(gather_images(vectors, groups, rows), groups.unit, groups.is_unit)
+    pairs = find_mean_pairs(images, bounds.undecided_from)
+    clusters, _, _ = join_all(build_clusters(images, MEAN, bounds.undecided_from, pairs), bounds)
     together = {clusters.identities(clusters.root(at)) for at in range(len(rows))}
     return [np.array(positions) for positions in sorted(together)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Turns strays into decisions; `names` are those that are taken."""
+    """The set and its thresholds, with methods that turn strays into decisions.
+
+    `names` are the names of identities in use.
+    """
 
     vectors: Vectors
     groups: Groups
@@ -165,111 +182,105 @@ class _Plan:
     names: set[str]
 
     def judge_all(self, strays: Sequence[Stray]) -> dict[int, Decision]:
-        """One for each row that strays, in order."""
+        """Return one decision for each row of the strays, in order of the rows."""
         judged: dict[int, Decision] = {}
         for at in range(0, len(strays), _AT_ONCE):
-            some = strays[at : at + _AT_ONCE]
-            totals = np.stack(
-                [gather_images(self.vectors, self.groups, s.rows).sum(axis=0) for s in some]
-            )
-            matches = nearest_groups(self.groups, totals, 2)
-            for number, stray in enumerate(some):
-                found = [
-                    (int(group), float(likeness))
-                    for group, likeness in zip(
-                        *(part[matches.left == number] for part in matches[1:]), strict=True
-                    )
-                    if group != stray.group
-                ]
-                judged |= zip(
-                    stray.rows.tolist(), self.judge(stray, totals[number], *found[:1]), strict=True
-                )
+            block = strays[at : at + _AT_ONCE]
+            images = (gather_images(self.vectors, self.groups, stray.rows) for stray in block)
+            totals = np.stack([image_totals.sum(axis=0) for image_totals in images])
+            nearest = find_nearest_groups(self.groups, totals, 2)
+            for number, stray in enumerate(block):
+                is_other = (nearest.left == number) & (nearest.right != stray.group)
+                others = nearest.right[is_other].tolist()
+                likenesses = nearest.likeness[is_other].tolist()
+                matches = list(zip(others, likenesses, strict=True))
+                decisions = self.judge(stray, totals[number], *matches[:1])
+                judged |= zip(stray.rows.tolist(), decisions, strict=True)
         return dict(sorted(judged.items()))
 
     def judge(
         self, stray: Stray, total: Doubles, match: tuple[int, float] | None = None
     ) -> list[Decision]:
-        """A decision a row: move it to the identity it matches or to a new one, or drop it."""
-        rest = np.setdiff1d(self.vectors.rows_of([stray.group]), stray.rows)
-        name = self.vectors.names[stray.group]
-        verdict = ACCEPTED if stray.clear else UNDECIDED
-        near = (
-            f"; {self.vectors.names[match[0]]} is the nearest other identity, {match[1]:.3f}"
-            if match
-            else ""
-        )
-        if match and match[1] >= self.bounds.surely:
-            there = self.vectors.rows_of([match[0]])
-            near = f"; mean likeness {match[1]:.3f} to {self.vectors.names[match[0]]}"
-            return self.of_each(
-                stray, (MOVE, self.vectors.names[match[0]], verdict), near, (there, rest)
-            )
-        if len(stray.rows) > 1 and len(rest):
-            own = float(
-                self.groups.mean_likeness(total[None], self.groups.totals[[stray.group]] - total)[0]
-            )
-            if len(stray.rows) < _PERSON or own >= self.bounds.surely_not:
-                verdict = UNDECIDED
-            near = (
-                f"; one of {len(stray.rows)} that are alike, mean likeness {own:.3f} to the "
-                "rest: a second person"
-            )
-            return self.of_each(
-                stray, (MOVE, self.new_name(name), verdict), near, (stray.rows, rest)
-            )
-        return self.of_each(stray, (DROP, "", verdict), near, (stray.rows[:0], rest))
+        """Decide for each row: move it to a matching identity or to a new one, or drop it.
 
-    def of_each(
-        self, stray: Stray, what: tuple[str, str, str], why: str, ends: tuple[Ints, Ints]
+        `match` is the nearest other identity and its mean likeness.
+        """
+        rest = np.setdiff1d(self.vectors.rows_of([stray.group]), stray.rows)
+        verdict = UNDECIDED
+        if stray.is_clear:
+            verdict = ACCEPTED
+        nearest = ""
+        if match:
+            other, likeness = match
+            name = self.vectors.names[other]
+            if likeness >= self.bounds.merge_from:
+                why = f"; mean likeness {likeness:.3f} to {name}"
+                target = self.vectors.rows_of([other])
+                return self.decide(stray, (MOVE, name, verdict), why, (target, rest))
+            nearest = f"; {name} is the nearest other identity, {likeness:.3f}"
+        if len(stray.rows) == 1 or not len(rest):
+            return self.decide(stray, (DROP, "", verdict), nearest, (stray.rows[:0], rest))
+        remaining = self.groups.totals[[stray.group]] - total
+        own = float(self.groups.mean_likeness(total[None], remaining)[0])
+        if len(stray.rows) < _PERSON or own >= self.bounds.undecided_from:
+            verdict = UNDECIDED
+        why = (
+            f"; one of {len(stray.rows)} that are alike, mean likeness {own:.3f} to the "
+            "rest: a second person"
+        )
+        new = self.new_name(self.vectors.names[stray.group])
+        return self.decide(stray, (MOVE, new, verdict), why, (stray.rows, rest))
+
+    def decide(
+        self, stray: Stray, outcome: tuple[str, str, str], why: str, compared: tuple[Ints, Ints]
     ) -> list[Decision]:
-        """A decision a row, its score the angle; `what` is action, into and verdict."""
-        action, into, verdict = what
+        """Make one decision for each row, with the angle as its score.
+
+        `outcome` is action, into and verdict. `compared` are the rows of the target and of the rest
+        of the identity.
+        """
+        action, into, verdict = outcome
         decisions = []
         for row, angle in zip(stray.rows.tolist(), stray.angles.tolist(), strict=True):
-            key, reason, evidence = (
-                self.vectors.key(row),
-                self.far(stray, angle) + why,
-                self.ends(row, *ends),
-            )
+            key, reason = self.vectors.key(row), self.distance_reason(stray, angle) + why
+            evidence = self.evidence(row, *compared)
             decisions.append(Decision(action, key, into, angle, reason, verdict, evidence))
         return decisions
 
-    def far(self, stray: Stray, angle: float) -> str:
-        """Why it strays, for people."""
-        why = (
-            f"{angle:.1f} degrees from the centre of {self.vectors.names[stray.group]}, more "
-            f"than {self.limit:g}"
-        )
-        return why if stray.clear else f"{why}, as are most of its images"
+    def distance_reason(self, stray: Stray, angle: float) -> str:
+        """Describe the distance from the centre for the reason of a decision."""
+        name = self.vectors.names[stray.group]
+        reason = f"{angle:.1f} degrees from the centre of {name}, more than {self.limit:g}"
+        if not stray.is_clear:
+            reason += ", as are most of its images"
+        return reason
 
-    def ends(self, row: int, there: Ints, rest: Ints) -> dict[str, Any]:
-        """The image most alike where it would go, and the one most alike where it is."""
-        found: dict[str, Any] = {"images": [1, len(there) or len(rest)]}
-        for side, rows in (("for", there[there != row]), ("against", rest)):
+    def evidence(self, row: int, target: Ints, rest: Ints) -> dict[str, Any]:
+        """Return the most similar image in the target, and in the rest of the identity."""
+        found: dict[str, Any] = {"images": [1, len(target) or len(rest)]}
+        for side, rows in (("for", target[target != row]), ("against", rest)):
             if len(rows):
-                _, other, likeness = extremes(self.vectors, np.array([row]), rows)[0]
-                found[side] = [self.vectors.key(row), self.vectors.key(other), likeness]
+                most, _ = find_extremes(self.vectors, np.array([row]), rows)
+                found[side] = [self.vectors.key(row), self.vectors.key(most[1]), most[2]]
         return found
 
     def new_name(self, name: str) -> str:
-        """NAME-2, or the next that is not taken."""
-        new = next(f"{name}-{at}" for at in itertools.count(2) if f"{name}-{at}" not in self.names)
+        """Return the first of NAME-2, NAME-3, … that is not in use, and mark it as used."""
+        candidates = (f"{name}-{at}" for at in itertools.count(2))
+        new = next(candidate for candidate in candidates if candidate not in self.names)
         self.names.add(new)
         return new
 
 
 def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> list[Decision]:
-    """The decisions on images, but for those that an identity takes with it, then on identities
-    that become too small.
+    """Add decisions to drop identities of fewer than `least` images to those on images.
 
-    Images are not moved to where there are too few.
+    Images are not moved to a small identity. Decisions on images that a small identity contains are
+    left out, unless the image is moved elsewhere.
     """
+    identity_of = {row: vectors.names[int(vectors.group_of(row))] for row in images}
     while True:
-        left = Counter({name: vectors.count(group) for group, name in enumerate(vectors.names)})
-        for row, decision in images.items():
-            if decision.verdict == ACCEPTED:
-                left[vectors.names[int(vectors.group_of(row))]] -= 1
-                left[decision.into] += decision.action == MOVE
+        left = _count_remaining(vectors, images, identity_of)
         small = {name for name, n in left.items() if name and n < least}
         stranded = {row: d for row, d in images.items() if d.into in small}
         if not stranded:
@@ -277,18 +288,30 @@ def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> li
         for row, decision in stranded.items():
             reason = f"{decision.reason}; fewer than {least} images there"
             images[row] = decision._replace(action=DROP, into="", reason=reason)
-    kept = [
-        decision
-        for row, decision in images.items()
-        if vectors.names[int(vectors.group_of(row))] not in small
-        or (decision.action, decision.verdict) == (MOVE, ACCEPTED)
-    ]
+    kept = []
+    for row, decision in images.items():
+        is_moved = (decision.action, decision.verdict) == (MOVE, ACCEPTED)
+        if is_moved or identity_of[row] not in small:
+            kept.append(decision)
     for group, name in enumerate(vectors.names):
         if name in small:
-            n, had = left[name], vectors.count(group)
+            n, n_before = left[name], vectors.count(group)
             reason = count_noun(n, "image")
-            if n != had:
-                reason += f" left of {had}"
+            if n != n_before:
+                reason += f" left of {n_before}"
             reason += f", fewer than {least}"
             kept.append(Decision(DROP, name, reason=reason))
     return kept
+
+
+def _count_remaining(
+    vectors: Vectors, images: Mapping[int, Decision], identity_of: Mapping[int, str]
+) -> Counter[str]:
+    """Count the images of each identity after the accepted decisions on images."""
+    left = Counter({name: vectors.count(group) for group, name in enumerate(vectors.names)})
+    for row, decision in images.items():
+        if decision.verdict == ACCEPTED:
+            left[identity_of[row]] -= 1
+            if decision.action == MOVE:
+                left[decision.into] += 1
+    return left

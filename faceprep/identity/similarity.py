@@ -1,9 +1,9 @@
-"""All that is alike, exactly: matrix products find candidates, which are then measured one by one.
+"""Exact search for similar rows: matrix products select candidates, which are measured one by one.
 
-A product in float32 differs in its last bits with the size of a block and the number of threads. So
-it only sieves, with a margin for its rounding; what passes is measured again in float64, in one
-way. What is found is therefore the same for any block size, thread count and order of the input,
-and memory is bounded by a block and what is found.
+The last bits of a float32 product depend on the block size and the number of threads. Products
+therefore only select candidates, with a margin for rounding. Each candidate is measured again in
+float64, always in the same way. The result is the same for any block size, thread count and order
+of the input. Memory is bounded by one block and the result.
 """
 
 from __future__ import annotations
@@ -20,29 +20,31 @@ from faceprep.identity.matmul import multiply, open_products
 from faceprep.identity.vectors import Doubles, Ints, Vectors
 
 BLOCK = 4096
-"""Rows of a block, where nothing else is said."""
+"""The default number of rows in a block."""
 Progress = Callable[[int, int], None]
-"""Receives the work done and the work there is."""
+"""A function that receives the number of steps done and their total."""
 _KEPT = 1 << 29
 _FLOAT32 = 2.0**-23
 
 
 class Pairs(NamedTuple):
-    """Two rows (or identities) each, `left` < `right`, and their likeness; ordered by left,
-    then right.
-    """
+    """Pairs of rows or of identities, `left` < `right`, with their likeness, in rising order."""
 
     left: Ints
     right: Ints
     likeness: Doubles
 
 
+Match = tuple[int, int, float]
+"""Two rows and their likeness."""
+
+
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """`n` rows of which `read(start, stop)` gives (m, d) float32; the likeness of i and j is
+    """Rows prepared for products: `read(start, stop)` returns vectors (m, d) in float32.
 
-    read(i)·read(j) + halves[i] + halves[j], where halves is (1 - squared length) / 2 or, for length
-    1, None.
+    The likeness of rows i and j is read(i)·read(j) + halves[i] + halves[j]. `halves` is (1 -
+    squared length) / 2, or None if all vectors have length 1.
     """
 
     n: int
@@ -50,75 +52,80 @@ class Factors:
     read: Callable[[int, int], Floats]
     halves: Floats | None
     longest: float
-    """Squared length of the longest."""
+    """The squared length of the longest vector."""
     kept: bool
-    """Whether reading costs nothing."""
+    """True if the rows are in memory, so that reading them is free."""
 
     def sides(self, start: int, stop: int) -> tuple[Floats, Floats]:
-        """Left and right factors of these rows: products of the one with the other are
-        likenesses.
-        """
+        """Return left and right factors of these rows; left @ right.T is their likeness."""
         rows = self.read(start, stop)
         if self.halves is None:
             return rows, rows
-        halves, one = self.halves[start:stop, None], np.ones((stop - start, 1), np.float32)
+        halves = self.halves[start:stop, None]
+        one = np.ones((stop - start, 1), np.float32)
         return np.hstack([rows, halves, one]), np.hstack([rows, one, halves])
 
 
 def factors_of_images(vectors: Vectors) -> Factors:
-    """Their products are likenesses of images."""
+    """Return factors whose products are likenesses of images."""
     return _factors(vectors.read, vectors.dim, vectors.squares, bool((vectors.squares == 1).all()))
 
 
 def factors_of_groups(groups: Groups, totals: Doubles | None = None) -> Factors:
-    """Their products are mean likenesses of identities."""
-    rows = groups.totals if totals is None else totals
+    """Return factors whose products are mean likenesses of identities, or of rows of `totals`."""
+    if totals is None:
+        totals = groups.totals
 
     def read(start: int, stop: int) -> Floats:
-        return groups.means(rows[start:stop]).astype(np.float32)
+        return groups.means(totals[start:stop]).astype(np.float32)
 
-    return _factors(read, rows.shape[1] - 2, groups.squares(rows), groups.of_length_one)
+    return _factors(read, totals.shape[1] - 2, groups.squares(totals), groups.is_unit)
 
 
 def factors_of_centroids(groups: Groups) -> Factors:
-    """Their products are likenesses of centroids."""
+    """Return factors whose products are likenesses of centroids."""
 
     def read(start: int, stop: int) -> Floats:
         return groups.centroids(groups.totals[start:stop]).astype(np.float32)
 
     squares = np.empty(len(groups))
     for start in range(0, len(groups), BLOCK):
-        squares[start : start + BLOCK] = (
-            groups.centroids(groups.totals[start : start + BLOCK]) ** 2
-        ).sum(axis=1)
-    return _factors(read, groups.totals.shape[1] - 2, squares, groups.of_length_one)
+        block = slice(start, start + BLOCK)
+        squares[block] = (groups.centroids(groups.totals[block]) ** 2).sum(axis=1)
+    return _factors(read, groups.totals.shape[1] - 2, squares, groups.is_unit)
 
 
 def _factors(
-    read: Callable[[int, int], Floats], dim: int, squares: Doubles, of_length_one: bool
+    read: Callable[[int, int], Floats], dim: int, squares: Doubles, is_unit: bool
 ) -> Factors:
-    """Rows are made once and kept, where they are not too many."""
+    """Build factors; compute their rows once and keep them unless they are too many."""
     n = len(squares)
-    halves = None if of_length_one else ((1 - squares) / 2).astype(np.float32)
+    longest = float(squares.max(initial=1.0))
+    halves = None
+    if not is_unit:
+        halves = ((1 - squares) / 2).astype(np.float32)
     if n * dim * 4 > _KEPT:
-        return Factors(n, dim, read, halves, float(squares.max(initial=1.0)), False)
+        return Factors(n, dim, read, halves, longest, False)
     kept = np.empty((n, dim), np.float32)
     for start in range(0, n, BLOCK):
         kept[start : start + BLOCK] = read(start, min(start + BLOCK, n))
-    return Factors(
-        n, dim, lambda start, stop: kept[start:stop], halves, float(squares.max(initial=1.0)), True
-    )
+    return Factors(n, dim, lambda start, stop: kept[start:stop], halves, longest, True)
 
 
 def margin_of(factors: Factors) -> float:
-    """How far a product in float32 may be from the likeness: n·u·|a||b| for a sum of n terms
-    (Higham, Accuracy and Stability of Numerical Algorithms, 3.1), and as much for scaling."""
+    """Return the largest difference between a float32 product and the likeness.
+
+    It is n·u·|a||b| for a sum of n terms (Higham, Accuracy and Stability of Numerical Algorithms,
+    3.1), and as much again for scaling.
+    """
     return (factors.dim + 10) * _FLOAT32 * max(factors.longest, 1.0)
 
 
 Search = Callable[[Factors, float], Iterator[tuple[Ints, Ints]]]
-"""(factors, least) -> (i, j), i < j, a block at a time, of which the likeness may be `least` or
-more: `all_pairs`, or what takes its place."""
+"""A function (factors, least) that yields pairs (i, j), i < j, in blocks, like `all_pairs`.
+
+The likeness of each pair may be `least` or more.
+"""
 
 
 def sieve(
@@ -128,26 +135,31 @@ def sieve(
     block: int = 0,
     progress: Progress | None = None,
 ) -> Iterator[tuple[Ints, Ints]]:
-    """(i, j), a block at a time, of which the likeness may be `least` or more; some just below it
-    pass as well.
+    """Yield blocks of pairs (i, j) whose likeness may be `least` or more.
 
-    Without `right` the pairs i < j of the one set, each once.
+    Some pairs just below `least` pass as well. Without `right`, the pairs are i < j of one set,
+    each once.
     """
-    other, block = left if right is None else right, block or BLOCK
-    height = (
-        -(-block // 4) if left.kept and other.kept else block
-    )  # so much stays in the cache until it is looked at
-    starts, n_blocks = range(0, left.n, height), 0
+    block = block or BLOCK
+    is_one_set = right is None
+    other = right or left
+    height = block
+    if left.kept and other.kept:
+        height = -(-block // 4)  # such a block stays in the cache until it is searched
+    floor = np.float32(least - max(margin_of(left), margin_of(other)))
     products = open_products(float(left.n) * other.n * left.dim, height * block)
-    total = sum(len(range(at if right is None else 0, other.n, block)) for at in starts)
-    for at in starts:
+    starts = range(0, left.n, height)
+    bands = {at: range(0, other.n, block) for at in starts}
+    if is_one_set:
+        bands = {at: range(at, other.n, block) for at in starts}
+    total, n_blocks = sum(map(len, bands.values())), 0
+    for at, band in bands.items():
         rows = left.sides(at, min(at + height, left.n))[0]
-        floor = np.float32(least - margin_of(left if left.longest > other.longest else other))
-        for across in range(at if right is None else 0, other.n, block):
+        for across in band:
             columns = other.sides(across, min(across + block, other.n))[1]
             i, j = products.above(rows, columns, floor)
             i, j = i + at, j + across
-            if right is None and across == at:
+            if is_one_set and across == at:
                 i, j = i[i < j], j[i < j]
             if len(i):
                 yield i, j
@@ -159,15 +171,16 @@ def sieve(
 def all_pairs(
     factors: Factors, least: float, block: int = 0, progress: Progress | None = None
 ) -> Iterator[tuple[Ints, Ints]]:
-    """`sieve` of one set."""
+    """Yield blocks of pairs i < j of one set whose likeness may be `least` or more."""
     return sieve(factors, None, least, block, progress)
 
 
 def find_pairs(
     vectors: Vectors, least: float, between_identities: bool = False, search: Search = all_pairs
 ) -> Pairs:
-    """All pairs of images with a likeness of `least` or more; only those of different identities,
-    where asked for.
+    """Find all pairs of images with a likeness of `least` or more.
+
+    With `between_identities`, only pairs of different identities are returned.
 
     >>> from faceprep.core.embeddings import Embeddings, Model
     >>> from faceprep.identity.vectors import prepare
@@ -188,7 +201,7 @@ def find_pairs(
 
 
 def ordered(found: list[tuple[Ints, Ints, Doubles]]) -> Pairs:
-    """All that was found, by left, then right."""
+    """Join blocks of pairs and sort them by left, then right."""
     if not found:
         none = np.empty(0, np.int64)
         return Pairs(none, none, np.empty(0))
@@ -198,20 +211,21 @@ def ordered(found: list[tuple[Ints, Ints, Doubles]]) -> Pairs:
 
 
 def find_mean_pairs(groups: Groups, least: float, search: Search = all_pairs) -> Pairs:
-    """All pairs of identities whose images are alike by `least` or more in the mean over all
-    pairs of images.
+    """Find all pairs of identities with a mean likeness of `least` or more.
+
+    The mean is taken over all pairs of images of the two identities.
     """
-    return _measured(groups, groups.mean_likeness, least, search(factors_of_groups(groups), least))
+    candidates = search(factors_of_groups(groups), least)
+    return _measure(groups, groups.mean_likeness, least, candidates)
 
 
 def find_centroid_pairs(groups: Groups, least: float, search: Search = all_pairs) -> Pairs:
-    """All pairs of identities whose centroids are alike by `least` or more."""
-    return _measured(
-        groups, groups.centroid_likeness, least, search(factors_of_centroids(groups), least)
-    )
+    """Find all pairs of identities whose centroids have a likeness of `least` or more."""
+    candidates = search(factors_of_centroids(groups), least)
+    return _measure(groups, groups.centroid_likeness, least, candidates)
 
 
-def _measured(
+def _measure(
     groups: Groups,
     likeness: Callable[[Doubles, Doubles], Doubles],
     least: float,
@@ -228,9 +242,7 @@ def _measured(
 
 
 def find_maxima(vectors: Vectors, least: float, search: Search = all_pairs) -> Pairs:
-    """All pairs of identities that have a pair of images alike by `least` or more, with their
-    best such likeness.
-    """
+    """Find all pairs of identities whose most similar images have a likeness of `least` or more."""
     best: list[tuple[Ints, Ints, Doubles]] = []
     n = len(vectors.names)
     for i, j in search(factors_of_images(vectors), least):
@@ -239,12 +251,12 @@ def find_maxima(vectors: Vectors, least: float, search: Search = all_pairs) -> P
         apart = a != b
         likeness[apart] = vectors.likeness(i[apart], j[apart])
         enough = likeness >= least
-        best = [_maxima(n, [*best, (a[enough], b[enough], likeness[enough])])]
+        best = [_keep_maxima(n, [*best, (a[enough], b[enough], likeness[enough])])]
     return ordered(best)
 
 
-def _maxima(n: int, found: list[tuple[Ints, Ints, Doubles]]) -> tuple[Ints, Ints, Doubles]:
-    """One entry a pair of groups: its greatest likeness."""
+def _keep_maxima(n: int, found: list[tuple[Ints, Ints, Doubles]]) -> tuple[Ints, Ints, Doubles]:
+    """Keep one entry per pair of groups, with the greatest likeness."""
     left, right, likeness = (np.concatenate(part) for part in zip(*found, strict=True))
     names, inverse = np.unique(left * n + right, return_inverse=True)
     greatest = np.full(len(names), -np.inf)
@@ -252,84 +264,67 @@ def _maxima(n: int, found: list[tuple[Ints, Ints, Doubles]]) -> tuple[Ints, Ints
     return names // n, names % n, greatest
 
 
-def extremes(
-    vectors: Vectors, left: Ints, right: Ints
-) -> tuple[tuple[int, int, float], tuple[int, int, float]]:
-    """(row, row, likeness) of the two most alike, one of `left` and one of `right`, and of the two
-    least alike.
+def find_extremes(vectors: Vectors, left: Ints, right: Ints) -> tuple[Match, Match]:
+    """Find the most and the least similar pair of a row in `left` and a row in `right`.
 
-    Of several alike the first in order.
+    Of several pairs with the same likeness, the first in order is returned. Raises ValueError if a
+    side is empty.
     """
-    most: tuple[int, int, float] | None = None
-    least: tuple[int, int, float] | None = None
+    most: list[Match] = []
+    least: list[Match] = []
     for at in range(0, len(left), BLOCK):
         for across in range(0, len(right), BLOCK):
-            here, there = left[at : at + BLOCK], right[across : across + BLOCK]
-            a, b = _extremes_of_block(vectors, here, there)
-            most = a if most is None or (-a[2], a) < (-most[2], most) else most
-            least = b if least is None or (b[2], b) < (least[2], least) else least
-    if most is None or least is None:
-        raise ValueError("nothing to compare")
-    return most, least
+            rows, columns = left[at : at + BLOCK], right[across : across + BLOCK]
+            highest, lowest = _extremes_of_block(vectors, rows, columns)
+            most.append(highest)
+            least.append(lowest)
+    highest = min(most, key=lambda match: (-match[2], match))
+    lowest = min(least, key=lambda match: (match[2], match))
+    return highest, lowest
 
 
-def _extremes_of_block(
-    vectors: Vectors, left: Ints, right: Ints
-) -> tuple[tuple[int, int, float], tuple[int, int, float]]:
-    squares = vectors.squares
+def _extremes_of_block(vectors: Vectors, left: Ints, right: Ints) -> tuple[Match, Match]:
+    squares_left, squares_right = vectors.squares[left], vectors.squares[right]
+    halves = (1 - squares_left)[:, None] + (1 - squares_right)[None]
     a, b = vectors.take(left).astype(np.float32), vectors.take(right).astype(np.float32)
-    about = (
-        multiply(a, b)
-        + ((1 - squares[left])[:, None] + (1 - squares[right])[None]).astype(np.float32) / 2
-    )
-    margin = (
-        2
-        * (vectors.dim + 8)
-        * _FLOAT32
-        * max(1.0, float(squares[left].max()), float(squares[right].max()))
-    )
-    ends = []
+    approximate = multiply(a, b) + halves.astype(np.float32) / 2
+    longest = max(1.0, float(squares_left.max()), float(squares_right.max()))
+    margin = 2 * (vectors.dim + 8) * _FLOAT32 * longest
+    found = []
     for sign in (1, -1):
-        i, j = np.nonzero(sign * about >= (sign * about).max() - margin)
+        i, j = np.nonzero(sign * approximate >= (sign * approximate).max() - margin)
         likeness = vectors.likeness(left[i], right[j])
         at = int(np.argmax(sign * likeness))
-        ends.append((int(left[i[at]]), int(right[j[at]]), float(likeness[at])))
-    return ends[0], ends[1]
+        found.append((int(left[i[at]]), int(right[j[at]]), float(likeness[at])))
+    return found[0], found[1]
 
 
-def nearest_groups(groups: Groups, totals: Doubles, k: int, block: int = 0) -> Pairs:
-    """The `k` identities (right) that each row of `totals` (left) is most alike to in the mean:
-    ordered by left, then most alike first, of several alike the lowest number. The identity itself
-    is not left out.
+def find_nearest_groups(groups: Groups, totals: Doubles, k: int, block: int = 0) -> Pairs:
+    """Find for each row of `totals` (left) the `k` identities (right) of the highest mean likeness.
+
+    Pairs are ordered by left, then likeness, highest first, then right. A row that is an identity
+    itself is also compared with itself.
     """
-    rows, columns, block = (
-        factors_of_groups(groups, totals),
-        factors_of_groups(groups),
-        block or BLOCK,
-    )
+    block = block or BLOCK
+    rows, columns = factors_of_groups(groups, totals), factors_of_groups(groups)
+    margin = np.float32(2 * max(margin_of(rows), margin_of(columns)))
     best = ordered([])
     for at in range(0, rows.n, block):
-        stop = min(at + block, rows.n)
-        left = rows.sides(at, stop)[0]
-        margin = 2 * margin_of(rows if rows.longest > columns.longest else columns)
-        found = [best]
+        left = rows.sides(at, min(at + block, rows.n))[0]
         for across in range(0, columns.n, block):
-            products = multiply(left, columns.sides(across, min(across + block, columns.n))[1])
-            few = min(k, products.shape[1])
-            floor = np.partition(products, -few, axis=1)[:, -few] - np.float32(margin)
+            right = columns.sides(across, min(across + block, columns.n))[1]
+            products = multiply(left, right)
+            n_kept = min(k, len(right))
+            floor = np.partition(products, -n_kept, axis=1)[:, -n_kept] - margin
             i, j = np.nonzero(products >= floor[:, None])
             i, j = i + at, j + across
-            found = [
-                _first_of_each(
-                    k, [*found, (i, j, groups.mean_likeness(totals[i], groups.totals[j]))]
-                )
-            ]
-        best = found[0]
+            likeness = groups.mean_likeness(totals[i], groups.totals[j])
+            best = _keep_greatest(k, [best, (i, j, likeness)])
     return best
 
 
-def _first_of_each(k: int, found: Sequence[tuple[Ints, Ints, Doubles]]) -> Pairs:
-    """The `k` greatest of each left."""
+def _keep_greatest(k: int, found: Sequence[tuple[Ints, Ints, Doubles]]) -> Pairs:
+    """Keep the `k` pairs of the greatest likeness for each left."""
     left, right, likeness = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.lexsort((right, -likeness, left))
     left, right, likeness = left[order], right[order], likeness[order]

@@ -1,9 +1,8 @@
-"""A set of embeddings made ready to be compared: checked, in canonical order, of length 1 where the
-metric is cosine.
+"""Embeddings that are ready for comparison: checked, in canonical order, scaled for the metric.
 
-Rows are numbered in the order of identity and key, whatever the order they came in, so that
-everything that is found by row number is found alike. The vectors themselves stay where they are
-(they may be memory-mapped) and are scaled when a block of them is read.
+Rows are numbered by identity and key, regardless of the order of the input, so results do not
+depend on it. The vectors stay in place (they may be memory-mapped) and are scaled when a block of
+them is read.
 """
 
 from __future__ import annotations
@@ -22,23 +21,21 @@ Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 
 DECIMALS = 6
-"""Likeness is rounded to these: what float32 vectors can say, and twins at a threshold are at
-the threshold.
-"""
+"""Decimals of a likeness. float32 holds no more, and equal pairs get equal values."""
 _PIECE = 256
-_FEW = 1 << 9
+_PAIRS_AT_ONCE = 1 << 9
 _NAMED = 3
 _SHORTEST = 1e-60
-"""Squared: what is shorter, or as much longer, cannot be brought to length 1 in float32."""
+"""Squared length below which, or above whose inverse, float32 cannot scale a vector to length 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """Rows in the order of identity and key.
+    """Rows of a set, ordered by identity and key.
 
-    The images of identity g, `names[g]`, are the rows `starts[g]` … `starts[g + 1]` - 1; row i is
-    the image `keys[order[i]]` and the vector `source[order[i]] / lengths[i]`, `squares[i]` its
-    squared length after that.
+    The images of identity g, called `names[g]`, are the rows `starts[g]` to `starts[g + 1]` - 1.
+    Row i is the image `keys[order[i]]` with the vector `source[order[i]] / lengths[i]`, whose
+    squared length is `squares[i]`.
     """
 
     source: Floats
@@ -54,63 +51,65 @@ class Vectors:
 
     @property
     def dim(self) -> int:
-        """Length of a vector."""
+        """The dimension of a vector."""
         return int(self.source.shape[1])
 
     @property
     def counts(self) -> Ints:
-        """Images of each identity."""
+        """The number of images of each identity."""
         return np.diff(self.starts)
 
     def count(self, group: int) -> int:
-        """Images of one identity."""
+        """Return the number of images of one identity."""
         return int(self.starts[group + 1] - self.starts[group])
 
     def key(self, row: int) -> str:
-        """Of the image in `row`."""
+        """Return the key of the image in `row`."""
         return self.keys[int(self.order[row])]
 
     def group_of(self, rows: npt.ArrayLike) -> Ints:
-        """Number of the identity of each row."""
+        """Return the identity number of each row."""
         return np.asarray(np.searchsorted(self.starts, rows, side="right") - 1, np.int64)
 
     def rows_of(self, groups: Sequence[int]) -> Ints:
-        """All rows of these identities."""
+        """Return all rows of the given identities."""
         return np.concatenate([np.arange(self.starts[g], self.starts[g + 1]) for g in groups])
 
-    def part(self, rows: Ints) -> Vectors:
-        """Some of the images: those of `rows`, which rise."""
+    def subset(self, rows: Ints) -> Vectors:
+        """Select the images in `rows`, which must be in rising order."""
         groups = self.group_of(rows)
-        there = np.unique(groups)
-        starts = np.append(np.searchsorted(groups, there), len(rows)).astype(np.int64)
-        names = [self.names[group] for group in there]
+        present = np.unique(groups)
+        starts = np.append(np.searchsorted(groups, present), len(rows)).astype(np.int64)
+        names = [self.names[group] for group in present]
         lengths, squares = self.lengths[rows], self.squares[rows]
         return Vectors(self.source, self.order[rows], self.keys, names, starts, lengths, squares)
 
     def read(self, start: int, stop: int) -> Floats:
-        """Rows [start, stop) of (n, d) float32, scaled."""
+        """Read rows [start, stop) as scaled vectors (n, d), float32."""
         return self._raw(start, stop) * (1 / self.lengths[start:stop, None]).astype(np.float32)
 
     def take(self, rows: npt.ArrayLike) -> Doubles:
-        """The `rows` in (n, d) float64, scaled."""
+        """Read the given rows as scaled vectors (n, d), float64."""
         rows = np.asarray(rows, np.int64)
         return np.asarray(self.source[self.order[rows]] / self.lengths[rows, None])
 
     def likeness(self, left: Ints, right: Ints) -> Doubles:
-        """Of the images in rows `left` and `right`, pair by pair: in float64, then rounded, so the
-        same whenever asked.
+        """Measure the likeness of the images in rows `left` and `right`, pair by pair.
 
-        1 - |a - b|²/2, which is the cosine for vectors of length 1.
+        The likeness is 1 - |a - b|²/2, which is the cosine for vectors of length 1. It is computed
+        in float64 and then rounded, so a pair always has the same value.
         """
         found = np.empty(len(left))
-        for at in range(0, len(left), _FEW):
-            apart = self.take(left[at : at + _FEW]) - self.take(right[at : at + _FEW])
-            found[at : at + _FEW] = 1 - (apart * apart).sum(axis=1) / 2
+        for start in range(0, len(left), _PAIRS_AT_ONCE):
+            block = slice(start, start + _PAIRS_AT_ONCE)
+            apart = self.take(left[block]) - self.take(right[block])
+            found[block] = 1 - (apart * apart).sum(axis=1) / 2
         return found.round(DECIMALS)
 
     def pieces(self) -> Iterator[tuple[int, int, Doubles]]:
-        """(start, stop, (n, d) float64 scaled) of the whole set, small enough for a core's
-        cache.
+        """Yield (start, stop, vectors) of the set in pieces that fit the cache of a core.
+
+        The vectors (n, d) are float64 and scaled.
         """
         for start in range(0, len(self), _PIECE):
             stop = min(start + _PIECE, len(self))
@@ -118,13 +117,16 @@ class Vectors:
 
     def _raw(self, start: int, stop: int) -> Floats:
         rows = self.order[start:stop]
-        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        is_run = len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
+        if is_run:  # a slice is no copy
             return self.source[rows[0] : rows[-1] + 1]
         return self.source[rows]
 
 
 def prepare(embeddings: Embeddings) -> Vectors:
-    """Raises SourceError, with the images named, where vectors are not finite or zero.
+    """Check a set of embeddings and put it into canonical order.
+
+    Raises SourceError, with names of images, if vectors are not finite or have length zero.
 
     >>> from faceprep.core.embeddings import Model
     >>> rows = np.zeros((2, 3), "f4")
@@ -138,15 +140,13 @@ def prepare(embeddings: Embeddings) -> Vectors:
     number = {name: at for at, name in enumerate(names)}
     groups = np.fromiter((number[identities[int(at)]] for at in order), np.int64, n)
     starts = np.searchsorted(groups, np.arange(len(names) + 1)).astype(np.int64)
-    source = np.asarray(
-        embeddings.vectors
-    )  # a plain view: that of a memory map has its own slow indexing
+    source = np.asarray(embeddings.vectors)  # a plain array: indexing a memmap object is slow
     raw = Vectors(source, order, keys, names, starts, np.ones(n), np.ones(n))
     squares = np.empty(n)
     with np.errstate(over="ignore", invalid="ignore"):
         for start, stop, piece in raw.pieces():
             squares[start:stop] = (piece * piece).sum(axis=1)
-    _refuse(raw, squares)
+    _refuse_faulty(raw, squares)
     if embeddings.model.metric == COSINE:
         return Vectors(source, order, keys, names, starts, np.sqrt(squares), np.ones(n))
     return Vectors(source, order, keys, names, starts, np.ones(n), squares)
@@ -154,25 +154,30 @@ def prepare(embeddings: Embeddings) -> Vectors:
 
 def _canonical_order(keys: Sequence[str], identities: Sequence[str]) -> Ints:
     n = len(keys)
-    if all((identities[i], keys[i]) <= (identities[i + 1], keys[i + 1]) for i in range(n - 1)):
+
+    def rank(i: int) -> tuple[str, str]:
+        return identities[i], keys[i]
+
+    if all(rank(i) <= rank(i + 1) for i in range(n - 1)):
         return np.arange(n)
-    return np.fromiter(sorted(range(n), key=lambda i: (identities[i], keys[i])), np.int64, n)
+    return np.fromiter(sorted(range(n), key=rank), np.int64, n)
 
 
-def _refuse(vectors: Vectors, squares: Doubles) -> None:
-    finite = np.isfinite(squares)
-    far_off = finite & (squares > 1 / _SHORTEST)
+def _refuse_faulty(vectors: Vectors, squares: Doubles) -> None:
+    is_finite = np.isfinite(squares)
     faults = {
-        "not finite": ~finite,
+        "not finite": ~is_finite,
         "of length zero": squares < _SHORTEST,
-        "of a length beyond float32": far_off,
+        "of a length beyond float32": is_finite & (squares > 1 / _SHORTEST),
     }
     found = []
-    for fault, where in faults.items():
-        rows = np.flatnonzero(where)
-        named = ", ".join(vectors.key(row) for row in rows[:_NAMED])
-        if len(rows):
-            found.append(f"{len(rows):,} {fault} ({named}{', …' if len(rows) > _NAMED else ''})")
+    for fault, is_faulty in faults.items():
+        rows = np.flatnonzero(is_faulty)
+        named = [vectors.key(row) for row in rows[:_NAMED]]
+        if len(rows) > _NAMED:
+            named.append("…")
+        if named:
+            found.append(f"{len(rows):,} {fault} ({', '.join(named)})")
     if found:
         raise SourceError(
             "vectors that cannot be compared", found=", ".join(found), remedy="Leave these out."

@@ -102,8 +102,8 @@ class MergeIdentities(PlanningOptions):
         found = {
             "identities": merges.n_identities,
             "conflicts": merges.n_conflicts,
-            "threshold": bounds.surely,
-            "undecided_from": round(bounds.surely_not, DECIMALS),
+            "threshold": bounds.merge_from,
+            "undecided_from": round(bounds.undecided_from, DECIMALS),
             "threshold_origin": origin,
         }
         return merges.decisions, found | ({"recall": merges.recall} if self.approximate else {})

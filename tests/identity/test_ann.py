@@ -1,4 +1,4 @@
-"""FAISS finds most of it, and says how much."""
+"""Tests that the approximate search finds most pairs and measures its recall."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from faceprep.core.embeddings import EUCLIDEAN, Embeddings, Model
 from faceprep.core.errors import MissingExtra
-from faceprep.identity import ann as approximate
+from faceprep.identity import ann
 from faceprep.identity.ann import ApproximateSearch
 from faceprep.identity.merge import plan_merges
 from faceprep.identity.similarity import find_pairs
@@ -19,12 +19,12 @@ from tests.people import town
 
 @pytest.fixture
 def _index_even_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(approximate, "_SMALL", 10)
+    monkeypatch.setattr(ann, "_SMALL", 10)
 
 
 @pytest.mark.usefixtures("_index_even_for_few")
 @pytest.mark.parametrize("metric", ["cosine", EUCLIDEAN])
-def test_the_recall_it_states_is_what_it_misses(metric: str) -> None:
+def test_the_stated_recall_is_the_share_found(metric: str) -> None:
     town_ = town(300, 3, seed=1, within=0.6)
     rows = town_.vectors / np.linalg.norm(town_.vectors, axis=1, keepdims=True)
     vectors = prepare(Embeddings(town_.keys, town_.identities, 1.2 * rows, Model("m", metric)))
@@ -40,20 +40,20 @@ def test_the_recall_it_states_is_what_it_misses(metric: str) -> None:
 
 
 @pytest.mark.usefixtures("_index_even_for_few")
-def test_a_plan_by_it_says_its_recall() -> None:
+def test_a_plan_states_the_recall() -> None:
     embeddings = town(60, 3, seed=1)
     merges = plan_merges(embeddings, approximate=True)
     assert merges.recall == 1
     assert merges == plan_merges(embeddings)
 
 
-def test_few_are_compared_exactly() -> None:
+def test_small_sets_are_compared_exactly() -> None:
     embeddings = town(60, 3, seed=1)
     assert plan_merges(embeddings, approximate=True) == plan_merges(embeddings)
 
 
 @pytest.mark.usefixtures("_index_even_for_few")
-def test_without_faiss_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_without_faiss_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(f"No module named {name!r}")
 

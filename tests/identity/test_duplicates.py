@@ -1,6 +1,4 @@
-"""Copies: every near pair and no other; nobody goes but for one that stays; the same in any
-order.
-"""
+"""Tests of copies: exactly the near pairs, a kept image for every dropped one, any input order."""
 
 from __future__ import annotations
 
@@ -20,9 +18,9 @@ from faceprep.identity.duplicates import (
     Images,
     Ints,
     find_duplicates,
+    find_near_hashes,
     keep_best,
-    near_dropped,
-    near_hashes,
+    mark_near_dropped,
 )
 
 
@@ -39,7 +37,7 @@ CLOSE = st.builds(
     SEEDS,
     FLIPS,
 )
-"""Hashes of which many are near each other, some at the radius and some just outside of it."""
+"""Hashes, many of them near each other, some at the radius and some just outside it."""
 
 
 def distance(one: int, other: int) -> int:
@@ -51,7 +49,7 @@ def test_every_near_pair_once_and_no_other(hashes: list[int], radius: int) -> No
     values = sorted(set(hashes))
     found = [
         pair
-        for ones, others in near_hashes(np.array(values, np.uint64), radius)
+        for ones, others in find_near_hashes(np.array(values, np.uint64), radius)
         for pair in zip(ones.tolist(), others.tolist(), strict=True)
     ]
     pairs = combinations(range(len(values)), 2)
@@ -59,14 +57,14 @@ def test_every_near_pair_once_and_no_other(hashes: list[int], radius: int) -> No
 
 
 def world(hashes: list[int], seed: int) -> tuple[Hashes, Ints, np.ndarray]:
-    """Hashes, an order, and which images are alike: some of them, both ways."""
+    """Return hashes, an order, and a symmetric matrix of the images that are alike."""
     chance = np.random.default_rng(seed)
     alike = np.triu(chance.random((len(hashes), len(hashes))) < 0.6, 1)
     return np.array(hashes, np.uint64), chance.permutation(len(hashes)), alike | alike.T
 
 
 @given(CLOSE, st.integers(0, 99))
-def test_nobody_goes_but_for_a_better_one_that_stays(hashes: list[int], seed: int) -> None:
+def test_an_image_is_dropped_only_for_a_better_kept_copy(hashes: list[int], seed: int) -> None:
     values, order, alike = world(hashes, seed)
     kept = keep_best(values, order, lambda image, others: alike[image, others], radius=4)
     rank = np.empty_like(order)
@@ -75,15 +73,13 @@ def test_nobody_goes_but_for_a_better_one_that_stays(hashes: list[int], seed: in
     def is_copy(i: int, j: int) -> bool:
         return bool(alike[i, j]) and distance(hashes[i], hashes[j]) <= 4
 
-    stays = [i for i, k in enumerate(kept.tolist()) if i == k]
-    assert not [pair for pair in combinations(stays, 2) if is_copy(*pair)], (
-        "a second time would find more"
-    )
+    staying = [i for i, k in enumerate(kept.tolist()) if i == k]
+    left_over = [pair for pair in combinations(staying, 2) if is_copy(*pair)]
+    assert not left_over, "a second run would find more"
     for image, best in enumerate(kept.tolist()):
         if image != best:
-            better = [
-                other for other in stays if rank[other] < rank[image] and is_copy(image, other)
-            ]
+            copies = [other for other in staying if is_copy(image, other)]
+            better = [other for other in copies if rank[other] < rank[image]]
             assert best == min(better, key=lambda other: rank[other])
 
 
@@ -91,9 +87,7 @@ def test_nobody_goes_but_for_a_better_one_that_stays(hashes: list[int], seed: in
 def test_the_order_of_the_images_changes_nothing(hashes: list[int], seed: int) -> None:
     values, order, alike = world(hashes, seed)
     kept = keep_best(values, order, lambda image, others: alike[image, others])
-    moved = np.random.default_rng(seed + 1).permutation(
-        len(hashes)
-    )  # image i comes from place moved[i]
+    moved = np.random.default_rng(seed + 1).permutation(len(hashes))  # new place -> old place
     back = np.argsort(moved)
     again = keep_best(
         values[moved], back[order], lambda image, others: alike[moved[image], moved[others]]
@@ -102,10 +96,10 @@ def test_the_order_of_the_images_changes_nothing(hashes: list[int], seed: int) -
 
 
 @given(CLOSE, st.integers(0, 99))
-def test_a_stricter_look_asks_for_no_other_images(hashes: list[int], seed: int) -> None:
+def test_a_stricter_comparison_needs_no_other_images(hashes: list[int], seed: int) -> None:
     values, order, alike = world(hashes, seed)
     kept = keep_best(values, order, lambda image, others: alike[image, others])
-    known = near_dropped(values, kept)
+    known = mark_near_dropped(values, kept)
     stricter = alike & (np.random.default_rng(seed + 2).random(alike.shape) < 0.5)
 
     def look(image: int, others: Ints) -> Bools:
@@ -138,14 +132,14 @@ def lists(found: Duplicates) -> tuple[list[int], list[int]]:
     return found.kept.tolist(), found.rivals.tolist()
 
 
-def test_the_best_of_each_identity_stays_and_between_them_there_is_a_conflict() -> None:
+def test_the_best_of_each_identity_stays_and_conflicts_with_the_other_identity() -> None:
     assert lists(find_duplicates(images([0, 0, 1, 1], order=[3, 1, 0, 2]), always)) == (
         [1, 1, 3, 3],
         [0, 3, 2, 3],
     )
 
 
-def test_exact_copies_need_no_look() -> None:
+def test_exact_copies_need_no_comparison() -> None:
     assert lists(find_duplicates(images([0, 0, 0, 1], [5, 6, 5, 5]), never)) == (
         [0, 1, 0, 3],
         [0, 1, 2, 0],
@@ -163,9 +157,7 @@ def test_an_image_of_a_test_set_stays_however_bad_it_is() -> None:
 
 def test_a_copy_of_a_test_image_takes_no_other_with_it() -> None:
     alike = np.zeros((3, 3), np.bool_)
-    alike[0, 1] = alike[1, 0] = alike[0, 2] = alike[2, 0] = (
-        True  # 1 is like 0, 0 is like the test image, 1 is not
-    )
+    alike[0, 1:] = alike[1:, 0] = True  # 0 is like 1 and the test image; these two differ
     found = find_duplicates(images([0, 0, NO_IDENTITY]), lambda image, others: alike[image, others])
     assert found.kept.tolist() == [2, 1, 2]
 
@@ -205,5 +197,5 @@ def test_exact_copies_are_not_looked_at_one_by_one(n_different: int) -> None:
 def test_a_hundred_thousand_hashes_take_no_quadratic_time() -> None:
     values = np.unique(np.random.default_rng(0).integers(0, 2**64, 100_000, dtype=np.uint64))
     started = time.process_time()
-    assert sum(len(ones) for ones, _ in near_hashes(values, 4)) == 0
+    assert sum(len(ones) for ones, _ in find_near_hashes(values, 4)) == 0
     assert time.process_time() - started < 5  # measured: 0.3 s; all pairs are 5·10⁹

@@ -1,4 +1,4 @@
-"""Every way of multiplying finds the same."""
+"""Tests that every way to multiply finds the same entries."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from faceprep.identity import matmul as products
-from faceprep.identity import similarity
+from faceprep.identity import matmul, similarity
 from faceprep.identity.matmul import (
     CpuProducts,
     SessionProducts,
+    build_product_graph,
     multiply,
     open_products,
-    product_graph,
 )
 from faceprep.identity.merge import plan_merges
 from tests.people import town
 
 
 def session() -> SessionProducts:
-    """What a GPU runs, on the CPU."""
-    return SessionProducts(
-        onnxruntime.InferenceSession(product_graph(), providers=["CPUExecutionProvider"])
-    )
+    """Open the graph that runs on a GPU on the CPU."""
+    graph, providers = build_product_graph(), ["CPUExecutionProvider"]
+    return SessionProducts(onnxruntime.InferenceSession(graph, providers=providers))
 
 
 @pytest.mark.parametrize("floor", [-2.0, 0.02, 0.25, 2.0])
@@ -54,7 +52,7 @@ def test_small_and_large_products() -> None:
 
 
 def test_without_a_gpu_the_cpu_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
-    products._gpu_session.cache_clear()
+    matmul._gpu_session.cache_clear()
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     assert isinstance(open_products(1e15, 100), CpuProducts)
-    products._gpu_session.cache_clear()
+    matmul._gpu_session.cache_clear()

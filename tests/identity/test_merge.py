@@ -1,4 +1,4 @@
-"""Laws of merging, and what was planted to fool it."""
+"""Tests of merging: laws for any set, and sets built to mislead it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def accepted(merges: Merges) -> dict[str, str]:
     return {d.subject: d.into for d in merges.decisions if d.verdict == ACCEPTED}
 
 
-def carried_out(embeddings: Embeddings, merges: Merges) -> Embeddings:
+def apply_plan(embeddings: Embeddings, merges: Merges) -> Embeddings:
     into = accepted(merges)
     names = [into.get(name, name) for name in embeddings.identities]
     return Embeddings(embeddings.keys, names, embeddings.vectors, embeddings.model)
 
 
 def partition(embeddings: Embeddings) -> set[frozenset[str]]:
-    """Of the images, whatever the identities are called."""
+    """Return the sets of images of one identity, without its name."""
     clusters: dict[str, set[str]] = {}
     for key, name in zip(embeddings.keys, embeddings.identities, strict=True):
         clusters.setdefault(name, set()).add(key)
@@ -37,7 +37,7 @@ def partition(embeddings: Embeddings) -> set[frozenset[str]]:
 
 
 def noisy(seed: int) -> Embeddings:
-    """People in several folders, with likeness all along the scale."""
+    """Return people in several folders, with likenesses over the whole scale."""
     return town(6, 4, seed, within=float(np.random.default_rng(seed).uniform(0.4, 0.8)))
 
 
@@ -47,17 +47,15 @@ def noisy(seed: int) -> Embeddings:
 @given(seeds, st.sampled_from(LINKAGES))
 @settings(deadline=None, max_examples=25)
 def test_the_order_of_the_input_does_not_change_a_plan(seed: int, linkage: str) -> None:
-    embeddings = noisy(seed)
-    assert plan_merges(shuffled(embeddings, seed), MergeRule(linkage)) == plan_merges(
-        embeddings, MergeRule(linkage)
-    )
+    embeddings, rule = noisy(seed), MergeRule(linkage)
+    assert plan_merges(shuffled(embeddings, seed), rule) == plan_merges(embeddings, rule)
 
 
 @given(seeds, st.sampled_from(LINKAGES))
 @settings(deadline=None, max_examples=25)
 def test_a_merged_set_is_left_as_it_is(seed: int, linkage: str) -> None:
     embeddings = noisy(seed)
-    merged = carried_out(embeddings, plan_merges(embeddings, MergeRule(linkage)))
+    merged = apply_plan(embeddings, plan_merges(embeddings, MergeRule(linkage)))
     assert accepted(plan_merges(merged, MergeRule(linkage))) == {}
 
 
@@ -67,16 +65,13 @@ def test_names_of_identities_do_not_change_the_partition(seed: int, linkage: str
     embeddings = noisy(seed)
     names = sorted(set(embeddings.identities))
     other = dict(zip(names, np.random.default_rng(seed).permutation(names).tolist(), strict=True))
-    renamed = Embeddings(
-        embeddings.keys,
-        [other[name] for name in embeddings.identities],
-        embeddings.vectors,
-        embeddings.model,
+    new_names = [other[name] for name in embeddings.identities]
+    renamed = Embeddings(embeddings.keys, new_names, embeddings.vectors, embeddings.model)
+    one, two = (
+        partition(apply_plan(each, plan_merges(each, MergeRule(linkage))))
+        for each in (embeddings, renamed)
     )
-    rule = MergeRule(linkage)
-    assert partition(carried_out(renamed, plan_merges(renamed, rule))) == partition(
-        carried_out(embeddings, plan_merges(embeddings, rule))
-    )
+    assert one == two
 
 
 @pytest.mark.parametrize("linkage", LINKAGES)
@@ -96,15 +91,12 @@ def test_the_size_of_a_block_does_not_change_a_plan(
 def test_every_subject_is_merged_once_and_into_one_that_stays(seed: int) -> None:
     merges = plan_merges(noisy(seed))
     into = accepted(merges)
-    assert (
-        len(into)
-        == sum(d.verdict == ACCEPTED for d in merges.decisions)
-        == merges.n_identities - merges.n_people
-    )
+    n_accepted = sum(d.verdict == ACCEPTED for d in merges.decisions)
+    assert len(into) == n_accepted == merges.n_identities - merges.n_people
     assert not set(into) & set(into.values())
 
 
-# What is found
+# Found merges
 
 
 def test_folders_of_one_person_are_merged_into_the_largest() -> None:
@@ -135,17 +127,15 @@ def test_evidence_is_the_most_and_the_least_alike_pair() -> None:
 
 @pytest.mark.parametrize("linkage", ["mean", "complete", "centroid"])
 def test_a_bridge_of_one_image_merges_nobody(linkage: str) -> None:
-    """Half way between two people: alike to both, who are not alike."""
+    """Place one image half way between two people who do not match each other."""
     a, b = person(1), person(2)
     rows = {"a": photos(a, 4, 1, 0.9), "b": photos(b, 4, 2, 0.9), "x": (a + b)[None] / 2}
     merges = plan_merges(folders(rows), MergeRule(linkage))
     assert accepted(merges) == {}
-    assert {(d.subject, d.into, d.verdict) for d in merges.decisions} == {
-        ("x", n, UNDECIDED) for n in "ab"
-    }
-    assert all(
-        "x matches a and b, which do not match each other" in d.reason for d in merges.decisions
-    )
+    found = {(d.subject, d.into, d.verdict) for d in merges.decisions}
+    assert found == {("x", "a", UNDECIDED), ("x", "b", UNDECIDED)}
+    reason = "x matches a and b, which do not match each other"
+    assert all(reason in d.reason for d in merges.decisions)
     assert merges.n_conflicts == 1
 
 
@@ -153,7 +143,7 @@ def test_a_folder_with_photos_of_two_people_merges_nobody() -> None:
     a, b = person(1), person(2)
     mixed = np.concatenate([photos(a, 4, 3, 0.98), photos(b, 4, 4, 0.98)])
     rows = {"a": photos(a, 4, 1, 0.98), "b": photos(b, 4, 2, 0.98), "x": mixed}
-    merges = plan_merges(folders(rows), MergeRule(surely=0.45))
+    merges = plan_merges(folders(rows), MergeRule(merge_from=0.45))
     assert accepted(merges) == {}
     assert {d.into for d in merges.decisions} == {"x"} and merges.n_conflicts == 1
 
@@ -166,14 +156,15 @@ def test_a_bridge_between_people_of_many_folders_keeps_them_apart(n: int) -> Non
     }
     embeddings = folders(rows | {"x": (a + b)[None] / 2})
     merges = plan_merges(embeddings)
-    merged = set(carried_out(embeddings, merges).identities)
+    merged = set(apply_plan(embeddings, merges).identities)
     assert merged == {"a0", "b0", "x"}
     assert "x" not in accepted(merges)
 
 
 def test_a_chain_of_look_alikes_merges_nobody() -> None:
-    """Each like the next by 0.6, but not like the one after it: single linkage takes all five
-    for one.
+    """Chain four people, each with a likeness of 0.6 to the next but not to the one after it.
+
+    Single linkage merges them all.
     """
     angle = np.arccos(0.6)
     steps = np.array([[np.cos(i * angle), np.sin(i * angle)] for i in range(4)])
@@ -183,28 +174,23 @@ def test_a_chain_of_look_alikes_merges_nobody() -> None:
 
 
 def test_one_bad_pair_among_many_folders_does_not_part_them() -> None:
-    """Two folders of a person that are not alike, where eight others are alike to both."""
+    """Take two folders of a person that do not match, and eight others that match both."""
     centre = person(1)
     rows = {f"a{i}": photos(centre, 4, i, 0.75) for i in range(8)}
     side = photos(centre, 1, 50, 0.5)[0]
     side = side / np.linalg.norm(side)
-    other = (
-        2 * (side @ centre) * centre - side
-    )  # the mirror image: as far on the other side of the centre
+    other = 2 * (side @ centre) * centre - side  # the mirror image beyond the centre
     embeddings = folders(rows | {"y": side[None], "z": other[None]})
     assert float(side @ other) < MODEL.surely_not
     assert len(accepted(plan_merges(embeddings))) == 9
 
 
 def test_twins_at_the_threshold() -> None:
-    """Exactly at `surely` is merged; a millionth below is for a person to see; below
-    `surely_not` is nothing.
-    """
+    """Check that a threshold itself is included and a millionth below it is not."""
 
     def pair(cosine: float) -> Embeddings:
-        return folders(
-            {"a": np.array([[1.0, 0.0]]), "b": np.array([[cosine, np.sqrt(1 - cosine**2)]])}
-        )
+        other = np.array([[cosine, np.sqrt(1 - cosine**2)]])
+        return folders({"a": np.array([[1.0, 0.0]]), "b": other})
 
     assert accepted(plan_merges(pair(0.5))) == {"b": "a"}
     (near,) = plan_merges(pair(0.499998)).decisions
@@ -222,13 +208,13 @@ def test_undecided_come_nearest_the_threshold_first() -> None:
 
 
 def test_equal_images_under_many_names() -> None:
-    """Ties without end: all images the same."""
+    """Check that ties between equal images are resolved."""
     rows = {f"p{i}": np.repeat(person(1)[None], 3, axis=0) for i in range(6)}
     assert accepted(plan_merges(folders(rows))) == {f"p{i}": "p0" for i in range(1, 6)}
 
 
 def test_euclidean_distance_has_its_own_scale() -> None:
-    """Raw descriptors: alike from a distance of 0.6, which is a likeness of 0.82."""
+    """Check raw descriptors, which match up to a distance of 0.6, a likeness of 0.82."""
     model = Model("raw", EUCLIDEAN, threshold=0.82, surely=0.85, surely_not=0.8)
     base = np.full((1, 4), 0.7)
     places = {"a": (0, 0), "b": (0.5, 0), "c": (0, 1.5), "d": (5, 0), "e": (5, 0.62)}
@@ -243,27 +229,24 @@ def test_euclidean_distance_has_its_own_scale() -> None:
 
 
 def test_a_second_opinion_takes_back_what_it_contradicts() -> None:
-    embeddings = folders(
-        {"a": photos(person(1), 3, 1), "b": photos(person(1), 3, 2), "c": photos(person(1), 3, 3)}
-    )
-    other = folders(
-        {"a": photos(person(1), 3, 1), "b": photos(person(1), 3, 2), "c": photos(person(9), 3, 3)}
-    )
+    two = {"a": photos(person(1), 3, 1), "b": photos(person(1), 3, 2)}
+    embeddings = folders(two | {"c": photos(person(1), 3, 3)})
+    other = folders(two | {"c": photos(person(9), 3, 3)})
     decisions = plan_merges(embeddings).decisions
     judged = second_opinion(other, decisions)
     assert [d.verdict for d in judged] == [ACCEPTED, UNDECIDED]
     assert "second opinion contradicts" in judged[1].reason
     assert all(isinstance(d.evidence["second_opinion"], float) for d in judged)
-    assert [d._replace(verdict="", reason="", evidence={}) for d in judged] == [
-        d._replace(verdict="", reason="", evidence={}) for d in decisions
-    ]
+    before, after = (
+        [d._replace(verdict="", reason="", evidence={}) for d in some]
+        for some in (decisions, judged)
+    )
+    assert before == after
     with pytest.raises(SourceError, match="no embeddings for the second opinion: found c"):
-        second_opinion(
-            folders({"a": photos(person(1), 3, 1), "b": photos(person(1), 3, 2)}), decisions
-        )
+        second_opinion(folders(two), decisions)
 
 
-# What cannot be
+# Empty sets and faulty input
 
 
 def test_nothing_and_one_image() -> None:
@@ -275,9 +258,8 @@ def test_nothing_and_one_image() -> None:
 def test_bad_vectors_are_named() -> None:
     rows = photos(person(1), 6, 1)
     rows[1, 3], rows[4] = np.nan, 0
-    with pytest.raises(
-        SourceError, match=r"found 1 not finite \(a/1.png\), 1 of length zero \(a/4.png\)"
-    ):
+    expected = r"found 1 not finite \(a/1.png\), 1 of length zero \(a/4.png\)"
+    with pytest.raises(SourceError, match=expected):
         plan_merges(folders({"a": rows}))
 
 
@@ -286,32 +268,25 @@ def test_vectors_of_any_length_are_compared_and_absurd_ones_named() -> None:
     lengths = np.array([[1e-25], [1e25], [1], [1e-3], [1e9], [1e25]], "f4")
     vectors = {"a": rows[:3] * lengths[:3], "b": rows[3:] * lengths[3:]}
     assert accepted(plan_merges(folders(vectors))) == {"b": "a"}
-    with pytest.raises(
-        SourceError, match=r"1 of length zero \(a/0.png\), 1 of a length beyond float32 \(b/2.png\)"
-    ):
-        plan_merges(
-            folders(
-                {
-                    "a": rows[:3] * lengths[:3] ** [[1.6], [1], [1]],
-                    "b": rows[3:] * [[1], [1], [1e34]],
-                }
-            )
-        )
+    vectors = {"a": rows[:3] * lengths[:3] ** [[1.6], [1], [1]], "b": rows[3:] * [[1], [1], [1e34]]}
+    expected = r"1 of length zero \(a/0.png\), 1 of a length beyond float32 \(b/2.png\)"
+    with pytest.raises(SourceError, match=expected):
+        plan_merges(folders(vectors))
 
 
 def test_bad_thresholds() -> None:
-    with pytest.raises(OptionError, match=r"at most surely \(0.3\), found 0.5"):
-        MergeRule(surely=0.3, surely_not=0.5)
-    assert MergeRule(surely=0.2).bounds(MODEL) == (0.2, 0.2)
+    with pytest.raises(OptionError, match=r"at most merge_from \(0.3\), found 0.5"):
+        MergeRule(merge_from=0.3, undecided_from=0.5)
+    assert MergeRule(merge_from=0.2).bounds(MODEL) == (0.2, 0.2)
 
 
-def test_a_threshold_that_nearly_all_reach_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """A crowd of one is joined all the same, which takes long where there are many."""
+def test_a_threshold_that_is_far_too_low_gives_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Check that the plan is made all the same."""
     plan_merges(town(30, 4, seed=1))
     assert not caplog.messages
     merges = plan_merges(folders({f"p{i}": np.ones((1, 4), "f4") for i in range(120)}))
     assert merges.n_people == 1
-    (told,) = caplog.messages
-    assert told.startswith(
+    (message,) = caplog.messages
+    assert message.startswith(
         "7,140 pairs of 120 identities are alike by 0.5 or more, which is far too many"
     )

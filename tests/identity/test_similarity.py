@@ -1,4 +1,4 @@
-"""Exact, whatever the order, the blocks and the threads."""
+"""Tests that the search is exact for any order of the input, block size and thread count."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from faceprep.core.embeddings import EUCLIDEAN, Embeddings, Model
 from faceprep.identity.identity_sums import gather_groups, gather_images
 from faceprep.identity.similarity import (
     all_pairs,
-    extremes,
     find_centroid_pairs,
+    find_extremes,
     find_maxima,
     find_mean_pairs,
+    find_nearest_groups,
     find_pairs,
-    nearest_groups,
 )
 from faceprep.identity.vectors import prepare
 from tests.people import shuffled, town
@@ -41,12 +41,12 @@ def sample(seed: int, metric: str = "cosine") -> Embeddings:
 
 
 def table_of(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:
-    """Likeness of all pairs the plain way, and the number of each row's identity; in canonical
-    order.
+    """Compute the likeness of all pairs directly, and the identity number of each row.
+
+    Rows are in canonical order.
     """
-    order = sorted(
-        range(len(embeddings)), key=lambda i: (embeddings.identities[i], embeddings.keys[i])
-    )
+    ranks = list(zip(embeddings.identities, embeddings.keys, strict=True))
+    order = sorted(range(len(ranks)), key=ranks.__getitem__)
     rows = embeddings.vectors[order].astype(float)
     if embeddings.model.metric != EUCLIDEAN:
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -75,7 +75,7 @@ def test_pairs_are_all_those_of_a_plain_table(
 @given(st.integers(0, 1 << 20), METRICS, st.integers(1, 30))
 @settings(deadline=None, max_examples=30)
 def test_identities_are_those_of_a_plain_table(seed: int, metric: str, block: int) -> None:
-    """Means, maxima, centroids and the nearest, from all pairs of images."""
+    """Compare means, maxima, centroids and nearest identities with all pairs of images."""
     embeddings = sample(seed, metric)
     table, of = table_of(embeddings)
     vectors = prepare(embeddings)
@@ -93,7 +93,7 @@ def test_identities_are_those_of_a_plain_table(seed: int, metric: str, block: in
         there = np.triu(expected.round(6) >= 0.1, 1)
         assert np.array_equal(np.stack(found[:2]), np.stack(np.nonzero(there)))
         assert found.likeness == pytest.approx(expected[there], abs=2e-6)
-    nearest = nearest_groups(groups, groups.totals, 3, block)
+    nearest = find_nearest_groups(groups, groups.totals, 3, block)
     assert np.array_equal(nearest.left, np.repeat(np.arange(n), min(3, n)))
     assert nearest.likeness.reshape(n, -1) == pytest.approx(
         -np.sort(-mean, axis=1)[:, :3], abs=2e-6
@@ -102,21 +102,20 @@ def test_identities_are_those_of_a_plain_table(seed: int, metric: str, block: in
 
 @given(st.integers(0, 1 << 20), METRICS)
 @settings(deadline=None, max_examples=30)
-def test_the_ends_are_those_of_a_plain_table(seed: int, metric: str) -> None:
+def test_the_extremes_are_those_of_a_plain_table(seed: int, metric: str) -> None:
     embeddings = sample(seed, metric)
     table, _ = table_of(embeddings)
     left, right = np.arange(0, len(table), 2), np.arange(1, len(table), 2)
-    most, least = extremes(prepare(embeddings), left, right)
+    most, least = find_extremes(prepare(embeddings), left, right)
     part = table[np.ix_(left, right)]
-    assert most[2] == pytest.approx(part.max(), abs=1e-6) and least[2] == pytest.approx(
-        part.min(), abs=1e-6
-    )
+    assert most[2] == pytest.approx(part.max(), abs=1e-6)
+    assert least[2] == pytest.approx(part.min(), abs=1e-6)
     assert table[most[:2]] == pytest.approx(part.max(), abs=1e-6)
     assert table[least[:2]] == pytest.approx(part.min(), abs=1e-6)
 
 
 def test_opposites_have_no_direction() -> None:
-    """Their mean is zero, and alike to nothing."""
+    """Check that the mean of opposite vectors, which is zero, matches nothing."""
     rows = np.array([[1, 2], [-1, -2], [1, 2], [2, 1]], "f4")
     groups = gather_groups(prepare(Embeddings(list("1234"), list("aabc"), rows, Model())))
     assert find_centroid_pairs(groups, 0.1).left.tolist() == [1]
@@ -124,21 +123,19 @@ def test_opposites_have_no_direction() -> None:
 
 
 def test_rows_of_any_number_of_images_are_compared() -> None:
-    """Sums of three images and of one, with identities of other counts."""
+    """Compare sums of three images with identities of other image counts."""
     vectors = prepare(sample(3))
     groups = gather_groups(vectors)
     three = gather_images(vectors, groups, np.arange(3)).sum(axis=0, keepdims=True)
-    found = nearest_groups(groups, np.concatenate([three, groups.totals[:2]]), 2)
-    assert (
-        found.likeness[2]
-        == groups.mean_likeness(groups.totals[:1], groups.totals[found.right[2:3]])[0]
-    )
+    found = find_nearest_groups(groups, np.concatenate([three, groups.totals[:2]]), 2)
+    expected = groups.mean_likeness(groups.totals[:1], groups.totals[found.right[2:3]])
+    assert found.likeness[2] == expected[0]
 
 
 @given(st.integers(0, 1 << 20), METRICS)
 @settings(deadline=None, max_examples=20)
 def test_sums_are_exact(seed: int, metric: str) -> None:
-    """Images added one by one, in any order, are their identity, to the bit."""
+    """Check that images added one by one, in any order, sum to their identity to the bit."""
     vectors = prepare(sample(seed, metric))
     groups = gather_groups(vectors)
     for group in range(len(vectors.names)):
@@ -162,22 +159,18 @@ print(len(found.left), hashlib.sha256(b"".join(part.tobytes() for part in found)
 
 
 def test_threads_and_blocks_change_no_byte() -> None:
-    told = set()
+    outputs = set()
     for threads, block in ((1, 4096), (2, 4096), (2, 700), (1, 333)):
         environment = os.environ | {
             "OPENBLAS_NUM_THREADS": str(threads),
             "OMP_NUM_THREADS": str(threads),
         }
-        run = [sys.executable, "-c", _PROGRAM, str(block)]
-        told.add(
-            subprocess.run(
-                run, capture_output=True, text=True, check=True, cwd=ROOT, env=environment
-            ).stdout
-        )
-    assert len(told) == 1 and int(told.pop().split()[0]) > 1000
+        command = [sys.executable, "-c", _PROGRAM, str(block)]
+        outputs.add(subprocess.check_output(command, text=True, cwd=ROOT, env=environment))
+    assert len(outputs) == 1 and int(outputs.pop().split()[0]) > 1000
 
 
-def test_the_same_vector_is_always_alike_by_one() -> None:
+def test_equal_vectors_have_a_likeness_of_one() -> None:
     rows = np.repeat(np.random.default_rng(1).normal(size=(1, 512)).astype("f4"), 5, axis=0)
     lengths = np.array([[1], [2], [3], [5], [7]], "f4")
     found = find_pairs(
@@ -187,7 +180,7 @@ def test_the_same_vector_is_always_alike_by_one() -> None:
 
 
 def test_memory_mapped_vectors_are_read_in_blocks(tmp_path: Path) -> None:
-    """Of 60 MB on disk a tenth is in memory at a time: sums, and the ends of two identities."""
+    """Check that sums and extremes hold only a part of the 60 MB on disk in memory."""
     n, dim = 60_000, 256
     rows = np.lib.format.open_memmap(tmp_path / "v.npy", "w+", np.float32, (n, dim))
     for at in range(0, n, 1000):
@@ -197,7 +190,7 @@ def test_memory_mapped_vectors_are_read_in_blocks(tmp_path: Path) -> None:
     tracemalloc.start()
     vectors = prepare(Embeddings(keys, names, np.load(tmp_path / "v.npy", mmap_mode="r"), Model()))
     groups = gather_groups(vectors)
-    extremes(vectors, vectors.rows_of([0]), vectors.rows_of([1]))
+    find_extremes(vectors, vectors.rows_of([0]), vectors.rows_of([1]))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(groups) == 600 and peak < n * dim * 4 / 4

@@ -35,7 +35,7 @@ from faceprep.identity.duplicates import (
     Ints,
     find_duplicates,
     keep_best,
-    near_dropped,
+    mark_near_dropped,
 )
 from faceprep.jobs.dedupe.signatures import ROW, Signatures
 from faceprep.sets.image_source import NamedImage
@@ -222,7 +222,7 @@ def find_candidates(table: ImageTable) -> Ints:
     kept = keep_best(images.hashes, order, look)
     rows = np.sort(order)
     places = np.searchsorted(rows, kept[rows])
-    return np.asarray(rows[near_dropped(images.hashes[rows], places)])
+    return np.asarray(rows[mark_near_dropped(images.hashes[rows], places)])
 
 
 def with_vectors(table: ImageTable, candidates: Ints, vectors: Embeddings) -> LookAlikes:
