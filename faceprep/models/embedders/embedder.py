@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from faceprep.core import registry
 from faceprep.core.embeddings import Embedder
 from faceprep.core.errors import OptionError
-from faceprep.models.embedders.preprocess import Given
+from faceprep.models.embedders.preprocess import InputOptions
 from faceprep.models.onnx_session import Runtime
 
 
@@ -37,9 +37,9 @@ class EmbedderSpec:
             )
 
     @property
-    def given(self) -> Given:
+    def given(self) -> InputOptions:
         """What is said of a model's file."""
-        return Given(self.mean, self.std, self.size, self.color)
+        return InputOptions(self.mean, self.std, self.size, self.color)
 
 
 @functools.cache

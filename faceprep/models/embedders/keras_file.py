@@ -14,7 +14,13 @@ import numpy.typing as npt
 
 from faceprep.core.errors import FaceprepError, MissingExtra, SourceError, naming
 from faceprep.core.faces import Floats
-from faceprep.models.embedders.preprocess import Body, FileEmbedder, Given, fingerprint_of, prepare
+from faceprep.models.embedders.preprocess import (
+    FileEmbedder,
+    InputOptions,
+    OpenModel,
+    choose_preparation,
+    fingerprint_of,
+)
 from faceprep.models.onnx_session import Runtime
 
 _BATCH = 32
@@ -26,25 +32,25 @@ _Run = Callable[[Floats], npt.NDArray[Any]]
 class KerasEmbedder(FileEmbedder):
     """A Keras model in an .h5 or .keras file; code in it is not run."""
 
-    def __init__(self, runtime: Runtime, source: str, given: Given) -> None:
+    def __init__(self, runtime: Runtime, source: str, given: InputOptions) -> None:
         path = _existing(source)
         tf, place, provider = _open_tensorflow(runtime)
         with _errors(path), tf.device(place):
             model = tf.keras.models.load_model(str(path), compile=False, safe_mode=True)
-            body = Body(
+            body = OpenModel(
                 f"{path.stem}/{fingerprint_of(path)}",
                 lambda values: _on(tf, place, model.predict_on_batch, values),
                 _BATCH,
                 True,  # another size would be traced anew
                 provider,
             )
-            super().__init__(body, prepare(_only(model.inputs).shape, given, {}, _STD))
+            super().__init__(body, choose_preparation(_only(model.inputs).shape, given, {}, _STD))
 
 
 class SavedModelEmbedder(FileEmbedder):
     """The signature `serving_default` of a SavedModel folder."""
 
-    def __init__(self, runtime: Runtime, source: str, given: Given) -> None:
+    def __init__(self, runtime: Runtime, source: str, given: InputOptions) -> None:
         path = _existing(source)
         tf, place, provider = _open_tensorflow(runtime)
         with _errors(path), tf.device(place):
@@ -59,7 +65,7 @@ class SavedModelEmbedder(FileEmbedder):
                 return vectors
 
             name_and_bytes = f"{path.name}/{fingerprint_of(path)}"
-            body = Body(
+            body = OpenModel(
                 name_and_bytes,
                 lambda values: _on(tf, place, run, values),
                 shape[0] or _BATCH,
@@ -67,13 +73,13 @@ class SavedModelEmbedder(FileEmbedder):
                 provider,
             )
             self._model = model  # the signature does not keep its variables alive
-            super().__init__(body, prepare(shape, given, {}, _STD))
+            super().__init__(body, choose_preparation(shape, given, {}, _STD))
 
 
 class TfliteEmbedder(FileEmbedder):
     """A .tflite file, of floats or of whole numbers with a scale; on the CPU."""
 
-    def __init__(self, runtime: Runtime, source: str, given: Given) -> None:
+    def __init__(self, runtime: Runtime, source: str, given: InputOptions) -> None:
         path = _existing(source)
         tf, _, _ = _open_tensorflow(Runtime("cpu", runtime.threads), runtime)
         with _errors(path):
@@ -94,8 +100,8 @@ class TfliteEmbedder(FileEmbedder):
                 interpreter.invoke()
                 return _dequantised(interpreter.get_tensor(out["index"]), out)
 
-            body = Body(f"{path.stem}/{fingerprint_of(path)}", run, n, True)
-            super().__init__(body, prepare(shape, given, {}, _STD))
+            body = OpenModel(f"{path.stem}/{fingerprint_of(path)}", run, n, True)
+            super().__init__(body, choose_preparation(shape, given, {}, _STD))
 
 
 def _quantised(values: Floats, details: Any) -> npt.NDArray[Any]:
@@ -127,7 +133,7 @@ def _existing(source: str) -> Path:
 def _only(inputs: list[Any]) -> Any:
     if len(inputs) != 1:
         raise SourceError(
-            "no model of face crops", expected="one input", found=f"{len(inputs)} inputs"
+            "not a model of face crops", expected="one input", found=f"{len(inputs)} inputs"
         )
     return inputs[0]
 

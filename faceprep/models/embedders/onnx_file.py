@@ -14,7 +14,12 @@ from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError, naming
 from faceprep.models import weights
 from faceprep.models.detectors import insightface as insightface_pack
-from faceprep.models.embedders.preprocess import Body, FileEmbedder, Given, prepare
+from faceprep.models.embedders.preprocess import (
+    FileEmbedder,
+    InputOptions,
+    OpenModel,
+    choose_preparation,
+)
 from faceprep.models.onnx_session import Network, Runtime
 
 _BATCH, _BATCH_ON_GPU = 16, 128
@@ -37,7 +42,11 @@ class OnnxEmbedder(FileEmbedder):
     """
 
     def __init__(
-        self, runtime: Runtime, source: str, given: Given, told: Mapping[str, str] | None = None
+        self,
+        runtime: Runtime,
+        source: str,
+        given: InputOptions,
+        told: Mapping[str, str] | None = None,
     ) -> None:
         path = Path(source).expanduser()
         if not path.is_file():
@@ -49,11 +58,13 @@ class OnnxEmbedder(FileEmbedder):
             if len(inputs) != 1 or inputs[0].type not in _TYPES:
                 found = ", ".join(f"{each.name} {each.type}" for each in inputs)
                 raise SourceError(
-                    "no model of face crops", expected="one input of floats or bytes", found=found
+                    "not a model of face crops",
+                    expected="one input of floats or bytes",
+                    found=found,
                 )
             n, dtype = inputs[0].shape[0], _TYPES[inputs[0].type]
             is_fixed = isinstance(n, int) and n > 0
-            body = Body(
+            body = OpenModel(
                 f"{path.stem}/{weights.fingerprint(data)}",
                 lambda values: network(values.astype(dtype, copy=False))[0],
                 n if is_fixed else _BATCH_ON_GPU if network.on_gpu else _BATCH,
@@ -67,13 +78,13 @@ class OnnxEmbedder(FileEmbedder):
                         f"{path.name} takes bytes", remedy="Leave out --mean and --std."
                     )
                 known |= _PIXELS
-            super().__init__(body, prepare(inputs[0].shape, given, known))
+            super().__init__(body, choose_preparation(inputs[0].shape, given, known))
 
 
 class InsightFaceEmbedder(OnnxEmbedder):
     """The recognition model of an insightface pack, which is downloaded if it is not there."""
 
-    def __init__(self, runtime: Runtime, source: str, given: Given) -> None:
+    def __init__(self, runtime: Runtime, source: str, given: InputOptions) -> None:
         folder = insightface_pack.pack_folder(source)
         path, told = read_manifest(folder) or (find_embedder(folder), {})
         super().__init__(runtime, str(path), given, told)

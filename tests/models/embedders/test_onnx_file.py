@@ -104,7 +104,7 @@ def test_normalisation_is_part_of_the_fingerprint(tmp_path: Path) -> None:
         (b"hello", "no model that ONNX Runtime can open"),
         (
             onnx_model(("n", 1, 112, 112)),
-            "no model of face crops: expected one input .n, 3, height, width.",
+            "not a model of face crops: expected one input .n, 3, height, width.",
         ),
     ],
 )
