@@ -211,7 +211,7 @@ def test_packs_with_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ):
         manifest.write_text(text)
         with pytest.raises(
-            SourceError, match=r"manifest.json: (no manifest of a pack|names a file outside)"
+            SourceError, match=r"manifest.json: (not a manifest of a pack|names a file outside)"
         ):
             read_manifest(tmp_path / "silent")
     manifest.write_text('{"tasks": {"detection": {"file": "d.onnx"}}}')
