@@ -36,7 +36,7 @@ class CenterFace:
         return in_groups(images, self._network.best_batch, self._detect)
 
     def _detect(self, images: list[Pixels]) -> list[Faces]:
-        heat, *maps = self._network(rgb_planes(images, multiple=_MULTIPLE))
+        heat, *maps = self._network.run(rgb_planes(images, multiple=_MULTIPLE))
         return [self._faces(*answer) for answer in zip(heat[:, 0], *maps, strict=True)]
 
     def _faces(self, heat: Floats, sizes: Floats, offsets: Floats, points: Floats) -> Faces:

@@ -68,7 +68,7 @@ class Mtcnn:
         """Candidate boxes of each image."""
         found: list[list[tuple[Floats, Floats]]] = [[] for _ in images]
         for scale in pyramid(images[0].shape[:2], self._min_face):
-            answers = self._pnet(np.stack([shrunk(image, scale) for image in images]))[0]
+            answers = self._pnet.run(np.stack([shrunk(image, scale) for image in images]))[0]
             for levels, answer in zip(found, answers, strict=True):
                 levels.append(proposals_of(answer, scale))
         return [_best(levels) for levels in found]
@@ -198,7 +198,10 @@ def _on_crops(
     )
     step = _AT_ONCE if network.on_gpu else _CROPS_ON_CPU
     answers = np.concatenate(
-        [network(crops[start : start + step])[0] for start in range(0, max(1, len(crops)), step)]
+        [
+            network.run(crops[start : start + step])[0]
+            for start in range(0, max(1, len(crops)), step)
+        ]
     )
     return np.split(answers, np.cumsum([len(of_one) for of_one in boxes])[:-1])
 

@@ -75,7 +75,7 @@ class RetinaFace:
     def _detect(self, images: list[Pixels]) -> list[Faces]:
         planes = bgr_planes(images, _MEAN_BGR, least=_LEAST_SIDE)
         places = anchors(*planes.shape[2:])
-        shifts, sureness, points = self._network(planes)
+        shifts, sureness, points = self._network.run(planes)
         return [
             self._faces(places, *answer)
             for answer in zip(shifts, sureness[..., 1], points, strict=True)

@@ -65,7 +65,7 @@ class DlibResnet:
         vectors = np.empty((len(crops), _DIM), np.float32)
         for start in range(0, len(crops), self._batch):
             rows = slice(start, start + self._batch)
-            vectors[rows] = self._network(crops[rows])[0]
+            vectors[rows] = self._network.run(crops[rows])[0]
         return vectors
 
 

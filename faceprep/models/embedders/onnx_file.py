@@ -142,7 +142,7 @@ def _read_input(network: Network) -> tuple[list[Any], npt.DTypeLike]:
 
 def _open_model(name: str, network: Network, shape: list[Any], dtype: npt.DTypeLike) -> OpenModel:
     def run(values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        return network(values.astype(dtype, copy=False))[0]
+        return network.run(values.astype(dtype, copy=False))[0]
 
     n = shape[0]
     if isinstance(n, int) and n > 0:

@@ -30,7 +30,7 @@ def reference(
     """
     network = CPU.open(with_free_sizes(centerface_onnx()))
     planes = image.transpose(2, 0, 1)[None].astype(np.float32)
-    heat, sizes, offsets, points = (answer[0].astype(np.float64) for answer in network(planes))
+    heat, sizes, offsets, points = (answer[0].astype(np.float64) for answer in network.run(planes))
     found = []
     for i, j in zip(*np.nonzero(heat[0] >= least), strict=True):
         h, w = 4 * math.exp(sizes[0, i, j]), 4 * math.exp(sizes[1, i, j])

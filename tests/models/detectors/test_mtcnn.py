@@ -175,7 +175,7 @@ def test_the_graphs_are_the_layers(name: str, shape: tuple[int, int]) -> None:
     image = astronaut()[60 : 60 + shape[0], 190 : 190 + shape[1]]
     *heads, classes = network_in_doubles(name, (image - 127.5) / 128)
     network = CPU.open(mtcnn_graph(name, weights.mtcnn_layers(weights.mtcnn_file(name))))
-    answer = network(image[None].astype(np.float32))[0][0]
+    answer = network.run(image[None].astype(np.float32))[0][0]
     answer = answer.transpose(1, 2, 0) if name == "pnet" else answer
     expected = np.concatenate([*heads, classes[..., 1:] - classes[..., :1]], axis=-1)
     np.testing.assert_allclose(answer, expected, atol=1e-4)

@@ -95,7 +95,7 @@ def test_the_graph_is_the_network(seed: int) -> None:
     crops = np.random.default_rng(seed).integers(
         0, 256, (4, dlib_files.SIDE, dlib_files.SIDE, 3), np.uint8
     )
-    found = Runtime("cpu", 1).open(graph)(crops)[0]
+    found = Runtime("cpu", 1).open(graph).run(crops)[0]
     wanted = np.array([dlib_files.carried_out(layers, crop) for crop in crops])
     assert found.shape == (4, 5) and np.abs(found - wanted).max() < 1e-5
 

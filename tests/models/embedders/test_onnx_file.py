@@ -101,7 +101,7 @@ def test_normalisation_is_part_of_the_fingerprint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"hello", "no model that ONNX Runtime can open"),
+        (b"hello", "not a model that ONNX Runtime can open"),
         (
             onnx_model(("n", 1, 112, 112)),
             "not a model of face crops: expected one input .n, 3, height, width.",
