@@ -15,7 +15,7 @@ import numpy.typing as npt
 from faceprep.core.faces import Faces, Pixels, no_faces
 from faceprep.core.opencv import opencv
 from faceprep.models import weights
-from faceprep.models.detectors.batching import in_groups
+from faceprep.models.detectors.batching import detect_in_groups
 from faceprep.models.detectors.mtcnn_onnx import mtcnn_graph
 from faceprep.models.detectors.nms import areas, intersections
 from faceprep.models.onnx_session import Network, Runtime
@@ -52,7 +52,7 @@ class Mtcnn:
         self.provider = self._pnet.provider
 
     def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
-        return in_groups(images, self._pnet.best_batch, self._detect)
+        return detect_in_groups(images, self._pnet.best_batch, self._detect)
 
     def _detect(self, pixels: list[Pixels]) -> list[Faces]:
         # Images stay floats, because suppression magnifies what rounding would move.

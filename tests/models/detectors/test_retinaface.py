@@ -10,7 +10,7 @@ import pytest
 
 from faceprep.core.faces import Faces, Pixels
 from faceprep.models.detectors.detector import SizedDetector
-from faceprep.models.detectors.retinaface import RetinaFace, anchors
+from faceprep.models.detectors.retinaface import RetinaFace, build_anchors
 from faceprep.models.onnx_session import Network, Runtime
 from faceprep.models.weights import retinaface_onnx
 from tests.photos import astronaut, matched, photo, six_people
@@ -139,7 +139,7 @@ def test_an_empty_batch_is_empty(detector: RetinaFace) -> None:
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 65), (360, 640)])
 def test_there_is_an_anchor_for_each_answer(height: int, width: int) -> None:
     shifts, _, _ = CPU.open(retinaface_onnx()).run(np.zeros((1, 3, height, width), np.float32))
-    assert anchors(height, width).shape == (shifts.shape[1], 3)
+    assert build_anchors(height, width).shape == (shifts.shape[1], 3)
 
 
 @needs_data
