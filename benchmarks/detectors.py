@@ -205,7 +205,7 @@ def _found(
     there = (
         len(detection.faces) and overlaps(truth.boxes[0], detection.faces.boxes).max() >= min_iou
     )
-    return bool(there), detection.bordered or detection.doubled
+    return bool(there), detection.is_bordered or detection.is_doubled
 
 
 def main() -> None:

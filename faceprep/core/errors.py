@@ -118,9 +118,9 @@ def naming(path: str | PathLike[str]) -> Iterator[None]:
     """Add `path` to a SourceError that is raised in the block without a path.
 
     >>> with naming("a.onnx"):
-    ...     raise SourceError("no model of face crops")
+    ...     raise SourceError("not a model of face crops")
     Traceback (most recent call last):
-    faceprep.core.errors.SourceError: a.onnx: no model of face crops
+    faceprep.core.errors.SourceError: a.onnx: not a model of face crops
     """
     try:
         yield

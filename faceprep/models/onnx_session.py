@@ -1,4 +1,4 @@
-"""ONNX Runtime: where a graph runs, and proof that it runs there."""
+"""ONNX Runtime: the device of a graph, checked after loading."""
 
 from __future__ import annotations
 
@@ -23,35 +23,38 @@ class Network:
         self.session = session
         self._input = session.get_inputs()[0].name
 
-    def __call__(self, batch: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """The graph's outputs in its own order."""
+    def run(self, batch: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Return the graph's outputs in its own order."""
         outputs: list[npt.NDArray[Any]] = self.session.run(None, {self._input: batch})
         return outputs
 
     @property
     def on_gpu(self) -> bool:
+        """Return whether the session runs on a GPU."""
         return bool(self.session.get_providers()[0] == _CUDA)
 
     @property
     def provider(self) -> str:
-        """`CPU` or `CUDA (device 0)`, as the session itself says."""
+        """Return `CPU` or `CUDA (device 0)`, as reported by the session."""
         if not self.on_gpu:
             return "CPU"
-        return f"CUDA (device {self.session.get_provider_options()[_CUDA].get('device_id', 0)})"
+        options = self.session.get_provider_options()[_CUDA]
+        return f"CUDA (device {options.get('device_id', 0)})"
 
     @property
     def best_batch(self) -> int:
-        """How many images of the size of a frame go in at once: on a CPU more than one only
-        leaves the cache.
+        """Return the fastest batch size for images of the size of a frame.
+
+        On a CPU it is 1, because a larger batch does not fit into the cache.
         """
         return _BATCH_ON_GPU if self.on_gpu else 1
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Where graphs run: `device` is auto, cpu, cuda or cuda:N; auto takes a GPU where there is one.
+    """The device that graphs run on: auto, cpu, cuda or cuda:N; auto prefers a GPU.
 
-    `threads` of one graph on the CPU; 0 leaves it to ONNX Runtime, which takes all cores.
+    `threads` is the number of CPU threads of one graph. With 0, ONNX Runtime takes all cores.
 
     >>> Runtime("gpu")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -77,42 +80,43 @@ class Runtime:
             )
 
     def open(self, model: bytes) -> Network:
-        """The ONNX file `model`, ready to run. Raises FaceprepError where a GPU is asked for
-        and not at work.
+        """Load the ONNX file `model`.
+
+        Raises SourceError, or FaceprepError if a required GPU cannot be used.
         """
         ort = onnxruntime()
         if self.device != "cpu":
-            session, why_not = self._open_on_gpu(ort, model)
+            session, problem = self._open_on_gpu(ort, model)
             if session is not None:
                 return Network(session)
             if self.device != "auto" or self.require_gpu:
                 raise FaceprepError(
                     "no GPU can be used",
                     expected=f"CUDA for the device {self.device}",
-                    found=why_not,
+                    found=problem,
                     remedy="Uninstall onnxruntime and pip install onnxruntime-gpu, or take the "
                     "device cpu",
                 )
             if _CUDA in ort.get_available_providers():
                 logging.getLogger("faceprep").warning(
-                    "the CPU is used, because no GPU can be: %s", why_not
+                    "the CPU is used, because no GPU can be: %s", problem
                 )
         try:
             return Network(ort.InferenceSession(model, self._options(ort), providers=[_CPU]))
         except _failures(ort) as error:
             raise SourceError(
-                "no model that ONNX Runtime can open", found=_first_line(error)
+                "not a model that ONNX Runtime can open", found=_first_line(error)
             ) from error
 
     def _open_on_gpu(self, ort: Any, model: bytes) -> tuple[Any, str]:
-        """(session, "") or (None, why there is none)."""
+        """Return (session, ""), or (None, the problem)."""
         available = ort.get_available_providers()
         if _CUDA not in available:
             return None, f"an ONNX Runtime with {', '.join(available)} only"
-        if hasattr(ort, "preload_dlls"):  # finds CUDA where pip put it
+        if hasattr(ort, "preload_dlls"):  # finds the CUDA that pip installed
             ort.preload_dlls()
-        # Sizes change from photo to photo: no search for the best convolution at each new one; no
-        # TF32, which would move points by more than the CPU's rounding.
+        # A search for the best convolution would run again for each new size of photo, and TF32
+        # would move landmarks by more than the CPU's rounding.
         cuda = {
             "device_id": self._gpu_number(),
             "cudnn_conv_algo_search": "HEURISTIC",
@@ -139,7 +143,7 @@ class Runtime:
 
 
 def onnxruntime() -> Any:
-    """The module onnxruntime. Raises MissingExtra."""
+    """Import the module onnxruntime. Raises MissingExtra."""
     with loading("ONNX Runtime", "pip install 'faceprep[detect]'"):
         import onnxruntime as ort
     ort.set_default_logger_severity(_ONLY_ERRORS)
@@ -147,7 +151,10 @@ def onnxruntime() -> Any:
 
 
 def _failures(ort: Any) -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises for a model or a device; its errors share no class of their own."""
+    """Return the errors that ONNX Runtime raises for a model or a device.
+
+    They share no base class of their own.
+    """
     state = ort.capi.onnxruntime_pybind11_state
     names = (
         "EPFail",
@@ -158,11 +165,8 @@ def _failures(ort: Any) -> tuple[type[Exception], ...]:
         "NotImplemented",
         "RuntimeException",
     )
-    return (
-        RuntimeError,
-        ValueError,
-        *(getattr(state, name) for name in names if hasattr(state, name)),
-    )
+    known = [getattr(state, name) for name in names if hasattr(state, name)]
+    return RuntimeError, ValueError, *known
 
 
 def _first_line(error: Exception) -> str:

@@ -48,8 +48,9 @@ def mtcnn_file(name: str) -> bytes:
 
 
 def mtcnn_layers(packed: bytes) -> Layers:
-    """The arrays in a file of mtcnn in the order of its layers, Keras layout. Raises
-    MissingExtra.
+    """Unpack the arrays of an mtcnn file, in the order of its layers and Keras layout.
+
+    Raises MissingExtra.
     """
     try:
         import joblib
@@ -68,13 +69,13 @@ def centerface_onnx() -> bytes:
 
 
 def dlib_resnet() -> bytes:
-    """dlib's face descriptor (ResNet-29, public domain), as face-recognition-models brings it:
-    see `dlib_file`.
+    """Read dlib's face descriptor (ResNet-29, public domain) from face-recognition-models.
+
+    `models.embedders.dlib_weights` describes the format.
     """
     name = "models/dlib_face_recognition_resnet_model_v1.dat"
-    return _file(
-        "face_recognition_models", name, "face-recognition-models", _REMEDY_OF_EMBEDDERS
-    ).read_bytes()
+    path = _file("face_recognition_models", name, "face-recognition-models", _REMEDY_OF_EMBEDDERS)
+    return path.read_bytes()
 
 
 def _file(package: str, name: str, project: str, remedy: str = _REMEDY) -> Path:

@@ -128,12 +128,13 @@ class FaceFinder:
 
     def _judge(self, answer: Detection) -> Found:
         faces = answer.faces
-        if answer.refused:
-            return Found(no_faces(), "undecodable", answer.refused)
+        if answer.problem:
+            return Found(no_faces(), "undecodable", answer.problem)
         sure = faces.take(faces.scores >= self._min_score)
         if len(sure):
             return Found(
-                sure, note=_BORDERED if answer.bordered else _DOUBLED if answer.doubled else ""
+                sure,
+                note=_BORDERED if answer.is_bordered else _DOUBLED if answer.is_doubled else "",
             )
         if len(faces):
             return Found(

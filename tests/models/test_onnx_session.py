@@ -54,7 +54,7 @@ def test_auto_runs_on_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
     network = Runtime(threads=1).open(retinaface_onnx())
     assert network.provider == "CPU" and not network.on_gpu
-    assert network(np.zeros((1, 3, 32, 32), np.float32))[0].shape == (1, 42, 4)
+    assert network.run(np.zeros((1, 3, 32, 32), np.float32))[0].shape == (1, 42, 4)
 
 
 @pytest.mark.parametrize("runtime", [Runtime("cuda"), Runtime("cuda:1"), Runtime(require_gpu=True)])
@@ -107,7 +107,7 @@ def test_a_gpu_error_is_told(pretend_gpu: list[str], monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("model", [b"", b"no model", retinaface_onnx()[:1000]])
 def test_what_is_no_model_is_refused(model: bytes) -> None:
-    with pytest.raises(SourceError, match="no model that ONNX Runtime can open"):
+    with pytest.raises(SourceError, match="not a model that ONNX Runtime can open"):
         Runtime("cpu").open(model)
 
 

@@ -1,4 +1,4 @@
-"""Images into what networks take: grouped by shape, as planes of floats."""
+"""Batches for networks: images grouped by shape, then converted to planes of floats."""
 
 from __future__ import annotations
 
@@ -13,55 +13,57 @@ from faceprep.core.opencv import opencv
 Floats = npt.NDArray[np.float32]
 
 
-def in_groups(
-    images: Sequence[Pixels], most: int, detect: Callable[[list[Pixels]], list[Faces]]
+def detect_in_groups(
+    images: Sequence[Pixels], max_size: int, detect: Callable[[list[Pixels]], list[Faces]]
 ) -> list[Faces]:
-    """`detect` on groups of at most `most` images of one shape; the answers in the order of
-    `images`.
+    """Run `detect` on groups of at most `max_size` images of one shape.
+
+    Results are in the order of `images`.
     """
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for row, image in enumerate(images):
         by_shape.setdefault(image.shape, []).append(row)
-    answers = [no_faces()] * len(images)
+    found = [no_faces()] * len(images)
     for rows in by_shape.values():
-        for start in range(0, len(rows), most):
-            group = rows[start : start + most]
-            for row, faces in zip(group, detect([images[row] for row in group]), strict=True):
-                answers[row] = faces
-    return answers
+        for start in range(0, len(rows), max_size):
+            group = rows[start : start + max_size]
+            of_group = detect([images[row] for row in group])
+            for row, faces in zip(group, of_group, strict=True):
+                found[row] = faces
+    return found
 
 
-def bgr_planes(
-    images: Sequence[Pixels], mean: tuple[float, float, float], least: int = 1
+def stack_bgr(
+    images: Sequence[Pixels], mean: tuple[float, float, float], min_side: int = 1
 ) -> Floats:
-    """RGB images of one shape -> (n, 3, height, width) float32, blue first, less `mean` (blue,
-    green, red).
+    """Convert RGB images of one shape to (n, 3, height, width) float32, blue first.
 
-    Sides are filled up with zeros, right and below, to `least`.
+    `mean` (blue, green, red) is subtracted. Sides below `min_side` are padded with zeros on the
+    right and at the bottom.
     """
-    sides = [max(least, side) for side in images[0].shape[:2]]
-    return _planes(images, sides, (2, 1, 0), mean)
+    sides = [max(min_side, side) for side in images[0].shape[:2]]
+    return _stack(images, sides, (2, 1, 0), mean)
 
 
-def rgb_planes(images: Sequence[Pixels], multiple: int) -> Floats:
-    """RGB images of one shape -> (n, 3, height, width) float32, red first, 0 … 255.
+def stack_rgb(images: Sequence[Pixels], multiple: int) -> Floats:
+    """Convert RGB images of one shape to (n, 3, height, width) float32, red first, 0 … 255.
 
-    Sides are filled up with zeros, right and below, to a multiple of `multiple`.
+    Sides are padded with zeros, on the right and at the bottom, to a multiple of `multiple`.
     """
     sides = [-(-side // multiple) * multiple for side in images[0].shape[:2]]
-    return _planes(images, sides, (0, 1, 2), (0, 0, 0))
+    return _stack(images, sides, (0, 1, 2), (0, 0, 0))
 
 
-def _planes(
-    images: Sequence[Pixels], sides: list[int], order: Sequence[int], less: Sequence[float]
+def _stack(
+    images: Sequence[Pixels], sides: list[int], order: Sequence[int], mean: Sequence[float]
 ) -> Floats:
-    """Three times as fast as cv2.dnn.blobFromImages."""
+    """Stack the channels of the images, three times as fast as cv2.dnn.blobFromImages."""
     cv2 = opencv()
     height, width = images[0].shape[:2]
     make = np.empty if sides == [height, width] else np.zeros
     planes = make((len(images), 3, *sides), np.float32)
     for image, target in zip(images, planes, strict=True):
         channels = cv2.split(image)
-        for plane, channel, level in zip(target, order, less, strict=True):
+        for plane, channel, level in zip(target, order, mean, strict=True):
             np.subtract(channels[channel], np.float32(level), out=plane[:height, :width])
     return planes

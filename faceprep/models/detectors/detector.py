@@ -1,6 +1,4 @@
-"""Detectors by name, and what every one of them gets: a bounded size, and a second look with a
-border.
-"""
+"""Detectors by name, and the passes common to all: at a bounded size, with a border, enlarged."""
 
 from __future__ import annotations
 
@@ -20,29 +18,29 @@ from faceprep.models.detectors.nms import non_max_suppression
 from faceprep.models.onnx_session import Runtime
 
 _BORDERED_SIDE = 256
-"""Long side of an image in the second look."""
+"""Long side of an image in the pass with a border."""
 _BORDER_SHARE = 0.25
-"""Border on each side in the second look, as a share of the image's long side."""
-_SMALL_FACES_AT = 2
-"""How much larger than the detection size the look for small faces is, and how much images are
-enlarged for it.
-"""
+"""Border on each side in that pass, as a share of the image's long side."""
+_SMALL_FACES_SCALE = 2
+"""Size of the pass for small faces, in detection sizes; images are enlarged as much at most."""
 _SMALL_FACE = 0.125
-"""Long side of a small face, as a share of the size of that look. Parts of a large face pass
-for faces there.
+"""Long side of a small face, as a share of the size of that pass.
+
+Larger boxes are dropped, because parts of a large face are detected as faces there.
 """
 _OVERLAP = 0.4
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorSpec:
-    """Which detector, and how it looks: all that its answers depend on, besides the weights.
+    """The choice of a detector and all options that its faces depend on.
 
-    `name` is one of `registry.DETECTORS`, `insightface:PACK` or the path of an .onnx file; `device`
-    and `threads` as of `Runtime`; `det_size` bounds the long side at which images are detected
-    (retinaface loses faces of more than about 600 pixels there); `small_faces` adds a look at twice
-    that size, for which images are enlarged up to twice; `min_score` None is the detector's own; an
-    image without a face of `sure_score` gets further looks.
+    `name` is one of `registry.DETECTORS`, `insightface:PACK` or the path of an .onnx file. `device`
+    and `threads` are those of `Runtime`. `det_size` is the maximum long side of the image that the
+    detector gets; there, retinaface misses faces of more than about 600 pixels. `small_faces` adds
+    a pass at twice that size, for which images are enlarged up to twice. `min_score` None stands
+    for the detector's own minimum score. An image without a face of at least `sure_score` gets
+    further passes.
     """
 
     name: str = "retinaface"
@@ -60,30 +58,30 @@ class DetectorSpec:
                 "bad detection size", expected="32 pixels or more", found=str(self.det_size)
             )
         if self.min_score is not None and not 0 <= self.min_score <= 1:
-            raise OptionError("bad least score", expected="0 … 1", found=str(self.min_score))
+            raise OptionError("bad minimum score", expected="0 to 1", found=str(self.min_score))
 
 
 class Detection(NamedTuple):
-    """What became of one image."""
+    """The faces of one image, and the pass that found them."""
 
     faces: Faces
-    bordered: bool = False
-    """No sure face was found until the image was put on a border: a face fills it."""
-    refused: str = ""
-    """Why there was nothing to detect in: no image of height × width × 3 bytes."""
-    doubled: bool = False
-    """No sure face was found until the image was looked at in twice the detection size: the
-    faces are small.
-    """
+    is_bordered: bool = False
+    """A confident face was found only after a border was added: a face fills the image."""
+    problem: str = ""
+    """Reason why the input is not an image of height × width × 3 bytes; empty for an image."""
+    is_doubled: bool = False
+    """A confident face was found only at twice the detection size: the faces are small."""
 
 
 @functools.cache
 def open_detector(spec: DetectorSpec) -> SizedDetector:
-    """The detector that `spec` names, one a process. Raises OptionError, MissingExtra,
-    FaceprepError for a GPU.
+    """Open the detector that `spec` names, once per process.
+
+    Raises OptionError, MissingExtra, or FaceprepError if a required GPU cannot be used.
     """
-    is_file = spec.name.endswith(".onnx")
-    name, _, source = ("insightface", ":", spec.name) if is_file else spec.name.partition(":")
+    name, _, source = spec.name.partition(":")
+    if spec.name.endswith(".onnx"):
+        name, source = "insightface", spec.name
     if name not in registry.DETECTORS or (name == "insightface") != bool(source):
         raise OptionError(
             f"unknown detector {spec.name!r}",
@@ -97,12 +95,11 @@ def open_detector(spec: DetectorSpec) -> SizedDetector:
 
 
 class SizedDetector:
-    """Detects at a long side of at most `det_size`, and gives boxes and landmarks in pixels of the
-    image given.
+    """A detector at a long side of at most `det_size`.
 
-    Coordinates are of the plane, not of pixel centres (0 is the outer edge of the first pixel, as
-    in the training of these networks), so that they scale with the image. Boxes may reach beyond
-    it.
+    Boxes and landmarks are in pixels of the original image. 0 is the outer edge of the first pixel,
+    as in the training of these networks, so that coordinates scale with the image. Boxes may extend
+    beyond the image.
     """
 
     def __init__(
@@ -122,153 +119,141 @@ class SizedDetector:
         self.provider = detector.provider
 
     def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
-        """Faces of each image. Raises ValueError for what is not an image."""
+        """Return the faces of each image. Raises ValueError for an input that is not an image."""
         detections = self.detect_noted(images)
         for row, detection in enumerate(detections):
-            if detection.refused:
-                raise ValueError(f"image {row}: {detection.refused}")
+            if detection.problem:
+                raise ValueError(f"image {row}: {detection.problem}")
         return [detection.faces for detection in detections]
 
     def detect_noted(self, images: Sequence[Pixels]) -> list[Detection]:
-        """As a call, with a note of what was done; what is not an image is refused alone."""
-        answers = [Detection(no_faces(), refused=problem_of(image)) for image in images]
-        sound = [row for row, answer in enumerate(answers) if not answer.refused]
-        for row, faces in zip(sound, self._look([images[row] for row in sound]), strict=True):
-            answers[row] = Detection(faces)
-        unsure = [row for row in sound if not self._is_sure(answers[row].faces)]
-        for row, faces in zip(
-            unsure, self._look_bordered([images[row] for row in unsure]), strict=True
-        ):
+        """Detect faces, and note the pass that found them or the problem of the input.
+
+        An input that is not an image does not affect the others.
+        """
+        detections = [Detection(no_faces(), problem=problem_of(image)) for image in images]
+        sound = [row for row, detection in enumerate(detections) if not detection.problem]
+        first_faces = self._detect_plain([images[row] for row in sound])
+        for row, faces in zip(sound, first_faces, strict=True):
+            detections[row] = Detection(faces)
+        unsure = [row for row in sound if not self._is_sure(detections[row].faces)]
+        bordered_faces = self._detect_bordered([images[row] for row in unsure])
+        for row, faces in zip(unsure, bordered_faces, strict=True):
             if self._is_sure(faces):
-                answers[row] = Detection(faces, bordered=True)
-        large = [
-            row
-            for row in unsure
-            if not answers[row].bordered and self._has_more_to_see(images[row])
-        ]
-        for row, faces in zip(
-            large, self._look_doubled([images[row] for row in large]), strict=True
-        ):
+                detections[row] = Detection(faces, is_bordered=True)
+        unsure = [row for row in unsure if not detections[row].is_bordered]
+        shrunk = [row for row in unsure if self._is_only_shrunk(images[row])]
+        doubled_faces = self._detect_doubled([images[row] for row in shrunk])
+        for row, faces in zip(shrunk, doubled_faces, strict=True):
             if self._is_sure(faces):
-                answers[row] = Detection(faces, doubled=True)
-        return answers
+                detections[row] = Detection(faces, is_doubled=True)
+        return detections
 
     def _is_sure(self, faces: Faces) -> bool:
         return bool((faces.scores >= self._sure_score).any())
 
-    def _look(self, images: list[Pixels]) -> list[Faces]:
-        found = self._look_at(images, self._det_size)
-        if not self._small_faces:
-            return found
-        return [merged(*looks) for looks in zip(found, self._look_doubled(images), strict=True)]
-
-    def _look_doubled(self, images: list[Pixels]) -> list[Faces]:
-        size = self._det_size * _SMALL_FACES_AT
-        return self._look_at(images, size, _SMALL_FACES_AT, _SMALL_FACE * size)
-
-    def _has_more_to_see(self, image: Pixels) -> bool:
-        """Whether it was shrunk for the first look, and that was the only one."""
+    def _is_only_shrunk(self, image: Pixels) -> bool:
+        """Return whether the detector has seen the image only at a reduced size."""
         return not self._small_faces and max(image.shape[:2]) > self._det_size
 
-    def _look_at(
-        self,
-        images: list[Pixels],
-        size: int,
-        most_enlarged: float = 1,
-        largest_face: float = np.inf,
+    def _detect_plain(self, images: list[Pixels]) -> list[Faces]:
+        """Run the first pass, and that for small faces if it is asked for."""
+        found = self._detect_at(images, self._det_size)
+        if not self._small_faces:
+            return found
+        doubled = self._detect_doubled(images)
+        return [join_passes(*passes) for passes in zip(found, doubled, strict=True)]
+
+    def _detect_doubled(self, images: list[Pixels]) -> list[Faces]:
+        size = self._det_size * _SMALL_FACES_SCALE
+        return self._detect_at(images, size, _SMALL_FACES_SCALE, _SMALL_FACE * size)
+
+    def _detect_at(
+        self, images: list[Pixels], size: int, max_enlargement: float = 1, max_face: float = np.inf
     ) -> list[Faces]:
-        fitted = [fitted_to(image, size, most_enlarged) for image in images]
+        """Detect at a long side of at most `size`; keep faces of at most `max_face` pixels."""
+        fitted = [fit_to(image, size, max_enlargement) for image in images]
         found = self._detector(fitted)
+        kept = [faces.take(long_sides(faces) <= max_face) for faces in found]
         return [
-            faces.take(sides_of(faces).max(axis=1, initial=0) <= largest_face).moved(
-                _scale(image, small)
-            )
-            for faces, image, small in zip(found, images, fitted, strict=True)
+            faces.moved(_scale(image, small))
+            for faces, image, small in zip(kept, images, fitted, strict=True)
         ]
 
-    def _look_bordered(self, images: list[Pixels]) -> list[Faces]:
-        fitted = [fitted_to(image, min(_BORDERED_SIDE, self._det_size)) for image in images]
-        found = self._detector([bordered(image) for image in fitted])
-        return [
-            _within(faces.moved(1, (-border_of(small),) * 2).moved(_scale(image, small)), image)
-            for faces, image, small in zip(found, images, fitted, strict=True)
-        ]
+    def _detect_bordered(self, images: list[Pixels]) -> list[Faces]:
+        side = min(_BORDERED_SIDE, self._det_size)
+        fitted = [fit_to(image, side) for image in images]
+        found = self._detector([add_border(image) for image in fitted])
+        moved = []
+        for faces, image, small in zip(found, images, fitted, strict=True):
+            border = border_width(small)
+            without_border = faces.moved(1, (-border, -border))
+            moved.append(_inside(without_border.moved(_scale(image, small)), image))
+        return moved
 
 
-def problem_of(image: Pixels) -> str:
-    """Why `image` is none, or nothing.
+def problem_of(image: object) -> str:
+    """Return the reason why `image` is not an image, or an empty text for an image.
 
     >>> problem_of(np.zeros((4, 5), np.uint8))
     'expected height × width × 3 uint8 RGB, found shape (4, 5) uint8'
     """
-    is_image = (
-        isinstance(image, np.ndarray)
-        and image.dtype == np.uint8
-        and image.ndim == 3
-        and image.shape[2] == 3
-    ) and image.size > 0
-    if is_image:
-        return ""
-    found = (
-        f"shape {image.shape} {image.dtype}"
-        if isinstance(image, np.ndarray)
-        else type(image).__name__
-    )
+    found = type(image).__name__
+    if isinstance(image, np.ndarray):
+        has_channels = image.ndim == 3 and image.shape[2] == 3
+        if has_channels and image.dtype == np.uint8 and image.size > 0:
+            return ""
+        found = f"shape {image.shape} {image.dtype}"
     return f"expected height × width × 3 uint8 RGB, found {found}"
 
 
-def fitted_to(image: Pixels, long_side: int, most_enlarged: float = 1) -> Pixels:
-    """`image` with a long side of at most `long_side`; a smaller one grows up to `most_enlarged`
-    times.
+def fit_to(image: Pixels, long_side: int, max_enlargement: float = 1) -> Pixels:
+    """Scale `image` to a long side of `long_side`, by a factor of at most `max_enlargement`.
 
-    >>> fitted_to(np.zeros((1080, 1920, 3), np.uint8), 640).shape
+    >>> fit_to(np.zeros((1080, 1920, 3), np.uint8), 640).shape
     (360, 640, 3)
-    >>> fitted_to(np.zeros((9, 8, 3), np.uint8), 640).shape
+    >>> fit_to(np.zeros((9, 8, 3), np.uint8), 640).shape
     (9, 8, 3)
     """
     height, width = image.shape[:2]
-    scale = min(long_side / max(height, width), most_enlarged)
+    scale = min(long_side / max(height, width), max_enlargement)
     if scale == 1:
         return image
     cv2 = opencv()
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    while (
-        2 * size[0] < image.shape[1] and 2 * size[1] < image.shape[0]
-    ):  # as clean as INTER_AREA, and much faster
-        image = cv2.resize(
-            image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_LINEAR
-        )
+    # Halving first is as free of aliasing as INTER_AREA, and much faster.
+    while 2 * size[0] < image.shape[1] and 2 * size[1] < image.shape[0]:
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = cv2.resize(image, half, interpolation=cv2.INTER_LINEAR)
     small: Pixels = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     return small
 
 
-def sides_of(faces: Faces) -> npt.NDArray[np.float32]:
-    """(n, 2) width and height of the boxes."""
-    return faces.boxes[:, 2:] - faces.boxes[:, :2]
+def long_sides(faces: Faces) -> npt.NDArray[np.float32]:
+    """Return the longer side (n,) of each box."""
+    sides: npt.NDArray[np.float32] = faces.boxes[:, 2:] - faces.boxes[:, :2]
+    return np.asarray(sides.max(axis=1, initial=0))
 
 
-def merged(*looks: Faces) -> Faces:
-    """The faces of several looks at one image, once each, the surest first."""
-    boxes, landmarks, scores = (
-        np.concatenate([getattr(faces, name) for faces in looks])
-        for name in ("boxes", "landmarks", "scores")
-    )
+def join_passes(*passes: Faces) -> Faces:
+    """Join the faces of several passes over one image, without duplicates, highest score first."""
+    boxes = np.concatenate([faces.boxes for faces in passes])
+    landmarks = np.concatenate([faces.landmarks for faces in passes])
+    scores = np.concatenate([faces.scores for faces in passes])
     return Faces(boxes, landmarks, scores).take(non_max_suppression(boxes, scores, _OVERLAP))
 
 
-def border_of(image: Pixels) -> int:
-    """Pixels of border on each side in the second look."""
-    long_side = max(image.shape[:2])
-    return int(long_side * _BORDER_SHARE)
+def border_width(image: Pixels) -> int:
+    """Return the width in pixels of the border on each side."""
+    return int(max(image.shape[:2]) * _BORDER_SHARE)
 
 
-def bordered(image: Pixels) -> Pixels:
-    """`image` in the middle of a black border."""
-    border = border_of(image)
-    framed: Pixels = np.zeros(
-        (image.shape[0] + 2 * border, image.shape[1] + 2 * border, 3), np.uint8
-    )
-    framed[border : border + image.shape[0], border : border + image.shape[1]] = image
+def add_border(image: Pixels) -> Pixels:
+    """Return `image` in the middle of a black border."""
+    border = border_width(image)
+    height, width = image.shape[:2]
+    framed: Pixels = np.zeros((height + 2 * border, width + 2 * border, 3), np.uint8)
+    framed[border : border + height, border : border + width] = image
     return framed
 
 
@@ -276,7 +261,8 @@ def _scale(image: Pixels, fitted: Pixels) -> tuple[float, float]:
     return image.shape[1] / fitted.shape[1], image.shape[0] / fitted.shape[0]
 
 
-def _within(faces: Faces, image: Pixels) -> Faces:
-    """The faces whose middle is in the image and not on the border."""
-    middles = faces.boxes.reshape(-1, 2, 2).mean(axis=1)
-    return faces.take(((middles >= 0) & (middles < (image.shape[1], image.shape[0]))).all(axis=1))
+def _inside(faces: Faces, image: Pixels) -> Faces:
+    """Select the faces whose centre is inside the image, not on the border."""
+    size = (image.shape[1], image.shape[0])
+    centres = faces.boxes.reshape(-1, 2, 2).mean(axis=1)
+    return faces.take(((centres >= 0) & (centres < size)).all(axis=1))

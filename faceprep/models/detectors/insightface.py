@@ -20,7 +20,7 @@ from faceprep.models import weights
 from faceprep.models.onnx_session import Runtime
 
 _VERSION = 1
-"""To be raised when the same weights give other answers."""
+"""Increase it when the same weights give other faces."""
 _MULTIPLE = 32
 _OUTPUTS_WITH_LANDMARKS = (9, 15)
 _NAMES = ("det", "scrfd", "retinaface")
@@ -28,23 +28,21 @@ _REMEDY = "pip install 'faceprep[insightface]'"
 
 
 class InsightFacePack:
-    """Finds faces with a pack's detector, or the one in an .onnx file; a face below `min_score`
-    is none.
-    """
+    """A detector from a pack or an .onnx file, for faces with a score of at least `min_score`."""
 
     def __init__(self, runtime: Runtime, source: str, min_score: float = 0.5) -> None:
-        path = Path(source).expanduser() if source.endswith(".onnx") else pack_detector(source)
+        path = _find_detector(source)
         if not path.is_file():
             raise SourceError("no such file", path=path, expected="an SCRFD or RetinaFace .onnx")
         model = path.read_bytes()
         network = runtime.open(model)
         n_outputs = len(network.session.get_outputs())
         if n_outputs not in _OUTPUTS_WITH_LANDMARKS:
+            allowed = " or ".join(map(str, _OUTPUTS_WITH_LANDMARKS))
             raise SourceError(
-                "no detector with landmarks",
+                "not a detector with landmarks",
                 path=path,
-                expected=f"{' or '.join(map(str, _OUTPUTS_WITH_LANDMARKS))} outputs (SCRFD, "
-                "RetinaFace)",
+                expected=f"{allowed} outputs (SCRFD, RetinaFace)",
                 found=str(n_outputs),
             )
         self._model = _scrfd()(session=network.session)
@@ -56,18 +54,25 @@ class InsightFacePack:
         return [self._detect(image) for image in images]
 
     def _detect(self, image: Pixels) -> Faces:
-        """The library takes one image at a time; at a size of its own it does not resize."""
+        """Detect faces in one image, padded so that the library does not resize it."""
         height, width = image.shape[:2]
-        full = [-(-side // _MULTIPLE) * _MULTIPLE for side in (height, width)]
-        bgr = np.zeros((*full, 3), np.uint8)
+        padded = [-(-side // _MULTIPLE) * _MULTIPLE for side in (height, width)]
+        bgr = np.zeros((*padded, 3), np.uint8)
         bgr[:height, :width] = image[..., ::-1]
-        boxes, landmarks = self._model.detect(bgr, input_size=(full[1], full[0]))
+        boxes, landmarks = self._model.detect(bgr, input_size=(padded[1], padded[0]))
         return Faces(boxes[:, :4], landmarks, boxes[:, 4])
 
 
+def _find_detector(source: str) -> Path:
+    if source.endswith(".onnx"):
+        return Path(source).expanduser()
+    return pack_detector(source)
+
+
 def pack_detector(pack: str) -> Path:
-    """The detector's file in a pack, which is downloaded if it is not there. Raises
-    SourceError, MissingExtra.
+    """Return the detector's file in a pack, which is downloaded if it is missing.
+
+    Raises SourceError, MissingExtra.
     """
     folder = pack_folder(pack)
     files = sorted(folder.rglob("*.onnx"))
@@ -81,13 +86,14 @@ def pack_detector(pack: str) -> Path:
 
 
 def pack_folder(pack: str) -> Path:
-    """The folder of a pack, which is downloaded if it is not there. Raises SourceError,
-    MissingExtra.
+    """Return the folder of a pack, which is downloaded if it is missing.
+
+    Raises SourceError, MissingExtra.
     """
     with loading("insightface", _REMEDY):
         from insightface.utils import storage
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # the library says there what it loads
+        with contextlib.redirect_stdout(sys.stderr):  # the library prints what it loads
             return Path(storage.ensure_available("models", pack))
     except (OSError, RuntimeError, zipfile.BadZipFile) as error:
         raise SourceError(

@@ -18,9 +18,8 @@ def overlaps(box: Array, boxes: Array) -> Array:
     array([1.  , 0.33, 0.  ])
     """
     shared = intersections(box, boxes)
-    share: Array = shared / np.maximum(
-        areas(box) + areas(boxes) - shared, np.finfo(np.float32).tiny
-    )
+    union = areas(box) + areas(boxes) - shared
+    share: Array = shared / np.maximum(union, np.finfo(np.float32).tiny)
     return share
 
 

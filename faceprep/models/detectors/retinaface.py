@@ -10,57 +10,57 @@ import numpy.typing as npt
 
 from faceprep.core.faces import N_LANDMARKS, Faces, Pixels
 from faceprep.models import weights
-from faceprep.models.detectors.batching import bgr_planes, in_groups
+from faceprep.models.detectors.batching import detect_in_groups, stack_bgr
 from faceprep.models.detectors.nms import non_max_suppression
 from faceprep.models.onnx_session import Runtime
 
 Floats = npt.NDArray[np.float32]
 
 _VERSION = 1
-"""To be raised when the same weights give other answers."""
+"""Increase it when the same weights give other faces."""
 _MEAN_BGR = (104.0, 117.0, 123.0)
 _STRIDES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
-"""Stride of a feature map: sides of the anchors at each of its cells."""
+"""Sides of the anchors at each cell of a feature map, by the stride of the map."""
 _CENTRE_VARIANCE, _SIZE_VARIANCE = 0.1, 0.2
 _OVERLAP = 0.4
-_LEAST_SIDE = 32
+_MIN_SIDE = 32
 
 
 @functools.lru_cache(maxsize=64)
-def anchors(height: int, width: int) -> Floats:
-    """(n, 3) centre x, centre y, side of the anchors of an image, in the order of the network's
-    outputs.
+def build_anchors(height: int, width: int) -> Floats:
+    """Return the anchors (n, 3) of an image: centre x, centre y, side.
 
-    >>> anchors(8, 16)[:4].tolist()
+    They are in the order of the network's outputs.
+
+    >>> build_anchors(8, 16)[:4].tolist()
     [[4.0, 4.0, 16.0], [4.0, 4.0, 32.0], [12.0, 4.0, 16.0], [12.0, 4.0, 32.0]]
     """
     maps = []
     for stride, sides in _STRIDES.items():
         rows, columns = -(-height // stride), -(-width // stride)
         y, x, side = np.meshgrid(np.arange(rows), np.arange(columns), sides, indexing="ij")
-        maps.append(
-            np.stack([(x + 0.5) * stride, (y + 0.5) * stride, side], axis=-1).reshape(-1, 3)
-        )
+        cells = np.stack([(x + 0.5) * stride, (y + 0.5) * stride, side], axis=-1)
+        maps.append(cells.reshape(-1, 3))
     table = np.concatenate(maps).astype(np.float32)
     table.flags.writeable = False
     return table
 
 
-def decode(places: Floats, shifts: Floats, points: Floats) -> tuple[Floats, Floats]:
-    """Boxes (n, 4) and landmarks (n, 5, 2) from anchors (n, 3) and the network's (n, 4) and (n,
-    10).
+def decode(anchors: Floats, shifts: Floats, points: Floats) -> tuple[Floats, Floats]:
+    """Decode boxes (n, 4) and landmarks (n, 5, 2) from `anchors` (n, 3).
 
-    centre = anchor + 0.1 side shift, size = side exp(0.2 shift), point = anchor + 0.1 side shift.
+    The network's `shifts` are (n, 4), its `points` (n, 10). centre = anchor + 0.1 side shift,
+    size = side exp(0.2 shift), point = anchor + 0.1 side shift.
     """
-    centres, side = places[:, :2], places[:, 2:]
-    middles = centres + _CENTRE_VARIANCE * side * shifts[:, :2]
+    cells, side = anchors[:, :2], anchors[:, 2:]
+    centres = cells + _CENTRE_VARIANCE * side * shifts[:, :2]
     halves = side * np.exp(_SIZE_VARIANCE * shifts[:, 2:]) / 2
     steps = _CENTRE_VARIANCE * side[:, None] * points.reshape(-1, N_LANDMARKS, 2)
-    return np.hstack([middles - halves, middles + halves]), centres[:, None] + steps
+    return np.hstack([centres - halves, centres + halves]), cells[:, None] + steps
 
 
 class RetinaFace:
-    """Finds faces of about 10 to 700 pixels; a face below `min_score` is none."""
+    """A detector of faces of about 10 to 700 pixels with a score of at least `min_score`."""
 
     def __init__(self, runtime: Runtime, min_score: float = 0.8) -> None:
         model = weights.retinaface_onnx()
@@ -70,20 +70,19 @@ class RetinaFace:
         self.provider = self._network.provider
 
     def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
-        return in_groups(images, self._network.best_batch, self._detect)
+        return detect_in_groups(images, self._network.best_batch, self._detect)
 
     def _detect(self, images: list[Pixels]) -> list[Faces]:
-        planes = bgr_planes(images, _MEAN_BGR, least=_LEAST_SIDE)
-        places = anchors(*planes.shape[2:])
-        shifts, sureness, points = self._network(planes)
-        return [
-            self._faces(places, *answer)
-            for answer in zip(shifts, sureness[..., 1], points, strict=True)
-        ]
+        planes = stack_bgr(images, _MEAN_BGR, min_side=_MIN_SIDE)
+        anchors = build_anchors(*planes.shape[2:])
+        shifts, probabilities, points = self._network.run(planes)
+        outputs = zip(shifts, probabilities[..., 1], points, strict=True)
+        return [self._decode_image(anchors, *output) for output in outputs]
 
-    def _faces(self, places: Floats, shifts: Floats, scores: Floats, points: Floats) -> Faces:
+    def _decode_image(
+        self, anchors: Floats, shifts: Floats, scores: Floats, points: Floats
+    ) -> Faces:
         rows = np.flatnonzero(scores >= self._min_score)
-        boxes, landmarks = decode(places[rows], shifts[rows], points[rows])
-        return Faces(boxes, landmarks, scores[rows]).take(
-            non_max_suppression(boxes, scores[rows], _OVERLAP)
-        )
+        boxes, landmarks = decode(anchors[rows], shifts[rows], points[rows])
+        kept = non_max_suppression(boxes, scores[rows], _OVERLAP)
+        return Faces(boxes, landmarks, scores[rows]).take(kept)

@@ -1,4 +1,7 @@
-"""dlib's network as an ONNX file: scales folded into the convolutions before them, uint8 RGB in."""
+"""dlib's network as an ONNX file that takes uint8 RGB.
+
+Scales are folded into the convolutions before them.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,30 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.errors import MissingExtra, SourceError
-from faceprep.models.embedders import dlib_weights as dlib_file
-from faceprep.models.embedders.dlib_weights import Layer
+from faceprep.models.embedders.dlib_weights import (
+    ADD,
+    AFFINE,
+    AVERAGE_POOL,
+    CONVOLUTION,
+    MAX_POOL,
+    PRODUCT,
+    RELU,
+    Layer,
+)
 
 _OPSET, _IR_VERSION = 13, 8
 _SHAPE = tuple[int, int, int]
 
 
 class Graph:
-    """Grows layer by layer; `shape` (channels, height, width) is that of the layer last added.
+    """A graph that grows layer by layer.
 
-    Input `crops` (n, side, side, 3) uint8 RGB, output `vectors` (n, d) float32. What lies between
-    two additions is a block, which adds what came in: reduced by a pool where there is one right
-    before the addition, and the smaller of the two filled up with zeros, in channels, below and on
-    the right.
+    Its input is `crops` (n, side, side, 3) uint8 RGB, its output `vectors` (n, d) float32. `shape`
+    (channels, height, width) is that of the last layer.
+
+    The layers between two additions form a block, and the second addition adds the block's input
+    to its output. An average pool right before the addition reduces the input. The smaller of the
+    two is padded with zeros: in channels, at the bottom and on the right.
     """
 
     def __init__(self, side: int, mean: npt.ArrayLike, scale: float) -> None:
@@ -35,55 +48,44 @@ class Graph:
         self._nodes: list[Any] = []
         self._weights: list[Any] = []
         self._mean, self._scale = np.asarray(mean, np.float64), scale
-        planes = self._node(
-            "Transpose",
-            [self._node("Cast", ["crops"], to=onnx.TensorProto.FLOAT)],
-            perm=[0, 3, 1, 2],
-        )
-        self._value, self.shape = planes, (3, side, side)
-        self._way_in: tuple[str, _SHAPE] = self._value, self.shape
+        floats = self._node("Cast", ["crops"], to=onnx.TensorProto.FLOAT)
+        self._pixels = self._node("Transpose", [floats], perm=[0, 3, 1, 2])
+        self._value, self.shape = self._pixels, (3, side, side)
+        self._block_input: tuple[str, _SHAPE] = self._value, self.shape
         self._is_after_block = True
 
     def add(self, layer: Layer, following: list[Layer]) -> None:
-        """One layer more; `following` are those after it. Raises SourceError."""
+        """Add a layer; `following` are the layers after it. Raises SourceError."""
         kind = layer.kind
-        if kind == dlib_file.CONVOLUTION:
+        if kind == CONVOLUTION:
             self._convolve(layer, following[0] if following else layer)
-        elif kind == dlib_file.RELU:
+        elif kind == RELU:
             self._value = self._node("Relu", [self._value])
-        elif kind == dlib_file.ADD:
+        elif kind == ADD:
             self._close_block()
-        elif kind == dlib_file.PRODUCT:
+        elif kind == PRODUCT:
             self._multiply(layer)
-        elif kind == dlib_file.AVERAGE_POOL and following and following[0].kind == dlib_file.ADD:
-            self._way_in = self._average(layer, *self._way_in)
-        elif kind == dlib_file.AVERAGE_POOL:
-            self._value, self.shape = self._whole_mean(layer)
-        elif kind == dlib_file.MAX_POOL:
+        elif kind == AVERAGE_POOL and following and following[0].kind == ADD:
+            self._block_input = self._average(layer, *self._block_input)
+        elif kind == AVERAGE_POOL:
+            self._value, self.shape = self._mean_of_image(layer)
+        elif kind == MAX_POOL:
             self._max_pool(layer)
-        if kind == dlib_file.MAX_POOL or (kind == dlib_file.RELU and self._is_after_block):
-            self._way_in = self._value, self.shape
-        self._is_after_block = kind == dlib_file.ADD
+        if kind == MAX_POOL or (kind == RELU and self._is_after_block):
+            self._block_input = self._value, self.shape
+        self._is_after_block = kind == ADD
 
     def to_bytes(self) -> bytes:
-        """The ONNX file."""
-        helper, floats, bytes_ = (
-            self._onnx.helper,
-            self._onnx.TensorProto.FLOAT,
-            self._onnx.TensorProto.UINT8,
-        )
+        """Return the graph as an ONNX file."""
+        helper, types = self._onnx.helper, self._onnx.TensorProto
         self._nodes[-1].output[0] = "vectors"
-        graph = helper.make_graph(
-            self._nodes,
-            "dlib",
-            [helper.make_tensor_value_info("crops", bytes_, ["n", self._side, self._side, 3])],
-            [helper.make_tensor_value_info("vectors", floats, ["n", self.shape[0]])],
-            self._weights,
-        )
+        crops_shape = ["n", self._side, self._side, 3]
+        crops = helper.make_tensor_value_info("crops", types.UINT8, crops_shape)
+        vectors = helper.make_tensor_value_info("vectors", types.FLOAT, ["n", self.shape[0]])
+        graph = helper.make_graph(self._nodes, "dlib", [crops], [vectors], self._weights)
         opset = [helper.make_opsetid("", _OPSET)]
-        data: bytes = helper.make_model(
-            graph, ir_version=_IR_VERSION, opset_imports=opset
-        ).SerializeToString()
+        model = helper.make_model(graph, ir_version=_IR_VERSION, opset_imports=opset)
+        data: bytes = model.SerializeToString()
         return data
 
     # Layers
@@ -95,11 +97,11 @@ class Graph:
         _expect(layer, n_weights + n)
         weights = layer.values[:n_weights].astype(np.float64).reshape(n, channels, height, width)
         biases = layer.values[n_weights:].astype(np.float64)
-        if scale.kind == dlib_file.AFFINE:
+        if scale.kind == AFFINE:
             _expect(scale, 2 * n)
             scales, shifts = scale.values.astype(np.float64).reshape(2, n)
             weights, biases = weights * scales[:, None, None, None], biases * scales + shifts
-        if self._value == self._nodes[1].output[0]:
+        if self._value == self._pixels:
             weights = weights / self._scale
             biases = biases - (weights * self._mean[:, None, None]).sum(axis=(1, 2, 3))
         self._value, self.shape = self._conv(self._value, self.shape, (weights, biases), steps)
@@ -107,59 +109,58 @@ class Graph:
     def _conv(
         self, value: str, shape: _SHAPE, numbers: tuple[Any, Any], steps: list[int]
     ) -> tuple[str, _SHAPE]:
-        """`steps` are stride y, x, padding y, x."""
+        """Add a convolution of `value` and return its output and shape.
+
+        `numbers` are weights and biases; `steps` are stride y, x, padding y, x.
+        """
         weights, biases = numbers
         window = weights.shape[2:]
         inputs = [value, self._weight(weights), self._weight(biases)]
-        made = self._node(
+        output = self._node(
             "Conv", inputs, kernel_shape=window, strides=steps[:2], pads=steps[2:] * 2
         )
-        return made, (len(weights), *_sides(shape, window, steps))
+        return output, (len(weights), *_sides_after(shape, window, steps))
 
     def _max_pool(self, layer: Layer) -> None:
         window, steps = layer.sizes[:2], list(layer.sizes[2:])
         self._value = self._node(
             "MaxPool", [self._value], kernel_shape=window, strides=steps[:2], pads=steps[2:] * 2
         )
-        self.shape = (self.shape[0], *_sides(self.shape, window, steps))
+        self.shape = (self.shape[0], *_sides_after(self.shape, window, steps))
 
     def _average(self, layer: Layer, value: str, shape: _SHAPE) -> tuple[str, _SHAPE]:
-        """As a convolution that gives as many channels as the block has, the others zero: half the
-        time of a pool and a concatenation."""
+        """Pool as a convolution with as many channels as the block, the surplus ones zero.
+
+        It takes half the time of a pool and a concatenation.
+        """
         n, window = max(self.shape[0], shape[0]), layer.sizes[:2]
         weights = np.zeros((n, shape[0], *window))
         weights[range(shape[0]), range(shape[0])] = 1 / (window[0] * window[1])
         return self._conv(value, shape, (weights, np.zeros(n)), list(layer.sizes[2:]))
 
     def _close_block(self) -> None:
-        other, other_shape = self._way_in
+        other, other_shape = self._block_input
         size = [max(sides) for sides in zip(self.shape, other_shape, strict=True)]
-        values = [
-            self._filled(self._value, self.shape, size),
-            self._filled(other, other_shape, size),
-        ]
+        values = [self._pad(self._value, self.shape, size), self._pad(other, other_shape, size)]
         self._value, self.shape = self._node("Add", values), (size[0], size[1], size[2])
 
-    def _filled(self, value: str, shape: _SHAPE, size: list[int]) -> str:
-        more = [side - own for side, own in zip(size, shape, strict=True)]
-        return (
-            self._node("Pad", [value, self._weight([0] * 5 + more, np.int64)])
-            if any(more)
-            else value
-        )
+    def _pad(self, value: str, shape: _SHAPE, size: list[int]) -> str:
+        missing = [side - own for side, own in zip(size, shape, strict=True)]
+        if not any(missing):
+            return value
+        return self._node("Pad", [value, self._weight([0] * 5 + missing, np.int64)])
 
-    def _whole_mean(self, layer: Layer) -> tuple[str, _SHAPE]:
+    def _mean_of_image(self, layer: Layer) -> tuple[str, _SHAPE]:
         if any(layer.sizes[:2]):
             raise SourceError(
-                "a pool that is not known",
-                expected="one of the whole image",
-                found=str(layer.sizes),
+                "an unknown pool", expected="one of the whole image", found=str(layer.sizes)
             )
         return self._node("GlobalAveragePool", [self._value]), (self.shape[0], 1, 1)
 
     def _multiply(self, layer: Layer) -> None:
-        """As a convolution, which treats each image alone: the sums of a product depend on the
-        size of the batch.
+        """Multiply as a convolution, which computes each image by itself.
+
+        The sums of a matrix product would depend on the size of the batch.
         """
         n, n_inputs = layer.sizes
         _expect(layer, n * n_inputs)
@@ -181,13 +182,11 @@ class Graph:
         return name
 
 
-def _sides(shape: _SHAPE, window: Any, steps: list[int]) -> tuple[int, int]:
-    height, width = (
-        (side + 2 * padding - length) // stride + 1
-        for side, length, stride, padding in zip(
-            shape[1:], window, steps[:2], steps[2:], strict=True
-        )
-    )
+def _sides_after(shape: _SHAPE, window: Any, steps: list[int]) -> tuple[int, int]:
+    """Return height and width after a window. Raises SourceError if the window does not fit."""
+    strides, paddings = np.array(steps).reshape(2, 2)
+    sides = (np.array(shape[1:]) + 2 * paddings - np.array(window)) // strides + 1
+    height, width = sides.tolist()
     if min(height, width) < 1:
         raise SourceError(
             "a window larger than its image",
@@ -207,10 +206,11 @@ def _expect(layer: Layer, n: int) -> None:
 
 
 def build_graph(layers: list[Layer], side: int, mean: npt.ArrayLike, scale: float) -> bytes:
-    """The ONNX file of a network of `layers` on crops of `side` × `side`, less `mean` (3,) RGB,
-    divided by `scale`.
+    """Build the ONNX file of a network of `layers` on crops of `side` × `side`.
+
+    The graph subtracts `mean` (3,) RGB from the pixels and divides them by `scale`.
     """
     graph = Graph(side, mean, scale)
-    for place, layer in enumerate(layers):
-        graph.add(layer, layers[place + 1 :])
+    for row, layer in enumerate(layers):
+        graph.add(layer, layers[row + 1 :])
     return graph.to_bytes()

@@ -1,5 +1,6 @@
-"""dlib's face descriptor: ResNet-29, 128 numbers (King 2017; weights in the public domain), in
-ONNX Runtime.
+"""dlib's face descriptor in ONNX Runtime: ResNet-29, 128 numbers.
+
+The network is King's (2017). Its weights are in the public domain.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from faceprep.core.embeddings import Model
 from faceprep.core.faces import Floats, Pixels
 from faceprep.models import weights
 from faceprep.models.cache import cached
-from faceprep.models.embedders import dlib_onnx as dlib_graph
-from faceprep.models.embedders import dlib_weights as dlib_file
+from faceprep.models.embedders.dlib_onnx import build_graph
+from faceprep.models.embedders.dlib_weights import read_layers
 from faceprep.models.onnx_session import Runtime
 
 _VERSION = 1
-"""To be raised when the same weights give other answers."""
+"""Increase it when the same weights give other vectors."""
 _MEAN_RGB = (122.782, 117.001, 104.298)
 _SCALE = 256.0
 _SIDE, _DIM = 150, 128
@@ -27,14 +28,18 @@ _ORIGIN = (
     "photos: one person from"
     " 0.954 on, two people up to 0.908; dlib's own rule, a distance below 0.6, is about 0.91"
 )
-"""Euclidean and cosine part people equally well there (equal error rate 1.7 % with either): cosine
-it is. Vectors have a length of 1.41, so that a distance of 0.6 is a cosine of 1 - 0.6² / (2 ·
-1.41²) = 0.91."""
+"""Source of the thresholds.
+
+The metric is cosine, because Euclidean separates people equally well there: the equal error rate
+is 1.7 % with either. Vectors have a length of 1.41, so that a distance of 0.6 is a cosine of
+1 - 0.6² / (2 · 1.41²) = 0.91.
+"""
 
 
 class DlibResnet:
-    """Faces aligned to dlib-150 to vectors (n, 128), not of length 1. A vector does not depend
-    on its batch.
+    """An embedder that maps faces aligned to dlib-150 to vectors (n, 128).
+
+    Vectors are not scaled to length 1. A vector does not depend on its batch.
     """
 
     template = "dlib-150"
@@ -59,11 +64,10 @@ class DlibResnet:
     def __call__(self, crops: Pixels) -> Floats:
         vectors = np.empty((len(crops), _DIM), np.float32)
         for start in range(0, len(crops), self._batch):
-            vectors[start : start + self._batch] = self._network(
-                crops[start : start + self._batch]
-            )[0]
+            rows = slice(start, start + self._batch)
+            vectors[rows] = self._network.run(crops[rows])[0]
         return vectors
 
 
 def _as_onnx(data: bytes) -> bytes:
-    return dlib_graph.build_graph(list(dlib_file.read_layers(data)), _SIDE, _MEAN_RGB, _SCALE)
+    return build_graph(list(read_layers(data)), _SIDE, _MEAN_RGB, _SCALE)

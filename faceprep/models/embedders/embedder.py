@@ -1,4 +1,4 @@
-"""Embedders by name: what `--embedder` and the options of a file's normalisation mean."""
+"""Embedders by name, as given with `--embedder` and the options of a file's normalisation."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from faceprep.core import registry
 from faceprep.core.embeddings import Embedder
 from faceprep.core.errors import OptionError
-from faceprep.models.embedders.preprocess import Given
+from faceprep.models.embedders.preprocess import InputOptions
 from faceprep.models.onnx_session import Runtime
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedderSpec:
-    """Which embedder, and where it runs: see `Runtime`.
+    """The choice of an embedder and of the device it runs on (see `Runtime`).
 
     `mean`, `std` (one number, or three in the order red, green, blue), `size` (height, width) and
-    `color` (rgb or bgr) are for files of models that do not say so themselves.
+    `color` (rgb or bgr) are for model files whose metadata lack them.
     """
 
     name: str = "dlib-resnet"
@@ -37,31 +37,32 @@ class EmbedderSpec:
             )
 
     @property
-    def given(self) -> Given:
-        """What is said of a model's file."""
-        return Given(self.mean, self.std, self.size, self.color)
+    def input_options(self) -> InputOptions:
+        """Return the options that describe the input of a model's file."""
+        return InputOptions(self.mean, self.std, self.size, self.color)
 
 
 @functools.cache
 def open_embedder(spec: EmbedderSpec) -> Embedder:
-    """The embedder that `spec` names, one a process. Raises OptionError, MissingExtra,
-    FaceprepError for a GPU.
+    """Open the embedder that `spec` names, once per process.
+
+    Raises OptionError, MissingExtra, or FaceprepError if a required GPU cannot be used.
     """
     name, source = find_kind(spec.name)
     runtime = Runtime(spec.device, spec.threads, spec.require_gpu)
     kind = registry.load(registry.EMBEDDERS, name)
-    if not source and any(spec.given):
+    if not source and any(spec.input_options):
         raise OptionError(
             f"{name} has its own normalisation",
             remedy="Leave out --mean, --std, --size and --color.",
         )
-    embedder: Embedder = kind(runtime, source, spec.given) if source else kind(runtime)
+    arguments = (source, spec.input_options) if source else ()
+    embedder: Embedder = kind(runtime, *arguments)
     return embedder
 
 
 def find_kind(name: str) -> tuple[str, str]:
-    """(name in the registry, file or pack) of what the caller calls an embedder. Raises
-    OptionError.
+    """Split `name` into a name in the registry and a file or pack. Raises OptionError.
 
     >>> find_kind("dlib-resnet"), find_kind("insightface:buffalo_l"), find_kind("nets/r50.onnx")
     (('dlib-resnet', ''), ('insightface', 'buffalo_l'), ('onnx', 'nets/r50.onnx'))

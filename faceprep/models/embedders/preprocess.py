@@ -1,6 +1,4 @@
-"""What is done to crops before a model of a file sees them, and the embedder around such a
-model.
-"""
+"""Preprocessing of crops for a model in a file, and the embedder around such a model."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.faces import Floats, Pixels
 
 _VERSION = 1
-"""To be raised when the same file gives other answers."""
+"""Increase it when the same file gives other vectors."""
 _SIDE = 112
 ARCFACE_MEAN = ARCFACE_STD = 127.5
 _ORIGIN = (
@@ -28,11 +26,13 @@ _ORIGIN = (
     " set of your own"
 )
 _PIECE = 1 << 22
+_CHANNELS = 3
 
 
-class Given(NamedTuple):
-    """What the caller says of a model's file: `mean` and `std` of one number or R, G, B; `size`
-    height, width.
+class InputOptions(NamedTuple):
+    """Options of the caller that describe the input of a model's file.
+
+    `mean` and `std` are one number, or three in the order R, G, B. `size` is (height, width).
     """
 
     mean: tuple[float, ...] | None = None
@@ -43,10 +43,10 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """(pixel - mean) / std, in the colours' order and the layout that the model takes.
+    """The normalisation (pixel - mean) / std, in the colour order and layout of a model.
 
     >>> crops = np.zeros((1, 2, 2, 3), np.uint8)
-    >>> Preparation((2, 2), (2.0,), (4.0,), "bgr", channels_last=False)(crops).shape
+    >>> Preparation((2, 2), (2.0,), (4.0,), "bgr", channels_last=False).apply(crops).shape
     (1, 3, 2, 2)
     """
 
@@ -62,8 +62,11 @@ class Preparation:
                 "--std", expected="numbers other than 0", found=", ".join(map(str, self.std))
             )
 
-    def __call__(self, crops: Pixels) -> Floats:
-        """(n, height, width, 3) RGB to float32, (n, 3, height, width) or as it comes."""
+    def apply(self, crops: Pixels) -> Floats:
+        """Normalise (n, height, width, 3) RGB crops to float32.
+
+        The result is (n, height, width, 3) if `channels_last`, else (n, 3, height, width).
+        """
         values = crops.astype(np.float32)
         values -= np.array(self.mean, np.float32)
         values /= np.array(self.std, np.float32)
@@ -74,99 +77,120 @@ class Preparation:
         return np.ascontiguousarray(values)
 
     def __str__(self) -> str:
-        mean, std = (
-            ",".join(f"{number:g}" for number in numbers) for numbers in (self.mean, self.std)
-        )
+        mean = ",".join(f"{number:g}" for number in self.mean)
+        std = ",".join(f"{number:g}" for number in self.std)
         return f"mean{mean}/std{std}/{self.color}"
 
     @property
     def template(self) -> str:
-        """What crops are to be aligned to."""
+        """Return the name of the template that crops are aligned to."""
         height, width = self.size
         return f"arcface-{height}" if height == width else f"arcface-{height}x{width}"
 
 
-def prepare(
-    shape: Sequence[Any], given: Given, told: Mapping[str, str], std: float = ARCFACE_STD
+def choose_preparation(
+    shape: Sequence[Any],
+    options: InputOptions,
+    metadata: Mapping[str, str],
+    std: float = ARCFACE_STD,
 ) -> Preparation:
-    """For an input of `shape`: four numbers, None (or a name) where it is open.
+    """Choose the preparation for a model whose input has the given `shape`.
 
-    What is `given` counts before what the file has `told` of itself: mean, std, size, color;
-    without either it is 127.5 and `std`. Raises SourceError, OptionError.
+    `shape` holds four numbers, with None or a name for a free one. `options` take precedence over
+    the file's `metadata`: mean, std, size and color. The defaults are a mean of 127.5 and `std`.
+    Raises SourceError, OptionError.
 
-    >>> prepare((None, 112, 96, 3), Given(std=(128.0,)), {"color": "bgr"})
+    >>> choose_preparation((None, 112, 96, 3), InputOptions(std=(128.0,)), {"color": "bgr"})
     Preparation(size=(112, 96), mean=(127.5,), std=(128.0,), color='bgr', channels_last=True)
     """
+    height, width, channels_last = _read_shape(shape)
+    size = _choose_size(height, width, options.size or _read_size(metadata))
+    return Preparation(
+        size,
+        options.mean or _read_numbers(metadata, "mean") or (ARCFACE_MEAN,),
+        options.std or _read_numbers(metadata, "std") or (std,),
+        options.color or _read_color(metadata),
+        channels_last,
+    )
+
+
+def _read_shape(shape: Sequence[Any]) -> tuple[int | None, int | None, bool]:
+    """Return height, width (None for a free one) and whether the channels come last.
+
+    Raises SourceError.
+    """
     sides = [side if isinstance(side, int) and side > 0 else None for side in shape]
-    if len(sides) != 4 or 3 not in (
-        sides[1],
-        sides[3],
-        *([3] if sides[1] is sides[3] is None else []),
-    ):
-        expected = "(n, 3, height, width) or (n, height, width, 3)"
-        raise SourceError(
-            "no model of face crops", expected=f"one input {expected}", found=f"{tuple(shape)}"
-        )
-    channels_last = sides[3] == 3 and sides[1] != 3
-    height, width = sides[1:3] if channels_last else sides[2:4]
-    asked = given.size or _told_size(told)
-    size = asked or (height or width or _SIDE, width or height or _SIDE)
+    if len(sides) == 4:
+        _, first, middle, last = sides
+        if first == _CHANNELS or first is last is None:
+            return middle, last, False
+        if last == _CHANNELS:
+            return first, middle, True
+    raise SourceError(
+        "not a model of face crops",
+        expected="one input (n, 3, height, width) or (n, height, width, 3)",
+        found=f"{tuple(shape)}",
+    )
+
+
+def _choose_size(
+    height: int | None, width: int | None, wanted: tuple[int, int] | None
+) -> tuple[int, int]:
+    """Return the `wanted` size, or the model's own; a free side equals the other one.
+
+    Raises OptionError if the model's fixed sides differ from `wanted`.
+    """
+    size = wanted or (height or width or _SIDE, width or height or _SIDE)
     if (height or size[0], width or size[1]) != size:
         raise OptionError(
             "--size",
             expected=f"{height}x{width}, which the model has",
             found="x".join(map(str, size)),
         )
-    return Preparation(
-        size,
-        given.mean or _told_numbers(told, "mean") or (ARCFACE_MEAN,),
-        given.std or _told_numbers(told, "std") or (std,),
-        given.color or _told_color(told),
-        channels_last,
-    )
+    return size
 
 
-def _told_numbers(told: Mapping[str, str], name: str) -> tuple[float, ...] | None:
-    if name not in told:
+def _read_numbers(metadata: Mapping[str, str], name: str) -> tuple[float, ...] | None:
+    if name not in metadata:
         return None
     try:
-        numbers = tuple(float(number) for number in told[name].strip("[]() ").split(","))
+        numbers = tuple(float(number) for number in metadata[name].strip("[]() ").split(","))
     except ValueError:
         numbers = ()
     if len(numbers) not in (1, 3):
-        raise _bad_metadata(told, name, "a number, or three")
+        raise _bad_metadata(metadata, name, "a number, or three")
     return numbers
 
 
-def _told_size(told: Mapping[str, str]) -> tuple[int, int] | None:
-    if "size" not in told:
+def _read_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
+    if "size" not in metadata:
         return None
-    height, _, width = told["size"].partition("x")
+    height, _, width = metadata["size"].partition("x")
     if not height.isdecimal() or not (width or height).isdecimal():
-        raise _bad_metadata(told, "size", "such as 112 or 112x96")
+        raise _bad_metadata(metadata, "size", "such as 112 or 112x96")
     return int(height), int(width or height)
 
 
-def _told_color(told: Mapping[str, str]) -> str:
-    color = told.get("color", "rgb").lower()
+def _read_color(metadata: Mapping[str, str]) -> str:
+    color = metadata.get("color", "rgb").lower()
     if color not in ("rgb", "bgr"):
-        raise _bad_metadata(told, "color", "rgb or bgr")
+        raise _bad_metadata(metadata, "color", "rgb or bgr")
     return color
 
 
-def _bad_metadata(told: Mapping[str, str], name: str, expected: str) -> SourceError:
-    remedy = f"Give --{name}."
+def _bad_metadata(metadata: Mapping[str, str], name: str, expected: str) -> SourceError:
     return SourceError(
         f"the file's metadata have a bad {name}",
         expected=expected,
-        found=repr(told[name]),
-        remedy=remedy,
+        found=repr(metadata[name]),
+        remedy=f"Give --{name}.",
     )
 
 
-class Body(NamedTuple):
-    """A model's file, open: `run` takes prepared batches of `batch` crops at most, exactly so
-    many if `is_fixed`.
+class OpenModel(NamedTuple):
+    """A model loaded from a file.
+
+    `run` takes prepared batches of at most `batch` crops, or of exactly `batch` if `is_fixed`.
     """
 
     name: str
@@ -177,50 +201,57 @@ class Body(NamedTuple):
 
 
 class FileEmbedder:
-    """A model of ArcFace's kind behind its preparation."""
+    """A model of ArcFace's kind with the preparation of its crops."""
 
-    def __init__(self, body: Body, preparation: Preparation) -> None:
-        self._body, self._prepare = body, preparation
-        self.provider, self.template = body.provider, preparation.template
-        self.dim = self._vectors(np.zeros((1, *preparation.size, 3), np.uint8)).shape[1]
-        self.model = Model(f"{body.name}/v{_VERSION}/{self.template}/{preparation}", origin=_ORIGIN)
+    def __init__(self, opened: OpenModel, preparation: Preparation) -> None:
+        self._opened, self._preparation = opened, preparation
+        self.provider, self.template = opened.provider, preparation.template
+        black_crop = np.zeros((1, *preparation.size, 3), np.uint8)
+        self.dim = self._embed_batch(black_crop).shape[1]
+        fingerprint = f"{opened.name}/v{_VERSION}/{self.template}/{preparation}"
+        self.model = Model(fingerprint, origin=_ORIGIN)
 
     def __call__(self, crops: Pixels) -> Floats:
         vectors = np.empty((len(crops), self.dim), np.float32)
-        n = self._body.batch
+        n = self._opened.batch
         for start in range(0, len(crops), n):
-            vectors[start : start + n] = self._vectors(crops[start : start + n])
+            vectors[start : start + n] = self._embed_batch(crops[start : start + n])
         return vectors
 
-    def _vectors(self, crops: Pixels) -> npt.NDArray[Any]:
-        n = len(crops)
-        values = self._prepare(crops)
-        if self._body.is_fixed and n < self._body.batch:
-            values = np.concatenate(
-                [values, np.zeros((self._body.batch - n, *values.shape[1:]), np.float32)]
-            )
-        vectors = self._body.run(values)
-        flat = vectors.reshape(len(vectors), -1) if vectors.ndim > 1 else vectors
-        if (
-            flat.ndim != 2
-            or len(flat) != len(values)
-            or flat.size != vectors.shape[0] * vectors.shape[1]
-        ):
-            found = f"{vectors.shape} for {len(values)} crops"
+    def _embed_batch(self, crops: Pixels) -> npt.NDArray[Any]:
+        """Compute the (n, d) vectors of at most one batch. Raises SourceError for other shapes."""
+        values = self._preparation.apply(crops)
+        n_missing = self._opened.batch - len(crops)
+        if self._opened.is_fixed and n_missing > 0:
+            padding = np.zeros((n_missing, *values.shape[1:]), np.float32)
+            values = np.concatenate([values, padding])
+        vectors = self._opened.run(values)
+        if not _is_vector_per_crop(vectors.shape, len(values)):
             raise SourceError(
-                "no model that gives a vector a crop", expected="an output (n, d)", found=found
+                "not a model that gives one vector per crop",
+                expected="an output (n, d)",
+                found=f"{vectors.shape} for {len(values)} crops",
             )
-        return flat[:n]
+        return vectors.reshape(len(vectors), -1)[: len(crops)]
+
+
+def _is_vector_per_crop(shape: tuple[int, ...], n: int) -> bool:
+    """Return whether `shape` is (n, d), or (n, d, 1, …)."""
+    if len(shape) < 2:
+        return False
+    return shape[0] == n and all(side == 1 for side in shape[2:])
 
 
 def fingerprint_of(path: Path) -> str:
-    """The first 12 digits of the sha256 of a file, or of the names and bytes of all files below
-    a folder.
+    """Return the first 12 digits of the sha256 of a file.
+
+    For a folder, the names and bytes of all files below it are hashed.
     """
     digest = hashlib.sha256()
-    for file in (
-        sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-    ):
+    files = [path]
+    if path.is_dir():
+        files = sorted(each for each in path.rglob("*") if each.is_file())
+    for file in files:
         if path.is_dir():
             digest.update(file.relative_to(path).as_posix().encode() + b"\0")
         with storage.ByteSource(file) as source:

@@ -1,6 +1,4 @@
-"""Embedders in TorchScript files, where PyTorch is installed: it comes with no extra, being
-what users choose.
-"""
+"""Embedders in TorchScript files. No extra installs PyTorch: users choose its build themselves."""
 
 from __future__ import annotations
 
@@ -13,7 +11,13 @@ import numpy.typing as npt
 
 from faceprep.core.errors import FaceprepError, MissingExtra, SourceError
 from faceprep.core.faces import Floats
-from faceprep.models.embedders.preprocess import Body, FileEmbedder, Given, fingerprint_of, prepare
+from faceprep.models.embedders.preprocess import (
+    FileEmbedder,
+    InputOptions,
+    OpenModel,
+    choose_preparation,
+    fingerprint_of,
+)
 from faceprep.models.onnx_session import Runtime
 
 _BATCH, _BATCH_ON_GPU = 16, 128
@@ -21,42 +25,30 @@ _END_OF_SENTENCE = re.compile(r"\n|\.\s")
 
 
 class TorchEmbedder(FileEmbedder):
-    """A TorchScript module that takes (n, 3, height, width); a pickled one, whose code would
-    run, is not read.
+    """A TorchScript module that takes (n, 3, height, width).
+
+    A pickled module is refused, because loading it would run its code.
     """
 
-    def __init__(self, runtime: Runtime, source: str, given: Given) -> None:
+    def __init__(self, runtime: Runtime, source: str, options: InputOptions) -> None:
         path = Path(source).expanduser()
         if not path.is_file():
             raise SourceError("no such file", path=path, expected="a TorchScript .pt")
-        torch = _torch()
-        device, provider = _device(torch, runtime)
-        try:
-            with (
-                catch_warnings()
-            ):  # PyTorch 2.13 would rather be given other files; it goes on reading these
-                simplefilter("ignore", DeprecationWarning)
-                module = torch.jit.load(str(path), map_location=device).eval()
-        except (RuntimeError, ValueError) as error:
-            reason = _END_OF_SENTENCE.split(str(error).strip(), 1)[0]
-            raise SourceError(
-                f"no TorchScript module: {reason}", path=path, expected="torch.jit.save's file"
-            ) from error
+        torch = _import_torch()
+        device, provider = _choose_device(torch, runtime)
+        module = _load_module(torch, path, device)
 
         def run(values: Floats) -> npt.NDArray[Any]:
             with torch.inference_mode():
-                vectors: npt.NDArray[Any] = (
-                    module(torch.from_numpy(values).to(device)).float().cpu().numpy()
-                )
+                output = module(torch.from_numpy(values).to(device))
+                vectors: npt.NDArray[Any] = output.float().cpu().numpy()
                 return vectors
 
-        preparation = prepare((None, 3, None, None), given, {})
-        batch = _BATCH_ON_GPU if device != "cpu" else _BATCH
+        preparation = choose_preparation((None, 3, None, None), options, {})
+        batch = _BATCH if device == "cpu" else _BATCH_ON_GPU
+        opened = OpenModel(f"{path.stem}/{fingerprint_of(path)}", run, batch, provider=provider)
         try:
-            super().__init__(
-                Body(f"{path.stem}/{fingerprint_of(path)}", run, batch, provider=provider),
-                preparation,
-            )
+            super().__init__(opened, preparation)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise SourceError(
@@ -64,7 +56,7 @@ class TorchEmbedder(FileEmbedder):
             ) from error
 
 
-def _torch() -> Any:
+def _import_torch() -> Any:
     try:
         import torch
     except ImportError as error:
@@ -74,8 +66,22 @@ def _torch() -> Any:
     return torch
 
 
-def _device(torch: Any, runtime: Runtime) -> tuple[str, str]:
-    """(PyTorch's name of the device, that for people). Raises FaceprepError."""
+def _load_module(torch: Any, path: Path, device: str) -> Any:
+    """Load a TorchScript module in evaluation mode. Raises SourceError."""
+    try:
+        with catch_warnings():
+            # PyTorch 2.13 deprecates these files but still reads them.
+            simplefilter("ignore", DeprecationWarning)
+            return torch.jit.load(str(path), map_location=device).eval()
+    except (RuntimeError, ValueError) as error:
+        reason = _END_OF_SENTENCE.split(str(error).strip(), 1)[0]
+        raise SourceError(
+            f"not a TorchScript module: {reason}", path=path, expected="torch.jit.save's file"
+        ) from error
+
+
+def _choose_device(torch: Any, runtime: Runtime) -> tuple[str, str]:
+    """Return PyTorch's name of the device and its name for people. Raises FaceprepError."""
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
     number = int(runtime.device.partition(":")[2] or 0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from faceprep.core.faces import Pixels
-from faceprep.models.detectors.centerface import CenterFace, with_free_sizes
+from faceprep.models.detectors.centerface import CenterFace, free_sizes
 from faceprep.models.onnx_session import Network, Runtime
 from faceprep.models.weights import centerface_onnx
 from tests.photos import astronaut, photo, six_people
@@ -28,9 +28,9 @@ def reference(
     """(score, box, points) of each cell over `least`, one at a time in double precision; sides
     fit the network.
     """
-    network = CPU.open(with_free_sizes(centerface_onnx()))
+    network = CPU.open(free_sizes(centerface_onnx()))
     planes = image.transpose(2, 0, 1)[None].astype(np.float32)
-    heat, sizes, offsets, points = (answer[0].astype(np.float64) for answer in network(planes))
+    heat, sizes, offsets, points = (answer[0].astype(np.float64) for answer in network.run(planes))
     found = []
     for i, j in zip(*np.nonzero(heat[0] >= least), strict=True):
         h, w = 4 * math.exp(sizes[0, i, j]), 4 * math.exp(sizes[1, i, j])

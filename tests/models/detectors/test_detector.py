@@ -16,7 +16,7 @@ from faceprep.core.faces import Faces, Pixels, no_faces
 from faceprep.models.detectors.detector import (
     DetectorSpec,
     SizedDetector,
-    fitted_to,
+    fit_to,
     open_detector,
     problem_of,
 )
@@ -65,7 +65,7 @@ def test_the_way_back_is_exact(times: int, x: int, y: int, width: int, height: i
     detection = SizedDetector(SpotDetector(), det_size=320).detect_noted([image])[0]
     np.testing.assert_allclose(detection.faces.boxes[0], box, atol=1e-4)
     np.testing.assert_allclose(detection.faces.landmarks[0, [0, 4]].ravel(), box, atol=1e-4)
-    assert not detection.bordered
+    assert not detection.is_bordered
 
 
 @given(st.integers(100, 500), st.integers(100, 500), st.integers(32, 99))
@@ -84,9 +84,9 @@ def test_the_long_side_is_bounded_and_small_images_stay(
 ) -> None:
     image = np.broadcast_to(np.zeros(3, np.uint8), (height, width, 3))
     if max(height, width) <= long_side:
-        assert fitted_to(image, long_side) is image
+        assert fit_to(image, long_side) is image
     else:
-        small = fitted_to(image, long_side).shape
+        small = fit_to(image, long_side).shape
         assert max(small[:2]) == long_side
         assert small[0] == max(1, round(height * long_side / max(height, width)))
 
@@ -129,19 +129,19 @@ def test_parts_of_a_large_face_are_no_small_faces() -> None:
 def test_shrinking_averages_what_it_covers() -> None:
     """Noise goes with the area; sampling alone would keep it."""
     noise = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
-    assert fitted_to(noise, 320).std() < noise.std() / 4
+    assert fit_to(noise, 320).std() < noise.std() / 4
 
 
 def test_a_face_that_fills_the_frame_is_found_on_a_border() -> None:
     image = np.full((1080, 1920, 3), 255, np.uint8)
     detection = SizedDetector(SpotDetector()).detect_noted([image])[0]
-    assert detection.bordered and not detection.refused
+    assert detection.is_bordered and not detection.problem
     np.testing.assert_allclose(detection.faces.boxes[0], (0, 0, 1920, 1080), atol=1e-3)
 
 
 def test_nothing_is_found_where_there_is_nothing() -> None:
     detection = SizedDetector(SpotDetector()).detect_noted([np.zeros((9, 9, 3), np.uint8)])[0]
-    assert not len(detection.faces) and not detection.bordered and not detection.refused
+    assert not len(detection.faces) and not detection.is_bordered and not detection.problem
 
 
 class BorderDetector(SpotDetector):
@@ -164,12 +164,12 @@ class WeakDetector(SpotDetector):
 def test_a_face_that_is_not_sure_is_looked_at_in_twice_the_size() -> None:
     image = spot(720, 1280, (400, 200, 480, 280))
     weak = SizedDetector(WeakDetector(), sure_score=0.0).detect_noted([image])[0]
-    assert not weak.doubled and len(weak.faces) == 1 and weak.faces.scores[0] < 0.6
+    assert not weak.is_doubled and len(weak.faces) == 1 and weak.faces.scores[0] < 0.6
     sure = SizedDetector(WeakDetector(), sure_score=0.8).detect_noted([image])[0]
-    assert sure.doubled and not sure.bordered
+    assert sure.is_doubled and not sure.is_bordered
     np.testing.assert_allclose(sure.faces.boxes, [(400, 200, 480, 280)], atol=0.1)
     small = SizedDetector(WeakDetector(), sure_score=0.8).detect_noted([image[100:400, 300:600]])[0]
-    assert not small.doubled and len(small.faces) == 1, (
+    assert not small.is_doubled and len(small.faces) == 1, (
         "it has no more to show; the weak answer stays"
     )
 
@@ -178,7 +178,7 @@ def test_what_is_on_the_border_is_no_face() -> None:
     detection = SizedDetector(BorderDetector()).detect_noted([np.full((90, 90, 3), 255, np.uint8)])[
         0
     ]
-    assert not len(detection.faces) and not detection.bordered
+    assert not len(detection.faces) and not detection.is_bordered
 
 
 BAD = {
@@ -196,7 +196,7 @@ def test_a_bad_image_does_not_fail_its_batch(kind: str) -> None:
     detector = SizedDetector(SpotDetector())
     detections = detector.detect_noted([good, BAD[kind], good])  # type: ignore[list-item]
     assert [len(detection.faces) for detection in detections] == [1, 0, 1]
-    assert [bool(detection.refused) for detection in detections] == [False, True, False]
+    assert [bool(detection.problem) for detection in detections] == [False, True, False]
     with pytest.raises(ValueError, match="image 1: expected height × width × 3 uint8 RGB, found"):
         detector([good, BAD[kind]])  # type: ignore[list-item]
     assert problem_of(good) == ""

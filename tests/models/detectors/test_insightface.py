@@ -88,7 +88,7 @@ def test_a_network_without_landmarks_is_refused(n_outputs: int, tmp_path: Path) 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "det.onnx").write_bytes(b"no model")
-    with pytest.raises(SourceError, match="no model that ONNX Runtime can open"):
+    with pytest.raises(SourceError, match="not a model that ONNX Runtime can open"):
         InsightFacePack(Runtime("cpu", 1), str(tmp_path / "det.onnx"))
 
 

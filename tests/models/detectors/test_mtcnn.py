@@ -16,7 +16,14 @@ from hypothesis.extra import numpy as arrays
 
 from faceprep.core.faces import Faces, Pixels
 from faceprep.models import weights
-from faceprep.models.detectors.mtcnn import Mtcnn, crops_of, pyramid, shrunk, squared, unrivalled
+from faceprep.models.detectors.mtcnn import (
+    Mtcnn,
+    crop_boxes,
+    fast_nms,
+    make_square,
+    pyramid_scales,
+    shrink,
+)
 from faceprep.models.detectors.mtcnn_onnx import mtcnn_graph
 from faceprep.models.detectors.nms import overlaps
 from faceprep.models.onnx_session import Network, Runtime
@@ -175,7 +182,7 @@ def test_the_graphs_are_the_layers(name: str, shape: tuple[int, int]) -> None:
     image = astronaut()[60 : 60 + shape[0], 190 : 190 + shape[1]]
     *heads, classes = network_in_doubles(name, (image - 127.5) / 128)
     network = CPU.open(mtcnn_graph(name, weights.mtcnn_layers(weights.mtcnn_file(name))))
-    answer = network(image[None].astype(np.float32))[0][0]
+    answer = network.run(image[None].astype(np.float32))[0][0]
     answer = answer.transpose(1, 2, 0) if name == "pnet" else answer
     expected = np.concatenate([*heads, classes[..., 1:] - classes[..., :1]], axis=-1)
     np.testing.assert_allclose(answer, expected, atol=1e-4)
@@ -186,9 +193,9 @@ def test_the_graphs_are_the_layers(name: str, shape: tuple[int, int]) -> None:
 
 def test_the_pyramid_ends_where_a_cell_no_longer_fits() -> None:
     for side in (20, 50, 360, 1080):
-        scales = pyramid((side, 2 * side), 20)
+        scales = pyramid_scales((side, 2 * side), 20)
         assert scales[0] == 0.6 and int(side * scales[-1]) >= 12 > int(side * scales[-1] * 0.709)
-    assert pyramid((19, 400), 20) == []
+    assert pyramid_scales((19, 400), 20) == []
 
 
 boxes_and_scores = st.integers(0, 40).flatmap(
@@ -219,7 +226,7 @@ def test_who_stays(drawn: tuple[Any, Any], limit: float, of_smaller: bool) -> No
                 rivals |= shared / (min(own, its) if of_smaller else own + its - shared) > limit
         if not rivals:
             stays.append(i)
-    found = unrivalled(boxes, scores, limit, of_smaller)
+    found = fast_nms(boxes, scores, limit, of_smaller)
     assert sorted(found) == stays
     assert (np.diff(scores[found]) <= 0).all()
 
@@ -229,31 +236,31 @@ def test_many_boxes_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
     corners = rng.uniform(0, 60, (200, 2))
     boxes = np.hstack([corners, corners + rng.uniform(5, 30, (200, 2))]).astype(np.float32)
     scores = rng.permutation(200).astype(np.float32)
-    whole = unrivalled(boxes, scores, 0.4)
+    whole = fast_nms(boxes, scores, 0.4)
     monkeypatch.setattr("faceprep.models.detectors.mtcnn._AT_ONCE", 7)
-    assert unrivalled(boxes, scores, 0.4).tolist() == whole.tolist()
+    assert fast_nms(boxes, scores, 0.4).tolist() == whole.tolist()
 
 
 def test_squares_keep_their_middle() -> None:
-    square = squared(np.array([[0, 0, 10, 20], [5, 5, 9, 6]], np.float32))
+    square = make_square(np.array([[0, 0, 10, 20], [5, 5, 9, 6]], np.float32))
     np.testing.assert_allclose(square, [[-5, 0, 15, 20], [5, 3.5, 9, 7.5]])
-    assert squared(np.empty((0, 4), np.float32)).shape == (0, 4)
+    assert make_square(np.empty((0, 4), np.float32)).shape == (0, 4)
 
 
 def test_crops_of_a_ramp_are_ramps() -> None:
     """Bilinear between pixels, from corner to corner; grey beyond the first and last pixel."""
     ramp = np.broadcast_to(np.arange(100, dtype=np.float32)[None, :, None], (60, 100, 3)).copy()
-    crop = crops_of(ramp, np.array([[10, 10, 33, 33], [-20, -20, 20, 20]], np.float32), 24)
+    crop = crop_boxes(ramp, np.array([[10, 10, 33, 33], [-20, -20, 20, 20]], np.float32), 24)
     np.testing.assert_allclose(
         crop[0, :, :, 0], np.broadcast_to(np.linspace(9.9, 32.67, 24), (24, 24)), atol=0.02
     )
     assert (crop[1, :12, :, 0] == 127.5).all() and (crop[1, :, :12, 0] == 127.5).all()
     assert crop[1, 12, 12, 0] < 1
-    assert crops_of(ramp, np.empty((0, 4), np.float32), 24).shape == (0, 24, 24, 3)
+    assert crop_boxes(ramp, np.empty((0, 4), np.float32), 24).shape == (0, 24, 24, 3)
 
 
 def test_shrinking_keeps_the_mean() -> None:
     image = np.random.default_rng(0).uniform(0, 255, (60, 90, 3)).astype(np.float32)
-    small = shrunk(image, 1 / 3)
+    small = shrink(image, 1 / 3)
     assert small.shape == (20, 30, 3)
     np.testing.assert_allclose(small, image.reshape(20, 3, 30, 3, 3).mean(axis=(1, 3)), rtol=1e-4)

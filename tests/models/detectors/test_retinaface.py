@@ -10,7 +10,7 @@ import pytest
 
 from faceprep.core.faces import Faces, Pixels
 from faceprep.models.detectors.detector import SizedDetector
-from faceprep.models.detectors.retinaface import RetinaFace, anchors
+from faceprep.models.detectors.retinaface import RetinaFace, build_anchors
 from faceprep.models.onnx_session import Network, Runtime
 from faceprep.models.weights import retinaface_onnx
 from tests.photos import astronaut, matched, photo, six_people
@@ -34,7 +34,7 @@ def reference(
     network = CPU.open(retinaface_onnx())
     shifts, sureness, points = (
         answer[0].astype(np.float64)
-        for answer in network(bgr.transpose(2, 0, 1)[None].astype(np.float32))
+        for answer in network.run(bgr.transpose(2, 0, 1)[None].astype(np.float32))
     )
     height, width = image.shape[:2]
     found, row = [], 0
@@ -102,9 +102,9 @@ def test_a_batch_is_as_one_by_one(detector: RetinaFace, monkeypatch: pytest.Monk
     single = [detector([image])[0] for image in images]
     monkeypatch.setattr(Network, "best_batch", 16)
     sizes = []
-    run = Network.__call__
+    run = Network.run
     monkeypatch.setattr(
-        Network, "__call__", lambda self, batch: sizes.append(len(batch)) or run(self, batch)
+        Network, "run", lambda self, batch: sizes.append(len(batch)) or run(self, batch)
     )
     for one, together in zip(single, detector(images), strict=True):
         np.testing.assert_allclose(together.boxes, one.boxes, atol=1e-2)
@@ -138,8 +138,8 @@ def test_an_empty_batch_is_empty(detector: RetinaFace) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 65), (360, 640)])
 def test_there_is_an_anchor_for_each_answer(height: int, width: int) -> None:
-    shifts, _, _ = CPU.open(retinaface_onnx())(np.zeros((1, 3, height, width), np.float32))
-    assert anchors(height, width).shape == (shifts.shape[1], 3)
+    shifts, _, _ = CPU.open(retinaface_onnx()).run(np.zeros((1, 3, height, width), np.float32))
+    assert build_anchors(height, width).shape == (shifts.shape[1], 3)
 
 
 @needs_data

@@ -18,8 +18,8 @@ from faceprep.core.embeddings import COSINE
 from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from faceprep.core.faces import Pixels
 from faceprep.models import cache, weights
-from faceprep.models.embedders import dlib_onnx as dlib_graph
-from faceprep.models.embedders import dlib_weights as dlib_file
+from faceprep.models.embedders import dlib_weights
+from faceprep.models.embedders.dlib_onnx import build_graph
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
 from faceprep.models.onnx_session import Runtime
 from faceprep.synthetic import draw_face
@@ -91,18 +91,18 @@ def test_what_it_says_of_itself() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_graph_is_the_network(seed: int) -> None:
     layers = dlib_files.small_network(seed)
-    graph = dlib_graph.build_graph(layers, dlib_files.SIDE, dlib_files.MEAN, dlib_files.SCALE)
+    graph = build_graph(layers, dlib_files.SIDE, dlib_files.MEAN, dlib_files.SCALE)
     crops = np.random.default_rng(seed).integers(
         0, 256, (4, dlib_files.SIDE, dlib_files.SIDE, 3), np.uint8
     )
-    found = Runtime("cpu", 1).open(graph)(crops)[0]
+    found = Runtime("cpu", 1).open(graph).run(crops)[0]
     wanted = np.array([dlib_files.carried_out(layers, crop) for crop in crops])
     assert found.shape == (4, 5) and np.abs(found - wanted).max() < 1e-5
 
 
 def test_layers_are_read_as_they_were_written() -> None:
     layers = dlib_files.small_network()
-    read = list(dlib_file.read_layers(dlib_files.packed(layers)))
+    read = list(dlib_weights.read_layers(dlib_files.packed(layers)))
     assert [(layer.kind, list(layer.sizes)) for layer in read] == [
         (layer.kind, list(layer.sizes)) for layer in layers
     ]
@@ -114,9 +114,9 @@ def test_layers_are_read_as_they_were_written() -> None:
 @needs_weights
 def test_the_real_file_has_the_published_layers() -> None:
     data = weights.dlib_resnet()
-    layers = list(dlib_file.read_layers(data))
+    layers = list(dlib_weights.read_layers(data))
     kinds = [layer.kind for layer in layers]
-    assert kinds.count(dlib_file.CONVOLUTION) == 29 and kinds.count(dlib_file.ADD) == 14
+    assert kinds.count(dlib_weights.CONVOLUTION) == 29 and kinds.count(dlib_weights.ADD) == 14
     assert 0 <= len(data) - sum(layer.values.nbytes for layer in layers) < 10_000, (
         "nearly all of it is weights"
     )
@@ -132,8 +132,8 @@ def test_damaged_files_are_one_line_or_another_network(data: st.DataObject) -> N
     for _ in range(data.draw(st.integers(0, 3)) if damaged else 0):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     try:
-        layers = list(dlib_file.read_layers(bytes(damaged)))
-        dlib_graph.build_graph(layers, dlib_files.SIDE, dlib_files.MEAN, dlib_files.SCALE)
+        layers = list(dlib_weights.read_layers(bytes(damaged)))
+        build_graph(layers, dlib_files.SIDE, dlib_files.MEAN, dlib_files.SCALE)
     except SourceError as error:
         assert "\n" not in str(error)
 
@@ -143,12 +143,12 @@ def test_damaged_files_are_one_line_or_another_network(data: st.DataObject) -> N
 )
 def test_windows_that_cannot_be_are_told(sizes: tuple[int, ...]) -> None:
     layers = dlib_files.small_network()
-    layers[0] = dlib_file.Layer(
+    layers[0] = dlib_weights.Layer(
         layers[0].kind, np.zeros(4 * 3 * sizes[1] * max(sizes[2], 1) + 4, "f4"), sizes
     )
     with pytest.raises(SourceError, match=r"sizes of a window|a window larger than its image"):
-        dlib_graph.build_graph(
-            list(dlib_file.read_layers(dlib_files.packed(layers))),
+        build_graph(
+            list(dlib_weights.read_layers(dlib_files.packed(layers))),
             dlib_files.SIDE,
             dlib_files.MEAN,
             dlib_files.SCALE,
@@ -159,9 +159,9 @@ def test_every_cut_inside_a_layer_is_told() -> None:
     start = FILE.index(b"con_4") + 5
     for end in (start, start + 3, start + 20, start + 900):
         with pytest.raises(SourceError, match="damaged file of a dlib network at byte"):
-            list(dlib_file.read_layers(FILE[:end]))
-    with pytest.raises(SourceError, match="no file of a dlib network"):
-        list(dlib_file.read_layers(b"hello"))
+            list(dlib_weights.read_layers(FILE[:end]))
+    with pytest.raises(SourceError, match="not a file of a dlib network"):
+        list(dlib_weights.read_layers(b"hello"))
 
 
 # The cache

@@ -78,7 +78,9 @@ def test_what_is_no_model_is_one_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(FaceprepError):
         open_embedder(EmbedderSpec(str(path), device="cpu"))
     path.mkdir() if name == "folder" else path.write_bytes(b"hello, no model here")
-    with pytest.raises(SourceError, match=f"{name}: no model that TensorFlow can open") as caught:
+    with pytest.raises(
+        SourceError, match=f"{name}: not a model that TensorFlow can open"
+    ) as caught:
         open_embedder(EmbedderSpec(str(path), device="cpu"))
     assert "\n" not in str(caught.value)
 
@@ -95,7 +97,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     )
     for suffix in (".keras", ".h5"):
         model.save(tmp_path / f"net{suffix}")
-        with pytest.raises(SourceError, match="no model that TensorFlow can open"):
+        with pytest.raises(SourceError, match="not a model that TensorFlow can open"):
             open_embedder(EmbedderSpec(str(tmp_path / f"net{suffix}"), device="cpu"))
 
 

@@ -101,10 +101,10 @@ def test_normalisation_is_part_of_the_fingerprint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"hello", "no model that ONNX Runtime can open"),
+        (b"hello", "not a model that ONNX Runtime can open"),
         (
             onnx_model(("n", 1, 112, 112)),
-            "no model of face crops: expected one input .n, 3, height, width.",
+            "not a model of face crops: expected one input .n, 3, height, width.",
         ),
     ],
 )
@@ -211,7 +211,7 @@ def test_packs_with_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ):
         manifest.write_text(text)
         with pytest.raises(
-            SourceError, match=r"manifest.json: (no manifest of a pack|names a file outside)"
+            SourceError, match=r"manifest.json: (not a manifest of a pack|names a file outside)"
         ):
             read_manifest(tmp_path / "silent")
     manifest.write_text('{"tasks": {"detection": {"file": "d.onnx"}}}')
