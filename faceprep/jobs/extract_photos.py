@@ -99,7 +99,7 @@ class ExtractPhotos(FaceOptions, Job):
                 expected="SRC/PHOTO.jpg or SRC/IDENTITY/PHOTO.jpg",
             )
         self.announce(*filter(None, [self.fallback]))
-        paths = list(listing.spelled(""))
+        paths = list(listing.prefixed_paths(""))
         crops = name_crops(paths)
         digest = hashlib.sha256()
         shards = []

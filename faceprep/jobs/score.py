@@ -112,7 +112,7 @@ class Score(Job):
         """Roll, lean and yaw by path. Raises SourceError when the table is about other images."""
         if self.faces is None:
             return {}
-        wanted = set(listing.spelled(""))
+        wanted = set(listing.prefixed_paths(""))
         poses: dict[str, Sequence[float]] = {}
         for table in parquet.read_columns(self.faces, ("output", "landmarks")):
             places = [

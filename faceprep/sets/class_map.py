@@ -1,6 +1,7 @@
-"""classes.csv beside a manifest: class number, name, images of the class.
+"""The class map `classes.csv` of a manifest: number, name and images of each class.
 
-Manifests with the same classes share one; its counts are those of the manifest that wrote it.
+Manifests with the same classes share one class map. Its counts are those of the manifest that
+wrote it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _COLUMNS = ["class", "name", "images"]
 
 
 class ClassRow(NamedTuple):
-    """One class; `images` counts training and validation images together."""
+    """A row of the map; `images` counts training and validation images together."""
 
     number: int
     name: str
@@ -26,7 +27,8 @@ class ClassRow(NamedTuple):
 
 
 def encode(names: Sequence[str], counts: Iterable[int]) -> bytes:
-    """
+    """Return the bytes of a class map.
+
     >>> encode(["ann", "bob"], [3, 1])
     b'class,name,images\\n0,ann,3\\n1,bob,1\\n'
     """
@@ -34,22 +36,22 @@ def encode(names: Sequence[str], counts: Iterable[int]) -> bytes:
 
 
 def load(path: str | os.PathLike[str]) -> list[ClassRow]:
-    """The classes by number. Raises SourceError."""
+    """Read the rows of a class map, by number. Raises SourceError."""
     try:
         with storage.open_source(path) as file:
             header, *rows = CsvReader(file, path, errors="strict")
         if header != _COLUMNS:
-            raise ValueError(f"columns {', '.join(header)}")
+            raise ValueError(f"found columns {', '.join(header)}")
         return [ClassRow(int(number), name, int(images)) for number, name, images in rows]
     except ValueError as error:
-        raise SourceError(
-            f"not a class map: {error}", path=path, expected=f"columns {', '.join(_COLUMNS)}"
-        ) from error
+        expected = f"columns {', '.join(_COLUMNS)}"
+        raise SourceError(f"not a class map: {error}", path=path, expected=expected) from error
 
 
 def has_classes(path: str | os.PathLike[str], names: Sequence[str]) -> bool:
-    """Whether there is a class map with these names by number."""
+    """Return whether `path` is a class map with these names, by number."""
     try:
-        return [(row.number, row.name) for row in load(path)] == list(enumerate(names))
+        rows = load(path)
     except SourceError:
         return False
+    return [(row.number, row.name) for row in rows] == list(enumerate(names))

@@ -1,8 +1,8 @@
-"""Folders of images: ROOT/IDENTITY/NAME, identities nested as deep as they like.
+"""Folders of images: ROOT/IDENTITY/NAME, with identities nested to any depth.
 
 An identity is a folder that holds images itself; its name is its path below ROOT. Class numbers
 follow the order of Keras_insightface: names sorted as numbers if all of them are numbers, else as
-text. Names that begin with a dot are passed over.
+text. Names that begin with a dot are skipped.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ _COMMON = (".jpg", ".png", ".jpeg")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A folder of images: its name and the sorted names of its image files. `n_others` counts
-    other files.
-    """
+    """A folder of images: its name, the sorted names of its images, the number of other files."""
 
     name: str
     images: tuple[str, ...]
@@ -32,7 +30,7 @@ class Identity:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether the suffix is that of an image, in upper or lower case.
+    """Return whether the suffix is that of an image, in upper or lower case.
 
     >>> is_image_name("a.JPG"), is_image_name("a.txt"), is_image_name(".jpg")
     (True, False, False)
@@ -41,54 +39,53 @@ def is_image_name(name: str) -> bool:
     return dot > 0 and name[dot:].lower() in IMAGE_SUFFIXES
 
 
-def _images_among(files: list[str]) -> list[str]:
-    """Those of a listed folder, in which no name begins with a dot."""
+def _select_images(files: list[str]) -> list[str]:
+    """Return the images among the files of a listed folder, where no name begins with a dot."""
     return [file for file in files if file.endswith(_COMMON) or is_image_name(file)]
 
 
 def read_identity(root: Path, name: str) -> Identity:
-    """The images of one identity, in order. Raises SourceError."""
+    """List the images of one identity, in order. Raises SourceError."""
     _, files = storage.list_folder(f"{root}/{name}")
-    images = _images_among(files)
+    images = _select_images(files)
     return Identity(name, tuple(sort_files(images)), len(files) - len(images))
 
 
 def walk_images(root: Path) -> Iterator[tuple[str, list[str], int]]:
-    """(identity, its image files in no order, how many other files) of every identity below `root`,
-    in no order.
+    """Yield (identity, its image files, number of other files) for every identity, unsorted.
 
-    Images in `root` itself are the identity ``.``. Raises SourceError when `root` is no folder, or
-    one in it cannot be listed. Links are followed, but for those that lead back to a folder they
-    lie in.
+    Images in `root` itself are the identity ``.``. Links are followed, except for links to a folder
+    that contains them. Raises SourceError when `root` is not a folder, or a folder in it cannot be
+    listed.
     """
     if not root.is_dir():
-        raise SourceError(
-            "no such folder", path=root, expected="a folder of identities with images in them"
-        )
+        expected = "a folder of identities with images in them"
+        raise SourceError("no such folder", path=root, expected=expected)
     waiting = ["."]
     while waiting:
         name = waiting.pop()
-        folders, files = storage.list_folder(root if name == "." else f"{root}/{name}")
-        inner = [folder if name == "." else f"{name}/{folder}" for folder in folders]
-        waiting += [folder for folder in inner if not storage.leads_back(f"{root}/{folder}")]
-        images = _images_among(files)
+        prefix = f"{name}/".removeprefix("./")
+        folders, files = storage.list_folder(f"{root}/{prefix}")
+        nested = [prefix + folder for folder in folders]
+        waiting += [folder for folder in nested if not storage.leads_back(f"{root}/{folder}")]
+        images = _select_images(files)
         if images:
             yield name, images, len(files) - len(images)
 
 
 def refuse_output_inside(root: Path, output: Path) -> None:
-    """Raises OutputError for an output file that would lie in the folder it is made from."""
-    inside, folder = os.path.realpath(root), os.path.realpath(output.parent)
-    if os.path.commonpath([inside, folder]) == inside:
+    """Raise OutputError for an output file that would lie in the folder it is made from."""
+    source, folder = os.path.realpath(root), os.path.realpath(output.parent)
+    if os.path.commonpath([source, folder]) == source:
         raise OutputError(
-            "the output would lie in the input", path=output, remedy="Name a place outside of it."
+            "the output would lie in the input",
+            path=output,
+            remedy="Choose a path outside the input.",
         )
 
 
 def find_identities(root: Path) -> list[Identity]:
-    """Every identity below `root`, in class order; may be empty. Raises SourceError as
-    `walk_images` does.
-    """
+    """List every identity below `root`, in class order. Raises SourceError as `walk_images`."""
     found = {
         name: Identity(name, tuple(sort_files(images)), n) for name, images, n in walk_images(root)
     }

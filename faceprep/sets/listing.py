@@ -1,5 +1,6 @@
-"""The images of a set, by position: identity by identity, names sorted. Nothing here looks at a
-disk.
+"""The images of a set by position: identity by identity, with sorted names.
+
+This module never reads the disk.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass
 class Listing:
-    """Image i is `files[i]` in the folder `identities[identity_of[i]]`; `refused` says why some
-    are left out.
+    """The images of a set; image i is `files[i]` in the folder `identities[identity_of[i]]`.
+
+    `refused` maps the positions of refused images to the reason.
     """
 
     identities: Sequence[str]
@@ -29,45 +31,45 @@ class Listing:
     refused: dict[int, Unlabelled] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._folders = ["" if name == "." else f"{name}/" for name in self.identities]
+        self._folders = [f"{name}/" if name != "." else "" for name in self.identities]
 
     def __len__(self) -> int:
         return len(self.files)
 
     def path(self, position: int) -> str:
-        """Its path below the source."""
+        """Return the path of an image below the source."""
         folder: str = self._folders[self.identity_of[position]]
         return folder + self.files[position]
 
     def paths(self, positions: Ints) -> list[str]:
+        """Return the paths of several images below the source."""
         folders, files = self._folders, self.files
-        identities = self.identity_of[positions].tolist()
-        return [folders[k] + files[i] for i, k in zip(positions.tolist(), identities, strict=True)]
+        placed = zip(positions.tolist(), self.identity_of[positions].tolist(), strict=True)
+        return [folders[identity] + files[position] for position, identity in placed]
 
-    def spelled(self, prefix: str) -> Iterator[str]:
-        """All paths, with `prefix` in front."""
-        return (
-            prefix + self._folders[k] + file
-            for k, file in zip(self.identity_of, self.files, strict=True)
-        )
+    def prefixed_paths(self, prefix: str) -> Iterator[str]:
+        """Yield all paths, with `prefix` in front."""
+        placed = zip(self.identity_of, self.files, strict=True)
+        return (prefix + self._folders[identity] + file for identity, file in placed)
 
     def first(self, n: int) -> Listing:
-        """The first `n` images; all identities stay known."""
+        """Return the listing of the first `n` images; it keeps all identities."""
         return Listing(self.identities, self.files[:n], self.identity_of[:n])
 
     def runs(self) -> Iterator[tuple[int, int]]:
-        """[start, stop) of the images of each identity."""
+        """Yield the range [start, stop) of the images of each identity."""
         edges = np.flatnonzero(np.diff(self.identity_of, prepend=-1, append=-1)).tolist()
         return zip(edges, edges[1:], strict=False)
 
-    def is_sound(self) -> npt.NDArray[np.bool_]:
-        sound = np.ones(len(self), np.bool_)
-        sound[list(self.refused)] = False
-        return sound
+    def accepted(self) -> npt.NDArray[np.bool_]:
+        """Return the mask (n,) of the images that are not refused."""
+        accepted = np.ones(len(self), np.bool_)
+        accepted[list(self.refused)] = False
+        return accepted
 
 
 def list_images(identities: Sequence[Identity], limit: int | None = None) -> Listing:
-    """The images of all identities, or the first `limit` of them."""
+    """Return the listing of all identities, or of their first `limit` images."""
     counts = [len(identity.images) for identity in identities]
     files = [file for identity in identities for file in identity.images][:limit]
     identity_of = np.repeat(np.arange(len(counts), dtype=np.int64), counts)[:limit]
@@ -75,7 +77,7 @@ def list_images(identities: Sequence[Identity], limit: int | None = None) -> Lis
 
 
 def refuse_names(listing: Listing, forbidden: re.Pattern[str] | None = None) -> None:
-    """Refuse images whose path is no text, or has what cannot stand in the manifest."""
+    """Refuse images whose path is not UTF-8 or matches `forbidden`."""
     for start, stop in listing.runs():
         paths = [listing.path(start), *listing.files[start + 1 : stop]]
         if "".join(paths).isascii() and not (forbidden and any(map(forbidden.search, paths))):
@@ -96,7 +98,7 @@ def refuse_names(listing: Listing, forbidden: re.Pattern[str] | None = None) -> 
 
 
 def is_text(path: str) -> bool:
-    """Whether it can be written as UTF-8; a name from the disk need not.
+    """Return whether a path can be written as UTF-8, which a name on the disk need not be.
 
     >>> is_text("é"), is_text("\\udcff")
     (True, False)
@@ -109,9 +111,10 @@ def is_text(path: str) -> bool:
 
 
 def find_twins(listing: Listing) -> list[str]:
-    """Identities with images that differ in their suffix alone, such as a.jpg and a.png."""
-    return [
-        listing.identities[listing.identity_of[start]]
-        for start, stop in listing.runs()
-        if len({file.rpartition(".")[0] for file in listing.files[start:stop]}) < stop - start
-    ]
+    """Find identities with images that differ only in their suffix, such as a.jpg and a.png."""
+    twins = []
+    for start, stop in listing.runs():
+        stems = {file.rpartition(".")[0] for file in listing.files[start:stop]}
+        if len(stems) < stop - start:
+            twins.append(listing.identities[listing.identity_of[start]])
+    return twins

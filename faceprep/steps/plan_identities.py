@@ -250,7 +250,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         if about.embeddings:
             known = set(embeddings.keys)
             left_out = {
-                path: "has no embedding" for path in listing.spelled("") if path not in known
+                path: "has no embedding" for path in listing.prefixed_paths("") if path not in known
             }
             yield from map(Outcome, embeddings.keys)
         else:

@@ -127,7 +127,7 @@ def read_shard(
 
 def _plan_folder(source: Path, wanted: Wanted) -> SourcePlan:
     listing = list_images(find_identities(source), wanted.limit)
-    named = [(path, "") for path in listing.spelled("")]
+    named = [(path, "") for path in listing.prefixed_paths("")]
     root = os.path.abspath(source)
     return _plan_files(root, _prefix(root, wanted.relative_to), named)
 
