@@ -140,8 +140,8 @@ def main() -> None:
 
 
 def laplacians(crops: Pixels) -> None:
-    for crop in crops:
-        cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var()
+    for image in crops:
+        cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var()
 
 
 def discard(crops: Pixels) -> None:

@@ -185,7 +185,8 @@ class Manifest(Job):
             return None, None
         table = embedding_rows.load_table(self.embeddings)
         starts = (prefix, "", f"{source}/", os.path.abspath(source) + "/")
-        rows = embedding_rows.match(table, [partial(listing.prefixed_paths, start) for start in starts])
+        spellings = [partial(listing.prefixed_paths, start) for start in starts]
+        rows = embedding_rows.match(table, spellings)
         for position in np.flatnonzero(rows < 0).tolist():
             reason = f"{listing.path(position)}: no embedding of this name in {self.embeddings}"
             listing.refused.setdefault(position, Unlabelled("no_embedding", reason))

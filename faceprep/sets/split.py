@@ -94,7 +94,7 @@ def leave_out_few(listing: Listing, least: int) -> tuple[int, int]:
     """Refuse the images of identities with fewer sound images than `least`; (identities,
     images) left out.
     """
-    sound = listing.is_sound()
+    sound = listing.accepted()
     counts = np.bincount(listing.identity_of[sound], minlength=len(listing.identities))
     few = np.flatnonzero(sound & (counts < least)[listing.identity_of])
     for position, identity in zip(few.tolist(), listing.identity_of[few].tolist(), strict=True):
@@ -116,7 +116,7 @@ def select(
     only occur there come last, so that the classes of the training set are dense, too. Raises
     SourceError when no split is possible.
     """
-    kept = np.flatnonzero(listing.is_sound())
+    kept = np.flatnonzero(listing.accepted())
     order = kept[shuffled(kept.size, seed)]
     if split.by_identity:
         in_val = _whole_identities(listing.identity_of[order], seed, split.fraction)

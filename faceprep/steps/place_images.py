@@ -88,7 +88,7 @@ def fingerprint_of(root: Path, listing: Listing) -> str:
 def look_at(root: Path, listing: Listing) -> tuple[str, int]:
     """(`fingerprint_of` the images, how many bytes they have)."""
     digest, total = hashlib.sha256(), 0
-    paths = listing.spelled("")
+    paths = listing.prefixed_paths("")
     while batch := list(islice(paths, _BATCH)):
         states = [_state_of(f"{root}/{path}") for path in batch]
         total += sum(size for size, _ in states)

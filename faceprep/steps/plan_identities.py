@@ -347,7 +347,7 @@ def _are_there(embeddings: Embeddings, root: Path) -> bool:
     if not root.is_dir():
         log.warning("%s, the folder of the images, is not there: a plan only", root)
         return False
-    there = set(list_images(find_identities(root)).spelled(""))
+    there = set(list_images(find_identities(root)).prefixed_paths(""))
     missing = [key for key in embeddings.keys if key not in there]
     if len(missing) == len(embeddings):
         log.warning("%s has none of the images: a plan only", root)

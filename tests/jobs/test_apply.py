@@ -298,7 +298,11 @@ def faces_of(folder: Path) -> dict[str, tuple[str, float]]:
 
 
 def test_the_table_of_faces_goes_along(source: Path, tmp_path: Path) -> None:
-    names = [*list_images(find_identities(source)).spelled(""), "not/there.jpg", "+_multi/3/1.jpg"]
+    names = [
+        *list_images(find_identities(source)).prefixed_paths(""),
+        "not/there.jpg",
+        "+_multi/3/1.jpg",
+    ]
     rows = [
         FaceRow(
             name[:-4],

@@ -117,7 +117,7 @@ def test_a_limit_takes_the_first() -> None:
     listing = list_images(
         [Identity("a", ("1", "2")), Identity("b", ("1",)), Identity("c", ("1",))], limit=3
     )
-    assert list(listing.spelled("/s/")) == ["/s/a/1", "/s/a/2", "/s/b/1"]
+    assert list(listing.prefixed_paths("/s/")) == ["/s/a/1", "/s/a/2", "/s/b/1"]
     assert list(listing.runs()) == [(0, 2), (2, 3)]
 
 

@@ -271,7 +271,7 @@ def is_a_tree(paths: Iterable[str]) -> bool:
 def plans(draw: st.DrawFn) -> tuple[Images, list[Decision]]:
     """A set and decisions that do not contradict each other."""
     images = draw(SETS)
-    paths = list(listing_of(images).spelled(""))
+    paths = list(listing_of(images).prefixed_paths(""))
     assume(is_a_tree(paths))
     ranks = draw(st.permutations(sorted(images)))
     decisions = []
@@ -311,7 +311,7 @@ def test_the_order_of_decisions_changes_nothing(
 def test_every_image_has_a_place_of_its_own(plan: tuple[Images, list[Decision]]) -> None:
     images, decisions = plan
     found = resolved(images, decisions)
-    assert set(found) == set(listing_of(images).spelled(""))
+    assert set(found) == set(listing_of(images).prefixed_paths(""))
     assert is_a_tree(into for into in found.values() if into)
     about = {decision.subject for decision in decisions}
     merged = [decision.subject for decision in decisions if decision.action == "merge"]
