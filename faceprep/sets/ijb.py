@@ -1,5 +1,5 @@
-"""IJB-B and IJB-C in the layout that face models are evaluated in: crops with five points,
-templates, pairs, galleries.
+"""IJB-B and IJB-C in their evaluation layout: crops with five points, templates, pairs and
+galleries.
 
     loose_crop/NAME.jpg                    a face with some of what is around it
     meta/ijbc_face_tid_mid.txt             NAME.jpg TEMPLATE MEDIUM
@@ -40,7 +40,7 @@ _POINT_COLUMNS = tuple(f"{axis}{number}" for number in range(1, 6) for axis in "
 
 
 class TemplatePairs(NamedTuple):
-    """Pair i is the templates `first[i]` and `second[i]`; all (n,)."""
+    """Pairs of templates: pair i compares `first[i]` with `second[i]`; each array is (n,)."""
 
     first: Ints
     second: Ints
@@ -48,7 +48,9 @@ class TemplatePairs(NamedTuple):
 
 
 class Subjects(NamedTuple):
-    """Template `templates[i]` shows the person `subjects[i]`; every template once, rising."""
+    """The person of each template: `templates[i]` shows `subjects[i]`; templates are unique and
+    sorted.
+    """
 
     name: str
     templates: Ints
@@ -57,11 +59,11 @@ class Subjects(NamedTuple):
 
 @dataclass(frozen=True)
 class Ijb:
-    """Image i is `files[i]` in the folder `images`; it belongs to `templates[i]` and, in it, to
-    `media[i]`.
+    """The lists of an IJB set.
 
-    `landmarks` (n, 5, 2) and the detector's `scores` (n,) float32. `pairs` are there for 1:1,
-    `galleries` and `probes` for 1:N.
+    Image i is `files[i]` in the folder `images`. It belongs to `templates[i]` and, within it, to
+    `media[i]`. `landmarks` (n, 5, 2) and detection `scores` (n,) are float32. `pairs` are for 1:1
+    verification, `galleries` and `probes` for 1:N identification.
     """
 
     name: str
@@ -77,14 +79,12 @@ class Ijb:
 
 
 def is_ijb(root: Path) -> bool:
-    """Whether `root` has the layout."""
+    """Return whether `root` has the layout of IJB-B or IJB-C."""
     return bool(_find_names(root))
 
 
 def load_ijb(root: Path) -> Ijb:
-    """All that the lists say; no image is looked at. Raises SourceError that names file and
-    line.
-    """
+    """Load all lists; images are not read. Raises SourceError with the file and the line."""
     names = _find_names(root)
     if len(names) != 1:
         found = ", ".join(names) or "none"
@@ -185,8 +185,8 @@ def _read_text(path: Path, kinds: Mapping[str, type]) -> Mapping[str, npt.NDArra
 def _read_columns(
     path: Path, data: bytes, kinds: Mapping[str, type], delimiter: str, header: int
 ) -> Mapping[str, npt.NDArray[Any]]:
-    """The columns that `kinds` names, but for text after the first two. Raises SourceError that
-    names the line.
+    """Read the columns that `kinds` names; text is allowed in the first two only. Raises
+    SourceError with the line.
     """
     types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     wanted = [name for number, name in enumerate(kinds) if number < 2 or kinds[name] is not str]
@@ -215,7 +215,7 @@ def _read_columns(
 def _find_bad_line(
     path: Path, data: bytes, kinds: Mapping[str, type], delimiter: str, header: int
 ) -> SourceError | None:
-    """The first line that cannot be read, looked for one by one."""
+    """Find the first line that cannot be parsed."""
     for number, line in enumerate(data.split(b"\n")[header:], header + 1):
         text = line.decode("utf-8", "replace")
         cells = next(quoted.reader([text])) if delimiter == "," else text.split(delimiter)

@@ -1,5 +1,4 @@
-"""The encoded images of a folder, a verification .bin or a .rec, by their numbers: one way to read
-them all.
+"""Encoded images of a folder, a verification .bin or a .rec, read by number.
 
 lay_out   what is in the set, noted where workers find it
 read      the images [start, stop), each with a name for people
@@ -31,7 +30,7 @@ FOLDER, _BIN, _REC = "folder", ".bin", ".rec"
 
 
 class NamedImage(NamedTuple):
-    """The bytes of an image, or why there are none; `number` is its place in the set."""
+    """The bytes of an image, or the reason why it has none; `number` is its position in the set."""
 
     number: int
     name: str
@@ -39,9 +38,7 @@ class NamedImage(NamedTuple):
 
 
 class ImageSet(NamedTuple):
-    """A set that was laid out under `name`; `n` counts what is read, `fingerprint` names its
-    state.
-    """
+    """A set that was laid out under `name`, with `n` images; `fingerprint` identifies its state."""
 
     path: str
     kind: str
@@ -51,7 +48,7 @@ class ImageSet(NamedTuple):
 
 
 def lay_out(path: Path, scratch: Path, name: str) -> ImageSet:
-    """Note what is in the folder, .bin or .rec (or folder with one) at `path`. Raises
+    """Write down the images of the folder, .bin or .rec (or folder with one) at `path`. Raises
     SourceError.
     """
     if path.suffix.lower() == ".bin" and not path.is_dir():
@@ -83,14 +80,14 @@ def _holds_rec(folder: Path) -> bool:
 
 
 def lay_out_listing(listing: Listing, scratch: Path, name: str) -> None:
-    """The same for a folder whose images are known already."""
+    """Write down the images of a folder that is already listed."""
     for start, stop in even_bounds(len(listing), CUT):
         paths = [listing.path(position) for position in range(start, stop)]
         storage.write_file(_cut(scratch, name, start), json.dumps(paths).encode(), durable=False)
 
 
 def load_names(scratch: Path, name: str, start: int) -> list[str]:
-    """The paths, below a folder that was laid out, of the piece that begins at `start`."""
+    """Load the paths of the piece that begins at `start` of a folder that was laid out."""
     names: list[str] = json.loads(storage.read_bytes(_cut(scratch, name, start)))
     return names
 
@@ -100,8 +97,8 @@ def _cut(scratch: Path, name: str, start: int) -> Path:
 
 
 def read(images: ImageSet, scratch: Path, start: int, stop: int) -> Iterator[NamedImage]:
-    """The images [start, stop), in the order in which they lie; a .rec's header and identity
-    records are left out.
+    """Yield the images [start, stop) in storage order; the metadata records of a .rec are left
+    out.
     """
     if images.kind == _BIN:
         return _read_bin(images, scratch, start, stop)
@@ -109,7 +106,7 @@ def read(images: ImageSet, scratch: Path, start: int, stop: int) -> Iterator[Nam
 
 
 def read_folder(images: ImageSet, scratch: Path, start: int, stop: int) -> Iterator[NamedImage]:
-    """The images [start, stop) of a folder."""
+    """Yield the images [start, stop) of a folder."""
     for number, name in enumerate(load_names(scratch, images.name, start)[: stop - start], start):
         data = read_image_bytes(f"{images.path}/{name}", name)
         if isinstance(data, Outcome):

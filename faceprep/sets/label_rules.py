@@ -1,4 +1,5 @@
-"""Rules that read the class of an image off its path, for trees whose folders are not the classes.
+"""Rules that read the class of an image from its path, for trees whose folders are not the
+classes.
 
     live=0,spoof=1      the class whose word is one of the folders in the path
     re:^(?:.*/)?(\\w+)-  the class is what the one group of the expression finds in the path
@@ -21,7 +22,7 @@ _EXAMPLE = "such as live=0,spoof=1 or, with one group, re:^[^/]*/(live|spoof)/"
 
 
 class Unlabelled(NamedTuple):
-    """Why a path has no class."""
+    """The status and the reason of a path that has no class."""
 
     status: str
     reason: str
@@ -29,10 +30,10 @@ class Unlabelled(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelRule:
-    """`find` names the classes that a path fits; `classes` are their names by number, where the
-    rule fixes them.
+    """A rule that finds the classes of a path.
 
-    With `by_folder` all files of a folder fit the same.
+    `find` returns all classes that match. `classes` are the class names by number, where the rule
+    fixes them. With `by_folder`, all files of a folder have the same class.
     """
 
     find: Callable[[str], set[str]]
@@ -41,12 +42,12 @@ class LabelRule:
     by_folder: bool = False
 
     def __call__(self, path: str) -> str | Unlabelled:
-        """The name of the class of `path`."""
+        """Return the name of the class of `path`, or the reason why it has none."""
         found = self.find(path)
         return next(iter(found)) if len(found) == 1 else self.refuse(path)
 
     def refuse(self, path: str) -> Unlabelled:
-        """Why `path` has no class."""
+        """Return the reason why `path` has no class."""
         found = ", ".join(sorted(self.find(path)))
         if not found:
             return Unlabelled(
@@ -58,7 +59,7 @@ class LabelRule:
 
 
 def parse_rule(text: str) -> LabelRule:
-    """The rule that `text` describes. Raises OptionError.
+    """Parse a rule. Raises OptionError.
 
     >>> rule = parse_rule("live=0,spoof=1")
     >>> rule("Train/live/003/1.png"), rule.classes

@@ -25,7 +25,7 @@ NOT_IN_LST = re.compile(r"[\t\n\r]|^\s|\s$")
 
 
 class ListedImage(NamedTuple):
-    """One line of a list; `identity` is empty where the list has none."""
+    """A line of a list; `identity` is empty where the list has none."""
 
     name: str
     label: int | float
@@ -33,12 +33,13 @@ class ListedImage(NamedTuple):
 
 
 def csv_header() -> bytes:
-    """The first line."""
+    """Return the header line of a .csv list."""
     return (",".join(CSV_COLUMNS) + "\n").encode()
 
 
 def csv_lines(names: Iterable[str], classes: Iterable[int], identities: Iterable[str]) -> bytes:
-    """
+    """Encode the rows of a .csv list.
+
     >>> csv_lines(["a, b/1.jpg"], [0], ["a, b"])
     b'"a, b/1.jpg",0,"a, b"\\n'
     """
@@ -49,7 +50,7 @@ def csv_lines(names: Iterable[str], classes: Iterable[int], identities: Iterable
 
 
 def lst_lines(names: Iterable[str], classes: Iterable[int], start: int = 0) -> bytes:
-    """Lines of an im2rec list, numbered from `start`.
+    """Encode the lines of an im2rec list, numbered from `start`.
 
     >>> lst_lines(["a b/1.jpg"], [7], start=3)
     b'3\\t7\\ta b/1.jpg\\n'
@@ -62,7 +63,7 @@ def lst_lines(names: Iterable[str], classes: Iterable[int], start: int = 0) -> b
 
 
 def read_csv(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
-    """The rows of a .csv manifest. Raises SourceError that names the line."""
+    """Yield the rows of a .csv manifest. Raises SourceError with the line."""
     with storage.guard("read", path, SourceError), storage.open_source(path) as file:
         rows = CsvReader(file, path, errors="strict")
         header = next(rows, [])
@@ -92,8 +93,8 @@ def _listed(
 
 
 def read_lst(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
-    """The lines of an .lst file of either kind, with their first label. Raises SourceError that
-    names the line.
+    """Yield the lines of an .lst file of either kind, with their first label. Raises SourceError
+    with the line.
     """
     with storage.guard("read", path, SourceError), storage.open_source(path) as file:
         for number, line in enumerate(file, 1):
@@ -129,7 +130,7 @@ def _bad_line(path: str | os.PathLike[str], line: int, expected: str, found: str
 
 
 def describe_csv(path: str | os.PathLike[str]) -> Contents:
-    """Lines, different classes and the columns, up to the first damage."""
+    """Count the rows and classes and name the columns, up to the first damage."""
     return count(
         "csv",
         ((row.label, CSV_COLUMNS if row.identity else CSV_COLUMNS[:2]) for row in read_csv(path)),
@@ -137,5 +138,5 @@ def describe_csv(path: str | os.PathLike[str]) -> Contents:
 
 
 def describe_lst(path: str | os.PathLike[str]) -> Contents:
-    """Lines and different labels, up to the first damage."""
+    """Count the lines and labels, up to the first damage."""
     return count("lst", ((row.label, ("label", "path")) for row in read_lst(path)))

@@ -1,4 +1,4 @@
-"""The few rules of the protobuf wire format that `tf.train.Example` needs.
+"""The part of the protobuf wire format that `tf.train.Example` needs.
 
 A message is a row of fields: varint (number << 3 | kind), then a varint (kind 0), 8 bytes (1), a
 varint length and so many bytes (2), or 4 bytes (5). Source:
@@ -15,11 +15,11 @@ _LONGEST_VARINT = 10
 
 
 class Malformed(ValueError):
-    """The bytes are no message."""
+    """An error: the bytes are not a protobuf message."""
 
 
 def varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first; `number` is not negative.
+    """Encode a non-negative number: seven bits per byte, lowest bits first.
 
     >>> varint(300)
     b'\\xac\\x02'
@@ -33,7 +33,7 @@ def varint(number: int) -> bytes:
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """(number, position after it). Raises Malformed.
+    """Decode a number; return it and the position after it. Raises Malformed.
 
     >>> read_varint(varint(300), 0)
     (300, 2)
@@ -50,7 +50,8 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def read_fields(data: bytes) -> list[tuple[int, bytes | int]]:
-    """(number, value) of each field: an integer for a varint, else bytes. Raises Malformed.
+    """Decode the fields of a message as (number, value); a varint gives an int, all others bytes.
+    Raises Malformed.
 
     >>> read_fields(b"\\x0a\\x02hi\\x10\\x03")
     [(1, b'hi'), (2, 3)]
@@ -78,8 +79,8 @@ def read_fields(data: bytes) -> list[tuple[int, bytes | int]]:
 
 
 def read_numbers(value: bytes | int, kind: str) -> list[int] | list[float]:
-    """The numbers of one field, packed or single: `kind` q for int64, f for float32. Raises
-    Malformed.
+    """Decode the numbers of one field, packed or single; `kind` is q for int64 or f for float32.
+    Raises Malformed.
 
     >>> read_numbers(varint(3) + varint(2**64 - 1), "q")
     [3, -1]

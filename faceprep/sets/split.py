@@ -1,5 +1,5 @@
-"""Which images of a folder a manifest takes: their classes, the split, the order. Nothing here
-looks at a disk.
+"""Selects the images of a manifest: their classes, the split and the order. Never reads the
+disk.
 
 An image is known by its position in the folder's order: identity by identity, names sorted.
 """
@@ -25,10 +25,10 @@ _NONE = -1
 
 @dataclass(frozen=True)
 class Selection:
-    """`class_of[i]` is the class of image i, where it is taken; `names` are the classes' names by
-    number.
+    """The images of a manifest.
 
-    `train` and `val` are positions of images, in the order they are to be written.
+    `class_of[i]` is the class of image i if it is taken; `names` are the class names by number.
+    `train` and `val` are positions of images in the order of writing.
     """
 
     class_of: Ints
@@ -37,24 +37,22 @@ class Selection:
     val: Ints
 
     def class_counts(self) -> Ints:
-        """Images of each class, train and val together."""
+        """Count the images of each class, train and val together."""
         taken = self.class_of[np.concatenate([self.train, self.val])]
         return np.bincount(taken, minlength=len(self.names))
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which share of the images (or of the identities, with `by_identity`) goes to the
-    validation set.
-    """
+    """The share of images that go to the validation set, or of identities with `by_identity`."""
 
     fraction: float = 0.0
     by_identity: bool = False
 
 
 def label_by_identity(listing: Listing) -> tuple[Ints, Sequence[str]]:
-    """(label of each image, names of the labels): the folders; images outside of any are
-    refused.
+    """Label images by folder; return (label of each image, label names). Images outside a folder
+    are refused.
     """
     if "." in listing.identities:
         for position in np.flatnonzero(
@@ -69,7 +67,7 @@ def label_by_identity(listing: Listing) -> tuple[Ints, Sequence[str]]:
 
 
 def label_by_rule(listing: Listing, rule: LabelRule) -> tuple[Ints, list[str]]:
-    """(label of each image, names of the labels); images that the rule does not label are
+    """Label images by a rule; return (label of each image, label names). Unlabelled images are
     refused.
     """
     names = list(rule.classes)
@@ -91,8 +89,8 @@ def label_by_rule(listing: Listing, rule: LabelRule) -> tuple[Ints, list[str]]:
 
 
 def leave_out_few(listing: Listing, least: int) -> tuple[int, int]:
-    """Refuse the images of identities with fewer sound images than `least`; (identities,
-    images) left out.
+    """Refuse identities with fewer than `least` accepted images; return the numbers of identities
+    and images.
     """
     sound = listing.accepted()
     counts = np.bincount(listing.identity_of[sound], minlength=len(listing.identities))
@@ -109,12 +107,12 @@ def leave_out_few(listing: Listing, least: int) -> tuple[int, int]:
 def select(
     listing: Listing, labels: Ints, names: Sequence[str], fixed: bool, seed: int, split: Split
 ) -> Selection:
-    """Number the classes 0 … C-1, split and shuffle.
+    """Number the classes from 0 to C-1, split and shuffle.
 
-    Classes follow their names, sorted as numbers if all are numbers, else as text; `fixed` keeps
-    the numbers that the labels have. When whole identities go to the validation set, classes that
-    only occur there come last, so that the classes of the training set are dense, too. Raises
-    SourceError when no split is possible.
+    Classes follow their names, sorted as numbers if all are numbers, else as text. `fixed` keeps
+    the numbers of the labels. If whole identities go to the validation set, classes that only occur
+    there come last, so that the classes of the training set are dense as well. Raises SourceError
+    if no split is possible.
     """
     kept = np.flatnonzero(listing.accepted())
     order = kept[shuffled(kept.size, seed)]
@@ -139,8 +137,8 @@ def _sorted(names: Sequence[str], numbers: set[int]) -> list[tuple[str, int]]:
 
 
 def _some_images(labels: Ints, fraction: float) -> npt.NDArray[np.bool_]:
-    """The first share of the images, passing over the first image of each class, which stays in
-    the training set.
+    """Select a share of the images, except the first image of each class, which stays in the
+    training set.
     """
     in_val = np.zeros(labels.size, np.bool_)
     if fraction:

@@ -40,7 +40,7 @@ _crc32c: Callable[[bytes], int] = google_crc32c.value
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The checksum of a record.
+    """Compute the checksum of a record.
 
     >>> hex(masked_crc32c(b""))
     '0xa282ead8'
@@ -50,7 +50,7 @@ def masked_crc32c(data: bytes) -> int:
 
 
 class _Cached(dict[Key, Value]):
-    """Lengths, classes and names come again and again: what they are encoded to."""
+    """Caches of encoded values: lengths, classes and names recur often."""
 
     def __init__(self, encode: Callable[[Key], Value]) -> None:
         self._encode = encode
@@ -63,7 +63,7 @@ class _Cached(dict[Key, Value]):
 
 
 def frame(data: bytes) -> bytes:
-    """A record around `data`.
+    """Frame `data` as a record.
 
     >>> len(frame(b"data"))
     20
@@ -83,8 +83,8 @@ _heads: _Cached[int, bytes] = _Cached(
 
 
 def encode_example(features: Mapping[str, bytes | int]) -> bytes:
-    """A `tf.train.Example` whose features have one value each: bytes, or an int64. Raises
-    OptionError beyond int64.
+    """Encode a `tf.train.Example` with one value per feature: bytes or an int64. Raises OptionError
+    beyond int64.
 
     >>> encode_example({"label": 3})
     b'\\n\\x10\\n\\x0e\\n\\x05label\\x12\\x05\\x1a\\x03\\n\\x01\\x03'
@@ -103,9 +103,9 @@ def encode_example(features: Mapping[str, bytes | int]) -> bytes:
 def encode_examples(
     columns: Mapping[str, Sequence[bytes] | Sequence[int]], about: Mapping[str, int] | None = None
 ) -> Iterator[bytes]:
-    """Many examples with the same features, quickly: every column has one value for each of them.
+    """Encode many examples with the same features at once.
 
-    The first one gets the features `about` as well.
+    Each column has one value per example. The first example also gets the features `about`.
 
     >>> one_by_one = [encode_example({"label": label}) for label in (3, 4)]
     >>> list(encode_examples({"label": [3, 4]})) == one_by_one
@@ -127,7 +127,7 @@ def encode_examples(
 
 
 def _int_entry(name: str, value: int) -> bytes:
-    """The whole map entry of an int64 feature."""
+    """Encode the whole map entry of an int64 feature."""
     if not -(1 << 63) <= value < 1 << 63:
         raise OptionError(
             f"feature {name!r}", expected="a number that fits in int64", found=str(value)
@@ -137,7 +137,7 @@ def _int_entry(name: str, value: int) -> bytes:
 
 
 def _entry(name: str, kind: int, n_bytes: int) -> bytes:
-    """What stands in the map entry of `name` before its one value of `n_bytes` bytes."""
+    """Encode the part of a map entry that precedes its only value, of `n_bytes` bytes."""
     key, length = name.encode(), varint(n_bytes)
     n_list = 1 + len(length) + n_bytes
     feature = bytes([kind << 3 | 2]) + varint(n_list) + b"\x0a" + length
@@ -158,14 +158,14 @@ _before_features: _Cached[int, bytes] = _Cached(lambda n_bytes: b"\x0a" + varint
 
 
 def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """The data of each record, checksums compared. Raises SourceError that names the offset of
+    """Yield the data of each record; checksums are compared. Raises SourceError with the offset of
     the damage.
     """
     return (data for _, data in _read(path))
 
 
 def read_examples(path: str | os.PathLike[str]) -> Iterator[dict[str, Values]]:
-    """The features of each record. Raises SourceError that names the offset of the damage."""
+    """Yield the features of each record. Raises SourceError with the offset of the damage."""
     return _decoded(path, decode_example)
 
 
@@ -182,7 +182,7 @@ def _decoded(path: str | os.PathLike[str], decode: Callable[[bytes], Decoded]) -
 
 
 def decode_example(data: bytes) -> dict[str, Values]:
-    """Name -> values of each feature. Raises Malformed.
+    """Decode an example into a dict from feature name to its values. Raises Malformed.
 
     >>> decode_example(encode_example({"label": 3, "image_raw": b"x"}))
     {'image_raw': [b'x'], 'label': [3]}
@@ -191,7 +191,7 @@ def decode_example(data: bytes) -> dict[str, Values]:
 
 
 def _features(data: bytes) -> Iterator[tuple[str, bytes | int]]:
-    """(name, encoded feature)."""
+    """Yield (name, encoded feature)."""
     for number, message in read_fields(data):
         if number == 1:
             for _, entry in read_fields(_message(message)):
@@ -266,12 +266,14 @@ def _compare(path: str | os.PathLike[str], offset: int, what: str, data: bytes, 
 
 
 def describe(path: str | os.PathLike[str]) -> Contents:
-    """Records, different labels and the features of the first record, up to the first damage."""
+    """Count the records and labels and name the features of the first record, up to the first
+    damage.
+    """
     return count("tfrecord", _decoded(path, _glance))
 
 
 def _glance(data: bytes) -> tuple[object, tuple[str, ...]]:
-    """(label, names of the features): the values of the others are passed over."""
+    """Read the label and the feature names; other values are skipped."""
     features = dict(_features(data))
     label = next(
         (values[0] for name in _LABELS if name in features and (values := _values(features[name]))),

@@ -1,4 +1,5 @@
-"""WebDataset shards: tar files in which the files of a sample lie side by side and share its key.
+"""WebDataset shards: tar files in which the files of a sample follow one another and share its
+key.
 
     IDENTITY/NAME.jpg   the image, its bytes untouched
     IDENTITY/NAME.cls   its class number as text
@@ -38,15 +39,14 @@ _LARGEST = 8**11
 
 
 class TarSample(NamedTuple):
-    """`files` maps extensions to contents: ``{"jpg": ..., "cls": b"3"}``."""
+    """A sample; `files` maps extensions to contents, such as ``{"jpg": ..., "cls": b"3"}``."""
 
     key: str
     files: Mapping[str, bytes]
 
 
 def key_of(path: str) -> str:
-    """A key that belongs to `path` (without suffix) alone and survives WebDataset's rule of the
-    first dot.
+    """Return the key of `path` (without suffix); it is unique and has no dot in its base name.
 
     >>> key_of("a.b/c.d")
     'a.b/c%2Ed'
@@ -66,7 +66,7 @@ def path_of(key: str) -> str:
 
 
 def sample_bytes(key: str, image: Buffer, suffix: str, label: int) -> bytes:
-    """An image (`suffix` with its dot) and its class as two members of a tar file."""
+    """Encode an image (`suffix` with its dot) and its class as two members of a tar file."""
     text = b"%d" % label
     return b"".join((*_member(key + suffix, image), *_member(f"{key}.cls", text)))
 
@@ -93,7 +93,9 @@ def _header(name: str, size: int) -> bytes:
 
 
 def read_samples(path: str | os.PathLike[str]) -> Iterator[TarSample]:
-    """The samples of a shard, files with the same key in a row together. Raises SourceError."""
+    """Yield the samples of a shard; consecutive files with the same key form one. Raises
+    SourceError.
+    """
     key, files = "", dict[str, bytes]()
     for name, data in _members(path):
         folder, slash, base = name.rpartition("/")
@@ -108,8 +110,9 @@ def read_samples(path: str | os.PathLike[str]) -> Iterator[TarSample]:
 
 
 def _members(path: str | os.PathLike[str]) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of each regular file; unlike `tarfile`, which takes a damaged header for
-    the end.
+    """Yield (name, content) of each regular file.
+
+    Unlike `tarfile`, it reports a damaged header and does not take it for the end.
     """
     offset, long_name = 0, ""
     with storage.open_source(path) as file:
@@ -158,7 +161,9 @@ def _take(file: BinaryIO, path: str | os.PathLike[str], offset: int, n_bytes: in
 
 
 def _pax_path(records: bytes) -> str:
-    """The path in pax records, each `LENGTH KEY=VALUE` and a newline; empty where there is none."""
+    """Read the path from pax records, each `LENGTH KEY=VALUE` and a newline; empty where there is
+    none.
+    """
     while records:
         length, _, _ = records.partition(b" ")
         if not length.isdigit() or not 0 < int(length) <= len(records):
@@ -171,7 +176,9 @@ def _pax_path(records: bytes) -> str:
 
 
 def describe(path: str | os.PathLike[str]) -> Contents:
-    """Samples, different classes and the extensions of the first sample, up to the first damage."""
+    """Count the samples and classes and name the extensions of the first sample, up to the first
+    damage.
+    """
     return count(
         "webdataset",
         ((sample.files.get("cls"), tuple(sample.files)) for sample in read_samples(path)),

@@ -1,4 +1,4 @@
-"""Embeddings as files: .npz, or Parquet in one file or several.
+"""Files of embeddings: .npz, or Parquet in one file or in shards.
 
 .npz      image_names (n,) str, image_classes (n,) int64, embeddings (n, d) float32 or float16;
           Keras_insightface reads them; identities (classes,) their names by number;
@@ -43,8 +43,8 @@ _SHARD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where images were found: `root` is a folder, `prefix` stands in front of their keys in a
-    file's image_names.
+    """The origin of images: `root` is their folder; keys in a file's image_names start with
+    `prefix`.
     """
 
     root: str = ""
@@ -52,7 +52,7 @@ class Place:
 
 
 def number_classes(identities: Sequence[str]) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """(class of each image, names of the classes in their order).
+    """Number the classes; return (class of each image, class names in order).
 
     >>> number_classes(["10", "9", "10"])
     (array([1, 0, 1]), ['9', '10'])
@@ -66,7 +66,7 @@ def number_classes(identities: Sequence[str]) -> tuple[npt.NDArray[np.int64], li
 
 
 def write_npz(file: BinaryIO, embeddings: Embeddings, place: Place, fp16: bool = False) -> None:
-    """All of it as .npz; `file` must be able to seek."""
+    """Write embeddings as .npz; `file` must be seekable."""
     classes, names = number_classes(embeddings.identities)
     width = len(place.prefix) + max(map(len, embeddings.keys), default=1)
     n, dtype = len(embeddings), np.dtype("<f2" if fp16 else "<f4")
@@ -93,7 +93,7 @@ def write_npz(file: BinaryIO, embeddings: Embeddings, place: Place, fp16: bool =
 def write_parquet(
     files: Sequence[BinaryIO], embeddings: Embeddings, place: Place, fp16: bool = False
 ) -> None:
-    """As many files as are given, of about as many rows each."""
+    """Write embeddings to all given files, with about the same number of rows each."""
     classes, _ = number_classes(embeddings.identities)
     n = len(embeddings)
     edges = [k * n // len(files) for k in range(len(files) + 1)]
@@ -107,7 +107,7 @@ def write_parquet(
 
 
 def shard_names(name: str, n: int) -> list[str]:
-    """Names of `n` files.
+    """Return the names of `n` files.
 
     >>> shard_names("a.parquet", 1), shard_names("a.parquet", 2)
     (['a.parquet'], ['a-00000-of-00002.parquet', 'a-00001-of-00002.parquet'])
@@ -137,7 +137,7 @@ def _about(model: Model, place: Place) -> dict[str, str]:
 
 
 def is_embeddings(path: str | os.PathLike[str]) -> bool:
-    """Whether it is such a file, by its suffix and what is in it. Raises SourceError for a
+    """Return whether a file holds embeddings, by suffix and content. Raises SourceError for a
     damaged one.
     """
     kind = _kind(path)
@@ -151,19 +151,16 @@ def is_embeddings(path: str | os.PathLike[str]) -> bool:
 
 
 def load_embeddings(path: str | os.PathLike[str]) -> Embeddings:
-    """The whole file; vectors of a large .npz are memory-mapped. Raises SourceError.
+    """Load the whole file; vectors of a large .npz are memory-mapped. Raises SourceError.
 
-    Keys are the paths below `load_place(path).root`. A file of another program has neither that nor
-    a model, and its identities are the class numbers, or where there are none the folders in the
-    names.
+    Keys are the paths below `load_place(path).root`. A file of another program has no root and no
+    model. Its identities are the class numbers, or without classes the folders in the names.
     """
     return _load_npz(path) if _kind(path) == ".npz" else _load_parquet(path)
 
 
 def load_place(path: str | os.PathLike[str]) -> Place:
-    """Where the images of a file of embeddings were found; empty where it does not say. Raises
-    SourceError.
-    """
+    """Load the origin of the images; empty where the file does not name it. Raises SourceError."""
     return _place_of(_load_about(path))
 
 
@@ -263,7 +260,7 @@ def _expect_as_many(path: str | os.PathLike[str], *counts: int) -> None:
 
 
 def _load_parquet(path: str | os.PathLike[str]) -> Embeddings:
-    """Rows go straight to their place: a large set is in memory once."""
+    """Read rows straight to their place, so that a large set is in memory once."""
     about, n, paths = _load_about(path), 0, files_of(path)
     for shard in paths:
         if _load_about(shard) != about:
@@ -323,7 +320,7 @@ def _vectors(path: str | os.PathLike[str], table: pa.Table) -> npt.NDArray[Any]:
 
 
 def files_of(path: str | os.PathLike[str]) -> list[Path]:
-    """All files of a set of which `path` is one.
+    """List all files of the set that `path` belongs to.
 
     >>> [str(file) for file in files_of("a-00001-of-00002.parquet")]
     ['a-00000-of-00002.parquet', 'a-00001-of-00002.parquet']

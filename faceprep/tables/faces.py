@@ -1,4 +1,4 @@
-"""`faces.parquet`: one row a face, with all that is needed to crop it again from its source.
+"""`faces.parquet`: one row per face, with everything needed to crop it again from its source.
 
 key                     string   names the face in its set
 source                  string   the file it comes from, relative to the source folder
@@ -61,8 +61,8 @@ _BESIDE = re.compile(r"\+(_[a-z]+)/(.+)", re.ASCII | re.DOTALL)
 
 
 class FaceRow(NamedTuple):
-    """One face; `box` (4,), `landmarks` (5, 2) and `transform` (2, 3) arrays, the others as the
-    columns have them.
+    """A face: arrays `box` (4,), `landmarks` (5, 2) and `transform` (2, 3); the rest as in the
+    columns.
     """
 
     key: str
@@ -84,8 +84,8 @@ class FaceRow(NamedTuple):
 
 
 def join_output(name: str, beside: str = "") -> str:
-    """How the table names the crop `name`, in the output folder or in the one `beside` it with
-    that ending.
+    """Return the table's name of the crop `name` in the output folder, or in its sibling with that
+    ending.
     """
     return f"+{beside}/{name}" if beside else name
 
@@ -101,10 +101,10 @@ def split_output(output: str) -> tuple[str, str]:
 
 
 def table_of(rows: Sequence[FaceRow]) -> pa.Table:
-    """A table of SCHEMA, a row a face.
+    """Return a table of SCHEMA with one row per face.
 
-    The arrays are made from buffers: `pa.array` imports pandas where it is installed, which takes a
-    worker longer than a hundred frames.
+    The arrays are made from buffers, because `pa.array` imports pandas where it is installed. That
+    import takes longer than a hundred frames.
     """
     n = len(rows)
     boxes = np.array([row.box for row in rows], np.float32).reshape(n, 4)
@@ -148,7 +148,7 @@ def _texts(values: Sequence[str | None]) -> pa.Array:
 
 
 def _validity(values: Sequence[object]) -> pa.Buffer | None:
-    """Arrow's bitmap of what is not None; None where everything is."""
+    """Return Arrow's bitmap of the values that are not None; None where all are valid."""
     is_known = np.array([value is not None for value in values], np.bool_)
     return None if is_known.all() else pa.py_buffer(np.packbits(is_known, bitorder="little"))
 
@@ -178,8 +178,8 @@ def rows_of(table: pa.Table) -> Iterator[FaceRow]:
 
 
 def rename_outputs(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
-    """The rows of a table of SCHEMA whose output is in `names`, with the new one; keys that are the
-    output's go along.
+    """Return the rows of a table of SCHEMA whose output is in `names`, renamed; keys equal to the
+    output follow.
 
     >>> row = FaceRow("a/1", "a.jpg", (9, 9), [0] * 4, [0] * 10, 1, [0] * 6, "d", "t", "a/1.png")
     >>> table = table_of([row, row._replace(output="b/1.png")])
@@ -206,10 +206,10 @@ def _stem(output: str) -> str:
 
 
 class FacesWriter:
-    """Rows to one Parquet file; holds a bounded number of them. A context manager: the file is
-    whole at its end.
+    """A writer of rows to one Parquet file, in bounded memory.
 
-    The bytes depend on the rows and their order only, not on the pieces in which they came.
+    It is a context manager; the file is complete at its end. The bytes depend on the rows and their
+    order only, not on the pieces in which they arrive.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -218,13 +218,13 @@ class FacesWriter:
         self._tables: list[pa.Table] = []
 
     def add(self, row: FaceRow) -> None:
-        """One face more."""
+        """Add one face."""
         self._rows.append(row)
         if len(self._rows) == _ROWS_A_BATCH:
             self._pack()
 
     def add_table(self, table: pa.Table) -> None:
-        """A table of SCHEMA, after what was added before."""
+        """Add a table of SCHEMA after the rows added before."""
         self._pack()
         self._tables.append(table)
         while sum(map(len, self._tables)) >= _ROWS_A_GROUP:
@@ -251,7 +251,7 @@ class FacesWriter:
 
 
 def join_faces(parts: Iterable[str | os.PathLike[str]], file: BinaryIO) -> None:
-    """Tables in the given order as one, in bounded memory. Raises SourceError."""
+    """Write tables in the given order as one, in bounded memory. Raises SourceError."""
     with FacesWriter(file) as writer:
         for part in parts:
             for table in read_faces(part):
@@ -261,11 +261,11 @@ def join_faces(parts: Iterable[str | os.PathLike[str]], file: BinaryIO) -> None:
 def read_faces(
     path: str | os.PathLike[str], columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
-    """The table in pieces of some thousand rows, all columns of SCHEMA or the named ones. Raises
-    SourceError.
+    """Yield the table in pieces of some thousand rows, with all columns of SCHEMA or the named
+    ones.
 
-    What other programs wrote is taken too, where its columns can be had as SCHEMA has them; other
-    columns are left out.
+    Tables of other programs are accepted if their columns convert to SCHEMA; other columns are
+    dropped. Raises SourceError.
     """
     names = SCHEMA.names if columns is None else list(columns)
     wanted = pa.schema([SCHEMA.field(name) for name in names])
@@ -275,8 +275,8 @@ def read_faces(
 
 
 def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[pa.Table]:
-    """Rows [start, stop) of the table, in pieces; only the groups that they lie in are read.
-    Raises SourceError.
+    """Yield the rows [start, stop) in pieces; only their row groups are read. Raises
+    SourceError.
     """
     with _open_faces(path, SCHEMA.names) as file:
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
@@ -311,7 +311,7 @@ def _open_faces(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[
 
 
 def load_faces(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
-    """The whole table. Raises SourceError as `read_faces` does."""
+    """Load the whole table. Raises SourceError as `read_faces`."""
     names = SCHEMA.names if columns is None else list(columns)
     empty = pa.Table.from_batches([], pa.schema([SCHEMA.field(name) for name in names]))
     return pa.concat_tables([empty, *read_faces(path, columns)])

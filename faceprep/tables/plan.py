@@ -1,5 +1,5 @@
-"""Plans: one JSON object a line. Nothing happens to a file before a plan is applied, and a person
-may edit it.
+"""Plans: one JSON object per line. A plan changes no file until it is applied, and a person may
+edit it.
 
     {"kind": "plan", "command": …, "source": …, "fingerprint": …, "options": {…}, …}  what it judges
     {"action": "drop", "subject": "a/1.png", "score": 12.3, "reason": "…"}             a decision
@@ -39,10 +39,8 @@ _Path = str | os.PathLike[str]
 
 
 def write_plan(file: BinaryIO, judged: Mapping[str, Any], decisions: Iterable[Decision]) -> None:
-    """The line that says what is judged, then the decisions; what a decision leaves empty is left
-    out.
-
-    Raises ValueError for numbers that JSON does not know.
+    """Write the header line, then the decisions; empty fields are left out. Raises ValueError for
+    NaN or infinity.
     """
     file.write(_line({"kind": _KIND} | dict(judged)))
     for decision in decisions:
@@ -58,7 +56,9 @@ def _line(value: Mapping[str, Any]) -> bytes:
 
 
 def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:
-    """(what is judged, the decisions). Raises SourceError, for a decision when it is come to."""
+    """Return (header, iterator of decisions). Raises SourceError; a bad decision raises when it is
+    reached.
+    """
     lines = enumerate(storage.read_bytes(path).removeprefix(_MARK).splitlines(), 1)
     told = ((number, line) for number, line in lines if line.strip())
     judged = _judged(path, *next(told, (1, b"")))
@@ -66,8 +66,8 @@ def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:
 
 
 def _judged(path: _Path, number: int, line: bytes) -> dict[str, Any]:
-    """The first line. Where nothing in it is a plan's, the file is another one, not a plan with
-    a bad line.
+    """Parse the header line. A line without any field of a plan means that the file is not a
+    plan.
     """
     try:
         judged = _parsed(path, number, line)

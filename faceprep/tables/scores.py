@@ -1,4 +1,4 @@
-"""Tables of scores: one row a crop, Parquet.
+"""Tables of scores in Parquet, one row per crop.
 
 path, identity   string  the path below the source; its folder, empty for the source itself
 height, width    int32   pixels
@@ -21,20 +21,20 @@ _TYPES = {"path": pa.string(), "identity": pa.string(), "height": pa.int32(), "w
 
 
 def write_scores(file: BinaryIO, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Rows with the columns `names`, of which what a row has not is null; there may be none."""
+    """Write rows with the columns `names`; missing values are null, and there may be no rows."""
     schema = pa.schema([(name, _TYPES.get(name, pa.float64())) for name in names])
     parquet.write_tables(file, [pa.Table.from_pylist(list(rows), schema=schema)])
 
 
 def join_scores(parts: Iterable[Path], file: BinaryIO) -> str:
-    """Parts as one file; the SHA-256 of its bytes."""
+    """Join parts into one file; return the SHA-256 of its bytes."""
     hashed = _Hashed(file)
     parquet.join(parts, cast(BinaryIO, hashed))
     return hashed.digest.hexdigest()
 
 
 class _Hashed:
-    """A file that is only written, and hashed on the way."""
+    """A write-only file that is hashed as it is written."""
 
     closed = False
 

@@ -1,4 +1,5 @@
-"""Verdicts of a person on a plan's decisions: one JSON object a line, the later line counts.
+"""Verdicts of a person on the decisions of a plan: one JSON object per line; the last one
+counts.
 
     {"number": 5, "action": "merge", "subject": "a", "into": "b", "verdict": "refused", "before":
     "undecided"}
@@ -27,7 +28,7 @@ _EXPECTED = "number, action, subject, into, verdict and before"
 
 
 class Verdict(NamedTuple):
-    """What was decided of one decision of a plan."""
+    """The verdict on one decision of a plan."""
 
     number: int
     action: str
@@ -38,7 +39,7 @@ class Verdict(NamedTuple):
 
 
 def journal_of(plan: Path) -> Path:
-    """Where the verdicts lie that are not in the plan yet.
+    """Return the path of the verdicts that are not in the plan yet.
 
     >>> journal_of(Path("set/plan.jsonl")).name
     'plan.jsonl.review.jsonl'
@@ -47,8 +48,8 @@ def journal_of(plan: Path) -> Path:
 
 
 def refuse_open_review(plan: Path) -> None:
-    """Raises SourceError where a review of the plan was killed, or goes on: not all of it is in
-    the plan.
+    """Raise SourceError if a review of the plan is running or was killed before the plan had all
+    verdicts.
     """
     journal = journal_of(plan.resolve())
     if journal.exists():
@@ -61,16 +62,15 @@ def refuse_open_review(plan: Path) -> None:
 
 
 def format_verdicts(verdicts: Iterable[Verdict]) -> bytes:
-    """A line each."""
+    """Format verdicts, one line each."""
     lines = (json.dumps(verdict._asdict(), ensure_ascii=False) + "\n" for verdict in verdicts)
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def read_verdicts(path: str | os.PathLike[str], cut: bool = False) -> list[Verdict]:
-    """In the order of the lines. Raises SourceError.
+    """Read verdicts in the order of the lines. Raises SourceError.
 
-    `cut`: the file may end in the middle of a line, which is then left out: who wrote it was
-    killed.
+    With `cut`, the last line may be incomplete, as after a kill, and is then left out.
     """
     lines = storage.read_bytes(path).split(b"\n")
     tail = lines.pop()

@@ -1,6 +1,4 @@
-"""FFmpeg's decoder through PyAV: pictures with their numbers, from any key frame on, past what
-is damaged.
-"""
+"""FFmpeg's decoder through PyAV: numbered pictures from any key frame on, also after damage."""
 
 from __future__ import annotations
 
@@ -30,8 +28,8 @@ _MAX_DELAY = 64
 
 
 class Decoded(NamedTuple):
-    """A PyAV picture under its number; `after_damage`: one was lost, and no key frame has come
-    since.
+    """A PyAV picture with its number; `after_damage`: a picture was lost and no key frame has
+    followed yet.
     """
 
     number: int
@@ -40,8 +38,8 @@ class Decoded(NamedTuple):
 
 
 class OpenVideo:
-    """A file open in PyAV, and its decoder. Raises SourceError when it holds no pictures,
-    MissingExtra without PyAV.
+    """An open file and its decoder. Raises SourceError for a file without pictures, MissingExtra
+    without PyAV.
     """
 
     container: Any
@@ -63,13 +61,11 @@ class OpenVideo:
         self.stream.codec_context.thread_count = self.n_threads
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.container.close()
 
     def go_to(self, number: int, index: VideoIndex) -> int:
-        """Be ready to decode from a key frame at or before `number`; the number of the key
-        frame.
-        """
+        """Seek to a key frame at or before `number`; return the number of that key frame."""
         import av
 
         place = int(np.searchsorted(index.keyframes, number, "right")) - 1
@@ -84,11 +80,11 @@ class OpenVideo:
         return 0
 
     def reach(self, index: VideoIndex) -> int:
-        """The highest number of a frame that the decoder was given."""
+        """Return the highest number of a frame given to the decoder."""
         return index.number_of(self._newest, 0, 0) or 0 if index.has_stamps else self._n_sent - 1
 
     def pictures(self, keys_only: bool) -> Iterator[Any]:
-        """What the decoder gives out; None for what it could not decode."""
+        """Yield decoded pictures; None stands for one that could not be decoded."""
         context = self.stream.codec_context
         for packet in packets_of(self.container, self.stream):
             if packet.is_corrupt:  # the last of a file that is cut off: half a picture
@@ -124,7 +120,7 @@ class OpenVideo:
 def decode_from(
     video: OpenVideo, index: VideoIndex, first: int, keys_only: bool
 ) -> Generator[Decoded, None, None]:
-    """What can be decoded, in order, from the last key frame before `first` at the latest."""
+    """Yield all decodable pictures in order, from the last key frame before `first` or earlier."""
     began_at = video.go_to(first, index)
     number, doubtful, n_lost = (
         -1,
@@ -166,15 +162,13 @@ def decode_from(
 
 
 def require_pyav() -> None:
-    """Raises MissingExtra where the package av is not there; does not spend the time of its
-    import.
-    """
+    """Check that the package av is installed, without importing it. Raises MissingExtra."""
     if importlib.util.find_spec("av") is None:
         raise MissingExtra("video needs the package av", remedy="pip install 'faceprep[video]'")
 
 
 def pyav() -> Any:
-    """The module av. Raises MissingExtra."""
+    """Import the module av. Raises MissingExtra."""
     require_pyav()
     import av
 

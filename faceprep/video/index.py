@@ -1,5 +1,4 @@
-"""What a video holds, learnt from its packets without decoding one: how many frames, when each is
-shown, key frames.
+"""The index of a video, read from its packets without decoding: frame times and key frames.
 
 Containers say how many frames they hold, but their word is an estimate; packets are counted. A
 frame's number is the rank of its time among all frames. AVI has no such times: there a frame's
@@ -21,13 +20,13 @@ _NO_TIME = -(1 << 63)
 
 @dataclass(frozen=True, slots=True)
 class VideoIndex:
-    """`stamps` (n,) int64: the times of the frames as shown, rising, in `tick` seconds; frame
-    number i has stamps[i].
+    """The frames of a video.
 
-    `has_stamps` says whether frames can be told by them. `keyframes` (k,) rising numbers. `n_told`
-    is how many packets the container says there are, 0 where it does not, `n_whole` how many there
-    are that are not cut off; the last of them is to be decoded at `last_decoded`. The decoder holds
-    back `delay` frames to bring them into order.
+    `stamps` (n,) int64 are the display times of the frames, rising, in `tick` seconds; frame number
+    i has stamps[i]. `has_stamps` says whether they identify frames. `keyframes` (k,) are rising
+    numbers. `n_told` is the number of packets that the container claims, 0 where it claims none.
+    `n_whole` is the number of packets that are complete; the last is decoded at `last_decoded`. The
+    decoder holds back `delay` frames to reorder them.
     """
 
     stamps: npt.NDArray[np.int64]
@@ -44,12 +43,12 @@ class VideoIndex:
 
     @property
     def times(self) -> npt.NDArray[np.float64]:
-        """Seconds from the first frame."""
+        """Return the seconds from the first frame."""
         return (self.stamps - self.stamps[:1]).astype(np.float64) * self.tick
 
     @property
     def has_lone_keyframes(self) -> bool:
-        """Whether key frames can be told by their packets, and decoding these alone spares work."""
+        """Return whether packets identify key frames, and decoding only these saves work."""
         return self.has_stamps and 2 * len(self.keyframes) < len(self)
 
     @property
@@ -57,10 +56,9 @@ class VideoIndex:
         return len(self) > 0 and bool(self.stamps[0] != _NO_TIME)
 
     def number_of(self, stamp: int | None, least: int, n_lost: int) -> int | None:
-        """The number of the frame that the decoder stamped so; `n_lost` packets are known to be
-        lost before it.
+        """Return the number of the frame with this stamp, given `n_lost` packets lost before it.
 
-        None where it should have come before the number `least`.
+        None if the frame should have come before number `least`.
         """
         if stamp is None or not self.has_stamps:
             return least + n_lost
@@ -70,7 +68,7 @@ class VideoIndex:
         return least if least < len(self) and self.stamps[least] == stamp else None
 
     def without_doubtful_end(self) -> VideoIndex:
-        """Without the frames before which another might be shown, had the file gone on."""
+        """Return the index without the last frames, which a longer file might have reordered."""
         n = self.n_whole - self.delay
         if self.has_stamps:
             n = int(np.searchsorted(self.stamps, self.last_decoded, "right"))
@@ -79,7 +77,7 @@ class VideoIndex:
 
 
 def index_packets(container: Any, stream: Any) -> VideoIndex:
-    """Read through an open PyAV container. Where reading fails, the index ends."""
+    """Index the packets of an open PyAV container. The index ends where reading fails."""
     stamps, decoding, is_key = array("q"), array("q"), array("b")
     n_whole, last_dts = 0, None
     for packet in packets_of(container, stream):
@@ -122,7 +120,7 @@ def index_packets(container: Any, stream: Any) -> VideoIndex:
 
 
 def packets_of(container: Any, stream: Any) -> Iterator[Any]:
-    """The packets that hold something, up to the end or to where reading fails."""
+    """Yield the packets with content, up to the end or to the first read error."""
     import av
 
     try:
@@ -134,10 +132,10 @@ def packets_of(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def is_shown(packet: Any) -> bool:
-    """Whether a frame comes of it: not where an edit list cuts it out, nor of a hidden reference
-    frame of VP8.
+    """Return whether a packet gives a visible frame.
 
-    RFC 6386, section 9.1: bit 4 of the first byte is `show_frame`.
+    Frames that an edit list cuts out, and hidden reference frames of VP8, are not shown. RFC 6386,
+    section 9.1: bit 4 of the first byte is `show_frame`.
     """
     if packet.is_discard:
         return False

@@ -1,4 +1,4 @@
-"""Video files to RGB frames, numbered as the video numbers them; decoded by FFmpeg through PyAV.
+"""A reader of video files: RGB frames with their numbers, decoded by FFmpeg through PyAV.
 
 A frame's number is its place among all frames of the video in the order in which they are shown,
 from 0. It stays true where frames before it cannot be decoded or are not wanted. Its time is that
@@ -37,11 +37,11 @@ _NONE = -1
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`pixels` (height, width, 3) RGB, upright; `time_s` seconds from the first frame, None where
-    the file has none.
+    """A frame of a video.
 
-    `after_damage`: a frame before it was lost, and no key frame has come since, so it may show
-    remains of others.
+    `pixels` (height, width, 3) are upright RGB. `time_s` are seconds from the first frame, None
+    where the file has no times. `after_damage`: an earlier frame was lost and no key frame has
+    followed yet, so this one may show remains of others.
     """
 
     number: int
@@ -51,11 +51,11 @@ class Frame:
 
 
 class DamagedVideo(SourceError):
-    """A part of the video could not be decoded; what could be was given out before."""
+    """An error: a part of the video could not be decoded. It is raised after all other frames."""
 
 
 def is_video_name(name: str) -> bool:
-    """Whether the suffix is that of a video, in upper or lower case.
+    """Return whether the suffix is that of a video, in upper or lower case.
 
     >>> [is_video_name(name) for name in ("a.MOV", "a.m.mov", "a.face", ".mov")]
     [True, True, False, False]
@@ -65,10 +65,9 @@ def is_video_name(name: str) -> bool:
 
 
 def find_videos(path: str | os.PathLike[str]) -> list[Path]:
-    """The videos of a tree, sorted by their paths; a file is taken as it is. May be empty. Raises
-    SourceError.
+    """List the videos of a tree, sorted by path; a file is returned as it is. Raises SourceError.
 
-    Names that begin with a dot are passed over; links are followed, but not round in circles.
+    Names that begin with a dot are skipped. Links are followed, but not in circles.
     """
     root = Path(path)
     if not root.is_dir():
@@ -87,8 +86,8 @@ def find_videos(path: str | os.PathLike[str]) -> list[Path]:
 def read_frames(
     path: str | os.PathLike[str], choice: FrameChoice = ALL_FRAMES, n_threads: int = 0
 ) -> Iterator[Frame]:
-    """The chosen frames. Raises SourceError when it is no video; DamagedVideo at the end, if
-    there was damage.
+    """Yield the chosen frames. Raises SourceError for a file that is not a video, DamagedVideo at
+    the end after damage.
     """
     with VideoReader(path, n_threads) as video:
         yield from video.frames(choice)
@@ -97,11 +96,12 @@ def read_frames(
 
 
 class VideoReader:
-    """One video file. Raises SourceError when nothing of it can be read, MissingExtra without PyAV.
+    """A reader of one video file. Raises SourceError when it is unreadable, MissingExtra without
+    PyAV.
 
-    After `frames`, `missed` has the wanted numbers that could not be decoded, and `damage` says in
-    a line what is wrong with the file; empty where nothing is. `cut_off` is what of it is known
-    before. `n_threads` 0 takes as many as there are cores.
+    After `frames`, `missed` has the wanted numbers that could not be decoded. `damage` describes
+    the fault of the file in one line and is empty for a sound file. `cut_off` is the part of it
+    that is known before. `n_threads` 0 uses all cores.
     """
 
     def __init__(self, path: str | os.PathLike[str], n_threads: int = 0) -> None:
@@ -123,12 +123,12 @@ class VideoReader:
             raise
 
     def __len__(self) -> int:
-        """How many frames there are in the file, sound or not."""
+        """Return the number of frames in the file, sound or not."""
         return len(self.index)
 
     def frames(self, choice: FrameChoice = ALL_FRAMES) -> Iterator[Frame]:
-        """The chosen frames in order. Only these are converted to RGB; what lies far between
-        them is not decoded.
+        """Yield the chosen frames in order. Only these become RGB; long gaps between them are not
+        decoded.
         """
         self.missed, self.n_after_damage = [], 0
         matrices: dict[int, _Matrix | None] = {}
@@ -154,7 +154,7 @@ class VideoReader:
 
     @property
     def damage(self) -> str:
-        """What is wrong with the file, as far as it was read; empty where nothing is."""
+        """Describe the damage seen so far; empty where there is none."""
         lost, remains = "", ""
         if self.missed:
             first, n = self.missed[0], len(self.missed)
@@ -170,7 +170,7 @@ class VideoReader:
         return "; ".join(filter(None, [self.cut_off, lost, remains]))
 
     def close(self) -> None:
-        """Let go of the file; what was found out stays."""
+        """Close the file; findings stay available."""
         self._opened.close()
 
     def __enter__(self) -> VideoReader:
@@ -189,7 +189,7 @@ def _how_cut_off(path: str, index: VideoIndex) -> str:
 
 
 def _runs(wanted: Sequence[int], index: VideoIndex, keys_only: bool) -> Iterator[Sequence[int]]:
-    """Parts of `wanted`, cut where it is worth while to seek from one to the next."""
+    """Split `wanted` where a seek is faster than decoding the gap."""
     is_dense = isinstance(wanted, range) and wanted.step <= WORTH_SEEKING
     if is_dense or keys_only or not index.has_stamps or len(wanted) < 2:
         yield from [wanted] if wanted else []
@@ -205,8 +205,8 @@ def _runs(wanted: Sequence[int], index: VideoIndex, keys_only: bool) -> Iterator
 def _match(
     wanted: Sequence[int], decoded: Generator[Decoded, None, None]
 ) -> Iterator[tuple[int, Decoded | None]]:
-    """(number, what was decoded or None) for each wanted number, in order; ends with the last
-    of them.
+    """Yield (number, decoded picture or None) for each wanted number, in order; stop after the
+    last.
     """
     waiting = iter(wanted)
     next_wanted = next(waiting)
@@ -228,10 +228,10 @@ _FAST = {"format": "rgb24", "interpolation": "FAST_BILINEAR", "threads": 1}
 
 
 def _to_rgb(picture: Any, matrices: dict[int, _Matrix | None]) -> Pixels:
-    """`matrices` has the display matrix for each rotation seen so far.
+    """Convert a picture to upright RGB.
 
-    To ask a picture for its own is to tie it into a circle, so that its memory is free only after a
-    collection.
+    `matrices` caches the display matrix of each rotation. To ask a picture for its matrix makes a
+    reference cycle, so its memory is only freed by a garbage collection.
     """
     pixels: Pixels = picture.reformat(**_FAST).to_ndarray()
     if picture.rotation not in matrices:
@@ -242,8 +242,8 @@ def _to_rgb(picture: Any, matrices: dict[int, _Matrix | None]) -> Pixels:
 
 
 def _upright(pixels: Pixels, matrix: _Matrix) -> Pixels:
-    """As a display matrix has it: x' = m[0] x + m[3] y, y' = m[1] x + m[4] y, to the nearest
-    quarter turn or mirror.
+    """Apply a display matrix: x' = m[0] x + m[3] y, y' = m[1] x + m[4] y, to the nearest quarter
+    turn or mirror.
     """
     swapped = abs(int(matrix[1])) > abs(int(matrix[0]))
     turned = pixels.swapaxes(0, 1) if swapped else pixels

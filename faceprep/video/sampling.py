@@ -1,4 +1,4 @@
-"""Which frames of a video are wanted: by number, by key frame, by time.
+"""Choices of frames of a video: by number, by key frame or by time.
 
     all           every frame
     every:N       numbers 0, N, 2N …
@@ -32,8 +32,8 @@ the tick is less.
 
 @dataclass(frozen=True, slots=True)
 class FrameChoice:
-    """`kind` as the module has it, its `n`, and a span from `start` to before `end` in seconds
-    of the video.
+    """A choice of frames: its `kind`, its `n`, and a span of the video from `start` to before `end`
+    in seconds.
     """
 
     kind: str = "all"
@@ -46,10 +46,9 @@ class FrameChoice:
     def numbers(
         self, times: Sequence[float] | npt.NDArray[np.float64], keyframes: npt.ArrayLike
     ) -> range | list[int]:
-        """The wanted numbers, rising, of a video whose frames have these `times` and whose
-        `keyframes` are numbered so.
+        """Return the wanted numbers, rising, of a video with these frame `times` and `keyframes`.
 
-        `times` are seconds, rising.
+        `times` are rising seconds.
 
         >>> FrameChoice("uniform", 3).numbers([0, 1, 2, 3, 4, 5], [0])
         [1, 3, 5]
@@ -81,7 +80,7 @@ ALL_FRAMES = FrameChoice()
 
 
 def frames_at(numbers: Iterable[int]) -> FrameChoice:
-    """The frames of these numbers, as far as the video has them.
+    """Return a choice of the frames with these numbers; numbers beyond the video are left out.
 
     >>> frames_at([4, 1, 9]).numbers([0, 1, 2, 3, 4, 5], [0])
     [1, 4]
@@ -94,7 +93,7 @@ def _pair(n: int) -> list[int]:
 
 
 def parse_frames(text: str, start: float | None = None, end: float | None = None) -> FrameChoice:
-    """The choice that `text` names, within a span of seconds. Raises OptionError.
+    """Parse a choice, within a span of seconds. Raises OptionError.
 
     >>> parse_frames("every:5").n
     5

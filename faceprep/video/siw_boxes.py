@@ -1,4 +1,4 @@
-"""`.face` files of SiW: the box of the face in each frame of the video beside it.
+"""`.face` files of SiW: the face box of each frame of the video beside the file.
 
     524 47 564 100      x1 y1 x2 y2 in pixels, a line a frame, one blank between
     0 0 0 0             no face in this frame
@@ -35,7 +35,9 @@ _COLUMNS = ("x1", "y1", "x2", "y2")
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Row `row` stood as `found` in the file; the value of `column` was taken to be `value`."""
+    """A repaired row: `row` read `found` in the file, and the missing value of `column` became
+    `value`.
+    """
 
     row: int
     found: str
@@ -48,7 +50,7 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """Row `row`, which stood as `found` in the file, holds no box, for `reason`."""
+    """A row without a usable box: it read `found` in the file; `reason` says why."""
 
     row: int
     found: str
@@ -60,8 +62,8 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class FaceBoxes:
-    """`boxes` (n, 4) float64 x1 y1 x2 y2, a row a frame; NaN where there is no face or the row
-    is one of `bad`.
+    """Boxes (n, 4) float64 x1 y1 x2 y2, one row per frame; NaN where there is no face or the row is
+    in `bad`.
     """
 
     boxes: Boxes
@@ -73,15 +75,15 @@ class FaceBoxes:
 
     @property
     def has_face(self) -> npt.NDArray[np.bool_]:
-        """(n,): whether the row holds a box."""
+        """Return the mask (n,) of the rows that hold a box."""
         return ~np.isnan(self.boxes[:, 0])
 
 
 def find_face_file(video: str | os.PathLike[str]) -> Path | None:
-    """The file with the boxes of a video; None where there is none.
+    """Find the file with the boxes of a video; None where there is none.
 
-    `x.face` stands for `x.mov`; for `x.m.mov`, where there is no `x.m.face` and no other video x
-    that it belongs to.
+    `x.face` belongs to `x.mov`. It also belongs to `x.m.mov` if there is no `x.m.face` and no other
+    video x.
     """
     named = Path(video).with_suffix(".face")
     if named.is_file():
@@ -96,8 +98,8 @@ def find_face_file(video: str | os.PathLike[str]) -> Path | None:
 
 
 def read_face_boxes(path: str | os.PathLike[str], fill: str = "neighbours") -> FaceBoxes:
-    """The boxes of a file. Raises SourceError as `parse_face_boxes` does, and where the file
-    cannot be read.
+    """Read the boxes of a file. Raises SourceError as `parse_face_boxes`, and for an unreadable
+    file.
     """
     return parse_face_boxes(storage.read_bytes(path), fill, path)
 
@@ -105,10 +107,10 @@ def read_face_boxes(path: str | os.PathLike[str], fill: str = "neighbours") -> F
 def parse_face_boxes(
     data: bytes, fill: str = "neighbours", path: str | os.PathLike[str] | None = None
 ) -> FaceBoxes:
-    """The boxes of a file's bytes; `fill` is one of FILLS: `origin` writes 48 for every missing
+    """Parse the bytes of a file; `fill` is one of FILLS, where `origin` writes 48 for every missing
     value.
 
-    Raises SourceError when there is no row at all, or not one that can be read.
+    Raises SourceError when no row can be parsed.
 
     >>> found = parse_face_boxes(b"1 2 3 4\\n1  3 4\\n1 4 3 9\\n0 0 0 0\\n")
     >>> found.boxes[1].tolist(), str(found.repairs[0])
@@ -154,7 +156,7 @@ def parse_face_boxes(
 
 
 def _read_row(line: str) -> list[float] | str:
-    """Four numbers, one of them NaN where it is missing; or why it is no such row."""
+    """Parse a row of four numbers, NaN for a missing one; or return why it is not such a row."""
     words = line.split()
     if not all(_NUMBER.fullmatch(word) for word in words):
         return "not four numbers"
@@ -173,8 +175,8 @@ def _repair(
     fill: str,
     lines: list[str],
 ) -> tuple[list[Repair], list[BadRow]]:
-    """Fill what is missing, in place; the repairs, and the rows that have no neighbour to be
-    filled from.
+    """Fill missing values in place; return the repairs, and the rows without a neighbour to fill
+    from.
     """
     repairs: list[Repair] = []
     unfilled: list[BadRow] = []
@@ -211,7 +213,7 @@ def _upside_down(values: Boxes, lines: list[str]) -> Iterator[BadRow]:
 
 
 def face_lines(boxes: Iterable[npt.ArrayLike]) -> bytes:
-    """A .face file: x1 y1 x2 y2 for each frame; NaN stands for no face.
+    """Encode a .face file: x1 y1 x2 y2 per frame; NaN stands for no face.
 
     >>> face_lines([(1, 2, 3.5, 4), [float("nan")] * 4])
     b'1 2 3.5 4\\n0 0 0 0\\n'

@@ -1,5 +1,5 @@
-"""Whether a video file ends before its own headers say it does: nothing is decoded, only sizes are
-followed.
+"""A check whether a video file is shorter than its headers say. It decodes nothing and follows
+sizes.
 
 .mp4 .mov   boxes:    u32 size (big-endian), 4 letters; 1: u64 size follows; 0: up to the end
 .avi        chunks:   "RIFF", u32 size (little-endian) of what follows, "AVI " or "AVIX"
@@ -22,11 +22,11 @@ _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
 
 def describe_cut(path: str | os.PathLike[str]) -> str:
-    """How the file is cut off, for people; empty where it is whole, of another kind, or silent.
-    Raises SourceError.
+    """Describe the truncation of a file; empty if it is whole, of another kind, or silent on its
+    size.
 
-    A file that has no place for its frames at all, the `moov` box of .mp4 and .mov, counts as cut
-    off.
+    A file without any frame data, the `moov` box of .mp4 and .mov, counts as truncated. Raises
+    SourceError.
     """
     with ByteSource(path) as source:
         follow = _layout(source.read_at(0, 12))
@@ -34,7 +34,7 @@ def describe_cut(path: str | os.PathLike[str]) -> str:
 
 
 def is_container(path: str | os.PathLike[str]) -> bool:
-    """Whether the file begins as .mp4, .mov, .avi, .mkv and .webm do. Raises SourceError."""
+    """Return whether the file begins like .mp4, .mov, .avi, .mkv or .webm. Raises SourceError."""
     return _layout(storage.read_bytes(path, 12)) is not None
 
 

@@ -1,4 +1,4 @@
-"""Embeddings that belong to images by name, from an .npz with image_names and embeddings.
+"""Embeddings that are joined to images by name, from an .npz with image_names and embeddings.
 
 The rows are laid out raw in a file of the run, so that workers can fetch any of them and none holds
 them all.
@@ -25,7 +25,9 @@ _DTYPES = ("float32", "float16")
 
 @dataclass(frozen=True)
 class EmbeddingTable:
-    """`rows` maps image names to row numbers; each row is `dim` numbers of `dtype` (float32 or
+    """The names and layout of embeddings.
+
+    `rows` maps image names to row numbers. Each row has `dim` numbers of `dtype` (float32 or
     float16).
     """
 
@@ -36,9 +38,7 @@ class EmbeddingTable:
 
 
 def load_table(path: str | os.PathLike[str]) -> EmbeddingTable:
-    """Names, width and type of the embeddings, not the embeddings. Raises SourceError where
-    they do not fit.
-    """
+    """Load the names, width and type of the embeddings, without the vectors. Raises SourceError."""
     rows: dict[str, int] = {}
     with NpzFile(path) as file:
         (n_names, *_), _ = _described(file, NAMES, 1)
@@ -88,10 +88,10 @@ def lay_out(table: EmbeddingTable, target: Path) -> None:
 def match(
     table: EmbeddingTable, spellings: Sequence[Callable[[], Iterable[str]]]
 ) -> npt.NDArray[np.int64]:
-    """The row of each image, -1 where there is none, by the first of the `spellings` of their names
-    that is in use.
+    """Return the row of each image, -1 where there is none.
 
-    Raises SourceError when no image is found by any of them.
+    The first of the `spellings` of names that matches any image is used. Raises SourceError when
+    none does.
     """
     for spell in spellings:
         rows = np.fromiter((table.rows.get(name, -1) for name in spell()), np.int64)
@@ -109,7 +109,7 @@ def match(
 def fetch(
     path: Path, numbers: Sequence[int], dim: int, dtype: str
 ) -> npt.NDArray[np.floating[Any]]:
-    """(n, dim) the rows with these numbers of a file that `lay_out` wrote."""
+    """Read the rows with these numbers, (n, dim), from a file that `lay_out` wrote."""
     n_bytes = dim * np.dtype(dtype).itemsize
     with storage.ByteSource(path) as rows:
         data = b"".join([rows.read_at(number * n_bytes, n_bytes) for number in numbers])

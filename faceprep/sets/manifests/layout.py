@@ -1,5 +1,5 @@
-"""How a manifest is cut: files, the parts they are written in by different workers, the images of
-each part.
+"""The layout of a manifest: its files, the parts that workers write, and the images of each
+part.
 
 The run's scratch folder holds `layout.json`, what all parts share, and `SHARD.json`, the images of
 one part.
@@ -29,8 +29,8 @@ _LAYOUT = "layout.json"
 
 @dataclass(frozen=True)
 class Block:
-    """The images of one part, in order: paths below the source, classes, rows of their
-    embeddings (or none).
+    """The images of one part, in order: paths below the source, classes, embedding rows (or
+    none).
     """
 
     paths: list[str]
@@ -49,8 +49,8 @@ class Block:
 
 @dataclass(frozen=True)
 class FilePlan:
-    """One file of the manifest: the shards that write its parts, its images, and those of its
-    whole split.
+    """A file of the manifest: the shards that write its parts, its images, and those of its whole
+    split.
     """
 
     shards: list[str]
@@ -62,12 +62,11 @@ class FilePlan:
 
 @dataclass(frozen=True)
 class Layout:
-    """What all parts of a run share.
+    """Facts that all parts of a run share.
 
-    `source` and `folder` are absolute: where the images lie, where the files go. Names in the
-    manifest are `prefix` + path; `width` is the length of the longest of them, in characters.
-    Embeddings have `dim` numbers of `dtype`. Folders in `twins` hold names that differ in the
-    suffix alone.
+    `source` and `folder` are absolute paths of the images and of the output files. Names in the
+    manifest are `prefix` + path; `width` is the length of the longest in characters. Embeddings
+    have `dim` numbers of `dtype`. Folders in `twins` hold names that differ only in the suffix.
     """
 
     source: str
@@ -94,7 +93,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a manifest file, being written: images [start, stop) of the file."""
+    """A part of a manifest file that is being written: images [start, stop) of the file."""
 
     layout: Layout
     shard: Shard
@@ -121,7 +120,7 @@ class Part:
         )
 
     def pieces(self) -> Iterator[Part]:
-        """The same part in pieces that fit in memory with all that is written of them."""
+        """Yield the part in pieces that fit in memory together with their output."""
         block, start = self.block, self.shard.start
         for i in range(0, len(block.paths), _PIECE):
             cut = slice(i, i + _PIECE)
@@ -135,7 +134,7 @@ class Part:
         return [identity_of(path) for path in self.block.paths]
 
     def embeddings(self) -> npt.NDArray[np.floating[Any]] | None:
-        """(n, dim), or None where there are none."""
+        """Return the embeddings (n, dim), or None where there are none."""
         if not self.layout.dim:
             return None
         rows = self.sink.scratch / EMBEDDINGS

@@ -24,9 +24,10 @@ several files.
 
 @dataclass
 class Cutter:
-    """Collects shards and files. `rows` are the images' rows in the embeddings; `is_heavy` that
-    parts have more to carry than names; `part_is_file` that a lone part needs no joining. `width`
-    is that of `Layout`.
+    """A collector of shards and files.
+
+    `rows` are the embedding rows of the images. `is_heavy` says that parts hold more than names.
+    `part_is_file` says that a single part needs no joining. `width` is that of `Layout`.
     """
 
     scratch: Path
@@ -41,7 +42,7 @@ class Cutter:
     files: dict[str, FilePlan] = field(default_factory=dict)
 
     def add_split(self, output: Path, positions: Ints, n_files: int) -> None:
-        """The files of one split: `output` itself, or NAME-00000-of-00008.SUFFIX and so on."""
+        """Add the files of one split: `output` itself, or NAME-00000-of-00008.SUFFIX and so on."""
         edges = [k * positions.size // n_files for k in range(n_files + 1)]
         for number, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
             name = (
@@ -70,7 +71,7 @@ class Cutter:
         Block(paths, self.class_of[positions].tolist(), rows).save(self.scratch, shard.id)
 
     def add_refused(self, source: Path) -> None:
-        """The images that are in no file, so that each has its Outcome."""
+        """Add the images that are in no file, so that each has its Outcome."""
         refused = sorted(self.listing.refused)
         shards = cut_evenly(
             len(refused), _LISTED, source, stage=REFUSED, id_format="{stage}-{n:06d}"
@@ -86,7 +87,9 @@ class Cutter:
 
 
 def cut(cutter: Cutter, output: Path, chosen: Selection, n_files: int) -> None:
-    """All files of a manifest. Raises OptionError when there are more files than images."""
+    """Cut a selection into all files of a manifest. Raises OptionError when there are more files
+    than images.
+    """
     if n_files > chosen.train.size:
         raise OptionError(
             "--shards",

@@ -22,10 +22,10 @@ class NamedImage(NamedTuple):
 
 
 def load_names(path: Path) -> list[NamedImage]:
-    """All images of a .npz, .csv, .lst or .parquet manifest, in its order. Raises SourceError.
+    """Load all images of a .npz, .csv, .lst or .parquet manifest, in its order. Raises SourceError.
 
-    Identities without a name of their own have that of their class in the classes.csv beside it, or
-    its number.
+    Identities without a name have the name of their class in the classes.csv beside the manifest,
+    or else its number.
     """
     names, labels, identities = _READERS[path.suffix.lower()](path)
     if not all(identities):

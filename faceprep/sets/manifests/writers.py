@@ -30,12 +30,12 @@ _COPY = 4 << 20
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of manifest. `write` writes a part and yields one Outcome an image; `join` makes the
-    file of all parts, `describe` says what a file holds.
+    """A kind of manifest.
 
-    `images`: whether it holds the images themselves: "never", "always" or "may", with
-    --with-images. Names that `forbidden` finds cannot stand in it. `part_is_file`: a lone part is
-    the file already.
+    `write` writes a part and yields one Outcome per image. `join` makes a file from all parts,
+    `describe` summarises a file. `images` says whether it holds the images themselves: "never",
+    "always" or "may", with --with-images. Names that `forbidden` matches cannot be written.
+    `part_is_file`: a single part is already the file.
     """
 
     write: Callable[[Part], Iterator[Outcome]]
@@ -48,7 +48,7 @@ class Format:
 
 
 def format_of(path: Path) -> Format:
-    """The format by the suffix of `path`. Raises OptionError for another suffix."""
+    """Return the format for the suffix of `path`. Raises OptionError for an unknown suffix."""
     try:
         return FORMATS[path.suffix.lower()]
     except KeyError:
@@ -91,7 +91,7 @@ def _write_parquet(part: Part) -> Iterator[Outcome]:
 
 
 def _write_npz(part: Part) -> Iterator[Outcome]:
-    """The bare rows of the arrays; `_join_npz` puts the headers in front."""
+    """Write the bare rows of the arrays; `_join_npz` puts the headers in front."""
     files = {key: part.sink.open_part(f".{key}") for key, _, _ in _npz_arrays(part.layout)}
     for piece in part.pieces():
         rows = {
@@ -162,7 +162,7 @@ def _write_images(
 
 
 def _load(source: str, path: str) -> tuple[bytes, str, Outcome]:
-    """(bytes, suffix that they say, what became of it)."""
+    """Load an image; return (bytes, suffix by content, outcome)."""
     data = read_image_bytes(f"{source}/{path}", path)
     if isinstance(data, Outcome):
         return b"", "", data
@@ -173,7 +173,7 @@ def _load(source: str, path: str) -> tuple[bytes, str, Outcome]:
 
 
 def lost_images(layout: Layout, sink: Sink) -> Counter[int]:
-    """Class -> images of it that could not be read and are in no part."""
+    """Count, by class, the images that could not be read and are in no part."""
     lost: Counter[int] = Counter()
     if layout.with_images:
         for plan in layout.files.values():
@@ -186,7 +186,7 @@ def lost_images(layout: Layout, sink: Sink) -> Counter[int]:
 
 
 def _npz_arrays(layout: Layout) -> list[tuple[str, str, tuple[int, ...]]]:
-    """(key, dtype, shape of a row) of each array."""
+    """Return (key, dtype, shape of a row) of each array."""
     arrays: list[tuple[str, str, tuple[int, ...]]] = [
         (npz.NAMES, f"<U{layout.width}", ()),
         (npz.CLASSES, "<i8", ()),

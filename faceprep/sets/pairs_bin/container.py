@@ -47,7 +47,7 @@ _IMAGES, _LABELS = ".images", ".labels"
 
 
 def load_pairs(path: str | PathLike[str]) -> PairSet:
-    """The whole set; images are views of the file's bytes where those are the image's. Raises
+    """Load the whole set; images are views of the file's bytes where possible. Raises
     SourceError.
     """
     data = _read(path)
@@ -59,7 +59,7 @@ def load_pairs(path: str | PathLike[str]) -> PairSet:
 
 
 def find_pairs(path: str | PathLike[str]) -> npt.NDArray[np.void]:
-    """Where the pairs lie, as an array of `PAIR`; every image was seen to be there. Raises
+    """Locate the pairs as an array of `PAIR`; every image lies within the file. Raises
     SourceError.
     """
     data = _read(path)
@@ -73,7 +73,7 @@ def find_pairs(path: str | PathLike[str]) -> npt.NDArray[np.void]:
 
 
 def read_images(file: storage.ByteSource, pair: npt.NDArray[np.void]) -> list[bytes]:
-    """The two images of one of the pairs that `find_pairs` found in `file`. Raises SourceError."""
+    """Read the two images of a pair that `find_pairs` located in `file`. Raises SourceError."""
     return [
         bytes_of(file.read_at(start, n_bytes), coding)
         for start, n_bytes, coding in pair["images"].tolist()
@@ -81,12 +81,12 @@ def read_images(file: storage.ByteSource, pair: npt.NDArray[np.void]) -> list[by
 
 
 def save_places(path: Path, pairs: npt.NDArray[np.void]) -> None:
-    """Keep what `find_pairs` found, for the shards of a run."""
+    """Save the result of `find_pairs` for the shards of a run."""
     storage.write_file(path, pairs.tobytes(), durable=False)
 
 
 def load_places(path: Path, start: int, stop: int) -> npt.NDArray[np.void]:
-    """The pairs [start, stop) of what `save_places` kept. Raises SourceError."""
+    """Load the pairs [start, stop) that `save_places` saved. Raises SourceError."""
     with storage.ByteSource(path) as file:
         return np.frombuffer(
             file.read_at(start * PAIR.itemsize, (stop - start) * PAIR.itemsize), PAIR
@@ -94,8 +94,8 @@ def load_places(path: Path, start: int, stop: int) -> npt.NDArray[np.void]:
 
 
 def name_damage(damage: Sequence[str], place: npt.NDArray[np.void], number: int) -> str:
-    """What is wrong with the images of pair `number`, each named with its place; empty when
-    nothing is.
+    """Describe the faults of the images of pair `number`, each with its place; empty when both are
+    sound.
     """
     starts = place["images"][:, 0].tolist()
     named = [
@@ -108,7 +108,8 @@ def name_damage(damage: Sequence[str], place: npt.NDArray[np.void], number: int)
 
 
 def write_pairs(file: BinaryIO, pairs: PairSet) -> None:
-    """The set as `pickle.load(file, encoding="bytes")` reads it: (list of bytes, list of bool).
+    """Write the set so that `pickle.load(file, encoding="bytes")` gives (list of bytes, list of
+    bool).
 
     >>> import io, pickle
     >>> file = io.BytesIO()
@@ -125,25 +126,25 @@ def write_pairs(file: BinaryIO, pairs: PairSet) -> None:
 
 
 class PairPart:
-    """The pairs of one shard, in the form in which `join_parts` needs them."""
+    """The pairs of one shard, in the form that `join_parts` needs."""
 
     def __init__(self, sink: Sink) -> None:
         self._images, self._labels = sink.open_part(_IMAGES), sink.open_part(_LABELS)
 
     def add(self, images: Sequence[Buffer], same: bool) -> None:
-        """Two encoded images, and whether they show one person."""
+        """Add two encoded images, and whether they show one person."""
         for image in images:
             _write_image(self._images, image)
         self._labels.write(_SAME if same else _DIFFERENT)
 
 
 def count_parts(sink: Sink, shard_ids: Iterable[str]) -> int:
-    """How many pairs these shards left; a shard without parts left none."""
+    """Count the pairs of these shards; a shard without parts has none."""
     return sum(storage.size_of(sink.part_path(shard_id, _LABELS)) or 0 for shard_id in shard_ids)
 
 
 def join_parts(file: BinaryIO, sink: Sink, shard_ids: Sequence[str]) -> None:
-    """Write the pairs of these shards, in this order, as `write_pairs` would."""
+    """Write the pairs of these shards in this order, as `write_pairs` would."""
     file.write(_HEAD)
     _copy_parts(file, (sink.part_path(shard_id, _IMAGES) for shard_id in shard_ids))
     file.write(_BETWEEN)
@@ -152,7 +153,7 @@ def join_parts(file: BinaryIO, sink: Sink, shard_ids: Sequence[str]) -> None:
 
 
 def is_own(path: Path) -> bool:
-    """Whether the file begins as one that was written here."""
+    """Return whether the file begins like one that faceprep wrote."""
     return storage.read_bytes(path, len(_HEAD)) == _HEAD
 
 
@@ -181,7 +182,7 @@ def _read(path: str | PathLike[str]) -> bytes:
 
 
 def _read_set(data: bytes, path: str | PathLike[str]) -> tuple[list[Span], list[bool]]:
-    """(places of the images, same), with two images a pair."""
+    """Return (places of the images, same), with two images per pair."""
     value = read_pickle(data, path)
     if type(value) not in (tuple, list) or len(value) != 2 or type(value[0]) not in (tuple, list):
         found = (
@@ -255,7 +256,7 @@ def _numbers(array: Array, data: bytes) -> list[int]:
 def _decode_strings(
     data: bytes, images: Sequence[Span], path: str | PathLike[str]
 ) -> Iterator[tuple[Span, bytes]]:
-    """(place, bytes) of every image that does not lie in the file as it is. Raises SourceError."""
+    """Yield (place, bytes) of every image that is encoded in the file. Raises SourceError."""
     strings = Strings(data)
     seen: set[Span] = set()
     for number, span in enumerate(images):

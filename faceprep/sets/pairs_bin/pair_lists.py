@@ -29,7 +29,7 @@ _LABELS = {"1": True, "0": False, "True": True, "False": False}
 
 
 class ListedPair(NamedTuple):
-    """Two images as the list names them, below the folder of images and maybe without suffix;
+    """A pair of images as the list names them, below the image folder, with or without suffix;
     `line` from 1.
     """
 
@@ -40,7 +40,7 @@ class ListedPair(NamedTuple):
 
 
 def read_pairs_list(path: str | PathLike[str]) -> list[ListedPair]:
-    """Every pair of the list, in its order. Raises SourceError, which names the line."""
+    """Read every pair of the list, in order. Raises SourceError with the line."""
     try:
         text = storage.read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -63,9 +63,7 @@ def read_pairs_list(path: str | PathLike[str]) -> list[ListedPair]:
 
 
 def _announced(line: str) -> int | None:
-    """How many pairs LFW's first line announces: as many of one person as of two; None for
-    another line.
-    """
+    """Return the number of pairs that LFW's first line announces, or None for another line."""
     fields = line.split()
     if len(fields) > 2 or not all(_NUMBER.fullmatch(field) for field in fields):
         return None
@@ -115,16 +113,15 @@ def _bad(path: str | PathLike[str], line: int | None, expected: str, found: str)
 
 
 class ImageFinder:
-    """Finds the files below `root` that a list means."""
+    """A finder of the files below `root` that a list names."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._folders: dict[str, dict[str, list[str]]] = {}
 
     def find(self, name: str) -> str:
-        """The file `name`, or the only one that is called so but for its suffix.
-
-        Raises SourceError when there is none, or several.
+        """Find the file `name`, or the only file of this name with a suffix. Raises SourceError for
+        none or several.
         """
         folder, _, base = name.rpartition("/")
         if folder not in self._folders:
@@ -143,7 +140,7 @@ class ImageFinder:
         return f"{folder}/{found[0]}".removeprefix("/")
 
     def _files_of(self, folder: str) -> dict[str, list[str]]:
-        """File names by themselves and by their stems."""
+        """Map the file names of a folder, and their stems, to files."""
         path = self._root / folder
         files = storage.list_folder(path)[1] if path.is_dir() else []
         named: dict[str, list[str]] = {}

@@ -1,5 +1,5 @@
-"""The state of the machine that reads pickles: the stack, the arguments of instructions, and what
-can be wrong.
+"""The state of the machine that reads pickles: the stack, the arguments, and the possible
+faults.
 
 Every argument is taken from bytes that are there; nothing is made as large as a number in the file
 says.
@@ -21,10 +21,10 @@ _MAX_LINE = 256
 
 
 class Machine:
-    """The stack machine's state: a step takes its arguments at byte `at`, and changes `stack`,
-    `marks` and `memo`.
+    """The state of the stack machine.
 
-    `here` is where the instruction at work begins; `path` is for messages.
+    A step takes its arguments at byte `at` and changes `stack`, `marks` and `memo`. `here` is the
+    start of the current instruction; `path` is for messages.
     """
 
     def __init__(self, data: bytes, path: str | PathLike[str]) -> None:
@@ -44,15 +44,15 @@ class Machine:
     # What can be wrong
 
     def damaged(self, found: str) -> SourceError:
-        """No pickle, or a broken one."""
+        """Return the error for a damaged pickle, or a file that is not one."""
         return self._refused(found, _COPY_AGAIN)
 
     def forbidden(self, found: str) -> SourceError:
-        """A pickle that asks for more than data."""
+        """Return the error for a pickle that needs more than data."""
         return self._refused(found, _NEVER)
 
     def unknown(self, opcode: int) -> SourceError:
-        """An instruction that is not in the table."""
+        """Return the error for an unknown instruction."""
         import pickletools
 
         names = {known.code: known.name for known in pickletools.opcodes}
@@ -83,7 +83,9 @@ class Machine:
     # Arguments
 
     def skip(self, n_bytes: int) -> int:
-        """Where the next `n_bytes` bytes begin; they are there."""
+        """Return the start of the next `n_bytes` bytes and move past them; they lie within the
+        file.
+        """
         start = self.at
         if start + n_bytes > len(self.data):
             raise self.cut_off(n_bytes)
@@ -95,7 +97,7 @@ class Machine:
         return int.from_bytes(self.data[start : self.at], "little", signed=signed)
 
     def line(self) -> tuple[int, int]:
-        """(start, length) of the text up to the end of the line."""
+        """Return (start, length) of the text up to the end of the line."""
         start, stop = self.at, self.data.find(b"\n", self.at)
         if stop < 0:
             raise self.cut_off(len(self.data) - start + 1)

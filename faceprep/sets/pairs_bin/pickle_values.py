@@ -1,5 +1,4 @@
-"""What a pickle of a verification set is made of, besides lists and numbers: strings, NumPy arrays,
-allowed names.
+"""Values in the pickle of a verification set: strings, NumPy arrays and allowed names.
 
 The calls by which NumPy arrays and old byte strings are written are described here, never made:
 `describe_call` turns an allowed name and checked arguments into a `Span` or an `Array`, both plain
@@ -18,11 +17,11 @@ _MAX_WORD = 256
 
 
 class NotAllowed(Exception):
-    """What was found instead of something allowed."""
+    """An error that names the value found in place of an allowed one."""
 
 
 class Coding(IntEnum):
-    """How a string lies in the file. Text stands for the bytes of its latin-1 characters."""
+    """The encoding of a string in the file. Text stands for the bytes of its latin-1 characters."""
 
     RAW = 0
     UTF8 = 1
@@ -31,7 +30,7 @@ class Coding(IntEnum):
 
 
 class Span(NamedTuple):
-    """A byte or text string: where it lies in the file, in bytes."""
+    """A byte or text string, by its place in the file in bytes."""
 
     start: int
     n_bytes: int
@@ -39,8 +38,8 @@ class Span(NamedTuple):
 
 
 class Array:
-    """A NumPy array or scalar, described: its `dtype` as in ``<i8``, its `shape`, and where its
-    bytes lie.
+    """A described NumPy array or scalar: its `dtype` as in ``<i8``, its `shape`, and the place of
+    its bytes.
     """
 
     __slots__ = ("data", "dtype", "shape")
@@ -52,7 +51,7 @@ class Array:
 
 
 class Dtype:
-    """A NumPy number type, described: its `code` as in ``i8`` and its byte `order`."""
+    """A described NumPy number type: its `code` as in ``i8`` and its byte `order`."""
 
     __slots__ = ("code", "order")
 
@@ -61,13 +60,13 @@ class Dtype:
 
 
 class Name(str):
-    """An allowed `module.name`; nothing is ever imported for it."""
+    """An allowed `module.name`, which is never imported."""
 
     __slots__ = ()
 
 
 def bytes_of(data: bytes | memoryview, coding: int) -> bytes:
-    """The byte string that lies in the file as `data`. Raises ValueError when it is none.
+    """Decode a byte string that lies in the file as `data`. Raises ValueError for a bad encoding.
 
     >>> bytes_of("ÿØ".encode(), Coding.UTF8), bytes_of(rb"\\xff\\n", Coding.STRING_ESCAPE)
     (b'\\xff\\xd8', b'\\xff\\n')
@@ -90,11 +89,13 @@ class Strings:
         self._lengths: dict[Span, int] = {}
 
     def bytes_at(self, span: Span) -> bytes:
-        """The string itself. Raises ValueError when its coding is broken."""
+        """Return the string. Raises ValueError when its encoding is broken."""
         return bytes_of(self._data[span.start : span.start + span.n_bytes], span.coding)
 
     def length(self, span: Span) -> int:
-        """Its length in bytes. Raises ValueError as `bytes_at` does; decodes a string only once."""
+        """Return its length in bytes; a string is decoded only once. Raises ValueError as
+        `bytes_at`.
+        """
         if span.coding == Coding.RAW:
             return span.n_bytes
         if span not in self._lengths:
@@ -102,7 +103,7 @@ class Strings:
         return self._lengths[span]
 
     def word(self, value: Any) -> str:
-        """A short string as ASCII text; empty for everything else."""
+        """Return a short string as ASCII text; empty for all other values."""
         if type(value) is not Span or value.n_bytes > _MAX_WORD:
             return ""
         try:
@@ -122,7 +123,7 @@ _KINDS |= {Array: "a NumPy array", Dtype: "a NumPy dtype", type(None): "None"}
 
 
 def kind_of(value: Any) -> str:
-    """What kind of value this is, for messages; never its content.
+    """Name the kind of a value for messages; its content is never shown.
 
     >>> kind_of([1, 2]), kind_of(None), kind_of(Name("numpy.dtype"))
     ('a list', 'None', 'the name numpy.dtype')
@@ -131,14 +132,16 @@ def kind_of(value: Any) -> str:
 
 
 def name_of(full: str) -> Name:
-    """An allowed name. Raises NotAllowed."""
+    """Return an allowed name. Raises NotAllowed."""
     if full not in _CALLS and full != _NDARRAY:
         raise NotAllowed(f"the name {full!r}")
     return Name(full)
 
 
 def describe_call(name: Any, values: tuple[Any, ...], strings: Strings) -> Span | Array | Dtype:
-    """What calling `name` with `values` would give, without calling it. Raises NotAllowed."""
+    """Describe the result of calling `name` with `values`, without calling it. Raises
+    NotAllowed.
+    """
     describe = _CALLS.get(name) if type(name) is Name else None
     if describe is None:
         raise NotAllowed(f"a call of {kind_of(name)}")
@@ -146,7 +149,9 @@ def describe_call(name: Any, values: tuple[Any, ...], strings: Strings) -> Span 
 
 
 def describe_state(target: Any, values: tuple[Any, ...], strings: Strings) -> None:
-    """Give a described dtype its byte order, a described array its bytes. Raises NotAllowed."""
+    """Set the byte order of a described dtype, or the bytes of a described array. Raises
+    NotAllowed.
+    """
     if type(target) is Dtype and len(values) == 8 and values[0] == 3 and values[2:5] == (None,) * 3:
         target.order = strings.word(values[1])
         if target.order not in ("<", ">", "|", "="):
@@ -158,7 +163,7 @@ def describe_state(target: Any, values: tuple[Any, ...], strings: Strings) -> No
 
 
 def _fill(array: Array, strings: Strings, data: Any, dtype: Any, shape: Any) -> None:
-    """Only when the bytes are as many as shape and type say."""
+    """Set the bytes of an array if their number agrees with its shape and type."""
     is_shape = (
         type(shape) is tuple and len(shape) <= 2 and all(type(n) is int and n >= 0 for n in shape)
     )
@@ -179,7 +184,7 @@ def _fill(array: Array, strings: Strings, data: Any, dtype: Any, shape: Any) -> 
 
 
 def _encode(values: tuple[Any, ...], strings: Strings) -> Span:
-    """`_codecs.encode(text, "latin1")`: how protocols 0 to 2 write the bytes of Python 3."""
+    """Describe `_codecs.encode(text, "latin1")`: protocols 0 to 2 write Python 3 bytes this way."""
     if (
         len(values) == 2
         and type(values[0]) is Span
@@ -190,7 +195,7 @@ def _encode(values: tuple[Any, ...], strings: Strings) -> Span:
 
 
 def _bytes(values: tuple[Any, ...], strings: Strings) -> Span:
-    """`bytes()`, `bytearray()`, `bytearray(bytes)`, `bytearray(text, "latin-1")`; never
+    """Describe `bytes()`, `bytearray()`, `bytearray(bytes)` and `bytearray(text, "latin-1")`; never
     `bytearray(number)`.
     """
     if not values:
@@ -201,14 +206,14 @@ def _bytes(values: tuple[Any, ...], strings: Strings) -> Span:
 
 
 def _reconstruct(values: tuple[Any, ...], strings: Strings) -> Array:
-    """`_reconstruct(ndarray, (0,), b"b")`: an empty array, which its state fills."""
+    """Describe `_reconstruct(ndarray, (0,), b"b")`: an empty array, which its state fills."""
     if len(values) == 3 and values[0] == _NDARRAY and values[1] == (0,):
         return Array()
     raise NotAllowed("a NumPy array that does not begin empty")
 
 
 def _dtype(values: tuple[Any, ...], strings: Strings) -> Dtype:
-    """`dtype("u1", False, True)`"""
+    """Describe `dtype("u1", False, True)`."""
     code = strings.word(values[0]) if values else ""
     if len(values) == 3 and code in _DTYPES:
         return Dtype(code)
@@ -216,7 +221,7 @@ def _dtype(values: tuple[Any, ...], strings: Strings) -> Dtype:
 
 
 def _scalar(values: tuple[Any, ...], strings: Strings) -> Array:
-    """`scalar(dtype, bytes)`"""
+    """Describe `scalar(dtype, bytes)`."""
     if len(values) != 2:
         raise NotAllowed("a NumPy scalar without its type or bytes")
     array = Array()
@@ -225,7 +230,7 @@ def _scalar(values: tuple[Any, ...], strings: Strings) -> Array:
 
 
 def _frombuffer(values: tuple[Any, ...], strings: Strings) -> Array:
-    """`_frombuffer(bytes, dtype, shape, order)`: how protocol 5 writes arrays."""
+    """Describe `_frombuffer(bytes, dtype, shape, order)`: protocol 5 writes arrays this way."""
     if len(values) != 4:
         raise NotAllowed("a NumPy array without its bytes, type, shape or order")
     array = Array()

@@ -1,4 +1,4 @@
-"""A pickle read without running it: no name in it is ever imported, nothing in it is ever called.
+"""A pickle reader that runs nothing: it never imports a name and never calls a function.
 
 A pickle is a program for a stack machine, and unpickling runs it. The machine below knows only the
 instructions that bytes, text, whole numbers, lists and tuples need; the few calls by which NumPy
@@ -37,11 +37,11 @@ memory is too.
 
 
 def read_pickle(data: bytes, path: str | PathLike[str]) -> Any:
-    """What the pickle `data` stands for: tuples, lists, bools, ints, None, `Span` for strings,
+    """Read the value of the pickle `data`: tuples, lists, bools, ints, None, `Span` for strings,
     `Array`.
 
-    `path` is for messages. Raises SourceError, having called nothing, for anything else, cut off or
-    too large.
+    `path` is for messages. Raises SourceError for all other content, for a truncated file and for
+    sizes beyond the file. Nothing was called by then.
 
     >>> read_pickle(b"\\x80\\x02]U\\x02hia.", "a.bin")
     [Span(start=5, n_bytes=2, coding=<Coding.RAW: 0>)]
@@ -182,7 +182,9 @@ def _recall(machine: Machine, number: int) -> None:
 
 
 def _memo(act: Callable[[Machine, int], None], width: int) -> _Step:
-    """An act on the memo; its number has `width` bytes, or is a line of text with width 0."""
+    """Return a memo instruction whose number has `width` bytes, or is a line of text with width
+    0.
+    """
     return lambda machine: act(
         machine, machine.number(width) if width else machine.decimal(machine.short_line())
     )
@@ -226,7 +228,7 @@ def _protocol(machine: Machine) -> None:
 
 
 def _frame(machine: Machine) -> None:
-    """A promise of so many bytes; nothing else depends on it."""
+    """Check the promised size of a frame; nothing else depends on it."""
     n_bytes = machine.number(8)
     if machine.at + n_bytes > len(machine.data):
         raise machine.cut_off(n_bytes)

@@ -1,4 +1,4 @@
-"""Our copy of a .rec's index, on disk, so that 17 million records cost no memory.
+"""A binary copy of the index of a .rec on disk, so that 17 million records need no memory.
 
 (n, 2) little-endian int64: key, offset in bytes; key -1 marks a damaged spot
 """
@@ -21,7 +21,7 @@ _BYTES = 16
 
 
 def as_bytes(entries: Entries) -> bytes:
-    """As they lie on disk.
+    """Encode entries as they lie on disk.
 
     >>> as_bytes(array("q", [1, 256])).hex(" ", 8)
     '0100000000000000 0001000000000000'
@@ -33,7 +33,7 @@ def as_bytes(entries: Entries) -> bytes:
 
 
 def read_entries(index: Path, start: int = 0, stop: int | None = None) -> Entries:
-    """The entries [start, stop), as they come. Raises SourceError."""
+    """Read the entries [start, stop) in index order. Raises SourceError."""
     entries = array("q")
     with storage.open_source(index) as file:
         file.seek(start * _BYTES)
@@ -44,9 +44,7 @@ def read_entries(index: Path, start: int = 0, stop: int | None = None) -> Entrie
 
 
 def read_in_file_order(index: Path, start: int, stop: int) -> tuple[list[int], list[int]]:
-    """Keys and offsets of the entries [start, stop), the smallest offset first. Raises
-    SourceError.
-    """
+    """Read keys and offsets of the entries [start, stop), sorted by offset. Raises SourceError."""
     entries = read_entries(index, start, stop)
     keys, offsets = entries[0::2], entries[1::2]
     order = sorted(range(len(offsets)), key=offsets.__getitem__)

@@ -1,4 +1,4 @@
-"""Where the records of a .rec are: its `.idx`, or a scan when there is none.
+"""The positions of records in a .rec, from its `.idx` or from a scan where there is none.
 
     .idx       text, one line a record: key TAB offset     keys need be neither ordered nor dense
     our copy   see `rec_entries`
@@ -51,8 +51,8 @@ class RecPaths:
 
 
 def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
-    """The .rec at `source`, or the one in that folder. Raises SourceError when there is none,
-    or no single one.
+    """Find the .rec at `source` or in that folder. Raises SourceError when there is none, or more
+    than one.
     """
     rec = source
     if source.is_dir():
@@ -79,7 +79,9 @@ def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
 
 
 def write_index(paths: RecPaths, target: Path) -> int:
-    """Write our copy of the index to `target`; the number of records. Raises SourceError."""
+    """Write the binary copy of the index to `target`; return the number of records. Raises
+    SourceError.
+    """
     if storage.size_of(paths.rec) == 0:
         raise SourceError(
             "the file is empty",
@@ -109,7 +111,7 @@ _SCAN = "Move it away, or use rec2folder with --scan, to find the records withou
 
 
 def _parse_idx(idx: Path) -> Iterator[Entries]:
-    """The entries of the text file, a chunk at a time."""
+    """Yield the entries of the text file in chunks."""
     first_line, rest = 1, b""
     numbers_of = _numbers_of_many if (storage.size_of(idx) or 0) > _LARGE else _numbers_of_few
     with storage.open_source(idx) as file:
@@ -124,18 +126,17 @@ def _parse_idx(idx: Path) -> Iterator[Entries]:
 
 
 def _numbers_of_few(text: bytes) -> Entries:
-    """The whole numbers in lines of key TAB offset, read as one list in JSON: twice as fast as by
-    `int`.
+    """Parse the whole numbers in lines of key TAB offset as one JSON list, twice as fast as `int`.
 
-    Raises OverflowError when one has more than 63 bits, ValueError for what JSON does not take
-    (leading zeros).
+    Raises OverflowError for more than 63 bits, ValueError for text that JSON rejects (leading
+    zeros).
     """
     return array("q", json.loads(b"[%s]" % text.translate(_AS_LIST).rstrip(b", ")))
 
 
 def _numbers_of_many(text: bytes) -> Entries:
-    """The same with NumPy: five times as fast, but to load it takes as long as 100,000 lines of
-    an index.
+    """Parse the same lines with NumPy: five times as fast, but its import takes as long as 100,000
+    lines.
     """
     import numpy as np
 
@@ -148,8 +149,8 @@ def _numbers_of_many(text: bytes) -> Entries:
 def _parse_lines(
     idx: Path, text: bytes, first_line: int, numbers_of: Callable[[bytes], Entries]
 ) -> Entries:
-    """Whole lines to entries: all at once when they look right, else line by line to name the
-    wrong one.
+    """Parse whole lines to entries: at once if all are sound, else line by line to name the bad
+    one.
     """
     marks = text.translate(None, _DIGITS)
     n_lines = text.count(b"\n")
@@ -185,7 +186,7 @@ def _whole(text: bytes) -> int:
 
 
 def _scan(rec: Path) -> Iterator[Entries]:
-    """(id in the record's header, offset) of every record, and (-1, offset) of every damaged
+    """Yield (id in the record's header, offset) of every record, and (-1, offset) of every damaged
     spot.
     """
     batch = array("q")

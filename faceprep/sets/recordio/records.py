@@ -40,7 +40,7 @@ _SEARCHED = 4 << 20
 
 
 class Record(NamedTuple):
-    """A whole record: its payload, and where the next record begins."""
+    """A whole record: its payload and the offset of the next record."""
 
     payload: Buffer
     end: int
@@ -48,7 +48,9 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Why there is no record at an offset. `status`: bad_record, truncated, unreadable."""
+    """The status and reason of an offset without a readable record; statuses are bad_record,
+    truncated, unreadable.
+    """
 
     status: str
     reason: str
@@ -66,15 +68,13 @@ class ImageRecord(NamedTuple):
 
     @property
     def is_metadata(self) -> bool:
-        """Header and identity records: two labels and no image."""
+        """Return whether this is a header or identity record: two labels and no image."""
         return self.flag == 2 and not self.image
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRun:
-    """Image records that follow each other, none of them metadata, in columns of the same
-    length.
-    """
+    """Consecutive image records without metadata, in columns of the same length."""
 
     flags: list[int]
     labels: list[tuple[float, ...]]
@@ -89,8 +89,8 @@ class ImageRun:
 
 
 class IdentityNames(dict[float, str]):
-    """Label -> name of the identity: whole numbers without a point; empty for labels that are no
-    number.
+    """A dict from label to identity name: whole numbers without a point; empty for NaN and
+    infinity.
 
     >>> IdentityNames()[7.0], IdentityNames()[0.5], IdentityNames()[float("nan")]
     ('7', '0.5', '')
@@ -104,7 +104,7 @@ class IdentityNames(dict[float, str]):
 
 
 class RecordFile:
-    """A .rec file read record by record through a window of a few megabytes, whatever its size."""
+    """A .rec file that is read record by record through a window of a few megabytes."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self._source = ByteSource(path)
@@ -121,8 +121,8 @@ class RecordFile:
         self.close()
 
     def read(self, offset: int, window: int = _GAP) -> Record | Damage:
-        """The record that begins at byte `offset`; reads `window` bytes ahead when it is not at
-        hand.
+        """Read the record at byte `offset`; `window` bytes are read ahead when it is not in
+        memory.
         """
         at = offset - self._base
         if at < 0 or at + 8 > len(self._window):
@@ -143,13 +143,13 @@ class RecordFile:
         return self._read_parts(offset)
 
     def read_images(self, offsets: Sequence[int]) -> Iterator[ImageRecord | Damage]:
-        """The image records at ascending `offsets`, read in larger pieces where they lie close
-        together.
+        """Yield the image records at ascending `offsets`; nearby records are read in larger
+        pieces.
         """
         return chain.from_iterable(self.read_runs(offsets))
 
     def read_runs(self, offsets: Sequence[int]) -> Iterator[ImageRun | tuple[ImageRecord | Damage]]:
-        """As `read_images`, but images that are at hand come together, with less work for each."""
+        """Yield the records of `read_images` in runs, which cost less per image."""
         start = 0
         while start < len(offsets):
             run = self._at_hand(offsets, start) or (self._read_image(offsets, start),)
@@ -157,8 +157,8 @@ class RecordFile:
             yield run
 
     def _at_hand(self, offsets: Sequence[int], start: int) -> ImageRun:
-        """Those from the `start`-th offset on, up to one that is not whole in the window or has
-        no image.
+        """Return the run from the `start`-th offset that lies whole in the window and has images
+        only.
         """
         window, size, base = self._window, len(self._window), self._base
         flags: list[int] = []
@@ -186,8 +186,8 @@ class RecordFile:
         return unpack_image(record.payload) if isinstance(record, Record) else record
 
     def _reach(self, offsets: Sequence[int], i: int) -> int:
-        """How many bytes to read from the i-th offset on: up to a record about a window away,
-        or to a gap before.
+        """Compute the bytes to read from the i-th offset: about one window, or up to the next
+        gap.
         """
         start = at = offsets[i]
         for j in range(i + 1, len(offsets)):
@@ -200,9 +200,7 @@ class RecordFile:
         return at - start + _GAP
 
     def find_next(self, offset: int) -> int | None:
-        """Where the first record at or after `offset` begins: an aligned magic with cflag 0 or
-        1.
-        """
+        """Find the next record at or after `offset`: an aligned magic with cflag 0 or 1."""
         offset = offset + 3 & ~3
         while offset < self.size:
             block = self._source.read_at(offset, _SEARCHED)
@@ -229,7 +227,7 @@ class RecordFile:
         return Damage("bad_record", f"the offset lies outside the file of {self.size} bytes")
 
     def _read_parts(self, offset: int) -> Record | Damage:
-        """A record in several parts, or one longer than the window."""
+        """Read a record that has several parts or is longer than the window."""
         parts: list[bytes] = []
         at, expected = offset, (_WHOLE, _FIRST)
         while True:
@@ -261,7 +259,7 @@ class RecordFile:
 
 
 def frame(payload: bytes) -> bytes:
-    """`payload` as one record, in parts where it holds the magic at a multiple of 4.
+    """Frame `payload` as one record; it is split where it holds the magic at a multiple of 4.
 
     >>> frame(b"abc").hex(" ", 4)
     '0a23d7ce 03000000 61626300'
@@ -298,9 +296,7 @@ def _frame_whole(head: bytes, body: Buffer) -> bytes:
 
 
 def frame_image(labels: Sequence[float], image: bytes, id: int, as_array: bool = False) -> bytes:
-    """A framed image record: a scalar label when there is one (unless `as_array`), else a list
-    of them.
-    """
+    """Frame an image record: one label is a scalar (unless `as_array`), several are a list."""
     if len(labels) == 1 and not as_array:
         head = _HEADER.pack(0, labels[0], id, 0)
     else:
@@ -313,8 +309,7 @@ def frame_image(labels: Sequence[float], image: bytes, id: int, as_array: bool =
 
 
 def frame_images(images: Iterable[tuple[float, bytes, int]]) -> Iterator[tuple[bytes, list[int]]]:
-    """What `frame_image` makes of many (label, image, id), some records at a time: their bytes, and
-    how many each has.
+    """Yield the bytes and sizes of many framed records (label, image, id), some records at a time.
 
     >>> next(frame_images([(7.0, b"jpeg", 3), (8.0, b"png", 4)])) == (
     ...     frame_image([7.0], b"jpeg", 3) + frame_image([8.0], b"png", 4), [36, 36])
@@ -340,19 +335,19 @@ def frame_images(images: Iterable[tuple[float, bytes, int]]) -> Iterator[tuple[b
 
 
 def _holds_magic(data: bytes) -> bool:
-    """Whether the magic stands at a multiple of 4."""
+    """Return whether the magic stands at a multiple of 4."""
     return _count_magic(data) > 0
 
 
 def _count_magic(data: bytes) -> int:
-    """How often the magic stands at a multiple of 4."""
+    """Count the positions of the magic at multiples of 4."""
     import numpy as np  # four times as fast as `in`; loaded only where records are written
 
     return int(np.count_nonzero(np.frombuffer(data, "<u4", len(data) // 4) == MAGIC))
 
 
 def unpack_image(payload: Buffer) -> ImageRecord | Damage:
-    """The parts of an image record; `image` is a view of `payload`.
+    """Unpack an image record; `image` is a view of `payload`.
 
     >>> unpack_image(frame_image([7.0], b"jpeg", 3)[8:]).labels
     (7.0,)

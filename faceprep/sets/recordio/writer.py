@@ -1,4 +1,4 @@
-"""The pieces of a .rec set under construction: packed parts, spills of an external shuffle, and
+"""Pieces of a .rec set that is being written: packed parts, spills of an external shuffle, and
 their join.
 
     packed part  X.rec  records in order         X.rows  one row an image  X.lst  lines of train.lst
@@ -47,9 +47,7 @@ PartPath = Callable[[str], Path]
 
 
 class ImageRow(NamedTuple):
-    """An image on its way: `position` in class order, `size` (height, width) in pixels or (0,
-    0).
-    """
+    """An image to write: `position` in class order, `size` (height, width) in pixels or (0, 0)."""
 
     position: int
     label: int
@@ -60,8 +58,8 @@ class ImageRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Roster:
-    """The identities in class order with their numbers of images, cut to `n_images`, in shards
-    of `n_a_shard`.
+    """The identities in class order with their image counts, cut to `n_images`, in shards of
+    `n_a_shard`.
     """
 
     names: list[str]
@@ -73,7 +71,7 @@ class Roster:
         return json.dumps(asdict(self)).encode()
 
     def cuts(self) -> list[tuple[int, int]]:
-        """(start, stop) positions of each shard."""
+        """Return the (start, stop) positions of each shard."""
         return list(even_bounds(self.n_images, self.n_a_shard))
 
     @functools.cached_property
@@ -81,7 +79,7 @@ class Roster:
         return np.cumsum(self.counts, dtype=np.int64)
 
     def span(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """(class, position of its first image, its number of images) of the classes in [start,
+        """Yield (class, position of its first image, its image count) of the classes in [start,
         stop).
         """
         first, last = np.searchsorted(self._ends, [start, stop - 1], side="right")
@@ -90,7 +88,7 @@ class Roster:
 
 
 def load_roster(path: Path) -> Roster:
-    """The roster that `to_bytes` wrote; parsed once a process."""
+    """Load the roster that `to_bytes` wrote; a process parses it once."""
     return _parse_roster(storage.read_bytes(path))
 
 
@@ -100,14 +98,14 @@ def _parse_roster(data: bytes) -> Roster:
 
 
 def write_packed(rows: Sequence[ImageRow], sink: Sink) -> None:
-    """A part of an InsightFace set: keys follow the positions, from 1."""
+    """Write a part of an InsightFace set; keys follow the positions, from 1."""
     positions = np.array([row.position for row in rows], np.uint64)
     records = frame_images((row.label, row.data, row.position + 1) for row in rows)
     _write_part(rows, positions, records, (f"1\t{row.name}\t{row.label}\n" for row in rows), sink)
 
 
 def write_spill(rows: Sequence[ImageRow], numbers: npt.NDArray[np.uint64], sink: Sink) -> None:
-    """A shard of an external shuffle: `numbers` (n,) uint64, one random number a row."""
+    """Write a shard of an external shuffle; `numbers` (n,) uint64 has one random number per row."""
     order = np.argsort(numbers, kind="stable")
     shuffled = [rows[i] for i in order.tolist()]
     images = ((row.data, [len(row.data)]) for row in shuffled)
@@ -121,7 +119,7 @@ def _write_part(
     lines: Iterable[str],
     sink: Sink,
 ) -> None:
-    """`blocks` are the bytes of one or several rows, and how many each of them has."""
+    """Write a part; `blocks` are the bytes of one or several rows and their sizes."""
     lengths: list[int] = []
     with sink.open_part(".rec") as rec:
         for block, of_rows in blocks:
@@ -140,13 +138,13 @@ def _write_part(
 
 
 def _starts(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Where each of some pieces begins that follow one another."""
+    """Compute the start of each of several consecutive pieces."""
     return np.cumsum([0, *lengths], dtype=np.int64)[:-1]
 
 
 def merge(spills: Sequence[PartPath], start: int, stop: int, n: int, sink: Sink) -> None:
-    """The images whose random numbers fall in [start, stop) n-ths of all numbers, in their order,
-    as records.
+    """Yield the images whose random numbers fall in [start, stop) n-ths of the range, in order, as
+    records.
 
     Keys count all images of the shuffled set from 0.
     """
@@ -177,7 +175,7 @@ def merge(spills: Sequence[PartPath], start: int, stop: int, n: int, sink: Sink)
 def _slice(
     spill: PartPath, low: int, high: int
 ) -> tuple[int, tuple[npt.NDArray[Any], bytes, list[str]]]:
-    """How many rows lie below `low`, and rows, data and names of those in [low, high)."""
+    """Return the number of rows below `low`, and the rows, data and names in [low, high)."""
     if not storage.size_of(spill(".rows")):
         return 0, (np.zeros(0, _ROW), b"", [])
     table = np.memmap(spill(".rows"), _ROW, "r")
@@ -200,7 +198,7 @@ def _slice(
 
 
 def join(parts: Sequence[PartPath], roster: Roster, insightface: bool, sink: Sink) -> None:
-    """train.rec, train.idx, train.lst, property and classes.csv from the parts, in order."""
+    """Write train.rec, train.idx, train.lst, property and classes.csv from the parts, in order."""
     counts: Counter[int] = Counter()
     size = None
     for part in parts:
@@ -233,7 +231,7 @@ def join(parts: Sequence[PartPath], roster: Roster, insightface: bool, sink: Sin
 
 
 class _SetWriter:
-    """Appends records and their index lines; keys count from 0."""
+    """A writer of records and index lines; keys count from 0."""
 
     def __init__(self, rec: BinaryIO, idx: BinaryIO) -> None:
         self._rec, self._idx = rec, idx
