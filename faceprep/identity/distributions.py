@@ -1,6 +1,4 @@
-"""How alike images of one identity are, how alike those of different ones, and how many
-identities that separates.
-"""
+"""Similarity within and between identities, and the number of separable identities."""
 
 from __future__ import annotations
 
@@ -27,15 +25,15 @@ _Counts = npt.NDArray[np.int64]
 
 
 def measure(embeddings: Embeddings, most_images: int = 20_000, seed: int = 0) -> Mapping[str, Any]:
-    """A mapping for the summary: positive and negative pairs in a histogram and in quantiles,
+    """Return a dict for the summary: a histogram and quantiles of both kinds of pairs, and
     separable identities.
 
-    Where the set has more than `most_images`, whole identities are drawn until there are so many;
-    then an identity is only compared with those drawn, and more look separable than are. An
-    identity is separable when no image of another is more alike to any of its images than its two
-    least alike images are to each other (the greatest negative is at most the least positive);
-    those of one image are counted apart. Likeness is measured to about 0.0003; the histogram runs
-    from -1, which also holds what is below, to 1.
+    In a set of more than `most_images`, whole identities are drawn up to that number. A drawn
+    identity is compared with drawn ones only, so more of them look separable.
+
+    An identity is separable if no image of another is more similar to any of its images than its
+    two least similar images are to each other. Identities of one image are counted apart. Likeness
+    is exact to about 0.0003. The histogram starts at -1, including all below, and ends at 1.
 
     >>> from faceprep.core.embeddings import Model
     >>> rows = np.array([[1, 0], [3, 4], [-1, 0.1]], "f4")
@@ -65,7 +63,7 @@ def measure(embeddings: Embeddings, most_images: int = 20_000, seed: int = 0) ->
 
 
 def _drawn(vectors: Vectors, most: int, seed: int) -> Ints:
-    """Rows of identities in the order of `seed`, until there are `most`; at least one identity."""
+    """Return rows of identities in the order of `seed`, up to `most`; at least one identity."""
     if len(vectors) <= most:
         return np.arange(len(vectors))
     order = shuffled(len(vectors.names), seed)
@@ -74,11 +72,11 @@ def _drawn(vectors: Vectors, most: int, seed: int) -> Ints:
 
 
 def _count(vectors: Vectors) -> tuple[_Counts, Floats, Floats]:
-    """((2, bins) positive and negative pairs, least positive and greatest negative of each
-    identity).
+    """Count pairs by likeness, (2, bins), with the least positive and greatest negative of each
+    identity.
 
-    Vectors are rounded to whole numbers, small enough for float32 to add their products without
-    rounding: the counts are the same in any blocks and with any number of threads.
+    Vectors are rounded to whole numbers small enough for float32 to add their products exactly. The
+    counts are therefore equal for any blocks and any number of threads.
     """
     n, n_groups = len(vectors), len(vectors.names)
     scale = np.float32(math.floor(math.sqrt(_EXACT / float(vectors.squares.max(initial=1.0)))))
@@ -108,32 +106,30 @@ def _count(vectors: Vectors) -> tuple[_Counts, Floats, Floats]:
 
 
 def _whole(vectors: Vectors, rows: Ints, scale: np.float32) -> Floats:
-    """In whole numbers, from float64, so that rounding is the same however many are read at
-    once.
-    """
+    """Round to whole numbers from float64, so that block sizes do not matter."""
     return np.rint(vectors.take(rows) * scale).astype(np.float32)
 
 
 def _groups_of_both(vectors: Vectors, rows: Ints, columns: Ints) -> range:
-    """Identities with images among rows and among columns, which both are runs."""
+    """Return the identities with images among rows and among columns; both are runs."""
     first, last = vectors.group_of([max(rows[0], columns[0]), min(rows[-1], columns[-1])])
     return range(int(first), int(last) + 1)
 
 
 def _positions(vectors: Vectors, group: int, run: Ints) -> slice:
-    """Where the images of an identity are in a run of rows."""
+    """Return the positions of an identity's images in a run of rows."""
     ends = np.clip(vectors.starts[group : group + 2] - run[0], 0, len(run))
     return slice(int(ends[0]), int(ends[1]))
 
 
 def _tally(products: Floats) -> _Counts:
-    """How many in each thousandth, from -1 to 1."""
+    """Count values in steps of a thousandth from -1 to 1."""
     bins = np.rint(np.clip(products, -1, 1) * _FINE).astype(np.int16).ravel()
     return np.bincount(bins + np.int16(_FINE), minlength=2 * _FINE + 1)
 
 
 def _described(counts: _Counts) -> Mapping[str, Any]:
-    """How many pairs, and below which likeness a share of them is."""
+    """Return the number of pairs and the quantiles of their likeness."""
     found: dict[str, Any] = {"pairs": int(counts.sum())}
     sums = np.cumsum(counts)
     for share in _QUANTILES if sums[-1] else ():
@@ -143,7 +139,7 @@ def _described(counts: _Counts) -> Mapping[str, Any]:
 
 
 def _coarse(counts: _Counts) -> list[int]:
-    """In four hundred steps; likeness 1 is in the last."""
+    """Reduce counts to four hundred steps; likeness 1 falls in the last."""
     steps = counts[:-1].reshape(-1, _COARSE).sum(axis=1)
     steps[-1] += counts[-1]
     return [int(step) for step in steps]

@@ -1,4 +1,4 @@
-"""A threshold for a stated false-accept rate, from the set itself.
+"""A threshold for a stated false-accept rate, measured on the set itself.
 
 Impostor pairs are images of different identities. That takes the labels for the truth, and a set
 that is about to be merged still has people under several names: their pairs look like impostors of
@@ -31,10 +31,10 @@ _FIRST = 700
 
 
 class FarThreshold(NamedTuple):
-    """From the likeness `threshold` on, at most the stated share of `n_pairs` impostor pairs is
-    accepted.
+    """A threshold: from likeness `threshold` on, at most the stated share of `n_pairs` impostor
+    pairs is accepted.
 
-    `low` and `high`: 95 % confidence interval of the rate of false accepts at this threshold.
+    `low` and `high` are the 95 % confidence interval of its false-accept rate.
     """
 
     threshold: float
@@ -55,13 +55,12 @@ def threshold_at(
     most_pairs: int = _MOST_PAIRS,
     progress: Progress | None = None,
 ) -> FarThreshold:
-    """The lowest threshold, on the scale of likeness, at which the rate of false accepts is at most
-    `far`.
+    """Find the lowest threshold on the scale of likeness with a false-accept rate of at most `far`.
 
-    All pairs are counted, or where that were more than `most_pairs` (or a million false accepts)
-    all pairs of a sample of the images. The interval takes pairs for independent, which pairs that
-    share an image are not quite. Raises OptionError for a rate with fewer than ten false accepts
-    among all pairs: they would say nothing.
+    All pairs are counted, or beyond `most_pairs` (or a million false accepts) all pairs of a sample
+    of images. The interval treats pairs as independent, which pairs that share an image are not
+    quite. Raises OptionError for a rate with fewer than ten false accepts among all pairs, too few
+    for an estimate.
 
     >>> from faceprep.core.embeddings import Model
     >>> rows = Embeddings(["a/1", "b/1"], ["a", "b"], np.eye(2, dtype="f4"), Model())
@@ -90,8 +89,9 @@ def threshold_at(
 
 
 def wilson_interval(k: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share of which k in n were seen: E. B. Wilson, "Probable inference, the
-    law of succession, and statistical inference", 1927.
+    """Return the 95 % interval of a share, k of n.
+
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
 
     >>> [round(end, 4) for end in wilson_interval(10, 1000)]
     [0.0054, 0.0183]
@@ -117,16 +117,14 @@ def _too_few(far: float, n_pairs: int) -> OptionError:
 
 
 def _sample(n: int, seed: int, most_pairs: int) -> Ints:
-    """Rows, rising: all, or so many that they have about `most_pairs` pairs."""
+    """Return rows, rising: all, or a sample with about `most_pairs` pairs."""
     most = math.isqrt(2 * most_pairs)
     return np.arange(n) if n <= most else np.sort(shuffled(n, seed)[:most])
 
 
 @dataclass(frozen=True, slots=True)
 class _Impostors:
-    """Pairs of `rows` of different identities, but for those of the pairs of identities in
-    `same`.
-    """
+    """Pairs of `rows` of different identities, without the pairs of identities in `same`."""
 
     vectors: Vectors
     rows: Ints
@@ -146,10 +144,9 @@ class _Impostors:
         return np.bincount(self.vectors.group_of(self.rows), minlength=len(self.vectors.names))
 
     def greatest(self, n: int, far: float, progress: Progress | None) -> Doubles:
-        """The likenesses of at least the `n` most alike pairs, greatest first.
+        """Return the likenesses of at least the `n` most similar pairs, greatest first.
 
-        Where they begin is guessed from the pairs of a few images, and again, lower, where that was
-        too high.
+        The lower limit is estimated from the pairs of a few images, and lowered if it was too high.
         """
         few = _Impostors(self.vectors, self.rows[:: -(-len(self.rows) // _FIRST)], self.same).alike(
             -math.inf, None
@@ -162,7 +159,7 @@ class _Impostors:
             rank *= 4
 
     def alike(self, least: float, progress: Progress | None) -> Doubles:
-        """The likenesses of `least` or more, greatest first."""
+        """Return likenesses of at least `least`, greatest first."""
         part, groups, n = (
             self.vectors.subset(self.rows),
             self.vectors.group_of(self.rows),

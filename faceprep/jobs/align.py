@@ -1,6 +1,4 @@
-"""`align`: crops again at another size or template, from the faces that an extract command
-found.
-"""
+"""`align`: crop faces again at another size or template, from the table of an extract command."""
 
 from __future__ import annotations
 
@@ -39,7 +37,7 @@ _NO_CROP = "has no crop in the table"
 
 
 class _Run(NamedTuple):
-    """`n` rows of the table, one after the other, about the same photo or video."""
+    """A run of `n` consecutive rows of the table about the same photo or video."""
 
     source: str
     is_video: bool
@@ -47,14 +45,14 @@ class _Run(NamedTuple):
 
 
 class _Fitted(NamedTuple):
-    """A row with its new transform, and what is wrong with its face, if anything is."""
+    """A row with its new transform, and the fault of its face if it has one."""
 
     row: FaceRow
     fault: str
 
 
 class _Problem(NamedTuple):
-    """Why there are no pixels."""
+    """The reason why an image has no pixels."""
 
     status: str
     reason: str
@@ -152,7 +150,7 @@ class Align(Job):
                     yield from self._align(rows, pixels, sink, table)
 
     def _fitted(self, shard: Shard) -> Iterator[_Fitted]:
-        """The shard's rows, with their new transforms."""
+        """Yield the shard's rows with their new transforms."""
         for table in faces_table.read_range(self._table, shard.start, shard.stop):
             rows = list(faces_table.rows_of(table))
             faces = Faces(
@@ -169,7 +167,7 @@ class Align(Job):
     def _align(
         self, rows: Sequence[FaceRow], pixels: Pixels | _Problem, sink: Sink, table: FacesWriter
     ) -> Iterator[Outcome]:
-        """One Outcome for each of the `rows`, which are about the same image."""
+        """Yield one Outcome for each of the `rows`, which are about the same image."""
         if isinstance(pixels, np.ndarray) and pixels.shape[:2] != rows[0].image_size:
             then, now = ("{:,} × {:,}".format(*size) for size in (rows[0].image_size, pixels.shape))
             pixels = _Problem(
@@ -187,7 +185,7 @@ class Align(Job):
             yield Outcome(row.key)
 
     def _name(self, output: str) -> tuple[str, str]:
-        """(name, ending of the folder it belongs to) of what is made in place of `output`."""
+        """Return (name, ending of its folder) of the file that replaces `output`."""
         name, beside = split_output(output)
         if beside not in self.siblings:
             name, beside = output, ""
@@ -205,8 +203,8 @@ class Align(Job):
 
 
 def _runs(path: Path) -> Iterator[_Run]:
-    """The table's rows by source. Raises SourceError when those of one source, or of one crop,
-    do not stand alone.
+    """Yield the runs of the table by source. Raises SourceError if a source or a crop occurs in
+    several places.
     """
     seen: set[str] = set()
     outputs = array("q")
@@ -245,7 +243,7 @@ def _first_rows(runs: Iterator[_Run], limit: int | None) -> Iterator[_Run]:
 
 
 def _grouped(runs: Iterator[_Run]) -> Iterator[list[_Run]]:
-    """What makes one shard: a video, or some photos."""
+    """Group the runs of one shard: a video, or some photos."""
     group: list[_Run] = []
     for run in runs:
         if group and (run.is_video or group[-1].is_video or len(group) == _PHOTOS):
@@ -260,7 +258,7 @@ def _grouped(runs: Iterator[_Run]) -> Iterator[list[_Run]]:
 
 
 def _images(path: Path, rows: list[FaceRow]) -> Iterator[tuple[list[FaceRow], Pixels | _Problem]]:
-    """The rows that are about the same image, with its pixels; all rows once."""
+    """Yield the rows about the same image with its pixels; each row once."""
     if not rows:
         return
     if rows[0].frame is not None:

@@ -1,4 +1,4 @@
-"""`apply`: a plan carried out, edited or not."""
+"""`apply`: carry out a plan, edited or not."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Apply(PlacingOptions, Job):
         )
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
-        """The way back, and the table of faces."""
+        """Write the undo plan and the table of faces."""
         shards = work.stages[0].shards
         finish_placing(
             shards,
@@ -118,7 +118,7 @@ class Apply(PlacingOptions, Job):
 
 
 def _source_of(plan: Path, judged: Mapping[str, Any]) -> Path:
-    """The folder that the plan is about; from the plan's own where it is no absolute path."""
+    """Return the folder that the plan is about; a relative path starts at the plan's own folder."""
     source = judged.get("source")
     if not isinstance(source, str) or not source:
         raise SourceError(
@@ -144,7 +144,7 @@ def _source_of(plan: Path, judged: Mapping[str, Any]) -> Path:
 
 
 def _check_origin(plan: Path, judged: Mapping[str, Any], decisions: Iterable[Decision]) -> None:
-    """Raises SourceError where an image that is to be restored is gone, or is not what it was."""
+    """Raise SourceError if an image that is to be restored is missing or has changed."""
     for decision in decisions:
         if decision.action != RESTORE or decision.verdict != ACCEPTED:
             continue

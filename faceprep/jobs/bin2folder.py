@@ -1,4 +1,4 @@
-"""`bin2folder`: a verification .bin to images and a table of the pairs, bytes untouched."""
+"""`bin2folder`: convert a verification .bin to images and a table of pairs, bytes untouched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`clean-identities`: images that are not of their identity, and identities that are too small."""
+"""`clean-identities`: find images of other people, and identities that are too small."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CleanIdentities(PlanningOptions):
         }
 
     def sentence(self, found: Mapping[str, Any]) -> str:
-        """How many images are not where they belong, and by which rule."""
+        """State how many images are out of place, and by which rule."""
         if "identities" not in found:
             return "nothing to compare: no image has a vector"
         images, identities = (

@@ -1,4 +1,4 @@
-"""`doctor`: what is installed, what this machine has, and what is missing for which command."""
+"""`doctor`: report what is installed, what the machine has, and what each command lacks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Lack:
-    """What an extra still needs, and what cannot be done without it."""
+    """A need of an extra, and what does not work without it."""
 
     extra: str
     problems: tuple[str, ...]
@@ -45,7 +45,7 @@ class Lack:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found; `broken` names what not even the base install can do without."""
+    """The findings; `broken` names what even the base install needs."""
 
     versions: Mapping[str, str | None]
     providers: Sequence[str]
@@ -153,7 +153,9 @@ class Doctor(Look):
 
 
 def _versions(needed: Mapping[str, Sequence[str]]) -> dict[str, str | None]:
-    """Ours, Python's, and those of everything that a user may need, the base first."""
+    """Return the versions of faceprep, of Python and of all packages that a user may need, base
+    first.
+    """
     shown = {
         "faceprep": __version__,
         "Python": platform.python_version(),
@@ -167,7 +169,7 @@ def _versions(needed: Mapping[str, Sequence[str]]) -> dict[str, str | None]:
 
 
 def _providers() -> list[str]:
-    """What ONNX Runtime can run on here, as it says itself; none where it cannot be loaded."""
+    """Return the execution providers of ONNX Runtime here; none where it cannot be loaded."""
     try:
         from faceprep.models import (
             onnx_session as runtime,  # needs NumPy, which may be what is broken
@@ -196,7 +198,7 @@ def _with(extra: str, table: Mapping[str, registry.Entry]) -> tuple[str, ...]:
 
 
 def _models_without(extra: str) -> tuple[str, ...]:
-    """The models of the extra that cannot be used: one that has its own packages needs only
+    """Return the models of the extra that cannot be used; one with its own packages needs only
     those.
     """
     entries = [
@@ -213,7 +215,7 @@ def _has(packages: Sequence[str]) -> bool:
 
 
 def _broken(base: Sequence[str]) -> list[str]:
-    """What of the base install is not there, too old, or cannot be loaded."""
+    """Name the packages of the base install that are missing, too old, or cannot be loaded."""
     problems = []
     for requirement in base:
         project = installed.project_of(requirement)

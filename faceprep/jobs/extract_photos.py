@@ -1,4 +1,4 @@
-"""`extract-photos`: photos to aligned faces, one folder an identity."""
+"""`extract-photos`: crop aligned faces from photos, one folder per identity."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ _SELECTS = ("only", "largest", "score", "center", "all")
 
 
 class Photo(NamedTuple):
-    """A photo at `path` below the source; `crop` is the name of its crops, without face number
-    and suffix.
+    """A photo at `path` below the source; `crop` is the name of its crops without face number and
+    suffix.
     """
 
     path: str
@@ -174,15 +174,17 @@ class ExtractPhotos(FaceOptions, Job):
 
 
 def _find_photos(source: Path) -> tuple[Path, list[Identity]]:
-    """The folder, and the photos in it by identity; of a single photo the folder that it is in."""
+    """Return the folder and its photos by identity; for a single photo, the folder that it lies
+    in.
+    """
     if source.is_dir():
         return source, find_identities(source)
     return source.parent, [Identity(".", (source.name,))]
 
 
 def name_crops(paths: Sequence[str]) -> dict[str, str]:
-    """Names for the crops of photos: without suffix, but for those that would then have the name of
-    another.
+    """Name the crops of photos: the name without suffix, or the whole name where two would be
+    equal.
 
     >>> name_crops(["x/a.jpg", "x/a.png", "x/b.jpg"])
     {'x/a.jpg': 'x/a.jpg', 'x/a.png': 'x/a.png', 'x/b.jpg': 'x/b'}
@@ -197,8 +199,8 @@ def name_crops(paths: Sequence[str]) -> dict[str, str]:
 
 
 def choose(faces: Faces, select: str, size: tuple[int, int]) -> Faces:
-    """The faces that `select` takes of an image of `size` (height, width); all of them where it
-    is `only` or `all`.
+    """Return the faces that `select` takes from an image of `size` (height, width); `only` and
+    `all` take all.
     """
     if len(faces) < 2 or select in ("only", "all"):
         return faces
@@ -225,7 +227,7 @@ def _load_photos(shard: Shard) -> Iterator[Photo | Outcome]:
 
 
 def _in_batches(photos: Iterator[Photo | Outcome]) -> Iterator[list[Photo] | Outcome]:
-    """Photos by the handful, fewer of the large ones; outcomes as they come."""
+    """Yield photos in batches, smaller ones for large photos; outcomes pass through in order."""
     batch: list[Photo] = []
     n_pixels = 0
     for photo in photos:

@@ -1,5 +1,5 @@
-"""`folder2rec`: identity folders to an MXNet .rec set, as InsightFace lays it out or flat and
-shuffled for DALI.
+"""`folder2rec`: convert identity folders to an MXNet .rec set, in InsightFace's layout or shuffled
+for DALI.
 """
 
 from __future__ import annotations
@@ -138,7 +138,9 @@ def _load(root: str, position: int, label: int, name: str) -> tuple[ImageRow | N
 
 
 def _survey(root: Path) -> tuple[dict[str, int], str, list[str]]:
-    """Images of each identity in class order, a fingerprint of all names, and some of them."""
+    """Count the images of each identity in class order; return a fingerprint of all names and some
+    samples.
+    """
     found: dict[str, tuple[int, bytes]] = {}
     sample: list[str] = []
     for identity, images, _ in walk_images(root):
@@ -165,8 +167,8 @@ def _survey(root: Path) -> tuple[dict[str, int], str, list[str]]:
 
 
 def _images(root: Path, roster: Roster, shard: Shard) -> Iterator[tuple[int, int, str]]:
-    """(position, class, name below `root`) of the images of a shard. Raises SourceError if the
-    folder changed.
+    """Yield (position, class, name below `root`) for a shard. Raises SourceError if the folder
+    changed.
     """
     for label, first, count in roster.span(shard.start, shard.stop):
         identity = read_identity(root, roster.names[label])

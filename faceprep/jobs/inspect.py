@@ -1,4 +1,4 @@
-"""`inspect`: what is in a container, and what is wrong with it. Reads only."""
+"""`inspect`: report the content of a container and its damage. Reads only."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Inspection:
-    """What was found. `images` and `identities` count what is sound; `damage` names the first
-    few of `damaged`.
+    """The findings. `images` and `identities` count sound ones; `damage` names the first few of
+    `damaged`.
     """
 
     path: str
@@ -55,7 +55,7 @@ class Inspection:
         return self.damaged
 
     def add_image(self, where: str, data: Buffer, deep: bool) -> bool:
-        """Count one encoded image, or name its damage; whether it is sound."""
+        """Count one encoded image or name its damage; return whether it is sound."""
         header = check_image(data)
         problem = header.damage or (_decoding_problem(data) if deep else "")
         if problem:
@@ -123,8 +123,8 @@ class Inspect(Look):
     )
 
     def __call__(self, path: Path, progress: Progress | None = None) -> Inspection:
-        """Look at `path`; `progress` is told (done, of how many). Raises SourceError when it is
-        no container.
+        """Inspect `path`; `progress` receives (done, total). Raises SourceError for anything but a
+        container.
         """
         tell = progress or (lambda done, total: None)
         if not path.exists():
@@ -223,7 +223,7 @@ class Inspect(Look):
 
 
 def _records(rec: Path, index: Path, total: int) -> Iterator[tuple[int, int, ImageRecord | Damage]]:
-    """(key, offset, record) of every entry of the index."""
+    """Yield (key, offset, record) of every entry of the index."""
     with RecordFile(rec) as file:
         for start in range(0, total, _BATCH):
             keys, offsets = read_in_file_order(index, start, min(start + _BATCH, total))
@@ -231,7 +231,7 @@ def _records(rec: Path, index: Path, total: int) -> Iterator[tuple[int, int, Ima
 
 
 def _names(root: Path, identities: Iterable[str]) -> Iterator[str]:
-    """Every image below `root`, identity by identity in class order."""
+    """Yield every image below `root`, identity by identity in class order."""
     for name in sort_names(identities):
         yield from (f"{name}/{image}" for image in read_identity(root, name).images)
 
@@ -259,7 +259,7 @@ def _decoding_problem(data: Buffer) -> str:
 
 
 def _spread(counts: list[int]) -> dict[str, float] | None:
-    """Smallest, median and largest number of images an identity."""
+    """Return the smallest, median and largest number of images per identity."""
     return (
         {"min": min(counts), "median": statistics.median(counts), "max": max(counts)}
         if counts

@@ -1,4 +1,4 @@
-"""`make-bin`: an identity folder to a verification .bin, with pairs that are drawn or listed."""
+"""`make-bin`: make a verification .bin from an identity folder, with drawn or listed pairs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _KEPT = (".jpg", ".png")
 
 
 class _Pair(NamedTuple):
-    """Two images below SRC; `problem` says why they cannot be a pair."""
+    """A pair of images below SRC; `problem` says why they cannot be used."""
 
     key: str
     first: str
@@ -123,7 +123,7 @@ class MakeBin(Job):
         return pairs
 
     def _draw(self, source: Path) -> tuple[list[_Pair], list[Outcome]]:
-        """(pairs in their folds, the damaged images that were met)"""
+        """Return the pairs in their folds, and the damaged images that were met."""
         images = _Images(source)
         numbers = PairNumbers([len(identity.images) for identity in images.identities])
         n_pairs, seed = self.pairs or 0, self.seed or 0
@@ -181,7 +181,7 @@ class MakeBin(Job):
 
 
 def _fingerprint(pairs: Sequence[_Pair], images: Sequence[Path]) -> str:
-    """Of the pairs and of the state of every image in them."""
+    """Return a digest of the pairs and of the state of their images."""
     digest = hashlib.sha256(json.dumps(pairs).encode())
     for image in images:
         digest.update(_state_of(image).encode("utf-8", "surrogateescape"))
@@ -199,7 +199,7 @@ def _state_of(image: Path) -> str:
 def _choose(
     pairs: Iterable[tuple[int, int]], n_pairs: int, images: _Images
 ) -> list[tuple[str, str]]:
-    """The first half of `n_pairs` pairs whose images are both sound, or fewer."""
+    """Return the first half of `n_pairs` pairs with two sound images, or fewer."""
     sound = (pair for pair in pairs if images.is_sound(pair[0]) and images.is_sound(pair[1]))
     return [
         (images.name(first), images.name(second)) for first, second in islice(sound, n_pairs // 2)
@@ -234,14 +234,14 @@ class _Images:
         self._sound: dict[int, bool] = {}
 
     def name(self, number: int) -> str:
-        """The path of image `number` below the root."""
+        """Return the path of image `number` below the root."""
         identity = self.identities[bisect_right(self._stops, number)]
         start = self._stops[bisect_right(self._stops, number)] - len(identity.images)
         return f"{identity.name}/{identity.images[number - start]}"
 
     def is_sound(self, number: int) -> bool:
-        """Whether the image can go into a set; reads it once, and remembers it in `refused` if
-        not.
+        """Return whether the image can be used; it is read once, and a bad one is noted in
+        `refused`.
         """
         if number not in self._sound:
             name = self.name(number)
@@ -253,10 +253,9 @@ class _Images:
 
 
 class PairNumbers:
-    """Numbers every pair of images, identity by identity, so that drawing numbers draws pairs.
+    """Numbers of all pairs of images, identity by identity, so that drawing numbers draws pairs.
 
-    `counts` are the identities' images, which are numbered through; a pair is (smaller, larger)
-    image number.
+    `counts` are the image counts of the identities. A pair is (smaller, larger) image number.
 
     >>> numbers = PairNumbers([2, 1, 3])
     >>> [numbers.same(i) for i in range(numbers.n_same)]
@@ -275,14 +274,14 @@ class PairNumbers:
         self.n_same, self.n_different = self._same[-1], self._different[-1]
 
     def same(self, number: int) -> tuple[int, int]:
-        """Pair `number` of the `n_same` pairs within an identity."""
+        """Return pair `number` of the `n_same` pairs within an identity."""
         identity = bisect_right(self._same, number) - 1
         rank, start = number - self._same[identity], self._starts[identity]
         second = (1 + isqrt(1 + 8 * rank)) // 2
         return start + rank - second * (second - 1) // 2, start + second
 
     def different(self, number: int) -> tuple[int, int]:
-        """Pair `number` of the `n_different` pairs of two identities."""
+        """Return pair `number` of the `n_different` pairs of two identities."""
         identity = bisect_right(self._different, number) - 1
         start = self._starts[identity]
         later, earlier = divmod(number - self._different[identity], start)

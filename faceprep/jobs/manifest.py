@@ -1,4 +1,4 @@
-"""`manifest`: an identity folder to the list, or the file, that a trainer reads."""
+"""`manifest`: write the list or the shards that a trainer reads."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class Manifest(Job):
         return form
 
     def _prefix(self, source: Path, form: Format) -> str:
-        """What stands in front of the images' paths below the source."""
+        """Return the prefix of image paths below the source."""
         prefix = os.path.abspath(source).rstrip("/")
         if self.relative_to is not None:
             base = os.path.abspath(self.relative_to)
@@ -171,7 +171,7 @@ class Manifest(Job):
         return prefix
 
     def _label(self, listing: Listing) -> tuple[Ints, Sequence[str], bool]:
-        """(label of each image, names of the labels, whether they are class numbers already)."""
+        """Return (label of each image, label names, whether they are class numbers already)."""
         if not self.label_rule:
             return *selection.label_by_identity(listing), False
         rule = parse_rule(self.label_rule)
@@ -180,7 +180,7 @@ class Manifest(Job):
     def _join(
         self, listing: Listing, prefix: str, source: Path
     ) -> tuple[EmbeddingTable | None, Ints | None]:
-        """The embeddings and the row of each image; images that have none are refused."""
+        """Return the embeddings and the row of each image; images without one are refused."""
         if not self.embeddings or not len(listing):
             return None, None
         table = embedding_rows.load_table(self.embeddings)
@@ -217,7 +217,7 @@ class Manifest(Job):
             )
 
     def _work(self, listing: Listing, chosen: Selection, cutter: Cutter, layout: Layout) -> Work:
-        """The shards, and the class map where it is not there yet."""
+        """Return the shards, and the class map if it does not exist yet."""
         text = class_map.encode(chosen.names, chosen.class_counts().tolist())
         storage.write_file(cutter.scratch / CLASSES_CSV, text, durable=False)
         is_there = class_map.has_classes(Path(layout.folder) / CLASSES_CSV, chosen.names)
@@ -247,7 +247,7 @@ class Manifest(Job):
         return FORMATS[layout.suffix].write(part)
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
-        """Join the files that were written in several parts; write the class map."""
+        """Join files that were written in several parts, and write the class map."""
         layout = Layout.load(sink.scratch)
         for name, plan in layout.files.items():
             if not plan.has_one_part:
@@ -255,7 +255,7 @@ class Manifest(Job):
         self._write_class_map(work, layout, sink)
 
     def _write_class_map(self, work: Work, layout: Layout, sink: Sink) -> None:
-        """Unless another manifest in the folder has put the same classes there."""
+        """Write the class map unless another manifest has written the same classes there."""
         rows = class_map.load(sink.scratch / CLASSES_CSV)
         names = [row.name for row in rows]
         if CLASSES_CSV in (work.files or ()) or not class_map.has_classes(
@@ -286,8 +286,8 @@ def _nothing_left(source: Path, listing: Listing) -> SourceError:
 
 
 def _survey(listing: Listing, layout: Layout) -> tuple[str, int]:
-    """(digest of all names, and sizes where images are to be read; about how many bytes the
-    output takes).
+    """Return a digest of all names (and sizes where images are read), and the approximate output
+    bytes.
     """
     digest, n_bytes = hashlib.sha256(), len(listing) * (4 * layout.width + 64 + 8 * layout.dim)
     for start, stop in listing.runs():

@@ -1,4 +1,4 @@
-"""`merge-identities`: identities that are one person, found and put together."""
+"""`merge-identities`: find identities that are the same person and merge them."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class MergeIdentities(PlanningOptions):
         return {"merged": counts[ACCEPTED], "undecided": counts[UNDECIDED]}
 
     def sentence(self, found: Mapping[str, Any]) -> str:
-        """How many people there are, and by which rule."""
+        """State how many people there are, and by which rule."""
         if "identities" not in found:
             return "nothing to compare: no image has a vector"
         n, merged = found["identities"], found["merged"]
@@ -138,7 +138,7 @@ class MergeIdentities(PlanningOptions):
         return told + separable(found)
 
     def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, str]:
-        """The rule, and where its threshold is from."""
+        """Return the merge rule and the origin of its threshold."""
         threshold, origin = self.threshold, "--threshold"
         if self.far is not None:
             found = threshold_at(embeddings, self.far)
@@ -165,7 +165,7 @@ class MergeIdentities(PlanningOptions):
 
 
 def _judge_again(embeddings: Embeddings, decisions: Sequence[Decision]) -> list[Decision]:
-    """What the second embedder has no vectors for is undecided, too."""
+    """Judge the draft with the second embedder; identities without its vectors become undecided."""
     known = set(embeddings.identities)
     asked = [decision for decision in decisions if known.issuperset(decision[1:3])]
     others = [_unheard(decision) for decision in decisions if not known.issuperset(decision[1:3])]

@@ -1,6 +1,4 @@
-"""`models`: which detectors and embedders there are, and which can be used here. Imports none
-of them.
-"""
+"""`models`: list detectors and embedders and their state. Imports none of them."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ModelState:
-    """A model, and what has to be installed for it; `missing` names what is not."""
+    """A model and the packages it needs; `missing` names those that are not installed."""
 
     kind: str
     name: str
@@ -30,7 +28,7 @@ class ModelState:
 
     @property
     def pip(self) -> str:
-        """What installs it; empty where it needs nothing."""
+        """Return the pip command that installs it; empty if nothing is needed."""
         what = f"'faceprep[{self.extra}]'" if self.extra else " ".join(self.missing)
         return f"pip install {what}" if self.missing else ""
 
@@ -76,7 +74,7 @@ class Models(Look):
 
 
 def _state(kind: str, name: str, entry: Entry) -> ModelState:
-    """Where an entry does not name its packages, it needs all of its extra."""
+    """Return the state of a model; one without its own packages needs all of its extra."""
     needed = entry.packages or tuple(
         map(
             installed.project_of,
@@ -90,7 +88,7 @@ def _state(kind: str, name: str, entry: Entry) -> ModelState:
 
 
 def _told(model: ModelState) -> list[str]:
-    """Two or three lines for people."""
+    """Describe a model in two or three lines."""
     source = f"weights: {model.weights} ({model.licence})" if model.weights else ""
     state = (
         f"not installed: {', '.join(model.missing)}; {model.pip}" if model.missing else "installed"

@@ -1,4 +1,4 @@
-"""`rec2folder`: an MXNet .rec to one folder an identity, payload bytes untouched."""
+"""`rec2folder`: convert an MXNet .rec to one folder per identity, payload bytes untouched."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ class Rec2Folder(Job):
                         yield from _write_one(name, offset, image, identities, sink)
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
-        """Nothing to join."""
+        """Do nothing: there are no parts to join."""
 
 
 def _files_of(run: ImageRun, names: Sequence[str], identities: IdentityNames) -> list[str]:
-    """Where the images go; empty unless all are sound."""
+    """Return the paths of the images; empty unless all are sound."""
     headers = [check_image(image) for image in run.images]
     folders = [identities[labels[0]] for labels in run.labels]
     damaged = [header for header in headers if header.damage]
@@ -98,7 +98,9 @@ def _files_of(run: ImageRun, names: Sequence[str], identities: IdentityNames) ->
 def _write_one(
     name: str, offset: int, image: ImageRecord | Damage, identities: IdentityNames, sink: Sink
 ) -> Iterator[Outcome]:
-    """Write the image of one record; nothing of a header or identity record, which is no input."""
+    """Write the image of one record; header and identity records are not inputs and write
+    nothing.
+    """
     if isinstance(image, Damage):
         yield _failed(name, offset, image)
     elif not image.is_metadata:
@@ -122,7 +124,7 @@ def _failed(name: str, offset: int, damage: Damage) -> Outcome:
 
 
 def _check_header(rec: Path, index: Path, n: int) -> int:
-    """1 when the first entry is the header, else 0; warns where the header is not to be trusted."""
+    """Return 1 when the first entry is the header, else 0; warn about an inconsistent header."""
     (key,), (offset,) = read_in_file_order(index, 0, 1)
     header = _header_at(rec, offset) if key == _HEADER_KEY else None
     if header is None:

@@ -1,5 +1,5 @@
-"""`reencode-bin`: verification .bin files of any vintage to Python 3 .bin files, order and
-labels kept.
+"""`reencode-bin`: convert verification .bin files of any origin to Python 3, order and labels
+kept.
 """
 
 from __future__ import annotations
@@ -67,13 +67,11 @@ class ReencodeBin(Job):
         return self.in_place
 
     def state_of(self, request: Request) -> str:
-        """A run on one file, or in place, keeps its notes under that file's name: other runs
-        may share the folder.
-        """
+        """Return the name of the run's state, which is that of a single or in-place file."""
         return request.sources[0].name if self.in_place or len(request.sources) == 1 else ""
 
     def output_of(self, sources: Sequence[Path]) -> Path:
-        """The output, which the options name and no argument."""
+        """Return the output, which an option names and not an argument."""
         if self.out_dir is not None:
             return self.out_dir
         if len({os.path.realpath(source.parent) for source in sources}) > 1:
@@ -111,7 +109,7 @@ class ReencodeBin(Job):
         )
 
     def _look_at(self, source: Path, scratch: Path, is_only: bool) -> tuple[int, int]:
-        """(inputs, bytes of images) of a source; one that cannot be read is one input."""
+        """Return (inputs, image bytes) of a source; an unreadable one is one input."""
         try:
             pairs = pairs_bin.find_pairs(self._original(source))
         except SourceError as error:
@@ -123,9 +121,10 @@ class ReencodeBin(Job):
         return len(pairs), int(pairs["images"][:, :, 1].sum())
 
     def _original(self, source: Path) -> Path:
-        """What a run in place reads: the kept original, where an earlier start has kept it.
+        """Return the file that an in-place run reads: the kept original, if an earlier start kept
+        it.
 
-        Raises OutputError when NAME.bak is there but cannot be the original of NAME.
+        Raises OutputError when NAME.bak exists but cannot be the original of NAME.
         """
         kept = _kept(source)
         if not self.in_place or not kept.exists():
@@ -163,7 +162,7 @@ class ReencodeBin(Job):
                 )
 
     def _encode(self, data: bytes) -> tuple[bytes, str]:
-        """(the image as it goes out, what is wrong with it)"""
+        """Encode an image; return (bytes, fault)."""
         header = check_image(data)
         height, width = header.size or (1, 1)
         if header.damage:

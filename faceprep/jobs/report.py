@@ -1,4 +1,4 @@
-"""`report`: what a run did, as one HTML page and as numbers."""
+"""`report`: describe a run as an HTML page and as numbers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _SIDE = 112
 
 @dataclass(frozen=True)
 class Reported:
-    """Where the report lies, and which sections it has."""
+    """The path of the report and the names of its sections."""
 
     path: Path
     numbers_path: Path
@@ -120,7 +120,7 @@ class Report(Look):
         return target
 
     def _sections(self, out: Path, found_runs: Sequence[Run], tell: Progress) -> Iterator[Section]:
-        """What there is to be told, in the order in which it is read."""
+        """Yield the sections in reading order."""
         tallies = [_tally(run, out, tell) for run in found_runs]
         for run, tally in zip(found_runs, tallies, strict=True):
             yield runs.run_section(run, tally)
@@ -131,7 +131,7 @@ class Report(Look):
         yield from self._of_likeness(out, found_runs)
 
     def _of_tables(self, out: Path, tallies: Sequence[Tally]) -> Iterator[Section]:
-        """Faces and crops."""
+        """Yield the sections on faces and crops."""
         table = out / FACES_TABLE
         found = faces.load_faces(table) if table.is_file() else None
         if found is not None:
@@ -152,7 +152,7 @@ class Report(Look):
             yield faces.crops_section(sample, n_crops)
 
     def _of_likeness(self, out: Path, found_runs: Sequence[Run]) -> Iterator[Section]:
-        """Likeness of pairs, plan, verification."""
+        """Yield the sections on pair similarity, the plan and verification."""
         plan = (
             out / _PLAN
             if out.is_dir()
@@ -183,7 +183,7 @@ class Report(Look):
 
 
 def _tally(run: Run, out: Path, tell: Progress) -> Tally:
-    """The run's pages, added up."""
+    """Add up the pages of the run."""
     home = out.resolve().name if out.is_dir() and _has_siblings(run.command) else ""
     tally = Tally(home, of_videos=run.command == "extract-video")
     total = len(run.shard_ids())
@@ -197,8 +197,8 @@ def _tally(run: Run, out: Path, tell: Progress) -> Tally:
 
 
 def _has_siblings(command: str) -> bool:
-    """Whether the command fills folders beside its output too: its ledger names files from the
-    folder above then.
+    """Return whether the command writes folders beside its output; ledger names then start one
+    folder above.
     """
     if command not in registry.COMMANDS:
         return False
@@ -216,7 +216,7 @@ def _of_tally(run: Run, tally: Tally) -> Iterator[Section]:
 
 
 def _embeddings_of(out: Path, found_runs: Sequence[Run]) -> Path | None:
-    """A file of embeddings that is the output itself, or that a run judged."""
+    """Return the embeddings that are the output itself, or that a run judged."""
     sources = [
         Path(source)
         for run in found_runs
@@ -248,7 +248,7 @@ def _load_verified(path: Path) -> Mapping[str, Any]:
 
 
 def _as_json(out: Path, sections: list[Section]) -> bytes:
-    """Sections of one name (of several runs) as a list."""
+    """Return sections by name; those of several runs form a list."""
     numbers: dict[str, Any] = {
         "command": "report",
         "faceprep": __version__,
@@ -265,7 +265,7 @@ def _as_json(out: Path, sections: list[Section]) -> bytes:
 
 @dataclass(frozen=True)
 class _Crops:
-    """Small pictures of the crops that tables of `out` name."""
+    """Thumbnails of the crops in the tables of `out`."""
 
     out: Path
 
@@ -275,7 +275,7 @@ class _Crops:
 
 
 def _read(out: Path, path: str) -> Any:
-    """Pixels of a crop, None where it cannot be read or would lie elsewhere than in the output."""
+    """Read the pixels of a crop; None if it is unreadable or would lie outside the output."""
     name, beside = split_output(path)
     root = Path(os.path.abspath(out))
     folder = root.with_name(root.name + beside)
@@ -289,7 +289,7 @@ def _read(out: Path, path: str) -> Any:
 
 
 def _root_of(out: Path, found_runs: Sequence[Run]) -> Path:
-    """The folder of the crops: the output, or what a table was made of."""
+    """Return the folder of the crops: the output, or the source of a table."""
     sources = [
         Path(path)
         for run in found_runs
@@ -300,8 +300,8 @@ def _root_of(out: Path, found_runs: Sequence[Run]) -> Path:
 
 
 def _some_crops(found: Columns | None, tallies: Sequence[Tally]) -> tuple[list[str], int]:
-    """(evenly spread ones, of how many): by the table of faces, or by the files that were
-    written.
+    """Return (evenly spaced crops, their total number), from the table of faces or the written
+    files.
     """
     if found is not None:
         rows = np.flatnonzero(found.is_shown())
@@ -317,7 +317,7 @@ def _spread(rows: npt.NDArray[np.int64]) -> list[int]:
 
 
 def _measure(out: Path, paths: Sequence[str]) -> Columns | None:
-    """Sharpness and light of crops; None where none can be read."""
+    """Measure sharpness and light of crops; None if none can be read."""
     measured = {
         path: measure_crop(pixels) for path in paths if (pixels := _read(out, path)) is not None
     }

@@ -1,4 +1,4 @@
-"""`review`: a person looks at a plan's decisions and accepts or refuses them."""
+"""`review`: let a person accept or refuse the decisions of a plan."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ from faceprep.tables.verdicts import journal_of, read_verdicts
 
 @dataclass(frozen=True)
 class Reviewed:
-    """What came of it: how many decisions have another verdict than before, and how many have
-    which by now.
-    """
+    """The result: how many verdicts have changed, and how many decisions have each verdict."""
 
     plan: str
     decided: int
@@ -67,7 +65,7 @@ class Review(Service):
 
     @property
     def stopped(self) -> str:
-        """What Ctrl-C leaves that comes before the page is there, or while it is written as
+        """Return the message for Ctrl-C before the page is ready, or while it is written as
         files.
         """
         return (
@@ -75,7 +73,7 @@ class Review(Service):
         )
 
     def serve(self, plan: Path, announce: Callable[[str], None]) -> Reviewed:
-        """What is asked for; `announce` is told the address of the page. Raises FaceprepError."""
+        """Serve or write the page; `announce` receives its address. Raises FaceprepError."""
         taken = self.import_ is not None and self.import_.resolve() == journal_of(plan.resolve())
         with open_session(plan, journal=not taken) as session:
             note = self._import(session) if self.import_ else ""

@@ -1,4 +1,4 @@
-"""`score`: sharpness, light and pose of each crop, as a table; a plan of which to drop."""
+"""`score`: measure sharpness, light and pose of each crop; plan which crops to drop."""
 
 from __future__ import annotations
 
@@ -109,7 +109,9 @@ class Score(Job):
         )
 
     def _load_poses(self, listing: Listing) -> Mapping[str, Sequence[float]]:
-        """Roll, lean and yaw by path. Raises SourceError when the table is about other images."""
+        """Return roll, lean and yaw by path. Raises SourceError when the table is about other
+        images.
+        """
         if self.faces is None:
             return {}
         wanted = set(listing.prefixed_paths(""))
@@ -151,7 +153,7 @@ class Score(Job):
         score_table.write_scores(sink.open_part(_PART), (*_COLUMNS, *self._measures()), rows)
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
-        """One table out of the parts, and the plan."""
+        """Join the parts into one table, and write the plan."""
         shards, (table, *plan) = work.stages[0].shards, work.files or ()
         parts = [sink.part_path(shard.id, _PART) for shard in shards]
         digest = score_table.join_scores(parts, sink.open(table))
@@ -169,8 +171,7 @@ class Score(Job):
 
 
 def plan_drops(rows: Iterator[Mapping[str, Any]], limits: Sequence[str]) -> Iterator[Decision]:
-    """A decision for each row that has less of a measure than one of `limits` (MEASURE=VALUE) asks
-    for.
+    """Yield a decision for each row below one of the `limits` (MEASURE=VALUE).
 
     >>> rows = iter([{"path": "a", "smd": 3.14159}])
     >>> [decision.reason for decision in plan_drops(rows, ["smd=4", "smd=2"])]
@@ -198,7 +199,7 @@ def _is_number(text: str) -> bool:
 
 
 def _row(listing: Listing, position: int, poses: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """What is known of an image before it is read."""
+    """Return the row of an image before it is read."""
     path, identity = listing.path(position), listing.identities[listing.identity_of[position]]
     known = {"path": path, "identity": "" if identity == "." else identity}
     return known | {

@@ -1,4 +1,4 @@
-"""Crops to vectors, shard by shard: what the commands that embed have in common.
+"""Embeds crops shard by shard, for all commands that need vectors.
 
 EmbedOptions   crops of one template -> vectors, with the model that made them
 embed_each     crops from anywhere -> each with its vector
@@ -73,7 +73,7 @@ class EmbedOptions:
         load_template(self.crops)
 
     def spec(self) -> EmbedderSpec:
-        """The embedder asked for, on this process's share of the cores. Raises OptionError."""
+        """Return the chosen embedder, on this process's share of the cores. Raises OptionError."""
         return EmbedderSpec(
             self.embedder,
             device=self.device,
@@ -86,26 +86,26 @@ class EmbedOptions:
         )
 
     def open(self) -> Embedder:
-        """The embedder, opened once a process. Raises FaceprepError."""
+        """Open the embedder; a process opens it once. Raises FaceprepError."""
         return open_embedder(self.spec())
 
     def announce(self) -> None:
-        """Open the embedder in the driver: a missing one is told once, and so is what it is and
-        runs on.
+        """Open the embedder in the driver, so that its name, device and faults are reported
+        once.
         """
         embedder = self.open()
         map_template(load_template(self.crops), load_template(embedder.template))
         log.info("%s runs on %s (%s)", self.embedder, embedder.provider, embedder.model.fingerprint)
 
     def warm_up(self) -> None:
-        """Open the embedder; a worker does it while the driver still plans."""
+        """Open the embedder in a worker while the driver still plans."""
         self.open()
 
     def model(self, of: str = "") -> Model:
-        """The embedder's model; its fingerprint names what the crops are made `of` and the mirror
-        image as well.
+        """Return the embedder's model; its fingerprint names the template `of` the crops and the
+        use of mirror images.
 
-        By default that is their template.
+        The default template is the embedder's own.
         """
         model = self.open().model
         return replace(
@@ -114,7 +114,7 @@ class EmbedOptions:
         )
 
     def embed(self, images: Sequence[Pixels]) -> Floats:
-        """Crops of one template, of any sizes, to vectors (n, d)."""
+        """Embed crops of one template and of any size to vectors (n, d)."""
         fitter, vectors = self.fitter(), np.empty((len(images), self.open().dim), np.float32)
         for start in range(0, len(images), _BATCH):
             batch = [fitter(image) for image in images[start : start + _BATCH]]
@@ -122,7 +122,7 @@ class EmbedOptions:
         return vectors
 
     def embed_fitted(self, crops: Pixels) -> Floats:
-        """Crops (n, height, width, 3) of the embedder's own template to vectors (n, d)."""
+        """Embed crops (n, height, width, 3) of the embedder's own template to vectors (n, d)."""
         embedder = self.open()
         vectors = embedder(crops)
         if self.flip:
@@ -130,7 +130,7 @@ class EmbedOptions:
         return vectors
 
     def fitter(self) -> Fitter:
-        """What brings crops to the embedder's own template."""
+        """Return the fitter that converts crops to the embedder's own template."""
         return open_fitter(self.crops, self.open().template)
 
 
@@ -158,15 +158,15 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 
 class Fitter:
-    """Brings crops of the template `source` to `target`."""
+    """A conversion of crops from the template `source` to `target`."""
 
     def __init__(self, source: Template, target: Template) -> None:
         self._source, self._target = source, target
         self._transforms: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
 
     def __call__(self, image: Pixels) -> Pixels:
-        """An image of the source's shape is the template enlarged; another is fitted into it on
-        black.
+        """Convert an image. One with the source's aspect ratio is scaled; another is fitted into it
+        on black.
         """
         size = image.shape[0], image.shape[1]
         if self._source.name == self._target.name and size == self._target.size:
@@ -176,7 +176,7 @@ class Fitter:
         return align.crop_smooth(image, self._transforms[size], self._target.size)
 
     def is_of_shape(self, image: Pixels) -> bool:
-        """Whether it is as high to its width as the source, to the pixel."""
+        """Return whether an image has the aspect ratio of the source, to the pixel."""
         height, width = self._source.size
         difference: int = abs(image.shape[0] * width - image.shape[1] * height)
         return difference <= max(height, width)
@@ -184,7 +184,7 @@ class Fitter:
 
 @functools.cache
 def open_fitter(source: str, target: str) -> Fitter:
-    """From the template of one name to that of another. Raises OptionError."""
+    """Open the fitter between two named templates. Raises OptionError."""
     return Fitter(load_template(source), load_template(target))
 
 
@@ -192,9 +192,9 @@ def open_fitter(source: str, target: str) -> Fitter:
 
 
 class FittedCrop(NamedTuple):
-    """Pixels of the embedder's own template; `identity` is the folder in `key` where none is given.
+    """Pixels of the embedder's own template.
 
-    `note` is what is to be said of the pixels.
+    `identity` is the folder in `key` where none is given. `note` is a remark on the pixels.
     """
 
     key: str
@@ -210,8 +210,8 @@ Load = Callable[[], Sequence[FittedCrop | Outcome]]
 def embed_images(
     options: EmbedOptions, root: Path | str, paths: Iterable[str], sink: Sink
 ) -> Iterator[Outcome]:
-    """The images at `paths` below `root` to this shard's parts, each under its path; one
-    Outcome an image.
+    """Embed the images at `paths` below `root` into this shard's parts, keyed by path; one Outcome
+    per image.
     """
     return embed_loads(
         options, (partial(load_file, options.fitter(), root, path) for path in paths), sink
@@ -221,7 +221,7 @@ def embed_images(
 def load_file(
     fitter: Fitter, root: Path | str, path: str, identity: str = ""
 ) -> list[FittedCrop | Outcome]:
-    """One image file, fitted."""
+    """Load and fit one image file."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -235,7 +235,7 @@ def load_file(
 def fit_encoded(
     fitter: Fitter, key: str, data: Buffer, identity: str = ""
 ) -> list[FittedCrop | Outcome]:
-    """One encoded image, decoded and fitted."""
+    """Decode and fit one encoded image."""
     pixels = load_image_bytes(data, key)
     if isinstance(pixels, Outcome):
         return [pixels]
@@ -248,7 +248,7 @@ def fit_encoded(
 
 
 def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Iterator[Outcome]:
-    """What `loads` read to this shard's parts: rows of vectors, and the keys of those that have
+    """Embed the results of `loads` into this shard's parts: rows of vectors, and the keys that have
     one.
     """
     options.open()
@@ -276,7 +276,9 @@ def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Ite
 def embed_each(
     options: EmbedOptions, loads: Iterable[Load]
 ) -> Iterator[tuple[FittedCrop, Floats] | Outcome]:
-    """What `loads` read, in their order: crops with their vectors (d,), or why there is none."""
+    """Yield each result of `loads` in order: a crop with its vector (d,), or the reason why it has
+    none.
+    """
     for batch in _batches(map_ahead(lambda load: load(), loads, my_cores(), _BATCH)):
         crops = [crop for crop in batch if isinstance(crop, FittedCrop)]
         vectors = (
@@ -302,7 +304,7 @@ def embed_each(
 def _batches(
     loaded: Iterable[Sequence[FittedCrop | Outcome]],
 ) -> Iterator[list[FittedCrop | Outcome]]:
-    """In the order in which they come, with at most `_BATCH` crops each."""
+    """Yield the crops in order, in batches of at most `_BATCH`."""
     batch: list[FittedCrop | Outcome] = []
     n_crops = 0
     for answers in loaded:
@@ -320,7 +322,7 @@ def _batches(
 
 
 def load_parts(sink: Sink, shard_ids: Iterable[str], model: Model) -> Embeddings:
-    """What these shards embedded, in their order. Large ones are memory-mapped."""
+    """Load the embeddings of these shards, in order. Large ones are memory-mapped."""
     ids = list(shard_ids)
     keys: list[str] = []
     identities: list[str] = []

@@ -1,4 +1,4 @@
-"""Faces out of decoded images: what photos, frames and tables of faces have in common.
+"""Finds and crops faces in decoded images, for photos, video frames and tables of faces.
 
 FaceFinder   images -> the faces that are sure enough, or why there is none
 Cropper      image, faces -> crops with their 2×3 transforms, and what is wrong with the others
@@ -37,8 +37,8 @@ _LOWEST = 0.5
 
 
 class Found(NamedTuple):
-    """What is in one image: the sure `faces`, surest first; without any, `status` and `reason`
-    say why.
+    """The faces of an image, by score from the highest. Without `faces`, `status` and `reason` say
+    why.
     """
 
     faces: Faces
@@ -49,7 +49,7 @@ class Found(NamedTuple):
 
 
 class Crop(NamedTuple):
-    """The face in row `face` of a `Faces`, cut out by `transform` (2, 3)."""
+    """The crop of row `face` of a `Faces`, made with `transform` (2, 3)."""
 
     face: int
     pixels: Pixels
@@ -58,7 +58,7 @@ class Crop(NamedTuple):
 
 @dataclass(frozen=True)
 class FaceOptions:
-    """The options of the commands that look for faces."""
+    """The options of the commands that detect faces."""
 
     detector: str = option(
         "retinaface",
@@ -80,7 +80,7 @@ class FaceOptions:
         load_template(self.template)
 
     def spec(self, detector: str | None = None) -> DetectorSpec:
-        """The detector `detector`, or the first choice, as it is to look. Raises OptionError."""
+        """Return the settings of `detector`, or of the first choice. Raises OptionError."""
         spec = DetectorSpec(
             detector or self.detector,
             device=self.device,
@@ -92,24 +92,24 @@ class FaceOptions:
         return replace(spec, min_score=min(self.min_score, _LOWEST), sure_score=self.min_score)
 
     def announce(self, *others: str) -> None:
-        """Open the detectors in the driver: a missing one is told once, and so is what they run
-        on.
+        """Open the detectors in the driver, so that their names, device and faults are reported
+        once.
         """
         for name in (self.detector, *others):
             finder = self.finder(name)
             log.info("%s runs on %s", name, finder.provider)
 
     def finder(self, detector: str | None = None) -> FaceFinder:
-        """What finds faces, on `detector_threads`; opened once. Raises FaceprepError."""
+        """Return the face finder on `detector_threads`; it is opened once. Raises FaceprepError."""
         spec = replace(self.spec(detector), threads=self.detector_threads())
         return FaceFinder(open_detector(spec), self.min_score)
 
     def warm_up(self) -> None:
-        """Open the detector; a worker does it while the driver still plans."""
+        """Open the detector in a worker while the driver still plans."""
         self.finder()
 
     def detector_threads(self) -> int:
-        """Cores for one detection: this process's share of them."""
+        """Return the cores for one detection: this process's share."""
         return my_cores()
 
     def cropper(self) -> Cropper:
@@ -117,7 +117,7 @@ class FaceOptions:
 
 
 class FaceFinder:
-    """A detector and the score from which on a face is sure."""
+    """A detector with its minimum score."""
 
     def __init__(self, detector: SizedDetector, min_score: float) -> None:
         self._detector, self._min_score = detector, min_score
@@ -146,7 +146,7 @@ class FaceFinder:
 
 
 class Cropper:
-    """Cuts faces out of images as a template has them."""
+    """A cutter of faces by a template."""
 
     def __init__(self, template: Template) -> None:
         self._template = template
@@ -154,8 +154,8 @@ class Cropper:
     def __call__(
         self, image: Pixels, faces: Faces, most: int | None = None
     ) -> tuple[list[Crop], list[str]]:
-        """The crops in the order of the faces, of the first `most` sound ones, and what is
-        wrong with the others.
+        """Return the crops of the first `most` sound faces in order, and the faults of the
+        others.
         """
         transforms, faults = self.fit(faces)
         sound = [face for face, fault in enumerate(faults) if not fault][:most]
@@ -163,27 +163,27 @@ class Cropper:
         return crops, [fault for fault in faults if fault]
 
     def fit(self, faces: Faces) -> tuple[npt.NDArray[np.float64], list[str]]:
-        """(n, 2, 3) transforms, and what is wrong with each face; an empty text for sound ones.
+        """Return transforms (n, 2, 3) and the fault of each face; the text is empty for sound ones.
 
-        Faces of many images at once take hardly longer than those of one.
+        Faces of many images at once take about as long as those of one.
         """
         return crop_transforms(faces, self._template), check_faces(faces, self._template)
 
     def cut(self, image: Pixels, transform: npt.NDArray[np.float64]) -> Pixels:
-        """The crop of one face."""
+        """Cut one face."""
         return align.crop(image, transform, self._template.size)
 
 
 @functools.cache
 def open_cropper(template: str) -> Cropper:
-    """What cuts faces out as the named template has them. Raises OptionError."""
+    """Open the cropper of the named template. Raises OptionError."""
     return Cropper(load_template(template))
 
 
 def face_rows(
     image: Pixels, faces: Faces, crops: Sequence[Crop], outputs: Sequence[str], **known: Any
 ) -> Iterator[FaceRow]:
-    """The table's rows of `crops`, written as `outputs`; `known` is what they have in common."""
+    """Return the table rows of `crops`, written as `outputs`; `known` are the values they share."""
     pose = estimate_pose(faces.landmarks)
     for crop, output in zip(crops, outputs, strict=True):
         face = crop.face

@@ -1,4 +1,4 @@
-"""Plans carried out: what `apply` and the commands that plan and place in one go have in common.
+"""Carries out plans, for `apply` and for the commands that plan and place in one run.
 
 fingerprint_of   the state of the images that a plan judges
 resolve          decisions and a listing -> where every image goes (in `destinations`)
@@ -79,14 +79,14 @@ class PlacingOptions:
 
 
 def fingerprint_of(root: Path, listing: Listing) -> str:
-    """Names the state of all images of `listing`, found below `root`: how many, their names,
-    sizes and times.
+    """Return a digest of the number, names, sizes and times of the images of `listing` below
+    `root`.
     """
     return look_at(root, listing)[0]
 
 
 def look_at(root: Path, listing: Listing) -> tuple[str, int]:
-    """(`fingerprint_of` the images, how many bytes they have)."""
+    """Return (`fingerprint_of` the images, their total bytes)."""
     digest, total = hashlib.sha256(), 0
     paths = listing.prefixed_paths("")
     while batch := list(islice(paths, _BATCH)):
@@ -109,7 +109,7 @@ def _state_of(path: str) -> tuple[int, int]:
 def judged_by(
     command: str, source: Path, fingerprint: str, options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The first line of a plan about the images below `source`."""
+    """Return the header line of a plan about the images below `source`."""
     return {
         "command": command,
         "source": os.path.abspath(source),
@@ -119,7 +119,7 @@ def judged_by(
 
 
 def check_fingerprint(plan: Path, judged: Mapping[str, Any], source: Path, found: str) -> None:
-    """Raises SourceError when the images are not what they were when the plan was made."""
+    """Raise SourceError if the images have changed since the plan was made."""
     before = judged.get("fingerprint")
     if before == found:
         return
@@ -141,7 +141,7 @@ def check_fingerprint(plan: Path, judged: Mapping[str, Any], source: Path, found
 
 
 def refuse_output_within(source: Path, output: Path) -> None:
-    """Raises OutputError for an output folder in the folder that it is made from, or above it."""
+    """Raise OutputError for an output folder inside or above its source."""
     inside, outside = os.path.realpath(source), os.path.realpath(output)
     if os.path.commonpath([inside, outside]) in (inside, outside):
         problem = (
@@ -158,9 +158,7 @@ def refuse_output_within(source: Path, output: Path) -> None:
 
 
 def place_shards(source: Path, n_rows: int) -> list[Shard]:
-    """The rows of `Destinations` of so many images, by the piece; `source` is the folder their
-    paths start from.
-    """
+    """Cut the rows of `Destinations` into shards; `source` is the folder of their paths."""
     folder = os.path.abspath(source)
     return cut_evenly(n_rows, _SHARD, folder, stage=PLACE, id_format="{stage}-{n:06d}")
 
@@ -170,20 +168,20 @@ def write_rows(
     shards: Iterable[Shard],
     open_rows: Callable[[Shard], AbstractContextManager[BinaryIO]],
 ) -> None:
-    """The rows of every shard into the file that `open_rows` opens for it."""
+    """Write the rows of every shard to the file that `open_rows` opens for it."""
     for shard in shards:
         with open_rows(shard) as file:
             file.write(json.dumps(list(destinations.rows(shard.start, shard.stop))).encode())
 
 
 def load_rows(path: str | os.PathLike[str]) -> list[Row]:
-    """What `write_rows` wrote for one shard."""
+    """Load the rows that `write_rows` wrote for one shard."""
     return [Row(*row) for row in json.loads(storage.read_bytes(path))]
 
 
 def place_rows(rows: Iterable[Row], shard: Shard, sink: Sink, mode: str) -> Iterator[Outcome]:
-    """Images to their places, one Outcome each: ok, dropped, or unreadable, which is then not
-    placed.
+    """Copy or link images to their places; one Outcome each: ok, dropped or unreadable (not
+    placed).
     """
     for path, into, origin in rows:
         if not into:
@@ -201,7 +199,7 @@ def place_rows(rows: Iterable[Row], shard: Shard, sink: Sink, mode: str) -> Iter
 
 
 def save_listing(listing: Listing, path: Path) -> None:
-    """For workers that need the whole of it."""
+    """Save a listing for workers that need all of it."""
     counts = np.bincount(listing.identity_of, minlength=len(listing.identities)).tolist()
     storage.write_file(
         path, json.dumps([listing.identities, counts, listing.files]).encode(), durable=False
@@ -209,7 +207,7 @@ def save_listing(listing: Listing, path: Path) -> None:
 
 
 def load_listing(path: Path) -> Listing:
-    """What `save_listing` wrote."""
+    """Load the listing that `save_listing` saved."""
     identities, counts, files = json.loads(storage.read_bytes(path))
     return Listing(identities, files, np.repeat(np.arange(len(counts), dtype=np.int64), counts))
 
@@ -217,8 +215,8 @@ def load_listing(path: Path) -> Listing:
 def leave_plan(
     sink: Sink, judged: Mapping[str, Any], decisions: Sequence[Decision], listing: Listing
 ) -> None:
-    """As parts of the shard that decides: the plan, and the rows of every shard that
-    `place_shards` makes.
+    """Write, as parts of the deciding shard, the plan and the rows of every shard of
+    `place_shards`.
     """
     with sink.open_part(PLAN_PART) as file:
         write_plan(file, judged, decisions)
@@ -228,15 +226,15 @@ def leave_plan(
 
 
 def place_planned(decided: str, shard: Shard, sink: Sink, mode: str) -> Iterator[Outcome]:
-    """`place_rows` of what the shard with the id `decided` left for `shard`."""
+    """Place the rows that the shard with the id `decided` left for `shard`."""
     return place_rows(load_rows(sink.part_path(decided, _rows_part(shard))), shard, sink, mode)
 
 
 def finish_plan(
     decided: str, shards: Sequence[Shard], sink: Sink, command: str, output: Path
 ) -> None:
-    """The plan that the shard with the id `decided` left; and, when `shards` placed images, the
-    way back.
+    """Write the plan of the shard with the id `decided`, and the undo plan if `shards` placed
+    images.
     """
     with sink.open(PLAN) as file:
         storage.append_file(sink.part_path(decided, PLAN_PART), file)
@@ -257,7 +255,7 @@ def finish_placing(
     command: str,
     output: Path,
 ) -> None:
-    """The way back, and the table of faces, from the rows that lie at `path_of` each shard."""
+    """Write the undo plan and the table of faces, from the rows at `path_of` each shard."""
 
     def rows() -> Iterator[Row]:
         return (row for shard in shards for row in load_rows(path_of(shard)))
@@ -272,9 +270,7 @@ def finish_placing(
 
 
 def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
-    """The table of faces of the images that were placed, if `source` has one: their rows, with
-    their new names.
-    """
+    """Write the table of faces of the placed images under their new names, if `source` has one."""
     if storage.size_of(source / _FACES) is None:
         return
     from faceprep.tables.faces import FacesWriter, read_faces, rename_outputs
@@ -301,10 +297,9 @@ def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
 def write_undo(
     file: BinaryIO, command: str, source: Path, output: Path, rows: Callable[[], Iterable[Row]]
 ) -> None:
-    """The plan that turns `output`, where `rows` were placed, back into `source`.
+    """Write the plan that turns `output`, where `rows` were placed, back into `source`.
 
-    Images that were dropped, or could not be placed, are restored from `source`, as long as they
-    are there.
+    Images that were dropped or could not be placed are restored from `source`, if they still exist.
     """
     listing = list_images(find_identities(output)) if output.is_dir() else list_images([])
     judged = judged_by(command, output, fingerprint_of(output, listing), {})
@@ -326,7 +321,7 @@ def _undone(row: Row, source: Path, output: Path, all_there: bool) -> Decision |
 
 
 def evidence_of(path: str) -> dict[str, int]:
-    """What an image that may be restored was like; empty when it is gone already."""
+    """Return the state of an image that may be restored; empty when it no longer exists."""
     try:
         size, time = storage.dated_size(path)
     except SourceError:

@@ -1,5 +1,4 @@
-"""Identity sets judged by their embeddings: what merge-identities and clean-identities have in
-common.
+"""Plans changes of identities from embeddings, for merge-identities and clean-identities.
 
     embed   shards of images -> vectors                 (not where SRC is a file of embeddings)
     draft   all vectors -> decisions                    (one shard)
@@ -63,7 +62,7 @@ _FAILED, _WANTED = ".failed", ".wanted"
 
 
 class About(NamedTuple):
-    """What the shards need to know of the run."""
+    """Facts about the run that its shards need."""
 
     source: str
     """The folder of the images, or the file of embeddings where there are none."""
@@ -76,7 +75,7 @@ class About(NamedTuple):
 
 
 class SecondOpinion(NamedTuple):
-    """How images are embedded for it, and what it makes of the decisions."""
+    """The embedder of a second opinion, and its effect on the decisions."""
 
     options: EmbedOptions
     judge: Callable[[Embeddings, Sequence[Decision]], list[Decision]]
@@ -84,9 +83,7 @@ class SecondOpinion(NamedTuple):
 
 @dataclass(frozen=True)
 class PlanningOptions(EmbedOptions, PlacingOptions, Job):
-    """The options of both, and the steps of such a job, which has a `command` and says how it
-    judges.
-    """
+    """The shared options and stages; a subclass names its `command` and judges."""
 
     plan_only: bool = option(False, "Write the plan only; edit it, then use apply.")
 
@@ -100,22 +97,22 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
 
     @abstractmethod
     def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
-        """The decisions, and by which rule, for people. Raises FaceprepError."""
+        """Return the decisions and a description of the rule. Raises FaceprepError."""
 
     @abstractmethod
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
-        """How many of which kind, for people."""
+        """Count the decisions by kind."""
 
     @abstractmethod
     def sentence(self, found: Mapping[str, Any]) -> str:
-        """What `details` say, for people."""
+        """Return `details` as a sentence."""
 
     def second(self) -> SecondOpinion | None:
-        """None where there is to be none."""
+        """Return the second opinion, or None without one."""
         return None
 
     def warm_up(self) -> None:
-        """An embedder that cannot be had is missed when there is something to embed."""
+        """Open the embedder; a missing one is reported only when there are images to embed."""
         with suppress(FaceprepError):
             super().warm_up()
 
@@ -148,9 +145,8 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         return Work(stages, f"{about.fingerprint}, {state}", n_files=n_files, n_bytes=n_bytes)
 
     def _look(self, source: Path, request: Request) -> tuple[About, Listing, int]:
-        """What the source is, the images in it that are asked for, about how many bytes they have.
-
-        Raises SourceError, OptionError.
+        """Return the kind of source, its wanted images and their approximate bytes. Raises
+        SourceError, OptionError.
         """
         file = ""
         if not source.is_dir():
@@ -196,9 +192,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
             file.write(json.dumps(failed).encode())
 
     def _embed_again(self, shard: Shard, options: EmbedOptions, sink: Sink) -> None:
-        """Of the identities that the draft decides upon; who cannot be embedded is not counted
-        twice.
-        """
+        """Embed the identities in the draft again; images that fail are not counted twice."""
         wanted = set(json.loads(storage.read_bytes(sink.part_path(_DRAFT, _WANTED))))
         paths = [path for path in shard.payload if identity_of(path) in wanted]
         deque(embed_images(options, shard.source, paths, sink), maxlen=0)
@@ -215,7 +209,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
             )
 
     def _judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
-        """The decisions, and what the plan's first line says of them."""
+        """Return the decisions and the header line of the plan."""
         told: dict[str, Any] = {
             "model": embeddings.model.fingerprint,
             "summary": {"images": len(embeddings)},
@@ -275,24 +269,24 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
     # After
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
-        """The plan and the way back."""
+        """Write the plan and the undo plan."""
         *_, last = work.stages
         shards = last.shards if last.name == PLACE else []
         application.finish_plan(_DECIDE, shards, sink, self.command, request.output)
 
     def details(self, output: Path) -> Mapping[str, Any]:
-        """The plan's summary, for that of the run."""
+        """Return the plan's summary for the summary of the run."""
         judged, _ = read_plan(output / application.PLAN)
         return dict(judged.get("summary", {}))
 
 
 def is_accepted(decision: Decision) -> bool:
-    """Whether it is carried out as it stands."""
+    """Return whether a decision is carried out as it stands."""
     return decision.verdict == ACCEPTED
 
 
 def separable(found: Mapping[str, Any]) -> str:
-    """How many identities images tell apart, in words; empty where none has two images."""
+    """Describe how many identities the images separate; empty if none has two images."""
     n, most = found["separable"], found["likeness"]["identities_of_two"]
     identities = count_noun(most, "identity", "identities")
     return (
@@ -301,9 +295,7 @@ def separable(found: Mapping[str, Any]) -> str:
 
 
 def refuse_unknown_model(model: Model, needed: str) -> None:
-    """Raises OptionError for embeddings that do not say what made them: what is alike depends
-    on it.
-    """
+    """Raise OptionError for embeddings without a model, because thresholds depend on it."""
     if not model.fingerprint:
         raise OptionError("these embeddings do not say what model made them", expected=needed)
 
@@ -328,9 +320,7 @@ def _ids(stage: str, about: About) -> list[str]:
 
 
 def _refuse_other_files(source: Path, limit: int | None) -> None:
-    """Raises SourceError, OptionError for a file without embeddings, or one of which only a
-    part is asked for.
-    """
+    """Raise SourceError for a file without embeddings, OptionError for a limit on a file."""
     if not is_embeddings(source):
         expected = "a folder of identities, or an .npz or .parquet of embed"
         raise SourceError("has no embeddings", path=source, expected=expected)
@@ -341,8 +331,8 @@ def _refuse_other_files(source: Path, limit: int | None) -> None:
 
 
 def _are_there(embeddings: Embeddings, root: Path) -> bool:
-    """Whether the images of the embeddings can be placed. Raises SourceError where only some of
-    them are there.
+    """Return whether the images of the embeddings can be placed. Raises SourceError if only some
+    exist.
     """
     if not root.is_dir():
         log.warning("%s, the folder of the images, is not there: a plan only", root)
@@ -373,7 +363,7 @@ def _are_there(embeddings: Embeddings, root: Path) -> bool:
 
 
 def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
-    """What the plan says of the options: not where it ran, nor of an embedder that was not
+    """Return the options for the plan: without places, and without an embedder that was not
     needed.
     """
     silent = {

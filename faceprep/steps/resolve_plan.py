@@ -1,5 +1,5 @@
-"""Where every image goes when a plan is carried out: decisions and a listing -> paths. Nothing here
-looks at a disk.
+"""Resolves a plan: from decisions and a listing to the new path of every image. Never reads the
+disk.
 
 An image's own decision goes before that of its identity, and a drop of an identity before a merge
 of it. Identities that merges connect are one: with a into b and b into c, the images of all three
@@ -30,8 +30,8 @@ _ROOT = "."
 
 
 class Row(NamedTuple):
-    """The image at `path` goes to `into`, or nowhere where that is empty; `origin` is its
-    folder if not the source.
+    """A move of the image at `path` to `into`, empty for a drop; `origin` is its folder if not the
+    source.
     """
 
     path: str
@@ -41,8 +41,8 @@ class Row(NamedTuple):
 
 @dataclass
 class Destinations:
-    """`changed` has the images that do not stay at their path, "" for those that are dropped;
-    `restored` others'.
+    """The new paths: `changed` maps images that move to their path, or to "" for a drop; `restored`
+    are added.
     """
 
     listing: Listing
@@ -53,7 +53,7 @@ class Destinations:
         return len(self.listing) + len(self.restored)
 
     def rows(self, start: int, stop: int) -> Iterator[Row]:
-        """Those of images [start, stop) of the listing, which the restored ones follow."""
+        """Yield the rows of images [start, stop) of the listing, which restored images follow."""
         n = len(self.listing)
         for position in range(start, min(stop, n)):
             path = self.listing.path(position)
@@ -67,11 +67,10 @@ def resolve(
     listing: Listing,
     plan: str | None = None,
 ) -> Destinations:
-    """Where the accepted decisions send the images of `listing`; the same in whatever order they
-    come.
+    """Resolve the accepted decisions for the images of `listing`; their order does not matter.
 
-    Raises SourceError, with `plan` as the path it lies at, for subjects that are not there and for
-    decisions that contradict each other or go round in circles.
+    Raises SourceError with the path `plan` for unknown subjects, and for decisions that contradict
+    each other or form a circle.
     """
     orders = _Orders(listing, plan)
     for decision in decisions:
@@ -81,7 +80,7 @@ def resolve(
 
 
 class _Orders:
-    """The accepted decisions by what they are about, each looked up in the listing."""
+    """The accepted decisions by subject, each looked up in the listing."""
 
     def __init__(self, listing: Listing, plan: str | None) -> None:
         self.listing, self._plan = listing, plan
@@ -175,12 +174,12 @@ class _Orders:
             )
 
     def run_of(self, number: int) -> range:
-        """Positions of the images of an identity."""
+        """Return the positions of the images of an identity."""
         edges = np.searchsorted(self.listing.identity_of, [number, number + 1])
         return range(int(edges[0]), int(edges[1]))
 
     def find_image(self, path: str) -> int | None:
-        """Its position, if there is one at that path."""
+        """Return the position of the image at a path, or None."""
         folder, _, name = path.rpartition("/")
         number = self.numbers.get(folder or _ROOT)
         if number is None:
@@ -192,12 +191,14 @@ class _Orders:
         return self._files[number].get(name)
 
     def end_of(self, number: int) -> int:
-        """The identity that an identity's images end up in."""
+        """Return the identity that receives an identity's images."""
         return self.ends.get(number, number)
 
     @cached_property
     def ends(self) -> dict[int, int]:
-        """`end_of` those that merges connect, once all decisions are added. Raises SourceError."""
+        """Find `end_of` all identities that merges connect, once all decisions are added. Raises
+        SourceError.
+        """
         merges = {
             subject: sorted(self.merged[subject])
             for subject in sorted(self.merged.keys() - self.dropped)
@@ -220,7 +221,7 @@ class _Orders:
 
 
 def _connected(merges: Mapping[int, Sequence[int]]) -> list[list[int]]:
-    """Identities that merges connect.
+    """Group identities that merges connect.
 
     >>> _connected({1: [2], 3: [2], 4: [5]})
     [[1, 2, 3], [4, 5]]
@@ -243,7 +244,7 @@ def _connected(merges: Mapping[int, Sequence[int]]) -> list[list[int]]:
 
 
 class _Sending:
-    """Finds every image's path, those that are given in so many words first."""
+    """A search for the path of every image; explicit paths come first."""
 
     def __init__(self, orders: _Orders, origin: str) -> None:
         self._orders, self._listing, self._origin = orders, orders.listing, origin
@@ -294,7 +295,7 @@ class _Sending:
             self._changed[position] = ""
 
     def _folder_of_move(self, position: int, decision: Decision) -> str:
-        """Empty where the image stays where it is."""
+        """Return the target folder of an image; empty where it stays."""
         orders, number = self._orders, self._orders.numbers.get(decision.into)
         if number is None:
             return decision.into
@@ -313,9 +314,7 @@ class _Sending:
         self._given[into] = path
 
     def _folders(self) -> set[str]:
-        """All that are folders before or after, and those above them: no image can have their
-        names.
-        """
+        """Return all folders before or after, with their parents: no image can have their names."""
         folders = {
             *self._listing.identities,
             *self._coming,
@@ -329,7 +328,7 @@ class _Sending:
         return position is not None and position not in self._changed
 
     def _check_given(self, folders: set[str]) -> None:
-        """No image at a name that another one keeps, or that is a folder's."""
+        """Check that no explicit path belongs to an image that stays, or to a folder."""
         for into, path in self._given.items():
             if (into != path and self._stays(into)) or into in folders:
                 found = "a folder of that name" if into in folders else "an image of that name"
@@ -370,7 +369,8 @@ class _Sending:
 
 
 def _with_identity(identity: str, file: str) -> str:
-    """
+    """Put the identity in front of a file name.
+
     >>> _with_identity("x/y", "1.png"), _with_identity(".", "1.png")
     ('x_y_1.png', '1.png')
     """
@@ -378,7 +378,8 @@ def _with_identity(identity: str, file: str) -> str:
 
 
 def _numbered(file: str) -> Iterator[str]:
-    """
+    """Yield a file name, then the name with a rising number.
+
     >>> names = _numbered("a.b.png")
     >>> next(names), next(names), next(names)
     ('a.b.png', 'a.b_2.png', 'a.b_3.png')

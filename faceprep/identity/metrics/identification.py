@@ -1,5 +1,5 @@
-"""Searches for probes in a gallery to rank-k and TPIR at FPIR, open set: some probes have no mate
-in the gallery.
+"""Identification metrics: rank-k and TPIR at FPIR for open-set searches, where some probes have no
+mate.
 
 Identities that are as like a probe as its mate is stand before the mate: who gives every face the
 same vector finds nobody.
@@ -28,9 +28,12 @@ place in a block.
 
 
 class Searches(NamedTuple):
-    """How the searches ended. `mates` (m,) likeness of each mated probe with its mate, `ranks` (m,)
-    the mate's place from 1; `strangers` (k,) the highest likeness of each probe that has no mate in
-    the gallery."""
+    """Results of searches.
+
+    `mates` (m,) is the likeness of each mated probe with its mate, `ranks` (m,) the rank of the
+    mate from 1. `strangers` (k,) is the highest likeness of each probe without a mate in the
+    gallery.
+    """
 
     mates: Floats
     ranks: Ints
@@ -39,10 +42,10 @@ class Searches(NamedTuple):
 
 @dataclass(frozen=True)
 class Identification:
-    """What `judge_searches` found; `probes` have a mate among the `gallery`, `non_mated` have none.
+    """The result of `judge_searches`.
 
-    `rank` is the share of probes whose mate is among the first k; None is what these probes cannot
-    tell.
+    `probes` have a mate in the `gallery`, `non_mated` have none. `rank` is the share of probes
+    whose mate is among the first k. None marks a figure that these probes cannot measure.
     """
 
     gallery: int
@@ -54,11 +57,10 @@ class Identification:
 
 
 def search(gallery: Floats, gallery_ids: Ints, probes: Floats, probe_ids: Ints) -> Searches:
-    """Compare each of the probes (p, d) with the whole gallery (g, d), which has one vector an
-    identity.
+    """Compare each of the probes (p, d) with the gallery (g, d), which has one vector per identity.
 
-    Identities that are as like as the mate stand before it. Memory is bounded: probes come in
-    blocks. Raises SourceError for an empty gallery and for an identity that is in it twice.
+    Identities as similar as the mate rank before it. Memory is bounded: probes come in blocks.
+    Raises SourceError for an empty gallery and for a repeated identity.
 
     >>> rows = np.eye(2, dtype="f4")
     >>> found = search(rows, np.array([7, 8]), rows, np.array([8, 8]))
@@ -86,13 +88,13 @@ def search(gallery: Floats, gallery_ids: Ints, probes: Floats, probe_ids: Ints) 
 
 
 def judge_searches(searches: Searches, n_gallery: int) -> Identification:
-    """Rank-k over the probes with a mate, and TPIR at FPIR over all.
+    """Compute rank-k over the probes with a mate, and TPIR at FPIR over all.
 
-    FPIR(t): the share of probes without a mate that are as like as t to anybody. TPIR(t): the share
-    of probes with a mate that are as like as t to it, and less like anybody else; 1 - FNIR(N, R =
-    1, T) of NIST's Face Recognition Vendor Test part 2 (NISTIR 8271), the open-set measure of IJB-B
-    and IJB-C (Maze et al., ICB 2018). Here the largest TPIR with an FPIR of at most each of
-    `FPIRS`.
+    FPIR(t) is the share of probes without a mate whose likeness to anybody is at least t. TPIR(t)
+    is the share of probes with a mate whose likeness to it is at least t and higher than to anybody
+    else. This is 1 - FNIR(N, R = 1, T) of NIST's Face Recognition Vendor Test part 2 (NISTIR 8271),
+    the open-set measure of IJB-B and IJB-C (Maze et al., ICB 2018). The result is the largest TPIR
+    with an FPIR of at most each of `FPIRS`.
 
     >>> mates, non_mates = np.array([0.9, 0.4], "f4"), np.full(10, 0.5, "f4")
     >>> found = judge_searches(Searches(mates, np.array([1, 2]), non_mates), 2)
@@ -118,7 +120,7 @@ def judge_searches(searches: Searches, n_gallery: int) -> Identification:
 
 
 def _likeness_blocks(gallery: Floats, probes: Floats) -> Iterator[tuple[slice, Floats]]:
-    """(rows of the probes, their likeness with all of the gallery), a block at a time."""
+    """Yield (probe rows, their likeness with all of the gallery), block by block."""
     shorter, n_rows = (
         (1 - np.einsum("nd,nd->n", gallery, gallery)) / 2,
         max(1, _BLOCK // len(gallery)),

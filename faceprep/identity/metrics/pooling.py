@@ -1,4 +1,4 @@
-"""Vectors to likeness, and images' vectors to those of templates.
+"""Likeness of vectors, and pooling of image vectors to template vectors.
 
 Likeness is ``1 - |a - b|² / 2``, higher for more alike; for vectors of length 1 it is the cosine.
 """
@@ -20,7 +20,7 @@ _BLOCK = 1 << 24
 
 
 def pair_likeness(first: Reals, second: Reals) -> Reals:
-    """(n, d) and (n, d) -> (n,), one score a pair.
+    """Compare (n, d) with (n, d), row by row; return (n,).
 
     >>> pair_likeness(np.eye(2, dtype="f4"), np.array([(1, 0), (0.6, 0.8)], "f4")).round(6)
     array([1. , 0.8], dtype=float32)
@@ -31,7 +31,7 @@ def pair_likeness(first: Reals, second: Reals) -> Reals:
 
 
 def scaled(vectors: Reals, metric: str) -> Reals:
-    """(n, d) as they are compared: of length 1 where the metric is cosine. Vectors without a length
+    """Scale vectors (n, d) for comparison: to length 1 where the metric is cosine. Zero vectors
     become NaN.
 
     >>> scaled(np.array([(3, 4)], "f4"), "cosine").tolist()
@@ -48,13 +48,12 @@ def scaled(vectors: Reals, metric: str) -> Reals:
 def pool_templates(
     vectors: Floats, templates: Ints, media: Ints, weights: Floats
 ) -> tuple[Ints, Floats]:
-    """(numbers of the templates, rising; their vectors (t, d)) from images (n, d) with `templates`
-    and `media` (n,).
+    """Pool images (n, d) to templates; return (template numbers, rising; template vectors (t, d)).
 
-    The images of a medium (a photo, a video) are averaged, weighted, and then the media of a
-    template: as the field does for IJB-B and IJB-C, but for a factor (Whitelam et al., CVPRW 2017;
-    InsightFace's evaluation sums the media, which is the same once the sum has length 1). Templates
-    whose weights are all 0 become NaN.
+    `templates` and `media` are (n,). The weighted mean of the images of a medium (a photo, a video)
+    comes first, then the mean of the media of a template. This is the practice for IJB-B and IJB-C,
+    up to a factor (Whitelam et al., CVPRW 2017; InsightFace's evaluation sums the media, which is
+    equal at length 1). Templates with weights of 0 only become NaN.
 
     >>> rows, weights = np.array([[1], [3], [8]], "f4"), np.ones(3, "f4")
     >>> pool_templates(rows, *np.array([[5, 5, 5], [0, 0, 1]]), weights)
@@ -85,7 +84,7 @@ def pool_templates(
 
 
 def _runs(*columns: Ints) -> tuple[Ints, Ints]:
-    """(first column of each run of equal rows, edges of the runs and the end)"""
+    """Return (first column of each run of equal rows, edges of the runs and the end)."""
     changes = np.zeros(len(columns[0]), np.bool_)
     changes[:1] = True
     for column in columns:

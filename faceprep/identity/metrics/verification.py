@@ -1,4 +1,5 @@
-"""Scores of pairs to 10-fold accuracy, thresholds, EER, AUC, TAR at FAR and the ROC.
+"""Verification metrics: 10-fold accuracy, thresholds, EER, AUC, TAR at FAR and the ROC, from pair
+scores.
 
 A threshold accepts what is at least as high. Equal scores are accepted or refused together.
 """
@@ -24,10 +25,11 @@ _N_POINTS = 100
 
 
 class Curve(NamedTuple):
-    """How many pairs each threshold accepts, the strictest first: it is infinite and accepts none.
+    """Numbers of accepted pairs by threshold, from the strictest, which is infinite and accepts
+    none.
 
-    `thresholds` (k,) falling; `same` and `different` (k,) are counts of accepted pairs of one
-    person and of two.
+    `thresholds` (k,) fall; `same` and `different` (k,) count accepted pairs of one person and of
+    two.
     """
 
     thresholds: Doubles
@@ -47,12 +49,12 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What `judge_pairs` found. Rates are 0 … 1; None is what these pairs cannot tell.
+    """The result of `judge_pairs`. Rates are 0 to 1; None marks a figure that these pairs cannot
+    measure.
 
-    `accuracy`, `std` (of a population, as the field has it) and `threshold` are means over the
-    folds, each judged with the threshold that is best on the others. `best_accuracy` is that of the
-    one threshold that is best on all pairs itself: no measure of anything new. `roc` has far, tar
-    and threshold of a few points.
+    `accuracy`, `std` (of a population, as is usual) and `threshold` are means over the folds; each
+    fold uses the best threshold of the others. `best_accuracy` uses the one best threshold of all
+    pairs, so it says nothing about new data. `roc` has far, tar and threshold of a few points.
     """
 
     pairs: int
@@ -69,12 +71,12 @@ class Judgement:
 
 
 def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOLDS) -> Judgement:
-    """The figures of n pairs from their `scores` (n,) and whether they are the `same` person (n,).
+    """Judge n pairs by their `scores` (n,) and whether they are the `same` person (n,).
 
-    Folds are consecutive, as the field's sets have them; the first are one longer where n is no
-    multiple; with `n_folds` 0 there are none, and no accuracy over them. Of thresholds that are
-    equally good the strictest is taken, as the field's search from the smallest distance does.
-    Raises SourceError for fewer pairs than folds and for scores that are not finite.
+    Folds are consecutive, as in published sets; the first ones are longer by one if n is not a
+    multiple. With `n_folds` 0 there are no folds and no accuracy over them. Among equally good
+    thresholds the strictest wins, as in a search from the smallest distance. Raises SourceError for
+    fewer pairs than folds and for scores that are not finite.
 
     >>> found = judge_pairs([0.9, 0.2, 0.8, 0.3, 0.1], [True, False, True, False, True], n_folds=5)
     >>> found.best_threshold, found.best_accuracy, found.tar_at_far["1e-1"], round(found.eer, 3)
@@ -107,8 +109,9 @@ def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOL
 
 
 def trace_roc(scores: npt.ArrayLike, same: npt.ArrayLike) -> Curve:
-    """What each threshold accepts; scikit-learn's `roc_curve` with all points. Raises SourceError
-    as `judge_pairs`.
+    """Count the pairs that each threshold accepts, like scikit-learn's `roc_curve` with all points.
+
+    Raises SourceError as `judge_pairs`.
 
     >>> trace_roc([0.9, 0.8, 0.8, 0.1], [True, True, False, False]).same.tolist()
     [0, 1, 2, 2]
@@ -142,15 +145,15 @@ def _checked(
 
 
 def _rank(values: npt.NDArray[np.floating]) -> tuple[Ints, npt.NDArray[np.floating], Ints]:
-    """(order from the highest to the lowest, the scores in it, the last place of each score)"""
+    """Return (order from the highest score, scores in that order, last position of each score)."""
     order = np.argsort(-values)
     ranked = values[order]
     return order, ranked, np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
 
 
 def _curve(ranked: npt.NDArray[np.floating], weights: npt.NDArray[np.int8], ends: Ints) -> Curve:
-    """Of scores from the highest to the lowest, 1 for one person and -1 for two, and the last
-    place of each score.
+    """Build the curve from sorted scores, 1 for one person and -1 for two, and the last position of
+    each score.
     """
     same = np.cumsum(weights > 0, dtype=np.int64)[ends]
     thresholds = np.concatenate([[np.inf], ranked[ends].astype(np.float64)])
@@ -158,7 +161,7 @@ def _curve(ranked: npt.NDArray[np.floating], weights: npt.NDArray[np.int8], ends
 
 
 def _folds(n: int, n_folds: int) -> npt.NDArray[np.int16]:
-    """The fold of each pair."""
+    """Return the fold of each pair."""
     sizes = np.full(n_folds, n // n_folds)
     sizes[: n % n_folds] += 1
     return np.repeat(np.arange(n_folds, dtype=np.int16), sizes)
@@ -170,11 +173,11 @@ def _cross_validate(
     ends: Ints,
     fold_of: npt.NDArray[np.int16],
 ) -> tuple[float, float, float | None]:
-    """(accuracy, its deviation, threshold) over the folds. One sort serves all of them.
+    """Return (accuracy, its deviation, threshold) over the folds.
 
-    `gain[k]`: accepting the first k pairs gets so many more right than accepting none. Between two
-    of a fold's own pairs, its own part of that is constant: there the largest gain on all pairs is
-    the largest on the others.
+    One sort serves all folds. `gain[k]` is the number of additional right answers if the first k
+    pairs are accepted. A fold's own part of it is constant between two of its pairs, so there the
+    largest gain on all pairs is the largest on the others.
     """
     gain = np.full(len(ranked) + 1, np.iinfo(np.int32).min // 2, np.int32)
     gain[0] = 0
@@ -197,9 +200,7 @@ def _has_both(curve: Curve) -> bool:
 
 
 def _equal_error_rate(curve: Curve) -> float | None:
-    """Where the ROC, its points joined by straight lines, has as many false accepts as false
-    rejects.
-    """
+    """Find where the linearly interpolated ROC has as many false accepts as false rejects."""
     if not _has_both(curve):
         return None
     far, frr = curve.far, 1 - curve.tar
@@ -217,7 +218,7 @@ def _area(curve: Curve) -> float | None:
 
 
 def _tar_at_far(curve: Curve) -> tuple[Rates, Rates]:
-    """The largest TAR, and its threshold, with a FAR of at most each of `FARS`; none below one
+    """Return the largest TAR and its threshold at a FAR of at most each of `FARS`; none below one
     false accept.
     """
     tars: dict[str, float | None] = dict.fromkeys(FARS)
@@ -232,13 +233,13 @@ def _tar_at_far(curve: Curve) -> tuple[Rates, Rates]:
 
 
 def n_allowed_at(rate: str, n: int) -> int:
-    """How many of n may be accepted falsely at a rate such as 1e-3."""
+    """Return how many of n may be accepted falsely at a rate such as 1e-3."""
     n_in: int = 10 ** int(rate.removeprefix("1e-"))
     return n // n_in
 
 
 def _few_points(curve: Curve) -> Mapping[str, Sequence[float | None]]:
-    """About 200 points: spread over the false accepts by ratio, and over the true ones evenly."""
+    """Select about 200 points: spread by ratio over false accepts and evenly over true accepts."""
     if not _has_both(curve):
         return {"far": [], "tar": [], "threshold": []}
     accepts = np.geomspace(1, curve.different[-1], _N_POINTS).round()

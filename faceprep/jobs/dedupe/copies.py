@@ -1,4 +1,4 @@
-"""Copies among the images of a set: bytes -> signatures -> a plan of which images to drop.
+"""Finds copies among the images of a set: bytes -> signatures -> a plan of images to drop.
 
 sign_images   encoded images -> their signatures
 LookAlikes    which images are copies of which, by thumbnails and vectors; few need a vector
@@ -53,7 +53,7 @@ LIMITS = {"distance": RADIUS, "agreement": hashes.MIN_AGREEMENT}
 
 
 def sign_images(images: Iterable[NamedImage], exact_only: bool) -> Signatures:
-    """Of each image the bytes' digest, and of those that can be decoded thumbnail, hash, size and
+    """Yield the signature of each image: digest, and if it decodes thumbnail, hash, size and
     sharpness.
 
     With `exact_only` nothing is decoded, and the hash is a piece of the digest.
@@ -111,7 +111,7 @@ def _row(
 
 
 def _has_palette(data: Buffer) -> bool:
-    """GIF, and PNG of colour type 3 (PNG specification, 11.2.1)."""
+    """Return whether it is a GIF, or a PNG of colour type 3 (PNG specification, 11.2.1)."""
     suffix = read_header(data).suffix
     return suffix == ".gif" or (suffix == ".png" and data[_PNG_COLOUR] == _PNG_PALETTE)
 
@@ -130,16 +130,16 @@ def _header_row(
 
 
 class ImageTable(NamedTuple):
-    """The images of the source, then those of test sets, and what `find_duplicates` needs of
-    them.
-    """
+    """The images of the source, then those of test sets, as `find_duplicates` needs them."""
 
     signatures: Signatures
     images: Images
 
 
 def table_of(signatures: Signatures, identities: Ints) -> ImageTable:
-    """`identities` (n,) the number of each image's identity, NO_IDENTITY for test images."""
+    """Build the table; `identities` (n,) numbers each image's identity, NO_IDENTITY for test
+    images.
+    """
     rows = signatures.rows
     digests = rows["digest"]
     by_digest = np.lexsort(digests.T)
@@ -158,11 +158,11 @@ def table_of(signatures: Signatures, identities: Ints) -> ImageTable:
 
 @dataclass(frozen=True)
 class LookAlikes:
-    """Whether images are copies: thumbnails that agree, vectors as alike as for one person.
+    """A test whether images are copies: thumbnails that agree, vectors as similar as for one
+    person.
 
-    `vectors` has rows for some of the source's images only, under numbers in `row_of` (n,), else
-    -1. Without one an image is no copy of another of the source. Test images have none, and are not
-    asked for one.
+    `vectors` has rows for some source images; `row_of` (n,) gives their numbers, else -1. Two
+    source images are copies only if both have a vector. Test images need none.
     """
 
     table: ImageTable
@@ -181,8 +181,8 @@ class LookAlikes:
         return alike
 
     def agreement(self, image: int, others: Ints) -> Floats:
-        """(n,) of the thumbnails, -1 to 1; each sum on its own, so that it does not depend on
-        the others.
+        """Compare thumbnails, (n,) from -1 to 1; each sum is separate and does not depend on the
+        others.
         """
         thumbnails = self.table.signatures.thumbnails
         one = hashes.compute_gradients(thumbnails[[image]])
@@ -190,7 +190,7 @@ class LookAlikes:
         return np.asarray((one * many).sum(axis=1))
 
     def likeness(self, image: int, others: Ints) -> Floats:
-        """(n,) of the vectors; -1 where there is none."""
+        """Compare vectors (n,); -1 where there is none."""
         if self.vectors is None or self.row_of is None or self.row_of[image] < 0:
             return np.full(len(others), -1, np.float32)
         rows = self.row_of[others]
@@ -214,7 +214,7 @@ def _unit(vectors: Floats) -> Floats:
 
 
 def find_candidates(table: ImageTable) -> Ints:
-    """Rows of the source's images whose vectors may be asked for, one for each content."""
+    """Return the source images that may need a vector, one for each content."""
     look, images = LookAlikes(table), table.images
     order = images.order[images.identities[images.order] != NO_IDENTITY]
     _, firsts = np.unique(images.contents[order], return_index=True)
@@ -226,9 +226,7 @@ def find_candidates(table: ImageTable) -> Ints:
 
 
 def with_vectors(table: ImageTable, candidates: Ints, vectors: Embeddings) -> LookAlikes:
-    """`candidates` are what `find_candidates` found; those of them without a vector are
-    nobody's copies.
-    """
+    """Keep those of `candidates` that have a vector or need none; the others are not copies."""
     row_of_key = {key: row for row, key in enumerate(vectors.keys)}
     of_content = np.full(len(table.signatures), -1, np.int64)
     names, contents = table.signatures.names, table.images.contents
@@ -241,9 +239,7 @@ def with_vectors(table: ImageTable, candidates: Ints, vectors: Embeddings) -> Lo
 
 
 class Named(NamedTuple):
-    """What images are called: paths below the source, those of test images with their set in
-    front.
-    """
+    """Names of images: paths below the source; those of test images start with their set."""
 
     names: Sequence[str]
     identities: Sequence[str]
@@ -252,11 +248,11 @@ class Named(NamedTuple):
 def plan_drops(
     look: LookAlikes, named: Named, exact_only: bool
 ) -> tuple[list[Decision], dict[str, int]]:
-    """The accepted decisions, then the undecided ones, each in the order of the images; and how
-    many of each kind.
+    """Plan accepted, then undecided drops, each in image order; return them with the count of each
+    kind.
 
-    What stays for an accepted decision goes for no other accepted one. It may be in an undecided
-    one: the copies of an image whose label is wrong have the same wrong label.
+    An image that stays for one accepted drop is not dropped by another. It may be in an undecided
+    one, because copies of a mislabelled image share its wrong label.
     """
     images = look.table.images
     found = find_duplicates(images, _never if exact_only else look, 0 if exact_only else RADIUS)
@@ -281,14 +277,14 @@ def _never(image: int, others: Ints) -> Bools:
 
 @dataclass(frozen=True)
 class _Teller:
-    """Puts what was found into words."""
+    """A writer of reasons."""
 
     look: LookAlikes
     named: Named
     found: Duplicates
 
     def dropped(self, image: int) -> tuple[str, Decision]:
-        """(kind, decision)"""
+        """Return (kind, decision)."""
         kept = int(self.found.kept[image])
         score, how, evidence = self._compared(image, kept)
         images = self.look.table.images
@@ -316,7 +312,7 @@ class _Teller:
         )
 
     def _compared(self, image: int, kept: int) -> tuple[float, str, dict[str, Any]]:
-        """(score, reason, evidence)"""
+        """Return (score, reason, evidence)."""
         name, images = self.named.names[kept], self.look.table.images
         evidence: dict[str, Any] = {"kept": name}
         if images.contents[image] == images.contents[kept]:
@@ -332,6 +328,6 @@ class _Teller:
 def damage_drops(
     damaged: Mapping[int, tuple[str, str]], path_of: Callable[[int], str]
 ) -> Iterator[Decision]:
-    """Images that cannot be read are dropped, too, so that the plan says all that happens."""
+    """Plan drops of images that cannot be read, so that the plan is complete."""
     for number, (status, reason) in sorted(damaged.items()):
         yield Decision(DROP, path_of(number), reason=f"{status}: {reason}")

@@ -1,4 +1,4 @@
-"""`dedupe`: copies of images, exact and near, to a plan of which to drop; and the set without
+"""`dedupe`: find exact and near copies of images, plan which to drop, and write the set without
 them.
 """
 
@@ -153,8 +153,8 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
         return iter(())
 
     def _sign(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        """Of the source each image has its outcome here or when it is placed; of test sets only
-        what is damaged.
+        """Sign images. Source images get their outcome here or when they are placed; test sets
+        report damage only.
         """
         images: ImageSet = shard.payload
         signed = deduplication.sign_images(
@@ -170,7 +170,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
             yield from (Outcome(name) for name in signed.names)
 
     def _match(self, shard: Shard, sink: Sink) -> None:
-        """Leaves for each shard that embeds the numbers of its images that need a vector."""
+        """Write, for each shard that embeds, the numbers of its images that need a vector."""
         source: ImageSet = shard.payload[0]
         signed = _load(sink, [source])
         table = table_of(signed, np.zeros(len(signed), np.int64))
@@ -222,7 +222,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
         )
 
     def _told(self) -> dict[str, Any]:
-        """The options that decide."""
+        """Return the options that affect decisions."""
         told: dict[str, Any] = {
             "exact_only": self.exact_only,
             "against": [os.path.abspath(each) for each in self.against],
@@ -236,16 +236,16 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
     # After
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
-        """The plan and the way back."""
+        """Write the plan and the undo plan."""
         finish_plan(_DECIDE, work.stages[-1].shards, sink, self.command, request.output)
 
     def details(self, output: Path) -> Mapping[str, int]:
-        """How many copies of which kind, for the summary of the run."""
+        """Count the copies by kind, for the summary of the run."""
         judged, _ = read_plan(output / PLAN)
         return dict(judged["found"])
 
     def sentence(self, found: Mapping[str, int]) -> str:
-        """What `details` say, for people."""
+        """Return `details` as a sentence."""
         told = f"{found['exact']:,} exact and {count_noun(found['near'], 'near duplicate')} dropped"
         if self.against:
             told += f", {count_noun(found['against'], 'image')} of test sets dropped"
@@ -273,7 +273,7 @@ def _candidates(shard: Shard) -> str:
 
 
 def _load_candidates(sink: Sink, shards: Sequence[Shard]) -> Ints:
-    """The numbers of the images that need a vector, ascending."""
+    """Load the numbers of the images that need a vector, ascending."""
     parts = (storage.read_bytes(sink.part_path(_MATCH, _candidates(shard))) for shard in shards)
     return np.frombuffer(b"".join(parts), "<i8").astype(np.int64)
 

@@ -1,5 +1,4 @@
-"""What is known of images without looking at them again: rows of numbers, thumbnails, names. The
-parts of a run.
+"""Signatures of images: rows of numbers, thumbnails and names. Each shard writes three parts.
 
 .rows     (n,) ROW, little-endian: one an image that could be read
 .thumbs   (n, 24, 24) uint8, or nothing
@@ -44,8 +43,8 @@ Thumbnails = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Signatures:
-    """Rows, thumbnails (n, 24, 24) or (0, 24, 24), names; and (status, reason) of images
-    without a row, by number.
+    """Rows, thumbnails (n, 24, 24) or (0, 24, 24) and names; (status, reason) of images without a
+    row, by number.
     """
 
     rows: Rows
@@ -58,7 +57,7 @@ class Signatures:
 
 
 def leave(sink: Sink, signatures: Signatures) -> None:
-    """As parts of the shard at work."""
+    """Write signatures as parts of the current shard."""
     sink.open_part(_ROWS).write(signatures.rows.tobytes())
     sink.open_part(_THUMBS).write(signatures.thumbnails.tobytes())
     sink.open_part(_NAMES).write(
@@ -67,7 +66,7 @@ def leave(sink: Sink, signatures: Signatures) -> None:
 
 
 def load(sink: Sink, shard_ids: Iterable[str], with_thumbnails: bool = True) -> Signatures:
-    """What these shards left, in their order. Many thumbnails are memory-mapped."""
+    """Load the signatures of these shards, in order. Many thumbnails are memory-mapped."""
     ids = list(shard_ids)
     rows = np.concatenate([np.zeros(0, ROW), *(_rows(sink, id) for id in ids)])
     names = [name for id in ids for name in _names(sink, id)[0]]
@@ -78,7 +77,7 @@ def load(sink: Sink, shard_ids: Iterable[str], with_thumbnails: bool = True) -> 
 
 
 def load_damaged(sink: Sink, shard_ids: Iterable[str]) -> dict[int, tuple[str, str]]:
-    """(status, reason) of the images of one set without a row, by number."""
+    """Load (status, reason) of the images of one set without a row, by number."""
     return {
         int(number): (told[0], told[1])
         for id in shard_ids

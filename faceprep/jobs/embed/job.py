@@ -1,4 +1,4 @@
-"""`embed`: one vector an image, with the names, classes and the model."""
+"""`embed`: compute one vector per image, and store it with name, class and model."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Embed(EmbedOptions, Job):
         return embed_loads(self, loads, sink)
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
-        """All vectors in one file, or in several."""
+        """Write all vectors to one file, or to several."""
         embeddings = load_parts(sink, [shard.id for shard in work.stages[0].shards], self._model())
         place = crop_sources.load_place(sink.scratch)
         files = [sink.open(name) for name in work.files or ()]

@@ -1,4 +1,4 @@
-"""Where crops to embed come from: folders, manifests, verification sets, MXNet records, photos with
+"""Sources of crops to embed: folders, manifests, verification sets, MXNet records, photos with
 known faces.
 
 A source is planned once, in the driver, which leaves what the shards need in the run's folder; each
@@ -48,9 +48,7 @@ _FOLDER, _PAIRS, _REC, _FACES = "folder", "pairs", "rec", "faces"
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """The shards of a source; `place` is where a file of embeddings says that the images were
-    found.
-    """
+    """The shards of a source; `place` is the origin of the images for a file of embeddings."""
 
     shards: Sequence[Shard]
     fingerprint: str
@@ -59,8 +57,8 @@ class SourcePlan:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked of a source: its first `limit` images, names relative to a folder, faces
-    known from a table.
+    """A selection from a source: its first `limit` images, names relative to a folder, faces from a
+    table.
     """
 
     limit: int | None = None
@@ -69,7 +67,9 @@ class Wanted:
 
 
 def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
-    """Look at the source and cut it into shards. Raises SourceError, OptionError."""
+    """Read the kind and size of a source and cut it into shards. Raises SourceError,
+    OptionError.
+    """
     suffix = source.suffix.lower()
     if wanted.faces is not None:
         plan = _plan_faces(source, wanted, wanted.faces)
@@ -101,15 +101,15 @@ def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
 
 
 def load_place(scratch: Path) -> Place:
-    """What `plan_source` found, once all shards are done."""
+    """Load the origin that `plan_source` found, once all shards are done."""
     return Place(**json.loads(storage.read_bytes(scratch / _PLACE)))
 
 
 def read_shard(
     shard: Shard, scratch: Path, fitter: Fitter, target: Template, faces: Path | None
 ) -> Iterator[Load]:
-    """What reads each of the shard's images, fitted to `target` by `fitter`, or from photos
-    straight to it.
+    """Return a reader of the shard's images, fitted by `fitter`, or cut from photos straight to
+    `target`.
     """
     if shard.stage == _FOLDER:
         for path, identity in shard.payload:
@@ -133,7 +133,7 @@ def _plan_folder(source: Path, wanted: Wanted) -> SourcePlan:
 
 
 def _plan_manifest(source: Path, wanted: Wanted) -> SourcePlan:
-    """Names that are not absolute lie below `relative_to`, or beside the manifest."""
+    """Plan a manifest; relative names lie below `relative_to`, or beside the manifest."""
     images = manifest_names.load_names(source)[: wanted.limit]
     root, prefix = os.path.abspath(wanted.relative_to or source.parent), ""
     if images and all(os.path.isabs(image.name) for image in images):
@@ -162,7 +162,7 @@ def _below(root: str) -> str:
 
 
 def _prefix(root: str, relative_to: Path | None) -> str:
-    """What stands in front of the images' paths below `root`."""
+    """Return the prefix of image paths below `root`."""
     if relative_to is None:
         return _below(root)
     folder = os.path.abspath(relative_to)
@@ -185,7 +185,7 @@ def _plan_pairs(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
 
 
 def _read_pairs(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
-    """Shards have an even number of images, but for a last one that a limit ends."""
+    """Read pairs; shards have an even number of images, except a last one that a limit ends."""
     places = pairs_bin.load_places(scratch / _PLACES, shard.start // 2, (shard.stop + 1) // 2)
     name = os.path.basename(shard.source)
     with storage.ByteSource(shard.source) as file:
@@ -247,9 +247,7 @@ def _failed(key: str, status: str, reason: str) -> list[FittedCrop | Outcome]:
 
 
 def _plan_faces(source: Path, wanted: Wanted, table: Path) -> SourcePlan:
-    """Faces by photo, some photos a shard. They are known by the crops that the extract command
-    made of them.
-    """
+    """Plan faces by photo, some photos per shard; keys are the crops of the extract command."""
     root = source if source.is_dir() else source.parent
     crops = os.path.abspath(table.parent)
     digest = hashlib.sha256()
@@ -284,7 +282,7 @@ def _outline(table: Path) -> Iterator[tuple[str, int | None, str | None]]:
 
 
 def _is_crop(output: str | None) -> bool:
-    """Whether the face has a crop in the output folder itself."""
+    """Return whether the face has a crop in the output folder itself."""
     return bool(output) and not faces_table.split_output(output or "")[1]
 
 
@@ -300,7 +298,7 @@ def _read_faces(shard: Shard, table: Path, target: Template) -> Iterator[Load]:
 
 
 def _cut_faces(path: Path, rows: list[FaceRow], target: Template) -> list[FittedCrop | Outcome]:
-    """The faces of one photo, aligned from its own pixels."""
+    """Yield the faces of one photo, aligned from its own pixels."""
     pixels = load_image(path, rows[0].source)
     if isinstance(pixels, Outcome):
         return [pixels._replace(key=row.output or "") for row in rows]

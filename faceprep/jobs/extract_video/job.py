@@ -1,4 +1,4 @@
-"""`extract-video`: videos to aligned faces, one folder a video, one file a frame."""
+"""`extract-video`: crop aligned faces from videos, one folder per video, one file per frame."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ _TAKEN = (".png", ".jpg", ".parquet")
 
 
 class Video(NamedTuple):
-    """A video `path` below its source, the folder that its frames go to, and the path of its
-    `.face` file, if any.
+    """A video `path` below its source, the folder of its frames, and the path of its `.face` file,
+    if any.
     """
 
     path: str
@@ -61,7 +61,7 @@ class Video(NamedTuple):
 
 
 class Extracted(NamedTuple):
-    """What became of one frame, ready to be written: (name, data, beside) of each file."""
+    """The result of one frame, ready to be written: (name, data, sibling folder) of each file."""
 
     outcomes: Sequence[Outcome]
     files: Sequence[tuple[str, bytes, str]] = ()
@@ -118,7 +118,7 @@ class ExtractVideo(FaceOptions, Job):
                 )
 
     def choice(self) -> FrameChoice:
-        """The frames that are wanted. Raises OptionError."""
+        """Return the choice of frames. Raises OptionError."""
         if self.every < 1:
             raise OptionError("every", expected="1 or more", found=str(self.every))
         if self.every > 1 and self.frames != "all":
@@ -130,7 +130,7 @@ class ExtractVideo(FaceOptions, Job):
         )
 
     def detector_threads(self) -> int:
-        """One: frames are detected side by side, which leaves no core waiting for another."""
+        """Return one thread: frames are detected in parallel, so no core waits for another."""
         return 1
 
     def plan(self, request: Request, scratch: Path) -> Work:
@@ -165,7 +165,7 @@ class ExtractVideo(FaceOptions, Job):
                 part.write(_as_csv(notes))
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
-        """Join the tables of the shards, and what was found wrong with .face files."""
+        """Join the tables of the shards, and the faults of .face files."""
         ids = [shard.id for shard in work.stages[0].shards]
         with sink.open(FACES_TABLE) as file:
             join_faces(
@@ -192,8 +192,8 @@ class ExtractVideo(FaceOptions, Job):
 
 
 class _VideoShard:
-    """One video: decoded in one thread, its frames detected, cropped and encoded in others,
-    written in order.
+    """A video in work: one thread decodes, others detect, crop and encode; results are written in
+    order.
     """
 
     def __init__(self, job: ExtractVideo, root: str, video: Video) -> None:
@@ -208,7 +208,7 @@ class _VideoShard:
         self._suffix = f".{job.format}"
 
     def __call__(self, sink: Sink, table: FacesWriter, notes: list[Outcome]) -> Iterator[Outcome]:
-        """An Outcome a wanted frame, then one for the video if something is wrong with it."""
+        """Yield an Outcome per wanted frame, then one for the video if it has a fault."""
         by_status: Counter[str] = Counter()
         n_frames = None
         try:
@@ -249,7 +249,7 @@ class _VideoShard:
                 yield from chunk
 
     def _judge(self, reader: VideoReader, by_status: Counter[str]) -> Iterator[Outcome]:
-        """What is wrong with the video as a whole, if anything is."""
+        """Describe the fault of the video as a whole, if it has one."""
         n, path = by_status.total(), self._video.path
         faceless = ""
         if not n:
@@ -284,7 +284,7 @@ class _VideoShard:
         return [self._keep(*pair) for pair in zip(frames, found, strict=True)]
 
     def _keep(self, frame: Frame, found: Found) -> Extracted:
-        """The files of one frame."""
+        """Return the files of one frame."""
         key = f"{self._video.path}#{frame.number}"
         crops, faults = self._job.cropper()(
             frame.pixels, found.faces, most=None if self._job.all_faces else 1
@@ -321,7 +321,7 @@ class _VideoShard:
 
 
 def _in_chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
-    """Frames by the handful, fewer of the large ones."""
+    """Yield frames in chunks, smaller ones for large frames."""
     chunk: list[Frame] = []
     for frame in frames:
         chunk.append(frame)
@@ -336,8 +336,8 @@ def _in_chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
 
 
 def _find_all(sources: Sequence[Path], output: Path) -> list[tuple[Path, str]]:
-    """(root, path below it) of all videos. Raises SourceError, or OutputError for an output
-    inside of a tree.
+    """Return (root, path below it) of all videos. Raises SourceError; OutputError for an output
+    inside a tree.
     """
     roots: dict[str, Path] = {}
     for source in sources:
@@ -363,8 +363,8 @@ def _find_all(sources: Sequence[Path], output: Path) -> list[tuple[Path, str]]:
 
 
 def name_folders(paths: Sequence[str]) -> dict[str, str]:
-    """The folder of each video: its path without suffix, where that is nobody else's and looks like
-    no output file.
+    """Name the folder of each video: the path without suffix, unless it is taken or looks like an
+    output file.
 
     >>> name_folders(["a.mov", "a.mp4", "b.m.mov", "0.png.mov"])
     {'a.mov': 'a.mov', 'a.mp4': 'a.mp4', 'b.m.mov': 'b.m', '0.png.mov': '0.png.mov'}

@@ -1,5 +1,4 @@
-"""The crops that a `.face` file asks for: its boxes cut out of the frames, and what is wrong with
-its rows.
+"""Crops of the boxes in a `.face` file, and the faults of its rows.
 
 `face_notes` are Outcomes about the file or a row of it, key `FILE` or `FILE#ROW`:
 
@@ -32,9 +31,9 @@ _LARGEST = 1.25
 
 @dataclass(frozen=True)
 class OriginalCrops:
-    """The boxes of the file `path`, a row a frame, each to be cut out at `margin` times its sides.
+    """The boxes of the file `path`, one row per frame, cut with `margin` times their sides.
 
-    `refused` says why there are none at all; `boxes` is None then.
+    `refused` says why there are no boxes; `boxes` is None then.
     """
 
     path: str
@@ -43,8 +42,8 @@ class OriginalCrops:
     refused: str = ""
 
     def __call__(self, number: int, pixels: Pixels) -> Pixels | Outcome | None:
-        """The crop of frame `number`, an Outcome where its box makes none, None where the file
-        has no box for it.
+        """Return the crop of frame `number`, an Outcome for an unusable box, or None without a
+        box.
         """
         if self.boxes is None or number >= len(self.boxes) or not self.boxes.has_face[number]:
             return None
@@ -61,8 +60,8 @@ class OriginalCrops:
         return crop_box(pixels, box, self.margin)
 
     def notes(self, n_frames: int | None = None) -> Iterator[Outcome]:
-        """What is to be told of the file, beside a video of `n_frames`; None where it cannot be
-        told how many.
+        """Yield remarks on the file, for a video of `n_frames`; None where the number is not
+        known.
         """
         if self.boxes is None:
             yield Outcome(self.path, "bad_face_file", self.refused, FACE_FILE)
@@ -83,9 +82,7 @@ class OriginalCrops:
 
 
 def open_crops(file: str, path: str, margin: float, fill: str) -> OriginalCrops:
-    """Of the `.face` file `file`, which is called `path` in what is told of it; `fill` as of
-    `read_face_boxes`.
-    """
+    """Open the `.face` file `file`, named `path` in messages; `fill` as in `read_face_boxes`."""
     try:
         return OriginalCrops(path, margin, read_face_boxes(file, fill))
     except SourceError as error:

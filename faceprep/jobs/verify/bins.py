@@ -18,9 +18,7 @@ from faceprep.steps.embed_crops import EmbedOptions, fit_encoded
 
 
 def judge_bin(options: EmbedOptions, path: Path, name: str, tell: Progress) -> Judged:
-    """Pairs, in folds. Images that are the same to the byte are embedded once. Raises
-    SourceError.
-    """
+    """Judge pairs in folds. Byte-identical images are embedded once. Raises SourceError."""
     pairs = load_pairs(path)
     first_of: dict[bytes, int] = {}
     digests = [hashlib.blake2b(image, digest_size=16).digest() for image in pairs.images]

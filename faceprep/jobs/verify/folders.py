@@ -26,7 +26,7 @@ log = logging.getLogger("faceprep")
 
 
 class Draw(NamedTuple):
-    """How many images of an identity are enrolled, and the number that the draw depends on."""
+    """The number of images to enrol per identity, and the seed of the draw."""
 
     gallery: int
     seed: int
@@ -35,7 +35,7 @@ class Draw(NamedTuple):
 def judge_folder(
     options: EmbedOptions, path: Path, name: str, draw: Draw, tell: Progress
 ) -> Judged:
-    """Searches for the probes among those enrolled. Raises SourceError."""
+    """Search for the probes among the enrolled identities. Raises SourceError."""
     identities = _find_people(path)
     files = [f"{identity.name}/{image}" for identity in identities for image in identity.images]
     people = np.repeat(
@@ -60,7 +60,7 @@ def judge_folder(
 
 
 def _find_people(path: Path) -> list[Identity]:
-    """The identities, one at least. Raises SourceError."""
+    """List the identities, at least one. Raises SourceError."""
     found = find_identities(path)
     identities = [identity for identity in found if identity.name != "."]
     if len(identities) < len(found):
@@ -82,8 +82,10 @@ def _find_people(path: Path) -> list[Identity]:
 def _enrol(
     draw: Draw, identities: Sequence[Identity], people: Ints, sound: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
-    """Which images are enrolled: of each identity as many as asked for, or all but one. The draw of
-    an identity depends on the seed, its name and its sound images alone."""
+    """Choose the images to enrol: the wanted number per identity, but never all.
+
+    The draw of an identity depends on the seed, its name and its sound images alone.
+    """
     enrolled = np.zeros(len(people), np.bool_)
     edges = np.searchsorted(people, np.arange(len(identities) + 1))
     for identity, start, stop in zip(identities, edges, edges[1:], strict=False):

@@ -25,7 +25,7 @@ from faceprep.vision.load_image import load_image
 
 
 def judge_ijb(options: EmbedOptions, path: Path, is_weighted: bool, tell: Progress) -> Judged:
-    """Pairs of templates, and searches in each gallery. Raises SourceError."""
+    """Judge pairs of templates, and searches in each gallery. Raises SourceError."""
     data = load_ijb(path)
     own = replace(options, crops=options.open().template)
     vectors, problems = embed_all(own, _ijb_loads(data, open_cropper(own.crops)), tell, path)
@@ -46,15 +46,13 @@ def judge_ijb(options: EmbedOptions, path: Path, is_weighted: bool, tell: Progre
 
 
 class _Templates(NamedTuple):
-    """The templates that have a vector: their `numbers`, rising, and `vectors` as they are
-    compared.
-    """
+    """Templates with a vector: their `numbers`, rising, and `vectors` scaled for comparison."""
 
     numbers: Ints
     vectors: Floats
 
     def find(self, templates: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
-        """(rows of the vectors, which have one)"""
+        """Return (rows of the vectors, mask of the templates that have one)."""
         rows = np.minimum(np.searchsorted(self.numbers, templates), len(self.numbers) - 1)
         return rows, self.numbers[rows] == templates
 
@@ -69,7 +67,7 @@ def _ijb_loads(data: Ijb, cropper: Cropper) -> Iterable[Load]:
 def _load_face(
     path: Path, cropper: Cropper, transform: npt.NDArray[np.float64], fault: str
 ) -> list[FittedCrop | Outcome]:
-    """One image, aligned by its points."""
+    """Load one image, aligned by its landmarks."""
     if fault:
         return [Outcome(str(path), DEGENERATE, f"{path}: {fault}")]
     pixels = load_image(path, str(path))
@@ -81,7 +79,7 @@ def _load_face(
 def _judge_template_pairs(
     path: Path, data: Ijb, pairs: TemplatePairs, templates: _Templates
 ) -> dict[str, Any]:
-    """1:1. No folds: the pairs are not in any order."""
+    """Judge 1:1 pairs, without folds, because their order has no meaning."""
     (first, has_first), (second, has_second) = (
         templates.find(pairs.first),
         templates.find(pairs.second),
@@ -96,8 +94,8 @@ def _judge_template_pairs(
 def _judge_galleries(
     path: Path, data: Ijb, probes: Subjects, templates: _Templates
 ) -> list[dict[str, Any]]:
-    """1:N: each gallery, and the means over them. Probes whose mate has no vector are left out
-    with it.
+    """Judge 1:N searches in each gallery, and their means. A probe without its mate's vector is
+    left out.
     """
     rows, has_vector = templates.find(probes.templates)
     results = []
@@ -121,7 +119,7 @@ def _judge_galleries(
 
 
 def _mean_of(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts are sums, rates are means, as results over both galleries are published."""
+    """Combine results of both galleries as published: counts are sums, rates are means."""
     mean = {
         name: sum(result[name] for result in results)
         for name in ("gallery", "probes", "non_mated", "left_out")

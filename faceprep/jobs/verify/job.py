@@ -1,6 +1,4 @@
-"""`verify`: how well an embedder tells people apart, on pairs, in searches, on IJB. Writes
-nothing.
-"""
+"""`verify`: measure how well an embedder separates people: pairs, searches, IJB. Writes nothing."""
 
 from __future__ import annotations
 
@@ -32,8 +30,8 @@ _BROKEN = "broken"
 
 @dataclass
 class Verification:
-    """What was found. `inputs` counts pairs of bins, images of folders and of IJB, and sets
-    that are broken.
+    """The findings. `inputs` counts pairs of bins, images of folders and of IJB, and broken
+    sets.
     """
 
     embedder: str = ""
@@ -50,7 +48,7 @@ class Verification:
         return self.by_status.total() - self.by_status[OK]
 
     def add(self, judged: Judged) -> None:
-        """Take up one set, and name what is damaged in it."""
+        """Add the result of one set, and name its damage."""
         self.results += judged.results
         self.by_status[OK] += judged.n_inputs - len(judged.left_out)
         for outcome in judged.left_out:
@@ -109,8 +107,8 @@ class Verify(EmbedOptions, Look):
             raise OptionError("--gallery", expected="1 or more", found=str(self.gallery))
 
     def __call__(self, paths: Sequence[Path], progress: Progress | None = None) -> Verification:
-        """Judge each of `paths`; a set that is broken is named, and raises SourceError where it
-        is the only one.
+        """Judge each of `paths`; a broken set is named, and raises SourceError if it is the only
+        one.
         """
         started = time.perf_counter()
         tell = progress or (lambda done, total: None)
@@ -149,7 +147,7 @@ class Verify(EmbedOptions, Look):
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """What the sets are called: the files without suffix, or the paths where that is not enough."""
+    """Name the sets: file names without suffix, or paths where those are not unique."""
     stems = [path.name.removesuffix(".bin") or str(path) for path in paths]
     return [
         stem if stems.count(stem) == 1 else str(path)

@@ -1,4 +1,4 @@
-"""What the results of all kinds of sets have in common; images to vectors, as many as there are."""
+"""Results that all kinds of sets share, and the embedding of their images."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ _PAIRS_AT_ONCE = 1 << 14
 
 
 class Judged(NamedTuple):
-    """The results of one set; `left_out` has an Outcome for each of its inputs that could not
-    be used.
-    """
+    """The results of one set; `left_out` has an Outcome for each input that could not be used."""
 
     results: list[dict[str, Any]]
     n_inputs: int
@@ -38,8 +36,8 @@ class Judged(NamedTuple):
 def embed_all(
     options: EmbedOptions, loads: Iterable[Load], tell: Progress, path: Path
 ) -> tuple[Floats, dict[int, Outcome]]:
-    """(vectors (n, d), NaN without one; what is wrong by number) of `loads` that read one image
-    each.
+    """Return vectors (n, d), NaN for images without one, and their faults by number; each of
+    `loads` reads one image.
     """
     loads = list(loads)
     vectors = np.full((len(loads), options.open().dim), np.nan, np.float32)
@@ -64,14 +62,14 @@ def embed_all(
 
 
 def is_sound(n: int, problems: Mapping[int, Outcome]) -> npt.NDArray[np.bool_]:
-    """Which of n images have a vector."""
+    """Return the mask of the images that have a vector."""
     sound = np.ones(n, np.bool_)
     sound[list(problems)] = False
     return sound
 
 
 def likeness_of(vectors: Reals, first: Ints, second: Ints) -> Reals:
-    """Of rows `first` and `second` of the vectors, some pairs at a time."""
+    """Compare rows `first` with rows `second` of the vectors, in blocks."""
     scores = np.empty(len(first), vectors.dtype)
     for start in range(0, len(first), _PAIRS_AT_ONCE):
         some = slice(start, start + _PAIRS_AT_ONCE)
@@ -80,5 +78,5 @@ def likeness_of(vectors: Reals, first: Ints, second: Ints) -> Reals:
 
 
 def named(name: str, path: Path, found: Judgement | Identification) -> dict[str, Any]:
-    """The result as `--json` has it."""
+    """Return the result as `--json` prints it."""
     return {"name": name, "path": str(path)} | asdict(found)

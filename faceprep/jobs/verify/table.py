@@ -1,4 +1,4 @@
-"""Results of verification as short tables for people."""
+"""Short tables of verification results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SEARCHES = ("set", "gallery", "probes", "no mate", "rank 1", "rank 5", "rank 10
 
 
 def show(results: Iterable[Mapping[str, Any]]) -> str:
-    """Results of pairs, and below them those of searches, a line each.
+    """Format results of pairs, and below them those of searches, one line each.
 
     >>> counts = {"gallery": 9, "probes": 4, "non_mated": 0}
     >>> print(show([{"name": "a", **counts, "rank": {"1": 0.5}, "tpir_at_fpir": {}}]))
@@ -47,7 +47,7 @@ def _search_row(result: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _surest(rates: Rates) -> str:
-    """The rate at the lowest rate of false accepts that the set can tell."""
+    """Return the rate at the lowest false-accept rate that the set can measure."""
     told = [(name, rate) for name, rate in rates.items() if rate is not None]
     return f"{_share(told[-1][1])} at {told[-1][0]}" if told else "-"
 
@@ -61,7 +61,7 @@ def _number(value: float | None) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they must be, the first to the left; nothing without rows."""
+    """Format columns, the first aligned left; nothing without rows."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     sides: list[Callable[[str, int], str]] = [str.ljust, *[str.rjust] * (len(head) - 1)]
     lines = (
