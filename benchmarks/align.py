@@ -68,7 +68,7 @@ def ours(photos: list[Photo]) -> None:
 
 
 def ours_at_once(photos: list[Photo]) -> None:
-    """As `align` does it, which has all landmarks in a table before it opens the first photo."""
+    """Align as `align` does, with all landmarks in a table before the first photo is opened."""
     landmarks, cropper = (
         np.concatenate([points for _, points in photos]),
         open_cropper("arcface-112"),
@@ -101,7 +101,7 @@ def in_processes(shape: tuple[int, int, int, int], repeats: int) -> float:
 
 
 def warp_alone(photos: list[Photo]) -> None:
-    """What no aligner can do without."""
+    """Time the part that every aligner needs."""
     for image, landmarks in photos:
         for transform in estimate_similarity(landmarks, ARCFACE_112):
             cv2.warpAffine(image, transform, (112, 112), borderValue=0.0)

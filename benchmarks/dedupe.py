@@ -79,7 +79,7 @@ def plant(folder: Path, photos: list[Pixels]) -> int:
 
 
 def family(path: str) -> str:
-    """What all copies of one photo have in common; the mirror image is another."""
+    """Return the common part of all copies of one photo; the mirror image is another."""
     stem = Path(path).name
     return stem.partition("_")[0] + ("m" if "_mirror" in stem else "")
 

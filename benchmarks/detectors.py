@@ -171,7 +171,7 @@ def alone(photo: Pixels, box: Sequence[float]) -> tuple[Pixels, Faces]:
 
 
 def recall(photos: list[Pixels], threads: int, min_iou: float = 0.5) -> None:
-    """How many of the same faces are found at each size; in brackets, how many on a second look."""
+    """Count the same faces found at each size; in brackets, those found on a second look."""
     truth = [
         (photo, box) for photo in photos for box in opened("retinaface", threads)([photo])[0].boxes
     ]

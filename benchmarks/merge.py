@@ -42,7 +42,7 @@ from faceprep.identity.vectors import prepare
 
 DIM, RANK = 512, 128
 WIDTHS = (12, 7, 7)
-MODEL = Model("made up", surely=0.5, surely_not=0.3)
+MODEL = Model("made up", merge_from=0.5, undecided_from=0.3)
 Labels = npt.NDArray[np.int64]
 
 
@@ -141,7 +141,7 @@ def merged(embeddings: Embeddings, names: list[str]) -> list[str]:
 
 
 def cleaned_first(planted: Planted) -> Labels:
-    """What is dropped stands alone."""
+    """Leave dropped images as identities of their own."""
     given = planted.embeddings
     decisions = {d.subject: d for d in plan_cleaning(given) if d.verdict == ACCEPTED}
     names = [
@@ -170,8 +170,8 @@ def unit(planted: Planted) -> npt.NDArray[np.float32]:
 
 
 def any_pair_in_order(planted: Planted, over: float = 0.7) -> Labels:
-    """For each folder in the order of names: every other that has any pair over the threshold
-    goes into it.
+    """Merge each folder, in the order of names, with every other that has any pair over the
+    threshold.
     """
     rows, folder = unit(planted), planted.folder
     into = np.arange(len(planted.owner))
@@ -280,7 +280,7 @@ def large(n_identities: int, n_images: int, folder: Path) -> None:
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)
     read = time.perf_counter()
-    find_mean_pairs(groups, MODEL.surely_not)
+    find_mean_pairs(groups, MODEL.undecided_from)
     compared = time.perf_counter()
     merges = plan_merges(embeddings)
     whole = time.perf_counter() - compared

@@ -35,7 +35,7 @@ def ours(columns: Columns, path: Path) -> None:
 
 
 def theirs(columns: Columns, path: Path) -> None:
-    """As TensorFlow's guide has it, deterministic so that the files can be compared."""
+    """Write as in TensorFlow's guide, deterministically so that the files can be compared."""
     with tf.io.TFRecordWriter(str(path)) as file:
         for values in zip(*columns.values(), strict=True):
             features = tf.train.Features(

@@ -1,5 +1,5 @@
-"""Where an embedder's thresholds come from: likeness of all pairs of a set, and angles to the
-identities' centres.
+"""Measures thresholds of an embedder: likeness of all pairs of a set, and angles to identity
+centres.
 
     python benchmarks/thresholds.py CROPS [--embedder dlib-resnet] [--truth groups.json]
 
@@ -29,7 +29,7 @@ Doubles = npt.NDArray[np.float64]
 def describe_pairs(
     name: str, table: Doubles, people: npt.NDArray[np.str_], at: list[float]
 ) -> None:
-    """What the upper triangle of a `table` of likenesses says."""
+    """Describe the upper triangle of a `table` of likenesses."""
     left, right = np.triu_indices(len(table), 1)
     scores, same = table[left, right], people[left] == people[right]
     eer = judge_pairs(scores, same, n_folds=0).eer
@@ -89,7 +89,7 @@ def main() -> None:
         f"{len(rows)} images of {len(set(people))} people, vectors of length {lengths.mean():.2f}"
     )
     describe_pairs(
-        "cosine", unit @ unit.T, people, [model.surely_not, model.threshold, model.surely]
+        "cosine", unit @ unit.T, people, [model.undecided_from, model.threshold, model.merge_from]
     )
     describe_pairs(
         "1 - distance² / 2",

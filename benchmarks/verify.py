@@ -96,7 +96,7 @@ def grid_accuracy(scores: np.ndarray, same: np.ndarray) -> float:
 
 
 def fields_way(path: str) -> None:
-    """In a process of its own, as faceprep is."""
+    """Time it in its own process, like faceprep."""
     job = Verify(flip=False)
     with open(path, "rb") as file:
         images, same = pickle.load(file, encoding="bytes")

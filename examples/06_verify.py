@@ -1,4 +1,4 @@
-"""How well an embedder tells people apart: on pairs, and in searches for one among many.
+"""Measure how well an embedder separates people: on pairs, and in searches among many.
 
     python examples/06_verify.py path/to/lfw.bin path/to/identities
 

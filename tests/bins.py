@@ -42,7 +42,7 @@ def reencode(*sources: Path, to: Path | None = None, workers: int = 0, **options
 
 
 def read(path: Path) -> tuple[list[bytes], list[bool]]:
-    """As a trainer reads it."""
+    """Read a bin as a trainer does."""
     with path.open("rb") as file:
         images, same = pickle.load(file, encoding="bytes")
     assert {type(image) for image in images} <= {bytes} and {type(each) for each in same} <= {bool}

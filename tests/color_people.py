@@ -28,8 +28,8 @@ class Colors:
     model = Model(
         "colors",
         threshold=0.9,
-        surely=0.95,
-        surely_not=0.8,
+        merge_from=0.95,
+        undecided_from=0.8,
         outlier_angle=40.0,
         origin="the rainbow",
     )
@@ -47,7 +47,7 @@ class Colors:
 class Brightness(Colors):
     """Tells bright from dark, whatever the colour."""
 
-    model = Model("brightness", threshold=0.9, surely=0.95, surely_not=0.8)
+    model = Model("brightness", threshold=0.9, merge_from=0.95, undecided_from=0.8)
     dim = 2
 
     def __call__(self, crops: Pixels) -> npt.NDArray[np.float32]:

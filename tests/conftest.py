@@ -1,4 +1,4 @@
-"""What all tests share: drawn sets, and a check that nothing goes on running."""
+"""Shared by all tests: drawn sets, and a check that nothing keeps running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of dedupe share: people with copies of each kind planted."""
+"""Shared by the tests of dedupe: people with planted copies of each kind."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ Doubles = npt.NDArray[np.float64]
 
 
 def integer(number: int) -> bytes:
-    """As dlib packs it: length and sign, then the digits."""
+    """Pack an integer as dlib does: length and sign, then the digits."""
     n_bytes = max((abs(number).bit_length() + 7) // 8, 1)
     return bytes([n_bytes | (0x80 if number < 0 else 0)]) + abs(number).to_bytes(n_bytes, "little")
 
@@ -92,7 +92,7 @@ SIDE, MEAN, SCALE = 21, (100.0, 110.0, 120.0), 64.0
 
 
 def carried_out(layers: Sequence[Layer], crop: Pixels) -> Doubles:
-    """What the network makes of one crop, as dlib's source describes its layers."""
+    """Compute the network's output for one crop, following dlib's description of its layers."""
     x: Doubles = ((crop - np.array(MEAN)) / SCALE).transpose(2, 0, 1)
     way_in = x
     for place, layer in enumerate(layers):

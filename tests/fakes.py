@@ -210,7 +210,9 @@ def before_changes(act: Callable[[str, int], None]) -> Iterator[list[str]]:
 
 
 def failing(error: int, at: int, for_good: bool = False) -> Callable[[str, int], None]:
-    """For `before_changes`: fail at that call, or from it on where the call would need room."""
+    """Return a hook for `before_changes` that fails at one call, or from it on where the call needs
+    space.
+    """
     needs_room = ("open", "write", "pwrite", "mkdir", "link", "rename")
 
     def act(name: str, number: int) -> None:
@@ -221,7 +223,9 @@ def failing(error: int, at: int, for_good: bool = False) -> Callable[[str, int],
 
 
 def killed_before(change: int) -> Callable[[str, int], None]:
-    """For `before_changes`: kill -9 in place of that change; of none for 0."""
+    """Return a hook for `before_changes` that kills the process before that change; 0 kills at
+    none.
+    """
 
     def act(name: str, number: int) -> None:
         if number == change:
@@ -290,12 +294,12 @@ def tree(root: Path) -> dict[str, bytes | None]:
 
 
 def results(root: Path) -> dict[str, bytes | None]:
-    """What a user sees: the tree without the run's own notes."""
+    """Return the files that a user sees: the tree without the run's state."""
     return {name: data for name, data in tree(root).items() if not is_state(name)}
 
 
 def is_state(name: str) -> bool:
-    """Whether a file or folder says something of the run instead of being its output."""
+    """Return whether a file or folder belongs to the state of a run and not to its output."""
     return ".faceprep" in name or name.rpartition("/")[2] == "failures.csv"
 
 
@@ -306,7 +310,7 @@ def opened(output: Path) -> Path:
 
 
 def images(root: Path) -> dict[str, bytes]:
-    """What is there but for plans and empty folders."""
+    """Return all files except plans and empty folders."""
     return {
         name: data
         for name, data in results(root).items()

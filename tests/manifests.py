@@ -1,4 +1,4 @@
-"""What the tests of manifest share: running it, reading back whatever it wrote."""
+"""Shared by the tests of manifest: running it, and reading back all it wrote."""
 
 from __future__ import annotations
 

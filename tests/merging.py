@@ -1,4 +1,4 @@
-"""What the tests of merge-identities share: a set with people under two names, as images and as
+"""Shared by the tests of merge-identities: a set with people under two names, as images and as
 embeddings.
 """
 
@@ -67,7 +67,7 @@ def decided(output: Path) -> list[tuple[str, ...]]:
 def embed(
     source: Path, file: Path, names: dict[str, tuple[int, int, int]] = SET, **changed: Any
 ) -> Path:
-    """What embed makes of the images."""
+    """Return the embeddings that `embed` makes of the images."""
     rows = {
         "keys": list(names),
         "identities": [name.rpartition("/")[0] for name in names],

@@ -9,7 +9,7 @@ import numpy as np
 from faceprep.core.embeddings import Embeddings, Model
 
 DIM = 64
-MODEL = Model("people", threshold=0.4, surely=0.5, surely_not=0.3)
+MODEL = Model("people", threshold=0.4, merge_from=0.5, undecided_from=0.3)
 
 
 def person(seed: int, dim: int = DIM) -> np.ndarray:

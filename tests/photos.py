@@ -60,7 +60,7 @@ def widths(faces: Faces) -> npt.NDArray[np.float32]:
 
 
 def mirrored(faces: Faces, width: int) -> Faces:
-    """As they are in the mirrored image of that width."""
+    """Return landmarks as they are in the mirrored image of that width."""
     boxes = faces.boxes.copy()
     boxes[:, [0, 2]] = width - faces.boxes[:, [2, 0]]
     landmarks = faces.landmarks[:, MIRRORED]

@@ -1,6 +1,4 @@
-"""Where the tests find what is not in the project: real files, and real MXNet in an environment
-of its own.
-"""
+"""Paths of files outside the project: real data, and real MXNet in an environment of its own."""
 
 from __future__ import annotations
 

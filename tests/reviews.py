@@ -58,7 +58,7 @@ def save_plan(path: Path, source: Path, decisions: Iterable[Decision], **more: A
 
 
 def merge(subject: int, into: int, score: float, verdict: str = "undecided") -> Decision:
-    """With the evidence that merge-identities gives."""
+    """Return a merge decision with the evidence that merge-identities gives."""
     names = [f"person-{subject}/0.jpg", f"person-{into}/0.jpg"]
     others = [f"person-{subject}/1.jpg", f"person-{into}/1.jpg"]
     evidence = {
@@ -115,7 +115,7 @@ def large_plan(root: Path, n: int = 100_000) -> Path:
 
 
 def verdicts(plan: Path) -> list[str]:
-    """As they are in the plan."""
+    """Return the verdicts in the plan."""
     found = map(_VERDICT.search, plan.read_text("utf-8").splitlines()[1:])
     return [match[1] if match else ACCEPTED for match in found]
 

@@ -21,7 +21,7 @@ DIM = 3 * (SIDE // CELL) ** 2
 def expected(
     crops: Pixels, mean: Any = 127.5, std: Any = 127.5, channels_last: bool = False
 ) -> Floats:
-    """What the models below make of crops (n, 112, 112, 3)."""
+    """Compute the output of the models below for crops (n, 112, 112, 3)."""
     values = (crops.astype(np.float64) - np.array(mean)) / np.array(std)
     cells = values.reshape(len(crops), SIDE // CELL, CELL, SIDE // CELL, CELL, 3).mean(axis=(2, 4))
     cells = cells if channels_last else cells.transpose(0, 3, 1, 2)

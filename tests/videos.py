@@ -105,7 +105,7 @@ def extract(
 
 
 def numbers(folder: Path, suffix: str = ".png") -> list[int]:
-    """Of the frames whose crops lie in `folder`."""
+    """Return the numbers of the frames whose crops lie in `folder`."""
     return sorted(int(path.stem) for path in folder.glob(f"*{suffix}"))
 
 

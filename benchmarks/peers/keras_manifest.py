@@ -1,5 +1,5 @@
-"""How Keras_insightface lists a folder of identities for itself: glob, permutation, class by
-folder, one .npz.
+"""The way Keras_insightface lists a folder of identities: glob, permutation, class by folder, one
+.npz.
 """
 
 import glob

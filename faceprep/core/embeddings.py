@@ -14,6 +14,8 @@ from faceprep.core.errors import OptionError
 from faceprep.core.faces import Floats, Pixels
 
 COSINE, EUCLIDEAN = "cosine", "euclidean"
+_STORED_NAMES = {"merge_from": "surely", "undecided_from": "surely_not"}
+"""Fields with another name in files, which keep the names of the first version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +25,17 @@ class Model:
     `fingerprint` names weights, preprocessing and template. Vectors with different fingerprints are
     never compared. Likeness is ``1 - |a - b|² / 2`` for either metric; it grows with similarity.
     For the metric cosine, vectors are scaled to length 1 first, so that likeness is the cosine.
-    `threshold` decides on one pair of images. Two identities are merged at a likeness of `surely`
-    or above, and not considered below `surely_not`. An image that lies more than `outlier_angle`
-    degrees from the centre of its identity is an outlier. `origin` names the source of these
-    numbers.
+    `threshold` decides on one pair of images. Two identities are merged at a likeness of
+    `merge_from` or above, and not considered below `undecided_from`. An image that lies more than
+    `outlier_angle` degrees from the centre of its identity is an outlier. `origin` names the source
+    of these numbers.
     """
 
     fingerprint: str = ""
     metric: str = COSINE
     threshold: float = 0.4
-    surely: float = 0.5
-    surely_not: float = 0.3
+    merge_from: float = 0.5
+    undecided_from: float = 0.3
     outlier_angle: float = 75.0
     origin: str = ""
 
@@ -45,7 +47,8 @@ class Model:
 
     def as_json(self) -> str:
         """Return the line of JSON that is stored beside the vectors in a file."""
-        return json.dumps(asdict(self), sort_keys=True)
+        values = {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        return json.dumps(values, sort_keys=True)
 
 
 def load_model(text: str) -> Model:
@@ -57,12 +60,17 @@ def load_model(text: str) -> Model:
     known: dict[str, Any] = json.loads(text)
     if not isinstance(known, dict):
         raise ValueError(f"expected an object, found {text[:20]}")
-    given = {field.name: known[field.name] for field in fields(Model) if field.name in known}
-    for name, value in given.items():
-        wanted = type(getattr(_DEFAULT, name))
+    given: dict[str, Any] = {}
+    for field in fields(Model):
+        stored = _STORED_NAMES.get(field.name, field.name)
+        if stored not in known:
+            continue
+        value = known[stored]
+        wanted = type(getattr(_DEFAULT, field.name))
         accepted = (int, float) if wanted is float else wanted
         if not isinstance(value, accepted):
-            raise ValueError(f"{name}: expected {wanted.__name__}, found {value!r}")
+            raise ValueError(f"{stored}: expected {wanted.__name__}, found {value!r}")
+        given[field.name] = value
     return Model(**given)
 
 

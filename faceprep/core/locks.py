@@ -1,4 +1,4 @@
-"""Who may work on an output: one run at a time, and no worker of a run that is over.
+"""Locks of an output: one run at a time, and no worker of a run that has ended.
 
     STATE/lock      held by the run from its beginning to its end
     STATE/workers   the run's pass; shared by its workers while each carries out a shard
@@ -6,8 +6,8 @@
 Who takes the lock opens the state, and who lets it go packs it: see `state_file`.
 
 A run that is killed lets go of `lock` at once, its workers perhaps a moment later. So the next run
-waits until nobody shares `workers` and writes a new pass there: a worker that comes too late finds
-that its own is no longer good. Both are locks of the system (flock), gone with the process that
+waits until no worker shares `workers` and writes a new pass there, so a late worker finds its own
+pass invalid. Both are locks of the system (flock), gone with the process that
 held them, whatever way it ended.
 """
 
@@ -85,7 +85,7 @@ def _let_go(fd: int, folder: Path, home: Path | None, made: Sequence[Path]) -> N
 def _tidy(folder: Path, made: Sequence[Path]) -> None:
     """Make the pass worthless, and remove the folder where it holds nothing but the locks."""
     with suppress(OSError):
-        if os.path.islink(folder / WORKERS):  # never ours: what it leads to stays as it is
+        if os.path.islink(folder / WORKERS):  # not made by faceprep, so its target stays
             return
         os.truncate(folder / WORKERS, 0)
         if set(os.listdir(folder)) == {LOCK, WORKERS}:

@@ -17,7 +17,7 @@ NO_CROP, REPAIRED, SPARE_FACE_ROWS = "no_crop", "repaired", "spare_face_rows"
 SOUND_STATUSES = frozenset(
     {OK, FEW_IMAGES, DROPPED, NO_FACE, MANY_FACES, LOW_SCORE, NO_CROP, REPAIRED, SPARE_FACE_ROWS}
 )
-"""Outcomes that are counted but are no failure."""
+"""Outcomes that are counted but are not failures."""
 
 Buffer = bytes | bytearray | memoryview
 

@@ -33,7 +33,7 @@ def measure(embeddings: Embeddings, most_images: int = 20_000, seed: int = 0) ->
 
     An identity is separable if no image of another is more similar to any of its images than its
     two least similar images are to each other. Identities of one image are counted apart. Likeness
-    is exact to about 0.0003. The histogram starts at -1, including all below, and ends at 1.
+    is exact to about 0.0003. The histogram starts at -1, including all below, and edges at 1.
 
     >>> from faceprep.core.embeddings import Model
     >>> rows = np.array([[1, 0], [3, 4], [-1, 0.1]], "f4")
@@ -118,8 +118,8 @@ def _groups_of_both(vectors: Vectors, rows: Ints, columns: Ints) -> range:
 
 def _positions(vectors: Vectors, group: int, run: Ints) -> slice:
     """Return the positions of an identity's images in a run of rows."""
-    ends = np.clip(vectors.starts[group : group + 2] - run[0], 0, len(run))
-    return slice(int(ends[0]), int(ends[1]))
+    edges = np.clip(vectors.starts[group : group + 2] - run[0], 0, len(run))
+    return slice(int(edges[0]), int(edges[1]))
 
 
 def _tally(products: Floats) -> _Counts:

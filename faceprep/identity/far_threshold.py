@@ -3,7 +3,7 @@
 Impostor pairs are images of different identities. That takes the labels for the truth, and a set
 that is about to be merged still has people under several names: their pairs look like impostors of
 high likeness, sit exactly in the tail that is counted, and push the threshold up, the more the
-lower the rate. So pairs of identities that match surely (mean likeness) are left out; what remains
+lower the rate. So pairs of identities with a clear match (mean likeness) are left out; what remains
 of the contamination errs towards a higher threshold, that is fewer merges.
 """
 
@@ -45,7 +45,7 @@ class FarThreshold(NamedTuple):
     n_images: int
     """Images whose pairs were counted: all, or a sample."""
     n_left_out: int
-    """Pairs of images left out, because their identities match surely."""
+    """Pairs of images left out, because their identities clearly match."""
 
 
 def threshold_at(
@@ -75,7 +75,7 @@ def threshold_at(
     vectors = prepare(embeddings)
     rows = _sample(len(vectors), seed, min(most_pairs, math.ceil(_MOST_ACCEPTED / far)))
     impostors = _Impostors(
-        vectors, rows, find_mean_pairs(gather_groups(vectors), embeddings.model.surely)
+        vectors, rows, find_mean_pairs(gather_groups(vectors), embeddings.model.merge_from)
     )
     n_pairs = impostors.n_pairs
     if far * n_pairs < _LEAST_ACCEPTED:

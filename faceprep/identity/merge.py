@@ -87,9 +87,9 @@ class MergeRule:
         """Return the two thresholds for embeddings of `model`."""
         merge_from, undecided_from = self.merge_from, self.undecided_from
         if merge_from is None:
-            merge_from = model.surely
+            merge_from = model.merge_from
         if undecided_from is None:
-            undecided_from = min(model.surely_not, merge_from)
+            undecided_from = min(model.undecided_from, merge_from)
         return Bounds(merge_from, undecided_from)
 
 

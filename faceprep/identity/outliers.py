@@ -73,7 +73,7 @@ def plan_cleaning(
         )
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)
-    bounds = Bounds(embeddings.model.surely, embeddings.model.surely_not)
+    bounds = Bounds(embeddings.model.merge_from, embeddings.model.undecided_from)
     strays = list(_find_strays(vectors, groups, bounds, limit, progress))
     images = _Plan(vectors, groups, bounds, limit, set(vectors.names)).judge_all(strays)
     return _drop_small(vectors, images, least_images)

@@ -35,10 +35,10 @@ from faceprep.steps.place_images import (
     evidence_of,
     finish_placing,
     load_rows,
-    look_at,
     place_rows,
     place_shards,
     refuse_output_within,
+    survey,
     write_rows,
 )
 from faceprep.steps.resolve_plan import resolve
@@ -66,23 +66,21 @@ class Apply(PlacingOptions, Job):
     def plan(self, request: Request, scratch: Path) -> Work:
         plan = request.sources[0]
         refuse_open_review(plan)
-        judged, found = read_plan(plan)
+        header, found = read_plan(plan)
         decisions = list(found)
-        source = _source_of(plan, judged)
+        source = _source_of(plan, header)
         refuse_output_within(source, request.output)
         listing = list_images(find_identities(source))
-        fingerprint, n_bytes = look_at(source, listing)
-        if "fingerprint" in judged:
-            check_fingerprint(plan, judged, source, fingerprint)
+        fingerprint, n_bytes = survey(source, listing)
+        if "fingerprint" in header:
+            check_fingerprint(plan, header, source, fingerprint)
         else:
-            log.warning(
-                "%s has no fingerprint: whether %s has changed since cannot be told", plan, source
-            )
-        destinations = resolve(judged, decisions, listing, os.fspath(plan))
-        _check_origin(plan, judged, decisions)
-        n_rows = (
-            len(destinations) if request.limit is None else min(len(destinations), request.limit)
-        )
+            log.warning("%s has no fingerprint: a change of %s since goes unnoticed", plan, source)
+        destinations = resolve(header, decisions, listing, os.fspath(plan))
+        _check_origin(plan, header, decisions)
+        n_rows = len(destinations)
+        if request.limit is not None:
+            n_rows = min(n_rows, request.limit)
         shards = place_shards(source, n_rows)
         if not shards:
             raise SourceError("no images in the folder that the plan is about", path=source)
@@ -101,9 +99,8 @@ class Apply(PlacingOptions, Job):
         )
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        yield from place_rows(
-            load_rows(sink.scratch / f"{_ROWS}{shard.id}"), shard, sink, self.mode
-        )
+        rows = load_rows(sink.scratch / f"{_ROWS}{shard.id}")
+        yield from place_rows(rows, shard, sink, self.mode)
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Write the undo plan and the table of faces."""
@@ -117,9 +114,9 @@ class Apply(PlacingOptions, Job):
         )
 
 
-def _source_of(plan: Path, judged: Mapping[str, Any]) -> Path:
+def _source_of(plan: Path, header: Mapping[str, Any]) -> Path:
     """Return the folder that the plan is about; a relative path starts at the plan's own folder."""
-    source = judged.get("source")
+    source = header.get("source")
     if not isinstance(source, str) or not source:
         raise SourceError(
             "says not what it is about",
@@ -143,12 +140,12 @@ def _source_of(plan: Path, judged: Mapping[str, Any]) -> Path:
     return folder
 
 
-def _check_origin(plan: Path, judged: Mapping[str, Any], decisions: Iterable[Decision]) -> None:
+def _check_origin(plan: Path, header: Mapping[str, Any], decisions: Iterable[Decision]) -> None:
     """Raise SourceError if an image that is to be restored is missing or has changed."""
     for decision in decisions:
         if decision.action != RESTORE or decision.verdict != ACCEPTED:
             continue
-        origin = judged.get("origin")
+        origin = header.get("origin")
         if not isinstance(origin, str) or not os.path.isabs(origin):
             expected = '"origin": the folder that images are restored from'
             raise SourceError("restores images", path=plan, expected=expected, found=repr(origin))

@@ -55,7 +55,7 @@ class CleanIdentities(PlanningOptions):
             "identities": len(set(embeddings.identities)),
             "angle": model.outlier_angle if self.angle is None else self.angle,
             "angle_origin": model.origin if self.angle is None else "--angle",
-            "moved_from": model.surely,
+            "moved_from": model.merge_from,
         }
 
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
@@ -77,17 +77,17 @@ class CleanIdentities(PlanningOptions):
             count_noun(found["images"], "image"),
             count_noun(found["identities"], "identity", "identities"),
         )
-        told = (
+        sentence = (
             f"{images} of {identities}: {found['moved']:,} moved, "
             f"{found['dropped'] - found['too_small']:,} dropped,"
         )
-        told += (
+        sentence += (
             f" {found['undecided']:,} undecided, for more than {found['angle']:g} degrees "
             "from their centre"
         )
         if found["too_small"]:
-            told += (
+            sentence += (
                 f"; {count_noun(found['too_small'], 'identity', 'identities')} of too few images "
                 "dropped"
             )
-        return told + separable(found)
+        return sentence + separable(found)

@@ -102,7 +102,7 @@ class Diagnosis:
             files = "" if n_files is None else f", {count_noun(n_files, 'file')}"
             lines.append(f"  {'free space':24s}{n_bytes / _GIB:,.1f} GiB{files} at {path}")
         lines += (
-            ["missing", *(line for lack in self.lacks for line in _told(lack))]
+            ["missing", *(line for lack in self.lacks for line in _describe_lack(lack))]
             if self.lacks
             else []
         )
@@ -129,7 +129,7 @@ class Doctor(Look):
         return result.exit_status
 
     def __call__(
-        self, path: Path | None = None, tell: Progress = lambda n_done, total: None
+        self, path: Path | None = None, progress: Progress = lambda n_done, total: None
     ) -> Diagnosis:
         needed = installed.requirements()
         places = dict.fromkeys(
@@ -156,7 +156,7 @@ def _versions(needed: Mapping[str, Sequence[str]]) -> dict[str, str | None]:
     """Return the versions of faceprep, of Python and of all packages that a user may need, base
     first.
     """
-    shown = {
+    versions = {
         "faceprep": __version__,
         "Python": platform.python_version(),
         "system": platform.platform(),
@@ -165,7 +165,7 @@ def _versions(needed: Mapping[str, Sequence[str]]) -> dict[str, str | None]:
     projects = dict.fromkeys(
         installed.project_of(each) for extra in extras for each in needed[extra]
     )
-    return shown | {project: installed.version_of(project) for project in projects}
+    return versions | {project: installed.version_of(project) for project in projects}
 
 
 def _providers() -> list[str]:
@@ -235,6 +235,6 @@ def _broken(base: Sequence[str]) -> list[str]:
     return problems
 
 
-def _told(lack: Lack) -> list[str]:
+def _describe_lack(lack: Lack) -> list[str]:
     what = ", ".join((*lack.commands, *(f"the model {name}" for name in lack.models))) or lack.extra
     return [f"  for {what}: {lack.pip}", *(f"    {problem}" for problem in lack.problems)]

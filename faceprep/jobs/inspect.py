@@ -94,8 +94,8 @@ class Inspection:
         lines = [f"{self.path}: {self.kind}", f"  {'images':16s}{self.images:,}{of}"]
         for name, counts in (("sizes (h x w)", self.image_sizes), ("formats", self.formats)):
             if counts:
-                shown = ", ".join(f"{what} {n:,}" for what, n in counts.most_common(5))
-                lines.append(f"  {name:16s}{shown}{' …' if len(counts) > 5 else ''}")
+                common = ", ".join(f"{what} {n:,}" for what, n in counts.most_common(5))
+                lines.append(f"  {name:16s}{common}{' …' if len(counts) > 5 else ''}")
         lines += [
             f"  {name.replace('_', ' '):16s}{_shown(value)}" for name, value in self.details.items()
         ]
@@ -126,17 +126,17 @@ class Inspect(Look):
         """Inspect `path`; `progress` receives (done, total). Raises SourceError for anything but a
         container.
         """
-        tell = progress or (lambda done, total: None)
+        progress = progress or (lambda done, total: None)
         if not path.exists():
             raise SourceError("no such file or folder", path=path, remedy="Check the path.")
         if path.is_dir() and any(name.endswith(".rec") for name in storage.list_folder(path)[1]):
-            return self._rec(path, tell)
+            return self._rec(path, progress)
         if path.is_dir():
-            return self._folder(path, tell)
+            return self._folder(path, progress)
         if path.suffix in (".rec", ".idx"):
-            return self._rec(path.with_suffix(".rec"), tell)
+            return self._rec(path.with_suffix(".rec"), progress)
         if path.suffix == ".bin":
-            return self._pairs(path, tell)
+            return self._pairs(path, progress)
         if path.suffix in FORMATS:
             return _manifest(FORMATS[path.suffix].describe(path), path)
         known = ", ".join((".rec", ".bin", *FORMATS))
@@ -146,7 +146,7 @@ class Inspect(Look):
             expected=f"a folder, or one of {known}",
         )
 
-    def _rec(self, path: Path, tell: Progress) -> Inspection:
+    def _rec(self, path: Path, progress: Progress) -> Inspection:
         paths = rec_index.find_rec(path, ignore_idx=self.scan)
         found = Inspection(str(paths.rec), "rec")
         images_of: Counter[float] = Counter()
@@ -155,7 +155,7 @@ class Inspect(Look):
             total = rec_index.write_index(paths, scratch / "index")
             for key, offset, record in _records(paths.rec, scratch / "index", total):
                 n += 1
-                tell(n, total)
+                progress(n, total)
                 where = f"record {key if key >= 0 else '?'} at offset {offset}"
                 if isinstance(record, Damage):
                     found.add_damage(f"{where}: {record.reason}")
@@ -181,7 +181,7 @@ class Inspect(Look):
         }
         return found
 
-    def _folder(self, path: Path, tell: Progress) -> Inspection:
+    def _folder(self, path: Path, progress: Progress) -> Inspection:
         found = Inspection(str(path), "folder")
         counts = {name: (len(images), n_others) for name, images, n_others in walk_images(path)}
         total = sum(n for n, _ in counts.values())
@@ -194,7 +194,7 @@ class Inspect(Look):
         for n, name in enumerate(_names(path, counts)):
             if self.limit and found.images >= self.limit:
                 break
-            tell(n + 1, total)
+            progress(n + 1, total)
             data = read_image_bytes(path / name, name)
             if isinstance(data, Outcome):
                 found.add_damage(data.reason)
@@ -208,11 +208,11 @@ class Inspect(Look):
         }
         return found
 
-    def _pairs(self, path: Path, tell: Progress) -> Inspection:
+    def _pairs(self, path: Path, progress: Progress) -> Inspection:
         pairs = pairs_bin.load_pairs(path)
         found = Inspection(str(path), "bin")
         for n, image in enumerate(pairs.images[: self.limit]):
-            tell(n + 1, len(pairs.images))
+            progress(n + 1, len(pairs.images))
             found.add_image(f"image {n} of pair {n // 2}", image, self.deep)
         found.details = {
             "pairs": len(pairs),

@@ -229,7 +229,7 @@ class _Images:
         self.refused: list[Outcome] = []
         self.identities = [identity for identity in found if identity.name != "."]
         if len(self.identities) < len(found):
-            log.warning("%s: the images outside the folders of identities are passed over", root)
+            log.warning("%s: images outside identity folders are skipped", root)
         self._stops = list(accumulate(len(identity.images) for identity in self.identities))
         self._sound: dict[int, bool] = {}
 

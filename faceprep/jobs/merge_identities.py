@@ -119,23 +119,25 @@ class MergeIdentities(PlanningOptions):
         n, merged = found["identities"], found["merged"]
         n_people = "1 person" if n - merged == 1 else f"{n - merged:,} people"
         identities = count_noun(n, "identity", "identities")
-        told = (
+        sentence = (
             f"{identities} {'is' if n == 1 else 'are'} {n_people}: {merged:,} merged, "
             f"{found['undecided']:,} undecided"
         )
         if found["conflicts"]:
-            told += f", {found['conflicts']:,} held back by matches that do not match each other"
+            sentence += (
+                f", {found['conflicts']:,} held back by matches that do not match each other"
+            )
         if found.get("unconfirmed"):
-            told += f", {found['unconfirmed']:,} not confirmed by the second opinion"
-        told += f"; likeness from {found['threshold']:.6g} on"
+            sentence += f", {found['unconfirmed']:,} not confirmed by the second opinion"
+        sentence += f"; likeness from {found['threshold']:.6g} on"
         if self.far is not None:
-            told += f" ({found['threshold_origin']})"
+            sentence += f" ({found['threshold_origin']})"
         if self.approximate:
-            told += (
+            sentence += (
                 f"; the approximate search found {100 * found['recall']:.6g} % of a sample of "
                 "the candidates"
             )
-        return told + separable(found)
+        return sentence + separable(found)
 
     def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, str]:
         """Return the merge rule and the origin of its threshold."""
@@ -152,7 +154,7 @@ class MergeIdentities(PlanningOptions):
             refuse_unknown_model(model, "--threshold or --far")
             return MergeRule(self.linkage), model.origin
         return MergeRule(
-            self.linkage, threshold, threshold - (model.surely - model.surely_not)
+            self.linkage, threshold, threshold - (model.merge_from - model.undecided_from)
         ), origin
 
     def second(self) -> SecondOpinion | None:
@@ -167,9 +169,9 @@ class MergeIdentities(PlanningOptions):
 def _judge_again(embeddings: Embeddings, decisions: Sequence[Decision]) -> list[Decision]:
     """Judge the draft with the second embedder; identities without its vectors become undecided."""
     known = set(embeddings.identities)
-    asked = [decision for decision in decisions if known.issuperset(decision[1:3])]
+    drafted = [decision for decision in decisions if known.issuperset(decision[1:3])]
     others = [_unheard(decision) for decision in decisions if not known.issuperset(decision[1:3])]
-    return second_opinion(embeddings, asked) + others if asked else others
+    return second_opinion(embeddings, drafted) + others if drafted else others
 
 
 def _unheard(decision: Decision) -> Decision:

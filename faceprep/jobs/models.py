@@ -53,7 +53,12 @@ class Catalogue:
         lines = []
         for kind in dict.fromkeys(model.kind for model in self.models):
             lines.append(f"{kind}s")
-            lines += [line for model in self.models if model.kind == kind for line in _told(model)]
+            lines += [
+                line
+                for model in self.models
+                if model.kind == kind
+                for line in _describe_model(model)
+            ]
         return "\n".join(lines)
 
 
@@ -66,7 +71,7 @@ class Models(Look):
 
     command: ClassVar[str] = "models"
 
-    def __call__(self, tell: Progress = lambda n_done, total: None) -> Catalogue:
+    def __call__(self, progress: Progress = lambda n_done, total: None) -> Catalogue:
         tables = (("detector", registry.DETECTORS), ("embedder", registry.EMBEDDERS))
         return Catalogue(
             tuple(_state(kind, name, table[name]) for kind, table in tables for name in table)
@@ -87,7 +92,7 @@ def _state(kind: str, name: str, entry: Entry) -> ModelState:
     )
 
 
-def _told(model: ModelState) -> list[str]:
+def _describe_model(model: ModelState) -> list[str]:
     """Describe a model in two or three lines."""
     source = f"weights: {model.weights} ({model.licence})" if model.weights else ""
     state = (

@@ -92,7 +92,7 @@ class ReencodeBin(Job):
         shards: list[Shard] = []
         n_bytes, left = 0, request.limit
         for number, source in enumerate(request.sources):
-            n_pairs, n_source_bytes = self._look_at(source, scratch, is_only=len(names) == 1)
+            n_pairs, n_source_bytes = self._survey_source(source, scratch, is_only=len(names) == 1)
             n_taken = n_pairs if left is None else min(n_pairs, left)
             left = None if left is None else left - n_taken
             shards += cut_evenly(n_taken, _SHARD, source, id_format=f"{number:04d}-{{n:06d}}")
@@ -108,7 +108,7 @@ class ReencodeBin(Job):
             n_bytes=2 * n_bytes,
         )
 
-    def _look_at(self, source: Path, scratch: Path, is_only: bool) -> tuple[int, int]:
+    def _survey_source(self, source: Path, scratch: Path, is_only: bool) -> tuple[int, int]:
         """Return (inputs, image bytes) of a source; an unreadable one is one input."""
         try:
             pairs = pairs_bin.find_pairs(self._original(source))

@@ -90,12 +90,12 @@ class Report(Look):
     embeddings: Path | None = option(None, "Use these embeddings to show similarity.")
     verify: Path | None = option(None, "Include this saved --json output of verify.")
 
-    def __call__(self, out: Path, tell: Progress = lambda n_done, total: None) -> Reported:
+    def __call__(self, out: Path, progress: Progress = lambda n_done, total: None) -> Reported:
         if not out.exists():
             raise SourceError("no such file or folder", path=out, remedy="Check the path.")
         target = self._target(out)
         found_runs = find_runs(out)
-        sections = list(self._sections(out, found_runs, tell))
+        sections = list(self._sections(out, found_runs, progress))
         if not sections:
             raise SourceError(
                 "nothing to report: no run has left its notes here",
@@ -119,9 +119,11 @@ class Report(Look):
             raise OptionError("--output is an HTML file", expected="FILE.html", found=target.name)
         return target
 
-    def _sections(self, out: Path, found_runs: Sequence[Run], tell: Progress) -> Iterator[Section]:
+    def _sections(
+        self, out: Path, found_runs: Sequence[Run], progress: Progress
+    ) -> Iterator[Section]:
         """Yield the sections in reading order."""
-        tallies = [_tally(run, out, tell) for run in found_runs]
+        tallies = [_tally(run, out, progress) for run in found_runs]
         for run, tally in zip(found_runs, tallies, strict=True):
             yield runs.run_section(run, tally)
             if failures := runs.failures_section(run.failures()):
@@ -182,13 +184,13 @@ class Report(Look):
             yield likeness.verification_section(_load_verified(verified))
 
 
-def _tally(run: Run, out: Path, tell: Progress) -> Tally:
+def _tally(run: Run, out: Path, progress: Progress) -> Tally:
     """Add up the pages of the run."""
     home = out.resolve().name if out.is_dir() and _has_siblings(run.command) else ""
     tally = Tally(home, of_videos=run.command == "extract-video")
     total = len(run.shard_ids())
     for number, page in enumerate(run.pages(), 1):
-        tell(number, total)
+        progress(number, total)
         if is_work_page(page):
             tally.add(page)
         else:
@@ -237,14 +239,14 @@ def _has_embeddings(path: Path) -> bool:
 
 def _load_verified(path: Path) -> Mapping[str, Any]:
     try:
-        told = json.loads(storage.read_bytes(path))
+        results = json.loads(storage.read_bytes(path))
     except ValueError:
-        told = None
-    if not isinstance(told, dict) or not isinstance(told.get("results"), list):
+        results = None
+    if not isinstance(results, dict) or not isinstance(results.get("results"), list):
         raise SourceError(
             "not what verify --json prints", path=path, expected='one object with "results"'
         )
-    return told
+    return results
 
 
 def _as_json(out: Path, sections: list[Section]) -> bytes:

@@ -21,7 +21,7 @@ from faceprep.core.shards import cut_evenly
 from faceprep.core.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.folder import find_identities, refuse_output_inside
 from faceprep.sets.listing import Listing, is_text, list_images
-from faceprep.steps.place_images import fingerprint_of, judged_by
+from faceprep.steps.place_images import fingerprint_of, plan_header
 from faceprep.tables import plan as plan_jsonl
 from faceprep.tables import scores as score_table
 from faceprep.vision.load_image import load_image
@@ -159,7 +159,7 @@ class Score(Job):
         digest = score_table.join_scores(parts, sink.open(table))
         for name in plan:
             state = storage.read_bytes(sink.scratch / _STATE).decode()
-            judged = judged_by(
+            judged = plan_header(
                 self.command, Path(shards[0].source), state, {"drop_below": self.drop_below}
             )
             rows = (row for part in parts for row in parquet.read_rows(part))

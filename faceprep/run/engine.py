@@ -185,7 +185,7 @@ class _Drive:
         output, before = self._request.output, None if self._request.overwrite else self._before
         if before is not None:
             preflight.refuse_other_run(before, self._described(), output)
-        if self._request.overwrite:  # which removes what is there: it need not make sense
+        if self._request.overwrite:  # old state is removed and need not be sound
             self._ledger.wait_for_workers()
         else:
             self._ledger.recover()

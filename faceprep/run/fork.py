@@ -78,9 +78,9 @@ def _live(serve: Callable[[], None], pipe: int, environment: Mapping[str, str]) 
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, _STDIN)
         os.dup2(_STDERR, _STDOUT)
-        told = io.BufferedWriter(io.FileIO(_STDERR, "w", closefd=False))
+        stream = io.BufferedWriter(io.FileIO(_STDERR, "w", closefd=False))
         sys.stdout = sys.stderr = io.TextIOWrapper(
-            told, errors="backslashreplace", line_buffering=True
+            stream, errors="backslashreplace", line_buffering=True
         )
         for fd in map(int, os.listdir(_OPEN)):
             if fd > _STDERR and fd != pipe:

@@ -1,4 +1,4 @@
-"""What a run knows of itself, on disk: which shards are done, with which outputs and outcomes.
+"""The record of a run on disk: the finished shards with their outputs and outcomes.
 
     STATE/run.json            command, options, version, fingerprint of the source
     STATE/ledger/SHARD.jsonl  a finished shard: its outputs [[name …], [bytes …]]; its counts;

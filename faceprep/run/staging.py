@@ -6,7 +6,7 @@
     TOP/.faceprep/beside/SHARD/d2  the same for a folder beside the output
 
 A folder that the output does not have yet is filled here and moved as a whole: one rename for all
-its files. Into a folder that is there, small files are written without a name (Linux's O_TMPFILE)
+its files. In an existing folder, small files are written without a name (Linux's O_TMPFILE)
 and named when they are whole, after a log of the names, so that `recover_shard` can take them back.
 Large files, and small ones where the file system knows no nameless files, are moved from here one
 by one. In between lies the page: a commit that was cut short is undone before the page is written

@@ -67,7 +67,7 @@ def walk_images(root: Path) -> Iterator[tuple[str, list[str], int]]:
         prefix = f"{name}/".removeprefix("./")
         folders, files = storage.list_folder(f"{root}/{prefix}")
         nested = [prefix + folder for folder in folders]
-        waiting += [folder for folder in nested if not storage.leads_back(f"{root}/{folder}")]
+        waiting += [folder for folder in nested if not storage.is_circular_link(f"{root}/{folder}")]
         images = _select_images(files)
         if images:
             yield name, images, len(files) - len(images)

@@ -7,7 +7,7 @@ place_rows       images to their places: a copy, or a link
 write_undo       the plan that turns the output back into the source
 
 A command that plans and places in one go has a stage with one shard that decides and calls
-`leave_plan`, and a stage with `place_shards` that call `place_planned`; `finish_plan` ends it.
+`write_decided`, and a stage with `place_shards` that call `place_planned`; `finish_plan` ends it.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ def fingerprint_of(root: Path, listing: Listing) -> str:
     """Return a digest of the number, names, sizes and times of the images of `listing` below
     `root`.
     """
-    return look_at(root, listing)[0]
+    return survey(root, listing)[0]
 
 
-def look_at(root: Path, listing: Listing) -> tuple[str, int]:
+def survey(root: Path, listing: Listing) -> tuple[str, int]:
     """Return (`fingerprint_of` the images, their total bytes)."""
     digest, total = hashlib.sha256(), 0
     paths = listing.prefixed_paths("")
@@ -106,7 +106,7 @@ def _state_of(path: str) -> tuple[int, int]:
         return 0, 0
 
 
-def judged_by(
+def plan_header(
     command: str, source: Path, fingerprint: str, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the header line of a plan about the images below `source`."""
@@ -118,9 +118,9 @@ def judged_by(
     }
 
 
-def check_fingerprint(plan: Path, judged: Mapping[str, Any], source: Path, found: str) -> None:
+def check_fingerprint(plan: Path, header: Mapping[str, Any], source: Path, found: str) -> None:
     """Raise SourceError if the images have changed since the plan was made."""
-    before = judged.get("fingerprint")
+    before = header.get("fingerprint")
     if before == found:
         return
     then, now = str(before).partition(" ")[0], found.partition(" ")[0]
@@ -212,16 +212,16 @@ def load_listing(path: Path) -> Listing:
     return Listing(identities, files, np.repeat(np.arange(len(counts), dtype=np.int64), counts))
 
 
-def leave_plan(
-    sink: Sink, judged: Mapping[str, Any], decisions: Sequence[Decision], listing: Listing
+def write_decided(
+    sink: Sink, header: Mapping[str, Any], decisions: Sequence[Decision], listing: Listing
 ) -> None:
     """Write, as parts of the deciding shard, the plan and the rows of every shard of
     `place_shards`.
     """
     with sink.open_part(PLAN_PART) as file:
-        write_plan(file, judged, decisions)
-    destinations = resolve(judged, decisions, listing)
-    shards = place_shards(Path(judged["source"]), len(listing))
+        write_plan(file, header, decisions)
+    destinations = resolve(header, decisions, listing)
+    shards = place_shards(Path(header["source"]), len(listing))
     write_rows(destinations, shards, lambda shard: sink.open_part(_rows_part(shard)))
 
 
@@ -291,7 +291,7 @@ def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
                     writer.add_table(rename_outputs(table, renamed))
 
 
-# The way back
+# Undo
 
 
 def write_undo(
@@ -302,12 +302,12 @@ def write_undo(
     Images that were dropped or could not be placed are restored from `source`, if they still exist.
     """
     listing = list_images(find_identities(output)) if output.is_dir() else list_images([])
-    judged = judged_by(command, output, fingerprint_of(output, listing), {})
+    header = plan_header(command, output, fingerprint_of(output, listing), {})
     all_there = len(listing) == sum(bool(row.into) for row in rows())
     decisions = (
         decision for row in rows() if (decision := _undone(row, source, output, all_there))
     )
-    write_plan(file, judged | {"origin": os.path.abspath(source)}, decisions)
+    write_plan(file, header | {"origin": os.path.abspath(source)}, decisions)
 
 
 def _undone(row: Row, source: Path, output: Path, all_there: bool) -> Decision | None:

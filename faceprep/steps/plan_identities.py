@@ -7,7 +7,7 @@
     place   images to their places                      (not where there is only to be a plan)
 
 Images without a vector, damaged ones mostly, are dropped by a decision of their own, with the
-reason: they are named in failures.csv as well, and the way back restores them.
+reason. failures.csv names them as well, and the undo plan restores them.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
             raise SourceError(
                 "no images in this folder", path=source, expected="SRC/IDENTITY/IMAGE.png"
             )
-        fingerprint, n_bytes = application.look_at(source, whole)
+        fingerprint, n_bytes = application.survey(source, whole)
         listing = whole if request.limit is None else whole.first(request.limit)
         about = About(os.path.abspath(source), file, fingerprint, len(listing), True)
         return about, listing, n_bytes * len(listing) // len(whole)
@@ -198,9 +198,9 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         deque(embed_images(options, shard.source, paths, sink), maxlen=0)
 
     def _draft(self, about: About, sink: Sink) -> None:
-        decisions, told = self._judge(self._load(about, sink))
+        decisions, header = self._judge(self._load(about, sink))
         with sink.open_part(application.PLAN_PART) as file:
-            write_plan(file, told, decisions)
+            write_plan(file, header, decisions)
         with sink.open_part(_WANTED) as file:
             file.write(
                 json.dumps(
@@ -210,16 +210,16 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
 
     def _judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
         """Return the decisions and the header line of the plan."""
-        told: dict[str, Any] = {
+        header: dict[str, Any] = {
             "model": embeddings.model.fingerprint,
             "summary": {"images": len(embeddings)},
         }
         if not len(embeddings):
-            return [], told
+            return [], header
         decisions, figures = self.judge(embeddings)
         likeness = measure(embeddings)
-        told["summary"] |= figures | {"separable": likeness["separable"], "likeness": likeness}
-        return decisions, told
+        header["summary"] |= figures | {"separable": likeness["separable"], "likeness": likeness}
+        return decisions, header
 
     def _load(self, about: About, sink: Sink) -> Embeddings:
         if about.embeddings:
@@ -230,16 +230,16 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         embeddings = self._load(about, sink)
         if second := self.second():
             drafted, found = read_plan(sink.part_path(_DRAFT, application.PLAN_PART))
-            told, before = {name: drafted[name] for name in ("model", "summary")}, list(found)
+            header, before = {name: drafted[name] for name in ("model", "summary")}, list(found)
             decisions = second.judge(
                 load_parts(sink, _ids(_SECOND, about), second.options.model()), before
             )
-            told["summary"] |= {
+            header["summary"] |= {
                 "unconfirmed": sum(map(is_accepted, before)) - sum(map(is_accepted, decisions))
             }
         else:
-            decisions, told = self._judge(embeddings)
-        told["summary"] |= self.count(decisions)
+            decisions, header = self._judge(embeddings)
+        header["summary"] |= self.count(decisions)
         listing = application.load_listing(sink.scratch / _LISTING)
         if about.embeddings:
             known = set(embeddings.keys)
@@ -256,11 +256,11 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         decisions += [Decision(DROP, path, reason=left_out[path]) for path in sorted(left_out)]
         options = _plain(self, not about.embeddings)
         judged = (
-            application.judged_by(self.command, Path(about.source), about.fingerprint, options)
-            | told
+            application.plan_header(self.command, Path(about.source), about.fingerprint, options)
+            | header
         )
         if about.has_images:
-            application.leave_plan(sink, judged, decisions, listing)
+            application.write_decided(sink, judged, decisions, listing)
         else:
             del judged["fingerprint"]
             with sink.open_part(application.PLAN_PART) as file:

@@ -190,14 +190,15 @@ class _Orders:
             }
         return self._files[number].get(name)
 
-    def end_of(self, number: int) -> int:
-        """Return the identity that receives an identity's images."""
-        return self.ends.get(number, number)
+    def final_identity(self, number: int) -> int:
+        """Return the identity that an identity's images end up in."""
+        return self.final_identities.get(number, number)
 
     @cached_property
-    def ends(self) -> dict[int, int]:
-        """Find `end_of` all identities that merges connect, once all decisions are added. Raises
-        SourceError.
+    def final_identities(self) -> dict[int, int]:
+        """Map merged identities to their final identity, once all decisions are added.
+
+        Raises SourceError.
         """
         merges = {
             subject: sorted(self.merged[subject])
@@ -212,12 +213,12 @@ class _Orders:
         except CycleError as error:
             names = [repr(self.listing.identities[number]) for number in reversed(error.args[1])]
             raise self.refused("merges go round in a circle", found=" into ".join(names)) from error
-        ends = {}
+        final_identities = {}
         for members in _connected(merges):
             goals = [number for number in members if number not in merges]
             goal = max(goals, key=lambda number: (len(self.run_of(number)), -number))
-            ends.update(dict.fromkeys(members, goal))
-        return ends
+            final_identities.update(dict.fromkeys(members, goal))
+        return final_identities
 
 
 def _connected(merges: Mapping[int, Sequence[int]]) -> list[list[int]]:
@@ -254,7 +255,7 @@ class _Sending:
 
     def send(self) -> Destinations:
         orders = self._orders
-        moved = {number for number, end in orders.ends.items() if number != end}
+        moved = {number for number, end in orders.final_identities.items() if number != end}
         for number in sorted(orders.dropped | moved):
             self._send_identity(number)
         for position in sorted(orders.images):
@@ -272,7 +273,7 @@ class _Sending:
 
     def _send_identity(self, number: int) -> None:
         if number not in self._orders.dropped:
-            folder = self._listing.identities[self._orders.end_of(number)]
+            folder = self._listing.identities[self._orders.final_identity(number)]
         for position in self._orders.run_of(number):
             if position in self._orders.images:
                 continue
@@ -303,7 +304,7 @@ class _Sending:
             raise orders.refused(
                 f"{decision.subject!r} is moved into {decision.into!r}, which is dropped"
             )
-        end = orders.end_of(number)
+        end = orders.final_identity(number)
         return "" if end == self._listing.identity_of[position] else self._listing.identities[end]
 
     def _give(self, into: str, path: str) -> None:

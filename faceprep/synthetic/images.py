@@ -36,7 +36,7 @@ pixels.
 def draw_face(
     identity: int, image: int, size: int = 112
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """A cartoon face: ((size, size, 3) uint8 RGB, (5, 2) float32 landmarks x, y in pixels).
+    """Draw a cartoon face: ((size, size, 3) uint8 RGB, (5, 2) float32 landmarks x, y in pixels).
 
     `identity` sets colours and proportions, `image` light, noise and small shifts.
 
@@ -80,13 +80,13 @@ def draw_face(
 
 
 def encode_face(identity: int, image: int, suffix: str = ".jpg") -> bytes:
-    """The same face as a JPEG or PNG file."""
+    """Encode the same face as JPEG or PNG."""
     data: bytes = imageio.imwrite("<bytes>", draw_face(identity, image)[0], extension=suffix)
     return data
 
 
 def write_folder(root: Path, n_identities: int = 5, n_images: int = 4) -> None:
-    """ROOT/IDENTITY/IMAGE.jpg, both numbered from 0."""
+    """Write ROOT/IDENTITY/IMAGE.jpg, both numbered from 0."""
     for identity in range(n_identities):
         for image in range(n_images):
             storage.write_file(
@@ -95,7 +95,7 @@ def write_folder(root: Path, n_identities: int = 5, n_images: int = 4) -> None:
 
 
 def write_insightface_rec(root: Path, n_identities: int = 5, n_images: int = 4) -> None:
-    """ROOT/train.rec, train.idx and property as face2rec2 writes them: header, images, identity
+    """Write ROOT/train.rec, train.idx and property like face2rec2: header, images, identity
     records.
     """
     n = n_identities * n_images

@@ -31,9 +31,9 @@ _MATRIX_IN_TKHD = 44
 
 @dataclass(frozen=True, slots=True)
 class VideoStyle:
-    """How a video is written. `rotation`: degrees clockwise by which a player turns it (.mp4,
-    .mov): 0, 90, 180, 270.
+    """The format of a video.
 
+    `rotation` is the clockwise turn in degrees that a player applies (.mp4, .mov): 0, 90, 180, 270.
     `varies` makes every third frame last three times as long as the others.
     """
 
@@ -48,7 +48,7 @@ PLAIN = VideoStyle()
 
 
 def frame_times(n_frames: int, style: VideoStyle = PLAIN) -> list[Fraction]:
-    """Seconds from the first frame.
+    """Return the seconds of each frame from the first one.
 
     >>> [float(time) for time in frame_times(5, VideoStyle(fps=10, varies=True))]
     [0.0, 0.1, 0.2, 0.5, 0.6]
@@ -60,7 +60,7 @@ def frame_times(n_frames: int, style: VideoStyle = PLAIN) -> list[Fraction]:
 def face_box(
     number: int, size: tuple[int, int], face_size: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """x1 y1 x2 y2 of the face in a frame; it goes round in the (height, width) of the video, below
+    """Return the box x1 y1 x2 y2 of the face; it circles in the (height, width) of the video, below
     its number.
 
     >>> face_box(0, (180, 320), (96, 96))
@@ -74,7 +74,7 @@ def face_box(
 
 
 def draw_frame(number: int, size: tuple[int, int], face: Pixels) -> Pixels:
-    """(height, width, 3) RGB: a stripe of black and white blocks that spells `number`, and
+    """Draw a frame (height, width, 3) RGB: blocks in black and white that encode `number`, and
     `face` at its `face_box`.
     """
     height, width = size
@@ -89,7 +89,7 @@ def draw_frame(number: int, size: tuple[int, int], face: Pixels) -> Pixels:
 
 
 def read_number(pixels: Pixels) -> int:
-    """The number that a frame shows.
+    """Read the number that a frame shows.
 
     >>> read_number(draw_frame(1234, (180, 320), draw_face(0, 0, 96)[0]))
     1234
@@ -109,10 +109,10 @@ def write_video(
     style: VideoStyle = PLAIN,
     face: Pixels | None = None,
 ) -> list[tuple[int, int, int, int]]:
-    """A video of up to 4096 frames, `size` (height, width) as it is seen, in what the suffix says;
-    each frame's box.
+    """Write a video of up to 4096 frames in the format of the suffix; return the box of each frame.
 
-    `face` is any picture of a face, smaller than the video; one is drawn where none is given.
+    `size` (height, width) is as displayed. `face` is any picture of a face smaller than the video;
+    without it one is drawn.
     """
     picture = draw_face(1, 0, size[0] // 2)[0] if face is None else face
     frames = (draw_frame(number, size, picture) for number in range(n_frames))
@@ -125,9 +125,7 @@ def write_video(
 def encode_video(
     suffix: str, frames: Iterator[Pixels], times: Sequence[Fraction], style: VideoStyle = PLAIN
 ) -> bytes:
-    """The file of upright RGB `frames`, all of one size with even sides; .mp4 .mov .mkv .webm
-    .avi.
-    """
+    """Encode upright RGB `frames`, all of one size with even sides; .mp4 .mov .mkv .webm .avi."""
     av = _pyav()
     file = io.BytesIO()
     file.name = f"video{suffix}"  # from which PyAV takes the kind of file
@@ -184,8 +182,8 @@ SIW_CUT_OFF = "Test/spoof/032/032-2-3-4-2"
 
 
 def write_siw_like(root: Path, n_frames: int = 24, face: Pixels | None = None) -> None:
-    """Videos beside .face files with the known defects of SiW: the names SIW_… say which is
-    which.
+    """Write videos beside .face files with the known defects of SiW; the names SIW_… identify
+    them.
     """
     names = (
         SIW_SOUND,

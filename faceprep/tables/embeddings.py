@@ -216,7 +216,7 @@ def _identities_npz(path: str | os.PathLike[str], file: NpzFile, keys: Sequence[
     if classes.ndim != 1 or classes.dtype.kind not in "iu":
         found = f"{classes.dtype} of shape {classes.shape}"
         raise SourceError(
-            f"{CLASSES} are no class numbers",
+            f"{CLASSES} are not class numbers",
             path=path,
             expected="one integer an image",
             found=found,
@@ -241,7 +241,7 @@ def _checked(path: str | os.PathLike[str], vectors: npt.NDArray[Any]) -> npt.NDA
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
         found = f"{vectors.dtype} of shape {vectors.shape}"
         raise SourceError(
-            "its embeddings are no vectors",
+            "its embeddings are not vectors",
             path=path,
             expected="(n, d) float32 or float16",
             found=found,
@@ -309,7 +309,7 @@ def _vectors(path: str | os.PathLike[str], table: pa.Table) -> npt.NDArray[Any]:
     flat = column.flatten().to_numpy(zero_copy_only=False) if lists else np.empty(0)
     if not lists or (len(table) and (flat.size % len(table) or column.null_count)):
         raise SourceError(
-            "its embeddings are no vectors", path=path, expected="lists of one length"
+            "its embeddings are not vectors", path=path, expected="lists of one length"
         )
     n = (
         column.type.list_size

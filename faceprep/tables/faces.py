@@ -141,9 +141,9 @@ def _numbers(values: Sequence[float | None] | npt.NDArray[Any], type_: pa.DataTy
 
 def _texts(values: Sequence[str | None]) -> pa.Array:
     texts = [(value or "").encode() for value in values]
-    ends = np.zeros(len(texts) + 1, "<i4")
-    np.cumsum([len(text) for text in texts], out=ends[1:])
-    buffers = [_validity(values), pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
+    edges = np.zeros(len(texts) + 1, "<i4")
+    np.cumsum([len(text) for text in texts], out=edges[1:])
+    buffers = [_validity(values), pa.py_buffer(edges), pa.py_buffer(b"".join(texts))]
     return pa.Array.from_buffers(pa.string(), len(texts), buffers)
 
 

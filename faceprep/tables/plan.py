@@ -38,11 +38,11 @@ _LEFT_OUT: tuple[Any, ...] = ("", None, ACCEPTED, {})
 _Path = str | os.PathLike[str]
 
 
-def write_plan(file: BinaryIO, judged: Mapping[str, Any], decisions: Iterable[Decision]) -> None:
+def write_plan(file: BinaryIO, header: Mapping[str, Any], decisions: Iterable[Decision]) -> None:
     """Write the header line, then the decisions; empty fields are left out. Raises ValueError for
     NaN or infinity.
     """
-    file.write(_line({"kind": _KIND} | dict(judged)))
+    file.write(_line({"kind": _KIND} | dict(header)))
     for decision in decisions:
         named = zip(Decision._fields, decision, strict=True)
         file.write(_line({name: value for name, value in named if value not in _LEFT_OUT}))
@@ -60,26 +60,26 @@ def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:
     reached.
     """
     lines = enumerate(storage.read_bytes(path).removeprefix(_MARK).splitlines(), 1)
-    told = ((number, line) for number, line in lines if line.strip())
-    judged = _judged(path, *next(told, (1, b"")))
-    return judged, (_decision(path, number, line) for number, line in told)
+    filled = ((number, line) for number, line in lines if line.strip())
+    header = _parse_header(path, *next(filled, (1, b"")))
+    return header, (_decision(path, number, line) for number, line in filled)
 
 
-def _judged(path: _Path, number: int, line: bytes) -> dict[str, Any]:
+def _parse_header(path: _Path, number: int, line: bytes) -> dict[str, Any]:
     """Parse the header line. A line without any field of a plan means that the file is not a
     plan.
     """
     try:
-        judged = _parsed(path, number, line)
+        header = _parsed(path, number, line)
     except SourceError:
         if f'"{_KIND}"'.encode() in line:
             raise
-        judged = {}
-    if judged.get("kind") != _KIND:
+        header = {}
+    if header.get("kind") != _KIND:
         raise SourceError(
             "not a plan", path=path, expected=_FIRST_LINE, found=excerpt_line(line), remedy=_WRITERS
         )
-    return judged
+    return header
 
 
 def _parsed(path: _Path, number: int, line: bytes) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The index of a video, read from its packets without decoding: frame times and key frames.
 
-Containers say how many frames they hold, but their word is an estimate; packets are counted. A
+Containers say how many frames they hold, but that is an estimate; packets are counted. A
 frame's number is the rank of its time among all frames. AVI has no such times: there a frame's
 number is its place in the order of decoding.
 """
@@ -24,7 +24,7 @@ class VideoIndex:
 
     `stamps` (n,) int64 are the display times of the frames, rising, in `tick` seconds; frame number
     i has stamps[i]. `has_stamps` says whether they identify frames. `keyframes` (k,) are rising
-    numbers. `n_told` is the number of packets that the container claims, 0 where it claims none.
+    numbers. `n_claimed` is the number of packets that the container claims, 0 where it claims none.
     `n_whole` is the number of packets that are complete; the last is decoded at `last_decoded`. The
     decoder holds back `delay` frames to reorder them.
     """
@@ -33,7 +33,7 @@ class VideoIndex:
     tick: float
     has_stamps: bool
     keyframes: npt.NDArray[np.int64]
-    n_told: int
+    n_claimed: int
     n_whole: int
     last_decoded: int
     delay: int
@@ -87,20 +87,20 @@ def index_packets(container: Any, stream: Any) -> VideoIndex:
             decoding.append(packet.dts if packet.dts is not None else stamps[-1])
             is_key.append(packet.is_keyframe)
             last_dts = packet.dts
-    shown, decoded, keys = (
+    display_times, decoded, keys = (
         np.array(stamps, np.int64),
         np.array(decoding, np.int64),
         np.flatnonzero(is_key),
     )
-    has_stamps = container.format.name != "avi" and bool((shown != _NO_TIME).all())
-    ordered = np.sort(shown if has_stamps else decoded)
-    keyframes = np.searchsorted(ordered, np.sort(shown[keys])) if has_stamps else keys
-    n_told = (
+    has_stamps = container.format.name != "avi" and bool((display_times != _NO_TIME).all())
+    ordered = np.sort(display_times if has_stamps else decoded)
+    keyframes = np.searchsorted(ordered, np.sort(display_times[keys])) if has_stamps else keys
+    n_claimed = (
         stream.frames if container.format.name.startswith("mov") else 0
     )  # AVI counts its gaps too
     last_decoded = _NO_TIME
     if len(
-        shown
+        display_times
         # a Matroska file's first packets have no such time: others may still have to come before
         # them
     ):
@@ -112,7 +112,7 @@ def index_packets(container: Any, stream: Any) -> VideoIndex:
         float(stream.time_base),
         has_stamps,
         keyframes,
-        n_told,
+        n_claimed,
         n_whole,
         last_decoded,
         delay,

@@ -78,7 +78,9 @@ def find_videos(path: str | os.PathLike[str]) -> list[Path]:
     while waiting:
         folder = waiting.pop()
         folders, files = storage.list_folder(folder)
-        waiting += [folder / name for name in folders if not storage.leads_back(folder / name)]
+        waiting += [
+            folder / name for name in folders if not storage.is_circular_link(folder / name)
+        ]
         found += [folder / name for name in files if is_video_name(name)]
     return sorted(found)
 
@@ -181,10 +183,10 @@ class VideoReader:
 
 
 def _how_cut_off(path: str, index: VideoIndex) -> str:
-    if index.n_told and index.n_whole >= index.n_told:
+    if index.n_claimed and index.n_whole >= index.n_claimed:
         return ""  # what is missing is not the pictures
     return describe_cut(path) or (
-        f"the file says that it has {index.n_told}" if index.n_whole < index.n_told else ""
+        f"the file says that it has {index.n_claimed}" if index.n_whole < index.n_claimed else ""
     )
 
 

@@ -82,7 +82,7 @@ def test_public_names_can_be_loaded() -> None:
 
 
 def test_optional_packages_are_imported_inside_functions() -> None:
-    """What an extra installs must not be needed to import any module."""
+    """No module may need an extra to be imported."""
     optional = {"tensorflow", "torch", "onnxruntime", "ray", "av", "insightface", "waitress"}
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.parse(path.read_text()).body:

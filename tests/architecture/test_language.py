@@ -10,10 +10,10 @@ import pytest
 from tests.architecture.test_source import FILES, TREES
 from tests.real import ROOT
 
-DOCSTRING_CEILING = 0.13
-"""Share of docstrings that start with a forbidden word; the goal is 2 %."""
-CONDITIONALS_CEILING = 16
-"""Conditional expressions in 1,000 lines; the goal is 12."""
+DOCSTRING_CEILING = 0.02
+"""Share of docstrings that may start with a forbidden word."""
+CONDITIONALS_CEILING = 12
+"""Conditional expressions in 1,000 lines."""
 NOT_FIRST = frozenset(
     [
         "of",
@@ -46,11 +46,11 @@ PHRASES = {
     "goes on where": 0,
     "is no image": 0,
     "leads back": 0,
-    "passed over": 6,
-    "the way back": 7,
-    "is told": 6,
+    "passed over": 0,
+    "the way back": 0,
+    "is told": 0,
 }
-"""How often each phrase may still occur; the goal is 0 for all of them."""
+"""Occurrences that are allowed for each phrase of the old dialect."""
 FOLDERS_OF_CHECKS = {"architecture", "contracts", "faults", "golden"}
 _WITH_DOCSTRING = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

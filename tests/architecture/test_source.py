@@ -111,7 +111,7 @@ _WRITING_MODE = re.compile("(?=.*[wax+])[rwaxbt+]{1,3}")
 
 
 def writes(node: ast.Call) -> bool:
-    """Whether a call looks as if it changed the disk under a name."""
+    """Return whether a call seems to change a path on disk."""
     name = called(node)
     if name in _WRITING_CALLS or name.startswith("tempfile."):
         return True

@@ -1,4 +1,4 @@
-"""What the command line prints, where, and with which status."""
+"""Output of the command line: text, stream and exit status."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_help_and_version(
 
 
 def test_bug_is_not_hidden(rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no FaceprepError keeps its traceback."""
+    """An error that is not a FaceprepError keeps its traceback."""
 
     def plan(*_: object) -> None:
         raise ZeroDivisionError("a bug")

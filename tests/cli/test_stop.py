@@ -114,7 +114,7 @@ def test_stopped_and_started_again(
 
 
 def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
-    """From the moment that it holds the lock: before, there is nothing to go on with."""
+    """Stop it at any time after it takes the lock; before that there is nothing to resume."""
     for i in range(4):
         output = tmp_path / str(i)
         run = start(rec_set, output)

@@ -1,5 +1,5 @@
-"""What every container keeps to: what is written is read, the same bytes each time; of damage there
-is one line.
+"""The contract of every container: it reads back its own bytes, the same each time; damage is one
+line.
 
 A new kind of manifest is tried by its line in `manifests.FORMATS`, and needs one in `READERS` that
 reads it back.
@@ -136,8 +136,8 @@ def test_the_same_images_give_the_same_bytes(
 
 
 def told(container: Container, path: Path) -> bool:
-    """Whether reading or inspecting tells of damage; any other error than ours passes through,
-    and fails the test.
+    """Return whether reading or inspecting reports damage; any error of another kind fails the
+    test.
     """
     lines = []
     with suppress(FaceprepError):

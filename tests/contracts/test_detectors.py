@@ -1,5 +1,5 @@
-"""What every detector in the registry keeps to. One that needs a file of the user's gets a line
-in `FILES`.
+"""The contract of every detector in the registry. One that needs a user's file gets a line in
+`FILES`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FILES: dict[str, Callable[[Path], Path]] = {"insightface": scrfd_like}
 
 @pytest.fixture(params=DETECTORS, scope="module")
 def name(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What `--detector` is given."""
+    """Return the value of `--detector`."""
     kind: str = request.param
     skip_where_packages_are_missing(DETECTORS[kind])
     return str(FILES[kind](tmp_path_factory.mktemp(kind) / "det.onnx")) if kind in FILES else kind

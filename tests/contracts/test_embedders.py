@@ -1,5 +1,5 @@
-"""What every embedder in the registry keeps to. One that needs a file of the user's gets a line
-in `FILES`.
+"""The contract of every embedder in the registry. One that needs a user's file gets a line in
+`FILES`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ weights.
 
 @pytest.fixture(params=EMBEDDERS, scope="module")
 def name(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What `--embedder` is given."""
+    """Return the value of `--embedder`."""
     kind: str = request.param
     skip_where_packages_are_missing(EMBEDDERS[kind])
     with pytest.MonkeyPatch.context() as patch:
@@ -101,7 +101,8 @@ def test_what_it_says_of_itself(embedder: Embedder) -> None:
     model = embedder.model
     assert embedder.provider == "CPU"
     assert (
-        model.metric in (COSINE, EUCLIDEAN) and model.surely_not <= model.threshold <= model.surely
+        model.metric in (COSINE, EUCLIDEAN)
+        and model.undecided_from <= model.threshold <= model.merge_from
     )
     assert 0 < model.outlier_angle < 180
     assert model.origin, "where the thresholds come from"

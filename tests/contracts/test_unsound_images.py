@@ -76,7 +76,7 @@ def failures(path: Path) -> dict[str, tuple[str, str]]:
 
 
 def run(job: Job, source: Path, output: Path) -> Told:
-    """What the command says of each failed input; the output may be a folder or a file."""
+    """Return the reported outcome of each failed input; the output may be a folder or a file."""
     run_job(job, Request((source,), output), SerialRunner())
     inside = output / "failures.csv"
     shared = output / ".faceprep" / "failures.csv"

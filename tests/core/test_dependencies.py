@@ -1,4 +1,4 @@
-"""What is installed: from the source tree and from pip's notes alike."""
+"""Dependencies read from the source tree equal those in pip's metadata."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_pip_notes_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Notes:
-    """As importlib.metadata gives them."""
+    """Metadata in the form that importlib.metadata gives."""
 
     def get_all(self, name: str) -> list[str]:
         return ["detect", "ray", "video"] if name == "Provides-Extra" else []

@@ -1,4 +1,4 @@
-"""What has to hold after a fault, and after the second start."""
+"""Checks after a fault, and after the second start."""
 
 from __future__ import annotations
 

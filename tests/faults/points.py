@@ -65,7 +65,7 @@ class Point:
 
     @property
     def kills(self) -> bool:
-        """Whether the process is killed."""
+        """Return whether the process is killed."""
         return self.strike.kind in (Kind.KILL, Kind.KILL_ALL, Kind.KILL_HALF)
 
 

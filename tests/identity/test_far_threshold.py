@@ -46,7 +46,7 @@ def test_people_under_two_names_are_left_out() -> None:
     doubled = threshold_at(folders(rows | {"q": photos(person(0), 10, 99)}), 0.002)
     assert doubled.n_left_out == 50
     assert doubled.threshold == pytest.approx(clean.threshold, abs=0.02)
-    blind = Model("blind", surely=2.0, surely_not=0.3)
+    blind = Model("blind", merge_from=2.0, undecided_from=0.3)
     assert (
         threshold_at(folders(rows | {"q": photos(person(0), 10, 99)}, blind), 0.002).threshold > 0.6
     )

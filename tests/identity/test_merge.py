@@ -108,7 +108,7 @@ def test_folders_of_one_person_are_merged_into_the_largest() -> None:
     assert accepted(merges) == {"a": "c", "b": "c"}
     assert (merges.n_identities, merges.n_people, merges.n_conflicts) == (4, 2, 0)
     for decision in merges.decisions:
-        assert decision.score is not None and decision.score >= MODEL.surely
+        assert decision.score is not None and decision.score >= MODEL.merge_from
         assert decision.evidence["images"] == [3, 5] and decision.evidence["pairs"] == 15
 
 
@@ -181,7 +181,7 @@ def test_one_bad_pair_among_many_folders_does_not_part_them() -> None:
     side = side / np.linalg.norm(side)
     other = 2 * (side @ centre) * centre - side  # the mirror image beyond the centre
     embeddings = folders(rows | {"y": side[None], "z": other[None]})
-    assert float(side @ other) < MODEL.surely_not
+    assert float(side @ other) < MODEL.undecided_from
     assert len(accepted(plan_merges(embeddings))) == 9
 
 
@@ -203,7 +203,9 @@ def test_undecided_come_nearest_the_threshold_first() -> None:
     merges = plan_merges(town(60, 3, seed=2, within=0.45))
     verdicts = [d.verdict for d in merges.decisions]
     assert verdicts == sorted(verdicts) and UNDECIDED in verdicts
-    apart = [abs((d.score or 0) - MODEL.surely) for d in merges.decisions if d.verdict == UNDECIDED]
+    apart = [
+        abs((d.score or 0) - MODEL.merge_from) for d in merges.decisions if d.verdict == UNDECIDED
+    ]
     assert apart == sorted(apart)
 
 
@@ -215,7 +217,7 @@ def test_equal_images_under_many_names() -> None:
 
 def test_euclidean_distance_has_its_own_scale() -> None:
     """Check raw descriptors, which match up to a distance of 0.6, a likeness of 0.82."""
-    model = Model("raw", EUCLIDEAN, threshold=0.82, surely=0.85, surely_not=0.8)
+    model = Model("raw", EUCLIDEAN, threshold=0.82, merge_from=0.85, undecided_from=0.8)
     base = np.full((1, 4), 0.7)
     places = {"a": (0, 0), "b": (0.5, 0), "c": (0, 1.5), "d": (5, 0), "e": (5, 0.62)}
     rows = {name: base + [[x, y, 0, 0]] for name, (x, y) in places.items()}

@@ -1,4 +1,4 @@
-"""What does not belong is found, and what belongs stays."""
+"""Outliers are found, and images that belong to an identity stay."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_raw_descriptors_are_judged_by_distance() -> None:
             base + [0, 0, 0.62, 0],
         ]
     )
-    model = Model("raw", EUCLIDEAN, surely=0.85, surely_not=0.8, outlier_angle=35)
+    model = Model("raw", EUCLIDEAN, merge_from=0.85, undecided_from=0.8, outlier_angle=35)
     assert [d.subject for d in plan_cleaning(folders({"a": rows}, model))] == ["a/4.png"]
 
 

@@ -1,4 +1,4 @@
-"""bin2folder: the bytes as they are, the pairs in a table, and the way back."""
+"""bin2folder: untouched bytes, a table of the pairs, and a round trip."""
 
 from __future__ import annotations
 

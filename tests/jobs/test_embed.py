@@ -447,8 +447,8 @@ def test_the_registration_desk(tmp_path: Path) -> None:
         )
         same = people[:, None] == people
         apart = ~np.eye(len(people), dtype=bool)
-        assert likeness[same & apart].min() > found.model.surely
-        assert likeness[~same].max() < found.model.surely_not
+        assert likeness[same & apart].min() > found.model.merge_from
+        assert likeness[~same].max() < found.model.undecided_from
 
 
 def test_vectors_have_as_many_numbers_as_the_embedder_says(net: str) -> None:

@@ -248,7 +248,7 @@ def test_a_single_photo_may_have_its_output_beside_it(tmp_path: Path) -> None:
 
 
 def test_one_bad_photo_fails_alone(tmp_path: Path) -> None:
-    """In the middle of a batch, and of a shard."""
+    """Place the bad photo in the middle of a batch and of a shard."""
     for i in range(40):
         save(tmp_path / "src" / f"{i:02d}.png", *ONE)
     good = (tmp_path / "src" / "00.png").read_bytes()

@@ -51,7 +51,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def everything(output: Path) -> dict[str, bytes | None]:
-    """What a user sees in both folders."""
+    """Return what a user sees in both folders."""
     both = (output, output.with_name(output.name + "_original"))
     return {
         f"{folder.name}/{name}": data for folder in both for name, data in results(folder).items()
@@ -149,7 +149,7 @@ def test_stopped_in_the_middle_of_a_video(two_videos: Path, tmp_path: Path) -> N
 
 
 def command(*arguments: str | Path) -> tuple[int, dict[str, object], str]:
-    """Exit status, the object that --json prints, and what is told on stderr."""
+    """Exit status, the object that --json prints, and the text on stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "faceprep", "extract-video", *map(str, arguments), "--json"],
         capture_output=True,

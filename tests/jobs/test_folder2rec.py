@@ -1,4 +1,4 @@
-"""folder2rec: the way back, read by us and by MXNet; the shuffle depends on the seed alone."""
+"""folder2rec: its sets are read by faceprep and by MXNet; the shuffle depends on the seed alone."""
 
 from __future__ import annotations
 

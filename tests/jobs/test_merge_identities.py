@@ -128,7 +128,7 @@ def test_a_threshold_from_the_rate_of_false_accepts(tmp_path: Path) -> None:
     origin = summary.details["threshold_origin"]
     assert origin.startswith("--far 0.05: 0.0")
     assert f" on ({origin})" in MergeIdentities(far=0.05).sentence(summary.details)
-    assert summary.details["threshold"] != Colors.model.surely
+    assert summary.details["threshold"] != Colors.model.merge_from
 
 
 def test_likeness_is_in_the_summary(source: Path, tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_a_model_that_has_changed_is_not_gone_on_with(
 
 
 def test_the_default_is_the_models_own(tmp_path: Path) -> None:
-    model = Model("any", surely=0.7, surely_not=0.6, origin="somewhere")
+    model = Model("any", merge_from=0.7, undecided_from=0.6, origin="somewhere")
     embeddings = Embeddings(
         ["a/1", "b/1"], ["a", "b"], np.array([[1, 0], [0.8, 0.6]], np.float32), model
     )

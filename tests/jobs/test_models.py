@@ -1,4 +1,4 @@
-"""`models`: every entry of the registry is told, and nothing is loaded for it."""
+"""`models`: every entry of the registry is listed, and nothing is loaded for it."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def run(job: Job, source: Path, output: Path, workers: int = 0) -> Summary:
 
 
 def images(root: Path) -> dict[str, bytes | None]:
-    """What is there but for plans, tables and empty folders."""
+    """Return all files except plans, tables and empty folders."""
     return {
         name: data
         for name, data in results(root).items()
@@ -45,7 +45,7 @@ def images(root: Path) -> dict[str, bytes | None]:
 
 
 def test_registration_desk(tmp_path: Path) -> None:
-    """From photos to one identity a person: the three commands, and back."""
+    """Go from photos to one identity per person with three commands, and back."""
     desk = DATA / "photos" / "registration"
     truth = json.loads((DATA / "photos" / "registration_truth.json").read_text())["same_person"]
     run(ExtractPhotos(), desk, tmp_path / "faces")

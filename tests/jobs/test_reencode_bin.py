@@ -276,7 +276,7 @@ def test_exit_codes_and_lines(tmp_path: Path) -> None:
 
 
 def test_one_after_the_other_into_the_same_folder(tmp_path: Path) -> None:
-    """As in a shell's loop, twice: the second time there is nothing left to do."""
+    """Run twice in a loop, as a shell would; the second time there is nothing left to do."""
     sources = [
         write_bin(tmp_path / f"{name}.bin", [*FACES[:2], name.encode(), b"two"])
         for name in ("a", "b")

@@ -122,7 +122,7 @@ def no_links(*_: Any, **__: Any) -> None:
 
 
 def run_and_kill(source: Path, at: int, overwrite: bool) -> bool:
-    """Whether a run of its own process came to its change `at` of the disk, where it died."""
+    """Return whether a run in its own process reached its disk change `at`, where it dies."""
     child = os.fork()
     if child == 0:
         try:

@@ -1,6 +1,4 @@
-"""What holds for every detector in the registry that comes with weights: faces move with the
-image.
-"""
+"""Laws of every detector in the registry that has weights: faces move with the image."""
 
 from __future__ import annotations
 

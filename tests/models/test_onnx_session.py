@@ -1,4 +1,4 @@
-"""Where graphs run: never silently elsewhere."""
+"""Graphs run where they should, and never silently elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 class PretendSession:
-    """A session that claims the providers it is told to."""
+    """A session that claims the given providers."""
 
     def __init__(self, providers: list[str]) -> None:
         self._providers = providers

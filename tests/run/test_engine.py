@@ -1,4 +1,4 @@
-"""What is taken up, what is refused, and what a run says at its end."""
+"""The engine: resumed runs, refused runs, and the summary at the end."""
 
 from __future__ import annotations
 

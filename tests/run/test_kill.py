@@ -140,7 +140,7 @@ def wait_for_the_end(workers: list[psutil.Process]) -> None:
 
 @pytest.fixture(scope="module")
 def whole(rec_set: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
-    """What an uninterrupted run leaves."""
+    """Return the files of an uninterrupted run."""
     output = tmp_path_factory.mktemp("whole") / "out"
     assert status_of(drive(rec_set, output, 1)) == 0
     return tree(output)

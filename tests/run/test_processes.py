@@ -30,9 +30,7 @@ SERIAL, TWO = SerialRunner(), ProcessRunner(2)
 
 @pytest.fixture(params=["new", "copy"], autouse=True)
 def worker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How workers come to be: these tests' own process, which has NumPy, would start new ones
-    only.
-    """
+    """Start a worker: this process, which has NumPy, would otherwise start only new ones."""
     monkeypatch.setattr("faceprep.run.processes.is_clean", lambda: request.param == "copy")
     return str(request.param)
 
@@ -122,7 +120,7 @@ def test_shard_whose_worker_dies_once_is_done(
 
 
 def test_commit_in_which_the_worker_dies_is_finished(request_: Request, tmp_path: Path) -> None:
-    """What has its page is done: by the next worker that tries."""
+    """A shard with a page is done: the next worker that tries finishes the commit."""
     diary = tmp_path / "diary"
     assert (
         run_job(DiesInCommit(mark=str(tmp_path / "mark"), diary=str(diary)), request_, TWO).ok == 12
@@ -135,9 +133,7 @@ def test_commit_in_which_the_worker_dies_is_finished(request_: Request, tmp_path
 def test_commit_in_which_the_last_worker_dies_is_finished(
     request_: Request, tmp_path: Path
 ) -> None:
-    """What has its page is done: by the driver, when nobody tries any more. Likewise what was
-    only not reported.
-    """
+    """The driver finishes the commit when no worker is left. This also holds for a lost report."""
 
     @contextmanager
     def runner(work: ShardWork) -> Iterator[CarryOut]:

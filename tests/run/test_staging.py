@@ -200,7 +200,7 @@ def test_folder_that_goes_meanwhile_is_made_again(
 def test_files_in_the_working_folder_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which cannot be replaced, not even where it is empty."""
+    """The working folder cannot be replaced, not even an empty one."""
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
     new = Staging(Path("."), tmp_path / "state")

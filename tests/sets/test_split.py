@@ -1,4 +1,4 @@
-"""What a manifest takes: dense classes, exact splits, orders that hang on the seed alone."""
+"""Selections of a manifest: dense classes, exact splits, orders that depend on the seed alone."""
 
 from __future__ import annotations
 

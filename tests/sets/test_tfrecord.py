@@ -157,7 +157,7 @@ with tf.io.TFRecordWriter(sys.argv[1]) as file:
 
 
 def tensorflow(code: str, *arguments: object) -> str:
-    """In a process of its own: its imports warn, and warnings are errors here."""
+    """Run TensorFlow in its own process: its imports warn, and warnings are errors here."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SPEC + code, *map(str, arguments)],
         capture_output=True,

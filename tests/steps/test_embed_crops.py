@@ -48,7 +48,7 @@ def test_larger_crops_are_the_template_enlarged(options: EmbedOptions) -> None:
 
 
 def test_other_templates_are_brought_to_the_embedders(options: EmbedOptions) -> None:
-    """What is in the middle of a dlib chip is in the middle of an ArcFace crop."""
+    """The middle of a dlib chip is the middle of an ArcFace crop."""
     crop = np.zeros((150, 150, 3), np.uint8)
     crop[6:96, 28:118] = 255
     found = changed(options, crops="dlib-150").embed([crop])[0].reshape(3, 4, 4)

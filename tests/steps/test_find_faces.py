@@ -1,4 +1,4 @@
-"""Faces out of decoded images: which are sure, what is cropped, what the table is told."""
+"""Faces from decoded images: minimum score, crops, rows of the table."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from faceprep.steps.place_images import (
     evidence_of,
     fingerprint_of,
     load_listing,
-    look_at,
     place_shards,
     refuse_output_within,
     save_listing,
+    survey,
 )
 
 
@@ -48,7 +48,7 @@ def test_the_same_images_have_the_same_state(
     assert state_of(source) == state
     monkeypatch.setattr(application, "_BATCH", 1)
     assert state_of(source) == state
-    assert look_at(source, list_images(find_identities(source)))[1] == 7 + 7 + 7 + 5
+    assert survey(source, list_images(find_identities(source)))[1] == 7 + 7 + 7 + 5
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where a plan sends every image: laws, names, chains, and what cannot be meant."""
+"""Resolved plans: laws, names, chains, and contradictions."""
 
 from __future__ import annotations
 

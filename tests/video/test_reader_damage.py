@@ -131,7 +131,7 @@ def test_what_is_there_of_a_cut_off_video_is_read(read: Read, suffix: str, part:
 
 @pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", "first.mp4"])
 def test_a_cut_after_any_of_the_first_packets(read: Read, suffix: str) -> None:
-    """Where B-frames are still to come between those that are there."""
+    """B-frames may still be missing between the frames that are there."""
     for n_bytes in range(2000, 20_000, 500):
         check_cut(read, suffix, WHOLE[suffix][:n_bytes])
 

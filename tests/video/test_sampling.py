@@ -1,4 +1,4 @@
-"""Which numbers a choice picks, whatever the video's length and the span."""
+"""Frame choices give the right numbers for any video length and span."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Identification metrics: rank-k and TPIR at FPIR for open-set searches, where some probes have no
 mate.
 
-Identities that are as like a probe as its mate is stand before the mate: who gives every face the
-same vector finds nobody.
+Identities as similar to a probe as its mate rank before the mate. A model that gives every face the
+same vector therefore finds no one.
 """
 
 from __future__ import annotations

@@ -83,12 +83,12 @@ def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOL
     (0.8, 0.8, None, 0.333)
     """
     values, truth = _checked(scores, same, n_folds)
-    order, ranked, ends = _rank(values)
+    order, ranked, last_of = _rank(values)
     weights = np.where(truth, np.int8(1), np.int8(-1))[order]
-    curve = _curve(ranked, weights, ends)
+    curve = _curve(ranked, weights, last_of)
     fold_of = _folds(len(values), n_folds)[order] if n_folds else None
     accuracy, std, threshold = (
-        (None,) * 3 if fold_of is None else _cross_validate(ranked, weights, ends, fold_of)
+        (None,) * 3 if fold_of is None else _cross_validate(ranked, weights, last_of, fold_of)
     )
     gain = curve.same - curve.different
     best, n_different = int(gain.argmax()), int(curve.different[-1])
@@ -117,8 +117,8 @@ def trace_roc(scores: npt.ArrayLike, same: npt.ArrayLike) -> Curve:
     [0, 1, 2, 2]
     """
     values, truth = _checked(scores, same, 1)
-    order, ranked, ends = _rank(values)
-    return _curve(ranked, np.where(truth[order], np.int8(1), np.int8(-1)), ends)
+    order, ranked, last_of = _rank(values)
+    return _curve(ranked, np.where(truth[order], np.int8(1), np.int8(-1)), last_of)
 
 
 def _checked(
@@ -151,13 +151,13 @@ def _rank(values: npt.NDArray[np.floating]) -> tuple[Ints, npt.NDArray[np.floati
     return order, ranked, np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
 
 
-def _curve(ranked: npt.NDArray[np.floating], weights: npt.NDArray[np.int8], ends: Ints) -> Curve:
+def _curve(ranked: npt.NDArray[np.floating], weights: npt.NDArray[np.int8], last_of: Ints) -> Curve:
     """Build the curve from sorted scores, 1 for one person and -1 for two, and the last position of
     each score.
     """
-    same = np.cumsum(weights > 0, dtype=np.int64)[ends]
-    thresholds = np.concatenate([[np.inf], ranked[ends].astype(np.float64)])
-    return Curve(thresholds, np.concatenate([[0], same]), np.concatenate([[0], ends + 1 - same]))
+    same = np.cumsum(weights > 0, dtype=np.int64)[last_of]
+    thresholds = np.concatenate([[np.inf], ranked[last_of].astype(np.float64)])
+    return Curve(thresholds, np.concatenate([[0], same]), np.concatenate([[0], last_of + 1 - same]))
 
 
 def _folds(n: int, n_folds: int) -> npt.NDArray[np.int16]:
@@ -170,7 +170,7 @@ def _folds(n: int, n_folds: int) -> npt.NDArray[np.int16]:
 def _cross_validate(
     ranked: npt.NDArray[np.floating],
     weights: npt.NDArray[np.int8],
-    ends: Ints,
+    last_of: Ints,
     fold_of: npt.NDArray[np.int16],
 ) -> tuple[float, float, float | None]:
     """Return (accuracy, its deviation, threshold) over the folds.
@@ -181,7 +181,7 @@ def _cross_validate(
     """
     gain = np.full(len(ranked) + 1, np.iinfo(np.int32).min // 2, np.int32)
     gain[0] = 0
-    gain[ends + 1] = np.cumsum(weights, dtype=np.int32)[ends]
+    gain[last_of + 1] = np.cumsum(weights, dtype=np.int32)[last_of]
     n_folds = int(fold_of.max()) + 1
     accuracies, thresholds = np.empty(n_folds), np.empty(n_folds)
     for fold in range(n_folds):

@@ -176,8 +176,10 @@ class LookAlikes:
             return alike
         alike[alike] = self.agreement(image, others[alike]) >= hashes.MIN_AGREEMENT
         if self.vectors is not None and alike.any():
-            asked = alike & (self.table.images.identities[others] != NO_IDENTITY)
-            alike[asked] = self.likeness(image, others[asked]) >= self.vectors.model.surely
+            compared = alike & (self.table.images.identities[others] != NO_IDENTITY)
+            alike[compared] = (
+                self.likeness(image, others[compared]) >= self.vectors.model.merge_from
+            )
         return alike
 
     def agreement(self, image: int, others: Ints) -> Floats:
@@ -256,13 +258,13 @@ def plan_drops(
     """
     images = look.table.images
     found = find_duplicates(images, _never if exact_only else look, 0 if exact_only else RADIUS)
-    teller = _Teller(look, named, found)
+    reasons = _Reasons(look, named, found)
     accepted = [
-        teller.dropped(image)
+        reasons.dropped(image)
         for image in np.flatnonzero(found.kept != np.arange(len(found.kept))).tolist()
     ]
     undecided = [
-        teller.rival(image)
+        reasons.rival(image)
         for image in np.flatnonzero(found.rivals != np.arange(len(found.kept))).tolist()
     ]
     counts = Counter(dict.fromkeys((EXACT, NEAR, AGAINST, CONFLICTS), 0))
@@ -276,7 +278,7 @@ def _never(image: int, others: Ints) -> Bools:
 
 
 @dataclass(frozen=True)
-class _Teller:
+class _Reasons:
     """A writer of reasons."""
 
     look: LookAlikes

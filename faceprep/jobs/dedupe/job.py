@@ -36,14 +36,14 @@ from faceprep.steps.place_images import (
     PLAN,
     PlacingOptions,
     finish_plan,
-    judged_by,
-    leave_plan,
     load_listing,
-    look_at,
     place_planned,
     place_shards,
+    plan_header,
     refuse_output_within,
     save_listing,
+    survey,
+    write_decided,
 )
 from faceprep.tables.plan import read_plan
 
@@ -63,7 +63,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
     JPEG quality, size, shape or format. A mirror image, a part, or another photo of the same face
     is not a copy. Among copies within an identity the best stays: most pixels, then full colour,
     more detail, more bytes, first by name. Copies in two identities are a label conflict: they are
-    undecided in the plan, so that nothing is lost before a person has looked. With --against,
+    undecided in the plan, so that a person decides. With --against,
     images that also occur in a test set are dropped, whatever their identity. Images that cannot be
     read are named and left out.
     """
@@ -108,7 +108,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
         if not len(listing):
             expected = "SRC/IDENTITY/IMAGE.png, or SRC/IMAGE.png"
             raise SourceError("no images in this folder", path=source, expected=expected)
-        fingerprint, n_bytes = look_at(source, listing)
+        fingerprint, n_bytes = survey(source, listing)
         folder = os.path.abspath(source)
         save_listing(listing, scratch / _LISTING)
         image_sets.lay_out_listing(listing, scratch, _SOURCE)
@@ -160,7 +160,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
         signed = deduplication.sign_images(
             image_sets.read(images, sink.scratch, shard.start, shard.stop), self.exact_only
         )
-        signatures.leave(sink, signed)
+        signatures.save(sink, signed)
         is_source = images.name == _SOURCE
         names = image_sets.load_names(sink.scratch, _SOURCE, shard.start) if is_source else []
         for number, (status, reason) in sorted(signed.damaged.items()):
@@ -211,27 +211,27 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
             deduplication.damage_drops(signatures.load_damaged(sink, _ids(sets[:1])), listing.path)
         )
         counts |= {deduplication.DAMAGED: len(damaged)}
-        judged = judged_by(self.command, Path(shard.source), sets[0].fingerprint, self._told()) | {
-            "found": counts
-        }
+        header = plan_header(
+            self.command, Path(shard.source), sets[0].fingerprint, self._deciding_options()
+        ) | {"found": counts}
         if self._embeds:
-            judged["model"] = self.model().fingerprint
-        leave_plan(sink, judged, [*damaged, *decisions], listing)
+            header["model"] = self.model().fingerprint
+        write_decided(sink, header, [*damaged, *decisions], listing)
         sink.open_part(_LEFT_OUT).write(
             json.dumps([decision.subject for decision in damaged]).encode()
         )
 
-    def _told(self) -> dict[str, Any]:
+    def _deciding_options(self) -> dict[str, Any]:
         """Return the options that affect decisions."""
-        told: dict[str, Any] = {
+        options: dict[str, Any] = {
             "exact_only": self.exact_only,
             "against": [os.path.abspath(each) for each in self.against],
         }
         if not self.exact_only:
-            told |= deduplication.LIMITS | {"embedder": self.embedder}
+            options |= deduplication.LIMITS | {"embedder": self.embedder}
         if self._embeds:
-            told |= {"likeness": self.model().surely}
-        return told
+            options |= {"likeness": self.model().merge_from}
+        return options
 
     # After
 
@@ -241,16 +241,20 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
 
     def details(self, output: Path) -> Mapping[str, int]:
         """Count the copies by kind, for the summary of the run."""
-        judged, _ = read_plan(output / PLAN)
-        return dict(judged["found"])
+        header, _ = read_plan(output / PLAN)
+        return dict(header["found"])
 
     def sentence(self, found: Mapping[str, int]) -> str:
         """Return `details` as a sentence."""
-        told = f"{found['exact']:,} exact and {count_noun(found['near'], 'near duplicate')} dropped"
+        sentence = (
+            f"{found['exact']:,} exact and {count_noun(found['near'], 'near duplicate')} dropped"
+        )
         if self.against:
-            told += f", {count_noun(found['against'], 'image')} of test sets dropped"
-        n = found["conflicts"]
-        return told + (f"; {count_noun(n, 'label conflict')}, undecided in the plan" if n else "")
+            sentence += f", {count_noun(found['against'], 'image')} of test sets dropped"
+        if found["conflicts"]:
+            conflicts = count_noun(found["conflicts"], "label conflict")
+            sentence += f"; {conflicts}, undecided in the plan"
+        return sentence
 
 
 def _cut(kind: str, images: ImageSet) -> list[Shard]:

@@ -56,7 +56,7 @@ class Signatures:
         return len(self.rows)
 
 
-def leave(sink: Sink, signatures: Signatures) -> None:
+def save(sink: Sink, signatures: Signatures) -> None:
     """Write signatures as parts of the current shard."""
     sink.open_part(_ROWS).write(signatures.rows.tobytes())
     sink.open_part(_THUMBS).write(signatures.thumbnails.tobytes())
@@ -79,9 +79,9 @@ def load(sink: Sink, shard_ids: Iterable[str], with_thumbnails: bool = True) -> 
 def load_damaged(sink: Sink, shard_ids: Iterable[str]) -> dict[int, tuple[str, str]]:
     """Load (status, reason) of the images of one set without a row, by number."""
     return {
-        int(number): (told[0], told[1])
+        int(number): (outcome[0], outcome[1])
         for id in shard_ids
-        for number, told in _names(sink, id)[1].items()
+        for number, outcome in _names(sink, id)[1].items()
     }
 
 

@@ -26,7 +26,7 @@ from faceprep.vision.align import crop_box
 ROW, FACE_FILE = ".face row", ".face file"
 BAD_ROW = "bad_face_row"
 _LARGEST = 1.25
-"""Sides of a box in sides of its frame: what is larger is no face in it."""
+"""Largest box side, in sides of its frame; a larger box cannot be a face."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class OriginalCrops:
         size = np.array(pixels.shape[1::-1])
         sides = box[2:] - box[:2]
         if (box[2:] <= 0).any() or (box[:2] >= size).any() or (sides > _LARGEST * size).any():
-            told = " ".join(f"{value:g}" for value in box)
+            numbers = " ".join(f"{value:g}" for value in box)
             found = (
-                f"row {number}: the box {told} is outside of the frame or larger, {size[0]} × "
+                f"row {number}: the box {numbers} is outside of the frame or larger, {size[0]} × "
                 f"{size[1]} pixels"
             )
             return Outcome(f"{self.path}#{number}", BAD_ROW, found, ROW)

@@ -12,12 +12,12 @@ import numpy as np
 from faceprep.core.types import Outcome
 from faceprep.identity.metrics.pooling import scaled
 from faceprep.identity.metrics.verification import Ints, judge_pairs
-from faceprep.jobs.verify.result import Judged, Progress, embed_all, is_sound, likeness_of, named
+from faceprep.jobs.verify.result import Judged, Progress, compare_rows, embed_all, is_sound, named
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.steps.embed_crops import EmbedOptions, fit_encoded
 
 
-def judge_bin(options: EmbedOptions, path: Path, name: str, tell: Progress) -> Judged:
+def judge_bin(options: EmbedOptions, path: Path, name: str, progress: Progress) -> Judged:
     """Judge pairs in folds. Byte-identical images are embedded once. Raises SourceError."""
     pairs = load_pairs(path)
     first_of: dict[bytes, int] = {}
@@ -32,7 +32,7 @@ def judge_bin(options: EmbedOptions, path: Path, name: str, tell: Progress) -> J
         partial(fit_encoded, fitter, key, pairs.images[number])
         for key, number in zip(keys, numbers.tolist(), strict=True)
     ]
-    vectors, problems = embed_all(options, loads, tell, path)
+    vectors, problems = embed_all(options, loads, progress, path)
     vectors = scaled(vectors.astype(np.float64), options.model().metric)
     rows = row_of.reshape(-1, 2)
     sound = is_sound(len(vectors), problems)[rows].all(axis=1)
@@ -41,7 +41,7 @@ def judge_bin(options: EmbedOptions, path: Path, name: str, tell: Progress) -> J
         for number in np.flatnonzero(~sound).tolist()
     ]
     same = np.asarray(pairs.same, np.bool_)[sound]
-    found = judge_pairs(likeness_of(vectors, *rows[sound].T), same)
+    found = judge_pairs(compare_rows(vectors, *rows[sound].T), same)
     result = named(name, path, found) | {"left_out": len(left_out)}
     return Judged([result], len(pairs), left_out, len(vectors))
 

@@ -33,7 +33,7 @@ class Draw(NamedTuple):
 
 
 def judge_folder(
-    options: EmbedOptions, path: Path, name: str, draw: Draw, tell: Progress
+    options: EmbedOptions, path: Path, name: str, draw: Draw, progress: Progress
 ) -> Judged:
     """Search for the probes among the enrolled identities. Raises SourceError."""
     identities = _find_people(path)
@@ -43,20 +43,22 @@ def judge_folder(
     )
     fitter = options.fitter()
     loads = [partial(load_file, fitter, path, file) for file in files]
-    vectors, problems = embed_all(options, loads, tell, path)
+    vectors, problems = embed_all(options, loads, progress, path)
     sound = is_sound(len(files), problems)
     enrolled = _enrol(draw, identities, people, sound)
     probes = sound & ~enrolled
     if not enrolled.any():
-        raise SourceError("no identity has two sound images: nobody can be searched for", path=path)
+        raise SourceError(
+            "no identity has two sound images: there is nothing to search for", path=path
+        )
     metric = options.model().metric
     unit = scaled(vectors, metric)
     rows = np.flatnonzero(enrolled)
     ids, pooled = pool_templates(unit[rows], people[rows], rows, np.ones(len(rows), np.float32))
     searches = search(scaled(pooled, metric), ids, unit[probes], people[probes])
     found = named(name, path, judge_searches(searches, len(ids)))
-    told = {"identities": len(identities), "gallery_images": len(rows), "left_out": len(problems)}
-    return Judged([found | told], len(files), list(problems.values()), len(files))
+    counts = {"identities": len(identities), "gallery_images": len(rows), "left_out": len(problems)}
+    return Judged([found | counts], len(files), list(problems.values()), len(files))
 
 
 def _find_people(path: Path) -> list[Identity]:
@@ -64,7 +66,7 @@ def _find_people(path: Path) -> list[Identity]:
     found = find_identities(path)
     identities = [identity for identity in found if identity.name != "."]
     if len(identities) < len(found):
-        log.warning("%s: the images outside the folders of identities are passed over", path)
+        log.warning("%s: images outside identity folders are skipped", path)
     inner = [
         folder
         for folder in sorted({(path / person.name).parent for person in identities})

@@ -17,18 +17,18 @@ from faceprep.core.types import Outcome
 from faceprep.identity.metrics.identification import judge_searches, search
 from faceprep.identity.metrics.pooling import pool_templates, scaled
 from faceprep.identity.metrics.verification import Ints, judge_pairs
-from faceprep.jobs.verify.result import Judged, Progress, embed_all, is_sound, likeness_of, named
+from faceprep.jobs.verify.result import Judged, Progress, compare_rows, embed_all, is_sound, named
 from faceprep.sets.ijb import Ijb, Subjects, TemplatePairs, load_ijb
 from faceprep.steps.embed_crops import EmbedOptions, FittedCrop, Load
 from faceprep.steps.find_faces import DEGENERATE, Cropper, open_cropper
 from faceprep.vision.load_image import load_image
 
 
-def judge_ijb(options: EmbedOptions, path: Path, is_weighted: bool, tell: Progress) -> Judged:
+def judge_ijb(options: EmbedOptions, path: Path, is_weighted: bool, progress: Progress) -> Judged:
     """Judge pairs of templates, and searches in each gallery. Raises SourceError."""
     data = load_ijb(path)
     own = replace(options, crops=options.open().template)
-    vectors, problems = embed_all(own, _ijb_loads(data, open_cropper(own.crops)), tell, path)
+    vectors, problems = embed_all(own, _ijb_loads(data, open_cropper(own.crops)), progress, path)
     sound = is_sound(len(data.files), problems)
     weights = data.scores[sound] if is_weighted else np.ones(int(sound.sum()), np.float32)
     ids, pooled = pool_templates(vectors[sound], data.templates[sound], data.media[sound], weights)
@@ -86,7 +86,7 @@ def _judge_template_pairs(
     )
     both = has_first & has_second
     found = judge_pairs(
-        likeness_of(templates.vectors, first[both], second[both]), pairs.same[both], n_folds=0
+        compare_rows(templates.vectors, first[both], second[both]), pairs.same[both], n_folds=0
     )
     return named(f"{data.name} 1:1", path, found) | {"left_out": int((~both).sum())}
 

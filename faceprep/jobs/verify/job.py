@@ -111,13 +111,13 @@ class Verify(EmbedOptions, Look):
         one.
         """
         started = time.perf_counter()
-        tell = progress or (lambda done, total: None)
+        progress = progress or (lambda done, total: None)
         self.announce()
         model = self.model()
         found = Verification(self.embedder, model.fingerprint, model.metric, self.flip)
         n_done = 0
         for path, name in zip(paths, _names(paths), strict=True):
-            step = partial(_tell_on, tell, n_done)
+            step = partial(_add_progress, progress, n_done)
             try:
                 with naming(path):
                     judged = self._judge(path, name, step)
@@ -136,14 +136,14 @@ class Verify(EmbedOptions, Look):
         found.seconds = time.perf_counter() - started
         return found
 
-    def _judge(self, path: Path, name: str, tell: Progress) -> Judged:
+    def _judge(self, path: Path, name: str, progress: Progress) -> Judged:
         if not path.exists():
             raise SourceError("no such file or folder", path=path, remedy="Check the path.")
         if not path.is_dir():
-            return judge_bin(self, path, name, tell)
+            return judge_bin(self, path, name, progress)
         if is_ijb(path):
-            return judge_ijb(self, path, self.score_weights, tell)
-        return judge_folder(self, path, name, Draw(self.gallery, self.seed), tell)
+            return judge_ijb(self, path, self.score_weights, progress)
+        return judge_folder(self, path, name, Draw(self.gallery, self.seed), progress)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -155,5 +155,5 @@ def _names(paths: Sequence[Path]) -> list[str]:
     ]
 
 
-def _tell_on(tell: Progress, n_before: int, done: int, total: int) -> None:
-    tell(n_before + done, n_before + total)
+def _add_progress(progress: Progress, n_before: int, done: int, total: int) -> None:
+    progress(n_before + done, n_before + total)

@@ -20,7 +20,7 @@ from faceprep.steps.embed_crops import EmbedOptions, Load, embed_each
 
 log = logging.getLogger("faceprep")
 Progress = Callable[[int, int], None]
-"""Is told (images done, of how many)."""
+"""Receives (images done, total)."""
 _PAIRS_AT_ONCE = 1 << 14
 
 
@@ -34,7 +34,7 @@ class Judged(NamedTuple):
 
 
 def embed_all(
-    options: EmbedOptions, loads: Iterable[Load], tell: Progress, path: Path
+    options: EmbedOptions, loads: Iterable[Load], progress: Progress, path: Path
 ) -> tuple[Floats, dict[int, Outcome]]:
     """Return vectors (n, d), NaN for images without one, and their faults by number; each of
     `loads` reads one image.
@@ -49,7 +49,7 @@ def embed_all(
         else:
             crop, vectors[number] = each
             notes += [f"{crop.key}: {crop.note}"] if crop.note else []
-        tell(number + 1, len(loads))
+        progress(number + 1, len(loads))
     if notes:
         log.warning(
             "%s: %s of %s images do not fit, such as %s",
@@ -68,7 +68,7 @@ def is_sound(n: int, problems: Mapping[int, Outcome]) -> npt.NDArray[np.bool_]:
     return sound
 
 
-def likeness_of(vectors: Reals, first: Ints, second: Ints) -> Reals:
+def compare_rows(vectors: Reals, first: Ints, second: Ints) -> Reals:
     """Compare rows `first` with rows `second` of the vectors, in blocks."""
     scores = np.empty(len(first), vectors.dtype)
     for start in range(0, len(first), _PAIRS_AT_ONCE):

@@ -48,8 +48,8 @@ def _search_row(result: Mapping[str, Any]) -> Sequence[str]:
 
 def _surest(rates: Rates) -> str:
     """Return the rate at the lowest false-accept rate that the set can measure."""
-    told = [(name, rate) for name, rate in rates.items() if rate is not None]
-    return f"{_share(told[-1][1])} at {told[-1][0]}" if told else "-"
+    measured = [(name, rate) for name, rate in rates.items() if rate is not None]
+    return f"{_share(measured[-1][1])} at {measured[-1][0]}" if measured else "-"
 
 
 def _share(value: float | None) -> str:

@@ -55,8 +55,8 @@ class DlibResnet:
         self.model = Model(
             fingerprint=f"dlib-resnet/{fingerprint}/v{_VERSION}/{self.template}",
             threshold=0.92,
-            surely=0.94,
-            surely_not=0.915,
+            merge_from=0.94,
+            undecided_from=0.915,
             outlier_angle=24,
             origin=_ORIGIN,
         )

@@ -102,8 +102,8 @@ def find_runs(output: Path) -> list[Run]:
     state = find_state(folder)
     if state is None:
         return []
-    ends = [name for name in state.names() if name.rpartition("/")[2] == RUN]
-    prefixes = [name.removesuffix(RUN) for name in ends if name.count("/") <= 1]
+    run_files = [name for name in state.names() if name.rpartition("/")[2] == RUN]
+    prefixes = [name.removesuffix(RUN) for name in run_files if name.count("/") <= 1]
     if not output.is_dir():
         prefixes = [prefix for prefix in prefixes if prefix == f"{output.name}/"]
     runs = []

@@ -25,8 +25,8 @@ _NUMBER = re.compile(r"\d[\d.,]*\b")
 def run_section(run: Run, tally: Tally) -> Section:
     """Describe the command of a run and the outcomes of its inputs."""
     record, n_shards = run.record, run.record.get("n_shards")
-    counted = {name: n for name, n in tally.by_status.items() if not split_count_name(name)[1]}
-    n_inputs = sum(counted.values())
+    counts = {name: n for name, n in tally.by_status.items() if not split_count_name(name)[1]}
+    n_inputs = sum(counts.values())
     failed = count_failures(tally.by_status)
     numbers = {
         "command": run.command,
@@ -41,7 +41,7 @@ def run_section(run: Run, tally: Tally) -> Section:
         "by_status": join_units(tally.by_status),
     }
     outcomes = [
-        (name, n, _share(n, n_inputs) if name in counted else "", "failure" * _is_failure(name))
+        (name, n, _share(n, n_inputs) if name in counts else "", "failure" * _is_failure(name))
         for name, n in tally.by_status.most_common()
     ]
     options = [(name, _join(value)) for name, value in (record.get("options") or {}).items()]

@@ -1,7 +1,7 @@
 """The state of the machine that reads pickles: the stack, the arguments, and the possible
 faults.
 
-Every argument is taken from bytes that are there; nothing is made as large as a number in the file
+Every argument is taken from bytes in the file; nothing is made as large as a number in the file
 says.
 """
 

@@ -3,7 +3,7 @@
     .idx       text, one line a record: key TAB offset     keys need be neither ordered nor dense
     our copy   see `rec_entries`
 
-A scan follows the lengths from the start; after damage it goes on at the next aligned magic. Keys
+A scan follows the lengths from the start; after damage it resumes at the next aligned magic. Keys
 are then the ids in the records' own headers when these are all different (as im2rec and InsightFace
 write them), else the ordinal numbers, as MXNet's rec2idx counts.
 """

@@ -1,4 +1,4 @@
-"""What is written as CSV is read back."""
+"""CSV that was written is read back."""
 
 from __future__ import annotations
 

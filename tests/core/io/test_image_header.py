@@ -1,4 +1,4 @@
-"""What encoded bytes say of themselves."""
+"""Headers of encoded images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which copy is the best, and what is no copy although its thumbnail agrees."""
+"""The best copy stays, and images that only share a thumbnail are not copies."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def looks(*images: bytes, identities: list[int] | None = None) -> LookAlikes:
 
 
 def best(*images: bytes) -> int:
-    """Which one stays; all are copies."""
+    """Return the copy that stays; all are copies."""
     kept = find_duplicates(looks(*images).table.images, looks(*images)).kept
     assert len(set(kept.tolist())) == 1
     return int(kept[0])
@@ -135,7 +135,7 @@ def test_vectors_decide_between_the_source_and_not_with_test_images(metric: str)
     look = with_vectors(
         table,
         np.array([0, 1, 2]),
-        Embeddings(["0", "1", "2"], [""] * 3, vectors, Model(metric=metric, surely=0.9)),
+        Embeddings(["0", "1", "2"], [""] * 3, vectors, Model(metric=metric, merge_from=0.9)),
     )
     assert look(0, np.array([1, 2, 3])).tolist() == [True, False, True]
     assert look.likeness(0, np.array([1]))[0] == pytest.approx(0.999, abs=1e-3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from faceprep.jobs.dedupe import signatures
-from faceprep.jobs.dedupe.signatures import ROW, Signatures, leave, load, load_damaged
+from faceprep.jobs.dedupe.signatures import ROW, Signatures, load, load_damaged, save
 from faceprep.run.ledger import Places, ShardSink
 
 
@@ -31,7 +31,7 @@ def test_what_was_left_is_found(
     parts["c"] = made(2, 9, {11: ("unreadable", "")})
     for name, part in parts.items():
         sink = ShardSink(places, name)
-        leave(sink, part)
+        save(sink, part)
         sink.commit([])
     found = load(sink, parts)
     assert (

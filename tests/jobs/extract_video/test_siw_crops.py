@@ -1,4 +1,4 @@
-"""The boxes of a .face file become crops; what is wrong with a row is told of that row."""
+"""The boxes of a .face file become crops; faults of a row are reported for that row."""
 
 from __future__ import annotations
 

@@ -27,8 +27,11 @@ def ijbc(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Face]]:
 
 
 def field_templates(root: Path, faces: list[Face], weighted: bool = True) -> dict[int, np.ndarray]:
-    """As InsightFace's evaluation pools: raw vectors plus the mirror image's, times the score; the
-    mean of a medium, the sum of the media, brought to length 1."""
+    """Pool as InsightFace's evaluation does.
+
+    Raw vectors plus those of the mirror image, times the score; the mean of a medium, the sum of
+    the media, scaled to length 1.
+    """
     crops = []
     for face in faces:
         pixels = decode((root / "loose_crop" / face.file).read_bytes())

@@ -1,5 +1,5 @@
-"""What every detector gets: a bounded size, an exact way back, a second look, a note of what is
-no image.
+"""Laws of every detector: bounded size, exact scaling back, a second look, a note on anything but
+an image.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def detector() -> Mtcnn:
 
 @pytest.fixture(scope="module")
 def package() -> Package:
-    """What the package finds, neither rounded nor cut off at the edge."""
+    """Return the faces that the package finds, neither rounded nor cut off at the edge."""
     pytest.importorskip("tensorflow")
     from mtcnn import MTCNN
 
@@ -140,7 +140,7 @@ def test_any_size_will_do(detector: Mtcnn, shape: tuple[int, int]) -> None:
 
 
 def network_in_doubles(name: str, x: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
-    """What the heads say for one image (height, width, 3) of −1 … 1; Keras's layers written out."""
+    """Compute the heads for one image (height, width, 3) of −1 … 1; Keras's layers written out."""
     layers = iter(
         layer.astype(np.float64) for layer in weights.mtcnn_layers(weights.mtcnn_file(name))
     )

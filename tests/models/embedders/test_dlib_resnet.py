@@ -81,7 +81,7 @@ def test_what_it_says_of_itself() -> None:
     assert (embedder.template, embedder.dim, embedder.provider) == ("dlib-150", 128, "CPU")
     model = embedder.model
     assert model.fingerprint.startswith("dlib-resnet/") and "dlib-150" in model.fingerprint
-    assert model.metric == COSINE and model.surely_not < model.threshold < model.surely
+    assert model.metric == COSINE and model.undecided_from < model.threshold < model.merge_from
     assert "0.6" in model.origin
 
 
@@ -214,6 +214,6 @@ def test_errors_of_what_is_kept_are_not_hidden(
 
 
 def test_a_relative_cache_folder_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the XDG specification has it."""
+    """The XDG specification says so."""
     monkeypatch.setenv("XDG_CACHE_HOME", "here")
     assert cache.cache_folder() == Path.home() / ".cache" / "faceprep"

@@ -185,7 +185,7 @@ def test_packs_of_insightface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_packs_with_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the packs from insightface 2 on have one."""
+    """Packs from insightface 2 on have a manifest."""
     monkeypatch.setattr(insightface_pack, "pack_folder", lambda pack: tmp_path / pack)
     for name, how, wanted in (
         ("embedded", "embedded", expected(CROPS, 0, 1)),

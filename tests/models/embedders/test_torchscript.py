@@ -24,7 +24,7 @@ CROPS = random_crops(20)
 
 
 class PretendTensor:
-    """As much of a tensor as an embedder needs."""
+    """The part of a tensor that an embedder needs."""
 
     def __init__(self, values: Any) -> None:
         self.values = values

@@ -10,7 +10,7 @@ VOID = {"meta", "img", "br"}
 
 
 class Page(HTMLParser):
-    """What is on a page: texts, pictures, and whether it is whole and needs nothing else."""
+    """The content of a page: texts, pictures, and whether it is complete and self-contained."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

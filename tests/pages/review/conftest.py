@@ -1,4 +1,4 @@
-"""What the tests of review share."""
+"""Shared by the tests of review."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.reviews import small_plan
 
 pytest.register_assert_rewrite(
     "tests.pages.review.browser.pages"
-)  # what its asserts compared is told when they fail
+)  # failed asserts show the compared values
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Path:
-    """With seven decisions on drawn faces."""
+    """Write a plan with seven decisions on drawn faces."""
     return small_plan(tmp_path)

@@ -1,4 +1,4 @@
-"""Who may ask the page's server, and what he gets: asked as WSGI, without a network."""
+"""Access to the page's server and its answers, asked through WSGI without a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shown of a decision, and that nothing else can be."""
+"""Images shown for a decision, and nothing else."""
 
 from __future__ import annotations
 

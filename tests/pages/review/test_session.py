@@ -195,7 +195,7 @@ def test_killed_between_plan_and_journal(plan: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_decided_while_it_is_folded(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes while the plan is being written stays in the journal."""
+    """A verdict that arrives while the plan is written stays in the journal."""
     session = killed(plan)
     session.decide(A, [(0, 0)])
     write = session.refuse_changed_plan
@@ -241,7 +241,7 @@ def test_second_session_is_refused(plan: Path) -> None:
 
 
 def edited(plan: Path, edit: Callable[[list[str]], list[str]]) -> None:
-    """As an editor that writes a new file."""
+    """Edit the plan like an editor that writes a new file."""
     lines = plan.read_text().splitlines()
     other = plan.with_suffix(".edited")
     other.write_text("\n".join(edit(lines)) + "\n")

@@ -28,7 +28,7 @@ from tests.hostile_pickles import attacks, nothing_runs, short_text
 
 
 def read(data: bytes) -> Any:
-    """What a pickle says, its strings and arrays resolved."""
+    """Read a pickle and resolve its strings and arrays."""
 
     def resolve(value: Any) -> Any:
         if type(value) is Span:

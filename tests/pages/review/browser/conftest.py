@@ -58,6 +58,6 @@ def open_page(browser: Any) -> Iterator[Open]:
 
 @pytest.fixture
 def address(plan: Path) -> Iterator[str]:
-    """Of the page of `plan`."""
+    """Return the address of the page of `plan`."""
     with served(plan) as address:
         yield address

@@ -121,7 +121,7 @@ def test_fast_keys_meet_one_decision_each(address: str, plan: Path, open_page: O
 
 
 def test_every_control_can_be_reached_and_seen(address: str, open_page: Open) -> None:
-    """With Tab; what has the focus has a ring; all have names."""
+    """Reach every control with Tab; each has a focus ring and a name."""
     page = open_page(address)
     page.locator("#threshold summary").click()
     page.evaluate("() => document.activeElement.blur()")
