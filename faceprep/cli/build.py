@@ -269,7 +269,9 @@ def _rate(summary: Summary) -> str:
     if not n_done or not summary.seconds:
         return ""
     rate = n_done / summary.seconds
-    return f", {rate:,.0f} a second" if rate >= 1 else f", {rate:.1g} a second"
+    if rate >= 1:
+        return f", {rate:,.0f} a second"
+    return f", {rate:.1g} a second"
 
 
 def _print_failures(path: str) -> None:

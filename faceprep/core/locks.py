@@ -119,8 +119,9 @@ def _hold(path: Path) -> int:
 
 @contextmanager
 def without_workers(folder: Path) -> Iterator[int]:
-    """Wait until no worker is busy in `folder`, and keep others out; yield a descriptor of
-    `workers`.
+    """Wait until no worker is busy in `folder`, and keep others out.
+
+    Yield a descriptor of `workers`.
     """
     path = folder / WORKERS
     with guard("lock", path):

@@ -75,8 +75,9 @@ class ByteSource:
             self.size = os.fstat(self._fd).st_size
 
     def read_at(self, offset: int, n_bytes: int) -> bytes:
-        """Read `n_bytes` bytes from `offset`; fewer only at the end of the file. Raises
-        SourceError.
+        """Read `n_bytes` bytes from `offset`; fewer only at the end of the file.
+
+        Raises SourceError.
         """
         try:
             data = os.pread(self._fd, n_bytes, offset)

@@ -48,7 +48,9 @@ def count_name(outcome: Outcome) -> str:
     >>> count_name(Outcome("a.mp4", "cut_off", unit="video")), count_name(Outcome("a.mp4#3"))
     ('cut_off of a video', 'ok')
     """
-    return f"{outcome.status}{_OF}{outcome.unit}" if outcome.unit else outcome.status
+    if outcome.unit:
+        return f"{outcome.status}{_OF}{outcome.unit}"
+    return outcome.status
 
 
 def split_count_name(name: str) -> tuple[str, str]:

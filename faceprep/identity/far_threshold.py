@@ -119,7 +119,9 @@ def _too_few(far: float, n_pairs: int) -> OptionError:
 def _sample(n: int, seed: int, most_pairs: int) -> Ints:
     """Return rows, rising: all, or a sample with about `most_pairs` pairs."""
     most = math.isqrt(2 * most_pairs)
-    return np.arange(n) if n <= most else np.sort(shuffled(n, seed)[:most])
+    if n <= most:
+        return np.arange(n)
+    return np.sort(shuffled(n, seed)[:most])
 
 
 @dataclass(frozen=True, slots=True)

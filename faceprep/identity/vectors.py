@@ -118,7 +118,7 @@ class Vectors:
     def _raw(self, start: int, stop: int) -> Floats:
         rows = self.order[start:stop]
         is_run = len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
-        if is_run:  # a slice is no copy
+        if is_run:  # a slice does not copy
             return self.source[rows[0] : rows[-1] + 1]
         return self.source[rows]
 

@@ -203,8 +203,9 @@ class Align(Job):
 
 
 def _runs(path: Path) -> Iterator[_Run]:
-    """Yield the runs of the table by source. Raises SourceError if a source or a crop occurs in
-    several places.
+    """Yield the runs of the table by source.
+
+    Raises SourceError if a source or a crop occurs in several places.
     """
     seen: set[str] = set()
     outputs = array("q")

@@ -198,8 +198,9 @@ def _with(extra: str, table: Mapping[str, registry.Entry]) -> tuple[str, ...]:
 
 
 def _models_without(extra: str) -> tuple[str, ...]:
-    """Return the models of the extra that cannot be used; one with its own packages needs only
-    those.
+    """Return the models of the extra that cannot be used.
+
+    One with its own packages needs only those.
     """
     entries = [
         (name, entry)

@@ -47,8 +47,9 @@ _SELECTS = ("only", "largest", "score", "center", "all")
 
 
 class Photo(NamedTuple):
-    """A photo at `path` below the source; `crop` is the name of its crops without face number and
-    suffix.
+    """A photo at `path` below the source.
+
+    `crop` is the name of its crops without face number and suffix.
     """
 
     path: str
@@ -174,8 +175,9 @@ class ExtractPhotos(FaceOptions, Job):
 
 
 def _find_photos(source: Path) -> tuple[Path, list[Identity]]:
-    """Return the folder and its photos by identity; for a single photo, the folder that it lies
-    in.
+    """Return the folder and its photos by identity.
+
+    For a single photo, the folder that it lies in.
     """
     if source.is_dir():
         return source, find_identities(source)
@@ -199,8 +201,9 @@ def name_crops(paths: Sequence[str]) -> dict[str, str]:
 
 
 def choose(faces: Faces, select: str, size: tuple[int, int]) -> Faces:
-    """Return the faces that `select` takes from an image of `size` (height, width); `only` and
-    `all` take all.
+    """Return the faces that `select` takes from an image of `size` (height, width).
+
+    `only` and `all` take all.
     """
     if len(faces) < 2 or select in ("only", "all"):
         return faces

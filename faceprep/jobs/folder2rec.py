@@ -138,8 +138,9 @@ def _load(root: str, position: int, label: int, name: str) -> tuple[ImageRow | N
 
 
 def _survey(root: Path) -> tuple[dict[str, int], str, list[str]]:
-    """Count the images of each identity in class order; return a fingerprint of all names and some
-    samples.
+    """Count the images of each identity in class order.
+
+    Return a fingerprint of all names and some samples.
     """
     found: dict[str, tuple[int, bytes]] = {}
     sample: list[str] = []
@@ -167,8 +168,9 @@ def _survey(root: Path) -> tuple[dict[str, int], str, list[str]]:
 
 
 def _images(root: Path, roster: Roster, shard: Shard) -> Iterator[tuple[int, int, str]]:
-    """Yield (position, class, name below `root`) for a shard. Raises SourceError if the folder
-    changed.
+    """Yield (position, class, name below `root`) for a shard.
+
+    Raises SourceError if the folder changed.
     """
     for label, first, count in roster.span(shard.start, shard.stop):
         identity = read_identity(root, roster.names[label])

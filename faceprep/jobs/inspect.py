@@ -36,8 +36,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Inspection:
-    """The findings. `images` and `identities` count sound ones; `damage` names the first few of
-    `damaged`.
+    """The findings.
+
+    `images` and `identities` count sound ones; `damage` names the first few of `damaged`.
     """
 
     path: str
@@ -86,20 +87,21 @@ class Inspection:
         } | self.details
 
     def __str__(self) -> str:
-        of = (
-            ""
-            if self.identities is None
-            else f" of {count_noun(self.identities, 'identity', 'identities')}"
-        )
+        if self.identities is None:
+            of = ""
+        else:
+            of = f" of {count_noun(self.identities, 'identity', 'identities')}"
         lines = [f"{self.path}: {self.kind}", f"  {'images':16s}{self.images:,}{of}"]
         for name, counts in (("sizes (h x w)", self.image_sizes), ("formats", self.formats)):
             if counts:
                 common = ", ".join(f"{what} {n:,}" for what, n in counts.most_common(5))
-                lines.append(f"  {name:16s}{common}{' …' if len(counts) > 5 else ''}")
+                more = " …" if len(counts) > 5 else ""
+                lines.append(f"  {name:16s}{common}{more}")
         lines += [
             f"  {name.replace('_', ' '):16s}{_shown(value)}" for name, value in self.details.items()
         ]
-        lines.append(f"  {'damage':16s}{f'{self.damaged:,}' if self.damaged else 'none found'}")
+        n_damaged = f"{self.damaged:,}" if self.damaged else "none found"
+        lines.append(f"  {'damage':16s}{n_damaged}")
         lines += [f"    {line}" for line in self.damage]
         return "\n".join(lines)
 
@@ -123,8 +125,9 @@ class Inspect(Look):
     )
 
     def __call__(self, path: Path, progress: Progress | None = None) -> Inspection:
-        """Inspect `path`; `progress` receives (done, total). Raises SourceError for anything but a
-        container.
+        """Inspect `path`; `progress` receives (done, total).
+
+        Raises SourceError for anything but a container.
         """
         progress = progress or (lambda done, total: None)
         if not path.exists():
@@ -156,7 +159,8 @@ class Inspect(Look):
             for key, offset, record in _records(paths.rec, scratch / "index", total):
                 n += 1
                 progress(n, total)
-                where = f"record {key if key >= 0 else '?'} at offset {offset}"
+                name = key if key >= 0 else "?"
+                where = f"record {name} at offset {offset}"
                 if isinstance(record, Damage):
                     found.add_damage(f"{where}: {record.reason}")
                 elif record.is_metadata and key == 0:
@@ -168,12 +172,15 @@ class Inspect(Look):
                 if self.limit and found.images >= self.limit:
                     break
         found.identities = len(images_of)
+        layout, described = "flat", None
+        if header:
+            layout = "insightface"
+            n_images, n_identities = int(header[0]) - 1, int(header[1] - header[0])
+            described = {"images": n_images, "identity_records": n_identities}
         found.details = {
-            "layout": "insightface" if header else "flat",
+            "layout": layout,
             "records": total,
-            "header": {"images": int(header[0]) - 1, "identity_records": int(header[1] - header[0])}
-            if header
-            else None,
+            "header": described,
             "range_records": n_ranges,
             "index": str(paths.idx) if paths.idx else "none: found by scanning",
             "per_identity": _spread(list(images_of.values())),
@@ -260,11 +267,9 @@ def _decoding_problem(data: Buffer) -> str:
 
 def _spread(counts: list[int]) -> dict[str, float] | None:
     """Return the smallest, median and largest number of images per identity."""
-    return (
-        {"min": min(counts), "median": statistics.median(counts), "max": max(counts)}
-        if counts
-        else None
-    )
+    if counts:
+        return {"min": min(counts), "median": statistics.median(counts), "max": max(counts)}
+    return None
 
 
 def _shown(value: Any) -> str:
@@ -272,6 +277,8 @@ def _shown(value: Any) -> str:
         return ", ".join(f"{name.replace('_', ' ')} {_shown(each)}" for name, each in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return (
-        "none" if value is None else f"{value:,}" if isinstance(value, int | float) else str(value)
-    )
+    if value is None:
+        return "none"
+    if isinstance(value, int | float):
+        return f"{value:,}"
+    return str(value)

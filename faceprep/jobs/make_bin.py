@@ -217,7 +217,9 @@ def _load_encoded(path: Path, key: str) -> bytes | Outcome:
     if header.suffix in _KEPT:
         return data
     pixels = load_image_bytes(data, key)
-    return pixels if isinstance(pixels, Outcome) else codec.encode(pixels, ".png")
+    if isinstance(pixels, Outcome):
+        return pixels
+    return codec.encode(pixels, ".png")
 
 
 class _Images:
@@ -240,8 +242,9 @@ class _Images:
         return f"{identity.name}/{identity.images[number - start]}"
 
     def is_sound(self, number: int) -> bool:
-        """Return whether the image can be used; it is read once, and a bad one is noted in
-        `refused`.
+        """Return whether the image can be used.
+
+        It is read once, and a bad one is noted in `refused`.
         """
         if number not in self._sound:
             name = self.name(number)

@@ -171,7 +171,9 @@ def _judge_again(embeddings: Embeddings, decisions: Sequence[Decision]) -> list[
     known = set(embeddings.identities)
     drafted = [decision for decision in decisions if known.issuperset(decision[1:3])]
     others = [_unheard(decision) for decision in decisions if not known.issuperset(decision[1:3])]
-    return second_opinion(embeddings, drafted) + others if drafted else others
+    if drafted:
+        return second_opinion(embeddings, drafted) + others
+    return others
 
 
 def _unheard(decision: Decision) -> Decision:

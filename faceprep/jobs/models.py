@@ -80,12 +80,10 @@ class Models(Look):
 
 def _state(kind: str, name: str, entry: Entry) -> ModelState:
     """Return the state of a model; one without its own packages needs all of its extra."""
-    needed = entry.packages or tuple(
-        map(
-            installed.project_of,
-            installed.requirements().get(entry.extra, ()) if entry.extra else (),
-        )
-    )
+    needed = entry.packages
+    if entry.extra and not needed:
+        modules = installed.requirements().get(entry.extra, ())
+        needed = tuple(map(installed.project_of, modules))
     missing = tuple(project for project in needed if installed.version_of(project) is None)
     return ModelState(
         kind, entry.usage or name, entry.help, entry.weights, entry.licence, entry.extra, missing
@@ -95,9 +93,10 @@ def _state(kind: str, name: str, entry: Entry) -> ModelState:
 def _describe_model(model: ModelState) -> list[str]:
     """Describe a model in two or three lines."""
     source = f"weights: {model.weights} ({model.licence})" if model.weights else ""
-    state = (
-        f"not installed: {', '.join(model.missing)}; {model.pip}" if model.missing else "installed"
-    )
+    if model.missing:
+        state = f"not installed: {', '.join(model.missing)}; {model.pip}"
+    else:
+        state = "installed"
     return [
         f"  {model.name:18s}{model.about}",
         *(f"  {'':18s}{line}" for line in (source, state) if line),

@@ -98,8 +98,9 @@ def _files_of(run: ImageRun, names: Sequence[str], identities: IdentityNames) ->
 def _write_one(
     name: str, offset: int, image: ImageRecord | Damage, identities: IdentityNames, sink: Sink
 ) -> Iterator[Outcome]:
-    """Write the image of one record; header and identity records are not inputs and write
-    nothing.
+    """Write the image of one record.
+
+    Header and identity records are not inputs and write nothing.
     """
     if isinstance(image, Damage):
         yield _failed(name, offset, image)
@@ -155,4 +156,6 @@ def _header_at(rec: Path, offset: int) -> ImageRecord | None:
     with RecordFile(rec) as file:
         record = file.read(offset)
     image = unpack_image(record.payload) if isinstance(record, Record) else None
-    return image if isinstance(image, ImageRecord) and image.is_metadata else None
+    if isinstance(image, ImageRecord) and image.is_metadata:
+        return image
+    return None

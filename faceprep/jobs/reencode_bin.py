@@ -68,7 +68,9 @@ class ReencodeBin(Job):
 
     def state_of(self, request: Request) -> str:
         """Return the name of the run's state, which is that of a single or in-place file."""
-        return request.sources[0].name if self.in_place or len(request.sources) == 1 else ""
+        if self.in_place or len(request.sources) == 1:
+            return request.sources[0].name
+        return ""
 
     def output_of(self, sources: Sequence[Path]) -> Path:
         """Return the output, which an option names and not an argument."""

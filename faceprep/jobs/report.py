@@ -155,13 +155,12 @@ class Report(Look):
 
     def _of_likeness(self, out: Path, found_runs: Sequence[Run]) -> Iterator[Section]:
         """Yield the sections on pair similarity, the plan and verification."""
-        plan = (
-            out / _PLAN
-            if out.is_dir()
-            else out
-            if out.suffix == ".jsonl"
-            else out.with_suffix("." + _PLAN)
-        )
+        if out.is_dir():
+            plan = out / _PLAN
+        elif out.suffix == ".jsonl":
+            plan = out
+        else:
+            plan = out.with_suffix("." + _PLAN)
         judged, decisions = read_plan(plan) if plan.is_file() else ({}, iter(()))
         summary = judged.get("summary") or {}
         given = self.embeddings or (
@@ -199,8 +198,9 @@ def _tally(run: Run, out: Path, progress: Progress) -> Tally:
 
 
 def _has_siblings(command: str) -> bool:
-    """Return whether the command writes folders beside its output; ledger names then start one
-    folder above.
+    """Return whether the command writes folders beside its output.
+
+    Ledger names then start one folder above.
     """
     if command not in registry.COMMANDS:
         return False
@@ -273,7 +273,9 @@ class _Crops:
 
     def __call__(self, path: str) -> bytes | None:
         pixels = _read(self.out, path)
-        return None if pixels is None else codec.encode_small(pixels, _SIDE)
+        if pixels is None:
+            return None
+        return codec.encode_small(pixels, _SIDE)
 
 
 def _read(out: Path, path: str) -> Any:
@@ -298,7 +300,9 @@ def _root_of(out: Path, found_runs: Sequence[Run]) -> Path:
         for path in run.record.get("sources") or ()
         if isinstance(path, str)
     ]
-    return out if out.is_dir() else next((path for path in sources if path.is_dir()), out.parent)
+    if out.is_dir():
+        return out
+    return next((path for path in sources if path.is_dir()), out.parent)
 
 
 def _some_crops(found: Columns | None, tallies: Sequence[Tally]) -> tuple[list[str], int]:

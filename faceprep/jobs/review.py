@@ -95,4 +95,6 @@ class Review(Service):
 
     def _import(self, session: Session) -> str:
         n, n_overruled = session.adopt(read_verdicts(self.import_ or "", cut=True))
-        return f"{n_overruled:,} overruled what was decided meanwhile" if n_overruled else ""
+        if n_overruled:
+            return f"{n_overruled:,} overruled what was decided meanwhile"
+        return ""

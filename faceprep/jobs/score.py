@@ -109,8 +109,9 @@ class Score(Job):
         )
 
     def _load_poses(self, listing: Listing) -> Mapping[str, Sequence[float]]:
-        """Return roll, lean and yaw by path. Raises SourceError when the table is about other
-        images.
+        """Return roll, lean and yaw by path.
+
+        Raises SourceError when the table is about other images.
         """
         if self.faces is None:
             return {}

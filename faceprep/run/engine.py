@@ -351,7 +351,9 @@ class _Drive:
 
     def _job_details(self) -> dict[str, Any]:
         """Return the figures that the job gives for its finished output."""
-        return dict(self._job.details(self._request.output)) if self._finish_report else {}
+        if self._finish_report:
+            return dict(self._job.details(self._request.output))
+        return {}
 
     def summary(self, seconds: float) -> Summary:
         reports = list(self._reports.values())

@@ -157,8 +157,9 @@ class _Worker:
             self.connection.send(message)
 
     def take(self) -> ShardReport | str:
-        """Return the report of the shard, or the cause of death of the worker; empty for a log
-        record.
+        """Return the report of the shard, or the cause of death of the worker.
+
+        Empty for a log record.
 
         A new process replaces a dead one. Raises the FaceprepError that the worker sends.
         """

@@ -185,8 +185,9 @@ def _read_text(path: Path, kinds: Mapping[str, type]) -> Mapping[str, npt.NDArra
 def _read_columns(
     path: Path, data: bytes, kinds: Mapping[str, type], delimiter: str, header: int
 ) -> Mapping[str, npt.NDArray[Any]]:
-    """Read the columns that `kinds` names; text is allowed in the first two only. Raises
-    SourceError with the line.
+    """Read the columns that `kinds` names; text is allowed in the first two only.
+
+    Raises SourceError with the line.
     """
     types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     wanted = [name for number, name in enumerate(kinds) if number < 2 or kinds[name] is not str]

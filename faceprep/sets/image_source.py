@@ -48,8 +48,9 @@ class ImageSet(NamedTuple):
 
 
 def lay_out(path: Path, scratch: Path, name: str) -> ImageSet:
-    """Write down the images of the folder, .bin or .rec (or folder with one) at `path`. Raises
-    SourceError.
+    """Write down the images of the folder, .bin or .rec (or folder with one) at `path`.
+
+    Raises SourceError.
     """
     if path.suffix.lower() == ".bin" and not path.is_dir():
         places = pairs_bin.find_pairs(path)
@@ -97,8 +98,9 @@ def _cut(scratch: Path, name: str, start: int) -> Path:
 
 
 def read(images: ImageSet, scratch: Path, start: int, stop: int) -> Iterator[NamedImage]:
-    """Yield the images [start, stop) in storage order; the metadata records of a .rec are left
-    out.
+    """Yield the images [start, stop) in storage order.
+
+    The metadata records of a .rec are left out.
     """
     if images.kind == _BIN:
         return _read_bin(images, scratch, start, stop)

@@ -44,7 +44,9 @@ class LabelRule:
     def __call__(self, path: str) -> str | Unlabelled:
         """Return the name of the class of `path`, or the reason why it has none."""
         found = self.find(path)
-        return next(iter(found)) if len(found) == 1 else self.refuse(path)
+        if len(found) == 1:
+            return next(iter(found))
+        return self.refuse(path)
 
     def refuse(self, path: str) -> Unlabelled:
         """Return the reason why `path` has no class."""

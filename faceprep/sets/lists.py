@@ -93,8 +93,9 @@ def _listed(
 
 
 def read_lst(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
-    """Yield the lines of an .lst file of either kind, with their first label. Raises SourceError
-    with the line.
+    """Yield the lines of an .lst file of either kind, with their first label.
+
+    Raises SourceError with the line.
     """
     with storage.guard("read", path, SourceError), storage.open_source(path) as file:
         for number, line in enumerate(file, 1):

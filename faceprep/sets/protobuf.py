@@ -51,9 +51,10 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 def read_fields(data: bytes) -> list[tuple[int, bytes | int]]:
     """Decode the fields of a message as (number, value); a varint gives an int, all others bytes.
+
     Raises Malformed.
 
-    >>> read_fields(b"\\x0a\\x02hi\\x10\\x03")
+    >>> read_fields(b"\x0a\x02hi\x10\x03")
     [(1, b'hi'), (2, 3)]
     """
     fields: list[tuple[int, bytes | int]] = []
@@ -80,6 +81,7 @@ def read_fields(data: bytes) -> list[tuple[int, bytes | int]]:
 
 def read_numbers(value: bytes | int, kind: str) -> list[int] | list[float]:
     """Decode the numbers of one field, packed or single; `kind` is q for int64 or f for float32.
+
     Raises Malformed.
 
     >>> read_numbers(varint(3) + varint(2**64 - 1), "q")

@@ -1,5 +1,6 @@
-"""Selects the images of a manifest: their classes, the split and the order. Never reads the
-disk.
+"""Selects the images of a manifest: their classes, the split and the order.
+
+Never reads the disk.
 
 An image is known by its position in the folder's order: identity by identity, names sorted.
 """
@@ -51,8 +52,9 @@ class Split:
 
 
 def label_by_identity(listing: Listing) -> tuple[Ints, Sequence[str]]:
-    """Label images by folder; return (label of each image, label names). Images outside a folder
-    are refused.
+    """Label images by folder; return (label of each image, label names).
+
+    Images outside a folder are refused.
     """
     if "." in listing.identities:
         for position in np.flatnonzero(
@@ -67,8 +69,9 @@ def label_by_identity(listing: Listing) -> tuple[Ints, Sequence[str]]:
 
 
 def label_by_rule(listing: Listing, rule: LabelRule) -> tuple[Ints, list[str]]:
-    """Label images by a rule; return (label of each image, label names). Unlabelled images are
-    refused.
+    """Label images by a rule; return (label of each image, label names).
+
+    Unlabelled images are refused.
     """
     names = list(rule.classes)
     numbers = {name: number for number, name in enumerate(names)}
@@ -89,8 +92,9 @@ def label_by_rule(listing: Listing, rule: LabelRule) -> tuple[Ints, list[str]]:
 
 
 def leave_out_few(listing: Listing, least: int) -> tuple[int, int]:
-    """Refuse identities with fewer than `least` accepted images; return the numbers of identities
-    and images.
+    """Refuse identities with fewer than `least` accepted images.
+
+    Return the numbers of identities and images.
     """
     sound = listing.accepted()
     counts = np.bincount(listing.identity_of[sound], minlength=len(listing.identities))
@@ -107,7 +111,7 @@ def leave_out_few(listing: Listing, least: int) -> tuple[int, int]:
 def select(
     listing: Listing, labels: Ints, names: Sequence[str], fixed: bool, seed: int, split: Split
 ) -> Selection:
-    """Number the classes from 0 to C-1, split and shuffle.
+    """Assign class numbers from 0 to C-1, split and shuffle.
 
     Classes follow their names, sorted as numbers if all are numbers, else as text. `fixed` keeps
     the numbers of the labels. If whole identities go to the validation set, classes that only occur

@@ -83,11 +83,12 @@ _heads: _Cached[int, bytes] = _Cached(
 
 
 def encode_example(features: Mapping[str, bytes | int]) -> bytes:
-    """Encode a `tf.train.Example` with one value per feature: bytes or an int64. Raises OptionError
-    beyond int64.
+    """Encode a `tf.train.Example` with one value per feature: bytes or an int64.
+
+    Raises OptionError beyond int64.
 
     >>> encode_example({"label": 3})
-    b'\\n\\x10\\n\\x0e\\n\\x05label\\x12\\x05\\x1a\\x03\\n\\x01\\x03'
+    b'\n\x10\n\x0e\n\x05label\x12\x05\x1a\x03\n\x01\x03'
     """
     parts: list[bytes] = []
     for name in sorted(features):
@@ -158,8 +159,9 @@ _before_features: _Cached[int, bytes] = _Cached(lambda n_bytes: b"\x0a" + varint
 
 
 def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """Yield the data of each record; checksums are compared. Raises SourceError with the offset of
-    the damage.
+    """Yield the data of each record; checksums are compared.
+
+    Raises SourceError with the offset of the damage.
     """
     return (data for _, data in _read(path))
 

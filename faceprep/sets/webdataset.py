@@ -93,8 +93,9 @@ def _header(name: str, size: int) -> bytes:
 
 
 def read_samples(path: str | os.PathLike[str]) -> Iterator[TarSample]:
-    """Yield the samples of a shard; consecutive files with the same key form one. Raises
-    SourceError.
+    """Yield the samples of a shard; consecutive files with the same key form one.
+
+    Raises SourceError.
     """
     key, files = "", dict[str, bytes]()
     for name, data in _members(path):
@@ -161,8 +162,9 @@ def _take(file: BinaryIO, path: str | os.PathLike[str], offset: int, n_bytes: in
 
 
 def _pax_path(records: bytes) -> str:
-    """Read the path from pax records, each `LENGTH KEY=VALUE` and a newline; empty where there is
-    none.
+    """Read the path from pax records, each `LENGTH KEY=VALUE` and a newline.
+
+    Empty where there is none.
     """
     while records:
         length, _, _ = records.partition(b" ")

@@ -102,8 +102,9 @@ class EmbedOptions:
         self.open()
 
     def model(self, of: str = "") -> Model:
-        """Return the embedder's model; its fingerprint names the template `of` the crops and the
-        use of mirror images.
+        """Return the embedder's model.
+
+        Its fingerprint names the template `of` the crops and the use of mirror images.
 
         The default template is the embedder's own.
         """
@@ -165,8 +166,9 @@ class Fitter:
         self._transforms: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
 
     def __call__(self, image: Pixels) -> Pixels:
-        """Convert an image. One with the source's aspect ratio is scaled; another is fitted into it
-        on black.
+        """Convert an image.
+
+        One with the source's aspect ratio is scaled; another is fitted into it on black.
         """
         size = image.shape[0], image.shape[1]
         if self._source.name == self._target.name and size == self._target.size:
@@ -210,8 +212,9 @@ Load = Callable[[], Sequence[FittedCrop | Outcome]]
 def embed_images(
     options: EmbedOptions, root: Path | str, paths: Iterable[str], sink: Sink
 ) -> Iterator[Outcome]:
-    """Embed the images at `paths` below `root` into this shard's parts, keyed by path; one Outcome
-    per image.
+    """Embed the images at `paths` below `root` into this shard's parts, keyed by path.
+
+    One Outcome per image.
     """
     return embed_loads(
         options, (partial(load_file, options.fitter(), root, path) for path in paths), sink
@@ -239,11 +242,10 @@ def fit_encoded(
     pixels = load_image_bytes(data, key)
     if isinstance(pixels, Outcome):
         return [pixels]
-    note = (
-        ""
-        if fitter.is_of_shape(pixels)
-        else f"{pixels.shape[0]} × {pixels.shape[1]}, {_OTHER_SHAPE}"
-    )
+    if fitter.is_of_shape(pixels):
+        note = ""
+    else:
+        note = f"{pixels.shape[0]} × {pixels.shape[1]}, {_OTHER_SHAPE}"
     return [FittedCrop(key, fitter(pixels), note, identity)]
 
 
@@ -281,11 +283,10 @@ def embed_each(
     """
     for batch in _batches(map_ahead(lambda load: load(), loads, my_cores(), _BATCH)):
         crops = [crop for crop in batch if isinstance(crop, FittedCrop)]
-        vectors = (
-            iter(options.embed_fitted(np.stack([crop.pixels for crop in crops])))
-            if crops
-            else iter(())
-        )
+        if crops:
+            vectors = iter(options.embed_fitted(np.stack([crop.pixels for crop in crops])))
+        else:
+            vectors = iter(())
         for each in batch:
             if isinstance(each, Outcome):
                 yield each

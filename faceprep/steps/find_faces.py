@@ -37,8 +37,9 @@ _LOWEST = 0.5
 
 
 class Found(NamedTuple):
-    """The faces of an image, by score from the highest. Without `faces`, `status` and `reason` say
-    why.
+    """The faces of an image, by score from the highest.
+
+    Without `faces`, `status` and `reason` say why.
     """
 
     faces: Faces

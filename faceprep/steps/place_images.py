@@ -144,11 +144,10 @@ def refuse_output_within(source: Path, output: Path) -> None:
     """Raise OutputError for an output folder inside or above its source."""
     inside, outside = os.path.realpath(source), os.path.realpath(output)
     if os.path.commonpath([inside, outside]) in (inside, outside):
-        problem = (
-            "the output would lie over the input"
-            if outside != inside
-            else "the output is the input"
-        )
+        if outside != inside:
+            problem = "the output would lie over the input"
+        else:
+            problem = "the output is the input"
         raise OutputError(
             problem, path=output, found=f"the input {source}", remedy="Name a place outside of it."
         )
@@ -180,8 +179,9 @@ def load_rows(path: str | os.PathLike[str]) -> list[Row]:
 
 
 def place_rows(rows: Iterable[Row], shard: Shard, sink: Sink, mode: str) -> Iterator[Outcome]:
-    """Copy or link images to their places; one Outcome each: ok, dropped or unreadable (not
-    placed).
+    """Copy or link images to their places.
+
+    One Outcome each: ok, dropped or unreadable (not placed).
     """
     for path, into, origin in rows:
         if not into:

@@ -135,18 +135,18 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         if is_placed := about.has_images and not self.plan_only:
             stages.append(Stage(PLACE, place_shards(Path(about.source), len(listing))))
         application.save_listing(listing, scratch / _LISTING)
-        state = (
-            storage.fingerprint_of(*files_of(source))
-            if about.embeddings
-            else self.model().fingerprint
-        )
+        if about.embeddings:
+            state = storage.fingerprint_of(*files_of(source))
+        else:
+            state = self.model().fingerprint
         n_files = len(listing) if is_placed and self.mode != HARDLINK else 0
         n_bytes = n_bytes if is_placed and self.mode == COPY else 0
         return Work(stages, f"{about.fingerprint}, {state}", n_files=n_files, n_bytes=n_bytes)
 
     def _look(self, source: Path, request: Request) -> tuple[About, Listing, int]:
-        """Return the kind of source, its wanted images and their approximate bytes. Raises
-        SourceError, OptionError.
+        """Return the kind of source, its wanted images and their approximate bytes.
+
+        Raises SourceError, OptionError.
         """
         file = ""
         if not source.is_dir():
@@ -289,9 +289,9 @@ def separable(found: Mapping[str, Any]) -> str:
     """Describe how many identities the images separate; empty if none has two images."""
     n, most = found["separable"], found["likeness"]["identities_of_two"]
     identities = count_noun(most, "identity", "identities")
-    return (
-        f"; before that, {n:,} of {identities} of two images or more were separable" if most else ""
-    )
+    if most:
+        return f"; before that, {n:,} of {identities} of two images or more were separable"
+    return ""
 
 
 def refuse_unknown_model(model: Model, needed: str) -> None:
@@ -331,8 +331,9 @@ def _refuse_other_files(source: Path, limit: int | None) -> None:
 
 
 def _are_there(embeddings: Embeddings, root: Path) -> bool:
-    """Return whether the images of the embeddings can be placed. Raises SourceError if only some
-    exist.
+    """Return whether the images of the embeddings can be placed.
+
+    Raises SourceError if only some exist.
     """
     if not root.is_dir():
         log.warning("%s, the folder of the images, is not there: a plan only", root)

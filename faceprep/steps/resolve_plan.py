@@ -1,5 +1,6 @@
-"""Resolves a plan: from decisions and a listing to the new path of every image. Never reads the
-disk.
+"""Resolves a plan: from decisions and a listing to the new path of every image.
+
+Never reads the disk.
 
 An image's own decision goes before that of its identity, and a drop of an identity before a merge
 of it. Identities that merges connect are one: with a into b and b into c, the images of all three
@@ -30,8 +31,9 @@ _ROOT = "."
 
 
 class Row(NamedTuple):
-    """A move of the image at `path` to `into`, empty for a drop; `origin` is its folder if not the
-    source.
+    """A move of the image at `path` to `into`, empty for a drop.
+
+    `origin` is its folder if not the source.
     """
 
     path: str
@@ -134,9 +136,10 @@ class _Orders:
             )
 
     def _contradiction(self, decision: Decision, before: str) -> SourceError:
-        into = (
-            f"{decision.action} to {decision.into!r}" if decision.into else f"{decision.action} it"
-        )
+        if decision.into:
+            into = f"{decision.action} to {decision.into!r}"
+        else:
+            into = f"{decision.action} it"
         return self.refused(
             f"two decisions on {decision.subject!r} contradict each other",
             found=f"{before} and {into}",
@@ -144,11 +147,10 @@ class _Orders:
 
     def _identity(self, decision: Decision, name: str) -> int:
         if name not in self.numbers:
-            found = (
-                "the image of that name"
-                if self.find_image(name) is not None
-                else "none of that name"
-            )
+            if self.find_image(name) is not None:
+                found = "the image of that name"
+            else:
+                found = "none of that name"
             into = f" into {name!r}" if name == decision.into else ""
             raise self.refused(
                 f"merge of {decision.subject!r}{into}", "an identity of the source", found
@@ -305,7 +307,9 @@ class _Sending:
                 f"{decision.subject!r} is moved into {decision.into!r}, which is dropped"
             )
         end = orders.final_identity(number)
-        return "" if end == self._listing.identity_of[position] else self._listing.identities[end]
+        if end == self._listing.identity_of[position]:
+            return ""
+        return self._listing.identities[end]
 
     def _give(self, into: str, path: str) -> None:
         if into in self._given:
@@ -375,7 +379,9 @@ def _with_identity(identity: str, file: str) -> str:
     >>> _with_identity("x/y", "1.png"), _with_identity(".", "1.png")
     ('x_y_1.png', '1.png')
     """
-    return file if identity == _ROOT else f"{identity.replace('/', '_')}_{file}"
+    if identity == _ROOT:
+        return file
+    return f"{identity.replace('/', '_')}_{file}"
 
 
 def _numbered(file: str) -> Iterator[str]:

@@ -60,8 +60,9 @@ def frame_times(n_frames: int, style: VideoStyle = PLAIN) -> list[Fraction]:
 def face_box(
     number: int, size: tuple[int, int], face_size: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """Return the box x1 y1 x2 y2 of the face; it circles in the (height, width) of the video, below
-    its number.
+    """Return the box x1 y1 x2 y2 of the face.
+
+    It circles in the (height, width) of the video, below its number.
 
     >>> face_box(0, (180, 320), (96, 96))
     (208, 66, 304, 162)
@@ -140,7 +141,9 @@ def encode_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     data = file.getvalue()
-    return _turned(data, _QUARTER_TURNS[style.rotation]) if style.rotation else data
+    if style.rotation:
+        return _turned(data, _QUARTER_TURNS[style.rotation])
+    return data
 
 
 def _pyav() -> Any:
@@ -182,8 +185,9 @@ SIW_CUT_OFF = "Test/spoof/032/032-2-3-4-2"
 
 
 def write_siw_like(root: Path, n_frames: int = 24, face: Pixels | None = None) -> None:
-    """Write videos beside .face files with the known defects of SiW; the names SIW_… identify
-    them.
+    """Write videos beside .face files with the known defects of SiW.
+
+    The names SIW_… identify them.
     """
     names = (
         SIW_SOUND,

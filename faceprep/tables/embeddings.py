@@ -52,7 +52,7 @@ class Place:
 
 
 def number_classes(identities: Sequence[str]) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Number the classes; return (class of each image, class names in order).
+    """Assign class numbers; return (class of each image, class names in order).
 
     >>> number_classes(["10", "9", "10"])
     (array([1, 0, 1]), ['9', '10'])
@@ -113,7 +113,9 @@ def shard_names(name: str, n: int) -> list[str]:
     (['a.parquet'], ['a-00000-of-00002.parquet', 'a-00001-of-00002.parquet'])
     """
     stem, suffix = os.path.splitext(name)
-    return [name] if n == 1 else [f"{stem}-{number:05d}-of-{n:05d}{suffix}" for number in range(n)]
+    if n == 1:
+        return [name]
+    return [f"{stem}-{number:05d}-of-{n:05d}{suffix}" for number in range(n)]
 
 
 def _table(
@@ -137,8 +139,9 @@ def _about(model: Model, place: Place) -> dict[str, str]:
 
 
 def is_embeddings(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file holds embeddings, by suffix and content. Raises SourceError for a
-    damaged one.
+    """Return whether a file holds embeddings, by suffix and content.
+
+    Raises SourceError for a damaged one.
     """
     kind = _kind(path)
     if not kind or not os.path.isfile(path):
@@ -156,7 +159,9 @@ def load_embeddings(path: str | os.PathLike[str]) -> Embeddings:
     Keys are the paths below `load_place(path).root`. A file of another program has no root and no
     model. Its identities are the class numbers, or without classes the folders in the names.
     """
-    return _load_npz(path) if _kind(path) == ".npz" else _load_parquet(path)
+    if _kind(path) == ".npz":
+        return _load_npz(path)
+    return _load_parquet(path)
 
 
 def load_place(path: str | os.PathLike[str]) -> Place:
@@ -311,11 +316,10 @@ def _vectors(path: str | os.PathLike[str], table: pa.Table) -> npt.NDArray[Any]:
         raise SourceError(
             "its embeddings are not vectors", path=path, expected="lists of one length"
         )
-    n = (
-        column.type.list_size
-        if pa.types.is_fixed_size_list(column.type)
-        else flat.size // max(len(table), 1)
-    )
+    if pa.types.is_fixed_size_list(column.type):
+        n = column.type.list_size
+    else:
+        n = flat.size // max(len(table), 1)
     return flat.reshape(len(table), n)
 
 

@@ -61,8 +61,9 @@ _BESIDE = re.compile(r"\+(_[a-z]+)/(.+)", re.ASCII | re.DOTALL)
 
 
 class FaceRow(NamedTuple):
-    """A face: arrays `box` (4,), `landmarks` (5, 2) and `transform` (2, 3); the rest as in the
-    columns.
+    """A face: arrays `box` (4,), `landmarks` (5, 2) and `transform` (2, 3).
+
+    The rest as in the columns.
     """
 
     key: str
@@ -121,9 +122,10 @@ def table_of(rows: Sequence[FaceRow]) -> pa.Table:
     for field in SCHEMA:
         if field.name not in columns:
             values = [getattr(row, field.name) for row in rows]
-            columns[field.name] = (
-                _texts(values) if field.type == pa.string() else _numbers(values, field.type)
-            )
+            if field.type == pa.string():
+                columns[field.name] = _texts(values)
+            else:
+                columns[field.name] = _numbers(values, field.type)
     return pa.table([columns[name] for name in SCHEMA.names], SCHEMA)
 
 
@@ -150,7 +152,9 @@ def _texts(values: Sequence[str | None]) -> pa.Array:
 def _validity(values: Sequence[object]) -> pa.Buffer | None:
     """Return Arrow's bitmap of the values that are not None; None where all are valid."""
     is_known = np.array([value is not None for value in values], np.bool_)
-    return None if is_known.all() else pa.py_buffer(np.packbits(is_known, bitorder="little"))
+    if is_known.all():
+        return None
+    return pa.py_buffer(np.packbits(is_known, bitorder="little"))
 
 
 def rows_of(table: pa.Table) -> Iterator[FaceRow]:
@@ -178,8 +182,9 @@ def rows_of(table: pa.Table) -> Iterator[FaceRow]:
 
 
 def rename_outputs(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
-    """Return the rows of a table of SCHEMA whose output is in `names`, renamed; keys equal to the
-    output follow.
+    """Return the rows of a table of SCHEMA whose output is in `names`, renamed.
+
+    Keys equal to the output follow.
 
     >>> row = FaceRow("a/1", "a.jpg", (9, 9), [0] * 4, [0] * 10, 1, [0] * 6, "d", "t", "a/1.png")
     >>> table = table_of([row, row._replace(output="b/1.png")])
@@ -275,8 +280,9 @@ def read_faces(
 
 
 def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[pa.Table]:
-    """Yield the rows [start, stop) in pieces; only their row groups are read. Raises
-    SourceError.
+    """Yield the rows [start, stop) in pieces; only their row groups are read.
+
+    Raises SourceError.
     """
     with _open_faces(path, SCHEMA.names) as file:
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]

@@ -1,5 +1,6 @@
-"""Plans: one JSON object per line. A plan changes no file until it is applied, and a person may
-edit it.
+"""Plans: one JSON object per line.
+
+A plan changes no file until it is applied, and a person may edit it.
 
     {"kind": "plan", "command": …, "source": …, "fingerprint": …, "options": {…}, …}  what it judges
     {"action": "drop", "subject": "a/1.png", "score": 12.3, "reason": "…"}             a decision
@@ -39,8 +40,9 @@ _Path = str | os.PathLike[str]
 
 
 def write_plan(file: BinaryIO, header: Mapping[str, Any], decisions: Iterable[Decision]) -> None:
-    """Write the header line, then the decisions; empty fields are left out. Raises ValueError for
-    NaN or infinity.
+    """Write the header line, then the decisions; empty fields are left out.
+
+    Raises ValueError for NaN or infinity.
     """
     file.write(_line({"kind": _KIND} | dict(header)))
     for decision in decisions:
@@ -56,8 +58,9 @@ def _line(value: Mapping[str, Any]) -> bytes:
 
 
 def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:
-    """Return (header, iterator of decisions). Raises SourceError; a bad decision raises when it is
-    reached.
+    """Return (header, iterator of decisions).
+
+    Raises SourceError; a bad decision raises when it is reached.
     """
     lines = enumerate(storage.read_bytes(path).removeprefix(_MARK).splitlines(), 1)
     filled = ((number, line) for number, line in lines if line.strip())
@@ -66,8 +69,9 @@ def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:
 
 
 def _parse_header(path: _Path, number: int, line: bytes) -> dict[str, Any]:
-    """Parse the header line. A line without any field of a plan means that the file is not a
-    plan.
+    """Parse the header line.
+
+    A line without any field of a plan means that the file is not a plan.
     """
     try:
         header = _parsed(path, number, line)

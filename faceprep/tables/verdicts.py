@@ -1,5 +1,6 @@
-"""Verdicts of a person on the decisions of a plan: one JSON object per line; the last one
-counts.
+"""Verdicts of a person on the decisions of a plan: one JSON object per line.
+
+The last one counts.
 
     {"number": 5, "action": "merge", "subject": "a", "into": "b", "verdict": "refused", "before":
     "undecided"}

@@ -28,8 +28,9 @@ _MAX_DELAY = 64
 
 
 class Decoded(NamedTuple):
-    """A PyAV picture with its number; `after_damage`: a picture was lost and no key frame has
-    followed yet.
+    """A PyAV picture with its number.
+
+    `after_damage`: a picture was lost and no key frame has followed yet.
     """
 
     number: int
@@ -38,8 +39,9 @@ class Decoded(NamedTuple):
 
 
 class OpenVideo:
-    """An open file and its decoder. Raises SourceError for a file without pictures, MissingExtra
-    without PyAV.
+    """An open file and its decoder.
+
+    Raises SourceError for a file without pictures, MissingExtra without PyAV.
     """
 
     container: Any
@@ -81,7 +83,9 @@ class OpenVideo:
 
     def reach(self, index: VideoIndex) -> int:
         """Return the highest number of a frame given to the decoder."""
-        return index.number_of(self._newest, 0, 0) or 0 if index.has_stamps else self._n_sent - 1
+        if index.has_stamps:
+            return index.number_of(self._newest, 0, 0) or 0
+        return self._n_sent - 1
 
     def pictures(self, keys_only: bool) -> Iterator[Any]:
         """Yield decoded pictures; None stands for one that could not be decoded."""

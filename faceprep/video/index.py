@@ -65,7 +65,9 @@ class VideoIndex:
         number = int(np.searchsorted(self.stamps, stamp))
         if number >= least:
             return number
-        return least if least < len(self) and self.stamps[least] == stamp else None
+        if least < len(self) and self.stamps[least] == stamp:
+            return least
+        return None
 
     def without_doubtful_end(self) -> VideoIndex:
         """Return the index without the last frames, which a longer file might have reordered."""
@@ -83,8 +85,9 @@ def index_packets(container: Any, stream: Any) -> VideoIndex:
     for packet in packets_of(container, stream):
         n_whole += not packet.is_corrupt
         if is_shown(packet):
-            stamps.append(packet.pts if packet.pts is not None else _NO_TIME)
-            decoding.append(packet.dts if packet.dts is not None else stamps[-1])
+            stamp = _NO_TIME if packet.pts is None else packet.pts
+            stamps.append(stamp)
+            decoding.append(stamp if packet.dts is None else packet.dts)
             is_key.append(packet.is_keyframe)
             last_dts = packet.dts
     display_times, decoded, keys = (
@@ -95,16 +98,14 @@ def index_packets(container: Any, stream: Any) -> VideoIndex:
     has_stamps = container.format.name != "avi" and bool((display_times != _NO_TIME).all())
     ordered = np.sort(display_times if has_stamps else decoded)
     keyframes = np.searchsorted(ordered, np.sort(display_times[keys])) if has_stamps else keys
-    n_claimed = (
-        stream.frames if container.format.name.startswith("mov") else 0
-    )  # AVI counts its gaps too
+    n_claimed = 0
+    if container.format.name.startswith("mov"):  # AVI counts its gaps as well
+        n_claimed = stream.frames
     last_decoded = _NO_TIME
-    if len(
-        display_times
-        # a Matroska file's first packets have no such time: others may still have to come before
-        # them
-    ):
-        last_decoded = int(ordered[0]) if last_dts is None else last_dts
+    if last_dts is not None:
+        last_decoded = last_dts
+    elif len(ordered):  # the first packets of a Matroska file have no such time
+        last_decoded = int(ordered[0])
     context = stream.codec_context
     delay = int(getattr(context, "reorder_depth", 2 * context.has_b_frames))
     return VideoIndex(

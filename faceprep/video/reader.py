@@ -88,8 +88,9 @@ def find_videos(path: str | os.PathLike[str]) -> list[Path]:
 def read_frames(
     path: str | os.PathLike[str], choice: FrameChoice = ALL_FRAMES, n_threads: int = 0
 ) -> Iterator[Frame]:
-    """Yield the chosen frames. Raises SourceError for a file that is not a video, DamagedVideo at
-    the end after damage.
+    """Yield the chosen frames.
+
+    Raises SourceError for a file that is not a video, DamagedVideo at the end after damage.
     """
     with VideoReader(path, n_threads) as video:
         yield from video.frames(choice)
@@ -98,8 +99,9 @@ def read_frames(
 
 
 class VideoReader:
-    """A reader of one video file. Raises SourceError when it is unreadable, MissingExtra without
-    PyAV.
+    """A reader of one video file.
+
+    Raises SourceError when it is unreadable, MissingExtra without PyAV.
 
     After `frames`, `missed` has the wanted numbers that could not be decoded. `damage` describes
     the fault of the file in one line and is empty for a sound file. `cut_off` is the part of it
@@ -115,9 +117,10 @@ class VideoReader:
             index = index_packets(self._opened.container, self._opened.stream)
             how = _how_cut_off(self._path, index)
             self.index: VideoIndex = index.without_doubtful_end() if how else index
-            self.cut_off = (
-                f"cut off after {count_noun(len(self.index), 'frame')}: {how}" if how else ""
-            )
+            if how:
+                self.cut_off = f"cut off after {count_noun(len(self.index), 'frame')}: {how}"
+            else:
+                self.cut_off = ""
             if not len(self.index):
                 raise SourceError(self.cut_off or "no frame in it", path=path)
         except BaseException:
@@ -129,19 +132,18 @@ class VideoReader:
         return len(self.index)
 
     def frames(self, choice: FrameChoice = ALL_FRAMES) -> Iterator[Frame]:
-        """Yield the chosen frames in order. Only these become RGB; long gaps between them are not
-        decoded.
+        """Yield the chosen frames in order.
+
+        Only these become RGB; long gaps between them are not decoded.
         """
         self.missed, self.n_after_damage = [], 0
         matrices: dict[int, _Matrix | None] = {}
         times, is_keys = self.index.times, choice.kind == "keyframes"
-        keys_only, keys_by_look = (
-            is_keys and self.index.has_lone_keyframes,
-            is_keys and not self.index.has_stamps,
-        )
-        wanted = (replace(choice, kind="all") if keys_by_look else choice).numbers(
-            times, self.index.keyframes
-        )
+        keys_only = is_keys and self.index.has_lone_keyframes
+        keys_by_look = is_keys and not self.index.has_stamps
+        if keys_by_look:
+            choice = replace(choice, kind="all")
+        wanted = choice.numbers(times, self.index.keyframes)
         for run in _runs(wanted, self.index, keys_only):
             decoded = decode_from(self._opened, self.index, run[0], keys_only)
             for number, found in _match(run, decoded):
@@ -160,9 +162,10 @@ class VideoReader:
         lost, remains = "", ""
         if self.missed:
             first, n = self.missed[0], len(self.missed)
-            lost = (
-                f"frame {first}" if n == 1 else f"{n:,} frames, the first of them number {first},"
-            )
+            if n == 1:
+                lost = f"frame {first}"
+            else:
+                lost = f"{n:,} frames, the first of them number {first},"
             lost += " could not be decoded"
         if self.n_after_damage:
             remains = (
@@ -207,8 +210,9 @@ def _runs(wanted: Sequence[int], index: VideoIndex, keys_only: bool) -> Iterator
 def _match(
     wanted: Sequence[int], decoded: Generator[Decoded, None, None]
 ) -> Iterator[tuple[int, Decoded | None]]:
-    """Yield (number, decoded picture or None) for each wanted number, in order; stop after the
-    last.
+    """Yield (number, decoded picture or None) for each wanted number, in order.
+
+    Stop after the last.
     """
     waiting = iter(wanted)
     next_wanted = next(waiting)
@@ -250,4 +254,5 @@ def _upright(pixels: Pixels, matrix: _Matrix) -> Pixels:
     swapped = abs(int(matrix[1])) > abs(int(matrix[0]))
     turned = pixels.swapaxes(0, 1) if swapped else pixels
     x, y = (matrix[3], matrix[1]) if swapped else (matrix[0], matrix[4])
-    return np.ascontiguousarray(turned[:: -1 if y < 0 else 1, :: -1 if x < 0 else 1])
+    step_y, step_x = (-1 if axis < 0 else 1 for axis in (y, x))
+    return np.ascontiguousarray(turned[::step_y, ::step_x])

@@ -62,17 +62,18 @@ class FrameChoice:
             return range(-(-first // self.n) * self.n, stop, self.n)
         if self.kind == "uniform":
             n = stop - first
-            return (
-                sorted({first + (2 * part + 1) * n // (2 * self.n) for part in range(self.n)})
-                if n
-                else []
-            )
+            if n:
+                return sorted(
+                    {first + (2 * part + 1) * n // (2 * self.n) for part in range(self.n)}
+                )
+            return []
         if self.kind == "at":
             chosen = list(self.at)
         else:
-            chosen = (
-                np.asarray(keyframes).tolist() if self.kind == "keyframes" else _pair(len(times))
-            )
+            if self.kind == "keyframes":
+                chosen = np.asarray(keyframes).tolist()
+            else:
+                chosen = _pair(len(times))
         return [number for number in chosen if first <= number < stop]
 
 
@@ -89,7 +90,9 @@ def frames_at(numbers: Iterable[int]) -> FrameChoice:
 
 
 def _pair(n: int) -> list[int]:
-    return sorted({min(_PAIR_FIRST, n - 1), min(_PAIR_FIRST + n // 2, n - 1)}) if n else []
+    if n:
+        return sorted({min(_PAIR_FIRST, n - 1), min(_PAIR_FIRST + n // 2, n - 1)})
+    return []
 
 
 def parse_frames(text: str, start: float | None = None, end: float | None = None) -> FrameChoice:

@@ -62,8 +62,9 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class FaceBoxes:
-    """Boxes (n, 4) float64 x1 y1 x2 y2, one row per frame; NaN where there is no face or the row is
-    in `bad`.
+    """Boxes (n, 4) float64 x1 y1 x2 y2, one row per frame.
+
+    NaN where there is no face or the row is in `bad`.
     """
 
     boxes: Boxes
@@ -98,8 +99,9 @@ def find_face_file(video: str | os.PathLike[str]) -> Path | None:
 
 
 def read_face_boxes(path: str | os.PathLike[str], fill: str = "neighbours") -> FaceBoxes:
-    """Read the boxes of a file. Raises SourceError as `parse_face_boxes`, and for an unreadable
-    file.
+    """Read the boxes of a file.
+
+    Raises SourceError as `parse_face_boxes`, and for an unreadable file.
     """
     return parse_face_boxes(storage.read_bytes(path), fill, path)
 
@@ -107,12 +109,13 @@ def read_face_boxes(path: str | os.PathLike[str], fill: str = "neighbours") -> F
 def parse_face_boxes(
     data: bytes, fill: str = "neighbours", path: str | os.PathLike[str] | None = None
 ) -> FaceBoxes:
-    """Parse the bytes of a file; `fill` is one of FILLS, where `origin` writes 48 for every missing
-    value.
+    """Parse the bytes of a file.
+
+    `fill` is one of FILLS, where `origin` writes 48 for every missing value.
 
     Raises SourceError when no row can be parsed.
 
-    >>> found = parse_face_boxes(b"1 2 3 4\\n1  3 4\\n1 4 3 9\\n0 0 0 0\\n")
+    >>> found = parse_face_boxes(b"1 2 3 4\n1  3 4\n1 4 3 9\n0 0 0 0\n")
     >>> found.boxes[1].tolist(), str(found.repairs[0])
     ([1.0, 3.0, 3.0, 4.0], "row 1: '1  3 4': y1 is missing, 3 taken")
     """
@@ -175,8 +178,9 @@ def _repair(
     fill: str,
     lines: list[str],
 ) -> tuple[list[Repair], list[BadRow]]:
-    """Fill missing values in place; return the repairs, and the rows without a neighbour to fill
-    from.
+    """Fill missing values in place.
+
+    Return the repairs, and the rows without a neighbour to fill from.
     """
     repairs: list[Repair] = []
     unfilled: list[BadRow] = []

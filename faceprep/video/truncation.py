@@ -1,10 +1,11 @@
-"""A check whether a video file is shorter than its headers say. It decodes nothing and follows
-sizes.
+"""A check whether a video file is shorter than its headers say.
 
-.mp4 .mov   boxes:    u32 size (big-endian), 4 letters; 1: u64 size follows; 0: up to the end
-.avi        chunks:   "RIFF", u32 size (little-endian) of what follows, "AVI " or "AVIX"
-.mkv .webm  elements: id, size, of 1 … 8 bytes each: leading zero bits of the first give the number;
-            a size of ones only: not known
+It decodes nothing and follows sizes.
+
+.mp4 .mov boxes: u32 size (big-endian), 4 letters; 1: u64 size follows; 0: up to the end .avi
+chunks: "RIFF", u32 size (little-endian) of what follows, "AVI " or "AVIX" .mkv .webm elements: id,
+size, of 1 … 8 bytes each: leading zero bits of the first give the number; a size of ones only: not
+known
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
 
 def describe_cut(path: str | os.PathLike[str]) -> str:
-    """Describe the truncation of a file; empty if it is whole, of another kind, or silent on its
-    size.
+    """Describe the truncation of a file.
+
+    Empty if it is whole, of another kind, or silent on its size.
 
     A file without any frame data, the `moov` box of .mp4 and .mov, counts as truncated. Raises
     SourceError.
@@ -47,7 +49,9 @@ def _layout(head: bytes) -> Callable[[ByteSource], str] | None:
 
 
 def _ends_early(source: ByteSource, end: int) -> str:
-    return f"{end - source.size:,} of {end:,} bytes are missing" if end > source.size else ""
+    if end > source.size:
+        return f"{end - source.size:,} of {end:,} bytes are missing"
+    return ""
 
 
 def _follow_boxes(source: ByteSource) -> str:
@@ -74,7 +78,9 @@ def _follow_riff(source: ByteSource) -> str:
     while (head := source.read_at(offset, 12))[:4] == b"RIFF":
         offset += 8 + int.from_bytes(head[4:8], "little")
         offset += offset % 2
-    return _ends_early(source, offset - offset % 2) if offset > source.size + 1 else ""
+    if offset > source.size + 1:
+        return _ends_early(source, offset - offset % 2)
+    return ""
 
 
 def _follow_ebml(source: ByteSource) -> str:

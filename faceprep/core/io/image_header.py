@@ -145,7 +145,9 @@ def _read_fields(suffix: str, data: Buffer) -> ImageHeader:
     if not size:
         damage = f"{suffix[1:].upper()} of {len(data)} bytes does not hold its size"
         return ImageHeader(suffix, None, damage)
-    return ImageHeader(suffix, size) if all(size) else ImageHeader(suffix)
+    if all(size):
+        return ImageHeader(suffix, size)
+    return ImageHeader(suffix)
 
 
 def _gif_size(data: Buffer) -> tuple[int, int]:

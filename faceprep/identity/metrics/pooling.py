@@ -31,8 +31,9 @@ def pair_likeness(first: Reals, second: Reals) -> Reals:
 
 
 def scaled(vectors: Reals, metric: str) -> Reals:
-    """Scale vectors (n, d) for comparison: to length 1 where the metric is cosine. Zero vectors
-    become NaN.
+    """Scale vectors (n, d) for comparison: to length 1 where the metric is cosine.
+
+    Zero vectors become NaN.
 
     >>> scaled(np.array([(3, 4)], "f4"), "cosine").tolist()
     [[0.6000000238418579, 0.800000011920929]]

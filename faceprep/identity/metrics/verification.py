@@ -49,8 +49,9 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class Judgement:
-    """The result of `judge_pairs`. Rates are 0 to 1; None marks a figure that these pairs cannot
-    measure.
+    """The result of `judge_pairs`.
+
+    Rates are 0 to 1; None marks a figure that these pairs cannot measure.
 
     `accuracy`, `std` (of a population, as is usual) and `threshold` are means over the folds; each
     fold uses the best threshold of the others. `best_accuracy` uses the one best threshold of all
@@ -87,9 +88,10 @@ def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOL
     weights = np.where(truth, np.int8(1), np.int8(-1))[order]
     curve = _curve(ranked, weights, last_of)
     fold_of = _folds(len(values), n_folds)[order] if n_folds else None
-    accuracy, std, threshold = (
-        (None,) * 3 if fold_of is None else _cross_validate(ranked, weights, last_of, fold_of)
-    )
+    if fold_of is None:
+        accuracy, std, threshold = (None,) * 3
+    else:
+        accuracy, std, threshold = _cross_validate(ranked, weights, last_of, fold_of)
     gain = curve.same - curve.different
     best, n_different = int(gain.argmax()), int(curve.different[-1])
     tars, at = _tar_at_far(curve)
@@ -218,8 +220,9 @@ def _area(curve: Curve) -> float | None:
 
 
 def _tar_at_far(curve: Curve) -> tuple[Rates, Rates]:
-    """Return the largest TAR and its threshold at a FAR of at most each of `FARS`; none below one
-    false accept.
+    """Return the largest TAR and its threshold at a FAR of at most each of `FARS`.
+
+    None below one false accept.
     """
     tars: dict[str, float | None] = dict.fromkeys(FARS)
     thresholds: dict[str, float | None] = dict.fromkeys(FARS)

@@ -62,10 +62,8 @@ def sign_images(images: Iterable[NamedImage], exact_only: bool) -> Signatures:
     damaged: dict[int, tuple[str, str]] = {}
     for number, name, data in images:
         if isinstance(data, Damage):
-            damaged[number] = (
-                data.status,
-                f"{name}: {data.reason}" if name not in data.reason else data.reason,
-            )
+            reason = data.reason if name in data.reason else f"{name}: {data.reason}"
+            damaged[number] = data.status, reason
             continue
         found = (_header_row if exact_only else _row)(number, data, name)
         if isinstance(found, Outcome):
@@ -76,9 +74,10 @@ def sign_images(images: Iterable[NamedImage], exact_only: bool) -> Signatures:
         names.append(name)
         thumbnails += thumbnail
     signed = np.array(rows, ROW) if rows else np.zeros(0, ROW)
-    stacked = (
-        np.stack(thumbnails) if thumbnails else np.zeros((0, hashes.SIDE, hashes.SIDE), np.uint8)
-    )
+    if thumbnails:
+        stacked = np.stack(thumbnails)
+    else:
+        stacked = np.zeros((0, hashes.SIDE, hashes.SIDE), np.uint8)
     if len(stacked):
         signed["hash"] = hashes.hash_thumbnails(stacked)
     return Signatures(signed, stacked, names, damaged)
@@ -137,8 +136,9 @@ class ImageTable(NamedTuple):
 
 
 def table_of(signatures: Signatures, identities: Ints) -> ImageTable:
-    """Build the table; `identities` (n,) numbers each image's identity, NO_IDENTITY for test
-    images.
+    """Build the table.
+
+    `identities` (n,) numbers each image's identity, NO_IDENTITY for test images.
     """
     rows = signatures.rows
     digests = rows["digest"]
@@ -183,8 +183,9 @@ class LookAlikes:
         return alike
 
     def agreement(self, image: int, others: Ints) -> Floats:
-        """Compare thumbnails, (n,) from -1 to 1; each sum is separate and does not depend on the
-        others.
+        """Compare thumbnails, (n,) from -1 to 1.
+
+        Each sum is separate and does not depend on the others.
         """
         thumbnails = self.table.signatures.thumbnails
         one = hashes.compute_gradients(thumbnails[[image]])
@@ -250,8 +251,9 @@ class Named(NamedTuple):
 def plan_drops(
     look: LookAlikes, named: Named, exact_only: bool
 ) -> tuple[list[Decision], dict[str, int]]:
-    """Plan accepted, then undecided drops, each in image order; return them with the count of each
-    kind.
+    """Plan accepted, then undecided drops, each in image order.
+
+    Return them with the count of each kind.
 
     An image that stays for one accepted drop is not dropped by another. It may be in an undecided
     one, because copies of a mislabelled image share its wrong label.

@@ -153,8 +153,9 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
         return iter(())
 
     def _sign(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        """Sign images. Source images get their outcome here or when they are placed; test sets
-        report damage only.
+        """Sign images.
+
+        Source images get their outcome here or when they are placed; test sets report damage only.
         """
         images: ImageSet = shard.payload
         signed = deduplication.sign_images(
@@ -164,8 +165,10 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
         is_source = images.name == _SOURCE
         names = image_sets.load_names(sink.scratch, _SOURCE, shard.start) if is_source else []
         for number, (status, reason) in sorted(signed.damaged.items()):
-            key = names[number - shard.start] if is_source else f"{images.path} [{number}]"
-            yield Outcome(key, status, reason if is_source else f"{images.path}: {reason}")
+            if is_source:
+                yield Outcome(names[number - shard.start], status, reason)
+            else:
+                yield Outcome(f"{images.path} [{number}]", status, f"{images.path}: {reason}")
         if is_source and self.plan_only:
             yield from (Outcome(name) for name in signed.names)
 
@@ -283,4 +286,6 @@ def _load_candidates(sink: Sink, shards: Sequence[Shard]) -> Ints:
 
 
 def _named(images: ImageSet, name: str) -> str:
-    return f"{images.path}/{name}" if images.kind == image_sets.FOLDER else f"{images.path}: {name}"
+    if images.kind == image_sets.FOLDER:
+        return f"{images.path}/{name}"
+    return f"{images.path}: {name}"

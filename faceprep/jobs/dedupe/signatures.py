@@ -43,8 +43,9 @@ Thumbnails = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Signatures:
-    """Rows, thumbnails (n, 24, 24) or (0, 24, 24) and names; (status, reason) of images without a
-    row, by number.
+    """Rows, thumbnails (n, 24, 24) or (0, 24, 24) and names.
+
+    (status, reason) of images without a row, by number.
     """
 
     rows: Rows
@@ -70,9 +71,10 @@ def load(sink: Sink, shard_ids: Iterable[str], with_thumbnails: bool = True) -> 
     ids = list(shard_ids)
     rows = np.concatenate([np.zeros(0, ROW), *(_rows(sink, id) for id in ids)])
     names = [name for id in ids for name in _names(sink, id)[0]]
-    thumbnails = (
-        _thumbnails(sink, ids) if with_thumbnails else np.zeros((0, _SIDE, _SIDE), np.uint8)
-    )
+    if with_thumbnails:
+        thumbnails = _thumbnails(sink, ids)
+    else:
+        thumbnails = np.zeros((0, _SIDE, _SIDE), np.uint8)
     return Signatures(rows, thumbnails, names)
 
 

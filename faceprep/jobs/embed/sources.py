@@ -67,8 +67,9 @@ class Wanted:
 
 
 def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
-    """Read the kind and size of a source and cut it into shards. Raises SourceError,
-    OptionError.
+    """Read the kind and size of a source and cut it into shards.
+
+    Raises SourceError, OptionError.
     """
     suffix = source.suffix.lower()
     if wanted.faces is not None:
@@ -225,7 +226,8 @@ def _read_rec(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
     names, rec = IdentityNames(), os.path.basename(shard.source)
     with RecordFile(shard.source) as file:
         for key, offset, image in zip(keys, offsets, file.read_images(offsets), strict=True):
-            name = f"{rec}/{key if key >= 0 else f'at_{offset}'}"
+            number = key if key >= 0 else f"at_{offset}"
+            name = f"{rec}/{number}"
             if isinstance(image, Damage):
                 yield partial(
                     _failed, name, image.status, f"record {name} at offset {offset}: {image.reason}"

@@ -192,8 +192,9 @@ class ExtractVideo(FaceOptions, Job):
 
 
 class _VideoShard:
-    """A video in work: one thread decodes, others detect, crop and encode; results are written in
-    order.
+    """A video in work: one thread decodes, others detect, crop and encode.
+
+    Results are written in order.
     """
 
     def __init__(self, job: ExtractVideo, root: str, video: Video) -> None:
@@ -225,11 +226,10 @@ class _VideoShard:
                     f"frame {number} could not be decoded",
                 )
             yield from self._judge(reader, by_status)
-        except (
-            SourceError
-        ) as error:  # also where it is gone in the middle: what was decoded is kept
+        except SourceError as error:  # decoded frames of a file that vanished are kept
             yield Outcome(self._video.path, "undecodable", str(error), _VIDEO)
-        notes += self._originals.notes(n_frames) if self._originals else ()
+        if self._originals:
+            notes += self._originals.notes(n_frames)
 
     def _write(
         self, frame: Extracted, sink: Sink, table: FacesWriter, notes: list[Outcome]
@@ -253,25 +253,24 @@ class _VideoShard:
         n, path = by_status.total(), self._video.path
         faceless = ""
         if not n:
-            faceless = (
-                "none of the wanted frames could be decoded"
-                if reader.missed
-                else "no such frames in it"
-            )
+            if reader.missed:
+                faceless = "none of the wanted frames could be decoded"
+            else:
+                faceless = "no such frames in it"
         elif not by_status[OK] + by_status[NO_CROP]:
-            unsure = (
-                f", {by_status[LOW_SCORE]:,} with an unsure one" if by_status[LOW_SCORE] else ""
-            )
+            if by_status[LOW_SCORE]:
+                unsure = f", {by_status[LOW_SCORE]:,} with an unsure one"
+            else:
+                unsure = ""
             faceless = f"no face in its {count_noun(n, 'wanted frame')}{unsure}"
-        status = (
-            "cut_off"
-            if reader.cut_off
-            else "damaged"
-            if reader.damage
-            else "no_face_in_video"
-            if n
-            else "no_frames"
-        )
+        if reader.cut_off:
+            status = "cut_off"
+        elif reader.damage:
+            status = "damaged"
+        elif n:
+            status = "no_face_in_video"
+        else:
+            status = "no_frames"
         if reader.damage or faceless:
             kept = f"{n:,} frames were kept" if reader.damage and n else ""
             reason = "; ".join(filter(None, [reader.damage, faceless, kept]))
@@ -286,9 +285,8 @@ class _VideoShard:
     def _keep(self, frame: Frame, found: Found) -> Extracted:
         """Return the files of one frame."""
         key = f"{self._video.path}#{frame.number}"
-        crops, faults = self._job.cropper()(
-            frame.pixels, found.faces, most=None if self._job.all_faces else 1
-        )
+        most = None if self._job.all_faces else 1
+        crops, faults = self._job.cropper()(frame.pixels, found.faces, most=most)
         stem = f"{self._video.folder}/{frame.number}"
         names = [f"{stem}_{crop.face}" if self._job.all_faces else stem for crop in crops]
         outputs = [name + self._suffix for name in names]
@@ -336,8 +334,9 @@ def _in_chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
 
 
 def _find_all(sources: Sequence[Path], output: Path) -> list[tuple[Path, str]]:
-    """Return (root, path below it) of all videos. Raises SourceError; OutputError for an output
-    inside a tree.
+    """Return (root, path below it) of all videos.
+
+    Raises SourceError; OutputError for an output inside a tree.
     """
     roots: dict[str, Path] = {}
     for source in sources:

@@ -60,8 +60,9 @@ class OriginalCrops:
         return crop_box(pixels, box, self.margin)
 
     def notes(self, n_frames: int | None = None) -> Iterator[Outcome]:
-        """Yield remarks on the file, for a video of `n_frames`; None where the number is not
-        known.
+        """Yield remarks on the file, for a video of `n_frames`.
+
+        None where the number is not known.
         """
         if self.boxes is None:
             yield Outcome(self.path, "bad_face_file", self.refused, FACE_FILE)

@@ -94,8 +94,9 @@ def _judge_template_pairs(
 def _judge_galleries(
     path: Path, data: Ijb, probes: Subjects, templates: _Templates
 ) -> list[dict[str, Any]]:
-    """Judge 1:N searches in each gallery, and their means. A probe without its mate's vector is
-    left out.
+    """Judge 1:N searches in each gallery, and their means.
+
+    A probe without its mate's vector is left out.
     """
     rows, has_vector = templates.find(probes.templates)
     results = []
@@ -111,11 +112,9 @@ def _judge_galleries(
         found = judge_searches(searches, int(enrolled.sum()))
         left_out = {"left_out": int((~usable).sum() + (~enrolled).sum())}
         results.append(named(f"{data.name} 1:N {gallery.name}", path, found) | left_out)
-    return (
-        [*results, _mean_of(results) | {"name": f"{data.name} 1:N"}]
-        if len(results) > 1
-        else results
-    )
+    if len(results) > 1:
+        return [*results, _mean_of(results) | {"name": f"{data.name} 1:N"}]
+    return results
 
 
 def _mean_of(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

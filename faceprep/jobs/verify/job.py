@@ -30,8 +30,9 @@ _BROKEN = "broken"
 
 @dataclass
 class Verification:
-    """The findings. `inputs` counts pairs of bins, images of folders and of IJB, and broken
-    sets.
+    """The findings.
+
+    `inputs` counts pairs of bins, images of folders and of IJB, and broken sets.
     """
 
     embedder: str = ""
@@ -107,8 +108,9 @@ class Verify(EmbedOptions, Look):
             raise OptionError("--gallery", expected="1 or more", found=str(self.gallery))
 
     def __call__(self, paths: Sequence[Path], progress: Progress | None = None) -> Verification:
-        """Judge each of `paths`; a broken set is named, and raises SourceError if it is the only
-        one.
+        """Judge each of `paths`.
+
+        A broken set is named, and raises SourceError if it is the only one.
         """
         started = time.perf_counter()
         progress = progress or (lambda done, total: None)

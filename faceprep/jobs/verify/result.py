@@ -36,8 +36,9 @@ class Judged(NamedTuple):
 def embed_all(
     options: EmbedOptions, loads: Iterable[Load], progress: Progress, path: Path
 ) -> tuple[Floats, dict[int, Outcome]]:
-    """Return vectors (n, d), NaN for images without one, and their faults by number; each of
-    `loads` reads one image.
+    """Return vectors (n, d), NaN for images without one, and their faults by number.
+
+    Each of `loads` reads one image.
     """
     loads = list(loads)
     vectors = np.full((len(loads), options.open().dim), np.nan, np.float32)

@@ -85,7 +85,9 @@ class Preparation:
     def template(self) -> str:
         """Return the name of the template that crops are aligned to."""
         height, width = self.size
-        return f"arcface-{height}" if height == width else f"arcface-{height}x{width}"
+        if height == width:
+            return f"arcface-{height}"
+        return f"arcface-{height}x{width}"
 
 
 def choose_preparation(

@@ -76,7 +76,9 @@ def _share(n: int, total: int) -> str:
 
 def _join(value: Any) -> str:
     """Format the value of an option; several values are separated by commas."""
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
 
 
 # Images of each identity

@@ -83,7 +83,9 @@ class Gallery:
     def _first_identity(self, decision: Decision) -> str:
         if decision.action == MERGE or self._images(decision.subject):
             return decision.subject
-        return "" if decision.action == RESTORE else identity_of(decision.subject)
+        if decision.action == RESTORE:
+            return ""
+        return identity_of(decision.subject)
 
     def _second_identity(self, decision: Decision) -> str:
         if decision.action in (MERGE, MOVE):
@@ -92,7 +94,9 @@ class Gallery:
         if decision.action != DROP or not isinstance(kept, str) or os.path.isabs(kept):
             return ""
         identity = identity_of(kept)
-        return "" if identity == self._first_identity(decision) else identity
+        if identity == self._first_identity(decision):
+            return ""
+        return identity
 
     def _identity(self, name: str) -> Strip:
         names = self._images(name) if name else ()
@@ -120,7 +124,9 @@ def _evidence(found: Any) -> Strip:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    return None
 
 
 def _resolve(root: str, name: str) -> str:

@@ -113,11 +113,9 @@ class Part:
         return self.shard.stop == self.file.n_images
 
     def open(self) -> BinaryIO:
-        return (
-            self.sink.open(self.shard.source)
-            if self.file.has_one_part
-            else self.sink.open_part(PART)
-        )
+        if self.file.has_one_part:
+            return self.sink.open(self.shard.source)
+        return self.sink.open_part(PART)
 
     def pieces(self) -> Iterator[Part]:
         """Yield the part in pieces that fit in memory together with their output."""

@@ -45,16 +45,20 @@ class Cutter:
         """Add the files of one split: `output` itself, or NAME-00000-of-00008.SUFFIX and so on."""
         edges = [k * positions.size // n_files for k in range(n_files + 1)]
         for number, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
-            name = (
-                f"{output.stem}-{number:05d}-of-{n_files:05d}{output.suffix}"
-                if n_files > 1
-                else output.name
-            )
+            if n_files > 1:
+                name = f"{output.stem}-{number:05d}-of-{n_files:05d}{output.suffix}"
+            else:
+                name = output.name
             self._add_file(name, positions[start:stop], positions.size, n_files > 1)
 
     def _add_file(self, name: str, positions: Ints, n_split: int, is_one_of_many: bool) -> None:
         whole = is_one_of_many and positions.size <= _WHOLE
-        size = _WHOLE if whole else _LOADED if self.is_heavy else _LISTED
+        if whole:
+            size = _WHOLE
+        elif self.is_heavy:
+            size = _LOADED
+        else:
+            size = _LISTED
         shards = cut_at(even_bounds(positions.size, size), name, first=len(self.shards))
         for shard in shards:
             self._save_block(shard, positions[shard.start : shard.stop])
@@ -87,8 +91,9 @@ class Cutter:
 
 
 def cut(cutter: Cutter, output: Path, chosen: Selection, n_files: int) -> None:
-    """Cut a selection into all files of a manifest. Raises OptionError when there are more files
-    than images.
+    """Cut a selection into all files of a manifest.
+
+    Raises OptionError when there are more files than images.
     """
     if n_files > chosen.train.size:
         raise OptionError(

@@ -191,7 +191,9 @@ def _npz_arrays(layout: Layout) -> list[tuple[str, str, tuple[int, ...]]]:
         (npz.NAMES, f"<U{layout.width}", ()),
         (npz.CLASSES, "<i8", ()),
     ]
-    return [*arrays, (npz.EMBEDDINGS, layout.dtype, (layout.dim,))] if layout.dim else arrays
+    if layout.dim:
+        return [*arrays, (npz.EMBEDDINGS, layout.dtype, (layout.dim,))]
+    return arrays
 
 
 def _join_npz(sink: Sink, layout: Layout, name: str, file: BinaryIO) -> None:

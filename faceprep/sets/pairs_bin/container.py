@@ -47,8 +47,9 @@ _IMAGES, _LABELS = ".images", ".labels"
 
 
 def load_pairs(path: str | PathLike[str]) -> PairSet:
-    """Load the whole set; images are views of the file's bytes where possible. Raises
-    SourceError.
+    """Load the whole set; images are views of the file's bytes where possible.
+
+    Raises SourceError.
     """
     data = _read(path)
     images, same = _read_set(data, path)
@@ -59,8 +60,9 @@ def load_pairs(path: str | PathLike[str]) -> PairSet:
 
 
 def find_pairs(path: str | PathLike[str]) -> npt.NDArray[np.void]:
-    """Locate the pairs as an array of `PAIR`; every image lies within the file. Raises
-    SourceError.
+    """Locate the pairs as an array of `PAIR`; every image lies within the file.
+
+    Raises SourceError.
     """
     data = _read(path)
     images, same = _read_set(data, path)
@@ -94,8 +96,9 @@ def load_places(path: Path, start: int, stop: int) -> npt.NDArray[np.void]:
 
 
 def name_damage(damage: Sequence[str], place: npt.NDArray[np.void], number: int) -> str:
-    """Describe the faults of the images of pair `number`, each with its place; empty when both are
-    sound.
+    """Describe the faults of the images of pair `number`, each with its place.
+
+    Empty when both are sound.
     """
     starts = place["images"][:, 0].tolist()
     named = [
@@ -185,9 +188,10 @@ def _read_set(data: bytes, path: str | PathLike[str]) -> tuple[list[Span], list[
     """Return (places of the images, same), with two images per pair."""
     value = read_pickle(data, path)
     if type(value) not in (tuple, list) or len(value) != 2 or type(value[0]) not in (tuple, list):
-        found = (
-            f"{kind_of(value)} of {len(value)}" if type(value) in (tuple, list) else kind_of(value)
-        )
+        if type(value) in (tuple, list):
+            found = f"{kind_of(value)} of {len(value)}"
+        else:
+            found = kind_of(value)
         raise _not_a_set(path, "a pair of lists (images, same)", found)
     images = [_place_of(image, number, path) for number, image in enumerate(value[0])]
     same = _read_labels(value[1], data, path)
@@ -221,11 +225,10 @@ def _place_of(image: Any, number: int, path: str | PathLike[str]) -> Span:
         and image.shape[1:] in ((), (1,))
     ):
         return image.data
-    found = (
-        f"a NumPy array of shape {image.shape} and type {image.dtype}"
-        if type(image) is Array
-        else kind_of(image)
-    )
+    if type(image) is Array:
+        found = f"a NumPy array of shape {image.shape} and type {image.dtype}"
+    else:
+        found = kind_of(image)
     expected = "bytes, or a uint8 array of shape (N,) or (N, 1)"
     raise _not_a_set(path, expected, found, f"image {number} (counted from 0)")
 
@@ -239,9 +242,10 @@ def _read_labels(labels: Any, data: bytes, path: str | PathLike[str]) -> list[bo
     for number, label in enumerate(labels):
         values = _numbers(label, data) if type(label) is Array else [label]
         if len(values) != 1 or type(values[0]) not in (bool, int) or values[0] not in (0, 1):
-            found = (
-                str(values[0]) if len(values) == 1 and type(values[0]) is int else kind_of(label)
-            )
+            if len(values) == 1 and type(values[0]) is int:
+                found = str(values[0])
+            else:
+                found = kind_of(label)
             raise _not_a_set(path, "True or False", found, f"label {number} (counted from 0)")
         same.append(bool(values[0]))
     return same

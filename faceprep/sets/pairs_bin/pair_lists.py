@@ -29,7 +29,8 @@ _LABELS = {"1": True, "0": False, "True": True, "False": False}
 
 
 class ListedPair(NamedTuple):
-    """A pair of images as the list names them, below the image folder, with or without suffix;
+    """A pair of images as the list names them, below the image folder, with or without suffix.
+
     `line` from 1.
     """
 
@@ -120,8 +121,9 @@ class ImageFinder:
         self._folders: dict[str, dict[str, list[str]]] = {}
 
     def find(self, name: str) -> str:
-        """Find the file `name`, or the only file of this name with a suffix. Raises SourceError for
-        none or several.
+        """Find the file `name`, or the only file of this name with a suffix.
+
+        Raises SourceError for none or several.
         """
         folder, _, base = name.rpartition("/")
         if folder not in self._folders:

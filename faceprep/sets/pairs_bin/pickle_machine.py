@@ -58,7 +58,9 @@ class Machine:
         names = {known.code: known.name for known in pickletools.opcodes}
         name = names.get(chr(opcode))
         no_instruction = f"the byte {opcode:#04x}, which is not an instruction"
-        return self.forbidden(f"the instruction {name}") if name else self.damaged(no_instruction)
+        if name:
+            return self.forbidden(f"the instruction {name}")
+        return self.damaged(no_instruction)
 
     def _refused(self, found: str, remedy: str) -> SourceError:
         return SourceError(
@@ -83,8 +85,9 @@ class Machine:
     # Arguments
 
     def skip(self, n_bytes: int) -> int:
-        """Return the start of the next `n_bytes` bytes and move past them; they lie within the
-        file.
+        """Return the start of the next `n_bytes` bytes and move past them.
+
+        They lie within the file.
         """
         start = self.at
         if start + n_bytes > len(self.data):

@@ -93,8 +93,9 @@ class Strings:
         return bytes_of(self._data[span.start : span.start + span.n_bytes], span.coding)
 
     def length(self, span: Span) -> int:
-        """Return its length in bytes; a string is decoded only once. Raises ValueError as
-        `bytes_at`.
+        """Return its length in bytes; a string is decoded only once.
+
+        Raises ValueError as `bytes_at`.
         """
         if span.coding == Coding.RAW:
             return span.n_bytes
@@ -139,8 +140,9 @@ def name_of(full: str) -> Name:
 
 
 def describe_call(name: Any, values: tuple[Any, ...], strings: Strings) -> Span | Array | Dtype:
-    """Describe the result of calling `name` with `values`, without calling it. Raises
-    NotAllowed.
+    """Describe the result of calling `name` with `values`, without calling it.
+
+    Raises NotAllowed.
     """
     describe = _CALLS.get(name) if type(name) is Name else None
     if describe is None:
@@ -149,8 +151,9 @@ def describe_call(name: Any, values: tuple[Any, ...], strings: Strings) -> Span 
 
 
 def describe_state(target: Any, values: tuple[Any, ...], strings: Strings) -> None:
-    """Set the byte order of a described dtype, or the bytes of a described array. Raises
-    NotAllowed.
+    """Set the byte order of a described dtype, or the bytes of a described array.
+
+    Raises NotAllowed.
     """
     if type(target) is Dtype and len(values) == 8 and values[0] == 3 and values[2:5] == (None,) * 3:
         target.order = strings.word(values[1])
@@ -195,8 +198,9 @@ def _encode(values: tuple[Any, ...], strings: Strings) -> Span:
 
 
 def _bytes(values: tuple[Any, ...], strings: Strings) -> Span:
-    """Describe `bytes()`, `bytearray()`, `bytearray(bytes)` and `bytearray(text, "latin-1")`; never
-    `bytearray(number)`.
+    """Describe `bytes()`, `bytearray()`, `bytearray(bytes)` and `bytearray(text, "latin-1")`.
+
+    Never `bytearray(number)`.
     """
     if not values:
         return Span(0, 0)

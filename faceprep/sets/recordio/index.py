@@ -51,8 +51,9 @@ class RecPaths:
 
 
 def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
-    """Find the .rec at `source` or in that folder. Raises SourceError when there is none, or more
-    than one.
+    """Find the .rec at `source` or in that folder.
+
+    Raises SourceError when there is none, or more than one.
     """
     rec = source
     if source.is_dir():
@@ -79,8 +80,9 @@ def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
 
 
 def write_index(paths: RecPaths, target: Path) -> int:
-    """Write the binary copy of the index to `target`; return the number of records. Raises
-    SourceError.
+    """Write the binary copy of the index to `target`; return the number of records.
+
+    Raises SourceError.
     """
     if storage.size_of(paths.rec) == 0:
         raise SourceError(
@@ -215,7 +217,9 @@ def _scan(rec: Path) -> Iterator[Entries]:
 
 
 def _key_of(image: ImageRecord | Damage) -> int:
-    return -2 if isinstance(image, Damage) or image.id > _LARGEST else image.id
+    if isinstance(image, Damage) or image.id > _LARGEST:
+        return -2
+    return image.id
 
 
 def _refuse_repeated_keys(target: Path, idx: Path) -> None:

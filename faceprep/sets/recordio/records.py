@@ -48,8 +48,9 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """The status and reason of an offset without a readable record; statuses are bad_record,
-    truncated, unreadable.
+    """The status and reason of an offset without a readable record.
+
+    Statuses are bad_record, truncated, unreadable.
     """
 
     status: str
@@ -57,8 +58,9 @@ class Damage:
 
 
 class ImageRecord(NamedTuple):
-    """An unpacked image record. `labels` has at least one number; `image` may be empty (header,
-    ranges).
+    """An unpacked image record.
+
+    `labels` has at least one number; `image` may be empty (header, ranges).
     """
 
     flag: int
@@ -89,8 +91,9 @@ class ImageRun:
 
 
 class IdentityNames(dict[float, str]):
-    """A dict from label to identity name: whole numbers without a point; empty for NaN and
-    infinity.
+    """A dict from label to identity name: whole numbers without a point.
+
+    Empty for NaN and infinity.
 
     >>> IdentityNames()[7.0], IdentityNames()[0.5], IdentityNames()[float("nan")]
     ('7', '0.5', '')
@@ -98,7 +101,12 @@ class IdentityNames(dict[float, str]):
 
     def __missing__(self, label: float) -> str:
         finite = label == label and abs(label) != float("inf")
-        name = "" if not finite else str(int(label)) if label.is_integer() else repr(label)
+        if not finite:
+            name = ""
+        elif label.is_integer():
+            name = str(int(label))
+        else:
+            name = repr(label)
         self[label] = name
         return name
 
@@ -121,8 +129,9 @@ class RecordFile:
         self.close()
 
     def read(self, offset: int, window: int = _GAP) -> Record | Damage:
-        """Read the record at byte `offset`; `window` bytes are read ahead when it is not in
-        memory.
+        """Read the record at byte `offset`.
+
+        `window` bytes are read ahead when it is not in memory.
         """
         at = offset - self._base
         if at < 0 or at + 8 > len(self._window):
@@ -143,8 +152,9 @@ class RecordFile:
         return self._read_parts(offset)
 
     def read_images(self, offsets: Sequence[int]) -> Iterator[ImageRecord | Damage]:
-        """Yield the image records at ascending `offsets`; nearby records are read in larger
-        pieces.
+        """Yield the image records at ascending `offsets`.
+
+        Nearby records are read in larger pieces.
         """
         return chain.from_iterable(self.read_runs(offsets))
 
@@ -183,7 +193,9 @@ class RecordFile:
 
     def _read_image(self, offsets: Sequence[int], i: int) -> ImageRecord | Damage:
         record = self.read(offsets[i], self._reach(offsets, i))
-        return unpack_image(record.payload) if isinstance(record, Record) else record
+        if isinstance(record, Record):
+            return unpack_image(record.payload)
+        return record
 
     def _reach(self, offsets: Sequence[int], i: int) -> int:
         """Compute the bytes to read from the i-th offset: about one window, or up to the next

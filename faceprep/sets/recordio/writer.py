@@ -186,9 +186,10 @@ def _slice(
     if not len(rows):
         return first, (rows, b"", [])
     end = rows[-1]
-    stop_name = (
-        int(table[last]["name"]) if last < len(table) else storage.size_of(spill(".lst")) or 0
-    )
+    if last < len(table):
+        stop_name = int(table[last]["name"])
+    else:
+        stop_name = storage.size_of(spill(".lst")) or 0
     with storage.ByteSource(spill(".rec")) as rec, storage.ByteSource(spill(".lst")) as lst:
         data = rec.read_at(
             int(rows[0]["start"]), int(end["start"] + end["length"] - rows[0]["start"])
