@@ -7,13 +7,16 @@ import io
 import itertools
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from faceprep import __version__
 from faceprep.core import registry
+
+if TYPE_CHECKING:
+    from faceprep.core.types import Summary
 
 
 class _Commands(click.Group):
@@ -69,26 +72,27 @@ def main() -> int:
     except click.ClickException as error:
         error.show()
         return _fail(error.format_message(), error.exit_code)
-    except OptionError as error:
-        click.echo(f"faceprep: {error}", err=True)
-        return _fail(str(error), 2)
     except FaceprepError as error:
         click.echo(f"faceprep: {error}", err=True)
-        return _fail(str(error), 1)
+        return _fail(str(error), 2 if isinstance(error, OptionError) else 1, error.summary)
     except (click.Abort, KeyboardInterrupt):  # only before the command begins
         click.echo("faceprep: stopped", err=True)
         return _fail("stopped", 1)
 
 
-def _fail(error: str, exit_status: int) -> int:
+def _fail(error: str, exit_status: int, summary: Summary | None = None) -> int:
     """Print the JSON object of a failed command if `--json` was given; return `exit_status`.
 
+    Its keys are those of a finished command and `error`. Without a summary no run had begun.
     No option takes `--json` as its value, so it is enough to look for that word.
     """
     options = list(itertools.takewhile(lambda word: word != "--", sys.argv[1:]))
     if "--json" in options:
-        command = next((word for word in sys.argv[1:] if word in registry.COMMANDS), None)
-        click.echo(json.dumps({"command": command, "error": error}))
+        from faceprep.core import types
+
+        command = next((word for word in options if word in registry.COMMANDS), None)
+        printed = summary or types.Summary(command)
+        click.echo(json.dumps(printed.as_json() | {"error": error}))
     return exit_status
 
 

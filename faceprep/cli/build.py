@@ -24,7 +24,7 @@ from faceprep.core.errors import Interrupted
 from faceprep.core.job import Job, Service
 from faceprep.core.text import count_noun
 from faceprep.core.types import OK, Request, Summary
-from faceprep.run.engine import as_json, run_job
+from faceprep.run.engine import run_job
 from faceprep.run.ledger import first_failures
 
 _PATH = click.Path(path_type=Path)
@@ -165,7 +165,7 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
     run_shards = registry.load(registry.RUNNERS, runner)(workers)
     summary = run_job(job, request, run_shards, progress_bar(quiet))
     if as_object:
-        click.echo(json.dumps(as_json(summary)))
+        click.echo(json.dumps(summary.as_json()))
     else:
         click.echo(_describe(summary, job))
     if not summary.failed:
@@ -259,8 +259,9 @@ def _describe_others(summary: Summary) -> list[str]:
 
 def _name_places(summary: Summary, job: Job) -> str:
     """Name the output and every folder beside it that the run wrote to."""
-    beside = [summary.output + ending for ending in job.siblings]
-    *first, last = [summary.output, *filter(os.path.isdir, beside)]
+    output = str(summary.output)
+    beside = [output + ending for ending in job.siblings]
+    *first, last = [output, *filter(os.path.isdir, beside)]
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike, fspath
+from typing import Any
 
 _FIELDS = ("path", "where", "expected", "found", "remedy")
 _ESCAPED = {code: repr(chr(code))[1:-1] for code in (*range(32), 127)}
@@ -24,7 +25,11 @@ class FaceprepError(Exception):
     >>> str(SourceError("bad magic", path="a.rec", where="offset 8", expected="0xced7230a",
     ...                 found="0x0", remedy="Copy the file again."))
     'a.rec: bad magic at offset 8: expected 0xced7230a, found 0x0. Copy the file again.'
+
+    `summary` is the Summary of the run that this error stopped, None where none had begun.
     """
+
+    summary: Any = None
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -260,14 +260,20 @@ class Summary:
     says which of them belong to other units: unit to status to count.
     """
 
-    command: str
-    unit: str
-    inputs: int
-    ok: int
-    failed: int
-    by_status: Mapping[str, int]
-    others: Mapping[str, Mapping[str, int]]
-    outputs: int
-    seconds: float
-    output: str
-    details: Mapping[str, Any] = field(default_factory=dict)
+    command: str | None
+    unit: str | None = None
+    inputs: int = 0
+    ok: int = 0
+    failed: int = 0
+    by_status: Mapping[str, int] = field(default_factory=dict)
+    others: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    outputs: int = 0
+    seconds: float = 0.0
+    output: str | None = None
+    details: Mapping[str, Any] = field(default_factory=lambda: {"failures": None})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object that `--json` prints."""
+        plain = asdict(self)
+        details: dict[str, Any] = plain.pop("details")
+        return plain | details

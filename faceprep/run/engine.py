@@ -11,7 +11,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +123,18 @@ def run_job(
             drive.run(runner)
     except KeyboardInterrupt:
         state = drive.state_line() if drive else "nothing begun"
-        raise Interrupted(f"stopped, {state}", path=request.output, remedy=_GO_ON) from None
+        stopped = Interrupted(f"stopped, {state}", path=request.output, remedy=_GO_ON)
+        _add_summary(stopped, drive, started)
+        raise stopped from None
+    except FaceprepError as error:
+        _add_summary(error, drive, started)
+        raise
     return drive.summary(time.monotonic() - started)
+
+
+def _add_summary(error: FaceprepError, drive: _Drive | None, started: float) -> None:
+    if drive and drive.is_prepared:
+        error.summary = drive.summary(time.monotonic() - started)
 
 
 def _places(job: Job, request: Request) -> Places:
@@ -156,7 +166,7 @@ class _Drive:
         self._job, self._places = task.job, task.places
         self._ledger = Ledger(task.places)
         self._before = self._ledger.load_run()
-        self._is_prepared = False
+        self.is_prepared = False
         self._reports: dict[str, ShardReport] = {}
         self._by_status: Counter[str] = Counter()
         self._n_done_before = 0
@@ -209,7 +219,7 @@ class _Drive:
         )
         self._run = described | self._lineage(described)
         self._ledger.save_run(self._run)
-        self._is_prepared = True
+        self.is_prepared = True
 
     def _described(self) -> dict[str, Any]:
         return {
@@ -336,9 +346,9 @@ class _Drive:
         """Leave the state in order, and no trace of a run that never began."""
         self._ledger.recover()
         self._ledger.drop_scratch()
-        if self._is_prepared:
+        if self.is_prepared:
             self._ledger.write_failures(self._reports.values(), self._shards)
-        if self._finish_report or (self._before is None and not self._is_prepared):
+        if self._finish_report or (self._before is None and not self.is_prepared):
             self._ledger.drop_parts()
 
     def state_line(self) -> str:
@@ -388,10 +398,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return os.path.abspath(value) if isinstance(value, Path) else value
-
-
-def as_json(summary: Summary) -> dict[str, Any]:
-    """Return the summary as the JSON object that `--json` prints."""
-    plain = asdict(summary)
-    details: dict[str, Any] = plain.pop("details")
-    return plain | details

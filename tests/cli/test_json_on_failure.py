@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,9 @@ def test_a_failure_is_an_object(
     printed = json.loads(out)
     assert (status, printed["command"]) == (exit_status, words[0])
     assert part in printed["error"]
+    assert {printed[name] for name in ("unit", "output", "failures")} == {None}
+    assert {printed[name] for name in ("inputs", "ok", "failed", "outputs", "seconds")} == {0}
+    assert printed["by_status"] == {}
     assert run(words, monkeypatch, capsys) == (exit_status, ""), "without --json stdout is empty"
 
 
@@ -60,3 +64,24 @@ def test_a_summary_names_its_unit(
     status, out = run(words, monkeypatch, capsys)
     printed = json.loads(out)
     assert (status, printed["unit"], printed["inputs"]) == (0, "img", 30)
+
+
+def test_a_run_that_stops_counts_what_it_did(
+    rec_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = tmp_path / "set"
+    shutil.copytree(rec_set, source)
+    with open(source / "train.rec", "r+b") as file:
+        file.seek(8000)
+        file.write(bytes(4000))
+    words = ["rec2folder", source, tmp_path / "out", "--max-failures", 0]
+    status, out = run([*words, "--runner", "serial", "--json", "-q"], monkeypatch, capsys)
+    printed = json.loads(out)
+    assert (status, printed["unit"]) == (1, "img")
+    assert "--max-failures allows 0" in printed["error"]
+    assert printed["inputs"] == printed["ok"] + printed["failed"]
+    assert printed["ok"] > 0
+    assert Path(printed["failures"]).read_text().count("\n") == 1 + printed["failed"]
