@@ -46,12 +46,12 @@ def test_sure_faces_and_why_there_is_none(hundredths: list[int], least: int) -> 
 class Shy(FlatDetector):
     """Sure of a face only where there is a border around the image."""
 
-    def __call__(self, images: list[Pixels]) -> list[Faces]:  # type: ignore[override]
+    def detect(self, images: list[Pixels]) -> list[Faces]:  # type: ignore[override]
         return [
             Faces(
                 faces.boxes, faces.landmarks, faces.scores * (1 if image[0, 0].sum() == 0 else 0.6)
             )
-            for image, faces in zip(images, super().__call__(images), strict=True)
+            for image, faces in zip(images, super().detect(images), strict=True)
         ]
 
 

@@ -39,7 +39,7 @@ def chips() -> Pixels:
     from faceprep.models.detectors.detector import DetectorSpec, open_detector
 
     image = astronaut()
-    faces = open_detector(DetectorSpec(device="cpu", threads=1))([image])[0]
+    faces = open_detector(DetectorSpec(device="cpu", threads=1)).detect([image])[0]
     template = load_template("dlib-150")
     real = align.crop(image, crop_transforms(faces, template)[0], template.size)
     noise = np.random.default_rng(0).integers(0, 256, (150, 150, 3), np.uint8)
