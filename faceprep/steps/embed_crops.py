@@ -124,9 +124,11 @@ class EmbedOptions:
     def embed_fitted(self, crops: Pixels) -> Floats:
         """Crops (n, height, width, 3) of the embedder's own template to vectors (n, d)."""
         embedder = self.open()
-        vectors = embedder(crops)
+        vectors = embedder.embed(crops)
         if self.flip:
-            vectors = (vectors + embedder(np.ascontiguousarray(crops[:, :, ::-1]))) / np.float32(2)
+            vectors = (
+                vectors + embedder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
+            ) / np.float32(2)
         return vectors
 
     def fitter(self) -> Fitter:
