@@ -65,7 +65,7 @@ def drawn_embedders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def verify(*paths: Path, embedder: str = "colours", **options: Any) -> Verification:
-    return Verify(embedder=embedder, **options)(paths)
+    return Verify(embedder=embedder, **options).look(paths)
 
 
 drawn = functools.cache(functools.partial(encode_face, suffix=".png"))

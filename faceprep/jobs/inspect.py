@@ -122,7 +122,7 @@ class Inspect(Look):
         False, "Find the records of a .rec by scanning, even when there is an .idx."
     )
 
-    def __call__(self, path: Path, progress: Progress | None = None) -> Inspection:
+    def look(self, path: Path, progress: Progress | None = None) -> Inspection:
         """Look at `path`; `progress` is told (done, of how many). Raises SourceError when it is
         no container.
         """

@@ -108,7 +108,7 @@ class Verify(EmbedOptions, Look):
         if self.gallery < 1:
             raise OptionError("--gallery", expected="1 or more", found=str(self.gallery))
 
-    def __call__(self, paths: Sequence[Path], progress: Progress | None = None) -> Verification:
+    def look(self, paths: Sequence[Path], progress: Progress | None = None) -> Verification:
         """Judge each of `paths`; a set that is broken is named, and raises SourceError where it
         is the only one.
         """
