@@ -117,7 +117,7 @@ class EmbedOptions:
         """Crops of one template, of any sizes, to vectors (n, d)."""
         fitter, vectors = self.fitter(), np.empty((len(images), self.open().dim), np.float32)
         for start in range(0, len(images), _BATCH):
-            batch = [fitter(image) for image in images[start : start + _BATCH]]
+            batch = [fitter.fit(image) for image in images[start : start + _BATCH]]
             vectors[start : start + len(batch)] = self.embed_fitted(np.stack(batch))
         return vectors
 
@@ -166,7 +166,7 @@ class Fitter:
         self._source, self._target = source, target
         self._transforms: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
 
-    def __call__(self, image: Pixels) -> Pixels:
+    def fit(self, image: Pixels) -> Pixels:
         """An image of the source's shape is the template enlarged; another is fitted into it on
         black.
         """
@@ -246,7 +246,7 @@ def fit_encoded(
         if fitter.is_of_shape(pixels)
         else f"{pixels.shape[0]} × {pixels.shape[1]}, {_OTHER_SHAPE}"
     )
-    return [FittedCrop(key, fitter(pixels), note, identity)]
+    return [FittedCrop(key, fitter.fit(pixels), note, identity)]
 
 
 def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Iterator[Outcome]:

@@ -123,7 +123,8 @@ class FaceFinder:
         self._detector, self._min_score = detector, min_score
         self.fingerprint, self.provider = detector.fingerprint, detector.provider
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Found]:
+    def find(self, images: Sequence[Pixels]) -> list[Found]:
+        """Find the faces of each image that are sure enough, or the reason why there is none."""
         return [self._judge(answer) for answer in self._detector.detect_noted(images)]
 
     def _judge(self, answer: Detection) -> Found:
@@ -151,7 +152,7 @@ class Cropper:
     def __init__(self, template: Template) -> None:
         self._template = template
 
-    def __call__(
+    def crop(
         self, image: Pixels, faces: Faces, most: int | None = None
     ) -> tuple[list[Crop], list[str]]:
         """The crops in the order of the faces, of the first `most` sound ones, and what is

@@ -280,13 +280,13 @@ class _VideoShard:
     # In the threads
 
     def _extract(self, frames: Sequence[Frame]) -> list[Extracted]:
-        found = self._finder([frame.pixels for frame in frames])
+        found = self._finder.find([frame.pixels for frame in frames])
         return [self._keep(*pair) for pair in zip(frames, found, strict=True)]
 
     def _keep(self, frame: Frame, found: Found) -> Extracted:
         """The files of one frame."""
         key = f"{self._video.path}#{frame.number}"
-        crops, faults = self._job.cropper()(
+        crops, faults = self._job.cropper().crop(
             frame.pixels, found.faces, most=None if self._job.all_faces else 1
         )
         stem = f"{self._video.folder}/{frame.number}"
