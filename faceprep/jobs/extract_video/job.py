@@ -158,7 +158,7 @@ class ExtractVideo(FaceOptions, Job):
             return
         notes: list[Outcome] = []
         with FacesWriter(sink.open_part(_PART)) as table:
-            yield from _VideoShard(self, shard.source, video)(sink, table, notes)
+            yield from _VideoShard(self, shard.source, video).run(sink, table, notes)
         yield from notes
         if notes:
             with sink.open_part(_NOTES_PART) as part:
@@ -207,7 +207,7 @@ class _VideoShard:
             )
         self._suffix = f".{job.format}"
 
-    def __call__(self, sink: Sink, table: FacesWriter, notes: list[Outcome]) -> Iterator[Outcome]:
+    def run(self, sink: Sink, table: FacesWriter, notes: list[Outcome]) -> Iterator[Outcome]:
         """An Outcome a wanted frame, then one for the video if something is wrong with it."""
         by_status: Counter[str] = Counter()
         n_frames = None
@@ -309,7 +309,7 @@ class _VideoShard:
         outcomes = [Outcome(key, *found[1:3])]
         if faults:
             outcomes = [Outcome(key, OK if crops else NO_CROP, "; ".join(faults))]
-        original = self._originals(frame.number, frame.pixels) if self._originals else None
+        original = self._originals.crop(frame.number, frame.pixels) if self._originals else None
         if isinstance(original, Outcome):
             outcomes.append(original)
         elif original is not None:

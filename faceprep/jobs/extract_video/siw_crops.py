@@ -42,7 +42,7 @@ class OriginalCrops:
     boxes: FaceBoxes | None
     refused: str = ""
 
-    def __call__(self, number: int, pixels: Pixels) -> Pixels | Outcome | None:
+    def crop(self, number: int, pixels: Pixels) -> Pixels | Outcome | None:
         """The crop of frame `number`, an Outcome where its box makes none, None where the file
         has no box for it.
         """
