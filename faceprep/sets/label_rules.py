@@ -40,7 +40,7 @@ class LabelRule:
     classes: tuple[str, ...] = ()
     by_folder: bool = False
 
-    def __call__(self, path: str) -> str | Unlabelled:
+    def label(self, path: str) -> str | Unlabelled:
         """The name of the class of `path`."""
         found = self.find(path)
         return next(iter(found)) if len(found) == 1 else self.refuse(path)
@@ -61,11 +61,11 @@ def parse_rule(text: str) -> LabelRule:
     """The rule that `text` describes. Raises OptionError.
 
     >>> rule = parse_rule("live=0,spoof=1")
-    >>> rule("Train/live/003/1.png"), rule.classes
+    >>> rule.label("Train/live/003/1.png"), rule.classes
     ('live', ('live', 'spoof'))
-    >>> parse_rule(r"re:/(\\d+)-")("live/003/003-1-1.png")
+    >>> parse_rule(r"re:/(\\d+)-").label("live/003/003-1-1.png")
     '003'
-    >>> rule("live/spoof/1.png").status
+    >>> rule.label("live/spoof/1.png").status
     'ambiguous_label'
     """
     if text.startswith("re:"):
