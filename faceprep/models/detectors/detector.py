@@ -236,7 +236,7 @@ def long_sides(faces: Faces) -> npt.NDArray[np.float32]:
 
 
 def join_passes(*passes: Faces) -> Faces:
-    """Join the faces of several passes over one image, without duplicates, highest score first."""
+    """Join the faces of several passes without duplicates, highest score first."""
     boxes = np.concatenate([faces.boxes for faces in passes])
     landmarks = np.concatenate([faces.landmarks for faces in passes])
     scores = np.concatenate([faces.scores for faces in passes])
