@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from timing import side_by_side
 
-from faceprep.core.faces import Faces, Pixels
+from faceprep.core.faces import Detector, Faces, Pixels
 from faceprep.models.detectors.detector import DetectorSpec, SizedDetector, open_detector
 from faceprep.models.detectors.nms import overlaps
 from faceprep.vision.codec import decode
@@ -62,7 +62,7 @@ def beside_the_package(frames: list[Pixels], threads: int, repeats: int) -> None
     from mtcnn import MTCNN
 
     theirs, ours = MTCNN(), opened("mtcnn", threads)
-    detect = ours._detector  # without the second look, which the package does not have
+    detect = ours._detector.detect  # without the second look, which the package does not have
 
     def package() -> None:
         for frame in frames:
@@ -88,9 +88,9 @@ def batch_beside_loop(frames: list[Pixels], threads: int, repeats: int) -> None:
         height, width = images[0].shape[:2]
         candidates = {}
         for name in NAMES:
-            detect = opened(name, threads)._detector
-            candidates[f"{name}, one by one"] = partial(_each, detect, images)
-            candidates[f"{name}, a batch of {len(images)}"] = partial(_all, detect, images)
+            detector = opened(name, threads)._detector
+            candidates[f"{name}, one by one"] = partial(_each, detector, images)
+            candidates[f"{name}, a batch of {len(images)}"] = partial(_all, detector, images)
         for pair in zip(list(candidates)[::2], list(candidates)[1::2], strict=True):
             both = {label: candidates[label] for label in pair}
             for candidate in both.values():
@@ -100,13 +100,13 @@ def batch_beside_loop(frames: list[Pixels], threads: int, repeats: int) -> None:
             )
 
 
-def _each(detect: SizedDetector, images: list[Pixels]) -> None:
+def _each(detector: Detector, images: list[Pixels]) -> None:
     for image in images:
-        detect([image])
+        detector.detect([image])
 
 
-def _all(detect: SizedDetector, images: list[Pixels]) -> None:
-    detect(images)
+def _all(detector: Detector, images: list[Pixels]) -> None:
+    detector.detect(images)
 
 
 def time_an_image(frames: list[Pixels], threads: int) -> None:
@@ -123,7 +123,7 @@ def time_an_image(frames: list[Pixels], threads: int) -> None:
             times = []
             for image in images:
                 started = time.perf_counter()
-                detector([image])
+                detector.detect([image])
                 times.append(time.perf_counter() - started)
             row.append(statistics.median(times) * 1000)
         print(f"{size[0]} × {size[1]:<20d}" + "".join(f"{value:12.1f}" for value in row))
@@ -173,7 +173,9 @@ def alone(photo: Pixels, box: Sequence[float]) -> tuple[Pixels, Faces]:
 def recall(photos: list[Pixels], threads: int, min_iou: float = 0.5) -> None:
     """Count the same faces found at each size; in brackets, those found on a second look."""
     truth = [
-        (photo, box) for photo in photos for box in opened("retinaface", threads)([photo])[0].boxes
+        (photo, box)
+        for photo in photos
+        for box in opened("retinaface", threads).detect([photo])[0].boxes
     ]
     print(
         f"\nrecall of {len(truth)} faces in {FRAME[1]} × {FRAME[0]}, by height of the face in the "

@@ -42,7 +42,7 @@ def detect_only(path: Path, ahead: bool) -> float:
         frames = video.frames()
 
         def detect(frame: Frame) -> None:
-            detector([frame.pixels])
+            detector.detect([frame.pixels])
 
         detect(next(frames))
         started = time.perf_counter()

@@ -100,7 +100,7 @@ def fields_way(path: str) -> None:
     job = Verify(flip=False)
     with open(path, "rb") as file:
         images, same = pickle.load(file, encoding="bytes")
-    fit = job.fitter()
+    fit = job.fitter().fit
     pixels = [
         cv2.cvtColor(cv2.imdecode(np.frombuffer(each, np.uint8), 1), cv2.COLOR_BGR2RGB)
         for each in images

@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> None:
     for status, n in summary.by_status.items():
         print(f"  {status}: {n}")
 
-    print(Inspect(limit=1000)(target))
+    print(Inspect(limit=1000).look(target))
 
 
 if __name__ == "__main__":  # workers import this file: keep the work behind this line

@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
         )
         paths = [root / "drawn.bin", root / "people"]
 
-    found = Verify(embedder="dlib-resnet", gallery=1, seed=1)(paths)
+    found = Verify(embedder="dlib-resnet", gallery=1, seed=1).look(paths)
     for result in found.results:
         if "pairs" in result:
             print(f"{result['name']}: {result['accuracy']:.1%} of {result['pairs']} pairs right")

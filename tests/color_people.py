@@ -38,7 +38,7 @@ class Colors:
     def __init__(self, runtime: Any) -> None:
         pass
 
-    def __call__(self, crops: Pixels) -> npt.NDArray[np.float32]:
+    def embed(self, crops: Pixels) -> npt.NDArray[np.float32]:
         """One vector a crop."""
         vectors: npt.NDArray[np.float32] = crops.mean(axis=(1, 2), dtype=np.float32)
         return vectors
@@ -50,7 +50,7 @@ class Brightness(Colors):
     model = Model("brightness", threshold=0.9, merge_from=0.95, undecided_from=0.8)
     dim = 2
 
-    def __call__(self, crops: Pixels) -> npt.NDArray[np.float32]:
+    def embed(self, crops: Pixels) -> npt.NDArray[np.float32]:
         """One vector a crop."""
         bright = crops.mean(axis=(1, 2, 3), dtype=np.float32) > 60
         return np.stack([bright, ~bright], axis=1).astype(np.float32)

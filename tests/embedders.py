@@ -34,7 +34,7 @@ class Colours:
     def __init__(self, runtime: object) -> None:
         del runtime
 
-    def __call__(self, crops: np.ndarray) -> np.ndarray:
+    def embed(self, crops: np.ndarray) -> np.ndarray:
         self.calls.append(len(crops))
         side = crops.shape[1] // _GRID
         patches = (
@@ -65,7 +65,7 @@ def drawn_embedders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def verify(*paths: Path, embedder: str = "colours", **options: Any) -> Verification:
-    return Verify(embedder=embedder, **options)(paths)
+    return Verify(embedder=embedder, **options).look(paths)
 
 
 drawn = functools.cache(functools.partial(encode_face, suffix=".png"))
@@ -89,9 +89,9 @@ def drawn_bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain_vectors(images: list[Any], flip: bool = True) -> np.ndarray:
     embedder = Colours(None)
     pixels = [image if isinstance(image, np.ndarray) else decode(image) for image in images]
-    vectors = np.stack([embedder(each[None])[0] for each in pixels]).astype(np.float64)
+    vectors = np.stack([embedder.embed(each[None])[0] for each in pixels]).astype(np.float64)
     return (
-        vectors + np.stack([embedder(each[None, :, ::-1])[0] for each in pixels])
+        vectors + np.stack([embedder.embed(each[None, :, ::-1])[0] for each in pixels])
         if flip
         else vectors
     )

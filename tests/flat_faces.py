@@ -60,7 +60,7 @@ class FlatDetector:
         self._min_score = min_score
         self.fingerprint = f"{type(self).__name__}/{min_score:g}"
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
+    def detect(self, images: Sequence[Pixels]) -> list[Faces]:
         return [self._find(image) for image in images]
 
     def _find(self, image: Pixels) -> Faces:

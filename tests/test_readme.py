@@ -75,7 +75,7 @@ def test_the_commands_for_a_registration_desk(tmp_path: Path) -> None:
     """
     insightface = pytest.importorskip("insightface")
     photo = decode((Path(insightface.__file__).parent / "data" / "images" / "t1.jpg").read_bytes())
-    (faces,) = open_detector(DetectorSpec())([photo])
+    (faces,) = open_detector(DetectorSpec()).detect([photo])
     for number, box in enumerate(faces.boxes):
         picture = crop_box(photo, box, margin=2)
         for identity, pixels in ((number, picture), (number + 6, picture // 2)):

@@ -59,7 +59,7 @@ class PatchDetector:
 
     fingerprint, provider = "patches", "CPU"
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
+    def detect(self, images: Sequence[Pixels]) -> list[Faces]:
         return [self._find(image) for image in images]
 
     def _find(self, image: Pixels) -> Faces:

@@ -180,7 +180,7 @@ def _look(ctx: click.Context, /, **given: Any) -> int:
     places = _pop_arguments(ctx, given)
     job = ctx.obj(**given)
     with _stoppable(job.stopped), counting_bar(quiet) as progress:
-        result = job(*places, progress)
+        result = job.look(*places, progress)
     _print_result(result, as_object)
     return int(job.exit_status(result))
 

@@ -109,7 +109,10 @@ class Embeddings:
 
 
 class Embedder(Protocol):
-    """A model that computes one vector per crop."""
+    """A model that computes one vector per crop.
+
+    A plain function is not accepted, because the vectors are compared by the facts about the model.
+    """
 
     @property
     def model(self) -> Model: ...
@@ -129,6 +132,6 @@ class Embedder(Protocol):
         """Return the length of a vector."""
         ...
 
-    def __call__(self, crops: Pixels) -> npt.NDArray[np.float32]:
+    def embed(self, crops: Pixels) -> npt.NDArray[np.float32]:
         """Compute vectors (n, dim) of crops (n, height, width, 3) RGB of the template's size."""
         ...

@@ -83,7 +83,7 @@ def no_faces() -> Faces:
 class Detector(Protocol):
     """A model that finds faces.
 
-    The images of a batch may differ in size. Results are in the order of the images.
+    A plain function is not accepted, because the faces depend on the fingerprint too.
     """
 
     @property
@@ -96,4 +96,9 @@ class Detector(Protocol):
         """Name the device for people: `CPU`, `CUDA (device 0)`."""
         ...
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Faces]: ...
+    def detect(self, images: Sequence[Pixels]) -> list[Faces]:
+        """Detect the faces of each image, in the order of the images.
+
+        The images of a batch are RGB and may differ in size.
+        """
+        ...

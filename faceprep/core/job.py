@@ -73,7 +73,7 @@ class Look(ABC):
     """Sentence for Ctrl-C."""
 
     @abstractmethod
-    def __call__(self, *places: Any) -> Any:
+    def look(self, *places: Any) -> Any:
         """Return the result for the places on the command line and a progress counter."""
 
     def exit_status(self, result: Any) -> int:

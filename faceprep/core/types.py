@@ -230,9 +230,11 @@ class Request:
 
 
 class ShardWork(Protocol):
-    """A job made ready for workers: picklable, called with one shard at a time."""
+    """A job made ready for workers: picklable, run on one shard at a time."""
 
-    def __call__(self, shard: Shard) -> ShardReport: ...
+    def run(self, shard: Shard) -> ShardReport:
+        """Carry out one shard. Raises FaceprepError where the whole run has to stop."""
+        ...
 
     def warm_up(self) -> None:
         """Load what the first shard will need."""
@@ -244,12 +246,14 @@ CarryOut = Callable[[Iterable[Shard]], Generator[ShardReport, None, None]]
 
 
 class Runner(Protocol):
-    """A way to run shards. It has its workers for as long as the context is open.
+    """A way to run shards. A plain function is not accepted."""
 
-    They may start while the shards are not known yet.
-    """
+    def start(self, work: ShardWork) -> AbstractContextManager[CarryOut]:
+        """Provide workers for as long as the context is open.
 
-    def __call__(self, work: ShardWork) -> AbstractContextManager[CarryOut]: ...
+        They may start while the shards are not known yet.
+        """
+        ...
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class ApproximateSearch:
     progress: Progress | None = None
     recall: float | None = None
 
-    def __call__(self, factors: Factors, least: float) -> Iterator[tuple[Ints, Ints]]:
+    def search(self, factors: Factors, least: float) -> Iterator[tuple[Ints, Ints]]:
         """Yield pairs (i, j), i < j, whose likeness may be `least` or more; some are missed.
 
         Raises MissingExtra if FAISS is not installed.

@@ -131,9 +131,10 @@ def plan_merges(
     bounds = rule.bounds(embeddings.model)
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)
+    approximate_search = ApproximateSearch(progress=progress)
     search: Search = partial(all_pairs, progress=progress)
     if approximate:
-        search = ApproximateSearch(progress=progress)
+        search = approximate_search.search
     pairs = _near_pairs(vectors, groups, rule.linkage, bounds.undecided_from, search)
     _warn_of_too_many_matches(pairs, bounds, len(groups))
     start = build_clusters(groups, rule.linkage, bounds.undecided_from, pairs)
@@ -147,7 +148,7 @@ def plan_merges(
 
     undecided = sorted(plan.list_undecided(bridges), key=rank)
     n = len(vectors.names)
-    recall = getattr(search, "recall", 1.0)
+    recall = 1.0 if approximate_search.recall is None else approximate_search.recall
     return Merges([*accepted, *undecided], n, n - len(accepted), len(bridges), recall)
 
 

@@ -128,7 +128,7 @@ class Doctor(Look):
         """Return 1 where something that is installed does not work, else 0."""
         return result.exit_status
 
-    def __call__(
+    def look(
         self, path: Path | None = None, progress: Progress = lambda n_done, total: None
     ) -> Diagnosis:
         needed = installed.requirements()

@@ -132,14 +132,14 @@ class ExtractPhotos(FaceOptions, Job):
     ) -> Iterator[Outcome]:
         found = [
             (each, finders[0].fingerprint)
-            for each in finders[0]([photo.pixels for photo in photos])
+            for each in finders[0].find([photo.pixels for photo in photos])
         ]
         for finder in finders[1:]:
             missing = [
                 row for row, (each, _) in enumerate(found) if each.status in (NO_FACE, LOW_SCORE)
             ]
             for row, each in zip(
-                missing, finder([photos[row].pixels for row in missing]), strict=True
+                missing, finder.find([photos[row].pixels for row in missing]), strict=True
             ):
                 if len(each.faces):
                     found[row] = each, finder.fingerprint
@@ -151,7 +151,7 @@ class ExtractPhotos(FaceOptions, Job):
     ) -> Outcome:
         """Write the crops of one photo, or the photo itself where it has none."""
         chosen = choose(found.faces, self.select, photo.pixels.shape[:2])
-        crops, faults = self.cropper()(photo.pixels, chosen)
+        crops, faults = self.cropper().crop(photo.pixels, chosen)
         if not crops:
             sink.write(photo.path, photo.data, beside=_NONE)
             return Outcome(photo.path, *((DEGENERATE, "; ".join(faults)) if faults else found[1:3]))

@@ -124,7 +124,7 @@ class Inspect(Look):
         False, "Find the records of a .rec by scanning, even when there is an .idx."
     )
 
-    def __call__(self, path: Path, progress: Progress | None = None) -> Inspection:
+    def look(self, path: Path, progress: Progress | None = None) -> Inspection:
         """Inspect `path`; `progress` receives (done, total).
 
         Raises SourceError for anything but a container.

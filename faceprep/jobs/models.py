@@ -71,7 +71,7 @@ class Models(Look):
 
     command: ClassVar[str] = "models"
 
-    def __call__(self, progress: Progress = lambda n_done, total: None) -> Catalogue:
+    def look(self, progress: Progress = lambda n_done, total: None) -> Catalogue:
         tables = (("detector", registry.DETECTORS), ("embedder", registry.EMBEDDERS))
         return Catalogue(
             tuple(_state(kind, name, table[name]) for kind, table in tables for name in table)

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -90,7 +91,7 @@ class Report(Look):
     embeddings: Path | None = option(None, "Use these embeddings to show similarity.")
     verify: Path | None = option(None, "Include this saved --json output of verify.")
 
-    def __call__(self, out: Path, progress: Progress = lambda n_done, total: None) -> Reported:
+    def look(self, out: Path, progress: Progress = lambda n_done, total: None) -> Reported:
         if not out.exists():
             raise SourceError("no such file or folder", path=out, remedy="Check the path.")
         target = self._target(out)
@@ -106,7 +107,8 @@ class Report(Look):
         heading = Heading(
             title, os.path.abspath(out), f"Made by faceprep {__version__}. No network, no script."
         )
-        page = write_page(heading, sections, _Crops(_root_of(out, found_runs)))
+        load_crop = partial(_encode_crop, _root_of(out, found_runs))
+        page = write_page(heading, sections, load_crop)
         storage.write_file(target, page)
         storage.write_file(target.with_suffix(".json"), _as_json(out, sections))
         return Reported(target, target.with_suffix(".json"), tuple(sections))
@@ -265,17 +267,12 @@ def _as_json(out: Path, sections: list[Section]) -> bytes:
 # Crops
 
 
-@dataclass(frozen=True)
-class _Crops:
-    """Thumbnails of the crops in the tables of `out`."""
-
-    out: Path
-
-    def __call__(self, path: str) -> bytes | None:
-        pixels = _read(self.out, path)
-        if pixels is None:
-            return None
-        return codec.encode_small(pixels, _SIDE)
+def _encode_crop(out: Path, path: str) -> bytes | None:
+    """Encode a thumbnail of a crop that a table of `out` names; None if it cannot be read."""
+    pixels = _read(out, path)
+    if pixels is None:
+        return None
+    return codec.encode_small(pixels, _SIDE)
 
 
 def _read(out: Path, path: str) -> Any:

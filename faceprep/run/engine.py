@@ -59,14 +59,14 @@ class Progress:
 class ShardTask:
     """A job on one shard, from staging to commit. It is picklable.
 
-    A call raises nothing but FaceprepError. `token` is the pass of the run, which its workers need.
+    `run` raises nothing but FaceprepError. `token` is the pass of the run, which its workers need.
     """
 
     job: Job
     places: Places
     token: str
 
-    def __call__(self, shard: Shard) -> ShardReport:
+    def run(self, shard: Shard) -> ShardReport:
         with locks.at_work(self.places.state, self.token):
             return rescue(self.places, shard.id) or self._carry_out(shard)
 
@@ -176,7 +176,7 @@ class _Drive:
     def run(self, runner: Runner) -> None:
         """Carry out what is left, and leave the state in order whatever happens."""
         try:
-            with runner(self._task) as carry_out:
+            with runner.start(self._task) as carry_out:
                 self.prepare()
                 for stage in self.work.stages:
                     self.carry_out(stage, carry_out)

@@ -59,7 +59,7 @@ class ProcessRunner:
     n_workers: int
 
     @contextmanager
-    def __call__(self, work: ShardWork) -> Iterator[CarryOut]:
+    def start(self, work: ShardWork) -> Iterator[CarryOut]:
         workers = [
             _Worker(work, max(1, n_cores() // self.n_workers)) for _ in range(self.n_workers)
         ]
@@ -263,7 +263,7 @@ def serve(pipe: str, driver: str) -> None:
             shard, share = given
             take_share(share)
             try:
-                answer = work(shard)
+                answer = work.run(shard)
             except FaceprepError as error:
                 answer = error
             _send(connection, answer)

@@ -16,9 +16,9 @@ class SerialRunner:
     n_workers: int = 1
 
     @contextmanager
-    def __call__(self, work: ShardWork) -> Iterator[CarryOut]:
+    def start(self, work: ShardWork) -> Iterator[CarryOut]:
         def carry_out(shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
             for shard in shards:
-                yield work(shard)
+                yield work.run(shard)
 
         yield carry_out

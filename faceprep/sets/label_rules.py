@@ -41,7 +41,7 @@ class LabelRule:
     classes: tuple[str, ...] = ()
     by_folder: bool = False
 
-    def __call__(self, path: str) -> str | Unlabelled:
+    def label(self, path: str) -> str | Unlabelled:
         """Return the name of the class of `path`, or the reason why it has none."""
         found = self.find(path)
         if len(found) == 1:
@@ -64,11 +64,11 @@ def parse_rule(text: str) -> LabelRule:
     """Parse a rule. Raises OptionError.
 
     >>> rule = parse_rule("live=0,spoof=1")
-    >>> rule("Train/live/003/1.png"), rule.classes
+    >>> rule.label("Train/live/003/1.png"), rule.classes
     ('live', ('live', 'spoof'))
-    >>> parse_rule(r"re:/(\\d+)-")("live/003/003-1-1.png")
+    >>> parse_rule(r"re:/(\\d+)-").label("live/003/003-1-1.png")
     '003'
-    >>> rule("live/spoof/1.png").status
+    >>> rule.label("live/spoof/1.png").status
     'ambiguous_label'
     """
     if text.startswith("re:"):

@@ -54,7 +54,7 @@ def read_fields(data: bytes) -> list[tuple[int, bytes | int]]:
 
     Raises Malformed.
 
-    >>> read_fields(b"\x0a\x02hi\x10\x03")
+    >>> read_fields(b"\\x0a\\x02hi\\x10\\x03")
     [(1, b'hi'), (2, 3)]
     """
     fields: list[tuple[int, bytes | int]] = []

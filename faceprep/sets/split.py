@@ -79,7 +79,7 @@ def label_by_rule(listing: Listing, rule: LabelRule) -> tuple[Ints, list[str]]:
     for start, stop in (
         listing.runs() if rule.by_folder else ((i, i + 1) for i in range(len(listing)))
     ):
-        label = rule(listing.path(start))
+        label = rule.label(listing.path(start))
         if isinstance(label, Unlabelled):
             for position in range(start, stop):
                 listing.refused.setdefault(position, rule.refuse(listing.path(position)))

@@ -88,7 +88,7 @@ def encode_example(features: Mapping[str, bytes | int]) -> bytes:
     Raises OptionError beyond int64.
 
     >>> encode_example({"label": 3})
-    b'\n\x10\n\x0e\n\x05label\x12\x05\x1a\x03\n\x01\x03'
+    b'\\n\\x10\\n\\x0e\\n\\x05label\\x12\\x05\\x1a\\x03\\n\\x01\\x03'
     """
     parts: list[bytes] = []
     for name in sorted(features):

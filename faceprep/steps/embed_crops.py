@@ -118,16 +118,18 @@ class EmbedOptions:
         """Embed crops of one template and of any size to vectors (n, d)."""
         fitter, vectors = self.fitter(), np.empty((len(images), self.open().dim), np.float32)
         for start in range(0, len(images), _BATCH):
-            batch = [fitter(image) for image in images[start : start + _BATCH]]
+            batch = [fitter.fit(image) for image in images[start : start + _BATCH]]
             vectors[start : start + len(batch)] = self.embed_fitted(np.stack(batch))
         return vectors
 
     def embed_fitted(self, crops: Pixels) -> Floats:
         """Embed crops (n, height, width, 3) of the embedder's own template to vectors (n, d)."""
         embedder = self.open()
-        vectors = embedder(crops)
+        vectors = embedder.embed(crops)
         if self.flip:
-            vectors = (vectors + embedder(np.ascontiguousarray(crops[:, :, ::-1]))) / np.float32(2)
+            vectors = (
+                vectors + embedder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
+            ) / np.float32(2)
         return vectors
 
     def fitter(self) -> Fitter:
@@ -165,7 +167,7 @@ class Fitter:
         self._source, self._target = source, target
         self._transforms: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
 
-    def __call__(self, image: Pixels) -> Pixels:
+    def fit(self, image: Pixels) -> Pixels:
         """Convert an image.
 
         One with the source's aspect ratio is scaled; another is fitted into it on black.
@@ -246,7 +248,7 @@ def fit_encoded(
         note = ""
     else:
         note = f"{pixels.shape[0]} × {pixels.shape[1]}, {_OTHER_SHAPE}"
-    return [FittedCrop(key, fitter(pixels), note, identity)]
+    return [FittedCrop(key, fitter.fit(pixels), note, identity)]
 
 
 def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Iterator[Outcome]:

@@ -124,7 +124,8 @@ class FaceFinder:
         self._detector, self._min_score = detector, min_score
         self.fingerprint, self.provider = detector.fingerprint, detector.provider
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Found]:
+    def find(self, images: Sequence[Pixels]) -> list[Found]:
+        """Find the faces of each image that are sure enough, or the reason why there is none."""
         return [self._judge(answer) for answer in self._detector.detect_noted(images)]
 
     def _judge(self, answer: Detection) -> Found:
@@ -152,7 +153,7 @@ class Cropper:
     def __init__(self, template: Template) -> None:
         self._template = template
 
-    def __call__(
+    def crop(
         self, image: Pixels, faces: Faces, most: int | None = None
     ) -> tuple[list[Crop], list[str]]:
         """Return the crops of the first `most` sound faces in order, and the faults of the

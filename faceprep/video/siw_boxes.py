@@ -115,7 +115,7 @@ def parse_face_boxes(
 
     Raises SourceError when no row can be parsed.
 
-    >>> found = parse_face_boxes(b"1 2 3 4\n1  3 4\n1 4 3 9\n0 0 0 0\n")
+    >>> found = parse_face_boxes(b"1 2 3 4\\n1  3 4\\n1 4 3 9\\n0 0 0 0\\n")
     >>> found.boxes[1].tolist(), str(found.repairs[0])
     ([1.0, 3.0, 3.0, 4.0], "row 1: '1  3 4': y1 is missing, 3 taken")
     """

@@ -83,4 +83,4 @@ def test_readme_has_a_line_for_it(name: str) -> None:
 
 def test_runners_can_be_loaded() -> None:
     for name in registry.RUNNERS:
-        assert callable(registry.load(registry.RUNNERS, name)(1))
+        assert callable(registry.load(registry.RUNNERS, name)(1).start)

@@ -87,6 +87,19 @@ def test_the_library_configures_no_logging() -> None:
                 assert ast.unparse(node.args[0]) == "'faceprep'", where
 
 
+# Names
+
+
+def test_methods_have_names() -> None:
+    """A call is found by no search for its name; a WSGI application has to be one."""
+    calls = [
+        where.partition(":")[0]
+        for where, node in walk(ast.FunctionDef)
+        if isinstance(node, ast.FunctionDef) and node.name == "__call__"
+    ]
+    assert calls == ["faceprep/pages/review/app.py"]
+
+
 # The disk
 
 _IN_OS = """write pwrite writev rename renames replace link symlink unlink remove removedirs

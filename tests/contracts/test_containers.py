@@ -121,7 +121,7 @@ def test_what_was_written_is_read(container: Container, path: Path, face_folder:
 
 
 def test_inspect_counts_it(path: Path) -> None:
-    found = Inspect()(path)
+    found = Inspect().look(path)
     assert (found.images, found.damaged) == (12, 0)
     assert found.identities in (4, None)
 
@@ -141,10 +141,10 @@ def told(container: Container, path: Path) -> bool:
     """
     lines = []
     with suppress(FaceprepError):
-        found = Inspect()(path)
+        found = Inspect().look(path)
         assert found.images <= 12
         lines += found.damage
-    for look in (Inspect(), container.read):
+    for look in (Inspect().look, container.read):
         try:
             look(path)
         except FaceprepError as error:

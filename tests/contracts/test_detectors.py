@@ -55,20 +55,20 @@ def same(one: Faces, two: Faces) -> bool:
 def test_an_answer_an_image_in_the_order_of_the_images(
     detector: Detector, images: list[Pixels]
 ) -> None:
-    alone = [detector([image])[0] for image in images]
+    alone = [detector.detect([image])[0] for image in images]
     assert len(alone[0]) and len(alone[2]) and not same(alone[0], alone[2])
     for order in ([0, 1, 2], [2, 1, 0], [1, 0, 0]):
-        found = detector([images[i] for i in order])
+        found = detector.detect([images[i] for i in order])
         assert len(found) == 3 and all(
             same(faces, alone[i]) for faces, i in zip(found, order, strict=True)
         )
-    assert detector([]) == []
+    assert detector.detect([]) == []
 
 
 def test_faces_are_arrays_of_floats_the_surest_first(
     detector: Detector, images: list[Pixels]
 ) -> None:
-    for faces in detector(images):
+    for faces in detector.detect(images):
         n = len(faces)
         assert (faces.boxes.shape, faces.landmarks.shape, faces.scores.shape) == (
             (n, 4),
@@ -85,7 +85,7 @@ def test_faces_are_arrays_of_floats_the_surest_first(
 
 def test_the_images_are_not_altered(detector: Detector, images: list[Pixels]) -> None:
     before = [image.copy() for image in images]
-    detector(images)
+    detector.detect(images)
     assert all((image == copy).all() for image, copy in zip(images, before, strict=True))
 
 
@@ -94,7 +94,7 @@ def test_the_images_are_not_altered(detector: Detector, images: list[Pixels]) ->
 )
 def test_what_is_no_image_is_refused_in_one_line(detector: Detector, image: Pixels) -> None:
     with pytest.raises(ValueError) as caught:
-        detector([image])
+        detector.detect([image])
     assert str(caught.value) == f"image 0: {problem_of(image)}"
 
 
@@ -102,7 +102,7 @@ def test_what_is_no_image_is_refused_in_one_line(detector: Detector, image: Pixe
 def test_odd_shapes_hold_no_face(name: str, detector: Detector, shape: tuple[int, int]) -> None:
     if name.endswith(".onnx"):
         pytest.skip("the drawn network takes one size")
-    assert len(detector([np.full((*shape, 3), 200, np.uint8)])[0]) == 0
+    assert len(detector.detect([np.full((*shape, 3), 200, np.uint8)])[0]) == 0
 
 
 def test_the_fingerprint_is_stable_and_telling(name: str) -> None:

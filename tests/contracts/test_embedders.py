@@ -72,7 +72,7 @@ def crops(embedder: Embedder) -> Pixels:
 
 
 def test_vectors_are_rows_of_floats(embedder: Embedder, crops: Pixels) -> None:
-    vectors = embedder(crops)
+    vectors = embedder.embed(crops)
     assert (
         vectors.shape == (5, embedder.dim)
         and vectors.dtype == np.float32
@@ -80,20 +80,23 @@ def test_vectors_are_rows_of_floats(embedder: Embedder, crops: Pixels) -> None:
     )
     assert len(np.unique(vectors, axis=0)) == 5, "other crops, other vectors"
     assert (
-        embedder(crops[:0]).shape == (0, embedder.dim) and embedder(crops[:0]).dtype == np.float32
+        embedder.embed(crops[:0]).shape == (0, embedder.dim)
+        and embedder.embed(crops[:0]).dtype == np.float32
     )
 
 
 def test_a_vector_does_not_depend_on_its_batch(embedder: Embedder, crops: Pixels) -> None:
-    whole = embedder(crops)
-    assert np.array_equal(embedder(crops), whole)
-    assert np.array_equal(embedder(crops[::-1])[::-1], whole)
-    assert np.array_equal(np.concatenate([embedder(crops[:1]), embedder(crops[1:])]), whole)
+    whole = embedder.embed(crops)
+    assert np.array_equal(embedder.embed(crops), whole)
+    assert np.array_equal(embedder.embed(crops[::-1])[::-1], whole)
+    assert np.array_equal(
+        np.concatenate([embedder.embed(crops[:1]), embedder.embed(crops[1:])]), whole
+    )
 
 
 def test_the_crops_are_not_altered(embedder: Embedder, crops: Pixels) -> None:
     before = crops.copy()
-    embedder(crops)
+    embedder.embed(crops)
     assert (crops == before).all()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_the_stated_recall_is_the_share_found(metric: str) -> None:
     exact = find_pairs(vectors, 0.4)
     for share, least in ((1.0, 1.0), (0.03, 0.3)):
         search = ApproximateSearch(n_sampled=len(vectors), share_probed=share)
-        found = find_pairs(vectors, 0.4, search=search)
+        found = find_pairs(vectors, 0.4, search=search.search)
         pairs = {(i, j): likeness for i, j, likeness in zip(*exact, strict=True)}
         assert all(pairs[i, j] == likeness for i, j, likeness in zip(*found, strict=True))
         assert search.recall == pytest.approx(len(found.left) / len(pairs), abs=0.01)
@@ -45,6 +46,13 @@ def test_a_plan_states_the_recall() -> None:
     merges = plan_merges(embeddings, approximate=True)
     assert merges.recall == 1
     assert merges == plan_merges(embeddings)
+
+
+@pytest.mark.usefixtures("_index_even_for_few")
+def test_a_plan_states_what_the_search_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    hasty = partial(ApproximateSearch, share_probed=0.03)
+    monkeypatch.setattr("faceprep.identity.merge.ApproximateSearch", hasty)
+    assert plan_merges(town(300, 3, seed=1, within=0.6), approximate=True).recall < 1
 
 
 def test_small_sets_are_compared_exactly() -> None:

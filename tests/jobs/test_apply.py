@@ -248,7 +248,7 @@ def test_a_plan_written_by_hand(
         '{"kind": "plan", "source": "source"}\n{"action": "drop", "subject": "0"}'
     )
     apply(tmp_path / "plan.jsonl", tmp_path / "out")
-    assert "has no fingerprint: whether" in caplog.text
+    assert "has no fingerprint: a change" in caplog.text
     assert len(images(tmp_path / "out")) == 15
 
 

@@ -40,7 +40,7 @@ def test_what_it_tells(tmp_path: Path) -> None:
 
 def test_providers_are_those_of_onnx_runtime() -> None:
     ort = pytest.importorskip("onnxruntime")
-    assert Doctor()().providers == ort.get_available_providers()
+    assert Doctor().look().providers == ort.get_available_providers()
 
 
 def test_what_is_missing_for_what(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_what_is_missing_for_what(monkeypatch: pytest.MonkeyPatch) -> None:
         "version_of",
         lambda project: None if project in ("av", "mtcnn") else have(project),
     )
-    found = Doctor()()
+    found = Doctor().look()
     lacks = {lack.extra: lack for lack in found.lacks}
     assert lacks["video"].commands == ("extract-video",)
     assert lacks["detect"].commands == ("extract-photos",)

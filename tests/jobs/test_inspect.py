@@ -17,7 +17,7 @@ from tests.real import DATA, needs_data
 
 
 def look(path: Path, **options: object) -> Inspection:
-    return Inspect(**options)(path)  # type: ignore[arg-type]
+    return Inspect(**options).look(path)  # type: ignore[arg-type]
 
 
 def test_a_rec_set(tmp_path: Path) -> None:
@@ -88,7 +88,8 @@ def test_limit_and_progress(tmp_path: Path) -> None:
     write_folder(tmp_path / "folder", 4, 3)
     for path in tmp_path.iterdir():
         steps: list[tuple[int, int]] = []
-        assert Inspect(limit=5)(path, lambda done, total: steps.append((done, total))).images == 5  # noqa: B023
+        found = Inspect(limit=5).look(path, lambda done, total: steps.append((done, total)))  # noqa: B023
+        assert found.images == 5
         assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
 
 

@@ -201,7 +201,7 @@ def test_a_second_embedder_that_cannot_tell(
         mean = crops.mean(axis=(1, 2), dtype=np.float32)
         return np.repeat(mean[:, 2:] * (mean[:, :1] < 100), 2, axis=1)
 
-    monkeypatch.setattr(Brightness, "__call__", see)
+    monkeypatch.setattr(Brightness, "embed", see)
     merge(source, tmp_path / "out", second_opinion="brightness")
     decisions = {d.subject: d for d in read_plan(tmp_path / "out" / "plan.jsonl")[1]}
     assert decisions["a"].verdict == "undecided" and decisions["a"].reason.endswith(

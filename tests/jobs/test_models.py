@@ -54,9 +54,11 @@ def test_what_is_missing_comes_with_the_pip_line(monkeypatch: pytest.MonkeyPatch
         licence="MIT",
     )
     monkeypatch.setitem(registry.DETECTORS, "gone", gone)
-    state = next(model for model in Models()().models if model.name == "gone")
+    state = next(model for model in Models().look().models if model.name == "gone")
     assert (state.missing, state.pip) == (("no-such-project",), "pip install 'faceprep[detect]'")
-    assert "    not installed: no-such-project; pip install 'faceprep[detect]'" in str(Models()())
+    assert "    not installed: no-such-project; pip install 'faceprep[detect]'" in str(
+        Models().look()
+    )
 
 
 def test_an_entry_without_packages_needs_its_whole_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +67,7 @@ def test_an_entry_without_packages_needs_its_whole_extra(monkeypatch: pytest.Mon
     )
     monkeypatch.setitem(registry.EMBEDDERS, "own", Entry("a:B", "a net", extra="detect"))
     monkeypatch.setitem(registry.EMBEDDERS, "none", Entry("a:B", "a net"))
-    missing = {model.name: model.missing for model in Models()().models}
+    missing = {model.name: model.missing for model in Models().look().models}
     assert (missing["own"], missing["none"]) == (("no-such-project",), ())
 
 

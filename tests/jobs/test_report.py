@@ -47,7 +47,7 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 def report(out: Path, **options: Any) -> dict[str, Any]:
     """The numbers; the page is looked at on the way."""
-    made = Report(**options)(out)
+    made = Report(**options).look(out)
     Page(made.path).judge()
     numbers: dict[str, Any] = json.loads(made.numbers_path.read_bytes())
     assert [name for name in numbers if name not in ("command", "faceprep", "output")] == list(
@@ -354,7 +354,7 @@ def test_verification(tmp_path: Path) -> None:
     assert {"97.00%", "90.00%", "-", "92.00%", "50.00%"} <= set(page.texts)
     (tmp_path / "other.json").write_text('{"results": 3}')
     with pytest.raises(SourceError, match="not what verify --json prints"):
-        Report()(tmp_path / "other.json")
+        Report().look(tmp_path / "other.json")
 
 
 def test_unfinished_run_is_projected(
@@ -422,11 +422,11 @@ def test_crops_are_taken_from_the_output_only(tmp_path: Path) -> None:
 def test_no_run_is_one_line(tmp_path: Path) -> None:
     write_folder(tmp_path / "set", 1, 1)
     with pytest.raises(SourceError, match="nothing to report: no run has left its notes here"):
-        Report()(tmp_path / "set")
+        Report().look(tmp_path / "set")
     with pytest.raises(SourceError, match="no such file or folder"):
-        Report()(tmp_path / "none")
+        Report().look(tmp_path / "none")
     with pytest.raises(OptionError, match="--output is an HTML file"):
-        Report(output=tmp_path / "a.txt")(tmp_path / "set")
+        Report(output=tmp_path / "a.txt").look(tmp_path / "set")
     command = [sys.executable, "-m", "faceprep", "report", str(tmp_path / "set")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
@@ -451,7 +451,7 @@ def test_without_matplotlib(rec_set: Path, tmp_path: Path, monkeypatch: pytest.M
     run_job(Rec2Folder(), Request((rec_set,), tmp_path / "out"), SerialRunner())
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtra, match=r"pip install 'faceprep\[report\]'"):
-        Report()(tmp_path / "out")
+        Report().look(tmp_path / "out")
 
 
 def test_damaged_notes_are_passed_over(

@@ -26,7 +26,7 @@ def ijbc(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Face]]:
 def test_what_people_read(drawn_bin: Path, ijbc: tuple[Path, list[Face]]) -> None:
     steps: list[tuple[int, int]] = []
     shown = str(
-        Verify(embedder="colours")(
+        Verify(embedder="colours").look(
             [drawn_bin, ijbc[0]], lambda done, total: steps.append((done, total))
         )
     ).splitlines()

@@ -23,7 +23,7 @@ from faceprep.sets.label_rules import Unlabelled, parse_rule
     ],
 )
 def test_what_fits(rule: str, path: str, label: str) -> None:
-    assert parse_rule(rule)(path) == label
+    assert parse_rule(rule).label(path) == label
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_what_fits(rule: str, path: str, label: str) -> None:
     ],
 )
 def test_what_does_not(rule: str, path: str, status: str, reason: str) -> None:
-    found = parse_rule(rule)(path)
+    found = parse_rule(rule).label(path)
     assert isinstance(found, Unlabelled)
     assert found.status == status
     assert found.reason.startswith(f"{path}: ")

@@ -28,7 +28,7 @@ def finder(min_score: float = 0.8) -> FaceFinder:
 @given(st.lists(st.integers(0, 100), max_size=4), st.integers(0, 100))
 def test_sure_faces_and_why_there_is_none(hundredths: list[int], least: int) -> None:
     image = paint(*(Flat(10 + 70 * i, 60, 50, score / 100) for i, score in enumerate(hundredths)))
-    (found,) = finder(least / 100)([image])
+    (found,) = finder(least / 100).find([image])
     sure = sorted(
         (score / 100 for score in hundredths if np.float32(score / 100) >= least / 100),
         reverse=True,
@@ -46,12 +46,12 @@ def test_sure_faces_and_why_there_is_none(hundredths: list[int], least: int) -> 
 class Shy(FlatDetector):
     """Sure of a face only where there is a border around the image."""
 
-    def __call__(self, images: list[Pixels]) -> list[Faces]:  # type: ignore[override]
+    def detect(self, images: list[Pixels]) -> list[Faces]:  # type: ignore[override]
         return [
             Faces(
                 faces.boxes, faces.landmarks, faces.scores * (1 if image[0, 0].sum() == 0 else 0.6)
             )
-            for image, faces in zip(images, super().__call__(images), strict=True)
+            for image, faces in zip(images, super().detect(images), strict=True)
         ]
 
 
@@ -61,7 +61,7 @@ class Shy(FlatDetector):
 )
 def test_a_second_look_where_no_face_is_sure(score: float, expected: tuple[str, str]) -> None:
     image = paint(Flat(30, 40, 60, score), size=(200, 240))
-    (found,) = FaceFinder(SizedDetector(Shy(None), sure_score=0.8), 0.8)([image])
+    (found,) = FaceFinder(SizedDetector(Shy(None), sure_score=0.8), 0.8).find([image])
     assert (found.status, found.note) == expected
     if found.note:
         assert np.abs(found.faces.boxes[0] - (30, 40, 90, 100)).max() <= 1, "in pixels of the image"
@@ -72,7 +72,7 @@ def test_the_second_look_is_spared_where_a_face_is_sure() -> None:
     seen: list[int] = []
     find = detector._find
     detector._find = lambda image: (seen.append(image.shape[1]), find(image))[1]  # type: ignore[method-assign,func-returns-value]
-    FaceFinder(SizedDetector(detector, sure_score=0.8), 0.8)(
+    FaceFinder(SizedDetector(detector, sure_score=0.8), 0.8).find(
         [paint(Flat(30, 40)), paint(Flat(30, 40, score=0.5))]
     )
     assert seen == [320, 320, 256 + 2 * 64]
@@ -85,12 +85,12 @@ def test_a_batch_is_as_its_images_alone_and_what_is_none_fails_alone() -> None:
         np.zeros((5, 5), np.uint8),
         paint(Flat(90, 40), Flat(190, 40, 30)),
     ]
-    together = finder()(images)
+    together = finder().find(images)
     assert [found.status for found in together] == ["ok", "no_face", "undecodable", "ok"]
     for image, found in zip(images, together, strict=True):
-        (alone,) = finder()([image])
+        (alone,) = finder().find([image])
         assert alone[1:] == found[1:] and (alone.faces.boxes == found.faces.boxes).all()
-    assert finder()([]) == []
+    assert finder().find([]) == []
 
 
 # FaceOptions
@@ -140,7 +140,7 @@ def test_sound_faces_are_cropped_and_the_others_named() -> None:
     )
     faces = Faces(np.ones((4, 4)), points, np.ones(4))
     image = np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8)
-    crops, faults = open_cropper("arcface-112")(image, faces)
+    crops, faults = open_cropper("arcface-112").crop(image, faces)
     assert [crop.face for crop in crops] == [0, 3]
     assert [fault.split(":")[0] for fault in faults] == [
         "degenerate landmarks",
@@ -158,7 +158,7 @@ def test_rows_say_what_was_cropped() -> None:
         [(1, 2, 3, 4), (5, 6, 7, 8)], np.stack([np.zeros((5, 2)), ARCFACE_112 + 9]), [0.9, 0.8]
     )
     image = np.zeros((150, 200, 3), np.uint8)
-    crops, _ = open_cropper("arcface-224")(image, faces)
+    crops, _ = open_cropper("arcface-224").crop(image, faces)
     (row,) = face_rows(
         image,
         faces,

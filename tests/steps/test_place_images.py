@@ -76,13 +76,13 @@ def test_a_listing_for_workers(source: Path, tmp_path: Path) -> None:
         listing = list_images(find_identities(source), limit)
         save_listing(listing, tmp_path / "listing")
         back = load_listing(tmp_path / "listing")
-        assert list(back.prefixed_paths("")) == list(listing.spelled(""))
+        assert list(back.prefixed_paths("")) == list(listing.prefixed_paths(""))
         assert list(back.identities) == list(listing.identities)
 
 
 def test_the_first_of_a_listing(source: Path) -> None:
     listing = list_images(find_identities(source))
-    assert list(listing.first(2).prefixed_paths("")) == list(listing.spelled(""))[:2]
+    assert list(listing.first(2).prefixed_paths("")) == list(listing.prefixed_paths(""))[:2]
 
 
 def test_every_image_is_in_one_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,8 +201,8 @@ def changed(path: Path, **arrays: Any) -> Path:
             {"image_names": ["a"]},
             "its arrays do not belong together: expected as many of each, found 1 name, 5 cl",
         ),
-        ({"embeddings": np.ones(5, "f4")}, "its embeddings are no vectors"),
-        ({"embeddings": np.ones((5, 2), "i8")}, "its embeddings are no vectors"),
+        ({"embeddings": np.ones(5, "f4")}, "its embeddings are not vectors"),
+        ({"embeddings": np.ones((5, 2), "i8")}, "its embeddings are not vectors"),
         (
             {"embeddings": np.array([[None]] * 5)},
             "cannot map the array 'embeddings'|cannot read the array",
@@ -211,7 +211,7 @@ def changed(path: Path, **arrays: Any) -> Path:
             {"image_classes": [0, 1, 2, 3, 4]},
             "image_classes out of range: expected 0 to 2, found 0 to 4",
         ),
-        ({"image_classes": [0.5] * 5}, "image_classes are no class numbers"),
+        ({"image_classes": [0.5] * 5}, "image_classes are not class numbers"),
         ({"model": "no json"}, "its model cannot be read"),
         ({"model": "[1, 2]"}, r"its model cannot be read: expected an object, found \[1, 2\]"),
         (
@@ -253,5 +253,5 @@ def test_parquet_that_does_not_fit(tmp_path: Path) -> None:
         pq.write_table(
             pa.table({"image_names": ["a", "b", "c"], "embeddings": column}), tmp_path / "a.parquet"
         )
-        with pytest.raises(SourceError, match="its embeddings are no vectors"):
+        with pytest.raises(SourceError, match="its embeddings are not vectors"):
             load_embeddings(tmp_path / "a.parquet")

@@ -29,6 +29,7 @@ from faceprep.core.types import DROP, UNDECIDED, Buffer, Decision, Outcome
 from faceprep.identity.duplicates import (
     NO_IDENTITY,
     RADIUS,
+    Alike,
     Bools,
     Duplicates,
     Images,
@@ -169,7 +170,8 @@ class LookAlikes:
     vectors: Embeddings | None = None
     row_of: Ints | None = None
 
-    def __call__(self, image: int, others: Ints) -> Bools:
+    def compare(self, image: int, others: Ints) -> Bools:
+        """Return a mask of the others that the image is a copy of."""
         rows = self.table.signatures.rows
         alike: Bools = ~rows["is_faint"][others] & ~rows["is_faint"][image]
         if not alike.any():
@@ -222,7 +224,7 @@ def find_candidates(table: ImageTable) -> Ints:
     order = images.order[images.identities[images.order] != NO_IDENTITY]
     _, firsts = np.unique(images.contents[order], return_index=True)
     order = order[np.sort(firsts)]
-    kept = keep_best(images.hashes, order, look)
+    kept = keep_best(images.hashes, order, look.compare)
     rows = np.sort(order)
     places = np.searchsorted(rows, kept[rows])
     return np.asarray(rows[mark_near_dropped(images.hashes[rows], places)])
@@ -259,7 +261,11 @@ def plan_drops(
     one, because copies of a mislabelled image share its wrong label.
     """
     images = look.table.images
-    found = find_duplicates(images, _never if exact_only else look, 0 if exact_only else RADIUS)
+    is_near: Alike = _never
+    radius = 0
+    if not exact_only:
+        is_near, radius = look.compare, RADIUS
+    found = find_duplicates(images, is_near, radius)
     reasons = _Reasons(look, named, found)
     accepted = [
         reasons.dropped(image)

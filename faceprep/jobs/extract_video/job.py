@@ -158,7 +158,7 @@ class ExtractVideo(FaceOptions, Job):
             return
         notes: list[Outcome] = []
         with FacesWriter(sink.open_part(_PART)) as table:
-            yield from _VideoShard(self, shard.source, video)(sink, table, notes)
+            yield from _VideoShard(self, shard.source, video).run(sink, table, notes)
         yield from notes
         if notes:
             with sink.open_part(_NOTES_PART) as part:
@@ -208,7 +208,7 @@ class _VideoShard:
             )
         self._suffix = f".{job.format}"
 
-    def __call__(self, sink: Sink, table: FacesWriter, notes: list[Outcome]) -> Iterator[Outcome]:
+    def run(self, sink: Sink, table: FacesWriter, notes: list[Outcome]) -> Iterator[Outcome]:
         """Yield an Outcome per wanted frame, then one for the video if it has a fault."""
         by_status: Counter[str] = Counter()
         n_frames = None
@@ -279,14 +279,14 @@ class _VideoShard:
     # In the threads
 
     def _extract(self, frames: Sequence[Frame]) -> list[Extracted]:
-        found = self._finder([frame.pixels for frame in frames])
+        found = self._finder.find([frame.pixels for frame in frames])
         return [self._keep(*pair) for pair in zip(frames, found, strict=True)]
 
     def _keep(self, frame: Frame, found: Found) -> Extracted:
         """Return the files of one frame."""
         key = f"{self._video.path}#{frame.number}"
         most = None if self._job.all_faces else 1
-        crops, faults = self._job.cropper()(frame.pixels, found.faces, most=most)
+        crops, faults = self._job.cropper().crop(frame.pixels, found.faces, most=most)
         stem = f"{self._video.folder}/{frame.number}"
         names = [f"{stem}_{crop.face}" if self._job.all_faces else stem for crop in crops]
         outputs = [name + self._suffix for name in names]
@@ -307,7 +307,7 @@ class _VideoShard:
         outcomes = [Outcome(key, *found[1:3])]
         if faults:
             outcomes = [Outcome(key, OK if crops else NO_CROP, "; ".join(faults))]
-        original = self._originals(frame.number, frame.pixels) if self._originals else None
+        original = self._originals.crop(frame.number, frame.pixels) if self._originals else None
         if isinstance(original, Outcome):
             outcomes.append(original)
         elif original is not None:

@@ -41,7 +41,7 @@ class OriginalCrops:
     boxes: FaceBoxes | None
     refused: str = ""
 
-    def __call__(self, number: int, pixels: Pixels) -> Pixels | Outcome | None:
+    def crop(self, number: int, pixels: Pixels) -> Pixels | Outcome | None:
         """Return the crop of frame `number`, an Outcome for an unusable box, or None without a
         box.
         """

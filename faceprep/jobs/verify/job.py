@@ -107,7 +107,7 @@ class Verify(EmbedOptions, Look):
         if self.gallery < 1:
             raise OptionError("--gallery", expected="1 or more", found=str(self.gallery))
 
-    def __call__(self, paths: Sequence[Path], progress: Progress | None = None) -> Verification:
+    def look(self, paths: Sequence[Path], progress: Progress | None = None) -> Verification:
         """Judge each of `paths`.
 
         A broken set is named, and raises SourceError if it is the only one.

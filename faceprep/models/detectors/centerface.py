@@ -32,10 +32,10 @@ class CenterFace:
         self.fingerprint = f"centerface/{weights.fingerprint(model)}/v{_VERSION}/min{min_score:g}"
         self.provider = self._network.provider
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
-        return detect_in_groups(images, self._network.best_batch, self._detect)
+    def detect(self, images: Sequence[Pixels]) -> list[Faces]:
+        return detect_in_groups(images, self._network.best_batch, self._detect_group)
 
-    def _detect(self, images: list[Pixels]) -> list[Faces]:
+    def _detect_group(self, images: list[Pixels]) -> list[Faces]:
         heat, *maps = self._network.run(stack_rgb(images, multiple=_MULTIPLE))
         return [self._decode_image(*each) for each in zip(heat[:, 0], *maps, strict=True)]
 

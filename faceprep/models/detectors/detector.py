@@ -118,7 +118,7 @@ class SizedDetector:
             self.fingerprint += f"/sure{sure_score:g}"
         self.provider = detector.provider
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
+    def detect(self, images: Sequence[Pixels]) -> list[Faces]:
         """Return the faces of each image. Raises ValueError for an input that is not an image."""
         detections = self.detect_noted(images)
         for row, detection in enumerate(detections):
@@ -173,7 +173,7 @@ class SizedDetector:
     ) -> list[Faces]:
         """Detect at a long side of at most `size`; keep faces of at most `max_face` pixels."""
         fitted = [fit_to(image, size, max_enlargement) for image in images]
-        found = self._detector(fitted)
+        found = self._detector.detect(fitted)
         kept = [faces.take(long_sides(faces) <= max_face) for faces in found]
         return [
             faces.moved(_scale(image, small))
@@ -183,7 +183,7 @@ class SizedDetector:
     def _detect_bordered(self, images: list[Pixels]) -> list[Faces]:
         side = min(_BORDERED_SIDE, self._det_size)
         fitted = [fit_to(image, side) for image in images]
-        found = self._detector([add_border(image) for image in fitted])
+        found = self._detector.detect([add_border(image) for image in fitted])
         moved = []
         for faces, image, small in zip(found, images, fitted, strict=True):
             border = border_width(small)
@@ -236,7 +236,7 @@ def long_sides(faces: Faces) -> npt.NDArray[np.float32]:
 
 
 def join_passes(*passes: Faces) -> Faces:
-    """Join the faces of several looks at one image, without duplicates, highest score first."""
+    """Join the faces of several passes without duplicates, highest score first."""
     boxes = np.concatenate([faces.boxes for faces in passes])
     landmarks = np.concatenate([faces.landmarks for faces in passes])
     scores = np.concatenate([faces.scores for faces in passes])

@@ -50,10 +50,10 @@ class InsightFacePack:
         self.fingerprint = f"{path.stem}/{weights.fingerprint(model)}/v{_VERSION}/min{min_score:g}"
         self.provider = network.provider
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
-        return [self._detect(image) for image in images]
+    def detect(self, images: Sequence[Pixels]) -> list[Faces]:
+        return [self._detect_image(image) for image in images]
 
-    def _detect(self, image: Pixels) -> Faces:
+    def _detect_image(self, image: Pixels) -> Faces:
         """Detect faces in one image, padded so that the library does not resize it."""
         height, width = image.shape[:2]
         padded = [-(-side // _MULTIPLE) * _MULTIPLE for side in (height, width)]

@@ -51,10 +51,10 @@ class Mtcnn:
         self.fingerprint = f"mtcnn/{name}/v{_VERSION}/min{min_score:g}/face{min_face}"
         self.provider = self._pnet.provider
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
-        return detect_in_groups(images, self._pnet.best_batch, self._detect)
+    def detect(self, images: Sequence[Pixels]) -> list[Faces]:
+        return detect_in_groups(images, self._pnet.best_batch, self._detect_group)
 
-    def _detect(self, pixels: list[Pixels]) -> list[Faces]:
+    def _detect_group(self, pixels: list[Pixels]) -> list[Faces]:
         # Images stay floats, because suppression magnifies what rounding would move.
         images = [image.astype(np.float32) for image in pixels]
         boxes = [make_square(proposals) for proposals in self._propose(images)]

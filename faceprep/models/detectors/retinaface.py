@@ -69,10 +69,10 @@ class RetinaFace:
         self.fingerprint = f"retinaface/{weights.fingerprint(model)}/v{_VERSION}/min{min_score:g}"
         self.provider = self._network.provider
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
-        return detect_in_groups(images, self._network.best_batch, self._detect)
+    def detect(self, images: Sequence[Pixels]) -> list[Faces]:
+        return detect_in_groups(images, self._network.best_batch, self._detect_group)
 
-    def _detect(self, images: list[Pixels]) -> list[Faces]:
+    def _detect_group(self, images: list[Pixels]) -> list[Faces]:
         planes = stack_bgr(images, _MEAN_BGR, min_side=_MIN_SIDE)
         anchors = build_anchors(*planes.shape[2:])
         shifts, probabilities, points = self._network.run(planes)

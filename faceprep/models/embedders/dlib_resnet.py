@@ -61,7 +61,7 @@ class DlibResnet:
             origin=_ORIGIN,
         )
 
-    def __call__(self, crops: Pixels) -> Floats:
+    def embed(self, crops: Pixels) -> Floats:
         vectors = np.empty((len(crops), _DIM), np.float32)
         for start in range(0, len(crops), self._batch):
             rows = slice(start, start + self._batch)

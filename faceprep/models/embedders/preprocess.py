@@ -213,7 +213,7 @@ class FileEmbedder:
         fingerprint = f"{opened.name}/v{_VERSION}/{self.template}/{preparation}"
         self.model = Model(fingerprint, origin=_ORIGIN)
 
-    def __call__(self, crops: Pixels) -> Floats:
+    def embed(self, crops: Pixels) -> Floats:
         vectors = np.empty((len(crops), self.dim), np.float32)
         n = self._opened.batch
         for start in range(0, len(crops), n):

@@ -38,7 +38,7 @@ def looks(*images: bytes, identities: list[int] | None = None) -> LookAlikes:
 
 def best(*images: bytes) -> int:
     """Return the copy that stays; all are copies."""
-    kept = find_duplicates(looks(*images).table.images, looks(*images)).kept
+    kept = find_duplicates(looks(*images).table.images, looks(*images).compare).kept
     assert len(set(kept.tolist())) == 1
     return int(kept[0])
 
@@ -83,12 +83,16 @@ def test_detail_before_bytes_before_names() -> None:
 @pytest.mark.parametrize("size", [(112, 96), (80, 112), (60, 60)])
 def test_stretched_to_another_shape_is_a_copy(size: tuple[int, int]) -> None:
     look = looks(encode(FACE, ".png"), encode(sized(FACE, *size), ".bmp"))
-    assert look(0, np.array([1])).all() and look(1, np.array([0])).all()
+    assert look.compare(0, np.array([1])).all() and look.compare(1, np.array([0])).all()
 
 
 def test_flat_pictures_are_no_copies() -> None:
     flat = encode(np.full((9, 9, 3), 5, np.uint8), ".png")
-    assert not looks(flat, encode(np.full((9, 9, 3), 6, np.uint8), ".png"))(0, np.array([1])).any()
+    assert (
+        not looks(flat, encode(np.full((9, 9, 3), 6, np.uint8), ".png"))
+        .compare(0, np.array([1]))
+        .any()
+    )
 
 
 def test_what_cannot_be_read_is_named() -> None:
@@ -137,11 +141,11 @@ def test_vectors_decide_between_the_source_and_not_with_test_images(metric: str)
         np.array([0, 1, 2]),
         Embeddings(["0", "1", "2"], [""] * 3, vectors, Model(metric=metric, merge_from=0.9)),
     )
-    assert look(0, np.array([1, 2, 3])).tolist() == [True, False, True]
+    assert look.compare(0, np.array([1, 2, 3])).tolist() == [True, False, True]
     assert look.likeness(0, np.array([1]))[0] == pytest.approx(0.999, abs=1e-3)
 
 
 def test_without_a_vector_an_image_is_nobodys_copy() -> None:
     table = looks(encode(FACE, ".jpg", 95), encode(FACE, ".jpg", 90)).table
     none = Embeddings(["0"], [""], np.ones((1, 2), np.float32), Model())
-    assert with_vectors(table, np.array([0, 1]), none)(0, np.array([1])).tolist() == [False]
+    assert with_vectors(table, np.array([0, 1]), none).compare(0, np.array([1])).tolist() == [False]

@@ -45,7 +45,7 @@ def test_a_margin_grows_it_about_its_middle(
 
 def test_rows_are_frames(tmp_path: Path) -> None:
     crops = opened(tmp_path, "1 2 11 22\n0 0 0 0\n3 4 9 9\n")
-    found = [crops(number, IMAGE) for number in range(4)]
+    found = [crops.crop(number, IMAGE) for number in range(4)]
     np.testing.assert_array_equal(found[0], IMAGE[2:22, 1:11])
     np.testing.assert_array_equal(found[2], IMAGE[4:9, 3:9])
     assert found[1] is None and found[3] is None
@@ -54,7 +54,7 @@ def test_rows_are_frames(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row", ["70 5 90 30", "-30 5 -2 30", "0 0 5000 5000", "5 50 9 60"])
 def test_a_box_that_is_not_in_the_frame_makes_no_crop(tmp_path: Path, row: str) -> None:
-    found = opened(tmp_path, row)(0, IMAGE)
+    found = opened(tmp_path, row).crop(0, IMAGE)
     assert isinstance(found, Outcome) and found.is_failure
     assert found.key == "x.face#0" and row in found.reason and "60 × 40" in found.reason
 
@@ -83,7 +83,7 @@ def test_origin_fill(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     crops = opened(tmp_path, "what is this\n")
-    assert crops(0, IMAGE) is None
+    assert crops.crop(0, IMAGE) is None
     (note,) = crops.notes(3)
     assert (note.key, note.status) == (
         "x.face",

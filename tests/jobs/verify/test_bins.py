@@ -224,10 +224,10 @@ def test_real_bins_by_dlibs_own_descriptors(tmp_path: Path) -> None:
         images, same = (
             part[:n] for part, n in zip(pickle.load(file, encoding="bytes"), (24, 12), strict=True)
         )
-    (found,) = job([write_bin(tmp_path / "some.bin", images, same)]).results
+    (found,) = job.look([write_bin(tmp_path / "some.bin", images, same)]).results
     network, fitter = dlib.face_recognition_model_v1(str(weights)), job.fitter()
     vectors = unit(
-        np.array([network.compute_face_descriptor(fitter(decode(image))) for image in images])
+        np.array([network.compute_face_descriptor(fitter.fit(decode(image))) for image in images])
     )
     expected = judge_pairs((vectors[0::2] * vectors[1::2]).sum(axis=1), same)
     assert found["accuracy"] == pytest.approx(expected.accuracy)

@@ -43,7 +43,7 @@ def reference(
 
 def test_agrees_with_the_formulas_in_double_precision(detector: CenterFace) -> None:
     image = six_people()[:864]
-    faces = detector([image])[0]
+    faces = detector.detect([image])[0]
     answers = reference(image)
     assert len(faces) >= 5
     for box, points, score in zip(faces.boxes, faces.landmarks, faces.scores, strict=True):
@@ -57,16 +57,19 @@ def test_agrees_with_the_formulas_in_double_precision(detector: CenterFace) -> N
 
 def test_it_tells_red_from_blue(detector: CenterFace) -> None:
     image = astronaut()
-    right, swapped = detector([image])[0], detector([np.ascontiguousarray(image[..., ::-1])])[0]
+    right, swapped = (
+        detector.detect([image])[0],
+        detector.detect([np.ascontiguousarray(image[..., ::-1])])[0],
+    )
     assert right.scores[0] > swapped.scores[0] + 0.005
 
 
 def test_a_batch_is_as_one_by_one(detector: CenterFace, monkeypatch: pytest.MonkeyPatch) -> None:
     image = astronaut()
     images = [image, image[:, ::-1].copy(), np.zeros_like(image), image[:301, :450]]
-    single = [detector([image])[0] for image in images]
+    single = [detector.detect([image])[0] for image in images]
     monkeypatch.setattr(Network, "best_batch", 16)
-    for one, together in zip(single, detector(images), strict=True):
+    for one, together in zip(single, detector.detect(images), strict=True):
         np.testing.assert_allclose(together.boxes, one.boxes, atol=1e-2)
         np.testing.assert_allclose(together.landmarks, one.landmarks, atol=1e-2)
         np.testing.assert_allclose(together.scores, one.scores, atol=1e-4)
@@ -75,9 +78,9 @@ def test_a_batch_is_as_one_by_one(detector: CenterFace, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 640), (33, 31)])
 def test_any_size_will_do(detector: CenterFace, shape: tuple[int, int]) -> None:
-    assert len(detector([np.full((*shape, 3), 128, np.uint8)])[0]) == 0
+    assert len(detector.detect([np.full((*shape, 3), 128, np.uint8)])[0]) == 0
 
 
 @needs_data
 def test_nobody_is_nobody(detector: CenterFace) -> None:
-    assert len(detector([photo("groups/no-faces.jpg")])[0]) == 0
+    assert len(detector.detect([photo("groups/no-faces.jpg")])[0]) == 0

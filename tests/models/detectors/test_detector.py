@@ -30,7 +30,7 @@ class SpotDetector:
     def __init__(self) -> None:
         self.seen: list[tuple[int, ...]] = []
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
+    def detect(self, images: Sequence[Pixels]) -> list[Faces]:
         self.seen += [image.shape[:2] for image in images]
         return [self._find(image[..., 0] > 127) for image in images]
 
@@ -74,7 +74,7 @@ def test_the_way_back_is_within_a_pixel_of_detection(
 ) -> None:
     """Whatever the sides, and wherever they are rounded."""
     box = (width // 4, height // 5, width // 4 * 3, height // 5 * 4)
-    faces = SizedDetector(SpotDetector(), det_size=long_side)([spot(height, width, box)])[0]
+    faces = SizedDetector(SpotDetector(), det_size=long_side).detect([spot(height, width, box)])[0]
     np.testing.assert_allclose(faces.boxes[0], box, atol=1.01 * max(height, width) / long_side)
 
 
@@ -100,8 +100,8 @@ def test_small_faces_are_looked_for_at_twice_the_size(
 ) -> None:
     image = spot(*shape, (40, 40, 80, 80))
     plain, small = SpotDetector(), SpotDetector()
-    SizedDetector(plain, det_size)([image])
-    faces = SizedDetector(small, det_size, small_faces=True)([image])[0]
+    SizedDetector(plain, det_size).detect([image])
+    faces = SizedDetector(small, det_size, small_faces=True).detect([image])[0]
     assert plain.seen == seen[:1] and small.seen == seen
     assert len(faces) == 1, "found twice, given once"
     np.testing.assert_allclose(faces.boxes[0], (40, 40, 80, 80), atol=0.25)
@@ -123,7 +123,7 @@ class LargeLooksSeeParts(SpotDetector):
 def test_parts_of_a_large_face_are_no_small_faces() -> None:
     image = spot(720, 1280, (400, 200, 900, 600))
     detector = SizedDetector(LargeLooksSeeParts(), det_size=320, small_faces=True)
-    np.testing.assert_allclose(detector([image])[0].boxes, [(400, 200, 900, 600)], atol=0.1)
+    np.testing.assert_allclose(detector.detect([image])[0].boxes, [(400, 200, 900, 600)], atol=0.1)
 
 
 def test_shrinking_averages_what_it_covers() -> None:
@@ -147,7 +147,7 @@ def test_nothing_is_found_where_there_is_nothing() -> None:
 class BorderDetector(SpotDetector):
     """Finds one face, in the upper left corner, and only on the border."""
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
+    def detect(self, images: Sequence[Pixels]) -> list[Faces]:
         corner = Faces(np.array([(0, 0, 4, 4)]), np.zeros((1, 5, 2)), np.ones(1))
         return [no_faces() if image.any() and image[0, 0, 0] else corner for image in images]
 
@@ -198,12 +198,12 @@ def test_a_bad_image_does_not_fail_its_batch(kind: str) -> None:
     assert [len(detection.faces) for detection in detections] == [1, 0, 1]
     assert [bool(detection.problem) for detection in detections] == [False, True, False]
     with pytest.raises(ValueError, match="image 1: expected height × width × 3 uint8 RGB, found"):
-        detector([good, BAD[kind]])  # type: ignore[list-item]
+        detector.detect([good, BAD[kind]])  # type: ignore[list-item]
     assert problem_of(good) == ""
 
 
 def test_an_empty_batch_is_empty() -> None:
-    assert SizedDetector(SpotDetector())([]) == []
+    assert SizedDetector(SpotDetector()).detect([]) == []
 
 
 def test_fingerprints_name_what_the_answers_depend_on() -> None:

@@ -26,14 +26,14 @@ def coloured(*rgb: int) -> Any:
 def test_a_file_is_decoded_as_the_library_decodes_it(tmp_path: Path) -> None:
     path = str(scrfd_like(tmp_path / "det_1.onnx"))
     detector = open_detector(DetectorSpec(path, "cpu", threads=1))
-    faces = detector([coloured(255, 0, 0)])[0]
+    faces = detector.detect([coloured(255, 0, 0)])[0]
     x, y = CELL[0] * 16, CELL[1] * 16
     np.testing.assert_allclose(faces.boxes, [(x - 16, y - 8, x + 16, y + 24)], atol=1e-4)
     np.testing.assert_allclose(
         faces.landmarks[0], np.arange(10).reshape(5, 2) * 2 + (x, y), atol=1e-4
     )
     np.testing.assert_allclose(faces.scores, 127.5 / 128, atol=1e-3)
-    assert len(InsightFacePack(Runtime("cpu", 1), path)([coloured(0, 0, 255)])[0]) == 0, (
+    assert len(InsightFacePack(Runtime("cpu", 1), path).detect([coloured(0, 0, 255)])[0]) == 0, (
         "red is red"
     )
     assert detector.fingerprint.startswith("det_1/") and detector.provider == "CPU"
@@ -50,7 +50,9 @@ def test_a_pack_is_found_in_its_folder(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         storage, "ensure_available", lambda kind, name: ensure(kind, name, root=str(tmp_path))
     )
-    assert len(InsightFacePack(Runtime("cpu", 1), "buffalo_x")([coloured(255, 0, 0)])[0]) == 1
+    assert (
+        len(InsightFacePack(Runtime("cpu", 1), "buffalo_x").detect([coloured(255, 0, 0)])[0]) == 1
+    )
     (folder / "det_500m.onnx").unlink()
     with pytest.raises(
         SourceError, match=r"no detector in this pack: expected .* found 1k3d68\.onnx"

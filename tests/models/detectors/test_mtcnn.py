@@ -82,7 +82,7 @@ def test_finds_what_the_package_finds(
     image = picture()
     theirs = package(image)
     assert len(theirs)
-    agree(detector([image])[0], theirs)
+    agree(detector.detect([image])[0], theirs)
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_finds_what_the_package_finds_in_real_photos(
     detector: Mtcnn, package: Package, name: str
 ) -> None:
     image = photo(name)
-    ours, theirs = detector([image])[0], package(image)
+    ours, theirs = detector.detect([image])[0], package(image)
     agree(ours, theirs)
     assert len(ours) == len(theirs)
 
@@ -102,8 +102,8 @@ def test_no_tensorflow_is_loaded() -> None:
     program = (
         "import sys, numpy as np; from faceprep.models.detectors.detector import DetectorSpec, "
         "open_detector\n"
-        "open_detector(DetectorSpec('mtcnn', 'cpu', threads=1))([np.zeros((90, 90, 3), "
-        "np.uint8)])\n"
+        "open_detector(DetectorSpec('mtcnn', 'cpu', threads=1))"
+        ".detect([np.zeros((90, 90, 3), np.uint8)])\n"
         "print('tensorflow' in sys.modules, 'mtcnn' in sys.modules)"
     )
     done = subprocess.run(
@@ -115,9 +115,9 @@ def test_no_tensorflow_is_loaded() -> None:
 def test_a_batch_is_as_one_by_one(detector: Mtcnn, monkeypatch: pytest.MonkeyPatch) -> None:
     image = astronaut()
     images = [image, image[:, ::-1].copy(), np.zeros_like(image), image[:300]]
-    single = [detector([image])[0] for image in images]
+    single = [detector.detect([image])[0] for image in images]
     monkeypatch.setattr(Network, "best_batch", 16)
-    for one, together in zip(single, detector(images), strict=True):
+    for one, together in zip(single, detector.detect(images), strict=True):
         np.testing.assert_allclose(together.boxes, one.boxes, atol=1e-2)
         np.testing.assert_allclose(together.landmarks, one.landmarks, atol=1e-2)
         np.testing.assert_allclose(together.scores, one.scores, atol=1e-4)
@@ -126,14 +126,17 @@ def test_a_batch_is_as_one_by_one(detector: Mtcnn, monkeypatch: pytest.MonkeyPat
 
 def test_it_tells_red_from_blue(detector: Mtcnn) -> None:
     image = six_people()
-    right, swapped = detector([image])[0], detector([np.ascontiguousarray(image[..., ::-1])])[0]
+    right, swapped = (
+        detector.detect([image])[0],
+        detector.detect([np.ascontiguousarray(image[..., ::-1])])[0],
+    )
     assert len(right) >= 6
     assert len(swapped) != len(right) or np.abs(swapped.boxes - right.boxes).max() > 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 640), (19, 40), (20, 20), (33, 31)])
 def test_any_size_will_do(detector: Mtcnn, shape: tuple[int, int]) -> None:
-    assert len(detector([np.full((*shape, 3), 128, np.uint8)])[0]) == 0
+    assert len(detector.detect([np.full((*shape, 3), 128, np.uint8)])[0]) == 0
 
 
 # The networks, layer by layer in double precision

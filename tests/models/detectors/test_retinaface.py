@@ -82,7 +82,7 @@ def test_agrees_with_the_formulas_in_double_precision(
     detector: RetinaFace, picture: object
 ) -> None:
     image = picture()  # type: ignore[operator]
-    faces = detector([image])[0]
+    faces = detector.detect([image])[0]
     assert len(faces)
     coordinates, scores = furthest_from_reference(faces, image)
     assert coordinates < 0.1 and scores < 1e-3
@@ -92,21 +92,21 @@ def test_agrees_with_the_formulas_in_double_precision(
 
 def test_the_reference_tells_red_from_blue(detector: RetinaFace) -> None:
     image = astronaut()
-    swapped = detector([np.ascontiguousarray(image[..., ::-1])])[0]
+    swapped = detector.detect([np.ascontiguousarray(image[..., ::-1])])[0]
     assert furthest_from_reference(swapped, image)[0] > 0.1
 
 
 def test_a_batch_is_as_one_by_one(detector: RetinaFace, monkeypatch: pytest.MonkeyPatch) -> None:
     image = astronaut()
     images = [image, image[:, ::-1].copy(), np.zeros_like(image), image[:300], image[::-1].copy()]
-    single = [detector([image])[0] for image in images]
+    single = [detector.detect([image])[0] for image in images]
     monkeypatch.setattr(Network, "best_batch", 16)
     sizes = []
     run = Network.run
     monkeypatch.setattr(
         Network, "run", lambda self, batch: sizes.append(len(batch)) or run(self, batch)
     )
-    for one, together in zip(single, detector(images), strict=True):
+    for one, together in zip(single, detector.detect(images), strict=True):
         np.testing.assert_allclose(together.boxes, one.boxes, atol=1e-2)
         np.testing.assert_allclose(together.landmarks, one.landmarks, atol=1e-2)
         np.testing.assert_allclose(together.scores, one.scores, atol=1e-4)
@@ -115,13 +115,15 @@ def test_a_batch_is_as_one_by_one(detector: RetinaFace, monkeypatch: pytest.Monk
 
 
 def test_the_surest_comes_first_and_no_face_twice(detector: RetinaFace) -> None:
-    faces = detector([six_people()])[0]
+    faces = detector.detect([six_people()])[0]
     assert len(faces) == 6
     assert (np.diff(faces.scores) <= 0).all()
 
 
 def test_landmarks_are_as_the_viewer_sees_them(detector: RetinaFace) -> None:
-    left_eye, right_eye, nose, left_mouth, right_mouth = detector([astronaut()])[0].landmarks[0]
+    left_eye, right_eye, nose, left_mouth, right_mouth = detector.detect([astronaut()])[
+        0
+    ].landmarks[0]
     assert left_eye[0] < nose[0] < right_eye[0]
     assert left_mouth[0] < right_mouth[0]
     assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
@@ -129,11 +131,11 @@ def test_landmarks_are_as_the_viewer_sees_them(detector: RetinaFace) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 640), (3, 20), (33, 31), (65, 40)])
 def test_any_size_will_do(detector: RetinaFace, shape: tuple[int, int]) -> None:
-    assert len(detector([np.full((*shape, 3), 128, np.uint8)])[0]) == 0
+    assert len(detector.detect([np.full((*shape, 3), 128, np.uint8)])[0]) == 0
 
 
 def test_an_empty_batch_is_empty(detector: RetinaFace) -> None:
-    assert detector([]) == []
+    assert detector.detect([]) == []
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 65), (360, 640)])
@@ -146,11 +148,11 @@ def test_there_is_an_anchor_for_each_answer(height: int, width: int) -> None:
 def test_finds_the_people_in_the_groups(detector: RetinaFace) -> None:
     sized = SizedDetector(detector)
     names = ("couple", "ivan", "selfie-many-people", "no-faces")
-    assert [len(sized([photo(f"groups/{name}.jpg")])[0]) for name in names] == [2, 1, 6, 0]
+    assert [len(sized.detect([photo(f"groups/{name}.jpg")])[0]) for name in names] == [2, 1, 6, 0]
 
 
 def test_a_score_below_the_least_is_no_face() -> None:
     image = six_people()
-    sure = RetinaFace(CPU, min_score=0.9995)([image])[0]
+    sure = RetinaFace(CPU, min_score=0.9995).detect([image])[0]
     assert 0 < len(sure) < 6 and (sure.scores >= 0.9995).all()
-    matched(RetinaFace(CPU)([image])[0], sure, least=0.99)
+    matched(RetinaFace(CPU).detect([image])[0], sure, least=0.99)

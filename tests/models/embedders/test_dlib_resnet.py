@@ -39,7 +39,7 @@ def chips() -> Pixels:
     from faceprep.models.detectors.detector import DetectorSpec, open_detector
 
     image = astronaut()
-    faces = open_detector(DetectorSpec(device="cpu", threads=1))([image])[0]
+    faces = open_detector(DetectorSpec(device="cpu", threads=1)).detect([image])[0]
     template = load_template("dlib-150")
     real = align.crop(image, crop_transforms(faces, template)[0], template.size)
     noise = np.random.default_rng(0).integers(0, 256, (150, 150, 3), np.uint8)
@@ -57,7 +57,7 @@ def test_agrees_with_dlib_itself(tmp_path: Path) -> None:
     (tmp_path / "weights.dat").write_bytes(weights.dlib_resnet())
     own, crops = dlib.face_recognition_model_v1(str(tmp_path / "weights.dat")), chips()
     wanted = np.array([np.array(own.compute_face_descriptor(crop)) for crop in crops])
-    found = open_embedder(EmbedderSpec(device="cpu", threads=1))(crops)
+    found = open_embedder(EmbedderSpec(device="cpu", threads=1)).embed(crops)
     assert found.shape == (len(crops), 128) and found.dtype == np.float32
     assert np.abs(found - wanted).max() < 1e-5
 
@@ -65,14 +65,14 @@ def test_agrees_with_dlib_itself(tmp_path: Path) -> None:
 @needs_weights
 def test_a_vector_does_not_depend_on_batch_order_and_threads() -> None:
     crops = np.random.default_rng(1).integers(0, 256, (35, 150, 150, 3), np.uint8)
-    whole = open_embedder(EmbedderSpec(device="cpu", threads=1))(crops)
+    whole = open_embedder(EmbedderSpec(device="cpu", threads=1)).embed(crops)
     for threads in (1, 2):
-        embed = open_embedder(EmbedderSpec(device="cpu", threads=threads))
+        embed = open_embedder(EmbedderSpec(device="cpu", threads=threads)).embed
         assert np.array_equal(
             np.concatenate([embed(crops[:1]), embed(crops[1:4]), embed(crops[4:])]), whole
         )
         assert np.array_equal(embed(crops[::-1])[::-1], whole)
-    assert open_embedder(EmbedderSpec(device="cpu", threads=1))(crops[:0]).shape == (0, 128)
+    assert open_embedder(EmbedderSpec(device="cpu", threads=1)).embed(crops[:0]).shape == (0, 128)
 
 
 @needs_weights

@@ -55,20 +55,20 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_the_vectors_of_the_model(models: dict[str, Path], kind: str) -> None:
     embedder = open_embedder(EmbedderSpec(str(models[kind]), device="cpu", threads=1))
     assert (embedder.template, embedder.dim, embedder.provider) == ("arcface-112", DIM, "CPU")
-    found = embedder(CROPS)
+    found = embedder.embed(CROPS)
     assert (
         found.dtype == np.float32 and np.abs(found - expected(CROPS, 127.5, 128, True)).max() < 1e-5
     )
-    assert np.array_equal(embedder(CROPS[3:]), found[3:])
+    assert np.array_equal(embedder.embed(CROPS[3:]), found[3:])
     other = open_embedder(
         EmbedderSpec(str(models[kind]), device="cpu", threads=1, std=(1.0,), color="bgr")
     )
-    assert np.abs(other(CROPS) - expected(CROPS[..., ::-1], 127.5, 1, True)).max() < 1e-3
+    assert np.abs(other.embed(CROPS) - expected(CROPS[..., ::-1], 127.5, 1, True)).max() < 1e-3
     assert other.model.fingerprint != embedder.model.fingerprint
 
 
 def test_a_tflite_of_bytes_has_its_scale(models: dict[str, Path]) -> None:
-    found = open_embedder(EmbedderSpec(str(models["bytes"]), device="cpu"))(CROPS)
+    found = open_embedder(EmbedderSpec(str(models["bytes"]), device="cpu")).embed(CROPS)
     assert np.abs(found - expected(CROPS, 127.5, 128, True)).max() < 0.02
 
 
@@ -120,5 +120,5 @@ def test_what_is_not_installed_is_named(
 
 def test_mean_of_three_channels(models: dict[str, Path]) -> None:
     mean: Any = (120.0, 110.0, 100.0)
-    found = open_embedder(EmbedderSpec(str(models["keras"]), device="cpu", mean=mean))(CROPS)
+    found = open_embedder(EmbedderSpec(str(models["keras"]), device="cpu", mean=mean)).embed(CROPS)
     assert np.abs(found - expected(CROPS, mean, 128, True)).max() < 1e-5

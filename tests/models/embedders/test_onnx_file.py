@@ -21,7 +21,7 @@ CROPS = random_crops(5)
 
 
 def embedded(path: Path, crops: Any = CROPS, **options: Any) -> Any:
-    return open_embedder(EmbedderSpec(str(path), device="cpu", **options))(crops)
+    return open_embedder(EmbedderSpec(str(path), device="cpu", **options)).embed(crops)
 
 
 def close(found: Any, wanted: Any) -> bool:
@@ -37,8 +37,8 @@ def test_layouts_and_batches(tmp_path: Path, shape: Any) -> None:
     path = save_onnx(tmp_path / "net.onnx", shape=shape)
     embedder = open_embedder(EmbedderSpec(str(path), device="cpu"))
     assert (embedder.template, embedder.dim, embedder.provider) == ("arcface-112", DIM, "CPU")
-    assert close(embedder(CROPS), expected(CROPS))
-    assert embedder(CROPS[:0]).shape == (0, DIM)
+    assert close(embedder.embed(CROPS), expected(CROPS))
+    assert embedder.embed(CROPS[:0]).shape == (0, DIM)
 
 
 def test_a_vector_does_not_depend_on_its_batch(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_packs_of_insightface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     save_onnx(tmp_path / "w600k_r50.onnx")
     monkeypatch.setattr(insightface_pack, "pack_folder", lambda pack: tmp_path)
     embedder = open_embedder(EmbedderSpec("insightface:tiny", device="cpu"))
-    assert close(embedder(CROPS), expected(CROPS)) and embedder.model.fingerprint.startswith(
+    assert close(embedder.embed(CROPS), expected(CROPS)) and embedder.model.fingerprint.startswith(
         "w600k_r50/"
     )
     save_onnx(tmp_path / "glintr100.onnx")
@@ -200,7 +200,7 @@ def test_packs_with_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             json.dumps({"tasks": {"recognition": named}})
         )
         assert close(
-            open_embedder(EmbedderSpec(f"insightface:{name}", device="cpu"))(CROPS), wanted
+            open_embedder(EmbedderSpec(f"insightface:{name}", device="cpu")).embed(CROPS), wanted
         )
     manifest = tmp_path / "silent" / "manifest.json"
     for text in (

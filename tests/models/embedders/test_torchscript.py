@@ -79,7 +79,7 @@ def test_the_vectors_of_the_module(pretend_torch: Any, tmp_path: Path) -> None:
         "CPU",
         "cpu",
     )
-    assert np.abs(embedder(CROPS) - expected(CROPS)).max() < 1e-4
+    assert np.abs(embedder.embed(CROPS) - expected(CROPS)).max() < 1e-4
     pretend_torch.n_gpus = 2
     on_gpu = TorchEmbedder(Runtime("cuda:1", 1), str(tmp_path / "net.pt"), InputOptions())
     assert (on_gpu.provider, pretend_torch.device) == ("CUDA (device 1)", "cuda:1")
@@ -113,7 +113,7 @@ def test_a_real_module(tmp_path: Path) -> None:
     from faceprep.models.embedders.embedder import open_embedder
 
     save_torchscript(tmp_path / "net.pt")
-    found = open_embedder(EmbedderSpec(str(tmp_path / "net.pt"), device="cpu"))(CROPS)
+    found = open_embedder(EmbedderSpec(str(tmp_path / "net.pt"), device="cpu")).embed(CROPS)
     assert np.abs(found - expected(CROPS)).max() < 1e-4
 
 

@@ -46,7 +46,7 @@ def test_several_runs_in_one_folder(tmp_path: Path) -> None:
         reencode(tmp_path / name, to=tmp_path / "out")
     found = find_runs(tmp_path / "out")
     assert [run.command for run in found] == ["reencode-bin"] * 2
-    made = Report()(tmp_path / "out")
+    made = Report().look(tmp_path / "out")
     numbers = json.loads(made.numbers_path.read_bytes())
     assert [Path(run["sources"][0]).name for run in numbers["run"]] == ["a.bin", "b.bin"]
 
