@@ -28,6 +28,8 @@ class Entry:
     weights: str = ""
     licence: str = ""
     suffixes: tuple[str, ...] = ()
+    in_folders: bool = False
+    """Whether a folder that holds files of these suffixes is such a container."""
 
 
 COMMANDS: dict[str, Entry] = {
@@ -124,6 +126,17 @@ COMMANDS: dict[str, Entry] = {
     ),
     "review": Entry("faceprep.jobs.review:Review", "Review a plan in the browser.", "PLAN"),
 }
+
+CONTAINERS: dict[str, Entry] = {
+    "rec": Entry(
+        "faceprep.sets.recordio.image_set:RecSet",
+        "MXNet RecordIO",
+        suffixes=(".rec", ".idx"),
+        in_folders=True,
+    ),
+    "folder": Entry("faceprep.sets.folder:FolderSet", "a folder of identities or of images"),
+}
+"""Sets of images, by the name of the container. A new one is one module and one line here."""
 
 RUNNERS: dict[str, Entry] = {
     "serial": Entry(

@@ -163,9 +163,9 @@ class Inspect(Look):
                 where = f"record {name} at offset {offset}"
                 if isinstance(record, Damage):
                     found.add_damage(f"{where}: {record.reason}")
-                elif record.is_metadata and key == 0:
+                elif record.has_no_image and key == 0:
                     header = record.labels
-                elif record.is_metadata:
+                elif record.has_no_image:
                     n_ranges += 1
                 elif found.add_image(where, record.image, self.deep):
                     images_of[record.labels[0]] += 1

@@ -104,7 +104,7 @@ def _write_one(
     """
     if isinstance(image, Damage):
         yield _failed(name, offset, image)
-    elif not image.is_metadata:
+    elif not image.has_no_image:
         header = check_image_bytes(image.image, name, f"record {name} at offset {offset}")
         identity = identities[image.labels[0]]
         if isinstance(header, Outcome):
@@ -156,6 +156,6 @@ def _header_at(rec: Path, offset: int) -> ImageRecord | None:
     with RecordFile(rec) as file:
         record = file.read(offset)
     image = unpack_image(record.payload) if isinstance(record, Record) else None
-    if isinstance(image, ImageRecord) and image.is_metadata:
+    if isinstance(image, ImageRecord) and image.has_no_image:
         return image
     return None

@@ -7,15 +7,23 @@ text. Names that begin with a dot are skipped.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.errors import OutputError, SourceError
+from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.image_header import IMAGE_SUFFIXES
 from faceprep.core.names import sort_files, sort_names
+from faceprep.core.types import Outcome
+from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.set_index import IndexWriter
 
 _COMMON = (".jpg", ".png", ".jpeg")
 
@@ -90,3 +98,35 @@ def find_identities(root: Path) -> list[Identity]:
         name: Identity(name, tuple(sort_files(images)), n) for name, images, n in walk_images(root)
     }
     return [found[name] for name in sort_names(found)]
+
+
+class FolderSet(ImageSet):
+    """A folder of identities, or of images alone. Keys are paths with their suffix."""
+
+    kind: ClassVar[str] = "folder"
+
+    @classmethod
+    def build_index(cls, path: Path, index: IndexWriter) -> None:
+        """Write the columns, identities in class order and images in the order of their names."""
+        digest = hashlib.sha256()
+        for identity in find_identities(path):
+            prefix = f"{identity.name}/".removeprefix("./")
+            keys = [prefix + image for image in identity.images]
+            name = "" if identity.name == "." else identity.name
+            numbers = index.number_identities([name]) * len(keys)
+            index.add(keys, numbers, np.zeros((len(keys), 2), np.int64))
+            states = [f"{key}\0{storage.size_of(f'{path}/{key}')}\n" for key in keys]
+            digest.update("".join(states).encode("utf-8", "surrogateescape"))
+        index.fingerprint = f"{len(index):,} images {digest.hexdigest()[:16]}"
+
+    def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
+        for position in positions:
+            key = self.key(position)
+            data = read_image_bytes(f"{self.path}/{key}", key)
+            if isinstance(data, Outcome):
+                yield data
+            else:
+                yield Sample(key, self.identity(position), data, place=key)
+
+    def file_of(self, position: int) -> str:
+        return f"{self.path}/{self.key(position)}"

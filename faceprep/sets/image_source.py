@@ -133,7 +133,7 @@ def _read_rec(images: ImageSet, scratch: Path, start: int, stop: int) -> Iterato
         for (offset, key, number), record in zip(placed, records, strict=True):
             name = f"record {key}" if key >= 0 else f"record at offset {offset}"
             if isinstance(record, ImageRecord):
-                if not record.is_metadata:
+                if not record.has_no_image:
                     yield NamedImage(number, name, record.image)
             else:
                 yield NamedImage(number, name, record)

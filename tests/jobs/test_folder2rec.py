@@ -87,7 +87,7 @@ def test_the_insightface_layout(tmp_path: Path) -> None:
     write_folder(tmp_path / "folders", 11, 2)
     pack(tmp_path / "folders", tmp_path / "set")
     read = records(tmp_path / "set")
-    assert read[0].is_metadata and read[0].labels == (23.0, 34.0)
+    assert read[0].has_no_image and read[0].labels == (23.0, 34.0)
     assert [read[key].labels[0] for key in range(1, 23)] == [
         label for label in range(11) for _ in range(2)
     ]

@@ -218,7 +218,7 @@ def _is_header(rec: Path, index: Path) -> bool:
     _, offsets = read_in_file_order(index, 0, 1)
     with RecordFile(rec) as file:
         first = next(file.read_images(offsets))
-    return isinstance(first, ImageRecord) and first.is_metadata
+    return isinstance(first, ImageRecord) and first.has_no_image
 
 
 def _read_rec(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
@@ -232,7 +232,7 @@ def _read_rec(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
                 yield partial(
                     _failed, name, image.status, f"record {name} at offset {offset}: {image.reason}"
                 )
-            elif not image.is_metadata:
+            elif not image.has_no_image:
                 identity = names[image.labels[0]]
                 if identity:
                     yield partial(fit_encoded, fitter, name, bytes(image.image), identity)

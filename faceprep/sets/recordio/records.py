@@ -69,8 +69,8 @@ class ImageRecord(NamedTuple):
     image: Buffer
 
     @property
-    def is_metadata(self) -> bool:
-        """Return whether this is a header or identity record: two labels and no image."""
+    def has_no_image(self) -> bool:
+        """Return whether there are two labels and no bytes, as in a header or identity record."""
         return self.flag == 2 and not self.image
 
 

@@ -1,0 +1,92 @@
+"""The contract of containers: a set of encoded images with identities, read through an index.
+
+The index is on disk and memory-mapped, so that a set of any size needs little memory. It is built
+once per run, in the run's folder, and every worker opens it there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple
+
+from faceprep.core.types import Buffer, Outcome
+from faceprep.sets.set_index import IndexWriter, SetIndex
+
+_NOTHING: Mapping[str, bytes] = MappingProxyType({})
+
+
+class Sample(NamedTuple):
+    """One encoded image, bytes as found.
+
+    `key` names it in its set, as a path: `IDENTITY/NAME`, without the suffix of the image. `labels`
+    keeps all labels of a record. `place` names it in messages. `extra` is what else its container
+    holds, which only the same kind of container can write again.
+    """
+
+    key: str
+    identity: str
+    data: Buffer
+    labels: tuple[float, ...] = ()
+    place: str = ""
+    extra: Mapping[str, bytes] = _NOTHING
+
+
+class ImageSet(ABC):
+    """A container of images that is open for reading.
+
+    A subclass is one kind of container. Use an object in one process; the index may be shared.
+    """
+
+    kind: ClassVar[str]
+    """Name of the container in messages and in `inspect --json`."""
+
+    def __init__(self, path: str, index: SetIndex) -> None:
+        self.path, self.index = path, index
+
+    @classmethod
+    def is_kind(cls, path: Path) -> bool:
+        """Return whether the file at `path` is of this kind, where kinds share a suffix."""
+        return True
+
+    @classmethod
+    @abstractmethod
+    def build_index(cls, path: Path, index: IndexWriter) -> None:
+        """Write the columns of the container at the absolute `path`. Raises SourceError."""
+
+    @abstractmethod
+    def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
+        """Yield the images at `positions`, in this order; an Outcome for one that is lost."""
+
+    def __len__(self) -> int:
+        return self.index.n
+
+    def keys(self, start: int, stop: int) -> list[str]:
+        """Return the keys of the images [start, stop)."""
+        return self.index.keys[start:stop]
+
+    def key(self, position: int) -> str:
+        """Return the key of one image."""
+        return self.keys(position, position + 1)[0]
+
+    def identity(self, position: int) -> str:
+        """Return the identity of one image; empty where it has none."""
+        number = int(self.index.identity_of[position])
+        if number < 0:
+            return ""
+        return self.index.identities[number]
+
+    def file_of(self, position: int) -> str | None:
+        """Return the absolute path of the file that is this image, or None in a container."""
+        return None
+
+    def close(self) -> None:  # noqa: B027
+        """Close what `read` has opened."""
+
+    def __enter__(self) -> ImageSet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

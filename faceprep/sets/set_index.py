@@ -1,0 +1,187 @@
+"""The columns of a set on disk: keys, identities and places of its images.
+
+    index.json     number of images, fingerprint, facts of the container
+    places         (n, 2) int64: two numbers that the container reads an image by
+    identity_of    (n,) int32: number of the identity, -1 where an image has none
+    keys           text column, one key per image; may be missing where the container derives keys
+    identities     text column, one name per identity, in the order of their first image
+
+A text column is NAME.text, UTF-8 one after the other, and NAME.ends, (n,) int64. All numbers are
+little-endian.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import storage
+
+_ABOUT = "index.json"
+_PLACES, _IDENTITY_OF = "places", "identity_of"
+_KEYS, _IDENTITIES = "keys", "identities"
+
+
+class TextColumn(Sequence[str]):
+    """A memory-mapped column of texts."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._ends = _map(f"{os.fspath(path)}.ends", np.dtype("<i8"))
+        self._text = _map(f"{os.fspath(path)}.text", np.dtype("u1"))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, int):
+            if not -len(self) <= at < len(self):
+                raise IndexError(at)
+            at %= len(self)
+            return self._decode(at, at + 1)[0]
+        start, stop, step = at.indices(len(self))
+        return self._decode(start, max(start, stop))[::step]
+
+    def _decode(self, start: int, stop: int) -> list[str]:
+        first = int(self._ends[start - 1]) if start else 0
+        ends = self._ends[start:stop].tolist()
+        last = ends[-1] if ends else first
+        block = self._text[first:last].tobytes()
+        edges = [0, *(end - first for end in ends)]
+        return [
+            block[begin:end].decode("utf-8", "surrogateescape")
+            for begin, end in zip(edges, edges[1:], strict=False)
+        ]
+
+
+class _TextWriter:
+    def __init__(self, path: Path) -> None:
+        self._text = storage.StagedFile(f"{path}.text", f"{path}.text", durable=False)
+        self._ends = storage.StagedFile(f"{path}.ends", f"{path}.ends", durable=False)
+        self._end = 0
+        self.n = 0
+
+    def add(self, texts: Iterable[str]) -> None:
+        encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
+        ends = np.cumsum([self._end, *map(len, encoded)], dtype="<i8")[1:]
+        self._text.write(b"".join(encoded))
+        self._ends.write(ends.tobytes())
+        self.n += len(encoded)
+        if encoded:
+            self._end = int(ends[-1])
+
+    def close(self) -> None:
+        self._text.close()
+        self._ends.close()
+
+
+class IndexWriter:
+    """Writes an index to `folder`, some images at a time.
+
+    `facts` are kept with the index for the container that made it; `fingerprint` names the state of
+    the source.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        storage.make_folder(folder)
+        self.folder = folder
+        self.facts: dict[str, Any] = {}
+        self.fingerprint = ""
+        self._keys, self._identities = (
+            _TextWriter(folder / _KEYS),
+            _TextWriter(folder / _IDENTITIES),
+        )
+        self._places, self._identity_of = self._open(_PLACES), self._open(_IDENTITY_OF)
+        self._numbers: dict[str, int] = {}
+        self._n = 0
+
+    def _open(self, name: str) -> BinaryIO:
+        path = str(self.folder / name)
+        return storage.StagedFile(path, path, durable=False)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def number_identities(self, names: Iterable[str]) -> list[int]:
+        """Return the numbers of identities, -1 for an empty name; new ones get the next numbers."""
+        numbers, found = self._numbers, []
+        for name in names:
+            number = numbers.get(name, -1) if name else -1
+            if name and number < 0:
+                number = numbers[name] = len(numbers)
+            found.append(number)
+        return found
+
+    def add(
+        self, keys: Sequence[str] | None, identity_of: npt.ArrayLike, places: npt.ArrayLike
+    ) -> None:
+        """Add images: their keys, the numbers of their identities (n,), their places (n, 2).
+
+        `keys` are None where the container derives them.
+        """
+        rows = np.asarray(places, "<i8").reshape(-1, 2)
+        self._places.write(rows.tobytes())
+        self._identity_of.write(np.asarray(identity_of, "<i4").tobytes())
+        if keys is not None:
+            self._keys.add(keys)
+        self._n += len(rows)
+
+    def close(self) -> None:
+        """Complete the index."""
+        self._identities.add(self._numbers)
+        for file in (self._keys, self._identities, self._places, self._identity_of):
+            file.close()
+        about = {"n": self._n, "fingerprint": self.fingerprint, "facts": self.facts}
+        storage.write_file(self.folder / _ABOUT, json.dumps(about).encode(), durable=False)
+
+
+class SetIndex:
+    """An index on disk; its columns are mapped when they are first used."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        about = json.loads(storage.read_bytes(folder / _ABOUT))
+        self.n: int = about["n"]
+        self.fingerprint: str = about["fingerprint"]
+        self.facts: Mapping[str, Any] = about["facts"]
+
+    @cached_property
+    def places(self) -> npt.NDArray[np.int64]:
+        """Return the places (n, 2)."""
+        return _map(self.folder / _PLACES, np.dtype("<i8")).reshape(-1, 2)
+
+    @cached_property
+    def identity_of(self) -> npt.NDArray[np.int32]:
+        """Return the number of each image's identity (n,), -1 for none."""
+        return _map(self.folder / _IDENTITY_OF, np.dtype("<i4"))
+
+    @cached_property
+    def keys(self) -> TextColumn:
+        """Return the keys of the images."""
+        return TextColumn(self.folder / _KEYS)
+
+    @cached_property
+    def identities(self) -> TextColumn:
+        """Return the names of the identities."""
+        return TextColumn(self.folder / _IDENTITIES)
+
+
+def has_index(folder: Path) -> bool:
+    """Return whether `folder` holds a complete index."""
+    return storage.size_of(folder / _ABOUT) is not None
+
+
+def _map(path: str | os.PathLike[str], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    if not storage.size_of(path):
+        return np.zeros(0, dtype)
+    return np.memmap(path, dtype, "r")
