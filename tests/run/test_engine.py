@@ -17,7 +17,7 @@ from faceprep.core import locks
 from faceprep.core.errors import OutputError, ResumeError, SourceError, TooManyFailures
 from faceprep.core.options import option
 from faceprep.core.types import Outcome, Runner, Shard, ShardReport, Stage, Work
-from faceprep.run.engine import Progress, as_json
+from faceprep.run.engine import Progress
 from faceprep.run.ledger import Ledger, Places, ShardSink, first_failures
 from tests.fakes import JoinedLines, Lines, opened, results, tree, write_lines
 
@@ -43,7 +43,7 @@ def failures(output: Path) -> list[list[str]]:
 @pytest.mark.parametrize("runner", [SERIAL, ProcessRunner(1), ProcessRunner(3)], ids=repr)
 def test_summary_ledger_and_failures(runner: Runner, request_: Request) -> None:
     summary = run_job(Lines(poison="bad"), request_, runner)
-    told = as_json(summary)
+    told = summary.as_json()
     assert told.pop("seconds") > 0
     assert told == {
         "command": "lines",
