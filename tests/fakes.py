@@ -88,7 +88,7 @@ class JoinedLines(Lines):
     """Writes all lines to one file, in two stages with parts."""
 
     command: ClassVar[str] = "joined-lines"
-    output_is_file: ClassVar[bool] = True
+    has_file_output: ClassVar[bool] = True
 
     def plan(self, request: Request, scratch: Path) -> Work:
         work = super().plan(request, scratch)

@@ -229,7 +229,7 @@ def _print_result(result: Any, as_object: bool) -> None:
 def _describe(summary: Summary, job: Job) -> str:
     """Describe a run: the inputs, those that are not ok, and the job's own sentence."""
     preposition = "in"
-    if job.output_is_file:
+    if job.writes_file(Path(str(summary.output))):
         preposition = "for"  # there may be several files, named after the output or beside it
     line = (
         f"{summary.ok:,} of {summary.inputs:,} inputs ok, {count_noun(summary.outputs, 'file')} "

@@ -18,8 +18,8 @@ class Job(ABC):
 
     command: ClassVar[str]
     """Name on the command line."""
-    output_is_file: ClassVar[bool] = False
-    """Whether the output is one file; its state then lies beside it."""
+    has_file_output: ClassVar[bool] = False
+    """Whether the output is always one file."""
     siblings: ClassVar[tuple[str, ...]] = ()
     """Endings of the folders beside the output that the job fills too, such as ``_multi``."""
 
@@ -34,6 +34,10 @@ class Job(ABC):
     @abstractmethod
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         """Carry out one shard in a worker; yield one Outcome for each of its inputs."""
+
+    def writes_file(self, output: Path) -> bool:
+        """Return whether `output` is a file, or named after one; its state then lies beside it."""
+        return self.has_file_output
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:  # noqa: B027
         """Join the parts of all shards into the output, once all are done."""

@@ -30,6 +30,8 @@ class Entry:
     suffixes: tuple[str, ...] = ()
     in_folders: bool = False
     """Whether a folder that holds files of these suffixes is such a container."""
+    writer: str = ""
+    """Location of the class that writes the container; empty where it is only read."""
 
 
 COMMANDS: dict[str, Entry] = {
@@ -49,6 +51,9 @@ COMMANDS: dict[str, Entry] = {
         "Write a report of a run as an HTML page and as JSON.",
         "OUT",
         "report",
+    ),
+    "convert": Entry(
+        "faceprep.jobs.convert:Convert", "Convert any set of images to any container.", "SRC DST"
     ),
     "rec2folder": Entry(
         "faceprep.jobs.rec2folder:Rec2Folder", "Convert an MXNet .rec to image folders.", "SRC DST"
@@ -133,8 +138,16 @@ CONTAINERS: dict[str, Entry] = {
         "MXNet RecordIO",
         suffixes=(".rec", ".idx"),
         in_folders=True,
+        writer="faceprep.sets.recordio.set_writer:RecWriter",
     ),
-    "folder": Entry("faceprep.sets.folder:FolderSet", "a folder of identities or of images"),
+    "webdataset": Entry(
+        "", "WebDataset shards", suffixes=(".tar",), writer="faceprep.sets.tar_writer:TarWriter"
+    ),
+    "folder": Entry(
+        "faceprep.sets.folder:FolderSet",
+        "a folder of identities or of images",
+        writer="faceprep.sets.folder:FolderWriter",
+    ),
 }
 """Sets of images, by the name of the container. A new one is one module and one line here."""
 
@@ -263,6 +276,16 @@ def public_names() -> dict[str, str]:
     return {target.partition(":")[2]: target for target in targets} | OTHER_NAMES
 
 
+def load_target(target: str) -> Any:
+    """Import and return `module:attribute`.
+
+    >>> load_target("faceprep.core.registry:RUNNERS") is RUNNERS
+    True
+    """
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def load(table: dict[str, Entry], name: str) -> Any:
     """Import and return the target of `name` in `table`.
 
@@ -277,9 +300,8 @@ def load(table: dict[str, Entry], name: str) -> Any:
     if name not in table:
         raise OptionError(f"unknown name {name!r}", expected="one of " + ", ".join(table))
     entry = table[name]
-    module, _, attribute = entry.target.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return load_target(entry.target)
     except ImportError as error:
         if not entry.extra or (error.name or "").startswith("faceprep"):
             raise

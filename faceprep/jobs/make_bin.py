@@ -55,7 +55,7 @@ class MakeBin(Job):
     """
 
     command: ClassVar[str] = "make-bin"
-    output_is_file: ClassVar[bool] = True
+    has_file_output: ClassVar[bool] = True
 
     pairs: int | None = option(None, "Draw this many pairs, a multiple of 20.")
     seed: int | None = option(None, "Seed the draw; required with --pairs.")

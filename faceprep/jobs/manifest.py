@@ -48,7 +48,7 @@ class Manifest(Job):
     """
 
     command: ClassVar[str] = "manifest"
-    output_is_file: ClassVar[bool] = True
+    has_file_output: ClassVar[bool] = True
 
     seed: int | None = option(None, "Seed the shuffle and the split.", required=True)
     shards: int = option(1, "Divide the output into this many files.")

@@ -47,7 +47,7 @@ class Score(Job):
     """
 
     command: ClassVar[str] = "score"
-    output_is_file: ClassVar[bool] = True
+    has_file_output: ClassVar[bool] = True
 
     faces: Path | None = option(
         None, "Add the pose from this faces.parquet of the command that made the crops."

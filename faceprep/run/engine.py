@@ -139,7 +139,7 @@ def _add_summary(error: FaceprepError, drive: _Drive | None, started: float) -> 
 
 def _places(job: Job, request: Request) -> Places:
     """Return the places of a run: beside an output file, or inside an output folder."""
-    if job.output_is_file:
+    if job.writes_file(request.output):
         return Places(request.output.parent, request.output.name)
     if job.siblings:
         output = Path(os.path.abspath(request.output))
@@ -152,7 +152,7 @@ def _places(job: Job, request: Request) -> Places:
 
 def _folders(job: Job, request: Request) -> list[Path]:
     """Return the folders that the run fills; none where the output is one file."""
-    if job.output_is_file:
+    if job.writes_file(request.output):
         return []
     output = Path(os.path.abspath(request.output))
     return [output.with_name(output.name + ending) for ending in ("", *job.siblings)]

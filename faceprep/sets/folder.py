@@ -18,12 +18,13 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.errors import OutputError, SourceError
-from faceprep.core.io.image_bytes import read_image_bytes
-from faceprep.core.io.image_header import IMAGE_SUFFIXES
-from faceprep.core.names import sort_files, sort_names
-from faceprep.core.types import Outcome
+from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
+from faceprep.core.io.image_header import is_image_name
+from faceprep.core.names import identity_of, sort_files, sort_names
+from faceprep.core.types import Outcome, Sink
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.set_index import IndexWriter
+from faceprep.sets.set_writer import Capabilities, OutPart, SetWriter
 
 _COMMON = (".jpg", ".png", ".jpeg")
 
@@ -35,16 +36,6 @@ class Identity:
     name: str
     images: tuple[str, ...]
     n_others: int = 0
-
-
-def is_image_name(name: str) -> bool:
-    """Return whether the suffix is that of an image, in upper or lower case.
-
-    >>> is_image_name("a.JPG"), is_image_name("a.txt"), is_image_name(".jpg")
-    (True, False, False)
-    """
-    dot = name.rfind(".")
-    return dot > 0 and name[dot:].lower() in IMAGE_SUFFIXES
 
 
 def _select_images(files: list[str]) -> list[str]:
@@ -104,6 +95,7 @@ class FolderSet(ImageSet):
     """A folder of identities, or of images alone. Keys are paths with their suffix."""
 
     kind: ClassVar[str] = "folder"
+    keys_have_suffix: ClassVar[bool] = True
 
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:
@@ -130,3 +122,50 @@ class FolderSet(ImageSet):
 
     def file_of(self, position: int) -> str:
         return f"{self.path}/{self.key(position)}"
+
+
+class FolderWriter(SetWriter):
+    """Writes IDENTITY/NAME, with the suffix of the actual format where the key has none."""
+
+    kind: ClassVar[str] = "folder"
+    can: ClassVar[Capabilities] = Capabilities(order=False)
+
+    def files(self, n_files: int) -> list[str]:
+        """Return one name, which stands for all files of the folder."""
+        return [self.output.name]
+
+    def side_files(self, n_files: int) -> list[str]:
+        return []
+
+    def write(
+        self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
+    ) -> Iterator[Outcome]:
+        for sample in samples:
+            if isinstance(sample, Outcome):
+                yield sample
+                continue
+            header = check_image_bytes(sample.data, sample.key, sample.place)
+            if isinstance(header, Outcome):
+                yield header
+                continue
+            name = path_in_identity(sample)
+            if not is_image_name(name):
+                name += header.suffix
+            sink.write(name, sample.data)
+            yield Outcome(sample.key)
+
+    def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
+        """Do nothing: there are no parts."""
+
+
+def path_in_identity(sample: Sample) -> str:
+    """Return the key of a sample below the folder of its identity.
+
+    >>> path_in_identity(Sample("5/17", "5", b"")), path_in_identity(Sample("a/1.jpg", "bob", b""))
+    ('5/17', 'bob/a_1.jpg')
+    """
+    identity = sample.identity or "."
+    if identity_of(sample.key) == identity:
+        return sample.key
+    name = sample.key.strip("/").replace("/", "_")
+    return f"{identity}/{name}".removeprefix("./")

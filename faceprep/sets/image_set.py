@@ -42,6 +42,8 @@ class ImageSet(ABC):
 
     kind: ClassVar[str]
     """Name of the container in messages and in `inspect --json`."""
+    keys_have_suffix: ClassVar[bool] = False
+    """Whether keys are file names, with the suffix of the image."""
 
     def __init__(self, path: str, index: SetIndex) -> None:
         self.path, self.index = path, index

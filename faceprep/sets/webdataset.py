@@ -71,6 +71,11 @@ def sample_bytes(key: str, image: Buffer, suffix: str, label: int) -> bytes:
     return b"".join((*_member(key + suffix, image), *_member(f"{key}.cls", text)))
 
 
+def member_bytes(name: str, data: Buffer) -> bytes:
+    """Encode one member of a tar file."""
+    return b"".join(_member(name, data))
+
+
 def _member(name: str, data: Buffer) -> tuple[Buffer, ...]:
     return _header(name, len(data)), data, bytes(-len(data) % _BLOCK)
 

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from faceprep.core.errors import SourceError
+from faceprep.core.io.image_header import is_image_name
 from faceprep.core.types import ACCEPTED, DROP, MERGE, MOVE, RENAME, RESTORE, Decision
-from faceprep.sets.folder import is_image_name
 from faceprep.sets.listing import Listing
 
 _ROOT = "."

@@ -226,7 +226,7 @@ def test_other_options_are_refused(request_: Request) -> None:
 
 
 class _NotAFile(JoinedLines):
-    output_is_file = False
+    has_file_output = False
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def test_files_in_its_root(
     if not nameless:
         monkeypatch.setattr("faceprep.run.nameless_files._NAMELESS", 0)
     source = write_lines(tmp_path / "source.txt")
-    output = place / "joined" if isinstance(job, JoinedLines) and job.output_is_file else place
+    output = place / "joined" if isinstance(job, JoinedLines) and job.has_file_output else place
     start_three_times(job, Request((source,), output))
     run_job(job, Request((source,), tmp_path / "plain"), SERIAL)
     if output == place:

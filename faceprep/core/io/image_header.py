@@ -279,3 +279,13 @@ def _bmp_length(data: Buffer) -> int:
         return 0
     height, width = _bmp_size(data)
     return int(offset + (width * bits + 31) // 32 * 4 * height)
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether the suffix is that of an image, in upper or lower case.
+
+    >>> is_image_name("a.JPG"), is_image_name("a.txt"), is_image_name(".jpg")
+    (True, False, False)
+    """
+    dot = name.rfind(".")
+    return dot > 0 and name[dot:].lower() in IMAGE_SUFFIXES

@@ -35,7 +35,7 @@ class Embed(EmbedOptions, Job):
     """
 
     command: ClassVar[str] = "embed"
-    output_is_file: ClassVar[bool] = True
+    has_file_output: ClassVar[bool] = True
 
     faces: Path | None = option(
         None,

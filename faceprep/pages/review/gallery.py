@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faceprep.core.errors import SourceError
+from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import identity_of
 from faceprep.core.types import DROP, MERGE, MOVE, RESTORE, Decision
-from faceprep.sets.folder import is_image_name, read_identity
+from faceprep.sets.folder import read_identity
 
 LEAD, FOR, AGAINST, SUBJECT, INTO = "lead", "for", "against", "subject", "into"
 ROLES = (LEAD, FOR, AGAINST, SUBJECT, INTO)

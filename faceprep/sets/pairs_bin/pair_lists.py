@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.sets.folder import is_image_name
+from faceprep.core.io.image_header import is_image_name
 
 _EXPECTED = "name n1 n2, name1 n1 name2 n2, or path1 path2 and 1 or 0"
 _NUMBER = re.compile(r"[0-9]{1,9}")

@@ -21,7 +21,14 @@ from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.index import RecPaths
 from faceprep.sets.recordio.metadata import find_metadata
-from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, RecordFile
+from faceprep.sets.recordio.records import (
+    Damage,
+    IdentityNames,
+    ImageRecord,
+    Record,
+    RecordFile,
+    unpack_image,
+)
 from faceprep.sets.set_index import IndexWriter, SetIndex
 
 Ints = npt.NDArray[np.int64]
@@ -29,6 +36,8 @@ Ints = npt.NDArray[np.int64]
 _BLOCK = 512
 """Records that are read together, in the order of the file."""
 _HEADERS = 1 << 16
+HEADER = "rec"
+"""The name in `Sample.extra` of what only a .rec can hold: the bytes of the record's header."""
 
 
 class RecSet(ImageSet):
@@ -50,7 +59,7 @@ class RecSet(ImageSet):
         for paths in parts:
             starts.append(len(index))
             _index_part(paths, index)
-        index.facts = {"parts": [str(paths.rec) for paths in parts], "starts": starts}
+        index.facts |= {"parts": [str(paths.rec) for paths in parts], "starts": starts}
         index.fingerprint = " ".join(paths.fingerprint for paths in parts)
 
     def keys(self, start: int, stop: int) -> list[str]:
@@ -83,7 +92,7 @@ class RecSet(ImageSet):
         found: dict[int, Sample | Outcome] = {}
         for part in sorted(set(parts)):
             here = [i for i in order if parts[i] == part]
-            records = self._file(part).read_images([offsets[i] for i in here])
+            records = self._file(part).read_payloads([offsets[i] for i in here])
             for i, record in zip(here, records, strict=True):
                 found[i] = self._sample(positions[i], offsets[i], record)
         return [found[i] for i in range(len(positions))]
@@ -93,18 +102,23 @@ class RecSet(ImageSet):
             self._files[part] = RecordFile(self._parts[part])
         return self._files[part]
 
-    def _sample(self, position: int, offset: int, record: ImageRecord | Damage) -> Sample | Outcome:
+    def _sample(self, position: int, offset: int, record: Record | Damage) -> Sample | Outcome:
         key = self.key(position)
         place = f"record {self._name(position)} at offset {offset}"
         if isinstance(record, Damage):
             return Outcome(key, record.status, f"{place}: {record.reason}")
-        if not record.image:
+        image = unpack_image(record.payload)
+        if isinstance(image, Damage):
+            return Outcome(key, image.status, f"{place}: {image.reason}")
+        if not image.image:
             return Outcome(key, UNDECODABLE, f"{place}: no bytes where an image was expected")
         identity = self.identity(position)
         if not identity:
-            found = record.labels[0]
+            found = image.labels[0]
             return Outcome(key, "bad_label", f"{place}: expected a finite label, found {found}")
-        return Sample(key, identity, bytes(record.image), record.labels, place)
+        n_header = len(record.payload) - len(image.image)
+        extra = {HEADER: bytes(record.payload[:n_header])}
+        return Sample(key, identity, bytes(image.image), image.labels, place, extra)
 
     def close(self) -> None:
         for file in self._files.values():
@@ -154,7 +168,8 @@ def _index_part(paths: RecPaths, index: IndexWriter) -> None:
         if found.n_identity_records:
             is_metadata |= keys >= found.first_identity_key
         entries = entries[~is_metadata]
-    labels = _read_labels(paths.rec, entries[:, 1])
+    labels, max_labels = _read_labels(paths.rec, entries[:, 1])
+    index.facts["max_labels"] = max(max_labels, index.facts.get("max_labels", 1))
     names = IdentityNames()
     for start in range(0, len(entries), _HEADERS):
         here = labels[start : start + _HEADERS].tolist()
@@ -170,8 +185,12 @@ def _index_part(paths: RecPaths, index: IndexWriter) -> None:
         )
 
 
-def _read_labels(rec: Path, offsets: Ints) -> npt.NDArray[np.float32]:
-    """Read the first label of each record (n,), NaN for a damaged one, in the order of the file."""
+def _read_labels(rec: Path, offsets: Ints) -> tuple[npt.NDArray[np.float32], int]:
+    """Read the first label of each record (n,), NaN for a damaged one, and the most labels of one.
+
+    Records are read in the order of the file.
+    """
+    most = 1
     labels = np.full(len(offsets), np.nan, np.float32)
     order: Ints | None = None
     if (np.diff(offsets) < 0).any():
@@ -180,11 +199,10 @@ def _read_labels(rec: Path, offsets: Ints) -> npt.NDArray[np.float32]:
     with RecordFile(rec) as file:
         for start in range(0, len(offsets), _HEADERS):
             here = offsets[start : start + _HEADERS].tolist()
-            found = [
-                np.nan if isinstance(record, Damage) else record.labels[0]
-                for record in file.read_images(here)
-            ]
-            labels[start : start + len(here)] = found
+            for i, record in enumerate(file.read_images(here), start):
+                if isinstance(record, ImageRecord):
+                    labels[i] = record.labels[0]
+                    most = max(most, record.flag)
     if order is not None:
         labels[order] = labels.copy()
-    return labels
+    return labels, most

@@ -166,6 +166,14 @@ class RecordFile:
             start += len(run)
             yield run
 
+    def read_payloads(self, offsets: Sequence[int]) -> Iterator[Record | Damage]:
+        """Yield the whole records at ascending `offsets`, headers and all."""
+        for i, offset in enumerate(offsets):
+            reach = _GAP
+            if not 0 <= offset - self._base <= len(self._window) - _PART.size:
+                reach = self._reach(offsets, i)
+            yield self.read(offset, reach)
+
     def _at_hand(self, offsets: Sequence[int], start: int) -> ImageRun:
         """Return the run from the `start`-th offset that lies whole in the window and has images
         only.
@@ -320,6 +328,13 @@ def frame_image(labels: Sequence[float], image: bytes, id: int, as_array: bool =
     return _frame_whole(head, image)
 
 
+def frame_with_header(header: bytes, image: Buffer) -> bytes:
+    """Frame an image record with the `header` of another one: flag, label, ids and labels."""
+    if _holds_magic(header) or _holds_magic(image):
+        return frame(header + bytes(image))
+    return _frame_whole(header, image)
+
+
 def frame_images(images: Iterable[tuple[float, bytes, int]]) -> Iterator[tuple[bytes, list[int]]]:
     """Yield the bytes and sizes of many framed records (label, image, id), some records at a time.
 
@@ -346,12 +361,12 @@ def frame_images(images: Iterable[tuple[float, bytes, int]]) -> Iterator[tuple[b
             yield b"".join(records), list(map(len, records))
 
 
-def _holds_magic(data: bytes) -> bool:
+def _holds_magic(data: Buffer) -> bool:
     """Return whether the magic stands at a multiple of 4."""
     return _count_magic(data) > 0
 
 
-def _count_magic(data: bytes) -> int:
+def _count_magic(data: Buffer) -> int:
     """Count the positions of the magic at multiples of 4."""
     import numpy as np  # four times as fast as `in`; loaded only where records are written
 

@@ -1,0 +1,216 @@
+"""`convert`: any set of images to any container, payload bytes untouched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import registry, storage
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.job import Job
+from faceprep.core.options import option
+from faceprep.core.random_order import shuffled
+from faceprep.core.shards import cut_at, even_bounds
+from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.sets import class_map
+from faceprep.sets.containers import index_set, open_set
+from faceprep.sets.image_set import ImageSet
+from faceprep.sets.set_writer import Classes, OutPart, SetWriter, find_losses
+
+_PART, _WHOLE = 1 << 13, 1 << 17
+"""Most images of a part; of a part that is one of several files."""
+_ORDER, _SETTINGS = "order", "writer.json"
+_LOST = ".lost"
+_TYPICAL = 8 << 10
+"""Bytes of an image where nothing else is known."""
+
+
+@dataclass(frozen=True)
+class Convert(Job):
+    """Convert any set of images to any container.
+
+    The suffix of DST selects the container: none for a folder, .rec, .tar, .tfrecord or .parquet.
+    Image bytes are copied, never encoded again, and keep their order. Nothing is lost silently:
+    where DST cannot hold all that SRC has, the command stops before it starts and names what would
+    be lost; --allow-loss goes on. DST_classes.csv lists the class numbers. A damaged image is left
+    out and named in failures.csv.
+    """
+
+    command: ClassVar[str] = "convert"
+
+    seed: int | None = option(None, "Shuffle the images.  [default: keep their order]")
+    shards: int | None = option(None, "Divide the output into this many files.")
+    shard_size: int | None = option(None, "Divide the output into files of about this many bytes.")
+    allow_loss: bool = option(False, "Convert although DST cannot hold all that SRC has.")
+
+    def __post_init__(self) -> None:
+        for name in ("shards", "shard_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                flag = "--" + name.replace("_", "-")
+                raise OptionError(flag, expected="1 or more", found=str(value))
+        if self.shards and self.shard_size:
+            raise OptionError("--shards and --shard-size exclude each other")
+
+    def writes_file(self, output: Path) -> bool:
+        return bool(output.suffix)
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        images = index_set(request.sources[0], scratch)
+        n = len(images) if request.limit is None else min(len(images), request.limit)
+        writer = self._make_writer(request.output, images, scratch)
+        n_bytes = _bytes_of(images) * n // len(images)
+        n_files = self._count_files(n, n_bytes)
+        if self.seed is not None:
+            order = shuffled(n, self.seed).astype("<i8")
+            storage.write_file(scratch / _ORDER, order.tobytes(), durable=False)
+        parts = _cut_parts(writer, n, n_files)
+        bounds = [(part.start, part.stop) for part in parts]
+        shards = [
+            replace(shard, payload=(str(request.output), part))
+            for shard, part in zip(cut_at(bounds, images.path), parts, strict=True)
+        ]
+        files = None
+        if self.writes_file(request.output):
+            files = [*writer.files(n_files), *writer.side_files(n_files)]
+        fingerprint = f"{images.kind} {images.index.fingerprint}"
+        return Work([Stage("write", shards)], fingerprint, files=files, n_files=n, n_bytes=n_bytes)
+
+    def _make_writer(self, output: Path, images: ImageSet, scratch: Path) -> SetWriter:
+        """Choose the writer and its settings for all parts; refuse losses."""
+        writer = find_writer(output)
+        self._refuse_losses(images, writer)
+        settings = writer.choose_settings(images)
+        storage.write_file(scratch / _SETTINGS, json.dumps(settings).encode(), durable=False)
+        return writer(output, Classes.of(images), settings)
+
+    def _refuse_losses(self, images: ImageSet, writer: type[SetWriter]) -> None:
+        losses = find_losses(images, writer.can)
+        if self.seed is not None and not writer.can.order:
+            raise OptionError(f"--seed: a {writer.kind} has no order", remedy="Leave it out.")
+        if losses and not self.allow_loss:
+            raise SourceError(
+                f"{writer.kind} cannot hold {_listed(losses)}",
+                path=images.path,
+                remedy="Choose another container, or use --allow-loss.",
+            )
+
+    def _count_files(self, n: int, n_bytes: int) -> int:
+        if self.shard_size:
+            return max(1, min(n, -(-n_bytes // self.shard_size)))
+        n_files = self.shards or 1
+        if n_files > n:
+            raise OptionError(
+                "--shards", expected=f"{n} or fewer, the images there are", found=str(n_files)
+            )
+        return n_files
+
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        output, part = shard.payload
+        writer = _load_writer(Path(output), sink.scratch)
+        lost: dict[str, int] = {}
+        with open_set(sink.scratch) as images:
+            positions = _positions(sink.scratch, shard.start, shard.stop)
+            numbers = images.index.identity_of[np.asarray(positions, np.int64)].tolist()
+            outcomes = writer.write(images.read(positions), part, sink)
+            for number, outcome in zip(numbers, outcomes, strict=True):
+                if outcome.is_failure and number >= 0:
+                    name = images.index.identities[number]
+                    lost[name] = lost.get(name, 0) + 1
+                yield outcome
+        sink.open_part(_LOST).write(json.dumps(lost).encode())
+
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
+        """Join files that were written in several parts, and write the class map."""
+        shards = work.stages[0].shards
+        writer = _load_writer(request.output, sink.scratch)
+        parts: dict[str, list[tuple[str, OutPart]]] = {}
+        for shard in shards:
+            part: OutPart = shard.payload[1]
+            parts.setdefault(part.file, []).append((shard.id, part))
+        for name, of_file in parts.items():
+            if not of_file[0][1].is_whole:
+                writer.join(name, of_file, sink)
+        if writer.class_map in (work.files or ()):
+            sink.write(writer.class_map, self._class_map(writer, shards, sink))
+
+    def _class_map(self, writer: SetWriter, shards: Sequence[Shard], sink: Sink) -> bytes:
+        with open_set(sink.scratch) as images:
+            names = images.index.identities[:]
+            n = shards[-1].stop
+            taken = images.index.identity_of[np.asarray(_positions(sink.scratch, 0, n))]
+        counts = np.bincount(taken[taken >= 0], minlength=len(names)).tolist()
+        by_name = dict(zip(names, counts, strict=True))
+        for shard in shards:
+            for name, n_lost in json.loads(
+                storage.read_bytes(sink.part_path(shard.id, _LOST))
+            ).items():
+                by_name[name] -= n_lost
+        classes = writer.classes.names
+        return class_map.encode(classes, [by_name[name] for name in classes])
+
+
+@lru_cache(maxsize=1)
+def _load_writer(output: Path, scratch: Path) -> SetWriter:
+    """Return the writer of the run; a process loads it once."""
+    settings = json.loads(storage.read_bytes(scratch / _SETTINGS))
+    with open_set(scratch) as images:
+        return find_writer(output)(output, Classes.of(images), settings)
+
+
+def find_writer(output: Path) -> type[SetWriter]:
+    """Return the writer for the suffix of `output`. Raises OptionError for an unknown suffix."""
+    suffix = output.suffix.lower()
+    for kind, entry in registry.CONTAINERS.items():
+        if entry.writer and (suffix in entry.suffixes or not suffix and kind == "folder"):
+            writer: type[SetWriter] = registry.load_target(entry.writer)
+            return writer
+    entries = [entry for entry in registry.CONTAINERS.values() if entry.writer and entry.suffixes]
+    known = [entry.suffixes[0] for entry in entries]
+    raise OptionError(
+        f"no set is called {output.name!r}",
+        expected="a folder, or " + " ".join(known),
+        found=f"the suffix {suffix!r}",
+    )
+
+
+def _cut_parts(writer: SetWriter, n: int, n_files: int) -> list[OutPart]:
+    names = writer.files(n_files)
+    edges = [number * n // len(names) for number in range(len(names) + 1)]
+    parts = []
+    for name, first, last in zip(names, edges, edges[1:], strict=False):
+        size = _PART
+        if len(names) > 1 and writer.parts_are_files and last - first <= _WHOLE:
+            size = _WHOLE
+        bounds = list(even_bounds(last, size, first))
+        is_whole = writer.parts_are_files and len(bounds) == 1
+        parts += [OutPart(name, start, stop, last, is_whole) for start, stop in bounds]
+    return parts
+
+
+def _positions(scratch: Path, start: int, stop: int) -> Sequence[int]:
+    order = scratch / _ORDER
+    if storage.size_of(order) is None:
+        return range(start, stop)
+    mapped: npt.NDArray[np.int64] = np.memmap(order, "<i8", "r")
+    positions: list[int] = mapped[start:stop].tolist()
+    return positions
+
+
+def _bytes_of(images: ImageSet) -> int:
+    if Path(images.path).is_file():
+        return storage.size_of(images.path) or 0
+    return len(images) * _TYPICAL
+
+
+def _listed(losses: Sequence[str]) -> str:
+    if len(losses) == 1:
+        return losses[0]
+    return f"{', '.join(losses[:-1])} and {losses[-1]}"
