@@ -79,7 +79,12 @@ class Convert(Job):
         ]
         files = None
         if self.writes_file(request.output):
-            files = [*writer.files(n_files), *writer.side_files(n_files)]
+            side_files = writer.side_files(n_files)
+            if class_map.has_classes(
+                request.output.with_name(writer.class_map), writer.classes.names
+            ):
+                side_files.remove(writer.class_map)  # of another output with the same classes
+            files = [*writer.files(n_files), *side_files]
         fingerprint = f"{images.kind} {images.index.fingerprint}"
         return Work([Stage("write", shards)], fingerprint, files=files, n_files=n, n_bytes=n_bytes)
 

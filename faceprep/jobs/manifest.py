@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -22,9 +21,11 @@ from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
 from faceprep.sets import split as selection
 from faceprep.sets.class_map import CLASSES_CSV
-from faceprep.sets.folder import find_identities, refuse_output_inside
+from faceprep.sets.containers import index_set
+from faceprep.sets.folder import refuse_output_inside
+from faceprep.sets.image_set import ImageSet
 from faceprep.sets.label_rules import Unlabelled, parse_rule
-from faceprep.sets.listing import Ints, Listing, find_twins, is_text, list_images, refuse_names
+from faceprep.sets.listing import Ints, Listing, find_twins, is_text, list_set, refuse_names
 from faceprep.sets.manifests import embedding_join as embedding_rows
 from faceprep.sets.manifests import partition as manifest_cuts
 from faceprep.sets.manifests.embedding_join import EmbeddingTable
@@ -91,9 +92,12 @@ class Manifest(Job):
         source, output = request.sources[0], request.output
         form = self._format(output)
         with_images = self.with_images or form.images == "always"
-        refuse_output_inside(source, output)
-        prefix = self._prefix(source, form)
-        listing = list_images(find_identities(source), request.limit)
+        if source.is_dir():
+            refuse_output_inside(source, output)
+        with index_set(source, scratch) as images:
+            listing = list_set(images, request.limit)
+            prefix = self._prefix(images, form, with_images)
+            fingerprint = images.index.fingerprint
         refuse_names(listing, form.forbidden)
         labels, names, fixed = self._label(listing)
         table, rows = self._join(listing, prefix, source)
@@ -130,7 +134,7 @@ class Manifest(Job):
         layout.save(scratch)
         if table:
             embedding_rows.lay_out(table, scratch / EMBEDDINGS)
-        return self._work(listing, chosen, cutter, layout)
+        return self._work(listing, chosen, cutter, layout, fingerprint)
 
     def _format(self, output: Path) -> Format:
         form = format_of(output)
@@ -151,9 +155,16 @@ class Manifest(Job):
             )
         return form
 
-    def _prefix(self, source: Path, form: Format) -> str:
-        """Return the prefix of image paths below the source."""
-        prefix = os.path.abspath(source).rstrip("/")
+    def _prefix(self, images: ImageSet, form: Format, with_images: bool) -> str:
+        """Return what names in the manifest have in front of the keys of the set."""
+        if images.file_of(0) is None:
+            if not with_images:
+                raise OptionError(
+                    f"a {images.kind} has no files that a list could name",
+                    expected="OUT.tar, or OUT.tfrecord with --with-images",
+                )
+            return ""
+        prefix = images.path.rstrip("/")
         if self.relative_to is not None:
             base = os.path.abspath(self.relative_to)
             if os.path.commonpath([base, prefix]) != base:
@@ -216,16 +227,14 @@ class Manifest(Job):
                 f"{wanted:,}",
             )
 
-    def _work(self, listing: Listing, chosen: Selection, cutter: Cutter, layout: Layout) -> Work:
+    def _work(
+        self, listing: Listing, chosen: Selection, cutter: Cutter, layout: Layout, fingerprint: str
+    ) -> Work:
         """Return the shards, and the class map if it does not exist yet."""
         text = class_map.encode(chosen.names, chosen.class_counts().tolist())
         storage.write_file(cutter.scratch / CLASSES_CSV, text, durable=False)
         is_there = class_map.has_classes(Path(layout.folder) / CLASSES_CSV, chosen.names)
-        digest, n_bytes = _survey(listing, layout)
-        fingerprint = (
-            f"{len(listing):,} images in {len(listing.identities):,} folders, names and "
-            f"sizes {digest}"
-        )
+        n_bytes = _count_bytes(listing, layout)
         if self.embeddings:
             fingerprint += f", {storage.fingerprint_of(self.embeddings)}"
         files = [*layout.files, *([] if is_there else [CLASSES_CSV])]
@@ -285,21 +294,14 @@ def _nothing_left(source: Path, listing: Listing) -> SourceError:
     )
 
 
-def _survey(listing: Listing, layout: Layout) -> tuple[str, int]:
-    """Return a digest of all names (and sizes where images are read), and the approximate output
-    bytes.
-    """
-    digest, n_bytes = hashlib.sha256(), len(listing) * (4 * layout.width + 64 + 8 * layout.dim)
-    for start, stop in listing.runs():
-        paths = [listing.path(start), *listing.files[start + 1 : stop]]
-        digest.update("\0".join(paths).encode("utf-8", "surrogateescape") + b"\0\0")
-        if layout.with_images:
-            sizes = [
-                storage.size_of(f"{layout.source}/{listing.path(i)}") or 0
-                for i in range(start, stop)
-            ]
-            digest.update(repr(sizes).encode())
-            n_bytes += sum(sizes) * (
-                1 if all(plan.has_one_part for plan in layout.files.values()) else 2
-            )
-    return digest.hexdigest()[:16], n_bytes
+def _count_bytes(listing: Listing, layout: Layout) -> int:
+    """Return about how many bytes the output takes."""
+    n_bytes = len(listing) * (4 * layout.width + 64 + 8 * layout.dim)
+    if not layout.with_images:
+        return n_bytes
+    n_image_bytes = storage.size_of(layout.source) or 0
+    if os.path.isdir(layout.source):
+        sizes = (storage.size_of(f"{layout.source}/{path}") or 0 for path in listing.files)
+        n_image_bytes = sum(sizes)
+    has_parts = not all(plan.has_one_part for plan in layout.files.values())
+    return n_bytes + n_image_bytes * (1 + has_parts)

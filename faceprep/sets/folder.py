@@ -18,11 +18,11 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.errors import OutputError, SourceError
-from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
+from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import identity_of, sort_files, sort_names
 from faceprep.core.types import Outcome, Sink
-from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.image_set import ImageSet, Sample, check_sample
 from faceprep.sets.set_index import IndexWriter
 from faceprep.sets.set_writer import Capabilities, OutPart, SetWriter
 
@@ -140,14 +140,12 @@ class FolderWriter(SetWriter):
     def write(
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
     ) -> Iterator[Outcome]:
-        for sample in samples:
-            if isinstance(sample, Outcome):
-                yield sample
+        for each in samples:
+            checked = check_sample(each)
+            if isinstance(checked, Outcome):
+                yield checked
                 continue
-            header = check_image_bytes(sample.data, sample.key, sample.place)
-            if isinstance(header, Outcome):
-                yield header
-                continue
+            sample, header = checked
             name = path_in_identity(sample)
             if not is_image_name(name):
                 name += header.suffix

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
+from faceprep.core.io.image_bytes import check_image_bytes
+from faceprep.core.io.image_header import ImageHeader
 from faceprep.core.types import Buffer, Outcome
 from faceprep.sets.set_index import IndexWriter, SetIndex
 
@@ -32,6 +34,23 @@ class Sample(NamedTuple):
     labels: tuple[float, ...] = ()
     place: str = ""
     extra: Mapping[str, bytes] = _NOTHING
+
+
+class CheckedSample(NamedTuple):
+    """A sample whose head and tail are sound, and what its header says."""
+
+    sample: Sample
+    header: ImageHeader
+
+
+def check_sample(sample: Sample | Outcome) -> CheckedSample | Outcome:
+    """Check a sample without decoding it; an outcome passes through."""
+    if isinstance(sample, Outcome):
+        return sample
+    header = check_image_bytes(sample.data, sample.key, sample.place)
+    if isinstance(header, Outcome):
+        return header
+    return CheckedSample(sample, header)
 
 
 class ImageSet(ABC):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.sets.folder import Identity
+from faceprep.sets.image_set import ImageSet
 from faceprep.sets.label_rules import Unlabelled
 
 Ints = npt.NDArray[np.int64]
@@ -22,6 +23,7 @@ Ints = npt.NDArray[np.int64]
 class Listing:
     """The images of a set; image i is `files[i]` in the folder `identities[identity_of[i]]`.
 
+    With `has_keys`, `files` are whole keys of a set, which need not begin with their identity.
     `refused` maps the positions of refused images to the reason.
     """
 
@@ -29,9 +31,12 @@ class Listing:
     files: Sequence[str]
     identity_of: Ints
     refused: dict[int, Unlabelled] = field(default_factory=dict)
+    has_keys: bool = False
 
     def __post_init__(self) -> None:
         self._folders = [f"{name}/" if name != "." else "" for name in self.identities]
+        if self.has_keys:
+            self._folders = [""] * len(self.identities)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -54,7 +59,8 @@ class Listing:
 
     def first(self, n: int) -> Listing:
         """Return the listing of the first `n` images; it keeps all identities."""
-        return Listing(self.identities, self.files[:n], self.identity_of[:n])
+        cut = self.files[:n], self.identity_of[:n]
+        return Listing(self.identities, *cut, has_keys=self.has_keys)
 
     def runs(self) -> Iterator[tuple[int, int]]:
         """Yield the range [start, stop) of the images of each identity."""
@@ -74,6 +80,20 @@ def list_images(identities: Sequence[Identity], limit: int | None = None) -> Lis
     files = [file for identity in identities for file in identity.images][:limit]
     identity_of = np.repeat(np.arange(len(counts), dtype=np.int64), counts)[:limit]
     return Listing([identity.name for identity in identities], files, identity_of)
+
+
+def list_set(images: ImageSet, limit: int | None = None) -> Listing:
+    """Return the listing of a set of any kind, or of its first `limit` images.
+
+    Images without an identity are in the identity ``.``.
+    """
+    identities = images.index.identities[:]
+    identity_of = images.index.identity_of[:limit].astype(np.int64)
+    if (identity_of < 0).any():
+        identity_of[identity_of < 0] = len(identities)
+        identities.append(".")
+    keys = images.keys(0, len(identity_of))
+    return Listing(identities, keys, identity_of, has_keys=True)
 
 
 def refuse_names(listing: Listing, forbidden: re.Pattern[str] | None = None) -> None:

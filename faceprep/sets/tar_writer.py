@@ -6,12 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from faceprep.core.io.image_bytes import check_image_bytes
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import webdataset
 from faceprep.sets.folder import path_in_identity
-from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.image_set import ImageSet, Sample, check_sample
 from faceprep.sets.set_writer import (
     Capabilities,
     OutPart,
@@ -37,14 +36,12 @@ class TarWriter(SetWriter):
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
     ) -> Iterator[Outcome]:
         file = part.open(sink)
-        for sample in samples:
-            if isinstance(sample, Outcome):
-                yield sample
+        for each in samples:
+            checked = check_sample(each)
+            if isinstance(checked, Outcome):
+                yield checked
                 continue
-            header = check_image_bytes(sample.data, sample.key, sample.place)
-            if isinstance(header, Outcome):
-                yield header
-                continue
+            sample, header = checked
             file.write(self._encode(sample, header.suffix))
             yield Outcome(sample.key)
         if part.stop == part.n:

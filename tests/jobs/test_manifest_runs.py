@@ -238,7 +238,7 @@ def test_sources_that_cannot_be(tmp_path: Path, out: Path) -> None:
     make(tmp_path / "flat", "1.jpg")
     for source, why in (
         (tmp_path / "none", "no such file or folder"),
-        (tmp_path / "empty", "no images in this folder"),
+        (tmp_path / "empty", "no images in it"),
         (file, "no such folder"),
         (tmp_path / "notes", "no images in this folder"),
         (

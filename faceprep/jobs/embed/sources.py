@@ -2,8 +2,8 @@
 known faces.
 
 A source is planned once, in the driver, which leaves what the shards need in the run's folder; each
-shard then reads its own images. They are known by the path below the source's root, or
-`NAME.bin/17`, or `NAME.rec/KEY`.
+shard then reads its own images. They are known by the path below the source's root, or by their key
+in a container.
 """
 
 from __future__ import annotations
@@ -25,13 +25,10 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.faces import Faces
 from faceprep.core.shards import cut_at, cut_evenly
 from faceprep.core.types import Outcome, Shard
-from faceprep.sets.folder import find_identities
+from faceprep.sets.containers import index_set, kind_of, open_set
+from faceprep.sets.folder import FolderSet, find_identities
 from faceprep.sets.listing import is_text, list_images
 from faceprep.sets.manifests import reader as manifest_names
-from faceprep.sets.pairs_bin import container as pairs_bin
-from faceprep.sets.recordio import index as rec_index
-from faceprep.sets.recordio.entries import read_in_file_order
-from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, RecordFile
 from faceprep.steps.embed_crops import FittedCrop, Fitter, Load, fit_encoded, load_file
 from faceprep.tables import faces as faces_table
 from faceprep.tables.embeddings import Place
@@ -41,8 +38,8 @@ from faceprep.vision.load_image import load_image
 from faceprep.vision.templates import Template, check_faces, crop_transforms
 
 _SHARD = 256
-_PLACES, _INDEX, _PLACE = "places", "index", "place.json"
-_FOLDER, _PAIRS, _REC, _FACES = "folder", "pairs", "rec", "faces"
+_PLACE = "place.json"
+_FOLDER, _SET, _FACES = "folder", "set", "faces"
 """The stages of shards: what kind of source each of them reads."""
 
 
@@ -74,19 +71,12 @@ def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
     suffix = source.suffix.lower()
     if wanted.faces is not None:
         plan = _plan_faces(source, wanted, wanted.faces)
-    elif source.is_dir() and not _has_rec(source):
-        plan = _plan_folder(source, wanted)
-    elif suffix == ".bin":
-        plan = _plan_pairs(source, wanted, scratch)
-    elif suffix == ".rec" or source.is_dir():
-        plan = _plan_rec(source, wanted, scratch)
     elif suffix in manifest_names.SUFFIXES:
         plan = _plan_manifest(source, wanted)
+    elif kind_of(source) == FolderSet.kind:
+        plan = _plan_folder(source, wanted)
     else:
-        expected = "a folder of crops, a .bin, a .rec, or a manifest: " + " ".join(
-            manifest_names.SUFFIXES
-        )
-        raise SourceError("nothing that can be embedded", path=source, expected=expected)
+        plan = _plan_set(source, wanted, scratch)
     if not any(len(shard) for shard in plan.shards):
         raise SourceError(
             "no images in it", path=source, expected="SRC/IMAGE.png or SRC/IDENTITY/IMAGE.png"
@@ -115,10 +105,8 @@ def read_shard(
     if shard.stage == _FOLDER:
         for path, identity in shard.payload:
             yield partial(load_file, fitter, shard.source, path, identity)
-    elif shard.stage == _PAIRS:
-        yield from _read_pairs(shard, scratch, fitter)
-    elif shard.stage == _REC:
-        yield from _read_rec(shard, scratch, fitter)
+    elif shard.stage == _SET:
+        yield from _read_set(shard, scratch, fitter)
     elif faces is not None:
         yield from _read_faces(shard, faces, target)
 
@@ -173,76 +161,30 @@ def _prefix(root: str, relative_to: Path | None) -> str:
     return "" if prefix == "." else f"{prefix}/"
 
 
-# Verification sets
+# Containers
 
 
-def _plan_pairs(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
-    pairs = pairs_bin.find_pairs(source)
-    pairs_bin.save_places(scratch / _PLACES, pairs)
-    n = 2 * len(pairs) if wanted.limit is None else min(2 * len(pairs), wanted.limit)
-    place = Place(os.path.abspath(source.parent))
-    shards = cut_evenly(n, _SHARD, source, stage=_PAIRS)
-    return SourcePlan(shards, storage.fingerprint_of(source), place)
+def _plan_set(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
+    """Plan a container; its images have their keys in the set as names."""
+    with index_set(source, scratch) as images:
+        n = len(images)
+        if wanted.limit is not None:
+            n = min(n, wanted.limit)
+        shards = cut_evenly(n, _SHARD, images.path, stage=_SET)
+        return SourcePlan(shards, images.index.fingerprint, Place(images.path))
 
 
-def _read_pairs(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
-    """Read pairs; shards have an even number of images, except a last one that a limit ends."""
-    places = pairs_bin.load_places(scratch / _PLACES, shard.start // 2, (shard.stop + 1) // 2)
-    name = os.path.basename(shard.source)
-    with storage.ByteSource(shard.source) as file:
-        for number, place in enumerate(places, shard.start // 2):
-            for i, image in enumerate(pairs_bin.read_images(file, place), 2 * number):
-                if i < shard.stop:
-                    yield partial(fit_encoded, fitter, f"{name}/{i}", image)
+def _read_set(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
+    with open_set(scratch) as images:
+        for sample in images.read(range(shard.start, shard.stop)):
+            if isinstance(sample, Outcome):
+                yield partial(_failed, sample)
+            else:
+                yield partial(fit_encoded, fitter, sample.key, sample.data, sample.identity)
 
 
-# MXNet records
-
-
-def _has_rec(source: Path) -> bool:
-    return any(name.endswith(".rec") for name in storage.list_folder(source)[1])
-
-
-def _plan_rec(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
-    paths = rec_index.find_rec(source)
-    index = scratch / _INDEX
-    n = rec_index.write_index(paths, index)
-    start = int(n > 0 and _is_header(paths.rec, index))
-    stop = n if wanted.limit is None else min(n, start + wanted.limit)
-    place = Place(os.path.abspath(paths.rec.parent))
-    shards = cut_evenly(stop, _SHARD, paths.rec, start=start, stage=_REC)
-    return SourcePlan(shards, paths.fingerprint, place)
-
-
-def _is_header(rec: Path, index: Path) -> bool:
-    _, offsets = read_in_file_order(index, 0, 1)
-    with RecordFile(rec) as file:
-        first = next(file.read_images(offsets))
-    return isinstance(first, ImageRecord) and first.has_no_image
-
-
-def _read_rec(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
-    keys, offsets = read_in_file_order(scratch / _INDEX, shard.start, shard.stop)
-    names, rec = IdentityNames(), os.path.basename(shard.source)
-    with RecordFile(shard.source) as file:
-        for key, offset, image in zip(keys, offsets, file.read_images(offsets), strict=True):
-            number = key if key >= 0 else f"at_{offset}"
-            name = f"{rec}/{number}"
-            if isinstance(image, Damage):
-                yield partial(
-                    _failed, name, image.status, f"record {name} at offset {offset}: {image.reason}"
-                )
-            elif not image.has_no_image:
-                identity = names[image.labels[0]]
-                if identity:
-                    yield partial(fit_encoded, fitter, name, bytes(image.image), identity)
-                else:
-                    reason = f"record {name}: expected a finite label, found {image.labels[0]}"
-                    yield partial(_failed, name, "bad_label", reason)
-
-
-def _failed(key: str, status: str, reason: str) -> list[FittedCrop | Outcome]:
-    return [Outcome(key, status, reason)]
+def _failed(outcome: Outcome) -> list[FittedCrop | Outcome]:
+    return [outcome]
 
 
 # Photos with known faces

@@ -29,11 +29,12 @@ _LAYOUT = "layout.json"
 
 @dataclass(frozen=True)
 class Block:
-    """The images of one part, in order: paths below the source, classes, embedding rows (or
+    """The images of one part, in order: keys, positions in the set, classes, embedding rows (or
     none).
     """
 
     paths: list[str]
+    positions: list[int]
     classes: list[int]
     rows: list[int] = field(default_factory=list)
 
@@ -122,7 +123,9 @@ class Part:
         block, start = self.block, self.shard.start
         for i in range(0, len(block.paths), _PIECE):
             cut = slice(i, i + _PIECE)
-            piece = Block(block.paths[cut], block.classes[cut], block.rows[cut])
+            piece = Block(
+                block.paths[cut], block.positions[cut], block.classes[cut], block.rows[cut]
+            )
             yield Part(self.layout, replace(self.shard, start=start + i), piece, self.sink)
 
     def names(self) -> list[str]:

@@ -72,7 +72,9 @@ class Cutter:
         paths = self.listing.paths(positions)
         rows = [] if self.rows is None else self.rows[positions].tolist()
         self.width = max(self.width, len(self.prefix) + max(map(len, paths)))
-        Block(paths, self.class_of[positions].tolist(), rows).save(self.scratch, shard.id)
+        Block(paths, positions.tolist(), self.class_of[positions].tolist(), rows).save(
+            self.scratch, shard.id
+        )
 
     def add_refused(self, source: Path) -> None:
         """Add the images that are in no file, so that each has its Outcome."""

@@ -18,10 +18,12 @@ from faceprep.core import storage
 from faceprep.core.errors import OptionError
 from faceprep.core.io import npz, parquet
 from faceprep.core.io.contents import Contents
-from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
+from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import identity_of
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import lists, tfrecord, webdataset
+from faceprep.sets.containers import open_set
+from faceprep.sets.image_set import check_sample
 from faceprep.sets.manifests.layout import PART, Layout, Part
 
 _LOST = ".lost"
@@ -139,7 +141,9 @@ def _write_tar(part: Part) -> Iterator[Outcome]:
     twins = frozenset(part.layout.twins)
 
     def encode(path: str, label: int, data: bytes, suffix: str) -> bytes:
-        stem = path if identity_of(path) in twins else path.rpartition(".")[0]
+        stem = path
+        if is_image_name(path) and identity_of(path) not in twins:
+            stem = path.rpartition(".")[0]
         return webdataset.sample_bytes(webdataset.key_of(stem), data, suffix, label)
 
     return _write_images(part, encode, webdataset.END)
@@ -149,27 +153,20 @@ def _write_images(
     part: Part, encode: Callable[[str, int, bytes, str], bytes], end: bytes = b""
 ) -> Iterator[Outcome]:
     file, lost = part.open(), Counter[int]()
-    for path, label in zip(part.block.paths, part.block.classes, strict=True):
-        data, suffix, outcome = _load(part.layout.source, path)
-        if outcome.is_failure:
-            lost[label] += 1
-        else:
-            file.write(encode(path, label, data, suffix))
-        yield outcome
+    with open_set(part.sink.scratch) as images:
+        found = zip(images.read(part.block.positions), part.block.classes, strict=True)
+        for sample, label in found:
+            checked = check_sample(sample)
+            if isinstance(checked, Outcome):
+                lost[label] += 1
+                yield checked
+            else:
+                key, data = checked.sample.key, bytes(checked.sample.data)
+                file.write(encode(key, label, data, checked.header.suffix))
+                yield Outcome(key)
     if part.is_last:
         file.write(end)
     part.sink.open_part(_LOST).write(json.dumps(list(lost.items())).encode())
-
-
-def _load(source: str, path: str) -> tuple[bytes, str, Outcome]:
-    """Load an image; return (bytes, suffix by content, outcome)."""
-    data = read_image_bytes(f"{source}/{path}", path)
-    if isinstance(data, Outcome):
-        return b"", "", data
-    header = check_image_bytes(data, path)
-    if isinstance(header, Outcome):
-        return b"", "", header
-    return data, header.suffix, Outcome(path)
 
 
 def lost_images(layout: Layout, sink: Sink) -> Counter[int]:

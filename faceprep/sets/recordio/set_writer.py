@@ -14,9 +14,8 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.core.io.image_bytes import check_image_bytes
 from faceprep.core.types import Outcome, Sink
-from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.image_set import ImageSet, Sample, check_sample
 from faceprep.sets.recordio.image_set import HEADER
 from faceprep.sets.recordio.records import EXACT_FLOATS, frame_image, frame_with_header
 from faceprep.sets.set_writer import (
@@ -72,14 +71,12 @@ class RecWriter(SetWriter):
         rows: list[tuple[int, int]] = []
         block: list[bytes] = []
         file = sink.open_part(PART)
-        for position, sample in enumerate(samples, part.start):
-            if isinstance(sample, Outcome):
-                yield sample
+        for position, each in enumerate(samples, part.start):
+            checked = check_sample(each)
+            if isinstance(checked, Outcome):
+                yield checked
                 continue
-            header = check_image_bytes(sample.data, sample.key, sample.place)
-            if isinstance(header, Outcome):
-                yield header
-                continue
+            sample, header = checked
             key = self._key(sample, position)
             block.append(self._frame(sample, key))
             rows.append((key, len(block[-1])))

@@ -1,0 +1,194 @@
+"""convert: any set to any container and back; nothing is lost without a word."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceprep.core import registry
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.types import Outcome, Request, Summary
+from faceprep.jobs.convert import Convert
+from faceprep.run.engine import run_job
+from faceprep.run.processes import ProcessRunner
+from faceprep.run.serial import SerialRunner
+from faceprep.sets.containers import index_set
+from faceprep.sets.image_set import Sample
+from faceprep.sets.recordio.records import frame_image
+from faceprep.synthetic import encode_face
+from tests.fakes import is_state
+
+WRITABLE = {name: entry for name, entry in registry.CONTAINERS.items() if entry.writer}
+TARGETS = [f"out{(*entry.suffixes, '')[0]}" for entry in WRITABLE.values()]
+
+
+def convert(source: Path, target: Path, limit: int | None = None, **options: object) -> Summary:
+    job = Convert(**{"allow_loss": True} | options)  # type: ignore[arg-type]
+    return run_job(job, Request((source,), target, limit=limit), SerialRunner())
+
+
+def load(path: Path, scratch: Path) -> list[tuple[str, str, bytes]]:
+    """Return (key, identity, bytes) of every image."""
+    with index_set(path, scratch) as images:
+        found = list(images.read(range(len(images))))
+    assert not [each for each in found if isinstance(each, Outcome)]
+    return [
+        (each.key, each.identity, bytes(each.data)) for each in found if isinstance(each, Sample)
+    ]
+
+
+def shards_of(target: Path) -> Path:
+    """Return what a reader is given: the output, or its folder where it has several files."""
+    return target if target.exists() else target.parent
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not is_state(path.name)
+    }
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("shards", [1, 3])
+def test_images_and_identities_survive(
+    target: str, shards: int, rec_set: Path, tmp_path: Path
+) -> None:
+    before = load(rec_set, tmp_path / "before")
+    output = tmp_path / "here" / target
+    summary = convert(rec_set, output, shards=shards if "." in target else None)
+    assert (summary.inputs, summary.ok, summary.failed) == (30, 30, 0)
+    after = load(shards_of(output), tmp_path / "after")
+    assert [each[1:] for each in after] == [each[1:] for each in before]
+    back = tmp_path / "back"
+    convert(shards_of(output), back)
+    convert(rec_set, tmp_path / "direct")
+    assert sorted(tree(back).values()) == sorted(tree(tmp_path / "direct").values())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_any_number_of_workers_writes_the_same_bytes(
+    target: str, face_folder: Path, tmp_path: Path
+) -> None:
+    one, many = tmp_path / "one" / target, tmp_path / "many" / target
+    convert(face_folder, one)
+    job = Convert(allow_loss=True)
+    run_job(job, Request((face_folder,), many), ProcessRunner(2))
+    assert tree(one.parent) == tree(many.parent)
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if "." in name])
+def test_a_seed_shuffles(target: str, face_folder: Path, tmp_path: Path) -> None:
+    outputs = [tmp_path / str(number) / target for number in range(3)]
+    for output, seed in zip(outputs, (None, 1, 1), strict=True):
+        convert(face_folder, output, seed=seed)
+    assert tree(outputs[1].parent) == tree(outputs[2].parent) != tree(outputs[0].parent)
+    kept, shuffled = (
+        [data for _, _, data in load(output, tmp_path / f"{i}")]
+        for i, output in enumerate(outputs[:2])
+    )
+    assert sorted(kept) == sorted(shuffled) and kept != shuffled
+
+
+def test_a_rec_from_a_rec_is_the_same_bytes(rec_set: Path, tmp_path: Path) -> None:
+    convert(rec_set, tmp_path / "a.rec")
+    convert(tmp_path / "a.rec", tmp_path / "b.rec")
+    assert (tmp_path / "a.rec").read_bytes() == (tmp_path / "b.rec").read_bytes()
+    assert (tmp_path / "a.idx").read_bytes() == (tmp_path / "b.idx").read_bytes()
+
+
+@given(
+    labels=st.lists(st.floats(0, 9, width=32), min_size=1, max_size=4), number=st.integers(0, 2**63)
+)
+def test_headers_of_records_survive(
+    labels: list[float], number: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("headers")
+    record = frame_image(labels, encode_face(1, 1), number, as_array=True)
+    (folder / "in.rec").write_bytes(record)
+    (folder / "in.idx").write_text("5\t0\n")
+    convert(folder / "in.rec", folder / "out.rec")
+    assert (folder / "out.rec").read_bytes() == record
+    assert (folder / "out.idx").read_text() == "5\t0\n"
+
+
+def test_what_would_be_lost_is_named_before_it_starts(face_folder: Path, tmp_path: Path) -> None:
+    named = tmp_path / "named"
+    (named / "ann").mkdir(parents=True)
+    (named / "ann" / "first.jpg").write_bytes(encode_face(1, 1))
+    with pytest.raises(SourceError, match="names of the images and the names of the identities"):
+        convert(named, tmp_path / "a.rec", allow_loss=False)
+    assert not (tmp_path / "a.rec").exists()
+    convert(named, tmp_path / "a.tar", allow_loss=False)
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    (labels / "a.rec").write_bytes(frame_image([1, 2, 3], encode_face(1, 1), 0))
+    with pytest.raises(SourceError, match="all but one of 3 labels of an image"):
+        convert(labels, tmp_path / "folder", allow_loss=False)
+
+
+def test_a_damaged_image_is_left_out_and_named(tmp_path: Path) -> None:
+    for name in ("a/1.jpg", "a/2.jpg", "b/1.jpg"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(encode_face(1, len(name)))
+    (tmp_path / "in" / "a" / "2.jpg").write_bytes(encode_face(1, 1)[:200])
+    for target in TARGETS:
+        output = tmp_path / target.replace(".", "_") / target
+        summary = convert(tmp_path / "in", output)
+        assert (summary.ok, summary.by_status) == (2, {"ok": 2, "undecodable": 1})
+        assert len(load(output, tmp_path / f"index_{target}")) == 2
+        if "." in target:
+            with output.with_name("out_classes.csv").open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            assert [(row["name"], row["images"]) for row in rows] == [("a", "1"), ("b", "1")]
+
+
+def test_names_that_differ_in_the_suffix_alone_stay_two_images(tmp_path: Path) -> None:
+    for suffix in (".jpg", ".png"):
+        (tmp_path / "in" / "a").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / "a" / f"1{suffix}").write_bytes(encode_face(1, 1, suffix=suffix))
+    for target in TARGETS:
+        output = tmp_path / target.replace(".", "_") / target
+        convert(tmp_path / "in", output)
+        assert len({key for key, _, _ in load(output, tmp_path / f"index_{target}")}) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"shards": 0}, "--shards"),
+        ({"shards": 31}, "30 or fewer"),
+        ({"shards": 2, "shard_size": 2}, "exclude each other"),
+    ],
+)
+def test_options_that_make_no_sense(
+    options: dict[str, int], said: str, rec_set: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError, match=said):
+        convert(rec_set, tmp_path / "a.tar", **options)
+
+
+def test_unknown_suffixes_are_refused(rec_set: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"no set is called 'a.mp4'"):
+        convert(rec_set, tmp_path / "a.mp4")
+    with pytest.raises(OptionError, match="a folder has no order"):
+        convert(rec_set, tmp_path / "out", seed=1)
+
+
+def test_the_size_of_shards(rec_set: Path, tmp_path: Path) -> None:
+    n_bytes = (rec_set / "train.rec").stat().st_size
+    convert(rec_set / "train.rec", tmp_path / "a.tar", shard_size=n_bytes // 4)
+    assert len(list(tmp_path.glob("a-*-of-*.tar"))) in (4, 5)
+
+
+def test_an_index_needs_no_lists(rec_set: Path, tmp_path: Path) -> None:
+    with index_set(rec_set, tmp_path / "index") as images:
+        assert isinstance(images.index.places, np.memmap)
+        assert images.keys(0, 2) == ["0/1", "0/2"]
+        assert images.index.identities[:] == ["0", "1", "2", "3", "4", "5"]
