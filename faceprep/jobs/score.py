@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,12 +18,14 @@ from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
-from faceprep.sets.folder import find_identities, refuse_output_inside
-from faceprep.sets.listing import Listing, is_text, list_images
-from faceprep.steps.place_images import fingerprint_of, plan_header
+from faceprep.sets.containers import index_set, open_set
+from faceprep.sets.folder import refuse_output_inside
+from faceprep.sets.image_set import Sample
+from faceprep.sets.listing import Listing, is_text, list_set
+from faceprep.steps.place_images import plan_header, state_of
 from faceprep.tables import plan as plan_jsonl
 from faceprep.tables import scores as score_table
-from faceprep.vision.load_image import load_image
+from faceprep.vision.load_image import load_image_bytes
 from faceprep.vision.pose import estimate_pose
 from faceprep.vision.quality import MEASURES, measure_crop
 
@@ -39,7 +40,7 @@ _COLUMNS = ("path", "identity", "height", "width")
 class Score(Job):
     """Score sharpness, exposure, contrast and pose of each crop.
 
-    SRC is a folder of crops, with or without identity folders. OUT.parquet gets one row for each
+    SRC is any set of crops. OUT.parquet gets one row for each
     image: path, identity, height, width, laplacian_variance, laplacian_count, tenengrad, brenner,
     smd, smd2, variance, vollath, brightness, contrast, dark_share, bright_share, and with --faces
     roll, lean and yaw. With --drop-below, OUT.plan.jsonl lists the images to drop, with the reason;
@@ -75,27 +76,21 @@ class Score(Job):
             raise OptionError(
                 "the table is a Parquet file", expected="OUT.parquet", found=output.name
             )
-        refuse_output_inside(source, output)
-        identities = find_identities(source)
-        listing = list_images(identities, request.limit)
-        if not len(listing):
-            raise SourceError(
-                "no images in this folder",
-                path=source,
-                expected="SRC/IMAGE.png or SRC/IDENTITY/IMAGE.png",
-            )
+        if source.is_dir():
+            refuse_output_inside(source, output)
+        with index_set(source, scratch) as images:
+            listing = list_set(images, request.limit)
+            storage.write_file(scratch / _STATE, state_of(images).encode(), durable=False)
+            fingerprint = images.index.fingerprint
         poses = self._load_poses(listing)
-        digest = hashlib.sha256()
         shards = []
         for shard in cut_evenly(len(listing), _SHARD, source):
-            rows = [_row(listing, i, poses) for i in range(shard.start, shard.stop)]
-            sizes = [storage.size_of(f"{source}/{row['path']}") for row in rows]
-            digest.update(json.dumps([rows, sizes]).encode())
+            keys = listing.files[shard.start : shard.stop]
+            own = {key: poses[key] for key in keys if key in poses}
             # Millions of dicts would take gigabytes; as JSON they take little more than the names.
-            shards.append(replace(shard, payload=json.dumps(rows).encode()))
-        state = fingerprint_of(source, list_images(identities))
-        storage.write_file(scratch / _STATE, state.encode(), durable=False)
-        fingerprint = f"{len(listing):,} images, names, sizes and poses {digest.hexdigest()[:16]}"
+            shards.append(replace(shard, payload=json.dumps(own).encode()))
+        if self.faces is not None:
+            fingerprint += f", {storage.fingerprint_of(self.faces)}"
         files = [
             output.name,
             *([output.with_suffix(".plan.jsonl").name] if self.drop_below else []),
@@ -138,19 +133,15 @@ class Score(Job):
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         rows: list[Mapping[str, Any]] = []
-        for row in json.loads(shard.payload):
-            path = row["path"]
-            if not is_text(path):
-                yield Outcome(path, "bad_name", "the name is not UTF-8; rename the file")
-                continue
-            crop = load_image(f"{shard.source}/{path}", path)
-            if isinstance(crop, Outcome):
-                yield crop
-                continue
-            rows.append(
-                row | dict(zip(("height", "width"), crop.shape, strict=False)) | measure_crop(crop)
-            )
-            yield Outcome(path)
+        poses = json.loads(shard.payload)
+        with open_set(sink.scratch) as images:
+            for sample in images.read(range(shard.start, shard.stop)):
+                row = _measure(sample, poses)
+                if isinstance(row, Outcome):
+                    yield row
+                else:
+                    rows.append(row)
+                    yield Outcome(row["path"])
         score_table.write_scores(sink.open_part(_PART), (*_COLUMNS, *self._measures()), rows)
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
@@ -199,12 +190,20 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _row(listing: Listing, position: int, poses: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """Return the row of an image before it is read."""
-    path, identity = listing.path(position), listing.identities[listing.identity_of[position]]
-    known = {"path": path, "identity": "" if identity == "." else identity}
-    return known | {
-        name: value
-        for name, value in zip(_POSE, poses.get(path, ()), strict=False)
-        if math.isfinite(value)
-    }
+def _measure(
+    sample: Sample | Outcome, poses: Mapping[str, Sequence[float]]
+) -> dict[str, Any] | Outcome:
+    """Return the row of an image, or its outcome if it has none."""
+    if isinstance(sample, Outcome):
+        return sample
+    key = sample.key
+    if not is_text(key):
+        return Outcome(key, "bad_name", "the name is not UTF-8; rename the file")
+    crop = load_image_bytes(sample.data, key, sample.place)
+    if isinstance(crop, Outcome):
+        return crop
+    height, width = crop.shape[:2]
+    row = {"path": key, "identity": sample.identity, "height": height, "width": width}
+    angles = zip(_POSE, poses.get(key, ()), strict=False)
+    pose = {name: angle for name, angle in angles if math.isfinite(angle)}
+    return row | pose | measure_crop(crop)

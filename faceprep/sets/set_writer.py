@@ -129,7 +129,7 @@ def join_bytes(parts: Sequence[tuple[str, OutPart]], sink: Sink, file: BinaryIO)
 def find_losses(images: ImageSet, can: Capabilities) -> list[str]:
     """Name what a container cannot hold of this set; empty where it can hold all of it."""
     losses = []
-    if not can.text_keys and not _are_numbers(images):
+    if not can.text_keys and not has_number_keys(images):
         losses.append("the names of the images")
     if not can.identity_names and not all(map(_is_number, images.index.identities)):
         losses.append("the names of the identities")
@@ -138,7 +138,7 @@ def find_losses(images: ImageSet, can: Capabilities) -> list[str]:
     return losses
 
 
-def _are_numbers(images: ImageSet) -> bool:
+def has_number_keys(images: ImageSet) -> bool:
     """Return whether the names of all images are distinct whole numbers of 63 bits."""
     found = np.zeros(len(images), np.int64)
     for start, stop in even_bounds(len(images), _KEYS):

@@ -41,8 +41,9 @@ from faceprep.core.types import (
     Shard,
     Sink,
 )
-from faceprep.sets.folder import find_identities
-from faceprep.sets.listing import Listing, list_images
+from faceprep.sets.folder import FolderSet, find_identities
+from faceprep.sets.image_set import ImageSet
+from faceprep.sets.listing import Listing, list_images, list_set
 from faceprep.steps.resolve_plan import Destinations, Row, resolve
 from faceprep.tables.plan import write_plan
 
@@ -83,6 +84,13 @@ def fingerprint_of(root: Path, listing: Listing) -> str:
     `root`.
     """
     return survey(root, listing)[0]
+
+
+def state_of(images: ImageSet) -> str:
+    """Return the state of a set, which a plan about it records."""
+    if images.kind == FolderSet.kind:
+        return fingerprint_of(Path(images.path), list_set(images))
+    return images.index.fingerprint
 
 
 def survey(root: Path, listing: Listing) -> tuple[str, int]:

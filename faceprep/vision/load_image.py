@@ -21,9 +21,12 @@ def load_image(path: str | os.PathLike[str], key: str) -> Pixels | Outcome:
     return load_image_bytes(data, key)
 
 
-def load_image_bytes(data: Buffer, key: str) -> Pixels | Outcome:
-    """Return the RGB pixels of an encoded image, or the outcome of the input `key`."""
+def load_image_bytes(data: Buffer, key: str, label: str = "") -> Pixels | Outcome:
+    """Return the RGB pixels of an encoded image, or the outcome of the input `key`.
+
+    `label` names the image in the reason where `key` alone does not.
+    """
     try:
         return codec.decode(data)
     except codec.Undecodable as error:
-        return undecodable(key, error.problem)
+        return undecodable(key, error.problem, label)

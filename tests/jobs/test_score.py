@@ -231,5 +231,5 @@ def test_refused_outputs_and_sources(crops: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="the output would lie in the input"):
         run(crops, crops / "out.parquet")
     (tmp_path / "none").mkdir()
-    with pytest.raises(SourceError, match="no images in this folder"):
+    with pytest.raises(SourceError, match="no images in it"):
         run(tmp_path / "none", tmp_path / "out.parquet")

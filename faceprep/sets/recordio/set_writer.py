@@ -24,7 +24,7 @@ from faceprep.sets.set_writer import (
     OutPart,
     Settings,
     SetWriter,
-    find_losses,
+    has_number_keys,
     number_of,
 )
 
@@ -53,7 +53,7 @@ class RecWriter(SetWriter):
                 path=images.path,
                 remedy="Choose another container.",
             )
-        return {"keeps_keys": not find_losses(images, Capabilities(text_keys=False))}
+        return {"keeps_keys": has_number_keys(images)}
 
     def files(self, n_files: int) -> list[str]:
         """Return NAME.rec, or NAME_1.rec, NAME_2.rec and so on, as sets in parts are called."""
