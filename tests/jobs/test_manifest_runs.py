@@ -240,7 +240,7 @@ def test_sources_that_cannot_be(tmp_path: Path, out: Path) -> None:
         (tmp_path / "none", "no such file or folder"),
         (tmp_path / "empty", "no images in it"),
         (file, "no such folder"),
-        (tmp_path / "notes", "no images in this folder"),
+        (tmp_path / "notes", "no images in it"),
         (
             tmp_path / "flat",
             "none of 1 image can be used, the first because of 1.jpg: lies in no identity folder",
