@@ -134,6 +134,18 @@ CONTAINERS: dict[str, Entry] = {
         suffixes=(".rec", ".idx"),
         in_folders=True,
     ),
+    "tfrecord": Entry(
+        "faceprep.sets.tfrecord_set:TfrecordSet",
+        "TFRecord files with images",
+        suffixes=(".tfrecord",),
+        in_folders=True,
+    ),
+    "parquet-images": Entry(
+        "faceprep.sets.parquet_set:ParquetSet",
+        "Parquet files with images",
+        suffixes=(".parquet",),
+        in_folders=True,
+    ),
     "folder": Entry("faceprep.sets.folder:FolderSet", "a folder of identities or of images"),
 }
 """Sets of images, by the name of the container. A new one is one module and one line here."""
