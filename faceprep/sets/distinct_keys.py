@@ -74,10 +74,14 @@ def strip_suffix(name: str) -> str:
 class KeyCheck:
     """A check whether keys are distinct, some at a time: hashes on disk in `folder`.
 
-    `kinds` are the kinds of keys to choose from, the preferred one first.
+    `kinds` are the kinds of keys to choose from, the preferred one first. About `n_at_once` hashes
+    are sorted in memory at a time.
     """
 
-    def __init__(self, folder: Path, kinds: Sequence[str] = (STEMS, NAMES)) -> None:
+    def __init__(
+        self, folder: Path, kinds: Sequence[str] = (STEMS, NAMES), n_at_once: int = _AT_ONCE
+    ) -> None:
+        self._n_at_once = n_at_once
         self._paths = {kind: folder / f"{kind}.hashes" for kind in kinds}
         self._files = {
             kind: storage.StagedFile(str(path), str(path), durable=False)
@@ -102,7 +106,9 @@ class KeyCheck:
             file.close()
         found = NUMBERS
         if self._all_named:
-            distinct = (kind for kind, path in self._paths.items() if _are_distinct(path))
+            distinct = (
+                kind for kind, path in self._paths.items() if _are_distinct(path, self._n_at_once)
+            )
             found = next(distinct, NUMBERS)
         for path in self._paths.values():
             storage.remove_file(path)
@@ -127,19 +133,18 @@ def _hash(names: Iterable[str]) -> bytes:
     )
 
 
-def _are_distinct(path: Path) -> bool:
-    """Return whether all hashes in the file differ; a few million are sorted at once."""
-    n = (storage.size_of(path) or 0) // 8
-    n_slices = -(-n // _AT_ONCE)
+def _are_distinct(path: Path, n_at_once: int) -> bool:
+    """Return whether all hashes in the file differ; each pass sorts one slice of them."""
+    n_slices = -(-(storage.size_of(path) or 0) // (8 * n_at_once))
     for number in range(n_slices):
-        mine = [block[block % n_slices == number] for block in _blocks(path)]
+        mine = [block[block % n_slices == number] for block in _blocks(path, n_at_once)]
         hashes = np.sort(np.concatenate(mine))
         if (hashes[1:] == hashes[:-1]).any():
             return False
     return True
 
 
-def _blocks(path: str | os.PathLike[str]) -> Iterator[Hashes]:
+def _blocks(path: str | os.PathLike[str], n_at_once: int) -> Iterator[Hashes]:
     with storage.ByteSource(path) as source:
-        for offset in range(0, source.size, 8 * _AT_ONCE):
-            yield np.frombuffer(source.read_at(offset, 8 * _AT_ONCE), "<u8")
+        for offset in range(0, source.size, 8 * n_at_once):
+            yield np.frombuffer(source.read_at(offset, 8 * n_at_once), "<u8")

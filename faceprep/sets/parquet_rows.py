@@ -12,7 +12,7 @@ from faceprep.core.io.parquet import naming_errors
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import BYTES, PATH
 
-_MOST_ROWS = 256
+_MOST_ROWS = 64
 _MOST_BYTES = 64 << 20
 _BUFFER = 1 << 20
 
@@ -61,7 +61,9 @@ class RowReader:
         about = opened.metadata.row_group(group)
         row_bytes = max(about.total_byte_size // max(about.num_rows, 1), 1)
         n_rows = min(max(_MOST_BYTES // row_bytes, 1), _MOST_ROWS)
-        self._batches = opened.iter_batches(n_rows, row_groups=[group], columns=[self._column])
+        self._batches = opened.iter_batches(
+            n_rows, row_groups=[group], columns=[self._column], use_threads=False
+        )
         self._group = file, group
 
     def close(self) -> None:

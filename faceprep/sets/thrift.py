@@ -31,8 +31,6 @@ def read_struct(data: Buffer, at: int, depth: int = 0) -> tuple[Struct, int]:
     >>> read_struct(bytes([0x15, 0x06, 0x11, 0x00]), 0)
     ({1: 3, 2: True}, 4)
     """
-    if depth > _DEEPEST:
-        raise MalformedStruct(f"structs in more than {_DEEPEST} structs")
     fields: Struct = {}
     number = 0
     while True:
@@ -51,6 +49,8 @@ def read_struct(data: Buffer, at: int, depth: int = 0) -> tuple[Struct, int]:
 
 
 def _read_value(data: Buffer, at: int, kind: int, depth: int) -> tuple[Any, int]:
+    if depth > _DEEPEST:
+        raise MalformedStruct(f"more than {_DEEPEST} structs in one another")
     if kind in _NUMBERS:
         return _read_zigzag(data, at)
     if kind == _STRUCT:
