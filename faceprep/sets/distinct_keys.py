@@ -127,6 +127,17 @@ def read_keys(index: SetIndex, start: int, stop: int) -> list[str]:
     return [f"{folder}{number}" for number, folder in enumerate(folders, start)]
 
 
+def read_key(index: SetIndex, position: int) -> str:
+    """Return the key of one image, as `read_keys` does."""
+    kind = index.facts[FACT]
+    if kind == NUMBERS:
+        return read_keys(index, position, position + 1)[0]
+    name = index.keys[position]
+    if kind == STEMS:
+        return strip_suffix(name)
+    return name
+
+
 def _hash(names: Iterable[str]) -> bytes:
     return b"".join(
         blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest() for name in names

@@ -20,7 +20,15 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE, read_image_bytes
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
-from faceprep.sets.distinct_keys import FACT, NAMES, STEMS, KeyCheck, is_path_inside, read_keys
+from faceprep.sets.distinct_keys import (
+    FACT,
+    NAMES,
+    STEMS,
+    KeyCheck,
+    is_path_inside,
+    read_key,
+    read_keys,
+)
 from faceprep.sets.file_family import find_files, fingerprint_files, unpack_place
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
@@ -80,9 +88,13 @@ class ParquetSet(ImageSet):
     def keys(self, start: int, stop: int) -> list[str]:
         return read_keys(self.index, start, stop)
 
+    def key(self, position: int) -> str:
+        return read_key(self.index, position)
+
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
+        places = self.index.places
         for position in positions:
-            place, length = self.index.places[position].tolist()
+            place, length = places.item(position, 0), places.item(position, 1)
             number, at = unpack_place(place)
             key = self.key(position)
             try:
@@ -101,7 +113,7 @@ class ParquetSet(ImageSet):
             return data
         if not data:
             return Outcome(key, UNDECODABLE, f"{where}: no bytes where an image was expected")
-        label = int(self._labels[position])
+        label = self._labels.item(position)
         labels = () if label == NO_LABEL else (label,)
         return Sample(key, self.identity(position), data, labels, where)
 

@@ -17,7 +17,7 @@ from faceprep.core.io.image_header import read_header
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
 from faceprep.sets import tfrecord
-from faceprep.sets.distinct_keys import FACT, KeyCheck, join_key, keep_key, read_keys
+from faceprep.sets.distinct_keys import FACT, KeyCheck, join_key, keep_key, read_key, read_keys
 from faceprep.sets.example_fields import Range, find_features, find_value
 from faceprep.sets.file_family import find_files, fingerprint_files, pack_place, unpack_place
 from faceprep.sets.image_set import ImageSet, Sample
@@ -51,6 +51,7 @@ class TfrecordSet(ImageSet):
     def __init__(self, path: str, index: SetIndex) -> None:
         super().__init__(path, index)
         self._paths: list[str] = list(index.facts["files"])
+        self._names = [Path(file).name for file in self._paths]
         self._files = OpenFiles(self._paths, ByteSource)
         self._facts = _FactReader()
 
@@ -85,15 +86,18 @@ class TfrecordSet(ImageSet):
     def keys(self, start: int, stop: int) -> list[str]:
         return read_keys(self.index, start, stop)
 
+    def key(self, position: int) -> str:
+        return read_key(self.index, position)
+
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
+        places = self.index.places
         for position in positions:
-            place, length = self.index.places[position].tolist()
-            number, offset = unpack_place(place)
-            yield self._read_one(position, number, offset, length)
+            number, offset = unpack_place(places.item(position, 0))
+            yield self._read_one(position, number, offset, places.item(position, 1))
 
     def _read_one(self, position: int, number: int, offset: int, length: int) -> Sample | Outcome:
         key = self.key(position)
-        place = f"{Path(self._paths[number]).name} at offset {offset}"
+        place = f"{self._names[number]} at offset {offset}"
         try:
             source = self._files.open(number)
         except SourceError as error:
@@ -103,7 +107,7 @@ class TfrecordSet(ImageSet):
             features = find_features(data, 0, length)
             image = _first(features, _IMAGE)
             span = find_value(data, *image) if image else None
-            labels = self._facts.read(data, features).labels
+            labels, _ = self._facts.read_label(data, features)
         except SourceError as error:
             return Outcome(key, _BAD_RECORD, str(error))
         except Malformed as problem:
@@ -128,7 +132,7 @@ class _FactReader:
 
     def read(self, data: bytes, features: Features) -> _Facts:
         """Read the small features of an example. Raises Malformed."""
-        labels, text = self._read_label(data, _first(features, _LABEL))
+        labels, text = self.read_label(data, features)
         identity = _read_text(data, _first(features, _TEXT)) or text
         key = _read_text(data, features.get(_KEY))
         if key:
@@ -136,8 +140,9 @@ class _FactReader:
         name = _read_text(data, features.get(_NAME))
         return _Facts(identity, join_key(identity, name), labels)
 
-    def _read_label(self, data: bytes, span: Range | None) -> tuple[tuple[float, ...], str]:
-        """Return the labels, and the first of them as text."""
+    def read_label(self, data: bytes, features: Features) -> tuple[tuple[float, ...], str]:
+        """Return the labels, and the first of them as text. Raises Malformed."""
+        span = _first(features, _LABEL)
         if span is None:
             return (), ""
         feature = data[slice(*span)]
