@@ -189,7 +189,7 @@ def _is_binary(kind: pa.DataType | None) -> bool:
 
 
 def _is_number(kind: pa.DataType | None) -> bool:
-    return kind is not None and pa.types.is_integer(kind)
+    return kind is not None and pa.types.is_integer(kind) and not pa.types.is_uint64(kind)
 
 
 def _is_text(kind: pa.DataType | None) -> bool:

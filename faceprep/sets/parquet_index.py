@@ -122,6 +122,8 @@ def _plain_chunk(file: pq.ParquetFile, group: int, leaf: str) -> Chunk | None:
     """Return the chunk of the column if its values can be found by offset."""
     schema = file.schema
     paths = [schema.column(number).path for number in range(len(schema))]
+    if leaf not in paths:
+        return None
     column = file.metadata.row_group(group).column(paths.index(leaf))
     about = schema.column(paths.index(leaf))
     if column.compression != "UNCOMPRESSED" or not set(column.encodings) <= _PLAIN:

@@ -18,10 +18,10 @@ _BUFFER = 1 << 20
 
 
 class Row(NamedTuple):
-    """The bytes of an image, or the path of its file."""
+    """The bytes of an image, or the path of its file, empty for none."""
 
     data: bytes | None
-    path: str | None
+    path: str
 
 
 class RowReader:
@@ -49,7 +49,7 @@ class RowReader:
             self._first += self._n_rows()
             self._values = _parts(batch.column(0))
         data, path = (part[row - self._first].as_py() for part in self._values)
-        return Row(data, path)
+        return Row(data, (path or b"").decode("utf-8", "surrogateescape"))
 
     def _n_rows(self) -> int:
         return len(self._values[0]) if self._values else 0
@@ -58,6 +58,8 @@ class RowReader:
         self._group = -1, -1
         self._first, self._values = 0, []
         opened = self._files.open(file)
+        if group >= opened.num_row_groups or self._column not in opened.schema_arrow.names:
+            raise pa.ArrowInvalid("the file is another than when it was indexed")
         about = opened.metadata.row_group(group)
         row_bytes = max(about.total_byte_size // max(about.num_rows, 1), 1)
         n_rows = min(max(_MOST_BYTES // row_bytes, 1), _MOST_ROWS)
@@ -78,9 +80,10 @@ def _open(path: str) -> pq.ParquetFile:
 
 
 def _parts(column: pa.Array) -> list[pa.Array]:
-    """Return the arrays of bytes and of paths."""
+    """Return the arrays of bytes and of paths, as bytes."""
     if not pa.types.is_struct(column.type):
         return [column, pa.nulls(len(column))]
     names = [field.name for field in column.type]
     parts = dict(zip(names, column.flatten(), strict=True))
-    return [parts[BYTES], parts.get(PATH, pa.nulls(len(column)))]
+    paths = parts.get(PATH, pa.nulls(len(column)))
+    return [parts[BYTES], paths.cast(pa.large_binary())]  # since they may not be UTF-8

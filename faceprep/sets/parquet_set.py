@@ -39,7 +39,7 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 
 SUFFIX = ".parquet"
 _LABELS = "labels"
-_BAD_RECORD, _TRUNCATED = "bad_record", "truncated"
+_BAD_RECORD = "bad_record"
 
 Ints = npt.NDArray[np.int64]
 
@@ -121,11 +121,14 @@ class ParquetSet(ImageSet):
         self, key: str, number: int, offset: int, length: int
     ) -> tuple[bytes | Outcome, str]:
         where = f"{self._names[number]} at offset {offset}"
-        data = self._files.open(number).read_at(offset, length)
-        if len(data) < length:
-            reason = f"{where}: expected {length} bytes, found {len(data)}"
-            return Outcome(key, _TRUNCATED, reason), where
-        return data, where
+        data = self._files.open(number).read_at(offset - 4, length + 4)
+        found = int.from_bytes(data[:4], "little")
+        if found != length or len(data) < length + 4:
+            reason = f"{where}: expected an image of {length} bytes, found one of {found}"
+            if found == length:
+                reason = f"{where}: expected {length} bytes, found {max(len(data) - 4, 0)}"
+            return Outcome(key, _BAD_RECORD, reason), where
+        return data[4:], where
 
     def _read_row(self, key: str, number: int, group: int, row: int) -> tuple[bytes | Outcome, str]:
         where = f"{self._names[number]} at row {row} of row group {group}"

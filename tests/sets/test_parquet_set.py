@@ -186,6 +186,27 @@ def test_paths_are_read_below_the_folder_only(tmp_path: Path) -> None:
     assert "no bytes" in reasons[6]
 
 
+@pytest.mark.parametrize("way", ["plain", "snappy"])
+def test_texts_that_are_not_utf8(tmp_path: Path, way: str) -> None:
+    wrong = pa.array([b"\xff/1.jpg", b"\xff/2.jpg"]).view(pa.string())
+    images = pa.StructArray.from_arrays([pa.array([b"one", None]), wrong], ["bytes", "path"])
+    file = tmp_path / "a.parquet"
+    identities = pa.array([b"\xff", b"\xff"]).view(pa.string())
+    pq.write_table(pa.table({"image": images, "identity": identities}), file, **WAYS[way])
+    first, second = read_set(file)
+    assert isinstance(first, Sample)
+    assert row_of(first) == ("\udcff/1", "\udcff", b"one", ())
+    assert isinstance(second, Outcome)
+    assert second.status == "unreadable"
+
+
+@given(labels=st.lists(st.integers(0, (1 << 64) - 1), min_size=1, max_size=3))
+def test_labels_beyond_int64_are_not_class_numbers(path: Path, labels: list[int]) -> None:
+    columns = {"image": pa.array([b"x"] * len(labels)), "label": pa.array(labels, pa.uint64())}
+    pq.write_table(pa.table(columns), path)
+    assert {(identity, found) for _, identity, _, found in read_rows(path)} == {("", ())}
+
+
 # Several files, other files
 
 
@@ -278,12 +299,17 @@ def test_a_file_that_is_cut_off_is_named(path: Path) -> None:
             read_set(path)
 
 
-def test_a_file_that_is_shorter_or_gone_after_indexing(tmp_path: Path) -> None:
+def test_a_file_that_is_another_or_gone_after_indexing(tmp_path: Path) -> None:
+    other = encode([], [])
     for way in ("plain", "snappy"):
         file = tmp_path / f"{way}.parquet"
         images: list[dict[str, Any] | None] = [{"bytes": b"x" * 50, "path": "1.jpg"}] * 3
-        pq.write_table(table_of(images, [0] * 3), file, **WAYS[way])
-        for change in (lambda file: file.write_bytes(file.read_bytes()[:60]), Path.unlink):
+        for change in (
+            lambda file: file.write_bytes(file.read_bytes()[:60]),
+            lambda file: file.write_bytes(other),
+            Path.unlink,
+        ):
+            pq.write_table(table_of(images, [0] * 3), file, **WAYS[way])
             with index_set(file, tmp_path / way) as found:
                 change(file)
                 outcomes = list(found.read([2, 1]))

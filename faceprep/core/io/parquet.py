@@ -96,7 +96,7 @@ def naming_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         with storage.guard("read", path, SourceError):
             yield
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise SourceError(
             f"cannot be read as Parquet: {str(error).splitlines()[0]}",
             path=path,
