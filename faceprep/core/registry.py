@@ -141,12 +141,26 @@ CONTAINERS: dict[str, Entry] = {
         writer="faceprep.sets.recordio.set_writer:RecWriter",
     ),
     "webdataset": Entry(
-        "", "WebDataset shards", suffixes=(".tar",), writer="faceprep.sets.tar_writer:TarWriter"
+        "", "WebDataset shards", suffixes=(".tar",), writer="faceprep.sets.stream_writers:TarWriter"
     ),
     "folder": Entry(
         "faceprep.sets.folder:FolderSet",
         "a folder of identities or of images",
         writer="faceprep.sets.folder:FolderWriter",
+    ),
+    "tfrecord": Entry(
+        "faceprep.sets.tfrecord_set:TfrecordSet",
+        "TFRecord files with images",
+        suffixes=(".tfrecord",),
+        in_folders=True,
+        writer="faceprep.sets.stream_writers:TfrecordWriter",
+    ),
+    "parquet-images": Entry(
+        "faceprep.sets.parquet_set:ParquetSet",
+        "Parquet files with images",
+        suffixes=(".parquet",),
+        in_folders=True,
+        writer="faceprep.sets.stream_writers:ParquetFileWriter",
     ),
 }
 """Sets of images, by the name of the container. A new one is one module and one line here."""

@@ -47,7 +47,8 @@ def kind_of(path: Path) -> str:
     if path.is_dir():
         names = storage.list_folder(path)[1]
         for kind, entry in registry.CONTAINERS.items():
-            if entry.suffixes and entry.in_folders and _holds(names, entry.suffixes):
+            is_such = entry.suffixes and entry.in_folders and _holds(names, entry.suffixes)
+            if is_such and registry.load(registry.CONTAINERS, kind).is_kind(path):
                 return kind
         return "folder"
     suffix = path.suffix.lower()

@@ -94,7 +94,7 @@ class ImageSet(ABC):
 
     def identity(self, position: int) -> str:
         """Return the identity of one image; empty where it has none."""
-        number = int(self.index.identity_of[position])
+        number = self.index.identity_of.item(position)
         if number < 0:
             return ""
         return self.index.identities[number]

@@ -50,6 +50,10 @@ class Classes:
     names: Sequence[str]
     numbers: Mapping[str, int]
 
+    def number(self, identity: str) -> int:
+        """Return the class number of an identity, -1 for an image without one."""
+        return self.numbers.get(identity, -1)
+
     @staticmethod
     def of(images: ImageSet) -> Classes:
         """Assign class numbers: names sorted as numbers if all are numbers, else as text."""

@@ -23,6 +23,7 @@ import google_crc32c
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.contents import Contents, count
+from faceprep.core.storage import ByteSource
 from faceprep.sets.protobuf import Malformed, read_fields, read_numbers, varint
 
 Key = TypeVar("Key")
@@ -36,6 +37,7 @@ _LENGTH = struct.Struct("<Q")
 _BYTES, _FLOATS, _INTS = 1, 2, 3
 _LABELS = ("image_classes", "label")
 _MOST_CACHED = 1 << 16
+_WINDOW = 4 << 20
 _crc32c: Callable[[bytes], int] = google_crc32c.value
 
 
@@ -189,7 +191,7 @@ def decode_example(data: bytes) -> dict[str, Values]:
     >>> decode_example(encode_example({"label": 3, "image_raw": b"x"}))
     {'image_raw': [b'x'], 'label': [3]}
     """
-    return {name: _values(feature) for name, feature in _features(data)}
+    return {name: decode_feature(feature) for name, feature in _features(data)}
 
 
 def _features(data: bytes) -> Iterator[tuple[str, bytes | int]]:
@@ -207,7 +209,8 @@ def _message(value: bytes | int) -> bytes:
     return value
 
 
-def _values(feature: bytes | int) -> Values:
+def decode_feature(feature: bytes | int) -> Values:
+    """Decode the values of an encoded Feature. Raises Malformed."""
     for kind, content in read_fields(_message(feature)):
         if kind == _BYTES:
             return [_message(value) for _, value in read_fields(_message(content))]
@@ -236,6 +239,48 @@ def _read(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
             _compare(path, offset, "the record's data", data, _TAIL.unpack_from(body, length)[0])
             yield offset, data
             offset += _HEAD.size + len(body)
+
+
+def scan_records(source: ByteSource) -> Iterator[tuple[int, int, bytes, int]]:
+    """Yield (offset, length, window, start) of each record: its data are window[start:][:length].
+
+    The checksums of the lengths are compared, those of the data are not. Raises SourceError with
+    the offset of the damage.
+    """
+    at, window, first = 0, b"", 0
+    while at < source.size:
+        start = at - first + _HEAD.size
+        if start > len(window):
+            window, first, start = source.read_at(at, _WINDOW), at, _HEAD.size
+        if start > len(window):
+            raise _truncated(source.path, at, _HEAD.size, len(window))
+        length = read_length(window[start - _HEAD.size : start], source.path, at)
+        whole = _HEAD.size + length + _TAIL.size
+        if whole > source.size - at:
+            raise _truncated(source.path, at, whole, source.size - at)
+        if start + length > len(window):
+            window, first, start = source.read_at(at, max(_WINDOW, whole)), at, _HEAD.size
+        yield at, length, window, start
+        at += whole
+
+
+def read_length(head: bytes, path: str | os.PathLike[str], offset: int) -> int:
+    """Return the length of a record from its first 12 bytes. Raises SourceError."""
+    length: int
+    length, crc = _HEAD.unpack(head)
+    if _heads[length] != head:
+        _compare(path, offset, "the record's length", head[: _LENGTH.size], crc)
+    return length
+
+
+def read_data(source: ByteSource, offset: int, length: int) -> bytes:
+    """Read the data of the record at `offset`, and compare its checksum. Raises SourceError."""
+    body = source.read_at(offset + _HEAD.size, length + _TAIL.size)
+    if len(body) < length + _TAIL.size:
+        raise _truncated(source.path, offset, length + _TAIL.size, len(body))
+    data = body[:length]
+    _compare(source.path, offset, "the record's data", data, _TAIL.unpack_from(body, length)[0])
+    return data
 
 
 def _take(file: BinaryIO, path: str | os.PathLike[str], offset: int, n_bytes: int) -> bytes:
@@ -278,7 +323,11 @@ def _glance(data: bytes) -> tuple[object, tuple[str, ...]]:
     """Read the label and the feature names; other values are skipped."""
     features = dict(_features(data))
     label = next(
-        (values[0] for name in _LABELS if name in features and (values := _values(features[name]))),
+        (
+            values[0]
+            for name in _LABELS
+            if name in features and (values := decode_feature(features[name]))
+        ),
         None,
     )
     return label, tuple(features)

@@ -86,10 +86,17 @@ def _groups(
 @contextmanager
 def open_parquet(path: str | os.PathLike[str]) -> Iterator[pq.ParquetFile]:
     """Open the file; errors of pyarrow inside the block are raised as SourceError."""
+    with naming_errors(path), pq.ParquetFile(path) as file:
+        yield file
+
+
+@contextmanager
+def naming_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise errors of pyarrow inside the block as SourceError about `path`."""
     try:
-        with storage.guard("read", path, SourceError), pq.ParquetFile(path) as file:
-            yield file
-    except pa.ArrowException as error:
+        with storage.guard("read", path, SourceError):
+            yield
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise SourceError(
             f"cannot be read as Parquet: {str(error).splitlines()[0]}",
             path=path,

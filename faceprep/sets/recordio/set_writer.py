@@ -94,7 +94,7 @@ class RecWriter(SetWriter):
     def _frame(self, sample: Sample, key: int) -> bytes:
         if HEADER in sample.extra:
             return frame_with_header(sample.extra[HEADER], sample.data)
-        labels = sample.labels or (self.classes.numbers.get(sample.identity, -1),)
+        labels = sample.labels or (self.classes.number(sample.identity),)
         return frame_image(labels, bytes(sample.data), key)
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:

@@ -1,0 +1,161 @@
+"""The keys of a set, derived from names that its container may hold.
+
+A key is the name without the suffix of an image where all keys are then distinct, else the name,
+else IDENTITY/NUMBER. All names are written first; which of the three it is stands in the facts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import storage
+from faceprep.sets.folder import is_image_name
+from faceprep.sets.set_index import SetIndex
+
+STEMS, NAMES, NUMBERS = "stems", "names", "numbers"
+FACT = "keys"
+"""The entry of the facts that says which of the three the keys are."""
+
+_AT_ONCE = 1 << 21
+Hashes = npt.NDArray[np.uint64]
+
+
+def join_key(identity: str, name: str) -> str:
+    """Return the name below its identity; empty where the name is not one of a file.
+
+    >>> join_key("a", "x/1.jpg"), join_key("a", "a/b/1.jpg"), join_key("", "1"), join_key("a", "..")
+    ('a/1.jpg', 'a/b/1.jpg', '1', '')
+    """
+    if is_path_inside(name) and (not identity or name.startswith(f"{identity}/")):
+        return name
+    base = name.rpartition("/")[2]
+    if not is_path_inside(base):
+        return ""
+    return f"{identity}/{base}".removeprefix("/")
+
+
+def keep_key(identity: str, name: str) -> str:
+    """Return a name that was written as a key; below its identity where it has no folder.
+
+    >>> keep_key("a", "x/1.jpg"), keep_key("a", "1"), keep_key("a", "../1")
+    ('x/1.jpg', 'a/1', 'a/1')
+    """
+    if "/" in name and is_path_inside(name):
+        return name
+    return join_key(identity, name)
+
+
+def is_path_inside(name: str) -> bool:
+    """Return whether a path is relative and stays in its folder.
+
+    >>> [is_path_inside(name) for name in ("a/1", "/a", "a/../b", "a//b", "")]
+    [True, False, False, False, False]
+    """
+    return "\0" not in name and not {"", ".", ".."} & set(name.split("/"))
+
+
+def strip_suffix(name: str) -> str:
+    """Return the name without the suffix of an image.
+
+    >>> strip_suffix("a/1.x.jpg"), strip_suffix("a/1.x")
+    ('a/1.x', 'a/1.x')
+    """
+    if is_image_name(name):
+        return name[: name.rfind(".")]
+    return name
+
+
+class KeyCheck:
+    """A check whether keys are distinct, some at a time: hashes on disk in `folder`.
+
+    `kinds` are the kinds of keys to choose from, the preferred one first. About `n_at_once` hashes
+    are sorted in memory at a time.
+    """
+
+    def __init__(
+        self, folder: Path, kinds: Sequence[str] = (STEMS, NAMES), n_at_once: int = _AT_ONCE
+    ) -> None:
+        self._n_at_once = n_at_once
+        self._paths = {kind: folder / f"{kind}.hashes" for kind in kinds}
+        self._files = {
+            kind: storage.StagedFile(str(path), str(path), durable=False)
+            for kind, path in self._paths.items()
+        }
+        self._all_named = True
+
+    def add(self, names: Sequence[str]) -> None:
+        """Add the names of images, empty for one without."""
+        self._all_named = self._all_named and all(names)
+        if not self._all_named:
+            return
+        for kind, file in self._files.items():
+            if kind == STEMS:
+                file.write(_hash(map(strip_suffix, names)))
+            else:
+                file.write(_hash(names))
+
+    def choose(self) -> str:
+        """Return the kind of keys that is distinct, and remove the hashes."""
+        for file in self._files.values():
+            file.close()
+        found = NUMBERS
+        if self._all_named:
+            distinct = (
+                kind for kind, path in self._paths.items() if _are_distinct(path, self._n_at_once)
+            )
+            found = next(distinct, NUMBERS)
+        for path in self._paths.values():
+            storage.remove_file(path)
+        return found
+
+
+def read_keys(index: SetIndex, start: int, stop: int) -> list[str]:
+    """Return the keys of the images [start, stop)."""
+    kind = index.facts[FACT]
+    if kind == NAMES:
+        return index.keys[start:stop]
+    if kind == STEMS:
+        return [strip_suffix(name) for name in index.keys[start:stop]]
+    numbers = index.identity_of[start:stop].tolist()
+    folders = [f"{index.identities[number]}/" if number >= 0 else "" for number in numbers]
+    return [f"{folder}{number}" for number, folder in enumerate(folders, start)]
+
+
+def read_key(index: SetIndex, position: int) -> str:
+    """Return the key of one image, as `read_keys` does."""
+    kind = index.facts[FACT]
+    if kind == NUMBERS:
+        return read_keys(index, position, position + 1)[0]
+    name = index.keys[position]
+    if kind == STEMS:
+        return strip_suffix(name)
+    return name
+
+
+def _hash(names: Iterable[str]) -> bytes:
+    return b"".join(
+        blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest() for name in names
+    )
+
+
+def _are_distinct(path: Path, n_at_once: int) -> bool:
+    """Return whether all hashes in the file differ; each pass sorts one slice of them."""
+    n_slices = -(-(storage.size_of(path) or 0) // (8 * n_at_once))
+    for number in range(n_slices):
+        mine = [block[block % n_slices == number] for block in _blocks(path, n_at_once)]
+        hashes = np.sort(np.concatenate(mine))
+        if (hashes[1:] == hashes[:-1]).any():
+            return False
+    return True
+
+
+def _blocks(path: str | os.PathLike[str], n_at_once: int) -> Iterator[Hashes]:
+    with storage.ByteSource(path) as source:
+        for offset in range(0, source.size, 8 * n_at_once):
+            yield np.frombuffer(source.read_at(offset, 8 * n_at_once), "<u8")

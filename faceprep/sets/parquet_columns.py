@@ -1,0 +1,225 @@
+"""The columns of a Parquet file with images: which holds what, ours and Hugging Face's.
+
+Ours are `image`, a struct of bytes and path, `label`, `identity` and `key`. Hugging Face names the
+image column and the classes in the metadata of the schema:
+
+    huggingface: {"info": {"features": {"image": {"_type": "Image"},
+                                        "label": {"_type": "ClassLabel", "names": [...]}}}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from faceprep.core.errors import SourceError
+from faceprep.core.io.parquet import open_parquet
+from faceprep.core.types import Buffer
+from faceprep.sets.distinct_keys import join_key, keep_key
+
+HUGGINGFACE = b"huggingface"
+IMAGE, LABEL, IDENTITY, KEY = "image", "label", "identity", "key"
+BYTES, PATH = "bytes", "path"
+_IMAGES = (IMAGE, "image_bytes", "jpg", "jpeg", "png", "img")
+_LABELS = (LABEL, "labels", "class", "image_classes")
+_FILES = ("file_name", "filename", "image_names")
+
+
+class Columns(NamedTuple):
+    """The names of the columns, empty for one that is missing, and the names of the classes."""
+
+    image: str
+    is_struct: bool
+    has_path: bool
+    label: str
+    identity: str
+    key: str
+    file: str
+    classes: tuple[str, ...]
+
+    @property
+    def bytes_leaf(self) -> str:
+        """The path of the column of bytes."""
+        return f"{self.image}.{BYTES}" if self.is_struct else self.image
+
+    @property
+    def small(self) -> list[str]:
+        """The columns to read for the index."""
+        name = self.key or self.file
+        if not name and self.has_path:
+            name = f"{self.image}.{PATH}"
+        return [column for column in (self.label, self.identity, name) if column]
+
+
+class Facts(NamedTuple):
+    """Label, identity and name of one image."""
+
+    label: int | None
+    identity: str
+    name: str
+
+
+def find_columns(schema: pa.Schema) -> Columns | None:
+    """Find the columns of images; None where no column holds images."""
+    features = _read_features(schema.metadata or {})
+    types = {name: schema.field(name).type for name in dict.fromkeys(schema.names)}
+    marked = [name for name in types if _feature(features, name).get("_type") == "Image"]
+    image = next((name for name in (*marked, *_IMAGES) if _holds_bytes(types.get(name))), None)
+    if image is None:
+        return None
+    parts = {field.name: field.type for field in _fields_of(types[image])}
+    classes = [name for name in types if _feature(features, name).get("_type") == "ClassLabel"]
+    label = _first_of((*_LABELS, *classes), types, _is_number, _is_text)
+    names = _feature(features, label).get("names")
+    if not isinstance(names, list):
+        names = []
+    return Columns(
+        image,
+        bool(parts),
+        _is_text(parts.get(PATH)),
+        label,
+        _first_of((IDENTITY,), types, _is_text),
+        _first_of((KEY,), types, _is_text),
+        _first_of(_FILES, types, _is_text),
+        tuple(map(str, names)),
+    )
+
+
+def columns_of(file: Path) -> Columns | None:
+    """Find the columns of images in a file. Raises SourceError."""
+    with open_parquet(file) as opened:
+        return find_columns(opened.schema_arrow)
+
+
+def share_columns(files: Sequence[Path]) -> Columns:
+    """Return the columns of all files. Raises SourceError where they differ, or hold no image."""
+    first: Columns | None = None
+    for file in files:
+        columns = columns_of(file)
+        if columns is None:
+            raise SourceError(
+                "a table without images",
+                path=file,
+                expected="a column image of bytes, or of bytes and path",
+                found=_names_of(file),
+                remedy="Name another file, or remove it from the set.",
+            )
+        if first is not None and columns != first:
+            raise SourceError(
+                "other columns or other class names than the first file of the set",
+                path=file,
+                expected=f"those of {files[0].name}",
+                remedy="Name one file to read it alone.",
+            )
+        first = columns
+    if first is None:
+        raise SourceError("no files in this set", path=None)
+    return first
+
+
+def _names_of(file: Path) -> str:
+    with open_parquet(file) as opened:
+        return ", ".join(opened.schema_arrow.names) or "no columns"
+
+
+def read_facts(batch: pa.RecordBatch, columns: Columns) -> Iterator[Facts]:
+    """Yield label, identity and name of each row; a name is empty where there is none."""
+    labels = _values(batch, columns.label)
+    identities = map(_decode, _values(batch, columns.identity))
+    if columns.key or columns.file:
+        names = _values(batch, columns.key or columns.file)
+    else:
+        names = _struct_paths(batch, columns)
+    join = keep_key if columns.key else join_key
+    for label, own, name in zip(labels, identities, map(_decode, names), strict=True):
+        identity = own or _class_name(label, columns.classes)
+        if isinstance(label, bytes):
+            label = None
+        yield Facts(label, identity, join(identity, name))
+
+
+def _class_name(label: int | bytes | None, classes: Sequence[str]) -> str:
+    """Return the identity of a label: Hugging Face writes -1 where a class is not known."""
+    if label is None or (label == -1 and classes):
+        return ""
+    if isinstance(label, bytes):
+        return _decode(label)
+    if 0 <= label < len(classes):
+        return classes[label]
+    return str(label)
+
+
+def _read_features(metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
+    try:
+        found = json.loads(metadata.get(HUGGINGFACE, b"{}"))
+    except (ValueError, RecursionError):
+        return {}
+    for name in ("info", "features"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _feature(features: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = features.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _first_of(names: Sequence[str], types: Mapping[str, pa.DataType], *tests: Any) -> str:
+    found = (name for name in names if name in types and any(test(types[name]) for test in tests))
+    return next(found, "")
+
+
+def _fields_of(kind: pa.DataType) -> list[pa.Field]:
+    if not pa.types.is_struct(kind):
+        return []
+    return [kind.field(number) for number in range(kind.num_fields)]
+
+
+def _holds_bytes(kind: pa.DataType | None) -> bool:
+    parts = {field.name: field.type for field in _fields_of(kind)} if kind else {}
+    return _is_binary(parts.get(BYTES, kind))
+
+
+def _is_binary(kind: pa.DataType | None) -> bool:
+    return kind is not None and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_number(kind: pa.DataType | None) -> bool:
+    return kind is not None and pa.types.is_integer(kind) and not pa.types.is_uint64(kind)
+
+
+def _is_text(kind: pa.DataType | None) -> bool:
+    if kind is not None and pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return kind is not None and (pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _values(batch: pa.RecordBatch, name: str) -> Sequence[Any]:
+    """Return the values of a column, texts as bytes, since they may not be UTF-8."""
+    if not name:
+        return [None] * len(batch)
+    found: Sequence[Any] = _plain(batch.column(name))
+    return found
+
+
+def _struct_paths(batch: pa.RecordBatch, columns: Columns) -> Sequence[Any]:
+    if not columns.has_path:
+        return [None] * len(batch)
+    found: Sequence[Any] = _plain(batch.column(columns.image).field(PATH))
+    return found
+
+
+def _plain(column: pa.Array) -> Any:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if _is_text(column.type):
+        column = column.cast(pa.large_binary())
+    return column.to_pylist()
+
+
+def _decode(text: Buffer | None) -> str:
+    return bytes(text or b"").decode("utf-8", "surrogateescape")

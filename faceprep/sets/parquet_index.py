@@ -1,0 +1,135 @@
+"""The index of a Parquet file with images: keys, identities, labels and places of its rows.
+
+A place is the number of the file with an offset, and a length; or the number of the file with a
+row group, and a negative number for the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from faceprep.core.errors import SourceError
+from faceprep.core.io.parquet import open_parquet
+from faceprep.core.storage import ByteSource
+from faceprep.sets.file_family import pack_place
+from faceprep.sets.parquet_columns import Columns, Facts, read_facts
+from faceprep.sets.parquet_pages import Chunk, DamagedPage, NotPlain, find_values
+
+NO_LABEL = -(1 << 63)
+_ROWS = 1 << 14
+_FIRST_ROW = -1
+_PLAIN = {"PLAIN", "RLE", "BIT_PACKED"}
+
+Ints = npt.NDArray[np.int64]
+
+
+class Part(NamedTuple):
+    """The columns of some rows: places (n, 2), labels (n,), NO_LABEL for none."""
+
+    keys: list[str]
+    identities: list[str]
+    labels: Ints
+    places: Ints
+
+
+def is_row(length: int) -> bool:
+    """Return whether the second number of a place means a row."""
+    return length < 0
+
+
+def at_row(length: int) -> int:
+    """Return the row that the second number of a place means."""
+    return _FIRST_ROW - length
+
+
+def read_parts(number: int, path: Path, columns: Columns) -> Iterator[Part]:
+    """Yield the rows of file `number` of a set, some at a time. Raises SourceError."""
+    with open_parquet(path) as file, ByteSource(path) as source:
+        for group in range(file.num_row_groups):
+            places = _find_places(source, file, group, columns.bytes_leaf)
+            places[:, 0] += pack_place(number, 0)
+            n = 0
+            for facts in _read_batches(file, group, columns):
+                yield _make_part(facts, places[n : n + len(facts)])
+                n += len(facts)
+            if n != len(places):
+                raise SourceError(
+                    "a row group is cut off",
+                    path=path,
+                    where=f"row group {group}",
+                    expected=f"{len(places)} rows",
+                    found=f"{n}",
+                )
+
+
+def _read_batches(file: pq.ParquetFile, group: int, columns: Columns) -> Iterator[list[Facts]]:
+    if not columns.small:
+        n = file.metadata.row_group(group).num_rows
+        for start in range(0, n, _ROWS):
+            yield [Facts(None, "", "")] * min(_ROWS, n - start)
+        return
+    for batch in file.iter_batches(_ROWS, row_groups=[group], columns=columns.small):
+        yield list(read_facts(batch, columns))
+
+
+def _make_part(facts: list[Facts], places: Ints) -> Part:
+    labels = [NO_LABEL if each.label is None else each.label for each in facts]
+    return Part(
+        [each.name for each in facts],
+        [each.identity for each in facts],
+        np.array(labels, "<i8"),
+        places,
+    )
+
+
+def _find_places(source: ByteSource, file: pq.ParquetFile, group: int, leaf: str) -> Ints:
+    """Return the places (n, 2) of the rows of a row group, as if the file were number 0."""
+    n = file.metadata.row_group(group).num_rows
+    by_row = np.stack([np.full(n, group), _FIRST_ROW - np.arange(n)], 1).astype(np.int64)
+    chunk = _plain_chunk(file, group, leaf)
+    if chunk is None:
+        return by_row
+    try:
+        pages = [np.zeros((0, 2), np.int64), *find_values(source, chunk)]
+    except NotPlain:
+        return by_row
+    except DamagedPage as problem:
+        raise SourceError(
+            f"its pages are damaged: {problem}",
+            path=source.path,
+            where=f"row group {group}",
+            remedy="Copy or make the file again.",
+        ) from None
+    found = np.concatenate(pages)
+    if len(found) != n:
+        raise SourceError(
+            "its pages are damaged",
+            path=source.path,
+            where=f"row group {group}",
+            expected=f"{n} values",
+            found=f"{len(found)}",
+        )
+    return np.where(found[:, 1:] < 0, by_row, found)
+
+
+def _plain_chunk(file: pq.ParquetFile, group: int, leaf: str) -> Chunk | None:
+    """Return the chunk of the column if its values can be found by offset."""
+    schema = file.schema
+    paths = [schema.column(number).path for number in range(len(schema))]
+    if leaf not in paths:
+        return None
+    column = file.metadata.row_group(group).column(paths.index(leaf))
+    about = schema.column(paths.index(leaf))
+    if column.compression != "UNCOMPRESSED" or not set(column.encodings) <= _PLAIN:
+        return None
+    if about.max_repetition_level or about.physical_type != "BYTE_ARRAY":
+        return None
+    start = column.data_page_offset
+    stop = start + column.total_compressed_size
+    return Chunk(start, stop, column.num_values, about.max_definition_level)

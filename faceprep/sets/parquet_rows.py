@@ -1,0 +1,89 @@
+"""Images of a Parquet file that are found by row group and row: compressed or encoded ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from faceprep.core.io.parquet import naming_errors
+from faceprep.sets.open_files import OpenFiles
+from faceprep.sets.parquet_columns import BYTES, PATH
+
+_MOST_ROWS = 64
+_MOST_BYTES = 64 << 20
+_BUFFER = 1 << 20
+
+
+class Row(NamedTuple):
+    """The bytes of an image, or the path of its file, empty for none."""
+
+    data: bytes | None
+    path: str
+
+
+class RowReader:
+    """Reads the images of `column` by row group and row, and keeps the rows around the last."""
+
+    def __init__(self, paths: Sequence[str], column: str) -> None:
+        self._paths, self._column = paths, column
+        self._files = OpenFiles(paths, _open)
+        self._group = (-1, -1)
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._first, self._values = 0, list[pa.Array]()
+
+    def read(self, file: int, group: int, row: int) -> Row:
+        """Read one image. Raises SourceError."""
+        with naming_errors(self._paths[file]):
+            return self._read(file, group, row)
+
+    def _read(self, file: int, group: int, row: int) -> Row:
+        if (file, group) != self._group or row < self._first:
+            self._start(file, group)
+        while row >= self._first + self._n_rows():
+            batch = next(self._batches, None)
+            if batch is None:
+                raise pa.ArrowInvalid(f"row group {group} ends before row {row}")
+            self._first += self._n_rows()
+            self._values = _parts(batch.column(0))
+        data, path = (part[row - self._first].as_py() for part in self._values)
+        return Row(data, (path or b"").decode("utf-8", "surrogateescape"))
+
+    def _n_rows(self) -> int:
+        return len(self._values[0]) if self._values else 0
+
+    def _start(self, file: int, group: int) -> None:
+        self._group = -1, -1
+        self._first, self._values = 0, []
+        opened = self._files.open(file)
+        if group >= opened.num_row_groups or self._column not in opened.schema_arrow.names:
+            raise pa.ArrowInvalid("the file is another than when it was indexed")
+        about = opened.metadata.row_group(group)
+        row_bytes = max(about.total_byte_size // max(about.num_rows, 1), 1)
+        n_rows = min(max(_MOST_BYTES // row_bytes, 1), _MOST_ROWS)
+        self._batches = opened.iter_batches(
+            n_rows, row_groups=[group], columns=[self._column], use_threads=False
+        )
+        self._group = file, group
+
+    def close(self) -> None:
+        """Close the files."""
+        self._batches, self._values, self._group = iter(()), [], (-1, -1)
+        self._files.close()
+
+
+def _open(path: str) -> pq.ParquetFile:
+    with naming_errors(path):
+        return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+
+
+def _parts(column: pa.Array) -> list[pa.Array]:
+    """Return the arrays of bytes and of paths, as bytes."""
+    if not pa.types.is_struct(column.type):
+        return [column, pa.nulls(len(column))]
+    names = [field.name for field in column.type]
+    parts = dict(zip(names, column.flatten(), strict=True))
+    paths = parts.get(PATH, pa.nulls(len(column)))
+    return [parts[BYTES], paths.cast(pa.large_binary())]  # since they may not be UTF-8

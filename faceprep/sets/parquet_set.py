@@ -1,0 +1,146 @@
+"""Parquet files with images as a set: one file, a folder of them, or a family.
+
+An image whose page is plain and not compressed is read by its offset in the file, any other by row
+group and row. A row without bytes names a file in the folder of the Parquet file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE, read_image_bytes
+from faceprep.core.storage import ByteSource
+from faceprep.core.types import Outcome
+from faceprep.sets.distinct_keys import (
+    FACT,
+    NAMES,
+    STEMS,
+    KeyCheck,
+    is_path_inside,
+    read_key,
+    read_keys,
+)
+from faceprep.sets.file_family import find_files, fingerprint_files, unpack_place
+from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.open_files import OpenFiles
+from faceprep.sets.parquet_columns import columns_of, share_columns
+from faceprep.sets.parquet_index import NO_LABEL, at_row, is_row, read_parts
+from faceprep.sets.parquet_rows import RowReader
+from faceprep.sets.set_index import IndexWriter, SetIndex
+
+SUFFIX = ".parquet"
+_LABELS = "labels"
+_BAD_RECORD = "bad_record"
+
+Ints = npt.NDArray[np.int64]
+
+
+class ParquetSet(ImageSet):
+    """A set in one or several .parquet files."""
+
+    kind: ClassVar[str] = "parquet-images"
+
+    def __init__(self, path: str, index: SetIndex) -> None:
+        super().__init__(path, index)
+        self._paths: list[str] = list(index.facts["files"])
+        self._names = [Path(file).name for file in self._paths]
+        self._files = OpenFiles(self._paths, ByteSource)
+        self._rows = RowReader(self._paths, index.facts["column"])
+
+    @classmethod
+    def is_kind(cls, path: Path) -> bool:
+        """Return whether a column holds images, or the file cannot be read."""
+        try:
+            return any(columns_of(file) for file in find_files(path, SUFFIX)[:1])
+        except SourceError:
+            return True
+
+    @classmethod
+    def build_index(cls, path: Path, index: IndexWriter) -> None:
+        """Write the columns: small columns by pyarrow, places by following the pages."""
+        files = find_files(path, SUFFIX)
+        columns = share_columns(files)
+        kinds = (NAMES,) if columns.key else (STEMS, NAMES)
+        check = KeyCheck(index.folder, kinds)
+        with storage.AtomicFile(index.folder / _LABELS, durable=False) as labels:
+            for number, file in enumerate(files):
+                for part in read_parts(number, file, columns):
+                    index.add(part.keys, index.number_identities(part.identities), part.places)
+                    check.add(part.keys)
+                    labels.write(part.labels.tobytes())
+        facts = {"files": [str(file) for file in files], "column": columns.image}
+        index.facts = facts | {FACT: check.choose()}
+        index.fingerprint = fingerprint_files(files)
+
+    @cached_property
+    def _labels(self) -> Ints:
+        return np.asarray(np.memmap(self.index.folder / _LABELS, "<i8", "r"))
+
+    def keys(self, start: int, stop: int) -> list[str]:
+        return read_keys(self.index, start, stop)
+
+    def key(self, position: int) -> str:
+        return read_key(self.index, position)
+
+    def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
+        places = self.index.places
+        for position in positions:
+            place, length = places.item(position, 0), places.item(position, 1)
+            number, at = unpack_place(place)
+            key = self.key(position)
+            try:
+                if is_row(length):
+                    data, where = self._read_row(key, number, at, at_row(length))
+                else:
+                    data, where = self._read_bytes(key, number, at, length)
+            except SourceError as error:
+                data, where = Outcome(key, UNREADABLE, str(error)), ""
+            yield self._sample(position, key, data, where)
+
+    def _sample(
+        self, position: int, key: str, data: bytes | Outcome, where: str
+    ) -> Sample | Outcome:
+        if isinstance(data, Outcome):
+            return data
+        if not data:
+            return Outcome(key, UNDECODABLE, f"{where}: no bytes where an image was expected")
+        label = self._labels.item(position)
+        labels = () if label == NO_LABEL else (label,)
+        return Sample(key, self.identity(position), data, labels, where)
+
+    def _read_bytes(
+        self, key: str, number: int, offset: int, length: int
+    ) -> tuple[bytes | Outcome, str]:
+        where = f"{self._names[number]} at offset {offset}"
+        data = self._files.open(number).read_at(offset - 4, length + 4)
+        found = int.from_bytes(data[:4], "little")
+        if found != length or len(data) < length + 4:
+            reason = f"{where}: expected an image of {length} bytes, found one of {found}"
+            if found == length:
+                reason = f"{where}: expected {length} bytes, found {max(len(data) - 4, 0)}"
+            return Outcome(key, _BAD_RECORD, reason), where
+        return data[4:], where
+
+    def _read_row(self, key: str, number: int, group: int, row: int) -> tuple[bytes | Outcome, str]:
+        where = f"{self._names[number]} at row {row} of row group {group}"
+        found = self._rows.read(number, group, row)
+        if found.data is not None or not found.path:
+            return found.data or b"", where
+        path = os.path.normpath(found.path)
+        if not is_path_inside(path):
+            reason = f"{where}: the path {found.path!r} leads outside the folder of the set"
+            return Outcome(key, UNREADABLE, reason), where
+        return read_image_bytes(Path(self._paths[number]).parent / path, key), where
+
+    def close(self) -> None:
+        self._files.close()
+        self._rows.close()

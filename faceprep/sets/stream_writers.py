@@ -1,0 +1,124 @@
+"""Writers of containers that are one image after the other: .tar, .tfrecord and .parquet."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, ClassVar
+
+from faceprep.core.io.image_header import is_image_name
+from faceprep.core.types import Outcome, Sink
+from faceprep.sets import webdataset
+from faceprep.sets.folder import path_in_identity
+from faceprep.sets.image_set import CheckedSample, ImageSet, Sample, check_sample
+from faceprep.sets.parquet_writer import ParquetWriter
+from faceprep.sets.set_writer import (
+    PART,
+    Capabilities,
+    OutPart,
+    Settings,
+    SetWriter,
+    has_twins,
+    join_bytes,
+)
+from faceprep.sets.tfrecord_set import encode_sample
+
+
+class _StreamWriter(SetWriter):
+    """Writes bytes per image; the parts of a file are joined byte by byte."""
+
+    end: ClassVar[bytes] = b""
+    """What stands at the end of a file."""
+
+    def write(
+        self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
+    ) -> Iterator[Outcome]:
+        file = part.open(sink)
+        for each in samples:
+            checked = check_sample(each)
+            if isinstance(checked, Outcome):
+                yield checked
+                continue
+            file.write(self.encode(checked))
+            yield Outcome(checked.sample.key)
+        if part.stop == part.n:
+            file.write(self.end)
+
+    @abstractmethod
+    def encode(self, checked: CheckedSample) -> bytes:
+        """Return the bytes of one image in the file."""
+
+    def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
+        with sink.open(name) as file:
+            join_bytes(parts, sink, file)
+
+
+class TarWriter(_StreamWriter):
+    """Writes IDENTITY/NAME.jpg and IDENTITY/NAME.cls for each image."""
+
+    kind: ClassVar[str] = "webdataset"
+    can: ClassVar[Capabilities] = Capabilities(many_labels=True)
+    end: ClassVar[bytes] = webdataset.END
+
+    @classmethod
+    def choose_settings(cls, images: ImageSet) -> Settings:
+        """Leave the suffix out of the keys, unless two images differ in it alone."""
+        return {"cuts_suffixes": not has_twins(images)}
+
+    def encode(self, checked: CheckedSample) -> bytes:
+        sample, suffix = checked.sample, checked.header.suffix
+        name = path_in_identity(sample)
+        if self.settings["cuts_suffixes"] and is_image_name(name):
+            name = name.rpartition(".")[0]
+        key = webdataset.key_of(name)
+        number = self.classes.number(sample.identity)
+        encoded = webdataset.sample_bytes(key, sample.data, suffix, number)
+        if len(sample.labels) > 1:
+            text = json.dumps({"labels": sample.labels}).encode()
+            encoded += webdataset.member_bytes(f"{key}.json", text)
+        return encoded
+
+
+class TfrecordWriter(_StreamWriter):
+    """Writes a tf.train.Example for each image."""
+
+    kind: ClassVar[str] = "tfrecord"
+    can: ClassVar[Capabilities] = Capabilities()
+
+    def encode(self, checked: CheckedSample) -> bytes:
+        sample = checked.sample
+        return encode_sample(sample, self.classes.number(sample.identity))
+
+
+class ParquetFileWriter(SetWriter):
+    """Writes a row for each image, in the columns that Hugging Face's `datasets` reads."""
+
+    kind: ClassVar[str] = "parquet-images"
+    can: ClassVar[Capabilities] = Capabilities()
+
+    def write(
+        self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
+    ) -> Iterator[Outcome]:
+        writer = self._open(part.open(sink))
+        for each in samples:
+            checked = check_sample(each)
+            if isinstance(checked, Outcome):
+                yield checked
+                continue
+            sample, suffix = checked.sample, checked.header.suffix
+            if is_image_name(sample.key):
+                suffix = ""
+            writer.add(sample, self.classes.number(sample.identity), suffix)
+            yield Outcome(sample.key)
+        writer.close()
+
+    def _open(self, file: BinaryIO) -> ParquetWriter:
+        return ParquetWriter(file, self.classes.names)
+
+    def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
+        with sink.open(name) as file:
+            writer = self._open(file)
+            for shard_id, _ in parts:
+                writer.add_part(sink.part_path(shard_id, PART))
+            writer.close()

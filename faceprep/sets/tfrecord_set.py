@@ -1,0 +1,249 @@
+"""TFRecord files with images as a set: one file, a folder of them, or a family.
+
+Two layouts are read: ours (`image_raw`, `label`, `image_names`, `identity`), and that of
+TensorFlow's datasets (`image/encoded`, `image/class/label`, `image/class/text`, `image/filename`).
+Class numbers are kept as found, whether they begin at 0 or 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from faceprep.core.errors import SourceError
+from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
+from faceprep.core.io.image_header import read_header
+from faceprep.core.storage import ByteSource
+from faceprep.core.types import Outcome
+from faceprep.sets import tfrecord
+from faceprep.sets.distinct_keys import FACT, KeyCheck, join_key, keep_key, read_key, read_keys
+from faceprep.sets.example_fields import Range, find_features, find_value
+from faceprep.sets.file_family import find_files, fingerprint_files, pack_place, unpack_place
+from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.open_files import OpenFiles
+from faceprep.sets.protobuf import Malformed
+from faceprep.sets.recordio.records import IdentityNames
+from faceprep.sets.set_index import IndexWriter, SetIndex
+
+SUFFIX = ".tfrecord"
+_IMAGE = (b"image_raw", b"image/encoded")
+_LABEL = (b"label", b"image/class/label")
+_TEXT = (b"image/class/text", b"identity")
+_KEY, _NAME = b"image_names", b"image/filename"
+_CHUNK = 1 << 14
+_BAD_RECORD = "bad_record"
+
+Features = Mapping[bytes, Range]
+
+
+class _Facts(NamedTuple):
+    identity: str = ""
+    name: str = ""
+    labels: tuple[float, ...] = ()
+
+
+class TfrecordSet(ImageSet):
+    """A set in one or several .tfrecord files."""
+
+    kind: ClassVar[str] = "tfrecord"
+
+    def __init__(self, path: str, index: SetIndex) -> None:
+        super().__init__(path, index)
+        self._paths: list[str] = list(index.facts["files"])
+        self._names = [Path(file).name for file in self._paths]
+        self._files = OpenFiles(self._paths, ByteSource)
+        self._facts = _FactReader()
+
+    @classmethod
+    def is_kind(cls, path: Path) -> bool:
+        """Return whether the first record holds an image, or cannot be read."""
+        try:
+            return not _lacks_images(find_files(path, SUFFIX))
+        except SourceError:
+            return True
+
+    @classmethod
+    def build_index(cls, path: Path, index: IndexWriter) -> None:
+        """Write the columns in one pass over the files; lengths are checked, images are not."""
+        files = find_files(path, SUFFIX)
+        found = _lacks_images(files)
+        if found:
+            raise SourceError(
+                "a list without images",
+                path=path,
+                expected="records with image_raw or image/encoded",
+                found=found,
+                remedy="Make it with --with-images.",
+            )
+        check, facts = KeyCheck(index.folder), _FactReader()
+        for number, file in enumerate(files):
+            with ByteSource(file) as source:
+                _index_file(source, number, facts, index, check)
+        index.facts = {"files": [str(file) for file in files], FACT: check.choose()}
+        index.fingerprint = fingerprint_files(files)
+
+    def keys(self, start: int, stop: int) -> list[str]:
+        return read_keys(self.index, start, stop)
+
+    def key(self, position: int) -> str:
+        return read_key(self.index, position)
+
+    def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
+        places = self.index.places
+        for position in positions:
+            number, offset = unpack_place(places.item(position, 0))
+            yield self._read_one(position, number, offset, places.item(position, 1))
+
+    def _read_one(self, position: int, number: int, offset: int, length: int) -> Sample | Outcome:
+        key = self.key(position)
+        place = f"{self._names[number]} at offset {offset}"
+        try:
+            source = self._files.open(number)
+        except SourceError as error:
+            return Outcome(key, UNREADABLE, str(error))
+        try:
+            data = tfrecord.read_data(source, offset, length)
+            features = find_features(data, 0, length)
+            image = _first(features, _IMAGE)
+            span = find_value(data, *image) if image else None
+            labels, _ = self._facts.read_label(data, features)
+        except SourceError as error:
+            return Outcome(key, _BAD_RECORD, str(error))
+        except Malformed as problem:
+            return Outcome(key, _BAD_RECORD, f"{place}: not a tf.train.Example: {problem}")
+        if span is None or span[0] == span[1]:
+            return Outcome(key, UNDECODABLE, f"{place}: no bytes where an image was expected")
+        identity = self.identity(position)
+        if labels and not identity:
+            return Outcome(key, "bad_label", f"{place}: expected a finite label, found {labels[0]}")
+        return Sample(key, identity, data[slice(*span)], labels, place)
+
+    def close(self) -> None:
+        self._files.close()
+
+
+class _FactReader:
+    """Reads identity, name and labels of examples; features that recur are decoded once."""
+
+    def __init__(self) -> None:
+        self._texts = IdentityNames()
+        self._labels: dict[bytes, tuple[tuple[float, ...], str]] = {}
+
+    def read(self, data: bytes, features: Features) -> _Facts:
+        """Read the small features of an example. Raises Malformed."""
+        labels, text = self.read_label(data, features)
+        identity = _read_text(data, _first(features, _TEXT)) or text
+        key = _read_text(data, features.get(_KEY))
+        if key:
+            return _Facts(identity, keep_key(identity, key), labels)
+        name = _read_text(data, features.get(_NAME))
+        return _Facts(identity, join_key(identity, name), labels)
+
+    def read_label(self, data: bytes, features: Features) -> tuple[tuple[float, ...], str]:
+        """Return the labels, and the first of them as text. Raises Malformed."""
+        span = _first(features, _LABEL)
+        if span is None:
+            return (), ""
+        feature = data[slice(*span)]
+        found = self._labels.get(feature)
+        if found is None:
+            found = self._decode_label(feature)
+            if len(self._labels) < _CHUNK:
+                self._labels[feature] = found
+        return found
+
+    def _decode_label(self, feature: bytes) -> tuple[tuple[float, ...], str]:
+        values = tfrecord.decode_feature(feature)
+        numbers = tuple(value for value in values if not isinstance(value, bytes))
+        if not values:
+            return (), ""
+        first = values[0]
+        if isinstance(first, bytes):
+            return numbers, _decode(first)
+        if isinstance(first, int):
+            return numbers, str(first)
+        return numbers, self._texts[first]
+
+
+def _first(features: Features, names: Sequence[bytes]) -> Range | None:
+    for name in names:
+        if name in features:
+            return features[name]
+    return None
+
+
+def _read_text(data: bytes, span: Range | None) -> str:
+    if span is None:
+        return ""
+    value = find_value(data, *span)
+    if value is None:
+        return ""
+    return _decode(data[slice(*value)])
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
+def _lacks_images(files: Sequence[Path]) -> str:
+    """Return the features of the first record if none is an image, else nothing.
+
+    Raises SourceError where the record is damaged.
+    """
+    for file in files:
+        with ByteSource(file) as source:
+            for offset, length, window, start in tfrecord.scan_records(source):
+                try:
+                    features = find_features(window, start, start + length)
+                except Malformed as problem:
+                    raise SourceError(
+                        f"the record is not a tf.train.Example: {problem}",
+                        path=file,
+                        where=f"offset {offset}",
+                    ) from None
+                if _first(features, _IMAGE):
+                    return ""
+                return ", ".join(map(_decode, features)) or "a record without features"
+    return ""
+
+
+def _index_file(
+    source: ByteSource, number: int, reader: _FactReader, index: IndexWriter, check: KeyCheck
+) -> None:
+    rows: list[tuple[int, int]] = []
+    facts: list[_Facts] = []
+    for offset, length, window, start in tfrecord.scan_records(source):
+        rows.append((pack_place(number, offset), length))
+        try:
+            features = find_features(window, start, start + length)
+            facts.append(reader.read(window, features))
+        except Malformed:
+            facts.append(_Facts())
+        if len(rows) == _CHUNK:
+            _add_rows(index, check, rows, facts)
+            rows, facts = [], []
+    _add_rows(index, check, rows, facts)
+
+
+def _add_rows(
+    index: IndexWriter, check: KeyCheck, rows: list[tuple[int, int]], facts: list[_Facts]
+) -> None:
+    names = [each.name for each in facts]
+    check.add(names)
+    index.add(names, index.number_identities(each.identity for each in facts), rows)
+
+
+def encode_sample(sample: Sample, class_number: int) -> bytes:
+    """Encode an image as a framed record.
+
+    `image_names` is the key with the suffix of the image's format, so that it reads as a file name.
+    """
+    suffix = read_header(sample.data).suffix or ".jpg"
+    features: dict[str, bytes | int] = {
+        "image_raw": bytes(sample.data),
+        "label": class_number,
+        "image_names": (sample.key + suffix).encode("utf-8", "surrogateescape"),
+        "identity": sample.identity.encode("utf-8", "surrogateescape"),
+    }
+    return tfrecord.frame(tfrecord.encode_example(features))

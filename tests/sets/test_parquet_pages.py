@@ -1,0 +1,75 @@
+"""The walk over pages: changed bytes are named or give other places inside the chunk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceprep.core.storage import ByteSource
+from faceprep.sets.parquet_pages import Chunk, DamagedPage, NotPlain, find_values
+from faceprep.sets.thrift import MalformedStruct, read_struct
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pages") / "chunk"
+
+
+def write_chunk(path: Path, version: str) -> Chunk:
+    """Write 40 values in pages of a few, every fifth of them null."""
+    values = [None if i % 5 == 0 else b"%d" % i * (i % 7) for i in range(40)]
+    table = pa.table({"image": pa.array(values, pa.binary())})
+    settings = {"data_page_size": 20, "write_batch_size": 3, "data_page_version": version}
+    pq.write_table(table, path, compression="none", use_dictionary=False, **settings)
+    column = pq.read_metadata(path).row_group(0).column(0)
+    start = column.data_page_offset
+    return Chunk(start, start + column.total_compressed_size, 40, 1)
+
+
+def walk(path: Path, chunk: Chunk) -> None:
+    with ByteSource(path) as source:
+        try:
+            for places in find_values(source, chunk):
+                there = places[:, 1] >= 0
+                assert (places[there, 0] >= chunk.start).all()
+                assert (places[there].sum(1) <= chunk.stop).all()
+        except (DamagedPage, NotPlain):
+            return
+
+
+@given(data=st.data(), version=st.sampled_from(["1.0", "2.0"]))
+def test_changed_bytes(path: Path, data: st.DataObject, version: str) -> None:
+    chunk = write_chunk(path, version)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(chunk.start, chunk.stop - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    walk(path, chunk)
+
+
+@given(content=st.binary(max_size=120), n=st.integers(0, 50), level=st.integers(0, 300))
+def test_any_bytes(path: Path, content: bytes, n: int, level: int) -> None:
+    path.write_bytes(content)
+    walk(path, Chunk(0, len(content), n, level))
+    walk(path, Chunk(5, 1 << 40, n, level))
+
+
+@given(data=st.binary(max_size=60))
+def test_any_bytes_as_a_struct(data: bytes) -> None:
+    try:
+        _, end = read_struct(data, 0)
+        assert end <= len(data)
+    except MalformedStruct:
+        return
+
+
+def test_structs_in_structs_end() -> None:
+    for kind in (b"\x1c", b"\x19\xf9\x01", b"\x19\x19"):
+        with pytest.raises(MalformedStruct):
+            read_struct(kind * 10_000, 0)
