@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
-from faceprep.sets.folder import is_image_name
+from faceprep.core.io.image_header import is_image_name
 from faceprep.sets.set_index import SetIndex
 
 STEMS, NAMES, NUMBERS = "stems", "names", "numbers"

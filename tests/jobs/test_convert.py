@@ -189,6 +189,6 @@ def test_the_size_of_shards(rec_set: Path, tmp_path: Path) -> None:
 
 def test_an_index_needs_no_lists(rec_set: Path, tmp_path: Path) -> None:
     with index_set(rec_set, tmp_path / "index") as images:
-        assert isinstance(images.index.places, np.memmap)
+        assert isinstance(images.index.places.base.base, np.memmap)
         assert images.keys(0, 2) == ["0/1", "0/2"]
         assert images.index.identities[:] == ["0", "1", "2", "3", "4", "5"]
