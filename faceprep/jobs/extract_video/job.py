@@ -385,4 +385,5 @@ def _clashes(name: str, names: dict[str, str]) -> bool:
 
 
 def _as_csv(notes: Iterable[Outcome]) -> bytes:
-    return "".join(map(csv_line, notes)).encode("utf-8", "backslashreplace")
+    lines = (csv_line((note.key, note.status, note.reason)) for note in notes)
+    return "".join(lines).encode("utf-8", "backslashreplace")
