@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from faceprep import __version__
 from faceprep.core import registry, storage
+from faceprep.core.arrays import Pixels
 from faceprep.core.embeddings import Model
 from faceprep.core.errors import FaceprepError, MissingExtra, OptionError, SourceError
-from faceprep.core.faces import Pixels
 from faceprep.core.job import Job, Look
 from faceprep.core.options import option
 from faceprep.core.types import Outcome

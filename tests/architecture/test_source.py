@@ -199,6 +199,18 @@ def test_images_are_decoded_and_checked_in_one_place(name: str) -> None:
     assert calls == DECODES[name]
 
 
+# Arrays
+
+
+def test_each_type_of_array_has_one_definition() -> None:
+    aliases = {
+        where.partition(":")[0]
+        for where, node in walk(ast.Assign)
+        if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("npt.NDArray")
+    }
+    assert aliases == {"faceprep/core/arrays.py"}
+
+
 # Sizes and docstrings
 
 
