@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import option
@@ -24,7 +25,7 @@ from faceprep.sets import split as selection
 from faceprep.sets.class_map import CLASSES_CSV
 from faceprep.sets.folder import find_identities, refuse_output_inside
 from faceprep.sets.label_rules import Unlabelled, parse_rule
-from faceprep.sets.listing import Ints, Listing, find_twins, is_text, list_images, refuse_names
+from faceprep.sets.listing import Listing, find_twins, is_text, list_images, refuse_names
 from faceprep.sets.manifests import embedding_join as embedding_rows
 from faceprep.sets.manifests import partition as manifest_cuts
 from faceprep.sets.manifests.embedding_join import EmbeddingTable

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from faceprep.core import storage
+from faceprep.core.arrays import Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError, SourceError
-from faceprep.core.faces import Pixels
 from faceprep.core.io.csv import csv_line
 from faceprep.core.job import Job
 from faceprep.core.options import option
