@@ -16,18 +16,17 @@ from multiprocessing import get_context
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from skimage.transform import SimilarityTransform
 from timing import side_by_side
 
+from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.faces import Faces
 from faceprep.steps.find_faces import open_cropper
 from faceprep.synthetic import draw_face
 from faceprep.vision.align import ARCFACE_112, check_landmarks, crop, estimate_similarity
 from faceprep.vision.quality import MEASURES, measure_crops
 
-Pixels = npt.NDArray[np.uint8]
-Photo = tuple[Pixels, npt.NDArray[np.float32]]
+Photo = tuple[Pixels, Floats]
 
 
 def draw_photos(n: int, n_faces: int, height: int, width: int) -> list[Photo]:

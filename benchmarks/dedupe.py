@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 from timing import side_by_side
 
-from faceprep.core.faces import Pixels
+from faceprep.core.arrays import Pixels
 from faceprep.identity import duplicates
 from faceprep.sets.folder import find_identities
 from faceprep.synthetic import draw_face

@@ -23,9 +23,9 @@ import cv2
 import numpy as np
 from timing import side_by_side
 
+from faceprep.core.arrays import Pixels
 from faceprep.core.cpu import n_cores, take_share
 from faceprep.core.errors import FaceprepError
-from faceprep.core.faces import Pixels
 from faceprep.steps.find_faces import FaceOptions
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import decode, encode

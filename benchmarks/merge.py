@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import DBSCAN
 
+from faceprep.core.arrays import Ints
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.types import ACCEPTED
 from faceprep.identity.identity_sums import gather_groups
@@ -43,7 +44,6 @@ from faceprep.identity.vectors import prepare
 DIM, RANK = 512, 128
 WIDTHS = (12, 7, 7)
 MODEL = Model("made up", merge_from=0.5, undecided_from=0.3)
-Labels = npt.NDArray[np.int64]
 
 
 class Folder(NamedTuple):
@@ -52,16 +52,16 @@ class Folder(NamedTuple):
     """
 
     owner: int
-    who: Labels
+    who: Ints
     bridge: tuple[int, int] | None = None
 
 
 class Planted(NamedTuple):
     embeddings: Embeddings
-    folder: Labels
-    owner: Labels
+    folder: Ints
+    owner: Ints
     """Of each folder; those of nobody have numbers of their own."""
-    who: Labels
+    who: Ints
     """Of each image."""
 
 
@@ -131,7 +131,7 @@ def draw(
 # What is compared. Each gives a cluster for every image.
 
 
-def ours(planted: Planted) -> Labels:
+def ours(planted: Planted) -> Ints:
     return numbered(merged(planted.embeddings, list(planted.embeddings.identities)))
 
 
@@ -140,7 +140,7 @@ def merged(embeddings: Embeddings, names: list[str]) -> list[str]:
     return [into.get(name, name) for name in names]
 
 
-def cleaned_first(planted: Planted) -> Labels:
+def cleaned_first(planted: Planted) -> Ints:
     """Leave dropped images as identities of their own."""
     given = planted.embeddings
     decisions = {d.subject: d for d in plan_cleaning(given) if d.verdict == ACCEPTED}
@@ -160,7 +160,7 @@ def cleaned_first(planted: Planted) -> Labels:
     return numbered(names)
 
 
-def numbered(names: list[str]) -> Labels:
+def numbered(names: list[str]) -> Ints:
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
@@ -169,7 +169,7 @@ def unit(planted: Planted) -> npt.NDArray[np.float32]:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def any_pair_in_order(planted: Planted, over: float = 0.7) -> Labels:
+def any_pair_in_order(planted: Planted, over: float = 0.7) -> Ints:
     """Merge each folder, in the order of names, with every other that has any pair over the
     threshold.
     """
@@ -182,7 +182,7 @@ def any_pair_in_order(planted: Planted, over: float = 0.7) -> Labels:
     return into[folder]
 
 
-def range_and_union(planted: Planted, over: float = 0.5) -> Labels:
+def range_and_union(planted: Planted, over: float = 0.5) -> Ints:
     """Images over the threshold are one; folders that share such images are one."""
     rows = unit(planted)
     index = faiss.IndexFlatIP(DIM)
@@ -202,7 +202,7 @@ def range_and_union(planted: Planted, over: float = 0.5) -> Labels:
     return np.array([root(at) for at in range(len(parent))])[planted.folder]
 
 
-def dbscan(planted: Planted, over: float = 0.5) -> Labels:
+def dbscan(planted: Planted, over: float = 0.5) -> Ints:
     """Images by density; what is in no cluster stands alone."""
     labels = (
         DBSCAN(eps=1 - over, min_samples=3, metric="cosine", n_jobs=-1).fit(unit(planted)).labels_
@@ -212,7 +212,7 @@ def dbscan(planted: Planted, over: float = 0.5) -> Labels:
     return labels.astype(np.int64)
 
 
-PEERS: dict[str, Callable[[Planted], Labels]] = {
+PEERS: dict[str, Callable[[Planted], Ints]] = {
     "ours: merge-identities": ours,
     "ours: clean-identities first": cleaned_first,
     "any pair over 0.7, in order": any_pair_in_order,
@@ -226,14 +226,14 @@ def n_pairs(labels: npt.NDArray[np.int64]) -> int:
     return int((counts * (counts - 1) // 2).sum())
 
 
-def judged(found: Labels, truth: Labels) -> tuple[float, float, float]:
+def judged(found: Ints, truth: Ints) -> tuple[float, float, float]:
     """Pairwise precision, recall and F."""
     both = n_pairs(found * (truth.max() + 1) + truth)
     precision, recall = both / max(n_pairs(found), 1), both / max(n_pairs(truth), 1)
     return precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
 
 
-def of_folders(found: Labels, planted: Planted) -> Labels:
+def of_folders(found: Ints, planted: Planted) -> Ints:
     """The cluster that most of a folder's images are in: methods that split folders are judged
     by these.
     """

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from faceprep.core import registry
+from faceprep.core.arrays import Pixels
 from faceprep.core.embeddings import Model
-from faceprep.core.faces import Pixels
 from faceprep.core.registry import Entry
 from faceprep.vision.codec import encode
 

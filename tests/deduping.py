@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from faceprep import ProcessRunner, Request, SerialRunner, Summary, run_job
-from faceprep.core.faces import Pixels
+from faceprep.core.arrays import Pixels
 from faceprep.core.types import Decision
 from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.synthetic import draw_face

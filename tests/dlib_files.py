@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.faces import Pixels
+from faceprep.core.arrays import Doubles, Pixels
 from faceprep.models.embedders.dlib_weights import (
     ADD,
     AFFINE,
@@ -19,8 +19,6 @@ from faceprep.models.embedders.dlib_weights import (
     RELU,
     Layer,
 )
-
-Doubles = npt.NDArray[np.float64]
 
 
 def integer(number: int) -> bytes:

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from faceprep.core.faces import Faces, Pixels
+from faceprep.core.arrays import Pixels
+from faceprep.core.faces import Faces
 from faceprep.models.detectors.nms import overlaps
 from faceprep.vision.codec import decode
 from tests.real import DATA

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.faces import Floats, Pixels
+from faceprep.core.arrays import Floats, Pixels
 
 SIDE, CELL = 112, 28
 DIM = 3 * (SIDE // CELL) ** 2

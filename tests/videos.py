@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 
-from faceprep.core.faces import Faces, Pixels, no_faces
+from faceprep.core.arrays import Pixels
+from faceprep.core.faces import Faces, no_faces
 from faceprep.core.types import Request, Runner, Summary
 from faceprep.jobs.extract_video.job import ExtractVideo
 from faceprep.models.detectors.detector import SizedDetector

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.errors import OptionError
-from faceprep.core.faces import Floats, Pixels
 
 COSINE, EUCLIDEAN = "cosine", "euclidean"
 _STORED_NAMES = {"merge_from": "surely", "undecided_from": "surely_not"}

@@ -9,9 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
-"""(height, width, 3) RGB."""
-Floats = npt.NDArray[np.float32]
+from faceprep.core.arrays import Floats, Pixels
+
 N_LANDMARKS = 5
 """Left eye, right eye, nose, left and right mouth corner, left and right as the viewer sees."""
 

@@ -213,7 +213,7 @@ def find_state(folder: Path) -> StateReader | None:
 
 def load_run(state: Path) -> dict[str, Any]:
     """Return the record of the run in a state folder; empty where it is missing or damaged."""
-    return _run_of(StateFolder(state), RUN)
+    return load_record(StateFolder(state), RUN)
 
 
 def run_id_of(path: Path) -> str | None:
@@ -227,12 +227,13 @@ def run_id_of(path: Path) -> str | None:
     state = find_state(folder)
     if state is None:
         return None
-    run = _run_of(state, inner) or _run_of(state, RUN)
+    run = load_record(state, inner) or load_record(state, RUN)
     found = run.get("id")
     return found if isinstance(found, str) else None
 
 
-def _run_of(state: StateReader, name: str) -> dict[str, Any]:
+def load_record(state: StateReader, name: str) -> dict[str, Any]:
+    """Return the record of the run in the file `name`; empty where it is missing or damaged."""
     try:
         run = json.loads(state.read(name))
     except (FaceprepError, ValueError):

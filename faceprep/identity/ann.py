@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from faceprep.core.arrays import Floats, Ints
 from faceprep.core.errors import MissingExtra
-from faceprep.core.faces import Floats
 from faceprep.core.random_order import shuffled
 from faceprep.identity.similarity import BLOCK, Factors, Progress, all_pairs, sieve
-from faceprep.identity.vectors import Ints
 
 _SMALL = 20_000
 _PER_LIST = 40

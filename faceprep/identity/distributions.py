@@ -7,21 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from faceprep.core.arrays import Floats, Ints
 from faceprep.core.embeddings import Embeddings
-from faceprep.core.faces import Floats
 from faceprep.core.random_order import shuffled
 from faceprep.identity.matmul import multiply
 from faceprep.identity.similarity import BLOCK
-from faceprep.identity.vectors import Ints, Vectors, prepare
+from faceprep.identity.vectors import Vectors, prepare
 
 _FINE = 1000
 _COARSE = 5
 _QUANTILES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 _EXACT = 2.0**23
 _ROWS = 512
-_Counts = npt.NDArray[np.int64]
 
 
 def measure(embeddings: Embeddings, most_images: int = 20_000, seed: int = 0) -> Mapping[str, Any]:
@@ -71,7 +69,7 @@ def _drawn(vectors: Vectors, most: int, seed: int) -> Ints:
     return vectors.rows_of(np.sort(order[:n]).tolist())
 
 
-def _count(vectors: Vectors) -> tuple[_Counts, Floats, Floats]:
+def _count(vectors: Vectors) -> tuple[Ints, Floats, Floats]:
     """Count pairs by likeness, (2, bins), with the least positive and greatest negative of each
     identity.
 
@@ -122,13 +120,13 @@ def _positions(vectors: Vectors, group: int, run: Ints) -> slice:
     return slice(int(edges[0]), int(edges[1]))
 
 
-def _tally(products: Floats) -> _Counts:
+def _tally(products: Floats) -> Ints:
     """Count values in steps of a thousandth from -1 to 1."""
     bins = np.rint(np.clip(products, -1, 1) * _FINE).astype(np.int16).ravel()
     return np.bincount(bins + np.int16(_FINE), minlength=2 * _FINE + 1)
 
 
-def _described(counts: _Counts) -> Mapping[str, Any]:
+def _described(counts: Ints) -> Mapping[str, Any]:
     """Return the number of pairs and the quantiles of their likeness."""
     found: dict[str, Any] = {"pairs": int(counts.sum())}
     sums = np.cumsum(counts)
@@ -138,7 +136,7 @@ def _described(counts: _Counts) -> Mapping[str, Any]:
     return found
 
 
-def _coarse(counts: _Counts) -> list[int]:
+def _coarse(counts: Ints) -> list[int]:
     """Reduce counts to four hundred steps; likeness 1 falls in the last."""
     steps = counts[:-1].reshape(-1, _COARSE).sum(axis=1)
     steps[-1] += counts[-1]

@@ -20,9 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-Hashes = npt.NDArray[np.uint64]
+from faceprep.core.arrays import Bools, Hashes, Ints
+
 Alike = Callable[[int, Ints], Bools]
 """A function (image, others) -> mask of the others that the image is a copy of."""
 

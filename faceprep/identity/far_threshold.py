@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
 from faceprep.core.random_order import shuffled
 from faceprep.identity.identity_sums import gather_groups
 from faceprep.identity.similarity import Pairs, Progress, factors_of_images, find_mean_pairs, sieve
-from faceprep.identity.vectors import DECIMALS, Doubles, Ints, Vectors, prepare
+from faceprep.identity.vectors import DECIMALS, Vectors, prepare
 
 _Z = 1.959964
 """Of a normal distribution: 95 % lie within."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceprep.identity.vectors import DECIMALS, Doubles, Ints, Vectors
+from faceprep.core.arrays import Doubles, Ints
+from faceprep.identity.vectors import DECIMALS, Vectors
 
 _EXACT_BITS = 52
 

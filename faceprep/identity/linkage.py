@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from faceprep.core.arrays import Doubles
 from faceprep.identity.identity_sums import Groups
 from faceprep.identity.similarity import Pairs
-from faceprep.identity.vectors import Doubles
 
 MEAN, COMPLETE, CENTROID, SINGLE = "mean", "complete", "centroid", "single"
 LINKAGES = (MEAN, COMPLETE, CENTROID, SINGLE)

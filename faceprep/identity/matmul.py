@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from faceprep.core.faces import Floats
-from faceprep.identity.vectors import Ints
+from faceprep.core.arrays import Floats, Ints
 
 _CUDA = "CUDAExecutionProvider"
 _MIN_GPU_OPERATIONS = 10**13

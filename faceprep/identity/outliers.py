@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
 from faceprep.core.text import count_noun
@@ -28,7 +29,7 @@ from faceprep.identity.similarity import (
     find_mean_pairs,
     find_nearest_groups,
 )
-from faceprep.identity.vectors import Doubles, Ints, Vectors, prepare
+from faceprep.identity.vectors import Vectors, prepare
 
 _TURNS = 20
 _SAMPLE = 1 << 14

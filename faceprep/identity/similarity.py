@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from faceprep.core.faces import Floats
+from faceprep.core.arrays import Doubles, Floats, Ints
 from faceprep.identity.identity_sums import Groups
 from faceprep.identity.matmul import multiply, open_products
-from faceprep.identity.vectors import Doubles, Ints, Vectors
+from faceprep.identity.vectors import Vectors
 
 BLOCK = 4096
 """The default number of rows in a block."""

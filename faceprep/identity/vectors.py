@@ -13,12 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.arrays import Doubles, Floats, Ints
 from faceprep.core.embeddings import COSINE, Embeddings
 from faceprep.core.errors import SourceError
-from faceprep.core.faces import Floats
-
-Ints = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
 
 DECIMALS = 6
 """Decimals of a likeness. float32 holds no more, and equal pairs get equal values."""

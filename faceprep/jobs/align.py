@@ -14,9 +14,10 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from faceprep.core import storage
+from faceprep.core.arrays import Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError, OutputError, SourceError
-from faceprep.core.faces import Faces, Pixels
+from faceprep.core.faces import Faces
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_at

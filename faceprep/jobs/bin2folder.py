@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from faceprep.core import storage
-from faceprep.core.io.image_header import check_image
+from faceprep.core.io.image_bytes import check_image_bytes
+from faceprep.core.io.image_header import ImageHeader
 from faceprep.core.job import Job
 from faceprep.core.shards import cut_evenly
-from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.pairs_bin import container as pairs_bin
 
 _SHARD = 1024
@@ -53,17 +54,19 @@ class Bin2Folder(Job):
         with storage.ByteSource(shard.source) as file:
             for number, place in enumerate(places, shard.start):
                 images = pairs_bin.read_images(file, place)
-                headers = [check_image(image) for image in images]
-                damage = pairs_bin.name_damage([header.damage for header in headers], place, number)
-                if not damage:
-                    names = [
-                        f"images/{number:06d}_{i}{header.suffix}"
-                        for i, header in enumerate(headers)
-                    ]
-                    for name, image in zip(names, images, strict=True):
-                        sink.write(name, image)
-                    rows.write(f"{number},{names[0]},{names[1]},{place['same']}\n".encode())
-                yield Outcome(f"pair {number}", "undecodable" if damage else OK, damage)
+                checked = list(map(check_image_bytes, images, pairs_bin.name_images(place, number)))
+                failed = [each for each in checked if isinstance(each, Outcome)]
+                if failed:
+                    yield pairs_bin.leave_out(f"pair {number}", failed)
+                    continue
+                headers = [each for each in checked if isinstance(each, ImageHeader)]
+                names = [
+                    f"images/{number:06d}_{i}{header.suffix}" for i, header in enumerate(headers)
+                ]
+                for name, image in zip(names, images, strict=True):
+                    sink.write(name, image)
+                rows.write(f"{number},{names[0]},{names[1]},{place['same']}\n".encode())
+                yield Outcome(f"pair {number}")
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         with sink.open("pairs.csv") as table:

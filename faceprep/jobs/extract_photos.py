@@ -13,8 +13,9 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from faceprep.core import storage
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OptionError, SourceError
-from faceprep.core.faces import Faces, Pixels
+from faceprep.core.faces import Faces
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.job import Job
 from faceprep.core.options import option

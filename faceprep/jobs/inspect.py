@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io import contents
-from faceprep.core.io.image_bytes import read_image_bytes
-from faceprep.core.io.image_header import check_image
+from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
+from faceprep.core.io.image_header import ImageHeader
 from faceprep.core.job import Look
 from faceprep.core.names import sort_names
 from faceprep.core.options import option
@@ -26,7 +26,7 @@ from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.entries import read_in_file_order
 from faceprep.sets.recordio.records import Damage, ImageRecord, RecordFile
-from faceprep.vision import codec
+from faceprep.vision.load_image import load_image_bytes
 
 _BATCH = 1024
 _N_NAMED = 20
@@ -57,10 +57,9 @@ class Inspection:
 
     def add_image(self, where: str, data: Buffer, deep: bool) -> bool:
         """Count one encoded image or name its damage; return whether it is sound."""
-        header = check_image(data)
-        problem = header.damage or (_decoding_problem(data) if deep else "")
-        if problem:
-            self.add_damage(f"{where}: {problem}")
+        header = _check(data, where, deep)
+        if isinstance(header, Outcome):
+            self.add_damage(header.reason)
             return False
         self.images += 1
         self.formats[header.suffix] += 1
@@ -257,12 +256,14 @@ def _manifest(found: contents.Contents, path: Path) -> Inspection:
     )
 
 
-def _decoding_problem(data: Buffer) -> str:
-    try:
-        codec.decode(data)
-    except codec.Undecodable as error:
-        return error.problem
-    return ""
+def _check(data: Buffer, where: str, deep: bool) -> ImageHeader | Outcome:
+    header = check_image_bytes(data, where)
+    if isinstance(header, Outcome) or not deep:
+        return header
+    pixels = load_image_bytes(data, where)
+    if isinstance(pixels, Outcome):
+        return pixels
+    return header
 
 
 def _spread(counts: list[int]) -> dict[str, float] | None:

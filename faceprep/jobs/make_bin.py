@@ -166,8 +166,7 @@ class MakeBin(Job):
             ]
             failed = [each for each in loaded if isinstance(each, Outcome)]
             if failed:
-                reason = "; ".join(each.reason for each in failed)
-                yield Outcome(pair.key, failed[0].status, f"{reason}; the pair is left out")
+                yield pairs_bin.leave_out(pair.key, failed)
             else:
                 part.add([each for each in loaded if not isinstance(each, Outcome)], pair.same)
                 yield Outcome(pair.key)

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import option
@@ -25,7 +26,7 @@ from faceprep.sets.containers import index_set
 from faceprep.sets.folder import refuse_output_inside
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.label_rules import Unlabelled, parse_rule
-from faceprep.sets.listing import Ints, Listing, find_twins, is_text, list_set, refuse_names
+from faceprep.sets.listing import Listing, find_twins, is_text, list_set, refuse_names
 from faceprep.sets.manifests import embedding_join as embedding_rows
 from faceprep.sets.manifests import partition as manifest_cuts
 from faceprep.sets.manifests.embedding_join import EmbeddingTable

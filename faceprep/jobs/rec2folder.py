@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from faceprep.core import storage
 from faceprep.core.io.image_bytes import check_image_bytes
-from faceprep.core.io.image_header import check_image
+from faceprep.core.io.image_header import ImageHeader
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
@@ -84,10 +84,10 @@ class Rec2Folder(Job):
 
 def _files_of(run: ImageRun, names: Sequence[str], identities: IdentityNames) -> list[str]:
     """Return the paths of the images; empty unless all are sound."""
-    headers = [check_image(image) for image in run.images]
+    checked = map(check_image_bytes, run.images, names)
+    headers = [header for header in checked if isinstance(header, ImageHeader)]
     folders = [identities[labels[0]] for labels in run.labels]
-    damaged = [header for header in headers if header.damage]
-    if damaged or not all(folders):
+    if len(headers) < len(names) or not all(folders):
         return []
     return [
         f"{folder}/{name}{header.suffix}"

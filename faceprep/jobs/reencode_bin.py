@@ -14,13 +14,14 @@ from typing import ClassVar
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError, SourceError
-from faceprep.core.io.image_header import check_image
+from faceprep.core.io.image_bytes import check_image_bytes, undecodable
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
-from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.vision import codec
+from faceprep.vision.load_image import load_image_bytes
 
 log = logging.getLogger("faceprep")
 _SHARD = 256
@@ -155,29 +156,32 @@ class ReencodeBin(Job):
         )
         with storage.ByteSource(self._original(source)) as file:
             for number, place in enumerate(places, shard.start):
-                encoded = [self._encode(data) for data in pairs_bin.read_images(file, place)]
-                damage = pairs_bin.name_damage([damage for _, damage in encoded], place, number)
-                if not damage:
-                    part.add([data for data, _ in encoded], bool(place["same"]))
-                yield Outcome(
-                    f"{source.name} pair {number}", "undecodable" if damage else OK, damage
-                )
+                key = f"{source.name} pair {number}"
+                images = pairs_bin.read_images(file, place)
+                encoded = list(map(self._encode, images, pairs_bin.name_images(place, number)))
+                failed = [each for each in encoded if isinstance(each, Outcome)]
+                if failed:
+                    yield pairs_bin.leave_out(key, failed)
+                    continue
+                part.add([each for each in encoded if isinstance(each, bytes)], bool(place["same"]))
+                yield Outcome(key)
 
-    def _encode(self, data: bytes) -> tuple[bytes, str]:
-        """Encode an image; return (bytes, fault)."""
-        header = check_image(data)
+    def _encode(self, data: bytes, name: str) -> bytes | Outcome:
+        """Encode an image again, or return the outcome of the image `name`."""
+        header = check_image_bytes(data, name)
+        if isinstance(header, Outcome):
+            return header
         height, width = header.size or (1, 1)
-        if header.damage:
-            return b"", header.damage
         if height * width > _MAX_PIXELS:
-            return b"", f"expected at most {_MAX_PIXELS:,} pixels, found {height:,} × {width:,}"
-        try:
-            pixels, suffix = codec.decode(data), f".{self.format}"
-        except codec.Undecodable as error:
-            return b"", str(error)
-        return data if self.keep and header.suffix == suffix else codec.encode(
-            pixels, suffix, self.quality
-        ), ""
+            found = f"{height:,} × {width:,}"
+            return undecodable(name, f"expected at most {_MAX_PIXELS:,} pixels, found {found}")
+        pixels = load_image_bytes(data, name)
+        if isinstance(pixels, Outcome):
+            return pixels
+        suffix = f".{self.format}"
+        if self.keep and header.suffix == suffix:
+            return data
+        return codec.encode(pixels, suffix, self.quality)
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         for path, group in groupby(work.stages[0].shards, key=lambda shard: shard.source):

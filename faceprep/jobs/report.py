@@ -17,10 +17,12 @@ import pyarrow as pa
 
 from faceprep import __version__
 from faceprep.core import registry, storage
+from faceprep.core.arrays import Pixels
 from faceprep.core.embeddings import Model
-from faceprep.core.errors import FaceprepError, OptionError, SourceError
+from faceprep.core.errors import FaceprepError, MissingExtra, OptionError, SourceError
 from faceprep.core.job import Job, Look
 from faceprep.core.options import option
+from faceprep.core.types import Outcome
 from faceprep.identity.distributions import measure
 from faceprep.pages.report import section_faces as faces
 from faceprep.pages.report import section_runs as runs
@@ -34,6 +36,7 @@ from faceprep.tables.embeddings import is_embeddings, load_embeddings
 from faceprep.tables.faces import FACES_TABLE, split_output
 from faceprep.tables.plan import read_plan
 from faceprep.vision import codec
+from faceprep.vision.load_image import load_image
 from faceprep.vision.quality import MEASURES, measure_crop
 
 log = logging.getLogger("faceprep")
@@ -275,7 +278,7 @@ def _encode_crop(out: Path, path: str) -> bytes | None:
     return codec.encode_small(pixels, _SIDE)
 
 
-def _read(out: Path, path: str) -> Any:
+def _read(out: Path, path: str) -> Pixels | None:
     """Read the pixels of a crop; None if it is unreadable or would lie outside the output."""
     name, beside = split_output(path)
     root = Path(os.path.abspath(out))
@@ -283,10 +286,14 @@ def _read(out: Path, path: str) -> Any:
     if os.path.isabs(name) or ".." in Path(name).parts or "\0" in name:
         return None
     try:
-        return codec.decode(storage.read_bytes(folder / name))
-    except FaceprepError as error:
+        pixels = load_image(folder / name, path)
+    except MissingExtra as error:  # without OpenCV, the page has no pictures
         log.debug("not shown: %s", error)
         return None
+    if isinstance(pixels, Outcome):
+        log.debug("not shown: %s", pixels.reason)
+        return None
+    return pixels
 
 
 def _root_of(out: Path, found_runs: Sequence[Run]) -> Path:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from faceprep.core.arrays import Floats
 from faceprep.core.errors import MissingExtra
 
 _REMEDY = "pip install 'faceprep[detect]'"
 _REMEDY_OF_EMBEDDERS = "pip install 'faceprep[embed]'"
-Layers = list[npt.NDArray[np.float32]]
+Layers = list[Floats]
 
 
 def fingerprint(*weights: bytes) -> str:

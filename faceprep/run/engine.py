@@ -36,9 +36,9 @@ from faceprep.core.types import (
 )
 from faceprep.run import heartbeat, preflight
 from faceprep.run.ledger import Ledger, Places, ShardSink, crashed, load_report, rescue
+from faceprep.tables.ledger import FINISH
 
 log = logging.getLogger("faceprep")
-_FINISH = "finish"
 _GO_ON = "Start the same command again to resume."
 
 
@@ -255,7 +255,7 @@ class _Drive:
 
         Parts must exist only while they are still to be joined.
         """
-        self._finish_report = load_report(self._places, _FINISH)
+        self._finish_report = load_report(self._places, FINISH)
         for with_parts in (False, True) if self._finish_report else (True,):
             reports = {
                 shard_id: load_report(self._places, shard_id, with_parts)
@@ -332,7 +332,7 @@ class _Drive:
                 "to try them again.",
             )
         if not n_crashed and not self._finish_report:
-            sink = ShardSink(self._places, _FINISH)
+            sink = ShardSink(self._places, FINISH)
             try:
                 self._job.finish(self.work, self._request, sink)
                 self._finish_report = sink.commit([])

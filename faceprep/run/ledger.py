@@ -1,9 +1,7 @@
 """The record of a run on disk: the finished shards with their outputs and outcomes.
 
     STATE/run.json            command, options, version, fingerprint of the source
-    STATE/ledger/SHARD.jsonl  a finished shard: its outputs [[name …], [bytes …]]; its counts;
-                              its outcomes [[key …], {position: [status, reason]}], for those
-                              that are not plainly ok
+    STATE/ledger/SHARD.jsonl  a finished shard: its outputs, counts and outcomes (`tables.ledger`)
     STATE/staging/SHARD/      a shard at work
     STATE/parts/              intermediate files of finished shards
     STATE/failures.csv        every failed input with its reason, of an output that is one file
@@ -25,16 +23,15 @@ from typing import Any, BinaryIO
 
 from faceprep.core import locks, output_tree, storage
 from faceprep.core.errors import SourceError
-from faceprep.core.io.csv import CsvReader, csv_line
-from faceprep.core.state_file import RUN, STATE
+from faceprep.core.io.csv import csv_line
+from faceprep.core.state_file import RUN, STATE, load_run
 from faceprep.core.types import OK, Buffer, Outcome, Shard, ShardReport, count_failures, count_name
 from faceprep.run.staging import BESIDE, Staging, abandon_shard, recover_shard
+from faceprep.tables.ledger import FAILURES, PAGES, Page, page_name, read_failures, shard_ids
 
 _PARTS = "parts"
 _KEY, _STATUS, _UNIT = attrgetter("key"), attrgetter("status"), attrgetter("unit")
 _REASON = attrgetter("reason")
-_FAILURES = "failures.csv"
-_PAGE = ".jsonl"
 
 
 class Places:
@@ -58,23 +55,23 @@ class Places:
         self.tops = tuple(home + ending for ending in ("", *siblings)) if home else ()
         state = root / home / STATE
         self.state = state / state_name
-        self.all_failures = state / _FAILURES if shares_failures and state_name else None
+        self.all_failures = state / FAILURES if shares_failures and state_name else None
         self.scratch = self.state / "scratch"
         self.signs = self.scratch / "signs of life"
         self.is_alone = not state_name
         folder = root / home if self.is_alone else self.state
-        self.failures = folder / _FAILURES
+        self.failures = folder / FAILURES
         self._state_name = self.state.relative_to(self.root).as_posix()
 
     def page(self, shard_id: str) -> Path:
-        return self.state / "ledger" / f"{shard_id}{_PAGE}"
+        return self.state / page_name(shard_id)
 
     def staging(self, shard_id: str) -> Path:
         return self.state / "staging" / shard_id
 
     def state_folders(self) -> list[Path]:
         """Return every folder that holds state of the run, outermost first."""
-        inner = [self.state / name for name in ("ledger", _PARTS, "scratch", "staging")]
+        inner = [self.state / name for name in (PAGES, _PARTS, "scratch", "staging")]
         beside = [self.root / top for top in self.tops[1:]]
         outer = [self.root / self.home / STATE, self.state, self.signs]
         return [*outer, *inner, *(top / STATE for top in beside), *(top / BESIDE for top in beside)]
@@ -178,31 +175,19 @@ def rescue(places: Places, shard_id: str) -> ShardReport | None:
 def load_report(places: Places, shard_id: str, with_parts: bool = True) -> ShardReport | None:
     """Load the report of a finished shard; None unless all outputs exist in their sizes."""
     try:
-        outputs, counts, _ = _read_page(places.page(shard_id))
-        for name, n_bytes in zip(*json.loads(outputs), strict=True):
+        page = _read_page(places, shard_id)
+        for name, n_bytes in zip(page.outputs, page.sizes, strict=True):
             wanted = with_parts or not places.is_part(name)
             if wanted and storage.size_of(f"{places.root}/{name}") != n_bytes:
                 return None
-        page = json.loads(counts)
-        return ShardReport(shard_id, page["inputs"], page["by_status"], page["outputs"])
-    except (
-        SourceError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # missing, or damaged when the power went
+        return page.counts
+    except (SourceError, ValueError):  # missing, or damaged when the power went
         return None
 
 
-def _read_page(path: Path) -> tuple[bytes, bytes, bytes]:
-    """Read outputs, counts and outcomes of a page.
-
-    Raises SourceError, or ValueError when the page is not whole.
-    """
-    outputs, counts, outcomes, end = storage.read_bytes(path).split(b"\n")
-    if end:
-        raise ValueError(end)
-    return outputs, counts, outcomes
+def _read_page(places: Places, shard_id: str) -> Page:
+    """Read a page. Raises SourceError, or ValueError where it is damaged."""
+    return Page(shard_id, storage.read_bytes(places.page(shard_id)))
 
 
 class Ledger:
@@ -219,11 +204,7 @@ class Ledger:
         """
         if storage.size_of(self._run) is None:
             return None
-        try:
-            run = json.loads(storage.read_bytes(self._run))
-        except (SourceError, ValueError):
-            return {}
-        return run if isinstance(run, dict) else {}
+        return load_run(self._places.state)
 
     def save_run(self, run: Mapping[str, Any]) -> None:
         storage.write_file(self._run, (json.dumps(run, indent=1, sort_keys=True) + "\n").encode())
@@ -245,9 +226,7 @@ class Ledger:
 
     def outcomes(self, shard_id: str) -> Iterator[Outcome]:
         """Yield one Outcome for every input of a finished shard."""
-        keys, others = json.loads(_read_page(self._places.page(shard_id))[2])
-        for position, key in enumerate(keys):
-            yield Outcome(key, *others.get(str(position), ()))
+        return _read_page(self._places, shard_id).outcomes()
 
     def write_failures(self, reports: Iterable[ShardReport], shards: Mapping[str, Shard]) -> None:
         """Write failures.csv: every failed input with its reason.
@@ -281,7 +260,7 @@ class Ledger:
         """Join the failures of all runs in the folder."""
         lists = [
             storage.read_bytes(path).partition(b"\n")
-            for path in sorted(target.parent.glob(f"*/{_FAILURES}"))
+            for path in sorted(target.parent.glob(f"*/{FAILURES}"))
         ]
         storage.write_file(target, b"".join([*lists[0][:2], *(rows for _, _, rows in lists)]))
 
@@ -295,12 +274,12 @@ class Ledger:
             if not keep_outputs:
                 abandon_shard(places.root, places.staging(shard_id), places.tops)
         folder = places.page("").parent
-        for page in [folder / name for name in _names(folder) if name.endswith(_PAGE)]:
-            names = _outputs(page)
+        for shard_id in shard_ids(_names(folder)):
+            names = _outputs(places, shard_id)
             if keep_outputs:
                 names = [name for name in names if places.is_part(str(name))]
             output_tree.remove_outputs(places.root, names, places.tops)
-            storage.remove_tree(page)
+            storage.remove_tree(places.page(shard_id))
         for path in (places.staging(""), folder, places.failures):
             storage.remove_tree(path)
         if self._run.is_dir():
@@ -327,13 +306,12 @@ def _has_failures(report: ShardReport) -> bool:
     return bool(report.crash) or count_failures(report.by_status) > 0
 
 
-def _outputs(page: Path) -> list[Any]:
+def _outputs(places: Places, shard_id: str) -> Sequence[Any]:
     """Return the names on a page, which may be damaged or come from somebody else."""
     try:
-        names, _ = json.loads(_read_page(page)[0])
-    except (SourceError, ValueError, TypeError):
+        return _read_page(places, shard_id).outputs
+    except (SourceError, ValueError):
         return []
-    return names if isinstance(names, list) else []
 
 
 def _names(folder: Path) -> list[str]:
@@ -350,8 +328,6 @@ def first_failures(path: str, n: int) -> tuple[list[tuple[str, str, str]], int]:
     Raises SourceError.
     """
     with storage.open_source(path) as file:
-        rows = CsvReader(file, path)
-        next(rows, None)
-        padded = ((*row, "", "", "") for row in islice(rows, n))
-        first = [(row[0], row[1], row[2]) for row in padded]
+        rows = read_failures(file, path)
+        first = list(islice(rows, n))
         return first, len(first) + sum(1 for _ in rows)

@@ -28,10 +28,8 @@ import pyarrow as pa
 from pyarrow import csv
 
 from faceprep.core import storage
+from faceprep.core.arrays import Floats, Ints
 from faceprep.core.errors import SourceError
-from faceprep.core.faces import Floats
-
-Ints = npt.NDArray[np.int64]
 
 _IMAGES, _POINTS = "_face_tid_mid.txt", "_name_5pts_score.txt"
 _PAIRS, _PROBES = "_template_pair_label.txt", "_1N_probe_mixed.csv"

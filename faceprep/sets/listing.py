@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.arrays import Ints
 from faceprep.sets.folder import Identity
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.label_rules import Unlabelled
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.io.parquet import open_parquet
 from faceprep.core.storage import ByteSource
@@ -25,8 +25,6 @@ NO_LABEL = -(1 << 63)
 _ROWS = 1 << 14
 _FIRST_ROW = -1
 _PLAIN = {"PLAIN", "RLE", "BIT_PACKED"}
-
-Ints = npt.NDArray[np.int64]
 
 
 class Part(NamedTuple):

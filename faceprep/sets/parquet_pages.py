@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.arrays import Ints
 from faceprep.core.storage import ByteSource
 from faceprep.sets.protobuf import Malformed, read_varint
 from faceprep.sets.thrift import MalformedStruct, Struct, read_struct
@@ -32,8 +33,6 @@ _WINDOW = 1 << 16
 _U32 = struct.Struct("<I")
 NULL = -1
 """The length of a value that is null."""
-
-Ints = npt.NDArray[np.int64]
 
 
 class DamagedPage(ValueError):

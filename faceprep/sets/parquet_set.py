@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE, read_image_bytes
 from faceprep.core.storage import ByteSource
@@ -40,8 +40,6 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 SUFFIX = ".parquet"
 _LABELS = "labels"
 _BAD_RECORD = "bad_record"
-
-Ints = npt.NDArray[np.int64]
 
 
 class ParquetSet(ImageSet):

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.names import sort_names
 from faceprep.core.random_order import shuffled
 from faceprep.core.text import count_noun
 from faceprep.core.types import FEW_IMAGES
 from faceprep.sets.label_rules import LabelRule, Unlabelled
-from faceprep.sets.listing import Ints, Listing
+from faceprep.sets.listing import Listing
 
 _NONE = -1
 

@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.embeddings import Embedder, Embeddings, Model
 from faceprep.core.errors import OptionError
-from faceprep.core.faces import Floats, Pixels
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.names import identity_of
 from faceprep.core.options import option

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.arrays import Pixels
 from faceprep.core.cpu import my_cores
-from faceprep.core.faces import Faces, Pixels, no_faces
+from faceprep.core.faces import Faces, no_faces
 from faceprep.core.options import option
 from faceprep.core.types import LOW_SCORE, NO_FACE, OK
 from faceprep.models.detectors.detector import Detection, DetectorSpec, SizedDetector, open_detector

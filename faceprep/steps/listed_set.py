@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.types import Outcome
 from faceprep.sets.containers import SET, index_set, open_set
 from faceprep.sets.folder import FolderSet, path_in_identity
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.listing import Listing
-
-Ints = npt.NDArray[np.int64]
 
 _LISTING, _ORDER = "listing.json", "order.i64"
 _ROOT = "."

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import MissingExtra
 from faceprep.synthetic.images import draw_face
 from faceprep.video.siw_boxes import face_lines
 
-Pixels = npt.NDArray[np.uint8]
 _N_BITS = 12
 _TICK = Fraction(1, 12_000)
 _CODECS = {".webm": "libvpx", ".avi": "mpeg4"}

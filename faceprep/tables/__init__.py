@@ -1,1 +1,1 @@
-"""Small typed tables about images: faces, scores, embeddings, plans, verdicts."""
+"""Small typed tables about images: faces, scores, embeddings, plans, verdicts, ledgers."""

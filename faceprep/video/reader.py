@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import SourceError
 from faceprep.core.text import count_noun
 from faceprep.video.decoder import WORTH_SEEKING, Decoded, OpenVideo, decode_from
@@ -29,9 +30,7 @@ from faceprep.video.index import VideoIndex, index_packets
 from faceprep.video.sampling import ALL_FRAMES, FrameChoice
 from faceprep.video.truncation import describe_cut
 
-Pixels = npt.NDArray[np.uint8]
 VIDEO_SUFFIXES = (".mov", ".mp4", ".avi", ".mkv", ".webm")
-_Matrix = npt.NDArray[np.int32]
 _NONE = -1
 
 
@@ -137,7 +136,7 @@ class VideoReader:
         Only these become RGB; long gaps between them are not decoded.
         """
         self.missed, self.n_after_damage = [], 0
-        matrices: dict[int, _Matrix | None] = {}
+        matrices: dict[int, npt.NDArray[np.int32] | None] = {}
         times, is_keys = self.index.times, choice.kind == "keyframes"
         keys_only = is_keys and self.index.has_lone_keyframes
         keys_by_look = is_keys and not self.index.has_stamps
@@ -233,7 +232,7 @@ def _match(
 _FAST = {"format": "rgb24", "interpolation": "FAST_BILINEAR", "threads": 1}
 
 
-def _to_rgb(picture: Any, matrices: dict[int, _Matrix | None]) -> Pixels:
+def _to_rgb(picture: Any, matrices: dict[int, npt.NDArray[np.int32] | None]) -> Pixels:
     """Convert a picture to upright RGB.
 
     `matrices` caches the display matrix of each rotation. To ask a picture for its matrix makes a
@@ -247,7 +246,7 @@ def _to_rgb(picture: Any, matrices: dict[int, _Matrix | None]) -> Pixels:
     return pixels if matrix is None else _upright(pixels, matrix)
 
 
-def _upright(pixels: Pixels, matrix: _Matrix) -> Pixels:
+def _upright(pixels: Pixels, matrix: npt.NDArray[np.int32]) -> Pixels:
     """Apply a display matrix: x' = m[0] x + m[3] y, y' = m[1] x + m[4] y, to the nearest quarter
     turn or mirror.
     """

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Doubles
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.video.reader import VIDEO_SUFFIXES
 
-Boxes = npt.NDArray[np.float64]
 FILLS = ("neighbours", "origin")
 _ORIGIN_FILL = 48.0
 """What the first users of SiW wrote for any missing value."""
@@ -67,7 +67,7 @@ class FaceBoxes:
     NaN where there is no face or the row is in `bad`.
     """
 
-    boxes: Boxes
+    boxes: Doubles
     repairs: tuple[Repair, ...] = ()
     bad: tuple[BadRow, ...] = ()
 
@@ -172,7 +172,7 @@ def _read_row(line: str) -> list[float] | str:
 
 
 def _repair(
-    values: Boxes,
+    values: Doubles,
     is_face: npt.NDArray[np.bool_],
     is_partial: npt.NDArray[np.bool_],
     fill: str,
@@ -206,7 +206,7 @@ def _repair(
     return repairs, unfilled
 
 
-def _upside_down(values: Boxes, lines: list[str]) -> Iterator[BadRow]:
+def _upside_down(values: Doubles, lines: list[str]) -> Iterator[BadRow]:
     with np.errstate(invalid="ignore"):
         is_wrong = (values[:, 2] <= values[:, 0]) | (values[:, 3] <= values[:, 1])
     for row in np.flatnonzero(is_wrong).tolist():
@@ -225,7 +225,7 @@ def face_lines(boxes: Iterable[npt.ArrayLike]) -> bytes:
     return b"".join(_face_line(np.asarray(box, np.float64)) for box in boxes)
 
 
-def _face_line(box: Boxes) -> bytes:
+def _face_line(box: Doubles) -> bytes:
     values = np.zeros(4) if np.isnan(box).any() else box
     return (
         " ".join(np.format_float_positional(value, trim="-") for value in values) + "\n"

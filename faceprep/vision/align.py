@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.faces import N_LANDMARKS, Pixels
+from faceprep.core.arrays import Doubles, Pixels
+from faceprep.core.faces import N_LANDMARKS
 from faceprep.core.opencv import opencv
-
-Doubles = npt.NDArray[np.float64]
 
 ARCFACE_112: Doubles = np.array(
     [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import FaceprepError
-from faceprep.core.faces import Pixels
 from faceprep.core.io.image_header import check_image
 from faceprep.core.opencv import opencv
 from faceprep.core.types import Buffer

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from faceprep.core.faces import Pixels
+from faceprep.core.arrays import Pixels
 from faceprep.core.io.image_bytes import read_image_bytes, undecodable
 from faceprep.core.types import Buffer, Outcome
 from faceprep.vision import codec

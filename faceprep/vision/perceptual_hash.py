@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.faces import Pixels
+from faceprep.core.arrays import Hashes, Pixels, Thumbnails
 from faceprep.core.opencv import opencv
 
 SIDE = 24
@@ -41,9 +41,6 @@ _MIN_COLOUR_SHARE = 0.01
 _DETAIL_FACTOR = 1.25
 _N_FREQUENCIES = 8
 _SCALE = 4096
-
-Thumbnails = npt.NDArray[np.uint8]
-Hashes = npt.NDArray[np.uint64]
 
 
 class ImageSummary(NamedTuple):

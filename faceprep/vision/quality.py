@@ -19,11 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.faces import Pixels
+from faceprep.core.arrays import Doubles, Floats, Pixels
 from faceprep.core.opencv import opencv
-
-Doubles = npt.NDArray[np.float64]
-Levels = npt.NDArray[np.float32]
 
 EDGE = 50
 """Pixels whose Laplacian is further from 0 than this count as edges."""
@@ -38,22 +35,22 @@ class Grey:
     levels: npt.NDArray[np.uint8]
 
     @cached_property
-    def values(self) -> Levels:
+    def values(self) -> Floats:
         """Convert the levels to float32."""
         return self.levels.astype(np.float32)
 
     @cached_property
-    def laplacian(self) -> Levels:
+    def laplacian(self) -> Floats:
         """Compute the Laplacian of each pixel, with the kernel 0 1 0, 1 -4 1, 0 1 0."""
         return _apply_filter("Laplacian", self.values)
 
     @cached_property
-    def right(self) -> Levels:
+    def right(self) -> Floats:
         """Compute the absolute difference from each pixel to the next one in its row."""
         return np.asarray(opencv().absdiff(self.values[:-1, 1:], self.values[:-1, :-1]))
 
     @cached_property
-    def below(self) -> Levels:
+    def below(self) -> Floats:
         """Compute the absolute difference from each pixel to the one below."""
         return np.asarray(opencv().absdiff(self.values[1:, :-1], self.values[:-1, :-1]))
 
@@ -63,12 +60,12 @@ class Grey:
         return np.bincount(self.levels.ravel(), minlength=256) / self.levels.size
 
 
-def _apply_filter(name: str, values: Levels, *order: int) -> Levels:
+def _apply_filter(name: str, values: Floats, *order: int) -> Floats:
     cv2 = opencv()
     return np.asarray(getattr(cv2, name)(values, cv2.CV_32F, *order))
 
 
-def _mean_product(one: Levels, other: Levels) -> float:
+def _mean_product(one: Floats, other: Floats) -> float:
     return float(np.vdot(one, other)) / one.size
 
 

@@ -179,6 +179,38 @@ def call_of(text: str) -> ast.Call:
     return node
 
 
+# Images
+
+DECODES = {
+    "codec.decode": ["faceprep/vision/load_image.py"],
+    "cv2.imdecode": ["faceprep/vision/codec.py"],
+    "check_image": ["faceprep/core/io/image_bytes.py", "faceprep/vision/codec.py"],
+}
+
+
+@pytest.mark.parametrize("name", DECODES)
+def test_images_are_decoded_and_checked_in_one_place(name: str) -> None:
+    """Every job gets the same status and sentence for an unsound image."""
+    calls = [
+        where.partition(":")[0]
+        for where, node in walk(ast.Call)
+        if isinstance(node, ast.Call) and called(node) == name
+    ]
+    assert calls == DECODES[name]
+
+
+# Arrays
+
+
+def test_each_type_of_array_has_one_definition() -> None:
+    aliases = {
+        where.partition(":")[0]
+        for where, node in walk(ast.Assign)
+        if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("npt.NDArray")
+    }
+    assert aliases == {"faceprep/core/arrays.py"}
+
+
 # Sizes and docstrings
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import FaceprepError
-from faceprep.core.faces import N_LANDMARKS, Detector, Faces, Pixels
+from faceprep.core.faces import N_LANDMARKS, Detector, Faces
 from faceprep.core.registry import DETECTORS
 from faceprep.models.detectors.detector import DetectorSpec, open_detector, problem_of
 from tests.contracts.installed import skip_where_packages_are_missing

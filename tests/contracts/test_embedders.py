@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from faceprep.core.arrays import Pixels
 from faceprep.core.embeddings import COSINE, EUCLIDEAN, Embedder, load_model
 from faceprep.core.errors import FaceprepError, OptionError
-from faceprep.core.faces import Pixels
 from faceprep.core.registry import EMBEDDERS
 from faceprep.models.detectors import insightface as insightface_pack
 from faceprep.models.embedders.embedder import EmbedderSpec, find_kind, open_embedder

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import pickle
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from faceprep import Align, ExtractPhotos, Request, SerialRunner, run_job
 from faceprep.cli import main
 from faceprep.core.job import Job
+from faceprep.core.types import Decision, Outcome
 from faceprep.jobs.bin2folder import Bin2Folder
 from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.jobs.embed.job import Embed
@@ -20,10 +24,14 @@ from faceprep.jobs.make_bin import MakeBin
 from faceprep.jobs.manifest import Manifest
 from faceprep.jobs.rec2folder import Rec2Folder
 from faceprep.jobs.reencode_bin import ReencodeBin
+from faceprep.jobs.report import Report
+from faceprep.jobs.review import Review
 from faceprep.jobs.score import Score
+from faceprep.pages.review.thumbnails import Thumbnails
 from faceprep.sets.recordio.records import frame_image
 from faceprep.synthetic import encode_face
 from tests.flat_faces import Flat, flat_detectors, save
+from tests.reviews import save_plan
 from tests.tiny_models import save_onnx
 
 __all__ = ["flat_detectors"]
@@ -42,14 +50,16 @@ UNSOUND = {
 }
 IN_BYTES = {name: row for name, row in UNSOUND.items() if row[0] is not None}
 Told = dict[str, tuple[str, str]]
+Inspecting = Callable[..., list[str]]
 
 
-def spoil(path: Path, data: bytes | None) -> None:
+def spoil(path: Path, name: str) -> None:
     """Make the unsound file; a link to a folder stands for a file that cannot be read."""
     path.unlink(missing_ok=True)
+    data = UNSOUND[name][0]
     if data is not None:
         path.write_bytes(data)
-    elif path.stem == "gone":
+    elif name == "gone.jpg":
         path.symlink_to("nowhere")
     else:
         path.symlink_to(path.parent)
@@ -64,10 +74,25 @@ def folder(tmp_path: Path) -> Path:
         for image in range(2):
             name = f"p{identity}/sound{image}.jpg"
             (source / name).write_bytes(encode_face(identity, image, ".jpg"))
-    for name, (data, _, _) in UNSOUND.items():
+    for name in UNSOUND:
         if name != "forbidden.jpg":
-            spoil(source / "p0" / name, data)
+            spoil(source / "p0" / name, name)
     return source
+
+
+@pytest.fixture
+def inspect(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[str]]:
+    """Run `inspect` on a damaged set, and return the damage that it names."""
+
+    def damage_of(path: Path, *options: str) -> list[str]:
+        monkeypatch.setattr("sys.argv", ["faceprep", "inspect", str(path), "--json", *options])
+        assert main() == 3
+        found: list[str] = json.loads(capsys.readouterr().out)["damage"]
+        return found
+
+    return damage_of
 
 
 def failures(path: Path) -> dict[str, tuple[str, str]]:
@@ -125,25 +150,21 @@ def test_extract_photos(folder: Path, tmp_path: Path, flat_detectors: None) -> N
     expect_files(run(ExtractPhotos(detector="flat"), folder, tmp_path / "out"))
 
 
-def test_inspect(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for deep in ([], ["--deep"]):
-        monkeypatch.setattr("sys.argv", ["faceprep", "inspect", str(folder), "--json", *deep])
-        assert main() == 3
-        assert set(json.loads(capsys.readouterr().out)["damage"]) == {
-            f"p0/{name}: {sentence}"
-            for name, (_, _, sentence) in UNSOUND.items()
-            if name != "forbidden.jpg"
-        }
+@pytest.mark.parametrize("deep", [[], ["--deep"]])
+def test_inspect(folder: Path, inspect: Inspecting, deep: list[str]) -> None:
+    assert set(inspect(folder, *deep)) == {
+        f"p0/{name}: {sentence}"
+        for name, (_, _, sentence) in UNSOUND.items()
+        if name != "forbidden.jpg"
+    }
 
 
 @pytest.mark.parametrize("name", [name for name in UNSOUND if name != "forbidden.jpg"])
 def test_make_bin(folder: Path, tmp_path: Path, name: str) -> None:
     """A listed pair is an input, and its reason begins with the image."""
     pairs = tmp_path / "pairs.txt"
-    data, status, sentence = UNSOUND[name]
-    spoil(folder / "p0" / name, data)
+    _, status, sentence = UNSOUND[name]
+    spoil(folder / "p0" / name, name)
     pairs.write_text(f"p0/{name} p0/sound0.jpg 1\np1/sound0.jpg p1/sound1.jpg 1\n")
     told = run(MakeBin(pairs_file=pairs), folder, tmp_path / "a.bin")
     ((found, reason),) = told.values()
@@ -160,24 +181,71 @@ def test_align(tmp_path: Path, flat_detectors: None, name: str) -> None:
         Request((tmp_path / "src",), tmp_path / "first"),
         SerialRunner(),
     )
-    data, status, sentence = UNSOUND[name]
-    spoil(photo, data)
+    _, status, sentence = UNSOUND[name]
+    spoil(photo, name)
     told = run(Align(tmp_path / "first" / "faces.parquet"), tmp_path / "src", tmp_path / "out")
     assert list(told.values()) == [(status, f"ann/{photo.name}: {sentence}")]
+
+
+# Pages with pictures
+
+
+@pytest.mark.parametrize("name", UNSOUND)
+def test_report(
+    tmp_path: Path, flat_detectors: None, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """A crop that cannot be shown is named with --verbose."""
+    save(tmp_path / "src" / "ann" / "photo.png", Flat(40, 50))
+    out = tmp_path / "out"
+    run_job(ExtractPhotos(detector="flat"), Request((tmp_path / "src",), out), SerialRunner())
+    (crop,) = (out / "ann").iterdir()
+    spoil(crop, name)
+    with caplog.at_level(logging.DEBUG, "faceprep"):
+        Report().look(out)
+    assert set(caplog.messages) == {f"not shown: ann/{crop.name}: {UNSOUND[name][2]}"}
+
+
+@pytest.mark.parametrize("name", UNSOUND)
+def test_review(folder: Path, tmp_path: Path, name: str) -> None:
+    _, status, sentence = UNSOUND[name]
+    spoil(folder / "p0" / name, name)
+    loaded = Thumbnails(tmp_path / "kept").load(str(folder / "p0" / name))
+    assert loaded == Outcome(name, status, f"{name}: {sentence}")
+
+
+def test_review_without_a_server(folder: Path, tmp_path: Path) -> None:
+    """The page has a gap in place of each unsound image."""
+    plan = save_plan(tmp_path / "plan.jsonl", folder, [Decision("merge", "p0", "p1", 0.7)])
+    reviewed = Review(static=tmp_path / "page").serve(plan, lambda address: None)
+    assert reviewed.note == f"4 pictures in {tmp_path / 'page'}"
 
 
 # Commands that read containers
 
 
-def test_rec2folder(tmp_path: Path) -> None:
+def write_rec(folder: Path) -> Path:
+    """Write a .rec of the unsound images, a sound one and one with padding."""
     lines, data = [], b""
     records = [row[0] for row in IN_BYTES.values()] + [JPEG, JPEG + b"\0" * 40]
     for key, image in enumerate(records, 1):
         lines.append(f"{key}\t{len(data)}\n")
         data += frame_image([float(key)], image or b"", key)
-    (tmp_path / "train.rec").write_bytes(data)
-    (tmp_path / "train.idx").write_text("".join(lines))
-    told = run(Rec2Folder(), tmp_path / "train.rec", tmp_path / "out")
+    (folder / "train.rec").write_bytes(data)
+    (folder / "train.idx").write_text("".join(lines))
+    return folder / "train.rec"
+
+
+def write_bin(path: Path) -> Path:
+    """Write a .bin of one sound pair, and one pair for each unsound image, which is its first."""
+    images = [JPEG, JPEG]
+    for data, _, _ in IN_BYTES.values():
+        images += [data or b"", JPEG]
+    path.write_bytes(pickle.dumps((images, [True] * (len(images) // 2))))
+    return path
+
+
+def test_rec2folder(tmp_path: Path) -> None:
+    told = run(Rec2Folder(), write_rec(tmp_path), tmp_path / "out")
     for key, (_, status, sentence) in enumerate(IN_BYTES.values(), 1):
         found, reason = told.pop(str(key))
         assert found == status and reason.endswith(f": {sentence}")
@@ -186,15 +254,26 @@ def test_rec2folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_reencoded", [False, True])
 def test_bins(tmp_path: Path, is_reencoded: bool) -> None:
-    images = [JPEG, JPEG]
-    for data, _, _ in IN_BYTES.values():
-        images += [data or b"", JPEG]
     job: Job = ReencodeBin(out_dir=tmp_path / "out") if is_reencoded else Bin2Folder()
-    source = tmp_path / "a.bin"
-    source.write_bytes(pickle.dumps((images, [True] * (len(images) // 2))))
-    told = run(job, source, tmp_path / "out")
-    assert len(told) == len(IN_BYTES)
-    for (found, reason), (_, status, sentence) in zip(
-        told.values(), IN_BYTES.values(), strict=True
-    ):
-        assert found == status and sentence in reason
+    told = run(job, write_bin(tmp_path / "a.bin"), tmp_path / "out")
+    wanted = enumerate(IN_BYTES.values(), 1)
+    for (found, reason), (pair, (_, status, sentence)) in zip(told.values(), wanted, strict=True):
+        image = rf"image {2 * pair} \(the first of pair {pair}\) at byte \d+"
+        assert found == status
+        assert re.fullmatch(f"{image}: {re.escape(sentence)}; the pair is left out", reason)
+
+
+@pytest.mark.parametrize("deep", [[], ["--deep"]])
+def test_inspect_bin(tmp_path: Path, inspect: Inspecting, deep: list[str]) -> None:
+    assert inspect(write_bin(tmp_path / "a.bin"), *deep) == [
+        f"image {2 * pair} of pair {pair}: {sentence}"
+        for pair, (_, _, sentence) in enumerate(IN_BYTES.values(), 1)
+    ]
+
+
+@pytest.mark.parametrize("deep", [[], ["--deep"]])
+def test_inspect_rec(tmp_path: Path, inspect: Inspecting, deep: list[str]) -> None:
+    damage = inspect(write_rec(tmp_path), *deep)
+    wanted = enumerate(IN_BYTES.values(), 1)
+    for line, (key, (_, _, sentence)) in zip(damage, wanted, strict=True):
+        assert re.fullmatch(rf"record {key} at offset \d+: {re.escape(sentence)}", line)

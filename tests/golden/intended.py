@@ -53,10 +53,13 @@ TABLE = (
     Intended("*/cut*", "output.*", "*", IMAGES),
     # What the summary says
     Intended("*", "json.added", "unit", SUMMARY),
+    Intended("*", "json.added", "others", SUMMARY),
     Intended("*", "json.added", "outputs", SUMMARY),
     Intended("*", "json.*", "inputs", SUMMARY),
     Intended("*", "json.appeared", "", FAILED),
     Intended("*", "json.added", "error", FAILED),
+    Intended("rec/options", "failure.added", "*", FAILED),
+    Intended("again/max-failures", "failure.added", "*", FAILED),
     # Wording
     Intended("*", "stderr", "*", WORDING, is_text=True),
     Intended("*", "stdout", "*", WORDING, is_text=True),

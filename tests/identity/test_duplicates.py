@@ -10,13 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceprep.core.arrays import Bools, Hashes, Ints
 from faceprep.identity.duplicates import (
     NO_IDENTITY,
-    Bools,
     Duplicates,
-    Hashes,
     Images,
-    Ints,
     find_duplicates,
     find_near_hashes,
     keep_best,

@@ -20,8 +20,8 @@ from click.testing import CliRunner
 
 from faceprep import Request, SerialRunner, run_job
 from faceprep.cli.build import command_for
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OptionError, OutputError, SourceError
-from faceprep.core.faces import Pixels
 from faceprep.core.types import ACCEPTED, UNDECIDED
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.dedupe.job import Dedupe

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from faceprep.core.faces import Pixels
+from faceprep.core.arrays import Pixels, Thumbnails
 from faceprep.core.types import ACCEPTED, PairSet
 from faceprep.sets.pairs_bin.container import load_pairs, write_pairs
 from faceprep.sets.recordio.records import frame_image
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import decode, encode
-from faceprep.vision.perceptual_hash import Thumbnails, compute_gradients, summarize_image
+from faceprep.vision.perceptual_hash import compute_gradients, summarize_image
 from tests.deduping import crops, plan_of, run, write
 from tests.fakes import images
 from tests.real import DATA, needs_data

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from faceprep import ExtractPhotos, ProcessRunner, Request, SerialRunner, run_job
-from faceprep.core.faces import Pixels
+from faceprep.core.arrays import Pixels
 from faceprep.vision.codec import decode, encode
 from tests.fakes import tree
 from tests.flat_faces import flat_detectors

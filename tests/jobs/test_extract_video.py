@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -264,6 +265,7 @@ def test_the_boxes_of_a_face_file(tmp_path: Path) -> None:
     assert failures(tmp_path / "out") == [("v.face#4", "bad_face_row")]
     assert summary.by_status == {"bad_face_row": 1, "low_score": 1, "no_face": 1, "ok": 3}
     told = (tmp_path / "out_original" / "face_files.csv").read_text().splitlines()
+    assert {len(row) for row in csv.reader(told)} == {3}, "three columns as in the header"
     assert told[0] == "face_file,status,reason" and told[1].startswith("v.face#4,bad_face_row,")
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from faceprep.core import registry
-from faceprep.core.faces import Faces, Pixels
+from faceprep.core.arrays import Pixels
+from faceprep.core.faces import Faces
 from faceprep.core.opencv import opencv
 from faceprep.models.detectors.detector import DetectorSpec, SizedDetector, open_detector
 from tests.photos import astronaut, matched, mirrored, six_people, widths

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceprep.core.arrays import Pixels
 from faceprep.core.cpu import take_share
 from faceprep.core.errors import OptionError
-from faceprep.core.faces import Faces, Pixels
+from faceprep.core.faces import Faces
 from faceprep.models.detectors.detector import DetectorSpec, SizedDetector
 from faceprep.steps.find_faces import FaceFinder, FaceOptions, face_rows, open_cropper
 from faceprep.vision.align import ARCFACE_112, apply_transforms

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.transform import SimilarityTransform
 
+from faceprep.core.arrays import Doubles
 from faceprep.synthetic import draw_face
 from faceprep.vision.align import (
     ARCFACE_112,
-    Doubles,
     apply_transforms,
     check_landmarks,
     crop,

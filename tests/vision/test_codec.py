@@ -16,12 +16,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from faceprep.core.arrays import Pixels
 from faceprep.core.io.image_header import check_image, read_header
 from faceprep.synthetic import draw_face, encode_face
 from faceprep.vision.align import crop
@@ -53,7 +53,6 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-Pixels = npt.NDArray[np.uint8]
 
 
 def saved(pixels: Pixels | Image.Image, kind: str, **options: Any) -> bytes:

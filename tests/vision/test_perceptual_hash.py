@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceprep.core.faces import Pixels
+from faceprep.core.arrays import Pixels, Thumbnails
 from faceprep.identity.duplicates import RADIUS
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import decode, encode
 from faceprep.vision.perceptual_hash import (
     MIN_AGREEMENT,
-    Thumbnails,
     compute_gradients,
     hash_thumbnails,
     measure_detail,

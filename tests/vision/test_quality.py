@@ -7,16 +7,15 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from faceprep.core.arrays import Pixels
 from faceprep.synthetic import draw_face
 from faceprep.vision import quality
 from faceprep.vision.codec import decode, encode
 from faceprep.vision.quality import MEASURES, measure_crop, measure_crops
 from tests.real import DATA, needs_data
 
-Pixels = npt.NDArray[np.uint8]
 DRAWN = [draw_face(identity, 0)[0] for identity in range(8)]
 SHARPNESS = (
     "laplacian_variance",

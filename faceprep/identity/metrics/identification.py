@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from faceprep.core.arrays import Floats, Ints
 from faceprep.core.errors import SourceError
-from faceprep.core.faces import Floats
-from faceprep.identity.metrics.verification import Ints, Rates, n_allowed_at
+from faceprep.identity.metrics.verification import Rates, n_allowed_at
 
 FPIRS = ("1e-1", "1e-2", "1e-3")
 RANKS = (1, 5, 10, 20)

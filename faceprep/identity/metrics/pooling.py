@@ -5,16 +5,11 @@ Likeness is ``1 - |a - b|² / 2``, higher for more alike; for vectors of length 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from faceprep.core.arrays import Floats, Ints, Reals
 from faceprep.core.embeddings import COSINE
-from faceprep.core.faces import Floats
-from faceprep.identity.metrics.verification import Ints
 
-Reals = npt.NDArray[np.floating[Any]]
 _BLOCK = 1 << 24
 """Floats that are at work at once."""
 

@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.errors import SourceError
 
-Ints = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
 Rates = Mapping[str, float | None]
 
 N_FOLDS = 10

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from faceprep.core.arrays import Bools, Floats, Ints, Thumbnails
 from faceprep.core.embeddings import COSINE, Embeddings
-from faceprep.core.faces import Floats
 from faceprep.core.io.image_bytes import check_image_bytes
 from faceprep.core.io.image_header import read_header
 from faceprep.core.types import DROP, UNDECIDED, Buffer, Decision, Outcome
@@ -30,10 +30,8 @@ from faceprep.identity.duplicates import (
     NO_IDENTITY,
     RADIUS,
     Alike,
-    Bools,
     Duplicates,
     Images,
-    Ints,
     find_duplicates,
     keep_best,
     mark_near_dropped,
@@ -91,7 +89,7 @@ def _digest(data: Buffer) -> list[int]:
 
 def _row(
     number: int, data: Buffer, name: str
-) -> tuple[tuple[Any, ...], list[hashes.Thumbnails]] | Outcome:
+) -> tuple[tuple[Any, ...], list[Thumbnails]] | Outcome:
     pixels = load_image_bytes(data, name)
     if isinstance(pixels, Outcome):
         return pixels
@@ -118,7 +116,7 @@ def _has_palette(data: Buffer) -> bool:
 
 def _header_row(
     number: int, data: Buffer, name: str
-) -> tuple[tuple[Any, ...], list[hashes.Thumbnails]] | Outcome:
+) -> tuple[tuple[Any, ...], list[Thumbnails]] | Outcome:
     header = check_image_bytes(data, name)
     if isinstance(header, Outcome):
         return header

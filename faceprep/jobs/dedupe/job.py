@@ -15,13 +15,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.text import count_noun
 from faceprep.core.types import COPY, HARDLINK, Outcome, Request, Shard, Sink, Stage, Work
-from faceprep.identity.duplicates import NO_IDENTITY, Ints
+from faceprep.identity.duplicates import NO_IDENTITY
 from faceprep.jobs.dedupe import copies as deduplication
 from faceprep.jobs.dedupe import signatures
 from faceprep.jobs.dedupe.copies import LookAlikes, Named, table_of

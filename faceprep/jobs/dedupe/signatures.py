@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Thumbnails
 from faceprep.core.types import Sink
 
 ROW = np.dtype(
@@ -37,9 +38,6 @@ _SIDE = 24
 _IN_MEMORY = 1 << 30
 """Bytes of thumbnails from which on they are mapped from one file."""
 
-Rows = npt.NDArray[np.void]
-Thumbnails = npt.NDArray[np.uint8]
-
 
 @dataclass(frozen=True)
 class Signatures:
@@ -48,7 +46,7 @@ class Signatures:
     (status, reason) of images without a row, by number.
     """
 
-    rows: Rows
+    rows: npt.NDArray[np.void]
     thumbnails: Thumbnails
     names: Sequence[str]
     damaged: Mapping[int, tuple[str, str]] = field(default_factory=dict)
@@ -92,7 +90,7 @@ def _names(sink: Sink, id: str) -> tuple[list[str], dict[str, list[str]]]:
     return names, damaged
 
 
-def _rows(sink: Sink, id: str) -> Rows:
+def _rows(sink: Sink, id: str) -> npt.NDArray[np.void]:
     return np.frombuffer(storage.read_bytes(sink.part_path(id, _ROWS)), ROW)
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from faceprep.core import storage
+from faceprep.core.arrays import Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError, SourceError
-from faceprep.core.faces import Pixels
 from faceprep.core.io.csv import csv_line
 from faceprep.core.job import Job
 from faceprep.core.options import option
@@ -385,4 +385,5 @@ def _clashes(name: str, names: dict[str, str]) -> bool:
 
 
 def _as_csv(notes: Iterable[Outcome]) -> bytes:
-    return "".join(map(csv_line, notes)).encode("utf-8", "backslashreplace")
+    lines = (csv_line((note.key, note.status, note.reason)) for note in notes)
+    return "".join(lines).encode("utf-8", "backslashreplace")

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import SourceError
-from faceprep.core.faces import Pixels
 from faceprep.core.text import count_noun
 from faceprep.core.types import REPAIRED, SPARE_FACE_ROWS, Outcome
 from faceprep.video.siw_boxes import FaceBoxes, read_face_boxes

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from faceprep.core.arrays import Ints
 from faceprep.core.types import Outcome
 from faceprep.identity.metrics.pooling import scaled
-from faceprep.identity.metrics.verification import Ints, judge_pairs
+from faceprep.identity.metrics.verification import judge_pairs
 from faceprep.jobs.verify.result import Judged, Progress, compare_rows, embed_all, is_sound, named
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.steps.embed_crops import EmbedOptions, fit_encoded

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.random_order import shuffled
 from faceprep.identity.metrics.identification import judge_searches, search
 from faceprep.identity.metrics.pooling import pool_templates, scaled
-from faceprep.identity.metrics.verification import Ints
 from faceprep.jobs.verify.result import Judged, Progress, embed_all, is_sound, named
 from faceprep.sets import ijb
 from faceprep.sets.folder import Identity, find_identities

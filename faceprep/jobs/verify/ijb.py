@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.arrays import Floats, Ints
 from faceprep.core.errors import SourceError
-from faceprep.core.faces import Faces, Floats
+from faceprep.core.faces import Faces
 from faceprep.core.types import Outcome
 from faceprep.identity.metrics.identification import judge_searches, search
 from faceprep.identity.metrics.pooling import pool_templates, scaled
-from faceprep.identity.metrics.verification import Ints, judge_pairs
+from faceprep.identity.metrics.verification import judge_pairs
 from faceprep.jobs.verify.result import Judged, Progress, compare_rows, embed_all, is_sound, named
 from faceprep.sets.ijb import Ijb, Subjects, TemplatePairs, load_ijb
 from faceprep.steps.embed_crops import EmbedOptions, FittedCrop, Load

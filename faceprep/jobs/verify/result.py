@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.faces import Floats
+from faceprep.core.arrays import Floats, Ints, Reals
 from faceprep.core.types import Outcome
 from faceprep.identity.metrics.identification import Identification
-from faceprep.identity.metrics.pooling import Reals, pair_likeness
-from faceprep.identity.metrics.verification import Ints, Judgement
+from faceprep.identity.metrics.pooling import pair_likeness
+from faceprep.identity.metrics.verification import Judgement
 from faceprep.steps.embed_crops import EmbedOptions, Load, embed_each
 
 log = logging.getLogger("faceprep")

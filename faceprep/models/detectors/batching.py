@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from faceprep.core.faces import Faces, Pixels, no_faces
+from faceprep.core.arrays import Floats, Pixels
+from faceprep.core.faces import Faces, no_faces
 from faceprep.core.opencv import opencv
-
-Floats = npt.NDArray[np.float32]
 
 
 def detect_in_groups(

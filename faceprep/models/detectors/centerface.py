@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.errors import loading
-from faceprep.core.faces import N_LANDMARKS, Faces, Pixels
+from faceprep.core.faces import N_LANDMARKS, Faces
 from faceprep.models import weights
 from faceprep.models.detectors.batching import detect_in_groups, stack_rgb
 from faceprep.models.detectors.nms import non_max_suppression
 from faceprep.models.onnx_session import Runtime
-
-Floats = npt.NDArray[np.float32]
 
 _VERSION = 1
 """Increase it when the same weights give other faces."""

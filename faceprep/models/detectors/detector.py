@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import registry
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OptionError
-from faceprep.core.faces import Detector, Faces, Pixels, no_faces
+from faceprep.core.faces import Detector, Faces, no_faces
 from faceprep.core.opencv import opencv
 from faceprep.models.detectors.nms import non_max_suppression
 from faceprep.models.onnx_session import Runtime

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import SourceError, loading
-from faceprep.core.faces import Faces, Pixels
+from faceprep.core.faces import Faces
 from faceprep.models import weights
 from faceprep.models.onnx_session import Runtime
 

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from faceprep.core.arrays import Floats
 from faceprep.core.errors import loading
 from faceprep.models.weights import Layers
 
-Floats = npt.NDArray[np.float32]
 _OPSET, _IR = 13, 8
 Pool = tuple[int, int]
 """Window, and 1 if the last window may be cut off (Keras's `same` at the sizes that occur)."""

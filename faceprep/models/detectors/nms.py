@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]
+from faceprep.core.arrays import Reals
 
 
-def overlaps(box: Array, boxes: Array) -> Array:
+def overlaps(box: Reals, boxes: Reals) -> Reals:
     """Compute the intersection over union of one box (4,) with each of `boxes` (n, 4).
 
     >>> boxes = np.array([[0.0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])
@@ -19,26 +17,26 @@ def overlaps(box: Array, boxes: Array) -> Array:
     """
     shared = intersections(box, boxes)
     union = areas(box) + areas(boxes) - shared
-    share: Array = shared / np.maximum(union, np.finfo(np.float32).tiny)
+    share: Reals = shared / np.maximum(union, np.finfo(np.float32).tiny)
     return share
 
 
-def intersections(box: Array, boxes: Array) -> Array:
+def intersections(box: Reals, boxes: Reals) -> Reals:
     """Compute the area that one box shares with each of `boxes`, in the shapes of `overlaps`."""
     low = np.maximum(box[..., :2], boxes[..., :2])
     high = np.minimum(box[..., 2:], boxes[..., 2:])
     sides = np.maximum(high - low, 0)
-    area: Array = sides[..., 0] * sides[..., 1]
+    area: Reals = sides[..., 0] * sides[..., 1]
     return area
 
 
-def areas(boxes: Array) -> Array:
+def areas(boxes: Reals) -> Reals:
     """Compute the area of each box (..., 4)."""
-    area: Array = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    area: Reals = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
     return area
 
 
-def non_max_suppression(boxes: Array, scores: Array, limit: float) -> npt.NDArray[np.intp]:
+def non_max_suppression(boxes: Reals, scores: Reals, limit: float) -> npt.NDArray[np.intp]:
     """Return the rows to keep, highest score first.
 
     >>> boxes = np.array([[0.0, 0, 9, 9], [0, 0, 10, 10], [20, 20, 30, 30]])

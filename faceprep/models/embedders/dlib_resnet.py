@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.embeddings import Model
-from faceprep.core.faces import Floats, Pixels
 from faceprep.models import weights
 from faceprep.models.cache import cached
 from faceprep.models.embedders.dlib_onnx import build_graph

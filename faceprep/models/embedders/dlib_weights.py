@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from faceprep.core.arrays import Floats
 from faceprep.core.errors import SourceError
-from faceprep.core.faces import Floats
 
 CONVOLUTION = "con_4"
 AFFINE = "affine_"

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.arrays import Floats
 from faceprep.core.errors import FaceprepError, MissingExtra, SourceError, naming
-from faceprep.core.faces import Floats
 from faceprep.models.embedders.preprocess import (
     FileEmbedder,
     InputOptions,

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.embeddings import Model
 from faceprep.core.errors import OptionError, SourceError
-from faceprep.core.faces import Floats, Pixels
 
 _VERSION = 1
 """Increase it when the same file gives other vectors."""

@@ -9,8 +9,8 @@ from warnings import catch_warnings, simplefilter
 
 import numpy.typing as npt
 
+from faceprep.core.arrays import Floats
 from faceprep.core.errors import FaceprepError, MissingExtra, SourceError
-from faceprep.core.faces import Floats
 from faceprep.models.embedders.preprocess import (
     FileEmbedder,
     InputOptions,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Numbers = npt.NDArray[Any]
+from faceprep.core.arrays import Numbers
+
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 EXAMPLES = (1, 25, 50, 75, 99)
 _BINS = 40

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from faceprep.core.arrays import Numbers
 from faceprep.core.io import parquet
 from faceprep.core.text import count_noun
 from faceprep.pages.report.histograms import (
-    Numbers,
     as_json,
     count,
     describe,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from faceprep.core.io.image_header import IMAGE_SUFFIXES
 from faceprep.core.types import OK, REPAIRED, SPARE_FACE_ROWS
-from faceprep.pages.report.run_state import Page
+from faceprep.tables.ledger import Page
 
 _NO_FRAMES = (REPAIRED, SPARE_FACE_ROWS)
 _ORIGINAL = "_original"
@@ -66,12 +66,12 @@ class Tally:
     def add(self, page: Page) -> None:
         """Add one page."""
         self.n_pages += 1
-        self.by_status.update(page.by_status)
+        self.by_status.update(page.counts.by_status)
         beside = Counter(self.add_outputs(page))
         if self.of_videos and page.keys:
             self.videos.append(_count_frames(page, beside.get(_ORIGINAL)))
         elif not self.images_of:
-            ok_keys = (key for key, status, _ in page.outcomes() if status == OK)
+            ok_keys = (key for key, status, *_ in page.outcomes() if status == OK)
             self.inputs_of.update(key.rpartition("/")[0] for key in ok_keys if "/" in key)
 
     def add_outputs(self, page: Page) -> list[str]:
@@ -123,7 +123,7 @@ def _count_frames(page: Page, n_original: int | None) -> Video:
     video = Video(path, original=n_original)
     start = video.path + "#"
     seen = set()
-    for key, status, _ in page.outcomes():
+    for key, status, *_ in page.outcomes():
         if key == video.path:
             video.state = status
         elif key.startswith(start) and key not in seen and status not in _NO_FRAMES:

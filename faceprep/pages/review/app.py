@@ -22,12 +22,11 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from faceprep.core.errors import FaceprepError, OutputError, SourceError
-from faceprep.core.types import VERDICTS
+from faceprep.core.types import VERDICTS, Outcome
 from faceprep.pages.review.gallery import ROLES, Gallery
 from faceprep.pages.review.serialize import describe_decision, letter, write_plan_script
 from faceprep.pages.review.session import PlanChanged, Session, Stale
 from faceprep.pages.review.thumbnails import Thumbnails
-from faceprep.vision.codec import Undecodable
 
 MAX_BODY = 8 << 20
 _HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?")
@@ -161,9 +160,12 @@ class ReviewApp:
     def _image(self, number: int, role: str, place: int) -> Answer:
         try:
             path = self._gallery.locate(self._session.decisions[number], role, place)
-            return Answer(self._thumbnails.load(path), _JPEG, headers=_CACHED)
-        except (SourceError, Undecodable) as error:
+        except SourceError as error:
             raise _Refused(HTTPStatus.NOT_FOUND, f"cannot be shown: {error.problem}") from error
+        thumbnail = self._thumbnails.load(path)
+        if isinstance(thumbnail, Outcome):
+            raise _Refused(HTTPStatus.NOT_FOUND, f"cannot be shown: {thumbnail.reason}")
+        return Answer(thumbnail, _JPEG, headers=_CACHED)
 
     def _number(self, text: str) -> int:
         if not _is_number(text) or int(text) >= len(self._session.decisions):

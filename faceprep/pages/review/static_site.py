@@ -23,13 +23,12 @@ from faceprep.core import storage
 from faceprep.core.cpu import n_cores
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.prefetch import map_ahead
-from faceprep.core.types import Decision
+from faceprep.core.types import Decision, Outcome
 from faceprep.pages.review.gallery import Gallery
 from faceprep.pages.review.page_files import page_files
 from faceprep.pages.review.serialize import PAGE, describe_decision, write_plan_script
 from faceprep.pages.review.session import Session
 from faceprep.pages.review.thumbnails import make_thumbnail
-from faceprep.vision.codec import Undecodable
 
 _MOST = 12
 _AHEAD = 200
@@ -71,10 +70,10 @@ def _write(session: Session, folder: Path) -> int:
         write(f"pages/{number:04d}.js", f"faceprepPages[{number}] = {json.dumps(page)};\n".encode())
 
     def draw(item: tuple[str, str]) -> bool:
-        try:
-            write(item[1], make_thumbnail(storage.read_bytes(item[0])))
-        except (SourceError, Undecodable):
+        thumbnail = make_thumbnail(item[0])
+        if isinstance(thumbnail, Outcome):
             return False  # the page then shows a gap
+        write(item[1], thumbnail)
         return True
 
     return sum(map_ahead(draw, pictures.items(), n_cores(), _AHEAD))

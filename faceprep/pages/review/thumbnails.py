@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 from pathlib import Path
 
 from faceprep.core import storage
 from faceprep.core.errors import OutputError, SourceError
-from faceprep.core.types import Buffer
+from faceprep.core.types import Outcome
 from faceprep.vision import codec
+from faceprep.vision.load_image import load_image
 
 LONG_SIDE = 160
 _N_LOCKS = 32
 log = logging.getLogger("faceprep")
 
 
-def make_thumbnail(data: Buffer) -> bytes:
-    """Make a JPEG of at most 160 × 160 from an encoded image. Raises codec.Undecodable."""
-    return codec.encode_small(codec.decode(data), LONG_SIDE)
+def make_thumbnail(path: str) -> bytes | Outcome:
+    """Make a JPEG of at most 160 × 160 from an image file, or return the outcome of its name."""
+    pixels = load_image(path, os.path.basename(path))
+    if isinstance(pixels, Outcome):
+        return pixels
+    return codec.encode_small(pixels, LONG_SIDE)
 
 
 class Thumbnails:
@@ -38,9 +43,12 @@ class Thumbnails:
         self._turning = threading.Lock()
         self._is_writable = True
 
-    def load(self, path: str) -> bytes:
-        """Return the thumbnail of an image file. Raises SourceError, codec.Undecodable."""
-        size, time = storage.dated_size(path)
+    def load(self, path: str) -> bytes | Outcome:
+        """Return the thumbnail of an image file, or the outcome of its name."""
+        try:
+            size, time = storage.dated_size(path)
+        except SourceError:
+            return make_thumbnail(path)  # gives the reason
         identifier = f"{path}\0{size}\0{time}".encode("utf-8", "surrogateescape")
         key = hashlib.sha256(identifier).hexdigest()[:40]
         with self._locks[int(key, 16) % _N_LOCKS]:  # two threads never write the same file
@@ -49,9 +57,10 @@ class Thumbnails:
                     return storage.read_bytes(folder / f"{key}.jpg")
                 except SourceError:
                     continue
-            data = make_thumbnail(storage.read_bytes(path))
-            self._keep(f"{key}.jpg", data)
-            return data
+            thumbnail = make_thumbnail(path)
+            if not isinstance(thumbnail, Outcome):
+                self._keep(f"{key}.jpg", thumbnail)
+            return thumbnail
 
     def _keep(self, name: str, data: bytes) -> None:
         """Keep a thumbnail if the disk allows; without it the page is only slower."""

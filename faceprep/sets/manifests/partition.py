@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError
 from faceprep.core.shards import cut_at, cut_evenly, even_bounds
 from faceprep.core.types import Outcome, Shard
-from faceprep.sets.listing import Ints, Listing
+from faceprep.sets.listing import Listing
 from faceprep.sets.manifests.layout import Block, FilePlan
 from faceprep.sets.split import Selection
 

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.text import count_noun
-from faceprep.core.types import Buffer, PairSet, Sink
+from faceprep.core.types import Buffer, Outcome, PairSet, Sink
 from faceprep.sets.pairs_bin.pickle_values import Array, Span, Strings, bytes_of, kind_of
 from faceprep.sets.pairs_bin.unpickle import read_pickle
 
@@ -95,19 +95,19 @@ def load_places(path: Path, start: int, stop: int) -> npt.NDArray[np.void]:
         )
 
 
-def name_damage(damage: Sequence[str], place: npt.NDArray[np.void], number: int) -> str:
-    """Describe the faults of the images of pair `number`, each with its place.
-
-    Empty when both are sound.
-    """
-    starts = place["images"][:, 0].tolist()
-    named = [
-        f"image {2 * number + i} (the {'second' if i else 'first'} of pair {number}) at byte "
-        f"{start}: {reason}"
-        for i, (reason, start) in enumerate(zip(damage, starts, strict=True))
-        if reason
+def name_images(pair: npt.NDArray[np.void], number: int) -> list[str]:
+    """Name both images of pair `number`, each with its place in the file."""
+    starts = pair["images"][:, 0].tolist()
+    return [
+        f"image {2 * number + i} (the {ordinal} of pair {number}) at byte {start}"
+        for i, (ordinal, start) in enumerate(zip(("first", "second"), starts, strict=True))
     ]
-    return "; ".join([*named, "the pair is left out"]) if named else ""
+
+
+def leave_out(key: str, failed: Sequence[Outcome]) -> Outcome:
+    """Return the outcome of the pair `key`, of whose images these failed."""
+    reasons = "; ".join(outcome.reason for outcome in failed)
+    return Outcome(key, failed[0].status, f"{reasons}; the pair is left out")
 
 
 def write_pairs(file: BinaryIO, pairs: PairSet) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE
 from faceprep.core.types import Outcome
@@ -30,8 +31,6 @@ from faceprep.sets.recordio.records import (
     unpack_image,
 )
 from faceprep.sets.set_index import IndexWriter, SetIndex
-
-Ints = npt.NDArray[np.int64]
 
 _BLOCK = 512
 """Records that are read together, in the order of the file."""

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from faceprep.core.arrays import Pixels
 from faceprep.core.embeddings import EUCLIDEAN, Embeddings, Model
-from faceprep.core.faces import Pixels
 from faceprep.identity.duplicates import NO_IDENTITY, find_duplicates
 from faceprep.jobs.dedupe.copies import (
     LookAlikes,

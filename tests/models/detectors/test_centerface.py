@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from faceprep.core.faces import Pixels
+from faceprep.core.arrays import Pixels
 from faceprep.models.detectors.centerface import CenterFace, free_sizes
 from faceprep.models.onnx_session import Network, Runtime
 from faceprep.models.weights import centerface_onnx

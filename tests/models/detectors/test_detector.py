@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OptionError
-from faceprep.core.faces import Faces, Pixels, no_faces
+from faceprep.core.faces import Faces, no_faces
 from faceprep.models.detectors.detector import (
     DetectorSpec,
     SizedDetector,

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from faceprep.core.faces import Faces, Pixels
+from faceprep.core.arrays import Pixels
+from faceprep.core.faces import Faces
 from faceprep.models import weights
 from faceprep.models.detectors.mtcnn import (
     Mtcnn,

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from faceprep.core.faces import Faces, Pixels
+from faceprep.core.arrays import Pixels
+from faceprep.core.faces import Faces
 from faceprep.models.detectors.detector import SizedDetector
 from faceprep.models.detectors.retinaface import RetinaFace, build_anchors
 from faceprep.models.onnx_session import Network, Runtime

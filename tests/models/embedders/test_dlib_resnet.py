@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.core import storage
+from faceprep.core.arrays import Pixels
 from faceprep.core.embeddings import COSINE
 from faceprep.core.errors import FaceprepError, OutputError, SourceError
-from faceprep.core.faces import Pixels
 from faceprep.models import cache, weights
 from faceprep.models.embedders import dlib_weights
 from faceprep.models.embedders.dlib_onnx import build_graph

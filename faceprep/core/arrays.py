@@ -1,0 +1,20 @@
+"""Types of NumPy arrays, each under one name; shapes are given where they are used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+"""(height, width, 3) RGB."""
+Thumbnails = npt.NDArray[np.uint8]
+"""(n, height, width) grey."""
+Hashes = npt.NDArray[np.uint64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Reals = npt.NDArray[np.floating[Any]]
+Numbers = npt.NDArray[Any]

@@ -1,0 +1,119 @@
+"""Pages of a run's ledger, and the list of its failures.
+
+STATE/ledger/SHARD.jsonl is the page of a finished shard, three lines of JSON:
+
+    [[name …], [bytes …]]                             its outputs
+    {"shard": …, "inputs": …, "by_status": …, "outputs": …}
+    [[key …], {position: [status, reason, unit]}]     its inputs; an outcome that is plainly ok is
+                                                      left out, and so is an empty unit
+
+`run.ledger` writes them. Neither NumPy nor Arrow is needed to read them: workers start quickly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, BinaryIO
+
+from faceprep.core.io.csv import CsvReader
+from faceprep.core.types import Outcome, ShardReport
+
+PAGES, FAILURES = "ledger", "failures.csv"
+FINISH = "finish"
+"""Id of the page that only joins the others."""
+_SUFFIX = ".jsonl"
+
+
+def page_name(shard_id: str) -> str:
+    """Return the name of a shard's page below the state of its run."""
+    return f"{PAGES}/{shard_id}{_SUFFIX}"
+
+
+def shard_ids(names: Iterable[str]) -> list[str]:
+    """Return the sorted ids of the shards whose pages are among these names.
+
+    >>> shard_ids(["0001.jsonl", "0000.jsonl", "other.txt"])
+    ['0000', '0001']
+    """
+    return sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
+
+
+class Page:
+    """The page of one finished shard.
+
+    A line is parsed when it is first needed, as a resumed run needs no outcomes. ValueError is
+    raised for a page without its three lines, and where a damaged line is needed.
+    """
+
+    def __init__(self, shard_id: str, data: bytes) -> None:
+        self.shard_id = shard_id
+        *self._lines, end = data.split(b"\n")
+        if end or len(self._lines) != 3:
+            raise self._damaged("three lines")
+
+    def parse(self) -> None:
+        """Parse every line."""
+        _ = self._files, self.counts, self._inputs
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """Return the names of its outputs."""
+        return self._files[0]
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Return the bytes of each output."""
+        return self._files[1]
+
+    @cached_property
+    def counts(self) -> ShardReport:
+        """Return the report of the shard."""
+        counts = json.loads(self._lines[1])
+        try:
+            return ShardReport(
+                self.shard_id, counts["inputs"], counts["by_status"], counts["outputs"]
+            )
+        except (KeyError, TypeError) as error:
+            raise self._damaged("counts") from error
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Return the key of every input."""
+        return self._inputs[0]
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield one Outcome for every input."""
+        keys, others = self._inputs
+        for position, key in enumerate(keys):
+            yield Outcome(key, *others.get(str(position), ()))
+
+    @cached_property
+    def _files(self) -> tuple[list[str], list[int]]:
+        return self._pair(0, list)
+
+    @cached_property
+    def _inputs(self) -> tuple[list[str], dict[str, list[str]]]:
+        return self._pair(2, dict)
+
+    def _pair(self, line: int, kind: type) -> tuple[Any, Any]:
+        pair = json.loads(self._lines[line])
+        if isinstance(pair, list) and [type(value) for value in pair] == [list, kind]:
+            return pair[0], pair[1]
+        raise self._damaged(f"a list and a {kind.__name__}")
+
+    def _damaged(self, expected: str) -> ValueError:
+        return ValueError(f"damaged page of shard {self.shard_id}: expected {expected}")
+
+
+def read_failures(
+    file: BinaryIO, path: str | os.PathLike[str], errors: str = "surrogateescape"
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the rows (input, status, reason) of an open failures.csv. Raises SourceError."""
+    rows = CsvReader(file, path, errors)
+    next(rows, None)
+    for row in rows:
+        key, status, reason, *_ = [*row, "", "", ""]
+        yield key, status, reason
