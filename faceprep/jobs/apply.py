@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,22 +27,24 @@ from faceprep.core.types import (
     Stage,
     Work,
 )
-from faceprep.sets.folder import find_identities
-from faceprep.sets.listing import list_images
+from faceprep.steps.listed_set import find_paths, list_source
 from faceprep.steps.place_images import (
+    ORIGIN,
     PLACE,
+    UNDO,
     PlacingOptions,
     check_fingerprint,
-    evidence_of,
+    choose_target,
     finish_placing,
-    load_rows,
+    output_files,
     place_rows,
     place_shards,
     refuse_output_within,
-    survey,
     write_rows,
 )
 from faceprep.steps.resolve_plan import resolve
+from faceprep.steps.undo_plan import evidence_of
+from faceprep.tables.embeddings import is_embeddings
 from faceprep.tables.plan import read_plan
 from faceprep.tables.verdicts import refuse_open_review
 
@@ -55,10 +58,11 @@ class Apply(PlacingOptions, Job):
 
     PLAN is a plan of merge-identities, clean-identities, dedupe or score, with one decision on each
     line. Decisions with the verdict accepted, or without a verdict, are carried out. DST gets the
-    images of the folder that the plan is about, bytes untouched, each where the plan puts it, and
-    undo.jsonl, a plan that reverses this one. Images keep their file names. Where two would collide
-    in one identity, the name of the old identity is put in front. A plan whose folder has changed
-    since is refused. A faces.parquet beside the images is carried along.
+    images of the set that the plan is about, bytes untouched, each where the plan puts it. Its
+    suffix selects the container: none for a folder, .rec, .tar, .tfrecord or .parquet. undo.jsonl
+    is a plan that reverses this one. Images keep their names. Where two would collide in one
+    identity, the name of the old identity is put in front. A plan whose set has changed since is
+    refused. A faces.parquet beside the images is carried along.
     """
 
     command: ClassVar[str] = "apply"
@@ -70,52 +74,49 @@ class Apply(PlacingOptions, Job):
         decisions = list(found)
         source = _source_of(plan, header)
         refuse_output_within(source, request.output)
-        listing = list_images(find_identities(source))
-        fingerprint, n_bytes = survey(source, listing)
+        listed = list_source(source, scratch)
         if "fingerprint" in header:
-            check_fingerprint(plan, header, source, fingerprint)
+            check_fingerprint(plan, header, source, listed.state)
         else:
             log.warning("%s has no fingerprint: a change of %s since goes unnoticed", plan, source)
-        destinations = resolve(header, decisions, listing, os.fspath(plan))
-        _check_origin(plan, header, decisions)
+        destinations = resolve(header, decisions, listed.listing, os.fspath(plan))
+        origin = _check_origin(plan, header, decisions, scratch)
         n_rows = len(destinations)
         if request.limit is not None:
             n_rows = min(n_rows, request.limit)
-        shards = place_shards(source, n_rows)
+        target = choose_target(request.output, self.mode, listed, n_rows, origin)
+        shards = place_shards(listed.path, target)
         if not shards:
-            raise SourceError("no images in the folder that the plan is about", path=source)
+            raise SourceError("no images in the set that the plan is about", path=source)
+        listed.save(scratch)
         write_rows(
-            destinations,
-            shards,
-            lambda shard: storage.AtomicFile(scratch / f"{_ROWS}{shard.id}", False),
+            destinations, shards, lambda name: storage.AtomicFile(_rows_path(scratch, name), False)
         )
         digest = hashlib.sha256(storage.read_bytes(plan)).hexdigest()[:32]
-        n_files, n_bytes = n_rows * (self.mode != HARDLINK), n_bytes * (self.mode == COPY)
+        is_copied = self.mode == COPY
         return Work(
             [Stage(PLACE, shards)],
-            f"{fingerprint}, plan {digest}",
-            n_files=n_files,
-            n_bytes=n_bytes,
+            f"{listed.state}, plan {digest}",
+            files=output_files(request.output, [UNDO]),
+            n_files=n_rows * (self.mode != HARDLINK),
+            n_bytes=listed.n_bytes * is_copied,
         )
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        rows = load_rows(sink.scratch / f"{_ROWS}{shard.id}")
-        yield from place_rows(rows, shard, sink, self.mode)
+        return place_rows(shard, sink, partial(_rows_path, sink.scratch))
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Write the undo plan and the table of faces."""
-        shards = work.stages[0].shards
-        finish_placing(
-            shards,
-            lambda shard: sink.scratch / f"{_ROWS}{shard.id}",
-            sink,
-            self.command,
-            request.output,
-        )
+        path_of = partial(_rows_path, sink.scratch)
+        finish_placing(work.stages[0].shards, path_of, sink, self.command, request.output)
+
+
+def _rows_path(scratch: Path, name: str) -> Path:
+    return scratch / f"{_ROWS}{name}"
 
 
 def _source_of(plan: Path, header: Mapping[str, Any]) -> Path:
-    """Return the folder that the plan is about; a relative path starts at the plan's own folder."""
+    """Return the set that the plan is about; a relative path starts at the plan's own folder."""
     source = header.get("source")
     if not isinstance(source, str) or not source:
         raise SourceError(
@@ -125,7 +126,7 @@ def _source_of(plan: Path, header: Mapping[str, Any]) -> Path:
             found=repr(source),
         )
     folder = plan.parent / source
-    if folder.is_file():
+    if folder.is_file() and is_embeddings(folder):
         remedy = "Plan again where the images are, with the folder that embed had in place."
         raise SourceError(
             "is about embeddings alone, without their images",
@@ -133,32 +134,44 @@ def _source_of(plan: Path, header: Mapping[str, Any]) -> Path:
             found=os.fspath(folder),
             remedy=remedy,
         )
-    if not folder.is_dir():
+    if not folder.exists():
         raise SourceError(
-            "the folder that the plan is about is not there", path=folder, remedy="Put it back."
+            "the set that the plan is about is not there", path=folder, remedy="Put it back."
         )
     return folder
 
 
-def _check_origin(plan: Path, header: Mapping[str, Any], decisions: Iterable[Decision]) -> None:
-    """Raise SourceError if an image that is to be restored is missing or has changed."""
-    for decision in decisions:
-        if decision.action != RESTORE or decision.verdict != ACCEPTED:
-            continue
-        origin = header.get("origin")
-        if not isinstance(origin, str) or not os.path.isabs(origin):
-            expected = '"origin": the folder that images are restored from'
-            raise SourceError("restores images", path=plan, expected=expected, found=repr(origin))
-        path = f"{origin}/{decision.subject}"
-        found = evidence_of(path)
-        if not found:
-            problem = "cannot be restored: it is gone"
-        elif any(
-            name in decision.evidence and decision.evidence[name] != found[name] for name in found
-        ):
-            problem = "cannot be restored: it has changed"
-        else:
-            continue
-        raise SourceError(
-            problem, path=path, remedy="Put it back, or refuse that decision of the plan."
-        )
+def _check_origin(
+    plan: Path, header: Mapping[str, Any], decisions: Iterable[Decision], scratch: Path
+) -> Path | None:
+    """Return the set that images are restored from; None where none is.
+
+    Raises SourceError if one of these images is missing or has changed.
+    """
+    restored = [each for each in decisions if each.action == RESTORE and each.verdict == ACCEPTED]
+    if not restored:
+        return None
+    origin = header.get("origin")
+    if not isinstance(origin, str) or not os.path.isabs(origin):
+        expected = '"origin": the set that images are restored from'
+        raise SourceError("restores images", path=plan, expected=expected, found=repr(origin))
+    remedy = "Put it back, or refuse that decision of the plan."
+    if os.path.isdir(origin):
+        for decision in restored:
+            path = f"{origin}/{decision.subject}"
+            if problem := _find_change(decision, evidence_of(path)):
+                raise SourceError(f"cannot be restored: {problem}", path=path, remedy=remedy)
+    missing = find_paths(Path(origin), scratch, ORIGIN, [each.subject for each in restored])
+    if missing:
+        problem = f"cannot be restored: {missing[0]!r} is not in it"
+        raise SourceError(problem, path=origin, remedy=remedy)
+    return Path(origin)
+
+
+def _find_change(decision: Decision, found: Mapping[str, int]) -> str:
+    if not found:
+        return "it is gone"
+    before = decision.evidence
+    if any(name in before and before[name] != found[name] for name in found):
+        return "it has changed"
+    return ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,13 +19,13 @@ from faceprep.core.random_order import shuffled
 from faceprep.core.shards import cut_at, even_bounds
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
-from faceprep.sets.containers import index_set, open_set
+from faceprep.sets.containers import describe_writer, find_writer, index_set, load_writer, open_set
 from faceprep.sets.image_set import ImageSet
-from faceprep.sets.set_writer import Classes, OutPart, SetWriter, find_losses
+from faceprep.sets.set_writer import OutPart, SetNames, SetWriter, find_losses
 
 _PART, _WHOLE = 1 << 13, 1 << 17
 """Most images of a part; of a part that is one of several files."""
-_ORDER, _SETTINGS = "order", "writer.json"
+_ORDER, _WRITER = "order", "writer.json"
 _LOST = ".lost"
 _TYPICAL = 8 << 10
 """Bytes of an image where nothing else is known."""
@@ -90,20 +89,19 @@ class Convert(Job):
 
     def _make_writer(self, output: Path, images: ImageSet, scratch: Path) -> SetWriter:
         """Choose the writer and its settings for all parts; refuse losses."""
-        writer = find_writer(output)
-        self._refuse_losses(images, writer)
-        settings = writer.choose_settings(images)
-        storage.write_file(scratch / _SETTINGS, json.dumps(settings).encode(), durable=False)
-        return writer(output, Classes.of(images), settings)
+        writer, names = _find_writer(output), SetNames.of(images)
+        self._refuse_losses(names, writer, images.path)
+        storage.write_file(scratch / _WRITER, describe_writer(writer, names), durable=False)
+        return load_writer(output, scratch / _WRITER)
 
-    def _refuse_losses(self, images: ImageSet, writer: type[SetWriter]) -> None:
-        losses = find_losses(images, writer.can)
+    def _refuse_losses(self, names: SetNames, writer: type[SetWriter], source: str) -> None:
+        losses = find_losses(names, writer.can)
         if self.seed is not None and not writer.can.order:
             raise OptionError(f"--seed: a {writer.kind} has no order", remedy="Leave it out.")
         if losses and not self.allow_loss:
             raise SourceError(
                 f"{writer.kind} cannot hold {_listed(losses)}",
-                path=images.path,
+                path=source,
                 remedy="Choose another container, or use --allow-loss.",
             )
 
@@ -119,7 +117,7 @@ class Convert(Job):
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         output, part = shard.payload
-        writer = _load_writer(Path(output), sink.scratch)
+        writer = load_writer(Path(output), sink.scratch / _WRITER)
         lost: dict[str, int] = {}
         with open_set(sink.scratch) as images:
             positions = _positions(sink.scratch, shard.start, shard.stop)
@@ -135,7 +133,7 @@ class Convert(Job):
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join files that were written in several parts, and write the class map."""
         shards = work.stages[0].shards
-        writer = _load_writer(request.output, sink.scratch)
+        writer = load_writer(request.output, sink.scratch / _WRITER)
         parts: dict[str, list[tuple[str, OutPart]]] = {}
         for shard in shards:
             part: OutPart = shard.payload[1]
@@ -162,27 +160,17 @@ class Convert(Job):
         return class_map.encode(classes, [by_name[name] for name in classes])
 
 
-@lru_cache(maxsize=1)
-def _load_writer(output: Path, scratch: Path) -> SetWriter:
-    """Return the writer of the run; a process loads it once."""
-    settings = json.loads(storage.read_bytes(scratch / _SETTINGS))
-    with open_set(scratch) as images:
-        return find_writer(output)(output, Classes.of(images), settings)
-
-
-def find_writer(output: Path) -> type[SetWriter]:
+def _find_writer(output: Path) -> type[SetWriter]:
     """Return the writer for the suffix of `output`. Raises OptionError for an unknown suffix."""
-    suffix = output.suffix.lower()
-    for kind, entry in registry.CONTAINERS.items():
-        if entry.writer and (suffix in entry.suffixes or not suffix and kind == "folder"):
-            writer: type[SetWriter] = registry.load_target(entry.writer)
-            return writer
+    writer = find_writer(output)
+    if writer is not None:
+        return writer
     entries = [entry for entry in registry.CONTAINERS.values() if entry.writer and entry.suffixes]
     known = [entry.suffixes[0] for entry in entries]
     raise OptionError(
         f"no set is called {output.name!r}",
         expected="a folder, or " + " ".join(known),
-        found=f"the suffix {suffix!r}",
+        found=f"the suffix {output.suffix!r}",
     )
 
 

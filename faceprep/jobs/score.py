@@ -22,7 +22,8 @@ from faceprep.sets.containers import index_set, open_set
 from faceprep.sets.folder import refuse_output_inside
 from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing, is_text, list_set
-from faceprep.steps.place_images import plan_header, state_of
+from faceprep.steps.listed_set import state_of
+from faceprep.steps.place_images import plan_header
 from faceprep.tables import plan as plan_jsonl
 from faceprep.tables import scores as score_table
 from faceprep.vision.load_image import load_image_bytes
@@ -80,7 +81,9 @@ class Score(Job):
             refuse_output_inside(source, output)
         with index_set(source, scratch) as images:
             listing = list_set(images, request.limit)
-            storage.write_file(scratch / _STATE, state_of(images).encode(), durable=False)
+            storage.write_file(
+                scratch / _STATE, state_of(images, list_set(images)).encode(), durable=False
+            )
             fingerprint = images.index.fingerprint
         poses = self._load_poses(listing)
         shards = []

@@ -1,14 +1,18 @@
-"""Opens any container as a set of images."""
+"""Opens any container as a set of images, and finds the writer of any container."""
 
 from __future__ import annotations
 
+import json
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from faceprep.core import registry, storage
 from faceprep.core.errors import SourceError
+from faceprep.sets.folder import FolderSet
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.set_index import IndexWriter, SetIndex, has_index
+from faceprep.sets.set_writer import Classes, SetNames, SetWriter
 
 SET = "set"
 """The usual name of the set of a run in its scratch folder."""
@@ -50,7 +54,7 @@ def kind_of(path: Path) -> str:
             is_such = entry.suffixes and entry.in_folders and _holds(names, entry.suffixes)
             if is_such and registry.load(registry.CONTAINERS, kind).is_kind(path):
                 return kind
-        return "folder"
+        return FolderSet.kind
     suffix = path.suffix.lower()
     kinds = [kind for kind, entry in registry.CONTAINERS.items() if suffix in entry.suffixes]
     for kind in kinds:
@@ -64,3 +68,37 @@ def kind_of(path: Path) -> str:
 
 def _holds(names: list[str], suffixes: tuple[str, ...]) -> bool:
     return any(name.lower().endswith(suffixes) for name in names)
+
+
+# Writing
+
+
+def find_writer(output: Path) -> type[SetWriter] | None:
+    """Return the writer for the suffix of `output`; None for a suffix that no container has."""
+    suffix = output.suffix.lower()
+    for kind, entry in registry.CONTAINERS.items():
+        if entry.writer and (suffix in entry.suffixes or not suffix and kind == FolderSet.kind):
+            writer: type[SetWriter] = registry.load_target(entry.writer)
+            return writer
+    return None
+
+
+def is_container_name(output: Path) -> bool:
+    """Return whether `output` names a container that is one file or several, not a folder."""
+    return bool(output.suffix) and find_writer(output) is not None
+
+
+def describe_writer(writer: type[SetWriter], names: SetNames) -> bytes:
+    """Return what `load_writer` needs to write a set with these names. Raises SourceError."""
+    about = {"settings": writer.choose_settings(names), "identities": list(names.identities)}
+    return json.dumps(about).encode()
+
+
+@lru_cache(maxsize=1)
+def load_writer(output: Path, path: Path) -> SetWriter:
+    """Return a writer from what `describe_writer` left at `path`; a process loads it once."""
+    about = json.loads(storage.read_bytes(path))
+    writer = find_writer(output)
+    if writer is None:
+        raise ValueError(output)
+    return writer(output, Classes.of(about["identities"]), about["settings"])

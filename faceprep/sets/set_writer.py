@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -44,6 +44,33 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class SetNames:
+    """The names in a set of `n` images that is to be written.
+
+    `keys(start, stop)` are the keys of some images. `keys_have_suffix` says that they are file
+    names. `max_labels` is the largest number of labels of an image.
+    """
+
+    n: int
+    keys: Callable[[int, int], list[str]]
+    identities: Sequence[str]
+    keys_have_suffix: bool = False
+    max_labels: int = 1
+
+    @staticmethod
+    def of(images: ImageSet) -> SetNames:
+        """Return the names of a set that is written as it is."""
+        facts = images.index.facts
+        return SetNames(
+            len(images),
+            images.keys,
+            images.index.identities,
+            images.keys_have_suffix,
+            facts.get("max_labels", 1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Classes:
     """The class number of each identity, in the order of their names."""
 
@@ -55,9 +82,9 @@ class Classes:
         return self.numbers.get(identity, -1)
 
     @staticmethod
-    def of(images: ImageSet) -> Classes:
+    def of(identities: Iterable[str]) -> Classes:
         """Assign class numbers: names sorted as numbers if all are numbers, else as text."""
-        names = sort_names(images.index.identities)
+        names = sort_names(identities)
         return Classes(names, {name: number for number, name in enumerate(names)})
 
 
@@ -93,9 +120,16 @@ class SetWriter(ABC):
         self.output, self.classes, self.settings = output, classes, settings
 
     @classmethod
-    def choose_settings(cls, images: ImageSet) -> Settings:
+    def choose_settings(cls, names: SetNames) -> Settings:
         """Look through the set once for what all parts must agree on. Raises SourceError."""
         return {}
+
+    @classmethod
+    def read_back(cls, key: str) -> str:
+        """Return the key that an image has in the written set; here without its suffix."""
+        if is_image_name(key.rpartition("/")[2]):
+            return key.rpartition(".")[0]
+        return key
 
     def files(self, n_files: int) -> list[str]:
         """Return the names of the output files: the output itself, or numbered shards."""
@@ -130,25 +164,30 @@ def join_bytes(parts: Sequence[tuple[str, OutPart]], sink: Sink, file: BinaryIO)
         storage.append_file(sink.part_path(shard_id, PART), file)
 
 
-def find_losses(images: ImageSet, can: Capabilities) -> list[str]:
+def find_losses(names: SetNames, can: Capabilities) -> list[str]:
     """Name what a container cannot hold of this set; empty where it can hold all of it."""
     losses = []
-    if not can.text_keys and not has_number_keys(images):
+    if not can.text_keys and not has_number_keys(names):
         losses.append("the names of the images")
-    if not can.identity_names and not all(map(_is_number, images.index.identities)):
+    if not can.identity_names and not are_numbers(names.identities):
         losses.append("the names of the identities")
-    if not can.many_labels and images.index.facts.get("max_labels", 1) > 1:
-        losses.append(f"all but one of {images.index.facts['max_labels']} labels of an image")
+    if not can.many_labels and names.max_labels > 1:
+        losses.append(f"all but one of {names.max_labels} labels of an image")
     return losses
 
 
-def has_number_keys(images: ImageSet) -> bool:
+def are_numbers(names: Iterable[str]) -> bool:
+    """Return whether all names are whole numbers of 63 bits."""
+    return all(map(_is_number, names))
+
+
+def has_number_keys(names: SetNames) -> bool:
     """Return whether the names of all images are distinct whole numbers of 63 bits."""
-    found = np.zeros(len(images), np.int64)
-    for start, stop in even_bounds(len(images), _KEYS):
-        names = [number_of(key) for key in images.keys(start, stop)]
-        numbers = [name for name in names if name is not None]
-        if len(numbers) < len(names):
+    found = np.zeros(names.n, np.int64)
+    for start, stop in even_bounds(names.n, _KEYS):
+        here = [number_of(key) for key in names.keys(start, stop)]
+        numbers = [number for number in here if number is not None]
+        if len(numbers) < len(here):
             return False
         found[start:stop] = numbers
     return bool((np.diff(np.sort(found)) > 0).all())
@@ -167,13 +206,13 @@ def number_of(key: str) -> int | None:
     return int(stem)
 
 
-def has_twins(images: ImageSet) -> bool:
+def has_twins(names: SetNames) -> bool:
     """Return whether two keys differ in the suffix alone, such as a.jpg and a.png."""
-    if not images.keys_have_suffix:
+    if not names.keys_have_suffix:
         return False
-    stems = np.zeros(len(images), np.uint64)
-    for start, stop in even_bounds(len(images), _KEYS):
-        stems[start:stop] = [_hash(key.rpartition(".")[0]) for key in images.keys(start, stop)]
+    stems = np.zeros(names.n, np.uint64)
+    for start, stop in even_bounds(names.n, _KEYS):
+        stems[start:stop] = [_hash(key.rpartition(".")[0]) for key in names.keys(start, stop)]
     return bool((np.diff(np.sort(stems)) == 0).any())
 
 

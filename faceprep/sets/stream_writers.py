@@ -11,12 +11,13 @@ from faceprep.core.io.image_header import is_image_name
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import webdataset
 from faceprep.sets.folder import path_in_identity
-from faceprep.sets.image_set import CheckedSample, ImageSet, Sample, check_sample
+from faceprep.sets.image_set import CheckedSample, Sample, check_sample
 from faceprep.sets.parquet_writer import ParquetWriter
 from faceprep.sets.set_writer import (
     PART,
     Capabilities,
     OutPart,
+    SetNames,
     Settings,
     SetWriter,
     has_twins,
@@ -62,9 +63,9 @@ class TarWriter(_StreamWriter):
     end: ClassVar[bytes] = webdataset.END
 
     @classmethod
-    def choose_settings(cls, images: ImageSet) -> Settings:
+    def choose_settings(cls, names: SetNames) -> Settings:
         """Leave the suffix out of the keys, unless two images differ in it alone."""
-        return {"cuts_suffixes": not has_twins(images)}
+        return {"cuts_suffixes": not has_twins(names)}
 
     def encode(self, checked: CheckedSample) -> bytes:
         sample, suffix = checked.sample, checked.header.suffix
@@ -86,6 +87,11 @@ class TfrecordWriter(_StreamWriter):
     kind: ClassVar[str] = "tfrecord"
     can: ClassVar[Capabilities] = Capabilities()
 
+    @classmethod
+    def read_back(cls, key: str) -> str:
+        """Return the key itself, which is stored as it is."""
+        return key
+
     def encode(self, checked: CheckedSample) -> bytes:
         sample = checked.sample
         return encode_sample(sample, self.classes.number(sample.identity))
@@ -96,6 +102,11 @@ class ParquetFileWriter(SetWriter):
 
     kind: ClassVar[str] = "parquet-images"
     can: ClassVar[Capabilities] = Capabilities()
+
+    @classmethod
+    def read_back(cls, key: str) -> str:
+        """Return the key itself, which is stored as it is."""
+        return key
 
     def write(
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink

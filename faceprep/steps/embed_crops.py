@@ -34,6 +34,7 @@ from faceprep.core.prefetch import map_ahead
 from faceprep.core.text import count_noun
 from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
+from faceprep.steps.listed_set import load_listed, read_listed
 from faceprep.vision import align
 from faceprep.vision.load_image import load_image_bytes
 from faceprep.vision.templates import Template, load_template, map_template
@@ -221,6 +222,24 @@ def embed_images(
     return embed_loads(
         options, (partial(load_file, options.fitter(), root, path) for path in paths), sink
     )
+
+
+def listed_loads(options: EmbedOptions, scratch: Path, places: Sequence[int]) -> Iterator[Load]:
+    """Yield what reads the images at these places of the listed set of the run."""
+    listed, fitter = load_listed(scratch), options.fitter()
+    if listed.is_folder:
+        for place in places:
+            yield partial(load_file, fitter, listed.path, listed.listing.path(place))
+        return
+    for each in read_listed(scratch, places):
+        if isinstance(each, Outcome):
+            yield partial(_pass_on, each)
+        else:
+            yield partial(fit_encoded, fitter, each.key, each.data, each.identity)
+
+
+def _pass_on(outcome: Outcome) -> list[FittedCrop | Outcome]:
+    return [outcome]
 
 
 def load_file(

@@ -6,15 +6,18 @@ images of one identity follow one another, in the order of the set.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
+from faceprep.core.errors import SourceError
 from faceprep.core.types import Outcome
 from faceprep.sets.containers import SET, index_set, open_set
 from faceprep.sets.folder import FolderSet, path_in_identity
@@ -24,6 +27,8 @@ from faceprep.sets.listing import Listing
 _LISTING, _ORDER = "listing.json", "order.i64"
 _ROOT = "."
 _BLOCK = 1 << 16
+_BATCH = 4096
+_STATE = "images, names, sizes and times"
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,14 @@ class ListedSet:
     def is_folder(self) -> bool:
         """Return whether the images are files below `path`."""
         return self.kind == FolderSet.kind
+
+    @property
+    def n_bytes(self) -> int:
+        """Return about how many bytes the images have."""
+        if not self.is_folder:
+            return storage.size_of(self.path) or 0
+        paths = self.listing.prefixed_paths(f"{self.path}/")
+        return sum(storage.size_of(path) or 0 for path in paths)
 
     def first(self, n: int | None) -> ListedSet:
         """Return the first `n` images of the listing; None keeps all."""
@@ -86,15 +99,38 @@ def read_listed(
                 yield each
 
 
+def find_paths(path: Path, scratch: Path, name: str, wanted: Iterable[str]) -> list[str]:
+    """Index another set under `name`, and note where the images with these paths are.
+
+    Return the paths that it has not. Raises SourceError.
+    """
+    with index_set(path, scratch, name) as images:
+        listed = _group(images)
+    places = {each: place for place, each in enumerate(listed.listing.prefixed_paths(""))}
+    missing = [each for each in wanted if each not in places]
+    found = {each: int(listed.order[places[each]]) for each in wanted if each in places}
+    storage.write_file(scratch / f"{name}.json", json.dumps(found).encode(), durable=False)
+    return missing
+
+
+def read_paths(scratch: Path, name: str, paths: Sequence[str]) -> Iterator[Sample | Outcome]:
+    """Yield the images with these paths of a set that `find_paths` has indexed."""
+    positions = json.loads(storage.read_bytes(scratch / f"{name}.json"))
+    with open_set(scratch, name) as images:
+        yield from images.read([positions[path] for path in paths])
+
+
 def _group(images: ImageSet) -> ListedSet:
     identities = images.index.identities[:]
     numbers = images.index.identity_of.astype(np.int64)
     if (numbers < 0).any():
         numbers[numbers < 0] = len(identities)
         identities.append(_ROOT)
+    if images.kind == FolderSet.kind:  # grouped already, but the root may stand anywhere
+        firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        identities = [identities[number] for number in numbers[firsts].tolist()]
+        numbers = np.cumsum(np.diff(numbers, prepend=-1) != 0) - 1
     order = np.argsort(numbers, kind="stable")
-    if (np.diff(numbers) >= 0).all():
-        order = np.arange(len(numbers))
     files = [""] * len(order)
     place_of = np.empty(len(order), np.int64)
     place_of[order] = np.arange(len(order))
@@ -104,4 +140,33 @@ def _group(images: ImageSet) -> ListedSet:
             path = path_in_identity(Sample(key, identity.removeprefix(_ROOT), b""))
             files[place_of[position]] = path.removeprefix(f"{identity}/")
     listing = Listing(identities, files, numbers[order])
-    return ListedSet(images.path, images.kind, images.index.fingerprint, listing, order)
+    return ListedSet(images.path, images.kind, state_of(images, listing), listing, order)
+
+
+def state_of(images: ImageSet, listing: Listing) -> str:
+    """Return the state of a set, which a plan about it records."""
+    if images.kind == FolderSet.kind:
+        return fingerprint_of(Path(images.path), listing)
+    return images.index.fingerprint
+
+
+def fingerprint_of(root: Path, listing: Listing) -> str:
+    """Return a digest of the number, names, sizes and times of the images of `listing` below
+    `root`.
+    """
+    digest = hashlib.sha256()
+    paths = listing.prefixed_paths("")
+    while batch := list(islice(paths, _BATCH)):
+        states = [_size_and_time(f"{root}/{path}") for path in batch]
+        lines = (
+            f"{path}\0{size} {time}\n" for path, (size, time) in zip(batch, states, strict=True)
+        )
+        digest.update("".join(lines).encode("utf-8", "surrogateescape"))
+    return f"{len(listing):,} {_STATE} {digest.hexdigest()[:32]}"
+
+
+def _size_and_time(path: str) -> tuple[int, int]:
+    try:
+        return storage.dated_size(path)
+    except SourceError:  # a link that leads nowhere
+        return 0, 0

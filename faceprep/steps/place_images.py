@@ -1,10 +1,10 @@
 """Carries out plans, for `apply` and for the commands that plan and place in one run.
 
-fingerprint_of   the state of the images that a plan judges
-resolve          decisions and a listing -> where every image goes (in `destinations`)
-write_rows       the same, cut as `place_shards` cuts the work, for workers to look up
-place_rows       images to their places: a copy, or a link
-write_undo       the plan that turns the output back into the source
+Target         where the images go: a folder, or a container by its suffix
+resolve        decisions and a listing -> where every image goes (in `resolve_plan`)
+write_rows     the same, cut as `place_shards` cuts the work, for workers to look up
+place_rows     images to their places: files copied or linked, or samples to a writer
+finish_placing joins a container, and writes the plan that turns the output back
 
 A command that plans and places in one go has a stage with one shard that decides and calls
 `write_decided`, and a stage with `place_shards` that call `place_planned`; `finish_plan` ends it.
@@ -12,50 +12,46 @@ A command that plans and places in one go has a stage with one shard that decide
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 import os
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError, SourceError
+from faceprep.core.names import identity_of
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
-from faceprep.core.types import (
-    COPY,
-    DROP,
-    DROPPED,
-    PLACING_MODES,
-    RENAME,
-    RESTORE,
-    Decision,
-    Outcome,
-    Shard,
-    Sink,
+from faceprep.core.types import COPY, DROPPED, PLACING_MODES, Decision, Outcome, Shard, Sink
+from faceprep.sets import class_map
+from faceprep.sets.containers import (
+    describe_writer,
+    find_writer,
+    is_container_name,
+    kind_of,
+    load_writer,
 )
-from faceprep.sets.folder import FolderSet, find_identities
-from faceprep.sets.image_set import ImageSet
-from faceprep.sets.listing import Listing, list_images, list_set
+from faceprep.sets.folder import FolderSet, FolderWriter
+from faceprep.sets.image_set import Sample
+from faceprep.sets.listing import Listing
+from faceprep.sets.set_writer import Classes, OutPart, SetNames, SetWriter, find_losses
+from faceprep.steps.listed_set import ListedSet, read_listed, read_paths
 from faceprep.steps.resolve_plan import Destinations, Row, resolve
+from faceprep.steps.undo_plan import carry_faces, write_undo
 from faceprep.tables.plan import write_plan
 
-log = logging.getLogger("faceprep")
 PLAN, UNDO = "plan.jsonl", "undo.jsonl"
 PLAN_PART = ".plan"
-_FACES = "faces.parquet"
+_WRITER_PART, _LOST = "writer", ".lost"
+ORIGIN = "origin"
+"""The name of the set that restored images come from."""
 _SHARD = 2048
 PLACE = "place"
 """The stage of the shards that place images."""
-_BATCH = 4096
-_STATE = "images, names, sizes and times"
 
 
 @dataclass(frozen=True)
@@ -75,43 +71,87 @@ class PlacingOptions:
                 "unknown mode", expected=", ".join(PLACING_MODES), found=repr(self.mode)
             )
 
+    def writes_file(self, output: Path) -> bool:
+        return is_container_name(output)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the `n` rows of a run go; `are_files` says that they come from files of a folder."""
+
+    output: str
+    mode: str
+    n: int
+    are_files: bool
+
+    @property
+    def is_container(self) -> bool:
+        """Return whether the output is a container and not a folder."""
+        return is_container_name(Path(self.output))
+
+    @property
+    def are_placed(self) -> bool:
+        """Return whether files are copied or linked to files."""
+        return self.are_files and not self.is_container
+
+
+def choose_target(
+    output: Path, mode: str, listed: ListedSet, n: int, origin: Path | None = None
+) -> Target:
+    """Return where the images of a set, and those restored from `origin`, go.
+
+    Raises OptionError for a mode that cannot be, SourceError for names that the output cannot hold.
+    """
+    are_files = listed.is_folder and (origin is None or kind_of(origin) == FolderSet.kind)
+    target = Target(str(output), mode, n, are_files)
+    if mode != COPY and not target.are_placed:
+        raise OptionError(
+            f"--mode {mode}: only files can be linked",
+            expected="a folder as SRC and as DST",
+            found=f"{listed.kind} to {output.name}",
+            remedy="Leave out --mode.",
+        )
+    writer = find_writer(output)
+    if target.is_container and writer:
+        names = _names_of(listed.listing.prefixed_paths(""), listed.is_folder)
+        if losses := find_losses(names, writer.can):
+            raise SourceError(
+                f"{writer.kind} cannot hold {' and '.join(losses)}",
+                path=listed.path,
+                remedy="Choose another container.",
+            )
+    return target
+
+
+def _names_of(paths: Iterable[str], have_suffix: bool) -> SetNames:
+    keys = list(paths)
+    identities = sorted({identity_of(key) for key in keys} - {"."})
+    return SetNames(len(keys), lambda i, j: keys[i:j], identities, have_suffix)
+
+
+def plan_path(output: Path, name: str = PLAN) -> Path:
+    """Return where the plan or the undo plan of an output lies: in a folder, or beside a file.
+
+    >>> str(plan_path(Path("out"))), str(plan_path(Path("a/out.tar"), UNDO))
+    ('out/plan.jsonl', 'a/out.undo.jsonl')
+    """
+    if is_container_name(output):
+        return output.with_name(f"{output.stem}.{name}")
+    return output / name
+
+
+def output_files(output: Path, names: Sequence[str]) -> list[str] | None:
+    """Return the names of the output files; None for a folder. `names` are those of its plans."""
+    writer = find_writer(output)
+    if not is_container_name(output) or not writer:
+        return None
+    files = [plan_path(output, name).name for name in names]
+    if UNDO in names:
+        files += [output.name, *writer(output, Classes.of([]), {}).side_files(1)]
+    return files
+
 
 # What a plan judges
-
-
-def fingerprint_of(root: Path, listing: Listing) -> str:
-    """Return a digest of the number, names, sizes and times of the images of `listing` below
-    `root`.
-    """
-    return survey(root, listing)[0]
-
-
-def state_of(images: ImageSet) -> str:
-    """Return the state of a set, which a plan about it records."""
-    if images.kind == FolderSet.kind:
-        return fingerprint_of(Path(images.path), list_set(images))
-    return images.index.fingerprint
-
-
-def survey(root: Path, listing: Listing) -> tuple[str, int]:
-    """Return (`fingerprint_of` the images, their total bytes)."""
-    digest, total = hashlib.sha256(), 0
-    paths = listing.prefixed_paths("")
-    while batch := list(islice(paths, _BATCH)):
-        states = [_state_of(f"{root}/{path}") for path in batch]
-        total += sum(size for size, _ in states)
-        lines = (
-            f"{path}\0{size} {time}\n" for path, (size, time) in zip(batch, states, strict=True)
-        )
-        digest.update("".join(lines).encode("utf-8", "surrogateescape"))
-    return f"{len(listing):,} {_STATE} {digest.hexdigest()[:32]}", total
-
-
-def _state_of(path: str) -> tuple[int, int]:
-    try:
-        return storage.dated_size(path)
-    except SourceError:  # a link that leads nowhere
-        return 0, 0
 
 
 def plan_header(
@@ -164,21 +204,31 @@ def refuse_output_within(source: Path, output: Path) -> None:
 # Where images go
 
 
-def place_shards(source: Path, n_rows: int) -> list[Shard]:
-    """Cut the rows of `Destinations` into shards; `source` is the folder of their paths."""
-    folder = os.path.abspath(source)
-    return cut_evenly(n_rows, _SHARD, folder, stage=PLACE, id_format="{stage}-{n:06d}")
+def place_shards(source: str, target: Target) -> list[Shard]:
+    """Cut the rows of `Destinations` into shards; `source` is the set that they come from."""
+    shards = cut_evenly(target.n, _SHARD, source, stage=PLACE, id_format="{stage}-{n:06d}")
+    return [replace(shard, payload=target) for shard in shards]
 
 
 def write_rows(
     destinations: Destinations,
-    shards: Iterable[Shard],
-    open_rows: Callable[[Shard], AbstractContextManager[BinaryIO]],
+    shards: Sequence[Shard],
+    open_part: Callable[[str], AbstractContextManager[BinaryIO]],
 ) -> None:
-    """Write the rows of every shard to the file that `open_rows` opens for it."""
+    """Write the rows of every shard, and the settings of the writer of a container.
+
+    `open_part` opens the file of a shard's id, or of `_WRITER_PART`.
+    """
     for shard in shards:
-        with open_rows(shard) as file:
+        with open_part(shard.id) as file:
             file.write(json.dumps(list(destinations.rows(shard.start, shard.stop))).encode())
+    target: Target = shards[0].payload
+    writer = find_writer(Path(target.output))
+    if target.is_container and writer:
+        rows = destinations.rows(0, target.n)
+        names = _names_of((row.into for row in rows if row.into), target.are_files)
+        with open_part(_WRITER_PART) as file:
+            file.write(describe_writer(writer, names))
 
 
 def load_rows(path: str | os.PathLike[str]) -> list[Row]:
@@ -186,56 +236,105 @@ def load_rows(path: str | os.PathLike[str]) -> list[Row]:
     return [Row(*row) for row in json.loads(storage.read_bytes(path))]
 
 
-def place_rows(rows: Iterable[Row], shard: Shard, sink: Sink, mode: str) -> Iterator[Outcome]:
-    """Copy or link images to their places.
+PartPath = Callable[[str], Path]
+"""The path of what `write_rows` wrote under a name."""
 
-    One Outcome each: ok, dropped or unreadable (not placed).
+
+def place_rows(shard: Shard, sink: Sink, path_of: PartPath) -> Iterator[Outcome]:
+    """Bring the images of a shard to their places.
+
+    One Outcome each: ok, dropped, or the reason why it is not placed.
     """
+    target: Target = shard.payload
+    rows = load_rows(path_of(shard.id))
+    if target.are_placed:
+        return _place_files(rows, shard.source, target.mode, sink)
+    return _write_samples(rows, shard, sink, path_of)
+
+
+def _place_files(rows: Sequence[Row], source: str, mode: str, sink: Sink) -> Iterator[Outcome]:
     for path, into, origin in rows:
         if not into:
             yield Outcome(path, DROPPED)
             continue
         try:
-            sink.place(into, f"{origin or shard.source}/{path}", mode)
+            sink.place(into, f"{origin or source}/{path}", mode)
         except SourceError as error:
             yield Outcome(path, "unreadable", str(error))
         else:
             yield Outcome(path)
 
 
+def _write_samples(
+    rows: Sequence[Row], shard: Shard, sink: Sink, path_of: PartPath
+) -> Iterator[Outcome]:
+    writer, part = _open_writer(shard, path_of)
+    kept = [row for row in rows if row.into]
+    samples = map(_rename, kept, _read_rows(rows, shard, sink))
+    outcomes = writer.write(samples, part, sink)
+    lost: Counter[str] = Counter()
+    for row in rows:
+        if not row.into:
+            yield Outcome(row.path, DROPPED)
+            continue
+        outcome = next(outcomes)
+        lost[identity_of(row.into)] += outcome.is_failure
+        yield outcome._replace(key=row.path)
+    deque(outcomes, maxlen=0)  # lets the writer end its part
+    sink.open_part(_LOST).write(json.dumps(lost).encode())
+
+
+def _open_writer(shard: Shard, path_of: PartPath) -> tuple[SetWriter, OutPart]:
+    target: Target = shard.payload
+    output = Path(target.output)
+    if not target.is_container:
+        folder = FolderWriter(output, Classes.of([]), {})
+        return folder, OutPart(output.name, shard.start, shard.stop, target.n, True)
+    writer = load_writer(output, path_of(_WRITER_PART))
+    is_whole = writer.parts_are_files and len(shard) == target.n
+    return writer, OutPart(output.name, shard.start, shard.stop, target.n, is_whole)
+
+
+def _read_rows(rows: Sequence[Row], shard: Shard, sink: Sink) -> Iterator[Sample | Outcome]:
+    """Yield the images of the rows that go somewhere, those of the set first."""
+    places = [i for i, row in enumerate(rows, shard.start) if row.into and not row.origin]
+    yield from read_listed(sink.scratch, places)
+    restored = [row for row in rows if row.into and row.origin]
+    if restored:
+        yield from read_paths(sink.scratch, ORIGIN, [row.path for row in restored])
+
+
+def _rename(row: Row, sample: Sample | Outcome) -> Sample | Outcome:
+    """Give a sample its new key; its labels are those of its old identity."""
+    if isinstance(sample, Outcome):
+        return sample
+    identity = identity_of(row.into).removeprefix(".")
+    if identity != sample.identity:
+        sample = sample._replace(labels=(), extra={})
+    return sample._replace(key=row.into, identity=identity)
+
+
 # Planned and placed in one run
 
 
-def save_listing(listing: Listing, path: Path) -> None:
-    """Save a listing for workers that need all of it."""
-    counts = np.bincount(listing.identity_of, minlength=len(listing.identities)).tolist()
-    storage.write_file(
-        path, json.dumps([listing.identities, counts, listing.files]).encode(), durable=False
-    )
-
-
-def load_listing(path: Path) -> Listing:
-    """Load the listing that `save_listing` saved."""
-    identities, counts, files = json.loads(storage.read_bytes(path))
-    return Listing(identities, files, np.repeat(np.arange(len(counts), dtype=np.int64), counts))
-
-
 def write_decided(
-    sink: Sink, header: Mapping[str, Any], decisions: Sequence[Decision], listing: Listing
+    sink: Sink,
+    header: Mapping[str, Any],
+    decisions: Sequence[Decision],
+    listing: Listing,
+    shards: Sequence[Shard],
 ) -> None:
-    """Write, as parts of the deciding shard, the plan and the rows of every shard of
-    `place_shards`.
-    """
+    """Write, as parts of the deciding shard, the plan and the rows of every one of `shards`."""
     with sink.open_part(PLAN_PART) as file:
         write_plan(file, header, decisions)
     destinations = resolve(header, decisions, listing)
-    shards = place_shards(Path(header["source"]), len(listing))
-    write_rows(destinations, shards, lambda shard: sink.open_part(_rows_part(shard)))
+    if shards:
+        write_rows(destinations, shards, lambda name: sink.open_part(f".{name}"))
 
 
-def place_planned(decided: str, shard: Shard, sink: Sink, mode: str) -> Iterator[Outcome]:
+def place_planned(decided: str, shard: Shard, sink: Sink) -> Iterator[Outcome]:
     """Place the rows that the shard with the id `decided` left for `shard`."""
-    return place_rows(load_rows(sink.part_path(decided, _rows_part(shard))), shard, sink, mode)
+    return place_rows(shard, sink, _parts_of(decided, sink))
 
 
 def finish_plan(
@@ -244,94 +343,45 @@ def finish_plan(
     """Write the plan of the shard with the id `decided`, and the undo plan if `shards` placed
     images.
     """
-    with sink.open(PLAN) as file:
+    name = plan_path(output).name
+    with sink.open(name) as file:
         storage.append_file(sink.part_path(decided, PLAN_PART), file)
     if shards:
-        finish_placing(
-            shards, lambda shard: sink.part_path(decided, _rows_part(shard)), sink, command, output
-        )
+        finish_placing(shards, _parts_of(decided, sink), sink, command, output)
 
 
-def _rows_part(shard: Shard) -> str:
-    return f".{shard.id}"
+def _parts_of(decided: str, sink: Sink) -> PartPath:
+    return lambda name: sink.part_path(decided, f".{name}")
 
 
 def finish_placing(
-    shards: Sequence[Shard],
-    path_of: Callable[[Shard], Path],
-    sink: Sink,
-    command: str,
-    output: Path,
+    shards: Sequence[Shard], path_of: PartPath, sink: Sink, command: str, output: Path
 ) -> None:
-    """Write the undo plan and the table of faces, from the rows at `path_of` each shard."""
+    """Join a container, and write the undo plan and the table of faces."""
 
     def rows() -> Iterator[Row]:
-        return (row for shard in shards for row in load_rows(path_of(shard)))
+        return (row for shard in shards for row in load_rows(path_of(shard.id)))
 
+    target: Target = shards[0].payload
     source = Path(shards[0].source)
-    with sink.open(UNDO) as file:
-        write_undo(file, command, source, output, rows)
-    carry_faces(sink, source, rows())
+    if target.is_container:
+        _join_container(shards, path_of, sink, rows())
+    with sink.open(plan_path(output, UNDO).name) as file:
+        write_undo(file, plan_header(command, output, "", {}), source, output, rows)
+    if target.are_placed:
+        carry_faces(sink, source, rows())
 
 
-# The table of faces
-
-
-def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
-    """Write the table of faces of the placed images under their new names, if `source` has one."""
-    if storage.size_of(source / _FACES) is None:
-        return
-    from faceprep.tables.faces import FacesWriter, read_faces, rename_outputs
-
-    try:
-        next(read_faces(source / _FACES), None)
-    except SourceError as error:
-        log.warning("left behind: %s", error)
-        return
-    names: dict[str, dict[str, str]] = {os.fspath(source): {}}
-    for path, into, origin in rows:
-        if into:
-            names.setdefault(origin or os.fspath(source), {})[path] = into
-    with sink.open(_FACES) as file, FacesWriter(file) as writer:
-        for folder, renamed in names.items():
-            if storage.size_of(f"{folder}/{_FACES}") is not None:
-                for table in read_faces(f"{folder}/{_FACES}"):
-                    writer.add_table(rename_outputs(table, renamed))
-
-
-# Undo
-
-
-def write_undo(
-    file: BinaryIO, command: str, source: Path, output: Path, rows: Callable[[], Iterable[Row]]
+def _join_container(
+    shards: Sequence[Shard], path_of: PartPath, sink: Sink, rows: Iterable[Row]
 ) -> None:
-    """Write the plan that turns `output`, where `rows` were placed, back into `source`.
-
-    Images that were dropped or could not be placed are restored from `source`, if they still exist.
-    """
-    listing = list_images(find_identities(output)) if output.is_dir() else list_images([])
-    header = plan_header(command, output, fingerprint_of(output, listing), {})
-    all_there = len(listing) == sum(bool(row.into) for row in rows())
-    decisions = (
-        decision for row in rows() if (decision := _undone(row, source, output, all_there))
-    )
-    write_plan(file, header | {"origin": os.path.abspath(source)}, decisions)
-
-
-def _undone(row: Row, source: Path, output: Path, all_there: bool) -> Decision | None:
-    path, into, origin = row
-    is_there = bool(into) and (all_there or storage.size_of(f"{output}/{into}") is not None)
-    if origin:
-        return Decision(DROP, into) if is_there else None
-    if not is_there:
-        return Decision(RESTORE, path, path, evidence=evidence_of(f"{source}/{path}"))
-    return Decision(RENAME, into, path) if into != path else None
-
-
-def evidence_of(path: str) -> dict[str, int]:
-    """Return the state of an image that may be restored; empty when it no longer exists."""
-    try:
-        size, time = storage.dated_size(path)
-    except SourceError:
-        return {}
-    return {"bytes": size, "changed_ns": time}
+    target: Target = shards[0].payload
+    writer = load_writer(Path(target.output), path_of(_WRITER_PART))
+    parts = [(shard.id, _open_writer(shard, path_of)[1]) for shard in shards]
+    if not parts[0][1].is_whole:
+        writer.join(Path(target.output).name, parts, sink)
+    counts = Counter(identity_of(row.into) for row in rows if row.into)
+    for shard in shards:
+        counts.subtract(json.loads(storage.read_bytes(sink.part_path(shard.id, _LOST))))
+    names = writer.classes.names
+    sink.write(writer.class_map, class_map.encode(names, [counts[name] for name in names]))

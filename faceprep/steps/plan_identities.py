@@ -19,7 +19,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -45,17 +45,30 @@ from faceprep.core.types import (
     Work,
 )
 from faceprep.identity.distributions import measure
-from faceprep.sets.folder import find_identities
-from faceprep.sets.listing import Listing, list_images
-from faceprep.steps import place_images as application
-from faceprep.steps.embed_crops import EmbedOptions, embed_images, load_parts
-from faceprep.steps.place_images import PLACE, PlacingOptions, place_shards
+from faceprep.sets.listing import list_images
+from faceprep.steps.embed_crops import EmbedOptions, embed_loads, listed_loads, load_parts
+from faceprep.steps.listed_set import ListedSet, list_source, load_listed
+from faceprep.steps.place_images import (
+    PLACE,
+    PLAN,
+    PLAN_PART,
+    UNDO,
+    PlacingOptions,
+    choose_target,
+    finish_plan,
+    output_files,
+    place_planned,
+    place_shards,
+    plan_header,
+    plan_path,
+    refuse_output_within,
+    write_decided,
+)
 from faceprep.tables.embeddings import files_of, is_embeddings, load_embeddings, load_place
 from faceprep.tables.plan import read_plan, write_plan
 
 log = logging.getLogger("faceprep")
 _SHARD = 256
-_LISTING = "listing.json"
 _DRAFT, _DECIDE = "draft", "decide"
 _EMBED, _SECOND = "embed", "second"
 _FAILED, _WANTED = ".failed", ".wanted"
@@ -65,7 +78,7 @@ class About(NamedTuple):
     """Facts about the run that its shards need."""
 
     source: str
-    """The folder of the images, or the file of embeddings where there are none."""
+    """The set of the images, or the file of embeddings where there are none."""
     embeddings: str
     """The file of embeddings; empty where the images are embedded here."""
     fingerprint: str
@@ -120,52 +133,62 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
-        about, listing, n_bytes = self._look(source, request)
+        about, listed = self._look(source, request, scratch)
         stages = []
         if not about.embeddings:
             self.announce()
-            stages.append(Stage(_EMBED, _with_paths(_cut(_EMBED, about), listing)))
+            stages.append(Stage(_EMBED, _cut(_EMBED, about)))
         if second := self.second():
             if not about.has_images:
                 raise OptionError("a second opinion needs the images", found=f"none for {source}")
             second.options.announce()
             stages.append(Stage(_DRAFT, [whole_stage(_DRAFT, about.source, payload=about)]))
-            stages.append(Stage(_SECOND, _with_paths(_cut(_SECOND, about), listing)))
-        stages.append(Stage(_DECIDE, [whole_stage(_DECIDE, about.source, payload=about)]))
-        if is_placed := about.has_images and not self.plan_only:
-            stages.append(Stage(PLACE, place_shards(Path(about.source), len(listing))))
-        application.save_listing(listing, scratch / _LISTING)
+            stages.append(Stage(_SECOND, _cut(_SECOND, about)))
+        placing: list[Shard] = []
+        if listed is not None and not self.plan_only:
+            target = choose_target(request.output, self.mode, listed, about.n_images)
+            placing = place_shards(about.source, target)
+        decided = whole_stage(_DECIDE, about.source, payload=(about, placing))
+        stages.append(Stage(_DECIDE, [decided]))
+        if placing:
+            stages.append(Stage(PLACE, placing))
         if about.embeddings:
             state = storage.fingerprint_of(*files_of(source))
         else:
             state = self.model().fingerprint
-        n_files = len(listing) if is_placed and self.mode != HARDLINK else 0
-        n_bytes = n_bytes if is_placed and self.mode == COPY else 0
-        return Work(stages, f"{about.fingerprint}, {state}", n_files=n_files, n_bytes=n_bytes)
+        n_files = about.n_images if placing and self.mode != HARDLINK else 0
+        n_bytes = listed.n_bytes if listed and placing and self.mode == COPY else 0
+        files = output_files(request.output, [PLAN, UNDO] if placing else [PLAN])
+        return Work(
+            stages, f"{about.fingerprint}, {state}", files=files, n_files=n_files, n_bytes=n_bytes
+        )
 
-    def _look(self, source: Path, request: Request) -> tuple[About, Listing, int]:
-        """Return the kind of source, its wanted images and their approximate bytes.
+    def _look(
+        self, source: Path, request: Request, scratch: Path
+    ) -> tuple[About, ListedSet | None]:
+        """Return facts about the source, and its wanted images if they are there.
 
         Raises SourceError, OptionError.
         """
-        file = ""
-        if not source.is_dir():
-            file = os.path.abspath(source)
-            _refuse_other_files(source, request.limit)
-            root = load_place(source).root
-            if not root or not _are_there(load_embeddings(source), Path(root)):
-                return About(file, file, "", 0, False), list_images([]), 0
-            source = Path(root)
-        application.refuse_output_within(source, request.output)
-        whole = list_images(find_identities(source))
-        if not len(whole):
-            raise SourceError(
-                "no images in this folder", path=source, expected="SRC/IDENTITY/IMAGE.png"
+        if source.is_file() and is_embeddings(source):
+            return self._look_at_embeddings(source, request, scratch)
+        refuse_output_within(source, request.output)
+        return _keep_listed(list_source(source, scratch), "", request.limit, scratch)
+
+    def _look_at_embeddings(
+        self, source: Path, request: Request, scratch: Path
+    ) -> tuple[About, ListedSet | None]:
+        file = os.path.abspath(source)
+        if request.limit is not None:
+            raise OptionError(
+                "--limit: a file of embeddings is judged as a whole", remedy="Leave it out."
             )
-        fingerprint, n_bytes = application.survey(source, whole)
-        listing = whole if request.limit is None else whole.first(request.limit)
-        about = About(os.path.abspath(source), file, fingerprint, len(listing), True)
-        return about, listing, n_bytes * len(listing) // len(whole)
+        root = load_place(source).root
+        found = _find_images(load_embeddings(source), Path(root), scratch) if root else None
+        if found is None:
+            return About(file, file, "", 0, False), None
+        refuse_output_within(Path(root), request.output)
+        return _keep_listed(found, file, None, scratch)
 
     # During
 
@@ -177,14 +200,16 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         elif shard.stage == _DRAFT:
             self._draft(shard.payload, sink)
         elif shard.stage == _DECIDE:
-            yield from self._decide(shard.payload, sink)
+            about, placing = shard.payload
+            yield from self._decide(about, placing, sink)
         else:
-            placed = application.place_planned(_DECIDE, shard, sink, self.mode)
+            placed = place_planned(_DECIDE, shard, sink)
             yield from (outcome for outcome in placed if outcome.is_failure)
 
     def _embed(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         failed = {}
-        for outcome in embed_images(self, shard.source, shard.payload, sink):
+        places = range(shard.start, shard.stop)
+        for outcome in embed_loads(self, listed_loads(self, sink.scratch, places), sink):
             if outcome.is_failure:
                 failed[outcome.key] = f"{outcome.status}: {outcome.reason}"
             yield outcome
@@ -194,12 +219,17 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
     def _embed_again(self, shard: Shard, options: EmbedOptions, sink: Sink) -> None:
         """Embed the identities in the draft again; images that fail are not counted twice."""
         wanted = set(json.loads(storage.read_bytes(sink.part_path(_DRAFT, _WANTED))))
-        paths = [path for path in shard.payload if identity_of(path) in wanted]
-        deque(embed_images(options, shard.source, paths, sink), maxlen=0)
+        listing = load_listed(sink.scratch).listing
+        places = [
+            place
+            for place in range(shard.start, shard.stop)
+            if identity_of(listing.path(place)) in wanted
+        ]
+        deque(embed_loads(options, listed_loads(options, sink.scratch, places), sink), maxlen=0)
 
     def _draft(self, about: About, sink: Sink) -> None:
         decisions, header = self._judge(self._load(about, sink))
-        with sink.open_part(application.PLAN_PART) as file:
+        with sink.open_part(PLAN_PART) as file:
             write_plan(file, header, decisions)
         with sink.open_part(_WANTED) as file:
             file.write(
@@ -226,10 +256,10 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
             return load_embeddings(about.embeddings)
         return load_parts(sink, _ids(_EMBED, about), self.model())
 
-    def _decide(self, about: About, sink: Sink) -> Iterator[Outcome]:
+    def _decide(self, about: About, placing: Sequence[Shard], sink: Sink) -> Iterator[Outcome]:
         embeddings = self._load(about, sink)
         if second := self.second():
-            drafted, found = read_plan(sink.part_path(_DRAFT, application.PLAN_PART))
+            drafted, found = read_plan(sink.part_path(_DRAFT, PLAN_PART))
             header, before = {name: drafted[name] for name in ("model", "summary")}, list(found)
             decisions = second.judge(
                 load_parts(sink, _ids(_SECOND, about), second.options.model()), before
@@ -240,7 +270,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         else:
             decisions, header = self._judge(embeddings)
         header["summary"] |= self.count(decisions)
-        listing = application.load_listing(sink.scratch / _LISTING)
+        listing = load_listed(sink.scratch).listing if about.has_images else list_images([])
         if about.embeddings:
             known = set(embeddings.keys)
             left_out = {
@@ -255,15 +285,12 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
             left_out = {path: reason for page in pages for path, reason in page.items()}
         decisions += [Decision(DROP, path, reason=left_out[path]) for path in sorted(left_out)]
         options = _plain(self, not about.embeddings)
-        judged = (
-            application.plan_header(self.command, Path(about.source), about.fingerprint, options)
-            | header
-        )
+        judged = plan_header(self.command, Path(about.source), about.fingerprint, options) | header
         if about.has_images:
-            application.write_decided(sink, judged, decisions, listing)
+            write_decided(sink, judged, decisions, listing, placing)
         else:
             del judged["fingerprint"]
-            with sink.open_part(application.PLAN_PART) as file:
+            with sink.open_part(PLAN_PART) as file:
                 write_plan(file, judged, decisions)
 
     # After
@@ -272,11 +299,11 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         """Write the plan and the undo plan."""
         *_, last = work.stages
         shards = last.shards if last.name == PLACE else []
-        application.finish_plan(_DECIDE, shards, sink, self.command, request.output)
+        finish_plan(_DECIDE, shards, sink, self.command, request.output)
 
     def details(self, output: Path) -> Mapping[str, Any]:
         """Return the plan's summary for the summary of the run."""
-        judged, _ = read_plan(output / application.PLAN)
+        judged, _ = read_plan(plan_path(output))
         return dict(judged.get("summary", {}))
 
 
@@ -306,43 +333,33 @@ def _cut(stage: str, about: About) -> list[Shard]:
     )
 
 
-def _with_paths(shards: Sequence[Shard], listing: Listing) -> list[Shard]:
-    """Return the shards with the paths of their images as payload."""
-    return [
-        replace(shard, payload=list(map(listing.path, range(shard.start, shard.stop))))
-        for shard in shards
-    ]
-
-
 def _ids(stage: str, about: About) -> list[str]:
     """Return the ids of the shards that embed the images."""
     return [shard.id for shard in _cut(stage, about)]
 
 
-def _refuse_other_files(source: Path, limit: int | None) -> None:
-    """Raise SourceError for a file without embeddings, OptionError for a limit on a file."""
-    if not is_embeddings(source):
-        expected = "a folder of identities, or an .npz or .parquet of embed"
-        raise SourceError("has no embeddings", path=source, expected=expected)
-    if limit is not None:
-        raise OptionError(
-            "--limit: a file of embeddings is judged as a whole", remedy="Leave it out."
-        )
+def _keep_listed(
+    listed: ListedSet, embeddings: str, limit: int | None, scratch: Path
+) -> tuple[About, ListedSet]:
+    cut = listed.first(limit)
+    cut.save(scratch)
+    return About(listed.path, embeddings, listed.state, len(cut.listing), True), cut
 
 
-def _are_there(embeddings: Embeddings, root: Path) -> bool:
-    """Return whether the images of the embeddings can be placed.
+def _find_images(embeddings: Embeddings, root: Path, scratch: Path) -> ListedSet | None:
+    """Return the set of the images of embeddings, None where they cannot be placed.
 
     Raises SourceError if only some exist.
     """
-    if not root.is_dir():
-        log.warning("%s, the folder of the images, is not there: a plan only", root)
-        return False
-    there = set(list_images(find_identities(root)).prefixed_paths(""))
+    if not root.exists():
+        log.warning("%s, the set of the images, is not there: a plan only", root)
+        return None
+    listed = list_source(root, scratch)
+    there = set(listed.listing.prefixed_paths(""))
     missing = [key for key in embeddings.keys if key not in there]
     if len(missing) == len(embeddings):
         log.warning("%s has none of the images: a plan only", root)
-        return False
+        return None
     if missing:
         raise SourceError(
             "images of these embeddings are gone",
@@ -356,11 +373,11 @@ def _are_there(embeddings: Embeddings, root: Path) -> bool:
         for key, name in zip(embeddings.keys, embeddings.identities, strict=True)
     ):
         log.warning(
-            "the identities of these embeddings are not the images' folders in %s: a plan only",
+            "the identities of these embeddings are not those of the images in %s: a plan only",
             root,
         )
-        return False
-    return True
+        return None
+    return listed
 
 
 def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from faceprep.run.serial import SerialRunner
 from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import list_images
 from faceprep.steps import place_images as application
-from faceprep.steps.place_images import fingerprint_of
+from faceprep.steps.listed_set import fingerprint_of
 from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, read_faces
 from faceprep.tables.plan import read_plan, write_plan
 from tests.fakes import before_changes, images, killed_before, results, start, status_of, tree

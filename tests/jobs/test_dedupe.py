@@ -24,8 +24,8 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.types import ACCEPTED, UNDECIDED
 from faceprep.jobs.apply import Apply
+from faceprep.jobs.dedupe import job as dedupe_job
 from faceprep.jobs.dedupe.job import Dedupe
-from faceprep.sets import image_source as image_sets
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import encode
 from tests.deduping import crops, plan_of, run, write
@@ -120,7 +120,7 @@ def test_the_same_whatever_the_workers_the_shards_and_the_order_on_disk(
 ) -> None:
     run(crops, tmp_path / "one")
     run(crops, tmp_path / "two", workers=2)
-    monkeypatch.setattr(image_sets, "CUT", 5)
+    monkeypatch.setattr(dedupe_job, "_SHARD", 5)
     monkeypatch.setattr("faceprep.jobs.dedupe.job.CUT", 5)
     run(crops, tmp_path / "cut")
     for other in ("cut", "two"):
@@ -248,7 +248,7 @@ def test_the_command_line_says_what_was_found(crops: Path, tmp_path: Path) -> No
 def test_killed_at_any_change_of_the_disk_and_resumed(
     crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_sets, "CUT", 7)
+    monkeypatch.setattr(dedupe_job, "_SHARD", 7)
     monkeypatch.setattr("faceprep.jobs.dedupe.job.CUT", 7)
     monkeypatch.setattr("faceprep.steps.place_images._SHARD", 6)
 

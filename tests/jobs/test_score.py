@@ -28,7 +28,7 @@ from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import list_images
-from faceprep.steps.place_images import fingerprint_of
+from faceprep.steps.listed_set import fingerprint_of
 from faceprep.synthetic import draw_face
 from faceprep.tables.plan import read_plan
 from faceprep.vision.codec import decode, encode

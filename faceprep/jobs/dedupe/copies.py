@@ -37,8 +37,6 @@ from faceprep.identity.duplicates import (
     mark_near_dropped,
 )
 from faceprep.jobs.dedupe.signatures import ROW, Signatures
-from faceprep.sets.image_source import NamedImage
-from faceprep.sets.recordio.records import Damage
 from faceprep.vision import perceptual_hash as hashes
 from faceprep.vision.load_image import load_image_bytes
 
@@ -51,6 +49,14 @@ LIMITS = {"distance": RADIUS, "agreement": hashes.MIN_AGREEMENT}
 # Signatures
 
 
+class NamedImage(NamedTuple):
+    """The bytes of an image, or the outcome of a lost one; `number` is its place in the set."""
+
+    number: int
+    name: str
+    data: Buffer | Outcome
+
+
 def sign_images(images: Iterable[NamedImage], exact_only: bool) -> Signatures:
     """Yield the signature of each image: digest, and if it decodes thumbnail, hash, size and
     sharpness.
@@ -60,9 +66,8 @@ def sign_images(images: Iterable[NamedImage], exact_only: bool) -> Signatures:
     rows, thumbnails, names = [], [], []
     damaged: dict[int, tuple[str, str]] = {}
     for number, name, data in images:
-        if isinstance(data, Damage):
-            reason = data.reason if name in data.reason else f"{name}: {data.reason}"
-            damaged[number] = data.status, reason
+        if isinstance(data, Outcome):
+            damaged[number] = data.status, data.reason
             continue
         found = (_header_row if exact_only else _row)(number, data, name)
         if isinstance(found, Outcome):

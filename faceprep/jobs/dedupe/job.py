@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
-from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.errors import OptionError
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly, whole_stage
@@ -25,34 +25,45 @@ from faceprep.core.types import COPY, HARDLINK, Outcome, Request, Shard, Sink, S
 from faceprep.identity.duplicates import NO_IDENTITY
 from faceprep.jobs.dedupe import copies as deduplication
 from faceprep.jobs.dedupe import signatures
-from faceprep.jobs.dedupe.copies import LookAlikes, Named, table_of
+from faceprep.jobs.dedupe.copies import LookAlikes, Named, NamedImage, table_of
 from faceprep.jobs.dedupe.signatures import Signatures
-from faceprep.sets import image_source as image_sets
-from faceprep.sets.folder import find_identities
-from faceprep.sets.image_source import CUT, ImageSet
-from faceprep.sets.listing import list_images
-from faceprep.steps.embed_crops import EmbedOptions, embed_images, load_parts
+from faceprep.sets.containers import index_set, open_set
+from faceprep.sets.folder import FolderSet
+from faceprep.sets.image_set import Sample
+from faceprep.steps.embed_crops import EmbedOptions, embed_loads, listed_loads, load_parts
+from faceprep.steps.listed_set import list_source, load_listed, read_listed
 from faceprep.steps.place_images import (
     PLACE,
     PLAN,
+    UNDO,
     PlacingOptions,
+    choose_target,
     finish_plan,
-    load_listing,
+    output_files,
     place_planned,
     place_shards,
     plan_header,
+    plan_path,
     refuse_output_within,
-    save_listing,
-    survey,
     write_decided,
 )
 from faceprep.tables.plan import read_plan
 
 _NO_EMBEDDER = "none"
-_LISTING = "listing.json"
+_SHARD = 512
 _SOURCE = "source"
 _SIGN, _MATCH, _EMBED, _DECIDE = "hash", "match", "embed", "decide"
 _LEFT_OUT = ".left-out"
+
+
+class SignedSet(NamedTuple):
+    """A set whose `n` images are compared; its index has this name, and its state is known."""
+
+    path: str
+    kind: str
+    name: str
+    n: int
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -105,37 +116,38 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
         refuse_output_within(source, request.output)
-        listing = list_images(find_identities(source), request.limit)
-        if not len(listing):
-            expected = "SRC/IDENTITY/IMAGE.png, or SRC/IMAGE.png"
-            raise SourceError("no images in this folder", path=source, expected=expected)
-        fingerprint, n_bytes = survey(source, listing)
-        folder = os.path.abspath(source)
-        save_listing(listing, scratch / _LISTING)
-        image_sets.lay_out_listing(listing, scratch, _SOURCE)
-        sets = [ImageSet(folder, image_sets.FOLDER, _SOURCE, len(listing), fingerprint)]
+        listed = list_source(source, scratch).first(request.limit)
+        listed.save(scratch)
+        n = len(listed.listing)
+        sets = [SignedSet(listed.path, listed.kind, _SOURCE, n, listed.state)]
         for number, path in enumerate(self.against):
-            sets.append(
-                image_sets.lay_out(Path(os.path.abspath(path)), scratch, f"against-{number:03d}")
-            )
+            name = f"against-{number:03d}"
+            with index_set(path, scratch, name) as images:
+                state = images.index.fingerprint
+                sets.append(SignedSet(images.path, images.kind, name, len(images), state))
         if self._embeds:
             self.announce()
-        places = self.mode == COPY and not self.plan_only
+        placing: list[Shard] = []
+        if not self.plan_only:
+            target = choose_target(request.output, self.mode, listed, n)
+            placing = place_shards(listed.path, target)
+        is_copied = bool(placing) and self.mode == COPY
         return Work(
-            self._stages(sets),
+            self._stages(sets, placing),
             "; ".join(each.fingerprint for each in sets),
-            n_files=len(listing) * (self.mode != HARDLINK and not self.plan_only) + 2,
-            n_bytes=n_bytes * places + 700 * sum(each.n for each in sets),
+            files=output_files(request.output, [PLAN, UNDO] if placing else [PLAN]),
+            n_files=n * (self.mode != HARDLINK and bool(placing)) + 2,
+            n_bytes=listed.n_bytes * is_copied + 700 * sum(each.n for each in sets),
         )
 
-    def _stages(self, sets: Sequence[ImageSet]) -> list[Stage]:
+    def _stages(self, sets: Sequence[SignedSet], placing: Sequence[Shard]) -> list[Stage]:
         source = sets[0]
         stages = [Stage(_SIGN, [shard for each in sets for shard in _cut(_SIGN, each)])]
         if self._embeds:
             stages.append(Stage(_MATCH, [whole_stage(_MATCH, source.path, payload=sets)]))
             stages.append(Stage(_EMBED, _cut(_EMBED, source)))
-        stages.append(Stage(_DECIDE, [whole_stage(_DECIDE, source.path, payload=sets)]))
-        placing = [] if self.plan_only else place_shards(Path(source.path), source.n)
+        decided = whole_stage(_DECIDE, source.path, payload=(sets, placing))
+        stages.append(Stage(_DECIDE, [decided]))
         return [*stages, Stage(PLACE, placing)]
 
     # During
@@ -146,9 +158,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
         if shard.stage == PLACE:
             left_out = set(json.loads(storage.read_bytes(sink.part_path(_DECIDE, _LEFT_OUT))))
             return (
-                each
-                for each in place_planned(_DECIDE, shard, sink, self.mode)
-                if each.key not in left_out
+                each for each in place_planned(_DECIDE, shard, sink) if each.key not in left_out
             )
         {_MATCH: self._match, _EMBED: self._embed, _DECIDE: self._decide}[shard.stage](shard, sink)
         return iter(())
@@ -158,16 +168,15 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
 
         Source images get their outcome here or when they are placed; test sets report damage only.
         """
-        images: ImageSet = shard.payload
-        signed = deduplication.sign_images(
-            image_sets.read(images, sink.scratch, shard.start, shard.stop), self.exact_only
-        )
+        images: SignedSet = shard.payload
+        found = _read(images, sink.scratch, shard.start, shard.stop)
+        signed = deduplication.sign_images(found, self.exact_only)
         signatures.save(sink, signed)
         is_source = images.name == _SOURCE
-        names = image_sets.load_names(sink.scratch, _SOURCE, shard.start) if is_source else []
+        listing = load_listed(sink.scratch).listing if is_source and signed.damaged else None
         for number, (status, reason) in sorted(signed.damaged.items()):
-            if is_source:
-                yield Outcome(names[number - shard.start], status, reason)
+            if listing is not None:
+                yield Outcome(listing.path(number), status, reason)
             else:
                 yield Outcome(f"{images.path} [{number}]", status, f"{images.path}: {reason}")
         if is_source and self.plan_only:
@@ -175,7 +184,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
 
     def _match(self, shard: Shard, sink: Sink) -> None:
         """Write, for each shard that embeds, the numbers of its images that need a vector."""
-        source: ImageSet = shard.payload[0]
+        source: SignedSet = shard.payload[0]
         signed = _load(sink, [source])
         table = table_of(signed, np.zeros(len(signed), np.int64))
         numbers = signed.rows["number"][deduplication.find_candidates(table)].astype("<i8")
@@ -184,14 +193,12 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
             sink.open_part(_candidates(each)).write(numbers[first:last].tobytes())
 
     def _embed(self, shard: Shard, sink: Sink) -> None:
-        numbers = _load_candidates(sink, [shard])
-        names = image_sets.load_names(sink.scratch, _SOURCE, shard.start)
-        paths = [names[number - shard.start] for number in numbers.tolist()]
-        deque(embed_images(self, shard.source, paths, sink), maxlen=0)
+        places = _load_candidates(sink, [shard]).tolist()
+        deque(embed_loads(self, listed_loads(self, sink.scratch, places), sink), maxlen=0)
 
     def _decide(self, shard: Shard, sink: Sink) -> None:
-        sets: Sequence[ImageSet] = shard.payload
-        listing = load_listing(sink.scratch / _LISTING)
+        sets, placing = shard.payload
+        listing = load_listed(sink.scratch).listing
         signed, source = _load(sink, sets, not self.exact_only), _load(sink, sets[:1], False)
         names = [
             *source.names,
@@ -220,7 +227,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
         ) | {"found": counts}
         if self._embeds:
             header["model"] = self.model().fingerprint
-        write_decided(sink, header, [*damaged, *decisions], listing)
+        write_decided(sink, header, [*damaged, *decisions], listing, placing)
         sink.open_part(_LEFT_OUT).write(
             json.dumps([decision.subject for decision in damaged]).encode()
         )
@@ -245,7 +252,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
 
     def details(self, output: Path) -> Mapping[str, int]:
         """Count the copies by kind, for the summary of the run."""
-        header, _ = read_plan(output / PLAN)
+        header, _ = read_plan(plan_path(output))
         return dict(header["found"])
 
     def sentence(self, found: Mapping[str, int]) -> str:
@@ -261,18 +268,35 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
         return sentence
 
 
-def _cut(kind: str, images: ImageSet) -> list[Shard]:
+def _cut(kind: str, images: SignedSet) -> list[Shard]:
     """Return the shards of a set for one stage; each has the set as its payload."""
     id_format = f"{{stage}}-{images.name}-{{n:06d}}"
-    shards = cut_evenly(images.n, CUT, images.path, stage=kind, id_format=id_format)
+    shards = cut_evenly(images.n, _SHARD, images.path, stage=kind, id_format=id_format)
     return [replace(shard, payload=images) for shard in shards]
 
 
-def _load(sink: Sink, sets: Sequence[ImageSet], with_thumbnails: bool = True) -> Signatures:
+def _read(images: SignedSet, scratch: Path, start: int, stop: int) -> Iterator[NamedImage]:
+    """Yield the images [start, stop) with their places and names."""
+    if images.name == _SOURCE:
+        for place, each in enumerate(read_listed(scratch, range(start, stop)), start):
+            yield _name_image(place, each)
+        return
+    with open_set(scratch, images.name) as opened:
+        for place, each in enumerate(opened.read(range(start, stop)), start):
+            yield _name_image(place, each)
+
+
+def _name_image(place: int, each: Sample | Outcome) -> NamedImage:
+    if isinstance(each, Outcome):
+        return NamedImage(place, each.key, each)
+    return NamedImage(place, each.key, each.data)
+
+
+def _load(sink: Sink, sets: Sequence[SignedSet], with_thumbnails: bool = True) -> Signatures:
     return signatures.load(sink, _ids(sets), with_thumbnails)
 
 
-def _ids(sets: Sequence[ImageSet]) -> list[str]:
+def _ids(sets: Sequence[SignedSet]) -> list[str]:
     return [shard.id for each in sets for shard in _cut(_SIGN, each)]
 
 
@@ -286,7 +310,7 @@ def _load_candidates(sink: Sink, shards: Sequence[Shard]) -> Ints:
     return np.frombuffer(b"".join(parts), "<i8").astype(np.int64)
 
 
-def _named(images: ImageSet, name: str) -> str:
-    if images.kind == image_sets.FOLDER:
+def _named(images: SignedSet, name: str) -> str:
+    if images.kind == FolderSet.kind:
         return f"{images.path}/{name}"
     return f"{images.path}: {name}"

@@ -15,15 +15,17 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Outcome, Sink
-from faceprep.sets.image_set import ImageSet, Sample, check_sample
+from faceprep.sets.image_set import Sample, check_sample
 from faceprep.sets.recordio.image_set import HEADER
 from faceprep.sets.recordio.records import EXACT_FLOATS, frame_image, frame_with_header
 from faceprep.sets.set_writer import (
     PART,
     Capabilities,
     OutPart,
+    SetNames,
     Settings,
     SetWriter,
+    are_numbers,
     has_number_keys,
     number_of,
 )
@@ -43,17 +45,16 @@ class RecWriter(SetWriter):
     parts_are_files: ClassVar[bool] = False
 
     @classmethod
-    def choose_settings(cls, images: ImageSet) -> Settings:
-        """Keep the names of the images as keys where all are numbers."""
-        n = len(images.index.identities)
+    def choose_settings(cls, names: SetNames) -> Settings:
+        """Keep names of images as keys and names of identities as labels where all are numbers."""
+        n = len(names.identities)
         if n > EXACT_FLOATS:
             raise SourceError(
                 f"{n:,} identities: labels of a .rec are float32, exact only below "
                 f"{EXACT_FLOATS:,}",
-                path=images.path,
                 remedy="Choose another container.",
             )
-        return {"keeps_keys": has_number_keys(images)}
+        return {"keeps_keys": has_number_keys(names), "keeps_labels": are_numbers(names.identities)}
 
     def files(self, n_files: int) -> list[str]:
         """Return NAME.rec, or NAME_1.rec, NAME_2.rec and so on, as sets in parts are called."""
@@ -94,7 +95,10 @@ class RecWriter(SetWriter):
     def _frame(self, sample: Sample, key: int) -> bytes:
         if HEADER in sample.extra:
             return frame_with_header(sample.extra[HEADER], sample.data)
-        labels = sample.labels or (self.classes.number(sample.identity),)
+        label = self.classes.number(sample.identity)
+        if self.settings["keeps_labels"] and sample.identity:
+            label = int(sample.identity)
+        labels = sample.labels or (label,)
         return frame_image(labels, bytes(sample.data), key)
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:

@@ -12,16 +12,16 @@ from PIL import Image
 
 from faceprep.core.arrays import Pixels
 from faceprep.core.embeddings import EUCLIDEAN, Embeddings, Model
+from faceprep.core.types import Outcome
 from faceprep.identity.duplicates import NO_IDENTITY, find_duplicates
 from faceprep.jobs.dedupe.copies import (
     LookAlikes,
+    NamedImage,
     find_candidates,
     sign_images,
     table_of,
     with_vectors,
 )
-from faceprep.sets.image_source import NamedImage
-from faceprep.sets.recordio.records import Damage
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import decode, encode
 
@@ -98,7 +98,7 @@ def test_flat_pictures_are_no_copies() -> None:
 def test_what_cannot_be_read_is_named() -> None:
     images = [
         NamedImage(3, "a", b"hello"),
-        NamedImage(5, "b", Damage("truncated", "cut")),
+        NamedImage(5, "b", Outcome("b", "truncated", "b: cut")),
         NamedImage(7, "c", b""),
     ]
     for exact_only in (False, True):

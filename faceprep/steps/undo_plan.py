@@ -1,0 +1,124 @@
+"""Plans that turn an output back into its source, and tables of faces that follow the images."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.types import DROP, RENAME, RESTORE, Decision, Sink
+from faceprep.sets.containers import find_writer, is_container_name, kind_of
+from faceprep.sets.folder import FolderSet, find_identities
+from faceprep.sets.listing import list_images
+from faceprep.steps.listed_set import fingerprint_of
+from faceprep.steps.resolve_plan import Row
+from faceprep.tables.plan import write_plan
+
+log = logging.getLogger("faceprep")
+_FACES = "faces.parquet"
+
+
+def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
+    """Write the table of faces of the placed images under their new names, if `source` has one."""
+    if storage.size_of(source / _FACES) is None:
+        return
+    from faceprep.tables.faces import FacesWriter, read_faces, rename_outputs
+
+    try:
+        next(read_faces(source / _FACES), None)
+    except SourceError as error:
+        log.warning("left behind: %s", error)
+        return
+    names: dict[str, dict[str, str]] = {os.fspath(source): {}}
+    for path, into, origin in rows:
+        if into:
+            names.setdefault(origin or os.fspath(source), {})[path] = into
+    with sink.open(_FACES) as file, FacesWriter(file) as writer:
+        for folder, renamed in names.items():
+            if storage.size_of(f"{folder}/{_FACES}") is not None:
+                for table in read_faces(f"{folder}/{_FACES}"):
+                    writer.add_table(rename_outputs(table, renamed))
+
+
+# Undo
+
+
+def write_undo(
+    file: BinaryIO,
+    header: Mapping[str, Any],
+    source: Path,
+    output: Path,
+    rows: Callable[[], Iterable[Row]],
+) -> None:
+    """Write the plan that turns `output`, where `rows` were placed, back into `source`.
+
+    `header` is that of a plan about `output`. Images that were dropped or could not be placed are
+    restored from `source`, if they still exist.
+    """
+    names = _OutputNames(source, output)
+    if names.fingerprint:
+        about = dict(header) | {"fingerprint": names.fingerprint}
+    else:
+        about = {name: value for name, value in header.items() if name != "fingerprint"}
+    names.expect(sum(bool(row.into) for row in rows()))
+    decisions = (decision for row in rows() if (decision := _undone(row, source, names)))
+    write_plan(file, about | {"origin": os.path.abspath(source)}, decisions)
+
+
+class _OutputNames:
+    """The names that images have in an output."""
+
+    def __init__(self, source: Path, output: Path) -> None:
+        self._output = output
+        self._writer = find_writer(output) if is_container_name(output) else None
+        self._suffixes: dict[str, str] = {}
+        self._all_there = False
+        self.fingerprint = ""
+        self._n = 0
+        if self._writer is None:
+            listing = list_images(find_identities(output)) if output.is_dir() else list_images([])
+            self.fingerprint, self._n = fingerprint_of(output, listing), len(listing)
+            if not source.is_dir() or kind_of(source) != FolderSet.kind:
+                paths = (path.rpartition(".") for path in listing.prefixed_paths(""))
+                self._suffixes = {stem: f".{suffix}" for stem, _, suffix in paths}
+
+    def expect(self, n: int) -> None:
+        """Note how many images were placed: if all are there, none needs to be looked for."""
+        self._all_there = self._n == n
+
+    def is_there(self, into: str) -> bool:
+        """Return whether an image was placed."""
+        if self._writer or self._all_there:
+            return True
+        return storage.size_of(f"{self._output}/{self.name(into)}") is not None
+
+    def name(self, path: str, into: str = "") -> str:
+        """Return the name that the image which goes `into` has or had in the output."""
+        if self._writer:
+            return self._writer.read_back(path)
+        return path + self._suffixes.get(into or path, "")
+
+
+def _undone(row: Row, source: Path, names: _OutputNames) -> Decision | None:
+    path, into, origin = row
+    is_there = bool(into) and names.is_there(into)
+    if origin:
+        return Decision(DROP, names.name(into)) if is_there else None
+    if not is_there:
+        return Decision(RESTORE, path, names.name(path), evidence=evidence_of(f"{source}/{path}"))
+    if into == path:
+        return None
+    return Decision(RENAME, names.name(into), names.name(path, into))
+
+
+def evidence_of(path: str) -> dict[str, int]:
+    """Return the state of an image that may be restored; empty when it no longer exists."""
+    try:
+        size, time = storage.dated_size(path)
+    except SourceError:
+        return {}
+    return {"bytes": size, "changed_ns": time}
