@@ -74,7 +74,7 @@ class Apply(PlacingOptions, Job):
         decisions = list(found)
         source = _source_of(plan, header)
         refuse_output_within(source, request.output)
-        listed = list_source(source, scratch)
+        listed = list_source(source, scratch, may_be_empty=True)
         if "fingerprint" in header:
             check_fingerprint(plan, header, source, listed.state)
         else:

@@ -11,26 +11,28 @@ from faceprep.core import registry, storage
 from faceprep.core.errors import SourceError
 from faceprep.sets.folder import FolderSet
 from faceprep.sets.image_set import ImageSet
-from faceprep.sets.set_index import IndexWriter, SetIndex, has_index
+from faceprep.sets.set_index import IndexWriter, SetIndex
 from faceprep.sets.set_writer import Classes, SetNames, SetWriter
 
 SET = "set"
 """The usual name of the set of a run in its scratch folder."""
 
 
-def index_set(path: Path, scratch: Path, name: str = SET) -> ImageSet:
-    """Build the index of the set at `path` in the run's folder, and open it. Raises SourceError."""
+def index_set(path: Path, scratch: Path, name: str = SET, may_be_empty: bool = False) -> ImageSet:
+    """Build the index of the set at `path` in the run's folder, and open it. Raises SourceError.
+
+    An index of an earlier start is built again, as the set may have changed.
+    """
     path = Path(os.path.abspath(path))
     kind = kind_of(path)
     container = registry.load(registry.CONTAINERS, kind)
     folder = scratch / name
-    if not has_index(folder):
-        index = IndexWriter(folder)
-        container.build_index(path, index)
-        index.facts = {"path": str(path), "kind": kind} | index.facts
-        index.close()
+    index = IndexWriter(folder)
+    container.build_index(path, index)
+    index.facts = {"path": str(path), "kind": kind} | index.facts
+    index.close()
     found = open_set(scratch, name)
-    if not len(found):
+    if not len(found) and not may_be_empty:
         expected = "SRC/IDENTITY/IMAGE.jpg (or .png …), or another set of images"
         raise SourceError("no images in it", path=path, expected=expected)
     return found
@@ -52,7 +54,7 @@ def kind_of(path: Path) -> str:
         names = storage.list_folder(path)[1]
         for kind, entry in registry.CONTAINERS.items():
             is_such = entry.suffixes and entry.in_folders and _holds(names, entry.suffixes)
-            if is_such and registry.load(registry.CONTAINERS, kind).is_kind(path):
+            if is_such and _is_kind(kind, path):
                 return kind
         return FolderSet.kind
     suffix = path.suffix.lower()
@@ -64,6 +66,15 @@ def kind_of(path: Path) -> str:
         suffix for entry in registry.CONTAINERS.values() for suffix in entry.suffixes
     )
     raise SourceError("not a set of images", path=path, expected=expected, found=suffix or "a file")
+
+
+def _is_kind(kind: str, path: Path) -> bool:
+    """Return whether a folder is such a container; a damaged table beside images is none."""
+    container: type[ImageSet] = registry.load(registry.CONTAINERS, kind)
+    try:
+        return container.is_kind(path)
+    except SourceError:
+        return False
 
 
 def _holds(names: list[str], suffixes: tuple[str, ...]) -> bool:

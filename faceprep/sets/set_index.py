@@ -179,11 +179,6 @@ class SetIndex:
         return TextColumn(self.folder / _IDENTITIES)
 
 
-def has_index(folder: Path) -> bool:
-    """Return whether `folder` holds a complete index."""
-    return storage.size_of(folder / _ABOUT) is not None
-
-
 def _map(path: str | os.PathLike[str], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     if not storage.size_of(path):
         return np.zeros(0, dtype)

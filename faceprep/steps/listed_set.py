@@ -70,9 +70,9 @@ class ListedSet:
         storage.write_file(scratch / _ORDER, self.order.astype("<i8").tobytes(), durable=False)
 
 
-def list_source(path: Path, scratch: Path) -> ListedSet:
+def list_source(path: Path, scratch: Path, may_be_empty: bool = False) -> ListedSet:
     """Index the set at `path` and list it by identity. Raises SourceError."""
-    with index_set(path, scratch) as images:
+    with index_set(path, scratch, may_be_empty=may_be_empty) as images:
         return _group(images)
 
 

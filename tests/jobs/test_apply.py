@@ -10,9 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from faceprep.cli import main
+from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import FaceprepError, OutputError, ResumeError, SourceError
 from faceprep.core.types import PLACING_MODES, Decision, Request, Summary
 from faceprep.jobs.apply import Apply
@@ -24,6 +26,7 @@ from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import list_images
 from faceprep.steps import place_images as application
 from faceprep.steps.listed_set import fingerprint_of
+from faceprep.tables.embeddings import Place, write_npz
 from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, read_faces
 from faceprep.tables.plan import read_plan, write_plan
 from tests.fakes import before_changes, images, killed_before, results, start, status_of, tree
@@ -155,7 +158,7 @@ def test_a_plan_edited_by_hand(source: Path, tmp_path: Path) -> None:
         ),
         (
             lambda root: shutil.rmtree(root),
-            "the folder that the plan is about is not there. Put it back",
+            "the set that the plan is about is not there. Put it back",
         ),
     ],
     ids=["added", "removed", "edited", "renamed", "gone"],
@@ -171,7 +174,9 @@ def test_a_folder_that_has_changed(
 
 
 def test_a_plan_about_embeddings_has_no_images_to_place(tmp_path: Path) -> None:
-    (tmp_path / "faces.npz").touch()
+    with (tmp_path / "faces.npz").open("wb") as file:
+        embeddings = Embeddings(["a/1"], ["a"], np.ones((1, 2), np.float32), Model())
+        write_npz(file, embeddings, Place())
     plan = tmp_path / "plan.jsonl"
     with plan.open("wb") as file:
         write_plan(file, {"command": "test", "source": str(tmp_path / "faces.npz")}, [])
@@ -227,7 +232,7 @@ def test_restored_from_what_is_gone_or_changed(source: Path, tmp_path: Path) -> 
     nowhere = tmp_path / "nowhere.jsonl"
     nowhere.write_text(undo.read_text().replace('"origin"', '"other"'))
     with pytest.raises(
-        SourceError, match='restores images: expected "origin": the folder.*found None'
+        SourceError, match='restores images: expected "origin": the set.*found None'
     ):
         apply(nowhere, tmp_path / "other")
 
@@ -265,7 +270,7 @@ def test_the_plan_of_score(face_folder: Path, tmp_path: Path) -> None:
 
 def test_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "source" / "empty").mkdir(parents=True)
-    with pytest.raises(SourceError, match="no images in the folder that the plan is about"):
+    with pytest.raises(SourceError, match="no images in the set that the plan is about"):
         apply(save_plan(tmp_path / "plan.jsonl", tmp_path / "source", []), tmp_path / "out")
 
 

@@ -220,7 +220,7 @@ def test_a_second_opinion_where_there_is_little(n: int, tmp_path: Path) -> None:
 
 def test_little_or_nothing_to_merge(tmp_path: Path) -> None:
     (tmp_path / "empty" / "a").mkdir(parents=True)
-    with pytest.raises(SourceError, match="no images in this folder"):
+    with pytest.raises(SourceError, match="no images in it"):
         merge(tmp_path / "empty", tmp_path / "out")
     paint(tmp_path / "one" / "a" / "1.png", RED)
     merge(tmp_path / "one", tmp_path / "out 1")
