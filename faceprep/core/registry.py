@@ -134,6 +134,15 @@ CONTAINERS: dict[str, Entry] = {
         suffixes=(".rec", ".idx"),
         in_folders=True,
     ),
+    "webdataset": Entry(
+        "faceprep.sets.tar.image_set:TarSet",
+        "WebDataset shards",
+        suffixes=(".tar",),
+        in_folders=True,
+    ),
+    "zip": Entry(
+        "faceprep.sets.zip_set:ZipSet", "a .zip of a folder of identities", suffixes=(".zip",)
+    ),
     "folder": Entry("faceprep.sets.folder:FolderSet", "a folder of identities or of images"),
 }
 """Sets of images, by the name of the container. A new one is one module and one line here."""
