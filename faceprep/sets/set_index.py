@@ -184,4 +184,4 @@ def has_index(folder: Path) -> bool:
 def _map(path: str | os.PathLike[str], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     if not storage.size_of(path):
         return np.zeros(0, dtype)
-    return np.memmap(path, dtype, "r")
+    return np.memmap(path, dtype, "r").view(np.ndarray)  # a plain array is sliced faster

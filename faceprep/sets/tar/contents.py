@@ -17,7 +17,7 @@ from faceprep.sets.tar.headers import (
     read_name,
     read_size,
 )
-from faceprep.sets.tar.samples import is_image, split_name
+from faceprep.sets.tar.names import is_image, split_name
 
 _LARGEST_JSON = 1 << 20
 

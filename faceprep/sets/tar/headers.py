@@ -10,6 +10,7 @@ POSIX.1-2017, pax; the GNU tar manual, "Basic Tar Format".
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,19 +48,26 @@ class _Octal(dict[bytes, int]):
 _octal = _Octal()
 
 
-def read_size(field: bytes) -> int:
-    """Read the size of a member, octal or base-256; -1 where it is neither.
+class _Sizes(dict[bytes, int]):
+    """Sizes by their fields, octal or base-256; -1 for other fields."""
 
-    >>> read_size(b"00000000012\\0"), read_size(b"\\x80" + bytes(10) + b"\\1"), read_size(b"x")
-    (10, 1, -1)
-    """
-    if field[:1] == b"\x80":
-        return int.from_bytes(field[1:], "big")
-    return _octal[field]
+    def __missing__(self, field: bytes) -> int:
+        size = _octal[field]
+        if field[:1] == b"\x80":
+            size = int.from_bytes(field[1:], "big")
+        if len(self) < _MOST_CACHED:
+            self[field] = size
+        return size
+
+
+read_size: Callable[[bytes], int] = _Sizes().__getitem__
+"""Read the size of a member from its field, octal or base-256; -1 where it is neither."""
 
 
 def count_sound(rows: Rows) -> int:
     """Count the headers (n, 512) before the first whose checksum does not fit."""
+    if not len(rows):
+        return 0
     words = rows.view("<u8")
     lanes = ((words & _LANES) + (words >> np.uint64(8) & _LANES)).sum(axis=1)
     totals = lanes.view("<u2").reshape(-1, 4).sum(axis=1, dtype=np.int64)

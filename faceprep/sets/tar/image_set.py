@@ -32,7 +32,7 @@ from faceprep.sets.members import SkippedFiles
 from faceprep.sets.set_index import IndexWriter, SetIndex
 from faceprep.sets.tar.contents import SampleFiles, read_files, read_labels
 from faceprep.sets.tar.repeated import KeySums, read_repeated
-from faceprep.sets.tar.samples import Entry, SampleGrouper
+from faceprep.sets.tar.samples import Entries, Entry, SampleGrouper
 from faceprep.sets.tar.scan import Gap, TarScan
 
 SHIFT = 44
@@ -154,7 +154,7 @@ class _ShardIndexer:
         """Scan the shard. Raises SourceError."""
         self._sums.begin_file()
         n_before = len(self._index)
-        damage: list[Entry] = []
+        damaged: list[int] = []
         with ByteSource(self._path) as source, naming(self._path):
             _check_size(source)
             scan = TarScan(source)
@@ -163,30 +163,32 @@ class _ShardIndexer:
                 if isinstance(found, Gap):
                     samples.finish()
                     if found.reason:
-                        damage.append(self._damage(found))
-                        samples.entries.append(damage[-1])
+                        damaged.append(found.offset)
+                        samples.entries.add(self._damage(found))
                 else:
                     samples.add(found)
-                self._write(samples.entries, _BATCH)
-            self._write(samples.entries)
-        if damage and damage[0].start == 0 and len(self._index) - n_before == len(damage):
+                if len(samples.entries) > _BATCH:
+                    self._write(samples)
+            self._write(samples)
+        if damaged[:1] == [0] and len(self._index) - n_before == len(damaged):
             _refuse(self._path)
         self._warn(scan, samples)
 
     def _damage(self, gap: Gap) -> Entry:
-        log.warning("%s: damaged at offset %d: %s", self._path, gap.offset, gap.reason)
+        log.warning("%s: offset %d: %s", self._path, gap.offset, gap.reason)
         return Entry(f"{self._path.stem}_at_{gap.offset}", "", gap.offset, gap.offset)
 
-    def _write(self, entries: list[Entry], least: int = 1) -> None:
-        if len(entries) < least:
-            return
-        keys, identities, starts, stops, numbers = zip(*entries, strict=True)
+    def _write(self, samples: SampleGrouper) -> None:
+        """Write the entries that are complete."""
+        entries, samples.entries = samples.entries, Entries()
+        starts = np.array(entries.starts, np.int64)
         places = np.empty((len(entries), 2), np.int64)
-        places[:, 0] = np.array(starts, np.int64) | self._number << SHIFT
-        places[:, 1] = np.array(stops, np.int64) - starts | np.array(numbers, np.int64) << SHIFT
-        self._index.add(keys, self._index.number_identities(identities), places)
-        self._sums.add(keys)
-        entries.clear()
+        places[:, 0] = starts | self._number << SHIFT
+        places[:, 1] = np.array(entries.numbers, np.int64) << SHIFT
+        places[:, 1] |= np.array(entries.stops, np.int64) - starts
+        numbers = self._index.number_identities(entries.identities)
+        self._index.add(entries.keys, numbers, places)
+        self._sums.add(entries.keys)
 
     def _warn(self, scan: TarScan, samples: SampleGrouper) -> None:
         scan.skipped.warn(self._path)
@@ -273,4 +275,4 @@ def _warn_of_missing(folder: Path, names: Sequence[str]) -> None:
         text = ", ".join(f"{stem}-{number:0{len(total)}d}-of-{total}.tar" for number in shown)
         if n_missing > _N_NAMED:
             text += " …"
-        log.warning("%s: %s of %s shards are missing: %s", folder, n_missing, total, text)
+        log.warning("%s: %s of %s shards are missing: %s", folder, n_missing, int(total), text)

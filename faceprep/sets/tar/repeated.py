@@ -50,7 +50,8 @@ class KeySums:
     def add(self, keys: Sequence[str]) -> None:
         """Add keys of the present file."""
         encoded = [key.encode("utf-8", "surrogateescape") for key in keys]
-        sums = np.array([[crc32(key), _crc32c(key)] for key in encoded], "<u4")
+        sums = np.empty((len(keys), 2), "<u4")
+        sums[:, 0], sums[:, 1] = list(map(crc32, encoded)), list(map(_crc32c, encoded))
         self._file.write(sums.tobytes())
         self._n += len(keys)
 
@@ -90,4 +91,4 @@ def read_repeated(folder: str | os.PathLike[str]) -> Ints:
     path = Path(folder) / _REPEATED
     if not storage.size_of(path):
         return np.zeros(0, np.int64)
-    return np.memmap(path, "<i8", "r")
+    return np.memmap(path, "<i8", "r").view(np.ndarray)

@@ -9,19 +9,18 @@ and a.png.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
-from faceprep.core.io.image_header import IMAGE_SUFFIXES
 from faceprep.core.storage import ByteSource
 from faceprep.sets.members import SkippedFiles, read_path
+from faceprep.sets.tar.names import LARGEST_CLASS, class_name, is_image, split_name
+from faceprep.sets.tar.plain_samples import find_plain_samples
 from faceprep.sets.tar.scan import Members
 from faceprep.sets.webdataset import path_of
 
 _MOST_MEMBERS = 4096
 """Members of one sample at most; a longer run of one key continues as another sample."""
 _MOST_SHARING = 64
-_LARGEST_CLASS = 4096
 _NO_KEY = "\0"
 
 Member = tuple[str, int, int, int]
@@ -41,29 +40,6 @@ class Entry(NamedTuple):
     number: int = 0
 
 
-@lru_cache(4096)
-def is_image(extension: str) -> bool:
-    """Return whether the last suffix of an extension is that of an image.
-
-    >>> is_image("jpg"), is_image("seg.PNG"), is_image("json")
-    (True, True, False)
-    """
-    return "." + extension.rpartition(".")[2].lower() in IMAGE_SUFFIXES
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """Return (key, extension) of a member; both empty where it has no extension, or no name.
-
-    >>> split_name("a.b/c.d.jpg"), split_name("a.b/c"), split_name("a/.c")
-    (('a.b/c', 'd.jpg'), ('', ''), ('', ''))
-    """
-    begin = name.rfind("/") + 1
-    dot = name.find(".", begin)
-    if dot <= begin or dot == len(name) - 1:
-        return "", ""
-    return name[:dot], name[dot + 1 :]
-
-
 def read_key(raw: str) -> str:
     """Return the key of an image: a path without the escapes of its name. Raises SourceError.
 
@@ -77,13 +53,35 @@ def read_key(raw: str) -> str:
     return read_path(folder + slash + name)
 
 
+class Entries:
+    """Columns of entries: keys, identities, where the samples begin and end, image numbers."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.identities: list[str] = []
+        self.starts: list[int] = []
+        self.stops: list[int] = []
+        self.numbers: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, entry: Entry) -> None:
+        """Add one entry."""
+        self.keys.append(entry.key)
+        self.identities.append(entry.identity)
+        self.starts.append(entry.start)
+        self.stops.append(entry.stop)
+        self.numbers.append(entry.number)
+
+
 class SampleGrouper:
     """Groups members into samples and collects an entry for each image."""
 
     def __init__(self, source: ByteSource, skipped: SkippedFiles) -> None:
         self._source, self._skipped = source, skipped
-        self.entries: list[Entry] = []
-        """Entries that are complete; the caller takes them out."""
+        self.entries = Entries()
+        """Entries that are complete; the caller replaces them."""
         self.n_dropped_names = 0
         """Images whose names begin with __NAME__, which webdataset itself does not read."""
         self.n_several = 0
@@ -93,28 +91,40 @@ class SampleGrouper:
 
     def add(self, members: Members) -> None:
         """Add the members that follow those before."""
+        plain = find_plain_samples(members)
+        if plain is None:
+            self._add_each(members)
+            return
+        self._add_each(members.part(0, plain.first))
+        self.finish()
+        entries = self.entries
+        entries.keys += plain.keys
+        entries.identities += plain.identities
+        entries.starts += plain.starts
+        entries.stops += plain.stops
+        entries.numbers += [0] * len(plain.keys)
+        self._add_each(members.part(plain.last, len(members.names)))
+
+    def _add_each(self, members: Members) -> None:
+        """Add members one by one, whatever they are."""
         prefix, sample = self._prefix, self._members
-        for member in zip(*members, strict=True):
+        columns = (members.starts, members.contents, members.sizes)
+        for member in zip(members.names, *(part.tolist() for part in columns), strict=True):
             name = member[0]
             if name.startswith(prefix):
                 extension = name[len(prefix) :]
-                if (
-                    extension not in sample
-                    and "/" not in extension
-                    and extension
-                    and len(sample) < _MOST_MEMBERS
-                ):
+                is_new = extension and extension not in sample and "/" not in extension
+                if is_new and len(sample) < _MOST_MEMBERS:
                     sample[extension] = member
                     continue
             self.finish()
             key, extension = split_name(name)
             if not extension:
                 self._skipped.add("without a name or an extension", name)
-                prefix = _NO_KEY
+                prefix = self._prefix
                 continue
             self._prefix = prefix = key + "."
             self._members = sample = {extension: member}
-        self._prefix = prefix
 
     def finish(self) -> None:
         """Complete the sample that was begun."""
@@ -146,12 +156,12 @@ class SampleGrouper:
             identity = self._read_class(sample["cls"])
             if identity:
                 key = f"{identity}/{key}"
-        self.entries.append(Entry(key, identity, start, stop, number))
+        self.entries.add(Entry(key, identity, start, stop, number))
 
     def _read_class(self, member: Member) -> str:
         """Read a class as text; empty where it cannot name a folder."""
         _, _, content, size = member
-        if size > _LARGEST_CLASS:
+        if size > LARGEST_CLASS:
             return ""
         return class_name(self._source.read_at(content, size))
 
@@ -180,18 +190,6 @@ class SampleGrouper:
             self._skipped.add("beside several images of one key", sample[extension][0])
 
 
-def class_name(content: bytes) -> str:
-    """Return the text of a class, and nothing where it cannot be the name of an identity.
-
-    >>> class_name(b" 7\\n"), class_name(b"../x")
-    ('7', '')
-    """
-    text = content.decode("utf-8", "surrogateescape").strip()
-    if {"", ".", ".."} & set(text.split("/")) or any(letter < " " for letter in text):
-        return ""
-    return text
-
-
 def _belongs(extension: str, stem: str) -> bool:
     """Return whether a file that is not an image has this stem, which is empty or `.NAME`."""
     return f".{extension}".rpartition(".")[0] == stem and not is_image(extension)
@@ -199,4 +197,4 @@ def _belongs(extension: str, stem: str) -> bool:
 
 def _end(member: Member) -> int:
     _, _, content, size = member
-    return content + size + -size % 512
+    return content + size

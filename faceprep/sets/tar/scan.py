@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from faceprep.core.storage import ByteSource
 from faceprep.sets.members import SkippedFiles
@@ -30,9 +31,13 @@ from faceprep.sets.tar.headers import (
     read_size,
 )
 
+Ints = npt.NDArray[np.int64]
+
+_SIZE, _SIZE_END, _PLAIN = SIZE.start, SIZE.stop, ord("0")
 _LEAST, _MOST = 8 * BLOCK, 1 << 20
 _MAGIC_AT, _MAGIC = 257, b"ustar"
 _CUT, _DAMAGED = "the file is cut off", "the header is damaged"
+_LINKS = "links or special files"
 _NO_END = "the end mark is missing; the file may be cut off"
 
 
@@ -40,13 +45,26 @@ class Members(NamedTuple):
     """Regular files that follow one another.
 
     A member begins at its first header, which may be an extended one, and its content at
-    `contents`.
+    `contents`. `block` are the bytes of the file from `base` that the headers were read from.
     """
 
     names: list[str]
-    starts: list[int]
-    contents: list[int]
-    sizes: list[int]
+    starts: Ints
+    contents: Ints
+    sizes: Ints
+    block: bytes
+    base: int
+
+    def part(self, start: int, stop: int) -> Members:
+        """Return the members [start, stop)."""
+        return Members(
+            self.names[start:stop],
+            self.starts[start:stop],
+            self.contents[start:stop],
+            self.sizes[start:stop],
+            self.block,
+            self.base,
+        )
 
 
 class Gap(NamedTuple):
@@ -58,19 +76,17 @@ class Gap(NamedTuple):
 
 @dataclass
 class _Walk:
-    """The headers in one block of the file.
+    """The headers in one block of the file: their offsets in it, and the sizes after them.
 
-    `headers` are their offsets in the block. `regular` are indices of headers of regular files,
-    with where these begin, their sizes, and names that an extended header gives. `others` are
-    indices of links and the like.
+    The rest is by the index of the header: `others` are not regular files, with the reason if they
+    are reported; `starts` and `names` come from extended headers.
     """
 
     headers: list[int] = field(default_factory=list)
-    regular: list[int] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    others: dict[int, str] = field(default_factory=dict)
+    starts: dict[int, int] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
-    others: list[int] = field(default_factory=list)
     at: int = 0
     problem: str = ""
 
@@ -92,8 +108,10 @@ class TarScan:
         while self._at < stop:
             block = self._source.read_at(self._at, min(n_bytes, stop - self._at))
             base, walk = self._at, self._walk(block)
-            n_sound = self._count_sound(walk, block)
-            yield self._members(walk, block, n_sound)
+            rows = _rows(block, walk.headers)
+            n_sound = count_sound(rows)
+            if n_sound:
+                yield self._members(walk, rows[:n_sound], block)
             self._at = base + walk.at
             is_ended = False
             if n_sound < len(walk.headers):
@@ -115,66 +133,81 @@ class TarScan:
     def _walk(self, block: bytes) -> _Walk:
         """Follow the headers of `block` up to its end, or to what cannot be a header."""
         walk, extension = _Walk(), self._extension
-        base, at, last = self._at, 0, len(block) - BLOCK
-        room = self._source.size - base
+        at, last = 0, len(block) - BLOCK
+        add, add_size = walk.headers.append, walk.sizes.append
         while at <= last:
-            size = read_size(block[at + SIZE.start : at + SIZE.stop])
-            kind = block[at + TYPE]
-            if extension.start >= 0 and kind not in EXTENSIONS and extension.size >= 0:
-                size = extension.size
-            end = at + BLOCK + size
-            if size < 0:
-                walk.problem = _DAMAGED
-                break
-            walk.headers.append(at)
-            if end > room:
-                walk.problem = _CUT
-                break
-            if kind in EXTENSIONS:
-                content = block[at + BLOCK : end]
-                if end > len(block):
-                    content = self._source.read_at(base + at + BLOCK, min(size, _MOST))
-                extension.add(kind, content, base + at)
-            else:
-                self._add(walk, kind, base + at, size)
-            at = end + -size % BLOCK
+            size = read_size(block[at + _SIZE : at + _SIZE_END])
+            if block[at + TYPE] != _PLAIN or size < 0 or extension.start >= 0:
+                size = self._look(walk, block, at, size)
+                if size < 0:
+                    walk.problem = _DAMAGED
+                    break
+            add(at)
+            add_size(size)
+            at += BLOCK + (size + BLOCK - 1 & -BLOCK)
         else:
             if at < len(block):
                 walk.problem = _CUT
+        if walk.sizes and self._at + walk.headers[-1] + BLOCK + walk.sizes[-1] > self._source.size:
+            walk.problem, at = _CUT, walk.headers[-1]
+            walk.others[len(walk.headers) - 1] = ""
+            walk.sizes[-1] = 0
         walk.at = at
         return walk
 
-    def _add(self, walk: _Walk, kind: int, offset: int, size: int) -> None:
-        extension, index = self._extension, len(walk.headers) - 1
-        if kind in REGULAR and not extension.is_sparse:
-            if extension.name:
-                walk.names[len(walk.regular)] = extension.name
-            walk.regular.append(index)
-            walk.starts.append(extension.start if extension.start >= 0 else offset)
-            walk.sizes.append(size)
-        elif kind not in FOLDER:
-            walk.others.append(index)
-        if extension.start >= 0:
-            self._extension.clear()
+    def _look(self, walk: _Walk, block: bytes, at: int, size: int) -> int:
+        """Look at a header that is not simply that of a regular file; return its true size."""
+        extension, kind = self._extension, block[at + TYPE]
+        index, offset = len(walk.headers), self._at + at
+        if size < 0:
+            return size
+        if kind in EXTENSIONS:
+            walk.others[index] = ""
+            content = block[at + BLOCK : at + BLOCK + size]
+            if len(content) < size:
+                content = self._source.read_at(offset + BLOCK, min(size, _MOST))
+            extension.add(kind, content, offset)
+        else:
+            if extension.size >= 0:
+                size = extension.size
+            if kind not in REGULAR or extension.is_sparse:
+                walk.others[index] = ""
+                if kind not in FOLDER:
+                    walk.others[index] = _LINKS
+            elif extension.start >= 0:
+                walk.starts[index] = extension.start
+                if extension.name:
+                    walk.names[index] = extension.name
+            extension.clear()
+        return size
 
-    def _count_sound(self, walk: _Walk, block: bytes) -> int:
-        if not walk.headers:
-            return 0
-        return count_sound(_rows(block, walk.headers))
-
-    def _members(self, walk: _Walk, block: bytes, n_sound: int) -> Members:
-        """Return the regular files among the first `n_sound` headers."""
-        n = int(np.searchsorted(walk.regular, n_sound))
-        headers = [walk.headers[index] for index in walk.regular[:n]]
-        names = read_names(_rows(block, headers))
-        for i, name in walk.names.items():
-            if i < n:
-                names[i] = name
-        others = [walk.headers[index] for index in walk.others if index < n_sound]
-        for name in read_names(_rows(block, others)):
-            self.skipped.add("links or special files", name)
-        contents = [self._at + header + BLOCK for header in headers]
-        return Members(names, walk.starts[:n], contents, walk.sizes[:n])
+    def _members(self, walk: _Walk, rows: Rows, block: bytes) -> Members:
+        """Return the regular files among the sound headers `rows`."""
+        n = len(rows)
+        offsets, sizes = (np.array(part[:n], np.int64) for part in (walk.headers, walk.sizes))
+        starts = offsets + self._at
+        for index, start in walk.starts.items():
+            if index < n:
+                starts[index] = start
+        names = read_names(rows)
+        for index, name in walk.names.items():
+            if index < n:
+                names[index] = name
+        contents = offsets + (self._at + BLOCK)
+        if not walk.others:
+            return Members(names, starts, contents, sizes, block, self._at)
+        for index, reason in walk.others.items():
+            if reason and index < n:
+                self.skipped.add(reason, names[index])
+        kept = [index for index in range(n) if index not in walk.others]
+        return Members(
+            [names[index] for index in kept],
+            starts[kept],
+            contents[kept],
+            sizes[kept],
+            block,
+            self._at,
+        )
 
     def _skip_zeros(self) -> bool:
         """Skip an end mark and what fills the file; return whether the file ends there."""
@@ -207,6 +240,8 @@ class TarScan:
 
 def _rows(block: bytes, headers: list[int]) -> Rows:
     """Return the headers at these offsets of `block` (n, 512)."""
+    if not headers:
+        return np.zeros((0, BLOCK), np.uint8)
     whole = np.frombuffer(block, np.uint8, len(block) // BLOCK * BLOCK).reshape(-1, BLOCK)
     return whole[np.asarray(headers, np.int64) // BLOCK]
 
