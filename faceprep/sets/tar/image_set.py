@@ -33,7 +33,7 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 from faceprep.sets.tar.contents import SampleFiles, read_files, read_labels
 from faceprep.sets.tar.repeated import KeySums, read_repeated
 from faceprep.sets.tar.samples import Entries, Entry, SampleGrouper
-from faceprep.sets.tar.scan import Gap, TarScan
+from faceprep.sets.tar.scan import CUT, Gap, TarScan
 
 SHIFT = 44
 _BELOW = (1 << SHIFT) - 1
@@ -154,7 +154,7 @@ class _ShardIndexer:
         """Scan the shard. Raises SourceError."""
         self._sums.begin_file()
         n_before = len(self._index)
-        damaged: list[int] = []
+        damage: list[Gap] = []
         with ByteSource(self._path) as source, naming(self._path):
             _check_size(source)
             scan = TarScan(source)
@@ -163,15 +163,15 @@ class _ShardIndexer:
                 if isinstance(found, Gap):
                     samples.finish()
                     if found.reason:
-                        damaged.append(found.offset)
+                        damage.append(found)
                         samples.entries.add(self._damage(found))
                 else:
                     samples.add(found)
                 if len(samples.entries) > _BATCH:
                     self._write(samples)
             self._write(samples)
-        if damaged[:1] == [0] and len(self._index) - n_before == len(damaged):
-            _refuse(self._path)
+        if damage and damage[0].offset == 0 and len(self._index) - n_before == len(damage):
+            _refuse(self._path, damage[0].reason)
         self._warn(scan, samples)
 
     def _damage(self, gap: Gap) -> Entry:
@@ -213,7 +213,12 @@ def _check_size(source: ByteSource) -> None:
         )
 
 
-def _refuse(path: Path) -> None:
+def _refuse(path: Path, reason: str) -> None:
+    """Raise SourceError for a file without any whole member."""
+    if reason.startswith(CUT):
+        raise SourceError(
+            "the tar file is cut off", path=path, where="offset 0", remedy="Copy the file again."
+        )
     start = storage.read_bytes(path, 8)
     raise SourceError(
         "not a tar file",

@@ -36,7 +36,7 @@ Ints = npt.NDArray[np.int64]
 _SIZE, _SIZE_END, _PLAIN = SIZE.start, SIZE.stop, ord("0")
 _LEAST, _MOST = 8 * BLOCK, 1 << 20
 _MAGIC_AT, _MAGIC = 257, b"ustar"
-_CUT, _DAMAGED = "the file is cut off", "the header is damaged"
+CUT, _DAMAGED = "the file is cut off", "the header is damaged"
 _LINKS = "links or special files"
 _NO_END = "the end mark is missing; the file may be cut off"
 
@@ -122,7 +122,7 @@ class TarScan:
                 is_ended = self._skip_zeros()
             elif walk.problem:
                 yield self._resume_after(self._at, walk.problem)
-                is_ended = walk.problem == _CUT
+                is_ended = walk.problem == CUT
             if walk.at >= len(block) and len(walk.headers) < 4:
                 n_bytes = _LEAST
             else:
@@ -147,9 +147,9 @@ class TarScan:
             at += BLOCK + (size + BLOCK - 1 & -BLOCK)
         else:
             if at < len(block):
-                walk.problem = _CUT
+                walk.problem = CUT
         if walk.sizes and self._at + walk.headers[-1] + BLOCK + walk.sizes[-1] > self._source.size:
-            walk.problem, at = _CUT, walk.headers[-1]
+            walk.problem, at = CUT, walk.headers[-1]
             walk.others[len(walk.headers) - 1] = ""
             walk.sizes[-1] = 0
         walk.at = at
@@ -228,7 +228,7 @@ class TarScan:
         self._extension.clear()
         self._at = stop = self._source.size
         at = offset + BLOCK
-        while at < stop and problem != _CUT:
+        while at < stop and problem != CUT:
             block = self._source.read_at(at, _MOST)
             found = _find_header(block)
             if found >= 0:

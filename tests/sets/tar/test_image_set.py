@@ -213,7 +213,7 @@ WHOLE = pack(FILES)[: 6 * 1024 + 1024]
 def test_a_cut_off_file_keeps_what_is_whole(folder: Path, cut: int) -> None:
     n_whole = (cut + 212) // 1024
     if not n_whole:
-        with pytest.raises(SourceError, match="not a tar file"):
+        with pytest.raises(SourceError, match="the tar file is cut off"):
             read_bytes(WHOLE[:cut], folder)
         return
     found = read_bytes(WHOLE[:cut], folder)
@@ -236,6 +236,11 @@ def test_a_damaged_header_costs_one_image(folder: Path, at: int, byte: int) -> N
         return
     assert [result.key for result in found] == ["a/0", "a/1", "a_at_2048", "a/3", "a/4", "a/5"]
     assert "offset 2048" in lost[0].reason
+
+
+def test_a_file_of_another_kind_is_refused(folder: Path) -> None:
+    with pytest.raises(SourceError, match="not a tar file.*1f 8b"):
+        read_bytes(b"\x1f\x8b\x08" + bytes(range(1, 256)) * 20, folder)
 
 
 @given(data=st.binary(max_size=3000))
