@@ -141,7 +141,11 @@ CONTAINERS: dict[str, Entry] = {
         writer="faceprep.sets.recordio.set_writer:RecWriter",
     ),
     "webdataset": Entry(
-        "", "WebDataset shards", suffixes=(".tar",), writer="faceprep.sets.stream_writers:TarWriter"
+        "faceprep.sets.tar.image_set:TarSet",
+        "WebDataset shards",
+        suffixes=(".tar",),
+        in_folders=True,
+        writer="faceprep.sets.stream_writers:TarWriter",
     ),
     "folder": Entry(
         "faceprep.sets.folder:FolderSet",
@@ -161,6 +165,9 @@ CONTAINERS: dict[str, Entry] = {
         suffixes=(".parquet",),
         in_folders=True,
         writer="faceprep.sets.stream_writers:ParquetFileWriter",
+    ),
+    "zip": Entry(
+        "faceprep.sets.zip_set:ZipSet", "a .zip of a folder of identities", suffixes=(".zip",)
     ),
 }
 """Sets of images, by the name of the container. A new one is one module and one line here."""

@@ -217,9 +217,7 @@ def test_refused_sources_outputs_and_options(crops: Path, tmp_path: Path) -> Non
     (tmp_path / "text.txt").write_text("hello")
     with pytest.raises(SourceError, match="no images in it"):
         run(tmp_path / "none", tmp_path / "out")
-    with pytest.raises(
-        SourceError, match="text.txt: "
-    ):
+    with pytest.raises(SourceError, match="text.txt: "):
         run(crops, tmp_path / "out", against=(tmp_path / "text.txt",))
     with pytest.raises(OutputError, match="the output would lie over the input"):
         run(crops, crops / "out")

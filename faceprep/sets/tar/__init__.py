@@ -1,0 +1,1 @@
+"""Sets in WebDataset shards, read by position."""

@@ -1,0 +1,157 @@
+"""Headers of tar files, read by hand: ustar, GNU and pax, several thousand at once.
+
+    0    name, 100 bytes            124  size, 12 bytes of octal digits, or base-256
+    148  checksum, 8 bytes          156  type
+    257  "ustar\\0" or "ustar  "     345  prefix of the name, 155 bytes ("ustar\\0" only)
+
+The checksum is the sum of all bytes of the header, with blanks for the checksum itself. Sources:
+POSIX.1-2017, pax; the GNU tar manual, "Basic Tar Format".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+BLOCK = 512
+NAME = 100
+SIZE, CHECKSUM, TYPE = slice(124, 136), slice(148, 156), 156
+REGULAR, EXTENSIONS = b"0\x007", b"xLgK"
+FOLDER = b"5"
+_MAGIC, _PREFIX = slice(257, 263), slice(345, 500)
+_USTAR = b"ustar\0"
+_BLANKS = 8 * 32
+_SPARSE = b" GNU.sparse."
+_PAX, _LONG_NAME = ord("x"), ord("L")
+_LANES = np.uint64(0x00FF00FF00FF00FF)
+_MOST_CACHED = 1 << 16
+
+Rows = npt.NDArray[np.uint8]
+
+
+class _Octal(dict[bytes, int]):
+    """Numbers of fields of octal digits, and -1 for other fields; sizes recur often."""
+
+    def __missing__(self, field: bytes) -> int:
+        digits = field.partition(b"\0")[0].strip(b" ")
+        number = -1
+        if digits and not digits.strip(b"01234567"):
+            number = int(digits, 8)
+        if len(self) < _MOST_CACHED:
+            self[field] = number
+        return number
+
+
+_octal = _Octal()
+
+
+class _Sizes(dict[bytes, int]):
+    """Sizes by their fields, octal or base-256; -1 for other fields."""
+
+    def __missing__(self, field: bytes) -> int:
+        size = _octal[field]
+        if field[:1] == b"\x80":
+            size = int.from_bytes(field[1:], "big")
+        if len(self) < _MOST_CACHED:
+            self[field] = size
+        return size
+
+
+read_size: Callable[[bytes], int] = _Sizes().__getitem__
+"""Read the size of a member from its field, octal or base-256; -1 where it is neither."""
+
+
+def count_sound(rows: Rows) -> int:
+    """Count the headers (n, 512) before the first whose checksum does not fit."""
+    if not len(rows):
+        return 0
+    words = rows.view("<u8")
+    lanes = ((words & _LANES) + (words >> np.uint64(8) & _LANES)).sum(axis=1)
+    totals = lanes.view("<u2").reshape(-1, 4).sum(axis=1, dtype=np.int64)
+    field = np.ascontiguousarray(rows[:, CHECKSUM])
+    totals += _BLANKS - field.sum(axis=1, dtype=np.int64)
+    texts: list[Any] = field.view("S8").ravel().tolist()
+    stored = [_octal[text] for text in texts]
+    for i in np.flatnonzero(totals != np.array(stored, np.int64)).tolist():
+        if not _is_signed_sum(rows[i], stored[i]):
+            return int(i)
+    return len(rows)
+
+
+def _is_signed_sum(row: Rows, stored: int) -> bool:
+    """Return whether the checksum fits if bytes are taken as signed, as some old programs did."""
+    total = int(row.view(np.int8).sum(dtype=np.int64))
+    return total - int(row[CHECKSUM].view(np.int8).sum(dtype=np.int64)) + _BLANKS == stored
+
+
+def is_header(block: bytes) -> bool:
+    """Return whether `block` is a header whose checksum fits."""
+    if len(block) < BLOCK or not any(block):
+        return False
+    return count_sound(np.frombuffer(block, np.uint8).reshape(1, BLOCK)) == 1
+
+
+def read_names(rows: Rows) -> list[str]:
+    """Read the names of headers (n, 512), with the prefix that ustar keeps apart."""
+    fields: list[Any] = np.ascontiguousarray(rows[:, :NAME]).view(f"S{NAME}").ravel().tolist()
+    joined = b"/".join(fields)
+    if b"\0" in joined:
+        fields = [field.partition(b"\0")[0] for field in fields]
+    names = b"\0".join(fields).decode("utf-8", "surrogateescape").split("\0")
+    if rows[:, _PREFIX.start].any():
+        for i in np.flatnonzero(rows[:, _PREFIX.start]).tolist():
+            names[i] = read_name(rows[i].tobytes())
+    return names
+
+
+def read_name(header: bytes) -> str:
+    """Read the name of one header, as `read_names` does."""
+    name = header[:NAME].partition(b"\0")[0]
+    if header[_PREFIX.start] and header[_MAGIC] == _USTAR:
+        name = header[_PREFIX].partition(b"\0")[0] + b"/" + name
+    return name.decode("utf-8", "surrogateescape")
+
+
+class Extension:
+    """What extended headers say about the member that follows them."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget them once the member is read."""
+        self.start, self.size = -1, -1
+        """Offset of the first of them; a size in place of the header's. Both are -1 for none."""
+        self.name = ""
+        self.is_sparse = False
+
+    def add(self, kind: int, content: bytes, offset: int) -> None:
+        """Read one, of the type `kind` in EXTENSIONS, at `offset` of the file."""
+        if self.start < 0:
+            self.start = offset
+        if kind == _LONG_NAME:
+            self.name = content.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+        elif kind == _PAX:
+            self._read_pax(content)
+
+    def _read_pax(self, content: bytes) -> None:
+        """Read pax records, each `LENGTH KEY=VALUE` and a newline; a damaged one ends them."""
+        if not (b" path=" in content or b" size=" in content or _SPARSE in content):
+            return
+        at = 0
+        while at < len(content):
+            digits = content[at : at + 20].partition(b" ")[0]
+            if not digits.isdigit() or not 0 < int(digits) <= len(content) - at:
+                break
+            record = content[at + len(digits) : at + int(digits) - 1]
+            key, _, value = record.partition(b"=")
+            if key == b" path" and value:
+                self.name = value.decode("utf-8", "surrogateescape")
+            elif key == b" size" and value.isdigit() and len(value) < 20:
+                self.size = int(value)
+            elif key.startswith(_SPARSE):
+                self.is_sparse = True
+            at += int(digits)

@@ -1,0 +1,283 @@
+"""WebDataset shards as a set: one .tar, a folder of them, or NAME-00000-of-00008.tar and so on.
+
+The place of an image is (number of the shard << 44 | offset, number of the image << 44 | length):
+the bytes of its sample, and which of the images in them it is. A length of 0 marks damage.
+
+A key that occurs several times in a shard gets the position of the image as a suffix. Where shards
+repeat one another's keys, each key has the number of its shard in front of its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError, naming
+from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
+from faceprep.core.names import sort_files
+from faceprep.core.storage import ByteSource
+from faceprep.core.types import Outcome
+from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.members import SkippedFiles
+from faceprep.sets.set_index import IndexWriter, SetIndex
+from faceprep.sets.tar.contents import SampleFiles, read_files, read_labels
+from faceprep.sets.tar.repeated import KeySums, read_repeated
+from faceprep.sets.tar.samples import Entries, Entry, SampleGrouper
+from faceprep.sets.tar.scan import CUT, Gap, TarScan
+
+SHIFT = 44
+_BELOW = (1 << SHIFT) - 1
+_MOST_SHARDS = 1 << 63 - SHIFT
+_BATCH = 1 << 14
+_LARGEST_SAMPLE = 1 << 30
+_MOST_OPEN = 64
+_FAMILY = re.compile(r"(?s)(.*)-(\d+)-of-(\d+)\.tar")
+_N_NAMED = 3
+
+log = logging.getLogger("faceprep")
+
+
+class TarSet(ImageSet):
+    """A set in one or several tar files."""
+
+    kind: ClassVar[str] = "webdataset"
+
+    def __init__(self, path: str, index: SetIndex) -> None:
+        super().__init__(path, index)
+        self._shards: list[str] = list(index.facts["shards"])
+        self._open: dict[int, ByteSource] = {}
+
+    @classmethod
+    def build_index(cls, path: Path, index: IndexWriter) -> None:
+        """Write the columns, images in the order of the shards."""
+        shards = find_shards(path)
+        sums = KeySums(index.folder)
+        for number, shard in enumerate(shards):
+            _ShardIndexer(shard, number, index, sums).run()
+        found = sums.close()
+        if found.n_repeated:
+            log.warning("%s: %s keys occur more than once in a file", path, f"{found.n_repeated:,}")
+        index.facts = {
+            "shards": [str(shard) for shard in shards],
+            "is_numbered": found.across_files,
+        }
+        state = storage.fingerprint_of(*shards)
+        if len(shards) > 1:
+            state = f"{len(shards):,} shards {hashlib.sha256(state.encode()).hexdigest()[:16]}"
+        index.fingerprint = state
+
+    @cached_property
+    def _repeated(self) -> npt.NDArray[np.int64]:
+        return read_repeated(self.index.folder)
+
+    def keys(self, start: int, stop: int) -> list[str]:
+        keys = super().keys(start, stop)
+        if self.index.facts["is_numbered"]:
+            shards = self.index.places[start:stop, 0] >> SHIFT
+            digits = len(str(len(self._shards) - 1))
+            for i, shard in enumerate(shards.tolist()):
+                folder, slash, name = keys[i].rpartition("/")
+                keys[i] = f"{folder}{slash}{shard:0{digits}d}_{name}"
+        repeated = self._repeated
+        first, last = np.searchsorted(repeated, [start, stop]).tolist()
+        for position in repeated[first:last].tolist():
+            keys[position - start] += f"_{position}"
+        return keys
+
+    def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
+        for position in positions:
+            yield self._read_one(position)
+
+    def _read_one(self, position: int) -> Sample | Outcome:
+        first, second = self.index.places[position].tolist()
+        shard, offset = first >> SHIFT, first & _BELOW
+        number, length = second >> SHIFT, second & _BELOW
+        key = self.key(position)
+        place = f"{Path(self._shards[shard]).name} at offset {offset}"
+        if not length:
+            return Outcome(key, UNREADABLE, f"{place}: damaged: no sound header, or cut off")
+        if length > _LARGEST_SAMPLE:
+            reason = f"its sample takes {length:,} bytes; at most {_LARGEST_SAMPLE:,} are read"
+            return Outcome(key, UNREADABLE, f"{place}: {reason}")
+        try:
+            block = self._source(shard).read_at(offset, length)
+        except SourceError as error:
+            return Outcome(key, UNREADABLE, f"{place}: {error.problem}")
+        files = read_files(block, number)
+        if len(block) < length or files is None:
+            reason = "expected an image; the file has changed since it was indexed"
+            return Outcome(key, UNREADABLE, f"{place}: {reason}")
+        return _sample(key, self.identity(position), files, place)
+
+    def _source(self, shard: int) -> ByteSource:
+        if shard not in self._open:
+            while len(self._open) >= _MOST_OPEN:
+                self._open.pop(next(iter(self._open))).close()
+            self._open[shard] = ByteSource(self._shards[shard])
+        return self._open[shard]
+
+    def close(self) -> None:
+        for source in self._open.values():
+            source.close()
+        self._open.clear()
+
+
+def _sample(key: str, identity: str, files: SampleFiles, place: str) -> Sample | Outcome:
+    if not files.image:
+        return Outcome(key, UNDECODABLE, f"{place}: no bytes where an image was expected")
+    if not identity and "cls" in files.others:
+        text = files.others["cls"][:40].decode("utf-8", "backslashreplace")
+        return Outcome(key, "bad_label", f"{place}: expected a class, found {text!r}")
+    labels, extra = read_labels(files.others)
+    return Sample(key, identity, files.image, labels, place, extra)
+
+
+class _ShardIndexer:
+    """Writes the images of one shard to the index."""
+
+    def __init__(self, path: Path, number: int, index: IndexWriter, sums: KeySums) -> None:
+        self._path, self._number = path, number
+        self._index, self._sums = index, sums
+        self._skipped = SkippedFiles()
+
+    def run(self) -> None:
+        """Scan the shard. Raises SourceError."""
+        self._sums.begin_file()
+        n_before = len(self._index)
+        damage: list[Gap] = []
+        with ByteSource(self._path) as source, naming(self._path):
+            _check_size(source)
+            scan = TarScan(source)
+            samples = SampleGrouper(source, self._skipped)
+            for found in scan.read_members():
+                if isinstance(found, Gap):
+                    samples.finish()
+                    if found.reason:
+                        damage.append(found)
+                        samples.entries.add(self._damage(found))
+                else:
+                    samples.add(found)
+                if len(samples.entries) > _BATCH:
+                    self._write(samples)
+            self._write(samples)
+        if damage and damage[0].offset == 0 and len(self._index) - n_before == len(damage):
+            _refuse(self._path, damage[0].reason)
+        self._warn(scan, samples)
+
+    def _damage(self, gap: Gap) -> Entry:
+        log.warning("%s: offset %d: %s", self._path, gap.offset, gap.reason)
+        return Entry(f"{self._path.stem}_at_{gap.offset}", "", gap.offset, gap.offset)
+
+    def _write(self, samples: SampleGrouper) -> None:
+        """Write the entries that are complete."""
+        entries, samples.entries = samples.entries, Entries()
+        starts = np.array(entries.starts, np.int64)
+        places = np.empty((len(entries), 2), np.int64)
+        places[:, 0] = starts | self._number << SHIFT
+        places[:, 1] = np.array(entries.numbers, np.int64) << SHIFT
+        places[:, 1] |= np.array(entries.stops, np.int64) - starts
+        numbers = self._index.number_identities(entries.identities)
+        self._index.add(entries.keys, numbers, places)
+        self._sums.add(entries.keys)
+
+    def _warn(self, scan: TarScan, samples: SampleGrouper) -> None:
+        scan.skipped.warn(self._path)
+        self._skipped.warn(self._path)
+        counts = (
+            (scan.n_joined, "tar files follow its end mark; they are read as well"),
+            (samples.n_several, "samples hold several images; each is an image of its own"),
+            (samples.n_dropped_names, "images lie in a folder __NAME__, which webdataset skips"),
+        )
+        for n, what in counts:
+            if n:
+                log.warning("%s: %s %s", self._path, f"{n:,}", what)
+
+
+def _check_size(source: ByteSource) -> None:
+    if source.size > _BELOW:
+        raise SourceError(
+            "the tar file is too large",
+            expected=f"at most {_BELOW:,} bytes",
+            found=f"{source.size:,}",
+            remedy="Split it into shards.",
+        )
+
+
+def _refuse(path: Path, reason: str) -> None:
+    """Raise SourceError for a file without any whole member."""
+    if reason.startswith(CUT):
+        raise SourceError(
+            "the tar file is cut off", path=path, where="offset 0", remedy="Copy the file again."
+        )
+    start = storage.read_bytes(path, 8)
+    raise SourceError(
+        "not a tar file",
+        path=path,
+        expected="a tar header, not compressed",
+        found=f"the bytes {start.hex(' ')}",
+    )
+
+
+def find_shards(source: Path) -> list[Path]:
+    """Find the tar files of a set, in the order of their names. Raises SourceError.
+
+    `source` is a folder, or one file of a family NAME-00000-of-00008.tar, or a file by itself.
+    """
+    folder, family = source, None
+    if not source.is_dir():
+        family, folder = _FAMILY.fullmatch(source.name), source.parent
+        if not family:
+            return [source]
+    folders, files = storage.list_folder(folder)
+    names = [name for name in files if name.lower().endswith(".tar")]
+    if family:
+        names = [name for name in names if _is_of(family, _FAMILY.fullmatch(name))]
+    else:
+        skipped = SkippedFiles()
+        for name in sorted([*folders, *(set(files) - set(names))]):
+            skipped.add("not shards", name)
+        skipped.warn(source)
+    _warn_of_missing(folder, names)
+    if len(names) > _MOST_SHARDS:
+        raise SourceError(
+            "too many tar files",
+            path=source,
+            expected=f"at most {_MOST_SHARDS:,}",
+            found=f"{len(names):,}",
+        )
+    return [folder / name for name in sort_files(names)]
+
+
+def _is_of(family: re.Match[str], other: re.Match[str] | None) -> bool:
+    return other is not None and other[1] == family[1] and other[3] == family[3]
+
+
+def _warn_of_missing(folder: Path, names: Sequence[str]) -> None:
+    """Name the missing members of the families among `names`; numbers begin at 0 or 1."""
+    families: dict[tuple[str, str], set[int]] = {}
+    for name in names:
+        if found := _FAMILY.fullmatch(name):
+            families.setdefault((found[1], found[3]), set()).add(int(found[2]))
+    for (stem, total), numbers in families.items():
+        first = 0
+        if int(total) in numbers and 0 not in numbers:
+            first = 1
+        n_missing = int(total) - len(numbers)
+        if n_missing <= 0:
+            continue
+        missing = (number for number in itertools.count(first) if number not in numbers)
+        shown = list(itertools.islice(missing, min(n_missing, _N_NAMED)))
+        text = ", ".join(f"{stem}-{number:0{len(total)}d}-of-{total}.tar" for number in shown)
+        if n_missing > _N_NAMED:
+            text += " …"
+        log.warning("%s: %s of %s shards are missing: %s", folder, n_missing, int(total), text)

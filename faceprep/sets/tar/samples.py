@@ -1,0 +1,200 @@
+"""Samples of a tar file: consecutive members that share a key, and the images in them.
+
+The key of a member ends at the first dot of its base name; the rest is its extension. A sample with
+one image has one entry. In a sample with several images, each has an entry of its own that is named
+by its whole name without the suffix: b.1.jpg and b.2.jpg are b.1 and b.2, and a.jpg and a.png are a
+and a.png.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from faceprep.core.storage import ByteSource
+from faceprep.sets.members import SkippedFiles, read_path
+from faceprep.sets.tar.names import LARGEST_CLASS, class_name, is_image, split_name
+from faceprep.sets.tar.plain_samples import find_plain_samples
+from faceprep.sets.tar.scan import Members
+from faceprep.sets.webdataset import path_of
+
+_MOST_MEMBERS = 4096
+"""Members of one sample at most; a longer run of one key continues as another sample."""
+_MOST_SHARING = 64
+_NO_KEY = "\0"
+
+Member = tuple[str, int, int, int]
+"""Name, where it begins, where its content begins, size."""
+
+
+class Entry(NamedTuple):
+    """An image: its key, its identity, and the bytes [start, stop) that hold its sample.
+
+    `number` counts the images among these bytes.
+    """
+
+    key: str
+    identity: str
+    start: int
+    stop: int
+    number: int = 0
+
+
+def read_key(raw: str) -> str:
+    """Return the key of an image: a path without the escapes of its name. Raises SourceError.
+
+    >>> read_key("./a/b%2Ec"), read_key("a/%2e%2e")
+    ('a/b.c', 'a/%2e%2e')
+    """
+    folder, slash, name = raw.rpartition("/")
+    plain = path_of(name)
+    if not {"/", "\0"} & set(plain) and plain not in ("", ".", ".."):
+        name = plain
+    return read_path(folder + slash + name)
+
+
+class Entries:
+    """Columns of entries: keys, identities, where the samples begin and end, image numbers."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.identities: list[str] = []
+        self.starts: list[int] = []
+        self.stops: list[int] = []
+        self.numbers: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, entry: Entry) -> None:
+        """Add one entry."""
+        self.keys.append(entry.key)
+        self.identities.append(entry.identity)
+        self.starts.append(entry.start)
+        self.stops.append(entry.stop)
+        self.numbers.append(entry.number)
+
+
+class SampleGrouper:
+    """Groups members into samples and collects an entry for each image."""
+
+    def __init__(self, source: ByteSource, skipped: SkippedFiles) -> None:
+        self._source, self._skipped = source, skipped
+        self.entries = Entries()
+        """Entries that are complete; the caller replaces them."""
+        self.n_dropped_names = 0
+        """Images whose names begin with __NAME__, which webdataset itself does not read."""
+        self.n_several = 0
+        """Samples with several images."""
+        self._prefix = _NO_KEY
+        self._members: dict[str, Member] = {}
+
+    def add(self, members: Members) -> None:
+        """Add the members that follow those before."""
+        plain = find_plain_samples(members)
+        if plain is None:
+            self._add_each(members)
+            return
+        self._add_each(members.part(0, plain.first))
+        self.finish()
+        entries = self.entries
+        entries.keys += plain.keys
+        entries.identities += plain.identities
+        entries.starts += plain.starts
+        entries.stops += plain.stops
+        entries.numbers += [0] * len(plain.keys)
+        self._add_each(members.part(plain.last, len(members.names)))
+
+    def _add_each(self, members: Members) -> None:
+        """Add members one by one, whatever they are."""
+        prefix, sample = self._prefix, self._members
+        columns = (members.starts, members.contents, members.sizes)
+        for member in zip(members.names, *(part.tolist() for part in columns), strict=True):
+            name = member[0]
+            if name.startswith(prefix):
+                extension = name[len(prefix) :]
+                is_new = extension and extension not in sample and "/" not in extension
+                if is_new and len(sample) < _MOST_MEMBERS:
+                    sample[extension] = member
+                    continue
+            self.finish()
+            key, extension = split_name(name)
+            if not extension:
+                self._skipped.add("without a name or an extension", name)
+                prefix = self._prefix
+                continue
+            self._prefix = prefix = key + "."
+            self._members = sample = {extension: member}
+
+    def finish(self) -> None:
+        """Complete the sample that was begun."""
+        sample, self._members = self._members, {}
+        if not sample:
+            return
+        raw = self._prefix[:-1]
+        self._prefix = _NO_KEY
+        images = [extension for extension in sample if is_image(extension)]
+        if not images:
+            for member in sample.values():
+                self._skipped.add("not part of a sample with an image", member[0])
+        elif len(images) == 1:
+            members = list(sample.values())
+            self._enter(raw, sample, members[0][1], _end(members[-1]))
+        else:
+            self._split(raw, sample, images)
+        if raw.startswith("__") and raw.partition("/")[0].endswith("__") and "/" in raw:
+            self.n_dropped_names += len(images)
+
+    def _enter(
+        self, raw: str, sample: Mapping[str, Member], start: int, stop: int, number: int = 0
+    ) -> None:
+        key = raw
+        if "%" in raw or "//" in raw or "/." in raw or raw[0] in "/.":
+            key = read_key(raw)
+        identity = key.rpartition("/")[0]
+        if not identity and "cls" in sample:
+            identity = self._read_class(sample["cls"])
+            if identity:
+                key = f"{identity}/{key}"
+        self.entries.add(Entry(key, identity, start, stop, number))
+
+    def _read_class(self, member: Member) -> str:
+        """Read a class as text; empty where it cannot name a folder."""
+        _, _, content, size = member
+        if size > LARGEST_CLASS:
+            return ""
+        return class_name(self._source.read_at(content, size))
+
+    def _split(self, raw: str, sample: Mapping[str, Member], images: list[str]) -> None:
+        """Make an entry for each image of a sample that has several."""
+        self.n_several += 1
+        plain = {e: m for e, m in sample.items() if "." not in e and not is_image(e)}
+        taken: set[str] = set()
+        used: set[str] = set()
+        for image in images:
+            stem, dot, suffix = f".{image}".rpartition(".")
+            own = {e: m for e, m in sample.items() if e == image or _belongs(e, stem)}
+            if len(images) <= _MOST_SHARING:
+                own = plain | own
+            used |= own.keys()
+            start = min(member[1] for member in own.values())
+            stop = max(_end(member) for member in own.values())
+            inside = [e for e in images if start <= sample[e][1] < stop]
+            name = raw + stem
+            if stem in taken:
+                name += dot + suffix
+            taken.add(stem)
+            by_suffix = {e.rpartition(".")[2]: m for e, m in own.items()}
+            self._enter(name, by_suffix, start, stop, inside.index(image))
+        for extension in sample.keys() - used:
+            self._skipped.add("beside several images of one key", sample[extension][0])
+
+
+def _belongs(extension: str, stem: str) -> bool:
+    """Return whether a file that is not an image has this stem, which is empty or `.NAME`."""
+    return f".{extension}".rpartition(".")[0] == stem and not is_image(extension)
+
+
+def _end(member: Member) -> int:
+    _, _, content, size = member
+    return content + size
