@@ -106,16 +106,8 @@ def _load_identities(path: Path, file: NpzFile) -> list[str]:
 
 
 def _npz_names(path: Path, file: NpzFile) -> Iterator[str]:
-    n = 0
     for chunk in file.chunks(NAMES):
-        try:
-            yield from npz.decode_names(path, chunk)
-        except (ValueError, SystemError) as error:
-            where = f"one of the names {n} to {n + len(chunk)}"
-            raise SourceError(
-                f"not text: {error}", path=path, where=where, remedy="Make the file again."
-            ) from error
-        n += len(chunk)
+        yield from npz.decode_names(path, chunk)
 
 
 def _npz_labels(path: Path, file: NpzFile) -> Iterator[int | float]:
