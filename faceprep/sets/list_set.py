@@ -70,7 +70,8 @@ class _Survey(NamedTuple):
             return name_class(row.label, self.class_names) if math.isfinite(row.label) else ""
         path = self.place.find(row.name)
         name = os.path.relpath(path, self.common or self.place.root) if path else "."
-        return identity_of(name).removeprefix(".")
+        folder = identity_of(name)
+        return "" if folder == "." else folder
 
 
 class ListSet(ImageSet):
@@ -137,7 +138,7 @@ class ListSet(ImageSet):
         at = int(np.searchsorted(self._repeats, position))
         if at < len(self._repeats) and self._repeats[at] == position:
             return Outcome(key, REPEATED, f"{key}: the list has it before, too")
-        if labels and not self.identity(position):
+        if labels and not self.identity(position) and not math.isfinite(labels[0]):
             return Outcome(key, "bad_label", f"{key}: expected a finite label, found {labels[0]}")
         return None
 

@@ -124,16 +124,27 @@ def _listed(
 def read_lst(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
     """Yield the lines of an .lst file of either kind. Raises SourceError with the line."""
     for number, line in _read_lines(path):
-        columns = line.split("\t")
-        first = _number(columns[1]) if len(columns) >= 3 else None
-        if first is not None:
-            labels, name = [first, *map(_number, columns[2:-1])], columns[-1]
-        else:
-            labels, name = list(map(_number, columns[2:])), columns[min(1, len(columns) - 1)]
-        numbers = [label for label in labels if label is not None]
-        if not numbers or len(numbers) < len(labels):
+        row = _parse_lst(line.split("\t"))
+        if row is None:
             raise _bad_line(path, number, "idx, label, path between tabs", repr(line[:80]))
-        yield ListedImage(name, numbers[0], more=tuple(map(float, numbers[1:])))
+        yield row
+
+
+def _parse_lst(columns: Sequence[str]) -> ListedImage | None:
+    """Return the image of a line of an .lst file of either kind, None where it is of neither."""
+    if len(columns) < 3:
+        return None
+    label, name, others = _number(columns[1]), columns[-1], columns[2:-1]
+    if label is None:
+        label, name, others = _number(columns[2]), columns[1], columns[3:]
+    if label is None:
+        return None
+    if not others:
+        return ListedImage(name, label)
+    more = [number for number in map(_number, others) if number is not None]
+    if len(more) < len(others):
+        return None
+    return ListedImage(name, label, more=tuple(map(float, more)))
 
 
 def read_txt(path: str | os.PathLike[str]) -> Iterator[ListedImage]:

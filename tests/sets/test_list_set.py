@@ -192,14 +192,15 @@ def test_identities_have_the_names_of_their_classes(tmp_path: Path) -> None:
 
 
 def test_without_classes_an_identity_is_the_folder_of_its_image(tmp_path: Path) -> None:
-    make(tmp_path, "set/ann/1.jpg", "set/b/c d/2.jpg", "set/3.jpg")
+    make(tmp_path, "set/ann/1.jpg", "set/b/c d/2.jpg", "set/3.jpg", "set/.d/4.jpg")
     path = tmp_path / "set" / "a.txt"
-    path.write_text("ann/1.jpg\n./b/c d/2.jpg\n3.jpg\n")
+    path.write_text("ann/1.jpg\n./b/c d/2.jpg\n3.jpg\n.d/4.jpg\n")
     found = samples(opened(path))
     assert [(each.identity, each.labels) for each in found] == [
         ("ann", ()),
         ("b/c d", ()),
         ("", ()),
+        (".d", ()),
     ]
     path = tmp_path / "absolute.txt"
     path.write_text("".join(f"{tmp_path}/set/{name}\n" for name in ("ann/1.jpg", "b/c d/2.jpg")))
