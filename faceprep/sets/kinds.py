@@ -24,7 +24,9 @@ LST, TXT_LIST, TFRECORD_LIST = "lst", "txt-list", "tfrecord-list"
 _PAIRS, _CLASS_MAP, _FAILURES = "pairs", "class-map", "failures"
 _HEAD = 1 << 16
 _N_NAMED = 8
-_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_BOM = b"\xef\xbb\xbf"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_TEXTS = (".csv", ".lst", ".txt", ".jsonl")
 _NAMES = "image_names"
 
 
@@ -119,6 +121,8 @@ def sniff(path: Path) -> Content:
         return Content("", f"a {suffix} file" if suffix else "a file without a suffix")
     if not storage.size_of(path):
         return Content("", "an empty file")
+    if suffix in _TEXTS and storage.read_bytes(path, 2) in _UTF16:
+        return Content("", "a text in UTF-16, which must be saved as UTF-8")
     return _SNIFFERS[suffix](path)
 
 
@@ -178,9 +182,7 @@ def _sniff_tfrecord(path: Path) -> Content:
 
 def _first_line(path: Path) -> bytes:
     """Read the first line that is not empty, without a byte order mark."""
-    head = storage.read_bytes(path, _HEAD)
-    for mark in _MARKS:
-        head = head.removeprefix(mark)
+    head = storage.read_bytes(path, _HEAD).removeprefix(_BOM)
     return next((line for line in head.splitlines() if line.strip()), b"")
 
 
@@ -223,7 +225,7 @@ def _sniff_txt(path: Path) -> Content:
 
 
 def _sniff_jsonl(path: Path) -> Content:
-    line = storage.read_bytes(path, _HEAD).removeprefix(_MARKS[0]).lstrip().partition(b"\n")[0]
+    line = storage.read_bytes(path, _HEAD).removeprefix(_BOM).lstrip().partition(b"\n")[0]
     try:
         header = json.loads(line)
     except (ValueError, RecursionError):

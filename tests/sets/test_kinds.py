@@ -78,6 +78,10 @@ UNKNOWN: dict[str, tuple[Write, str]] = {
     "x.csv": (text_of("\ufeffone;two\n"), "a table that begins with one;two"),
     "x.lst": (text_of("one\n"), "a text that begins with one"),
     "x.txt": (text_of("This is a note.\n"), "a text that begins with This is a note."),
+    "utf16.csv": (
+        lambda path: path.write_text("image_names\timage_classes\n", "utf-16"),
+        "a text in UTF-16, which must be saved as UTF-8",
+    ),
     "empty.csv": (text_of(""), "an empty file"),
     "empty.npz": (text_of(""), "an empty file"),
 }

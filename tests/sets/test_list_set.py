@@ -191,6 +191,17 @@ def test_identities_have_the_names_of_their_classes(tmp_path: Path) -> None:
     assert [each.identity for each in samples(opened(path))] == ["1", "0"]
 
 
+def test_a_class_map_that_excel_saved_is_read(tmp_path: Path) -> None:
+    make(tmp_path, "1.jpg")
+    write_excel(tmp_path / "a.csv", ["1.jpg", "1.jpg"], [0, 0])
+    with (tmp_path / "a.csv").open("a") as file:
+        file.write(";\r\n\r\n")
+    (tmp_path / "classes.csv").write_text("\ufeffclass;name;images\r\n0;Zoë, d'A;1\r\n")
+    first, second = everything(opened(tmp_path / "a.csv"))
+    assert isinstance(first, Sample) and first.identity == "Zoë, d'A"
+    assert isinstance(second, Outcome) and second.status == list_set.REPEATED
+
+
 def test_without_classes_an_identity_is_the_folder_of_its_image(tmp_path: Path) -> None:
     make(tmp_path, "set/ann/1.jpg", "set/b/c d/2.jpg", "set/3.jpg", "set/.d/4.jpg")
     path = tmp_path / "set" / "a.txt"

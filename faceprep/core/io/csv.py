@@ -14,7 +14,7 @@ from faceprep.core.errors import SourceError
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 _BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ";\t"
-_LONGEST = 1 << 20
+_NAMED_DELIMITER = re.compile(rb"sep=([,;\t])\r?\n")
 _SAVE_AS = "Save it as “CSV UTF-8”."
 _LONE_RETURN = re.compile(r"(?<=\r)(?!\n|$)")
 
@@ -56,7 +56,7 @@ def quoted(field: str) -> str:
 class CsvReader:
     """An iterator over the rows of an open CSV file; `line` is the number of the last line read.
 
-    A byte order mark is skipped. With `from_excel`, semicolons or tabs may separate the columns
+    With `from_excel`, a byte order mark is skipped, and semicolons or tabs may separate the columns
     where the first line has no comma. Iteration raises SourceError where the file is not CSV or not
     UTF-8.
     """
@@ -69,15 +69,16 @@ class CsvReader:
         from_excel: bool = False,
     ) -> None:
         self._path, self._before = path, 0
-        first = file.readline(_LONGEST).removeprefix(_BOM)
-        delimiter = ","
-        if from_excel and first.startswith(b"sep=") and len(first.strip()) == len("sep=;"):
-            delimiter = chr(first[len("sep=")])
-            self._before, first = 1, file.readline(_LONGEST)
-        elif from_excel:
+        first, delimiter = file.readline(), ","
+        if from_excel:
+            first = first.removeprefix(_BOM)
             delimiter = _delimiter_of(first)
-        lines = _lines(chain([first] if first else [], file), errors)
-        self._rows = csv.reader(lines, strict=True, delimiter=delimiter)
+            named = _NAMED_DELIMITER.fullmatch(first)
+            if named:
+                delimiter = named[1].decode()
+                self._before, first = 1, file.readline()
+        lines = chain([first], file)
+        self._rows = csv.reader(_lines(lines, errors), strict=True, delimiter=delimiter)
 
     @property
     def line(self) -> int:
@@ -126,7 +127,7 @@ def _not_utf8(path: str | os.PathLike[str], line: int, error: UnicodeDecodeError
 
 def _lines(lines: Iterable[bytes], errors: str) -> Iterator[str]:
     """Yield the lines with their ends; a lone carriage return ends one too."""
-    for line in lines:
+    for line in filter(None, lines):
         text = line.decode("utf-8", errors)
         if "\r" in text:
             yield from _LONE_RETURN.split(text)
