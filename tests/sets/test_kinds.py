@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from faceprep.core import registry
 from faceprep.core.errors import SourceError
 from faceprep.sets import containers, lists, tfrecord
+from faceprep.sets.folder import FolderSet
 from faceprep.sets.kinds import describe_kind
 from faceprep.tables import faces as faces_table
 from faceprep.tables import plan as plan_jsonl
@@ -145,3 +147,28 @@ def test_an_edited_plan_is_a_plan(tmp_path: Path) -> None:
     path = tmp_path / "plan.jsonl"
     path.write_text("\ufeff" + json.dumps({"command": "merge", "kind": "plan"}) + "\r\n")
     assert describe_kind(path) == "plan"
+
+
+class PictureSet(FolderSet):
+    """A kind that takes tables with a column of pictures."""
+
+    @classmethod
+    def is_kind(cls, path: Path) -> bool:
+        return "picture" in pq.read_schema(path).names
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_kinds_share_a_suffix(
+    is_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = {"pictures": registry.Entry(f"{__name__}:PictureSet", suffixes=(".parquet",))}
+    both = pictures | registry.CONTAINERS if is_first else registry.CONTAINERS | pictures
+    monkeypatch.setattr(registry, "CONTAINERS", both)
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"picture": [b"x"]}), path)
+    assert containers.kind_of(path) == "pictures"
+    pq.write_table(pa.table({"image_names": ["a"]}), path)
+    assert containers.kind_of(path) == "parquet-list"
+    pq.write_table(pa.table({"image_names": ["a"], "embeddings": [[1.0]]}), path)
+    with pytest.raises(SourceError, match="found embeddings"):
+        containers.kind_of(path)
