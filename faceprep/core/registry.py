@@ -132,6 +132,11 @@ COMMANDS: dict[str, Entry] = {
     "review": Entry("faceprep.jobs.review:Review", "Review a plan in the browser.", "PLAN"),
 }
 
+
+def _list_of_files(name: str, help: str, suffix: str) -> Entry:
+    return Entry(f"faceprep.sets.list_set:{name}", help, suffixes=(suffix,))
+
+
 CONTAINERS: dict[str, Entry] = {
     "rec": Entry(
         "faceprep.sets.recordio.image_set:RecSet",
@@ -169,6 +174,14 @@ CONTAINERS: dict[str, Entry] = {
     "zip": Entry(
         "faceprep.sets.zip_set:ZipSet", "a .zip of a folder of identities", suffixes=(".zip",)
     ),
+    "bin": Entry(
+        "faceprep.sets.pairs_bin.image_set:BinSet", "a verification set", suffixes=(".bin",)
+    ),
+    "npz-list": _list_of_files("NpzListSet", "arrays of paths and classes", ".npz"),
+    "csv-list": _list_of_files("CsvListSet", "a table of paths and classes", ".csv"),
+    "parquet-list": _list_of_files("ParquetListSet", "a table of paths and classes", ".parquet"),
+    "lst": _list_of_files("LstSet", "a list of im2rec or InsightFace", ".lst"),
+    "txt-list": _list_of_files("TxtListSet", "a list of paths, with or without labels", ".txt"),
 }
 """Sets of images, by the name of the container. A new one is one module and one line here."""
 

@@ -39,7 +39,7 @@ def load(path: str | os.PathLike[str]) -> list[ClassRow]:
     """Read the rows of a class map, by number. Raises SourceError."""
     try:
         with storage.open_source(path) as file:
-            header, *rows = CsvReader(file, path, errors="strict")
+            header, *rows = CsvReader(file, path, errors="strict", from_excel=True)
         if header != _COLUMNS:
             raise ValueError(f"found columns {', '.join(header)}")
         return [ClassRow(int(number), name, int(images)) for number, name, images in rows]

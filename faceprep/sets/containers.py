@@ -9,33 +9,51 @@ from pathlib import Path
 
 from faceprep.core import registry, storage
 from faceprep.core.errors import SourceError
+from faceprep.sets import kinds
 from faceprep.sets.folder import FolderSet
 from faceprep.sets.image_set import ImageSet
-from faceprep.sets.set_index import IndexWriter, SetIndex
+from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
 from faceprep.sets.set_writer import Classes, SetNames, SetWriter
 
 SET = "set"
 """The usual name of the set of a run in its scratch folder."""
 
 
-def index_set(path: Path, scratch: Path, name: str = SET, may_be_empty: bool = False) -> ImageSet:
-    """Build the index of the set at `path` in the run's folder, and open it. Raises SourceError.
+def index_set(
+    path: Path,
+    scratch: Path,
+    name: str = SET,
+    relative_to: Path | None = None,
+    may_be_empty: bool = False,
+) -> ImageSet:
+    """Build the index of the set at `path` in the run's folder, and open it.
 
-    An index of an earlier start is built again, as the set may have changed.
+    The relative names of a list lie below `relative_to`, or else below the list's folder. An index
+    of an earlier start is built again, as the set may have changed. Raises SourceError.
     """
     path = Path(os.path.abspath(path))
     kind = kind_of(path)
     container = registry.load(registry.CONTAINERS, kind)
     folder = scratch / name
     index = IndexWriter(folder)
+    given = _given_facts(relative_to)
+    index.facts = dict(given)
     container.build_index(path, index)
-    index.facts = {"path": str(path), "kind": kind} | index.facts
+    index.facts = {"path": str(path), "kind": kind} | given | index.facts
     index.close()
     found = open_set(scratch, name)
     if not len(found) and not may_be_empty:
         expected = "SRC/IDENTITY/IMAGE.jpg (or .png …), or another set of images"
         raise SourceError("no images in it", path=path, expected=expected)
     return found
+
+
+def _given_facts(relative_to: Path | None) -> dict[str, str]:
+    if relative_to is None:
+        return {}
+    if not relative_to.is_dir():
+        raise SourceError("no such folder", path=relative_to, remedy="Check --relative-to.")
+    return {RELATIVE_TO: os.path.abspath(relative_to)}
 
 
 def open_set(scratch: Path, name: str = SET) -> ImageSet:
@@ -47,38 +65,14 @@ def open_set(scratch: Path, name: str = SET) -> ImageSet:
 
 
 def kind_of(path: Path) -> str:
-    """Return the name of the container at `path`. Raises SourceError."""
-    if not path.exists():
-        raise SourceError("no such file or folder", path=path, remedy="Check the path.")
-    if path.is_dir():
-        names = storage.list_folder(path)[1]
-        for kind, entry in registry.CONTAINERS.items():
-            is_such = entry.suffixes and entry.in_folders and _holds(names, entry.suffixes)
-            if is_such and _is_kind(kind, path):
-                return kind
-        return FolderSet.kind
-    suffix = path.suffix.lower()
-    kinds = [kind for kind, entry in registry.CONTAINERS.items() if suffix in entry.suffixes]
-    for kind in kinds:
-        if len(kinds) == 1 or registry.load(registry.CONTAINERS, kind).is_kind(path):
-            return kind
-    expected = "a folder, or " + " ".join(
-        suffix for entry in registry.CONTAINERS.values() for suffix in entry.suffixes
-    )
-    raise SourceError("not a set of images", path=path, expected=expected, found=suffix or "a file")
+    """Return the name of the container at `path`.
 
-
-def _is_kind(kind: str, path: Path) -> bool:
-    """Return whether a folder is such a container; a damaged table beside images is none."""
-    container: type[ImageSet] = registry.load(registry.CONTAINERS, kind)
-    try:
-        return container.is_kind(path)
-    except SourceError:
-        return False
-
-
-def _holds(names: list[str], suffixes: tuple[str, ...]) -> bool:
-    return any(name.lower().endswith(suffixes) for name in names)
+    Raises SourceError where there is none; it names what is there instead.
+    """
+    kind = kinds.find_container(path)
+    if not kind:
+        raise kinds.not_a_set(path)
+    return kind
 
 
 # Writing

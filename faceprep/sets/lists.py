@@ -3,8 +3,11 @@
     .csv   image_names,image_classes,identity     a header line; quoted as RFC 4180 has it
     .lst   idx<TAB>label[<TAB>label ...]<TAB>path  im2rec's columns; nothing can be quoted
     .lst   aligned<TAB>path<TAB>label[<TAB>...]    InsightFace's columns, read only
+    .txt   path label                              FaceX-Zoo's columns; the label is the last word
+    .txt   path                                    paths alone
 
-All are UTF-8 and end their lines with a newline.
+All are UTF-8 and end their lines with a newline. A byte order mark and empty lines are skipped. A
+.csv may have what Excel makes of it: semicolons, or empty rows at the end.
 """
 
 from __future__ import annotations
@@ -18,18 +21,33 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.contents import Contents, count
 from faceprep.core.io.csv import CsvReader, quoted
+from faceprep.core.io.image_header import is_image_name
 
 CSV_COLUMNS = ("image_names", "image_classes", "identity")
 NOT_IN_LST = re.compile(r"[\t\n\r]|^\s|\s$")
 """What would break a line or a column of an .lst file, or what im2rec strips from a path."""
+NOT_IN_TXT = re.compile(r"[\n\r]|^\s|\s$")
+"""What would break a line of a .txt list, or what readers strip from it."""
+_BOM = b"\xef\xbb\xbf"
+_LONGEST_LINE = 1 << 16
+_LONGEST_NUMBER = 64
+_NUMBER = re.compile(
+    r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|[-+]?(?:nan|inf)", re.IGNORECASE | re.ASCII
+)
+_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
 class ListedImage(NamedTuple):
-    """A line of a list; `identity` is empty where the list has none."""
+    """A line of a list.
+
+    `label` is None and `identity` is empty where the list has none. `more` are the labels after the
+    first.
+    """
 
     name: str
-    label: int | float
+    label: int | float | None
     identity: str = ""
+    more: tuple[float, ...] = ()
 
 
 def csv_header() -> bytes:
@@ -59,13 +77,23 @@ def lst_lines(names: Iterable[str], classes: Iterable[int], start: int = 0) -> b
     return "".join(f"{number}\t{label}\t{name}\n" for number, (name, label) in rows).encode()
 
 
+def txt_lines(names: Iterable[str], classes: Iterable[int]) -> bytes:
+    """Encode the lines of a list of paths and labels.
+
+    >>> txt_lines(["a/1.jpg"], [7])
+    b'a/1.jpg 7\\n'
+    """
+    rows = zip(names, classes, strict=True)
+    return "".join(f"{name} {label}\n" for name, label in rows).encode()
+
+
 # Reading
 
 
 def read_csv(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
     """Yield the rows of a .csv manifest. Raises SourceError with the line."""
     with storage.guard("read", path, SourceError), storage.open_source(path) as file:
-        rows = CsvReader(file, path, errors="strict")
+        rows = CsvReader(file, path, errors="strict", from_excel=True)
         header = next(rows, [])
         missing = [name for name in CSV_COLUMNS[:2] if name not in header]
         if missing:
@@ -74,7 +102,8 @@ def read_csv(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
             )
         places = [header.index(name) if name in header else -1 for name in CSV_COLUMNS]
         for row in rows:
-            yield _listed(path, rows.line, row, len(header), places)
+            if any(row):
+                yield _listed(path, rows.line, row, len(header), places)
 
 
 def _listed(
@@ -87,43 +116,96 @@ def _listed(
     name, label, identity = places
     if len(row) != n_columns:
         raise _bad_line(path, line, f"{n_columns} columns", str(len(row)))
-    if not _is_int(row[label]):
-        raise _bad_line(path, line, "a class number", repr(row[label]))
+    if not _INTEGER.fullmatch(row[label]):
+        raise _bad_line(path, line, "a class number", repr(row[label][:80]))
     return ListedImage(row[name], int(row[label]), row[identity] if identity >= 0 else "")
 
 
 def read_lst(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
-    """Yield the lines of an .lst file of either kind, with their first label.
+    """Yield the lines of an .lst file of either kind. Raises SourceError with the line."""
+    for number, line in _read_lines(path):
+        row = _parse_lst(line.split("\t"))
+        if row is None:
+            raise _bad_line(path, number, "idx, label, path between tabs", repr(line[:80]))
+        yield row
+
+
+def _parse_lst(columns: Sequence[str]) -> ListedImage | None:
+    """Return the image of a line of an .lst file of either kind, None where it is of neither."""
+    if len(columns) < 3:
+        return None
+    label, name, others = _number(columns[1]), columns[-1], columns[2:-1]
+    if label is None:
+        label, name, others = _number(columns[2]), columns[1], columns[3:]
+    if label is None:
+        return None
+    if not others:
+        return ListedImage(name, label)
+    more = [number for number in map(_number, others) if number is not None]
+    if len(more) < len(others):
+        return None
+    return ListedImage(name, label, more=tuple(map(float, more)))
+
+
+def read_txt(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
+    """Yield the lines of a .txt list; the first one shows whether there are labels.
 
     Raises SourceError with the line.
     """
+    has_labels: bool | None = None
+    for number, line in _read_lines(path):
+        name, label = split_label(line)
+        if has_labels is None:
+            has_labels = label is not None
+        if has_labels and label is None:
+            raise _bad_line(path, number, "path and label, as in the first line", repr(line[:80]))
+        if has_labels:
+            yield ListedImage(name, label)
+        elif label is not None and is_image_name(name):
+            raise _bad_line(path, number, "a path alone, as in the first line", repr(line[:80]))
+        else:
+            yield ListedImage(line, None)
+
+
+def split_label(line: str) -> tuple[str, int | float | None]:
+    """Split a line of a .txt list into path and label; None where it ends in no label.
+
+    >>> split_label("a b/1.jpg 7"), split_label("a b/1.jpg"), split_label("7")
+    (('a b/1.jpg', 7), ('a b/1.jpg', None), ('7', None))
+    """
+    words = line.rsplit(maxsplit=1)
+    label = _number(words[1]) if len(words) == 2 else None
+    if label is None:
+        return line, None
+    return words[0], label
+
+
+def _read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+    """Yield (number from 1, text without its end) of each line that is not empty."""
     with storage.guard("read", path, SourceError), storage.open_source(path) as file:
-        for number, line in enumerate(file, 1):
+        number = 0
+        while line := file.readline(_LONGEST_LINE):
+            number += 1
+            if number == 1:
+                line = line.removeprefix(_BOM)
+            if len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
+                found = "a longer line"
+                raise _bad_line(path, number, f"at most {_LONGEST_LINE:,} bytes", found)
             try:
-                columns = line.decode("utf-8").rstrip("\r\n").split("\t")
+                text = line.decode("utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
                 raise _bad_line(path, number, "UTF-8", str(error)) from error
-            if len(columns) >= 3 and _is_number(columns[1]):
-                label, name = columns[1], columns[-1]
-            elif len(columns) >= 3 and _is_number(columns[2]):
-                label, name = columns[2], columns[1]
-            else:
-                raise _bad_line(
-                    path, number, "idx, label, path between tabs", repr("\t".join(columns)[:80])
-                )
-            yield ListedImage(name, int(label) if _is_int(label) else float(label))
+            if text.strip(" \t"):
+                yield number, text
 
 
-def _is_int(text: str) -> bool:
-    return text.isascii() and text.removeprefix("-").isdigit()
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _number(text: str) -> int | float | None:
+    """Return the number that a label is; None for another text and for one that is too long."""
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if len(text) < _LONGEST_NUMBER and _NUMBER.fullmatch(text):
+        return float(text)
+    return None
 
 
 def _bad_line(path: str | os.PathLike[str], line: int, expected: str, found: str) -> SourceError:

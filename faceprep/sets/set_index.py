@@ -7,7 +7,7 @@
     identities     text column, one name per identity, in the order of their first image
 
 A text column is NAME.text, UTF-8 one after the other, and NAME.ends, (n,) int64. All numbers are
-little-endian.
+little-endian. A container may add columns of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from faceprep.core import storage
 _ABOUT = "index.json"
 _PLACES, _IDENTITY_OF = "places", "identity_of"
 _KEYS, _IDENTITIES = "keys", "identities"
+
+RELATIVE_TO = "relative_to"
+"""The fact that has the folder of relative names, where the user gave one."""
 
 
 class TextColumn(Sequence[str]):
@@ -104,13 +107,20 @@ class IndexWriter:
             _TextWriter(folder / _KEYS),
             _TextWriter(folder / _IDENTITIES),
         )
-        self._places, self._identity_of = self._open(_PLACES), self._open(_IDENTITY_OF)
+        self._columns: list[BinaryIO] = []
+        self._places, self._identity_of = self.add_column(_PLACES), self.add_column(_IDENTITY_OF)
         self._numbers: dict[str, int] = {}
         self._n = 0
 
-    def _open(self, name: str) -> BinaryIO:
+    def add_column(self, name: str) -> BinaryIO:
+        """Open a column of numbers for writing; it is closed with the index.
+
+        Write its bytes little-endian; `SetIndex.column` maps them.
+        """
         path = str(self.folder / name)
-        return storage.StagedFile(path, path, durable=False)
+        column = storage.StagedFile(path, path, durable=False)
+        self._columns.append(column)
+        return column
 
     def __len__(self) -> int:
         return self._n
@@ -142,8 +152,10 @@ class IndexWriter:
     def close(self) -> None:
         """Complete the index."""
         self._identities.add(self._numbers)
-        for file in (self._keys, self._identities, self._places, self._identity_of):
-            file.close()
+        for texts in (self._keys, self._identities):
+            texts.close()
+        for column in self._columns:
+            column.close()
         about = {"n": self._n, "fingerprint": self.fingerprint, "facts": self.facts}
         storage.write_file(self.folder / _ABOUT, json.dumps(about).encode(), durable=False)
 
@@ -177,6 +189,10 @@ class SetIndex:
     def identities(self) -> TextColumn:
         """Return the names of the identities."""
         return TextColumn(self.folder / _IDENTITIES)
+
+    def column(self, name: str, dtype: str) -> npt.NDArray[Any]:
+        """Return a column that the container added, as numbers of `dtype`."""
+        return _map(self.folder / name, np.dtype(dtype))
 
 
 def _map(path: str | os.PathLike[str], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -17,10 +17,10 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.errors import SourceError, naming
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
+from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import sort_files, sort_names
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
-from faceprep.sets.folder import is_image_name
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.members import SkippedFiles, read_path
 from faceprep.sets.set_index import IndexWriter, SetIndex

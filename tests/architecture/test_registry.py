@@ -9,7 +9,13 @@ import pytest
 from faceprep.core import registry
 from tests.architecture.test_source import TREES
 
-TABLES = (registry.COMMANDS, registry.RUNNERS, registry.DETECTORS, registry.EMBEDDERS)
+TABLES = (
+    registry.COMMANDS,
+    registry.CONTAINERS,
+    registry.RUNNERS,
+    registry.DETECTORS,
+    registry.EMBEDDERS,
+)
 TARGETS = [entry.target for table in TABLES for entry in table.values()]
 
 

@@ -1,4 +1,4 @@
-"""CSV tables, quoted as in RFC 4180: a writer and a reader."""
+"""CSV tables, quoted as in RFC 4180: a writer and a reader, which also reads what Excel saves."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import csv
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import BinaryIO
 
 from faceprep.core.errors import SourceError
 
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
+_BOM = b"\xef\xbb\xbf"
+_DELIMITERS = ";\t"
+_NAMED_DELIMITER = re.compile(rb"sep=([,;\t])\r?\n")
+_SAVE_AS = "Save it as “CSV UTF-8”."
 _LONE_RETURN = re.compile(r"(?<=\r)(?!\n|$)")
 
 
@@ -51,18 +56,33 @@ def quoted(field: str) -> str:
 class CsvReader:
     """An iterator over the rows of an open CSV file; `line` is the number of the last line read.
 
-    Iteration raises SourceError where the file is not CSV or not UTF-8.
+    With `from_excel`, a byte order mark is skipped, and semicolons or tabs may separate the columns
+    where the first line has no comma. Iteration raises SourceError where the file is not CSV or not
+    UTF-8.
     """
 
     def __init__(
-        self, file: BinaryIO, path: str | os.PathLike[str], errors: str = "surrogateescape"
+        self,
+        file: BinaryIO,
+        path: str | os.PathLike[str],
+        errors: str = "surrogateescape",
+        from_excel: bool = False,
     ) -> None:
-        self._path = path
-        self._rows = csv.reader(_lines(file, errors), strict=True)
+        self._path, self._before = path, 0
+        first, delimiter = file.readline(), ","
+        if from_excel:
+            first = first.removeprefix(_BOM)
+            delimiter = _delimiter_of(first)
+            named = _NAMED_DELIMITER.fullmatch(first)
+            if named:
+                delimiter = named[1].decode()
+                self._before, first = 1, file.readline()
+        lines = chain([first], file)
+        self._rows = csv.reader(_lines(lines, errors), strict=True, delimiter=delimiter)
 
     @property
     def line(self) -> int:
-        return self._rows.line_num
+        return self._rows.line_num + self._before
 
     def __iter__(self) -> Iterator[list[str]]:
         return self
@@ -70,15 +90,44 @@ class CsvReader:
     def __next__(self) -> list[str]:
         try:
             return next(self._rows)
-        except (csv.Error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise _not_utf8(self._path, self.line + 1, error) from error
+        except csv.Error as error:
             raise SourceError(
                 f"not a CSV file: {error}", path=self._path, where=f"line {self.line + 1}"
             ) from error
 
 
-def _lines(file: BinaryIO, errors: str) -> Iterator[str]:
-    """Yield the lines with their ends; a lone carriage return ends one too. Leave the file open."""
-    for line in file:
+def _delimiter_of(line: bytes) -> str:
+    """Return the delimiter of a header line; the one that is most often there but for commas.
+
+    >>> _delimiter_of(b"image_names;image_classes"), _delimiter_of(b"a,b;c"), _delimiter_of(b"a")
+    (';', ',', ',')
+    """
+    if b"," in line:
+        return ","
+    found = max(_DELIMITERS, key=lambda each: line.count(each.encode()))
+    return found if found.encode() in line else ","
+
+
+def _not_utf8(path: str | os.PathLike[str], line: int, error: UnicodeDecodeError) -> SourceError:
+    """Return the error for bytes that are not UTF-8; they are never taken for another encoding."""
+    found = f"the byte 0x{error.object[error.start]:02x}, as in Windows-1252 (cp1252)"
+    if error.object[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        found = "UTF-16"
+    return SourceError(
+        f"not a CSV file: {error.reason}",
+        path=path,
+        where=f"line {line}",
+        expected="utf-8",
+        found=found,
+        remedy=_SAVE_AS,
+    )
+
+
+def _lines(lines: Iterable[bytes], errors: str) -> Iterator[str]:
+    """Yield the lines with their ends; a lone carriage return ends one too."""
+    for line in filter(None, lines):
         text = line.decode("utf-8", errors)
         if "\r" in text:
             yield from _LONE_RETURN.split(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -199,7 +200,7 @@ def load_manifest(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
 def decode_names(path: str | os.PathLike[str], names: npt.NDArray[Any]) -> list[str]:
     """Decode names to text, as the tools of Keras_insightface store bytes.
 
-    Raises SourceError when they are neither text nor bytes.
+    Raises SourceError when they are neither text nor bytes, or damaged.
     """
     if names.dtype.kind == "S":
         return [name.decode("utf-8", "surrogateescape") for name in names.tolist()]
@@ -207,6 +208,10 @@ def decode_names(path: str | os.PathLike[str], names: npt.NDArray[Any]) -> list[
         raise SourceError(
             f"{NAMES} are not names", path=path, expected="text", found=str(names.dtype)
         )
+    letters = np.ascontiguousarray(names).view(f"{names.dtype.byteorder}u4")
+    if letters.size and letters.max() > sys.maxunicode:
+        found = f"the number {letters.max():#x} for a letter"
+        raise SourceError(f"{NAMES} are not text", path=path, expected="text", found=found)
     texts: list[str] = names.tolist()
     return texts
 

@@ -1,17 +1,25 @@
-"""Manifests of any kind as the names of images and of their identities."""
+"""Manifests of any kind as the names of images and of their identities, in bounded memory."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
 
 from faceprep.core.errors import SourceError
 from faceprep.core.io import npz, parquet
-from faceprep.core.io.npz import CLASSES, NAMES
+from faceprep.core.io.npz import CLASSES, NAMES, NpzFile
 from faceprep.sets import class_map, lists
 from faceprep.sets.class_map import CLASSES_CSV
+from faceprep.sets.lists import ListedImage
+from faceprep.sets.recordio.records import IdentityNames
+
+_IDENTITIES, _IDENTITY = "identities", "identity"
+_ROWS = 1 << 14
 
 
 class NamedImage(NamedTuple):
@@ -24,81 +32,138 @@ class NamedImage(NamedTuple):
 def load_names(path: Path) -> list[NamedImage]:
     """Load all images of a .npz, .csv, .lst or .parquet manifest, in its order. Raises SourceError.
 
-    Identities without a name have the name of their class in the classes.csv beside the manifest,
+    Identities without a name have the name of their class in the class map beside the manifest,
     or else its number.
     """
-    names, labels, identities = _READERS[path.suffix.lower()](path)
-    if not all(identities):
-        texts = _class_names(path, labels)
-        identities = [
-            identity or texts(label) for identity, label in zip(identities, labels, strict=True)
-        ]
-    return [NamedImage(*pair) for pair in zip(names, identities, strict=True)]
+    rows = list(read_rows(path))
+    names: Mapping[float, str] = {}
+    if not all(row.identity for row in rows):
+        names = load_class_names(path)
+    if not all(row.label in names for row in rows):
+        names = {}
+    return [NamedImage(row.name, row.identity or name_class(row.label or 0, names)) for row in rows]
 
 
-_Columns = tuple[Sequence[str], Sequence[float], Sequence[str]]
-"""Names, labels, identities; an identity is empty where there is none."""
+def read_rows(path: Path) -> Iterator[ListedImage]:
+    """Yield the images of a manifest in its order. Raises SourceError with the place."""
+    return _READERS[path.suffix.lower()](path)
 
 
-def _from_npz(path: Path) -> _Columns:
-    with npz.NpzFile(path) as file:
-        names, labels = npz.decode_names(path, file.load(NAMES)), file.load(CLASSES)
-        texts = file.load("identities").tolist() if "identities" in file.keys else []
-    if labels.shape != (len(names),) or labels.dtype.kind not in "iuf":
-        found = f"{len(names):,} names, {labels.dtype} of shape {labels.shape}"
+def load_class_names(path: Path) -> dict[float, str]:
+    """Load the names of the classes of a manifest from NAME_classes.csv or classes.csv beside it.
+
+    Empty where there is neither. Raises SourceError.
+    """
+    for name in (f"{path.stem}_{CLASSES_CSV}", CLASSES_CSV):
+        table = path.parent / name
+        if os.path.isfile(table):
+            return {row.number: row.name for row in class_map.load(table)}
+    return {}
+
+
+_class_numbers = IdentityNames()
+
+
+def name_class(label: float, names: Mapping[float, str]) -> str:
+    """Return the name of a class, or else its number as text.
+
+    >>> name_class(3, {3: "ann"}), name_class(3.0, {}), name_class(0.5, {})
+    ('ann', '3', '0.5')
+    """
+    if label in names:
+        return names[label]
+    return _class_numbers[float(label)] or str(label)
+
+
+def _read_npz(path: Path) -> Iterator[ListedImage]:
+    with NpzFile(path) as file:
+        texts = _load_identities(path, file)
+        values = zip(_npz_names(path, file), _npz_labels(path, file), strict=True)
+        for name, label in values:
+            yield ListedImage(name, label, texts[int(label)] if texts else "")
+
+
+def _load_identities(path: Path, file: NpzFile) -> list[str]:
+    """Load the names of the classes where every class has one, else none; check the shapes."""
+    shape, dtype = file.header(NAMES)
+    of_classes, kind = file.header(CLASSES)
+    if len(shape) != 1 or of_classes != shape or kind.kind not in "iuf":
         raise SourceError(
             "its arrays do not belong together",
             path=path,
             expected="a class for each name",
-            found=found,
+            found=f"names of shape {shape}, {kind} of shape {of_classes}",
         )
-    numbers = labels.tolist()
-    known = texts and all(0 <= number < len(texts) for number in numbers)
-    return (
-        names,
-        numbers,
-        [str(texts[number]) for number in numbers] if known else [""] * len(names),
-    )
+    if dtype.kind not in "US":
+        npz.decode_names(path, np.empty(0, dtype))
+    if _IDENTITIES not in file.keys:
+        return []
+    texts = np.atleast_1d(file.load(_IDENTITIES)).tolist()
+    for labels in file.chunks(CLASSES):
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(texts):
+            return []
+    return [str(text) for text in texts]
 
 
-def _from_parquet(path: Path) -> _Columns:
+def _npz_names(path: Path, file: NpzFile) -> Iterator[str]:
+    for chunk in file.chunks(NAMES):
+        yield from npz.decode_names(path, chunk)
+
+
+def _npz_labels(path: Path, file: NpzFile) -> Iterator[int | float]:
+    for chunk in file.chunks(CLASSES):
+        yield from chunk.tolist()
+
+
+def _read_parquet(path: Path) -> Iterator[ListedImage]:
+    n = 0
     with parquet.open_parquet(path) as file:
         there = file.schema_arrow.names
-    columns = [name for name in (NAMES, CLASSES, "identity") if name in there or name == NAMES]
-    values: dict[str, list[str]] = {name: [] for name in columns}
-    for table in parquet.read_columns(path, columns):
-        for name in columns:
-            values[name] += table.column(name).to_pylist()
-    names = values[NAMES]
-    labels = [float(label) for label in values.get(CLASSES, [])] or [0.0] * len(names)
-    return names, labels, values.get("identity", [""] * len(names))
+        columns = [name for name in (NAMES, CLASSES, _IDENTITY) if there.count(name) == 1]
+        if NAMES not in columns:
+            raise SourceError(
+                f"no single column {NAMES}", path=path, expected=NAMES, found=", ".join(there)
+            )
+        for batch in file.iter_batches(_ROWS, columns=columns):
+            yield from _rows_of(path, batch, n)
+            n += len(batch)
 
 
-def _from_list(read: Callable[[Path], Sequence[lists.ListedImage]]) -> Callable[[Path], _Columns]:
-    def columns(path: Path) -> _Columns:
-        rows = list(read(path))
-        return (
-            [row.name for row in rows],
-            [row.label for row in rows],
-            [row.identity for row in rows],
-        )
+def _rows_of(path: Path, batch: pa.RecordBatch, start: int) -> Iterator[ListedImage]:
+    values: dict[str, list[Any]] = {CLASSES: [None] * len(batch), _IDENTITY: [None] * len(batch)}
+    try:
+        values |= {name: batch.column(name).to_pylist() for name in batch.schema.names}
+    except UnicodeDecodeError as error:
+        where = f"one of the rows {start} to {start + len(batch)}"
+        raise SourceError(f"not UTF-8: {error}", path=path, where=where) from error
+    rows = zip(values[NAMES], values[CLASSES], values[_IDENTITY], strict=True)
+    for number, (name, label, identity) in enumerate(rows, start):
+        text = _text(name)
+        if text is None:
+            raise _bad_row(path, number, f"a path in {NAMES}", name)
+        if label is not None and type(label) not in (int, float):
+            raise _bad_row(path, number, f"a number in {CLASSES}", label)
+        known = "" if identity is None else str(_text(identity) or identity)
+        yield ListedImage(text, label, known)
 
-    return columns
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return value if isinstance(value, str) else None
 
 
-_READERS: dict[str, Callable[[Path], _Columns]] = {
-    ".npz": _from_npz,
-    ".parquet": _from_parquet,
-    ".csv": _from_list(lambda path: list(lists.read_csv(path))),
-    ".lst": _from_list(lambda path: list(lists.read_lst(path))),
+def _bad_row(path: Path, number: int, expected: str, found: object) -> SourceError:
+    where = f"row {number} (counted from 0)"
+    return SourceError("bad row", path=path, where=where, expected=expected, found=repr(found)[:80])
+
+
+_READERS: dict[str, Callable[[Path], Iterator[ListedImage]]] = {
+    ".npz": _read_npz,
+    ".parquet": _read_parquet,
+    ".csv": lambda path: lists.read_csv(path),
+    ".lst": lambda path: lists.read_lst(path),
+    ".txt": lambda path: lists.read_txt(path),
 }
-SUFFIXES = tuple(_READERS)
-
-
-def _class_names(path: Path, labels: Sequence[float]) -> Callable[[float], str]:
-    table = path.parent / CLASSES_CSV
-    rows = class_map.load(table) if os.path.isfile(table) else []
-    names = {row.number: row.name for row in rows}
-    if all(label in names for label in labels):
-        return lambda label: names[int(label)]
-    return lambda label: f"{label:g}" if label % 1 else str(int(label))
+SUFFIXES = (".npz", ".parquet", ".csv", ".lst")
+"""Suffixes of what `manifest` writes and `load_names` is for."""

@@ -1,6 +1,7 @@
 """The positions of records in a .rec, from its `.idx` or from a scan where there is none.
 
-    .idx       text, one line a record: key TAB offset     keys need be neither ordered nor dense
+    .idx       text, one line a record: key TAB offset     keys need be neither ordered nor dense;
+               blanks in place of the tab and a byte order mark are accepted
     our copy   see `rec_entries`
 
 A scan follows the lengths from the start; after damage it resumes at the next aligned magic. Keys
@@ -33,7 +34,10 @@ _WINDOW = 1 << 20
 _BATCH = 1 << 17
 _LARGEST = (1 << 63) - 1
 _DIGITS = b"0123456789"
-_AS_LIST = bytes.maketrans(b"\t\r\n", b", ,")
+_AS_LIST = bytes.maketrans(b"\t \r\n", b",, ,")
+_PLAIN = (b"\t\n", b"\t\r\n", b" \n", b" \r\n")
+"""What a line has besides its digits where it can be parsed with many others at once."""
+_BOM = b"\xef\xbb\xbf"
 _LARGE = 4 << 20
 """Bytes of an index that is worth the import of NumPy."""
 
@@ -117,6 +121,8 @@ def _parse_idx(idx: Path) -> Iterator[Entries]:
     first_line, rest = 1, b""
     numbers_of = _numbers_of_many if (storage.size_of(idx) or 0) > _LARGE else _numbers_of_few
     with storage.open_source(idx) as file:
+        if file.read(len(_BOM)) != _BOM:
+            file.seek(0)
         while chunk := file.read(_CHUNK):
             text, newline, tail = (rest + chunk).rpartition(b"\n")
             rest = tail
@@ -156,7 +162,7 @@ def _parse_lines(
     """
     marks = text.translate(None, _DIGITS)
     n_lines = text.count(b"\n")
-    if marks in (b"\t\n" * n_lines, b"\t\r\n" * n_lines):
+    if any(marks == plain * n_lines for plain in _PLAIN):
         with suppress(OverflowError, ValueError):
             numbers = numbers_of(text)
             if len(numbers) == 2 * n_lines:
@@ -166,7 +172,7 @@ def _parse_lines(
         if not line.strip():
             continue
         try:
-            key, offset = line.split(b"\t")
+            key, offset = line.split()
             entries.extend((_whole(key), _whole(offset)))
         except (ValueError, OverflowError):
             raise SourceError(
@@ -181,9 +187,8 @@ def _parse_lines(
 
 
 def _whole(text: bytes) -> int:
-    number = int(text)
-    if not 0 <= number <= _LARGEST:
-        raise ValueError(number)
+    if not text.isdigit() or (number := int(text)) > _LARGEST:
+        raise ValueError(text)
     return number
 
 

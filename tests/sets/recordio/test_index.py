@@ -52,11 +52,22 @@ def test_ends_and_blanks(tmp_path: Path) -> None:
     assert entries_of(tmp_path, b"007\t0040\r\n10\t0\r\n") == [(7, 40), (10, 0)]
 
 
+@pytest.mark.parametrize("large", [0, 1 << 40])
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+@pytest.mark.parametrize("text", ["0 0\n7 40\n", "0  0\r\n7\t40\r\n", "0 0\r\n 7 40 \r\n"])
+def test_a_mark_and_blanks_in_place_of_the_tab_are_read(
+    tmp_path: Path, text: str, chunk: int, large: int
+) -> None:
+    with mock.patch.multiple(rec_index, _CHUNK=chunk, _LARGE=large):
+        assert entries_of(tmp_path, text.encode("utf-8-sig")) == [(0, 0), (7, 40)]
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
         (b"0\t0\nhello\tworld\n", "line 2"),
-        (b"0\t0\n1 5\n", "line 2"),
+        (b"0\t0\n1 5 9\n", "line 2"),
+        (b"0\t0\n1_0\t5\n", "line 2"),
         (b"0\t0\n1\t5\t9\n", "line 2"),
         (b"0\n0\t\n", "line 1"),
         (b"0\t0\n1\t-5\n", "line 2"),

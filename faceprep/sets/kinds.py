@@ -1,0 +1,257 @@
+"""The kind of a file or folder, by its name and its content.
+
+Several kinds share a suffix: a .parquet may be a list of images, images, vectors or a table. A kind
+of set is recognized by its container; all others, and lists of images, by `sniff`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from faceprep.core import registry, storage
+from faceprep.core.errors import SourceError
+from faceprep.core.io.image_header import is_image_name
+from faceprep.core.text import excerpt_line
+from faceprep.sets import lists
+
+EMBEDDINGS, FACES, SCORES, PLAN = "embeddings", "faces", "scores", "plan"
+VIDEO, IMAGE = "video", "image"
+NPZ_LIST, CSV_LIST, PARQUET_LIST = "npz-list", "csv-list", "parquet-list"
+LST, TXT_LIST, TFRECORD_LIST = "lst", "txt-list", "tfrecord-list"
+_PAIRS, _CLASS_MAP, _FAILURES = "pairs", "class-map", "failures"
+_HEAD = 1 << 16
+_N_NAMED = 8
+_BOM = b"\xef\xbb\xbf"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_TEXTS = (".csv", ".lst", ".txt", ".jsonl")
+_NAMES = "image_names"
+
+
+class Content(NamedTuple):
+    """The content of a file: the name of its kind, empty if unknown, and a phrase for messages."""
+
+    kind: str
+    phrase: str
+
+
+_PHRASES: Mapping[str, tuple[str, str]] = {
+    EMBEDDINGS: ("embeddings", "Name the set of images that they were made from."),
+    FACES: ("a table of faces", "Name the folder of the crops, which is beside it."),
+    SCORES: ("a table of scores", "Name the set of images that was scored."),
+    PLAN: ("a plan", "Name the set of images; faceprep apply PLAN DST carries a plan out."),
+    VIDEO: ("a video", "Take the faces out of it first: faceprep extract-video VIDEO DST."),
+    IMAGE: ("a single image", "Name the folder that it is in."),
+    TFRECORD_LIST: (
+        "a list of names without images",
+        "Name the images themselves, or make the set again with --with-images.",
+    ),
+    _PAIRS: ("a list of pairs", "Name the folder of the images."),
+    _CLASS_MAP: ("a class map", "Name the manifest that is beside it."),
+    _FAILURES: ("a list of failed inputs", "Name the set of images."),
+}
+"""Files that are not sets of images: what they are, and what to name instead."""
+
+
+def describe_kind(path: Path) -> str:
+    """Return the name of the kind of what is at `path`: a container, or a file of another kind.
+
+    Raises SourceError where there is nothing, or nothing that is known.
+    """
+    kind = find_container(path)
+    if kind:
+        return kind
+    content = sniff(path)
+    if not content.kind:
+        raise SourceError("not a kind of file that faceprep knows", path=path, found=content.phrase)
+    return content.kind
+
+
+def find_container(path: Path) -> str:
+    """Return the name of the container at `path`, empty where it is not a set of images.
+
+    Raises SourceError where there is nothing, or a damaged file.
+    """
+    if not path.exists():
+        raise SourceError("no such file or folder", path=path, remedy="Check the path.")
+    if path.is_dir():
+        names = storage.list_folder(path)[1]
+        for kind, entry in registry.CONTAINERS.items():
+            is_such = entry.suffixes and entry.in_folders and _holds(names, entry.suffixes)
+            if is_such and _is_kind(kind, path):
+                return kind
+        return "folder"
+    suffix = path.suffix.lower()
+    for kind, entry in registry.CONTAINERS.items():
+        if suffix in entry.suffixes and registry.load(registry.CONTAINERS, kind).is_kind(path):
+            return kind
+    return ""
+
+
+def _is_kind(kind: str, path: Path) -> bool:
+    """Return whether a folder is such a container; a damaged table beside images is none."""
+    container = registry.load(registry.CONTAINERS, kind)
+    try:
+        return bool(container.is_kind(path))
+    except SourceError:
+        return False
+
+
+def _holds(names: Sequence[str], suffixes: tuple[str, ...]) -> bool:
+    return any(name.lower().endswith(suffixes) for name in names)
+
+
+def not_a_set(path: Path) -> SourceError:
+    """Return the error for a file that is not a set of images; it names what the file is."""
+    content = sniff(path)
+    suffixes = {each for entry in registry.CONTAINERS.values() for each in entry.suffixes}
+    if content.kind or path.suffix.lower() in suffixes:
+        problem = f"expected a set of images, found {content.phrase}"
+        remedy = _PHRASES[content.kind][1] if content.kind in _PHRASES else None
+        return SourceError(problem, path=path, remedy=remedy)
+    known = [each for entry in registry.CONTAINERS.values() for each in entry.suffixes]
+    expected = "a folder, or " + " ".join(dict.fromkeys(known))
+    return SourceError(
+        "not a set of images", path=path, expected=expected, found=path.suffix or "a file"
+    )
+
+
+def sniff(path: Path) -> Content:
+    """Recognize a file by its suffix and the head of its content. Raises SourceError if damaged."""
+    from faceprep.video.reader import is_video_name
+
+    suffix = path.suffix.lower()
+    if is_image_name(path.name):
+        return _content(IMAGE)
+    if is_video_name(path.name):
+        return _content(VIDEO)
+    if suffix not in _SNIFFERS:
+        return Content("", f"a {suffix} file" if suffix else "a file without a suffix")
+    if not storage.size_of(path):
+        return Content("", "an empty file")
+    if suffix in _TEXTS and storage.read_bytes(path, 2) in _UTF16:
+        return Content("", "a text in UTF-16, which must be saved as UTF-8")
+    return _SNIFFERS[suffix](path)
+
+
+def _content(kind: str) -> Content:
+    return Content(kind, _PHRASES[kind][0] if kind in _PHRASES else "a list of images")
+
+
+def _unknown(what: str, names: Sequence[str]) -> Content:
+    named = ", ".join(names[:_N_NAMED]) or "none"
+    more = " …" if len(names) > _N_NAMED else ""
+    return Content("", f"{what} {named}{more}")
+
+
+def _sniff_npz(path: Path) -> Content:
+    from faceprep.core.io.npz import NpzFile
+    from faceprep.tables.embeddings import is_embeddings
+
+    if is_embeddings(path):
+        return _content(EMBEDDINGS)
+    with NpzFile(path) as file:
+        keys = file.keys
+    return _content(NPZ_LIST) if _NAMES in keys else _unknown("an .npz with the arrays", keys)
+
+
+_COLUMNS: tuple[tuple[frozenset[str], str], ...] = (
+    (frozenset(["key", "source", "landmarks", "transform"]), FACES),
+    (frozenset(["path", "identity", "height", "width"]), SCORES),
+)
+"""Columns by which a table in Parquet is recognized."""
+
+
+def _sniff_parquet(path: Path) -> Content:
+    from faceprep.core.io import parquet
+    from faceprep.tables.embeddings import is_embeddings
+
+    if is_embeddings(path):
+        return _content(EMBEDDINGS)
+    with parquet.open_parquet(path) as file:
+        names = file.schema_arrow.names
+    for columns, kind in _COLUMNS:
+        if columns <= set(names):
+            return _content(kind)
+    if _NAMES in names:
+        return _content(PARQUET_LIST)
+    return _unknown("a Parquet file with the columns", names)
+
+
+def _sniff_tfrecord(path: Path) -> Content:
+    from faceprep.sets import tfrecord
+
+    features: Mapping[str, Any] = next(tfrecord.read_examples(path), {})
+    is_list = _NAMES in features and "image_raw" not in features
+    if is_list:
+        return _content(TFRECORD_LIST)
+    return _unknown("records with the features", sorted(features))
+
+
+def _first_line(path: Path) -> bytes:
+    """Read the first line that is not empty, without a byte order mark."""
+    head = storage.read_bytes(path, _HEAD).removeprefix(_BOM)
+    return next((line for line in head.splitlines() if line.strip()), b"")
+
+
+_HEADERS: tuple[tuple[frozenset[str], str], ...] = (
+    (frozenset(lists.CSV_COLUMNS[:2]), CSV_LIST),
+    (frozenset(["pair", "first", "second", "same"]), _PAIRS),
+    (frozenset(["class", "name", "images"]), _CLASS_MAP),
+    (frozenset(["input", "status", "reason"]), _FAILURES),
+)
+"""Columns by which a table in CSV is recognized."""
+
+
+def _sniff_csv(path: Path) -> Content:
+    from faceprep.core.io.csv import CsvReader
+
+    with storage.guard("read", path, SourceError), storage.open_source(path) as file:
+        names = [name.strip() for name in next(CsvReader(file, path, from_excel=True), [])]
+    for columns, kind in _HEADERS:
+        if columns <= set(names):
+            return _content(kind)
+    return Content("", f"a table that begins with {excerpt_line(_first_line(path))}")
+
+
+def _sniff_lst(path: Path) -> Content:
+    line = _first_line(path)
+    if line.count(b"\t") >= 2:
+        return _content(LST)
+    return Content("", f"a text that begins with {excerpt_line(line)}")
+
+
+def _sniff_txt(path: Path) -> Content:
+    line = _first_line(path)
+    text = line.decode("utf-8", "replace")
+    words = text.split()
+    if len(words) == 3 and words[2] in ("0", "1") and all(map(is_image_name, words[:2])):
+        return _content(_PAIRS)
+    if lists.split_label(text)[1] is not None or is_image_name(text.strip()):
+        return _content(TXT_LIST)
+    return Content("", f"a text that begins with {excerpt_line(line)}")
+
+
+def _sniff_jsonl(path: Path) -> Content:
+    line = storage.read_bytes(path, _HEAD).removeprefix(_BOM).lstrip().partition(b"\n")[0]
+    try:
+        header = json.loads(line)
+    except (ValueError, RecursionError):
+        header = None
+    is_plan = isinstance(header, dict) and header.get("kind") == PLAN
+    if is_plan or line.startswith(b'{"kind": "plan"'):  # its header may be longer than the head
+        return _content(PLAN)
+    return Content("", f"a text that begins with {excerpt_line(line)}")
+
+
+_SNIFFERS: dict[str, Callable[[Path], Content]] = {
+    ".npz": _sniff_npz,
+    ".parquet": _sniff_parquet,
+    ".tfrecord": _sniff_tfrecord,
+    ".csv": _sniff_csv,
+    ".lst": _sniff_lst,
+    ".txt": _sniff_txt,
+    ".jsonl": _sniff_jsonl,
+}

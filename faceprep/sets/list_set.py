@@ -1,0 +1,256 @@
+"""Lists that refer to image files, as sets: .npz .csv .parquet .lst .txt.
+
+A key is the name of an image as the list has it. Relative names lie below the list's folder, or
+below a given one. A name that leads outside that folder is refused, unless all names are absolute.
+The identity is the list's own, else the name of the class in a class map beside the list, else the
+number of the class; without classes it is the folder of the image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+from faceprep.core.io.image_bytes import UNREADABLE, read_image_bytes
+from faceprep.core.names import identity_of
+from faceprep.core.types import Outcome
+from faceprep.sets import kinds
+from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.lists import ListedImage
+from faceprep.sets.manifests.reader import load_class_names, name_class, read_rows
+from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
+
+OUTSIDE, REPEATED = "outside", "repeated"
+"""Statuses: the name leads outside the set; the list has the name already."""
+_LABELS, _REPEATS = "labels", "repeats"
+_ROWS = 1 << 13
+_ROOT, _ABSOLUTE = "root", "absolute"
+
+
+class _Place(NamedTuple):
+    """The folder of relative names, and whether every name may lead anywhere."""
+
+    root: str
+    is_absolute: bool
+
+    def find(self, name: str) -> str:
+        """Return the absolute path of an image; empty where it lies outside the folder."""
+        if not name.startswith("/") and ".." not in name:
+            return f"{self.root.rstrip('/')}/{name}"
+        path = os.path.normpath(os.path.join(self.root, name))
+        if self.is_absolute or path.startswith(f"{self.root.rstrip('/')}/"):
+            return path
+        return ""
+
+
+class _Survey(NamedTuple):
+    """What must be known of the whole list before its images can be placed and named."""
+
+    place: _Place
+    common: str
+    """The folder that the absolute names share; empty for relative names."""
+    class_names: Mapping[float, str]
+
+    def identity_of(self, row: ListedImage) -> str:
+        """Return the identity of an image, empty where it has none."""
+        if row.identity:
+            return row.identity
+        if row.label is not None:
+            return name_class(row.label, self.class_names) if math.isfinite(row.label) else ""
+        path = self.place.find(row.name)
+        name = os.path.relpath(path, self.common or self.place.root) if path else "."
+        folder = identity_of(name)
+        return "" if folder == "." else folder
+
+
+class ListSet(ImageSet):
+    """The images that a list names. Its places are (start, number) of the labels of an image."""
+
+    def __init__(self, path: str, index: SetIndex) -> None:
+        super().__init__(path, index)
+        self._place = _Place(index.facts[_ROOT], index.facts[_ABSOLUTE])
+        self._labels: npt.NDArray[np.float64] = index.column(_LABELS, "<f8")
+        self._repeats: npt.NDArray[np.int64] = index.column(_REPEATS, "<i8")
+
+    @classmethod
+    def is_kind(cls, path: Path) -> bool:
+        return kinds.sniff(path).kind == cls.kind
+
+    @classmethod
+    def build_index(cls, path: Path, index: IndexWriter) -> None:
+        """Write the columns, in the order of the list, which is read twice. Raises SourceError."""
+        survey = _survey(path, index.facts.get(RELATIVE_TO) or str(path.parent))
+        labels = index.add_column(_LABELS)
+        hashes = array("q")
+        digest, n_labels, n_outside = hashlib.sha256(), 0, 0
+        rows = read_rows(path)
+        while block := list(islice(rows, _ROWS)):
+            names = [row.name for row in block]
+            hashes.extend(map(hash, names))
+            found = [survey.place.find(name) for name in names]
+            n_outside += found.count("")
+            places, n_labels = _write_labels(block, labels, n_labels)
+            identities = index.number_identities(map(survey.identity_of, block))
+            _refuse_no_text(path, names, len(index))
+            index.add(names, identities, places)
+            sizes = [_size_of(path) for path in found]
+            states = "".join(map("{}\0{}\n".format, names, sizes))
+            digest.update(states.encode("utf-8", "surrogateescape"))
+        if n_outside and n_outside == len(index):
+            raise _all_outside(path, survey.place.root)
+        index.add_column(_REPEATS).write(_find_repeats(hashes).tobytes())
+        index.facts |= {_ROOT: survey.place.root, _ABSOLUTE: survey.place.is_absolute}
+        state = storage.fingerprint_of(path)
+        index.fingerprint = f"{state}, {len(index):,} images {digest.hexdigest()[:16]}"
+
+    def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
+        for position in positions:
+            key = self.key(position)
+            refused = self._refuse(position, key)
+            if refused:
+                yield refused
+                continue
+            data = read_image_bytes(self._place.find(key), key)
+            if isinstance(data, Outcome):
+                yield data
+            else:
+                labels = tuple(self._labels_of(position))
+                yield Sample(key, self.identity(position), data, labels, place=key)
+
+    def _refuse(self, position: int, key: str) -> Outcome | None:
+        labels = self._labels_of(position)
+        if not key or "\0" in key:
+            return Outcome(key, UNREADABLE, f"image {position}: expected a path, found {key!r}")
+        if not self._place.find(key):
+            reason = f"{key}: leads outside the folder {self._place.root}"
+            return Outcome(key, OUTSIDE, reason)
+        at = int(np.searchsorted(self._repeats, position))
+        if at < len(self._repeats) and self._repeats[at] == position:
+            return Outcome(key, REPEATED, f"{key}: the list has it before, too")
+        if labels and not self.identity(position) and not math.isfinite(labels[0]):
+            return Outcome(key, "bad_label", f"{key}: expected a finite label, found {labels[0]}")
+        return None
+
+    def _labels_of(self, position: int) -> list[float]:
+        start, n = self.index.places[position].tolist()
+        labels: list[float] = self._labels[start : start + n].tolist()
+        return labels
+
+    def file_of(self, position: int) -> str | None:
+        """Return the path of the image; None where its name leads outside the set."""
+        return self._place.find(self.key(position)) or None
+
+
+class NpzListSet(ListSet):
+    """A .npz of image_names and image_classes."""
+
+    kind: ClassVar[str] = kinds.NPZ_LIST
+
+
+class CsvListSet(ListSet):
+    """A .csv of image_names, image_classes and identity."""
+
+    kind: ClassVar[str] = kinds.CSV_LIST
+
+
+class ParquetListSet(ListSet):
+    """A .parquet of image_names and, where they are there, image_classes and identity."""
+
+    kind: ClassVar[str] = kinds.PARQUET_LIST
+
+
+class LstSet(ListSet):
+    """A .lst with im2rec's or InsightFace's columns."""
+
+    kind: ClassVar[str] = kinds.LST
+
+
+class TxtListSet(ListSet):
+    """A .txt of paths, with or without labels."""
+
+    kind: ClassVar[str] = kinds.TXT_LIST
+
+
+def _survey(path: Path, root: str) -> _Survey:
+    """Read the list once to see whether all its names are absolute and all its classes named."""
+    class_names: Mapping[float, str] | None = None
+    is_absolute, common = True, ""
+    for row in read_rows(path):
+        is_absolute = is_absolute and row.name.startswith("/")
+        if is_absolute and row.label is None:
+            folder = os.path.dirname(os.path.normpath(row.name))
+            common = os.path.commonpath([common or folder, folder])
+        if row.identity or row.label is None:
+            continue
+        if class_names is None:
+            class_names = load_class_names(path)
+        if class_names and math.isfinite(row.label) and row.label not in class_names:
+            class_names = {}
+    if not is_absolute:
+        common = ""
+    return _Survey(_Place(root, is_absolute), common, class_names or {})
+
+
+def _write_labels(
+    rows: Sequence[ListedImage], column: BinaryIO, start: int
+) -> tuple[npt.NDArray[np.int64], int]:
+    """Write the labels of rows to the column; return their places (n, 2) and its new length."""
+    labels = [() if row.label is None else (row.label, *row.more) for row in rows]
+    counts = np.fromiter(map(len, labels), np.int64, len(rows))
+    ends = start + np.cumsum(counts)
+    values = np.array([value for each in labels for value in each], "<f8")
+    column.write(values.tobytes())
+    return np.stack([ends - counts, counts], 1), start + len(values)
+
+
+def _find_repeats(hashes: array[int]) -> npt.NDArray[np.int64]:
+    """Return the positions of names that stand before, by their 64-bit hashes."""
+    values = np.frombuffer(hashes, np.int64)
+    in_order = np.sort(values)
+    if not (in_order[1:] == in_order[:-1]).any():
+        return np.zeros(0, np.int64)
+    order = np.argsort(values, kind="stable")
+    in_order = values[order]
+    return np.sort(order[1:][in_order[1:] == in_order[:-1]])
+
+
+def _size_of(path: str) -> int | None:
+    if not path or "\0" in path:
+        return None
+    return storage.size_of(path)
+
+
+def _refuse_no_text(path: Path, names: Sequence[str], start: int) -> None:
+    """Raise SourceError for a name that no file can have, since it is not text."""
+    try:
+        "".join(names).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        for number, name in enumerate(names, start):
+            if any("\ud800" <= letter <= "\udfff" for letter in name):
+                raise SourceError(
+                    "a name that is not text",
+                    path=path,
+                    where=f"image {number} (counted from 0)",
+                    expected="the path of an image",
+                    found=ascii(name),
+                ) from None
+
+
+def _all_outside(path: Path, root: str) -> SourceError:
+    return SourceError(
+        "all its names lead outside its folder",
+        path=path,
+        expected=f"images below {root}",
+        remedy="Name the folder of the images with --relative-to.",
+    )

@@ -1,0 +1,393 @@
+"""Lists of files as sets: every name comes back with its image, and none leads outside."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faceprep.core.errors import SourceError
+from faceprep.core.types import Outcome
+from faceprep.sets import containers, list_set, lists
+from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.lists import NOT_IN_LST, NOT_IN_TXT
+from faceprep.sets.manifests.reader import load_names
+from tests import manifests
+from tests.real import DATA, needs_data
+
+Write = Callable[[Path, Sequence[str], Sequence[int]], None]
+
+
+def write_npz(path: Path, names: Sequence[str], classes: Sequence[int]) -> None:
+    np.savez(path, image_names=np.array(names), image_classes=np.array(classes))
+
+
+def write_npz_bytes(path: Path, names: Sequence[str], classes: Sequence[int]) -> None:
+    np.savez(
+        path,
+        image_names=np.array([name.encode() for name in names]),
+        image_classes=np.array(classes, np.float32),
+    )
+
+
+def write_parquet(path: Path, names: Sequence[str], classes: Sequence[int]) -> None:
+    pq.write_table(pa.table({"image_names": names, "image_classes": classes}), path)
+
+
+def write_dictionary(path: Path, names: Sequence[str], classes: Sequence[int]) -> None:
+    frame = pd.DataFrame({"image_classes": classes, "image_names": pd.Categorical(names)})
+    frame.to_parquet(path, engine="pyarrow")
+
+
+def write_csv(path: Path, names: Sequence[str], classes: Sequence[int]) -> None:
+    path.write_bytes(lists.csv_header() + lists.csv_lines(names, classes, [""] * len(names)))
+
+
+def write_excel(path: Path, names: Sequence[str], classes: Sequence[int]) -> None:
+    frame = pd.DataFrame({"image_names": names, "image_classes": classes})
+    frame.to_csv(path, sep=";", index=False, encoding="utf-8-sig", lineterminator="\r\n")
+
+
+def write_lst(path: Path, names: Sequence[str], classes: Sequence[int]) -> None:
+    path.write_bytes("\ufeff".encode() + lists.lst_lines(names, classes))
+
+
+def write_insightface(path: Path, names: Sequence[str], classes: Sequence[int]) -> None:
+    rows = zip(names, classes, strict=True)
+    path.write_text("".join(f"1\t{name}\t{label}\n" for name, label in rows))
+
+
+def write_txt(path: Path, names: Sequence[str], classes: Sequence[int]) -> None:
+    path.write_bytes(lists.txt_lines(names, classes))
+
+
+FORMATS: dict[str, tuple[str, str, Write]] = {
+    "npz": ("a.npz", "npz-list", write_npz),
+    "npz of bytes": ("a.npz", "npz-list", write_npz_bytes),
+    "parquet": ("a.parquet", "parquet-list", write_parquet),
+    "parquet of categories": ("a.PARQUET", "parquet-list", write_dictionary),
+    "csv": ("a.csv", "csv-list", write_csv),
+    "csv of Excel": ("a.csv", "csv-list", write_excel),
+    "im2rec": ("a.lst", "lst", write_lst),
+    "insightface": ("a.lst", "lst", write_insightface),
+    "txt": ("a.txt", "txt-list", write_txt),
+}
+every_format = pytest.mark.parametrize("form", FORMATS)
+
+
+def opened(path: Path, **options: Path) -> ImageSet:
+    scratch = path.parent / "scratch"
+    for old in scratch.rglob("*"):
+        if old.is_file():
+            old.unlink()
+    return containers.index_set(path, scratch, **options)
+
+
+def everything(images: ImageSet) -> list[Sample | Outcome]:
+    return list(images.read(range(len(images))))
+
+
+def samples(images: ImageSet) -> list[Sample]:
+    found = everything(images)
+    assert not [each for each in found if isinstance(each, Outcome)]
+    return [each for each in found if isinstance(each, Sample)]
+
+
+def outcomes(images: ImageSet) -> dict[str, Outcome]:
+    return {each.key: each for each in everything(images) if isinstance(each, Outcome)}
+
+
+def make(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+
+
+# What is written is read
+
+LETTERS = st.characters(codec="utf-8", exclude_characters="/\0\n\r")
+PART = st.text(LETTERS, min_size=1, max_size=12).filter(lambda part: part not in (".", ".."))
+NAME = st.builds(
+    lambda folder, name: f"{folder}/{name}.jpg", PART.map(str.strip).filter(bool), PART
+).filter(lambda name: ".." not in name and not NOT_IN_LST.search(name))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lists")
+
+
+@every_format
+@settings(max_examples=25)
+@given(rows=st.dictionaries(NAME, st.integers(0, 1 << 20), min_size=1, max_size=4))
+def test_any_name_comes_back_with_its_image(folder: Path, form: str, rows: dict[str, int]) -> None:
+    name, kind, write = FORMATS[form]
+    names, classes = list(rows), list(rows.values())
+    make(folder, *names)
+    write(folder / name, names, classes)
+    with opened(folder / name) as images:
+        assert images.kind == kind
+        assert images.keys(0, len(images)) == names
+        found = samples(images)
+        assert [each.key for each in found] == names
+        assert [bytes(each.data) for each in found] == [name.encode() for name in names]
+        assert [each.labels for each in found] == [(label,) for label in classes]
+        assert [each.identity for each in found] == list(map(str, classes))
+        assert [images.file_of(i) for i in range(len(names))] == [
+            f"{folder}/{name}" for name in names
+        ]
+    if "txt" not in form:
+        path = folder / name
+        assert [each.identity for each in load_names(path)] == list(map(str, classes))
+
+
+def test_what_a_txt_cannot_hold_is_known() -> None:
+    for name in ("a\nb.jpg", " a.jpg", "a.jpg ", "a\r.jpg"):
+        assert NOT_IN_TXT.search(name)
+    assert not NOT_IN_TXT.search('a b,\t"c".jpg')
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz", ".lst"])
+def test_what_manifest_writes_is_read(suffix: str, face_folder: Path, tmp_path: Path) -> None:
+    manifests.run(face_folder, tmp_path / f"set{suffix}")
+    with opened(tmp_path / f"set{suffix}") as images:
+        found = samples(images)
+        assert sorted(each.key for each in found) == sorted(map(str, face_folder.rglob("*.jpg")))
+        for each in found:
+            assert each.data == Path(each.key).read_bytes()
+            assert each.identity == Path(each.key).parent.name
+
+
+def test_any_order_may_be_read(tmp_path: Path) -> None:
+    make(tmp_path, *"abc")
+    write_csv(tmp_path / "a.csv", "abc", [0, 1, 2])
+    images = opened(tmp_path / "a.csv")
+    assert [each.key for each in images.read([2, 0, 2]) if isinstance(each, Sample)] == [*"cac"]
+    again = containers.open_set(tmp_path / "scratch")
+    assert everything(again) == everything(images)
+
+
+# Identities and labels
+
+
+def test_identities_have_the_names_of_their_classes(tmp_path: Path) -> None:
+    make(tmp_path, "1.jpg", "2.jpg")
+    path = tmp_path / "train.txt"
+    write_txt(path, ["1.jpg", "2.jpg"], [1, 0])
+    (tmp_path / "classes.csv").write_bytes(b"class,name,images\n0,ann,1\n1,bob,1\n")
+    assert [each.identity for each in samples(opened(path))] == ["bob", "ann"]
+    (tmp_path / "train_classes.csv").write_bytes(b'class,name,images\n0,carl,1\n1,"d,e",1\n')
+    assert [each.identity for each in samples(opened(path))] == ["d,e", "carl"]
+    (tmp_path / "train_classes.csv").write_bytes(b"class,name,images\n0,carl,1\n")
+    assert [each.identity for each in samples(opened(path))] == ["1", "0"]
+
+
+def test_a_class_map_that_excel_saved_is_read(tmp_path: Path) -> None:
+    make(tmp_path, "1.jpg")
+    write_excel(tmp_path / "a.csv", ["1.jpg", "1.jpg"], [0, 0])
+    with (tmp_path / "a.csv").open("a") as file:
+        file.write(";\r\n\r\n")
+    (tmp_path / "classes.csv").write_text("\ufeffclass;name;images\r\n0;Zoë, d'A;1\r\n")
+    first, second = everything(opened(tmp_path / "a.csv"))
+    assert isinstance(first, Sample) and first.identity == "Zoë, d'A"
+    assert isinstance(second, Outcome) and second.status == list_set.REPEATED
+
+
+def test_without_classes_an_identity_is_the_folder_of_its_image(tmp_path: Path) -> None:
+    make(tmp_path, "set/ann/1.jpg", "set/b/c d/2.jpg", "set/3.jpg", "set/.d/4.jpg")
+    path = tmp_path / "set" / "a.txt"
+    path.write_text("ann/1.jpg\n./b/c d/2.jpg\n3.jpg\n.d/4.jpg\n")
+    found = samples(opened(path))
+    assert [(each.identity, each.labels) for each in found] == [
+        ("ann", ()),
+        ("b/c d", ()),
+        ("", ()),
+        (".d", ()),
+    ]
+    path = tmp_path / "absolute.txt"
+    path.write_text("".join(f"{tmp_path}/set/{name}\n" for name in ("ann/1.jpg", "b/c d/2.jpg")))
+    assert [each.identity for each in samples(opened(path))] == ["ann", "b/c d"]
+
+
+def test_all_labels_of_a_line_are_kept(tmp_path: Path) -> None:
+    make(tmp_path, "a b.jpg", "c.jpg")
+    path = tmp_path / "a.lst"
+    path.write_text("0\t3.000000\t0.5\t-2\ta b.jpg\r\n1\tc.jpg\t7\t10\t20.5\n")
+    assert [each.labels for each in samples(opened(path))] == [(3, 0.5, -2), (7, 10, 20.5)]
+
+
+def test_a_label_that_is_not_finite_is_one_outcome(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "a.lst").write_text("0\tnan\ta.jpg\n1\t1\tb.jpg\n")
+    (lost,) = outcomes(opened(tmp_path / "a.lst")).values()
+    assert (lost.key, lost.status) == ("a.jpg", "bad_label")
+    assert "expected a finite label, found nan" in lost.reason
+
+
+@needs_data
+def test_the_list_of_im2rec_is_read() -> None:
+    path = DATA / "mxnet" / "im2rec" / "train.lst"
+    rows = [line.split("\t") for line in path.read_text().splitlines()]
+    found = list(lists.read_lst(path))
+    assert [row.name for row in found] == [row[-1] for row in rows]
+
+
+# Names that lead elsewhere
+
+
+def test_a_name_that_leads_outside_is_one_outcome(tmp_path: Path) -> None:
+    make(tmp_path, "set/a.jpg", "outside.jpg")
+    names = ["a.jpg", "../outside.jpg", f"{tmp_path}/outside.jpg", "b/../a.jpg", "x/../../set2/b"]
+    names.append(f"{tmp_path}/set/a.jpg")
+    path = tmp_path / "set" / "a.csv"
+    write_csv(path, names, [0] * len(names))
+    images = opened(path)
+    lost = outcomes(images)
+    assert {each.status for each in lost.values()} == {list_set.OUTSIDE}
+    assert set(lost) == {names[1], names[2], names[4]}
+    assert f"leads outside the folder {tmp_path}/set" in lost[names[1]].reason
+    assert images.file_of(1) is None and images.file_of(3) == f"{tmp_path}/set/a.jpg"
+
+
+def test_a_list_of_names_outside_is_refused(tmp_path: Path) -> None:
+    make(tmp_path, "set/x", "a.jpg")
+    path = tmp_path / "set" / "a.csv"
+    write_csv(path, ["../a.jpg"], [0])
+    with pytest.raises(SourceError, match=r"all its names lead outside.*--relative-to"):
+        opened(path)
+    write_csv(path, ["a.jpg"], [0])
+    (found,) = samples(opened(path, relative_to=tmp_path))
+    assert found.data == b"a.jpg"
+    about = json.loads((tmp_path / "set" / "scratch" / "set" / "index.json").read_text())
+    assert about["facts"]["relative_to"] == str(tmp_path)
+    with pytest.raises(SourceError, match="no such folder"):
+        opened(path, relative_to=tmp_path / "none")
+
+
+def test_absolute_names_may_lead_anywhere(tmp_path: Path) -> None:
+    make(tmp_path, "here/a.jpg", "there/b.jpg")
+    path = tmp_path / "here" / "a.txt"
+    write_txt(path, [f"{tmp_path}/here/a.jpg", f"{tmp_path}/here/../there/b.jpg"], [0, 1])
+    assert [each.data for each in samples(opened(path))] == [b"here/a.jpg", b"there/b.jpg"]
+
+
+# What cannot be read
+
+
+def test_what_is_not_there_is_one_outcome_each(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "folder/x")
+    names = ["a.jpg", "none.jpg", "folder", "", "n\0l.jpg", "x" * 300, "a.jpg"]
+    write_csv(tmp_path / "a.csv", names, [0] * 7)
+    found = everything(opened(tmp_path / "a.csv"))
+    assert isinstance(found[0], Sample)
+    lost = [each for each in found if isinstance(each, Outcome)]
+    assert [each.key for each in lost] == names[1:]
+    assert [each.status for each in lost] == ["unreadable"] * 5 + [list_set.REPEATED]
+    assert all(each.reason and "\n" not in each.reason for each in lost)
+
+
+def test_a_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    write_npz(tmp_path / "a.npz", ["a.jpg", "\ud800.jpg"], [0, 1])
+    with pytest.raises(SourceError, match=r"not text at image 1 .*ud800"):
+        opened(tmp_path / "a.npz")
+    values = np.array([0x61, 0x7FFFFFFF], "<u4").view("<U2")
+    np.savez(tmp_path / "a.npz", image_names=values, image_classes=[0])
+    with pytest.raises(SourceError, match="not text"):
+        opened(tmp_path / "a.npz")
+
+
+def test_names_that_are_not_utf8_are_those_of_the_file_system(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.jpg")).write_bytes(b"data")
+    np.savez(tmp_path / "a.npz", image_names=np.array([b"\xff.jpg"]), image_classes=[0])
+    (found,) = samples(opened(tmp_path / "a.npz"))
+    assert (found.data, os.fsencode(found.key)) == (b"data", b"\xff.jpg")
+
+
+def test_bad_rows_of_a_parquet_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    for names, classes, why in (
+        (["a", None], [0, 1], r"bad row at row 1 .*expected a path"),
+        (["a", "b"], ["0", "x"], r"bad row at row 0 .*expected a number"),
+        ([1, 2], [0, 1], r"bad row at row 0 .*expected a path"),
+    ):
+        pq.write_table(pa.table({"image_names": names, "image_classes": classes}), path)
+        with pytest.raises(SourceError, match=why):
+            opened(path)
+    bad = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(np.array([0, 1], "<i4")), pa.py_buffer(b"\xff")]
+    )
+    pq.write_table(pa.table({"image_names": bad}), path)
+    with pytest.raises(SourceError, match="not UTF-8"):
+        opened(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        ("a.csv", b"image_names,image_classes\ncaf\xe9.jpg,0\n", "line 2.*cp1252.*CSV UTF-8"),
+        ("a.lst", b"0\t1\ta.jpg\n0\tx\ta.jpg\n", "line 2: expected idx, label, path"),
+        ("a.lst", b"0\t" + b"9" * 5000 + b"\ta.jpg\n", "line 1: expected idx, label, path"),
+        ("a.lst", b"0\t1\tx\ta.jpg\n", "line 1: expected idx, label, path"),
+        ("a.lst", b"0\t0\ta.jpg\n" + b"x" * (1 << 17), "line 2: expected at most 65,536 bytes"),
+        ("a.txt", b"a.jpg 1\nb.jpg\n", "line 2: expected path and label"),
+        ("a.txt", b"a.jpg\nb.jpg 1\n", "line 2: expected a path alone"),
+        ("a.npz", b"nothing", "cannot open it as .npz"),
+        ("a.parquet", b"nothing", "cannot be read as Parquet"),
+    ],
+)
+def test_a_bad_list_is_named(tmp_path: Path, name: str, data: bytes, why: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(SourceError, match=why):
+        opened(tmp_path / name)
+
+
+@given(
+    name=st.sampled_from(["a.csv", "a.lst", "a.txt", "a.npz", "a.parquet"]),
+    data=st.binary(max_size=80),
+    head=st.sampled_from([b"", b"image_names,image_classes\n", b"0\t1\ta\n", b"a.jpg 0\n", b"PK"]),
+)
+def test_any_bytes_are_read_or_refused(folder: Path, name: str, data: bytes, head: bytes) -> None:
+    (folder / name).write_bytes(head + data)
+    try:
+        images = opened(folder / name)
+        assert len(everything(images)) == len(images)
+    except SourceError as error:
+        assert name in str(error) and "\n" not in str(error)
+
+
+@needs_data
+@pytest.mark.parametrize("path", sorted((DATA / "cases" / "hostile").rglob("*.npz")), ids=str)
+def test_hostile_arrays_are_one_line(path: Path, tmp_path: Path) -> None:
+    try:
+        everything(containers.index_set(path, tmp_path))
+    except SourceError as error:
+        assert path.name in str(error)
+
+
+# Size
+
+
+def test_a_long_list_needs_little_memory(tmp_path: Path) -> None:
+    """Only 8 bytes a name stay in memory, and some thousand rows."""
+    import tracemalloc
+
+    n = 100_000
+    rows = "".join(f"{i}\t{i % 100}\tperson {i % 100}/{i}.jpg\n" for i in range(n))
+    (tmp_path / "a.lst").write_text(rows)
+    opened(tmp_path / "a.lst")
+    tracemalloc.start()
+    try:
+        images = opened(tmp_path / "a.lst")
+        assert tracemalloc.get_traced_memory()[1] < 12 << 20
+    finally:
+        tracemalloc.stop()
+    assert len(images) == n and images.key(n - 1) == "person 99/99999.jpg"
