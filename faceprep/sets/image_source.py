@@ -22,7 +22,9 @@ from faceprep.sets.listing import Listing, list_images
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.entries import read_entries
+from faceprep.sets.recordio.metadata import Metadata
 from faceprep.sets.recordio.records import Damage, ImageRecord, RecordFile
+from faceprep.sets.recordio.survey import survey_index
 
 CUT = 512
 """Images that are read at a time: `read` takes pieces that begin at multiples of it."""
@@ -38,13 +40,18 @@ class NamedImage(NamedTuple):
 
 
 class ImageSet(NamedTuple):
-    """A set that was laid out under `name`, with `n` images; `fingerprint` identifies its state."""
+    """A set that was laid out under `name`, with `n` images; `fingerprint` identifies its state.
+
+    `metadata` says which records of a .rec are not images; `faults` are outcomes of the file.
+    """
 
     path: str
     kind: str
     name: str
     n: int
     fingerprint: str
+    metadata: Metadata = Metadata()
+    faults: tuple[Outcome, ...] = ()
 
 
 def lay_out(path: Path, scratch: Path, name: str) -> ImageSet:
@@ -56,10 +63,12 @@ def lay_out(path: Path, scratch: Path, name: str) -> ImageSet:
         places = pairs_bin.find_pairs(path)
         pairs_bin.save_places(scratch / name, places)
         return ImageSet(str(path), _BIN, name, 2 * len(places), storage.fingerprint_of(path))
-    if path.suffix.lower() == ".rec" or (path.is_dir() and _holds_rec(path)):
+    if path.suffix.lower() in (_REC, ".idx") or (path.is_dir() and _holds_rec(path)):
         rec = rec_index.find_rec(path)
         n = rec_index.write_index(rec, scratch / name)
-        return ImageSet(str(rec.rec), _REC, name, n, rec.fingerprint)
+        found = survey_index(rec, scratch / name)
+        state = rec.fingerprint
+        return ImageSet(str(rec.rec), _REC, name, n, state, found.metadata, found.faults)
     if not path.is_dir():
         expected = "a folder of images, a verification .bin, or a .rec"
         raise SourceError("no set of images", path=path, expected=expected)
@@ -133,7 +142,7 @@ def _read_rec(images: ImageSet, scratch: Path, start: int, stop: int) -> Iterato
         for (offset, key, number), record in zip(placed, records, strict=True):
             name = f"record {key}" if key >= 0 else f"record at offset {offset}"
             if isinstance(record, ImageRecord):
-                if not record.has_no_image:
+                if not images.metadata.describes(key, record):
                     yield NamedImage(number, name, record.image)
             else:
                 yield NamedImage(number, name, record)

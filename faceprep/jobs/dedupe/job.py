@@ -169,6 +169,9 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
                 yield Outcome(names[number - shard.start], status, reason)
             else:
                 yield Outcome(f"{images.path} [{number}]", status, f"{images.path}: {reason}")
+        if shard.stop == images.n:
+            for fault in images.faults:
+                yield fault._replace(key=f"{images.path} {fault.key}")
         if is_source and self.plan_only:
             yield from (Outcome(name) for name in signed.names)
 

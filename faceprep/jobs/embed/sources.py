@@ -31,7 +31,8 @@ from faceprep.sets.manifests import reader as manifest_names
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.entries import read_in_file_order
-from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, RecordFile
+from faceprep.sets.recordio.records import Damage, IdentityNames, RecordFile
+from faceprep.sets.recordio.survey import survey_index
 from faceprep.steps.embed_crops import FittedCrop, Fitter, Load, fit_encoded, load_file
 from faceprep.tables import faces as faces_table
 from faceprep.tables.embeddings import Place
@@ -78,7 +79,7 @@ def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
         plan = _plan_folder(source, wanted)
     elif suffix == ".bin":
         plan = _plan_pairs(source, wanted, scratch)
-    elif suffix == ".rec" or source.is_dir():
+    elif suffix in (".rec", ".idx") or source.is_dir():
         plan = _plan_rec(source, wanted, scratch)
     elif suffix in manifest_names.SUFFIXES:
         plan = _plan_manifest(source, wanted)
@@ -207,23 +208,25 @@ def _plan_rec(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
     paths = rec_index.find_rec(source)
     index = scratch / _INDEX
     n = rec_index.write_index(paths, index)
-    start = int(n > 0 and _is_header(paths.rec, index))
+    found = survey_index(paths, index)
+    found.warn(paths.rec)
+    start = int(found.begins_with_header)
     stop = n if wanted.limit is None else min(n, start + wanted.limit)
     place = Place(os.path.abspath(paths.rec.parent))
     shards = cut_evenly(stop, _SHARD, paths.rec, start=start, stage=_REC)
+    payloads = [(found.metadata, found.faults if shard is shards[-1] else ()) for shard in shards]
+    shards = list(map(_with_payload, shards, payloads))
     return SourcePlan(shards, paths.fingerprint, place)
 
 
-def _is_header(rec: Path, index: Path) -> bool:
-    _, offsets = read_in_file_order(index, 0, 1)
-    with RecordFile(rec) as file:
-        first = next(file.read_images(offsets))
-    return isinstance(first, ImageRecord) and first.has_no_image
+def _with_payload(shard: Shard, payload: Any) -> Shard:
+    return replace(shard, payload=payload)
 
 
 def _read_rec(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
     keys, offsets = read_in_file_order(scratch / _INDEX, shard.start, shard.stop)
     names, rec = IdentityNames(), os.path.basename(shard.source)
+    metadata, faults = shard.payload
     with RecordFile(shard.source) as file:
         for key, offset, image in zip(keys, offsets, file.read_images(offsets), strict=True):
             number = key if key >= 0 else f"at_{offset}"
@@ -232,13 +235,19 @@ def _read_rec(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
                 yield partial(
                     _failed, name, image.status, f"record {name} at offset {offset}: {image.reason}"
                 )
-            elif not image.has_no_image:
+            elif not metadata.describes(key, image):
                 identity = names[image.labels[0]]
                 if identity:
                     yield partial(fit_encoded, fitter, name, bytes(image.image), identity)
                 else:
                     reason = f"record {name}: expected a finite label, found {image.labels[0]}"
                     yield partial(_failed, name, "bad_label", reason)
+    for fault in faults:
+        yield partial(_report, fault)
+
+
+def _report(fault: Outcome) -> list[FittedCrop | Outcome]:
+    return [fault]
 
 
 def _failed(key: str, status: str, reason: str) -> list[FittedCrop | Outcome]:
