@@ -133,6 +133,10 @@ COMMANDS: dict[str, Entry] = {
 }
 
 
+LIST_KINDS = ("npz-list", "csv-list", "parquet-list", "lst", "txt-list")
+"""Containers that refer to files instead of holding images."""
+
+
 def _list_of_files(name: str, help: str, suffix: str) -> Entry:
     return Entry(f"faceprep.sets.list_set:{name}", help, suffixes=(suffix,))
 

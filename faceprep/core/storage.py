@@ -172,13 +172,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def is_circular_link(path: str | os.PathLike[str]) -> bool:
-    """Return whether `path` is a link to a folder that it lies in: following it would never end."""
-    return os.path.islink(path) and os.path.realpath(path) in {
-        os.path.realpath(folder) for folder in Path(path).parents
-    }
-
-
 def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
     """Return the present state of files or folders by size and time of change.
 

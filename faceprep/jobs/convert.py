@@ -19,7 +19,14 @@ from faceprep.core.random_order import shuffled
 from faceprep.core.shards import cut_at, even_bounds
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
-from faceprep.sets.containers import describe_writer, find_writer, index_set, load_writer, open_set
+from faceprep.sets.containers import (
+    describe_writer,
+    faults_after,
+    find_writer,
+    index_set,
+    load_writer,
+    open_set,
+)
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.set_writer import OutPart, SetNames, SetWriter, find_losses
 
@@ -128,6 +135,7 @@ class Convert(Job):
                     name = images.index.identities[number]
                     lost[name] = lost.get(name, 0) + 1
                 yield outcome
+            yield from faults_after(images, shard.stop)
         sink.open_part(_LOST).write(json.dumps(lost).encode())
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:

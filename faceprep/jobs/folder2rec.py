@@ -4,29 +4,32 @@ for DALI.
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
 from faceprep.core.job import Job
-from faceprep.core.names import sort_names
+from faceprep.core.names import sort_files, sort_names
 from faceprep.core.options import option
 from faceprep.core.random_order import random_keys
-from faceprep.core.shards import cut_at
+from faceprep.core.shards import cut_at, cut_evenly
+from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
-from faceprep.sets.folder import read_identity, walk_images
+from faceprep.sets.folder import Identity, read_identity, walk_images
+from faceprep.sets.listing import BAD_NAME, NO_IDENTITY, describe_bad_name, is_text
 from faceprep.sets.recordio import writer as rec_parts
 from faceprep.sets.recordio.records import EXACT_FLOATS
 from faceprep.sets.recordio.writer import ImageRow, Roster
 
 _SHARD = 2048
-_PACK, _MERGE = "pack", "merge"
+_REFUSED, _PACK, _MERGE = "refused", "pack", "merge"
 _SPILL = 48 << 20
 _ROSTER = "identities"
 _N_SAMPLED = 256
@@ -39,7 +42,8 @@ class Folder2Rec(Job):
 
     SRC/IDENTITY/* becomes DST/train.rec, train.idx, train.lst, property and classes.csv (class,
     name, images). Classes follow the order of the folder names: as numbers if all are numbers, else
-    as text. Image bytes are not changed. A damaged image is left out and named in DST/failures.csv.
+    as text. Image bytes are not changed. A damaged image is left out and named in DST/failures.csv,
+    and so are an image outside of any identity and a folder whose name is not UTF-8.
     """
 
     command: ClassVar[str] = "folder2rec"
@@ -58,13 +62,11 @@ class Folder2Rec(Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         root = request.sources[0]
-        counts, fingerprint, sample = _survey(root)
+        counts, fingerprint, sample, refused = _survey(root)
         total = sum(counts.values())
         n = min(total, request.limit or total)
         if not n:
-            raise SourceError(
-                "no images in this folder", path=root, expected="SRC/IDENTITY/IMAGE.jpg (or .png …)"
-            )
+            raise _nothing_to_pack(root, refused)
         if self.layout == "insightface" and n + len(counts) >= EXACT_FLOATS:
             raise SourceError(
                 f"{n:,} images: the insightface layout counts in float32, exact only below "
@@ -79,15 +81,19 @@ class Folder2Rec(Job):
         storage.write_file(scratch / _ROSTER, roster.to_bytes(), durable=False)
         names = (_PACK, _MERGE) if flat else (_PACK,)
         stages = [Stage(name, _cut(name, roster, root)) for name in names]
+        if refused:
+            stages.insert(0, Stage(_REFUSED, _refusals(refused, root)))
         return Work(
             stages,
             fingerprint,
             files=_FILES,
             n_files=len(_FILES),
-            n_bytes=(len(stages) + 1) * n * mean_size,
+            n_bytes=(len(names) + 1) * n * mean_size,
         )
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        if shard.stage == _REFUSED:
+            return iter(shard.payload)
         roster = rec_parts.load_roster(sink.scratch / _ROSTER)
         if shard.stage == _MERGE:
             packed = _cut(_PACK, roster, shard.source)
@@ -130,41 +136,77 @@ def _load(root: str, position: int, label: int, name: str) -> tuple[ImageRow | N
         return None, header
     if "\t" in name or "\n" in name:
         return None, Outcome(
-            name,
-            "bad_name",
-            f"{name!r}: train.lst cannot hold a tab or line break; rename the file",
+            name, BAD_NAME, f"{name!r}: train.lst cannot hold a tab or line break; rename the file"
         )
     return ImageRow(position, label, name, data, header.size or (0, 0)), Outcome(name)
 
 
-def _survey(root: Path) -> tuple[dict[str, int], str, list[str]]:
-    """Count the images of each identity in class order.
+def _refusals(refused: Sequence[Outcome], root: Path) -> list[Shard]:
+    """Return the shards that report the images outside of every class."""
+    shards = cut_evenly(
+        len(refused), _SHARD, root, stage=_REFUSED, id_format="{stage}-{start:010d}"
+    )
+    return [replace(shard, payload=refused[shard.start : shard.stop]) for shard in shards]
 
-    Return a fingerprint of all names and some samples.
+
+def _nothing_to_pack(root: Path, refused: Sequence[Outcome]) -> SourceError:
+    expected = "SRC/IDENTITY/IMAGE.jpg (or .png …)"
+    if not refused:
+        return SourceError("no images in this folder", path=root, expected=expected)
+    problem = f"none of {count_noun(len(refused), 'image')} can be packed"
+    return SourceError(problem, path=root, expected=expected, found=refused[0].reason)
+
+
+def _refuse(identity: str, images: Sequence[str]) -> list[Outcome]:
+    """Return the outcomes of images whose folder cannot be a class; none for any other."""
+    if identity == ".":
+        return [
+            Outcome(name, NO_IDENTITY, f"{name}: outside of any identity folder")
+            for name in sort_files(images)
+        ]
+    if is_text(identity):
+        return []
+    paths = [f"{identity}/{name}" for name in sort_files(images)]
+    return [Outcome(path, BAD_NAME, describe_bad_name(path)) for path in paths]
+
+
+class _Survey(NamedTuple):
+    """Image counts of each identity in class order, a fingerprint of all names, some samples, and
+    the images outside of every class.
     """
+
+    counts: dict[str, int]
+    fingerprint: str
+    sample: list[str]
+    refused: list[Outcome]
+
+
+def _survey(root: Path) -> _Survey:
     found: dict[str, tuple[int, bytes]] = {}
     sample: list[str] = []
+    refused: dict[str, list[Outcome]] = {}
     for identity, images, _ in walk_images(root):
-        if identity == ".":
-            raise SourceError(
-                "images outside of any identity folder",
-                path=root / min(images),
-                expected="SRC/IDENTITY/IMAGE",
-            )
         names = "\0".join(sorted(images)).encode("utf-8", "surrogateescape")
-        if len(sample) < _N_SAMPLED:
-            sample.append(f"{identity}/{images[0]}")
         found[identity] = len(images), hashlib.sha256(names).digest()
-    counts = {name: found[name][0] for name in sort_names(found)}
+        outcomes = _refuse(identity, images)
+        if outcomes:
+            refused[identity] = outcomes
+        elif len(sample) < _N_SAMPLED:
+            sample.append(f"{identity}/{images[0]}")
     digest = hashlib.sha256()
-    for name in counts:
+    for name in sort_names(found):
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + found[name][1])
-    return (
-        counts,
-        f"{sum(counts.values())} images of {len(counts)} identities, names "
-        f"{digest.hexdigest()[:16]}",
-        sample,
-    )
+    n_images = sum(n for n, _ in found.values())
+    fingerprint = f"{n_images} images of {len(found)} identities, names {digest.hexdigest()[:16]}"
+    counts = {name: found[name][0] for name in sort_names(found.keys() - refused)}
+    outcomes = [outcome for name in sorted(refused) for outcome in refused[name]]
+    return _Survey(counts, fingerprint, sample, outcomes)
+
+
+@functools.lru_cache(maxsize=1)
+def _list_identity(root: str, name: str, state: str) -> Identity:
+    """List an identity once for all shards of a worker, as long as `state` names its state."""
+    return read_identity(Path(root), name)
 
 
 def _images(root: Path, roster: Roster, shard: Shard) -> Iterator[tuple[int, int, str]]:
@@ -173,7 +215,8 @@ def _images(root: Path, roster: Roster, shard: Shard) -> Iterator[tuple[int, int
     Raises SourceError if the folder changed.
     """
     for label, first, count in roster.span(shard.start, shard.stop):
-        identity = read_identity(root, roster.names[label])
+        name = roster.names[label]
+        identity = _list_identity(str(root), name, storage.fingerprint_of(root / name))
         if len(identity.images) != count:
             raise SourceError(
                 "the folder changed during the run",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,7 +25,9 @@ from faceprep.sets.manifests.writers import FORMATS
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.entries import read_in_file_order
-from faceprep.sets.recordio.records import Damage, ImageRecord, RecordFile
+from faceprep.sets.recordio.index import RecPaths
+from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, RecordFile
+from faceprep.sets.recordio.survey import RecSurvey, survey_index
 from faceprep.vision.load_image import load_image_bytes
 
 _BATCH = 1024
@@ -38,7 +40,8 @@ Progress = Callable[[int, int], None]
 class Inspection:
     """The findings.
 
-    `images` and `identities` count sound ones; `damage` names the first few of `damaged`.
+    `images` and `identities` count sound ones; `damage` names the first few of `damaged`, and
+    `contradictions` are numbers in the file that disagree.
     """
 
     path: str
@@ -50,10 +53,11 @@ class Inspection:
     damaged: int = 0
     damage: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    contradictions: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> int:
-        return self.damaged
+        return self.damaged + len(self.contradictions)
 
     def add_image(self, where: str, data: Buffer, deep: bool) -> bool:
         """Count one encoded image or name its damage; return whether it is sound."""
@@ -66,6 +70,11 @@ class Inspection:
         if header.size:
             self.image_sizes["{}x{}".format(*header.size)] += 1
         return True
+
+    def remove_image(self, line: str) -> None:
+        """Name the damage of an image that was counted, whose bytes are sound."""
+        self.images -= 1
+        self.add_damage(line)
 
     def add_damage(self, line: str) -> None:
         self.damaged += 1
@@ -83,6 +92,7 @@ class Inspection:
             "formats": dict(self.formats.most_common()),
             "damaged": self.damaged,
             "damage": self.damage,
+            "contradictions": self.contradictions,
         } | self.details
 
     def __str__(self) -> str:
@@ -102,6 +112,7 @@ class Inspection:
         n_damaged = f"{self.damaged:,}" if self.damaged else "none found"
         lines.append(f"  {'damage':16s}{n_damaged}")
         lines += [f"    {line}" for line in self.damage]
+        lines += [f"  {'contradiction':16s}{line}" for line in self.contradictions]
         return "\n".join(lines)
 
 
@@ -111,8 +122,8 @@ class Inspect(Look):
 
     PATH is a .rec (or a folder with train.rec), a folder of identities, a verification .bin, or a
     manifest (.npz, .tfrecord, .parquet, .csv, .lst, .tar). Every record is read. Images are checked
-    by their headers and end marks, and decoded with --deep. Exit status 3 means that damage was
-    found.
+    by their headers and end marks, and decoded with --deep. Exit status 3 means that damage
+    was found, or numbers that disagree.
     """
 
     command: ClassVar[str] = "inspect"
@@ -152,39 +163,29 @@ class Inspect(Look):
         paths = rec_index.find_rec(path, ignore_idx=self.scan)
         found = Inspection(str(paths.rec), "rec")
         images_of: Counter[float] = Counter()
-        header, n_ranges, n = None, 0, 0
+        widths: Counter[int] = Counter()
+        names = IdentityNames()
         with scratch_folder() as scratch:
             total = rec_index.write_index(paths, scratch / "index")
-            for key, offset, record in _records(paths.rec, scratch / "index", total):
-                n += 1
+            survey = survey_index(paths, scratch / "index")
+            records = _records(paths.rec, scratch / "index", total)
+            for n, (key, offset, record) in enumerate(records, 1):
                 progress(n, total)
-                name = key if key >= 0 else "?"
-                where = f"record {name} at offset {offset}"
+                where = f"record {key if key >= 0 else '?'} at offset {offset}"
                 if isinstance(record, Damage):
                     found.add_damage(f"{where}: {record.reason}")
-                elif record.has_no_image and key == 0:
-                    header = record.labels
-                elif record.has_no_image:
-                    n_ranges += 1
+                elif survey.metadata.describes(key, record):
+                    continue
                 elif found.add_image(where, record.image, self.deep):
+                    widths[len(record.labels)] += 1
                     images_of[record.labels[0]] += 1
+                    if not names[record.labels[0]]:
+                        label = record.labels[0]
+                        found.remove_image(f"{where}: expected a finite label, found {label}")
                 if self.limit and found.images >= self.limit:
                     break
-        found.identities = len(images_of)
-        layout, described = "flat", None
-        if header:
-            layout = "insightface"
-            n_images, n_identities = int(header[0]) - 1, int(header[1] - header[0])
-            described = {"images": n_images, "identity_records": n_identities}
-        found.details = {
-            "layout": layout,
-            "records": total,
-            "header": described,
-            "range_records": n_ranges,
-            "index": str(paths.idx) if paths.idx else "none: found by scanning",
-            "per_identity": _spread(list(images_of.values())),
-            "bytes": storage.size_of(paths.rec),
-        }
+        sound = {label: n for label, n in images_of.items() if names[label]}
+        _describe_rec(found, paths, survey, sound, widths)
         return found
 
     def _folder(self, path: Path, progress: Progress) -> Inspection:
@@ -226,6 +227,43 @@ class Inspect(Look):
             "different": len(pairs) - sum(pairs.same),
         }
         return found
+
+
+def _describe_rec(
+    found: Inspection,
+    paths: RecPaths,
+    survey: RecSurvey,
+    images_of: Mapping[float, int],
+    widths: Counter[int],
+) -> None:
+    """Add the figures of a .rec, and everything in it that contradicts itself."""
+    metadata = survey.metadata
+    layout, described = "flat", None
+    if metadata.header:
+        layout = "insightface"
+        described = dict(zip(("images", "identity_records"), metadata.stated(), strict=True))
+    for fault in survey.faults:
+        found.add_damage(fault.reason)
+    found.contradictions += metadata.contradictions(survey.n_images)
+    if 0 < metadata.n_identity_records < len(images_of):
+        n, m = f"{len(images_of):,}", f"{metadata.n_identity_records:,}"
+        found.contradictions.append(f"the images have {n} identities, there are {m} records of any")
+    found.identities = len(images_of)
+    found.details = {
+        "layout": layout,
+        "records": survey.n,
+        "header": described,
+        "range_records": metadata.n_identity_records,
+        "label_width": sorted(widths),
+        "index": str(paths.idx) if paths.idx else "none: found by scanning",
+        "per_identity": _spread(list(images_of.values())),
+        "bytes": storage.size_of(paths.rec),
+    }
+    if survey.detection:
+        a, b = survey.detection
+        note = f"labels of a detection set: a header of {a} numbers, {b} per object; no identities"
+        found.identities = None
+        found.details |= {"layout": "detection", "per_identity": None, "note": note}
 
 
 def _records(rec: Path, index: Path, total: int) -> Iterator[tuple[int, int, ImageRecord | Damage]]:

@@ -98,7 +98,7 @@ class Manifest(Job):
         with index_set(source, scratch) as images:
             listing = list_set(images, request.limit)
             prefix = self._prefix(images, form, with_images)
-            fingerprint = images.index.fingerprint
+            fingerprint, faults = images.index.fingerprint, list(images.faults())
         refuse_names(listing, form.forbidden)
         labels, names, fixed = self._label(listing)
         table, rows = self._join(listing, prefix, source)
@@ -119,6 +119,8 @@ class Manifest(Job):
         )
         manifest_cuts.cut(cutter, output, chosen, self.shards)
         cutter.add_refused(source)
+        if request.limit is None:
+            cutter.add_faults(source, faults)
         layout = Layout(
             source=os.path.abspath(source),
             folder=os.path.abspath(output.parent),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,21 +16,11 @@ from faceprep.core.shards import cut_evenly
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.entries import read_in_file_order
-from faceprep.sets.recordio.records import (
-    EXACT_FLOATS,
-    Damage,
-    IdentityNames,
-    ImageRecord,
-    ImageRun,
-    Record,
-    RecordFile,
-    unpack_image,
-)
+from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, ImageRun, RecordFile
+from faceprep.sets.recordio.survey import survey_index
 
-log = logging.getLogger("faceprep")
 _SHARD = 2048
 _INDEX = "index"
-_HEADER_KEY = 0
 
 
 @dataclass(frozen=True)
@@ -51,9 +40,14 @@ class Rec2Folder(Job):
         paths = rec_index.find_rec(request.sources[0], ignore_idx=self.scan)
         index = scratch / _INDEX
         n = rec_index.write_index(paths, index)
-        start = _check_header(paths.rec, index, n)
+        found = survey_index(paths, index)
+        found.warn(paths.rec)
+        start = int(found.begins_with_header)
         stop = n if request.limit is None else min(n, start + request.limit)
-        shards = cut_evenly(stop, _SHARD, paths.rec, start=start)
+        shards = [
+            replace(shard, payload=(found.metadata, found.faults if shard.stop == stop else ()))
+            for shard in cut_evenly(stop, _SHARD, paths.rec, start=start)
+        ]
         n_bytes = (storage.size_of(paths.rec) or 0) * (stop - start) // max(n, 1)
         return Work(
             [Stage("write", shards)], paths.fingerprint, n_files=stop - start, n_bytes=n_bytes
@@ -61,12 +55,9 @@ class Rec2Folder(Job):
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         keys, offsets = read_in_file_order(sink.scratch / _INDEX, shard.start, shard.stop)
-        names = [
-            str(key) if key >= 0 else f"at_{offset}"
-            for key, offset in zip(keys, offsets, strict=True)
-        ]
-        identities = IdentityNames()
-        n_read = 0
+        names = list(map(_name, keys, offsets))
+        identities, n_read = IdentityNames(), 0
+        metadata, faults = shard.payload
         with RecordFile(shard.source) as file:
             for run in file.read_runs(offsets):
                 here = slice(n_read, n_read + len(run))
@@ -75,8 +66,10 @@ class Rec2Folder(Job):
                     sink.write_many(files, run.images)
                     yield from map(Outcome, names[here])
                 else:
-                    for name, offset, image in zip(names[here], offsets[here], run, strict=True):
-                        yield from _write_one(name, offset, image, identities, sink)
+                    for key, offset, image in zip(keys[here], offsets[here], run, strict=True):
+                        if isinstance(image, Damage) or not metadata.describes(key, image):
+                            yield _write_one(_name(key, offset), offset, image, identities, sink)
+        yield from faults
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Do nothing: there are no parts to join."""
@@ -95,67 +88,26 @@ def _files_of(run: ImageRun, names: Sequence[str], identities: IdentityNames) ->
     ]
 
 
+def _name(key: int, offset: int) -> str:
+    return str(key) if key >= 0 else f"at_{offset}"
+
+
 def _write_one(
     name: str, offset: int, image: ImageRecord | Damage, identities: IdentityNames, sink: Sink
-) -> Iterator[Outcome]:
-    """Write the image of one record.
-
-    Header and identity records are not inputs and write nothing.
-    """
+) -> Outcome:
+    """Write the image of one record."""
     if isinstance(image, Damage):
-        yield _failed(name, offset, image)
-    elif not image.has_no_image:
-        header = check_image_bytes(image.image, name, f"record {name} at offset {offset}")
-        identity = identities[image.labels[0]]
-        if isinstance(header, Outcome):
-            yield header
-        elif not identity:
-            yield _failed(
-                name,
-                offset,
-                Damage("bad_label", f"expected a finite label, found {image.labels[0]}"),
-            )
-        else:
-            sink.write(f"{identity}/{name}{header.suffix}", image.image)
-            yield Outcome(name)
+        return _failed(name, offset, image)
+    header = check_image_bytes(image.image, name, f"record {name} at offset {offset}")
+    identity = identities[image.labels[0]]
+    if isinstance(header, Outcome):
+        return header
+    if not identity:
+        reason = f"expected a finite label, found {image.labels[0]}"
+        return _failed(name, offset, Damage("bad_label", reason))
+    sink.write(f"{identity}/{name}{header.suffix}", image.image)
+    return Outcome(name)
 
 
 def _failed(name: str, offset: int, damage: Damage) -> Outcome:
     return Outcome(name, damage.status, f"record {name} at offset {offset}: {damage.reason}")
-
-
-def _check_header(rec: Path, index: Path, n: int) -> int:
-    """Return 1 when the first entry is the header, else 0; warn about an inconsistent header."""
-    (key,), (offset,) = read_in_file_order(index, 0, 1)
-    header = _header_at(rec, offset) if key == _HEADER_KEY else None
-    if header is None:
-        return 0
-    n_images, n_identities = int(header.labels[0]) - 1, int(header.labels[1] - header.labels[0])
-    if max(header.labels) >= EXACT_FLOATS:
-        log.warning(
-            "%s: the header counts in float32, which is not exact above %s; the index and the "
-            "images' own"
-            " labels are used instead",
-            rec,
-            f"{EXACT_FLOATS:,}",
-        )
-    elif n_images + n_identities + 1 != n:
-        log.warning(
-            "%s: the header announces %s images and %s identity records, the index has %s records "
-            "with it;"
-            " the index is used",
-            rec,
-            f"{n_images:,}",
-            f"{n_identities:,}",
-            f"{n:,}",
-        )
-    return 1
-
-
-def _header_at(rec: Path, offset: int) -> ImageRecord | None:
-    with RecordFile(rec) as file:
-        record = file.read(offset)
-    image = unpack_image(record.payload) if isinstance(record, Record) else None
-    if isinstance(image, ImageRecord) and image.has_no_image:
-        return image
-    return None

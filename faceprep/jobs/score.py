@@ -18,7 +18,7 @@ from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
-from faceprep.sets.containers import index_set, open_set
+from faceprep.sets.containers import faults_after, index_set, open_set
 from faceprep.sets.folder import refuse_output_inside
 from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing, is_text, list_set
@@ -145,6 +145,7 @@ class Score(Job):
                 else:
                     rows.append(row)
                     yield Outcome(row["path"])
+            yield from faults_after(images, shard.stop)
         score_table.write_scores(sink.open_part(_PART), (*_COLUMNS, *self._measures()), rows)
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:

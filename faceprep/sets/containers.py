@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from faceprep.core import registry, storage
 from faceprep.core.errors import SourceError
+from faceprep.core.types import Outcome
 from faceprep.sets import kinds
 from faceprep.sets.folder import FolderSet
 from faceprep.sets.image_set import ImageSet
@@ -73,6 +75,12 @@ def kind_of(path: Path) -> str:
     if not kind:
         raise kinds.not_a_set(path)
     return kind
+
+
+def faults_after(images: ImageSet, stop: int) -> Iterator[Outcome]:
+    """Yield the faults of the container itself with its last images, those before `stop`."""
+    if stop == len(images):
+        yield from images.faults()
 
 
 # Writing

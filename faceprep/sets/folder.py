@@ -18,6 +18,7 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.errors import OutputError, SourceError
+from faceprep.core.folder_walk import walk_folders
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import identity_of, sort_files, sort_names
@@ -53,23 +54,17 @@ def read_identity(root: Path, name: str) -> Identity:
 def walk_images(root: Path) -> Iterator[tuple[str, list[str], int]]:
     """Yield (identity, its image files, number of other files) for every identity, unsorted.
 
-    Images in `root` itself are the identity ``.``. Links are followed, except for links to a folder
-    that contains them. Raises SourceError when `root` is not a folder, or a folder in it cannot be
-    listed.
+    Images in `root` itself are the identity ``.``. Links are followed, but each real folder is
+    one identity, however many links lead to it. Raises SourceError when `root` is not a folder, or
+    a folder in it cannot be listed.
     """
     if not root.is_dir():
         expected = "a folder of identities with images in them"
         raise SourceError("no such folder", path=root, expected=expected)
-    waiting = ["."]
-    while waiting:
-        name = waiting.pop()
-        prefix = f"{name}/".removeprefix("./")
-        folders, files = storage.list_folder(f"{root}/{prefix}")
-        nested = [prefix + folder for folder in folders]
-        waiting += [folder for folder in nested if not storage.is_circular_link(f"{root}/{folder}")]
+    for name, files in walk_folders(root):
         images = _select_images(files)
         if images:
-            yield name, images, len(files) - len(images)
+            yield name or ".", images, len(files) - len(images)
 
 
 def refuse_output_inside(root: Path, output: Path) -> None:

@@ -103,6 +103,13 @@ class ImageSet(ABC):
         """Return the absolute path of the file that is this image, or None in a container."""
         return None
 
+    def faults(self) -> list[Outcome]:
+        """Return outcomes of the container itself, such as bytes that no index covers.
+
+        They name a unit of their own. A command reports them beside those of the images.
+        """
+        return []
+
     def close(self) -> None:  # noqa: B027
         """Close what `read` has opened."""
 

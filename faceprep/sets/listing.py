@@ -17,6 +17,8 @@ from faceprep.sets.folder import Identity
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.label_rules import Unlabelled
 
+BAD_NAME, NO_IDENTITY = "bad_name", "no_identity"
+
 
 @dataclass
 class Listing:
@@ -104,16 +106,22 @@ def refuse_names(listing: Listing, forbidden: re.Pattern[str] | None = None) -> 
         for position in range(start, stop):
             path = listing.path(position)
             if not is_text(path):
-                name = path.encode("utf-8", "surrogateescape")
-                listing.refused[position] = Unlabelled(
-                    "bad_name", f"{name!r}: the name is not UTF-8; rename the file"
-                )
+                listing.refused[position] = Unlabelled(BAD_NAME, describe_bad_name(path))
             elif forbidden and forbidden.search(path):
                 listing.refused[position] = Unlabelled(
-                    "bad_name",
+                    BAD_NAME,
                     f"{path!r}: tabs, line breaks and outer blanks cannot stand in the list; "
                     "rename the file",
                 )
+
+
+def describe_bad_name(path: str) -> str:
+    """Say that a path is not UTF-8, and show its bytes.
+
+    >>> describe_bad_name("a/\\udcff.jpg")
+    "b'a/\\\\xff.jpg': the name is not UTF-8; rename the file"
+    """
+    return f"{path.encode('utf-8', 'surrogateescape')!r}: the name is not UTF-8; rename the file"
 
 
 def is_text(path: str) -> bool:

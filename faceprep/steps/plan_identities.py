@@ -45,6 +45,7 @@ from faceprep.core.types import (
     Work,
 )
 from faceprep.identity.distributions import measure
+from faceprep.sets.containers import faults_after, open_set
 from faceprep.sets.listing import list_images
 from faceprep.steps.embed_crops import EmbedOptions, embed_loads, listed_loads, load_parts
 from faceprep.steps.listed_set import ListedSet, list_source, load_listed
@@ -213,6 +214,8 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
             if outcome.is_failure:
                 failed[outcome.key] = f"{outcome.status}: {outcome.reason}"
             yield outcome
+        with open_set(sink.scratch) as images:
+            yield from faults_after(images, shard.stop)
         with sink.open_part(_FAILED) as file:
             file.write(json.dumps(failed).encode())
 

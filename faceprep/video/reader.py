@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core import storage
 from faceprep.core.arrays import Pixels
 from faceprep.core.errors import SourceError
+from faceprep.core.folder_walk import walk_folders
 from faceprep.core.text import count_noun
 from faceprep.video.decoder import WORTH_SEEKING, Decoded, OpenVideo, decode_from
 from faceprep.video.index import VideoIndex, index_packets
@@ -66,22 +66,20 @@ def is_video_name(name: str) -> bool:
 def find_videos(path: str | os.PathLike[str]) -> list[Path]:
     """List the videos of a tree, sorted by path; a file is returned as it is. Raises SourceError.
 
-    Names that begin with a dot are skipped. Links are followed, but not in circles.
+    Names that begin with a dot are skipped. Links are followed, but each real
+    folder is entered once.
     """
     root = Path(path)
     if not root.is_dir():
         if not root.exists():
             raise SourceError("no such file or folder", path=root, remedy="Check the path.")
         return [root]
-    found, waiting = [], [root]
-    while waiting:
-        folder = waiting.pop()
-        folders, files = storage.list_folder(folder)
-        waiting += [
-            folder / name for name in folders if not storage.is_circular_link(folder / name)
-        ]
-        found += [folder / name for name in files if is_video_name(name)]
-    return sorted(found)
+    return sorted(
+        root / folder / name
+        for folder, files in walk_folders(root)
+        for name in files
+        if is_video_name(name)
+    )
 
 
 def read_frames(

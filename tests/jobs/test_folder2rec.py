@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,18 @@ from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.types import Request, Runner, Summary
 from faceprep.jobs import folder2rec
 from faceprep.jobs.folder2rec import Folder2Rec
+from faceprep.jobs.inspect import Inspect
+from faceprep.jobs.manifest import Manifest
 from faceprep.jobs.rec2folder import Rec2Folder
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
+from faceprep.sets.folder import Identity, read_identity
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.entries import read_entries
 from faceprep.sets.recordio.records import MAGIC_BYTES, ImageRecord, RecordFile
 from faceprep.synthetic import encode_face, write_folder, write_insightface_rec
+from faceprep.vision import codec
 from tests.fakes import is_state
 from tests.real import needs_mxnet
 from tests.sets.recordio.test_records import mxnet_reads
@@ -184,10 +189,113 @@ def test_what_cannot_be_packed(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="no images"):
         pack(tmp_path / "empty", tmp_path / "set")
-    write_folder(tmp_path / "folders", 1, 1)
-    (tmp_path / "folders" / "loose.jpg").write_bytes(encode_face(1, 1))
+    (tmp_path / "loose").mkdir()
+    (tmp_path / "loose" / "1.jpg").write_bytes(encode_face(1, 1))
     with pytest.raises(SourceError, match="outside of any identity"):
-        pack(tmp_path / "folders", tmp_path / "set")
+        pack(tmp_path / "loose", tmp_path / "set")
+
+
+@pytest.mark.parametrize("layout", ["insightface", "flat"])
+def test_a_stray_image_and_a_name_that_is_not_text_stop_nothing(
+    tmp_path: Path, layout: str
+) -> None:
+    write_folder(tmp_path / "folders", 3, 2)
+    pack(tmp_path / "folders", tmp_path / "sound", layout=layout, seed=4)
+    (tmp_path / "folders" / "loose.jpg").write_bytes(encode_face(1, 1))
+    bad = os.fsencode(tmp_path / "folders") + b"/0\xff"
+    os.mkdir(bad)
+    for name in (b"/1.jpg", b"/2.jpg"):
+        Path(os.fsdecode(bad + name)).write_bytes(encode_face(5, 5))
+    for runner in (SERIAL, ProcessRunner(2)):
+        target = tmp_path / f"set{runner is SERIAL}"
+        summary = pack(tmp_path / "folders", target, runner, layout=layout, seed=4)
+        assert summary.by_status == {"bad_name": 2, "no_identity": 1, "ok": 6}
+        assert (summary.inputs, summary.failed) == (9, 3)
+        text = (target / "failures.csv").read_text()
+        assert "loose.jpg: outside of any identity folder" in text and r"b'0\xff/1.jpg'" in text
+        assert outputs(target) == outputs(tmp_path / "sound")
+    listed = run_job(
+        Manifest(seed=1), Request((tmp_path / "folders",), tmp_path / "list" / "a.csv"), SERIAL
+    )
+    assert listed.by_status == summary.by_status
+    classes = (tmp_path / "list" / "classes.csv").read_bytes()
+    assert classes == outputs(tmp_path / "sound")["classes.csv"]
+
+
+@pytest.mark.parametrize("layout", ["insightface", "flat"])
+@pytest.mark.parametrize("lost", [{"1"}, {"0", "2"}, {"4"}, {"0", "1", "3", "4"}])
+def test_an_identity_without_a_sound_image_leaves_no_hole(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    layout: str,
+    lost: set[str],
+) -> None:
+    """The set is that of the folder without it, but for the ids, which count what was found."""
+    monkeypatch.setattr(folder2rec, "_SHARD", 3)
+    write_folder(tmp_path / "folders", 5, 2)
+    tricky = encode_face(9, 9) + b"x" * 3 + MAGIC_BYTES * 3
+    (tmp_path / "folders" / "3" / "0.jpg").write_bytes(tricky)
+    for name in lost:
+        for path in (tmp_path / "folders" / name).iterdir():
+            path.write_bytes(b"not an image")
+    summary = pack(tmp_path / "folders", tmp_path / "set", layout=layout, seed=1)
+    assert summary.by_status == {"ok": 10 - 2 * len(lost), "undecodable": 2 * len(lost)}
+    kept = [name for name in "01234" if name not in lost]
+    found = [record for record in records(tmp_path / "set").values() if record.image]
+    rows = list(csv.DictReader((tmp_path / "set" / "classes.csv").read_text().splitlines()))
+    assert [(row["class"], row["name"], row["images"]) for row in rows] == [
+        (str(number), name, "2") for number, name in enumerate(kept)
+    ]
+    assert (tmp_path / "set" / "property").read_text() == f"{len(kept)},112,112"
+    assert sorted((kept[int(record.labels[0])], bytes(record.image)) for record in found) == sorted(
+        (name, path.read_bytes())
+        for name in kept
+        for path in (tmp_path / "folders" / name).iterdir()
+    )
+    lines = [line.split("\t") for line in (tmp_path / "set" / "train.lst").read_text().splitlines()]
+    for one, two, three in lines:
+        name, label = (two, three) if layout == "insightface" else (three, two)
+        assert kept[int(label)] == name.partition("/")[0] and one.isdigit()
+    assert "no sound image and no class number" in caplog.text
+    if layout == "insightface":
+        assert Inspect().look(tmp_path / "set").failed == 0
+
+
+def test_a_folder_without_one_sound_image(tmp_path: Path) -> None:
+    write_folder(tmp_path / "folders", 2, 2)
+    for path in (tmp_path / "folders").rglob("*.jpg"):
+        path.write_bytes(b"")
+    summary = pack(tmp_path / "folders", tmp_path / "set")
+    assert (summary.ok, summary.failed) == (0, 4)
+    assert (tmp_path / "set" / "classes.csv").read_text() == "class,name,images\n"
+
+
+def test_property_states_a_size_only_if_all_images_have_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_folder(tmp_path / "folders", 2, 2)
+    small = codec.decode(encode_face(7, 7))[:96, :80]
+    (tmp_path / "folders" / "1" / "small.png").write_bytes(codec.encode(small, ".png"))
+    pack(tmp_path / "folders", tmp_path / "set")
+    assert (tmp_path / "set" / "property").read_text() == "2,0,0"
+    assert "4 of 112x112, 1 of 96x80" in caplog.text
+
+
+def test_an_identity_is_listed_once_for_all_its_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "folders", 2, 40)
+    listed: list[str] = []
+
+    def count(root: Path, name: str) -> Identity:
+        listed.append(name)
+        return read_identity(root, name)
+
+    monkeypatch.setattr(folder2rec, "read_identity", count)
+    monkeypatch.setattr(folder2rec, "_SHARD", 4)
+    assert pack(tmp_path / "folders", tmp_path / "set").ok == 80
+    assert listed == ["0", "1"]
 
 
 def test_more_images_than_float32_counts_are_refused(

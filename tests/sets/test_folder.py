@@ -45,7 +45,33 @@ def test_links_are_followed_but_not_round_in_circles(tmp_path: Path) -> None:
     (tmp_path / "set/a/to_b").symlink_to("../b")
     (tmp_path / "set/b/to_a").symlink_to("../a")
     names = [each.name for each in find_identities(tmp_path / "set")]
-    assert names == ["a", "a/to_b", "b", "b/to_a", "c"]
+    assert names == ["a", "b", "c"]
+
+
+def test_folders_that_link_to_one_another_do_not_multiply(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    people = "abcdefg"
+    for name in people:
+        make(tmp_path, f"{name}/1.jpg")
+        for other in people.replace(name, ""):
+            (tmp_path / name / f"see_{other}").symlink_to(f"../{other}")
+    assert [each.name for each in find_identities(tmp_path)] == list(people)
+    assert "42 links to folders that are in the set already" in caplog.text
+
+
+def test_a_set_of_links_is_followed_once_each(tmp_path: Path) -> None:
+    make(tmp_path, "all/a/1.jpg", "all/b/1.jpg", "all/b/c/1.jpg", "all/.hidden/1.jpg", "set/x.txt")
+    (tmp_path / "set/two").symlink_to("../all/b/c")
+    (tmp_path / "set/whole").symlink_to("../all")
+    (tmp_path / "set/again").symlink_to("../all/a")
+    (tmp_path / "set/.own").mkdir()
+    make(tmp_path, "set/.own/d/1.jpg")
+    (tmp_path / "set/d").symlink_to(".own/d")
+    (tmp_path / "set/dangling").symlink_to("nowhere")
+    names = [each.name for each in find_identities(tmp_path / "set")]
+    assert names == ["again", "d", "two", "whole/b"]
+    assert find_identities(tmp_path / "set") == find_identities(tmp_path / "set" / ".." / "set")
 
 
 def test_images_in_the_root_are_the_identity_dot(tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.faces import Faces
+from faceprep.core.registry import LIST_KINDS
 from faceprep.core.shards import cut_at, cut_evenly
 from faceprep.core.types import Outcome, Shard
-from faceprep.sets.containers import index_set, kind_of, open_set
+from faceprep.sets.containers import faults_after, index_set, kind_of, open_set
 from faceprep.sets.folder import FolderSet, find_identities
 from faceprep.sets.listing import is_text, list_images
 from faceprep.sets.manifests import reader as manifest_names
@@ -68,15 +69,16 @@ def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
 
     Raises SourceError, OptionError.
     """
-    suffix = source.suffix.lower()
     if wanted.faces is not None:
         plan = _plan_faces(source, wanted, wanted.faces)
-    elif suffix in manifest_names.SUFFIXES:
-        plan = _plan_manifest(source, wanted)
-    elif kind_of(source) == FolderSet.kind:
-        plan = _plan_folder(source, wanted)
     else:
-        plan = _plan_set(source, wanted, scratch)
+        kind = kind_of(source)
+        if kind == FolderSet.kind:
+            plan = _plan_folder(source, wanted)
+        elif kind in LIST_KINDS:
+            plan = _plan_manifest(source, wanted)
+        else:
+            plan = _plan_set(source, wanted, scratch)
     if not any(len(shard) for shard in plan.shards):
         raise SourceError(
             "no images in it", path=source, expected="SRC/IMAGE.png or SRC/IDENTITY/IMAGE.png"
@@ -181,6 +183,8 @@ def _read_set(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
                 yield partial(_failed, sample)
             else:
                 yield partial(fit_encoded, fitter, sample.key, sample.data, sample.identity)
+        for fault in faults_after(images, shard.stop):
+            yield partial(_failed, fault)
 
 
 def _failed(outcome: Outcome) -> list[FittedCrop | Outcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError
-from faceprep.core.shards import cut_at, cut_evenly, even_bounds
+from faceprep.core.shards import cut_at, cut_evenly, even_bounds, whole_stage
 from faceprep.core.types import Outcome, Shard
 from faceprep.sets.listing import Listing
 from faceprep.sets.manifests.layout import Block, FilePlan
@@ -91,6 +92,13 @@ class Cutter:
                 for path, reason in zip(self.listing.paths(positions), reasons, strict=True)
             ]
             self.shards.append(replace(shard, payload=outcomes))
+
+    def add_faults(self, source: Path, faults: Sequence[Outcome]) -> None:
+        """Add the faults of the container itself."""
+        if faults:
+            stage = f"{REFUSED}-faults"
+            shard = whole_stage(stage, source, payload=faults)
+            self.shards.append(replace(shard, stage=REFUSED))
 
 
 def cut(cutter: Cutter, output: Path, chosen: Selection, n_files: int) -> None:

@@ -43,6 +43,8 @@ one person.
 
 _HEAD, _BETWEEN, _END = b"\x80\x03](", b"e](", b"e\x86."
 _SAME, _DIFFERENT = b"\x88", b"\x89"
+_OTHER_FILE = "It holds something else than encoded images and labels: check the path."
+_NUMBERS = ("b", "u", "i", "f")
 _IMAGES, _LABELS = ".images", ".labels"
 
 
@@ -191,8 +193,8 @@ def _read_set(data: bytes, path: str | PathLike[str]) -> tuple[list[Span], list[
         if type(value) in (tuple, list):
             found = f"{kind_of(value)} of {len(value)}"
         else:
-            found = kind_of(value)
-        raise _not_a_set(path, "a pair of lists (images, same)", found)
+            found = _describe(value)
+        raise _not_a_set(path, "a pair of lists (images, same)", found, remedy=_OTHER_FILE)
     images = [_place_of(image, number, path) for number, image in enumerate(value[0])]
     same = _read_labels(value[1], data, path)
     if len(images) != 2 * len(same) or not same:
@@ -202,9 +204,12 @@ def _read_set(data: bytes, path: str | PathLike[str]) -> tuple[list[Span], list[
 
 
 def _not_a_set(
-    path: str | PathLike[str], expected: str, found: str, where: str | None = None
+    path: str | PathLike[str],
+    expected: str,
+    found: str,
+    where: str | None = None,
+    remedy: str = "Get the file again from its source.",
 ) -> SourceError:
-    remedy = "Get the file again from its source."
     return SourceError(
         "not a verification set",
         path=path,
@@ -225,35 +230,41 @@ def _place_of(image: Any, number: int, path: str | PathLike[str]) -> Span:
         and image.shape[1:] in ((), (1,))
     ):
         return image.data
-    if type(image) is Array:
-        found = f"a NumPy array of shape {image.shape} and type {image.dtype}"
-    else:
-        found = kind_of(image)
     expected = "bytes, or a uint8 array of shape (N,) or (N, 1)"
-    raise _not_a_set(path, expected, found, f"image {number} (counted from 0)")
+    where = f"image {number} (counted from 0)"
+    raise _not_a_set(path, expected, _describe(image), where, _OTHER_FILE)
+
+
+def _describe(value: Any) -> str:
+    if type(value) is Array:
+        return f"a NumPy array of shape {value.shape} and type {value.dtype}"
+    return kind_of(value)
 
 
 def _read_labels(labels: Any, data: bytes, path: str | PathLike[str]) -> list[bool]:
+    if type(labels) is Array and labels.dtype[-2:-1] not in _NUMBERS:
+        raise _not_a_set(path, "an array of True and False", _describe(labels))
     if type(labels) is Array:
         labels = [labels] if labels.shape == () else _numbers(labels, data)
     if type(labels) not in (tuple, list):
-        raise _not_a_set(path, "a list or an array of labels", kind_of(labels))
+        raise _not_a_set(path, "a list or an array of labels", _describe(labels))
     same = []
     for number, label in enumerate(labels):
-        values = _numbers(label, data) if type(label) is Array else [label]
+        is_numbers = type(label) is Array and label.dtype[-2:-1] in _NUMBERS
+        values = _numbers(label, data) if is_numbers else [label]
         if len(values) != 1 or type(values[0]) not in (bool, int) or values[0] not in (0, 1):
-            if len(values) == 1 and type(values[0]) is int:
+            if len(values) == 1 and type(values[0]) in (int, float):
                 found = str(values[0])
             else:
-                found = kind_of(label)
+                found = _describe(label)
             raise _not_a_set(path, "True or False", found, f"label {number} (counted from 0)")
         same.append(bool(values[0]))
     return same
 
 
-def _numbers(array: Array, data: bytes) -> list[int]:
+def _numbers(array: Array, data: bytes) -> list[float]:
     raw = Strings(data).bytes_at(array.data)
-    numbers: list[int] = np.frombuffer(raw, array.dtype.replace("b1", "u1")).tolist()
+    numbers: list[float] = np.frombuffer(raw, array.dtype.replace("b1", "u1")).tolist()
     return numbers
 
 

@@ -8,6 +8,7 @@ facts about bytes in the file.
 from __future__ import annotations
 
 import codecs
+import re
 import warnings
 from collections.abc import Callable
 from enum import IntEnum
@@ -57,6 +58,15 @@ class Dtype:
 
     def __init__(self, code: str) -> None:
         self.code, self.order = code, "<"
+
+
+class Other:
+    """A value that is data, but none that a verification set has: its `kind` for messages."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
 
 
 class Name(str):
@@ -116,6 +126,7 @@ class Strings:
 _KINDS = {
     bool: "a truth value",
     int: "a number",
+    float: "a number with a fraction",
     list: "a list",
     tuple: "a tuple",
     Span: "a string",
@@ -129,6 +140,8 @@ def kind_of(value: Any) -> str:
     >>> kind_of([1, 2]), kind_of(None), kind_of(Name("numpy.dtype"))
     ('a list', 'None', 'the name numpy.dtype')
     """
+    if type(value) is Other:
+        return value.kind
     return _KINDS.get(type(value)) or f"the name {value}"
 
 
@@ -170,9 +183,12 @@ def _fill(array: Array, strings: Strings, data: Any, dtype: Any, shape: Any) -> 
     is_shape = (
         type(shape) is tuple and len(shape) <= 2 and all(type(n) is int and n >= 0 for n in shape)
     )
+    if type(dtype) is Dtype and dtype.code == _OBJECTS:
+        _fill_objects(array, data, shape)
+        return
     if type(data) is not Span or type(dtype) is not Dtype or not is_shape:
         raise NotAllowed("a NumPy array that is not made of bytes, a number type and a shape")
-    expected = int(dtype.code[1:])
+    expected = int(dtype.code[1:]) * _BYTES_A_LETTER.get(dtype.code[0], 1)
     for n in shape:
         expected *= n
     try:
@@ -184,6 +200,13 @@ def _fill(array: Array, strings: Strings, data: Any, dtype: Any, shape: Any) -> 
             f"a NumPy array of shape {shape} and type {dtype.code} in {n_bytes:,} bytes"
         )
     array.dtype, array.shape, array.data = dtype.order + dtype.code, shape, data
+
+
+def _fill_objects(array: Array, items: Any, shape: Any) -> None:
+    """Describe an array of Python objects, whose values stand in the pickle one by one."""
+    if type(items) is not list or type(shape) is not tuple:
+        raise NotAllowed("a NumPy array of objects without its list or shape")
+    array.dtype, array.shape, array.data = "object", shape, Span(0, 0)
 
 
 def _encode(values: tuple[Any, ...], strings: Strings) -> Span:
@@ -219,7 +242,7 @@ def _reconstruct(values: tuple[Any, ...], strings: Strings) -> Array:
 def _dtype(values: tuple[Any, ...], strings: Strings) -> Dtype:
     """Describe `dtype("u1", False, True)`."""
     code = strings.word(values[0]) if values else ""
-    if len(values) == 3 and code in _DTYPES:
+    if len(values) == 3 and (code in _DTYPES or _OTHER_DTYPE.fullmatch(code)):
         return Dtype(code)
     raise NotAllowed(f"the NumPy type {code!r}")
 
@@ -244,6 +267,11 @@ def _frombuffer(values: tuple[Any, ...], strings: Strings) -> Array:
 
 _NDARRAY = "numpy.ndarray"
 _DTYPES = frozenset(["b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"])
+_OBJECTS = "O8"
+_OTHER_DTYPE = re.compile("f[248]|[US][0-9]{1,6}|O8")
+"""NumPy types of other files, such as embeddings and their names: described, so that a message can
+say what the file holds."""
+_BYTES_A_LETTER = {"U": 4}
 _CALLS: dict[str, Callable[[tuple[Any, ...], Strings], Span | Array | Dtype]] = {
     "_codecs.encode": _encode,
     "__builtin__.bytes": _bytes,

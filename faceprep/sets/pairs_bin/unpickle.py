@@ -1,8 +1,8 @@
 """A pickle reader that runs nothing: it never imports a name and never calls a function.
 
 A pickle is a program for a stack machine, and unpickling runs it. The machine below knows only the
-instructions that bytes, text, whole numbers, lists and tuples need; the few calls by which NumPy
-arrays and old byte strings are written become plain descriptions (`pickle_values`). Any other
+instructions that bytes, text, numbers, lists, tuples, dicts and sets need. The few calls by which
+NumPy arrays and old byte strings are written become plain descriptions (`pickle_values`). Any other
 instruction or name is refused, with its offset; what was read before it is data and nothing else.
 Strings stay where they are: the result holds their places in the file, so the largest set costs no
 second copy, and no size is believed before the file was seen to hold that many bytes.
@@ -13,6 +13,7 @@ and 2 write.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from os import PathLike
 from typing import Any
@@ -21,12 +22,14 @@ from faceprep.sets.pairs_bin.pickle_machine import Machine
 from faceprep.sets.pairs_bin.pickle_values import (
     Coding,
     NotAllowed,
+    Other,
     Span,
     describe_call,
     describe_state,
     name_of,
 )
 
+_DICT, _SET = "a dict", "a set"
 _MAX_INTEGER = 8
 _MAX_PROTOCOL = 5
 _STEPS = 1 << 20
@@ -37,8 +40,8 @@ memory is too.
 
 
 def read_pickle(data: bytes, path: str | PathLike[str]) -> Any:
-    """Read the value of the pickle `data`: tuples, lists, bools, ints, None, `Span` for strings,
-    `Array`.
+    """Read the value of the pickle `data`: tuples, lists, bools, numbers, None, `Span` for strings,
+    `Array`, `Other` for a dict or a set.
 
     `path` is for messages. Raises SourceError for all other content, for a truncated file and for
     sizes beyond the file. Nothing was called by then.
@@ -169,6 +172,50 @@ def _appends(machine: Machine) -> None:
     _extend(machine, machine.pop_mark())
 
 
+# Steps for data that no verification set has, read so that a message can say what the file holds
+
+
+def _other(kind: str) -> _Step:
+    return lambda machine: machine.stack.append(Other(kind))
+
+
+def _marked_other(kind: str) -> _Step:
+    def step(machine: Machine) -> None:
+        machine.pop_mark()
+        machine.stack.append(Other(kind))
+
+    return step
+
+
+def _add(kind: str, n: int) -> _Step:
+    """Return the instruction that adds `n` values, or those since the mark with 0, to a `kind`."""
+
+    def step(machine: Machine) -> None:
+        if n:
+            for _ in range(n):
+                machine.pop()
+        else:
+            machine.pop_mark()
+        target = machine.stack[-1] if machine.stack else None
+        if type(target) is not Other or target.kind != kind:
+            raise NotAllowed(f"values to add, but not {kind}")
+
+    return step
+
+
+def _float(machine: Machine) -> None:
+    start = machine.skip(8)
+    machine.stack.append(struct.unpack(">d", machine.data[start : machine.at])[0])
+
+
+def _float_line(machine: Machine) -> None:
+    digits = machine.short_line()
+    try:
+        machine.stack.append(float(digits))
+    except ValueError:
+        raise machine.damaged(f"{digits[:20]!r} for a number") from None
+
+
 def _remember(machine: Machine, number: int) -> None:
     if not machine.stack:
         raise machine.damaged("nothing to remember")
@@ -261,6 +308,15 @@ _TABLE: dict[int, _Step] = {
         "X": _string(4, Coding.UTF8),
         "\x8c": _string(1, Coding.UTF8),
         "\x8d": _string(8, Coding.UTF8),
+        "G": _float,
+        "F": _float_line,
+        "}": _other(_DICT),
+        "d": _marked_other(_DICT),
+        "s": _add(_DICT, 2),
+        "u": _add(_DICT, 0),
+        "\x8f": _other(_SET),
+        "\x90": _add(_SET, 0),
+        "\x91": _marked_other(_SET),
         "(": _mark,
         "]": _empty_list,
         "l": _marked_list,

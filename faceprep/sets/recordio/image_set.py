@@ -15,13 +15,12 @@ import numpy.typing as npt
 
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
-from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE
 from faceprep.core.types import Outcome
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.index import RecPaths
-from faceprep.sets.recordio.metadata import find_metadata
+from faceprep.sets.recordio.metadata import Metadata
 from faceprep.sets.recordio.records import (
     Damage,
     IdentityNames,
@@ -30,6 +29,7 @@ from faceprep.sets.recordio.records import (
     RecordFile,
     unpack_image,
 )
+from faceprep.sets.recordio.survey import survey_entries
 from faceprep.sets.set_index import IndexWriter, SetIndex
 
 _BLOCK = 512
@@ -54,12 +54,17 @@ class RecSet(ImageSet):
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns: keys and offsets from the .idx, identities from the records."""
         parts = find_parts(path)
-        starts = []
+        starts: list[int] = []
+        faults: list[Outcome] = []
         for paths in parts:
             starts.append(len(index))
-            _index_part(paths, index)
-        index.facts |= {"parts": [str(paths.rec) for paths in parts], "starts": starts}
+            faults += _index_part(paths, index)
+        names = [str(paths.rec) for paths in parts]
+        index.facts |= {"parts": names, "starts": starts, "faults": faults}
         index.fingerprint = " ".join(paths.fingerprint for paths in parts)
+
+    def faults(self) -> list[Outcome]:
+        return [Outcome(*fields) for fields in self.index.facts["faults"]]
 
     def keys(self, start: int, stop: int) -> list[str]:
         names = self.index.identities
@@ -130,8 +135,6 @@ def find_parts(source: Path) -> list[RecPaths]:
 
     `source` may also be the .idx. Raises SourceError.
     """
-    if source.suffix.lower() == ".idx":
-        source = source.with_suffix(".rec")
     if source.is_dir():
         names = [name for name in storage.list_folder(source)[1] if name.endswith(".rec")]
         numbered = _in_parts(names)
@@ -154,54 +157,58 @@ def _in_parts(names: Sequence[str]) -> list[str]:
     return [name for _, name in sorted(zip(map(int, numbers), names, strict=True))]
 
 
-def _index_part(paths: RecPaths, index: IndexWriter) -> None:
+def _index_part(paths: RecPaths, index: IndexWriter) -> list[Outcome]:
+    """Write the columns of one file; return the outcomes of the file itself."""
     scratch = index.folder / "entries"
     rec_index.write_index(paths, scratch)
     entries = np.fromfile(scratch, "<i8").reshape(-1, 2)
     storage.remove_file(scratch)
-    by_key = np.argsort(entries[:, 0], kind="stable")
-    found = find_metadata(paths.rec, entries[by_key, 0], entries[by_key, 1])
-    if found.header is not None:
-        keys = entries[:, 0]
-        is_metadata = keys == 0
-        if found.n_identity_records:
-            is_metadata |= keys >= found.first_identity_key
-        entries = entries[~is_metadata]
-    labels, max_labels = _read_labels(paths.rec, entries[:, 1])
+    found = survey_entries(paths, entries)
+    entries, labels, max_labels = _read_images(paths.rec, entries, found.metadata)
     index.facts["max_labels"] = max(max_labels, index.facts.get("max_labels", 1))
     names = IdentityNames()
     for start in range(0, len(entries), _HEADERS):
         here = labels[start : start + _HEADERS].tolist()
         numbers = index.number_identities([names[label] for label in here])
         index.add(None, numbers, entries[start : start + _HEADERS])
-    if not len(entries):
-        raise SourceError(
-            "no image in this set",
-            path=paths.rec,
-            expected="image records",
-            found="a header only",
-            remedy="Check that the file is complete.",
-        )
+    return list(found.faults)
 
 
-def _read_labels(rec: Path, offsets: Ints) -> tuple[npt.NDArray[np.float32], int]:
-    """Read the first label of each record (n,), NaN for a damaged one, and the most labels of one.
+def _read_images(
+    rec: Path, entries: Ints, metadata: Metadata
+) -> tuple[Ints, npt.NDArray[np.float32], int]:
+    """Return the entries of images (n, 2), their labels (n,), and the most labels of one."""
+    labels, is_image, most = _read_labels(rec, entries, metadata)
+    if not is_image.all():
+        entries, labels = entries[is_image], labels[is_image]
+    return entries, labels, most
 
-    Records are read in the order of the file.
+
+def _read_labels(
+    rec: Path, entries: Ints, metadata: Metadata
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], int]:
+    """Read the first label of each record (n,), NaN for a damaged one, in the order of the file.
+
+    The mask (n,) tells images, lost ones too, from metadata; the number is the most labels of one.
     """
     most = 1
-    labels = np.full(len(offsets), np.nan, np.float32)
+    labels = np.full(len(entries), np.nan, np.float32)
+    is_image = np.ones(len(entries), np.bool_)
     order: Ints | None = None
-    if (np.diff(offsets) < 0).any():
-        order = np.argsort(offsets, kind="stable")
-        offsets = offsets[order]
+    if (np.diff(entries[:, 1]) < 0).any():
+        order = np.argsort(entries[:, 1], kind="stable")
+        entries = entries[order]
     with RecordFile(rec) as file:
-        for start in range(0, len(offsets), _HEADERS):
-            here = offsets[start : start + _HEADERS].tolist()
-            for i, record in enumerate(file.read_images(here), start):
+        for start in range(0, len(entries), _HEADERS):
+            keys, offsets = entries[start : start + _HEADERS].T.tolist()
+            for i, record in enumerate(file.read_images(offsets)):
                 if isinstance(record, ImageRecord):
-                    labels[i] = record.labels[0]
-                    most = max(most, record.flag)
+                    labels[start + i] = record.labels[0]
+                    if not record.image:
+                        is_image[start + i] = not metadata.describes(keys[i], record)
+                    if is_image[start + i]:
+                        most = max(most, record.flag)
     if order is not None:
         labels[order] = labels.copy()
-    return labels, most
+        is_image[order] = is_image.copy()
+    return labels, is_image, most

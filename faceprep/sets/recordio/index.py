@@ -55,10 +55,12 @@ class RecPaths:
 
 
 def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
-    """Find the .rec at `source` or in that folder.
+    """Find the .rec at `source` or in that folder; `source` may also be its .idx.
 
     Raises SourceError when there is none, or more than one.
     """
+    if source.suffix.lower() == ".idx" and not source.is_dir():
+        source = source.with_suffix(".rec")
     rec = source
     if source.is_dir():
         names = sorted(name for name in storage.list_folder(source)[1] if name.endswith(".rec"))
@@ -108,12 +110,12 @@ def write_index(paths: RecPaths, target: Path) -> int:
         _refuse_repeated_keys(target, paths.idx)
     elif not n:
         raise SourceError(
-            "the index is empty", path=paths.idx, expected="lines of key TAB offset", remedy=_SCAN
+            "the index is empty", path=paths.idx, expected="lines of key TAB offset", remedy=SCAN
         )
     return n
 
 
-_SCAN = "Move it away, or use rec2folder with --scan, to find the records without it."
+SCAN = "Move it away, or use rec2folder with --scan, to find the records without it."
 
 
 def _parse_idx(idx: Path) -> Iterator[Entries]:
@@ -181,7 +183,7 @@ def _parse_lines(
                 where=f"line {number}",
                 expected="key TAB offset in whole numbers",
                 found=repr(line[:60].decode("utf-8", "replace")),
-                remedy=_SCAN,
+                remedy=SCAN,
             ) from None
     return entries
 
@@ -237,7 +239,7 @@ def _refuse_repeated_keys(target: Path, idx: Path) -> None:
             f"{len(repeated):,} keys stand there twice, first {repeated[0]}",
             path=idx,
             expected="every key once",
-            remedy=_SCAN,
+            remedy=SCAN,
         )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,10 +26,11 @@ import numpy.typing as npt
 
 from faceprep.core import storage
 from faceprep.core.shards import even_bounds
+from faceprep.core.text import count_noun
 from faceprep.core.types import Sink
 from faceprep.sets import class_map
 from faceprep.sets.class_map import CLASSES_CSV
-from faceprep.sets.recordio.records import frame_image, frame_images
+from faceprep.sets.recordio.records import LABEL_AT, frame_image, frame_images
 
 _ROW = np.dtype(
     [
@@ -40,6 +42,8 @@ _ROW = np.dtype(
         ("size", "<u2", (2,)),
     ]
 )
+log = logging.getLogger("faceprep")
+
 _RANDOM_RANGE = 1 << 64
 _MOST_PIXELS = 65535
 
@@ -73,6 +77,10 @@ class Roster:
     def cuts(self) -> list[tuple[int, int]]:
         """Return the (start, stop) positions of each shard."""
         return list(even_bounds(self.n_images, self.n_a_shard))
+
+    def wanted(self) -> range:
+        """Return the classes that have images below `n_images`."""
+        return range(int(np.searchsorted(self._ends, self.n_images)) + 1)
 
     @functools.cached_property
     def _ends(self) -> npt.NDArray[np.int64]:
@@ -199,43 +207,93 @@ def _slice(
 
 
 def join(parts: Sequence[PartPath], roster: Roster, insightface: bool, sink: Sink) -> None:
-    """Write train.rec, train.idx, train.lst, property and classes.csv from the parts, in order."""
-    counts: Counter[int] = Counter()
-    size = None
-    for part in parts:
-        rows = np.fromfile(part(".rows"), _ROW)
-        counts.update(rows["label"].tolist())
-        size = size or next((tuple(pair) for pair in rows["size"].tolist() if pair[0]), None)
+    """Write train.rec, train.idx, train.lst, property and classes.csv from the parts, in order.
+
+    An identity without one sound image is no class: the numbers of the others are dense.
+    """
+    counts, sizes = _count(parts)
+    labels = sorted(counts)
+    numbers = np.full(len(roster.names), -1, np.int64)
+    numbers[labels] = np.arange(len(labels))
     n = counts.total()
     with (
         sink.open("train.rec") as rec,
         sink.open("train.idx") as idx,
         sink.open("train.lst") as lst,
     ):
-        writer = _SetWriter(rec, idx)
+        writer = _SetWriter(rec, idx, lst, numbers, insightface)
         if insightface:
             writer.add(frame_image([n + 1, n + 1 + len(counts)], b"", 0))
         for part in parts:
             writer.add_part(part)
-            storage.append_file(part(".lst"), lst)
         if insightface:
             first = 1
-            for label in sorted(counts):
+            for label in labels:
                 writer.add(frame_image([first, first + counts[label]], b"", writer.key))
                 first += counts[label]
-    height, width = size or (112, 112)
-    sink.write("property", f"{len(roster.names)},{height},{width}".encode())
-    sink.write(
-        CLASSES_CSV,
-        class_map.encode(roster.names, [counts[label] for label in range(len(roster.names))]),
+    _warn_of_lost([roster.names[i] for i in roster.wanted() if i not in counts])
+    height, width = _common_size(sizes)
+    sink.write("property", f"{len(labels)},{height},{width}".encode())
+    names = [roster.names[label] for label in labels]
+    sink.write(CLASSES_CSV, class_map.encode(names, [counts[label] for label in labels]))
+
+
+def _count(parts: Sequence[PartPath]) -> tuple[Counter[int], Counter[tuple[int, int]]]:
+    """Count the images of each label, and of each known size (height, width)."""
+    counts: Counter[int] = Counter()
+    sizes: Counter[tuple[int, int]] = Counter()
+    for part in parts:
+        rows = np.fromfile(part(".rows"), _ROW)
+        counts.update(rows["label"].tolist())
+        found, n = np.unique(rows["size"], axis=0, return_counts=True)
+        for (height, width), n_images in zip(found.tolist(), n.tolist(), strict=True):
+            if height:
+                sizes[height, width] += n_images
+    return counts, sizes
+
+
+def _common_size(sizes: Counter[tuple[int, int]]) -> tuple[int, int]:
+    """Return the size of all images; (0, 0) where they differ, with a warning.
+
+    InsightFace's MXNet trainers take the size for the shape of every image and stop at 0, instead
+    of failing somewhere in an epoch; arcface_torch does not read it.
+    """
+    if len(sizes) < 2:
+        return next(iter(sizes), (112, 112))
+    shown = ", ".join(f"{n:,} of {height}x{width}" for (height, width), n in sizes.most_common(5))
+    more = " …" if len(sizes) > 5 else ""
+    log.warning(
+        "the images differ in size (h x w): %s%s; `property` says 0,0, and a trainer with batches "
+        "needs one size",
+        shown,
+        more,
     )
+    return 0, 0
+
+
+def _warn_of_lost(names: Sequence[str]) -> None:
+    if names:
+        shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+        what = count_noun(len(names), "identity has", "identities have")
+        log.warning("%s no sound image and no class number: %s", what, shown)
 
 
 class _SetWriter:
-    """A writer of records and index lines; keys count from 0."""
+    """A writer of records, index lines and list lines; keys count from 0.
 
-    def __init__(self, rec: BinaryIO, idx: BinaryIO) -> None:
-        self._rec, self._idx = rec, idx
+    `numbers` are the class numbers of the labels in the parts.
+    """
+
+    def __init__(
+        self,
+        rec: BinaryIO,
+        idx: BinaryIO,
+        lst: BinaryIO,
+        numbers: npt.NDArray[np.int64],
+        insightface: bool,
+    ) -> None:
+        self._rec, self._idx, self._lst = rec, idx, lst
+        self._numbers, self._insightface = numbers, insightface
         self.key = self._offset = 0
 
     def add(self, record: bytes) -> None:
@@ -247,5 +305,24 @@ class _SetWriter:
         rows = np.fromfile(part(".rows"), _ROW)
         starts = enumerate((rows["start"] + self._offset).tolist(), self.key)
         self._idx.write(b"".join(b"%d\t%d\n" % entry for entry in starts))
-        storage.append_file(part(".rec"), self._rec)
+        if (self._numbers[rows["label"]] == rows["label"]).all():
+            storage.append_file(part(".rec"), self._rec)
+            storage.append_file(part(".lst"), self._lst)
+        else:
+            self._add_renumbered(part, rows)
         self.key, self._offset = self.key + len(rows), self._offset + int(rows["length"].sum())
+
+    def _add_renumbered(self, part: PartPath, rows: npt.NDArray[Any]) -> None:
+        """Add a part with other labels: each lies at the same place in its record and line."""
+        numbers = self._numbers[rows["label"]]
+        words = np.fromfile(part(".rec"), "<f4")
+        words[(rows["start"] + LABEL_AT) // 4] = numbers
+        self._rec.write(words.tobytes())
+        lines = storage.read_bytes(part(".lst")).split(b"\n")[:-1]
+        for line, number in zip(lines, numbers.tolist(), strict=True):
+            first, second, third = line.split(b"\t")
+            if self._insightface:
+                fields = (first, second, b"%d" % number)
+            else:
+                fields = (first, b"%d" % number, third)
+            self._lst.write(b"\t".join(fields) + b"\n")

@@ -1,0 +1,83 @@
+"""A walk over a tree of folders that enters each real folder once, whatever links lead to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from faceprep.core import storage
+from faceprep.core.text import count_noun
+
+log = logging.getLogger("faceprep")
+
+
+def walk_folders(root: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield (folder below `root`, names of its files), unsorted; `root` itself is ``""``.
+
+    Names that begin with a dot are left out. Links are followed after all real folders, in the
+    order of their names, and only to folders that were not entered yet. Raises SourceError.
+    """
+    walk = _Walk(os.fspath(root))
+    links = yield from walk.enter("", os.path.realpath(root))
+    while links:
+        following: list[str] = []
+        for name in sorted(links):
+            target = walk.new_target(name)
+            if target is not None:
+                following += yield from walk.enter(name, target)
+        links = following
+    if walk.n_skipped:
+        what = count_noun(walk.n_skipped, "link")
+        log.warning("%s: %s to folders that are in the set already: skipped", root, what)
+
+
+class _Walk:
+    """The folders that a walk has entered: whole trees, known by their topmost real folder."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._tops: set[str] = set()
+        self.n_skipped = 0
+
+    def enter(self, top: str, real: str) -> Generator[tuple[str, list[str]], None, list[str]]:
+        """Yield the real folders from `top` on, whose real path is `real`; return the links."""
+        self._tops.add(real)
+        waiting, links = [(top, real)], []
+        while waiting:
+            name, real = waiting.pop()
+            folders, files = storage.list_folder(os.path.join(self._root, name))
+            yield name, files
+            for folder in folders:
+                below = f"{name}/{folder}" if name else folder
+                if os.path.islink(os.path.join(self._root, below)):
+                    links.append(below)
+                elif os.path.join(real, folder) not in self._tops:
+                    waiting.append((below, os.path.join(real, folder)))
+        return links
+
+    def new_target(self, link: str) -> str | None:
+        """Return the real path of the folder behind a link, or None if it is not to be entered.
+
+        A link to a folder that contains it is no loss; others that are skipped are counted.
+        """
+        path = os.path.join(self._root, link)
+        target = os.path.realpath(path)
+        around = os.path.realpath(os.path.dirname(path))
+        if os.path.commonpath([target, around]) == target:
+            return None
+        if self._is_entered(target):
+            self.n_skipped += 1
+            return None
+        return target
+
+    def _is_entered(self, target: str) -> bool:
+        """Return whether the walk has entered the real folder; it enters no hidden ones."""
+        folder = Path(target)
+        while True:
+            if str(folder) in self._tops:
+                return True
+            if folder.name.startswith(".") or folder == folder.parent:
+                return False
+            folder = folder.parent

@@ -1,0 +1,184 @@
+"""A first look at a .rec: which records are images, and whether its index belongs to it.
+
+A few records are read, however many there are. Every command that reads a .rec begins here, so that
+all agree on its images and all report the same bytes that no index line covers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core.errors import SourceError
+from faceprep.core.types import Outcome
+from faceprep.sets.recordio.index import SCAN, RecPaths
+from faceprep.sets.recordio.metadata import HEADER_KEY, Metadata, find_metadata
+from faceprep.sets.recordio.records import (
+    EXACT_FLOATS,
+    Damage,
+    ImageRecord,
+    Record,
+    RecordFile,
+    unpack_image,
+)
+
+log = logging.getLogger("faceprep")
+
+_CHUNK = 1 << 20
+_N_TRIED = 16
+_N_DRAWN = 64
+_RANGE = "byte range"
+
+
+@dataclass(frozen=True, slots=True)
+class RecSurvey:
+    """The findings: `n` entries of the index, which of them are metadata, and what it leaves out.
+
+    `begins_with_header`: the first entry is the header. `detection` is (header numbers, numbers per
+    object) where the labels are those of a detection set. `faults` are outcomes of the file.
+    """
+
+    n: int
+    metadata: Metadata
+    begins_with_header: bool
+    detection: tuple[int, int] | None
+    faults: tuple[Outcome, ...]
+
+    @property
+    def n_images(self) -> int:
+        return self.n - self.metadata.n_records
+
+    def warn(self, rec: Path) -> None:
+        """Log what contradicts itself but stops nobody."""
+        if self.metadata.header and max(self.metadata.header) >= EXACT_FLOATS:
+            log.warning(
+                "%s: the header counts in float32, which is not exact above %s; the index and the "
+                "images' own labels are used instead",
+                rec,
+                f"{EXACT_FLOATS:,}",
+            )
+        for line in self.metadata.contradictions(self.n_images):
+            log.warning("%s: %s; the index is used", rec, line)
+        if self.detection:
+            log.warning(
+                "%s: the labels are those of a detection set (a header of %d numbers, %d per "
+                "object); the first number of each is taken for the identity",
+                rec,
+                *self.detection,
+            )
+
+
+def survey_index(paths: RecPaths, index: Path) -> RecSurvey:
+    """Survey a .rec whose index `write_index` wrote to `index`.
+
+    Raises SourceError for an index of another file, and for a set without one image.
+    """
+    return survey_entries(paths, np.memmap(index, "<i8", "r").reshape(-1, 2))
+
+
+def survey_entries(paths: RecPaths, entries: npt.NDArray[Any]) -> RecSurvey:
+    """Survey a .rec with `entries` (n, 2) int64: key and offset. Raises as `survey_index`."""
+    labels = _try_some(paths, entries)
+    keys, offsets = _by_key(entries)
+    metadata = find_metadata(paths.rec, keys, offsets)
+    if metadata.n_records == len(entries):
+        raise SourceError(
+            "no image in this set",
+            path=paths.rec,
+            expected="image records",
+            found="a header and nothing else",
+            remedy="Check that the file is complete.",
+        )
+    begins = metadata.header is not None and int(entries[0, 0]) == HEADER_KEY
+    faults = tuple(_unindexed(paths, entries)) if paths.idx else ()
+    return RecSurvey(len(entries), metadata, begins, _detection_layout(labels), faults)
+
+
+def _by_key(entries: npt.NDArray[Any]) -> tuple[Any, Any]:
+    """Return the keys, ascending, and their offsets, without damaged spots."""
+    keys, offsets = entries[:, 0], entries[:, 1]
+    cuts = range(0, len(keys), _CHUNK)
+    if not all((np.diff(keys[start : start + _CHUNK + 1]) > 0).all() for start in cuts):
+        order = np.argsort(keys, kind="stable")
+        keys, offsets = keys[order], offsets[order]
+    first = int(np.searchsorted(keys, 0))
+    return keys[first:], offsets[first:]
+
+
+def _try_some(paths: RecPaths, entries: npt.NDArray[Any]) -> list[tuple[float, ...]]:
+    """Read some records from all over the index and return the labels of the images among them.
+
+    Raises SourceError where most offsets lead to no record.
+    """
+    drawn = np.unique(np.linspace(0, len(entries) - 1, _N_DRAWN).astype(np.int64))
+    labels, n_tried, n_missed = [], 0, 0
+    with RecordFile(paths.rec) as file:
+        offsets = [at for at in entries[drawn, 1].tolist() if at <= file.size - 8]
+        for offset in offsets[:: max(len(offsets) // _N_TRIED, 1)]:
+            record = file.read(offset)
+            n_tried += offset > 0  # there is a record at 0 in every .rec
+            if isinstance(record, Damage):
+                n_missed += offset > 0 and record.status == "bad_record"
+                continue
+            image = unpack_image(record.payload)
+            if isinstance(image, ImageRecord) and image.image:
+                labels.append(image.labels)
+    if paths.idx and n_missed > n_tried // 2 and n_missed > 1:
+        raise SourceError(
+            "the index belongs to another file",
+            path=paths.idx,
+            expected=f"offsets of records in {paths.rec.name}",
+            found=f"no record at {n_missed} of {n_tried} offsets",
+            remedy=SCAN,
+        )
+    return labels
+
+
+def _detection_layout(labels: Sequence[tuple[float, ...]]) -> tuple[int, int] | None:
+    """Return the layout of MXNet's detection labels: [A, B, A - 2 more, B numbers per object]."""
+    layouts = {each[:2] for each in labels}
+    if len(layouts) != 1:
+        return None
+    layout = layouts.pop()
+    if len(layout) < 2 or not (layout[0].is_integer() and layout[1].is_integer()):
+        return None
+    a, b = map(int, layout)
+    if a < 2 or b < 5 or not all(len(each) > a and (len(each) - a) % b == 0 for each in labels):
+        return None
+    return a, b
+
+
+def _unindexed(paths: RecPaths, entries: npt.NDArray[Any]) -> Iterator[Outcome]:
+    """Yield an outcome where the last record that the index names does not end the file."""
+    with RecordFile(paths.rec) as file:
+        last = _largest(entries, file.size - 8)
+        record = file.read(last)
+        if isinstance(record, Record):
+            start: int | None = record.end
+        elif record.status == "truncated":
+            return
+        else:
+            start = file.find_next(last + 4)
+        if start is None or start >= file.size:
+            return
+        place = f"bytes [{start}, {file.size})"
+    reason = (
+        f"{place} of {paths.rec.name} are in no line of {Path(paths.idx or '').name}: it is cut "
+        f"off, or older than the .rec. {SCAN}"
+    )
+    yield Outcome(place, "not_indexed", reason, _RANGE)
+
+
+def _largest(entries: npt.NDArray[Any], limit: int) -> int:
+    """Return the largest offset up to `limit`; 0 without one."""
+    largest = 0
+    for start in range(0, len(entries), _CHUNK):
+        offsets = entries[start : start + _CHUNK, 1]
+        largest = max(largest, int(offsets.max(where=offsets <= limit, initial=0)))
+    return largest
