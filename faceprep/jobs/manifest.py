@@ -160,14 +160,17 @@ class Manifest(Job):
 
     def _prefix(self, images: ImageSet, form: Format, with_images: bool) -> str:
         """Return what names in the manifest have in front of the keys of the set."""
-        if images.file_of(0) is None:
+        root = images.root
+        if root is None:
             if not with_images:
                 raise OptionError(
                     f"a {images.kind} has no files that a list could name",
                     expected="OUT.tar, or OUT.tfrecord with --with-images",
                 )
             return ""
-        prefix = images.path.rstrip("/")
+        if not root:
+            return ""  # a list of absolute paths
+        prefix = root.rstrip("/")
         if self.relative_to is not None:
             base = os.path.abspath(self.relative_to)
             if os.path.commonpath([base, prefix]) != base:

@@ -115,6 +115,10 @@ class FolderSet(ImageSet):
             else:
                 yield Sample(key, self.identity(position), data, place=key)
 
+    @property
+    def root(self) -> str:
+        return self.path
+
     def file_of(self, position: int) -> str:
         return f"{self.path}/{self.key(position)}"
 

@@ -99,6 +99,14 @@ class ImageSet(ABC):
             return ""
         return self.index.identities[number]
 
+    @property
+    def root(self) -> str | None:
+        """Return the folder that keys are paths below; empty for absolute paths.
+
+        None says that the images are not files.
+        """
+        return None
+
     def file_of(self, position: int) -> str | None:
         """Return the absolute path of the file that is this image, or None in a container."""
         return None

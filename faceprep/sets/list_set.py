@@ -147,6 +147,10 @@ class ListSet(ImageSet):
         labels: list[float] = self._labels[start : start + n].tolist()
         return labels
 
+    @property
+    def root(self) -> str:
+        return "" if self._place.is_absolute else self._place.root
+
     def file_of(self, position: int) -> str | None:
         """Return the path of the image; None where its name leads outside the set."""
         return self._place.find(self.key(position)) or None

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
-from faceprep.core.names import identity_of
 from faceprep.core.types import Shard, Sink
+from faceprep.sets.containers import open_set
 from faceprep.sets.manifests import embedding_join as embedding_rows
 
 PART = ".part"
@@ -132,7 +132,8 @@ class Part:
         return [self.layout.prefix + path for path in self.block.paths]
 
     def identities(self) -> list[str]:
-        return [identity_of(path) for path in self.block.paths]
+        with open_set(self.sink.scratch) as images:
+            return [images.identity(position) or "." for position in self.block.positions]
 
     def embeddings(self) -> npt.NDArray[np.floating[Any]] | None:
         """Return the embeddings (n, dim), or None where there are none."""
