@@ -1,4 +1,4 @@
-"""`make-bin`: make a verification .bin from an identity folder, with drawn or listed pairs."""
+"""`make-bin`: make a verification .bin from a set, with drawn or listed pairs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from math import isqrt
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from faceprep.core import storage
+import numpy as np
+
 from faceprep.core.errors import OptionError, SourceError
-from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
 from faceprep.core.job import Job
+from faceprep.core.names import sort_names
 from faceprep.core.options import option
 from faceprep.core.random_order import draw_distinct
 from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
-from faceprep.sets.folder import find_identities
+from faceprep.sets.containers import open_set
+from faceprep.sets.image_set import ImageSet, Sample, check_sample
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.pairs_bin.pair_lists import ImageFinder, read_pairs_list
+from faceprep.steps.listed_set import ListedSet, list_source, read_listed
 from faceprep.vision import codec
 from faceprep.vision.load_image import load_image_bytes
 
@@ -35,11 +38,11 @@ _KEPT = (".jpg", ".png")
 
 
 class _Pair(NamedTuple):
-    """A pair of images below SRC; `problem` says why they cannot be used."""
+    """Two images, by their places in the listing of SRC; `problem` says why they cannot be used."""
 
     key: str
-    first: str
-    second: str
+    first: int
+    second: int
     same: bool
     problem: str = ""
 
@@ -82,7 +85,13 @@ class MakeBin(Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
-        pairs, refused = self._draw(source) if self.pairs else (self._listed(source), [])
+        listed = list_source(source, scratch)
+        listed.save(scratch)
+        if self.pairs:
+            with open_set(scratch) as opened:
+                pairs, refused = self._draw(source, _Images(listed, opened))
+        else:
+            pairs, refused = self._listed(source, listed), []
         pairs = pairs[: request.limit]
         shards = [
             replace(shard, payload=pairs[shard.start : shard.stop])
@@ -90,31 +99,25 @@ class MakeBin(Job):
         ]
         if refused:
             shards.append(whole_stage(_REFUSED, source, len(refused), refused))
-        images = [
-            source / name
-            for pair in pairs
-            if not pair.problem
-            for name in (pair.first, pair.second)
-        ]
-        n_bytes = 2 * sum(storage.size_of(image) or 0 for image in images)
-        fingerprint = _fingerprint(pairs, images)
+        n_bytes = 2 * len(pairs) * listed.n_bytes // len(listed.listing)
+        digest = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
         return Work(
             [Stage(_PACK, shards)],
-            fingerprint,
+            f"{digest}, {listed.state}",
             unit="pair",
             files=[request.output.name],
             n_bytes=n_bytes,
         )
 
-    def _listed(self, source: Path) -> list[_Pair]:
-        finder, pairs = ImageFinder(source), []
+    def _listed(self, source: Path, listed: ListedSet) -> list[_Pair]:
+        finder, pairs = ImageFinder(source, listed.listing.prefixed_paths("")), []
         path = self.pairs_file or Path()
         for line, first, second, same in read_pairs_list(path):
             key = f"{path.name} line {line}"
             try:
                 pairs.append(_Pair(key, finder.find(first), finder.find(second), same))
             except SourceError as error:
-                pairs.append(_Pair(key, first, second, same, str(error)))
+                pairs.append(_Pair(key, -1, -1, same, str(error)))
         if all(pair.problem for pair in pairs):
             expected = f"the images of {path}"
             raise SourceError(
@@ -122,10 +125,9 @@ class MakeBin(Job):
             )
         return pairs
 
-    def _draw(self, source: Path) -> tuple[list[_Pair], list[Outcome]]:
+    def _draw(self, source: Path, images: _Images) -> tuple[list[_Pair], list[Outcome]]:
         """Return the pairs in their folds, and the damaged images that were met."""
-        images = _Images(source)
-        numbers = PairNumbers([len(identity.images) for identity in images.identities])
+        numbers = PairNumbers(images.counts)
         n_pairs, seed = self.pairs or 0, self.seed or 0
         _refuse_too_few(source, n_pairs, numbers)
         same = _choose(map(numbers.same, draw_distinct(numbers.n_same, 2 * seed)), n_pairs, images)
@@ -161,9 +163,8 @@ class MakeBin(Job):
                     pair.key, "missing", f"{pair.key}: {pair.problem}; the pair is left out"
                 )
                 continue
-            loaded = [
-                _load_encoded(Path(shard.source, name), name) for name in (pair.first, pair.second)
-            ]
+            found = read_listed(sink.scratch, [pair.first, pair.second])
+            loaded = [_load_encoded(each) for each in found]
             failed = [each for each in loaded if isinstance(each, Outcome)]
             if failed:
                 yield pairs_bin.leave_out(pair.key, failed)
@@ -179,66 +180,52 @@ class MakeBin(Job):
             pairs_bin.join_parts(file, sink, ids)
 
 
-def _fingerprint(pairs: Sequence[_Pair], images: Sequence[Path]) -> str:
-    """Return a digest of the pairs and of the state of their images."""
-    digest = hashlib.sha256(json.dumps(pairs).encode())
-    for image in images:
-        digest.update(_state_of(image).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _state_of(image: Path) -> str:
-    """Return the image's name, size and time; for one that cannot be read, its name alone."""
-    try:
-        return storage.fingerprint_of(image)
-    except SourceError:
-        return image.name
-
-
 def _choose(
     pairs: Iterable[tuple[int, int]], n_pairs: int, images: _Images
-) -> list[tuple[str, str]]:
-    """Return the first half of `n_pairs` pairs with two sound images, or fewer."""
+) -> list[tuple[int, int]]:
+    """Return the places of the first half of `n_pairs` pairs with two sound images, or fewer."""
     sound = (pair for pair in pairs if images.is_sound(pair[0]) and images.is_sound(pair[1]))
     return [
-        (images.name(first), images.name(second)) for first, second in islice(sound, n_pairs // 2)
+        (images.place(first), images.place(second)) for first, second in islice(sound, n_pairs // 2)
     ]
 
 
-def _load_encoded(path: Path, key: str) -> bytes | Outcome:
+def _load_encoded(sample: Sample | Outcome) -> bytes | Outcome:
     """Return the bytes that go into the set, or the outcome of an image that cannot."""
-    data = read_image_bytes(path, key)
-    if isinstance(data, Outcome):
+    checked = check_sample(sample)
+    if isinstance(checked, Outcome):
+        return checked
+    data, key = bytes(checked.sample.data), checked.sample.key
+    if checked.header.suffix in _KEPT:
         return data
-    header = check_image_bytes(data, key)
-    if isinstance(header, Outcome):
-        return header
-    if header.suffix in _KEPT:
-        return data
-    pixels = load_image_bytes(data, key)
+    pixels = load_image_bytes(data, key, checked.sample.place)
     if isinstance(pixels, Outcome):
         return pixels
     return codec.encode(pixels, ".png")
 
 
 class _Images:
-    """The images of an identity folder, numbered in class order."""
+    """The images of a set that have an identity, numbered in class order."""
 
-    def __init__(self, root: Path) -> None:
-        found = find_identities(root)
-        self._root = root
+    def __init__(self, listed: ListedSet, opened: ImageSet) -> None:
+        identities, identity_of = listed.listing.identities, listed.listing.identity_of
+        self._opened, self._order = opened, listed.order
         self.refused: list[Outcome] = []
-        self.identities = [identity for identity in found if identity.name != "."]
-        if len(self.identities) < len(found):
-            log.warning("%s: images outside identity folders are skipped", root)
-        self._stops = list(accumulate(len(identity.images) for identity in self.identities))
+        names = [name for name in sort_names(identities) if name != "."]
+        if len(names) < len(identities):
+            log.warning("%s: images outside identity folders are skipped", listed.path)
+        numbers = {name: number for number, name in enumerate(identities)}
+        counts = np.bincount(identity_of, minlength=len(identities))
+        starts = np.cumsum(counts) - counts
+        chosen = [numbers[name] for name in names]
+        self.counts: list[int] = counts[chosen].tolist()
+        spans = [np.arange(starts[number], starts[number] + counts[number]) for number in chosen]
+        self._places = np.concatenate([np.zeros(0, np.int64), *spans])
         self._sound: dict[int, bool] = {}
 
-    def name(self, number: int) -> str:
-        """Return the path of image `number` below the root."""
-        identity = self.identities[bisect_right(self._stops, number)]
-        start = self._stops[bisect_right(self._stops, number)] - len(identity.images)
-        return f"{identity.name}/{identity.images[number - start]}"
+    def place(self, number: int) -> int:
+        """Return the place of image `number` in the listing."""
+        return int(self._places[number])
 
     def is_sound(self, number: int) -> bool:
         """Return whether the image can be used.
@@ -246,8 +233,8 @@ class _Images:
         It is read once, and a bad one is noted in `refused`.
         """
         if number not in self._sound:
-            name = self.name(number)
-            loaded = _load_encoded(self._root / name, name)
+            position = int(self._order[self.place(number)])
+            loaded = _load_encoded(next(self._opened.read([position])))
             self._sound[number] = not isinstance(loaded, Outcome)
             if isinstance(loaded, Outcome):
                 self.refused.append(loaded)

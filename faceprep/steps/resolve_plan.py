@@ -159,7 +159,8 @@ class _Orders:
 
     def _check_path(self, decision: Decision) -> None:
         self._check_name(decision)
-        if not is_image_name(decision.into.rpartition("/")[2]):
+        has_suffix = is_image_name(decision.subject.rpartition("/")[2])
+        if has_suffix and not is_image_name(decision.into.rpartition("/")[2]):
             raise self.refused(
                 f"{decision.action} of {decision.subject!r}",
                 "the name of an image",

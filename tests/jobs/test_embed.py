@@ -163,9 +163,9 @@ def test_a_verification_set(tmp_path: Path, net: str, monkeypatch: pytest.Monkey
     assert summary.by_status == {"ok": 9, "undecodable": 1}
     found = load_embeddings(tmp_path / "out.npz")
     assert are_wanted(
-        by_name(found), {f"lfw.bin/{i}": expected(CROPS)[i] for i in range(10) if i != 3}
+        by_name(found), {f"{i // 2}_{i % 2}": expected(CROPS)[i] for i in range(10) if i != 3}
     )
-    assert load_place(tmp_path / "out.npz").root == str(tmp_path)
+    assert load_place(tmp_path / "out.npz").root == str(tmp_path / "lfw.bin")
     assert run(tmp_path / "lfw.bin", tmp_path / "few.npz", net, request={"limit": 7}).inputs == 7
 
 
@@ -174,7 +174,7 @@ def test_records(tmp_path: Path, net: str, rec_set: Path) -> None:
         "not the header, not the records of identities"
     )
     found = load_embeddings(tmp_path / "out.npz")
-    assert found.keys == [f"train.rec/{i}" for i in range(1, 31)]
+    assert found.keys == [f"{(i - 1) // 5}/{i}" for i in range(1, 31)]
     assert found.identities == [str(i // 5) for i in range(30)]
     assert run(rec_set / "train.rec", tmp_path / "few.npz", net, request={"limit": 7}).inputs == 7
     assert np.array_equal(load_embeddings(tmp_path / "few.npz").vectors, found.vectors[:7])
@@ -194,15 +194,13 @@ def test_damaged_records_are_named(tmp_path: Path, net: str) -> None:
     summary = run(tmp_path / "a.rec", tmp_path / "out.npz", net)
     assert summary.by_status == {"bad_label": 1, "bad_record": 1, "ok": 2, "undecodable": 1}
     found = load_embeddings(tmp_path / "out.npz")
-    assert (found.keys, found.identities) == (["a.rec/0", "a.rec/3"], ["3", "0.5"])
+    assert (found.keys, found.identities) == (["3/0", "0.5/3"], ["3", "0.5"])
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a"])
 def test_what_cannot_be_embedded(tmp_path: Path, net: str, name: str) -> None:
     (tmp_path / name).write_bytes(b"hello")
-    with pytest.raises(
-        SourceError, match="nothing that can be embedded: expected a folder of crops"
-    ):
+    with pytest.raises(SourceError, match="a set of images"):
         run(tmp_path / name, tmp_path / "out.npz", net)
     (tmp_path / "none").mkdir()
     with pytest.raises(SourceError, match="no images in it"):

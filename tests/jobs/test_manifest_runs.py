@@ -239,7 +239,7 @@ def test_sources_that_cannot_be(tmp_path: Path, out: Path) -> None:
     for source, why in (
         (tmp_path / "none", "no such file or folder"),
         (tmp_path / "empty", "no images in it"),
-        (file, "no such folder"),
+        (file, "expected a set of images, found a single image"),
         (tmp_path / "notes", "no images in it"),
         (
             tmp_path / "flat",

@@ -27,7 +27,7 @@ from faceprep.jobs.dedupe import copies as deduplication
 from faceprep.jobs.dedupe import signatures
 from faceprep.jobs.dedupe.copies import LookAlikes, Named, NamedImage, table_of
 from faceprep.jobs.dedupe.signatures import Signatures
-from faceprep.sets.containers import faults_after, index_set, open_set
+from faceprep.sets.containers import SET, faults_after, index_set, open_set
 from faceprep.sets.folder import FolderSet
 from faceprep.sets.image_set import Sample
 from faceprep.steps.embed_crops import EmbedOptions, embed_loads, listed_loads, load_parts
@@ -179,7 +179,8 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
                 yield Outcome(listing.path(number), status, reason)
             else:
                 yield Outcome(f"{images.path} [{number}]", status, f"{images.path}: {reason}")
-        with open_set(sink.scratch, images.name) as opened:
+        name = SET if is_source else images.name
+        with open_set(sink.scratch, name) as opened:
             for fault in faults_after(opened, shard.stop):
                 yield fault._replace(key=f"{images.path} {fault.key}")
         if is_source and self.plan_only:

@@ -27,11 +27,10 @@ _PHOTOS = "photos"
 class Embed(EmbedOptions, Job):
     """Compute one embedding per face.
 
-    SRC is a folder of crops, with or without identity folders; a manifest (.npz .csv .lst
-    .parquet); a verification .bin; a .rec or a folder with train.rec; or, with --faces, the photos
-    that the crops were made from. OUT is an .npz, which Keras_insightface reads too, or a .parquet,
-    with image_names, image_classes and embeddings. It records the embedder and its preprocessing.
-    Images that cannot be read are named in failures.csv.
+    SRC is any set of crops, or, with --faces, the photos that the crops were made from. OUT is an
+    .npz, which Keras_insightface reads too, or a .parquet, with image_names, image_classes and
+    embeddings. It records the embedder and its preprocessing. Images that cannot be read are named
+    in failures.csv.
     """
 
     command: ClassVar[str] = "embed"

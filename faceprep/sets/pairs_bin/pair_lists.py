@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -113,39 +114,35 @@ def _bad(path: str | PathLike[str], line: int | None, expected: str, found: str)
 
 
 class ImageFinder:
-    """A finder of the files below `root` that a list names."""
+    """A finder of the images that a list names, among those of the set at `root`.
 
-    def __init__(self, root: Path) -> None:
+    `paths` are the images of the set in their order.
+    """
+
+    def __init__(self, root: Path, paths: Iterable[str]) -> None:
         self._root = root
-        self._folders: dict[str, dict[str, list[str]]] = {}
+        self._places: dict[str, int] = {}
+        self._by_stem: dict[str, list[str]] = {}
+        for place, path in enumerate(paths):
+            self._places[path] = place
+            if is_image_name(path.rpartition("/")[2]):
+                self._by_stem.setdefault(path.rpartition(".")[0], []).append(path)
 
-    def find(self, name: str) -> str:
-        """Find the file `name`, or the only file of this name with a suffix.
+    def find(self, name: str) -> int:
+        """Return the place of the image `name`, or of the only one of this name with a suffix.
 
         Raises SourceError for none or several.
         """
-        folder, _, base = name.rpartition("/")
-        if folder not in self._folders:
-            self._folders[folder] = self._files_of(folder)
-        found = self._folders[folder].get(base, [])
-        if base in found:
-            return name
+        if name in self._places:
+            return self._places[name]
+        found = self._by_stem.get(name, [])
+        if not found and is_image_name(name.rpartition("/")[2]):
+            stem = name.rpartition(".")[0]  # a key of a container has no suffix
+            found = [stem] if stem in self._places else []
         if len(found) != 1:
-            expected, there = (
-                "one file of this name, whatever its suffix",
-                ", ".join(found) or "none",
-            )
+            files = ", ".join(path.rpartition("/")[2] for path in sorted(found))
+            expected = "one image of this name, whatever its suffix"
             raise SourceError(
-                "no such image", path=self._root / name, expected=expected, found=there
+                "no such image", path=self._root / name, expected=expected, found=files or "none"
             )
-        return f"{folder}/{found[0]}".removeprefix("/")
-
-    def _files_of(self, folder: str) -> dict[str, list[str]]:
-        """Map the file names of a folder, and their stems, to files."""
-        path = self._root / folder
-        files = storage.list_folder(path)[1] if path.is_dir() else []
-        named: dict[str, list[str]] = {}
-        for file in sorted(filter(is_image_name, files)):
-            for name in {file, file.rpartition(".")[0]}:
-                named.setdefault(name, []).append(file)
-        return named
+        return self._places[found[0]]

@@ -117,19 +117,17 @@ def test_anything_is_a_list_or_refused(tmp_path_factory: Any, text: str | bytes)
             assert ".." not in pair.first.split("/") and ".." not in pair.second.split("/")
 
 
-def test_files_are_found_with_and_without_suffix(tmp_path: Path) -> None:
-    for name in (
+def test_images_are_found_with_and_without_suffix(tmp_path: Path) -> None:
+    names = [
         "a/a_0001.jpg",
         "a/a_0002.png",
         "a/J.R._0001.jpg",
         "a/twice.jpg",
         "a/twice.png",
-        "a/notes.txt",
+        "rec/17",
         "b.jpg",
-    ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    finder = ImageFinder(tmp_path)
+    ]
+    finder = ImageFinder(tmp_path, names)
     for name, expected in {
         "a/a_0001": "a/a_0001.jpg",
         "a/a_0002.png": "a/a_0002.png",
@@ -137,17 +135,19 @@ def test_files_are_found_with_and_without_suffix(tmp_path: Path) -> None:
         "a/twice.png": "a/twice.png",
         "b": "b.jpg",
         "b.jpg": "b.jpg",
+        "rec/17": "rec/17",
+        "rec/17.jpg": "rec/17",
     }.items():
-        assert finder.find(name) == expected
+        assert names[finder.find(name)] == expected
     for name, found in {
         "a/a_0003": "none",
         "a/a_0001.png": "none",
         "a/J": "none",
         "a/twice": "twice.jpg, twice.png",
-        "a/notes": "none",
+        "rec/1": "none",
         "c/1": "none",
     }.items():
         with pytest.raises(
-            SourceError, match=f"{name}: no such image: expected one file .*, found {found}"
+            SourceError, match=f"{name}: no such image: expected one image .*, found {found}"
         ):
             finder.find(name)

@@ -1,0 +1,161 @@
+"""Every command reads any set: the result is that of the same images in a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.types import Request, Summary
+from faceprep.jobs.apply import Apply
+from faceprep.jobs.convert import Convert
+from faceprep.jobs.dedupe.job import Dedupe
+from faceprep.jobs.embed.job import Embed
+from faceprep.jobs.make_bin import MakeBin
+from faceprep.jobs.manifest import Manifest
+from faceprep.jobs.merge_identities import MergeIdentities
+from faceprep.jobs.score import Score
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
+from faceprep.sets.containers import index_set
+from faceprep.sets.image_set import Sample
+from faceprep.sets.pairs_bin.container import load_pairs
+from faceprep.synthetic import encode_face
+from faceprep.tables.embeddings import load_embeddings
+from faceprep.tables.plan import read_plan
+from tests.color_people import color_embedders
+from tests.merging import source
+
+__all__ = ["color_embedders", "source"]  # fixtures
+KINDS = ["in.rec", "in.tar", "in.tfrecord", "in.parquet"]
+
+
+def run(job: Any, source: Path, output: Path) -> Summary:
+    return run_job(job, Request((source,), output), SerialRunner())
+
+
+def images_of(path: Path, scratch: Path) -> dict[str, list[bytes]]:
+    """Return the sorted images of each identity."""
+    found: dict[str, list[bytes]] = {}
+    with index_set(path, scratch) as images:
+        for each in images.read(range(len(images))):
+            assert isinstance(each, Sample)
+            found.setdefault(each.identity, []).append(bytes(each.data))
+    return {identity: sorted(data) for identity, data in sorted(found.items())}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three people with numbers as names; the third has a copy of an image."""
+    for number in range(12):
+        path = tmp_path / "folder" / str(number // 4) / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_face(number // 4, number if number != 11 else 10))
+    return tmp_path / "folder"
+
+
+@pytest.fixture(params=KINDS)
+def container(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Path:
+    output: Path = tmp_path / str(request.param)
+    run(Convert(), folder, output)
+    return output
+
+
+def test_convert_loses_nothing(container: Path, folder: Path, tmp_path: Path) -> None:
+    assert images_of(container, tmp_path / "a") == images_of(folder, tmp_path / "b")
+
+
+def test_manifest(container: Path, folder: Path, tmp_path: Path) -> None:
+    for name, images in (("a", container), ("b", folder)):
+        run(Manifest(seed=3, with_images=True), images, tmp_path / name / "out.tfrecord")
+    ours, wanted = (
+        images_of(tmp_path / name / "out.tfrecord", tmp_path / f"i{name}") for name in "ab"
+    )
+    assert ours == wanted
+    with pytest.raises(OptionError, match="has no files that a list could name"):
+        run(Manifest(seed=3), container, tmp_path / "out.csv")
+
+
+def test_score(container: Path, folder: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    tables = []
+    for name, images in (("a", container), ("b", folder)):
+        run(Score(), images, tmp_path / f"{name}.parquet")
+        tables.append(
+            pq.read_table(tmp_path / f"{name}.parquet").drop_columns(["path"]).to_pylist()
+        )
+    assert tables[0] == tables[1]
+
+
+def test_make_bin(container: Path, folder: Path, tmp_path: Path) -> None:
+    for name, images in (("a", container), ("b", folder)):
+        run(MakeBin(pairs=20, seed=1), images, tmp_path / f"{name}.bin")
+    ours, wanted = (load_pairs(tmp_path / f"{name}.bin") for name in "ab")
+    assert list(map(bytes, ours.images)) == list(map(bytes, wanted.images))
+    assert list(ours.same) == list(wanted.same)
+
+
+def test_dedupe_into_the_same_container(container: Path, tmp_path: Path) -> None:
+    output = tmp_path / f"out{container.suffix}"
+    before = images_of(container, tmp_path / "a")
+    run(Dedupe(exact_only=True), container, output)
+    after = images_of(output, tmp_path / "b")
+    assert after["0"] == before["0"] and after["1"] == before["1"]
+    assert len(after["2"]) == 3 and set(after["2"]) == set(before["2"])
+    plan = tmp_path / "out.plan.jsonl"
+    assert [decision.action for decision in read_plan(plan)[1]] == ["drop"]
+    folder = tmp_path / "as_folder"
+    run(Apply(), plan, folder)
+    assert images_of(folder, tmp_path / "c") == after
+    undone = tmp_path / f"undone{container.suffix}"
+    run(Apply(), tmp_path / "out.undo.jsonl", undone)
+    assert images_of(undone, tmp_path / "d") == before
+
+
+def test_only_files_can_be_linked(container: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="--mode hardlink: only files can be linked"):
+        run(Dedupe(exact_only=True, mode="hardlink"), container, tmp_path / "out")
+
+
+def test_names_that_a_container_cannot_hold(tmp_path: Path) -> None:
+    path = tmp_path / "named" / "ann" / "first.jpg"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(encode_face(1, 1))
+    with pytest.raises(SourceError, match="rec cannot hold the names of the images"):
+        run(Dedupe(exact_only=True), tmp_path / "named", tmp_path / "out.rec")
+
+
+@pytest.mark.usefixtures("color_embedders")
+def test_merge_identities(source: Path, tmp_path: Path) -> None:
+    people = source
+    run(Convert(), people, tmp_path / "in.tar")
+    run(MergeIdentities(embedder="colors"), people, tmp_path / "wanted")
+    run(MergeIdentities(embedder="colors"), tmp_path / "in.tar", tmp_path / "out.tar")
+    run(MergeIdentities(embedder="colors"), tmp_path / "in.tar", tmp_path / "out")
+    wanted = images_of(tmp_path / "wanted", tmp_path / "a")
+    assert images_of(tmp_path / "out.tar", tmp_path / "b") == wanted
+    assert images_of(tmp_path / "out", tmp_path / "c") == wanted
+    run(Apply(), tmp_path / "out.undo.jsonl", tmp_path / "back.tar")
+    before = images_of(people, tmp_path / "d")
+    assert images_of(tmp_path / "back.tar", tmp_path / "e") == before
+    run(Apply(), tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert images_of(tmp_path / "back", tmp_path / "f") == before
+
+
+@pytest.mark.usefixtures("color_embedders")
+def test_merge_from_embeddings_of_a_container(source: Path, tmp_path: Path) -> None:
+    people = source
+    run(Convert(), people, tmp_path / "in.tar")
+    run(Embed(embedder="colors"), tmp_path / "in.tar", tmp_path / "in.npz")
+    run(MergeIdentities(embedder="colors"), tmp_path / "in.npz", tmp_path / "merged.tar")
+    run(MergeIdentities(embedder="colors"), people, tmp_path / "wanted")
+    wanted = images_of(tmp_path / "wanted", tmp_path / "a")
+    assert images_of(tmp_path / "merged.tar", tmp_path / "b") == wanted
+    assert np.isfinite(load_embeddings(tmp_path / "in.npz").vectors).all()
+    header = json.loads((tmp_path / "merged.plan.jsonl").read_text().splitlines()[0])
+    assert header["source"] == str(tmp_path / "in.tar")
