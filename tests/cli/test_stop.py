@@ -131,7 +131,11 @@ def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "within", "told"),
     [
-        (["inspect", "SET"], "faceprep.jobs.inspect.check_image_bytes", "stopped; nothing was written"),
+        (
+            ["inspect", "SET"],
+            "faceprep.jobs.inspect.check_image_bytes",
+            "stopped; nothing was written",
+        ),
         (["doctor"], "faceprep.core.storage.free_space", "stopped; nothing was written"),
         (["models"], "faceprep.core.dependencies.version_of", "stopped; nothing was written"),
         (
