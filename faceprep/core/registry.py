@@ -36,7 +36,7 @@ class Entry:
 
 COMMANDS: dict[str, Entry] = {
     "inspect": Entry(
-        "faceprep.jobs.inspect:Inspect",
+        "faceprep.jobs.inspect.job:Inspect",
         "Show what a set, table or video holds and what is damaged.",
         "PATH",
     ),

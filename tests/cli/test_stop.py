@@ -133,7 +133,7 @@ def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
     [
         (
             ["inspect", "SET"],
-            "faceprep.jobs.inspect.check_image_bytes",
+            "faceprep.jobs.inspect.inspection.check_image_bytes",
             "stopped; nothing was written",
         ),
         (["doctor"], "faceprep.core.storage.free_space", "stopped; nothing was written"),

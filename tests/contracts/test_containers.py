@@ -17,7 +17,7 @@ import pytest
 from faceprep.core.errors import FaceprepError
 from faceprep.core.types import Request
 from faceprep.jobs.folder2rec import Folder2Rec
-from faceprep.jobs.inspect import Inspect
+from faceprep.jobs.inspect.job import Inspect
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.manifests.writers import FORMATS

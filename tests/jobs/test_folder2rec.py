@@ -13,7 +13,7 @@ from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.types import Request, Runner, Summary
 from faceprep.jobs import folder2rec
 from faceprep.jobs.folder2rec import Folder2Rec
-from faceprep.jobs.inspect import Inspect
+from faceprep.jobs.inspect.job import Inspect
 from faceprep.jobs.manifest import Manifest
 from faceprep.jobs.rec2folder import Rec2Folder
 from faceprep.run.engine import run_job

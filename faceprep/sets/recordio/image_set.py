@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
-from faceprep.core.io.image_bytes import UNDECODABLE
+from faceprep.core.io.image_bytes import undecodable
 from faceprep.core.types import Outcome
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.recordio import index as rec_index
@@ -115,7 +115,7 @@ class RecSet(ImageSet):
         if isinstance(image, Damage):
             return Outcome(key, image.status, f"{place}: {image.reason}")
         if not image.image:
-            return Outcome(key, UNDECODABLE, f"{place}: no bytes where an image was expected")
+            return undecodable(key, "no bytes at all", place)
         identity = self.identity(position)
         if not identity:
             found = image.labels[0]

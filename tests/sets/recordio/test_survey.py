@@ -14,7 +14,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.types import Outcome, Request
 from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.jobs.embed.job import Embed
-from faceprep.jobs.inspect import Inspect
+from faceprep.jobs.inspect.job import Inspect
 from faceprep.jobs.rec2folder import Rec2Folder
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner

@@ -8,7 +8,7 @@ import pytest
 
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Request
-from faceprep.jobs.inspect import Inspect, Inspection
+from faceprep.jobs.inspect.job import Inspect, Inspection
 from faceprep.jobs.manifest import Manifest
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
@@ -119,7 +119,7 @@ def test_what_is_no_container(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     for path, line in (
         (tmp_path, "no images"),
-        (tmp_path / "a.txt", "not a container"),
+        (tmp_path / "a.txt", "not a kind of file that faceprep knows"),
         (tmp_path / "no", "no such"),
     ):
         with pytest.raises(SourceError, match=line):

@@ -1,0 +1,120 @@
+"""Inspections of containers with an index, and of lists, tables, plans and videos."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from faceprep.core.io import parquet
+from faceprep.core.io.contents import Contents
+from faceprep.core.io.image_bytes import read_image_bytes
+from faceprep.core.io.npz import describe as describe_npz
+from faceprep.core.scratch import scratch_folder
+from faceprep.core.types import Outcome
+from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
+from faceprep.sets import kinds, lists, tfrecord
+from faceprep.sets.containers import index_set
+from faceprep.tables.plan import read_plan
+
+
+def inspect_set(
+    path: Path, kind: str, deep: bool, limit: int | None, progress: Progress
+) -> Inspection:
+    """Read every image of a container through its index. Raises SourceError."""
+    found = Inspection(str(path), kind)
+    counts: Counter[str] = Counter()
+    with scratch_folder() as scratch, index_set(path, scratch) as images:
+        n = len(images) if limit is None else min(limit, len(images))
+        for number, each in enumerate(images.read(range(n)), 1):
+            progress(number, n)
+            if isinstance(each, Outcome):
+                found.add_damage(each.reason)
+            elif found.add_image(each.place or each.key, each.data, deep):
+                counts[each.identity] += 1
+        if limit is None:
+            for fault in images.faults():
+                found.add_damage(fault.reason)
+        max_labels = images.index.facts.get("max_labels", 1)
+    without = counts.pop("", 0)
+    found.identities = len(counts)
+    found.details = {
+        "per_identity": spread(list(counts.values())),
+        "without_identity": without,
+        "label_width": max_labels,
+    }
+    return found
+
+
+def _contents(describe: Callable[[Path], Contents]) -> Callable[[Path, str], Inspection]:
+    """Return an inspection of a list or table, up to its first damage."""
+
+    def inspect(path: Path, kind: str) -> Inspection:
+        found = describe(path)
+        damage = [found.damage] if found.damage else []
+        return Inspection(
+            str(path),
+            kind,
+            found.n_images,
+            found.n_classes,
+            damaged=len(damage),
+            damage=damage,
+            details={"fields": list(found.fields)},
+        )
+
+    return inspect
+
+
+def _embeddings(path: Path, kind: str) -> Inspection:
+    describe = describe_npz if path.suffix.lower() == ".npz" else parquet.describe
+    return _contents(describe)(path, kind)
+
+
+def _plan(path: Path, kind: str) -> Inspection:
+    header, decisions = read_plan(path)
+    counts = Counter(f"{each.action} {each.verdict}" for each in decisions)
+    details = {
+        "command": header.get("command"),
+        "source": header.get("source"),
+        "decisions": dict(counts.most_common()),
+    }
+    return Inspection(str(path), kind, details=details)
+
+
+def _video(path: Path, kind: str) -> Inspection:
+    from faceprep.video.reader import VideoReader
+
+    with VideoReader(path) as reader:
+        times = reader.index.times
+        found = Inspection(str(path), kind, details={"frames": len(reader)})
+        if len(times):
+            found.details["seconds"] = round(float(times[-1]), 3)
+        if reader.cut_off:
+            found.add_damage(reader.cut_off)
+    return found
+
+
+def _image(path: Path, kind: str) -> Inspection:
+    found = Inspection(str(path), kind)
+    data = read_image_bytes(path, path.name)
+    if isinstance(data, Outcome):
+        found.add_damage(data.reason)
+    else:
+        found.add_image(path.name, data, deep=True)
+    return found
+
+
+DESCRIBED: Mapping[str, Callable[[Path, str], Inspection]] = {
+    kinds.NPZ_LIST: _contents(describe_npz),
+    kinds.CSV_LIST: _contents(lists.describe_csv),
+    kinds.PARQUET_LIST: _contents(parquet.describe),
+    kinds.LST: _contents(lists.describe_lst),
+    kinds.TFRECORD_LIST: _contents(tfrecord.describe),
+    kinds.FACES: _contents(parquet.describe),
+    kinds.SCORES: _contents(parquet.describe),
+    kinds.EMBEDDINGS: _embeddings,
+    kinds.PLAN: _plan,
+    kinds.VIDEO: _video,
+    kinds.IMAGE: _image,
+}
+"""Kinds that are described without an index of images."""

@@ -1,0 +1,66 @@
+"""inspect names the kind of anything, because one suffix can hold several."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceprep.core.embeddings import Embeddings, Model
+from faceprep.core.types import Request
+from faceprep.jobs.convert import Convert
+from faceprep.jobs.inspect.job import Inspect
+from faceprep.jobs.manifest import Manifest
+from faceprep.jobs.score import Score
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
+from faceprep.synthetic import encode_face
+from faceprep.tables.embeddings import Place, write_npz
+from faceprep.tables.plan import write_plan
+
+
+def inspect(path: Path) -> dict[str, object]:
+    return Inspect().look(path).as_json()
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tfrecord", ".parquet", ".rec"])
+def test_images_in_a_container_are_counted(suffix: str, rec_set: Path, tmp_path: Path) -> None:
+    run_job(Convert(), Request((rec_set,), tmp_path / f"a{suffix}"), SerialRunner())
+    found = inspect(tmp_path / f"a{suffix}")
+    assert (found["images"], found["identities"], found["damaged"]) == (30, 6, 0)
+    assert found["per_identity"] == {"min": 5, "median": 5, "max": 5}
+
+
+def test_a_zip_of_a_folder(face_folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        for path in sorted(face_folder.rglob("*.jpg")):
+            file.write(path, path.relative_to(face_folder.parent).as_posix())
+        file.writestr(f"{face_folder.name}/0/cut.jpg", encode_face(1, 1)[:99])
+    found = inspect(tmp_path / "a.zip")
+    assert (found["kind"], found["images"], found["identities"]) == ("zip", 12, 4)
+    assert found["damaged"] == 1
+
+
+def test_one_suffix_holds_several_kinds(face_folder: Path, tmp_path: Path) -> None:
+    serial = SerialRunner()
+    run_job(Convert(), Request((face_folder,), tmp_path / "images.parquet"), serial)
+    run_job(Manifest(seed=1), Request((face_folder,), tmp_path / "list.parquet"), serial)
+    run_job(Score(), Request((face_folder,), tmp_path / "scores.parquet"), serial)
+    kinds = [inspect(tmp_path / f"{name}.parquet")["kind"] for name in ("images", "list", "scores")]
+    assert kinds == ["parquet-images", "parquet-list", "scores"]
+    with (tmp_path / "vectors.npz").open("wb") as file:
+        rows = np.eye(2, dtype=np.float32)
+        write_npz(file, Embeddings(["a/1", "b/1"], ["a", "b"], rows, Model("m")), Place())
+    found = inspect(tmp_path / "vectors.npz")
+    assert (found["kind"], found["images"]) == ("embeddings", 2)
+
+
+def test_a_plan_and_an_image(tmp_path: Path) -> None:
+    with (tmp_path / "plan.jsonl").open("wb") as file:
+        write_plan(file, {"command": "dedupe", "source": "somewhere"}, [])
+    assert inspect(tmp_path / "plan.jsonl")["source"] == "somewhere"
+    (tmp_path / "a.jpg").write_bytes(encode_face(1, 1))
+    found = inspect(tmp_path / "a.jpg")
+    assert (found["kind"], found["images"]) == ("image", 1)
