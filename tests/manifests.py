@@ -79,6 +79,11 @@ def rows(path: Path) -> list[Row]:
     return READERS[path.suffix](path)
 
 
+def class_map_of(folder: Path) -> Path:
+    """The class map that was written last."""
+    return max(folder.glob("*_classes.csv"), key=lambda path: path.stat().st_mtime_ns)
+
+
 def files(root: Path) -> dict[str, str]:
     """Name -> hash of what a user sees in a folder."""
     return {

@@ -12,10 +12,21 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 OK = "ok"
 FEW_IMAGES = "few_images"
 NO_FACE, MANY_FACES, LOW_SCORE = "no_face", "many_faces", "low_score"
-DROPPED = "dropped"
+DROPPED, NOT_DRAWN = "dropped", "not_drawn"
 NO_CROP, REPAIRED, SPARE_FACE_ROWS = "no_crop", "repaired", "spare_face_rows"
 SOUND_STATUSES = frozenset(
-    {OK, FEW_IMAGES, DROPPED, NO_FACE, MANY_FACES, LOW_SCORE, NO_CROP, REPAIRED, SPARE_FACE_ROWS}
+    {
+        OK,
+        FEW_IMAGES,
+        DROPPED,
+        NOT_DRAWN,
+        NO_FACE,
+        MANY_FACES,
+        LOW_SCORE,
+        NO_CROP,
+        REPAIRED,
+        SPARE_FACE_ROWS,
+    }
 )
 """Outcomes that are counted but are not failures."""
 

@@ -42,11 +42,12 @@ log = logging.getLogger("faceprep")
 class Manifest(Job):
     """Write a list or shards of images for a trainer.
 
-    SRC/IDENTITY/IMAGE becomes OUT, shuffled, in the format of its suffix: .npz and .tfrecord as
-    Keras_insightface reads them, .parquet, .csv, .lst (im2rec), .tar (WebDataset, with the images).
-    Classes are numbered 0 to C-1 in the order of their names, as numbers if all are numbers;
-    classes.csv beside OUT lists them. The validation share goes to NAME_val.SUFFIX. With --shards
-    the files are called NAME-00000-of-00008.SUFFIX.
+    SRC is any set. OUT lists or holds its images, shuffled, in the format of its suffix: .npz and
+    .tfrecord as Keras_insightface reads them, .parquet, .csv, .lst (im2rec), .tar (WebDataset, with
+    the images). Classes are numbered 0 to C-1 in the order of their names, as numbers if all are
+    numbers. NAME_classes.csv beside OUT lists them; --classes keeps the numbers of another one. The
+    validation share goes to NAME_val.SUFFIX. With --shards the files are called
+    NAME-00000-of-00008.SUFFIX.
     """
 
     command: ClassVar[str] = "manifest"
@@ -67,7 +68,17 @@ class Manifest(Job):
         "Take the class from the path instead of the folder: live=0,spoof=1 (names of folders), "
         "or re:REGEX with one group.",
     )
+    group_by: str | None = option(
+        None,
+        "Keep images of one group on one side of the split; a rule as for --label-rule, such as "
+        "re:REGEX with the person as its one group.",
+    )
+    classes: Path | None = option(
+        None, "Keep the class numbers of this class map; other classes are named failures."
+    )
     min_images: int = option(1, "Leave out identities with fewer images than this.")
+    max_images: int | None = option(None, "Draw at most this many images of each class.")
+    identities: int | None = option(None, "Draw this many classes.")
     relative_to: Path | None = option(
         None, "Write paths relative to this folder.  [default: absolute paths]"
     )
@@ -82,10 +93,15 @@ class Manifest(Job):
         for name, least in (("shards", 1), ("min_images", 1), ("val_fraction", 0)):
             if not getattr(self, name) >= least:
                 raise _bad_option(name, f"{least} or more", getattr(self, name))
+        for name in ("max_images", "identities"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise _bad_option(name, "1 or more", value)
         if not self.val_fraction < 1:
             raise _bad_option("val_fraction", "less than 1", self.val_fraction)
-        if self.label_rule is not None:
-            parse_rule(self.label_rule)
+        for rule in (self.label_rule, self.group_by):
+            if rule is not None:
+                parse_rule(rule)
 
     # Before
 
@@ -103,9 +119,12 @@ class Manifest(Job):
         labels, names, fixed = self._label(listing)
         table, rows = self._join(listing, prefix, source)
         self._leave_out_few(listing)
+        split = Split(self.val_fraction, self._groups(listing))
+        if self.max_images or self.identities:
+            n = selection.draw(listing, labels, self.seed or 0, self.max_images, self.identities)
+            log.info("%s not drawn", count_noun(n, "image is", "images are"))
         if len(listing.refused) == len(listing):
             raise _nothing_left(source, listing)
-        split = Split(self.val_fraction, self.split_by == "identity")
         chosen = selection.select(listing, labels, names, fixed, self.seed or 0, split)
         self._warn_of_small_split(chosen)
         cutter = Cutter(
@@ -133,7 +152,14 @@ class Manifest(Job):
             dtype=table.dtype if table else "",
             twins=find_twins(listing) if with_images else [],
             files=cutter.files,
+            class_map=class_map.name_for(output),
         )
+        if self.classes and os.path.realpath(self.classes) == os.path.realpath(
+            output.with_name(layout.class_map)
+        ):
+            raise OptionError(
+                "--classes is the class map that this run writes", found=layout.class_map
+            )
         layout.save(scratch)
         if table:
             embedding_rows.lay_out(table, scratch / EMBEDDINGS)
@@ -189,10 +215,31 @@ class Manifest(Job):
 
     def _label(self, listing: Listing) -> tuple[Ints, Sequence[str], bool]:
         """Return (label of each image, label names, whether they are class numbers already)."""
+        names: Sequence[str]
         if not self.label_rule:
-            return *selection.label_by_identity(listing), False
-        rule = parse_rule(self.label_rule)
-        return *selection.label_by_rule(listing, rule), bool(rule.classes)
+            labels, names = selection.label_by_identity(listing)
+            fixed = False
+        else:
+            rule = parse_rule(self.label_rule)
+            labels, names = selection.label_by_rule(listing, rule)
+            fixed = bool(rule.classes)
+        if self.classes is None:
+            return labels, names, fixed
+        labels, names = selection.keep_known(listing, labels, names, class_map.load(self.classes))
+        return labels, names, True
+
+    def _groups(self, listing: Listing) -> Ints | None:
+        """Return the group of each image, where whole groups go to one side of the split."""
+        if self.group_by is not None:
+            return selection.label_by_rule(listing, parse_rule(self.group_by))[0]
+        if self.split_by != "identity":
+            return None
+        if self.label_rule and self.val_fraction:
+            log.warning(
+                "--split-by identity splits by folder: a person with several folders may be on "
+                "both sides. See --group-by"
+            )
+        return listing.identity_of
 
     def _join(
         self, listing: Listing, prefix: str, source: Path
@@ -234,19 +281,19 @@ class Manifest(Job):
             )
 
     def _work(
-        self, listing: Listing, chosen: Selection, cutter: Cutter, layout: Layout, fingerprint: str
+        self, listing: Listing, chosen: Selection, cutter: Cutter, layout: Layout, state: str
     ) -> Work:
-        """Return the shards, and the class map if it does not exist yet."""
+        """Return the shards, and the class map if no other manifest has written the same."""
         text = class_map.encode(chosen.names, chosen.class_counts().tolist())
         storage.write_file(cutter.scratch / CLASSES_CSV, text, durable=False)
-        is_there = class_map.has_classes(Path(layout.folder) / CLASSES_CSV, chosen.names)
         n_bytes = _count_bytes(listing, layout)
-        if self.embeddings:
-            fingerprint += f", {storage.fingerprint_of(self.embeddings)}"
-        files = [*layout.files, *([] if is_there else [CLASSES_CSV])]
+        for file in filter(None, (self.embeddings, self.classes)):
+            state += f", {storage.fingerprint_of(file)}"
+        is_there = class_map.has_classes(Path(layout.folder) / layout.class_map, chosen.names)
+        files = [*layout.files, *([] if is_there else [layout.class_map])]
         return Work(
             [Stage("write", cutter.shards)],
-            fingerprint,
+            state,
             files=files,
             n_files=len(cutter.shards) + len(files),
             n_bytes=n_bytes,
@@ -267,20 +314,12 @@ class Manifest(Job):
         for name, plan in layout.files.items():
             if not plan.has_one_part:
                 FORMATS[layout.suffix].join(sink, layout, name, sink.open(name))
-        self._write_class_map(work, layout, sink)
-
-    def _write_class_map(self, work: Work, layout: Layout, sink: Sink) -> None:
-        """Write the class map unless another manifest has written the same classes there."""
-        rows = class_map.load(sink.scratch / CLASSES_CSV)
+        rows, lost = class_map.load(sink.scratch / CLASSES_CSV), lost_images(layout, sink)
         names = [row.name for row in rows]
-        if CLASSES_CSV in (work.files or ()) or not class_map.has_classes(
-            Path(layout.folder) / CLASSES_CSV, names
-        ):
-            lost = lost_images(layout, sink)
-            sink.write(
-                CLASSES_CSV,
-                class_map.encode(names, [row.images - lost[row.number] for row in rows]),
-            )
+        is_there = class_map.has_classes(Path(layout.folder) / layout.class_map, names)
+        if layout.class_map in (work.files or ()) or not is_there:
+            counts = [row.images - lost[row.number] for row in rows]
+            sink.write(layout.class_map, class_map.encode(names, counts))
 
 
 def _bad_option(name: str, expected: str, found: object) -> OptionError:

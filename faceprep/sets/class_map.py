@@ -1,13 +1,13 @@
-"""The class map `classes.csv` of a manifest: number, name and images of each class.
+"""The class map `NAME_classes.csv` of a manifest: number, name and images of each class.
 
-Manifests with the same classes share one class map. Its counts are those of the manifest that
-wrote it.
+Its counts are those of the manifest beside it. Another manifest may keep its numbers: --classes.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from faceprep.core import storage
@@ -16,6 +16,15 @@ from faceprep.core.io.csv import CsvReader, csv_bytes
 
 CLASSES_CSV = "classes.csv"
 _COLUMNS = ["class", "name", "images"]
+
+
+def name_for(output: Path) -> str:
+    """Return the name of the class map beside an output.
+
+    >>> name_for(Path("a/train.npz"))
+    'train_classes.csv'
+    """
+    return f"{output.stem}_{CLASSES_CSV}"
 
 
 class ClassRow(NamedTuple):

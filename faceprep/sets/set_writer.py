@@ -145,7 +145,7 @@ class SetWriter(ABC):
     @property
     def class_map(self) -> str:
         """Return the name of the class map."""
-        return f"{self.output.stem}_{class_map.CLASSES_CSV}"
+        return class_map.name_for(self.output)
 
     @abstractmethod
     def write(

@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Ints
-from faceprep.core.errors import SourceError
+from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.names import sort_names
 from faceprep.core.random_order import shuffled
 from faceprep.core.text import count_noun
-from faceprep.core.types import FEW_IMAGES
+from faceprep.core.types import FEW_IMAGES, NOT_DRAWN
+from faceprep.sets.class_map import ClassRow
 from faceprep.sets.label_rules import LabelRule, Unlabelled
 from faceprep.sets.listing import Listing
 
@@ -46,10 +47,14 @@ class Selection:
 
 @dataclass(frozen=True)
 class Split:
-    """The share of images that go to the validation set, or of identities with `by_identity`."""
+    """The share of images that go to the validation set.
+
+    With `groups`, the number of each image's group (n,), it is the share of groups, and each group
+    is on one side.
+    """
 
     fraction: float = 0.0
-    by_identity: bool = False
+    groups: Ints | None = None
 
 
 def label_by_identity(listing: Listing) -> tuple[Ints, Sequence[str]]:
@@ -109,6 +114,55 @@ def leave_out_few(listing: Listing, least: int) -> tuple[int, int]:
     return int(((counts > 0) & (counts < least)).sum()), few.size
 
 
+def keep_known(
+    listing: Listing, labels: Ints, names: Sequence[str], rows: Sequence[ClassRow]
+) -> tuple[Ints, list[str]]:
+    """Give labels the numbers of a class map; return (label of each image, names of its classes).
+
+    Images whose class is not in the map are refused. Raises OptionError for a map with gaps.
+    """
+    known = {row.name: row.number for row in rows}
+    if sorted(known.values()) != list(range(len(rows))):
+        raise OptionError(
+            "--classes: the classes are not numbered from 0 without gaps",
+            expected=f"the numbers 0 to {len(rows) - 1}, each once",
+            found=", ".join(str(row.number) for row in rows[:8]),
+        )
+    numbers = np.array([known.get(name, _NONE) for name in names] or [_NONE], np.int64)
+    numbered = np.where(labels == _NONE, _NONE, numbers[labels])
+    for position in np.flatnonzero((numbered == _NONE) & listing.accepted()).tolist():
+        name = names[labels[position]]
+        reason = f"{listing.path(position)}: the class {name!r} is not in --classes"
+        listing.refused[position] = Unlabelled("unknown_class", reason)
+    return numbered, [row.name for row in sorted(rows)]
+
+
+def draw(
+    listing: Listing, labels: Ints, seed: int, max_images: int | None, n_labels: int | None
+) -> int:
+    """Refuse all but `max_images` images of each label and `n_labels` labels, drawn by `seed`.
+
+    Return the number of images left out; they are no failures.
+    """
+    kept = np.flatnonzero(listing.accepted())
+    order = kept[shuffled(kept.size, seed)]
+    left_out = np.zeros(len(listing), np.bool_)
+    if n_labels is not None:
+        present = np.unique(labels[kept])
+        drawn = present[shuffled(present.size, seed)[:n_labels]]
+        left_out[kept[~np.isin(labels[kept], drawn)]] = True
+    if max_images is not None:
+        by_label = order[np.argsort(labels[order], kind="stable")]
+        starts = np.flatnonzero(np.diff(labels[by_label], prepend=_NONE - 1))
+        rank = np.arange(by_label.size) - np.repeat(
+            starts, np.diff(np.append(starts, by_label.size))
+        )
+        left_out[by_label[rank >= max_images]] = True
+    for position in np.flatnonzero(left_out).tolist():
+        listing.refused[position] = Unlabelled(NOT_DRAWN, "not drawn")
+    return int(left_out.sum())
+
+
 def select(
     listing: Listing, labels: Ints, names: Sequence[str], fixed: bool, seed: int, split: Split
 ) -> Selection:
@@ -121,11 +175,15 @@ def select(
     """
     kept = np.flatnonzero(listing.accepted())
     order = kept[shuffled(kept.size, seed)]
-    if split.by_identity:
-        in_val = _whole_identities(listing.identity_of[order], seed, split.fraction)
+    if split.groups is not None:
+        in_val = _whole_groups(split.groups[order], seed, split.fraction)
     else:
         in_val = _some_images(labels[order], split.fraction)
     train, val = order[~in_val], order[in_val]
+    if split.fraction and not val.size:
+        raise SourceError(
+            "the validation set would be empty", remedy="Choose a larger --val-fraction."
+        )
     if fixed:
         return Selection(labels, names, train, val)
     used = set(np.unique(labels[train]).tolist())
@@ -159,16 +217,15 @@ def _some_images(labels: Ints, fraction: float) -> npt.NDArray[np.bool_]:
     return in_val
 
 
-def _whole_identities(identities: Ints, seed: int, fraction: float) -> npt.NDArray[np.bool_]:
-    present = np.unique(identities)
+def _whole_groups(groups: Ints, seed: int, fraction: float) -> npt.NDArray[np.bool_]:
+    present = np.unique(groups)
     n = _share(fraction, present.size) if fraction else 0
     if fraction and n >= present.size:
         raise SourceError(
-            f"{count_noun(present.size, 'identity', 'identities')} cannot be split with "
-            f"--val-fraction {fraction}",
-            expected="at least one identity on either side",
+            f"{count_noun(present.size, 'group')} cannot be split with --val-fraction {fraction}",
+            expected="at least one identity, or group of --group-by, on either side",
         )
-    chosen: npt.NDArray[np.bool_] = np.isin(identities, present[shuffled(present.size, seed)[:n]])
+    chosen: npt.NDArray[np.bool_] = np.isin(groups, present[shuffled(present.size, seed)[:n]])
     return chosen
 
 

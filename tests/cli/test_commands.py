@@ -53,7 +53,7 @@ def test_files_of_an_output_that_is_no_folder(rec_set: Path, tmp_path: Path) -> 
     faceprep("rec2folder", rec_set, tmp_path / "out")
     done = faceprep("manifest", tmp_path / "out", tmp_path / "a.tar", "--seed", 1, "--shards", 3)
     assert re.match(r"30 of 30 inputs ok, 4 files for .*a\.tar \(", done.stdout), done.stdout
-    assert len(list(tmp_path.glob("a-*.tar"))) == 3 and (tmp_path / "classes.csv").exists()
+    assert len(list(tmp_path.glob("a-*.tar"))) == 3 and (tmp_path / "a_classes.csv").exists()
 
 
 def test_json_is_one_object_and_nothing_else(rec_set: Path, tmp_path: Path) -> None:

@@ -14,7 +14,18 @@ import pytest
 from faceprep.core.errors import SourceError
 from faceprep.core.io import npz, parquet
 from faceprep.sets import class_map, tfrecord, webdataset
-from tests.manifests import JPEG, PNG, SUFFIXES, embeddings_of, failures, files, make, rows, run
+from tests.manifests import (
+    JPEG,
+    PNG,
+    SUFFIXES,
+    class_map_of,
+    embeddings_of,
+    failures,
+    files,
+    make,
+    rows,
+    run,
+)
 from tests.real import DATA, needs_data
 
 KINDS = (("live", 1), ("spoof", 2))
@@ -37,7 +48,7 @@ def test_every_image_once_with_its_class(face_folder: Path, out: Path, suffix: s
     end = "" if suffix == ".tar" else ".jpg"
     assert sorted(found) == sorted((f"{stem}{i}/{k}{end}", i) for i in range(4) for k in range(3))
     assert found != sorted(found), "shuffled"
-    assert class_map.load(out / "classes.csv") == [(i, str(i), 3) for i in range(4)]
+    assert class_map.load(class_map_of(out)) == [(i, str(i), 3) for i in range(4)]
 
 
 def test_the_order_is_the_same_in_every_format(face_folder: Path, tmp_path: Path) -> None:
@@ -155,12 +166,12 @@ def test_a_share_of_the_images_for_validation(face_folder: Path, out: Path, suff
     assert (len(train), len(val)) == (9, 3)
     assert not set(train) & set(val)
     assert {label for _, label in train} == {0, 1, 2, 3}
-    assert [row.images for row in class_map.load(out / "classes.csv")] == [3, 3, 3, 3]
+    assert [row.images for row in class_map.load(class_map_of(out))] == [3, 3, 3, 3]
 
 
 def test_whole_identities_for_validation(face_folder: Path, out: Path) -> None:
     run(face_folder, out / "a.csv", val_fraction=0.5, split_by="identity", relative_to=face_folder)
-    identity = {row.number: row.name for row in class_map.load(out / "classes.csv")}
+    identity = {row.number: row.name for row in class_map.load(class_map_of(out))}
     train, val = ({label for _, label in rows(out / name)} for name in ("a.csv", "a_val.csv"))
     assert (train, val) == ({0, 1}, {2, 3}), "the classes of the training set are dense"
     for name, label in rows(out / "a.csv") + rows(out / "a_val.csv"):
@@ -176,10 +187,10 @@ def test_too_few_images_for_the_split_are_said(
     (source / "a/2.jpg").unlink()
     with pytest.raises(SourceError, match="every class has one image only"):
         run(source, out / "b.csv", val_fraction=0.5)
-    with pytest.raises(SourceError, match="2 identities cannot be split"):
+    with pytest.raises(SourceError, match="2 groups cannot be split"):
         run(source, out / "b.csv", val_fraction=0.9, split_by="identity")
     (source / "b/1.jpg").unlink()
-    with pytest.raises(SourceError, match="1 identity cannot be split"):
+    with pytest.raises(SourceError, match="1 group cannot be split"):
         run(source, out / "b.csv", val_fraction=0.9, split_by="identity")
 
 
@@ -195,7 +206,14 @@ def test_shards_hold_together_what_one_file_holds(
     )
     for whole, shards in zip((f"a{suffix}", f"a_val{suffix}"), names, strict=True):
         assert [row for name in shards for row in rows(out / name)] == rows(out / whole)
-    assert set(files(out)) == {f"a{suffix}", f"a_val{suffix}", *names[0], *names[1], "classes.csv"}
+    assert set(files(out)) == {
+        f"a{suffix}",
+        f"a_val{suffix}",
+        *names[0],
+        *names[1],
+        "a_classes.csv",
+        "b_classes.csv",
+    }
     if suffix == ".tfrecord":
         first: list[Any] = [next(tfrecord.read_examples(out / name)) for name in names[0]]
         assert [each["total"] for each in first] == [[9]] * 4, "of the whole set"
@@ -203,10 +221,10 @@ def test_shards_hold_together_what_one_file_holds(
 
 def test_classes_are_dense_and_in_the_peers_order(tmp_path: Path, out: Path) -> None:
     run(make(tmp_path / "numbers", "10/1.jpg", "9/1.jpg", "007/1.jpg"), out / "a.csv")
-    assert [row.name for row in class_map.load(out / "classes.csv")] == ["007", "9", "10"]
-    (out / "classes.csv").unlink()
+    assert [row.name for row in class_map.load(class_map_of(out))] == ["007", "9", "10"]
+    (class_map_of(out)).unlink()
     run(make(tmp_path / "text", "10/1.jpg", "9/1.jpg", "0_0_1/1.jpg", "x/y/1.jpg"), out / "b.csv")
-    assert [row.name for row in class_map.load(out / "classes.csv")] == ["0_0_1", "10", "9", "x/y"]
+    assert [row.name for row in class_map.load(class_map_of(out))] == ["0_0_1", "10", "9", "x/y"]
 
 
 def test_small_identities_are_left_out_and_counted(
@@ -216,7 +234,7 @@ def test_small_identities_are_left_out_and_counted(
     source = make(tmp_path / "set", "a/1.jpg", "a/2.jpg", "b/1.jpg", "c/1.jpg", "c/2.jpg")
     summary = run(source, out / "a.csv", min_images=2)
     assert (summary.inputs, summary.failed, summary.by_status) == (5, 0, {"few_images": 1, "ok": 4})
-    assert class_map.load(out / "classes.csv") == [(0, "a", 2), (1, "c", 2)]
+    assert class_map.load(class_map_of(out)) == [(0, "a", 2), (1, "c", 2)]
     assert "left out 1 identity (1 image) with fewer than 2 images" in caplog.text
 
 
@@ -262,21 +280,21 @@ def test_classes_by_rule(tmp_path: Path, out: Path, rule: str) -> None:
         "Train/live/spoof/0.png": "ambiguous_label",
     }
     counts = Counter(label for _, label in found)
-    assert class_map.load(out / "classes.csv") == [(0, "live", counts[0]), (1, "spoof", counts[1])]
+    assert class_map.load(class_map_of(out)) == [(0, "live", counts[0]), (1, "spoof", counts[1])]
 
 
 def test_a_rule_reads_flat_folders_too(tmp_path: Path, out: Path) -> None:
     source = make(tmp_path / "flat", "003-1.jpg", "003-2.jpg", "11-1.jpg")
     run(source, out / "a.csv", label_rule=r"re:^(\d+)-", relative_to=source)
     assert sorted(rows(out / "a.csv")) == [("003-1.jpg", 0), ("003-2.jpg", 0), ("11-1.jpg", 1)]
-    assert [row.name for row in class_map.load(out / "classes.csv")] == ["003", "11"]
+    assert [row.name for row in class_map.load(class_map_of(out))] == ["003", "11"]
 
 
 @needs_data
 def test_real_photos(out: Path) -> None:
     summary = run(DATA / "orl", out / "a.tar", val_fraction=0.1)
     assert (summary.ok, len(rows(out / "a.tar")), len(rows(out / "a_val.tar"))) == (200, 180, 20)
-    assert [row.name for row in class_map.load(out / "classes.csv")][:3] == ["s1", "s10", "s11"]
+    assert [row.name for row in class_map.load(class_map_of(out))][:3] == ["s1", "s10", "s11"]
 
 
 # Bad images, bad names
@@ -296,7 +314,7 @@ def test_bad_images_are_named_and_the_others_kept(
     assert (summary.ok, summary.failed) == (3, 4)
     bad = {"a/zero.jpg": "undecodable", "c/zero.jpg": "undecodable", "b/text.png": "undecodable"}
     assert failures(out / f"a{suffix}") == bad | {"b/gone.jpg": "unreadable"}
-    assert class_map.load(out / "classes.csv") == [(0, "a", 2), (1, "b", 1), (2, "c", 0)]
+    assert class_map.load(class_map_of(out)) == [(0, "a", 2), (1, "b", 1), (2, "c", 0)]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -321,4 +339,4 @@ def test_names_that_cannot_be_written(tmp_path: Path, out: Path, suffix: str) ->
     assert set(failures(out / f"a{suffix}")) == bad
     names = {name for name, _ in rows(out / f"a{suffix}")}
     assert {f"{name}.jpg" for name in names} == good if suffix == ".tar" else names == good - bad
-    assert [row.name for row in class_map.load(out / "classes.csv")] == ["a", "b"]
+    assert [row.name for row in class_map.load(class_map_of(out))] == ["a", "b"]

@@ -93,7 +93,9 @@ def test_a_shard_that_failed_is_made_up_for(
     with mock.patch.dict(manifests.FORMATS, {suffix: replace(form, write=write)}):
         with pytest.raises(OutputError, match="1 of 4 shards crashed"):
             run(face_folder, output, val_fraction=0.1)
-        assert not {output.name, "classes.csv"} & set(files(output.parent)), "nothing is joined yet"
+        assert not {output.name, "a_classes.csv"} & set(files(output.parent)), (
+            "nothing is joined yet"
+        )
         begun[:] = ["000001"]
         again = run(face_folder, output, val_fraction=0.1)
     assert begun == ["000001", "000001"], "only what was missing"
@@ -115,29 +117,32 @@ def test_a_changed_source_is_not_gone_on_with(tmp_path: Path, out: Path) -> None
 # Two manifests in one folder
 
 
-def test_manifests_of_the_same_classes_share_the_map(tmp_path: Path, out: Path) -> None:
+def test_each_manifest_has_a_map_of_its_own(tmp_path: Path, out: Path) -> None:
     source = make(tmp_path / "set", "a/1.jpg", "b/1.jpg")
     make(source, "b/zero.jpg", data=b"")
     run(source, out / "a.npz")
     before = files(out)
     run(source, out / "b.tar")
-    assert files(out) == before | {"b.tar": files(out)["b.tar"]}
-    run(source, out / "b.tar")
-    run(source, out / "b.tar", overwrite=True)
-    run(source, out / "a.npz")
-    assert (out / "classes.csv").read_text() == "class,name,images\n0,a,1\n1,b,2\n"
-    run(source, out / "a.npz", overwrite=True)
-    assert files(out) == before | {"b.tar": files(out)["b.tar"]}
+    assert files(out).keys() - before.keys() == {"b.tar", "b_classes.csv"}
+    assert class_map.load(out / "a_classes.csv") == [(0, "a", 1), (1, "b", 2)]
+    assert class_map.load(out / "b_classes.csv") == [(0, "a", 1), (1, "b", 1)]
+    after = files(out)
+    for name, overwrite in (("b.tar", False), ("b.tar", True), ("a.npz", False), ("a.npz", True)):
+        run(source, out / name, overwrite=overwrite)
+        assert files(out) == after
 
 
-def test_manifests_of_other_classes_do_not(tmp_path: Path, out: Path) -> None:
+def test_manifests_of_one_name_share_a_map_of_the_same_classes_only(
+    tmp_path: Path, out: Path
+) -> None:
     source = make(tmp_path / "set", "a/1.jpg", "a/2.jpg", "b/1.jpg")
     run(source, out / "a.csv")
-    with pytest.raises(OutputError, match=r"classes.csv: exists already"):
-        run(source, out / "b.csv", min_images=2)
-    assert set(files(out)) == {"a.csv", "classes.csv"}
-    run(source, out / "b.csv", min_images=2, overwrite=True)
-    assert class_map.load(out / "classes.csv") == [(0, "a", 2)]
+    run(source, out / "a.lst")
+    with pytest.raises(OutputError, match=r"a_classes.csv: exists already"):
+        run(source, out / "a.npz", min_images=2)
+    assert set(files(out)) == {"a.csv", "a.lst", "a_classes.csv"}
+    run(source, out / "b.csv", min_images=2)
+    assert class_map.load(out / "b_classes.csv") == [(0, "a", 2)]
 
 
 # What cannot be

@@ -33,7 +33,9 @@ def test_every_image_is_on_one_side_and_classes_are_dense(
 ) -> None:
     listing = listing_of({str(i): n for i, n in enumerate(counts)})
     try:
-        chosen = choose(listing, seed, Split(fraction, by_identity))
+        chosen = choose(
+            listing, seed, Split(fraction, listing.identity_of if by_identity else None)
+        )
     except SourceError:
         assert fraction and (max(counts) == 1 or by_identity)
         return

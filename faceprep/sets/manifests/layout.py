@@ -81,6 +81,7 @@ class Layout:
     dtype: str
     twins: list[str]
     files: Mapping[str, FilePlan]
+    class_map: str
 
     def save(self, scratch: Path) -> None:
         storage.write_file(scratch / _LAYOUT, json.dumps(asdict(self)).encode(), durable=False)

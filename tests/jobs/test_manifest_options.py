@@ -1,0 +1,90 @@
+"""manifest: class numbers that stay, groups that are not split, and drawn shares."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.sets import class_map
+from tests.manifests import failures, make, rows, run
+
+
+def people(root: Path) -> Path:
+    """live and spoof videos of six people, two videos each."""
+    names = [
+        f"{kind}/{person}/{person}-{video}/{i}.jpg"
+        for kind in ("live", "spoof")
+        for person in range(6)
+        for video in range(2)
+        for i in range(3)
+    ]
+    return make(root, *names)
+
+
+def person_of(name: str) -> str:
+    return name.rsplit("/", 3)[1]
+
+
+def test_groups_stay_on_one_side(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = people(tmp_path / "in")
+    options = {"label_rule": "live=0,spoof=1", "val_fraction": 0.3}
+    run(source, tmp_path / "g" / "a.csv", group_by=r"re:^(?:live|spoof)/(\d+)/", **options)
+    train, val = (rows(tmp_path / "g" / name) for name in ("a.csv", "a_val.csv"))
+    assert len(train) + len(val) == 72
+    assert not {person_of(row[0]) for row in train} & {person_of(row[0]) for row in val}
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        run(source, tmp_path / "i" / "a.csv", split_by="identity", **options)
+    assert "See --group-by" in caplog.text
+
+
+def test_classes_keep_their_numbers(tmp_path: Path) -> None:
+    big = make(tmp_path / "big", "a/1.jpg", "b/1.jpg", "c/1.jpg")
+    run(big, tmp_path / "out" / "train.csv")
+    small = make(tmp_path / "small", "b/2.jpg", "c/2.jpg", "d/2.jpg")
+    numbers = tmp_path / "out" / "train_classes.csv"
+    summary = run(small, tmp_path / "out" / "test.csv", classes=numbers)
+    assert (summary.ok, summary.failed) == (2, 1)
+    assert failures(tmp_path / "out" / "test.csv") == {"d/2.jpg": "unknown_class"}
+    found = {row[0].rsplit("/", 2)[1]: row[1] for row in rows(tmp_path / "out" / "test.csv")}
+    assert found == {"b": 1, "c": 2}
+    written = class_map.load(tmp_path / "out" / "test_classes.csv")
+    assert written == [(0, "a", 0), (1, "b", 1), (2, "c", 1)]
+    assert class_map.load(numbers) == [(0, "a", 1), (1, "b", 1), (2, "c", 1)]
+
+
+def test_class_maps_that_cannot_be_kept(tmp_path: Path) -> None:
+    source = make(tmp_path / "in", "a/1.jpg")
+    (tmp_path / "gaps.csv").write_text("class,name,images\n0,a,1\n2,b,1\n")
+    with pytest.raises(OptionError, match="not numbered from 0 without gaps"):
+        run(source, tmp_path / "out" / "a.csv", classes=tmp_path / "gaps.csv")
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / "a_classes.csv").write_text("class,name,images\n0,a,1\n")
+    with pytest.raises(OptionError, match="is the class map that this run writes"):
+        run(source, tmp_path / "out" / "a.csv", classes=tmp_path / "out" / "a_classes.csv")
+
+
+def test_images_and_identities_are_drawn(tmp_path: Path) -> None:
+    source = make(tmp_path / "in", *(f"{name}/{i}.jpg" for name in "abcd" for i in range(5)))
+    drawn = {}
+    for seed in (1, 2):
+        output = tmp_path / str(seed) / "a.csv"
+        summary = run(source, output, seed=seed, max_images=2, identities=3)
+        assert (summary.ok, summary.failed) == (6, 0)
+        assert summary.by_status == {"not_drawn": 14, "ok": 6}
+        drawn[seed] = sorted(row[0] for row in rows(output))
+        assert set(Counter(row[1] for row in rows(output)).items()) == {(0, 2), (1, 2), (2, 2)}
+    assert drawn[1] != drawn[2]
+    for options in ({"max_images": 0}, {"identities": 0}):
+        with pytest.raises(OptionError, match="expected 1 or more"):
+            run(source, tmp_path / "bad.csv", **options)
+
+
+def test_an_empty_validation_set_is_an_error(tmp_path: Path) -> None:
+    source = make(tmp_path / "in", "a/1.jpg", "b/1.jpg")
+    with pytest.raises(SourceError, match="every class has one image only"):
+        run(source, tmp_path / "out" / "a.csv", val_fraction=0.5)
