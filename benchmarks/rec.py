@@ -23,7 +23,7 @@ from pathlib import Path
 from timing import Candidate, side_by_side
 
 from faceprep.core import storage
-from faceprep.sets.recordio.records import frame_image
+from faceprep.sets.recordio.framing import frame_image
 from faceprep.synthetic import encode_face
 
 _AN_IDENTITY = 60

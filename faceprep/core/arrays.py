@@ -11,6 +11,8 @@ Pixels = npt.NDArray[np.uint8]
 """(height, width, 3) RGB."""
 Thumbnails = npt.NDArray[np.uint8]
 """(n, height, width) grey."""
+Octets = npt.NDArray[np.uint8]
+"""Bytes as numbers, in any shape."""
 Hashes = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]

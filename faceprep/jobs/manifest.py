@@ -118,11 +118,8 @@ class Manifest(Job):
         refuse_names(listing, form.forbidden)
         labels, names, fixed = self._label(listing)
         table, rows = self._join(listing, prefix, source)
-        self._leave_out_few(listing)
         split = Split(self.val_fraction, self._groups(listing))
-        if self.max_images or self.identities:
-            n = selection.draw(listing, labels, self.seed or 0, self.max_images, self.identities)
-            log.info("%s not drawn", count_noun(n, "image is", "images are"))
+        self._leave_out(listing, labels)
         if len(listing.refused) == len(listing):
             raise _nothing_left(source, listing)
         chosen = selection.select(listing, labels, names, fixed, self.seed or 0, split)
@@ -154,12 +151,6 @@ class Manifest(Job):
             files=cutter.files,
             class_map=class_map.name_for(output),
         )
-        if self.classes and os.path.realpath(self.classes) == os.path.realpath(
-            output.with_name(layout.class_map)
-        ):
-            raise OptionError(
-                "--classes is the class map that this run writes", found=layout.class_map
-            )
         layout.save(scratch)
         if table:
             embedding_rows.lay_out(table, scratch / EMBEDDINGS)
@@ -168,6 +159,9 @@ class Manifest(Job):
     def _format(self, output: Path) -> Format:
         form = format_of(output)
         suffix = output.suffix.lower()
+        written = output.with_name(class_map.name_for(output))
+        if self.classes and os.path.realpath(self.classes) == os.path.realpath(written):
+            raise OptionError("--classes is the class map that this run writes", found=written.name)
         if self.with_images and form.images == "never":
             raise OptionError(
                 f"--with-images: a {suffix} manifest holds no images",
@@ -259,7 +253,8 @@ class Manifest(Job):
             log.info("%s: %s embeddings belong to no image here", self.embeddings, f"{n_unused:,}")
         return table, rows
 
-    def _leave_out_few(self, listing: Listing) -> None:
+    def _leave_out(self, listing: Listing, labels: Ints) -> None:
+        """Leave out small identities, then what is not drawn."""
         n_identities, n_images = selection.leave_out_few(listing, self.min_images)
         if n_identities:
             log.info(
@@ -268,6 +263,9 @@ class Manifest(Job):
                 count_noun(n_images, "image"),
                 count_noun(self.min_images, "image"),
             )
+        if self.max_images or self.identities:
+            n = selection.draw(listing, labels, self.seed or 0, self.max_images, self.identities)
+            log.info("%s not drawn", count_noun(n, "image is", "images are"))
 
     def _warn_of_small_split(self, chosen: Selection) -> None:
         n = chosen.train.size + chosen.val.size

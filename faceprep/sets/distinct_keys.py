@@ -12,9 +12,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Hashes
 from faceprep.core.io.image_header import is_image_name
 from faceprep.sets.set_index import SetIndex
 
@@ -23,7 +23,6 @@ FACT = "keys"
 """The entry of the facts that says which of the three the keys are."""
 
 _AT_ONCE = 1 << 21
-Hashes = npt.NDArray[np.uint64]
 
 
 def join_key(identity: str, name: str) -> str:

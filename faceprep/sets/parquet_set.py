@@ -56,11 +56,11 @@ class ParquetSet(ImageSet):
 
     @classmethod
     def is_kind(cls, path: Path) -> bool:
-        """Return whether a column holds images, or the file cannot be read."""
+        """Return whether a column holds images, or the file itself cannot be read."""
         try:
             return any(columns_of(file) for file in find_files(path, SUFFIX)[:1])
         except SourceError:
-            return True
+            return path.is_file()
 
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:

@@ -357,7 +357,7 @@ def _find_images(embeddings: Embeddings, root: Path, scratch: Path) -> ListedSet
     if not root.exists():
         log.warning("%s, the set of the images, is not there: a plan only", root)
         return None
-    listed = list_source(root, scratch)
+    listed = list_source(root, scratch, may_be_empty=True)
     there = set(listed.listing.prefixed_paths(""))
     missing = [key for key in embeddings.keys if key not in there]
     if len(missing) == len(embeddings):

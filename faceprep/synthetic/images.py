@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from faceprep.core import storage
 from faceprep.core.text import count_noun
-from faceprep.sets.recordio.records import frame_image
+from faceprep.sets.recordio.framing import frame_image
 
 _TEMPLATE = np.array(
     [

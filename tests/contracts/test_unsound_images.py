@@ -28,7 +28,7 @@ from faceprep.jobs.report import Report
 from faceprep.jobs.review import Review
 from faceprep.jobs.score import Score
 from faceprep.pages.review.thumbnails import Thumbnails
-from faceprep.sets.recordio.records import frame_image
+from faceprep.sets.recordio.framing import frame_image
 from faceprep.synthetic import encode_face
 from tests.flat_faces import Flat, flat_detectors, save
 from tests.reviews import save_plan

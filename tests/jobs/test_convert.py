@@ -19,7 +19,7 @@ from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.containers import index_set
 from faceprep.sets.image_set import Sample
-from faceprep.sets.recordio.records import frame_image
+from faceprep.sets.recordio.framing import frame_image
 from faceprep.synthetic import encode_face
 from tests.fakes import is_state
 

@@ -35,7 +35,7 @@ from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.pairs_bin import container as pairs_bin
-from faceprep.sets.recordio.records import frame_image
+from faceprep.sets.recordio.framing import frame_image
 from faceprep.tables.embeddings import Place, load_embeddings, load_place
 from faceprep.vision.codec import encode
 from tests.fakes import results

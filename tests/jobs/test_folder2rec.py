@@ -218,7 +218,7 @@ def test_a_stray_image_and_a_name_that_is_not_text_stop_nothing(
         Manifest(seed=1), Request((tmp_path / "folders",), tmp_path / "list" / "a.csv"), SERIAL
     )
     assert listed.by_status == summary.by_status
-    classes = (tmp_path / "list" / "classes.csv").read_bytes()
+    classes = (tmp_path / "list" / "a_classes.csv").read_bytes()
     assert classes == outputs(tmp_path / "sound")["classes.csv"]
 
 

@@ -98,7 +98,7 @@ def test_embeddings_whose_identities_are_no_folders(
         embed(source, tmp_path / "set.npz", identities=[f"class {i}" for i in range(9)]),
         tmp_path / "out",
     )
-    assert "the identities of these embeddings are not the images' folders" in caplog.text
+    assert "the identities of these embeddings are not those of the images" in caplog.text
     assert ("merge", "class 0", "class 1") not in {line[:3] for line in decided(tmp_path / "out")}
     assert set(results(tmp_path / "out")) == {"plan.jsonl"}
 
@@ -127,7 +127,5 @@ def test_what_has_no_embeddings(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"text")
     with pytest.raises(SourceError, match=r"a.npz"):
         merge(tmp_path / "a.npz", tmp_path / "out")
-    with pytest.raises(
-        SourceError, match=r"a.txt: has no embeddings: expected a folder of identities, or an .npz"
-    ):
+    with pytest.raises(SourceError, match=r"a.txt: expected a set of images"):
         merge(tmp_path / "a.txt", tmp_path / "out")

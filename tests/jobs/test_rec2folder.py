@@ -19,7 +19,7 @@ from faceprep.jobs.rec2folder import Rec2Folder
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.recordio import records as recordio
-from faceprep.sets.recordio.records import frame, frame_image
+from faceprep.sets.recordio.framing import frame, frame_image
 from faceprep.synthetic import encode_face, write_insightface_rec
 from faceprep.vision import codec
 from tests.fakes import is_state

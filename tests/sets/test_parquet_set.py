@@ -230,7 +230,6 @@ def test_files_with_other_classes_are_not_one_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "table",
     [
-        {"image_names": ["a"], "image_classes": [0], "identity": ["a"]},
         {"image_names": ["a"], "embeddings": [[0.5, 0.5]]},
         {"image": ["a/1.jpg"], "label": [0]},
         {"image": ["a/1.jpg"], "x1": [0.5]},

@@ -12,7 +12,7 @@ import pytest
 from faceprep.core.types import Outcome
 from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import list_images
-from faceprep.sets.recordio.records import frame_image
+from faceprep.sets.recordio.framing import frame_image
 from faceprep.steps import listed_set
 from faceprep.steps.listed_set import fingerprint_of, list_source, load_listed, read_listed
 from faceprep.synthetic import encode_face

@@ -29,7 +29,6 @@ from faceprep.jobs.dedupe.copies import LookAlikes, Named, NamedImage, table_of
 from faceprep.jobs.dedupe.signatures import Signatures
 from faceprep.sets.containers import SET, faults_after, index_set, open_set
 from faceprep.sets.folder import FolderSet
-from faceprep.sets.image_set import Sample
 from faceprep.steps.embed_crops import EmbedOptions, embed_loads, listed_loads, load_parts
 from faceprep.steps.listed_set import list_source, load_listed, read_listed
 from faceprep.steps.place_images import (
@@ -122,7 +121,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
         sets = [SignedSet(listed.path, listed.kind, _SOURCE, n, listed.state)]
         for number, path in enumerate(self.against):
             name = f"against-{number:03d}"
-            with index_set(path, scratch, name) as images:
+            with index_set(path, scratch, name, may_be_empty=True) as images:
                 state = images.index.fingerprint
                 sets.append(SignedSet(images.path, images.kind, name, len(images), state))
         if self._embeds:
@@ -283,17 +282,15 @@ def _read(images: SignedSet, scratch: Path, start: int, stop: int) -> Iterator[N
     """Yield the images [start, stop) with their places and names."""
     if images.name == _SOURCE:
         for place, each in enumerate(read_listed(scratch, range(start, stop)), start):
-            yield _name_image(place, each)
+            data = each if isinstance(each, Outcome) else each.data
+            yield NamedImage(place, each.key, data)
         return
     with open_set(scratch, images.name) as opened:
         for place, each in enumerate(opened.read(range(start, stop)), start):
-            yield _name_image(place, each)
-
-
-def _name_image(place: int, each: Sample | Outcome) -> NamedImage:
-    if isinstance(each, Outcome):
-        return NamedImage(place, each.key, each)
-    return NamedImage(place, each.key, each.data)
+            if isinstance(each, Outcome):
+                yield NamedImage(place, each.key, each)
+            else:
+                yield NamedImage(place, each.place or each.key, each.data)
 
 
 def _load(sink: Sink, sets: Sequence[SignedSet], with_thumbnails: bool = True) -> Signatures:

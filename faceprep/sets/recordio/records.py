@@ -12,9 +12,9 @@ nothing. Layout: dmlc-core recordio.h; image header: MXNet's `IRHeader`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from os import PathLike
 from typing import NamedTuple
 
@@ -28,14 +28,12 @@ MAX_LENGTH = (1 << 29) - 1
 EXACT_FLOATS = 1 << 24
 """Above this, float32 labels and ranges no longer tell neighbouring whole numbers apart."""
 
-_WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
-_PART = struct.Struct("<II")
-_HEADER = struct.Struct("<IfQQ")
-_AT_ONCE = 16
-"""Records that are looked through together: a block that stays in the cache."""
-_WHOLE_HEAD = struct.Struct("<IIIfQQ")
+_WHOLE, FIRST, MIDDLE, LAST = range(4)
+PART_HEAD = struct.Struct("<II")
+HEADER = struct.Struct("<IfQQ")
+WHOLE_HEAD = struct.Struct("<IIIfQQ")
 _WINDOW = 256 << 10  # stays in the processor's cache: 4 MiB took four times as long to read
-LABEL_AT = _PART.size + 4
+LABEL_AT = PART_HEAD.size + 4
 """Bytes from the start of a record to its label, if it has one. No part is cut before it."""
 _GAP = 64 << 10
 _SEARCHED = 4 << 20
@@ -144,7 +142,7 @@ class RecordFile:
             except SourceError as error:
                 return Damage("unreadable", error.problem)
             at = 0
-        magic, word = _PART.unpack_from(self._window, at)
+        magic, word = PART_HEAD.unpack_from(self._window, at)
         length = word & MAX_LENGTH
         if magic != MAGIC:
             return Damage("bad_record", f"expected the magic {MAGIC:#x}, found {magic:#x}")
@@ -172,7 +170,7 @@ class RecordFile:
         """Yield the whole records at ascending `offsets`, headers and all."""
         for i, offset in enumerate(offsets):
             reach = _GAP
-            if not 0 <= offset - self._base <= len(self._window) - _PART.size:
+            if not 0 <= offset - self._base <= len(self._window) - PART_HEAD.size:
                 reach = self._reach(offsets, i)
             yield self.read(offset, reach)
 
@@ -187,16 +185,16 @@ class RecordFile:
         images: list[bytes] = []
         for i in range(start, len(offsets)):
             at = offsets[i] - base
-            if not 0 <= at <= size - _WHOLE_HEAD.size:
+            if not 0 <= at <= size - WHOLE_HEAD.size:
                 break
-            magic, word, flag, label, id, _ = _WHOLE_HEAD.unpack_from(window, at)
-            start_of_image, stop = at + _WHOLE_HEAD.size + 4 * flag, at + 8 + word
+            magic, word, flag, label, id, _ = WHOLE_HEAD.unpack_from(window, at)
+            start_of_image, stop = at + WHOLE_HEAD.size + 4 * flag, at + 8 + word
             if (
                 magic != MAGIC or not start_of_image < stop <= size
             ):  # far beyond it unless the record is in one part
                 break
             flags.append(flag)
-            labels.append(_unpack_labels(window, at + _WHOLE_HEAD.size, flag) if flag else (label,))
+            labels.append(_unpack_labels(window, at + WHOLE_HEAD.size, flag) if flag else (label,))
             ids.append(id)
             images.append(window[start_of_image:stop])
         return ImageRun(flags, labels, ids, images)
@@ -228,7 +226,7 @@ class RecordFile:
             block = self._source.read_at(offset, _SEARCHED)
             at = block.find(MAGIC_BYTES)
             while at >= 0:
-                if at % 4 == 0 and at + 8 <= len(block) and block[at + 7] >> 5 in (_WHOLE, _FIRST):
+                if at % 4 == 0 and at + 8 <= len(block) and block[at + 7] >> 5 in (_WHOLE, FIRST):
                     return offset + at
                 at = block.find(MAGIC_BYTES, at + 1)
             offset += len(block) - 4 if len(block) == _SEARCHED else len(block)
@@ -239,7 +237,7 @@ class RecordFile:
         try:
             self._window = self._source.read_at(offset, n_bytes)
         except SourceError:  # a bad spot in the window must not cost the sound records before it
-            _, word = _PART.unpack(self._source.read_at(offset, 8))
+            _, word = PART_HEAD.unpack(self._source.read_at(offset, 8))
             self._window = self._source.read_at(offset, 8 + (word & MAX_LENGTH))
         self._base = offset
 
@@ -251,14 +249,14 @@ class RecordFile:
     def _read_parts(self, offset: int) -> Record | Damage:
         """Read a record that has several parts or is longer than the window."""
         parts: list[bytes] = []
-        at, expected = offset, (_WHOLE, _FIRST)
+        at, expected = offset, (_WHOLE, FIRST)
         while True:
             if at + 8 > self.size:
                 return Damage(
                     "truncated", f"the file ends at {self.size}, between the record's parts"
                 )
             try:
-                magic, word = _PART.unpack(self._source.read_at(at, 8))
+                magic, word = PART_HEAD.unpack(self._source.read_at(at, 8))
                 cflag, length = word >> 29, word & MAX_LENGTH
                 if magic != MAGIC or cflag not in expected:
                     found = f"{magic:#x}, part kind {cflag}"
@@ -272,107 +270,12 @@ class RecordFile:
             except SourceError as error:
                 return Damage("unreadable", error.problem)
             at += 8 + (length + 3 & ~3)
-            if cflag in (_WHOLE, _LAST):
+            if cflag in (_WHOLE, LAST):
                 return Record(MAGIC_BYTES.join(parts), at)
             if length % 4:
                 reason = f"a part has {length} bytes, expected a multiple of 4"
                 return Damage("bad_record", reason)
-            expected = (_MIDDLE, _LAST)
-
-
-def frame(payload: bytes) -> bytes:
-    """Frame `payload` as one record; it is split where it holds the magic at a multiple of 4.
-
-    >>> frame(b"abc").hex(" ", 4)
-    '0a23d7ce 03000000 61626300'
-    """
-    if MAGIC_BYTES not in payload:
-        return _frame_whole(b"", payload)
-    cuts = [-4]
-    at = payload.find(MAGIC_BYTES)
-    while at >= 0:
-        if at % 4 == 0:
-            cuts.append(at)
-            at = payload.find(MAGIC_BYTES, at + 4)
-        else:
-            at = payload.find(MAGIC_BYTES, at + 1)
-    if len(cuts) == 1:
-        return _frame_whole(b"", payload)
-    pieces = [
-        payload[start + 4 : stop]
-        for start, stop in zip(cuts, [*cuts[1:], len(payload)], strict=True)
-    ]
-    kinds = [_FIRST, *[_MIDDLE] * (len(pieces) - 2), _LAST]
-    framed = [
-        _PART.pack(MAGIC, kind << 29 | len(piece)) + piece
-        for kind, piece in zip(kinds, pieces, strict=True)
-    ]
-    return b"".join(framed) + b"\0" * (-len(payload) % 4)
-
-
-def _frame_whole(head: bytes, body: Buffer) -> bytes:
-    length = len(head) + len(body)
-    if length > MAX_LENGTH:
-        raise SourceError("a record must be shorter than 2^29 bytes", found=f"{length:,} bytes")
-    return b"".join((_PART.pack(MAGIC, length), head, body, b"\0" * (-length % 4)))
-
-
-def frame_image(labels: Sequence[float], image: bytes, id: int, as_array: bool = False) -> bytes:
-    """Frame an image record: one label is a scalar (unless `as_array`), several are a list."""
-    if len(labels) == 1 and not as_array:
-        head = _HEADER.pack(0, labels[0], id, 0)
-    else:
-        head = _HEADER.pack(len(labels), 0.0, id, 0) + struct.pack(f"<{len(labels)}f", *labels)
-    if _holds_magic(head) or _holds_magic(
-        image
-    ):  # one over the seam is not aligned: `head` is a multiple of 4 long
-        return frame(head + image)
-    return _frame_whole(head, image)
-
-
-def frame_with_header(header: bytes, image: Buffer) -> bytes:
-    """Frame an image record with the `header` of another one: flag, label, ids and labels."""
-    if _holds_magic(header) or _holds_magic(image):
-        return frame(header + bytes(image))
-    return _frame_whole(header, image)
-
-
-def frame_images(images: Iterable[tuple[float, bytes, int]]) -> Iterator[tuple[bytes, list[int]]]:
-    """Yield the bytes and sizes of many framed records (label, image, id), some records at a time.
-
-    >>> next(frame_images([(7.0, b"jpeg", 3), (8.0, b"png", 4)])) == (
-    ...     frame_image([7.0], b"jpeg", 3) + frame_image([8.0], b"png", 4), [36, 36])
-    True
-    """
-    waiting = iter(images)
-    while group := list(islice(waiting, _AT_ONCE)):
-        whole = [
-            (
-                _WHOLE_HEAD.pack(MAGIC, _HEADER.size + len(image), 0, label, id, 0),
-                image,
-                b"\0" * (-len(image) % 4),
-            )
-            for label, image, id in group
-            if _HEADER.size + len(image) <= MAX_LENGTH
-        ]
-        block = b"".join(chain.from_iterable(whole))
-        if len(whole) == len(group) == _count_magic(block):
-            yield block, [sum(map(len, pieces)) for pieces in whole]
-        else:
-            records = [frame_image([label], image, id) for label, image, id in group]
-            yield b"".join(records), list(map(len, records))
-
-
-def _holds_magic(data: Buffer) -> bool:
-    """Return whether the magic stands at a multiple of 4."""
-    return _count_magic(data) > 0
-
-
-def _count_magic(data: Buffer) -> int:
-    """Count the positions of the magic at multiples of 4."""
-    import numpy as np  # four times as fast as `in`; loaded only where records are written
-
-    return int(np.count_nonzero(np.frombuffer(data, "<u4", len(data) // 4) == MAGIC))
+            expected = (MIDDLE, LAST)
 
 
 def unpack_image(payload: Buffer) -> ImageRecord | Damage:
@@ -381,20 +284,20 @@ def unpack_image(payload: Buffer) -> ImageRecord | Damage:
     >>> unpack_image(frame_image([7.0], b"jpeg", 3)[8:]).labels
     (7.0,)
     """
-    if len(payload) < _HEADER.size:
+    if len(payload) < HEADER.size:
         return Damage(
             "bad_record",
-            f"an image record of {len(payload)} bytes, expected at least {_HEADER.size}",
+            f"an image record of {len(payload)} bytes, expected at least {HEADER.size}",
         )
-    flag, label, id, _ = _HEADER.unpack_from(payload)
+    flag, label, id, _ = HEADER.unpack_from(payload)
     if flag == 0:
-        return ImageRecord(0, (label,), id, payload[_HEADER.size :])
-    start = _HEADER.size + 4 * flag
+        return ImageRecord(0, (label,), id, payload[HEADER.size :])
+    start = HEADER.size + 4 * flag
     if start > len(payload):
         return Damage(
-            "bad_record", f"{flag} labels announced, room for {(len(payload) - _HEADER.size) // 4}"
+            "bad_record", f"{flag} labels announced, room for {(len(payload) - HEADER.size) // 4}"
         )
-    return ImageRecord(flag, _unpack_labels(payload, _HEADER.size, flag), id, payload[start:])
+    return ImageRecord(flag, _unpack_labels(payload, HEADER.size, flag), id, payload[start:])
 
 
 def _unpack_labels(data: Buffer, at: int, n: int) -> tuple[float, ...]:

@@ -16,8 +16,9 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets.image_set import Sample, check_sample
+from faceprep.sets.recordio.framing import frame_image, frame_with_header
 from faceprep.sets.recordio.image_set import HEADER
-from faceprep.sets.recordio.records import EXACT_FLOATS, frame_image, frame_with_header
+from faceprep.sets.recordio.records import EXACT_FLOATS
 from faceprep.sets.set_writer import (
     PART,
     Capabilities,

@@ -30,7 +30,8 @@ from faceprep.core.text import count_noun
 from faceprep.core.types import Sink
 from faceprep.sets import class_map
 from faceprep.sets.class_map import CLASSES_CSV
-from faceprep.sets.recordio.records import LABEL_AT, frame_image, frame_images
+from faceprep.sets.recordio.framing import frame_image, frame_images
+from faceprep.sets.recordio.records import LABEL_AT
 
 _ROW = np.dtype(
     [

@@ -14,13 +14,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from faceprep.core.arrays import Octets
 
 BLOCK = 512
 NAME = 100
 SIZE, CHECKSUM, TYPE = slice(124, 136), slice(148, 156), 156
 REGULAR, EXTENSIONS = b"0\x007", b"xLgK"
 FOLDER = b"5"
+
 _MAGIC, _PREFIX = slice(257, 263), slice(345, 500)
 _USTAR = b"ustar\0"
 _BLANKS = 8 * 32
@@ -28,8 +30,6 @@ _SPARSE = b" GNU.sparse."
 _PAX, _LONG_NAME = ord("x"), ord("L")
 _LANES = np.uint64(0x00FF00FF00FF00FF)
 _MOST_CACHED = 1 << 16
-
-Rows = npt.NDArray[np.uint8]
 
 
 class _Octal(dict[bytes, int]):
@@ -64,7 +64,7 @@ read_size: Callable[[bytes], int] = _Sizes().__getitem__
 """Read the size of a member from its field, octal or base-256; -1 where it is neither."""
 
 
-def count_sound(rows: Rows) -> int:
+def count_sound(rows: Octets) -> int:
     """Count the headers (n, 512) before the first whose checksum does not fit."""
     if not len(rows):
         return 0
@@ -81,7 +81,7 @@ def count_sound(rows: Rows) -> int:
     return len(rows)
 
 
-def _is_signed_sum(row: Rows, stored: int) -> bool:
+def _is_signed_sum(row: Octets, stored: int) -> bool:
     """Return whether the checksum fits if bytes are taken as signed, as some old programs did."""
     total = int(row.view(np.int8).sum(dtype=np.int64))
     return total - int(row[CHECKSUM].view(np.int8).sum(dtype=np.int64)) + _BLANKS == stored
@@ -94,7 +94,7 @@ def is_header(block: bytes) -> bool:
     return count_sound(np.frombuffer(block, np.uint8).reshape(1, BLOCK)) == 1
 
 
-def read_names(rows: Rows) -> list[str]:
+def read_names(rows: Octets) -> list[str]:
     """Read the names of headers (n, 512), with the prefix that ustar keeps apart."""
     fields: list[Any] = np.ascontiguousarray(rows[:, :NAME]).view(f"S{NAME}").ravel().tolist()
     joined = b"/".join(fields)

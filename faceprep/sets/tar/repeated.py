@@ -15,11 +15,9 @@ from zlib import crc32
 
 import google_crc32c
 import numpy as np
-import numpy.typing as npt
 
 from faceprep.core import storage
-
-Ints = npt.NDArray[np.int64]
+from faceprep.core.arrays import Ints
 
 _SUMS, _REPEATED = "key_sums", "repeated"
 _PASS = 1 << 21

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from faceprep.core.arrays import Ints, Octets
 from faceprep.core.storage import ByteSource
 from faceprep.sets.members import SkippedFiles
 from faceprep.sets.tar.headers import (
@@ -24,14 +24,11 @@ from faceprep.sets.tar.headers import (
     SIZE,
     TYPE,
     Extension,
-    Rows,
     count_sound,
     is_header,
     read_names,
     read_size,
 )
-
-Ints = npt.NDArray[np.int64]
 
 _SIZE, _SIZE_END, _PLAIN = SIZE.start, SIZE.stop, ord("0")
 _LEAST, _MOST = 8 * BLOCK, 1 << 20
@@ -181,7 +178,7 @@ class TarScan:
             extension.clear()
         return size
 
-    def _members(self, walk: _Walk, rows: Rows, block: bytes) -> Members:
+    def _members(self, walk: _Walk, rows: Octets, block: bytes) -> Members:
         """Return the regular files among the sound headers `rows`."""
         n = len(rows)
         offsets, sizes = (np.array(part[:n], np.int64) for part in (walk.headers, walk.sizes))
@@ -238,7 +235,7 @@ class TarScan:
         return Gap(offset, f"{problem}; {self._at - offset:,} bytes are skipped")
 
 
-def _rows(block: bytes, headers: list[int]) -> Rows:
+def _rows(block: bytes, headers: list[int]) -> Octets:
     """Return the headers at these offsets of `block` (n, 512)."""
     if not headers:
         return np.zeros((0, BLOCK), np.uint8)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.entries import read_entries
+from faceprep.sets.recordio.framing import frame_image
 from faceprep.sets.recordio.index import RecPaths
-from faceprep.sets.recordio.records import frame_image
 
 quick = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

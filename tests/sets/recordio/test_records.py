@@ -17,6 +17,7 @@ from faceprep.core.errors import FaceprepError
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio import records as recordio
 from faceprep.sets.recordio.entries import read_entries
+from faceprep.sets.recordio.framing import frame, frame_image
 from faceprep.sets.recordio.records import (
     MAGIC_BYTES,
     Damage,
@@ -24,8 +25,6 @@ from faceprep.sets.recordio.records import (
     ImageRun,
     Record,
     RecordFile,
-    frame,
-    frame_image,
 )
 from tests.real import DATA, MXNET_PYTHON, needs_data, needs_mxnet
 

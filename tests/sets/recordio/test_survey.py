@@ -20,7 +20,7 @@ from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.containers import index_set
 from faceprep.sets.recordio import index as rec_index
-from faceprep.sets.recordio.records import frame_image
+from faceprep.sets.recordio.framing import frame_image
 from faceprep.sets.recordio.survey import survey_index
 from faceprep.synthetic import encode_face, write_folder, write_insightface_rec
 from tests.real import DATA, needs_data
