@@ -184,7 +184,7 @@ class Manifest(Job):
         if root is None:
             if not with_images:
                 raise OptionError(
-                    f"a {images.kind} has no files that a list could name",
+                    f"images in a {images.kind} set are not files, so a list cannot name them",
                     expected="OUT.tar, or OUT.tfrecord with --with-images",
                 )
             return ""

@@ -42,6 +42,13 @@ CASES = {
     "rec2folder-overwrite": Case("rec2folder in/set out/d --overwrite", ("in/set", "old folder")),
     "folder2rec": Case("folder2rec in/folder out/d", _FOLDER),
     "folder2rec-flat": Case("folder2rec in/folder out/d --layout flat --seed 1", _FOLDER),
+    "convert-tar": Case("convert in/folder out/t.tar --shards 2", _FOLDER),
+    "convert-rec": Case("convert in/set out/t.rec --seed 1", ("in/set",)),
+    "convert-tfrecord": Case("convert in/set out/t.tfrecord", ("in/set",)),
+    "convert-parquet": Case("convert in/set out/t.parquet", ("in/set",)),
+    "convert-folder": Case("convert in/set out/d", ("in/set",)),
+    "dedupe-tar": Case("dedupe in/copies out/t.tar --exact-only", ("in/copies",)),
+    "apply-parquet": Case("apply in/plan/plan.jsonl out/t.parquet", _PLAN),
     "bin2folder": Case("bin2folder in/pairs.bin out/d", ("in/pairs.bin",)),
     "make-bin": Case(
         "make-bin in/folder out/p.bin --pairs-file in/pairs.txt", ("in/folder", "in/pairs.txt")

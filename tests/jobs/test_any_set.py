@@ -76,7 +76,7 @@ def test_manifest(container: Path, folder: Path, tmp_path: Path) -> None:
         images_of(tmp_path / name / "out.tfrecord", tmp_path / f"i{name}") for name in "ab"
     )
     assert ours == wanted
-    with pytest.raises(OptionError, match="has no files that a list could name"):
+    with pytest.raises(OptionError, match="are not files, so a list cannot name them"):
         run(Manifest(seed=3), container, tmp_path / "out.csv")
 
 

@@ -40,7 +40,7 @@ def inspect_set(
     found.identities = len(counts)
     found.details = {
         "per_identity": spread(list(counts.values())),
-        "without_identity": without,
+        "no_identity": without,
         "label_width": max_labels,
     }
     return found
