@@ -116,8 +116,10 @@ def _open_page(source: ByteSource, header: Struct, start: int, stop: int, chunk:
         if chunk.max_level:
             length, start = _read_u32(source.read_at(start, 4), start), start + 4
     else:
-        length = _number(about, 5)
-        start += _number(about, 6)
+        length, skipped = _number(about, 5), _number(about, 6)
+        if skipped < 0:
+            raise DamagedPage(f"repetition levels of {skipped} bytes at offset {start}")
+        start += skipped
     if length < 0 or start + length > stop:
         raise DamagedPage(f"definition levels of {length} bytes at offset {start}")
     levels = np.zeros(n, np.uint8)

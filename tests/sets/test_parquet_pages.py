@@ -53,6 +53,16 @@ def test_changed_bytes(path: Path, data: st.DataObject, version: str) -> None:
     walk(path, chunk)
 
 
+def test_a_negative_length_is_damage(path: Path) -> None:
+    chunk = write_chunk(path, "2.0")
+    content = bytearray(path.read_bytes())
+    for place in range(chunk.start, min(chunk.start + 200, chunk.stop)):
+        changed = bytearray(content)
+        changed[place] = 129
+        path.write_bytes(changed)
+        walk(path, chunk)
+
+
 @given(content=st.binary(max_size=120), n=st.integers(0, 50), level=st.integers(0, 300))
 def test_any_bytes(path: Path, content: bytes, n: int, level: int) -> None:
     path.write_bytes(content)

@@ -281,6 +281,7 @@ class RecordFile:
 def unpack_image(payload: Buffer) -> ImageRecord | Damage:
     """Unpack an image record; `image` is a view of `payload`.
 
+    >>> from faceprep.sets.recordio.framing import frame_image
     >>> unpack_image(frame_image([7.0], b"jpeg", 3)[8:]).labels
     (7.0,)
     """
