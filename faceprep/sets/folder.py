@@ -119,9 +119,6 @@ class FolderSet(ImageSet):
     def root(self) -> str:
         return self.path
 
-    def file_of(self, position: int) -> str:
-        return f"{self.path}/{self.key(position)}"
-
 
 class FolderWriter(SetWriter):
     """Writes IDENTITY/NAME, with the suffix of the actual format where the key has none."""

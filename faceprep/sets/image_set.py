@@ -107,10 +107,6 @@ class ImageSet(ABC):
         """
         return None
 
-    def file_of(self, position: int) -> str | None:
-        """Return the absolute path of the file that is this image, or None in a container."""
-        return None
-
     def faults(self) -> list[Outcome]:
         """Return outcomes of the container itself, such as bytes that no index covers.
 

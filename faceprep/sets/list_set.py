@@ -151,10 +151,6 @@ class ListSet(ImageSet):
     def root(self) -> str:
         return "" if self._place.is_absolute else self._place.root
 
-    def file_of(self, position: int) -> str | None:
-        """Return the path of the image; None where its name leads outside the set."""
-        return self._place.find(self.key(position)) or None
-
 
 class NpzListSet(ListSet):
     """A .npz of image_names and image_classes."""

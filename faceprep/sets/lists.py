@@ -77,16 +77,6 @@ def lst_lines(names: Iterable[str], classes: Iterable[int], start: int = 0) -> b
     return "".join(f"{number}\t{label}\t{name}\n" for number, (name, label) in rows).encode()
 
 
-def txt_lines(names: Iterable[str], classes: Iterable[int]) -> bytes:
-    """Encode the lines of a list of paths and labels.
-
-    >>> txt_lines(["a/1.jpg"], [7])
-    b'a/1.jpg 7\\n'
-    """
-    rows = zip(names, classes, strict=True)
-    return "".join(f"{name} {label}\n" for name, label in rows).encode()
-
-
 # Reading
 
 

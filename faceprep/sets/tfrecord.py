@@ -160,14 +160,6 @@ _before_features: _Cached[int, bytes] = _Cached(lambda n_bytes: b"\x0a" + varint
 # Reading
 
 
-def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """Yield the data of each record; checksums are compared.
-
-    Raises SourceError with the offset of the damage.
-    """
-    return (data for _, data in _read(path))
-
-
 def read_examples(path: str | os.PathLike[str]) -> Iterator[dict[str, Values]]:
     """Yield the features of each record. Raises SourceError with the offset of the damage."""
     return _decoded(path, decode_example)
