@@ -151,7 +151,7 @@ def _describe_rec(
         described = dict(zip(("images", "identity_records"), metadata.stated(), strict=True))
     for fault in survey.faults:
         found.add_damage(fault.reason)
-    found.contradictions += metadata.contradictions(survey.n_images)
+    found.contradictions += metadata.contradictions(survey.n_images, len(images_of))
     if 0 < metadata.n_identity_records < len(images_of):
         n, m = f"{len(images_of):,}", f"{metadata.n_identity_records:,}"
         found.contradictions.append(f"the images have {n} identities, there are {m} records of any")

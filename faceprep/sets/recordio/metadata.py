@@ -67,15 +67,22 @@ class Metadata(NamedTuple):
         first, end = self.header or (1.0, 1.0)
         return int(first) - 1, int(end - first)
 
-    def contradictions(self, n_images: int) -> list[str]:
-        """Compare the header with `n_images` image records and the identity records found."""
+    def contradictions(self, n_images: int, n_identities: int | None = None) -> list[str]:
+        """Compare the header with `n_images` image records and the identity records found.
+
+        A set may have a header and no identity records. Then the header is compared with the
+        `n_identities` of the images, if they are given.
+        """
         if self.header is None:
             return []
         slack = rounding(max(self.header))
+        n_found = self.n_identity_records
+        if not n_found and n_identities is not None:
+            n_found = n_identities
         lines = []
         for what, stated, found, most in (
             ("images", self.stated()[0], n_images, slack),
-            ("identity records", self.stated()[1], self.n_identity_records, 2 * slack),
+            ("identity records", self.stated()[1], n_found, 2 * slack),
         ):
             if abs(stated - found) > most:
                 lines.append(f"the header announces {stated:,} {what}, the set has {found:,}")

@@ -106,6 +106,12 @@ def test_damaged_identity_records_move_no_boundary(
     assert found.n_identity_records == len(counts)
 
 
+def test_a_header_without_identity_records_states_identities() -> None:
+    found = Metadata((13.0, 19.0), 0, 0)
+    assert found.contradictions(12, n_identities=6) == []
+    assert "6 identity records, the set has 5" in found.contradictions(12, n_identities=5)[0]
+
+
 def test_one_image(tmp_path: Path) -> None:
     assert found_in(tmp_path, records_of([1], {})) == Metadata((2.0, 3.0), 2, 1)
     assert found_in(tmp_path, records_of([1], {1: (0.0, 1.0)})) == Metadata((2.0, 3.0), 2, 1)
