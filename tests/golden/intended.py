@@ -15,6 +15,10 @@ SUMMARY = "the summary counts one unit and has the same keys for every command"
 FAILED = "--json prints an object with the error when a command fails, too"
 WORDING = "messages and help are reworded"
 OPTIONS = "commands and options are added"
+KINDS = "inspect reads any set, names its kind, and compares its numbers with one another"
+MAPS = "a class map is named after its manifest"
+LOST = "what a set would lose is a failure, and an index of another set is refused"
+NAMES = "an image of a container is named by its key in the set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,24 @@ TABLE = (
     Intended("review/*", "output.changed", "*.js::lines", WORDING, is_text=True),
     Intended("review/*", "output.changed", "*.css::lines", WORDING, is_text=True),
     Intended("*", "help.added", "*", OPTIONS),
+    # Sets of any kind
+    Intended("*", "json.added", "contradictions*", KINDS),
+    Intended("*", "json.added", "label_width*", KINDS),
+    Intended("*", "json.added", "per_identity*", KINDS),
+    Intended("*", "json.added", "no_identity", KINDS),
+    Intended("*", "json.removed", "fields*", KINDS),
+    Intended("*", "json.changed", "kind", KINDS),
+    Intended("manifest*", "json.*", "*", KINDS),
+    Intended("*", "output.removed", "*classes.csv", MAPS),
+    Intended("*", "output.added", "*_classes.csv", MAPS),
+    Intended("rec/case-*", "*", "*", LOST),
+    Intended("rec/broken-*", "*", "*", LOST),
+    Intended("folder2rec/stray", "*", "*", LOST),
+    Intended("folder2rec/*", "output.changed", "*property*", LOST),
+    Intended("hostile/*", "*", "*", LOST),
+    Intended("*", "output.changed", "*plan.jsonl::*.evidence.*", NAMES),
+    Intended("*", "output.changed", "*plan.jsonl::*.reason", NAMES),
+    Intended("embed/*", "output.changed", "*", NAMES),
 )
 
 
