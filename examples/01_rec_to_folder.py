@@ -1,4 +1,4 @@
-"""An InsightFace training set to image folders, and a look at what is in them.
+"""Convert an InsightFace training set to image folders, and inspect them.
 
     python examples/01_rec_to_folder.py path/to/train.rec path/to/folders
 

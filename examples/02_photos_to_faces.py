@@ -1,4 +1,4 @@
-"""Photos to aligned faces, and the table that says where each comes from.
+"""Extract aligned faces from photos, and read the table of where each comes from.
 
     python examples/02_photos_to_faces.py path/to/photos path/to/faces
 

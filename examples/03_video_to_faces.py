@@ -1,4 +1,4 @@
-"""A video to the aligned face of each frame, at the frame's own number and time.
+"""Extract the aligned face of each frame of a video, with its number and time.
 
     python examples/03_video_to_faces.py path/to/videos path/to/faces
 

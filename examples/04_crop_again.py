@@ -1,5 +1,4 @@
-"""Faces that were found once, cropped again: larger, or with more around them. No detector runs the
-second time.
+"""Crop known faces again: larger, or with more around them. No detector runs again.
 
     python examples/04_crop_again.py path/to/photos path/to/faces path/to/crops
 

@@ -5,6 +5,7 @@ Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder it draws 
 
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from faceprep.synthetic import write_folder
 
 
 def main(arguments: list[str]) -> None:
+    decode = partial(tf.io.decode_image, expand_animations=False)  # JPEG or PNG
     work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
     source, target = Path(*arguments) if arguments else work / "folders", work / "out"
     if not arguments:
@@ -24,15 +26,14 @@ def main(arguments: list[str]) -> None:
     run_job(manifest, Request((source,), target / "train.tfrecord"), ProcessRunner(2))
     manifest = np.load(target / "train.npz")
     rows = tf.data.Dataset.from_tensor_slices((manifest["image_names"], manifest["image_classes"]))
-    images = rows.map(lambda path, label: (tf.io.decode_jpeg(tf.io.read_file(path)), label))
+    images = rows.map(lambda path, label: (decode(tf.io.read_file(path)), label))
     faces, labels = next(iter(images.batch(8)))
     print(f"from the .npz: {faces.shape} {faces.dtype.name}, classes {labels.numpy().tolist()}")
     text, number = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([], tf.int64)
     layout = {"image_raw": text, "label": number}
     records = tf.data.TFRecordDataset(str(target / "train.tfrecord"))
-    parsed = records.map(lambda record: tf.io.parse_single_example(record, layout))
-    record = next(iter(parsed))
-    face = tf.io.decode_jpeg(record["image_raw"])
+    record = next(iter(records.map(lambda data: tf.io.parse_single_example(data, layout))))
+    face = decode(record["image_raw"])
     print(f"from the .tfrecord: {face.shape}, class {int(record['label'])}")
 
 

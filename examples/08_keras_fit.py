@@ -1,4 +1,4 @@
-"""Identity folders to a Keras model: two steps of a tiny classifier on a manifest.
+"""Train a tiny Keras classifier for two steps on a manifest of identity folders.
 
 Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder it draws a small set.
 """

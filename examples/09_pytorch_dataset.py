@@ -34,5 +34,7 @@ if __name__ == "__main__":  # workers import this file: keep the work behind thi
     faces = Faces(work / "train.npz")
     print(f"{len(faces)} images, the first {faces[0][0].shape} of class {faces[0][1]}")
     if importlib.util.find_spec("torch"):
-        loader = importlib.import_module("torch.utils.data").DataLoader(faces, batch_size=8)
+        loader = importlib.import_module("torch.utils.data").DataLoader(
+            faces, batch_size=8, shuffle=True
+        )
         print(next(iter(loader))[0].shape)

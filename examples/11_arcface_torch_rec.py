@@ -1,5 +1,5 @@
-"""Identity folders to the .rec that arcface_torch trains on, read the way its dataset does: with
-MXNet itself.
+"""Convert identity folders to the .rec that arcface_torch trains on, and read it as it does: with
+MXNet.
 
     python examples/11_arcface_torch_rec.py path/to/folders
 

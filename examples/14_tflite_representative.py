@@ -1,4 +1,4 @@
-"""Crops as the representative data that TFLite needs to turn a model into whole numbers.
+"""Give TFLite the representative crops that it needs to quantize a model to integers.
 
 Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder it draws a small set.
 """
