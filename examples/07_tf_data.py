@@ -1,7 +1,4 @@
-"""Read a set with tf.data (faceprep[tensorflow]): names from an .npz, images from TFRecord files.
-
-Without a folder it draws a small set.
-"""
+"""Read a set with tf.data: names from an .npz, images from TFRecord. It may draw a small set."""
 
 import sys
 import tempfile
@@ -24,16 +21,17 @@ def main(arguments: list[str]) -> None:
     run_job(Manifest(seed=1), Request((source,), target / "train.npz"), ProcessRunner(2))
     output = Request((source,), target / "train.tfrecord")
     run_job(Manifest(seed=1, with_images=True), output, ProcessRunner(2))
-    manifest = np.load(target / "train.npz")
-    rows = tf.data.Dataset.from_tensor_slices((manifest["image_names"], manifest["image_classes"]))
+    lists = np.load(target / "train.npz")
+    rows = tf.data.Dataset.from_tensor_slices((lists["image_names"], lists["image_classes"]))
     images = rows.map(lambda path, label: (decode(tf.io.read_file(path)), label))
     faces, labels = next(iter(images.batch(8)))
-    print(f"from the .npz: {faces.shape}, classes {labels.numpy().tolist()}")
-    layout = {"image_raw": tf.io.FixedLenFeature([], tf.string)}
-    layout["label"] = tf.io.FixedLenFeature([], tf.int64)
-    records = tf.data.TFRecordDataset(str(output.output))
-    record = next(iter(records.map(lambda data: tf.io.parse_single_example(data, layout))))
-    print("from the .tfrecord:", decode(record["image_raw"]).shape, int(record["label"]))
+    print(f"from the .npz: {faces.shape} {faces.dtype.name}, classes {labels.numpy().tolist()}")
+    kinds = {"image_raw": tf.string, "label": tf.int64}
+    layout = {name: tf.io.FixedLenFeature([], kind) for name, kind in kinds.items()}
+    data = next(iter(tf.data.TFRecordDataset(str(output.output))))
+    record = tf.io.parse_single_example(data, layout)
+    face = decode(record["image_raw"])
+    print(f"from the .tfrecord: {face.shape}, class {int(record['label'])}")
 
 
 if __name__ == "__main__":  # workers import this file: keep the work behind this line
