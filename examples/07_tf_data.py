@@ -1,4 +1,6 @@
-"""Read a set with tf.data: names from an .npz, images from TFRecord. It may draw a small set."""
+"""Read a set with tf.data: paths and classes from an .npz, or images from TFRecord files. Needs
+TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder it draws a small set.
+"""
 
 import sys
 import tempfile
