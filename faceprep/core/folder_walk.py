@@ -42,7 +42,7 @@ class _Walk:
         self.n_skipped = 0
 
     def enter(self, top: str, real: str) -> Generator[tuple[str, list[str]], None, list[str]]:
-        """Yield the real folders from `top` on, whose real path is `real`; return the links."""
+        """Yield `top` and the real folders below it; return the links. `real` is its real path."""
         self._tops.add(real)
         waiting, links = [(top, real)], []
         while waiting:
@@ -60,7 +60,7 @@ class _Walk:
     def new_target(self, link: str) -> str | None:
         """Return the real path of the folder behind a link, or None if it is not to be entered.
 
-        A link to a folder that contains it is no loss; others that are skipped are counted.
+        A link to a folder that contains it loses nothing; other skipped links are counted.
         """
         path = os.path.join(self._root, link)
         target = os.path.realpath(path)

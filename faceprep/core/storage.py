@@ -137,7 +137,7 @@ def dated_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def size_of(path: str | os.PathLike[str]) -> int | None:
-    """Return the number of bytes in the file; None where there is no file."""
+    """Return the number of bytes in the file, or None if it does not exist."""
     try:
         return os.stat(path).st_size
     except OSError:

@@ -29,9 +29,10 @@ def measure(embeddings: Embeddings, most_images: int = 20_000, seed: int = 0) ->
     In a set of more than `most_images`, whole identities are drawn up to that number. A drawn
     identity is compared with drawn ones only, so more of them look separable.
 
-    An identity is separable if no image of another is more similar to any of its images than its
-    two least similar images are to each other. Identities of one image are counted apart. Likeness
-    is exact to about 0.0003. The histogram starts at -1, including all below, and edges at 1.
+    An identity is separable if its two least similar images are at least as similar to each
+    other as any of its images is to an image of another identity. Identities of one image are
+    counted apart. Likeness is exact to about 0.0003. The histogram starts at -1, including all
+    below, and edges at 1.
 
     >>> from faceprep.core.embeddings import Model
     >>> rows = np.array([[1, 0], [3, 4], [-1, 0.1]], "f4")

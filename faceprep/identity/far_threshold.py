@@ -32,10 +32,10 @@ _FIRST = 700
 
 
 class FarThreshold(NamedTuple):
-    """A threshold: from likeness `threshold` on, at most the stated share of `n_pairs` impostor
-    pairs is accepted.
+    """A threshold that accepts at most the stated share of `n_pairs` impostor pairs.
 
-    `low` and `high` are the 95 % confidence interval of its false-accept rate.
+    A pair is accepted if its likeness is `threshold` or more. `low` and `high` are the 95 %
+    confidence interval of the false-accept rate.
     """
 
     threshold: float

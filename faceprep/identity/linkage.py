@@ -225,7 +225,7 @@ def _weakest_match(
 ) -> Bridge | None:
     """Return the match that is least similar to the rest of the joined cluster.
 
-    The rest excludes both `cluster` and the match. Returns None if there is no rest.
+    The rest excludes both `cluster` and the match. Returns None if the rest is empty.
     """
     own = after.root(cluster)
     totals = np.stack([before.total(match) for match in matches])

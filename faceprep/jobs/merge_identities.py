@@ -129,7 +129,7 @@ class MergeIdentities(PlanningOptions):
             )
         if found.get("unconfirmed"):
             sentence += f", {found['unconfirmed']:,} not confirmed by the second opinion"
-        sentence += f"; likeness from {found['threshold']:.6g} on"
+        sentence += f"; matched at likeness {found['threshold']:.6g} or more"
         if self.far is not None:
             sentence += f" ({found['threshold_origin']})"
         if self.approximate:

@@ -315,7 +315,7 @@ def _outputs(places: Places, shard_id: str) -> Sequence[Any]:
 
 
 def _names(folder: Path) -> list[str]:
-    """Return the names in `folder`; none if there is no such folder."""
+    """Return the names in `folder`, or an empty list if it does not exist."""
     if not folder.is_dir():
         return []
     folders, files = storage.list_folder(folder)

@@ -302,7 +302,7 @@ def _remove_staging(root: str, state: str, tops: Sequence[str]) -> None:
 
 
 def _json_lines(path: Path, most: int | None = None) -> list[Any]:
-    """Return the values of the complete lines; none if there is no such file.
+    """Return the values of the complete lines, or an empty list if the file does not exist.
 
     A line is written before the work that it describes, so an incomplete one describes none.
     """

@@ -127,7 +127,7 @@ def test_a_threshold_from_the_rate_of_false_accepts(tmp_path: Path) -> None:
     summary = merge(tmp_path / "source", tmp_path / "out", far=0.05)
     origin = summary.details["threshold_origin"]
     assert origin.startswith("--far 0.05: 0.0")
-    assert f" on ({origin})" in MergeIdentities(far=0.05).sentence(summary.details)
+    assert f" or more ({origin})" in MergeIdentities(far=0.05).sentence(summary.details)
     assert summary.details["threshold"] != Colors.model.merge_from
 
 
@@ -319,7 +319,7 @@ def test_command_line(
     monkeypatch.setattr("sys.argv", [*words, "--runner", "serial"])
     assert main() == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "7 identities are 4 people: 3 merged, 1 undecided; likeness from 0.95 on;"
+        "7 identities are 4 people: 3 merged, 1 undecided; matched at likeness 0.95 or more;"
         " before that, 2 of 2 identities of two images or more were separable"
     )
 
@@ -330,11 +330,11 @@ def test_command_line(
         ({"images": 0, "merged": 0, "undecided": 0}, "nothing to compare: no image has a vector"),
         (
             {"identities": 1, "merged": 0},
-            "1 identity is 1 person: 0 merged, 1 undecided; likeness from 0.3 on",
+            "1 identity is 1 person: 0 merged, 1 undecided; matched at likeness 0.3 or more",
         ),
         (
             {"identities": 3, "merged": 2},
-            "3 identities are 1 person: 2 merged, 1 undecided; likeness from 0.3 on",
+            "3 identities are 1 person: 2 merged, 1 undecided; matched at likeness 0.3 or more",
         ),
         ({"conflicts": 2}, "held back by matches that do not match each other"),
     ],

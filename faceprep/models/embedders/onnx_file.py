@@ -80,7 +80,7 @@ class InsightFaceEmbedder(OnnxEmbedder):
 def read_manifest(folder: Path) -> tuple[Path, dict[str, str]] | None:
     """Return the file and normalisation of the recognition model in a pack's manifest.json.
 
-    The result is None if there is no manifest, or it names no such model. `preprocessing` in the
+    Returns None if the manifest is missing or names no such model. `preprocessing` in the
     manifest is {"mean": …, "std": …}, or "embedded" if the graph takes pixels. Raises SourceError.
     """
     path = folder / "manifest.json"

@@ -36,7 +36,7 @@ class Stale(FaceprepError):
 
 
 class PlanChanged(OutputError):
-    """A plan on disk that is no longer the one under review."""
+    """The plan on disk has changed since the review began."""
 
 
 class Session:
@@ -255,7 +255,7 @@ def _verdict_on(decision: Decision, number: int, verdict: str) -> Verdict:
 
 
 def _state_of(plan: Path) -> tuple[int, ...]:
-    """Return inode, size and time of the plan, or an empty tuple where there is no file."""
+    """Return the inode, size and time of the plan, or an empty tuple if it does not exist."""
     try:
         state = os.stat(plan)
     except OSError:
