@@ -35,12 +35,14 @@ class Capabilities:
 
     `text_keys`: names of images; without them a key is a number. `identity_names`: identities that
     are not numbers. `many_labels`: more than one label per image. `order`: the order of the images.
+    `suffixes`: keys with the suffix of a file name.
     """
 
     text_keys: bool = True
     identity_names: bool = True
     many_labels: bool = False
     order: bool = True
+    suffixes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,8 @@ class SetWriter(ABC):
 
     @classmethod
     def read_back(cls, key: str) -> str:
-        """Return the key that an image has in the written set; here without its suffix."""
-        if is_image_name(key.rpartition("/")[2]):
+        """Return the key that an image has in the written set."""
+        if not cls.can.suffixes and is_image_name(key.rpartition("/")[2]):
             return key.rpartition(".")[0]
         return key
 

@@ -85,12 +85,7 @@ class TfrecordWriter(_StreamWriter):
     """Writes a tf.train.Example for each image."""
 
     kind: ClassVar[str] = "tfrecord"
-    can: ClassVar[Capabilities] = Capabilities()
-
-    @classmethod
-    def read_back(cls, key: str) -> str:
-        """Return the key itself, which is stored as it is."""
-        return key
+    can: ClassVar[Capabilities] = Capabilities(suffixes=True)
 
     def encode(self, checked: CheckedSample) -> bytes:
         sample = checked.sample
@@ -101,12 +96,7 @@ class ParquetFileWriter(SetWriter):
     """Writes a row for each image, in the columns that Hugging Face's `datasets` reads."""
 
     kind: ClassVar[str] = "parquet-images"
-    can: ClassVar[Capabilities] = Capabilities()
-
-    @classmethod
-    def read_back(cls, key: str) -> str:
-        """Return the key itself, which is stored as it is."""
-        return key
+    can: ClassVar[Capabilities] = Capabilities(suffixes=True)
 
     def write(
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
