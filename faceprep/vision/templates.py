@@ -20,7 +20,7 @@ import numpy.typing as npt
 from faceprep.core.arrays import Doubles, Floats
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces
-from faceprep.vision.align import ARCFACE_112, check_landmarks, estimate_similarity
+from faceprep.core.landmarks import ARCFACE_112, check_landmarks, estimate_similarity
 
 _DLIB_150 = np.array([(47.2, 45.4), (101.3, 45.0), (73.6, 77.8), (50.6, 99.7), (99.5, 99.6)])
 _NAME = re.compile(

@@ -26,9 +26,10 @@ from faceprep import (
 from faceprep.cli import main
 from faceprep.core.errors import OptionError, OutputError, ResumeError, SourceError
 from faceprep.core.faces import Faces
+from faceprep.core.landmarks import ARCFACE_112
 from faceprep.core.types import Runner, Summary
 from faceprep.tables.faces import FaceRow, FacesWriter, load_faces, rows_of
-from faceprep.vision.align import ARCFACE_112, crop
+from faceprep.vision.align import crop
 from faceprep.vision.codec import decode
 from faceprep.vision.templates import crop_transforms, load_template
 from tests.fakes import before_changes, killed_before, results, start, status_of, tree

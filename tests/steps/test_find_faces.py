@@ -11,9 +11,9 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.cpu import take_share
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces
+from faceprep.core.landmarks import ARCFACE_112, apply_transforms
 from faceprep.models.detectors.detector import DetectorSpec, SizedDetector
 from faceprep.steps.find_faces import FaceFinder, FaceOptions, face_rows, open_cropper
-from faceprep.vision.align import ARCFACE_112, apply_transforms
 from tests.flat_faces import Flat, FlatDetector, flat_detectors, paint
 
 __all__ = ["flat_detectors"]

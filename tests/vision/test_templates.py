@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from faceprep.core.arrays import Doubles
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces
+from faceprep.core.landmarks import ARCFACE_112, apply_transforms
 from faceprep.synthetic import draw_face
-from faceprep.vision.align import ARCFACE_112, apply_transforms, crop
+from faceprep.vision.align import crop
 from faceprep.vision.templates import (
     EXAMPLES,
     KINDS,
