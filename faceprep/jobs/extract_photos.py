@@ -151,12 +151,12 @@ class ExtractPhotos(FaceOptions, Job):
         self, photo: Photo, found: Found, detector: str, sink: Sink, table: FacesWriter
     ) -> Outcome:
         """Write the crops of one photo, or the photo itself where it has none."""
-        chosen = choose(found.faces, self.select, photo.pixels.shape[:2])
-        crops, faults = self.cropper().crop(photo.pixels, chosen)
+        chosen = found.take(choose(found.faces, self.select, photo.pixels.shape[:2]))
+        crops, faults = self.cropper().crop(photo.pixels, chosen.faces)
         if not crops:
             sink.write(photo.path, photo.data, beside=_NONE)
             return Outcome(photo.path, *((DEGENERATE, "; ".join(faults)) if faults else found[1:3]))
-        has_many = self.select == "only" and len(chosen) > 1
+        has_many = self.select == "only" and len(chosen.faces) > 1
         beside = _MULTI if has_many else ""
         names = [f"{photo.crop}_{crop.face}.png" for crop in crops]
         for name, crop in zip(names, crops, strict=True):
@@ -166,7 +166,7 @@ class ExtractPhotos(FaceOptions, Job):
         for row in face_rows(photo.pixels, chosen, crops, outputs, **known):
             table.add(row)
         if has_many:
-            return Outcome(photo.path, MANY_FACES, f"{len(chosen)} faces")
+            return Outcome(photo.path, MANY_FACES, f"{len(chosen.faces)} faces")
         return Outcome(photo.path, reason="; ".join(filter(None, [*faults, found.note])))
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
@@ -201,20 +201,20 @@ def name_crops(paths: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def choose(faces: Faces, select: str, size: tuple[int, int]) -> Faces:
-    """Return the faces that `select` takes from an image of `size` (height, width).
+def choose(faces: Faces, select: str, size: tuple[int, int]) -> Sequence[int]:
+    """Return the rows of the faces that `select` takes from an image of `size` (height, width).
 
     `only` and `all` take all.
     """
     if len(faces) < 2 or select in ("only", "all"):
-        return faces
+        return range(len(faces))
     corners = faces.boxes.reshape(-1, 2, 2)
     if select == "largest":
-        return faces.take([int(np.prod(corners[:, 1] - corners[:, 0], axis=1).argmax())])
+        return [int(np.prod(corners[:, 1] - corners[:, 0], axis=1).argmax())]
     if select == "center":
         middle = np.array([size[1], size[0]]) / 2
-        return faces.take([int(np.linalg.norm(corners.mean(axis=1) - middle, axis=1).argmin())])
-    return faces.take([int(faces.scores.argmax())])
+        return [int(np.linalg.norm(corners.mean(axis=1) - middle, axis=1).argmin())]
+    return [int(faces.scores.argmax())]
 
 
 def _load_photos(shard: Shard) -> Iterator[Photo | Outcome]:

@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Pixels
+from faceprep.core.arrays import Floats, Pixels, Rows
 from faceprep.core.cpu import my_cores
 from faceprep.core.faces import Faces, no_faces
+from faceprep.core.landmarks import check_landmarks
 from faceprep.core.options import option
 from faceprep.core.types import LOW_SCORE, NO_FACE, OK
 from faceprep.models.detectors.detector import Detection, DetectorSpec, SizedDetector, open_detector
+from faceprep.models.refine.refiner import Refiner, open_refiner
 from faceprep.tables.faces import FaceRow
 from faceprep.vision import align
 from faceprep.vision.pose import estimate_pose
@@ -48,6 +50,21 @@ class Found(NamedTuple):
     reason: str = ""
     note: str = ""
     """How the faces were found, where a plain look found none."""
+    refiners: tuple[str, ...] | None = None
+    """The refiner that placed the landmarks of each face, empty for the detector; None if there
+    was no second look."""
+    onet_scores: Floats | None = None
+    """O-Net's score (n,) of each face, NaN where it did not look."""
+
+    def take(self, rows: Sequence[int]) -> Found:
+        """Select the faces of `rows`, in that order."""
+        if self.refiners is None or self.onet_scores is None:
+            return self._replace(faces=self.faces.take(rows))
+        return self._replace(
+            faces=self.faces.take(rows),
+            refiners=tuple(self.refiners[row] for row in rows),
+            onet_scores=self.onet_scores[list(rows)],
+        )
 
 
 class Crop(NamedTuple):
@@ -71,6 +88,9 @@ class FaceOptions:
     require_gpu: bool = option(False, "Stop if no GPU can be used.")
     det_size: int = option(640, "Scale images down to this long side, in pixels, for detection.")
     small_faces: bool = option(False, "Detect at twice the size as well, for small faces.")
+    refine: bool = option(
+        True, "Place the landmarks of each face by a second look at the full resolution."
+    )
     min_score: float = option(0.8, "Keep faces from this minimum detection score on, 0 to 1.")
     template: str = option(
         "arcface-112",
@@ -104,7 +124,8 @@ class FaceOptions:
     def finder(self, detector: str | None = None) -> FaceFinder:
         """Return the face finder on `detector_threads`; it is opened once. Raises FaceprepError."""
         spec = replace(self.spec(detector), threads=self.detector_threads())
-        return FaceFinder(open_detector(spec), self.min_score)
+        refiner = open_refiner(spec.runtime()) if self.refine else None
+        return FaceFinder(open_detector(spec), self.min_score, refiner)
 
     def warm_up(self) -> None:
         """Open the detector in a worker while the driver still plans."""
@@ -119,15 +140,26 @@ class FaceOptions:
 
 
 class FaceFinder:
-    """A detector with its minimum score."""
+    """A detector with its minimum score, and a refiner of its landmarks if there is one."""
 
-    def __init__(self, detector: SizedDetector, min_score: float) -> None:
-        self._detector, self._min_score = detector, min_score
+    def __init__(
+        self, detector: SizedDetector, min_score: float, refiner: Refiner | None = None
+    ) -> None:
+        self._detector, self._min_score, self._refiner = detector, min_score, refiner
         self.fingerprint, self.provider = detector.fingerprint, detector.provider
+        if refiner is not None:
+            self.fingerprint += f"/{refiner.fingerprint}"
 
-    def find(self, images: Sequence[Pixels]) -> list[Found]:
-        """Find the faces of each image that are sure enough, or the reason why there is none."""
-        return [self._judge(answer) for answer in self._detector.detect_noted(images)]
+    def find(self, images: Sequence[Pixels], most: int | None = None) -> list[Found]:
+        """Find the faces of each image that are sure enough, or the reason why there is none.
+
+        With `most`, no more faces of an image are refined: the first of those that can be cropped.
+        The others keep the detector's landmarks.
+        """
+        found = [self._judge(answer) for answer in self._detector.detect_noted(images)]
+        if self._refiner is None:
+            return found
+        return _refine(self._refiner, images, found, most)
 
     def _judge(self, answer: Detection) -> Found:
         faces = answer.faces
@@ -146,6 +178,38 @@ class FaceFinder:
                 f"the surest face has {faces.scores[0]:.2f}, below {self._min_score:g}",
             )
         return Found(sure, NO_FACE, "no face found")
+
+
+def _refine(
+    refiner: Refiner, images: Sequence[Pixels], found: Sequence[Found], most: int | None
+) -> list[Found]:
+    """Return what was found with the landmarks of `most` faces of each image refined."""
+    rows = [_first_sound(each.faces, most) for each in found]
+    seen = [row for row, faces in enumerate(rows) if len(faces)]
+    chosen = [found[row].faces.take(rows[row]) for row in seen]
+    results = list(found)
+    for row, refined in zip(
+        seen, refiner.refine([images[row] for row in seen], chosen), strict=True
+    ):
+        faces, places = found[row].faces, rows[row]
+        landmarks, scores = faces.landmarks.copy(), np.full(len(faces), np.nan, np.float32)
+        names = np.full(len(faces), "", object)
+        landmarks[places], scores[places] = refined.faces.landmarks, refined.onet_scores
+        names[places] = refined.refiners
+        results[row] = found[row]._replace(
+            faces=Faces(faces.boxes, landmarks, faces.scores),
+            refiners=tuple(names.tolist()),
+            onet_scores=scores,
+        )
+    return results
+
+
+def _first_sound(faces: Faces, most: int | None) -> Rows:
+    """Return the rows of the first `most` faces with sound landmarks, and of those before them."""
+    if most is None or most >= len(faces):
+        return np.arange(len(faces))
+    sound = np.flatnonzero([not fault for fault in check_landmarks(faces.landmarks)])
+    return np.arange(sound[most - 1] + 1 if len(sound) >= most else len(faces))
 
 
 class Cropper:
@@ -184,9 +248,11 @@ def open_cropper(template: str) -> Cropper:
 
 
 def face_rows(
-    image: Pixels, faces: Faces, crops: Sequence[Crop], outputs: Sequence[str], **known: Any
+    image: Pixels, found: Found, crops: Sequence[Crop], outputs: Sequence[str], **known: Any
 ) -> Iterator[FaceRow]:
     """Return the table rows of `crops`, written as `outputs`; `known` are the values they share."""
+    faces = found.faces
+    refiners = found.refiners or ("",) * len(faces)
     pose = estimate_pose(faces.landmarks)
     for crop, output in zip(crops, outputs, strict=True):
         face = crop.face
@@ -201,5 +267,6 @@ def face_rows(
             roll=float(pose.roll[face]),
             lean=float(pose.lean[face]),
             yaw=float(pose.yaw[face]),
+            refiner=refiners[face],
             **known,
         )

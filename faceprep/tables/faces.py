@@ -13,6 +13,8 @@ roll lean yaw           float32  pose, null where it was not estimated
 detector                string   fingerprint
 template                string   what it was aligned to
 output                  string   the crop's path below the output folder; null where there is none
+refiner                 string   placed the landmarks in a second look: onet or retinaface; empty
+                                 for the detector; null in tables of earlier versions
 
 An output `+_multi/a/b_0.png` lies beside the output folder: `a/b_0.png` in the folder that has its
 name and `_multi`.
@@ -53,8 +55,11 @@ SCHEMA = pa.schema(
         pa.field("detector", pa.string(), nullable=False),
         pa.field("template", pa.string(), nullable=False),
         pa.field("output", pa.string()),
+        pa.field("refiner", pa.string()),
     ]
 )
+_OPTIONAL = ("refiner",)
+"""Columns that tables of earlier versions lack; they are read as null."""
 _ROWS_A_GROUP = 64 * 1024
 _ROWS_A_BATCH = 8 * 1024
 _BESIDE = re.compile(r"\+(_[a-z]+)/(.+)", re.ASCII | re.DOTALL)
@@ -82,6 +87,7 @@ class FaceRow(NamedTuple):
     roll: float | None = None
     lean: float | None = None
     yaw: float | None = None
+    refiner: str | None = None
 
 
 def join_output(name: str, beside: str = "") -> str:
@@ -273,10 +279,9 @@ def read_faces(
     dropped. Raises SourceError.
     """
     names = SCHEMA.names if columns is None else list(columns)
-    wanted = pa.schema([SCHEMA.field(name) for name in names])
     with _open_faces(path, names) as file:
         for batch in file.iter_batches(_ROWS_A_BATCH, columns=names):
-            yield pa.Table.from_batches([batch]).select(names).cast(wanted)
+            yield _complete(batch, names)
 
 
 def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[pa.Table]:
@@ -294,17 +299,25 @@ def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[
         for batch in file.iter_batches(_ROWS_A_BATCH, row_groups=groups, columns=SCHEMA.names):
             first, last = max(start - position, 0), min(stop - position, len(batch))
             if first < last:
-                piece = batch.slice(first, last - first)
-                yield pa.Table.from_batches([piece]).select(SCHEMA.names).cast(SCHEMA)
+                yield _complete(batch.slice(first, last - first), SCHEMA.names)
             position += len(batch)
             if position >= stop:
                 return
 
 
+def _complete(batch: pa.RecordBatch, names: Sequence[str]) -> pa.Table:
+    """Return the columns `names` of SCHEMA; those that the batch lacks are null."""
+    table = pa.Table.from_batches([batch])
+    for name in set(names) - set(table.column_names):
+        table = table.append_column(name, _texts([None] * len(table)))
+    return table.select(names).cast(pa.schema([SCHEMA.field(name) for name in names]))
+
+
 @contextmanager
 def _open_faces(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[pq.ParquetFile]:
     with parquet.open_parquet(path) as file:
-        missing = [name for name in names if name not in file.schema_arrow.names]
+        known = (*file.schema_arrow.names, *_OPTIONAL)
+        missing = [name for name in names if name not in known]
         if missing:
             raise SourceError(
                 "not a table of faces",

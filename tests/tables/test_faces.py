@@ -58,6 +58,7 @@ ROW = st.builds(
     roll=st.none() | _FLOAT,
     lean=st.none() | _FLOAT,
     yaw=st.none() | _FLOAT,
+    refiner=st.none() | _TEXT,
 )
 
 
@@ -215,3 +216,11 @@ def test_outputs_beside_the_folder_come_back(beside: str, name: str) -> None:
         name,
         "",
     )
+
+
+def test_a_table_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    new, old = table_of([row(1), row(2)]), tmp_path / "old.parquet"
+    pq.write_table(new.drop_columns("refiner"), old)
+    assert load_faces(old).equals(new)
+    assert pa.concat_tables(read_range(old, 1, 2)).equals(new.slice(1))
+    assert load_faces(old, ["output", "refiner"])["refiner"].to_pylist() == [None, None]

@@ -279,14 +279,13 @@ class _VideoShard:
     # In the threads
 
     def _extract(self, frames: Sequence[Frame]) -> list[Extracted]:
-        found = self._finder.find([frame.pixels for frame in frames])
+        found = self._finder.find([frame.pixels for frame in frames], self._most())
         return [self._keep(*pair) for pair in zip(frames, found, strict=True)]
 
     def _keep(self, frame: Frame, found: Found) -> Extracted:
         """Return the files of one frame."""
         key = f"{self._video.path}#{frame.number}"
-        most = None if self._job.all_faces else 1
-        crops, faults = self._job.cropper().crop(frame.pixels, found.faces, most=most)
+        crops, faults = self._job.cropper().crop(frame.pixels, found.faces, most=self._most())
         stem = f"{self._video.folder}/{frame.number}"
         names = [f"{stem}_{crop.face}" if self._job.all_faces else stem for crop in crops]
         outputs = [name + self._suffix for name in names]
@@ -295,7 +294,7 @@ class _VideoShard:
         ]
         rows = face_rows(
             frame.pixels,
-            found.faces,
+            found,
             crops,
             outputs,
             source=self._video.path,
@@ -313,6 +312,9 @@ class _VideoShard:
         elif original is not None:
             files.append((stem + self._suffix, self._encode(original), _ORIGINAL))
         return Extracted(outcomes, files, list(rows))
+
+    def _most(self) -> int | None:
+        return None if self._job.all_faces else 1
 
     def _encode(self, pixels: Pixels) -> bytes:
         return codec.encode(pixels, self._suffix, self._job.quality)

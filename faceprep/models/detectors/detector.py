@@ -61,6 +61,10 @@ class DetectorSpec:
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise OptionError("bad minimum score", expected="0 to 1", found=str(self.min_score))
 
+    def runtime(self) -> Runtime:
+        """Return the device and the number of threads."""
+        return Runtime(self.device, self.threads, self.require_gpu)
+
 
 class Detection(NamedTuple):
     """The faces of one image, and the pass that found them."""
@@ -90,8 +94,7 @@ def open_detector(spec: DetectorSpec) -> SizedDetector:
         )
     kind = registry.load(registry.DETECTORS, name)
     options = {} if spec.min_score is None else {"min_score": spec.min_score}
-    runtime = Runtime(spec.device, spec.threads, spec.require_gpu)
-    detector = kind(runtime, *filter(None, [source]), **options)
+    detector = kind(spec.runtime(), *filter(None, [source]), **options)
     return SizedDetector(detector, spec.det_size, spec.small_faces, spec.sure_score)
 
 

@@ -27,12 +27,12 @@ _NAMES = ("pnet", "rnet", "onet")
 _CELL, _STRIDE, _PYRAMID_STEP = 12, 2, 0.709
 _PNET_SCORE, _RNET_SCORE = 0.6, 0.7
 _IN_A_LEVEL, _BETWEEN_LEVELS, _AFTER_RNET, _AFTER_ONET = 0.5, 0.7, 0.7, 0.7
-_RNET_SIDE, _ONET_SIDE = 24, 48
-_OUTSIDE = 127.5
+_RNET_SIDE, ONET_SIDE = 24, 48
+OUTSIDE = 127.5
 """Grey level of pixels outside of the image, which the networks see as zero."""
 _AT_ONCE = 512
 """Number of boxes that are compared with all others, or cropped, at a time."""
-_CROPS_ON_CPU = 16
+CROPS_ON_CPU = 16
 """Crops in one run on the CPU; a larger batch does not fit into the cache."""
 
 
@@ -74,7 +74,7 @@ class Mtcnn:
         outputs = _run_on_crops(self._rnet, images, boxes, _RNET_SIDE)
         refined = []
         for candidates, output in zip(boxes, outputs, strict=True):
-            scores = _sigmoid(output[:, 4])
+            scores = sigmoid(output[:, 4])
             accepted = scores > _RNET_SCORE
             shifted = shift_boxes(candidates[accepted], output[accepted, :4])
             refined.append(shifted[fast_nms(shifted, scores[accepted], _AFTER_RNET)])
@@ -82,10 +82,10 @@ class Mtcnn:
 
     def _finish(self, images: list[Floats], boxes: list[Floats]) -> list[Faces]:
         """Return the faces that O-Net accepts, with its landmarks."""
-        outputs = _run_on_crops(self._onet, images, boxes, _ONET_SIDE)
+        outputs = _run_on_crops(self._onet, images, boxes, ONET_SIDE)
         faces = []
         for candidates, output in zip(boxes, outputs, strict=True):
-            scores = _sigmoid(output[:, 14])
+            scores = sigmoid(output[:, 14])
             accepted = scores > self._min_score
             candidates, output, scores = candidates[accepted], output[accepted], scores[accepted]
             shifted = shift_boxes(candidates, output[:, :4])
@@ -124,7 +124,7 @@ def decode_proposals(output: Floats, scale: float) -> tuple[Floats, Floats]:
     Boxes that overlap one of a higher score are removed.
     """
     rows, columns = np.nonzero(output[4] > _logit(_PNET_SCORE))
-    shifts, scores = output[:4, rows, columns].T, _sigmoid(output[4, rows, columns])
+    shifts, scores = output[:4, rows, columns].T, sigmoid(output[4, rows, columns])
     corners = np.stack([columns, rows], axis=1) * _STRIDE
     cells = np.hstack([corners + 1, corners + _CELL])
     boxes = ((cells + shifts * (_CELL - 1)) / scale).astype(np.float32)
@@ -187,8 +187,12 @@ def decode_landmarks(boxes: Floats, positions: Floats) -> Floats:
     The output holds x of all five landmarks, then y, in shares of the boxes.
     """
     sides = boxes[:, 2:] - boxes[:, :2] + 1
-    shares = positions.reshape(-1, 2, 5).transpose(0, 2, 1)
-    return shares * sides[:, None] + boxes[:, None, :2] - 1
+    return landmark_shares(positions) * sides[:, None] + boxes[:, None, :2] - 1
+
+
+def landmark_shares(positions: Floats) -> Floats:
+    """Return x y of the landmarks (n, 5, 2), in shares of the crop, from O-Net's output (n, 10)."""
+    return positions.reshape(-1, 2, 5).transpose(0, 2, 1)
 
 
 def _run_on_crops(
@@ -198,7 +202,7 @@ def _run_on_crops(
     crops = np.concatenate(
         [crop_boxes(image, of_one, side) for image, of_one in zip(images, boxes, strict=True)]
     )
-    step = _AT_ONCE if network.on_gpu else _CROPS_ON_CPU
+    step = _AT_ONCE if network.on_gpu else CROPS_ON_CPU
     starts = range(0, max(1, len(crops)), step)
     outputs = np.concatenate([network.run(crops[start : start + step])[0] for start in starts])
     return np.split(outputs, np.cumsum([len(of_one) for of_one in boxes])[:-1])
@@ -230,14 +234,15 @@ def crop_boxes(image: Floats, boxes: Floats, side: int) -> Floats:
 def _interpolate(image: Floats, x: Floats, y: Floats) -> Floats:
     """Return the pixels at the points `x`, `y`; the result has their shape and 3 channels."""
     cv2 = opencv()
-    grey = (_OUTSIDE,) * 3
+    grey = (OUTSIDE,) * 3
     pixels: Floats = cv2.remap(
         image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=grey
     )
     return pixels
 
 
-def _sigmoid(logits: Floats) -> Floats:
+def sigmoid(logits: Floats) -> Floats:
+    """Return the probability of a face from the network's difference of logits."""
     shares: Floats = np.reciprocal(1 + np.exp(-logits), dtype=np.float32)
     return shares
 
