@@ -86,7 +86,10 @@ class FaceOptions:
     )
     device: str = option("auto", "Run the detector on auto, cpu, cuda or cuda:N.")
     require_gpu: bool = option(False, "Stop if no GPU can be used.")
-    det_size: int = option(640, "Scale images down to this long side, in pixels, for detection.")
+    det_size: int = option(
+        640,
+        "Scale images down to this long side, in pixels, for detection; above 640, for small faces.",
+    )
     small_faces: bool = option(False, "Detect at twice the size as well, for small faces.")
     refine: bool = option(
         True, "Place the landmarks of each face by a second look at the full resolution."

@@ -15,7 +15,7 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Detector, Faces, no_faces
 from faceprep.core.opencv import opencv
-from faceprep.models.detectors.nms import non_max_suppression
+from faceprep.models.detectors.nms import areas, intersections, non_max_suppression
 from faceprep.models.onnx_session import Runtime
 
 _BORDERED_SIDE = 256
@@ -30,6 +30,10 @@ _SMALL_FACE = 0.125
 Larger boxes are dropped, because parts of a large face are detected as faces there.
 """
 _OVERLAP = 0.4
+_WHOLE_SIZE = 640
+"""Size at which large faces are looked for where the detection size is larger."""
+_INSIDE = 0.75
+"""Share of a box inside a higher-scoring face, from which it is a part of that face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,10 @@ class DetectorSpec:
 
     `name` is one of `registry.DETECTORS`, `insightface:PACK` or the path of an .onnx file. `device`
     and `threads` are those of `Runtime`. `det_size` is the maximum long side of the image that the
-    detector gets; there, retinaface misses faces of more than about 600 pixels. `small_faces` adds
-    a pass at twice that size, for which images are enlarged up to twice. `min_score` None stands
-    for the detector's own minimum score. An image without a face of at least `sure_score` gets
-    further passes.
+    detector gets. Above 640, it counts for small faces, and large ones are detected at 640, because
+    detectors see a very large face in parts or not at all. `small_faces` adds a pass at twice the
+    size, for which images are enlarged up to twice. `min_score` None stands for the detector's own
+    minimum score. An image without a face of at least `sure_score` gets further passes.
     """
 
     name: str = "retinaface"
@@ -116,8 +120,10 @@ class SizedDetector:
         self._detector = detector
         self._det_size, self._small_faces, self._sure_score = det_size, small_faces, sure_score
         self.fingerprint = f"{detector.fingerprint}/det{det_size}"
+        if det_size > _WHOLE_SIZE:
+            self.fingerprint += f"/large{_WHOLE_SIZE}"
         if small_faces:
-            self.fingerprint += "/small"
+            self.fingerprint += "/small2"
         if sure_score:
             self.fingerprint += f"/sure{sure_score:g}"
         self.provider = detector.provider
@@ -161,12 +167,26 @@ class SizedDetector:
         return not self._small_faces and max(image.shape[:2]) > self._det_size
 
     def _detect_plain(self, images: list[Pixels]) -> list[Faces]:
-        """Run the first pass, and that for small faces if it is asked for."""
-        found = self._detect_at(images, self._det_size)
-        if not self._small_faces:
-            return found
-        doubled = self._detect_doubled(images)
-        return [join_passes(*passes) for passes in zip(found, doubled, strict=True)]
+        """Run the first pass, and those for small faces that the options ask for."""
+        passes = [self._detect_at(images, min(self._det_size, _WHOLE_SIZE))]
+        if self._det_size > _WHOLE_SIZE:
+            passes.append(self._detect_large(images))
+        if self._small_faces:
+            passes.append(self._detect_doubled(images))
+        if len(passes) == 1:
+            return passes[0]
+        return [join_passes(*of_image) for of_image in zip(*passes, strict=True)]
+
+    def _detect_large(self, images: list[Pixels]) -> list[Faces]:
+        """Detect small faces at a detection size above 640, in the images that have that size."""
+        found = [no_faces()] * len(images)
+        rows = [row for row, image in enumerate(images) if max(image.shape[:2]) > _WHOLE_SIZE]
+        large = [images[row] for row in rows]
+        max_face = _SMALL_FACE * self._det_size
+        faces_of_large = self._detect_at(large, self._det_size, max_face=max_face)
+        for row, faces in zip(rows, faces_of_large, strict=True):
+            found[row] = faces
+        return found
 
     def _detect_doubled(self, images: list[Pixels]) -> list[Faces]:
         size = self._det_size * _SMALL_FACES_SCALE
@@ -240,11 +260,17 @@ def long_sides(faces: Faces) -> npt.NDArray[np.float32]:
 
 
 def join_passes(*passes: Faces) -> Faces:
-    """Join the faces of several passes without duplicates, highest score first."""
+    """Join the faces of several passes, highest score first.
+
+    Duplicates are dropped, and so are boxes that lie mostly inside a face of a higher score.
+    """
     boxes = np.concatenate([faces.boxes for faces in passes])
     landmarks = np.concatenate([faces.landmarks for faces in passes])
     scores = np.concatenate([faces.scores for faces in passes])
-    return Faces(boxes, landmarks, scores).take(non_max_suppression(boxes, scores, _OVERLAP))
+    faces = Faces(boxes, landmarks, scores).take(non_max_suppression(boxes, scores, _OVERLAP))
+    shared = intersections(faces.boxes[:, None], faces.boxes[None])
+    is_inside = shared > _INSIDE * areas(faces.boxes)[:, None]
+    return faces.take(~np.tril(is_inside, -1).any(axis=1))
 
 
 def border_width(image: Pixels) -> int:

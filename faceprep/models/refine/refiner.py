@@ -1,9 +1,9 @@
 """Refines the landmarks of detected faces: O-Net where it is sure, else RetinaFace on a crop.
 
 O-Net looks twice at a square that is upright in the face, and then at its mirror image. Two looks
-at slightly different squares that agree are averaged. Where they are unsure, the turn of the face
-may be wrong, so O-Net looks at the box at several turns. Turned heads are left to RetinaFace,
-because O-Net is sure of them and wrong.
+at slightly different squares that agree are averaged. The rest is left to RetinaFace: covered and
+dark faces, of which O-Net is unsure, and heads turned away, of which it is sure and wrong. Where
+the face may lie on its side, O-Net looks at several turns first.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _MAX_LEAN = 0.31
 _TURNS = np.exp(1j * np.radians([-60, -40, -20, 0, 20, 40, 60]))
 _TURNED_FACTOR = 0.8
 """Side of the square at several turns, in longer sides of the box."""
+_MAX_ROLL = 20.0
+"""Degrees of roll from which RetinaFace, trained on upright faces, is not trusted alone."""
 _BOX_FACTOR = 1.3
 """Side of RetinaFace's square, in longer sides of the box."""
 _RETINAFACE_SURE = 0.8
@@ -44,13 +46,16 @@ their size by that of the box; beyond, they are those of another face."""
 _EYES = float(np.linalg.norm(ARCFACE_112[1] - ARCFACE_112[0]))
 _FACE_SIDE = 100.0
 """Longer side of a detected box, in pixels of arcface-112."""
-_TO_RETINAFACE: Doubles = np.array(
-    [(0.0, -0.07), (0.0, -0.07), (0.0, -1.36), (1.14, -0.54), (-1.14, -0.54)]
+_FROM_ONET: Doubles = np.array(
+    [(-0.05, -0.4), (0.05, -0.4), (0.0, -1.96), (0.7, -0.98), (-0.7, -0.98)]
 )
-"""Constant distance of RetinaFace's landmarks from O-Net's, in pixels of arcface-112.
+_FROM_RETINAFACE: Doubles = np.array(
+    [(0.0, -0.35), (0.0, -0.35), (0.0, -0.65), (-0.45, -0.5), (0.45, -0.5)]
+)
+"""Constant distances to the landmarks of large faces by RetinaFace that sees the whole image.
 
-It is the median over the upright faces of benchmarks/landmarks.py. O-Net's are moved by it, so that
-crops do not depend on the refiner."""
+They are in pixels of arcface-112, medians over the upright faces of benchmarks/landmarks.py.
+Results are moved by them, so that crops do not depend on the refiner."""
 
 
 class Refined(NamedTuple):
@@ -97,8 +102,7 @@ class Refiner:
         )
         if len(work):
             self._look_upright(work, np.arange(len(work)), work.landmarks)
-            self._look_at_turns(work, work.undecided())
-            self._look_at_boxes(work, work.undecided())
+            self._look_again(work, work.undecided())
         edges = np.cumsum(counts)[:-1]
         results = (work.landmarks, work.refiners, work.onet_scores)
         parts = zip(faces, *(np.split(array, edges) for array in results), strict=True)
@@ -110,19 +114,36 @@ class Refiner:
     def _look_upright(self, work: _Work, rows: Rows, landmarks: Doubles) -> None:
         """Look twice at faces `rows`, upright by `landmarks`, and decide those that are sure."""
         first = self._onet.look(*work.of(rows), squares_of_landmarks(landmarks, *_FIRST))
-        squares = squares_of_landmarks(first.landmarks, *_SECOND)
+        work.see(rows, first.landmarks, first.scores)
+        sure = np.flatnonzero(first.scores >= _SURE)
+        if not len(sure):
+            return
+        rows, before = rows[sure], first.landmarks[sure]
+        squares = squares_of_landmarks(before, *_SECOND)
         second = self._onet.look(*work.of(rows), squares, is_mirrored=True)
-        mean = (first.landmarks + second.landmarks) / 2
-        scores = np.minimum(first.scores, second.scores)
-        difference = _distance(first.landmarks, second.landmarks)
-        agree = (scores >= _SURE) & (difference < _MAX_DIFFERENCE)
-        work.see(rows, mean, scores, agree)
+        mean = (before + second.landmarks) / 2
+        agree = (second.scores >= _SURE) & (_distance(before, second.landmarks) < _MAX_DIFFERENCE)
+        work.is_seen[rows] |= agree
         decided = agree & (_lean(mean) < _MAX_LEAN)
-        work.decide(rows[decided], _to_retinaface(mean[decided]), ONET)
+        work.decide(rows[decided], _moved(mean[decided], _FROM_ONET), ONET)
+
+    def _look_again(self, work: _Work, rows: Rows) -> None:
+        """Look with RetinaFace at what O-Net leaves undecided.
+
+        Where the face may be turned, O-Net looks again, and RetinaFace's answer is the second best.
+        """
+        if not len(rows):
+            return
+        squares = squares_of_boxes(work.boxes[rows], work.turns(rows), _BOX_FACTOR)
+        look = self._retinaface.look(*work.of(rows), squares, 1 / _BOX_FACTOR)
+        is_sure = look.scores >= _RETINAFACE_SURE
+        is_turned = ~is_sure | (_roll(look.landmarks) > _MAX_ROLL)
+        self._look_at_turns(work, rows[is_turned & ~work.is_seen[rows]])
+        left = is_sure & (work.refiners[rows] == NONE)
+        work.decide(rows[left], _moved(look.landmarks[left], _FROM_RETINAFACE), RETINAFACE)
 
     def _look_at_turns(self, work: _Work, rows: Rows) -> None:
-        """Look at boxes at several turns, and upright by the best, where O-Net is unsure."""
-        rows = rows[~work.is_seen[rows]]
+        """Look at boxes at several turns, and upright by the best."""
         if not len(rows):
             return
         n = len(_TURNS)
@@ -132,15 +153,6 @@ class Refiner:
         look = self._onet.look(*work.of(np.repeat(rows, n)), turned)
         best = np.arange(len(rows)) * n + look.scores.reshape(-1, n).argmax(axis=1)
         self._look_upright(work, rows, look.landmarks[best])
-
-    def _look_at_boxes(self, work: _Work, rows: Rows) -> None:
-        """Look with RetinaFace at what O-Net leaves undecided."""
-        if not len(rows):
-            return
-        squares = squares_of_boxes(work.boxes[rows], work.turns(rows), _BOX_FACTOR)
-        look = self._retinaface.look(*work.of(rows), squares, 1 / _BOX_FACTOR)
-        sure = look.scores >= _RETINAFACE_SURE
-        work.decide(rows[sure], look.landmarks[sure], RETINAFACE)
 
 
 class _Work:
@@ -156,7 +168,7 @@ class _Work:
         self.onet_scores = np.full(n, np.nan, np.float32)
         self.is_seen = np.zeros(n, np.bool_)
         """Both looks of O-Net are sure and agree."""
-        self._guesses = landmarks
+        self._guesses = landmarks.copy()
 
     def __len__(self) -> int:
         return len(self._places)
@@ -168,13 +180,12 @@ class _Work:
     def undecided(self) -> Rows:
         return np.flatnonzero(self.refiners == NONE)
 
-    def see(self, rows: Rows, landmarks: Doubles, scores: Floats, agree: Bools) -> None:
+    def see(self, rows: Rows, landmarks: Doubles, scores: Floats) -> None:
         """Note O-Net's answers; a better one replaces an earlier one."""
         is_better = ~(scores <= self.onet_scores[rows])
         better = rows[is_better]
         self.onet_scores[better] = scores[is_better]
         self._guesses[better] = landmarks[is_better]
-        self.is_seen[rows] |= agree
 
     def decide(self, rows: Rows, landmarks: Doubles, refiner: str) -> None:
         """Accept the landmarks of those faces that lie at their boxes and are sound."""
@@ -225,10 +236,17 @@ def _lean(landmarks: Doubles) -> Doubles:
     return lean
 
 
-def _to_retinaface(landmarks: Doubles) -> Doubles:
-    """Move O-Net's landmarks to where RetinaFace places them, in a face that looks ahead."""
+def _roll(landmarks: Doubles) -> Doubles:
+    """Return the roll (n,), 0 to 180 degrees; 0 where the landmarks coincide."""
     fit = estimate_similarity(landmarks, ARCFACE_112)
-    unit = 1 / (fit[:, 0, 0] + 1j * fit[:, 1, 0])
-    shift = unit[:, None] * (_TO_RETINAFACE @ (1, 1j))
+    roll: Doubles = np.degrees(np.abs(np.arctan2(fit[:, 1, 0], fit[:, 0, 0])))
+    return np.nan_to_num(roll)
+
+
+def _moved(landmarks: Doubles, offsets: Doubles) -> Doubles:
+    """Move landmarks (n, 5, 2) by constant offsets (5, 2), in pixels of arcface-112."""
+    fit = estimate_similarity(landmarks, ARCFACE_112)
+    units: Complexes = np.reciprocal(fit[..., 0] @ np.array([1, 1j]))
+    shift = units[:, None] * (offsets @ np.array([1, 1j]))
     moved: Doubles = landmarks + np.stack([shift.real, shift.imag], axis=-1)
     return moved

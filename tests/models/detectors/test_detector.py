@@ -18,6 +18,7 @@ from faceprep.models.detectors.detector import (
     DetectorSpec,
     SizedDetector,
     fit_to,
+    join_passes,
     open_detector,
     problem_of,
 )
@@ -125,6 +126,33 @@ def test_parts_of_a_large_face_are_no_small_faces() -> None:
     image = spot(720, 1280, (400, 200, 900, 600))
     detector = SizedDetector(LargeLooksSeeParts(), det_size=320, small_faces=True)
     np.testing.assert_allclose(detector.detect([image])[0].boxes, [(400, 200, 900, 600)], atol=0.1)
+
+
+def test_a_large_detection_size_leaves_large_faces_whole() -> None:
+    large = spot(1440, 2560, (800, 400, 1360, 900))
+    detector = LargeLooksSeeParts()
+    (faces,) = SizedDetector(detector, det_size=2048).detect([large])
+    assert detector.seen == [(360, 640), (1152, 2048)]
+    np.testing.assert_allclose(faces.boxes, [(800, 400, 1360, 900)], atol=0.1)
+    little = spot(1440, 2560, (800, 400, 804, 404))
+    (faces,) = SizedDetector(SpotDetector(), det_size=2048).detect([little])
+    assert len(faces) == 1, "what only the large look sees counts too"
+
+
+def test_a_large_detection_size_costs_small_images_nothing() -> None:
+    detector = SpotDetector()
+    SizedDetector(detector, det_size=2048).detect([spot(300, 640, (40, 40, 80, 80))])
+    assert detector.seen == [(300, 640)]
+
+
+def test_boxes_inside_a_face_of_a_higher_score_are_dropped() -> None:
+    boxes = np.array([(0, 0, 100, 100), (60, 10, 90, 40), (90, 0, 130, 40), (300, 0, 340, 40)])
+    points = np.zeros((4, 5, 2))
+    whole = Faces(boxes[:1], points[:1], [0.9])
+    parts = Faces(boxes[1:], points[1:], [0.85, 0.84, 0.83])
+    assert (join_passes(whole, parts).boxes == boxes[[0, 2, 3]]).all()
+    surer = Faces(boxes[1:2], points[1:2], [0.95])
+    assert len(join_passes(whole, surer)) == 2, "a surer face before a larger one stays"
 
 
 def test_shrinking_averages_what_it_covers() -> None:
