@@ -23,7 +23,7 @@ SIDE, CONTEXT = 800, 2.0
 """Side of a crop in pixels, and in boxes: the face has 400 pixels."""
 MIN_FACE = 60
 """Width in pixels of the smallest face that is good for a truth."""
-DISAGREE = 0.12
+DISAGREE = 0.07
 """Mean distance of the references, in eye distances, from which there is no truth."""
 GREY = 127
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tiff")
@@ -157,7 +157,7 @@ EYES_112 = float(np.linalg.norm(ARCFACE_112[1] - ARCFACE_112[0]))
 
 
 def show(
-    face: Face, number: int, width: float, canvas: tuple[int, int], roll: float, seed: int
+    face: Face, number: int, width: float, canvas: tuple[int, int], roll: float, seed: int = 1
 ) -> Scene:
     """Draw the face with a box of `width` pixels, turned clockwise by `roll` degrees.
 

@@ -88,7 +88,7 @@ class FaceOptions:
     require_gpu: bool = option(False, "Stop if no GPU can be used.")
     det_size: int = option(
         640,
-        "Scale images down to this long side, in pixels, for detection; above 640, for small faces.",
+        "Scale images down to this long side in pixels for detection; above 640, for small faces.",
     )
     small_faces: bool = option(False, "Detect at twice the size as well, for small faces.")
     refine: bool = option(

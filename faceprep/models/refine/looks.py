@@ -20,7 +20,7 @@ from faceprep.models.refine.squares import Squares, cut_squares
 _GREY = 127
 _GRAPH_VERSION = 1
 """Increase it when the same weights give another graph."""
-_RETINAFACE_SIDE = 160
+_RETINAFACE_SIDE = 128
 _CROPS_ON_GPU = 512
 _EXCHANGED = [1, 0, 2, 4, 3]
 """The landmarks as they are named in a mirror image."""
@@ -72,7 +72,7 @@ class OnetLook:
 
 
 class RetinaFaceLook:
-    """RetinaFace on squares of 160 × 160 pixels; the landmarks are averaged over its anchors."""
+    """RetinaFace on squares of 128 × 128 pixels; the landmarks are averaged over its anchors."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._network = RetinaFace(runtime, _MIN_SCORE)

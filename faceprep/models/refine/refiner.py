@@ -49,13 +49,10 @@ _FACE_SIDE = 100.0
 _FROM_ONET: Doubles = np.array(
     [(-0.05, -0.4), (0.05, -0.4), (0.0, -1.96), (0.7, -0.98), (-0.7, -0.98)]
 )
-_FROM_RETINAFACE: Doubles = np.array(
-    [(0.0, -0.35), (0.0, -0.35), (0.0, -0.65), (-0.45, -0.5), (0.45, -0.5)]
-)
-"""Constant distances to the landmarks of large faces by RetinaFace that sees the whole image.
+"""Constant distances from O-Net's landmarks to those of RetinaFace, in pixels of arcface-112.
 
-They are in pixels of arcface-112, medians over the upright faces of benchmarks/landmarks.py.
-Results are moved by them, so that crops do not depend on the refiner."""
+They are medians over the upright faces of benchmarks/landmarks.py. O-Net's results are moved by
+them, so that crops do not depend on the refiner."""
 
 
 class Refined(NamedTuple):
@@ -137,10 +134,11 @@ class Refiner:
         squares = squares_of_boxes(work.boxes[rows], work.turns(rows), _BOX_FACTOR)
         look = self._retinaface.look(*work.of(rows), squares, 1 / _BOX_FACTOR)
         is_sure = look.scores >= _RETINAFACE_SURE
-        is_turned = ~is_sure | (_roll(look.landmarks) > _MAX_ROLL)
+        rolls = np.where(look.scores > 0, _roll(look.landmarks), work.rolls(rows))
+        is_turned = rolls > _MAX_ROLL
         self._look_at_turns(work, rows[is_turned & ~work.is_seen[rows]])
         left = is_sure & (work.refiners[rows] == NONE)
-        work.decide(rows[left], _moved(look.landmarks[left], _FROM_RETINAFACE), RETINAFACE)
+        work.decide(rows[left], look.landmarks[left], RETINAFACE)
 
     def _look_at_turns(self, work: _Work, rows: Rows) -> None:
         """Look at boxes at several turns, and upright by the best."""
@@ -203,6 +201,10 @@ class _Work:
             near: Bools = (shifts < _MAX_SHIFT * sides) & (np.abs(np.log(scales)) < _MAX_LOG_SCALE)
         return near
 
+    def rolls(self, rows: Rows) -> Doubles:
+        """Return the roll (n,) in degrees by the best guess so far, infinite without one."""
+        return _roll(self._guesses[rows])
+
     def turns(self, rows: Rows) -> Complexes:
         """Return the unit vector (n,) of each face's x axis, by the best guess so far."""
         fit = estimate_similarity(self._guesses[rows], ARCFACE_112)
@@ -237,10 +239,10 @@ def _lean(landmarks: Doubles) -> Doubles:
 
 
 def _roll(landmarks: Doubles) -> Doubles:
-    """Return the roll (n,), 0 to 180 degrees; 0 where the landmarks coincide."""
+    """Return the roll (n,), 0 to 180 degrees; infinite where the landmarks coincide."""
     fit = estimate_similarity(landmarks, ARCFACE_112)
     roll: Doubles = np.degrees(np.abs(np.arctan2(fit[:, 1, 0], fit[:, 0, 0])))
-    return np.nan_to_num(roll)
+    return np.where(np.isfinite(roll), roll, np.inf)
 
 
 def _moved(landmarks: Doubles, offsets: Doubles) -> Doubles:
