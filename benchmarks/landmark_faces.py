@@ -161,13 +161,15 @@ def show(
 ) -> Scene:
     """Draw the face with a box of `width` pixels, turned clockwise by `roll` degrees.
 
-    It lies near the middle of a grey `canvas` (height, width), at a random fraction of a pixel.
+    It lies near the middle of a grey `canvas` (height, width); `seed` chooses the fraction of a
+    pixel.
     """
-    chance = np.random.default_rng((seed, number))
+    place = np.random.default_rng(number).integers(-8, 8, 2)
+    place = place + np.random.default_rng((seed, number)).uniform(0, 1, 2)
     scale = width / face.size[0]
     half = complex(*face.size) * (scale / 2)
     turn = np.exp(1j * np.radians(roll))
-    middle = canvas[1] / 2 + 1j * canvas[0] / 2 + chance.uniform(-8, 8, 2) @ (1, 1j)
+    middle = canvas[1] / 2 + 1j * canvas[0] / 2 + place @ (1, 1j)
     crop = face.crop
     while scale < 0.5:
         crop = cv2.resize(crop, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
