@@ -156,8 +156,9 @@ class FaceFinder:
     def find(self, images: Sequence[Pixels], most: int | None = None) -> list[Found]:
         """Find the faces of each image that are sure enough, or the reason why there is none.
 
-        With `most`, no more faces of an image are refined: the first of those that can be cropped.
-        The others keep the detector's landmarks.
+        Faces with sound landmarks are refined: the first `most` of an image, or all. The others
+        keep the detector's. Exchanged landmarks are often those of a head upside down, where a
+        refiner sees a face that is not there.
         """
         found = [self._judge(answer) for answer in self._detector.detect_noted(images)]
         if self._refiner is None:
@@ -208,11 +209,8 @@ def _refine(
 
 
 def _first_sound(faces: Faces, most: int | None) -> Rows:
-    """Return the rows of the first `most` faces with sound landmarks, and of those before them."""
-    if most is None or most >= len(faces):
-        return np.arange(len(faces))
-    sound = np.flatnonzero([not fault for fault in check_landmarks(faces.landmarks)])
-    return np.arange(sound[most - 1] + 1 if len(sound) >= most else len(faces))
+    """Return the rows of the first `most` faces with sound landmarks."""
+    return np.flatnonzero([not fault for fault in check_landmarks(faces.landmarks)])[:most]
 
 
 class Cropper:
