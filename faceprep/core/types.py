@@ -14,6 +14,7 @@ FEW_IMAGES = "few_images"
 NO_FACE, MANY_FACES, LOW_SCORE = "no_face", "many_faces", "low_score"
 DROPPED, NOT_DRAWN = "dropped", "not_drawn"
 NO_CROP, REPAIRED, SPARE_FACE_ROWS = "no_crop", "repaired", "spare_face_rows"
+CONVERTED = "converted"
 SOUND_STATUSES = frozenset(
     {
         OK,
@@ -26,6 +27,7 @@ SOUND_STATUSES = frozenset(
         NO_CROP,
         REPAIRED,
         SPARE_FACE_ROWS,
+        CONVERTED,
     }
 )
 """Outcomes that are counted but are not failures."""

@@ -36,7 +36,7 @@ from faceprep.sets.listing import is_text, list_images
 from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, Found, face_rows
 from faceprep.tables.faces import FACES_TABLE, FacesWriter, join_faces, join_output
 from faceprep.vision import codec
-from faceprep.vision.load_image import load_image_bytes
+from faceprep.vision.load_image import load_noted_bytes
 from faceprep.vision.templates import load_template
 
 _SHARD = 32
@@ -57,6 +57,7 @@ class Photo(NamedTuple):
     crop: str
     data: bytes
     pixels: Pixels
+    note: str
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,9 @@ class ExtractPhotos(FaceOptions, Job):
             table.add(row)
         if has_many:
             return Outcome(photo.path, MANY_FACES, f"{len(chosen)} faces")
-        return Outcome(photo.path, reason="; ".join(filter(None, [*faults, found.note])))
+        return Outcome(
+            photo.path, reason="; ".join(filter(None, [*faults, found.note, photo.note]))
+        )
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join the tables of the shards."""
@@ -226,8 +229,8 @@ def _load_photos(shard: Shard) -> Iterator[Photo | Outcome]:
         if isinstance(data, Outcome):
             yield data
             continue
-        pixels = load_image_bytes(data, path)
-        yield pixels if isinstance(pixels, Outcome) else Photo(path, crop, data, pixels)
+        loaded = load_noted_bytes(data, path)
+        yield loaded if isinstance(loaded, Outcome) else Photo(path, crop, data, *loaded)
 
 
 def _in_batches(photos: Iterator[Photo | Outcome]) -> Iterator[list[Photo] | Outcome]:

@@ -23,6 +23,7 @@ from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import identity_of, sort_files, sort_names
 from faceprep.core.types import Outcome, Sink
+from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.image_set import ImageSet, Sample, check_sample
 from faceprep.sets.set_index import IndexWriter
 from faceprep.sets.set_writer import Capabilities, OutPart, SetWriter
@@ -55,16 +56,22 @@ def walk_images(root: Path) -> Iterator[tuple[str, list[str], int]]:
     """Yield (identity, its image files, number of other files) for every identity, unsorted.
 
     Images in `root` itself are the identity ``.``. Links are followed, but each real folder is
-    one identity, however many links lead to it. Raises SourceError when `root` is not a folder, or
-    a folder in it cannot be listed.
+    one identity, however many links lead to it. Other files are counted in the log. Raises
+    SourceError when `root` is not a folder, or a folder in it cannot be listed.
     """
     if not root.is_dir():
         expected = "a folder of identities with images in them"
         raise SourceError("no such folder", path=root, expected=expected)
+    untaken = UntakenFiles(root, "images")
     for name, files in walk_folders(root):
         images = _select_images(files)
+        if len(images) < len(files):
+            taken = set(images)
+            others = [file for file in files if file not in taken]
+            untaken.add(name, others, has_taken=bool(images))
         if images:
             yield name or ".", images, len(files) - len(images)
+    untaken.report()
 
 
 def refuse_output_inside(root: Path, output: Path) -> None:

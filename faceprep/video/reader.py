@@ -19,6 +19,7 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.errors import SourceError
 from faceprep.core.folder_walk import walk_folders
 from faceprep.core.text import count_noun
+from faceprep.core.untaken import UntakenFiles
 from faceprep.video.decoder import WORTH_SEEKING, Decoded, OpenVideo, decode_from
 from faceprep.video.deinterlace import deinterlace
 from faceprep.video.index import VideoIndex, index_packets, names_fields
@@ -67,19 +68,22 @@ def find_videos(path: str | os.PathLike[str]) -> list[Path]:
     """List the videos of a tree, sorted by path; a file is returned as it is. Raises SourceError.
 
     Names that begin with a dot are skipped. Links are followed, but each real
-    folder is entered once.
+    folder is entered once. Other files are counted in the log, without the .face files of videos.
     """
     root = Path(path)
     if not root.is_dir():
         if not root.exists():
             raise SourceError("no such file or folder", path=root, remedy="Check the path.")
         return [root]
-    return sorted(
-        root / folder / name
-        for folder, files in walk_folders(root)
-        for name in files
-        if is_video_name(name)
-    )
+    untaken, found = UntakenFiles(root, "videos"), []
+    for folder, files in walk_folders(root):
+        videos = [name for name in files if is_video_name(name)]
+        stems = {name.rpartition(".")[0].removesuffix(".m") + ".face" for name in videos}
+        taken = {*videos, *stems, *(name.rpartition(".")[0] + ".face" for name in videos)}
+        untaken.add(folder, [name for name in files if name not in taken], bool(videos))
+        found += [root / folder / name for name in videos]
+    untaken.report()
+    return sorted(found)
 
 
 def read_frames(

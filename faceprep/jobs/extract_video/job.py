@@ -23,16 +23,27 @@ from faceprep.core.options import option
 from faceprep.core.prefetch import map_ahead
 from faceprep.core.shards import cut_at
 from faceprep.core.text import count_noun
-from faceprep.core.types import LOW_SCORE, NO_CROP, OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core.types import (
+    CONVERTED,
+    LOW_SCORE,
+    NO_CROP,
+    OK,
+    Outcome,
+    Request,
+    Shard,
+    Sink,
+    Stage,
+    Work,
+)
 from faceprep.jobs.extract_video.siw_crops import OriginalCrops, open_crops
-from faceprep.sets.folder import refuse_output_inside
+from faceprep.jobs.extract_video.sources import find_all, name_folders
 from faceprep.sets.listing import is_text
 from faceprep.steps.find_faces import FaceFinder, FaceOptions, Found, face_rows
 from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, join_faces
 from faceprep.video.decoder import require_pyav
-from faceprep.video.reader import Frame, VideoReader, find_videos
+from faceprep.video.reader import Frame, VideoReader
 from faceprep.video.sampling import FrameChoice, parse_frames
-from faceprep.video.siw_boxes import FILLS, find_face_file
+from faceprep.video.siw_boxes import FILLS, find_face_file, stem_of
 from faceprep.vision import codec
 
 log = logging.getLogger("faceprep")
@@ -46,8 +57,6 @@ any number of cores.
 _PART, _NOTES_PART = ".parquet", ".csv"
 _VIDEO = "video"
 _ORIGINAL, _NOTES = "_original", "face_files.csv"
-_TAKEN = (".png", ".jpg", ".parquet")
-"""Endings of the names that this command writes beside the folders of videos."""
 
 
 class Video(NamedTuple):
@@ -72,11 +81,13 @@ class Extracted(NamedTuple):
 class ExtractVideo(FaceOptions, Job):
     """Extract aligned faces from video frames.
 
-    SRC is a video or a tree of videos (.mov .mp4 .avi .mkv .webm). DST/VIDEO/FRAME.png is the face
+    SRC is a video or a tree of videos (.mov .mp4 .avi .mkv .webm .wmv .flv .mpg .ts and others).
+    DST/VIDEO/FRAME.png is the face
     with the highest score in a frame, numbered from 0 as in the video, and DST/faces.parquet lists
     where each comes from. Where a .face file lies beside a video, its boxes are cropped to
-    DST_original, and faults in its rows are listed in DST_original/face_files.csv. Videos that
-    cannot be read, are cut off or show no face are named in DST/failures.csv.
+    DST_original, and faults in its rows are listed in DST_original/face_files.csv. Interlaced,
+    anamorphic and HDR video is converted to what a player shows. Videos that cannot be read, are
+    cut off or show no face are named in DST/failures.csv.
     """
 
     command: ClassVar[str] = "extract-video"
@@ -134,14 +145,15 @@ class ExtractVideo(FaceOptions, Job):
         return 1
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        found = _find_all(request.sources, request.output)
+        found = find_all(request.sources, request.output)
         require_pyav()
         self.announce()
-        folders = name_folders([path for _, path in found])
+        faces = {path: find_face_file(root / path) for root, path in found}
+        folders = name_folders({path: stem_of(path, face) for path, face in faces.items()})
         digest = hashlib.sha256()
         shards = []
         for number, (root, path) in enumerate(found[: request.limit]):
-            face = find_face_file(root / path)
+            face = faces[path]
             face_path = os.path.relpath(face, root) if face else ""
             video = Video(path, folders[path], face_path)
             sizes = [storage.size_of(root / name) for name in filter(None, (path, face_path))]
@@ -273,8 +285,11 @@ class _VideoShard:
             status = "no_frames"
         if reader.damage or faceless:
             kept = f"{n:,} frames were kept" if reader.damage and n else ""
-            reason = "; ".join(filter(None, [reader.damage, faceless, kept]))
+            reason = "; ".join(filter(None, [reader.damage, faceless, kept, *reader.notes]))
             yield Outcome(path, status, f"{path}: {reason}", _VIDEO)
+        elif reader.notes:
+            log.info("%s: %s", path, "; ".join(reader.notes))
+            yield Outcome(path, CONVERTED, "; ".join(reader.notes), _VIDEO)
 
     # In the threads
 
@@ -328,57 +343,6 @@ def _in_chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
             chunk = []
     if chunk:
         yield chunk
-
-
-# What there is to do
-
-
-def _find_all(sources: Sequence[Path], output: Path) -> list[tuple[Path, str]]:
-    """Return (root, path below it) of all videos.
-
-    Raises SourceError; OutputError for an output inside a tree.
-    """
-    roots: dict[str, Path] = {}
-    for source in sources:
-        if source.is_dir():
-            refuse_output_inside(source, output / FACES_TABLE)
-        root = source if source.is_dir() else source.parent
-        for video in find_videos(source):
-            path = video.relative_to(root).as_posix()
-            if path in roots:
-                raise SourceError(
-                    "two videos would go to one folder",
-                    path=video,
-                    found=f"{roots[path] / path}",
-                    remedy="Extract them to different outputs, or name the folder that both are "
-                    "in.",
-                )
-            roots[path] = root
-    if not roots:
-        raise SourceError(
-            "no videos here", path=sources[0], expected=".mov, .mp4, .avi, .mkv or .webm"
-        )
-    return [(root, path) for path, root in roots.items()]
-
-
-def name_folders(paths: Sequence[str]) -> dict[str, str]:
-    """Name the folder of each video: the path without suffix, unless it is taken or looks like an
-    output file.
-
-    >>> name_folders(["a.mov", "a.mp4", "b.m.mov", "0.png.mov"])
-    {'a.mov': 'a.mov', 'a.mp4': 'a.mp4', 'b.m.mov': 'b.m', '0.png.mov': '0.png.mov'}
-    """
-    names = {path: os.path.splitext(path)[0] for path in paths}
-    while clashing := [
-        path for path, name in names.items() if name != path and _clashes(name, names)
-    ]:
-        names |= {path: path for path in clashing}
-    return names
-
-
-def _clashes(name: str, names: dict[str, str]) -> bool:
-    hidden = os.path.basename(name).startswith(".")
-    return hidden or name.endswith(_TAKEN) or sum(name == other for other in names.values()) > 1
 
 
 # What was found wrong with .face files

@@ -1,0 +1,60 @@
+"""The videos of a run and the folders of their crops."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from faceprep.core.errors import SourceError
+from faceprep.sets.folder import refuse_output_inside
+from faceprep.tables.faces import FACES_TABLE
+from faceprep.video.reader import VIDEO_SUFFIXES, find_videos
+
+_TAKEN = (".png", ".jpg", ".parquet")
+"""Endings of the names that this command writes beside the folders of videos."""
+
+
+def find_all(sources: Sequence[Path], output: Path) -> list[tuple[Path, str]]:
+    """List (root, path below it) of all videos.
+
+    Raises SourceError; OutputError for an output inside a tree.
+    """
+    roots: dict[str, Path] = {}
+    for source in sources:
+        if source.is_dir():
+            refuse_output_inside(source, output / FACES_TABLE)
+        root = source if source.is_dir() else source.parent
+        for video in find_videos(source):
+            path = video.relative_to(root).as_posix()
+            if path in roots:
+                raise SourceError(
+                    "two videos would go to one folder",
+                    path=video,
+                    found=f"{roots[path] / path}",
+                    remedy="Extract them to different outputs, or name the folder that both are "
+                    "in.",
+                )
+            roots[path] = root
+    if not roots:
+        raise SourceError("no videos here", path=sources[0], expected=", ".join(VIDEO_SUFFIXES))
+    return [(root, path) for path, root in roots.items()]
+
+
+def name_folders(stems: Mapping[str, str]) -> dict[str, str]:
+    """Name the folder of each video: its stem, unless that is taken or looks like an output file.
+
+    >>> name_folders({"a.mov": "a", "a.mp4": "a", "b.m.mov": "b", "0.png.mov": "0.png"})
+    {'a.mov': 'a.mov', 'a.mp4': 'a.mp4', 'b.m.mov': 'b', '0.png.mov': '0.png.mov'}
+    """
+    names = dict(stems)
+    while clashing := [
+        path for path, name in names.items() if name != path and _clashes(name, names)
+    ]:
+        names |= {path: path for path in clashing}
+    return names
+
+
+def _clashes(name: str, names: Mapping[str, str]) -> bool:
+    hidden = os.path.basename(name).startswith(".")
+    return hidden or name.endswith(_TAKEN) or sum(name == other for other in names.values()) > 1
