@@ -43,7 +43,8 @@ class UntakenFiles:
     def report(self) -> None:
         """Log the counts, if any: one line of suffixes, one warning of folders."""
         if self._by_suffix:
-            counts = ", ".join(f"{n:,} {suffix}" for suffix, n in self._by_suffix.most_common())
+            by_count = sorted(self._by_suffix.items(), key=lambda each: (-each[1], each[0]))
+            counts = ", ".join(f"{n:,} {suffix}" for suffix, n in by_count)
             n_files = count_noun(self._by_suffix.total(), "file")
             log.info("%s: %s skipped, not %s: %s", self._root, n_files, self._expected, counts)
         if self._n_folders:

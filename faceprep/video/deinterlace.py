@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from fractions import Fraction
 from typing import Any
 
-from faceprep.video.decoder import Decoded, pyav
+from faceprep.video.decoder import Decoded
+from faceprep.video.filters import FilterChain
 
-_TICK = Fraction(1, 25)
-_FILTER, _HOW = "bwdif", "mode=send_frame:parity=auto:deint=interlaced"
+_BWDIF = "bwdif", "mode=send_frame:parity=auto:deint=interlaced"
 _NOTE = "interlaced pictures deinterlaced (bwdif)"
 
 
@@ -48,7 +47,7 @@ class _Bwdif:
     """The filter, which answers each picture when the next one is there."""
 
     def __init__(self) -> None:
-        self._graph: Any = None
+        self._chain: FilterChain | None = None
         self._kind: Any = None
         self._waiting: deque[Decoded | None] = deque()
 
@@ -59,46 +58,30 @@ class _Bwdif:
 
     def send(self, each: Decoded) -> Iterator[Decoded]:
         """Give the filter a picture; yield what it answers."""
-        picture = each.picture
-        kind = picture.width, picture.height, picture.format.name
-        if self._graph is not None and kind != self._kind:
+        if self._chain is not None and _kind_of(each.picture) != self._kind:
             yield from self.flush()
-        self._push(picture)
+        self._push(each.picture)
         self._waiting.append(each)
         yield from self._answers()
 
     def flush(self) -> Iterator[Decoded]:
         """End the stream; yield what is left."""
-        self._source.push(None)
-        yield from self._answers()
-        self._graph = None
+        if self._chain is not None:
+            self._chain.end()
+            yield from self._answers()
+            self._chain = None
 
     def _push(self, picture: Any) -> None:
-        if self._graph is None:
-            self._open(picture)
-        picture.pts, picture.time_base = self._n, _TICK
-        self._n += 1
-        self._source.push(picture)
-
-    def _open(self, picture: Any) -> None:
-        graph = pyav().filter.Graph()
-        self._kind = picture.width, picture.height, picture.format.name
-        self._source = graph.add_buffer(
-            width=picture.width, height=picture.height, format=picture.format, time_base=_TICK
-        )
-        bwdif, self._sink = graph.add(_FILTER, _HOW), graph.add("buffersink")
-        self._source.link_to(bwdif)
-        bwdif.link_to(self._sink)
-        graph.configure()
-        self._graph, self._n = graph, 0
+        if self._chain is None:
+            self._chain, self._kind = FilterChain(picture, _BWDIF), _kind_of(picture)
+        self._chain.push(picture)
 
     def _answers(self) -> Iterator[Decoded]:
-        av = pyav()
-        while self._waiting:
-            try:
-                picture = self._sink.pull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
+        while self._chain and self._waiting and (picture := self._chain.pull()) is not None:
             asked = self._waiting.popleft()
             if asked is not None:
                 yield asked._replace(picture=picture)
+
+
+def _kind_of(picture: Any) -> tuple[int, int, str]:
+    return picture.width, picture.height, picture.format.name

@@ -1,7 +1,6 @@
 """High dynamic range and wide gamut to BT.709, as FFmpeg's filters `zscale` and `tonemap` do it.
 
-The colours of a picture are looked up in a cube that FFmpeg's filter `haldclut` interpolates. The
-cube holds the result of this chain, with 1.0 at 100 cd/m²:
+The filters are not in PyAV's wheels, so the chain is computed here, with 1.0 at 100 cd/m²:
 
     zscale=transfer=linear:npl=100, zscale=primaries=bt709, tonemap=hable:desat=0,
     zscale=transfer=bt709
@@ -14,15 +13,13 @@ HLG is displayed at 1,000 cd/m² with a gamma of 1.2 in each channel. The bright
 from __future__ import annotations
 
 import struct
-from fractions import Fraction
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Doubles
-from faceprep.video.decoder import pyav
+from faceprep.core.arrays import Doubles, Pixels
 
 PQ, HLG = 16, 18
 """Numbers of transfer characteristics, ITU-T H.273."""
@@ -30,19 +27,22 @@ BT2020 = 9
 """The number of its primaries, ITU-T H.273."""
 SDR = 1
 NAMES = {PQ: "PQ", HLG: "HLG", SDR: "BT.2020"}
-FLOATS = "gbrpf32le"
-"""The format of pictures that `haldclut` looks up fast and in the right order of channels."""
-_LEVEL = 8
-"""A cube of 64 steps a side, held as a picture of 512 × 512."""
-_TICK = Fraction(1, 25)
+FORMAT = "gbrp16le"
+"""The format of pictures to convert."""
+_N_VALUES = 1 << 16
+_STRIPE = 32
+_DARKEST = np.float32(1e-6)
+_DISPLAY_GAMMA = 2.4
 _SDR_WHITE, _DEFAULT_PEAK = 100.0, 10.0
 _TO_BT709 = np.array(
     [
-        [1.660491, -0.587641, -0.072850],
-        [-0.124550, 1.132900, -0.008349],
-        [-0.018151, -0.100579, 1.118730],
-    ]
+        [1.660491, -0.124550, -0.018151],
+        [-0.587641, 1.132900, -0.100579],
+        [-0.072850, -0.008349, 1.118730],
+    ],
+    np.float32,
 )
+"""Linear BT.2020 to BT.709, to be multiplied from the right; ITU-R BT.2087."""
 
 
 def transfer_of(picture: Any) -> int | None:
@@ -67,24 +67,45 @@ def peak_of(picture: Any) -> float:
     return _DEFAULT_PEAK
 
 
-def convert_colours(rgb: Doubles, transfer: int, peak: float) -> Doubles:
-    """Convert coded RGB (…, 3) of BT.2020, 0 to 1, to coded RGB of BT.709, 0 to 1."""
-    if transfer == PQ:
-        linear = _decode_pq(rgb)
-    elif transfer == HLG:
-        linear = _decode_hlg(rgb)
-    else:
-        linear = rgb**2.4  # BT.1886
-    linear = np.einsum("...i,ji->...j", linear, _TO_BT709)
-    if transfer != SDR:
-        brightest = np.maximum(linear.max(axis=-1, keepdims=True), 1e-6)
-        linear = linear * (_hable(brightest) / _hable(np.array(peak)) / brightest)
-    coded: Doubles = np.clip(linear, 0, 1) ** (1 / 2.4)
-    return coded
+class ColourConverter:
+    """A converter of pictures with one transfer and one peak, as `transfer_of` and `peak_of`.
+
+    The curves of single channels are tables with an entry for each value of 16 bits.
+    """
+
+    def __init__(self, transfer: int, peak: float) -> None:
+        coded = np.linspace(0, 1, _N_VALUES)
+        self._linear = _DECODERS[transfer](coded).astype(np.float32)
+        self._is_mapped, self._peak = transfer != SDR, peak
+        self._coded = np.rint(255 * coded ** (2 / _DISPLAY_GAMMA)).astype(np.uint8)
+
+    def convert(self, rgb: npt.NDArray[np.uint16]) -> Pixels:
+        """Convert (height, width, 3) of full range to the colours of BT.709, uint8."""
+        pixels = np.empty(rgb.shape, np.uint8)
+        for top in range(0, len(rgb), _STRIPE):  # a stripe stays in the cache
+            pixels[top : top + _STRIPE] = self._convert_stripe(rgb[top : top + _STRIPE])
+        return pixels
+
+    def _convert_stripe(self, rgb: npt.NDArray[np.uint16]) -> Pixels:
+        linear = self._linear[rgb] @ _TO_BT709
+        if self._is_mapped:
+            red, green, blue = linear[..., 0], linear[..., 1], linear[..., 2]
+            brightest = np.maximum(np.maximum(red, green), np.maximum(blue, _DARKEST))
+            share = _hable(brightest) / (_hable(np.float32(self._peak)) * brightest)
+            linear *= share[..., None]
+        roots = np.sqrt(np.clip(linear, 0, 1, out=linear), out=linear)  # fine steps in the dark
+        roots *= _N_VALUES - 1
+        coded: Pixels = self._coded[(roots + np.float32(0.5)).astype(np.uint16)]
+        return coded
+
+
+def _decode_bt1886(coded: Doubles) -> Doubles:
+    linear: Doubles = coded**_DISPLAY_GAMMA
+    return linear
 
 
 def _decode_pq(coded: Doubles) -> Doubles:
-    """Decode SMPTE ST 2084 to linear light, 1.0 at 100 cd/m²."""
+    """Decode SMPTE ST 2084 to linear light."""
     root = coded ** (1 / 78.84375)
     ratio = np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)
     linear: Doubles = 100 * ratio ** (1 / 0.1593017578125)
@@ -92,58 +113,20 @@ def _decode_pq(coded: Doubles) -> Doubles:
 
 
 def _decode_hlg(coded: Doubles) -> Doubles:
-    """Decode ARIB STD-B67 to the light of a display of 1,000 cd/m², 1.0 at 100 cd/m²."""
+    """Decode ARIB STD-B67 to the light of a display of 1,000 cd/m²."""
     high = (np.exp((coded - 0.55991073) / 0.17883277) + 0.28466892) / 12
     scene = np.where(coded <= 0.5, coded * coded / 3, high)
-    return 10 * scene**1.2  # each channel alone, as `zscale` does it
+    linear: Doubles = 10 * scene**1.2  # each channel alone, as `zscale` does it
+    return linear
 
 
-def _hable(x: Doubles) -> Doubles:
+def _hable(x: Any) -> Any:
     """Map brightness by the filmic curve of John Hable, with the constants of `tonemap`."""
     return (x * (x * 0.15 + 0.05) + 0.004) / (x * (x * 0.15 + 0.5) + 0.06) - 0.02 / 0.3
 
 
-@lru_cache(maxsize=4)
-def build_cube(transfer: int, peak: float) -> npt.NDArray[np.uint16]:
-    """Build the picture that `haldclut` takes: (512, 512, 3) uint16, red runs fastest."""
-    steps = np.linspace(0, 1, _LEVEL**2)
-    blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
-    rgb = convert_colours(np.stack([red, green, blue], axis=-1), transfer, peak)
-    side = _LEVEL**3
-    return np.rint(rgb * 65535).astype(np.uint16).reshape(side, side, 3)
-
-
-class ColourLookup:
-    """FFmpeg's filter `haldclut` with the cube of one kind of picture.
-
-    `transfer` is that of `transfer_of`, `peak` that of `peak_of`. All pictures have one size.
-    """
-
-    def __init__(self, transfer: int, peak: float, size: tuple[int, int]) -> None:
-        av = pyav()
-        cube = av.VideoFrame.from_ndarray(build_cube(transfer, peak), format="rgb48le")
-        cube = cube.reformat(format=FLOATS)
-        graph = av.filter.Graph()
-        height, width = size
-        self._source = graph.add_buffer(
-            width=width, height=height, format=FLOATS, time_base=_TICK, name="pictures"
-        )
-        colours = graph.add_buffer(
-            width=cube.width, height=cube.height, format=FLOATS, time_base=_TICK, name="cube"
-        )
-        lookup, self._sink = graph.add("haldclut", "clut=first"), graph.add("buffersink")
-        self._source.link_to(lookup, 0, 0)
-        colours.link_to(lookup, 0, 1)
-        lookup.link_to(self._sink)
-        graph.configure()
-        self._graph, self._n = graph, 0
-        cube.pts, cube.time_base = 0, _TICK
-        colours.push(cube)
-        colours.push(None)
-
-    def convert(self, picture: Any) -> Any:
-        """Return the picture, of the format FLOATS, in the colours of BT.709."""
-        picture.pts, picture.time_base = self._n, _TICK
-        self._n += 1
-        self._source.push(picture)
-        return self._sink.pull()
+_DECODERS: dict[int, Callable[[Doubles], Doubles]] = {
+    PQ: _decode_pq,
+    HLG: _decode_hlg,
+    SDR: _decode_bt1886,
+}

@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from faceprep.core.arrays import Pixels
 from faceprep.video import hdr
+from faceprep.video.filters import FilterChain
 
-_FAST, _SCALED = ("FAST_BILINEAR",), ("BICUBIC",)
+_FAST = ("FAST_BILINEAR",)
 _EXACT = "BICUBIC", "FULL_CHR_H_INT", "ACCURATE_RND"
 _MOST_STRETCH = 8
 """An aspect ratio of pixels beyond this, or below its inverse, is a fault of the file."""
@@ -35,10 +36,11 @@ class _Kind(NamedTuple):
 
 
 class _Recipe(NamedTuple):
-    """The conversion of one kind of picture: arguments of `reformat`, and the rest."""
+    """The conversion of one kind of picture: `scaler` or arguments of `reformat`, and the rest."""
 
     options: dict[str, Any]
-    lookup: hdr.ColourLookup | None
+    scaler: FilterChain | None
+    colours: hdr.ColourConverter | None
     matrix: npt.NDArray[np.int32] | None
 
 
@@ -71,38 +73,35 @@ class PictureConverter:
         recipe = self._recipes.get(kind)
         if recipe is None:  # side data are read once: each access makes a cycle of references
             recipe = self._recipes[kind] = self._plan(picture, kind)
-        if recipe.lookup is None:
-            converted = picture.reformat(**recipe.options)
-        else:
-            wide = picture.reformat(**recipe.options)
-            converted = recipe.lookup.convert(wide).reformat(format="rgb24", threads=1)
-        pixels: Pixels = converted.to_ndarray()
+        if recipe.scaler is not None:
+            recipe.scaler.push(picture)
+            picture = recipe.scaler.pull()
+        stored = picture.reformat(**recipe.options).to_ndarray()
+        pixels: Pixels = stored if recipe.colours is None else recipe.colours.convert(stored)
         return pixels if recipe.matrix is None else turn_upright(pixels, recipe.matrix)
 
     def _plan(self, picture: Any, kind: _Kind) -> _Recipe:
         data = picture.side_data.get("DISPLAYMATRIX")
         matrix = None if data is None else np.frombuffer(bytes(data), np.int32)
+        height, width = size = self._square_size(kind)
         options: dict[str, Any] = {"format": "rgb24", "threads": 1}
-        height, width = self._square_size(kind)
-        is_scaled = (height, width) != (kind.height, kind.width)
-        if is_scaled:
-            options |= {"width": width, "height": height}
+        scaler = colours = None
+        is_exact = _has_full_chroma(picture.format)
+        if kind.transfer is not None:
+            options |= {"format": hdr.FORMAT, "width": width, "height": height}
+            colours, is_exact = hdr.ColourConverter(kind.transfer, hdr.peak_of(picture)), True
+            self.note(f"{hdr.NAMES[kind.transfer]} converted to BT.709")
+        elif size != (kind.height, kind.width):
+            scaler = FilterChain(
+                picture, ("scale", f"{width}:{height}:flags=bicubic"), ("format", "rgb24")
+            )
+        if size != (kind.height, kind.width):
             self.note(
                 f"pixels of {_ratio(self._aspect)} made square, "
                 f"{kind.width} × {kind.height} to {width} × {height}"
             )
-        lookup = None
-        if kind.transfer is not None:
-            options["format"] = hdr.FLOATS
-            lookup = hdr.ColourLookup(kind.transfer, hdr.peak_of(picture), (height, width))
-            self.note(f"{hdr.NAMES[kind.transfer]} converted to BT.709")
-        names: Sequence[str] = _FAST
-        if lookup is not None or _has_full_chroma(picture.format):
-            names = _EXACT
-        elif is_scaled:
-            names = _SCALED
-        options["interpolation"] = _interpolation(names)
-        return _Recipe(options, lookup, matrix)
+        options["interpolation"] = _interpolation(_EXACT if is_exact else _FAST)
+        return _Recipe(options, scaler, colours, matrix)
 
     def _square_size(self, kind: _Kind) -> tuple[int, int]:
         """Return the (height, width) of a picture with square pixels, as it is stored.

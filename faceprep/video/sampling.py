@@ -78,6 +78,7 @@ class FrameChoice:
 
 
 ALL_FRAMES = FrameChoice()
+FIRST_FRAME = FrameChoice("at", at=(0,))
 
 
 def frames_at(numbers: Iterable[int]) -> FrameChoice:

@@ -281,6 +281,7 @@ def test_no_key_lives_in_both() -> None:
 _EXTRAS = {
     "detect",
     "video",
+    "heic",
     "embed",
     "insightface",
     "tensorflow",

@@ -104,7 +104,7 @@ def read_header(data: Buffer) -> ImageHeader:
             return _read_fields(suffix, data)
     heif = read_heif(data)
     if heif:
-        return ImageHeader(heif.suffix, heif.size)
+        return _check_size(heif.suffix, heif.size, data)
     return ImageHeader("", damage=_describe_foreign(data))
 
 
@@ -171,13 +171,18 @@ def _read_fields(suffix: str, data: Buffer) -> ImageHeader:
         size = find_size(data)
     except (struct.error, IndexError):
         size = None
+    header = _check_size(suffix, size, data)
+    if suffix == ".tiff" and not header.damage:
+        return header._replace(damage=_find_raw(data))
+    return header
+
+
+def _check_size(suffix: str, size: tuple[int, int] | None, data: Buffer) -> ImageHeader:
+    """Return the header of an image that must hold its size, which may be 0."""
     if not size:
         damage = f"{suffix[1:].upper()} of {len(data)} bytes does not hold its size"
         return ImageHeader(suffix, None, damage)
-    damage = _find_raw(data) if suffix == ".tiff" else ""
-    if all(size):
-        return ImageHeader(suffix, size, damage)
-    return ImageHeader(suffix, None, damage)
+    return ImageHeader(suffix, size if all(size) else None)
 
 
 def _gif_size(data: Buffer) -> tuple[int, int]:

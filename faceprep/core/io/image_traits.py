@@ -10,8 +10,7 @@ from faceprep.core.types import Buffer
 
 _TIFF_BITS = 258
 _WEBP_ANIMATION = 0x02
-_GIF_FRAME = b"\x21\xf9\x04"
-"""A graphic control extension, which stands before each frame of an animation."""
+_GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
 
 
 def is_animation(suffix: str, data: Buffer) -> bool:
@@ -21,7 +20,7 @@ def is_animation(suffix: str, data: Buffer) -> bool:
         at = before_pixels.find(b"acTL")
         return at > 0 and int.from_bytes(before_pixels[at + 4 : at + 8], "big") > 1
     if suffix == ".gif":
-        return bytes(data).count(_GIF_FRAME) > 1
+        return _has_second_gif_frame(data)
     if suffix == ".webp":
         return bytes(data[12:16]) == b"VP8X" and bool(data[20] & _WEBP_ANIMATION)
     if suffix in (".avif", ".heic"):
@@ -44,3 +43,23 @@ def has_sixteen_bits(suffix: str, data: Buffer) -> bool:
         except struct.error:
             return False
     return False
+
+
+def _has_second_gif_frame(data: Buffer) -> bool:
+    """Follow the blocks of a GIF up to its second image."""
+    at, n_images = 13 + _gif_table(data[10]), 0
+    while at + 10 < len(data) and data[at] in (_GIF_EXTENSION, _GIF_IMAGE):
+        if data[at] == _GIF_IMAGE:
+            n_images += 1
+            at += 11 + _gif_table(data[at + 9])
+        else:
+            at += 2
+        while at < len(data) and data[at]:  # parts of up to 255 bytes
+            at += 1 + data[at]
+        at += 1
+    return n_images > 1
+
+
+def _gif_table(flags: int) -> int:
+    """Return the bytes of the colour table that these flags announce."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0

@@ -83,6 +83,7 @@ def _plan(path: Path, kind: str) -> Inspection:
 
 def _video(path: Path, kind: str) -> Inspection:
     from faceprep.video.reader import VideoReader
+    from faceprep.video.sampling import FIRST_FRAME
 
     with VideoReader(path) as reader:
         times = reader.index.times
@@ -91,6 +92,9 @@ def _video(path: Path, kind: str) -> Inspection:
             found.details["seconds"] = round(float(times[-1]), 3)
         if reader.cut_off:
             found.add_damage(reader.cut_off)
+        next(reader.frames(FIRST_FRAME), None)
+        if reader.notes:
+            found.details["converted"] = "; ".join(reader.notes)
     return found
 
 
