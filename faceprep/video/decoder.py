@@ -26,7 +26,7 @@ _DEMUXERS = {
 WORTH_SEEKING = 24
 """Frames that must be spared: a seek empties the decoder, and its threads start again."""
 _STRICT = ("mjpeg",)
-"""Decoders that hide damage unless they are told to stop at it."""
+"""Decoders that hide damage unless an option makes them stop at it."""
 _N_LEARNED = 8
 """Packets from which to learn whether a stream has checksums."""
 _MAX_DELAY = 64
