@@ -184,6 +184,13 @@ class Work:
     n_files: int = 0
     n_bytes: int = 0
     """About how many files and bytes the output takes, for the preflight."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Files of the source that the job does not take, counted by suffix."""
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Return the figures for the summary of the run."""
+        return {"skipped": dict(self.skipped)} if self.skipped else {}
 
 
 COPY, HARDLINK, SYMLINK = "copy", "hardlink", "symlink"

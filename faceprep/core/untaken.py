@@ -40,11 +40,15 @@ class UntakenFiles:
                 self._folders.append(folder.encode("utf-8", "backslashreplace").decode())
             log.debug("%s: %r has no %s", self._root, folder, self._expected)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return how many files have each suffix, the most frequent first."""
+        return dict(sorted(self._by_suffix.items(), key=lambda each: (-each[1], each[0])))
+
     def report(self) -> None:
         """Log the counts, if any: one line of suffixes, one warning of folders."""
         if self._by_suffix:
-            by_count = sorted(self._by_suffix.items(), key=lambda each: (-each[1], each[0]))
-            counts = ", ".join(f"{n:,} {suffix}" for suffix, n in by_count)
+            counts = ", ".join(f"{n:,} {suffix}" for suffix, n in self.counts.items())
             n_files = count_noun(self._by_suffix.total(), "file")
             log.info("%s: %s skipped, not %s: %s", self._root, n_files, self._expected, counts)
         if self._n_folders:

@@ -31,6 +31,7 @@ from faceprep.core.types import (
     Stage,
     Work,
 )
+from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.folder import Identity, find_identities, refuse_output_inside
 from faceprep.sets.listing import is_text, list_images
 from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, Found, face_rows
@@ -91,7 +92,8 @@ class ExtractPhotos(FaceOptions, Job):
             )
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        root, identities = _find_photos(request.sources[0])
+        untaken = UntakenFiles(request.sources[0], "images")
+        root, identities = _find_photos(request.sources[0], untaken)
         if root == request.sources[0]:
             refuse_output_inside(root, request.output / FACES_TABLE)
         listing = list_images(identities, request.limit)
@@ -118,6 +120,7 @@ class ExtractPhotos(FaceOptions, Job):
             fingerprint,
             n_files=len(paths),
             n_bytes=2 * height * width * len(paths),
+            skipped=untaken.counts,
         )
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
@@ -178,13 +181,13 @@ class ExtractPhotos(FaceOptions, Job):
             join_faces([sink.part_path(shard.id, _PART) for shard in work.stages[0].shards], file)
 
 
-def _find_photos(source: Path) -> tuple[Path, list[Identity]]:
+def _find_photos(source: Path, untaken: UntakenFiles) -> tuple[Path, list[Identity]]:
     """Return the folder and its photos by identity.
 
     For a single photo, the folder that it lies in.
     """
     if source.is_dir():
-        return source, find_identities(source)
+        return source, find_identities(source, untaken)
     return source.parent, [Identity(".", (source.name,))]
 
 

@@ -387,6 +387,7 @@ class _Drive:
             seconds=round(seconds, 3),
             output=str(self._request.output),
             details={"failures": str(self._places.failures), "done_before": self._n_done_before}
+            | self.work.figures
             | self._job_details(),
         )
 

@@ -64,18 +64,19 @@ def is_video_name(name: str) -> bool:
     return dot > 0 and name[dot:].lower() in VIDEO_SUFFIXES
 
 
-def find_videos(path: str | os.PathLike[str]) -> list[Path]:
+def find_videos(path: str | os.PathLike[str], untaken: UntakenFiles | None = None) -> list[Path]:
     """List the videos of a tree, sorted by path; a file is returned as it is. Raises SourceError.
 
     Names that begin with a dot are skipped. Links are followed, but each real
-    folder is entered once. Other files are counted in the log, without the .face files of videos.
+    folder is entered once. Other files are counted in the log and in `untaken`, but not the .face
+    files of videos.
     """
     root = Path(path)
     if not root.is_dir():
         if not root.exists():
             raise SourceError("no such file or folder", path=root, remedy="Check the path.")
         return [root]
-    untaken, found = UntakenFiles(root, "videos"), []
+    untaken, found = untaken or UntakenFiles(root, "videos"), []
     for folder, files in walk_folders(root):
         videos = [name for name in files if is_video_name(name)]
         stems = {name.rpartition(".")[0].removesuffix(".m") + ".face" for name in videos}

@@ -299,6 +299,7 @@ def test_a_converted_video_is_counted_and_files_of_other_kinds_too(
     with caplog.at_level("DEBUG", "faceprep"):
         summary = extract(tmp_path / "src", tmp_path / "out")
     assert summary.others == {"video": {"converted": 1}} and not summary.failed
+    assert summary.details["skipped"] == {".jpg": 1, ".txt": 1}
     assert "wide.mkv: pixels of 2:1 made square, 160 × 180 to 320 × 180" in caplog.text
     assert "2 files skipped, not videos: 1 .jpg, 1 .txt" in caplog.text
     assert "1 folder has files but no videos: bob" in caplog.text

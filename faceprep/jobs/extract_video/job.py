@@ -145,7 +145,7 @@ class ExtractVideo(FaceOptions, Job):
         return 1
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        found = find_all(request.sources, request.output)
+        found, skipped = find_all(request.sources, request.output)
         require_pyav()
         self.announce()
         faces = {path: find_face_file(root / path) for root, path in found}
@@ -161,7 +161,13 @@ class ExtractVideo(FaceOptions, Job):
             (shard,) = cut_at([(0, 1)], root, first=number)
             shards.append(replace(shard, payload=video))
         fingerprint = f"{len(shards):,} videos, names and sizes {digest.hexdigest()[:16]}"
-        return Work([Stage("videos", shards)], fingerprint, unit="video", counted_unit="frame")
+        return Work(
+            [Stage("videos", shards)],
+            fingerprint,
+            unit="video",
+            counted_unit="frame",
+            skipped=skipped,
+        )
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         video: Video = shard.payload

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from faceprep.core.errors import SourceError
+from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.folder import refuse_output_inside
 from faceprep.tables.faces import FACES_TABLE
 from faceprep.video.reader import VIDEO_SUFFIXES, find_videos
@@ -15,17 +17,21 @@ _TAKEN = (".png", ".jpg", ".parquet")
 """Endings of the names that this command writes beside the folders of videos."""
 
 
-def find_all(sources: Sequence[Path], output: Path) -> list[tuple[Path, str]]:
-    """List (root, path below it) of all videos.
+def find_all(sources: Sequence[Path], output: Path) -> tuple[list[tuple[Path, str]], Counter[str]]:
+    """List (root, path below it) of all videos, and count the other files by suffix.
 
     Raises SourceError; OutputError for an output inside a tree.
     """
     roots: dict[str, Path] = {}
+    skipped: Counter[str] = Counter()
     for source in sources:
         if source.is_dir():
             refuse_output_inside(source, output / FACES_TABLE)
         root = source if source.is_dir() else source.parent
-        for video in find_videos(source):
+        untaken = UntakenFiles(source, "videos")
+        videos = find_videos(source, untaken)
+        skipped.update(untaken.counts)
+        for video in videos:
             path = video.relative_to(root).as_posix()
             if path in roots:
                 raise SourceError(
@@ -38,7 +44,7 @@ def find_all(sources: Sequence[Path], output: Path) -> list[tuple[Path, str]]:
             roots[path] = root
     if not roots:
         raise SourceError("no videos here", path=sources[0], expected=", ".join(VIDEO_SUFFIXES))
-    return [(root, path) for path, root in roots.items()]
+    return [(root, path) for path, root in roots.items()], skipped
 
 
 def name_folders(stems: Mapping[str, str]) -> dict[str, str]:
