@@ -360,9 +360,9 @@ class _Drive:
         return count_failures(self._by_status)
 
     def _job_details(self) -> dict[str, Any]:
-        """Return the figures that the job gives for its finished output."""
+        """Return the figures that the job gives for its work and its finished output."""
         if self._finish_report:
-            return dict(self._job.details(self._request.output))
+            return {**self.work.figures, **self._job.details(self._request.output)}
         return {}
 
     def summary(self, seconds: float) -> Summary:
@@ -387,7 +387,6 @@ class _Drive:
             seconds=round(seconds, 3),
             output=str(self._request.output),
             details={"failures": str(self._places.failures), "done_before": self._n_done_before}
-            | self.work.figures
             | self._job_details(),
         )
 

@@ -99,3 +99,11 @@ def test_suffixes_of_real_photos() -> None:
     assert read_header((folder / "text.jpg").read_bytes()).damage
     assert check_image((folder / "truncated.jpg").read_bytes()).damage
     assert not any(check_image((folder / name).read_bytes()).damage for name in expected)
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"avif", b"heic", b"avis", b"mif1"]))
+def test_any_boxes_get_an_answer(junk: bytes, brand: bytes) -> None:
+    for data in (junk, b"\0\0\0\x10meta\0\0\0\0" + junk):
+        whole = b"\0\0\0\x14ftyp" + brand + bytes(4) + brand + data
+        header = check_image(whole)
+        assert header.suffix or header.damage
