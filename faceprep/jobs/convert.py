@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,13 +28,18 @@ from faceprep.sets.containers import (
     load_writer,
     open_set,
 )
-from faceprep.sets.image_set import ImageSet
-from faceprep.sets.set_writer import OutPart, SetNames, SetWriter, find_losses
+from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.losses import find_losses
+from faceprep.sets.set_writer import OutPart, SetNames, SetWriter
 
 _PART, _WHOLE = 1 << 13, 1 << 17
 """Most images of a part; of a part that is one of several files."""
 _ORDER, _WRITER = "order", "writer.json"
 _LOST = ".lost"
+_RELATIVE_TO = (
+    "Read the names in a list below this folder, and write them relative to it.  [default: the "
+    "folder of the list that is read; absolute paths in one that is written]"
+)
 _TYPICAL = 8 << 10
 """Bytes of an image where nothing else is known."""
 
@@ -42,11 +48,11 @@ _TYPICAL = 8 << 10
 class Convert(Job):
     """Convert any set of images to any container.
 
-    The suffix of DST selects the container: none for a folder, .rec, .tar, .tfrecord or .parquet.
-    Image bytes are copied, never encoded again, and keep their order. Nothing is lost silently:
-    where DST cannot hold all that SRC has, the command stops before it starts and names what would
-    be lost; --allow-loss goes on. DST_classes.csv lists the class numbers. A damaged image is left
-    out and named in failures.csv.
+    The suffix of DST selects the container: none for a folder, .rec, .tar, .tfrecord, .parquet,
+    .bin (pairs), or a list of files: .npz, .csv, .lst or .txt. Image bytes are copied, never
+    encoded again, and keep their order. Nothing is lost silently: where DST cannot hold all that
+    SRC has, the command stops before it starts and names what would be lost; --allow-loss goes on.
+    DST_classes.csv lists the class numbers. A damaged image is left out and named in failures.csv.
     """
 
     command: ClassVar[str] = "convert"
@@ -55,6 +61,7 @@ class Convert(Job):
     shards: int | None = option(None, "Divide the output into this many files.")
     shard_size: int | None = option(None, "Divide the output into files of about this many bytes.")
     allow_loss: bool = option(False, "Convert although DST cannot hold all that SRC has.")
+    relative_to: Path | None = option(None, _RELATIVE_TO)
 
     def __post_init__(self) -> None:
         for name in ("shards", "shard_size"):
@@ -69,13 +76,14 @@ class Convert(Job):
         return bool(output.suffix)
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        images = index_set(request.sources[0], scratch)
+        images = index_set(request.sources[0], scratch, relative_to=self.relative_to)
         n = len(images) if request.limit is None else min(len(images), request.limit)
         writer = self._make_writer(request.output, images, scratch)
+        _refuse_halves(images, n, writer)
         n_bytes = _bytes_of(images) * n // len(images)
-        n_files = self._count_files(n, n_bytes)
+        n_files = self._count_files(n, n_bytes, writer.group)
         if self.seed is not None:
-            order = shuffled(n, self.seed).astype("<i8")
+            order = _shuffle(n, self.seed, writer.group)
             storage.write_file(scratch / _ORDER, order.tobytes(), durable=False)
         parts = _cut_parts(writer, n, n_files)
         bounds = [(part.start, part.stop) for part in parts]
@@ -86,23 +94,30 @@ class Convert(Job):
         files = None
         if self.writes_file(request.output):
             side_files = writer.side_files(n_files)
-            if class_map.has_classes(
-                request.output.with_name(writer.class_map), writer.classes.names
-            ):
-                side_files.remove(writer.class_map)  # of another output with the same classes
+            mapped = request.output.with_name(writer.class_map)
+            if class_map.has_classes(mapped, writer.classes.names):
+                # of another output with the same classes
+                side_files = [name for name in side_files if name != writer.class_map]
             files = [*writer.files(n_files), *side_files]
         fingerprint = f"{images.kind} {images.index.fingerprint}"
         return Work([Stage("write", shards)], fingerprint, files=files, n_files=n, n_bytes=n_bytes)
 
     def _make_writer(self, output: Path, images: ImageSet, scratch: Path) -> SetWriter:
         """Choose the writer and its settings for all parts; refuse losses."""
-        writer, names = _find_writer(output), SetNames.of(images)
+        writer = _find_writer(output)
+        names = SetNames.of(images, writer, self._base())
+        about = describe_writer(writer, names)
         self._refuse_losses(names, writer, images.path)
-        storage.write_file(scratch / _WRITER, describe_writer(writer, names), durable=False)
+        storage.write_file(scratch / _WRITER, about, durable=False)
         return load_writer(output, scratch / _WRITER)
 
+    def _base(self) -> str:
+        if self.relative_to is None:
+            return ""
+        return os.path.abspath(self.relative_to)
+
     def _refuse_losses(self, names: SetNames, writer: type[SetWriter], source: str) -> None:
-        losses = find_losses(names, writer.can)
+        losses = find_losses(names, writer)
         if self.seed is not None and not writer.can.order:
             raise OptionError(f"--seed: a {writer.kind} has no order", remedy="Leave it out.")
         if losses and not self.allow_loss:
@@ -112,13 +127,14 @@ class Convert(Job):
                 remedy="Choose another container, or use --allow-loss.",
             )
 
-    def _count_files(self, n: int, n_bytes: int) -> int:
+    def _count_files(self, n: int, n_bytes: int, group: int) -> int:
         if self.shard_size:
-            return max(1, min(n, -(-n_bytes // self.shard_size)))
+            return max(1, min(n // group, -(-n_bytes // self.shard_size)))
         n_files = self.shards or 1
-        if n_files > n:
+        most = n // group
+        if n_files > most:
             raise OptionError(
-                "--shards", expected=f"{n} or fewer, the images there are", found=str(n_files)
+                "--shards", expected=f"{most} or fewer, the images there are", found=str(n_files)
             )
         return n_files
 
@@ -129,12 +145,18 @@ class Convert(Job):
         with open_set(sink.scratch) as images:
             positions = _positions(sink.scratch, shard.start, shard.stop)
             numbers = images.index.identity_of[np.asarray(positions, np.int64)].tolist()
-            outcomes = writer.write(images.read(positions), part, sink)
-            for number, outcome in zip(numbers, outcomes, strict=True):
-                if outcome.is_failure and number >= 0:
+            samples = images.read(positions)
+            if not writer.refers_to_files:
+                samples = _shorten_keys(samples, images.below)
+            outcomes = writer.write(samples, part, sink)
+            for position, number, outcome in zip(positions, numbers, outcomes, strict=True):
+                if not outcome.is_failure:
+                    yield outcome
+                    continue
+                if number >= 0:
                     name = images.index.identities[number]
                     lost[name] = lost.get(name, 0) + 1
-                yield outcome
+                yield outcome._replace(key=images.key(position))
             yield from faults_after(images, shard.stop)
         sink.open_part(_LOST).write(json.dumps(lost).encode())
 
@@ -182,9 +204,31 @@ def _find_writer(output: Path) -> type[SetWriter]:
     )
 
 
+def _refuse_halves(images: ImageSet, n: int, writer: SetWriter) -> None:
+    """Raise an error where the first `n` images do not fill the groups that stay together."""
+    if n % writer.group == 0:
+        return
+    expected = f"a multiple of {writer.group} images"
+    if n < len(images):
+        raise OptionError("--limit", expected=expected, found=str(n))
+    raise SourceError(
+        f"a {writer.kind} holds its images in pairs",
+        path=images.path,
+        expected=expected,
+        found=f"{n:,}",
+    )
+
+
+def _shuffle(n: int, seed: int, group: int) -> npt.NDArray[np.int64]:
+    """Return positions (n,) in random order; `group` consecutive images stay together."""
+    firsts = shuffled(n // group, seed).astype("<i8") * group
+    return (firsts[:, None] + np.arange(group)).reshape(-1)
+
+
 def _cut_parts(writer: SetWriter, n: int, n_files: int) -> list[OutPart]:
-    names = writer.files(n_files)
-    edges = [number * n // len(names) for number in range(len(names) + 1)]
+    names, group = writer.files(n_files), writer.group
+    n_groups = n // group
+    edges = [number * n_groups // len(names) * group for number in range(len(names) + 1)]
     parts = []
     for name, first, last in zip(names, edges, edges[1:], strict=False):
         size = _PART
@@ -194,6 +238,13 @@ def _cut_parts(writer: SetWriter, n: int, n_files: int) -> list[OutPart]:
         is_whole = writer.parts_are_files and len(bounds) == 1
         parts += [OutPart(name, start, stop, last, is_whole) for start, stop in bounds]
     return parts
+
+
+def _shorten_keys(samples: Iterator[Sample | Outcome], below: str) -> Iterator[Sample | Outcome]:
+    """Take absolute keys as paths in the folder `below`, if there is one."""
+    if not below:
+        return samples
+    return (each._replace(key=each.key.removeprefix(f"{below}/")) for each in samples)
 
 
 def _positions(scratch: Path, start: int, stop: int) -> Sequence[int]:

@@ -25,7 +25,8 @@ class Sample(NamedTuple):
 
     `key` names it in its set, as a path: `IDENTITY/NAME`, without the suffix of the image. `labels`
     keeps all labels of a record. `place` names it in messages. `extra` is what else its container
-    holds, which only the same kind of container can write again.
+    holds, which only the same kind of container can write again: the other files of a sample in a
+    .tar by their extensions, and more under names with a slash.
     """
 
     key: str
@@ -106,6 +107,22 @@ class ImageSet(ABC):
         None says that the images are not files.
         """
         return None
+
+    @property
+    def below(self) -> str:
+        """Return the folder that the images of absolute keys share; empty for relative keys."""
+        return ""
+
+    def plain_keys(self, start: int, stop: int) -> list[str]:
+        """Return the keys of the images [start, stop), absolute ones as paths in `below`."""
+        if not self.below:
+            return self.keys(start, stop)
+        return [key.removeprefix(f"{self.below}/") for key in self.keys(start, stop)]
+
+    @property
+    def own(self) -> str:
+        """Name what the set holds that only its kind of container can; empty for nothing."""
+        return ""
 
     def faults(self) -> list[Outcome]:
         """Return outcomes of the container itself, such as bytes that no index covers.

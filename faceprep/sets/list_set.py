@@ -34,8 +34,10 @@ from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
 OUTSIDE, REPEATED = "outside", "repeated"
 """Statuses: the name leads outside the set; the list has the name already."""
 _LABELS, _REPEATS = "labels", "repeats"
+_NO_CLASS = -1
+"""The class of an image without an identity, where the list has a class map."""
 _ROWS = 1 << 13
-_ROOT, _ABSOLUTE = "root", "absolute"
+_ROOT, _ABSOLUTE, _BELOW = "root", "absolute", "below"
 
 
 class _Place(NamedTuple):
@@ -60,18 +62,24 @@ class _Survey(NamedTuple):
     place: _Place
     common: str
     """The folder that the absolute names share; empty for relative names."""
-    class_names: Mapping[float, str]
+    class_names: Mapping[float, str] | None
+    """The names in the class map beside the list; None without one that fits."""
 
     def identity_of(self, row: ListedImage) -> str:
         """Return the identity of an image, empty where it has none."""
         if row.identity:
             return row.identity
         if row.label is not None:
-            return name_class(row.label, self.class_names) if math.isfinite(row.label) else ""
+            return self._class_of(row.label)
         path = self.place.find(row.name)
         name = os.path.relpath(path, self.common or self.place.root) if path else "."
         folder = identity_of(name)
         return "" if folder == "." else folder
+
+    def _class_of(self, label: float) -> str:
+        if not math.isfinite(label) or (label == _NO_CLASS and self.class_names is not None):
+            return ""
+        return name_class(label, self.class_names or {})
 
 
 class ListSet(ImageSet):
@@ -92,7 +100,7 @@ class ListSet(ImageSet):
         """Write the columns, in the order of the list, which is read twice. Raises SourceError."""
         survey = _survey(path, index.facts.get(RELATIVE_TO) or str(path.parent))
         labels = index.add_column(_LABELS)
-        hashes = array("q")
+        hashes, ends = array("q"), list[str]()
         digest, n_labels, n_outside = hashlib.sha256(), 0, 0
         rows = read_rows(path)
         while block := list(islice(rows, _ROWS)):
@@ -104,13 +112,16 @@ class ListSet(ImageSet):
             identities = index.number_identities(map(survey.identity_of, block))
             _refuse_no_text(path, names, len(index))
             index.add(names, identities, places)
+            ends += (min(names), max(names))
             sizes = [_size_of(path) for path in found]
             states = "".join(map("{}\0{}\n".format, names, sizes))
             digest.update(states.encode("utf-8", "surrogateescape"))
         if n_outside and n_outside == len(index):
             raise _all_outside(path, survey.place.root)
         index.add_column(_REPEATS).write(_find_repeats(hashes).tobytes())
-        index.facts |= {_ROOT: survey.place.root, _ABSOLUTE: survey.place.is_absolute}
+        index.facts |= {_ROOT: survey.place.root, _ABSOLUTE: survey.place.is_absolute, _BELOW: ""}
+        if survey.place.is_absolute and ends:
+            index.facts[_BELOW] = _common_folder(ends)
         state = storage.fingerprint_of(path)
         index.fingerprint = f"{state}, {len(index):,} images {digest.hexdigest()[:16]}"
 
@@ -151,6 +162,10 @@ class ListSet(ImageSet):
     def root(self) -> str:
         return "" if self._place.is_absolute else self._place.root
 
+    @property
+    def below(self) -> str:
+        return str(self.index.facts[_BELOW])
+
 
 class NpzListSet(ListSet):
     """A .npz of image_names and image_classes."""
@@ -185,7 +200,7 @@ class TxtListSet(ListSet):
 def _survey(path: Path, root: str) -> _Survey:
     """Read the list once to see whether all its names are absolute and all its classes named."""
     class_names: Mapping[float, str] | None = None
-    is_absolute, common = True, ""
+    is_absolute, common, is_loaded = True, "", False
     for row in read_rows(path):
         is_absolute = is_absolute and row.name.startswith("/")
         if is_absolute and row.label is None:
@@ -193,13 +208,17 @@ def _survey(path: Path, root: str) -> _Survey:
             common = os.path.commonpath([common or folder, folder])
         if row.identity or row.label is None:
             continue
-        if class_names is None:
-            class_names = load_class_names(path)
-        if class_names and math.isfinite(row.label) and row.label not in class_names:
-            class_names = {}
+        if not is_loaded:
+            class_names, is_loaded = load_class_names(path), True
+        if class_names and not _is_class(row.label, class_names):
+            class_names = None
     if not is_absolute:
         common = ""
-    return _Survey(_Place(root, is_absolute), common, class_names or {})
+    return _Survey(_Place(root, is_absolute), common, class_names)
+
+
+def _is_class(label: float, class_names: Mapping[float, str]) -> bool:
+    return label in class_names or label == _NO_CLASS or not math.isfinite(label)
 
 
 def _write_labels(
@@ -212,6 +231,16 @@ def _write_labels(
     values = np.array([value for each in labels for value in each], "<f8")
     column.write(values.tobytes())
     return np.stack([ends - counts, counts], 1), start + len(values)
+
+
+def _common_folder(names: Sequence[str]) -> str:
+    """Return the folder that files with these absolute names share, given the least and greatest.
+
+    >>> _common_folder(["/a/b/1.jpg", "/a/c/1.jpg"])
+    '/a'
+    """
+    folders = [os.path.dirname(name) for name in (min(names), max(names))]
+    return os.path.commonpath(folders).rstrip("/")
 
 
 def _find_repeats(hashes: array[int]) -> npt.NDArray[np.int64]:

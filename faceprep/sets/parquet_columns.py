@@ -136,7 +136,9 @@ def read_facts(batch: pa.RecordBatch, columns: Columns) -> Iterator[Facts]:
         names = _struct_paths(batch, columns)
     join = keep_key if columns.key else join_key
     for label, own, name in zip(labels, identities, map(_decode, names), strict=True):
-        identity = own or _class_name(label, columns.classes)
+        identity = own
+        if not own and not (label == -1 and columns.identity):
+            identity = _class_name(label, columns.classes)
         if isinstance(label, bytes):
             label = None
         yield Facts(label, identity, join(identity, name))

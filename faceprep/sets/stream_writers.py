@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, ClassVar
 
 from faceprep.core.io.image_header import is_image_name
-from faceprep.core.types import Outcome, Sink
+from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.sets import webdataset
 from faceprep.sets.folder import path_in_identity
 from faceprep.sets.image_set import CheckedSample, Sample, check_sample
@@ -73,12 +73,22 @@ class TarWriter(_StreamWriter):
         if self.settings["cuts_suffixes"] and is_image_name(name):
             name = name.rpartition(".")[0]
         key = webdataset.key_of(name)
+        files = {suffix[1:]: sample.data} | self._describe(sample)
+        members = (webdataset.member_bytes(f"{key}.{name}", data) for name, data in files.items())
+        return b"".join(members)
+
+    def _describe(self, sample: Sample) -> dict[str, Buffer]:
+        """Return the other files of a sample: class, several labels, and what a .tar had more."""
+        files: dict[str, Buffer] = {}
         number = self.classes.number(sample.identity)
-        encoded = webdataset.sample_bytes(key, sample.data, suffix, number)
+        if number >= 0:
+            files["cls"] = b"%d" % number
         if len(sample.labels) > 1:
-            text = json.dumps({"labels": sample.labels}).encode()
-            encoded += webdataset.member_bytes(f"{key}.json", text)
-        return encoded
+            files["json"] = json.dumps({"labels": sample.labels}).encode()
+        others = {name: data for name, data in sample.extra.items() if "/" not in name}
+        if sample.labels:
+            others.pop("cls", None)
+        return files | others
 
 
 class TfrecordWriter(_StreamWriter):

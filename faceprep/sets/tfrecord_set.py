@@ -7,6 +7,7 @@ Class numbers are kept as found, whether they begin at 0 or 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -29,7 +30,8 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 SUFFIX = ".tfrecord"
 _IMAGE = (b"image_raw", b"image/encoded")
 _LABEL = (b"label", b"image/class/label")
-_TEXT = (b"image/class/text", b"identity")
+_IDENTITY, _NO_CLASS = b"identity", "-1"
+_TEXT = (b"image/class/text", _IDENTITY)
 _KEY, _NAME = b"image_names", b"image/filename"
 _CHUNK = 1 << 14
 _BAD_RECORD = "bad_record"
@@ -115,7 +117,7 @@ class TfrecordSet(ImageSet):
         if span is None or span[0] == span[1]:
             return Outcome(key, UNDECODABLE, f"{place}: no bytes where an image was expected")
         identity = self.identity(position)
-        if labels and not identity:
+        if labels and not math.isfinite(labels[0]):
             return Outcome(key, "bad_label", f"{place}: expected a finite label, found {labels[0]}")
         return Sample(key, identity, data[slice(*span)], labels, place)
 
@@ -133,7 +135,9 @@ class _FactReader:
     def read(self, data: bytes, features: Features) -> _Facts:
         """Read the small features of an example. Raises Malformed."""
         labels, text = self.read_label(data, features)
-        identity = _read_text(data, _first(features, _TEXT)) or text
+        identity = _read_text(data, _first(features, _TEXT))
+        if not identity and not (text == _NO_CLASS and _IDENTITY in features):
+            identity = text
         key = _read_text(data, features.get(_KEY))
         if key:
             return _Facts(identity, keep_key(identity, key), labels)

@@ -38,7 +38,8 @@ from faceprep.sets.containers import (
 from faceprep.sets.folder import FolderSet, FolderWriter
 from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing
-from faceprep.sets.set_writer import Classes, OutPart, SetNames, SetWriter, find_losses
+from faceprep.sets.losses import find_losses
+from faceprep.sets.set_writer import Classes, OutPart, SetNames, SetWriter
 from faceprep.steps.listed_set import ListedSet, read_listed, read_paths
 from faceprep.steps.resolve_plan import Destinations, Row, resolve
 from faceprep.steps.undo_plan import carry_faces, write_undo
@@ -113,8 +114,14 @@ def choose_target(
         )
     writer = find_writer(output)
     if target.is_container and writer:
+        if not writer.takes_new_names:
+            raise OptionError(
+                f"a plan gives images new names, which a {output.suffix} cannot hold",
+                found=output.name,
+                remedy="Write a folder, and convert it.",
+            )
         names = _names_of(listed.listing.prefixed_paths(""), listed.is_folder)
-        if losses := find_losses(names, writer.can):
+        if losses := find_losses(names, writer):
             raise SourceError(
                 f"{writer.kind} cannot hold {' and '.join(losses)}",
                 path=listed.path,

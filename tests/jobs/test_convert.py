@@ -23,8 +23,11 @@ from faceprep.sets.recordio.framing import frame_image
 from faceprep.synthetic import encode_face
 from tests.fakes import is_state
 
+LIST_SUFFIXES = (".npz", ".csv", ".lst", ".txt")
 WRITABLE = {name: entry for name, entry in registry.CONTAINERS.items() if entry.writer}
 TARGETS = [f"out{(*entry.suffixes, '')[0]}" for entry in WRITABLE.values()]
+HOLDERS = [name for name in TARGETS if name not in ("out.bin", *(f"out{s}" for s in LIST_SUFFIXES))]
+"""Outputs that hold images one by one."""
 
 
 def convert(source: Path, target: Path, limit: int | None = None, **options: object) -> Summary:
@@ -55,7 +58,7 @@ def tree(root: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HOLDERS)
 @pytest.mark.parametrize("shards", [1, 3])
 def test_images_and_identities_survive(
     target: str, shards: int, rec_set: Path, tmp_path: Path
@@ -138,7 +141,7 @@ def test_a_damaged_image_is_left_out_and_named(tmp_path: Path) -> None:
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(encode_face(1, len(name)))
     (tmp_path / "in" / "a" / "2.jpg").write_bytes(encode_face(1, 1)[:200])
-    for target in TARGETS:
+    for target in (name for name in TARGETS if name != "out.bin"):
         output = tmp_path / target.replace(".", "_") / target
         summary = convert(tmp_path / "in", output)
         assert (summary.ok, summary.by_status) == (2, {"ok": 2, "undecodable": 1})
@@ -153,7 +156,7 @@ def test_names_that_differ_in_the_suffix_alone_stay_two_images(tmp_path: Path) -
     for suffix in (".jpg", ".png"):
         (tmp_path / "in" / "a").mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / "a" / f"1{suffix}").write_bytes(encode_face(1, 1, suffix=suffix))
-    for target in TARGETS:
+    for target in (name for name in TARGETS if name != "out.bin"):
         output = tmp_path / target.replace(".", "_") / target
         convert(tmp_path / "in", output)
         assert len({key for key, _, _ in load(output, tmp_path / f"index_{target}")}) == 2

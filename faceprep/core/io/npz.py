@@ -7,6 +7,7 @@ are read without pickle, so no code in them can run.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import sys
@@ -15,6 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -69,6 +71,25 @@ def member_of(key: str, array: npt.NDArray[Any], compress: bool = True) -> Membe
     [0, 1, 2]
     """
     return Member(key, array.dtype, array.shape, [np.ascontiguousarray(array).tobytes()], compress)
+
+
+def member_of_files(
+    key: str, dtype: npt.DTypeLike, paths: Sequence[Path], row: tuple[int, ...] = ()
+) -> Member:
+    """Wrap files that hold the bare rows of an array, each of the shape `row`, one after another.
+
+    Rows of single values are compressed.
+    """
+    n_bytes = sum(storage.size_of(path) or 0 for path in paths)
+    of_row = np.dtype(dtype).itemsize * math.prod(row)
+    return Member(key, dtype, (n_bytes // of_row, *row), _contents(paths), not row)
+
+
+def _contents(paths: Sequence[Path]) -> Iterator[bytes]:
+    for path in paths:
+        with storage.ByteSource(path) as source:
+            for offset in range(0, source.size, _CHUNK):
+                yield source.read_at(offset, _CHUNK)
 
 
 # Reading

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from faceprep.sets.recordio.records import IdentityNames
 
 _IDENTITIES, _IDENTITY = "identities", "identity"
 _ROWS = 1 << 14
+_SHARD = re.compile(r"-\d+-of-\d+$")
 
 
 class NamedImage(NamedTuple):
@@ -38,7 +40,7 @@ def load_names(path: Path) -> list[NamedImage]:
     rows = list(read_rows(path))
     names: Mapping[float, str] = {}
     if not all(row.identity for row in rows):
-        names = load_class_names(path)
+        names = load_class_names(path) or {}
     if not all(row.label in names for row in rows):
         names = {}
     return [NamedImage(row.name, row.identity or name_class(row.label or 0, names)) for row in rows]
@@ -49,16 +51,18 @@ def read_rows(path: Path) -> Iterator[ListedImage]:
     return _READERS[path.suffix.lower()](path)
 
 
-def load_class_names(path: Path) -> dict[float, str]:
+def load_class_names(path: Path) -> dict[float, str] | None:
     """Load the names of the classes of a manifest from NAME_classes.csv or classes.csv beside it.
 
-    Empty where there is neither. Raises SourceError.
+    NAME-00000-of-00008 is a shard of NAME. None where there is no map. Raises SourceError.
     """
-    for name in (f"{path.stem}_{CLASSES_CSV}", CLASSES_CSV):
+    whole = _SHARD.sub("", path.stem)
+    names = (class_map.name_for(path), f"{whole}_{CLASSES_CSV}", CLASSES_CSV)
+    for name in dict.fromkeys(names):
         table = path.parent / name
         if os.path.isfile(table):
             return {row.number: row.name for row in class_map.load(table)}
-    return {}
+    return None
 
 
 _class_numbers = IdentityNames()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -27,7 +27,6 @@ from faceprep.sets.image_set import check_sample
 from faceprep.sets.manifests.layout import PART, Layout, Part
 
 _LOST = ".lost"
-_COPY = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -194,17 +193,10 @@ def _npz_arrays(layout: Layout) -> list[tuple[str, str, tuple[int, ...]]]:
 
 
 def _join_npz(sink: Sink, layout: Layout, name: str, file: BinaryIO) -> None:
-    plan = layout.files[name]
     npz.write_npz(
         file,
         (
-            npz.Member(
-                key,
-                dtype,
-                (plan.n_images, *row),
-                _contents(_paths(sink, layout, name, f".{key}")),
-                not row,
-            )
+            npz.member_of_files(key, dtype, _paths(sink, layout, name, f".{key}"), row)
             for key, dtype, row in _npz_arrays(layout)
         ),
     )
@@ -215,19 +207,12 @@ def _join_parquet(sink: Sink, layout: Layout, name: str, file: BinaryIO) -> None
 
 
 def _join_bytes(sink: Sink, layout: Layout, name: str, file: BinaryIO) -> None:
-    for chunk in _contents(_paths(sink, layout, name, PART)):
-        file.write(chunk)
+    for path in _paths(sink, layout, name, PART):
+        storage.append_file(path, file)
 
 
 def _paths(sink: Sink, layout: Layout, name: str, suffix: str) -> list[Path]:
     return [sink.part_path(shard_id, suffix) for shard_id in layout.files[name].shards]
-
-
-def _contents(paths: Sequence[Path]) -> Iterator[bytes]:
-    for path in paths:
-        with storage.ByteSource(path) as source:
-            for offset in range(0, source.size, _COPY):
-                yield source.read_at(offset, _COPY)
 
 
 FORMATS: dict[str, Format] = {

@@ -35,7 +35,9 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 _BLOCK = 512
 """Records that are read together, in the order of the file."""
 _HEADERS = 1 << 16
-HEADER = "rec"
+HAS_HEADER = "has_header"
+"""The fact that says whether the records have InsightFace's header before them."""
+HEADER = "rec/header"
 """The name in `Sample.extra` of what only a .rec can hold: the bytes of the record's header."""
 
 
@@ -165,6 +167,7 @@ def _index_part(paths: RecPaths, index: IndexWriter) -> list[Outcome]:
     storage.remove_file(scratch)
     found = survey_entries(paths, entries)
     entries, labels, max_labels = _read_images(paths.rec, entries, found.metadata)
+    index.facts[HAS_HEADER] = found.metadata.header is not None
     index.facts["max_labels"] = max(max_labels, index.facts.get("max_labels", 1))
     names = IdentityNames()
     for start in range(0, len(entries), _HEADERS):

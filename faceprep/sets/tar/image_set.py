@@ -43,6 +43,7 @@ _LARGEST_SAMPLE = 1 << 30
 _MOST_OPEN = 64
 _FAMILY = re.compile(r"(?s)(.*)-(\d+)-of-(\d+)\.tar")
 _N_NAMED = 3
+_HAS_OTHERS = "has_others"
 
 log = logging.getLogger("faceprep")
 
@@ -62,14 +63,17 @@ class TarSet(ImageSet):
         """Write the columns, images in the order of the shards."""
         shards = find_shards(path)
         sums = KeySums(index.folder)
-        for number, shard in enumerate(shards):
-            _ShardIndexer(shard, number, index, sums).run()
+        indexers = [_ShardIndexer(shard, i, index, sums) for i, shard in enumerate(shards)]
+        for indexer in indexers:
+            indexer.run()
         found = sums.close()
         if found.n_repeated:
             log.warning("%s: %s keys occur more than once in a file", path, f"{found.n_repeated:,}")
         index.facts = {
             "shards": [str(shard) for shard in shards],
             "is_numbered": found.across_files,
+            "max_labels": max(indexer.max_labels for indexer in indexers),
+            _HAS_OTHERS: any(indexer.has_others for indexer in indexers),
         }
         state = storage.fingerprint_of(*shards)
         if len(shards) > 1:
@@ -93,6 +97,12 @@ class TarSet(ImageSet):
         for position in repeated[first:last].tolist():
             keys[position - start] += f"_{position}"
         return keys
+
+    @property
+    def own(self) -> str:
+        if self.index.facts[_HAS_OTHERS]:
+            return "the other files of the samples"
+        return ""
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
         for position in positions:
@@ -149,6 +159,7 @@ class _ShardIndexer:
         self._path, self._number = path, number
         self._index, self._sums = index, sums
         self._skipped = SkippedFiles()
+        self.max_labels, self.has_others = 1, False
 
     def run(self) -> None:
         """Scan the shard. Raises SourceError."""
@@ -170,6 +181,7 @@ class _ShardIndexer:
                 if len(samples.entries) > _BATCH:
                     self._write(samples)
             self._write(samples)
+        self.max_labels, self.has_others = samples.max_labels, samples.has_others
         if damage and damage[0].offset == 0 and len(self._index) - n_before == len(damage):
             _refuse(self._path, damage[0].reason)
         self._warn(scan, samples)
