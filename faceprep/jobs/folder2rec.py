@@ -22,8 +22,8 @@ from faceprep.core.random_order import random_keys
 from faceprep.core.shards import cut_at, cut_evenly
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
-from faceprep.sets.folder import Identity, read_identity, walk_images
-from faceprep.sets.listing import BAD_NAME, NO_IDENTITY, describe_bad_name, is_text
+from faceprep.sets.folder import BAD_NAME, Identity, read_identity, walk_images
+from faceprep.sets.listing import NO_IDENTITY, describe_bad_name, is_text
 from faceprep.sets.recordio import writer as rec_parts
 from faceprep.sets.recordio.records import EXACT_FLOATS
 from faceprep.sets.recordio.writer import ImageRow, Roster

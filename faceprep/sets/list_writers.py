@@ -16,8 +16,8 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io import npz
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import kinds, lists
+from faceprep.sets.folder import BAD_NAME
 from faceprep.sets.image_set import Sample, check_sample
-from faceprep.sets.listing import BAD_NAME
 from faceprep.sets.losses import can_write
 from faceprep.sets.set_writer import (
     Capabilities,
@@ -156,7 +156,7 @@ class LstWriter(_TextWriter):
 
     kind: ClassVar[str] = kinds.LST
     can: ClassVar[Capabilities] = Capabilities(
-        suffixes=True, many_labels=True, any_bytes=False, forbidden=lists.NOT_IN_LST
+        suffixes=True, many_labels=True, any_bytes=False, forbids=lists.NOT_IN_LST.search
     )
 
     def add(self, files: Sequence[BinaryIO], rows: Sequence[Row]) -> None:
@@ -168,7 +168,7 @@ class TxtListWriter(_TextWriter):
 
     kind: ClassVar[str] = kinds.TXT_LIST
     can: ClassVar[Capabilities] = Capabilities(
-        suffixes=True, any_bytes=False, forbidden=lists.NOT_IN_TXT
+        suffixes=True, any_bytes=False, forbids=lists.NOT_IN_TXT.search
     )
 
     def add(self, files: Sequence[BinaryIO], rows: Sequence[Row]) -> None:

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Ints
-from faceprep.sets.folder import Identity
+from faceprep.sets.folder import BAD_NAME, Identity
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.label_rules import Unlabelled
 
-BAD_NAME, NO_IDENTITY = "bad_name", "no_identity"
+NO_IDENTITY = "no_identity"
 
 
 @dataclass

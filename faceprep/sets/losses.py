@@ -18,7 +18,7 @@ def find_losses(names: SetNames, writer: type[SetWriter]) -> list[str]:
         losses.append("the names of the images")
     if not can.identities and len(names.identities):
         losses.append("the identities")
-    elif not can.identity_names and not are_labels(names.identities):
+    elif not is_same_kind and not can.identity_names and not are_labels(names.identities):
         losses.append("the names of the identities")
     if names.n_unnamed and not can.unnamed:
         losses.append("images without an identity")
@@ -35,7 +35,7 @@ def can_write(name: str, can: Capabilities) -> bool:
     >>> can_write("a\\udcff", Capabilities(any_bytes=False)), can_write("a", Capabilities())
     (False, True)
     """
-    if can.forbidden and can.forbidden.search(name):
+    if can.forbids and can.forbids(name):
         return False
     return can.any_bytes or is_text(name)
 
@@ -43,7 +43,7 @@ def can_write(name: str, can: Capabilities) -> bool:
 def _find_unwritable(names: SetNames, writer: type[SetWriter]) -> list[str]:
     """Name the keys and identities that cannot be written; empty where all can."""
     can = writer.can
-    if can.any_bytes and not can.forbidden:
+    if can.any_bytes and not can.forbids:
         return []
     n, first = 0, ""
     for name in _unwritable(names, writer):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from faceprep.core.names import sort_names
 from faceprep.core.shards import even_bounds
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import class_map
+from faceprep.sets.distinct_keys import strip_suffix
 from faceprep.sets.image_set import ImageSet, Sample
 
 PART = ".part"
@@ -40,8 +40,8 @@ class Capabilities:
     `keys`: names of images; `text_keys`: names that are not numbers. `identity_names`: identities
     that are not exact float32 numbers. `identities`: any identity at all. `unnamed`: images without
     one. `many_labels`: more than one label per image. `order`: the order of the images. `suffixes`:
-    keys with the suffix of a file name. `any_bytes`: names that are not UTF-8. `forbidden` matches
-    names that it cannot hold for another reason.
+    keys with the suffix of a file name. `any_bytes`: names that are not UTF-8. `forbids`
+    returns whether it cannot hold a name for another reason.
     """
 
     keys: bool = True
@@ -53,7 +53,7 @@ class Capabilities:
     order: bool = True
     suffixes: bool = False
     any_bytes: bool = True
-    forbidden: re.Pattern[str] | None = None
+    forbids: Callable[[str], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,12 +259,12 @@ def number_of(key: str) -> int | None:
 
 
 def has_twins(names: SetNames) -> bool:
-    """Return whether two keys differ in the suffix alone, such as a.jpg and a.png."""
-    if not names.keys_have_suffix:
+    """Return whether two keys differ in the suffix of an image alone, such as a.jpg and a.png."""
+    if not names.keys_have_suffix and not any("." in "".join(block) for block in names.blocks()):
         return False
     stems, start = np.zeros(names.n, np.uint64), 0
     for block in names.blocks():
-        stems[start : start + len(block)] = [_hash(key.rpartition(".")[0]) for key in block]
+        stems[start : start + len(block)] = [_hash(strip_suffix(key)) for key in block]
         start += len(block)
     return bool((np.diff(np.sort(stems)) == 0).any())
 

@@ -10,8 +10,9 @@ from typing import BinaryIO, ClassVar
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.sets import webdataset
-from faceprep.sets.folder import path_in_identity
+from faceprep.sets.folder import BAD_NAME, path_in_identity
 from faceprep.sets.image_set import CheckedSample, Sample, check_sample
+from faceprep.sets.listing import describe_bad_name, is_text
 from faceprep.sets.parquet_writer import ParquetWriter
 from faceprep.sets.set_writer import (
     PART,
@@ -106,7 +107,7 @@ class ParquetFileWriter(SetWriter):
     """Writes a row for each image, in the columns that Hugging Face's `datasets` reads."""
 
     kind: ClassVar[str] = "parquet-images"
-    can: ClassVar[Capabilities] = Capabilities(suffixes=True)
+    can: ClassVar[Capabilities] = Capabilities(suffixes=True, any_bytes=False)
 
     def write(
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
@@ -118,6 +119,9 @@ class ParquetFileWriter(SetWriter):
                 yield checked
                 continue
             sample, suffix = checked.sample, checked.header.suffix
+            if not is_text(sample.key + sample.identity):
+                yield Outcome(sample.key, BAD_NAME, describe_bad_name(sample.key))
+                continue
             if is_image_name(sample.key):
                 suffix = ""
             writer.add(sample, self.classes.number(sample.identity), suffix)
@@ -125,7 +129,8 @@ class ParquetFileWriter(SetWriter):
         writer.close()
 
     def _open(self, file: BinaryIO) -> ParquetWriter:
-        return ParquetWriter(file, self.classes.names)
+        names = [name if is_text(name) else ascii(name) for name in self.classes.names]
+        return ParquetWriter(file, names)
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         with sink.open(name) as file:

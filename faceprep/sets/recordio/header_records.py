@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ def make_header_records(
     if not n or (lowest, highest) != (1, n) or n + len(starts) >= EXACT_FLOATS:
         return None
     header = frame_image([n + 1, n + 1 + len(starts)], b"", HEADER_KEY)
-    ranges = zip(starts, [*starts[1:], n + 1], strict=True)
+    ranges = pairwise([*starts, n + 1])
     records = [(key, frame_image(each, b"", key)) for key, each in enumerate(ranges, n + 1)]
     return HeaderRecords((HEADER_KEY, header), records)
 
