@@ -26,6 +26,7 @@ from faceprep.sets.containers import open_set
 from faceprep.sets.image_set import ImageSet, Sample, check_sample
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.pairs_bin.pair_lists import ImageFinder, read_pairs_list
+from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import ListedSet, list_source, read_listed
 from faceprep.vision import codec
 from faceprep.vision.load_image import load_image_bytes
@@ -48,7 +49,7 @@ class _Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MakeBin(Job):
+class MakeBin(ListOptions, Job):
     """Make a verification .bin of drawn or listed pairs.
 
     Drawn pairs are all different, and every pair of SRC is as likely as any other of its kind. They
@@ -85,7 +86,7 @@ class MakeBin(Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
-        listed = list_source(source, scratch)
+        listed = list_source(source, scratch, relative_to=self.relative_to)
         listed.save(scratch)
         if self.pairs:
             with open_set(scratch) as opened:

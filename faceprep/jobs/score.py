@@ -22,6 +22,7 @@ from faceprep.sets.containers import faults_after, index_set, open_set
 from faceprep.sets.folder import refuse_output_inside
 from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing, is_text, list_set
+from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import state_of
 from faceprep.steps.place_images import plan_header
 from faceprep.tables import plan as plan_jsonl
@@ -38,7 +39,7 @@ _COLUMNS = ("path", "identity", "height", "width")
 
 
 @dataclass(frozen=True)
-class Score(Job):
+class Score(ListOptions, Job):
     """Score sharpness, exposure, contrast and pose of each crop.
 
     SRC is any set of crops. OUT.parquet gets one row for each
@@ -79,7 +80,7 @@ class Score(Job):
             )
         if source.is_dir():
             refuse_output_inside(source, output)
-        with index_set(source, scratch) as images:
+        with index_set(source, scratch, relative_to=self.relative_to) as images:
             listing = list_set(images, request.limit)
             storage.write_file(
                 scratch / _STATE, state_of(images, list_set(images)).encode(), durable=False
@@ -156,7 +157,10 @@ class Score(Job):
         for name in plan:
             state = storage.read_bytes(sink.scratch / _STATE).decode()
             judged = plan_header(
-                self.command, Path(shards[0].source), state, {"drop_below": self.drop_below}
+                self.command,
+                Path(shards[0].source),
+                state,
+                {"drop_below": self.drop_below} | self.list_options(),
             )
             rows = (row for part in parts for row in parquet.read_rows(part))
             plan_jsonl.write_plan(

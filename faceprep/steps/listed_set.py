@@ -70,9 +70,11 @@ class ListedSet:
         storage.write_file(scratch / _ORDER, self.order.astype("<i8").tobytes(), durable=False)
 
 
-def list_source(path: Path, scratch: Path, may_be_empty: bool = False) -> ListedSet:
+def list_source(
+    path: Path, scratch: Path, may_be_empty: bool = False, relative_to: Path | None = None
+) -> ListedSet:
     """Index the set at `path` and list it by identity. Raises SourceError."""
-    with index_set(path, scratch, may_be_empty=may_be_empty) as images:
+    with index_set(path, scratch, relative_to=relative_to, may_be_empty=may_be_empty) as images:
         return _group(images)
 
 

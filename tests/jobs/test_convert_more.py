@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.types import Outcome, Request, Summary
+from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
+from faceprep.jobs.make_bin import MakeBin
+from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.sets import webdataset
@@ -220,6 +223,19 @@ def test_a_name_that_leads_outside_needs_relative_to(face_folder: Path, tmp_path
     path.write_text("a/1.jpg 0\n")
     convert(path, tmp_path / "a.tar", relative_to=tmp_path)
     assert [each.data for each in samples(tmp_path / "a.tar")] == [FACE]
+
+
+def test_other_commands_read_such_a_list(face_folder: Path, tmp_path: Path) -> None:
+    path = convert(face_folder, tmp_path / "lists" / "a.csv", relative_to=face_folder).output
+    request = Request((Path(str(path)),), tmp_path / "a.parquet")
+    drop = ("laplacian_variance=1e9",)
+    assert run_job(Score(), request, SerialRunner()).ok == 0
+    request = Request((Path(str(path)),), tmp_path / "b.parquet")
+    assert run_job(Score(relative_to=face_folder, drop_below=drop), request, SerialRunner()).ok
+    plan = Request((tmp_path / "b.plan.jsonl",), tmp_path / "kept")
+    assert run_job(Apply(), plan, SerialRunner()).by_status == {"dropped": 12}
+    request = Request((Path(str(path)),), tmp_path / "a.bin")
+    assert run_job(MakeBin(pairs=20, seed=1, relative_to=face_folder), request, SerialRunner()).ok
 
 
 def test_images_that_are_not_files_have_no_list(rec_set: Path, tmp_path: Path) -> None:
