@@ -28,6 +28,7 @@ from faceprep.core.embeddings import Embeddings, Model, load_model
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io import npz, parquet
 from faceprep.core.io.npz import CLASSES, EMBEDDINGS, NAMES, Member, NpzFile
+from faceprep.core.large_arrays import allocate
 from faceprep.core.names import identity_of, sort_names
 from faceprep.core.text import count_noun
 
@@ -283,7 +284,7 @@ def _load_parquet(path: str | os.PathLike[str]) -> Embeddings:
         for table in parquet.read_columns(shard, (NAMES, EMBEDDINGS, *_identity_columns(shard))):
             rows = _checked(shard, _vectors(shard, table))
             if not vectors.shape[1]:
-                vectors = np.empty((n, rows.shape[1]), np.float32)
+                vectors = allocate((n, rows.shape[1]), np.float32)
             if len(rows) and rows.shape[1] != vectors.shape[1]:
                 raise SourceError(
                     "its embeddings differ in length", path=shard, remedy="Make the files again."
