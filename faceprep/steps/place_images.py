@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError, SourceError
+from faceprep.core.io.columns import pack_texts
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
@@ -124,9 +125,9 @@ def choose_target(
 
 
 def _names_of(paths: Iterable[str], have_suffix: bool) -> SetNames:
-    keys = list(paths)
+    keys = pack_texts(paths)
     identities = sorted({identity_of(key) for key in keys} - {"."})
-    return SetNames(len(keys), lambda i, j: keys[i:j], identities, have_suffix)
+    return SetNames(len(keys), lambda start, stop: keys[start:stop], identities, have_suffix)
 
 
 def plan_path(output: Path, name: str = PLAN) -> Path:
