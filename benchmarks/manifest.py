@@ -1,5 +1,5 @@
 """faceprep manifest beside the way Keras_insightface lists a folder: the whole command, on a tree
-of empty files.
+of files of one byte.
 
 python benchmarks/manifest.py              1,000,000 files in 10,000 folders
 python benchmarks/manifest.py --quick      100,000 files in 1,000 folders
@@ -27,9 +27,10 @@ def write_tree(root: Path, n_identities: int) -> None:
         folder = root / str(identity)
         folder.mkdir(parents=True)
         for image in range(_AN_IDENTITY):
-            os.close(
-                os.open(f"{folder}/{identity * _AN_IDENTITY + image}.jpg", os.O_WRONLY | os.O_CREAT)
-            )
+            path = f"{folder}/{identity * _AN_IDENTITY + image}.jpg"
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+            os.write(fd, b"x")
+            os.close(fd)
 
 
 def run(command: Sequence[object], suffix: str, root: Path) -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--identities", type=int, default=10_000)
     options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--suffixes", nargs="*", default=[".npz", ".csv", ".parquet", ".tfrecord"])
+    options.add_argument("--suffixes", nargs="*", default=[".npz", ".csv", ".parquet", ".lst"])
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--quick", action="store_true")
     options.add_argument("--dir", help="where to work; a folder on the disk to be measured")

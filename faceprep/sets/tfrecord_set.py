@@ -235,15 +235,20 @@ def _add_rows(
 
 
 def encode_sample(sample: Sample, class_number: int) -> bytes:
-    """Encode an image as a framed record.
-
-    `image_names` is the key with the suffix of the image's format, so that it reads as a file name.
-    """
+    """Encode an image as a framed record."""
     suffix = read_header(sample.data).suffix or ".jpg"
-    features: dict[str, bytes | int] = {
+    return tfrecord.frame(tfrecord.encode_example(features_of(sample, class_number, suffix)))
+
+
+def features_of(sample: Sample, class_number: int, suffix: str) -> dict[str, bytes | int]:
+    """Return the features of an image by name.
+
+    `image_names` is the key with `suffix`, that of the image's format, so that it reads as a file
+    name.
+    """
+    return {
         "image_raw": bytes(sample.data),
         "label": class_number,
         "image_names": (sample.key + suffix).encode("utf-8", "surrogateescape"),
         "identity": sample.identity.encode("utf-8", "surrogateescape"),
     }
-    return tfrecord.frame(tfrecord.encode_example(features))

@@ -7,6 +7,7 @@ are read without pickle, so no code in them can run.
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import sys
@@ -61,7 +62,6 @@ def write_npz(file: BinaryIO, members: Iterable[Member]) -> None:
 def member_of(key: str, array: npt.NDArray[Any], compress: bool = True) -> Member:
     """Wrap an array as a member.
 
-    >>> import io
     >>> file = io.BytesIO()
     >>> write_npz(file, [member_of("image_classes", np.arange(3))])
     >>> _ = file.seek(0)
@@ -69,6 +69,17 @@ def member_of(key: str, array: npt.NDArray[Any], compress: bool = True) -> Membe
     [0, 1, 2]
     """
     return Member(key, array.dtype, array.shape, [np.ascontiguousarray(array).tobytes()], compress)
+
+
+def npy_bytes(array: npt.NDArray[Any]) -> bytes:
+    """Encode an array as the content of an .npy file.
+
+    >>> np.load(io.BytesIO(npy_bytes(np.arange(3)))).tolist()
+    [0, 1, 2]
+    """
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, allow_pickle=False)
+    return file.getvalue()
 
 
 # Reading

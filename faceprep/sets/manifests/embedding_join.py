@@ -19,6 +19,7 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.npz import EMBEDDINGS, NAMES, NpzFile, decode_names
 from faceprep.core.text import count_noun
+from faceprep.core.types import Outcome
 
 _DTYPES = ("float32", "float16")
 
@@ -104,6 +105,20 @@ def match(
         found=f"names like {next(iter(table.rows), '')!r}",
         remedy="See --relative-to.",
     )
+
+
+def find_spare(table: EmbeddingTable, rows: npt.NDArray[np.int64]) -> list[Outcome]:
+    """Return an Outcome for each embedding that belongs to none of the images with these `rows`."""
+    is_used = np.zeros(len(table.rows), np.bool_)
+    is_used[rows[rows >= 0]] = True
+    if is_used.all():
+        return []
+    reason = f"no image of this name in the set, but an embedding in {table.path}"
+    return [
+        Outcome(name, "no_image", f"{name}: {reason}", unit="embedding")
+        for name, row in table.rows.items()
+        if not is_used[row]
+    ]
 
 
 def fetch(
