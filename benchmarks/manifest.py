@@ -3,6 +3,7 @@ of files of one byte.
 
 python benchmarks/manifest.py              1,000,000 files in 10,000 folders
 python benchmarks/manifest.py --quick      100,000 files in 1,000 folders
+python benchmarks/manifest.py --other DIR  and beside it the faceprep of another checkout
 """
 
 from __future__ import annotations
@@ -33,10 +34,13 @@ def write_tree(root: Path, n_identities: int) -> None:
             os.close(fd)
 
 
-def run(command: Sequence[object], suffix: str, root: Path) -> None:
+def run(command: Sequence[object], suffix: str, root: Path, package: str = "") -> None:
+    environment = dict(os.environ)
+    if package:
+        environment["PYTHONPATH"] = package
     with tempfile.TemporaryDirectory(dir=root) as folder:
         words = [sys.executable, *map(str, command), f"{folder}/train{suffix}"]
-        subprocess.run(words, check=True, capture_output=True)
+        subprocess.run(words, check=True, capture_output=True, cwd=root, env=environment)
 
 
 def main() -> None:
@@ -46,6 +50,7 @@ def main() -> None:
     options.add_argument("--suffixes", nargs="*", default=[".npz", ".csv", ".parquet", ".lst"])
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--quick", action="store_true")
+    options.add_argument("--other", help="the folder of another checkout of faceprep")
     options.add_argument("--dir", help="where to work; a folder on the disk to be measured")
     given = options.parse_args()
     n_identities = given.identities // 10 if given.quick else given.identities
@@ -57,9 +62,13 @@ def main() -> None:
         candidates: dict[str, Candidate] = {
             "Keras_insightface's way, .npz": partial(run, [peer, source], ".npz", root)
         }
+        checkouts = {"faceprep": os.path.abspath(Path(__file__).parents[1])}
+        if given.other:
+            checkouts["other faceprep"] = os.path.abspath(given.other)
         candidates |= {
-            f"faceprep manifest, {suffix}": partial(run, ours, suffix, root)
+            f"{name} manifest, {suffix}": partial(run, ours, suffix, root, package)
             for suffix in given.suffixes
+            for name, package in checkouts.items()
         }
         side_by_side("manifest", n_identities * _AN_IDENTITY, candidates, given.repeats)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

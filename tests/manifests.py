@@ -49,7 +49,7 @@ def _vectors_beside(source: Path) -> Path:
 
 def _names_in(source: Path) -> list[str]:
     found = [*source.rglob("*.jpg"), *source.rglob("*.png")]
-    return [str(image.relative_to(source)) for image in sorted(found)]
+    return [str(image.relative_to(source)) for image in sorted(found) if not image.is_dir()]
 
 
 def failures(output: Path) -> dict[str, str]:

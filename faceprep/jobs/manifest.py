@@ -99,8 +99,8 @@ class Manifest(Job):
     )
     embeddings: Path | None = option(
         None,
-        "Join the embeddings of this .npz by image name; an image or an embedding without the "
-        "other is a named failure.",
+        "Join the embeddings of this file (.npz or .parquet of embed, or a manifest with them) by "
+        "image name; an image or an embedding without the other is a named failure.",
     )
     with_images: bool = option(
         False, "Write the images themselves (.tfrecord or .parquet; .tar always has them)."

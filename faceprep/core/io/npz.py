@@ -8,6 +8,7 @@ are read without pickle, so no code in them can run.
 from __future__ import annotations
 
 import io
+import math
 import os
 import struct
 import sys
@@ -80,6 +81,20 @@ def npy_bytes(array: npt.NDArray[Any]) -> bytes:
     file = io.BytesIO()
     np.lib.format.write_array(file, array, allow_pickle=False)
     return file.getvalue()
+
+
+def read_npy(data: bytes) -> npt.NDArray[Any]:
+    """Decode the content of an .npy file. Raises ValueError where it is damaged.
+
+    >>> read_npy(npy_bytes(np.arange(3))).tolist()
+    [0, 1, 2]
+    """
+    file = io.BytesIO(data)
+    shape, fortran_order, dtype = _read_header(file)
+    if dtype.hasobject or dtype.itemsize * math.prod(shape) != len(data) - file.tell():
+        raise ValueError(f"{len(data):,} bytes are not an array of shape {shape} of {dtype}")
+    order: Any = "F" if fortran_order else "C"
+    return np.frombuffer(data, dtype, offset=file.tell()).reshape(shape, order=order)
 
 
 # Reading
