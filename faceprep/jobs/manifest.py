@@ -40,6 +40,7 @@ from faceprep.sets.manifests.soundness import (
     count_lost,
     cut_checks,
     refuse_unusable,
+    warn_of_empty,
     write_soundly,
 )
 from faceprep.sets.manifests.writers import FORMATS, Format, format_of
@@ -359,6 +360,7 @@ class Manifest(Job):
         for name, plan in layout.files.items():
             if not plan.has_one_part:
                 join(sink, layout, name, sink.open(name))
+        warn_of_empty(rows, lost)
         names = [row.name for row in rows]
         if may_write_map(request.output, names):
             counts = [row.images - lost[row.number] for row in rows]

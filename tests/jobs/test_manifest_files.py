@@ -177,6 +177,20 @@ def test_check_opens_every_image(tmp_path: Path, out: Path, suffix: str, kind: s
     assert [row.images for row in class_map.load(class_map_of(out))] == [4, 4, 1]
 
 
+def test_a_class_without_a_sound_image_is_told(
+    tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = damaged(tmp_path / "set")
+    (source / "c/1.jpg").unlink()
+    for suffix, check in ((".csv", True), (".tar", False)):
+        caplog.clear()
+        run(source, out / f"t{suffix}", check=check)
+        assert "1 class without a sound image: the number stays unused, such as that of c" in (
+            caplog.text
+        )
+        assert class_map.load(class_map_of(out))[2] == (2, "c", 0)
+
+
 def test_without_check_a_list_has_them(tmp_path: Path, out: Path) -> None:
     assert run(damaged(tmp_path / "set"), out / "t.csv").ok == 12
 

@@ -169,17 +169,20 @@ def _bad_row(path: Path, number: int, expected: str, found: object) -> SourceErr
 def _read_tfrecord(path: Path) -> Iterator[ListedImage]:
     for number, example in enumerate(tfrecord.read_examples(path)):
         features: dict[str, list[Any]] = dict(example)
-        if not (features.get(NAMES) and features.get(CLASSES)):
+        name, label = _first(features, NAMES, bytes), _first(features, CLASSES, int)
+        if name is None or label is None:
             found = ", ".join(sorted(features))
             raise _bad_row(path, number, f"the features {NAMES} and {CLASSES}", found)
-        name = _decode(features[NAMES][0])
+        text = _text(name) or ""
         if _IMAGE in features:
-            name = strip_suffix(name)
-        yield ListedImage(name, features[CLASSES][0], _decode(*features.get(_IDENTITY, [])))
+            text = strip_suffix(text)
+        yield ListedImage(text, label, _text(_first(features, _IDENTITY, bytes)) or "")
 
 
-def _decode(text: bytes = b"") -> str:
-    return text.decode("utf-8", "surrogateescape")
+def _first(features: Mapping[str, list[Any]], name: str, kind: type) -> Any:
+    """Return the first value of a feature; None where it is missing or of another kind."""
+    values = features.get(name, [])
+    return values[0] if values and isinstance(values[0], kind) else None
 
 
 def _read_tar(path: Path) -> Iterator[ListedImage]:

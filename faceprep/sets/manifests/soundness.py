@@ -9,6 +9,7 @@ images.
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.shards import cut_evenly
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Shard, Sink
+from faceprep.sets.class_map import ClassRow
 from faceprep.sets.containers import open_set
 from faceprep.sets.image_set import ImageSet, check_sample
 from faceprep.sets.label_rules import Unlabelled
@@ -31,6 +33,8 @@ from faceprep.sets.split import Selection
 
 CHECK = "check"
 """The stage of shards that open images; the id of each begins with it."""
+log = logging.getLogger("faceprep")
+
 _AT_ONCE = 1 << 13
 _BAD = ".bad"
 
@@ -112,6 +116,17 @@ def count_lost(layout: Layout, sink: Sink) -> Counter[int]:
         if not left[plan.split]:
             raise nothing_sound(plan)
     return lost
+
+
+def warn_of_empty(rows: Sequence[ClassRow], lost: Counter[int]) -> None:
+    """Warn of classes whose images are all bad: their numbers are not used."""
+    empty = [row.name for row in rows if row.images and row.images == lost[row.number]]
+    if empty:
+        log.warning(
+            "%s without a sound image: the number stays unused, such as that of %s",
+            count_noun(len(empty), "class", "classes"),
+            empty[0],
+        )
 
 
 def nothing_sound(plan: FilePlan) -> SourceError:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from faceprep.core.arrays import Reals
 from faceprep.core.errors import OptionError, SourceError
@@ -65,9 +67,22 @@ def _read_parquet(path: Path) -> Iterator[NamedVector]:
                 expected = f"{EMBEDDINGS}, and {NAMES} or {KEY}"
                 raise SourceError("no embeddings", path=part, expected=expected, found=found)
             for batch in file.iter_batches(_ROWS, columns=[name, EMBEDDINGS]):
-                column = batch.column(EMBEDDINGS)
-                vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
+                vectors = _take_vectors(part, batch.column(EMBEDDINGS))
                 yield from zip(batch.column(name).to_pylist(), vectors, strict=True)
+
+
+def _take_vectors(path: Path, column: pa.Array) -> Reals:
+    """Return the vectors (n, dim) of a column of lists. Raises SourceError for other columns."""
+    kind = column.type
+    are_lists = pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind)
+    if not are_lists or not pa.types.is_floating(kind.value_type) or column.null_count:
+        expected = f"{EMBEDDINGS} that are lists of numbers"
+        raise SourceError("bad embeddings", path=path, expected=expected, found=str(kind))
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    if len(pc.unique(pc.list_value_length(column))) > 1:
+        raise SourceError("embeddings of several lengths", path=path)
+    vectors: Reals = values.reshape(len(column), -1)
+    return vectors
 
 
 def _read_tfrecord(path: Path) -> Iterator[NamedVector]:
@@ -76,8 +91,8 @@ def _read_tfrecord(path: Path) -> Iterator[NamedVector]:
         features: dict[str, list[Any]] = dict(example)
         if features.get("use_fp16", [0])[:1] == [1]:
             dtype = "<f2"
-        name, data = features.get(NAMES), features.get(EMBEDDINGS)
-        if not name or not data:
+        name, data = features.get(NAMES, []), features.get(EMBEDDINGS, [])
+        if not _is_text(name) or not _is_text(data):
             raise _bad(path, number, f"{NAMES} and {EMBEDDINGS}", ", ".join(sorted(features)))
         text = name[0].decode("utf-8", "surrogateescape")
         if "image_raw" in features:
@@ -85,6 +100,10 @@ def _read_tfrecord(path: Path) -> Iterator[NamedVector]:
         if len(data[0]) % np.dtype(dtype).itemsize:
             raise _bad(path, number, f"numbers of {dtype}", f"{len(data[0])} bytes")
         yield text, np.frombuffer(data[0], dtype)
+
+
+def _is_text(values: list[Any]) -> bool:
+    return bool(values) and isinstance(values[0], bytes)
 
 
 def _read_tar(path: Path) -> Iterator[NamedVector]:
