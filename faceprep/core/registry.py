@@ -102,7 +102,7 @@ COMMANDS: dict[str, Entry] = {
     "verify": Entry(
         "faceprep.jobs.verify.job:Verify",
         "Measure how well an embedder separates people.",
-        "BIN...",
+        "SOURCE...",
         "embed",
     ),
     "merge-identities": Entry(

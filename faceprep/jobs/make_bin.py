@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +12,8 @@ from math import isqrt
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-import numpy as np
-
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
-from faceprep.core.names import sort_names
 from faceprep.core.options import option
 from faceprep.core.random_order import draw_distinct
 from faceprep.core.shards import cut_evenly, whole_stage
@@ -26,11 +22,10 @@ from faceprep.sets.containers import open_set
 from faceprep.sets.image_set import ImageSet, Sample, check_sample
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.pairs_bin.pair_lists import ImageFinder, read_pairs_list
-from faceprep.steps.listed_set import ListedSet, list_source, read_listed
+from faceprep.steps.listed_set import ListedSet, list_people, list_source, read_listed
 from faceprep.vision import codec
 from faceprep.vision.load_image import load_image_bytes
 
-log = logging.getLogger("faceprep")
 _SHARD = 512
 _FOLDS = 10
 _PACK, _REFUSED = "pack", "refused"
@@ -208,19 +203,11 @@ class _Images:
     """The images of a set that have an identity, numbered in class order."""
 
     def __init__(self, listed: ListedSet, opened: ImageSet) -> None:
-        identities, identity_of = listed.listing.identities, listed.listing.identity_of
         self._opened, self._order = opened, listed.order
         self.refused: list[Outcome] = []
-        names = [name for name in sort_names(identities) if name != "."]
-        if len(names) < len(identities):
-            log.warning("%s: images outside identity folders are skipped", listed.path)
-        numbers = {name: number for number, name in enumerate(identities)}
-        counts = np.bincount(identity_of, minlength=len(identities))
-        starts = np.cumsum(counts) - counts
-        chosen = [numbers[name] for name in names]
-        self.counts: list[int] = counts[chosen].tolist()
-        spans = [np.arange(starts[number], starts[number] + counts[number]) for number in chosen]
-        self._places = np.concatenate([np.zeros(0, np.int64), *spans])
+        people = list_people(listed)
+        self.counts: list[int] = people.counts.tolist()
+        self._places = people.places
         self._sound: dict[int, bool] = {}
 
     def place(self, number: int) -> int:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,12 +21,14 @@ from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.io.columns import map_numbers, open_texts, pack_texts, save_texts
+from faceprep.core.names import sort_names
 from faceprep.core.types import Outcome
 from faceprep.sets.containers import SET, index_set, open_set
 from faceprep.sets.folder import FolderSet, path_in_identity
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.listing import Listing
 
+log = logging.getLogger("faceprep")
 _LISTING, _ORDER, _IDENTITY_OF = "listing.json", "order.i64", "listed_identity_of.i64"
 _FILES, _NAMES = "listed_files", "listed_identities"
 _ROOT = "."
@@ -72,6 +76,32 @@ class ListedSet:
             storage.write_file(scratch / name, column.astype("<i8").tobytes(), durable=False)
         for name, texts in {_FILES: self.listing.files, _NAMES: self.listing.identities}.items():
             save_texts(scratch / name, texts)
+
+
+class People(NamedTuple):
+    """The identities of a set in class order, without the images outside of one.
+
+    `counts` (k,) are numbers of images. `places` (n,) are the images in the listing, identity by
+    identity.
+    """
+
+    names: list[str]
+    counts: Ints
+    places: Ints
+
+
+def list_people(listed: ListedSet) -> People:
+    """Return the identities of a set; warn of images outside of one."""
+    identities, identity_of = listed.listing.identities, listed.listing.identity_of
+    names = [name for name in sort_names(identities) if name != _ROOT]
+    if len(names) < len(identities):
+        log.warning("%s: images outside identity folders are skipped", listed.path)
+    numbers = {name: number for number, name in enumerate(identities)}
+    counts = np.bincount(identity_of, minlength=len(identities))
+    starts = np.cumsum(counts) - counts
+    chosen = [numbers[name] for name in names]
+    spans = [np.arange(starts[number], starts[number] + counts[number]) for number in chosen]
+    return People(names, counts[chosen], np.concatenate([np.zeros(0, np.int64), *spans]))
 
 
 def list_source(path: Path, scratch: Path, may_be_empty: bool = False) -> ListedSet:
