@@ -56,7 +56,7 @@ class _StreamWriter(SetWriter):
 
 
 class TarWriter(_StreamWriter):
-    """Writes IDENTITY/NAME.jpg and IDENTITY/NAME.cls for each image."""
+    """Writes IDENTITY/NAME.jpg for each image, and IDENTITY/NAME.cls where it has an identity."""
 
     kind: ClassVar[str] = "webdataset"
     can: ClassVar[Capabilities] = Capabilities(many_labels=True)
@@ -73,8 +73,10 @@ class TarWriter(_StreamWriter):
         if self.settings["cuts_suffixes"] and is_image_name(name):
             name = name.rpartition(".")[0]
         key = webdataset.key_of(name)
-        number = self.classes.number(sample.identity)
-        encoded = webdataset.sample_bytes(key, sample.data, suffix, number)
+        encoded = webdataset.member_bytes(key + suffix, sample.data)
+        if sample.identity:
+            number = self.classes.number(sample.identity)
+            encoded += webdataset.member_bytes(f"{key}.cls", b"%d" % number)
         if len(sample.labels) > 1:
             text = json.dumps({"labels": sample.labels}).encode()
             encoded += webdataset.member_bytes(f"{key}.json", text)

@@ -29,7 +29,10 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 SUFFIX = ".tfrecord"
 _IMAGE = (b"image_raw", b"image/encoded")
 _LABEL = (b"label", b"image/class/label")
-_TEXT = (b"image/class/text", b"identity")
+_IDENTITY = b"identity"
+_TEXT = (b"image/class/text", _IDENTITY)
+_NO_CLASS: tuple[tuple[float, ...], str] = ((-1,), "-1")
+"""The label of an image without an identity in our layout."""
 _KEY, _NAME = b"image_names", b"image/filename"
 _CHUNK = 1 << 14
 _BAD_RECORD = "bad_record"
@@ -151,6 +154,8 @@ class _FactReader:
             found = self._decode_label(feature)
             if len(self._labels) < _CHUNK:
                 self._labels[feature] = found
+        if found == _NO_CLASS and _IDENTITY in features:
+            return (), ""
         return found
 
     def _decode_label(self, feature: bytes) -> tuple[tuple[float, ...], str]:

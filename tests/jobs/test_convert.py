@@ -192,3 +192,14 @@ def test_an_index_needs_no_lists(rec_set: Path, tmp_path: Path) -> None:
         assert isinstance(images.index.places.base.base, np.memmap)
         assert images.keys(0, 2) == ["0/1", "0/2"]
         assert images.index.identities[:] == ["0", "1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if name != "out.rec"])
+def test_images_without_identity_stay_so(target: str, tmp_path: Path) -> None:
+    for name in ("a/1.jpg", "2.jpg"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_face(1, 1))
+    convert(tmp_path / "in", tmp_path / target)
+    found = load(tmp_path / target, tmp_path / "index")
+    assert sorted(identity for _, identity, _ in found) == ["", "a"]
