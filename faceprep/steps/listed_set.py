@@ -176,7 +176,7 @@ def _files_in(
         block = order[start : start + _BLOCK]
         for position, key in zip(block.tolist(), _keys_at(images, block), strict=True):
             identity = identities[numbers.item(position)]
-            path = path_in_identity(Sample(key, identity.removeprefix(_ROOT), b""))
+            path = path_in_listing(key, identity)
             yield path.removeprefix(f"{identity}/")
 
 
@@ -185,6 +185,16 @@ def _keys_at(images: ImageSet, positions: Ints) -> list[str]:
     if last - first == len(positions) - 1 and (np.diff(positions) == 1).all():
         return images.keys(first, last + 1)
     return [images.key(position) for position in positions.tolist()]
+
+
+def path_in_listing(key: str, identity: str) -> str:
+    """Return the path of an image in the listing of its set; a dot is no identity.
+
+    >>> path_in_listing("a/1", "a"), path_in_listing("a/1", "b"), path_in_listing("1", ".")
+    ('a/1', 'b/a_1', '1')
+    """
+    own = "" if identity == _ROOT else identity
+    return path_in_identity(Sample(key, own, b""))
 
 
 def state_of(images: ImageSet, listing: Listing) -> str:

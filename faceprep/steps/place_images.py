@@ -309,7 +309,9 @@ def _rename(row: Row, sample: Sample | Outcome) -> Sample | Outcome:
     """Give a sample its new key; its labels are those of its old identity."""
     if isinstance(sample, Outcome):
         return sample
-    identity = identity_of(row.into).removeprefix(".")
+    identity = identity_of(row.into)
+    if identity == ".":
+        identity = ""
     if identity != sample.identity:
         sample = sample._replace(labels=(), extra={})
     return sample._replace(key=row.into, identity=identity)
