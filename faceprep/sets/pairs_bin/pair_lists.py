@@ -14,14 +14,15 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.core.io.image_header import is_image_name
+from faceprep.sets.distinct_keys import strip_suffix
+from faceprep.sets.name_lookup import NameLookup
 
 _EXPECTED = "name n1 n2, name1 n1 name2 n2, or path1 path2 and 1 or 0"
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -114,35 +115,32 @@ def _bad(path: str | PathLike[str], line: int | None, expected: str, found: str)
 
 
 class ImageFinder:
-    """A finder of the images that a list names, among those of the set at `root`.
+    """A finder of the images that a list names, among the `n` images of the set at `root`.
 
-    `paths` are the images of the set in their order.
+    `names(start, stop)` returns the names of some images of the set.
     """
 
-    def __init__(self, root: Path, paths: Iterable[str]) -> None:
-        self._root = root
-        self._places: dict[str, int] = {}
-        self._by_stem: dict[str, list[str]] = {}
-        for place, path in enumerate(paths):
-            self._places[path] = place
-            if is_image_name(path.rpartition("/")[2]):
-                self._by_stem.setdefault(path.rpartition(".")[0], []).append(path)
+    def __init__(self, root: Path, names: Callable[[int, int], Sequence[str]], n: int) -> None:
+        self._root, self._names = root, names
+        self._lookup = NameLookup(names, n, strip_suffix)
 
     def find(self, name: str) -> int:
         """Return the place of the image `name`, or of the only one of this name with a suffix.
 
         Raises SourceError for none or several.
         """
-        if name in self._places:
-            return self._places[name]
-        found = self._by_stem.get(name, [])
-        if not found and is_image_name(name.rpartition("/")[2]):
-            stem = name.rpartition(".")[0]  # a key of a container has no suffix
-            found = [stem] if stem in self._places else []
+        places = self._lookup.find(name)
+        found = {place: self._names(place, place + 1)[0] for place in places}
+        exact = [place for place in places if found[place] == name]
+        if exact:
+            return exact[0]
+        stem = strip_suffix(name)
+        if stem != name:  # a key of a container has no suffix
+            found = {place: each for place, each in found.items() if each == stem}
         if len(found) != 1:
-            files = ", ".join(path.rpartition("/")[2] for path in sorted(found))
+            files = ", ".join(path.rpartition("/")[2] for path in sorted(found.values()))
             expected = "one image of this name, whatever its suffix"
             raise SourceError(
                 "no such image", path=self._root / name, expected=expected, found=files or "none"
             )
-        return self._places[found[0]]
+        return next(iter(found))

@@ -127,7 +127,7 @@ def test_images_are_found_with_and_without_suffix(tmp_path: Path) -> None:
         "rec/17",
         "b.jpg",
     ]
-    finder = ImageFinder(tmp_path, names)
+    finder = ImageFinder(tmp_path, lambda start, stop: names[start:stop], len(names))
     for name, expected in {
         "a/a_0001": "a/a_0001.jpg",
         "a/a_0002.png": "a/a_0002.png",
