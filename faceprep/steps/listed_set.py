@@ -90,11 +90,11 @@ class People(NamedTuple):
     places: Ints
 
 
-def list_people(listed: ListedSet) -> People:
-    """Return the identities of a set; warn of images outside of one."""
+def list_people(listed: ListedSet, warns: bool = True) -> People:
+    """Return the identities of a set; `warns` of images outside of one."""
     identities, identity_of = listed.listing.identities, listed.listing.identity_of
     names = [name for name in sort_names(identities) if name != _ROOT]
-    if len(names) < len(identities):
+    if warns and len(names) < len(identities):
         log.warning("%s: images outside identity folders are skipped", listed.path)
     numbers = {name: number for number, name in enumerate(identities)}
     counts = np.bincount(identity_of, minlength=len(identities))
