@@ -23,8 +23,9 @@ from faceprep.core.shards import cut_evenly, even_bounds, whole_stage
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.containers import open_set
 from faceprep.sets.image_set import ImageSet, Sample, check_sample
+from faceprep.sets.name_lookup import ImageFinder
 from faceprep.sets.pairs_bin import container as pairs_bin
-from faceprep.sets.pairs_bin.pair_lists import ImageFinder, read_pairs_list
+from faceprep.sets.pairs_bin.pair_lists import read_pairs_list
 from faceprep.steps.listed_set import ListedSet, list_people, list_source, read_listed
 from faceprep.vision import codec
 from faceprep.vision.load_image import load_image_bytes

@@ -76,11 +76,11 @@ class Reported:
 class Report(Look):
     """Write a report of a run as one HTML page and as JSON.
 
-    OUT is the output of a command: a folder or another set, a table or embeddings; or a plan, or the saved --json
-    output of verify. OUT/report.html (OUT.report.html beside a file) has plots, tables and example
-    crops, and needs neither a network nor scripts. The same numbers are in a .json beside it. The
-    page shows what is available: images of each identity, frames of each video, failures, faces,
-    sharpness, similarity, decisions, verification, space.
+    OUT is the output of a command: a folder or another set, a table or embeddings; or a plan, or
+    the saved --json output of verify. OUT/report.html (OUT.report.html beside a file) has plots,
+    tables and example crops, and needs neither a network nor scripts. The same numbers are in a
+    .json beside it. The page shows what is available: images of each identity, frames of each
+    video, failures, faces, sharpness, similarity, decisions, verification, space.
     """
 
     command: ClassVar[str] = "report"

@@ -1,14 +1,20 @@
-"""Names of a large set, found by their hashes: 16 bytes of memory for each name."""
+"""Names of a large set, found by their hashes: 16 bytes of memory for each name.
+
+NameLookup   the places of a name
+ImageFinder  the place of an image, named with or without its suffix
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from faceprep.core.arrays import Hashes, Ints
+from faceprep.core.errors import SourceError
 from faceprep.core.shards import even_bounds
-from faceprep.sets.distinct_keys import hash_names
+from faceprep.sets.distinct_keys import hash_names, strip_suffix
 
 _BLOCK = 1 << 16
 
@@ -44,3 +50,35 @@ class NameLookup:
         form = self._form(name)
         places = self._order[first:last].tolist()
         return [place for place in places if self._form(self._names(place, place + 1)[0]) == form]
+
+
+class ImageFinder:
+    """A finder of the images that a list or table names, among the `n` images of the set at `root`.
+
+    `names(start, stop)` returns the names of some images of the set.
+    """
+
+    def __init__(self, root: Path, names: Callable[[int, int], Sequence[str]], n: int) -> None:
+        self._root, self._names = root, names
+        self._lookup = NameLookup(names, n, strip_suffix)
+
+    def find(self, name: str) -> int:
+        """Return the place of the image `name`, or of the only one of this name with a suffix.
+
+        Raises SourceError for none or several.
+        """
+        places = self._lookup.find(name)
+        found = {place: self._names(place, place + 1)[0] for place in places}
+        exact = [place for place in places if found[place] == name]
+        if exact:
+            return exact[0]
+        stem = strip_suffix(name)
+        if stem != name:  # a key of a container has no suffix
+            found = {place: each for place, each in found.items() if each == stem}
+        if len(found) != 1:
+            files = ", ".join(path.rpartition("/")[2] for path in sorted(found.values()))
+            expected = "one image of this name, whatever its suffix"
+            raise SourceError(
+                "no such image", path=self._root / name, expected=expected, found=files or "none"
+            )
+        return next(iter(found))

@@ -14,15 +14,12 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Callable, Sequence
 from os import PathLike
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.sets.distinct_keys import strip_suffix
-from faceprep.sets.name_lookup import NameLookup
 
 _EXPECTED = "name n1 n2, name1 n1 name2 n2, or path1 path2 and 1 or 0"
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -112,35 +109,3 @@ def _bad(path: str | PathLike[str], line: int | None, expected: str, found: str)
     return SourceError(
         "not a list of pairs", path=path, where=where, expected=expected, found=found
     )
-
-
-class ImageFinder:
-    """A finder of the images that a list names, among the `n` images of the set at `root`.
-
-    `names(start, stop)` returns the names of some images of the set.
-    """
-
-    def __init__(self, root: Path, names: Callable[[int, int], Sequence[str]], n: int) -> None:
-        self._root, self._names = root, names
-        self._lookup = NameLookup(names, n, strip_suffix)
-
-    def find(self, name: str) -> int:
-        """Return the place of the image `name`, or of the only one of this name with a suffix.
-
-        Raises SourceError for none or several.
-        """
-        places = self._lookup.find(name)
-        found = {place: self._names(place, place + 1)[0] for place in places}
-        exact = [place for place in places if found[place] == name]
-        if exact:
-            return exact[0]
-        stem = strip_suffix(name)
-        if stem != name:  # a key of a container has no suffix
-            found = {place: each for place, each in found.items() if each == stem}
-        if len(found) != 1:
-            files = ", ".join(path.rpartition("/")[2] for path in sorted(found.values()))
-            expected = "one image of this name, whatever its suffix"
-            raise SourceError(
-                "no such image", path=self._root / name, expected=expected, found=files or "none"
-            )
-        return next(iter(found))
