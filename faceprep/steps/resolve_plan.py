@@ -160,6 +160,8 @@ class _Orders:
     def _check_path(self, decision: Decision) -> None:
         self._check_name(decision)
         has_suffix = is_image_name(decision.subject.rpartition("/")[2])
+        if decision.action == RESTORE:  # from a folder into a set whose keys have no suffix
+            has_suffix = has_suffix and any(map(is_image_name, self.listing.files[:1]))
         if has_suffix and not is_image_name(decision.into.rpartition("/")[2]):
             raise self.refused(
                 f"{decision.action} of {decision.subject!r}",
