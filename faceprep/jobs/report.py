@@ -139,7 +139,7 @@ class Report(Look):
 
     def _of_tables(self, out: Path, tallies: Sequence[Tally], crops: Crops) -> Iterator[Section]:
         """Yield the sections on faces and crops."""
-        table = out / FACES_TABLE
+        table = out if out.name == FACES_TABLE else out / FACES_TABLE
         found = faces.load_faces(table) if table.is_file() else None
         if found is not None:
             yield faces.faces_section(found)

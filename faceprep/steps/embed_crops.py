@@ -235,7 +235,7 @@ def listed_loads(options: EmbedOptions, scratch: Path, places: Sequence[int]) ->
         if isinstance(each, Outcome):
             yield partial(_pass_on, each)
         else:
-            yield partial(fit_encoded, fitter, each.key, each.data, each.identity)
+            yield partial(fit_encoded, fitter, each.key, each.data, each.identity, each.place)
 
 
 def _pass_on(outcome: Outcome) -> list[FittedCrop | Outcome]:
@@ -257,10 +257,10 @@ def load_file(
 
 
 def fit_encoded(
-    fitter: Fitter, key: str, data: Buffer, identity: str = ""
+    fitter: Fitter, key: str, data: Buffer, identity: str = "", place: str = ""
 ) -> list[FittedCrop | Outcome]:
-    """Decode and fit one encoded image."""
-    pixels = load_image_bytes(data, key)
+    """Decode and fit one encoded image; `place` is where it lies, for messages."""
+    pixels = load_image_bytes(data, key, place)
     if isinstance(pixels, Outcome):
         return [pixels]
     if fitter.is_of_shape(pixels):

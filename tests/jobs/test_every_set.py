@@ -30,6 +30,7 @@ from faceprep.jobs.report import Report
 from faceprep.jobs.review import Review
 from faceprep.jobs.score import Score
 from faceprep.jobs.verify.job import Verify
+from faceprep.sets import webdataset
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.synthetic import encode_face
 from faceprep.tables.embeddings import load_embeddings
@@ -260,6 +261,21 @@ def test_the_result_is_that_of_the_folder(
 def test_each_container_and_command_is_tried() -> None:
     assert set(MAKERS) == set(registry.CONTAINERS) - {"folder", "bin"}
     assert set(COMMANDS) | OTHERS == set(registry.COMMANDS)
+
+
+@pytest.mark.usefixtures("color_embedders")
+def test_a_damaged_image_is_named_with_its_place(tmp_path: Path) -> None:
+    """A key alone does not lead to the bytes in a file of a million images."""
+    member = webdataset.sample_bytes("0/1", b"no image", ".jpg", 0)
+    sound = webdataset.sample_bytes("0/0", encode_face(0, 0), ".jpg", 0)
+    (tmp_path / "in.tar").write_bytes(sound + member + webdataset.END)
+    for number, job in enumerate((Embed(embedder="colors"), Score())):
+        output = tmp_path / ("out.npz", "out.parquet")[number]
+        assert run(job, tmp_path / "in.tar", output).failed == 1
+        (failures,) = (tmp_path / ".faceprep" / output.name).rglob("failures.csv")
+        assert (
+            f"0/1,undecodable,in.tar at offset {len(sound)}: not an image" in failures.read_text()
+        )
 
 
 @pytest.mark.parametrize("mode", ["hardlink", "symlink"])

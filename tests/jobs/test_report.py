@@ -493,3 +493,12 @@ def test_scores_of_a_container_have_pictures(lopsided: Path, tmp_path: Path) -> 
     report(tmp_path / "s.parquet")
     page = tmp_path / "s.parquet.report.html"
     assert "data:image/jpeg" in page.read_text()
+
+
+@pytest.mark.usefixtures("flat_detectors")
+def test_a_table_of_faces_alone(tmp_path: Path) -> None:
+    save(tmp_path / "src" / "ann" / "1.png", Flat(40, 50, 60))
+    job = ExtractPhotos(detector="flat")
+    run_job(job, Request((tmp_path / "src",), tmp_path / "out"), SerialRunner())
+    whole, table = (report(path) for path in (tmp_path / "out", tmp_path / "out/faces.parquet"))
+    assert table["faces"] == whole["faces"] and table["crops"] == whole["crops"]
