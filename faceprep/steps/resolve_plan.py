@@ -136,13 +136,10 @@ class _Orders:
             )
 
     def _contradiction(self, decision: Decision, before: str) -> SourceError:
-        if decision.into:
-            into = f"{decision.action} to {decision.into!r}"
-        else:
-            into = f"{decision.action} it"
+        into = f"to {decision.into!r}" if decision.into else "it"
         return self.refused(
             f"two decisions on {decision.subject!r} contradict each other",
-            found=f"{before} and {into}",
+            found=f"{before} and {decision.action} {into}",
         )
 
     def _identity(self, decision: Decision, name: str) -> int:
