@@ -155,10 +155,12 @@ class Convert(Job):
     def _class_map(self, writer: SetWriter, shards: Sequence[Shard], sink: Sink) -> bytes:
         with open_set(sink.scratch) as images:
             names = images.index.identities[:]
-            n = shards[-1].stop
-            taken = images.index.identity_of[np.asarray(_positions(sink.scratch, 0, n))]
-        counts = np.bincount(taken[taken >= 0], minlength=len(names)).tolist()
-        by_name = dict(zip(names, counts, strict=True))
+            counts = np.zeros(len(names), np.int64)
+            for start, stop in even_bounds(shards[-1].stop, _WHOLE):
+                positions = np.asarray(_positions(sink.scratch, start, stop), np.int64)
+                taken = images.index.identity_of[positions]
+                counts += np.bincount(taken[taken >= 0], minlength=len(names))
+        by_name = dict(zip(names, counts.tolist(), strict=True))
         for shard in shards:
             for name, n_lost in json.loads(
                 storage.read_bytes(sink.part_path(shard.id, _LOST))

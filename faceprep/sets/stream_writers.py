@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, ClassVar
 
 from faceprep.core.io.image_header import is_image_name
-from faceprep.core.types import Outcome, Sink
+from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.sets import webdataset
 from faceprep.sets.folder import path_in_identity
 from faceprep.sets.image_set import CheckedSample, Sample, check_sample
@@ -25,6 +25,10 @@ from faceprep.sets.set_writer import (
 )
 from faceprep.sets.tfrecord_set import encode_sample
 
+_AT_ONCE = 256 << 10
+"""Bytes of images that are joined for one write; they stay in the processor's cache."""
+_MOST_PIECES = 1 << 14
+
 
 class _StreamWriter(SetWriter):
     """Writes bytes per image; the parts of a file are joined byte by byte."""
@@ -36,19 +40,26 @@ class _StreamWriter(SetWriter):
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
     ) -> Iterator[Outcome]:
         file = part.open(sink)
+        block: list[Buffer] = []
+        n_bytes = 0
         for each in samples:
             checked = check_sample(each)
             if isinstance(checked, Outcome):
                 yield checked
                 continue
-            file.write(self.encode(checked))
+            block += self.encode(checked)
+            n_bytes += len(checked.sample.data)
+            if n_bytes >= _AT_ONCE or len(block) >= _MOST_PIECES:
+                file.write(b"".join(block))
+                block, n_bytes = [], 0
             yield Outcome(checked.sample.key)
         if part.stop == part.n:
-            file.write(self.end)
+            block.append(self.end)
+        file.write(b"".join(block))
 
     @abstractmethod
-    def encode(self, checked: CheckedSample) -> bytes:
-        """Return the bytes of one image in the file."""
+    def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
+        """Return the bytes of one image in the file, in pieces."""
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         with sink.open(name) as file:
@@ -67,20 +78,20 @@ class TarWriter(_StreamWriter):
         """Leave the suffix out of the keys, unless two images differ in it alone."""
         return {"cuts_suffixes": not has_twins(names)}
 
-    def encode(self, checked: CheckedSample) -> bytes:
+    def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
         sample, suffix = checked.sample, checked.header.suffix
         name = path_in_identity(sample)
         if self.settings["cuts_suffixes"] and is_image_name(name):
             name = name.rpartition(".")[0]
         key = webdataset.key_of(name)
-        encoded = webdataset.member_bytes(key + suffix, sample.data)
+        pieces = webdataset.member_pieces(key + suffix, sample.data)
         if sample.identity:
             number = self.classes.number(sample.identity)
-            encoded += webdataset.member_bytes(f"{key}.cls", b"%d" % number)
+            pieces += webdataset.member_pieces(f"{key}.cls", b"%d" % number)
         if len(sample.labels) > 1:
             text = json.dumps({"labels": sample.labels}).encode()
-            encoded += webdataset.member_bytes(f"{key}.json", text)
-        return encoded
+            pieces += webdataset.member_pieces(f"{key}.json", text)
+        return pieces
 
 
 class TfrecordWriter(_StreamWriter):
@@ -89,9 +100,9 @@ class TfrecordWriter(_StreamWriter):
     kind: ClassVar[str] = "tfrecord"
     can: ClassVar[Capabilities] = Capabilities(suffixes=True)
 
-    def encode(self, checked: CheckedSample) -> bytes:
+    def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
         sample = checked.sample
-        return encode_sample(sample, self.classes.number(sample.identity))
+        return (encode_sample(sample, self.classes.number(sample.identity)),)
 
 
 class ParquetFileWriter(SetWriter):

@@ -12,20 +12,18 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from faceprep.core import storage
-from faceprep.core.arrays import Ints
+from faceprep.core.arrays import Floats, Ints
 from faceprep.core.io.image_bytes import undecodable
 from faceprep.core.types import Outcome
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.index import RecPaths
-from faceprep.sets.recordio.metadata import Metadata
+from faceprep.sets.recordio.labels import read_labels
 from faceprep.sets.recordio.records import (
     Damage,
     IdentityNames,
-    ImageRecord,
     ImageRun,
     Record,
     RecordFile,
@@ -36,7 +34,6 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 
 _BLOCK = 512
 """Records that are read together, in the order of the file."""
-_HEADERS = 1 << 16
 HEADER = "rec"
 """The name in `Sample.extra` of what only a .rec can hold: the bytes of the record's header."""
 
@@ -118,7 +115,7 @@ class RecSet(ImageSet):
 
     def _read_block(self, positions: Sequence[int]) -> list[Sample | Outcome]:
         block = self._block(np.asarray(positions, np.int64))
-        order = np.lexsort((block.offsets, block.parts))
+        order = np.lexsort((np.array(block.offsets, np.int64), block.parts))
         found: dict[int, Sample | Outcome] = {}
         for part in np.unique(block.parts).tolist():
             here = order[block.parts[order] == part].tolist()
@@ -206,54 +203,22 @@ def _index_part(paths: RecPaths, index: IndexWriter) -> list[Outcome]:
     """Write the columns of one file; return the outcomes of the file itself."""
     scratch = index.folder / "entries"
     rec_index.write_index(paths, scratch)
-    entries = np.fromfile(scratch, "<i8").reshape(-1, 2)
+    mapped: Ints = np.asarray(np.memmap(scratch, "<i8", "r")).reshape(-1, 2)
+    found = survey_entries(paths, mapped)
+    most = index.facts.get("max_labels", 1)
+    for entries, labels in read_labels(paths.rec, mapped, found.metadata):
+        kept = labels.is_image
+        index.add(None, _number_identities(labels.first[kept], index), entries[kept])
+        most = max(most, labels.most)
+    index.facts["max_labels"] = most
     storage.remove_file(scratch)
-    found = survey_entries(paths, entries)
-    entries, labels, max_labels = _read_images(paths.rec, entries, found.metadata)
-    index.facts["max_labels"] = max(max_labels, index.facts.get("max_labels", 1))
-    names = IdentityNames()
-    for start in range(0, len(entries), _HEADERS):
-        here = labels[start : start + _HEADERS].tolist()
-        numbers = index.number_identities([names[label] for label in here])
-        index.add(None, numbers, entries[start : start + _HEADERS])
     return list(found.faults)
 
 
-def _read_images(
-    rec: Path, entries: Ints, metadata: Metadata
-) -> tuple[Ints, npt.NDArray[np.float32], int]:
-    """Return the entries of images (n, 2), their labels (n,), and the most labels of one."""
-    labels, is_image, most = _read_labels(rec, entries, metadata)
-    if not is_image.all():
-        entries, labels = entries[is_image], labels[is_image]
-    return entries, labels, most
-
-
-def _read_labels(
-    rec: Path, entries: Ints, metadata: Metadata
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], int]:
-    """Read the first label of each record (n,), NaN for a damaged one, in the order of the file.
-
-    The mask (n,) tells images, lost ones too, from metadata; the number is the most labels of one.
-    """
-    most = 1
-    labels = np.full(len(entries), np.nan, np.float32)
-    is_image = np.ones(len(entries), np.bool_)
-    order: Ints | None = None
-    if (np.diff(entries[:, 1]) < 0).any():
-        order = np.argsort(entries[:, 1], kind="stable")
-        entries = entries[order]
-    with RecordFile(rec) as file:
-        for start in range(0, len(entries), _HEADERS):
-            keys, offsets = entries[start : start + _HEADERS].T.tolist()
-            for i, record in enumerate(file.read_images(offsets)):
-                if isinstance(record, ImageRecord):
-                    labels[start + i] = record.labels[0]
-                    if not record.image:
-                        is_image[start + i] = not metadata.describes(keys[i], record)
-                    if is_image[start + i]:
-                        most = max(most, record.flag)
-    if order is not None:
-        labels[order] = labels.copy()
-        is_image[order] = is_image.copy()
-    return labels, is_image, most
+def _number_identities(labels: Floats, index: IndexWriter) -> Ints:
+    """Return the numbers (n,) of the identities with these labels; a new one gets the next."""
+    values, firsts, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    names, order = IdentityNames(), np.argsort(firsts)
+    numbers = np.empty(len(values), np.int64)
+    numbers[order] = index.number_identities([names[value] for value in values[order].tolist()])
+    return numbers[inverse]

@@ -85,8 +85,9 @@ def survey_index(paths: RecPaths, index: Path) -> RecSurvey:
 def survey_entries(paths: RecPaths, entries: npt.NDArray[Any]) -> RecSurvey:
     """Survey a .rec with `entries` (n, 2) int64: key and offset. Raises as `survey_index`."""
     labels = _try_some(paths, entries)
-    keys, offsets = _by_key(entries)
-    metadata = find_metadata(paths.rec, keys, offsets)
+    metadata = Metadata()
+    if _may_have_header(paths.rec, entries):
+        metadata = find_metadata(paths.rec, *_by_key(entries))
     if metadata.n_records == len(entries):
         raise SourceError(
             "no image in this set",
@@ -98,6 +99,21 @@ def survey_entries(paths: RecPaths, entries: npt.NDArray[Any]) -> RecSurvey:
     begins = metadata.header is not None and int(entries[0, 0]) == HEADER_KEY
     faults = tuple(_unindexed(paths, entries)) if paths.idx else ()
     return RecSurvey(len(entries), metadata, begins, _detection_layout(labels), faults)
+
+
+def _may_have_header(rec: Path, entries: npt.NDArray[Any]) -> bool:
+    """Return whether the record of the header's key has no image; few sets need their keys sorted.
+
+    A record that cannot be read is no header.
+    """
+    for start in range(0, len(entries), _CHUNK):
+        here = np.flatnonzero(entries[start : start + _CHUNK, 0] == HEADER_KEY)
+        if len(here):
+            with RecordFile(rec) as file:
+                record = file.read(int(entries[start + here[0], 1]))
+            image = unpack_image(record.payload) if isinstance(record, Record) else None
+            return isinstance(image, ImageRecord) and image.has_no_image
+    return False
 
 
 def _by_key(entries: npt.NDArray[Any]) -> tuple[Any, Any]:
