@@ -29,7 +29,7 @@ _MAGIC, _PREFIX = slice(257, 263), slice(345, 500)
 _USTAR = b"ustar\0"
 _BLANKS = 8 * 32
 _SPARSE = b" GNU.sparse."
-_TELLING = re.compile(rb" (?:path=|size=|GNU\.sparse\.)")
+_find_telling = re.compile(rb" (?:path=|size=|GNU\.sparse\.)").search
 _LONG_NAME = ord("L")
 _HALVES = (-1, 2, BLOCK // 2)
 """Parts of a header whose bytes have a sum of 16 bits."""
@@ -140,7 +140,7 @@ def read_name(header: bytes) -> str:
 
 def is_silent(block: bytes, start: int, stop: int) -> bool:
     """Return whether the pax records in [start, stop) say nothing that matters to a scan."""
-    return _TELLING.search(block, start, stop) is None
+    return not _find_telling(block, start, stop)
 
 
 class Extension:

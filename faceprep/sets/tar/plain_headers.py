@@ -45,22 +45,18 @@ class PlainHeaders:
         types, following, n = self._types, self._following, len(self._types)
         add = headers.append
         while at < n:
-            kind = types[at]
-            if kind == PAX and self._is_silent(at):
+            if types[at] == PAX:
+                member = following[at]
+                if member >= n or types[member] != _REGULAR:
+                    break
+                if not is_silent(self._block, (at + 1) * BLOCK, member * BLOCK):
+                    break
                 silent.append(len(headers))
-            elif kind != _REGULAR:
+            elif types[at] != _REGULAR:
                 break
             add(at)
             at = following[at]
         return at
-
-    def _is_silent(self, at: int) -> bool:
-        """Return whether pax records can be skipped, and their member is in this window."""
-        member = self._following[at]
-        if member >= len(self._types) or self._types[member] != _REGULAR:
-            return False
-        start = (at + 1) * BLOCK
-        return is_silent(self._block, start, start + int(self.sizes[at]))
 
 
 def rows_of(block: bytes) -> Octets:
