@@ -10,6 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -45,7 +46,7 @@ class Capabilities:
     suffixes: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SetNames:
     """The names in a set of `n` images that is to be written.
 
@@ -58,6 +59,18 @@ class SetNames:
     identities: Sequence[str]
     keys_have_suffix: bool = False
     max_labels: int = 1
+
+    @cached_property
+    def are_number_keys(self) -> bool:
+        """Return whether the names of all images are distinct whole numbers of 63 bits."""
+        found = np.zeros(self.n, np.int64)
+        for start, stop in even_bounds(self.n, _KEYS):
+            here = [number_of(key) for key in self.keys(start, stop)]
+            numbers = [number for number in here if number is not None]
+            if len(numbers) < len(here):
+                return False
+            found[start:stop] = numbers
+        return bool((np.diff(np.sort(found)) > 0).all())
 
     @staticmethod
     def of(images: ImageSet) -> SetNames:
@@ -169,7 +182,7 @@ def join_bytes(parts: Sequence[tuple[str, OutPart]], sink: Sink, file: BinaryIO)
 def find_losses(names: SetNames, can: Capabilities) -> list[str]:
     """Name what a container cannot hold of this set; empty where it can hold all of it."""
     losses = []
-    if not can.text_keys and not has_number_keys(names):
+    if not can.text_keys and not names.are_number_keys:
         losses.append("the names of the images")
     if not can.identity_names and not are_numbers(names.identities):
         losses.append("the names of the identities")
@@ -181,18 +194,6 @@ def find_losses(names: SetNames, can: Capabilities) -> list[str]:
 def are_numbers(names: Iterable[str]) -> bool:
     """Return whether all names are whole numbers of 63 bits."""
     return all(map(_is_number, names))
-
-
-def has_number_keys(names: SetNames) -> bool:
-    """Return whether the names of all images are distinct whole numbers of 63 bits."""
-    found = np.zeros(names.n, np.int64)
-    for start, stop in even_bounds(names.n, _KEYS):
-        here = [number_of(key) for key in names.keys(start, stop)]
-        numbers = [number for number in here if number is not None]
-        if len(numbers) < len(here):
-            return False
-        found[start:stop] = numbers
-    return bool((np.diff(np.sort(found)) > 0).all())
 
 
 def number_of(key: str) -> int | None:

@@ -27,7 +27,6 @@ from faceprep.sets.set_writer import (
     Settings,
     SetWriter,
     are_numbers,
-    has_number_keys,
     number_of,
 )
 
@@ -55,7 +54,7 @@ class RecWriter(SetWriter):
                 f"{EXACT_FLOATS:,}",
                 remedy="Choose another container.",
             )
-        return {"keeps_keys": has_number_keys(names), "keeps_labels": are_numbers(names.identities)}
+        return {"keeps_keys": names.are_number_keys, "keeps_labels": are_numbers(names.identities)}
 
     def files(self, n_files: int) -> list[str]:
         """Return NAME.rec, or NAME_1.rec, NAME_2.rec and so on, as sets in parts are called."""
