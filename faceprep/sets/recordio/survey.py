@@ -104,8 +104,7 @@ def _survey(paths: RecPaths, keys: Column, offsets: Column) -> RecSurvey:
     labels = _try_some(paths, offsets)
     metadata = Metadata()
     if _may_have_header(paths.rec, keys, offsets):
-        ascending: tuple[Any, Any] = _by_key(keys, offsets)
-        metadata = find_metadata(paths.rec, *ascending)
+        metadata = find_metadata(paths.rec, *_by_key(keys, offsets))
     if metadata.n_records == len(keys):
         raise SourceError(
             "no image in this set",
@@ -144,7 +143,7 @@ def _find(keys: Column, key: int) -> int | None:
     return None
 
 
-def _by_key(keys: Column, offsets: Column) -> tuple[Column, Column]:
+def _by_key(keys: Column, offsets: Column) -> tuple[Any, Any]:
     """Return the keys, ascending, and their offsets, without damaged spots."""
     if isinstance(keys, array):
         pairs = sorted(pair for pair in zip(keys, offsets, strict=True) if pair[0] >= 0)
@@ -154,7 +153,8 @@ def _by_key(keys: Column, offsets: Column) -> tuple[Column, Column]:
     cuts = range(0, len(keys), _CHUNK)
     if not all((np.diff(keys[start : start + _CHUNK + 1]) > 0).all() for start in cuts):
         order = np.argsort(keys, kind="stable")
-        keys, offsets = keys[order], offsets[order]
+        first = int(np.searchsorted(keys[order], 0))
+        return keys[order[first:]], offsets[order[first:]]
     first = int(np.searchsorted(keys, 0))
     return keys[first:], offsets[first:]
 
