@@ -69,8 +69,8 @@ def main() -> None:
     numbers = iter(range(1 << 30))
 
     def fresh() -> Path:
-        os.sync()
         if args.cold:
+            os.sync()
             forget(source / "train.rec")
         folder = root / f"out{next(numbers)}"
         folder.mkdir()
