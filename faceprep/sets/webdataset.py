@@ -68,13 +68,8 @@ def path_of(key: str) -> str:
 
 def sample_bytes(key: str, image: Buffer, suffix: str, label: int) -> bytes:
     """Encode an image (`suffix` with its dot) and its class as two members of a tar file."""
-    return b"".join(sample_pieces(key, image, suffix, label))
-
-
-def sample_pieces(key: str, image: Buffer, suffix: str, label: int) -> tuple[Buffer, ...]:
-    """Return the bytes of `sample_bytes` in pieces, to be joined with those of other samples."""
-    text = b"%d" % label
-    return member_pieces(key + suffix, image) + member_pieces(f"{key}.cls", text)
+    members = member_pieces(key + suffix, image) + member_pieces(f"{key}.cls", b"%d" % label)
+    return b"".join(members)
 
 
 def member_pieces(name: str, data: Buffer) -> tuple[Buffer, ...]:

@@ -91,7 +91,7 @@ def write_tar(part: Part) -> Iterator[Outcome]:
         key = webdataset.key_of(stem)
         file.write(webdataset.sample_bytes(key, sample.data, header.suffix, entry.label))
         if entry.vector is not None:
-            file.write(webdataset.member_bytes(f"{key}.npy", npy_bytes(entry.vector)))
+            file.write(b"".join(webdataset.member_pieces(f"{key}.npy", npy_bytes(entry.vector))))
 
     yield from _write(part, add)
     if part.is_last:
