@@ -94,7 +94,7 @@ COMMANDS: dict[str, Entry] = {
         "video",
     ),
     "align": Entry(
-        "faceprep.jobs.align:Align", "Crop faces again at another size or template.", "SRC DST"
+        "faceprep.jobs.align.job:Align", "Crop faces again at another size or template.", "SRC DST"
     ),
     "embed": Entry(
         "faceprep.jobs.embed.job:Embed", "Compute one embedding per face.", "SRC OUT", "embed"
@@ -102,7 +102,7 @@ COMMANDS: dict[str, Entry] = {
     "verify": Entry(
         "faceprep.jobs.verify.job:Verify",
         "Measure how well an embedder separates people.",
-        "BIN...",
+        "SOURCE...",
         "embed",
     ),
     "merge-identities": Entry(

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import registry, storage
+from faceprep.core.cpu import usable_memory
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.random_order import shuffled
-from faceprep.core.shards import cut_at, even_bounds
+from faceprep.core.shards import cut_at, cut_evenly, even_bounds
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
 from faceprep.sets.containers import (
@@ -30,18 +32,44 @@ from faceprep.sets.containers import (
 )
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.losses import find_losses
+from faceprep.sets.sample_spill import read_spilled, write_spill
 from faceprep.sets.set_writer import OutPart, SetNames, SetWriter
 
-_PART, _WHOLE = 1 << 13, 1 << 17
+_PART, _WHOLE = 1 << 13, 1 << 18
 """Most images of a part; of a part that is one of several files."""
-_ORDER, _WRITER = "order", "writer.json"
+_ORDER, _RANKS, _WRITER = "order", "ranks", "writer.json"
+_SPILL, _WRITE = "spill", "write"
+_MEMORY = 0.7
+"""The share of the memory that a source may take and be read in any order."""
+_BATCH, _FEWEST = 100 << 20, 64
+"""Bytes of a batch of a shuffle in two passes, and the fewest images in it."""
 _LOST = ".lost"
 _RELATIVE_TO = (
     "Read the names in a list below this folder, and write them relative to it.  [default: the "
     "folder of the list that is read; absolute paths in one that is written]"
 )
+_FILES = ("parts", "shards", "files")
+"""Facts of indexes that list the files of a set."""
 _TYPICAL = 8 << 10
 """Bytes of an image where nothing else is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Spills:
+    """The batches of a shuffle of `n` images in two passes, each of `size` images."""
+
+    n: int
+    size: int
+
+    def shards(self, source: str) -> list[Shard]:
+        """Return the shards of the first pass."""
+        return cut_evenly(self.n, self.size, source, stage=_SPILL, id_format="{stage}-{n:06d}")
+
+    def read(self, shard: Shard, sink: Sink) -> Iterator[Sample | Outcome]:
+        """Yield the samples of a shard of the second pass."""
+        ids = [spill.id for spill in self.shards(shard.source)]
+        paths = [partial(sink.part_path, shard_id) for shard_id in ids]
+        return read_spilled(paths, shard.start, shard.stop, self.size)
 
 
 @dataclass(frozen=True)
@@ -60,11 +88,16 @@ class Convert(Job):
     seed: int | None = option(None, "Shuffle the images.  [default: keep their order]")
     shards: int | None = option(None, "Divide the output into this many files.")
     shard_size: int | None = option(None, "Divide the output into files of about this many bytes.")
+    memory: int | None = option(
+        None,
+        "Shuffle a source of more bytes than this in two passes, through the disk of DST.  "
+        "[default: 70 % of the memory]",
+    )
     allow_loss: bool = option(False, "Convert although DST cannot hold all that SRC has.")
     relative_to: Path | None = option(None, _RELATIVE_TO)
 
     def __post_init__(self) -> None:
-        for name in ("shards", "shard_size"):
+        for name in ("shards", "shard_size", "memory"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 flag = "--" + name.replace("_", "-")
@@ -82,16 +115,18 @@ class Convert(Job):
         _refuse_halves(images, n, writer)
         n_bytes = _bytes_of(images) * n // len(images)
         n_files = self._count_files(n, n_bytes, writer.group)
-        if self.seed is not None:
-            order = _shuffle(n, self.seed, writer.group)
-            storage.write_file(scratch / _ORDER, order.tobytes(), durable=False)
+        spills = self._write_order(n, n_bytes, writer, scratch)
         parts = _cut_parts(writer, n, n_files)
         bounds = [(part.start, part.stop) for part in parts]
         shards = [
-            replace(shard, payload=(str(request.output), part))
+            replace(shard, payload=(str(request.output), part, spills))
             for shard, part in zip(cut_at(bounds, images.path), parts, strict=True)
         ]
-        files = None
+        stages = [Stage(_WRITE, shards)]
+        if spills:
+            stages.insert(0, Stage(_SPILL, spills.shards(images.path)))
+            n_bytes *= 2
+        files, n_outputs = None, n
         if self.writes_file(request.output):
             side_files = writer.side_files(n_files)
             mapped = request.output.with_name(writer.class_map)
@@ -99,8 +134,25 @@ class Convert(Job):
                 # of another output with the same classes
                 side_files = [name for name in side_files if name != writer.class_map]
             files = [*writer.files(n_files), *side_files]
+            n_outputs = len(files)
         fingerprint = f"{images.kind} {images.index.fingerprint}"
-        return Work([Stage("write", shards)], fingerprint, files=files, n_files=n, n_bytes=n_bytes)
+        return Work(stages, fingerprint, files=files, n_files=n_outputs, n_bytes=n_bytes)
+
+    def _write_order(
+        self, n: int, n_bytes: int, writer: SetWriter, scratch: Path
+    ) -> _Spills | None:
+        """Write the order of the images; return the batches where it takes two passes."""
+        if self.seed is None:
+            return None
+        order = _shuffle(n, self.seed, writer.group).astype("<i8")
+        storage.write_file(scratch / _ORDER, order.tobytes(), durable=False)
+        fits = n_bytes <= (self.memory or int(_MEMORY * usable_memory()))
+        if fits or writer.refers_to_files:
+            return None
+        ranks = np.empty(n, "<i8")
+        ranks[order] = np.arange(n)
+        storage.write_file(scratch / _RANKS, ranks.tobytes(), durable=False)
+        return _Spills(n, max(_FEWEST, _BATCH * n // n_bytes))
 
     def _make_writer(self, output: Path, images: ImageSet, scratch: Path) -> SetWriter:
         """Choose the writer and its settings for all parts; refuse losses."""
@@ -139,30 +191,40 @@ class Convert(Job):
         return n_files
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        output, part = shard.payload
+        with open_set(sink.scratch) as images:
+            if shard.stage == _SPILL:
+                ranks = _positions(sink.scratch / _RANKS, shard.start, shard.stop)
+                samples = images.read(range(shard.start, shard.stop))
+                write_spill(samples, np.asarray(ranks, np.int64), sink)
+            else:
+                yield from self._write(images, shard, sink)
+
+    def _write(self, images: ImageSet, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        output, part, spills = shard.payload
         writer = load_writer(Path(output), sink.scratch / _WRITER)
         lost: dict[str, int] = {}
-        with open_set(sink.scratch) as images:
-            positions = _positions(sink.scratch, shard.start, shard.stop)
-            numbers = images.index.identity_of[np.asarray(positions, np.int64)].tolist()
-            samples = images.read(positions)
-            if not writer.refers_to_files:
-                samples = _shorten_keys(samples, images.below)
-            outcomes = writer.write(samples, part, sink)
-            for position, number, outcome in zip(positions, numbers, outcomes, strict=True):
-                if not outcome.is_failure:
-                    yield outcome
-                    continue
-                if number >= 0:
-                    name = images.index.identities[number]
-                    lost[name] = lost.get(name, 0) + 1
-                yield outcome._replace(key=images.key(position))
-            yield from faults_after(images, shard.stop)
+        positions = _positions(sink.scratch / _ORDER, shard.start, shard.stop)
+        numbers = images.index.identity_of[np.asarray(positions, np.int64)].tolist()
+        samples = images.read(positions)
+        if spills:
+            samples = spills.read(shard, sink)
+        if not writer.refers_to_files:
+            samples = _shorten_keys(samples, images.below)
+        outcomes = writer.write(samples, part, sink)
+        for position, number, outcome in zip(positions, numbers, outcomes, strict=True):
+            if not outcome.is_failure:
+                yield outcome
+                continue
+            if number >= 0:
+                name = images.index.identities[number]
+                lost[name] = lost.get(name, 0) + 1
+            yield outcome._replace(key=images.key(position))
+        yield from faults_after(images, shard.stop)
         sink.open_part(_LOST).write(json.dumps(lost).encode())
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join files that were written in several parts, and write the class map."""
-        shards = work.stages[0].shards
+        shards = work.stages[-1].shards
         writer = load_writer(request.output, sink.scratch / _WRITER)
         parts: dict[str, list[tuple[str, OutPart]]] = {}
         for shard in shards:
@@ -177,10 +239,12 @@ class Convert(Job):
     def _class_map(self, writer: SetWriter, shards: Sequence[Shard], sink: Sink) -> bytes:
         with open_set(sink.scratch) as images:
             names = images.index.identities[:]
-            n = shards[-1].stop
-            taken = images.index.identity_of[np.asarray(_positions(sink.scratch, 0, n))]
-        counts = np.bincount(taken[taken >= 0], minlength=len(names)).tolist()
-        by_name = dict(zip(names, counts, strict=True))
+            counts = np.zeros(len(names), np.int64)
+            for start, stop in even_bounds(shards[-1].stop, _WHOLE):
+                positions = np.asarray(_positions(sink.scratch / _ORDER, start, stop), np.int64)
+                taken = images.index.identity_of[positions]
+                counts += np.bincount(taken[taken >= 0], minlength=len(names))
+        by_name = dict(zip(names, counts.tolist(), strict=True))
         for shard in shards:
             for name, n_lost in json.loads(
                 storage.read_bytes(sink.part_path(shard.id, _LOST))
@@ -247,8 +311,8 @@ def _shorten_keys(samples: Iterator[Sample | Outcome], below: str) -> Iterator[S
     return (each._replace(key=each.key.removeprefix(f"{below}/")) for each in samples)
 
 
-def _positions(scratch: Path, start: int, stop: int) -> Sequence[int]:
-    order = scratch / _ORDER
+def _positions(order: Path, start: int, stop: int) -> Sequence[int]:
+    """Return the numbers [start, stop) of a permutation; of the natural order without a file."""
     if storage.size_of(order) is None:
         return range(start, stop)
     mapped: npt.NDArray[np.int64] = np.memmap(order, "<i8", "r")
@@ -257,8 +321,11 @@ def _positions(scratch: Path, start: int, stop: int) -> Sequence[int]:
 
 
 def _bytes_of(images: ImageSet) -> int:
-    if Path(images.path).is_file():
-        return storage.size_of(images.path) or 0
+    """Return the bytes of the files that hold the set; an estimate where each image is a file."""
+    facts = images.index.facts
+    files = next((facts[name] for name in _FILES if name in facts), [images.path])
+    if all(Path(file).is_file() for file in files):
+        return sum(storage.size_of(file) or 0 for file in files)
     return len(images) * _TYPICAL
 
 

@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.folder_walk import walk_folders
 from faceprep.core.io.image_bytes import read_image_bytes
@@ -92,7 +93,10 @@ def find_identities(root: Path) -> list[Identity]:
 
 
 class FolderSet(ImageSet):
-    """A folder of identities, or of images alone. Keys are paths with their suffix."""
+    """A folder of identities, or of images alone. Keys are paths with their suffix.
+
+    The place of an image is (0, size of its file).
+    """
 
     kind: ClassVar[str] = "folder"
     keys_have_suffix: ClassVar[bool] = True
@@ -106,9 +110,12 @@ class FolderSet(ImageSet):
             keys = [prefix + image for image in identity.images]
             name = "" if identity.name == "." else identity.name
             numbers = index.number_identities([name]) * len(keys)
-            index.add(keys, numbers, np.zeros((len(keys), 2), np.int64))
-            states = [f"{key}\0{storage.size_of(f'{path}/{key}')}\n" for key in keys]
-            digest.update("".join(states).encode("utf-8", "surrogateescape"))
+            sizes = [storage.file_size(f"{path}/{key}") for key in keys]
+            places = np.zeros((len(keys), 2), np.int64)
+            places[:, 1] = sizes
+            index.add(keys, numbers, places)
+            states = "".join(map("{}\0{}\n".format, keys, sizes))
+            digest.update(states.encode("utf-8", "surrogateescape"))
         index.fingerprint = f"{len(index):,} images {digest.hexdigest()[:16]}"
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
@@ -123,6 +130,10 @@ class FolderSet(ImageSet):
     @property
     def root(self) -> str:
         return self.path
+
+    @property
+    def file_sizes(self) -> Ints:
+        return self.index.places[:, 1]
 
 
 def _is_no_path(name: str) -> bool:

@@ -8,6 +8,7 @@ number of the class; without classes it is the folder of the image.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import os
@@ -21,8 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
-from faceprep.core.io.image_bytes import UNREADABLE, read_image_bytes
+from faceprep.core.io.image_bytes import UNREADABLE, check_file_size, read_image_bytes
 from faceprep.core.names import identity_of
 from faceprep.core.types import Outcome
 from faceprep.sets import kinds
@@ -33,7 +35,7 @@ from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
 
 OUTSIDE, REPEATED = "outside", "repeated"
 """Statuses: the name leads outside the set; the list has the name already."""
-_LABELS, _REPEATS = "labels", "repeats"
+_LABELS, _REPEATS, _SIZES = "labels", "repeats", "sizes"
 _NO_CLASS = -1
 """The class of an image without an identity, where the list has a class map."""
 _ROWS = 1 << 13
@@ -99,7 +101,7 @@ class ListSet(ImageSet):
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns, in the order of the list, which is read twice. Raises SourceError."""
         survey = _survey(path, index.facts.get(RELATIVE_TO) or str(path.parent))
-        labels = index.add_column(_LABELS)
+        labels, file_sizes = index.add_column(_LABELS), index.add_column(_SIZES)
         hashes, ends = array("q"), list[str]()
         digest, n_labels, n_outside = hashlib.sha256(), 0, 0
         rows = read_rows(path)
@@ -114,6 +116,7 @@ class ListSet(ImageSet):
             index.add(names, identities, places)
             ends += (min(names), max(names))
             sizes = [_size_of(path) for path in found]
+            file_sizes.write(np.array(sizes, "<i8").tobytes())
             states = "".join(map("{}\0{}\n".format, names, sizes))
             digest.update(states.encode("utf-8", "surrogateescape"))
         if n_outside and n_outside == len(index):
@@ -138,6 +141,23 @@ class ListSet(ImageSet):
             else:
                 labels = tuple(self._labels_of(position))
                 yield Sample(key, self.identity(position), data, labels, place=key)
+
+    def find_unusable(self, stop: int) -> Iterator[tuple[int, Outcome]]:
+        """Yield (position, outcome) of images that are no files, or that the list names wrongly."""
+        lacks_identity = self.index.identity_of < 0
+        has_label = self.index.places[:, 1] > 0
+        found = (self.file_sizes <= 0) | (lacks_identity & has_label)
+        found[self._repeats] = True
+        for position in np.flatnonzero(found[:stop]).tolist():
+            key = self.key(position)
+            outcome = self._refuse(position, key)
+            outcome = outcome or check_file_size(self.file_sizes.item(position), key)
+            if outcome:
+                yield position, outcome
+
+    @property
+    def file_sizes(self) -> Ints:
+        return self.index.column(_SIZES, "<i8")
 
     def _refuse(self, position: int, key: str) -> Outcome | None:
         labels = self._labels_of(position)
@@ -254,10 +274,10 @@ def _find_repeats(hashes: array[int]) -> npt.NDArray[np.int64]:
     return np.sort(order[1:][in_order[1:] == in_order[:-1]])
 
 
-def _size_of(path: str) -> int | None:
+def _size_of(path: str) -> int:
     if not path or "\0" in path:
-        return None
-    return storage.size_of(path)
+        return -errno.ENOENT
+    return storage.file_size(path)
 
 
 def _refuse_no_text(path: Path, names: Sequence[str], start: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from faceprep.sets.listing import is_text
-from faceprep.sets.set_writer import Capabilities, SetNames, SetWriter, are_labels, has_number_keys
+from faceprep.sets.set_writer import Capabilities, SetNames, SetWriter, are_labels
 
 
 def find_losses(names: SetNames, writer: type[SetWriter]) -> list[str]:
@@ -14,7 +14,7 @@ def find_losses(names: SetNames, writer: type[SetWriter]) -> list[str]:
     is_same_kind = names.kind == writer.kind
     if can.keys and can.text_keys:
         losses += _find_unwritable(names, writer)
-    elif not is_same_kind and not (can.keys and has_number_keys(names)):
+    elif not is_same_kind and not (can.keys and names.are_number_keys):
         losses.append("the names of the images")
     if not can.identities and len(names.identities):
         losses.append("the identities")

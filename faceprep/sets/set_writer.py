@@ -11,6 +11,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -56,7 +57,7 @@ class Capabilities:
     forbids: Callable[[str], object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SetNames:
     """The names in a set of `n` images that is to be written.
 
@@ -78,6 +79,18 @@ class SetNames:
     own: str = ""
     relative_to: str = ""
     path: str = ""
+
+    @cached_property
+    def are_number_keys(self) -> bool:
+        """Return whether the names of all images are distinct whole numbers of 63 bits."""
+        found = np.zeros(self.n, np.int64)
+        for start, stop in even_bounds(self.n, _KEYS):
+            here = [number_of(key) for key in self.keys(start, stop)]
+            numbers = [number for number in here if number is not None]
+            if len(numbers) < len(here):
+                return False
+            found[start:stop] = numbers
+        return bool((np.diff(np.sort(found)) > 0).all())
 
     @staticmethod
     def of(images: ImageSet, writer: type[SetWriter], relative_to: str = "") -> SetNames:
@@ -231,18 +244,6 @@ def listed_name(root: str, relative_to: str, key: str) -> str:
 def are_labels(names: Iterable[str]) -> bool:
     """Return whether all names are whole numbers that float32 holds exactly."""
     return all(_is_number(name) and int(name) <= EXACT_LABELS for name in names)
-
-
-def has_number_keys(names: SetNames) -> bool:
-    """Return whether the names of all images are distinct whole numbers of 63 bits."""
-    found, start = np.zeros(names.n, np.int64), 0
-    for block in names.blocks():
-        numbers = [number for number in map(number_of, block) if number is not None]
-        if len(numbers) < len(block):
-            return False
-        found[start : start + len(block)] = numbers
-        start += len(block)
-    return bool((np.diff(np.sort(found)) > 0).all())
 
 
 def number_of(key: str) -> int | None:

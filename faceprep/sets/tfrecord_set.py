@@ -30,8 +30,10 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 SUFFIX = ".tfrecord"
 _IMAGE = (b"image_raw", b"image/encoded")
 _LABEL = (b"label", b"image/class/label")
-_IDENTITY, _NO_CLASS = b"identity", "-1"
+_IDENTITY = b"identity"
 _TEXT = (b"image/class/text", _IDENTITY)
+_NO_CLASS: tuple[tuple[float, ...], str] = ((-1,), "-1")
+"""The label of an image without an identity in our layout."""
 _KEY, _NAME = b"image_names", b"image/filename"
 _CHUNK = 1 << 14
 _BAD_RECORD = "bad_record"
@@ -135,9 +137,7 @@ class _FactReader:
     def read(self, data: bytes, features: Features) -> _Facts:
         """Read the small features of an example. Raises Malformed."""
         labels, text = self.read_label(data, features)
-        identity = _read_text(data, _first(features, _TEXT))
-        if not identity and not (text == _NO_CLASS and _IDENTITY in features):
-            identity = text
+        identity = _read_text(data, _first(features, _TEXT)) or text
         key = _read_text(data, features.get(_KEY))
         if key:
             return _Facts(identity, keep_key(identity, key), labels)
@@ -155,6 +155,8 @@ class _FactReader:
             found = self._decode_label(feature)
             if len(self._labels) < _CHUNK:
                 self._labels[feature] = found
+        if found == _NO_CLASS and _IDENTITY in features:
+            return (), ""
         return found
 
     def _decode_label(self, feature: bytes) -> tuple[tuple[float, ...], str]:
@@ -239,15 +241,20 @@ def _add_rows(
 
 
 def encode_sample(sample: Sample, class_number: int) -> bytes:
-    """Encode an image as a framed record.
-
-    `image_names` is the key with the suffix of the image's format, so that it reads as a file name.
-    """
+    """Encode an image as a framed record."""
     suffix = read_header(sample.data).suffix or ".jpg"
-    features: dict[str, bytes | int] = {
+    return tfrecord.frame(tfrecord.encode_example(features_of(sample, class_number, suffix)))
+
+
+def features_of(sample: Sample, class_number: int, suffix: str) -> dict[str, bytes | int]:
+    """Return the features of an image by name.
+
+    `image_names` is the key with `suffix`, that of the image's format, so that it reads as a file
+    name.
+    """
+    return {
         "image_raw": bytes(sample.data),
         "label": class_number,
         "image_names": (sample.key + suffix).encode("utf-8", "surrogateescape"),
         "identity": sample.identity.encode("utf-8", "surrogateescape"),
     }
-    return tfrecord.frame(tfrecord.encode_example(features))

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError, SourceError
+from faceprep.core.io.columns import pack_texts
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
@@ -131,9 +132,9 @@ def choose_target(
 
 
 def _names_of(paths: Iterable[str], have_suffix: bool) -> SetNames:
-    keys = list(paths)
+    keys = pack_texts(paths)
     identities = sorted({identity_of(key) for key in keys} - {"."})
-    return SetNames(len(keys), lambda i, j: keys[i:j], identities, have_suffix)
+    return SetNames(len(keys), lambda start, stop: keys[start:stop], identities, have_suffix)
 
 
 def plan_path(output: Path, name: str = PLAN) -> Path:
@@ -315,7 +316,9 @@ def _rename(row: Row, sample: Sample | Outcome) -> Sample | Outcome:
     """Give a sample its new key; its labels are those of its old identity."""
     if isinstance(sample, Outcome):
         return sample
-    identity = identity_of(row.into).removeprefix(".")
+    identity = identity_of(row.into)
+    if identity == ".":
+        identity = ""
     if identity != sample.identity:
         sample = sample._replace(labels=(), extra={})
     return sample._replace(key=row.into, identity=identity)

@@ -87,6 +87,8 @@ CASES = {
     "manifest-parquet": _manifest(".parquet"),
     "manifest-csv": _manifest(".csv", "--val-fraction 0.25"),
     "manifest-lst": _manifest(".lst"),
+    "manifest-check": _manifest(".npz", "--check"),
+    "manifest-images": _manifest(".parquet", "--with-images --shards 2"),
     "manifest-tar": _manifest(".tar"),
     "manifest-overwrite": Case(
         "manifest in/folder out/t.npz --seed 1 --overwrite", ("in/folder", "old manifest")

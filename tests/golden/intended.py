@@ -17,6 +17,8 @@ WORDING = "messages and help are reworded"
 OPTIONS = "commands and options are added"
 KINDS = "inspect reads any set, names its kind, and compares its numbers with one another"
 MAPS = "a class map is named after its manifest"
+TRAINERS = "a .tfrecord of names and classes alone, which no trainer reads, is refused"
+TOGETHER = "images are written to .parquet and together with embeddings, each of which needs one"
 LOST = "what a set would lose is a failure, and an index of another set is refused"
 NAMES = "an image of a container is named by its key in the set"
 
@@ -87,6 +89,9 @@ TABLE = (
     Intended("*", "json.removed", "fields*", KINDS),
     Intended("*", "json.changed", "kind", KINDS),
     Intended("manifest*", "json.*", "*", KINDS),
+    Intended("manifest/*-tfrecord", "*", "*", TRAINERS),
+    Intended("manifest/options-parquet", "*", "*", TOGETHER),
+    Intended("manifest/embeddings-*", "*", "*", TOGETHER),
     Intended("*", "output.removed", "*classes.csv", MAPS),
     Intended("*", "output.added", "*_classes.csv", MAPS),
     Intended("rec/case-*", "*", "*", LOST),

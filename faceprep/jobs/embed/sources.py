@@ -182,7 +182,8 @@ def _read_set(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
             if isinstance(sample, Outcome):
                 yield partial(_failed, sample)
             else:
-                yield partial(fit_encoded, fitter, sample.key, sample.data, sample.identity)
+                facts = sample.key, sample.data, sample.identity, sample.place
+                yield partial(fit_encoded, fitter, *facts)
         for fault in faults_after(images, shard.stop):
             yield partial(_failed, fault)
 

@@ -30,7 +30,6 @@ from faceprep.sets.set_writer import (
     Settings,
     SetWriter,
     are_labels,
-    has_number_keys,
     number_of,
 )
 
@@ -57,11 +56,10 @@ class RecWriter(SetWriter):
                 f"{EXACT_FLOATS:,}",
                 remedy="Choose another container.",
             )
-        keeps_keys = has_number_keys(names)
         return {
-            "keeps_keys": keeps_keys,
+            "keeps_keys": names.are_number_keys,
             "keeps_labels": are_labels(names.identities),
-            "has_header": keeps_keys and names.facts.get(HAS_HEADER, True),
+            "has_header": names.are_number_keys and names.facts.get(HAS_HEADER, True),
         }
 
     def files(self, n_files: int) -> list[str]:
