@@ -37,7 +37,7 @@ _REMEDIES = {
     "links.",
 }
 NOT_A_FILE = -(1 << 16)
-"""Size that `file_size` returns for what is no regular file."""
+"""Size that `file_size` returns for what is not a regular file."""
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 _IN_KERNEL = 64 << 20
 _PIECE = 256 << 10  # stays in the processor's cache: pieces of 4 MiB took twice as long to copy
@@ -196,23 +196,6 @@ def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
             state = os.stat(path)
         parts.append(f"{Path(path).name}:{state.st_size}:{state.st_mtime_ns}")
     return " ".join(parts)
-
-
-def free_space(path: str | os.PathLike[str]) -> tuple[int, int | None, int]:
-    """Return (free bytes, free inodes, bytes per block) at `path`.
-
-    The inodes are None where the file system has no such limit.
-    """
-    existing = os.path.abspath(path)
-    while not os.path.exists(existing):
-        existing = os.path.dirname(existing)
-    with guard("look at", existing):
-        state = os.statvfs(existing)
-    return (
-        state.f_bavail * state.f_frsize,
-        state.f_favail if state.f_files else None,
-        state.f_frsize,
-    )
 
 
 # Writing

@@ -95,11 +95,6 @@ def test_fingerprint_tells_size_and_time(tmp_path: Path) -> None:
     assert storage.fingerprint_of(tmp_path / "a") == "a:1:5" != first
 
 
-def test_room_where_nothing_is_yet(tmp_path: Path) -> None:
-    free, inodes, block = storage.free_space(tmp_path / "not" / "yet")
-    assert free > 0 and (inodes is None or inodes > 0) and block >= 512
-
-
 # Writing
 
 
