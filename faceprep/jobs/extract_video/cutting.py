@@ -66,6 +66,13 @@ class FrameCutter:
         name = self._stem(frame.number) + self._suffix
         return Original([(name, self.encode(cut), ORIGINAL)], has_box=True)
 
+    def has_box(self, number: int) -> bool | None:
+        """Return whether the `.face` file has a box for a frame; None without such a file."""
+        if self.originals is None or self.originals.boxes is None:
+            return None
+        boxes = self.originals.boxes
+        return number < len(boxes) and bool(boxes.has_face[number])
+
     def encode(self, pixels: Pixels) -> bytes:
         """Encode a crop in the format of the options."""
         return codec.encode(pixels, self._suffix, self._options.quality)

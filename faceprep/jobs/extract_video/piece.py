@@ -163,7 +163,9 @@ class _PieceWork:
         """Return what became of a frame that could not be decoded."""
         reason = f"frame {number} could not be decoded"
         path = self._video.path
-        row = FrameRow(path, number, float(times[number]), UNDECODABLE, reason)
+        time_s = float(times[number])
+        row = FrameRow(path, number, time_s, UNDECODABLE, reason)
+        row = row._replace(has_box=self._cutter.has_box(number))
         return Extracted(Outcome(f"{path}#{number}", UNDECODABLE, reason), row)
 
     def _pass_through(self, reader: VideoReader) -> Generator[Extracted, None, None]:
