@@ -39,7 +39,11 @@ class FrameCutter:
         self.originals: OriginalCrops | None = None
         if video.face:
             self.originals = open_crops(
-                f"{root}/{video.face}", video.face, options.margin, options.face_fill
+                f"{root}/{video.face}",
+                video.face,
+                options.margin,
+                options.face_fill,
+                options.original_clip,
             )
 
     def outputs(self, number: int, faces: Sequence[int]) -> list[str]:

@@ -34,6 +34,9 @@ class VideoOptions(FaceOptions):
     margin: float = option(
         1.0, "Scale the boxes of the .face file by this factor for the crops in DST_original."
     )
+    original_clip: bool = option(
+        False, "Clip crops of the .face boxes at the edge of the frame instead of padding them."
+    )
     face_fill: str = option(
         "neighbours",
         "Fill a value missing in a .face file from the rows near it, or with 48 (origin).",

@@ -22,7 +22,7 @@ from faceprep.core.types import NO_CROP, OK, Outcome, Shard, Sink
 from faceprep.jobs.extract_video.cutting import File, FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.videos import Video
-from faceprep.steps.find_faces import Found, face_rows
+from faceprep.steps.find_faces import Found, face_rows, find_with
 from faceprep.tables.faces import FaceRow, FacesWriter
 from faceprep.tables.frames import FrameRow, FramesWriter
 from faceprep.video.index import VideoIndex
@@ -123,7 +123,7 @@ class _PieceWork:
         self._options, self._root, self._piece = options, root, piece
         self._video = piece.video
         self._cutter = FrameCutter(options, root, piece.video)
-        self._finder = options.finder()
+        self._finders = options.finders(options.fallback)
 
     def run(self, scratch: Path) -> Iterator[Extracted]:
         """Yield what became of each wanted frame, and collect the facts."""
@@ -179,17 +179,17 @@ class _PieceWork:
     # In the threads
 
     def _extract(self, frames: Sequence[Frame]) -> list[Extracted]:
-        found = self._finder.find([frame.pixels for frame in frames])
-        return [self._keep(*pair) for pair in zip(frames, found, strict=True)]
+        found = find_with(self._finders, [frame.pixels for frame in frames])
+        return [self._keep(frame, *each) for frame, each in zip(frames, found, strict=True)]
 
-    def _keep(self, frame: Frame, found: Found) -> Extracted:
+    def _keep(self, frame: Frame, found: Found, detector: str) -> Extracted:
         """Return the files and the rows of one frame."""
         options, cutter, path = self._options, self._cutter, self._video.path
         most = None if options.all_faces else 1
         crops, faults = options.cropper().crop(frame.pixels, found.faces, most=most)
         outputs = cutter.outputs(frame.number, [crop.face for crop in crops])
         known = {"source": path, "frame": frame.number, "time_s": frame.time_s}
-        known |= {"detector": self._finder.fingerprint, "template": options.template}
+        known |= {"detector": detector, "template": options.template}
         rows = face_rows(frame.pixels, found.faces, crops, outputs, **known)
         status, reason = found[1:3]
         if faults:
