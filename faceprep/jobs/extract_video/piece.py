@@ -147,7 +147,7 @@ class _PieceWork:
 
     def _with_missed(self, reader: VideoReader) -> Iterator[Extracted]:
         """Yield the frames in order, with those between them that could not be decoded."""
-        n_told, times = 0, reader.index.times
+        n_told, times = 0, reader.index.times if reader.index.has_times else None
         with closing(self._pass_through(reader)) as frames:
             for extracted in frames:
                 while n_told < len(reader.missed) and (
@@ -159,11 +159,11 @@ class _PieceWork:
         for number in reader.missed[n_told:]:
             yield self._missed(number, times)
 
-    def _missed(self, number: int, times: Doubles) -> Extracted:
+    def _missed(self, number: int, times: Doubles | None) -> Extracted:
         """Return what became of a frame that could not be decoded."""
         reason = f"frame {number} could not be decoded"
         path = self._video.path
-        time_s = float(times[number])
+        time_s = None if times is None else float(times[number])
         row = FrameRow(path, number, time_s, UNDECODABLE, reason)
         row = row._replace(has_box=self._cutter.has_box(number))
         return Extracted(Outcome(f"{path}#{number}", UNDECODABLE, reason), row)
