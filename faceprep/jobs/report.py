@@ -26,8 +26,8 @@ from faceprep.identity.distributions import measure
 from faceprep.pages.report import section_faces as faces
 from faceprep.pages.report import section_runs as runs
 from faceprep.pages.report import section_similarity as likeness
-from faceprep.pages.report.crops import Crops, open_crops
 from faceprep.pages.report import section_videos as videos
+from faceprep.pages.report.crops import Crops, open_crops
 from faceprep.pages.report.html import Heading, write_page
 from faceprep.pages.report.run_state import Run, find_runs, is_work_page
 from faceprep.pages.report.section_faces import Columns
