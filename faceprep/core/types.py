@@ -164,6 +164,8 @@ class Stage:
 
     name: str
     shards: Sequence[Shard]
+    unit: str = ""
+    """The unit of the progress display, where it is not that of the work."""
 
 
 @dataclass(frozen=True)

@@ -20,21 +20,18 @@ from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
-from faceprep.core.types import (
-    LOW_SCORE,
-    MANY_FACES,
-    NO_FACE,
-    Outcome,
-    Request,
-    Shard,
-    Sink,
-    Stage,
-    Work,
-)
+from faceprep.core.types import MANY_FACES, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.folder import Identity, find_identities, refuse_output_inside
 from faceprep.sets.listing import is_text, list_images
-from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, Found, face_rows
+from faceprep.steps.find_faces import (
+    DEGENERATE,
+    FaceFinder,
+    FaceOptions,
+    Found,
+    face_rows,
+    find_with,
+)
 from faceprep.tables.faces import FACES_TABLE, FacesWriter, join_faces, join_output
 from faceprep.vision import codec
 from faceprep.vision.load_image import load_noted_bytes
@@ -124,7 +121,7 @@ class ExtractPhotos(FaceOptions, Job):
         )
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        finders = [self.finder(), *([self.finder(self.fallback)] if self.fallback else [])]
+        finders = self.finders(self.fallback)
         with FacesWriter(sink.open_part(_PART)) as table:
             for answer in _in_batches(_load_photos(shard)):
                 if isinstance(answer, Outcome):
@@ -135,19 +132,7 @@ class ExtractPhotos(FaceOptions, Job):
     def _extract(
         self, photos: Sequence[Photo], finders: Sequence[FaceFinder], sink: Sink, table: FacesWriter
     ) -> Iterator[Outcome]:
-        found = [
-            (each, finders[0].fingerprint)
-            for each in finders[0].find([photo.pixels for photo in photos])
-        ]
-        for finder in finders[1:]:
-            missing = [
-                row for row, (each, _) in enumerate(found) if each.status in (NO_FACE, LOW_SCORE)
-            ]
-            for row, each in zip(
-                missing, finder.find([photos[row].pixels for row in missing]), strict=True
-            ):
-                if len(each.faces):
-                    found[row] = each, finder.fingerprint
+        found = find_with(finders, [photo.pixels for photo in photos])
         for photo, (each, detector) in zip(photos, found, strict=True):
             yield self._keep(photo, each, detector, sink, table)
 

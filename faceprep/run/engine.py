@@ -284,7 +284,7 @@ class _Drive:
             return
         n_done = sum(len(shard) for shard in stage.shards) - sum(len(shard) for shard in todo)
         self._progress.watch(lambda: heartbeat.count_done(self._places.signs))
-        self._progress.start(stage, n_done, self.work.unit)
+        self._progress.start(stage, n_done, stage.unit or self.work.unit)
         log.debug(
             "%s: %d shards, %d of them done",
             stage.name,

@@ -107,25 +107,25 @@ class VideoReader:
 
     After `frames`, `missed` has the wanted numbers that could not be decoded. `damage` describes
     the fault of the file in one line and is empty for a sound file. `cut_off` is the part of it
-    that is known before. `n_threads` 0 uses all cores.
+    that is known before. `n_threads` 0 uses all cores. `known` is the index and the `cut_off` of an
+    earlier reader of the file: its packets are not read again.
     """
 
-    def __init__(self, path: str | os.PathLike[str], n_threads: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        n_threads: int = 0,
+        known: tuple[VideoIndex, str] | None = None,
+    ) -> None:
         self.missed: list[int] = []
         self.n_after_damage = 0
         self._path = os.path.abspath(path)
         self._opened = OpenVideo(self._path, n_threads)
         try:
-            index = index_packets(self._opened.container, self._opened.stream)
             stream = self._opened.stream
             self._converter = PictureConverter(stream.sample_aspect_ratio)
             self._is_interlaced = names_fields(stream)
-            how = _how_cut_off(self._path, index)
-            self.index: VideoIndex = index.without_doubtful_end() if how else index
-            if how:
-                self.cut_off = f"cut off after {count_noun(len(self.index), 'frame')}: {how}"
-            else:
-                self.cut_off = ""
+            self.index, self.cut_off = known or _index(self._opened)
             if not len(self.index):
                 raise SourceError(self.cut_off or "no frame in it", path=path)
         except BaseException:
@@ -170,20 +170,8 @@ class VideoReader:
     @property
     def damage(self) -> str:
         """Describe the damage seen so far; empty where there is none."""
-        lost, remains = "", ""
-        if self.missed:
-            first, n = self.missed[0], len(self.missed)
-            if n == 1:
-                lost = f"frame {first}"
-            else:
-                lost = f"{n:,} frames, the first of them number {first},"
-            lost += " could not be decoded"
-        if self.n_after_damage:
-            remains = (
-                f"{count_noun(self.n_after_damage, 'frame')} near a lost one may show remains "
-                "of others"
-            )
-        return "; ".join(filter(None, [self.cut_off, lost, remains]))
+        first = self.missed[0] if self.missed else 0
+        return describe_damage(self.cut_off, len(self.missed), first, self.n_after_damage)
 
     def close(self) -> None:
         """Close the file; findings stay available."""
@@ -194,6 +182,36 @@ class VideoReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def describe_damage(cut_off: str, n_missed: int, first_missed: int, n_after_damage: int) -> str:
+    """Describe the faults of a video in one line; empty where there is none.
+
+    >>> describe_damage("", 2, 7, 0)
+    '2 frames, the first of them number 7, could not be decoded'
+    """
+    lost, remains = "", ""
+    if n_missed:
+        if n_missed == 1:
+            lost = f"frame {first_missed}"
+        else:
+            lost = f"{n_missed:,} frames, the first of them number {first_missed},"
+        lost += " could not be decoded"
+    if n_after_damage:
+        remains = (
+            f"{count_noun(n_after_damage, 'frame')} near a lost one may show remains of others"
+        )
+    return "; ".join(filter(None, [cut_off, lost, remains]))
+
+
+def _index(opened: OpenVideo) -> tuple[VideoIndex, str]:
+    """Read the packets; return their index, and how the file is cut off, if it is."""
+    index = index_packets(opened.container, opened.stream)
+    how = _how_cut_off(opened.path, index)
+    if not how:
+        return index, ""
+    index = index.without_doubtful_end()
+    return index, f"cut off after {count_noun(len(index), 'frame')}: {how}"
 
 
 def _how_cut_off(path: str, index: VideoIndex) -> str:

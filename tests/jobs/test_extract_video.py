@@ -15,7 +15,7 @@ import pytest
 
 from faceprep import SerialRunner
 from faceprep.core.errors import MissingExtra, OptionError, OutputError, SourceError
-from faceprep.jobs.extract_video.sources import name_folders
+from faceprep.jobs.extract_video.videos import name_folders
 from faceprep.synthetic.video import VideoStyle, face_box, frame_times
 from faceprep.video.reader import Frame, VideoReader
 from faceprep.video.sampling import ALL_FRAMES, FrameChoice
@@ -37,7 +37,7 @@ def test_numbers_are_true_through_misses(tmp_path: Path) -> None:
     summary = extract(film(tmp_path / "v.mp4", letters, VideoStyle(b_frames=2)), tmp_path / "out")
     found = [number for number, letter in enumerate(letters) if letter == "r"]
     assert summary.by_status == {"low_score": 6, "no_crop": 6, "no_face": 12, "ok": 12}
-    assert (summary.inputs, summary.failed, summary.outputs) == (36, 0, 13)
+    assert (summary.inputs, summary.failed, summary.outputs) == (36, 0, 14)
     assert numbers(tmp_path / "out" / "v") == found
     table = rows(tmp_path / "out")
     assert [row["frame"] for row in table] == found

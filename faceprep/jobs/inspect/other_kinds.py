@@ -15,6 +15,7 @@ from faceprep.core.types import Outcome
 from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
 from faceprep.sets import kinds, lists, tfrecord
 from faceprep.sets.containers import index_set
+from faceprep.tables.frames import read_frames_table
 from faceprep.tables.plan import read_plan
 
 
@@ -63,6 +64,23 @@ def _contents(describe: Callable[[Path], Contents]) -> Callable[[Path, str], Ins
         )
 
     return inspect
+
+
+def _frames(path: Path, kind: str) -> Inspection:
+    """Count the frames by status, and the videos that they are of."""
+    by_status: Counter[str] = Counter()
+    videos: set[str] = set()
+    for table in read_frames_table(path, ("source", "status")):
+        counts = table.group_by("status").aggregate([("source", "count")])
+        for row in counts.to_pylist():
+            by_status[row["status"]] += row["source_count"]
+        videos.update(table["source"].unique().to_pylist())
+    details = {
+        "frames": by_status.total(),
+        "videos": len(videos),
+        "by_status": dict(by_status.most_common()),
+    }
+    return Inspection(str(path), kind, details=details)
 
 
 def _embeddings(path: Path, kind: str) -> Inspection:
@@ -115,6 +133,7 @@ DESCRIBED: Mapping[str, Callable[[Path, str], Inspection]] = {
     kinds.LST: _contents(lists.describe_lst),
     kinds.TFRECORD_LIST: _contents(tfrecord.describe),
     kinds.FACES: _contents(parquet.describe),
+    kinds.FRAMES: _frames,
     kinds.SCORES: _contents(parquet.describe),
     kinds.EMBEDDINGS: _embeddings,
     kinds.PLAN: _plan,

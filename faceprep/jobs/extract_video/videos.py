@@ -1,4 +1,4 @@
-"""The videos of a run and the folders of their crops."""
+"""The videos that extract-video finds, and the names of their folders."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from faceprep.core.errors import SourceError
 from faceprep.core.untaken import UntakenFiles
@@ -14,7 +15,17 @@ from faceprep.tables.faces import FACES_TABLE
 from faceprep.video.reader import VIDEO_SUFFIXES, find_videos
 
 _TAKEN = (".png", ".jpg", ".parquet")
-"""Endings of the names that this command writes beside the folders of videos."""
+"""Endings of the names that extract-video writes beside the folders of videos."""
+
+
+class Video(NamedTuple):
+    """A video `path` below its source, the folder of its frames, and the path of its `.face` file,
+    if any.
+    """
+
+    path: str
+    folder: str
+    face: str
 
 
 def find_all(sources: Sequence[Path], output: Path) -> tuple[list[tuple[Path, str]], Counter[str]]:
