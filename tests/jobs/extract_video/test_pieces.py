@@ -206,7 +206,7 @@ def test_only_the_pieces_that_are_left_are_done_again(videos: Path, tmp_path: Pa
 def test_what_cannot_fit_is_refused(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("faceprep.core.storage.free_space", lambda path: (250_000, None, 4096))
+    monkeypatch.setattr("faceprep.core.disk_space.free_space", lambda path: (250_000, None, 4096))
     with pytest.raises(OutputError, match="not enough space"):
         run(Whole, videos / "plain.mkv", tmp_path / "out")
     run(Whole, videos / "plain.mkv", tmp_path / "few", frames="uniform:3")
