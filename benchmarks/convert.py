@@ -37,6 +37,12 @@ def peer(python: str, script: str, *words: str) -> float:
     return float(done.stdout.split()[-1])
 
 
+def forget(path: Path) -> None:
+    """Drop the pages of a file from the cache, so that it is read from the disk."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def copy_bytes(sources: list[Path], target: Path) -> None:
     """Copy the same bytes and wait for the disk: the least that any conversion costs."""
     with target.open("wb") as file:
@@ -52,15 +58,20 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=60_000)
     parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--mxnet-python", default="")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--bytes", type=int, default=6000, help="bytes of an image")
+    parser.add_argument("--cold", action="store_true", help="read the .rec from the disk each time")
+    parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     root = Path(tempfile.mkdtemp(dir=args.root))
     source = root / "set"
     source.mkdir()
-    write_set(source, args.n, [])
+    write_set(source, args.n, [], args.bytes)
     numbers = iter(range(1 << 30))
 
     def fresh() -> Path:
+        if args.cold:
+            os.sync()
+            forget(source / "train.rec")
         folder = root / f"out{next(numbers)}"
         folder.mkdir()
         return folder
@@ -82,9 +93,30 @@ def main() -> None:
             per_shard,
         )
     tars = sorted(shards.glob("*.tar"))
+    to_rec = {"faceprep convert": lambda: convert(shards, fresh() / "a.rec")}
+    if args.mxnet_python:
+        words = [str(tar) for tar in tars]
+        to_rec["tarfile and MXNet's writer"] = lambda: peer(
+            args.mxnet_python, "tar_to_rec.py", str(fresh() / "a"), *words
+        )
     candidates["cat of the same bytes, with fsync"] = lambda: copy_bytes(tars, fresh() / "a")
     side_by_side(f".rec to {_N_SHARDS} .tar", args.n, candidates, args.repeats)
-    for suffix in (".rec", ".tfrecord", ".parquet"):
+    side_by_side(".tar to .rec", args.n, to_rec, args.repeats)
+    shuffle = ("--seed", "1")
+    side_by_side(
+        ".rec to .tar, shuffled",
+        args.n,
+        {
+            "faceprep convert, read directly": lambda: convert(
+                source, fresh() / "a.tar", *shuffle, "--memory", str(1 << 60)
+            ),
+            "faceprep convert, in two passes": lambda: convert(
+                source, fresh() / "a.tar", *shuffle, "--memory", "1"
+            ),
+        },
+        args.repeats,
+    )
+    for suffix in (".tfrecord", ".parquet"):
         side_by_side(
             f".tar to {suffix}",
             args.n,

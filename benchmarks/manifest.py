@@ -1,8 +1,9 @@
 """faceprep manifest beside the way Keras_insightface lists a folder: the whole command, on a tree
-of empty files.
+of files of one byte.
 
 python benchmarks/manifest.py              1,000,000 files in 10,000 folders
 python benchmarks/manifest.py --quick      100,000 files in 1,000 folders
+python benchmarks/manifest.py --other DIR  and beside it the faceprep of another checkout
 """
 
 from __future__ import annotations
@@ -27,24 +28,29 @@ def write_tree(root: Path, n_identities: int) -> None:
         folder = root / str(identity)
         folder.mkdir(parents=True)
         for image in range(_AN_IDENTITY):
-            os.close(
-                os.open(f"{folder}/{identity * _AN_IDENTITY + image}.jpg", os.O_WRONLY | os.O_CREAT)
-            )
+            path = f"{folder}/{identity * _AN_IDENTITY + image}.jpg"
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+            os.write(fd, b"x")
+            os.close(fd)
 
 
-def run(command: Sequence[object], suffix: str, root: Path) -> None:
+def run(command: Sequence[object], suffix: str, root: Path, package: str = "") -> None:
+    environment = dict(os.environ)
+    if package:
+        environment["PYTHONPATH"] = package
     with tempfile.TemporaryDirectory(dir=root) as folder:
         words = [sys.executable, *map(str, command), f"{folder}/train{suffix}"]
-        subprocess.run(words, check=True, capture_output=True)
+        subprocess.run(words, check=True, capture_output=True, cwd=root, env=environment)
 
 
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--identities", type=int, default=10_000)
     options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--suffixes", nargs="*", default=[".npz", ".csv", ".parquet", ".tfrecord"])
+    options.add_argument("--suffixes", nargs="*", default=[".npz", ".csv", ".parquet", ".lst"])
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--quick", action="store_true")
+    options.add_argument("--other", help="the folder of another checkout of faceprep")
     options.add_argument("--dir", help="where to work; a folder on the disk to be measured")
     given = options.parse_args()
     n_identities = given.identities // 10 if given.quick else given.identities
@@ -56,9 +62,13 @@ def main() -> None:
         candidates: dict[str, Candidate] = {
             "Keras_insightface's way, .npz": partial(run, [peer, source], ".npz", root)
         }
+        checkouts = {"faceprep": os.path.abspath(Path(__file__).parents[1])}
+        if given.other:
+            checkouts["other faceprep"] = os.path.abspath(given.other)
         candidates |= {
-            f"faceprep manifest, {suffix}": partial(run, ours, suffix, root)
+            f"{name} manifest, {suffix}": partial(run, ours, suffix, root, package)
             for suffix in given.suffixes
+            for name, package in checkouts.items()
         }
         side_by_side("manifest", n_identities * _AN_IDENTITY, candidates, given.repeats)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 from multiprocessing import Process
 from pathlib import Path
@@ -30,20 +31,21 @@ _AN_IDENTITY = 60
 _BYTES = 6000
 
 
-def payloads() -> list[bytes]:
-    """Drawn faces, filled up in front of their end mark to the size of a 112 × 112 photo."""
-    return [_filled(encode_face(i, 0)) for i in range(64)]
+def payloads(n: int, n_bytes: int = _BYTES) -> Iterator[bytes]:
+    """Draw faces, each filled up in front of its end mark to the size of a 112 × 112 photo.
+
+    No two are equal, as a disk or a cache may make use of payloads that repeat.
+    """
+    faces = [encode_face(i, 0) for i in range(64)]
+    for i in range(n):
+        face = faces[i % len(faces)]
+        filling = os.urandom(max(16, n_bytes - len(face))).replace(b"\xff", b"\x00")
+        yield face[:-2] + filling + face[-2:]
 
 
-def _filled(data: bytes) -> bytes:
-    body, end = data[:-2], data[-2:]
-    filling = os.urandom(max(0, _BYTES - len(data))).replace(b"\xff", b"\x00")
-    return body + filling + end
-
-
-def write_set(root: Path, n: int, more_labels: list[float]) -> None:
+def write_set(root: Path, n: int, more_labels: list[float], n_bytes: int = _BYTES) -> None:
     """A set in InsightFace's layout, each image labelled with its identity and `more_labels`."""
-    images = payloads()
+    images = payloads(n, n_bytes)
     n_identities = -(-n // _AN_IDENTITY)
     offset = 0
     with (
@@ -54,9 +56,8 @@ def write_set(root: Path, n: int, more_labels: list[float]) -> None:
             if key == 0:
                 record = frame_image([n + 1, n + 1 + n_identities], b"", 0)
             elif key <= n:
-                record = frame_image(
-                    [(key - 1) // _AN_IDENTITY, *more_labels], images[key % 64], key
-                )
+                labels = [(key - 1) // _AN_IDENTITY, *more_labels]
+                record = frame_image(labels, next(images), key)
             else:
                 first = (key - n - 1) * _AN_IDENTITY + 1
                 record = frame_image([first, min(first + _AN_IDENTITY, n + 1)], b"", key)
@@ -103,7 +104,7 @@ def mxnet(python: str, command: str, source: Path, root: Path) -> dict[str, Cand
 def bare(n: int, n_workers: int, low_level: bool, root: Path) -> float:
     """Create the same files from ready bytes and names; the work alone is timed."""
     target = fresh(root)
-    images = payloads()
+    images = list(payloads(64))
     names = [f"{target}/{(key - 1) // _AN_IDENTITY}/{key}.jpg" for key in range(1, n + 1)]
     started = time.perf_counter()
     for identity in range(-(-n // _AN_IDENTITY)):

@@ -29,8 +29,27 @@ def run(
     overwrite: bool = False,
     **options: Any,
 ) -> Summary:
+    """Run the command; a .tfrecord gets embeddings where the options ask for no images."""
     request = Request((source,), output, overwrite=overwrite, limit=options.pop("limit", None))
+    if output.suffix == ".tfrecord" and not {"embeddings", "with_images"} & options.keys():
+        options["embeddings"] = _vectors_beside(source)
     return run_job(Manifest(**{"seed": 1} | options), request, runner or SerialRunner())
+
+
+def _vectors_beside(source: Path) -> Path:
+    """Make embeddings of a folder beside it, unless they are there."""
+    path = source.with_name(f"{source.name}-vectors.npz")
+    if path.exists():
+        with np.load(path) as arrays:
+            if arrays["image_names"].tolist() == _names_in(source):
+                return path
+    embeddings_of(source, path)
+    return path
+
+
+def _names_in(source: Path) -> list[str]:
+    found = [*source.rglob("*.jpg"), *source.rglob("*.png")]
+    return [str(image.relative_to(source)) for image in sorted(found) if not image.is_dir()]
 
 
 def failures(output: Path) -> dict[str, str]:
@@ -103,7 +122,7 @@ def make(root: Path, *names: str, data: bytes = JPEG) -> Path:
 def embeddings_of(
     source: Path, path: Path, prefix: str = "", dtype: type = np.float32
 ) -> dict[str, np.ndarray]:
-    names = [f"{prefix}{image.relative_to(source)}" for image in sorted(source.rglob("*.jpg"))]
+    names = [prefix + name for name in _names_in(source)]
     vectors = np.random.default_rng(1).standard_normal((len(names), 5)).astype(dtype)
     np.savez(
         path, image_names=np.array(names), image_classes=np.zeros(len(names)), embeddings=vectors

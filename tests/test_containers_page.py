@@ -14,15 +14,17 @@ START, END = "<!-- generated: tests/test_containers_page.py -->\n", "<!-- end --
 def table() -> str:
     """Return one row per container: suffixes, and what its writer can hold."""
     heads = ["kind", "suffix", "is read", "is written"]
-    heads += ["names of images", "names of identities", "labels", "order"]
+    heads += ["names of images", "names of identities", "images without one", "labels", "order"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for kind, entry in registry.CONTAINERS.items():
         suffixes = " ".join(f"`{suffix}`" for suffix in entry.suffixes) or "a folder"
-        cells = ["", "", "", ""]
+        cells = ["", "", "", "", ""]
         if entry.writer:
             writer: type[SetWriter] = registry.load_target(entry.writer)
-            flags = (writer.can.text_keys, writer.can.identity_names)
-            cells = ["yes" if flag else "numbers" for flag in flags]
+            can = writer.can
+            flags = ((can.keys, can.text_keys), (can.identities, can.identity_names))
+            cells = [("yes" if text else "numbers") if any_ else "no" for any_, text in flags]
+            cells.append("yes" if can.unnamed else "no")
             cells.append("all" if writer.can.many_labels else "one")
             cells.append("yes" if writer.can.order else "by name")
         is_written = "yes" if entry.writer else "no"

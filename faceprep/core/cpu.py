@@ -53,6 +53,12 @@ def memory_limit(group: str = _GROUP) -> int | None:
     return int(limit) if limit.isdigit() else None
 
 
+def usable_memory() -> int:
+    """Return how many bytes of memory this process may use: the machine's, or the group's limit."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(machine, memory_limit() or machine)
+
+
 def _setting(path: str) -> str:
     try:
         with open(path) as file:

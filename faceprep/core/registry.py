@@ -94,7 +94,7 @@ COMMANDS: dict[str, Entry] = {
         "video",
     ),
     "align": Entry(
-        "faceprep.jobs.align:Align", "Crop faces again at another size or template.", "SRC DST"
+        "faceprep.jobs.align.job:Align", "Crop faces again at another size or template.", "SRC DST"
     ),
     "embed": Entry(
         "faceprep.jobs.embed.job:Embed", "Compute one embedding per face.", "SRC OUT", "embed"
@@ -102,7 +102,7 @@ COMMANDS: dict[str, Entry] = {
     "verify": Entry(
         "faceprep.jobs.verify.job:Verify",
         "Measure how well an embedder separates people.",
-        "BIN...",
+        "SOURCE...",
         "embed",
     ),
     "merge-identities": Entry(
@@ -137,8 +137,10 @@ LIST_KINDS = ("npz-list", "csv-list", "parquet-list", "lst", "txt-list")
 """Containers that refer to files instead of holding images."""
 
 
-def _list_of_files(name: str, help: str, suffix: str) -> Entry:
-    return Entry(f"faceprep.sets.list_set:{name}", help, suffixes=(suffix,))
+def _list_of_files(name: str, help: str, suffix: str, writer: str = "") -> Entry:
+    if writer:
+        writer = f"faceprep.sets.list_writers:{writer}"
+    return Entry(f"faceprep.sets.list_set:{name}", help, suffixes=(suffix,), writer=writer)
 
 
 CONTAINERS: dict[str, Entry] = {
@@ -179,13 +181,22 @@ CONTAINERS: dict[str, Entry] = {
         "faceprep.sets.zip_set:ZipSet", "a .zip of a folder of identities", suffixes=(".zip",)
     ),
     "bin": Entry(
-        "faceprep.sets.pairs_bin.image_set:BinSet", "a verification set", suffixes=(".bin",)
+        "faceprep.sets.pairs_bin.image_set:BinSet",
+        "a verification set",
+        suffixes=(".bin",),
+        writer="faceprep.sets.pairs_bin.set_writer:BinWriter",
     ),
-    "npz-list": _list_of_files("NpzListSet", "arrays of paths and classes", ".npz"),
-    "csv-list": _list_of_files("CsvListSet", "a table of paths and classes", ".csv"),
+    "npz-list": _list_of_files(
+        "NpzListSet", "arrays of paths and classes", ".npz", "NpzListWriter"
+    ),
+    "csv-list": _list_of_files(
+        "CsvListSet", "a table of paths and classes", ".csv", "CsvListWriter"
+    ),
     "parquet-list": _list_of_files("ParquetListSet", "a table of paths and classes", ".parquet"),
-    "lst": _list_of_files("LstSet", "a list of im2rec or InsightFace", ".lst"),
-    "txt-list": _list_of_files("TxtListSet", "a list of paths, with or without labels", ".txt"),
+    "lst": _list_of_files("LstSet", "a list of im2rec or InsightFace", ".lst", "LstWriter"),
+    "txt-list": _list_of_files(
+        "TxtListSet", "a list of paths, with or without labels", ".txt", "TxtListWriter"
+    ),
 }
 """Sets of images, by the name of the container. A new one is one module and one line here."""
 

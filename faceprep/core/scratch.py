@@ -1,7 +1,9 @@
-"""Temporary folders outside the output."""
+"""Temporary folders and files outside the output."""
 
 from __future__ import annotations
 
+import mmap
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,3 +25,15 @@ def scratch_folder() -> Iterator[Path]:
         folder = tempfile.TemporaryDirectory(prefix="faceprep-", ignore_cleanup_errors=True)
     with folder as path:
         yield Path(path)
+
+
+def map_temporary(n_bytes: int) -> mmap.mmap:
+    """Return a temporary file of zeros in place of memory; it vanishes when it is not used.
+
+    Its space is reserved, so that a full disk is reported here. Raises OutputError.
+    """
+    place = scratch_place()
+    doing = f"reserve {n_bytes / 1e9:.2f} GB for a temporary file"
+    with guard(doing, place), tempfile.TemporaryFile(dir=place) as file:
+        os.posix_fallocate(file.fileno(), 0, n_bytes)
+        return mmap.mmap(file.fileno(), n_bytes)

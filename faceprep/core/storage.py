@@ -11,8 +11,9 @@ import errno
 import io
 import os
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
@@ -35,7 +36,10 @@ _REMEDIES = {
     errno.EMLINK: "The file has as many names as its file system allows: copy, or use symbolic "
     "links.",
 }
+NOT_A_FILE = -(1 << 16)
+"""Size that `file_size` returns for what is not a regular file."""
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+_IN_KERNEL = 64 << 20
 _PIECE = 256 << 10  # stays in the processor's cache: pieces of 4 MiB took twice as long to copy
 
 
@@ -144,6 +148,15 @@ def size_of(path: str | os.PathLike[str]) -> int | None:
         return None
 
 
+def file_size(path: str | os.PathLike[str]) -> int:
+    """Return the bytes in a regular file; `NOT_A_FILE` for a folder or pipe, -errno for nothing."""
+    try:
+        state = os.stat(path)
+    except OSError as error:
+        return -(error.errno or errno.ENOENT)
+    return state.st_size if stat.S_ISREG(state.st_mode) else NOT_A_FILE
+
+
 def open_source(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a file for reading. Raises SourceError."""
     with guard("open", path, SourceError):
@@ -183,23 +196,6 @@ def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
             state = os.stat(path)
         parts.append(f"{Path(path).name}:{state.st_size}:{state.st_mtime_ns}")
     return " ".join(parts)
-
-
-def free_space(path: str | os.PathLike[str]) -> tuple[int, int | None, int]:
-    """Return (free bytes, free inodes, bytes per block) at `path`.
-
-    The inodes are None where the file system has no such limit.
-    """
-    existing = os.path.abspath(path)
-    while not os.path.exists(existing):
-        existing = os.path.dirname(existing)
-    with guard("look at", existing):
-        state = os.statvfs(existing)
-    return (
-        state.f_bavail * state.f_frsize,
-        state.f_favail if state.f_files else None,
-        state.f_frsize,
-    )
 
 
 # Writing
@@ -370,8 +366,12 @@ class AtomicFile:
 
 
 def append_file(source: str | os.PathLike[str], target: BinaryIO) -> None:
-    """Copy a whole file to the end of an open one."""
+    """Copy a whole file to the end of an open one; inside the kernel where that is possible."""
     with guard("copy", source), open(source, "rb") as file:
+        target.flush()
+        with suppress(OSError):  # the copy below goes on and raises the error that there is
+            while os.copy_file_range(file.fileno(), target.fileno(), _IN_KERNEL):
+                pass
         shutil.copyfileobj(file, target, _PIECE)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faceprep.core.arrays import Doubles, Ints
+from faceprep.core.large_arrays import allocate
 from faceprep.identity.vectors import DECIMALS, Vectors
 
 _EXACT_BITS = 52
@@ -93,7 +94,7 @@ def gather_groups(vectors: Vectors) -> Groups:
     is_unit = bool((vectors.squares == 1).all())
     largest = float(vectors.squares.max(initial=1.0)) * max(len(vectors), 1)
     scale = 2.0 ** (_EXACT_BITS - math.ceil(math.log2(largest)))
-    totals = np.zeros((len(vectors.names), dim + 2))
+    totals: Doubles = allocate((len(vectors.names), dim + 2), np.float64)
     for start, stop, piece in vectors.pieces():
         piece *= scale
         np.rint(piece, out=piece)

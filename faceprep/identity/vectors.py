@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import gt
 
 import numpy as np
 import numpy.typing as npt
@@ -131,12 +132,8 @@ def prepare(embeddings: Embeddings) -> Vectors:
     Traceback (most recent call last):
     faceprep.core.errors.SourceError: vectors that cannot be compared: found 2 of length zero ...
     """
-    keys, identities, n = embeddings.keys, embeddings.identities, len(embeddings)
-    order = _canonical_order(keys, identities)
-    names = sorted(set(identities))
-    number = {name: at for at, name in enumerate(names)}
-    groups = np.fromiter((number[identities[int(at)]] for at in order), np.int64, n)
-    starts = np.searchsorted(groups, np.arange(len(names) + 1)).astype(np.int64)
+    keys, n = embeddings.keys, len(embeddings)
+    names, order, starts = _group_rows(keys, embeddings.identities)
     source = np.asarray(embeddings.vectors)  # a plain array: indexing a memmap object is slow
     raw = Vectors(source, order, keys, names, starts, np.ones(n), np.ones(n))
     squares = np.empty(n)
@@ -149,15 +146,20 @@ def prepare(embeddings: Embeddings) -> Vectors:
     return Vectors(source, order, keys, names, starts, np.ones(n), squares)
 
 
-def _canonical_order(keys: Sequence[str], identities: Sequence[str]) -> Ints:
-    n = len(keys)
-
-    def rank(i: int) -> tuple[str, str]:
-        return identities[i], keys[i]
-
-    if all(rank(i) <= rank(i + 1) for i in range(n - 1)):
-        return np.arange(n)
-    return np.fromiter(sorted(range(n), key=rank), np.int64, n)
+def _group_rows(keys: Sequence[str], identities: Sequence[str]) -> tuple[list[str], Ints, Ints]:
+    """Return names of identities (g,), rows by identity and key (n,), and group starts (g + 1,)."""
+    names = sorted(set(identities))
+    number = {name: at for at, name in enumerate(names)}
+    groups = np.fromiter((number[name] for name in identities), np.int64, len(keys))
+    order = np.argsort(groups, kind="stable")
+    starts = np.searchsorted(groups[order], np.arange(len(names) + 1)).astype(np.int64)
+    edges = starts.tolist()
+    for start, stop in zip(edges, edges[1:], strict=False):
+        rows = order[start:stop].tolist()
+        found = [keys[row] for row in rows]
+        if any(map(gt, found, found[1:])):
+            order[start:stop] = [row for _, row in sorted(zip(found, rows, strict=True))]
+    return names, order, starts
 
 
 def _refuse_faulty(vectors: Vectors, squares: Doubles) -> None:

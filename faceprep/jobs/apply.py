@@ -27,6 +27,7 @@ from faceprep.core.types import (
     Stage,
     Work,
 )
+from faceprep.steps.list_options import folder_of_names
 from faceprep.steps.listed_set import find_paths, list_source
 from faceprep.steps.place_images import (
     ORIGIN,
@@ -74,7 +75,8 @@ class Apply(PlacingOptions, Job):
         decisions = list(found)
         source = _source_of(plan, header)
         refuse_output_within(source, request.output)
-        listed = list_source(source, scratch, may_be_empty=True)
+        base = folder_of_names(header)
+        listed = list_source(source, scratch, may_be_empty=True, relative_to=base)
         if "fingerprint" in header:
             check_fingerprint(plan, header, source, listed.state)
         else:

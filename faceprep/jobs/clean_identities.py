@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
 from faceprep.core.options import option
+from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
 from faceprep.identity.outliers import plan_cleaning
@@ -51,7 +52,8 @@ class CleanIdentities(PlanningOptions):
         model = embeddings.model
         if self.angle is None:
             refuse_unknown_model(model, "--angle")
-        return plan_cleaning(embeddings, self.angle, self.min_images), {
+        progress = log_progress("looking for outliers")
+        return plan_cleaning(embeddings, self.angle, self.min_images, progress), {
             "identities": len(set(embeddings.identities)),
             "angle": model.outlier_angle if self.angle is None else self.angle,
             "angle_origin": model.origin if self.angle is None else "--angle",

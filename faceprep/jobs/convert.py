@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import registry, storage
+from faceprep.core.cpu import usable_memory
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.random_order import shuffled
-from faceprep.core.shards import cut_at, even_bounds
+from faceprep.core.shards import cut_at, cut_evenly, even_bounds
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
 from faceprep.sets.containers import (
@@ -27,26 +30,57 @@ from faceprep.sets.containers import (
     load_writer,
     open_set,
 )
-from faceprep.sets.image_set import ImageSet
-from faceprep.sets.set_writer import OutPart, SetNames, SetWriter, find_losses
+from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.losses import find_losses
+from faceprep.sets.sample_spill import read_spilled, write_spill
+from faceprep.sets.set_writer import OutPart, SetNames, SetWriter
 
-_PART, _WHOLE = 1 << 13, 1 << 17
+_PART, _WHOLE = 1 << 13, 1 << 18
 """Most images of a part; of a part that is one of several files."""
-_ORDER, _WRITER = "order", "writer.json"
+_ORDER, _RANKS, _WRITER = "order", "ranks", "writer.json"
+_SPILL, _WRITE = "spill", "write"
+_MEMORY = 0.7
+"""The share of the memory that a source may take and be read in any order."""
+_BATCH, _FEWEST = 100 << 20, 64
+"""Bytes of a batch of a shuffle in two passes, and the fewest images in it."""
 _LOST = ".lost"
+_RELATIVE_TO = (
+    "Read the names in a list below this folder, and write them relative to it.  [default: the "
+    "folder of the list that is read; absolute paths in one that is written]"
+)
+_FILES = ("parts", "shards", "files")
+"""Facts of indexes that list the files of a set."""
 _TYPICAL = 8 << 10
 """Bytes of an image where nothing else is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Spills:
+    """The batches of a shuffle of `n` images in two passes, each of `size` images."""
+
+    n: int
+    size: int
+
+    def shards(self, source: str) -> list[Shard]:
+        """Return the shards of the first pass."""
+        return cut_evenly(self.n, self.size, source, stage=_SPILL, id_format="{stage}-{n:06d}")
+
+    def read(self, shard: Shard, sink: Sink) -> Iterator[Sample | Outcome]:
+        """Yield the samples of a shard of the second pass."""
+        ids = [spill.id for spill in self.shards(shard.source)]
+        paths = [partial(sink.part_path, shard_id) for shard_id in ids]
+        return read_spilled(paths, shard.start, shard.stop, self.size)
 
 
 @dataclass(frozen=True)
 class Convert(Job):
     """Convert any set of images to any container.
 
-    The suffix of DST selects the container: none for a folder, .rec, .tar, .tfrecord or .parquet.
-    Image bytes are copied, never encoded again, and keep their order. Nothing is lost silently:
-    where DST cannot hold all that SRC has, the command stops before it starts and names what would
-    be lost; --allow-loss goes on. DST_classes.csv lists the class numbers. A damaged image is left
-    out and named in failures.csv.
+    The suffix of DST selects the container: none for a folder, .rec, .tar, .tfrecord, .parquet,
+    .bin (pairs), or a list of files: .npz, .csv, .lst or .txt. Image bytes are copied, never
+    encoded again, and keep their order. Nothing is lost silently: where DST cannot hold all that
+    SRC has, the command stops before it starts and names what would be lost; --allow-loss goes on.
+    DST_classes.csv lists the class numbers. A damaged image is left out and named in failures.csv.
     """
 
     command: ClassVar[str] = "convert"
@@ -54,10 +88,16 @@ class Convert(Job):
     seed: int | None = option(None, "Shuffle the images.  [default: keep their order]")
     shards: int | None = option(None, "Divide the output into this many files.")
     shard_size: int | None = option(None, "Divide the output into files of about this many bytes.")
+    memory: int | None = option(
+        None,
+        "Shuffle a source of more bytes than this in two passes, through the disk of DST.  "
+        "[default: 70 % of the memory]",
+    )
     allow_loss: bool = option(False, "Convert although DST cannot hold all that SRC has.")
+    relative_to: Path | None = option(None, _RELATIVE_TO)
 
     def __post_init__(self) -> None:
-        for name in ("shards", "shard_size"):
+        for name in ("shards", "shard_size", "memory"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 flag = "--" + name.replace("_", "-")
@@ -69,40 +109,67 @@ class Convert(Job):
         return bool(output.suffix)
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        images = index_set(request.sources[0], scratch)
+        images = index_set(request.sources[0], scratch, relative_to=self.relative_to)
         n = len(images) if request.limit is None else min(len(images), request.limit)
         writer = self._make_writer(request.output, images, scratch)
+        _refuse_halves(images, n, writer)
         n_bytes = _bytes_of(images) * n // len(images)
-        n_files = self._count_files(n, n_bytes)
-        if self.seed is not None:
-            order = shuffled(n, self.seed).astype("<i8")
-            storage.write_file(scratch / _ORDER, order.tobytes(), durable=False)
+        n_files = self._count_files(n, n_bytes, writer.group)
+        spills = self._write_order(n, n_bytes, writer, scratch)
         parts = _cut_parts(writer, n, n_files)
         bounds = [(part.start, part.stop) for part in parts]
         shards = [
-            replace(shard, payload=(str(request.output), part))
+            replace(shard, payload=(str(request.output), part, spills))
             for shard, part in zip(cut_at(bounds, images.path), parts, strict=True)
         ]
-        files = None
+        stages = [Stage(_WRITE, shards)]
+        if spills:
+            stages.insert(0, Stage(_SPILL, spills.shards(images.path)))
+            n_bytes *= 2
+        files, n_outputs = None, n
         if self.writes_file(request.output):
             side_files = writer.side_files(n_files)
-            if class_map.has_classes(
-                request.output.with_name(writer.class_map), writer.classes.names
-            ):
-                side_files.remove(writer.class_map)  # of another output with the same classes
+            mapped = request.output.with_name(writer.class_map)
+            if class_map.has_classes(mapped, writer.classes.names):
+                # of another output with the same classes
+                side_files = [name for name in side_files if name != writer.class_map]
             files = [*writer.files(n_files), *side_files]
+            n_outputs = len(files)
         fingerprint = f"{images.kind} {images.index.fingerprint}"
-        return Work([Stage("write", shards)], fingerprint, files=files, n_files=n, n_bytes=n_bytes)
+        return Work(stages, fingerprint, files=files, n_files=n_outputs, n_bytes=n_bytes)
+
+    def _write_order(
+        self, n: int, n_bytes: int, writer: SetWriter, scratch: Path
+    ) -> _Spills | None:
+        """Write the order of the images; return the batches where it takes two passes."""
+        if self.seed is None:
+            return None
+        order = _shuffle(n, self.seed, writer.group).astype("<i8")
+        storage.write_file(scratch / _ORDER, order.tobytes(), durable=False)
+        fits = n_bytes <= (self.memory or int(_MEMORY * usable_memory()))
+        if fits or writer.refers_to_files:
+            return None
+        ranks = np.empty(n, "<i8")
+        ranks[order] = np.arange(n)
+        storage.write_file(scratch / _RANKS, ranks.tobytes(), durable=False)
+        return _Spills(n, max(_FEWEST, _BATCH * n // n_bytes))
 
     def _make_writer(self, output: Path, images: ImageSet, scratch: Path) -> SetWriter:
         """Choose the writer and its settings for all parts; refuse losses."""
-        writer, names = _find_writer(output), SetNames.of(images)
+        writer = _find_writer(output)
+        names = SetNames.of(images, writer, self._base())
+        about = describe_writer(writer, names)
         self._refuse_losses(names, writer, images.path)
-        storage.write_file(scratch / _WRITER, describe_writer(writer, names), durable=False)
+        storage.write_file(scratch / _WRITER, about, durable=False)
         return load_writer(output, scratch / _WRITER)
 
+    def _base(self) -> str:
+        if self.relative_to is None:
+            return ""
+        return os.path.abspath(self.relative_to)
+
     def _refuse_losses(self, names: SetNames, writer: type[SetWriter], source: str) -> None:
-        losses = find_losses(names, writer.can)
+        losses = find_losses(names, writer)
         if self.seed is not None and not writer.can.order:
             raise OptionError(f"--seed: a {writer.kind} has no order", remedy="Leave it out.")
         if losses and not self.allow_loss:
@@ -112,35 +179,52 @@ class Convert(Job):
                 remedy="Choose another container, or use --allow-loss.",
             )
 
-    def _count_files(self, n: int, n_bytes: int) -> int:
+    def _count_files(self, n: int, n_bytes: int, group: int) -> int:
         if self.shard_size:
-            return max(1, min(n, -(-n_bytes // self.shard_size)))
+            return max(1, min(n // group, -(-n_bytes // self.shard_size)))
         n_files = self.shards or 1
-        if n_files > n:
+        most = n // group
+        if n_files > most:
             raise OptionError(
-                "--shards", expected=f"{n} or fewer, the images there are", found=str(n_files)
+                "--shards", expected=f"{most} or fewer, the images there are", found=str(n_files)
             )
         return n_files
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        output, part = shard.payload
+        with open_set(sink.scratch) as images:
+            if shard.stage == _SPILL:
+                ranks = _positions(sink.scratch / _RANKS, shard.start, shard.stop)
+                samples = images.read(range(shard.start, shard.stop))
+                write_spill(samples, np.asarray(ranks, np.int64), sink)
+            else:
+                yield from self._write(images, shard, sink)
+
+    def _write(self, images: ImageSet, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        output, part, spills = shard.payload
         writer = load_writer(Path(output), sink.scratch / _WRITER)
         lost: dict[str, int] = {}
-        with open_set(sink.scratch) as images:
-            positions = _positions(sink.scratch, shard.start, shard.stop)
-            numbers = images.index.identity_of[np.asarray(positions, np.int64)].tolist()
-            outcomes = writer.write(images.read(positions), part, sink)
-            for number, outcome in zip(numbers, outcomes, strict=True):
-                if outcome.is_failure and number >= 0:
-                    name = images.index.identities[number]
-                    lost[name] = lost.get(name, 0) + 1
+        positions = _positions(sink.scratch / _ORDER, shard.start, shard.stop)
+        numbers = images.index.identity_of[np.asarray(positions, np.int64)].tolist()
+        samples = images.read(positions)
+        if spills:
+            samples = spills.read(shard, sink)
+        if not writer.refers_to_files:
+            samples = _shorten_keys(samples, images.below)
+        outcomes = writer.write(samples, part, sink)
+        for position, number, outcome in zip(positions, numbers, outcomes, strict=True):
+            if not outcome.is_failure:
                 yield outcome
-            yield from faults_after(images, shard.stop)
+                continue
+            if number >= 0:
+                name = images.index.identities[number]
+                lost[name] = lost.get(name, 0) + 1
+            yield outcome._replace(key=images.key(position))
+        yield from faults_after(images, shard.stop)
         sink.open_part(_LOST).write(json.dumps(lost).encode())
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join files that were written in several parts, and write the class map."""
-        shards = work.stages[0].shards
+        shards = work.stages[-1].shards
         writer = load_writer(request.output, sink.scratch / _WRITER)
         parts: dict[str, list[tuple[str, OutPart]]] = {}
         for shard in shards:
@@ -155,10 +239,12 @@ class Convert(Job):
     def _class_map(self, writer: SetWriter, shards: Sequence[Shard], sink: Sink) -> bytes:
         with open_set(sink.scratch) as images:
             names = images.index.identities[:]
-            n = shards[-1].stop
-            taken = images.index.identity_of[np.asarray(_positions(sink.scratch, 0, n))]
-        counts = np.bincount(taken[taken >= 0], minlength=len(names)).tolist()
-        by_name = dict(zip(names, counts, strict=True))
+            counts = np.zeros(len(names), np.int64)
+            for start, stop in even_bounds(shards[-1].stop, _WHOLE):
+                positions = np.asarray(_positions(sink.scratch / _ORDER, start, stop), np.int64)
+                taken = images.index.identity_of[positions]
+                counts += np.bincount(taken[taken >= 0], minlength=len(names))
+        by_name = dict(zip(names, counts.tolist(), strict=True))
         for shard in shards:
             for name, n_lost in json.loads(
                 storage.read_bytes(sink.part_path(shard.id, _LOST))
@@ -182,9 +268,31 @@ def _find_writer(output: Path) -> type[SetWriter]:
     )
 
 
+def _refuse_halves(images: ImageSet, n: int, writer: SetWriter) -> None:
+    """Raise an error where the first `n` images do not fill the groups that stay together."""
+    if n % writer.group == 0:
+        return
+    expected = f"a multiple of {writer.group} images"
+    if n < len(images):
+        raise OptionError("--limit", expected=expected, found=str(n))
+    raise SourceError(
+        f"a {writer.kind} holds its images in pairs",
+        path=images.path,
+        expected=expected,
+        found=f"{n:,}",
+    )
+
+
+def _shuffle(n: int, seed: int, group: int) -> npt.NDArray[np.int64]:
+    """Return positions (n,) in random order; `group` consecutive images stay together."""
+    firsts = shuffled(n // group, seed).astype("<i8") * group
+    return (firsts[:, None] + np.arange(group)).reshape(-1)
+
+
 def _cut_parts(writer: SetWriter, n: int, n_files: int) -> list[OutPart]:
-    names = writer.files(n_files)
-    edges = [number * n // len(names) for number in range(len(names) + 1)]
+    names, group = writer.files(n_files), writer.group
+    n_groups = n // group
+    edges = [number * n_groups // len(names) * group for number in range(len(names) + 1)]
     parts = []
     for name, first, last in zip(names, edges, edges[1:], strict=False):
         size = _PART
@@ -196,8 +304,15 @@ def _cut_parts(writer: SetWriter, n: int, n_files: int) -> list[OutPart]:
     return parts
 
 
-def _positions(scratch: Path, start: int, stop: int) -> Sequence[int]:
-    order = scratch / _ORDER
+def _shorten_keys(samples: Iterator[Sample | Outcome], below: str) -> Iterator[Sample | Outcome]:
+    """Take absolute keys as paths in the folder `below`, if there is one."""
+    if not below:
+        return samples
+    return (each._replace(key=each.key.removeprefix(f"{below}/")) for each in samples)
+
+
+def _positions(order: Path, start: int, stop: int) -> Sequence[int]:
+    """Return the numbers [start, stop) of a permutation; of the natural order without a file."""
     if storage.size_of(order) is None:
         return range(start, stop)
     mapped: npt.NDArray[np.int64] = np.memmap(order, "<i8", "r")
@@ -206,8 +321,11 @@ def _positions(scratch: Path, start: int, stop: int) -> Sequence[int]:
 
 
 def _bytes_of(images: ImageSet) -> int:
-    if Path(images.path).is_file():
-        return storage.size_of(images.path) or 0
+    """Return the bytes of the files that hold the set; an estimate where each image is a file."""
+    facts = images.index.facts
+    files = next((facts[name] for name in _FILES if name in facts), [images.path])
+    if all(Path(file).is_file() for file in files):
+        return sum(storage.size_of(file) or 0 for file in files)
     return len(images) * _TYPICAL
 
 

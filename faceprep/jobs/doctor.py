@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 from faceprep import __version__
 from faceprep.core import cpu as cores
 from faceprep.core import dependencies as installed
-from faceprep.core import registry, storage
+from faceprep.core import registry
+from faceprep.core.disk_space import free_space
 from faceprep.core.errors import MissingExtra
 from faceprep.core.job import Look
 from faceprep.core.scratch import scratch_place
@@ -145,7 +146,7 @@ class Doctor(Look):
                 "quota": cores.quota(),
             },
             memory_limit=cores.memory_limit(),
-            space={place: storage.free_space(place)[:2] for place in places},
+            space={place: free_space(place)[:2] for place in places},
             open_files=(soft, hard),
             lacks=_lacks(needed),
             broken=_broken(needed[installed.BASE]),

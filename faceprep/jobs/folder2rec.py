@@ -1,5 +1,5 @@
-"""`folder2rec`: convert identity folders to an MXNet .rec set, in InsightFace's layout or shuffled
-for DALI.
+"""`folder2rec`: convert identity folders, or any set, to an MXNet .rec set, in InsightFace's layout
+or shuffled for DALI.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+import numpy as np
+
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
+from faceprep.core.io.image_header import is_image_name
 from faceprep.core.job import Job
 from faceprep.core.names import sort_files, sort_names
 from faceprep.core.options import option
@@ -22,28 +26,31 @@ from faceprep.core.random_order import random_keys
 from faceprep.core.shards import cut_at, cut_evenly
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
-from faceprep.sets.folder import Identity, read_identity, walk_images
-from faceprep.sets.listing import BAD_NAME, NO_IDENTITY, describe_bad_name, is_text
+from faceprep.sets.containers import kind_of, open_set
+from faceprep.sets.folder import BAD_NAME, FolderSet, Identity, read_identity, walk_images
+from faceprep.sets.image_set import Sample
+from faceprep.sets.listing import NO_IDENTITY, describe_bad_name, is_text
 from faceprep.sets.recordio import writer as rec_parts
 from faceprep.sets.recordio.records import EXACT_FLOATS
 from faceprep.sets.recordio.writer import ImageRow, Roster
+from faceprep.steps.listed_set import list_people, list_source, read_listed
 
 _SHARD = 2048
 _REFUSED, _PACK, _MERGE = "refused", "pack", "merge"
 _SPILL = 48 << 20
-_ROSTER = "identities"
+_ROSTER, _PLACES = "identities", "places"
 _N_SAMPLED = 256
 _FILES = ("train.rec", "train.idx", "train.lst", "property", "classes.csv")
 
 
 @dataclass(frozen=True)
 class Folder2Rec(Job):
-    """Convert image folders to an MXNet .rec set.
+    """Convert image folders, or any other set, to an MXNet .rec set.
 
     SRC/IDENTITY/* becomes DST/train.rec, train.idx, train.lst, property and classes.csv (class,
     name, images). Classes follow the order of the folder names: as numbers if all are numbers, else
     as text. Image bytes are not changed. A damaged image is left out and named in DST/failures.csv,
-    and so are an image outside of any identity and a folder whose name is not UTF-8.
+    and so are an image outside of any identity and an identity whose name is not UTF-8.
     """
 
     command: ClassVar[str] = "folder2rec"
@@ -62,7 +69,8 @@ class Folder2Rec(Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         root = request.sources[0]
-        counts, fingerprint, sample, refused = _survey(root)
+        survey = _survey(root, scratch)
+        counts, refused = survey.counts, survey.refused
         total = sum(counts.values())
         n = min(total, request.limit or total)
         if not n:
@@ -74,7 +82,7 @@ class Folder2Rec(Job):
                 path=root,
                 remedy="Use --layout flat.",
             )
-        mean_size = sum(storage.size_of(root / name) or 0 for name in sample) // len(sample)
+        mean_size = survey.mean_size
         flat = self.layout == "flat"
         n_a_shard = max(64, min(_SHARD * 4, _SPILL // max(mean_size, 1))) if flat else _SHARD
         roster = Roster(list(counts), list(counts.values()), n, n_a_shard)
@@ -85,7 +93,7 @@ class Folder2Rec(Job):
             stages.insert(0, Stage(_REFUSED, _refusals(refused, root)))
         return Work(
             stages,
-            fingerprint,
+            survey.fingerprint,
             files=_FILES,
             n_files=len(_FILES),
             n_bytes=(len(names) + 1) * n * mean_size,
@@ -104,8 +112,7 @@ class Folder2Rec(Job):
 
     def _pack(self, shard: Shard, roster: Roster, sink: Sink) -> Iterator[Outcome]:
         rows: list[ImageRow] = []
-        for position, label, name in _images(Path(shard.source), roster, shard):
-            row, outcome = _load(shard.source, position, label, name)
+        for row, outcome in _load_rows(shard, roster, sink.scratch):
             if row:
                 rows.append(row)
             yield outcome
@@ -127,18 +134,46 @@ def _cut(stage: str, roster: Roster, source: str | Path) -> list[Shard]:
     return cut_at(roster.cuts(), source, stage=stage, id_format="{stage}-{start:010d}")
 
 
-def _load(root: str, position: int, label: int, name: str) -> tuple[ImageRow | None, Outcome]:
-    data = read_image_bytes(f"{root}/{name}", name)
-    if isinstance(data, Outcome):
-        return None, data
-    header = check_image_bytes(data, name)
+_Loaded = tuple[ImageRow | None, Outcome]
+
+
+def _load_rows(shard: Shard, roster: Roster, scratch: Path) -> Iterator[_Loaded]:
+    """Yield the row of each image, None for a damaged one, with its outcome."""
+    if storage.size_of(scratch / _PLACES) is None:
+        for position, label, name in _images(Path(shard.source), roster, shard):
+            data = read_image_bytes(f"{shard.source}/{name}", name)
+            if isinstance(data, Outcome):
+                yield None, data
+            else:
+                yield _make_row(position, label, Sample(name, "", data))
+        return
+    places: Ints = np.memmap(scratch / _PLACES, "<i8", "r")
+    images = read_listed(scratch, places[shard.start : shard.stop].tolist())
+    for (position, label), each in zip(_labels(roster, shard), images, strict=True):
+        if isinstance(each, Outcome):
+            yield None, each
+        else:
+            yield _make_row(position, label, each)
+
+
+def _labels(roster: Roster, shard: Shard) -> Iterator[tuple[int, int]]:
+    """Yield (position, class) of each image of a shard."""
+    for label, first, count in roster.span(shard.start, shard.stop):
+        for position in range(max(shard.start, first), min(shard.stop, first + count)):
+            yield position, label
+
+
+def _make_row(position: int, label: int, sample: Sample) -> _Loaded:
+    name, data = sample.key, bytes(sample.data)
+    header = check_image_bytes(data, name, sample.place)
     if isinstance(header, Outcome):
         return None, header
     if "\t" in name or "\n" in name:
         return None, Outcome(
             name, BAD_NAME, f"{name!r}: train.lst cannot hold a tab or line break; rename the file"
         )
-    return ImageRow(position, label, name, data, header.size or (0, 0)), Outcome(name)
+    listed = name if is_image_name(name) else name + header.suffix
+    return ImageRow(position, label, listed, data, header.size or (0, 0)), Outcome(name)
 
 
 def _refusals(refused: Sequence[Outcome], root: Path) -> list[Shard]:
@@ -171,17 +206,24 @@ def _refuse(identity: str, images: Sequence[str]) -> list[Outcome]:
 
 
 class _Survey(NamedTuple):
-    """Image counts of each identity in class order, a fingerprint of all names, some samples, and
-    the images outside of every class.
+    """Image counts of each identity in class order, a fingerprint of all names, the mean bytes of
+    an image, and the images outside of every class.
     """
 
     counts: dict[str, int]
     fingerprint: str
-    sample: list[str]
+    mean_size: int
     refused: list[Outcome]
 
 
-def _survey(root: Path) -> _Survey:
+def _survey(source: Path, scratch: Path) -> _Survey:
+    """Look through a set of any kind. Raises SourceError."""
+    if kind_of(source) == FolderSet.kind:
+        return _survey_folder(source)
+    return _survey_set(source, scratch)
+
+
+def _survey_folder(root: Path) -> _Survey:
     found: dict[str, tuple[int, bytes]] = {}
     sample: list[str] = []
     refused: dict[str, list[Outcome]] = {}
@@ -200,7 +242,28 @@ def _survey(root: Path) -> _Survey:
     fingerprint = f"{n_images} images of {len(found)} identities, names {digest.hexdigest()[:16]}"
     counts = {name: found[name][0] for name in sort_names(found.keys() - refused)}
     outcomes = [outcome for name in sorted(refused) for outcome in refused[name]]
-    return _Survey(counts, fingerprint, sample, outcomes)
+    n_bytes = sum(storage.size_of(root / name) or 0 for name in sample)
+    return _Survey(counts, fingerprint, n_bytes // max(len(sample), 1), outcomes)
+
+
+def _survey_set(source: Path, scratch: Path) -> _Survey:
+    """Index a set that is not a folder, and note the places of its images in class order."""
+    listed = list_source(source, scratch)
+    listed.save(scratch)
+    listing, people = listed.listing, list_people(listed, warns=False)
+    refused: list[Outcome] = []
+    for start, stop in listing.runs():
+        refused += _refuse(
+            listing.identities[listing.identity_of[start]], listing.files[start:stop]
+        )
+    with open_set(scratch) as images:
+        refused += images.faults()
+    are_kept = np.array([is_text(name) for name in people.names], np.bool_)
+    places = people.places[np.repeat(are_kept, people.counts)]
+    storage.write_file(scratch / _PLACES, places.astype("<i8").tobytes(), durable=False)
+    counts = dict(zip(people.names, people.counts.tolist(), strict=True))
+    kept = {name: n for name, n in counts.items() if is_text(name)}
+    return _Survey(kept, listed.state, listed.n_bytes // len(listing), refused)
 
 
 @functools.lru_cache(maxsize=1)

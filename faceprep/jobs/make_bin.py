@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate, islice
 from math import isqrt
 from pathlib import Path
@@ -17,22 +17,23 @@ import numpy as np
 
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
-from faceprep.core.names import sort_names
 from faceprep.core.options import option
 from faceprep.core.random_order import draw_distinct
-from faceprep.core.shards import cut_evenly, whole_stage
+from faceprep.core.shards import cut_evenly, even_bounds, whole_stage
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.containers import open_set
 from faceprep.sets.image_set import ImageSet, Sample, check_sample
+from faceprep.sets.name_lookup import ImageFinder
 from faceprep.sets.pairs_bin import container as pairs_bin
-from faceprep.sets.pairs_bin.pair_lists import ImageFinder, read_pairs_list
-from faceprep.steps.listed_set import ListedSet, list_source, read_listed
+from faceprep.sets.pairs_bin.pair_lists import read_pairs_list
+from faceprep.steps.list_options import ListOptions
+from faceprep.steps.listed_set import ListedSet, list_people, list_source, read_listed
 from faceprep.vision import codec
 from faceprep.vision.load_image import load_image_bytes
 
-log = logging.getLogger("faceprep")
 _SHARD = 512
 _FOLDS = 10
+_NAMES = 1 << 16
 _PACK, _REFUSED = "pack", "refused"
 _KEPT = (".jpg", ".png")
 
@@ -48,7 +49,7 @@ class _Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MakeBin(Job):
+class MakeBin(ListOptions, Job):
     """Make a verification .bin of drawn or listed pairs.
 
     Drawn pairs are all different, and every pair of SRC is as likely as any other of its kind. They
@@ -85,13 +86,14 @@ class MakeBin(Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
-        listed = list_source(source, scratch)
+        listed = list_source(source, scratch, relative_to=self.relative_to)
         listed.save(scratch)
         if self.pairs:
             with open_set(scratch) as opened:
                 pairs, refused = self._draw(source, _Images(listed, opened))
         else:
-            pairs, refused = self._listed(source, listed), []
+            with open_set(scratch) as opened:
+                pairs, refused = self._listed(source, _ListedNames(source, listed, opened)), []
         pairs = pairs[: request.limit]
         shards = [
             replace(shard, payload=pairs[shard.start : shard.stop])
@@ -109,13 +111,13 @@ class MakeBin(Job):
             n_bytes=n_bytes,
         )
 
-    def _listed(self, source: Path, listed: ListedSet) -> list[_Pair]:
-        finder, pairs = ImageFinder(source, listed.listing.prefixed_paths("")), []
+    def _listed(self, source: Path, names: _ListedNames) -> list[_Pair]:
+        pairs: list[_Pair] = []
         path = self.pairs_file or Path()
         for line, first, second, same in read_pairs_list(path):
             key = f"{path.name} line {line}"
             try:
-                pairs.append(_Pair(key, finder.find(first), finder.find(second), same))
+                pairs.append(_Pair(key, names.find(first), names.find(second), same))
             except SourceError as error:
                 pairs.append(_Pair(key, -1, -1, same, str(error)))
         if all(pair.problem for pair in pairs):
@@ -204,23 +206,47 @@ def _load_encoded(sample: Sample | Outcome) -> bytes | Outcome:
     return codec.encode(pixels, ".png")
 
 
+class _ListedNames:
+    """The names of the images of a set in a list of pairs: paths below the identity, or keys."""
+
+    def __init__(self, source: Path, listed: ListedSet, opened: ImageSet) -> None:
+        self._source, self._listed, self._opened = source, listed, opened
+        self._paths = ImageFinder(source, self._paths_of, len(listed.listing))
+
+    def find(self, name: str) -> int:
+        """Return the place of an image in the listing. Raises SourceError for none or several."""
+        try:
+            return self._paths.find(name)
+        except SourceError:
+            if not self._keys_differ:
+                raise
+            return self._keys.find(name)
+
+    @cached_property
+    def _keys(self) -> ImageFinder:
+        return ImageFinder(self._source, self._keys_of, len(self._listed.listing))
+
+    @cached_property
+    def _keys_differ(self) -> bool:
+        bounds = even_bounds(len(self._listed.listing), _NAMES)
+        return any(self._keys_of(*some) != self._paths_of(*some) for some in bounds)
+
+    def _paths_of(self, start: int, stop: int) -> list[str]:
+        return self._listed.listing.paths(np.arange(start, stop))
+
+    def _keys_of(self, start: int, stop: int) -> list[str]:
+        return [self._opened.key(i) for i in self._listed.order[start:stop].tolist()]
+
+
 class _Images:
     """The images of a set that have an identity, numbered in class order."""
 
     def __init__(self, listed: ListedSet, opened: ImageSet) -> None:
-        identities, identity_of = listed.listing.identities, listed.listing.identity_of
         self._opened, self._order = opened, listed.order
         self.refused: list[Outcome] = []
-        names = [name for name in sort_names(identities) if name != "."]
-        if len(names) < len(identities):
-            log.warning("%s: images outside identity folders are skipped", listed.path)
-        numbers = {name: number for number, name in enumerate(identities)}
-        counts = np.bincount(identity_of, minlength=len(identities))
-        starts = np.cumsum(counts) - counts
-        chosen = [numbers[name] for name in names]
-        self.counts: list[int] = counts[chosen].tolist()
-        spans = [np.arange(starts[number], starts[number] + counts[number]) for number in chosen]
-        self._places = np.concatenate([np.zeros(0, np.int64), *spans])
+        people = list_people(listed)
+        self.counts: list[int] = people.counts.tolist()
+        self._places = people.places
         self._sound: dict[int, bool] = {}
 
     def place(self, number: int) -> int:

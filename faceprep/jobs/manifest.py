@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,9 +32,22 @@ from faceprep.sets.manifests import embedding_join as embedding_rows
 from faceprep.sets.manifests import partition as manifest_cuts
 from faceprep.sets.manifests.embedding_join import EmbeddingTable
 from faceprep.sets.manifests.layout import EMBEDDINGS, Block, Layout, Part
+from faceprep.sets.manifests.map_owner import may_write_map
 from faceprep.sets.manifests.partition import Cutter
-from faceprep.sets.manifests.writers import FORMATS, Format, format_of, lost_images
+from faceprep.sets.manifests.soundness import (
+    CHECK,
+    check_images,
+    count_lost,
+    cut_checks,
+    refuse_unusable,
+    warn_of_empty,
+    write_soundly,
+)
+from faceprep.sets.manifests.writers import FORMATS, Format, format_of
 from faceprep.sets.split import Selection, Split
+
+_TYPICAL = 8 << 10
+"""Bytes of an image where nothing else is known."""
 
 log = logging.getLogger("faceprep")
 
@@ -42,12 +56,14 @@ log = logging.getLogger("faceprep")
 class Manifest(Job):
     """Write a list or shards of images for a trainer.
 
-    SRC is any set. OUT lists or holds its images, shuffled, in the format of its suffix: .npz and
-    .tfrecord as Keras_insightface reads them, .parquet, .csv, .lst (im2rec), .tar (WebDataset, with
-    the images). Classes are numbered 0 to C-1 in the order of their names, as numbers if all are
-    numbers. NAME_classes.csv beside OUT lists them; --classes keeps the numbers of another one. The
-    validation share goes to NAME_val.SUFFIX. With --shards the files are called
-    NAME-00000-of-00008.SUFFIX.
+    SRC is any set. OUT lists its images, shuffled, in the format of its suffix: .npz (as
+    Keras_insightface reads it), .csv, .lst (im2rec) or .parquet; or it holds them: .tar
+    (WebDataset), and .tfrecord or .parquet with --with-images. A .tfrecord with --embeddings alone
+    lists images for distillation. Classes are numbered 0 to C-1 in the order of their names, as
+    numbers if all are numbers. NAME_classes.csv beside OUT lists them; --classes keeps the numbers
+    of another one. The validation share goes to NAME_val.SUFFIX. With --shards the files are called
+    NAME-00000-of-00008.SUFFIX. A file that is missing, empty or no regular file is left out and
+    named in failures.csv.
     """
 
     command: ClassVar[str] = "manifest"
@@ -82,9 +98,17 @@ class Manifest(Job):
     relative_to: Path | None = option(
         None, "Write paths relative to this folder.  [default: absolute paths]"
     )
-    embeddings: Path | None = option(None, "Join the embeddings of this .npz by image name.")
+    embeddings: Path | None = option(
+        None,
+        "Join the embeddings of this file (.npz or .parquet of embed, or a manifest with them) by "
+        "image name; an image or an embedding without the other is a named failure.",
+    )
     with_images: bool = option(
-        False, "Write the images themselves (.tfrecord; .tar always has them)."
+        False, "Write the images themselves (.tfrecord or .parquet; .tar always has them)."
+    )
+    check: bool = option(
+        False,
+        "Open every image first, and leave out and name files that are not images or cut off.",
     )
 
     def __post_init__(self) -> None:
@@ -108,13 +132,15 @@ class Manifest(Job):
     def plan(self, request: Request, scratch: Path) -> Work:
         source, output = request.sources[0], request.output
         form = self._format(output)
-        with_images = self.with_images or form.images == "always"
+        with_images = self._holds_images(output)
         if source.is_dir():
             refuse_output_inside(source, output)
         with index_set(source, scratch) as images:
             listing = list_set(images, request.limit)
             prefix = self._prefix(images, form, with_images)
-            fingerprint, faults = images.index.fingerprint, list(images.faults())
+            faults = list(images.faults()) if request.limit is None else []
+            refuse_unusable(images, listing)
+            sizes, fingerprint = images.file_sizes, images.index.fingerprint
         refuse_names(listing, form.forbidden)
         labels, names, fixed = self._label(listing)
         table, rows = self._join(listing, prefix, source)
@@ -124,57 +150,64 @@ class Manifest(Job):
             raise _nothing_left(source, listing)
         chosen = selection.select(listing, labels, names, fixed, self.seed or 0, split)
         self._warn_of_small_split(chosen)
-        cutter = Cutter(
-            scratch,
-            listing,
-            chosen.class_of,
-            prefix,
-            rows,
-            with_images or bool(table),
-            form.part_is_file,
-        )
+        is_heavy, is_whole = with_images or bool(table), with_images or form.part_is_file
+        cutter = Cutter(scratch, listing, chosen.class_of, prefix, rows, is_heavy, is_whole)
         manifest_cuts.cut(cutter, output, chosen, self.shards)
         cutter.add_refused(source)
-        if request.limit is None:
-            cutter.add_faults(source, faults)
-        layout = Layout(
-            source=os.path.abspath(source),
-            folder=os.path.abspath(output.parent),
-            prefix=prefix,
-            suffix=output.suffix.lower(),
-            with_images=with_images,
-            n_classes=len(chosen.names),
-            width=cutter.width,
-            dim=table.dim if table else 0,
-            dtype=table.dtype if table else "",
-            twins=find_twins(listing) if with_images else [],
-            files=cutter.files,
-            class_map=class_map.name_for(output),
-        )
+        cutter.add_outcomes("faults", source, faults)
+        if table and rows is not None and request.limit is None:
+            cutter.add_outcomes("vectors", source, embedding_rows.find_spare(table, rows))
+        checks = cut_checks(scratch, chosen) if self.check else {}
+        layout = self._lay_out(cutter, chosen, table, checks, request)
         layout.save(scratch)
         if table:
             embedding_rows.lay_out(table, scratch / EMBEDDINGS)
-        return self._work(listing, chosen, cutter, layout, fingerprint)
+        text = class_map.encode(chosen.names, chosen.class_counts().tolist())
+        storage.write_file(scratch / CLASSES_CSV, text, durable=False)
+        stages = [Stage("write", cutter.shards)]
+        if checks:
+            stages.insert(0, Stage(CHECK, [*chain.from_iterable(checks.values())]))
+        files = [*layout.files]
+        if may_write_map(output, chosen.names):
+            files.append(layout.class_map)
+        for file in filter(None, (self.embeddings, self.classes)):
+            fingerprint += f", {storage.fingerprint_of(file)}"
+        return Work(
+            stages,
+            fingerprint,
+            files=files,
+            n_files=len(cutter.shards) + len(files),
+            n_bytes=_count_bytes(listing, layout, sizes),
+        )
+
+    def _holds_images(self, output: Path) -> bool:
+        return self.with_images or format_of(output).write is None
 
     def _format(self, output: Path) -> Format:
         form = format_of(output)
         suffix = output.suffix.lower()
         written = output.with_name(class_map.name_for(output))
         if self.classes and os.path.realpath(self.classes) == os.path.realpath(written):
-            raise OptionError("--classes is the class map that this run writes", found=written.name)
-        if self.with_images and form.images == "never":
+            raise OptionError(
+                "--classes is the class map that this run writes",
+                found=written.name,
+                remedy="Give OUT another name, or rename the map.",
+            )
+        if self.with_images and not form.write_images:
             raise OptionError(
                 f"--with-images: a {suffix} manifest holds no images",
-                expected="a .tfrecord or .tar",
+                expected="a .tfrecord, .parquet or .tar",
             )
         if self.embeddings and not form.embeddings:
             raise OptionError(
                 f"--embeddings: a {suffix} manifest holds none",
-                expected="a .npz, .tfrecord or .parquet",
+                expected="a .npz, .tfrecord, .parquet or .tar",
             )
-        if self.embeddings and self.with_images:
+        if suffix == ".tfrecord" and not (self.with_images or self.embeddings):
             raise OptionError(
-                "--embeddings and --with-images are two layouts of .tfrecord", remedy="Choose one."
+                "no trainer reads a .tfrecord of names and classes alone",
+                expected="--with-images or --embeddings",
+                remedy="For a list, write a .npz, .parquet, .csv or .lst.",
             )
         return form
 
@@ -185,11 +218,15 @@ class Manifest(Job):
             if not with_images:
                 raise OptionError(
                     f"images in a {images.kind} set are not files, so a list cannot name them",
-                    expected="OUT.tar, or OUT.tfrecord with --with-images",
+                    expected="OUT.tar, or OUT.tfrecord or OUT.parquet with --with-images",
                 )
             return ""
-        if not root:
-            return ""  # a list of absolute paths
+        if not root:  # a list of absolute paths
+            if self.relative_to is not None:
+                raise OptionError(
+                    "--relative-to: the paths in the list are absolute", remedy="Leave it out."
+                )
+            return ""
         prefix = root.rstrip("/")
         if self.relative_to is not None:
             base = os.path.abspath(self.relative_to)
@@ -230,8 +267,8 @@ class Manifest(Job):
             return None
         if self.label_rule and self.val_fraction:
             log.warning(
-                "--split-by identity splits by folder: a person with several folders may be on "
-                "both sides. See --group-by"
+                "--split-by identity keeps folders together, not people: the images of a person "
+                "with several folders can be in both sets. See --group-by"
             )
         return listing.identity_of
 
@@ -248,9 +285,6 @@ class Manifest(Job):
         for position in np.flatnonzero(rows < 0).tolist():
             reason = f"{listing.path(position)}: no embedding of this name in {self.embeddings}"
             listing.refused.setdefault(position, Unlabelled("no_embedding", reason))
-        n_unused = len(table.rows) - int((rows >= 0).sum())
-        if n_unused:
-            log.info("%s: %s embeddings belong to no image here", self.embeddings, f"{n_unused:,}")
         return table, rows
 
     def _leave_out(self, listing: Listing, labels: Ints) -> None:
@@ -267,6 +301,32 @@ class Manifest(Job):
             n = selection.draw(listing, labels, self.seed or 0, self.max_images, self.identities)
             log.info("%s not drawn", count_noun(n, "image is", "images are"))
 
+    def _lay_out(
+        self,
+        cutter: Cutter,
+        chosen: Selection,
+        table: EmbeddingTable | None,
+        checks: Mapping[str, Sequence[Shard]],
+        request: Request,
+    ) -> Layout:
+        source, output = request.sources[0], request.output
+        with_images = self._holds_images(output)
+        return Layout(
+            source=os.path.abspath(source),
+            folder=os.path.abspath(output.parent),
+            prefix=cutter.prefix,
+            suffix=output.suffix.lower(),
+            with_images=with_images,
+            n_classes=len(chosen.names),
+            width=cutter.width,
+            dim=table.dim if table else 0,
+            dtype=table.dtype if table else "",
+            twins=find_twins(cutter.listing) if with_images else [],
+            files=cutter.files,
+            class_map=class_map.name_for(output),
+            checks={split: [shard.id for shard in shards] for split, shards in checks.items()},
+        )
+
     def _warn_of_small_split(self, chosen: Selection) -> None:
         n = chosen.train.size + chosen.val.size
         wanted = round(self.val_fraction * n)
@@ -278,44 +338,31 @@ class Manifest(Job):
                 f"{wanted:,}",
             )
 
-    def _work(
-        self, listing: Listing, chosen: Selection, cutter: Cutter, layout: Layout, state: str
-    ) -> Work:
-        """Return the shards, and the class map if no other manifest has written the same."""
-        text = class_map.encode(chosen.names, chosen.class_counts().tolist())
-        storage.write_file(cutter.scratch / CLASSES_CSV, text, durable=False)
-        n_bytes = _count_bytes(listing, layout)
-        for file in filter(None, (self.embeddings, self.classes)):
-            state += f", {storage.fingerprint_of(file)}"
-        is_there = class_map.has_classes(Path(layout.folder) / layout.class_map, chosen.names)
-        files = [*layout.files, *([] if is_there else [layout.class_map])]
-        return Work(
-            [Stage("write", cutter.shards)],
-            state,
-            files=files,
-            n_files=len(cutter.shards) + len(files),
-            n_bytes=n_bytes,
-        )
-
     # During and after
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         if shard.stage == manifest_cuts.REFUSED:
             return iter(shard.payload)
+        if shard.stage == CHECK:
+            return check_images(shard, sink)
         layout = Layout.load(sink.scratch)
         part = Part(layout, shard, Block.load(sink.scratch, shard.id), sink)
-        return FORMATS[layout.suffix].write(part)
+        write = FORMATS[layout.suffix].writer(layout.with_images)
+        if not layout.may_lose:
+            return write(part)
+        return write_soundly(part, layout.checks.get(part.file.split, []), write)
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join files that were written in several parts, and write the class map."""
         layout = Layout.load(sink.scratch)
+        rows, lost = class_map.load(sink.scratch / CLASSES_CSV), count_lost(layout, sink)
+        join = FORMATS[layout.suffix].joiner(layout.with_images)
         for name, plan in layout.files.items():
             if not plan.has_one_part:
-                FORMATS[layout.suffix].join(sink, layout, name, sink.open(name))
-        rows, lost = class_map.load(sink.scratch / CLASSES_CSV), lost_images(layout, sink)
+                join(sink, layout, name, sink.open(name))
+        warn_of_empty(rows, lost)
         names = [row.name for row in rows]
-        is_there = class_map.has_classes(Path(layout.folder) / layout.class_map, names)
-        if layout.class_map in (work.files or ()) or not is_there:
+        if may_write_map(request.output, names):
             counts = [row.images - lost[row.number] for row in rows]
             sink.write(layout.class_map, class_map.encode(names, counts))
 
@@ -337,14 +384,16 @@ def _nothing_left(source: Path, listing: Listing) -> SourceError:
     )
 
 
-def _count_bytes(listing: Listing, layout: Layout) -> int:
-    """Return about how many bytes the output takes."""
+def _count_bytes(listing: Listing, layout: Layout, sizes: Ints | None) -> int:
+    """Return about how many bytes the output takes; `sizes` are those of the image files."""
     n_bytes = len(listing) * (4 * layout.width + 64 + 8 * layout.dim)
     if not layout.with_images:
         return n_bytes
-    n_image_bytes = storage.size_of(layout.source) or 0
-    if os.path.isdir(layout.source):
-        sizes = (storage.size_of(f"{layout.source}/{path}") or 0 for path in listing.files)
-        n_image_bytes = sum(sizes)
+    if sizes is not None:
+        n_image_bytes = int(sizes[: len(listing)].clip(min=0).sum())
+    elif os.path.isfile(layout.source):
+        n_image_bytes = storage.size_of(layout.source) or 0
+    else:
+        n_image_bytes = len(listing) * _TYPICAL
     has_parts = not all(plan.has_one_part for plan in layout.files.values())
     return n_bytes + n_image_bytes * (1 + has_parts)

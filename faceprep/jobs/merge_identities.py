@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import MissingExtra, OptionError
 from faceprep.core.options import option
+from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, UNDECIDED, Decision, Request, Work
 from faceprep.identity.far_threshold import threshold_at
@@ -97,7 +98,8 @@ class MergeIdentities(PlanningOptions):
 
     def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
         rule, origin = self._rule(embeddings)
-        merges = plan_merges(embeddings, rule, approximate=self.approximate)
+        progress = log_progress("comparing identities")
+        merges = plan_merges(embeddings, rule, progress, approximate=self.approximate)
         bounds = rule.bounds(embeddings.model)
         found = {
             "identities": merges.n_identities,
@@ -143,7 +145,7 @@ class MergeIdentities(PlanningOptions):
         """Return the merge rule and the origin of its threshold."""
         threshold, origin = self.threshold, "--threshold"
         if self.far is not None:
-            found = threshold_at(embeddings, self.far)
+            found = threshold_at(embeddings, self.far, progress=log_progress("comparing images"))
             interval = f"{found.low:.2g} to {found.high:.2g} with 95 % confidence"
             threshold, origin = (
                 found.threshold,

@@ -17,6 +17,7 @@ from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.entries import read_in_file_order
 from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, ImageRun, RecordFile
+from faceprep.sets.recordio.survey import survey_index
 
 _SHARD = 2048
 _INDEX = "index"
@@ -39,9 +40,6 @@ class Rec2Folder(Job):
         paths = rec_index.find_rec(request.sources[0], ignore_idx=self.scan)
         index = scratch / _INDEX
         n = rec_index.write_index(paths, index)
-        # It needs NumPy; without it, workers are copies of this process and start sooner.
-        from faceprep.sets.recordio.survey import survey_index
-
         found = survey_index(paths, index)
         found.warn(paths.rec)
         start = int(found.begins_with_header)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,35 +17,36 @@ import pyarrow as pa
 
 from faceprep import __version__
 from faceprep.core import registry, storage
-from faceprep.core.arrays import Pixels
 from faceprep.core.embeddings import Model
-from faceprep.core.errors import FaceprepError, MissingExtra, OptionError, SourceError
+from faceprep.core.errors import FaceprepError, OptionError, SourceError
 from faceprep.core.job import Job, Look
 from faceprep.core.options import option
-from faceprep.core.types import Outcome
+from faceprep.core.scratch import scratch_folder
 from faceprep.identity.distributions import measure
 from faceprep.pages.report import section_faces as faces
 from faceprep.pages.report import section_runs as runs
 from faceprep.pages.report import section_similarity as likeness
+from faceprep.pages.report import section_videos as videos
+from faceprep.pages.report.crops import Crops, open_crops
 from faceprep.pages.report.html import Heading, write_page
 from faceprep.pages.report.run_state import Run, find_runs, is_work_page
 from faceprep.pages.report.section_faces import Columns
 from faceprep.pages.report.sections import Section
 from faceprep.pages.report.tally import Tally
+from faceprep.sets.set_writer import are_labels
 from faceprep.tables.embeddings import is_embeddings, load_embeddings
-from faceprep.tables.faces import FACES_TABLE, split_output
+from faceprep.tables.faces import FACES_TABLE
+from faceprep.tables.frames import FRAMES_TABLE
 from faceprep.tables.plan import read_plan
-from faceprep.vision import codec
-from faceprep.vision.load_image import load_image
 from faceprep.vision.quality import MEASURES, measure_crop
 
 log = logging.getLogger("faceprep")
 Progress = Callable[[int, int], None]
 _PLAN = "plan.jsonl"
 _SAMPLE = 200
+_SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.[a-z]+$)")
 _MOST_COMPARED = 10_000
 """Images: their pairs take seconds, those of twice as many four times as long."""
-_SIDE = 112
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,11 @@ class Reported:
 class Report(Look):
     """Write a report of a run as one HTML page and as JSON.
 
-    OUT is the output of a command: a folder, a table or embeddings; or a plan, or the saved --json
-    output of verify. OUT/report.html (OUT.report.html beside a file) has plots, tables and example
-    crops, and needs neither a network nor scripts. The same numbers are in a .json beside it. The
-    page shows what is available: images of each identity, frames of each video, failures, faces,
-    sharpness, similarity, decisions, verification, space.
+    OUT is the output of a command: a folder or another set, a table or embeddings; or a plan, or
+    the saved --json output of verify. OUT/report.html (OUT.report.html beside a file) has plots,
+    tables and example crops, and needs neither a network nor scripts. The same numbers are in a
+    .json beside it. The page shows what is available: images of each identity, frames of each
+    video, failures, faces, sharpness, similarity, decisions, verification, space.
     """
 
     command: ClassVar[str] = "report"
@@ -95,23 +96,24 @@ class Report(Look):
     verify: Path | None = option(None, "Include this saved --json output of verify.")
 
     def look(self, out: Path, progress: Progress = lambda n_done, total: None) -> Reported:
-        if not out.exists():
+        found_runs = find_runs(out) or find_runs(out.with_name(_SHARD.sub("", out.name)))
+        if not out.exists() and not found_runs:
             raise SourceError("no such file or folder", path=out, remedy="Check the path.")
         target = self._target(out)
-        found_runs = find_runs(out)
-        sections = list(self._sections(out, found_runs, progress))
-        if not sections:
-            raise SourceError(
-                "nothing to report: no run has left its notes here",
-                path=out,
-                expected="what a command of faceprep made, with its .faceprep, a plan, or a table",
-            )
         title = f"Report on {os.path.basename(os.path.abspath(out))}"
         heading = Heading(
             title, os.path.abspath(out), f"Made by faceprep {__version__}. No network, no script."
         )
-        load_crop = partial(_encode_crop, _root_of(out, found_runs))
-        page = write_page(heading, sections, load_crop)
+        with scratch_folder() as scratch, open_crops(out, found_runs, scratch) as crops:
+            sections = list(self._sections(out, found_runs, crops, progress))
+            if not sections:
+                raise SourceError(
+                    "nothing to report: no run has left its notes here",
+                    path=out,
+                    expected="what a command of faceprep made, with its .faceprep, a plan, or a "
+                    "table",
+                )
+            page = write_page(heading, sections, crops.encode)
         storage.write_file(target, page)
         storage.write_file(target.with_suffix(".json"), _as_json(out, sections))
         return Reported(target, target.with_suffix(".json"), tuple(sections))
@@ -125,7 +127,7 @@ class Report(Look):
         return target
 
     def _sections(
-        self, out: Path, found_runs: Sequence[Run], progress: Progress
+        self, out: Path, found_runs: Sequence[Run], crops: Crops, progress: Progress
     ) -> Iterator[Section]:
         """Yield the sections in reading order."""
         tallies = [_tally(run, out, progress) for run in found_runs]
@@ -133,13 +135,13 @@ class Report(Look):
             yield runs.run_section(run, tally)
             if failures := runs.failures_section(run.failures()):
                 yield failures
-            yield from _of_tally(run, tally)
-        yield from self._of_tables(out, tallies)
+            yield from _of_tally(run, tally, out, crops.counts if len(tallies) == 1 else None)
+        yield from self._of_tables(out, tallies, crops)
         yield from self._of_likeness(out, found_runs)
 
-    def _of_tables(self, out: Path, tallies: Sequence[Tally]) -> Iterator[Section]:
+    def _of_tables(self, out: Path, tallies: Sequence[Tally], crops: Crops) -> Iterator[Section]:
         """Yield the sections on faces and crops."""
-        table = out / FACES_TABLE
+        table = out if out.name == FACES_TABLE else out / FACES_TABLE
         found = faces.load_faces(table) if table.is_file() else None
         if found is not None:
             yield faces.faces_section(found)
@@ -154,8 +156,11 @@ class Report(Look):
                 yield runs.identities_section(columns.identities)
             yield faces.crops_section(columns)
             return
-        paths, n_crops = _some_crops(found, tallies)
-        if sample := _measure(out, paths):
+        if crops.n is None or not tallies:
+            paths, n_crops = _some_crops(found, tallies)
+        else:
+            paths, n_crops = crops.sample(_SAMPLE), crops.n
+        if sample := _measure(crops, paths):
             yield faces.crops_section(sample, n_crops)
 
     def _of_likeness(self, out: Path, found_runs: Sequence[Run]) -> Iterator[Section]:
@@ -213,13 +218,26 @@ def _has_siblings(command: str) -> bool:
     return issubclass(job, Job) and bool(job.siblings)
 
 
-def _of_tally(run: Run, tally: Tally) -> Iterator[Section]:
-    if tally.of_videos:
-        yield runs.videos_section(tally.videos)
-    elif counts := {name: n for name, n in (tally.images_of or tally.inputs_of).items() if name}:
+def _of_tally(
+    run: Run, tally: Tally, out: Path, counts_of_set: Mapping[str, int] | None
+) -> Iterator[Section]:
+    counted: Mapping[str, int] = tally.images_of or tally.inputs_of
+    if counts_of_set and not _are_classes(counts_of_set, tally.inputs_of):
+        counted = counts_of_set
+    if tally.of_videos and (out / FRAMES_TABLE).is_file():
+        lost = videos.load_lost_frames(out / FRAMES_TABLE, tally.videos)
+        yield videos.videos_section(lost.videos.values(), lost)
+    elif tally.of_videos:  # not finished, or by a version without the table
+        yield videos.videos_section(tally.videos.values())
+    elif counts := {name: n for name, n in counted.items() if name}:
         yield runs.identities_section(counts)
     if space := runs.storage_section(run, tally):
         yield space
+
+
+def _are_classes(names: Iterable[str], inputs: Iterable[str]) -> bool:
+    """Return whether the names in a set are the class numbers of named inputs, as in a .rec."""
+    return are_labels(names) and not are_labels(inputs)
 
 
 def _embeddings_of(out: Path, found_runs: Sequence[Run]) -> Path | None:
@@ -270,45 +288,6 @@ def _as_json(out: Path, sections: list[Section]) -> bytes:
 # Crops
 
 
-def _encode_crop(out: Path, path: str) -> bytes | None:
-    """Encode a thumbnail of a crop that a table of `out` names; None if it cannot be read."""
-    pixels = _read(out, path)
-    if pixels is None:
-        return None
-    return codec.encode_small(pixels, _SIDE)
-
-
-def _read(out: Path, path: str) -> Pixels | None:
-    """Read the pixels of a crop; None if it is unreadable or would lie outside the output."""
-    name, beside = split_output(path)
-    root = Path(os.path.abspath(out))
-    folder = root.with_name(root.name + beside)
-    if os.path.isabs(name) or ".." in Path(name).parts or "\0" in name:
-        return None
-    try:
-        pixels = load_image(folder / name, path)
-    except MissingExtra as error:  # without OpenCV, the page has no pictures
-        log.debug("not shown: %s", error)
-        return None
-    if isinstance(pixels, Outcome):
-        log.debug("not shown: %s", pixels.reason)
-        return None
-    return pixels
-
-
-def _root_of(out: Path, found_runs: Sequence[Run]) -> Path:
-    """Return the folder of the crops: the output, or the source of a table."""
-    sources = [
-        Path(path)
-        for run in found_runs
-        for path in run.record.get("sources") or ()
-        if isinstance(path, str)
-    ]
-    if out.is_dir():
-        return out
-    return next((path for path in sources if path.is_dir()), out.parent)
-
-
 def _some_crops(found: Columns | None, tallies: Sequence[Tally]) -> tuple[list[str], int]:
     """Return (evenly spaced crops, their total number), from the table of faces or the written
     files.
@@ -326,10 +305,10 @@ def _spread(rows: npt.NDArray[np.int64]) -> list[int]:
     return [int(row) for row in rows[places]]
 
 
-def _measure(out: Path, paths: Sequence[str]) -> Columns | None:
+def _measure(crops: Crops, paths: Sequence[str]) -> Columns | None:
     """Measure sharpness and light of crops; None if none can be read."""
     measured = {
-        path: measure_crop(pixels) for path in paths if (pixels := _read(out, path)) is not None
+        path: measure_crop(pixels) for path in paths if (pixels := crops.read(path)) is not None
     }
     if not measured:
         return None

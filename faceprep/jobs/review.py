@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from faceprep.core.errors import OptionError
 from faceprep.core.job import Service
 from faceprep.core.options import option
+from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import count_noun
 from faceprep.core.types import VERDICTS
 from faceprep.pages.review.session import Session, open_session
@@ -75,19 +76,18 @@ class Review(Service):
     def serve(self, plan: Path, announce: Callable[[str], None]) -> Reviewed:
         """Serve or write the page; `announce` receives its address. Raises FaceprepError."""
         taken = self.import_ is not None and self.import_.resolve() == journal_of(plan.resolve())
-        with open_session(plan, journal=not taken) as session:
+        with open_session(plan, journal=not taken) as session, scratch_folder() as scratch:
             note = self._import(session) if self.import_ else ""
             if self.static:
                 from faceprep.pages.review.static_site import write_static
 
-                note = (
-                    f"{count_noun(write_static(session, self.static), 'picture')} in {self.static}"
-                )
+                n = write_static(session, self.static, scratch)
+                note = f"{count_noun(n, 'picture')} in {self.static}"
             elif not self.import_:
                 from faceprep.pages.review.server import serve
 
                 with suppress(KeyboardInterrupt):
-                    serve(session, self.port, announce, browse=not self.no_browser)
+                    serve(session, scratch, self.port, announce, browse=not self.no_browser)
         counts = Counter(decision.verdict for decision in session.decisions)
         return Reviewed(
             str(plan), session.n_changed, {verdict: counts[verdict] for verdict in VERDICTS}, note

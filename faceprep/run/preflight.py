@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from faceprep.core import storage
+from faceprep.core import disk_space, storage
 from faceprep.core.errors import OutputError, ResumeError, SourceError
 from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes
@@ -150,7 +150,7 @@ def refuse_what_cannot_fit(work: Work, left: float, root: Path) -> None:
     `left` is the share of the work that is unfinished.
     """
     n_files, n_bytes = int(work.n_files * left), int(work.n_bytes * left)
-    free_bytes, free_inodes, block = storage.free_space(root)
+    free_bytes, free_inodes, block = disk_space.free_space(root)
     needed = n_bytes + n_files * block // 2
     remedy = "Free some, choose another disk, or use --limit."
     if needed > free_bytes:

@@ -95,9 +95,9 @@ class KeyCheck:
             return
         for kind, file in self._files.items():
             if kind == STEMS:
-                file.write(_hash(map(strip_suffix, names)))
+                file.write(hash_names(map(strip_suffix, names)))
             else:
-                file.write(_hash(names))
+                file.write(hash_names(names))
 
     def choose(self) -> str:
         """Return the kind of keys that is distinct, and remove the hashes."""
@@ -137,7 +137,8 @@ def read_key(index: SetIndex, position: int) -> str:
     return name
 
 
-def _hash(names: Iterable[str]) -> bytes:
+def hash_names(names: Iterable[str]) -> bytes:
+    """Return a hash of 8 bytes for each name, little-endian."""
     return b"".join(
         blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest() for name in names
     )

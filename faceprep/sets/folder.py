@@ -17,16 +17,23 @@ from typing import ClassVar
 import numpy as np
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.folder_walk import walk_folders
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import identity_of, sort_files, sort_names
 from faceprep.core.types import Outcome, Sink
+from faceprep.core.untaken import UntakenFiles
+from faceprep.sets.distinct_keys import is_path_inside
 from faceprep.sets.image_set import ImageSet, Sample, check_sample
 from faceprep.sets.set_index import IndexWriter
-from faceprep.sets.set_writer import Capabilities, OutPart, SetWriter
+from faceprep.sets.set_writer import Capabilities, OutPart, SetNames, Settings, SetWriter, has_twins
 
+BAD_NAME = "bad_name"
+_ADDS = "adds_suffixes"
+_LONGEST, _SUFFIX = 255, ".jpeg"
+"""Bytes of the name of a file at most; the longest suffix that is added to one."""
 _COMMON = (".jpg", ".png", ".jpeg")
 
 
@@ -51,20 +58,28 @@ def read_identity(root: Path, name: str) -> Identity:
     return Identity(name, tuple(sort_files(images)), len(files) - len(images))
 
 
-def walk_images(root: Path) -> Iterator[tuple[str, list[str], int]]:
+def walk_images(
+    root: Path, untaken: UntakenFiles | None = None
+) -> Iterator[tuple[str, list[str], int]]:
     """Yield (identity, its image files, number of other files) for every identity, unsorted.
 
     Images in `root` itself are the identity ``.``. Links are followed, but each real folder is
-    one identity, however many links lead to it. Raises SourceError when `root` is not a folder, or
-    a folder in it cannot be listed.
+    one identity, however many links lead to it. Other files are counted in the log and in
+    `untaken`. Raises SourceError when `root` is not a folder, or a folder in it cannot be listed.
     """
     if not root.is_dir():
         expected = "a folder of identities with images in them"
         raise SourceError("no such folder", path=root, expected=expected)
+    untaken = untaken or UntakenFiles(root, "images")
     for name, files in walk_folders(root):
         images = _select_images(files)
+        if len(images) < len(files):
+            taken = set(images)
+            others = [file for file in files if file not in taken]
+            untaken.add(name, others, has_taken=bool(images))
         if images:
             yield name or ".", images, len(files) - len(images)
+    untaken.report()
 
 
 def refuse_output_inside(root: Path, output: Path) -> None:
@@ -78,16 +93,23 @@ def refuse_output_inside(root: Path, output: Path) -> None:
         )
 
 
-def find_identities(root: Path) -> list[Identity]:
-    """List every identity below `root`, in class order. Raises SourceError as `walk_images`."""
+def find_identities(root: Path, untaken: UntakenFiles | None = None) -> list[Identity]:
+    """List every identity below `root`, in class order. Raises SourceError as `walk_images`.
+
+    `untaken` counts the other files.
+    """
     found = {
-        name: Identity(name, tuple(sort_files(images)), n) for name, images, n in walk_images(root)
+        name: Identity(name, tuple(sort_files(images)), n)
+        for name, images, n in walk_images(root, untaken)
     }
     return [found[name] for name in sort_names(found)]
 
 
 class FolderSet(ImageSet):
-    """A folder of identities, or of images alone. Keys are paths with their suffix."""
+    """A folder of identities, or of images alone. Keys are paths with their suffix.
+
+    The place of an image is (0, size of its file).
+    """
 
     kind: ClassVar[str] = "folder"
     keys_have_suffix: ClassVar[bool] = True
@@ -101,9 +123,12 @@ class FolderSet(ImageSet):
             keys = [prefix + image for image in identity.images]
             name = "" if identity.name == "." else identity.name
             numbers = index.number_identities([name]) * len(keys)
-            index.add(keys, numbers, np.zeros((len(keys), 2), np.int64))
-            states = [f"{key}\0{storage.size_of(f'{path}/{key}')}\n" for key in keys]
-            digest.update("".join(states).encode("utf-8", "surrogateescape"))
+            sizes = [storage.file_size(f"{path}/{key}") for key in keys]
+            places = np.zeros((len(keys), 2), np.int64)
+            places[:, 1] = sizes
+            index.add(keys, numbers, places)
+            states = "".join(map("{}\0{}\n".format, keys, sizes))
+            digest.update(states.encode("utf-8", "surrogateescape"))
         index.fingerprint = f"{len(index):,} images {digest.hexdigest()[:16]}"
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
@@ -119,12 +144,36 @@ class FolderSet(ImageSet):
     def root(self) -> str:
         return self.path
 
+    @property
+    def file_sizes(self) -> Ints:
+        return self.index.places[:, 1]
+
+
+def _is_no_path(name: str) -> bool:
+    """Return whether no image file of this name would be read: hidden, or its name is too long.
+
+    >>> [_is_no_path(name) for name in ("a/1", "a/..", ".a/1", "a/" + 255 * "x")]
+    [False, True, True, True]
+    """
+    *folders, base = name.split("/")
+    if not is_image_name(base):
+        base += _SUFFIX
+    parts = [*folders, base]
+    longest = max(len(part.encode("utf-8", "surrogateescape")) for part in parts)
+    is_hidden = any(part.startswith(".") for part in parts)
+    return longest > _LONGEST or is_hidden or not is_path_inside(name)
+
 
 class FolderWriter(SetWriter):
     """Writes IDENTITY/NAME, with the suffix of the actual format where the key has none."""
 
     kind: ClassVar[str] = "folder"
-    can: ClassVar[Capabilities] = Capabilities(order=False)
+    can: ClassVar[Capabilities] = Capabilities(order=False, forbids=_is_no_path)
+
+    @classmethod
+    def choose_settings(cls, names: SetNames) -> Settings:
+        """Add a suffix to every name where some names have one, and others differ in it alone."""
+        return {_ADDS: not names.keys_have_suffix and has_twins(names)}
 
     def files(self, n_files: int) -> list[str]:
         """Return one name, which stands for all files of the folder."""
@@ -143,7 +192,11 @@ class FolderWriter(SetWriter):
                 continue
             sample, header = checked
             name = path_in_identity(sample)
-            if not is_image_name(name):
+            if _is_no_path(name):
+                reason = f"{ascii(name)}: a folder cannot hold this name"
+                yield Outcome(sample.key, BAD_NAME, reason)
+                continue
+            if self.settings.get(_ADDS) or not is_image_name(name):
                 name += header.suffix
             sink.write(name, sample.data)
             yield Outcome(sample.key)

@@ -12,7 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
-from faceprep.core.io.image_bytes import check_image_bytes
+import numpy as np
+
+from faceprep.core.arrays import Ints
+from faceprep.core.io.image_bytes import check_file_size, check_image_bytes
 from faceprep.core.io.image_header import ImageHeader
 from faceprep.core.types import Buffer, Outcome
 from faceprep.sets.set_index import IndexWriter, SetIndex
@@ -25,7 +28,8 @@ class Sample(NamedTuple):
 
     `key` names it in its set, as a path: `IDENTITY/NAME`, without the suffix of the image. `labels`
     keeps all labels of a record. `place` names it in messages. `extra` is what else its container
-    holds, which only the same kind of container can write again.
+    holds, which only the same kind of container can write again: the other files of a sample in a
+    .tar by their extensions, and more under names with a slash.
     """
 
     key: str
@@ -106,6 +110,43 @@ class ImageSet(ABC):
         None says that the images are not files.
         """
         return None
+
+    @property
+    def below(self) -> str:
+        """Return the folder that the images of absolute keys share; empty for relative keys."""
+        return ""
+
+    def plain_keys(self, start: int, stop: int) -> list[str]:
+        """Return the keys of the images [start, stop), absolute ones as paths in `below`."""
+        if not self.below:
+            return self.keys(start, stop)
+        return [key.removeprefix(f"{self.below}/") for key in self.keys(start, stop)]
+
+    @property
+    def own(self) -> str:
+        """Name what the set holds that only its kind of container can; empty for nothing."""
+        return ""
+
+    @property
+    def file_sizes(self) -> Ints | None:
+        """Return the size (n,) of the file of each image, as `storage.file_size` gave it.
+
+        None says that the images are not files.
+        """
+        return None
+
+    def find_unusable(self, stop: int) -> Iterator[tuple[int, Outcome]]:
+        """Yield (position, outcome) of images before `stop` that need not be read to be refused.
+
+        A file is refused that is missing, empty or no regular file.
+        """
+        sizes = self.file_sizes
+        if sizes is None:
+            return
+        for position in np.flatnonzero(sizes[:stop] <= 0).tolist():
+            outcome = check_file_size(sizes.item(position), self.key(position))
+            if outcome:
+                yield position, outcome
 
     def faults(self) -> list[Outcome]:
         """Return outcomes of the container itself, such as bytes that no index covers.

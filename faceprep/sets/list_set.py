@@ -8,6 +8,7 @@ number of the class; without classes it is the folder of the image.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import os
@@ -21,8 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
-from faceprep.core.io.image_bytes import UNREADABLE, read_image_bytes
+from faceprep.core.io.image_bytes import UNREADABLE, check_file_size, read_image_bytes
 from faceprep.core.names import identity_of
 from faceprep.core.types import Outcome
 from faceprep.sets import kinds
@@ -33,9 +35,11 @@ from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
 
 OUTSIDE, REPEATED = "outside", "repeated"
 """Statuses: the name leads outside the set; the list has the name already."""
-_LABELS, _REPEATS = "labels", "repeats"
+_LABELS, _REPEATS, _SIZES = "labels", "repeats", "sizes"
+_NO_CLASS = -1
+"""The class of an image without an identity, where the list has a class map."""
 _ROWS = 1 << 13
-_ROOT, _ABSOLUTE = "root", "absolute"
+_ROOT, _ABSOLUTE, _BELOW = "root", "absolute", "below"
 
 
 class _Place(NamedTuple):
@@ -60,18 +64,24 @@ class _Survey(NamedTuple):
     place: _Place
     common: str
     """The folder that the absolute names share; empty for relative names."""
-    class_names: Mapping[float, str]
+    class_names: Mapping[float, str] | None
+    """The names in the class map beside the list; None without one that fits."""
 
     def identity_of(self, row: ListedImage) -> str:
         """Return the identity of an image, empty where it has none."""
         if row.identity:
             return row.identity
         if row.label is not None:
-            return name_class(row.label, self.class_names) if math.isfinite(row.label) else ""
+            return self._class_of(row.label)
         path = self.place.find(row.name)
         name = os.path.relpath(path, self.common or self.place.root) if path else "."
         folder = identity_of(name)
         return "" if folder == "." else folder
+
+    def _class_of(self, label: float) -> str:
+        if not math.isfinite(label) or (label == _NO_CLASS and self.class_names is not None):
+            return ""
+        return name_class(label, self.class_names or {})
 
 
 class ListSet(ImageSet):
@@ -91,8 +101,8 @@ class ListSet(ImageSet):
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns, in the order of the list, which is read twice. Raises SourceError."""
         survey = _survey(path, index.facts.get(RELATIVE_TO) or str(path.parent))
-        labels = index.add_column(_LABELS)
-        hashes = array("q")
+        labels, file_sizes = index.add_column(_LABELS), index.add_column(_SIZES)
+        hashes, ends = array("q"), list[str]()
         digest, n_labels, n_outside = hashlib.sha256(), 0, 0
         rows = read_rows(path)
         while block := list(islice(rows, _ROWS)):
@@ -104,13 +114,17 @@ class ListSet(ImageSet):
             identities = index.number_identities(map(survey.identity_of, block))
             _refuse_no_text(path, names, len(index))
             index.add(names, identities, places)
+            ends += (min(names), max(names))
             sizes = [_size_of(path) for path in found]
+            file_sizes.write(np.array(sizes, "<i8").tobytes())
             states = "".join(map("{}\0{}\n".format, names, sizes))
             digest.update(states.encode("utf-8", "surrogateescape"))
         if n_outside and n_outside == len(index):
             raise _all_outside(path, survey.place.root)
         index.add_column(_REPEATS).write(_find_repeats(hashes).tobytes())
-        index.facts |= {_ROOT: survey.place.root, _ABSOLUTE: survey.place.is_absolute}
+        index.facts |= {_ROOT: survey.place.root, _ABSOLUTE: survey.place.is_absolute, _BELOW: ""}
+        if survey.place.is_absolute and ends:
+            index.facts[_BELOW] = _common_folder(ends)
         state = storage.fingerprint_of(path)
         index.fingerprint = f"{state}, {len(index):,} images {digest.hexdigest()[:16]}"
 
@@ -127,6 +141,23 @@ class ListSet(ImageSet):
             else:
                 labels = tuple(self._labels_of(position))
                 yield Sample(key, self.identity(position), data, labels, place=key)
+
+    def find_unusable(self, stop: int) -> Iterator[tuple[int, Outcome]]:
+        """Yield (position, outcome) of images that are no files, or that the list names wrongly."""
+        lacks_identity = self.index.identity_of < 0
+        has_label = self.index.places[:, 1] > 0
+        found = (self.file_sizes <= 0) | (lacks_identity & has_label)
+        found[self._repeats] = True
+        for position in np.flatnonzero(found[:stop]).tolist():
+            key = self.key(position)
+            outcome = self._refuse(position, key)
+            outcome = outcome or check_file_size(self.file_sizes.item(position), key)
+            if outcome:
+                yield position, outcome
+
+    @property
+    def file_sizes(self) -> Ints:
+        return self.index.column(_SIZES, "<i8")
 
     def _refuse(self, position: int, key: str) -> Outcome | None:
         labels = self._labels_of(position)
@@ -150,6 +181,10 @@ class ListSet(ImageSet):
     @property
     def root(self) -> str:
         return "" if self._place.is_absolute else self._place.root
+
+    @property
+    def below(self) -> str:
+        return str(self.index.facts[_BELOW])
 
 
 class NpzListSet(ListSet):
@@ -185,7 +220,7 @@ class TxtListSet(ListSet):
 def _survey(path: Path, root: str) -> _Survey:
     """Read the list once to see whether all its names are absolute and all its classes named."""
     class_names: Mapping[float, str] | None = None
-    is_absolute, common = True, ""
+    is_absolute, common, is_loaded = True, "", False
     for row in read_rows(path):
         is_absolute = is_absolute and row.name.startswith("/")
         if is_absolute and row.label is None:
@@ -193,13 +228,17 @@ def _survey(path: Path, root: str) -> _Survey:
             common = os.path.commonpath([common or folder, folder])
         if row.identity or row.label is None:
             continue
-        if class_names is None:
-            class_names = load_class_names(path)
-        if class_names and math.isfinite(row.label) and row.label not in class_names:
-            class_names = {}
+        if not is_loaded:
+            class_names, is_loaded = load_class_names(path), True
+        if class_names and not _is_class(row.label, class_names):
+            class_names = None
     if not is_absolute:
         common = ""
-    return _Survey(_Place(root, is_absolute), common, class_names or {})
+    return _Survey(_Place(root, is_absolute), common, class_names)
+
+
+def _is_class(label: float, class_names: Mapping[float, str]) -> bool:
+    return label in class_names or label == _NO_CLASS or not math.isfinite(label)
 
 
 def _write_labels(
@@ -214,6 +253,16 @@ def _write_labels(
     return np.stack([ends - counts, counts], 1), start + len(values)
 
 
+def _common_folder(names: Sequence[str]) -> str:
+    """Return the folder that files with these absolute names share, given the least and greatest.
+
+    >>> _common_folder(["/a/b/1.jpg", "/a/c/1.jpg"])
+    '/a'
+    """
+    folders = [os.path.dirname(name) for name in (min(names), max(names))]
+    return os.path.commonpath(folders).rstrip("/")
+
+
 def _find_repeats(hashes: array[int]) -> npt.NDArray[np.int64]:
     """Return the positions of names that stand before, by their 64-bit hashes."""
     values = np.frombuffer(hashes, np.int64)
@@ -225,10 +274,10 @@ def _find_repeats(hashes: array[int]) -> npt.NDArray[np.int64]:
     return np.sort(order[1:][in_order[1:] == in_order[:-1]])
 
 
-def _size_of(path: str) -> int | None:
+def _size_of(path: str) -> int:
     if not path or "\0" in path:
-        return None
-    return storage.size_of(path)
+        return -errno.ENOENT
+    return storage.file_size(path)
 
 
 def _refuse_no_text(path: Path, names: Sequence[str], start: int) -> None:

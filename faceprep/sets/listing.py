@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Ints
-from faceprep.sets.folder import Identity
+from faceprep.core.io.columns import TextColumn
+from faceprep.sets.folder import BAD_NAME, Identity
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.label_rules import Unlabelled
 
-BAD_NAME, NO_IDENTITY = "bad_name", "no_identity"
+NO_IDENTITY = "no_identity"
 
 
 @dataclass
@@ -34,33 +35,37 @@ class Listing:
     refused: dict[int, Unlabelled] = field(default_factory=dict)
     has_keys: bool = False
 
-    def __post_init__(self) -> None:
-        self._folders = [f"{name}/" if name != "." else "" for name in self.identities]
-        if self.has_keys:
-            self._folders = [""] * len(self.identities)
-
     def __len__(self) -> int:
         return len(self.files)
 
     def path(self, position: int) -> str:
         """Return the path of an image below the source."""
-        folder: str = self._folders[self.identity_of[position]]
-        return folder + self.files[position]
+        return self._folder(self.identity_of.item(position)) + self.files[position]
 
     def paths(self, positions: Ints) -> list[str]:
         """Return the paths of several images below the source."""
-        folders, files = self._folders, self.files
-        placed = zip(positions.tolist(), self.identity_of[positions].tolist(), strict=True)
-        return [folders[identity] + files[position] for position, identity in placed]
+        return [self.path(position) for position in positions.tolist()]
 
     def prefixed_paths(self, prefix: str) -> Iterator[str]:
         """Yield all paths, with `prefix` in front."""
-        placed = zip(self.identity_of, self.files, strict=True)
-        return (prefix + self._folders[identity] + file for identity, file in placed)
+        if self.has_keys:
+            yield from (prefix + key for key in self.files)
+            return
+        for start, stop in self.runs():
+            folder = prefix + self._folder(self.identity_of.item(start))
+            yield from (folder + file for file in self.files[start:stop])
+
+    def _folder(self, identity: int) -> str:
+        """Return the beginning of the paths of an identity."""
+        name = self.identities[identity]
+        if self.has_keys or name == ".":
+            return ""
+        return f"{name}/"
 
     def first(self, n: int) -> Listing:
         """Return the listing of the first `n` images; it keeps all identities."""
-        cut = self.files[:n], self.identity_of[:n]
+        files = self.files.first(n) if isinstance(self.files, TextColumn) else self.files[:n]
+        cut = files, self.identity_of[:n]
         return Listing(self.identities, *cut, has_keys=self.has_keys)
 
     def runs(self) -> Iterator[tuple[int, int]]:

@@ -74,7 +74,29 @@ def lst_lines(names: Iterable[str], classes: Iterable[int], start: int = 0) -> b
     b'3\\t7\\ta b/1.jpg\\n'
     """
     rows = enumerate(zip(names, classes, strict=True), start)
-    return "".join(f"{number}\t{label}\t{name}\n" for number, (name, label) in rows).encode()
+    return b"".join(lst_line(number, name, label) for number, (name, label) in rows)
+
+
+def lst_line(number: int, name: str, label: int, more: Iterable[float] = ()) -> bytes:
+    """Encode a line of an im2rec list; `more` are the labels after the first.
+
+    >>> lst_line(3, "a b/1.jpg", 7, [0.5, 2.0])
+    b'3\\t7\\t0.5\\t2.0\\ta b/1.jpg\\n'
+    """
+    labels = "\t".join(map(str, (label, *more)))
+    return f"{number}\t{labels}\t{name}\n".encode()
+
+
+def txt_lines(names: Iterable[str], classes: Iterable[int] | None = None) -> bytes:
+    """Encode the lines of a list of paths, each with its class unless there are none.
+
+    >>> txt_lines(["a b/1.jpg"], [7]), txt_lines(["a b/1.jpg"])
+    (b'a b/1.jpg 7\\n', b'a b/1.jpg\\n')
+    """
+    if classes is None:
+        return "".join(f"{name}\n" for name in names).encode()
+    rows = zip(names, classes, strict=True)
+    return "".join(f"{name} {label}\n" for name, label in rows).encode()
 
 
 # Reading
@@ -108,7 +130,12 @@ def _listed(
         raise _bad_line(path, line, f"{n_columns} columns", str(len(row)))
     if not _INTEGER.fullmatch(row[label]):
         raise _bad_line(path, line, "a class number", repr(row[label][:80]))
-    return ListedImage(row[name], int(row[label]), row[identity] if identity >= 0 else "")
+    number = int(row[label])
+    if identity < 0:
+        return ListedImage(row[name], number)
+    if number < 0 and not row[identity]:
+        return ListedImage(row[name], None)
+    return ListedImage(row[name], number, row[identity])
 
 
 def read_lst(path: str | os.PathLike[str]) -> Iterator[ListedImage]:

@@ -27,6 +27,8 @@ BYTES, PATH = "bytes", "path"
 _IMAGES = (IMAGE, "image_bytes", "jpg", "jpeg", "png", "img")
 _LABELS = (LABEL, "labels", "class", "image_classes")
 _FILES = ("file_name", "filename", "image_names")
+_NO_CLASS = -1
+"""The label of an image without an identity, in our layout and in Hugging Face's."""
 
 
 class Columns(NamedTuple):
@@ -136,7 +138,9 @@ def read_facts(batch: pa.RecordBatch, columns: Columns) -> Iterator[Facts]:
         names = _struct_paths(batch, columns)
     join = keep_key if columns.key else join_key
     for label, own, name in zip(labels, identities, map(_decode, names), strict=True):
-        identity = own or _class_name(label, columns.classes)
+        identity = own
+        if not own and (label != _NO_CLASS or not columns.identity):
+            identity = _class_name(label, columns.classes)
         if isinstance(label, bytes):
             label = None
         yield Facts(label, identity, join(identity, name))
@@ -144,7 +148,7 @@ def read_facts(batch: pa.RecordBatch, columns: Columns) -> Iterator[Facts]:
 
 def _class_name(label: int | bytes | None, classes: Sequence[str]) -> str:
     """Return the identity of a label: Hugging Face writes -1 where a class is not known."""
-    if label is None or (label == -1 and classes):
+    if label is None or (label == _NO_CLASS and classes):
         return ""
     if isinstance(label, bytes):
         return _decode(label)

@@ -6,23 +6,23 @@
     keys           text column, one key per image; may be missing where the container derives keys
     identities     text column, one name per identity, in the order of their first image
 
-A text column is NAME.text, UTF-8 one after the other, and NAME.ends, (n,) int64. All numbers are
-little-endian. A container may add columns of its own.
+Text columns are those of `core.io.columns`. All numbers are little-endian. A container may add
+columns of its own.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.io.columns import TextColumn, create_texts, map_numbers, open_texts
 
 _ABOUT = "index.json"
 _PLACES, _IDENTITY_OF = "places", "identity_of"
@@ -30,65 +30,6 @@ _KEYS, _IDENTITIES = "keys", "identities"
 
 RELATIVE_TO = "relative_to"
 """The fact that has the folder of relative names, where the user gave one."""
-
-
-class TextColumn(Sequence[str]):
-    """A memory-mapped column of texts."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._ends = _map(f"{os.fspath(path)}.ends", np.dtype("<i8"))
-        self._text = _map(f"{os.fspath(path)}.text", np.dtype("u1"))
-        self._bytes = self._text.data
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        if isinstance(at, int):
-            n = len(self._ends)
-            if not -n <= at < n:
-                raise IndexError(at)
-            at %= n
-            start = self._ends.item(at - 1) if at else 0
-            return str(self._bytes[start : self._ends.item(at)], "utf-8", "surrogateescape")
-        start, stop, step = at.indices(len(self))
-        return self._decode(start, max(start, stop))[::step]
-
-    def _decode(self, start: int, stop: int) -> list[str]:
-        first = int(self._ends[start - 1]) if start else 0
-        ends = self._ends[start:stop].tolist()
-        last = ends[-1] if ends else first
-        block = self._text[first:last].tobytes()
-        edges = [0, *(end - first for end in ends)]
-        return [
-            block[begin:end].decode("utf-8", "surrogateescape")
-            for begin, end in zip(edges, edges[1:], strict=False)
-        ]
-
-
-class _TextWriter:
-    def __init__(self, path: Path) -> None:
-        self._text = storage.StagedFile(f"{path}.text", f"{path}.text", durable=False)
-        self._ends = storage.StagedFile(f"{path}.ends", f"{path}.ends", durable=False)
-        self._end = 0
-        self.n = 0
-
-    def add(self, texts: Iterable[str]) -> None:
-        encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
-        ends = np.cumsum([self._end, *map(len, encoded)], dtype="<i8")[1:]
-        self._text.write(b"".join(encoded))
-        self._ends.write(ends.tobytes())
-        self.n += len(encoded)
-        if encoded:
-            self._end = int(ends[-1])
-
-    def close(self) -> None:
-        self._text.close()
-        self._ends.close()
 
 
 class IndexWriter:
@@ -104,8 +45,8 @@ class IndexWriter:
         self.facts: dict[str, Any] = {}
         self.fingerprint = ""
         self._keys, self._identities = (
-            _TextWriter(folder / _KEYS),
-            _TextWriter(folder / _IDENTITIES),
+            create_texts(folder / _KEYS),
+            create_texts(folder / _IDENTITIES),
         )
         self._columns: list[BinaryIO] = []
         self._places, self._identity_of = self.add_column(_PLACES), self.add_column(_IDENTITY_OF)
@@ -173,29 +114,23 @@ class SetIndex:
     @cached_property
     def places(self) -> npt.NDArray[np.int64]:
         """Return the places (n, 2)."""
-        return _map(self.folder / _PLACES, np.dtype("<i8")).reshape(-1, 2)
+        return map_numbers(self.folder / _PLACES, "<i8").reshape(-1, 2)
 
     @cached_property
     def identity_of(self) -> npt.NDArray[np.int32]:
         """Return the number of each image's identity (n,), -1 for none."""
-        return _map(self.folder / _IDENTITY_OF, np.dtype("<i4"))
+        return map_numbers(self.folder / _IDENTITY_OF, "<i4")
 
     @cached_property
     def keys(self) -> TextColumn:
         """Return the keys of the images."""
-        return TextColumn(self.folder / _KEYS)
+        return open_texts(self.folder / _KEYS)
 
     @cached_property
     def identities(self) -> TextColumn:
         """Return the names of the identities."""
-        return TextColumn(self.folder / _IDENTITIES)
+        return open_texts(self.folder / _IDENTITIES)
 
     def column(self, name: str, dtype: str) -> npt.NDArray[Any]:
         """Return a column that the container added, as numbers of `dtype`."""
-        return _map(self.folder / name, np.dtype(dtype))
-
-
-def _map(path: str | os.PathLike[str], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    if not storage.size_of(path):
-        return np.zeros(0, dtype)
-    return np.asarray(np.memmap(path, dtype, "r"))  # a slice of a memmap costs three times as much
+        return map_numbers(self.folder / name, dtype)

@@ -7,9 +7,11 @@ complete with it, and the others are joined at the end.
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -21,9 +23,12 @@ from faceprep.core.names import sort_names
 from faceprep.core.shards import even_bounds
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import class_map
+from faceprep.sets.distinct_keys import strip_suffix
 from faceprep.sets.image_set import ImageSet, Sample
 
 PART = ".part"
+EXACT_LABELS = 1 << 24
+"""The largest whole number below which float32 is exact."""
 Settings = Mapping[str, Any]
 """What all parts of a run agree on, as plain values."""
 _KEYS = 1 << 16
@@ -33,43 +38,93 @@ _KEYS = 1 << 16
 class Capabilities:
     """What a container can hold besides the bytes of its images.
 
-    `text_keys`: names of images; without them a key is a number. `identity_names`: identities that
-    are not numbers. `many_labels`: more than one label per image. `order`: the order of the images.
-    `suffixes`: keys with the suffix of a file name.
+    `keys`: names of images; `text_keys`: names that are not numbers. `identity_names`: identities
+    that are not exact float32 numbers. `identities`: any identity at all. `unnamed`: images without
+    one. `many_labels`: more than one label per image. `order`: the order of the images. `suffixes`:
+    keys with the suffix of a file name. `any_bytes`: names that are not UTF-8. `forbids`
+    returns whether it cannot hold a name for another reason.
     """
 
+    keys: bool = True
     text_keys: bool = True
     identity_names: bool = True
+    identities: bool = True
+    unnamed: bool = True
     many_labels: bool = False
     order: bool = True
     suffixes: bool = False
+    any_bytes: bool = True
+    forbids: Callable[[str], object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SetNames:
     """The names in a set of `n` images that is to be written.
 
     `keys(start, stop)` are the keys of some images. `keys_have_suffix` says that they are file
-    names. `max_labels` is the largest number of labels of an image.
+    names. `facts` are those of its index. `n_unnamed` images have no identity. `root` is the folder
+    that keys are paths below, empty for absolute ones, None for images that are not files. `kind`
+    and `path` are those of the set, and `own` names what only this kind of container can hold of
+    it. `relative_to` is the folder that names in a list shall be below, if any.
     """
 
     n: int
     keys: Callable[[int, int], list[str]]
     identities: Sequence[str]
     keys_have_suffix: bool = False
-    max_labels: int = 1
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    n_unnamed: int = 0
+    root: str | None = None
+    kind: str = ""
+    own: str = ""
+    relative_to: str = ""
+    path: str = ""
+
+    @cached_property
+    def are_number_keys(self) -> bool:
+        """Return whether the names of all images are distinct whole numbers of 63 bits."""
+        found = np.zeros(self.n, np.int64)
+        for start, stop in even_bounds(self.n, _KEYS):
+            here = [number_of(key) for key in self.keys(start, stop)]
+            numbers = [number for number in here if number is not None]
+            if len(numbers) < len(here):
+                return False
+            found[start:stop] = numbers
+        return bool((np.diff(np.sort(found)) > 0).all())
 
     @staticmethod
-    def of(images: ImageSet) -> SetNames:
+    def of(images: ImageSet, writer: type[SetWriter], relative_to: str = "") -> SetNames:
         """Return the names of a set that is written as it is."""
-        facts = images.index.facts
+        keys = images.plain_keys
+        if writer.refers_to_files:
+            keys = images.keys
         return SetNames(
             len(images),
-            images.keys,
+            keys,
             images.index.identities,
             images.keys_have_suffix,
-            facts.get("max_labels", 1),
+            images.index.facts,
+            int((images.index.identity_of < 0).sum()),
+            images.root,
+            images.kind,
+            images.own,
+            relative_to,
+            images.path,
         )
+
+    @property
+    def max_labels(self) -> int:
+        """Return the largest number of labels of an image."""
+        return int(self.facts.get("max_labels", 1))
+
+    def listed(self, key: str) -> str:
+        """Return the name of an image in a list: its absolute path, or below `relative_to`."""
+        return listed_name(self.root or "", self.relative_to, key)
+
+    def blocks(self) -> Iterator[list[str]]:
+        """Yield all keys in order, some at a time."""
+        for start, stop in even_bounds(self.n, _KEYS):
+            yield self.keys(start, stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +172,12 @@ class SetWriter(ABC):
     can: ClassVar[Capabilities]
     parts_are_files: ClassVar[bool] = True
     """Whether the only part of a file is the file."""
+    takes_new_names: ClassVar[bool] = True
+    """Whether images may get other keys than they had, as a plan gives them."""
+    refers_to_files: ClassVar[bool] = False
+    """Whether it names files instead of holding images."""
+    group: ClassVar[int] = 1
+    """Number of consecutive images that stay together."""
 
     def __init__(self, output: Path, classes: Classes, settings: Settings) -> None:
         self.output, self.classes, self.settings = output, classes, settings
@@ -166,33 +227,23 @@ def join_bytes(parts: Sequence[tuple[str, OutPart]], sink: Sink, file: BinaryIO)
         storage.append_file(sink.part_path(shard_id, PART), file)
 
 
-def find_losses(names: SetNames, can: Capabilities) -> list[str]:
-    """Name what a container cannot hold of this set; empty where it can hold all of it."""
-    losses = []
-    if not can.text_keys and not has_number_keys(names):
-        losses.append("the names of the images")
-    if not can.identity_names and not are_numbers(names.identities):
-        losses.append("the names of the identities")
-    if not can.many_labels and names.max_labels > 1:
-        losses.append(f"all but one of {names.max_labels} labels of an image")
-    return losses
+def listed_name(root: str, relative_to: str, key: str) -> str:
+    """Return the name in a list of the file `key` below `root`.
+
+    It is the absolute path, or the path below the folder `relative_to`.
+
+    >>> listed_name("/faces", "", "ann/1.jpg"), listed_name("/faces", "/faces", "ann/1.jpg")
+    ('/faces/ann/1.jpg', 'ann/1.jpg')
+    """
+    path = os.path.normpath(os.path.join(root, key))
+    if not relative_to:
+        return path
+    return path.removeprefix(f"{relative_to.rstrip('/')}/")
 
 
-def are_numbers(names: Iterable[str]) -> bool:
-    """Return whether all names are whole numbers of 63 bits."""
-    return all(map(_is_number, names))
-
-
-def has_number_keys(names: SetNames) -> bool:
-    """Return whether the names of all images are distinct whole numbers of 63 bits."""
-    found = np.zeros(names.n, np.int64)
-    for start, stop in even_bounds(names.n, _KEYS):
-        here = [number_of(key) for key in names.keys(start, stop)]
-        numbers = [number for number in here if number is not None]
-        if len(numbers) < len(here):
-            return False
-        found[start:stop] = numbers
-    return bool((np.diff(np.sort(found)) > 0).all())
+def are_labels(names: Iterable[str]) -> bool:
+    """Return whether all names are whole numbers that float32 holds exactly."""
+    return all(_is_number(name) and int(name) <= EXACT_LABELS for name in names)
 
 
 def number_of(key: str) -> int | None:
@@ -209,12 +260,13 @@ def number_of(key: str) -> int | None:
 
 
 def has_twins(names: SetNames) -> bool:
-    """Return whether two keys differ in the suffix alone, such as a.jpg and a.png."""
-    if not names.keys_have_suffix:
+    """Return whether two keys differ in the suffix of an image alone, such as a.jpg and a.png."""
+    if not names.keys_have_suffix and not any("." in "".join(block) for block in names.blocks()):
         return False
-    stems = np.zeros(names.n, np.uint64)
-    for start, stop in even_bounds(names.n, _KEYS):
-        stems[start:stop] = [_hash(key.rpartition(".")[0]) for key in names.keys(start, stop)]
+    stems, start = np.zeros(names.n, np.uint64), 0
+    for block in names.blocks():
+        stems[start : start + len(block)] = [_hash(strip_suffix(key)) for key in block]
+        start += len(block)
     return bool((np.diff(np.sort(stems)) == 0).any())
 
 

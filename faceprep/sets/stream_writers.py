@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, ClassVar
 
 from faceprep.core.io.image_header import is_image_name
-from faceprep.core.types import Outcome, Sink
+from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.sets import webdataset
-from faceprep.sets.folder import path_in_identity
+from faceprep.sets.folder import BAD_NAME, path_in_identity
 from faceprep.sets.image_set import CheckedSample, Sample, check_sample
+from faceprep.sets.listing import describe_bad_name, is_text
 from faceprep.sets.parquet_writer import ParquetWriter
 from faceprep.sets.set_writer import (
     PART,
@@ -25,6 +26,10 @@ from faceprep.sets.set_writer import (
 )
 from faceprep.sets.tfrecord_set import encode_sample
 
+_AT_ONCE = 256 << 10
+"""Bytes of images that are joined for one write; they stay in the processor's cache."""
+_MOST_PIECES = 1 << 14
+
 
 class _StreamWriter(SetWriter):
     """Writes bytes per image; the parts of a file are joined byte by byte."""
@@ -36,19 +41,26 @@ class _StreamWriter(SetWriter):
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
     ) -> Iterator[Outcome]:
         file = part.open(sink)
+        block: list[Buffer] = []
+        n_bytes = 0
         for each in samples:
             checked = check_sample(each)
             if isinstance(checked, Outcome):
                 yield checked
                 continue
-            file.write(self.encode(checked))
+            block += self.encode(checked)
+            n_bytes += len(checked.sample.data)
+            if n_bytes >= _AT_ONCE or len(block) >= _MOST_PIECES:
+                file.write(b"".join(block))
+                block, n_bytes = [], 0
             yield Outcome(checked.sample.key)
         if part.stop == part.n:
-            file.write(self.end)
+            block.append(self.end)
+        file.write(b"".join(block))
 
     @abstractmethod
-    def encode(self, checked: CheckedSample) -> bytes:
-        """Return the bytes of one image in the file."""
+    def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
+        """Return the bytes of one image in the file, in pieces."""
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         with sink.open(name) as file:
@@ -56,7 +68,7 @@ class _StreamWriter(SetWriter):
 
 
 class TarWriter(_StreamWriter):
-    """Writes IDENTITY/NAME.jpg and IDENTITY/NAME.cls for each image."""
+    """Writes IDENTITY/NAME.jpg for each image, and IDENTITY/NAME.cls where it has an identity."""
 
     kind: ClassVar[str] = "webdataset"
     can: ClassVar[Capabilities] = Capabilities(many_labels=True)
@@ -67,18 +79,30 @@ class TarWriter(_StreamWriter):
         """Leave the suffix out of the keys, unless two images differ in it alone."""
         return {"cuts_suffixes": not has_twins(names)}
 
-    def encode(self, checked: CheckedSample) -> bytes:
+    def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
         sample, suffix = checked.sample, checked.header.suffix
         name = path_in_identity(sample)
         if self.settings["cuts_suffixes"] and is_image_name(name):
             name = name.rpartition(".")[0]
         key = webdataset.key_of(name)
+        files = {suffix[1:]: sample.data} | self._describe(sample)
+        pieces: list[Buffer] = []
+        for name, data in files.items():
+            pieces += webdataset.member_pieces(f"{key}.{name}", data)
+        return tuple(pieces)
+
+    def _describe(self, sample: Sample) -> dict[str, Buffer]:
+        """Return the other files of a sample: class, several labels, and what a .tar had more."""
+        files: dict[str, Buffer] = {}
         number = self.classes.number(sample.identity)
-        encoded = webdataset.sample_bytes(key, sample.data, suffix, number)
+        if number >= 0:
+            files["cls"] = b"%d" % number
         if len(sample.labels) > 1:
-            text = json.dumps({"labels": sample.labels}).encode()
-            encoded += webdataset.member_bytes(f"{key}.json", text)
-        return encoded
+            files["json"] = json.dumps({"labels": sample.labels}).encode()
+        others = {name: data for name, data in sample.extra.items() if "/" not in name}
+        if sample.labels:
+            others.pop("cls", None)
+        return files | others
 
 
 class TfrecordWriter(_StreamWriter):
@@ -87,16 +111,16 @@ class TfrecordWriter(_StreamWriter):
     kind: ClassVar[str] = "tfrecord"
     can: ClassVar[Capabilities] = Capabilities(suffixes=True)
 
-    def encode(self, checked: CheckedSample) -> bytes:
+    def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
         sample = checked.sample
-        return encode_sample(sample, self.classes.number(sample.identity))
+        return (encode_sample(sample, self.classes.number(sample.identity)),)
 
 
 class ParquetFileWriter(SetWriter):
     """Writes a row for each image, in the columns that Hugging Face's `datasets` reads."""
 
     kind: ClassVar[str] = "parquet-images"
-    can: ClassVar[Capabilities] = Capabilities(suffixes=True)
+    can: ClassVar[Capabilities] = Capabilities(suffixes=True, any_bytes=False)
 
     def write(
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
@@ -108,6 +132,9 @@ class ParquetFileWriter(SetWriter):
                 yield checked
                 continue
             sample, suffix = checked.sample, checked.header.suffix
+            if not is_text(sample.key + sample.identity):
+                yield Outcome(sample.key, BAD_NAME, describe_bad_name(sample.key))
+                continue
             if is_image_name(sample.key):
                 suffix = ""
             writer.add(sample, self.classes.number(sample.identity), suffix)
@@ -115,7 +142,8 @@ class ParquetFileWriter(SetWriter):
         writer.close()
 
     def _open(self, file: BinaryIO) -> ParquetWriter:
-        return ParquetWriter(file, self.classes.names)
+        names = [name if is_text(name) else ascii(name) for name in self.classes.names]
+        return ParquetWriter(file, names)
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         with sink.open(name) as file:

@@ -7,6 +7,7 @@ Class numbers are kept as found, whether they begin at 0 or 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -29,7 +30,10 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 SUFFIX = ".tfrecord"
 _IMAGE = (b"image_raw", b"image/encoded")
 _LABEL = (b"label", b"image/class/label")
-_TEXT = (b"image/class/text", b"identity")
+_IDENTITY = b"identity"
+_TEXT = (b"image/class/text", _IDENTITY)
+_NO_CLASS: tuple[tuple[float, ...], str] = ((-1,), "-1")
+"""The label of an image without an identity in our layout."""
 _KEY, _NAME = b"image_names", b"image/filename"
 _CHUNK = 1 << 14
 _BAD_RECORD = "bad_record"
@@ -115,7 +119,7 @@ class TfrecordSet(ImageSet):
         if span is None or span[0] == span[1]:
             return Outcome(key, UNDECODABLE, f"{place}: no bytes where an image was expected")
         identity = self.identity(position)
-        if labels and not identity:
+        if labels and not math.isfinite(labels[0]):
             return Outcome(key, "bad_label", f"{place}: expected a finite label, found {labels[0]}")
         return Sample(key, identity, data[slice(*span)], labels, place)
 
@@ -151,6 +155,8 @@ class _FactReader:
             found = self._decode_label(feature)
             if len(self._labels) < _CHUNK:
                 self._labels[feature] = found
+        if found == _NO_CLASS and _IDENTITY in features:
+            return (), ""
         return found
 
     def _decode_label(self, feature: bytes) -> tuple[tuple[float, ...], str]:
@@ -235,15 +241,20 @@ def _add_rows(
 
 
 def encode_sample(sample: Sample, class_number: int) -> bytes:
-    """Encode an image as a framed record.
-
-    `image_names` is the key with the suffix of the image's format, so that it reads as a file name.
-    """
+    """Encode an image as a framed record."""
     suffix = read_header(sample.data).suffix or ".jpg"
-    features: dict[str, bytes | int] = {
+    return tfrecord.frame(tfrecord.encode_example(features_of(sample, class_number, suffix)))
+
+
+def features_of(sample: Sample, class_number: int, suffix: str) -> dict[str, bytes | int]:
+    """Return the features of an image by name.
+
+    `image_names` is the key with `suffix`, that of the image's format, so that it reads as a file
+    name.
+    """
+    return {
         "image_raw": bytes(sample.data),
         "label": class_number,
         "image_names": (sample.key + suffix).encode("utf-8", "surrogateescape"),
         "identity": sample.identity.encode("utf-8", "surrogateescape"),
     }
-    return tfrecord.frame(tfrecord.encode_example(features))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 from urllib.parse import unquote
 
@@ -26,16 +27,16 @@ END = bytes(1024)
 """What ends a tar file."""
 _BLOCK = 512
 _SHORT = 100
+_NAME_FILLERS = [bytes(_SHORT - n) for n in range(_SHORT + 1)]
+_FILLERS = [bytes(n) for n in range(_BLOCK)]
 _BEFORE_SIZE = b"0000644\x000000000\x000000000\x00"
-_AFTER_SIZE = (
-    b"00000000000\x00        0"
-    + bytes(100)
-    + b"ustar\x0000"
-    + bytes(64)
-    + b"0000000\x000000000\x00"
+_TIME = b"00000000000\x00"
+_AFTER_CHECKSUM = (
+    b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\x00" + bytes(167)
 )
-_FIXED_SUM = sum(_BEFORE_SIZE) + sum(_AFTER_SIZE)
+_FIXED_SUM = sum(_BEFORE_SIZE) + sum(_TIME) + 8 * ord(" ") + sum(_AFTER_CHECKSUM)
 _LARGEST = 8**11
+_MOST_SIZES = 1 << 14
 
 
 class TarSample(NamedTuple):
@@ -67,31 +68,33 @@ def path_of(key: str) -> str:
 
 def sample_bytes(key: str, image: Buffer, suffix: str, label: int) -> bytes:
     """Encode an image (`suffix` with its dot) and its class as two members of a tar file."""
-    text = b"%d" % label
-    return b"".join((*_member(key + suffix, image), *_member(f"{key}.cls", text)))
+    members = member_pieces(key + suffix, image) + member_pieces(f"{key}.cls", b"%d" % label)
+    return b"".join(members)
 
 
-def member_bytes(name: str, data: Buffer) -> bytes:
-    """Encode one member of a tar file."""
-    return b"".join(_member(name, data))
+def member_pieces(name: str, data: Buffer) -> tuple[Buffer, ...]:
+    """Encode one member of a tar file, in pieces."""
+    size = len(data)
+    return *_header(name, size), data, _FILLERS[-size % _BLOCK]
 
 
-def _member(name: str, data: Buffer) -> tuple[Buffer, ...]:
-    return _header(name, len(data)), data, bytes(-len(data) % _BLOCK)
-
-
-def _header(name: str, size: int) -> bytes:
+def _header(name: str, size: int) -> tuple[bytes, ...]:
+    """Encode a header in pieces. The sum of its bytes is the sum of those of the pieces."""
     if len(name) > _SHORT or not name.isascii() or size >= _LARGEST:
         entry = tarfile.TarInfo(name)
         entry.size = size
-        return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        return (entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"),)
     start = name.encode()
+    fields, total = _size_fields(size)
+    checksum = b"%06o\0 " % (sum(start) + total)
+    return start, _NAME_FILLERS[len(start)], fields, checksum, _AFTER_CHECKSUM
+
+
+@lru_cache(_MOST_SIZES)
+def _size_fields(size: int) -> tuple[bytes, int]:
+    """Return the fields between name and checksum, and the sum of all bytes but the name's."""
     digits = b"%011o\0" % size
-    total = sum(start) + sum(digits) + _FIXED_SUM
-    header = b"".join((start.ljust(_SHORT, b"\0"), _BEFORE_SIZE, digits, _AFTER_SIZE)).ljust(
-        _BLOCK, b"\0"
-    )
-    return b"%b%06o\0 %b" % (header[:148], total, header[156:])
+    return _BEFORE_SIZE + digits + _TIME, sum(digits) + _FIXED_SUM
 
 
 # Reading

@@ -12,7 +12,6 @@ import functools
 import json
 import logging
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +26,7 @@ from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.embeddings import Embedder, Embeddings, Model
 from faceprep.core.errors import OptionError
+from faceprep.core.io.columns import TextNumbers, pack_texts
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
@@ -235,7 +235,7 @@ def listed_loads(options: EmbedOptions, scratch: Path, places: Sequence[int]) ->
         if isinstance(each, Outcome):
             yield partial(_pass_on, each)
         else:
-            yield partial(fit_encoded, fitter, each.key, each.data, each.identity)
+            yield partial(fit_encoded, fitter, each.key, each.data, each.identity, each.place)
 
 
 def _pass_on(outcome: Outcome) -> list[FittedCrop | Outcome]:
@@ -257,10 +257,10 @@ def load_file(
 
 
 def fit_encoded(
-    fitter: Fitter, key: str, data: Buffer, identity: str = ""
+    fitter: Fitter, key: str, data: Buffer, identity: str = "", place: str = ""
 ) -> list[FittedCrop | Outcome]:
-    """Decode and fit one encoded image."""
-    pixels = load_image_bytes(data, key)
+    """Decode and fit one encoded image; `place` is where it lies, for messages."""
+    pixels = load_image_bytes(data, key, place)
     if isinstance(pixels, Outcome):
         return [pixels]
     if fitter.is_of_shape(pixels):
@@ -346,20 +346,25 @@ def _batches(
 def load_parts(sink: Sink, shard_ids: Iterable[str], model: Model) -> Embeddings:
     """Load the embeddings of these shards, in order. Large ones are memory-mapped."""
     ids = list(shard_ids)
-    keys: list[str] = []
-    identities: list[str] = []
-    n_fitted = 0
+    identities = TextNumbers()
     page: dict[str, Any] = {"dim": 0, "crops": ""}
-    for id in ids:
-        page = json.loads(storage.read_bytes(sink.part_path(id, KEYS)))
-        keys += [key for key, _ in page["images"]]
-        identities += [sys.intern(identity) for _, identity in page["images"]]
-        n_fitted += page["n_fitted"]
+    n_fitted = 0
+
+    def keys() -> Iterator[str]:
+        nonlocal page, n_fitted
+        for id in ids:
+            page = json.loads(storage.read_bytes(sink.part_path(id, KEYS)))
+            n_fitted += page["n_fitted"]
+            identities.add(identity for _, identity in page["images"])
+            yield from (key for key, _ in page["images"])
+
+    packed = pack_texts(keys())
     if n_fitted:
         n = count_noun(n_fitted, "image is", "images are")
         log.warning("%s of another shape than %s: fitted into it on black", n, page["crops"])
     vectors = _join_rows([sink.part_path(id, ROWS) for id in ids], sink.scratch / "vectors.f32")
-    return Embeddings(keys, identities, vectors.reshape(len(keys), page["dim"]), model)
+    rows = vectors.reshape(len(packed), page["dim"])
+    return Embeddings(packed, identities.column(), rows, model)
 
 
 def _join_rows(paths: Sequence[Path], joined: Path) -> Floats:

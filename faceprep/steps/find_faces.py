@@ -25,9 +25,14 @@ from faceprep.core.types import LOW_SCORE, NO_FACE, OK
 from faceprep.models.detectors.detector import Detection, DetectorSpec, SizedDetector, open_detector
 from faceprep.models.refine.refiner import Refiner, open_refiner
 from faceprep.tables.faces import FaceRow
-from faceprep.vision import align
 from faceprep.vision.pose import estimate_pose
-from faceprep.vision.templates import Template, check_faces, crop_transforms, load_template
+from faceprep.vision.templates import (
+    Template,
+    check_faces,
+    crop_transforms,
+    cut_crop,
+    load_template,
+)
 
 log = logging.getLogger("faceprep")
 DEGENERATE = "degenerate_landmarks"
@@ -35,6 +40,7 @@ _BORDERED, _DOUBLED = (
     "found on a border: it fills the image",
     "found at twice the detection size: it is small",
 )
+_FACELESS = (NO_FACE, LOW_SCORE)
 _LOWEST = 0.5
 """Score below which a detector's answers are not even counted as low."""
 
@@ -95,9 +101,10 @@ class FaceOptions:
         True, "Place the landmarks of each face by a second look at the full resolution."
     )
     min_score: float = option(0.8, "Keep faces from this minimum detection score on, 0 to 1.")
+    min_face: int = option(0, "Drop faces whose longer side is below N pixels.")
     template: str = option(
         "arcface-112",
-        "Align faces to this template: arcface-112, arcface-224, box1.5-256 and others.",
+        "Align faces to this template: arcface-N, box1.5-256, patch2.7-80 and others.",
     )
 
     def __post_init__(self) -> None:
@@ -112,6 +119,7 @@ class FaceOptions:
             det_size=self.det_size,
             min_score=self.min_score,
             small_faces=self.small_faces,
+            min_face=self.min_face,
             require_gpu=self.require_gpu,
         )
         return replace(spec, min_score=min(self.min_score, _LOWEST), sure_score=self.min_score)
@@ -129,6 +137,10 @@ class FaceOptions:
         spec = replace(self.spec(detector), threads=self.detector_threads())
         refiner = open_refiner(spec.runtime()) if self.refine else None
         return FaceFinder(open_detector(spec), self.min_score, refiner)
+
+    def finders(self, fallback: str | None = None) -> list[FaceFinder]:
+        """Return the face finder, and that of the detector `fallback` if it is given."""
+        return [self.finder(), *([self.finder(fallback)] if fallback else [])]
 
     def warm_up(self) -> None:
         """Open the detector in a worker while the driver still plans."""
@@ -152,6 +164,9 @@ class FaceFinder:
         self.fingerprint, self.provider = detector.fingerprint, detector.provider
         if refiner is not None:
             self.fingerprint += f"/{refiner.fingerprint}"
+        self._no_face = "no face found"
+        if detector.min_face:
+            self._no_face = f"no face of {detector.min_face} pixels or more found"
 
     def find(self, images: Sequence[Pixels], most: int | None = None) -> list[Found]:
         """Find the faces of each image that are sure enough, or the reason why there is none.
@@ -181,7 +196,26 @@ class FaceFinder:
                 LOW_SCORE,
                 f"the surest face has {faces.scores[0]:.2f}, below {self._min_score:g}",
             )
-        return Found(sure, NO_FACE, "no face found")
+        return Found(sure, NO_FACE, self._no_face)
+
+
+def find_with(
+    finders: Sequence[FaceFinder], images: Sequence[Pixels], most: int | None = None
+) -> list[tuple[Found, str]]:
+    """Return what was found in each image, and the fingerprint of the detector that found it.
+
+    Each finder looks only at the images in which those before it found no sure face. The first
+    `most` sound faces of an image are refined.
+    """
+    first = finders[0]
+    found = [(each, first.fingerprint) for each in first.find(images, most)]
+    for finder in finders[1:]:
+        missing = [row for row, (each, _) in enumerate(found) if each.status in _FACELESS]
+        again = finder.find([images[row] for row in missing], most)
+        for row, each in zip(missing, again, strict=True):
+            if len(each.faces):
+                found[row] = each, finder.fingerprint
+    return found
 
 
 def _refine(
@@ -225,21 +259,25 @@ class Cropper:
         """Return the crops of the first `most` sound faces in order, and the faults of the
         others.
         """
-        transforms, faults = self.fit(faces)
+        transforms, faults = self.fit(faces, image.shape[:2])
         sound = [face for face, fault in enumerate(faults) if not fault][:most]
         crops = [Crop(face, self.cut(image, transforms[face]), transforms[face]) for face in sound]
         return crops, [fault for fault in faults if fault]
 
-    def fit(self, faces: Faces) -> tuple[npt.NDArray[np.float64], list[str]]:
+    def fit(
+        self, faces: Faces, image_sizes: npt.ArrayLike | None = None
+    ) -> tuple[npt.NDArray[np.float64], list[str]]:
         """Return transforms (n, 2, 3) and the fault of each face; the text is empty for sound ones.
 
-        Faces of many images at once take about as long as those of one.
+        `image_sizes` are as in `crop_transforms`. Faces of many images at once take about as long
+        as those of one.
         """
-        return crop_transforms(faces, self._template), check_faces(faces, self._template)
+        transforms = crop_transforms(faces, self._template, image_sizes)
+        return transforms, check_faces(faces, self._template)
 
     def cut(self, image: Pixels, transform: npt.NDArray[np.float64]) -> Pixels:
         """Cut one face."""
-        return align.crop(image, transform, self._template.size)
+        return cut_crop(image, transform, self._template)
 
 
 @functools.cache

@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
+from faceprep.core.io.columns import map_numbers, open_texts, pack_texts, save_texts
+from faceprep.core.names import sort_names
 from faceprep.core.types import Outcome
 from faceprep.sets.containers import SET, index_set, open_set
 from faceprep.sets.folder import FolderSet, path_in_identity
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.listing import Listing
 
-_LISTING, _ORDER = "listing.json", "order.i64"
+log = logging.getLogger("faceprep")
+_LISTING, _ORDER, _IDENTITY_OF = "listing.json", "order.i64", "listed_identity_of.i64"
+_FILES, _NAMES = "listed_files", "listed_identities"
 _ROOT = "."
 _BLOCK = 1 << 16
 _BATCH = 4096
@@ -63,34 +69,62 @@ class ListedSet:
 
     def save(self, scratch: Path) -> None:
         """Save it for the workers of the run."""
-        listing = self.listing
-        counts = np.bincount(listing.identity_of, minlength=len(listing.identities)).tolist()
-        about = [self.path, self.kind, self.state, listing.identities, counts, listing.files]
-        storage.write_file(scratch / _LISTING, json.dumps(about).encode(), durable=False)
-        storage.write_file(scratch / _ORDER, self.order.astype("<i8").tobytes(), durable=False)
+        about = json.dumps([self.path, self.kind, self.state]).encode()
+        storage.write_file(scratch / _LISTING, about, durable=False)
+        columns = {_ORDER: self.order, _IDENTITY_OF: self.listing.identity_of}
+        for name, column in columns.items():
+            storage.write_file(scratch / name, column.astype("<i8").tobytes(), durable=False)
+        for name, texts in {_FILES: self.listing.files, _NAMES: self.listing.identities}.items():
+            save_texts(scratch / name, texts)
 
 
-def list_source(path: Path, scratch: Path, may_be_empty: bool = False) -> ListedSet:
+class People(NamedTuple):
+    """The identities of a set in class order, without the images outside of one.
+
+    `counts` (k,) are numbers of images. `places` (n,) are the images in the listing, identity by
+    identity.
+    """
+
+    names: list[str]
+    counts: Ints
+    places: Ints
+
+
+def list_people(listed: ListedSet, warns: bool = True) -> People:
+    """Return the identities of a set; `warns` of images outside of one."""
+    identities, identity_of = listed.listing.identities, listed.listing.identity_of
+    names = [name for name in sort_names(identities) if name != _ROOT]
+    if warns and len(names) < len(identities):
+        log.warning("%s: images outside identity folders are skipped", listed.path)
+    numbers = {name: number for number, name in enumerate(identities)}
+    counts = np.bincount(identity_of, minlength=len(identities))
+    starts = np.cumsum(counts) - counts
+    chosen = [numbers[name] for name in names]
+    spans = [np.arange(starts[number], starts[number] + counts[number]) for number in chosen]
+    return People(names, counts[chosen], np.concatenate([np.zeros(0, np.int64), *spans]))
+
+
+def list_source(
+    path: Path, scratch: Path, may_be_empty: bool = False, relative_to: Path | None = None
+) -> ListedSet:
     """Index the set at `path` and list it by identity. Raises SourceError."""
-    with index_set(path, scratch, may_be_empty=may_be_empty) as images:
+    with index_set(path, scratch, relative_to=relative_to, may_be_empty=may_be_empty) as images:
         return _group(images)
 
 
 def load_listed(scratch: Path) -> ListedSet:
-    """Load the set that `ListedSet.save` saved."""
-    path, kind, state, identities, counts, files = json.loads(
-        storage.read_bytes(scratch / _LISTING)
-    )
-    identity_of = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
-    order = np.frombuffer(storage.read_bytes(scratch / _ORDER), "<i8")
-    return ListedSet(path, kind, state, Listing(identities, files, identity_of), order)
+    """Map the set that `ListedSet.save` saved."""
+    path, kind, state = json.loads(storage.read_bytes(scratch / _LISTING))
+    identity_of = map_numbers(scratch / _IDENTITY_OF, "<i8")
+    listing = Listing(open_texts(scratch / _NAMES), open_texts(scratch / _FILES), identity_of)
+    return ListedSet(path, kind, state, listing, map_numbers(scratch / _ORDER, "<i8"))
 
 
 def read_listed(
     scratch: Path, places: Sequence[int], name: str = SET
 ) -> Iterator[Sample | Outcome]:
     """Yield the images at these places of the listing, with the paths of the listing as keys."""
-    order: Ints = np.memmap(scratch / _ORDER, "<i8", "r")
+    order: Ints = map_numbers(scratch / _ORDER, "<i8")
     with open_set(scratch, name) as images:
         for each in images.read(order[np.asarray(places, np.int64)].tolist()):
             if isinstance(each, Sample):
@@ -131,16 +165,38 @@ def _group(images: ImageSet) -> ListedSet:
         identities = [identities[number] for number in numbers[firsts].tolist()]
         numbers = np.cumsum(np.diff(numbers, prepend=-1) != 0) - 1
     order = np.argsort(numbers, kind="stable")
-    files = [""] * len(order)
-    place_of = np.empty(len(order), np.int64)
-    place_of[order] = np.arange(len(order))
-    for start in range(0, len(order), _BLOCK):
-        for position, key in enumerate(images.keys(start, min(start + _BLOCK, len(order))), start):
-            identity = identities[numbers[position]]
-            path = path_in_identity(Sample(key, identity.removeprefix(_ROOT), b""))
-            files[place_of[position]] = path.removeprefix(f"{identity}/")
+    files = pack_texts(_files_in(images, order, identities, numbers))
     listing = Listing(identities, files, numbers[order])
     return ListedSet(images.path, images.kind, state_of(images, listing), listing, order)
+
+
+def _files_in(
+    images: ImageSet, order: Ints, identities: Sequence[str], numbers: Ints
+) -> Iterator[str]:
+    """Yield the paths below their identity of the images in this order."""
+    for start in range(0, len(order), _BLOCK):
+        block = order[start : start + _BLOCK]
+        for position, key in zip(block.tolist(), _keys_at(images, block), strict=True):
+            identity = identities[numbers.item(position)]
+            path = path_in_listing(key, identity)
+            yield path.removeprefix(f"{identity}/")
+
+
+def _keys_at(images: ImageSet, positions: Ints) -> list[str]:
+    first, last = int(positions[0]), int(positions[-1])
+    if last - first == len(positions) - 1 and (np.diff(positions) == 1).all():
+        return images.keys(first, last + 1)
+    return [images.key(position) for position in positions.tolist()]
+
+
+def path_in_listing(key: str, identity: str) -> str:
+    """Return the path of an image in the listing of its set; a dot is no identity.
+
+    >>> path_in_listing("a/1", "a"), path_in_listing("a/1", "b"), path_in_listing("1", ".")
+    ('a/1', 'b/a_1', '1')
+    """
+    own = "" if identity == _ROOT else identity
+    return path_in_identity(Sample(key, own, b""))
 
 
 def state_of(images: ImageSet, listing: Listing) -> str:

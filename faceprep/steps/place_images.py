@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError, SourceError
+from faceprep.core.io.columns import pack_texts
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
@@ -38,7 +39,8 @@ from faceprep.sets.containers import (
 from faceprep.sets.folder import FolderSet, FolderWriter
 from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing
-from faceprep.sets.set_writer import Classes, OutPart, SetNames, SetWriter, find_losses
+from faceprep.sets.losses import find_losses
+from faceprep.sets.set_writer import Classes, OutPart, SetNames, SetWriter
 from faceprep.steps.listed_set import ListedSet, read_listed, read_paths
 from faceprep.steps.resolve_plan import Destinations, Row, resolve
 from faceprep.steps.undo_plan import carry_faces, write_undo
@@ -113,8 +115,14 @@ def choose_target(
         )
     writer = find_writer(output)
     if target.is_container and writer:
+        if not writer.takes_new_names:
+            raise OptionError(
+                f"a plan gives images new names, which a {output.suffix} cannot hold",
+                found=output.name,
+                remedy="Write a folder, and convert it.",
+            )
         names = _names_of(listed.listing.prefixed_paths(""), listed.is_folder)
-        if losses := find_losses(names, writer.can):
+        if losses := find_losses(names, writer):
             raise SourceError(
                 f"{writer.kind} cannot hold {' and '.join(losses)}",
                 path=listed.path,
@@ -124,9 +132,9 @@ def choose_target(
 
 
 def _names_of(paths: Iterable[str], have_suffix: bool) -> SetNames:
-    keys = list(paths)
+    keys = pack_texts(paths)
     identities = sorted({identity_of(key) for key in keys} - {"."})
-    return SetNames(len(keys), lambda i, j: keys[i:j], identities, have_suffix)
+    return SetNames(len(keys), lambda start, stop: keys[start:stop], identities, have_suffix)
 
 
 def plan_path(output: Path, name: str = PLAN) -> Path:
@@ -308,7 +316,9 @@ def _rename(row: Row, sample: Sample | Outcome) -> Sample | Outcome:
     """Give a sample its new key; its labels are those of its old identity."""
     if isinstance(sample, Outcome):
         return sample
-    identity = identity_of(row.into).removeprefix(".")
+    identity = identity_of(row.into)
+    if identity == ".":
+        identity = ""
     if identity != sample.identity:
         sample = sample._replace(labels=(), extra={})
     return sample._replace(key=row.into, identity=identity)

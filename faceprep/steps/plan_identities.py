@@ -26,6 +26,7 @@ from typing import Any, ClassVar, NamedTuple
 from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import FaceprepError, OptionError, SourceError
+from faceprep.core.io.columns import find_missing, pack_texts
 from faceprep.core.job import Job
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
@@ -275,10 +276,8 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         header["summary"] |= self.count(decisions)
         listing = load_listed(sink.scratch).listing if about.has_images else list_images([])
         if about.embeddings:
-            known = set(embeddings.keys)
-            left_out = {
-                path: "has no embedding" for path in listing.prefixed_paths("") if path not in known
-            }
+            unknown = find_missing(listing.prefixed_paths(""), embeddings.keys)
+            left_out = dict.fromkeys(unknown, "has no embedding")
             yield from map(Outcome, embeddings.keys)
         else:
             pages = [
@@ -358,8 +357,8 @@ def _find_images(embeddings: Embeddings, root: Path, scratch: Path) -> ListedSet
         log.warning("%s, the set of the images, is not there: a plan only", root)
         return None
     listed = list_source(root, scratch, may_be_empty=True)
-    there = set(listed.listing.prefixed_paths(""))
-    missing = [key for key in embeddings.keys if key not in there]
+    there = pack_texts(listed.listing.prefixed_paths(""))
+    missing = list(find_missing(embeddings.keys, there))
     if len(missing) == len(embeddings):
         log.warning("%s has none of the images: a plan only", root)
         return None

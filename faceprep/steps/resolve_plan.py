@@ -136,13 +136,10 @@ class _Orders:
             )
 
     def _contradiction(self, decision: Decision, before: str) -> SourceError:
-        if decision.into:
-            into = f"{decision.action} to {decision.into!r}"
-        else:
-            into = f"{decision.action} it"
+        into = f"to {decision.into!r}" if decision.into else "it"
         return self.refused(
             f"two decisions on {decision.subject!r} contradict each other",
-            found=f"{before} and {into}",
+            found=f"{before} and {decision.action} {into}",
         )
 
     def _identity(self, decision: Decision, name: str) -> int:
@@ -160,6 +157,8 @@ class _Orders:
     def _check_path(self, decision: Decision) -> None:
         self._check_name(decision)
         has_suffix = is_image_name(decision.subject.rpartition("/")[2])
+        if decision.action == RESTORE:  # from a folder into a set whose keys have no suffix
+            has_suffix = has_suffix and any(map(is_image_name, self.listing.files[:1]))
         if has_suffix and not is_image_name(decision.into.rpartition("/")[2]):
             raise self.refused(
                 f"{decision.action} of {decision.subject!r}",

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,10 +23,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from faceprep.core.arrays import Floats
 from faceprep.core.embeddings import Embeddings, Model, load_model
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io import npz, parquet
+from faceprep.core.io.columns import RepeatedTexts, TextNumbers, pack_texts
 from faceprep.core.io.npz import CLASSES, EMBEDDINGS, NAMES, Member, NpzFile
+from faceprep.core.large_arrays import allocate
 from faceprep.core.names import identity_of, sort_names
 from faceprep.core.text import count_noun
 
@@ -125,9 +127,7 @@ def _table(
         np.float16 if fp16 else np.float32
     )
     names = [place.prefix + key for key in embeddings.keys[rows]]
-    table = parquet.table_of(
-        names, classes[rows].tolist(), list(embeddings.identities[rows]), vectors
-    )
+    table = parquet.table_of(names, classes[rows].tolist(), embeddings.identities[rows], vectors)
     return table.replace_schema_metadata(_about(embeddings.model, place))
 
 
@@ -205,18 +205,21 @@ def _model_of(path: str | os.PathLike[str], about: dict[str, str]) -> Model:
 
 def _load_npz(path: str | os.PathLike[str]) -> Embeddings:
     with NpzFile(path) as file:
-        names = npz.decode_names(path, file.load(NAMES))
         about = _about_npz(file)
-        keys = _keys_of(names, _place_of(about))
+        place = _place_of(about)
+        names = (npz.decode_names(path, piece) for piece in file.chunks(NAMES))
+        keys = pack_texts(key for piece in names for key in _keys_of(piece, place))
         identities = _identities_npz(path, file, keys)
         vectors = _checked(path, file.map(EMBEDDINGS, _IN_MEMORY))
     _expect_as_many(path, len(keys), len(identities), len(vectors))
     return Embeddings(keys, identities, vectors, _model_of(path, about))
 
 
-def _identities_npz(path: str | os.PathLike[str], file: NpzFile, keys: Sequence[str]) -> list[str]:
+def _identities_npz(
+    path: str | os.PathLike[str], file: NpzFile, keys: Sequence[str]
+) -> RepeatedTexts:
     if CLASSES not in file.keys:
-        return [identity_of(key) for key in keys]
+        return _numbered(map(identity_of, keys))
     classes = file.load(CLASSES)
     if classes.ndim != 1 or classes.dtype.kind not in "iu":
         found = f"{classes.dtype} of shape {classes.shape}"
@@ -227,14 +230,20 @@ def _identities_npz(path: str | os.PathLike[str], file: NpzFile, keys: Sequence[
             found=found,
         )
     if _IDENTITIES not in file.keys:
-        return [str(label) for label in classes.tolist()]
+        return _numbered(map(str, classes))
     names: list[str] = file.load(_IDENTITIES).tolist()
     if classes.size and not 0 <= int(classes.min()) <= int(classes.max()) < len(names):
         found = f"{int(classes.min())} to {int(classes.max())}"
         raise SourceError(
             f"{CLASSES} out of range", path=path, expected=f"0 to {len(names) - 1}", found=found
         )
-    return [names[label] for label in classes.tolist()]
+    return RepeatedTexts(names, classes)
+
+
+def _numbered(identities: Iterable[str]) -> RepeatedTexts:
+    numbers = TextNumbers()
+    numbers.add(identities)
+    return numbers.column()
 
 
 def _keys_of(names: Sequence[str], place: Place) -> list[str]:
@@ -276,23 +285,38 @@ def _load_parquet(path: str | os.PathLike[str]) -> Embeddings:
             )
         with parquet.open_parquet(shard) as file:
             n += file.metadata.num_rows
-    keys: list[str] = []
-    identities: list[str] = []
-    vectors = np.empty((n, 0), np.float32)
-    for shard in paths:
-        for table in parquet.read_columns(shard, (NAMES, EMBEDDINGS, *_identity_columns(shard))):
-            rows = _checked(shard, _vectors(shard, table))
-            if not vectors.shape[1]:
-                vectors = np.empty((n, rows.shape[1]), np.float32)
-            if len(rows) and rows.shape[1] != vectors.shape[1]:
-                raise SourceError(
-                    "its embeddings differ in length", path=shard, remedy="Make the files again."
-                )
-            if len(rows):
-                vectors[len(keys) : len(keys) + len(rows)] = rows
-            keys += _keys_of(table.column(NAMES).to_pylist(), _place_of(about))
-            identities += map(sys.intern, _identities_parquet(table))
-    return Embeddings(keys, identities, vectors, _model_of(path, about))
+    identities, vectors = TextNumbers(), _VectorRows(n)
+
+    def keys() -> Iterator[str]:
+        for shard in paths:
+            names = (NAMES, EMBEDDINGS, *_identity_columns(shard))
+            for table in parquet.read_columns(shard, names):
+                vectors.add(_checked(shard, _vectors(shard, table)), shard)
+                identities.add(_identities_parquet(table))
+                yield from _keys_of(table.column(NAMES).to_pylist(), _place_of(about))
+
+    packed = pack_texts(keys())
+    return Embeddings(packed, identities.column(), vectors.rows, _model_of(path, about))
+
+
+class _VectorRows:
+    """The vectors (n, d) of all images, filled some rows at a time."""
+
+    def __init__(self, n: int) -> None:
+        self.rows: Floats = np.empty((n, 0), np.float32)
+        self._n_filled = 0
+
+    def add(self, rows: Floats, path: str | os.PathLike[str]) -> None:
+        """Append rows (m, d). Raises SourceError for another d than before."""
+        if not self.rows.shape[1]:
+            self.rows = allocate((len(self.rows), rows.shape[1]), np.float32)
+        if len(rows) and rows.shape[1] != self.rows.shape[1]:
+            raise SourceError(
+                "its embeddings differ in length", path=path, remedy="Make the files again."
+            )
+        if len(rows):
+            self.rows[self._n_filled : self._n_filled + len(rows)] = rows
+        self._n_filled += len(rows)
 
 
 def _identity_columns(path: str | os.PathLike[str]) -> list[str]:

@@ -46,11 +46,14 @@ def crop_smooth(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) 
     return crop(image, matrix, size)
 
 
-def crop_box(image: Pixels, box: npt.ArrayLike, margin: float = 1.0) -> Pixels:
+def crop_box(
+    image: Pixels, box: npt.ArrayLike, margin: float = 1.0, is_clipped: bool = False
+) -> Pixels:
     """Cut out the rectangle `box` x1 y1 x2 y2, scaled by `margin` about its centre.
 
     Edges are rounded to whole pixels, and nothing is resized. Each side has at least one pixel.
-    Pixels outside of the image are black.
+    Pixels outside of the image are black; with `is_clipped` the crop ends at the edge of the image,
+    and the box must reach into it.
 
     >>> crop_box(np.ones((4, 6, 3), np.uint8), (4, 0, 6, 4), margin=2)[..., 0].sum(axis=0).tolist()
     [4, 4, 4, 0]
@@ -59,8 +62,19 @@ def crop_box(image: Pixels, box: npt.ArrayLike, margin: float = 1.0) -> Pixels:
     middle, half = corners.mean(axis=0), (corners[1] - corners[0]) * (margin / 2)
     x1, y1 = np.rint(middle - half).astype(int).tolist()
     x2, y2 = np.maximum(np.rint(middle + half).astype(int), (x1 + 1, y1 + 1)).tolist()
+    if is_clipped:
+        return _clip(image, (x1, y1, x2, y2))
     pixels: Pixels = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)
     top, left, height, width = max(y1, 0), max(x1, 0), *image.shape[:2]
     bottom, right = max(min(y2, height), top), max(min(x2, width), left)
     pixels[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
     return pixels
+
+
+def _clip(image: Pixels, corners: tuple[int, int, int, int]) -> Pixels:
+    """Return the part of the rectangle x1 y1 x2 y2 that is in the image; at least one pixel."""
+    height, width = image.shape[:2]
+    left, top = min(max(corners[0], 0), width - 1), min(max(corners[1], 0), height - 1)
+    return np.ascontiguousarray(
+        image[top : max(corners[3], top + 1), left : max(corners[2], left + 1)]
+    )

@@ -136,7 +136,7 @@ def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
             "faceprep.jobs.inspect.inspection.check_image_bytes",
             "stopped; nothing was written",
         ),
-        (["doctor"], "faceprep.core.storage.free_space", "stopped; nothing was written"),
+        (["doctor"], "faceprep.jobs.doctor.free_space", "stopped; nothing was written"),
         (["models"], "faceprep.core.dependencies.version_of", "stopped; nothing was written"),
         (
             ["verify", "SET"],

@@ -26,6 +26,18 @@ def test_byte_source_reads_at_offsets(tmp_path: Path, monkeypatch: pytest.Monkey
         assert source.read_at(200, 20) == b""
 
 
+def test_sizes_of_files_and_of_what_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(7))
+    (tmp_path / "empty").touch()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "link").symlink_to("a")
+    names = ("a", "link", "empty", "pipe", "", "none", "a/b", "loop")
+    sizes = [storage.file_size(tmp_path / name) for name in names]
+    nothing = [-errno.ENOENT, -errno.ENOTDIR, -errno.ELOOP]
+    assert sizes == [7, 7, 0, storage.NOT_A_FILE, storage.NOT_A_FILE, *nothing]
+
+
 def test_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(100))
     with storage.ByteSource(tmp_path / "a") as source:
@@ -81,11 +93,6 @@ def test_fingerprint_tells_size_and_time(tmp_path: Path) -> None:
     assert storage.fingerprint_of(tmp_path / "a") == first
     os.utime(tmp_path / "a", ns=(0, 5))
     assert storage.fingerprint_of(tmp_path / "a") == "a:1:5" != first
-
-
-def test_room_where_nothing_is_yet(tmp_path: Path) -> None:
-    free, inodes, block = storage.free_space(tmp_path / "not" / "yet")
-    assert free > 0 and (inodes is None or inodes > 0) and block >= 512
 
 
 # Writing

@@ -47,6 +47,13 @@ CASES = {
     "convert-tfrecord": Case("convert in/set out/t.tfrecord", ("in/set",)),
     "convert-parquet": Case("convert in/set out/t.parquet", ("in/set",)),
     "convert-folder": Case("convert in/set out/d", ("in/set",)),
+    "convert-bin": Case("convert in/pairs.bin out/t.bin --seed 1 --shards 2", ("in/pairs.bin",)),
+    "convert-npz": Case("convert in/folder out/t.npz --shards 2", _FOLDER),
+    "convert-csv": Case("convert in/folder out/t.csv --seed 1", _FOLDER),
+    "convert-lst": Case("convert in/folder out/t.lst", _FOLDER),
+    "convert-txt": Case("convert in/folder out/t.txt --relative-to in --shards 2", _FOLDER),
+    "convert-rec-shards": Case("convert in/set out/t.rec --shards 2", ("in/set",)),
+    "convert-parquet-seed": Case("convert in/set out/t.parquet --seed 1 --shards 2", ("in/set",)),
     "dedupe-tar": Case("dedupe in/copies out/t.tar --exact-only", ("in/copies",)),
     "apply-parquet": Case("apply in/plan/plan.jsonl out/t.parquet", _PLAN),
     "bin2folder": Case("bin2folder in/pairs.bin out/d", ("in/pairs.bin",)),
@@ -80,6 +87,8 @@ CASES = {
     "manifest-parquet": _manifest(".parquet"),
     "manifest-csv": _manifest(".csv", "--val-fraction 0.25"),
     "manifest-lst": _manifest(".lst"),
+    "manifest-check": _manifest(".npz", "--check"),
+    "manifest-images": _manifest(".parquet", "--with-images --shards 2"),
     "manifest-tar": _manifest(".tar"),
     "manifest-overwrite": Case(
         "manifest in/folder out/t.npz --seed 1 --overwrite", ("in/folder", "old manifest")

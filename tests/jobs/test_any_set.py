@@ -1,4 +1,4 @@
-"""Every command reads any set: the result is that of the same images in a folder."""
+"""Commands that plan go from any container to any container, and back again."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.jobs.embed.job import Embed
-from faceprep.jobs.make_bin import MakeBin
 from faceprep.jobs.manifest import Manifest
 from faceprep.jobs.merge_identities import MergeIdentities
-from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.containers import index_set
 from faceprep.sets.image_set import Sample
-from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.synthetic import encode_face
 from faceprep.tables.embeddings import load_embeddings
 from faceprep.tables.plan import read_plan
@@ -65,39 +62,9 @@ def container(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> P
     return output
 
 
-def test_convert_loses_nothing(container: Path, folder: Path, tmp_path: Path) -> None:
-    assert images_of(container, tmp_path / "a") == images_of(folder, tmp_path / "b")
-
-
-def test_manifest(container: Path, folder: Path, tmp_path: Path) -> None:
-    for name, images in (("a", container), ("b", folder)):
-        run(Manifest(seed=3, with_images=True), images, tmp_path / name / "out.tfrecord")
-    ours, wanted = (
-        images_of(tmp_path / name / "out.tfrecord", tmp_path / f"i{name}") for name in "ab"
-    )
-    assert ours == wanted
+def test_a_list_cannot_name_images_in_a_container(container: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="are not files, so a list cannot name them"):
         run(Manifest(seed=3), container, tmp_path / "out.csv")
-
-
-def test_score(container: Path, folder: Path, tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    tables = []
-    for name, images in (("a", container), ("b", folder)):
-        run(Score(), images, tmp_path / f"{name}.parquet")
-        tables.append(
-            pq.read_table(tmp_path / f"{name}.parquet").drop_columns(["path"]).to_pylist()
-        )
-    assert tables[0] == tables[1]
-
-
-def test_make_bin(container: Path, folder: Path, tmp_path: Path) -> None:
-    for name, images in (("a", container), ("b", folder)):
-        run(MakeBin(pairs=20, seed=1), images, tmp_path / f"{name}.bin")
-    ours, wanted = (load_pairs(tmp_path / f"{name}.bin") for name in "ab")
-    assert list(map(bytes, ours.images)) == list(map(bytes, wanted.images))
-    assert list(ours.same) == list(wanted.same)
 
 
 def test_dedupe_into_the_same_container(container: Path, tmp_path: Path) -> None:
@@ -115,11 +82,6 @@ def test_dedupe_into_the_same_container(container: Path, tmp_path: Path) -> None
     undone = tmp_path / f"undone{container.suffix}"
     run(Apply(), tmp_path / "out.undo.jsonl", undone)
     assert images_of(undone, tmp_path / "d") == before
-
-
-def test_only_files_can_be_linked(container: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--mode hardlink: only files can be linked"):
-        run(Dedupe(exact_only=True, mode="hardlink"), container, tmp_path / "out")
 
 
 def test_names_that_a_container_cannot_hold(tmp_path: Path) -> None:

@@ -23,8 +23,11 @@ from faceprep.sets.recordio.framing import frame_image
 from faceprep.synthetic import encode_face
 from tests.fakes import is_state
 
+LIST_SUFFIXES = (".npz", ".csv", ".lst", ".txt")
 WRITABLE = {name: entry for name, entry in registry.CONTAINERS.items() if entry.writer}
 TARGETS = [f"out{(*entry.suffixes, '')[0]}" for entry in WRITABLE.values()]
+HOLDERS = [name for name in TARGETS if name not in ("out.bin", *(f"out{s}" for s in LIST_SUFFIXES))]
+"""Outputs that hold images one by one."""
 
 
 def convert(source: Path, target: Path, limit: int | None = None, **options: object) -> Summary:
@@ -55,7 +58,7 @@ def tree(root: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HOLDERS)
 @pytest.mark.parametrize("shards", [1, 3])
 def test_images_and_identities_survive(
     target: str, shards: int, rec_set: Path, tmp_path: Path
@@ -138,7 +141,7 @@ def test_a_damaged_image_is_left_out_and_named(tmp_path: Path) -> None:
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(encode_face(1, len(name)))
     (tmp_path / "in" / "a" / "2.jpg").write_bytes(encode_face(1, 1)[:200])
-    for target in TARGETS:
+    for target in (name for name in TARGETS if name != "out.bin"):
         output = tmp_path / target.replace(".", "_") / target
         summary = convert(tmp_path / "in", output)
         assert (summary.ok, summary.by_status) == (2, {"ok": 2, "undecodable": 1})
@@ -153,7 +156,7 @@ def test_names_that_differ_in_the_suffix_alone_stay_two_images(tmp_path: Path) -
     for suffix in (".jpg", ".png"):
         (tmp_path / "in" / "a").mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / "a" / f"1{suffix}").write_bytes(encode_face(1, 1, suffix=suffix))
-    for target in TARGETS:
+    for target in (name for name in TARGETS if name != "out.bin"):
         output = tmp_path / target.replace(".", "_") / target
         convert(tmp_path / "in", output)
         assert len({key for key, _, _ in load(output, tmp_path / f"index_{target}")}) == 2
@@ -192,3 +195,43 @@ def test_an_index_needs_no_lists(rec_set: Path, tmp_path: Path) -> None:
         assert isinstance(images.index.places.base.base, np.memmap)
         assert images.keys(0, 2) == ["0/1", "0/2"]
         assert images.index.identities[:] == ["0", "1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("target", [name for name in HOLDERS if name != "out.rec"])
+def test_images_without_identity_stay_so(target: str, tmp_path: Path) -> None:
+    for name in ("a/1.jpg", "2.jpg"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_face(1, 1))
+    convert(tmp_path / "in", tmp_path / target)
+    found = load(tmp_path / target, tmp_path / "index")
+    assert sorted(identity for _, identity, _ in found) == ["", "a"]
+
+
+@pytest.mark.parametrize("target", ["out.tar", "out.rec", "out.tfrecord", "out.parquet"])
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_shuffle_in_two_passes_writes_the_same_bytes(
+    target: str, shards: int, tmp_path: Path
+) -> None:
+    source = tmp_path / "set.rec"
+    with source.open("wb") as rec, source.with_suffix(".idx").open("wb") as idx:
+        for key in range(300):
+            data = b"P5 1 1 255\n%d" % key if key % 50 else b"not an image"
+            labels = (
+                (key // 7, key + 0.5) if key % 3 else (float("nan") if key == 99 else key // 7,)
+            )
+            idx.write(b"%d\t%d\n" % (key, rec.tell()))
+            rec.write(frame_image(labels, data, key))
+    direct, spilled = tmp_path / "direct", tmp_path / "spilled"
+    options = {"seed": 3, "shards": shards}
+    one = convert(source, direct / target, **options)
+    two = convert(source, spilled / target, memory=1, **options)
+    assert (one.inputs, one.failed, one.by_status) == (two.inputs, two.failed, two.by_status)
+    assert one.by_status == {"bad_label": 1, "ok": 293, "undecodable": 6}
+    first, second = (
+        {path.name: path.read_bytes() for path in folder.glob("out*")}
+        for folder in (direct, spilled)
+    )
+    assert first == second and len(first) >= shards
+    failures = [Path(str(each.details["failures"])).read_text() for each in (one, two)]
+    assert failures[0] == failures[1]

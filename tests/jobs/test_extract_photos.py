@@ -263,6 +263,24 @@ def test_one_bad_photo_fails_alone(tmp_path: Path) -> None:
     assert len(rows(tmp_path / "out")) == 37
 
 
+def test_files_of_phones_and_cameras_are_read_or_named(tmp_path: Path) -> None:
+    save(tmp_path / "src" / "ana" / "1.png", *ONE)
+    jpeg = encode(decode((tmp_path / "src/ana/1.png").read_bytes()), ".jpg")
+    files_of = {"bob/2.JFIF": jpeg, "bob/2.mpo": jpeg, "cara/3.HEIC": b"?", "dan/4.tga": b"?"}
+    files_of |= {"eve/5.DNG": b"II*\0", "ana/notes.txt": b"?", "fay/clip.mp4": b"?"}
+    for name, data in files_of.items():
+        (tmp_path / "src" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "src" / name).write_bytes(data)
+    summary = run(tmp_path / "src", tmp_path / "out")
+    assert summary.by_status == {"ok": 3, "undecodable": 3}
+    assert {row[0] for row in failures(tmp_path / "out")} == {
+        "cara/3.HEIC",
+        "dan/4.tga",
+        "eve/5.DNG",
+    }
+    assert summary.details["skipped"] == {".mp4": 1, ".txt": 1}
+
+
 def test_limit(photos: Path, tmp_path: Path) -> None:
     assert run(photos, tmp_path / "out", limit=3).inputs == 3
 
@@ -359,7 +377,7 @@ def test_places_that_are_refused(photos: Path, tmp_path: Path) -> None:
     [
         (["--detector", "nobody"], 2, "unknown detector 'nobody'"),
         (["--fallback", "nobody"], 2, "unknown detector 'nobody'"),
-        (["--template", "arcface-100"], 2, "template 'arcface-100'"),
+        (["--template", "arcface-100x90"], 2, "template 'arcface-100x90'"),
         (["--min-score", "2"], 2, "bad minimum score"),
         (["--det-size", "9"], 2, "bad detection size"),
         (["--device", "gpu"], 2, "unknown device"),

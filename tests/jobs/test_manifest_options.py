@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,11 @@ def test_groups_stay_on_one_side(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert not caplog.records
     with caplog.at_level(logging.WARNING):
         run(source, tmp_path / "i" / "a.csv", split_by="identity", **options)
-    assert "See --group-by" in caplog.text
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "--split-by identity keeps folders together, not people: the images of a person with "
+        "several folders can be in both sets. See --group-by"
+    )
 
 
 def test_classes_keep_their_numbers(tmp_path: Path) -> None:
@@ -84,7 +89,47 @@ def test_images_and_identities_are_drawn(tmp_path: Path) -> None:
             run(source, tmp_path / "bad.csv", **options)
 
 
-def test_an_empty_validation_set_is_an_error(tmp_path: Path) -> None:
-    source = make(tmp_path / "in", "a/1.jpg", "b/1.jpg")
-    with pytest.raises(SourceError, match="every class has one image only"):
-        run(source, tmp_path / "out" / "a.csv", val_fraction=0.5)
+ONE_EACH = ("a/1.jpg", "b/1.jpg")
+LONELY = ("a/1.jpg", "a/2.jpg")
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "why"),
+    [
+        (ONE_EACH, {"val_fraction": 0.5}, "every class has one image only"),
+        (LONELY, {"val_fraction": 0.5, "split_by": "identity"}, "1 group cannot be split"),
+        (LONELY, {"val_fraction": 0.01, "split_by": "identity"}, "1 group cannot be split"),
+        (LONELY, {"val_fraction": 0.5, "group_by": "re:^(a)/"}, "1 group cannot be split"),
+        ((*ONE_EACH, "b/2.jpg"), {"val_fraction": 0.2, "max_images": 1}, "one image only"),
+        (
+            (*ONE_EACH, "b/2.jpg"),
+            {"val_fraction": 0.5, "split_by": "identity", "identities": 1},
+            "1 group cannot be split",
+        ),
+        (
+            (*ONE_EACH, "b/2.jpg"),
+            {"val_fraction": 0.5, "split_by": "identity", "min_images": 2},
+            "1 group cannot be split",
+        ),
+    ],
+)
+def test_an_empty_validation_set_is_an_error(
+    tmp_path: Path, names: tuple[str, ...], options: dict[str, Any], why: str
+) -> None:
+    source = make(tmp_path / "in", *names)
+    for suffix in (".csv", ".tar"):
+        with pytest.raises(SourceError, match=why):
+            run(source, tmp_path / "out" / f"a{suffix}", **options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"split_by": "identity"}, {"group_by": "re:^([^/]*)/"}, {"identities": 2}]
+)
+@pytest.mark.parametrize("fraction", [1e-9, 0.01, 0.2, 0.6])
+def test_a_small_share_is_at_least_one(
+    tmp_path: Path, options: dict[str, Any], fraction: float
+) -> None:
+    source = make(tmp_path / "in", *(f"{name}/{i}.jpg" for name in "abc" for i in range(4)))
+    run(source, tmp_path / "out" / "a.csv", val_fraction=fraction, **options)
+    assert rows(tmp_path / "out" / "a.csv") and rows(tmp_path / "out" / "a_val.csv")

@@ -9,6 +9,8 @@ import hashlib
 import json
 import logging
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -242,3 +244,12 @@ def test_the_source_is_not_touched(tmp_path: Path) -> None:
         path.name: (path.read_bytes(), path.stat().st_mtime_ns)
         for path in (tmp_path / "set").iterdir()
     } == before
+
+
+def test_a_small_set_needs_no_numpy(rec_set: Path, tmp_path: Path) -> None:
+    """Its import takes longer than the whole work on a few images."""
+    words = ["-X", "importtime", "-m", "faceprep", "rec2folder", rec_set, tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, *words, "--runner", "serial"], capture_output=True, text=True, check=True
+    )
+    assert "click" in done.stderr and "numpy" not in done.stderr

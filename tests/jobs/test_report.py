@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 from faceprep import (
+    Convert,
     ExtractPhotos,
     Folder2Rec,
     MergeIdentities,
@@ -180,6 +181,31 @@ def test_video(tmp_path: Path) -> None:
     )
     assert numbers["videos"]["original"] == len(list((tmp_path / "out_original").glob("*/*.png")))
     assert "identities" not in numbers
+    frames = pd.read_parquet(out / "frames.parquet")
+    lost = frames[frames["status"] != "ok"]
+    assert numbers["videos"]["lost"] == len(lost) == 14
+    assert numbers["videos"]["reasons"] == [
+        {"status": "no_face", "reason": "no face found", "frames": 14, "example": "boxed.mp4#2"}
+    ]
+    missing = pd.Series([6, 4, 4, 0])
+    agree(numbers["videos"]["missing"], missing)
+    assert numbers["videos"]["with_at_least"] == {"1": 3, "2": 3, "5": 1}
+
+
+def test_every_video_is_in_the_table(tmp_path: Path) -> None:
+    source, out = tmp_path / "videos", tmp_path / "out"
+    for number in range(23):
+        film(source / f"{number:02}.mp4", "r" if number % 2 else "b")
+    (source / "broken.mp4").write_text("not a video")
+    extract(source, out)
+    told = report(out)["videos"]
+    assert [one["video"] for one in told["all"]][:2] == ["00.mp4", "02.mp4"]
+    assert len(told["all"]) == 24 and len(told["worst"]) == 20
+    states = {one["video"]: one["state"] for one in told["all"]}
+    assert (states["broken.mp4"], states["00.mp4"]) == ("undecodable", "no_face_in_video")
+    assert told["reasons"][0]["reason"] == "the surest face has #, below #"
+    page = (out / "report.html").read_text()
+    assert all(f"{number:02}.mp4" in page for number in range(23))
 
 
 def test_manifest(lopsided: Path, tmp_path: Path) -> None:
@@ -465,3 +491,39 @@ def test_damaged_notes_are_passed_over(
     assert 0 < report(out)["run"]["inputs"] < n_inputs
     (out / ".faceprep" / "run.json").write_text("[")
     assert report(out)["run"]["command"] == ""
+
+
+@pytest.mark.parametrize("name", ["out.tar", "out.parquet", "out.rec", "out"])
+def test_an_output_of_any_kind(name: str, lopsided: Path, tmp_path: Path) -> None:
+    run_job(Convert(allow_loss=True), Request((lopsided,), tmp_path / name), SerialRunner())
+    numbers = report(tmp_path / name)
+    assert (numbers["identities"]["identities"], numbers["identities"]["images"]) == (12, 78)
+    assert numbers["crops"]["crops"] == 78
+    target = tmp_path / name / "report.html"
+    if (tmp_path / name).is_file():
+        target = tmp_path / f"{name}.report.html"
+    assert target.read_text().count("data:image/jpeg") > 0
+
+
+def test_a_set_in_shards(lopsided: Path, tmp_path: Path) -> None:
+    run_job(Convert(shards=3), Request((lopsided,), tmp_path / "out.tar"), SerialRunner())
+    whole, shard = (report(tmp_path / name) for name in ("out.tar", "out-00000-of-00003.tar"))
+    assert whole["identities"] == shard["identities"] and whole["crops"] == shard["crops"]
+    assert whole["run"]["inputs"] == shard["run"]["inputs"] == 78
+
+
+def test_scores_of_a_container_have_pictures(lopsided: Path, tmp_path: Path) -> None:
+    run_job(Convert(), Request((lopsided,), tmp_path / "in.tar"), SerialRunner())
+    run_job(Score(), Request((tmp_path / "in.tar",), tmp_path / "s.parquet"), SerialRunner())
+    report(tmp_path / "s.parquet")
+    page = tmp_path / "s.parquet.report.html"
+    assert "data:image/jpeg" in page.read_text()
+
+
+@pytest.mark.usefixtures("flat_detectors")
+def test_a_table_of_faces_alone(tmp_path: Path) -> None:
+    save(tmp_path / "src" / "ann" / "1.png", Flat(40, 50, 60))
+    job = ExtractPhotos(detector="flat")
+    run_job(job, Request((tmp_path / "src",), tmp_path / "out"), SerialRunner())
+    whole, table = (report(path) for path in (tmp_path / "out", tmp_path / "out/faces.parquet"))
+    assert table["faces"] == whole["faces"] and table["crops"] == whole["crops"]

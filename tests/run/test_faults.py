@@ -13,7 +13,7 @@ import pytest
 
 from faceprep import ProcessRunner, Rec2Folder, Request, SerialRunner, run_job
 from faceprep.cli import main
-from faceprep.core import storage
+from faceprep.core import disk_space
 from faceprep.core.errors import OutputError
 from tests.fakes import (
     BROKEN,
@@ -145,7 +145,7 @@ def test_disk_that_is_really_full(
     ):
         run_job(Rec2Folder(), request, ProcessRunner(2))
     assert not request.output.exists()
-    monkeypatch.setattr(storage, "free_space", lambda path: (1 << 40, None, 4096))
+    monkeypatch.setattr(disk_space, "free_space", lambda path: (1 << 40, None, 4096))
     with pytest.raises(OutputError, match="No space left on device"):
         run_job(Rec2Folder(), request, ProcessRunner(2))
     subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceprep.core.errors import SourceError
-from faceprep.tables import faces as faces_table
 from faceprep.tables.faces import (
     SCHEMA,
     FaceRow,
@@ -117,8 +116,8 @@ def test_the_bytes_do_not_depend_on_the_parts(
     """Batches and row groups are made small, so that 70 rows fill several of both."""
     rows, root = [row(number) for number in range(70)], tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as small:
-        small.setattr(faces_table, "_ROWS_A_BATCH", 8)
-        small.setattr(faces_table, "_ROWS_A_GROUP", 20)
+        small.setattr(FacesWriter, "rows_a_batch", 8)
+        small.setattr(FacesWriter, "rows_a_group", 20)
         whole = as_file(rows)
         edges = [0, *cuts, 70]
         parts = []

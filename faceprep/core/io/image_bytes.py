@@ -12,7 +12,7 @@ import os
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.core.io.image_header import ImageHeader, check_image
+from faceprep.core.io.image_header import ImageHeader, check_image, read_header
 from faceprep.core.types import Buffer, Outcome
 
 UNREADABLE, UNDECODABLE = "unreadable", "undecodable"
@@ -25,6 +25,19 @@ def read_image_bytes(path: str | os.PathLike[str], key: str) -> bytes | Outcome:
     except SourceError as error:
         reason = SourceError(error.problem, path=key, remedy=error.remedy)
         return Outcome(key, UNREADABLE, str(reason))
+
+
+def check_file_size(size: int, key: str) -> Outcome | None:
+    """Return the outcome of a file that cannot hold an image, by its `storage.file_size`."""
+    if size > 0:
+        return None
+    if size == 0:
+        return undecodable(key, read_header(b"").damage)
+    if size == storage.NOT_A_FILE:
+        error = SourceError("cannot read: not a regular file", path=key, remedy="Name a file.")
+        return Outcome(key, UNREADABLE, str(error))
+    missing = storage.as_error(SourceError, "read", key, OSError(-size, ""))
+    return Outcome(key, UNREADABLE, str(missing))
 
 
 def check_image_bytes(data: Buffer, key: str, label: str = "") -> ImageHeader | Outcome:

@@ -7,6 +7,8 @@ are read without pickle, so no code in them can run.
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import struct
 import sys
@@ -15,6 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -61,7 +64,6 @@ def write_npz(file: BinaryIO, members: Iterable[Member]) -> None:
 def member_of(key: str, array: npt.NDArray[Any], compress: bool = True) -> Member:
     """Wrap an array as a member.
 
-    >>> import io
     >>> file = io.BytesIO()
     >>> write_npz(file, [member_of("image_classes", np.arange(3))])
     >>> _ = file.seek(0)
@@ -69,6 +71,50 @@ def member_of(key: str, array: npt.NDArray[Any], compress: bool = True) -> Membe
     [0, 1, 2]
     """
     return Member(key, array.dtype, array.shape, [np.ascontiguousarray(array).tobytes()], compress)
+
+
+def member_of_files(
+    key: str, dtype: npt.DTypeLike, paths: Sequence[Path], row: tuple[int, ...] = ()
+) -> Member:
+    """Wrap files that hold the bare rows of an array, each of the shape `row`, one after another.
+
+    Rows of single values are compressed.
+    """
+    n_bytes = sum(storage.size_of(path) or 0 for path in paths)
+    of_row = np.dtype(dtype).itemsize * math.prod(row)
+    return Member(key, dtype, (n_bytes // of_row, *row), _contents(paths), not row)
+
+
+def _contents(paths: Sequence[Path]) -> Iterator[bytes]:
+    for path in paths:
+        with storage.ByteSource(path) as source:
+            for offset in range(0, source.size, _CHUNK):
+                yield source.read_at(offset, _CHUNK)
+
+
+def npy_bytes(array: npt.NDArray[Any]) -> bytes:
+    """Encode an array as the content of an .npy file.
+
+    >>> np.load(io.BytesIO(npy_bytes(np.arange(3)))).tolist()
+    [0, 1, 2]
+    """
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def read_npy(data: bytes) -> npt.NDArray[Any]:
+    """Decode the content of an .npy file. Raises ValueError where it is damaged.
+
+    >>> read_npy(npy_bytes(np.arange(3))).tolist()
+    [0, 1, 2]
+    """
+    file = io.BytesIO(data)
+    shape, fortran_order, dtype = _read_header(file)
+    if dtype.hasobject or dtype.itemsize * math.prod(shape) != len(data) - file.tell():
+        raise ValueError(f"{len(data):,} bytes are not an array of shape {shape} of {dtype}")
+    order: Any = "F" if fortran_order else "C"
+    return np.frombuffer(data, dtype, offset=file.tell()).reshape(shape, order=order)
 
 
 # Reading

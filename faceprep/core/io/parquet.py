@@ -41,12 +41,16 @@ def table_of(
         "identity": pa.array(identities, pa.string()),
     }
     if embeddings is not None:
-        data = np.ascontiguousarray(embeddings).reshape(-1)  # `pa.array` would visit each float16
-        flat = pa.Array.from_buffers(
-            pa.from_numpy_dtype(data.dtype), data.size, [None, pa.py_buffer(data)]
-        )
-        columns["embeddings"] = pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
+        columns["embeddings"] = vector_column(embeddings)
     return pa.table(columns)
+
+
+def vector_column(vectors: npt.NDArray[np.floating[Any]]) -> pa.Array:
+    """Return vectors (n, d) of float16 or float32 as a column of lists of fixed length."""
+    data = np.ascontiguousarray(vectors).reshape(-1)  # `pa.array` would visit each float16
+    numbers = pa.from_numpy_dtype(data.dtype)
+    flat = pa.Array.from_buffers(numbers, data.size, [None, pa.py_buffer(data)])
+    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
 
 
 def write_tables(file: BinaryIO, tables: Iterable[pa.Table], plain_column: str = "") -> None:

@@ -33,7 +33,7 @@ def judge_bin(options: EmbedOptions, path: Path, name: str, progress: Progress) 
         partial(fit_encoded, fitter, key, pairs.images[number])
         for key, number in zip(keys, numbers.tolist(), strict=True)
     ]
-    vectors, problems = embed_all(options, loads, progress, path)
+    vectors, problems = embed_all(options, loads, len(loads), progress, path)
     vectors = scaled(vectors.astype(np.float64), options.model().metric)
     rows = row_of.reshape(-1, 2)
     sound = is_sound(len(vectors), problems)[rows].all(axis=1)

@@ -16,11 +16,13 @@ from faceprep.core.job import Look
 from faceprep.core.options import option
 from faceprep.core.types import OK, Outcome
 from faceprep.jobs.verify.bins import judge_bin
-from faceprep.jobs.verify.folders import Draw, judge_folder
 from faceprep.jobs.verify.ijb import judge_ijb
 from faceprep.jobs.verify.result import Judged, Progress
+from faceprep.jobs.verify.sets import Draw, judge_set
 from faceprep.jobs.verify.table import show
+from faceprep.sets.containers import kind_of
 from faceprep.sets.ijb import is_ijb
+from faceprep.sets.pairs_bin.image_set import BinSet
 from faceprep.steps.embed_crops import EmbedOptions
 
 log = logging.getLogger("faceprep")
@@ -32,7 +34,7 @@ _BROKEN = "broken"
 class Verification:
     """The findings.
 
-    `inputs` counts pairs of bins, images of folders and of IJB, and broken sets.
+    `inputs` counts pairs of bins, images of other sets and of IJB, and broken sets.
     """
 
     embedder: str = ""
@@ -82,13 +84,13 @@ class Verification:
 class Verify(EmbedOptions, Look):
     """Measure how well an embedder separates people.
 
-    BIN is a verification .bin (several may be given), a folder of identities, or a folder with
-    IJB-B or IJB-C as published (meta, loose_crop). The result is accuracy, EER and TAR at FAR, or
-    rank-k and TPIR at FPIR. A .bin is judged in 10 folds, each with the threshold that is best on
-    the others; the one threshold that is best on all of it is reported separately. In a folder,
-    --gallery images of each identity are enrolled as the mean of their vectors, and the others
-    search for them; identities of one image have no mate to find. Thresholds are similarity: the
-    cosine, or 1 - distance²/2. Pairs with a damaged image are left out and named.
+    SOURCE is a verification .bin, any set of images with identities, or a folder with IJB-B or
+    IJB-C as published (meta, loose_crop); several may be given. The result is accuracy, EER and TAR
+    at FAR, or rank-k and TPIR at FPIR. A .bin is judged in 10 folds, each with the threshold that
+    is best on the others; the one threshold that is best on all of it is reported separately. In a
+    set with identities, --gallery images of each are enrolled as the mean of their vectors, and the
+    others search for them; identities of one image have no mate to find. Thresholds are similarity:
+    the cosine, or 1 - distance²/2. Pairs with a damaged image are left out and named.
     """
 
     command: ClassVar[str] = "verify"
@@ -97,9 +99,9 @@ class Verify(EmbedOptions, Look):
         True, "Average with the vector of the mirror image, as is usual in verification."
     )
     gallery: int = option(
-        1, "Enrol this many images of each identity of a folder; one is always left to search with."
+        1, "Enrol this many images of each identity; one is always left to search with."
     )
-    seed: int = option(0, "Seed the draw of the gallery of a folder.")
+    seed: int = option(0, "Seed the draw of the images to enrol.")
     score_weights: bool = option(True, "Weight IJB images by their detection score, as is usual.")
 
     def __post_init__(self) -> None:
@@ -139,13 +141,11 @@ class Verify(EmbedOptions, Look):
         return found
 
     def _judge(self, path: Path, name: str, progress: Progress) -> Judged:
-        if not path.exists():
-            raise SourceError("no such file or folder", path=path, remedy="Check the path.")
-        if not path.is_dir():
-            return judge_bin(self, path, name, progress)
-        if is_ijb(path):
+        if path.is_dir() and is_ijb(path):
             return judge_ijb(self, path, self.score_weights, progress)
-        return judge_folder(self, path, name, Draw(self.gallery, self.seed), progress)
+        if kind_of(path) == BinSet.kind:
+            return judge_bin(self, path, name, progress)
+        return judge_set(self, path, name, Draw(self.gallery, self.seed), progress)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -34,14 +34,13 @@ class Judged(NamedTuple):
 
 
 def embed_all(
-    options: EmbedOptions, loads: Iterable[Load], progress: Progress, path: Path
+    options: EmbedOptions, loads: Iterable[Load], n: int, progress: Progress, path: Path
 ) -> tuple[Floats, dict[int, Outcome]]:
     """Return vectors (n, d), NaN for images without one, and their faults by number.
 
-    Each of `loads` reads one image.
+    Each of the `n` loads reads one image.
     """
-    loads = list(loads)
-    vectors = np.full((len(loads), options.open().dim), np.nan, np.float32)
+    vectors = np.full((n, options.open().dim), np.nan, np.float32)
     problems: dict[int, Outcome] = {}
     notes: list[str] = []
     for number, each in enumerate(embed_each(options, loads)):
@@ -50,13 +49,13 @@ def embed_all(
         else:
             crop, vectors[number] = each
             notes += [f"{crop.key}: {crop.note}"] if crop.note else []
-        progress(number + 1, len(loads))
+        progress(number + 1, n)
     if notes:
         log.warning(
             "%s: %s of %s images do not fit, such as %s",
             path,
             f"{len(notes):,}",
-            f"{len(loads):,}",
+            f"{n:,}",
             notes[0],
         )
     return vectors, problems

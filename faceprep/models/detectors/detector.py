@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,8 @@ class DetectorSpec:
     detector gets. Above 640, it counts for small faces, and large ones are detected at 640, because
     detectors see a very large face in parts or not at all. `small_faces` adds a pass at twice the
     size, for which images are enlarged up to twice. `min_score` None stands for the detector's own
-    minimum score. An image without a face of at least `sure_score` gets further passes.
+    minimum score. An image without a face of at least `sure_score` gets further passes. Faces whose
+    longer side is below `min_face` pixels of the image are dropped.
     """
 
     name: str = "retinaface"
@@ -56,8 +57,11 @@ class DetectorSpec:
     require_gpu: bool = False
     threads: int = 0
     sure_score: float = 0.0
+    min_face: int = 0
 
     def __post_init__(self) -> None:
+        if self.min_face < 0:
+            raise OptionError("min-face", expected="0 pixels or more", found=str(self.min_face))
         if self.det_size < 32:
             raise OptionError(
                 "bad detection size", expected="32 pixels or more", found=str(self.det_size)
@@ -82,6 +86,15 @@ class Detection(NamedTuple):
     """A confident face was found only at twice the detection size: the faces are small."""
 
 
+@runtime_checkable
+class SelectiveDetector(Protocol):
+    """A detector that looks for faces from a minimum size on, and is faster for a larger one."""
+
+    def detect_from(self, images: Sequence[Pixels], min_face: float) -> list[Faces]:
+        """Detect the faces of each image whose longer side has `min_face` pixels or more."""
+        ...
+
+
 @functools.cache
 def open_detector(spec: DetectorSpec) -> SizedDetector:
     """Open the detector that `spec` names, once per process.
@@ -99,7 +112,7 @@ def open_detector(spec: DetectorSpec) -> SizedDetector:
     kind = registry.load(registry.DETECTORS, name)
     options = {} if spec.min_score is None else {"min_score": spec.min_score}
     detector = kind(spec.runtime(), *filter(None, [source]), **options)
-    return SizedDetector(detector, spec.det_size, spec.small_faces, spec.sure_score)
+    return SizedDetector(detector, spec.det_size, spec.small_faces, spec.sure_score, spec.min_face)
 
 
 class SizedDetector:
@@ -116,8 +129,9 @@ class SizedDetector:
         det_size: int = 640,
         small_faces: bool = False,
         sure_score: float = 0.0,
+        min_face: int = 0,
     ) -> None:
-        self._detector = detector
+        self._detector, self.min_face = detector, min_face
         self._det_size, self._small_faces, self._sure_score = det_size, small_faces, sure_score
         self.fingerprint = f"{detector.fingerprint}/det{det_size}"
         if det_size > _WHOLE_SIZE:
@@ -126,6 +140,8 @@ class SizedDetector:
             self.fingerprint += "/small2"
         if sure_score:
             self.fingerprint += f"/sure{sure_score:g}"
+        if min_face:
+            self.fingerprint += f"/min{min_face}"
         self.provider = detector.provider
 
     def detect(self, images: Sequence[Pixels]) -> list[Faces]:
@@ -197,12 +213,29 @@ class SizedDetector:
     ) -> list[Faces]:
         """Detect at a long side of at most `size`; keep faces of at most `max_face` pixels."""
         fitted = [fit_to(image, size, max_enlargement) for image in images]
-        found = self._detector.detect(fitted)
+        scales = [_scale(image, small) for image, small in zip(images, fitted, strict=True)]
+        found = self._run(fitted, scales)
         kept = [faces.take(long_sides(faces) <= max_face) for faces in found]
-        return [
-            faces.moved(_scale(image, small))
-            for faces, image, small in zip(kept, images, fitted, strict=True)
-        ]
+        return [self._large(faces.moved(scale)) for faces, scale in zip(kept, scales, strict=True)]
+
+    def _run(self, fitted: list[Pixels], scales: list[tuple[float, float]]) -> list[Faces]:
+        """Run the detector; one with a minimum of its own looks for faces from `min_face` on."""
+        if not self.min_face or not isinstance(self._detector, SelectiveDetector):
+            return self._detector.detect(fitted)
+        found = [no_faces()] * len(fitted)
+        for scale in set(scales):
+            rows = [row for row, own in enumerate(scales) if own == scale]
+            least = self.min_face / max(scale)
+            faces = self._detector.detect_from([fitted[row] for row in rows], least)
+            for row, each in zip(rows, faces, strict=True):
+                found[row] = each
+        return found
+
+    def _large(self, faces: Faces) -> Faces:
+        """Select the faces that are large enough, in pixels of the image."""
+        if not self.min_face:
+            return faces
+        return faces.take(long_sides(faces) >= self.min_face)
 
     def _detect_bordered(self, images: list[Pixels]) -> list[Faces]:
         side = min(_BORDERED_SIDE, self._det_size)
@@ -212,7 +245,8 @@ class SizedDetector:
         for faces, image, small in zip(found, images, fitted, strict=True):
             border = border_width(small)
             without_border = faces.moved(1, (-border, -border))
-            moved.append(_inside(without_border.moved(_scale(image, small)), image))
+            inside = _inside(without_border.moved(_scale(image, small)), image)
+            moved.append(self._large(inside))
         return moved
 
 

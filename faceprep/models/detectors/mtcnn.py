@@ -8,6 +8,7 @@ clipped to the image.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -51,19 +52,24 @@ class Mtcnn:
         self.provider = self._pnet.provider
 
     def detect(self, images: Sequence[Pixels]) -> list[Faces]:
-        return detect_in_groups(images, self._pnet.best_batch, self._detect_group)
+        return self.detect_from(images, self._min_face)
 
-    def _detect_group(self, pixels: list[Pixels]) -> list[Faces]:
+    def detect_from(self, images: Sequence[Pixels], min_face: float) -> list[Faces]:
+        """Detect faces of at least `min_face` pixels; fewer than 12 have no effect."""
+        look = partial(self._detect_group, min_face=max(min_face, _CELL))
+        return detect_in_groups(images, self._pnet.best_batch, look)
+
+    def _detect_group(self, pixels: list[Pixels], min_face: float) -> list[Faces]:
         # Images stay floats, because suppression magnifies what rounding would move.
         images = [image.astype(np.float32) for image in pixels]
-        boxes = [make_square(proposals) for proposals in self._propose(images)]
+        boxes = [make_square(proposals) for proposals in self._propose(images, min_face)]
         boxes = [make_square(refined) for refined in self._refine(images, boxes)]
         return self._finish(images, boxes)
 
-    def _propose(self, images: list[Floats]) -> list[Floats]:
+    def _propose(self, images: list[Floats], min_face: float) -> list[Floats]:
         """Return the candidate boxes (n, 4) of each image, found by P-Net."""
         found: list[list[tuple[Floats, Floats]]] = [[] for _ in images]
-        for scale in pyramid_scales(images[0].shape[:2], self._min_face):
+        for scale in pyramid_scales(images[0].shape[:2], min_face):
             outputs = self._pnet.run(np.stack([shrink(image, scale) for image in images]))[0]
             for levels, output in zip(found, outputs, strict=True):
                 levels.append(decode_proposals(output, scale))
@@ -95,7 +101,7 @@ class Mtcnn:
         return faces
 
 
-def pyramid_scales(shape: tuple[int, ...], min_face: int) -> list[float]:
+def pyramid_scales(shape: tuple[int, ...], min_face: float) -> list[float]:
     """Return the scales at which P-Net runs on an image (height, width).
 
     The smallest one leaves the short side at least 12 pixels, one cell.

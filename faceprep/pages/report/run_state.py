@@ -77,7 +77,7 @@ def is_work_page(page: Page) -> bool:
 def find_runs(output: Path) -> list[Run]:
     """Return the runs that wrote this output; none where faceprep did not write it."""
     folder = output if output.is_dir() else output.parent
-    state = find_state(folder)
+    state = find_state(folder) if folder.is_dir() else None
     if state is None:
         return []
     run_files = [name for name in state.names() if name.rpartition("/")[2] == RUN]

@@ -73,11 +73,16 @@ class ReviewApp:
     """The WSGI application for one session; safe to use from several threads."""
 
     def __init__(
-        self, session: Session, thumbnails: Thumbnails, token: str, files: Mapping[str, PageFile]
+        self,
+        session: Session,
+        gallery: Gallery,
+        thumbnails: Thumbnails,
+        token: str,
+        files: Mapping[str, PageFile],
     ) -> None:
         self._session, self._thumbnails, self._files = session, thumbnails, files
         self._token = token.encode()
-        self._gallery = Gallery(session.judged)
+        self._gallery = gallery
         self.trouble = ""
         """A warning for the page to show."""
 

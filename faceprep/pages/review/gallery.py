@@ -3,24 +3,30 @@
 A request names an image by the number of its decision, its role and its place in that role. So no
 path comes from outside: only images that the plan names, and those of the identities that it names,
 can be seen. Names and links are resolved within the plan's source, or within its `origin` for a
-restored image. An absolute path is used as the plan has it; it belongs to a test set that was
-searched for duplicates.
+restored image. Either may be a folder or another set of images. An absolute path is used as the
+plan has it; it belongs to a test set that was searched for duplicates.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from faceprep.core.errors import SourceError
+from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import identity_of
 from faceprep.core.types import DROP, MERGE, MOVE, RESTORE, Decision
-from faceprep.sets.folder import read_identity
+from faceprep.pages.review.thumbnails import ImageInSet
+from faceprep.sets.containers import kind_of
+from faceprep.sets.folder import FolderSet, read_identity
+from faceprep.steps.planned_images import PlannedImages
 
+log = logging.getLogger("faceprep")
 LEAD, FOR, AGAINST, SUBJECT, INTO = "lead", "for", "against", "subject", "into"
 ROLES = (LEAD, FOR, AGAINST, SUBJECT, INTO)
 _N_CACHED = 4096
@@ -36,13 +42,25 @@ class Strip(NamedTuple):
 
 
 class Gallery:
-    """The images of a plan's decisions, at most `most` of an identity."""
+    """The images of a plan's decisions, at most `most` of an identity.
 
-    def __init__(self, judged: Mapping[str, Any], most: int = 40) -> None:
+    Sets that are not folders are indexed in the folder `scratch`.
+    """
+
+    def __init__(self, judged: Mapping[str, Any], scratch: Path, most: int = 40) -> None:
         self._source = str(judged.get("source") or "")
         self._origin = str(judged.get("origin") or "")
-        self._most = most
+        self._scratch, self._most = scratch, most
         self._images = lru_cache(_N_CACHED)(self._list_identity)
+        self._sets: dict[str, PlannedImages | None] = {}
+        self._opening = threading.Lock()
+        self._set_at(self._source)
+
+    def close(self) -> None:
+        """Close the sets that were opened."""
+        for images in self._sets.values():
+            if images is not None:
+                images.close()
 
     def strips(self, decision: Decision) -> dict[str, Strip]:
         """Return the images of a decision by role, without roles that have no image.
@@ -58,21 +76,45 @@ class Gallery:
             strips[INTO] = self._identity(second)
         return {role: strip for role, strip in strips.items() if strip.names or strip.title}
 
-    def locate(self, decision: Decision, role: str, place: int) -> str:
-        """Return the path of an image in a strip. Raises SourceError where it must not be shown."""
+    def locate(self, decision: Decision, role: str, place: int) -> str | ImageInSet:
+        """Return the place of an image in a strip. Raises SourceError if it must not be shown."""
         strip = self.strips(decision).get(role)
         if strip is None or not 0 <= place < len(strip.names):
             raise SourceError("no such image", found=f"{role} {place}")
         return self.path_of(decision, role, strip.names[place])
 
-    def path_of(self, decision: Decision, role: str, name: str) -> str:
-        """Return the path of a name in a strip. Raises SourceError where it must not be shown."""
+    def path_of(self, decision: Decision, role: str, name: str) -> str | ImageInSet:
+        """Return the place of a name in a strip: the path of a file, or an image in a set.
+
+        Raises SourceError where it must not be shown.
+        """
         is_restored = decision.action == RESTORE and role == LEAD
         root = self._origin if is_restored else self._source
-        return _resolve(root, name)
+        images = self._set_at(root)
+        if images is None or os.path.isabs(name):
+            return _resolve(root, name)
+        position = images.find(name)
+        if position is None:
+            raise SourceError("no such image", path=root, found=name)
+        return ImageInSet(images, name, position)
+
+    def _set_at(self, root: str) -> PlannedImages | None:
+        """Open a set once; None for a folder, and for what cannot be opened."""
+        with self._opening:
+            if root not in self._sets:
+                name = f"set-{len(self._sets)}"
+                self._sets[root] = _open_set(root, self._scratch, name)
+            return self._sets[root]
+
+    def _is_image(self, decision: Decision) -> bool:
+        root = self._origin if decision.action == RESTORE else self._source
+        images = self._set_at(root)
+        if images is None:
+            return is_image_name(decision.subject.rpartition("/")[2])
+        return not self._images(decision.subject) and images.find(decision.subject) is not None
 
     def _lead(self, decision: Decision) -> Strip:
-        if decision.action == MERGE or not is_image_name(decision.subject.rpartition("/")[2]):
+        if decision.action == MERGE or not self._is_image(decision):
             return Strip("", (), 0)
         names = [decision.subject]
         kept = decision.evidence.get("kept")
@@ -109,6 +151,9 @@ class Gallery:
         return Strip(name, list(names), n)
 
     def _list_identity(self, name: str) -> Sequence[str]:
+        images = self._set_at(self._source)
+        if images is not None:
+            return images.names_of(name)
         try:
             return read_identity(Path(_inside(self._source, name)), ".").images
         except SourceError:
@@ -128,6 +173,17 @@ def _number(value: Any) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     return None
+
+
+def _open_set(root: str, scratch: Path, name: str) -> PlannedImages | None:
+    path = Path(root)
+    try:
+        if not root or not path.exists() or kind_of(path) == FolderSet.kind:
+            return None
+        return PlannedImages(path, scratch, name)
+    except FaceprepError as error:
+        log.warning("no images are shown: %s", error)
+        return None
 
 
 def _resolve(root: str, name: str) -> str:

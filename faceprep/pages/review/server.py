@@ -10,11 +10,13 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from faceprep.core import storage
 from faceprep.core.errors import FaceprepError, MissingExtra
 from faceprep.pages.review.app import MAX_BODY, ReviewApp
+from faceprep.pages.review.gallery import Gallery
 from faceprep.pages.review.page_files import page_files
 from faceprep.pages.review.session import Session, state_folder
 from faceprep.pages.review.thumbnails import Thumbnails
@@ -24,15 +26,20 @@ _IDLE_S = 1.0
 log = logging.getLogger("faceprep")
 
 
-def serve(session: Session, port: int, announce: Callable[[str], None], browse: bool) -> None:
+def serve(
+    session: Session, scratch: Path, port: int, announce: Callable[[str], None], browse: bool
+) -> None:
     """Serve the page until Ctrl-C; `announce` receives its address once it can be opened.
+
+    Sets that are not folders are indexed in `scratch`.
 
     Raises OutputError when the port is in use.
     """
     create_server = _waitress()
     token = secrets.token_urlsafe(24)
     thumbnails = Thumbnails(state_folder(session.plan) / "thumbnails")
-    app = ReviewApp(session, thumbnails, token, page_files())
+    gallery = Gallery(session.judged, scratch)
+    app = ReviewApp(session, gallery, thumbnails, token, page_files())
     with storage.guard(f"listen on port {port}", "127.0.0.1"):
         server = create_server(
             app,
@@ -51,6 +58,7 @@ def serve(session: Session, port: int, announce: Callable[[str], None], browse: 
             server.run()  # returns on Ctrl-C
     finally:
         server.close()
+        gallery.close()
 
 
 def _waitress() -> Callable[..., Any]:

@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,16 @@ from faceprep.pages.review.gallery import Gallery
 from faceprep.pages.review.page_files import page_files
 from faceprep.pages.review.serialize import PAGE, describe_decision, write_plan_script
 from faceprep.pages.review.session import Session
-from faceprep.pages.review.thumbnails import make_thumbnail
+from faceprep.pages.review.thumbnails import ImageInSet, identify, make_thumbnail
 
 _MOST = 12
 _AHEAD = 200
 
 
-def write_static(session: Session, folder: Path) -> int:
+def write_static(session: Session, folder: Path, scratch: Path) -> int:
     """Write the folder as a whole or not at all, and return the number of images in it.
+
+    Sets that are not folders are indexed in `scratch`.
 
     Raises OutputError where `folder` exists.
     """
@@ -46,7 +48,7 @@ def write_static(session: Session, folder: Path) -> int:
     temporary = folder.with_name(f".{folder.name}.tmp")
     storage.remove_tree(temporary)
     try:
-        n = _write(session, temporary)
+        n = _write(session, temporary, scratch)
         storage.move(temporary, folder)
     except BaseException:
         with suppress(OutputError):  # a thread may still write there; the next run removes it
@@ -55,7 +57,7 @@ def write_static(session: Session, folder: Path) -> int:
     return n
 
 
-def _write(session: Session, folder: Path) -> int:
+def _write(session: Session, folder: Path, scratch: Path) -> int:
     def write(name: str, data: bytes) -> None:
         storage.write_file(folder / name, data, durable=False)
 
@@ -64,27 +66,28 @@ def _write(session: Session, folder: Path) -> int:
     write("data.js", write_plan_script(session.judged, session.decisions, **facts))
     for name, file in page_files().items():
         write(name, file.data)
-    pictures: dict[str, str] = {}
-    gallery = Gallery(session.judged, _MOST)
-    for number, page in enumerate(_pages(session, gallery, pictures)):
-        write(f"pages/{number:04d}.js", f"faceprepPages[{number}] = {json.dumps(page)};\n".encode())
+    pictures: dict[str | ImageInSet, str] = {}
 
-    def draw(item: tuple[str, str]) -> bool:
+    def draw(item: tuple[str | ImageInSet, str]) -> bool:
         thumbnail = make_thumbnail(item[0])
         if isinstance(thumbnail, Outcome):
             return False  # the page then shows a gap
         write(item[1], thumbnail)
         return True
 
-    return sum(map_ahead(draw, pictures.items(), n_cores(), _AHEAD))
+    with closing(Gallery(session.judged, scratch, _MOST)) as gallery:
+        for number, page in enumerate(_pages(session, gallery, pictures)):
+            script = f"faceprepPages[{number}] = {json.dumps(page)};\n"
+            write(f"pages/{number:04d}.js", script.encode())
+        return sum(map_ahead(draw, pictures.items(), n_cores(), _AHEAD))
 
 
 def _pages(
-    session: Session, gallery: Gallery, pictures: dict[str, str]
+    session: Session, gallery: Gallery, pictures: dict[str | ImageInSet, str]
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the details of 200 decisions at a time.
 
-    The path of each image and the name of its thumbnail are added to `pictures`.
+    The place of each image and the name of its thumbnail are added to `pictures`.
     """
     for start in range(0, len(session.decisions), PAGE):
         yield [
@@ -94,7 +97,7 @@ def _pages(
 
 
 def _thumbnail_namer(
-    decision: Decision, gallery: Gallery, pictures: dict[str, str]
+    decision: Decision, gallery: Gallery, pictures: dict[str | ImageInSet, str]
 ) -> Callable[[str, int, str], str]:
     """Return a function that names the thumbnail of an image and adds it to `pictures`."""
 
@@ -104,7 +107,8 @@ def _thumbnail_namer(
         except SourceError:
             return ""
         if path not in pictures:
-            key = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+            identifier = identify(path).encode("utf-8", "surrogateescape")
+            key = hashlib.sha256(identifier).hexdigest()[:32]
             pictures[path] = f"thumbnails/{key[:2]}/{key}.jpg"
         return pictures[path]
 

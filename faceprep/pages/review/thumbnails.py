@@ -11,24 +11,51 @@ import logging
 import os
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 from faceprep.core import storage
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.types import Outcome
+from faceprep.steps.planned_images import PlannedImages
 from faceprep.vision import codec
-from faceprep.vision.load_image import load_image
+from faceprep.vision.load_image import load_image, load_image_bytes
 
 LONG_SIDE = 160
 _N_LOCKS = 32
 log = logging.getLogger("faceprep")
 
 
-def make_thumbnail(path: str) -> bytes | Outcome:
-    """Make a JPEG of at most 160 × 160 from an image file, or return the outcome of its name."""
-    pixels = load_image(path, os.path.basename(path))
+class ImageInSet(NamedTuple):
+    """An image of a set that is not a folder; `path` is that in a plan."""
+
+    images: PlannedImages
+    path: str
+    position: int
+
+
+def make_thumbnail(image: str | ImageInSet) -> bytes | Outcome:
+    """Make a JPEG of at most 160 × 160 from a file or an image in a set, or return its outcome."""
+    pixels = _load(image)
     if isinstance(pixels, Outcome):
         return pixels
     return codec.encode_small(pixels, LONG_SIDE)
+
+
+def identify(image: str | ImageInSet) -> str:
+    """Return a text that differs for two images, and for two states of a set."""
+    if isinstance(image, str):
+        return image
+    return f"{image.images.identifier}\0{image.path}"
+
+
+def _load(image: str | ImageInSet) -> Pixels | Outcome:
+    if isinstance(image, str):
+        return load_image(image, os.path.basename(image))
+    sample = image.images.read(image.position)
+    if isinstance(sample, Outcome):
+        return sample
+    return load_image_bytes(sample.data, image.path, sample.place)
 
 
 class Thumbnails:
@@ -43,21 +70,23 @@ class Thumbnails:
         self._turning = threading.Lock()
         self._is_writable = True
 
-    def load(self, path: str) -> bytes | Outcome:
-        """Return the thumbnail of an image file, or the outcome of its name."""
-        try:
-            size, time = storage.dated_size(path)
-        except SourceError:
-            return make_thumbnail(path)  # gives the reason
-        identifier = f"{path}\0{size}\0{time}".encode("utf-8", "surrogateescape")
-        key = hashlib.sha256(identifier).hexdigest()[:40]
+    def load(self, image: str | ImageInSet) -> bytes | Outcome:
+        """Return the thumbnail of an image, or the outcome of its name."""
+        identifier = identify(image)
+        if isinstance(image, str):
+            try:
+                size, time = storage.dated_size(image)
+            except SourceError:
+                return make_thumbnail(image)  # gives the reason
+            identifier += f"\0{size}\0{time}"
+        key = hashlib.sha256(identifier.encode("utf-8", "surrogateescape")).hexdigest()[:40]
         with self._locks[int(key, 16) % _N_LOCKS]:  # two threads never write the same file
             for folder in (self._young, self._old):
                 try:
                     return storage.read_bytes(folder / f"{key}.jpg")
                 except SourceError:
                     continue
-            thumbnail = make_thumbnail(path)
+            thumbnail = make_thumbnail(image)
             if not isinstance(thumbnail, Outcome):
                 self._keep(f"{key}.jpg", thumbnail)
             return thumbnail

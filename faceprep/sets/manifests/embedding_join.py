@@ -1,4 +1,4 @@
-"""Embeddings that are joined to images by name, from an .npz with image_names and embeddings.
+"""Embeddings that are joined to images by name, from any file that `vectors` reads.
 
 The rows are laid out raw in a file of the run, so that workers can fetch any of them and none holds
 them all.
@@ -19,6 +19,8 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.npz import EMBEDDINGS, NAMES, NpzFile, decode_names
 from faceprep.core.text import count_noun
+from faceprep.core.types import Outcome
+from faceprep.sets.manifests.vectors import read_vectors
 
 _DTYPES = ("float32", "float16")
 
@@ -39,7 +41,8 @@ class EmbeddingTable:
 
 def load_table(path: str | os.PathLike[str]) -> EmbeddingTable:
     """Load the names, width and type of the embeddings, without the vectors. Raises SourceError."""
-    rows: dict[str, int] = {}
+    if not _is_npz(path):
+        return _load_any(path)
     with NpzFile(path) as file:
         (n_names, *_), _ = _described(file, NAMES, 1)
         (n, dim), dtype = _described(file, EMBEDDINGS, 2)
@@ -58,12 +61,29 @@ def load_table(path: str | os.PathLike[str]) -> EmbeddingTable:
                 found=str(dtype),
             )
         names = (name for chunk in file.chunks(NAMES) for name in decode_names(path, chunk))
-        for row, name in enumerate(names):
-            if rows.setdefault(name, row) != row:
-                raise SourceError(
-                    f"the image {name!r} is in it twice", path=path, where=f"row {row}"
-                )
+        rows = _number_rows(path, names)
     return EmbeddingTable(os.fspath(path), rows, dim, str(dtype))
+
+
+def _is_npz(path: str | os.PathLike[str]) -> bool:
+    return os.fspath(path).lower().endswith(".npz")
+
+
+def _load_any(path: str | os.PathLike[str]) -> EmbeddingTable:
+    first = next(read_vectors(Path(path)), None)
+    if first is None:
+        raise SourceError("no embeddings in it", path=path)
+    _, vector = first
+    rows = _number_rows(path, (name for name, _ in read_vectors(Path(path))))
+    return EmbeddingTable(os.fspath(path), rows, vector.size, str(vector.dtype))
+
+
+def _number_rows(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, int]:
+    rows: dict[str, int] = {}
+    for row, name in enumerate(names):
+        if rows.setdefault(name, row) != row:
+            raise SourceError(f"the image {name!r} is in it twice", path=path, where=f"row {row}")
+    return rows
 
 
 def _described(file: NpzFile, key: str, n_dimensions: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -80,9 +100,14 @@ def _described(file: NpzFile, key: str, n_dimensions: int) -> tuple[tuple[int, .
 
 def lay_out(table: EmbeddingTable, target: Path) -> None:
     """Write the rows one after the other to `target`. Raises SourceError."""
-    with NpzFile(table.path) as file, storage.AtomicFile(target, durable=False) as rows:
-        for chunk in file.chunks(EMBEDDINGS):
-            rows.write(chunk.tobytes())
+    with storage.AtomicFile(target, durable=False) as rows:
+        if not _is_npz(table.path):
+            for _, vector in read_vectors(Path(table.path)):
+                rows.write(vector.tobytes())
+            return
+        with NpzFile(table.path) as file:
+            for chunk in file.chunks(EMBEDDINGS):
+                rows.write(chunk.tobytes())
 
 
 def match(
@@ -104,6 +129,20 @@ def match(
         found=f"names like {next(iter(table.rows), '')!r}",
         remedy="See --relative-to.",
     )
+
+
+def find_spare(table: EmbeddingTable, rows: npt.NDArray[np.int64]) -> list[Outcome]:
+    """Return an Outcome for each embedding that belongs to none of the images with these `rows`."""
+    is_used = np.zeros(len(table.rows), np.bool_)
+    is_used[rows[rows >= 0]] = True
+    if is_used.all():
+        return []
+    reason = f"no image of this name in the set, but an embedding in {table.path}"
+    return [
+        Outcome(name, "no_image", f"{name}: {reason}", unit="embedding")
+        for name, row in table.rows.items()
+        if not is_used[row]
+    ]
 
 
 def fetch(

@@ -17,11 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.types import Shard, Sink
 from faceprep.sets.containers import open_set
 from faceprep.sets.manifests import embedding_join as embedding_rows
 
-PART = ".part"
+PART, LOST = ".part", ".lost"
+TRAINING, VALIDATION = "training", "validation"
+"""The splits of a manifest."""
 EMBEDDINGS = "embeddings"
 _PIECE = 1 << 14
 _LAYOUT = "layout.json"
@@ -43,6 +46,15 @@ class Block:
             scratch / f"{shard_id}.json", json.dumps(vars(self)).encode(), durable=False
         )
 
+    def without(self, bad: Ints) -> tuple[Block, list[int]]:
+        """Return the images that are not at the positions `bad`, and the classes of the others."""
+        is_bad = np.isin(self.positions, bad)
+        if not is_bad.any():
+            return self, []
+        kept = np.flatnonzero(~is_bad).tolist()
+        columns = {name: [values[i] for i in kept] for name, values in vars(self).items() if values}
+        return Block(**columns), [self.classes[i] for i in np.flatnonzero(is_bad).tolist()]
+
     @staticmethod
     def load(scratch: Path, shard_id: str) -> Block:
         return Block(**json.loads(storage.read_bytes(scratch / f"{shard_id}.json")))
@@ -50,10 +62,11 @@ class Block:
 
 @dataclass(frozen=True)
 class FilePlan:
-    """A file of the manifest: the shards that write its parts, its images, and those of its whole
-    split.
+    """A file of the manifest: its split, the shards that write its parts, its images, and those of
+    its whole split.
     """
 
+    split: str
     shards: list[str]
     n_images: int
     n_split: int
@@ -68,6 +81,7 @@ class Layout:
     `source` and `folder` are absolute paths of the images and of the output files. Names in the
     manifest are `prefix` + path; `width` is the length of the longest in characters. Embeddings
     have `dim` numbers of `dtype`. Folders in `twins` hold names that differ only in the suffix.
+    `checks` are the shards that check each split, if any do.
     """
 
     source: str
@@ -82,6 +96,12 @@ class Layout:
     twins: list[str]
     files: Mapping[str, FilePlan]
     class_map: str
+    checks: Mapping[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def may_lose(self) -> bool:
+        """Return whether images may turn out to be bad when the run has begun."""
+        return self.with_images or bool(self.checks)
 
     def save(self, scratch: Path) -> None:
         storage.write_file(scratch / _LAYOUT, json.dumps(asdict(self)).encode(), durable=False)
@@ -95,12 +115,16 @@ class Layout:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a manifest file that is being written: images [start, stop) of the file."""
+    """A part of a manifest file that is being written: images [start, stop) of the file.
+
+    `n_bad` images of the whole split are left out.
+    """
 
     layout: Layout
     shard: Shard
     block: Block
     sink: Sink
+    n_bad: int = 0
 
     @property
     def file(self) -> FilePlan:
@@ -114,20 +138,30 @@ class Part:
     def is_last(self) -> bool:
         return self.shard.stop == self.file.n_images
 
+    @property
+    def about(self) -> dict[str, int]:
+        """Return the facts that trainers look for in the first record of a .tfrecord."""
+        return {
+            "classes": self.layout.n_classes,
+            "emb_shape": self.layout.dim,
+            "total": self.file.n_split - self.n_bad,
+            "use_fp16": int(self.layout.dtype == "float16"),
+        }
+
     def open(self) -> BinaryIO:
         if self.file.has_one_part:
             return self.sink.open(self.shard.source)
         return self.sink.open_part(PART)
 
     def pieces(self) -> Iterator[Part]:
-        """Yield the part in pieces that fit in memory together with their output."""
+        """Yield the part in pieces that fit in memory together with their output; at least one."""
         block, start = self.block, self.shard.start
-        for i in range(0, len(block.paths), _PIECE):
+        for i in range(0, max(len(block.paths), 1), _PIECE):
             cut = slice(i, i + _PIECE)
             piece = Block(
                 block.paths[cut], block.positions[cut], block.classes[cut], block.rows[cut]
             )
-            yield Part(self.layout, replace(self.shard, start=start + i), piece, self.sink)
+            yield replace(self, shard=replace(self.shard, start=start + i), block=piece)
 
     def names(self) -> list[str]:
         return [self.layout.prefix + path for path in self.block.paths]

@@ -13,7 +13,7 @@ from faceprep.core.errors import OptionError
 from faceprep.core.shards import cut_at, cut_evenly, even_bounds, whole_stage
 from faceprep.core.types import Outcome, Shard
 from faceprep.sets.listing import Listing
-from faceprep.sets.manifests.layout import Block, FilePlan
+from faceprep.sets.manifests.layout import TRAINING, VALIDATION, Block, FilePlan
 from faceprep.sets.split import Selection
 
 REFUSED = "refused"
@@ -43,17 +43,18 @@ class Cutter:
     shards: list[Shard] = field(default_factory=list)
     files: dict[str, FilePlan] = field(default_factory=dict)
 
-    def add_split(self, output: Path, positions: Ints, n_files: int) -> None:
+    def add_split(self, split: str, output: Path, positions: Ints, n_files: int) -> None:
         """Add the files of one split: `output` itself, or NAME-00000-of-00008.SUFFIX and so on."""
+        whole = FilePlan(split, [], 0, positions.size, False)
         edges = [k * positions.size // n_files for k in range(n_files + 1)]
         for number, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
             if n_files > 1:
                 name = f"{output.stem}-{number:05d}-of-{n_files:05d}{output.suffix}"
             else:
                 name = output.name
-            self._add_file(name, positions[start:stop], positions.size, n_files > 1)
+            self._add_file(name, positions[start:stop], whole, n_files > 1)
 
-    def _add_file(self, name: str, positions: Ints, n_split: int, is_one_of_many: bool) -> None:
+    def _add_file(self, name: str, positions: Ints, split: FilePlan, is_one_of_many: bool) -> None:
         whole = is_one_of_many and positions.size <= _WHOLE
         if whole:
             size = _WHOLE
@@ -66,8 +67,9 @@ class Cutter:
             self._save_block(shard, positions[shard.start : shard.stop])
         self.shards += shards
         ids = [shard.id for shard in shards]
-        self.files[name] = FilePlan(
-            ids, positions.size, n_split, self.part_is_file and len(ids) == 1
+        has_one_part = self.part_is_file and len(ids) == 1
+        self.files[name] = replace(
+            split, shards=ids, n_images=positions.size, has_one_part=has_one_part
         )
 
     def _save_block(self, shard: Shard, positions: Ints) -> None:
@@ -93,11 +95,10 @@ class Cutter:
             ]
             self.shards.append(replace(shard, payload=outcomes))
 
-    def add_faults(self, source: Path, faults: Sequence[Outcome]) -> None:
-        """Add the faults of the container itself."""
-        if faults:
-            stage = f"{REFUSED}-faults"
-            shard = whole_stage(stage, source, payload=faults)
+    def add_outcomes(self, name: str, source: Path, outcomes: Sequence[Outcome]) -> None:
+        """Add outcomes of what is not an image, such as faults of the container itself."""
+        if outcomes:
+            shard = whole_stage(f"{REFUSED}-{name}", source, payload=outcomes)
             self.shards.append(replace(shard, stage=REFUSED))
 
 
@@ -112,7 +113,7 @@ def cut(cutter: Cutter, output: Path, chosen: Selection, n_files: int) -> None:
             expected=f"{chosen.train.size} or fewer, the images there are",
             found=str(n_files),
         )
-    cutter.add_split(output, chosen.train, n_files)
+    cutter.add_split(TRAINING, output, chosen.train, n_files)
     if chosen.val.size:
         val = output.with_name(f"{output.stem}_val{output.suffix}")
-        cutter.add_split(val, chosen.val, min(n_files, chosen.val.size))
+        cutter.add_split(VALIDATION, val, chosen.val, min(n_files, chosen.val.size))

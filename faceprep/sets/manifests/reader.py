@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,13 +14,18 @@ import pyarrow as pa
 from faceprep.core.errors import SourceError
 from faceprep.core.io import npz, parquet
 from faceprep.core.io.npz import CLASSES, NAMES, NpzFile
-from faceprep.sets import class_map, lists
+from faceprep.sets import class_map, lists, tfrecord, webdataset
 from faceprep.sets.class_map import CLASSES_CSV
+from faceprep.sets.distinct_keys import strip_suffix
 from faceprep.sets.lists import ListedImage
+from faceprep.sets.parquet_columns import KEY, LABEL
 from faceprep.sets.recordio.records import IdentityNames
 
+_IMAGE = "image_raw"
 _IDENTITIES, _IDENTITY = "identities", "identity"
 _ROWS = 1 << 14
+_SHARD = re.compile(r"-\d+-of-\d+$")
+_OWN_NAMES = {KEY: NAMES, LABEL: CLASSES}
 
 
 class NamedImage(NamedTuple):
@@ -30,7 +36,7 @@ class NamedImage(NamedTuple):
 
 
 def load_names(path: Path) -> list[NamedImage]:
-    """Load all images of a .npz, .csv, .lst or .parquet manifest, in its order. Raises SourceError.
+    """Load the names of all images of a manifest, in its order. Raises SourceError.
 
     Identities without a name have the name of their class in the class map beside the manifest,
     or else its number.
@@ -38,7 +44,7 @@ def load_names(path: Path) -> list[NamedImage]:
     rows = list(read_rows(path))
     names: Mapping[float, str] = {}
     if not all(row.identity for row in rows):
-        names = load_class_names(path)
+        names = load_class_names(path) or {}
     if not all(row.label in names for row in rows):
         names = {}
     return [NamedImage(row.name, row.identity or name_class(row.label or 0, names)) for row in rows]
@@ -49,16 +55,18 @@ def read_rows(path: Path) -> Iterator[ListedImage]:
     return _READERS[path.suffix.lower()](path)
 
 
-def load_class_names(path: Path) -> dict[float, str]:
+def load_class_names(path: Path) -> dict[float, str] | None:
     """Load the names of the classes of a manifest from NAME_classes.csv or classes.csv beside it.
 
-    Empty where there is neither. Raises SourceError.
+    NAME-00000-of-00008 is a shard of NAME. None where there is no map. Raises SourceError.
     """
-    for name in (f"{path.stem}_{CLASSES_CSV}", CLASSES_CSV):
+    whole = _SHARD.sub("", path.stem)
+    names = (class_map.name_for(path), f"{whole}_{CLASSES_CSV}", CLASSES_CSV)
+    for name in dict.fromkeys(names):
         table = path.parent / name
         if os.path.isfile(table):
             return {row.number: row.name for row in class_map.load(table)}
-    return {}
+    return None
 
 
 _class_numbers = IdentityNames()
@@ -119,13 +127,17 @@ def _read_parquet(path: Path) -> Iterator[ListedImage]:
     n = 0
     with parquet.open_parquet(path) as file:
         there = file.schema_arrow.names
-        columns = [name for name in (NAMES, CLASSES, _IDENTITY) if there.count(name) == 1]
-        if NAMES not in columns:
+        columns = (NAMES, CLASSES, _IDENTITY)
+        if NAMES not in there and KEY in there:
+            columns = (KEY, LABEL, _IDENTITY)
+        single = [name for name in columns if there.count(name) == 1]
+        if columns[0] not in single:
             raise SourceError(
                 f"no single column {NAMES}", path=path, expected=NAMES, found=", ".join(there)
             )
-        for batch in file.iter_batches(_ROWS, columns=columns):
-            yield from _rows_of(path, batch, n)
+        names = [_OWN_NAMES.get(name, name) for name in single]
+        for batch in file.iter_batches(_ROWS, columns=single):
+            yield from _rows_of(path, batch.rename_columns(names), n)
             n += len(batch)
 
 
@@ -158,12 +170,40 @@ def _bad_row(path: Path, number: int, expected: str, found: object) -> SourceErr
     return SourceError("bad row", path=path, where=where, expected=expected, found=repr(found)[:80])
 
 
+def _read_tfrecord(path: Path) -> Iterator[ListedImage]:
+    for number, example in enumerate(tfrecord.read_examples(path)):
+        features: dict[str, list[Any]] = dict(example)
+        name, label = _first(features, NAMES, bytes), _first(features, CLASSES, int)
+        if name is None or label is None:
+            found = ", ".join(sorted(features))
+            raise _bad_row(path, number, f"the features {NAMES} and {CLASSES}", found)
+        text = _text(name) or ""
+        if _IMAGE in features:
+            text = strip_suffix(text)
+        yield ListedImage(text, label, _text(_first(features, _IDENTITY, bytes)) or "")
+
+
+def _first(features: Mapping[str, list[Any]], name: str, kind: type) -> Any:
+    """Return the first value of a feature; None where it is missing or of another kind."""
+    values = features.get(name, [])
+    return values[0] if values and isinstance(values[0], kind) else None
+
+
+def _read_tar(path: Path) -> Iterator[ListedImage]:
+    for number, sample in enumerate(webdataset.read_samples(path)):
+        label = sample.files.get("cls", b"")
+        if not label.isdigit():
+            raise _bad_row(path, number, "a class number in .cls", label)
+        key = webdataset.path_of(sample.key)
+        yield ListedImage(key, int(label), key.rpartition("/")[0])
+
+
 _READERS: dict[str, Callable[[Path], Iterator[ListedImage]]] = {
     ".npz": _read_npz,
     ".parquet": _read_parquet,
     ".csv": lambda path: lists.read_csv(path),
     ".lst": lambda path: lists.read_lst(path),
     ".txt": lambda path: lists.read_txt(path),
+    ".tfrecord": _read_tfrecord,
+    ".tar": _read_tar,
 }
-SUFFIXES = (".npz", ".parquet", ".csv", ".lst")
-"""Suffixes of what `manifest` writes and `load_names` is for."""

@@ -4,10 +4,8 @@ joined.
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,35 +16,47 @@ from faceprep.core import storage
 from faceprep.core.errors import OptionError
 from faceprep.core.io import npz, parquet
 from faceprep.core.io.contents import Contents
-from faceprep.core.io.image_header import is_image_name
-from faceprep.core.names import identity_of
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import lists, tfrecord, webdataset
-from faceprep.sets.containers import open_set
-from faceprep.sets.image_set import check_sample
+from faceprep.sets.manifests import image_writers
 from faceprep.sets.manifests.layout import PART, Layout, Part
 
-_LOST = ".lost"
-_COPY = 4 << 20
+_Write = Callable[[Part], Iterator[Outcome]]
+_Join = Callable[[Sink, Layout, str, BinaryIO], None]
 
 
 @dataclass(frozen=True)
 class Format:
     """A kind of manifest.
 
-    `write` writes a part and yields one Outcome per image. `join` makes a file from all parts,
-    `describe` summarises a file. `images` says whether it holds the images themselves: "never",
-    "always" or "may", with --with-images. Names that `forbidden` matches cannot be written.
-    `part_is_file`: a single part is already the file.
+    `write` writes a part of a list and yields one Outcome per image, `write_images` one that holds
+    the images themselves; None where there is no such manifest. `join` and `join_images` make a
+    file from all parts, `describe` summarises a file. `embeddings` says what may hold vectors.
+    Names that `forbidden` matches cannot be written. `part_is_file`: a single part is already the
+    file.
     """
 
-    write: Callable[[Part], Iterator[Outcome]]
-    join: Callable[[Sink, Layout, str, BinaryIO], None]
+    write: _Write | None
+    join: _Join
     describe: Callable[[Path], Contents]
-    images: str = "never"
+    write_images: _Write | None = None
+    join_images: _Join | None = None
     embeddings: bool = False
     forbidden: re.Pattern[str] | None = None
     part_is_file: bool = True
+
+    def writer(self, with_images: bool) -> _Write:
+        """Return what writes a part. Raises KeyError where there is no such manifest."""
+        found = self.write_images if with_images else self.write
+        if found is None:
+            raise KeyError(with_images)
+        return found
+
+    def joiner(self, with_images: bool) -> _Join:
+        """Return what joins the parts of a file."""
+        if with_images and self.join_images:
+            return self.join_images
+        return self.join
 
 
 def format_of(path: Path) -> Format:
@@ -107,76 +117,19 @@ def _write_npz(part: Part) -> Iterator[Outcome]:
 
 
 def _write_tfrecord(part: Part) -> Iterator[Outcome]:
-    if part.layout.with_images:
-        return _write_images(part, _image_record)
-    file, layout = part.open(), part.layout
-    about = {
-        "classes": layout.n_classes,
-        "emb_shape": layout.dim,
-        "total": part.file.n_split,
-        "use_fp16": int(layout.dtype == "float16"),
-    }
+    file = part.open()
     for piece in part.pieces():
+        vectors = piece.embeddings()
+        if vectors is None or not len(vectors):
+            continue
         columns: dict[str, list[bytes] | list[int]] = {
             "image_names": [name.encode() for name in piece.names()],
             "image_classes": piece.block.classes,
+            "embeddings": [row.tobytes() for row in vectors],
         }
-        embeddings = piece.embeddings()
-        if embeddings is not None:
-            columns["embeddings"] = [row.tobytes() for row in embeddings]
-        tfrecord.write_records(
-            file, tfrecord.encode_examples(columns, about if piece.is_first else {})
-        )
+        about = piece.about if piece.is_first else {}
+        tfrecord.write_records(file, tfrecord.encode_examples(columns, about))
     return _each(part)
-
-
-# Formats that hold the images
-
-
-def _image_record(path: str, label: int, data: bytes, suffix: str) -> bytes:
-    return tfrecord.frame(tfrecord.encode_example({"image_raw": data, "label": label}))
-
-
-def _write_tar(part: Part) -> Iterator[Outcome]:
-    twins = frozenset(part.layout.twins)
-
-    def encode(path: str, label: int, data: bytes, suffix: str) -> bytes:
-        stem = path
-        if is_image_name(path) and identity_of(path) not in twins:
-            stem = path.rpartition(".")[0]
-        return webdataset.sample_bytes(webdataset.key_of(stem), data, suffix, label)
-
-    return _write_images(part, encode, webdataset.END)
-
-
-def _write_images(
-    part: Part, encode: Callable[[str, int, bytes, str], bytes], end: bytes = b""
-) -> Iterator[Outcome]:
-    file, lost = part.open(), Counter[int]()
-    with open_set(part.sink.scratch) as images:
-        found = zip(images.read(part.block.positions), part.block.classes, strict=True)
-        for sample, label in found:
-            checked = check_sample(sample)
-            if isinstance(checked, Outcome):
-                lost[label] += 1
-                yield checked
-            else:
-                key, data = checked.sample.key, bytes(checked.sample.data)
-                file.write(encode(key, label, data, checked.header.suffix))
-                yield Outcome(key)
-    if part.is_last:
-        file.write(end)
-    part.sink.open_part(_LOST).write(json.dumps(list(lost.items())).encode())
-
-
-def lost_images(layout: Layout, sink: Sink) -> Counter[int]:
-    """Count, by class, the images that could not be read and are in no part."""
-    lost: Counter[int] = Counter()
-    if layout.with_images:
-        for plan in layout.files.values():
-            for shard_id in plan.shards:
-                lost.update(dict(json.loads(storage.read_bytes(sink.part_path(shard_id, _LOST)))))
-    return lost
 
 
 # Joining
@@ -194,17 +147,10 @@ def _npz_arrays(layout: Layout) -> list[tuple[str, str, tuple[int, ...]]]:
 
 
 def _join_npz(sink: Sink, layout: Layout, name: str, file: BinaryIO) -> None:
-    plan = layout.files[name]
     npz.write_npz(
         file,
         (
-            npz.Member(
-                key,
-                dtype,
-                (plan.n_images, *row),
-                _contents(_paths(sink, layout, name, f".{key}")),
-                not row,
-            )
+            npz.member_of_files(key, dtype, _paths(sink, layout, name, f".{key}"), row)
             for key, dtype, row in _npz_arrays(layout)
         ),
     )
@@ -215,28 +161,40 @@ def _join_parquet(sink: Sink, layout: Layout, name: str, file: BinaryIO) -> None
 
 
 def _join_bytes(sink: Sink, layout: Layout, name: str, file: BinaryIO) -> None:
-    for chunk in _contents(_paths(sink, layout, name, PART)):
-        file.write(chunk)
+    for path in _paths(sink, layout, name, PART):
+        storage.append_file(path, file)
 
 
 def _paths(sink: Sink, layout: Layout, name: str, suffix: str) -> list[Path]:
     return [sink.part_path(shard_id, suffix) for shard_id in layout.files[name].shards]
 
 
-def _contents(paths: Sequence[Path]) -> Iterator[bytes]:
-    for path in paths:
-        with storage.ByteSource(path) as source:
-            for offset in range(0, source.size, _COPY):
-                yield source.read_at(offset, _COPY)
-
-
 FORMATS: dict[str, Format] = {
     ".npz": Format(_write_npz, _join_npz, npz.describe, embeddings=True, part_is_file=False),
     ".tfrecord": Format(
-        _write_tfrecord, _join_bytes, tfrecord.describe, images="may", embeddings=True
+        _write_tfrecord,
+        _join_bytes,
+        tfrecord.describe,
+        image_writers.write_tfrecord,
+        _join_bytes,
+        embeddings=True,
     ),
-    ".parquet": Format(_write_parquet, _join_parquet, parquet.describe, embeddings=True),
+    ".parquet": Format(
+        _write_parquet,
+        _join_parquet,
+        parquet.describe,
+        image_writers.write_parquet,
+        image_writers.join_parquet,
+        embeddings=True,
+    ),
     ".csv": Format(_write_csv, _join_bytes, lists.describe_csv),
     ".lst": Format(_write_lst, _join_bytes, lists.describe_lst, forbidden=lists.NOT_IN_LST),
-    ".tar": Format(_write_tar, _join_bytes, webdataset.describe, images="always"),
+    ".tar": Format(
+        None,
+        _join_bytes,
+        webdataset.describe,
+        image_writers.write_tar,
+        _join_bytes,
+        embeddings=True,
+    ),
 }

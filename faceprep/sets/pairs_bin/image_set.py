@@ -23,9 +23,11 @@ from faceprep.sets.pairs_bin.pickle_values import bytes_of
 from faceprep.sets.set_index import IndexWriter, SetIndex
 
 SAME = "same"
-"""The name of the labels of the pairs: a column of the index, and what an image has as extra."""
+"""The column of the index with the labels of the pairs."""
+SHOWS_ONE = "bin/same"
+"""The name of the label of its pair in the extra of an image."""
 _CODING_BITS = 2
-_TEXTS = (b"0", b"1")
+SAME_TEXTS = (b"0", b"1")
 
 
 class BinSet(ImageSet):
@@ -49,6 +51,10 @@ class BinSet(ImageSet):
         index.add(None, np.full(len(places), -1), places)
         index.add_column(SAME).write(pairs["same"].astype("u1").tobytes())
         index.fingerprint = storage.fingerprint_of(path)
+
+    @property
+    def own(self) -> str:
+        return "which pairs show one person"
 
     def keys(self, start: int, stop: int) -> list[str]:
         return [f"{i // 2}_{i % 2}" for i in range(start, min(stop, len(self)))]
@@ -77,7 +83,7 @@ class BinSet(ImageSet):
         header = check_image_bytes(data, key, place)
         if isinstance(header, Outcome):
             return header
-        extra = {SAME: _TEXTS[self.same[pair]]}
+        extra = {SHOWS_ONE: SAME_TEXTS[self.same[pair]]}
         return Sample(key, "", data, place=place, extra=extra)
 
     def close(self) -> None:

@@ -14,14 +14,12 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterable
 from os import PathLike
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.core.io.image_header import is_image_name
 
 _EXPECTED = "name n1 n2, name1 n1 name2 n2, or path1 path2 and 1 or 0"
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -111,38 +109,3 @@ def _bad(path: str | PathLike[str], line: int | None, expected: str, found: str)
     return SourceError(
         "not a list of pairs", path=path, where=where, expected=expected, found=found
     )
-
-
-class ImageFinder:
-    """A finder of the images that a list names, among those of the set at `root`.
-
-    `paths` are the images of the set in their order.
-    """
-
-    def __init__(self, root: Path, paths: Iterable[str]) -> None:
-        self._root = root
-        self._places: dict[str, int] = {}
-        self._by_stem: dict[str, list[str]] = {}
-        for place, path in enumerate(paths):
-            self._places[path] = place
-            if is_image_name(path.rpartition("/")[2]):
-                self._by_stem.setdefault(path.rpartition(".")[0], []).append(path)
-
-    def find(self, name: str) -> int:
-        """Return the place of the image `name`, or of the only one of this name with a suffix.
-
-        Raises SourceError for none or several.
-        """
-        if name in self._places:
-            return self._places[name]
-        found = self._by_stem.get(name, [])
-        if not found and is_image_name(name.rpartition("/")[2]):
-            stem = name.rpartition(".")[0]  # a key of a container has no suffix
-            found = [stem] if stem in self._places else []
-        if len(found) != 1:
-            files = ", ".join(path.rpartition("/")[2] for path in sorted(found))
-            expected = "one image of this name, whatever its suffix"
-            raise SourceError(
-                "no such image", path=self._root / name, expected=expected, found=files or "none"
-            )
-        return self._places[found[0]]

@@ -7,24 +7,24 @@ files, so it is IDENTITY/PART_KEY there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from faceprep.core import storage
-from faceprep.core.arrays import Ints
+from faceprep.core.arrays import Floats, Ints
 from faceprep.core.io.image_bytes import undecodable
 from faceprep.core.types import Outcome
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.index import RecPaths
-from faceprep.sets.recordio.metadata import Metadata
+from faceprep.sets.recordio.labels import read_labels
 from faceprep.sets.recordio.records import (
     Damage,
     IdentityNames,
-    ImageRecord,
+    ImageRun,
     Record,
     RecordFile,
     unpack_image,
@@ -34,9 +34,34 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 
 _BLOCK = 512
 """Records that are read together, in the order of the file."""
-_HEADERS = 1 << 16
-HEADER = "rec"
+HAS_HEADER = "has_header"
+"""The fact that says whether the records have InsightFace's header before them."""
+HEADER = "rec/header"
 """The name in `Sample.extra` of what only a .rec can hold: the bytes of the record's header."""
+
+
+class _Block(NamedTuple):
+    """Columns of some images: names, identities, offsets, and numbers of files (n,)."""
+
+    names: list[str]
+    identities: list[str]
+    offsets: list[int]
+    parts: Ints
+
+    @property
+    def keys(self) -> list[str]:
+        return [
+            f"{identity}/{name}" if identity else name
+            for identity, name in zip(self.identities, self.names, strict=True)
+        ]
+
+    def key(self, row: int) -> str:
+        """Return the key of one of them."""
+        return f"{self.identities[row]}/{self.names[row]}".removeprefix("/")
+
+    def place(self, row: int) -> str:
+        """Return the words that say where the record of one of them is."""
+        return f"record {self.names[row]} at offset {self.offsets[row]}"
 
 
 class RecSet(ImageSet):
@@ -67,67 +92,86 @@ class RecSet(ImageSet):
         return [Outcome(*fields) for fields in self.index.facts["faults"]]
 
     def keys(self, start: int, stop: int) -> list[str]:
-        names = self.index.identities
-        keys = []
-        for position in range(start, stop):
-            number = int(self.index.identity_of[position])
-            folder = f"{names[number]}/" if number >= 0 else ""
-            keys.append(folder + self._name(position))
-        return keys
+        return self._block(np.arange(start, stop)).keys
 
-    def _name(self, position: int) -> str:
-        key, offset = self.index.places[position].tolist()
-        name = f"at_{offset}" if key < 0 else str(key)
-        if len(self._parts) == 1:
-            return name
-        return f"{Path(self._parts[self._part_of(position)]).stem}_{name}"
-
-    def _part_of(self, position: int) -> int:
-        return int(np.searchsorted(self._starts, position, "right")) - 1
+    def _block(self, rows: Ints) -> _Block:
+        """Return the columns of the images at the positions `rows`."""
+        places = self.index.places[rows]
+        parts = np.searchsorted(self._starts, rows, "right") - 1
+        numbers, offsets = places[:, 0].tolist(), places[:, 1].tolist()
+        names = [
+            str(key) if key >= 0 else f"at_{offset}"
+            for key, offset in zip(numbers, offsets, strict=True)
+        ]
+        if len(self._parts) > 1:
+            stems = [Path(part).stem for part in self._parts]
+            names = [f"{stems[part]}_{name}" for part, name in zip(parts, names, strict=True)]
+        here = self.index.identity_of[rows].tolist()
+        known = {number: self.index.identities[number] for number in set(here) if number >= 0}
+        identities = [known.get(number, "") for number in here]
+        return _Block(names, identities, offsets, parts)
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
         for start in range(0, len(positions), _BLOCK):
             yield from self._read_block(positions[start : start + _BLOCK])
 
     def _read_block(self, positions: Sequence[int]) -> list[Sample | Outcome]:
-        offsets = self.index.places[np.asarray(positions, np.int64), 1].tolist()
-        parts = [self._part_of(position) for position in positions]
-        order = sorted(range(len(positions)), key=lambda i: (parts[i], offsets[i]))
+        block = self._block(np.asarray(positions, np.int64))
+        order = np.lexsort((np.array(block.offsets, np.int64), block.parts))
         found: dict[int, Sample | Outcome] = {}
-        for part in sorted(set(parts)):
-            here = [i for i in order if parts[i] == part]
-            records = self._file(part).read_payloads([offsets[i] for i in here])
-            for i, record in zip(here, records, strict=True):
-                found[i] = self._sample(positions[i], offsets[i], record)
+        for part in np.unique(block.parts).tolist():
+            here = order[block.parts[order] == part].tolist()
+            found |= zip(here, self._read_part(part, here, block), strict=True)
         return [found[i] for i in range(len(positions))]
+
+    def _read_part(
+        self, part: int, rows: Sequence[int], block: _Block
+    ) -> Iterator[Sample | Outcome]:
+        """Yield the images of one file at `rows` of the block, which are in the file's order."""
+        n_read = 0
+        for run in self._file(part).read_whole([block.offsets[row] for row in rows]):
+            if isinstance(run, ImageRun):
+                here = rows[n_read : n_read + len(run)]
+                columns = (here, run.headers, run.images, run.labels)
+                yield from map(partial(_make_sample, block), *columns)
+                n_read += len(run)
+            else:
+                yield _unpack_sample(block, rows[n_read], run)
+                n_read += 1
 
     def _file(self, part: int) -> RecordFile:
         if part not in self._files:
             self._files[part] = RecordFile(self._parts[part])
         return self._files[part]
 
-    def _sample(self, position: int, offset: int, record: Record | Damage) -> Sample | Outcome:
-        key = self.key(position)
-        place = f"record {self._name(position)} at offset {offset}"
-        if isinstance(record, Damage):
-            return Outcome(key, record.status, f"{place}: {record.reason}")
-        image = unpack_image(record.payload)
-        if isinstance(image, Damage):
-            return Outcome(key, image.status, f"{place}: {image.reason}")
-        if not image.image:
-            return undecodable(key, "no bytes at all", place)
-        identity = self.identity(position)
-        if not identity:
-            found = image.labels[0]
-            return Outcome(key, "bad_label", f"{place}: expected a finite label, found {found}")
-        n_header = len(record.payload) - len(image.image)
-        extra = {HEADER: bytes(record.payload[:n_header])}
-        return Sample(key, identity, bytes(image.image), image.labels, place, extra)
-
     def close(self) -> None:
         for file in self._files.values():
             file.close()
         self._files.clear()
+
+
+def _make_sample(
+    block: _Block, row: int, header: bytes, image: bytes, labels: tuple[float, ...]
+) -> Sample | Outcome:
+    """Return the image of one row of a block, or why it has none that can be used."""
+    key, place, identity = block.key(row), block.place(row), block.identities[row]
+    if not image:
+        return undecodable(key, "no bytes at all", place)
+    if not identity:
+        reason = f"{place}: expected a finite label, found {labels[0]}"
+        return Outcome(key, "bad_label", reason)
+    return Sample(key, identity, image, labels, place, {HEADER: header})
+
+
+def _unpack_sample(block: _Block, row: int, record: Record | Damage) -> Sample | Outcome:
+    """Return the image of a record that is not in a run."""
+    if isinstance(record, Damage):
+        return Outcome(block.key(row), record.status, f"{block.place(row)}: {record.reason}")
+    image = unpack_image(record.payload)
+    if isinstance(image, Damage):
+        return Outcome(block.key(row), image.status, f"{block.place(row)}: {image.reason}")
+    header = record.payload[: len(record.payload) - len(image.image)]
+    return _make_sample(block, row, bytes(header), bytes(image.image), image.labels)
 
 
 def find_parts(source: Path) -> list[RecPaths]:
@@ -161,54 +205,23 @@ def _index_part(paths: RecPaths, index: IndexWriter) -> list[Outcome]:
     """Write the columns of one file; return the outcomes of the file itself."""
     scratch = index.folder / "entries"
     rec_index.write_index(paths, scratch)
-    entries = np.fromfile(scratch, "<i8").reshape(-1, 2)
+    mapped: Ints = np.asarray(np.memmap(scratch, "<i8", "r")).reshape(-1, 2)
+    found = survey_entries(paths, mapped)
+    most = index.facts.get("max_labels", 1)
+    for entries, labels in read_labels(paths.rec, mapped, found.metadata):
+        kept = labels.is_image
+        index.add(None, _number_identities(labels.first[kept], index), entries[kept])
+        most = max(most, labels.most)
+    index.facts["max_labels"] = most
     storage.remove_file(scratch)
-    found = survey_entries(paths, entries)
-    entries, labels, max_labels = _read_images(paths.rec, entries, found.metadata)
-    index.facts["max_labels"] = max(max_labels, index.facts.get("max_labels", 1))
-    names = IdentityNames()
-    for start in range(0, len(entries), _HEADERS):
-        here = labels[start : start + _HEADERS].tolist()
-        numbers = index.number_identities([names[label] for label in here])
-        index.add(None, numbers, entries[start : start + _HEADERS])
+    index.facts[HAS_HEADER] = found.metadata.header is not None
     return list(found.faults)
 
 
-def _read_images(
-    rec: Path, entries: Ints, metadata: Metadata
-) -> tuple[Ints, npt.NDArray[np.float32], int]:
-    """Return the entries of images (n, 2), their labels (n,), and the most labels of one."""
-    labels, is_image, most = _read_labels(rec, entries, metadata)
-    if not is_image.all():
-        entries, labels = entries[is_image], labels[is_image]
-    return entries, labels, most
-
-
-def _read_labels(
-    rec: Path, entries: Ints, metadata: Metadata
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], int]:
-    """Read the first label of each record (n,), NaN for a damaged one, in the order of the file.
-
-    The mask (n,) tells images, lost ones too, from metadata; the number is the most labels of one.
-    """
-    most = 1
-    labels = np.full(len(entries), np.nan, np.float32)
-    is_image = np.ones(len(entries), np.bool_)
-    order: Ints | None = None
-    if (np.diff(entries[:, 1]) < 0).any():
-        order = np.argsort(entries[:, 1], kind="stable")
-        entries = entries[order]
-    with RecordFile(rec) as file:
-        for start in range(0, len(entries), _HEADERS):
-            keys, offsets = entries[start : start + _HEADERS].T.tolist()
-            for i, record in enumerate(file.read_images(offsets)):
-                if isinstance(record, ImageRecord):
-                    labels[start + i] = record.labels[0]
-                    if not record.image:
-                        is_image[start + i] = not metadata.describes(keys[i], record)
-                    if is_image[start + i]:
-                        most = max(most, record.flag)
-    if order is not None:
-        labels[order] = labels.copy()
-        is_image[order] = is_image.copy()
-    return labels, is_image, most
+def _number_identities(labels: Floats, index: IndexWriter) -> Ints:
+    """Return the numbers (n,) of the identities with these labels; a new one gets the next."""
+    values, firsts, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    names, order = IdentityNames(), np.argsort(firsts)
+    numbers = np.empty(len(values), np.int64)
+    numbers[order] = index.number_identities([names[value] for value in values[order].tolist()])
+    return numbers[inverse]

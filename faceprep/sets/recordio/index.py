@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 _WINDOW = 1 << 20
 _BATCH = 1 << 17
+_SORTED = 1 << 21
 _LARGEST = (1 << 63) - 1
 _DIGITS = b"0123456789"
 _AS_LIST = bytes.maketrans(b"\t \r\n", b",, ,")
@@ -230,13 +231,10 @@ def _key_of(image: ImageRecord | Damage) -> int:
 
 
 def _refuse_repeated_keys(target: Path, idx: Path) -> None:
-    import numpy as np
-
-    keys = np.sort(np.asarray(read_entries(target)[0::2]))
-    repeated = keys[1:][keys[1:] == keys[:-1]]
-    if len(repeated):
+    n_repeated, first = _find_repeats(target)
+    if n_repeated:
         raise SourceError(
-            f"{len(repeated):,} keys stand there twice, first {repeated[0]}",
+            f"{n_repeated:,} keys stand there twice, first {first}",
             path=idx,
             expected="every key once",
             remedy=SCAN,
@@ -244,9 +242,14 @@ def _refuse_repeated_keys(target: Path, idx: Path) -> None:
 
 
 def _number_by_position_unless_distinct(target: Path, rec: Path) -> None:
-    entries = read_entries(target)
-    n_damaged = entries[0::2].count(DAMAGED_KEY)
-    n_records = len(entries) // 2 - n_damaged
+    import numpy as np
+
+    keys = np.memmap(target, "<i8", "r")[0::2]
+    n_damaged = n_ids = 0
+    for start in range(0, len(keys), _BATCH):
+        n_damaged += int(np.count_nonzero(keys[start : start + _BATCH] == DAMAGED_KEY))
+        n_ids += int(np.count_nonzero(keys[start : start + _BATCH] >= 0))
+    n_records = len(keys) - n_damaged
     if not n_records:
         raise SourceError(
             "no record in this file",
@@ -254,16 +257,35 @@ def _number_by_position_unless_distinct(target: Path, rec: Path) -> None:
             expected="RecordIO records, as MXNet writes them",
             remedy="Check the path.",
         )
-    if _are_distinct_ids(entries[0::2], n_records):
+    if n_ids == n_records and not _find_repeats(target)[0]:
         return
-    for position, key in enumerate(entries[0::2]):
-        if key != DAMAGED_KEY:
-            entries[2 * position] = position
-    storage.write_file(target, as_bytes(entries), durable=False)
+    with storage.AtomicFile(target, durable=False) as file:
+        for start in range(0, len(keys), _BATCH):
+            entries = read_entries(target, start, start + _BATCH)
+            for i, key in enumerate(entries[0::2]):
+                if key != DAMAGED_KEY:
+                    entries[2 * i] = start + i
+            file.write(as_bytes(entries))
 
 
-def _are_distinct_ids(keys: Entries, n_records: int) -> bool:
+def _find_repeats(index: Path, n_at_once: int = _SORTED) -> tuple[int, int]:
+    """Count the keys that stand again in an index, and find the smallest; damaged spots aside.
+
+    About `n_at_once` keys are sorted in memory at a time.
+    """
     import numpy as np
 
-    ids = np.unique(np.asarray(keys))
-    return len(ids[ids >= 0]) == n_records
+    keys = np.memmap(index, "<i8", "r")[0::2]
+    n_passes = -(-len(keys) // n_at_once)
+    n_repeated, smallest = 0, _LARGEST
+    for number in range(n_passes):
+        found = []
+        for start in range(0, len(keys), n_at_once):
+            block = np.asarray(keys[start : start + n_at_once])
+            found.append(block[(block % n_passes == number) & (block >= 0)])
+        ordered = np.sort(np.concatenate(found))
+        repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+        if len(repeated):
+            n_repeated += len(repeated)
+            smallest = min(smallest, int(repeated[0]))
+    return n_repeated, smallest

@@ -76,11 +76,15 @@ class ImageRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageRun:
-    """Consecutive image records without metadata, in columns of the same length."""
+    """Consecutive image records without metadata, in columns of the same length.
+
+    `headers` are the bytes in front of the images: flag, label, ids and labels.
+    """
 
     flags: list[int]
     labels: list[tuple[float, ...]]
     ids: list[int]
+    headers: list[bytes]
     images: list[bytes]
 
     def __len__(self) -> int:
@@ -160,19 +164,24 @@ class RecordFile:
 
     def read_runs(self, offsets: Sequence[int]) -> Iterator[ImageRun | tuple[ImageRecord | Damage]]:
         """Yield the records of `read_images` in runs, which cost less per image."""
+        for run in self.read_whole(offsets):
+            if isinstance(run, ImageRun):
+                yield run
+            elif isinstance(run, Record):
+                yield (unpack_image(run.payload),)
+            else:
+                yield (run,)
+
+    def read_whole(self, offsets: Sequence[int]) -> Iterator[ImageRun | Record | Damage]:
+        """Yield the records at ascending `offsets`, headers and all: in runs, or one by one."""
         start = 0
         while start < len(offsets):
-            run = self._at_hand(offsets, start) or (self._read_image(offsets, start),)
-            start += len(run)
-            yield run
-
-    def read_payloads(self, offsets: Sequence[int]) -> Iterator[Record | Damage]:
-        """Yield the whole records at ascending `offsets`, headers and all."""
-        for i, offset in enumerate(offsets):
-            reach = _GAP
-            if not 0 <= offset - self._base <= len(self._window) - PART_HEAD.size:
-                reach = self._reach(offsets, i)
-            yield self.read(offset, reach)
+            run = self._at_hand(offsets, start)
+            if len(run):
+                yield run
+            else:
+                yield self.read(offsets[start], self._reach(offsets, start))
+            start += max(len(run), 1)
 
     def _at_hand(self, offsets: Sequence[int], start: int) -> ImageRun:
         """Return the run from the `start`-th offset that lies whole in the window and has images
@@ -182,6 +191,7 @@ class RecordFile:
         flags: list[int] = []
         labels: list[tuple[float, ...]] = []
         ids: list[int] = []
+        headers: list[bytes] = []
         images: list[bytes] = []
         for i in range(start, len(offsets)):
             at = offsets[i] - base
@@ -196,14 +206,9 @@ class RecordFile:
             flags.append(flag)
             labels.append(_unpack_labels(window, at + WHOLE_HEAD.size, flag) if flag else (label,))
             ids.append(id)
+            headers.append(window[at + PART_HEAD.size : start_of_image])
             images.append(window[start_of_image:stop])
-        return ImageRun(flags, labels, ids, images)
-
-    def _read_image(self, offsets: Sequence[int], i: int) -> ImageRecord | Damage:
-        record = self.read(offsets[i], self._reach(offsets, i))
-        if isinstance(record, Record):
-            return unpack_image(record.payload)
-        return record
+        return ImageRun(flags, labels, ids, headers, images)
 
     def _reach(self, offsets: Sequence[int], i: int) -> int:
         """Compute the bytes to read from the i-th offset: about one window, or up to the next

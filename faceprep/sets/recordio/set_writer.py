@@ -1,23 +1,26 @@
-"""Writes a set as an MXNet .rec with its .idx: images in the given order, without metadata.
+"""Writes a set as an MXNet .rec with its .idx, images in the given order.
 
 Keys are the names of the images where all are numbers, else positions. A record that comes from a
-.rec keeps its header, byte for byte; another one gets its class as the label.
+.rec keeps its header, byte for byte; another one gets its class as the label. Images with the keys
+1 to n get InsightFace's header and identity records around them, unless a .rec came without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets.image_set import Sample, check_sample
 from faceprep.sets.recordio.framing import frame_image, frame_with_header
-from faceprep.sets.recordio.image_set import HEADER
+from faceprep.sets.recordio.header_records import ROW, make_header_records
+from faceprep.sets.recordio.image_set import HAS_HEADER, HEADER
 from faceprep.sets.recordio.records import EXACT_FLOATS
 from faceprep.sets.set_writer import (
     PART,
@@ -26,13 +29,11 @@ from faceprep.sets.set_writer import (
     SetNames,
     Settings,
     SetWriter,
-    are_numbers,
-    has_number_keys,
+    are_labels,
     number_of,
 )
 
 _ROWS = ".rows"
-_ROW = np.dtype([("key", "<i8"), ("length", "<i8")])
 _BLOCK = 64
 
 
@@ -41,7 +42,7 @@ class RecWriter(SetWriter):
 
     kind: ClassVar[str] = "rec"
     can: ClassVar[Capabilities] = Capabilities(
-        text_keys=False, identity_names=False, many_labels=True
+        text_keys=False, identity_names=False, unnamed=False, many_labels=True
     )
     parts_are_files: ClassVar[bool] = False
 
@@ -55,7 +56,11 @@ class RecWriter(SetWriter):
                 f"{EXACT_FLOATS:,}",
                 remedy="Choose another container.",
             )
-        return {"keeps_keys": has_number_keys(names), "keeps_labels": are_numbers(names.identities)}
+        return {
+            "keeps_keys": names.are_number_keys,
+            "keeps_labels": are_labels(names.identities),
+            "has_header": names.are_number_keys and names.facts.get(HAS_HEADER, True),
+        }
 
     def files(self, n_files: int) -> list[str]:
         """Return NAME.rec, or NAME_1.rec, NAME_2.rec and so on, as sets in parts are called."""
@@ -70,7 +75,7 @@ class RecWriter(SetWriter):
     def write(
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
     ) -> Iterator[Outcome]:
-        rows: list[tuple[int, int]] = []
+        rows: list[tuple[int, int, float]] = []
         block: list[bytes] = []
         file = sink.open_part(PART)
         for position, each in enumerate(samples, part.start):
@@ -80,36 +85,65 @@ class RecWriter(SetWriter):
                 continue
             sample, header = checked
             key = self._key(sample, position)
-            block.append(self._frame(sample, key))
-            rows.append((key, len(block[-1])))
+            record, label = self._frame(sample, key)
+            block.append(record)
+            rows.append((key, len(record), label))
             if len(block) == _BLOCK:
                 file.write(b"".join(block))
                 block.clear()
             yield Outcome(sample.key)
         file.write(b"".join(block))
-        sink.open_part(_ROWS).write(np.array(rows, _ROW).tobytes())
+        sink.open_part(_ROWS).write(np.array(rows, ROW).tobytes())
 
     def _key(self, sample: Sample, position: int) -> int:
         number = number_of(sample.key) if self.settings["keeps_keys"] else None
         return position if number is None else number
 
-    def _frame(self, sample: Sample, key: int) -> bytes:
+    def _frame(self, sample: Sample, key: int) -> tuple[bytes, float]:
+        """Return the record of an image and its first label."""
         if HEADER in sample.extra:
-            return frame_with_header(sample.extra[HEADER], sample.data)
+            return frame_with_header(sample.extra[HEADER], sample.data), sample.labels[0]
         label = self.classes.number(sample.identity)
         if self.settings["keeps_labels"] and sample.identity:
             label = int(sample.identity)
-        labels = sample.labels or (label,)
-        return frame_image(labels, bytes(sample.data), key)
+        return frame_image((label, *sample.labels[1:]), bytes(sample.data), key), label
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         """Write the records and the lines of the index."""
-        offset = 0
+        beside = None
+        if self.settings["has_header"] and name == self.output.name:
+            beside = make_header_records(_read_rows(parts, sink), len(self.classes.names))
         with sink.open(name) as rec, sink.open(f"{Path(name).stem}.idx") as idx:
-            for shard_id, _ in parts:
-                rows = np.fromfile(sink.part_path(shard_id, _ROWS), _ROW)
-                starts = offset + np.cumsum(rows["length"]) - rows["length"]
-                pairs = zip(rows["key"].tolist(), starts.tolist(), strict=True)
-                idx.write(b"".join(b"%d\t%d\n" % pair for pair in pairs))
-                storage.append_file(sink.part_path(shard_id, PART), rec)
-                offset += int(rows["length"].sum())
+            file = _IndexedFile(rec, idx)
+            if beside:
+                file.add(*beside.header)
+            for (shard_id, _), rows in zip(parts, _read_rows(parts, sink), strict=True):
+                file.add_part(sink.part_path(shard_id, PART), rows)
+            if beside:
+                for record in beside.identities:
+                    file.add(*record)
+
+
+def _read_rows(parts: Sequence[tuple[str, OutPart]], sink: Sink) -> Iterator[npt.NDArray[Any]]:
+    return (np.fromfile(sink.part_path(shard_id, _ROWS), ROW) for shard_id, _ in parts)
+
+
+class _IndexedFile:
+    """A .rec that is being written, with its index."""
+
+    def __init__(self, rec: BinaryIO, idx: BinaryIO) -> None:
+        self._rec, self._idx, self._offset = rec, idx, 0
+
+    def add(self, key: int, record: bytes) -> None:
+        """Add one record."""
+        self._rec.write(record)
+        self._idx.write(b"%d\t%d\n" % (key, self._offset))
+        self._offset += len(record)
+
+    def add_part(self, path: Path, rows: npt.NDArray[Any]) -> None:
+        """Add the records of a file that these rows describe."""
+        starts = self._offset + np.cumsum(rows["length"]) - rows["length"]
+        pairs = zip(rows["key"].tolist(), starts.tolist(), strict=True)
+        self._idx.write(b"".join(b"%d\t%d\n" % pair for pair in pairs))
+        storage.append_file(path, self._rec)
+        self._offset += int(rows["length"].sum())

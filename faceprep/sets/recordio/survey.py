@@ -7,16 +7,16 @@ all agree on its images and all report the same bytes that no index line covers.
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
+from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Outcome
+from faceprep.sets.recordio.entries import read_entries
 from faceprep.sets.recordio.index import SCAN, RecPaths
 from faceprep.sets.recordio.metadata import HEADER_KEY, Metadata, find_metadata
 from faceprep.sets.recordio.records import (
@@ -28,12 +28,20 @@ from faceprep.sets.recordio.records import (
     unpack_image,
 )
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Column = array[int] | npt.NDArray[Any]
+    """Keys or offsets (n,); a small index comes without NumPy, whose import takes longer."""
+
 log = logging.getLogger("faceprep")
 
 _CHUNK = 1 << 20
 _N_TRIED = 16
 _N_DRAWN = 64
 _RANGE = "byte range"
+_SMALL = 2 << 20
+"""Bytes of an index that is not worth the import of NumPy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +87,25 @@ def survey_index(paths: RecPaths, index: Path) -> RecSurvey:
 
     Raises SourceError for an index of another file, and for a set without one image.
     """
+    if (storage.size_of(index) or 0) <= _SMALL:
+        entries = read_entries(index)
+        return _survey(paths, entries[0::2], entries[1::2])
+    import numpy as np
+
     return survey_entries(paths, np.memmap(index, "<i8", "r").reshape(-1, 2))
 
 
 def survey_entries(paths: RecPaths, entries: npt.NDArray[Any]) -> RecSurvey:
     """Survey a .rec with `entries` (n, 2) int64: key and offset. Raises as `survey_index`."""
-    labels = _try_some(paths, entries)
-    keys, offsets = _by_key(entries)
-    metadata = find_metadata(paths.rec, keys, offsets)
-    if metadata.n_records == len(entries):
+    return _survey(paths, entries[:, 0], entries[:, 1])
+
+
+def _survey(paths: RecPaths, keys: Column, offsets: Column) -> RecSurvey:
+    labels = _try_some(paths, offsets)
+    metadata = Metadata()
+    if _may_have_header(paths.rec, keys, offsets):
+        metadata = find_metadata(paths.rec, *_by_key(keys, offsets))
+    if metadata.n_records == len(keys):
         raise SourceError(
             "no image in this set",
             path=paths.rec,
@@ -95,32 +113,63 @@ def survey_entries(paths: RecPaths, entries: npt.NDArray[Any]) -> RecSurvey:
             found="a header and nothing else",
             remedy="Check that the file is complete.",
         )
-    begins = metadata.header is not None and int(entries[0, 0]) == HEADER_KEY
-    faults = tuple(_unindexed(paths, entries)) if paths.idx else ()
-    return RecSurvey(len(entries), metadata, begins, _detection_layout(labels), faults)
+    begins = metadata.header is not None and int(keys[0]) == HEADER_KEY
+    faults = tuple(_unindexed(paths, offsets)) if paths.idx else ()
+    return RecSurvey(len(keys), metadata, begins, _detection_layout(labels), faults)
 
 
-def _by_key(entries: npt.NDArray[Any]) -> tuple[Any, Any]:
+def _may_have_header(rec: Path, keys: Column, offsets: Column) -> bool:
+    """Return whether the record of the header's key has no image; few sets need their keys sorted.
+
+    A record that cannot be read is no header.
+    """
+    position = _find(keys, HEADER_KEY)
+    if position is None:
+        return False
+    with RecordFile(rec) as file:
+        record = file.read(int(offsets[position]))
+    image = unpack_image(record.payload) if isinstance(record, Record) else None
+    return isinstance(image, ImageRecord) and image.has_no_image
+
+
+def _find(keys: Column, key: int) -> int | None:
+    """Return the position of a key."""
+    if isinstance(keys, array):
+        return keys.index(key) if key in keys else None
+    for start in range(0, len(keys), _CHUNK):
+        here = (keys[start : start + _CHUNK] == key).nonzero()[0]
+        if len(here):
+            return start + int(here[0])
+    return None
+
+
+def _by_key(keys: Column, offsets: Column) -> tuple[Any, Any]:
     """Return the keys, ascending, and their offsets, without damaged spots."""
-    keys, offsets = entries[:, 0], entries[:, 1]
+    if isinstance(keys, array):
+        pairs = sorted(pair for pair in zip(keys, offsets, strict=True) if pair[0] >= 0)
+        return array("q", [key for key, _ in pairs]), array("q", [at for _, at in pairs])
+    import numpy as np
+
     cuts = range(0, len(keys), _CHUNK)
     if not all((np.diff(keys[start : start + _CHUNK + 1]) > 0).all() for start in cuts):
         order = np.argsort(keys, kind="stable")
-        keys, offsets = keys[order], offsets[order]
+        first = int(np.searchsorted(keys[order], 0))
+        return keys[order[first:]], offsets[order[first:]]
     first = int(np.searchsorted(keys, 0))
     return keys[first:], offsets[first:]
 
 
-def _try_some(paths: RecPaths, entries: npt.NDArray[Any]) -> list[tuple[float, ...]]:
+def _try_some(paths: RecPaths, offsets: Column) -> list[tuple[float, ...]]:
     """Read some records from all over the index and return the labels of the images among them.
 
     Raises SourceError where most offsets lead to no record.
     """
-    drawn = np.unique(np.linspace(0, len(entries) - 1, _N_DRAWN).astype(np.int64))
+    last = len(offsets) - 1
+    drawn = sorted({last * i // (_N_DRAWN - 1) for i in range(_N_DRAWN)})
     labels, n_tried, n_missed = [], 0, 0
     with RecordFile(paths.rec) as file:
-        offsets = [at for at in entries[drawn, 1].tolist() if at <= file.size - 8]
-        for offset in offsets[:: max(len(offsets) // _N_TRIED, 1)]:
+        inside = [at for at in (int(offsets[i]) for i in drawn) if at <= file.size - 8]
+        for offset in inside[:: max(len(inside) // _N_TRIED, 1)]:
             record = file.read(offset)
             n_tried += offset > 0  # there is a record at 0 in every .rec
             if isinstance(record, Damage):
@@ -154,10 +203,10 @@ def _detection_layout(labels: Sequence[tuple[float, ...]]) -> tuple[int, int] | 
     return a, b
 
 
-def _unindexed(paths: RecPaths, entries: npt.NDArray[Any]) -> Iterator[Outcome]:
+def _unindexed(paths: RecPaths, offsets: Column) -> Iterator[Outcome]:
     """Yield an outcome where the last record that the index names does not end the file."""
     with RecordFile(paths.rec) as file:
-        last = _largest(entries, file.size - 8)
+        last = _largest(offsets, file.size - 8)
         record = file.read(last)
         if isinstance(record, Record):
             start: int | None = record.end
@@ -175,10 +224,12 @@ def _unindexed(paths: RecPaths, entries: npt.NDArray[Any]) -> Iterator[Outcome]:
     yield Outcome(place, "not_indexed", reason, _RANGE)
 
 
-def _largest(entries: npt.NDArray[Any], limit: int) -> int:
+def _largest(offsets: Column, limit: int) -> int:
     """Return the largest offset up to `limit`; 0 without one."""
+    if isinstance(offsets, array):
+        return max((at for at in offsets if at <= limit), default=0)
     largest = 0
-    for start in range(0, len(entries), _CHUNK):
-        offsets = entries[start : start + _CHUNK, 1]
-        largest = max(largest, int(offsets.max(where=offsets <= limit, initial=0)))
+    for start in range(0, len(offsets), _CHUNK):
+        here: Any = offsets[start : start + _CHUNK]
+        largest = max(largest, int(here.max(where=here <= limit, initial=0)))
     return largest

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,10 +41,23 @@ _MOST_SHARDS = 1 << 63 - SHIFT
 _BATCH = 1 << 14
 _LARGEST_SAMPLE = 1 << 30
 _MOST_OPEN = 64
+_AT_ONCE = 512
+_AHEAD = 256 << 10  # stays in the processor's cache
+_GAP = 4 << 10
 _FAMILY = re.compile(r"(?s)(.*)-(\d+)-of-(\d+)\.tar")
 _N_NAMED = 3
+_HAS_OTHERS = "has_others"
 
 log = logging.getLogger("faceprep")
+
+
+class _Window(NamedTuple):
+    """Bytes of a shard that were read ahead, from `start`; `end` is where the last sample ended."""
+
+    shard: int = -1
+    start: int = 0
+    data: bytes = b""
+    end: int = 0
 
 
 class TarSet(ImageSet):
@@ -55,6 +68,8 @@ class TarSet(ImageSet):
     def __init__(self, path: str, index: SetIndex) -> None:
         super().__init__(path, index)
         self._shards: list[str] = list(index.facts["shards"])
+        self._names = [Path(shard).name for shard in self._shards]
+        self._window = _Window()
         self._open: dict[int, ByteSource] = {}
 
     @classmethod
@@ -62,14 +77,17 @@ class TarSet(ImageSet):
         """Write the columns, images in the order of the shards."""
         shards = find_shards(path)
         sums = KeySums(index.folder)
-        for number, shard in enumerate(shards):
-            _ShardIndexer(shard, number, index, sums).run()
+        indexers = [_ShardIndexer(shard, i, index, sums) for i, shard in enumerate(shards)]
+        for indexer in indexers:
+            indexer.run()
         found = sums.close()
         if found.n_repeated:
             log.warning("%s: %s keys occur more than once in a file", path, f"{found.n_repeated:,}")
         index.facts = {
             "shards": [str(shard) for shard in shards],
             "is_numbered": found.across_files,
+            "max_labels": max(indexer.max_labels for indexer in indexers),
+            _HAS_OTHERS: any(indexer.has_others for indexer in indexers),
         }
         state = storage.fingerprint_of(*shards)
         if len(shards) > 1:
@@ -94,30 +112,62 @@ class TarSet(ImageSet):
             keys[position - start] += f"_{position}"
         return keys
 
-    def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
-        for position in positions:
-            yield self._read_one(position)
+    @property
+    def own(self) -> str:
+        if self.index.facts[_HAS_OTHERS]:
+            return "the other files of the samples"
+        return ""
 
-    def _read_one(self, position: int) -> Sample | Outcome:
-        first, second = self.index.places[position].tolist()
+    def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
+        for start in range(0, len(positions), _AT_ONCE):
+            block = positions[start : start + _AT_ONCE]
+            first, last = block[0], block[-1] + 1
+            if isinstance(block, range) and block.step == 1:
+                keys = self.keys(first, last)
+            else:
+                keys = [self.key(position) for position in block]
+            rows = np.asarray(block, np.int64)
+            numbers = self.index.identity_of[rows].tolist()
+            names = {n: self.index.identities[n] for n in set(numbers) if n >= 0}
+            places = self.index.places[rows].tolist()
+            for key, number, place in zip(keys, numbers, places, strict=True):
+                yield self._read_one(key, names.get(number, ""), *place)
+
+    def _read_one(self, key: str, identity: str, first: int, second: int) -> Sample | Outcome:
         shard, offset = first >> SHIFT, first & _BELOW
         number, length = second >> SHIFT, second & _BELOW
-        key = self.key(position)
-        place = f"{Path(self._shards[shard]).name} at offset {offset}"
+        place = f"{self._names[shard]} at offset {offset}"
         if not length:
             return Outcome(key, UNREADABLE, f"{place}: damaged: no sound header, or cut off")
         if length > _LARGEST_SAMPLE:
             reason = f"its sample takes {length:,} bytes; at most {_LARGEST_SAMPLE:,} are read"
             return Outcome(key, UNREADABLE, f"{place}: {reason}")
         try:
-            block = self._source(shard).read_at(offset, length)
+            block = self._read_ahead(shard, offset, length)
         except SourceError as error:
             return Outcome(key, UNREADABLE, f"{place}: {error.problem}")
         files = read_files(block, number)
         if len(block) < length or files is None:
             reason = "expected an image; the file has changed since it was indexed"
             return Outcome(key, UNREADABLE, f"{place}: {reason}")
-        return _sample(key, self.identity(position), files, place)
+        return _sample(key, identity, files, place)
+
+    def _read_ahead(self, shard: int, offset: int, length: int) -> bytes:
+        """Read bytes of a shard: the next ones with those that follow, others alone.
+
+        Raises SourceError.
+        """
+        window = self._window
+        at = offset - window.start
+        if shard == window.shard and 0 <= at <= len(window.data) - length:
+            self._window = window._replace(end=offset + length)
+            return window.data[at : at + length]
+        source = self._source(shard)
+        if shard != window.shard or not 0 <= offset - window.end <= _GAP or length >= _AHEAD:
+            self._window = _Window(shard, offset, b"", offset + length)
+            return source.read_at(offset, length)
+        self._window = _Window(shard, offset, source.read_at(offset, _AHEAD), offset + length)
+        return self._window.data[:length]
 
     def _source(self, shard: int) -> ByteSource:
         if shard not in self._open:
@@ -149,6 +199,7 @@ class _ShardIndexer:
         self._path, self._number = path, number
         self._index, self._sums = index, sums
         self._skipped = SkippedFiles()
+        self.max_labels, self.has_others = 1, False
 
     def run(self) -> None:
         """Scan the shard. Raises SourceError."""
@@ -170,6 +221,7 @@ class _ShardIndexer:
                 if len(samples.entries) > _BATCH:
                     self._write(samples)
             self._write(samples)
+        self.max_labels, self.has_others = samples.max_labels, samples.has_others
         if damage and damage[0].offset == 0 and len(self._index) - n_before == len(damage):
             _refuse(self._path, damage[0].reason)
         self._warn(scan, samples)

@@ -33,6 +33,7 @@ def split_name(name: str) -> tuple[str, str]:
     return name[:dot], name[dot + 1 :]
 
 
+@lru_cache(1 << 14)
 def class_name(content: bytes) -> str:
     """Return the text of a class, and nothing where it cannot be the name of an identity.
 

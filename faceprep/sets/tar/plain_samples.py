@@ -21,7 +21,7 @@ _UNUSUAL = ("%", "//", "/.", "\0.", "\0/", "/\0", "\0\0", "\0__")
 
 
 class PlainSamples(NamedTuple):
-    """The samples in members [first, last), as columns of entries."""
+    """The samples in members [first, last), as columns of entries, and all their extensions."""
 
     first: int
     last: int
@@ -29,6 +29,7 @@ class PlainSamples(NamedTuple):
     identities: list[str]
     starts: list[int]
     stops: list[int]
+    extensions: frozenset[str]
 
 
 def find_plain_samples(members: Members) -> PlainSamples | None:
@@ -59,8 +60,9 @@ def find_plain_samples(members: Members) -> PlainSamples | None:
         here = np.flatnonzero(number_of == numbers["cls"]) + first
         _read_classes(members, here, np.searchsorted(edges, here, "right") - 1, found, identities)
     stops = members.contents[ends - 1] + members.sizes[ends - 1]
+    starts = members.starts[begins].tolist()
     return PlainSamples(
-        first, last, found, identities, members.starts[begins].tolist(), stops.tolist()
+        first, last, found, identities, starts, stops.tolist(), frozenset(extensions[first:last])
     )
 
 

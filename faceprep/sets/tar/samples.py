@@ -8,11 +8,12 @@ and a.png.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from faceprep.core.storage import ByteSource
 from faceprep.sets.members import SkippedFiles, read_path
+from faceprep.sets.tar.contents import read_labels
 from faceprep.sets.tar.names import LARGEST_CLASS, class_name, is_image, split_name
 from faceprep.sets.tar.plain_samples import find_plain_samples
 from faceprep.sets.tar.scan import Members
@@ -22,6 +23,9 @@ _MOST_MEMBERS = 4096
 """Members of one sample at most; a longer run of one key continues as another sample."""
 _MOST_SHARING = 64
 _NO_KEY = "\0"
+_JSON = "json"
+_MOST_JSON = 1 << 20
+_LABELS = ("cls", _JSON)
 
 Member = tuple[str, int, int, int]
 """Name, where it begins, where its content begins, size."""
@@ -86,6 +90,9 @@ class SampleGrouper:
         """Images whose names begin with __NAME__, which webdataset itself does not read."""
         self.n_several = 0
         """Samples with several images."""
+        self.has_others = False
+        """Whether a sample has files that are neither images nor labels."""
+        self.max_labels = 1
         self._prefix = _NO_KEY
         self._members: dict[str, Member] = {}
 
@@ -97,6 +104,9 @@ class SampleGrouper:
             return
         self._add_each(members.part(0, plain.first))
         self.finish()
+        self._note_extensions(plain.extensions)
+        if _JSON in plain.extensions:
+            self._note_json(members.part(plain.first, plain.last))
         entries = self.entries
         entries.keys += plain.keys
         entries.identities += plain.identities
@@ -104,6 +114,22 @@ class SampleGrouper:
         entries.stops += plain.stops
         entries.numbers += [0] * len(plain.keys)
         self._add_each(members.part(plain.last, len(members.names)))
+
+    def _note_extensions(self, extensions: Iterable[str]) -> None:
+        others = (name for name in extensions if name not in _LABELS and not is_image(name))
+        self.has_others = self.has_others or any(others)
+
+    def _note_json(self, members: Members) -> None:
+        """Note the labels in the .json files among members whose contents are in memory."""
+        for i, name in enumerate(members.names):
+            if name.endswith(f".{_JSON}"):
+                start = int(members.contents[i]) - members.base
+                self._note_labels(bytes(members.block[start : start + int(members.sizes[i])]))
+
+    def _note_labels(self, text: bytes) -> None:
+        labels, extra = read_labels({_JSON: text})
+        self.max_labels = max(self.max_labels, len(labels))
+        self.has_others = self.has_others or bool(extra)
 
     def _add_each(self, members: Members) -> None:
         """Add members one by one, whatever they are."""
@@ -134,6 +160,11 @@ class SampleGrouper:
         raw = self._prefix[:-1]
         self._prefix = _NO_KEY
         images = [extension for extension in sample if is_image(extension)]
+        if images:
+            self._note_extensions(sample)
+            if _JSON in sample:
+                _, _, content, size = sample[_JSON]
+                self._note_labels(self._source.read_at(content, min(size, _MOST_JSON)))
         if not images:
             for member in sample.values():
                 self._skipped.add("not part of a sample with an image", member[0])

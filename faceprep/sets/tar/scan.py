@@ -26,11 +26,13 @@ from faceprep.sets.tar.headers import (
     Extension,
     count_sound,
     is_header,
+    read_name,
     read_names,
     read_size,
 )
+from faceprep.sets.tar.plain_headers import LEAST, PlainHeaders, rows_of
 
-_SIZE, _SIZE_END, _PLAIN = SIZE.start, SIZE.stop, ord("0")
+_SIZE, _SIZE_END = SIZE.start, SIZE.stop
 _LEAST, _MOST = 8 * BLOCK, 1 << 20
 _MAGIC_AT, _MAGIC = 257, b"ustar"
 CUT, _DAMAGED = "the file is cut off", "the header is damaged"
@@ -73,26 +75,41 @@ class Gap(NamedTuple):
 
 @dataclass
 class _Walk:
-    """The headers in one block of the file: their offsets in it, and the sizes after them.
+    """The headers in one block of the file, by their positions in it in steps of 512 bytes.
 
-    The rest is by the index of the header: `others` are not regular files, with the reason if they
-    are reported; `starts` and `names` come from extended headers.
+    The rest is by the index of the header: `silent` are pax headers that change nothing; `sizes`
+    are those of headers that were looked at; `others` are not regular files, with the reason if
+    they are reported; `starts` and `names` come from extended headers.
     """
 
+    plain: PlainHeaders
     headers: list[int] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
+    silent: list[int] = field(default_factory=list)
+    sizes: dict[int, int] = field(default_factory=dict)
     others: dict[int, str] = field(default_factory=dict)
     starts: dict[int, int] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     at: int = 0
     problem: str = ""
 
+    def last_end(self) -> int:
+        """Return where the content of the last header ends, by bytes from the block's start."""
+        last = len(self.headers) - 1
+        at = self.headers[last]
+        size = self.sizes.get(last)
+        if size is None:
+            size = int(self.plain.sizes[at])
+        return (at + 1) * BLOCK + size
+
 
 class TarScan:
-    """A scan of one tar file."""
+    """A scan of one tar file.
 
-    def __init__(self, source: ByteSource) -> None:
-        self._source, self._at = source, 0
+    Windows of `n_together` blocks or more are read by `PlainHeaders`, with the same result.
+    """
+
+    def __init__(self, source: ByteSource, n_together: int = LEAST) -> None:
+        self._source, self._at, self._n_together = source, 0, n_together
         self._extension = Extension()
         self.skipped = SkippedFiles()
         self.n_joined = 0
@@ -105,14 +122,14 @@ class TarScan:
         while self._at < stop:
             block = self._source.read_at(self._at, min(n_bytes, stop - self._at))
             base, walk = self._at, self._walk(block)
-            rows = _rows(block, walk.headers)
+            rows = rows_of(block)[walk.headers]
             n_sound = count_sound(rows)
             if n_sound:
                 yield self._members(walk, rows[:n_sound], block)
             self._at = base + walk.at
             is_ended = False
             if n_sound < len(walk.headers):
-                yield self._resume_after(base + walk.headers[n_sound], _DAMAGED)
+                yield self._resume_after(base + walk.headers[n_sound] * BLOCK, _DAMAGED)
             elif walk.problem and not any(block[walk.at : walk.at + BLOCK]):
                 yield Gap(self._at)
                 self._extension.clear()
@@ -129,32 +146,32 @@ class TarScan:
 
     def _walk(self, block: bytes) -> _Walk:
         """Follow the headers of `block` up to its end, or to what cannot be a header."""
-        walk, extension = _Walk(), self._extension
-        at, last = 0, len(block) - BLOCK
-        add, add_size = walk.headers.append, walk.sizes.append
-        while at <= last:
-            size = read_size(block[at + _SIZE : at + _SIZE_END])
-            if block[at + TYPE] != _PLAIN or size < 0 or extension.start >= 0:
-                size = self._look(walk, block, at, size)
-                if size < 0:
-                    walk.problem = _DAMAGED
+        walk, extension = _Walk(PlainHeaders(block, self._n_together)), self._extension
+        at, n = 0, len(block) // BLOCK
+        while at < n:
+            if extension.start < 0:
+                at = walk.plain.follow(at, walk.headers, walk.silent)
+                if at >= n:
                     break
-            add(at)
-            add_size(size)
-            at += BLOCK + (size + BLOCK - 1 & -BLOCK)
-        else:
-            if at < len(block):
-                walk.problem = CUT
-        if walk.sizes and self._at + walk.headers[-1] + BLOCK + walk.sizes[-1] > self._source.size:
-            walk.problem, at = CUT, walk.headers[-1]
+            size = self._look(walk, block, at * BLOCK)
+            if size < 0:
+                walk.problem = _DAMAGED
+                break
+            walk.sizes[len(walk.headers)] = size
+            walk.headers.append(at)
+            at += 1 + (size + BLOCK - 1) // BLOCK
+        walk.at = at * BLOCK
+        if not walk.problem and walk.at < len(block):
+            walk.problem = CUT
+        if walk.headers and self._at + walk.last_end() > self._source.size:
+            walk.problem, walk.at = CUT, walk.headers[-1] * BLOCK
             walk.others[len(walk.headers) - 1] = ""
-            walk.sizes[-1] = 0
-        walk.at = at
         return walk
 
-    def _look(self, walk: _Walk, block: bytes, at: int, size: int) -> int:
-        """Look at a header that is not simply that of a regular file; return its true size."""
+    def _look(self, walk: _Walk, block: bytes, at: int) -> int:
+        """Look at a header of any kind; return its true size, -1 where it cannot be a header."""
         extension, kind = self._extension, block[at + TYPE]
+        size = read_size(block[at + _SIZE : at + _SIZE_END])
         index, offset = len(walk.headers), self._at + at
         if size < 0:
             return size
@@ -181,30 +198,24 @@ class TarScan:
     def _members(self, walk: _Walk, rows: Octets, block: bytes) -> Members:
         """Return the regular files among the sound headers `rows`."""
         n = len(rows)
-        offsets, sizes = (np.array(part[:n], np.int64) for part in (walk.headers, walk.sizes))
-        starts = offsets + self._at
-        for index, start in walk.starts.items():
-            if index < n:
-                starts[index] = start
-        names = read_names(rows)
-        for index, name in walk.names.items():
-            if index < n:
-                names[index] = name
-        contents = offsets + (self._at + BLOCK)
-        if not walk.others:
-            return Members(names, starts, contents, sizes, block, self._at)
+        headers = np.array(walk.headers, np.int64)
+        starts = headers * BLOCK + self._at
+        contents, sizes = starts + BLOCK, walk.plain.sizes[headers]
+        sizes[list(walk.sizes)] = list(walk.sizes.values())
+        silent = np.array(walk.silent, np.int64)
+        starts[silent + 1] = starts[silent]
+        starts[list(walk.starts)] = list(walk.starts.values())
+        kept = np.ones(len(headers), np.bool_)
+        kept[silent] = kept[list(walk.others)] = kept[n:] = False
         for index, reason in walk.others.items():
             if reason and index < n:
-                self.skipped.add(reason, names[index])
-        kept = [index for index in range(n) if index not in walk.others]
-        return Members(
-            [names[index] for index in kept],
-            starts[kept],
-            contents[kept],
-            sizes[kept],
-            block,
-            self._at,
-        )
+                self.skipped.add(reason, read_name(rows[index].tobytes()))
+        names = read_names(rows[kept[:n]])
+        places = np.cumsum(kept) - 1
+        for index, name in walk.names.items():
+            if kept[index]:
+                names[places[index]] = name
+        return Members(names, starts[kept], contents[kept], sizes[kept], block, self._at)
 
     def _skip_zeros(self) -> bool:
         """Skip an end mark and what fills the file; return whether the file ends there."""
@@ -233,14 +244,6 @@ class TarScan:
                 break
             at += len(block)
         return Gap(offset, f"{problem}; {self._at - offset:,} bytes are skipped")
-
-
-def _rows(block: bytes, headers: list[int]) -> Octets:
-    """Return the headers at these offsets of `block` (n, 512)."""
-    if not headers:
-        return np.zeros((0, BLOCK), np.uint8)
-    whole = np.frombuffer(block, np.uint8, len(block) // BLOCK * BLOCK).reshape(-1, BLOCK)
-    return whole[np.asarray(headers, np.int64) // BLOCK]
 
 
 def _find_header(block: bytes) -> int:

@@ -110,7 +110,8 @@ def test_bins() -> None:
 def test_manifests(tmp_path: Path, suffix: str) -> None:
     write_folder(tmp_path / "faces", 3, 4)
     out = tmp_path / f"train{suffix}"
-    run_job(Manifest(seed=1), Request((tmp_path / "faces",), out), SerialRunner())
+    job = Manifest(seed=1, with_images=suffix == ".tfrecord")
+    run_job(job, Request((tmp_path / "faces",), out), SerialRunner())
     found = look(out)
     assert (found.images, found.identities, found.damaged) == (12, 3, 0)
 

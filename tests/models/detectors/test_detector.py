@@ -261,3 +261,37 @@ def test_unknown_names_are_refused(name: str) -> None:
 def test_options_that_cannot_be_meant_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="expected"):
         DetectorSpec(**options)  # type: ignore[arg-type]
+
+
+# A minimum size
+
+
+class SelectiveSpot(SpotDetector):
+    """Has a minimum of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.least: list[float] = []
+
+    def detect_from(self, images: Sequence[Pixels], min_face: float) -> list[Faces]:
+        self.least.append(min_face)
+        return self.detect(images)
+
+
+@pytest.mark.parametrize(("side", "n_found"), [(38, 0), (40, 1), (60, 1)])
+def test_smaller_faces_are_dropped(side: int, n_found: int) -> None:
+    """The longer side counts, in pixels of the image, in every pass."""
+    image = spot(400, 640, (100, 100, 100 + side, 120))
+    sized = SizedDetector(SpotDetector(), det_size=320, sure_score=0.5, min_face=40)
+    (found,) = sized.detect([image])
+    assert len(found) == n_found and sized.fingerprint.endswith("/min40")
+
+
+def test_a_detector_with_a_minimum_is_given_it_at_its_own_size() -> None:
+    detector = SelectiveSpot()
+    images = [spot(400, 640, (100, 100, 180, 190)), spot(200, 320, (100, 100, 150, 150))]
+    found = SizedDetector(detector, det_size=320, min_face=40).detect(images)
+    assert sorted(detector.least) == [20, 40]
+    assert [len(faces) for faces in found] == [1, 1] and found[0].boxes[0, 0] == 100
+    with pytest.raises(OptionError, match="min-face: expected 0 pixels or more"):
+        DetectorSpec(min_face=-1)

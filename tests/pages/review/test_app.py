@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from faceprep.pages.review.app import ReviewApp
+from faceprep.pages.review.gallery import Gallery
 from faceprep.pages.review.page_files import page_files
 from faceprep.pages.review.session import Session, open_session
 from faceprep.pages.review.thumbnails import Thumbnails
@@ -80,7 +81,9 @@ def session(plan: Path) -> Iterator[Session]:
 
 @pytest.fixture
 def ask(session: Session, tmp_path: Path) -> Asking:
-    return Asking(ReviewApp(session, Thumbnails(tmp_path / "thumbnails"), TOKEN, page_files()))
+    gallery = Gallery(session.judged, tmp_path / "scratch")
+    thumbnails = Thumbnails(tmp_path / "thumbnails")
+    return Asking(ReviewApp(session, gallery, thumbnails, TOKEN, page_files()))
 
 
 # Who

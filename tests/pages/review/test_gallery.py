@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from faceprep.core.errors import SourceError
-from faceprep.core.types import Decision
+from faceprep.core.types import Decision, Request
+from faceprep.jobs.convert import Convert
 from faceprep.pages.review.gallery import Gallery
+from faceprep.pages.review.thumbnails import make_thumbnail
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
 from tests.reviews import merge, write_faces
 
 
@@ -22,7 +28,7 @@ def faces(tmp_path: Path) -> Path:
 
 
 def gallery(faces: Path, **judged: Any) -> Gallery:
-    return Gallery({"source": str(faces)} | judged, most=4)
+    return Gallery({"source": str(faces)} | judged, faces.parent / "scratch", most=4)
 
 
 def names(faces: Path, decision: Decision, **judged: Any) -> dict[str, tuple[list[str], int]]:
@@ -143,7 +149,33 @@ def test_no_such_picture(role: str, place: int, faces: Path) -> None:
         gallery(faces).locate(merge(0, 1, 0.5), role, place)
 
 
-def test_plan_without_a_source(faces: Path) -> None:
-    assert Gallery({}).strips(merge(0, 1, 0.5))["subject"].names == []
+def test_plan_without_a_source(tmp_path: Path) -> None:
+    empty = Gallery({}, tmp_path)
+    assert empty.strips(merge(0, 1, 0.5))["subject"].names == []
     with pytest.raises(SourceError, match="does not name the folder"):
-        Gallery({}).locate(merge(0, 1, 0.5), "for", 0)
+        empty.locate(merge(0, 1, 0.5), "for", 0)
+
+
+@pytest.mark.parametrize("container", ["faces.tar", "faces.parquet", "faces.zip"])
+def test_images_of_a_container(container: str, faces: Path, tmp_path: Path) -> None:
+    path = tmp_path / container
+    if path.suffix == ".zip":
+        shutil.make_archive(str(tmp_path / "faces"), "zip", faces)
+    else:
+        run_job(Convert(), Request((faces,), path), SerialRunner())
+    suffix = "" if path.suffix == ".tar" else ".jpg"
+    drop = Decision("drop", f"person-0/4{suffix}", evidence={"kept": f"person-1/2{suffix}"})
+    with closing(Gallery({"source": str(path)}, tmp_path / "scratch")) as found:
+        strips = found.strips(drop)
+        assert {role: strip.total for role, strip in strips.items()} == {
+            "lead": 2,
+            "subject": 5,
+            "into": 3,
+        }
+        assert set(found.strips(Decision("drop", "person-0"))) == {"subject"}
+        shown = make_thumbnail(found.locate(drop, "lead", 1))
+        assert shown == make_thumbnail(str(faces / "person-1" / "2.jpg"))
+        gone = drop._replace(subject="person-0/none")
+        assert "lead" not in found.strips(gone)
+        with pytest.raises(SourceError, match="no such image"):
+            found.path_of(drop, "for", "person-0/none")

@@ -14,7 +14,7 @@ from faceprep.core.types import Outcome
 from faceprep.sets import containers
 from faceprep.sets.image_set import Sample
 from faceprep.sets.pairs_bin.container import load_pairs
-from faceprep.sets.pairs_bin.image_set import BinSet
+from faceprep.sets.pairs_bin.image_set import SHOWS_ONE, BinSet
 from tests.bins import BINS, BROKEN, DAMAGED, FACES, VINTAGES, write_bin
 from tests.real import needs_data
 
@@ -37,7 +37,7 @@ def test_images_and_labels_come_back(tmp_path: Path) -> None:
         assert images.same.tolist() == same
         for position, each in enumerate(found):
             assert isinstance(each, Sample)
-            assert each.extra == {"same": b"1" if same[position // 2] else b"0"}
+            assert each.extra == {SHOWS_ONE: b"1" if same[position // 2] else b"0"}
         again = containers.open_set(tmp_path / "scratch")
         assert list(again.read(range(12))) == found
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.core.errors import SourceError
-from faceprep.sets.pairs_bin.pair_lists import ImageFinder, ListedPair, read_pairs_list
+from faceprep.sets.pairs_bin.pair_lists import ListedPair, read_pairs_list
 
 
 def read(path: Path, text: str | bytes) -> list[ListedPair]:
@@ -115,39 +115,3 @@ def test_anything_is_a_list_or_refused(tmp_path_factory: Any, text: str | bytes)
     with suppress(SourceError, UnicodeEncodeError):
         for pair in read(tmp_path_factory.getbasetemp() / "any.txt", text):
             assert ".." not in pair.first.split("/") and ".." not in pair.second.split("/")
-
-
-def test_images_are_found_with_and_without_suffix(tmp_path: Path) -> None:
-    names = [
-        "a/a_0001.jpg",
-        "a/a_0002.png",
-        "a/J.R._0001.jpg",
-        "a/twice.jpg",
-        "a/twice.png",
-        "rec/17",
-        "b.jpg",
-    ]
-    finder = ImageFinder(tmp_path, names)
-    for name, expected in {
-        "a/a_0001": "a/a_0001.jpg",
-        "a/a_0002.png": "a/a_0002.png",
-        "a/J.R._0001": "a/J.R._0001.jpg",
-        "a/twice.png": "a/twice.png",
-        "b": "b.jpg",
-        "b.jpg": "b.jpg",
-        "rec/17": "rec/17",
-        "rec/17.jpg": "rec/17",
-    }.items():
-        assert names[finder.find(name)] == expected
-    for name, found in {
-        "a/a_0003": "none",
-        "a/a_0001.png": "none",
-        "a/J": "none",
-        "a/twice": "twice.jpg, twice.png",
-        "rec/1": "none",
-        "c/1": "none",
-    }.items():
-        with pytest.raises(
-            SourceError, match=f"{name}: no such image: expected one image .*, found {found}"
-        ):
-            finder.find(name)

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from faceprep.run.serial import SerialRunner
 from faceprep.sets.containers import index_set
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.framing import frame_image
-from faceprep.sets.recordio.survey import survey_index
+from faceprep.sets.recordio.survey import survey_entries, survey_index
 from faceprep.synthetic import encode_face, write_folder, write_insightface_rec
 from tests.real import DATA, needs_data
 from tests.tiny_models import save_onnx
@@ -163,7 +164,10 @@ def test_bytes_after_the_last_record(tmp_path: Path, tail: bytes, named: bool) -
 def survey(folder: Path):  # type: ignore[no-untyped-def]
     paths = rec_index.find_rec(folder)
     rec_index.write_index(paths, folder / "copy")
-    return survey_index(paths, folder / "copy")
+    found = survey_index(paths, folder / "copy")
+    mapped = np.memmap(folder / "copy", "<i8", "r").reshape(-1, 2)
+    assert found == survey_entries(paths, mapped)  # as a large index is surveyed
+    return found
 
 
 @settings(

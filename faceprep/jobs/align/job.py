@@ -6,7 +6,7 @@ import hashlib
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -15,34 +15,23 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.arrays import Pixels
-from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.faces import Faces
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_at
 from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.jobs.align.photos import Problem, Run, open_photos, plan_photos
 from faceprep.sets.folder import refuse_output_inside
 from faceprep.steps.find_faces import DEGENERATE, open_cropper
 from faceprep.tables import faces as faces_table
 from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, join_output, split_output
-from faceprep.video.reader import VideoReader
-from faceprep.video.sampling import frames_at
 from faceprep.vision import codec
-from faceprep.vision.load_image import load_image
 from faceprep.vision.templates import load_template
 
 _PHOTOS = 64
 _PART = ".parquet"
 _NO_CROP = "has no crop in the table"
-
-
-class _Run(NamedTuple):
-    """A run of `n` consecutive rows of the table about the same photo or video."""
-
-    source: str
-    is_video: bool
-    n: int
 
 
 class _Fitted(NamedTuple):
@@ -52,21 +41,14 @@ class _Fitted(NamedTuple):
     fault: str
 
 
-class _Problem(NamedTuple):
-    """The reason why an image has no pixels."""
-
-    status: str
-    reason: str
-
-
 @dataclass(frozen=True)
 class Align(Job):
     """Crop faces again at another size or template, without a detector.
 
-    SRC is the source of the extract command, and TABLE the faces.parquet that it wrote. Each face
-    that has a crop there gets one of the same name in DST, or in DST_multi if its first crop lies
-    in a _multi folder, and a row in DST/faces.parquet. Faces whose photo or frame is missing, or
-    has changed its size, are named in DST/failures.csv.
+    SRC is the source of the extract command, or its photos in any set, and TABLE the faces.parquet
+    that the command wrote. Each face that has a crop there gets one of the same name in DST, or in
+    DST_multi if its first crop lies in a _multi folder, and a row in DST/faces.parquet. Faces whose
+    photo or frame is missing, or has changed its size, are named in DST/failures.csv.
     """
 
     command: ClassVar[str] = "align"
@@ -77,7 +59,7 @@ class Align(Job):
     )
     template: str = option(
         "arcface-112",
-        "Align faces to this template: arcface-112, arcface-224, box1.5-256 and others.",
+        "Align faces to this template: arcface-N, box1.5-256, patch2.7-80 and others.",
     )
     format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
     quality: int = option(95, "Set the JPEG quality, 1 to 100.")
@@ -96,20 +78,26 @@ class Align(Job):
         return self.faces
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        root = request.sources[0] if request.sources[0].is_dir() else request.sources[0].parent
+        source = request.sources[0]
         self._refuse_places(request)
         if next(faces_table.read_range(self._table, 0, 1), None) is None:
             raise SourceError("no faces in this table", path=self._table)
-        digest = hashlib.sha256()
-        bounds = []
+        photos = plan_photos(source, scratch)
+        digest = hashlib.sha256(photos.fingerprint.encode())
+        bounds, payloads = [], []
         start = stop = n_sources = 0
         for group in _grouped(_first_rows(_runs(self._table), request.limit)):
             for run in group:
-                size = storage.size_of(f"{root}/{run.source}")
-                digest.update(f"{run.source}\0{size}\0{run.n}\n".encode())
+                digest.update(f"{run.source}\0{photos.size_of(run)}\0{run.n}\n".encode())
             start, stop = stop, stop + sum(run.n for run in group)
             n_sources += len(group)
             bounds.append((start, stop))
+            payloads.append(photos.places_of(group))
+        photos.refuse_others(self._table)
+        shards = [
+            replace(shard, payload=payload)
+            for shard, payload in zip(cut_at(bounds, photos.root), payloads, strict=True)
+        ]
         height, width = load_template(self.template).size
         sizes = digest.hexdigest()[:16]
         fingerprint = (
@@ -117,7 +105,7 @@ class Align(Job):
         )
         fingerprint += f" {storage.fingerprint_of(self._table)}"
         return Work(
-            [Stage("align", cut_at(bounds, root))],
+            [Stage("align", shards)],
             fingerprint,
             "face",
             n_files=stop,
@@ -136,7 +124,10 @@ class Align(Job):
             )
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        with FacesWriter(sink.open_part(_PART)) as table:
+        with (
+            FacesWriter(sink.open_part(_PART)) as table,
+            open_photos(shard, sink.scratch) as photos,
+        ):
             for source, faces in groupby(self._fitted(shard), lambda face: face.row.source):
                 wanted = []
                 for face in faces:
@@ -147,7 +138,7 @@ class Align(Job):
                             face.row.key,
                             *((DEGENERATE, face.fault) if face.row.output else (OK, _NO_CROP)),
                         )
-                for rows, pixels in _images(Path(shard.source, source), wanted):
+                for rows, pixels in photos.images(source, wanted):
                     yield from self._align(rows, pixels, sink, table)
 
     def _fitted(self, shard: Shard) -> Iterator[_Fitted]:
@@ -160,21 +151,21 @@ class Align(Job):
                     for name in ("box", "landmarks", "score")
                 )
             )
-            for row, transform, fault in zip(
-                rows, *open_cropper(self.template).fit(faces), strict=True
-            ):
+            sizes = np.array([row.image_size for row in rows])
+            fitted = open_cropper(self.template).fit(faces, sizes)
+            for row, transform, fault in zip(rows, *fitted, strict=True):
                 yield _Fitted(row._replace(transform=transform, template=self.template), fault)
 
     def _align(
-        self, rows: Sequence[FaceRow], pixels: Pixels | _Problem, sink: Sink, table: FacesWriter
+        self, rows: Sequence[FaceRow], pixels: Pixels | Problem, sink: Sink, table: FacesWriter
     ) -> Iterator[Outcome]:
         """Yield one Outcome for each of the `rows`, which are about the same image."""
         if isinstance(pixels, np.ndarray) and pixels.shape[:2] != rows[0].image_size:
             then, now = ("{:,} × {:,}".format(*size) for size in (rows[0].image_size, pixels.shape))
-            pixels = _Problem(
+            pixels = Problem(
                 "changed", f"{rows[0].source}: expected {then} pixels as in the table, found {now}"
             )
-        if isinstance(pixels, _Problem):
+        if isinstance(pixels, Problem):
             yield from (Outcome(row.key, *pixels) for row in rows)
             return
         cut = open_cropper(self.template).cut
@@ -203,7 +194,7 @@ class Align(Job):
 # What is to be done
 
 
-def _runs(path: Path) -> Iterator[_Run]:
+def _runs(path: Path) -> Iterator[Run]:
     """Yield the runs of the table by source.
 
     Raises SourceError if a source or a crop occurs in several places.
@@ -227,14 +218,14 @@ def _runs(path: Path) -> Iterator[_Run]:
             )
         seen.add(source)
         outputs.extend(hash(os.path.splitext(name)[0]) for name in names if name)
-        yield _Run(source, frames[0] is not None, len(frames))
+        yield Run(source, frames[0] is not None, len(frames))
     if len(np.unique(np.array(outputs))) < len(outputs):
         raise SourceError(
             "two of its rows have the same output", path=path, remedy="Give each crop its own name."
         )
 
 
-def _first_rows(runs: Iterator[_Run], limit: int | None) -> Iterator[_Run]:
+def _first_rows(runs: Iterator[Run], limit: int | None) -> Iterator[Run]:
     left = limit
     for run in runs:
         if left is None:
@@ -244,9 +235,9 @@ def _first_rows(runs: Iterator[_Run], limit: int | None) -> Iterator[_Run]:
             left -= run.n
 
 
-def _grouped(runs: Iterator[_Run]) -> Iterator[list[_Run]]:
+def _grouped(runs: Iterator[Run]) -> Iterator[list[Run]]:
     """Group the runs of one shard: a video, or some photos."""
-    group: list[_Run] = []
+    group: list[Run] = []
     for run in runs:
         if group and (run.is_video or group[-1].is_video or len(group) == _PHOTOS):
             yield group
@@ -254,38 +245,3 @@ def _grouped(runs: Iterator[_Run]) -> Iterator[list[_Run]]:
         group.append(run)
     if group:
         yield group
-
-
-# Pixels
-
-
-def _images(path: Path, rows: list[FaceRow]) -> Iterator[tuple[list[FaceRow], Pixels | _Problem]]:
-    """Yield the rows about the same image with its pixels; each row once."""
-    if not rows:
-        return
-    if rows[0].frame is not None:
-        yield from _frames(path, rows)
-        return
-    pixels = load_image(path, rows[0].source)
-    if isinstance(pixels, Outcome):
-        yield rows, _Problem(pixels.status, pixels.reason)
-    else:
-        yield rows, pixels
-
-
-def _frames(path: Path, rows: list[FaceRow]) -> Iterator[tuple[list[FaceRow], Pixels | _Problem]]:
-    waiting: dict[int, list[FaceRow]] = {}
-    for row in rows:
-        waiting.setdefault(row.frame or 0, []).append(row)
-    try:
-        with VideoReader(path, my_cores()) as video:
-            for frame in video.frames(frames_at(waiting)):
-                yield waiting.pop(frame.number), frame.pixels
-            problem = _Problem("undecodable", video.damage or f"it has {len(video):,} frames")
-    except SourceError as error:
-        problem = _Problem("unreadable", str(error))
-    for number, of_frame in waiting.items():
-        yield (
-            of_frame,
-            problem._replace(reason=f"{of_frame[0].source}: frame {number}: {problem.reason}"),
-        )

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from faceprep.core.errors import OptionError, SourceError
-from faceprep.jobs.verify import folders
+from faceprep.core.types import Request
+from faceprep.jobs.convert import Convert
+from faceprep.jobs.verify import sets
 from faceprep.jobs.verify.job import Verify
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
 from tests.embedders import drawn, drawn_embedders, plain_vectors, unit, verify
 
 __all__ = ["drawn_embedders"]
@@ -41,9 +45,7 @@ def test_enrolled_is_the_mean_of_the_vectors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_people(tmp_path, [3] * 8)
-    monkeypatch.setattr(
-        folders, "_enrol", lambda draw, identities, people, sound: np.arange(len(people)) % 3 != 1
-    )
+    monkeypatch.setattr(sets, "_enrol", lambda draw, people, sound: np.arange(len(sound)) % 3 != 1)
     (found,) = verify(root, gallery=2, flip=False).results
     vectors = unit(plain_vectors([drawn(i // 3, i % 3) for i in range(24)], flip=False)).reshape(
         8, 3, -1
@@ -86,3 +88,23 @@ def test_folders_that_cannot_be_searched(tmp_path: Path, caplog: pytest.LogCaptu
     assert "images outside identity folders are skipped" in caplog.text
     with pytest.raises(OptionError, match="--gallery: expected 1 or more, found 0"):
         Verify(embedder="colours", gallery=0)
+
+
+def test_a_container_gives_the_numbers_of_the_folder(tmp_path: Path) -> None:
+    root = write_people(tmp_path / "in", [4, 2, 1, 5])
+    (wanted,) = verify(root, gallery=2, seed=5).results
+    run_job(Convert(), Request((root,), tmp_path / "in.tar"), SerialRunner())
+    (found,) = verify(tmp_path / "in.tar", gallery=2, seed=5).results
+    assert found | {"name": "in", "path": str(root)} == wanted
+
+
+def test_what_is_not_a_set_is_named(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"no video")
+    with pytest.raises(SourceError, match="expected a set of images, found a video"):
+        verify(tmp_path / "clip.mp4")
+    drawn_one = tmp_path / "flat" / "1.png"
+    drawn_one.parent.mkdir()
+    drawn_one.write_bytes(drawn(0, 0))
+    run_job(Convert(), Request((drawn_one.parent,), tmp_path / "flat.tar"), SerialRunner())
+    with pytest.raises(SourceError, match="no identities in it"):
+        verify(tmp_path / "flat.tar")

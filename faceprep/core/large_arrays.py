@@ -1,0 +1,34 @@
+"""Arrays that may be larger than memory: beyond a limit they lie in an unnamed temporary file.
+
+The system writes the pages of such a file back when memory is short, which it cannot do with
+ordinary memory.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faceprep.core.scratch import map_temporary
+
+IN_MEMORY = 1 << 28
+"""Bytes up to which an array is ordinary memory."""
+
+
+def allocate(
+    shape: tuple[int, ...], dtype: npt.DTypeLike, in_memory: int = IN_MEMORY
+) -> npt.NDArray[Any]:
+    """Return an array of zeros, in a temporary file if it has more than `in_memory` bytes.
+
+    The file is below TMPDIR. Raises OutputError where there is too little space.
+
+    >>> allocate((2, 3), "f4", in_memory=0).tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if n_bytes <= max(in_memory, 0):
+        return np.zeros(shape, dtype)
+    return np.frombuffer(map_temporary(n_bytes), dtype).reshape(shape)

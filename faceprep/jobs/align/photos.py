@@ -1,0 +1,187 @@
+"""Photos and videos that `align` crops from: files below a folder, or images in a set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from faceprep.core import storage
+from faceprep.core.arrays import Ints, Pixels
+from faceprep.core.cpu import my_cores
+from faceprep.core.errors import SourceError
+from faceprep.core.io.image_bytes import UNREADABLE
+from faceprep.core.types import Outcome, Shard
+from faceprep.sets import kinds
+from faceprep.sets.containers import index_set, open_set
+from faceprep.sets.folder import FolderSet
+from faceprep.sets.image_set import ImageSet
+from faceprep.sets.name_lookup import ImageFinder
+from faceprep.tables.faces import FaceRow
+from faceprep.video.reader import VideoReader
+from faceprep.video.sampling import frames_at
+from faceprep.vision.load_image import load_image, load_image_bytes
+
+
+class Run(NamedTuple):
+    """A run of `n` consecutive rows of the table about the same photo or video."""
+
+    source: str
+    is_video: bool
+    n: int
+
+
+class Problem(NamedTuple):
+    """The reason why an image has no pixels."""
+
+    status: str
+    reason: str
+
+
+RowsWithPixels = Iterator[tuple[list[FaceRow], Pixels | Problem]]
+"""The rows about the same image with its pixels; each row once."""
+
+
+def plan_photos(source: Path, scratch: Path) -> Files | SetPhotos:
+    """Open the photos of a source in the driver; a set is indexed. Raises SourceError."""
+    if _is_set(source):
+        return SetPhotos(index_set(source, scratch))
+    if source.is_dir():
+        return Files(source)
+    return Files(source.parent)
+
+
+def _is_set(source: Path) -> bool:
+    """Return whether the photos are in a set, and not in a folder, or in a file of their own.
+
+    Raises SourceError for a file that is neither.
+    """
+    kind = kinds.find_container(source)
+    if not kind and kinds.sniff(source).kind not in (kinds.IMAGE, kinds.VIDEO):
+        raise kinds.not_a_set(source)
+    return kind not in ("", FolderSet.kind)
+
+
+@contextmanager
+def open_photos(shard: Shard, scratch: Path) -> Iterator[Files | SetPhotos]:
+    """Open the photos of a shard in a worker."""
+    if shard.payload is None:
+        yield Files(Path(shard.source))
+        return
+    with open_set(scratch) as images:
+        yield SetPhotos(images, np.frombuffer(shard.payload, "<i8"))
+
+
+class Files:
+    """Photos and videos below a folder."""
+
+    fingerprint = ""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def size_of(self, run: Run) -> int | None:
+        """Return the bytes of a file; None for a missing one."""
+        return storage.size_of(f"{self.root}/{run.source}")
+
+    def places_of(self, group: Sequence[Run]) -> bytes | None:
+        """Return None: files are found by their names."""
+        return None
+
+    def refuse_others(self, table: Path) -> None:
+        """Do nothing: a missing file is a failure of its own."""
+
+    def images(self, source: str, rows: list[FaceRow]) -> RowsWithPixels:
+        """Yield the images that the rows are about."""
+        if not rows:
+            return
+        if rows[0].frame is not None:
+            yield from _frames(self.root / source, rows)
+            return
+        yield rows, _pixels(load_image(self.root / source, source))
+
+
+class SetPhotos:
+    """Photos in a set; a worker has the `places` of its own, one per source, -1 for none."""
+
+    def __init__(self, images: ImageSet, places: Ints | None = None) -> None:
+        self._set, self.root = images, Path(images.path)
+        self.fingerprint = images.index.fingerprint
+        self._places: Iterator[int] = iter(())
+        self._n_found = 0
+        if places is None:
+            self._finder = ImageFinder(self.root, images.keys, len(images))
+        else:
+            self._places = iter(places.tolist())
+
+    def size_of(self, run: Run) -> int | None:
+        """Return None: the fingerprint of the set stands for its images. Raises SourceError."""
+        if run.is_video:
+            raise SourceError(
+                "faces of videos, which a set of images does not hold",
+                path=self.root,
+                found=run.source,
+                remedy="Name the folder of the videos.",
+            )
+        return None
+
+    def places_of(self, group: Sequence[Run]) -> bytes:
+        """Return the places of the photos of a shard, -1 for one that is not here, as int64."""
+        places = [self._find(run.source) for run in group]
+        return np.array(places, "<i8").tobytes()
+
+    def _find(self, source: str) -> int:
+        try:
+            place = self._finder.find(source)
+        except SourceError:
+            return -1
+        self._n_found += 1
+        return place
+
+    def refuse_others(self, table: Path) -> None:
+        """Raise SourceError where the set has none of the photos."""
+        if not self._n_found:
+            raise SourceError(
+                "is about other images", path=table, expected=f"the images of {self.root}"
+            )
+
+    def images(self, source: str, rows: list[FaceRow]) -> RowsWithPixels:
+        """Yield the image that the rows are about; call it for each source in its order."""
+        place = next(self._places)
+        if not rows:
+            return
+        if place < 0:
+            yield rows, Problem(UNREADABLE, f"{source}: not in {self.root}")
+            return
+        sample = next(self._set.read([place]))
+        if isinstance(sample, Outcome):
+            yield rows, _pixels(sample)
+        else:
+            yield rows, _pixels(load_image_bytes(sample.data, source, sample.place))
+
+
+def _pixels(loaded: Pixels | Outcome) -> Pixels | Problem:
+    if isinstance(loaded, Outcome):
+        return Problem(loaded.status, loaded.reason)
+    return loaded
+
+
+def _frames(path: Path, rows: list[FaceRow]) -> RowsWithPixels:
+    waiting: dict[int, list[FaceRow]] = {}
+    for row in rows:
+        waiting.setdefault(row.frame or 0, []).append(row)
+    try:
+        with VideoReader(path, my_cores()) as video:
+            for frame in video.frames(frames_at(waiting)):
+                yield waiting.pop(frame.number), frame.pixels
+            problem = Problem("undecodable", video.damage or f"it has {len(video):,} frames")
+    except SourceError as error:
+        problem = Problem("unreadable", str(error))
+    for number, of_frame in waiting.items():
+        yield (
+            of_frame,
+            problem._replace(reason=f"{of_frame[0].source}: frame {number}: {problem.reason}"),
+        )

@@ -1,0 +1,150 @@
+"""The crops of an output, for pictures and measures: files of a folder, or images in a set."""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from faceprep.core.arrays import Pixels
+from faceprep.core.errors import FaceprepError, MissingExtra
+from faceprep.core.types import Outcome
+from faceprep.pages.report.run_state import Run
+from faceprep.sets.containers import index_set, kind_of
+from faceprep.sets.folder import FolderSet
+from faceprep.sets.image_set import ImageSet
+from faceprep.sets.name_lookup import NameLookup
+from faceprep.tables.faces import split_output
+from faceprep.vision import codec
+from faceprep.vision.load_image import load_image, load_image_bytes
+
+log = logging.getLogger("faceprep")
+_SIDE = 112
+
+
+class Crops(ABC):
+    """Crops by the path or key that a table has for each.
+
+    `counts` are the images of each identity and `n` their number, where the output is a set that
+    holds images itself; else None.
+    """
+
+    counts: Mapping[str, int] | None = None
+    n: int | None = None
+
+    @abstractmethod
+    def load(self, path: str) -> Pixels | Outcome:
+        """Load the pixels of a crop."""
+
+    def sample(self, most: int) -> list[str]:
+        """Return the paths of at most `most` crops, evenly spaced."""
+        return []
+
+    def read(self, path: str) -> Pixels | None:
+        """Read the pixels of a crop; None if it is unreadable or would lie outside the output."""
+        try:
+            pixels = self.load(path)
+        except MissingExtra as error:  # without OpenCV, the page has no pictures
+            log.debug("not shown: %s", error)
+            return None
+        if isinstance(pixels, Outcome):
+            log.debug("not shown: %s", pixels.reason)
+            return None
+        return pixels
+
+    def encode(self, path: str) -> bytes | None:
+        """Encode a thumbnail of a crop; None if it cannot be read."""
+        pixels = self.read(path)
+        if pixels is None:
+            return None
+        return codec.encode_small(pixels, _SIDE)
+
+
+class FolderCrops(Crops):
+    """Files below a folder, or in a folder beside it that its command writes too."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = Path(os.path.abspath(root))
+
+    def load(self, path: str) -> Pixels | Outcome:
+        name, beside = split_output(path)
+        folder = self._root.with_name(self._root.name + beside)
+        if os.path.isabs(name) or ".." in Path(name).parts or "\0" in name:
+            return Outcome(path, "outside", f"{path!r} would lie outside the output")
+        return load_image(folder / name, path)
+
+
+class SetCrops(Crops):
+    """Images in a set that is not a folder; `is_output` says that it is the output itself."""
+
+    def __init__(self, images: ImageSet, is_output: bool) -> None:
+        self._images = images
+        self._lookup = NameLookup(images.keys, len(images))
+        if is_output:
+            self.n, self.counts = len(images), _count(images)
+
+    def load(self, path: str) -> Pixels | Outcome:
+        places = self._lookup.find(path)
+        if not places:
+            return Outcome(path, "missing", f"{path!r} is not in {self._images.path}")
+        sample = next(self._images.read(places[:1]))
+        if isinstance(sample, Outcome):
+            return sample
+        return load_image_bytes(sample.data, path, sample.place)
+
+    def sample(self, most: int) -> list[str]:
+        n = len(self._images)
+        places = np.linspace(0, n - 1, min(most, n)).round().astype(np.int64)
+        return [self._images.key(place) for place in places.tolist()]
+
+
+def _count(images: ImageSet) -> dict[str, int]:
+    names = images.index.identities
+    numbers = images.index.identity_of
+    counts = np.bincount(numbers[numbers >= 0], minlength=len(names)).tolist()
+    return dict(zip(names[:], counts, strict=True))
+
+
+@contextmanager
+def open_crops(out: Path, runs: Sequence[Run], scratch: Path) -> Iterator[Crops]:
+    """Open the crops of an output: its own, or those of the set that a table is about.
+
+    A set that is not a folder is indexed in `scratch`.
+    """
+    for place, is_output in _places(out, runs):
+        images = _open_set(place, scratch)
+        if images is not None:
+            with images:
+                yield SetCrops(images, is_output)
+            return
+        if place.is_dir():
+            yield FolderCrops(place)
+            return
+    yield FolderCrops(out.parent)
+
+
+def _places(out: Path, runs: Sequence[Run]) -> Iterator[tuple[Path, bool]]:
+    """Yield where crops may be, and whether that is the output: itself, its shards, its sources."""
+    yield out, True
+    for run in runs:
+        if not out.exists():
+            files = (name for page in run.pages() for name in page.outputs)
+            yield from ((out.with_name(name), True) for name in files if name.endswith(out.suffix))
+        sources = run.record.get("sources") or ()
+        yield from ((Path(source), False) for source in sources if isinstance(source, str))
+
+
+def _open_set(path: Path, scratch: Path) -> ImageSet | None:
+    """Open a set; None for a folder, and for what is not a set."""
+    try:
+        if not path.exists() or kind_of(path) == FolderSet.kind:
+            return None
+        return index_set(path, scratch)
+    except FaceprepError as error:
+        log.debug("no crops from %s: %s", path, error)
+        return None

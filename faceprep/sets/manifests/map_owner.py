@@ -1,0 +1,61 @@
+"""The owner of the class map beside a manifest: the run that wrote it.
+
+Manifests of one stem, such as a.csv and a.lst, share a map where their classes are the same. Only
+the run that wrote a map may write it again, and only while no other manifest relies on it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from faceprep.core import storage
+from faceprep.core.errors import OutputError, SourceError
+from faceprep.core.state_file import STATE, load_run
+from faceprep.sets import class_map
+from faceprep.tables.ledger import FINISH, Page, page_name
+
+
+def may_write_map(output: Path, names: Sequence[str]) -> bool:
+    """Return whether the run of `output` is to write its map, of the classes `names`.
+
+    It is not where the map of another run or of a person has the same classes. Raises OutputError
+    where that has others.
+    """
+    path = output.with_name(class_map.name_for(output))
+    if not os.path.lexists(path):
+        return True
+    has_same = class_map.has_classes(path, names)
+    if _is_ours(output, path) and (has_same or not _find_sharing(output)):
+        return True
+    if has_same:
+        return False
+    raise OutputError(
+        "exists already, with other classes; it belongs to another manifest or to you",
+        path=path,
+        remedy="Choose another output; --classes keeps the numbers of a map.",
+    )
+
+
+def _is_ours(output: Path, path: Path) -> bool:
+    """Return whether the earlier run of `output` wrote the map, and nobody has replaced it."""
+    state = output.parent / STATE / output.name
+    try:
+        page = Page(FINISH, storage.read_bytes(state / page_name(FINISH)))
+        sizes = dict(zip(page.outputs, page.sizes, strict=True))
+    except (SourceError, ValueError):
+        return False
+    return sizes.get(path.name) == storage.size_of(path)
+
+
+def _find_sharing(output: Path) -> list[str]:
+    """Return the names of other manifests of the same stem."""
+    states = output.parent / STATE
+    return [
+        name
+        for name in storage.list_folder(states)[0]
+        if name != output.name
+        and Path(name).stem == output.stem
+        and load_run(states / name).get("command") == "manifest"
+    ]

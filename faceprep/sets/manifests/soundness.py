@@ -1,0 +1,142 @@
+"""Images that a manifest leaves out: files that the index shows to be unusable, and, with --check,
+images that turn out damaged when their head and tail are opened.
+
+The checks are a stage of their own before the manifest is written, so that its counts are right.
+The scratch folder has the positions of each split; each shard of the stage leaves those of its bad
+images.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from faceprep.core import storage
+from faceprep.core.arrays import Ints
+from faceprep.core.errors import SourceError
+from faceprep.core.shards import cut_evenly
+from faceprep.core.text import count_noun
+from faceprep.core.types import Outcome, Shard, Sink
+from faceprep.sets.class_map import ClassRow
+from faceprep.sets.containers import open_set
+from faceprep.sets.image_set import ImageSet, check_sample
+from faceprep.sets.label_rules import Unlabelled
+from faceprep.sets.listing import Listing
+from faceprep.sets.manifests.layout import LOST, TRAINING, VALIDATION, FilePlan, Layout, Part
+from faceprep.sets.split import Selection
+
+CHECK = "check"
+"""The stage of shards that open images; the id of each begins with it."""
+log = logging.getLogger("faceprep")
+
+_AT_ONCE = 1 << 13
+_BAD = ".bad"
+
+
+def refuse_unusable(images: ImageSet, listing: Listing) -> None:
+    """Refuse images whose file is missing, empty or no regular file."""
+    for position, outcome in images.find_unusable(len(listing)):
+        listing.refused[position] = Unlabelled(outcome.status, outcome.reason)
+
+
+def cut_checks(scratch: Path, chosen: Selection) -> dict[str, list[Shard]]:
+    """Return the shards that check each split, and leave its positions in the scratch folder."""
+    shards = {}
+    for split, positions in ((TRAINING, chosen.train), (VALIDATION, chosen.val)):
+        in_order = np.sort(positions).astype("<i8")
+        storage.write_file(scratch / _name(split), in_order.tobytes(), durable=False)
+        shards[split] = cut_evenly(
+            in_order.size, _AT_ONCE, split, stage=CHECK, id_format=f"{{stage}}-{split}-{{n:06d}}"
+        )
+    return shards
+
+
+def check_images(shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    """Open every image of a shard; yield an Outcome for each bad one."""
+    with storage.ByteSource(sink.scratch / _name(shard.source)) as file:
+        positions = np.frombuffer(file.read_at(8 * shard.start, 8 * len(shard)), "<i8").tolist()
+    bad: list[int] = []
+    with open_set(sink.scratch) as images:
+        for position, sample in zip(positions, images.read(positions), strict=True):
+            checked = check_sample(sample)
+            if isinstance(checked, Outcome):
+                bad.append(position)
+                yield checked
+    sink.open_part(_BAD).write(np.array(bad, "<i8").tobytes())
+
+
+def load_bad(sink: Sink, shards: Sequence[str]) -> Ints:
+    """Return the positions of the images that the finished shards of a split found bad."""
+    found = [storage.read_bytes(sink.part_path(shard, _BAD)) for shard in shards]
+    return np.frombuffer(b"".join(found), "<i8").astype(np.int64)
+
+
+def write_soundly(
+    part: Part, checks: Sequence[str], write: Callable[[Part], Iterator[Outcome]]
+) -> Iterator[Outcome]:
+    """Write a part without the images that the shards `checks` found bad, and record its losses.
+
+    Raises SourceError where none of the split are left.
+    """
+    bad = load_bad(part.sink, checks)
+    if bad.size == part.file.n_split:
+        raise nothing_sound(part.file)
+    block, dropped = part.block.without(bad)
+    lost = Counter(dropped)
+    outcomes = write(replace(part, block=block, n_bad=bad.size))
+    for outcome, label in zip(outcomes, block.classes, strict=True):
+        if outcome.is_failure:
+            lost[label] += 1
+        yield outcome
+    part.sink.open_part(LOST).write(json.dumps(list(lost.items())).encode())
+
+
+def count_lost(layout: Layout, sink: Sink) -> Counter[int]:
+    """Count, by class, the images that are in no part because they are bad.
+
+    Raises SourceError where none of a split are left.
+    """
+    lost: Counter[int] = Counter()
+    if not layout.may_lose:
+        return lost
+    left: Counter[str] = Counter()
+    for plan in layout.files.values():
+        left[plan.split] += plan.n_images
+        for shard_id in plan.shards:
+            here = dict(json.loads(storage.read_bytes(sink.part_path(shard_id, LOST))))
+            lost.update(here)
+            left[plan.split] -= sum(here.values())
+    for plan in layout.files.values():
+        if not left[plan.split]:
+            raise nothing_sound(plan)
+    return lost
+
+
+def warn_of_empty(rows: Sequence[ClassRow], lost: Counter[int]) -> None:
+    """Warn of classes whose images are all bad: their numbers are not used."""
+    empty = [row.name for row in rows if row.images and row.images == lost[row.number]]
+    if empty:
+        log.warning(
+            "%s without a sound image: the number stays unused, such as that of %s",
+            count_noun(len(empty), "class", "classes"),
+            empty[0],
+        )
+
+
+def nothing_sound(plan: FilePlan) -> SourceError:
+    """Return the error for a split whose images are all bad."""
+    n = count_noun(plan.n_split, "image")
+    return SourceError(
+        f"the {plan.split} set would be empty: none of its {n} can be used",
+        remedy="See failures.csv.",
+    )
+
+
+def _name(split: str) -> str:
+    return f"{CHECK}-{split}"

@@ -1,0 +1,149 @@
+"""The first labels of all records of a .rec: what an index needs of their headers.
+
+The headers of plain records, whole ones with an image, are read for many at once. Every other
+record is read by itself: one in several parts, without an image, or damaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from faceprep.core.arrays import Bools, Floats, Ints
+from faceprep.core.errors import SourceError
+from faceprep.core.storage import ByteSource
+from faceprep.sets.recordio.metadata import Metadata
+from faceprep.sets.recordio.records import HEADER, MAGIC, PART_HEAD, ImageRecord, RecordFile
+
+_AT_ONCE = 1 << 16
+_WINDOW = 256 << 10  # stays in the processor's cache
+_FEWEST = 4
+_HEAD = PART_HEAD.size + HEADER.size + 4
+"""Bytes from the start of a record to the end of its first label, where labels are an array."""
+_KIND = 29
+_LENGTH = (1 << _KIND) - 1
+_FLAG, _LABEL, _LABELS = 2, 3, (PART_HEAD.size + HEADER.size) // 4
+"""Fields of a record, counted in words of 32 bits."""
+
+
+class Labels(NamedTuple):
+    """The first labels (n,) of records, NaN for a damaged one, and the most labels of one.
+
+    The mask (n,) tells images, lost ones too, from metadata.
+    """
+
+    first: Floats
+    is_image: Bools
+    most: int
+
+
+def read_labels(
+    rec: Path, entries: Ints, metadata: Metadata, n_at_once: int = _AT_ONCE
+) -> Iterator[tuple[Ints, Labels]]:
+    """Yield the entries (n, 2), key and offset, some at a time, with the labels of their records.
+
+    Entries are yielded in their order and read in the order of the file. Where these differ, all
+    labels are in memory. Raises SourceError.
+    """
+    bounds = range(0, len(entries), n_at_once)
+    with _LabelReader(rec, metadata) as reader:
+        if _ascend(entries[:, 1], n_at_once):
+            for start in bounds:
+                here = np.asarray(entries[start : start + n_at_once])
+                yield here, reader.read(here)
+            return
+        order = np.argsort(entries[:, 1], kind="stable")
+        first, is_image = np.empty(len(order), np.float32), np.empty(len(order), np.bool_)
+        most = 1
+        for start in bounds:
+            rows = order[start : start + n_at_once]
+            found = reader.read(entries[rows])
+            first[rows], is_image[rows] = found.first, found.is_image
+            most = max(most, found.most)
+    for start in bounds:
+        block = slice(start, start + n_at_once)
+        yield np.asarray(entries[block]), Labels(first[block], is_image[block], most)
+
+
+def _ascend(offsets: Ints, n_at_once: int) -> bool:
+    starts = range(0, len(offsets), n_at_once)
+    return all((np.diff(offsets[start : start + n_at_once + 1]) >= 0).all() for start in starts)
+
+
+class _LabelReader:
+    """Reads the labels of records, in the order of the file."""
+
+    def __init__(self, rec: Path, metadata: Metadata) -> None:
+        self._metadata = metadata
+        self._records = RecordFile(rec)
+        self._source = ByteSource(rec)
+
+    def __enter__(self) -> _LabelReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._records.close()
+        self._source.close()
+
+    def read(self, entries: Ints) -> Labels:
+        """Read the labels of `entries` (n, 2) with ascending offsets."""
+        n = len(entries)
+        offsets = np.ascontiguousarray(entries[:, 1])
+        labels = Labels(np.full(n, np.nan, np.float32), np.ones(n, np.bool_), 1)
+        is_read = np.zeros(n, np.bool_)
+        most, start = 1, 0
+        while start < n:
+            stop = int(np.searchsorted(offsets, offsets[start] + (_WINDOW - _HEAD), "right"))
+            if stop - start >= _FEWEST:
+                flags = self._read_heads(offsets[start:stop], labels.first[start:stop])
+                is_read[start:stop] = flags >= 0
+                most = max(most, int(flags.max()))
+            start = stop
+        others = np.flatnonzero(~is_read)
+        most = max(most, self._read_each(others, entries, labels))
+        return labels._replace(most=most)
+
+    def _read_heads(self, offsets: Ints, labels: Floats) -> Ints:
+        """Read the headers of records that are close together into `labels` (n,).
+
+        Return the numbers of their labels (n,), 0 for one by itself, and -1 for a record that is
+        not plain.
+        """
+        not_plain = np.full(len(offsets), -1, np.int64)
+        base = int(offsets[0])
+        if base < 0:
+            return not_plain
+        try:
+            block = self._source.read_at(base, _WINDOW)
+        except SourceError:
+            return not_plain
+        words = np.frombuffer(block, "<u4", len(block) // 4)
+        at = (offsets - base) >> 2
+        fits = (at + _HEAD // 4 <= len(words)) & (offsets & 3 == base & 3)
+        at[~fits] = 0
+        if len(words) < _HEAD // 4:
+            return not_plain
+        parts, flags = words[at + 1].astype(np.int64), words[at + _FLAG].astype(np.int64)
+        ends = offsets + PART_HEAD.size + parts
+        is_plain = fits & (words[at] == MAGIC) & (parts >> _KIND == 0)
+        is_plain &= (parts > HEADER.size + 4 * flags) & (ends <= self._source.size)
+        found = np.where(flags > 0, words[at + _LABELS], words[at + _LABEL]).view("<f4")
+        labels[is_plain] = found[is_plain]
+        return np.where(is_plain, flags, -1)
+
+    def _read_each(self, rows: Ints, entries: Ints, labels: Labels) -> int:
+        """Read the records of these rows one by one; return the most labels of one."""
+        most = 1
+        keys, offsets = entries[rows].T.tolist() if len(rows) else ([], [])
+        records = self._records.read_images(offsets)
+        for row, key, record in zip(rows.tolist(), keys, records, strict=True):
+            if isinstance(record, ImageRecord):
+                labels.first[row] = record.labels[0]
+                if not record.image:
+                    labels.is_image[row] = not self._metadata.describes(key, record)
+                if labels.is_image[row]:
+                    most = max(most, record.flag)
+        return most

@@ -1,0 +1,104 @@
+"""A shuffle of samples in two passes, where the source is larger than memory.
+
+The first pass reads the source in its order, some images at a time, and writes each batch in the
+order of the output. The second pass takes a range of the output from every batch; the images of a
+range lie together there. So the disk reads pieces of many images instead of one image at a time.
+
+    X.samples   encoded samples, ascending by their positions in the output
+    X.columns   (2, n) int64: these positions, and where each sample ends
+
+A sample is a length (u32), as many bytes of JSON, and its contents: labels (f64), image, the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faceprep.core import storage
+from faceprep.core.arrays import Ints
+from faceprep.core.shards import even_bounds
+from faceprep.core.types import Buffer, Outcome, Sink
+from faceprep.sets.image_set import Sample
+
+_SAMPLES, _COLUMNS = ".samples", ".columns"
+_LENGTH = struct.Struct("<I")
+
+PartPath = Callable[[str], Path]
+"""Returns the path of the intermediate file of one batch with this suffix."""
+
+
+def write_spill(samples: Iterable[Sample | Outcome], positions: Ints, sink: Sink) -> None:
+    """Write one batch, whose samples get these `positions` (n,) in the output."""
+    encoded = [_encode(sample) for sample in samples]
+    order = np.argsort(positions)
+    columns = np.empty((2, len(order)), "<i8")
+    columns[0] = positions[order]
+    columns[1] = np.cumsum([len(encoded[i]) for i in order.tolist()], dtype=np.int64)
+    with sink.open_part(_SAMPLES) as file:
+        for i in order.tolist():
+            file.write(encoded[i])
+    with sink.open_part(_COLUMNS) as file:
+        file.write(columns.tobytes())
+
+
+def read_spilled(
+    spills: Sequence[PartPath], start: int, stop: int, n_at_once: int
+) -> Iterator[Sample | Outcome]:
+    """Yield the samples of the positions [start, stop), from all batches.
+
+    `n_at_once` of them are in memory at a time. Raises SourceError.
+    """
+    for first, last in even_bounds(stop, n_at_once, start):
+        found: dict[int, bytes] = {}
+        for spill in spills:
+            _read_range(spill, first, last, found)
+        for position in range(first, last):
+            yield _decode(found.pop(position))
+
+
+def _read_range(spill: PartPath, first: int, last: int, found: dict[int, bytes]) -> None:
+    """Add the samples of one batch with positions in [first, last) to `found`."""
+    columns = np.memmap(spill(_COLUMNS), "<i8", "r").reshape(2, -1)
+    low, high = np.searchsorted(columns[0], [first, last]).tolist()
+    if low == high:
+        return
+    begin = columns.item(1, low - 1) if low else 0
+    ends = (columns[1, low:high] - begin).tolist()
+    with storage.ByteSource(spill(_SAMPLES)) as file:
+        block = file.read_at(begin, ends[-1])
+    starts = [0, *ends[:-1]]
+    for position, at, end in zip(columns[0, low:high].tolist(), starts, ends, strict=True):
+        found[position] = block[at:end]
+
+
+def _encode(sample: Sample | Outcome) -> bytes:
+    head: list[Any] = [sample]
+    contents: list[Buffer] = []
+    if isinstance(sample, Sample):
+        key, identity, data, labels, place, extra = sample
+        contents = [np.array(labels, "<f8").tobytes(), data, *extra.values()]
+        head = [(key, identity, place), list(extra), list(map(len, contents))]
+    text = json.dumps(head).encode()
+    return b"".join((_LENGTH.pack(len(text)), text, *contents))
+
+
+def _decode(encoded: bytes) -> Sample | Outcome:
+    (length,) = _LENGTH.unpack_from(encoded)
+    at = _LENGTH.size + length
+    head = json.loads(encoded[_LENGTH.size : at])
+    if len(head) == 1:
+        return Outcome(*head[0])
+    (key, identity, place), names, lengths = head
+    contents = []
+    for n_bytes in lengths:
+        contents.append(encoded[at : at + n_bytes])
+        at += n_bytes
+    numbers, data, *others = contents
+    labels = tuple(np.frombuffer(numbers, "<f8").tolist())
+    return Sample(key, identity, data, labels, place, dict(zip(names, others, strict=True)))

@@ -1,0 +1,275 @@
+"""convert: what only some containers have: headers of records, pairs, files in lists, captions."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.types import Outcome, Request, Summary
+from faceprep.jobs.apply import Apply
+from faceprep.jobs.convert import Convert
+from faceprep.jobs.make_bin import MakeBin
+from faceprep.jobs.score import Score
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
+from faceprep.sets import webdataset
+from faceprep.sets.image_set import Sample
+from faceprep.sets.pairs_bin.container import load_pairs
+from faceprep.sets.recordio.framing import frame, frame_image
+from faceprep.synthetic import encode_face
+from tests.bins import FACES, write_bin
+from tests.real import DATA, needs_data
+from tests.set_reading import read_set
+
+LISTS = ["out.npz", "out.csv", "out.lst", "out.txt"]
+FACE = encode_face(1, 1)
+
+
+def convert(source: Path, target: Path, limit: int | None = None, **options: object) -> Summary:
+    job = Convert(**options)  # type: ignore[arg-type]
+    return run_job(job, Request((source,), target, limit=limit), SerialRunner())
+
+
+def samples(path: Path) -> list[Sample]:
+    found = read_set(path)
+    assert not [each for each in found if isinstance(each, Outcome)], found
+    return [each for each in found if isinstance(each, Sample)]
+
+
+# .rec
+
+
+@st.composite
+def record_headers(draw: st.DrawFn) -> bytes:
+    """Draw a header with a finite first label: flag, label, ids, labels with any bits."""
+    flag = draw(st.integers(0, 4))
+    first = struct.pack("<f", draw(st.floats(0, 1 << 24, width=32)))
+    more = draw(st.lists(st.binary(min_size=4, max_size=4), min_size=5, max_size=5))
+    ids = struct.pack("<QQ", *(draw(st.integers(0, (1 << 64) - 1)) for _ in range(2)))
+    if not flag:
+        return struct.pack("<I", 0) + first + ids
+    return struct.pack("<I", flag) + more[4] + ids + first + b"".join(more[: flag - 1])
+
+
+@given(headers=st.lists(record_headers(), min_size=1, max_size=4), seed=st.none() | st.just(1))
+def test_headers_of_records_keep_every_bit(
+    headers: list[bytes], seed: int | None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("headers")
+    records = [frame(header + FACE) for header in headers]
+    (folder / "in.rec").write_bytes(b"".join(records))
+    offsets = [sum(map(len, records[:i])) for i in range(len(records))]
+    (folder / "in.idx").write_text("".join(f"{i}\t{at}\n" for i, at in enumerate(offsets, 3)))
+    convert(folder / "in.rec", folder / "out.rec", seed=seed)
+    written = (folder / "out.rec").read_bytes()
+    found = {}
+    for line in (folder / "out.idx").read_text().splitlines():
+        key, at = map(int, line.split())
+        found[key] = written[at : at + len(records[key - 3])]
+    assert found == dict(enumerate(records, 3))
+    assert len(written) == sum(map(len, records))
+
+
+def test_a_nan_among_the_labels_is_kept_by_a_tar(tmp_path: Path) -> None:
+    record = frame_image([1.0, math.nan, 0.5], FACE, 0)
+    (tmp_path / "in.rec").write_bytes(record)
+    (tmp_path / "in.idx").write_text("7\t0\n")
+    convert(tmp_path / "in.rec", tmp_path / "a.tar")
+    (found,) = samples(tmp_path / "a.tar")
+    assert found.labels[::2] == (1.0, 0.5) and math.isnan(found.labels[1])
+    with pytest.raises(SourceError, match="all but one of 3 labels"):
+        convert(tmp_path / "a.tar", tmp_path / "a.parquet")
+
+
+def test_identities_that_float32_rounds_are_named(tmp_path: Path) -> None:
+    for name in ("16777216", "16777217"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / f"{name}.jpg").write_bytes(FACE)
+    with pytest.raises(SourceError, match="names of the identities"):
+        convert(tmp_path / "in", tmp_path / "a.rec")
+    convert(tmp_path / "in", tmp_path / "a.rec", allow_loss=True)
+    assert [each.identity for each in samples(tmp_path / "a.rec")] == ["0", "1"]
+
+
+def test_insightface_sets_come_out_as_they_were(rec_set: Path, tmp_path: Path) -> None:
+    convert(rec_set, tmp_path / "train.rec")
+    for name in ("train.rec", "train.idx"):
+        assert (tmp_path / name).read_bytes() == (rec_set / name).read_bytes()
+    convert(rec_set, tmp_path / "folder")
+    convert(tmp_path / "folder", tmp_path / "again" / "train.rec")
+    assert (tmp_path / "again" / "train.rec").read_bytes() == (rec_set / "train.rec").read_bytes()
+
+
+def test_shuffled_sets_have_a_header_and_no_identity_records(rec_set: Path, tmp_path: Path) -> None:
+    convert(rec_set, tmp_path / "a.rec", seed=1)
+    keys = [int(line.split()[0]) for line in (tmp_path / "a.idx").read_text().splitlines()]
+    assert keys[0] == 0 and sorted(keys) == list(range(31))
+    assert len(samples(tmp_path / "a.rec")) == 30
+
+
+@needs_data
+@pytest.mark.parametrize(
+    "name", ["insightface", "im2rec", "magic_in_payload", "png_and_padding", "sparse_keys"]
+)
+def test_what_mxnet_wrote_comes_out_as_it_was(name: str, tmp_path: Path) -> None:
+    source = DATA / "mxnet" / name
+    convert(source, tmp_path / "train.rec")
+    for file in ("train.rec", "train.idx"):
+        assert (tmp_path / file).read_bytes() == (source / file).read_bytes()
+
+
+# .bin
+
+
+def test_pairs_stay_together(tmp_path: Path) -> None:
+    same = [True, False, False, True, True, False]
+    source = write_bin(tmp_path / "in.bin", FACES, same)
+    convert(source, tmp_path / "a.bin")
+    pairs = [(FACES[2 * i], FACES[2 * i + 1], same[i]) for i in range(6)]
+
+    def load(path: Path) -> list[tuple[bytes, bytes, bool]]:
+        found = load_pairs(path)
+        data = list(map(bytes, found.images))
+        return list(zip(data[::2], data[1::2], found.same, strict=True))
+
+    assert load(tmp_path / "a.bin") == pairs
+    convert(source, tmp_path / "b.bin", seed=1)
+    assert sorted(load(tmp_path / "b.bin")) == sorted(pairs) != load(tmp_path / "b.bin")
+    convert(source, tmp_path / "c.bin", shards=4)
+    shards = sorted(tmp_path.glob("c-*-of-00004.bin"))
+    assert [pair for shard in shards for pair in load(shard)] == pairs
+
+
+def test_pairs_of_other_sets_show_one_person_if_the_identity_is_one(
+    face_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SourceError, match="the names of the images and the identities"):
+        convert(face_folder, tmp_path / "a.bin")
+    convert(face_folder, tmp_path / "a.bin", allow_loss=True)
+    found = load_pairs(tmp_path / "a.bin")
+    assert list(found.same) == [True, False, True, True, False, True]
+    with pytest.raises(OptionError, match="--limit: expected a multiple of 2 images, found 3"):
+        convert(face_folder, tmp_path / "b.bin", limit=3, allow_loss=True)
+
+
+def test_sets_without_pairs_are_refused(tmp_path: Path) -> None:
+    for name in ("in/a/1.jpg", "in/a/2.jpg", "in/b/1.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(FACE)
+    with pytest.raises(SourceError, match="in pairs: expected a multiple of 2 images, found 3"):
+        convert(tmp_path / "in", tmp_path / "a.bin", allow_loss=True)
+    (tmp_path / "in" / "1.jpg").write_bytes(FACE)
+    with pytest.raises(SourceError, match=r"which pairs show one person.*1 image without one"):
+        convert(tmp_path / "in", tmp_path / "a.bin", allow_loss=True)
+
+
+def test_both_images_of_a_damaged_pair_are_named(tmp_path: Path) -> None:
+    faces = [FACES[0], FACES[1][:100], FACES[2], FACES[3]]
+    summary = convert(write_bin(tmp_path / "in.bin", faces, [True, True]), tmp_path / "a.bin")
+    assert summary.by_status == {"no_partner": 1, "ok": 2, "undecodable": 1}
+    assert list(map(bytes, load_pairs(tmp_path / "a.bin").images)) == faces[2:]
+
+
+# Lists
+
+
+@pytest.mark.parametrize("target", LISTS)
+@pytest.mark.parametrize("shards", [1, 3])
+def test_lists_name_the_files(target: str, shards: int, tmp_path: Path) -> None:
+    for i, name in enumerate(("1.jpg", "ann/2.jpg", "ann/3.jpg", "bob c/2.jpg")):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(encode_face(1, i))
+    before = samples(tmp_path / "in")
+    convert(tmp_path / "in", tmp_path / "lists" / target, shards=shards)
+    parts = sorted((tmp_path / "lists").glob(f"out*{Path(target).suffix}"))
+    parts = [part for part in parts if "classes" not in part.name]
+    assert len(parts) == shards
+    after = [each for part in parts for each in samples(part)]
+    assert [each.key for each in after] == [f"{tmp_path}/in/{each.key}" for each in before]
+    assert [each.identity for each in after] == [each.identity for each in before]
+    assert [each.data for each in after] == [each.data for each in before]
+    if shards == 1:
+        convert(parts[0], tmp_path / "back")
+        assert samples(tmp_path / "back") == before
+
+
+@pytest.mark.parametrize("target", LISTS)
+def test_names_below_a_folder(target: str, face_folder: Path, tmp_path: Path) -> None:
+    base = face_folder.parent
+    convert(face_folder, tmp_path / target, relative_to=base)
+    with pytest.raises(OptionError, match="--relative-to: expected a folder that all images lie"):
+        convert(face_folder, tmp_path / "no" / target, relative_to=tmp_path)
+    convert(tmp_path / target, tmp_path / "back", relative_to=base)
+    assert [each.data for each in samples(tmp_path / "back")] == [
+        each.data for each in samples(face_folder)
+    ]
+
+
+def test_a_name_that_leads_outside_needs_relative_to(face_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.jpg").write_bytes(FACE)
+    path = tmp_path / "lists" / "a.txt"
+    path.write_text("../a/1.jpg 0\n")
+    with pytest.raises(SourceError, match=r"outside its folder.*--relative-to"):
+        convert(path, tmp_path / "a.tar")
+    path.write_text("a/1.jpg 0\n")
+    convert(path, tmp_path / "a.tar", relative_to=tmp_path)
+    assert [each.data for each in samples(tmp_path / "a.tar")] == [FACE]
+
+
+def test_other_commands_read_such_a_list(face_folder: Path, tmp_path: Path) -> None:
+    path = convert(face_folder, tmp_path / "lists" / "a.csv", relative_to=face_folder).output
+    request = Request((Path(str(path)),), tmp_path / "a.parquet")
+    drop = ("laplacian_variance=1e9",)
+    assert run_job(Score(), request, SerialRunner()).ok == 0
+    request = Request((Path(str(path)),), tmp_path / "b.parquet")
+    assert run_job(Score(relative_to=face_folder, drop_below=drop), request, SerialRunner()).ok
+    plan = Request((tmp_path / "b.plan.jsonl",), tmp_path / "kept")
+    assert run_job(Apply(), plan, SerialRunner()).by_status == {"dropped": 12}
+    request = Request((Path(str(path)),), tmp_path / "a.bin")
+    assert run_job(MakeBin(pairs=20, seed=1, relative_to=face_folder), request, SerialRunner()).ok
+
+
+def test_images_that_are_not_files_have_no_list(rec_set: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="found a rec set. Convert it to a folder first"):
+        convert(rec_set, tmp_path / "a.csv", allow_loss=True)
+
+
+@pytest.mark.parametrize("target", ["out.lst", "out.txt"])
+def test_names_that_break_lines_are_named_first(target: str, tmp_path: Path) -> None:
+    for name in ("in/a/1.jpg", "in/a/2\n.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(FACE)
+    with pytest.raises(SourceError, match=r"cannot hold the name '.*/in/a/2.*n\.jpg'"):
+        convert(tmp_path / "in", tmp_path / target)
+    summary = convert(tmp_path / "in", tmp_path / target, allow_loss=True)
+    assert summary.by_status == {"bad_name": 1, "ok": 1}
+    assert [each.key for each in samples(tmp_path / target)] == [f"{tmp_path}/in/a/1.jpg"]
+
+
+# .tar
+
+
+@pytest.mark.parametrize("n", [2, 40])
+def test_other_files_of_a_sample_stay_in_a_tar(n: int, tmp_path: Path) -> None:
+    about = json.dumps({"label": 0, "age": 30}).encode()
+    files = {"jpg": FACE, "cls": b"0", "json": about, "txt": b"a caption"}
+    members = [
+        webdataset.member_bytes(f"ann/{number:03}.{name}", data)
+        for number in range(n)
+        for name, data in files.items()
+    ]
+    (tmp_path / "a.tar").write_bytes(b"".join(members) + webdataset.END)
+    convert(tmp_path / "a.tar", tmp_path / "b.tar")
+    for one, two in zip(samples(tmp_path / "a.tar"), samples(tmp_path / "b.tar"), strict=True):
+        assert (one.key, one.extra) == (two.key, two.extra) and one.extra["txt"] == b"a caption"
+    with pytest.raises(SourceError, match="cannot hold the other files of the samples"):
+        convert(tmp_path / "a.tar", tmp_path / "folder")

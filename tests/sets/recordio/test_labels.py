@@ -1,0 +1,70 @@
+"""Labels that are read for many records at once are those that each record has by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceprep.sets.recordio.framing import frame_image
+from faceprep.sets.recordio.labels import read_labels
+from faceprep.sets.recordio.metadata import Metadata
+from faceprep.sets.recordio.records import MAGIC_BYTES, ImageRecord, RecordFile
+
+IMAGES = (b"", b"abc", b"jpeg" * 9, b"1234" + MAGIC_BYTES + b"x", bytes(70_000))
+LABELS = st.lists(st.floats(width=32), min_size=1, max_size=4)
+METADATA = Metadata((5.0, 8.0), 5, 3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("labels")
+
+
+@given(
+    records=st.lists(st.tuples(LABELS, st.integers(0, len(IMAGES) - 1)), min_size=1, max_size=12),
+    damage=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=9)), max_size=2),
+    strays=st.lists(st.integers(-9, 1 << 40), max_size=2),
+    n_at_once=st.integers(1, 12),
+    data=st.data(),
+)
+def test_labels_of_many_records(
+    folder: Path,
+    records: list[tuple[list[float], int]],
+    damage: list[tuple[float, bytes]],
+    strays: list[int],
+    n_at_once: int,
+    data: st.DataObject,
+) -> None:
+    content, offsets = bytearray(), list[int]()
+    for key, (labels, image) in enumerate(records):
+        offsets.append(len(content))
+        content += frame_image(labels, IMAGES[image], key)
+    for where, wrong in damage:
+        at = int(where * len(content))
+        content[at : at + len(wrong)] = wrong
+    path = folder / "a.rec"
+    path.write_bytes(content[: data.draw(st.integers(len(content) - 99, len(content)))] or b"x")
+    entries = data.draw(
+        st.permutations(list(enumerate(offsets + strays))) | st.just(list(enumerate(offsets)))
+    )
+    table = np.array(entries, np.int64)
+    found = list(read_labels(path, table, METADATA, n_at_once))
+    assert np.concatenate([rows for rows, _ in found]).tolist() == table.tolist()
+    first = np.concatenate([labels.first for _, labels in found])
+    is_image = np.concatenate([labels.is_image for _, labels in found]).tolist()
+    most = 1
+    with RecordFile(path) as file:
+        for i, (key, offset) in enumerate(entries):
+            (record,) = file.read_images([offset])
+            label, expected = np.float32("nan"), True
+            if isinstance(record, ImageRecord):
+                label = np.float32(record.labels[0])
+                expected = bool(record.image) or not METADATA.describes(key, record)
+                most = max(most, record.flag if expected else 1)
+            assert np.array_equal(first[i], label, equal_nan=True)
+            assert is_image[i] == expected
+    assert max(labels.most for _, labels in found) == most
