@@ -159,7 +159,7 @@ def test_a_worker_s_detector_has_its_share_of_the_cores(
     specs = []
     monkeypatch.setattr(
         "faceprep.steps.find_faces.open_detector",
-        lambda spec: specs.append(spec) or FlatDetector(None),
+        lambda spec: specs.append(spec) or SizedDetector(FlatDetector(None)),
     )
     monkeypatch.setenv("FACEPREP_CORES", "7")
     options = FaceOptions(detector="flat", refine=False)
