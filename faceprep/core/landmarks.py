@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Doubles
+from faceprep.core.arrays import Complexes, Doubles
 from faceprep.core.faces import N_LANDMARKS
 
 ARCFACE_112: Doubles = np.array(
@@ -76,6 +76,17 @@ def apply_transforms(points: npt.ArrayLike, transforms: npt.ArrayLike) -> Double
     return moved
 
 
+def combine_transforms(second: npt.ArrayLike, first: npt.ArrayLike) -> Doubles:
+    """Return the (2, 3) transform that applies `first` and then `second`.
+
+    >>> combine_transforms([(2, 0, 1), (0, 2, 0)], [(1, 0, 5), (0, 1, 0)]).tolist()
+    [[2.0, 0.0, 11.0], [0.0, 2.0, 0.0]]
+    """
+    whole = np.vstack([np.asarray(first, np.float64), (0, 0, 1)])
+    combined: Doubles = np.asarray(second, np.float64) @ whole
+    return combined
+
+
 _FACE = _complex(ARCFACE_112 - ARCFACE_112.mean(axis=0))
 _FACE /= np.sqrt((_FACE * _FACE.conj()).real.mean())
 """The template, centred and scaled to a spread of 1."""
@@ -97,13 +108,45 @@ def check_landmarks(landmarks: npt.ArrayLike) -> list[str]:
     points = _complex(np.where(finite[:, None, None], array, 0))
     offsets = points - points.mean(axis=1, keepdims=True)
     spread = (offsets * offsets.conj()).real.mean(axis=1)
+    residual = _residuals(offsets, spread)
     with np.errstate(invalid="ignore", divide="ignore"):
-        agreement = np.abs(offsets.conj() @ _FACE / N_LANDMARKS) ** 2 / spread
-        residual = np.sqrt(np.maximum(1 - agreement, 0))
         down = (points[:, 3:].sum(axis=1) - points[:, :2].sum(axis=1)) / 2
         eyes, mouth = -((points[:, [1, 4]] - points[:, [0, 3]]) / down[:, None]).imag.T
     facts = (finite, np.sqrt(spread), eyes, mouth, residual)
     return [_describe_fault(*face) for face in zip(*(fact.tolist() for fact in facts), strict=True)]
+
+
+def measure_residuals(landmarks: npt.ArrayLike) -> Doubles:
+    """Measure how far (n,) landmarks (n, 5, 2) miss those of a frontal face, in its spreads.
+
+    0 is a frontal face, 0.67 a profile, 1 no likeness; NaN where the landmarks coincide.
+
+    >>> measure_residuals([ARCFACE_112, ARCFACE_112 * [-1, 1]]).round(2)
+    array([0.  , 0.97])
+    """
+    points = _complex(landmarks)
+    offsets = points - points.mean(axis=1, keepdims=True)
+    return _residuals(offsets, (offsets * offsets.conj()).real.mean(axis=1))
+
+
+def _residuals(offsets: Complexes, spread: Doubles) -> Doubles:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        agreement = np.abs(offsets.conj() @ _FACE / N_LANDMARKS) ** 2 / spread
+        residuals: Doubles = np.sqrt(np.maximum(1 - agreement, 0))
+    return residuals
+
+
+def measure_rolls(landmarks: npt.ArrayLike) -> Doubles:
+    """Measure the roll (n,) of landmarks (n, 5, 2), 0 to 180 degrees to either side.
+
+    It is infinite where the landmarks coincide.
+
+    >>> measure_rolls([ARCFACE_112, -ARCFACE_112]).round().tolist()
+    [0.0, 180.0]
+    """
+    fit = estimate_similarity(landmarks, ARCFACE_112)
+    rolls: Doubles = np.degrees(np.abs(np.arctan2(fit[:, 1, 0], fit[:, 0, 0])))
+    return np.where(np.isfinite(rolls), rolls, np.inf)
 
 
 def _describe_fault(

@@ -78,7 +78,9 @@ class ExtractPhotos(FaceOptions, Job):
         choices=_SELECTS,
     )
     fallback: str | None = option(
-        None, "Try this detector on photos in which the first finds no face above --min-score."
+        None,
+        "Try this detector on photos in which the first finds no face above --min-score, or none "
+        "with sound landmarks.",
     )
 
     def __post_init__(self) -> None:
@@ -141,7 +143,7 @@ class ExtractPhotos(FaceOptions, Job):
     ) -> Outcome:
         """Write the crops of one photo, or the photo itself where it has none."""
         chosen = found.take(choose(found.faces, self.select, photo.pixels.shape[:2]))
-        crops, faults = self.cropper().crop(photo.pixels, chosen.faces)
+        crops, faults = self.cropper().crop(photo.pixels, chosen.faces, turn=chosen.turn)
         if not crops:
             sink.write(photo.path, photo.data, beside=_NONE)
             return Outcome(photo.path, *((DEGENERATE, "; ".join(faults)) if faults else found[1:3]))

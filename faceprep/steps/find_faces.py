@@ -18,12 +18,15 @@ import numpy.typing as npt
 
 from faceprep.core.arrays import Floats, Pixels, Rows
 from faceprep.core.cpu import my_cores
+from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.landmarks import check_landmarks
 from faceprep.core.options import option
+from faceprep.core.turns import turn_faces_back, turn_image
 from faceprep.core.types import LOW_SCORE, NO_FACE, OK
 from faceprep.models.detectors.detector import Detection, DetectorSpec, SizedDetector, open_detector
 from faceprep.models.refine.refiner import Refiner, open_refiner
+from faceprep.models.refine.turns import LOOK_SIZE, TurnChooser
 from faceprep.tables.faces import FaceRow
 from faceprep.vision.pose import estimate_pose
 from faceprep.vision.templates import (
@@ -32,15 +35,17 @@ from faceprep.vision.templates import (
     crop_transforms,
     cut_crop,
     load_template,
+    turn_transforms,
 )
 
 log = logging.getLogger("faceprep")
-DEGENERATE = "degenerate_landmarks"
+DEGENERATE, UNDECODABLE = "degenerate_landmarks", "undecodable"
 _BORDERED, _DOUBLED = (
     "found on a border: it fills the image",
     "found at twice the detection size: it is small",
 )
 _FACELESS = (NO_FACE, LOW_SCORE)
+_TURNS = ("auto", "0", "all")
 _LOWEST = 0.5
 """Score below which a detector's answers are not even counted as low."""
 
@@ -61,6 +66,8 @@ class Found(NamedTuple):
     was no second look."""
     onet_scores: Floats | None = None
     """O-Net's score (n,) of each face, NaN where it did not look."""
+    turn: int = 0
+    """Degrees by which the image was turned clockwise to find them."""
 
     def take(self, rows: Sequence[int]) -> Found:
         """Select the faces of `rows`, in that order."""
@@ -100,6 +107,12 @@ class FaceOptions:
     refine: bool = option(
         True, "Place the landmarks of each face by a second look at the full resolution."
     )
+    turns: str = option(
+        "auto",
+        "Look for faces in the image turned by 90, 180 and 270 degrees as well: where the first "
+        "look is in doubt (auto), never (0), or always (all).",
+        choices=_TURNS,
+    )
     min_score: float = option(0.8, "Keep faces from this minimum detection score on, 0 to 1.")
     min_face: int = option(0, "Drop faces whose longer side is below N pixels.")
     template: str = option(
@@ -110,6 +123,8 @@ class FaceOptions:
     def __post_init__(self) -> None:
         self.spec()
         load_template(self.template)
+        if self.turns not in _TURNS:
+            raise OptionError("turns", expected=", ".join(_TURNS), found=repr(self.turns))
 
     def spec(self, detector: str | None = None) -> DetectorSpec:
         """Return the settings of `detector`, or of the first choice. Raises OptionError."""
@@ -136,7 +151,17 @@ class FaceOptions:
         """Return the face finder on `detector_threads`; it is opened once. Raises FaceprepError."""
         spec = replace(self.spec(detector), threads=self.detector_threads())
         refiner = open_refiner(spec.runtime()) if self.refine else None
-        return FaceFinder(open_detector(spec), self.min_score, refiner)
+        return FaceFinder(open_detector(spec), self.min_score, refiner, self._chooser(spec))
+
+    def _chooser(self, spec: DetectorSpec) -> TurnChooser | None:
+        """Return the judge of turns, which detects at a small size, or None with --turns 0."""
+        if self.turns == "0":
+            return None
+        small = replace(
+            spec, det_size=min(spec.det_size, LOOK_SIZE), small_faces=False, sure_score=0.0
+        )
+        is_always = self.turns == "all"
+        return TurnChooser(open_detector(small), open_refiner(spec.runtime()), is_always)
 
     def finders(self, fallback: str | None = None) -> list[FaceFinder]:
         """Return the face finder, and that of the detector `fallback` if it is given."""
@@ -155,15 +180,25 @@ class FaceOptions:
 
 
 class FaceFinder:
-    """A detector with its minimum score, and a refiner of its landmarks if there is one."""
+    """A detector with its minimum score, a refiner of its landmarks, and a judge of turns.
+
+    Without a refiner, landmarks are the detector's; without a judge, images are taken as they are.
+    """
 
     def __init__(
-        self, detector: SizedDetector, min_score: float, refiner: Refiner | None = None
+        self,
+        detector: SizedDetector,
+        min_score: float,
+        refiner: Refiner | None = None,
+        chooser: TurnChooser | None = None,
     ) -> None:
         self._detector, self._min_score, self._refiner = detector, min_score, refiner
+        self._chooser = chooser
         self.fingerprint, self.provider = detector.fingerprint, detector.provider
         if refiner is not None:
             self.fingerprint += f"/{refiner.fingerprint}"
+        if chooser is not None:
+            self.fingerprint += f"/{chooser.fingerprint}"
         self._no_face = "no face found"
         if detector.min_face:
             self._no_face = f"no face of {detector.min_face} pixels or more found"
@@ -173,8 +208,36 @@ class FaceFinder:
 
         Faces with sound landmarks are refined: the first `most` of an image, or all. The others
         keep the detector's. Exchanged landmarks are often those of a head upside down, where a
-        refiner sees a face that is not there.
+        refiner sees a face that is not there. An image whose faces are upright only after a turn
+        is turned to find them; the faces are returned in pixels of the image as it is.
         """
+        found = self._look(images, most)
+        if self._chooser is None:
+            return found
+        doubtful = [row for row, each in enumerate(found) if self._doubts(images[row], each)]
+        turns = self._chooser.choose([images[row] for row in doubtful])
+        for row, turn in zip(doubtful, turns, strict=True):
+            if turn:
+                again = self._look_turned(images[row], turn, most)
+                if len(again.faces):
+                    found[row] = again
+        return found
+
+    def _doubts(self, image: Pixels, found: Found) -> bool:
+        """Return whether the image should be seen at other turns."""
+        if self._chooser is None or found.status == UNDECODABLE:
+            return False
+        return self._chooser.doubts(image, found.faces, found.onet_scores)
+
+    def _look_turned(self, image: Pixels, turn: int, most: int | None) -> Found:
+        """Find the faces of the turned image, in pixels of the image as it is."""
+        (found,) = self._look([turn_image(image, turn)], most)
+        faces = turn_faces_back(found.faces, (image.shape[0], image.shape[1]), turn)
+        notes = filter(None, [f"found after a turn of {turn}°", found.note])
+        return found._replace(faces=faces, turn=turn, note="; ".join(notes))
+
+    def _look(self, images: Sequence[Pixels], most: int | None) -> list[Found]:
+        """Find and refine the faces of each image as it is."""
         found = [self._judge(answer) for answer in self._detector.detect_noted(images)]
         if self._refiner is None:
             return found
@@ -183,7 +246,7 @@ class FaceFinder:
     def _judge(self, answer: Detection) -> Found:
         faces = answer.faces
         if answer.problem:
-            return Found(no_faces(), "undecodable", answer.problem)
+            return Found(no_faces(), UNDECODABLE, answer.problem)
         sure = faces.take(faces.scores >= self._min_score)
         if len(sure):
             return Found(
@@ -204,18 +267,23 @@ def find_with(
 ) -> list[tuple[Found, str]]:
     """Return what was found in each image, and the fingerprint of the detector that found it.
 
-    Each finder looks only at the images in which those before it found no sure face. The first
-    `most` sound faces of an image are refined.
+    Each finder looks only at the images in which those before it found no sure face, or none with
+    sound landmarks. The first `most` sound faces of an image are refined.
     """
     first = finders[0]
     found = [(each, first.fingerprint) for each in first.find(images, most)]
     for finder in finders[1:]:
-        missing = [row for row, (each, _) in enumerate(found) if each.status in _FACELESS]
+        missing = [row for row, (each, _) in enumerate(found) if _is_missing(each)]
         again = finder.find([images[row] for row in missing], most)
         for row, each in zip(missing, again, strict=True):
-            if len(each.faces):
+            if not _is_missing(each) or len(each.faces) > 0 == len(found[row][0].faces):
                 found[row] = each, finder.fingerprint
     return found
+
+
+def _is_missing(found: Found) -> bool:
+    """Return whether an image that can be decoded has no face with sound landmarks."""
+    return found.status in (OK, *_FACELESS) and not len(_first_sound(found.faces, 1))
 
 
 def _refine(
@@ -254,25 +322,34 @@ class Cropper:
         self._template = template
 
     def crop(
-        self, image: Pixels, faces: Faces, most: int | None = None
+        self, image: Pixels, faces: Faces, most: int | None = None, turn: int = 0
     ) -> tuple[list[Crop], list[str]]:
         """Return the crops of the first `most` sound faces in order, and the faults of the
-        others.
+        others. The faces are upright in the image after `turn`.
         """
-        transforms, faults = self.fit(faces, image.shape[:2])
+        transforms, faults = self.fit(faces, image.shape[:2], [turn] * len(faces))
         sound = [face for face, fault in enumerate(faults) if not fault][:most]
         crops = [Crop(face, self.cut(image, transforms[face]), transforms[face]) for face in sound]
         return crops, [fault for fault in faults if fault]
 
     def fit(
-        self, faces: Faces, image_sizes: npt.ArrayLike | None = None
+        self,
+        faces: Faces,
+        image_sizes: npt.ArrayLike | None = None,
+        turns: Sequence[int | None] = (),
     ) -> tuple[npt.NDArray[np.float64], list[str]]:
         """Return transforms (n, 2, 3) and the fault of each face; the text is empty for sound ones.
 
         `image_sizes` are as in `crop_transforms`. Faces of many images at once take about as long
-        as those of one.
+        as those of one. `turns` are those that make the faces upright; None stands for 0, and
+        others need `image_sizes`.
         """
         transforms = crop_transforms(faces, self._template, image_sizes)
+        turned = np.flatnonzero([bool(turn) for turn in turns])
+        if len(turned):
+            sizes = np.broadcast_to(np.asarray(image_sizes), (len(faces), 2))[turned]
+            own = [turns[row] or 0 for row in turned.tolist()]
+            transforms[turned] = turn_transforms(faces.take(turned), self._template, sizes, own)
         return transforms, check_faces(faces, self._template)
 
     def cut(self, image: Pixels, transform: npt.NDArray[np.float64]) -> Pixels:
@@ -307,5 +384,6 @@ def face_rows(
             lean=float(pose.lean[face]),
             yaw=float(pose.yaw[face]),
             refiner=refiners[face],
+            turn=found.turn,
             **known,
         )

@@ -15,6 +15,9 @@ template                string   what it was aligned to
 output                  string   the crop's path below the output folder; null where there is none
 refiner                 string   placed the landmarks in a second look: onet or retinaface; empty
                                  for the detector; null in tables of earlier versions
+turn                    int32    degrees, 0, 90, 180 or 270, by which the image was turned clockwise
+                                 to find the face; null in tables of earlier versions. Everything
+                                 else is in pixels of the image as it is
 
 An output `+_multi/a/b_0.png` lies beside the output folder: `a/b_0.png` in the folder that has its
 name and `_multi`.
@@ -57,9 +60,10 @@ SCHEMA = pa.schema(
         pa.field("template", pa.string(), nullable=False),
         pa.field("output", pa.string()),
         pa.field("refiner", pa.string()),
+        pa.field("turn", pa.int32()),
     ]
 )
-_OPTIONAL = ("refiner",)
+_OPTIONAL = ("refiner", "turn")
 """Columns that tables of earlier versions lack; they are read as null."""
 _BESIDE = re.compile(r"\+(_[a-z]+)/(.+)", re.ASCII | re.DOTALL)
 
@@ -87,6 +91,7 @@ class FaceRow(NamedTuple):
     lean: float | None = None
     yaw: float | None = None
     refiner: str | None = None
+    turn: int | None = None
 
 
 def join_output(name: str, beside: str = "") -> str:
@@ -246,7 +251,7 @@ def _complete(batch: pa.RecordBatch, names: Sequence[str]) -> pa.Table:
     """Return the columns `names` of SCHEMA; those that the batch lacks are null."""
     table = pa.Table.from_batches([batch])
     for name in set(names) - set(table.column_names):
-        table = table.append_column(name, pa.nulls(len(table), pa.string()))
+        table = table.append_column(name, pa.nulls(len(table), SCHEMA.field(name).type))
     return table.select(names).cast(pa.schema([SCHEMA.field(name) for name in names]))
 
 

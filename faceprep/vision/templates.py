@@ -11,7 +11,7 @@ eyes-256     any size: a square of 4.6 × the eye distance, as for SiW-Mv2
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,7 +21,13 @@ import numpy.typing as npt
 from faceprep.core.arrays import Doubles, Floats, Pixels
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces
-from faceprep.core.landmarks import ARCFACE_112, check_landmarks, estimate_similarity
+from faceprep.core.landmarks import (
+    ARCFACE_112,
+    check_landmarks,
+    combine_transforms,
+    estimate_similarity,
+)
+from faceprep.core.turns import turn_faces, turn_image, turn_matrix, turn_of, turned_size
 from faceprep.vision import align
 from faceprep.vision.patches import cut_patch, fit_patches
 
@@ -99,10 +105,32 @@ def crop_transforms(
     return np.where(is_finite, transforms, np.nan)
 
 
+def turn_transforms(
+    faces: Faces, template: Template, sizes: npt.ArrayLike, turns: Sequence[int]
+) -> Doubles:
+    """Compute transforms like `crop_transforms`, for faces upright in turned images.
+
+    `sizes` (n, 2) are (height, width) of the image of each face, and `turns` (n,) the turns. The
+    crop of a face is that of the turned image.
+    """
+    transforms = np.empty((len(faces), 2, 3))
+    each_size = np.broadcast_to(np.asarray(sizes), (len(faces), 2))
+    for row, turn in enumerate(turns):
+        size = (int(each_size[row, 0]), int(each_size[row, 1]))
+        turned = turn_faces(faces.take([row]), size, turn)
+        (fitted,) = crop_transforms(turned, template, turned_size(size, turn))
+        transforms[row] = combine_transforms(fitted, turn_matrix(size, turn, pixel=1))
+    return transforms
+
+
 def cut_crop(image: Pixels, transform: npt.ArrayLike, template: Template) -> Pixels:
     """Cut one crop of `template` out of an image by its transform."""
     if template.is_patch:
-        return cut_patch(image, transform, template.size)
+        turn = turn_of(transform)
+        if turn:
+            back = turn_matrix(turned_size(image.shape[:2], turn), -turn % 360, pixel=1)
+            transform = combine_transforms(transform, back)
+        return cut_patch(turn_image(image, turn), transform, template.size)
     return align.crop(image, transform, template.size)
 
 

@@ -170,8 +170,8 @@ def test_the_choice_does_not_depend_on_the_order(order: Sequence[int], select: s
 
 
 def test_fallback(tmp_path: Path) -> None:
-    """Only for photos in which the first finds no sure face; what neither finds keeps the first
-    one's reason.
+    """Only for photos in which the first finds no sure face with sound landmarks; what neither
+    finds keeps the first one's reason.
     """
     source = tmp_path / "src"
     save(source / "both.png", Flat(40, 50), Flat(200, 80, for_other=True))
@@ -179,15 +179,17 @@ def test_fallback(tmp_path: Path) -> None:
     save(source / "low.png", Flat(40, 50, score=0.6), Flat(200, 80, for_other=True))
     save(source / "neither.png", Flat(40, 50, score=0.6), Flat(200, 80, score=0.3, for_other=True))
     save(source / "point.png", Flat(40, 50, degenerate=True), Flat(200, 80, for_other=True))
+    save(source / "points.png", Flat(40, 50, degenerate=True))
     summary = run(source, tmp_path / "out", replace(JOB, fallback="other"))
-    assert summary.by_status == {"degenerate_landmarks": 1, "low_score": 1, "ok": 3}
+    assert summary.by_status == {"degenerate_landmarks": 1, "low_score": 1, "ok": 4}
     found = {row["source"]: str(row["detector"]).split("/")[0] for row in rows(tmp_path / "out")}
     assert found == {
         "both.png": "FlatDetector",
         "low.png": "OtherDetector",
+        "point.png": "OtherDetector",
         "second.png": "OtherDetector",
     }
-    assert files(tmp_path / "out_none") == {"neither.png", "point.png"}
+    assert files(tmp_path / "out_none") == {"neither.png", "points.png"}
 
 
 def test_a_face_that_fills_the_photo_is_noted(

@@ -14,6 +14,7 @@ from faceprep.core.cpu import take_share
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces
 from faceprep.core.landmarks import ARCFACE_112, apply_transforms
+from faceprep.core.turns import TURNS, turn_faces_back, turn_image, turn_of
 from faceprep.models.detectors.detector import DetectorSpec, SizedDetector
 from faceprep.models.refine.refiner import Refined
 from faceprep.steps.find_faces import FaceFinder, FaceOptions, Found, face_rows, open_cropper
@@ -162,14 +163,16 @@ def test_a_worker_s_detector_has_its_share_of_the_cores(
         lambda spec: specs.append(spec) or SizedDetector(FlatDetector(None)),
     )
     monkeypatch.setenv("FACEPREP_CORES", "7")
-    options = FaceOptions(detector="flat", refine=False)
+    options = FaceOptions(detector="flat", refine=False, turns="0")
     options.finder()
     take_share(3)
     options.finder()
     assert [spec.threads for spec in specs] == [7, 3]
 
 
-@pytest.mark.parametrize("wrong", [{"min_score": 1.5}, {"det_size": 8}, {"template": "face"}])
+@pytest.mark.parametrize(
+    "wrong", [{"min_score": 1.5}, {"det_size": 8}, {"template": "face"}, {"turns": "90"}]
+)
 def test_options_that_cannot_be_meant(wrong: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         FaceOptions(**wrong)  # type: ignore[arg-type]
@@ -226,3 +229,17 @@ def test_rows_say_what_was_cropped() -> None:
     assert (row.box == (5, 6, 7, 8)).all() and row.score == pytest.approx(0.8) and row.frame is None  # type: ignore[attr-defined]
     assert row.refiner == "retinaface"
     assert (row.transform == crops[0].transform).all() and abs(row.roll or 1) < 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("template", ["arcface-112", "box1.5-64", "patch2.7-80x60", "eyes-64"])
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_turned_face_has_the_crop_of_the_upright_one(template: str, turn: int) -> None:
+    rng = np.random.default_rng(3)
+    image = rng.integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    points = (ARCFACE_112 + (150, 90)).astype(np.float32)
+    faces = Faces(np.array([(155, 95, 250, 200)]), points[None], np.array([0.9]))
+    ((_, upright, _),), _ = open_cropper(template).crop(image, faces)
+    turned = turn_image(image, -turn % 360)
+    there = turn_faces_back(faces, (turned.shape[0], turned.shape[1]), turn)
+    ((_, pixels, transform),), _ = open_cropper(template).crop(turned, there, turn=turn)
+    assert np.abs(pixels.astype(int) - upright).max() <= 4 and turn_of(transform) == turn

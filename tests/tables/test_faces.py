@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceprep.core.errors import SourceError
+from faceprep.core.turns import TURNS
 from faceprep.tables.faces import (
     SCHEMA,
     FaceRow,
@@ -58,6 +59,7 @@ ROW = st.builds(
     lean=st.none() | _FLOAT,
     yaw=st.none() | _FLOAT,
     refiner=st.none() | _TEXT,
+    turn=st.none() | st.sampled_from(TURNS),
 )
 
 
@@ -219,7 +221,8 @@ def test_outputs_beside_the_folder_come_back(beside: str, name: str) -> None:
 
 def test_a_table_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     new, old = table_of([row(1), row(2)]), tmp_path / "old.parquet"
-    pq.write_table(new.drop_columns("refiner"), old)
+    pq.write_table(new.drop_columns(["refiner", "turn"]), old)
     assert load_faces(old).equals(new)
     assert pa.concat_tables(read_range(old, 1, 2)).equals(new.slice(1))
-    assert load_faces(old, ["output", "refiner"])["refiner"].to_pylist() == [None, None]
+    for name in ("refiner", "turn"):
+        assert load_faces(old, ["output", name])[name].to_pylist() == [None, None]

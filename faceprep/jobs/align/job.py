@@ -152,7 +152,8 @@ class Align(Job):
                 )
             )
             sizes = np.array([row.image_size for row in rows])
-            fitted = open_cropper(self.template).fit(faces, sizes)
+            turns = [row.turn for row in rows]
+            fitted = open_cropper(self.template).fit(faces, sizes, turns)
             for row, transform, fault in zip(rows, *fitted, strict=True):
                 yield _Fitted(row._replace(transform=transform, template=self.template), fault)
 

@@ -31,11 +31,12 @@ from faceprep.sets.folder import FolderSet, find_identities
 from faceprep.sets.listing import is_text, list_images
 from faceprep.sets.manifests import reader as manifest_names
 from faceprep.steps.embed_crops import FittedCrop, Fitter, Load, fit_encoded, load_file
+from faceprep.steps.find_faces import Cropper
 from faceprep.tables import faces as faces_table
 from faceprep.tables.embeddings import Place
 from faceprep.tables.faces import FaceRow
 from faceprep.vision.load_image import load_image
-from faceprep.vision.templates import Template, check_faces, crop_transforms, cut_crop
+from faceprep.vision.templates import Template, cut_crop
 
 _SHARD = 256
 _PLACE = "place.json"
@@ -258,8 +259,8 @@ def _cut_faces(path: Path, rows: list[FaceRow], target: Template) -> list[Fitted
         np.stack([getattr(row, name) for row in rows]) for name in ("box", "landmarks", "score")
     ]
     faces = Faces(*columns)
-    transforms = crop_transforms(faces, target, pixels.shape[:2])
-    cuts = zip(rows, transforms, check_faces(faces, target), strict=True)
+    turns = [row.turn for row in rows]
+    cuts = zip(rows, *Cropper(target).fit(faces, pixels.shape[:2], turns), strict=True)
     return [
         Outcome(row.output or "", "degenerate_landmarks", fault)
         if fault

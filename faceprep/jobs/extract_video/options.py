@@ -15,6 +15,7 @@ from faceprep.video.siw_boxes import FILLS
 class VideoOptions(FaceOptions):
     """The options of extract-video, besides those of finding faces."""
 
+    turns: str = option("0", "Take frames as they are; video is not turned yet.", choices=("0",))
     every: int = option(1, "Take one frame in N; short for --frames every:N.")
     frames: str = option(
         "all",
@@ -24,7 +25,9 @@ class VideoOptions(FaceOptions):
     start: float | None = option(None, "Skip frames before this time, in seconds from the start.")
     end: float | None = option(None, "Skip frames from this time on, in seconds from the start.")
     fallback: str | None = option(
-        None, "Try this detector on frames in which the first finds no face above --min-score."
+        None,
+        "Try this detector on frames in which the first finds no face above --min-score, or none "
+        "with sound landmarks.",
     )
     format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
     quality: int = option(95, "Set the JPEG quality, 1 to 100.")
@@ -47,6 +50,7 @@ class VideoOptions(FaceOptions):
         super().__post_init__()
         self.choice()
         for name, expected, is_so in (
+            ("turns", "0", self.turns == "0"),
             ("format", "png or jpg", self.format in ("png", "jpg")),
             ("quality", "1 to 100", 1 <= self.quality <= 100),
             ("margin", "0.1 to 5", 0.1 <= self.margin <= 5),

@@ -16,7 +16,7 @@ import numpy as np
 
 from faceprep.core.arrays import Bools, Complexes, Doubles, Floats, Pixels, Rows
 from faceprep.core.faces import Faces
-from faceprep.core.landmarks import ARCFACE_112, check_landmarks, estimate_similarity
+from faceprep.core.landmarks import ARCFACE_112, check_landmarks, estimate_similarity, measure_rolls
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.refine.looks import OnetLook, RetinaFaceLook
 from faceprep.models.refine.squares import squares_of_boxes, squares_of_landmarks
@@ -134,7 +134,7 @@ class Refiner:
         squares = squares_of_boxes(work.boxes[rows], work.turns(rows), _BOX_FACTOR)
         look = self._retinaface.look(*work.of(rows), squares, 1 / _BOX_FACTOR)
         is_sure = look.scores >= _RETINAFACE_SURE
-        rolls = np.where(look.scores > 0, _roll(look.landmarks), work.rolls(rows))
+        rolls = np.where(look.scores > 0, measure_rolls(look.landmarks), work.rolls(rows))
         is_turned = rolls > _MAX_ROLL
         self._look_at_turns(work, rows[is_turned & ~work.is_seen[rows]])
         left = is_sure & (work.refiners[rows] == NONE)
@@ -203,7 +203,7 @@ class _Work:
 
     def rolls(self, rows: Rows) -> Doubles:
         """Return the roll (n,) in degrees by the best guess so far, infinite without one."""
-        return _roll(self._guesses[rows])
+        return measure_rolls(self._guesses[rows])
 
     def turns(self, rows: Rows) -> Complexes:
         """Return the unit vector (n,) of each face's x axis, by the best guess so far."""
@@ -236,13 +236,6 @@ def _lean(landmarks: Doubles) -> Doubles:
         beside = (points[:, 2] - (points[:, 0] + points[:, 1]) / 2) / eyes
         lean: Doubles = np.abs(beside.real)
     return lean
-
-
-def _roll(landmarks: Doubles) -> Doubles:
-    """Return the roll (n,), 0 to 180 degrees; infinite where the landmarks coincide."""
-    fit = estimate_similarity(landmarks, ARCFACE_112)
-    roll: Doubles = np.degrees(np.abs(np.arctan2(fit[:, 1, 0], fit[:, 0, 0])))
-    return np.where(np.isfinite(roll), roll, np.inf)
 
 
 def _moved(landmarks: Doubles, offsets: Doubles) -> Doubles:
