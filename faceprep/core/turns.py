@@ -47,7 +47,7 @@ def turn_matrix(size: npt.ArrayLike, turn: int, pixel: int = 0) -> Doubles:
     linear = np.array([(cosine, -sine), (sine, cosine)], np.float64)
     height, width = np.asarray(size, np.float64) - pixel
     corners = np.array([(0, 0), (width, 0), (0, height), (width, height)]) @ linear.T
-    return np.column_stack([linear, -corners.min(axis=0)])
+    return np.column_stack([linear, 0.0 - corners.min(axis=0)])
 
 
 def turn_faces(faces: Faces, size: tuple[int, int], turn: int) -> Faces:

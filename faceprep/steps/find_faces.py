@@ -44,7 +44,6 @@ _BORDERED, _DOUBLED = (
     "found on a border: it fills the image",
     "found at twice the detection size: it is small",
 )
-_FACELESS = (NO_FACE, LOW_SCORE)
 _TURNS = ("auto", "0", "all")
 _LOWEST = 0.5
 """Score below which a detector's answers are not even counted as low."""
@@ -203,16 +202,21 @@ class FaceFinder:
         if detector.min_face:
             self._no_face = f"no face of {detector.min_face} pixels or more found"
 
-    def find(self, images: Sequence[Pixels], most: int | None = None) -> list[Found]:
+    def find(
+        self, images: Sequence[Pixels], most: int | None = None, turn: int | None = None
+    ) -> list[Found]:
         """Find the faces of each image that are sure enough, or the reason why there is none.
 
         Faces with sound landmarks are refined: the first `most` of an image, or all. The others
         keep the detector's. Exchanged landmarks are often those of a head upside down, where a
         refiner sees a face that is not there. An image whose faces are upright only after a turn
-        is turned to find them; the faces are returned in pixels of the image as it is.
+        is turned to find them; the faces are returned in pixels of the image as it is. A given
+        `turn` is that of all images.
         """
+        if turn:
+            return [self._look_turned(image, turn, most) for image in images]
         found = self._look(images, most)
-        if self._chooser is None:
+        if self._chooser is None or turn is not None:
             return found
         doubtful = [row for row, each in enumerate(found) if self._doubts(images[row], each)]
         turns = self._chooser.choose([images[row] for row in doubtful])
@@ -222,6 +226,20 @@ class FaceFinder:
                 if len(again.faces):
                     found[row] = again
         return found
+
+    @property
+    def can_turn(self) -> bool:
+        """Return whether it looks for the turn of images."""
+        return self._chooser is not None
+
+    def find_turn(self, images: Sequence[Pixels]) -> int:
+        """Return the one turn of all frames of a video; 0 unless most are in doubt."""
+        found = self._look(images, 1)
+        pairs = zip(images, found, strict=True)
+        n_doubts = sum(self._doubts(image, each) for image, each in pairs)
+        if self._chooser is None or 2 * n_doubts <= len(images):
+            return 0
+        return self._chooser.choose_one(images)
 
     def _doubts(self, image: Pixels, found: Found) -> bool:
         """Return whether the image should be seen at other turns."""
@@ -262,35 +280,11 @@ class FaceFinder:
         return Found(sure, NO_FACE, self._no_face)
 
 
-def find_with(
-    finders: Sequence[FaceFinder], images: Sequence[Pixels], most: int | None = None
-) -> list[tuple[Found, str]]:
-    """Return what was found in each image, and the fingerprint of the detector that found it.
-
-    Each finder looks only at the images in which those before it found no sure face, or none with
-    sound landmarks. The first `most` sound faces of an image are refined.
-    """
-    first = finders[0]
-    found = [(each, first.fingerprint) for each in first.find(images, most)]
-    for finder in finders[1:]:
-        missing = [row for row, (each, _) in enumerate(found) if _is_missing(each)]
-        again = finder.find([images[row] for row in missing], most)
-        for row, each in zip(missing, again, strict=True):
-            if not _is_missing(each) or len(each.faces) > 0 == len(found[row][0].faces):
-                found[row] = each, finder.fingerprint
-    return found
-
-
-def _is_missing(found: Found) -> bool:
-    """Return whether an image that can be decoded has no face with sound landmarks."""
-    return found.status in (OK, *_FACELESS) and not len(_first_sound(found.faces, 1))
-
-
 def _refine(
     refiner: Refiner, images: Sequence[Pixels], found: Sequence[Found], most: int | None
 ) -> list[Found]:
     """Return what was found with the landmarks of `most` faces of each image refined."""
-    rows = [_first_sound(each.faces, most) for each in found]
+    rows = [first_sound(each.faces, most) for each in found]
     seen = [row for row, faces in enumerate(rows) if len(faces)]
     chosen = [found[row].faces.take(rows[row]) for row in seen]
     results = list(found)
@@ -310,7 +304,7 @@ def _refine(
     return results
 
 
-def _first_sound(faces: Faces, most: int | None) -> Rows:
+def first_sound(faces: Faces, most: int | None) -> Rows:
     """Return the rows of the first `most` faces with sound landmarks."""
     return np.flatnonzero([not fault for fault in check_landmarks(faces.landmarks)])[:most]
 

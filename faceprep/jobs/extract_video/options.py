@@ -15,7 +15,6 @@ from faceprep.video.siw_boxes import FILLS
 class VideoOptions(FaceOptions):
     """The options of extract-video, besides those of finding faces."""
 
-    turns: str = option("0", "Take frames as they are; video is not turned yet.", choices=("0",))
     every: int = option(1, "Take one frame in N; short for --frames every:N.")
     frames: str = option(
         "all",
@@ -50,7 +49,6 @@ class VideoOptions(FaceOptions):
         super().__post_init__()
         self.choice()
         for name, expected, is_so in (
-            ("turns", "0", self.turns == "0"),
             ("format", "png or jpg", self.format in ("png", "jpg")),
             ("quality", "1 to 100", 1 <= self.quality <= 100),
             ("margin", "0.1 to 5", 0.1 <= self.margin <= 5),

@@ -21,8 +21,10 @@ from faceprep.core.prefetch import map_ahead
 from faceprep.core.types import NO_CROP, OK, Outcome, Shard, Sink
 from faceprep.jobs.extract_video.cutting import File, FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
+from faceprep.jobs.extract_video.turn import find_video_turn
 from faceprep.jobs.extract_video.videos import Video
-from faceprep.steps.find_faces import Found, face_rows, find_with
+from faceprep.steps.fallback import find_with
+from faceprep.steps.find_faces import Found, face_rows
 from faceprep.tables.faces import FaceRow, FacesWriter
 from faceprep.tables.frames import FrameRow, FramesWriter
 from faceprep.video.index import VideoIndex
@@ -44,11 +46,13 @@ class Piece(NamedTuple):
     """The work on one piece: the frames of `span`, or all of a video that is one piece.
 
     `index_name` names the file with the index of a video of several pieces in the scratch folder.
+    `turn` is that of all frames; None lets the only piece of a video find it.
     """
 
     video: Video
     span: Span | None = None
     index_name: str = ""
+    turn: int | None = None
 
 
 @dataclass
@@ -126,6 +130,7 @@ class _PieceWork:
         self._video = piece.video
         self._cutter = FrameCutter(options, root, piece.video)
         self._finders = options.finders(options.fallback)
+        self._turn = piece.turn
 
     def run(self, scratch: Path) -> Iterator[Extracted]:
         """Yield what became of each wanted frame, and collect the facts."""
@@ -133,6 +138,8 @@ class _PieceWork:
         try:
             known = known_index(self._piece, scratch)
             path = f"{self._root}/{self._video.path}"
+            if self._turn is None:
+                self._turn = find_video_turn(self._options, path)
             with VideoReader(path, max(LEAST_DECODERS, my_cores()), known) as reader:
                 facts.n_frames, facts.cut_off = len(reader), reader.cut_off
                 for extracted in self._with_missed(reader):
@@ -183,14 +190,14 @@ class _PieceWork:
 
     def _extract(self, frames: Sequence[Frame]) -> list[Extracted]:
         most = None if self._options.all_faces else 1
-        found = find_with(self._finders, [frame.pixels for frame in frames], most)
+        found = find_with(self._finders, [frame.pixels for frame in frames], most, self._turn)
         return [self._keep(frame, *each) for frame, each in zip(frames, found, strict=True)]
 
     def _keep(self, frame: Frame, found: Found, detector: str) -> Extracted:
         """Return the files and the rows of one frame."""
         options, cutter, path = self._options, self._cutter, self._video.path
         most = None if options.all_faces else 1
-        crops, faults = options.cropper().crop(frame.pixels, found.faces, most=most)
+        crops, faults = options.cropper().crop(frame.pixels, found.faces, most, found.turn)
         outputs = cutter.outputs(frame.number, [crop.face for crop in crops])
         known = {"source": path, "frame": frame.number, "time_s": frame.time_s}
         known |= {"detector": detector, "template": options.template}

@@ -15,7 +15,8 @@ from faceprep.core.errors import SourceError
 from faceprep.core.shards import cut_at, whole_stage
 from faceprep.core.types import Shard
 from faceprep.jobs.extract_video.options import VideoOptions
-from faceprep.jobs.extract_video.piece import Piece
+from faceprep.jobs.extract_video.piece import Piece, known_index
+from faceprep.jobs.extract_video.turn import find_video_turn
 from faceprep.jobs.extract_video.verdict import Joining
 from faceprep.jobs.extract_video.videos import Video
 from faceprep.video.pieces import Span, cut_video, index_video, pack_index, read_outline
@@ -60,7 +61,9 @@ class Planner:
         except SourceError:
             n_wanted = 1
         if len(spans) > 1:
-            parts = [Piece(video, span, name) for span in spans]
+            known = known_index(Piece(video, spans[0], name), self._scratch)
+            turn = find_video_turn(self._options, str(root / video.path), known)
+            parts = [Piece(video, span, name, turn) for span in spans]
             sizes = [span.n_wanted for span in spans]
         else:
             parts, sizes = [Piece(video)], [n_wanted]

@@ -1,0 +1,81 @@
+"""One turn for all frames of a video, whatever its pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from faceprep.core.arrays import Pixels
+from faceprep.core.types import Request
+from faceprep.jobs.extract_video.job import ExtractVideo
+from faceprep.jobs.extract_video.turn import find_video_turn
+from faceprep.models.detectors.detector import SizedDetector
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
+from faceprep.steps.find_faces import FaceFinder
+from tests.fakes import tree
+from tests.real import DATA, needs_data
+from tests.videos import PatchDetector, PatchVideo, film, rows
+
+pytest.importorskip("av")
+
+
+class Judge:
+    """A judge in doubt about everything, whose answer is a half turn."""
+
+    fingerprint = "judge"
+
+    def doubts(self, image: Pixels, *known: object) -> bool:
+        return True
+
+    def choose(self, images: Sequence[Pixels]) -> list[int]:
+        raise AssertionError("frames are not turned one by one")
+
+    def choose_one(self, images: Sequence[Pixels]) -> int:
+        assert len(images) == 5
+        return 180
+
+
+@dataclass(frozen=True)
+class Judged(PatchVideo):
+    """`extract-video` on drawn patches, with a judge of turns."""
+
+    def finder(self, detector: str | None = None) -> FaceFinder:
+        detecting = SizedDetector(PatchDetector())
+        return FaceFinder(detecting, self.min_score, None, Judge())  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Short(Judged):
+    """The same in several pieces."""
+
+    piece_s: ClassVar[float] = 0.2
+
+
+def test_all_frames_have_the_turn_of_a_few_whatever_the_pieces(tmp_path: Path) -> None:
+    video = film(tmp_path / "src" / "a.mp4", "r" * 60)
+    for name, job in (("whole", Judged()), ("pieces", Short())):
+        run_job(job, Request((video,), tmp_path / name / "out"), SerialRunner())
+        assert {row["turn"] for row in rows(tmp_path / name / "out")} == {180}
+    whole, pieces = (tmp_path / name / "out" / "a" for name in ("whole", "pieces"))
+    assert tree(whole) == tree(pieces) and len(tree(whole)) == 60
+
+
+def test_what_cannot_be_read_is_not_turned(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"not a video")
+    assert find_video_turn(Judged(), str(tmp_path / "a.mp4")) == 0
+
+
+@needs_data
+def test_a_video_upside_down(tmp_path: Path) -> None:
+    pytest.importorskip("retinaface")
+    job = ExtractVideo(every=10, device="cpu")
+    source = DATA / "cases" / "video" / "upside.mp4"
+    run_job(job, Request((source,), tmp_path / "out"), SerialRunner())
+    found = rows(tmp_path / "out")
+    assert found and {row["turn"] for row in found} == {180}
+    assert all(abs(row["roll"]) > 140 for row in found)
