@@ -20,6 +20,7 @@ from faceprep.core.shards import cut_evenly
 from faceprep.core.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.containers import faults_after, index_set, open_set
 from faceprep.sets.folder import refuse_output_inside
+from faceprep.sets.image_paths import ImagePaths, path_in_identity
 from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing, is_text, list_set
 from faceprep.steps.list_options import ListOptions
@@ -162,7 +163,9 @@ class Score(ListOptions, Job):
                 state,
                 {"drop_below": self.drop_below} | self.list_options(),
             )
-            rows = (row for part in parts for row in parquet.read_rows(part))
+            with open_set(sink.scratch) as images:
+                form = ImagePaths(images).form
+            rows = (_name_in_plan(row, form) for part in parts for row in parquet.read_rows(part))
             plan_jsonl.write_plan(
                 sink.open(name),
                 judged | {"table": table, "sha256": digest},
@@ -189,6 +192,11 @@ def plan_drops(rows: Iterator[Mapping[str, Any]], limits: Sequence[str]) -> Iter
         if found:
             reason = ", ".join(f"{name} {value:.3g} < {least:g}" for name, value, least in found)
             yield Decision(DROP, row["path"], score=found[0][1], reason=reason)
+
+
+def _name_in_plan(row: Mapping[str, Any], form: str) -> Mapping[str, Any]:
+    """Return a row with the path that a plan names its image by."""
+    return {**row, "path": path_in_identity(row["path"], row["identity"], form)}
 
 
 def _is_number(text: str) -> bool:

@@ -10,7 +10,8 @@ from typing import BinaryIO, ClassVar
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.sets import webdataset
-from faceprep.sets.folder import BAD_NAME, path_in_identity
+from faceprep.sets.folder import BAD_NAME
+from faceprep.sets.image_paths import FORM, path_in_identity
 from faceprep.sets.image_set import CheckedSample, Sample, check_sample
 from faceprep.sets.listing import describe_bad_name, is_text
 from faceprep.sets.parquet_writer import ParquetWriter
@@ -72,16 +73,17 @@ class TarWriter(_StreamWriter):
 
     kind: ClassVar[str] = "webdataset"
     can: ClassVar[Capabilities] = Capabilities(many_labels=True)
+    has_paths: ClassVar[bool] = True
     end: ClassVar[bytes] = webdataset.END
 
     @classmethod
     def choose_settings(cls, names: SetNames) -> Settings:
         """Leave the suffix out of the keys, unless two images differ in it alone."""
-        return {"cuts_suffixes": not has_twins(names)}
+        return {FORM: names.form, "cuts_suffixes": not has_twins(names)}
 
     def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
         sample, suffix = checked.sample, checked.header.suffix
-        name = path_in_identity(sample)
+        name = path_in_identity(sample.key, sample.identity, self.settings[FORM])
         if self.settings["cuts_suffixes"] and is_image_name(name):
             name = name.rpartition(".")[0]
         key = webdataset.key_of(name)

@@ -223,7 +223,7 @@ def write_rows(
     shards: Sequence[Shard],
     open_part: Callable[[str], AbstractContextManager[BinaryIO]],
 ) -> None:
-    """Write the rows of every shard, and the settings of the writer of a container.
+    """Write the rows of every shard, and the settings of the writer where files are not placed.
 
     `open_part` opens the file of a shard's id, or of `_WRITER_PART`.
     """
@@ -231,8 +231,8 @@ def write_rows(
         with open_part(shard.id) as file:
             file.write(json.dumps(list(destinations.rows(shard.start, shard.stop))).encode())
     target: Target = shards[0].payload
-    writer = find_writer(Path(target.output))
-    if target.is_container and writer:
+    if not target.are_placed:
+        writer = find_writer(Path(target.output)) or FolderWriter
         rows = destinations.rows(0, target.n)
         names = _names_of((row.into for row in rows if row.into), target.are_files)
         with open_part(_WRITER_PART) as file:
@@ -295,9 +295,6 @@ def _write_samples(
 def _open_writer(shard: Shard, path_of: PartPath) -> tuple[SetWriter, OutPart]:
     target: Target = shard.payload
     output = Path(target.output)
-    if not target.is_container:
-        folder = FolderWriter(output, Classes.of([]), {})
-        return folder, OutPart(output.name, shard.start, shard.stop, target.n, True)
     writer = load_writer(output, path_of(_WRITER_PART))
     is_whole = writer.parts_are_files and len(shard) == target.n
     return writer, OutPart(output.name, shard.start, shard.stop, target.n, is_whole)
