@@ -45,6 +45,7 @@ from faceprep.sets.manifests.soundness import (
 )
 from faceprep.sets.manifests.writers import FORMATS, Format, format_of
 from faceprep.sets.split import Selection, Split
+from faceprep.steps.list_options import NamingOptions
 
 _TYPICAL = 8 << 10
 """Bytes of an image where nothing else is known."""
@@ -53,7 +54,7 @@ log = logging.getLogger("faceprep")
 
 
 @dataclass(frozen=True)
-class Manifest(Job):
+class Manifest(NamingOptions, Job):
     """Write a list or shards of images for a trainer.
 
     SRC is any set. OUT lists its images, shuffled, in the format of its suffix: .npz (as
@@ -95,9 +96,6 @@ class Manifest(Job):
     min_images: int = option(1, "Leave out identities with fewer images than this.")
     max_images: int | None = option(None, "Draw at most this many images of each class.")
     identities: int | None = option(None, "Draw this many classes.")
-    relative_to: Path | None = option(
-        None, "Write paths relative to this folder.  [default: absolute paths]"
-    )
     embeddings: Path | None = option(
         None,
         "Join the embeddings of this file (.npz or .parquet of embed, or a manifest with them) by "
@@ -135,7 +133,7 @@ class Manifest(Job):
         with_images = self._holds_images(output)
         if source.is_dir():
             refuse_output_inside(source, output)
-        with index_set(source, scratch) as images:
+        with index_set(source, scratch, relative_to=self.relative_to) as images:
             listing = list_set(images, request.limit)
             prefix = self._prefix(images, form, with_images)
             faults = list(images.faults()) if request.limit is None else []

@@ -28,6 +28,7 @@ from faceprep.sets.folder import FolderSet
 from faceprep.sets.image_paths import ImagePaths, path_in_identity
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.listing import Listing
+from faceprep.sets.set_index import RELATIVE_TO
 
 log = logging.getLogger("faceprep")
 _LISTING, _ORDER, _IDENTITY_OF = "listing.json", "order.i64", "listed_identity_of.i64"
@@ -121,6 +122,12 @@ def load_listed(scratch: Path) -> ListedSet:
     return ListedSet(path, kind, state, listing, map_numbers(scratch / _ORDER, "<i8"))
 
 
+def names_below(scratch: Path) -> str:
+    """Return the folder of the relative names of the set of the run; empty where none was given."""
+    with open_set(scratch) as images:
+        return str(images.index.facts.get(RELATIVE_TO, ""))
+
+
 def read_listed(scratch: Path, places: Sequence[int]) -> Iterator[Sample | Outcome]:
     """Yield the images at these places of the saved listing, with its paths as keys."""
     listed = load_listed(scratch)
@@ -130,12 +137,14 @@ def read_listed(scratch: Path, places: Sequence[int]) -> Iterator[Sample | Outco
             yield each._replace(key=listed.listing.path(place))
 
 
-def find_paths(path: Path, scratch: Path, name: str, wanted: Iterable[str]) -> list[str]:
+def find_paths(
+    path: Path, scratch: Path, name: str, wanted: Iterable[str], relative_to: Path | None = None
+) -> list[str]:
     """Index another set under `name`, and note where the images with these paths are.
 
     Return the paths that it has not. Raises SourceError.
     """
-    with index_set(path, scratch, name) as images:
+    with index_set(path, scratch, name, relative_to) as images:
         listed = _group(images)
     places = {each: place for place, each in enumerate(listed.listing.prefixed_paths(""))}
     missing = [each for each in wanted if each not in places]

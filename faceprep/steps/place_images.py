@@ -41,7 +41,8 @@ from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing
 from faceprep.sets.losses import find_losses
 from faceprep.sets.set_writer import Classes, OutPart, SetNames, SetWriter
-from faceprep.steps.listed_set import ListedSet, read_listed, read_paths
+from faceprep.steps.list_options import origin_options
+from faceprep.steps.listed_set import ListedSet, names_below, read_listed, read_paths
 from faceprep.steps.resolve_plan import Destinations, Row, resolve
 from faceprep.steps.undo_plan import carry_faces, write_undo
 from faceprep.tables.plan import write_plan
@@ -374,7 +375,8 @@ def finish_placing(
     if target.is_container:
         _join_container(shards, path_of, sink, rows())
     with sink.open(plan_path(output, UNDO).name) as file:
-        write_undo(file, plan_header(command, output, "", {}), source, output, rows)
+        header = plan_header(command, output, "", {}) | origin_options(names_below(sink.scratch))
+        write_undo(file, header, source, output, rows)
     if target.are_placed:
         carry_faces(sink, source, rows())
 

@@ -19,10 +19,15 @@ ROOT = "."
 
 
 class PlannedImages:
-    """A set of any kind, indexed below `scratch` under `name`; safe to use from several threads."""
+    """A set of any kind, indexed below `scratch` under `name`; safe to use from several threads.
 
-    def __init__(self, path: Path, scratch: Path, name: str) -> None:
-        self._images = index_set(path, scratch, name, may_be_empty=True)
+    The relative names of a list lie below `relative_to`.
+    """
+
+    def __init__(
+        self, path: Path, scratch: Path, name: str, relative_to: Path | None = None
+    ) -> None:
+        self._images = index_set(path, scratch, name, relative_to, may_be_empty=True)
         self._form = ImagePaths(self._images).form
         index = self._images.index
         self.identifier = f"{self._images.path}\0{index.fingerprint}"
