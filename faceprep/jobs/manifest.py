@@ -63,8 +63,8 @@ class Manifest(NamingOptions, Job):
     lists images for distillation. Classes are numbered 0 to C-1 in the order of their names, as
     numbers if all are numbers. NAME_classes.csv beside OUT lists them; --classes keeps the numbers
     of another one. The validation share goes to NAME_val.SUFFIX. With --shards the files are called
-    NAME-00000-of-00008.SUFFIX. A file that is missing, empty or no regular file is left out and
-    named in failures.csv.
+    NAME-00000-of-00008.SUFFIX. A file that is missing, empty or not a regular file is left out
+    and named in failures.csv.
     """
 
     command: ClassVar[str] = "manifest"

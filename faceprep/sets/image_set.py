@@ -146,7 +146,7 @@ class ImageSet(ABC):
     def find_unusable(self, stop: int) -> Iterator[tuple[int, Outcome]]:
         """Yield (position, outcome) of images before `stop` that need not be read to be refused.
 
-        A file is refused that is missing, empty or no regular file.
+        A file is refused that is missing, empty or not a regular file.
         """
         sizes = self.file_sizes
         if sizes is None:

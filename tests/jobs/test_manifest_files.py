@@ -45,7 +45,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def spoil(source: Path) -> Path:
-    """Add files that are no images as their `stat` shows; all of c are such."""
+    """Add files that are not images as their `stat` shows; all of c are such."""
     make(source, "a/empty.jpg", "c/empty.jpg", data=b"")
     (source / "a/gone.jpg").symlink_to("nowhere")
     (source / "a/loop.jpg").symlink_to("loop.jpg")

@@ -40,7 +40,7 @@ _BAD = ".bad"
 
 
 def refuse_unusable(images: ImageSet, listing: Listing) -> None:
-    """Refuse images whose file is missing, empty or no regular file."""
+    """Refuse images whose file is missing, empty or not a regular file."""
     for position, outcome in images.find_unusable(len(listing)):
         listing.refused[position] = Unlabelled(outcome.status, outcome.reason)
 
