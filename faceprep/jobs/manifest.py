@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -39,6 +39,7 @@ from faceprep.sets.manifests.soundness import (
     check_images,
     count_lost,
     cut_checks,
+    load_kept,
     refuse_unusable,
     warn_of_empty,
     write_soundly,
@@ -156,7 +157,8 @@ class Manifest(NamingOptions, Job):
         if table and rows is not None and request.limit is None:
             cutter.add_outcomes("vectors", source, embedding_rows.find_spare(table, rows))
         checks = cut_checks(scratch, chosen) if self.check else {}
-        layout = self._lay_out(cutter, chosen, table, checks, request)
+        drops = self.check and not fixed
+        layout = replace(self._lay_out(cutter, chosen, table, checks, request), drops_classes=drops)
         layout.save(scratch)
         if table:
             embedding_rows.lay_out(table, scratch / EMBEDDINGS)
@@ -166,7 +168,7 @@ class Manifest(NamingOptions, Job):
         if checks:
             stages.insert(0, Stage(CHECK, [*chain.from_iterable(checks.values())]))
         files = [*layout.files]
-        if may_write_map(output, chosen.names):
+        if may_write_map(output, chosen.names, may_drop=drops):
             files.append(layout.class_map)
         for file in filter(None, (self.embeddings, self.classes)):
             fingerprint += f", {storage.fingerprint_of(file)}"
@@ -358,10 +360,11 @@ class Manifest(NamingOptions, Job):
         for name, plan in layout.files.items():
             if not plan.has_one_part:
                 join(sink, layout, name, sink.open(name))
-        warn_of_empty(rows, lost)
-        names = [row.name for row in rows]
-        if may_write_map(request.output, names):
-            counts = [row.images - lost[row.number] for row in rows]
+        kept = load_kept(layout, sink)
+        warn_of_empty(rows, kept, lost)
+        names = [row.name for row in kept]
+        if may_write_map(request.output, names) and layout.class_map in (work.files or ()):
+            counts = [row.images - lost[row.number] for row in kept]
             sink.write(layout.class_map, class_map.encode(names, counts))
 
 
