@@ -172,13 +172,8 @@ class Manifest(NamingOptions, Job):
             files.append(layout.class_map)
         for file in filter(None, (self.embeddings, self.classes)):
             fingerprint += f", {storage.fingerprint_of(file)}"
-        return Work(
-            stages,
-            fingerprint,
-            files=files,
-            n_files=len(cutter.shards) + len(files),
-            n_bytes=_count_bytes(listing, layout, sizes),
-        )
+        n_files, n_bytes = len(cutter.shards) + len(files), _count_bytes(listing, layout, sizes)
+        return Work(stages, fingerprint, files=files, n_files=n_files, n_bytes=n_bytes)
 
     def _holds_images(self, output: Path) -> bool:
         return self.with_images or format_of(output).write is None

@@ -38,7 +38,7 @@ def index_set(
     container = registry.load(registry.CONTAINERS, kind)
     folder = scratch / name
     index = IndexWriter(folder)
-    given = _given_facts(relative_to)
+    given = _given_facts(kind, relative_to)
     index.facts = dict(given)
     container.build_index(path, index)
     index.facts = {"path": str(path), "kind": kind} | given | index.facts
@@ -50,8 +50,8 @@ def index_set(
     return found
 
 
-def _given_facts(relative_to: Path | None) -> dict[str, str]:
-    if relative_to is None:
+def _given_facts(kind: str, relative_to: Path | None) -> dict[str, str]:
+    if relative_to is None or kind not in registry.LIST_KINDS:
         return {}
     if not relative_to.is_dir():
         raise SourceError("no such folder", path=relative_to, remedy="Check --relative-to.")
