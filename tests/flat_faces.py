@@ -18,8 +18,8 @@ import pytest
 from faceprep.core import registry
 from faceprep.core.arrays import Pixels
 from faceprep.core.faces import Faces, no_faces
+from faceprep.core.landmarks import ARCFACE_112
 from faceprep.core.registry import Entry
-from faceprep.vision.align import ARCFACE_112
 from faceprep.vision.codec import encode
 
 

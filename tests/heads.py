@@ -30,3 +30,9 @@ def turned_head(
     seen = head @ (about_z @ about_y @ about_x).T
     nearness = distance / (distance - seen[:, 2:]) if distance else 1.0
     return seen[:, :2] * nearness
+
+
+def similarity(angle: float, scale: float, x: float, y: float) -> npt.NDArray[np.float64]:
+    """(2, 3) transform: turns by `angle` degrees, scales, then moves."""
+    cos, sin = scale * np.cos(np.radians(angle)), scale * np.sin(np.radians(angle))
+    return np.array([[cos, -sin, x], [sin, cos, y]])

@@ -17,6 +17,7 @@ import pytest
 import waitress.server
 
 from faceprep.core import storage
+from faceprep.core.scratch import scratch_folder
 from faceprep.core.types import ACCEPTED, Decision
 from faceprep.pages.review import server
 from faceprep.pages.review.session import open_session
@@ -172,10 +173,14 @@ def served(plan: Path) -> Iterator[str]:
         servers.append(waitress.server.create_server(app, **options))
         return servers[0]
 
-    with open_session(plan) as session, pytest.MonkeyPatch.context() as patch:
+    with (
+        open_session(plan) as session,
+        scratch_folder() as scratch,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setattr(server, "_waitress", lambda: create_server)
         thread = threading.Thread(
-            target=server.serve, args=(session, 0, addresses.put, False), daemon=True
+            target=server.serve, args=(session, scratch, 0, addresses.put, False), daemon=True
         )
         thread.start()
         try:

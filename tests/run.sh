@@ -18,6 +18,10 @@ if ! command -v chromium >/dev/null; then # the review page is driven in it; its
     if [ "$(id -u)" = 0 ]; then sudo=""; else sudo="sudo"; fi
     $sudo apt-get update -qq && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium
 fi
+if ! command -v ffmpeg >/dev/null; then # the reference for odd videos; its tests are skipped without
+    if [ "$(id -u)" = 0 ]; then sudo=""; else sudo="sudo"; fi
+    $sudo apt-get update -qq && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends ffmpeg
+fi
 if ! "$python" -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then
     echo "tests/run.sh: MXNet 1.9.1 needs Python 3.11; the tests against it are skipped" >&2
 elif ! .venv-mxnet/bin/python -c 'import mxnet' 2>/dev/null; then

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from faceprep.core.arrays import Pixels
 from faceprep.core.faces import Faces, no_faces
+from faceprep.core.landmarks import ARCFACE_112
 from faceprep.core.types import Request, Runner, Summary
 from faceprep.jobs.extract_video.job import ExtractVideo
 from faceprep.models.detectors.detector import SizedDetector
@@ -21,7 +22,6 @@ from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.steps.find_faces import FaceFinder
 from faceprep.synthetic.video import PLAIN, VideoStyle, draw_frame, encode_video, frame_times
-from faceprep.vision.align import ARCFACE_112
 
 SIZE = (180, 320)
 SIDE = 60

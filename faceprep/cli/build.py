@@ -50,7 +50,7 @@ _RUN_OPTIONS = (
     ),
 )
 _N_NAMED = 3
-_SHARED_DETAILS = ("failures", "done_before")
+_SHARED_DETAILS = ("failures", "done_before", "skipped")
 """Details that every run has; the others are the job's own figures."""
 _SHARED_OPTIONS = (
     click.Option(
@@ -239,6 +239,9 @@ def _describe(summary: Summary, job: Job) -> str:
     others = _describe_others(summary)
     if others:
         lines.append(f"the others: {', '.join(others)}")
+    if skipped := summary.details.get("skipped"):
+        counts = ", ".join(f"{n:,} {suffix}" for suffix, n in skipped.items())
+        lines.append(f"skipped files: {counts}")
     details = summary.details.items()
     figures = {name: value for name, value in details if name not in _SHARED_DETAILS}
     sentence = figures and job.sentence(figures)

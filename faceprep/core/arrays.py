@@ -15,8 +15,12 @@ Octets = npt.NDArray[np.uint8]
 """Bytes as numbers, in any shape."""
 Hashes = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
+"""Indices, for choosing."""
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
+Complexes = npt.NDArray[np.complex128]
+"""Points x + iy, or vectors."""
 Reals = npt.NDArray[np.floating[Any]]
 Numbers = npt.NDArray[Any]

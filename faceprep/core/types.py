@@ -14,6 +14,7 @@ FEW_IMAGES = "few_images"
 NO_FACE, MANY_FACES, LOW_SCORE = "no_face", "many_faces", "low_score"
 DROPPED, NOT_DRAWN = "dropped", "not_drawn"
 NO_CROP, REPAIRED, SPARE_FACE_ROWS = "no_crop", "repaired", "spare_face_rows"
+CONVERTED = "converted"
 SOUND_STATUSES = frozenset(
     {
         OK,
@@ -26,6 +27,7 @@ SOUND_STATUSES = frozenset(
         NO_CROP,
         REPAIRED,
         SPARE_FACE_ROWS,
+        CONVERTED,
     }
 )
 """Outcomes that are counted but are not failures."""
@@ -162,6 +164,8 @@ class Stage:
 
     name: str
     shards: Sequence[Shard]
+    unit: str = ""
+    """The unit of the progress display, where it is not that of the work."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,13 @@ class Work:
     n_files: int = 0
     n_bytes: int = 0
     """About how many files and bytes the output takes, for the preflight."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Files of the source that the job does not take, counted by suffix."""
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Return the figures for the summary of the run."""
+        return {"skipped": dict(self.skipped)} if self.skipped else {}
 
 
 COPY, HARDLINK, SYMLINK = "copy", "hardlink", "symlink"

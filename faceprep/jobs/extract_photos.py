@@ -20,23 +20,21 @@ from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
-from faceprep.core.types import (
-    LOW_SCORE,
-    MANY_FACES,
-    NO_FACE,
-    Outcome,
-    Request,
-    Shard,
-    Sink,
-    Stage,
-    Work,
-)
+from faceprep.core.types import MANY_FACES, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.folder import Identity, find_identities, refuse_output_inside
 from faceprep.sets.listing import is_text, list_images
-from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, Found, face_rows
+from faceprep.steps.find_faces import (
+    DEGENERATE,
+    FaceFinder,
+    FaceOptions,
+    Found,
+    face_rows,
+    find_with,
+)
 from faceprep.tables.faces import FACES_TABLE, FacesWriter, join_faces, join_output
 from faceprep.vision import codec
-from faceprep.vision.load_image import load_image_bytes
+from faceprep.vision.load_image import load_noted_bytes
 from faceprep.vision.templates import load_template
 
 _SHARD = 32
@@ -57,6 +55,7 @@ class Photo(NamedTuple):
     crop: str
     data: bytes
     pixels: Pixels
+    note: str
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,8 @@ class ExtractPhotos(FaceOptions, Job):
             )
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        root, identities = _find_photos(request.sources[0])
+        untaken = UntakenFiles(request.sources[0], "images")
+        root, identities = _find_photos(request.sources[0], untaken)
         if root == request.sources[0]:
             refuse_output_inside(root, request.output / FACES_TABLE)
         listing = list_images(identities, request.limit)
@@ -117,10 +117,11 @@ class ExtractPhotos(FaceOptions, Job):
             fingerprint,
             n_files=len(paths),
             n_bytes=2 * height * width * len(paths),
+            skipped=untaken.counts,
         )
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        finders = [self.finder(), *([self.finder(self.fallback)] if self.fallback else [])]
+        finders = self.finders(self.fallback)
         with FacesWriter(sink.open_part(_PART)) as table:
             for answer in _in_batches(_load_photos(shard)):
                 if isinstance(answer, Outcome):
@@ -131,19 +132,7 @@ class ExtractPhotos(FaceOptions, Job):
     def _extract(
         self, photos: Sequence[Photo], finders: Sequence[FaceFinder], sink: Sink, table: FacesWriter
     ) -> Iterator[Outcome]:
-        found = [
-            (each, finders[0].fingerprint)
-            for each in finders[0].find([photo.pixels for photo in photos])
-        ]
-        for finder in finders[1:]:
-            missing = [
-                row for row, (each, _) in enumerate(found) if each.status in (NO_FACE, LOW_SCORE)
-            ]
-            for row, each in zip(
-                missing, finder.find([photos[row].pixels for row in missing]), strict=True
-            ):
-                if len(each.faces):
-                    found[row] = each, finder.fingerprint
+        found = find_with(finders, [photo.pixels for photo in photos])
         for photo, (each, detector) in zip(photos, found, strict=True):
             yield self._keep(photo, each, detector, sink, table)
 
@@ -151,12 +140,12 @@ class ExtractPhotos(FaceOptions, Job):
         self, photo: Photo, found: Found, detector: str, sink: Sink, table: FacesWriter
     ) -> Outcome:
         """Write the crops of one photo, or the photo itself where it has none."""
-        chosen = choose(found.faces, self.select, photo.pixels.shape[:2])
-        crops, faults = self.cropper().crop(photo.pixels, chosen)
+        chosen = found.take(choose(found.faces, self.select, photo.pixels.shape[:2]))
+        crops, faults = self.cropper().crop(photo.pixels, chosen.faces)
         if not crops:
             sink.write(photo.path, photo.data, beside=_NONE)
             return Outcome(photo.path, *((DEGENERATE, "; ".join(faults)) if faults else found[1:3]))
-        has_many = self.select == "only" and len(chosen) > 1
+        has_many = self.select == "only" and len(chosen.faces) > 1
         beside = _MULTI if has_many else ""
         names = [f"{photo.crop}_{crop.face}.png" for crop in crops]
         for name, crop in zip(names, crops, strict=True):
@@ -166,8 +155,10 @@ class ExtractPhotos(FaceOptions, Job):
         for row in face_rows(photo.pixels, chosen, crops, outputs, **known):
             table.add(row)
         if has_many:
-            return Outcome(photo.path, MANY_FACES, f"{len(chosen)} faces")
-        return Outcome(photo.path, reason="; ".join(filter(None, [*faults, found.note])))
+            return Outcome(photo.path, MANY_FACES, f"{len(chosen.faces)} faces")
+        return Outcome(
+            photo.path, reason="; ".join(filter(None, [*faults, found.note, photo.note]))
+        )
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join the tables of the shards."""
@@ -175,13 +166,13 @@ class ExtractPhotos(FaceOptions, Job):
             join_faces([sink.part_path(shard.id, _PART) for shard in work.stages[0].shards], file)
 
 
-def _find_photos(source: Path) -> tuple[Path, list[Identity]]:
+def _find_photos(source: Path, untaken: UntakenFiles) -> tuple[Path, list[Identity]]:
     """Return the folder and its photos by identity.
 
     For a single photo, the folder that it lies in.
     """
     if source.is_dir():
-        return source, find_identities(source)
+        return source, find_identities(source, untaken)
     return source.parent, [Identity(".", (source.name,))]
 
 
@@ -201,20 +192,20 @@ def name_crops(paths: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def choose(faces: Faces, select: str, size: tuple[int, int]) -> Faces:
-    """Return the faces that `select` takes from an image of `size` (height, width).
+def choose(faces: Faces, select: str, size: tuple[int, int]) -> Sequence[int]:
+    """Return the rows of the faces that `select` takes from an image of `size` (height, width).
 
     `only` and `all` take all.
     """
     if len(faces) < 2 or select in ("only", "all"):
-        return faces
+        return range(len(faces))
     corners = faces.boxes.reshape(-1, 2, 2)
     if select == "largest":
-        return faces.take([int(np.prod(corners[:, 1] - corners[:, 0], axis=1).argmax())])
+        return [int(np.prod(corners[:, 1] - corners[:, 0], axis=1).argmax())]
     if select == "center":
         middle = np.array([size[1], size[0]]) / 2
-        return faces.take([int(np.linalg.norm(corners.mean(axis=1) - middle, axis=1).argmin())])
-    return faces.take([int(faces.scores.argmax())])
+        return [int(np.linalg.norm(corners.mean(axis=1) - middle, axis=1).argmin())]
+    return [int(faces.scores.argmax())]
 
 
 def _load_photos(shard: Shard) -> Iterator[Photo | Outcome]:
@@ -226,8 +217,8 @@ def _load_photos(shard: Shard) -> Iterator[Photo | Outcome]:
         if isinstance(data, Outcome):
             yield data
             continue
-        pixels = load_image_bytes(data, path)
-        yield pixels if isinstance(pixels, Outcome) else Photo(path, crop, data, pixels)
+        loaded = load_noted_bytes(data, path)
+        yield loaded if isinstance(loaded, Outcome) else Photo(path, crop, data, *loaded)
 
 
 def _in_batches(photos: Iterator[Photo | Outcome]) -> Iterator[list[Photo] | Outcome]:

@@ -26,6 +26,7 @@ from faceprep.identity.distributions import measure
 from faceprep.pages.report import section_faces as faces
 from faceprep.pages.report import section_runs as runs
 from faceprep.pages.report import section_similarity as likeness
+from faceprep.pages.report import section_videos as videos
 from faceprep.pages.report.crops import Crops, open_crops
 from faceprep.pages.report.html import Heading, write_page
 from faceprep.pages.report.run_state import Run, find_runs, is_work_page
@@ -35,6 +36,7 @@ from faceprep.pages.report.tally import Tally
 from faceprep.sets.set_writer import are_labels
 from faceprep.tables.embeddings import is_embeddings, load_embeddings
 from faceprep.tables.faces import FACES_TABLE
+from faceprep.tables.frames import FRAMES_TABLE
 from faceprep.tables.plan import read_plan
 from faceprep.vision.quality import MEASURES, measure_crop
 
@@ -133,7 +135,7 @@ class Report(Look):
             yield runs.run_section(run, tally)
             if failures := runs.failures_section(run.failures()):
                 yield failures
-            yield from _of_tally(run, tally, crops.counts if len(tallies) == 1 else None)
+            yield from _of_tally(run, tally, out, crops.counts if len(tallies) == 1 else None)
         yield from self._of_tables(out, tallies, crops)
         yield from self._of_likeness(out, found_runs)
 
@@ -216,12 +218,17 @@ def _has_siblings(command: str) -> bool:
     return issubclass(job, Job) and bool(job.siblings)
 
 
-def _of_tally(run: Run, tally: Tally, counts_of_set: Mapping[str, int] | None) -> Iterator[Section]:
+def _of_tally(
+    run: Run, tally: Tally, out: Path, counts_of_set: Mapping[str, int] | None
+) -> Iterator[Section]:
     counted: Mapping[str, int] = tally.images_of or tally.inputs_of
     if counts_of_set and not _are_classes(counts_of_set, tally.inputs_of):
         counted = counts_of_set
-    if tally.of_videos:
-        yield runs.videos_section(tally.videos)
+    if tally.of_videos and (out / FRAMES_TABLE).is_file():
+        lost = videos.load_lost_frames(out / FRAMES_TABLE, tally.videos)
+        yield videos.videos_section(lost.videos.values(), lost)
+    elif tally.of_videos:  # not finished, or by a version without the table
+        yield videos.videos_section(tally.videos.values())
     elif counts := {name: n for name, n in counted.items() if name}:
         yield runs.identities_section(counts)
     if space := runs.storage_section(run, tally):

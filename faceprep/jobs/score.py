@@ -45,9 +45,10 @@ class Score(ListOptions, Job):
 
     SRC is any set of crops. OUT.parquet gets one row for each
     image: path, identity, height, width, laplacian_variance, laplacian_count, tenengrad, brenner,
-    smd, smd2, variance, vollath, brightness, contrast, dark_share, bright_share, and with --faces
-    roll, lean and yaw. With --drop-below, OUT.plan.jsonl lists the images to drop, with the reason;
-    nothing is deleted. Compare crops of one size only.
+    smd, smd2, variance, vollath, brightness, contrast, dark_share, bright_share,
+    laplacian_count_256, and with --faces roll, lean and yaw. With --drop-below or --drop-above,
+    OUT.plan.jsonl lists the images to drop, with the reason; nothing is deleted. Compare crops of
+    one size only, except by laplacian_count_256.
     """
 
     command: ClassVar[str] = "score"
@@ -61,14 +62,24 @@ class Score(ListOptions, Job):
         "Plan to drop crops below MEASURE=VALUE, such as laplacian_variance=20. May be repeated.",
     )
 
+    drop_above: tuple[str, ...] = option(
+        (), "Plan to drop crops above MEASURE=VALUE, such as bright_share=0.3. May be repeated."
+    )
+
     def __post_init__(self) -> None:
-        for text in self.drop_below:
-            measure, _, value = text.partition("=")
-            if measure not in self._measures() or not _is_number(value):
-                names = ", ".join(self._measures())
-                raise OptionError(
-                    "--drop-below", expected=f"MEASURE=VALUE with one of {names}", found=text
-                )
+        for name, limits in (("--drop-below", self.drop_below), ("--drop-above", self.drop_above)):
+            for text in limits:
+                measure, _, value = text.partition("=")
+                if measure not in self._measures() or not _is_number(value):
+                    names = ", ".join(self._measures())
+                    raise OptionError(
+                        name, expected=f"MEASURE=VALUE with one of {names}", found=text
+                    )
+
+    def _limits(self) -> dict[str, tuple[str, ...]]:
+        """Return the limits that are given, by the name of their option."""
+        limits = {"drop_below": self.drop_below, "drop_above": self.drop_above}
+        return {name: given for name, given in limits.items() if given}
 
     def _measures(self) -> tuple[str, ...]:
         return (*_POSE, *MEASURES) if self.faces else MEASURES
@@ -96,10 +107,7 @@ class Score(ListOptions, Job):
             shards.append(replace(shard, payload=json.dumps(own).encode()))
         if self.faces is not None:
             fingerprint += f", {storage.fingerprint_of(self.faces)}"
-        files = [
-            output.name,
-            *([output.with_suffix(".plan.jsonl").name] if self.drop_below else []),
-        ]
+        files = [output.name, *([output.with_suffix(".plan.jsonl").name] if self._limits() else [])]
         return Work(
             [Stage("score", shards)],
             fingerprint,
@@ -157,41 +165,47 @@ class Score(ListOptions, Job):
         digest = score_table.join_scores(parts, sink.open(table))
         for name in plan:
             state = storage.read_bytes(sink.scratch / _STATE).decode()
-            judged = plan_header(
-                self.command,
-                Path(shards[0].source),
-                state,
-                {"drop_below": self.drop_below} | self.list_options(),
-            )
+            options = self._limits() | self.list_options()
+            judged = plan_header(self.command, Path(shards[0].source), state, options)
             with open_set(sink.scratch) as images:
                 form = ImagePaths(images).form
             rows = (_name_in_plan(row, form) for part in parts for row in parquet.read_rows(part))
             plan_jsonl.write_plan(
                 sink.open(name),
                 judged | {"table": table, "sha256": digest},
-                plan_drops(rows, self.drop_below),
+                plan_drops(rows, self.drop_below, self.drop_above),
             )
 
 
-def plan_drops(rows: Iterator[Mapping[str, Any]], limits: Sequence[str]) -> Iterator[Decision]:
-    """Yield a decision for each row below one of the `limits` (MEASURE=VALUE).
+def plan_drops(
+    rows: Iterator[Mapping[str, Any]], below: Sequence[str], above: Sequence[str] = ()
+) -> Iterator[Decision]:
+    """Yield a decision for each row below or above one of the limits (MEASURE=VALUE).
 
     >>> rows = iter([{"path": "a", "smd": 3.14159}])
-    >>> [decision.reason for decision in plan_drops(rows, ["smd=4", "smd=2"])]
-    ['smd 3.14 < 4']
+    >>> [decision.reason for decision in plan_drops(rows, ["smd=4", "smd=2"], ["smd=3"])]
+    ['smd 3.14 < 4, smd 3.14 > 3']
     """
-    parsed = [
-        (measure, float(value)) for measure, _, value in (limit.partition("=") for limit in limits)
-    ]
+    limits = [(*_parse_limit(text), "<") for text in below]
+    limits += [(*_parse_limit(text), ">") for text in above]
     for row in rows:
         found = [
-            (name, row[name], least)
-            for name, least in parsed
-            if row[name] is not None and row[name] < least
+            (row[name], f"{name} {row[name]:.3g} {sign} {limit:g}")
+            for name, limit, sign in limits
+            if row[name] is not None and _is_beyond(row[name], limit, sign)
         ]
         if found:
-            reason = ", ".join(f"{name} {value:.3g} < {least:g}" for name, value, least in found)
-            yield Decision(DROP, row["path"], score=found[0][1], reason=reason)
+            reason = ", ".join(text for _, text in found)
+            yield Decision(DROP, row["path"], score=found[0][0], reason=reason)
+
+
+def _parse_limit(text: str) -> tuple[str, float]:
+    measure, _, value = text.partition("=")
+    return measure, float(value)
+
+
+def _is_beyond(value: float, limit: float, sign: str) -> bool:
+    return value < limit if sign == "<" else value > limit
 
 
 def _name_in_plan(row: Mapping[str, Any], form: str) -> Mapping[str, Any]:

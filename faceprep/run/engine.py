@@ -284,7 +284,7 @@ class _Drive:
             return
         n_done = sum(len(shard) for shard in stage.shards) - sum(len(shard) for shard in todo)
         self._progress.watch(lambda: heartbeat.count_done(self._places.signs))
-        self._progress.start(stage, n_done, self.work.unit)
+        self._progress.start(stage, n_done, stage.unit or self.work.unit)
         log.debug(
             "%s: %d shards, %d of them done",
             stage.name,
@@ -360,9 +360,9 @@ class _Drive:
         return count_failures(self._by_status)
 
     def _job_details(self) -> dict[str, Any]:
-        """Return the figures that the job gives for its finished output."""
+        """Return the figures that the job gives for its work and its finished output."""
         if self._finish_report:
-            return dict(self._job.details(self._request.output))
+            return {**self.work.figures, **self._job.details(self._request.output)}
         return {}
 
     def summary(self, seconds: float) -> Summary:

@@ -24,6 +24,7 @@ from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import sort_files, sort_names
 from faceprep.core.types import Outcome, Sink
+from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.distinct_keys import is_path_inside, strip_suffix
 from faceprep.sets.image_paths import FORM, PLAIN, path_in_identity
 from faceprep.sets.image_set import ImageSet, Sample, check_sample
@@ -58,20 +59,28 @@ def read_identity(root: Path, name: str) -> Identity:
     return Identity(name, tuple(sort_files(images)), len(files) - len(images))
 
 
-def walk_images(root: Path) -> Iterator[tuple[str, list[str], int]]:
+def walk_images(
+    root: Path, untaken: UntakenFiles | None = None
+) -> Iterator[tuple[str, list[str], int]]:
     """Yield (identity, its image files, number of other files) for every identity, unsorted.
 
     Images in `root` itself are the identity ``.``. Links are followed, but each real folder is
-    one identity, however many links lead to it. Raises SourceError when `root` is not a folder, or
-    a folder in it cannot be listed.
+    one identity, however many links lead to it. Other files are counted in the log and in
+    `untaken`. Raises SourceError when `root` is not a folder, or a folder in it cannot be listed.
     """
     if not root.is_dir():
         expected = "a folder of identities with images in them"
         raise SourceError("no such folder", path=root, expected=expected)
+    untaken = untaken or UntakenFiles(root, "images")
     for name, files in walk_folders(root):
         images = _select_images(files)
+        if len(images) < len(files):
+            taken = set(images)
+            others = [file for file in files if file not in taken]
+            untaken.add(name, others, has_taken=bool(images))
         if images:
             yield name or ".", images, len(files) - len(images)
+    untaken.report()
 
 
 def refuse_output_inside(root: Path, output: Path) -> None:
@@ -85,10 +94,14 @@ def refuse_output_inside(root: Path, output: Path) -> None:
         )
 
 
-def find_identities(root: Path) -> list[Identity]:
-    """List every identity below `root`, in class order. Raises SourceError as `walk_images`."""
+def find_identities(root: Path, untaken: UntakenFiles | None = None) -> list[Identity]:
+    """List every identity below `root`, in class order. Raises SourceError as `walk_images`.
+
+    `untaken` counts the other files.
+    """
     found = {
-        name: Identity(name, tuple(sort_files(images)), n) for name, images, n in walk_images(root)
+        name: Identity(name, tuple(sort_files(images)), n)
+        for name, images, n in walk_images(root, untaken)
     }
     return [found[name] for name in sort_names(found)]
 

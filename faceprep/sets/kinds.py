@@ -18,6 +18,7 @@ from faceprep.core.text import excerpt_line
 from faceprep.sets import lists
 
 EMBEDDINGS, FACES, SCORES, PLAN = "embeddings", "faces", "scores", "plan"
+FRAMES = "frames"
 VIDEO, IMAGE = "video", "image"
 NPZ_LIST, CSV_LIST, PARQUET_LIST = "npz-list", "csv-list", "parquet-list"
 LST, TXT_LIST, TFRECORD_LIST = "lst", "txt-list", "tfrecord-list"
@@ -40,6 +41,7 @@ class Content(NamedTuple):
 _PHRASES: Mapping[str, tuple[str, str]] = {
     EMBEDDINGS: ("embeddings", "Name the set of images that they were made from."),
     FACES: ("a table of faces", "Name the folder of the crops, which is beside it."),
+    FRAMES: ("a table of frames", "Name the folder of the crops, which is beside it."),
     SCORES: ("a table of scores", "Name the set of images that was scored."),
     PLAN: ("a plan", "Name the set of images; faceprep apply PLAN DST carries a plan out."),
     VIDEO: ("a video", "Take the faces out of it first: faceprep extract-video VIDEO DST."),
@@ -160,6 +162,7 @@ def _sniff_npz(path: Path) -> Content:
 _COLUMNS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset(["key", "source", "landmarks", "transform"]), FACES),
     (frozenset(["path", "identity", "height", "width"]), SCORES),
+    (frozenset(["source", "frame", "status", "reason", "has_box"]), FRAMES),
 )
 """Columns by which a table in Parquet is recognized."""
 

@@ -13,6 +13,8 @@ roll lean yaw           float32  pose, null where it was not estimated
 detector                string   fingerprint
 template                string   what it was aligned to
 output                  string   the crop's path below the output folder; null where there is none
+refiner                 string   placed the landmarks in a second look: onet or retinaface; empty
+                                 for the detector; null in tables of earlier versions
 
 An output `+_multi/a/b_0.png` lies beside the output folder: `a/b_0.png` in the folder that has its
 name and `_multi`.
@@ -34,6 +36,7 @@ import pyarrow.parquet as pq
 
 from faceprep.core.errors import SourceError
 from faceprep.core.io import parquet
+from faceprep.core.io.arrow_rows import ROWS_A_BATCH, RowsWriter, numbers_array, texts_array
 
 FACES_TABLE = "faces.parquet"
 _BOX = ("x1", "y1", "x2", "y2")
@@ -53,10 +56,11 @@ SCHEMA = pa.schema(
         pa.field("detector", pa.string(), nullable=False),
         pa.field("template", pa.string(), nullable=False),
         pa.field("output", pa.string()),
+        pa.field("refiner", pa.string()),
     ]
 )
-_ROWS_A_GROUP = 64 * 1024
-_ROWS_A_BATCH = 8 * 1024
+_OPTIONAL = ("refiner",)
+"""Columns that tables of earlier versions lack; they are read as null."""
 _BESIDE = re.compile(r"\+(_[a-z]+)/(.+)", re.ASCII | re.DOTALL)
 
 
@@ -82,6 +86,7 @@ class FaceRow(NamedTuple):
     roll: float | None = None
     lean: float | None = None
     yaw: float | None = None
+    refiner: str | None = None
 
 
 def join_output(name: str, beside: str = "") -> str:
@@ -113,48 +118,22 @@ def table_of(rows: Sequence[FaceRow]) -> pa.Table:
     landmarks = np.array([row.landmarks for row in rows], np.float32).reshape(n * 10)
     transforms = np.array([row.transform for row in rows], np.float64).reshape(n * 6)
     columns: dict[str, Any] = {
-        "image_height": _numbers(sizes[:, 0], pa.int32()),
-        "image_width": _numbers(sizes[:, 1], pa.int32()),
-        "landmarks": pa.FixedSizeListArray.from_arrays(_numbers(landmarks, pa.float32()), 10),
-        "transform": pa.FixedSizeListArray.from_arrays(_numbers(transforms, pa.float64()), 6),
+        "image_height": numbers_array(sizes[:, 0], pa.int32()),
+        "image_width": numbers_array(sizes[:, 1], pa.int32()),
+        "landmarks": pa.FixedSizeListArray.from_arrays(numbers_array(landmarks, pa.float32()), 10),
+        "transform": pa.FixedSizeListArray.from_arrays(numbers_array(transforms, pa.float64()), 6),
     }
-    columns |= {name: _numbers(boxes[:, place], pa.float32()) for place, name in enumerate(_BOX)}
+    columns |= {
+        name: numbers_array(boxes[:, place], pa.float32()) for place, name in enumerate(_BOX)
+    }
     for field in SCHEMA:
         if field.name not in columns:
             values = [getattr(row, field.name) for row in rows]
             if field.type == pa.string():
-                columns[field.name] = _texts(values)
+                columns[field.name] = texts_array(values)
             else:
-                columns[field.name] = _numbers(values, field.type)
+                columns[field.name] = numbers_array(values, field.type)
     return pa.table([columns[name] for name in SCHEMA.names], SCHEMA)
-
-
-_DTYPES = {pa.int32(): "<i4", pa.int64(): "<i8", pa.float32(): "<f4", pa.float64(): "<f8"}
-
-
-def _numbers(values: Sequence[float | None] | npt.NDArray[Any], type_: pa.DataType) -> pa.Array:
-    if isinstance(values, np.ndarray):
-        return pa.Array.from_buffers(
-            type_, len(values), [None, pa.py_buffer(values.astype(_DTYPES[type_]))]
-        )
-    data = np.array([0 if value is None else value for value in values], _DTYPES[type_])
-    return pa.Array.from_buffers(type_, len(values), [_validity(values), pa.py_buffer(data)])
-
-
-def _texts(values: Sequence[str | None]) -> pa.Array:
-    texts = [(value or "").encode() for value in values]
-    edges = np.zeros(len(texts) + 1, "<i4")
-    np.cumsum([len(text) for text in texts], out=edges[1:])
-    buffers = [_validity(values), pa.py_buffer(edges), pa.py_buffer(b"".join(texts))]
-    return pa.Array.from_buffers(pa.string(), len(texts), buffers)
-
-
-def _validity(values: Sequence[object]) -> pa.Buffer | None:
-    """Return Arrow's bitmap of the values that are not None; None where all are valid."""
-    is_known = np.array([value is not None for value in values], np.bool_)
-    if is_known.all():
-        return None
-    return pa.py_buffer(np.packbits(is_known, bitorder="little"))
 
 
 def rows_of(table: pa.Table) -> Iterator[FaceRow]:
@@ -202,7 +181,9 @@ def rename_outputs(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
         for key, before, after in zip(kept["key"].to_pylist(), old, new, strict=True)
     ]
     for name, values in (("key", keys), ("output", new)):
-        kept = kept.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), _texts(values))
+        kept = kept.set_column(
+            SCHEMA.get_field_index(name), SCHEMA.field(name), texts_array(values)
+        )
     return kept
 
 
@@ -210,49 +191,11 @@ def _stem(output: str) -> str:
     return output.rpartition(".")[0]
 
 
-class FacesWriter:
-    """A writer of rows to one Parquet file, in bounded memory.
-
-    It is a context manager; the file is complete at its end. The bytes depend on the rows and their
-    order only, not on the pieces in which they arrive.
-    """
+class FacesWriter(RowsWriter[FaceRow]):
+    """A writer of faces to one Parquet file of SCHEMA."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._writer = pq.ParquetWriter(file, SCHEMA)
-        self._rows: list[FaceRow] = []
-        self._tables: list[pa.Table] = []
-
-    def add(self, row: FaceRow) -> None:
-        """Add one face."""
-        self._rows.append(row)
-        if len(self._rows) == _ROWS_A_BATCH:
-            self._pack()
-
-    def add_table(self, table: pa.Table) -> None:
-        """Add a table of SCHEMA after the rows added before."""
-        self._pack()
-        self._tables.append(table)
-        while sum(map(len, self._tables)) >= _ROWS_A_GROUP:
-            held = pa.concat_tables(self._tables)
-            self._write(held.slice(0, _ROWS_A_GROUP))
-            self._tables = [held.slice(_ROWS_A_GROUP)]
-
-    def _pack(self) -> None:
-        if self._rows:
-            rows, self._rows = self._rows, []
-            self.add_table(table_of(rows))
-
-    def _write(self, table: pa.Table) -> None:
-        self._writer.write_table(table.combine_chunks(), row_group_size=_ROWS_A_GROUP)
-
-    def __enter__(self) -> FacesWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._writer:
-            if kind is None:
-                self._pack()
-                self._write(pa.concat_tables([*self._tables, pa.Table.from_batches([], SCHEMA)]))
+        super().__init__(file, SCHEMA, table_of)
 
 
 def join_faces(parts: Iterable[str | os.PathLike[str]], file: BinaryIO) -> None:
@@ -273,10 +216,9 @@ def read_faces(
     dropped. Raises SourceError.
     """
     names = SCHEMA.names if columns is None else list(columns)
-    wanted = pa.schema([SCHEMA.field(name) for name in names])
     with _open_faces(path, names) as file:
-        for batch in file.iter_batches(_ROWS_A_BATCH, columns=names):
-            yield pa.Table.from_batches([batch]).select(names).cast(wanted)
+        for batch in file.iter_batches(ROWS_A_BATCH, columns=names):
+            yield _complete(batch, names)
 
 
 def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[pa.Table]:
@@ -291,20 +233,28 @@ def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[
             group for group in range(len(sizes)) if edges[group] < stop and edges[group + 1] > start
         ]
         position = edges[groups[0]] if groups else 0
-        for batch in file.iter_batches(_ROWS_A_BATCH, row_groups=groups, columns=SCHEMA.names):
+        for batch in file.iter_batches(ROWS_A_BATCH, row_groups=groups, columns=SCHEMA.names):
             first, last = max(start - position, 0), min(stop - position, len(batch))
             if first < last:
-                piece = batch.slice(first, last - first)
-                yield pa.Table.from_batches([piece]).select(SCHEMA.names).cast(SCHEMA)
+                yield _complete(batch.slice(first, last - first), SCHEMA.names)
             position += len(batch)
             if position >= stop:
                 return
 
 
+def _complete(batch: pa.RecordBatch, names: Sequence[str]) -> pa.Table:
+    """Return the columns `names` of SCHEMA; those that the batch lacks are null."""
+    table = pa.Table.from_batches([batch])
+    for name in set(names) - set(table.column_names):
+        table = table.append_column(name, pa.nulls(len(table), pa.string()))
+    return table.select(names).cast(pa.schema([SCHEMA.field(name) for name in names]))
+
+
 @contextmanager
 def _open_faces(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[pq.ParquetFile]:
     with parquet.open_parquet(path) as file:
-        missing = [name for name in names if name not in file.schema_arrow.names]
+        known = (*file.schema_arrow.names, *_OPTIONAL)
+        missing = [name for name in names if name not in known]
         if missing:
             raise SourceError(
                 "not a table of faces",

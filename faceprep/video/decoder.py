@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import os
 import stat
 from collections.abc import Generator, Iterator
@@ -13,16 +14,21 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.errors import MissingExtra, SourceError
+from faceprep.video.ffv1 import are_slices_sound
 from faceprep.video.index import VideoIndex, packets_of
-from faceprep.video.truncation import describe_cut, is_container
+from faceprep.video.truncation import CONTAINERS, describe_cut, is_container
 
 _DEMUXERS = {
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,flv,asf,ogg",
     "protocol_whitelist": "file",
 }
 """No play lists, which would lead to other files and hosts."""
 WORTH_SEEKING = 24
 """Frames that must be spared: a seek empties the decoder, and its threads start again."""
+_STRICT = ("mjpeg",)
+"""Decoders that hide damage unless an option makes them stop at it."""
+_N_LEARNED = 8
+"""Packets from which to learn whether a stream has checksums."""
 _MAX_DELAY = 64
 """More frames than a decoder holds back."""
 
@@ -50,6 +56,7 @@ class OpenVideo:
     def __init__(self, path: str, n_threads: int) -> None:
         self.path, self.n_threads = path, n_threads
         self._open()
+        self._has_checksums = self.stream.codec_context.name == "ffv1" and _has_checksums(path)
 
     def _open(self) -> None:
         self._newest, self._n_sent = -1, 0
@@ -60,7 +67,10 @@ class OpenVideo:
             self.close()
             raise
         self.stream.thread_type = "AUTO"
-        self.stream.codec_context.thread_count = self.n_threads
+        context = self.stream.codec_context
+        context.thread_count = self.n_threads
+        if context.name in _STRICT:
+            context.options = {"err_detect": "explode"}
 
     def close(self) -> None:
         """Close the file."""
@@ -113,6 +123,8 @@ class OpenVideo:
     def _try(self, packet: Any) -> list[Any]:
         import av
 
+        if self._has_checksums and packet is not None and not are_slices_sound(bytes(packet)):
+            return [None]
         try:
             return list(self.stream.codec_context.decode(packet))
         except av.error.EOFError:
@@ -190,11 +202,18 @@ def _open(path: str) -> Any:
             raise _refusal(path, str(error.strerror)) from error
 
 
+def _has_checksums(path: str) -> bool:
+    """Return whether one of the first packets of FFV1 has right checksums."""
+    with contextlib.closing(_open(path)) as container:
+        packets = packets_of(container, _video_stream(container, path))
+        return any(are_slices_sound(bytes(each)) for each in itertools.islice(packets, _N_LEARNED))
+
+
 def _refusal(path: str, reason: str) -> SourceError:
     if not storage.size_of(path):
         return SourceError("an empty file, no video", path=path)
     if not is_container(path):
-        return SourceError("not a video", path=path, expected="MP4, MOV, AVI, MKV or WebM")
+        return SourceError("not a video", path=path, expected=CONTAINERS)
     if cut := describe_cut(path):
         return SourceError(f"cut off: {cut}", path=path, remedy="Copy the file again.")
     return SourceError(f"cannot be read as a video: {reason}", path=path)

@@ -1,8 +1,9 @@
 """The index of a video, read from its packets without decoding: frame times and key frames.
 
 Containers say how many frames they hold, but that is an estimate; packets are counted. A
-frame's number is the rank of its time among all frames. AVI has no such times: there a frame's
-number is its place in the order of decoding.
+frame's number is the rank of its time among all frames. AVI has no such times, and some files
+give the times of decoding for those of display: there a frame's number is its place in the order
+in which the decoder returns it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 _NO_TIME = -(1 << 63)
+_INTERLACED = (2, 3, 4, 5)
+"""FFmpeg's orders of fields; 1 is for whole pictures, 0 for a stream that does not say."""
+_FIELDS = 0.4, 0.6
+"""Shares of packets that are second fields, about one half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +63,12 @@ class VideoIndex:
     def number_of(self, stamp: int | None, least: int, n_lost: int) -> int | None:
         """Return the number of the frame with this stamp, given `n_lost` packets lost before it.
 
-        None if the frame should have come before number `least`.
+        None if the frame should have come before number `least`, or has no stamp where others have.
         """
-        if stamp is None or not self.has_stamps:
+        if not self.has_stamps:
             return least + n_lost
+        if stamp is None:
+            return None
         number = int(np.searchsorted(self.stamps, stamp))
         if number >= least:
             return number
@@ -81,7 +88,7 @@ class VideoIndex:
 def index_packets(container: Any, stream: Any) -> VideoIndex:
     """Index the packets of an open PyAV container. The index ends where reading fails."""
     stamps, decoding, is_key = array("q"), array("q"), array("b")
-    n_whole, last_dts = 0, None
+    n_whole, last_dts, is_reordered = 0, None, False
     for packet in packets_of(container, stream):
         n_whole += not packet.is_corrupt
         if is_shown(packet):
@@ -90,34 +97,62 @@ def index_packets(container: Any, stream: Any) -> VideoIndex:
             decoding.append(stamp if packet.dts is None else packet.dts)
             is_key.append(packet.is_keyframe)
             last_dts = packet.dts
-    display_times, decoded, keys = (
-        np.array(stamps, np.int64),
-        np.array(decoding, np.int64),
-        np.flatnonzero(is_key),
-    )
-    has_stamps = container.format.name != "avi" and bool((display_times != _NO_TIME).all())
-    ordered = np.sort(display_times if has_stamps else decoded)
-    keyframes = np.searchsorted(ordered, np.sort(display_times[keys])) if has_stamps else keys
-    n_claimed = 0
-    if container.format.name.startswith("mov"):  # AVI counts its gaps as well
-        n_claimed = stream.frames
+            is_reordered |= packet.pts != packet.dts
+    display_times, keys = np.array(stamps, np.int64), np.flatnonzero(is_key)
+    is_stamped = display_times != _NO_TIME
+    context = stream.codec_context
+    has_stamps = container.format.name != "avi" and (is_reordered or not context.has_b_frames)
+    if has_stamps and are_spare(~is_stamped, keys, names_fields(stream)):
+        ordered = np.sort(display_times[is_stamped])
+        keyframes = np.searchsorted(ordered, np.sort(display_times[keys[is_stamped[keys]]]))
+    else:
+        has_stamps, ordered, keyframes = False, np.sort(np.array(decoding, np.int64)), keys
     last_decoded = _NO_TIME
     if last_dts is not None:
         last_decoded = last_dts
     elif len(ordered):  # the first packets of a Matroska file have no such time
         last_decoded = int(ordered[0])
-    context = stream.codec_context
-    delay = int(getattr(context, "reorder_depth", 2 * context.has_b_frames))
     return VideoIndex(
         ordered,
         float(stream.time_base),
         has_stamps,
         keyframes,
-        n_claimed,
+        _count_claimed(container, stream),
         n_whole,
         last_decoded,
-        delay,
+        int(getattr(context, "reorder_depth", 2 * context.has_b_frames)),
     )
+
+
+def _count_claimed(container: Any, stream: Any) -> int:
+    """Count the frames that a file lists, without those that an edit list hides; 0 for no list."""
+    if container.format.name.startswith("mov") and stream.frames:  # AVI counts its gaps as well
+        return len(stream.index_entries)
+    return 0
+
+
+def are_spare(
+    unstamped: npt.NDArray[np.bool_], keys: npt.NDArray[np.int64], has_fields: bool
+) -> bool:
+    """Return whether the packets without a time give no frame of their own.
+
+    `unstamped` (n,) is their mask, `keys` are the places of the key frames. Such are the pictures
+    after the first key frame of a stream that was cut out of another, which need one before it, and
+    the second fields of an interlaced stream.
+    """
+    places = np.flatnonzero(unstamped)
+    if not len(places):
+        return True
+    first_group = keys[1] if len(keys) > 1 else 0
+    if has_fields:
+        share = len(places) / len(unstamped)
+        return bool(_FIELDS[0] <= share <= _FIELDS[1])
+    return bool(len(keys) and keys[0] < places[0] and places[-1] < first_group)
+
+
+def names_fields(stream: Any) -> bool:
+    """Return whether the headers of an open PyAV stream say that its pictures are interlaced."""
+    return int(stream.codec_context.field_order) in _INTERLACED
 
 
 def packets_of(container: Any, stream: Any) -> Iterator[Any]:

@@ -3,10 +3,6 @@
 A frame's number is its place among all frames of the video in the order in which they are shown,
 from 0. It stays true where frames before it cannot be decoded or are not wanted. Its time is that
 of the container, from the first frame on, so that a varying frame rate does no harm.
-
-Colours: the matrix and the range that the video names; BT.601 and limited range where it names
-none, as FFmpeg and OpenCV have it. Chroma is not interpolated: within 2 of 255 on even colours,
-three times as fast.
 """
 
 from __future__ import annotations
@@ -16,21 +12,26 @@ import os
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from faceprep.core.arrays import Pixels
 from faceprep.core.errors import SourceError
 from faceprep.core.folder_walk import walk_folders
 from faceprep.core.text import count_noun
+from faceprep.core.untaken import UntakenFiles
 from faceprep.video.decoder import WORTH_SEEKING, Decoded, OpenVideo, decode_from
-from faceprep.video.index import VideoIndex, index_packets
+from faceprep.video.deinterlace import deinterlace
+from faceprep.video.index import VideoIndex, index_packets, names_fields
+from faceprep.video.pictures import PictureConverter
 from faceprep.video.sampling import ALL_FRAMES, FrameChoice
 from faceprep.video.truncation import describe_cut
 
-VIDEO_SUFFIXES = (".mov", ".mp4", ".avi", ".mkv", ".webm")
+VIDEO_SUFFIXES = (
+    *(".mov", ".mp4", ".m4v", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".wmv", ".asf", ".flv"),
+    *(".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".ogv"),
+)
+"""Suffixes of video files, in lower case."""
 _NONE = -1
 
 
@@ -63,23 +64,27 @@ def is_video_name(name: str) -> bool:
     return dot > 0 and name[dot:].lower() in VIDEO_SUFFIXES
 
 
-def find_videos(path: str | os.PathLike[str]) -> list[Path]:
+def find_videos(path: str | os.PathLike[str], untaken: UntakenFiles | None = None) -> list[Path]:
     """List the videos of a tree, sorted by path; a file is returned as it is. Raises SourceError.
 
     Names that begin with a dot are skipped. Links are followed, but each real
-    folder is entered once.
+    folder is entered once. Other files are counted in the log and in `untaken`, but not the .face
+    files of videos.
     """
     root = Path(path)
     if not root.is_dir():
         if not root.exists():
             raise SourceError("no such file or folder", path=root, remedy="Check the path.")
         return [root]
-    return sorted(
-        root / folder / name
-        for folder, files in walk_folders(root)
-        for name in files
-        if is_video_name(name)
-    )
+    untaken, found = untaken or UntakenFiles(root, "videos"), []
+    for folder, files in walk_folders(root):
+        videos = [name for name in files if is_video_name(name)]
+        stems = {name.rpartition(".")[0].removesuffix(".m") + ".face" for name in videos}
+        taken = {*videos, *stems, *(name.rpartition(".")[0] + ".face" for name in videos)}
+        untaken.add(folder, [name for name in files if name not in taken], bool(videos))
+        found += [root / folder / name for name in videos]
+    untaken.report()
+    return sorted(found)
 
 
 def read_frames(
@@ -102,22 +107,25 @@ class VideoReader:
 
     After `frames`, `missed` has the wanted numbers that could not be decoded. `damage` describes
     the fault of the file in one line and is empty for a sound file. `cut_off` is the part of it
-    that is known before. `n_threads` 0 uses all cores.
+    that is known before. `n_threads` 0 uses all cores. `known` is the index and the `cut_off` of an
+    earlier reader of the file: its packets are not read again.
     """
 
-    def __init__(self, path: str | os.PathLike[str], n_threads: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        n_threads: int = 0,
+        known: tuple[VideoIndex, str] | None = None,
+    ) -> None:
         self.missed: list[int] = []
         self.n_after_damage = 0
         self._path = os.path.abspath(path)
         self._opened = OpenVideo(self._path, n_threads)
         try:
-            index = index_packets(self._opened.container, self._opened.stream)
-            how = _how_cut_off(self._path, index)
-            self.index: VideoIndex = index.without_doubtful_end() if how else index
-            if how:
-                self.cut_off = f"cut off after {count_noun(len(self.index), 'frame')}: {how}"
-            else:
-                self.cut_off = ""
+            stream = self._opened.stream
+            self._converter = PictureConverter(stream.sample_aspect_ratio)
+            self._is_interlaced = names_fields(stream)
+            self.index, self.cut_off = known or _index(self._opened)
             if not len(self.index):
                 raise SourceError(self.cut_off or "no frame in it", path=path)
         except BaseException:
@@ -134,15 +142,16 @@ class VideoReader:
         Only these become RGB; long gaps between them are not decoded.
         """
         self.missed, self.n_after_damage = [], 0
-        matrices: dict[int, npt.NDArray[np.int32] | None] = {}
         times, is_keys = self.index.times, choice.kind == "keyframes"
-        keys_only = is_keys and self.index.has_lone_keyframes
+        keys_only = is_keys and self.index.has_lone_keyframes and not self._is_interlaced
         keys_by_look = is_keys and not self.index.has_stamps
         if keys_by_look:
             choice = replace(choice, kind="all")
         wanted = choice.numbers(times, self.index.keyframes)
         for run in _runs(wanted, self.index, keys_only):
-            decoded = decode_from(self._opened, self.index, run[0], keys_only)
+            first = max(run[0] - self._is_interlaced, 0)  # with the picture before
+            found_pictures = decode_from(self._opened, self.index, first, keys_only)
+            decoded = deinterlace(found_pictures, self._converter.note)
             for number, found in _match(run, decoded):
                 if found is None:
                     self.missed.append(number)
@@ -150,26 +159,19 @@ class VideoReader:
                     self.n_after_damage += found.after_damage
                     time_s = float(times[number]) if self.index.has_times else None
                     yield Frame(
-                        number, time_s, _to_rgb(found.picture, matrices), found.after_damage
+                        number, time_s, self._converter.convert(found.picture), found.after_damage
                     )
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what was converted to show the frames as a player does, each kind once."""
+        return self._converter.notes
 
     @property
     def damage(self) -> str:
         """Describe the damage seen so far; empty where there is none."""
-        lost, remains = "", ""
-        if self.missed:
-            first, n = self.missed[0], len(self.missed)
-            if n == 1:
-                lost = f"frame {first}"
-            else:
-                lost = f"{n:,} frames, the first of them number {first},"
-            lost += " could not be decoded"
-        if self.n_after_damage:
-            remains = (
-                f"{count_noun(self.n_after_damage, 'frame')} near a lost one may show remains "
-                "of others"
-            )
-        return "; ".join(filter(None, [self.cut_off, lost, remains]))
+        first = self.missed[0] if self.missed else 0
+        return describe_damage(self.cut_off, len(self.missed), first, self.n_after_damage)
 
     def close(self) -> None:
         """Close the file; findings stay available."""
@@ -180,6 +182,36 @@ class VideoReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def describe_damage(cut_off: str, n_missed: int, first_missed: int, n_after_damage: int) -> str:
+    """Describe the faults of a video in one line; empty where there is none.
+
+    >>> describe_damage("", 2, 7, 0)
+    '2 frames, the first of them number 7, could not be decoded'
+    """
+    lost, remains = "", ""
+    if n_missed:
+        if n_missed == 1:
+            lost = f"frame {first_missed}"
+        else:
+            lost = f"{n_missed:,} frames, the first of them number {first_missed},"
+        lost += " could not be decoded"
+    if n_after_damage:
+        remains = (
+            f"{count_noun(n_after_damage, 'frame')} near a lost one may show remains of others"
+        )
+    return "; ".join(filter(None, [cut_off, lost, remains]))
+
+
+def _index(opened: OpenVideo) -> tuple[VideoIndex, str]:
+    """Read the packets; return their index, and how the file is cut off, if it is."""
+    index = index_packets(opened.container, opened.stream)
+    how = _how_cut_off(opened.path, index)
+    if not how:
+        return index, ""
+    index = index.without_doubtful_end()
+    return index, f"cut off after {count_noun(len(index), 'frame')}: {how}"
 
 
 def _how_cut_off(path: str, index: VideoIndex) -> str:
@@ -225,31 +257,3 @@ def _match(
                     return
     yield next_wanted, None
     yield from ((number, None) for number in waiting)
-
-
-_FAST = {"format": "rgb24", "interpolation": "FAST_BILINEAR", "threads": 1}
-
-
-def _to_rgb(picture: Any, matrices: dict[int, npt.NDArray[np.int32] | None]) -> Pixels:
-    """Convert a picture to upright RGB.
-
-    `matrices` caches the display matrix of each rotation. To ask a picture for its matrix makes a
-    reference cycle, so its memory is only freed by a garbage collection.
-    """
-    pixels: Pixels = picture.reformat(**_FAST).to_ndarray()
-    if picture.rotation not in matrices:
-        data = picture.side_data.get("DISPLAYMATRIX")
-        matrices[picture.rotation] = None if data is None else np.frombuffer(bytes(data), np.int32)
-    matrix = matrices[picture.rotation]
-    return pixels if matrix is None else _upright(pixels, matrix)
-
-
-def _upright(pixels: Pixels, matrix: npt.NDArray[np.int32]) -> Pixels:
-    """Apply a display matrix: x' = m[0] x + m[3] y, y' = m[1] x + m[4] y, to the nearest quarter
-    turn or mirror.
-    """
-    swapped = abs(int(matrix[1])) > abs(int(matrix[0]))
-    turned = pixels.swapaxes(0, 1) if swapped else pixels
-    x, y = (matrix[3], matrix[1]) if swapped else (matrix[0], matrix[4])
-    step_y, step_x = (-1 if axis < 0 else 1 for axis in (y, x))
-    return np.ascontiguousarray(turned[::step_y, ::step_x])

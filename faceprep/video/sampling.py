@@ -4,6 +4,7 @@
     every:N       numbers 0, N, 2N …
     uniform:N     N frames, evenly spaced: the middle of each N-th part of the video
     pair          numbers 6 and 6 + n // 2 of n frames, as SSDG and FLIP take them from SiW
+    pair:faces    the same of the n frames with a face, which the caller finds: here every frame
     keyframes     the frames that need no other to be decoded
 
 A span of seconds narrows each of them: `uniform` spaces its frames over the span, the others keep
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,7 +24,7 @@ import numpy.typing as npt
 
 from faceprep.core.errors import OptionError
 
-_FORMS = "all, every:N, uniform:N, pair or keyframes"
+_FORMS = "all, every:N, uniform:N, pair, pair:faces or keyframes"
 _PAIR_FIRST = 6
 _ROUNDING = 1e-6
 """Seconds: a frame at 6/30 s is in a span from 0.2 s on, though the product of its stamp and
@@ -42,6 +44,18 @@ class FrameChoice:
     end: float = math.inf
     at: tuple[int, ...] = ()
     """The wanted numbers, rising, of the kind `at`."""
+    within: tuple[int, int] | None = None
+    """Keep only numbers from the first to before the second: those of a piece of the video."""
+
+    @property
+    def is_pair(self) -> bool:
+        """Return whether two frames are wanted, which have to be there both."""
+        return self.kind in ("pair", "pair:faces")
+
+    @property
+    def is_pair_of_faces(self) -> bool:
+        """Return whether the pair is chosen after faces are found, by `choose_pair`."""
+        return self.kind == "pair:faces"
 
     def numbers(
         self, times: Sequence[float] | npt.NDArray[np.float64], keyframes: npt.ArrayLike
@@ -54,11 +68,22 @@ class FrameChoice:
         [1, 3, 5]
         >>> FrameChoice("every", 2, start=1.5).numbers([0, 1, 2, 3, 4, 5], [0])
         range(2, 6, 2)
+        >>> FrameChoice("every", 2, within=(1, 4)).numbers([0, 1, 2, 3, 4, 5], [0])
+        range(2, 4, 2)
         """
+        chosen = self._choose(times, keyframes)
+        if self.within is None:
+            return chosen
+        first, stop = (bisect_left(chosen, edge) for edge in self.within)
+        return chosen[first:stop]
+
+    def _choose(
+        self, times: Sequence[float] | npt.NDArray[np.float64], keyframes: npt.ArrayLike
+    ) -> range | list[int]:
         first, stop = (
             int(np.searchsorted(times, edge - _ROUNDING)) for edge in (self.start, self.end)
         )
-        if self.kind in ("all", "every"):
+        if self.kind in ("all", "every", "pair:faces"):
             return range(-(-first // self.n) * self.n, stop, self.n)
         if self.kind == "uniform":
             n = stop - first
@@ -78,6 +103,7 @@ class FrameChoice:
 
 
 ALL_FRAMES = FrameChoice()
+FIRST_FRAME = FrameChoice("at", at=(0,))
 
 
 def frames_at(numbers: Iterable[int]) -> FrameChoice:
@@ -95,6 +121,20 @@ def _pair(n: int) -> list[int]:
     return []
 
 
+def choose_pair(numbers: Sequence[int]) -> list[int]:
+    """Return the two of `numbers`, rising, at the places 6 and 6 + half of their count.
+
+    Where there are too few for these places, the first and the last.
+
+    >>> choose_pair(range(10, 30)), choose_pair([4, 5, 9]), choose_pair([4]), choose_pair([])
+    ([16, 26], [4, 9], [4], [])
+    """
+    places = _pair(len(numbers))
+    if len(places) == 1:
+        places = sorted({0, len(numbers) - 1})
+    return [numbers[place] for place in places]
+
+
 def parse_frames(text: str, start: float | None = None, end: float | None = None) -> FrameChoice:
     """Parse a choice, within a span of seconds. Raises OptionError.
 
@@ -104,7 +144,9 @@ def parse_frames(text: str, start: float | None = None, end: float | None = None
     Traceback (most recent call last):
     faceprep.core.errors.OptionError: frames: expected all, ... found 'uniform'
     """
-    match = re.fullmatch(r"(every|uniform):([1-9][0-9]{0,8})|all|pair|keyframes", text, re.ASCII)
+    match = re.fullmatch(
+        r"(every|uniform):([1-9][0-9]{0,8})|all|pair|pair:faces|keyframes", text, re.ASCII
+    )
     if not match:
         raise OptionError("frames", expected=_FORMS, found=repr(text))
     choice = FrameChoice(match[1], int(match[2])) if match[1] else FrameChoice(text)

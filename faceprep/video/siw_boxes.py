@@ -98,6 +98,19 @@ def find_face_file(video: str | os.PathLike[str]) -> Path | None:
     return None
 
 
+def stem_of(video: str, face: Path | None) -> str:
+    """Return the path of a video without its suffix, as its file of boxes has it.
+
+    >>> stem_of("live/009-1-1-1-1.m.mov", Path("/siw/live/009-1-1-1-1.face"))
+    'live/009-1-1-1-1'
+    >>> stem_of("a.m.mov", None)
+    'a.m'
+    """
+    if face is None:
+        return os.path.splitext(video)[0]
+    return os.path.join(os.path.dirname(video), face.stem)
+
+
 def read_face_boxes(path: str | os.PathLike[str], fill: str = "neighbours") -> FaceBoxes:
     """Read the boxes of a file.
 

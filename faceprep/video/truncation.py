@@ -2,10 +2,13 @@
 
 It decodes nothing and follows sizes.
 
-.mp4 .mov boxes: u32 size (big-endian), 4 letters; 1: u64 size follows; 0: up to the end .avi
-chunks: "RIFF", u32 size (little-endian) of what follows, "AVI " or "AVIX" .mkv .webm elements: id,
-size, of 1 … 8 bytes each: leading zero bits of the first give the number; a size of ones only: not
-known
+    .mp4 .mov    boxes: u32 size (big-endian), 4 letters; 1: u64 size follows; 0: up to the end
+    .avi         chunks: "RIFF", u32 size (little-endian) of what follows, "AVI " or "AVIX"
+    .mkv .webm   elements: id, size, of 1 to 8 bytes each: leading zero bits of the first give the
+                 number; a size of ones only is not known
+    .wmv         u64 size of the file in the object of file properties
+
+Files of MPEG (.ts .mts .mpg), .flv and .ogv do not state their size.
 """
 
 from __future__ import annotations
@@ -17,7 +20,14 @@ from collections.abc import Callable
 from faceprep.core import storage
 from faceprep.core.storage import ByteSource
 
+CONTAINERS = "MP4, MOV, AVI, MKV, WebM, WMV, FLV, MPEG or Ogg"
+"""The kinds of files that are read as videos."""
 _EBML = b"\x1a\x45\xdf\xa3"
+_ASF = bytes.fromhex("3026b2758e66cf11")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_HEAD = 1 << 16
+_SILENT = (b"FLV\x01", b"\0\0\1\xba", b"\0\0\1\xb3", b"OggS")
+_TS_SYNC = 0x47
 _BOX_NAME = re.compile(rb"[A-Za-z0-9 \xa9]{4}")
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
@@ -36,8 +46,16 @@ def describe_cut(path: str | os.PathLike[str]) -> str:
 
 
 def is_container(path: str | os.PathLike[str]) -> bool:
-    """Return whether the file begins like .mp4, .mov, .avi, .mkv or .webm. Raises SourceError."""
-    return _layout(storage.read_bytes(path, 12)) is not None
+    """Return whether the file begins like one of CONTAINERS. Raises SourceError."""
+    head = storage.read_bytes(path, 200)
+    if _layout(head) or head.startswith(_SILENT):
+        return True
+    return _has_ts_packets(head, 0, 188) or _has_ts_packets(head, 4, 192)
+
+
+def _has_ts_packets(head: bytes, start: int, size: int) -> bool:
+    """Return whether two packets of MPEG's transport stream of this size follow each other."""
+    return len(head) > start + size and head[start] == head[start + size] == _TS_SYNC
 
 
 def _layout(head: bytes) -> Callable[[ByteSource], str] | None:
@@ -45,6 +63,8 @@ def _layout(head: bytes) -> Callable[[ByteSource], str] | None:
         return _follow_boxes
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return _follow_riff
+    if head[:8] == _ASF:
+        return _follow_asf
     return _follow_ebml if head[:4] == _EBML else None
 
 
@@ -99,3 +119,12 @@ def _follow_ebml(source: ByteSource) -> str:
         if problem := _ends_early(source, offset):
             return problem
     return ""
+
+
+def _follow_asf(source: ByteSource) -> str:
+    head = source.read_at(0, _ASF_HEAD)
+    at = head.find(_ASF_PROPERTIES)
+    size = head[at + 40 : at + 48]
+    if at < 0 or len(size) < 8:
+        return ""
+    return _ends_early(source, int.from_bytes(size, "little"))

@@ -1,7 +1,7 @@
-"""Transforms from landmarks, and crops from transforms.
+"""Crops from transforms.
 
-A transform is a 2×3 matrix that maps a point (x, y, 1) of the image to a point of the crop. A crop
-depends on nothing else besides the image, so a stored transform is enough to make the crop again.
+A crop depends on nothing besides the image and its 2×3 transform (`core.landmarks`), so a stored
+transform is enough to make the crop again.
 """
 
 from __future__ import annotations
@@ -10,121 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Doubles, Pixels
-from faceprep.core.faces import N_LANDMARKS
 from faceprep.core.opencv import opencv
 
-ARCFACE_112: Doubles = np.array(
-    [
-        (38.2946, 51.6963),
-        (73.5318, 51.5014),
-        (56.0252, 71.7366),
-        (41.5493, 92.3655),
-        (70.7299, 92.2041),
-    ]
-)
-"""x y of the five landmarks of an upright face in 112 × 112 pixels (InsightFace)."""
-
-_MIN_SPREAD = 1.0
-"""Pixels, root mean square: landmarks closer together than this coincide."""
-_MAX_COORDINATE = 1e6
-"""Pixels: no image is that large."""
-_MIRRORED = -0.25
-"""Width of the eyes or of the mouth in units of the height of the face. A frontal face has 0.87, a
-profile 0, a mirror image -0.87. Landmarks detected on a head turned by 100° reach -0.18."""
 _HALF = 0.5
 _FROM_HALF: Doubles = np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])
 """Map from points of a halved image to points of the image. Pixel centres are whole numbers."""
-_MAX_RESIDUAL = 0.8
-"""Root mean square distance from the template after the fit, in units of the template's spread. A
-profile has 0.67, a mirror image 0.97."""
-
-
-def estimate_similarity(landmarks: npt.ArrayLike, template: npt.ArrayLike) -> Doubles:
-    """Fit the similarity without reflection from each face to the template: (n, 2, 3).
-
-    `landmarks` (n, 5, 2) and `template` (5, 2) are x y in pixels; any number of points works. The
-    fit is least squares after Umeyama (IEEE PAMI 13, 1991). In the plane it is the quotient of two
-    sums of complex numbers. Faces whose points coincide or are not finite get NaN, and
-    `check_landmarks` reports them.
-
-    >>> estimate_similarity([[(1, 1), (2, 1)]], [(0, 0), (0, 2)]).round(6) + 0.0
-    array([[[ 0., -2.,  2.],
-            [ 2.,  0., -2.]]])
-    """
-    points, target = _complex(landmarks), _complex(template)
-    centres, centre = points.mean(axis=1, keepdims=True), target.mean()
-    spread = points - centres
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        covariance = (spread.conj() * (target - centre)).sum(axis=1)
-        variance = (spread * spread.conj()).real.sum(axis=1)
-        turn = covariance / variance
-        shift = centre - turn * centres[:, 0]
-    rows = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
-    return np.ascontiguousarray(rows.transpose(2, 0, 1))
-
-
-def _complex(points: npt.ArrayLike) -> npt.NDArray[np.complex128]:
-    """Combine x y of the last axis into x + iy."""
-    array = np.ascontiguousarray(points, np.float64)
-    return array.view(np.complex128)[..., 0]
-
-
-def apply_transforms(points: npt.ArrayLike, transforms: npt.ArrayLike) -> Doubles:
-    """Map points (n, k, 2) of the image into the crops of `transforms` (n, 2, 3).
-
-    >>> apply_transforms([[(1, 2)]], [[(2, 0, 5), (0, 2, 0)]])
-    array([[[7., 4.]]])
-    """
-    matrices = np.asarray(transforms, np.float64)
-    turned = np.asarray(points, np.float64) @ matrices[..., :2].swapaxes(-1, -2)
-    moved: Doubles = turned + matrices[..., None, :, 2]
-    return moved
-
-
-_FACE = _complex(ARCFACE_112 - ARCFACE_112.mean(axis=0))
-_FACE /= np.sqrt((_FACE * _FACE.conj()).real.mean())
-"""The template, centred and scaled to a spread of 1."""
-
-
-def check_landmarks(landmarks: npt.ArrayLike) -> list[str]:
-    """Describe the fault of each of the (n, 5, 2) landmarks, with an empty text for sound ones.
-
-    There are three kinds of fault. The points coincide or are not finite. Left and right, or above
-    and below, are exchanged, as in a mirror image or with the columns of another layout. Or the
-    points are not a face at all. Turned heads, profiles and faces upside down are sound.
-
-    >>> check_landmarks([ARCFACE_112, ARCFACE_112 * [-1, 1], ARCFACE_112 * 0])
-    ['', 'mirrored landmarks: the left eye is right of the right eye, seen upright', \
-'degenerate landmarks: they all lie within 0.0 pixels']
-    """
-    array = np.asarray(landmarks, np.float64).reshape(-1, N_LANDMARKS, 2)
-    finite: npt.NDArray[np.bool_] = np.all(np.abs(array) < _MAX_COORDINATE, axis=(1, 2))
-    points = _complex(np.where(finite[:, None, None], array, 0))
-    offsets = points - points.mean(axis=1, keepdims=True)
-    spread = (offsets * offsets.conj()).real.mean(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        agreement = np.abs(offsets.conj() @ _FACE / N_LANDMARKS) ** 2 / spread
-        residual = np.sqrt(np.maximum(1 - agreement, 0))
-        down = (points[:, 3:].sum(axis=1) - points[:, :2].sum(axis=1)) / 2
-        eyes, mouth = -((points[:, [1, 4]] - points[:, [0, 3]]) / down[:, None]).imag.T
-    facts = (finite, np.sqrt(spread), eyes, mouth, residual)
-    return [_describe_fault(*face) for face in zip(*(fact.tolist() for fact in facts), strict=True)]
-
-
-def _describe_fault(
-    is_finite: bool, spread: float, eyes: float, mouth: float, residual: float
-) -> str:
-    if not is_finite:
-        return "degenerate landmarks: not all of them are finite numbers"
-    if spread < _MIN_SPREAD:
-        return f"degenerate landmarks: they all lie within {spread:.1f} pixels"
-    if eyes < _MIRRORED:
-        return "mirrored landmarks: the left eye is right of the right eye, seen upright"
-    if mouth < _MIRRORED:
-        return "mirrored landmarks: the left mouth corner is right of the right one, seen upright"
-    if not residual <= _MAX_RESIDUAL:
-        return f"implausible landmarks: they miss those of a face by {residual:.0%} of its size"
-    return ""
 
 
 def crop(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) -> Pixels:
@@ -156,11 +46,14 @@ def crop_smooth(image: Pixels, transform: npt.ArrayLike, size: tuple[int, int]) 
     return crop(image, matrix, size)
 
 
-def crop_box(image: Pixels, box: npt.ArrayLike, margin: float = 1.0) -> Pixels:
+def crop_box(
+    image: Pixels, box: npt.ArrayLike, margin: float = 1.0, is_clipped: bool = False
+) -> Pixels:
     """Cut out the rectangle `box` x1 y1 x2 y2, scaled by `margin` about its centre.
 
     Edges are rounded to whole pixels, and nothing is resized. Each side has at least one pixel.
-    Pixels outside of the image are black.
+    Pixels outside of the image are black; with `is_clipped` the crop ends at the edge of the image,
+    and the box must reach into it.
 
     >>> crop_box(np.ones((4, 6, 3), np.uint8), (4, 0, 6, 4), margin=2)[..., 0].sum(axis=0).tolist()
     [4, 4, 4, 0]
@@ -169,8 +62,19 @@ def crop_box(image: Pixels, box: npt.ArrayLike, margin: float = 1.0) -> Pixels:
     middle, half = corners.mean(axis=0), (corners[1] - corners[0]) * (margin / 2)
     x1, y1 = np.rint(middle - half).astype(int).tolist()
     x2, y2 = np.maximum(np.rint(middle + half).astype(int), (x1 + 1, y1 + 1)).tolist()
+    if is_clipped:
+        return _clip(image, (x1, y1, x2, y2))
     pixels: Pixels = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)
     top, left, height, width = max(y1, 0), max(x1, 0), *image.shape[:2]
     bottom, right = max(min(y2, height), top), max(min(x2, width), left)
     pixels[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
     return pixels
+
+
+def _clip(image: Pixels, corners: tuple[int, int, int, int]) -> Pixels:
+    """Return the part of the rectangle x1 y1 x2 y2 that is in the image; at least one pixel."""
+    height, width = image.shape[:2]
+    left, top = min(max(corners[0], 0), width - 1), min(max(corners[1], 0), height - 1)
+    return np.ascontiguousarray(
+        image[top : max(corners[3], top + 1), left : max(corners[2], left + 1)]
+    )

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from faceprep.core.arrays import Pixels
 from faceprep.core.errors import FaceprepError
-from faceprep.core.io.image_header import check_image
+from faceprep.core.io.heif_header import read_heif
+from faceprep.core.io.image_header import ImageHeader, check_image
+from faceprep.core.io.image_traits import has_sixteen_bits, is_animation
 from faceprep.core.opencv import opencv
 from faceprep.core.types import Buffer
 from faceprep.vision.decoder_warnings import catch_warnings, find_damage
+from faceprep.vision.heic import REMEDY, can_read_heic, decode_heic
 
 MAX_PIXELS = 178_956_970
 """The limit above which Pillow refuses an image as a decompression bomb: half a gigabyte of pixels.
 OpenCV holds two copies while it decodes."""
 MIN_SIDE = 4
 _PREVIEW_QUALITY = 85
+_DEPTHS = (8, 10, 12, 14, 16)
+"""Bits a channel of cameras and scanners."""
 
 
 class Undecodable(FaceprepError):
@@ -25,32 +33,87 @@ class Undecodable(FaceprepError):
 def decode(data: Buffer, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Decode an image of any encoding to (height, width, 3) uint8 RGB.
 
-    EXIF orientation is applied. Grey is repeated, the upper 8 of 16 bits are kept, and CMYK becomes
-    RGB. Alpha is dropped: the pixels under it stay as stored, but a TIFF is composited on black.
-    Only the first frame is decoded.
+    EXIF orientation is applied, and that of HEIC and AVIF. Grey is repeated, and CMYK becomes RGB.
+    Of 16 bits the upper 8 of those in use are kept: the least of 8, 10, 12, 14 and 16 that hold the
+    largest value. Alpha is dropped: the pixels under it stay as stored, but a TIFF is composited
+    on black. Only the first frame is decoded.
 
     Raises Undecodable for truncated and damaged data. Images of more than `max_pixels` pixels or
     with a side under 4 are refused from the header alone.
     """
+    return decode_noted(data, max_pixels)[0]
+
+
+def decode_noted(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, str]:
+    """Decode as `decode` does; also return a note about what was left out, mostly empty."""
     header = check_image(data)
     problem = header.damage
     if not problem and header.size:
         problem = _describe_bad_size(*header.size, max_pixels)
     if problem:
         raise Undecodable(problem)
-    pixels, warnings = catch_warnings(lambda: _imdecode(data))
+    if header.suffix == ".jpg":  # most of all images
+        return _decode_sound(data, header), ""
+    notes = []
+    if is_animation(header.suffix, data):
+        notes.append("an animation, its first frame is taken")
+    if has_sixteen_bits(header.suffix, data):
+        pixels, n_bits = _keep_upper_bits(_decode_sound(data, header, opencv().IMREAD_ANYDEPTH))
+        if n_bits < 16:
+            notes.append(f"{n_bits} of 16 bits are in use, of which the upper 8 are taken")
+    else:
+        pixels = _decode_sound(data, header)
+    return pixels, "; ".join(notes)
+
+
+def _decode_sound(data: Buffer, header: ImageHeader, flags: int = 0) -> npt.NDArray[Any]:
+    """Decode an image with a sound header; `flags` are added to those of OpenCV."""
+    if header.suffix == ".heic":
+        return _decode_heic(data)
+    pixels, warnings = catch_warnings(lambda: _imdecode(data, flags))
     if pixels is None:
         raise Undecodable("OpenCV cannot decode it")
     if damage := find_damage(warnings):
         raise Undecodable(f"the {header.suffix[1:].upper()} has damaged pixels: {damage}")
+    return _turn_avif(pixels, data) if header.suffix == ".avif" else pixels
+
+
+def _decode_heic(data: Buffer) -> Pixels:
+    if not can_read_heic():
+        raise Undecodable(REMEDY)
+    pixels = decode_heic(data)
+    if pixels is None:
+        raise Undecodable("libheif cannot decode it")
     return pixels
 
 
-def _imdecode(data: Buffer) -> Pixels | None:
+def _turn_avif(pixels: Pixels, data: Buffer) -> Pixels:
+    """Turn and mirror the pixels of an AVIF, which OpenCV returns as they are stored."""
+    header = read_heif(data)
+    if header is None:
+        return pixels
+    turned = np.rot90(pixels, header.quarters)
+    if header.mirror is not None:
+        turned = np.flip(turned, axis=header.mirror)
+    return np.ascontiguousarray(turned)
+
+
+def _keep_upper_bits(pixels: npt.NDArray[Any]) -> tuple[Pixels, int]:
+    """Return the upper 8 of the bits in use, and how many are in use."""
+    if pixels.dtype != np.uint16:
+        return pixels.astype(np.uint8), 16
+    largest = int(pixels.max())
+    n_bits = next(n for n in _DEPTHS if largest >> n == 0)
+    return (pixels >> (n_bits - 8)).astype(np.uint8), n_bits
+
+
+def _imdecode(data: Buffer, flags: int) -> npt.NDArray[Any] | None:
     """Decode with OpenCV; return None where it fails."""
     cv2 = opencv()
     try:
-        pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        pixels: npt.NDArray[Any] | None = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | flags
+        )
     except cv2.error:
         return None
     return pixels

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Doubles
-from faceprep.vision.align import ARCFACE_112, apply_transforms, estimate_similarity
+from faceprep.core.landmarks import ARCFACE_112, apply_transforms, estimate_similarity
 
 NOSE_LENGTH = 0.687
 """Distance from the middle of the eyes to the tip of the nose, in units of the eye distance. In an

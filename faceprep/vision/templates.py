@@ -1,9 +1,10 @@
 """Named templates: the size of a crop, and the place of the landmarks or the box in it.
 
-arcface-112  least squares to InsightFace's five points; 112, 224, …, 128, …; 112x96: high × wide
+arcface-112  least squares to InsightFace's five points; any size; 112x96: high × wide
 dlib-150     the same to the five points of dlib's face descriptor
 ffhq-256     any size: a square around eyes and mouth as in the FFHQ set
-box1.5-256   any factor and size: a square of 1.5 × the longer side of the box
+box1.5-256   any factor and size: a square of 1.5 × the longer side of the box, black outside
+patch2.7-80  any factor and size: 2.7 × the box, shifted into the image, as Silent-Face cuts it
 eyes-256     any size: a square of 4.6 × the eye distance, as for SiW-Mv2
 """
 
@@ -17,32 +18,39 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Doubles, Floats
+from faceprep.core.arrays import Doubles, Floats, Pixels
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces
-from faceprep.vision.align import ARCFACE_112, check_landmarks, estimate_similarity
+from faceprep.core.landmarks import ARCFACE_112, check_landmarks, estimate_similarity
+from faceprep.vision import align
+from faceprep.vision.patches import cut_patch, fit_patches
 
 _DLIB_150 = np.array([(47.2, 45.4), (101.3, 45.0), (73.6, 77.8), (50.6, 99.7), (99.5, 99.6)])
 _NAME = re.compile(
     r"(?P<kind>[a-z]+)(?P<factor>\d+(\.\d+)?)?-(?P<height>\d{1,4})(x(?P<width>\d{1,4}))?", re.ASCII
 )
 _MIN_SIDE = 8
+_SCALED = ("box", "patch")
+"""Kinds whose name holds a factor."""
 
 
 @dataclass(frozen=True)
 class Template:
     """A rule that places faces in crops.
 
-    `size` is (height, width) of the crops. `fit` computes the (n, 2, 3) transforms of n faces.
-    `needs_landmarks` is false if only the box counts. `points` (5, 2) are the landmarks in the
-    crop, or None if they differ from face to face.
+    `size` is (height, width) of the crops. `fit` computes the (n, 2, 3) transforms of n faces, for
+    a patch from the (n, 2) sizes of their images as well. `needs_landmarks` is false if only the
+    box counts. `points` (5, 2) are the landmarks in the crop, or None if they differ from face to
+    face.
     """
 
     name: str
     size: tuple[int, int]
-    fit: Callable[[Faces], Doubles]
+    fit: Callable[..., Doubles]
     needs_landmarks: bool = True
     points: Doubles | None = field(default=None, compare=False)
+    is_patch: bool = False
+    """Whether crops are shifted into the image, and so depend on its size."""
 
 
 def load_template(name: str) -> Template:
@@ -50,14 +58,14 @@ def load_template(name: str) -> Template:
 
     >>> load_template("arcface-112x96").size
     (112, 96)
-    >>> load_template("arcface-100")  # doctest: +ELLIPSIS
+    >>> load_template("arcface-112x100")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    faceprep.core.errors.OptionError: template 'arcface-100': expected arcface-112, ...
+    faceprep.core.errors.OptionError: template 'arcface-112x100': expected arcface-N, ...
     """
     parts = _NAME.fullmatch(name)
     if not parts or parts["kind"] not in KINDS:
         raise _unknown_template(name)
-    has_factor, needs_factor = parts["factor"] is not None, parts["kind"] == "box"
+    has_factor, needs_factor = parts["factor"] is not None, parts["kind"] in _SCALED
     if has_factor != needs_factor:
         raise _unknown_template(name)
     height = int(parts["height"])
@@ -71,15 +79,31 @@ def _unknown_template(name: str) -> OptionError:
     return OptionError(f"unknown template {name!r}", expected="one such as " + ", ".join(EXAMPLES))
 
 
-def crop_transforms(faces: Faces, template: Template) -> Doubles:
+def crop_transforms(
+    faces: Faces, template: Template, image_sizes: npt.ArrayLike | None = None
+) -> Doubles:
     """Compute the (n, 2, 3) transforms from the image to the crops of `template`.
 
-    Faces that `check_faces` reports get NaN.
+    `image_sizes` is the (height, width) of the image of all faces, or (n, 2) for each; only patches
+    need it. Faces that `check_faces` reports get NaN. Raises OptionError for patches without it.
     """
+    if template.is_patch and image_sizes is None:
+        raise OptionError(f"template {template.name!r}", expected="crops of images of known size")
     with np.errstate(all="ignore"):
-        transforms = template.fit(faces)
+        if template.is_patch:
+            sizes = np.broadcast_to(np.asarray(image_sizes, np.float64), (len(faces), 2))
+            transforms = template.fit(faces, sizes)
+        else:
+            transforms = template.fit(faces)
     is_finite = np.isfinite(transforms).all(axis=(1, 2), keepdims=True)
     return np.where(is_finite, transforms, np.nan)
+
+
+def cut_crop(image: Pixels, transform: npt.ArrayLike, template: Template) -> Pixels:
+    """Cut one crop of `template` out of an image by its transform."""
+    if template.is_patch:
+        return cut_patch(image, transform, template.size)
+    return align.crop(image, transform, template.size)
 
 
 def check_faces(faces: Faces, template: Template) -> list[str]:
@@ -133,18 +157,19 @@ def map_template(
 def _arcface(name: str, size: tuple[int, int], factor: float) -> Template:
     """Build the template for the sizes of InsightFace.
 
-    112k scales the points by k. 128k shifts them by 8 pixels in x first, and 112k × 96k by -8.
+    112k scales the points by k. 128k shifts them by 8 pixels in x first, and 112k × 96k by -8. Any
+    other size scales the points of 112 pixels.
     """
     height, width = size
-    if height == width and height % 112 == 0:
-        points = ARCFACE_112 * (height / 112)
-    elif height == width and height % 128 == 0:
+    if height == width and height % 128 == 0 and height % 112:
         points = (ARCFACE_112 + (8, 0)) * (height / 128)
+    elif height == width:
+        points = ARCFACE_112 * (height / 112)
     elif height % 112 == 0 and height * 96 == width * 112:
         points = (ARCFACE_112 - (8, 0)) * (height / 112)
     else:
         raise OptionError(
-            f"template {name!r}", expected="arcface-112, 128, or a multiple, or arcface-112x96"
+            f"template {name!r}", expected="arcface-N, or arcface-112x96 or a multiple of it"
         )
     return _build_point_template(name, size, points)
 
@@ -172,6 +197,13 @@ def _box(name: str, size: tuple[int, int], factor: float) -> Template:
     )
 
 
+def _patch(name: str, size: tuple[int, int], factor: float) -> Template:
+    if not 0.1 <= factor <= 100:
+        raise OptionError(f"template {name!r}", expected="a factor of 0.1 to 100")
+    fit = partial(_fit_patch, factor=factor, size=size)
+    return Template(name, size, fit, needs_landmarks=False, is_patch=True)
+
+
 def _eyes(name: str, size: tuple[int, int], factor: float) -> Template:
     _check_square(name, size)
     return Template(name, size, partial(_fit_eyes, side=size[0]))
@@ -187,6 +219,7 @@ KINDS: dict[str, Callable[[str, tuple[int, int], float], Template]] = {
     "dlib": _dlib,
     "ffhq": _ffhq,
     "box": _box,
+    "patch": _patch,
     "eyes": _eyes,
 }
 EXAMPLES = (
@@ -196,6 +229,7 @@ EXAMPLES = (
     "dlib-150",
     "ffhq-256",
     "box1.5-256",
+    "patch2.7-80",
     "eyes-256",
 )
 
@@ -235,6 +269,10 @@ def _fit_box(faces: Faces, factor: float, side: int) -> Doubles:
     middle = corners.mean(axis=1) - 0.5
     half = np.ptp(corners, axis=1).max(axis=1) * factor / 2
     return _square_transforms(middle @ (1, 1j), half.astype(np.complex128), side)
+
+
+def _fit_patch(faces: Faces, image_sizes: Doubles, factor: float, size: tuple[int, int]) -> Doubles:
+    return fit_patches(faces.boxes, image_sizes, factor, size)
 
 
 def _fit_eyes(faces: Faces, side: int) -> Doubles:

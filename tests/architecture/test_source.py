@@ -182,7 +182,8 @@ def call_of(text: str) -> ast.Call:
 # Images
 
 DECODES = {
-    "codec.decode": ["faceprep/vision/load_image.py"],
+    "codec.decode_noted": ["faceprep/vision/load_image.py"],
+    "decode_heic": ["faceprep/vision/codec.py"],
     "cv2.imdecode": ["faceprep/vision/codec.py"],
     "check_image": ["faceprep/core/io/image_bytes.py", "faceprep/vision/codec.py"],
 }
@@ -281,6 +282,7 @@ def test_no_key_lives_in_both() -> None:
 _EXTRAS = {
     "detect",
     "video",
+    "heic",
     "embed",
     "insightface",
     "tensorflow",

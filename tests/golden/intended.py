@@ -20,6 +20,8 @@ MAPS = "a class map is named after its manifest"
 TRAINERS = "a .tfrecord of names and classes alone, which no trainer reads, is refused"
 TOGETHER = "images are written to .parquet and together with embeddings, each of which needs one"
 LOST = "what a set would lose is a failure, and an index of another set is refused"
+FRAMES = "extract-video lists every wanted frame in a table"
+MEASURES = "score has one more measure"
 NAMES = "an image of a container is named by its key in the set"
 
 
@@ -102,6 +104,10 @@ TABLE = (
     Intended("*", "output.changed", "*plan.jsonl::*.evidence.*", NAMES),
     Intended("*", "output.changed", "*plan.jsonl::*.reason", NAMES),
     Intended("embed/*", "output.changed", "*", NAMES),
+    # Frames and measures
+    Intended("*", "output.added", "*frames.parquet*", FRAMES),
+    Intended("*", "json.changed", "outputs", FRAMES),
+    Intended("*", "output.*", "*laplacian_count_256*", MEASURES),
 )
 
 

@@ -28,9 +28,10 @@ from faceprep import (
 from faceprep.cli import main
 from faceprep.core.errors import OptionError, OutputError, ResumeError, SourceError
 from faceprep.core.faces import Faces
+from faceprep.core.landmarks import ARCFACE_112
 from faceprep.core.types import Runner, Summary
 from faceprep.tables.faces import FaceRow, FacesWriter, load_faces, rows_of
-from faceprep.vision.align import ARCFACE_112, crop
+from faceprep.vision.align import crop
 from faceprep.vision.codec import decode
 from faceprep.vision.templates import crop_transforms, load_template
 from tests.fakes import before_changes, killed_before, results, start, status_of, tree
@@ -293,7 +294,9 @@ def test_frames_of_a_real_video_again(tmp_path: Path) -> None:
     run_job(job, Request((source,), tmp_path / "first"), SERIAL)
     summary = align(source, tmp_path / "again", Align(tmp_path / "first" / "faces.parquet"))
     assert summary.failed == 0 and summary.ok >= 4
-    assert results(tmp_path / "again") == results(tmp_path / "first")
+    first = results(tmp_path / "first")
+    del first["frames.parquet"]
+    assert results(tmp_path / "again") == first
 
 
 # What is missing, changed or refused

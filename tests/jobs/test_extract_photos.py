@@ -164,8 +164,9 @@ def test_select(select: str, expected: list[float], tmp_path: Path) -> None:
 def test_the_choice_does_not_depend_on_the_order(order: Sequence[int], select: str) -> None:
     boxes = np.array([(0, 0, 10, 10), (50, 50, 90, 99), (20, 20, 30, 30), (5, 60, 25, 90)])
     faces = Faces(boxes, np.zeros((4, 5, 2)), np.array([0.9, 0.8, 0.99, 0.85]))
-    one, other = choose(faces, select, (100, 50)), choose(faces.take(order), select, (100, 50))
-    assert len(one) == 1 and (one.boxes == other.boxes).all()
+    shuffled = faces.take(order)
+    one, other = choose(faces, select, (100, 50)), choose(shuffled, select, (100, 50))
+    assert len(one) == 1 and (faces.boxes[one] == shuffled.boxes[other]).all()
 
 
 def test_fallback(tmp_path: Path) -> None:
@@ -260,6 +261,24 @@ def test_one_bad_photo_fails_alone(tmp_path: Path) -> None:
     assert summary.by_status == {"ok": 37, "undecodable": 2, "unreadable": 1}
     assert {row[0] for row in failures(tmp_path / "out")} == {"03.png", "33.png", "35.png"}
     assert len(rows(tmp_path / "out")) == 37
+
+
+def test_files_of_phones_and_cameras_are_read_or_named(tmp_path: Path) -> None:
+    save(tmp_path / "src" / "ana" / "1.png", *ONE)
+    jpeg = encode(decode((tmp_path / "src/ana/1.png").read_bytes()), ".jpg")
+    files_of = {"bob/2.JFIF": jpeg, "bob/2.mpo": jpeg, "cara/3.HEIC": b"?", "dan/4.tga": b"?"}
+    files_of |= {"eve/5.DNG": b"II*\0", "ana/notes.txt": b"?", "fay/clip.mp4": b"?"}
+    for name, data in files_of.items():
+        (tmp_path / "src" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "src" / name).write_bytes(data)
+    summary = run(tmp_path / "src", tmp_path / "out")
+    assert summary.by_status == {"ok": 3, "undecodable": 3}
+    assert {row[0] for row in failures(tmp_path / "out")} == {
+        "cara/3.HEIC",
+        "dan/4.tga",
+        "eve/5.DNG",
+    }
+    assert summary.details["skipped"] == {".mp4": 1, ".txt": 1}
 
 
 def test_limit(photos: Path, tmp_path: Path) -> None:
@@ -358,7 +377,7 @@ def test_places_that_are_refused(photos: Path, tmp_path: Path) -> None:
     [
         (["--detector", "nobody"], 2, "unknown detector 'nobody'"),
         (["--fallback", "nobody"], 2, "unknown detector 'nobody'"),
-        (["--template", "arcface-100"], 2, "template 'arcface-100'"),
+        (["--template", "arcface-100x90"], 2, "template 'arcface-100x90'"),
         (["--min-score", "2"], 2, "bad minimum score"),
         (["--det-size", "9"], 2, "bad detection size"),
         (["--device", "gpu"], 2, "unknown device"),

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -212,6 +213,17 @@ def test_groups(tmp_path: Path) -> None:
     assert several[:2] == ["couple_0.png", "couple_1.png"] and len(several) >= 2 + 4
     (copy,) = (tmp_path / "out_none").iterdir()
     assert copy.read_bytes() == (PHOTOS / "groups" / "no-faces.jpg").read_bytes()
+
+
+@needs_data
+@pytest.mark.parametrize("det_size", [640, 2048])
+def test_a_large_detection_size_finds_the_same_people(det_size: int, tmp_path: Path) -> None:
+    job = replace(JOB, det_size=det_size, select="all")
+    run_job(job, Request((PHOTOS / "groups",), tmp_path / "out"), SerialRunner())
+    table = pq.read_table(tmp_path / "out" / "faces.parquet").to_pylist()
+    people = Counter(row["source"] for row in table)
+    assert people == {"couple.jpg": 2, "ivan.jpg": 1, "selfie-many-people.jpg": 6}
+    assert {row["refiner"] for row in table} <= {"onet", "retinaface"}
 
 
 @needs_data

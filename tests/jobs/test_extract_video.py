@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -14,11 +15,11 @@ import pytest
 
 from faceprep import SerialRunner
 from faceprep.core.errors import MissingExtra, OptionError, OutputError, SourceError
-from faceprep.jobs.extract_video.job import name_folders
+from faceprep.jobs.extract_video.videos import name_folders
 from faceprep.synthetic.video import VideoStyle, face_box, frame_times
 from faceprep.video.reader import Frame, VideoReader
 from faceprep.video.sampling import ALL_FRAMES, FrameChoice
-from faceprep.video.siw_boxes import face_lines
+from faceprep.video.siw_boxes import face_lines, stem_of
 from faceprep.vision.codec import decode
 from tests.real import ROOT
 from tests.videos import BLUE, RED, SIDE, SIZE, PatchVideo, extract, failures, film, numbers, rows
@@ -36,7 +37,7 @@ def test_numbers_are_true_through_misses(tmp_path: Path) -> None:
     summary = extract(film(tmp_path / "v.mp4", letters, VideoStyle(b_frames=2)), tmp_path / "out")
     found = [number for number, letter in enumerate(letters) if letter == "r"]
     assert summary.by_status == {"low_score": 6, "no_crop": 6, "no_face": 12, "ok": 12}
-    assert (summary.inputs, summary.failed, summary.outputs) == (36, 0, 13)
+    assert (summary.inputs, summary.failed, summary.outputs) == (36, 0, 14)
     assert numbers(tmp_path / "out" / "v") == found
     table = rows(tmp_path / "out")
     assert [row["frame"] for row in table] == found
@@ -160,9 +161,8 @@ def test_a_tree_and_files_are_mirrored(tmp_path: Path) -> None:
 
 
 def test_folders_are_nobody_elses() -> None:
-    names = name_folders(
-        ["a.mov", "a.mp4", "a.mov.mkv", "faces.parquet.mp4", ".faceprep.mov", "b/c.avi"]
-    )
+    paths = ["a.mov", "a.mp4", "a.mov.mkv", "faces.parquet.mp4", ".faceprep.mov", "b/c.avi"]
+    names = name_folders({path: stem_of(path, None) for path in paths})
     assert names == {
         "a.mov": "a.mov",
         "a.mp4": "a.mp4",
@@ -267,6 +267,44 @@ def test_the_boxes_of_a_face_file(tmp_path: Path) -> None:
     told = (tmp_path / "out_original" / "face_files.csv").read_text().splitlines()
     assert {len(row) for row in csv.reader(told)} == {3}, "three columns as in the header"
     assert told[0] == "face_file,status,reason" and told[1].startswith("v.face#4,bad_face_row,")
+
+
+def test_a_face_file_names_the_folder_of_its_video(tmp_path: Path) -> None:
+    """SiW's names are fields of its protocols, and some of its videos are named `.m.mov`."""
+    for name in ("009-1-1-1-1.m.mov", "x.m.mov", "y.m.mov"):
+        film(tmp_path / "src" / name, "r")
+    for name in ("009-1-1-1-1.face", "x.m.face"):
+        (tmp_path / "src" / name).write_text("10 10 60 60\n")
+    extract(tmp_path / "src", tmp_path / "out")
+    folders = {path.parent.name for path in (tmp_path / "out").glob("*/0.png")}
+    assert folders == {"009-1-1-1-1", "x.m", "y.m"}
+
+
+def test_a_converted_video_is_counted_and_files_of_other_kinds_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import av
+
+    path = film(tmp_path / "src" / "a.mkv", "rr")
+    with av.open(str(path)) as old, av.open(str(tmp_path / "src/wide.mkv"), "w") as new:
+        stream = new.add_stream("mpeg4", rate=30)
+        stream.height, stream.width, stream.sample_aspect_ratio = 180, 160, Fraction(2)
+        for frame in old.decode(video=0):
+            new.mux(stream.encode(frame.reformat(160, 180, "yuv420p")))
+        new.mux(stream.encode())
+    path.unlink()
+    for name in ("notes.TXT", "wide.face", "bob/photo.jpg"):
+        (tmp_path / "src" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "src" / name).write_text("0 0 0 0\n0 0 0 0\n")
+    with caplog.at_level("DEBUG", "faceprep"):
+        summary = extract(tmp_path / "src", tmp_path / "out")
+    assert summary.others == {"video": {"converted": 1}} and not summary.failed
+    assert summary.details["skipped"] == {".jpg": 1, ".txt": 1}
+    assert "wide.mkv: pixels of 2:1 made square, 160 × 180 to 320 × 180" in caplog.text
+    assert "2 files skipped, not videos: 1 .jpg, 1 .txt" in caplog.text
+    assert "1 folder has files but no videos: bob" in caplog.text
+    assert "'notes.TXT' skipped" in caplog.text and "wide.face" not in caplog.text
+    assert rows(tmp_path / "out")[0]["image_width"] == 320
 
 
 def test_no_face_file_no_folder(tmp_path: Path) -> None:

@@ -177,8 +177,8 @@ def test_a_drawn_tree_with_each_defect_of_siw(tmp_path: Path) -> None:
         "repaired": 2,
         "undecodable": 1,
     }
-    assert numbers(tmp_path / "out/Test/live/009/009-1-1-1-1.m") == list(range(12))
-    assert numbers(tmp_path / "out_original/Test/live/009/009-1-1-1-1.m") == list(range(12))
+    assert numbers(tmp_path / "out/Test/live/009/009-1-1-1-1") == list(range(12))
+    assert numbers(tmp_path / "out_original/Test/live/009/009-1-1-1-1") == list(range(12))
     assert numbers(tmp_path / "out_original/Test/spoof/032/032-2-3-4-1") == list(range(6))
 
 
@@ -203,7 +203,7 @@ def test_the_real_tree_with_each_defect_of_siw(tmp_path: Path) -> None:
     by_status = told["by_status"]
     assert isinstance(by_status, dict) and (by_status["repaired"], by_status["no_face"]) == (6, 20)
     n_frames = {"Train/live/003/003-1-1-1-1": 45, "Train/spoof/006/006-2-3-4-1": 40}
-    n_frames |= {"Test/live/009/009-1-1-1-1.m": 40, "Test/spoof/032/032-2-3-4-1": 40}
+    n_frames |= {"Test/live/009/009-1-1-1-1": 40, "Test/spoof/032/032-2-3-4-1": 40}
     for name, n in n_frames.items():
         assert numbers(out / name) == list(range(n))
         assert numbers(original / name) == list(range(min(n, 34) if "032" in name else n))

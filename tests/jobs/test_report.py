@@ -181,6 +181,31 @@ def test_video(tmp_path: Path) -> None:
     )
     assert numbers["videos"]["original"] == len(list((tmp_path / "out_original").glob("*/*.png")))
     assert "identities" not in numbers
+    frames = pd.read_parquet(out / "frames.parquet")
+    lost = frames[frames["status"] != "ok"]
+    assert numbers["videos"]["lost"] == len(lost) == 14
+    assert numbers["videos"]["reasons"] == [
+        {"status": "no_face", "reason": "no face found", "frames": 14, "example": "boxed.mp4#2"}
+    ]
+    missing = pd.Series([6, 4, 4, 0])
+    agree(numbers["videos"]["missing"], missing)
+    assert numbers["videos"]["with_at_least"] == {"1": 3, "2": 3, "5": 1}
+
+
+def test_every_video_is_in_the_table(tmp_path: Path) -> None:
+    source, out = tmp_path / "videos", tmp_path / "out"
+    for number in range(23):
+        film(source / f"{number:02}.mp4", "r" if number % 2 else "b")
+    (source / "broken.mp4").write_text("not a video")
+    extract(source, out)
+    told = report(out)["videos"]
+    assert [one["video"] for one in told["all"]][:2] == ["00.mp4", "02.mp4"]
+    assert len(told["all"]) == 24 and len(told["worst"]) == 20
+    states = {one["video"]: one["state"] for one in told["all"]}
+    assert (states["broken.mp4"], states["00.mp4"]) == ("undecodable", "no_face_in_video")
+    assert told["reasons"][0]["reason"] == "the surest face has #, below #"
+    page = (out / "report.html").read_text()
+    assert all(f"{number:02}.mp4" in page for number in range(23))
 
 
 def test_manifest(lopsided: Path, tmp_path: Path) -> None:

@@ -159,6 +159,22 @@ def test_plan_names_the_blurred_ones_and_deletes_nothing(crops: Path, tmp_path: 
     assert list(line) == ["action", "subject", "score", "reason"]
 
 
+def test_what_is_above_a_limit_is_dropped_too(crops: Path, tmp_path: Path) -> None:
+    run(crops, tmp_path / "plain.parquet")
+    values = sorted(row["brightness"] for row in rows_of(tmp_path / "plain.parquet"))
+    low, high = values[2], values[-3]
+    limits = {"drop_below": (f"brightness={low!r}",), "drop_above": (f"brightness={high!r}",)}
+    run(crops, tmp_path / "out.parquet", **limits)
+    judged, decisions = read_plan(tmp_path / "out.plan.jsonl")
+    assert judged["options"] == {name: list(given) for name, given in limits.items()}
+    scores = {row["path"]: row["brightness"] for row in rows_of(tmp_path / "out.parquet")}
+    found = {decision.subject: decision.reason for decision in decisions}
+    assert found.keys() == {path for path, value in scores.items() if value < low or value > high}
+    assert all((">" in reason) == (scores[path] > high) for path, reason in found.items())
+    with pytest.raises(OptionError, match="--drop-above: expected MEASURE=VALUE"):
+        Score(drop_above=("yaw=3",))
+
+
 @pytest.mark.parametrize(
     "text", ["", "smd", "smd=", "smd=x", "smd=nan", "sharpness=3", "yaw=3", "=4"]
 )

@@ -37,6 +37,24 @@ def test_nested_hidden_and_other_files(tmp_path: Path) -> None:
     ]
 
 
+def test_files_that_are_no_images_are_counted_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path, "a/1.jpg", "a/b.txt", "a/c.TXT", "a/Makefile", "bob/clip.mp4", "list.csv")
+    with caplog.at_level("INFO", "faceprep"):
+        find_identities(tmp_path)
+    assert [(each.levelname, each.message) for each in caplog.records] == [
+        (
+            "INFO",
+            f"{tmp_path}: 5 files skipped, not images: 2 .txt, 1 .csv, 1 .mp4, 1 without suffix",
+        ),
+        ("WARNING", f"{tmp_path}: 1 folder has files but no images: bob"),
+    ]
+    with caplog.at_level("DEBUG", "faceprep"):
+        find_identities(tmp_path)
+    assert "'bob/clip.mp4' skipped: not among the images" in caplog.text
+
+
 def test_links_are_followed_but_not_round_in_circles(tmp_path: Path) -> None:
     make(tmp_path, "set/a/1.jpg", "set/b/1.jpg", "elsewhere/1.jpg")
     (tmp_path / "set/c").symlink_to("../elsewhere")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,9 +13,10 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.cpu import take_share
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces
+from faceprep.core.landmarks import ARCFACE_112, apply_transforms
 from faceprep.models.detectors.detector import DetectorSpec, SizedDetector
-from faceprep.steps.find_faces import FaceFinder, FaceOptions, face_rows, open_cropper
-from faceprep.vision.align import ARCFACE_112, apply_transforms
+from faceprep.models.refine.refiner import Refined
+from faceprep.steps.find_faces import FaceFinder, FaceOptions, Found, face_rows, open_cropper
 from tests.flat_faces import Flat, FlatDetector, flat_detectors, paint
 
 __all__ = ["flat_detectors"]
@@ -94,6 +97,49 @@ def test_a_batch_is_as_its_images_alone_and_what_is_none_fails_alone() -> None:
     assert finder().find([]) == []
 
 
+class Shift:
+    """A refiner that moves landmarks by a pixel, and keeps those of faces of 30 pixels."""
+
+    fingerprint = "shift/v1"
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def refine(self, images: Sequence[Pixels], faces: Sequence[Faces]) -> list[Refined]:
+        self.seen += [len(each) for each in faces]
+        results = []
+        for each in faces:
+            large = np.ptp(each.boxes[:, ::2], axis=1) > 30
+            moved = Faces(each.boxes, each.landmarks + large[:, None, None], each.scores)
+            names = tuple("onet" if is_large else "" for is_large in large)
+            results.append(Refined(moved, names, large.astype(np.float32)))
+        return results
+
+
+def test_faces_are_refined_in_their_order() -> None:
+    images = [paint(), paint(Flat(10, 40), Flat(90, 40, 30, 0.95), Flat(190, 40, 50, 0.85))]
+    plain, refiner = SizedDetector(FlatDetector(None), sure_score=0.8), Shift()
+    before = FaceFinder(plain, 0.8).find(images)
+    after = FaceFinder(plain, 0.8, refiner).find(images)  # type: ignore[arg-type]
+    assert before[0][1:] == after[0][1:] and before[1].refiners is None
+    moved = after[1].faces.landmarks - before[1].faces.landmarks
+    assert after[1].refiners == ("", "onet", "onet") and moved[:, 0, 0].tolist() == [0, 1, 1]
+    assert (after[1].faces.boxes == before[1].faces.boxes).all() and refiner.seen == [3]
+    taken = after[1].take([2, 0])
+    assert taken.refiners == ("onet", "") and taken.onet_scores is not None
+    assert taken.onet_scores.tolist() == [1, 0] and len(taken.faces) == 2
+
+
+@pytest.mark.parametrize(("most", "n_seen"), [(1, 1), (2, 2), (3, 2), (None, 2)])
+def test_only_faces_that_can_be_cropped_are_refined(most: int | None, n_seen: int) -> None:
+    image = paint(Flat(10, 40, score=0.97, degenerate=True), Flat(90, 40), Flat(190, 40))
+    refiner = Shift()
+    finder = FaceFinder(SizedDetector(FlatDetector(None), sure_score=0.8), 0.8, refiner)  # type: ignore[arg-type]
+    (found,) = finder.find([image], most)
+    assert refiner.seen == [n_seen] and len(found.faces) == 3
+    assert finder.fingerprint.endswith("/shift/v1")
+
+
 # FaceOptions
 
 
@@ -103,7 +149,8 @@ def test_the_detector_reports_low_scores_too(flat_detectors: None) -> None:
         "flat", det_size=320, small_faces=True, min_score=0.5, sure_score=0.9
     )
     assert FaceOptions(min_score=0.2).spec("other").min_score == 0.2
-    assert FaceOptions(detector="flat").finder("other").fingerprint.startswith("OtherDetector")
+    options = FaceOptions(detector="flat", refine=False)
+    assert options.finder("other").fingerprint.startswith("OtherDetector")
 
 
 def test_a_worker_s_detector_has_its_share_of_the_cores(
@@ -112,12 +159,13 @@ def test_a_worker_s_detector_has_its_share_of_the_cores(
     specs = []
     monkeypatch.setattr(
         "faceprep.steps.find_faces.open_detector",
-        lambda spec: specs.append(spec) or FlatDetector(None),
+        lambda spec: specs.append(spec) or SizedDetector(FlatDetector(None)),
     )
     monkeypatch.setenv("FACEPREP_CORES", "7")
-    FaceOptions(detector="flat").finder()
+    options = FaceOptions(detector="flat", refine=False)
+    options.finder()
     take_share(3)
-    FaceOptions(detector="flat").finder()
+    options.finder()
     assert [spec.threads for spec in specs] == [7, 3]
 
 
@@ -162,7 +210,7 @@ def test_rows_say_what_was_cropped() -> None:
     crops, _ = open_cropper("arcface-224").crop(image, faces)
     (row,) = face_rows(
         image,
-        faces,
+        Found(faces, refiners=("onet", "retinaface")),
         crops,
         ["a/b.c_1.png"],
         source="a/b.c.jpg",
@@ -176,4 +224,5 @@ def test_rows_say_what_was_cropped() -> None:
         (150, 200),
     )
     assert (row.box == (5, 6, 7, 8)).all() and row.score == pytest.approx(0.8) and row.frame is None  # type: ignore[attr-defined]
+    assert row.refiner == "retinaface"
     assert (row.transform == crops[0].transform).all() and abs(row.roll or 1) < 1  # type: ignore[attr-defined]

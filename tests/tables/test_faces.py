@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceprep.core.errors import SourceError
-from faceprep.tables import faces as faces_table
 from faceprep.tables.faces import (
     SCHEMA,
     FaceRow,
@@ -58,6 +57,7 @@ ROW = st.builds(
     roll=st.none() | _FLOAT,
     lean=st.none() | _FLOAT,
     yaw=st.none() | _FLOAT,
+    refiner=st.none() | _TEXT,
 )
 
 
@@ -116,8 +116,8 @@ def test_the_bytes_do_not_depend_on_the_parts(
     """Batches and row groups are made small, so that 70 rows fill several of both."""
     rows, root = [row(number) for number in range(70)], tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as small:
-        small.setattr(faces_table, "_ROWS_A_BATCH", 8)
-        small.setattr(faces_table, "_ROWS_A_GROUP", 20)
+        small.setattr(FacesWriter, "rows_a_batch", 8)
+        small.setattr(FacesWriter, "rows_a_group", 20)
         whole = as_file(rows)
         edges = [0, *cuts, 70]
         parts = []
@@ -215,3 +215,11 @@ def test_outputs_beside_the_folder_come_back(beside: str, name: str) -> None:
         name,
         "",
     )
+
+
+def test_a_table_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    new, old = table_of([row(1), row(2)]), tmp_path / "old.parquet"
+    pq.write_table(new.drop_columns("refiner"), old)
+    assert load_faces(old).equals(new)
+    assert pa.concat_tables(read_range(old, 1, 2)).equals(new.slice(1))
+    assert load_faces(old, ["output", "refiner"])["refiner"].to_pylist() == [None, None]

@@ -84,7 +84,7 @@ _NONSENSE = [
 @pytest.mark.parametrize("text", _NONSENSE)
 def test_nonsense_is_refused(text: str) -> None:
     with pytest.raises(
-        OptionError, match="frames: expected all, every:N, uniform:N, pair or keyframes"
+        OptionError, match="frames: expected all, every:N, uniform:N, pair, pair:faces or keyframes"
     ):
         parse_frames(text)
 

@@ -24,8 +24,9 @@ from PIL import Image
 from faceprep.core.arrays import Pixels
 from faceprep.core.io.image_header import check_image, read_header
 from faceprep.synthetic import draw_face, encode_face
+from faceprep.vision import codec
 from faceprep.vision.align import crop
-from faceprep.vision.codec import Undecodable, decode, encode
+from faceprep.vision.codec import Undecodable, decode, decode_noted, encode
 from faceprep.vision.decoder_warnings import catch_warnings
 from tests.real import DATA, ROOT, needs_data
 
@@ -132,6 +133,91 @@ def test_of_several_frames_the_first_is_taken(kind: str) -> None:
     assert distance(decode(saved(FACE, kind, save_all=True, append_images=more)), FACE) < 1.5
 
 
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_an_animation_is_noted(kind: str) -> None:
+    more = [Image.fromarray(FACE[::-1].copy())]
+    pixels, note = decode_noted(saved(FACE, kind, save_all=True, append_images=more))
+    assert note == "an animation, its first frame is taken" and distance(pixels, FACE) < 6
+    assert decode_noted(saved(FACE, kind))[1] == ""
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff", ".pgm"])
+@pytest.mark.parametrize("n_bits", [8, 10, 12, 14, 16])
+def test_the_bits_in_use_become_eight(suffix: str, n_bits: int) -> None:
+    grey = cv2.cvtColor(FACE, cv2.COLOR_RGB2GRAY)
+    grey[0, 0] = 255
+    deep = grey.astype(np.uint16) << (n_bits - 8)
+    pixels, note = decode_noted(cv2.imencode(suffix, deep)[1].tobytes())
+    assert (pixels == grey[..., None]).all()
+    assert note == (
+        f"{n_bits} of 16 bits are in use, of which the upper 8 are taken" * (n_bits < 16)
+    )
+
+
+def test_pgm_with_a_comment_and_colours_of_16_bits() -> None:
+    deep = FACE.astype(np.uint16) << 4
+    head = b"P6 # a camera\n# of 12 bits\n%d %d\n4095\n" % FACE.shape[1::-1]
+    assert (decode(head + deep.byteswap().tobytes()) == FACE).all()
+    assert (decode(cv2.imencode(".png", deep[..., ::-1])[1].tobytes()) == FACE).all()
+
+
+# Phones
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_avif_is_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    image = Image.fromarray(FACE)
+    if orientation in TURNS:
+        image = image.transpose(TURNS[orientation])
+    stored = saved(image, "AVIF", quality=95, exif=exif)
+    assert distance(decode(stored), FACE) < 3
+    with pytest.raises(Undecodable, match=r"AVIF is cut off|cannot decode"):
+        decode(stored[: len(stored) // 2])
+
+
+def test_avif_bombs_are_refused_by_their_header() -> None:
+    data = saved(FACE, "AVIF")
+    at = data.index(b"ispe") + 8
+    with pytest.raises(Undecodable, match="too large"):
+        decode(data[:at] + struct.pack(">II", 60_000, 60_000) + data[at + 8 :])
+
+
+@needs_data
+def test_a_heic_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = (DATA / "cases/photos/phone/ana/IMG_1.HEIC").read_bytes()
+    monkeypatch.setattr(codec, "can_read_heic", lambda: False)
+    assert check_image(data) == (".heic", (900, 666), "")
+    with pytest.raises(Undecodable, match=r"pip install 'faceprep\[heic\]'"):
+        decode(data)
+
+
+@needs_data
+def test_heic_is_like_the_jpeg_beside_it() -> None:
+    pytest.importorskip("pillow_heif")
+    folder = DATA / "cases/photos/phone"
+    for name in ("ana/IMG_1.HEIC", "ana/IMG_3.avif", "bob/IMG_5.heif"):
+        data = (folder / name).read_bytes()
+        assert decode(data).shape in ((900, 666, 3), (579, 439, 3))
+        with pytest.raises(Undecodable):
+            decode(data[: len(data) * 2 // 3])
+    assert decode((folder / "bob/IMG_7.jfif").read_bytes()).shape == (579, 439, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_heic_is_upright(orientation: int) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    image = Image.fromarray(FACE)
+    if orientation in TURNS:
+        image = image.transpose(TURNS[orientation])
+    file = io.BytesIO()
+    pillow_heif.from_pillow(image).save(file, quality=95, exif=exif.tobytes())
+    assert distance(decode(file.getvalue()), FACE) < 4
+
+
 @given(st.integers(4, 40), st.integers(4, 40), st.integers(0, 2**32))
 def test_png_loses_nothing(height: int, width: int, seed: int) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
@@ -233,7 +319,9 @@ def test_the_limit_is_the_callers() -> None:
             encode(np.zeros((3, 20000, 3), np.uint8), ".png"),
             "too small for an image: .* found 3 × 20,000",
         ),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC or AVIF image, .* convert it to JPEG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC of 24 bytes does not hold its size"),
+        (b"\xff\x0a" + bytes(20), "a JPEG XL image, .* convert it to JPEG or PNG"),
+        (bytes(30) + b"TRUEVISION-XFILE.\0", "a TGA image, .* convert it to JPEG or PNG"),
         (b"II*\0\xff\xff\xff\x7f", "TIFF of 8 bytes does not hold its size"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceprep.vision.align import ARCFACE_112, apply_transforms, estimate_similarity
+from faceprep.core.landmarks import ARCFACE_112, apply_transforms, estimate_similarity
 from faceprep.vision.pose import YAW_RANGE, estimate_pose
 from tests.heads import turned_head
 

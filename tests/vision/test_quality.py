@@ -28,6 +28,35 @@ SHARPNESS = (
     "vollath",
 )
 LIGHT = ("brightness", "contrast", "dark_share", "bright_share")
+COUNT = "laplacian_count_256"
+
+
+def android_count(crop: Pixels) -> int:
+    """Count as the Android code does: pixel by pixel, in double precision, truncated."""
+    scaled = cv2.resize(crop, (256, 256))
+    grey = [
+        [int(float(r) * 0.3 + float(g) * 0.59 + float(b) * 0.11) for r, g, b in row]
+        for row in scaled.tolist()
+    ]
+    kernel, n = ((0, 1, 0), (1, -4, 1), (0, 1, 0)), 0
+    for y in range(254):
+        for x in range(254):
+            total = sum(grey[y + i][x + j] * kernel[i][j] for i in range(3) for j in range(3))
+            n += total > 50
+    return n
+
+
+@pytest.mark.parametrize("shape", [(112, 112), (256, 256), (80, 60)])
+def test_the_count_is_that_of_the_android_code(shape: tuple[int, int]) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (*shape, 3), np.uint8)
+    for crop in (noise, cv2.resize(DRAWN[0], shape[::-1])):
+        assert measure_crop(crop)[COUNT] == android_count(crop)
+
+
+def test_the_count_is_one_sided() -> None:
+    dark, bright = np.full((256, 256, 3), 200, np.uint8), np.full((256, 256, 3), 20, np.uint8)
+    dark[100, 100], bright[100, 100] = 0, 255
+    assert (measure_crop(dark)[COUNT], measure_crop(bright)[COUNT]) == (1, 4)
 
 
 def test_values_are_those_of_their_formulas() -> None:
@@ -52,8 +81,8 @@ def test_values_are_those_of_their_formulas() -> None:
         "bright_share": (grey >= 250).mean(),
     }
     found = measure_crop(crop)
-    assert tuple(found) == MEASURES == SHARPNESS + LIGHT
-    for name in MEASURES:
+    assert tuple(found) == MEASURES == (*SHARPNESS, *LIGHT, COUNT)
+    for name in expected:
         assert found[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-9), name
 
 
@@ -105,6 +134,9 @@ def check_ladders(faces: list[Pixels]) -> None:
                 all(a <= b for a, b in pairwise(noise[name])) and noise[name][0] < noise[name][-1]
             ), name
         few = face.shape[0] * face.shape[1] * 0.02
+        assert all(a >= b - few for a, b in pairwise(blur[COUNT]))
+        assert all(a >= b - few for a, b in pairwise(size[COUNT]))
+        assert all(a <= b + few for a, b in pairwise(noise[COUNT]))
         assert all(a >= b - few for a, b in pairwise(size["laplacian_count"]))
         assert all(a <= b + few for a, b in pairwise(noise["laplacian_count"]))
 

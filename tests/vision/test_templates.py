@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from faceprep.core.arrays import Doubles
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces
+from faceprep.core.landmarks import ARCFACE_112, apply_transforms
 from faceprep.synthetic import draw_face
-from faceprep.vision.align import ARCFACE_112, apply_transforms, crop
+from faceprep.vision.align import crop
 from faceprep.vision.templates import (
     EXAMPLES,
     KINDS,
@@ -41,6 +42,8 @@ def where(name: str, points: Doubles, faces: Faces) -> Doubles:
         ("arcface-128", ARCFACE_112 + [8, 0]),
         ("arcface-256", (ARCFACE_112 + [8, 0]) * 2),
         ("arcface-896", ARCFACE_112 * 8),
+        ("arcface-160", ARCFACE_112 * (160 / 112)),
+        ("arcface-100", ARCFACE_112 * (100 / 112)),
         ("arcface-112x96", ARCFACE_112 - [8, 0]),
         ("arcface-224x192", (ARCFACE_112 - [8, 0]) * 2),
     ],
@@ -52,12 +55,12 @@ def test_sizes_of_arcface(name: str, expected: Doubles) -> None:
 
 def test_every_example_can_be_loaded_and_cropped() -> None:
     image, landmarks = draw_face(1, 1)
-    assert {name.partition("-")[0].rstrip("1.5") for name in EXAMPLES} == set(KINDS)
+    assert {name.partition("-")[0].rstrip("12.57") for name in EXAMPLES} == set(KINDS)
     for name in EXAMPLES:
         template = load_template(name)
         faces = one_face(landmarks.astype(float))
         assert template.name == name and check_faces(faces, template) == [""]
-        (transform,) = crop_transforms(faces, template)
+        (transform,) = crop_transforms(faces, template, image.shape[:2])
         assert np.linalg.det(transform[:, :2]) > 0
         assert crop(image, transform, template.size).shape == (*template.size, 3)
 
@@ -68,7 +71,7 @@ def test_every_example_can_be_loaded_and_cropped() -> None:
         "",
         "arcface",
         "arcface-",
-        "arcface-100",
+        "arcface-100x90",
         "arcface-112x112x3",
         "arcface-96x112",
         "arcface2-112",
@@ -84,6 +87,9 @@ def test_every_example_can_be_loaded_and_cropped() -> None:
         "dlib-150x96",
         "eyes-1x2",
         "box1.5-99999",
+        "patch-80",
+        "patch0-80",
+        "patch2.7-4",
     ],
 )
 def test_unknown_names_and_sizes_are_refused(name: str) -> None:
@@ -167,7 +173,7 @@ def test_what_cannot_be_cropped_is_told_and_has_no_transform() -> None:
         "",
     ]
     for name in EXAMPLES:
-        transforms = crop_transforms(faces, load_template(name))
+        transforms = crop_transforms(faces, load_template(name), (500, 500))
         assert transforms.shape == (4, 2, 3) and np.isfinite(transforms[3]).all()
     assert np.isnan(crop_transforms(faces, load_template("eyes-64"))[:2]).all()
 

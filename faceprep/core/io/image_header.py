@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
+from faceprep.core.io.heif_header import measure_boxes, read_heif
 from faceprep.core.types import Buffer
 
 _BY_START = (
@@ -36,11 +37,29 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNM = re.compile(
     rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:(?:\s|#[^\n]*\n)+(\d{1,5}))?\s"
 )
-_HEIF = frozenset([b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"])
+_UNREAD = (
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"8BPS", "Photoshop"),
+    (b"IIRO", "raw (ORF)"),
+    (b"IIU\0", "raw (RW2)"),
+    (b"FUJIFILMCCD-RAW", "raw (RAF)"),
+    (b"\0\0\0\x18ftypcrx ", "raw (CR3)"),
+)
+_UNREAD_LINE = "a {} image, which OpenCV does not read: convert it to JPEG or PNG"
+_TGA_END = b"TRUEVISION-XFILE.\0"
+_TIFF_FORMS = {1: "B", 3: "H", 4: "I"}
+_SUBFILE, _BITS, _DNG_VERSION = 254, 258, 50706
+_REDUCED = 1
 
-IMAGE_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".jp2"]
-    + [".pgm", ".ppm", ".pbm", ".pnm", ".exr", ".hdr"]
+UNREAD_SUFFIXES = frozenset(
+    [".tga", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".psd", ".jxl"]
+)
+"""Suffixes of images that no library here reads, in lower case: each is a named failure."""
+IMAGE_SUFFIXES = UNREAD_SUFFIXES | frozenset(
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff"]
+    + [".webp", ".jp2", ".pgm", ".ppm", ".pbm", ".pnm", ".exr", ".hdr", ".avif"]
+    + [".heic", ".heif", ".hif"]
 )
 """Suffixes of image files, in lower case."""
 
@@ -83,13 +102,23 @@ def read_header(data: Buffer) -> ImageHeader:
     for magic, suffix in _BY_START:
         if start.startswith(magic):
             return _read_fields(suffix, data)
-    if start[4:8] == b"ftyp" and start[8:12] in _HEIF:
-        return ImageHeader(
-            "", damage="a HEIC or AVIF image, which OpenCV does not read: convert it to JPEG or PNG"
-        )
+    heif = read_heif(data)
+    if heif:
+        return _check_size(heif.suffix, heif.size, data)
+    return ImageHeader("", damage=_describe_foreign(data))
+
+
+def _describe_foreign(data: Buffer) -> str:
+    """Say what bytes are that cannot be read as an image."""
+    start = bytes(data[:_HEAD])
     if not start:
-        return ImageHeader("", damage="no bytes at all")
-    return ImageHeader("", damage=f"not an image: it begins with {start[:8].hex(' ')}")
+        return "no bytes at all"
+    for magic, name in _UNREAD:
+        if start.startswith(magic):
+            return _UNREAD_LINE.format(name)
+    if bytes(data[-len(_TGA_END) :]) == _TGA_END:
+        return _UNREAD_LINE.format("TGA")
+    return f"not an image: it begins with {start[:8].hex(' ')}"
 
 
 def _read_jpeg(head: bytes, data: Buffer) -> ImageHeader:
@@ -142,12 +171,18 @@ def _read_fields(suffix: str, data: Buffer) -> ImageHeader:
         size = find_size(data)
     except (struct.error, IndexError):
         size = None
+    header = _check_size(suffix, size, data)
+    if suffix == ".tiff" and not header.damage:
+        return header._replace(damage=_find_raw(data))
+    return header
+
+
+def _check_size(suffix: str, size: tuple[int, int] | None, data: Buffer) -> ImageHeader:
+    """Return the header of an image that must hold its size, which may be 0."""
     if not size:
         damage = f"{suffix[1:].upper()} of {len(data)} bytes does not hold its size"
         return ImageHeader(suffix, None, damage)
-    if all(size):
-        return ImageHeader(suffix, size)
-    return ImageHeader(suffix)
+    return ImageHeader(suffix, size if all(size) else None)
 
 
 def _gif_size(data: Buffer) -> tuple[int, int]:
@@ -176,17 +211,45 @@ def _webp_size(data: Buffer) -> tuple[int, int] | None:
     return None
 
 
-def _tiff_size(data: Buffer) -> tuple[int, int] | None:
-    """Read ImageWidth (256) and ImageLength (257), 16 or 32 bit, from the first directory."""
+def read_tiff_tags(data: Buffer) -> dict[int, int]:
+    """Read the first value of each tag of 8, 16 or 32 bits in the first directory of a TIFF.
+
+    Raises struct.error for a file that ends before.
+    """
     order = "<" if data[0] == 0x49 else ">"
     at = struct.unpack_from(order + "I", data, 4)[0]
     found = {}
     for entry in range(struct.unpack_from(order + "H", data, at)[0]):
-        tag, kind = struct.unpack_from(order + "HH", data, at + 2 + 12 * entry)
-        if tag in (256, 257):
-            form = "H" if kind == 3 else "I"
-            found[tag] = struct.unpack_from(order + form, data, at + 10 + 12 * entry)[0]
-    return (found[257], found[256]) if len(found) == 2 else None
+        place = at + 2 + 12 * entry
+        tag, kind, n = struct.unpack_from(order + "HHI", data, place)
+        form = _TIFF_FORMS.get(kind)
+        if form:
+            is_apart = n * struct.calcsize(form) > 4
+            value = place + 8
+            if is_apart and tag == _BITS:
+                value = struct.unpack_from(order + "I", data, value)[0]
+            if not is_apart or tag == _BITS:
+                found[tag] = struct.unpack_from(order + form, data, value)[0]
+    return found
+
+
+def _tiff_size(data: Buffer) -> tuple[int, int] | None:
+    """Read ImageWidth and ImageLength."""
+    found = read_tiff_tags(data)
+    return (found[257], found[256]) if {256, 257} <= found.keys() else None
+
+
+def _find_raw(data: Buffer) -> str:
+    """Say that a TIFF is the raw picture of a camera, whose first image is a small preview."""
+    try:
+        tags = read_tiff_tags(data)
+    except struct.error:
+        return ""
+    if _DNG_VERSION in tags:
+        return _UNREAD_LINE.format("raw (DNG)")
+    if bytes(data[8:10]) == b"CR" or tags.get(_SUBFILE, 0) & _REDUCED:
+        return _UNREAD_LINE.format("raw")
+    return ""
 
 
 def _jp2_size(data: Buffer) -> tuple[int, int] | None:
@@ -240,6 +303,8 @@ def check_image(data: Buffer) -> ImageHeader:
         n_expected = _pnm_length(data)
     elif header.suffix == ".bmp":
         n_expected = _bmp_length(data)
+    elif header.suffix in (".heic", ".avif"):
+        n_expected = measure_boxes(data)
     if n >= n_expected:
         return header
     name = header.suffix[1:].upper()

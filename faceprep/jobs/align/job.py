@@ -60,7 +60,7 @@ class Align(ListOptions, Job):
     )
     template: str = option(
         "arcface-112",
-        "Align faces to this template: arcface-112, arcface-224, box1.5-256 and others.",
+        "Align faces to this template: arcface-N, box1.5-256, patch2.7-80 and others.",
     )
     format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
     quality: int = option(95, "Set the JPEG quality, 1 to 100.")
@@ -152,9 +152,9 @@ class Align(ListOptions, Job):
                     for name in ("box", "landmarks", "score")
                 )
             )
-            for row, transform, fault in zip(
-                rows, *open_cropper(self.template).fit(faces), strict=True
-            ):
+            sizes = np.array([row.image_size for row in rows])
+            fitted = open_cropper(self.template).fit(faces, sizes)
+            for row, transform, fault in zip(rows, *fitted, strict=True):
                 yield _Fitted(row._replace(transform=transform, template=self.template), fault)
 
     def _align(

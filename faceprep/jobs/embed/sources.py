@@ -34,9 +34,8 @@ from faceprep.steps.embed_crops import FittedCrop, Fitter, Load, fit_encoded, lo
 from faceprep.tables import faces as faces_table
 from faceprep.tables.embeddings import Place
 from faceprep.tables.faces import FaceRow
-from faceprep.vision import align
 from faceprep.vision.load_image import load_image
-from faceprep.vision.templates import Template, check_faces, crop_transforms
+from faceprep.vision.templates import Template, check_faces, crop_transforms, cut_crop
 
 _SHARD = 256
 _PLACE = "place.json"
@@ -259,10 +258,11 @@ def _cut_faces(path: Path, rows: list[FaceRow], target: Template) -> list[Fitted
         np.stack([getattr(row, name) for row in rows]) for name in ("box", "landmarks", "score")
     ]
     faces = Faces(*columns)
-    cuts = zip(rows, crop_transforms(faces, target), check_faces(faces, target), strict=True)
+    transforms = crop_transforms(faces, target, pixels.shape[:2])
+    cuts = zip(rows, transforms, check_faces(faces, target), strict=True)
     return [
         Outcome(row.output or "", "degenerate_landmarks", fault)
         if fault
-        else FittedCrop(row.output or "", align.crop(pixels, transform, target.size))
+        else FittedCrop(row.output or "", cut_crop(pixels, transform, target))
         for row, transform, fault in cuts
     ]

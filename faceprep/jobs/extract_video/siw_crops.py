@@ -33,13 +33,15 @@ _LARGEST = 1.25
 class OriginalCrops:
     """The boxes of the file `path`, one row per frame, cut with `margin` times their sides.
 
-    `refused` says why there are no boxes; `boxes` is None then.
+    `refused` says why there are no boxes; `boxes` is None then. `is_clipped` crops end at the edge
+    of the frame; others are padded with black.
     """
 
     path: str
     margin: float
     boxes: FaceBoxes | None
     refused: str = ""
+    is_clipped: bool = False
 
     def crop(self, number: int, pixels: Pixels) -> Pixels | Outcome | None:
         """Return the crop of frame `number`, an Outcome for an unusable box, or None without a
@@ -57,7 +59,7 @@ class OriginalCrops:
                 f"{size[1]} pixels"
             )
             return Outcome(f"{self.path}#{number}", BAD_ROW, found, ROW)
-        return crop_box(pixels, box, self.margin)
+        return crop_box(pixels, box, self.margin, self.is_clipped)
 
     def notes(self, n_frames: int | None = None) -> Iterator[Outcome]:
         """Yield remarks on the file, for a video of `n_frames`.
@@ -82,9 +84,11 @@ class OriginalCrops:
             )
 
 
-def open_crops(file: str, path: str, margin: float, fill: str) -> OriginalCrops:
+def open_crops(
+    file: str, path: str, margin: float, fill: str, is_clipped: bool = False
+) -> OriginalCrops:
     """Open the `.face` file `file`, named `path` in messages; `fill` as in `read_face_boxes`."""
     try:
-        return OriginalCrops(path, margin, read_face_boxes(file, fill))
+        return OriginalCrops(path, margin, read_face_boxes(file, fill), is_clipped=is_clipped)
     except SourceError as error:
         return OriginalCrops(path, margin, None, str(error))

@@ -15,6 +15,7 @@ from faceprep.core.types import Outcome
 from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
 from faceprep.sets import kinds, lists, tfrecord
 from faceprep.sets.containers import index_set
+from faceprep.tables.frames import read_frames_table
 from faceprep.tables.plan import read_plan
 
 
@@ -73,6 +74,23 @@ def _contents(describe: Callable[[Path], Contents]) -> Callable[[Path, str], Ins
     return inspect
 
 
+def _frames(path: Path, kind: str) -> Inspection:
+    """Count the frames by status, and the videos that they are of."""
+    by_status: Counter[str] = Counter()
+    videos: set[str] = set()
+    for table in read_frames_table(path, ("source", "status")):
+        counts = table.group_by("status").aggregate([("source", "count")])
+        for row in counts.to_pylist():
+            by_status[row["status"]] += row["source_count"]
+        videos.update(table["source"].unique().to_pylist())
+    details = {
+        "frames": by_status.total(),
+        "videos": len(videos),
+        "by_status": dict(by_status.most_common()),
+    }
+    return Inspection(str(path), kind, details=details)
+
+
 def _embeddings(path: Path, kind: str) -> Inspection:
     describe = describe_npz if path.suffix.lower() == ".npz" else parquet.describe
     return _contents(describe)(path, kind)
@@ -91,6 +109,7 @@ def _plan(path: Path, kind: str) -> Inspection:
 
 def _video(path: Path, kind: str) -> Inspection:
     from faceprep.video.reader import VideoReader
+    from faceprep.video.sampling import FIRST_FRAME
 
     with VideoReader(path) as reader:
         times = reader.index.times
@@ -99,6 +118,9 @@ def _video(path: Path, kind: str) -> Inspection:
             found.details["seconds"] = round(float(times[-1]), 3)
         if reader.cut_off:
             found.add_damage(reader.cut_off)
+        next(reader.frames(FIRST_FRAME), None)
+        if reader.notes:
+            found.details["converted"] = "; ".join(reader.notes)
     return found
 
 
@@ -119,6 +141,7 @@ DESCRIBED: Mapping[str, Callable[[Path, str], Inspection]] = {
     kinds.LST: _contents(lists.describe_lst),
     kinds.TFRECORD_LIST: _contents(tfrecord.describe),
     kinds.FACES: _contents(parquet.describe),
+    kinds.FRAMES: _frames,
     kinds.SCORES: _contents(parquet.describe),
     kinds.EMBEDDINGS: _embeddings,
     kinds.PLAN: _plan,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Detector, Faces, no_faces
 from faceprep.core.opencv import opencv
-from faceprep.models.detectors.nms import non_max_suppression
+from faceprep.models.detectors.nms import areas, intersections, non_max_suppression
 from faceprep.models.onnx_session import Runtime
 
 _BORDERED_SIDE = 256
@@ -30,6 +30,10 @@ _SMALL_FACE = 0.125
 Larger boxes are dropped, because parts of a large face are detected as faces there.
 """
 _OVERLAP = 0.4
+_WHOLE_SIZE = 640
+"""Size at which large faces are looked for where the detection size is larger."""
+_INSIDE = 0.75
+"""Share of a box inside a higher-scoring face, from which it is a part of that face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,11 @@ class DetectorSpec:
 
     `name` is one of `registry.DETECTORS`, `insightface:PACK` or the path of an .onnx file. `device`
     and `threads` are those of `Runtime`. `det_size` is the maximum long side of the image that the
-    detector gets; there, retinaface misses faces of more than about 600 pixels. `small_faces` adds
-    a pass at twice that size, for which images are enlarged up to twice. `min_score` None stands
-    for the detector's own minimum score. An image without a face of at least `sure_score` gets
-    further passes.
+    detector gets. Above 640, it counts for small faces, and large ones are detected at 640, because
+    detectors see a very large face in parts or not at all. `small_faces` adds a pass at twice the
+    size, for which images are enlarged up to twice. `min_score` None stands for the detector's own
+    minimum score. An image without a face of at least `sure_score` gets further passes. Faces whose
+    longer side is below `min_face` pixels of the image are dropped.
     """
 
     name: str = "retinaface"
@@ -52,14 +57,21 @@ class DetectorSpec:
     require_gpu: bool = False
     threads: int = 0
     sure_score: float = 0.0
+    min_face: int = 0
 
     def __post_init__(self) -> None:
+        if self.min_face < 0:
+            raise OptionError("min-face", expected="0 pixels or more", found=str(self.min_face))
         if self.det_size < 32:
             raise OptionError(
                 "bad detection size", expected="32 pixels or more", found=str(self.det_size)
             )
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise OptionError("bad minimum score", expected="0 to 1", found=str(self.min_score))
+
+    def runtime(self) -> Runtime:
+        """Return the device and the number of threads."""
+        return Runtime(self.device, self.threads, self.require_gpu)
 
 
 class Detection(NamedTuple):
@@ -72,6 +84,15 @@ class Detection(NamedTuple):
     """Reason why the input is not an image of height × width × 3 bytes; empty for an image."""
     is_doubled: bool = False
     """A confident face was found only at twice the detection size: the faces are small."""
+
+
+@runtime_checkable
+class SelectiveDetector(Protocol):
+    """A detector that looks for faces from a minimum size on, and is faster for a larger one."""
+
+    def detect_from(self, images: Sequence[Pixels], min_face: float) -> list[Faces]:
+        """Detect the faces of each image whose longer side has `min_face` pixels or more."""
+        ...
 
 
 @functools.cache
@@ -90,9 +111,8 @@ def open_detector(spec: DetectorSpec) -> SizedDetector:
         )
     kind = registry.load(registry.DETECTORS, name)
     options = {} if spec.min_score is None else {"min_score": spec.min_score}
-    runtime = Runtime(spec.device, spec.threads, spec.require_gpu)
-    detector = kind(runtime, *filter(None, [source]), **options)
-    return SizedDetector(detector, spec.det_size, spec.small_faces, spec.sure_score)
+    detector = kind(spec.runtime(), *filter(None, [source]), **options)
+    return SizedDetector(detector, spec.det_size, spec.small_faces, spec.sure_score, spec.min_face)
 
 
 class SizedDetector:
@@ -109,14 +129,19 @@ class SizedDetector:
         det_size: int = 640,
         small_faces: bool = False,
         sure_score: float = 0.0,
+        min_face: int = 0,
     ) -> None:
-        self._detector = detector
+        self._detector, self.min_face = detector, min_face
         self._det_size, self._small_faces, self._sure_score = det_size, small_faces, sure_score
         self.fingerprint = f"{detector.fingerprint}/det{det_size}"
+        if det_size > _WHOLE_SIZE:
+            self.fingerprint += f"/large{_WHOLE_SIZE}"
         if small_faces:
-            self.fingerprint += "/small"
+            self.fingerprint += "/small2"
         if sure_score:
             self.fingerprint += f"/sure{sure_score:g}"
+        if min_face:
+            self.fingerprint += f"/min{min_face}"
         self.provider = detector.provider
 
     def detect(self, images: Sequence[Pixels]) -> list[Faces]:
@@ -158,12 +183,26 @@ class SizedDetector:
         return not self._small_faces and max(image.shape[:2]) > self._det_size
 
     def _detect_plain(self, images: list[Pixels]) -> list[Faces]:
-        """Run the first pass, and that for small faces if it is asked for."""
-        found = self._detect_at(images, self._det_size)
-        if not self._small_faces:
-            return found
-        doubled = self._detect_doubled(images)
-        return [join_passes(*passes) for passes in zip(found, doubled, strict=True)]
+        """Run the first pass, and those for small faces that the options ask for."""
+        passes = [self._detect_at(images, min(self._det_size, _WHOLE_SIZE))]
+        if self._det_size > _WHOLE_SIZE:
+            passes.append(self._detect_large(images))
+        if self._small_faces:
+            passes.append(self._detect_doubled(images))
+        if len(passes) == 1:
+            return passes[0]
+        return [join_passes(*of_image) for of_image in zip(*passes, strict=True)]
+
+    def _detect_large(self, images: list[Pixels]) -> list[Faces]:
+        """Detect small faces at a detection size above 640, in the images that have that size."""
+        found = [no_faces()] * len(images)
+        rows = [row for row, image in enumerate(images) if max(image.shape[:2]) > _WHOLE_SIZE]
+        large = [images[row] for row in rows]
+        max_face = _SMALL_FACE * self._det_size
+        faces_of_large = self._detect_at(large, self._det_size, max_face=max_face)
+        for row, faces in zip(rows, faces_of_large, strict=True):
+            found[row] = faces
+        return found
 
     def _detect_doubled(self, images: list[Pixels]) -> list[Faces]:
         size = self._det_size * _SMALL_FACES_SCALE
@@ -174,12 +213,29 @@ class SizedDetector:
     ) -> list[Faces]:
         """Detect at a long side of at most `size`; keep faces of at most `max_face` pixels."""
         fitted = [fit_to(image, size, max_enlargement) for image in images]
-        found = self._detector.detect(fitted)
+        scales = [_scale(image, small) for image, small in zip(images, fitted, strict=True)]
+        found = self._run(fitted, scales)
         kept = [faces.take(long_sides(faces) <= max_face) for faces in found]
-        return [
-            faces.moved(_scale(image, small))
-            for faces, image, small in zip(kept, images, fitted, strict=True)
-        ]
+        return [self._large(faces.moved(scale)) for faces, scale in zip(kept, scales, strict=True)]
+
+    def _run(self, fitted: list[Pixels], scales: list[tuple[float, float]]) -> list[Faces]:
+        """Run the detector; one with a minimum of its own looks for faces from `min_face` on."""
+        if not self.min_face or not isinstance(self._detector, SelectiveDetector):
+            return self._detector.detect(fitted)
+        found = [no_faces()] * len(fitted)
+        for scale in set(scales):
+            rows = [row for row, own in enumerate(scales) if own == scale]
+            least = self.min_face / max(scale)
+            faces = self._detector.detect_from([fitted[row] for row in rows], least)
+            for row, each in zip(rows, faces, strict=True):
+                found[row] = each
+        return found
+
+    def _large(self, faces: Faces) -> Faces:
+        """Select the faces that are large enough, in pixels of the image."""
+        if not self.min_face:
+            return faces
+        return faces.take(long_sides(faces) >= self.min_face)
 
     def _detect_bordered(self, images: list[Pixels]) -> list[Faces]:
         side = min(_BORDERED_SIDE, self._det_size)
@@ -189,7 +245,8 @@ class SizedDetector:
         for faces, image, small in zip(found, images, fitted, strict=True):
             border = border_width(small)
             without_border = faces.moved(1, (-border, -border))
-            moved.append(_inside(without_border.moved(_scale(image, small)), image))
+            inside = _inside(without_border.moved(_scale(image, small)), image)
+            moved.append(self._large(inside))
         return moved
 
 
@@ -237,11 +294,17 @@ def long_sides(faces: Faces) -> npt.NDArray[np.float32]:
 
 
 def join_passes(*passes: Faces) -> Faces:
-    """Join the faces of several passes without duplicates, highest score first."""
+    """Join the faces of several passes, highest score first.
+
+    Duplicates are dropped, and so are boxes that lie mostly inside a face of a higher score.
+    """
     boxes = np.concatenate([faces.boxes for faces in passes])
     landmarks = np.concatenate([faces.landmarks for faces in passes])
     scores = np.concatenate([faces.scores for faces in passes])
-    return Faces(boxes, landmarks, scores).take(non_max_suppression(boxes, scores, _OVERLAP))
+    faces = Faces(boxes, landmarks, scores).take(non_max_suppression(boxes, scores, _OVERLAP))
+    shared = intersections(faces.boxes[:, None], faces.boxes[None])
+    is_inside = shared > _INSIDE * areas(faces.boxes)[:, None]
+    return faces.take(~np.tril(is_inside, -1).any(axis=1))
 
 
 def border_width(image: Pixels) -> int:

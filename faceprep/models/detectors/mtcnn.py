@@ -8,6 +8,7 @@ clipped to the image.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +28,12 @@ _NAMES = ("pnet", "rnet", "onet")
 _CELL, _STRIDE, _PYRAMID_STEP = 12, 2, 0.709
 _PNET_SCORE, _RNET_SCORE = 0.6, 0.7
 _IN_A_LEVEL, _BETWEEN_LEVELS, _AFTER_RNET, _AFTER_ONET = 0.5, 0.7, 0.7, 0.7
-_RNET_SIDE, _ONET_SIDE = 24, 48
-_OUTSIDE = 127.5
+_RNET_SIDE, ONET_SIDE = 24, 48
+OUTSIDE = 127.5
 """Grey level of pixels outside of the image, which the networks see as zero."""
 _AT_ONCE = 512
 """Number of boxes that are compared with all others, or cropped, at a time."""
-_CROPS_ON_CPU = 16
+CROPS_ON_CPU = 16
 """Crops in one run on the CPU; a larger batch does not fit into the cache."""
 
 
@@ -51,19 +52,24 @@ class Mtcnn:
         self.provider = self._pnet.provider
 
     def detect(self, images: Sequence[Pixels]) -> list[Faces]:
-        return detect_in_groups(images, self._pnet.best_batch, self._detect_group)
+        return self.detect_from(images, self._min_face)
 
-    def _detect_group(self, pixels: list[Pixels]) -> list[Faces]:
+    def detect_from(self, images: Sequence[Pixels], min_face: float) -> list[Faces]:
+        """Detect faces of at least `min_face` pixels; fewer than 12 have no effect."""
+        look = partial(self._detect_group, min_face=max(min_face, _CELL))
+        return detect_in_groups(images, self._pnet.best_batch, look)
+
+    def _detect_group(self, pixels: list[Pixels], min_face: float) -> list[Faces]:
         # Images stay floats, because suppression magnifies what rounding would move.
         images = [image.astype(np.float32) for image in pixels]
-        boxes = [make_square(proposals) for proposals in self._propose(images)]
+        boxes = [make_square(proposals) for proposals in self._propose(images, min_face)]
         boxes = [make_square(refined) for refined in self._refine(images, boxes)]
         return self._finish(images, boxes)
 
-    def _propose(self, images: list[Floats]) -> list[Floats]:
+    def _propose(self, images: list[Floats], min_face: float) -> list[Floats]:
         """Return the candidate boxes (n, 4) of each image, found by P-Net."""
         found: list[list[tuple[Floats, Floats]]] = [[] for _ in images]
-        for scale in pyramid_scales(images[0].shape[:2], self._min_face):
+        for scale in pyramid_scales(images[0].shape[:2], min_face):
             outputs = self._pnet.run(np.stack([shrink(image, scale) for image in images]))[0]
             for levels, output in zip(found, outputs, strict=True):
                 levels.append(decode_proposals(output, scale))
@@ -74,7 +80,7 @@ class Mtcnn:
         outputs = _run_on_crops(self._rnet, images, boxes, _RNET_SIDE)
         refined = []
         for candidates, output in zip(boxes, outputs, strict=True):
-            scores = _sigmoid(output[:, 4])
+            scores = sigmoid(output[:, 4])
             accepted = scores > _RNET_SCORE
             shifted = shift_boxes(candidates[accepted], output[accepted, :4])
             refined.append(shifted[fast_nms(shifted, scores[accepted], _AFTER_RNET)])
@@ -82,10 +88,10 @@ class Mtcnn:
 
     def _finish(self, images: list[Floats], boxes: list[Floats]) -> list[Faces]:
         """Return the faces that O-Net accepts, with its landmarks."""
-        outputs = _run_on_crops(self._onet, images, boxes, _ONET_SIDE)
+        outputs = _run_on_crops(self._onet, images, boxes, ONET_SIDE)
         faces = []
         for candidates, output in zip(boxes, outputs, strict=True):
-            scores = _sigmoid(output[:, 14])
+            scores = sigmoid(output[:, 14])
             accepted = scores > self._min_score
             candidates, output, scores = candidates[accepted], output[accepted], scores[accepted]
             shifted = shift_boxes(candidates, output[:, :4])
@@ -95,7 +101,7 @@ class Mtcnn:
         return faces
 
 
-def pyramid_scales(shape: tuple[int, ...], min_face: int) -> list[float]:
+def pyramid_scales(shape: tuple[int, ...], min_face: float) -> list[float]:
     """Return the scales at which P-Net runs on an image (height, width).
 
     The smallest one leaves the short side at least 12 pixels, one cell.
@@ -124,7 +130,7 @@ def decode_proposals(output: Floats, scale: float) -> tuple[Floats, Floats]:
     Boxes that overlap one of a higher score are removed.
     """
     rows, columns = np.nonzero(output[4] > _logit(_PNET_SCORE))
-    shifts, scores = output[:4, rows, columns].T, _sigmoid(output[4, rows, columns])
+    shifts, scores = output[:4, rows, columns].T, sigmoid(output[4, rows, columns])
     corners = np.stack([columns, rows], axis=1) * _STRIDE
     cells = np.hstack([corners + 1, corners + _CELL])
     boxes = ((cells + shifts * (_CELL - 1)) / scale).astype(np.float32)
@@ -187,8 +193,12 @@ def decode_landmarks(boxes: Floats, positions: Floats) -> Floats:
     The output holds x of all five landmarks, then y, in shares of the boxes.
     """
     sides = boxes[:, 2:] - boxes[:, :2] + 1
-    shares = positions.reshape(-1, 2, 5).transpose(0, 2, 1)
-    return shares * sides[:, None] + boxes[:, None, :2] - 1
+    return landmark_shares(positions) * sides[:, None] + boxes[:, None, :2] - 1
+
+
+def landmark_shares(positions: Floats) -> Floats:
+    """Return x y of the landmarks (n, 5, 2), in shares of the crop, from O-Net's output (n, 10)."""
+    return positions.reshape(-1, 2, 5).transpose(0, 2, 1)
 
 
 def _run_on_crops(
@@ -198,7 +208,7 @@ def _run_on_crops(
     crops = np.concatenate(
         [crop_boxes(image, of_one, side) for image, of_one in zip(images, boxes, strict=True)]
     )
-    step = _AT_ONCE if network.on_gpu else _CROPS_ON_CPU
+    step = _AT_ONCE if network.on_gpu else CROPS_ON_CPU
     starts = range(0, max(1, len(crops)), step)
     outputs = np.concatenate([network.run(crops[start : start + step])[0] for start in starts])
     return np.split(outputs, np.cumsum([len(of_one) for of_one in boxes])[:-1])
@@ -230,14 +240,15 @@ def crop_boxes(image: Floats, boxes: Floats, side: int) -> Floats:
 def _interpolate(image: Floats, x: Floats, y: Floats) -> Floats:
     """Return the pixels at the points `x`, `y`; the result has their shape and 3 channels."""
     cv2 = opencv()
-    grey = (_OUTSIDE,) * 3
+    grey = (OUTSIDE,) * 3
     pixels: Floats = cv2.remap(
         image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=grey
     )
     return pixels
 
 
-def _sigmoid(logits: Floats) -> Floats:
+def sigmoid(logits: Floats) -> Floats:
+    """Return the probability of a face from the network's difference of logits."""
     shares: Floats = np.reciprocal(1 + np.exp(-logits), dtype=np.float32)
     return shares
 

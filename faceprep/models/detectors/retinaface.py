@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -70,17 +70,23 @@ class RetinaFace:
     def detect(self, images: Sequence[Pixels]) -> list[Faces]:
         return detect_in_groups(images, self._network.best_batch, self._detect_group)
 
-    def _detect_group(self, images: list[Pixels]) -> list[Faces]:
+    def answer(self, images: list[Pixels]) -> Iterator[tuple[Floats, Floats, Floats]]:
+        """Yield boxes (n, 4), landmarks (n, 5, 2) and scores (n,) of all anchors that see a face.
+
+        The images have one shape. Many anchors see the same face.
+        """
         planes = stack_bgr(images, _MEAN_BGR, min_side=_MIN_SIDE)
         anchors = build_anchors(*planes.shape[2:])
         shifts, probabilities, points = self._network.run(planes)
-        outputs = zip(shifts, probabilities[..., 1], points, strict=True)
-        return [self._decode_image(anchors, *output) for output in outputs]
+        for shift, score, point in zip(shifts, probabilities[..., 1], points, strict=True):
+            rows = np.flatnonzero(score >= self._min_score)
+            yield *decode(anchors[rows], shift[rows], point[rows]), score[rows]
 
-    def _decode_image(
-        self, anchors: Floats, shifts: Floats, scores: Floats, points: Floats
-    ) -> Faces:
-        rows = np.flatnonzero(scores >= self._min_score)
-        boxes, landmarks = decode(anchors[rows], shifts[rows], points[rows])
-        kept = non_max_suppression(boxes, scores[rows], _OVERLAP)
-        return Faces(boxes, landmarks, scores[rows]).take(kept)
+    def _detect_group(self, images: list[Pixels]) -> list[Faces]:
+        return [suppress(*answers) for answers in self.answer(images)]
+
+
+def suppress(boxes: Floats, landmarks: Floats, scores: Floats) -> Faces:
+    """Return one face of all answers that overlap, highest score first."""
+    kept = non_max_suppression(boxes, scores, _OVERLAP)
+    return Faces(boxes, landmarks, scores).take(kept)

@@ -1,4 +1,4 @@
-"""Sections about runs: options, outcomes of the inputs, identities, videos, failures, space."""
+"""Sections about runs: options, outcomes of the inputs, identities, failures, space."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 
 from faceprep.core.text import count_noun, format_bytes
 from faceprep.core.types import OK, SOUND_STATUSES, count_failures, join_units, split_count_name
-from faceprep.pages.report.histograms import count, describe, linear_edges, whole_edges
+from faceprep.pages.report.histograms import count, describe, whole_edges
 from faceprep.pages.report.run_state import Run
 from faceprep.pages.report.sections import Histogram, Part, Section, Table
-from faceprep.pages.report.tally import Tally, Video
+from faceprep.pages.report.tally import Tally
 
-_N_WORST, _N_NAMED, _N_EXAMPLES, _N_REASONS = 20, 10, 3, 50
+_N_NAMED, _N_EXAMPLES, _N_REASONS = 10, 3, 50
 _MANY_REASONS = 10_000
-_TAIL = (1, 2, 5, 10, 20, 50, 100)
+TAIL = (1, 2, 5, 10, 20, 50, 100)
 _NUMBER = re.compile(r"\d[\d.,]*\b")
 
 
@@ -41,7 +41,7 @@ def run_section(run: Run, tally: Tally) -> Section:
         "by_status": join_units(tally.by_status),
     }
     outcomes = [
-        (name, n, _share(n, n_inputs) if name in counts else "", "failure" * _is_failure(name))
+        (name, n, share_of(n, n_inputs) if name in counts else "", "failure" * _is_failure(name))
         for name, n in tally.by_status.most_common()
     ]
     options = [(name, _join(value)) for name, value in (record.get("options") or {}).items()]
@@ -70,7 +70,8 @@ def _is_open(run: Run, tally: Tally) -> bool:
     return isinstance(n_shards, int) and tally.n_pages < n_shards
 
 
-def _share(n: int, total: int) -> str:
+def share_of(n: int, total: int) -> str:
+    """Format a share in per cent; empty where the total is 0."""
     return f"{n / total:.1%}" if total else ""
 
 
@@ -95,7 +96,7 @@ def identities_section(
     edges = whole_edges(int(counts.max(initial=1)))
     ranked = sorted(images_of.items(), key=lambda pair: (-pair[1], pair[0]))[:_N_NAMED]
     rising = sorted(images_of.items(), key=lambda pair: (pair[1], pair[0]))[:_N_NAMED]
-    limits = [limit for limit in _TAIL if limit < counts.max(initial=0)]
+    limits = [limit for limit in TAIL if limit < counts.max(initial=0)]
     tail = [(limit, int((counts <= limit).sum())) for limit in limits]
     numbers = {
         plural: len(counts),
@@ -109,7 +110,7 @@ def identities_section(
         Histogram(
             f"Images of each {noun}",
             "images",
-            _centre(edges),
+            centre(edges),
             {plural: count(counts, edges)},
             plural,
             is_log=edges[-1] - edges[-2] > 1,
@@ -117,7 +118,7 @@ def identities_section(
         Table(
             "The tail",
             (f"{plural} with at most", "number", "share"),
-            [(count_noun(limit, "image"), n, _share(n, len(counts))) for limit, n in tail],
+            [(count_noun(limit, "image"), n, share_of(n, len(counts))) for limit, n in tail],
         ),
     ]
     parts += [
@@ -128,63 +129,13 @@ def identities_section(
     return Section(plural, f"Images of each {noun}", numbers, parts, text)
 
 
-def _centre(edges: Sequence[int]) -> list[float]:
+def centre(edges: Sequence[int]) -> list[float]:
     """Shift bins so that whole numbers lie in their middle rather than at their edge.
 
-    >>> _centre([1, 2, 3])
+    >>> centre([1, 2, 3])
     [0.5, 1.5, 2.5]
     """
     return [edge - 0.5 for edge in edges]
-
-
-# Videos
-
-
-_VIDEO_COLUMNS = ("video", "frames", "detected", "original", "difference", "state")
-
-
-def videos_section(videos: Sequence[Video]) -> Section:
-    """Compare detected with expected frames of each video, the worst first."""
-    worst = sorted(videos, key=lambda video: (-video.difference, video.detected > 0, video.path))
-    empty = sorted(video.path for video in videos if not video.detected)
-    shares = np.array([video.detected / video.wanted for video in videos if video.wanted])
-    edges = linear_edges(shares, 0, 1, 20)
-    rows = [
-        (video.path, video.wanted, video.detected, video.original, video.difference, video.state)
-        for video in worst[:_N_WORST]
-    ]
-    numbers = {
-        "videos": len(videos),
-        "frames": sum(video.wanted for video in videos),
-        "detected": sum(video.detected for video in videos),
-        "original": sum(video.original or 0 for video in videos),
-        "empty": len(empty),
-        "empty_videos": empty,
-        "detected_share": describe(shares)
-        | {"edges": [float(x) for x in edges], "counts": count(shares, edges)},
-        "worst": [dict(zip(_VIDEO_COLUMNS, row, strict=True)) for row in rows],
-    }
-    parts: list[Part] = [
-        Histogram(
-            "Share of the frames with a face",
-            "share of a video's frames",
-            edges.tolist(),
-            {"videos": count(shares, edges)},
-            "videos",
-        ),
-        Table("Videos with most faces missing", _VIDEO_COLUMNS, rows),
-    ]
-    if empty:
-        parts.append(
-            Table("Videos without any face", ("video",), [(path,) for path in empty[:_N_WORST]])
-        )
-    text = (
-        f"{numbers['detected']:,} of {numbers['frames']:,} wanted frames of "
-        f"{count_noun(len(videos), 'video')} have a face; "
-        f"{count_noun(len(empty), 'video has', 'videos have')} none. The difference counts frames "
-        "that lack a face: of those with a box in the .face file (original), or else of all wanted."
-    )
-    return Section("videos", "Frames of each video", numbers, parts, text)
 
 
 # Failures
@@ -200,7 +151,7 @@ def failures_section(failures: Iterable[tuple[str, str, str]]) -> Section | None
     for key, status, reason in failures:
         kind = (status, "other reasons")
         if len(counts) < _MANY_REASONS:
-            kind = (status, _kind_of(reason, key))
+            kind = (status, kind_of_reason(reason, key))
         counts[kind] += 1
         if counts[kind] <= _N_EXAMPLES:
             examples.setdefault(kind, []).append((key, reason))
@@ -226,10 +177,10 @@ def failures_section(failures: Iterable[tuple[str, str, str]]) -> Section | None
     return Section("failures", "Failures", numbers, parts, text)
 
 
-def _kind_of(reason: str, key: str) -> str:
+def kind_of_reason(reason: str, key: str) -> str:
     """Replace the numbers and the input's name in a reason, so that similar reasons are equal.
 
-    >>> _kind_of("a.jpg: 12 bytes are missing", "a.jpg")
+    >>> kind_of_reason("a.jpg: 12 bytes are missing", "a.jpg")
     '…: # bytes are missing'
     """
     if key:

@@ -10,11 +10,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from faceprep.core.io.image_header import IMAGE_SUFFIXES
-from faceprep.core.types import OK, REPAIRED, SPARE_FACE_ROWS
+from faceprep.core.types import OK
 from faceprep.tables.ledger import Page
 
-_NO_FRAMES = (REPAIRED, SPARE_FACE_ROWS)
-_ORIGINAL = "_original"
+_ORIGINAL, _VIDEO = "_original", "video"
 _MOST_SAMPLES = 1024
 
 
@@ -31,10 +30,14 @@ class Video:
     original: int | None = None
     state: str = ""
     """Status of the video as a whole where it failed, or empty."""
+    lost: int | None = None
+    """Frames without a crop that have a box in the .face file, where each frame is known."""
 
     @property
     def difference(self) -> int:
         """Count frames without a crop: of those with a face in the .face file, or of all wanted."""
+        if self.lost is not None:
+            return self.lost
         expected = self.wanted if self.original is None else self.original
         return expected - self.detected
 
@@ -57,7 +60,8 @@ class Tally:
     bytes: Counter[tuple[str, str]] = field(default_factory=Counter)
     inputs_of: Counter[str] = field(default_factory=Counter)
     """Ok inputs by the folder in their key, where the output has no images."""
-    videos: list[Video] = field(default_factory=list)
+    videos: dict[str, Video] = field(default_factory=dict)
+    """Videos by their path."""
     samples: list[str] = field(default_factory=list)
     """A sample of the images of the output, evenly spread."""
     _stride: int = 1
@@ -68,8 +72,8 @@ class Tally:
         self.n_pages += 1
         self.by_status.update(page.counts.by_status)
         beside = Counter(self.add_outputs(page))
-        if self.of_videos and page.keys:
-            self.videos.append(_count_frames(page, beside.get(_ORIGINAL)))
+        if self.of_videos:
+            self._count_frames(page, beside.get(_ORIGINAL))
         elif not self.images_of:
             ok_keys = (key for key, status, *_ in page.outcomes() if status == OK)
             self.inputs_of.update(key.rpartition("/")[0] for key in ok_keys if "/" in key)
@@ -113,21 +117,18 @@ class Tally:
         folder, _, path = name.partition("/")
         return folder.removeprefix(self.home), path
 
+    def _count_frames(self, page: Page, n_original: int | None) -> None:
+        """Count the frames of a page of extract-video, which is about one video."""
+        video = None
+        for key, status, _, unit in page.outcomes():
+            if unit == _VIDEO:
+                self._video(key).state = status
+            elif not unit:
+                video = self._video(key.rpartition("#")[0])
+                video.wanted += 1
+                video.detected += status == OK
+        if video and n_original is not None:
+            video.original = (video.original or 0) + n_original
 
-def _count_frames(page: Page, n_original: int | None) -> Video:
-    """Count the frames of one video, which is one page of extract-video."""
-    path = page.keys[0]
-    head, mark, number = path.rpartition("#")
-    if mark and number.isdigit():
-        path = head
-    video = Video(path, original=n_original)
-    start = video.path + "#"
-    seen = set()
-    for key, status, *_ in page.outcomes():
-        if key == video.path:
-            video.state = status
-        elif key.startswith(start) and key not in seen and status not in _NO_FRAMES:
-            seen.add(key)
-            video.detected += status == OK
-    video.wanted = len(seen)
-    return video
+    def _video(self, path: str) -> Video:
+        return self.videos.setdefault(path, Video(path))

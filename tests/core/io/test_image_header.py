@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceprep.core.io.image_header import check_image, read_header
+from faceprep.core.io.image_header import check_image, is_image_name, read_header
 from faceprep.synthetic import encode_face
 from tests.real import DATA, needs_data
 
@@ -56,6 +58,26 @@ def test_any_bytes_get_an_answer(junk: bytes, cut: int) -> None:
         assert header.suffix or header.damage
 
 
+def tiff(*tags: tuple[int, int]) -> bytes:
+    entries = [(256, 40), (257, 30), *tags]
+    listed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + listed + bytes(64)
+
+
+def test_raw_pictures_are_not_taken_for_their_preview() -> None:
+    assert read_header(tiff()) == (".tiff", (30, 40), "")
+    assert "a raw (DNG) image" in read_header(tiff((50706, 0x104))).damage
+    assert "a raw image" in read_header(tiff((254, 1))).damage
+    assert read_header(tiff((254, 0))).damage == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["a.HEIC", "a.heif", "a.avif", "a.jfif", "a.mpo", "a.DNG", "a.tga"]
+)
+def test_suffixes_of_phones_and_cameras(name: str) -> None:
+    assert is_image_name(name)
+
+
 @needs_data
 def test_suffixes_of_real_photos() -> None:
     folder = DATA / "photos" / "odd"
@@ -77,3 +99,11 @@ def test_suffixes_of_real_photos() -> None:
     assert read_header((folder / "text.jpg").read_bytes()).damage
     assert check_image((folder / "truncated.jpg").read_bytes()).damage
     assert not any(check_image((folder / name).read_bytes()).damage for name in expected)
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"avif", b"heic", b"avis", b"mif1"]))
+def test_any_boxes_get_an_answer(junk: bytes, brand: bytes) -> None:
+    for data in (junk, b"\0\0\0\x10meta\0\0\0\0" + junk):
+        whole = b"\0\0\0\x14ftyp" + brand + bytes(4) + brand + data
+        header = check_image(whole)
+        assert header.suffix or header.damage

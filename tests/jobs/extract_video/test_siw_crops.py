@@ -28,6 +28,13 @@ def test_a_crop_is_its_rectangle_and_black_outside(x: int, y: int, width: int, h
     np.testing.assert_array_equal(crop_box(IMAGE, (x, y, x + width, y + height)), expected)
 
 
+@given(st.integers(-20, 59), st.integers(-20, 39), st.integers(21, 80), st.integers(21, 60))
+def test_a_clipped_crop_ends_at_the_edge(x: int, y: int, width: int, height: int) -> None:
+    expected = IMAGE[max(y, 0) : y + height, max(x, 0) : x + width]
+    box = (x, y, x + width, y + height)
+    np.testing.assert_array_equal(crop_box(IMAGE, box, is_clipped=True), expected)
+
+
 @given(
     st.integers(0, 20),
     st.integers(0, 15),

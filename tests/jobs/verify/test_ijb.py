@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from faceprep.core.errors import SourceError
-from faceprep.vision.align import ARCFACE_112, estimate_similarity
+from faceprep.core.landmarks import ARCFACE_112, estimate_similarity
 from faceprep.vision.codec import decode
 from tests.embedders import drawn_embedders, plain_vectors, verify
 from tests.ijb_set import Face, write_ijb

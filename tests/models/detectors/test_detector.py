@@ -18,6 +18,7 @@ from faceprep.models.detectors.detector import (
     DetectorSpec,
     SizedDetector,
     fit_to,
+    join_passes,
     open_detector,
     problem_of,
 )
@@ -127,6 +128,33 @@ def test_parts_of_a_large_face_are_no_small_faces() -> None:
     np.testing.assert_allclose(detector.detect([image])[0].boxes, [(400, 200, 900, 600)], atol=0.1)
 
 
+def test_a_large_detection_size_leaves_large_faces_whole() -> None:
+    large = spot(1440, 2560, (800, 400, 1360, 900))
+    detector = LargeLooksSeeParts()
+    (faces,) = SizedDetector(detector, det_size=2048).detect([large])
+    assert detector.seen == [(360, 640), (1152, 2048)]
+    np.testing.assert_allclose(faces.boxes, [(800, 400, 1360, 900)], atol=0.1)
+    little = spot(1440, 2560, (800, 400, 804, 404))
+    (faces,) = SizedDetector(SpotDetector(), det_size=2048).detect([little])
+    assert len(faces) == 1, "what only the large look sees counts too"
+
+
+def test_a_large_detection_size_costs_small_images_nothing() -> None:
+    detector = SpotDetector()
+    SizedDetector(detector, det_size=2048).detect([spot(300, 640, (40, 40, 80, 80))])
+    assert detector.seen == [(300, 640)]
+
+
+def test_boxes_inside_a_face_of_a_higher_score_are_dropped() -> None:
+    boxes = np.array([(0, 0, 100, 100), (60, 10, 90, 40), (90, 0, 130, 40), (300, 0, 340, 40)])
+    points = np.zeros((4, 5, 2))
+    whole = Faces(boxes[:1], points[:1], [0.9])
+    parts = Faces(boxes[1:], points[1:], [0.85, 0.84, 0.83])
+    assert (join_passes(whole, parts).boxes == boxes[[0, 2, 3]]).all()
+    surer = Faces(boxes[1:2], points[1:2], [0.95])
+    assert len(join_passes(whole, surer)) == 2, "a surer face before a larger one stays"
+
+
 def test_shrinking_averages_what_it_covers() -> None:
     """Noise goes with the area; sampling alone would keep it."""
     noise = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
@@ -233,3 +261,37 @@ def test_unknown_names_are_refused(name: str) -> None:
 def test_options_that_cannot_be_meant_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="expected"):
         DetectorSpec(**options)  # type: ignore[arg-type]
+
+
+# A minimum size
+
+
+class SelectiveSpot(SpotDetector):
+    """Has a minimum of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.least: list[float] = []
+
+    def detect_from(self, images: Sequence[Pixels], min_face: float) -> list[Faces]:
+        self.least.append(min_face)
+        return self.detect(images)
+
+
+@pytest.mark.parametrize(("side", "n_found"), [(38, 0), (40, 1), (60, 1)])
+def test_smaller_faces_are_dropped(side: int, n_found: int) -> None:
+    """The longer side counts, in pixels of the image, in every pass."""
+    image = spot(400, 640, (100, 100, 100 + side, 120))
+    sized = SizedDetector(SpotDetector(), det_size=320, sure_score=0.5, min_face=40)
+    (found,) = sized.detect([image])
+    assert len(found) == n_found and sized.fingerprint.endswith("/min40")
+
+
+def test_a_detector_with_a_minimum_is_given_it_at_its_own_size() -> None:
+    detector = SelectiveSpot()
+    images = [spot(400, 640, (100, 100, 180, 190)), spot(200, 320, (100, 100, 150, 150))]
+    found = SizedDetector(detector, det_size=320, min_face=40).detect(images)
+    assert sorted(detector.least) == [20, 40]
+    assert [len(faces) for faces in found] == [1, 1] and found[0].boxes[0, 0] == 100
+    with pytest.raises(OptionError, match="min-face: expected 0 pixels or more"):
+        DetectorSpec(min_face=-1)

@@ -268,3 +268,11 @@ def test_shrinking_keeps_the_mean() -> None:
     small = shrink(image, 1 / 3)
     assert small.shape == (20, 30, 3)
     np.testing.assert_allclose(small, image.reshape(20, 3, 30, 3, 3).mean(axis=(1, 3)), rtol=1e-4)
+
+
+def test_a_larger_minimum_leaves_the_small_out(detector: Mtcnn) -> None:
+    image = six_people()
+    for least, n_found in ((20, 7), (40, 6)):
+        (faces,) = detector.detect_from([image], least)
+        sides = (faces.boxes[:, 2:] - faces.boxes[:, :2]).max(axis=1)
+        assert len(faces) == n_found and (sides > least * 0.8).all()

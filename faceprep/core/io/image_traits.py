@@ -1,0 +1,65 @@
+"""Traits of an encoded image that a person may want to know of: more pictures, more bits."""
+
+from __future__ import annotations
+
+import struct
+
+from faceprep.core.io.heif_header import read_heif
+from faceprep.core.io.image_header import read_tiff_tags
+from faceprep.core.types import Buffer
+
+_TIFF_BITS = 258
+_WEBP_ANIMATION = 0x02
+_GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
+
+
+def is_animation(suffix: str, data: Buffer) -> bool:
+    """Return whether a sound image of the format `suffix` has several frames."""
+    if suffix == ".png":
+        before_pixels = bytes(data[: 1 << 16]).partition(b"IDAT")[0]
+        at = before_pixels.find(b"acTL")
+        return at > 0 and int.from_bytes(before_pixels[at + 4 : at + 8], "big") > 1
+    if suffix == ".gif":
+        return _has_second_gif_frame(data)
+    if suffix == ".webp":
+        return bytes(data[12:16]) == b"VP8X" and bool(data[20] & _WEBP_ANIMATION)
+    if suffix in (".avif", ".heic"):
+        heif = read_heif(data)
+        return heif is not None and heif.is_sequence
+    return False
+
+
+def has_sixteen_bits(suffix: str, data: Buffer) -> bool:
+    """Return whether a sound image of the format `suffix` holds 16 bits a channel."""
+    if suffix == ".png":
+        return bool(data[24] == 16)
+    if suffix in (".pgm", ".ppm"):
+        fields = bytes(data[:1024]).split(b"\n", 64)
+        words = [word for line in fields for word in line.partition(b"#")[0].split()]
+        return len(words) > 3 and words[3].isdigit() and int(words[3][:9]) > 255
+    if suffix == ".tiff":
+        try:
+            return read_tiff_tags(data).get(_TIFF_BITS) == 16
+        except struct.error:
+            return False
+    return False
+
+
+def _has_second_gif_frame(data: Buffer) -> bool:
+    """Follow the blocks of a GIF up to its second image."""
+    at, n_images = 13 + _gif_table(data[10]), 0
+    while at + 10 < len(data) and data[at] in (_GIF_EXTENSION, _GIF_IMAGE):
+        if data[at] == _GIF_IMAGE:
+            n_images += 1
+            at += 11 + _gif_table(data[at + 9])
+        else:
+            at += 2
+        while at < len(data) and data[at]:  # parts of up to 255 bytes
+            at += 1 + data[at]
+        at += 1
+    return n_images > 1
+
+
+def _gif_table(flags: int) -> int:
+    """Return the bytes of the colour table that these flags announce."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0

@@ -1,0 +1,85 @@
+"""What extract-video writes of one frame: names, encoded crops, the crop of the `.face` box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from faceprep.core.arrays import Pixels
+from faceprep.core.types import Outcome
+from faceprep.jobs.extract_video.options import VideoOptions
+from faceprep.jobs.extract_video.siw_crops import OriginalCrops, open_crops
+from faceprep.jobs.extract_video.videos import Video
+from faceprep.steps.find_faces import Crop
+from faceprep.video.reader import Frame
+from faceprep.vision import codec
+
+ORIGINAL = "_original"
+File = tuple[str, bytes, str]
+"""Name, data, and the ending of the sibling folder that it goes to."""
+
+
+class Original(NamedTuple):
+    """The crop of a frame's `.face` box: its file, or a `note` on a box that cannot be used.
+
+    `has_box` is None without a `.face` file.
+    """
+
+    files: Sequence[File] = ()
+    note: Outcome | None = None
+    has_box: bool | None = None
+
+
+class FrameCutter:
+    """A cutter of the frames of one video."""
+
+    def __init__(self, options: VideoOptions, root: str, video: Video) -> None:
+        self._options, self._video = options, video
+        self._suffix = f".{options.format}"
+        self.originals: OriginalCrops | None = None
+        if video.face:
+            self.originals = open_crops(
+                f"{root}/{video.face}",
+                video.face,
+                options.margin,
+                options.face_fill,
+                options.original_clip,
+            )
+
+    def outputs(self, number: int, faces: Sequence[int]) -> list[str]:
+        """Name the crops of `faces`, by their places among the faces of frame `number`."""
+        stem = self._stem(number)
+        stems = [f"{stem}_{face}" if self._options.all_faces else stem for face in faces]
+        return [stem + self._suffix for stem in stems]
+
+    def files(self, outputs: Sequence[str], crops: Sequence[Crop]) -> list[File]:
+        """Encode crops under their names."""
+        return [
+            (name, self.encode(crop.pixels), "") for name, crop in zip(outputs, crops, strict=True)
+        ]
+
+    def original(self, frame: Frame) -> Original:
+        """Cut the box of the `.face` file."""
+        if self.originals is None or self.originals.boxes is None:
+            return Original()
+        cut = self.originals.crop(frame.number, frame.pixels)
+        if isinstance(cut, Outcome):
+            return Original(note=cut, has_box=False)
+        if cut is None:
+            return Original(has_box=False)
+        name = self._stem(frame.number) + self._suffix
+        return Original([(name, self.encode(cut), ORIGINAL)], has_box=True)
+
+    def has_box(self, number: int) -> bool | None:
+        """Return whether the `.face` file has a box for a frame; None without such a file."""
+        if self.originals is None or self.originals.boxes is None:
+            return None
+        boxes = self.originals.boxes
+        return number < len(boxes) and bool(boxes.has_face[number])
+
+    def encode(self, pixels: Pixels) -> bytes:
+        """Encode a crop in the format of the options."""
+        return codec.encode(pixels, self._suffix, self._options.quality)
+
+    def _stem(self, number: int) -> str:
+        return f"{self._video.folder}/{number}"

@@ -1,0 +1,74 @@
+"""The options of extract-video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from faceprep.core.errors import OptionError
+from faceprep.core.options import option
+from faceprep.steps.find_faces import FaceOptions
+from faceprep.video.sampling import FrameChoice, parse_frames
+from faceprep.video.siw_boxes import FILLS
+
+
+@dataclass(frozen=True)
+class VideoOptions(FaceOptions):
+    """The options of extract-video, besides those of finding faces."""
+
+    every: int = option(1, "Take one frame in N; short for --frames every:N.")
+    frames: str = option(
+        "all",
+        "Take these frames: all, every:N, uniform:N, pair (6 and 6 + half of them), pair:faces "
+        "(the same of the frames with a face) or keyframes.",
+    )
+    start: float | None = option(None, "Skip frames before this time, in seconds from the start.")
+    end: float | None = option(None, "Skip frames from this time on, in seconds from the start.")
+    fallback: str | None = option(
+        None, "Try this detector on frames in which the first finds no face above --min-score."
+    )
+    format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
+    quality: int = option(95, "Set the JPEG quality, 1 to 100.")
+    all_faces: bool = option(
+        False, "Write every face above --min-score as FRAME_FACE.png, the highest score first."
+    )
+    margin: float = option(
+        1.0, "Scale the boxes of the .face file by this factor for the crops in DST_original."
+    )
+    original_clip: bool = option(
+        False, "Clip crops of the .face boxes at the edge of the frame instead of padding them."
+    )
+    face_fill: str = option(
+        "neighbours",
+        "Fill a value missing in a .face file from the rows near it, or with 48 (origin).",
+        choices=FILLS,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.choice()
+        for name, expected, is_so in (
+            ("format", "png or jpg", self.format in ("png", "jpg")),
+            ("quality", "1 to 100", 1 <= self.quality <= 100),
+            ("margin", "0.1 to 5", 0.1 <= self.margin <= 5),
+            ("face-fill", " or ".join(FILLS), self.face_fill in FILLS),
+        ):
+            if not is_so:
+                raise OptionError(
+                    name, expected=expected, found=repr(getattr(self, name.replace("-", "_")))
+                )
+
+    def choice(self) -> FrameChoice:
+        """Return the choice of frames. Raises OptionError."""
+        if self.every < 1:
+            raise OptionError("every", expected="1 or more", found=str(self.every))
+        if self.every > 1 and self.frames != "all":
+            raise OptionError(
+                "every and frames exclude each other", found=f"{self.every} and {self.frames}"
+            )
+        return parse_frames(
+            f"every:{self.every}" if self.every > 1 else self.frames, self.start, self.end
+        )
+
+    def detector_threads(self) -> int:
+        """Return one thread: frames are detected in parallel, so no core waits for another."""
+        return 1

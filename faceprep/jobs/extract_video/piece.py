@@ -1,0 +1,224 @@
+"""One piece of a video in work: its frames become crops, rows of the tables, and facts.
+
+The facts are what the verdict on the whole video needs to know of each of its pieces.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from faceprep.core import storage
+from faceprep.core.arrays import Doubles
+from faceprep.core.cpu import my_cores
+from faceprep.core.errors import SourceError
+from faceprep.core.prefetch import map_ahead
+from faceprep.core.types import NO_CROP, OK, Outcome, Shard, Sink
+from faceprep.jobs.extract_video.cutting import File, FrameCutter
+from faceprep.jobs.extract_video.options import VideoOptions
+from faceprep.jobs.extract_video.videos import Video
+from faceprep.steps.find_faces import Found, face_rows, find_with
+from faceprep.tables.faces import FaceRow, FacesWriter
+from faceprep.tables.frames import FrameRow, FramesWriter
+from faceprep.video.index import VideoIndex
+from faceprep.video.pieces import Span, unpack_index, within
+from faceprep.video.reader import Frame, VideoReader
+
+FACES_PART, FRAMES_PART, FACTS_PART = ".faces.parquet", ".frames.parquet", ".json"
+UNDECODABLE = "undecodable"
+LEAST_DECODERS = 2
+"""One thread alone conceals what is damaged in another way than several do: the same frames on
+any number of cores.
+"""
+_CHUNK = 8
+_CHUNK_BYTES = 25_000_000
+_MOST_THREADS = 8
+
+
+class Piece(NamedTuple):
+    """The work on one piece: the frames of `span`, or all of a video that is one piece.
+
+    `index_name` names the file with the index of a video of several pieces in the scratch folder.
+    """
+
+    video: Video
+    span: Span | None = None
+    index_name: str = ""
+
+
+@dataclass
+class PieceFacts:
+    """The facts of a piece: counts of frames by status, damage, and faults of its `.face` rows."""
+
+    n_frames: int | None = None
+    """Frames of the whole video; None if it cannot be read."""
+    cut_off: str = ""
+    n_missed: int = 0
+    first_missed: int = 0
+    n_after_damage: int = 0
+    error: str = ""
+    """Why the file could not be read to its end."""
+    by_status: dict[str, int] = field(default_factory=dict)
+    notes: list[list[str]] = field(default_factory=list)
+    """Outcomes of rows of the `.face` file."""
+    converted: list[str] = field(default_factory=list)
+    """What was converted to show the frames as a player does."""
+
+    def pack(self) -> bytes:
+        """Encode the facts as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def unpack(data: bytes) -> PieceFacts:
+        """Decode what `pack` encoded."""
+        return PieceFacts(**json.loads(data))
+
+
+class Extracted(NamedTuple):
+    """The result of one frame, ready to be written."""
+
+    outcome: Outcome
+    frame: FrameRow
+    note: Outcome | None = None
+    files: Sequence[File] = ()
+    rows: Sequence[FaceRow] = ()
+
+
+def known_index(piece: Piece, scratch: Path) -> tuple[VideoIndex, str] | None:
+    """Load the index of a video of several pieces; None for others. Raises SourceError."""
+    return (
+        unpack_index(storage.read_bytes(scratch / piece.index_name)) if piece.index_name else None
+    )
+
+
+def carry_out_piece(options: VideoOptions, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    """Extract the frames of one piece; yield an Outcome for each wanted frame."""
+    with (
+        FacesWriter(sink.open_part(FACES_PART)) as faces,
+        FramesWriter(sink.open_part(FRAMES_PART)) as frames,
+    ):
+        work = _PieceWork(options, shard.source, shard.payload)
+        for extracted in work.run(sink.scratch):
+            for name, data, beside in extracted.files:
+                sink.write(name, data, beside=beside)
+            for row in extracted.rows:
+                faces.add(row)
+            frames.add(extracted.frame)
+            yield extracted.outcome
+    with sink.open_part(FACTS_PART) as part:
+        part.write(work.facts.pack())
+
+
+class _PieceWork:
+    """A piece in work: one thread decodes, others detect, crop and encode.
+
+    Results are yielded in order.
+    """
+
+    def __init__(self, options: VideoOptions, root: str, piece: Piece) -> None:
+        self.facts = PieceFacts()
+        self._options, self._root, self._piece = options, root, piece
+        self._video = piece.video
+        self._cutter = FrameCutter(options, root, piece.video)
+        self._finders = options.finders(options.fallback)
+
+    def run(self, scratch: Path) -> Iterator[Extracted]:
+        """Yield what became of each wanted frame, and collect the facts."""
+        facts, by_status = self.facts, Counter[str]()
+        try:
+            known = known_index(self._piece, scratch)
+            path = f"{self._root}/{self._video.path}"
+            with VideoReader(path, max(LEAST_DECODERS, my_cores()), known) as reader:
+                facts.n_frames, facts.cut_off = len(reader), reader.cut_off
+                for extracted in self._with_missed(reader):
+                    by_status[extracted.outcome.status] += 1
+                    if extracted.note:
+                        facts.notes.append(list(extracted.note))
+                    yield extracted
+            facts.n_missed = len(reader.missed)
+            facts.first_missed = reader.missed[0] if reader.missed else 0
+            facts.n_after_damage = reader.n_after_damage
+            facts.converted = list(reader.notes)
+        except SourceError as error:  # decoded frames of a file that vanished are kept
+            facts.error = str(error)
+        facts.by_status = dict(by_status)
+
+    def _with_missed(self, reader: VideoReader) -> Iterator[Extracted]:
+        """Yield the frames in order, with those between them that could not be decoded."""
+        n_told, times = 0, reader.index.times if reader.index.has_times else None
+        with closing(self._pass_through(reader)) as frames:
+            for extracted in frames:
+                while n_told < len(reader.missed) and (
+                    reader.missed[n_told] < extracted.frame.frame
+                ):
+                    yield self._missed(reader.missed[n_told], times)
+                    n_told += 1
+                yield extracted
+        for number in reader.missed[n_told:]:
+            yield self._missed(number, times)
+
+    def _missed(self, number: int, times: Doubles | None) -> Extracted:
+        """Return what became of a frame that could not be decoded."""
+        reason = f"frame {number} could not be decoded"
+        path = self._video.path
+        time_s = None if times is None else float(times[number])
+        row = FrameRow(path, number, time_s, UNDECODABLE, reason)
+        row = row._replace(has_box=self._cutter.has_box(number))
+        return Extracted(Outcome(f"{path}#{number}", UNDECODABLE, reason), row)
+
+    def _pass_through(self, reader: VideoReader) -> Generator[Extracted, None, None]:
+        n_threads = min(my_cores(), _MOST_THREADS)
+        choice = within(self._options.choice(), self._piece.span)
+        chunks = _in_chunks(reader.frames(choice))
+        with closing(map_ahead(self._extract, chunks, n_threads, n_threads)) as extracted:
+            for chunk in extracted:
+                yield from chunk
+
+    # In the threads
+
+    def _extract(self, frames: Sequence[Frame]) -> list[Extracted]:
+        most = None if self._options.all_faces else 1
+        found = find_with(self._finders, [frame.pixels for frame in frames], most)
+        return [self._keep(frame, *each) for frame, each in zip(frames, found, strict=True)]
+
+    def _keep(self, frame: Frame, found: Found, detector: str) -> Extracted:
+        """Return the files and the rows of one frame."""
+        options, cutter, path = self._options, self._cutter, self._video.path
+        most = None if options.all_faces else 1
+        crops, faults = options.cropper().crop(frame.pixels, found.faces, most=most)
+        outputs = cutter.outputs(frame.number, [crop.face for crop in crops])
+        known = {"source": path, "frame": frame.number, "time_s": frame.time_s}
+        known |= {"detector": detector, "template": options.template}
+        rows = face_rows(frame.pixels, found, crops, outputs, **known)
+        status, reason = found[1:3]
+        if faults:
+            status, reason = OK if crops else NO_CROP, "; ".join(faults)
+        original = cutter.original(frame)
+        files: list[File] = []
+        if not options.choice().is_pair_of_faces:
+            files = [*cutter.files(outputs, crops), *original.files]
+        row = FrameRow(path, frame.number, frame.time_s, status, reason, len(found.faces))
+        return Extracted(
+            Outcome(f"{path}#{frame.number}", status, reason),
+            row._replace(has_box=original.has_box),
+            original.note,
+            files,
+            list(rows),
+        )
+
+
+def _in_chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
+    """Yield frames in chunks, smaller ones for large frames."""
+    chunk: list[Frame] = []
+    for frame in frames:
+        chunk.append(frame)
+        if len(chunk) == _CHUNK or len(chunk) * frame.pixels.nbytes >= _CHUNK_BYTES:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,1 @@
+"""A second look at each face, on a small crop, that places its landmarks exactly."""

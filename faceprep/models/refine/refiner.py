@@ -1,0 +1,254 @@
+"""Refines the landmarks of detected faces: O-Net where it is sure, else RetinaFace on a crop.
+
+O-Net looks twice at a square that is upright in the face, and then at its mirror image. Two looks
+at slightly different squares that agree are averaged. The rest is left to RetinaFace: covered and
+dark faces, of which O-Net is unsure, and heads turned away, of which it is sure and wrong. Where
+the face may lie on its side, O-Net looks at several turns first.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from faceprep.core.arrays import Bools, Complexes, Doubles, Floats, Pixels, Rows
+from faceprep.core.faces import Faces
+from faceprep.core.landmarks import ARCFACE_112, check_landmarks, estimate_similarity
+from faceprep.models.onnx_session import Runtime
+from faceprep.models.refine.looks import OnetLook, RetinaFaceLook
+from faceprep.models.refine.squares import squares_of_boxes, squares_of_landmarks
+
+ONET, RETINAFACE, NONE = "onet", "retinaface", ""
+_VERSION = 1
+"""Increase it when the same weights give other landmarks."""
+_FIRST, _SECOND = ((56.0, 64.0), 90.0), ((56.0, 62.0), 95.0)
+"""Centre and side of O-Net's two squares, in pixels of arcface-112."""
+_SURE = 0.97
+"""O-Net's score in both looks from which it may decide."""
+_MAX_DIFFERENCE = 0.08
+"""Mean distance of the landmarks of both looks, in eye distances."""
+_MAX_LEAN = 0.31
+"""Distance of the nose from the middle of the eyes, in eye distances: a yaw of 35 degrees."""
+_TURNS = np.exp(1j * np.radians([-60, -40, -20, 0, 20, 40, 60]))
+_TURNED_FACTOR = 0.8
+"""Side of the square at several turns, in longer sides of the box."""
+_MAX_ROLL = 20.0
+"""Degrees of roll from which RetinaFace, trained on upright faces, is not trusted alone."""
+_BOX_FACTOR = 1.3
+"""Side of RetinaFace's square, in longer sides of the box."""
+_RETINAFACE_SURE = 0.8
+_MAX_SHIFT, _MAX_LOG_SCALE = 0.35, 0.6
+"""Distance of the landmarks from the middle of the box, in its longer sides, and the logarithm of
+their size by that of the box; beyond, they are those of another face."""
+_EYES = float(np.linalg.norm(ARCFACE_112[1] - ARCFACE_112[0]))
+_FACE_SIDE = 100.0
+"""Longer side of a detected box, in pixels of arcface-112."""
+_FROM_ONET: Doubles = np.array(
+    [(-0.05, -0.4), (0.05, -0.4), (0.0, -1.96), (0.7, -0.98), (-0.7, -0.98)]
+)
+"""Constant distances from O-Net's landmarks to those of RetinaFace, in pixels of arcface-112.
+
+They are medians over the upright faces of benchmarks/landmarks.py. O-Net's results are moved by
+them, so that crops do not depend on the refiner."""
+
+
+class Refined(NamedTuple):
+    """The faces of one image with refined landmarks, in the same order.
+
+    `refiners` names the refiner that decided for each face; the text is empty where the landmarks
+    are the detector's. `onet_scores` (n,) are O-Net's scores, 0 to 1, and NaN where it could not
+    look.
+    """
+
+    faces: Faces
+    refiners: tuple[str, ...]
+    onet_scores: Floats
+
+
+@functools.cache
+def open_refiner(runtime: Runtime) -> Refiner:
+    """Open the refiner once per process. Raises MissingExtra."""
+    return Refiner(runtime)
+
+
+class Refiner:
+    """A second look at each face of many images, on small crops of the full-resolution image."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._onet, self._retinaface = OnetLook(runtime), RetinaFaceLook(runtime)
+        self.fingerprint = f"refined/{self._onet.fingerprint}/v{_VERSION}"
+
+    def refine(self, images: Sequence[Pixels], faces: Sequence[Faces]) -> list[Refined]:
+        """Refine the faces of each image. Boxes, scores and the order of faces stay.
+
+        The landmarks of a face do not depend on the other faces and images of the batch.
+        """
+        if not faces:
+            return []
+        counts = [len(each) for each in faces]
+        work = _Work(
+            images,
+            np.repeat(np.arange(len(images)), counts),
+            *(
+                np.concatenate([getattr(each, name) for each in faces]).astype(np.float64)
+                for name in ("boxes", "landmarks")
+            ),
+        )
+        if len(work):
+            self._look_upright(work, np.arange(len(work)), work.landmarks)
+            self._look_again(work, work.undecided())
+        edges = np.cumsum(counts)[:-1]
+        results = (work.landmarks, work.refiners, work.onet_scores)
+        parts = zip(faces, *(np.split(array, edges) for array in results), strict=True)
+        return [
+            Refined(Faces(each.boxes, points, each.scores), tuple(names.tolist()), scores)
+            for each, points, names, scores in parts
+        ]
+
+    def _look_upright(self, work: _Work, rows: Rows, landmarks: Doubles) -> None:
+        """Look twice at faces `rows`, upright by `landmarks`, and decide those that are sure."""
+        first = self._onet.look(*work.of(rows), squares_of_landmarks(landmarks, *_FIRST))
+        work.see(rows, first.landmarks, first.scores)
+        sure = np.flatnonzero(first.scores >= _SURE)
+        if not len(sure):
+            return
+        rows, before = rows[sure], first.landmarks[sure]
+        squares = squares_of_landmarks(before, *_SECOND)
+        second = self._onet.look(*work.of(rows), squares, is_mirrored=True)
+        mean = (before + second.landmarks) / 2
+        agree = (second.scores >= _SURE) & (_distance(before, second.landmarks) < _MAX_DIFFERENCE)
+        work.is_seen[rows] |= agree
+        decided = agree & (_lean(mean) < _MAX_LEAN)
+        work.decide(rows[decided], _moved(mean[decided], _FROM_ONET), ONET)
+
+    def _look_again(self, work: _Work, rows: Rows) -> None:
+        """Look with RetinaFace at what O-Net leaves undecided.
+
+        Where the face may be turned, O-Net looks again, and RetinaFace's answer is the second best.
+        """
+        if not len(rows):
+            return
+        squares = squares_of_boxes(work.boxes[rows], work.turns(rows), _BOX_FACTOR)
+        look = self._retinaface.look(*work.of(rows), squares, 1 / _BOX_FACTOR)
+        is_sure = look.scores >= _RETINAFACE_SURE
+        rolls = np.where(look.scores > 0, _roll(look.landmarks), work.rolls(rows))
+        is_turned = rolls > _MAX_ROLL
+        self._look_at_turns(work, rows[is_turned & ~work.is_seen[rows]])
+        left = is_sure & (work.refiners[rows] == NONE)
+        work.decide(rows[left], look.landmarks[left], RETINAFACE)
+
+    def _look_at_turns(self, work: _Work, rows: Rows) -> None:
+        """Look at boxes at several turns, and upright by the best."""
+        if not len(rows):
+            return
+        n = len(_TURNS)
+        turned = squares_of_boxes(
+            np.repeat(work.boxes[rows], n, axis=0), np.tile(_TURNS, len(rows)), _TURNED_FACTOR
+        )
+        look = self._onet.look(*work.of(np.repeat(rows, n)), turned)
+        best = np.arange(len(rows)) * n + look.scores.reshape(-1, n).argmax(axis=1)
+        self._look_upright(work, rows, look.landmarks[best])
+
+
+class _Work:
+    """All faces of a batch, and what is known of them so far."""
+
+    def __init__(
+        self, images: Sequence[Pixels], places: Rows, boxes: Doubles, landmarks: Doubles
+    ) -> None:
+        n = len(places)
+        self._images, self._places = images, places
+        self.boxes, self.landmarks = boxes, landmarks.copy()
+        self.refiners = np.full(n, NONE, "U10")
+        self.onet_scores = np.full(n, np.nan, np.float32)
+        self.is_seen = np.zeros(n, np.bool_)
+        """Both looks of O-Net are sure and agree."""
+        self._guesses = landmarks.copy()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def of(self, rows: Rows) -> tuple[Sequence[Pixels], Rows]:
+        """Return all images, and the place of each of the faces `rows` among them."""
+        return self._images, self._places[rows]
+
+    def undecided(self) -> Rows:
+        return np.flatnonzero(self.refiners == NONE)
+
+    def see(self, rows: Rows, landmarks: Doubles, scores: Floats) -> None:
+        """Note O-Net's answers; a better one replaces an earlier one."""
+        is_better = ~(scores <= self.onet_scores[rows])
+        better = rows[is_better]
+        self.onet_scores[better] = scores[is_better]
+        self._guesses[better] = landmarks[is_better]
+
+    def decide(self, rows: Rows, landmarks: Doubles, refiner: str) -> None:
+        """Accept the landmarks of those faces that lie at their boxes and are sound."""
+        is_sound = np.array([not fault for fault in check_landmarks(landmarks)], np.bool_)
+        accepted = is_sound & self._are_near(rows, landmarks)
+        self.landmarks[rows[accepted]] = landmarks[accepted]
+        self.refiners[rows[accepted]] = refiner
+
+    def _are_near(self, rows: Rows, landmarks: Doubles) -> Bools:
+        corners = self.boxes[rows].reshape(-1, 2, 2)
+        sides = np.ptp(corners, axis=1).max(axis=1)
+        shifts = np.linalg.norm(landmarks.mean(axis=1) - corners.mean(axis=1), axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scales = _FACE_SIDE / _enlargements(landmarks) / sides
+            near: Bools = (shifts < _MAX_SHIFT * sides) & (np.abs(np.log(scales)) < _MAX_LOG_SCALE)
+        return near
+
+    def rolls(self, rows: Rows) -> Doubles:
+        """Return the roll (n,) in degrees by the best guess so far, infinite without one."""
+        return _roll(self._guesses[rows])
+
+    def turns(self, rows: Rows) -> Complexes:
+        """Return the unit vector (n,) of each face's x axis, by the best guess so far."""
+        fit = estimate_similarity(self._guesses[rows], ARCFACE_112)
+        axes = fit[:, 0, 0] - 1j * fit[:, 1, 0]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            units: Complexes = np.where(np.isfinite(axes), axes / np.abs(axes), 1)
+        return units
+
+
+def _enlargements(landmarks: Doubles) -> Doubles:
+    """Return the scale (n,) from the image to arcface-112."""
+    fit = estimate_similarity(landmarks, ARCFACE_112)
+    scale: Doubles = np.hypot(fit[:, 0, 0], fit[:, 1, 0])
+    return scale
+
+
+def _distance(one: Doubles, other: Doubles) -> Doubles:
+    """Return the mean distance (n,) of the landmarks (n, 5, 2), in eye distances."""
+    pixels = np.linalg.norm(one - other, axis=2).mean(axis=1)
+    distance: Doubles = pixels * _enlargements((one + other) / 2) / _EYES
+    return distance
+
+
+def _lean(landmarks: Doubles) -> Doubles:
+    """Return how far (n,) the nose is beside the middle of the eyes, in eye distances."""
+    points = landmarks @ (1, 1j)
+    eyes = points[:, 1] - points[:, 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        beside = (points[:, 2] - (points[:, 0] + points[:, 1]) / 2) / eyes
+        lean: Doubles = np.abs(beside.real)
+    return lean
+
+
+def _roll(landmarks: Doubles) -> Doubles:
+    """Return the roll (n,), 0 to 180 degrees; infinite where the landmarks coincide."""
+    fit = estimate_similarity(landmarks, ARCFACE_112)
+    roll: Doubles = np.degrees(np.abs(np.arctan2(fit[:, 1, 0], fit[:, 0, 0])))
+    return np.where(np.isfinite(roll), roll, np.inf)
+
+
+def _moved(landmarks: Doubles, offsets: Doubles) -> Doubles:
+    """Move landmarks (n, 5, 2) by constant offsets (5, 2), in pixels of arcface-112."""
+    fit = estimate_similarity(landmarks, ARCFACE_112)
+    units: Complexes = np.reciprocal(fit[..., 0] @ np.array([1, 1j]))
+    shift = units[:, None] * (offsets @ np.array([1, 1j]))
+    moved: Doubles = landmarks + np.stack([shift.real, shift.imag], axis=-1)
+    return moved

@@ -1,0 +1,31 @@
+"""Packets without a time: of a cut stream or of fields, or of a file that has no times."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from faceprep.video.index import are_spare
+
+
+@pytest.mark.parametrize(
+    ("unstamped", "keys", "has_fields", "expected"),
+    [
+        ("000000", [0, 3], False, True),
+        ("010000", [0, 3], False, True),  # leading pictures of a group that was cut open
+        ("011000", [0, 3], False, True),
+        ("011100", [0, 3], False, False),
+        ("010010", [0, 3], False, False),
+        ("100000", [0, 3], False, False),
+        ("010101", [0, 4], True, True),  # second fields
+        ("010000", [0, 4], True, False),
+        ("111111", [0, 4], True, False),
+        ("111111", [0, 4], False, False),
+        ("010", [0], False, False),
+    ],
+)
+def test_which_packets_without_a_time_give_no_frame(
+    unstamped: str, keys: list[int], has_fields: bool, expected: bool
+) -> None:
+    mask = np.array([letter == "1" for letter in unstamped])
+    assert are_spare(mask, np.array(keys), has_fields) is expected
