@@ -22,7 +22,7 @@ def scratch_place() -> str:
 def scratch_folder() -> Iterator[Path]:
     """Create a temporary folder outside the output, and remove it at the end."""
     with guard("make a temporary folder", tempfile.gettempdir()):
-        folder = tempfile.TemporaryDirectory(prefix="faceprep-", ignore_cleanup_errors=True)
+        folder = tempfile.TemporaryDirectory(prefix=".faceprep-", ignore_cleanup_errors=True)
     with folder as path:
         yield Path(path)
 
