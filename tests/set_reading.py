@@ -9,6 +9,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from faceprep.core.types import Outcome
+from faceprep.sets import webdataset
 from faceprep.sets.containers import index_set
 from faceprep.sets.image_set import Sample
 
@@ -31,6 +32,11 @@ def sample_lists(draw: st.DrawFn) -> list[Sample]:
         Sample(f"{person}/{name}", person, draw(PAYLOADS), (people.index(person),))
         for person, name in keys
     ]
+
+
+def member_bytes(name: str, data: bytes) -> bytes:
+    """Return one member of a .tar."""
+    return b"".join(webdataset.member_pieces(name, data))
 
 
 def classes_of(samples: Sequence[Sample]) -> list[str]:

@@ -175,7 +175,7 @@ CONTAINERS: dict[str, Entry] = {
         "Parquet files with images",
         suffixes=(".parquet",),
         in_folders=True,
-        writer="faceprep.sets.stream_writers:ParquetFileWriter",
+        writer="faceprep.sets.parquet_writer:ParquetFileWriter",
     ),
     "zip": Entry(
         "faceprep.sets.zip_set:ZipSet", "a .zip of a folder of identities", suffixes=(".zip",)

@@ -9,20 +9,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from faceprep.core.errors import OutputError
 from faceprep.core.storage import guard
 
 
 def scratch_place() -> str:
-    """Return the parent of temporary folders: TMPDIR, or the default of the system."""
-    with guard("find a place for temporary files", "TMPDIR"):
-        return tempfile.gettempdir()
+    """Return the parent of temporary folders: TMPDIR, or the first usual one. Raises OutputError.
+
+    Unlike `tempfile.gettempdir`, it writes nothing to find out.
+    """
+    given = os.environ.get("TMPDIR")
+    for place in filter(None, (given, "/tmp", "/var/tmp")):
+        if os.access(place, os.W_OK | os.X_OK):
+            return place
+    raise OutputError("no place for temporary files", expected="TMPDIR, a folder to write to")
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Create a temporary folder outside the output, and remove it at the end."""
-    with guard("make a temporary folder", tempfile.gettempdir()):
-        folder = tempfile.TemporaryDirectory(prefix="faceprep-", ignore_cleanup_errors=True)
+    place = scratch_place()
+    with guard("make a temporary folder", place):
+        folder = tempfile.TemporaryDirectory(
+            prefix=".faceprep-", dir=place, ignore_cleanup_errors=True
+        )
     with folder as path:
         yield Path(path)
 

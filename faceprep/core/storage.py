@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, cast
 from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from faceprep.core.types import Buffer
 
+_NAME_A_FILE = "Name a file."
 _REMEDIES = {
     errno.ENOSPC: "Free some space, then start the same command again to resume.",
     errno.EDQUOT: "Your quota is used up: free some space, then start the same command again.",
@@ -29,7 +30,7 @@ _REMEDIES = {
     errno.EROFS: "It is mounted read-only.",
     errno.EIO: "The disk reports a fault: check it, then start the same command again.",
     errno.ENOENT: "Check the path.",
-    errno.EISDIR: "Name a file.",
+    errno.EISDIR: _NAME_A_FILE,
     errno.ENOTDIR: "A part of the path is a file.",
     errno.EEXIST: "A file is in the way.",
     errno.EXDEV: "Hard links end where a file system ends: copy, or use symbolic links.",
@@ -117,9 +118,11 @@ def read_dated(path: str | os.PathLike[str], limit: int | None = None) -> tuple[
     Raises SourceError.
     """
     try:
-        fd = os.open(path, os.O_RDONLY)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for a writer
         try:
             state = os.fstat(fd)
+            if stat.S_ISFIFO(state.st_mode):
+                raise SourceError("cannot read: not a regular file", path=path, remedy=_NAME_A_FILE)
             size = state.st_size if limit is None else limit
             data = os.read(fd, size)
             while len(data) < size and (more := os.read(fd, size - len(data))):

@@ -27,7 +27,7 @@ from faceprep.core.types import (
     Stage,
     Work,
 )
-from faceprep.steps.list_options import folder_of_names
+from faceprep.steps.list_options import folder_of_names, folder_of_origin
 from faceprep.steps.listed_set import find_paths, list_source
 from faceprep.steps.place_images import (
     ORIGIN,
@@ -163,7 +163,8 @@ def _check_origin(
             path = f"{origin}/{decision.subject}"
             if problem := _find_change(decision, evidence_of(path)):
                 raise SourceError(f"cannot be restored: {problem}", path=path, remedy=remedy)
-    missing = find_paths(Path(origin), scratch, ORIGIN, [each.subject for each in restored])
+    wanted = [each.subject for each in restored]
+    missing = find_paths(Path(origin), scratch, ORIGIN, wanted, folder_of_origin(header))
     if missing:
         problem = f"cannot be restored: {missing[0]!r} is not in it"
         raise SourceError(problem, path=origin, remedy=remedy)

@@ -34,6 +34,7 @@ from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.losses import find_losses
 from faceprep.sets.sample_spill import read_spilled, write_spill
 from faceprep.sets.set_writer import OutPart, SetNames, SetWriter
+from faceprep.steps.list_options import NamingOptions
 
 _PART, _WHOLE = 1 << 13, 1 << 18
 """Most images of a part; of a part that is one of several files."""
@@ -44,10 +45,6 @@ _MEMORY = 0.7
 _BATCH, _FEWEST = 100 << 20, 64
 """Bytes of a batch of a shuffle in two passes, and the fewest images in it."""
 _LOST = ".lost"
-_RELATIVE_TO = (
-    "Read the names in a list below this folder, and write them relative to it.  [default: the "
-    "folder of the list that is read; absolute paths in one that is written]"
-)
 _FILES = ("parts", "shards", "files")
 """Facts of indexes that list the files of a set."""
 _TYPICAL = 8 << 10
@@ -73,7 +70,7 @@ class _Spills:
 
 
 @dataclass(frozen=True)
-class Convert(Job):
+class Convert(NamingOptions, Job):
     """Convert any set of images to any container.
 
     The suffix of DST selects the container: none for a folder, .rec, .tar, .tfrecord, .parquet,
@@ -94,7 +91,6 @@ class Convert(Job):
         "[default: 70 % of the memory]",
     )
     allow_loss: bool = option(False, "Convert although DST cannot hold all that SRC has.")
-    relative_to: Path | None = option(None, _RELATIVE_TO)
 
     def __post_init__(self) -> None:
         for name in ("shards", "shard_size", "memory"):

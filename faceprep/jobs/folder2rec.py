@@ -33,6 +33,7 @@ from faceprep.sets.listing import NO_IDENTITY, describe_bad_name, is_text
 from faceprep.sets.recordio import writer as rec_parts
 from faceprep.sets.recordio.records import EXACT_FLOATS
 from faceprep.sets.recordio.writer import ImageRow, Roster
+from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import list_people, list_source, read_listed
 
 _SHARD = 2048
@@ -44,7 +45,7 @@ _FILES = ("train.rec", "train.idx", "train.lst", "property", "classes.csv")
 
 
 @dataclass(frozen=True)
-class Folder2Rec(Job):
+class Folder2Rec(ListOptions, Job):
     """Convert image folders, or any other set, to an MXNet .rec set.
 
     SRC/IDENTITY/* becomes DST/train.rec, train.idx, train.lst, property and classes.csv (class,
@@ -69,7 +70,7 @@ class Folder2Rec(Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         root = request.sources[0]
-        survey = _survey(root, scratch)
+        survey = _survey(root, scratch, self.relative_to)
         counts, refused = survey.counts, survey.refused
         total = sum(counts.values())
         n = min(total, request.limit or total)
@@ -216,11 +217,11 @@ class _Survey(NamedTuple):
     refused: list[Outcome]
 
 
-def _survey(source: Path, scratch: Path) -> _Survey:
+def _survey(source: Path, scratch: Path, relative_to: Path | None) -> _Survey:
     """Look through a set of any kind. Raises SourceError."""
     if kind_of(source) == FolderSet.kind:
         return _survey_folder(source)
-    return _survey_set(source, scratch)
+    return _survey_set(source, scratch, relative_to)
 
 
 def _survey_folder(root: Path) -> _Survey:
@@ -246,9 +247,9 @@ def _survey_folder(root: Path) -> _Survey:
     return _Survey(counts, fingerprint, n_bytes // max(len(sample), 1), outcomes)
 
 
-def _survey_set(source: Path, scratch: Path) -> _Survey:
+def _survey_set(source: Path, scratch: Path, relative_to: Path | None) -> _Survey:
     """Index a set that is not a folder, and note the places of its images in class order."""
-    listed = list_source(source, scratch)
+    listed = list_source(source, scratch, relative_to=relative_to)
     listed.save(scratch)
     listing, people = listed.listing, list_people(listed, warns=False)
     refused: list[Outcome] = []

@@ -159,14 +159,15 @@ class MakeBin(ListOptions, Job):
             yield from shard.payload
             return
         part = pairs_bin.PairPart(sink)
+        usable = [pair for pair in shard.payload if not pair.problem]
+        found = read_listed(sink.scratch, [place for pair in usable for place in pair[1:3]])
         for pair in shard.payload:
             if pair.problem:
                 yield Outcome(
                     pair.key, "missing", f"{pair.key}: {pair.problem}; the pair is left out"
                 )
                 continue
-            found = read_listed(sink.scratch, [pair.first, pair.second])
-            loaded = [_load_encoded(each) for each in found]
+            loaded = [_load_encoded(next(found)), _load_encoded(next(found))]
             failed = [each for each in loaded if isinstance(each, Outcome)]
             if failed:
                 yield pairs_bin.leave_out(pair.key, failed)

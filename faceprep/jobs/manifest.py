@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -39,12 +39,14 @@ from faceprep.sets.manifests.soundness import (
     check_images,
     count_lost,
     cut_checks,
+    load_kept,
     refuse_unusable,
     warn_of_empty,
     write_soundly,
 )
 from faceprep.sets.manifests.writers import FORMATS, Format, format_of
 from faceprep.sets.split import Selection, Split
+from faceprep.steps.list_options import NamingOptions
 
 _TYPICAL = 8 << 10
 """Bytes of an image where nothing else is known."""
@@ -53,7 +55,7 @@ log = logging.getLogger("faceprep")
 
 
 @dataclass(frozen=True)
-class Manifest(Job):
+class Manifest(NamingOptions, Job):
     """Write a list or shards of images for a trainer.
 
     SRC is any set. OUT lists its images, shuffled, in the format of its suffix: .npz (as
@@ -62,8 +64,8 @@ class Manifest(Job):
     lists images for distillation. Classes are numbered 0 to C-1 in the order of their names, as
     numbers if all are numbers. NAME_classes.csv beside OUT lists them; --classes keeps the numbers
     of another one. The validation share goes to NAME_val.SUFFIX. With --shards the files are called
-    NAME-00000-of-00008.SUFFIX. A file that is missing, empty or no regular file is left out and
-    named in failures.csv.
+    NAME-00000-of-00008.SUFFIX. A file that is missing, empty or not a regular file is left out
+    and named in failures.csv.
     """
 
     command: ClassVar[str] = "manifest"
@@ -95,9 +97,6 @@ class Manifest(Job):
     min_images: int = option(1, "Leave out identities with fewer images than this.")
     max_images: int | None = option(None, "Draw at most this many images of each class.")
     identities: int | None = option(None, "Draw this many classes.")
-    relative_to: Path | None = option(
-        None, "Write paths relative to this folder.  [default: absolute paths]"
-    )
     embeddings: Path | None = option(
         None,
         "Join the embeddings of this file (.npz or .parquet of embed, or a manifest with them) by "
@@ -135,7 +134,7 @@ class Manifest(Job):
         with_images = self._holds_images(output)
         if source.is_dir():
             refuse_output_inside(source, output)
-        with index_set(source, scratch) as images:
+        with index_set(source, scratch, relative_to=self.relative_to) as images:
             listing = list_set(images, request.limit)
             prefix = self._prefix(images, form, with_images)
             faults = list(images.faults()) if request.limit is None else []
@@ -158,7 +157,8 @@ class Manifest(Job):
         if table and rows is not None and request.limit is None:
             cutter.add_outcomes("vectors", source, embedding_rows.find_spare(table, rows))
         checks = cut_checks(scratch, chosen) if self.check else {}
-        layout = self._lay_out(cutter, chosen, table, checks, request)
+        drops = self.check and not fixed
+        layout = replace(self._lay_out(cutter, chosen, table, checks, request), drops_classes=drops)
         layout.save(scratch)
         if table:
             embedding_rows.lay_out(table, scratch / EMBEDDINGS)
@@ -168,17 +168,12 @@ class Manifest(Job):
         if checks:
             stages.insert(0, Stage(CHECK, [*chain.from_iterable(checks.values())]))
         files = [*layout.files]
-        if may_write_map(output, chosen.names):
+        if may_write_map(output, chosen.names, may_drop=drops):
             files.append(layout.class_map)
         for file in filter(None, (self.embeddings, self.classes)):
             fingerprint += f", {storage.fingerprint_of(file)}"
-        return Work(
-            stages,
-            fingerprint,
-            files=files,
-            n_files=len(cutter.shards) + len(files),
-            n_bytes=_count_bytes(listing, layout, sizes),
-        )
+        n_files, n_bytes = len(cutter.shards) + len(files), _count_bytes(listing, layout, sizes)
+        return Work(stages, fingerprint, files=files, n_files=n_files, n_bytes=n_bytes)
 
     def _holds_images(self, output: Path) -> bool:
         return self.with_images or format_of(output).write is None
@@ -360,10 +355,11 @@ class Manifest(Job):
         for name, plan in layout.files.items():
             if not plan.has_one_part:
                 join(sink, layout, name, sink.open(name))
-        warn_of_empty(rows, lost)
-        names = [row.name for row in rows]
-        if may_write_map(request.output, names):
-            counts = [row.images - lost[row.number] for row in rows]
+        kept = load_kept(layout, sink)
+        warn_of_empty(rows, kept, lost)
+        names = [row.name for row in kept]
+        if may_write_map(request.output, names) and layout.class_map in (work.files or ()):
+            counts = [row.images - lost[row.number] for row in kept]
             sink.write(layout.class_map, class_map.encode(names, counts))
 
 

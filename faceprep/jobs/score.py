@@ -20,6 +20,7 @@ from faceprep.core.shards import cut_evenly
 from faceprep.core.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.containers import faults_after, index_set, open_set
 from faceprep.sets.folder import refuse_output_inside
+from faceprep.sets.image_paths import ImagePaths, path_in_identity
 from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing, is_text, list_set
 from faceprep.steps.list_options import ListOptions
@@ -166,7 +167,9 @@ class Score(ListOptions, Job):
             state = storage.read_bytes(sink.scratch / _STATE).decode()
             options = self._limits() | self.list_options()
             judged = plan_header(self.command, Path(shards[0].source), state, options)
-            rows = (row for part in parts for row in parquet.read_rows(part))
+            with open_set(sink.scratch) as images:
+                form = ImagePaths(images).form
+            rows = (_name_in_plan(row, form) for part in parts for row in parquet.read_rows(part))
             plan_jsonl.write_plan(
                 sink.open(name),
                 judged | {"table": table, "sha256": digest},
@@ -203,6 +206,11 @@ def _parse_limit(text: str) -> tuple[str, float]:
 
 def _is_beyond(value: float, limit: float, sign: str) -> bool:
     return value < limit if sign == "<" else value > limit
+
+
+def _name_in_plan(row: Mapping[str, Any], form: str) -> Mapping[str, Any]:
+    """Return a row with the path that a plan names its image by."""
+    return {**row, "path": path_in_identity(row["path"], row["identity"], form)}
 
 
 def _is_number(text: str) -> bool:

@@ -64,3 +64,13 @@ def has_classes(path: str | os.PathLike[str], names: Sequence[str]) -> bool:
     except SourceError:
         return False
     return [(row.number, row.name) for row in rows] == list(enumerate(names))
+
+
+def has_some_classes(path: str | os.PathLike[str], names: Sequence[str]) -> bool:
+    """Return whether `path` is a class map with some of these names, in their order."""
+    try:
+        rows = load(path)
+    except SourceError:
+        return False
+    left = iter(names)
+    return all(row.number == number and row.name in left for number, row in enumerate(rows))

@@ -12,7 +12,7 @@ from faceprep.core import registry, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Outcome
 from faceprep.sets import kinds
-from faceprep.sets.folder import FolderSet
+from faceprep.sets.folder import FolderSet, FolderWriter
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
 from faceprep.sets.set_writer import Classes, SetNames, SetWriter
@@ -38,7 +38,7 @@ def index_set(
     container = registry.load(registry.CONTAINERS, kind)
     folder = scratch / name
     index = IndexWriter(folder)
-    given = _given_facts(relative_to)
+    given = _given_facts(kind, relative_to)
     index.facts = dict(given)
     container.build_index(path, index)
     index.facts = {"path": str(path), "kind": kind} | given | index.facts
@@ -50,8 +50,8 @@ def index_set(
     return found
 
 
-def _given_facts(relative_to: Path | None) -> dict[str, str]:
-    if relative_to is None:
+def _given_facts(kind: str, relative_to: Path | None) -> dict[str, str]:
+    if relative_to is None or kind not in registry.LIST_KINDS:
         return {}
     if not relative_to.is_dir():
         raise SourceError("no such folder", path=relative_to, remedy="Check --relative-to.")
@@ -109,9 +109,10 @@ def describe_writer(writer: type[SetWriter], names: SetNames) -> bytes:
 
 @lru_cache(maxsize=1)
 def load_writer(output: Path, path: Path) -> SetWriter:
-    """Return a writer from what `describe_writer` left at `path`; a process loads it once."""
+    """Return a writer from what `describe_writer` left at `path`; a process loads it once.
+
+    A suffix that no container has means a folder.
+    """
     about = json.loads(storage.read_bytes(path))
-    writer = find_writer(output)
-    if writer is None:
-        raise ValueError(output)
+    writer = find_writer(output) or FolderWriter
     return writer(output, Classes.of(about["identities"]), about["settings"])

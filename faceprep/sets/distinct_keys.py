@@ -6,7 +6,6 @@ else IDENTITY/NUMBER. All names are written first; which of the three it is stan
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -70,6 +69,49 @@ def strip_suffix(name: str) -> str:
     return name
 
 
+class NameHashes:
+    """The hashes of names, on disk at `path`; about `n_at_once` are sorted in memory at a time."""
+
+    def __init__(self, path: Path, n_at_once: int = _AT_ONCE) -> None:
+        self._path, self._n_at_once = path, n_at_once
+        self._file = storage.StagedFile(str(path), str(path), durable=False)
+
+    def add(self, names: Iterable[str]) -> None:
+        """Add the hash of each name."""
+        self._file.write(hash_names(names))
+
+    def close(self) -> None:
+        """Complete the file."""
+        self._file.close()
+
+    def remove(self) -> None:
+        """Remove the file."""
+        storage.remove_file(self._path)
+
+    def are_distinct(self) -> bool:
+        """Return whether all names differ, once the file is complete."""
+        return not any((part[1:] == part[:-1]).any() for part in self._slices())
+
+    def count_distinct(self) -> int:
+        """Return how many different names were added, and remove the file."""
+        self.close()
+        n = sum(int(part.size and 1 + (part[1:] != part[:-1]).sum()) for part in self._slices())
+        self.remove()
+        return n
+
+    def _slices(self) -> Iterator[Hashes]:
+        """Yield all hashes in sorted slices; equal ones are in one slice."""
+        n_slices = -(-(storage.size_of(self._path) or 0) // (8 * self._n_at_once))
+        for number in range(n_slices):
+            mine = [block[block % n_slices == number] for block in self._blocks()]
+            yield np.sort(np.concatenate(mine))
+
+    def _blocks(self) -> Iterator[Hashes]:
+        with storage.ByteSource(self._path) as source:
+            for offset in range(0, source.size, 8 * self._n_at_once):
+                yield np.frombuffer(source.read_at(offset, 8 * self._n_at_once), "<u8")
+
+
 class KeyCheck:
     """A check whether keys are distinct, some at a time: hashes on disk in `folder`.
 
@@ -80,12 +122,7 @@ class KeyCheck:
     def __init__(
         self, folder: Path, kinds: Sequence[str] = (STEMS, NAMES), n_at_once: int = _AT_ONCE
     ) -> None:
-        self._n_at_once = n_at_once
-        self._paths = {kind: folder / f"{kind}.hashes" for kind in kinds}
-        self._files = {
-            kind: storage.StagedFile(str(path), str(path), durable=False)
-            for kind, path in self._paths.items()
-        }
+        self._hashes = {kind: NameHashes(folder / f"{kind}.hashes", n_at_once) for kind in kinds}
         self._all_named = True
 
     def add(self, names: Sequence[str]) -> None:
@@ -93,24 +130,22 @@ class KeyCheck:
         self._all_named = self._all_named and all(names)
         if not self._all_named:
             return
-        for kind, file in self._files.items():
+        for kind, hashes in self._hashes.items():
             if kind == STEMS:
-                file.write(hash_names(map(strip_suffix, names)))
+                hashes.add(map(strip_suffix, names))
             else:
-                file.write(hash_names(names))
+                hashes.add(names)
 
     def choose(self) -> str:
         """Return the kind of keys that is distinct, and remove the hashes."""
-        for file in self._files.values():
-            file.close()
+        for hashes in self._hashes.values():
+            hashes.close()
         found = NUMBERS
         if self._all_named:
-            distinct = (
-                kind for kind, path in self._paths.items() if _are_distinct(path, self._n_at_once)
-            )
+            distinct = (kind for kind, hashes in self._hashes.items() if hashes.are_distinct())
             found = next(distinct, NUMBERS)
-        for path in self._paths.values():
-            storage.remove_file(path)
+        for hashes in self._hashes.values():
+            hashes.remove()
         return found
 
 
@@ -142,20 +177,3 @@ def hash_names(names: Iterable[str]) -> bytes:
     return b"".join(
         blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest() for name in names
     )
-
-
-def _are_distinct(path: Path, n_at_once: int) -> bool:
-    """Return whether all hashes in the file differ; each pass sorts one slice of them."""
-    n_slices = -(-(storage.size_of(path) or 0) // (8 * n_at_once))
-    for number in range(n_slices):
-        mine = [block[block % n_slices == number] for block in _blocks(path, n_at_once)]
-        hashes = np.sort(np.concatenate(mine))
-        if (hashes[1:] == hashes[:-1]).any():
-            return False
-    return True
-
-
-def _blocks(path: str | os.PathLike[str], n_at_once: int) -> Iterator[Hashes]:
-    with storage.ByteSource(path) as source:
-        for offset in range(0, source.size, 8 * n_at_once):
-            yield np.frombuffer(source.read_at(offset, 8 * n_at_once), "<u8")

@@ -22,10 +22,11 @@ from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.folder_walk import walk_folders
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.image_header import is_image_name
-from faceprep.core.names import identity_of, sort_files, sort_names
+from faceprep.core.names import sort_files, sort_names
 from faceprep.core.types import Outcome, Sink
 from faceprep.core.untaken import UntakenFiles
-from faceprep.sets.distinct_keys import is_path_inside
+from faceprep.sets.distinct_keys import is_path_inside, strip_suffix
+from faceprep.sets.image_paths import FORM, PLAIN, path_in_identity
 from faceprep.sets.image_set import ImageSet, Sample, check_sample
 from faceprep.sets.set_index import IndexWriter
 from faceprep.sets.set_writer import Capabilities, OutPart, SetNames, Settings, SetWriter, has_twins
@@ -113,6 +114,7 @@ class FolderSet(ImageSet):
 
     kind: ClassVar[str] = "folder"
     keys_have_suffix: ClassVar[bool] = True
+    keys_are_below: ClassVar[bool] = True
 
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:
@@ -169,11 +171,17 @@ class FolderWriter(SetWriter):
 
     kind: ClassVar[str] = "folder"
     can: ClassVar[Capabilities] = Capabilities(order=False, forbids=_is_no_path)
+    has_paths: ClassVar[bool] = True
 
     @classmethod
     def choose_settings(cls, names: SetNames) -> Settings:
-        """Add a suffix to every name where some names have one, and others differ in it alone."""
-        return {_ADDS: not names.keys_have_suffix and has_twins(names)}
+        """Add a suffix to every name where some names have one, and others differ in it alone.
+
+        Raises SourceError where an image and a folder would have one name.
+        """
+        adds = not names.keys_have_suffix and has_twins(names)
+        _refuse_folders(names, adds)
+        return {FORM: names.form, _ADDS: adds}
 
     def files(self, n_files: int) -> list[str]:
         """Return one name, which stands for all files of the folder."""
@@ -191,13 +199,14 @@ class FolderWriter(SetWriter):
                 yield checked
                 continue
             sample, header = checked
-            name = path_in_identity(sample)
-            if _is_no_path(name):
-                reason = f"{ascii(name)}: a folder cannot hold this name"
+            path = path_in_identity(sample.key, sample.identity, self.settings.get(FORM, PLAIN))
+            name = path
+            if self.settings.get(_ADDS) or not is_image_name(path):
+                name += header.suffix
+            if _is_no_path(path) or _is_no_path(name):
+                reason = f"{ascii(path)}: a folder cannot hold this name"
                 yield Outcome(sample.key, BAD_NAME, reason)
                 continue
-            if self.settings.get(_ADDS) or not is_image_name(name):
-                name += header.suffix
             sink.write(name, sample.data)
             yield Outcome(sample.key)
 
@@ -205,14 +214,26 @@ class FolderWriter(SetWriter):
         """Do nothing: there are no parts."""
 
 
-def path_in_identity(sample: Sample) -> str:
-    """Return the key of a sample below the folder of its identity.
-
-    >>> path_in_identity(Sample("5/17", "5", b"")), path_in_identity(Sample("a/1.jpg", "bob", b""))
-    ('5/17', 'bob/a_1.jpg')
-    """
-    identity = sample.identity or "."
-    if identity_of(sample.key) == identity:
-        return sample.key
-    name = sample.key.strip("/").replace("/", "_")
-    return f"{identity}/{name}".removeprefix("./")
+def _refuse_folders(names: SetNames, adds_suffixes: bool) -> None:
+    """Raise SourceError where an image has the name of a folder, such as a.jpg of a.jpg/1.jpg."""
+    folders = {
+        "/".join(parts[:n])
+        for parts in (identity.split("/") for identity in names.identities)
+        for n in range(1, len(parts) + 1)
+        if is_image_name(parts[n - 1])
+    }
+    if not folders:
+        return
+    stems = {strip_suffix(folder) for folder in folders}
+    for block in names.path_blocks():
+        for path in block:
+            taken = stems
+            if is_image_name(path) and not adds_suffixes:
+                taken = folders
+            if path in taken:
+                raise SourceError(
+                    "an image and an identity would have one name in a folder",
+                    path=names.path,
+                    found=ascii(path),
+                    remedy="Choose another container, or rename one of them.",
+                )

@@ -67,6 +67,8 @@ class ImageSet(ABC):
     """Name of the container in messages and in `inspect --json`."""
     keys_have_suffix: ClassVar[bool] = False
     """Whether keys are file names, with the suffix of the image."""
+    keys_are_below: ClassVar[bool] = False
+    """Whether each key lies in the folder of its identity by the way that the set is read."""
 
     def __init__(self, path: str, index: SetIndex) -> None:
         self.path, self.index = path, index
@@ -103,6 +105,12 @@ class ImageSet(ABC):
             return ""
         return self.index.identities[number]
 
+    def identities(self, start: int, stop: int) -> list[str]:
+        """Return the identities of the images [start, stop), empty for none."""
+        numbers = self.index.identity_of[start:stop].tolist()
+        names = {number: self.index.identities[number] for number in set(numbers) if number >= 0}
+        return [names.get(number, "") for number in numbers]
+
     @property
     def root(self) -> str | None:
         """Return the folder that keys are paths below; empty for absolute paths.
@@ -138,7 +146,7 @@ class ImageSet(ABC):
     def find_unusable(self, stop: int) -> Iterator[tuple[int, Outcome]]:
         """Yield (position, outcome) of images before `stop` that need not be read to be refused.
 
-        A file is refused that is missing, empty or no regular file.
+        A file is refused that is missing, empty or not a regular file.
         """
         sizes = self.file_sizes
         if sizes is None:

@@ -143,7 +143,7 @@ class ListSet(ImageSet):
                 yield Sample(key, self.identity(position), data, labels, place=key)
 
     def find_unusable(self, stop: int) -> Iterator[tuple[int, Outcome]]:
-        """Yield (position, outcome) of images that are no files, or that the list names wrongly."""
+        """Yield (position, outcome) of images without a file, or that the list names wrongly."""
         lacks_identity = self.index.identity_of < 0
         has_label = self.index.places[:, 1] > 0
         found = (self.file_sizes <= 0) | (lacks_identity & has_label)

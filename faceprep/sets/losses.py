@@ -54,7 +54,10 @@ def _find_unwritable(names: SetNames, writer: type[SetWriter]) -> list[str]:
 
 
 def _unwritable(names: SetNames, writer: type[SetWriter]) -> Iterator[str]:
-    for block in names.blocks():
+    blocks = names.blocks()
+    if writer.has_paths:
+        blocks = names.path_blocks()
+    for block in blocks:
         listed = block
         if writer.refers_to_files:
             listed = [names.listed(key) for key in block]

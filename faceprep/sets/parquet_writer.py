@@ -7,9 +7,9 @@ offset in the file.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +17,15 @@ import pyarrow.parquet as pq
 
 from faceprep.core.arrays import Reals
 from faceprep.core.errors import OutputError
+from faceprep.core.io.image_header import is_image_name
 from faceprep.core.io.npz import EMBEDDINGS
 from faceprep.core.io.parquet import open_parquet, vector_column
-from faceprep.sets.image_set import Sample
+from faceprep.core.types import Outcome, Sink
+from faceprep.sets.folder import BAD_NAME
+from faceprep.sets.image_set import Sample, check_sample
+from faceprep.sets.listing import describe_bad_name, is_text
 from faceprep.sets.parquet_columns import BYTES, HUGGINGFACE, IDENTITY, IMAGE, KEY, LABEL, PATH
+from faceprep.sets.set_writer import PART, Capabilities, OutPart, SetWriter
 
 _ROWS = 256
 _MOST_BYTES = 256 << 20
@@ -124,3 +129,40 @@ def _check_text(text: str) -> str:
             remedy="Rename it, or write another container.",
         ) from None
     return text
+
+
+class ParquetFileWriter(SetWriter):
+    """Writes a row for each image, in the columns that Hugging Face's `datasets` reads."""
+
+    kind: ClassVar[str] = "parquet-images"
+    can: ClassVar[Capabilities] = Capabilities(suffixes=True, any_bytes=False)
+
+    def write(
+        self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
+    ) -> Iterator[Outcome]:
+        writer = self._open(part.open(sink))
+        for each in samples:
+            checked = check_sample(each)
+            if isinstance(checked, Outcome):
+                yield checked
+                continue
+            sample, suffix = checked.sample, checked.header.suffix
+            if not is_text(sample.key + sample.identity):
+                yield Outcome(sample.key, BAD_NAME, describe_bad_name(sample.key))
+                continue
+            if is_image_name(sample.key):
+                suffix = ""
+            writer.add(sample, self.classes.number(sample.identity), suffix)
+            yield Outcome(sample.key)
+        writer.close()
+
+    def _open(self, file: BinaryIO) -> ParquetWriter:
+        names = [name if is_text(name) else ascii(name) for name in self.classes.names]
+        return ParquetWriter(file, names)
+
+    def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
+        with sink.open(name) as file:
+            writer = self._open(file)
+            for shard_id, _ in parts:
+                writer.add_part(sink.part_path(shard_id, PART))
+            writer.close()

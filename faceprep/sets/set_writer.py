@@ -24,6 +24,7 @@ from faceprep.core.shards import even_bounds
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import class_map
 from faceprep.sets.distinct_keys import strip_suffix
+from faceprep.sets.image_paths import PLAIN, ImagePaths
 from faceprep.sets.image_set import ImageSet, Sample
 
 PART = ".part"
@@ -65,7 +66,8 @@ class SetNames:
     names. `facts` are those of its index. `n_unnamed` images have no identity. `root` is the folder
     that keys are paths below, empty for absolute ones, None for images that are not files. `kind`
     and `path` are those of the set, and `own` names what only this kind of container can hold of
-    it. `relative_to` is the folder that names in a list shall be below, if any.
+    it. `relative_to` is the folder that names in a list shall be below, if any. `paths` are those
+    of the images; without them, each key is the path itself.
     """
 
     n: int
@@ -79,6 +81,7 @@ class SetNames:
     own: str = ""
     relative_to: str = ""
     path: str = ""
+    paths: ImagePaths | None = None
 
     @cached_property
     def are_number_keys(self) -> bool:
@@ -110,6 +113,7 @@ class SetNames:
             images.own,
             relative_to,
             images.path,
+            ImagePaths(images, keys),
         )
 
     @property
@@ -120,6 +124,21 @@ class SetNames:
     def listed(self, key: str) -> str:
         """Return the name of an image in a list: its absolute path, or below `relative_to`."""
         return listed_name(self.root or "", self.relative_to, key)
+
+    @property
+    def form(self) -> str:
+        """Return the form of the paths of the images."""
+        if self.paths is None:
+            return PLAIN
+        return self.paths.form
+
+    def path_blocks(self) -> Iterator[list[str]]:
+        """Yield the paths IDENTITY/NAME of all images in order, some at a time."""
+        read = self.keys
+        if self.paths is not None:
+            read = self.paths.read
+        for start, stop in even_bounds(self.n, _KEYS):
+            yield read(start, stop)
 
     def blocks(self) -> Iterator[list[str]]:
         """Yield all keys in order, some at a time."""
@@ -176,6 +195,8 @@ class SetWriter(ABC):
     """Whether images may get other keys than they had, as a plan gives them."""
     refers_to_files: ClassVar[bool] = False
     """Whether it names files instead of holding images."""
+    has_paths: ClassVar[bool] = False
+    """Whether an image is called by its path IDENTITY/NAME, and not by its key."""
     group: ClassVar[int] = 1
     """Number of consecutive images that stay together."""
 
@@ -260,11 +281,11 @@ def number_of(key: str) -> int | None:
 
 
 def has_twins(names: SetNames) -> bool:
-    """Return whether two keys differ in the suffix of an image alone, such as a.jpg and a.png."""
+    """Return whether two paths differ in the suffix of an image alone, such as a.jpg and a.png."""
     if not names.keys_have_suffix and not any("." in "".join(block) for block in names.blocks()):
         return False
     stems, start = np.zeros(names.n, np.uint64), 0
-    for block in names.blocks():
+    for block in names.path_blocks():
         stems[start : start + len(block)] = [_hash(strip_suffix(key)) for key in block]
         start += len(block)
     return bool((np.diff(np.sort(stems)) == 0).any())

@@ -142,7 +142,7 @@ def draw(
 ) -> int:
     """Refuse all but `max_images` images of each label and `n_labels` labels, drawn by `seed`.
 
-    Return the number of images left out; they are no failures.
+    Return the number of images left out; they are not failures.
     """
     kept = np.flatnonzero(listing.accepted())
     order = kept[shuffled(kept.size, seed)]

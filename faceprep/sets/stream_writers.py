@@ -1,21 +1,18 @@
-"""Writers of containers that are one image after the other: .tar, .tfrecord and .parquet."""
+"""Writers of containers that are one image after the other: .tar and .tfrecord."""
 
 from __future__ import annotations
 
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, ClassVar
+from typing import ClassVar
 
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.sets import webdataset
-from faceprep.sets.folder import BAD_NAME, path_in_identity
+from faceprep.sets.image_paths import FORM, path_in_identity
 from faceprep.sets.image_set import CheckedSample, Sample, check_sample
-from faceprep.sets.listing import describe_bad_name, is_text
-from faceprep.sets.parquet_writer import ParquetWriter
 from faceprep.sets.set_writer import (
-    PART,
     Capabilities,
     OutPart,
     SetNames,
@@ -72,16 +69,17 @@ class TarWriter(_StreamWriter):
 
     kind: ClassVar[str] = "webdataset"
     can: ClassVar[Capabilities] = Capabilities(many_labels=True)
+    has_paths: ClassVar[bool] = True
     end: ClassVar[bytes] = webdataset.END
 
     @classmethod
     def choose_settings(cls, names: SetNames) -> Settings:
         """Leave the suffix out of the keys, unless two images differ in it alone."""
-        return {"cuts_suffixes": not has_twins(names)}
+        return {FORM: names.form, "cuts_suffixes": not has_twins(names)}
 
     def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
         sample, suffix = checked.sample, checked.header.suffix
-        name = path_in_identity(sample)
+        name = path_in_identity(sample.key, sample.identity, self.settings[FORM])
         if self.settings["cuts_suffixes"] and is_image_name(name):
             name = name.rpartition(".")[0]
         key = webdataset.key_of(name)
@@ -114,40 +112,3 @@ class TfrecordWriter(_StreamWriter):
     def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
         sample = checked.sample
         return (encode_sample(sample, self.classes.number(sample.identity)),)
-
-
-class ParquetFileWriter(SetWriter):
-    """Writes a row for each image, in the columns that Hugging Face's `datasets` reads."""
-
-    kind: ClassVar[str] = "parquet-images"
-    can: ClassVar[Capabilities] = Capabilities(suffixes=True, any_bytes=False)
-
-    def write(
-        self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
-    ) -> Iterator[Outcome]:
-        writer = self._open(part.open(sink))
-        for each in samples:
-            checked = check_sample(each)
-            if isinstance(checked, Outcome):
-                yield checked
-                continue
-            sample, suffix = checked.sample, checked.header.suffix
-            if not is_text(sample.key + sample.identity):
-                yield Outcome(sample.key, BAD_NAME, describe_bad_name(sample.key))
-                continue
-            if is_image_name(sample.key):
-                suffix = ""
-            writer.add(sample, self.classes.number(sample.identity), suffix)
-            yield Outcome(sample.key)
-        writer.close()
-
-    def _open(self, file: BinaryIO) -> ParquetWriter:
-        names = [name if is_text(name) else ascii(name) for name in self.classes.names]
-        return ParquetWriter(file, names)
-
-    def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
-        with sink.open(name) as file:
-            writer = self._open(file)
-            for shard_id, _ in parts:
-                writer.add_part(sink.part_path(shard_id, PART))
-            writer.close()

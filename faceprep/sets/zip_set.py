@@ -44,6 +44,7 @@ class ZipSet(ImageSet):
     """A zip file of images that are stored or deflated."""
 
     kind: ClassVar[str] = "zip"
+    keys_are_below: ClassVar[bool] = True
 
     def __init__(self, path: str, index: SetIndex) -> None:
         super().__init__(path, index)

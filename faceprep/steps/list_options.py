@@ -1,4 +1,4 @@
-"""The option of the commands that read lists."""
+"""The option of the commands that read lists, or write them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 from faceprep.core.options import option
 
 _RELATIVE_TO = "relative_to"
+_ORIGIN_RELATIVE_TO = "origin_relative_to"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ListOptions:
     """The option that says where the relative names of a list lie."""
 
@@ -29,9 +30,38 @@ class ListOptions:
         return {_RELATIVE_TO: os.path.abspath(self.relative_to)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class NamingOptions(ListOptions):
+    """The same option of the commands that write names of files as well."""
+
+    relative_to: Path | None = option(
+        None,
+        "Read the relative names of a list below this folder, and write names relative to it.  "
+        "[default: the folder of the list that is read; absolute paths where names are written]",
+    )
+
+
 def folder_of_names(header: Mapping[str, Any]) -> Path | None:
     """Return the folder of the relative names of the list that a plan is about."""
     options = header.get("options")
-    if not isinstance(options, dict) or not isinstance(options.get(_RELATIVE_TO), str):
+    if not isinstance(options, dict):
         return None
-    return Path(options[_RELATIVE_TO])
+    return _folder(options.get(_RELATIVE_TO))
+
+
+def folder_of_origin(header: Mapping[str, Any]) -> Path | None:
+    """Return the folder of the relative names of the list that a plan restores images from."""
+    return _folder(header.get(_ORIGIN_RELATIVE_TO))
+
+
+def origin_options(relative_to: str) -> dict[str, str]:
+    """Return what the header of an undo plan keeps of the list it restores from, if anything."""
+    if not relative_to:
+        return {}
+    return {_ORIGIN_RELATIVE_TO: relative_to}
+
+
+def _folder(value: object) -> Path | None:
+    if not isinstance(value, str):
+        return None
+    return Path(value)

@@ -23,10 +23,12 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io.columns import map_numbers, open_texts, pack_texts, save_texts
 from faceprep.core.names import sort_names
 from faceprep.core.types import Outcome
-from faceprep.sets.containers import SET, index_set, open_set
-from faceprep.sets.folder import FolderSet, path_in_identity
+from faceprep.sets.containers import index_set, open_set
+from faceprep.sets.folder import FolderSet
+from faceprep.sets.image_paths import ImagePaths, path_in_identity
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.listing import Listing
+from faceprep.sets.set_index import RELATIVE_TO
 
 log = logging.getLogger("faceprep")
 _LISTING, _ORDER, _IDENTITY_OF = "listing.json", "order.i64", "listed_identity_of.i64"
@@ -120,25 +122,29 @@ def load_listed(scratch: Path) -> ListedSet:
     return ListedSet(path, kind, state, listing, map_numbers(scratch / _ORDER, "<i8"))
 
 
-def read_listed(
-    scratch: Path, places: Sequence[int], name: str = SET
-) -> Iterator[Sample | Outcome]:
-    """Yield the images at these places of the listing, with the paths of the listing as keys."""
-    order: Ints = map_numbers(scratch / _ORDER, "<i8")
-    with open_set(scratch, name) as images:
-        for each in images.read(order[np.asarray(places, np.int64)].tolist()):
-            if isinstance(each, Sample):
-                yield each._replace(key=path_in_identity(each))
-            else:
-                yield each
+def names_below(scratch: Path) -> str:
+    """Return the folder of the relative names of the set of the run; empty where none was given."""
+    with open_set(scratch) as images:
+        return str(images.index.facts.get(RELATIVE_TO, ""))
 
 
-def find_paths(path: Path, scratch: Path, name: str, wanted: Iterable[str]) -> list[str]:
+def read_listed(scratch: Path, places: Sequence[int]) -> Iterator[Sample | Outcome]:
+    """Yield the images at these places of the saved listing, with its paths as keys."""
+    listed = load_listed(scratch)
+    positions = listed.order[np.asarray(places, np.int64)].tolist()
+    with open_set(scratch) as images:
+        for place, each in zip(places, images.read(positions), strict=True):
+            yield each._replace(key=listed.listing.path(place))
+
+
+def find_paths(
+    path: Path, scratch: Path, name: str, wanted: Iterable[str], relative_to: Path | None = None
+) -> list[str]:
     """Index another set under `name`, and note where the images with these paths are.
 
     Return the paths that it has not. Raises SourceError.
     """
-    with index_set(path, scratch, name) as images:
+    with index_set(path, scratch, name, relative_to) as images:
         listed = _group(images)
     places = {each: place for place, each in enumerate(listed.listing.prefixed_paths(""))}
     missing = [each for each in wanted if each not in places]
@@ -174,11 +180,12 @@ def _files_in(
     images: ImageSet, order: Ints, identities: Sequence[str], numbers: Ints
 ) -> Iterator[str]:
     """Yield the paths below their identity of the images in this order."""
+    form = ImagePaths(images).form
     for start in range(0, len(order), _BLOCK):
         block = order[start : start + _BLOCK]
         for position, key in zip(block.tolist(), _keys_at(images, block), strict=True):
             identity = identities[numbers.item(position)]
-            path = path_in_listing(key, identity)
+            path = path_in_identity(key, identity, form)
             yield path.removeprefix(f"{identity}/")
 
 
@@ -187,16 +194,6 @@ def _keys_at(images: ImageSet, positions: Ints) -> list[str]:
     if last - first == len(positions) - 1 and (np.diff(positions) == 1).all():
         return images.keys(first, last + 1)
     return [images.key(position) for position in positions.tolist()]
-
-
-def path_in_listing(key: str, identity: str) -> str:
-    """Return the path of an image in the listing of its set; a dot is no identity.
-
-    >>> path_in_listing("a/1", "a"), path_in_listing("a/1", "b"), path_in_listing("1", ".")
-    ('a/1', 'b/a_1', '1')
-    """
-    own = "" if identity == _ROOT else identity
-    return path_in_identity(Sample(key, own, b""))
 
 
 def state_of(images: ImageSet, listing: Listing) -> str:

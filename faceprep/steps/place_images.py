@@ -41,7 +41,8 @@ from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing
 from faceprep.sets.losses import find_losses
 from faceprep.sets.set_writer import Classes, OutPart, SetNames, SetWriter
-from faceprep.steps.listed_set import ListedSet, read_listed, read_paths
+from faceprep.steps.list_options import origin_options
+from faceprep.steps.listed_set import ListedSet, names_below, read_listed, read_paths
 from faceprep.steps.resolve_plan import Destinations, Row, resolve
 from faceprep.steps.undo_plan import carry_faces, write_undo
 from faceprep.tables.plan import write_plan
@@ -223,7 +224,7 @@ def write_rows(
     shards: Sequence[Shard],
     open_part: Callable[[str], AbstractContextManager[BinaryIO]],
 ) -> None:
-    """Write the rows of every shard, and the settings of the writer of a container.
+    """Write the rows of every shard, and the settings of the writer where files are not placed.
 
     `open_part` opens the file of a shard's id, or of `_WRITER_PART`.
     """
@@ -231,8 +232,8 @@ def write_rows(
         with open_part(shard.id) as file:
             file.write(json.dumps(list(destinations.rows(shard.start, shard.stop))).encode())
     target: Target = shards[0].payload
-    writer = find_writer(Path(target.output))
-    if target.is_container and writer:
+    if not target.are_placed:
+        writer = find_writer(Path(target.output)) or FolderWriter
         rows = destinations.rows(0, target.n)
         names = _names_of((row.into for row in rows if row.into), target.are_files)
         with open_part(_WRITER_PART) as file:
@@ -295,9 +296,6 @@ def _write_samples(
 def _open_writer(shard: Shard, path_of: PartPath) -> tuple[SetWriter, OutPart]:
     target: Target = shard.payload
     output = Path(target.output)
-    if not target.is_container:
-        folder = FolderWriter(output, Classes.of([]), {})
-        return folder, OutPart(output.name, shard.start, shard.stop, target.n, True)
     writer = load_writer(output, path_of(_WRITER_PART))
     is_whole = writer.parts_are_files and len(shard) == target.n
     return writer, OutPart(output.name, shard.start, shard.stop, target.n, is_whole)
@@ -377,7 +375,8 @@ def finish_placing(
     if target.is_container:
         _join_container(shards, path_of, sink, rows())
     with sink.open(plan_path(output, UNDO).name) as file:
-        write_undo(file, plan_header(command, output, "", {}), source, output, rows)
+        header = plan_header(command, output, "", {}) | origin_options(names_below(sink.scratch))
+        write_undo(file, header, source, output, rows)
     if target.are_placed:
         carry_faces(sink, source, rows())
 

@@ -49,6 +49,7 @@ from faceprep.identity.distributions import measure
 from faceprep.sets.containers import faults_after, open_set
 from faceprep.sets.listing import list_images
 from faceprep.steps.embed_crops import EmbedOptions, embed_loads, listed_loads, load_parts
+from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import ListedSet, list_source, load_listed
 from faceprep.steps.place_images import (
     PLACE,
@@ -97,7 +98,7 @@ class SecondOpinion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PlanningOptions(EmbedOptions, PlacingOptions, Job):
+class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
     """The shared options and stages; a subclass names its `command` and judges."""
 
     plan_only: bool = option(False, "Write the plan only; edit it, then use apply.")
@@ -175,7 +176,8 @@ class PlanningOptions(EmbedOptions, PlacingOptions, Job):
         if source.is_file() and is_embeddings(source):
             return self._look_at_embeddings(source, request, scratch)
         refuse_output_within(source, request.output)
-        return _keep_listed(list_source(source, scratch), "", request.limit, scratch)
+        listed = list_source(source, scratch, relative_to=self.relative_to)
+        return _keep_listed(listed, "", request.limit, scratch)
 
     def _look_at_embeddings(
         self, source: Path, request: Request, scratch: Path
@@ -389,6 +391,8 @@ def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
     silent = {
         "device",
         "require_gpu",
+        "relative_to",
         *(() if embeds else ("embedder", "mean", "std", "size", "color")),
     }
-    return {name: value for name, value in asdict(job).items() if name not in silent}
+    options = {name: value for name, value in asdict(job).items() if name not in silent}
+    return options | job.list_options()

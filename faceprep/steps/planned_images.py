@@ -11,18 +11,24 @@ from faceprep.core.arrays import Ints
 from faceprep.core.names import identity_of
 from faceprep.core.types import Outcome
 from faceprep.sets.containers import index_set
+from faceprep.sets.image_paths import ImagePaths, path_in_identity
 from faceprep.sets.image_set import Sample
 from faceprep.sets.name_lookup import NameLookup
-from faceprep.steps.listed_set import path_in_listing
 
 ROOT = "."
 
 
 class PlannedImages:
-    """A set of any kind, indexed below `scratch` under `name`; safe to use from several threads."""
+    """A set of any kind, indexed below `scratch` under `name`; safe to use from several threads.
 
-    def __init__(self, path: Path, scratch: Path, name: str) -> None:
-        self._images = index_set(path, scratch, name, may_be_empty=True)
+    The relative names of a list lie below `relative_to`.
+    """
+
+    def __init__(
+        self, path: Path, scratch: Path, name: str, relative_to: Path | None = None
+    ) -> None:
+        self._images = index_set(path, scratch, name, relative_to, may_be_empty=True)
+        self._form = ImagePaths(self._images).form
         index = self._images.index
         self.identifier = f"{self._images.path}\0{index.fingerprint}"
         """The set and its state in one text."""
@@ -64,5 +70,5 @@ class PlannedImages:
         return places
 
     def _path(self, position: int) -> str:
-        identity = self._images.identity(position) or ROOT
-        return path_in_listing(self._images.key(position), identity)
+        identity = self._images.identity(position)
+        return path_in_identity(self._images.key(position), identity, self._form)

@@ -24,6 +24,7 @@ from faceprep.core.opencv import opencv
 
 EDGE = 50
 """Pixels whose Laplacian is further from 0 than this count as edges."""
+_STRIP = 32
 DARK, BRIGHT = 5, 250
 """Clipped pixels have a grey level of at most `DARK` or at least `BRIGHT`."""
 
@@ -199,11 +200,12 @@ def laplacian_count_256(crop: Pixels) -> float:
     compression.
     """
     cv2 = opencv()
-    scaled = cv2.resize(crop, (256, 256), interpolation=cv2.INTER_LINEAR).astype(np.float64)
-    grey = scaled[..., 0] * 0.3 + scaled[..., 1] * 0.59 + scaled[..., 2] * 0.11
-    return float(
-        np.count_nonzero(cv2.Laplacian(grey.astype(np.uint8), cv2.CV_16S)[1:-1, 1:-1] > EDGE)
-    )
+    scaled = cv2.resize(crop, (256, 256), interpolation=cv2.INTER_LINEAR)
+    grey = np.empty((256, 256), np.uint8)
+    for top in range(0, 256, _STRIP):  # arrays of a whole image cost more to allocate than to fill
+        red, green, blue = cv2.split(scaled[top : top + _STRIP])
+        grey[top : top + _STRIP] = red * 0.3 + green * 0.59 + blue * 0.11
+    return float(np.count_nonzero(cv2.Laplacian(grey, cv2.CV_16S)[1:-1, 1:-1] > EDGE))
 
 
 _SHARPNESS = (laplacian_variance, laplacian_count, tenengrad, brenner, smd, smd2, variance, vollath)

@@ -29,7 +29,7 @@ def test_an_array_begins_with_zeros_and_keeps_what_is_written(
 def test_a_large_array_lies_in_a_file_without_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     array = allocate((1 << 18,), np.uint8, in_memory=0)
     assert os.listdir(tmp_path) == []
     assert f"{tmp_path}/" in Path("/proc/self/maps").read_text()

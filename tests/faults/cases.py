@@ -104,5 +104,5 @@ CASES = {
         is_run=False,
         repeats=False,
     ),
-    "verify": Case("verify in/folder", _FOLDER, is_run=False, writes=False),
+    "verify": Case("verify in/folder", _FOLDER, is_run=False),  # an index below TMPDIR
 }

@@ -26,7 +26,7 @@ from faceprep.sets.recordio.framing import frame, frame_image
 from faceprep.synthetic import encode_face
 from tests.bins import FACES, write_bin
 from tests.real import DATA, needs_data
-from tests.set_reading import read_set
+from tests.set_reading import member_bytes, read_set
 
 LISTS = ["out.npz", "out.csv", "out.lst", "out.txt"]
 FACE = encode_face(1, 1)
@@ -263,7 +263,7 @@ def test_other_files_of_a_sample_stay_in_a_tar(n: int, tmp_path: Path) -> None:
     about = json.dumps({"label": 0, "age": 30}).encode()
     files = {"jpg": FACE, "cls": b"0", "json": about, "txt": b"a caption"}
     members = [
-        webdataset.member_bytes(f"ann/{number:03}.{name}", data)
+        member_bytes(f"ann/{number:03}.{name}", data)
         for number in range(n)
         for name, data in files.items()
     ]

@@ -26,10 +26,11 @@ from faceprep.run.serial import SerialRunner
 from faceprep.sets import webdataset
 from faceprep.sets.containers import index_set
 from faceprep.sets.distinct_keys import strip_suffix
-from faceprep.sets.folder import path_in_identity
+from faceprep.sets.image_paths import path_in_identity
 from faceprep.sets.image_set import Sample
 from faceprep.sets.set_writer import SetWriter
 from faceprep.synthetic import encode_face
+from tests.set_reading import member_bytes
 
 WRITERS: dict[str, type[SetWriter]] = {
     kind: registry.load_target(entry.writer)
@@ -78,7 +79,7 @@ def write_tar(path: Path, images: list[Entry]) -> list[bytes]:
     """Write the shard to begin with, which holds any names; return the payloads, all different."""
     payloads = [jpeg(b"%d " % i + data) for i, (_, _, data) in enumerate(images)]
     members = (
-        webdataset.member_bytes(f"{webdataset.key_of(f'{person}/{name}')}.jpg", payload)
+        member_bytes(f"{webdataset.key_of(f'{person}/{name}')}.jpg", payload)
         for (person, name, _), payload in zip(images, payloads, strict=True)
     )
     path.write_bytes(b"".join(members) + webdataset.END)
@@ -99,7 +100,7 @@ def read(path: Path) -> list[Found]:
     found = []
     for key, each in zip(keys, samples, strict=True):
         assert isinstance(each, Sample), each
-        name = strip_suffix(path_in_identity(each._replace(key=key)))
+        name = strip_suffix(path_in_identity(key, each.identity))
         found.append(Found(name, each.identity, bytes(each.data)))
     return found
 

@@ -5,6 +5,7 @@ A new container needs a line in `MAKERS`, and a new command one in `COMMANDS` or
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -276,6 +277,35 @@ def test_a_damaged_image_is_named_with_its_place(tmp_path: Path) -> None:
         assert (
             f"0/1,undecodable,in.tar at offset {len(sound)}: not an image" in failures.read_text()
         )
+
+
+@pytest.mark.usefixtures("color_embedders")
+@pytest.mark.parametrize("kind", ["folder", "list"])
+@pytest.mark.parametrize(
+    ("job", "name"),
+    [
+        (Convert(), "out.tar"),
+        (Embed(embedder="colors"), "out.npz"),
+        (Score(), "out.parquet"),
+        (Folder2Rec(), "out"),
+        (Dedupe(exact_only=True), "out.tar"),
+        (Manifest(seed=1), "out.tar"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_pipe_is_not_waited_for(kind: str, job: Any, name: str, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    (source / "0").mkdir(parents=True)
+    (source / "0" / "0.jpg").write_bytes(encode_face(0, 0))
+    os.mkfifo(source / "0" / "1.jpg")
+    if kind == "list":
+        source = source / "list.txt"
+        source.write_text("0/0.jpg 0\n0/1.jpg 0\n")
+    output = tmp_path / "made" / name
+    summary = run(job, source, output)
+    assert (summary.ok, summary.failed) == (1, 1)
+    (failures,) = (tmp_path / "made").rglob("failures.csv")
+    assert "not a regular file" in failures.read_text()
 
 
 @pytest.mark.parametrize("mode", ["hardlink", "symlink"])

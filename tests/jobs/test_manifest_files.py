@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from faceprep.core import storage
-from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.io import npz
 from faceprep.run.processes import ProcessRunner
 from faceprep.sets import class_map, tfrecord
+from faceprep.sets.image_set import Sample
 from faceprep.sets.manifests import soundness
 from tests.manifests import (
     JPEG,
@@ -28,6 +29,7 @@ from tests.manifests import (
     rows,
     run,
 )
+from tests.set_reading import read_set
 
 LISTS = (".npz", ".csv", ".lst", ".parquet")
 UNUSABLE = {
@@ -45,7 +47,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def spoil(source: Path) -> Path:
-    """Add files that are no images as their `stat` shows; all of c are such."""
+    """Add files that are not images as their `stat` shows; all of c are such."""
     make(source, "a/empty.jpg", "c/empty.jpg", data=b"")
     (source / "a/gone.jpg").symlink_to("nowhere")
     (source / "a/loop.jpg").symlink_to("loop.jpg")
@@ -182,13 +184,63 @@ def test_a_class_without_a_sound_image_is_told(
 ) -> None:
     source = damaged(tmp_path / "set")
     (source / "c/1.jpg").unlink()
-    for suffix, check in ((".csv", True), (".tar", False)):
-        caplog.clear()
-        run(source, out / f"t{suffix}", check=check)
-        assert "1 class without a sound image: the number stays unused, such as that of c" in (
-            caplog.text
-        )
-        assert class_map.load(class_map_of(out))[2] == (2, "c", 0)
+    run(source, out / "t.tar")
+    assert "1 class without a sound image: the number stays unused, such as that of c" in (
+        caplog.text
+    )
+    assert class_map.load(class_map_of(out))[2] == (2, "c", 0)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("with_images", [False, True])
+def test_checked_classes_are_dense(
+    tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture, suffix: str, with_images: bool
+) -> None:
+    """All images of b are bad: c is the second class, and b is named."""
+    source = make(tmp_path / "set", *(f"{name}/{i}.jpg" for name in "acd" for i in range(3)))
+    make(source, "b/1.jpg", "b/2.jpg", data=JPEG[:-40])
+    options: dict[str, Any] = {"shards": 2, "val_fraction": 0.2, "check": True}
+    if suffix in (".tfrecord", ".parquet"):
+        options["with_images"] = with_images or suffix == ".tfrecord"
+    if suffix == ".tfrecord" and with_images:
+        options["embeddings"] = tmp_path / "e.npz"
+        embeddings_of(source, tmp_path / "e.npz")
+    run(source, out / f"t{suffix}", **options)
+    assert class_map.load(class_map_of(out)) == [(0, "a", 3), (1, "c", 3), (2, "d", 3)]
+    assert "1 class without a sound image: left out, and the others are numbered without b" in (
+        caplog.text
+    )
+    if options.get("with_images"):
+        sets = [out / f"{name}-00000-of-00002{suffix}" for name in ("t", "t_val")]
+        samples = [each for path in sets for each in read_set(path)]
+        labels = [int(each.labels[0]) for each in samples if isinstance(each, Sample)]
+    else:
+        labels = [label for path in out.glob(f"t*-of-*{suffix}") for _, label in rows(path)]
+    assert sorted(labels) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    if suffix == ".tfrecord" and with_images:
+        first: Any = next(tfrecord.read_examples(out / "t-00000-of-00002.tfrecord"))
+        assert first["classes"] == [3]
+
+
+def test_given_numbers_stay(tmp_path: Path, out: Path) -> None:
+    source = make(tmp_path / "set", "a/1.jpg", "c/1.jpg")
+    make(source, "b/1.jpg", data=JPEG[:-40])
+    given = tmp_path / "given.csv"
+    given.write_bytes(class_map.encode("abc", [1, 1, 1]))
+    run(source, out / "t.csv", check=True, classes=given)
+    assert class_map.load(class_map_of(out)) == [(0, "a", 1), (1, "b", 0), (2, "c", 1)]
+    run(source, out / "u.csv", check=True, label_rule="a=0,b=1,c=2")
+    assert sorted(label for _, label in rows(out / "u.csv")) == [0, 2]
+
+
+def test_two_checked_manifests_share_their_dense_map(tmp_path: Path, out: Path) -> None:
+    source = make(tmp_path / "set", "a/1.jpg", "c/1.jpg")
+    make(source, "b/1.jpg", data=JPEG[:-40])
+    for suffix in (".csv", ".lst", ".npz"):
+        run(source, out / f"t{suffix}", check=True)
+        assert class_map.load(class_map_of(out)) == [(0, "a", 1), (1, "c", 1)]
+    with pytest.raises(OutputError, match="with other classes"):
+        run(source, out / "t.parquet")
 
 
 def test_without_check_a_list_has_them(tmp_path: Path, out: Path) -> None:

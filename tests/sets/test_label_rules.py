@@ -1,4 +1,4 @@
-"""Label rules: what fits, what does not, and what is no rule."""
+"""Label rules: what fits, what does not, and what is not a rule."""
 
 from __future__ import annotations
 

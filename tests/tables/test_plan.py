@@ -1,4 +1,4 @@
-"""read(write(plan)) == plan; what is no plan is refused with its line; a plan edited by hand is
+"""read(write(plan)) == plan; what is not a plan is refused with its line; a plan edited by hand is
 one.
 """
 

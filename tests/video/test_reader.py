@@ -267,7 +267,7 @@ def test_colours_stay(tmp_path: Path, colour: str, matrix: str, is_full: bool) -
     assert np.abs(pixels.astype(int) - rgb).max() <= 3
 
 
-# What is no video
+# Not a video
 
 
 def message_of(path: Path) -> str:

@@ -24,6 +24,7 @@ from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.align.photos import Problem, Run, open_photos, plan_photos
 from faceprep.sets.folder import refuse_output_inside
 from faceprep.steps.find_faces import DEGENERATE, open_cropper
+from faceprep.steps.list_options import ListOptions
 from faceprep.tables import faces as faces_table
 from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, join_output, split_output
 from faceprep.vision import codec
@@ -42,7 +43,7 @@ class _Fitted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Align(Job):
+class Align(ListOptions, Job):
     """Crop faces again at another size or template, without a detector.
 
     SRC is the source of the extract command, or its photos in any set, and TABLE the faces.parquet
@@ -82,7 +83,7 @@ class Align(Job):
         self._refuse_places(request)
         if next(faces_table.read_range(self._table, 0, 1), None) is None:
             raise SourceError("no faces in this table", path=self._table)
-        photos = plan_photos(source, scratch)
+        photos = plan_photos(source, scratch, self.relative_to)
         digest = hashlib.sha256(photos.fingerprint.encode())
         bounds, payloads = [], []
         start = stop = n_sources = 0

@@ -45,10 +45,13 @@ RowsWithPixels = Iterator[tuple[list[FaceRow], Pixels | Problem]]
 """The rows about the same image with its pixels; each row once."""
 
 
-def plan_photos(source: Path, scratch: Path) -> Files | SetPhotos:
-    """Open the photos of a source in the driver; a set is indexed. Raises SourceError."""
+def plan_photos(source: Path, scratch: Path, relative_to: Path | None = None) -> Files | SetPhotos:
+    """Open the photos of a source in the driver; a set is indexed. Raises SourceError.
+
+    The relative names of a list lie below `relative_to`.
+    """
     if _is_set(source):
-        return SetPhotos(index_set(source, scratch))
+        return SetPhotos(index_set(source, scratch, relative_to=relative_to))
     if source.is_dir():
         return Files(source)
     return Files(source.parent)

@@ -30,6 +30,7 @@ from faceprep.jobs.dedupe.signatures import Signatures
 from faceprep.sets.containers import SET, faults_after, index_set, open_set
 from faceprep.sets.folder import FolderSet
 from faceprep.steps.embed_crops import EmbedOptions, embed_loads, listed_loads, load_parts
+from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import list_source, load_listed, read_listed
 from faceprep.steps.place_images import (
     PLACE,
@@ -66,7 +67,7 @@ class SignedSet(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Dedupe(PlacingOptions, EmbedOptions, Job):
+class Dedupe(PlacingOptions, EmbedOptions, ListOptions, Job):
     """Find exact and near-duplicate images, and write the set without them.
 
     SRC is a folder of identities or of images. DST gets plan.jsonl, DST/IDENTITY/IMAGE without the
@@ -115,7 +116,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
         refuse_output_within(source, request.output)
-        listed = list_source(source, scratch).first(request.limit)
+        listed = list_source(source, scratch, relative_to=self.relative_to).first(request.limit)
         listed.save(scratch)
         n = len(listed.listing)
         sets = [SignedSet(listed.path, listed.kind, _SOURCE, n, listed.state)]
@@ -245,7 +246,7 @@ class Dedupe(PlacingOptions, EmbedOptions, Job):
             options |= deduplication.LIMITS | {"embedder": self.embedder}
         if self._embeds:
             options |= {"likeness": self.model().merge_from}
-        return options
+        return options | self.list_options()
 
     # After
 

@@ -16,6 +16,7 @@ from faceprep.jobs.embed import sources as crop_sources
 from faceprep.jobs.embed.sources import Wanted
 from faceprep.sets.folder import refuse_output_inside
 from faceprep.steps.embed_crops import EmbedOptions, embed_loads, load_parts
+from faceprep.steps.list_options import NamingOptions
 from faceprep.tables import embeddings as embeddings_file
 from faceprep.tables.embeddings import shard_names
 from faceprep.vision.templates import load_template
@@ -24,7 +25,7 @@ _PHOTOS = "photos"
 
 
 @dataclass(frozen=True)
-class Embed(EmbedOptions, Job):
+class Embed(EmbedOptions, NamingOptions, Job):
     """Compute one embedding per face.
 
     SRC is any set of crops, or, with --faces, the photos that the crops were made from. OUT is an
@@ -44,9 +45,6 @@ class Embed(EmbedOptions, Job):
     fp16: bool = option(False, "Write float16.")
     shards: int = option(
         1, "Divide a .parquet into this many files: OUT-00000-of-00002.parquet and so on."
-    )
-    relative_to: Path | None = option(
-        None, "Write paths relative to this folder.  [default: absolute paths]"
     )
 
     def plan(self, request: Request, scratch: Path) -> Work:

@@ -26,12 +26,13 @@ from faceprep.sets.recordio.entries import read_in_file_order
 from faceprep.sets.recordio.index import RecPaths
 from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, RecordFile
 from faceprep.sets.recordio.survey import RecSurvey, survey_index
+from faceprep.steps.list_options import ListOptions
 
 _BATCH = 1024
 
 
 @dataclass(frozen=True)
-class Inspect(Look):
+class Inspect(ListOptions, Look):
     """Show what a set, table or video holds and what is damaged.
 
     PATH is any set of images, a list, a table of faces, scores or embeddings, a plan, or a video;
@@ -64,7 +65,7 @@ class Inspect(Look):
             return self._pairs(path, progress)
         if kind in DESCRIBED:
             return DESCRIBED[kind](path, kind)
-        return inspect_set(path, kind, self.deep, self.limit, progress)
+        return inspect_set(path, kind, self.deep, self.limit, progress, self.relative_to)
 
     def _rec(self, path: Path, progress: Progress) -> Inspection:
         paths = rec_index.find_rec(path, ignore_idx=self.scan)

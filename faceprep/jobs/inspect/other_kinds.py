@@ -20,12 +20,20 @@ from faceprep.tables.plan import read_plan
 
 
 def inspect_set(
-    path: Path, kind: str, deep: bool, limit: int | None, progress: Progress
+    path: Path,
+    kind: str,
+    deep: bool,
+    limit: int | None,
+    progress: Progress,
+    relative_to: Path | None = None,
 ) -> Inspection:
-    """Read every image of a container through its index. Raises SourceError."""
+    """Read every image of a container through its index. Raises SourceError.
+
+    The relative names of a list lie below `relative_to`.
+    """
     found = Inspection(str(path), kind)
     counts: Counter[str] = Counter()
-    with scratch_folder() as scratch, index_set(path, scratch) as images:
+    with scratch_folder() as scratch, index_set(path, scratch, relative_to=relative_to) as images:
         n = len(images) if limit is None else min(limit, len(images))
         for number, each in enumerate(images.read(range(n)), 1):
             progress(number, n)

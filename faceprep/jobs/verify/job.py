@@ -24,6 +24,7 @@ from faceprep.sets.containers import kind_of
 from faceprep.sets.ijb import is_ijb
 from faceprep.sets.pairs_bin.image_set import BinSet
 from faceprep.steps.embed_crops import EmbedOptions
+from faceprep.steps.list_options import ListOptions
 
 log = logging.getLogger("faceprep")
 _N_NAMED, _N_TOLD = 20, 3
@@ -81,7 +82,7 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class Verify(EmbedOptions, Look):
+class Verify(EmbedOptions, ListOptions, Look):
     """Measure how well an embedder separates people.
 
     SOURCE is a verification .bin, any set of images with identities, or a folder with IJB-B or
@@ -145,7 +146,8 @@ class Verify(EmbedOptions, Look):
             return judge_ijb(self, path, self.score_weights, progress)
         if kind_of(path) == BinSet.kind:
             return judge_bin(self, path, name, progress)
-        return judge_set(self, path, name, Draw(self.gallery, self.seed), progress)
+        draw = Draw(self.gallery, self.seed)
+        return judge_set(self, path, name, draw, self.relative_to, progress)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -32,11 +32,19 @@ class Draw(NamedTuple):
 
 
 def judge_set(
-    options: EmbedOptions, path: Path, name: str, draw: Draw, progress: Progress
+    options: EmbedOptions,
+    path: Path,
+    name: str,
+    draw: Draw,
+    relative_to: Path | None,
+    progress: Progress,
 ) -> Judged:
-    """Search for the probes among the enrolled identities. Raises SourceError."""
+    """Search for the probes among the enrolled identities. Raises SourceError.
+
+    The relative names of a list lie below `relative_to`.
+    """
     with scratch_folder() as scratch:
-        listed = list_source(path, scratch, may_be_empty=True)
+        listed = list_source(path, scratch, may_be_empty=True, relative_to=relative_to)
         people = _find_people(listed)
         listed.save(scratch)
         n = len(people.places)

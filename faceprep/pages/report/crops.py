@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from faceprep.sets.containers import index_set, kind_of
 from faceprep.sets.folder import FolderSet
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.name_lookup import NameLookup
+from faceprep.steps.list_options import folder_of_names
 from faceprep.tables.faces import split_output
 from faceprep.vision import codec
 from faceprep.vision.load_image import load_image, load_image_bytes
@@ -116,35 +118,45 @@ def open_crops(out: Path, runs: Sequence[Run], scratch: Path) -> Iterator[Crops]
 
     A set that is not a folder is indexed in `scratch`.
     """
-    for place, is_output in _places(out, runs):
+    for place in _places(out, runs):
         images = _open_set(place, scratch)
         if images is not None:
             with images:
-                yield SetCrops(images, is_output)
+                yield SetCrops(images, place.is_output)
             return
-        if place.is_dir():
-            yield FolderCrops(place)
+        if place.path.is_dir():
+            yield FolderCrops(place.path)
             return
     yield FolderCrops(out.parent)
 
 
-def _places(out: Path, runs: Sequence[Run]) -> Iterator[tuple[Path, bool]]:
-    """Yield where crops may be, and whether that is the output: itself, its shards, its sources."""
-    yield out, True
+class _Place(NamedTuple):
+    """A path where crops may be; the relative names of a list lie below `relative_to`."""
+
+    path: Path
+    is_output: bool = True
+    relative_to: Path | None = None
+
+
+def _places(out: Path, runs: Sequence[Run]) -> Iterator[_Place]:
+    """Yield where crops may be: in the output itself, its shards, its sources."""
+    yield _Place(out)
     for run in runs:
         if not out.exists():
             files = (name for page in run.pages() for name in page.outputs)
-            yield from ((out.with_name(name), True) for name in files if name.endswith(out.suffix))
-        sources = run.record.get("sources") or ()
-        yield from ((Path(source), False) for source in sources if isinstance(source, str))
+            yield from (_Place(out.with_name(name)) for name in files if name.endswith(out.suffix))
+        base = folder_of_names(run.record)
+        sources = [each for each in run.record.get("sources") or () if isinstance(each, str)]
+        yield from (_Place(Path(source), False, base) for source in sources)
 
 
-def _open_set(path: Path, scratch: Path) -> ImageSet | None:
+def _open_set(place: _Place, scratch: Path) -> ImageSet | None:
     """Open a set; None for a folder, and for what is not a set."""
+    path = place.path
     try:
         if not path.exists() or kind_of(path) == FolderSet.kind:
             return None
-        return index_set(path, scratch)
+        return index_set(path, scratch, relative_to=place.relative_to)
     except FaceprepError as error:
         log.debug("no crops from %s: %s", path, error)
         return None

@@ -24,6 +24,7 @@ from faceprep.core.types import DROP, MERGE, MOVE, RESTORE, Decision
 from faceprep.pages.review.thumbnails import ImageInSet
 from faceprep.sets.containers import kind_of
 from faceprep.sets.folder import FolderSet, read_identity
+from faceprep.steps.list_options import folder_of_names, folder_of_origin
 from faceprep.steps.planned_images import PlannedImages
 
 log = logging.getLogger("faceprep")
@@ -50,6 +51,10 @@ class Gallery:
     def __init__(self, judged: Mapping[str, Any], scratch: Path, most: int = 40) -> None:
         self._source = str(judged.get("source") or "")
         self._origin = str(judged.get("origin") or "")
+        self._folders = {
+            self._origin: folder_of_origin(judged),
+            self._source: folder_of_names(judged),
+        }
         self._scratch, self._most = scratch, most
         self._images = lru_cache(_N_CACHED)(self._list_identity)
         self._sets: dict[str, PlannedImages | None] = {}
@@ -103,7 +108,7 @@ class Gallery:
         with self._opening:
             if root not in self._sets:
                 name = f"set-{len(self._sets)}"
-                self._sets[root] = _open_set(root, self._scratch, name)
+                self._sets[root] = _open_set(root, self._scratch, name, self._folders[root])
             return self._sets[root]
 
     def _is_image(self, decision: Decision) -> bool:
@@ -175,12 +180,14 @@ def _number(value: Any) -> float | None:
     return None
 
 
-def _open_set(root: str, scratch: Path, name: str) -> PlannedImages | None:
+def _open_set(
+    root: str, scratch: Path, name: str, relative_to: Path | None
+) -> PlannedImages | None:
     path = Path(root)
     try:
         if not root or not path.exists() or kind_of(path) == FolderSet.kind:
             return None
-        return PlannedImages(path, scratch, name)
+        return PlannedImages(path, scratch, name, relative_to)
     except FaceprepError as error:
         log.warning("no images are shown: %s", error)
         return None

@@ -18,11 +18,11 @@ from faceprep.core.io.image_header import is_image_name
 from faceprep.core.io.npz import npy_bytes
 from faceprep.core.names import identity_of
 from faceprep.core.types import Outcome, Sink
-from faceprep.sets import class_map, tfrecord, webdataset
-from faceprep.sets.class_map import CLASSES_CSV
+from faceprep.sets import tfrecord, webdataset
 from faceprep.sets.containers import open_set
 from faceprep.sets.image_set import CheckedSample, check_sample
 from faceprep.sets.manifests.layout import PART, Layout, Part
+from faceprep.sets.manifests.soundness import load_kept
 from faceprep.sets.parquet_writer import ParquetWriter, Vectors
 from faceprep.sets.tfrecord_set import features_of
 
@@ -120,6 +120,6 @@ def join_parquet(sink: Sink, layout: Layout, name: str, file: BinaryIO) -> None:
 
 
 def _open_parquet(layout: Layout, sink: Sink, file: BinaryIO) -> ParquetWriter:
-    names = [row.name for row in class_map.load(sink.scratch / CLASSES_CSV)]
+    names = [row.name for row in load_kept(layout, sink)]
     vectors = Vectors(layout.dim, layout.dtype) if layout.dim else None
     return ParquetWriter(file, names, vectors)

@@ -81,7 +81,8 @@ class Layout:
     `source` and `folder` are absolute paths of the images and of the output files. Names in the
     manifest are `prefix` + path; `width` is the length of the longest in characters. Embeddings
     have `dim` numbers of `dtype`. Folders in `twins` hold names that differ only in the suffix.
-    `checks` are the shards that check each split, if any do.
+    `checks` are the shards that check each split, if any do. With `drops_classes`, a class without
+    a sound image is left out, and the others are numbered without it.
     """
 
     source: str
@@ -97,6 +98,7 @@ class Layout:
     files: Mapping[str, FilePlan]
     class_map: str
     checks: Mapping[str, list[str]] = field(default_factory=dict)
+    drops_classes: bool = False
 
     @property
     def may_lose(self) -> bool:

@@ -17,11 +17,12 @@ from faceprep.sets import class_map
 from faceprep.tables.ledger import FINISH, Page, page_name
 
 
-def may_write_map(output: Path, names: Sequence[str]) -> bool:
+def may_write_map(output: Path, names: Sequence[str], may_drop: bool = False) -> bool:
     """Return whether the run of `output` is to write its map, of the classes `names`.
 
     It is not where the map of another run or of a person has the same classes. Raises OutputError
-    where that has others.
+    where that has others. With `may_drop`, some of the classes may turn out to be left out: a map
+    of the others may stay until they are known.
     """
     path = output.with_name(class_map.name_for(output))
     if not os.path.lexists(path):
@@ -29,7 +30,7 @@ def may_write_map(output: Path, names: Sequence[str]) -> bool:
     has_same = class_map.has_classes(path, names)
     if _is_ours(output, path) and (has_same or not _find_sharing(output)):
         return True
-    if has_same:
+    if has_same or (may_drop and class_map.has_some_classes(path, names)):
         return False
     raise OutputError(
         "exists already, with other classes; it belongs to another manifest or to you",

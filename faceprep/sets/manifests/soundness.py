@@ -2,8 +2,9 @@
 images that turn out damaged when their head and tail are opened.
 
 The checks are a stage of their own before the manifest is written, so that its counts are right.
-The scratch folder has the positions of each split; each shard of the stage leaves those of its bad
-images.
+The scratch folder has the positions and classes of each split; each shard of the stage leaves those
+of its bad images. A class without any other image is left out, and the others are numbered without
+it, unless their numbers were given.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,8 @@ from faceprep.core.errors import SourceError
 from faceprep.core.shards import cut_evenly
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Shard, Sink
-from faceprep.sets.class_map import ClassRow
+from faceprep.sets import class_map
+from faceprep.sets.class_map import CLASSES_CSV, ClassRow
 from faceprep.sets.containers import open_set
 from faceprep.sets.image_set import ImageSet, check_sample
 from faceprep.sets.label_rules import Unlabelled
@@ -40,17 +43,18 @@ _BAD = ".bad"
 
 
 def refuse_unusable(images: ImageSet, listing: Listing) -> None:
-    """Refuse images whose file is missing, empty or no regular file."""
+    """Refuse images whose file is missing, empty or not a regular file."""
     for position, outcome in images.find_unusable(len(listing)):
         listing.refused[position] = Unlabelled(outcome.status, outcome.reason)
 
 
 def cut_checks(scratch: Path, chosen: Selection) -> dict[str, list[Shard]]:
-    """Return the shards that check each split, and leave its positions in the scratch folder."""
+    """Return the shards that check each split, and leave its images in the scratch folder."""
     shards = {}
     for split, positions in ((TRAINING, chosen.train), (VALIDATION, chosen.val)):
-        in_order = np.sort(positions).astype("<i8")
-        storage.write_file(scratch / _name(split), in_order.tobytes(), durable=False)
+        in_order = np.sort(positions)
+        images = np.stack([in_order, chosen.class_of[in_order]], 1).astype("<i8")
+        storage.write_file(scratch / _name(split), images.tobytes(), durable=False)
         shards[split] = cut_evenly(
             in_order.size, _AT_ONCE, split, stage=CHECK, id_format=f"{{stage}}-{split}-{{n:06d}}"
         )
@@ -60,21 +64,32 @@ def cut_checks(scratch: Path, chosen: Selection) -> dict[str, list[Shard]]:
 def check_images(shard: Shard, sink: Sink) -> Iterator[Outcome]:
     """Open every image of a shard; yield an Outcome for each bad one."""
     with storage.ByteSource(sink.scratch / _name(shard.source)) as file:
-        positions = np.frombuffer(file.read_at(8 * shard.start, 8 * len(shard)), "<i8").tolist()
+        listed = np.frombuffer(file.read_at(16 * shard.start, 16 * len(shard)), "<i8")
+    places = listed.reshape(-1, 2)
     bad: list[int] = []
     with open_set(sink.scratch) as images:
-        for position, sample in zip(positions, images.read(positions), strict=True):
+        for number, sample in enumerate(images.read(places[:, 0].tolist())):
             checked = check_sample(sample)
             if isinstance(checked, Outcome):
-                bad.append(position)
+                bad.append(number)
                 yield checked
-    sink.open_part(_BAD).write(np.array(bad, "<i8").tobytes())
+    sink.open_part(_BAD).write(places[bad].tobytes())
 
 
-def load_bad(sink: Sink, shards: Sequence[str]) -> Ints:
-    """Return the positions of the images that the finished shards of a split found bad."""
+def load_bad(sink: Sink, shards: Iterable[str]) -> Ints:
+    """Return (position, class) of each image that the finished shards found bad, as (n, 2)."""
     found = [storage.read_bytes(sink.part_path(shard, _BAD)) for shard in shards]
-    return np.frombuffer(b"".join(found), "<i8").astype(np.int64)
+    return np.frombuffer(b"".join(found), "<i8").astype(np.int64).reshape(-1, 2)
+
+
+def load_kept(layout: Layout, sink: Sink) -> list[ClassRow]:
+    """Return the classes of the plan that the manifest has, with their numbers in the plan."""
+    rows = class_map.load(sink.scratch / CLASSES_CSV)
+    if not layout.drops_classes:
+        return rows
+    bad = load_bad(sink, chain.from_iterable(layout.checks.values()))
+    lost = Counter(bad[:, 1].tolist())
+    return [row for row in rows if row.images > lost[row.number]]
 
 
 def write_soundly(
@@ -84,12 +99,16 @@ def write_soundly(
 
     Raises SourceError where none of the split are left.
     """
-    bad = load_bad(part.sink, checks)
+    bad = load_bad(part.sink, checks)[:, 0]
     if bad.size == part.file.n_split:
         raise nothing_sound(part.file)
     block, dropped = part.block.without(bad)
     lost = Counter(dropped)
-    outcomes = write(replace(part, block=block, n_bad=bad.size))
+    kept = load_kept(part.layout, part.sink)
+    numbers = {row.number: number for number, row in enumerate(kept)}
+    numbered = replace(block, classes=[numbers[label] for label in block.classes])
+    layout = replace(part.layout, n_classes=len(kept))
+    outcomes = write(replace(part, layout=layout, block=numbered, n_bad=bad.size))
     for outcome, label in zip(outcomes, block.classes, strict=True):
         if outcome.is_failure:
             lost[label] += 1
@@ -118,15 +137,19 @@ def count_lost(layout: Layout, sink: Sink) -> Counter[int]:
     return lost
 
 
-def warn_of_empty(rows: Sequence[ClassRow], lost: Counter[int]) -> None:
-    """Warn of classes whose images are all bad: their numbers are not used."""
-    empty = [row.name for row in rows if row.images and row.images == lost[row.number]]
-    if empty:
-        log.warning(
-            "%s without a sound image: the number stays unused, such as that of %s",
-            count_noun(len(empty), "class", "classes"),
-            empty[0],
-        )
+def warn_of_empty(rows: Sequence[ClassRow], kept: Sequence[ClassRow], lost: Counter[int]) -> None:
+    """Warn of classes whose images are all bad: left out, or with a number that is not used."""
+    has_number = {row.number for row in kept}
+    empty = [row for row in rows if row.images and row.images == lost[row.number]]
+    left_out = [row.name for row in empty if row.number not in has_number]
+    unused = [row.name for row in empty if row.number in has_number]
+    for names, effect in (
+        (left_out, "left out, and the others are numbered without"),
+        (unused, "the number stays unused, such as that of"),
+    ):
+        if names:
+            n = count_noun(len(names), "class", "classes")
+            log.warning("%s without a sound image: %s %s", n, effect, names[0])
 
 
 def nothing_sound(plan: FilePlan) -> SourceError:

@@ -34,6 +34,7 @@ class BinSet(ImageSet):
     """The images of a verification set; its places are (start, bytes and coding) in the file."""
 
     kind: ClassVar[str] = "bin"
+    keys_are_below: ClassVar[bool] = True
 
     def __init__(self, path: str, index: SetIndex) -> None:
         super().__init__(path, index)

@@ -68,6 +68,7 @@ class RecSet(ImageSet):
     """A set in one or several .rec files."""
 
     kind: ClassVar[str] = "rec"
+    keys_are_below: ClassVar[bool] = True
 
     def __init__(self, path: str, index: SetIndex) -> None:
         super().__init__(path, index)

@@ -18,7 +18,7 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets.image_set import Sample, check_sample
-from faceprep.sets.recordio.framing import frame_image, frame_with_header
+from faceprep.sets.recordio.framing import frame_image, frame_images, frame_with_header
 from faceprep.sets.recordio.header_records import ROW, make_header_records
 from faceprep.sets.recordio.image_set import HAS_HEADER, HEADER
 from faceprep.sets.recordio.records import EXACT_FLOATS
@@ -75,38 +75,60 @@ class RecWriter(SetWriter):
     def write(
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
     ) -> Iterator[Outcome]:
-        rows: list[tuple[int, int, float]] = []
-        block: list[bytes] = []
-        file = sink.open_part(PART)
+        block: list[tuple[int, Sample]] = []
+        file, rows = sink.open_part(PART), sink.open_part(_ROWS)
         for position, each in enumerate(samples, part.start):
             checked = check_sample(each)
             if isinstance(checked, Outcome):
                 yield checked
                 continue
-            sample, header = checked
-            key = self._key(sample, position)
-            record, label = self._frame(sample, key)
-            block.append(record)
-            rows.append((key, len(record), label))
+            sample = checked.sample
+            block.append((self._key(sample, position), sample))
             if len(block) == _BLOCK:
-                file.write(b"".join(block))
+                self._write_block(block, file, rows)
                 block.clear()
             yield Outcome(sample.key)
-        file.write(b"".join(block))
-        sink.open_part(_ROWS).write(np.array(rows, ROW).tobytes())
+        self._write_block(block, file, rows)
+
+    def _write_block(
+        self, block: Sequence[tuple[int, Sample]], file: BinaryIO, rows: BinaryIO
+    ) -> None:
+        """Write the records of some samples, and a row for each with its key, size and label."""
+        labels = [self._label(sample) for _, sample in block]
+        lengths: list[int] = []
+        for records, sizes in self._frame(block, labels):
+            file.write(records)
+            lengths += sizes
+        keys = [key for key, _ in block]
+        rows.write(np.array(list(zip(keys, lengths, labels, strict=True)), ROW).tobytes())
+
+    def _frame(
+        self, block: Sequence[tuple[int, Sample]], labels: Sequence[float]
+    ) -> Iterator[tuple[bytes, list[int]]]:
+        """Yield the bytes and the sizes of records; usual ones are framed many at once."""
+        is_usual = all(len(each.labels) < 2 and HEADER not in each.extra for _, each in block)
+        placed = zip(block, labels, strict=True)
+        if is_usual:
+            yield from frame_images((label, bytes(each.data), key) for (key, each), label in placed)
+            return
+        for (key, each), label in placed:
+            if HEADER in each.extra:
+                record = frame_with_header(each.extra[HEADER], each.data)
+            else:
+                record = frame_image((label, *each.labels[1:]), bytes(each.data), key)
+            yield record, [len(record)]
 
     def _key(self, sample: Sample, position: int) -> int:
         number = number_of(sample.key) if self.settings["keeps_keys"] else None
         return position if number is None else number
 
-    def _frame(self, sample: Sample, key: int) -> tuple[bytes, float]:
-        """Return the record of an image and its first label."""
+    def _label(self, sample: Sample) -> float:
+        """Return the first label of an image."""
         if HEADER in sample.extra:
-            return frame_with_header(sample.extra[HEADER], sample.data), sample.labels[0]
-        label = self.classes.number(sample.identity)
+            return sample.labels[0]
         if self.settings["keeps_labels"] and sample.identity:
-            label = int(sample.identity)
-        return frame_image((label, *sample.labels[1:]), bytes(sample.data), key), label
+            return int(sample.identity)
+        return self.classes.number(sample.identity)
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         """Write the records and the lines of the index."""

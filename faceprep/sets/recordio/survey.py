@@ -121,7 +121,7 @@ def _survey(paths: RecPaths, keys: Column, offsets: Column) -> RecSurvey:
 def _may_have_header(rec: Path, keys: Column, offsets: Column) -> bool:
     """Return whether the record of the header's key has no image; few sets need their keys sorted.
 
-    A record that cannot be read is no header.
+    A record that cannot be read is not a header.
     """
     position = _find(keys, HEADER_KEY)
     if position is None:

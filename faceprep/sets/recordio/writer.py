@@ -210,7 +210,7 @@ def _slice(
 def join(parts: Sequence[PartPath], roster: Roster, insightface: bool, sink: Sink) -> None:
     """Write train.rec, train.idx, train.lst, property and classes.csv from the parts, in order.
 
-    An identity without one sound image is no class: the numbers of the others are dense.
+    An identity without one sound image is not a class: the numbers of the others are dense.
     """
     counts, sizes = _count(parts)
     labels = sorted(counts)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from faceprep.sets.tar.headers import (
     BLOCK,
     EXTENSIONS,
+    NAME,
+    PREFIX,
     REGULAR,
     SIZE,
     TYPE,
@@ -20,6 +24,8 @@ from faceprep.sets.tar.headers import (
 from faceprep.sets.tar.names import is_image, split_name
 
 _LARGEST_JSON = 1 << 20
+_PLAIN_NAME = re.compile(rb"((?:[^\0/]+/)*[^\0/.]+)\.([^\0/.]+)\0")
+"""Key and extension in a header."""
 
 
 class SampleFiles(NamedTuple):
@@ -31,6 +37,37 @@ class SampleFiles(NamedTuple):
 
 def read_files(block: bytes, number: int) -> SampleFiles | None:
     """Read image `number` of a sample and its other files; None where it is not in `block`."""
+    pair = None
+    if not number:
+        pair = _read_pair(block)
+    return pair or _read_any(block, number)
+
+
+def _read_pair(block: bytes) -> SampleFiles | None:
+    """Read a sample of an image and one more file with usual headers; None for any other."""
+    image = _match_plain(block, 0)
+    if not image:
+        return None
+    size = read_size(block[SIZE])
+    at = BLOCK + size + -size % BLOCK
+    other = _match_plain(block, at)
+    if size < 0 or not other or other[1] != image[1]:
+        return None
+    rest = read_size(block[at + SIZE.start : at + SIZE.stop])
+    names = [found[2].decode("utf-8", "surrogateescape") for found in (image, other)]
+    if at + BLOCK + rest != len(block) or [is_image(name) for name in names] != [True, False]:
+        return None
+    return SampleFiles(block[BLOCK : BLOCK + size], {names[1]: block[at + BLOCK :]})
+
+
+def _match_plain(block: bytes, at: int) -> re.Match[bytes] | None:
+    """Match the name of a regular file whose key has no dot, and whose name is in one piece."""
+    if len(block) < at + BLOCK or block[at + TYPE] not in REGULAR or block[at + PREFIX.start]:
+        return None
+    return _PLAIN_NAME.match(block, at, at + NAME)
+
+
+def _read_any(block: bytes, number: int) -> SampleFiles | None:
     members = list(_read_members(block))
     images = [name for name, _ in members if is_image(split_name(name)[1])]
     if number >= len(images):
@@ -85,9 +122,9 @@ def read_labels(files: Mapping[str, bytes]) -> tuple[tuple[float, ...], dict[str
         if labels and len(found) == 1:
             del extra["json"]
     if "cls" in files:
-        own = _read_class(files["cls"])
+        own, is_plain = _read_class(files["cls"])
         labels = labels or own
-        if own and own == labels[:1] and files["cls"] == b"%d" % int(own[0]):
+        if is_plain and own == labels[:1]:
             del extra["cls"]
     return labels, extra
 
@@ -117,11 +154,17 @@ def _as_labels(value: object) -> tuple[float, ...]:
     return tuple(labels)
 
 
-def _read_class(content: bytes) -> tuple[float, ...]:
+@lru_cache(1 << 14)
+def _read_class(content: bytes) -> tuple[tuple[float, ...], bool]:
+    """Return the label of a class, none for a name; the flag says that it is a number as we write.
+
+    >>> _read_class(b"7"), _read_class(b"7.0"), _read_class(b"ann")
+    (((7.0,), True), ((7.0,), False), ((), False))
+    """
     try:
         label = float(content[:64])
     except ValueError:
-        return ()
+        return (), False
     if len(content) > 64 or not math.isfinite(label):
-        return ()
-    return (label,)
+        return (), False
+    return (label,), content == b"%d" % int(label)

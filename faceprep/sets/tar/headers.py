@@ -25,7 +25,8 @@ REGULAR, EXTENSIONS = b"0\x007", b"xLgK"
 FOLDER = b"5"
 PAX = ord("x")
 
-_MAGIC, _PREFIX = slice(257, 263), slice(345, 500)
+PREFIX = slice(345, 500)
+_MAGIC = slice(257, 263)
 _USTAR = b"ustar\0"
 _BLANKS = 8 * 32
 _SPARSE = b" GNU.sparse."
@@ -124,8 +125,8 @@ def read_names(rows: Octets) -> list[str]:
     if b"\0" in joined:
         fields = [field.partition(b"\0")[0] for field in fields]
     names = b"\0".join(fields).decode("utf-8", "surrogateescape").split("\0")
-    if rows[:, _PREFIX.start].any():
-        for i in np.flatnonzero(rows[:, _PREFIX.start]).tolist():
+    if rows[:, PREFIX.start].any():
+        for i in np.flatnonzero(rows[:, PREFIX.start]).tolist():
             names[i] = read_name(rows[i].tobytes())
     return names
 
@@ -133,8 +134,8 @@ def read_names(rows: Octets) -> list[str]:
 def read_name(header: bytes) -> str:
     """Read the name of one header, as `read_names` does."""
     name = header[:NAME].partition(b"\0")[0]
-    if header[_PREFIX.start] and header[_MAGIC] == _USTAR:
-        name = header[_PREFIX].partition(b"\0")[0] + b"/" + name
+    if header[PREFIX.start] and header[_MAGIC] == _USTAR:
+        name = header[PREFIX].partition(b"\0")[0] + b"/" + name
     return name.decode("utf-8", "surrogateescape")
 
 

@@ -3,8 +3,9 @@
 The place of an image is (number of the shard << 44 | offset, number of the image << 44 | length):
 the bytes of its sample, and which of the images in them it is. A length of 0 marks damage.
 
-A key that occurs several times in a shard gets the position of the image as a suffix. Where shards
-repeat one another's keys, each key has the number of its shard in front of its name.
+A key that occurs several times in a shard gets the position of the image as a suffix, after as many
+underscores as keep it apart from all keys. Where shards repeat one another's keys, each key has the
+number of its shard in front of its name.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class TarSet(ImageSet):
     """A set in one or several tar files."""
 
     kind: ClassVar[str] = "webdataset"
+    keys_are_below: ClassVar[bool] = True
 
     def __init__(self, path: str, index: SetIndex) -> None:
         super().__init__(path, index)
@@ -86,6 +88,7 @@ class TarSet(ImageSet):
         index.facts = {
             "shards": [str(shard) for shard in shards],
             "is_numbered": found.across_files,
+            "separator": found.separator,
             "max_labels": max(indexer.max_labels for indexer in indexers),
             _HAS_OTHERS: any(indexer.has_others for indexer in indexers),
         }
@@ -109,7 +112,7 @@ class TarSet(ImageSet):
         repeated = self._repeated
         first, last = np.searchsorted(repeated, [start, stop]).tolist()
         for position in repeated[first:last].tolist():
-            keys[position - start] += f"_{position}"
+            keys[position - start] += f"{self.index.facts['separator']}{position}"
         return keys
 
     @property

@@ -8,7 +8,7 @@ another name.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -17,18 +17,23 @@ import google_crc32c
 import numpy as np
 
 from faceprep.core import storage
-from faceprep.core.arrays import Ints
+from faceprep.core.arrays import Hashes, Ints
 
 _SUMS, _REPEATED = "key_sums", "repeated"
 _PASS = 1 << 21
 _crc32c: Callable[[bytes], int] = google_crc32c.value
+_extend: Callable[[int, bytes], int] = google_crc32c.extend
 
 
 class Repeats(NamedTuple):
-    """Number of keys that occurred before in the same file, and whether files share keys."""
+    """Number of keys that occurred before in the same file, and whether files share keys.
+
+    A repeated key with `separator` and its position at the end is the key of no other image.
+    """
 
     n_repeated: int
     across_files: bool
+    separator: str
 
 
 class KeySums:
@@ -62,17 +67,41 @@ class KeySums:
             positions, in_other_file = self._compare(number, n_passes)
             found.append(positions)
             across = across or in_other_file
-        storage.remove_file(self._path)
         repeated = np.sort(np.concatenate(found))
+        separator = "_"
+        while self._is_taken(repeated, separator):
+            separator += "_"
+        storage.remove_file(self._path)
         path = self._folder / _REPEATED
         storage.write_file(path, repeated.astype("<i8").tobytes(), durable=False)
-        return Repeats(len(repeated), across)
+        return Repeats(len(repeated), across, separator)
+
+    def _is_taken(self, repeated: Ints, separator: str) -> bool:
+        """Return whether a repeated key with its position at the end is a key, by their sums."""
+        renamed = self._sums_with_position(repeated, separator)
+        return any(np.isin(renamed, block).any() for _, block in self._blocks() if renamed.size)
+
+    def _sums_with_position(self, repeated: Ints, separator: str) -> Hashes:
+        if not repeated.size:
+            return np.zeros(0, np.uint64)
+        before = np.memmap(self._path, "<u4", "r").reshape(-1, 2)[repeated].tolist()
+        sums = np.empty((len(before), 2), "<u4")
+        for i, ((first, second), position) in enumerate(
+            zip(before, repeated.tolist(), strict=True)
+        ):
+            end = f"{separator}{position}".encode()
+            sums[i] = crc32(end, first), _extend(second, end)
+        return sums.view("<u8").reshape(-1)
+
+    def _blocks(self) -> Iterator[tuple[int, Hashes]]:
+        """Yield the sums of some keys after the other, with the position of the first."""
+        for start in range(0, self._n, _PASS):
+            yield start, np.fromfile(self._path, "<u8", _PASS, offset=8 * start)
 
     def _compare(self, number: int, n_passes: int) -> tuple[Ints, bool]:
         """Compare the sums that leave the remainder `number`."""
         sums, positions = [], []
-        for start in range(0, self._n, _PASS):
-            block = np.fromfile(self._path, "<u8", _PASS, offset=8 * start)
+        for start, block in self._blocks():
             here = np.flatnonzero(block % np.uint64(n_passes) == number)
             sums.append(block[here])
             positions.append(here + start)

@@ -1,0 +1,47 @@
+"""The fast way to read a sample finds what the slow one finds, or nothing."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceprep.sets.tar import contents
+from faceprep.sets.webdataset import member_pieces
+
+PARTS = st.sampled_from(["a", "b.c", ".x", "..", "%2e", "__d__", "é", "x" * 90])
+NAMES = st.builds("/".join, st.lists(PARTS, min_size=1, max_size=3))
+EXTENSIONS = st.sampled_from(["jpg", "PNG", "cls", "json", "x.jpg", "", "seg.png", "é"])
+DATA = st.binary(max_size=1100)
+
+
+def shard_part(members: list[tuple[str, bytes]]) -> bytes:
+    """Return the bytes of members, without what fills the last block."""
+    whole = b"".join(b"".join(member_pieces(name, data)) for name, data in members)
+    return whole[: len(whole) - (-len(members[-1][1]) % 512)]
+
+
+@given(NAMES, st.tuples(EXTENSIONS, EXTENSIONS), st.tuples(DATA, DATA), st.integers(0, 2))
+def test_both_ways_agree(
+    name: str, extensions: tuple[str, str], data: tuple[bytes, bytes], n_more: int
+) -> None:
+    members = [(f"{name}.{extensions[at]}", data[at]) for at in (0, 1)]
+    members += [(f"other/{name}.txt", b"more")] * n_more
+    block = shard_part(members)
+    fast = contents._read_pair(block)
+    assert fast is None or fast == contents._read_any(block, 0)
+    assert contents._read_pair(block[:-1]) is None or not data[1]
+
+
+def test_the_usual_sample_is_read_the_fast_way() -> None:
+    block = shard_part([("a/1.jpg", b"image"), ("a/1.cls", b"7")])
+    assert contents._read_pair(block) == contents.SampleFiles(b"image", {"cls": b"7"})
+    assert contents.read_files(block, 1) is None
+
+
+def test_a_changed_file_is_not_taken_for_a_sample() -> None:
+    block = shard_part([("a/1.jpg", b"image"), ("a/1.cls", b"7")])
+    for at in (0, 100, 124, 156, 512 + 512, 512 + 512 + 156):
+        changed = bytearray(block)
+        changed[at : at + 1] = b"\xff"
+        fast = contents._read_pair(bytes(changed))
+        assert fast is None or fast == contents._read_any(bytes(changed), 0)
