@@ -36,6 +36,8 @@ _HALVES = (-1, 2, BLOCK // 2)
 """Parts of a header whose bytes have a sum of 16 bits."""
 _ENDS = np.frombuffer(b"\0 ", np.uint8)
 _MOST_CACHED = 1 << 16
+_IMPOSSIBLE = 1 << 62
+"""A size that no file has; larger numbers do not fit the columns of an index."""
 
 
 class _Octal(dict[bytes, int]):
@@ -61,6 +63,8 @@ class _Sizes(dict[bytes, int]):
         size = _octal[field]
         if field[:1] == b"\x80":
             size = int.from_bytes(field[1:], "big")
+        if size >= _IMPOSSIBLE:
+            size = -1
         if len(self) < _MOST_CACHED:
             self[field] = size
         return size
@@ -179,7 +183,7 @@ class Extension:
             key, _, value = record.partition(b"=")
             if key == b" path" and value:
                 self.name = value.decode("utf-8", "surrogateescape")
-            elif key == b" size" and value.isdigit() and len(value) < 20:
+            elif key == b" size" and value.isdigit() and len(value) < 19:
                 self.size = int(value)
             elif key.startswith(_SPARSE):
                 self.is_sparse = True

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.sets.tar import contents
+from faceprep.sets.tar.headers import read_size
 from faceprep.sets.webdataset import member_pieces
 
 PARTS = st.sampled_from(["a", "b.c", ".x", "..", "%2e", "__d__", "é", "x" * 90])
@@ -45,3 +46,8 @@ def test_a_changed_file_is_not_taken_for_a_sample() -> None:
         changed[at : at + 1] = b"\xff"
         fast = contents._read_pair(bytes(changed))
         assert fast is None or fast == contents._read_any(bytes(changed), 0)
+
+
+def test_a_size_that_no_file_has_is_damage() -> None:
+    assert read_size(b"\x80" + (1 << 70).to_bytes(11, "big")) == -1
+    assert read_size(b"\x80" + (1 << 40).to_bytes(11, "big")) == 1 << 40
