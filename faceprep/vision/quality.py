@@ -11,6 +11,7 @@ judge noisy or strongly compressed sets by them.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,8 @@ from faceprep.core.opencv import opencv
 
 EDGE = 50
 """Pixels whose Laplacian is further from 0 than this count as edges."""
-_STRIP = 32
+_SIDE, _STRIP = 256, 32
+"""Side of the image of `laplacian_count_256`, and its rows that are weighted at a time."""
 DARK, BRIGHT = 5, 250
 """Clipped pixels have a grey level of at most `DARK` or at least `BRIGHT`."""
 
@@ -200,14 +202,32 @@ def laplacian_count_256(crop: Pixels) -> float:
     compression.
     """
     cv2 = opencv()
-    scaled = cv2.resize(crop, (256, 256), interpolation=cv2.INTER_LINEAR)
-    grey = np.empty((256, 256), np.uint8)
-    for top in range(0, 256, _STRIP):  # arrays of a whole image cost more to allocate than to fill
-        red, green, blue = cv2.split(scaled[top : top + _STRIP])
-        grey[top : top + _STRIP] = red * 0.3 + green * 0.59 + blue * 0.11
-    return float(np.count_nonzero(cv2.Laplacian(grey, cv2.CV_16S)[1:-1, 1:-1] > EDGE))
+    work = _workspace
+    for channel, plane in zip(cv2.split(crop), work.planes, strict=True):
+        cv2.resize(channel, (_SIDE, _SIDE), dst=plane)
+    for top in range(0, _SIDE, _STRIP):
+        rows = slice(top, top + _STRIP)
+        np.multiply(work.planes[0, rows], 0.3, out=work.total)
+        for plane, weight in ((work.planes[1], 0.59), (work.planes[2], 0.11)):
+            work.total += np.multiply(plane[rows], weight, out=work.term)
+        work.grey[rows] = work.total
+    cv2.Laplacian(work.grey, cv2.CV_8U, dst=work.edges)
+    return float(np.count_nonzero(work.edges[1:-1, 1:-1] > EDGE))
 
 
+class _Workspace(threading.local):
+    """Arrays of `laplacian_count_256`, kept by each thread.
+
+    New ones for each crop make malloc take memory from the system and give it back every time.
+    """
+
+    def __init__(self) -> None:
+        self.planes = np.empty((3, _SIDE, _SIDE), np.uint8)
+        self.grey, self.edges = np.empty((2, _SIDE, _SIDE), np.uint8)
+        self.total, self.term = np.empty((2, _STRIP, _SIDE))
+
+
+_workspace = _Workspace()
 _SHARPNESS = (laplacian_variance, laplacian_count, tenengrad, brenner, smd, smd2, variance, vollath)
 _LIGHT = (brightness, contrast, dark_share, bright_share)
 MEASURES = tuple(measure.__name__ for measure in (*_SHARPNESS, *_LIGHT, laplacian_count_256))
