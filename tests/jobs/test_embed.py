@@ -17,7 +17,6 @@ import pytest
 from click.testing import CliRunner
 
 from faceprep.cli.build import command_for
-from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import (
     FaceprepError,
     MissingExtra,
@@ -26,25 +25,21 @@ from faceprep.core.errors import (
     ResumeError,
     SourceError,
 )
-from faceprep.core.types import PairSet, Request, Summary
+from faceprep.core.types import PairSet, Request
 from faceprep.jobs.embed import sources as crop_sources
 from faceprep.jobs.embed.job import Embed
 from faceprep.jobs.extract_photos import ExtractPhotos
 from faceprep.jobs.manifest import Manifest
 from faceprep.run.engine import run_job
-from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.recordio.framing import frame_image
 from faceprep.tables.embeddings import Place, load_embeddings, load_place
 from faceprep.vision.codec import encode
+from tests.embedding import CROPS, NAMES, WANTED, are_wanted, by_name, run
 from tests.fakes import results
-from tests.photos import six_people
 from tests.real import DATA, needs_data
-from tests.tiny_models import DIM, expected, random_crops, save_onnx
-
-CROPS = random_crops(12)
-NAMES = [f"{identity}/{i}.png" for identity in ("9", "10", "b") for i in range(4)]
+from tests.tiny_models import DIM, expected, save_onnx
 
 
 @pytest.fixture(scope="module")
@@ -60,35 +55,6 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(encode(crop, ".png"))
     return root
-
-
-def run(
-    source: Path,
-    output: Path,
-    net: str,
-    workers: int = 0,
-    request: dict[str, Any] | None = None,
-    **options: Any,
-) -> Summary:
-    runner = ProcessRunner(workers) if workers else SerialRunner()
-    job = Embed(embedder=net, device="cpu", **options)
-    return run_job(job, Request((source,), output, **(request or {})), runner)
-
-
-def by_name(embeddings: Embeddings) -> dict[str, Any]:
-    return {
-        key: vector.tolist()
-        for key, vector in zip(embeddings.keys, embeddings.vectors, strict=True)
-    }
-
-
-WANTED = dict(zip(NAMES, expected(CROPS), strict=True))
-
-
-def are_wanted(found: dict[str, Any], wanted: dict[str, Any] = WANTED) -> bool:
-    return found.keys() == wanted.keys() and all(
-        np.allclose(found[key], wanted[key], atol=1e-4) for key in found
-    )
 
 
 # Sources
@@ -205,71 +171,6 @@ def test_what_cannot_be_embedded(tmp_path: Path, net: str, name: str) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(SourceError, match="no images in it"):
         run(tmp_path / "none", tmp_path / "out.npz", net)
-
-
-# Photos with known faces
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """photos/x/1.png with six faces, and what extract-photos makes of it."""
-    root = tmp_path_factory.mktemp("photos")
-    (root / "photos" / "x").mkdir(parents=True)
-    (root / "photos" / "x" / "1.png").write_bytes(encode(six_people(), ".png"))
-    (root / "photos" / "y.png").write_bytes(encode(six_people()[:, :250], ".png"))
-    run_job(
-        ExtractPhotos(device="cpu", select="all"),
-        Request((root / "photos",), root / "faces"),
-        SerialRunner(),
-    )
-    return root
-
-
-def test_faces_straight_from_their_photos(photos: Path, tmp_path: Path, net: str) -> None:
-    table = photos / "faces" / "faces.parquet"
-    summary = run(photos / "photos", tmp_path / "out.npz", net, faces=table)
-    found, of_crops = load_embeddings(tmp_path / "out.npz"), tmp_path / "crops.npz"
-    run(photos / "faces", of_crops, net)
-    assert summary.ok == len(found) >= 7 and load_place(tmp_path / "out.npz").root == str(
-        photos / "faces"
-    )
-    assert are_wanted(by_name(found), by_name(load_embeddings(of_crops))), (
-        "this embedder has the crops' template"
-    )
-    assert found.model.fingerprint != load_embeddings(of_crops).model.fingerprint
-    assert set(found.identities) == {"x", "."}
-    assert (
-        run(photos / "photos", tmp_path / "few.npz", net, faces=table, request={"limit": 2}).inputs
-        == 2
-    )
-
-
-def test_photos_that_changed_or_are_gone(photos: Path, tmp_path: Path, net: str) -> None:
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "y.png").write_bytes(encode(six_people(), ".png"))
-    summary = run(
-        tmp_path / "photos", tmp_path / "out.npz", net, faces=photos / "faces" / "faces.parquet"
-    )
-    assert summary.ok == 0 and set(summary.by_status) == {"changed", "unreadable"}
-    assert len(load_embeddings(tmp_path / "out.npz")) == 0
-
-
-def test_tables_of_videos_and_of_nothing(tmp_path: Path, net: str, photos: Path) -> None:
-    import pyarrow as pa
-
-    table = pq.read_table(photos / "faces" / "faces.parquet")
-    place = table.schema.get_field_index("frame")
-    of_video = table.set_column(
-        place, table.schema.field("frame"), pa.array(range(len(table)), pa.int64())
-    )
-    pq.write_table(of_video, tmp_path / "faces.parquet")
-    with pytest.raises(
-        SourceError, match="faces of videos: expected faces of photos. Embed the crops themselves"
-    ):
-        run(photos / "photos", tmp_path / "out.npz", net, faces=tmp_path / "faces.parquet")
-    pq.write_table(table[:0], tmp_path / "faces.parquet")
-    with pytest.raises(SourceError, match="no images in it"):
-        run(photos / "photos", tmp_path / "out.npz", net, faces=tmp_path / "faces.parquet")
 
 
 # Runs

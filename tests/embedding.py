@@ -1,0 +1,48 @@
+"""Crops with known vectors, and embed as the tests start it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faceprep.core.embeddings import Embeddings
+from faceprep.core.types import Request, Summary
+from faceprep.jobs.embed.job import Embed
+from faceprep.run.engine import run_job
+from faceprep.run.processes import ProcessRunner
+from faceprep.run.serial import SerialRunner
+from tests.tiny_models import expected, random_crops
+
+CROPS = random_crops(12)
+NAMES = [f"{identity}/{i}.png" for identity in ("9", "10", "b") for i in range(4)]
+
+
+def run(
+    source: Path,
+    output: Path,
+    net: str,
+    workers: int = 0,
+    request: dict[str, Any] | None = None,
+    **options: Any,
+) -> Summary:
+    runner = ProcessRunner(workers) if workers else SerialRunner()
+    job = Embed(embedder=net, device="cpu", **options)
+    return run_job(job, Request((source,), output, **(request or {})), runner)
+
+
+def by_name(embeddings: Embeddings) -> dict[str, Any]:
+    return {
+        key: vector.tolist()
+        for key, vector in zip(embeddings.keys, embeddings.vectors, strict=True)
+    }
+
+
+WANTED = dict(zip(NAMES, expected(CROPS), strict=True))
+
+
+def are_wanted(found: dict[str, Any], wanted: dict[str, Any] = WANTED) -> bool:
+    return found.keys() == wanted.keys() and all(
+        np.allclose(found[key], wanted[key], atol=1e-4) for key in found
+    )
