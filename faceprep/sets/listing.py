@@ -12,17 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Hashes, Ints
+from faceprep.core.arrays import Ints
 from faceprep.core.io.columns import TextColumn
 from faceprep.core.names import identity_of
-from faceprep.core.shards import even_bounds
-from faceprep.sets.distinct_keys import hash_names, strip_suffix
+from faceprep.sets.distinct_keys import find_repeats, hash_names, strip_suffix
 from faceprep.sets.folder import BAD_NAME, Identity
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.label_rules import Unlabelled
 
 NO_IDENTITY = "no_identity"
-_BLOCK = 1 << 16
 
 
 @dataclass
@@ -148,10 +146,5 @@ def is_text(path: str) -> bool:
 
 def find_twins(listing: Listing) -> list[str]:
     """Find folders with images that differ only in their suffix, such as a.jpg and a.png."""
-    hashes: Hashes = np.empty(len(listing), np.uint64)
-    for start, stop in even_bounds(len(listing), _BLOCK):
-        paths = listing.paths(np.arange(start, stop))
-        hashes[start:stop] = np.frombuffer(hash_names(map(strip_suffix, paths)), "<u8")
-    order = np.argsort(hashes, kind="stable")
-    twins = order[1:][np.diff(hashes[order]) == 0]
+    twins = find_repeats(hash_names(map(strip_suffix, listing.prefixed_paths(""))))
     return sorted({identity_of(listing.path(position)) for position in twins.tolist()})
