@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Ints
-from faceprep.core.io.columns import TextColumn
 from faceprep.core.names import identity_of
 from faceprep.sets.distinct_keys import find_repeats, hash_names, strip_suffix
 from faceprep.sets.folder import BAD_NAME, Identity
@@ -63,12 +62,6 @@ class Listing:
         if self.has_keys or name == ".":
             return ""
         return f"{name}/"
-
-    def first(self, n: int) -> Listing:
-        """Return the listing of the first `n` images; it keeps all identities."""
-        files = self.files.first(n) if isinstance(self.files, TextColumn) else self.files[:n]
-        cut = files, self.identity_of[:n]
-        return Listing(self.identities, *cut, has_keys=self.has_keys)
 
     def runs(self) -> Iterator[tuple[int, int]]:
         """Yield the range [start, stop) of the images of each identity."""
