@@ -25,7 +25,7 @@ from faceprep.core.types import Outcome, Sink
 from faceprep.sets import class_map
 from faceprep.sets.distinct_keys import find_repeats, hash_names, strip_suffix
 from faceprep.sets.image_paths import PLAIN, ImagePaths
-from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.image_set import CheckedSample, ImageSet, Sample, check_sample
 
 PART = ".part"
 EXACT_LABELS = 1 << 24
@@ -240,6 +240,23 @@ class SetWriter(ABC):
     @abstractmethod
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         """Join the parts of a file, given as (id of the shard, part)."""
+
+
+def write_each(
+    samples: Iterator[Sample | Outcome],
+    part: OutPart,
+    add: Callable[[int, CheckedSample], Outcome | None],
+) -> Iterator[Outcome]:
+    """Check the samples of a part, write the sound ones, and yield one Outcome for each.
+
+    `add(position, sample)` writes one. It returns None, or the reason why it cannot be written.
+    """
+    for position, sample in enumerate(samples, part.start):
+        checked = check_sample(sample)
+        if isinstance(checked, Outcome):
+            yield checked
+        else:
+            yield add(position, checked) or Outcome(checked.sample.key)
 
 
 def join_bytes(parts: Sequence[tuple[str, OutPart]], sink: Sink, file: BinaryIO) -> None:
