@@ -63,7 +63,7 @@ class ListedSet:
         return sum(storage.size_of(path) or 0 for path in paths)
 
     def first(self, n: int | None) -> ListedSet:
-        """Return the first `n` images of the listing, with all identities; None keeps all images."""
+        """Return the first `n` images of the listing and all identities; None keeps all."""
         if n is None:
             return self
         files = pack_texts(islice(self.listing.files, n))
