@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from faceprep.core import storage
-from faceprep.core.arrays import Hashes
+from faceprep.core.arrays import Hashes, Ints
 from faceprep.core.io.image_header import is_image_name
 from faceprep.sets.set_index import SetIndex
 
@@ -78,7 +78,7 @@ class NameHashes:
 
     def add(self, names: Iterable[str]) -> None:
         """Add the hash of each name."""
-        self._file.write(hash_names(names))
+        self._file.write(hash_names(names).astype("<u8").tobytes())
 
     def close(self) -> None:
         """Complete the file."""
@@ -172,8 +172,23 @@ def read_key(index: SetIndex, position: int) -> str:
     return name
 
 
-def hash_names(names: Iterable[str]) -> bytes:
-    """Return a hash of 8 bytes for each name, little-endian."""
-    return b"".join(
+def hash_names(names: Iterable[str]) -> Hashes:
+    """Return the hash of each name (n,)."""
+    digests = (
         blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest() for name in names
     )
+    return np.fromiter(digests, "V8").view("<u8")
+
+
+def find_repeats(hashes: Hashes | Ints) -> Ints:
+    """Return the positions, in ascending order, of hashes (n,) that occur before.
+
+    >>> find_repeats(np.array([7, 5, 7, 7], np.uint64)).tolist()
+    [2, 3]
+    """
+    in_order = np.sort(hashes)
+    if not (in_order[1:] == in_order[:-1]).any():
+        return np.zeros(0, np.int64)
+    order = np.argsort(hashes, kind="stable")
+    in_order = hashes[order]
+    return np.sort(order[1:][in_order[1:] == in_order[:-1]])

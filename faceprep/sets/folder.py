@@ -27,9 +27,17 @@ from faceprep.core.types import Outcome, Sink
 from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.distinct_keys import is_path_inside, strip_suffix
 from faceprep.sets.image_paths import FORM, PLAIN, path_in_identity
-from faceprep.sets.image_set import ImageSet, Sample, check_sample
+from faceprep.sets.image_set import CheckedSample, ImageSet, Sample
 from faceprep.sets.set_index import IndexWriter
-from faceprep.sets.set_writer import Capabilities, OutPart, SetNames, Settings, SetWriter, has_twins
+from faceprep.sets.set_writer import (
+    Capabilities,
+    OutPart,
+    SetNames,
+    Settings,
+    SetWriter,
+    has_twins,
+    write_each,
+)
 
 BAD_NAME = "bad_name"
 _ADDS = "adds_suffixes"
@@ -193,11 +201,7 @@ class FolderWriter(SetWriter):
     def write(
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
     ) -> Iterator[Outcome]:
-        for each in samples:
-            checked = check_sample(each)
-            if isinstance(checked, Outcome):
-                yield checked
-                continue
+        def add(_: int, checked: CheckedSample) -> Outcome | None:
             sample, header = checked
             path = path_in_identity(sample.key, sample.identity, self.settings.get(FORM, PLAIN))
             name = path
@@ -205,10 +209,11 @@ class FolderWriter(SetWriter):
                 name += header.suffix
             if _is_no_path(path) or _is_no_path(name):
                 reason = f"{ascii(path)}: a folder cannot hold this name"
-                yield Outcome(sample.key, BAD_NAME, reason)
-                continue
+                return Outcome(sample.key, BAD_NAME, reason)
             sink.write(name, sample.data)
-            yield Outcome(sample.key)
+            return None
+
+        return write_each(samples, part, add)
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         """Do nothing: there are no parts."""

@@ -28,6 +28,7 @@ from faceprep.core.io.image_bytes import UNREADABLE, check_file_size, read_image
 from faceprep.core.names import identity_of
 from faceprep.core.types import Outcome
 from faceprep.sets import kinds
+from faceprep.sets.distinct_keys import find_repeats
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.lists import ListedImage
 from faceprep.sets.manifests.reader import load_class_names, name_class, read_rows
@@ -121,7 +122,8 @@ class ListSet(ImageSet):
             digest.update(states.encode("utf-8", "surrogateescape"))
         if n_outside and n_outside == len(index):
             raise _all_outside(path, survey.place.root)
-        index.add_column(_REPEATS).write(_find_repeats(hashes).tobytes())
+        repeats = find_repeats(np.frombuffer(hashes, np.int64))
+        index.add_column(_REPEATS).write(repeats.tobytes())
         index.facts |= {_ROOT: survey.place.root, _ABSOLUTE: survey.place.is_absolute, _BELOW: ""}
         if survey.place.is_absolute and ends:
             index.facts[_BELOW] = _common_folder(ends)
@@ -261,17 +263,6 @@ def _common_folder(names: Sequence[str]) -> str:
     """
     folders = [os.path.dirname(name) for name in (min(names), max(names))]
     return os.path.commonpath(folders).rstrip("/")
-
-
-def _find_repeats(hashes: array[int]) -> npt.NDArray[np.int64]:
-    """Return the positions of names that stand before, by their 64-bit hashes."""
-    values = np.frombuffer(hashes, np.int64)
-    in_order = np.sort(values)
-    if not (in_order[1:] == in_order[:-1]).any():
-        return np.zeros(0, np.int64)
-    order = np.argsort(values, kind="stable")
-    in_order = values[order]
-    return np.sort(order[1:][in_order[1:] == in_order[:-1]])
 
 
 def _size_of(path: str) -> int:

@@ -17,7 +17,7 @@ from faceprep.core.io import npz
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import kinds, lists
 from faceprep.sets.folder import BAD_NAME
-from faceprep.sets.image_set import Sample, check_sample
+from faceprep.sets.image_set import CheckedSample, Sample
 from faceprep.sets.losses import can_write
 from faceprep.sets.set_writer import (
     Capabilities,
@@ -27,6 +27,7 @@ from faceprep.sets.set_writer import (
     SetWriter,
     join_bytes,
     listed_name,
+    write_each,
 )
 
 _ROWS = 1 << 12
@@ -88,22 +89,19 @@ class ListWriter(SetWriter):
     ) -> Iterator[Outcome]:
         files = self._open(part, sink)
         rows: list[Row] = []
-        for position, each in enumerate(samples, part.start):
-            checked = check_sample(each)
-            if isinstance(checked, Outcome):
-                yield checked
-                continue
-            sample = checked.sample
-            row = self._row(sample, position)
+
+        def add_row(position: int, checked: CheckedSample) -> Outcome | None:
+            row = self._row(checked.sample, position)
             if not can_write(row.name, self.can):
                 reason = f"{ascii(row.name)}: a {self.output.suffix} list cannot hold this name"
-                yield Outcome(sample.key, BAD_NAME, reason)
-                continue
+                return Outcome(checked.sample.key, BAD_NAME, reason)
             rows.append(row)
             if len(rows) == _ROWS:
                 self.add(files, rows)
                 rows.clear()
-            yield Outcome(sample.key)
+            return None
+
+        yield from write_each(samples, part, add_row)
         if rows:
             self.add(files, rows)
 

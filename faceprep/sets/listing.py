@@ -12,17 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Hashes, Ints
-from faceprep.core.io.columns import TextColumn
+from faceprep.core.arrays import Ints
 from faceprep.core.names import identity_of
-from faceprep.core.shards import even_bounds
-from faceprep.sets.distinct_keys import hash_names, strip_suffix
+from faceprep.sets.distinct_keys import find_repeats, hash_names, strip_suffix
 from faceprep.sets.folder import BAD_NAME, Identity
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.label_rules import Unlabelled
 
 NO_IDENTITY = "no_identity"
-_BLOCK = 1 << 16
 
 
 @dataclass
@@ -65,12 +62,6 @@ class Listing:
         if self.has_keys or name == ".":
             return ""
         return f"{name}/"
-
-    def first(self, n: int) -> Listing:
-        """Return the listing of the first `n` images; it keeps all identities."""
-        files = self.files.first(n) if isinstance(self.files, TextColumn) else self.files[:n]
-        cut = files, self.identity_of[:n]
-        return Listing(self.identities, *cut, has_keys=self.has_keys)
 
     def runs(self) -> Iterator[tuple[int, int]]:
         """Yield the range [start, stop) of the images of each identity."""
@@ -148,10 +139,5 @@ def is_text(path: str) -> bool:
 
 def find_twins(listing: Listing) -> list[str]:
     """Find folders with images that differ only in their suffix, such as a.jpg and a.png."""
-    hashes: Hashes = np.empty(len(listing), np.uint64)
-    for start, stop in even_bounds(len(listing), _BLOCK):
-        paths = listing.paths(np.arange(start, stop))
-        hashes[start:stop] = np.frombuffer(hash_names(map(strip_suffix, paths)), "<u8")
-    order = np.argsort(hashes, kind="stable")
-    twins = order[1:][np.diff(hashes[order]) == 0]
+    twins = find_repeats(hash_names(map(strip_suffix, listing.prefixed_paths(""))))
     return sorted({identity_of(listing.path(position)) for position in twins.tolist()})

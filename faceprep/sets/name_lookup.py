@@ -6,7 +6,8 @@ ImageFinder  the place of an image, named with or without its suffix
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +34,13 @@ class NameLookup:
         self, names: Callable[[int, int], Sequence[str]], n: int, form: Callable[[str], str] = str
     ) -> None:
         self._names, self._form = names, form
-        hashes: Hashes = np.empty(n, np.uint64)
-        for start, stop in even_bounds(n, _BLOCK):
-            hashes[start:stop] = self._hash(names(start, stop))
+        blocks = (names(start, stop) for start, stop in even_bounds(n, _BLOCK))
+        hashes = self._hash(chain.from_iterable(blocks))
         self._order: Ints = np.argsort(hashes, kind="stable")
         self._hashes = hashes[self._order]
 
-    def _hash(self, names: Sequence[str]) -> Hashes:
-        return np.frombuffer(hash_names(map(self._form, names)), "<u8")
+    def _hash(self, names: Iterable[str]) -> Hashes:
+        return hash_names(map(self._form, names))
 
     def find(self, name: str) -> list[int]:
         """Return the places of the names with the form of `name`, in their order."""

@@ -22,10 +22,10 @@ from faceprep.core.io.npz import EMBEDDINGS
 from faceprep.core.io.parquet import open_parquet, vector_column
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets.folder import BAD_NAME
-from faceprep.sets.image_set import Sample, check_sample
+from faceprep.sets.image_set import CheckedSample, Sample
 from faceprep.sets.listing import describe_bad_name, is_text
 from faceprep.sets.parquet_columns import BYTES, HUGGINGFACE, IDENTITY, IMAGE, KEY, LABEL, PATH
-from faceprep.sets.set_writer import PART, Capabilities, OutPart, SetWriter
+from faceprep.sets.set_writer import PART, Capabilities, OutPart, SetWriter, write_each
 
 _ROWS = 256
 _MOST_BYTES = 256 << 20
@@ -141,19 +141,17 @@ class ParquetFileWriter(SetWriter):
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
     ) -> Iterator[Outcome]:
         writer = self._open(part.open(sink))
-        for each in samples:
-            checked = check_sample(each)
-            if isinstance(checked, Outcome):
-                yield checked
-                continue
+
+        def add(_: int, checked: CheckedSample) -> Outcome | None:
             sample, suffix = checked.sample, checked.header.suffix
             if not is_text(sample.key + sample.identity):
-                yield Outcome(sample.key, BAD_NAME, describe_bad_name(sample.key))
-                continue
+                return Outcome(sample.key, BAD_NAME, describe_bad_name(sample.key))
             if is_image_name(sample.key):
                 suffix = ""
             writer.add(sample, self.classes.number(sample.identity), suffix)
-            yield Outcome(sample.key)
+            return None
+
+        yield from write_each(samples, part, add)
         writer.close()
 
     def _open(self, file: BinaryIO) -> ParquetWriter:

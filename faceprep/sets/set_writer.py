@@ -6,12 +6,12 @@ complete with it, and the others are joined at the end.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -23,9 +23,9 @@ from faceprep.core.names import sort_names
 from faceprep.core.shards import even_bounds
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import class_map
-from faceprep.sets.distinct_keys import strip_suffix
+from faceprep.sets.distinct_keys import find_repeats, hash_names, strip_suffix
 from faceprep.sets.image_paths import PLAIN, ImagePaths
-from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.image_set import CheckedSample, ImageSet, Sample, check_sample
 
 PART = ".part"
 EXACT_LABELS = 1 << 24
@@ -242,6 +242,23 @@ class SetWriter(ABC):
         """Join the parts of a file, given as (id of the shard, part)."""
 
 
+def write_each(
+    samples: Iterator[Sample | Outcome],
+    part: OutPart,
+    add: Callable[[int, CheckedSample], Outcome | None],
+) -> Iterator[Outcome]:
+    """Check the samples of a part, write the sound ones, and yield one Outcome for each.
+
+    `add(position, sample)` writes one. It returns None, or the reason why it cannot be written.
+    """
+    for position, sample in enumerate(samples, part.start):
+        checked = check_sample(sample)
+        if isinstance(checked, Outcome):
+            yield checked
+        else:
+            yield add(position, checked) or Outcome(checked.sample.key)
+
+
 def join_bytes(parts: Sequence[tuple[str, OutPart]], sink: Sink, file: BinaryIO) -> None:
     """Write parts one after the other."""
     for shard_id, _ in parts:
@@ -284,16 +301,8 @@ def has_twins(names: SetNames) -> bool:
     """Return whether two paths differ in the suffix of an image alone, such as a.jpg and a.png."""
     if not names.keys_have_suffix and not any("." in "".join(block) for block in names.blocks()):
         return False
-    stems, start = np.zeros(names.n, np.uint64), 0
-    for block in names.path_blocks():
-        stems[start : start + len(block)] = [_hash(strip_suffix(key)) for key in block]
-        start += len(block)
-    return bool((np.diff(np.sort(stems)) == 0).any())
-
-
-def _hash(text: str) -> int:
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8)
-    return int.from_bytes(digest.digest(), "little")
+    stems = map(strip_suffix, chain.from_iterable(names.path_blocks()))
+    return find_repeats(hash_names(stems)).size > 0
 
 
 def _is_number(name: str) -> bool:

@@ -11,7 +11,7 @@ from faceprep.core.io.image_header import is_image_name
 from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.sets import webdataset
 from faceprep.sets.image_paths import FORM, path_in_identity
-from faceprep.sets.image_set import CheckedSample, Sample, check_sample
+from faceprep.sets.image_set import CheckedSample, Sample
 from faceprep.sets.set_writer import (
     Capabilities,
     OutPart,
@@ -20,6 +20,7 @@ from faceprep.sets.set_writer import (
     SetWriter,
     has_twins,
     join_bytes,
+    write_each,
 )
 from faceprep.sets.tfrecord_set import encode_sample
 
@@ -40,17 +41,17 @@ class _StreamWriter(SetWriter):
         file = part.open(sink)
         block: list[Buffer] = []
         n_bytes = 0
-        for each in samples:
-            checked = check_sample(each)
-            if isinstance(checked, Outcome):
-                yield checked
-                continue
-            block += self.encode(checked)
+
+        def add(_: int, checked: CheckedSample) -> None:
+            nonlocal n_bytes
+            block.extend(self.encode(checked))
             n_bytes += len(checked.sample.data)
             if n_bytes >= _AT_ONCE or len(block) >= _MOST_PIECES:
                 file.write(b"".join(block))
-                block, n_bytes = [], 0
-            yield Outcome(checked.sample.key)
+                block.clear()
+                n_bytes = 0
+
+        yield from write_each(samples, part, add)
         if part.stop == part.n:
             block.append(self.end)
         file.write(b"".join(block))

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -63,11 +63,12 @@ class ListedSet:
         return sum(storage.size_of(path) or 0 for path in paths)
 
     def first(self, n: int | None) -> ListedSet:
-        """Return the first `n` images of the listing; None keeps all."""
+        """Return the first `n` images of the listing and all identities; None keeps all."""
         if n is None:
             return self
-        cut = self.listing.first(n)
-        return ListedSet(self.path, self.kind, self.state, cut, self.order[:n])
+        files = pack_texts(islice(self.listing.files, n))
+        listing = Listing(self.listing.identities, files, self.listing.identity_of[:n])
+        return replace(self, listing=listing, order=self.order[:n])
 
     def save(self, scratch: Path) -> None:
         """Save it for the workers of the run."""

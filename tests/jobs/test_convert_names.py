@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -91,23 +89,6 @@ def encode_members(sample: Sample) -> bytes:
     return b"".join(member_bytes(*member) for member in members)
 
 
-class Place:
-    """A fresh folder for one example after the other."""
-
-    def __init__(self, root: Path) -> None:
-        self._root, self._numbers = root, itertools.count()
-
-    def fresh(self) -> Path:
-        folder = self._root / str(next(self._numbers))
-        folder.mkdir()
-        return folder
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    yield Place(tmp_path_factory.mktemp("names"))
-
-
 def run(job: Job, source: Path, output: Path) -> Summary:
     return run_job(job, Request((source,), output), SerialRunner())
 
@@ -133,9 +114,9 @@ def check(summary: Summary, output: Path, n: int) -> None:
 @example(images=[("5/x", "5"), ("5/x.jpg", "5"), ("x.jpg", "5")])
 @example(images=[("5/x", "5"), ("x", "5"), ("5/x_1", "5")])
 def test_every_destination_has_every_image(
-    kind: str, target: str, images: list[Image], place: Place
+    kind: str, target: str, images: list[Image], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder = place.fresh()
+    folder = tmp_path_factory.mktemp("names")
     source, n = write_source(kind, images, folder)
     plan = folder / "plan.jsonl"
     plan.write_text(json.dumps({"kind": "plan", "source": str(source)}) + "\n")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,23 +104,6 @@ def read(path: Path) -> list[Found]:
     return found
 
 
-class Place:
-    """A fresh folder for one example after the other."""
-
-    def __init__(self, root: Path) -> None:
-        self._root, self._numbers = root, itertools.count()
-
-    def fresh(self) -> Path:
-        folder = self._root / str(next(self._numbers))
-        folder.mkdir()
-        return folder
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    yield Place(tmp_path_factory.mktemp("pairs"))
-
-
 def make(kind: str, begin: Path, folder: Path) -> Path | None:
     """Make a set of this kind without a loss; None where it cannot hold what there is."""
     writer = WRITERS[kind]
@@ -201,9 +183,9 @@ EXAMPLES = settings(max_examples=6, deadline=None)
 @example(images=[("ann", "1", b""), ("bob c", "1", b"")])
 @example(images=[("1", "2", b""), ("0", "1", b"")])
 def test_what_both_can_hold_comes_back(
-    first: str, second: str, images: list[Entry], place: Place
+    first: str, second: str, images: list[Entry], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder = place.fresh()
+    folder = tmp_path_factory.mktemp("pairs")
     payloads = write_tar(folder / "begin.tar", images)
     assert [each.data for each in read(folder / "begin.tar")] == payloads
     check_pair(first, second, folder / "begin.tar", folder)
@@ -212,7 +194,9 @@ def test_what_both_can_hold_comes_back(
 @pytest.mark.parametrize("kind", [kind for kind in WRITERS if not WRITERS[kind].refers_to_files])
 @settings(max_examples=15, deadline=None)
 @given(images=entries(st.one_of(HOSTILE, ODD)))
-def test_names_that_not_all_can_hold(kind: str, images: list[Entry], place: Place) -> None:
-    folder = place.fresh()
+def test_names_that_not_all_can_hold(
+    kind: str, images: list[Entry], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("pairs")
     write_tar(folder / "begin.tar", images)
     check_pair("webdataset", kind, folder / "begin.tar", folder)

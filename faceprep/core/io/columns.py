@@ -83,10 +83,6 @@ class TextColumn(Column):
             for begin, end in zip(edges, edges[1:], strict=False)
         ]
 
-    def first(self, n: int) -> TextColumn:
-        """Return the column of the first `n` texts."""
-        return TextColumn(self._text, self._ends[:n])
-
 
 class RepeatedTexts(Column):
     """Texts that are given as numbers (n,) of `names`.

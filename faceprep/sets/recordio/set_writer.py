@@ -17,7 +17,7 @@ import numpy.typing as npt
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Outcome, Sink
-from faceprep.sets.image_set import Sample, check_sample
+from faceprep.sets.image_set import CheckedSample, Sample
 from faceprep.sets.recordio.framing import frame_image, frame_images, frame_with_header
 from faceprep.sets.recordio.header_records import ROW, make_header_records
 from faceprep.sets.recordio.image_set import HAS_HEADER, HEADER
@@ -31,6 +31,7 @@ from faceprep.sets.set_writer import (
     SetWriter,
     are_labels,
     number_of,
+    write_each,
 )
 
 _ROWS = ".rows"
@@ -77,17 +78,14 @@ class RecWriter(SetWriter):
     ) -> Iterator[Outcome]:
         block: list[tuple[int, Sample]] = []
         file, rows = sink.open_part(PART), sink.open_part(_ROWS)
-        for position, each in enumerate(samples, part.start):
-            checked = check_sample(each)
-            if isinstance(checked, Outcome):
-                yield checked
-                continue
-            sample = checked.sample
-            block.append((self._key(sample, position), sample))
+
+        def add(position: int, checked: CheckedSample) -> None:
+            block.append((self._key(checked.sample, position), checked.sample))
             if len(block) == _BLOCK:
                 self._write_block(block, file, rows)
                 block.clear()
-            yield Outcome(sample.key)
+
+        yield from write_each(samples, part, add)
         self._write_block(block, file, rows)
 
     def _write_block(

@@ -32,7 +32,6 @@ def test_a_packed_column_equals_its_list(texts: list[str]) -> None:
     for step in (-3, -1, 1, 2):
         assert column[::step] == texts[::step]
         assert column[1:4:step] == texts[1:4:step]
-    assert column.first(2) == texts[:2]
 
 
 def test_a_saved_column_keeps_names_that_are_not_utf8(tmp_path: Path) -> None:
