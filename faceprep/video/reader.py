@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from faceprep.core.arrays import Pixels
+from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
 from faceprep.core.folder_walk import walk_folders
 from faceprep.core.text import count_noun
@@ -33,6 +34,8 @@ VIDEO_SUFFIXES = (
 )
 """Suffixes of video files, in lower case."""
 _NONE = -1
+_LEAST_DECODERS = 2
+"""A single thread conceals damage differently from several, and frames must not depend on cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,16 @@ class VideoReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def open_video(
+    path: str | os.PathLike[str], known: tuple[VideoIndex, str] | None = None
+) -> VideoReader:
+    """Open a video for decoding on the cores of this process, with the same frames on any number.
+
+    `known` is that of `VideoReader`. Raises SourceError, MissingExtra.
+    """
+    return VideoReader(path, max(_LEAST_DECODERS, my_cores()), known)
 
 
 def describe_damage(cut_off: str, n_missed: int, first_missed: int, n_after_damage: int) -> str:

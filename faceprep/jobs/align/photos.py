@@ -11,7 +11,6 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.arrays import Ints, Pixels
-from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNREADABLE
 from faceprep.core.types import Outcome, Shard
@@ -21,7 +20,7 @@ from faceprep.sets.folder import FolderSet
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.name_lookup import ImageFinder
 from faceprep.tables.faces import FaceRow
-from faceprep.video.reader import VideoReader
+from faceprep.video.reader import open_video
 from faceprep.video.sampling import frames_at
 from faceprep.vision.load_image import load_image, load_image_bytes
 
@@ -177,7 +176,7 @@ def _frames(path: Path, rows: list[FaceRow]) -> RowsWithPixels:
     for row in rows:
         waiting.setdefault(row.frame or 0, []).append(row)
     try:
-        with VideoReader(path, my_cores()) as video:
+        with open_video(path) as video:
             for frame in video.frames(frames_at(waiting)):
                 yield waiting.pop(frame.number), frame.pixels
             problem = Problem("undecodable", video.damage or f"it has {len(video):,} frames")

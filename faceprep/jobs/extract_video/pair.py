@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from faceprep.core.arrays import Ints
-from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Sink
 from faceprep.jobs.extract_video.cutting import FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
-from faceprep.jobs.extract_video.piece import LEAST_DECODERS, Piece, known_index
+from faceprep.jobs.extract_video.piece import Piece, known_index
 from faceprep.steps.find_faces import Crop
 from faceprep.tables.faces import FaceRow, FacesWriter, read_faces, rows_of
-from faceprep.video.reader import Frame, VideoReader
+from faceprep.video.reader import Frame, open_video
 from faceprep.video.sampling import choose_pair, frames_at
 
 _NO_NUMBERS: Ints = np.zeros(0, np.int64)
@@ -46,7 +45,7 @@ class PairWork:
         path = f"{self._root}/{self._piece.video.path}"
         try:
             known = known_index(self._piece, sink.scratch)
-            with VideoReader(path, max(LEAST_DECODERS, my_cores()), known) as reader:
+            with open_video(path, known) as reader:
                 for frame in reader.frames(frames_at(pair)):
                     rows = [row for row in chosen if row.frame == frame.number]
                     self._write_frame(frame, rows, sink)

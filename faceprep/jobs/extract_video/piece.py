@@ -29,14 +29,10 @@ from faceprep.tables.faces import FaceRow, FacesWriter
 from faceprep.tables.frames import FrameRow, FramesWriter
 from faceprep.video.index import VideoIndex
 from faceprep.video.pieces import Span, unpack_index, within
-from faceprep.video.reader import Frame, VideoReader
+from faceprep.video.reader import Frame, VideoReader, open_video
 
 FACES_PART, FRAMES_PART, FACTS_PART = ".faces.parquet", ".frames.parquet", ".json"
 UNDECODABLE = "undecodable"
-LEAST_DECODERS = 2
-"""One thread alone conceals what is damaged in another way than several do: the same frames on
-any number of cores.
-"""
 _CHUNK = 8
 _CHUNK_BYTES = 25_000_000
 _MOST_THREADS = 8
@@ -140,7 +136,7 @@ class _PieceWork:
             path = f"{self._root}/{self._video.path}"
             if self._turn is None:
                 self._turn = find_video_turn(self._options, path)
-            with VideoReader(path, max(LEAST_DECODERS, my_cores()), known) as reader:
+            with open_video(path, known) as reader:
                 facts.n_frames, facts.cut_off = len(reader), reader.cut_off
                 for extracted in self._with_missed(reader):
                     by_status[extracted.outcome.status] += 1
