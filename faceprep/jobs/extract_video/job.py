@@ -53,10 +53,6 @@ class ExtractVideo(VideoOptions, Job):
     piece_s: ClassVar[float] = 60.0
     """Seconds in a piece of a long video: each piece is a shard."""
 
-    def detector_threads(self) -> int:
-        """Return one thread: frames are detected in parallel, so no core waits for another."""
-        return 1
-
     def plan(self, request: Request, scratch: Path) -> Work:
         found, skipped = find_all(request.sources, request.output)
         require_pyav()
