@@ -20,6 +20,7 @@ from faceprep.core.arrays import Floats, Pixels, Rows
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces, no_faces
+from faceprep.core.io.image_bytes import UNDECODABLE
 from faceprep.core.landmarks import check_landmarks
 from faceprep.core.options import option
 from faceprep.core.turns import turn_faces_back, turn_image
@@ -39,7 +40,7 @@ from faceprep.vision.templates import (
 )
 
 log = logging.getLogger("faceprep")
-DEGENERATE, UNDECODABLE = "degenerate_landmarks", "undecodable"
+DEGENERATE = "degenerate_landmarks"
 _BORDERED, _DOUBLED = (
     "found on a border: it fills the image",
     "found at twice the detection size: it is small",

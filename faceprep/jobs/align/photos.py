@@ -12,7 +12,7 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.arrays import Ints, Pixels
 from faceprep.core.errors import SourceError
-from faceprep.core.io.image_bytes import UNREADABLE
+from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
 from faceprep.core.types import Outcome, Shard
 from faceprep.sets import kinds
 from faceprep.sets.containers import index_set, open_set
@@ -179,9 +179,9 @@ def _frames(path: Path, rows: list[FaceRow]) -> RowsWithPixels:
         with open_video(path) as video:
             for frame in video.frames(frames_at(waiting)):
                 yield waiting.pop(frame.number), frame.pixels
-            problem = Problem("undecodable", video.damage or f"it has {len(video):,} frames")
+            problem = Problem(UNDECODABLE, video.damage or f"it has {len(video):,} frames")
     except SourceError as error:
-        problem = Problem("unreadable", str(error))
+        problem = Problem(UNREADABLE, str(error))
     for number, of_frame in waiting.items():
         yield (
             of_frame,

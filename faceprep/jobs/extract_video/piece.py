@@ -17,6 +17,7 @@ from faceprep.core import storage
 from faceprep.core.arrays import Doubles
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
+from faceprep.core.io.image_bytes import UNDECODABLE
 from faceprep.core.prefetch import map_ahead
 from faceprep.core.types import NO_CROP, OK, Outcome, Shard, Sink
 from faceprep.jobs.extract_video.cutting import File, FrameCutter
@@ -32,7 +33,6 @@ from faceprep.video.pieces import Span, unpack_index, within
 from faceprep.video.reader import Frame, VideoReader, open_video
 
 FACES_PART, FRAMES_PART, FACTS_PART = ".faces.parquet", ".frames.parquet", ".json"
-UNDECODABLE = "undecodable"
 _CHUNK = 8
 _CHUNK_BYTES = 25_000_000
 _MOST_THREADS = 8

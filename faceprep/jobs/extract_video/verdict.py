@@ -14,19 +14,13 @@ from typing import NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.io.csv import csv_line
+from faceprep.core.io.image_bytes import UNDECODABLE
 from faceprep.core.text import count_noun
 from faceprep.core.types import CONVERTED, LOW_SCORE, NO_CROP, OK, Outcome, Shard, Sink
 from faceprep.jobs.extract_video.cutting import FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.pair import PairWork
-from faceprep.jobs.extract_video.piece import (
-    FACES_PART,
-    FACTS_PART,
-    FRAMES_PART,
-    UNDECODABLE,
-    Piece,
-    PieceFacts,
-)
+from faceprep.jobs.extract_video.piece import FACES_PART, FACTS_PART, FRAMES_PART, Piece, PieceFacts
 from faceprep.sets.listing import is_text
 from faceprep.tables.faces import FacesWriter, join_faces
 from faceprep.tables.frames import join_frames, read_frames_table
