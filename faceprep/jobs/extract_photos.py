@@ -23,7 +23,7 @@ from faceprep.core.shards import cut_evenly
 from faceprep.core.types import MANY_FACES, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.folder import Identity, find_identities, refuse_output_inside
-from faceprep.sets.listing import is_text, list_images
+from faceprep.sets.listing import is_text, list_images, refuse_bad_name
 from faceprep.steps.fallback import find_with
 from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, Found, face_rows
 from faceprep.tables.faces import FACES_TABLE, FacesWriter, join_faces, join_output
@@ -207,7 +207,7 @@ def choose(faces: Faces, select: str, size: tuple[int, int]) -> Sequence[int]:
 def _load_photos(shard: Shard) -> Iterator[Photo | Outcome]:
     for path, crop in shard.payload:
         if not is_text(path):
-            yield Outcome(path, "bad_name", "the name is not UTF-8; rename the file")
+            yield refuse_bad_name(path)
             continue
         data = read_image_bytes(f"{shard.source}/{path}", path)
         if isinstance(data, Outcome):

@@ -21,7 +21,7 @@ from faceprep.jobs.extract_video.cutting import FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.pair import PairWork
 from faceprep.jobs.extract_video.piece import FACES_PART, FACTS_PART, FRAMES_PART, Piece, PieceFacts
-from faceprep.sets.listing import is_text
+from faceprep.sets.listing import is_text, refuse_bad_name
 from faceprep.tables.faces import FacesWriter, join_faces
 from faceprep.tables.frames import join_frames, read_frames_table
 from faceprep.video.reader import describe_damage
@@ -46,7 +46,7 @@ def join_video(options: VideoOptions, shard: Shard, sink: Sink) -> Iterator[Outc
     work: Joining = shard.payload
     video = work.piece.video
     if not is_text(video.path):
-        yield Outcome(video.path, "bad_name", "the name is not UTF-8; rename the file", _VIDEO)
+        yield refuse_bad_name(video.path, _VIDEO)
         return
     cutter = FrameCutter(options, shard.source, video)
     frames = [sink.part_path(id, FRAMES_PART) for id in work.shard_ids]
