@@ -140,7 +140,9 @@ class ExtractPhotos(FaceOptions, Job):
         crops, faults = self.cropper().crop(photo.pixels, chosen.faces, turn=chosen.turn)
         if not crops:
             sink.write(photo.path, photo.data, beside=_NONE)
-            return Outcome(photo.path, *((DEGENERATE, "; ".join(faults)) if faults else found[1:3]))
+            if faults:
+                return Outcome(photo.path, DEGENERATE, "; ".join(faults))
+            return Outcome(photo.path, found.status, found.reason)
         has_many = self.select == "only" and len(chosen.faces) > 1
         beside = _MULTI if has_many else ""
         names = [f"{photo.crop}_{crop.face}.png" for crop in crops]
@@ -152,9 +154,8 @@ class ExtractPhotos(FaceOptions, Job):
             table.add(row)
         if has_many:
             return Outcome(photo.path, MANY_FACES, f"{len(chosen.faces)} faces")
-        return Outcome(
-            photo.path, reason="; ".join(filter(None, [*faults, found.note, photo.note]))
-        )
+        notes = filter(None, [*faults, found.note, photo.note])
+        return Outcome(photo.path, reason="; ".join(notes))
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join the tables of the shards."""

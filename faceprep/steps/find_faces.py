@@ -41,10 +41,8 @@ from faceprep.vision.templates import (
 
 log = logging.getLogger("faceprep")
 DEGENERATE = "degenerate_landmarks"
-_BORDERED, _DOUBLED = (
-    "found on a border: it fills the image",
-    "found at twice the detection size: it is small",
-)
+_BORDERED = "found on a border: it fills the image"
+_DOUBLED = "found at twice the detection size: it is small"
 _TURNS = ("auto", "0", "all")
 _LOWEST = 0.5
 """Score below which a detector's answers are not even counted as low."""
@@ -268,17 +266,18 @@ class FaceFinder:
             return Found(no_faces(), UNDECODABLE, answer.problem)
         sure = faces.take(faces.scores >= self._min_score)
         if len(sure):
-            return Found(
-                sure,
-                note=_BORDERED if answer.is_bordered else _DOUBLED if answer.is_doubled else "",
-            )
+            return Found(sure, note=_describe_pass(answer))
         if len(faces):
-            return Found(
-                sure,
-                LOW_SCORE,
-                f"the surest face has {faces.scores[0]:.2f}, below {self._min_score:g}",
-            )
+            reason = f"the surest face has {faces.scores[0]:.2f}, below {self._min_score:g}"
+            return Found(sure, LOW_SCORE, reason)
         return Found(sure, NO_FACE, self._no_face)
+
+
+def _describe_pass(answer: Detection) -> str:
+    """Describe the pass that found the faces; empty for the first."""
+    if answer.is_bordered:
+        return _BORDERED
+    return _DOUBLED if answer.is_doubled else ""
 
 
 def _refine(

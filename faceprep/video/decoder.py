@@ -106,9 +106,7 @@ class OpenVideo:
             if packet.is_keyframe or not keys_only:
                 self._newest, self._n_sent = max(self._newest, packet.pts or 0), self._n_sent + 1
                 yield from self._try(packet)
-            if (
-                packet.is_keyframe and keys_only
-            ):  # else they come out in the wrong order where a group is open
+            if packet.is_keyframe and keys_only:  # open groups would come out in a wrong order
                 yield from self._drain()
                 context.flush_buffers()
         yield from self._drain()
@@ -138,11 +136,8 @@ def decode_from(
 ) -> Generator[Decoded, None, None]:
     """Yield all decodable pictures in order, from the last key frame before `first` or earlier."""
     began_at = video.go_to(first, index)
-    number, doubtful, n_lost = (
-        -1,
-        -1,
-        0,
-    )  # frames up to `doubtful` and those after build on a lost one
+    number, n_lost = -1, 0
+    doubtful = -1  # frames up to this number, and those after, build on a lost one
     for picture in video.pictures(keys_only):
         if picture is None:
             doubtful, n_lost = max(doubtful, video.reach(index)), n_lost + 1
@@ -163,8 +158,7 @@ def decode_from(
         else:
             yield Decoded(number, picture, doubtful >= 0)
     if number + 1 < len(index) and video.n_threads != 1 and not keys_only:
-        # threads that decode ahead drop what they hold at an error near the end: once more, without
-        # them
+        # Threads drop what they decoded ahead at an error near the end: decode it again in one.
         again = OpenVideo(video.path, 1)
         with contextlib.closing(again):
             yield from (

@@ -230,9 +230,10 @@ def _index(opened: OpenVideo) -> tuple[VideoIndex, str]:
 def _how_cut_off(path: str, index: VideoIndex) -> str:
     if index.n_claimed and index.n_whole >= index.n_claimed:
         return ""  # what is missing is not the pictures
-    return describe_cut(path) or (
-        f"the file says that it has {index.n_claimed}" if index.n_whole < index.n_claimed else ""
-    )
+    how = describe_cut(path)
+    if not how and index.n_whole < index.n_claimed:
+        return f"the file says that it has {index.n_claimed}"
+    return how
 
 
 def _runs(wanted: Sequence[int], index: VideoIndex, keys_only: bool) -> Iterator[Sequence[int]]:

@@ -67,9 +67,8 @@ class VideoOptions(FaceOptions):
             raise OptionError(
                 "every and frames exclude each other", found=f"{self.every} and {self.frames}"
             )
-        return parse_frames(
-            f"every:{self.every}" if self.every > 1 else self.frames, self.start, self.end
-        )
+        frames = f"every:{self.every}" if self.every > 1 else self.frames
+        return parse_frames(frames, self.start, self.end)
 
     def detector_threads(self) -> int:
         """Return one thread: frames are detected in parallel, so no core waits for another."""

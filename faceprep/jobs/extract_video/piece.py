@@ -91,9 +91,9 @@ class Extracted(NamedTuple):
 
 def known_index(piece: Piece, scratch: Path) -> tuple[VideoIndex, str] | None:
     """Load the index of a video of several pieces; None for others. Raises SourceError."""
-    return (
-        unpack_index(storage.read_bytes(scratch / piece.index_name)) if piece.index_name else None
-    )
+    if not piece.index_name:
+        return None
+    return unpack_index(storage.read_bytes(scratch / piece.index_name))
 
 
 def carry_out_piece(options: VideoOptions, shard: Shard, sink: Sink) -> Iterator[Outcome]:
@@ -198,7 +198,7 @@ class _PieceWork:
         known = {"source": path, "frame": frame.number, "time_s": frame.time_s}
         known |= {"detector": detector, "template": options.template}
         rows = face_rows(frame.pixels, found, crops, outputs, **known)
-        status, reason = found[1:3]
+        status, reason = found.status, found.reason
         if faults:
             status, reason = OK if crops else NO_CROP, "; ".join(faults)
         original = cutter.original(frame)
