@@ -45,7 +45,7 @@ _PLAN = "plan.jsonl"
 _SAMPLE = 200
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.[a-z]+$)")
 _MOST_COMPARED = 10_000
-"""Images: their pairs take seconds, those of twice as many four times as long."""
+"""Images whose pairs are compared. This takes seconds, and four times as long for twice as many."""
 
 
 @dataclass(frozen=True)

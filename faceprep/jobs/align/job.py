@@ -159,7 +159,7 @@ class Align(ListOptions, Job):
     def _align(
         self, rows: Sequence[FaceRow], pixels: Pixels | Problem, sink: Sink, table: FacesWriter
     ) -> Iterator[Outcome]:
-        """Yield one Outcome for each of the `rows`, which are about the same image."""
+        """Yield one Outcome for each of the `rows`, all of the same image."""
         if isinstance(pixels, np.ndarray) and pixels.shape[:2] != rows[0].image_size:
             then, now = ("{:,} × {:,}".format(*size) for size in (rows[0].image_size, pixels.shape))
             pixels = Problem(
@@ -191,7 +191,7 @@ class Align(ListOptions, Job):
             )
 
 
-# What is to be done
+# Runs of the table
 
 
 def _runs(path: Path) -> Iterator[Run]:
@@ -236,7 +236,7 @@ def _first_rows(runs: Iterator[Run], limit: int | None) -> Iterator[Run]:
 
 
 def _grouped(runs: Iterator[Run]) -> Iterator[list[Run]]:
-    """Group the runs of one shard: a video, or some photos."""
+    """Yield the runs of each shard: a video, or up to 64 photos."""
     group: list[Run] = []
     for run in runs:
         if group and (run.is_video or group[-1].is_video or len(group) == _PHOTOS):

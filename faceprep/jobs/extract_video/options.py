@@ -22,7 +22,9 @@ class VideoOptions(FaceOptions):
         "(the same of the frames with a face) or keyframes.",
     )
     start: float | None = option(None, "Skip frames before this time, in seconds from the start.")
-    end: float | None = option(None, "Skip frames from this time on, in seconds from the start.")
+    end: float | None = option(
+        None, "Skip frames at or after this time, in seconds from the start."
+    )
     fallback: str | None = option(
         None,
         "Try this detector on frames in which the first finds no face above --min-score, or none "

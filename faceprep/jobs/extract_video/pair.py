@@ -1,4 +1,4 @@
-"""`--frames pair:faces`: two frames of those with a face, chosen when all of them are known."""
+"""`--frames pair:faces`: two of the frames with a face, chosen when all of these are known."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_NUMBERS: Ints = np.zeros(0, np.int64)
 class PairWork:
     """The choice of a pair in one video, and its crops.
 
-    The frames are decoded again: crops of all frames would take much more space than time.
+    The frames are decoded again: to keep crops of all frames would cost more than that.
     """
 
     def __init__(self, options: VideoOptions, root: str, piece: Piece, cutter: FrameCutter) -> None:
@@ -33,7 +33,7 @@ class PairWork:
     def write(self, tables: Sequence[Path], faces: FacesWriter, sink: Sink) -> str:
         """Write the crops of the pair among the rows of `tables`, and these rows.
 
-        Returns why the video cannot be read again; empty if it can.
+        Returns the reason if the video cannot be read again, else an empty text.
         """
         found = [
             table["frame"].to_numpy() for path in tables for table in read_faces(path, ["frame"])

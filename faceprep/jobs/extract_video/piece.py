@@ -1,4 +1,4 @@
-"""One piece of a video in work: its frames become crops, rows of the tables, and facts.
+"""The work on one piece of a video: its frames become crops, rows of tables, and facts.
 
 The facts are what the verdict on the whole video needs to know of each of its pieces.
 """
@@ -62,12 +62,12 @@ class PieceFacts:
     first_missed: int = 0
     n_after_damage: int = 0
     error: str = ""
-    """Why the file could not be read to its end."""
+    """Reason why the file could not be read to its end."""
     by_status: dict[str, int] = field(default_factory=dict)
     notes: list[list[str]] = field(default_factory=list)
     """Outcomes of rows of the `.face` file."""
     converted: list[str] = field(default_factory=list)
-    """What was converted to show the frames as a player does."""
+    """Conversions that show the frames as a player does."""
 
     def pack(self) -> bytes:
         """Encode the facts as JSON."""
@@ -115,7 +115,7 @@ def carry_out_piece(options: VideoOptions, shard: Shard, sink: Sink) -> Iterator
 
 
 class _PieceWork:
-    """A piece in work: one thread decodes, others detect, crop and encode.
+    """The work on one piece: one thread decodes, others detect, crop and encode.
 
     Results are yielded in order.
     """
@@ -129,7 +129,7 @@ class _PieceWork:
         self._turn = piece.turn
 
     def run(self, scratch: Path) -> Iterator[Extracted]:
-        """Yield what became of each wanted frame, and collect the facts."""
+        """Yield the result of each wanted frame, and collect the facts."""
         facts, by_status = self.facts, Counter[str]()
         try:
             known = known_index(self._piece, scratch)
@@ -153,20 +153,21 @@ class _PieceWork:
 
     def _with_missed(self, reader: VideoReader) -> Iterator[Extracted]:
         """Yield the frames in order, with those between them that could not be decoded."""
-        n_told, times = 0, reader.index.times if reader.index.has_times else None
+        times = reader.index.times if reader.index.has_times else None
+        n_yielded = 0
         with closing(self._pass_through(reader)) as frames:
             for extracted in frames:
-                while n_told < len(reader.missed) and (
-                    reader.missed[n_told] < extracted.frame.frame
+                while n_yielded < len(reader.missed) and (
+                    reader.missed[n_yielded] < extracted.frame.frame
                 ):
-                    yield self._missed(reader.missed[n_told], times)
-                    n_told += 1
+                    yield self._missed(reader.missed[n_yielded], times)
+                    n_yielded += 1
                 yield extracted
-        for number in reader.missed[n_told:]:
+        for number in reader.missed[n_yielded:]:
             yield self._missed(number, times)
 
     def _missed(self, number: int, times: Doubles | None) -> Extracted:
-        """Return what became of a frame that could not be decoded."""
+        """Return the result of a frame that could not be decoded."""
         reason = f"frame {number} could not be decoded"
         path = self._video.path
         time_s = None if times is None else float(times[number])

@@ -16,10 +16,10 @@ _N_FRAMES = 5
 def find_video_turn(
     options: VideoOptions, path: str, known: tuple[VideoIndex, str] | None = None
 ) -> int:
-    """Return the turn of a video: 0, 90, 180 or 270, by a few frames of the whole video.
+    """Find the turn of a video from a few frames: 0, 90, 180 or 270.
 
-    It does not depend on the pieces, nor on the frames that are wanted. A video that cannot be
-    read has 0. `known` is that of `open_video`.
+    The frames are spread over the whole video, so the turn does not depend on its pieces nor on the
+    wanted frames. It is 0 for a video that cannot be read. `known` is that of `open_video`.
     """
     finder = options.finder()
     if not finder.can_turn:

@@ -1,6 +1,4 @@
-"""The end of a video, when all its pieces are done: one verdict, and the tables of its pieces
-joined.
-"""
+"""The last step of a video, after all its pieces: it joins their tables and gives one verdict."""
 
 from __future__ import annotations
 
@@ -121,7 +119,7 @@ def _judge(path: str, facts: PieceFacts, pair_fault: str) -> Iterator[Outcome]:
 
 
 def _faceless(facts: PieceFacts, n: int) -> str:
-    """Say why none of the video's `n` decoded frames has a face; empty if one has."""
+    """Describe why none of the `n` decoded frames has a face; empty if one has."""
     counts = Counter(facts.by_status)
     if not n:
         if facts.n_missed:
@@ -135,9 +133,9 @@ def _faceless(facts: PieceFacts, n: int) -> str:
 
 
 def _pair_fault(choice: FrameChoice, facts: PieceFacts, frames: Sequence[Path]) -> str:
-    """Say which frame of a pair is missing; empty if both are there or no pair is wanted.
+    """Describe the missing frames of a pair; empty if both are there or no pair is wanted.
 
-    A span of seconds may leave out one of a plain pair: then it is not wanted.
+    A frame of a plain pair that lies outside the span of seconds is not wanted.
     """
     n_ok, n_wanted = facts.by_status.get(OK, 0), sum(facts.by_status.values())
     is_span = choice.start > 0 or choice.end < math.inf
