@@ -22,15 +22,15 @@ _DEMUXERS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,flv,asf,ogg",
     "protocol_whitelist": "file",
 }
-"""No play lists, which would lead to other files and hosts."""
+"""Playlists are not opened, because they lead to other files and hosts."""
 WORTH_SEEKING = 24
-"""Frames that must be spared: a seek empties the decoder, and its threads start again."""
+"""Frames that a seek must save: it empties the decoder, and the threads start again."""
 _STRICT = ("mjpeg",)
 """Decoders that hide damage unless an option makes them stop at it."""
 _N_LEARNED = 8
 """Packets from which to learn whether a stream has checksums."""
 _MAX_DELAY = 64
-"""More frames than a decoder holds back."""
+"""More frames than any decoder holds back."""
 
 
 class Decoded(NamedTuple):
@@ -197,7 +197,7 @@ def _open(path: str) -> Any:
 
 
 def _has_checksums(path: str) -> bool:
-    """Return whether one of the first packets of FFV1 has right checksums."""
+    """Return whether one of the first packets of an FFV1 file has correct checksums."""
     with contextlib.closing(_open(path)) as container:
         packets = packets_of(container, _video_stream(container, path))
         return any(are_slices_sound(bytes(each)) for each in itertools.islice(packets, _N_LEARNED))

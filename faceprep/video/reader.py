@@ -70,9 +70,8 @@ def is_video_name(name: str) -> bool:
 def find_videos(path: str | os.PathLike[str], untaken: UntakenFiles | None = None) -> list[Path]:
     """List the videos of a tree, sorted by path; a file is returned as it is. Raises SourceError.
 
-    Names that begin with a dot are skipped. Links are followed, but each real
-    folder is entered once. Other files are counted in the log and in `untaken`, but not the .face
-    files of videos.
+    Names that begin with a dot are skipped. Links are followed, but each real folder is entered
+    once. Other files are counted in the log and in `untaken`, except the .face files of videos.
     """
     root = Path(path)
     if not root.is_dir():
