@@ -147,7 +147,7 @@ class _Place(NamedTuple):
 
 
 def _places(out: Path, runs: Sequence[Run]) -> Iterator[_Place]:
-    """Yield where crops may be: in the output itself, its shards, its sources."""
+    """Yield the places where crops may be: the output itself, its shards, its sources."""
     yield _Place(out)
     for run in runs:
         if not out.exists():
