@@ -42,15 +42,15 @@ __all__ = ["flat_detectors", "lopsided"]
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 
-def agree(told: dict[str, Any], values: pd.Series) -> None:
-    """`told` is what pandas says of the values."""
-    assert (told["n"], told["missing"]) == (values.count(), values.isna().sum())
+def agree(reported: dict[str, Any], values: pd.Series) -> None:
+    """Check that `reported` agrees with pandas on the values."""
+    assert (reported["n"], reported["missing"]) == (values.count(), values.isna().sum())
     for p in PERCENTILES:
-        assert told[f"p{p}"] == pytest.approx(values.quantile(p / 100), rel=1e-6, abs=1e-9)
-    assert [told["min"], told["mean"], told["max"]] == pytest.approx(
+        assert reported[f"p{p}"] == pytest.approx(values.quantile(p / 100), rel=1e-6, abs=1e-9)
+    assert [reported["min"], reported["mean"], reported["max"]] == pytest.approx(
         [values.min(), values.mean(), values.max()]
     )
-    assert sum(told["counts"]) == values.count()
+    assert sum(reported["counts"]) == values.count()
 
 
 def test_rec2folder(rec_set: Path, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_photos(tmp_path: Path) -> None:
         save(photos / f"p{n % 3}" / f"{n}.png", Flat(40, 50, 50 + 5 * n, 0.85 + n / 100))
     save(photos / "p0" / "many.png", Flat(40, 50), Flat(200, 80))
     save(photos / "p0" / "none.png")
-    (photos / "p1" / "broken.png").write_bytes(b"no image")
+    (photos / "p1" / "broken.png").write_bytes(b"not an image")
     summary = run_job(ExtractPhotos(detector="flat"), Request((photos,), out), SerialRunner())
     numbers = report(out)
     assert numbers["run"]["by_status"] == dict(summary.by_status)
@@ -134,18 +134,18 @@ def test_video(tmp_path: Path) -> None:
     )
     summary = extract(source, out)
     numbers = report(out)
-    told = {
+    reported = {
         one["video"]: [one[key] for key in ("frames", "detected", "original", "difference")]
         for one in numbers["videos"]["worst"]
     }
-    assert told == {
+    assert reported == {
         "boxed.mp4": [8, 2, 8, 6],
         "empty.mp4": [4, 0, None, 4],
         "half.mp4": [8, 4, None, 4],
         "whole.mp4": [8, 8, None, 0],
     }
-    assert list(told) == ["boxed.mp4", "empty.mp4", "half.mp4", "whole.mp4"], "the worst first"
-    for name, row in told.items():
+    assert list(reported) == ["boxed.mp4", "empty.mp4", "half.mp4", "whole.mp4"], "the worst first"
+    for name, row in reported.items():
         assert len(list((out / name.removesuffix(".mp4")).glob("*.png"))) == row[1]
     assert numbers["videos"]["empty_videos"] == ["empty.mp4"]
     assert (
@@ -172,12 +172,12 @@ def test_every_video_is_in_the_table(tmp_path: Path) -> None:
         film(source / f"{number:02}.mp4", "r" if number % 2 else "b")
     (source / "broken.mp4").write_text("not a video")
     extract(source, out)
-    told = report(out)["videos"]
-    assert [one["video"] for one in told["all"]][:2] == ["00.mp4", "02.mp4"]
-    assert len(told["all"]) == 24 and len(told["worst"]) == 20
-    states = {one["video"]: one["state"] for one in told["all"]}
+    reported = report(out)["videos"]
+    assert [one["video"] for one in reported["all"]][:2] == ["00.mp4", "02.mp4"]
+    assert len(reported["all"]) == 24 and len(reported["worst"]) == 20
+    states = {one["video"]: one["state"] for one in reported["all"]}
     assert (states["broken.mp4"], states["00.mp4"]) == ("undecodable", "no_face_in_video")
-    assert told["reasons"][0]["reason"] == "the surest face has #, below #"
+    assert reported["reasons"][0]["reason"] == "the surest face has #, below #"
     page = (out / "report.html").read_text()
     assert all(f"{number:02}.mp4" in page for number in range(23))
 
@@ -337,14 +337,14 @@ def test_verification(tmp_path: Path) -> None:
         "rank": {"1": 0.92, "5": None},
         "tpir_at_fpir": {"1e-1": 0.5},
     }
-    told = {
+    reported = {
         "command": "verify",
         "embedder": "x",
         "results": [{"name": "$lfw_<b>", **pairs}, searches],
     }
-    (tmp_path / "verify.json").write_text(json.dumps(told))
+    (tmp_path / "verify.json").write_text(json.dumps(reported))
     numbers = report(tmp_path / "verify.json")
-    assert numbers["verification"]["results"] == told["results"]
+    assert numbers["verification"]["results"] == reported["results"]
     page = Page(tmp_path / "verify.json.report.html")
     roc_svg, det_svg = (
         next(d for alt, d in page.pictures.items() if alt.startswith(kind))

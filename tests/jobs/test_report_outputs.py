@@ -70,7 +70,7 @@ def test_hostile_names(tmp_path: Path) -> None:
     (root / "tab\tand\x01").mkdir()
     (root / "tab\tand\x01" / "1.jpg").write_bytes(encode_face(1, 2))
     (root / "p").mkdir()
-    (root / "p" / "<script>bad.jpg").write_bytes(b"no image")
+    (root / "p" / "<script>bad.jpg").write_bytes(b"not an image")
     run_job(Folder2Rec(), Request((root,), tmp_path / "out"), SerialRunner())
     numbers = report(tmp_path / "out")
     assert {name.replace("/", "∕") for name in HOSTILE} <= set(numbers["identities"]["largest"])
@@ -112,10 +112,10 @@ def test_the_same_bytes_each_time(rec_set: Path, tmp_path: Path) -> None:
     pages = []
     for _ in range(2):
         command = [sys.executable, "-m", "faceprep", "report", str(out), "--json"]
-        told = json.loads(
+        reported = json.loads(
             subprocess.run(command, capture_output=True, text=True, check=True).stdout
         )
-        pages.append([Path(told[name]).read_bytes() for name in ("output", "numbers")])
+        pages.append([Path(reported[name]).read_bytes() for name in ("output", "numbers")])
     assert pages[0] == pages[1]
     again = run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
     assert again.details["done_before"] == 30, "a report is in nobody's way"
@@ -128,7 +128,7 @@ def test_without_matplotlib(rec_set: Path, tmp_path: Path, monkeypatch: pytest.M
         Report().look(tmp_path / "out")
 
 
-def test_damaged_notes_are_passed_over(
+def test_damaged_notes_are_skipped(
     rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("faceprep.jobs.rec2folder._SHARD", 5)

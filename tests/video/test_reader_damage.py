@@ -122,7 +122,7 @@ def test_one_core_gives_the_frames_of_several_after_damage(
     assert found[0] == found[1]
 
 
-def test_reading_one_by_one_tells_of_damage_at_the_end(tmp_path: Path) -> None:
+def test_reading_one_by_one_reports_damage_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     data = bytearray(WHOLE[".mp4"])
     place, size, number = packets(bytes(data), path)[20]
@@ -155,7 +155,7 @@ def test_a_cut_after_any_of_the_first_packets(read: Read, suffix: str) -> None:
 
 @given(data=st.data(), suffix=st.sampled_from([".mkv", ".webm", ".avi", ".mp4", "first.mp4"]))
 @settings(max_examples=120)
-def test_a_cut_is_always_told_and_no_frame_is_half(
+def test_a_cut_is_always_reported_and_no_frame_is_half(
     read: Read, data: st.DataObject, suffix: str
 ) -> None:
     whole = WHOLE[suffix]

@@ -112,7 +112,7 @@ def test_the_limit_is_the_callers() -> None:
         (b"II*\0\xff\xff\xff\x7f", "TIFF of 8 bytes does not hold its size"),
     ],
 )
-def test_what_is_no_image_is_named(data: bytes, reason: str) -> None:
+def test_what_is_not_an_image_is_named(data: bytes, reason: str) -> None:
     with pytest.raises(Undecodable, match=reason) as caught:
         decode(data)
     assert "\n" not in str(caught.value)
