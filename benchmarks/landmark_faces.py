@@ -22,9 +22,9 @@ from faceprep.vision.codec import decode
 SIDE, CONTEXT = 800, 2.0
 """Side of a crop in pixels, and in boxes: the face has 400 pixels."""
 MIN_FACE = 60
-"""Width in pixels of the smallest face that is good for a truth."""
+"""Width in pixels of the smallest face whose reference landmarks are used."""
 DISAGREE = 0.07
-"""Mean distance of the references, in eye distances, from which there is no truth."""
+"""Mean distance between the two references, in eye distances, from which a face is left out."""
 GREY = 127
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tiff")
 
@@ -89,7 +89,7 @@ def read_frames(path: Path) -> Iterator[Pixels]:
 
 
 def cut_faces(data: Path, n_frames: int) -> list[tuple[str, bool, Doubles, Pixels]]:
-    """Crops of the faces that the default detector finds: (name, is it a frame, size, crop)."""
+    """Crop the faces that the default detector finds: (name, is it a frame, size, crop)."""
     detector = open_detector(DetectorSpec(threads=1, min_score=0.9))
     cut = []
     for name, is_video, image in gather(data, n_frames):
@@ -191,7 +191,7 @@ def show(
 
 
 def find_face(detector: SizedDetector, scene: Scene, faces: Faces) -> Faces | None:
-    """The detected face that lies at the scene's box."""
+    """Return the detected face that lies at the box of the scene."""
     shared = overlaps(scene.box, faces.boxes.astype(float))
     if not len(faces) or shared.max() < 0.3:
         return None

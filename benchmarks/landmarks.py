@@ -71,7 +71,7 @@ def look(detector: SizedDetector, refiner: Refiner, scenes: Iterator[Scene]) -> 
 
 
 def upright(points: Doubles, truth: Doubles) -> Doubles:
-    """Distances (n, 5, 2) from the truth, in per cent of the eye distance, in an upright face."""
+    """Compute offsets (n, 5, 2) from the truth, in per cent of the eye distance, seen upright."""
     transforms = estimate_similarity(truth, ARCFACE_112)
     apart = apply_transforms(points, transforms) - apply_transforms(truth, transforms)
     return np.asarray(apart / EYES_112 * 100)
@@ -124,7 +124,7 @@ def _spread(errors: Doubles) -> str:
 
 
 def compare_jitter(faces: list[Face], detector: SizedDetector, refiner: Refiner) -> None:
-    """A still face at random fractions of a pixel, after H.264; corners of the arcface crop."""
+    """Show a still face at random fractions of a pixel, after H.264; compare the arcface crops."""
     print("\njitter of a still face, RMS of the crop's corners in % of its width, median of faces")
     for name, width, canvas in UPRIGHT:
         plain, refined = [], []
@@ -175,7 +175,7 @@ def jitter(faces: Sequence[Faces], shifts: Doubles, width: float) -> float:
 
 
 def compare_likeness(folder: Path, detector: SizedDetector, refiner: Refiner) -> None:
-    """AT&T's faces pasted at 60 to 120 px into 1080p frames: mean cosine of genuine pairs."""
+    """Paste AT&T's faces at 60 to 120 px into 1080p frames; compare the cosine of genuine pairs."""
     paths = sorted(folder.glob("s*/*.pgm"))
     photos = [decode(path.read_bytes()) for path in paths]
     people = np.array([path.parent.name for path in paths])
@@ -202,7 +202,7 @@ def compare_likeness(folder: Path, detector: SizedDetector, refiner: Refiner) ->
 
 
 def paste(photo: Pixels, width: float, chance: np.random.Generator) -> Pixels:
-    """A 1080p frame with the photo, whose face is about 0.7 of its width, somewhere in it."""
+    """Paste the photo, whose face is about 0.7 of its width, somewhere into a 1080p frame."""
     scale = width / 0.7 / photo.shape[1]
     x, y = chance.uniform(100, 1600), chance.uniform(100, 800)
     frame = np.full((*HD, 3), 127, np.uint8)
@@ -222,7 +222,7 @@ def aligned(image: Pixels, faces: Faces) -> Pixels:
 
 
 def compare_speed(clip: Path, repeats: int) -> None:
-    """extract-video on all cores, with and without refinement in turn."""
+    """Run extract-video on all cores, alternately with and without refinement."""
     with tempfile.TemporaryDirectory() as folder:
         large = Path(folder) / "large" / "1080p.mp4"
         large.parent.mkdir()

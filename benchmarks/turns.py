@@ -3,8 +3,8 @@
 python benchmarks/turns.py DATA
 
 DATA is a folder with photos, orl, siw_like and video. Every photo with a face is judged as it is
-and turned by 90, 180 and 270 degrees; a faulty turn is named. Frames are every
-5th, without those of videos that are upside down.
+and turned by 90, 180 and 270 degrees; each wrong turn is printed. Every 5th frame of a video is
+taken, but none of videos that are upside down.
 """
 
 from __future__ import annotations

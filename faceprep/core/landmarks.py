@@ -1,4 +1,4 @@
-"""Landmarks of faces: the points of an upright face, transforms to them, and faults.
+"""Geometry of face landmarks: an upright face, similarities to it, and faulty landmarks.
 
 A transform is a 2×3 matrix that maps a point (x, y, 1) of the image to a point of the crop.
 """
@@ -117,9 +117,9 @@ def check_landmarks(landmarks: npt.ArrayLike) -> list[str]:
 
 
 def measure_residuals(landmarks: npt.ArrayLike) -> Doubles:
-    """Measure how far (n,) landmarks (n, 5, 2) miss those of a frontal face, in its spreads.
+    """Measure the distance (n,) of landmarks (n, 5, 2) from a frontal face, in units of its spread.
 
-    0 is a frontal face, 0.67 a profile, 1 no likeness; NaN where the landmarks coincide.
+    0 is a frontal face, 0.67 a profile, 1 anything but a face. NaN where the landmarks coincide.
 
     >>> measure_residuals([ARCFACE_112, ARCFACE_112 * [-1, 1]]).round(2)
     array([0.  , 0.97])
@@ -137,9 +137,9 @@ def _residuals(offsets: Complexes, spread: Doubles) -> Doubles:
 
 
 def measure_rolls(landmarks: npt.ArrayLike) -> Doubles:
-    """Measure the roll (n,) of landmarks (n, 5, 2), 0 to 180 degrees to either side.
+    """Measure the roll (n,) of landmarks (n, 5, 2): 0 to 180 degrees, for either direction.
 
-    It is infinite where the landmarks coincide.
+    Infinite where the landmarks coincide.
 
     >>> measure_rolls([ARCFACE_112, -ARCFACE_112]).round().tolist()
     [0.0, 180.0]

@@ -1,4 +1,4 @@
-"""Turns of images by quarters: the pixels, the faces and the transforms of a turned image.
+"""Quarter turns of images, with the pixels, faces and transforms of a turned image.
 
 A turn is 0, 90, 180 or 270: the degrees by which an image is rotated clockwise so that its faces
 are upright.
@@ -27,7 +27,7 @@ def turn_image(image: Pixels, turn: int) -> Pixels:
 
 
 def turned_size(size: tuple[int, int], turn: int) -> tuple[int, int]:
-    """Return the (height, width) of the turned image of an image of `size`.
+    """Return the (height, width) that an image of `size` has after a turn.
 
     >>> turned_size((2, 3), 90), turned_size((2, 3), 180)
     ((3, 2), (2, 3))

@@ -1,4 +1,4 @@
-"""Files of a source folder that a command does not take: counted by suffix, or named one by one."""
+"""Files of a source folder that a command skips: counted by suffix, and named at debug level."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OTHERS, _NO_SUFFIX = "of other suffixes", "without suffix"
 class UntakenFiles:
     """Counts of the files below `root` that are not `expected`, such as `images`.
 
-    A folder that holds files but none that is taken may be a person, so it is named.
+    A folder whose files are all skipped may be a person, so it is named.
     """
 
     def __init__(self, root: str | os.PathLike[str], expected: str) -> None:

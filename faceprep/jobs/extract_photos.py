@@ -23,7 +23,7 @@ from faceprep.core.shards import cut_evenly
 from faceprep.core.types import MANY_FACES, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.folder import Identity, find_identities, refuse_output_inside
-from faceprep.sets.listing import is_text, list_images
+from faceprep.sets.listing import is_text, list_images, refuse_bad_name
 from faceprep.steps.fallback import find_with
 from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, Found, face_rows
 from faceprep.tables.faces import FACES_TABLE, FacesWriter, join_faces, join_output
@@ -140,7 +140,9 @@ class ExtractPhotos(FaceOptions, Job):
         crops, faults = self.cropper().crop(photo.pixels, chosen.faces, turn=chosen.turn)
         if not crops:
             sink.write(photo.path, photo.data, beside=_NONE)
-            return Outcome(photo.path, *((DEGENERATE, "; ".join(faults)) if faults else found[1:3]))
+            if faults:
+                return Outcome(photo.path, DEGENERATE, "; ".join(faults))
+            return Outcome(photo.path, found.status, found.reason)
         has_many = self.select == "only" and len(chosen.faces) > 1
         beside = _MULTI if has_many else ""
         names = [f"{photo.crop}_{crop.face}.png" for crop in crops]
@@ -152,9 +154,8 @@ class ExtractPhotos(FaceOptions, Job):
             table.add(row)
         if has_many:
             return Outcome(photo.path, MANY_FACES, f"{len(chosen.faces)} faces")
-        return Outcome(
-            photo.path, reason="; ".join(filter(None, [*faults, found.note, photo.note]))
-        )
+        notes = filter(None, [*faults, found.note, photo.note])
+        return Outcome(photo.path, reason="; ".join(notes))
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join the tables of the shards."""
@@ -207,7 +208,7 @@ def choose(faces: Faces, select: str, size: tuple[int, int]) -> Sequence[int]:
 def _load_photos(shard: Shard) -> Iterator[Photo | Outcome]:
     for path, crop in shard.payload:
         if not is_text(path):
-            yield Outcome(path, "bad_name", "the name is not UTF-8; rename the file")
+            yield refuse_bad_name(path)
             continue
         data = read_image_bytes(f"{shard.source}/{path}", path)
         if isinstance(data, Outcome):

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from faceprep import __version__
@@ -27,7 +26,7 @@ from faceprep.pages.report import section_faces as faces
 from faceprep.pages.report import section_runs as runs
 from faceprep.pages.report import section_similarity as likeness
 from faceprep.pages.report import section_videos as videos
-from faceprep.pages.report.crops import Crops, open_crops
+from faceprep.pages.report.crops import Crops, open_crops, spread_places
 from faceprep.pages.report.html import Heading, write_page
 from faceprep.pages.report.run_state import Run, find_runs, is_work_page
 from faceprep.pages.report.section_faces import Columns
@@ -46,7 +45,7 @@ _PLAN = "plan.jsonl"
 _SAMPLE = 200
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.[a-z]+$)")
 _MOST_COMPARED = 10_000
-"""Images: their pairs take seconds, those of twice as many four times as long."""
+"""Images whose pairs are compared. This takes seconds, and four times as long for twice as many."""
 
 
 @dataclass(frozen=True)
@@ -294,15 +293,11 @@ def _some_crops(found: Columns | None, tallies: Sequence[Tally]) -> tuple[list[s
     """
     if found is not None:
         rows = np.flatnonzero(found.is_shown())
-        return found.paths_of(_spread(rows)), len(rows)
+        chosen = rows[spread_places(len(rows), _SAMPLE)]
+        return found.paths_of(chosen.tolist()), len(rows)
     samples = [path for tally in tallies for path in tally.samples]
-    chosen = _spread(np.arange(len(samples)))
-    return [samples[place] for place in chosen], sum(tally.images_of.total() for tally in tallies)
-
-
-def _spread(rows: npt.NDArray[np.int64]) -> list[int]:
-    places = np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).round().astype(np.int64)
-    return [int(row) for row in rows[places]]
+    places = spread_places(len(samples), _SAMPLE).tolist()
+    return [samples[place] for place in places], sum(tally.images_of.total() for tally in tallies)
 
 
 def _measure(crops: Crops, paths: Sequence[str]) -> Columns | None:

@@ -22,7 +22,7 @@ from faceprep.sets.containers import faults_after, index_set, open_set
 from faceprep.sets.folder import refuse_output_inside
 from faceprep.sets.image_paths import ImagePaths, path_in_identity
 from faceprep.sets.image_set import Sample
-from faceprep.sets.listing import Listing, is_text, list_set
+from faceprep.sets.listing import Listing, is_text, list_set, refuse_bad_name
 from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import state_of
 from faceprep.steps.place_images import plan_header
@@ -228,7 +228,7 @@ def _measure(
         return sample
     key = sample.key
     if not is_text(key):
-        return Outcome(key, "bad_name", "the name is not UTF-8; rename the file")
+        return refuse_bad_name(key)
     crop = load_image_bytes(sample.data, key, sample.place)
     if isinstance(crop, Outcome):
         return crop

@@ -14,12 +14,14 @@ import numpy.typing as npt
 
 from faceprep.core.arrays import Ints
 from faceprep.core.names import identity_of
+from faceprep.core.types import Outcome
 from faceprep.sets.distinct_keys import find_repeats, hash_names, strip_suffix
 from faceprep.sets.folder import BAD_NAME, Identity
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.label_rules import Unlabelled
 
 NO_IDENTITY = "no_identity"
+_NOT_UTF8 = "the name is not UTF-8; rename the file"
 
 
 @dataclass
@@ -115,13 +117,18 @@ def refuse_names(listing: Listing, forbidden: re.Pattern[str] | None = None) -> 
                 )
 
 
+def refuse_bad_name(path: str, unit: str = "") -> Outcome:
+    """Return the outcome of an input whose path is not UTF-8."""
+    return Outcome(path, BAD_NAME, _NOT_UTF8, unit)
+
+
 def describe_bad_name(path: str) -> str:
     """Say that a path is not UTF-8, and show its bytes.
 
     >>> describe_bad_name("a/\\udcff.jpg")
     "b'a/\\\\xff.jpg': the name is not UTF-8; rename the file"
     """
-    return f"{path.encode('utf-8', 'surrogateescape')!r}: the name is not UTF-8; rename the file"
+    return f"{path.encode('utf-8', 'surrogateescape')!r}: {_NOT_UTF8}"
 
 
 def is_text(path: str) -> bool:

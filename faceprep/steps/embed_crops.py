@@ -34,6 +34,7 @@ from faceprep.core.prefetch import map_ahead
 from faceprep.core.text import count_noun
 from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
+from faceprep.sets.listing import is_text, refuse_bad_name
 from faceprep.steps.listed_set import load_listed, read_listed
 from faceprep.vision import align
 from faceprep.vision.load_image import load_image_bytes
@@ -246,10 +247,8 @@ def load_file(
     fitter: Fitter, root: Path | str, path: str, identity: str = ""
 ) -> list[FittedCrop | Outcome]:
     """Load and fit one image file."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return [Outcome(path, "bad_name", "the name is not UTF-8; rename the file")]
+    if not is_text(path):
+        return [refuse_bad_name(path)]
     data = read_image_bytes(f"{root}/{path}", path)
     if isinstance(data, Outcome):
         return [data]

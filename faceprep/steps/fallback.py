@@ -20,8 +20,8 @@ def find_with(
     """Return what was found in each image, and the fingerprint of the detector that found it.
 
     Each finder looks only at the images in which those before it found no sure face, or none with
-    sound landmarks. The first `most` sound faces of an image are refined. A given
-    `turn` is that of all images; otherwise each finder looks for the turn of each.
+    sound landmarks. The first `most` sound faces of an image are refined. If `turn` is given, all
+    images are turned by it; otherwise each finder chooses the turn of each image.
     """
     first = finders[0]
     found = [(each, first.fingerprint) for each in first.find(images, most, turn)]

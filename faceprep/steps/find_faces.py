@@ -1,6 +1,6 @@
 """Finds and crops faces in decoded images, for photos, video frames and tables of faces.
 
-FaceFinder   images -> the faces that are sure enough, or why there is none
+FaceFinder   images -> the faces above the minimum score, or the reason for none
 Cropper      image, faces -> crops with their 2×3 transforms, and what is wrong with the others
 face_rows    crops -> their rows in faces.parquet
 """
@@ -20,6 +20,7 @@ from faceprep.core.arrays import Floats, Pixels, Rows
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces, no_faces
+from faceprep.core.io.image_bytes import UNDECODABLE
 from faceprep.core.landmarks import check_landmarks
 from faceprep.core.options import option
 from faceprep.core.turns import turn_faces_back, turn_image
@@ -39,11 +40,9 @@ from faceprep.vision.templates import (
 )
 
 log = logging.getLogger("faceprep")
-DEGENERATE, UNDECODABLE = "degenerate_landmarks", "undecodable"
-_BORDERED, _DOUBLED = (
-    "found on a border: it fills the image",
-    "found at twice the detection size: it is small",
-)
+DEGENERATE = "degenerate_landmarks"
+_BORDERED = "found on a border: it fills the image"
+_DOUBLED = "found at twice the detection size: it is small"
 _TURNS = ("auto", "0", "all")
 _LOWEST = 0.5
 """Score below which a detector's answers are not even counted as low."""
@@ -59,7 +58,7 @@ class Found(NamedTuple):
     status: str = OK
     reason: str = ""
     note: str = ""
-    """How the faces were found, where a plain look found none."""
+    """Description of the pass that found the faces, if the first found none."""
     refiners: tuple[str, ...] | None = None
     """The refiner that placed the landmarks of each face, empty for the detector; None if there
     was no second look."""
@@ -112,7 +111,7 @@ class FaceOptions:
         "look is in doubt (auto), never (0), or always (all).",
         choices=_TURNS,
     )
-    min_score: float = option(0.8, "Keep faces from this minimum detection score on, 0 to 1.")
+    min_score: float = option(0.8, "Keep faces with at least this detection score, 0 to 1.")
     min_face: int = option(0, "Drop faces whose longer side is below N pixels.")
     template: str = option(
         "arcface-112",
@@ -126,7 +125,7 @@ class FaceOptions:
             raise OptionError("turns", expected=", ".join(_TURNS), found=repr(self.turns))
 
     def spec(self, detector: str | None = None) -> DetectorSpec:
-        """Return the settings of `detector`, or of the first choice. Raises OptionError."""
+        """Return the settings of `detector`, by default of --detector. Raises OptionError."""
         spec = DetectorSpec(
             detector or self.detector,
             device=self.device,
@@ -205,13 +204,13 @@ class FaceFinder:
     def find(
         self, images: Sequence[Pixels], most: int | None = None, turn: int | None = None
     ) -> list[Found]:
-        """Find the faces of each image that are sure enough, or the reason why there is none.
+        """Find the faces of each image with at least the minimum score, or the reason for none.
 
         Faces with sound landmarks are refined: the first `most` of an image, or all. The others
         keep the detector's. Exchanged landmarks are often those of a head upside down, where a
         refiner sees a face that is not there. An image whose faces are upright only after a turn
-        is turned to find them; the faces are returned in pixels of the image as it is. A given
-        `turn` is that of all images.
+        is turned to find them; the faces are returned in pixels of the image as it is. If `turn` is
+        given, all images are turned by it.
         """
         if turn:
             return [self._look_turned(image, turn, most) for image in images]
@@ -229,11 +228,11 @@ class FaceFinder:
 
     @property
     def can_turn(self) -> bool:
-        """Return whether it looks for the turn of images."""
+        """Return whether images are also searched at other turns."""
         return self._chooser is not None
 
     def find_turn(self, images: Sequence[Pixels]) -> int:
-        """Return the one turn of all frames of a video; 0 unless most are in doubt."""
+        """Return one turn for all frames of a video; 0 unless most frames are in doubt."""
         found = self._look(images, 1)
         pairs = zip(images, found, strict=True)
         n_doubts = sum(self._doubts(image, each) for image, each in pairs)
@@ -242,7 +241,7 @@ class FaceFinder:
         return self._chooser.choose_one(images)
 
     def _doubts(self, image: Pixels, found: Found) -> bool:
-        """Return whether the image should be seen at other turns."""
+        """Return whether the image should be searched at other turns."""
         if self._chooser is None or found.status == UNDECODABLE:
             return False
         return self._chooser.doubts(image, found.faces, found.onet_scores)
@@ -267,23 +266,24 @@ class FaceFinder:
             return Found(no_faces(), UNDECODABLE, answer.problem)
         sure = faces.take(faces.scores >= self._min_score)
         if len(sure):
-            return Found(
-                sure,
-                note=_BORDERED if answer.is_bordered else _DOUBLED if answer.is_doubled else "",
-            )
+            return Found(sure, note=_describe_pass(answer))
         if len(faces):
-            return Found(
-                sure,
-                LOW_SCORE,
-                f"the surest face has {faces.scores[0]:.2f}, below {self._min_score:g}",
-            )
+            reason = f"the surest face has {faces.scores[0]:.2f}, below {self._min_score:g}"
+            return Found(sure, LOW_SCORE, reason)
         return Found(sure, NO_FACE, self._no_face)
+
+
+def _describe_pass(answer: Detection) -> str:
+    """Describe the pass that found the faces; empty for the first."""
+    if answer.is_bordered:
+        return _BORDERED
+    return _DOUBLED if answer.is_doubled else ""
 
 
 def _refine(
     refiner: Refiner, images: Sequence[Pixels], found: Sequence[Found], most: int | None
 ) -> list[Found]:
-    """Return what was found with the landmarks of `most` faces of each image refined."""
+    """Refine the landmarks of the first `most` sound faces of each image."""
     rows = [first_sound(each.faces, most) for each in found]
     seen = [row for row, faces in enumerate(rows) if len(faces)]
     chosen = [found[row].faces.take(rows[row]) for row in seen]

@@ -22,15 +22,15 @@ _DEMUXERS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,flv,asf,ogg",
     "protocol_whitelist": "file",
 }
-"""No play lists, which would lead to other files and hosts."""
+"""Playlists are not opened, because they lead to other files and hosts."""
 WORTH_SEEKING = 24
-"""Frames that must be spared: a seek empties the decoder, and its threads start again."""
+"""Frames that a seek must save: it empties the decoder, and the threads start again."""
 _STRICT = ("mjpeg",)
 """Decoders that hide damage unless an option makes them stop at it."""
 _N_LEARNED = 8
 """Packets from which to learn whether a stream has checksums."""
 _MAX_DELAY = 64
-"""More frames than a decoder holds back."""
+"""More frames than any decoder holds back."""
 
 
 class Decoded(NamedTuple):
@@ -106,9 +106,7 @@ class OpenVideo:
             if packet.is_keyframe or not keys_only:
                 self._newest, self._n_sent = max(self._newest, packet.pts or 0), self._n_sent + 1
                 yield from self._try(packet)
-            if (
-                packet.is_keyframe and keys_only
-            ):  # else they come out in the wrong order where a group is open
+            if packet.is_keyframe and keys_only:  # open groups would come out in a wrong order
                 yield from self._drain()
                 context.flush_buffers()
         yield from self._drain()
@@ -138,11 +136,8 @@ def decode_from(
 ) -> Generator[Decoded, None, None]:
     """Yield all decodable pictures in order, from the last key frame before `first` or earlier."""
     began_at = video.go_to(first, index)
-    number, doubtful, n_lost = (
-        -1,
-        -1,
-        0,
-    )  # frames up to `doubtful` and those after build on a lost one
+    number, n_lost = -1, 0
+    doubtful = -1  # frames up to this number, and those after, build on a lost one
     for picture in video.pictures(keys_only):
         if picture is None:
             doubtful, n_lost = max(doubtful, video.reach(index)), n_lost + 1
@@ -163,8 +158,7 @@ def decode_from(
         else:
             yield Decoded(number, picture, doubtful >= 0)
     if number + 1 < len(index) and video.n_threads != 1 and not keys_only:
-        # threads that decode ahead drop what they hold at an error near the end: once more, without
-        # them
+        # Threads drop what they decoded ahead at an error near the end: decode it again in one.
         again = OpenVideo(video.path, 1)
         with contextlib.closing(again):
             yield from (
@@ -203,7 +197,7 @@ def _open(path: str) -> Any:
 
 
 def _has_checksums(path: str) -> bool:
-    """Return whether one of the first packets of FFV1 has right checksums."""
+    """Return whether one of the first packets of an FFV1 file has correct checksums."""
     with contextlib.closing(_open(path)) as container:
         packets = packets_of(container, _video_stream(container, path))
         return any(are_slices_sound(bytes(each)) for each in itertools.islice(packets, _N_LEARNED))

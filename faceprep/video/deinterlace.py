@@ -1,4 +1,4 @@
-"""Interlaced pictures to whole ones, one for one, with FFmpeg's filter bwdif.
+"""Conversion of interlaced pictures to whole ones, one for one, with FFmpeg's filter bwdif.
 
 The filter looks at the picture before and the one after. A stream may mix interlaced and whole
 pictures; whole ones pass unchanged.
@@ -21,7 +21,7 @@ _NOTE = "interlaced pictures deinterlaced (bwdif)"
 def deinterlace(
     decoded: Generator[Decoded, None, None], note: Callable[[str], None]
 ) -> Generator[Decoded, None, None]:
-    """Yield the pictures, those that are interlaced replaced; then `note` is called.
+    """Yield the pictures with the interlaced ones replaced; call `note` if there are any.
 
     All pictures pass untouched until the first that is interlaced. The one before it is kept, as
     the filter needs it.
@@ -44,7 +44,7 @@ def deinterlace(
 
 
 class _Bwdif:
-    """The filter, which answers each picture when the next one is there."""
+    """The filter, which returns each picture after it has received the next one."""
 
     def __init__(self) -> None:
         self._chain: FilterChain | None = None
@@ -52,12 +52,12 @@ class _Bwdif:
         self._waiting: deque[Decoded | None] = deque()
 
     def skip(self, each: Decoded) -> None:
-        """Give the filter a picture that is not asked for."""
+        """Give the filter a picture whose result is not wanted."""
         self._push(each.picture)
         self._waiting.append(None)
 
     def send(self, each: Decoded) -> Iterator[Decoded]:
-        """Give the filter a picture; yield what it answers."""
+        """Give the filter a picture; yield those that are ready."""
         if self._chain is not None and _kind_of(each.picture) != self._kind:
             yield from self.flush()
         self._push(each.picture)
@@ -65,7 +65,7 @@ class _Bwdif:
         yield from self._answers()
 
     def flush(self) -> Iterator[Decoded]:
-        """End the stream; yield what is left."""
+        """End the stream; yield the pictures that are left."""
         if self._chain is not None:
             self._chain.end()
             yield from self._answers()

@@ -1,4 +1,4 @@
-"""Checksums of FFV1, which FFmpeg's decoder only prints where they are wrong.
+"""Checksums of FFV1, which FFmpeg's decoder checks without reporting an error.
 
 A packet of FFV1 from version 3 on is a row of slices. Each ends with the u24 size of its content,
 a byte, and a CRC-32 that makes the CRC of the whole slice zero. RFC 9043, sections 4.8 and 4.9.
@@ -14,9 +14,9 @@ _NO_START = 0xFFFFFFFF
 
 
 def are_slices_sound(packet: bytes) -> bool:
-    """Return whether a packet is a row of slices with right checksums.
+    """Return whether a packet is a row of slices with correct checksums.
 
-    It is False for every packet of a stream without checksums.
+    The result is False for every packet of a stream without checksums.
     """
     end = len(packet)
     while end > 0:

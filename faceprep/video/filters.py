@@ -13,7 +13,7 @@ _TICK = Fraction(1, 25)
 class FilterChain:
     """Filters in a row, each a (name, options), for pictures like `picture`.
 
-    The pictures given must share its size and format. They are numbered anew.
+    The pictures given must share its size and format. They are renumbered.
     """
 
     def __init__(self, picture: Any, *filters: tuple[str, str]) -> None:
@@ -35,7 +35,7 @@ class FilterChain:
         self._source.push(picture)
 
     def end(self) -> None:
-        """Say that no picture follows."""
+        """Signal that no picture follows."""
         self._source.push(None)
 
     def pull(self) -> Any:

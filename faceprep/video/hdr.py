@@ -1,4 +1,4 @@
-"""High dynamic range and wide gamut to BT.709, as FFmpeg's filters `zscale` and `tonemap` do it.
+"""Conversion of HDR and wide gamut to BT.709, as by FFmpeg's filters `zscale` and `tonemap`.
 
 The filters are not in PyAV's wheels, so the chain is computed here, with 1.0 at 100 cd/m²:
 

@@ -136,9 +136,9 @@ def are_spare(
 ) -> bool:
     """Return whether the packets without a time give no frame of their own.
 
-    `unstamped` (n,) is their mask, `keys` are the places of the key frames. Such are the pictures
-    after the first key frame of a stream that was cut out of another, which need one before it, and
-    the second fields of an interlaced stream.
+    `unstamped` (n,) is their mask, and `keys` are the places of the key frames. There are two kinds
+    of such packets. In a stream that was cut out of another, pictures after the first key frame may
+    need one before it. In an interlaced stream, they are the second fields.
     """
     places = np.flatnonzero(unstamped)
     if not len(places):

@@ -1,9 +1,9 @@
-"""Decoded pictures to upright RGB as a player shows it.
+"""Conversion of decoded pictures to upright RGB, as a player shows them.
 
 Colours: the matrix and the range that the video names; BT.601 and limited range where it names
-none, as FFmpeg and OpenCV have it. Chroma of 4:2:0 and 4:2:2 is not interpolated: within 2 of 255
-on even colours, three times as fast. Chroma of 4:4:4 is kept. Pixels that are not square are scaled
-to square ones, and HLG, PQ and BT.2020 become BT.709.
+none, as in FFmpeg and OpenCV. Chroma of 4:2:0 and 4:2:2 is not interpolated: this is three times
+as fast, and within 2 of 255 on even colours. Chroma of 4:4:4 is kept. Pixels that are not square
+are scaled to square ones, and HLG, PQ and BT.2020 become BT.709.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_STRETCH = 8
 
 
 class _Kind(NamedTuple):
-    """What decides on the conversion of a picture."""
+    """The properties of a picture that decide on its conversion."""
 
     format: str
     width: int
@@ -47,8 +47,8 @@ class _Recipe(NamedTuple):
 class PictureConverter:
     """A converter of the pictures of one video.
 
-    `aspect` is the width of a pixel in heights, None where the file is silent. `notes` are short
-    sentences about what was converted so far, each once.
+    `aspect` is the width of a pixel in heights, None if the file does not state it. `notes` are
+    short sentences about what was converted so far, each once.
     """
 
     def __init__(self, aspect: Fraction | None) -> None:
@@ -106,7 +106,7 @@ class PictureConverter:
     def _square_size(self, kind: _Kind) -> tuple[int, int]:
         """Return the (height, width) of a picture with square pixels, as it is stored.
 
-        The width changes that a player shows, which is the height of one stored on its side.
+        The width that a player shows changes. In a picture stored on its side, that is the height.
         """
         aspect = self._aspect
         if not aspect or aspect == 1:

@@ -37,7 +37,7 @@ class Outline(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A piece of a video: the frames from `first` to before `stop`, `n_wanted` of them wanted."""
+    """A piece of a video: the frames from `first` up to `stop` - 1, `n_wanted` of them wanted."""
 
     first: int
     stop: int
@@ -59,7 +59,7 @@ def read_outline(path: str) -> Outline:
 
 
 def index_video(path: str) -> tuple[VideoIndex, str]:
-    """Return the index of a video, and how it is cut off, empty if it is not. Raises SourceError.
+    """Index a video, and describe how it is cut off: empty if it is whole. Raises SourceError.
 
     All packets are read; nothing is decoded.
     """
@@ -92,7 +92,7 @@ def cut_video(index: VideoIndex, choice: FrameChoice, piece_s: float) -> list[Sp
 
 
 def pack_index(index: VideoIndex, cut_off: str) -> bytes:
-    """Encode an index and a cut as bytes: a line of JSON, then the stamps and the key frames."""
+    """Encode an index and `cut_off` as a line of JSON, then the stamps and the key frames."""
     head = {name: getattr(index, name) for name in _LAYOUT}
     head |= {"n_frames": len(index), "cut_off": cut_off}
     arrays = index.stamps.astype("<i8").tobytes() + index.keyframes.astype("<i8").tobytes()

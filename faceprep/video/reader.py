@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from faceprep.core.arrays import Pixels
+from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
 from faceprep.core.folder_walk import walk_folders
 from faceprep.core.text import count_noun
@@ -33,6 +34,8 @@ VIDEO_SUFFIXES = (
 )
 """Suffixes of video files, in lower case."""
 _NONE = -1
+_LEAST_DECODERS = 2
+"""A single thread conceals damage differently from several, and frames must not depend on cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,8 @@ def is_video_name(name: str) -> bool:
 def find_videos(path: str | os.PathLike[str], untaken: UntakenFiles | None = None) -> list[Path]:
     """List the videos of a tree, sorted by path; a file is returned as it is. Raises SourceError.
 
-    Names that begin with a dot are skipped. Links are followed, but each real
-    folder is entered once. Other files are counted in the log and in `untaken`, but not the .face
-    files of videos.
+    Names that begin with a dot are skipped. Links are followed, but each real folder is entered
+    once. Other files are counted in the log and in `untaken`, except the .face files of videos.
     """
     root = Path(path)
     if not root.is_dir():
@@ -184,6 +186,16 @@ class VideoReader:
         self.close()
 
 
+def open_video(
+    path: str | os.PathLike[str], known: tuple[VideoIndex, str] | None = None
+) -> VideoReader:
+    """Open a video for decoding on the cores of this process, with the same frames on any number.
+
+    `known` is that of `VideoReader`. Raises SourceError, MissingExtra.
+    """
+    return VideoReader(path, max(_LEAST_DECODERS, my_cores()), known)
+
+
 def describe_damage(cut_off: str, n_missed: int, first_missed: int, n_after_damage: int) -> str:
     """Describe the faults of a video in one line; empty where there is none.
 
@@ -217,9 +229,10 @@ def _index(opened: OpenVideo) -> tuple[VideoIndex, str]:
 def _how_cut_off(path: str, index: VideoIndex) -> str:
     if index.n_claimed and index.n_whole >= index.n_claimed:
         return ""  # what is missing is not the pictures
-    return describe_cut(path) or (
-        f"the file says that it has {index.n_claimed}" if index.n_whole < index.n_claimed else ""
-    )
+    how = describe_cut(path)
+    if not how and index.n_whole < index.n_claimed:
+        return f"the file says that it has {index.n_claimed}"
+    return how
 
 
 def _runs(wanted: Sequence[int], index: VideoIndex, keys_only: bool) -> Iterator[Sequence[int]]:

@@ -7,8 +7,8 @@
     pair:faces    the same of the n frames with a face, which the caller finds: here every frame
     keyframes     the frames that need no other to be decoded
 
-A span of seconds narrows each of them: `uniform` spaces its frames over the span, the others keep
-of their frames those that lie in it. Numbers are those of the whole video.
+A span of seconds narrows each of them: `uniform` spaces its frames over the span, and the others
+keep those of their frames that lie in it. Numbers are those of the whole video.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class FrameChoice:
 
     @property
     def is_pair(self) -> bool:
-        """Return whether two frames are wanted, which have to be there both."""
+        """Return whether two frames are wanted, both of which must exist."""
         return self.kind in ("pair", "pair:faces")
 
     @property
@@ -124,7 +124,7 @@ def _pair(n: int) -> list[int]:
 def choose_pair(numbers: Sequence[int]) -> list[int]:
     """Return the two of `numbers`, rising, at the places 6 and 6 + half of their count.
 
-    Where there are too few for these places, the first and the last.
+    If there are too few for these places, return the first and the last.
 
     >>> choose_pair(range(10, 30)), choose_pair([4, 5, 9]), choose_pair([4]), choose_pair([])
     ([16, 26], [4, 9], [4], [])

@@ -1,4 +1,4 @@
-"""A check whether a video file is shorter than its headers say.
+"""A check for video files that are shorter than their headers say.
 
 It decodes nothing and follows sizes.
 

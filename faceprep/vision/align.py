@@ -1,6 +1,6 @@
 """Crops from transforms.
 
-A crop depends on nothing besides the image and its 2×3 transform (`core.landmarks`), so a stored
+A crop depends only on the image and its 2×3 transform (`core.landmarks`), so a stored
 transform is enough to make the crop again.
 """
 

@@ -23,7 +23,7 @@ OpenCV holds two copies while it decodes."""
 MIN_SIDE = 4
 _PREVIEW_QUALITY = 85
 _DEPTHS = (8, 10, 12, 14, 16)
-"""Bits a channel of cameras and scanners."""
+"""Bits per channel that cameras and scanners use."""
 
 
 class Undecodable(FaceprepError):
@@ -33,10 +33,10 @@ class Undecodable(FaceprepError):
 def decode(data: Buffer, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Decode an image of any encoding to (height, width, 3) uint8 RGB.
 
-    EXIF orientation is applied, and that of HEIC and AVIF. Grey is repeated, and CMYK becomes RGB.
-    Of 16 bits the upper 8 of those in use are kept: the least of 8, 10, 12, 14 and 16 that hold the
-    largest value. Alpha is dropped: the pixels under it stay as stored, but a TIFF is composited
-    on black. Only the first frame is decoded.
+    The orientation in EXIF, HEIC and AVIF is applied. Grey is repeated, and CMYK becomes RGB. Of 16
+    bits, the upper 8 of those in use are kept. In use are the fewest of 8, 10, 12, 14 and 16 bits
+    that hold the largest value. Alpha is dropped: the pixels under it stay as stored, but a TIFF is
+    composited on black. Only the first frame is decoded.
 
     Raises Undecodable for truncated and damaged data. Images of more than `max_pixels` pixels or
     with a side under 4 are refused from the header alone.
@@ -45,14 +45,14 @@ def decode(data: Buffer, max_pixels: int = MAX_PIXELS) -> Pixels:
 
 
 def decode_noted(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, str]:
-    """Decode as `decode` does; also return a note about what was left out, mostly empty."""
+    """Decode as `decode` does; also return a note on what was left out, usually empty."""
     header = check_image(data)
     problem = header.damage
     if not problem and header.size:
         problem = _describe_bad_size(*header.size, max_pixels)
     if problem:
         raise Undecodable(problem)
-    if header.suffix == ".jpg":  # most of all images
+    if header.suffix == ".jpg":  # the most frequent format: nothing is left out
         return _decode_sound(data, header), ""
     notes = []
     if is_animation(header.suffix, data):

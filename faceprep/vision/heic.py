@@ -18,7 +18,7 @@ def can_read_heic() -> bool:
 
 
 def decode_heic(data: Buffer) -> Pixels | None:
-    """Decode to (height, width, 3) uint8 RGB, upright; return None where that fails."""
+    """Decode to (height, width, 3) uint8 RGB, upright; return None if that fails."""
     import pillow_heif
 
     try:

@@ -18,7 +18,7 @@ log = logging.getLogger("faceprep")
 
 
 class NotedPixels(NamedTuple):
-    """The RGB pixels of an image, and a note about what decoding left out; mostly empty."""
+    """The RGB pixels of an image, and a note on what decoding left out; usually empty."""
 
     pixels: Pixels
     note: str

@@ -1,74 +1,27 @@
-"""extract-photos: what goes where, told by detectors that find flat faces; no weights."""
+"""extract-photos: the place of each photo and crop, with detectors of flat faces and no weights."""
 
 from __future__ import annotations
 
-import csv
 import os
-import random
-import re
-import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceprep import ExtractPhotos, Request, SerialRunner, run_job
-from faceprep.cli import main
-from faceprep.core import registry
-from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.faces import Faces
-from faceprep.core.registry import Entry
-from faceprep.core.types import Summary
 from faceprep.jobs.extract_photos import choose, name_crops
 from faceprep.run.ledger import Ledger, Places
 from faceprep.vision.codec import decode, encode
-from tests.fakes import before_changes, is_state, killed_before, opened, start, status_of, tree
+from tests.fakes import opened, tree
 from tests.flat_faces import Flat, FlatDetector, flat_detectors, paint, save
+from tests.flat_photos import JOB, ONE, failures, files, photos, rows, run
 
-__all__ = ["flat_detectors"]
+__all__ = ["flat_detectors", "photos"]
 pytestmark = pytest.mark.usefixtures("flat_detectors")
-JOB = ExtractPhotos(detector="flat")
-ONE, TWO = [Flat(40, 50)], [Flat(40, 50), Flat(200, 80, 90, 0.97)]
-
-
-def run(source: Path, output: Path, job: ExtractPhotos = JOB, **asked: object) -> Summary:
-    return run_job(job, Request((source,), output, **asked), SerialRunner())  # type: ignore[arg-type]
-
-
-def files(root: Path) -> set[str]:
-    """Names of files, without the run's own notes."""
-    return {name for name, data in tree(root).items() if data is not None and not is_state(name)}
-
-
-def rows(output: Path) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = pq.read_table(output / "faces.parquet").to_pylist()
-    return found
-
-
-def failures(output: Path) -> list[list[str]]:
-    if not (output / "failures.csv").exists():
-        return []
-    with open(output / "failures.csv", newline="") as file:
-        return list(csv.reader(file))[1:]
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """One of each kind, in identities that are nested or not, and outside of any."""
-    root = tmp_path / "photos"
-    save(root / "flat.png", *ONE)
-    save(root / "ann" / "one.png", *ONE)
-    save(root / "ann" / "two.bmp", *TWO)
-    save(root / "ann" / "young" / "low.png", Flat(40, 50, score=0.7))
-    save(root / "bob" / "none.png")
-    save(root / "bob" / "point.png", Flat(40, 50, degenerate=True))
-    (root / "bob" / "bad.jpg").write_bytes(b"no photo")
-    return root
 
 
 # Where things go
@@ -285,147 +238,3 @@ def test_files_of_phones_and_cameras_are_read_or_named(tmp_path: Path) -> None:
 
 def test_limit(photos: Path, tmp_path: Path) -> None:
     assert run(photos, tmp_path / "out", limit=3).inputs == 3
-
-
-# Beginning and beginning again
-
-
-def test_killed_and_started_again(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same bytes in all folders, as if it had not been."""
-    monkeypatch.setattr("faceprep.jobs.extract_photos._SHARD", 2)
-
-    def extract(root: Path, killed_at: int = 0) -> int:
-        with before_changes(killed_before(killed_at)) as made:
-            run(photos, root / "out")
-        return len(made)
-
-    n_changes = extract(tmp_path / "whole")
-    expected = tree(tmp_path / "whole")
-    assert {name.split("/")[0] for name in expected} == {
-        "out",
-        "out_multi",
-        "out_none",
-    } and n_changes > 60
-    for change in sorted(random.Random(3).sample(range(1, n_changes + 1), 30)):
-        root = tmp_path / str(change)
-        assert (
-            status_of(start(lambda root=root, change=change: extract(root, change)))
-            == -signal.SIGKILL
-        )  # type: ignore[misc]
-        extract(root)
-        assert tree(root) == expected, f"killed before change {change}"
-
-
-def test_overwrite_removes_what_the_run_before_wrote_and_nothing_else(
-    photos: Path, tmp_path: Path
-) -> None:
-    run(photos, tmp_path / "out")
-    kept = [tmp_path / f"out{ending}" / "ann" / "mine.txt" for ending in ("", "_multi", "_none")]
-    for path in kept:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("mine")
-    summary = run(photos, tmp_path / "out", replace(JOB, select="largest"), overwrite=True)
-    assert summary.by_status["ok"] == 3
-    assert files(tmp_path / "out_multi") == {"ann/mine.txt"}
-    assert files(tmp_path / "out_none") >= {"ann/mine.txt", "bob/none.png"}
-    assert files(tmp_path / "out") == {
-        "faces.parquet",
-        "flat_0.png",
-        "ann/mine.txt",
-        "ann/one_0.png",
-        "ann/two_0.png",
-    }
-
-
-@pytest.mark.parametrize("ending", ["", "_multi", "_none"])
-def test_foreign_files_are_refused(ending: str, photos: Path, tmp_path: Path) -> None:
-    foreign = tmp_path / f"out{ending}"
-    foreign.mkdir()
-    (foreign / "mine.txt").write_text("mine")
-    before = tree(tmp_path)
-    with pytest.raises(
-        OutputError, match=f"out{ending}: the output folder is not empty: it has 'mine.txt'"
-    ):
-        run(photos, tmp_path / "out")
-    assert {
-        name: data for name, data in tree(tmp_path).items() if not is_state(name) and name != "out"
-    } == {name: data for name, data in before.items() if name != "out"}
-
-
-def test_places_that_are_refused(photos: Path, tmp_path: Path) -> None:
-    before = tree(photos)
-    with pytest.raises(OutputError, match="the output would lie in the input"):
-        run(photos, photos / "ann" / "out")
-    for ending in ("_none", "_multi"):
-        source = photos.rename(tmp_path / f"out{ending}")
-        with pytest.raises(OutputError, match="the output would lie over the input"):
-            run(source, tmp_path / "out")
-        photos = source
-    assert tree(photos) == before
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(
-        SourceError, match=r"no photos in this folder: expected SRC/PHOTO.jpg or SRC/IDENTITY"
-    ):
-        run(tmp_path / "empty", tmp_path / "faces")
-
-
-# On the command line
-
-
-@pytest.mark.parametrize(
-    ("options", "status", "message"),
-    [
-        (["--detector", "nobody"], 2, "unknown detector 'nobody'"),
-        (["--fallback", "nobody"], 2, "unknown detector 'nobody'"),
-        (["--template", "arcface-100x90"], 2, "template 'arcface-100x90'"),
-        (["--min-score", "2"], 2, "bad minimum score"),
-        (["--det-size", "9"], 2, "bad detection size"),
-        (["--device", "gpu"], 2, "unknown device"),
-        (
-            ["--detector", "needy"],
-            1,
-            r"needy needs the package no_such_package. pip install 'faceprep\[detect\]'",
-        ),
-        (["--detector", "retinaface", "--require-gpu"], 1, "no GPU can be used"),
-    ],
-)
-def test_refused_in_one_line(
-    options: list[str],
-    status: int,
-    message: str,
-    photos: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    output = photos.with_name("out")
-    if "--require-gpu" in options:
-        ort = pytest.importorskip("onnxruntime")
-        if "CUDAExecutionProvider" in ort.get_available_providers():
-            pytest.skip("there may be a GPU")
-    monkeypatch.setitem(
-        registry.DETECTORS, "needy", Entry("no_such_package:Detector", extra="detect")
-    )
-    command = ["extract-photos", str(photos), str(output), "--detector", "flat", *options]
-    monkeypatch.setattr("sys.argv", ["faceprep", *command, "--runner", "serial"])
-    assert main() == status
-    printed = capsys.readouterr()
-    assert printed.out == "" and re.match(f"faceprep: .*{message}", printed.err.splitlines()[-1]), (
-        printed.err
-    )
-    assert "Traceback" not in printed.err
-    assert not output.exists(), "no trace of a run that never began"
-
-
-def test_unknown_select_is_wrong_usage(
-    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(
-        "sys.argv", ["faceprep", "extract-photos", str(photos), "out", "--select", "best"]
-    )
-    assert main() == 2
-    assert (
-        "'best' is not one of 'only', 'largest', 'score', 'center', 'all'"
-        in capsys.readouterr().err
-    )

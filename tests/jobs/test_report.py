@@ -5,9 +5,6 @@ means.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,6 @@ import pandas as pd
 import pytest
 
 from faceprep import (
-    Convert,
     ExtractPhotos,
     Folder2Rec,
     MergeIdentities,
@@ -30,53 +26,31 @@ from faceprep import (
     run_job,
 )
 from faceprep.core.embeddings import Embeddings, Model
-from faceprep.core.errors import MissingExtra, OptionError, SourceError
+from faceprep.core.errors import SourceError
 from faceprep.identity.distributions import measure
-from faceprep.synthetic import encode_face, write_folder
+from faceprep.synthetic import encode_face
 from faceprep.synthetic.video import face_box
 from faceprep.tables.embeddings import Place, write_npz
 from faceprep.video.siw_boxes import face_lines
 from tests import manifests
-from tests.fakes import opened
 from tests.flat_faces import Flat, flat_detectors, save
 from tests.pages.report.pages import Page
+from tests.reports import lopsided, report
 from tests.videos import SIDE, SIZE, extract, film
 
-__all__ = ["flat_detectors"]
+__all__ = ["flat_detectors", "lopsided"]
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 
-def report(out: Path, **options: Any) -> dict[str, Any]:
-    """The numbers; the page is looked at on the way."""
-    made = Report(**options).look(out)
-    Page(made.path).judge()
-    numbers: dict[str, Any] = json.loads(made.numbers_path.read_bytes())
-    assert [name for name in numbers if name not in ("command", "faceprep", "output")] == list(
-        dict.fromkeys(made.as_json()["sections"])
-    )
-    return numbers
-
-
-def agree(told: dict[str, Any], values: pd.Series) -> None:
-    """`told` is what pandas says of the values."""
-    assert (told["n"], told["missing"]) == (values.count(), values.isna().sum())
+def agree(reported: dict[str, Any], values: pd.Series) -> None:
+    """Check that `reported` agrees with pandas on the values."""
+    assert (reported["n"], reported["missing"]) == (values.count(), values.isna().sum())
     for p in PERCENTILES:
-        assert told[f"p{p}"] == pytest.approx(values.quantile(p / 100), rel=1e-6, abs=1e-9)
-    assert [told["min"], told["mean"], told["max"]] == pytest.approx(
+        assert reported[f"p{p}"] == pytest.approx(values.quantile(p / 100), rel=1e-6, abs=1e-9)
+    assert [reported["min"], reported["mean"], reported["max"]] == pytest.approx(
         [values.min(), values.mean(), values.max()]
     )
-    assert sum(told["counts"]) == values.count()
-
-
-@pytest.fixture
-def lopsided(tmp_path: Path) -> Path:
-    """Identities of 1, 2, 3 … 12 images."""
-    root = tmp_path / "faces"
-    for identity in range(12):
-        (root / f"p{identity}").mkdir(parents=True)
-        for image in range(identity + 1):
-            (root / f"p{identity}" / f"{image}.jpg").write_bytes(encode_face(identity, image))
-    return root
+    assert sum(reported["counts"]) == values.count()
 
 
 def test_rec2folder(rec_set: Path, tmp_path: Path) -> None:
@@ -118,7 +92,7 @@ def test_photos(tmp_path: Path) -> None:
         save(photos / f"p{n % 3}" / f"{n}.png", Flat(40, 50, 50 + 5 * n, 0.85 + n / 100))
     save(photos / "p0" / "many.png", Flat(40, 50), Flat(200, 80))
     save(photos / "p0" / "none.png")
-    (photos / "p1" / "broken.png").write_bytes(b"no image")
+    (photos / "p1" / "broken.png").write_bytes(b"not an image")
     summary = run_job(ExtractPhotos(detector="flat"), Request((photos,), out), SerialRunner())
     numbers = report(out)
     assert numbers["run"]["by_status"] == dict(summary.by_status)
@@ -160,18 +134,18 @@ def test_video(tmp_path: Path) -> None:
     )
     summary = extract(source, out)
     numbers = report(out)
-    told = {
+    reported = {
         one["video"]: [one[key] for key in ("frames", "detected", "original", "difference")]
         for one in numbers["videos"]["worst"]
     }
-    assert told == {
+    assert reported == {
         "boxed.mp4": [8, 2, 8, 6],
         "empty.mp4": [4, 0, None, 4],
         "half.mp4": [8, 4, None, 4],
         "whole.mp4": [8, 8, None, 0],
     }
-    assert list(told) == ["boxed.mp4", "empty.mp4", "half.mp4", "whole.mp4"], "the worst first"
-    for name, row in told.items():
+    assert list(reported) == ["boxed.mp4", "empty.mp4", "half.mp4", "whole.mp4"], "the worst first"
+    for name, row in reported.items():
         assert len(list((out / name.removesuffix(".mp4")).glob("*.png"))) == row[1]
     assert numbers["videos"]["empty_videos"] == ["empty.mp4"]
     assert (
@@ -198,12 +172,12 @@ def test_every_video_is_in_the_table(tmp_path: Path) -> None:
         film(source / f"{number:02}.mp4", "r" if number % 2 else "b")
     (source / "broken.mp4").write_text("not a video")
     extract(source, out)
-    told = report(out)["videos"]
-    assert [one["video"] for one in told["all"]][:2] == ["00.mp4", "02.mp4"]
-    assert len(told["all"]) == 24 and len(told["worst"]) == 20
-    states = {one["video"]: one["state"] for one in told["all"]}
+    reported = report(out)["videos"]
+    assert [one["video"] for one in reported["all"]][:2] == ["00.mp4", "02.mp4"]
+    assert len(reported["all"]) == 24 and len(reported["worst"]) == 20
+    states = {one["video"]: one["state"] for one in reported["all"]}
     assert (states["broken.mp4"], states["00.mp4"]) == ("undecodable", "no_face_in_video")
-    assert told["reasons"][0]["reason"] == "the surest face has #, below #"
+    assert reported["reasons"][0]["reason"] == "the surest face has #, below #"
     page = (out / "report.html").read_text()
     assert all(f"{number:02}.mp4" in page for number in range(23))
 
@@ -363,14 +337,14 @@ def test_verification(tmp_path: Path) -> None:
         "rank": {"1": 0.92, "5": None},
         "tpir_at_fpir": {"1e-1": 0.5},
     }
-    told = {
+    reported = {
         "command": "verify",
         "embedder": "x",
         "results": [{"name": "$lfw_<b>", **pairs}, searches],
     }
-    (tmp_path / "verify.json").write_text(json.dumps(told))
+    (tmp_path / "verify.json").write_text(json.dumps(reported))
     numbers = report(tmp_path / "verify.json")
-    assert numbers["verification"]["results"] == told["results"]
+    assert numbers["verification"]["results"] == reported["results"]
     page = Page(tmp_path / "verify.json.report.html")
     roc_svg, det_svg = (
         next(d for alt, d in page.pictures.items() if alt.startswith(kind))
@@ -381,149 +355,3 @@ def test_verification(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"results": 3}')
     with pytest.raises(SourceError, match="not what verify --json prints"):
         Report().look(tmp_path / "other.json")
-
-
-def test_unfinished_run_is_projected(
-    rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("faceprep.jobs.rec2folder._SHARD", 5)
-    out = tmp_path / "out"
-    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
-    whole = report(out)
-    pages = sorted((opened(out) / "ledger").glob("0*.jsonl"))
-    for page in pages[len(pages) // 2 :]:
-        page.unlink()
-    half = report(out)
-    assert (half["run"]["shards"], half["run"]["shards_done"]) == (len(pages), len(pages) // 2)
-    assert half["storage"]["projected_bytes"] == half["storage"]["bytes"] * len(pages) / (
-        len(pages) // 2
-    )
-    assert half["storage"]["bytes"] < whole["storage"]["bytes"]
-    assert "not finished" in (out / "report.html").read_text()
-
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "a&b;'",
-    "$\\frac{$",
-    "—ß人",
-]
-
-
-def test_hostile_names(tmp_path: Path) -> None:
-    root = tmp_path / "set"
-    for n, name in enumerate(HOSTILE):
-        (root / name.replace("/", "∕")).mkdir(parents=True)
-        (root / name.replace("/", "∕") / "<b>1.jpg").write_bytes(encode_face(n, 1))
-    (root / os.fsdecode(b"\xff")).mkdir()
-    (root / os.fsdecode(b"\xff") / "1.jpg").write_bytes(encode_face(1, 1))
-    (root / "tab\tand\x01").mkdir()
-    (root / "tab\tand\x01" / "1.jpg").write_bytes(encode_face(1, 2))
-    (root / "p").mkdir()
-    (root / "p" / "<script>bad.jpg").write_bytes(b"no image")
-    run_job(Folder2Rec(), Request((root,), tmp_path / "out"), SerialRunner())
-    numbers = report(tmp_path / "out")
-    assert {name.replace("/", "∕") for name in HOSTILE} <= set(numbers["identities"]["largest"])
-    page = Page(tmp_path / "out" / "report.html").judge()
-    assert "<script>alert(1)<∕script>" in page.texts, "as text"
-    assert {"p/<script>bad.jpg", "tab·and·/1.jpg"} <= set(page.texts), "both failed"
-
-
-def test_crops_are_taken_from_the_output_only(tmp_path: Path) -> None:
-    secret = tmp_path / "secret.png"
-    secret.write_bytes(encode_face(1, 1, ".png"))
-    out = tmp_path / "out"
-    out.mkdir()
-    known = {name: [1.0] for name in ("x1", "y1")} | {name: [60.0] for name in ("x2", "y2")}
-    known |= {"score": [0.9], "roll": [0.0], "yaw": [0.0]}
-    for path in ("../secret.png", str(secret), "+_x/../secret.png"):
-        pd.DataFrame(known | {"output": [path]}).to_parquet(out / "faces.parquet")
-        numbers = report(out)
-        assert numbers["faces"]["faces"] == 1
-        assert not [alt for alt in Page(out / "report.html").pictures if alt.endswith("secret.png")]
-
-
-def test_no_run_is_one_line(tmp_path: Path) -> None:
-    write_folder(tmp_path / "set", 1, 1)
-    with pytest.raises(SourceError, match="nothing to report: no run has left its notes here"):
-        Report().look(tmp_path / "set")
-    with pytest.raises(SourceError, match="no such file or folder"):
-        Report().look(tmp_path / "none")
-    with pytest.raises(OptionError, match="--output is an HTML file"):
-        Report(output=tmp_path / "a.txt").look(tmp_path / "set")
-    command = [sys.executable, "-m", "faceprep", "report", str(tmp_path / "set")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-
-
-def test_the_same_bytes_each_time(rec_set: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
-    pages = []
-    for _ in range(2):
-        command = [sys.executable, "-m", "faceprep", "report", str(out), "--json"]
-        told = json.loads(
-            subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        )
-        pages.append([Path(told[name]).read_bytes() for name in ("output", "numbers")])
-    assert pages[0] == pages[1]
-    again = run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
-    assert again.details["done_before"] == 30, "a report is in nobody's way"
-
-
-def test_without_matplotlib(rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_job(Rec2Folder(), Request((rec_set,), tmp_path / "out"), SerialRunner())
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'faceprep\[report\]'"):
-        Report().look(tmp_path / "out")
-
-
-def test_damaged_notes_are_passed_over(
-    rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("faceprep.jobs.rec2folder._SHARD", 5)
-    out = tmp_path / "out"
-    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
-    n_inputs = report(out)["run"]["inputs"]
-    pages = sorted((opened(out) / "ledger").glob("0*.jsonl"))
-    pages[0].write_bytes(pages[0].read_bytes()[:20])
-    assert 0 < report(out)["run"]["inputs"] < n_inputs
-    (out / ".faceprep" / "run.json").write_text("[")
-    assert report(out)["run"]["command"] == ""
-
-
-@pytest.mark.parametrize("name", ["out.tar", "out.parquet", "out.rec", "out"])
-def test_an_output_of_any_kind(name: str, lopsided: Path, tmp_path: Path) -> None:
-    run_job(Convert(allow_loss=True), Request((lopsided,), tmp_path / name), SerialRunner())
-    numbers = report(tmp_path / name)
-    assert (numbers["identities"]["identities"], numbers["identities"]["images"]) == (12, 78)
-    assert numbers["crops"]["crops"] == 78
-    target = tmp_path / name / "report.html"
-    if (tmp_path / name).is_file():
-        target = tmp_path / f"{name}.report.html"
-    assert target.read_text().count("data:image/jpeg") > 0
-
-
-def test_a_set_in_shards(lopsided: Path, tmp_path: Path) -> None:
-    run_job(Convert(shards=3), Request((lopsided,), tmp_path / "out.tar"), SerialRunner())
-    whole, shard = (report(tmp_path / name) for name in ("out.tar", "out-00000-of-00003.tar"))
-    assert whole["identities"] == shard["identities"] and whole["crops"] == shard["crops"]
-    assert whole["run"]["inputs"] == shard["run"]["inputs"] == 78
-
-
-def test_scores_of_a_container_have_pictures(lopsided: Path, tmp_path: Path) -> None:
-    run_job(Convert(), Request((lopsided,), tmp_path / "in.tar"), SerialRunner())
-    run_job(Score(), Request((tmp_path / "in.tar",), tmp_path / "s.parquet"), SerialRunner())
-    report(tmp_path / "s.parquet")
-    page = tmp_path / "s.parquet.report.html"
-    assert "data:image/jpeg" in page.read_text()
-
-
-@pytest.mark.usefixtures("flat_detectors")
-def test_a_table_of_faces_alone(tmp_path: Path) -> None:
-    save(tmp_path / "src" / "ann" / "1.png", Flat(40, 50, 60))
-    job = ExtractPhotos(detector="flat")
-    run_job(job, Request((tmp_path / "src",), tmp_path / "out"), SerialRunner())
-    whole, table = (report(path) for path in (tmp_path / "out", tmp_path / "out/faces.parquet"))
-    assert table["faces"] == whole["faces"] and table["crops"] == whole["crops"]

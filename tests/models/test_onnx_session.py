@@ -94,7 +94,7 @@ def test_auto_says_why_it_falls_back(
     assert "the CPU is used, because no GPU can be: a CUDA that does not start" in caplog.text
 
 
-def test_a_gpu_error_is_told(pretend_gpu: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_error_is_reported(pretend_gpu: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("CUDA failure 100: no CUDA-capable device\nand a long trace")
 

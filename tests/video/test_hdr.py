@@ -52,7 +52,7 @@ def test_a_lower_peak_is_brighter() -> None:
 
 @pytest.mark.parametrize("transfer", [PQ, HLG, SDR])
 def test_colours_of_the_smaller_gamut_return(transfer: int) -> None:
-    """Light of BT.709 told in BT.2020 comes back, up to the brightness that is mapped."""
+    """Light of BT.709 encoded in BT.2020 comes back, up to the brightness that is mapped."""
     light = np.random.default_rng(1).random((300, 3)) ** 2 + 0.01
     wide = light @ np.linalg.inv(_TO_BT709.astype(np.float64))
     table = _DECODERS[transfer](np.linspace(0, 1, 65536))

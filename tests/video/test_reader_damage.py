@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from faceprep.core.errors import SourceError
 from faceprep.synthetic.video import VideoStyle, read_number, write_video
-from faceprep.video.reader import DamagedVideo, Frame, VideoReader, read_frames
+from faceprep.video.reader import DamagedVideo, Frame, VideoReader, open_video, read_frames
 from faceprep.video.truncation import describe_cut, is_container
 
 av = pytest.importorskip("av")
@@ -105,7 +105,24 @@ def test_numbers_stay_true_past_a_lost_frame(tmp_path: Path, lost: int, n_thread
         assert not set(range(number, number + KEY_EVERY)) & {frame.number for frame in sound}
 
 
-def test_reading_one_by_one_tells_of_damage_at_the_end(tmp_path: Path) -> None:
+def test_one_core_gives_the_frames_of_several_after_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.mp4"
+    damaged = bytearray(WHOLE[".mp4"])
+    offset, size, _ = packets(WHOLE[".mp4"], path)[19]
+    start = offset + size // 3
+    damaged[start : offset + size] = b"\xff" * (offset + size - start)
+    path.write_bytes(damaged)
+    found = []
+    for cores in ("1", "2"):
+        monkeypatch.setenv("FACEPREP_CORES", cores)
+        with open_video(path) as video:
+            found.append([(frame.number, frame.pixels.tobytes()) for frame in video.frames()])
+    assert found[0] == found[1]
+
+
+def test_reading_one_by_one_reports_damage_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     data = bytearray(WHOLE[".mp4"])
     place, size, number = packets(bytes(data), path)[20]
@@ -138,7 +155,7 @@ def test_a_cut_after_any_of_the_first_packets(read: Read, suffix: str) -> None:
 
 @given(data=st.data(), suffix=st.sampled_from([".mkv", ".webm", ".avi", ".mp4", "first.mp4"]))
 @settings(max_examples=120)
-def test_a_cut_is_always_told_and_no_frame_is_half(
+def test_a_cut_is_always_reported_and_no_frame_is_half(
     read: Read, data: st.DataObject, suffix: str
 ) -> None:
     whole = WHOLE[suffix]

@@ -2,7 +2,7 @@
 
 Both are files of boxes (ISO/IEC 14496-12): u32 size, big-endian, and four letters. `meta` names the
 primary item (`pitm`); `iprp` holds properties (`ipco`) and says which items have them (`ipma`):
-`ispe` u32 width, u32 height; `irot` quarter turns against the clock; `imir` the axis of a mirror.
+`ispe` u32 width, u32 height; `irot` quarter turns, counter-clockwise; `imir` the axis of a mirror.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _AVIF_BRANDS = frozenset([b"avif", b"avis"])
 _HEIC_BRANDS = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"])
 _SEQUENCES = frozenset([b"avis", b"hevc", b"hevx", b"msf1"])
 _MOST_META = 1 << 22
-"""Bytes: `meta` of a large photo in tiles takes some kilobytes."""
+"""Bytes that are searched for `meta`, which takes some kilobytes in a large photo of tiles."""
 
 
 class HeifHeader(NamedTuple):
     """The header of a HEIC or AVIF image.
 
     `suffix` is ``.heic`` or ``.avif``. `size` is the largest (height, width) that it names, None
-    where it names none. The picture is to be turned by `quarters` against the clock, then mirrored
+    where it names none. A reader turns the picture by `quarters` counter-clockwise, then mirrors it
     at `mirror`: 0 swaps top and bottom, 1 left and right, None neither.
     """
 
@@ -36,9 +36,9 @@ class HeifHeader(NamedTuple):
 
 
 def read_heif(data: Buffer) -> HeifHeader | None:
-    """Read the header of a HEIC or AVIF image; None for other bytes, other HEIF images among them.
+    """Read the header of a HEIC or AVIF image; None for other bytes, including other HEIF images.
 
-    Damaged boxes are left out.
+    Damaged boxes are skipped.
     """
     if bytes(data[4:8]) != b"ftyp":
         return None
@@ -68,7 +68,7 @@ def read_heif(data: Buffer) -> HeifHeader | None:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (name, content) of the boxes that follow each other."""
+    """Yield (name, content) of consecutive boxes."""
     at = 0
     while at + 8 <= len(data):
         size, start = int.from_bytes(data[at : at + 4], "big"), at + 8
@@ -96,7 +96,7 @@ def measure_boxes(data: Buffer) -> int:
 
 
 def _read_meta(data: Buffer) -> tuple[list[tuple[bytes, bytes]], list[int]]:
-    """Return all properties, and the places of those that the primary item has."""
+    """Return all properties, and the indices of those of the primary item."""
     parts = {}
     for name, content in _boxes(bytes(data[:_MOST_META])):
         if name == b"meta":
@@ -112,7 +112,7 @@ def _read_meta(data: Buffer) -> tuple[list[tuple[bytes, bytes]], list[int]]:
 
 
 def _properties_of(item: int, table: bytes) -> list[int]:
-    """Return the places of the properties of an item in `ipma`."""
+    """Return the indices of the properties of an item, read from `ipma`."""
     id_size = 2 if table[0] == 0 else 4
     is_wide = table[3] & 1
     at = 8

@@ -55,7 +55,7 @@ _REDUCED = 1
 UNREAD_SUFFIXES = frozenset(
     [".tga", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".psd", ".jxl"]
 )
-"""Suffixes of images that no library here reads, in lower case: each is a named failure."""
+"""Suffixes of images that no library here reads, in lower case. Such files are failures."""
 IMAGE_SUFFIXES = UNREAD_SUFFIXES | frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff"]
     + [".webp", ".jp2", ".pgm", ".ppm", ".pbm", ".pnm", ".exr", ".hdr", ".avif"]
@@ -109,7 +109,7 @@ def read_header(data: Buffer) -> ImageHeader:
 
 
 def _describe_foreign(data: Buffer) -> str:
-    """Say what bytes are that cannot be read as an image."""
+    """Describe bytes that cannot be read as an image."""
     start = bytes(data[:_HEAD])
     if not start:
         return "no bytes at all"
@@ -178,7 +178,7 @@ def _read_fields(suffix: str, data: Buffer) -> ImageHeader:
 
 
 def _check_size(suffix: str, size: tuple[int, int] | None, data: Buffer) -> ImageHeader:
-    """Return the header of an image that must hold its size, which may be 0."""
+    """Return the header of a format that states its size; 0 stands for an unknown side."""
     if not size:
         damage = f"{suffix[1:].upper()} of {len(data)} bytes does not hold its size"
         return ImageHeader(suffix, None, damage)
@@ -214,7 +214,7 @@ def _webp_size(data: Buffer) -> tuple[int, int] | None:
 def read_tiff_tags(data: Buffer) -> dict[int, int]:
     """Read the first value of each tag of 8, 16 or 32 bits in the first directory of a TIFF.
 
-    Raises struct.error for a file that ends before.
+    Raises struct.error for a truncated file.
     """
     order = "<" if data[0] == 0x49 else ">"
     at = struct.unpack_from(order + "I", data, 4)[0]
@@ -240,7 +240,7 @@ def _tiff_size(data: Buffer) -> tuple[int, int] | None:
 
 
 def _find_raw(data: Buffer) -> str:
-    """Say that a TIFF is the raw picture of a camera, whose first image is a small preview."""
+    """Describe a TIFF that is a camera's raw file, whose first image is a small preview."""
     try:
         tags = read_tiff_tags(data)
     except struct.error:
@@ -312,7 +312,7 @@ def check_image(data: Buffer) -> ImageHeader:
 
 
 def _scan_start(data: Buffer) -> int:
-    """Return the position of the scan of a sound JPEG: an end mark before it is a thumbnail's."""
+    """Return the position of the scan of a sound JPEG: an end before it is a thumbnail's."""
     latest = _latest[0]
     if isinstance(data, bytes) and data.startswith(latest) and latest.endswith(_SCAN):
         return len(latest) - 2

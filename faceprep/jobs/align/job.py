@@ -101,10 +101,10 @@ class Align(ListOptions, Job):
         ]
         height, width = load_template(self.template).size
         sizes = digest.hexdigest()[:16]
+        table = storage.fingerprint_of(self._table)
         fingerprint = (
-            f"{stop:,} faces of {n_sources:,} files, names and sizes {sizes}, in the table"
+            f"{stop:,} faces of {n_sources:,} files, names and sizes {sizes}, in the table {table}"
         )
-        fingerprint += f" {storage.fingerprint_of(self._table)}"
         return Work(
             [Stage("align", shards)],
             fingerprint,
@@ -117,9 +117,8 @@ class Align(ListOptions, Job):
         source, table = request.sources[0], os.path.realpath(self._table)
         if source.is_dir():
             refuse_output_inside(source, request.output / FACES_TABLE)
-        if os.path.commonpath([table, os.path.realpath(request.output)]) == os.path.realpath(
-            request.output
-        ):
+        output = os.path.realpath(request.output)
+        if os.path.commonpath([table, output]) == output:
             raise OutputError(
                 "the table lies in the output", path=self._table, remedy="Name another output."
             )
@@ -132,13 +131,12 @@ class Align(ListOptions, Job):
             for source, faces in groupby(self._fitted(shard), lambda face: face.row.source):
                 wanted = []
                 for face in faces:
-                    if face.row.output and not face.fault:
-                        wanted.append(face.row)
+                    if not face.row.output:
+                        yield Outcome(face.row.key, OK, _NO_CROP)
+                    elif face.fault:
+                        yield Outcome(face.row.key, DEGENERATE, face.fault)
                     else:
-                        yield Outcome(
-                            face.row.key,
-                            *((DEGENERATE, face.fault) if face.row.output else (OK, _NO_CROP)),
-                        )
+                        wanted.append(face.row)
                 for rows, pixels in photos.images(source, wanted):
                     yield from self._align(rows, pixels, sink, table)
 
@@ -161,7 +159,7 @@ class Align(ListOptions, Job):
     def _align(
         self, rows: Sequence[FaceRow], pixels: Pixels | Problem, sink: Sink, table: FacesWriter
     ) -> Iterator[Outcome]:
-        """Yield one Outcome for each of the `rows`, which are about the same image."""
+        """Yield one Outcome for each of the `rows`, all of the same image."""
         if isinstance(pixels, np.ndarray) and pixels.shape[:2] != rows[0].image_size:
             then, now = ("{:,} × {:,}".format(*size) for size in (rows[0].image_size, pixels.shape))
             pixels = Problem(
@@ -193,7 +191,7 @@ class Align(ListOptions, Job):
             )
 
 
-# What is to be done
+# Runs of the table
 
 
 def _runs(path: Path) -> Iterator[Run]:
@@ -238,7 +236,7 @@ def _first_rows(runs: Iterator[Run], limit: int | None) -> Iterator[Run]:
 
 
 def _grouped(runs: Iterator[Run]) -> Iterator[list[Run]]:
-    """Group the runs of one shard: a video, or some photos."""
+    """Yield the runs of each shard: a video, or up to 64 photos."""
     group: list[Run] = []
     for run in runs:
         if group and (run.is_video or group[-1].is_video or len(group) == _PHOTOS):

@@ -11,9 +11,8 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.arrays import Ints, Pixels
-from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
-from faceprep.core.io.image_bytes import UNREADABLE
+from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
 from faceprep.core.types import Outcome, Shard
 from faceprep.sets import kinds
 from faceprep.sets.containers import index_set, open_set
@@ -21,13 +20,13 @@ from faceprep.sets.folder import FolderSet
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.name_lookup import ImageFinder
 from faceprep.tables.faces import FaceRow
-from faceprep.video.reader import VideoReader
+from faceprep.video.reader import open_video
 from faceprep.video.sampling import frames_at
 from faceprep.vision.load_image import load_image, load_image_bytes
 
 
 class Run(NamedTuple):
-    """A run of `n` consecutive rows of the table about the same photo or video."""
+    """A run of `n` consecutive rows of the table with the same photo or video."""
 
     source: str
     is_video: bool
@@ -42,7 +41,7 @@ class Problem(NamedTuple):
 
 
 RowsWithPixels = Iterator[tuple[list[FaceRow], Pixels | Problem]]
-"""The rows about the same image with its pixels; each row once."""
+"""The rows of each image with its pixels; each row once."""
 
 
 def plan_photos(source: Path, scratch: Path, relative_to: Path | None = None) -> Files | SetPhotos:
@@ -58,9 +57,9 @@ def plan_photos(source: Path, scratch: Path, relative_to: Path | None = None) ->
 
 
 def _is_set(source: Path) -> bool:
-    """Return whether the photos are in a set, and not in a folder, or in a file of their own.
+    """Return whether the source is a set other than a folder; a single photo or video is not.
 
-    Raises SourceError for a file that is neither.
+    Raises SourceError for any other file.
     """
     kind = kinds.find_container(source)
     if not kind and kinds.sniff(source).kind not in (kinds.IMAGE, kinds.VIDEO):
@@ -87,7 +86,7 @@ class Files:
         self.root = root
 
     def size_of(self, run: Run) -> int | None:
-        """Return the bytes of a file; None for a missing one."""
+        """Return the size of a file in bytes; None if it is missing."""
         return storage.size_of(f"{self.root}/{run.source}")
 
     def places_of(self, group: Sequence[Run]) -> bytes | None:
@@ -95,10 +94,10 @@ class Files:
         return None
 
     def refuse_others(self, table: Path) -> None:
-        """Do nothing: a missing file is a failure of its own."""
+        """Do nothing: each missing file is reported as a failure."""
 
     def images(self, source: str, rows: list[FaceRow]) -> RowsWithPixels:
-        """Yield the images that the rows are about."""
+        """Yield the images of the rows."""
         if not rows:
             return
         if rows[0].frame is not None:
@@ -108,7 +107,7 @@ class Files:
 
 
 class SetPhotos:
-    """Photos in a set; a worker has the `places` of its own, one per source, -1 for none."""
+    """Photos in a set. A worker gets the `places` of its sources, -1 for a missing photo."""
 
     def __init__(self, images: ImageSet, places: Ints | None = None) -> None:
         self._set, self.root = images, Path(images.path)
@@ -132,7 +131,7 @@ class SetPhotos:
         return None
 
     def places_of(self, group: Sequence[Run]) -> bytes:
-        """Return the places of the photos of a shard, -1 for one that is not here, as int64."""
+        """Return the places of the photos of a shard as int64, -1 for a missing photo."""
         places = [self._find(run.source) for run in group]
         return np.array(places, "<i8").tobytes()
 
@@ -145,14 +144,14 @@ class SetPhotos:
         return place
 
     def refuse_others(self, table: Path) -> None:
-        """Raise SourceError where the set has none of the photos."""
+        """Raise SourceError if the set has none of the photos."""
         if not self._n_found:
             raise SourceError(
                 "is about other images", path=table, expected=f"the images of {self.root}"
             )
 
     def images(self, source: str, rows: list[FaceRow]) -> RowsWithPixels:
-        """Yield the image that the rows are about; call it for each source in its order."""
+        """Yield the image of the rows; call it for each source in the order of the shard."""
         place = next(self._places)
         if not rows:
             return
@@ -177,12 +176,12 @@ def _frames(path: Path, rows: list[FaceRow]) -> RowsWithPixels:
     for row in rows:
         waiting.setdefault(row.frame or 0, []).append(row)
     try:
-        with VideoReader(path, my_cores()) as video:
+        with open_video(path) as video:
             for frame in video.frames(frames_at(waiting)):
                 yield waiting.pop(frame.number), frame.pixels
-            problem = Problem("undecodable", video.damage or f"it has {len(video):,} frames")
+            problem = Problem(UNDECODABLE, video.damage or f"it has {len(video):,} frames")
     except SourceError as error:
-        problem = Problem("unreadable", str(error))
+        problem = Problem(UNREADABLE, str(error))
     for number, of_frame in waiting.items():
         yield (
             of_frame,

@@ -22,7 +22,9 @@ class VideoOptions(FaceOptions):
         "(the same of the frames with a face) or keyframes.",
     )
     start: float | None = option(None, "Skip frames before this time, in seconds from the start.")
-    end: float | None = option(None, "Skip frames from this time on, in seconds from the start.")
+    end: float | None = option(
+        None, "Skip frames at or after this time, in seconds from the start."
+    )
     fallback: str | None = option(
         None,
         "Try this detector on frames in which the first finds no face above --min-score, or none "
@@ -67,9 +69,8 @@ class VideoOptions(FaceOptions):
             raise OptionError(
                 "every and frames exclude each other", found=f"{self.every} and {self.frames}"
             )
-        return parse_frames(
-            f"every:{self.every}" if self.every > 1 else self.frames, self.start, self.end
-        )
+        frames = f"every:{self.every}" if self.every > 1 else self.frames
+        return parse_frames(frames, self.start, self.end)
 
     def detector_threads(self) -> int:
         """Return one thread: frames are detected in parallel, so no core waits for another."""

@@ -1,4 +1,4 @@
-"""`--frames pair:faces`: two frames of those with a face, chosen when all of them are known."""
+"""`--frames pair:faces`: two of the frames with a face, chosen when all of these are known."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from faceprep.core.arrays import Ints
-from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Sink
 from faceprep.jobs.extract_video.cutting import FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
-from faceprep.jobs.extract_video.piece import LEAST_DECODERS, Piece, known_index
+from faceprep.jobs.extract_video.piece import Piece, known_index
 from faceprep.steps.find_faces import Crop
 from faceprep.tables.faces import FaceRow, FacesWriter, read_faces, rows_of
-from faceprep.video.reader import Frame, VideoReader
+from faceprep.video.reader import Frame, open_video
 from faceprep.video.sampling import choose_pair, frames_at
 
 _NO_NUMBERS: Ints = np.zeros(0, np.int64)
@@ -25,7 +24,7 @@ _NO_NUMBERS: Ints = np.zeros(0, np.int64)
 class PairWork:
     """The choice of a pair in one video, and its crops.
 
-    The frames are decoded again: crops of all frames would take much more space than time.
+    The frames are decoded again: to keep crops of all frames would cost more than that.
     """
 
     def __init__(self, options: VideoOptions, root: str, piece: Piece, cutter: FrameCutter) -> None:
@@ -34,7 +33,7 @@ class PairWork:
     def write(self, tables: Sequence[Path], faces: FacesWriter, sink: Sink) -> str:
         """Write the crops of the pair among the rows of `tables`, and these rows.
 
-        Returns why the video cannot be read again; empty if it can.
+        Returns the reason if the video cannot be read again, else an empty text.
         """
         found = [
             table["frame"].to_numpy() for path in tables for table in read_faces(path, ["frame"])
@@ -46,7 +45,7 @@ class PairWork:
         path = f"{self._root}/{self._piece.video.path}"
         try:
             known = known_index(self._piece, sink.scratch)
-            with VideoReader(path, max(LEAST_DECODERS, my_cores()), known) as reader:
+            with open_video(path, known) as reader:
                 for frame in reader.frames(frames_at(pair)):
                     rows = [row for row in chosen if row.frame == frame.number]
                     self._write_frame(frame, rows, sink)

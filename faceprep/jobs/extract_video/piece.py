@@ -1,4 +1,4 @@
-"""One piece of a video in work: its frames become crops, rows of the tables, and facts.
+"""The work on one piece of a video: its frames become crops, rows of tables, and facts.
 
 The facts are what the verdict on the whole video needs to know of each of its pieces.
 """
@@ -17,6 +17,7 @@ from faceprep.core import storage
 from faceprep.core.arrays import Doubles
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
+from faceprep.core.io.image_bytes import UNDECODABLE
 from faceprep.core.prefetch import map_ahead
 from faceprep.core.types import NO_CROP, OK, Outcome, Shard, Sink
 from faceprep.jobs.extract_video.cutting import File, FrameCutter
@@ -29,14 +30,9 @@ from faceprep.tables.faces import FaceRow, FacesWriter
 from faceprep.tables.frames import FrameRow, FramesWriter
 from faceprep.video.index import VideoIndex
 from faceprep.video.pieces import Span, unpack_index, within
-from faceprep.video.reader import Frame, VideoReader
+from faceprep.video.reader import Frame, VideoReader, open_video
 
 FACES_PART, FRAMES_PART, FACTS_PART = ".faces.parquet", ".frames.parquet", ".json"
-UNDECODABLE = "undecodable"
-LEAST_DECODERS = 2
-"""One thread alone conceals what is damaged in another way than several do: the same frames on
-any number of cores.
-"""
 _CHUNK = 8
 _CHUNK_BYTES = 25_000_000
 _MOST_THREADS = 8
@@ -66,12 +62,12 @@ class PieceFacts:
     first_missed: int = 0
     n_after_damage: int = 0
     error: str = ""
-    """Why the file could not be read to its end."""
+    """Reason why the file could not be read to its end."""
     by_status: dict[str, int] = field(default_factory=dict)
     notes: list[list[str]] = field(default_factory=list)
     """Outcomes of rows of the `.face` file."""
     converted: list[str] = field(default_factory=list)
-    """What was converted to show the frames as a player does."""
+    """Conversions that show the frames as a player does."""
 
     def pack(self) -> bytes:
         """Encode the facts as JSON."""
@@ -95,9 +91,9 @@ class Extracted(NamedTuple):
 
 def known_index(piece: Piece, scratch: Path) -> tuple[VideoIndex, str] | None:
     """Load the index of a video of several pieces; None for others. Raises SourceError."""
-    return (
-        unpack_index(storage.read_bytes(scratch / piece.index_name)) if piece.index_name else None
-    )
+    if not piece.index_name:
+        return None
+    return unpack_index(storage.read_bytes(scratch / piece.index_name))
 
 
 def carry_out_piece(options: VideoOptions, shard: Shard, sink: Sink) -> Iterator[Outcome]:
@@ -119,7 +115,7 @@ def carry_out_piece(options: VideoOptions, shard: Shard, sink: Sink) -> Iterator
 
 
 class _PieceWork:
-    """A piece in work: one thread decodes, others detect, crop and encode.
+    """The work on one piece: one thread decodes, others detect, crop and encode.
 
     Results are yielded in order.
     """
@@ -133,14 +129,14 @@ class _PieceWork:
         self._turn = piece.turn
 
     def run(self, scratch: Path) -> Iterator[Extracted]:
-        """Yield what became of each wanted frame, and collect the facts."""
+        """Yield the result of each wanted frame, and collect the facts."""
         facts, by_status = self.facts, Counter[str]()
         try:
             known = known_index(self._piece, scratch)
             path = f"{self._root}/{self._video.path}"
             if self._turn is None:
                 self._turn = find_video_turn(self._options, path)
-            with VideoReader(path, max(LEAST_DECODERS, my_cores()), known) as reader:
+            with open_video(path, known) as reader:
                 facts.n_frames, facts.cut_off = len(reader), reader.cut_off
                 for extracted in self._with_missed(reader):
                     by_status[extracted.outcome.status] += 1
@@ -157,20 +153,21 @@ class _PieceWork:
 
     def _with_missed(self, reader: VideoReader) -> Iterator[Extracted]:
         """Yield the frames in order, with those between them that could not be decoded."""
-        n_told, times = 0, reader.index.times if reader.index.has_times else None
+        times = reader.index.times if reader.index.has_times else None
+        n_yielded = 0
         with closing(self._pass_through(reader)) as frames:
             for extracted in frames:
-                while n_told < len(reader.missed) and (
-                    reader.missed[n_told] < extracted.frame.frame
+                while n_yielded < len(reader.missed) and (
+                    reader.missed[n_yielded] < extracted.frame.frame
                 ):
-                    yield self._missed(reader.missed[n_told], times)
-                    n_told += 1
+                    yield self._missed(reader.missed[n_yielded], times)
+                    n_yielded += 1
                 yield extracted
-        for number in reader.missed[n_told:]:
+        for number in reader.missed[n_yielded:]:
             yield self._missed(number, times)
 
     def _missed(self, number: int, times: Doubles | None) -> Extracted:
-        """Return what became of a frame that could not be decoded."""
+        """Return the result of a frame that could not be decoded."""
         reason = f"frame {number} could not be decoded"
         path = self._video.path
         time_s = None if times is None else float(times[number])
@@ -202,7 +199,7 @@ class _PieceWork:
         known = {"source": path, "frame": frame.number, "time_s": frame.time_s}
         known |= {"detector": detector, "template": options.template}
         rows = face_rows(frame.pixels, found, crops, outputs, **known)
-        status, reason = found[1:3]
+        status, reason = found.status, found.reason
         if faults:
             status, reason = OK if crops else NO_CROP, "; ".join(faults)
         original = cutter.original(frame)

@@ -1,4 +1,4 @@
-"""The plan of extract-video: the pieces of each video, and about how much they will write."""
+"""The plan of extract-video: the pieces of each video, and an estimate of their output."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from faceprep.vision.templates import load_template
 
 _PAIR = 2
 _HEAD = 4096
-"""Bytes of a `.face` file that tell the size of its boxes."""
+"""Bytes of a `.face` file from which the size of its boxes is estimated."""
 _BYTES_PER_PIXEL = {"png": 2.0, "jpg": 0.5}
 _MIN_PIECES = 2
-"""A video of less than so many pieces stays one: an index of its packets would not pay."""
+"""A video shorter than this many pieces is not cut: indexing its packets would take too long."""
 
 
 class Plan(NamedTuple):
-    """The shards of one video, the shard that joins them, and estimates of the output."""
+    """The shards of one video, the shard that joins them, and an estimate of the output."""
 
     pieces: Sequence[Shard]
     joining: Shard
@@ -50,9 +50,9 @@ class Planner:
         self._pixels = height * width
 
     def plan(self, number: int, root: Path, video: Video) -> Plan:
-        """Plan video `number` of the run; its index is written to the scratch folder if it is long.
+        """Plan video `number` of the run, and write the index of a long one to the scratch folder.
 
-        A video that cannot be read is one piece, whose shard will say why.
+        A video that cannot be read is one piece, whose shard reports the reason.
         """
         name = f"{number:06d}"
         spans: Sequence[Span] = ()
@@ -79,7 +79,7 @@ class Planner:
         return Plan(shards, joining, *self._estimate(n_wanted, root, video))
 
     def _cut(self, path: Path, name: str) -> tuple[Sequence[Span], int]:
-        """Return the pieces of a long video, none for a short one, and the wanted frames."""
+        """Return the pieces of a long video, none of a short one, and the wanted frames in all."""
         outline = read_outline(str(path))
         if outline.seconds < _MIN_PIECES * self._piece_s:
             return (), outline.count_wanted(self._choice)

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.video.index import VideoIndex
-from faceprep.video.reader import VideoReader
+from faceprep.video.reader import open_video
 from faceprep.video.sampling import frames_at
 
 _N_FRAMES = 5
-_LEAST_DECODERS = 2
 
 
 def find_video_turn(
     options: VideoOptions, path: str, known: tuple[VideoIndex, str] | None = None
 ) -> int:
-    """Return the turn of a video: 0, 90, 180 or 270, by a few frames of the whole video.
+    """Find the turn of a video from a few frames: 0, 90, 180 or 270.
 
-    It does not depend on the pieces, nor on the frames that are wanted. A video that cannot be
-    read has 0. `known` is that of `VideoReader`.
+    The frames are spread over the whole video, so the turn does not depend on its pieces nor on the
+    wanted frames. It is 0 for a video that cannot be read. `known` is that of `open_video`.
     """
     finder = options.finder()
     if not finder.can_turn:
         return 0
     try:
-        with VideoReader(path, max(_LEAST_DECODERS, my_cores()), known) as reader:
+        with open_video(path, known) as reader:
             numbers = np.linspace(0, len(reader) - 1, _N_FRAMES + 2)[1:-1].astype(int)
             frames = [frame.pixels for frame in reader.frames(frames_at(numbers.tolist()))]
     except SourceError:

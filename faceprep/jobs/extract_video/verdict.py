@@ -1,6 +1,4 @@
-"""The end of a video, when all its pieces are done: one verdict, and the tables of its pieces
-joined.
-"""
+"""The last step of a video, after all its pieces: it joins their tables and gives one verdict."""
 
 from __future__ import annotations
 
@@ -14,20 +12,14 @@ from typing import NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.io.csv import csv_line
+from faceprep.core.io.image_bytes import UNDECODABLE
 from faceprep.core.text import count_noun
 from faceprep.core.types import CONVERTED, LOW_SCORE, NO_CROP, OK, Outcome, Shard, Sink
 from faceprep.jobs.extract_video.cutting import FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.pair import PairWork
-from faceprep.jobs.extract_video.piece import (
-    FACES_PART,
-    FACTS_PART,
-    FRAMES_PART,
-    UNDECODABLE,
-    Piece,
-    PieceFacts,
-)
-from faceprep.sets.listing import is_text
+from faceprep.jobs.extract_video.piece import FACES_PART, FACTS_PART, FRAMES_PART, Piece, PieceFacts
+from faceprep.sets.listing import is_text, refuse_bad_name
 from faceprep.tables.faces import FacesWriter, join_faces
 from faceprep.tables.frames import join_frames, read_frames_table
 from faceprep.video.reader import describe_damage
@@ -52,7 +44,7 @@ def join_video(options: VideoOptions, shard: Shard, sink: Sink) -> Iterator[Outc
     work: Joining = shard.payload
     video = work.piece.video
     if not is_text(video.path):
-        yield Outcome(video.path, "bad_name", "the name is not UTF-8; rename the file", _VIDEO)
+        yield refuse_bad_name(video.path, _VIDEO)
         return
     cutter = FrameCutter(options, shard.source, video)
     frames = [sink.part_path(id, FRAMES_PART) for id in work.shard_ids]
@@ -127,7 +119,7 @@ def _judge(path: str, facts: PieceFacts, pair_fault: str) -> Iterator[Outcome]:
 
 
 def _faceless(facts: PieceFacts, n: int) -> str:
-    """Say why none of the video's `n` decoded frames has a face; empty if one has."""
+    """Describe why none of the `n` decoded frames has a face; empty if one has."""
     counts = Counter(facts.by_status)
     if not n:
         if facts.n_missed:
@@ -141,9 +133,9 @@ def _faceless(facts: PieceFacts, n: int) -> str:
 
 
 def _pair_fault(choice: FrameChoice, facts: PieceFacts, frames: Sequence[Path]) -> str:
-    """Say which frame of a pair is missing; empty if both are there or no pair is wanted.
+    """Describe the missing frames of a pair; empty if both are there or no pair is wanted.
 
-    A span of seconds may leave out one of a plain pair: then it is not wanted.
+    A frame of a plain pair that lies outside the span of seconds is not wanted.
     """
     n_ok, n_wanted = facts.by_status.get(OK, 0), sum(facts.by_status.values())
     is_span = choice.start > 0 or choice.end < math.inf

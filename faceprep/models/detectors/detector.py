@@ -33,7 +33,7 @@ _OVERLAP = 0.4
 _WHOLE_SIZE = 640
 """Size at which large faces are looked for where the detection size is larger."""
 _INSIDE = 0.75
-"""Share of a box inside a higher-scoring face, from which it is a part of that face."""
+"""Share of a box inside a higher-scoring face above which it is a part of that face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Detection(NamedTuple):
 
 @runtime_checkable
 class SelectiveDetector(Protocol):
-    """A detector that looks for faces from a minimum size on, and is faster for a larger one."""
+    """A detector that can skip small faces, and is faster without them."""
 
     def detect_from(self, images: Sequence[Pixels], min_face: float) -> list[Faces]:
         """Detect the faces of each image whose longer side has `min_face` pixels or more."""
@@ -219,7 +219,7 @@ class SizedDetector:
         return [self._large(faces.moved(scale)) for faces, scale in zip(kept, scales, strict=True)]
 
     def _run(self, fitted: list[Pixels], scales: list[tuple[float, float]]) -> list[Faces]:
-        """Run the detector; one with a minimum of its own looks for faces from `min_face` on."""
+        """Run the detector, and let it skip faces below `min_face` pixels if it can."""
         if not self.min_face or not isinstance(self._detector, SelectiveDetector):
             return self._detector.detect(fitted)
         found = [no_faces()] * len(fitted)

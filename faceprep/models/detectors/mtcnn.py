@@ -55,7 +55,7 @@ class Mtcnn:
         return self.detect_from(images, self._min_face)
 
     def detect_from(self, images: Sequence[Pixels], min_face: float) -> list[Faces]:
-        """Detect faces of at least `min_face` pixels; fewer than 12 have no effect."""
+        """Detect faces of at least `min_face` pixels; values below 12 count as 12."""
         look = partial(self._detect_group, min_face=max(min_face, _CELL))
         return detect_in_groups(images, self._pnet.best_batch, look)
 

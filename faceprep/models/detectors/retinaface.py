@@ -87,6 +87,6 @@ class RetinaFace:
 
 
 def suppress(boxes: Floats, landmarks: Floats, scores: Floats) -> Faces:
-    """Return one face of all answers that overlap, highest score first."""
+    """Keep the best of all answers that overlap, highest score first."""
     kept = non_max_suppression(boxes, scores, _OVERLAP)
     return Faces(boxes, landmarks, scores).take(kept)

@@ -23,12 +23,12 @@ _GRAPH_VERSION = 1
 _RETINAFACE_SIDE = 128
 _CROPS_ON_GPU = 512
 _EXCHANGED = [1, 0, 2, 4, 3]
-"""The landmarks as they are named in a mirror image."""
+"""Order of the landmarks in a mirror image."""
 _MIN_SCORE = 0.5
 _SAME_FACE = 0.3
-"""Overlap of an answer with the box looked for."""
+"""Minimum overlap of an answer with the box looked for."""
 _AGREES = 0.6
-"""Overlap of an anchor's box with the best one, from which its landmarks count."""
+"""Overlap of an anchor's box with the best one above which its landmarks count."""
 
 
 class Look(NamedTuple):

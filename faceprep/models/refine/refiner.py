@@ -27,22 +27,22 @@ _VERSION = 1
 _FIRST, _SECOND = ((56.0, 64.0), 90.0), ((56.0, 62.0), 95.0)
 """Centre and side of O-Net's two squares, in pixels of arcface-112."""
 _SURE = 0.97
-"""O-Net's score in both looks from which it may decide."""
+"""Minimum score of O-Net in both looks for its landmarks to be accepted."""
 _MAX_DIFFERENCE = 0.08
-"""Mean distance of the landmarks of both looks, in eye distances."""
+"""Maximum mean distance between the landmarks of both looks, in eye distances."""
 _MAX_LEAN = 0.31
-"""Distance of the nose from the middle of the eyes, in eye distances: a yaw of 35 degrees."""
+"""Maximum distance of the nose from the middle of the eyes, in eye distances: a yaw of 35°."""
 _TURNS = np.exp(1j * np.radians([-60, -40, -20, 0, 20, 40, 60]))
 _TURNED_FACTOR = 0.8
 """Side of the square at several turns, in longer sides of the box."""
 _MAX_ROLL = 20.0
-"""Degrees of roll from which RetinaFace, trained on upright faces, is not trusted alone."""
+"""Degrees of roll above which RetinaFace, trained on upright faces, is not trusted alone."""
 _BOX_FACTOR = 1.3
 """Side of RetinaFace's square, in longer sides of the box."""
 _RETINAFACE_SURE = 0.8
 _MAX_SHIFT, _MAX_LOG_SCALE = 0.35, 0.6
-"""Distance of the landmarks from the middle of the box, in its longer sides, and the logarithm of
-their size by that of the box; beyond, they are those of another face."""
+"""Maximum distance of the landmarks from the middle of the box, in its longer sides, and maximum
+logarithm of their size by that of the box. Landmarks beyond these are of another face."""
 _EYES = float(np.linalg.norm(ARCFACE_112[1] - ARCFACE_112[0]))
 _FACE_SIDE = 100.0
 """Longer side of a detected box, in pixels of arcface-112."""
@@ -109,7 +109,7 @@ class Refiner:
         ]
 
     def _look_upright(self, work: _Work, rows: Rows, landmarks: Doubles) -> None:
-        """Look twice at faces `rows`, upright by `landmarks`, and decide those that are sure."""
+        """Look twice at faces `rows`, upright by `landmarks`; accept those that are sure."""
         first = self._onet.look(*work.of(rows), squares_of_landmarks(landmarks, *_FIRST))
         work.see(rows, first.landmarks, first.scores)
         sure = np.flatnonzero(first.scores >= _SURE)
@@ -127,7 +127,7 @@ class Refiner:
     def _look_again(self, work: _Work, rows: Rows) -> None:
         """Look with RetinaFace at what O-Net leaves undecided.
 
-        Where the face may be turned, O-Net looks again, and RetinaFace's answer is the second best.
+        Where the face may be turned, O-Net looks again first, and RetinaFace has the second choice.
         """
         if not len(rows):
             return
@@ -141,7 +141,7 @@ class Refiner:
         work.decide(rows[left], look.landmarks[left], RETINAFACE)
 
     def _look_at_turns(self, work: _Work, rows: Rows) -> None:
-        """Look at boxes at several turns, and upright by the best."""
+        """Look at boxes at several turns, then upright by the best turn."""
         if not len(rows):
             return
         n = len(_TURNS)
@@ -179,14 +179,14 @@ class _Work:
         return np.flatnonzero(self.refiners == NONE)
 
     def see(self, rows: Rows, landmarks: Doubles, scores: Floats) -> None:
-        """Note O-Net's answers; a better one replaces an earlier one."""
+        """Record O-Net's answers; a better one replaces an earlier one."""
         is_better = ~(scores <= self.onet_scores[rows])
         better = rows[is_better]
         self.onet_scores[better] = scores[is_better]
         self._guesses[better] = landmarks[is_better]
 
     def decide(self, rows: Rows, landmarks: Doubles, refiner: str) -> None:
-        """Accept the landmarks of those faces that lie at their boxes and are sound."""
+        """Accept the landmarks that are sound and lie near the box of their face."""
         is_sound = np.array([not fault for fault in check_landmarks(landmarks)], np.bool_)
         accepted = is_sound & self._are_near(rows, landmarks)
         self.landmarks[rows[accepted]] = landmarks[accepted]

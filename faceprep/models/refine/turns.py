@@ -1,7 +1,7 @@
-"""Photos on their side or upside down: hints of them, and the turn at which their faces are seen.
+"""Photos on their side or upside down: signs of them, and the turn that makes faces upright.
 
-Detectors find faces in turned photos too, but see mouths and noses where there are none. The turn
-at which the detector and O-Net are surest is the right one.
+Detectors find faces in turned photos too, but see mouths and noses where there are none. The chosen
+turn is the one at which the detector and O-Net are surest.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _MAX_ROLL, _MAX_RESIDUAL = 30.0, 0.2
 _LYING, _LYING_FACTOR = 45.0, 0.3
 """Degrees of roll beyond which another turn would be better, and the factor of its value."""
 _MARGIN = 0.1
-"""Value that a turn must have above that of the image as it is."""
+"""Least gain in value of a turn over the image as it is."""
 _MOST_FACES = 3
 """Faces of an image that are judged at each turn."""
 
 
 class TurnChooser:
-    """A judge of the turn of images by looks at all four turns."""
+    """A judge of the turn of images, which looks at all four turns."""
 
     def __init__(self, detector: SizedDetector, refiner: Refiner, is_always: bool = False) -> None:
         self._detector, self._refiner, self._is_always = detector, refiner, is_always
         self.fingerprint = f"turns-{'all' if is_always else 'auto'}/v{_VERSION}"
 
     def doubts(self, image: Pixels, faces: Faces, onet_scores: Floats | None) -> bool:
-        """Return whether an image needs looks at other turns, by its faces as they were found.
+        """Return whether an image needs looks at other turns, judged by the faces found in it.
 
-        `onet_scores` (n,) are O-Net's scores of the faces; without them it looks at the first face.
+        `onet_scores` (n,) are O-Net's scores of the faces; if None, it looks at the first face.
         """
         if self._is_always or not len(faces):
             return True
@@ -55,7 +55,7 @@ class TurnChooser:
         return [best_turn(self.rate(image)) for image in images]
 
     def choose_one(self, images: Sequence[Pixels]) -> int:
-        """Return the one turn of several images, by the mean of those in which there is a face."""
+        """Return one turn for several images, by the mean value of those with a face."""
         values = np.array([self.rate(image) for image in images]).reshape(-1, len(TURNS))
         seen = values[values.any(axis=1)]
         return best_turn(seen.mean(axis=0)) if len(seen) else 0
@@ -74,7 +74,7 @@ class TurnChooser:
 
 
 def is_upright(face: Faces, onet_score: float) -> bool:
-    """Return whether a single face is certainly seen upright."""
+    """Return whether a single face is certainly upright."""
     return bool(
         face.scores[0] >= _SURE_SCORE
         and onet_score >= _SURE_ONET
@@ -84,7 +84,7 @@ def is_upright(face: Faces, onet_score: float) -> bool:
 
 
 def rate_faces(faces: Faces, onet_scores: Floats) -> float:
-    """Return the highest product of both scores of a face; lying faces count less.
+    """Return the highest product of both scores of a face; faces on their side count less.
 
     A score of NaN counts as 0.
     """

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from faceprep.core.arrays import Pixels
+from faceprep.core.arrays import Ints, Pixels
 from faceprep.core.errors import FaceprepError, MissingExtra
 from faceprep.core.types import Outcome
 from faceprep.pages.report.run_state import Run
@@ -100,9 +100,17 @@ class SetCrops(Crops):
         return load_image_bytes(sample.data, path, sample.place)
 
     def sample(self, most: int) -> list[str]:
-        n = len(self._images)
-        places = np.linspace(0, n - 1, min(most, n)).round().astype(np.int64)
+        places = spread_places(len(self._images), most)
         return [self._images.key(place) for place in places.tolist()]
+
+
+def spread_places(n: int, most: int) -> Ints:
+    """Return at most `most` of the places 0 to `n` - 1, evenly spaced.
+
+    >>> spread_places(9, 3).tolist(), spread_places(2, 3).tolist()
+    ([0, 4, 8], [0, 1])
+    """
+    return np.linspace(0, n - 1, min(most, n)).round().astype(np.int64)
 
 
 def _count(images: ImageSet) -> dict[str, int]:
@@ -139,7 +147,7 @@ class _Place(NamedTuple):
 
 
 def _places(out: Path, runs: Sequence[Run]) -> Iterator[_Place]:
-    """Yield where crops may be: in the output itself, its shards, its sources."""
+    """Yield the places where crops may be: the output itself, its shards, its sources."""
     yield _Place(out)
     for run in runs:
         if not out.exists():

@@ -27,7 +27,7 @@ log = logging.getLogger("faceprep")
 
 
 class ImageInSet(NamedTuple):
-    """An image of a set that is not a folder; `path` is that in a plan."""
+    """An image of a set that is not a folder; `path` is its name in the plan."""
 
     images: PlannedImages
     path: str
@@ -43,7 +43,7 @@ def make_thumbnail(image: str | ImageInSet) -> bytes | Outcome:
 
 
 def identify(image: str | ImageInSet) -> str:
-    """Return a text that differs for two images, and for two states of a set."""
+    """Return a text that is unique to an image and to the state of its set."""
     if isinstance(image, str):
         return image
     return f"{image.images.identifier}\0{image.path}"

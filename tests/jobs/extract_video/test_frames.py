@@ -75,7 +75,7 @@ def test_inspect_names_the_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("letters", "pair", "told"),
+    ("letters", "pair", "reported"),
     [
         ("r" * 20, [6, 16], []),
         ("r" * 6 + "." + "r" * 13, [16], ["frame 6: no face found"]),
@@ -84,14 +84,14 @@ def test_inspect_names_the_table(tmp_path: Path) -> None:
     ],
 )
 def test_a_pair_reports_what_is_missing(
-    tmp_path: Path, letters: str, pair: list[int], told: list[str]
+    tmp_path: Path, letters: str, pair: list[int], reported: list[str]
 ) -> None:
     extract(film(tmp_path / "v.mp4", letters), tmp_path / "out", frames="pair")
     assert numbers(tmp_path / "out" / "v") == pair
-    expected = ["incomplete_pair"] * len(told) or ["no_face_in_video"] * (not pair)
+    expected = ["incomplete_pair"] * len(reported) or ["no_face_in_video"] * (not pair)
     assert failures(tmp_path / "out") == [("v.mp4", status) for status in expected]
-    if told:
-        assert told[0] in (tmp_path / "out" / "failures.csv").read_text()
+    if reported:
+        assert reported[0] in (tmp_path / "out" / "failures.csv").read_text()
 
 
 def test_a_pair_of_faces_skips_frames_without_one(tmp_path: Path) -> None:
@@ -117,5 +117,5 @@ def test_a_pair_of_faces_skips_frames_without_one(tmp_path: Path) -> None:
 def test_a_pair_of_few_faces(tmp_path: Path, letters: str, pair: list[int]) -> None:
     extract(film(tmp_path / "v.mp4", letters), tmp_path / "out", frames="pair:faces")
     assert numbers(tmp_path / "out" / "v") == pair
-    told = [("v.mp4", "incomplete_pair")] if len(pair) == 1 else []
-    assert failures(tmp_path / "out") == told
+    reported = [("v.mp4", "incomplete_pair")] if len(pair) == 1 else []
+    assert failures(tmp_path / "out") == reported

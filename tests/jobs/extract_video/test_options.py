@@ -18,7 +18,7 @@ from tests.videos import SIDE, PatchDetector, PatchVideo, extract, film, numbers
 
 
 class LenientDetector(PatchDetector):
-    """Is sure of every patch."""
+    """A detector that is sure of every patch."""
 
     fingerprint = "lenient"
 

@@ -145,9 +145,9 @@ def test_pairs_of_faces_of_a_long_video(videos: Path, tmp_path: Path) -> None:
 
 def test_one_verdict_for_a_whole_video(videos: Path, tmp_path: Path) -> None:
     summary = run(Sevenths, videos, tmp_path / "out")
-    told = failures(tmp_path / "out")
-    assert told.count(("cut.mkv", "cut_off")) == told.count(("damaged.mkv", "damaged")) == 1
-    assert told.count(("faceless.webm", "no_face_in_video")) == 1
+    reported = failures(tmp_path / "out")
+    assert reported.count(("cut.mkv", "cut_off")) == reported.count(("damaged.mkv", "damaged")) == 1
+    assert reported.count(("faceless.webm", "no_face_in_video")) == 1
     assert summary.others["video"] == {"cut_off": 1, "damaged": 1, "no_face_in_video": 1}
 
 

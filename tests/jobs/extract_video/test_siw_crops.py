@@ -66,10 +66,10 @@ def test_a_box_that_is_not_in_the_frame_makes_no_crop(tmp_path: Path, row: str) 
     assert found.key == "x.face#0" and row in found.reason and "60 × 40" in found.reason
 
 
-def test_what_is_told_of_a_file(tmp_path: Path) -> None:
+def test_notes_on_a_file(tmp_path: Path) -> None:
     crops = opened(tmp_path, "1 2 11 22\n1  11 22\ngarbage\n1 3 11 23\n")
-    told = [(note.key, note.status, note.is_failure) for note in crops.notes(9)]
-    assert told == [
+    reported = [(note.key, note.status, note.is_failure) for note in crops.notes(9)]
+    assert reported == [
         ("x.face#1", "repaired", False),
         ("x.face#2", "bad_face_row", True),
         ("x.face", "face_rows", True),

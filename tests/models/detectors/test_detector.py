@@ -267,7 +267,7 @@ def test_options_that_cannot_be_meant_are_refused(options: dict[str, float]) -> 
 
 
 class SelectiveSpot(SpotDetector):
-    """Has a minimum of its own."""
+    """A detector that can skip small faces."""
 
     def __init__(self) -> None:
         super().__init__()

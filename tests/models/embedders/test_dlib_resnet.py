@@ -141,7 +141,7 @@ def test_damaged_files_are_one_line_or_another_network(data: st.DataObject) -> N
 @pytest.mark.parametrize(
     "sizes", [(4, 5, 5, 0, 2, 0, 0), (4, 5, 0, 2, 2, 0, 0), (4, 50, 50, 2, 2, 0, 0)]
 )
-def test_windows_that_cannot_be_are_told(sizes: tuple[int, ...]) -> None:
+def test_windows_that_cannot_be_are_reported(sizes: tuple[int, ...]) -> None:
     layers = dlib_files.small_network()
     layers[0] = dlib_weights.Layer(
         layers[0].kind, np.zeros(4 * 3 * sizes[1] * max(sizes[2], 1) + 4, "f4"), sizes
@@ -155,7 +155,7 @@ def test_windows_that_cannot_be_are_told(sizes: tuple[int, ...]) -> None:
         )
 
 
-def test_every_cut_inside_a_layer_is_told() -> None:
+def test_every_cut_inside_a_layer_is_reported() -> None:
     start = FILE.index(b"con_4") + 5
     for end in (start, start + 3, start + 20, start + 900):
         with pytest.raises(SourceError, match="damaged file of a dlib network at byte"):

@@ -101,7 +101,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
             open_embedder(EmbedderSpec(str(tmp_path / f"net{suffix}"), device="cpu"))
 
 
-def test_a_gpu_that_is_not_there_is_told(models: dict[str, Path]) -> None:
+def test_a_gpu_that_is_not_there_is_reported(models: dict[str, Path]) -> None:
     import tensorflow as tf
 
     if not tf.config.list_physical_devices("GPU"):

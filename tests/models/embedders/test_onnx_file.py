@@ -67,8 +67,8 @@ def test_normalisation_as_given(tmp_path: Path) -> None:
 
 
 def test_normalisation_from_the_files_metadata(tmp_path: Path) -> None:
-    told = {"mean": "0", "std": "[1, 2, 4]", "color": "BGR", "size": "112x112"}
-    path = save_onnx(tmp_path / "net.onnx", metadata=told, shape=("n", 3, None, None))
+    stated = {"mean": "0", "std": "[1, 2, 4]", "color": "BGR", "size": "112x112"}
+    path = save_onnx(tmp_path / "net.onnx", metadata=stated, shape=("n", 3, None, None))
     assert close(embedded(path), expected(CROPS[..., ::-1], 0, (4, 2, 1)))
     assert close(embedded(path, mean=(8.0,), color="rgb"), expected(CROPS, 8, (1, 2, 4)))
 
@@ -116,10 +116,10 @@ def test_files_that_are_no_embedder(tmp_path: Path, data: bytes, problem: str) -
 
 
 def test_bad_metadata_and_sizes_are_named(tmp_path: Path) -> None:
-    for told in ({"mean": "grey"}, {"color": "hsv"}, {"size": "large"}, {"std": "1,2"}):
-        path = save_onnx(tmp_path / f"{next(iter(told))}.onnx", metadata=told)
+    for stated in ({"mean": "grey"}, {"color": "hsv"}, {"size": "large"}, {"std": "1,2"}):
+        path = save_onnx(tmp_path / f"{next(iter(stated))}.onnx", metadata=stated)
         with pytest.raises(
-            SourceError, match=f"{path.name}: the file's metadata have a bad {next(iter(told))}"
+            SourceError, match=f"{path.name}: the file's metadata have a bad {next(iter(stated))}"
         ):
             embedded(path)
     with pytest.raises(
@@ -132,7 +132,7 @@ def test_bad_metadata_and_sizes_are_named(tmp_path: Path) -> None:
         embedded(tmp_path / "no.onnx")
 
 
-def test_a_gpu_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_gpu_that_is_not_there_is_reported(tmp_path: Path) -> None:
     path = save_onnx(tmp_path / "net.onnx")
     import onnxruntime
 

@@ -270,7 +270,7 @@ def test_what_leads_out_is_not_shown(ask: Asking, tmp_path: Path) -> None:
     assert ask("image/5/subject/3").body.startswith(JPEG)
 
 
-def test_what_is_no_image_is_not_shown(ask: Asking, tmp_path: Path) -> None:
+def test_what_is_not_an_image_is_not_shown(ask: Asking, tmp_path: Path) -> None:
     (tmp_path / "faces/person-1/4.jpg").write_text("text that nobody should see")
     answer = ask("image/5/lead/0")
     assert answer.status == 404 and b"text" not in answer.body

@@ -1,0 +1,178 @@
+"""`report` on outputs of every kind: unfinished, hostile, damaged, in shards, of a table alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from faceprep import (
+    Convert,
+    ExtractPhotos,
+    Folder2Rec,
+    Rec2Folder,
+    Report,
+    Request,
+    Score,
+    SerialRunner,
+    run_job,
+)
+from faceprep.core.errors import MissingExtra, OptionError, SourceError
+from faceprep.synthetic import encode_face, write_folder
+from tests.fakes import opened
+from tests.flat_faces import Flat, flat_detectors, save
+from tests.pages.report.pages import Page
+from tests.reports import lopsided, report
+
+__all__ = ["flat_detectors", "lopsided"]
+
+
+def test_unfinished_run_is_projected(
+    rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faceprep.jobs.rec2folder._SHARD", 5)
+    out = tmp_path / "out"
+    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    whole = report(out)
+    pages = sorted((opened(out) / "ledger").glob("0*.jsonl"))
+    for page in pages[len(pages) // 2 :]:
+        page.unlink()
+    half = report(out)
+    assert (half["run"]["shards"], half["run"]["shards_done"]) == (len(pages), len(pages) // 2)
+    assert half["storage"]["projected_bytes"] == half["storage"]["bytes"] * len(pages) / (
+        len(pages) // 2
+    )
+    assert half["storage"]["bytes"] < whole["storage"]["bytes"]
+    assert "not finished" in (out / "report.html").read_text()
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "a&b;'",
+    "$\\frac{$",
+    "—ß人",
+]
+
+
+def test_hostile_names(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for n, name in enumerate(HOSTILE):
+        (root / name.replace("/", "∕")).mkdir(parents=True)
+        (root / name.replace("/", "∕") / "<b>1.jpg").write_bytes(encode_face(n, 1))
+    (root / os.fsdecode(b"\xff")).mkdir()
+    (root / os.fsdecode(b"\xff") / "1.jpg").write_bytes(encode_face(1, 1))
+    (root / "tab\tand\x01").mkdir()
+    (root / "tab\tand\x01" / "1.jpg").write_bytes(encode_face(1, 2))
+    (root / "p").mkdir()
+    (root / "p" / "<script>bad.jpg").write_bytes(b"not an image")
+    run_job(Folder2Rec(), Request((root,), tmp_path / "out"), SerialRunner())
+    numbers = report(tmp_path / "out")
+    assert {name.replace("/", "∕") for name in HOSTILE} <= set(numbers["identities"]["largest"])
+    page = Page(tmp_path / "out" / "report.html").judge()
+    assert "<script>alert(1)<∕script>" in page.texts, "as text"
+    assert {"p/<script>bad.jpg", "tab·and·/1.jpg"} <= set(page.texts), "both failed"
+
+
+def test_crops_are_taken_from_the_output_only(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(encode_face(1, 1, ".png"))
+    out = tmp_path / "out"
+    out.mkdir()
+    known = {name: [1.0] for name in ("x1", "y1")} | {name: [60.0] for name in ("x2", "y2")}
+    known |= {"score": [0.9], "roll": [0.0], "yaw": [0.0]}
+    for path in ("../secret.png", str(secret), "+_x/../secret.png"):
+        pd.DataFrame(known | {"output": [path]}).to_parquet(out / "faces.parquet")
+        numbers = report(out)
+        assert numbers["faces"]["faces"] == 1
+        assert not [alt for alt in Page(out / "report.html").pictures if alt.endswith("secret.png")]
+
+
+def test_no_run_is_one_line(tmp_path: Path) -> None:
+    write_folder(tmp_path / "set", 1, 1)
+    with pytest.raises(SourceError, match="nothing to report: no run has left its notes here"):
+        Report().look(tmp_path / "set")
+    with pytest.raises(SourceError, match="no such file or folder"):
+        Report().look(tmp_path / "none")
+    with pytest.raises(OptionError, match="--output is an HTML file"):
+        Report(output=tmp_path / "a.txt").look(tmp_path / "set")
+    command = [sys.executable, "-m", "faceprep", "report", str(tmp_path / "set")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+
+
+def test_the_same_bytes_each_time(rec_set: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    pages = []
+    for _ in range(2):
+        command = [sys.executable, "-m", "faceprep", "report", str(out), "--json"]
+        reported = json.loads(
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        )
+        pages.append([Path(reported[name]).read_bytes() for name in ("output", "numbers")])
+    assert pages[0] == pages[1]
+    again = run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    assert again.details["done_before"] == 30, "a report is in nobody's way"
+
+
+def test_without_matplotlib(rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_job(Rec2Folder(), Request((rec_set,), tmp_path / "out"), SerialRunner())
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'faceprep\[report\]'"):
+        Report().look(tmp_path / "out")
+
+
+def test_damaged_notes_are_skipped(
+    rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faceprep.jobs.rec2folder._SHARD", 5)
+    out = tmp_path / "out"
+    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    n_inputs = report(out)["run"]["inputs"]
+    pages = sorted((opened(out) / "ledger").glob("0*.jsonl"))
+    pages[0].write_bytes(pages[0].read_bytes()[:20])
+    assert 0 < report(out)["run"]["inputs"] < n_inputs
+    (out / ".faceprep" / "run.json").write_text("[")
+    assert report(out)["run"]["command"] == ""
+
+
+@pytest.mark.parametrize("name", ["out.tar", "out.parquet", "out.rec", "out"])
+def test_an_output_of_any_kind(name: str, lopsided: Path, tmp_path: Path) -> None:
+    run_job(Convert(allow_loss=True), Request((lopsided,), tmp_path / name), SerialRunner())
+    numbers = report(tmp_path / name)
+    assert (numbers["identities"]["identities"], numbers["identities"]["images"]) == (12, 78)
+    assert numbers["crops"]["crops"] == 78
+    target = tmp_path / name / "report.html"
+    if (tmp_path / name).is_file():
+        target = tmp_path / f"{name}.report.html"
+    assert target.read_text().count("data:image/jpeg") > 0
+
+
+def test_a_set_in_shards(lopsided: Path, tmp_path: Path) -> None:
+    run_job(Convert(shards=3), Request((lopsided,), tmp_path / "out.tar"), SerialRunner())
+    whole, shard = (report(tmp_path / name) for name in ("out.tar", "out-00000-of-00003.tar"))
+    assert whole["identities"] == shard["identities"] and whole["crops"] == shard["crops"]
+    assert whole["run"]["inputs"] == shard["run"]["inputs"] == 78
+
+
+def test_scores_of_a_container_have_pictures(lopsided: Path, tmp_path: Path) -> None:
+    run_job(Convert(), Request((lopsided,), tmp_path / "in.tar"), SerialRunner())
+    run_job(Score(), Request((tmp_path / "in.tar",), tmp_path / "s.parquet"), SerialRunner())
+    report(tmp_path / "s.parquet")
+    page = tmp_path / "s.parquet.report.html"
+    assert "data:image/jpeg" in page.read_text()
+
+
+@pytest.mark.usefixtures("flat_detectors")
+def test_a_table_of_faces_alone(tmp_path: Path) -> None:
+    save(tmp_path / "src" / "ann" / "1.png", Flat(40, 50, 60))
+    job = ExtractPhotos(detector="flat")
+    run_job(job, Request((tmp_path / "src",), tmp_path / "out"), SerialRunner())
+    whole, table = (report(path) for path in (tmp_path / "out", tmp_path / "out/faces.parquet"))
+    assert table["faces"] == whole["faces"] and table["crops"] == whole["crops"]
