@@ -83,3 +83,18 @@ def test_cuts_between_scenes(light: float) -> None:
     assert thumbs[0].shape == THUMB_SIZE
     found = [number for number, thumb in enumerate(thumbs) if cuts.is_cut(thumb)]
     assert found == [10, 20, 30]
+
+
+@pytest.mark.parametrize("speed", [2, 3, 5, 8, 13])
+@pytest.mark.parametrize("is_hidden", [True, False])
+def test_people_who_cross_are_never_one_track(speed: int, is_hidden: bool) -> None:
+    """One walks in front of another, whose face is not found meanwhile, or is."""
+    tracker, people = Tracker(), dict[int, set[str]]()
+    for x in range(0, 300, speed):
+        walking, still = (x, 0.0, 50.0), (150.0, 3.0, 52.0)
+        seen = {"walking": walking, "still": still}
+        if is_hidden and abs(x - 150) < 25:
+            del seen["still"]
+        for track, name in zip(tracker.link(faces(*seen.values())).tolist(), seen, strict=True):
+            people.setdefault(track, set()).add(name)
+    assert max(map(len, people.values())) == 1
