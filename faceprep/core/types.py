@@ -15,6 +15,7 @@ NO_FACE, MANY_FACES, LOW_SCORE = "no_face", "many_faces", "low_score"
 DROPPED, NOT_DRAWN = "dropped", "not_drawn"
 NO_CROP, REPAIRED, SPARE_FACE_ROWS = "no_crop", "repaired", "spare_face_rows"
 CONVERTED = "converted"
+NOT_MARKED = "not_marked"
 SOUND_STATUSES = frozenset(
     {
         OK,
@@ -28,6 +29,7 @@ SOUND_STATUSES = frozenset(
         REPAIRED,
         SPARE_FACE_ROWS,
         CONVERTED,
+        NOT_MARKED,
     }
 )
 """Outcomes that are counted but are not failures."""

@@ -14,7 +14,12 @@ from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
 from faceprep.identity.outliers import plan_cleaning
-from faceprep.steps.plan_identities import PlanningOptions, refuse_unknown_model, separable
+from faceprep.steps.plan_identities import (
+    Judgement,
+    PlanningOptions,
+    refuse_unknown_model,
+    separable,
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class CleanIdentities(PlanningOptions):
         if self.min_images < 0:
             raise OptionError("--min-images", expected="0 or more", found=str(self.min_images))
 
-    def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
+    def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
         model = embeddings.model
         if self.angle is None:
             refuse_unknown_model(model, "--angle")

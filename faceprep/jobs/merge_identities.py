@@ -22,11 +22,13 @@ from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
 from faceprep.identity.vectors import DECIMALS
 from faceprep.steps.embed_crops import EmbedOptions
 from faceprep.steps.plan_identities import (
+    Judgement,
     PlanningOptions,
     SecondOpinion,
     refuse_unknown_model,
     separable,
 )
+from faceprep.steps.shared_frames import hold_shared_frames
 
 log = logging.getLogger("faceprep")
 
@@ -39,7 +41,8 @@ class MergeIdentities(PlanningOptions):
     DST/plan.jsonl lists the identities to merge, each with the pair of images that supports it most
     and the pair that speaks most against it. DST/IDENTITY/IMAGE is the merged set, named after the
     identity with the most images, and DST/undo.jsonl is a plan that reverses it. Doubtful pairs are
-    undecided in the plan and are not merged: accept them there, then use apply. Images that cannot
+    undecided in the plan and are not merged: accept them there, then use apply. So are tracks of
+    extract-video that share a frame, by SRC/faces.parquet: they are two people. Images that cannot
     be read are named in failures.csv, dropped in the plan, and not in DST.
     """
 
@@ -96,7 +99,7 @@ class MergeIdentities(PlanningOptions):
             )
         return super().plan(request, scratch)
 
-    def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
+    def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
         rule, origin = self._rule(embeddings)
         progress = log_progress("comparing identities")
         merges = plan_merges(embeddings, rule, progress, approximate=self.approximate)
@@ -108,7 +111,10 @@ class MergeIdentities(PlanningOptions):
             "undecided_from": round(bounds.undecided_from, DECIMALS),
             "threshold_origin": origin,
         }
-        return merges.decisions, found | ({"recall": merges.recall} if self.approximate else {})
+        decisions = merges.decisions
+        if source:
+            decisions = hold_shared_frames(decisions, source)
+        return decisions, found | ({"recall": merges.recall} if self.approximate else {})
 
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
         counts = Counter(decision.verdict for decision in decisions)

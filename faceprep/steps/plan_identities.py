@@ -71,6 +71,7 @@ from faceprep.tables.embeddings import files_of, is_embeddings, load_embeddings,
 from faceprep.tables.plan import read_plan, write_plan
 
 log = logging.getLogger("faceprep")
+Judgement = tuple[list[Decision], dict[str, Any]]
 _SHARD = 256
 _DRAFT, _DECIDE = "draft", "decide"
 _EMBED, _SECOND = "embed", "second"
@@ -112,8 +113,8 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
     command: ClassVar[str]
 
     @abstractmethod
-    def judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
-        """Return the decisions and a description of the rule. Raises FaceprepError."""
+    def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
+        """Return the decisions on the set `source`, and the rule. Raises FaceprepError."""
 
     @abstractmethod
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
@@ -234,7 +235,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         deque(embed_loads(options, listed_loads(options, sink.scratch, places), sink), maxlen=0)
 
     def _draft(self, about: About, sink: Sink) -> None:
-        decisions, header = self._judge(self._load(about, sink))
+        decisions, header = self._judge(self._load(about, sink), about.source)
         with sink.open_part(PLAN_PART) as file:
             write_plan(file, header, decisions)
         with sink.open_part(_WANTED) as file:
@@ -244,7 +245,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
                 ).encode()
             )
 
-    def _judge(self, embeddings: Embeddings) -> tuple[list[Decision], dict[str, Any]]:
+    def _judge(self, embeddings: Embeddings, source: str) -> Judgement:
         """Return the decisions and the header line of the plan."""
         header: dict[str, Any] = {
             "model": embeddings.model.fingerprint,
@@ -252,7 +253,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         }
         if not len(embeddings):
             return [], header
-        decisions, figures = self.judge(embeddings)
+        decisions, figures = self.judge(embeddings, source)
         likeness = measure(embeddings)
         header["summary"] |= figures | {"separable": likeness["separable"], "likeness": likeness}
         return decisions, header
@@ -274,7 +275,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
                 "unconfirmed": sum(map(is_accepted, before)) - sum(map(is_accepted, decisions))
             }
         else:
-            decisions, header = self._judge(embeddings)
+            decisions, header = self._judge(embeddings, about.source)
         header["summary"] |= self.count(decisions)
         listing = load_listed(sink.scratch).listing if about.has_images else list_images([])
         if about.embeddings:

@@ -18,6 +18,8 @@ refiner                 string   placed the landmarks in a second look: onet or 
 turn                    int32    degrees, 0, 90, 180 or 270, by which the image was turned clockwise
                                  to find the face; null in tables of earlier versions. Everything
                                  else is in pixels of the image as it is
+track                   int32    number of the face's track in its video, from 0; two tracks of a
+                                 source that share a frame are two people; null without tracks
 
 An output `+_multi/a/b_0.png` lies beside the output folder: `a/b_0.png` in the folder that has its
 name and `_multi`.
@@ -61,9 +63,10 @@ SCHEMA = pa.schema(
         pa.field("output", pa.string()),
         pa.field("refiner", pa.string()),
         pa.field("turn", pa.int32()),
+        pa.field("track", pa.int32()),
     ]
 )
-_OPTIONAL = ("refiner", "turn")
+_OPTIONAL = ("refiner", "turn", "track")
 """Columns that tables of earlier versions lack; they are read as null."""
 _BESIDE = re.compile(r"\+(_[a-z]+)/(.+)", re.ASCII | re.DOTALL)
 
@@ -92,6 +95,7 @@ class FaceRow(NamedTuple):
     yaw: float | None = None
     refiner: str | None = None
     turn: int | None = None
+    track: int | None = None
 
 
 def join_output(name: str, beside: str = "") -> str:

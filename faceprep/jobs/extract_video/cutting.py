@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from faceprep.core.arrays import Pixels
+import numpy as np
+
+from faceprep.core.arrays import Doubles, Pixels
 from faceprep.core.types import Outcome
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.siw_crops import OriginalCrops, open_crops
@@ -52,6 +54,10 @@ class FrameCutter:
         stems = [f"{stem}_{face}" if self._options.all_faces else stem for face in faces]
         return [stem + self._suffix for stem in stems]
 
+    def in_track(self, number: int, track: int) -> str:
+        """Name the crop of a track in frame `number`."""
+        return f"{self._video.folder}/{track}/{number}{self._suffix}"
+
     def files(self, outputs: Sequence[str], crops: Sequence[Crop]) -> list[File]:
         """Encode crops under their names."""
         return [
@@ -69,6 +75,12 @@ class FrameCutter:
             return Original(has_box=False)
         name = self._stem(frame.number) + self._suffix
         return Original([(name, self.encode(cut), ORIGINAL)], has_box=True)
+
+    def given_box(self, number: int) -> Doubles | None:
+        """Return the box (4,) of a frame in the `.face` file; None where there is none."""
+        if self.originals is None or self.originals.boxes is None or not self.has_box(number):
+            return None
+        return np.asarray(self.originals.boxes.boxes[number], np.float64)
 
     def has_box(self, number: int) -> bool | None:
         """Return whether the `.face` file has a box for a frame; None without such a file."""

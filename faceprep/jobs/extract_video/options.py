@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from faceprep.core.errors import OptionError
 from faceprep.core.options import option
+from faceprep.jobs.extract_video.selection import SCORE, SELECTIONS
 from faceprep.steps.find_faces import FaceOptions
 from faceprep.video.sampling import FrameChoice, parse_frames
 from faceprep.video.siw_boxes import FILLS
@@ -35,6 +36,17 @@ class VideoOptions(FaceOptions):
     all_faces: bool = option(
         False, "Write every face above --min-score as FRAME_FACE.png, the highest score first."
     )
+    select: str = option(
+        SCORE,
+        "Of several faces in a frame, write the one with the highest score, the largest, the one "
+        "next to the center, or the one that the box of the .face file marks (given).",
+        choices=SELECTIONS,
+    )
+    by_track: bool = option(
+        False,
+        "Write DST/VIDEO/TRACK/FRAME.png. --select then takes the face of the best track in each "
+        "frame; with --all-faces, every track is written.",
+    )
     margin: float = option(
         1.0, "Scale the boxes of the .face file by this factor for the crops in DST_original."
     )
@@ -49,17 +61,33 @@ class VideoOptions(FaceOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.choice()
+        self._check_tracks(self.choice())
         for name, expected, is_so in (
             ("format", "png or jpg", self.format in ("png", "jpg")),
             ("quality", "1 to 100", 1 <= self.quality <= 100),
             ("margin", "0.1 to 5", 0.1 <= self.margin <= 5),
+            ("select", ", ".join(SELECTIONS), self.select in SELECTIONS),
             ("face-fill", " or ".join(FILLS), self.face_fill in FILLS),
         ):
             if not is_so:
                 raise OptionError(
                     name, expected=expected, found=repr(getattr(self, name.replace("-", "_")))
                 )
+
+    def _check_tracks(self, choice: FrameChoice) -> None:
+        """Refuse options that contradict each other. Raises OptionError."""
+        if self.all_faces and not self.by_track and self.select != SCORE:
+            raise OptionError("all-faces and select exclude each other", remedy="Choose one.")
+        if self.by_track and choice.is_pair_of_faces:
+            raise OptionError(
+                "by-track and --frames pair:faces exclude each other",
+                remedy="Write all frames by track, then choose among them.",
+            )
+
+    @property
+    def most(self) -> int | None:
+        """Return the number of crops of a frame; None for all."""
+        return None if self.all_faces else 1
 
     def choice(self) -> FrameChoice:
         """Return the choice of frames. Raises OptionError."""

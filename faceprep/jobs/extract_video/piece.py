@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 from faceprep.core import storage
-from faceprep.core.arrays import Doubles
+from faceprep.core.arrays import Doubles, Octets
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE
@@ -22,6 +23,7 @@ from faceprep.core.prefetch import map_ahead
 from faceprep.core.types import NO_CROP, OK, Outcome, Shard, Sink
 from faceprep.jobs.extract_video.cutting import File, FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
+from faceprep.jobs.extract_video.selection import SCORE, prefer_faces
 from faceprep.jobs.extract_video.turn import find_video_turn
 from faceprep.jobs.extract_video.videos import Video
 from faceprep.steps.fallback import find_with
@@ -31,8 +33,10 @@ from faceprep.tables.frames import FrameRow, FramesWriter
 from faceprep.video.index import VideoIndex
 from faceprep.video.pieces import Span, unpack_index, within
 from faceprep.video.reader import Frame, VideoReader, open_video
+from faceprep.vision.tracks import make_thumb
 
 FACES_PART, FRAMES_PART, FACTS_PART = ".faces.parquet", ".frames.parquet", ".json"
+CROPS_PART = ".crops"
 _CHUNK = 8
 _CHUNK_BYTES = 25_000_000
 _MOST_THREADS = 8
@@ -87,6 +91,8 @@ class Extracted(NamedTuple):
     note: Outcome | None = None
     files: Sequence[File] = ()
     rows: Sequence[FaceRow] = ()
+    crops: bytes = b""
+    """The part of the frame in CROPS_PART, with --by-track."""
 
 
 def known_index(piece: Piece, scratch: Path) -> tuple[VideoIndex, str] | None:
@@ -98,9 +104,11 @@ def known_index(piece: Piece, scratch: Path) -> tuple[VideoIndex, str] | None:
 
 def carry_out_piece(options: VideoOptions, shard: Shard, sink: Sink) -> Iterator[Outcome]:
     """Extract the frames of one piece; yield an Outcome for each wanted frame."""
+    crops = sink.open_part(CROPS_PART) if options.by_track else BytesIO()
     with (
         FacesWriter(sink.open_part(FACES_PART)) as faces,
         FramesWriter(sink.open_part(FRAMES_PART)) as frames,
+        crops,
     ):
         work = _PieceWork(options, shard.source, shard.payload)
         for extracted in work.run(sink.scratch):
@@ -108,6 +116,7 @@ def carry_out_piece(options: VideoOptions, shard: Shard, sink: Sink) -> Iterator
                 sink.write(name, data, beside=beside)
             for row in extracted.rows:
                 faces.add(row)
+            crops.write(extracted.crops)
             frames.add(extracted.frame)
             yield extracted.outcome
     with sink.open_part(FACTS_PART) as part:
@@ -186,34 +195,53 @@ class _PieceWork:
     # In the threads
 
     def _extract(self, frames: Sequence[Frame]) -> list[Extracted]:
-        most = None if self._options.all_faces else 1
+        options = self._options
+        is_first_kept = options.select == SCORE and not options.by_track
+        most = options.most if is_first_kept else None
         found = find_with(self._finders, [frame.pixels for frame in frames], most, self._turn)
         return [self._keep(frame, *each) for frame, each in zip(frames, found, strict=True)]
 
     def _keep(self, frame: Frame, found: Found, detector: str) -> Extracted:
         """Return the files and the rows of one frame."""
         options, cutter, path = self._options, self._cutter, self._video.path
-        most = None if options.all_faces else 1
-        crops, faults = options.cropper().crop(frame.pixels, found.faces, most, found.turn)
+        size = (frame.pixels.shape[0], frame.pixels.shape[1])
+        preferred = prefer_faces(found, options.select, size, cutter.given_box(frame.number))
+        cropper = options.cropper()
+        crops, faults = cropper.crop(frame.pixels, preferred.faces, options.most, found.turn)
+        status, reason = preferred[1:3]
+        if faults:
+            status, reason = OK if crops else NO_CROP, "; ".join(faults)
+        if options.by_track:
+            preferred = found
+            crops, _ = cropper.crop(frame.pixels, found.faces, None, found.turn)
         outputs = cutter.outputs(frame.number, [crop.face for crop in crops])
         known = {"source": path, "frame": frame.number, "time_s": frame.time_s}
         known |= {"detector": detector, "template": options.template}
-        rows = face_rows(frame.pixels, found, crops, outputs, **known)
-        status, reason = found.status, found.reason
-        if faults:
-            status, reason = OK if crops else NO_CROP, "; ".join(faults)
         original = cutter.original(frame)
-        files: list[File] = []
-        if not options.choice().is_pair_of_faces:
-            files = [*cutter.files(outputs, crops), *original.files]
+        files, packed = cutter.files(outputs, crops), b""
+        if options.by_track:
+            packed = pack_crops(make_thumb(frame.pixels), [data for _, data, _ in files])
+            files = []
+        files += original.files
+        if options.choice().is_pair_of_faces:
+            files = []
         row = FrameRow(path, frame.number, frame.time_s, status, reason, len(found.faces))
         return Extracted(
             Outcome(f"{path}#{frame.number}", status, reason),
             row._replace(has_box=original.has_box),
             original.note,
             files,
-            list(rows),
+            list(face_rows(frame.pixels, preferred, crops, outputs, **known)),
+            packed,
         )
+
+
+def pack_crops(thumb: Octets, crops: Sequence[bytes]) -> bytes:
+    """Encode what CROPS_PART keeps of one decoded frame: the thumb, then lengths and crops."""
+    parts = [thumb.tobytes()]
+    for data in crops:
+        parts += [len(data).to_bytes(8, "little"), data]
+    return b"".join(parts)
 
 
 def _in_chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:

@@ -89,13 +89,17 @@ class Planner:
         return spans, max(sum(span.n_wanted for span in spans), 1)
 
     def _estimate(self, n_wanted: int, root: Path, video: Video) -> tuple[int, int]:
-        """Estimate the files and the bytes of the crops: at most one of each wanted frame."""
+        """Estimate the files and the bytes of the crops: at most one of each wanted frame.
+
+        With --by-track, crops are written twice: until the tracks are known they lie in a part.
+        """
         n_crops = min(n_wanted, _PAIR) if self._choice.is_pair_of_faces else n_wanted
         pixels, n_files = self._pixels, n_crops
         if video.face:
             n_files += n_crops
             pixels += self._box_pixels(root / video.face)
-        return n_files, int(_BYTES_PER_PIXEL[self._options.format] * pixels * n_crops)
+        n_bytes = int(_BYTES_PER_PIXEL[self._options.format] * pixels * n_crops)
+        return n_files, n_bytes * (2 if self._options.by_track else 1)
 
     def _box_pixels(self, path: Path) -> int:
         """Return the median area of the first boxes of a `.face` file, as they are cropped."""

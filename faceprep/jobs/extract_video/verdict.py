@@ -14,14 +14,15 @@ from faceprep.core import storage
 from faceprep.core.io.csv import csv_line
 from faceprep.core.io.image_bytes import UNDECODABLE
 from faceprep.core.text import count_noun
-from faceprep.core.types import CONVERTED, LOW_SCORE, NO_CROP, OK, Outcome, Shard, Sink
+from faceprep.core.types import CONVERTED, LOW_SCORE, NO_CROP, NOT_MARKED, OK, Outcome, Shard, Sink
 from faceprep.jobs.extract_video.cutting import FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.pair import PairWork
 from faceprep.jobs.extract_video.piece import FACES_PART, FACTS_PART, FRAMES_PART, Piece, PieceFacts
+from faceprep.jobs.extract_video.tracking import TrackWork
 from faceprep.sets.listing import is_text, refuse_bad_name
 from faceprep.tables.faces import FacesWriter, join_faces
-from faceprep.tables.frames import join_frames, read_frames_table
+from faceprep.tables.frames import FramesWriter, join_frames, read_frames_table
 from faceprep.video.reader import describe_damage
 from faceprep.video.sampling import FrameChoice
 
@@ -49,12 +50,19 @@ def join_video(options: VideoOptions, shard: Shard, sink: Sink) -> Iterator[Outc
     cutter = FrameCutter(options, shard.source, video)
     frames = [sink.part_path(id, FRAMES_PART) for id in work.shard_ids]
     faces = [sink.part_path(id, FACES_PART) for id in work.shard_ids]
-    join_frames(frames, sink.open_part(FRAMES_PART))
     error = ""
+    if options.by_track:
+        with (
+            FacesWriter(sink.open_part(FACES_PART)) as face_table,
+            FramesWriter(sink.open_part(FRAMES_PART)) as frame_table,
+        ):
+            TrackWork(options, cutter, work.shard_ids, sink).write(face_table, frame_table)
+    else:
+        join_frames(frames, sink.open_part(FRAMES_PART))
     if options.choice().is_pair_of_faces:
         with FacesWriter(sink.open_part(FACES_PART)) as writer:
             error = PairWork(options, shard.source, work.piece, cutter).write(faces, writer, sink)
-    else:
+    elif not options.by_track:
         join_faces(faces, sink.open_part(FACES_PART))
     paths = [sink.part_path(id, FACTS_PART) for id in work.shard_ids]
     facts = add_up(PieceFacts.unpack(storage.read_bytes(path)) for path in paths)
@@ -127,9 +135,12 @@ def _faceless(facts: PieceFacts, n: int) -> str:
         return "no such frames in it"
     if counts[OK] + counts[NO_CROP]:
         return ""
+    wanted = count_noun(n, "wanted frame")
+    if counts[NOT_MARKED]:
+        return f"no face in its {wanted} is marked by a box of a .face file"
     n_unsure = counts[LOW_SCORE]
     unsure = f", {n_unsure:,} with an unsure one" if n_unsure else ""
-    return f"no face in its {count_noun(n, 'wanted frame')}{unsure}"
+    return f"no face in its {wanted}{unsure}"
 
 
 def _pair_fault(choice: FrameChoice, facts: PieceFacts, frames: Sequence[Path]) -> str:

@@ -1,4 +1,4 @@
-"""Refined landmarks: drawn truth at all sizes, turns and shifts; real faces; faces that are not there."""
+"""Refined landmarks: drawn truth at all sizes, turns and shifts; real faces; false faces."""
 
 from __future__ import annotations
 

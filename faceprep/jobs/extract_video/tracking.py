@@ -1,0 +1,148 @@
+"""`--by-track`: the faces of a whole video linked to tracks, when all its pieces are done.
+
+A piece keeps the crops of all its faces in a part: for each decoded frame the thumb of the scene,
+and for each of its rows in the table of faces the length of the crop and the crop. They are read
+twice: to link the faces, and to write those that are selected.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from faceprep.core import storage
+from faceprep.core.arrays import Doubles, Octets
+from faceprep.core.faces import Faces
+from faceprep.core.types import OK, Sink
+from faceprep.jobs.extract_video.cutting import FrameCutter
+from faceprep.jobs.extract_video.options import VideoOptions
+from faceprep.jobs.extract_video.piece import CROPS_PART, FACES_PART, FRAMES_PART
+from faceprep.jobs.extract_video.selection import GIVEN, value_faces
+from faceprep.tables.faces import FaceRow, FacesWriter, read_faces, rows_of
+from faceprep.tables.frames import FrameRow, FramesWriter, read_frames_table
+from faceprep.vision.tracks import THUMB_SIZE, SceneCuts, Tracker
+
+_THUMB_BYTES = THUMB_SIZE[0] * THUMB_SIZE[1]
+
+
+class _Seen(NamedTuple):
+    """A wanted frame, its faces, and their crops in the open file of the piece."""
+
+    frame: FrameRow
+    rows: Sequence[FaceRow]
+    crops: BinaryIO
+
+
+class TrackWork:
+    """The tracks of one video, and the crops of the faces that are selected."""
+
+    def __init__(
+        self, options: VideoOptions, cutter: FrameCutter, shard_ids: Sequence[str], sink: Sink
+    ) -> None:
+        self._options, self._cutter, self._ids, self._sink = options, cutter, shard_ids, sink
+        self._tracks, self._values = array("q"), array("d")
+
+    def write(self, faces: FacesWriter, frames: FramesWriter) -> None:
+        """Link the faces; write the crops, their rows, and the rows of the frames."""
+        self._link()
+        start = 0
+        for seen in self._frames():
+            crops = _read_crops(seen)
+            stop = start + len(seen.rows)
+            best = self._select(seen, start, stop)
+            frames.add(seen.frame._replace(track=None if best is None else self._tracks[best]))
+            for place, row, data in zip(range(start, stop), seen.rows, crops, strict=True):
+                if seen.frame.status == OK and (self._options.all_faces or place == best):
+                    self._write_face(row, self._tracks[place], data, faces)
+            start = stop
+
+    def _link(self) -> None:
+        """Find the track of each face, and the value of each track."""
+        tracker, cuts = Tracker(), SceneCuts()
+        for seen in self._frames():
+            if seen.frame.faces is None:
+                continue
+            if cuts.is_cut(_read_thumb(seen.crops)):
+                tracker.cut()
+            _skip_crops(seen)
+            tracks = tracker.link(_faces_of(seen.rows))
+            self._tracks.extend(tracks.tolist())
+            if len(tracks):
+                missing = int(tracks.max()) + 1 - len(self._values)
+                self._values.extend([0.0] * missing)
+                for track, value in zip(tracks.tolist(), self._value(seen).tolist(), strict=True):
+                    self._values[track] += value
+
+    def _value(self, seen: _Seen) -> Doubles:
+        """Return the values (n,) of the faces of a frame without regard to tracks."""
+        box = self._cutter.given_box(seen.frame.frame)
+        size = seen.rows[0].image_size
+        return value_faces(self._options.select, _faces_of(seen.rows), size, box)
+
+    def _select(self, seen: _Seen, start: int, stop: int) -> int | None:
+        """Return the place of the face that is selected; None if there is none.
+
+        The box of a `.face` file marks the face of its own frame; else the track counts.
+        """
+        if seen.frame.status != OK or start == stop:
+            return None
+        if self._options.select == GIVEN:
+            return start + int(np.argmax(self._value(seen)))
+        return start + int(np.argmax([self._values[self._tracks[i]] for i in range(start, stop)]))
+
+    def _write_face(self, row: FaceRow, track: int, data: bytes, faces: FacesWriter) -> None:
+        output = self._cutter.in_track(int(row.frame or 0), track)
+        self._sink.write(output, data)
+        faces.add(row._replace(key=output.rpartition(".")[0], output=output, track=track))
+
+    def _frames(self) -> Iterator[_Seen]:
+        """Yield the frames of all pieces; the reader moves on in the file of crops."""
+        for id in self._ids:
+            frames, faces, crops = (
+                self._sink.part_path(id, suffix) for suffix in (FRAMES_PART, FACES_PART, CROPS_PART)
+            )
+            found = groupby(
+                (row for table in read_faces(faces) for row in rows_of(table)),
+                key=attrgetter("frame"),
+            )
+            number, rows = next(found, (None, None))
+            with storage.open_source(crops) as file:
+                for table in read_frames_table(frames):
+                    for values in table.to_pylist():
+                        frame = FrameRow(**values)
+                        if rows is None or number != frame.frame:
+                            yield _Seen(frame, (), file)
+                            continue
+                        yield _Seen(frame, list(rows), file)
+                        number, rows = next(found, (None, None))
+
+
+def _read_thumb(file: BinaryIO) -> Octets:
+    return np.frombuffer(file.read(_THUMB_BYTES), np.uint8).reshape(THUMB_SIZE)
+
+
+def _skip_crops(seen: _Seen) -> None:
+    for _ in seen.rows:
+        size = int.from_bytes(seen.crops.read(8), "little")
+        seen.crops.seek(size, 1)
+
+
+def _read_crops(seen: _Seen) -> list[bytes]:
+    if seen.frame.faces is None:
+        return []
+    seen.crops.seek(_THUMB_BYTES, 1)
+    return [seen.crops.read(int.from_bytes(seen.crops.read(8), "little")) for _ in seen.rows]
+
+
+def _faces_of(rows: Sequence[FaceRow]) -> Faces:
+    n = len(rows)
+    return Faces(
+        np.array([row.box for row in rows], np.float32).reshape(n, 4),
+        np.array([row.landmarks for row in rows], np.float32).reshape(n, 5, 2),
+        np.array([row.score for row in rows], np.float32),
+    )

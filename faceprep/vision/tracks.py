@@ -1,0 +1,161 @@
+"""Tracks of faces through the frames of a video, and the cuts between its scenes.
+
+A track is broken rather than led over to another person: at a cut, after some frames without the
+face, and where two faces could both go on with it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from faceprep.core.arrays import Doubles, Ints, Octets, Pixels
+from faceprep.core.faces import Faces
+from faceprep.core.opencv import opencv
+
+THUMB_SIZE = (18, 32)
+"""(height, width) of the grey image that shows where another scene begins."""
+_CUT, _SUDDEN, _SUDDEN_TIMES = 18.0, 8.0, 4.0
+_N_RECENT = 5
+_MIN_IOU, _MAX_DISTANCE, _MAX_SCALE = 0.3, 0.3, 1.5
+_MARGIN = 0.2
+"""Cost by which a link must be better than any other of its track and of its face."""
+_MAX_MISSES = 5
+_FOREVER = np.inf
+
+
+def make_thumb(pixels: Pixels) -> Octets:
+    """Shrink a frame to a grey image of THUMB_SIZE."""
+    cv2 = opencv()
+    small = cv2.resize(pixels, THUMB_SIZE[::-1], interpolation=cv2.INTER_AREA)
+    grey: Octets = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    return grey
+
+
+@dataclass
+class SceneCuts:
+    """A judge of cuts, which is shown the frames of a video in order.
+
+    A cut changes the thumb by 18 grey levels on average. 8 are enough where that is 4 times the
+    largest change of the last five frames, as in a dark scene.
+    """
+
+    _last: Octets | None = None
+    _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_N_RECENT))
+
+    def is_cut(self, thumb: Octets) -> bool:
+        """Return whether a scene begins with this frame; the first frame begins none."""
+        before, self._last = self._last, thumb
+        if before is None:
+            return False
+        change = float(np.abs(thumb.astype(np.int16) - before).mean())
+        usual = max(self._recent, default=_FOREVER)
+        self._recent.append(change)
+        return change >= max(_SUDDEN, min(_CUT, _SUDDEN_TIMES * usual))
+
+
+@dataclass
+class _Track:
+    number: int
+    box: Doubles
+    landmarks: Doubles
+    motion: Doubles
+    """(2,) pixels a frame."""
+    n_misses: int = 0
+
+    def predict(self) -> tuple[Doubles, Doubles]:
+        """Return the box (4,) and the landmarks (5, 2) expected in this frame."""
+        shift = self.motion * (self.n_misses + 1)
+        return self.box + np.tile(shift, 2), self.landmarks + shift
+
+    def follow(self, box: Doubles, landmarks: Doubles) -> None:
+        """Go on with this face."""
+        moved = landmarks.mean(axis=0) - self.landmarks.mean(axis=0)
+        self.motion = (self.motion + moved / (self.n_misses + 1)) / 2
+        self.box, self.landmarks, self.n_misses = box, landmarks, 0
+
+
+class Tracker:
+    """Tracks of the faces of one video, numbered from 0 as they begin."""
+
+    def __init__(self) -> None:
+        self._tracks: list[_Track] = []
+        self._n = 0
+
+    def cut(self) -> None:
+        """End all tracks: another scene begins."""
+        self._tracks = []
+
+    def link(self, faces: Faces) -> Ints:
+        """Return the tracks (n,) of the faces of the next frame."""
+        boxes, landmarks = faces.boxes.astype(np.float64), faces.landmarks.astype(np.float64)
+        numbers = np.full(len(faces), -1, np.int64)
+        costs = np.full((len(self._tracks), len(faces)), np.inf)
+        for place, track in enumerate(self._tracks):
+            costs[place] = link_costs(*track.predict(), boxes, landmarks)
+            track.n_misses += 1
+        for place, face in clear_pairs(costs):
+            track = self._tracks[place]
+            track.n_misses -= 1
+            track.follow(boxes[face], landmarks[face])
+            numbers[face] = track.number
+        self._tracks = [track for track in self._tracks if track.n_misses <= _MAX_MISSES]
+        for face in np.flatnonzero(numbers < 0).tolist():
+            numbers[face] = self._n
+            self._tracks.append(_Track(self._n, boxes[face], landmarks[face], np.zeros(2)))
+            self._n += 1
+        return numbers
+
+
+def link_costs(box: Doubles, landmarks: Doubles, boxes: Doubles, others: Doubles) -> Doubles:
+    """Compute the costs (n,) of going on from one face to each of n; infinite beyond the gate.
+
+    `box` is (4,), `landmarks` (5, 2), `boxes` (n, 4), `others` (n, 5, 2), in pixels. A cost is 1 −
+    IoU plus the mean distance of the landmarks in sides of the box.
+    """
+    overlaps = overlap_boxes(box, boxes)
+    areas = np.maximum(_areas(boxes), 1e-9)
+    side = np.sqrt(max(float(_areas(box)), 1e-9))
+    distances = np.linalg.norm(others - landmarks, axis=2).mean(axis=1) / side
+    scales = np.abs(np.log(np.sqrt(areas) / side))
+    is_near = (overlaps >= _MIN_IOU) & (distances <= _MAX_DISTANCE)
+    is_near &= scales <= np.log(_MAX_SCALE)
+    return np.where(is_near, 1 - overlaps + distances, np.inf)
+
+
+def overlap_boxes(box: Doubles, boxes: Doubles) -> Doubles:
+    """Compute the intersection over union (n,) of `box` (4,) with each of `boxes` (n, 4).
+
+    >>> boxes = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])
+    >>> overlap_boxes(np.array([0, 0, 2, 2]), boxes).round(2).tolist()
+    [1.0, 0.33, 0.0]
+    """
+    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
+    shared = np.maximum(high - low, 0).prod(axis=1)
+    union = _areas(boxes) + _areas(box) - shared
+    overlaps: Doubles = shared / np.maximum(union, 1e-9)
+    return overlaps
+
+
+def _areas(boxes: Doubles) -> Doubles:
+    """Compute the areas of boxes (…, 4)."""
+    areas: Doubles = np.maximum(boxes[..., 2:] - boxes[..., :2], 0).prod(axis=-1)
+    return areas
+
+
+def clear_pairs(costs: Doubles) -> list[tuple[int, int]]:
+    """Return the pairs (row, column) that are clearly the best of their row and of their column.
+
+    >>> clear_pairs(np.array([[0.1, 0.9], [0.9, 0.2]]))
+    [(0, 0), (1, 1)]
+    >>> clear_pairs(np.array([[0.1, 0.2]]))
+    []
+    """
+    pairs = []
+    for row, column in np.argwhere(np.isfinite(costs)).tolist():
+        others = [*np.delete(costs[row], column), *np.delete(costs[:, column], row)]
+        if costs[row, column] + _MARGIN <= min(others, default=np.inf):
+            pairs.append((row, column))
+    return pairs

@@ -1,0 +1,73 @@
+"""Tracks that share a frame of a video are not merged without a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceprep.core.embeddings import Embeddings, Model
+from faceprep.core.types import ACCEPTED, DROP, MERGE, UNDECIDED, Decision
+from faceprep.jobs.merge_identities import MergeIdentities
+from faceprep.steps.shared_frames import hold_shared_frames
+from faceprep.tables.faces import FaceRow, FacesWriter
+
+TRACKS = {
+    ("a.mp4", "a/0"): range(10),
+    ("a.mp4", "a/1"): range(10, 20),
+    ("a.mp4", "a/2"): range(15, 30),
+    ("b.mp4", "b/0"): range(30),
+}
+
+
+def write_tracks(root: Path, has_tracks: bool = True) -> str:
+    root.mkdir(exist_ok=True)
+    with (root / "faces.parquet").open("wb") as file, FacesWriter(file) as writer:
+        for (source, folder), numbers in TRACKS.items():
+            for frame in numbers:
+                track = int(folder[-1]) if has_tracks else None
+                row = FaceRow(
+                    f"{folder}/{frame}", source, (9, 9), [0] * 4, [0] * 10, 1, [0] * 6, "d", "t"
+                )
+                writer.add(row._replace(output=f"{row.key}.png", frame=frame, track=track))
+    return str(root)
+
+
+def merge(subject: str, into: str, score: float) -> Decision:
+    return Decision(MERGE, subject, into, score, "alike", ACCEPTED)
+
+
+def held(decisions: list[Decision]) -> list[str]:
+    return [each.subject for each in decisions if each.verdict == UNDECIDED]
+
+
+def test_two_tracks_of_a_frame_are_held_back(tmp_path: Path) -> None:
+    source = write_tracks(tmp_path / "set")
+    found = hold_shared_frames([merge("a/1", "a/2", 0.99), merge("a/0", "a/2", 0.98)], source)
+    assert [each.subject for each in found] == ["a/0", "a/1"] and held(found) == ["a/1"]
+    assert found[1].reason == "alike; but both are in frame 15 of one video"
+
+
+def test_a_third_identity_does_not_bring_them_together(tmp_path: Path) -> None:
+    source = write_tracks(tmp_path / "set")
+    merges = [merge("a/0", "b/0", 0.97), merge("a/1", "b/0", 0.98), merge("a/2", "b/0", 0.99)]
+    assert held(hold_shared_frames(merges, source)) == ["a/1"]
+    assert held(hold_shared_frames(merges[::-1], source)) == ["a/1"]
+
+
+@pytest.mark.parametrize("has_table", [True, False])
+def test_sets_without_tracks_are_as_before(tmp_path: Path, has_table: bool) -> None:
+    if has_table:
+        write_tracks(tmp_path, has_tracks=False)
+    merges = [merge("a/1", "a/2", 0.99), Decision(DROP, "a/0/1.png")]
+    assert hold_shared_frames(merges, str(tmp_path)) == merges
+
+
+def test_merge_identities_uses_the_table(tmp_path: Path) -> None:
+    source = write_tracks(tmp_path)
+    keys = [f"{folder}/{number}.png" for folder in ("a/1", "a/2") for number in (15, 16)]
+    vectors = np.ones((4, 8), np.float32)
+    embeddings = Embeddings(keys, ["a/1"] * 2 + ["a/2"] * 2, vectors, Model())
+    decisions, _ = MergeIdentities(threshold=0.9).judge(embeddings, source)
+    assert [each.verdict for each in decisions] == [UNDECIDED]
