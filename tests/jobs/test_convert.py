@@ -107,13 +107,16 @@ def test_a_rec_from_a_rec_is_the_same_bytes(rec_set: Path, tmp_path: Path) -> No
 
 
 @given(
-    labels=st.lists(st.floats(0, 9, width=32), min_size=1, max_size=4), number=st.integers(0, 2**63)
+    labels=st.lists(st.floats(0, 9, width=32), min_size=1, max_size=4),
+    number=st.integers(0, 2**63),
+    second=st.integers(0, 2**63),
 )
 def test_headers_of_records_survive(
-    labels: list[float], number: int, tmp_path_factory: pytest.TempPathFactory
+    labels: list[float], number: int, second: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("headers")
-    record = frame_image(labels, encode_face(1, 1), number, as_array=True)
+    record = bytearray(frame_image(labels, encode_face(1, 1), number, as_array=True))
+    record[24:32] = second.to_bytes(8, "little")
     (folder / "in.rec").write_bytes(record)
     (folder / "in.idx").write_text("5\t0\n")
     convert(folder / "in.rec", folder / "out.rec")
@@ -134,6 +137,13 @@ def test_what_would_be_lost_is_named_before_it_starts(face_folder: Path, tmp_pat
     (labels / "a.rec").write_bytes(frame_image([1, 2, 3], encode_face(1, 1), 0))
     with pytest.raises(SourceError, match="all but one of 3 labels of an image"):
         convert(labels, tmp_path / "folder", allow_loss=False)
+    second = tmp_path / "second.rec"
+    record = bytearray(frame_image([1], encode_face(1, 1), 0))
+    record[24] = 7
+    second.write_bytes(record)
+    with pytest.raises(SourceError, match="the second ids of its records"):
+        convert(second, tmp_path / "second.tar", allow_loss=False)
+    convert(second, tmp_path / "again.rec", allow_loss=False)
 
 
 def test_a_damaged_image_is_left_out_and_named(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ _BLOCK = 512
 """Records that are read together, in the order of the file."""
 HAS_HEADER = "has_header"
 """The fact that says whether the records have InsightFace's header before them."""
+_HAS_ID2 = "has_id2"
+"""The fact that says whether the header of a record has a second id."""
 HEADER = "rec/header"
 """The name in `Sample.extra` of what only a .rec can hold: the bytes of the record's header."""
 
@@ -88,6 +90,10 @@ class RecSet(ImageSet):
         names = [str(paths.rec) for paths in parts]
         index.facts |= {"parts": names, "starts": starts, "faults": faults}
         index.fingerprint = " ".join(paths.fingerprint for paths in parts)
+
+    @property
+    def own(self) -> str:
+        return "the second ids of its records" if self.index.facts.get(_HAS_ID2) else ""
 
     def faults(self) -> list[Outcome]:
         return [Outcome(*fields) for fields in self.index.facts["faults"]]
@@ -208,12 +214,12 @@ def _index_part(paths: RecPaths, index: IndexWriter) -> list[Outcome]:
     rec_index.write_index(paths, scratch)
     mapped: Ints = np.asarray(np.memmap(scratch, "<i8", "r")).reshape(-1, 2)
     found = survey_entries(paths, mapped)
-    most = index.facts.get("max_labels", 1)
+    most, has_id2 = index.facts.get("max_labels", 1), index.facts.get(_HAS_ID2, False)
     for entries, labels in read_labels(paths.rec, mapped, found.metadata):
         kept = labels.is_image
         index.add(None, _number_identities(labels.first[kept], index), entries[kept])
-        most = max(most, labels.most)
-    index.facts["max_labels"] = most
+        most, has_id2 = max(most, labels.most), has_id2 or labels.has_id2
+    index.facts |= {"max_labels": most, _HAS_ID2: has_id2}
     storage.remove_file(scratch)
     index.facts[HAS_HEADER] = found.metadata.header is not None
     return list(found.faults)

@@ -26,18 +26,21 @@ _HEAD = PART_HEAD.size + HEADER.size + 4
 _KIND = 29
 _LENGTH = (1 << _KIND) - 1
 _FLAG, _LABEL, _LABELS = 2, 3, (PART_HEAD.size + HEADER.size) // 4
+_ID2 = 6
 """Fields of a record, counted in words of 32 bits."""
 
 
 class Labels(NamedTuple):
     """The first labels (n,) of records, NaN for a damaged one, and the most labels of one.
 
-    The mask (n,) tells images, lost ones too, from metadata.
+    The mask (n,) tells images, lost ones too, from metadata. `has_id2` says that an image has a
+    second id other than 0.
     """
 
     first: Floats
     is_image: Bools
-    most: int
+    most: int = 1
+    has_id2: bool = False
 
 
 def read_labels(
@@ -57,15 +60,15 @@ def read_labels(
             return
         order = np.argsort(entries[:, 1], kind="stable")
         first, is_image = np.empty(len(order), np.float32), np.empty(len(order), np.bool_)
-        most = 1
+        most, has_id2 = 1, False
         for start in bounds:
             rows = order[start : start + n_at_once]
             found = reader.read(entries[rows])
             first[rows], is_image[rows] = found.first, found.is_image
-            most = max(most, found.most)
+            most, has_id2 = max(most, found.most), has_id2 or found.has_id2
     for start in bounds:
         block = slice(start, start + n_at_once)
-        yield np.asarray(entries[block]), Labels(first[block], is_image[block], most)
+        yield np.asarray(entries[block]), Labels(first[block], is_image[block], most, has_id2)
 
 
 def _ascend(offsets: Ints, n_at_once: int) -> bool:
@@ -92,27 +95,26 @@ class _LabelReader:
         """Read the labels of `entries` (n, 2) with ascending offsets."""
         n = len(entries)
         offsets = np.ascontiguousarray(entries[:, 1])
-        labels = Labels(np.full(n, np.nan, np.float32), np.ones(n, np.bool_), 1)
+        first, is_image = np.full(n, np.nan, np.float32), np.ones(n, np.bool_)
         is_read = np.zeros(n, np.bool_)
-        most, start = 1, 0
+        most, has_id2, start = 1, False, 0
         while start < n:
             stop = int(np.searchsorted(offsets, offsets[start] + (_WINDOW - _HEAD), "right"))
             if stop - start >= _FEWEST:
-                flags = self._read_heads(offsets[start:stop], labels.first[start:stop])
+                flags, has_any = self._read_heads(offsets[start:stop], first[start:stop])
                 is_read[start:stop] = flags >= 0
-                most = max(most, int(flags.max()))
+                most, has_id2 = max(most, int(flags.max())), has_id2 or has_any
             start = stop
-        others = np.flatnonzero(~is_read)
-        most = max(most, self._read_each(others, entries, labels))
-        return labels._replace(most=most)
+        plain = Labels(first, is_image, most, has_id2)
+        return self._read_each(np.flatnonzero(~is_read), entries, plain)
 
-    def _read_heads(self, offsets: Ints, labels: Floats) -> Ints:
+    def _read_heads(self, offsets: Ints, labels: Floats) -> tuple[Ints, bool]:
         """Read the headers of records that are close together into `labels` (n,).
 
         Return the numbers of their labels (n,), 0 for one by itself, and -1 for a record that is
-        not plain.
+        not plain; and whether one has a second id.
         """
-        not_plain = np.full(len(offsets), -1, np.int64)
+        not_plain = np.full(len(offsets), -1, np.int64), False
         base = int(offsets[0])
         if base < 0:
             return not_plain
@@ -132,11 +134,12 @@ class _LabelReader:
         is_plain &= (parts > HEADER.size + 4 * flags) & (ends <= self._source.size)
         found = np.where(flags > 0, words[at + _LABELS], words[at + _LABEL]).view("<f4")
         labels[is_plain] = found[is_plain]
-        return np.where(is_plain, flags, -1)
+        has_id2 = bool((words[at + _ID2] | words[at + _ID2 + 1])[is_plain].any())
+        return np.where(is_plain, flags, -1), has_id2
 
-    def _read_each(self, rows: Ints, entries: Ints, labels: Labels) -> int:
-        """Read the records of these rows one by one; return the most labels of one."""
-        most = 1
+    def _read_each(self, rows: Ints, entries: Ints, labels: Labels) -> Labels:
+        """Read the records of these rows one by one; return the labels of all."""
+        most, has_id2 = labels.most, labels.has_id2
         keys, offsets = entries[rows].T.tolist() if len(rows) else ([], [])
         records = self._records.read_images(offsets)
         for row, key, record in zip(rows.tolist(), keys, records, strict=True):
@@ -145,5 +148,5 @@ class _LabelReader:
                 if not record.image:
                     labels.is_image[row] = not self._metadata.describes(key, record)
                 if labels.is_image[row]:
-                    most = max(most, record.flag)
-        return most
+                    most, has_id2 = max(most, record.flag), has_id2 or record.id2 > 0
+        return labels._replace(most=most, has_id2=has_id2)

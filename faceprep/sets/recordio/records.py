@@ -67,6 +67,7 @@ class ImageRecord(NamedTuple):
     labels: tuple[float, ...]
     id: int
     image: Buffer
+    id2: int = 0
 
     @property
     def has_no_image(self) -> bool:
@@ -91,7 +92,8 @@ class ImageRun:
         return len(self.images)
 
     def __iter__(self) -> Iterator[ImageRecord]:
-        return map(ImageRecord, self.flags, self.labels, self.ids, self.images)
+        second_ids = (HEADER.unpack_from(header)[3] for header in self.headers)
+        return map(ImageRecord, self.flags, self.labels, self.ids, self.images, second_ids)
 
 
 class IdentityNames(dict[float, str]):
@@ -295,15 +297,16 @@ def unpack_image(payload: Buffer) -> ImageRecord | Damage:
             "bad_record",
             f"an image record of {len(payload)} bytes, expected at least {HEADER.size}",
         )
-    flag, label, id, _ = HEADER.unpack_from(payload)
+    flag, label, id, id2 = HEADER.unpack_from(payload)
     if flag == 0:
-        return ImageRecord(0, (label,), id, payload[HEADER.size :])
+        return ImageRecord(0, (label,), id, payload[HEADER.size :], id2)
     start = HEADER.size + 4 * flag
     if start > len(payload):
         return Damage(
             "bad_record", f"{flag} labels announced, room for {(len(payload) - HEADER.size) // 4}"
         )
-    return ImageRecord(flag, _unpack_labels(payload, HEADER.size, flag), id, payload[start:])
+    labels = _unpack_labels(payload, HEADER.size, flag)
+    return ImageRecord(flag, labels, id, payload[start:], id2)
 
 
 def _unpack_labels(data: Buffer, at: int, n: int) -> tuple[float, ...]:

@@ -16,6 +16,7 @@ from faceprep.sets.recordio.records import MAGIC_BYTES, ImageRecord, RecordFile
 
 IMAGES = (b"", b"abc", b"jpeg" * 9, b"1234" + MAGIC_BYTES + b"x", bytes(70_000))
 LABELS = st.lists(st.floats(width=32), min_size=1, max_size=4)
+ID2 = slice(24, 32)
 METADATA = Metadata((5.0, 8.0), 5, 3)
 
 
@@ -25,7 +26,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(
-    records=st.lists(st.tuples(LABELS, st.integers(0, len(IMAGES) - 1)), min_size=1, max_size=12),
+    records=st.lists(
+        st.tuples(LABELS, st.integers(0, len(IMAGES) - 1), st.sampled_from([0, 0, 0, 1, 1 << 63])),
+        min_size=1,
+        max_size=12,
+    ),
     damage=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=9)), max_size=2),
     strays=st.lists(st.integers(-9, 1 << 40), max_size=2),
     n_at_once=st.integers(1, 12),
@@ -33,16 +38,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_labels_of_many_records(
     folder: Path,
-    records: list[tuple[list[float], int]],
+    records: list[tuple[list[float], int, int]],
     damage: list[tuple[float, bytes]],
     strays: list[int],
     n_at_once: int,
     data: st.DataObject,
 ) -> None:
     content, offsets = bytearray(), list[int]()
-    for key, (labels, image) in enumerate(records):
+    for key, (labels, image, id2) in enumerate(records):
         offsets.append(len(content))
-        content += frame_image(labels, IMAGES[image], key)
+        framed = bytearray(frame_image(labels, IMAGES[image], key))
+        framed[ID2] = id2.to_bytes(8, "little")
+        content += framed
     for where, wrong in damage:
         at = int(where * len(content))
         content[at : at + len(wrong)] = wrong
@@ -56,7 +63,7 @@ def test_labels_of_many_records(
     assert np.concatenate([rows for rows, _ in found]).tolist() == table.tolist()
     first = np.concatenate([labels.first for _, labels in found])
     is_image = np.concatenate([labels.is_image for _, labels in found]).tolist()
-    most = 1
+    most, has_id2 = 1, False
     with RecordFile(path) as file:
         for i, (key, offset) in enumerate(entries):
             (record,) = file.read_images([offset])
@@ -65,6 +72,8 @@ def test_labels_of_many_records(
                 label = np.float32(record.labels[0])
                 expected = bool(record.image) or not METADATA.describes(key, record)
                 most = max(most, record.flag if expected else 1)
+                has_id2 |= expected and record.id2 > 0
             assert np.array_equal(first[i], label, equal_nan=True)
             assert is_image[i] == expected
     assert max(labels.most for _, labels in found) == most
+    assert any(labels.has_id2 for _, labels in found) == has_id2
