@@ -12,7 +12,8 @@ import os
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.core.io.image_header import ImageHeader, check_image, read_header
+from faceprep.core.io.image_end import check_image
+from faceprep.core.io.image_header import ImageHeader, read_header
 from faceprep.core.types import Buffer, Outcome
 
 UNREADABLE, UNDECODABLE = "unreadable", "undecodable"
