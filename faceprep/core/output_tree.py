@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from faceprep.core.errors import OutputError
-from faceprep.core.storage import as_error
+from faceprep.core.os_errors import as_error
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY
 _SKIPPED = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)

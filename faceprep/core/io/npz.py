@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core import storage
+from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.contents import Contents
 from faceprep.core.types import Buffer
@@ -209,7 +209,7 @@ class NpzFile:
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
         try:
-            with storage.guard(doing, self.path, SourceError):
+            with os_errors.guard(doing, self.path, SourceError):
                 yield
         except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
             # zipfile raises RuntimeError for encryption and unknown compression
