@@ -93,7 +93,7 @@ class ByteSource:
 
 def check_regular(path: str | os.PathLike[str]) -> None:
     """Check that a library can open `path` without waiting. Raises SourceError."""
-    with guard("open", path, SourceError):
+    with guard("read", path, SourceError):
         os.close(open_regular(path))
 
 
