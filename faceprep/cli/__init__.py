@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import itertools
 import json
 import sys
@@ -64,9 +63,10 @@ def main() -> int:
     The status is 0 if all is done, 3 if some inputs failed, 1 if the command could not be carried
     out, and 2 for wrong usage.
     """
+    from faceprep.cli.streams import secure_streams
     from faceprep.core.errors import FaceprepError, OptionError
 
-    _show_any_name()
+    secure_streams()
     try:
         return int(faceprep(standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -94,9 +94,3 @@ def _fail(error: str, exit_status: int, summary: Summary | None = None) -> int:
         printed = summary or types.Summary(command)
         click.echo(json.dumps(printed.as_json() | {"error": error}))
     return exit_status
-
-
-def _show_any_name() -> None:
-    """Print file names that are not valid text with backslashes instead of failing."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")

@@ -22,7 +22,7 @@ from faceprep.core import registry
 from faceprep.core.cpu import n_cores
 from faceprep.core.errors import Interrupted
 from faceprep.core.job import Job, Service
-from faceprep.core.text import count_noun
+from faceprep.core.text import count_noun, join_lines, on_one_line
 from faceprep.core.types import OK, Request, Summary
 from faceprep.run.engine import run_job
 from faceprep.run.ledger import first_failures
@@ -247,7 +247,7 @@ def _describe(summary: Summary, job: Job) -> str:
     sentence = figures and job.sentence(figures)
     if sentence:
         lines.append(sentence)
-    return "\n".join(lines)
+    return join_lines(lines)
 
 
 def _describe_others(summary: Summary) -> list[str]:
@@ -284,11 +284,11 @@ def _print_failures(path: str) -> None:
     for key, status, reason in failures:
         if key not in reason:
             reason = f"{key}: {reason}"
-        click.echo(f"faceprep: {status}: {reason}", err=True)
+        click.echo(on_one_line(f"faceprep: {status}: {reason}"), err=True)
     rest = "named"
     if n_failures > _N_NAMED:
         rest = f"{n_failures - _N_NAMED:,} more"
-    click.echo(f"faceprep: {rest} in {path}", err=True)
+    click.echo(on_one_line(f"faceprep: {rest} in {path}"), err=True)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

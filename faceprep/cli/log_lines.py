@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from faceprep.core.text import on_one_line
+
 _PLAIN, _TIMED = "faceprep: %(message)s", "%(asctime)s.%(msecs)03d faceprep: %(message)s"
 
 
@@ -20,13 +22,20 @@ class _AboveTheBar(logging.StreamHandler):  # type: ignore[type-arg]
             super().emit(record)
 
 
+class _OneLine(logging.Formatter):
+    """A formatter of messages that stay on their line, whatever names they hold."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name of logging
+        return on_one_line(super().formatMessage(record))
+
+
 def log_to_stderr(level: int) -> None:
     """Print log records from `level` on; at level DEBUG each line starts with the time."""
     handler = _AboveTheBar(sys.stderr)
     line_format = _PLAIN
     if level == logging.DEBUG:
         line_format = _TIMED
-    handler.setFormatter(logging.Formatter(line_format, "%H:%M:%S"))
+    handler.setFormatter(_OneLine(line_format, "%H:%M:%S"))
     logger = logging.getLogger("faceprep")
     logger.handlers = [handler]
     logger.setLevel(level)

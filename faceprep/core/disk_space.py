@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from faceprep.core.storage import guard
+from faceprep.core.os_errors import guard
 
 
 def free_space(path: str | os.PathLike[str]) -> tuple[int, int | None, int]:

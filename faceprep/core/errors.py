@@ -11,12 +11,9 @@ from contextlib import contextmanager
 from os import PathLike, fspath
 from typing import Any
 
-_FIELDS = ("path", "where", "expected", "found", "remedy")
-_ESCAPED = {code: repr(chr(code))[1:-1] for code in (*range(32), 127)}
-"""Control characters, which damaged names and files may hold, and their escapes.
+from faceprep.core.text import on_one_line
 
-A message then stays one line and does not control the terminal.
-"""
+_FIELDS = ("path", "where", "expected", "found", "remedy")
 
 
 class FaceprepError(Exception):
@@ -58,7 +55,7 @@ class FaceprepError(Exception):
             line += ": " + ", ".join(facts)
         if self.remedy:
             line += f". {self.remedy}"
-        return line.translate(_ESCAPED)
+        return on_one_line(line)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the fields rather than the line, since workers send errors to the driver."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from faceprep.core.storage import guard, write_all
+from faceprep.core.os_errors import guard
+from faceprep.core.storage import write_all
 from faceprep.core.types import Buffer
 
 

@@ -23,8 +23,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from faceprep.core.errors import FaceprepError, OutputError
+from faceprep.core.os_errors import guard
 from faceprep.core.state_file import LOCK, WORKERS, hold_folder, home_of, open_state, pack_state
-from faceprep.core.storage import guard, make_folder
+from faceprep.core.storage import make_folder
 
 log = logging.getLogger("faceprep")
 _PATIENCE = 20.0

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from faceprep.core.errors import OutputError
-from faceprep.core.storage import as_error
+from faceprep.core.os_errors import as_error
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY
 _SKIPPED = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -156,3 +156,30 @@ def remove_empty(*folders: Path) -> None:
         except OSError as error:
             if error.errno not in _STILL_NEEDED:
                 raise as_error(OutputError, "remove", folder, error) from error
+
+
+def refuse_overlap(source: Path, output: Path, folders: Sequence[Path] = ()) -> None:
+    """Raise OutputError for an output over, in or above its source.
+
+    `folders` are those that the output fills; without them it is one file.
+    """
+    inside, place = os.path.realpath(source), os.path.realpath(output)
+    filled = [os.path.realpath(folder) for folder in folders]
+    if inside == place or any(is_within(inside, folder) for folder in filled):
+        problem = "the output would lie over the input"
+    elif os.path.isdir(inside) and any(is_within(each, inside) for each in [place, *filled]):
+        problem = "the output would lie in the input"
+    else:
+        return
+    raise OutputError(
+        problem, path=output, found=f"the input {source}", remedy="Name a place outside of it."
+    )
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Return whether a resolved path is a folder or lies in it.
+
+    >>> is_within("/a/b", "/a"), is_within("/a", "/a"), is_within("/ab", "/a")
+    (True, True, False)
+    """
+    return os.path.commonpath([path, folder]) == folder

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from faceprep.core.errors import OutputError
-from faceprep.core.storage import guard
+from faceprep.core.os_errors import guard
 
 
 def scratch_place() -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
-from faceprep.core import storage
+from faceprep.core import os_errors, storage
 from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.core.output_tree import is_inside
 
@@ -44,7 +44,7 @@ def home_of(state: Path) -> Path | None:
 @contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
     """Hold a lock on `folder` itself while its state is converted."""
-    with storage.guard("lock", folder):
+    with os_errors.guard("lock", folder):
         fd = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # the file system has no such locks
@@ -99,7 +99,7 @@ def _locks(state: Path) -> list[Path]:
 
 def _is_free(lock: Path, held: ExitStack) -> bool:
     """Take the lock until `held` closes; return False where another process has it."""
-    with storage.guard("lock", lock):
+    with os_errors.guard("lock", lock):
         fd = os.open(lock, os.O_RDONLY)
     held.callback(os.close, fd)
     try:
@@ -112,7 +112,7 @@ def _is_free(lock: Path, held: ExitStack) -> bool:
 
 
 def _pack(state: Path, target: Path) -> None:
-    written = storage.guard("write", target)
+    written = os_errors.guard("write", target)
     with written, storage.AtomicFile(target) as file, zipfile.ZipFile(file, "w") as archive:
         for name in sorted(_files_below(state)):
             info = zipfile.ZipInfo(quote(os.fsencode(name), safe="/ "), _DATE)
@@ -125,7 +125,10 @@ def _files_below(state: Path) -> Iterator[str]:
     waiting = [""]
     while waiting:
         inside = waiting.pop()
-        with storage.guard("list", state / inside, SourceError), os.scandir(state / inside) as all_:
+        with (
+            os_errors.guard("list", state / inside, SourceError),
+            os.scandir(state / inside) as all_,
+        ):
             entries = list(all_)
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

@@ -12,31 +12,15 @@ import io
 import os
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
-from faceprep.core.errors import FaceprepError, OutputError, SourceError
+from faceprep.core.errors import OutputError, SourceError
+from faceprep.core.os_errors import NAME_A_FILE, as_error, guard
 from faceprep.core.types import Buffer
 
-_NAME_A_FILE = "Name a file."
-_REMEDIES = {
-    errno.ENOSPC: "Free some space, then start the same command again to resume.",
-    errno.EDQUOT: "Your quota is used up: free some space, then start the same command again.",
-    errno.EACCES: "Check who may use it.",
-    errno.EPERM: "Check who may use it.",
-    errno.EROFS: "It is mounted read-only.",
-    errno.EIO: "The disk reports a fault: check it, then start the same command again.",
-    errno.ENOENT: "Check the path.",
-    errno.EISDIR: _NAME_A_FILE,
-    errno.ENOTDIR: "A part of the path is a file.",
-    errno.EEXIST: "A file is in the way.",
-    errno.EXDEV: "Hard links end where a file system ends: copy, or use symbolic links.",
-    errno.EMLINK: "The file has as many names as its file system allows: copy, or use symbolic "
-    "links.",
-}
 NOT_A_FILE = -(1 << 16)
 """Size that `file_size` returns for what is not a regular file."""
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
@@ -44,26 +28,26 @@ _IN_KERNEL = 64 << 20
 _PIECE = 256 << 10  # stays in the processor's cache: pieces of 4 MiB took twice as long to copy
 
 
-def as_error(
-    kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError
-) -> FaceprepError:
-    """Return `error` as one line: what could not be done, where, why, and what to do."""
-    reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
-    return kind(f"cannot {doing}: {reason}", path=path, remedy=_REMEDIES.get(error.errno or 0))
-
-
-@contextmanager
-def guard(
-    doing: str, path: str | os.PathLike[str], kind: type[FaceprepError] = OutputError
-) -> Iterator[None]:
-    """Turn an `OSError` inside the block into one clear line about `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise as_error(kind, doing, path, error) from error
-
-
 # Reading
+
+
+def open_regular(path: str | os.PathLike[str]) -> int:
+    """Return a descriptor of a regular file for reading.
+
+    A pipe would wait for a writer, and a device may have no end. Raises OSError, and SourceError
+    for what is neither a file nor a folder.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        kind = os.fstat(fd).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(kind):
+            raise SourceError("cannot read: not a regular file", path=path, remedy=NAME_A_FILE)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 class ByteSource:
@@ -76,7 +60,7 @@ class ByteSource:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         with guard("open", path, SourceError):
-            self._fd = os.open(self.path, os.O_RDONLY)
+            self._fd = open_regular(self.path)
             self.size = os.fstat(self._fd).st_size
 
     def read_at(self, offset: int, n_bytes: int) -> bytes:
@@ -107,6 +91,12 @@ class ByteSource:
         self.close()
 
 
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Check that a library can open `path` without waiting. Raises SourceError."""
+    with guard("read", path, SourceError):
+        os.close(open_regular(path))
+
+
 def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
     """Read the whole file, or its first `limit` bytes. Raises SourceError."""
     return read_dated(path, limit)[0]
@@ -118,11 +108,9 @@ def read_dated(path: str | os.PathLike[str], limit: int | None = None) -> tuple[
     Raises SourceError.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for a writer
+        fd = open_regular(path)
         try:
             state = os.fstat(fd)
-            if stat.S_ISFIFO(state.st_mode):
-                raise SourceError("cannot read: not a regular file", path=path, remedy=_NAME_A_FILE)
             size = state.st_size if limit is None else limit
             data = os.read(fd, size)
             while len(data) < size and (more := os.read(fd, size - len(data))):
@@ -163,7 +151,11 @@ def file_size(path: str | os.PathLike[str]) -> int:
 def open_source(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a file for reading. Raises SourceError."""
     with guard("open", path, SourceError):
-        return open(path, "rb")
+        return open(path, "rb", opener=_opener)
+
+
+def _opener(path: str, _: int) -> int:
+    return open_regular(path)
 
 
 def list_folder(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
@@ -370,7 +362,7 @@ class AtomicFile:
 
 def append_file(source: str | os.PathLike[str], target: BinaryIO) -> None:
     """Copy a whole file to the end of an open one; inside the kernel where that is possible."""
-    with guard("copy", source), open(source, "rb") as file:
+    with guard("copy", source), open_source(source) as file:
         target.flush()
         with suppress(OSError):  # the copy below goes on and raises the error that there is
             while os.copy_file_range(file.fileno(), target.fileno(), _IN_KERNEL):

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+_CONTROLS = (
+    *(range(32), range(0x7F, 0xA0)),  # of terminals
+    *([0x61C], range(0x200E, 0x2010), range(0x2028, 0x202F), range(0x2066, 0x206A)),  # of layout
+)
+_ESCAPED = {code: repr(chr(code))[1:-1] for codes in _CONTROLS for code in codes}
 _MAX_EXCERPT = 60
 
 
@@ -27,6 +34,22 @@ def format_bytes(n_bytes: float) -> str:
         if n_bytes >= unit:
             return f"{n_bytes / unit:,.1f} {name}"
     return count_noun(round(n_bytes), "byte")
+
+
+def on_one_line(text: str) -> str:
+    """Escape the control characters that damaged or hostile names and files may hold.
+
+    The text then stays on its line, in its order, and does not control the terminal.
+
+    >>> on_one_line("a\\n5 of 5 inputs ok\\x1b[31m")
+    'a\\\\n5 of 5 inputs ok\\\\x1b[31m'
+    """
+    return text.translate(_ESCAPED)
+
+
+def join_lines(lines: Iterable[str]) -> str:
+    """Join lines to a text for a terminal; see `on_one_line`."""
+    return "\n".join(map(on_one_line, lines))
 
 
 def excerpt_line(line: bytes) -> str:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.job import Job
+from faceprep.core.output_tree import refuse_overlap
 from faceprep.core.types import (
     ACCEPTED,
     COPY,
@@ -40,7 +41,6 @@ from faceprep.steps.place_images import (
     output_files,
     place_rows,
     place_shards,
-    refuse_output_within,
     write_rows,
 )
 from faceprep.steps.resolve_plan import resolve
@@ -74,7 +74,7 @@ class Apply(PlacingOptions, Job):
         header, found = read_plan(plan)
         decisions = list(found)
         source = _source_of(plan, header)
-        refuse_output_within(source, request.output)
+        refuse_overlap(source, request.output, [request.output])
         base = folder_of_names(header)
         listed = list_source(source, scratch, may_be_empty=True, relative_to=base)
         if "fingerprint" in header:

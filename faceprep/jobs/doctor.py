@@ -21,7 +21,7 @@ from faceprep.core.disk_space import free_space
 from faceprep.core.errors import MissingExtra
 from faceprep.core.job import Look
 from faceprep.core.scratch import scratch_place
-from faceprep.core.text import count_noun
+from faceprep.core.text import count_noun, join_lines
 
 Progress = Callable[[int, int], None]
 _MODULES = {"opencv-python": "cv2", "google-crc32c": "google_crc32c"}
@@ -112,7 +112,7 @@ class Diagnosis:
             if self.broken
             else ["the base install is sound"]
         )
-        return "\n".join(lines)
+        return join_lines(lines)
 
 
 @dataclass(frozen=True)

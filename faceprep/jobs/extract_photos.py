@@ -22,7 +22,7 @@ from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import MANY_FACES, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.core.untaken import UntakenFiles
-from faceprep.sets.folder import Identity, find_identities, refuse_output_inside
+from faceprep.sets.folder import Identity, find_identities
 from faceprep.sets.listing import is_text, list_images, refuse_bad_name
 from faceprep.steps.fallback import find_with
 from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, Found, face_rows
@@ -87,8 +87,6 @@ class ExtractPhotos(FaceOptions, Job):
     def plan(self, request: Request, scratch: Path) -> Work:
         untaken = UntakenFiles(request.sources[0], "images")
         root, identities = _find_photos(request.sources[0], untaken)
-        if root == request.sources[0]:
-            refuse_output_inside(root, request.output / FACES_TABLE)
         listing = list_images(identities, request.limit)
         if not len(listing):
             raise SourceError(

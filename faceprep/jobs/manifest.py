@@ -24,7 +24,6 @@ from faceprep.sets import class_map
 from faceprep.sets import split as selection
 from faceprep.sets.class_map import CLASSES_CSV
 from faceprep.sets.containers import index_set
-from faceprep.sets.folder import refuse_output_inside
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.label_rules import Unlabelled, parse_rule
 from faceprep.sets.listing import Listing, find_twins, is_text, list_set, refuse_names
@@ -132,8 +131,6 @@ class Manifest(NamingOptions, Job):
         source, output = request.sources[0], request.output
         form = self._format(output)
         with_images = self._holds_images(output)
-        if source.is_dir():
-            refuse_output_inside(source, output)
         with index_set(source, scratch, relative_to=self.relative_to) as images:
             listing = list_set(images, request.limit)
             prefix = self._prefix(images, form, with_images)

@@ -10,6 +10,7 @@ from faceprep.core import dependencies as installed
 from faceprep.core import registry
 from faceprep.core.job import Look
 from faceprep.core.registry import Entry
+from faceprep.core.text import join_lines
 
 Progress = Callable[[int, int], None]
 
@@ -59,7 +60,7 @@ class Catalogue:
                 if model.kind == kind
                 for line in _describe_model(model)
             ]
-        return "\n".join(lines)
+        return join_lines(lines)
 
 
 @dataclass(frozen=True)

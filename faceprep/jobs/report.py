@@ -21,6 +21,7 @@ from faceprep.core.errors import FaceprepError, OptionError, SourceError
 from faceprep.core.job import Job, Look
 from faceprep.core.options import option
 from faceprep.core.scratch import scratch_folder
+from faceprep.core.text import join_lines
 from faceprep.identity.distributions import measure
 from faceprep.pages.report import section_faces as faces
 from faceprep.pages.report import section_runs as runs
@@ -70,7 +71,7 @@ class Reported:
             f"{section.title}: {section.text.partition('. ')[0].rstrip('.')}."
             for section in self.sections
         ]
-        return "\n".join([*lines, f"{self.path} and {self.numbers_path.name}"])
+        return join_lines([*lines, f"{self.path} and {self.numbers_path.name}"])
 
 
 @dataclass(frozen=True)

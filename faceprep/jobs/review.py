@@ -13,7 +13,7 @@ from faceprep.core.errors import OptionError
 from faceprep.core.job import Service
 from faceprep.core.options import option
 from faceprep.core.scratch import scratch_folder
-from faceprep.core.text import count_noun
+from faceprep.core.text import count_noun, on_one_line
 from faceprep.core.types import VERDICTS
 from faceprep.pages.review.session import Session, open_session
 from faceprep.tables.verdicts import journal_of, read_verdicts
@@ -33,7 +33,7 @@ class Reviewed:
 
     def __str__(self) -> str:
         now = ", ".join(f"{n:,} {verdict}" for verdict, n in self.verdicts.items())
-        return (
+        return on_one_line(
             f"{count_noun(self.decided, 'decision')} changed in {self.plan}: "
             f"{now}{self.note and f'; {self.note}'}"
         )

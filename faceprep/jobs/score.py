@@ -19,7 +19,6 @@ from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.containers import faults_after, index_set, open_set
-from faceprep.sets.folder import refuse_output_inside
 from faceprep.sets.image_paths import ImagePaths, path_in_identity
 from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing, is_text, list_set, refuse_bad_name
@@ -90,8 +89,6 @@ class Score(ListOptions, Job):
             raise OptionError(
                 "the table is a Parquet file", expected="OUT.parquet", found=output.name
             )
-        if source.is_dir():
-            refuse_output_inside(source, output)
         with index_set(source, scratch, relative_to=self.relative_to) as images:
             listing = list_set(images, request.limit)
             storage.write_file(

@@ -8,8 +8,9 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from faceprep.core.os_errors import guard
 from faceprep.core.output_tree import check_names, open_folder
-from faceprep.core.storage import guard, write_all
+from faceprep.core.storage import write_all
 from faceprep.core.types import Buffer
 
 LOG = "names"

@@ -9,6 +9,7 @@ from typing import Any
 
 from faceprep.core import disk_space, storage
 from faceprep.core.errors import OutputError, ResumeError, SourceError
+from faceprep.core.output_tree import is_within, refuse_overlap
 from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes
 from faceprep.core.types import Request, Work
@@ -17,29 +18,15 @@ _AFRESH = "Use the same options to resume, another output, or --overwrite to sta
 
 
 def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool = False) -> None:
-    """Refuse a missing source, and an output or one of its `folders` that covers a source.
+    """Refuse a missing source, and an output or one of its `folders` over or in a source.
 
     `in_place` allows an output that replaces its source.
     """
     for source in request.sources:
         if not os.path.exists(source):
             raise SourceError("no such file or folder", path=source, remedy="Check the path.")
-        resolved = os.path.realpath(source)
-        is_output = resolved == os.path.realpath(request.output)
-        covers = is_output or any(
-            _is_within(resolved, os.path.realpath(folder)) for folder in folders
-        )
-        if covers and not in_place:
-            raise OutputError(
-                "the output would lie over the input",
-                path=request.output,
-                found=f"the input {source}",
-                remedy="Name another output.",
-            )
-
-
-def _is_within(path: str, folder: str) -> bool:
-    return os.path.commonpath([path, folder]) == folder
+        if not in_place:
+            refuse_overlap(source, request.output, folders)
 
 
 def refuse_linked_state(folders: Sequence[Path]) -> None:
@@ -132,7 +119,7 @@ def refuse_to_write_over(
         if name in ours or not os.path.lexists(root / name):
             continue
         path = os.path.realpath(root / name)
-        if any(_is_within(path, os.path.realpath(source)) for source in request.sources):
+        if any(is_within(path, os.path.realpath(source)) for source in request.sources):
             raise OutputError(
                 "is part of the input", path=root / name, remedy="Choose another output."
             )

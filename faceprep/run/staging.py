@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from faceprep.core.errors import OutputError
+from faceprep.core.os_errors import as_error, guard
 from faceprep.core.output_tree import (
     check_distinct,
     check_name,
@@ -36,9 +37,7 @@ from faceprep.core.output_tree import (
 )
 from faceprep.core.storage import (
     StagedFile,
-    as_error,
     dated_size,
-    guard,
     make_folder,
     move,
     read_bytes,

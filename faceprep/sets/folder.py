@@ -8,7 +8,6 @@ text. Names that begin with a dot are skipped.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
-from faceprep.core.errors import OutputError, SourceError
+from faceprep.core.errors import SourceError
 from faceprep.core.folder_walk import walk_folders
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.image_header import is_image_name
@@ -89,17 +88,6 @@ def walk_images(
         if images:
             yield name or ".", images, len(files) - len(images)
     untaken.report()
-
-
-def refuse_output_inside(root: Path, output: Path) -> None:
-    """Raise OutputError for an output file that would lie in the folder it is made from."""
-    source, folder = os.path.realpath(root), os.path.realpath(output.parent)
-    if os.path.commonpath([source, folder]) == source:
-        raise OutputError(
-            "the output would lie in the input",
-            path=output,
-            remedy="Choose a path outside the input.",
-        )
 
 
 def find_identities(root: Path, untaken: UntakenFiles | None = None) -> list[Identity]:

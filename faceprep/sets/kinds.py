@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from faceprep.core import registry, storage
+from faceprep.core import os_errors, registry, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.text import excerpt_line
@@ -131,6 +131,7 @@ def sniff(path: Path) -> Content:
         return _content(VIDEO)
     if suffix not in _SNIFFERS:
         return Content("", f"a {suffix} file" if suffix else "a file without a suffix")
+    storage.check_regular(path)
     if not storage.size_of(path):
         return Content("", "an empty file")
     if suffix in _TEXTS and storage.read_bytes(path, 2) in _UTF16:
@@ -211,7 +212,7 @@ _HEADERS: tuple[tuple[frozenset[str], str], ...] = (
 def _sniff_csv(path: Path) -> Content:
     from faceprep.core.io.csv import CsvReader
 
-    with storage.guard("read", path, SourceError), storage.open_source(path) as file:
+    with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
         names = [name.strip() for name in next(CsvReader(file, path, from_excel=True), [])]
     for columns, kind in _HEADERS:
         if columns <= set(names):

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from faceprep.core import storage
+from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.contents import Contents, count
 from faceprep.core.io.csv import CsvReader, quoted
@@ -104,7 +104,7 @@ def txt_lines(names: Iterable[str], classes: Iterable[int] | None = None) -> byt
 
 def read_csv(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
     """Yield the rows of a .csv manifest. Raises SourceError with the line."""
-    with storage.guard("read", path, SourceError), storage.open_source(path) as file:
+    with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
         rows = CsvReader(file, path, errors="strict", from_excel=True)
         header = next(rows, [])
         missing = [name for name in CSV_COLUMNS[:2] if name not in header]
@@ -199,7 +199,7 @@ def split_label(line: str) -> tuple[str, int | float | None]:
 
 def _read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
     """Yield (number from 1, text without its end) of each line that is not empty."""
-    with storage.guard("read", path, SourceError), storage.open_source(path) as file:
+    with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
         number = 0
         while line := file.readline(_LONGEST_LINE):
             number += 1

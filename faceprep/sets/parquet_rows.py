@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from faceprep.core import storage
 from faceprep.core.io.parquet import naming_errors
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import BYTES, PATH
@@ -75,6 +76,7 @@ class RowReader:
 
 
 def _open(path: str) -> pq.ParquetFile:
+    storage.check_regular(path)
     with naming_errors(path):
         return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
 

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import google_crc32c
 
-from faceprep.core import storage
+from faceprep.core import os_errors, storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.contents import Contents, count
 from faceprep.core.storage import ByteSource
@@ -219,7 +219,7 @@ def decode_feature(feature: bytes | int) -> Values:
 
 def _read(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
     offset, size = 0, storage.size_of(path) or 0
-    with storage.guard("read", path, SourceError), storage.open_source(path) as file:
+    with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
         while offset < size:
             head = _take(file, path, offset, _HEAD.size)
             length, crc = _HEAD.unpack(head)

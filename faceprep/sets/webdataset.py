@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 from urllib.parse import unquote
 
-from faceprep.core import storage
+from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.contents import Contents, count
 from faceprep.core.types import Buffer
@@ -156,7 +156,7 @@ def _read_header(
 
 
 def _take(file: BinaryIO, path: str | os.PathLike[str], offset: int, n_bytes: int) -> bytes:
-    with storage.guard("read", path, SourceError):
+    with os_errors.guard("read", path, SourceError):
         data = file.read(n_bytes)
     if len(data) < n_bytes:
         raise SourceError(

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from faceprep.core import storage
-from faceprep.core.errors import OptionError, OutputError, SourceError
+from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.columns import pack_texts
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
@@ -195,19 +195,6 @@ def check_fingerprint(plan: Path, header: Mapping[str, Any], source: Path, found
         found=how[1],
         remedy="Make the plan again, or put the images back.",
     )
-
-
-def refuse_output_within(source: Path, output: Path) -> None:
-    """Raise OutputError for an output folder inside or above its source."""
-    inside, outside = os.path.realpath(source), os.path.realpath(output)
-    if os.path.commonpath([inside, outside]) in (inside, outside):
-        if outside != inside:
-            problem = "the output would lie over the input"
-        else:
-            problem = "the output is the input"
-        raise OutputError(
-            problem, path=output, found=f"the input {source}", remedy="Name a place outside of it."
-        )
 
 
 # Where images go

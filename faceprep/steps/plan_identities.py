@@ -30,6 +30,7 @@ from faceprep.core.io.columns import find_missing, pack_texts
 from faceprep.core.job import Job
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
+from faceprep.core.output_tree import refuse_overlap
 from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
@@ -64,7 +65,6 @@ from faceprep.steps.place_images import (
     place_shards,
     plan_header,
     plan_path,
-    refuse_output_within,
     write_decided,
 )
 from faceprep.tables.embeddings import files_of, is_embeddings, load_embeddings, load_place
@@ -176,7 +176,6 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         """
         if source.is_file() and is_embeddings(source):
             return self._look_at_embeddings(source, request, scratch)
-        refuse_output_within(source, request.output)
         listed = list_source(source, scratch, relative_to=self.relative_to)
         return _keep_listed(listed, "", request.limit, scratch)
 
@@ -192,7 +191,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         found = _find_images(load_embeddings(source), Path(root), scratch) if root else None
         if found is None:
             return About(file, file, "", 0, False), None
-        refuse_output_within(Path(root), request.output)
+        refuse_overlap(Path(root), request.output, [request.output])
         return _keep_listed(found, file, None, scratch)
 
     # During

@@ -231,7 +231,7 @@ def _identities_npz(
         )
     if _IDENTITIES not in file.keys:
         return _numbered(map(str, classes))
-    names: list[str] = file.load(_IDENTITIES).tolist()
+    names = npz.decode_names(path, file.load(_IDENTITIES), _IDENTITIES)
     if classes.size and not 0 <= int(classes.min()) <= int(classes.max()) < len(names):
         found = f"{int(classes.min())} to {int(classes.max())}"
         raise SourceError(

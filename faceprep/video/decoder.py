@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from faceprep.core import storage
+from faceprep.core import os_errors, storage
 from faceprep.core.errors import MissingExtra, SourceError
 from faceprep.video.ffv1 import are_slices_sound
 from faceprep.video.index import VideoIndex, packets_of
@@ -187,7 +187,7 @@ def pyav() -> Any:
 
 def _open(path: str) -> Any:
     av = pyav()
-    with storage.guard("open", path, SourceError):
+    with os_errors.guard("open", path, SourceError):
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise SourceError("not a file", path=path)
         try:

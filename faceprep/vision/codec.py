@@ -10,7 +10,8 @@ import numpy.typing as npt
 from faceprep.core.arrays import Pixels
 from faceprep.core.errors import FaceprepError
 from faceprep.core.io.heif_header import read_heif
-from faceprep.core.io.image_header import ImageHeader, check_image
+from faceprep.core.io.image_end import check_image
+from faceprep.core.io.image_header import ImageHeader
 from faceprep.core.io.image_traits import has_sixteen_bits, is_animation
 from faceprep.core.opencv import opencv
 from faceprep.core.types import Buffer
@@ -47,9 +48,8 @@ def decode(data: Buffer, max_pixels: int = MAX_PIXELS) -> Pixels:
 def decode_noted(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, str]:
     """Decode as `decode` does; also return a note on what was left out, usually empty."""
     header = check_image(data)
-    problem = header.damage
-    if not problem and header.size:
-        problem = _describe_bad_size(*header.size, max_pixels)
+    problem = _describe_bad_size(*header.size, max_pixels) if header.size else ""
+    problem = problem or header.damage
     if problem:
         raise Undecodable(problem)
     if header.suffix == ".jpg":  # the most frequent format: nothing is left out

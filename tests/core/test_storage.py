@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faceprep.core import journal, output_tree, scratch, storage
+from faceprep.core import journal, os_errors, output_tree, scratch, storage
 from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from tests.fakes import BROKEN, FULL, before_changes, failing, tree
 
@@ -187,11 +187,11 @@ def test_move_makes_the_folder(tmp_path: Path) -> None:
 
 def test_guard_says_what_where_and_what_to_do() -> None:
     line = r"^x: cannot write: Permission denied\. Check who may use it\.$"
-    with pytest.raises(FaceprepError, match=line), storage.guard("write", "x"):
+    with pytest.raises(FaceprepError, match=line), os_errors.guard("write", "x"):
         raise PermissionError(13, "Permission denied")
     with (
         pytest.raises(OutputError, match=r"^x: cannot write: strange$"),
-        storage.guard("write", "x"),
+        os_errors.guard("write", "x"),
     ):
         raise OSError("strange")
 

@@ -270,9 +270,9 @@ def test_options_that_cannot_be_meant(
 
 
 def test_output_and_input_are_apart(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="the output would lie over the input"):
+    with pytest.raises(OutputError, match="the output would lie in the input"):
         merge(source, source / "out")
-    with pytest.raises(OutputError, match="the output would lie over the input"):
+    with pytest.raises(OutputError, match="the output would lie in the input"):
         merge(embed(source, tmp_path / "set.npz"), source / "out")
 
 

@@ -1,4 +1,4 @@
-"""Where images go: shards, targets, and outputs apart from inputs."""
+"""Where images go: shards and targets."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from faceprep.core.errors import OutputError
 from faceprep.steps import place_images as application
-from faceprep.steps.place_images import Target, place_shards, refuse_output_within
+from faceprep.steps.place_images import Target, place_shards
 from faceprep.steps.undo_plan import evidence_of
 
 
@@ -17,16 +16,6 @@ def test_every_image_is_in_one_shard(tmp_path: Path, monkeypatch: pytest.MonkeyP
     shards = place_shards(str(tmp_path), Target("out", "copy", 7, True))
     assert [(shard.start, shard.stop) for shard in shards] == [(0, 3), (3, 6), (6, 7)]
     assert place_shards(str(tmp_path), Target("out", "copy", 0, True)) == []
-
-
-def test_output_and_input_are_apart(tmp_path: Path) -> None:
-    for output in ("a", "a/b", "."):
-        with pytest.raises(OutputError, match="the output (is|would lie over) the input"):
-            refuse_output_within(tmp_path / "a", tmp_path / output)
-    (tmp_path / "link").symlink_to("a")
-    with pytest.raises(OutputError, match="the output is the input"):
-        refuse_output_within(tmp_path / "a", tmp_path / "link")
-    refuse_output_within(tmp_path / "a", tmp_path / "ab")
 
 
 def test_evidence_of_what_is_gone(tmp_path: Path) -> None:

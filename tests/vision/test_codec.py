@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from faceprep.core.io.image_header import check_image, read_header
+from faceprep.core.io.image_end import check_image
+from faceprep.core.io.image_header import read_header
 from faceprep.vision import codec
 from faceprep.vision.align import crop
 from faceprep.vision.codec import Undecodable, decode, decode_noted, encode

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 
-from faceprep.core import storage
+from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
-from faceprep.core.io.image_header import ImageHeader, check_image, read_header
+from faceprep.core.io.image_end import check_image
+from faceprep.core.io.image_header import ImageHeader, read_header
 from faceprep.core.types import Buffer, Outcome
 
 UNREADABLE, UNDECODABLE = "unreadable", "undecodable"
@@ -36,7 +37,7 @@ def check_file_size(size: int, key: str) -> Outcome | None:
     if size == storage.NOT_A_FILE:
         error = SourceError("cannot read: not a regular file", path=key, remedy="Name a file.")
         return Outcome(key, UNREADABLE, str(error))
-    missing = storage.as_error(SourceError, "read", key, OSError(-size, ""))
+    missing = os_errors.as_error(SourceError, "read", key, OSError(-size, ""))
     return Outcome(key, UNREADABLE, str(missing))
 
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from faceprep.core.io.heif_header import measure_boxes, read_heif
+from faceprep.core.io.heif_header import read_heif
 from faceprep.core.types import Buffer
 
 _BY_START = (
@@ -29,12 +29,12 @@ _BY_START = (
     ),
 )
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_SCAN, _END = b"\xff\xda", b"\xff\xd9"
+_SCAN = b"\xff\xda"
 _HEAD = 1024
 _N_HEADS = 4096
 _SOUND_HEADS: dict[bytes, ImageHeader] = {}
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PNM = re.compile(
+PNM_HEAD = re.compile(
     rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:(?:\s|#[^\n]*\n)+(\d{1,5}))?\s"
 )
 _UNREAD = (
@@ -129,6 +129,14 @@ def _read_jpeg(head: bytes, data: Buffer) -> ImageHeader:
     return header
 
 
+def find_scan(data: Buffer) -> int:
+    """Return the position of the scan of a sound JPEG: an end before it is a thumbnail's."""
+    latest = _latest[0]
+    if isinstance(data, bytes) and data.startswith(latest) and latest.endswith(_SCAN):
+        return len(latest) - 2
+    return _walk_jpeg(data)[1]
+
+
 def _walk_jpeg(data: Buffer) -> tuple[ImageHeader, int]:
     """Follow the segments; return the header and the end of the walk, the scan where intact."""
     at, n, size = 2, len(data), None
@@ -190,7 +198,8 @@ def _gif_size(data: Buffer) -> tuple[int, int]:
     return height, width
 
 
-def _bmp_size(data: Buffer) -> tuple[int, int]:
+def bmp_size(data: Buffer) -> tuple[int, int]:
+    """Read the size (height, width) of a BMP. Raises struct.error for a truncated file."""
     is_old = struct.unpack_from("<I", data, 14)[0] == 12
     form = "<HH" if is_old else "<ii"
     width, height = struct.unpack_from(form, data, 18)
@@ -262,88 +271,18 @@ def _jp2_size(data: Buffer) -> tuple[int, int] | None:
 
 
 def _pnm_size(data: Buffer) -> tuple[int, int] | None:
-    match = _PNM.match(bytes(data[:_HEAD]))
+    match = PNM_HEAD.match(bytes(data[:_HEAD]))
     return (int(match[2]), int(match[1])) if match else None
 
 
 _SIZES: dict[str, Callable[[Buffer], tuple[int, int] | None]] = {
     ".gif": _gif_size,
-    ".bmp": _bmp_size,
+    ".bmp": bmp_size,
     ".webp": _webp_size,
     ".tiff": _tiff_size,
     ".jp2": _jp2_size,
     **dict.fromkeys((".pbm", ".pgm", ".ppm"), _pnm_size),
 }
-
-
-# The end of an image
-
-
-def check_image(data: Buffer) -> ImageHeader:
-    """Read the header as `read_header` does, and check that the image is not cut off.
-
-    The end marker must be present, or as many bytes as the header announces. Other bytes may
-    follow. GIF, TIFF and JPEG 2000 can only be checked by decoding them.
-    """
-    header = read_header(data)
-    if header.damage:
-        return header
-    n, n_expected = len(data), 0
-    if header.suffix == ".jpg":
-        if data[-2:] == _END or bytes(data).rfind(_END, _scan_start(data)) >= 0:
-            return header
-        return header._replace(damage="JPEG without its end marker")
-    if header.suffix == ".png":
-        if b"IEND" in bytes(data[-12:]) or b"IEND" in bytes(data):
-            return header
-        return header._replace(damage="PNG without its IEND chunk")
-    if header.suffix == ".webp":
-        n_expected = 8 + struct.unpack_from("<I", data, 4)[0]
-    elif header.suffix in (".pbm", ".pgm", ".ppm"):
-        n_expected = _pnm_length(data)
-    elif header.suffix == ".bmp":
-        n_expected = _bmp_length(data)
-    elif header.suffix in (".heic", ".avif"):
-        n_expected = measure_boxes(data)
-    if n >= n_expected:
-        return header
-    name = header.suffix[1:].upper()
-    return header._replace(damage=f"{name} is cut off: {n:,} of {n_expected:,} bytes")
-
-
-def _scan_start(data: Buffer) -> int:
-    """Return the position of the scan of a sound JPEG: an end before it is a thumbnail's."""
-    latest = _latest[0]
-    if isinstance(data, bytes) and data.startswith(latest) and latest.endswith(_SCAN):
-        return len(latest) - 2
-    return _walk_jpeg(data)[1]
-
-
-def _pnm_length(data: Buffer) -> int:
-    """Compute the length in bytes of a binary file, or of the header of a text file."""
-    match = _PNM.match(bytes(data[:_HEAD]))
-    if not match:
-        return 0
-    kind, width, height = data[1] - 48, int(match[1]), int(match[2])
-    if kind == 4:
-        return match.end(2) + 1 + (width + 7) // 8 * height
-    if kind < 4:
-        return match.end()
-    n_channels = 3 if kind == 6 else 1
-    n_bytes = 2 if int(match[3] or 0) > 255 else 1
-    return match.end() + width * height * n_channels * n_bytes
-
-
-def _bmp_length(data: Buffer) -> int:
-    """Compute the length in bytes of a file with uncompressed pixels; return 0 for others."""
-    if len(data) < 34 or struct.unpack_from("<I", data, 14)[0] < 40:
-        return 0
-    (offset,) = struct.unpack_from("<I", data, 10)
-    bits, compression = struct.unpack_from("<HI", data, 28)
-    if compression not in (0, 3):
-        return 0
-    height, width = _bmp_size(data)
-    return int(offset + (width * bits + 31) // 32 * 4 * height)
 
 
 def is_image_name(name: str) -> bool:

@@ -18,12 +18,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core import storage
+from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.contents import Contents
 from faceprep.core.types import Buffer
@@ -32,6 +32,8 @@ NAMES, CLASSES, EMBEDDINGS = "image_names", "image_classes", "embeddings"
 _CHUNK = 4 << 20
 _LENGTHS_AT = 26
 """Offset of the lengths of name and extra field, the last fields of a zip member's header."""
+_MOST_INFLATED = 1032
+"""Bytes that one byte of deflate stands for at most."""
 _LEVEL = 1
 """NumPy stores names as UTF-32; even the fastest level makes them fifteen times smaller."""
 
@@ -145,71 +147,74 @@ class NpzFile:
 
     def load(self, key: str) -> npt.NDArray[Any]:
         """Load the whole array `key`."""
-        with self._open(key) as member:
-            array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-            return array
+        with self._open(key) as array:
+            flat = np.empty(math.prod(array.shape), array.dtype)
+            _fill(flat.view(np.uint8).data, array.file)
+            return flat.reshape(array.shape, order="F" if array.is_fortran else "C")
 
     def header(self, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Read (shape, dtype) of the array `key`."""
-        with self._open(key) as member:
-            shape, _, dtype = _read_header(member)
-            return shape, dtype
+        with self._open(key) as array:
+            return array.shape, array.dtype
 
     def map(self, key: str, least_bytes: int = 0) -> npt.NDArray[Any]:
         """Map the array `key` read-only if it is uncompressed, else load it.
 
         Arrays of fewer than `least_bytes` are loaded, too.
         """
-        with self._open(key) as member:
-            shape, fortran_order, dtype = _read_header(member)
-            info, n_header = self._zip.getinfo(f"{key}.npy"), member.tell()
-        n_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        is_mappable = info.compress_type == zipfile.ZIP_STORED and not fortran_order
-        if not is_mappable or dtype.hasobject or n_bytes < max(least_bytes, 1):
+        info = self._info(key)
+        with self._open(key) as array:
+            n_header = array.file.tell()
+        is_mappable = info.compress_type == zipfile.ZIP_STORED and not array.is_fortran
+        if not is_mappable or array.n_bytes < max(least_bytes, 1):
             return self.load(key)
         with storage.ByteSource(self.path) as file, self._errors(f"map the array {key!r}"):
             n_name, n_extra = struct.unpack(
                 "<HH", file.read_at(info.header_offset + _LENGTHS_AT, 4)
             )
             start = info.header_offset + _LENGTHS_AT + 4 + n_name + n_extra + n_header
-            mapped: npt.NDArray[Any] = np.memmap(self.path, dtype, "r", start, shape)
+            mapped: npt.NDArray[Any] = np.memmap(self.path, array.dtype, "r", start, array.shape)
             return mapped
 
     def chunks(self, key: str) -> Iterator[npt.NDArray[Any]]:
         """Yield the array `key` in pieces of consecutive rows."""
-        with self._open(key) as member:
-            shape, fortran_order, dtype = _read_header(member)
-            if fortran_order and len(shape) > 1:
+        with self._open(key) as array:
+            if array.is_fortran and len(array.shape) > 1:
                 yield np.ascontiguousarray(self.load(key))
                 return
-            if dtype.hasobject:
-                raise ValueError("Python objects, which could run code")
-            n_row_bytes = dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
-            n_left = shape[0] if shape else 0
+            n_left, *row = array.shape or (0,)
+            n_row_bytes = array.dtype.itemsize * math.prod(row)
             while n_left:
                 n = min(n_left, max(_CHUNK // max(n_row_bytes, 1), 1))
-                data = member.read(n * n_row_bytes)
-                if len(data) < n * n_row_bytes:
-                    raise ValueError(f"cut off: {n_left:,} of {shape[0]:,} rows are missing")
-                yield np.frombuffer(data, dtype).reshape(n, *shape[1:])
+                data = bytearray(n * n_row_bytes)
+                _fill(memoryview(data), array.file)
+                yield np.frombuffer(data, array.dtype).reshape(n, *row)
                 n_left -= n
 
+    def _info(self, key: str) -> zipfile.ZipInfo:
+        if key in self.keys:
+            return self._zip.getinfo(f"{key}.npy")
+        raise SourceError(
+            f"no array {key!r} in it",
+            path=self.path,
+            expected=key,
+            found=", ".join(self.keys) or "no arrays",
+        )
+
     @contextmanager
-    def _open(self, key: str) -> Iterator[Any]:
-        if key not in self.keys:
-            raise SourceError(
-                f"no array {key!r} in it",
-                path=self.path,
-                expected=key,
-                found=", ".join(self.keys) or "no arrays",
-            )
-        with self._errors(f"read the array {key!r}"), self._zip.open(f"{key}.npy") as member:
-            yield member
+    def _open(self, key: str) -> Iterator[_Array]:
+        """Open the array `key`, whose header agrees with the bytes that the file has for it."""
+        info = self._info(key)
+        with self._errors(f"read the array {key!r}"), self._zip.open(info) as member:
+            array = _Array(*_read_header(member), cast(BinaryIO, member))
+            most = min(info.file_size, _MOST_INFLATED * info.compress_size) - member.tell()
+            _check_array(array, most)
+            yield array
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
         try:
-            with storage.guard(doing, self.path, SourceError):
+            with os_errors.guard(doing, self.path, SourceError):
                 yield
         except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
             # zipfile raises RuntimeError for encryption and unknown compression
@@ -218,14 +223,50 @@ class NpzFile:
             ) from error
 
 
+class _Array(NamedTuple):
+    """The header of an array, and its open file behind the header."""
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype[Any]
+    file: BinaryIO
+
+    @property
+    def n_bytes(self) -> int:
+        return self.dtype.itemsize * math.prod(self.shape)
+
+
 def _read_header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read (shape, whether in the order of Fortran, dtype). Raises ValueError."""
     version = np.lib.format.read_magic(member)
     if version == (1, 0):
         read = np.lib.format.read_array_header_1_0
     else:
         read = np.lib.format.read_array_header_2_0
-    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(member)
-    return header
+    try:
+        shape, is_fortran, dtype = read(member)
+    except (MemoryError, RecursionError, SyntaxError) as error:  # NumPy parses it as Python
+        raise ValueError("its header is nested beyond all bounds") from error
+    return tuple(map(int, shape)), is_fortran, dtype  # NumPy takes True for a length of 1
+
+
+def _check_array(array: _Array, n_bytes: int) -> None:
+    """Check that `n_bytes` can hold an array before memory is reserved. Raises ValueError."""
+    if array.dtype.hasobject:
+        raise ValueError("Python objects, which could run code")
+    if min(array.shape, default=0) < 0 or 0 == array.dtype.itemsize < math.prod(array.shape):
+        raise ValueError(f"its header announces the shape {array.shape} of {array.dtype}")
+    if array.n_bytes > n_bytes:
+        raise ValueError(f"its header announces {array.n_bytes:,} bytes, of at most {n_bytes:,}")
+
+
+def _fill(rest: memoryview, file: BinaryIO) -> None:
+    """Fill `rest` from an open file. Raises ValueError where it ends before."""
+    while rest:
+        n_read = cast(io.BufferedIOBase, file).readinto(rest)
+        if not n_read:
+            raise ValueError(f"cut off: {len(rest):,} bytes are missing")
+        rest = rest[n_read:]
 
 
 def load_manifest(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
@@ -243,21 +284,22 @@ def load_manifest(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
     return arrays
 
 
-def decode_names(path: str | os.PathLike[str], names: npt.NDArray[Any]) -> list[str]:
-    """Decode names to text, as the tools of Keras_insightface store bytes.
+def decode_names(
+    path: str | os.PathLike[str], names: npt.NDArray[Any], key: str = NAMES
+) -> list[str]:
+    """Decode the array `key` of names (n,) to text. The tools of Keras_insightface store bytes.
 
     Raises SourceError when they are neither text nor bytes, or damaged.
     """
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        found = f"{names.dtype} of shape {names.shape}"
+        raise SourceError(f"{key} are not names", path=path, expected="text (n,)", found=found)
     if names.dtype.kind == "S":
         return [name.decode("utf-8", "surrogateescape") for name in names.tolist()]
-    if names.dtype.kind != "U":
-        raise SourceError(
-            f"{NAMES} are not names", path=path, expected="text", found=str(names.dtype)
-        )
     letters = np.ascontiguousarray(names).view(f"{names.dtype.byteorder}u4")
     if letters.size and letters.max() > sys.maxunicode:
         found = f"the number {letters.max():#x} for a letter"
-        raise SourceError(f"{NAMES} are not text", path=path, expected="text", found=found)
+        raise SourceError(f"{key} are not text", path=path, expected="text", found=found)
     texts: list[str] = names.tolist()
     return texts
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from faceprep.core import storage
+from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.contents import Contents
 
@@ -90,6 +90,7 @@ def _groups(
 @contextmanager
 def open_parquet(path: str | os.PathLike[str]) -> Iterator[pq.ParquetFile]:
     """Open the file; errors of pyarrow inside the block are raised as SourceError."""
+    storage.check_regular(path)
     with naming_errors(path), pq.ParquetFile(path) as file:
         yield file
 
@@ -98,7 +99,7 @@ def open_parquet(path: str | os.PathLike[str]) -> Iterator[pq.ParquetFile]:
 def naming_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Raise errors of pyarrow inside the block as SourceError about `path`."""
     try:
-        with storage.guard("read", path, SourceError):
+        with os_errors.guard("read", path, SourceError):
             yield
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise SourceError(

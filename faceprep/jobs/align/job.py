@@ -22,7 +22,6 @@ from faceprep.core.options import option
 from faceprep.core.shards import cut_at
 from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.align.photos import Problem, Run, open_photos, plan_photos
-from faceprep.sets.folder import refuse_output_inside
 from faceprep.steps.find_faces import DEGENERATE, open_cropper
 from faceprep.steps.list_options import ListOptions
 from faceprep.tables import faces as faces_table
@@ -114,9 +113,7 @@ class Align(ListOptions, Job):
         )
 
     def _refuse_places(self, request: Request) -> None:
-        source, table = request.sources[0], os.path.realpath(self._table)
-        if source.is_dir():
-            refuse_output_inside(source, request.output / FACES_TABLE)
+        table = os.path.realpath(self._table)
         output = os.path.realpath(request.output)
         if os.path.commonpath([table, output]) == output:
             raise OutputError(

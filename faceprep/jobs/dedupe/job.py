@@ -44,7 +44,6 @@ from faceprep.steps.place_images import (
     place_shards,
     plan_header,
     plan_path,
-    refuse_output_within,
     write_decided,
 )
 from faceprep.tables.plan import read_plan
@@ -115,7 +114,6 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
-        refuse_output_within(source, request.output)
         listed = list_source(source, scratch, relative_to=self.relative_to).first(request.limit)
         listed.save(scratch)
         n = len(listed.listing)

@@ -14,7 +14,6 @@ from faceprep.core.options import option
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.embed import sources as crop_sources
 from faceprep.jobs.embed.sources import Wanted
-from faceprep.sets.folder import refuse_output_inside
 from faceprep.steps.embed_crops import EmbedOptions, embed_loads, load_parts
 from faceprep.steps.list_options import NamingOptions
 from faceprep.tables import embeddings as embeddings_file
@@ -61,8 +60,6 @@ class Embed(EmbedOptions, NamingOptions, Job):
             raise OptionError(
                 "--shards", expected="1, or more with OUT.parquet", found=str(self.shards)
             )
-        if source.is_dir():
-            refuse_output_inside(source, output)
         self.announce()
         found_there = crop_sources.plan_source(
             source, Wanted(request.limit, self.relative_to, self.faces), scratch

@@ -55,7 +55,7 @@ class ExtractVideo(VideoOptions, Job):
     """Seconds in a piece of a long video: each piece is a shard."""
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        found, skipped = find_all(request.sources, request.output)
+        found, skipped = find_all(request.sources)
         require_pyav()
         self.announce(*filter(None, [self.fallback]))
         faces = {path: find_face_file(root / path) for root, path in found}

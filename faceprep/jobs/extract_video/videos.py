@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from faceprep.core.errors import SourceError
 from faceprep.core.untaken import UntakenFiles
-from faceprep.sets.folder import refuse_output_inside
-from faceprep.tables.faces import FACES_TABLE
 from faceprep.video.reader import VIDEO_SUFFIXES, find_videos
 
 _TAKEN = (".png", ".jpg", ".parquet")
@@ -28,16 +26,14 @@ class Video(NamedTuple):
     face: str
 
 
-def find_all(sources: Sequence[Path], output: Path) -> tuple[list[tuple[Path, str]], Counter[str]]:
+def find_all(sources: Sequence[Path]) -> tuple[list[tuple[Path, str]], Counter[str]]:
     """List (root, path below it) of all videos, and count the other files by suffix.
 
-    Raises SourceError; OutputError for an output inside a tree.
+    Raises SourceError.
     """
     roots: dict[str, Path] = {}
     skipped: Counter[str] = Counter()
     for source in sources:
-        if source.is_dir():
-            refuse_output_inside(source, output / FACES_TABLE)
         root = source if source.is_dir() else source.parent
         untaken = UntakenFiles(source, "videos")
         videos = find_videos(source, untaken)

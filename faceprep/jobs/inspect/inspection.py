@@ -10,7 +10,7 @@ from typing import Any
 
 from faceprep.core.io.image_bytes import check_image_bytes
 from faceprep.core.io.image_header import ImageHeader
-from faceprep.core.text import count_noun
+from faceprep.core.text import count_noun, join_lines
 from faceprep.core.types import Buffer, Outcome
 from faceprep.vision.load_image import load_image_bytes
 
@@ -96,7 +96,7 @@ class Inspection:
         lines.append(f"  {'damage':16s}{n_damaged}")
         lines += [f"    {line}" for line in self.damage]
         lines += [f"  {'contradiction':16s}{line}" for line in self.contradictions]
-        return "\n".join(lines)
+        return join_lines(lines)
 
 
 def _check(data: Buffer, where: str, deep: bool) -> ImageHeader | Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from faceprep.core.text import join_lines
 from faceprep.identity.metrics.verification import Rates
 
 _PAIRS = ("set", "pairs", "accuracy", "threshold", "EER", "TAR at FAR", "best of all")
@@ -70,4 +71,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "  ".join(side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True))
         for row in (head, *rows)
     )
-    return "\n".join(lines) if rows else ""
+    return join_lines(lines) if rows else ""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from faceprep.core import storage
+from faceprep.core import os_errors
 from faceprep.core.errors import FaceprepError, MissingExtra
 from faceprep.pages.review.app import MAX_BODY, ReviewApp
 from faceprep.pages.review.gallery import Gallery
@@ -40,7 +40,7 @@ def serve(
     thumbnails = Thumbnails(state_folder(session.plan) / "thumbnails")
     gallery = Gallery(session.judged, scratch)
     app = ReviewApp(session, gallery, thumbnails, token, page_files())
-    with storage.guard(f"listen on port {port}", "127.0.0.1"):
+    with os_errors.guard(f"listen on port {port}", "127.0.0.1"):
         server = create_server(
             app,
             host="127.0.0.1",

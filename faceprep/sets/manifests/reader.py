@@ -106,11 +106,11 @@ def _load_identities(path: Path, file: NpzFile) -> list[str]:
         npz.decode_names(path, np.empty(0, dtype))
     if _IDENTITIES not in file.keys:
         return []
-    texts = np.atleast_1d(file.load(_IDENTITIES)).tolist()
+    texts = npz.decode_names(path, file.load(_IDENTITIES), _IDENTITIES)
     for labels in file.chunks(CLASSES):
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(texts):
             return []
-    return [str(text) for text in texts]
+    return texts
 
 
 def _npz_names(path: Path, file: NpzFile) -> Iterator[str]:

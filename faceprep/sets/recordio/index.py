@@ -91,7 +91,7 @@ def write_index(paths: RecPaths, target: Path) -> int:
 
     Raises SourceError.
     """
-    if storage.size_of(paths.rec) == 0:
+    if storage.file_size(paths.rec) == 0:
         raise SourceError(
             "the file is empty",
             path=paths.rec,

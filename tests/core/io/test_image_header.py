@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceprep.core.io.image_header import check_image, is_image_name, read_header
+from faceprep.core.io.image_end import check_image
+from faceprep.core.io.image_header import is_image_name, read_header
 from faceprep.synthetic import encode_face
+from faceprep.vision import codec
 from tests.real import DATA, needs_data
 
 JPEG, PNG = encode_face(1, 1), encode_face(1, 1, ".png")
+RUNS = b"BM" + struct.pack("<IIIIiiHHI", 0, 0, 54, 40, 10_000, 10_000, 1, 8, 1) + bytes(20)
+"""The header of a BMP whose pixels are in runs."""
 
 
 @pytest.mark.parametrize(("data", "suffix"), [(JPEG, ".jpg"), (PNG, ".png")])
@@ -22,7 +28,30 @@ def test_sound_images(data: bytes, suffix: str) -> None:
     assert (
         check_image(data) == check_image(data + b"trailing bytes" * 99) == (suffix, (112, 112), "")
     )
-    assert "without its" in check_image(data[:-40]).damage
+    assert re.search("without its|cut off", check_image(data[:-40]).damage)
+
+
+def test_a_chunk_that_announces_more_bytes_than_there_are() -> None:
+    bomb = PNG[:33] + b"\xff\xff\xff\xf0IDAT" + bytes(700) + PNG[-12:]
+    damage = check_image(bomb).damage
+    assert damage == "PNG is cut off: a chunk of 4,294,967,280 bytes at byte 33 of 753"
+    assert check_image(PNG[:33] + PNG[-12:]).damage == ""  # a decoder finds that it has no pixels
+
+
+@pytest.mark.parametrize(
+    ("data", "n_bytes"),
+    [(JPEG[:163] + b"\x27\x10\x27\x10" + JPEG[167:], len(JPEG)), (RUNS + bytes(900), 954)],
+)
+def test_more_pixels_than_the_bytes_can_hold(data: bytes, n_bytes: int) -> None:
+    expected = f"of {n_bytes:,} bytes cannot hold 10,000 × 10,000 pixels"
+    assert check_image(data).damage.endswith(expected)
+
+
+def test_flat_images_are_as_small_as_they_can_be() -> None:
+    """Flat images have the most pixels per byte, and are not bombs."""
+    flat = np.zeros((8000, 8000, 3), np.uint8)
+    for suffix in (".jpg", ".png"):
+        assert check_image(codec.encode(flat, suffix)).damage == ""
 
 
 @pytest.mark.parametrize("at", [4, 20, 22, 90])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -125,6 +126,53 @@ def test_missing_and_mismatched_arrays(path: Path) -> None:
         npz.load_manifest(path)
 
 
+def write_array(path: Path, header: bytes, data: bytes, compression: int) -> None:
+    """Write an .npz whose one array `embeddings` has this header in words, true or not."""
+    array = b"\x93NUMPY\x02\0" + len(header).to_bytes(4, "little") + header + data
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("embeddings.npy", array)
+
+
+@given(
+    descr=st.sampled_from(["'<f4'", "'<U0'", "'<U5'", "'|S3'", "'|O'", "[('a', '<i4')]", "'<f4"]),
+    is_fortran=st.sampled_from(["True", "False", "None"]),
+    shape=st.lists(st.sampled_from([0, 1, 2, 3, True, -1, 1 << 40, 1 << 70]), max_size=3),
+    data=st.binary(max_size=64),
+    compression=st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
+)
+def test_headers_that_lie_do_no_harm(
+    path: Path, descr: str, is_fortran: str, shape: list[int], data: bytes, compression: int
+) -> None:
+    dims = "".join(f"{n}, " for n in shape)
+    header = f"{{'descr': {descr}, 'fortran_order': {is_fortran}, 'shape': ({dims})}}".encode()
+    write_array(path, header, data, compression)
+    with npz.NpzFile(path) as file:
+        for read in (file.load, file.map, lambda key: np.concatenate(list(file.chunks(key)))):
+            try:
+                array = read("embeddings")
+            except SourceError as error:
+                assert str(error).startswith(f"{path}: cannot ")
+            except ValueError as error:
+                assert "need at least one array to concatenate" in str(error)  # no chunks
+            else:
+                assert array.nbytes <= len(data)
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ("'<f4', 'fortran_order': False, 'shape': (1099511627776, 4)", "17,592,186,044,416 *** 16"),
+        ("'<U0', 'fortran_order': False, 'shape': (1000000000000,)", "shape (1000000000000,)"),
+        (f"'<f4', 'fortran_order': False, 'shape': {'-' * 9000}1", "nested beyond all bounds"),
+    ],
+)
+def test_headers_that_lie_are_refused_without_memory(path: Path, header: str, reason: str) -> None:
+    write_array(path, f"{{'descr': {header}}}".encode(), bytes(16), zipfile.ZIP_STORED)
+    match = ".*".join(map(re.escape, reason.split(" *** ")))
+    with npz.NpzFile(path) as file, pytest.raises(SourceError, match=match):
+        file.load("embeddings")
+
+
 # Embeddings by name
 
 
@@ -153,7 +201,7 @@ def test_embeddings_that_do_not_fit(tmp_path: Path) -> None:
         (["a", "a"], floats, "'a' is in it twice at row 1"),
         (["a", "b"], floats[:, 0], r"expected 2 dimensions, found \(2,\)"),
         (["a", "b"], floats.astype(int), "expected float32 or float16, found int64"),
-        ([1, 2], floats, "expected text, found int64"),
+        ([1, 2], floats, r"expected text \(n,\), found int64"),
     ):
         np.savez(path, image_names=np.array(names), embeddings=embeddings)
         with pytest.raises(SourceError, match=why):

@@ -1,0 +1,46 @@
+"""Errors of the operating system as one clear line: what, where, why, and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from faceprep.core.errors import FaceprepError, OutputError
+
+NAME_A_FILE = "Name a file."
+_REMEDIES = {
+    errno.ENOSPC: "Free some space, then start the same command again to resume.",
+    errno.EDQUOT: "Your quota is used up: free some space, then start the same command again.",
+    errno.EACCES: "Check who may use it.",
+    errno.EPERM: "Check who may use it.",
+    errno.EROFS: "It is mounted read-only.",
+    errno.EIO: "The disk reports a fault: check it, then start the same command again.",
+    errno.ENOENT: "Check the path.",
+    errno.EISDIR: NAME_A_FILE,
+    errno.ENOTDIR: "A part of the path is a file.",
+    errno.EEXIST: "A file is in the way.",
+    errno.EXDEV: "Hard links end where a file system ends: copy, or use symbolic links.",
+    errno.EMLINK: "The file has as many names as its file system allows: copy, or use symbolic "
+    "links.",
+}
+
+
+def as_error(
+    kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError
+) -> FaceprepError:
+    """Return `error` as one line: what could not be done, where, why, and what to do."""
+    reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+    return kind(f"cannot {doing}: {reason}", path=path, remedy=_REMEDIES.get(error.errno or 0))
+
+
+@contextmanager
+def guard(
+    doing: str, path: str | os.PathLike[str], kind: type[FaceprepError] = OutputError
+) -> Iterator[None]:
+    """Turn an `OSError` inside the block into one clear line about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise as_error(kind, doing, path, error) from error

@@ -1,0 +1,45 @@
+"""Outputs lie apart from their sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from faceprep import SerialRunner, run_job
+from faceprep.core.errors import OutputError
+from faceprep.core.output_tree import refuse_overlap
+from faceprep.core.types import Request
+from faceprep.jobs.convert import Convert
+from faceprep.jobs.folder2rec import Folder2Rec
+from tests.fakes import tree
+
+
+@pytest.mark.parametrize(
+    ("output", "problem"),
+    [("a", "over"), (".", "over"), ("link", "over"), ("a/b", "in"), ("a/b/c", "in")],
+)
+def test_an_output_over_or_in_its_source_is_refused(
+    output: str, problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    with pytest.raises(OutputError, match=f"the output would lie {problem} the input: found"):
+        refuse_overlap(tmp_path / "a", tmp_path / output, [tmp_path / output])
+
+
+def test_an_output_beside_its_source_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "file").touch()
+    refuse_overlap(tmp_path / "a", tmp_path / "ab", [tmp_path / "ab", tmp_path / "a_original"])
+    refuse_overlap(tmp_path / "file", tmp_path / "other")
+
+
+@pytest.mark.parametrize(("job", "name"), [(Convert(), "o.tar"), (Folder2Rec(), "o")])
+def test_no_command_writes_into_its_source(
+    job: Convert | Folder2Rec, name: str, face_folder: Path
+) -> None:
+    before = tree(face_folder)
+    with pytest.raises(OutputError, match="the output would lie in the input"):
+        run_job(job, Request((face_folder,), face_folder / name), SerialRunner())
+    assert tree(face_folder) == before
