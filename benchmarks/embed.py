@@ -25,7 +25,8 @@ from timing import side_by_side
 from faceprep.core.cpu import n_cores
 from faceprep.core.prefetch import map_ahead
 from faceprep.models import weights
-from faceprep.steps.embed_crops import EmbedOptions, load_file
+from faceprep.steps.embed_crops import load_file
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import encode
 

@@ -212,17 +212,21 @@ RUNNERS: dict[str, Entry] = {
 _RESEARCH = "insightface's pretrained models: non-commercial research only"
 
 
-def _user_file(target: str, help: str, extra: str, *suffixes: str, package: str = "") -> Entry:
-    """Describe an embedder that the user supplies as a file, or as a folder without `suffixes`."""
+_PACKAGES = {"embed": ("onnxruntime", "onnx"), "tensorflow": ("tensorflow",), "": ("torch",)}
+"""Packages that a model file needs, by its extra."""
+
+
+def _user_file(target: str, help: str, extra: str, *suffixes: str) -> Entry:
+    """Describe a model that the user supplies as a file, or as a folder without `suffixes`."""
     usage = "FOLDER"
     if suffixes:
         usage = "FILE" + " or ".join(suffixes)
     return Entry(
-        f"faceprep.models.embedders.{target}",
+        f"faceprep.models.files.{target}",
         help,
         usage,
         extra,
-        packages=(package or extra,),
+        packages=_PACKAGES[extra],
         weights="your file",
         licence="its own",
         suffixes=suffixes,
@@ -265,6 +269,23 @@ DETECTORS: dict[str, Entry] = {
     ),
 }
 
+MODEL_FILES: dict[str, Entry] = {
+    "onnx": _user_file("onnx_file:open_onnx", "an ONNX model", "embed", ".onnx"),
+    "keras": _user_file("keras_file:open_keras", "a Keras model", "tensorflow", ".h5", ".keras"),
+    "savedmodel": _user_file(
+        "saved_model:open_saved_model", "a TensorFlow SavedModel", "tensorflow"
+    ),
+    "tflite": _user_file("tflite_file:open_tflite", "a TFLite model", "tensorflow", ".tflite"),
+    "torchscript": _user_file(
+        "torchscript:open_torchscript",
+        "a TorchScript module; needs torch, which no extra installs",
+        "",
+        ".pt",
+        ".pth",
+    ),
+}
+"""Kinds of model files, each with the function that opens one. All are embedders and scorers."""
+
 EMBEDDERS: dict[str, Entry] = {
     "dlib-resnet": Entry(
         "faceprep.models.embedders.dlib_resnet:DlibResnet",
@@ -275,34 +296,15 @@ EMBEDDERS: dict[str, Entry] = {
         licence="public domain",
     ),
     "insightface": Entry(
-        "faceprep.models.embedders.onnx_file:InsightFaceEmbedder",
+        "faceprep.models.embedders.insightface:InsightFaceEmbedder",
         "the recognition model of an insightface pack",
         "insightface:PACK",
         extra="insightface",
-        packages=("onnxruntime", "insightface"),
+        packages=("onnxruntime", "onnx", "insightface"),
         weights="your pack",
         licence=_RESEARCH,
     ),
-    "onnx": _user_file(
-        "onnx_file:OnnxEmbedder",
-        "an ArcFace-style ONNX model",
-        "embed",
-        ".onnx",
-        package="onnxruntime",
-    ),
-    "keras": _user_file("keras_file:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"),
-    "savedmodel": _user_file(
-        "keras_file:SavedModelEmbedder", "a TensorFlow SavedModel", "tensorflow"
-    ),
-    "tflite": _user_file("keras_file:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"),
-    "torchscript": _user_file(
-        "torchscript:TorchEmbedder",
-        "a TorchScript module; needs torch, which no extra installs",
-        "",
-        ".pt",
-        ".pth",
-        package="torch",
-    ),
+    **MODEL_FILES,
 }
 
 

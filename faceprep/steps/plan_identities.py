@@ -48,7 +48,8 @@ from faceprep.core.types import (
 from faceprep.identity.distributions import measure
 from faceprep.sets.containers import faults_after, open_set
 from faceprep.sets.listing import list_images
-from faceprep.steps.embed_crops import EmbedOptions, embed_loads, listed_loads, load_parts
+from faceprep.steps.embed_crops import embed_loads, listed_loads, load_parts
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import ListedSet, list_source, load_listed
 from faceprep.steps.place_images import (

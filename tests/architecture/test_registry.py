@@ -15,6 +15,7 @@ TABLES = (
     registry.RUNNERS,
     registry.DETECTORS,
     registry.EMBEDDERS,
+    registry.MODEL_FILES,
 )
 TARGETS = [entry.target for table in TABLES for entry in table.values()]
 
