@@ -41,7 +41,8 @@ COMMANDS: dict[str, Entry] = {
         "PATH",
     ),
     "models": Entry(
-        "faceprep.jobs.models:Models", "List detectors and embedders, and which are installed."
+        "faceprep.jobs.models:Models",
+        "List detectors, embedders and scorers, and which are installed.",
     ),
     "doctor": Entry(
         "faceprep.jobs.doctor:Doctor", "Check the installation and this machine.", "[PATH]"
@@ -79,7 +80,7 @@ COMMANDS: dict[str, Entry] = {
         "SRC OUT",
     ),
     "score": Entry(
-        "faceprep.jobs.score:Score", "Score sharpness, exposure and pose of each crop.", "SRC OUT"
+        "faceprep.jobs.score:Score", "Score sharpness, pose and more of each crop.", "SRC OUT"
     ),
     "extract-photos": Entry(
         "faceprep.jobs.extract_photos:ExtractPhotos",
@@ -306,6 +307,31 @@ EMBEDDERS: dict[str, Entry] = {
     ),
     **MODEL_FILES,
 }
+
+
+SCORERS: dict[str, Entry] = {
+    "softmax": Entry(
+        "faceprep.models.scorers.softmax:Softmax",
+        "the probability of class N, from the logits of a model file",
+        "softmax/N",
+        weights="your file",
+        licence="its own",
+    ),
+    "column": Entry(
+        "faceprep.models.scorers.column:Column",
+        "number N of the output of a model file",
+        "column/N",
+        weights="your file",
+        licence="its own",
+    ),
+    "leaf": Entry(
+        "faceprep.models.scorers.leaf:Leaf",
+        "the sum of |prediction| × share of a tree's leaves, as FaceAntiSpoofing.tflite",
+        weights="your file",
+        licence="its own",
+    ),
+}
+"""Rules that read a score from the outputs of a model file, by the name in `read=`."""
 
 
 OTHER_NAMES = {

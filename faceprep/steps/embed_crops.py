@@ -37,7 +37,6 @@ ROWS, KEYS = ".f32", ".keys"
 _BATCH = 64
 _IN_MEMORY = 1 << 30
 """Bytes of vectors from which on they are mapped from one file."""
-_OTHER_SHAPE = "of another shape than the template: fitted into it on black"
 
 
 # A shard
@@ -108,11 +107,7 @@ def fit_encoded(
     pixels = load_image_bytes(data, key, place)
     if isinstance(pixels, Outcome):
         return [pixels]
-    if fitter.is_of_shape(pixels):
-        note = ""
-    else:
-        note = f"{pixels.shape[0]} × {pixels.shape[1]}, {_OTHER_SHAPE}"
-    return [FittedCrop(key, fitter.fit(pixels), note, identity)]
+    return [FittedCrop(key, fitter.fit(pixels), fitter.describe_shape(pixels), identity)]
 
 
 def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Iterator[Outcome]:

@@ -16,6 +16,7 @@ TABLES = (
     registry.DETECTORS,
     registry.EMBEDDERS,
     registry.MODEL_FILES,
+    registry.SCORERS,
 )
 TARGETS = [entry.target for table in TABLES for entry in table.values()]
 

@@ -36,7 +36,7 @@ def open_onnx(runtime: Runtime, source: str) -> OpenModel:
     """
     path = Path(source).expanduser()
     if not path.is_file():
-        raise SourceError("no such file", path=path, expected="an .onnx of ArcFace's kind")
+        raise SourceError("no such file", path=path, expected="an .onnx file")
     data = storage.read_bytes(path)
     with naming(path):
         graph = _parse(data)

@@ -87,6 +87,7 @@ class ReadyModel:
         self._opened = opened
         self.provider, self.template = opened.provider, self.preparation.template
         self.origin = _describe(opened, options, self.preparation)
+        self.is_guessed = _is_guessed(opened, options)
         self.fingerprint = f"{opened.name}/v{_VERSION}/{self.template}/{self.preparation}"
         with naming(opened.path):
             self._batch, self._is_fixed, self.shapes = self._try_out()
@@ -157,6 +158,12 @@ def _prepare(opened: OpenModel, options: InputOptions) -> Preparation:
     return choose_preparation(opened.shape, options, opened.stated, opened.default_std)
 
 
+def _is_guessed(opened: OpenModel, options: InputOptions) -> bool:
+    """Return whether neither the caller nor the file states a normalisation."""
+    is_given = options.mean is not None and options.std is not None
+    return not is_given and not opened.stated.keys() & {"mean", "std"}
+
+
 def _describe(opened: OpenModel, options: InputOptions, preparation: Preparation) -> str:
     """Describe the normalisation and its source, for people."""
     mean, std = (
@@ -166,9 +173,9 @@ def _describe(opened: OpenModel, options: InputOptions, preparation: Preparation
     formula = f"(pixel - {mean}) / {std}, {preparation.color.upper()}"
     if options.mean and options.std:
         return f"{formula}: as given"
-    if opened.stated.keys() & {"mean", "std"}:
-        return f"{formula}: {opened.origin or 'as the file states'}"
-    return f"{formula}: usual for such a model, the file states none; else give mean= and std="
+    if _is_guessed(opened, options):
+        return f"{formula}: usual for such a model, the file states none; else give mean= and std="
+    return f"{formula}: {opened.origin or 'as the file states'}"
 
 
 def _not_per_crop(shapes: Sequence[tuple[int, ...]], n: int) -> SourceError:

@@ -28,7 +28,9 @@ def open_tflite(runtime: Runtime, source: str) -> OpenModel:
     with errors_of(path, _PROGRAM):
         interpreter = _open_interpreter(load, path, runtime.threads)
         input_ = only_input(interpreter.get_input_details())
-        reading = _read_graph(interpreter, input_["index"])
+        nodes = _read_nodes(interpreter)
+        reading = _read_graph(interpreter, nodes, str(input_["index"]))
+        made_by = {name: node.kind for node in nodes for name in node.outputs}
         shape = input_["shape_signature"].tolist()
         n = shape[0] if shape[0] > 0 else BATCH
         interpreter.resize_tensor_input(input_["index"], [n, *input_["shape"].tolist()[1:]])
@@ -41,7 +43,14 @@ def open_tflite(runtime: Runtime, source: str) -> OpenModel:
             interpreter.invoke()
             return [_dequantise(interpreter.get_tensor(each["index"]), each) for each in details]
 
-    outputs = [Output(each["name"], tuple(each["shape_signature"].tolist())) for each in details]
+    outputs = [
+        Output(
+            each["name"],
+            tuple(each["shape_signature"].tolist()),
+            made_by.get(str(each["index"]), ""),
+        )
+        for each in details
+    ]
     return OpenModel(
         path,
         f"{path.stem}/{fingerprint_of(path)}",
@@ -79,28 +88,29 @@ def _open_interpreter(load: Any, path: Path, threads: int) -> Any:
         return load(model_path=str(path), num_threads=threads or None)
 
 
-def _read_graph(interpreter: Any, start: int) -> Reading:
-    """Follow the input through the operators of the file.
+def _read_nodes(interpreter: Any) -> list[Node]:
+    """Return the operators of the file.
 
     Once memory is allocated, most of them are hidden in one that TensorFlow puts in their place.
     """
-    operators = interpreter._get_ops_details()
-    nodes = [
+    return [
         Node(
             each["op_name"].capitalize(),
             tuple(str(index) for index in each["inputs"] if index >= 0),
             tuple(map(str, each["outputs"])),
         )
-        for each in operators
+        for each in interpreter._get_ops_details()
     ]
-    computed = {name for node in nodes for name in node.outputs}
+
+
+def _read_graph(interpreter: Any, nodes: list[Node], start: str) -> Reading:
+    """Follow the input through the operators of the file."""
+    computed = {name for node in nodes for name in node.outputs} | {start}
 
     def constant(name: str) -> Any:
-        if name in computed or name == str(start):
-            return None
-        return interpreter.get_tensor(int(name))
+        return None if name in computed else interpreter.get_tensor(int(name))
 
-    return read_scaling(Graph(nodes, constant).find_scaling(str(start)))
+    return read_scaling(Graph(nodes, constant).find_scaling(start))
 
 
 def _quantise(values: Floats, details: Any) -> npt.NDArray[Any]:

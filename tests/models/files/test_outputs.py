@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
-from tests.tiny_models import random_crops
+from tests.tiny_models import random_crops, save_heads
 
 SIDE = 112
 CROPS = random_crops(5)
@@ -20,23 +20,8 @@ DIMS = {"embedding": 32, "prob": 2, "fc1": 24}
 
 
 def heads(path: Path, *names: str, last: str = "Identity") -> Path:
-    """Save a network with one dense output per name."""
-    rng = np.random.default_rng(0)
-    nodes = [helper.make_node("GlobalAveragePool", ["data"], ["pooled"])]
-    nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"]))
-    weights, outputs = [], []
-    for name in names:
-        n = DIMS.get(name, 32)
-        matrix = rng.normal(size=(3, n)).astype(np.float32)
-        weights.append(numpy_helper.from_array(matrix, f"w_{name}"))
-        nodes.append(helper.make_node("MatMul", ["flat", f"w_{name}"], [f"raw_{name}"]))
-        nodes.append(helper.make_node(last, [f"raw_{name}"], [name]))
-        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", n]))
-    data = helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])
-    graph = helper.make_graph(nodes, "heads", [data], outputs, weights)
-    opset = [helper.make_opsetid("", 13)]
-    onnx.save(helper.make_model(graph, ir_version=8, opset_imports=opset), path)
-    return path
+    """Save a network with one output per name."""
+    return save_heads(path, {name: DIMS.get(name, 32) for name in names}, last)
 
 
 def held_batch(path: Path, n: int, total: int = 32) -> Path:
