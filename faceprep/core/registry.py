@@ -213,7 +213,12 @@ RUNNERS: dict[str, Entry] = {
 _RESEARCH = "insightface's pretrained models: non-commercial research only"
 
 
-_PACKAGES = {"embed": ("onnxruntime", "onnx"), "tensorflow": ("tensorflow",), "": ("torch",)}
+_PACKAGES = {
+    "embed": ("onnxruntime", "onnx"),
+    "tensorflow": ("tensorflow",),
+    "tflite": ("ai-edge-litert",),
+    "": ("torch",),
+}
 """Packages that a model file needs, by its extra."""
 
 
@@ -276,7 +281,7 @@ MODEL_FILES: dict[str, Entry] = {
     "savedmodel": _user_file(
         "saved_model:open_saved_model", "a TensorFlow SavedModel", "tensorflow"
     ),
-    "tflite": _user_file("tflite_file:open_tflite", "a TFLite model", "tensorflow", ".tflite"),
+    "tflite": _user_file("tflite_file:open_tflite", "a TFLite model", "tflite", ".tflite"),
     "torchscript": _user_file(
         "torchscript:open_torchscript",
         "a TorchScript module; needs torch, which no extra installs",
@@ -309,26 +314,18 @@ EMBEDDERS: dict[str, Entry] = {
 }
 
 
+def _rule(target: str, help: str, usage: str = "") -> Entry:
+    target = f"faceprep.models.scorers.{target}"
+    return Entry(target, help, usage, weights="your file", licence="its own")
+
+
 SCORERS: dict[str, Entry] = {
-    "softmax": Entry(
-        "faceprep.models.scorers.softmax:Softmax",
-        "the probability of class N, from the logits of a model file",
-        "softmax/N",
-        weights="your file",
-        licence="its own",
+    "softmax": _rule(
+        "softmax:Softmax", "the probability of class N, from the logits of a file", "softmax/N"
     ),
-    "column": Entry(
-        "faceprep.models.scorers.column:Column",
-        "number N of the output of a model file",
-        "column/N",
-        weights="your file",
-        licence="its own",
-    ),
-    "leaf": Entry(
-        "faceprep.models.scorers.leaf:Leaf",
-        "the sum of |prediction| × share of a tree's leaves, as FaceAntiSpoofing.tflite",
-        weights="your file",
-        licence="its own",
+    "column": _rule("column:Column", "number N of the output of a model file", "column/N"),
+    "leaf": _rule(
+        "leaf:Leaf", "the sum of |prediction| × share of leaves, as FaceAntiSpoofing.tflite"
     ),
 }
 """Rules that read a score from the outputs of a model file, by the name in `read=`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.types import Request, Summary
 from faceprep.jobs.score import Score
+from faceprep.models.files.tflite_file import find_interpreter
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.tables.plan import read_plan
 from faceprep.vision.codec import encode
-from tests.real import DATA, needs_data
+from tests.real import DATA, needs_data, needs_tflite
 from tests.tiny_models import head_weights, random_crops, save_heads
 
 CROPS = random_crops(70)
@@ -149,17 +151,18 @@ def test_probabilities_get_no_second_softmax(tmp_path: Path, crops: Path) -> Non
 
 
 @needs_data
+@needs_tflite
 def test_a_real_network_against_spoofing(tmp_path: Path) -> None:
     """The rule of its authors on the interpreter itself."""
-    tensorflow = pytest.importorskip("tensorflow")
     path = DATA / "models" / "FaceAntiSpoofing.tflite"
     (tmp_path / "in").mkdir()
     pixels = random_crops(1, 256)[0]
     (tmp_path / "in" / "0.png").write_bytes(encode(pixels, ".png"))
     model = f"{path}:crops=box1.5-256,mean=0,std=255,read=leaf,name=spoof"
     run(tmp_path / "in", tmp_path / "out.parquet", model=(model,))
-    with pytest.warns(UserWarning, match="deprecated"):
-        interpreter = tensorflow.lite.Interpreter(str(path), num_threads=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        interpreter = find_interpreter()(str(path), num_threads=1)
     interpreter.allocate_tensors()
     outputs = {each["name"]: each["index"] for each in interpreter.get_output_details()}
     interpreter.set_tensor(

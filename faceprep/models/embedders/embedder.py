@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from faceprep.core import registry
 from faceprep.core.embeddings import Embedder
 from faceprep.core.errors import OptionError
+from faceprep.core.hush import hush_libraries
 from faceprep.models.embedders.file_embedder import FileEmbedder
 from faceprep.models.files.kinds import find_file_kind, open_file
 from faceprep.models.files.preparation import InputOptions
@@ -52,6 +53,11 @@ def open_embedder(spec: EmbedderSpec) -> Embedder:
 
     Raises OptionError, MissingExtra, or FaceprepError if a required GPU cannot be used.
     """
+    with hush_libraries():
+        return _open(spec)
+
+
+def _open(spec: EmbedderSpec) -> Embedder:
     name, source = find_kind(spec.name)
     runtime = Runtime(spec.device, spec.threads, spec.require_gpu)
     if name in registry.MODEL_FILES:

@@ -24,7 +24,7 @@ def open_tflite(runtime: Runtime, source: str) -> OpenModel:
     """Open a .tflite file. Raises SourceError, MissingExtra, FaceprepError."""
     path = find_model(source)
     runtime.refuse_cpu("a .tflite, which runs on the CPU only")
-    load = _find_interpreter()
+    load = find_interpreter()
     with errors_of(path, _PROGRAM):
         interpreter = _open_interpreter(load, path, runtime.threads)
         input_ = only_input(interpreter.get_input_details())
@@ -66,7 +66,7 @@ def open_tflite(runtime: Runtime, source: str) -> OpenModel:
     )
 
 
-def _find_interpreter() -> Any:
+def find_interpreter() -> Any:
     """Return the interpreter's class of ai-edge-litert, or of TensorFlow. Raises MissingExtra."""
     try:
         from ai_edge_litert.interpreter import Interpreter

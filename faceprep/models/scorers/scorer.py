@@ -12,6 +12,7 @@ import numpy as np
 from faceprep.core import registry
 from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.errors import OptionError, naming
+from faceprep.core.hush import hush_libraries
 from faceprep.models.files.kinds import find_file_kind, open_file
 from faceprep.models.files.open_model import OpenModel, Output, ReadyModel
 from faceprep.models.files.preparation import InputOptions
@@ -89,7 +90,8 @@ def open_scorer(spec: ScorerSpec) -> FileScorer:
     options = InputOptions(
         given.mean, given.std, given.size, given.color, given.crops, given.output
     )
-    return FileScorer(open_file(runtime, kind, given.model), options, given.read)
+    with hush_libraries():
+        return FileScorer(open_file(runtime, kind, given.model), options, given.read)
 
 
 def load_rule(read: str) -> Rule:

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from faceprep.core.errors import SourceError
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
 from faceprep.models.files.scaling import Graph, Node, Scaling, read_scaling
-from tests.real import DATA, needs_data
+from tests.real import DATA, needs_data, needs_tflite
 from tests.tiny_models import CELL, SIDE, expected, random_crops
 
 CROPS = random_crops(3)
@@ -149,8 +149,8 @@ def test_the_rules(factor: float, shift: float, stated: dict[str, str]) -> None:
 
 
 @needs_data
+@needs_tflite
 def test_real_exports_give_the_vectors_of_their_source() -> None:
-    pytest.importorskip("tensorflow")
     crops = random_crops(5)
     paths = (
         DATA / "models" / "MobileFaceNet.tflite",
