@@ -174,6 +174,7 @@ class MergeIdentities(PlanningOptions):
             self.second_opinion,
             self.device,
             self.require_gpu,
+            self.download,
             flip=self.flip,
             crops=self.source_template,
         )

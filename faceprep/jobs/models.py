@@ -66,7 +66,8 @@ class Catalogue:
 class Models(Look):
     """List detectors, embedders and scorers, the source of their weights, and which are installed.
 
-    No command downloads weights: they come with packages, or from a file that you name.
+    Weights come with packages, or from a file that you name. Nothing is downloaded without
+    --download, which fetches a pack of insightface.
     """
 
     command: ClassVar[str] = "models"

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy.typing as npt
 
+from faceprep.core.cpu import worker_number
 from faceprep.core.errors import FaceprepError, OptionError, SourceError, loading
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _BATCH_ON_GPU = 16
 _ONLY_FATAL = 4
 """ONNX Runtime prints an error as well as raising it; it is reported once."""
+_DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d+(,cuda:\d+)*", re.ASCII)
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
@@ -63,6 +65,9 @@ class Network:
 class Runtime:
     """The device that graphs run on: auto, cpu, cuda or cuda:N; auto prefers a GPU.
 
+    Several devices, cuda:0,cuda:1, are given to the workers in turn; `device` is then this
+    worker's.
+
     `threads` is the number of CPU threads of one graph. With 0, ONNX Runtime takes all cores.
 
     >>> Runtime("gpu")  # doctest: +ELLIPSIS
@@ -75,10 +80,14 @@ class Runtime:
     require_gpu: bool = False
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+        if not _DEVICES.fullmatch(self.device):
             raise OptionError(
-                "unknown device", expected="auto, cpu, cuda or cuda:N", found=repr(self.device)
+                "unknown device",
+                expected="auto, cpu, cuda, cuda:N, or several as cuda:0,cuda:1",
+                found=repr(self.device),
             )
+        devices = self.device.split(",")
+        object.__setattr__(self, "device", devices[worker_number() % len(devices)])
         if self.threads < 0:
             raise OptionError(
                 "bad number of threads", expected="0 or more", found=str(self.threads)

@@ -14,6 +14,7 @@ from faceprep.core.cpu import my_cores
 from faceprep.core.embeddings import Embedder, Model
 from faceprep.core.errors import OptionError
 from faceprep.core.options import option
+from faceprep.models.detectors.insightface import download_pack
 from faceprep.models.embedders.embedder import EmbedderSpec, describe_preprocessing, open_embedder
 from faceprep.models.spec import EMBEDDER_SETTINGS, ModelSpec, parse_numbers, parse_size, parse_spec
 from faceprep.steps.fitting import Fitter, open_fitter
@@ -34,8 +35,11 @@ class EmbedOptions:
         "dlib-resnet, insightface:PACK, or the path of a model's file or folder; with settings as "
         "in net.tflite:mean=127.5,std=128,size=112.",
     )
-    device: str = option("auto", "Run the embedder on auto, cpu, cuda or cuda:N.")
+    device: str = option(
+        "auto", "Run the embedder on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn."
+    )
     require_gpu: bool = option(False, "Stop if no GPU can be used.")
+    download: bool = option(False, "Download a pack of insightface that is missing.")
     mean: str | None = option(
         None, "Subtract this from each pixel for a model file: 127.5, or R,G,B."
     )
@@ -112,8 +116,10 @@ class EmbedOptions:
 
     def announce(self) -> None:
         """Open the embedder in the driver, so that its name, device and faults are reported
-        once.
+        once. With --download, a pack that is missing is downloaded before.
         """
+        if self.download:
+            download_pack(self._given().model)
         embedder = self.open()
         map_template(load_template(self.source_template), load_template(embedder.template))
         log.info("%s runs on %s (%s)", self.embedder, embedder.provider, embedder.model.fingerprint)

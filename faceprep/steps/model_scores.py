@@ -45,7 +45,9 @@ class ModelOptions:
         "Add a column with the score of this model, such as "
         "spoof.onnx:crops=box1.5-256,mean=0,std=255,read=softmax/1,name=spoof. May be repeated.",
     )
-    device: str = option("auto", "Run the models on auto, cpu, cuda or cuda:N.")
+    device: str = option(
+        "auto", "Run the models on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn."
+    )
     require_gpu: bool = option(False, "Stop if no GPU can be used.")
 
     def check_models(self, taken: Iterable[str]) -> None:

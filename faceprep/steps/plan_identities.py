@@ -390,11 +390,8 @@ def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
     """Return the options for the plan: without places, and without an embedder that was not
     needed.
     """
-    silent = {
-        "device",
-        "require_gpu",
-        "relative_to",
-        *(() if embeds else ("embedder", "mean", "std", "size", "color")),
-    }
+    silent = {"device", "require_gpu", "download", "relative_to"}
+    if not embeds:
+        silent |= {"embedder", "mean", "std", "size", "color"}
     options = {name: value for name, value in asdict(job).items() if name not in silent}
     return options | job.list_options()
