@@ -215,7 +215,7 @@ _RESEARCH = "insightface's pretrained models: non-commercial research only"
 
 _PACKAGES = {
     "embed": ("onnxruntime", "onnx"),
-    "tensorflow": ("tensorflow",),
+    "tensorflow": ("tensorflow", "keras"),
     "tflite": ("ai-edge-litert",),
     "": ("torch",),
 }
@@ -279,12 +279,14 @@ MODEL_FILES: dict[str, Entry] = {
     "onnx": _user_file("onnx_file:open_onnx", "an ONNX model", "embed", ".onnx"),
     "keras": _user_file("keras_file:open_keras", "a Keras model", "tensorflow", ".h5", ".keras"),
     "savedmodel": _user_file(
-        "saved_model:open_saved_model", "a TensorFlow SavedModel", "tensorflow"
+        "saved_model:open_saved_model",
+        "a TensorFlow SavedModel, whose graph can read and write files",
+        "tensorflow",
     ),
     "tflite": _user_file("tflite_file:open_tflite", "a TFLite model", "tflite", ".tflite"),
     "torchscript": _user_file(
         "torchscript:open_torchscript",
-        "a TorchScript module; needs torch, which no extra installs",
+        "a TorchScript module, whose program can write files; needs torch, which no extra installs",
         "",
         ".pt",
         ".pth",

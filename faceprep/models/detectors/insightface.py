@@ -22,7 +22,7 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OptionError, SourceError, loading
 from faceprep.core.faces import Faces
 from faceprep.models import weights
-from faceprep.models.onnx_session import Runtime
+from faceprep.models.onnx_session import Runtime, onnxruntime
 
 log = logging.getLogger("faceprep")
 _VERSION = 1
@@ -112,6 +112,7 @@ def download_pack(model: str) -> None:
     kind, _, pack = model.partition(":")
     if kind != "insightface" or not pack or _folder_of(pack).is_dir():
         return
+    onnxruntime()  # before the library loads it, with its telemetry
     with loading("insightface", _REMEDY):
         from insightface.utils import storage as library
     folder, beside = _folder_of(pack), _home() / f".faceprep-{os.getpid()}"
@@ -119,7 +120,7 @@ def download_pack(model: str) -> None:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the library prints what it loads
             made = library.ensure_available("models", pack, root=str(beside))
-        storage.rename(made, folder)
+        storage.move(made, folder)
     except (OSError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         raise SourceError(
             f"the insightface pack {pack!r} cannot be downloaded",
