@@ -48,7 +48,7 @@ def open_keras(runtime: Runtime, source: str) -> OpenModel:
         reading = read_scaling(graph.find_scaling(_name(input_)))
 
     def run(values: Floats) -> list[npt.NDArray[Any]]:
-        with tf.device(device):
+        with errors_of(path), tf.device(device):
             return [np.asarray(each) for each in tf.nest.flatten(model.predict_on_batch(values))]
 
     return OpenModel(

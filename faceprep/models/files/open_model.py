@@ -89,6 +89,9 @@ class ReadyModel:
         self.origin = _describe(opened, options, self.preparation)
         self.is_guessed = _is_guessed(opened, options)
         self.fingerprint = f"{opened.name}/v{_VERSION}/{self.template}/{self.preparation}"
+        if len(opened.outputs) > 1:
+            names = [opened.outputs[place].name for place in self._places]
+            self.fingerprint += f"/{'+'.join(names)}"
         with naming(opened.path):
             self._batch, self._is_fixed, self.shapes = self._try_out()
 

@@ -44,7 +44,7 @@ def open_saved_model(runtime: Runtime, source: str) -> OpenModel:
 
     def run(values: Floats) -> list[npt.NDArray[Any]]:
         kept = model  # the signature does not keep its variables alive
-        with tf.device(device):
+        with errors_of(path), tf.device(device):
             found = kept.signatures[_SIGNATURE](**{input_name: tf.constant(values)})
             return [np.asarray(found[output.name].numpy()) for output in outputs]
 

@@ -65,6 +65,12 @@ def test_several_outputs_are_listed(tmp_path: Path, names: tuple[str, ...]) -> N
         opened(path, output="c")
 
 
+def test_the_output_is_part_of_the_fingerprint(tmp_path: Path) -> None:
+    path = heads(tmp_path / "net.onnx", "a", "b")
+    prints = {opened(path, output=name).model.fingerprint for name in "ab"}
+    assert len(prints) == 2
+
+
 def test_probabilities_and_short_vectors_are_no_embeddings(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not an embedder: .* found probabilities"):
         opened(heads(tmp_path / "many.onnx", "logits", last="Softmax"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 
 from faceprep.core.errors import FaceprepError, MissingExtra
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
-from tests.real import DATA, ROOT, needs_data, needs_tflite
+from tests.real import DATA, needs_data, needs_tflite
 from tests.tiny_models import random_crops
 
 REAL = DATA / "models" / "MobileFaceNet.tflite"
@@ -27,19 +25,6 @@ def test_a_real_embedder_needs_no_settings() -> None:
     crops = random_crops(5)
     vectors = embedder.embed(crops)
     assert np.array_equal(embedder.embed(crops[3:]), vectors[3:]), "whatever the batch"
-
-
-@needs_data
-@pytest.mark.skipif(
-    importlib.util.find_spec("ai_edge_litert") is None, reason="ai-edge-litert is not installed"
-)
-def test_tensorflow_is_not_needed() -> None:
-    program = (
-        "import sys; sys.modules['tensorflow'] = None\n"
-        "from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder\n"
-        f"assert open_embedder(EmbedderSpec({str(REAL)!r}, device='cpu')).dim == 192"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
