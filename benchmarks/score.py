@@ -50,7 +50,7 @@ def draw(root: Path, n: int, size: tuple[int, int]) -> None:
 
 def with_model(model: str, n: int) -> None:
     scorer = open_scorer(ScorerSpec(model, "cpu", threads=n_cores()))
-    crops = np.random.default_rng(0).integers(0, 256, (64, *scorer.size, 3), np.uint8)
+    crops = np.random.default_rng(0).integers(0, 256, (n, *scorer.size, 3), np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         root, runs = Path(folder, "crops"), iter(range(100))
         root.mkdir()
@@ -62,11 +62,11 @@ def with_model(model: str, n: int) -> None:
             subprocess.run(line, check=True, capture_output=True)
 
         candidates = {
-            "faceprep score, whole command, without the model": command,
+            "the network alone, all cores": lambda: _score(scorer, crops),
+            "faceprep score, without the model": command,
             "the same with the model": lambda: command("--model", model),
         }
         side_by_side("score", n, candidates, 3)
-        side_by_side("the model alone", len(crops), {model: lambda: _score(scorer, crops)}, 3)
 
 
 def _score(scorer: object, crops: np.ndarray) -> None:

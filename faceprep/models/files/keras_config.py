@@ -1,7 +1,7 @@
 """The configuration in a Keras file, searched for code before anything is loaded.
 
 A Lambda layer holds marshalled bytecode. Keras refuses it by default, but versions before 3.12 have
-ways around that, and run it from an .h5 whatever they are told.
+ways around that, and run it from an .h5 even in safe mode.
 """
 
 from __future__ import annotations
