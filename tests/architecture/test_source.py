@@ -287,6 +287,7 @@ _EXTRAS = {
     "embed",
     "insightface",
     "tensorflow",
+    "tflite",
     "ray",
     "review",
     "report",

@@ -1,0 +1,32 @@
+"""Kinds of model files, by suffix."""
+
+from __future__ import annotations
+
+import os
+
+from faceprep.core import registry
+from faceprep.models.files.open_model import OpenModel
+from faceprep.models.onnx_session import Runtime
+
+
+def find_file_kind(name: str) -> str:
+    """Return the kind in MODEL_FILES of the file or folder `name`, or an empty text.
+
+    >>> find_file_kind("nets/r50.ONNX"), find_file_kind("dlib-resnet")
+    ('onnx', '')
+    """
+    for kind, entry in registry.MODEL_FILES.items():
+        if entry.suffixes and name.lower().endswith(entry.suffixes):
+            return kind
+    if os.path.isdir(os.path.expanduser(name)):
+        return "savedmodel"
+    return ""
+
+
+def open_file(runtime: Runtime, kind: str, source: str) -> OpenModel:
+    """Open the model `source` of a kind in MODEL_FILES.
+
+    Raises SourceError, MissingExtra, or FaceprepError if a required GPU cannot be used.
+    """
+    opened: OpenModel = registry.load(registry.MODEL_FILES, kind)(runtime, source)
+    return opened
