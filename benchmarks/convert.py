@@ -3,24 +3,35 @@
     python benchmarks/convert.py --n 60000 --mxnet-python PYTHON --root /dev/shm
 
 PYTHON has mxnet and webdataset (`PYTHONPATH` is passed on). Each candidate is a whole command; the
-peers print the seconds of their loop, without their imports, which is in their favour.
+peers print the seconds of their loop, without their imports, which is in their favour. An output is
+removed after its candidate, so that the disk or the memory need not hold all of them. No payload
+repeats. `--only rec-to-tar` and so on measures one conversion. `--cold` stands for a set that is
+far larger than memory: the pages of all files are dropped ten times a second.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from filecmp import cmp
 from pathlib import Path
+from threading import Event, Thread
 
-from rec import write_set
-from timing import side_by_side
+from rec import N_OF_IDENTITY, write_set
+from timing import Candidate, side_by_side
 
 _PEERS = Path(__file__).parent / "peers"
 _N_SHARDS = 4
+_FORGET_S = 0.1
+Work = Callable[[Path], float | None]
 
 
 def convert(source: Path, target: Path, *options: str) -> None:
@@ -29,18 +40,11 @@ def convert(source: Path, target: Path, *options: str) -> None:
     subprocess.run([*words, "--workers", "2", "-q"], check=True, stdout=subprocess.DEVNULL)
 
 
-def peer(python: str, script: str, *words: str) -> float:
+def peer(python: str, script: str, *words: object) -> float:
     """Run a peer's loop and return the seconds that it prints."""
-    done = subprocess.run(
-        [python, str(_PEERS / script), *words], check=True, capture_output=True, text=True
-    )
+    command = [python, str(_PEERS / script), *map(str, words)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(done.stdout.split()[-1])
-
-
-def forget(path: Path) -> None:
-    """Drop the pages of a file from the cache, so that it is read from the disk."""
-    with path.open("rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def copy_bytes(sources: list[Path], target: Path) -> None:
@@ -53,77 +57,159 @@ def copy_bytes(sources: list[Path], target: Path) -> None:
         os.fsync(file.fileno())
 
 
+def copy_shuffled(source: Path, target: Path) -> None:
+    """Copy the records of a .rec in random order, each read by itself, and wait for the disk."""
+    lines = (source / "train.idx").read_text().splitlines()
+    offsets = [int(line.partition("\t")[2]) for line in lines]
+    ends = [*offsets[1:], (source / "train.rec").stat().st_size]
+    order = random.Random(1).sample(range(len(offsets)), len(offsets))
+    with (source / "train.rec").open("rb") as records, target.open("wb") as file:
+        for i in order:
+            file.write(os.pread(records.fileno(), ends[i] - offsets[i], offsets[i]))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def forget(root: Path) -> None:
+    """Drop the pages of all files from the cache, but those that are yet to be written."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            with suppress(OSError), open(f"{folder}/{name}", "rb") as file:  # it may be gone
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@contextmanager
+def forgetting(root: Path) -> Iterator[None]:
+    """Drop the pages of all files, now and again and again, as if memory were short."""
+    forget(root)
+    is_over = Event()
+
+    def repeat() -> None:
+        while not is_over.wait(_FORGET_S):
+            forget(root)
+
+    thread = Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+class Benchmark:
+    """The set of a run, and its conversions."""
+
+    def __init__(self, given: argparse.Namespace, root: Path) -> None:
+        self.n, self.root, self.repeats = given.n, root, given.repeats
+        self.python, self.is_cold = given.mxnet_python, given.cold
+        self.source, self.shards = root / "set", root / "shards"
+        for folder in (self.source, self.shards):
+            folder.mkdir()
+        write_set(self.source, given.n, [], given.bytes)
+        convert(self.source, self.shards / "a.tar", "--shards", str(_N_SHARDS))
+        self.tars = sorted(self.shards.glob("*.tar"))
+
+    def timed(self, work: Work) -> Candidate:
+        """Return a candidate that works in a new folder and times the work alone."""
+
+        def run() -> float:
+            folder = Path(tempfile.mkdtemp(dir=self.root))
+            os.sync()
+            with forgetting(self.root) if self.is_cold else nullcontext():
+                started = time.perf_counter()
+                own = work(folder)
+                seconds = time.perf_counter() - started
+            shutil.rmtree(folder)
+            return seconds if own is None else own
+
+        return run
+
+    def compare(self, title: str, works: dict[str, Work]) -> None:
+        """Print the candidates side by side, with megabytes of images a second."""
+        candidates = {name: self.timed(work) for name, work in works.items()}
+        side_by_side(title, self.n, candidates, self.repeats)
+
+    def rec_to_tar(self) -> None:
+        shards = ("--shards", str(_N_SHARDS))
+        works: dict[str, Work] = {
+            "faceprep convert, two workers": lambda to: convert(self.source, to / "a.tar", *shards),
+            "cat of the same bytes, with fsync": lambda to: copy_bytes(self.tars, to / "a"),
+        }
+        if self.python:
+            words = (self.source / "train", -(-self.n // _N_SHARDS))
+            works["MXNet's loop into ShardWriter"] = lambda to: peer(
+                self.python, "webdataset_shards.py", words[0], to / "a-%d.tar", words[1]
+            )
+        self.compare(f".rec to {_N_SHARDS} .tar", works)
+
+    def tar_to_rec(self) -> None:
+        works: dict[str, Work] = {
+            "faceprep convert, two workers": lambda to: convert(self.shards, to / "a.rec")
+        }
+        if self.python:
+            works["tarfile and MXNet's writer"] = self._peer_to_rec
+        self.compare(".tar to .rec", works)
+        if self.python:
+            print("the same bytes:", self._are_equal())
+
+    def _peer_to_rec(self, folder: Path) -> float:
+        counts = (self.n, -(-self.n // N_OF_IDENTITY))
+        return peer(self.python, "tar_to_rec.py", folder / "a", *counts, *self.tars)
+
+    def _are_equal(self) -> bool:
+        """Return whether both write the same .rec and .idx."""
+        with tempfile.TemporaryDirectory(dir=self.root) as folder:
+            ours, theirs = Path(folder) / "ours", Path(folder) / "theirs"
+            theirs.mkdir()
+            convert(self.shards, ours / "a.rec")
+            self._peer_to_rec(theirs)
+            return all(
+                cmp(ours / name, theirs / name, shallow=False) for name in ("a.rec", "a.idx")
+            )
+
+    def shuffle(self) -> None:
+        def run(memory: int) -> Work:
+            words = ("--seed", "1", "--memory", str(memory))
+            return lambda to: convert(self.source, to / "a.tar", *words)
+
+        works: dict[str, Work] = {
+            "a loop of direct reads, one file": lambda to: copy_shuffled(self.source, to / "a"),
+            "faceprep convert, read directly": run(1 << 60),
+            "faceprep convert, in two passes": run(1),
+        }
+        self.compare(".rec to .tar, shuffled", works)
+
+    def to_others(self) -> None:
+        for suffix in (".tfrecord", ".parquet"):
+            works: dict[str, Work] = {
+                "faceprep convert": lambda to, name=f"a{suffix}": convert(self.shards, to / name)
+            }
+            self.compare(f".tar to {suffix}", works)
+
+
+_CONVERSIONS = {
+    "rec-to-tar": Benchmark.rec_to_tar,
+    "tar-to-rec": Benchmark.tar_to_rec,
+    "shuffle": Benchmark.shuffle,
+    "others": Benchmark.to_others,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=60_000)
     parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--mxnet-python", default="")
     parser.add_argument("--bytes", type=int, default=6000, help="bytes of an image")
-    parser.add_argument("--cold", action="store_true", help="read the .rec from the disk each time")
+    parser.add_argument("--cold", action="store_true", help="keep no file in memory")
     parser.add_argument("--repeats", type=int, default=5)
-    args = parser.parse_args()
-    root = Path(tempfile.mkdtemp(dir=args.root))
-    source = root / "set"
-    source.mkdir()
-    write_set(source, args.n, [], args.bytes)
-    numbers = iter(range(1 << 30))
-
-    def fresh() -> Path:
-        if args.cold:
-            os.sync()
-            forget(source / "train.rec")
-        folder = root / f"out{next(numbers)}"
-        folder.mkdir()
-        return folder
-
-    shards = fresh()
-    convert(source, shards / "a.tar", "--shards", str(_N_SHARDS))
-    candidates = {
-        "faceprep convert, two workers": lambda: convert(
-            source, fresh() / "a.tar", "--shards", str(_N_SHARDS)
-        )
-    }
-    if args.mxnet_python:
-        per_shard = str(-(-args.n // _N_SHARDS))
-        candidates["MXNet's loop into ShardWriter"] = lambda: peer(
-            args.mxnet_python,
-            "webdataset_shards.py",
-            str(source / "train"),
-            str(fresh() / "a-%d.tar"),
-            per_shard,
-        )
-    tars = sorted(shards.glob("*.tar"))
-    to_rec = {"faceprep convert": lambda: convert(shards, fresh() / "a.rec")}
-    if args.mxnet_python:
-        words = [str(tar) for tar in tars]
-        to_rec["tarfile and MXNet's writer"] = lambda: peer(
-            args.mxnet_python, "tar_to_rec.py", str(fresh() / "a"), *words
-        )
-    candidates["cat of the same bytes, with fsync"] = lambda: copy_bytes(tars, fresh() / "a")
-    side_by_side(f".rec to {_N_SHARDS} .tar", args.n, candidates, args.repeats)
-    side_by_side(".tar to .rec", args.n, to_rec, args.repeats)
-    shuffle = ("--seed", "1")
-    side_by_side(
-        ".rec to .tar, shuffled",
-        args.n,
-        {
-            "faceprep convert, read directly": lambda: convert(
-                source, fresh() / "a.tar", *shuffle, "--memory", str(1 << 60)
-            ),
-            "faceprep convert, in two passes": lambda: convert(
-                source, fresh() / "a.tar", *shuffle, "--memory", "1"
-            ),
-        },
-        args.repeats,
-    )
-    for suffix in (".tfrecord", ".parquet"):
-        side_by_side(
-            f".tar to {suffix}",
-            args.n,
-            {"faceprep convert": lambda suffix=suffix: convert(shards, fresh() / f"a{suffix}")},
-            args.repeats,
-        )
-    shutil.rmtree(root)
+    parser.add_argument("--only", choices=_CONVERSIONS, action="append")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=given.root) as folder:
+        benchmark = Benchmark(given, Path(folder))
+        for name in given.only or _CONVERSIONS:
+            _CONVERSIONS[name](benchmark)
 
 
 if __name__ == "__main__":

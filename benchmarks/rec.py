@@ -27,7 +27,7 @@ from faceprep.core import storage
 from faceprep.sets.recordio.framing import frame_image
 from faceprep.synthetic import encode_face
 
-_AN_IDENTITY = 60
+N_OF_IDENTITY = 60
 _BYTES = 6000
 
 
@@ -46,7 +46,7 @@ def payloads(n: int, n_bytes: int = _BYTES) -> Iterator[bytes]:
 def write_set(root: Path, n: int, more_labels: list[float], n_bytes: int = _BYTES) -> None:
     """A set in InsightFace's layout, each image labelled with its identity and `more_labels`."""
     images = payloads(n, n_bytes)
-    n_identities = -(-n // _AN_IDENTITY)
+    n_identities = -(-n // N_OF_IDENTITY)
     offset = 0
     with (
         storage.AtomicFile(root / "train.rec") as rec,
@@ -56,11 +56,11 @@ def write_set(root: Path, n: int, more_labels: list[float], n_bytes: int = _BYTE
             if key == 0:
                 record = frame_image([n + 1, n + 1 + n_identities], b"", 0)
             elif key <= n:
-                labels = [(key - 1) // _AN_IDENTITY, *more_labels]
+                labels = [(key - 1) // N_OF_IDENTITY, *more_labels]
                 record = frame_image(labels, next(images), key)
             else:
-                first = (key - n - 1) * _AN_IDENTITY + 1
-                record = frame_image([first, min(first + _AN_IDENTITY, n + 1)], b"", key)
+                first = (key - n - 1) * N_OF_IDENTITY + 1
+                record = frame_image([first, min(first + N_OF_IDENTITY, n + 1)], b"", key)
             rec.write(record)
             idx.write(b"%d\t%d\n" % (key, offset))
             offset += len(record)
@@ -105,9 +105,9 @@ def bare(n: int, n_workers: int, low_level: bool, root: Path) -> float:
     """Create the same files from ready bytes and names; the work alone is timed."""
     target = fresh(root)
     images = list(payloads(64))
-    names = [f"{target}/{(key - 1) // _AN_IDENTITY}/{key}.jpg" for key in range(1, n + 1)]
+    names = [f"{target}/{(key - 1) // N_OF_IDENTITY}/{key}.jpg" for key in range(1, n + 1)]
     started = time.perf_counter()
-    for identity in range(-(-n // _AN_IDENTITY)):
+    for identity in range(-(-n // N_OF_IDENTITY)):
         os.makedirs(f"{target}/{identity}")
     step = -(-n // n_workers)
     workers = [

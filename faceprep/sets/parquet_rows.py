@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from faceprep.sets.parquet_columns import BYTES, PATH
 _MOST_ROWS = 64
 _MOST_BYTES = 64 << 20
 _BUFFER = 1 << 20
+_CHANGED = "the file is another than when it was indexed"
 
 
 class Row(NamedTuple):
@@ -30,10 +32,10 @@ class RowReader:
 
     def __init__(self, paths: Sequence[str], column: str) -> None:
         self._paths, self._column = paths, column
-        self._files = OpenFiles(paths, _open)
+        self._files = OpenFiles(paths, partial(_open, column))
         self._group = (-1, -1)
         self._batches: Iterator[pa.RecordBatch] = iter(())
-        self._first, self._values = 0, list[pa.Array]()
+        self._first, self._rows, self._values = 0, pa.array([]), list[pa.Array]()
 
     def read(self, file: int, group: int, row: int) -> Row:
         """Read one image. Raises SourceError."""
@@ -43,24 +45,22 @@ class RowReader:
     def _read(self, file: int, group: int, row: int) -> Row:
         if (file, group) != self._group or row < self._first:
             self._start(file, group)
-        while row >= self._first + self._n_rows():
+        while row >= self._first + len(self._rows):
             batch = next(self._batches, None)
             if batch is None:
                 raise pa.ArrowInvalid(f"row group {group} ends before row {row}")
-            self._first += self._n_rows()
-            self._values = _parts(batch.column(0))
+            self._first += len(self._rows)
+            self._rows, self._values = batch.column(0), []
+        self._values = self._values or _parts(self._rows)
         data, path = (part[row - self._first].as_py() for part in self._values)
         return Row(data, (path or b"").decode("utf-8", "surrogateescape"))
 
-    def _n_rows(self) -> int:
-        return len(self._values[0]) if self._values else 0
-
     def _start(self, file: int, group: int) -> None:
         self._group = -1, -1
-        self._first, self._values = 0, []
+        self._first, self._rows, self._values = 0, pa.array([]), []
         opened = self._files.open(file)
-        if group >= opened.num_row_groups or self._column not in opened.schema_arrow.names:
-            raise pa.ArrowInvalid("the file is another than when it was indexed")
+        if group >= opened.num_row_groups:
+            raise pa.ArrowInvalid(_CHANGED)
         about = opened.metadata.row_group(group)
         row_bytes = max(about.total_byte_size // max(about.num_rows, 1), 1)
         n_rows = min(max(_MOST_BYTES // row_bytes, 1), _MOST_ROWS)
@@ -71,14 +71,18 @@ class RowReader:
 
     def close(self) -> None:
         """Close the files."""
-        self._batches, self._values, self._group = iter(()), [], (-1, -1)
+        self._batches, self._rows, self._values = iter(()), pa.array([]), []
+        self._group = -1, -1
         self._files.close()
 
 
-def _open(path: str) -> pq.ParquetFile:
+def _open(column: str, path: str) -> pq.ParquetFile:
     storage.check_regular(path)
     with naming_errors(path):
-        return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        opened = pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        if column not in opened.schema_arrow.names:
+            raise pa.ArrowInvalid(_CHANGED)
+        return opened
 
 
 def _parts(column: pa.Array) -> list[pa.Array]:

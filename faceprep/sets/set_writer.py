@@ -33,6 +33,8 @@ EXACT_LABELS = 1 << 24
 Settings = Mapping[str, Any]
 """What all parts of a run agree on, as plain values."""
 _KEYS = 1 << 16
+_MOST_DIGITS = 19
+"""Digits of 2^63; Python refuses to read numbers of thousands of digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,4 +308,6 @@ def has_twins(names: SetNames) -> bool:
 
 
 def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdigit() and name == str(int(name)) and int(name) < 1 << 63
+    """Return whether a name is a whole number below 2^63, without zeros in front."""
+    is_plain = name.isascii() and name.isdigit() and (name[0] != "0" or name == "0")
+    return is_plain and len(name) <= _MOST_DIGITS and int(name) < 1 << 63

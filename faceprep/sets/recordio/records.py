@@ -139,15 +139,14 @@ class RecordFile:
 
         `window` bytes are read ahead when it is not in memory.
         """
-        at = offset - self._base
-        if at < 0 or at + 8 > len(self._window):
+        if not self._holds(offset):
             if not 0 <= offset <= self.size - 8:
                 return self._outside(offset)
             try:
                 self._load(offset, window)
             except SourceError as error:
                 return Damage("unreadable", error.problem)
-            at = 0
+        at = offset - self._base
         magic, word = PART_HEAD.unpack_from(self._window, at)
         length = word & MAX_LENGTH
         if magic != MAGIC:
@@ -181,9 +180,15 @@ class RecordFile:
             run = self._at_hand(offsets, start)
             if len(run):
                 yield run
+            elif self._holds(offsets[start]):
+                yield self.read(offsets[start])
             else:
                 yield self.read(offsets[start], self._reach(offsets, start))
             start += max(len(run), 1)
+
+    def _holds(self, offset: int) -> bool:
+        """Return whether the start of the record at `offset` is in the window."""
+        return 0 <= offset - self._base <= len(self._window) - PART_HEAD.size
 
     def _at_hand(self, offsets: Sequence[int], start: int) -> ImageRun:
         """Return the run from the `start`-th offset that lies whole in the window and has images

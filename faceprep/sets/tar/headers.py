@@ -34,7 +34,7 @@ _find_telling = re.compile(rb" (?:path=|size=|GNU\.sparse\.)").search
 _LONG_NAME = ord("L")
 _HALVES = (-1, 2, BLOCK // 2)
 """Parts of a header whose bytes have a sum of 16 bits."""
-_ENDS = np.frombuffer(b"\0 ", np.uint8)
+_NUL, _BLANK = b"\0 "
 _MOST_CACHED = 1 << 16
 _IMPOSSIBLE = 1 << 62
 """A size that no file has; larger numbers do not fit the columns of an index."""
@@ -80,7 +80,8 @@ def read_plain_sizes(rows: Octets) -> Ints:
     Return -1 for other blocks, which may be headers or not.
     """
     fields = np.ascontiguousarray(rows[:, SIZE])
-    return np.where(np.isin(fields[:, -1], _ENDS), _read_digits(fields[:, :-1]), -1)
+    is_ended = (fields[:, -1] == _NUL) | (fields[:, -1] == _BLANK)
+    return np.where(is_ended, _read_digits(fields[:, :-1]), -1)
 
 
 def _read_digits(fields: Octets) -> Ints:

@@ -53,12 +53,11 @@ log = logging.getLogger("faceprep")
 
 
 class _Window(NamedTuple):
-    """Bytes of a shard that were read ahead, from `start`; `end` is where the last sample ended."""
+    """Bytes of a shard that were read ahead, from `start`."""
 
     shard: int = -1
     start: int = 0
     data: bytes = b""
-    end: int = 0
 
 
 class TarSet(ImageSet):
@@ -71,7 +70,7 @@ class TarSet(ImageSet):
         super().__init__(path, index)
         self._shards: list[str] = list(index.facts["shards"])
         self._names = [Path(shard).name for shard in self._shards]
-        self._window = _Window()
+        self._window, self._end = _Window(), 0
         self._open: dict[int, ByteSource] = {}
 
     @classmethod
@@ -160,16 +159,16 @@ class TarSet(ImageSet):
 
         Raises SourceError.
         """
-        window = self._window
+        window, end = self._window, self._end
+        self._end = offset + length
         at = offset - window.start
         if shard == window.shard and 0 <= at <= len(window.data) - length:
-            self._window = window._replace(end=offset + length)
             return window.data[at : at + length]
         source = self._source(shard)
-        if shard != window.shard or not 0 <= offset - window.end <= _GAP or length >= _AHEAD:
-            self._window = _Window(shard, offset, b"", offset + length)
+        if shard != window.shard or not 0 <= offset - end <= _GAP or length >= _AHEAD:
+            self._window = _Window(shard, offset)
             return source.read_at(offset, length)
-        self._window = _Window(shard, offset, source.read_at(offset, _AHEAD), offset + length)
+        self._window = _Window(shard, offset, source.read_at(offset, _AHEAD))
         return self._window.data[:length]
 
     def _source(self, shard: int) -> ByteSource:

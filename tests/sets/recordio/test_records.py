@@ -125,6 +125,24 @@ def test_images_come_in_runs(tmp_path: Path) -> None:
     assert [bytes(record.image) for record in found[6:9]] == [bytes([i]) * 10 for i in (4, 5, 6)]
 
 
+class _Counting(list[int]):
+    """A list that counts the looks at its items."""
+
+    n_looks = 0
+
+    def __getitem__(self, at: int) -> int:  # type: ignore[override]
+        self.n_looks += 1
+        return super().__getitem__(at)
+
+
+def test_the_work_on_metadata_grows_with_its_records(tmp_path: Path) -> None:
+    records = [frame_image([1, 2], b"", key) for key in range(5000)]
+    offsets = _Counting(write_records(tmp_path / "a.rec", records))
+    with RecordFile(tmp_path / "a.rec") as file:
+        assert sum(1 for _ in file.read_images(offsets)) == 5000
+    assert offsets.n_looks < 10 * 5000
+
+
 def test_reading_may_go_back(tmp_path: Path) -> None:
     offsets = write_records(tmp_path / "a.rec", [frame_image([i], b"image", i) for i in range(20)])
     with RecordFile(tmp_path / "a.rec") as file:

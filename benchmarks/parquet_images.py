@@ -1,0 +1,96 @@
+"""A random image of a Parquet file, by its offset or by row group, beside pyarrow's row group.
+
+    python benchmarks/parquet_images.py --dir /dev/shm
+
+Images of plain files, as `convert` and Hugging Face write them, are read by offset. Those of files
+with compression are read by row group and row, which is measured on the plain file too. Positions
+are random, and each image is read by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from rec import write_set
+from timing import Candidate, side_by_side
+
+from faceprep.core.types import Outcome
+from faceprep.sets.containers import index_set
+from faceprep.sets.image_set import ImageSet
+from faceprep.sets.parquet_rows import RowReader
+
+_ROWS = 256
+"""Rows of a group: what `convert` writes."""
+
+
+def write_files(folder: Path, n: int, n_bytes: int) -> tuple[Path, Path]:
+    """Write the same images to a plain and to a compressed Parquet file."""
+    source, plain, packed = folder / "set", folder / "plain.parquet", folder / "packed.parquet"
+    source.mkdir()
+    write_set(source, n, [], n_bytes)
+    command = [sys.executable, "-m", "faceprep", "convert", str(source), str(plain), "-q"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    pq.write_table(pq.read_table(plain), packed, row_group_size=_ROWS, compression="zstd")
+    return plain, packed
+
+
+def read_ours(images: ImageSet, positions: list[int]) -> None:
+    for position in positions:
+        (sample,) = images.read([position])
+        if isinstance(sample, Outcome):
+            raise RuntimeError(sample.reason)
+
+
+def read_rows(path: Path, positions: list[int]) -> None:
+    """Read by row group and row, whatever the file allows."""
+    rows = RowReader([str(path)], "image")
+    for position in positions:
+        if not rows.read(0, position // _ROWS, position % _ROWS).data:
+            raise RuntimeError(f"no image {position}")
+    rows.close()
+
+
+def read_pyarrow(path: Path, positions: list[int]) -> None:
+    """Read the row group of each image, of the column of images alone."""
+    with pq.ParquetFile(path) as file:
+        for position in positions:
+            group = file.read_row_group(position // _ROWS, columns=["image"])
+            if not group["image"][position % _ROWS].as_py()["bytes"]:
+                raise RuntimeError(f"no image {position}")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--images", type=int, default=50_000)
+    options.add_argument("--reads", type=int, default=2_000)
+    options.add_argument("--bytes", type=int, default=6000, help="bytes of an image")
+    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--dir", help="where to work; a folder on the disk to be measured")
+    given = options.parse_args()
+    positions = random.Random(1).choices(range(given.images), k=given.reads)
+    with tempfile.TemporaryDirectory(dir=given.dir) as folder:
+        root = Path(folder)
+        files = write_files(root, given.images, given.bytes)
+        for title, path in zip(("plain", "compressed by zstd"), files, strict=True):
+            scratch = root / path.stem
+            scratch.mkdir()
+            with index_set(path, scratch) as images:
+                candidates: dict[str, Candidate] = {
+                    "pyarrow's row group": partial(read_pyarrow, path, positions),
+                    "faceprep, as it reads this file": partial(read_ours, images, positions),
+                    "faceprep, by row group and row": partial(read_rows, path, positions),
+                }
+                medians = side_by_side(title, given.reads, candidates, given.repeats)
+            micros = {name: seconds / given.reads * 1e6 for name, seconds in medians.items()}
+            print("µs an image:", {name: round(value, 1) for name, value in micros.items()})
+
+
+if __name__ == "__main__":
+    main()
