@@ -1,0 +1,83 @@
+"""The files of an MXNet checkpoint: `PREFIX-symbol.json` and `PREFIX-EPOCH.params`.
+
+A checkpoint is named by its symbol file, which stands for its newest epoch, or as `PREFIX,EPOCH`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError, naming
+from faceprep.models.mxnet.convert import to_onnx
+from faceprep.models.mxnet.params import Params
+from faceprep.models.mxnet.symbol import parse_symbol
+
+SYMBOL = "-symbol.json"
+_EPOCH = re.compile(r"(.+),(\d{1,9})", re.DOTALL)
+
+
+class Checkpoint(NamedTuple):
+    """The two files of a checkpoint."""
+
+    symbol: Path
+    params: Path
+
+    @property
+    def name(self) -> str:
+        """Return the name of the weights, such as `model-r100-0000`."""
+        return self.params.stem
+
+    @classmethod
+    def find(cls, spec: str) -> Checkpoint:
+        """Return the files that `spec` names. Raises SourceError if one is missing."""
+        match = _EPOCH.fullmatch(spec)
+        if match:
+            prefix, weights = Path(match[1]).expanduser(), f"-{int(match[2]):04d}.params"
+            checkpoint = cls(_beside(prefix, SYMBOL), _beside(prefix, weights))
+        else:
+            symbol = Path(spec).expanduser()
+            checkpoint = cls(symbol, _newest_params(symbol))
+        for path, expected in zip(checkpoint, ("a symbol", "weights"), strict=True):
+            if not path.is_file():
+                raise SourceError(
+                    "no such file", path=path, expected=f"{expected} of an MXNet checkpoint"
+                )
+        return checkpoint
+
+    def to_onnx(self) -> bytes:
+        """Convert the checkpoint to an ONNX file. Raises SourceError, MissingExtra."""
+        with naming(self.symbol):
+            symbol = parse_symbol(storage.read_bytes(self.symbol))
+            with storage.ByteSource(self.params) as source:
+                return to_onnx(symbol, Params(source))
+
+
+def is_checkpoint(spec: str) -> bool:
+    """Return whether `spec` names an MXNet checkpoint.
+
+    >>> is_checkpoint("nets/r100-symbol.json"), is_checkpoint("model-r100,0")
+    (True, True)
+    >>> is_checkpoint("net.onnx"), is_checkpoint("model-r100")
+    (False, False)
+    """
+    return spec.endswith(SYMBOL) or _EPOCH.fullmatch(spec) is not None
+
+
+def _beside(prefix: Path, end: str) -> Path:
+    return prefix.with_name(prefix.name + end)
+
+
+def _newest_params(symbol: Path) -> Path:
+    """Return the weights of the highest epoch beside a symbol. Raises SourceError."""
+    prefix = symbol.name.removesuffix(SYMBOL)
+    form = re.compile(re.escape(prefix) + r"-(\d{4,9})\.params")
+    _, names = storage.list_folder(symbol.parent)
+    epochs = {int(match[1]): name for name in names if (match := form.fullmatch(name))}
+    if not epochs:
+        raise SourceError(
+            "no weights beside this symbol", path=symbol, expected=f"{prefix}-0000.params"
+        )
+    return symbol.with_name(epochs[max(epochs)])
