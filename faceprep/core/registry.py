@@ -73,6 +73,12 @@ COMMANDS: dict[str, Entry] = {
         "Convert a verification .bin to images and pairs.csv.",
         "SRC DST",
     ),
+    "convert-model": Entry(
+        "faceprep.jobs.convert_model:ConvertModel",
+        "Convert an MXNet checkpoint to ONNX.",
+        "SPEC OUT",
+        "embed",
+    ),
     "make-bin": Entry(
         "faceprep.jobs.make_bin:MakeBin",
         "Make a verification .bin of drawn or listed pairs.",
@@ -229,6 +235,20 @@ def _user_file(target: str, help: str, extra: str, *suffixes: str, package: str 
     )
 
 
+def _checkpoint(target: str, help: str, extra: str) -> Entry:
+    """Describe a model that the user supplies as an MXNet checkpoint."""
+    return Entry(
+        target,
+        help,
+        "PREFIX-symbol.json or PREFIX,EPOCH",
+        extra,
+        packages=("onnxruntime", "onnx"),
+        weights="your file",
+        licence="its own",
+        suffixes=("-symbol.json",),
+    )
+
+
 DETECTORS: dict[str, Entry] = {
     "retinaface": Entry(
         "faceprep.models.detectors.retinaface:RetinaFace",
@@ -263,6 +283,11 @@ DETECTORS: dict[str, Entry] = {
         weights="your pack or file",
         licence=_RESEARCH,
     ),
+    "mxnet": _checkpoint(
+        "faceprep.models.detectors.mxnet_file:MxnetDetector",
+        "InsightFace's RetinaFace, an MXNet checkpoint",
+        "detect",
+    ),
 }
 
 EMBEDDERS: dict[str, Entry] = {
@@ -289,6 +314,9 @@ EMBEDDERS: dict[str, Entry] = {
         "embed",
         ".onnx",
         package="onnxruntime",
+    ),
+    "mxnet": _checkpoint(
+        "faceprep.models.embedders.mxnet_file:MxnetEmbedder", "an MXNet checkpoint", "embed"
     ),
     "keras": _user_file("keras_file:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"),
     "savedmodel": _user_file(

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from faceprep.core.arrays import Pixels
-from faceprep.core.errors import SourceError, loading
+from faceprep.core.errors import SourceError, loading, naming
 from faceprep.core.faces import Faces
 from faceprep.models import weights
-from faceprep.models.onnx_session import Runtime
+from faceprep.models.detectors.retinaface_maps import RetinaFaceMaps, are_maps
+from faceprep.models.onnx_session import Network, Runtime
 
 _VERSION = 1
 """Increase it when the same weights give other faces."""
@@ -46,10 +47,25 @@ class InsightFacePack:
                 expected=f"{allowed} outputs (SCRFD, RetinaFace)",
                 found=str(n_outputs),
             )
-        self._model = _scrfd()(session=network.session)
-        self._model.det_thresh = min_score
+        self._detector: _Scrfd | RetinaFaceMaps
+        if are_maps(network):
+            with naming(path):
+                self._detector = RetinaFaceMaps(network, min_score)
+        else:
+            self._detector = _Scrfd(network, min_score)
         self.fingerprint = f"{path.stem}/{weights.fingerprint(model)}/v{_VERSION}/min{min_score:g}"
         self.provider = network.provider
+
+    def detect(self, images: Sequence[Pixels]) -> list[Faces]:
+        return self._detector.detect(images)
+
+
+class _Scrfd:
+    """The library's own decoding of SCRFD."""
+
+    def __init__(self, network: Network, min_score: float) -> None:
+        self._model = _library_class()(session=network.session)
+        self._model.det_thresh = min_score
 
     def detect(self, images: Sequence[Pixels]) -> list[Faces]:
         return [self._detect_image(image) for image in images]
@@ -104,7 +120,7 @@ def pack_folder(pack: str) -> Path:
         ) from error
 
 
-def _scrfd() -> type:
+def _library_class() -> type:
     with loading("insightface", _REMEDY):
         from insightface.model_zoo.scrfd import SCRFD
     kind: type = SCRFD

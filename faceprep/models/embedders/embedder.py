@@ -10,6 +10,7 @@ from faceprep.core import registry
 from faceprep.core.embeddings import Embedder
 from faceprep.core.errors import OptionError
 from faceprep.models.embedders.preprocess import InputOptions
+from faceprep.models.mxnet.checkpoint import is_checkpoint
 from faceprep.models.onnx_session import Runtime
 
 
@@ -71,6 +72,8 @@ def find_kind(name: str) -> tuple[str, str]:
     named = registry.EMBEDDERS.get(kind)
     if named and named.usage == (f"{kind}:PACK" if source else ""):
         return kind, source
+    if is_checkpoint(name):
+        return "mxnet", name
     suffix = os.path.splitext(name)[1].lower()
     for kind, entry in registry.EMBEDDERS.items():
         if suffix in entry.suffixes:

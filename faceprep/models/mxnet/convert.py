@@ -14,16 +14,19 @@ from faceprep.models.mxnet.operators import OPERATORS
 from faceprep.models.mxnet.params import Params
 from faceprep.models.mxnet.symbol import VARIABLE, Link, Node, Symbol
 
+VERSION = 1
+"""Increase it when the same checkpoint gives other values."""
 EMBEDDING = "fc1"
 """The node with the embedding, in every network of InsightFace."""
 _LABELLED = ("SoftmaxOutput", "Softmax")
 """Operators whose second input is a label, which only training has."""
 
 
-def to_onnx(symbol: Symbol, params: Params) -> bytes:
+def to_onnx(symbol: Symbol, params: Params, is_for_cpu: bool = False) -> bytes:
     """Convert a checkpoint to an ONNX file.
 
     A symbol with a node `fc1` gives that output alone, so that a training head needs no removal.
+    `is_for_cpu` writes what ONNX Runtime's CPU runs faster, with the same values but for rounding.
     Raises SourceError, which names an operator or attribute that cannot be converted.
 
     >>> sorted(OPERATORS)[:3]
@@ -31,7 +34,7 @@ def to_onnx(symbol: Symbol, params: Params) -> bytes:
     """
     embedding = symbol.find(EMBEDDING)
     outputs = symbol.heads if embedding is None else [embedding]
-    return _Conversion(symbol, params, outputs).run()
+    return _Conversion(symbol, params, outputs).run(Graph(is_for_cpu))
 
 
 class _Conversion:
@@ -39,25 +42,25 @@ class _Conversion:
 
     def __init__(self, symbol: Symbol, params: Params, outputs: Sequence[Link]) -> None:
         self._symbol, self._params, self._outputs = symbol, params, outputs
-        self._graph = Graph()
         self._values: dict[int, list[Value | Variable]] = {}
 
-    def run(self) -> bytes:
+    def run(self, graph: Graph) -> bytes:
+        """Convert the nodes in the order of the data flow. Raises SourceError."""
         rows = self._needed_rows()
         name = self._find_input(rows)
         names = self._name_outputs()
-        self._graph.reserve([name, *names])
+        graph.reserve([name, *names])
         for row in rows:
             node = self._symbol.nodes[row]
             if node.operator != VARIABLE:
-                self._values[row] = list(self._convert(node))
+                self._values[row] = list(self._convert(node, graph))
             elif node.name == name:
-                self._values[row] = [self._graph.add_input(name)]
+                self._values[row] = [graph.add_input(name)]
             else:
                 self._values[row] = [Variable(node.name)]
         for output, link in zip(names, self._outputs, strict=True):
-            self._graph.add_output(output, self._computed(link))
-        return self._graph.to_bytes()
+            graph.add_output(output, self._computed(link))
+        return graph.to_bytes()
 
     def _needed_rows(self) -> list[int]:
         """Return the rows that the outputs depend on; first, refuse operators that are not known.
@@ -102,11 +105,11 @@ class _Conversion:
             for row, name in enumerate(names)
         ]
 
-    def _convert(self, node: Node) -> list[Value]:
+    def _convert(self, node: Node, graph: Graph) -> list[Value]:
         inputs = [self._linked(link) for link in node.inputs]
-        self._graph.scope = node.name
+        graph.scope = node.name
         operator = OPERATORS[node.operator]
-        operation = Operation(node, self._graph, self._params, inputs)
+        operation = Operation(node, graph, self._params, inputs)
         values = operator.convert(operation)
         unread = set(operation.attributes.unread()) - {*operator.without_effect}
         if unread:

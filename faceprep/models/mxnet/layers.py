@@ -132,7 +132,7 @@ def leaky_relu(op: Operation) -> list[Value]:
     slope = attributes.number("slope", 0.25)
     lower, upper = attributes.number("lower_bound", 0.125), attributes.number("upper_bound", 0.334)
     if kind == "prelu":
-        return [op.graph.add("PRelu", [x, _slopes(op, x.rank)], x.rank)]
+        return [_prelu(op, x)]
     if kind == "selu":
         return [op.graph.add("Selu", [x], x.rank)]
     if kind == "elu":
@@ -142,11 +142,25 @@ def leaky_relu(op: Operation) -> list[Value]:
     return [op.graph.add("LeakyRelu", [x], x.rank, alpha=slope)]
 
 
-def _slopes(op: Operation, rank: int) -> Value:
-    """Add the slopes of the channels (c,), shaped to multiply (n, c, …)."""
-    slopes = op.weights(1)
+def _prelu(op: Operation, x: Value) -> Value:
+    """Add max(x, 0) + slope min(x, 0), with one slope for each channel or one for all.
+
+    A graph for the CPU gets slope x + (1 - slope) max(x, 0) as convolutions of single channels:
+    ONNX Runtime leaves its fast channel layout for PRelu, which then takes most of the time.
+    """
+    slopes, add, rank = op.weights(1), op.graph.add, x.rank
     op.expect_shape(slopes, [None])
-    return op.graph.constant(slopes.reshape(-1, *[1] * (rank - 2)))
+    if not op.graph.is_for_cpu or rank != 4 or len(slopes) == 1:
+        slope = op.graph.constant(slopes.reshape(-1, *[1] * (rank - 2)))
+        return add("PRelu", [x, slope], rank)
+    of_all, of_positive = (
+        op.graph.constant(each.reshape(-1, 1, 1, 1)) for each in (slopes, 1 - slopes)
+    )
+    parts = [
+        add("Conv", [x, of_all], rank, group=len(slopes)),
+        add("Conv", [add("Relu", [x], rank), of_positive], rank, group=len(slopes)),
+    ]
+    return add("Add", parts, rank)
 
 
 def pooling(op: Operation) -> list[Value]:
