@@ -240,7 +240,7 @@ def _checkpoint(target: str, help: str, extra: str) -> Entry:
     return Entry(
         target,
         help,
-        "PREFIX-symbol.json or PREFIX,EPOCH",
+        "PREFIX,EPOCH",
         extra,
         packages=("onnxruntime", "onnx"),
         weights="your file",
@@ -285,7 +285,7 @@ DETECTORS: dict[str, Entry] = {
     ),
     "mxnet": _checkpoint(
         "faceprep.models.detectors.mxnet_file:MxnetDetector",
-        "InsightFace's RetinaFace, an MXNet checkpoint",
+        "InsightFace's RetinaFace in an MXNet checkpoint, also as PREFIX-symbol.json",
         "detect",
     ),
 }
@@ -316,7 +316,9 @@ EMBEDDERS: dict[str, Entry] = {
         package="onnxruntime",
     ),
     "mxnet": _checkpoint(
-        "faceprep.models.embedders.mxnet_file:MxnetEmbedder", "an MXNet checkpoint", "embed"
+        "faceprep.models.embedders.mxnet_file:MxnetEmbedder",
+        "an MXNet checkpoint; PREFIX-symbol.json takes its newest epoch",
+        "embed",
     ),
     "keras": _user_file("keras_file:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"),
     "savedmodel": _user_file(

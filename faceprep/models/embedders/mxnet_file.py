@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faceprep.core.arrays import Floats
-from faceprep.core.errors import naming
+from faceprep.core.errors import SourceError, naming
 from faceprep.models.embedders.preprocess import (
     FileEmbedder,
     InputOptions,
@@ -11,6 +11,7 @@ from faceprep.models.embedders.preprocess import (
     choose_preparation,
 )
 from faceprep.models.mxnet.checkpoint import Checkpoint
+from faceprep.models.mxnet.convert import EMBEDDING
 from faceprep.models.onnx_session import Runtime
 
 _BATCH, _BATCH_ON_GPU = 16, 128
@@ -28,6 +29,13 @@ class MxnetEmbedder(FileEmbedder):
         checkpoint = Checkpoint.find(source)
         with naming(checkpoint.symbol):
             network = runtime.open(checkpoint.to_onnx(is_for_cpu=True))
+            names = [output.name for output in network.session.get_outputs()]
+            if len(names) > 1:
+                raise SourceError(
+                    "no single output of vectors",
+                    expected=f"one output, or a node {EMBEDDING}",
+                    found=", ".join(names),
+                )
             shape = network.session.get_inputs()[0].shape
 
             def run(values: Floats) -> Floats:

@@ -168,6 +168,8 @@ class Operation:
         values = self._params.read(name)
         if values.dtype.kind != "f":
             raise self.error("unknown weights", expected="floats", found=str(values.dtype))
+        if not values.size:
+            raise self.error(f"the weights {name!r} are empty")
         return values.astype(np.float32, copy=False)
 
     def expect_shape(self, values: Floats, shape: Sequence[int | None]) -> None:

@@ -17,6 +17,8 @@ _ACTIVATIONS = {
     "softrelu": "Softplus",
     "softsign": "Softsign",
 }
+_MAX_SIDE = 1 << 12
+"""Sides of windows, strides and padding; more of them would overflow in ONNX Runtime."""
 _LOWEST = float(np.finfo(np.float32).min)
 
 
@@ -35,8 +37,7 @@ def deconvolution(op: Operation) -> list[Value]:
     """Convert Deconvolution. Raises SourceError."""
     attributes = op.attributes
     kernel, n = attributes.integers("kernel"), attributes.integer("num_filter")
-    n_groups = max(1, attributes.integer("num_group", 1))
-    inputs = [_spatial_input(op, kernel), op.constant(1, None, n // n_groups, *kernel)]
+    inputs = [_spatial_input(op, kernel), op.constant(1, None, n // _groups(op, n), *kernel)]
     if not attributes.flag("no_bias", True):
         inputs.append(op.constant(2, n))
     attributes.choice("layout", "", _LAYOUTS)
@@ -49,8 +50,8 @@ def deconvolution(op: Operation) -> list[Value]:
 
 def _spatial_input(op: Operation, kernel: tuple[int, ...]) -> Value:
     """Return the input, which has a batch, channels, and one side for each side of the kernel."""
-    if not kernel or min(kernel) < 1:
-        raise op.attributes.error("kernel", "sides of 1 or more", str(kernel))
+    if not kernel or min(kernel) < 1 or max(kernel) > _MAX_SIDE:
+        raise op.attributes.error("kernel", f"sides of 1 to {_MAX_SIDE:,}", str(kernel))
     return op.expect_rank(len(kernel) + 2)
 
 
@@ -62,15 +63,24 @@ def _windows(op: Operation, kernel: tuple[int, ...]) -> dict[str, object]:
         "strides": _sides(op, "stride", kernel, 1),
         "dilations": _sides(op, "dilate", kernel, 1),
         "pads": pads + pads,
-        "group": op.attributes.integer("num_group", 1),
+        "group": _groups(op, op.attributes.integer("num_filter")),
     }
+
+
+def _groups(op: Operation, n_filters: int) -> int:
+    """Return the number of groups, which divides that of the filters. Raises SourceError."""
+    n = op.attributes.integer("num_group", 1)
+    if n < 1 or n_filters < 1 or n_filters % n:
+        raise op.attributes.error("num_group", f"a divisor of {n_filters}", str(n))
+    return n
 
 
 def _sides(op: Operation, name: str, kernel: tuple[int, ...], least: int) -> tuple[int, ...]:
     """Return one number of at least `least` for each side of the kernel. Raises SourceError."""
     numbers = op.attributes.integers(name, (least,) * len(kernel))
-    if len(numbers) != len(kernel) or min(numbers) < least:
-        raise op.attributes.error(name, f"{len(kernel)} of {least} or more", str(numbers))
+    if len(numbers) != len(kernel) or min(numbers) < least or max(numbers) > _MAX_SIDE:
+        expected = f"{len(kernel)} of {least} to {_MAX_SIDE:,}"
+        raise op.attributes.error(name, expected, str(numbers))
     return numbers
 
 

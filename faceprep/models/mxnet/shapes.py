@@ -6,6 +6,8 @@ import numpy as np
 
 from faceprep.models.mxnet.graph import Operation, Value
 
+_MAX_SCALE, _MAX_PARTS = 64, 1 << 12
+
 
 def reshape(op: Operation) -> list[Value]:
     """Convert Reshape with the codes 0 (the same side) and -1 (the rest). Raises SourceError."""
@@ -60,8 +62,8 @@ def slice_channel(op: Operation) -> list[Value]:
     """Convert SliceChannel into equal parts. Raises SourceError."""
     attributes, x = op.attributes, op.value()
     n, axis = attributes.integer("num_outputs"), attributes.integer("axis", 1)
-    if not 0 < n < 1 << 16:
-        raise attributes.error("num_outputs", "1 to 65,535", str(n))
+    if not 0 < n <= _MAX_PARTS:
+        raise attributes.error("num_outputs", f"1 to {_MAX_PARTS:,}", str(n))
     parts = op.graph.add_many("Split", [x], [x.rank] * n, axis=axis)
     if not attributes.flag("squeeze_axis"):
         return parts
@@ -75,8 +77,8 @@ def up_sampling(op: Operation) -> list[Value]:
     attributes.choice("sample_type", "nearest", ("nearest",))
     if attributes.integer("num_args", 1) != 1:
         raise attributes.error("num_args", "1", attributes.text("num_args"))
-    if scale < 1:
-        raise attributes.error("scale", "1 or more", str(scale))
+    if not 1 <= scale <= _MAX_SCALE:
+        raise attributes.error("scale", f"1 to {_MAX_SCALE}", str(scale))
     x = op.expect_rank(4)
     inputs = [x, Value("", 0), op.graph.constant([1, 1, scale, scale])]
     return [

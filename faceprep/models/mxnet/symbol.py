@@ -15,7 +15,7 @@ from faceprep.core.errors import SourceError
 
 _EXPECTED = "an object with nodes and heads"
 _ATTRIBUTES = ("attr", "param", "attrs")
-_MAX_BYTES = 64 << 20
+_MAX_BYTES, _MAX_NAME = 16 << 20, 1 << 10
 VARIABLE = "null"
 
 Link = tuple[int, int]
@@ -85,13 +85,18 @@ def _parse_node(row: int, node: Any) -> Node:
     place = f"node {row}"
     if not isinstance(node, dict):
         raise _error(place, "an object", type(node).__name__)
-    operator, name = node.get("op"), node.get("name")
-    if not isinstance(operator, str) or not isinstance(name, str):
-        raise _error(place, "texts as op and name", f"{operator!r:.40} and {name!r:.40}")
+    operator, name = (_parse_name(node.get(key), f"{key} of {place}") for key in ("op", "name"))
     attributes: dict[str, str] = {}
     for key in _ATTRIBUTES:
         attributes |= _parse_attributes(node.get(key), f"{key} of {place}")
     return Node(operator, name, attributes, _parse_links(node.get("inputs", []), row, place))
+
+
+def _parse_name(name: Any, place: str) -> str:
+    """Return a name that can be printed and written. Raises SourceError."""
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= _MAX_NAME:
+        raise _error(place, f"1 to {_MAX_NAME:,} characters", f"{name!r:.40}")
+    return name
 
 
 def _parse_attributes(attributes: Any, place: str) -> dict[str, str]:
