@@ -64,32 +64,22 @@ def softmax(op: Operation) -> list[Value]:
 
 
 def softmax_activation(op: Operation) -> list[Value]:
-    """Convert SoftmaxActivation. Raises SourceError."""
-    mode = op.attributes.choice("mode", "instance", ("instance", "channel"))
-    if mode == "channel":
-        return [op.graph.add("Softmax", [op.value()], op.value().rank, axis=1)]
-    return [_softmax_of_all(op)]
+    """Convert SoftmaxActivation: over the channels, or over the last axis. Raises SourceError."""
+    mode, x = op.attributes.choice("mode", "instance", ("instance", "channel")), op.value()
+    axis = {"instance": x.rank - 1, "channel": 1}[mode]
+    return [op.graph.add("Softmax", [x], x.rank, axis=axis)]
 
 
 def softmax_output(op: Operation) -> list[Value]:
     """Convert SoftmaxOutput; the label is for training. Raises SourceError."""
-    x = op.value()
     is_multi = op.attributes.flag("multi_output")
     keeps_shape = op.attributes.flag("preserve_shape")
     if is_multi:
-        return [op.graph.add("Softmax", [x], x.rank, axis=1)]
-    if keeps_shape:
-        return [op.graph.add("Softmax", [x], x.rank, axis=x.rank - 1)]
-    return [_softmax_of_all(op)]
-
-
-def _softmax_of_all(op: Operation) -> Value:
-    """Add a softmax over all values of each item of the batch."""
-    graph, x = op.graph, op.value()
-    if x.rank == 2:
-        return graph.add("Softmax", [x], 2, axis=1)
-    shares = graph.add("Softmax", [graph.add("Flatten", [x], 2, axis=1)], 2, axis=1)
-    return graph.add("Reshape", [shares, graph.add("Shape", [x], 1)], x.rank)
+        return [op.graph.add("Softmax", [op.value()], op.value().rank, axis=1)]
+    x = op.value()
+    if not keeps_shape:  # of other dimensions, MXNet's two ways to compute it differ
+        x = op.expect_rank(2)
+    return [op.graph.add("Softmax", [x], x.rank, axis=x.rank - 1)]
 
 
 def l2_normalization(op: Operation) -> list[Value]:
