@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from faceprep.core.errors import SourceError
 from faceprep.models.mxnet.checkpoint import Checkpoint
 from faceprep.models.mxnet.operators import OPERATORS
 from faceprep.models.onnx_session import Runtime
@@ -290,7 +291,11 @@ def compare(drawn: Drawn, mxnet: RealMxnet, folder: Path) -> None:
     except Refused:
         assume(False)
     for is_for_cpu in (False, True):
-        model = Checkpoint.find(f"{prefix},0").to_onnx(is_for_cpu)
+        try:
+            model = Checkpoint.find(f"{prefix},0").to_onnx(is_for_cpu)
+        except SourceError as error:
+            assume("cannot convert the windows" not in str(error))
+            raise
         found = with_any_channels(model).run(data)
         assert len(found) == len(expected)
         for one, other in zip(found, expected, strict=True):
