@@ -20,17 +20,22 @@ import mxnet as mx
 import numpy as np
 
 def weights(name, shape, rng):
-    if name.endswith(("gamma", "moving_var")):
+    if name.endswith("moving_var"):
         return rng.uniform(0.5, 1.5, shape)
+    if name.endswith("gamma"):
+        return rng.uniform(0.3, 0.7, shape)  # larger ones would saturate the sigmoids
     return rng.standard_normal(shape) / max(1, np.prod(shape[1:])) ** 0.5
 
-def answer(prefix, shape, seed):
+def answer(prefix, shape, seed, epoch):
     symbol = mx.sym.load(prefix + "-symbol.json")
     rng = np.random.default_rng(seed)
     data = rng.standard_normal(shape).astype("f4")
     shapes, _, running = symbol.infer_shape(data=tuple(shape))
     names = zip(symbol.list_arguments() + symbol.list_auxiliary_states(), shapes + running)
     arrays = {name: mx.nd.array(weights(name, each, rng)) for name, each in names}
+    if epoch is not None:
+        stored = mx.nd.load("%s-%04d.params" % (prefix, epoch))
+        arrays.update({name.partition(":")[2]: each for name, each in stored.items()})
     arrays["data"] = mx.nd.array(data)
     auxiliary = symbol.list_auxiliary_states()
     executor = symbol.bind(
@@ -38,10 +43,11 @@ def answer(prefix, shape, seed):
         grad_req="null", aux_states={name: arrays[name] for name in auxiliary},
     )
     outputs = [each.asnumpy() for each in executor.forward(is_train=False)]
-    kinds = {name: ("aux:" if name in auxiliary else "arg:") + name for name in arrays}
-    stored = {kinds[name]: arrays[name] for name in arrays
-              if name != "data" and not name.endswith("label")}
-    mx.nd.save(prefix + "-0000.params", stored)
+    if epoch is None:
+        kinds = {name: ("aux:" if name in auxiliary else "arg:") + name for name in arrays}
+        stored = {kinds[name]: arrays[name] for name in arrays
+                  if name != "data" and not name.endswith("label")}
+        mx.nd.save(prefix + "-0000.params", stored)
     np.savez(prefix + ".npz", data=data, **{f"o{n}": each for n, each in enumerate(outputs)})
 
 for line in sys.stdin:
@@ -65,15 +71,15 @@ class RealMxnet:
         self._process = process
 
     def run(
-        self, prefix: Path, shape: tuple[int, ...], seed: int = 0
+        self, prefix: Path, shape: tuple[int, ...], seed: int = 0, epoch: int | None = None
     ) -> tuple[npt.NDArray[Any], list[npt.NDArray[Any]]]:
         """Run `PREFIX-symbol.json` on random data of a `shape`; return the data and the outputs.
 
-        The random weights are left in `PREFIX-0000.params`. Raises Refused.
+        Without an `epoch`, the weights are random and left in `PREFIX-0000.params`. Raises Refused.
         """
         pipe, answers = self._process.stdin, self._process.stdout
         assert pipe and answers
-        pipe.write(json.dumps([str(prefix), shape, seed]) + "\n")
+        pipe.write(json.dumps([str(prefix), shape, seed, epoch]) + "\n")
         pipe.flush()
         line = next(line for line in answers if line.startswith("answer "))  # MXNet prints too
         problem = json.loads(line.removeprefix("answer "))
