@@ -138,3 +138,74 @@ def embedder_vectors(crops: npt.NDArray[Any], seed: int = 0) -> npt.NDArray[np.f
     scale = 1 / np.sqrt(arrays["fc1_moving_var"] + 2e-5)  # fix_gamma is True by default
     result: npt.NDArray[np.float64] = (dense - arrays["fc1_moving_mean"]) * scale
     return result + arrays["fc1_beta"]
+
+
+# RetinaFace
+
+RETINAFACE_SIDE = 64
+_STRIDES = (32, 16, 8)
+FACE_CELL = (2, 1)
+"""Column and row, at stride 16, of the cell in which a red image has its face."""
+
+
+def retinaface_steps() -> list[Step]:
+    """Return a network with RetinaFace's nine maps, which are convolutions of the pixels' means.
+
+    Means are taken of cells, so that a face is where the image is red.
+    """
+    steps: list[Step] = []
+    for stride in _STRIDES:
+        window = str((stride, stride))
+        pool = {"kernel": window, "stride": window, "pool_type": "avg"}
+        steps.append(Step("Pooling", pool | {"pooling_convention": "full"}, (0,)))
+        cells = len(steps)
+        for kind, n in (("cls", 4), ("bbox", 8), ("landmark", 20)):
+            name = f"face_rpn_{kind}_stride{stride}"
+            attributes = {"kernel": "(1, 1)", "num_filter": str(n)}
+            steps.append(Step("Convolution", attributes, (cells,), ("weight", "bias"), name=name))
+        scores = len(steps) - 2
+        steps.append(Step("Reshape", {"shape": "(0, 2, -1, 0)"}, (scores,)))
+        steps.append(Step("SoftmaxActivation", {"mode": "channel"}, (len(steps),)))
+        reshaped = {"shape": "(0, 4, -1, 0)"}
+        steps.append(Step("Reshape", reshaped, (len(steps),), name=f"scores_stride{stride}"))
+    return steps
+
+
+RETINAFACE_HEADS = [(base + place, 0) for base in (0, 7, 14) for place in (7, 3, 4)]
+
+
+def retinaface_arrays() -> dict[str, npt.NDArray[np.float32]]:
+    """Weights that see a face in the second anchor of each cell at stride 16 that is red.
+
+    Its box is moved by a quarter of its side to the right and is twice as high; its landmarks lie
+    at tenths of the side.
+    """
+    arrays: dict[str, npt.NDArray[np.float32]] = {}
+    for stride in _STRIDES:
+        for kind, n in (("cls", 4), ("bbox", 8), ("landmark", 20)):
+            name = f"face_rpn_{kind}_stride{stride}"
+            arrays[f"{name}_weight"] = np.zeros((n, 3, 1, 1), np.float32)
+            arrays[f"{name}_bias"] = np.zeros(n, np.float32)
+        arrays[f"face_rpn_cls_stride{stride}_bias"][:2] = 8
+    scores = "face_rpn_cls_stride16"
+    arrays[f"{scores}_weight"][3, :, 0, 0] = np.array([1, -1, -1]) / 16
+    arrays["face_rpn_bbox_stride16_bias"][4:] = [0.25, 0, 0, np.log(2)]
+    arrays["face_rpn_landmark_stride16_bias"][10:] = np.arange(10) / 10
+    return arrays
+
+
+def save_retinaface(prefix: Path) -> Path:
+    """Write the network and return its symbol."""
+    symbol = prefix.with_name(f"{prefix.name}-symbol.json")
+    symbol.write_bytes(symbol_bytes(retinaface_steps(), RETINAFACE_HEADS))
+    weights = prefix.with_name(f"{prefix.name}-0000.params")
+    weights.write_bytes(params_bytes(retinaface_arrays()))
+    return symbol
+
+
+def with_red_cell(height: int = 64, width: int = 64) -> npt.NDArray[np.uint8]:
+    """A black image with one red cell of 16 × 16."""
+    image = np.zeros((height, width, 3), np.uint8)
+    x, y = FACE_CELL[0] * 16, FACE_CELL[1] * 16
+    image[y : y + 16, x : x + 16, 0] = 255
+    return image

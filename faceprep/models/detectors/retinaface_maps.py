@@ -46,6 +46,8 @@ class RetinaFaceMaps:
 
     def __init__(self, network: Network, min_score: float) -> None:
         self._network, self._min_score = network, min_score
+        if not are_maps(network):
+            raise _not_maps([output.shape for output in network.session.get_outputs()])
         sides = network.session.get_inputs()[0].shape[2:]
         self._size: tuple[int, int] | None = None
         self._multiple = _MULTIPLE
@@ -91,20 +93,25 @@ def are_maps(network: Network) -> bool:
 
 def _find_maps(shapes: Sequence[tuple[int, ...]], height: int) -> list[_Maps]:
     """Find the maps of each stride by their shapes for an image of `height`. Raises SourceError."""
-    places = {shape[1:3]: place for place, shape in enumerate(shapes) if len(shape) == 4}
+    places = {shape[1:3]: place for place, shape in enumerate(shapes)}
     found = []
     for stride in _SIDES:
         rows = -(-height // stride)
         wanted = [(n_channels, rows) for n_channels in _CHANNELS]
-        if len(shapes) != N_MAPS or not places.keys() >= set(wanted):
-            raise SourceError(
-                "not a RetinaFace with landmarks",
-                expected="scores (4), boxes (8) and landmarks (20) at strides 32, 16 and 8",
-                found=", ".join(" × ".join(map(str, shape[1:])) for shape in shapes),
-            )
+        if not places.keys() >= set(wanted):
+            raise _not_maps(shapes)
         scores, boxes, landmarks = (places[each] for each in wanted)
         found.append(_Maps(stride, (scores, boxes, landmarks)))
     return found
+
+
+def _not_maps(shapes: Sequence[Sequence[object]]) -> SourceError:
+    found = ", ".join(str(tuple(shape)) for shape in shapes[: N_MAPS + 1])
+    return SourceError(
+        "not a RetinaFace with landmarks",
+        expected="scores (4), boxes (8) and landmarks (20) at strides 32, 16 and 8",
+        found=f"outputs {found}".replace("'", ""),
+    )
 
 
 def decode(stride: int, maps: Sequence[Floats], min_score: float) -> tuple[Floats, Floats, Floats]:
