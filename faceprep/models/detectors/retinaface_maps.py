@@ -111,6 +111,7 @@ def _not_maps(shapes: Sequence[Sequence[object]]) -> SourceError:
         "not a RetinaFace with landmarks",
         expected="scores (4), boxes (8) and landmarks (20) at strides 32, 16 and 8",
         found=f"outputs {found}".replace("'", ""),
+        remedy="For MTCNN (det1 to det3) use the detector mtcnn, which has the same weights.",
     )
 
 
