@@ -3,14 +3,16 @@
 python benchmarks/mxnet_models.py SYMBOLS --mxnet-python .venv-mxnet/bin/python [--json OUT]
 
 SYMBOLS is a folder of -symbol.json files, some with .params; the others get random weights from
-MXNet. Times are those of a batch on the CPU with all cores, for both. "difference" is the largest
-one over all outputs, relative to the largest value of its output.
+MXNet. Times an image are processor seconds of a batch in one thread, for both, which other
+programs on the machine disturb least. "difference" is the largest one over all outputs, relative to
+the largest value of its output.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import tempfile
@@ -35,8 +37,13 @@ _COLUMNS = (
 def run_mxnet(python: str, symbols: Path, folder: Path, given: argparse.Namespace) -> dict:
     """Run every network in MXNet; its checkpoints, data and outputs are left in `folder`."""
     words = [python, _PEER, symbols, folder, given.batch, given.repeats]
+    one_thread = {"OMP_NUM_THREADS": "1", "MXNET_CPU_WORKER_NTHREADS": "1"}
     done = subprocess.run(
-        [str(word) for word in words], check=True, stdout=subprocess.PIPE, text=True
+        [str(word) for word in words],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | one_thread,
     )
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -46,14 +53,14 @@ def measure(symbol: Path, given: argparse.Namespace) -> dict[str, float]:
     with np.load(symbol.with_name(symbol.name.replace("-symbol.json", ".npz"))) as arrays:
         data, expected = arrays["data"], [arrays[f"o{n}"] for n in range(len(arrays.files) - 1)]
     started = time.perf_counter()
-    network = Runtime("cpu").open(Checkpoint.find(str(symbol)).to_onnx(is_for_cpu=True))
+    network = Runtime("cpu", 1).open(Checkpoint.find(str(symbol)).to_onnx(is_for_cpu=True))
     load = time.perf_counter() - started
     found = network.run(data)
     seconds = []
     for _ in range(given.repeats):
-        started = time.perf_counter()
+        started = time.process_time()
         network.run(data)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     differences = [
         np.abs(one - other).max() / np.abs(other).max()
         for one, other in zip(found, expected, strict=True)

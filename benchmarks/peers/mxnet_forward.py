@@ -3,7 +3,8 @@
 python mxnet_forward.py SYMBOLS OUT BATCH REPEATS
 
 Each symbol gets random weights where it has none. OUT then holds the checkpoints and, for each, the
-data and outputs of one batch (NAME.npz); stdout gets seconds to load and seconds a batch as JSON.
+data and outputs of one batch (NAME.npz). Stdout gets seconds to load and processor seconds a batch,
+as JSON.
 """
 
 import json
@@ -50,9 +51,9 @@ def make_weights(symbol, prefix, shape):
 
 def forward(executor, data):
     values = mx.nd.array(data)
-    started = time.perf_counter()
+    started = time.process_time()
     outputs = [each.asnumpy() for each in executor.forward(is_train=False, data=values)]
-    return time.perf_counter() - started, outputs
+    return time.process_time() - started, outputs
 
 
 def measure(name, folder, batch, repeats):

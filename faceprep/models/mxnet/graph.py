@@ -86,9 +86,9 @@ class Graph:
         if self._n_bytes > _MAX_BYTES:
             raise SourceError("too many weights for an ONNX file", expected=f"{_MAX_BYTES:,} bytes")
         name = self._free_name(name)
-        array = np.ascontiguousarray(values)
-        tensor = self._onnx.numpy_helper.from_array(array.reshape(values.shape), name)
-        self._graph.initializer.add().MergeFrom(tensor)
+        tensor = self._graph.initializer.add(name=name, dims=values.shape)
+        tensor.data_type = self._onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+        tensor.raw_data = values.tobytes()  # in place: a tensor made elsewhere would be copied
         return Value(name, values.ndim)
 
     def add_input(self, name: str) -> Value:
