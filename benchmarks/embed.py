@@ -2,7 +2,7 @@
 it.
 
     python benchmarks/embed.py [--crops 2000] [--dlib 30] [--repeats 3] [--only
-    command|reading|model] [--quick]
+    command|reading|model] [--embedder SPEC] [--quick]
 
 Crops are drawn faces of 112 × 112 in identity folders, JPEG and PNG. dlib-bin takes `--dlib` of
 them, as 150 × 150 chips that are in memory already, one at a time, as its users call it, and in
@@ -25,7 +25,8 @@ from timing import side_by_side
 from faceprep.core.cpu import n_cores
 from faceprep.core.prefetch import map_ahead
 from faceprep.models import weights
-from faceprep.steps.embed_crops import EmbedOptions, load_file
+from faceprep.steps.embed_crops import load_file
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import encode
 
@@ -42,11 +43,11 @@ def draw(root: Path, n: int) -> list[str]:
     return paths
 
 
-def command(root: Path, n_runs: list[int]) -> None:
+def command(root: Path, n_runs: list[int], embedder: str) -> None:
     """`embed` in a process of its own, from nothing to the .npz."""
     n_runs.append(0)
     out = root.parent / f"{len(n_runs)}.npz"
-    line = [sys.executable, "-m", "faceprep", "embed", str(root), str(out)]
+    line = [sys.executable, "-m", "faceprep", "embed", str(root), str(out), "--embedder", embedder]
     subprocess.run(line, check=True, capture_output=True)
 
 
@@ -79,6 +80,7 @@ def main() -> None:
     options.add_argument("--crops", type=int, default=2000)
     options.add_argument("--dlib", type=int, default=30)
     options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--embedder", default="dlib-resnet")
     options.add_argument("--only", choices=["command", "reading", "model"])
     options.add_argument("--quick", action="store_true", help="300 crops, 5 of them by dlib, once")
     given = options.parse_args()
@@ -87,7 +89,7 @@ def main() -> None:
         root = Path(folder, "crops")
         root.mkdir()
         paths = draw(root, n)
-        embed = EmbedOptions()
+        embed = EmbedOptions(given.embedder)
         images = [
             crop.pixels
             for path in paths[: max(n_dlib, 64)]
@@ -98,7 +100,7 @@ def main() -> None:
         runs: list[int] = []
         seconds: dict[str, float] = {}
         if given.only in (None, "command"):
-            command(root, runs)  # makes the cached graph
+            command(root, runs, given.embedder)  # makes the cached graph
             candidates = {
                 f"dlib-bin, chip by chip (of {n_dlib})": lambda: (
                     dlib_alone(dlib_chips, False) * n / n_dlib
@@ -106,8 +108,12 @@ def main() -> None:
                 f"dlib-bin, in one batch (of {n_dlib})": lambda: (
                     dlib_alone(dlib_chips, True) * n / n_dlib
                 ),
-                "faceprep embed, whole command": lambda: command(root, runs),
             }
+            if given.embedder != "dlib-resnet":
+                candidates = {}
+            candidates["faceprep embed, whole command"] = lambda: command(
+                root, runs, given.embedder
+            )
             seconds = side_by_side("embed", n, candidates, repeats)
         if given.only in (None, "reading"):
             candidates = {
@@ -123,7 +129,7 @@ def main() -> None:
             side_by_side(
                 "the model alone, all cores",
                 len(chips),
-                {"dlib-resnet": lambda: _embed(embed, chips)},
+                {given.embedder: lambda: _embed(embed, chips)},
                 repeats,
             )
 

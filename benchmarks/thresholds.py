@@ -21,7 +21,7 @@ from faceprep.core.arrays import Doubles
 from faceprep.identity.metrics.verification import judge_pairs
 from faceprep.identity.outliers import robust_centre
 from faceprep.sets.folder import find_identities
-from faceprep.steps.embed_crops import EmbedOptions
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.vision.codec import decode
 
 

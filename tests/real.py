@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -11,6 +12,10 @@ ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
 needs_data = pytest.mark.skipif(
     not DATA.is_dir(), reason="the real files are not beside the project"
+)
+has_tflite = any(map(importlib.util.find_spec, ("ai_edge_litert", "tensorflow")))
+needs_tflite = pytest.mark.skipif(
+    not has_tflite, reason="neither ai-edge-litert nor TensorFlow is installed"
 )
 
 MXNET_PYTHON = Path(

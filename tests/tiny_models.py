@@ -80,6 +80,37 @@ def save_onnx(path: Path, **options: Any) -> Path:
     return path
 
 
+def save_heads(path: Path, outputs: Mapping[str, int], last: str = "Identity") -> Path:
+    """A network with dense outputs of so many numbers, of the mean colour; `last` is done to each.
+
+    The weights of `head_weights` are theirs.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [helper.make_node("GlobalAveragePool", ["data"], ["pooled"])]
+    weights, declared = [], []
+    for name, n in outputs.items():
+        matrix = head_weights(n).reshape(n, 3, 1, 1)
+        weights.append(numpy_helper.from_array(matrix, f"w_{name}"))
+        nodes += [
+            helper.make_node("Conv", ["pooled", f"w_{name}"], [f"raw_{name}"]),
+            helper.make_node("Flatten", [f"raw_{name}"], [f"flat_{name}"]),
+            helper.make_node(last, [f"flat_{name}"], [name]),
+        ]
+        declared.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", n]))
+    data = helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])
+    graph = helper.make_graph(nodes, "heads", [data], declared, weights)
+    opset = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, ir_version=8, opset_imports=opset), path)
+    return path
+
+
+def head_weights(n: int) -> Floats:
+    """The weights (n, 3) of an output of n numbers."""
+    return np.random.default_rng(n).normal(size=(n, 3)).astype(np.float32)
+
+
 def keras_model() -> Any:
     """The same in Keras, channels last."""
     import keras

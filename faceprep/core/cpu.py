@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 _SHARE = "FACEPREP_CORES"
+_NUMBER = "FACEPREP_WORKER"
 
 
 def n_cores() -> int:
@@ -28,6 +29,16 @@ def take_share(n: int) -> None:
 def share_of(n: int) -> dict[str, str]:
     """Return the environment variables of a process that may use `n` cores."""
     return {_SHARE: str(n)}
+
+
+def worker_number() -> int:
+    """Return the number of this worker among its siblings, from 0; 0 in the driver."""
+    return int(os.environ.get(_NUMBER) or 0)
+
+
+def number_of(worker: int) -> dict[str, str]:
+    """Return the environment variables of the worker of this number."""
+    return {_NUMBER: str(worker)}
 
 
 _GROUP = "/sys/fs/cgroup"

@@ -17,6 +17,7 @@ from pathlib import Path
 
 BASE = ""
 _STAND_INS = {
+    "ai-edge-litert": ("tensorflow", "tensorflow-cpu"),
     "faiss-cpu": ("faiss-gpu", "faiss-gpu-cu12"),
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),
     "opencv-python": (

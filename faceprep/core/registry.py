@@ -41,7 +41,8 @@ COMMANDS: dict[str, Entry] = {
         "PATH",
     ),
     "models": Entry(
-        "faceprep.jobs.models:Models", "List detectors and embedders, and which are installed."
+        "faceprep.jobs.models:Models",
+        "List detectors, embedders and scorers, and which are installed.",
     ),
     "doctor": Entry(
         "faceprep.jobs.doctor:Doctor", "Check the installation and this machine.", "[PATH]"
@@ -85,7 +86,7 @@ COMMANDS: dict[str, Entry] = {
         "SRC OUT",
     ),
     "score": Entry(
-        "faceprep.jobs.score:Score", "Score sharpness, exposure and pose of each crop.", "SRC OUT"
+        "faceprep.jobs.score:Score", "Score sharpness, pose and more of each crop.", "SRC OUT"
     ),
     "extract-photos": Entry(
         "faceprep.jobs.extract_photos:ExtractPhotos",
@@ -218,17 +219,26 @@ RUNNERS: dict[str, Entry] = {
 _RESEARCH = "insightface's pretrained models: non-commercial research only"
 
 
-def _user_file(target: str, help: str, extra: str, *suffixes: str, package: str = "") -> Entry:
-    """Describe an embedder that the user supplies as a file, or as a folder without `suffixes`."""
+_PACKAGES = {
+    "embed": ("onnxruntime", "onnx"),
+    "tensorflow": ("tensorflow",),
+    "tflite": ("ai-edge-litert",),
+    "": ("torch",),
+}
+"""Packages that a model file needs, by its extra."""
+
+
+def _user_file(target: str, help: str, extra: str, *suffixes: str) -> Entry:
+    """Describe a model that the user supplies as a file, or as a folder without `suffixes`."""
     usage = "FOLDER"
     if suffixes:
         usage = "FILE" + " or ".join(suffixes)
     return Entry(
-        f"faceprep.models.embedders.{target}",
+        f"faceprep.models.files.{target}",
         help,
         usage,
         extra,
-        packages=(package or extra,),
+        packages=_PACKAGES[extra],
         weights="your file",
         licence="its own",
         suffixes=suffixes,
@@ -290,6 +300,28 @@ DETECTORS: dict[str, Entry] = {
     ),
 }
 
+MODEL_FILES: dict[str, Entry] = {
+    "onnx": _user_file("onnx_file:open_onnx", "an ONNX model", "embed", ".onnx"),
+    "mxnet": _checkpoint(
+        "faceprep.models.files.mxnet_file:open_mxnet",
+        "an MXNet checkpoint; PREFIX-symbol.json takes its newest epoch",
+        "embed",
+    ),
+    "keras": _user_file("keras_file:open_keras", "a Keras model", "tensorflow", ".h5", ".keras"),
+    "savedmodel": _user_file(
+        "saved_model:open_saved_model", "a TensorFlow SavedModel", "tensorflow"
+    ),
+    "tflite": _user_file("tflite_file:open_tflite", "a TFLite model", "tflite", ".tflite"),
+    "torchscript": _user_file(
+        "torchscript:open_torchscript",
+        "a TorchScript module; needs torch, which no extra installs",
+        "",
+        ".pt",
+        ".pth",
+    ),
+}
+"""Kinds of model files, each with the function that opens one. All are embedders and scorers."""
+
 EMBEDDERS: dict[str, Entry] = {
     "dlib-resnet": Entry(
         "faceprep.models.embedders.dlib_resnet:DlibResnet",
@@ -300,40 +332,33 @@ EMBEDDERS: dict[str, Entry] = {
         licence="public domain",
     ),
     "insightface": Entry(
-        "faceprep.models.embedders.onnx_file:InsightFaceEmbedder",
+        "faceprep.models.embedders.insightface:InsightFaceEmbedder",
         "the recognition model of an insightface pack",
         "insightface:PACK",
         extra="insightface",
-        packages=("onnxruntime", "insightface"),
+        packages=("onnxruntime", "onnx", "insightface"),
         weights="your pack",
         licence=_RESEARCH,
     ),
-    "onnx": _user_file(
-        "onnx_file:OnnxEmbedder",
-        "an ArcFace-style ONNX model",
-        "embed",
-        ".onnx",
-        package="onnxruntime",
+    **MODEL_FILES,
+}
+
+
+def _rule(target: str, help: str, usage: str = "") -> Entry:
+    target = f"faceprep.models.scorers.{target}"
+    return Entry(target, help, usage, weights="your file", licence="its own")
+
+
+SCORERS: dict[str, Entry] = {
+    "softmax": _rule(
+        "softmax:Softmax", "the probability of class N, from the logits of a file", "softmax/N"
     ),
-    "mxnet": _checkpoint(
-        "faceprep.models.embedders.mxnet_file:MxnetEmbedder",
-        "an MXNet checkpoint; PREFIX-symbol.json takes its newest epoch",
-        "embed",
-    ),
-    "keras": _user_file("keras_file:KerasEmbedder", "a Keras model", "tensorflow", ".h5", ".keras"),
-    "savedmodel": _user_file(
-        "keras_file:SavedModelEmbedder", "a TensorFlow SavedModel", "tensorflow"
-    ),
-    "tflite": _user_file("keras_file:TfliteEmbedder", "a TFLite model", "tensorflow", ".tflite"),
-    "torchscript": _user_file(
-        "torchscript:TorchEmbedder",
-        "a TorchScript module; needs torch, which no extra installs",
-        "",
-        ".pt",
-        ".pth",
-        package="torch",
+    "column": _rule("column:Column", "number N of the output of a model file", "column/N"),
+    "leaf": _rule(
+        "leaf:Leaf", "the sum of |prediction| × share of leaves, as FaceAntiSpoofing.tflite"
     ),
 }
+"""Rules that read a score from the outputs of a model file, by the name in `read=`."""
 
 
 OTHER_NAMES = {

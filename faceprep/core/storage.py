@@ -368,6 +368,11 @@ class AtomicFile:
                 remove_file(self._temporary)
 
 
+def open_nowhere() -> int:
+    """Open a file descriptor that takes all bytes and keeps none."""
+    return os.open(os.devnull, os.O_WRONLY)
+
+
 def append_file(source: str | os.PathLike[str], target: BinaryIO) -> None:
     """Copy a whole file to the end of an open one; inside the kernel where that is possible."""
     with guard("copy", source), open(source, "rb") as file:

@@ -20,7 +20,7 @@ from faceprep.identity.far_threshold import threshold_at
 from faceprep.identity.linkage import CENTROID, LINKAGES
 from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
 from faceprep.identity.vectors import DECIMALS
-from faceprep.steps.embed_crops import EmbedOptions
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.plan_identities import (
     Judgement,
     PlanningOptions,
@@ -69,7 +69,9 @@ class MergeIdentities(PlanningOptions):
         False, "Search for candidates with FAISS beyond 20,000 identities, and measure its recall."
     )
     second_opinion: str | None = option(
-        None, "Ask this embedder too; merges that it contradicts are undecided."
+        None,
+        "Ask this embedder too, a name or a file with settings as for --embedder; merges that it "
+        "contradicts are undecided.",
     )
 
     def __post_init__(self) -> None:
@@ -169,7 +171,12 @@ class MergeIdentities(PlanningOptions):
         if self.second_opinion is None:
             return None
         options = EmbedOptions(
-            self.second_opinion, self.device, self.require_gpu, flip=self.flip, crops=self.crops
+            self.second_opinion,
+            self.device,
+            self.require_gpu,
+            self.download,
+            flip=self.flip,
+            crops=self.source_template,
         )
         return SecondOpinion(options, _judge_again)
 

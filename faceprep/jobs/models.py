@@ -1,4 +1,4 @@
-"""`models`: list detectors and embedders and their state. Imports none of them."""
+"""`models`: list detectors, embedders and scorers and their state. Imports none of them."""
 
 from __future__ import annotations
 
@@ -64,15 +64,20 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Models(Look):
-    """List detectors and embedders, the source of their weights, and which are installed.
+    """List detectors, embedders and scorers, the source of their weights, and which are installed.
 
-    No command downloads weights: they come with packages, or from a file that you name.
+    Weights come with packages, or from a file that you name. Nothing is downloaded without
+    --download, which fetches a pack of insightface.
     """
 
     command: ClassVar[str] = "models"
 
     def look(self, progress: Progress = lambda n_done, total: None) -> Catalogue:
-        tables = (("detector", registry.DETECTORS), ("embedder", registry.EMBEDDERS))
+        tables = (
+            ("detector", registry.DETECTORS),
+            ("embedder", registry.EMBEDDERS),
+            ("scorer", registry.SCORERS),
+        )
         return Catalogue(
             tuple(_state(kind, name, table[name]) for kind, table in tables for name in table)
         )

@@ -1,4 +1,4 @@
-"""`score`: measure sharpness, light and pose of each crop; plan which crops to drop."""
+"""`score`: measure sharpness, light and pose of each crop, and what models say; plan drops."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing, is_text, list_set, refuse_bad_name
 from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import state_of
+from faceprep.steps.model_scores import ModelOptions, ScoredCrop
 from faceprep.steps.place_images import plan_header
 from faceprep.tables import plan as plan_jsonl
 from faceprep.tables import scores as score_table
@@ -40,15 +41,16 @@ _COLUMNS = ("path", "identity", "height", "width")
 
 
 @dataclass(frozen=True)
-class Score(ListOptions, Job):
+class Score(ModelOptions, ListOptions, Job):
     """Score sharpness, exposure, contrast and pose of each crop.
 
     SRC is any set of crops. OUT.parquet gets one row for each
     image: path, identity, height, width, laplacian_variance, laplacian_count, tenengrad, brenner,
     smd, smd2, variance, vollath, brightness, contrast, dark_share, bright_share,
-    laplacian_count_256, and with --faces roll, lean and yaw. With --drop-below or --drop-above,
-    OUT.plan.jsonl lists the images to drop, with the reason; nothing is deleted. Compare crops of
-    one size only, except by laplacian_count_256.
+    laplacian_count_256, with --faces roll, lean and yaw, and a column for each --model. With
+    --drop-below or --drop-above, OUT.plan.jsonl lists the images to drop, with the reason; nothing
+    is deleted. Compare crops of one size only, except by laplacian_count_256. A model that takes
+    another size gets the crops scaled to it.
     """
 
     command: ClassVar[str] = "score"
@@ -67,6 +69,7 @@ class Score(ListOptions, Job):
     )
 
     def __post_init__(self) -> None:
+        self.check_models((*_COLUMNS, *_POSE, *MEASURES))
         for name, limits in (("--drop-below", self.drop_below), ("--drop-above", self.drop_above)):
             for text in limits:
                 measure, _, value = text.partition("=")
@@ -82,7 +85,8 @@ class Score(ListOptions, Job):
         return {name: given for name, given in limits.items() if given}
 
     def _measures(self) -> tuple[str, ...]:
-        return (*_POSE, *MEASURES) if self.faces else MEASURES
+        pose = _POSE if self.faces else ()
+        return (*pose, *MEASURES, *self.columns())
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source, output = request.sources[0], request.output
@@ -98,6 +102,8 @@ class Score(ListOptions, Job):
                 scratch / _STATE, state_of(images, list_set(images)).encode(), durable=False
             )
             fingerprint = images.index.fingerprint
+        if self.model:
+            fingerprint += f", {self.announce_models()}"
         poses = self._load_poses(listing)
         shards = []
         for shard in cut_evenly(len(listing), _SHARD, source):
@@ -148,13 +154,13 @@ class Score(ListOptions, Job):
         rows: list[Mapping[str, Any]] = []
         poses = json.loads(shard.payload)
         with open_set(sink.scratch) as images:
-            for sample in images.read(range(shard.start, shard.stop)):
-                row = _measure(sample, poses)
-                if isinstance(row, Outcome):
-                    yield row
+            samples = images.read(range(shard.start, shard.stop))
+            for each in self.score_rows(_measure(sample, poses) for sample in samples):
+                if isinstance(each, Outcome):
+                    yield each
                 else:
-                    rows.append(row)
-                    yield Outcome(row["path"])
+                    rows.append(each.row)
+                    yield self.outcome(each)
             yield from faults_after(images, shard.stop)
         score_table.write_scores(sink.open_part(_PART), (*_COLUMNS, *self._measures()), rows)
 
@@ -166,6 +172,8 @@ class Score(ListOptions, Job):
         for name in plan:
             state = storage.read_bytes(sink.scratch / _STATE).decode()
             options = self._limits() | self.list_options()
+            if self.model:
+                options["model"] = self.model
             judged = plan_header(self.command, Path(shards[0].source), state, options)
             with open_set(sink.scratch) as images:
                 form = ImagePaths(images).form
@@ -222,8 +230,8 @@ def _is_number(text: str) -> bool:
 
 def _measure(
     sample: Sample | Outcome, poses: Mapping[str, Sequence[float]]
-) -> dict[str, Any] | Outcome:
-    """Return the row of an image, or its outcome if it has none."""
+) -> ScoredCrop | Outcome:
+    """Return the row and the pixels of an image, or its outcome if it has none."""
     if isinstance(sample, Outcome):
         return sample
     key = sample.key
@@ -236,4 +244,4 @@ def _measure(
     row = {"path": key, "identity": sample.identity, "height": height, "width": width}
     angles = zip(_POSE, poses.get(key, ()), strict=False)
     pose = {name: angle for name, angle in angles if math.isfinite(angle)}
-    return row | pose | measure_crop(crop)
+    return ScoredCrop(row | pose | measure_crop(crop), crop)

@@ -5,27 +5,38 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
+from faceprep.core.cpu import worker_number
 from faceprep.core.errors import FaceprepError, OptionError, SourceError, loading
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _BATCH_ON_GPU = 16
-_ONLY_ERRORS = 3
+_ONLY_FATAL = 4
+"""ONNX Runtime prints an error as well as raising it; it is reported once."""
+_DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d+(,cuda:\d+)*", re.ASCII)
+_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
 class Network:
     """An open graph with one input."""
 
-    def __init__(self, session: Any) -> None:
-        self.session = session
+    def __init__(self, session: Any, failures: tuple[type[Exception], ...] = ()) -> None:
+        self.session, self._failures = session, failures
         self._input = session.get_inputs()[0].name
 
     def run(self, batch: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """Return the graph's outputs in its own order."""
-        outputs: list[npt.NDArray[Any]] = self.session.run(None, {self._input: batch})
+        """Return the graph's outputs in its own order. Raises SourceError."""
+        try:
+            outputs: list[npt.NDArray[Any]] = self.session.run(None, {self._input: batch})
+        except self._failures as error:
+            raise SourceError(
+                f"ONNX Runtime cannot run the model on {tuple(batch.shape)}",
+                found=_first_line(error),
+            ) from error
         return outputs
 
     @property
@@ -54,6 +65,9 @@ class Network:
 class Runtime:
     """The device that graphs run on: auto, cpu, cuda or cuda:N; auto prefers a GPU.
 
+    Several devices, cuda:0,cuda:1, are given to the workers in turn; `device` is then this
+    worker's.
+
     `threads` is the number of CPU threads of one graph. With 0, ONNX Runtime takes all cores.
 
     >>> Runtime("gpu")  # doctest: +ELLIPSIS
@@ -66,10 +80,14 @@ class Runtime:
     require_gpu: bool = False
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+        if not _DEVICES.fullmatch(self.device):
             raise OptionError(
-                "unknown device", expected="auto, cpu, cuda or cuda:N", found=repr(self.device)
+                "unknown device",
+                expected="auto, cpu, cuda, cuda:N, or several as cuda:0,cuda:1",
+                found=repr(self.device),
             )
+        devices = self.device.split(",")
+        object.__setattr__(self, "device", devices[worker_number() % len(devices)])
         if self.threads < 0:
             raise OptionError(
                 "bad number of threads", expected="0 or more", found=str(self.threads)
@@ -79,16 +97,23 @@ class Runtime:
                 "a GPU is required, but the device is cpu", remedy="Take the device auto or cuda"
             )
 
-    def open(self, model: bytes) -> Network:
-        """Load the ONNX file `model`.
+    def refuse_cpu(self, found: str) -> None:
+        """Raise FaceprepError if a GPU is asked for, with what was `found` in its place."""
+        if self.require_gpu or self.device not in ("auto", "cpu"):
+            raise FaceprepError(
+                "no GPU can be used", expected=f"CUDA for the device {self.device}", found=found
+            )
+
+    def open(self, model: bytes, path: Path | None = None) -> Network:
+        """Load the ONNX file `model`, or the file at `path`, whose weights lie in files beside it.
 
         Raises SourceError, or FaceprepError if a required GPU cannot be used.
         """
-        ort = onnxruntime()
+        ort, source = onnxruntime(), model if path is None else str(path)
         if self.device != "cpu":
-            session, problem = self._open_on_gpu(ort, model)
+            session, problem = self._open_on_gpu(ort, source)
             if session is not None:
-                return Network(session)
+                return Network(session, _failures(ort))
             if self.device != "auto" or self.require_gpu:
                 raise FaceprepError(
                     "no GPU can be used",
@@ -102,13 +127,14 @@ class Runtime:
                     "the CPU is used, because no GPU can be: %s", problem
                 )
         try:
-            return Network(ort.InferenceSession(model, self._options(ort), providers=[_CPU]))
+            session = ort.InferenceSession(source, self._options(ort), providers=[_CPU])
         except _failures(ort) as error:
             raise SourceError(
                 "not a model that ONNX Runtime can open", found=_first_line(error)
             ) from error
+        return Network(session, _failures(ort))
 
-    def _open_on_gpu(self, ort: Any, model: bytes) -> tuple[Any, str]:
+    def _open_on_gpu(self, ort: Any, model: bytes | str) -> tuple[Any, str]:
         """Return (session, ""), or (None, the problem)."""
         available = ort.get_available_providers()
         if _CUDA not in available:
@@ -137,7 +163,7 @@ class Runtime:
 
     def _options(self, ort: Any) -> Any:
         options = ort.SessionOptions()
-        options.log_severity_level = _ONLY_ERRORS
+        options.log_severity_level = _ONLY_FATAL
         options.intra_op_num_threads = self.threads
         return options
 
@@ -146,7 +172,7 @@ def onnxruntime() -> Any:
     """Import the module onnxruntime. Raises MissingExtra."""
     with loading("ONNX Runtime", "pip install 'faceprep[detect]'"):
         import onnxruntime as ort
-    ort.set_default_logger_severity(_ONLY_ERRORS)
+    ort.set_default_logger_severity(_ONLY_FATAL)
     return ort
 
 
@@ -170,4 +196,4 @@ def _failures(ort: Any) -> tuple[type[Exception], ...]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    return _PREFIX.sub("", str(error).strip().partition("\n")[0])

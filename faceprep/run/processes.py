@@ -28,7 +28,7 @@ from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, cast
 
-from faceprep.core.cpu import n_cores, share_of, take_share
+from faceprep.core.cpu import n_cores, number_of, share_of, take_share
 from faceprep.core.errors import FaceprepError, OptionError
 from faceprep.core.types import CarryOut, Shard, ShardReport, ShardWork
 from faceprep.run.fork import Copy, is_clean
@@ -61,7 +61,8 @@ class ProcessRunner:
     @contextmanager
     def start(self, work: ShardWork) -> Iterator[CarryOut]:
         workers = [
-            _Worker(work, max(1, n_cores() // self.n_workers)) for _ in range(self.n_workers)
+            _Worker(work, number, max(1, n_cores() // self.n_workers))
+            for number in range(self.n_workers)
         ]
         try:
             for worker in workers[:_N_EARLY]:
@@ -110,8 +111,8 @@ class _Worker:
 
     connection: Connection
 
-    def __init__(self, work: ShardWork, n_cores: int) -> None:
-        self._work, self.n_cores = work, n_cores
+    def __init__(self, work: ShardWork, number: int, n_cores: int) -> None:
+        self._work, self._number, self.n_cores = work, number, n_cores
         self._process: subprocess.Popen[bytes] | Copy | None = None
         self._open = ExitStack()
         self._n_starts = 0
@@ -127,9 +128,8 @@ class _Worker:
             ours, theirs = Pipe()
             self.connection = self._open.enter_context(ours)
             with theirs, _hold_ctrl_c_back():
-                self._process = _start(
-                    theirs.fileno(), _ONE_THREAD | os.environ | share_of(self.n_cores)
-                )
+                own = share_of(self.n_cores) | number_of(self._number)
+                self._process = _start(theirs.fileno(), _ONE_THREAD | os.environ | own)
         except OSError as error:
             raise FaceprepError(
                 f"cannot start a worker: {error}", remedy="Use fewer --workers."

@@ -1,6 +1,5 @@
 """Embeds crops shard by shard, for all commands that need vectors.
 
-EmbedOptions   crops of one template -> vectors, with the model that made them
 embed_each     crops from anywhere -> each with its vector
 embed_images   files below a folder -> the shard's parts; embed_loads: crops from anywhere
 load_parts     parts -> Embeddings
@@ -8,190 +7,36 @@ load_parts     parts -> Embeddings
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from faceprep.core import storage
 from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.cpu import my_cores
-from faceprep.core.embeddings import Embedder, Embeddings, Model
-from faceprep.core.errors import OptionError
+from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.io.columns import TextNumbers, pack_texts
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.names import identity_of
-from faceprep.core.options import option
 from faceprep.core.prefetch import map_ahead
 from faceprep.core.text import count_noun
 from faceprep.core.types import Buffer, Outcome, Sink
-from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
 from faceprep.sets.listing import is_text, refuse_bad_name
+from faceprep.steps.embed_options import EmbedOptions
+from faceprep.steps.fitting import Fitter
 from faceprep.steps.listed_set import load_listed, read_listed
-from faceprep.vision import align
 from faceprep.vision.load_image import load_image_bytes
-from faceprep.vision.templates import Template, load_template, map_template
 
 log = logging.getLogger("faceprep")
 ROWS, KEYS = ".f32", ".keys"
 _BATCH = 64
 _IN_MEMORY = 1 << 30
 """Bytes of vectors from which on they are mapped from one file."""
-_OTHER_SHAPE = "of another shape than the template: fitted into it on black"
-
-
-@dataclass(frozen=True)
-class EmbedOptions:
-    """The options of the commands that embed crops."""
-
-    embedder: str = option(
-        "dlib-resnet", "dlib-resnet, insightface:PACK, or the path of a model's file or folder."
-    )
-    device: str = option("auto", "Run the embedder on auto, cpu, cuda or cuda:N.")
-    require_gpu: bool = option(False, "Stop if no GPU can be used.")
-    mean: str | None = option(
-        None, "Subtract this from each pixel for a model file: 127.5, or R,G,B."
-    )
-    std: str | None = option(None, "Divide pixels by this afterwards, for a model file.")
-    size: str | None = option(
-        None, "Set the input size of a model file that leaves it open: 112 or 112x96."
-    )
-    color: str | None = option(
-        None, "Set the channel order of a model file.  [default: rgb]", choices=("rgb", "bgr")
-    )
-    flip: bool = option(False, "Average with the vector of the mirror image.")
-    crops: str = option("arcface-112", "State the template that the crops were made with.")
-
-    def __post_init__(self) -> None:
-        self.spec()
-        load_template(self.crops)
-
-    def spec(self) -> EmbedderSpec:
-        """Return the chosen embedder, on this process's share of the cores. Raises OptionError."""
-        return EmbedderSpec(
-            self.embedder,
-            device=self.device,
-            require_gpu=self.require_gpu,
-            threads=my_cores(),
-            mean=_numbers("--mean", self.mean),
-            std=_numbers("--std", self.std),
-            size=_size(self.size),
-            color=self.color or "",
-        )
-
-    def open(self) -> Embedder:
-        """Open the embedder; a process opens it once. Raises FaceprepError."""
-        return open_embedder(self.spec())
-
-    def announce(self) -> None:
-        """Open the embedder in the driver, so that its name, device and faults are reported
-        once.
-        """
-        embedder = self.open()
-        map_template(load_template(self.crops), load_template(embedder.template))
-        log.info("%s runs on %s (%s)", self.embedder, embedder.provider, embedder.model.fingerprint)
-
-    def warm_up(self) -> None:
-        """Open the embedder in a worker while the driver still plans."""
-        self.open()
-
-    def model(self, of: str = "") -> Model:
-        """Return the embedder's model.
-
-        Its fingerprint names the template `of` the crops and the use of mirror images.
-
-        The default template is the embedder's own.
-        """
-        model = self.open().model
-        return replace(
-            model,
-            fingerprint=f"{model.fingerprint}/of-{of or self.crops}{'/flip' if self.flip else ''}",
-        )
-
-    def embed(self, images: Sequence[Pixels]) -> Floats:
-        """Embed crops of one template and of any size to vectors (n, d)."""
-        fitter, vectors = self.fitter(), np.empty((len(images), self.open().dim), np.float32)
-        for start in range(0, len(images), _BATCH):
-            batch = [fitter.fit(image) for image in images[start : start + _BATCH]]
-            vectors[start : start + len(batch)] = self.embed_fitted(np.stack(batch))
-        return vectors
-
-    def embed_fitted(self, crops: Pixels) -> Floats:
-        """Embed crops (n, height, width, 3) of the embedder's own template to vectors (n, d)."""
-        embedder = self.open()
-        vectors = embedder.embed(crops)
-        if self.flip:
-            vectors = (
-                vectors + embedder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
-            ) / np.float32(2)
-        return vectors
-
-    def fitter(self) -> Fitter:
-        """Return the fitter that converts crops to the embedder's own template."""
-        return open_fitter(self.crops, self.open().template)
-
-
-def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        numbers = tuple(float(number) for number in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) not in (1, 3) or not np.isfinite(numbers).all():
-        raise OptionError(name, expected="a number, or three: R,G,B", found=repr(text))
-    return numbers
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text, re.ASCII)
-    if not match:
-        raise OptionError(
-            "--size", expected="pixels, such as 112 or 112x96 (height, width)", found=repr(text)
-        )
-    return int(match[1]), int(match[2] or match[1])
-
-
-class Fitter:
-    """A conversion of crops from the template `source` to `target`."""
-
-    def __init__(self, source: Template, target: Template) -> None:
-        self._source, self._target = source, target
-        self._transforms: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
-
-    def fit(self, image: Pixels) -> Pixels:
-        """Convert an image.
-
-        One with the source's aspect ratio is scaled; another is fitted into it on black.
-        """
-        size = image.shape[0], image.shape[1]
-        if self._source.name == self._target.name and size == self._target.size:
-            return image
-        if size not in self._transforms:
-            self._transforms[size] = map_template(self._source, self._target, size)
-        return align.crop_smooth(image, self._transforms[size], self._target.size)
-
-    def is_of_shape(self, image: Pixels) -> bool:
-        """Return whether an image has the aspect ratio of the source, to the pixel."""
-        height, width = self._source.size
-        difference: int = abs(image.shape[0] * width - image.shape[1] * height)
-        return difference <= max(height, width)
-
-
-@functools.cache
-def open_fitter(source: str, target: str) -> Fitter:
-    """Open the fitter between two named templates. Raises OptionError."""
-    return Fitter(load_template(source), load_template(target))
 
 
 # A shard
@@ -262,11 +107,7 @@ def fit_encoded(
     pixels = load_image_bytes(data, key, place)
     if isinstance(pixels, Outcome):
         return [pixels]
-    if fitter.is_of_shape(pixels):
-        note = ""
-    else:
-        note = f"{pixels.shape[0]} × {pixels.shape[1]}, {_OTHER_SHAPE}"
-    return [FittedCrop(key, fitter.fit(pixels), note, identity)]
+    return [FittedCrop(key, fitter.fit(pixels), fitter.describe_shape(pixels), identity)]
 
 
 def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Iterator[Outcome]:
@@ -290,7 +131,7 @@ def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Ite
         "images": images,
         "n_fitted": n_fitted,
         "dim": options.open().dim,
-        "crops": options.crops,
+        "crops": options.source_template,
     }
     sink.open_part(KEYS).write(json.dumps(page).encode())
 

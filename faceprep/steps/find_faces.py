@@ -26,6 +26,7 @@ from faceprep.core.options import option
 from faceprep.core.turns import turn_faces_back, turn_image
 from faceprep.core.types import LOW_SCORE, NO_FACE, OK
 from faceprep.models.detectors.detector import Detection, DetectorSpec, SizedDetector, open_detector
+from faceprep.models.detectors.insightface import download_pack
 from faceprep.models.refine.refiner import Refiner, open_refiner
 from faceprep.models.refine.turns import LOOK_SIZE, TurnChooser
 from faceprep.tables.faces import FaceRow
@@ -95,8 +96,11 @@ class FaceOptions:
         "retinaface, mtcnn, centerface, insightface:PACK, the path of an SCRFD or RetinaFace "
         ".onnx, or RetinaFace as an MXNet checkpoint: PREFIX,EPOCH.",
     )
-    device: str = option("auto", "Run the detector on auto, cpu, cuda or cuda:N.")
+    device: str = option(
+        "auto", "Run the detector on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn."
+    )
     require_gpu: bool = option(False, "Stop if no GPU can be used.")
+    download: bool = option(False, "Download a pack of insightface that is missing.")
     det_size: int = option(
         640,
         "Scale images down to this long side in pixels for detection; above 640, for small faces.",
@@ -139,9 +143,11 @@ class FaceOptions:
 
     def announce(self, *others: str) -> None:
         """Open the detectors in the driver, so that their names, device and faults are reported
-        once.
+        once. With --download, packs that are missing are downloaded before.
         """
         for name in (self.detector, *others):
+            if self.download:
+                download_pack(name)
             finder = self.finder(name)
             log.info("%s runs on %s", name, finder.provider)
 

@@ -48,7 +48,8 @@ from faceprep.core.types import (
 from faceprep.identity.distributions import measure
 from faceprep.sets.containers import faults_after, open_set
 from faceprep.sets.listing import list_images
-from faceprep.steps.embed_crops import EmbedOptions, embed_loads, listed_loads, load_parts
+from faceprep.steps.embed_crops import embed_loads, listed_loads, load_parts
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import ListedSet, list_source, load_listed
 from faceprep.steps.place_images import (
@@ -389,11 +390,8 @@ def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
     """Return the options for the plan: without places, and without an embedder that was not
     needed.
     """
-    silent = {
-        "device",
-        "require_gpu",
-        "relative_to",
-        *(() if embeds else ("embedder", "mean", "std", "size", "color")),
-    }
+    silent = {"device", "require_gpu", "download", "relative_to"}
+    if not embeds:
+        silent |= {"embedder", "mean", "std", "size", "color"}
     options = {name: value for name, value in asdict(job).items() if name not in silent}
     return options | job.list_options()

@@ -156,7 +156,8 @@ def map_template(
     (height, width), by default that of `source`. A crop of the same shape is the enlarged template;
     a crop of another shape is fitted into the template and centred.
 
-    Raises OptionError if the points of a template are unknown, unless both are the same template.
+    Templates without points are brought to the same one of another size only. Raises OptionError
+    for others.
 
     >>> source, target = load_template("arcface-112"), load_template("arcface-224")
     >>> map_template(source, target, (56, 56)).round(6) + 0.0
@@ -170,13 +171,30 @@ def map_template(
     fitted = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     if source.name == target.name:
         return fitted
+    if source.points is None and _kind_of(source) == _kind_of(target):
+        rescaled: Doubles = _rescale(source, target) @ np.vstack([fitted, (0, 0, 1)])
+        return rescaled
     if source.points is None or target.points is None:
         raise OptionError(
             f"crops of {source.name} cannot be brought to {target.name}",
             expected="templates that fit points, such as arcface-112 or dlib-150",
+            remedy=f"If the model takes them, say so in its spec: crops={source.name}.",
         )
     turn = estimate_similarity(source.points[None], target.points)[0]
     return np.hstack([turn[:, :2] @ fitted[:, :2], turn[:, :2] @ fitted[:, 2:] + turn[:, 2:]])
+
+
+def _kind_of(template: Template) -> str:
+    """Return the name without the size, with the ratio of the sides."""
+    height, width = template.size
+    return f"{template.name.rpartition('-')[0]} {width / height:g}"
+
+
+def _rescale(source: Template, target: Template) -> Doubles:
+    """Compute the (2, 3) transform between two sizes of one template. Pixel centres are whole."""
+    scale = target.size[0] / source.size[0]
+    shift = (scale - 1) / 2
+    return np.array([[scale, 0, shift], [0, scale, shift]])
 
 
 # Kinds

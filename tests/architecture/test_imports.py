@@ -24,6 +24,7 @@ HEAVY = {
     "torch",
     "onnxruntime",
     "ray",
+    "ai_edge_litert",
 }
 PACKAGE = ROOT / "faceprep"
 
@@ -84,6 +85,7 @@ def test_public_names_can_be_loaded() -> None:
 def test_optional_packages_are_imported_inside_functions() -> None:
     """No module may need an extra to be imported."""
     optional = {"tensorflow", "torch", "onnxruntime", "ray", "av", "insightface", "waitress"}
+    optional |= {"ai_edge_litert", "onnx"}
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.parse(path.read_text()).body:
             assert not {name.partition(".")[0] for name in _imported(node)} & optional, path

@@ -15,6 +15,8 @@ TABLES = (
     registry.RUNNERS,
     registry.DETECTORS,
     registry.EMBEDDERS,
+    registry.MODEL_FILES,
+    registry.SCORERS,
 )
 TARGETS = [entry.target for table in TABLES for entry in table.values()]
 

@@ -286,6 +286,7 @@ _EXTRAS = {
     "embed",
     "insightface",
     "tensorflow",
+    "tflite",
     "ray",
     "review",
     "report",

@@ -26,6 +26,7 @@ from faceprep.tables.plan import read_plan
 from tests.color_people import BLACK, GREEN, RED, Brightness, Colors, color_embedders, paint
 from tests.fakes import before_changes, images, killed_before, results, start, status_of, tree
 from tests.merging import MERGED, SET, apply, decided, embed, merge, source
+from tests.tiny_models import save_onnx
 
 __all__ = ["color_embedders", "source"]
 pytestmark = pytest.mark.usefixtures("color_embedders")
@@ -208,6 +209,17 @@ def test_a_second_embedder_that_cannot_tell(
         "the second embedder cannot tell"
     )
     assert decisions["e"].verdict == "accepted"
+
+
+def test_a_second_opinion_has_a_preprocessing_of_its_own(tmp_path: Path) -> None:
+    net = save_onnx(tmp_path / "net.onnx")
+    job = MergeIdentities(embedder="colors", second_opinion=f"{net}:mean=1,std=2,flip=true")
+    second = job.second()
+    assert second is not None
+    assert second.options.model().fingerprint.endswith("mean1/std2/rgb/of-arcface-112/flip")
+    own = MergeIdentities(second_opinion=f"{net}:crops=box1.5-112", crops="box1.5-256").second()
+    assert own is not None and own.options.source_template == "box1.5-256"
+    assert own.options.open().template == "box1.5-112"
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])

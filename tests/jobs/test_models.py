@@ -39,7 +39,8 @@ def test_all_are_told_and_none_is_loaded() -> None:
     told, loaded = done.stdout.splitlines()
     assert loaded == "[]"
     models = json.loads(told)["models"]
-    entries = [*registry.DETECTORS.items(), *registry.EMBEDDERS.items()]
+    tables = (registry.DETECTORS, registry.EMBEDDERS, registry.SCORERS)
+    entries = [item for table in tables for item in table.items()]
     assert [model["name"] for model in models] == [entry.usage or name for name, entry in entries]
     assert all(model["licence"] and model["weights"] for model in models)
 

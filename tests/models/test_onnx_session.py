@@ -111,6 +111,23 @@ def test_what_is_no_model_is_refused(model: bytes) -> None:
         Runtime("cpu").open(model)
 
 
+def test_workers_take_several_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = "cuda:2,cuda:0,cuda:1"
+    assert Runtime(devices).device == "cuda:2", "the driver is as the first worker"
+    taken = []
+    for number in range(5):
+        monkeypatch.setenv("FACEPREP_WORKER", str(number))
+        taken.append(Runtime(devices).device)
+    assert taken == ["cuda:2", "cuda:0", "cuda:1", "cuda:2", "cuda:0"]
+    assert Runtime("cpu").device == "cpu"
+
+
+@pytest.mark.parametrize("device", ["cuda:0,cpu", "cuda,cuda", "cuda:0,", "auto,cuda:1"])
+def test_lists_of_anything_but_numbered_gpus_are_refused(device: str) -> None:
+    with pytest.raises(OptionError, match="several as cuda:0,cuda:1"):
+        Runtime(device)
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CPU", ""])
 def test_unknown_devices_are_refused(device: str) -> None:
     with pytest.raises(OptionError, match="unknown device"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import logging
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from unittest import mock
 import pytest
 
 from faceprep import ProcessRunner, Request, SerialRunner, run_job
+from faceprep.core.cpu import worker_number
 from faceprep.core.errors import FaceprepError, OptionError, OutputError, SourceError
 from faceprep.core.types import CarryOut, Outcome, Runner, Shard, ShardReport, ShardWork, Sink
 from faceprep.run.ledger import crashed
@@ -45,6 +47,25 @@ def failures(output: Path) -> list[list[str]]:
         return []
     with open(output / "failures.csv", newline="") as file:
         return list(csv.reader(file))[1:]
+
+
+# Numbers of workers
+
+
+@dataclass(frozen=True)
+class Numbered(Lines):
+    """Logs the number of the worker, with each shard."""
+
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        logging.getLogger("faceprep").warning("worker %d", worker_number())
+        yield from super().run(shard, sink)
+
+
+def test_workers_have_numbers_from_0(request_: Request, caplog: pytest.LogCaptureFixture) -> None:
+    run_job(Numbered(), request_, TWO)
+    numbers = {text for text in caplog.messages if text.startswith("worker ")}
+    assert numbers <= {"worker 0", "worker 1"} and len(numbers) == 2
+    assert worker_number() == 0, "in the driver"
 
 
 # What workers log

@@ -14,7 +14,8 @@ from faceprep.core.errors import OptionError
 from faceprep.core.types import Outcome
 from faceprep.run.ledger import Places, ShardSink
 from faceprep.steps import embed_crops as embedding
-from faceprep.steps.embed_crops import EmbedOptions, embed_images, load_parts
+from faceprep.steps.embed_crops import embed_images, load_parts
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.vision.codec import encode
 from tests.tiny_models import DIM, expected, random_crops, save_onnx
 
@@ -103,15 +104,45 @@ def test_templates_that_cannot_be_brought_are_told_before_the_run(options: Embed
         changed(options, crops="box1.5-256").announce()
 
 
+def test_settings_in_the_spec_are_the_options(options: EmbedOptions) -> None:
+    crops, name = list(random_crops(3)), options.embedder
+    for spec, given in (
+        ("mean=1/2/3,std=4", {"mean": "1,2,3", "std": "4"}),
+        ("color=bgr,size=112", {"color": "bgr", "size": "112x112"}),
+        ("flip=true", {"flip": True}),
+        ("crops=arcface-112", {"crops": "arcface-112"}),
+    ):
+        by_spec = EmbedOptions(f"{name}:{spec}", device="cpu")
+        by_options = changed(options, **given)
+        assert by_spec.model().fingerprint == by_options.model().fingerprint
+        assert np.array_equal(by_spec.embed(crops), by_options.embed(crops))
+
+
+def test_a_setting_is_given_once(options: EmbedOptions) -> None:
+    with pytest.raises(OptionError, match="--std: expected one value, found std= in --embedder"):
+        EmbedOptions(f"{options.embedder}:std=1", std="2")
+    assert not EmbedOptions("dlib-resnet:flip=false", flip=True).is_flipped
+
+
+def test_a_model_may_take_crops_of_a_box(options: EmbedOptions) -> None:
+    """The model takes 112 pixels, so the box template is scaled; its own size stays as it is."""
+    own = EmbedOptions(f"{options.embedder}:crops=box1.5-256", device="cpu")
+    assert (own.source_template, own.open().template) == ("box1.5-256", "box1.5-112")
+    crops = random_crops(2)
+    large = crops.repeat(2, 1).repeat(2, 2)
+    assert np.abs(own.embed(list(large)) - expected(crops)).max() < 0.05
+    small = EmbedOptions(f"{options.embedder}:crops=box1.5-112", device="cpu")
+    assert np.abs(small.embed(list(crops)) - expected(crops)).max() < 1e-4
+    with pytest.raises(OptionError, match="crops of arcface-128: expected the size 112"):
+        EmbedOptions(f"{options.embedder}:crops=arcface-128", device="cpu").open()
+
+
 def test_what_it_runs_on_is_told(options: EmbedOptions, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "faceprep"):
         options.announce()
-    assert caplog.messages == [
-        f"{options.embedder} runs on CPU ({options.open().model.fingerprint})"
-    ]
-    assert "mean127.5/std127.5/rgb" in caplog.text, (
-        "what was taken for want of a word from the file"
-    )
+    runs, takes = caplog.messages
+    assert runs == f"{options.embedder} runs on CPU ({options.open().model.fingerprint})"
+    assert takes.startswith(f"{options.embedder} takes (pixel - 127.5) / 127.5, RGB: usual for")
 
 
 # Shards

@@ -215,6 +215,12 @@ def test_other_sizes_are_the_template_enlarged_or_fitted_into_it() -> None:
 def test_templates_without_points_only_map_to_themselves() -> None:
     box = load_template("box1.5-256")
     assert np.allclose(map_template(box, box, (128, 128)), [(2, 0, 0), (0, 2, 0)])
+    small = load_template("box1.5-128")
+    transforms = [crop_transforms(one_face(), each) for each in (box, small)]
+    points = apply_transforms([[(0.0, 0.0), (255.0, 9.0)]], [map_template(box, small)])
+    back = [np.linalg.inv(np.vstack([each[0], (0, 0, 1)]))[:2] for each in transforms]
+    wanted = apply_transforms([[(0.0, 0.0), (255.0, 9.0)]], [back[0]])
+    assert np.allclose(apply_transforms(points, [back[1]]), wanted), "the same place of the image"
     for pair in ((box, load_template("arcface-112")), (load_template("arcface-112"), box)):
         with pytest.raises(OptionError, match="cannot be brought to"):
             map_template(*pair)

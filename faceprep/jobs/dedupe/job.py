@@ -29,7 +29,8 @@ from faceprep.jobs.dedupe.copies import LookAlikes, Named, NamedImage, table_of
 from faceprep.jobs.dedupe.signatures import Signatures
 from faceprep.sets.containers import SET, faults_after, index_set, open_set
 from faceprep.sets.folder import FolderSet
-from faceprep.steps.embed_crops import EmbedOptions, embed_loads, listed_loads, load_parts
+from faceprep.steps.embed_crops import embed_loads, listed_loads, load_parts
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import list_source, load_listed, read_listed
 from faceprep.steps.place_images import (

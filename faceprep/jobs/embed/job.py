@@ -15,7 +15,8 @@ from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.embed import sources as crop_sources
 from faceprep.jobs.embed.sources import Wanted
 from faceprep.sets.folder import refuse_output_inside
-from faceprep.steps.embed_crops import EmbedOptions, embed_loads, load_parts
+from faceprep.steps.embed_crops import embed_loads, load_parts
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.list_options import NamingOptions
 from faceprep.tables import embeddings as embeddings_file
 from faceprep.tables.embeddings import shard_names

@@ -30,8 +30,9 @@ from faceprep.sets.containers import faults_after, index_set, kind_of, open_set
 from faceprep.sets.folder import FolderSet, find_identities
 from faceprep.sets.listing import is_text, list_images
 from faceprep.sets.manifests import reader as manifest_names
-from faceprep.steps.embed_crops import FittedCrop, Fitter, Load, fit_encoded, load_file
+from faceprep.steps.embed_crops import FittedCrop, Load, fit_encoded, load_file
 from faceprep.steps.find_faces import Cropper
+from faceprep.steps.fitting import Fitter
 from faceprep.tables import faces as faces_table
 from faceprep.tables.embeddings import Place
 from faceprep.tables.faces import FaceRow

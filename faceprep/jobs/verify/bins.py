@@ -15,7 +15,8 @@ from faceprep.identity.metrics.pooling import scaled
 from faceprep.identity.metrics.verification import judge_pairs
 from faceprep.jobs.verify.result import Judged, Progress, compare_rows, embed_all, is_sound, named
 from faceprep.sets.pairs_bin.container import load_pairs
-from faceprep.steps.embed_crops import EmbedOptions, fit_encoded
+from faceprep.steps.embed_crops import fit_encoded
+from faceprep.steps.embed_options import EmbedOptions
 
 
 def judge_bin(options: EmbedOptions, path: Path, name: str, progress: Progress) -> Judged:

@@ -20,7 +20,8 @@ from faceprep.identity.metrics.pooling import pool_templates, scaled
 from faceprep.identity.metrics.verification import judge_pairs
 from faceprep.jobs.verify.result import Judged, Progress, compare_rows, embed_all, is_sound, named
 from faceprep.sets.ijb import Ijb, Subjects, TemplatePairs, load_ijb
-from faceprep.steps.embed_crops import EmbedOptions, FittedCrop, Load
+from faceprep.steps.embed_crops import FittedCrop, Load
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.find_faces import DEGENERATE, Cropper, open_cropper
 from faceprep.vision.load_image import load_image
 
@@ -28,8 +29,9 @@ from faceprep.vision.load_image import load_image
 def judge_ijb(options: EmbedOptions, path: Path, is_weighted: bool, progress: Progress) -> Judged:
     """Judge pairs of templates, and searches in each gallery. Raises SourceError."""
     data = load_ijb(path)
-    own = replace(options, crops=options.open().template)
-    loads = _ijb_loads(data, open_cropper(own.crops))
+    template = options.open().template
+    own = replace(options, crops=template)
+    loads = _ijb_loads(data, open_cropper(template))
     vectors, problems = embed_all(own, loads, len(data.files), progress, path)
     sound = is_sound(len(data.files), problems)
     weights = data.scores[sound] if is_weighted else np.ones(int(sound.sum()), np.float32)

@@ -23,7 +23,7 @@ from faceprep.jobs.verify.table import show
 from faceprep.sets.containers import kind_of
 from faceprep.sets.ijb import is_ijb
 from faceprep.sets.pairs_bin.image_set import BinSet
-from faceprep.steps.embed_crops import EmbedOptions
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.list_options import ListOptions
 
 log = logging.getLogger("faceprep")
@@ -119,7 +119,7 @@ class Verify(EmbedOptions, ListOptions, Look):
         progress = progress or (lambda done, total: None)
         self.announce()
         model = self.model()
-        found = Verification(self.embedder, model.fingerprint, model.metric, self.flip)
+        found = Verification(self.embedder, model.fingerprint, model.metric, self.is_flipped)
         n_done = 0
         for path, name in zip(paths, _names(paths), strict=True):
             step = partial(_add_progress, progress, n_done)

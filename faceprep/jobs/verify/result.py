@@ -16,7 +16,8 @@ from faceprep.core.types import Outcome
 from faceprep.identity.metrics.identification import Identification
 from faceprep.identity.metrics.pooling import pair_likeness
 from faceprep.identity.metrics.verification import Judgement
-from faceprep.steps.embed_crops import EmbedOptions, Load, embed_each
+from faceprep.steps.embed_crops import Load, embed_each
+from faceprep.steps.embed_options import EmbedOptions
 
 log = logging.getLogger("faceprep")
 Progress = Callable[[int, int], None]

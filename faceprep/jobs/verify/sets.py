@@ -20,7 +20,8 @@ from faceprep.identity.metrics.pooling import pool_templates, scaled
 from faceprep.jobs.verify.result import Judged, Progress, embed_all, is_sound, named
 from faceprep.sets import ijb
 from faceprep.sets.containers import open_set
-from faceprep.steps.embed_crops import EmbedOptions, listed_loads
+from faceprep.steps.embed_crops import listed_loads
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.listed_set import ListedSet, People, list_people, list_source
 
 

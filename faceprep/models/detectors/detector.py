@@ -14,6 +14,7 @@ from faceprep.core import registry
 from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Detector, Faces, no_faces
+from faceprep.core.hush import hush_libraries
 from faceprep.core.opencv import opencv
 from faceprep.models.detectors.nms import areas, intersections, non_max_suppression
 from faceprep.models.mxnet.checkpoint import is_checkpoint
@@ -118,7 +119,8 @@ def open_detector(spec: DetectorSpec) -> SizedDetector:
         )
     kind = registry.load(registry.DETECTORS, name)
     options = {} if spec.min_score is None else {"min_score": spec.min_score}
-    detector = kind(spec.runtime(), *filter(None, [source]), **options)
+    with hush_libraries():
+        detector = kind(spec.runtime(), *filter(None, [source]), **options)
     return SizedDetector(detector, spec.det_size, spec.small_faces, spec.sure_score, spec.min_face)
 
 

@@ -1,12 +1,15 @@
 """SCRFD and RetinaFace detectors of the insightface library: a pack by name, or an .onnx file.
 
-The library brings no weights: it downloads packs, for non-commercial research only, to
-~/.insightface/models.
+The library brings no weights. Its packs, for non-commercial research only, lie in
+~/.insightface/models; `download_pack` puts one there, on request only.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
+import re
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -14,18 +17,21 @@ from pathlib import Path
 
 import numpy as np
 
+from faceprep.core import storage
 from faceprep.core.arrays import Pixels
-from faceprep.core.errors import SourceError, loading, naming
+from faceprep.core.errors import OptionError, SourceError, loading, naming
 from faceprep.core.faces import Faces
 from faceprep.models import weights
 from faceprep.models.detectors.retinaface_maps import RetinaFaceMaps, are_maps
 from faceprep.models.onnx_session import Network, Runtime
 
+log = logging.getLogger("faceprep")
 _VERSION = 1
 """Increase it when the same weights give other faces."""
 _MULTIPLE = 32
 _OUTPUTS_WITH_LANDMARKS = (9, 15)
 _NAMES = ("det", "scrfd", "retinaface")
+_PACK = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 _REMEDY = "pip install 'faceprep[insightface]'"
 
 
@@ -87,10 +93,7 @@ def _find_detector(source: str) -> Path:
 
 
 def pack_detector(pack: str) -> Path:
-    """Return the detector's file in a pack, which is downloaded if it is missing.
-
-    Raises SourceError, MissingExtra.
-    """
+    """Return the detector's file in a pack. Raises SourceError."""
     folder = pack_folder(pack)
     files = sorted(folder.rglob("*.onnx"))
     for path in files:
@@ -103,21 +106,55 @@ def pack_detector(pack: str) -> Path:
 
 
 def pack_folder(pack: str) -> Path:
-    """Return the folder of a pack, which is downloaded if it is missing.
+    """Return the folder of a pack that is on this machine. Raises SourceError, OptionError."""
+    folder = _folder_of(pack)
+    if not folder.is_dir():
+        raise SourceError(
+            f"the insightface pack {pack!r} is not there",
+            path=folder,
+            expected="the folder of the pack",
+            found="none; nothing is downloaded unasked",
+            remedy="Add --download, or put its files there.",
+        )
+    return folder
 
-    Raises SourceError, MissingExtra.
+
+def download_pack(model: str) -> None:
+    """Download the pack that `model` names (insightface:PACK), unless it is there.
+
+    The pack appears whole or not at all. Does nothing for other models. Raises SourceError,
+    OptionError, MissingExtra.
     """
+    kind, _, pack = model.partition(":")
+    if kind != "insightface" or not pack or _folder_of(pack).is_dir():
+        return
     with loading("insightface", _REMEDY):
-        from insightface.utils import storage
+        from insightface.utils import storage as library
+    folder, beside = _folder_of(pack), _home() / f".faceprep-{os.getpid()}"
+    log.info("downloading the insightface pack %s to %s", pack, folder)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the library prints what it loads
-            return Path(storage.ensure_available("models", pack))
-    except (OSError, RuntimeError, zipfile.BadZipFile) as error:
+            made = library.ensure_available("models", pack, root=str(beside))
+        storage.rename(made, folder)
+    except (OSError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         raise SourceError(
-            f"the insightface pack {pack!r} is not there and cannot be downloaded",
+            f"the insightface pack {pack!r} cannot be downloaded",
             found=str(error).partition("\n")[0],
-            remedy=f"Put its files into ~/.insightface/models/{pack}",
+            remedy=f"Put its files into {folder}.",
         ) from error
+    finally:
+        storage.remove_tree(beside)
+
+
+def _home() -> Path:
+    return Path("~/.insightface").expanduser()
+
+
+def _folder_of(pack: str) -> Path:
+    """Return the place of a pack. Raises OptionError for a name that is none."""
+    if not _PACK.fullmatch(pack):
+        raise OptionError(f"insightface:{pack}", expected="the name of a pack, such as buffalo_l")
+    return _home() / "models" / pack
 
 
 def _library_class() -> type:

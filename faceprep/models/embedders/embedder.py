@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import dataclass
 
 from faceprep.core import registry
 from faceprep.core.embeddings import Embedder
 from faceprep.core.errors import OptionError
-from faceprep.models.embedders.preprocess import InputOptions
-from faceprep.models.mxnet.checkpoint import is_checkpoint
+from faceprep.core.hush import hush_libraries
+from faceprep.models.embedders.file_embedder import FileEmbedder
+from faceprep.models.files.kinds import find_file_kind, open_file
+from faceprep.models.files.preparation import InputOptions
 from faceprep.models.onnx_session import Runtime
 
 
@@ -18,8 +19,9 @@ from faceprep.models.onnx_session import Runtime
 class EmbedderSpec:
     """The choice of an embedder and of the device it runs on (see `Runtime`).
 
-    `mean`, `std` (one number, or three in the order red, green, blue), `size` (height, width) and
-    `color` (rgb or bgr) are for model files whose metadata lack them.
+    `mean`, `std` (one number, or three in the order red, green, blue), `size` (height, width),
+    `color` (rgb or bgr), `crops` (a template) and `output` (a name) are for model files, and take
+    precedence over what the files state.
     """
 
     name: str = "dlib-resnet"
@@ -30,6 +32,8 @@ class EmbedderSpec:
     std: tuple[float, ...] | None = None
     size: tuple[int, int] | None = None
     color: str = ""
+    crops: str = ""
+    output: str = ""
 
     def __post_init__(self) -> None:
         if self.color not in ("", "rgb", "bgr"):
@@ -39,8 +43,8 @@ class EmbedderSpec:
 
     @property
     def input_options(self) -> InputOptions:
-        """Return the options that describe the input of a model's file."""
-        return InputOptions(self.mean, self.std, self.size, self.color)
+        """Return the options that describe the input and the output of a model's file."""
+        return InputOptions(self.mean, self.std, self.size, self.color, self.crops, self.output)
 
 
 @functools.cache
@@ -49,17 +53,31 @@ def open_embedder(spec: EmbedderSpec) -> Embedder:
 
     Raises OptionError, MissingExtra, or FaceprepError if a required GPU cannot be used.
     """
+    with hush_libraries():
+        return _open(spec)
+
+
+def _open(spec: EmbedderSpec) -> Embedder:
     name, source = find_kind(spec.name)
     runtime = Runtime(spec.device, spec.threads, spec.require_gpu)
+    if name in registry.MODEL_FILES:
+        return FileEmbedder(open_file(runtime, name, source), spec.input_options)
     kind = registry.load(registry.EMBEDDERS, name)
     if not source and any(spec.input_options):
         raise OptionError(
             f"{name} has its own normalisation",
-            remedy="Leave out --mean, --std, --size and --color.",
+            remedy="Leave out mean, std, size, color, crops and output.",
         )
     arguments = (source, spec.input_options) if source else ()
     embedder: Embedder = kind(runtime, *arguments)
     return embedder
+
+
+def describe_preprocessing(embedder: Embedder) -> str:
+    """Describe the preprocessing of a model in a file, and its source; empty for other models."""
+    if isinstance(embedder, FileEmbedder):
+        return embedder.preprocessing
+    return ""
 
 
 def find_kind(name: str) -> tuple[str, str]:
@@ -72,13 +90,8 @@ def find_kind(name: str) -> tuple[str, str]:
     named = registry.EMBEDDERS.get(kind)
     if named and named.usage == (f"{kind}:PACK" if source else ""):
         return kind, source
-    if is_checkpoint(name):
-        return "mxnet", name
-    suffix = os.path.splitext(name)[1].lower()
-    for kind, entry in registry.EMBEDDERS.items():
-        if suffix in entry.suffixes:
-            return kind, name
-    if os.path.isdir(os.path.expanduser(name)):
-        return "savedmodel", name
-    expected = ", ".join(entry.usage or each for each, entry in registry.EMBEDDERS.items())
-    raise OptionError(f"unknown embedder {name!r}", expected=expected)
+    file_kind = find_file_kind(name)
+    if not file_kind:
+        expected = ", ".join(entry.usage or each for each, entry in registry.EMBEDDERS.items())
+        raise OptionError(f"unknown embedder {name!r}", expected=expected)
+    return file_kind, name

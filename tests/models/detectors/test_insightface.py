@@ -12,8 +12,9 @@ import pytest
 
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.models.detectors.detector import DetectorSpec, open_detector
-from faceprep.models.detectors.insightface import InsightFacePack
+from faceprep.models.detectors.insightface import InsightFacePack, download_pack
 from faceprep.models.onnx_session import Runtime
+from faceprep.steps.find_faces import FaceOptions
 from tests.models.scrfd import CELL, SIDE, scrfd_like
 
 pytest.importorskip("insightface")
@@ -40,16 +41,11 @@ def test_a_file_is_decoded_as_the_library_decodes_it(tmp_path: Path) -> None:
 
 
 def test_a_pack_is_found_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from insightface.utils import storage
-
-    folder = tmp_path / "models" / "buffalo_x"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / ".insightface" / "models" / "buffalo_x"
     folder.mkdir(parents=True)
     (folder / "1k3d68.onnx").write_bytes(b"not to be opened")
     scrfd_like(folder / "det_500m.onnx")
-    ensure = storage.ensure_available
-    monkeypatch.setattr(
-        storage, "ensure_available", lambda kind, name: ensure(kind, name, root=str(tmp_path))
-    )
     assert (
         len(InsightFacePack(Runtime("cpu", 1), "buffalo_x").detect([coloured(255, 0, 0)])[0]) == 1
     )
@@ -60,21 +56,60 @@ def test_a_pack_is_found_in_its_folder(tmp_path: Path, monkeypatch: pytest.Monke
         InsightFacePack(Runtime("cpu", 1), "buffalo_x")
 
 
-def test_a_pack_that_cannot_be_downloaded(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_nothing_is_downloaded_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from insightface.utils import storage
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(storage, "ensure_available", lambda *_, **__: pytest.fail("downloads"))
+    with pytest.raises(SourceError, match=r"'buffalo_l' is not there: .* Add --download"):
+        open_detector(DetectorSpec("insightface:buffalo_l", "cpu"))
+    for name in ("retinaface", "net.onnx", "dlib-resnet"):
+        download_pack(name)
+    with pytest.raises(OptionError, match="the name of a pack"):
+        download_pack("insightface:../../etc")
+
+
+def test_a_pack_is_downloaded_on_request_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from insightface.utils import storage
 
-    def unreachable(kind: str, name: str) -> str:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    n_calls = 0
+
+    def fetch(kind: str, name: str, root: str) -> str:
+        nonlocal n_calls
+        n_calls += 1
         sys.stdout.write(f"download_path: {name}\n")
+        folder = Path(root, kind, name)
+        folder.mkdir(parents=True)
+        scrfd_like(folder / "det_500m.onnx")
+        assert not packs.exists(), "it appears when it is whole"
+        return str(folder)
+
+    packs = tmp_path / ".insightface" / "models"
+    monkeypatch.setattr(storage, "ensure_available", fetch)
+    options = FaceOptions("insightface:buffalo_x", "cpu", download=True, refine=False, turns="0")
+    options.announce()
+    options.announce()
+    assert n_calls == 1 and sorted(path.name for path in packs.parent.iterdir()) == ["models"]
+    assert capsys.readouterr().out == "", "stdout is the result's"
+
+
+def test_a_pack_that_cannot_be_downloaded_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from insightface.utils import storage
+
+    def unreachable(kind: str, name: str, root: str) -> str:
+        Path(root, kind, name).mkdir(parents=True)
         raise OSError("no route to host")
 
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(storage, "ensure_available", unreachable)
-    with pytest.raises(
-        SourceError, match=r"'buffalo_l' is not there .* no route to host.*~/\.insightface/models"
-    ):
-        open_detector(DetectorSpec("insightface:buffalo_l", "cpu"))
-    assert capsys.readouterr().out == "", "stdout is the result's"
+    with pytest.raises(SourceError, match=r"'buffalo_l' cannot be downloaded: .*no route to host"):
+        download_pack("insightface:buffalo_l")
+    assert not list((tmp_path / ".insightface").iterdir())
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

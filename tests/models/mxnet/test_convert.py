@@ -238,5 +238,5 @@ def test_a_missing_file_is_named(spec: str, message: str, tmp_path: Path) -> Non
 
 def test_an_embedder_has_one_output(tmp_path: Path) -> None:
     save(tmp_path, symbol_bytes([Step("Flatten"), Step("Flatten")], [(1, 0), (2, 0)]), {})
-    with pytest.raises(SourceError, match="expected one output, or a node fc1, found s1, s2"):
+    with pytest.raises(SourceError, match=r"net-symbol\.json: .*s1.*s2"):
         open_embedder(EmbedderSpec(f"{tmp_path / 'net'},0", "cpu", threads=1))

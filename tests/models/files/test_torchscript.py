@@ -15,12 +15,17 @@ import pytest
 
 from faceprep.core.errors import FaceprepError, MissingExtra, SourceError
 from faceprep.models.embedders.embedder import EmbedderSpec
-from faceprep.models.embedders.preprocess import InputOptions
-from faceprep.models.embedders.torchscript import TorchEmbedder
+from faceprep.models.embedders.file_embedder import FileEmbedder
+from faceprep.models.files.preparation import InputOptions
+from faceprep.models.files.torchscript import open_torchscript
 from faceprep.models.onnx_session import Runtime
 from tests.tiny_models import DIM, expected, random_crops, save_torchscript
 
 CROPS = random_crops(20)
+
+
+def open_embedder_at(runtime: Runtime, path: str, options: InputOptions) -> FileEmbedder:
+    return FileEmbedder(open_torchscript(runtime, path), options)
 
 
 class PretendTensor:
@@ -72,7 +77,7 @@ def pretend_torch(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_vectors_of_the_module(pretend_torch: Any, tmp_path: Path) -> None:
     (tmp_path / "net.pt").write_bytes(b"module")
-    embedder = TorchEmbedder(Runtime("auto", 1), str(tmp_path / "net.pt"), InputOptions())
+    embedder = open_embedder_at(Runtime("auto", 1), str(tmp_path / "net.pt"), InputOptions())
     assert (embedder.template, embedder.dim, embedder.provider, pretend_torch.device) == (
         "arcface-112",
         DIM,
@@ -81,7 +86,7 @@ def test_the_vectors_of_the_module(pretend_torch: Any, tmp_path: Path) -> None:
     )
     assert np.abs(embedder.embed(CROPS) - expected(CROPS)).max() < 1e-4
     pretend_torch.n_gpus = 2
-    on_gpu = TorchEmbedder(Runtime("cuda:1", 1), str(tmp_path / "net.pt"), InputOptions())
+    on_gpu = open_embedder_at(Runtime("cuda:1", 1), str(tmp_path / "net.pt"), InputOptions())
     assert (on_gpu.provider, pretend_torch.device) == ("CUDA (device 1)", "cuda:1")
     assert on_gpu.model == embedder.model
 
@@ -89,23 +94,23 @@ def test_the_vectors_of_the_module(pretend_torch: Any, tmp_path: Path) -> None:
 def test_what_cannot_be_is_one_line(pretend_torch: Any, tmp_path: Path) -> None:
     path = tmp_path / "net.pt"
     with pytest.raises(SourceError, match="no such file"):
-        TorchEmbedder(Runtime(), str(path), InputOptions())
+        open_embedder_at(Runtime(), str(path), InputOptions())
     path.write_bytes(b"hello")
     with pytest.raises(SourceError, match="not a TorchScript module: PytorchStreamReader failed"):
-        TorchEmbedder(Runtime(), str(path), InputOptions())
+        open_embedder_at(Runtime(), str(path), InputOptions())
     path.write_bytes(b"module")
     with pytest.raises(SourceError, match=r"does not take crops of \(224, 224\): mat1 and mat2"):
-        TorchEmbedder(Runtime(), str(path), InputOptions(size=(224, 224)))
+        open_embedder_at(Runtime(), str(path), InputOptions(size=(224, 224)))
     for runtime in (Runtime("cuda:3"), Runtime(require_gpu=True)):
         with pytest.raises(FaceprepError, match="no GPU can be used"):
-            TorchEmbedder(runtime, str(path), InputOptions())
+            open_embedder_at(runtime, str(path), InputOptions())
 
 
 def test_without_it_the_pip_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "net.pt").write_bytes(b"module")
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtra, match="pip install torch"):
-        TorchEmbedder(Runtime(), str(tmp_path / "net.pt"), InputOptions())
+        open_embedder_at(Runtime(), str(tmp_path / "net.pt"), InputOptions())
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
@@ -123,6 +128,6 @@ def test_a_pickled_module_is_not_read(tmp_path: Path) -> None:
 
     torch.save(torch.nn.Flatten(), tmp_path / "net.pt")
     with pytest.raises(SourceError, match="not a TorchScript module") as refused:
-        TorchEmbedder(Runtime("cpu"), str(tmp_path / "net.pt"), InputOptions())
+        open_embedder_at(Runtime("cpu"), str(tmp_path / "net.pt"), InputOptions())
     assert "torch.jit.save" in str(refused.value)
     assert ". " not in refused.value.problem

@@ -14,7 +14,7 @@ import pytest
 from faceprep.core.errors import FaceprepError, OptionError, SourceError
 from faceprep.models.detectors import insightface as insightface_pack
 from faceprep.models.embedders.embedder import EmbedderSpec, find_kind, open_embedder
-from faceprep.models.embedders.onnx_file import find_embedder, read_manifest
+from faceprep.models.embedders.insightface import find_embedder, read_manifest
 from tests.tiny_models import DIM, expected, onnx_model, random_crops, save_onnx
 
 CROPS = random_crops(5)
@@ -123,7 +123,7 @@ def test_bad_metadata_and_sizes_are_named(tmp_path: Path) -> None:
         ):
             embedded(path)
     with pytest.raises(
-        OptionError, match="--size: expected 112x112, which the model has, found 224x224"
+        OptionError, match="--size or size=: expected 112x112, which the model has, found 224x224"
     ):
         embedded(save_onnx(tmp_path / "net.onnx"), size=(224, 224))
     with pytest.raises(OptionError, match="--std"):
@@ -221,5 +221,5 @@ def test_packs_with_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_graph_of_bytes_gets_pixels(tmp_path: Path) -> None:
     path = save_onnx(tmp_path / "net.onnx", whole=True)
     assert close(embedded(path), expected(CROPS, 0, 1))
-    with pytest.raises(OptionError, match="net.onnx takes bytes. Leave out --mean and --std"):
+    with pytest.raises(OptionError, match="net.onnx takes bytes. Leave out mean and std"):
         embedded(path, mean=(127.5,))

@@ -1,44 +1,43 @@
-"""Preprocessing of crops for a model in a file, and the embedder around such a model."""
+"""Preparation of crops for a model in a file: size, template, normalisation, colours, layout."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from faceprep.core import storage
 from faceprep.core.arrays import Floats, Pixels
-from faceprep.core.embeddings import Model
 from faceprep.core.errors import OptionError, SourceError
 
-_VERSION = 1
-"""Increase it when the same file gives other vectors."""
 _SIDE = 112
 ARCFACE_MEAN = ARCFACE_STD = 127.5
-_ORIGIN = (
-    "usual for models of ArcFace's kind, whose pairs part near 0.3 to 0.5; not measured for this "
-    "one: verify it on a"
-    " set of your own"
-)
-_PIECE = 1 << 22
+KERAS_STD = 128.0
+"""Keras_insightface trains with this and a mean of 127.5."""
+UNCHANGED = {"mean": "0", "std": "1"}
+"""The normalisation of a model that takes pixels as they are."""
 _CHANNELS = 3
+_SIZE_OF_TEMPLATE = re.compile(r"-(\d+)(?:x(\d+))?$", re.ASCII)
+_FITTED = ("arcface-", "dlib-")
+"""Templates of landmarks, which differ in more than their scale from one size to another."""
 
 
 class InputOptions(NamedTuple):
-    """Options of the caller that describe the input of a model's file.
+    """Options of the caller that describe the input and the output of a model's file.
 
     `mean` and `std` are one number, or three in the order R, G, B. `size` is (height, width).
+    `crops` is the template of the crops that the model takes; a box template of another size is
+    the same one, scaled. `output` is the name of the output to use.
     """
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     size: tuple[int, int] | None = None
     color: str = ""
+    crops: str = ""
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +54,15 @@ class Preparation:
     std: tuple[float, ...] = (ARCFACE_STD,)
     color: str = "rgb"
     channels_last: bool = False
+    template: str = ""
+    """Name of the template that crops are aligned to; by default ArcFace's of the size."""
 
     def __post_init__(self) -> None:
+        if not self.template:
+            object.__setattr__(self, "template", _arcface(self.size))
         if not all(self.std):
-            raise OptionError(
-                "--std", expected="numbers other than 0", found=", ".join(map(str, self.std))
-            )
+            found = ", ".join(map(str, self.std))
+            raise OptionError("--std or std=", expected="numbers other than 0", found=found)
 
     def apply(self, crops: Pixels) -> Floats:
         """Normalise (n, height, width, 3) RGB crops to float32.
@@ -81,14 +83,6 @@ class Preparation:
         std = ",".join(f"{number:g}" for number in self.std)
         return f"mean{mean}/std{std}/{self.color}"
 
-    @property
-    def template(self) -> str:
-        """Return the name of the template that crops are aligned to."""
-        height, width = self.size
-        if height == width:
-            return f"arcface-{height}"
-        return f"arcface-{height}x{width}"
-
 
 def choose_preparation(
     shape: Sequence[Any],
@@ -102,18 +96,53 @@ def choose_preparation(
     the file's `metadata`: mean, std, size and color. The defaults are a mean of 127.5 and `std`.
     Raises SourceError, OptionError.
 
-    >>> choose_preparation((None, 112, 96, 3), InputOptions(std=(128.0,)), {"color": "bgr"})
-    Preparation(size=(112, 96), mean=(127.5,), std=(128.0,), color='bgr', channels_last=True)
+    >>> str(choose_preparation((None, 112, 96, 3), InputOptions(std=(128.0,)), {"color": "bgr"}))
+    'mean127.5/std128/bgr'
     """
     height, width, channels_last = _read_shape(shape)
-    size = _choose_size(height, width, options.size or _read_size(metadata))
+    of_template = _read_template(options.crops)
+    wanted = options.size or _read_size(metadata)
+    if wanted is None and not (height or width):
+        wanted = of_template
+    size = _choose_size(height, width, wanted)
     return Preparation(
         size,
         options.mean or _read_numbers(metadata, "mean") or (ARCFACE_MEAN,),
         options.std or _read_numbers(metadata, "std") or (std,),
         options.color or _read_color(metadata),
         channels_last,
+        _fit_template(options.crops, of_template, size),
     )
+
+
+def _arcface(size: tuple[int, int]) -> str:
+    return f"arcface-{_show_size(size)}"
+
+
+def _show_size(size: tuple[int, int]) -> str:
+    height, width = size
+    return str(height) if height == width else f"{height}x{width}"
+
+
+def _read_template(template: str) -> tuple[int, int] | None:
+    """Return the (height, width) at the end of a template's name, or None without one."""
+    match = _SIZE_OF_TEMPLATE.search(template)
+    if match is None:
+        return None
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _fit_template(template: str, of_template: tuple[int, int] | None, size: tuple[int, int]) -> str:
+    """Return `template` at the `size` of the model. Raises OptionError where they disagree."""
+    if of_template is None or of_template == size:
+        return template
+    if template.startswith(_FITTED):
+        raise OptionError(
+            f"crops of {template}",
+            expected=f"the size {_show_size(size)}, which the model takes",
+            found=_show_size(of_template),
+        )
+    return f"{template.rpartition('-')[0]}-{_show_size(size)}"
 
 
 def _read_shape(shape: Sequence[Any]) -> tuple[int | None, int | None, bool]:
@@ -145,7 +174,7 @@ def _choose_size(
     size = wanted or (height or width or _SIDE, width or height or _SIDE)
     if (height or size[0], width or size[1]) != size:
         raise OptionError(
-            "--size",
+            "--size or size=",
             expected=f"{height}x{width}, which the model has",
             found="x".join(map(str, size)),
         )
@@ -187,76 +216,3 @@ def _bad_metadata(metadata: Mapping[str, str], name: str, expected: str) -> Sour
         found=repr(metadata[name]),
         remedy=f"Give --{name}.",
     )
-
-
-class OpenModel(NamedTuple):
-    """A model loaded from a file.
-
-    `run` takes prepared batches of at most `batch` crops, or of exactly `batch` if `is_fixed`.
-    """
-
-    name: str
-    run: Callable[[Floats], npt.NDArray[Any]]
-    batch: int
-    is_fixed: bool = False
-    provider: str = "CPU"
-
-
-class FileEmbedder:
-    """A model of ArcFace's kind with the preparation of its crops."""
-
-    def __init__(self, opened: OpenModel, preparation: Preparation) -> None:
-        self._opened, self._preparation = opened, preparation
-        self.provider, self.template = opened.provider, preparation.template
-        black_crop = np.zeros((1, *preparation.size, 3), np.uint8)
-        self.dim = self._embed_batch(black_crop).shape[1]
-        fingerprint = f"{opened.name}/v{_VERSION}/{self.template}/{preparation}"
-        self.model = Model(fingerprint, origin=_ORIGIN)
-
-    def embed(self, crops: Pixels) -> Floats:
-        vectors = np.empty((len(crops), self.dim), np.float32)
-        n = self._opened.batch
-        for start in range(0, len(crops), n):
-            vectors[start : start + n] = self._embed_batch(crops[start : start + n])
-        return vectors
-
-    def _embed_batch(self, crops: Pixels) -> npt.NDArray[Any]:
-        """Compute the (n, d) vectors of at most one batch. Raises SourceError for other shapes."""
-        values = self._preparation.apply(crops)
-        n_missing = self._opened.batch - len(crops)
-        if self._opened.is_fixed and n_missing > 0:
-            padding = np.zeros((n_missing, *values.shape[1:]), np.float32)
-            values = np.concatenate([values, padding])
-        vectors = self._opened.run(values)
-        if not _is_vector_per_crop(vectors.shape, len(values)):
-            raise SourceError(
-                "not a model that gives one vector per crop",
-                expected="an output (n, d)",
-                found=f"{vectors.shape} for {len(values)} crops",
-            )
-        return vectors.reshape(len(vectors), -1)[: len(crops)]
-
-
-def _is_vector_per_crop(shape: tuple[int, ...], n: int) -> bool:
-    """Return whether `shape` is (n, d), or (n, d, 1, …)."""
-    if len(shape) < 2:
-        return False
-    return shape[0] == n and all(side == 1 for side in shape[2:])
-
-
-def fingerprint_of(path: Path) -> str:
-    """Return the first 12 digits of the sha256 of a file.
-
-    For a folder, the names and bytes of all files below it are hashed.
-    """
-    digest = hashlib.sha256()
-    files = [path]
-    if path.is_dir():
-        files = sorted(each for each in path.rglob("*") if each.is_file())
-    for file in files:
-        if path.is_dir():
-            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with storage.ByteSource(file) as source:
-            for offset in range(0, source.size, _PIECE):
-                digest.update(source.read_at(offset, _PIECE))
-    return digest.hexdigest()[:12]

@@ -79,7 +79,7 @@ def test_what_is_no_model_is_one_line(tmp_path: Path, name: str) -> None:
         open_embedder(EmbedderSpec(str(path), device="cpu"))
     path.mkdir() if name == "folder" else path.write_bytes(b"hello, no model here")
     with pytest.raises(
-        SourceError, match=f"{name}: not a model that TensorFlow can open"
+        SourceError, match=f"{name}: not a model that TensorFlow( Lite)? can open"
     ) as caught:
         open_embedder(EmbedderSpec(str(path), device="cpu"))
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Embedders in TorchScript files. No extra installs PyTorch: users choose its build themselves."""
+"""TorchScript files. No extra installs PyTorch: users choose its build themselves."""
 
 from __future__ import annotations
 
@@ -10,50 +10,47 @@ from warnings import catch_warnings, simplefilter
 import numpy.typing as npt
 
 from faceprep.core.arrays import Floats
-from faceprep.core.errors import FaceprepError, MissingExtra, SourceError
-from faceprep.models.embedders.preprocess import (
-    FileEmbedder,
-    InputOptions,
-    OpenModel,
-    choose_preparation,
-    fingerprint_of,
-)
+from faceprep.core.errors import MissingExtra, SourceError
+from faceprep.models.files.open_model import OpenModel, Output, fingerprint_of
 from faceprep.models.onnx_session import Runtime
 
 _BATCH, _BATCH_ON_GPU = 16, 128
 _END_OF_SENTENCE = re.compile(r"\n|\.\s")
 
 
-class TorchEmbedder(FileEmbedder):
-    """A TorchScript module that takes (n, 3, height, width).
+def open_torchscript(runtime: Runtime, source: str) -> OpenModel:
+    """Open a TorchScript module that takes (n, 3, height, width) and returns one tensor.
 
-    A pickled module is refused, because loading it would run its code.
+    A pickled module is refused, because loading it would run its code. Raises SourceError,
+    MissingExtra, FaceprepError.
     """
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise SourceError("no such file", path=path, expected="a TorchScript .pt")
+    torch = _import_torch()
+    device, provider = _choose_device(torch, runtime)
+    module = _load_module(torch, path, device)
+    batch = _BATCH if device == "cpu" else _BATCH_ON_GPU
 
-    def __init__(self, runtime: Runtime, source: str, options: InputOptions) -> None:
-        path = Path(source).expanduser()
-        if not path.is_file():
-            raise SourceError("no such file", path=path, expected="a TorchScript .pt")
-        torch = _import_torch()
-        device, provider = _choose_device(torch, runtime)
-        module = _load_module(torch, path, device)
-
-        def run(values: Floats) -> npt.NDArray[Any]:
+    def run(values: Floats) -> list[npt.NDArray[Any]]:
+        try:
             with torch.inference_mode():
                 output = module(torch.from_numpy(values).to(device))
-                vectors: npt.NDArray[Any] = output.float().cpu().numpy()
-                return vectors
-
-        preparation = choose_preparation((None, 3, None, None), options, {})
-        batch = _BATCH if device == "cpu" else _BATCH_ON_GPU
-        opened = OpenModel(f"{path.stem}/{fingerprint_of(path)}", run, batch, provider=provider)
-        try:
-            super().__init__(opened, preparation)
+                return [output.float().cpu().numpy()]
         except RuntimeError as error:
+            size = values.shape[2:]
             reason = str(error).strip().splitlines()[-1]
-            raise SourceError(
-                f"does not take crops of {preparation.size}: {reason}", path=path
-            ) from error
+            raise SourceError(f"does not take crops of {size}: {reason}", path=path) from error
+
+    return OpenModel(
+        path,
+        f"{path.stem}/{fingerprint_of(path)}",
+        run,
+        (Output("output"),),
+        (None, 3, None, None),
+        batch,
+        provider=provider,
+    )
 
 
 def _import_torch() -> Any:
@@ -87,9 +84,5 @@ def _choose_device(torch: Any, runtime: Runtime) -> tuple[str, str]:
     number = int(runtime.device.partition(":")[2] or 0)
     if runtime.device != "cpu" and torch.cuda.is_available() and number < torch.cuda.device_count():
         return f"cuda:{number}", f"CUDA (device {number})"
-    if runtime.require_gpu or runtime.device not in ("auto", "cpu"):
-        found = "a PyTorch without such a CUDA device"
-        raise FaceprepError(
-            "no GPU can be used", expected=f"CUDA for the device {runtime.device}", found=found
-        )
+    runtime.refuse_cpu("a PyTorch without such a CUDA device")
     return "cpu", "CPU"

@@ -1,0 +1,169 @@
+"""The options of the commands that embed crops: the model, its preprocessing, and the crops."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from faceprep.core.arrays import Floats, Pixels
+from faceprep.core.cpu import my_cores
+from faceprep.core.embeddings import Embedder, Model
+from faceprep.core.errors import OptionError
+from faceprep.core.options import option
+from faceprep.models.detectors.insightface import download_pack
+from faceprep.models.embedders.embedder import EmbedderSpec, describe_preprocessing, open_embedder
+from faceprep.models.spec import EMBEDDER_SETTINGS, ModelSpec, parse_numbers, parse_size, parse_spec
+from faceprep.steps.fitting import Fitter, open_fitter
+from faceprep.vision.templates import load_template, map_template
+
+log = logging.getLogger("faceprep")
+DEFAULT_CROPS = "arcface-112"
+_BATCH = 64
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """The options of the commands that embed crops."""
+
+    embedder: str = option(
+        "dlib-resnet",
+        "dlib-resnet, insightface:PACK, or the path of a model's file or folder; with settings as "
+        "in net.tflite:mean=127.5,std=128,size=112.",
+    )
+    device: str = option(
+        "auto", "Run the embedder on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn."
+    )
+    require_gpu: bool = option(False, "Stop if no GPU can be used.")
+    download: bool = option(False, "Download a pack of insightface that is missing.")
+    mean: str | None = option(
+        None, "Subtract this from each pixel for a model file: 127.5, or R,G,B."
+    )
+    std: str | None = option(None, "Divide pixels by this afterwards, for a model file.")
+    size: str | None = option(
+        None, "Set the input size of a model file that leaves it open: 112 or 112x96."
+    )
+    color: str | None = option(
+        None, "Set the channel order of a model file.  [default: rgb]", choices=("rgb", "bgr")
+    )
+    flip: bool = option(False, "Average with the vector of the mirror image.")
+    crops: str | None = option(
+        None,
+        "State the template that the crops were made with.  [default: crops= of --embedder, else "
+        "arcface-112]",
+    )
+
+    def __post_init__(self) -> None:
+        self.spec()
+        for template in filter(None, (self.source_template, self._given().crops)):
+            load_template(template)
+
+    @property
+    def source_template(self) -> str:
+        """Return the name of the template that the crops were made with."""
+        return self.crops or self._given().crops or DEFAULT_CROPS
+
+    @property
+    def is_flipped(self) -> bool:
+        """Return whether vectors are averaged with those of mirror images."""
+        flip = self._given().flip
+        return self.flip if flip is None else flip
+
+    def _given(self) -> ModelSpec:
+        """Return the model spec, with the options that are its long form. Raises OptionError."""
+        given = parse_spec(self.embedder, EMBEDDER_SETTINGS)
+        for name, option_value, setting in (
+            ("mean", self.mean, given.mean),
+            ("std", self.std, given.std),
+            ("size", self.size, given.size),
+            ("color", self.color, given.color),
+        ):
+            if option_value and setting:
+                raise OptionError(
+                    f"--{name}", expected="one value", found=f"{name}= in --embedder as well"
+                )
+        return replace(
+            given,
+            mean=given.mean or _parse(parse_numbers, "--mean", self.mean),
+            std=given.std or _parse(parse_numbers, "--std", self.std),
+            size=given.size or _parse(parse_size, "--size", self.size),
+            color=given.color or self.color or "",
+        )
+
+    def spec(self) -> EmbedderSpec:
+        """Return the chosen embedder, on this process's share of the cores. Raises OptionError."""
+        given = self._given()
+        return EmbedderSpec(
+            given.model,
+            device=self.device,
+            require_gpu=self.require_gpu,
+            threads=my_cores(),
+            mean=given.mean,
+            std=given.std,
+            size=given.size,
+            color=given.color,
+            crops=given.crops,
+            output=given.output,
+        )
+
+    def open(self) -> Embedder:
+        """Open the embedder; a process opens it once. Raises FaceprepError."""
+        return open_embedder(self.spec())
+
+    def announce(self) -> None:
+        """Open the embedder in the driver, so that its name, device and faults are reported
+        once. With --download, a pack that is missing is downloaded before.
+        """
+        if self.download:
+            download_pack(self._given().model)
+        embedder = self.open()
+        map_template(load_template(self.source_template), load_template(embedder.template))
+        log.info("%s runs on %s (%s)", self.embedder, embedder.provider, embedder.model.fingerprint)
+        if preprocessing := describe_preprocessing(embedder):
+            log.info("%s takes %s", self.embedder, preprocessing)
+
+    def warm_up(self) -> None:
+        """Open the embedder in a worker while the driver still plans."""
+        self.open()
+
+    def model(self, of: str = "") -> Model:
+        """Return the embedder's model.
+
+        Its fingerprint names the template `of` the crops and the use of mirror images.
+
+        The default template is the embedder's own.
+        """
+        model = self.open().model
+        flip = "/flip" if self.is_flipped else ""
+        fingerprint = f"{model.fingerprint}/of-{of or self.source_template}{flip}"
+        return replace(model, fingerprint=fingerprint)
+
+    def embed(self, images: Sequence[Pixels]) -> Floats:
+        """Embed crops of one template and of any size to vectors (n, d)."""
+        fitter, vectors = self.fitter(), np.empty((len(images), self.open().dim), np.float32)
+        for start in range(0, len(images), _BATCH):
+            batch = [fitter.fit(image) for image in images[start : start + _BATCH]]
+            vectors[start : start + len(batch)] = self.embed_fitted(np.stack(batch))
+        return vectors
+
+    def embed_fitted(self, crops: Pixels) -> Floats:
+        """Embed crops (n, height, width, 3) of the embedder's own template to vectors (n, d)."""
+        embedder = self.open()
+        vectors = embedder.embed(crops)
+        if self.is_flipped:
+            vectors = (
+                vectors + embedder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
+            ) / np.float32(2)
+        return vectors
+
+    def fitter(self) -> Fitter:
+        """Return the fitter that converts crops to the embedder's own template."""
+        return open_fitter(self.source_template, self.open().template)
+
+
+def _parse(parse: Callable[[str, str], T], option: str, text: str | None) -> T | None:
+    return None if text is None else parse(option, text)
