@@ -11,12 +11,10 @@ from faceprep.models.embedders.preprocess import (
     choose_preparation,
 )
 from faceprep.models.mxnet.checkpoint import Checkpoint
-from faceprep.models.mxnet.convert import EMBEDDING
+from faceprep.models.mxnet.convert import EMBEDDING, PIXELS_AS_THEY_ARE
 from faceprep.models.onnx_session import Runtime
 
 _BATCH, _BATCH_ON_GPU = 16, 128
-_PIXELS_AS_THEY_ARE = {"mean": "0", "std": "1"}
-"""The normalisation of InsightFace's networks, which scale inside of the graph."""
 
 
 class MxnetEmbedder(FileEmbedder):
@@ -43,4 +41,4 @@ class MxnetEmbedder(FileEmbedder):
 
             batch = _BATCH_ON_GPU if network.on_gpu else _BATCH
             opened = OpenModel(checkpoint.fingerprint, run, batch, False, network.provider)
-            super().__init__(opened, choose_preparation(shape, options, _PIXELS_AS_THEY_ARE))
+            super().__init__(opened, choose_preparation(shape, options, PIXELS_AS_THEY_ARE))
