@@ -13,7 +13,15 @@ from faceprep.cli import main
 from faceprep.core import storage
 from faceprep.core.errors import FaceprepError, OptionError, OutputError, SourceError
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
-from tests.models.mxnet_files import embedder_vectors, save_embedder, save_retinaface
+from tests.models.mxnet_files import (
+    EMBEDDER,
+    embedder_arrays,
+    embedder_vectors,
+    params_bytes,
+    save_embedder,
+    save_retinaface,
+    symbol_bytes,
+)
 from tests.tiny_models import random_crops
 
 
@@ -24,6 +32,23 @@ def test_the_file_gives_the_vectors_of_the_checkpoint(tmp_path: Path) -> None:
     crops = random_crops(2)
     vectors = open_embedder(EmbedderSpec(str(out), "cpu", threads=1)).embed(crops)
     np.testing.assert_allclose(vectors, embedder_vectors(crops), rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_that_does_not_scale_is_given_pixels_as_well(tmp_path: Path) -> None:
+    """The .onnx states it: its graph does not show it."""
+    steps = [EMBEDDER[2]._replace(inputs=(0,), name="s3"), *EMBEDDER[3:]]
+    steps = [steps[0], *(step._replace(inputs=(row,)) for row, step in enumerate(steps[1:], 1))]
+    steps[1] = steps[1]._replace(name="s4")
+    (tmp_path / "net-symbol.json").write_bytes(symbol_bytes(steps))
+    (tmp_path / "net-0000.params").write_bytes(params_bytes(embedder_arrays()))
+    ConvertModel().look(tmp_path / "net,0", tmp_path / "net.onnx")
+    crops = random_crops(2)
+    specs = (f"{tmp_path / 'net'},0", str(tmp_path / "net.onnx"))
+    one, other = (
+        open_embedder(EmbedderSpec(each, "cpu", threads=1)).embed(crops) for each in specs
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
+    assert np.abs(one).max() > 5, "of pixels, not of numbers around 0"
 
 
 def test_both_names_give_the_same_file(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from faceprep.core.errors import naming
 from faceprep.models.files.onnx_file import open_graph
 from faceprep.models.files.open_model import OpenModel
-from faceprep.models.files.preparation import UNCHANGED
 from faceprep.models.mxnet.checkpoint import Checkpoint
+from faceprep.models.mxnet.convert import PIXELS_AS_THEY_ARE
 from faceprep.models.onnx_session import Runtime
 
 
@@ -22,4 +22,4 @@ def open_mxnet(runtime: Runtime, source: str) -> OpenModel:
         model = checkpoint.to_onnx(is_for_cpu=True)
     opened = open_graph(runtime, checkpoint.symbol, model, checkpoint.fingerprint)
     origin = "as InsightFace's networks take them"
-    return replace(opened, stated=UNCHANGED, origin=origin, doubt="")
+    return replace(opened, stated=PIXELS_AS_THEY_ARE, origin=origin, doubt="")

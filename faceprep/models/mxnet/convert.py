@@ -18,6 +18,8 @@ VERSION = 1
 """Increase it when the same checkpoint gives other values."""
 EMBEDDING = "fc1"
 """The node with the embedding, in every network of InsightFace."""
+PIXELS_AS_THEY_ARE = {"mean": "0", "std": "1", "color": "rgb"}
+"""The normalisation of InsightFace's networks, which scale inside of the graph."""
 _LABELLED = ("SoftmaxOutput", "Softmax")
 """Operators whose second input is a label, which only training has."""
 
@@ -25,16 +27,19 @@ _LABELLED = ("SoftmaxOutput", "Softmax")
 def to_onnx(symbol: Symbol, params: Params, is_for_cpu: bool = False) -> bytes:
     """Convert a checkpoint to an ONNX file.
 
-    A symbol with a node `fc1` gives that output alone, so that a training head needs no removal.
+    A symbol with a node `fc1` gives that output alone, so that a training head needs no removal;
+    the file then states that it takes RGB pixels.
     `is_for_cpu` writes what ONNX Runtime's CPU runs faster, with the same values but for rounding.
     Raises SourceError, which names an operator or attribute that cannot be converted.
 
     >>> sorted(OPERATORS)[:3]
     ['Activation', 'BatchNorm', 'BlockGrad']
     """
-    embedding = symbol.find(EMBEDDING)
-    outputs = symbol.heads if embedding is None else [embedding]
-    return _Conversion(symbol, params, outputs).run(Graph(is_for_cpu))
+    embedding, graph = symbol.find(EMBEDDING), Graph(is_for_cpu)
+    if embedding is None:
+        return _Conversion(symbol, params, symbol.heads).run(graph)
+    graph.add_metadata(PIXELS_AS_THEY_ARE)
+    return _Conversion(symbol, params, [embedding]).run(graph)
 
 
 class _Conversion:

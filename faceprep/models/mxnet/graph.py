@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,6 +50,7 @@ class Graph:
         self._graph.name = "mxnet"
         self._names: set[str] = set()
         self._constants: dict[str, Value] = {}
+        self._renamed: dict[str, str] = {}
         self._n_bytes = 0
 
     def reserve(self, names: Sequence[str]) -> None:
@@ -97,11 +98,29 @@ class Graph:
         return Value(name, 4)
 
     def add_output(self, name: str, value: Value) -> None:
-        """Give `value` a name of its own and make it an output."""
-        node = self._onnx.helper.make_node("Identity", [value.name], [name], name=name)
-        self._graph.node.append(node)
+        """Make `value` an output of this name."""
+        if not self._rename(value.name, name):
+            source = self._renamed.get(value.name, value.name)
+            node = self._onnx.helper.make_node("Identity", [source], [name], name=name)
+            self._graph.node.append(node)
         sides = [f"{name}_{axis}" for axis in range(1, value.rank)]
         self._graph.output.append(self._describe(name, ["n", *sides]))
+
+    def _rename(self, old: str, new: str) -> bool:
+        """Rename the output of a node wherever it is used; return whether there is one."""
+        nodes = self._graph.node
+        if not any(old in node.output for node in nodes):
+            return False
+        for names in (names for node in nodes for names in (node.input, node.output)):
+            for place, name in enumerate(names):
+                if name == old:
+                    names[place] = new
+        self._renamed[old] = new
+        return True
+
+    def add_metadata(self, texts: Mapping[str, str]) -> None:
+        """State facts about the model in the file."""
+        self._onnx.helper.set_model_props(self._model, dict(texts))
 
     def _describe(self, name: str, shape: list[Any]) -> Any:
         return self._onnx.helper.make_tensor_value_info(name, self._onnx.TensorProto.FLOAT, shape)

@@ -72,6 +72,16 @@ def test_the_file_has_the_names_of_mxnet(tmp_path: Path) -> None:
     assert {weights.name for weights in graph.initializer} >= {"pre_fc1_weight", "s3_weight"}
 
 
+def test_a_value_may_be_an_output_twice(tmp_path: Path) -> None:
+    steps = [Step("Flatten"), Step("_mul_scalar", {"scalar": "2"}, (1,))]
+    model = convert(tmp_path, steps, {}, heads=[(1, 0), (2, 0), (1, 0)])
+    network = Runtime("cpu", 1).open(model)
+    values = np.ones((1, 3, 2, 2), np.float32)
+    assert [each.sum() for each in network.run(values)] == [12, 24, 12]
+    names = [each.name for each in network.session.get_outputs()]
+    assert names == ["s1_output0", "s2", "s1_output2"]
+
+
 def test_the_same_checkpoint_gives_the_same_bytes(tmp_path: Path) -> None:
     checkpoint = Checkpoint.find(str(save_embedder(tmp_path / "net")))
     assert checkpoint.to_onnx() == checkpoint.to_onnx()
