@@ -48,10 +48,7 @@ COMMANDS: dict[str, Entry] = {
         "faceprep.jobs.doctor:Doctor", "Check the installation and this machine.", "[PATH]"
     ),
     "report": Entry(
-        "faceprep.jobs.report:Report",
-        "Write a report of a run as an HTML page and as JSON.",
-        "OUT",
-        "report",
+        "faceprep.jobs.report:Report", "Write a report of a run as HTML and JSON.", "OUT", "report"
     ),
     "convert": Entry(
         "faceprep.jobs.convert:Convert", "Convert any set of images to any container.", "SRC DST"
@@ -218,10 +215,10 @@ RUNNERS: dict[str, Entry] = {
 
 _RESEARCH = "insightface's pretrained models: non-commercial research only"
 
-
 _PACKAGES = {
     "embed": ("onnxruntime", "onnx"),
-    "tensorflow": ("tensorflow",),
+    "detect": ("onnxruntime", "onnx"),
+    "tensorflow": ("tensorflow", "keras"),
     "tflite": ("ai-edge-litert",),
     "": ("torch",),
 }
@@ -234,7 +231,7 @@ def _user_file(target: str, help: str, extra: str, *suffixes: str) -> Entry:
     if suffixes:
         usage = "FILE" + " or ".join(suffixes)
     return Entry(
-        f"faceprep.models.files.{target}",
+        f"faceprep.models.{target}",
         help,
         usage,
         extra,
@@ -242,20 +239,6 @@ def _user_file(target: str, help: str, extra: str, *suffixes: str) -> Entry:
         weights="your file",
         licence="its own",
         suffixes=suffixes,
-    )
-
-
-def _checkpoint(target: str, help: str, extra: str) -> Entry:
-    """Describe a model that the user supplies as an MXNet checkpoint."""
-    return Entry(
-        target,
-        help,
-        "PREFIX,EPOCH",
-        extra,
-        packages=("onnxruntime", "onnx"),
-        weights="your file",
-        licence="its own",
-        suffixes=("-symbol.json",),
     )
 
 
@@ -293,28 +276,28 @@ DETECTORS: dict[str, Entry] = {
         weights="your pack or file",
         licence=_RESEARCH,
     ),
-    "mxnet": _checkpoint(
-        "faceprep.models.detectors.mxnet_file:MxnetDetector",
-        "InsightFace's RetinaFace in an MXNet checkpoint, also as PREFIX-symbol.json",
-        "detect",
+    "mxnet": _user_file(
+        "detectors.mxnet_file:MxnetDetector", "RetinaFace of MXNet", "detect", "-symbol.json"
     ),
 }
 
 MODEL_FILES: dict[str, Entry] = {
-    "onnx": _user_file("onnx_file:open_onnx", "an ONNX model", "embed", ".onnx"),
-    "mxnet": _checkpoint(
-        "faceprep.models.files.mxnet_file:open_mxnet",
-        "an MXNet checkpoint; PREFIX-symbol.json takes its newest epoch",
-        "embed",
+    "onnx": _user_file("files.onnx_file:open_onnx", "an ONNX model", "embed", ".onnx"),
+    "mxnet": _user_file(
+        "files.mxnet_file:open_mxnet", "an MXNet checkpoint", "embed", "-symbol.json"
     ),
-    "keras": _user_file("keras_file:open_keras", "a Keras model", "tensorflow", ".h5", ".keras"),
+    "keras": _user_file(
+        "files.keras_file:open_keras", "a Keras model", "tensorflow", ".h5", ".keras"
+    ),
     "savedmodel": _user_file(
-        "saved_model:open_saved_model", "a TensorFlow SavedModel", "tensorflow"
+        "files.saved_model:open_saved_model",
+        "a TensorFlow SavedModel, whose graph can read and write files",
+        "tensorflow",
     ),
-    "tflite": _user_file("tflite_file:open_tflite", "a TFLite model", "tflite", ".tflite"),
+    "tflite": _user_file("files.tflite_file:open_tflite", "a TFLite model", "tflite", ".tflite"),
     "torchscript": _user_file(
-        "torchscript:open_torchscript",
-        "a TorchScript module; needs torch, which no extra installs",
+        "files.torchscript:open_torchscript",
+        "a TorchScript module, whose program can write files; needs torch, which no extra installs",
         "",
         ".pt",
         ".pth",

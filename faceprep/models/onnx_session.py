@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ _BATCH_ON_GPU = 16
 _ONLY_FATAL = 4
 """ONNX Runtime prints an error as well as raising it; it is reported once."""
 _DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d+(,cuda:\d+)*", re.ASCII)
+_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+"""ONNX Runtime 1.32 writes a device id and events into the user's cache, and sends them."""
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
@@ -169,7 +172,8 @@ class Runtime:
 
 
 def onnxruntime() -> Any:
-    """Import the module onnxruntime. Raises MissingExtra."""
+    """Import the module onnxruntime, without its telemetry. Raises MissingExtra."""
+    os.environ[_NO_TELEMETRY] = "1"  # read when the module is loaded
     with loading("ONNX Runtime", "pip install 'faceprep[detect]'"):
         import onnxruntime as ort
     ort.set_default_logger_severity(_ONLY_FATAL)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +17,7 @@ import pytest
 from faceprep.core.errors import FaceprepError, OptionError, SourceError
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.weights import retinaface_onnx
+from tests.real import ROOT
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -144,3 +149,15 @@ def test_wishes_that_contradict_each_other_are_refused() -> None:
 def test_threads_are_those_asked_for() -> None:
     session = Runtime("cpu", threads=1).open(retinaface_onnx()).session
     assert session.get_session_options().intra_op_num_threads == 1
+
+
+def test_onnx_runtime_leaves_nothing_in_the_cache(tmp_path: Path) -> None:
+    program = (
+        "from faceprep.models.onnx_session import Runtime\n"
+        "from faceprep.models.weights import retinaface_onnx\n"
+        "Runtime('cpu', 1).open(retinaface_onnx())\n"
+    )
+    places = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ORT_")}
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, env=environment | places)
+    assert not list(tmp_path.rglob("*"))

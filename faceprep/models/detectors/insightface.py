@@ -23,7 +23,7 @@ from faceprep.core.errors import OptionError, SourceError, loading, naming
 from faceprep.core.faces import Faces
 from faceprep.models import weights
 from faceprep.models.detectors.retinaface_maps import RetinaFaceMaps, are_maps
-from faceprep.models.onnx_session import Network, Runtime
+from faceprep.models.onnx_session import Network, Runtime, onnxruntime
 
 log = logging.getLogger("faceprep")
 _VERSION = 1
@@ -128,6 +128,7 @@ def download_pack(model: str) -> None:
     kind, _, pack = model.partition(":")
     if kind != "insightface" or not pack or _folder_of(pack).is_dir():
         return
+    onnxruntime()  # before the library loads it, with its telemetry
     with loading("insightface", _REMEDY):
         from insightface.utils import storage as library
     folder, beside = _folder_of(pack), _home() / f".faceprep-{os.getpid()}"
@@ -135,7 +136,7 @@ def download_pack(model: str) -> None:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the library prints what it loads
             made = library.ensure_available("models", pack, root=str(beside))
-        storage.rename(made, folder)
+        storage.move(made, folder)
     except (OSError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         raise SourceError(
             f"the insightface pack {pack!r} cannot be downloaded",

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Floats
+from faceprep.models.files.keras_config import refuse_code
 from faceprep.models.files.open_model import OpenModel, Output, fingerprint_of
 from faceprep.models.files.preparation import KERAS_STD
 from faceprep.models.files.scaling import Graph, Node, read_scaling
@@ -37,6 +38,7 @@ def open_keras(runtime: Runtime, source: str) -> OpenModel:
     path = find_model(source)
     tf, device, provider = open_tensorflow(runtime)
     with errors_of(path), tf.device(device):
+        refuse_code(path)
         model = tf.keras.models.load_model(str(path), compile=False, safe_mode=True)
         input_ = only_input(model.inputs)
         names = getattr(model, "output_names", ("output",))  # a Sequential has one without a name

@@ -121,5 +121,5 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
         SourceError, match=r"net-symbol\.json: not a RetinaFace .* found outputs \(n, 32\)"
     ):
         MxnetDetector(CPU, str(symbol))
-    with pytest.raises(OptionError, match="PREFIX,EPOCH or a path to an .onnx"):
+    with pytest.raises(OptionError, match="FILE-symbol.json or a path to an .onnx"):
         open_detector(DetectorSpec("mxnet", "cpu"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,10 @@ def test_what_is_no_model_is_one_line(tmp_path: Path, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_code_in_a_file_is_refused_before_it_is_loaded(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import keras
 
     model = keras.Sequential(
@@ -95,10 +100,25 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
             keras.layers.Flatten(),
         ]
     )
-    for suffix in (".keras", ".h5"):
-        model.save(tmp_path / f"net{suffix}")
-        with pytest.raises(SourceError, match="not a model that TensorFlow can open"):
-            open_embedder(EmbedderSpec(str(tmp_path / f"net{suffix}"), device="cpu"))
+    model.save(tmp_path / f"net{suffix}")
+    monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(SourceError, match="holds code, .* found a Lambda layer") as caught:
+        open_embedder(EmbedderSpec(str(tmp_path / f"net{suffix}"), device="cpu"))
+    assert "\n" not in str(caught.value)
+
+
+def test_code_that_a_file_names_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    with zipfile.ZipFile(models["keras"]) as sound:
+        files = {name: sound.read(name) for name in sound.namelist()}
+    config = json.loads(files["config.json"])
+    run = {"module": "os", "class_name": "function", "config": "system"}
+    config["config"]["layers"][1]["config"]["activation"] = [[run]]
+    files["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    with pytest.raises(SourceError, match="holds code, .* found os.function"):
+        open_embedder(EmbedderSpec(str(tmp_path / "net.keras"), device="cpu"))
 
 
 def test_a_gpu_that_is_not_there_is_reported(models: dict[str, Path]) -> None:
@@ -122,3 +142,24 @@ def test_mean_of_three_channels(models: dict[str, Path]) -> None:
     mean: Any = (120.0, 110.0, 100.0)
     found = open_embedder(EmbedderSpec(str(models["keras"]), device="cpu", mean=mean)).embed(CROPS)
     assert np.abs(found - expected(CROPS, mean, 128, True)).max() < 1e-5
+
+
+@pytest.mark.parametrize("form", ["keras", "saved", "tflite"])
+def test_a_model_that_scales_pixels_itself_gets_pixels(form: str, tmp_path: Path) -> None:
+    """Its layers divide and subtract; TFLite's converter keeps them before a pool."""
+    import keras
+    import tensorflow as tf
+
+    image = keras.Input((112, 112, 3))
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
+    cells = keras.layers.AveragePooling2D(28)(scaled)
+    model = keras.Model(image, keras.layers.Flatten()(cells))
+    path = tmp_path / {"keras": "net.keras", "saved": "net", "tflite": "net.tflite"}[form]
+    if form == "keras":
+        model.save(path)
+    elif form == "saved":
+        model.export(path, verbose=False)
+    else:
+        path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    found = open_embedder(EmbedderSpec(str(path), device="cpu")).embed(CROPS)
+    assert np.abs(found - expected(CROPS, 127.5, 127.5, True)).max() < 1e-4
