@@ -48,10 +48,7 @@ COMMANDS: dict[str, Entry] = {
         "faceprep.jobs.doctor:Doctor", "Check the installation and this machine.", "[PATH]"
     ),
     "report": Entry(
-        "faceprep.jobs.report:Report",
-        "Write a report of a run as an HTML page and as JSON.",
-        "OUT",
-        "report",
+        "faceprep.jobs.report:Report", "Write a report of a run as HTML and JSON.", "OUT", "report"
     ),
     "convert": Entry(
         "faceprep.jobs.convert:Convert", "Convert any set of images to any container.", "SRC DST"
@@ -73,6 +70,12 @@ COMMANDS: dict[str, Entry] = {
         "faceprep.jobs.bin2folder:Bin2Folder",
         "Convert a verification .bin to images and pairs.csv.",
         "SRC DST",
+    ),
+    "convert-model": Entry(
+        "faceprep.jobs.convert_model:ConvertModel",
+        "Convert an MXNet checkpoint to ONNX.",
+        "SPEC OUT",
+        "embed",
     ),
     "make-bin": Entry(
         "faceprep.jobs.make_bin:MakeBin",
@@ -212,9 +215,9 @@ RUNNERS: dict[str, Entry] = {
 
 _RESEARCH = "insightface's pretrained models: non-commercial research only"
 
-
 _PACKAGES = {
     "embed": ("onnxruntime", "onnx"),
+    "detect": ("onnxruntime", "onnx"),
     "tensorflow": ("tensorflow", "keras"),
     "tflite": ("ai-edge-litert",),
     "": ("torch",),
@@ -228,7 +231,7 @@ def _user_file(target: str, help: str, extra: str, *suffixes: str) -> Entry:
     if suffixes:
         usage = "FILE" + " or ".join(suffixes)
     return Entry(
-        f"faceprep.models.files.{target}",
+        f"faceprep.models.{target}",
         help,
         usage,
         extra,
@@ -273,19 +276,27 @@ DETECTORS: dict[str, Entry] = {
         weights="your pack or file",
         licence=_RESEARCH,
     ),
+    "mxnet": _user_file(
+        "detectors.mxnet_file:MxnetDetector", "RetinaFace of MXNet", "detect", "-symbol.json"
+    ),
 }
 
 MODEL_FILES: dict[str, Entry] = {
-    "onnx": _user_file("onnx_file:open_onnx", "an ONNX model", "embed", ".onnx"),
-    "keras": _user_file("keras_file:open_keras", "a Keras model", "tensorflow", ".h5", ".keras"),
+    "onnx": _user_file("files.onnx_file:open_onnx", "an ONNX model", "embed", ".onnx"),
+    "mxnet": _user_file(
+        "files.mxnet_file:open_mxnet", "an MXNet checkpoint", "embed", "-symbol.json"
+    ),
+    "keras": _user_file(
+        "files.keras_file:open_keras", "a Keras model", "tensorflow", ".h5", ".keras"
+    ),
     "savedmodel": _user_file(
-        "saved_model:open_saved_model",
+        "files.saved_model:open_saved_model",
         "a TensorFlow SavedModel, whose graph can read and write files",
         "tensorflow",
     ),
-    "tflite": _user_file("tflite_file:open_tflite", "a TFLite model", "tflite", ".tflite"),
+    "tflite": _user_file("files.tflite_file:open_tflite", "a TFLite model", "tflite", ".tflite"),
     "torchscript": _user_file(
-        "torchscript:open_torchscript",
+        "files.torchscript:open_torchscript",
         "a TorchScript module, whose program can write files; needs torch, which no extra installs",
         "",
         ".pt",

@@ -93,8 +93,8 @@ class FaceOptions:
 
     detector: str = option(
         "retinaface",
-        "retinaface, mtcnn, centerface, insightface:PACK, or the path of an SCRFD or RetinaFace "
-        ".onnx.",
+        "retinaface, mtcnn, centerface, insightface:PACK, the path of an SCRFD or RetinaFace "
+        ".onnx, or RetinaFace as an MXNet checkpoint: PREFIX,EPOCH.",
     )
     device: str = option(
         "auto", "Run the detector on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn."

@@ -16,10 +16,14 @@ from faceprep.core.faces import N_LANDMARKS, Detector, Faces
 from faceprep.core.registry import DETECTORS
 from faceprep.models.detectors.detector import DetectorSpec, open_detector, problem_of
 from tests.contracts.installed import skip_where_packages_are_missing
+from tests.models.mxnet_files import save_retinaface, with_red_cell
 from tests.models.scrfd import scrfd_like
 from tests.photos import astronaut
 
-FILES: dict[str, Callable[[Path], Path]] = {"insightface": scrfd_like}
+FILES: dict[str, Callable[[Path], Path]] = {
+    "insightface": lambda folder: scrfd_like(folder / "det.onnx"),
+    "mxnet": lambda folder: save_retinaface(folder / "det"),
+}
 """Name in the registry -> writes a model in the folder, for detectors that come without weights."""
 
 
@@ -28,7 +32,7 @@ def name(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """Return the value of `--detector`."""
     kind: str = request.param
     skip_where_packages_are_missing(DETECTORS[kind])
-    return str(FILES[kind](tmp_path_factory.mktemp(kind) / "det.onnx")) if kind in FILES else kind
+    return str(FILES[kind](tmp_path_factory.mktemp(kind))) if kind in FILES else kind
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,9 @@ def images(name: str) -> list[Pixels]:
     """
     if name.endswith(".onnx"):
         return [np.full((64, 64, 3), (red, 0, 0), np.uint8) for red in (255, 235, 215)]
+    if name.endswith(".json"):
+        black = np.zeros((90, 120, 3), np.uint8)
+        return [with_red_cell(), black, with_red_cell(80, 70) // 5 * 4]
     return [astronaut(), np.full((90, 120, 3), 200, np.uint8), astronaut()[:300, 60:400]]
 
 
@@ -135,7 +142,8 @@ def test_it_says_what_it_runs_on(detector: Detector) -> None:
 @pytest.mark.parametrize("kind", FILES)
 def test_files_that_are_none_are_one_line(kind: str, tmp_path: Path) -> None:
     skip_where_packages_are_missing(DETECTORS[kind])
-    path = tmp_path / "det.onnx"
+    path = FILES[kind](tmp_path)
+    path.unlink()
     for data in (None, b"", b"hello"):
         if data is not None:
             path.write_bytes(data)

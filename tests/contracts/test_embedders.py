@@ -20,6 +20,7 @@ from faceprep.models.detectors import insightface as insightface_pack
 from faceprep.models.embedders.embedder import EmbedderSpec, find_kind, open_embedder
 from faceprep.vision.templates import load_template
 from tests.contracts.installed import skip_where_packages_are_missing
+from tests.models.mxnet_files import save_embedder
 from tests.tiny_models import (
     keras_model,
     random_crops,
@@ -32,6 +33,7 @@ from tests.tiny_models import (
 pytestmark = pytest.mark.filterwarnings("ignore")  # TensorFlow's own are many
 FILES: dict[str, Callable[[Path], object]] = {
     "onnx": lambda folder: save_onnx(folder / "net.onnx"),
+    "mxnet": lambda folder: save_embedder(folder / "net"),
     "keras": lambda folder: keras_model().save(folder / "net.keras"),
     "savedmodel": lambda folder: save_saved_model(folder / "net"),
     "tflite": lambda folder: save_tflite(folder / "net.tflite"),
@@ -55,7 +57,7 @@ def name(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         folder = tmp_path_factory.mktemp(kind)
         FILES[kind](folder)
         patch.setattr(insightface_pack, "pack_folder", lambda pack: folder)
-        yield "insightface:tiny" if kind == "insightface" else str(next(folder.iterdir()))
+        yield "insightface:tiny" if kind == "insightface" else str(max(folder.iterdir()))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from faceprep.core.faces import Detector, Faces, no_faces
 from faceprep.core.hush import hush_libraries
 from faceprep.core.opencv import opencv
 from faceprep.models.detectors.nms import areas, intersections, non_max_suppression
+from faceprep.models.mxnet.checkpoint import is_checkpoint
 from faceprep.models.onnx_session import Runtime
 
 _BORDERED_SIDE = 256
@@ -31,6 +32,8 @@ _SMALL_FACE = 0.125
 Larger boxes are dropped, because parts of a large face are detected as faces there.
 """
 _OVERLAP = 0.4
+_WITH_SOURCE = ("insightface", "mxnet")
+"""Detectors that are opened from a pack or a file."""
 _WHOLE_SIZE = 640
 """Size at which large faces are looked for where the detection size is larger."""
 _INSIDE = 0.75
@@ -41,13 +44,14 @@ _INSIDE = 0.75
 class DetectorSpec:
     """The choice of a detector and all options that its faces depend on.
 
-    `name` is one of `registry.DETECTORS`, `insightface:PACK` or the path of an .onnx file. `device`
-    and `threads` are those of `Runtime`. `det_size` is the maximum long side of the image that the
-    detector gets. Above 640, it counts for small faces, and large ones are detected at 640, because
-    detectors see a very large face in parts or not at all. `small_faces` adds a pass at twice the
-    size, for which images are enlarged up to twice. `min_score` None stands for the detector's own
-    minimum score. An image without a face of at least `sure_score` gets further passes. Faces whose
-    longer side is below `min_face` pixels of the image are dropped.
+    `name` is one of `registry.DETECTORS`, `insightface:PACK`, the path of an .onnx file, or an
+    MXNet checkpoint as `PREFIX-symbol.json` or `PREFIX,EPOCH`. `device` and `threads` are those of
+    `Runtime`. `det_size` is the maximum long side of the image that the detector gets. Above 640,
+    it counts for small faces, and large ones are detected at 640, because detectors see a very
+    large face in parts or not at all. `small_faces` adds a pass at twice the size, for which images
+    are enlarged up to twice. `min_score` None stands for the detector's own minimum score. An image
+    without a face of at least `sure_score` gets further passes. Faces whose longer side is below
+    `min_face` pixels of the image are dropped.
     """
 
     name: str = "retinaface"
@@ -105,10 +109,13 @@ def open_detector(spec: DetectorSpec) -> SizedDetector:
     name, _, source = spec.name.partition(":")
     if spec.name.endswith(".onnx"):
         name, source = "insightface", spec.name
-    if name not in registry.DETECTORS or (name == "insightface") != bool(source):
+    elif is_checkpoint(spec.name):
+        name, source = "mxnet", spec.name
+    if name not in registry.DETECTORS or (name in _WITH_SOURCE) != bool(source):
         raise OptionError(
             f"unknown detector {spec.name!r}",
-            expected=", ".join(registry.DETECTORS) + ":PACK or a path to an .onnx",
+            expected=", ".join(entry.usage or each for each, entry in registry.DETECTORS.items())
+            + " or a path to an .onnx",
         )
     kind = registry.load(registry.DETECTORS, name)
     options = {} if spec.min_score is None else {"min_score": spec.min_score}

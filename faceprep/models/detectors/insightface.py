@@ -19,10 +19,11 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.arrays import Pixels
-from faceprep.core.errors import OptionError, SourceError, loading
+from faceprep.core.errors import OptionError, SourceError, loading, naming
 from faceprep.core.faces import Faces
 from faceprep.models import weights
-from faceprep.models.onnx_session import Runtime, onnxruntime
+from faceprep.models.detectors.retinaface_maps import RetinaFaceMaps, are_maps
+from faceprep.models.onnx_session import Network, Runtime, onnxruntime
 
 log = logging.getLogger("faceprep")
 _VERSION = 1
@@ -52,10 +53,25 @@ class InsightFacePack:
                 expected=f"{allowed} outputs (SCRFD, RetinaFace)",
                 found=str(n_outputs),
             )
-        self._model = _scrfd()(session=network.session)
-        self._model.det_thresh = min_score
+        self._detector: _Scrfd | RetinaFaceMaps
+        if are_maps(network):
+            with naming(path):
+                self._detector = RetinaFaceMaps(network, min_score)
+        else:
+            self._detector = _Scrfd(network, min_score)
         self.fingerprint = f"{path.stem}/{weights.fingerprint(model)}/v{_VERSION}/min{min_score:g}"
         self.provider = network.provider
+
+    def detect(self, images: Sequence[Pixels]) -> list[Faces]:
+        return self._detector.detect(images)
+
+
+class _Scrfd:
+    """The library's own decoding of SCRFD."""
+
+    def __init__(self, network: Network, min_score: float) -> None:
+        self._model = _library_class()(session=network.session)
+        self._model.det_thresh = min_score
 
     def detect(self, images: Sequence[Pixels]) -> list[Faces]:
         return [self._detect_image(image) for image in images]
@@ -142,7 +158,7 @@ def _folder_of(pack: str) -> Path:
     return _home() / "models" / pack
 
 
-def _scrfd() -> type:
+def _library_class() -> type:
     with loading("insightface", _REMEDY):
         from insightface.model_zoo.scrfd import SCRFD
     kind: type = SCRFD

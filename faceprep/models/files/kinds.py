@@ -6,15 +6,22 @@ import os
 
 from faceprep.core import registry
 from faceprep.models.files.open_model import OpenModel
+from faceprep.models.mxnet.checkpoint import is_checkpoint
 from faceprep.models.onnx_session import Runtime
+
+_CHECKPOINT = "mxnet"
 
 
 def find_file_kind(name: str) -> str:
     """Return the kind in MODEL_FILES of the file or folder `name`, or an empty text.
 
-    >>> find_file_kind("nets/r50.ONNX"), find_file_kind("dlib-resnet")
-    ('onnx', '')
+    >>> find_file_kind("nets/r50.ONNX"), find_file_kind("model-r100,0")
+    ('onnx', 'mxnet')
+    >>> find_file_kind("dlib-resnet")
+    ''
     """
+    if is_checkpoint(name):
+        return _CHECKPOINT
     for kind, entry in registry.MODEL_FILES.items():
         if entry.suffixes and name.lower().endswith(entry.suffixes):
             return kind

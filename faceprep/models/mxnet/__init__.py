@@ -1,0 +1,1 @@
+"""MXNet checkpoints, read and converted to ONNX without MXNet."""

@@ -1,0 +1,95 @@
+"""The files of an MXNet checkpoint: `PREFIX-symbol.json` and `PREFIX-EPOCH.params`.
+
+A checkpoint is named by its symbol file, which stands for its newest epoch, or as `PREFIX,EPOCH`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from faceprep.core import storage
+from faceprep.core.errors import SourceError, naming
+from faceprep.models.mxnet.convert import VERSION, to_onnx
+from faceprep.models.mxnet.params import Params
+from faceprep.models.mxnet.symbol import parse_symbol
+
+SYMBOL = "-symbol.json"
+_PIECE = 1 << 22
+_EPOCH = re.compile(r"(.+),(\d{1,9})", re.DOTALL)
+
+
+class Checkpoint(NamedTuple):
+    """The two files of a checkpoint."""
+
+    symbol: Path
+    params: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the name of the weights, such as `model-r100-0000`, and digits of both files."""
+        digest = hashlib.sha256()
+        for path in self:
+            with storage.ByteSource(path) as source:
+                for offset in range(0, source.size, _PIECE):
+                    digest.update(source.read_at(offset, _PIECE))
+        return f"{self.params.stem}/{digest.hexdigest()[:12]}/mxnet{VERSION}"
+
+    @classmethod
+    def find(cls, spec: str) -> Checkpoint:
+        """Return the files that `spec` names. Raises SourceError if one is missing."""
+        match = _EPOCH.fullmatch(spec)
+        if match is None:
+            symbol = Path(spec).expanduser()
+            _expect_file(symbol, "the graph")
+            return cls(symbol, _newest_params(symbol))
+        prefix, end = Path(match[1]).expanduser(), f"-{int(match[2]):04d}.params"
+        checkpoint = cls(_beside(prefix, SYMBOL), _beside(prefix, end))
+        _expect_file(checkpoint.symbol, "the graph")
+        _expect_file(checkpoint.params, "the weights")
+        return checkpoint
+
+    def to_onnx(self, is_for_cpu: bool = False) -> bytes:
+        """Convert the checkpoint to an ONNX file, as `convert.to_onnx` does.
+
+        Raises SourceError, MissingExtra.
+        """
+        with naming(self.symbol):
+            symbol = parse_symbol(storage.read_bytes(self.symbol))
+            with storage.ByteSource(self.params) as source:
+                return to_onnx(symbol, Params(source), is_for_cpu)
+
+
+def is_checkpoint(spec: str) -> bool:
+    """Return whether `spec` names an MXNet checkpoint.
+
+    >>> is_checkpoint("nets/r100-symbol.json"), is_checkpoint("model-r100,0")
+    (True, True)
+    >>> is_checkpoint("net.onnx"), is_checkpoint("model-r100")
+    (False, False)
+    """
+    return spec.endswith(SYMBOL) or _EPOCH.fullmatch(spec) is not None
+
+
+def _expect_file(path: Path, part: str) -> None:
+    if not path.is_file():
+        raise SourceError("no such file", path=path, expected=f"{part} of an MXNet checkpoint")
+
+
+def _beside(prefix: Path, end: str) -> Path:
+    return prefix.with_name(prefix.name + end)
+
+
+def _newest_params(symbol: Path) -> Path:
+    """Return the weights of the highest epoch beside a symbol. Raises SourceError."""
+    prefix = symbol.name.removesuffix(SYMBOL)
+    form = re.compile(re.escape(prefix) + r"-(\d{4,9})\.params")
+    _, names = storage.list_folder(symbol.parent)
+    epochs = {int(match[1]): name for name in names if (match := form.fullmatch(name))}
+    if not epochs:
+        raise SourceError(
+            "no weights beside this symbol", path=symbol, expected=f"{prefix}-0000.params"
+        )
+    return symbol.with_name(epochs[max(epochs)])
