@@ -99,6 +99,12 @@ COMMANDS: dict[str, Entry] = {
     "embed": Entry(
         "faceprep.jobs.embed.job:Embed", "Compute one embedding per face.", "SRC OUT", "embed"
     ),
+    "search": Entry(
+        "faceprep.jobs.search:Search",
+        "Find the closest identities of a gallery for each probe.",
+        "PROBES GALLERY OUT",
+        "embed",
+    ),
     "verify": Entry(
         "faceprep.jobs.verify.job:Verify",
         "Measure how well an embedder separates people.",

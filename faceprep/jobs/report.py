@@ -7,7 +7,9 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,10 +25,11 @@ from faceprep.core.options import option
 from faceprep.core.scratch import scratch_folder
 from faceprep.identity.distributions import measure
 from faceprep.pages.report import section_faces as faces
+from faceprep.pages.report import section_matches as matches
 from faceprep.pages.report import section_runs as runs
 from faceprep.pages.report import section_similarity as likeness
 from faceprep.pages.report import section_videos as videos
-from faceprep.pages.report.crops import Crops, open_crops, spread_places
+from faceprep.pages.report.crops import Crops, open_crops, open_side_crops, spread_places
 from faceprep.pages.report.html import Heading, write_page
 from faceprep.pages.report.run_state import Run, find_runs, is_work_page
 from faceprep.pages.report.section_faces import Columns
@@ -36,6 +39,7 @@ from faceprep.sets.set_writer import are_labels
 from faceprep.tables.embeddings import is_embeddings, load_embeddings
 from faceprep.tables.faces import FACES_TABLE
 from faceprep.tables.frames import FRAMES_TABLE
+from faceprep.tables.matches import is_matches, read_matches
 from faceprep.tables.plan import read_plan
 from faceprep.vision.quality import MEASURES, measure_crop
 
@@ -77,11 +81,12 @@ class Reported:
 class Report(Look):
     """Write a report of a run as one HTML page and as JSON.
 
-    OUT is the output of a command: a folder or another set, a table or embeddings; or a plan, or
-    the saved --json output of verify. OUT/report.html (OUT.report.html beside a file) has plots,
-    tables and example crops, and needs neither a network nor scripts. The same numbers are in a
-    .json beside it. The page shows what is available: images of each identity, frames of each
-    video, failures, faces, sharpness, similarity, decisions, verification, space.
+    OUT is the output of a command: a folder or another set, a table or embeddings; a table of
+    search, shown with pictures; or a plan, or the saved --json output of verify. OUT/report.html
+    (OUT.report.html beside a file) has plots, tables and example crops, and needs neither a network
+    nor scripts. The same numbers are in a .json beside it. The page shows what is available: images
+    of each identity, frames of each video, failures, faces, sharpness, similarity, decisions,
+    verification, space.
     """
 
     command: ClassVar[str] = "report"
@@ -103,7 +108,7 @@ class Report(Look):
         heading = Heading(
             title, os.path.abspath(out), f"Made by faceprep {__version__}. No network, no script."
         )
-        with scratch_folder() as scratch, open_crops(out, found_runs, scratch) as crops:
+        with scratch_folder() as scratch, _open_pictures(out, found_runs, scratch) as crops:
             sections = list(self._sections(out, found_runs, crops, progress))
             if not sections:
                 raise SourceError(
@@ -135,6 +140,9 @@ class Report(Look):
             if failures := runs.failures_section(run.failures()):
                 yield failures
             yield from _of_tally(run, tally, out, crops.counts if len(tallies) == 1 else None)
+        if _has_matches(out):
+            yield matches.matches_section(partial(read_matches, out))
+            return
         yield from self._of_tables(out, tallies, crops)
         yield from self._of_likeness(out, found_runs)
 
@@ -190,6 +198,19 @@ class Report(Look):
         verified = self.verify or (out if out.suffix == ".json" and out.is_file() else None)
         if verified is not None:
             yield likeness.verification_section(_load_verified(verified))
+
+
+def _has_matches(out: Path) -> bool:
+    return out.is_file() and is_matches(out)
+
+
+def _open_pictures(
+    out: Path, found_runs: Sequence[Run], scratch: Path
+) -> AbstractContextManager[Crops]:
+    """Open the crops of an output; a table of search has those of the two sets it compares."""
+    if _has_matches(out):
+        return open_side_crops(found_runs, (matches.PROBE, matches.GALLERY), scratch)
+    return open_crops(out, found_runs, scratch)
 
 
 def _tally(run: Run, out: Path, progress: Progress) -> Tally:

@@ -164,9 +164,30 @@ def load_embeddings(path: str | os.PathLike[str]) -> Embeddings:
     return _load_parquet(path)
 
 
+def count_embeddings(path: str | os.PathLike[str]) -> int:
+    """Count the embeddings of a file, or of a file in shards. Raises SourceError."""
+    if _kind(path) == ".npz":
+        with NpzFile(path) as file:
+            (n, *_), _ = file.header(EMBEDDINGS)
+            return int(n)
+    n = 0
+    for shard in files_of(path):
+        with parquet.open_parquet(shard) as table:
+            n += table.metadata.num_rows
+    return n
+
+
 def load_place(path: str | os.PathLike[str]) -> Place:
     """Load the origin of the images; empty where the file does not name it. Raises SourceError."""
     return _place_of(_load_about(path))
+
+
+def load_origin(path: str | os.PathLike[str]) -> Model:
+    """Load the facts about the model that made the vectors, without the vectors.
+
+    Raises SourceError.
+    """
+    return _model_of(path, _load_about(path))
 
 
 def _kind(path: str | os.PathLike[str]) -> str:
