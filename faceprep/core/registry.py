@@ -123,6 +123,12 @@ COMMANDS: dict[str, Entry] = {
         "SRC DST",
         "embed",
     ),
+    "exclude-people": Entry(
+        "faceprep.jobs.exclude_people:ExcludePeople",
+        "Remove everyone from a set who appears in another.",
+        "SRC OTHER DST",
+        "embed",
+    ),
     "dedupe": Entry(
         "faceprep.jobs.dedupe.job:Dedupe",
         "Find exact and near-duplicate images.",

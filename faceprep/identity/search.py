@@ -14,8 +14,15 @@ import numpy as np
 
 from faceprep.core.arrays import Bools, Doubles, Floats, Ints
 from faceprep.identity.matmul import multiply
-from faceprep.identity.similarity import BLOCK, Factors, Progress, factors_of_images, margin_of
-from faceprep.identity.vectors import DECIMALS, Vectors
+from faceprep.identity.similarity import (
+    BLOCK,
+    Factors,
+    Progress,
+    factors_of_images,
+    margin_of,
+    with_equal_sides,
+)
+from faceprep.identity.vectors import DECIMALS, Vectors, compare_rows
 
 _HEIGHT = 1024
 _NONE: Ints = np.empty(0, np.int64)
@@ -68,7 +75,7 @@ class Closest:
 
     def add(self, probes: Ints, rows: Ints) -> None:
         """Measure pairs of a row of the probes and a row of the gallery, and keep the closest."""
-        likeness = _measure(self._probes, self._gallery, probes, rows)
+        likeness = compare_rows(self._probes, self._gallery, probes, rows)
         added = Hits(probes, self._gallery.group_of(rows), rows, likeness)
         hits = self.hits.join(added)
         namesakes = np.concatenate([self._namesakes, self._find_namesakes(added)])
@@ -106,7 +113,7 @@ def find_closest(
     ([1.0, 0.6, 1.0, 0.8, 1.0, 0.8], [0, 1, 0, 1, 1, 0])
     """
     block = block or BLOCK
-    left, right = factors_of_images(probes), factors_of_images(gallery)
+    left, right = with_equal_sides(factors_of_images(probes), factors_of_images(gallery))
     margin = 2 * max(margin_of(left), margin_of(right))
     closest = Closest(probes, gallery, n)
     buffer = np.empty(min(_HEIGHT, max(left.n, 1)) * block, np.float32)
@@ -160,16 +167,6 @@ def _select(
     sizes = np.diff(starts, append=products.shape[1])
     i, j = np.nonzero(chosen >= np.repeat(limits, sizes, axis=1))
     return rows[i], j
-
-
-def _measure(probes: Vectors, gallery: Vectors, left: Ints, right: Ints) -> Doubles:
-    """Measure likeness (n,) pair by pair, in float64, rounded as `Vectors.likeness` rounds."""
-    found = np.empty(len(left))
-    for start in range(0, len(left), BLOCK):
-        block = slice(start, start + BLOCK)
-        apart = probes.take(left[block]) - gallery.take(right[block])
-        found[block] = 1 - (apart * apart).sum(axis=1) / 2
-    return found.round(DECIMALS)
 
 
 def measure_margins(hits: Hits, n: int) -> tuple[Hits, Doubles]:

@@ -14,7 +14,7 @@ from faceprep.core.large_arrays import allocate
 
 NOT_FINITE, ZERO_VECTOR, DUPLICATE_NAME = "not_finite", "zero_vector", "duplicate_name"
 REASONS = {
-    NOT_FINITE: "its vector has values that are not numbers, or too large ones",
+    NOT_FINITE: "its vector has values that are not finite",
     ZERO_VECTOR: "its vector is zero",
     DUPLICATE_NAME: "another embedding before it has this name",
 }

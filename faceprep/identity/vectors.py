@@ -97,12 +97,7 @@ class Vectors:
         The likeness is 1 - |a - b|²/2, which is the cosine for vectors of length 1. It is computed
         in float64 and then rounded, so a pair always has the same value.
         """
-        found = np.empty(len(left))
-        for start in range(0, len(left), _PAIRS_AT_ONCE):
-            block = slice(start, start + _PAIRS_AT_ONCE)
-            apart = self.take(left[block]) - self.take(right[block])
-            found[block] = 1 - (apart * apart).sum(axis=1) / 2
-        return found.round(DECIMALS)
+        return compare_rows(self, self, left, right)
 
     def pieces(self) -> Iterator[tuple[int, int, Doubles]]:
         """Yield (start, stop, vectors) of the set in pieces that fit the cache of a core.
@@ -119,6 +114,19 @@ class Vectors:
         if is_run:  # a slice does not copy
             return self.source[rows[0] : rows[-1] + 1]
         return self.source[rows]
+
+
+def compare_rows(vectors: Vectors, others: Vectors, left: Ints, right: Ints) -> Doubles:
+    """Measure the likeness (n,) of rows `left` of one set and `right` of another, pair by pair.
+
+    It is computed as in `Vectors.likeness`.
+    """
+    found = np.empty(len(left))
+    for start in range(0, len(left), _PAIRS_AT_ONCE):
+        block = slice(start, start + _PAIRS_AT_ONCE)
+        apart = vectors.take(left[block]) - others.take(right[block])
+        found[block] = 1 - (apart * apart).sum(axis=1) / 2
+    return found.round(DECIMALS)
 
 
 def prepare(embeddings: Embeddings) -> Vectors:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, lru_cache
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -27,12 +26,12 @@ from faceprep.identity.vectors import Vectors, prepare
 from faceprep.steps.embed_crops import EmbedOptions
 from faceprep.steps.embedded_sets import (
     EMBED,
-    Loaded,
+    OpenSide,
     Side,
     embed_shards,
     embed_side,
-    load_side,
     open_quietly,
+    open_side,
     plan_side,
     refuse_other_length,
     refuse_other_model,
@@ -53,35 +52,6 @@ class _Sides(NamedTuple):
     probes: Side
     gallery: Side
     suffix: str
-
-
-@dataclass(frozen=True)
-class _OpenSide:
-    """The embeddings of a side, and the same ready for comparison."""
-
-    path: str
-    loaded: Loaded
-
-    @cached_property
-    def vectors(self) -> Vectors:
-        return prepare(self.loaded.embeddings)
-
-
-@dataclass(frozen=True)
-class _Opening:
-    """A side of a run; two are equal where they open the same embeddings."""
-
-    side: Side
-    scratch: Path
-    sink: Sink = field(compare=False)
-    options: EmbedOptions = field(compare=False)
-
-
-@lru_cache(maxsize=2)
-def _open_side(opening: _Opening) -> _OpenSide:
-    """Open a side; a process does so once."""
-    loaded = load_side(opening.options, opening.side, opening.sink)
-    return _OpenSide(opening.side.path, loaded)
 
 
 @dataclass(frozen=True)
@@ -158,10 +128,7 @@ class Search(EmbedOptions, ListOptions, Job):
             yield from embed_side(self, shard, sink)
             return
         sides: _Sides = shard.payload
-        probes, gallery = (
-            _open_side(_Opening(side, sink.scratch, sink, self))
-            for side in (sides.probes, sides.gallery)
-        )
+        probes, gallery = (open_side(self, side, sink) for side in (sides.probes, sides.gallery))
         refuse_other_length(gallery.path, probes.loaded.embeddings, gallery.loaded.embeddings)
         if shard.stage == _INDEX:
             self._build_index(probes, gallery, sink)
@@ -173,13 +140,13 @@ class Search(EmbedOptions, ListOptions, Job):
         if sides.probes.is_file:
             yield from map(Outcome, piece.keys)
 
-    def _build_index(self, probes: _OpenSide, gallery: _OpenSide, sink: Sink) -> None:
+    def _build_index(self, probes: OpenSide, gallery: OpenSide, sink: Sink) -> None:
         index = NearIndex.build(gallery.vectors, self.seed)
         tuning = index.tune(probes.vectors, self.top + 1, self.seed)
         sink.open_part(_TUNING).write(json.dumps(asdict(tuning)).encode())
         sink.open_part(_ROWS).write(index.dump().data)
 
-    def _search(self, piece: Embeddings, gallery: _OpenSide, sink: Sink, suffix: str) -> None:
+    def _search(self, piece: Embeddings, gallery: OpenSide, sink: Sink, suffix: str) -> None:
         probes = prepare(piece)
         hits, margins = measure_margins(self._find(probes, gallery, sink), self.top)
         order = np.argsort(probes.order[hits.probes], kind="stable")
@@ -194,7 +161,7 @@ class Search(EmbedOptions, ListOptions, Job):
         )
         write_matches(sink.open_part(_ROWS), suffix, found)
 
-    def _find(self, probes: Vectors, gallery: _OpenSide, sink: Sink) -> Hits:
+    def _find(self, probes: Vectors, gallery: OpenSide, sink: Sink) -> Hits:
         if self.approximate:
             data = storage.read_bytes(sink.part_path(_INDEX, _ROWS))
             n_lists = _load_tuning(sink).n_lists

@@ -13,8 +13,8 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 from faceprep.core import storage
@@ -24,6 +24,7 @@ from faceprep.core.io.columns import TextNumbers
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import Outcome, Shard, Sink
 from faceprep.identity.sound_vectors import REASONS, find_faults, leave_out
+from faceprep.identity.vectors import Vectors, prepare
 from faceprep.sets.containers import faults_after, index_set, open_set
 from faceprep.sets.listing import is_text, refuse_bad_name
 from faceprep.steps.embed_crops import EmbedOptions, Load, embed_loads, fit_encoded, load_parts
@@ -144,6 +145,39 @@ def load_side(options: EmbedOptions, side: Side, sink: Sink) -> Loaded:
     return replace(loaded, embeddings=_separate_unnamed(loaded.embeddings))
 
 
+@dataclass(frozen=True)
+class _Opening:
+    """A side of a run; two are equal where they open the same embeddings."""
+
+    side: Side
+    scratch: Path
+    sink: Sink = field(compare=False)
+    options: EmbedOptions = field(compare=False)
+
+
+def open_side(options: EmbedOptions, side: Side, sink: Sink) -> OpenSide:
+    """Load a side; a process loads the last two once. Raises SourceError as `load_side`."""
+    return _open_side(_Opening(side, sink.scratch, sink, options))
+
+
+@lru_cache(maxsize=2)
+def _open_side(opening: _Opening) -> OpenSide:
+    loaded = load_side(opening.options, opening.side, opening.sink)
+    return OpenSide(opening.side.path, loaded)
+
+
+@dataclass(frozen=True)
+class OpenSide:
+    """The embeddings of a side, and the same ready for comparison."""
+
+    path: str
+    loaded: Loaded
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        return prepare(self.loaded.embeddings)
+
+
 def take_rows(embeddings: Embeddings, start: int, stop: int) -> Embeddings:
     """Return the rows [start, stop) of embeddings."""
     if start == 0 and stop >= len(embeddings):
@@ -157,8 +191,7 @@ def check_embeddings(embeddings: Embeddings, unit: str = "") -> Loaded:
     faults = find_faults(embeddings)
     outcomes = []
     for row, status in faults.named():
-        key = embeddings.keys[row]
-        outcomes.append(Outcome(key, status, f"{key}: {REASONS[status]}", unit))
+        outcomes.append(Outcome(embeddings.keys[row], status, REASONS[status], unit))
     return Loaded(leave_out(embeddings, faults.rows), outcomes)
 
 

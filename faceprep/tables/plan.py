@@ -32,8 +32,8 @@ _MARK = b"\xef\xbb\xbf"
 """What some editors put in front of UTF-8."""
 _FIRST_LINE = 'a first line with {"kind": "plan", …}'
 _WRITERS = (
-    "Plans are the plan.jsonl of merge-identities, clean-identities, dedupe and score, and "
-    "undo.jsonl."
+    "Plans are the plan.jsonl of merge-identities, clean-identities, exclude-people, dedupe "
+    "and score, and undo.jsonl."
 )
 _LEFT_OUT: tuple[Any, ...] = ("", None, ACCEPTED, {})
 _Path = str | os.PathLike[str]

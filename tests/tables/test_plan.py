@@ -149,8 +149,8 @@ def test_another_file_is_no_plan_and_it_is_said_where_plans_are(
         read_plan(path)
     assert str(told.value) == (
         f'{path}: not a plan: expected a first line with {{"kind": "plan", …}}, found {found}.'
-        " Plans are the plan.jsonl of merge-identities, clean-identities, dedupe and score, and "
-        "undo.jsonl."
+        " Plans are the plan.jsonl of merge-identities, clean-identities, exclude-people, dedupe "
+        "and score, and undo.jsonl."
     )
 
 

@@ -13,10 +13,12 @@ import numpy.typing as npt
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, MERGE, Decision
 from faceprep.pages.report.histograms import count, describe, linear_edges
-from faceprep.pages.report.sections import Curves, Histogram, Part, Section, Table
+from faceprep.pages.report.sections import Cell, Curves, Histogram, Part, Section, Table
 
 _LIKENESS_KEYS = ("pairs", "0.001", "0.01", "median", "0.99", "0.999")
 _N_NAMED = 10
+_MOST_OVERLAP = 1000
+_OVERLAP = ("subject", "images", "person", "images_there", "likeness", "verdict")
 _MOST_STEPS = 40
 _BINS_PER_STEP = (1, 2, 4, 5, 10)  # each divides the number of bins
 _MOST_LINES = 8
@@ -91,6 +93,8 @@ class _PlanTally:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     scores: dict[str, list[float]] = field(default_factory=dict)
     merged_into: Counter[str] = field(default_factory=Counter)
+    overlap: list[Sequence[Cell]] = field(default_factory=list)
+    """Rows about people of another set, the first of them."""
 
     def add(self, decision: Decision) -> None:
         """Count one decision."""
@@ -99,6 +103,8 @@ class _PlanTally:
             self.scores.setdefault(decision.verdict, []).append(float(decision.score))
         if decision.into and decision.verdict == ACCEPTED and decision.action == MERGE:
             self.merged_into[decision.into] += 1
+        if "person" in decision.evidence and len(self.overlap) < _MOST_OVERLAP:
+            self.overlap.append(_overlap_row(decision))
 
     def rows(self) -> list[tuple[str, str, int]]:
         """Return (action, verdict, number of decisions), sorted."""
@@ -112,6 +118,13 @@ class _PlanTally:
         """Return the identities that most others are merged into, the largest number first."""
         ordered = sorted(self.merged_into.items(), key=lambda pair: (-pair[1], pair[0]))
         return ordered[:_N_NAMED]
+
+
+def _overlap_row(decision: Decision) -> Sequence[Cell]:
+    """Return the row of a decision to drop somebody who is in another set."""
+    images = decision.evidence.get("images") or (None, None)
+    person = str(decision.evidence["person"])
+    return decision.subject, images[0], person, images[1], decision.score, decision.verdict
 
 
 def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Section:
@@ -131,6 +144,7 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
         "scores": describe(tally.all_scores()),
         "summary": summary,
         "most_merged": dict(tally.most_merged()),
+        "overlap": [dict(zip(_OVERLAP, row, strict=True)) for row in tally.overlap],
     }
     title = f"The plan of {judged.get('command', 'a person')}"
     text = f"{count_noun(tally.counts.total(), 'decision')}. Only accepted ones are carried out."
@@ -144,6 +158,9 @@ def _plan_parts(tally: _PlanTally, summary: Mapping[str, Any]) -> list[Part]:
     if summary:
         figures = [(name.replace("_", " "), _cell(value)) for name, value in summary.items()]
         parts.append(Table("Figures of the plan", ("figure", "value"), figures))
+    if tally.overlap:
+        header = tuple(name.replace("_", " ") for name in _OVERLAP)
+        parts.append(Table("People who are in both sets", header, tally.overlap))
     if tally.merged_into:
         title = "Identities that most others are merged into"
         parts.append(Table(title, ("identity", "merged into it"), tally.most_merged()))
