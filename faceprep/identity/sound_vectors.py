@@ -63,11 +63,24 @@ def find_faults(embeddings: Embeddings) -> Faults:
     [FaultyRow(row=1, status='zero_vector'), FaultyRow(row=2, status='not_finite'), \
 FaultyRow(row=3, status='duplicate_name')]
     """
-    squares = _square_all(np.asarray(embeddings.vectors))
+    vectors = np.asarray(embeddings.vectors)
+    return Faults(*_find_faulty(vectors), _find_repeated(embeddings.keys))
+
+
+def find_faulty_vectors(vectors: Floats) -> Iterator[FaultyRow]:
+    """Yield the rows of vectors (n, d) that cannot be compared.
+
+    >>> list(find_faulty_vectors(np.zeros((1, 2), "f4")))
+    [FaultyRow(row=0, status='zero_vector')]
+    """
+    yield from Faults(*_find_faulty(vectors), np.empty(0, np.int64)).named()
+
+
+def _find_faulty(vectors: Floats) -> tuple[Ints, Ints]:
+    """Return the rows of vectors that are not finite, and of those that are zero."""
+    squares = _square_all(vectors)
     is_usable = np.isfinite(squares) & (squares <= _LONGEST)
-    not_finite = np.flatnonzero(~is_usable)
-    zero = np.flatnonzero(squares < _SHORTEST)
-    return Faults(not_finite, zero, _find_repeated(embeddings.keys))
+    return np.flatnonzero(~is_usable), np.flatnonzero(squares < _SHORTEST)
 
 
 def _square_all(vectors: Floats) -> Doubles:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from faceprep import __version__
 from faceprep.core import registry, storage
-from faceprep.core.embeddings import Model
+from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import FaceprepError, OptionError, SourceError
 from faceprep.core.job import Job, Look
 from faceprep.core.options import option
@@ -36,6 +36,7 @@ from faceprep.pages.report.section_faces import Columns
 from faceprep.pages.report.sections import Section
 from faceprep.pages.report.tally import Tally
 from faceprep.sets.set_writer import are_labels
+from faceprep.steps.embedded_sets import check_embeddings
 from faceprep.tables.embeddings import is_embeddings, load_embeddings
 from faceprep.tables.faces import FACES_TABLE
 from faceprep.tables.frames import FRAMES_TABLE
@@ -46,7 +47,7 @@ from faceprep.vision.quality import MEASURES, measure_crop
 log = logging.getLogger("faceprep")
 Progress = Callable[[int, int], None]
 _PLAN = "plan.jsonl"
-_SAMPLE = 200
+_SAMPLE, _N_NAMED = 200, 3
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.[a-z]+$)")
 _MOST_COMPARED = 10_000
 """Images whose pairs are compared. This takes seconds, and four times as long for twice as many."""
@@ -183,7 +184,7 @@ class Report(Look):
         given = self.embeddings or (
             None if "likeness" in summary else _embeddings_of(out, found_runs)
         )
-        embeddings = load_embeddings(given) if given else None
+        embeddings = _load_sound(given) if given else None
         measured = measure(embeddings, _MOST_COMPARED) if embeddings else summary.get("likeness")
         if measured:
             model = embeddings.model if embeddings else Model()
@@ -278,6 +279,16 @@ def _has_embeddings(path: Path) -> bool:
         return is_embeddings(path)
     except FaceprepError:
         return False
+
+
+def _load_sound(path: Path) -> Embeddings:
+    """Load the embeddings that can be compared; the log names the others."""
+    loaded = check_embeddings(load_embeddings(path))
+    for outcome in loaded.left_out[:_N_NAMED]:
+        log.warning("%s: %s: %s", path, outcome.key, outcome.reason)
+    if len(loaded.left_out) > _N_NAMED:
+        log.warning("%s: %s more", path, f"{len(loaded.left_out) - _N_NAMED:,}")
+    return loaded.embeddings
 
 
 def _load_verified(path: Path) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from faceprep.core.errors import SourceError
 from faceprep.core.io import parquet
 from faceprep.core.io.contents import Contents
 from faceprep.core.io.image_bytes import read_image_bytes
@@ -15,6 +16,8 @@ from faceprep.core.types import Outcome
 from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
 from faceprep.sets import kinds, lists, tfrecord
 from faceprep.sets.containers import index_set
+from faceprep.steps.embedded_sets import check_embeddings
+from faceprep.tables.embeddings import files_of, load_embeddings
 from faceprep.tables.frames import read_frames_table
 from faceprep.tables.plan import read_plan
 
@@ -93,7 +96,17 @@ def _frames(path: Path, kind: str) -> Inspection:
 
 def _embeddings(path: Path, kind: str) -> Inspection:
     describe = describe_npz if path.suffix.lower() == ".npz" else parquet.describe
-    return _contents(describe)(path, kind)
+    found = _contents(describe)(path, kind)
+    if found.damaged or len(files_of(path)) > 1:
+        return found
+    try:
+        left_out = check_embeddings(load_embeddings(path)).left_out
+    except SourceError as error:
+        found.add_damage(str(error))
+        return found
+    for outcome in left_out:
+        found.remove_image(f"{outcome.key}: {outcome.reason}")
+    return found
 
 
 def _plan(path: Path, kind: str) -> Inspection:

@@ -57,6 +57,17 @@ def test_one_suffix_holds_several_kinds(face_folder: Path, tmp_path: Path) -> No
     assert (found["kind"], found["images"]) == ("embeddings", 2)
 
 
+def test_embeddings_that_cannot_be_compared_are_damage(tmp_path: Path) -> None:
+    rows = np.eye(4, 3, dtype=np.float32)
+    rows[1, 1] = np.nan
+    keys = ["a/1", "a/2", "a/3", "a/1"]
+    with (tmp_path / "a.npz").open("wb") as file:
+        write_npz(file, Embeddings(keys, ["a"] * 4, rows, Model()), Place())
+    found = inspect(tmp_path / "a.npz")
+    assert (found["images"], found["damaged"]) == (2, 2)
+    assert found["damage"][0] == "a/2: its vector has values that are not finite"
+
+
 def test_a_plan_and_an_image(tmp_path: Path) -> None:
     with (tmp_path / "plan.jsonl").open("wb") as file:
         write_plan(file, {"command": "dedupe", "source": "somewhere"}, [])
