@@ -24,6 +24,7 @@ from faceprep.core.job import Job, Look
 from faceprep.core.options import option
 from faceprep.core.scratch import scratch_folder
 from faceprep.identity.distributions import measure
+from faceprep.identity.identity_table import measure_identities
 from faceprep.pages.report import section_faces as faces
 from faceprep.pages.report import section_matches as matches
 from faceprep.pages.report import section_runs as runs
@@ -33,6 +34,7 @@ from faceprep.pages.report.crops import Crops, open_crops, open_side_crops, spre
 from faceprep.pages.report.html import Heading, write_page
 from faceprep.pages.report.run_state import Run, find_runs, is_work_page
 from faceprep.pages.report.section_faces import Columns
+from faceprep.pages.report.section_identities import identity_section
 from faceprep.pages.report.sections import Section
 from faceprep.pages.report.tally import Tally
 from faceprep.sets.set_writer import are_labels
@@ -49,6 +51,8 @@ Progress = Callable[[int, int], None]
 _PLAN = "plan.jsonl"
 _SAMPLE, _N_NAMED = 200, 3
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.[a-z]+$)")
+_MOST_IDENTITIES = 30_000
+"""Identities that are all compared with each other; more would take minutes."""
 _MOST_COMPARED = 10_000
 """Images whose pairs are compared. This takes seconds, and four times as long for twice as many."""
 
@@ -85,9 +89,9 @@ class Report(Look):
     OUT is the output of a command: a folder or another set, a table or embeddings; a table of
     search, shown with pictures; or a plan, or the saved --json output of verify. OUT/report.html
     (OUT.report.html beside a file) has plots, tables and example crops, and needs neither a network
-    nor scripts. The same numbers are in a .json beside it. The page shows what is available: images
-    of each identity, frames of each video, failures, faces, sharpness, similarity, decisions,
-    verification, space.
+    nor scripts. The same numbers are in a .json beside it, and for embeddings one row per identity
+    in an .identities.csv. The page shows what is available: images of each identity, frames of each
+    video, failures, faces, sharpness, similarity, decisions, verification, space.
     """
 
     command: ClassVar[str] = "report"
@@ -120,6 +124,9 @@ class Report(Look):
                 )
             page = write_page(heading, sections, crops.encode)
         storage.write_file(target, page)
+        for section in sections:
+            for ending, data in section.files.items():
+                storage.write_file(target.with_suffix(f".{ending}"), data)
         storage.write_file(target.with_suffix(".json"), _as_json(out, sections))
         return Reported(target, target.with_suffix(".json"), tuple(sections))
 
@@ -194,6 +201,8 @@ class Report(Look):
                 str(summary.get("threshold_origin", model.origin)),
             )
             yield likeness.similarity_section(measured, threshold, origin)
+        if embeddings and len(set(embeddings.identities)) <= _MOST_IDENTITIES:
+            yield identity_section(measure_identities(embeddings))
         if judged:
             yield likeness.plan_section(judged, decisions)
         verified = self.verify or (out if out.suffix == ".json" and out.is_file() else None)

@@ -210,7 +210,10 @@ _HEADERS: tuple[tuple[frozenset[str], str], ...] = (
 
 def _sniff_csv(path: Path) -> Content:
     from faceprep.core.io.csv import CsvReader
+    from faceprep.tables.embeddings_csv import find_layout
 
+    if find_layout(path) is not None:
+        return _content(EMBEDDINGS)
     with storage.guard("read", path, SourceError), storage.open_source(path) as file:
         names = [name.strip() for name in next(CsvReader(file, path, from_excel=True), [])]
     for columns, kind in _HEADERS:

@@ -29,6 +29,8 @@ from faceprep.core.io.contents import Contents
 from faceprep.core.types import Buffer
 
 NAMES, CLASSES, EMBEDDINGS = "image_names", "image_classes", "embeddings"
+OTHER_EMBEDDINGS = "image_embs"
+"""Another name of the vectors, in files of other programs."""
 _CHUNK = 4 << 20
 _LENGTHS_AT = 26
 """Offset of the lengths of name and extra field, the last fields of a zip member's header."""
@@ -121,7 +123,10 @@ def read_npy(data: bytes) -> npt.NDArray[Any]:
 
 
 class NpzFile:
-    """An .npz file open for reading, used in a with statement. Any damage raises SourceError."""
+    """An .npz file open for reading, used in a with statement. Any damage raises SourceError.
+
+    The array `image_embs` of other programs is read as `embeddings`.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
@@ -132,9 +137,11 @@ class NpzFile:
         except SourceError:
             self._file.close()
             raise
-        self.keys = [
-            name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")
-        ]
+        names = [name for name in self._zip.namelist() if name.endswith(".npy")]
+        self._members = {name.removesuffix(".npy"): name for name in names}
+        if OTHER_EMBEDDINGS in self._members:
+            self._members.setdefault(EMBEDDINGS, self._members.pop(OTHER_EMBEDDINGS))
+        self.keys = list(self._members)
 
     def __enter__(self) -> NpzFile:
         return self
@@ -162,7 +169,7 @@ class NpzFile:
         """
         with self._open(key) as member:
             shape, fortran_order, dtype = _read_header(member)
-            info, n_header = self._zip.getinfo(f"{key}.npy"), member.tell()
+            info, n_header = self._zip.getinfo(self._members[key]), member.tell()
         n_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
         is_mappable = info.compress_type == zipfile.ZIP_STORED and not fortran_order
         if not is_mappable or dtype.hasobject or n_bytes < max(least_bytes, 1):
@@ -203,7 +210,7 @@ class NpzFile:
                 expected=key,
                 found=", ".join(self.keys) or "no arrays",
             )
-        with self._errors(f"read the array {key!r}"), self._zip.open(f"{key}.npy") as member:
+        with self._errors(f"read the array {key!r}"), self._zip.open(self._members[key]) as member:
             yield member
 
     @contextmanager

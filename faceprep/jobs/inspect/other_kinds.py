@@ -94,8 +94,15 @@ def _frames(path: Path, kind: str) -> Inspection:
     return Inspection(str(path), kind, details=details)
 
 
+_DESCRIBE_EMBEDDINGS: Mapping[str, Callable[[Path], Contents]] = {
+    ".npz": describe_npz,
+    ".parquet": parquet.describe,
+    ".csv": lists.describe_csv,
+}
+
+
 def _embeddings(path: Path, kind: str) -> Inspection:
-    describe = describe_npz if path.suffix.lower() == ".npz" else parquet.describe
+    describe = _DESCRIBE_EMBEDDINGS[path.suffix.lower()]
     found = _contents(describe)(path, kind)
     if found.damaged or len(files_of(path)) > 1:
         return found
