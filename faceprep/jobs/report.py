@@ -35,6 +35,7 @@ from faceprep.pages.report.html import Heading, write_page
 from faceprep.pages.report.run_state import Run, find_runs, is_work_page
 from faceprep.pages.report.section_faces import Columns
 from faceprep.pages.report.section_identities import identity_section
+from faceprep.pages.report.section_verification import verification_section
 from faceprep.pages.report.sections import Section
 from faceprep.pages.report.tally import Tally
 from faceprep.sets.set_writer import are_labels
@@ -207,7 +208,7 @@ class Report(Look):
             yield likeness.plan_section(judged, decisions)
         verified = self.verify or (out if out.suffix == ".json" and out.is_file() else None)
         if verified is not None:
-            yield likeness.verification_section(_load_verified(verified))
+            yield verification_section(_load_verified(verified))
 
 
 def _has_matches(out: Path) -> bool:

@@ -39,7 +39,8 @@ from faceprep.tables.embeddings import (
 log = logging.getLogger("faceprep")
 EMBED = "embed"
 _SHARD = 256
-_NOBODY = ("", ".")
+NOBODY = ("", ".")
+"""Names of no identity."""
 
 
 @dataclass(frozen=True)
@@ -198,11 +199,11 @@ def check_embeddings(embeddings: Embeddings, unit: str = "") -> Loaded:
 def _separate_unnamed(embeddings: Embeddings) -> Embeddings:
     """Make each image without an identity an identity of its own."""
     identities = embeddings.identities
-    if not any(name in _NOBODY for name in set(identities)):
+    if not any(name in NOBODY for name in set(identities)):
         return embeddings
     numbers = TextNumbers()
     pairs = zip(embeddings.keys, identities, strict=True)
-    numbers.add(key if name in _NOBODY else name for key, name in pairs)
+    numbers.add(key if name in NOBODY else name for key, name in pairs)
     return replace(embeddings, identities=numbers.column())
 
 

@@ -29,7 +29,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Curves:
-    """Lines by name, each (x, y); `kind` is roc or det."""
+    """Lines by name, each (x, y); `kind` is roc, det, cmc or dir."""
 
     title: str
     kind: str
