@@ -148,7 +148,8 @@ class Report(Look):
             yield runs.run_section(run, tally)
             if failures := runs.failures_section(run.failures()):
                 yield failures
-            yield from _of_tally(run, tally, out, crops.counts if len(tallies) == 1 else None)
+            if not _has_matches(out):
+                yield from _of_tally(run, tally, out, crops.counts if len(tallies) == 1 else None)
         if _has_matches(out):
             yield matches.matches_section(partial(read_matches, out))
             return

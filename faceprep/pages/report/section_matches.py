@@ -19,6 +19,8 @@ PROBE, GALLERY = "probe", "gallery"
 """What stands before the name of a crop, to say from which set it is."""
 _N_SHOWN, _N_EACH = 24, 5
 _CLOSE = 20
+_LOW = 0.9
+"""Similarity at which the histogram starts at the latest."""
 
 ReadRows = Callable[[], Iterator[Match]]
 """Reads the table from its start."""
@@ -33,7 +35,7 @@ def matches_section(read_rows: ReadRows) -> Section:
     numbers: dict[str, Any] = {"probes": len(similarity), "rows": n_rows}
     if not len(similarity):
         return Section("matches", "Matches", numbers, text="No probe was searched for.")
-    edges = linear_edges(similarity)
+    edges = linear_edges(similarity, min(_LOW, similarity.min()), max(1.0, similarity.max()))
     numbers |= {"similarity": as_json(similarity, edges), "margin": as_json(margins, edges)}
     series = {"the closest identity": count(similarity, edges)}
     axis = "similarity (cosine, or 1 - distance²/2)"
