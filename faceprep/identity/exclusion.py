@@ -16,6 +16,7 @@ import numpy as np
 
 from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.embeddings import Embeddings
+from faceprep.core.random_order import shuffled
 from faceprep.core.types import ACCEPTED, DROP, UNDECIDED, Decision
 from faceprep.identity.identity_sums import Groups, gather_groups, gather_images
 from faceprep.identity.linkage import Bounds
@@ -34,7 +35,7 @@ from faceprep.identity.similarity import (
 )
 from faceprep.identity.vectors import DECIMALS, Vectors, prepare
 
-_N_RIVALS = 5
+_N_RIVALS, _FEW = 5, 3
 NameOther = Callable[[str], str]
 """Turns the key of an image of the other set into the name that the evidence shows."""
 
@@ -79,6 +80,29 @@ def plan_exclusion(
     shared = {drop.person for drop in found if drop.decision.verdict == ACCEPTED}
     decisions = sorted((drop.decision for drop in found), key=lambda each: _rank(each, bounds))
     return Exclusion(decisions, len(ours.groups), len(theirs.groups), len(shared))
+
+
+def measure_sameness(embeddings: Embeddings, least: float, most: int = 300) -> float:
+    """Return the share of pairs of identities that are alike by `least` or more, from 0 to 1.
+
+    At most `most` identities are drawn. Of less than three it is 0. A share above a half says that
+    these are not aligned faces, or that the threshold is of another model.
+
+    >>> from faceprep.core.embeddings import Model
+    >>> rows = np.array([[1, 0], [1, 0.1], [0, 1]], "f4")
+    >>> round(measure_sameness(Embeddings(["1", "2", "3"], ["a", "b", "c"], rows, Model()), 0.9), 3)
+    0.333
+    """
+    groups = _measure_set(embeddings).groups
+    drawn = groups.totals[np.sort(shuffled(len(groups), 0)[:most])]
+    n = len(drawn)
+    if n < _FEW:
+        return 0.0
+    alike = sum(
+        int(np.count_nonzero(groups.mean_likeness(drawn[row : row + 1], drawn[row + 1 :]) >= least))
+        for row in range(n - 1)
+    )
+    return 2 * alike / (n * (n - 1))
 
 
 def _rank(decision: Decision, bounds: Bounds) -> tuple[bool, float, str]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings
+from faceprep.core.errors import SourceError
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
 from faceprep.core.slow_step import log_progress
@@ -26,7 +27,7 @@ from faceprep.core.types import (
     Stage,
     Work,
 )
-from faceprep.identity.exclusion import NameOther, plan_exclusion
+from faceprep.identity.exclusion import NameOther, measure_sameness, plan_exclusion
 from faceprep.identity.merge import MergeRule
 from faceprep.identity.vectors import DECIMALS
 from faceprep.sets.image_paths import path_in_identity
@@ -51,6 +52,7 @@ from faceprep.tables.embeddings import is_embeddings, load_origin, load_place
 
 _OTHER, _SIDE = "other", "other-side.json"
 _UNIT = "other image"
+_MOST_ALIKE = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ class ExcludePeople(PlanningOptions):
     and images to drop, each with the person of OTHER and the pairs of images that support it most
     and least. An identity is dropped as a whole where its images agree, else image by image. DST
     gets the set without them, and undo.jsonl, a plan that reverses it. Doubtful drops are undecided
-    in the plan and are not carried out: accept them there, then use apply. report DST lists who is
-    in both sets. Images that cannot be compared are named in failures.csv.
+    in the plan and are not carried out: accept them there, then use apply. A set is refused if most
+    of its identities look like one person, unless --threshold is given. report DST lists who is in
+    both sets. Images that cannot be compared are named in failures.csv.
     """
 
     command: ClassVar[str] = "exclude-people"
@@ -125,6 +128,9 @@ class ExcludePeople(PlanningOptions):
             undecided_from = self.threshold - (model.merge_from - model.undecided_from)
             rule, origin = MergeRule("mean", self.threshold, undecided_from), "--threshold"
         bounds = rule.bounds(model)
+        if self.threshold is None:
+            for which, each in (("SRC", embeddings), ("OTHER", others)):
+                _refuse_sameness(which, each, bounds.merge_from)
         progress = log_progress("comparing with the other set")
         found = plan_exclusion(embeddings, others, bounds, name, progress)
         return found.decisions, {
@@ -162,6 +168,19 @@ class ExcludePeople(PlanningOptions):
             f"{found['threshold']:.6g} or more"
         )
         return sentence + separable(found)
+
+
+def _refuse_sameness(which: str, embeddings: Embeddings, least: float) -> None:
+    """Raise SourceError where most identities look like one person, because all would go."""
+    share = measure_sameness(embeddings, least)
+    if share > _MOST_ALIKE:
+        raise SourceError(
+            f"most identities of {which} look like one person: these are not aligned faces, or not "
+            "of the template --crops",
+            expected=f"less than {_MOST_ALIKE:.0%} of their pairs at {least:.6g} or more",
+            found=f"{share:.0%}",
+            remedy="Cut the faces with extract-photos, or give --threshold.",
+        )
 
 
 def _load_other(sink: Sink) -> Side:

@@ -153,3 +153,15 @@ def test_the_plan_is_json_lines(source: Path, other: Path, tmp_path: Path) -> No
     assert not images(tmp_path / "out")
     lines = (tmp_path / "out" / "plan.jsonl").read_text().splitlines()
     assert [json.loads(line).get("action") for line in lines] == [None, *["drop"] * 6]
+
+
+def test_faces_that_all_look_like_one_person_are_refused(source: Path, tmp_path: Path) -> None:
+    """Such as photos that are not crops: everybody would go at exit 0."""
+    for name in "xyz":
+        paint(tmp_path / "alike" / name / "1.png", RED)
+    with pytest.raises(SourceError, match="most identities of OTHER look like one person"):
+        exclude(source, tmp_path / "alike", tmp_path / "out")
+    with pytest.raises(SourceError, match=r"of SRC .* expected less than 50% .* found 100%"):
+        exclude(tmp_path / "alike", source, tmp_path / "other")
+    found = exclude(source, tmp_path / "alike", tmp_path / "third", threshold=0.95).details
+    assert found["dropped_identities"] == 2
