@@ -7,13 +7,15 @@ therefore the same for any block size, number of threads and order of the images
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from faceprep.core.arrays import Bools, Doubles, Floats, Ints
-from faceprep.identity.matmul import multiply
+from faceprep.core.prefetch import map_ahead
+from faceprep.identity.matmul import count_own_threads, multiply
 from faceprep.identity.similarity import (
     BLOCK,
     Factors,
@@ -67,7 +69,7 @@ class Closest:
     """
 
     def __init__(self, probes: Vectors, gallery: Vectors, n: int) -> None:
-        self._probes, self._gallery, self._n = probes, gallery, n
+        self._probes, self._gallery, self.n = probes, gallery, n
         self._namesakes: Bools = np.empty(0, np.bool_)
         self.hits = NO_HITS
         self.floor = np.full(len(probes), -np.inf)
@@ -85,9 +87,9 @@ class Closest:
         is_first[1:] = (np.diff(hits.probes) != 0) | (np.diff(hits.groups) != 0)
         hits, namesakes = hits.choose(is_first), namesakes[is_first]
         order = np.lexsort((hits.groups, ~namesakes, -hits.likeness, hits.probes))
-        order = order[hits.choose(order).ranks <= self._n]
+        order = order[hits.choose(order).ranks <= self.n]
         self.hits, self._namesakes = hits.choose(order), namesakes[order]
-        is_last = self.hits.ranks == self._n
+        is_last = self.hits.ranks == self.n
         self.floor[self.hits.probes[is_last]] = self.hits.likeness[is_last]
 
     def _find_namesakes(self, hits: Hits) -> Bools:
@@ -114,29 +116,53 @@ def find_closest(
     """
     block = block or BLOCK
     left, right = with_equal_sides(factors_of_images(probes), factors_of_images(gallery))
-    margin = 2 * max(margin_of(left), margin_of(right))
     closest = Closest(probes, gallery, n)
-    buffer = np.empty(min(_HEIGHT, max(left.n, 1)) * block, np.float32)
+    scan = _Scan(left, right, gallery, closest, block)
     n_done, total = 0, -(-left.n // _HEIGHT) * -(-right.n // block)
     for at in range(0, left.n, _HEIGHT):
-        stop = min(at + _HEIGHT, left.n)
-        rows = left.sides(at, stop)[0]
-        for across, columns in _blocks(right, block):
-            products = multiply(rows, columns, buffer)
-            floor = closest.floor[at:stop] - margin
-            starts = _starts_within(gallery, across, across + len(columns))
-            i, j = _select(products, floor, starts, n, margin)
+        rows = range(at, min(at + _HEIGHT, left.n))
+        blocks = range(0, right.n, block)
+        n_threads = count_own_threads()
+        for i, j in map_ahead(partial(scan.find, rows), blocks, n_threads, n_threads):
             if len(i):
-                closest.add(i + at, j + across)
+                closest.add(i + at, j)
             n_done += 1
             if progress:
                 progress(n_done, total)
     return closest.hits
 
 
-def _blocks(factors: Factors, block: int) -> Iterator[tuple[int, Floats]]:
-    for start in range(0, factors.n, block):
-        yield start, factors.sides(start, min(start + block, factors.n))[1]
+class _Scan:
+    """A search of the gallery for candidates, block by block, in several threads.
+
+    A thread may see the floor as it was some blocks ago, and then finds more candidates.
+    """
+
+    def __init__(
+        self, left: Factors, right: Factors, gallery: Vectors, closest: Closest, block: int
+    ) -> None:
+        self._left, self._right, self._gallery = left, right, gallery
+        self._closest, self._block = closest, block
+        self._margin = 2 * max(margin_of(left), margin_of(right))
+        self._own = threading.local()
+
+    def find(self, rows: range, start: int) -> tuple[Ints, Ints]:
+        """Find candidates (row in `rows`, row of the gallery) in the block from `start` on."""
+        stop = min(start + self._block, self._right.n)
+        columns = self._right.sides(start, stop)[1]
+        products = multiply(self._left.sides(rows.start, rows.stop)[0], columns, self._buffer())
+        floor = self._closest.floor[rows.start : rows.stop] - self._margin
+        starts = _starts_within(self._gallery, start, stop)
+        i, j = _select(products, floor, starts, self._closest.n, self._margin)
+        return i, j + start
+
+    def _buffer(self) -> Floats:
+        """Return the memory of this thread for the products of a block."""
+        if not hasattr(self._own, "buffer"):
+            height = min(_HEIGHT, max(self._left.n, 1))
+            self._own.buffer = np.empty(height * self._block, np.float32)
+        buffer: Floats = self._own.buffer
+        return buffer
 
 
 def _starts_within(vectors: Vectors, start: int, stop: int) -> Ints:

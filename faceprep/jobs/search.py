@@ -41,7 +41,7 @@ from faceprep.steps.list_options import ListOptions
 from faceprep.tables.matches import SUFFIXES, Matches, join_matches, read_matches, write_matches
 
 _INDEX, _SEARCH = "index", "search"
-_SHARD = 4096
+_SHARD = 2048
 _TUNING, _ROWS = ".tuning", ".rows"
 _UNIT = "gallery image"
 

@@ -81,3 +81,12 @@ def test_margins_reach_to_the_next_identity() -> None:
     all_hits, all_margins = measure_margins(find_closest(gallery, gallery, 4), 3)
     assert np.isnan(all_margins[all_hits.ranks == 3]).all()
     assert np.isfinite(all_margins[all_hits.ranks < 3]).all()
+
+
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery, probes = prepare(people(400, 50, 2)), prepare(people(30, 5, 3))
+    wanted = find_closest(probes, gallery, 4, block=16)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setenv("FACEPREP_CORES", "3")
+    found = find_closest(probes, gallery, 4, block=16)
+    assert all((a == b).all() for a, b in zip(found, wanted, strict=True))
