@@ -40,6 +40,7 @@ from faceprep.steps.embedded_sets import (
     plan_side,
     refuse_other_length,
     refuse_other_model,
+    separate_unnamed,
 )
 from faceprep.steps.judged_source import About
 from faceprep.steps.plan_identities import (
@@ -117,7 +118,8 @@ class ExcludePeople(PlanningOptions):
         other = _load_other(sink)
         others = open_side(self, other, sink).loaded.embeddings
         refuse_other_length(other.path, embeddings, others)
-        return self._judge_both(embeddings, others, partial(_name_other, _root_of(other)))
+        ours = separate_unnamed(embeddings)
+        return self._judge_both(ours, others, partial(_name_other, _root_of(other)))
 
     def _judge_both(self, embeddings: Embeddings, others: Embeddings, name: NameOther) -> Judgement:
         model = embeddings.model

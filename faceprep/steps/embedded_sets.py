@@ -143,7 +143,7 @@ def load_side(options: EmbedOptions, side: Side, sink: Sink) -> Loaded:
         loaded = Loaded(load_parts(sink, ids, options.model(), side.name), ())
     if not len(loaded.embeddings):
         raise SourceError("no image of it has a vector that can be compared", path=side.path)
-    return replace(loaded, embeddings=_separate_unnamed(loaded.embeddings))
+    return replace(loaded, embeddings=separate_unnamed(loaded.embeddings))
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def check_embeddings(embeddings: Embeddings, unit: str = "") -> Loaded:
     return Loaded(leave_out(embeddings, faults.rows), outcomes)
 
 
-def _separate_unnamed(embeddings: Embeddings) -> Embeddings:
+def separate_unnamed(embeddings: Embeddings) -> Embeddings:
     """Make each image without an identity an identity of its own."""
     identities = embeddings.identities
     if not any(name in NOBODY for name in set(identities)):

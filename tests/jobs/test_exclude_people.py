@@ -21,7 +21,7 @@ from faceprep.pages.review.thumbnails import ImageInSet
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.tables.plan import read_plan
-from tests.color_people import BLACK, BLUE, RED, Colors, color_embedders, paint
+from tests.color_people import BLACK, BLUE, GREEN, RED, Colors, color_embedders, paint
 from tests.fakes import before_changes, images, killed_before, start, status_of, tree
 from tests.merging import apply, decided, embed, source
 from tests.reports import report
@@ -165,3 +165,13 @@ def test_faces_that_all_look_like_one_person_are_refused(source: Path, tmp_path:
         exclude(tmp_path / "alike", source, tmp_path / "other")
     found = exclude(source, tmp_path / "alike", tmp_path / "third", threshold=0.95).details
     assert found["dropped_identities"] == 2
+
+
+def test_images_without_an_identity_are_judged_one_by_one(source: Path, tmp_path: Path) -> None:
+    for name, color in {"x.png": RED, "y.png": BLUE, "z.png": GREEN}.items():
+        paint(tmp_path / "flat" / name, color)
+    paint(tmp_path / "one" / "Zoe" / "1.png", RED)
+    found = exclude(tmp_path / "flat", tmp_path / "one", tmp_path / "out").details
+    assert decided(tmp_path / "out") == [("drop", "x.png", "", "accepted")]
+    assert (found["dropped_identities"], found["dropped_images"]) == (0, 1)
+    assert set(images(tmp_path / "out")) == {"y.png", "z.png"}

@@ -161,6 +161,11 @@ class Verify(EmbedOptions, ListOptions, Look):
             expected = "FILE.csv or FILE.parquet"
             raise OptionError("--scores", expected=expected, found=self.scores.name)
 
+    def announce(self) -> None:
+        """Open every embedder, so that its name, device and faults are reported once."""
+        for embedder in self.embedder:
+            self._options(embedder).announce()
+
     def spec(self) -> EmbedderSpec:
         """Return the first embedder. Raises OptionError."""
         return self._options(self.embedder[0]).spec()
@@ -211,10 +216,10 @@ class Verify(EmbedOptions, ListOptions, Look):
         for path, name in saved:
             found.add_model(self._name_of(path, ""), load_origin(path))
             yield path, name, ""
+        if others:
+            self.announce()
         for embedder in self.embedder if others else ():
-            options = self._options(embedder)
-            options.announce()
-            found.add_model(embedder, options.model())
+            found.add_model(embedder, self._options(embedder).model())
             yield from ((path, name, embedder) for path, name in others)
 
     def _name_of(self, path: Path, embedder: str) -> str:
