@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,10 @@ from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from tests.color_people import RED, color_embedders, paint
 from tests.merging import source
-from tests.pages.review.browser.pages import CHROMIUM, needs_chromium, sync_playwright
 
 __all__ = ["color_embedders", "source"]
-pytestmark = needs_chromium
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium: apt-get install chromium")
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,8 @@ def test_pictures_of_a_search_are_shown(source: Path, tmp_path: Path) -> None:
     request = Request((tmp_path / "probes", source), tmp_path / "out.csv")
     run_job(Search(embedder="colors", top=3), request, SerialRunner())
     made = Report().look(tmp_path / "out.csv")
-    with sync_playwright() as started:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(made.path.as_uri())
