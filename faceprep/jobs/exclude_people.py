@@ -34,6 +34,7 @@ from faceprep.sets.image_paths import path_in_identity
 from faceprep.steps.embedded_sets import (
     EMBED,
     Side,
+    close_sides,
     embed_shards,
     embed_side,
     open_side,
@@ -145,6 +146,10 @@ class ExcludePeople(PlanningOptions):
         }
 
     # After
+
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
+        close_sides()
+        super().finish(work, request, sink)
 
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
         judged = [each for each in decisions if "person" in each.evidence]

@@ -28,6 +28,7 @@ from faceprep.steps.embedded_sets import (
     EMBED,
     OpenSide,
     Side,
+    close_sides,
     embed_shards,
     embed_side,
     open_quietly,
@@ -174,6 +175,7 @@ class Search(EmbedOptions, ListOptions, Job):
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join the parts into one table, and write the recall of an approximate search."""
+        close_sides()
         parts = [sink.part_path(shard.id, _ROWS) for shard in work.stages[-1].shards]
         with sink.open(request.output.name) as file:
             join_matches(parts, file, request.output.suffix.lower())

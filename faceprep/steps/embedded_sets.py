@@ -151,6 +151,7 @@ class _Opening:
     """A side of a run; two are equal where they open the same embeddings."""
 
     side: Side
+    model: str
     scratch: Path
     sink: Sink = field(compare=False)
     options: EmbedOptions = field(compare=False)
@@ -158,7 +159,12 @@ class _Opening:
 
 def open_side(options: EmbedOptions, side: Side, sink: Sink) -> OpenSide:
     """Load a side; a process loads the last two once. Raises SourceError as `load_side`."""
-    return _open_side(_Opening(side, sink.scratch, sink, options))
+    return _open_side(_Opening(side, side.model_of(options), sink.scratch, sink, options))
+
+
+def close_sides() -> None:
+    """Forget the sides that this process has loaded."""
+    _open_side.cache_clear()
 
 
 @lru_cache(maxsize=2)

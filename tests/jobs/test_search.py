@@ -90,6 +90,14 @@ def test_a_set_in_itself_finds_each_image_first(kind: str, source: Path, tmp_pat
     assert len(rows) == 9 and all(row.probe == row.image for row in rows)
 
 
+def test_another_embedder_in_the_same_output(source: Path, probes: Path, tmp_path: Path) -> None:
+    """What a process has loaded of one model is not taken for that of another."""
+    search(probes, source, tmp_path / "out.csv")
+    request = Request((probes, source), tmp_path / "out.csv", overwrite=True)
+    run_job(Search(embedder="brightness"), request, SerialRunner())
+    assert {row.similarity for row in read_matches(tmp_path / "out.csv")} == {1.0}
+
+
 def test_both_tables_hold_the_same(source: Path, probes: Path, tmp_path: Path) -> None:
     for name in ("out.csv", "out.parquet"):
         search(probes, source, tmp_path / name, top=9)

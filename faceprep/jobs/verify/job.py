@@ -53,6 +53,8 @@ class Verification:
     seconds: float = 0.0
     scores: list[tuple[str, str, PairScores]] = field(default_factory=list)
     """Name of the set, name of the embedder, and the scores of the pairs."""
+    output: str = ""
+    """Path of the table of scores, where one was written."""
 
     @property
     def failed(self) -> int:
@@ -90,9 +92,9 @@ class Verification:
             "ok": self.by_status[OK],
             "failed": self.failed,
             "by_status": {status: n for status, n in self.by_status.items() if n},
-            "outputs": 0,
+            "outputs": int(bool(self.output)),
             "seconds": round(self.seconds, 3),
-            "output": "",
+            "output": self.output,
             "embedder": self.embedder,
             "model": self.model,
             "metric": self.metric,
@@ -203,6 +205,7 @@ class Verify(EmbedOptions, ListOptions, Look):
             raise SourceError("none of the sets could be judged", found=", ".join(map(str, paths)))
         if self.scores is not None:
             write_scores(self.scores, found.score_rows())
+            found.output = str(self.scores)
         found.seconds = time.perf_counter() - started
         return found
 

@@ -110,7 +110,9 @@ def scores_in(path: Path) -> list[list[str]]:
 
 def test_scores_of_every_pair(drawn_bin: Path, tmp_path: Path) -> None:
     people = write_people(tmp_path / "set", [3, 2, 1])
-    Verify(embedder="colours", scores=tmp_path / "s.csv").look([drawn_bin, people])  # type: ignore[arg-type]
+    job = Verify(embedder="colours", scores=tmp_path / "s.csv")  # type: ignore[arg-type]
+    printed = job.look([drawn_bin, people]).as_json()
+    assert (printed["outputs"], printed["output"]) == (1, str(tmp_path / "s.csv"))
     Verify(embedder="colours", scores=tmp_path / "s.parquet").look([drawn_bin, people])  # type: ignore[arg-type]
     rows = scores_in(tmp_path / "s.csv")
     assert len(rows) == 60 + 4
