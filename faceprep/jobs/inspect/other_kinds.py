@@ -19,6 +19,7 @@ from faceprep.sets.containers import index_set
 from faceprep.steps.embedded_sets import check_embeddings
 from faceprep.tables.embeddings import files_of, load_embeddings
 from faceprep.tables.frames import read_frames_table
+from faceprep.tables.matches import read_matches
 from faceprep.tables.plan import read_plan
 
 
@@ -116,6 +117,15 @@ def _embeddings(path: Path, kind: str) -> Inspection:
     return found
 
 
+def _matches(path: Path, kind: str) -> Inspection:
+    """Count the probes and the rows of a table of search."""
+    n_rows = n_probes = 0
+    for row in read_matches(path):
+        n_rows += 1
+        n_probes += row.rank == 1
+    return Inspection(str(path), kind, details={"probes": n_probes, "rows": n_rows})
+
+
 def _plan(path: Path, kind: str) -> Inspection:
     header, decisions = read_plan(path)
     counts = Counter(f"{each.action} {each.verdict}" for each in decisions)
@@ -164,6 +174,7 @@ DESCRIBED: Mapping[str, Callable[[Path, str], Inspection]] = {
     kinds.FRAMES: _frames,
     kinds.SCORES: _contents(parquet.describe),
     kinds.EMBEDDINGS: _embeddings,
+    kinds.MATCHES: _matches,
     kinds.PLAN: _plan,
     kinds.VIDEO: _video,
     kinds.IMAGE: _image,

@@ -18,6 +18,7 @@ from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.synthetic import encode_face
 from faceprep.tables.embeddings import Place, write_npz
+from faceprep.tables.matches import Matches, join_matches, write_matches
 from faceprep.tables.plan import write_plan
 
 
@@ -75,3 +76,16 @@ def test_a_plan_and_an_image(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encode_face(1, 1))
     found = inspect(tmp_path / "a.jpg")
     assert (found["kind"], found["images"]) == ("image", 1)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_of_search_counts_its_probes(tmp_path: Path, suffix: str) -> None:
+    numbers = np.array([1, 2]), np.array([0.9, 0.5]), np.array([0.4, np.nan])
+    found = Matches(["x", "x"], numbers[0], ["a", "b"], numbers[1], ["a/1", "b/1"], numbers[2])
+    part, table = tmp_path / "part", tmp_path / f"out{suffix}"
+    with part.open("wb") as file:
+        write_matches(file, suffix, found)
+    with table.open("wb") as file:
+        join_matches([part], file, suffix)
+    shown = inspect(table)
+    assert (shown["kind"], shown["probes"], shown["rows"]) == ("matches", 1, 2)
