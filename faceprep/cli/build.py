@@ -151,16 +151,11 @@ def _stoppable(message: str) -> Iterator[None]:
 @_stoppable("stopped. Start the same command again to resume.")
 def _run(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _configure_log(given)
-    source, *outputs = _pop_arguments(ctx, given)
-    sources = source
-    if not isinstance(source, tuple):
-        sources = (source,)
+    places = _pop_arguments(ctx, given)
     workers, runner = given.pop("workers") or n_cores(), given.pop("runner")
     asked = {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
     job = ctx.obj(**given)
-    if not outputs:
-        outputs = [job.output_of(sources)]
-    request = Request(sources, outputs[0], **asked)
+    request = Request(*_split_places(places, job), **asked)
     signal.signal(signal.SIGTERM, _interrupt)
     run_shards = registry.load(registry.RUNNERS, runner)(workers)
     summary = run_job(job, request, run_shards, progress_bar(quiet))
@@ -172,6 +167,18 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
         return 0
     _print_failures(summary.details["failures"])
     return 3
+
+
+def _split_places(places: list[Any], job: Job) -> tuple[tuple[Path, ...], Path]:
+    """Return (sources, output): the last place is the output, unless the first takes them all."""
+    first, *others = places
+    sources = first
+    if not isinstance(first, tuple):
+        sources = (first,)
+    if not others:
+        return sources, job.output_of(sources)
+    *more, output = others
+    return (*sources, *more), output
 
 
 @click.pass_context

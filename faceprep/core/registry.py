@@ -103,6 +103,12 @@ COMMANDS: dict[str, Entry] = {
     "embed": Entry(
         "faceprep.jobs.embed.job:Embed", "Compute one embedding per face.", "SRC OUT", "embed"
     ),
+    "search": Entry(
+        "faceprep.jobs.search:Search",
+        "Find the closest identities of a gallery for each probe.",
+        "PROBES GALLERY OUT",
+        "embed",
+    ),
     "verify": Entry(
         "faceprep.jobs.verify.job:Verify",
         "Measure how well an embedder separates people.",
@@ -119,6 +125,12 @@ COMMANDS: dict[str, Entry] = {
         "faceprep.jobs.clean_identities:CleanIdentities",
         "Remove images that do not belong to their identity.",
         "SRC DST",
+        "embed",
+    ),
+    "exclude-people": Entry(
+        "faceprep.jobs.exclude_people:ExcludePeople",
+        "Remove everyone from a set who appears in another.",
+        "SRC OTHER DST",
         "embed",
     ),
     "dedupe": Entry(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 
 _CONTROLS = (
@@ -10,6 +12,8 @@ _CONTROLS = (
 )
 _ESCAPED = {code: repr(chr(code))[1:-1] for codes in _CONTROLS for code in codes}
 _MAX_EXCERPT = 60
+_NOT_TEXT = re.compile("[\ud800-\udfff]")
+"""Stand-ins for bytes of file names that are not UTF-8."""
 
 
 def count_noun(n: int, singular: str, plural: str = "") -> str:
@@ -22,6 +26,20 @@ def count_noun(n: int, singular: str, plural: str = "") -> str:
     if n != 1:
         noun = plural or f"{singular}s"
     return f"{n:,} {noun}"
+
+
+def encode_json(value: object) -> bytes:
+    """Encode one line of JSON as valid UTF-8, whatever the file names in it.
+
+    Bytes of a name that are not text are escaped, and reading the line gives them back. Raises
+    ValueError for NaN or infinity.
+
+    >>> encode_json({"name": "ü" + chr(0xDCE9)})
+    b'{"name": "\\xc3\\xbc\\\\udce9"}\\n'
+    """
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    escaped = _NOT_TEXT.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
+    return f"{escaped}\n".encode()
 
 
 def format_bytes(n_bytes: float) -> str:

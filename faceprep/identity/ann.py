@@ -49,7 +49,7 @@ class ApproximateSearch:
             self.recall = 1.0
             yield from all_pairs(factors, least, progress=self.progress)
             return
-        index = _fill_index(factors, self.seed, self.share_probed)
+        index = fill_index(factors, self.seed, self.share_probed)
         seen = [np.empty(0, np.int64)]
         sample = np.sort(shuffled(factors.n, self.seed)[: self.n_sampled])
         for at in range(0, factors.n, BLOCK):
@@ -97,8 +97,11 @@ def _select(factors: Factors, rows: Ints) -> Factors:
     return Factors(len(rows), factors.dim, read, halves, factors.longest, True)
 
 
-def _fill_index(factors: Factors, seed: int, share_probed: float) -> Any:
-    """Fill the inverted lists with the right sides; a sample of them trains the centres."""
+def fill_index(factors: Factors, seed: int, share_probed: float) -> Any:
+    """Return an index of the right sides in inverted lists; a sample of them trains the centres.
+
+    A search looks through the `share_probed` of the lists. Raises MissingExtra without FAISS.
+    """
     faiss = _import_faiss()
     n_lists = 2 * math.isqrt(factors.n)
     first = factors.sides(0, 1)[1]

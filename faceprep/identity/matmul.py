@@ -6,12 +6,14 @@ import functools
 import importlib
 import importlib.util
 import logging
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from faceprep.core.arrays import Floats, Ints
+from faceprep.core.cpu import my_cores
 
 _CUDA = "CUDAExecutionProvider"
 _MIN_GPU_OPERATIONS = 10**13
@@ -20,6 +22,17 @@ _SMALL = 1 << 13
 """Number of entries up to which waking the threads of BLAS costs more than the product."""
 _FEW = 8
 _ERRORS = 3
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+
+
+def count_own_threads() -> int:
+    """Count the threads to start for products: the cores of this process where BLAS has one.
+
+    Workers hold BLAS at one thread, because several of them share the machine.
+    """
+    if os.environ.get(_BLAS_THREADS) == "1":
+        return my_cores()
+    return 1
 
 
 def multiply(left: Floats, right: Floats, buffer: Floats | None = None) -> Floats:

@@ -9,7 +9,7 @@ of the input. Memory is bounded by one block and the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from faceprep.core.arrays import Doubles, Floats, Ints
 from faceprep.identity.identity_sums import Groups
 from faceprep.identity.matmul import multiply, open_products
-from faceprep.identity.vectors import Vectors
+from faceprep.identity.vectors import Vectors, compare_rows
 
 BLOCK = 4096
 """The default number of rows in a block."""
@@ -110,6 +110,18 @@ def _factors(
     for start in range(0, n, BLOCK):
         kept[start : start + BLOCK] = read(start, min(start + BLOCK, n))
     return Factors(n, dim, lambda start, stop: kept[start:stop], halves, longest, True)
+
+
+def with_equal_sides(left: Factors, right: Factors) -> tuple[Factors, Factors]:
+    """Return factors whose sides are equally wide, where only one has vectors of length 1 alone."""
+    if (left.halves is None) == (right.halves is None):
+        return left, right
+    filled = (
+        replace(each, halves=np.zeros(each.n, np.float32)) if each.halves is None else each
+        for each in (left, right)
+    )
+    one, other = filled
+    return one, other
 
 
 def margin_of(factors: Factors) -> float:
@@ -264,18 +276,21 @@ def _keep_maxima(n: int, found: list[tuple[Ints, Ints, Doubles]]) -> tuple[Ints,
     return names // n, names % n, greatest
 
 
-def find_extremes(vectors: Vectors, left: Ints, right: Ints) -> tuple[Match, Match]:
+def find_extremes(
+    vectors: Vectors, left: Ints, right: Ints, others: Vectors | None = None
+) -> tuple[Match, Match]:
     """Find the most and the least similar pair of a row in `left` and a row in `right`.
 
-    Of several pairs with the same likeness, the first in order is returned. Raises ValueError if a
-    side is empty.
+    With `others`, the rows in `right` are theirs. Of several pairs with the same likeness, the
+    first in order is returned. Raises ValueError if a side is empty.
     """
+    others = others or vectors
     most: list[Match] = []
     least: list[Match] = []
     for at in range(0, len(left), BLOCK):
         for across in range(0, len(right), BLOCK):
             rows, columns = left[at : at + BLOCK], right[across : across + BLOCK]
-            highest, lowest = _extremes_of_block(vectors, rows, columns)
+            highest, lowest = _extremes_of_block(vectors, others, rows, columns)
             most.append(highest)
             least.append(lowest)
     highest = min(most, key=lambda match: (-match[2], match))
@@ -283,17 +298,19 @@ def find_extremes(vectors: Vectors, left: Ints, right: Ints) -> tuple[Match, Mat
     return highest, lowest
 
 
-def _extremes_of_block(vectors: Vectors, left: Ints, right: Ints) -> tuple[Match, Match]:
-    squares_left, squares_right = vectors.squares[left], vectors.squares[right]
+def _extremes_of_block(
+    vectors: Vectors, others: Vectors, left: Ints, right: Ints
+) -> tuple[Match, Match]:
+    squares_left, squares_right = vectors.squares[left], others.squares[right]
     halves = (1 - squares_left)[:, None] + (1 - squares_right)[None]
-    a, b = vectors.take(left).astype(np.float32), vectors.take(right).astype(np.float32)
+    a, b = vectors.take(left).astype(np.float32), others.take(right).astype(np.float32)
     approximate = multiply(a, b) + halves.astype(np.float32) / 2
     longest = max(1.0, float(squares_left.max()), float(squares_right.max()))
     margin = 2 * (vectors.dim + 8) * _FLOAT32 * longest
     found = []
     for sign in (1, -1):
         i, j = np.nonzero(sign * approximate >= (sign * approximate).max() - margin)
-        likeness = vectors.likeness(left[i], right[j])
+        likeness = compare_rows(vectors, others, left[i], right[j])
         at = int(np.argmax(sign * likeness))
         found.append((int(left[i[at]]), int(right[j[at]]), float(likeness[at])))
     return found[0], found[1]
@@ -319,11 +336,11 @@ def find_nearest_groups(groups: Groups, totals: Doubles, k: int, block: int = 0)
             i, j = np.nonzero(products >= floor[:, None])
             i, j = i + at, j + across
             likeness = groups.mean_likeness(totals[i], groups.totals[j])
-            best = _keep_greatest(k, [best, (i, j, likeness)])
+            best = keep_greatest(k, [best, (i, j, likeness)])
     return best
 
 
-def _keep_greatest(k: int, found: Sequence[tuple[Ints, Ints, Doubles]]) -> Pairs:
+def keep_greatest(k: int, found: Sequence[tuple[Ints, Ints, Doubles]]) -> Pairs:
     """Keep the `k` pairs of the greatest likeness for each left."""
     left, right, likeness = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.lexsort((right, -likeness, left))

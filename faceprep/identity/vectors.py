@@ -8,7 +8,7 @@ them is read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import gt
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from faceprep.core.arrays import Doubles, Floats, Ints
 from faceprep.core.embeddings import COSINE, Embeddings
 from faceprep.core.errors import SourceError
+from faceprep.core.large_arrays import allocate
 
 DECIMALS = 6
 """Decimals of a likeness. float32 holds no more, and equal pairs get equal values."""
@@ -97,12 +98,7 @@ class Vectors:
         The likeness is 1 - |a - b|²/2, which is the cosine for vectors of length 1. It is computed
         in float64 and then rounded, so a pair always has the same value.
         """
-        found = np.empty(len(left))
-        for start in range(0, len(left), _PAIRS_AT_ONCE):
-            block = slice(start, start + _PAIRS_AT_ONCE)
-            apart = self.take(left[block]) - self.take(right[block])
-            found[block] = 1 - (apart * apart).sum(axis=1) / 2
-        return found.round(DECIMALS)
+        return compare_rows(self, self, left, right)
 
     def pieces(self) -> Iterator[tuple[int, int, Doubles]]:
         """Yield (start, stop, vectors) of the set in pieces that fit the cache of a core.
@@ -119,6 +115,36 @@ class Vectors:
         if is_run:  # a slice does not copy
             return self.source[rows[0] : rows[-1] + 1]
         return self.source[rows]
+
+
+def scale_to_unit(embeddings: Embeddings) -> Embeddings:
+    """Return the embeddings with vectors of length 1; zero vectors stay.
+
+    >>> from faceprep.core.embeddings import Model
+    >>> rows = np.array([[3, 4]], "f4")
+    >>> scale_to_unit(Embeddings(["1"], ["a"], rows, Model())).vectors.tolist()
+    [[0.6000000238418579, 0.800000011920929]]
+    """
+    source = np.asarray(embeddings.vectors)
+    scaled: Floats = allocate(source.shape, np.float32)
+    for start in range(0, len(source), _PIECE):
+        piece = source[start : start + _PIECE].astype(np.float64)
+        lengths = np.sqrt((piece * piece).sum(axis=1, keepdims=True))
+        scaled[start : start + _PIECE] = piece / np.where(lengths == 0, 1, lengths)
+    return replace(embeddings, vectors=scaled)
+
+
+def compare_rows(vectors: Vectors, others: Vectors, left: Ints, right: Ints) -> Doubles:
+    """Measure the likeness (n,) of rows `left` of one set and `right` of another, pair by pair.
+
+    It is computed as in `Vectors.likeness`.
+    """
+    found = np.empty(len(left))
+    for start in range(0, len(left), _PAIRS_AT_ONCE):
+        block = slice(start, start + _PAIRS_AT_ONCE)
+        apart = vectors.take(left[block]) - others.take(right[block])
+        found[block] = 1 - (apart * apart).sum(axis=1) / 2
+    return found.round(DECIMALS)
 
 
 def prepare(embeddings: Embeddings) -> Vectors:

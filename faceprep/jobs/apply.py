@@ -57,13 +57,13 @@ _ROWS = "rows-"
 class Apply(PlacingOptions, Job):
     """Apply a plan, edited or not.
 
-    PLAN is a plan of merge-identities, clean-identities, dedupe or score, with one decision on each
-    line. Decisions with the verdict accepted, or without a verdict, are carried out. DST gets the
-    images of the set that the plan is about, bytes untouched, each where the plan puts it. Its
-    suffix selects the container: none for a folder, .rec, .tar, .tfrecord or .parquet. undo.jsonl
-    is a plan that reverses this one. Images keep their names. Where two would collide in one
-    identity, the name of the old identity is put in front. A plan whose set has changed since is
-    refused. A faces.parquet beside the images is carried along.
+    PLAN is a plan of merge-identities, clean-identities, exclude-people, dedupe or score, with one
+    decision on each line. Decisions with the verdict accepted, or without a verdict, are carried
+    out. DST gets the images of the set that the plan is about, bytes untouched, each where the plan
+    puts it. Its suffix selects the container: none for a folder, .rec, .tar, .tfrecord or .parquet.
+    undo.jsonl is a plan that reverses this one. Images keep their names. Where two would collide in
+    one identity, the name of the old identity is put in front. A plan whose set has changed since
+    is refused. A faces.parquet beside the images is carried along.
     """
 
     command: ClassVar[str] = "apply"

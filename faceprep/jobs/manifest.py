@@ -11,8 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError, SourceError
@@ -25,7 +23,7 @@ from faceprep.sets import split as selection
 from faceprep.sets.class_map import CLASSES_CSV
 from faceprep.sets.containers import index_set
 from faceprep.sets.image_set import ImageSet
-from faceprep.sets.label_rules import Unlabelled, parse_rule
+from faceprep.sets.label_rules import parse_rule
 from faceprep.sets.listing import Listing, find_twins, is_text, list_set, refuse_names
 from faceprep.sets.manifests import embedding_join as embedding_rows
 from faceprep.sets.manifests import partition as manifest_cuts
@@ -274,9 +272,7 @@ class Manifest(NamingOptions, Job):
         starts = (prefix, "", f"{source}/", os.path.abspath(source) + "/")
         spellings = [partial(listing.prefixed_paths, start) for start in starts]
         rows = embedding_rows.match(table, spellings)
-        for position in np.flatnonzero(rows < 0).tolist():
-            reason = f"{listing.path(position)}: no embedding of this name in {self.embeddings}"
-            listing.refused.setdefault(position, Unlabelled("no_embedding", reason))
+        embedding_rows.refuse_without_vector(table, rows, listing)
         return table, rows
 
     def _leave_out(self, listing: Listing, labels: Ints) -> None:

@@ -7,7 +7,9 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,35 +18,43 @@ import pyarrow as pa
 
 from faceprep import __version__
 from faceprep.core import registry, storage
-from faceprep.core.embeddings import Model
+from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import FaceprepError, OptionError, SourceError
 from faceprep.core.job import Job, Look
 from faceprep.core.options import option
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import join_lines
 from faceprep.identity.distributions import measure
+from faceprep.identity.identity_table import measure_identities
 from faceprep.pages.report import section_faces as faces
+from faceprep.pages.report import section_matches as matches
 from faceprep.pages.report import section_runs as runs
 from faceprep.pages.report import section_similarity as likeness
 from faceprep.pages.report import section_videos as videos
-from faceprep.pages.report.crops import Crops, open_crops, spread_places
+from faceprep.pages.report.crops import Crops, open_crops, open_side_crops, spread_places
 from faceprep.pages.report.html import Heading, write_page
 from faceprep.pages.report.run_state import Run, find_runs, is_work_page
 from faceprep.pages.report.section_faces import Columns
+from faceprep.pages.report.section_identities import identity_section
+from faceprep.pages.report.section_verification import verification_section
 from faceprep.pages.report.sections import Section
 from faceprep.pages.report.tally import Tally
 from faceprep.sets.set_writer import are_labels
+from faceprep.steps.embedded_sets import check_embeddings
 from faceprep.tables.embeddings import is_embeddings, load_embeddings
 from faceprep.tables.faces import FACES_TABLE
 from faceprep.tables.frames import FRAMES_TABLE
+from faceprep.tables.matches import is_matches, read_matches
 from faceprep.tables.plan import read_plan
 from faceprep.vision.quality import MEASURES, measure_crop
 
 log = logging.getLogger("faceprep")
 Progress = Callable[[int, int], None]
 _PLAN = "plan.jsonl"
-_SAMPLE = 200
+_SAMPLE, _N_NAMED = 200, 3
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.[a-z]+$)")
+_MOST_IDENTITIES = 30_000
+"""Identities that are all compared with each other; more would take minutes."""
 _MOST_COMPARED = 10_000
 """Images whose pairs are compared. This takes seconds, and four times as long for twice as many."""
 
@@ -78,10 +88,11 @@ class Reported:
 class Report(Look):
     """Write a report of a run as one HTML page and as JSON.
 
-    OUT is the output of a command: a folder or another set, a table or embeddings; or a plan, or
-    the saved --json output of verify. OUT/report.html (OUT.report.html beside a file) has plots,
-    tables and example crops, and needs neither a network nor scripts. The same numbers are in a
-    .json beside it. The page shows what is available: images of each identity, frames of each
+    OUT is the output of a command: a folder or another set, a table or embeddings; a table of
+    search, shown with pictures; or a plan, or the saved --json output of verify. OUT/report.html
+    (OUT.report.html beside a file) has plots, tables and example crops, and needs neither a network
+    nor scripts. The same numbers are in a .json beside it, and for embeddings one row per identity
+    in an .identities.csv. The page shows what is available: images of each identity, frames of each
     video, failures, faces, sharpness, similarity, decisions, verification, space.
     """
 
@@ -104,7 +115,7 @@ class Report(Look):
         heading = Heading(
             title, os.path.abspath(out), f"Made by faceprep {__version__}. No network, no script."
         )
-        with scratch_folder() as scratch, open_crops(out, found_runs, scratch) as crops:
+        with scratch_folder() as scratch, _open_pictures(out, found_runs, scratch) as crops:
             sections = list(self._sections(out, found_runs, crops, progress))
             if not sections:
                 raise SourceError(
@@ -115,6 +126,9 @@ class Report(Look):
                 )
             page = write_page(heading, sections, crops.encode)
         storage.write_file(target, page)
+        for section in sections:
+            for ending, data in section.files.items():
+                storage.write_file(target.with_suffix(f".{ending}"), data)
         storage.write_file(target.with_suffix(".json"), _as_json(out, sections))
         return Reported(target, target.with_suffix(".json"), tuple(sections))
 
@@ -135,7 +149,11 @@ class Report(Look):
             yield runs.run_section(run, tally)
             if failures := runs.failures_section(run.failures()):
                 yield failures
-            yield from _of_tally(run, tally, out, crops.counts if len(tallies) == 1 else None)
+            if not _has_matches(out):
+                yield from _of_tally(run, tally, out, crops.counts if len(tallies) == 1 else None)
+        if _has_matches(out):
+            yield matches.matches_section(partial(read_matches, out))
+            return
         yield from self._of_tables(out, tallies, crops)
         yield from self._of_likeness(out, found_runs)
 
@@ -176,7 +194,7 @@ class Report(Look):
         given = self.embeddings or (
             None if "likeness" in summary else _embeddings_of(out, found_runs)
         )
-        embeddings = load_embeddings(given) if given else None
+        embeddings = _load_sound(given) if given else None
         measured = measure(embeddings, _MOST_COMPARED) if embeddings else summary.get("likeness")
         if measured:
             model = embeddings.model if embeddings else Model()
@@ -186,11 +204,26 @@ class Report(Look):
                 str(summary.get("threshold_origin", model.origin)),
             )
             yield likeness.similarity_section(measured, threshold, origin)
+        if embeddings and len(set(embeddings.identities)) <= _MOST_IDENTITIES:
+            yield identity_section(measure_identities(embeddings))
         if judged:
             yield likeness.plan_section(judged, decisions)
         verified = self.verify or (out if out.suffix == ".json" and out.is_file() else None)
         if verified is not None:
-            yield likeness.verification_section(_load_verified(verified))
+            yield verification_section(_load_verified(verified))
+
+
+def _has_matches(out: Path) -> bool:
+    return out.is_file() and is_matches(out)
+
+
+def _open_pictures(
+    out: Path, found_runs: Sequence[Run], scratch: Path
+) -> AbstractContextManager[Crops]:
+    """Open the crops of an output; a table of search has those of the two sets it compares."""
+    if _has_matches(out):
+        return open_side_crops(found_runs, (matches.PROBE, matches.GALLERY), scratch)
+    return open_crops(out, found_runs, scratch)
 
 
 def _tally(run: Run, out: Path, progress: Progress) -> Tally:
@@ -258,6 +291,16 @@ def _has_embeddings(path: Path) -> bool:
         return is_embeddings(path)
     except FaceprepError:
         return False
+
+
+def _load_sound(path: Path) -> Embeddings:
+    """Load the embeddings that can be compared; the log names the others."""
+    loaded = check_embeddings(load_embeddings(path))
+    for outcome in loaded.left_out[:_N_NAMED]:
+        log.warning("%s: %s: %s", path, outcome.key, outcome.reason)
+    if len(loaded.left_out) > _N_NAMED:
+        log.warning("%s: %s more", path, f"{len(loaded.left_out) - _N_NAMED:,}")
+    return loaded.embeddings
 
 
 def _load_verified(path: Path) -> Mapping[str, Any]:

@@ -43,10 +43,10 @@ class Reviewed:
 class Review(Service):
     """Review a plan on a page: accept or refuse its decisions.
 
-    PLAN is the plan.jsonl of merge-identities, clean-identities, dedupe or score. A server on this
-    machine, reachable from this machine alone, shows the page at the address that is printed. Stop
-    it with Ctrl-C. Every verdict is on disk before the page confirms it: first in PLAN.review.jsonl
-    and a moment later in PLAN, which `apply` carries out.
+    PLAN is the plan.jsonl of merge-identities, clean-identities, exclude-people, dedupe or score. A
+    server on this machine, reachable from this machine alone, shows the page at the address that is
+    printed. Stop it with Ctrl-C. Every verdict is on disk before the page confirms it: first in
+    PLAN.review.jsonl and a moment later in PLAN, which `apply` carries out.
     """
 
     command: ClassVar[str] = "review"

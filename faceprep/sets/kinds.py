@@ -18,7 +18,7 @@ from faceprep.core.text import excerpt_line
 from faceprep.sets import lists
 
 EMBEDDINGS, FACES, SCORES, PLAN = "embeddings", "faces", "scores", "plan"
-FRAMES = "frames"
+FRAMES, MATCHES, PAIR_SCORES = "frames", "matches", "pair-scores"
 VIDEO, IMAGE = "video", "image"
 NPZ_LIST, CSV_LIST, PARQUET_LIST = "npz-list", "csv-list", "parquet-list"
 LST, TXT_LIST, TFRECORD_LIST = "lst", "txt-list", "tfrecord-list"
@@ -43,6 +43,8 @@ _PHRASES: Mapping[str, tuple[str, str]] = {
     FACES: ("a table of faces", "Name the folder of the crops, which is beside it."),
     FRAMES: ("a table of frames", "Name the folder of the crops, which is beside it."),
     SCORES: ("a table of scores", "Name the set of images that was scored."),
+    MATCHES: ("a table of search", "Name the set of images; faceprep report shows the matches."),
+    PAIR_SCORES: ("scores of pairs", "Name the set of images that was verified."),
     PLAN: ("a plan", "Name the set of images; faceprep apply PLAN DST carries a plan out."),
     VIDEO: ("a video", "Take the faces out of it first: faceprep extract-video VIDEO DST."),
     IMAGE: ("a single image", "Name the folder that it is in."),
@@ -164,6 +166,8 @@ _COLUMNS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset(["key", "source", "landmarks", "transform"]), FACES),
     (frozenset(["path", "identity", "height", "width"]), SCORES),
     (frozenset(["source", "frame", "status", "reason", "has_box"]), FRAMES),
+    (frozenset(["probe", "rank", "identity", "similarity"]), MATCHES),
+    (frozenset(["embedder", "first", "second", "same", "similarity"]), PAIR_SCORES),
 )
 """Columns by which a table in Parquet is recognized."""
 
@@ -205,13 +209,17 @@ _HEADERS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset(["pair", "first", "second", "same"]), _PAIRS),
     (frozenset(["class", "name", "images"]), _CLASS_MAP),
     (frozenset(["input", "status", "reason"]), _FAILURES),
+    *_COLUMNS[-2:],
 )
 """Columns by which a table in CSV is recognized."""
 
 
 def _sniff_csv(path: Path) -> Content:
     from faceprep.core.io.csv import CsvReader
+    from faceprep.tables.embeddings_csv import find_layout
 
+    if find_layout(path) is not None:
+        return _content(EMBEDDINGS)
     with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
         names = [name.strip() for name in next(CsvReader(file, path, from_excel=True), [])]
     for columns, kind in _HEADERS:

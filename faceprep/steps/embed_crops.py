@@ -183,8 +183,13 @@ def _batches(
 # All shards
 
 
-def load_parts(sink: Sink, shard_ids: Iterable[str], model: Model) -> Embeddings:
-    """Load the embeddings of these shards, in order. Large ones are memory-mapped."""
+def load_parts(
+    sink: Sink, shard_ids: Iterable[str], model: Model, name: str = "vectors"
+) -> Embeddings:
+    """Load the embeddings of these shards, in order.
+
+    Large ones are memory-mapped from a file of this name in the run's folder.
+    """
     ids = list(shard_ids)
     identities = TextNumbers()
     page: dict[str, Any] = {"dim": 0, "crops": ""}
@@ -202,7 +207,7 @@ def load_parts(sink: Sink, shard_ids: Iterable[str], model: Model) -> Embeddings
     if n_fitted:
         n = count_noun(n_fitted, "image is", "images are")
         log.warning("%s of another shape than %s: fitted into it on black", n, page["crops"])
-    vectors = _join_rows([sink.part_path(id, ROWS) for id in ids], sink.scratch / "vectors.f32")
+    vectors = _join_rows([sink.part_path(id, ROWS) for id in ids], sink.scratch / f"{name}.f32")
     rows = vectors.reshape(len(packed), page["dim"])
     return Embeddings(packed, identities.column(), rows, model)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,12 +24,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings, Model
-from faceprep.core.errors import FaceprepError, OptionError, SourceError
-from faceprep.core.io.columns import find_missing, pack_texts
+from faceprep.core.errors import FaceprepError, OptionError
 from faceprep.core.job import Job
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
-from faceprep.core.output_tree import refuse_overlap
 from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
@@ -47,12 +44,15 @@ from faceprep.core.types import (
     Work,
 )
 from faceprep.identity.distributions import measure
+from faceprep.identity.sound_vectors import DUPLICATE_NAME
 from faceprep.sets.containers import faults_after, open_set
 from faceprep.sets.listing import list_images
 from faceprep.steps.embed_crops import embed_loads, listed_loads, load_parts
 from faceprep.steps.embed_options import EmbedOptions
+from faceprep.steps.embedded_sets import Loaded, check_embeddings
+from faceprep.steps.judged_source import About, find_unembedded, look_at_source
 from faceprep.steps.list_options import ListOptions
-from faceprep.steps.listed_set import ListedSet, list_source, load_listed
+from faceprep.steps.listed_set import load_listed
 from faceprep.steps.place_images import (
     PLACE,
     PLAN,
@@ -68,7 +68,7 @@ from faceprep.steps.place_images import (
     plan_path,
     write_decided,
 )
-from faceprep.tables.embeddings import files_of, is_embeddings, load_embeddings, load_place
+from faceprep.tables.embeddings import files_of, load_embeddings
 from faceprep.tables.plan import read_plan, write_plan
 
 log = logging.getLogger("faceprep")
@@ -77,19 +77,6 @@ _SHARD = 256
 _DRAFT, _DECIDE = "draft", "decide"
 _EMBED, _SECOND = "embed", "second"
 _FAILED, _WANTED = ".failed", ".wanted"
-
-
-class About(NamedTuple):
-    """Facts about the run that its shards need."""
-
-    source: str
-    """The set of the images, or the file of embeddings where there are none."""
-    embeddings: str
-    """The file of embeddings; empty where the images are embedded here."""
-    fingerprint: str
-    n_images: int
-    has_images: bool
-    """Whether there is a listing of them."""
 
 
 class SecondOpinion(NamedTuple):
@@ -113,9 +100,17 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
 
     command: ClassVar[str]
 
-    @abstractmethod
     def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
         """Return the decisions on the set `source`, and the rule. Raises FaceprepError."""
+        raise NotImplementedError(f"{self.command} judges with more than the embeddings")
+
+    def judge_in(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
+        """Judge with what other stages left; the embeddings alone are enough for most commands."""
+        return self.judge(embeddings, about.source)
+
+    def name_left_out(self, sink: Sink) -> Iterator[Outcome]:
+        """Yield outcomes of what else is compared and cannot be."""
+        return iter(())
 
     @abstractmethod
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
@@ -138,7 +133,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
-        about, listed = self._look(source, request, scratch)
+        about, listed = look_at_source(request, scratch, self.relative_to)
         stages = []
         if not about.embeddings:
             self.announce()
@@ -167,33 +162,6 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         return Work(
             stages, f"{about.fingerprint}, {state}", files=files, n_files=n_files, n_bytes=n_bytes
         )
-
-    def _look(
-        self, source: Path, request: Request, scratch: Path
-    ) -> tuple[About, ListedSet | None]:
-        """Return facts about the source, and its wanted images if they are there.
-
-        Raises SourceError, OptionError.
-        """
-        if source.is_file() and is_embeddings(source):
-            return self._look_at_embeddings(source, request, scratch)
-        listed = list_source(source, scratch, relative_to=self.relative_to)
-        return _keep_listed(listed, "", request.limit, scratch)
-
-    def _look_at_embeddings(
-        self, source: Path, request: Request, scratch: Path
-    ) -> tuple[About, ListedSet | None]:
-        file = os.path.abspath(source)
-        if request.limit is not None:
-            raise OptionError(
-                "--limit: a file of embeddings is judged as a whole", remedy="Leave it out."
-            )
-        root = load_place(source).root
-        found = _find_images(load_embeddings(source), Path(root), scratch) if root else None
-        if found is None:
-            return About(file, file, "", 0, False), None
-        refuse_overlap(Path(root), request.output, [request.output])
-        return _keep_listed(found, file, None, scratch)
 
     # During
 
@@ -235,7 +203,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         deque(embed_loads(options, listed_loads(options, sink.scratch, places), sink), maxlen=0)
 
     def _draft(self, about: About, sink: Sink) -> None:
-        decisions, header = self._judge(self._load(about, sink), about.source)
+        decisions, header = self._judge(self._load(about, sink).embeddings, about, sink)
         with sink.open_part(PLAN_PART) as file:
             write_plan(file, header, decisions)
         with sink.open_part(_WANTED) as file:
@@ -245,7 +213,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
                 ).encode()
             )
 
-    def _judge(self, embeddings: Embeddings, source: str) -> Judgement:
+    def _judge(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
         """Return the decisions and the header line of the plan."""
         header: dict[str, Any] = {
             "model": embeddings.model.fingerprint,
@@ -253,18 +221,19 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         }
         if not len(embeddings):
             return [], header
-        decisions, figures = self.judge(embeddings, source)
+        decisions, figures = self.judge_in(embeddings, about, sink)
         likeness = measure(embeddings)
         header["summary"] |= figures | {"separable": likeness["separable"], "likeness": likeness}
         return decisions, header
 
-    def _load(self, about: About, sink: Sink) -> Embeddings:
+    def _load(self, about: About, sink: Sink) -> Loaded:
         if about.embeddings:
-            return load_embeddings(about.embeddings)
-        return load_parts(sink, _ids(_EMBED, about), self.model())
+            return check_embeddings(load_embeddings(about.embeddings))
+        return Loaded(load_parts(sink, _ids(_EMBED, about), self.model()), ())
 
     def _decide(self, about: About, placing: Sequence[Shard], sink: Sink) -> Iterator[Outcome]:
-        embeddings = self._load(about, sink)
+        yield from self.name_left_out(sink)
+        loaded = self._load(about, sink)
         if second := self.second():
             drafted, found = read_plan(sink.part_path(_DRAFT, PLAN_PART))
             header, before = {name: drafted[name] for name in ("model", "summary")}, list(found)
@@ -275,13 +244,14 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
                 "unconfirmed": sum(map(is_accepted, before)) - sum(map(is_accepted, decisions))
             }
         else:
-            decisions, header = self._judge(embeddings, about.source)
+            decisions, header = self._judge(loaded.embeddings, about, sink)
         header["summary"] |= self.count(decisions)
         listing = load_listed(sink.scratch).listing if about.has_images else list_images([])
         if about.embeddings:
-            unknown = find_missing(listing.prefixed_paths(""), embeddings.keys)
-            left_out = dict.fromkeys(unknown, "has no embedding")
-            yield from map(Outcome, embeddings.keys)
+            faults = [*loaded.left_out, *find_unembedded(listing, loaded)]
+            yield from faults
+            yield from map(Outcome, loaded.embeddings.keys)
+            left_out = {each.key: each.reason for each in faults if each.status != DUPLICATE_NAME}
         else:
             pages = [
                 json.loads(storage.read_bytes(sink.part_path(id, _FAILED)))
@@ -341,48 +311,6 @@ def _cut(stage: str, about: About) -> list[Shard]:
 def _ids(stage: str, about: About) -> list[str]:
     """Return the ids of the shards that embed the images."""
     return [shard.id for shard in _cut(stage, about)]
-
-
-def _keep_listed(
-    listed: ListedSet, embeddings: str, limit: int | None, scratch: Path
-) -> tuple[About, ListedSet]:
-    cut = listed.first(limit)
-    cut.save(scratch)
-    return About(listed.path, embeddings, listed.state, len(cut.listing), True), cut
-
-
-def _find_images(embeddings: Embeddings, root: Path, scratch: Path) -> ListedSet | None:
-    """Return the set of the images of embeddings, None where they cannot be placed.
-
-    Raises SourceError if only some exist.
-    """
-    if not root.exists():
-        log.warning("%s, the set of the images, is not there: a plan only", root)
-        return None
-    listed = list_source(root, scratch, may_be_empty=True)
-    there = pack_texts(listed.listing.prefixed_paths(""))
-    missing = list(find_missing(embeddings.keys, there))
-    if len(missing) == len(embeddings):
-        log.warning("%s has none of the images: a plan only", root)
-        return None
-    if missing:
-        raise SourceError(
-            "images of these embeddings are gone",
-            path=root,
-            expected=f"{len(embeddings):,} of them",
-            found=f"{len(missing):,} fewer, such as {missing[0]!r}",
-            remedy="Put them back, or embed again.",
-        )
-    if any(
-        identity_of(key) != name
-        for key, name in zip(embeddings.keys, embeddings.identities, strict=True)
-    ):
-        log.warning(
-            "the identities of these embeddings are not those of the images in %s: a plan only",
-            root,
-        )
-        return None
-    return listed
 
 
 def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Files of embeddings: .npz, or Parquet in one file or in shards.
+"""Files of embeddings: .npz, Parquet in one file or in shards, or CSV.
 
 .npz      image_names (n,) str, image_classes (n,) int64, embeddings (n, d) float32 or float16;
           Keras_insightface reads them; identities (classes,) their names by number;
@@ -6,6 +6,9 @@
           what image_names have in front of the path below it
 .parquet  image_names, image_classes, identity, embeddings; model, root and prefix
           in the metadata of the schema. Of NAME-00000-of-00008.parquet the others are read, too
+.csv      the same, with one column for each number; see `embeddings_csv`
+
+The vectors of another program may be called `image_embs`.
 
 Classes are numbered 0 to C-1 in the order of their names, as numbers if all are numbers.
 """
@@ -13,11 +16,9 @@ Classes are numbered 0 to C-1 in the order of their names, as numbers if all are
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,15 +33,17 @@ from faceprep.core.io.npz import CLASSES, EMBEDDINGS, NAMES, Member, NpzFile
 from faceprep.core.large_arrays import allocate
 from faceprep.core.names import identity_of, sort_names
 from faceprep.core.text import count_noun
+from faceprep.tables import embeddings_csv, embeddings_parquet
+from faceprep.tables.embedded_rows import EmbeddedRows
+from faceprep.tables.embeddings_parquet import files_of
 
-SUFFIXES = (".npz", ".parquet")
+__all__ = ["files_of"]
+_Path = str | os.PathLike[str]
+SUFFIXES = (".npz", ".parquet", ".csv")
 _IDENTITIES, _MODEL, _ROOT, _PREFIX = "identities", "model", "root", "prefix"
 _ROWS = 1 << 14
 _IN_MEMORY = 1 << 28
 """Bytes of vectors from which on an .npz is mapped where it can be."""
-_SHARD = re.compile(
-    r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<n>\d{5})(?P<suffix>\.parquet)", re.DOTALL
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,23 @@ def write_parquet(
         parquet.write_tables(file, pieces, plain_column=EMBEDDINGS)
 
 
+def write_csv(
+    file: BinaryIO, embeddings: Embeddings, place: Place, fp16: bool = False
+) -> dict[str, str]:
+    """Write embeddings as CSV; return the facts that belong beside it."""
+    classes, _ = number_classes(embeddings.identities)
+    embeddings_csv.write_header(file, embeddings.vectors.shape[1])
+    for start in range(0, len(embeddings), _ROWS):
+        rows = slice(start, start + _ROWS)
+        names = [place.prefix + key for key in embeddings.keys[rows]]
+        vectors = embeddings.vectors[rows]
+        if fp16:
+            vectors = vectors.astype(np.float16).astype(np.float32)
+        identities = embeddings.identities[rows]
+        embeddings_csv.write_rows(file, names, classes[rows].tolist(), identities, vectors)
+    return _about(embeddings.model, place)
+
+
 def shard_names(name: str, n: int) -> list[str]:
     """Return the names of `n` files.
 
@@ -149,8 +169,7 @@ def is_embeddings(path: str | os.PathLike[str]) -> bool:
     if kind == ".npz":
         with NpzFile(path) as file:
             return EMBEDDINGS in file.keys
-    with parquet.open_parquet(path) as table:
-        return EMBEDDINGS in table.schema_arrow.names
+    return _READERS[kind].is_such(path)
 
 
 def load_embeddings(path: str | os.PathLike[str]) -> Embeddings:
@@ -161,12 +180,30 @@ def load_embeddings(path: str | os.PathLike[str]) -> Embeddings:
     """
     if _kind(path) == ".npz":
         return _load_npz(path)
-    return _load_parquet(path)
+    reader = _READERS[_kind(path)]
+    return _load_pieces(path, reader.count_rows(path), reader.read_pieces(path))
+
+
+def count_embeddings(path: str | os.PathLike[str]) -> int:
+    """Count the embeddings of a file, or of a file in shards. Raises SourceError."""
+    if _kind(path) == ".npz":
+        with NpzFile(path) as file:
+            (n, *_), _ = file.header(EMBEDDINGS)
+            return int(n)
+    return _READERS[_kind(path)].count_rows(path)
 
 
 def load_place(path: str | os.PathLike[str]) -> Place:
     """Load the origin of the images; empty where the file does not name it. Raises SourceError."""
     return _place_of(_load_about(path))
+
+
+def load_origin(path: str | os.PathLike[str]) -> Model:
+    """Load the facts about the model that made the vectors, without the vectors.
+
+    Raises SourceError.
+    """
+    return _model_of(path, _load_about(path))
 
 
 def _kind(path: str | os.PathLike[str]) -> str:
@@ -178,16 +215,11 @@ def _load_about(path: str | os.PathLike[str]) -> dict[str, str]:
     if _kind(path) == ".npz":
         with NpzFile(path) as file:
             return _about_npz(file)
-    with parquet.open_parquet(path) as table:
-        return _about_schema(table.schema_arrow)
+    return _READERS[_kind(path)].load_about(path)
 
 
 def _about_npz(file: NpzFile) -> dict[str, str]:
     return {key: str(file.load(key)) for key in (_MODEL, _ROOT, _PREFIX) if key in file.keys}
-
-
-def _about_schema(schema: pa.Schema) -> dict[str, str]:
-    return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
 
 
 def _place_of(about: dict[str, str]) -> Place:
@@ -273,27 +305,20 @@ def _expect_as_many(path: str | os.PathLike[str], *counts: int) -> None:
         )
 
 
-def _load_parquet(path: str | os.PathLike[str]) -> Embeddings:
-    """Read rows straight to their place, so that a large set is in memory once."""
-    about, n, paths = _load_about(path), 0, files_of(path)
-    for shard in paths:
-        if _load_about(shard) != about:
-            raise SourceError(
-                "of another run than the files beside it",
-                path=shard,
-                remedy="Make the files again.",
-            )
-        with parquet.open_parquet(shard) as file:
-            n += file.metadata.num_rows
-    identities, vectors = TextNumbers(), _VectorRows(n)
+def _load_pieces(
+    path: str | os.PathLike[str], n: int, pieces: Iterable[EmbeddedRows]
+) -> Embeddings:
+    """Read `n` rows straight to their place, so that a large set is in memory once."""
+    about = _load_about(path)
+    place, identities, vectors = _place_of(about), TextNumbers(), _VectorRows(n)
 
     def keys() -> Iterator[str]:
-        for shard in paths:
-            names = (NAMES, EMBEDDINGS, *_identity_columns(shard))
-            for table in parquet.read_columns(shard, names):
-                vectors.add(_checked(shard, _vectors(shard, table)), shard)
-                identities.add(_identities_parquet(table))
-                yield from _keys_of(table.column(NAMES).to_pylist(), _place_of(about))
+        for piece in pieces:
+            vectors.add(_checked(piece.path, piece.vectors), piece.path)
+            named = _keys_of(piece.names, place)
+            given = piece.identities or map(identity_of, named)
+            identities.add(given)
+            yield from named
 
     packed = pack_texts(keys())
     return Embeddings(packed, identities.column(), vectors.rows, _model_of(path, about))
@@ -319,44 +344,13 @@ class _VectorRows:
         self._n_filled += len(rows)
 
 
-def _identity_columns(path: str | os.PathLike[str]) -> list[str]:
-    with parquet.open_parquet(path) as table:
-        there = table.schema_arrow.names
-    return [name for name in ("identity", CLASSES) if name in there][:1]
+class _Reader(Protocol):
+    """A module that reads tables of one kind."""
+
+    def is_such(self, path: _Path) -> bool: ...
+    def count_rows(self, path: _Path) -> int: ...
+    def load_about(self, path: _Path) -> dict[str, str]: ...
+    def read_pieces(self, path: _Path) -> Iterator[EmbeddedRows]: ...
 
 
-def _identities_parquet(table: pa.Table) -> Iterator[str]:
-    column = next((name for name in ("identity", CLASSES) if name in table.column_names), None)
-    if column is None:
-        return map(identity_of, table.column(NAMES).to_pylist())
-    return (str(value) for value in table.column(column).to_pylist())
-
-
-def _vectors(path: str | os.PathLike[str], table: pa.Table) -> npt.NDArray[Any]:
-    column = table.column(EMBEDDINGS).combine_chunks()
-    lists = pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type)
-    flat = column.flatten().to_numpy(zero_copy_only=False) if lists else np.empty(0)
-    if not lists or (len(table) and (flat.size % len(table) or column.null_count)):
-        raise SourceError(
-            "its embeddings are not vectors", path=path, expected="lists of one length"
-        )
-    if pa.types.is_fixed_size_list(column.type):
-        n = column.type.list_size
-    else:
-        n = flat.size // max(len(table), 1)
-    return flat.reshape(len(table), n)
-
-
-def files_of(path: str | os.PathLike[str]) -> list[Path]:
-    """List all files of the set that `path` belongs to.
-
-    >>> [str(file) for file in files_of("a-00001-of-00002.parquet")]
-    ['a-00000-of-00002.parquet', 'a-00001-of-00002.parquet']
-    """
-    match = _SHARD.fullmatch(os.fspath(path))
-    if not match:
-        return [Path(path)]
-    n = int(match["n"])
-    return [
-        Path(f"{match['name']}-{number:05d}-of-{n:05d}{match['suffix']}") for number in range(n)
-    ]
+_READERS: dict[str, _Reader] = {".parquet": embeddings_parquet, ".csv": embeddings_csv}

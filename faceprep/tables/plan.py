@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.core.text import excerpt_line
+from faceprep.core.text import encode_json, excerpt_line
 from faceprep.core.types import ACCEPTED, ACTIONS, DROP, VERDICTS, Decision
 
 _KIND = "plan"
@@ -32,8 +32,8 @@ _MARK = b"\xef\xbb\xbf"
 """What some editors put in front of UTF-8."""
 _FIRST_LINE = 'a first line with {"kind": "plan", …}'
 _WRITERS = (
-    "Plans are the plan.jsonl of merge-identities, clean-identities, dedupe and score, and "
-    "undo.jsonl."
+    "Plans are the plan.jsonl of merge-identities, clean-identities, exclude-people, dedupe "
+    "and score, and undo.jsonl."
 )
 _LEFT_OUT: tuple[Any, ...] = ("", None, ACCEPTED, {})
 _Path = str | os.PathLike[str]
@@ -44,17 +44,10 @@ def write_plan(file: BinaryIO, header: Mapping[str, Any], decisions: Iterable[De
 
     Raises ValueError for NaN or infinity.
     """
-    file.write(_line({"kind": _KIND} | dict(header)))
+    file.write(encode_json({"kind": _KIND} | dict(header)))
     for decision in decisions:
         named = zip(Decision._fields, decision, strict=True)
-        file.write(_line({name: value for name, value in named if value not in _LEFT_OUT}))
-
-
-def _line(value: Mapping[str, Any]) -> bytes:
-    return (
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogateescape")
-        + b"\n"
-    )
+        file.write(encode_json({name: value for name, value in named if value not in _LEFT_OUT}))
 
 
 def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:

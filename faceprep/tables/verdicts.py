@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
-from faceprep.core.text import excerpt_line
+from faceprep.core.text import encode_json, excerpt_line
 from faceprep.core.types import VERDICTS
 
 _EXPECTED = "number, action, subject, into, verdict and before"
@@ -64,8 +64,7 @@ def refuse_open_review(plan: Path) -> None:
 
 def format_verdicts(verdicts: Iterable[Verdict]) -> bytes:
     """Format verdicts, one line each."""
-    lines = (json.dumps(verdict._asdict(), ensure_ascii=False) + "\n" for verdict in verdicts)
-    return "".join(lines).encode("utf-8", "surrogateescape")
+    return b"".join(encode_json(verdict._asdict()) for verdict in verdicts)
 
 
 def read_verdicts(path: str | os.PathLike[str], cut: bool = False) -> list[Verdict]:

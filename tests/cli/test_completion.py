@@ -54,7 +54,7 @@ def test_the_script_asks_for_answers(shell: str) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_commands(shell: str) -> None:
-    assert completed(shell, "faceprep", "ex") == [
+    assert completed(shell, "faceprep", "ext") == [
         ("plain", "extract-photos"),
         ("plain", "extract-video"),
     ]

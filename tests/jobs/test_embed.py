@@ -251,11 +251,26 @@ def test_a_place_whose_name_is_no_text_is_refused(crops: Path, tmp_path: Path, n
         run(folder, tmp_path / "out.npz", net)
 
 
+def test_csv_and_its_model(crops: Path, tmp_path: Path, net: str) -> None:
+    summary = run(crops, tmp_path / "out.csv", net)
+    assert summary.outputs == 2 and (tmp_path / "out.csv.model.json").is_file()
+    found = load_embeddings(tmp_path / "out.csv")
+    assert are_wanted(by_name(found)) and found.model == Embed(embedder=net, device="cpu").model()
+    assert load_place(tmp_path / "out.csv").root == str(crops)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".csv"])
+def test_vectors_of_length_1(crops: Path, tmp_path: Path, net: str, suffix: str) -> None:
+    run(crops, tmp_path / f"out{suffix}", net, unit=True)
+    found = load_embeddings(tmp_path / f"out{suffix}")
+    unit = {name: vector / np.linalg.norm(vector) for name, vector in WANTED.items()}
+    assert are_wanted(by_name(found), unit)
+    np.testing.assert_allclose(np.linalg.norm(found.vectors, axis=1), 1, atol=1e-6)
+
+
 def test_refused_outputs_and_options(crops: Path, tmp_path: Path, net: str) -> None:
-    with pytest.raises(
-        OptionError, match=r"expected OUT.npz or OUT.parquet, found the suffix '.csv'"
-    ):
-        run(crops, tmp_path / "out.csv", net)
+    with pytest.raises(OptionError, match=r"OUT.parquet or OUT.csv, found the suffix '.txt'"):
+        run(crops, tmp_path / "out.txt", net)
     with pytest.raises(OptionError, match="--shards"):
         run(crops, tmp_path / "out.npz", net, shards=2)
     with pytest.raises(OptionError, match="--shards"):

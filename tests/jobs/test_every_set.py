@@ -16,12 +16,14 @@ import pytest
 
 from faceprep.core import registry
 from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.types import Request
 from faceprep.jobs.align.job import Align
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.clean_identities import CleanIdentities
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.jobs.embed.job import Embed
+from faceprep.jobs.exclude_people import ExcludePeople
 from faceprep.jobs.folder2rec import Folder2Rec
 from faceprep.jobs.inspect.job import Inspect
 from faceprep.jobs.make_bin import MakeBin
@@ -30,12 +32,16 @@ from faceprep.jobs.merge_identities import MergeIdentities
 from faceprep.jobs.report import Report
 from faceprep.jobs.review import Review
 from faceprep.jobs.score import Score
+from faceprep.jobs.search import Search
 from faceprep.jobs.verify.job import Verify
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
 from faceprep.sets import webdataset
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.synthetic import encode_face
 from faceprep.tables.embeddings import load_embeddings
 from faceprep.tables.faces import FaceRow, FacesWriter
+from faceprep.tables.matches import read_matches
 from faceprep.tables.plan import read_plan
 from tests.bins import write_bin
 from tests.color_people import color_embedders
@@ -162,6 +168,23 @@ def _verify(source: Path, to: Path) -> Any:
     return [result | {"name": "", "path": ""} for result in found.results]
 
 
+def _search(source: Path, to: Path) -> Any:
+    request = Request((source, source), to / "out.csv")
+    run_job(Search(embedder="colors", top=3), request, SerialRunner())
+    rows = list(read_matches(to / "out.csv"))
+    assert [row.probe for row in rows if row.rank == 1] == [
+        row.image for row in rows if row.rank == 1
+    ]
+    return [(row.rank, row.identity, row.similarity, row.margin) for row in rows]
+
+
+def _exclude(source: Path, to: Path) -> Any:
+    job = ExcludePeople(embedder="colors", threshold=0.5)
+    run_job(job, Request((source, source), to / "out"), SerialRunner())
+    decisions = read_plan(to / "out" / "plan.jsonl")[1]
+    return [(each.action, each.score, each.verdict, each.evidence["pairs"]) for each in decisions]
+
+
 def _folder2rec(source: Path, to: Path) -> Any:
     run(Folder2Rec(), source, to / "out")
     names = ("train.rec", "train.idx", "train.lst", "property", "classes.csv")
@@ -229,6 +252,8 @@ COMMANDS: Mapping[str, tuple[Callable[[Path, Path], Any], ...]] = {
     "score": (_score,),
     "embed": (_embed,),
     "verify": (_verify,),
+    "search": (_search,),
+    "exclude-people": (_exclude,),
     "folder2rec": (_folder2rec,),
     "align": (_align,),
     "dedupe": (_dedupe,),

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import SourceError
 from faceprep.core.io import npz, parquet
 from faceprep.sets import class_map, tfrecord, webdataset
+from faceprep.tables.embeddings import Place, write_npz, write_parquet
 from tests.manifests import (
     JPEG,
     PNG,
@@ -154,6 +156,28 @@ def test_an_image_without_embedding_is_named(tmp_path: Path, out: Path) -> None:
     assert (summary.ok, summary.failed) == (2, 1)
     assert failures(out / "a.npz") == {"a/3.jpg": "no_embedding"}
     assert len(npz.load_manifest(out / "a.npz")["embeddings"]) == 2
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_faulty_embeddings_are_named(tmp_path: Path, out: Path, suffix: str) -> None:
+    source = make(tmp_path / "set", "a/1.jpg", "a/2.jpg", "a/3.jpg")
+    names, vectors = ["a/1.jpg", "a/2.jpg", "a/3.jpg", "a/3.jpg"], np.ones((4, 5), np.float32)
+    vectors[0, 2], vectors[1] = np.inf, 0
+    found = Embeddings(names, ["a"] * 4, vectors, Model())
+    with (tmp_path / f"e{suffix}").open("wb") as file:
+        if suffix == ".npz":
+            write_npz(file, found, Place())
+        else:
+            write_parquet([file], found, Place())
+    summary = run(source, out / "a.npz", embeddings=tmp_path / f"e{suffix}")
+    assert (summary.ok, summary.failed) == (1, 3)
+    assert summary.others == {"embedding": {"duplicate_name": 1}}
+    assert failures(out / "a.npz") == {
+        "a/1.jpg": "not_finite",
+        "a/2.jpg": "zero_vector",
+        "a/3.jpg": "duplicate_name",
+    }
+    assert len(npz.load_manifest(out / "a.npz")["embeddings"]) == 1
 
 
 # Splits, shards, classes

@@ -37,7 +37,8 @@ def test_from_embeddings(source: Path, tmp_path: Path) -> None:
 
 def test_embeddings_of_some_of_the_images(source: Path, tmp_path: Path) -> None:
     some = {name: color for name, color in SET.items() if name != "f/2.png"}
-    merge(embed(source, tmp_path / "set.npz", some), tmp_path / "out")
+    summary = merge(embed(source, tmp_path / "set.npz", some), tmp_path / "out")
+    assert (summary.inputs, summary.by_status) == (9, {"ok": 8, "no_embedding": 1})
     assert (
         Decision("drop", "f/2.png", reason="has no embedding")
         in read_plan(tmp_path / "out" / "plan.jsonl")[1]
@@ -103,14 +104,36 @@ def test_embeddings_whose_identities_are_no_folders(
     assert set(results(tmp_path / "out")) == {"plan.jsonl"}
 
 
-@pytest.mark.parametrize(("value", "told"), [(np.nan, "1 not finite"), (0, "1 of length zero")])
-def test_vectors_that_cannot_be_compared(
-    value: float, told: str, source: Path, tmp_path: Path
+@pytest.mark.parametrize(("value", "status"), [(np.nan, "not_finite"), (0, "zero_vector")])
+def test_vectors_that_cannot_be_compared_are_named_and_dropped(
+    value: float, status: str, source: Path, tmp_path: Path
 ) -> None:
     vectors = np.array(list(SET.values()), np.float32)
     vectors[2] = value
-    with pytest.raises(SourceError, match=rf"cannot be compared: found {told} \(b/2.png\)"):
-        merge(embed(source, tmp_path / "set.npz", vectors=vectors), tmp_path / "out")
+    summary = merge(embed(source, tmp_path / "set.npz", vectors=vectors), tmp_path / "out")
+    assert (summary.inputs, summary.by_status) == (9, {"ok": 8, status: 1})
+    assert f"b/2.png,{status},its vector" in (tmp_path / "out" / "failures.csv").read_text()
+    assert ("drop", "b/2.png", "", "accepted") in decided(tmp_path / "out")
+    assert "b/2.png" not in images(tmp_path / "out")
+
+
+def test_a_name_that_is_there_twice_is_named(source: Path, tmp_path: Path) -> None:
+    """The first of its vectors counts, and the image stays."""
+    names = [*SET, "c/1.png"]
+    vectors = np.array([*SET.values(), SET["a/1.png"]], np.float32)
+    identities = [name.rpartition("/")[0] for name in names]
+    file = embed(source, tmp_path / "a.npz", keys=names, identities=identities, vectors=vectors)
+    summary = merge(file, tmp_path / "out")
+    assert summary.by_status == {"ok": 9, "duplicate_name": 1}
+    merge(source, tmp_path / "whole")
+    assert images(tmp_path / "out") == images(tmp_path / "whole")
+
+
+def test_no_vector_can_be_compared(source: Path, tmp_path: Path) -> None:
+    summary = merge(
+        embed(source, tmp_path / "a.npz", vectors=np.zeros((9, 3), "f4")), tmp_path / "o"
+    )
+    assert (summary.failed, summary.details["images"]) == (9, 0)
 
 
 def test_vectors_of_nobody_knows_which_model(source: Path, tmp_path: Path) -> None:

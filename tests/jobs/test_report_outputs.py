@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -22,8 +23,10 @@ from faceprep import (
     SerialRunner,
     run_job,
 )
+from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import MissingExtra, OptionError, SourceError
 from faceprep.synthetic import encode_face, write_folder
+from faceprep.tables.embeddings import Place, write_npz
 from tests.fakes import opened
 from tests.flat_faces import Flat, flat_detectors, save
 from tests.pages.report.pages import Page
@@ -176,3 +179,13 @@ def test_a_table_of_faces_alone(tmp_path: Path) -> None:
     run_job(job, Request((tmp_path / "src",), tmp_path / "out"), SerialRunner())
     whole, table = (report(path) for path in (tmp_path / "out", tmp_path / "out/faces.parquet"))
     assert table["faces"] == whole["faces"] and table["crops"] == whole["crops"]
+
+
+def test_embeddings_have_a_table_of_identities(tmp_path: Path) -> None:
+    rows = np.array([[1, 0], [3, 4], [0, 1]], np.float32)
+    with (tmp_path / "e.npz").open("wb") as file:
+        write_npz(file, Embeddings(["a/1", "a/2", "b/1"], ["a", "a", "b"], rows, Model()), Place())
+    numbers = report(tmp_path / "e.npz")
+    assert numbers["identity_similarity"]["within"]["n"] == 1
+    text = (tmp_path / "e.npz.report.identities.csv").read_text()
+    assert text == "identity,images,within,nearest,likeness\na,2,0.6,b,0.4\nb,1,,a,0.4\n"

@@ -149,8 +149,8 @@ def test_another_file_is_no_plan_and_it_is_said_where_plans_are(
         read_plan(path)
     assert str(told.value) == (
         f'{path}: not a plan: expected a first line with {{"kind": "plan", …}}, found {found}.'
-        " Plans are the plan.jsonl of merge-identities, clean-identities, dedupe and score, and "
-        "undo.jsonl."
+        " Plans are the plan.jsonl of merge-identities, clean-identities, exclude-people, dedupe "
+        "and score, and undo.jsonl."
     )
 
 
@@ -204,3 +204,13 @@ def test_a_hundred_thousand_decisions(tmp_path: Path) -> None:
         write_plan(file, {}, decisions)
     assert list(read_plan(path)[1]) == decisions
     assert time.process_time() - started < 10
+
+
+def test_a_plan_is_utf8_whatever_the_names(tmp_path: Path) -> None:
+    path, name = tmp_path / "plan.jsonl", "a/caf\udce9\\udce9 ü.png"
+    with path.open("wb") as file:
+        write_plan(file, {"source": "/\udcff"}, [Decision("drop", name, reason="x")])
+    lines = path.read_bytes().decode("utf-8").splitlines()
+    assert [json.loads(line) for line in lines][1]["subject"] == name
+    header, decisions = read_plan(path)
+    assert header["source"] == "/\udcff" and next(decisions).subject == name

@@ -29,6 +29,8 @@ from faceprep.core.io.contents import Contents
 from faceprep.core.types import Buffer
 
 NAMES, CLASSES, EMBEDDINGS = "image_names", "image_classes", "embeddings"
+OTHER_EMBEDDINGS = "image_embs"
+"""Another name of the vectors, in files of other programs."""
 _CHUNK = 4 << 20
 _LENGTHS_AT = 26
 """Offset of the lengths of name and extra field, the last fields of a zip member's header."""
@@ -123,7 +125,10 @@ def read_npy(data: bytes) -> npt.NDArray[Any]:
 
 
 class NpzFile:
-    """An .npz file open for reading, used in a with statement. Any damage raises SourceError."""
+    """An .npz file open for reading, used in a with statement. Any damage raises SourceError.
+
+    The array `image_embs` of other programs is read as `embeddings`.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
@@ -134,9 +139,11 @@ class NpzFile:
         except SourceError:
             self._file.close()
             raise
-        self.keys = [
-            name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")
-        ]
+        names = [name for name in self._zip.namelist() if name.endswith(".npy")]
+        self._members = {name.removesuffix(".npy"): name for name in names}
+        if OTHER_EMBEDDINGS in self._members:
+            self._members.setdefault(EMBEDDINGS, self._members.pop(OTHER_EMBEDDINGS))
+        self.keys = list(self._members)
 
     def __enter__(self) -> NpzFile:
         return self
@@ -193,7 +200,7 @@ class NpzFile:
 
     def _info(self, key: str) -> zipfile.ZipInfo:
         if key in self.keys:
-            return self._zip.getinfo(f"{key}.npy")
+            return self._zip.getinfo(self._members[key])
         raise SourceError(
             f"no array {key!r} in it",
             path=self.path,

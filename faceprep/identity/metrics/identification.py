@@ -7,18 +7,19 @@ same vector therefore finds no one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from faceprep.core.arrays import Floats, Ints
 from faceprep.core.errors import SourceError
-from faceprep.identity.metrics.verification import Rates, n_allowed_at
+from faceprep.identity.metrics.verification import Rates, count_scores, n_allowed_at
 
 FPIRS = ("1e-1", "1e-2", "1e-3")
 RANKS = (1, 5, 10, 20)
+_MOST_RANKS, _N_POINTS = 100, 100
 _BLOCK = 1 << 24
 """Floats that are at work at once."""
 _TIED = 1e-6
@@ -27,17 +28,21 @@ place in a block.
 """
 
 
+_NOWHERE: Ints = np.empty(0, np.int64)
+
+
 class Searches(NamedTuple):
     """Results of searches.
 
     `mates` (m,) is the likeness of each mated probe with its mate, `ranks` (m,) the rank of the
     mate from 1. `strangers` (k,) is the highest likeness of each probe without a mate in the
-    gallery.
+    gallery, and `closest` (k,) the row of the gallery that has it.
     """
 
     mates: Floats
     ranks: Ints
     strangers: Floats
+    closest: Ints = _NOWHERE
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,10 @@ class Identification:
     """The result of `judge_searches`.
 
     `probes` have a mate in the `gallery`, `non_mated` have none. `rank` is the share of probes
-    whose mate is among the first k. None marks a figure that these probes cannot measure.
+    whose mate is among the first k, and `cmc` the same for each k from 1. `dir` has fpir, tpir and
+    threshold of a few points of the curve of detection and identification rate. `histogram` counts
+    the likeness of mates and the highest likeness of strangers. None marks a figure that these
+    probes cannot measure.
     """
 
     gallery: int
@@ -54,6 +62,9 @@ class Identification:
     rank: Rates
     tpir_at_fpir: Rates
     threshold_at_fpir: Rates
+    cmc: Sequence[float]
+    dir: Mapping[str, Sequence[float]]
+    histogram: Mapping[str, Any]
 
 
 def search(gallery: Floats, gallery_ids: Ints, probes: Floats, probe_ids: Ints) -> Searches:
@@ -78,13 +89,16 @@ def search(gallery: Floats, gallery_ids: Ints, probes: Floats, probe_ids: Ints) 
     mates: list[Floats] = [np.empty(0, np.float32)]
     ranks: list[Ints] = [np.empty(0, np.int64)]
     strangers: list[Floats] = [np.empty(0, np.float32)]
+    closest = [_NOWHERE]
     for rows, likeness in _likeness_blocks(gallery, probes):
         mated = is_mated[rows]
         known, row_mates = likeness[mated], mate[rows][mated]
         mates.append(known[np.arange(len(known)), row_mates])
         ranks.append(np.count_nonzero(known >= (mates[-1] - np.float32(_TIED))[:, None], axis=1))
         strangers.append(likeness[~mated].max(axis=1))
-    return Searches(np.concatenate(mates), np.concatenate(ranks), np.concatenate(strangers))
+        closest.append(likeness[~mated].argmax(axis=1))
+    likenesses = np.concatenate(mates), np.concatenate(strangers)
+    return Searches(likenesses[0], np.concatenate(ranks), likenesses[1], np.concatenate(closest))
 
 
 def judge_searches(searches: Searches, n_gallery: int) -> Identification:
@@ -94,7 +108,8 @@ def judge_searches(searches: Searches, n_gallery: int) -> Identification:
     is the share of probes with a mate whose likeness to it is at least t and higher than to anybody
     else. This is 1 - FNIR(N, R = 1, T) of NIST's Face Recognition Vendor Test part 2 (NISTIR 8271),
     the open-set measure of IJB-B and IJB-C (Maze et al., ICB 2018). The result is the largest TPIR
-    with an FPIR of at most each of `FPIRS`.
+    with an FPIR of at most each of `FPIRS`: where n strangers may be accepted, the threshold lies
+    just above the (n+1)-th most similar one.
 
     >>> mates, non_mates = np.array([0.9, 0.4], "f4"), np.full(10, 0.5, "f4")
     >>> found = judge_searches(Searches(mates, np.array([1, 2]), non_mates), 2)
@@ -107,16 +122,60 @@ def judge_searches(searches: Searches, n_gallery: int) -> Identification:
     for name in FPIRS:
         n_allowed = n_allowed_at(name, len(strangers))
         if n_allowed and n:
-            threshold = np.nextafter(strangers[n_allowed], np.float32(np.inf))
-            tpirs[name] = (
-                int(np.count_nonzero((searches.mates >= threshold) & (searches.ranks == 1))) / n
-            )
+            threshold = _threshold_for(strangers, n_allowed)
+            tpirs[name] = _identified(searches, threshold)
             thresholds[name] = float(threshold)
     ranks = {
         str(rank): int(np.count_nonzero(searches.ranks <= rank)) / n if n else None
         for rank in RANKS
     }
-    return Identification(n_gallery, n, len(strangers), ranks, tpirs, thresholds)
+    return Identification(
+        gallery=n_gallery,
+        probes=n,
+        non_mated=len(strangers),
+        rank=ranks,
+        tpir_at_fpir=tpirs,
+        threshold_at_fpir=thresholds,
+        cmc=_cumulate_ranks(searches.ranks, n_gallery),
+        dir=_trace_dir(searches, strangers),
+        histogram=count_scores(searches.mates, searches.strangers),
+    )
+
+
+def _threshold_for(strangers: Floats, n_allowed: int) -> np.floating[Any]:
+    """Return the threshold just above the next stranger; `strangers` fall."""
+    threshold: np.floating[Any] = np.nextafter(strangers[n_allowed], np.float32(np.inf))
+    return threshold
+
+
+def _identified(searches: Searches, threshold: np.floating[Any]) -> float:
+    """Return the share of mates that rank first and reach the threshold."""
+    is_found = (searches.mates >= threshold) & (searches.ranks == 1)
+    return int(np.count_nonzero(is_found)) / len(searches.mates)
+
+
+def _cumulate_ranks(ranks: Ints, n_gallery: int) -> list[float]:
+    """Return the share of probes whose mate is among the first k, for k from 1."""
+    if not len(ranks):
+        return []
+    n = min(n_gallery, _MOST_RANKS)
+    counts = np.bincount(ranks, minlength=n + 1)[1 : n + 1]
+    shares: list[float] = (np.cumsum(counts) / len(ranks)).tolist()
+    return shares
+
+
+def _trace_dir(searches: Searches, strangers: Floats) -> Mapping[str, Sequence[float]]:
+    """Return TPIR at up to 100 numbers of accepted strangers, spread by ratio."""
+    curve: dict[str, list[float]] = {"fpir": [], "tpir": [], "threshold": []}
+    if not len(strangers) or not len(searches.mates):
+        return curve
+    allowed = np.unique(np.geomspace(1, len(strangers), _N_POINTS).round().astype(np.int64))
+    for n_allowed in allowed[allowed < len(strangers)].tolist():
+        threshold = _threshold_for(strangers, n_allowed)
+        curve["fpir"].append(int(np.count_nonzero(strangers >= threshold)) / len(strangers))
+        curve["tpir"].append(_identified(searches, threshold))
+        curve["threshold"].append(float(threshold))
+    return curve
 
 
 def _likeness_blocks(gallery: Floats, probes: Floats) -> Iterator[tuple[slice, Floats]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ Rates = Mapping[str, float | None]
 
 N_FOLDS = 10
 FARS = ("1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6")
-_N_POINTS = 100
+_N_POINTS, _N_BINS = 100, 400
 
 
 class Curve(NamedTuple):
@@ -55,6 +55,9 @@ class Judgement:
     `accuracy`, `std` (of a population, as is usual) and `threshold` are means over the folds; each
     fold uses the best threshold of the others. `best_accuracy` uses the one best threshold of all
     pairs, so it says nothing about new data. `roc` has far, tar and threshold of a few points.
+    `separable` says that every pair of one person scores higher than any of two; `threshold` and
+    `best_threshold` are then the middle of the gap. `histogram` counts scores in equal bins, those
+    outside in the outer ones.
     """
 
     pairs: int
@@ -68,6 +71,8 @@ class Judgement:
     best_threshold: float | None
     best_accuracy: float
     roc: Mapping[str, Sequence[float | None]]
+    separable: bool
+    histogram: Mapping[str, Any]
 
 
 def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOLDS) -> Judgement:
@@ -75,8 +80,9 @@ def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOL
 
     Folds are consecutive, as in published sets; the first ones are longer by one if n is not a
     multiple. With `n_folds` 0 there are no folds and no accuracy over them. Among equally good
-    thresholds the strictest wins, as in a search from the smallest distance. Raises SourceError for
-    fewer pairs than folds and for scores that are not finite.
+    thresholds the strictest wins, as in a search from the smallest distance; where the pairs are
+    separable, the middle of the gap is returned in its place. Raises SourceError for fewer pairs
+    than folds and for scores that are not finite.
 
     >>> found = judge_pairs([0.9, 0.2, 0.8, 0.3, 0.1], [True, False, True, False, True], n_folds=5)
     >>> found.best_threshold, found.best_accuracy, found.tar_at_far["1e-1"], round(found.eer, 3)
@@ -87,10 +93,13 @@ def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOL
     weights = np.where(truth, np.int8(1), np.int8(-1))[order]
     curve = _curve(ranked, weights, last_of)
     fold_of = _folds(len(values), n_folds)[order] if n_folds else None
+    gap = _find_gap(values, truth)
     if fold_of is None:
         accuracy, std, threshold = (None,) * 3
     else:
         accuracy, std, threshold = _cross_validate(ranked, weights, last_of, fold_of)
+    if gap is not None and threshold is not None:
+        threshold = gap
     gain = curve.same - curve.different
     best, n_different = int(gain.argmax()), int(curve.different[-1])
     tars, at = _tar_at_far(curve)
@@ -103,9 +112,11 @@ def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOL
         auc=_area(curve),
         tar_at_far=tars,
         threshold_at_far=at,
-        best_threshold=_finite(curve.thresholds[best]),
+        best_threshold=_finite(curve.thresholds[best]) if gap is None else gap,
         best_accuracy=(int(gain[best]) + n_different) / len(values),
         roc=_few_points(curve),
+        separable=gap is not None,
+        histogram=count_scores(values[truth], values[~truth]),
     )
 
 
@@ -194,6 +205,36 @@ def _cross_validate(
         accuracies[fold] = (own[part] + np.count_nonzero(weights[mine] < 0)) / len(mine)
         thresholds[fold] = ranked[cut - 1] if cut else np.inf
     return float(accuracies.mean()), float(accuracies.std()), _finite(thresholds.mean())
+
+
+def _find_gap(values: npt.NDArray[np.floating], truth: npt.NDArray[np.bool_]) -> float | None:
+    """Return the middle between the pairs of one person and those of two; None without a gap."""
+    if truth.all() or not truth.any():
+        return None
+    lowest, highest = float(values[truth].min()), float(values[~truth].max())
+    if lowest <= highest:
+        return None
+    middle = (lowest + highest) / 2
+    if values.dtype.type(middle) <= highest:  # neighbours in float32
+        return lowest
+    return middle
+
+
+def count_scores(
+    positive: npt.NDArray[np.floating], negative: npt.NDArray[np.floating]
+) -> Mapping[str, Any]:
+    """Count scores of both kinds in equal bins from -1 to 1; the outer bins include all beyond.
+
+    >>> found = count_scores(np.array([1.0, 0.5]), np.array([-3.0]))
+    >>> sum(found["positive"]), found["negative"][0]
+    (2, 1)
+    """
+    kinds = {"positive": positive, "negative": negative}
+    counts = {
+        kind: np.histogram(np.clip(scores, -1, 1), _N_BINS, (-1, 1))[0].tolist()
+        for kind, scores in kinds.items()
+    }
+    return {"from": -1.0, "to": 1.0} | counts
 
 
 def _has_both(curve: Curve) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from faceprep.core.embeddings import Model
+from faceprep.core.embeddings import COSINE, Model
 from faceprep.core.errors import OptionError
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.identity.vectors import scale_to_unit
 from faceprep.jobs.embed import sources as crop_sources
 from faceprep.jobs.embed.sources import Wanted
 from faceprep.steps.embed_crops import embed_loads, load_parts
@@ -19,6 +20,7 @@ from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.list_options import NamingOptions
 from faceprep.tables import embeddings as embeddings_file
 from faceprep.tables.embeddings import shard_names
+from faceprep.tables.embeddings_csv import about_path, encode_about
 from faceprep.vision.templates import load_template
 
 _PHOTOS = "photos"
@@ -28,10 +30,11 @@ _PHOTOS = "photos"
 class Embed(EmbedOptions, NamingOptions, Job):
     """Compute one embedding per face.
 
-    SRC is any set of crops, or, with --faces, the photos that the crops were made from. OUT is an
-    .npz, which Keras_insightface reads too, or a .parquet, with image_names, image_classes and
-    embeddings. It records the embedder and its preprocessing. Images that cannot be read are named
-    in failures.csv.
+    SRC is any set of crops, or IJB-B or IJB-C as published, with the template of each image as its
+    identity; or, with --faces, the photos that the crops were made from. OUT is an .npz, which
+    Keras_insightface reads too, or a .parquet, with image_names, image_classes and embeddings; or a
+    .csv with one column for each number. It records the embedder and its preprocessing; for a .csv
+    they are in OUT.csv.model.json. Images that cannot be read are named in failures.csv.
     """
 
     command: ClassVar[str] = "embed"
@@ -43,6 +46,7 @@ class Embed(EmbedOptions, NamingOptions, Job):
         "extract-photos.",
     )
     fp16: bool = option(False, "Write float16.")
+    unit: bool = option(False, "Scale each vector to length 1.")
     shards: int = option(
         1, "Divide a .parquet into this many files: OUT-00000-of-00002.parquet and so on."
     )
@@ -53,8 +57,8 @@ class Embed(EmbedOptions, NamingOptions, Job):
         if suffix not in embeddings_file.SUFFIXES:
             found = f"the suffix {output.suffix!r}"
             raise OptionError(
-                "embeddings are an .npz or a .parquet",
-                expected="OUT.npz or OUT.parquet",
+                "embeddings are an .npz, a .parquet or a .csv",
+                expected="OUT.npz, OUT.parquet or OUT.csv",
                 found=found,
             )
         if self.shards < 1 or (self.shards > 1 and suffix != ".parquet"):
@@ -67,6 +71,8 @@ class Embed(EmbedOptions, NamingOptions, Job):
         )
         n = sum(map(len, found_there.shards))
         files = shard_names(output.name, self.shards)
+        if suffix == ".csv":
+            files.append(about_path(output.name))
         n_bytes = n * (100 + self.open().dim * (6 if self.fp16 else 8))
         fingerprint = f"{found_there.fingerprint}, {self._model().fingerprint}"
         return Work(
@@ -78,7 +84,11 @@ class Embed(EmbedOptions, NamingOptions, Job):
         )
 
     def _model(self) -> Model:
-        return self.model(of=_PHOTOS if self.faces else "")
+        """Return the model; scaled vectors are of another one where their length counts."""
+        model = self.model(of=_PHOTOS if self.faces else "")
+        if self.unit and model.metric != COSINE:
+            return replace(model, fingerprint=f"{model.fingerprint}/unit")
+        return model
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         target = load_template(self.open().template)
@@ -88,9 +98,18 @@ class Embed(EmbedOptions, NamingOptions, Job):
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Write all vectors to one file, or to several."""
         embeddings = load_parts(sink, [shard.id for shard in work.stages[0].shards], self._model())
+        if self.unit:
+            embeddings = scale_to_unit(embeddings)
         place = crop_sources.load_place(sink.scratch)
-        files = [sink.open(name) for name in work.files or ()]
-        if Path((work.files or ("",))[0]).suffix.lower() == ".npz":
+        first, *others = work.files or ()
+        suffix = Path(first).suffix.lower()
+        if suffix == ".csv":
+            with sink.open(first) as file:
+                about = embeddings_file.write_csv(file, embeddings, place, self.fp16)
+            sink.write(others[0], encode_about(about))
+            return
+        files = [sink.open(name) for name in (first, *others)]
+        if suffix == ".npz":
             embeddings_file.write_npz(files[0], embeddings, place, self.fp16)
         else:
             embeddings_file.write_parquet(files, embeddings, place, self.fp16)

@@ -28,11 +28,13 @@ from faceprep.core.shards import cut_at, cut_evenly
 from faceprep.core.types import Outcome, Shard
 from faceprep.sets.containers import faults_after, index_set, kind_of, open_set
 from faceprep.sets.folder import FolderSet, find_identities
+from faceprep.sets.ijb import is_ijb, load_ijb
 from faceprep.sets.listing import is_text, list_images
 from faceprep.sets.manifests import reader as manifest_names
 from faceprep.steps.embed_crops import FittedCrop, Load, fit_encoded, load_file
 from faceprep.steps.find_faces import Cropper
 from faceprep.steps.fitting import Fitter
+from faceprep.steps.ijb_faces import ijb_loads, open_lists
 from faceprep.tables import faces as faces_table
 from faceprep.tables.embeddings import Place
 from faceprep.tables.faces import FaceRow
@@ -41,7 +43,7 @@ from faceprep.vision.templates import Template, cut_crop
 
 _SHARD = 256
 _PLACE = "place.json"
-_FOLDER, _SET, _FACES = "folder", "set", "faces"
+_FOLDER, _SET, _FACES, _IJB = "folder", "set", "faces", "ijb"
 """The stages of shards: what kind of source each of them reads."""
 
 
@@ -74,7 +76,9 @@ def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
         plan = _plan_faces(source, wanted, wanted.faces)
     else:
         kind = kind_of(source)
-        if kind == FolderSet.kind:
+        if kind == FolderSet.kind and is_ijb(source):
+            plan = _plan_ijb(source, wanted)
+        elif kind == FolderSet.kind:
             plan = _plan_folder(source, wanted)
         elif kind in LIST_KINDS:
             plan = _plan_manifest(source, wanted)
@@ -110,6 +114,9 @@ def read_shard(
             yield partial(load_file, fitter, shard.source, path, identity)
     elif shard.stage == _SET:
         yield from _read_set(shard, scratch, fitter)
+    elif shard.stage == _IJB:
+        data = open_lists(Path(shard.source))
+        yield from ijb_loads(data, Cropper(target), shard.start, shard.stop)
     elif faces is not None:
         yield from _read_faces(shard, faces, target)
 
@@ -162,6 +169,20 @@ def _prefix(root: str, relative_to: Path | None) -> str:
         raise OptionError("--relative-to", expected=f"a folder that {root} lies in", found=folder)
     prefix = os.path.relpath(root, folder)
     return "" if prefix == "." else f"{prefix}/"
+
+
+# IJB
+
+
+def _plan_ijb(source: Path, wanted: Wanted) -> SourcePlan:
+    """Plan the images of IJB-B or IJB-C, aligned by the points of its lists."""
+    data, root = load_ijb(source), os.path.abspath(source)
+    n = len(data.files)
+    if wanted.limit is not None:
+        n = min(n, wanted.limit)
+    shards = cut_evenly(n, _SHARD, root, stage=_IJB)
+    lists = storage.fingerprint_of(*sorted((source / "meta").iterdir()))
+    return SourcePlan(shards, lists, Place(root, _prefix(root, wanted.relative_to)))
 
 
 # Containers

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from faceprep.core.errors import SourceError
 from faceprep.core.io import parquet
 from faceprep.core.io.contents import Contents
 from faceprep.core.io.image_bytes import read_image_bytes
@@ -15,7 +16,10 @@ from faceprep.core.types import Outcome
 from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
 from faceprep.sets import kinds, lists, tfrecord
 from faceprep.sets.containers import index_set
+from faceprep.steps.embedded_sets import check_embeddings
+from faceprep.tables.embeddings import files_of, load_embeddings
 from faceprep.tables.frames import read_frames_table
+from faceprep.tables.matches import read_matches
 from faceprep.tables.plan import read_plan
 
 
@@ -91,9 +95,35 @@ def _frames(path: Path, kind: str) -> Inspection:
     return Inspection(str(path), kind, details=details)
 
 
+_DESCRIBE_EMBEDDINGS: Mapping[str, Callable[[Path], Contents]] = {
+    ".npz": describe_npz,
+    ".parquet": parquet.describe,
+    ".csv": lists.describe_csv,
+}
+
+
 def _embeddings(path: Path, kind: str) -> Inspection:
-    describe = describe_npz if path.suffix.lower() == ".npz" else parquet.describe
-    return _contents(describe)(path, kind)
+    describe = _DESCRIBE_EMBEDDINGS[path.suffix.lower()]
+    found = _contents(describe)(path, kind)
+    if found.damaged or len(files_of(path)) > 1:
+        return found
+    try:
+        left_out = check_embeddings(load_embeddings(path)).left_out
+    except SourceError as error:
+        found.add_damage(str(error))
+        return found
+    for outcome in left_out:
+        found.remove_image(f"{outcome.key}: {outcome.reason}")
+    return found
+
+
+def _matches(path: Path, kind: str) -> Inspection:
+    """Count the probes and the rows of a table of search."""
+    n_rows = n_probes = 0
+    for row in read_matches(path):
+        n_rows += 1
+        n_probes += row.rank == 1
+    return Inspection(str(path), kind, details={"probes": n_probes, "rows": n_rows})
 
 
 def _plan(path: Path, kind: str) -> Inspection:
@@ -144,6 +174,7 @@ DESCRIBED: Mapping[str, Callable[[Path, str], Inspection]] = {
     kinds.FRAMES: _frames,
     kinds.SCORES: _contents(parquet.describe),
     kinds.EMBEDDINGS: _embeddings,
+    kinds.MATCHES: _matches,
     kinds.PLAN: _plan,
     kinds.VIDEO: _video,
     kinds.IMAGE: _image,

@@ -13,7 +13,15 @@ from faceprep.core.arrays import Ints
 from faceprep.core.types import Outcome
 from faceprep.identity.metrics.pooling import scaled
 from faceprep.identity.metrics.verification import judge_pairs
-from faceprep.jobs.verify.result import Judged, Progress, compare_rows, embed_all, is_sound, named
+from faceprep.jobs.verify.result import (
+    Judged,
+    PairScores,
+    Progress,
+    compare_rows,
+    embed_all,
+    is_sound,
+    named,
+)
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.steps.embed_crops import fit_encoded
 from faceprep.steps.embed_options import EmbedOptions
@@ -43,9 +51,12 @@ def judge_bin(options: EmbedOptions, path: Path, name: str, progress: Progress) 
         for number in np.flatnonzero(~sound).tolist()
     ]
     same = np.asarray(pairs.same, np.bool_)[sound]
-    found = judge_pairs(compare_rows(vectors, *rows[sound].T), same)
-    result = named(name, path, found) | {"left_out": len(left_out)}
-    return Judged([result], len(pairs), left_out, len(vectors))
+    scores = compare_rows(vectors, *rows[sound].T)
+    result = named(name, path, judge_pairs(scores, same)) | {"left_out": len(left_out)}
+    judged = np.flatnonzero(sound).tolist()
+    sides = [[f"{number}_{side}" for number in judged] for side in (0, 1)]
+    listed = PairScores(sides[0], sides[1], same, scores)
+    return Judged([result], len(pairs), left_out, len(vectors), {name: listed})
 
 
 def _left_out(path: Path, pair: int, rows: Ints, problems: Mapping[int, Outcome]) -> Outcome:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,40 +12,94 @@ import numpy.typing as npt
 
 from faceprep.core.arrays import Floats, Ints
 from faceprep.core.errors import SourceError
-from faceprep.core.faces import Faces
 from faceprep.core.types import Outcome
 from faceprep.identity.metrics.identification import judge_searches, search
 from faceprep.identity.metrics.pooling import pool_templates, scaled
 from faceprep.identity.metrics.verification import judge_pairs
-from faceprep.jobs.verify.result import Judged, Progress, compare_rows, embed_all, is_sound, named
+from faceprep.identity.sound_vectors import find_faulty_vectors
+from faceprep.jobs.verify.result import (
+    Judged,
+    PairScores,
+    Progress,
+    compare_rows,
+    embed_all,
+    is_sound,
+    named,
+)
 from faceprep.sets.ijb import Ijb, Subjects, TemplatePairs, load_ijb
-from faceprep.steps.embed_crops import FittedCrop, Load
 from faceprep.steps.embed_options import EmbedOptions
-from faceprep.steps.find_faces import DEGENERATE, Cropper, open_cropper
-from faceprep.vision.load_image import load_image
+from faceprep.steps.find_faces import open_cropper
+from faceprep.steps.ijb_faces import ijb_loads, key_of
+from faceprep.steps.judged_source import NO_EMBEDDING
+from faceprep.tables.embeddings import load_embeddings
 
 
 def judge_ijb(options: EmbedOptions, path: Path, is_weighted: bool, progress: Progress) -> Judged:
-    """Judge pairs of templates, and searches in each gallery. Raises SourceError."""
+    """Embed the images, then judge as `judge_vectors`. Raises SourceError."""
     data = load_ijb(path)
-    template = options.open().template
-    own = replace(options, crops=template)
-    loads = _ijb_loads(data, open_cropper(template))
-    vectors, problems = embed_all(own, loads, len(data.files), progress, path)
-    sound = is_sound(len(data.files), problems)
+    n = len(data.files)
+    own = replace(options, crops=options.open().template)
+    loads = ijb_loads(data, open_cropper(own.crops), 0, n)
+    vectors, problems = embed_all(own, loads, n, progress, path)
+    found = _Embedded(vectors, is_sound(n, problems), list(problems.values()))
+    return _judge_vectors(path, data, found, options.model().metric, is_weighted)._replace(
+        n_embedded=n
+    )
+
+
+def judge_saved_ijb(path: Path, root: Path, is_weighted: bool) -> Judged:
+    """Judge the set at `root` by saved embeddings of its images. Raises SourceError."""
+    data, saved = load_ijb(root), load_embeddings(path)
+    vectors = np.full((len(data.files), saved.vectors.shape[1]), np.nan, np.float32)
+    row, keys = 0, iter(saved.keys)
+    key = next(keys, None)
+    problems = []
+    for number, file in enumerate(data.files):
+        if key == key_of(data, file):
+            vectors[number] = saved.vectors[row]
+            row, key = row + 1, next(keys, None)
+        else:
+            reason = f"{file}: has no embedding in {path}"
+            problems.append(Outcome(key_of(data, file), NO_EMBEDDING, reason))
+    if key is not None:
+        problem = "embeddings of other images than those of the set, or in another order"
+        raise SourceError(problem, path=path, where=f"row {row}", found=repr(key))
+    sound = np.ones(len(vectors), np.bool_)
+    sound[[fault.row for fault in find_faulty_vectors(vectors)]] = False
+    found = _Embedded(vectors, sound, problems)
+    return _judge_vectors(root, data, found, saved.model.metric, is_weighted)
+
+
+class _Embedded(NamedTuple):
+    """Vectors (n, d) of all images, the mask (n,) of those that have one, and the faults."""
+
+    vectors: Floats
+    sound: npt.NDArray[np.bool_]
+    problems: list[Outcome]
+
+
+def _judge_vectors(
+    path: Path, data: Ijb, found: _Embedded, metric: str, is_weighted: bool
+) -> Judged:
+    """Judge pairs of templates, and searches in each gallery. Raises SourceError."""
+    sound, problems = found.sound, found.problems
     weights = data.scores[sound] if is_weighted else np.ones(int(sound.sum()), np.float32)
-    ids, pooled = pool_templates(vectors[sound], data.templates[sound], data.media[sound], weights)
-    unit = scaled(pooled, options.model().metric)
+    places = data.templates[sound], data.media[sound]
+    ids, pooled = pool_templates(found.vectors[sound], *places, weights)
+    unit = scaled(pooled, metric)
     has_vector = np.isfinite(unit).all(axis=1)
     if not has_vector.any():
-        found = next(iter(problems.values())).reason if problems else "images without weight"
+        reason = problems[0].reason if problems else "images without weight"
         raise SourceError(
-            "no template has an image that can be used", path=data.images, found=found
+            "no template has an image that can be used", path=data.images, found=reason
         )
     templates = _Templates(ids[has_vector], unit[has_vector])
-    results = [_judge_template_pairs(path, data, data.pairs, templates)] if data.pairs else []
+    results, scores = [], {}
+    if data.pairs:
+        result, listed = _judge_template_pairs(path, data, data.pairs, templates)
+        results, scores = [result], {result["name"]: listed}
     results += _judge_galleries(path, data, data.probes, templates) if data.probes else []
-    return Judged(results, len(data.files), list(problems.values()), len(data.files))
+    return Judged(results, len(data.files), problems, scores=scores)
 
 
 class _Templates(NamedTuple):
@@ -61,38 +114,19 @@ class _Templates(NamedTuple):
         return rows, self.numbers[rows] == templates
 
 
-def _ijb_loads(data: Ijb, cropper: Cropper) -> Iterable[Load]:
-    faces = Faces(np.zeros((len(data.files), 4), np.float32), data.landmarks, data.scores)
-    transforms, faults = cropper.fit(faces)
-    for file, transform, fault in zip(data.files, transforms, faults, strict=True):
-        yield partial(_load_face, data.images / file, cropper, transform, fault)
-
-
-def _load_face(
-    path: Path, cropper: Cropper, transform: npt.NDArray[np.float64], fault: str
-) -> list[FittedCrop | Outcome]:
-    """Load one image, aligned by its landmarks."""
-    if fault:
-        return [Outcome(str(path), DEGENERATE, f"{path}: {fault}")]
-    pixels = load_image(path, str(path))
-    if isinstance(pixels, Outcome):
-        return [pixels]
-    return [FittedCrop(str(path), cropper.cut(pixels, transform))]
-
-
 def _judge_template_pairs(
     path: Path, data: Ijb, pairs: TemplatePairs, templates: _Templates
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], PairScores]:
     """Judge 1:1 pairs, without folds, because their order has no meaning."""
     (first, has_first), (second, has_second) = (
         templates.find(pairs.first),
         templates.find(pairs.second),
     )
     both = has_first & has_second
-    found = judge_pairs(
-        compare_rows(templates.vectors, first[both], second[both]), pairs.same[both], n_folds=0
-    )
-    return named(f"{data.name} 1:1", path, found) | {"left_out": int((~both).sum())}
+    scores, same = compare_rows(templates.vectors, first[both], second[both]), pairs.same[both]
+    found = judge_pairs(scores, same, n_folds=0)
+    result = named(f"{data.name} 1:1", path, found) | {"left_out": int((~both).sum())}
+    return result, PairScores(pairs.first[both], pairs.second[both], same, scores)
 
 
 def _judge_galleries(

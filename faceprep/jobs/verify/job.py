@@ -1,30 +1,34 @@
-"""`verify`: measure how well an embedder separates people: pairs, searches, IJB. Writes nothing."""
+"""`verify`: measure how well embedders separate people: pairs, searches, IJB."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from faceprep.core.embeddings import Model
 from faceprep.core.errors import OptionError, SourceError, naming
 from faceprep.core.job import Look
 from faceprep.core.options import option
 from faceprep.core.types import OK, Outcome
 from faceprep.jobs.verify.bins import judge_bin
-from faceprep.jobs.verify.ijb import judge_ijb
-from faceprep.jobs.verify.result import Judged, Progress
-from faceprep.jobs.verify.sets import Draw, judge_set
+from faceprep.jobs.verify.ijb import judge_ijb, judge_saved_ijb
+from faceprep.jobs.verify.result import Judged, PairScores, Progress
+from faceprep.jobs.verify.sets import Draw, judge_embeddings, judge_set
 from faceprep.jobs.verify.table import show
+from faceprep.models.embedders.embedder import EmbedderSpec
 from faceprep.sets.containers import kind_of
 from faceprep.sets.ijb import is_ijb
 from faceprep.sets.pairs_bin.image_set import BinSet
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.list_options import ListOptions
+from faceprep.tables.embeddings import is_embeddings, load_origin, load_place
+from faceprep.tables.pair_scores import SUFFIXES, ScoreRow, write_scores
 
 log = logging.getLogger("faceprep")
 _N_NAMED, _N_TOLD = 20, 3
@@ -35,7 +39,8 @@ _BROKEN = "broken"
 class Verification:
     """The findings.
 
-    `inputs` counts pairs of bins, images of other sets and of IJB, and broken sets.
+    `inputs` counts pairs of bins, images of other sets and of IJB, and broken sets, each once for
+    every embedder. `embedder` and `model` join the names of several with commas.
     """
 
     embedder: str = ""
@@ -46,18 +51,39 @@ class Verification:
     by_status: Counter[str] = field(default_factory=Counter)
     damage: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    scores: list[tuple[str, str, PairScores]] = field(default_factory=list)
+    """Name of the set, name of the embedder, and the scores of the pairs."""
+    output: str = ""
+    """Path of the table of scores, where one was written."""
 
     @property
     def failed(self) -> int:
         return self.by_status.total() - self.by_status[OK]
 
-    def add(self, judged: Judged) -> None:
-        """Add the result of one set, and name its damage."""
-        self.results += judged.results
+    def add(self, judged: Judged, embedder: str) -> None:
+        """Add the result of one set and one embedder, and name its damage."""
+        self.results += [result | {"embedder": embedder} for result in judged.results]
+        self.scores += [(name, embedder, scores) for name, scores in judged.scores.items()]
         self.by_status[OK] += judged.n_inputs - len(judged.left_out)
         for outcome in judged.left_out:
             self.by_status[outcome.status] += 1
             self.damage += [outcome.reason][: _N_NAMED - len(self.damage)]
+            log.debug("%s: %s", outcome.key, outcome.reason)
+
+    def add_model(self, embedder: str, model: Model) -> None:
+        """Name an embedder and its model, once."""
+        for name, text in (("embedder", embedder), ("model", model.fingerprint)):
+            before = getattr(self, name)
+            if text not in before.split(", "):
+                setattr(self, name, ", ".join(filter(None, (before, text))))
+        self.metric = model.metric
+
+    def score_rows(self) -> Iterator[ScoreRow]:
+        """Yield the rows of the table of scores."""
+        for name, embedder, scores in self.scores:
+            similarity = scores.similarity.tolist()
+            for first, second, same, score in zip(*scores[:3], similarity, strict=True):
+                yield ScoreRow(name, embedder, str(first), str(second), bool(same), score)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -66,9 +92,9 @@ class Verification:
             "ok": self.by_status[OK],
             "failed": self.failed,
             "by_status": {status: n for status, n in self.by_status.items() if n},
-            "outputs": 0,
+            "outputs": int(bool(self.output)),
             "seconds": round(self.seconds, 3),
-            "output": "",
+            "output": self.output,
             "embedder": self.embedder,
             "model": self.model,
             "metric": self.metric,
@@ -83,71 +109,150 @@ class Verification:
 
 @dataclass(frozen=True)
 class Verify(EmbedOptions, ListOptions, Look):
-    """Measure how well an embedder separates people.
+    """Measure how well embedders separate people.
 
-    SOURCE is a verification .bin, any set of images with identities, or a folder with IJB-B or
-    IJB-C as published (meta, loose_crop); several may be given. The result is accuracy, EER and TAR
-    at FAR, or rank-k and TPIR at FPIR. A .bin is judged in 10 folds, each with the threshold that
-    is best on the others; the one threshold that is best on all of it is reported separately. In a
-    set with identities, --gallery images of each are enrolled as the mean of their vectors, and the
-    others search for them; identities of one image have no mate to find. Thresholds are similarity:
-    the cosine, or 1 - distance²/2. Pairs with a damaged image are left out and named.
+    SOURCE is a verification .bin, any set of images with identities, a folder with IJB-B or IJB-C
+    as published (meta, loose_crop), or a file that embed made of one of the last two; several may
+    be given. With several --embedder, the results stand side by side. The result is accuracy, EER
+    and TAR at FAR, or rank-k and TPIR at FPIR; report shows the saved --json output with curves and
+    histograms. A .bin is judged in 10 folds, each with the threshold that is best on the others;
+    the one threshold that is best on all of it is reported separately. Where all pairs are
+    separable, the threshold is the middle of the gap. In a set with identities, --gallery images of
+    each are enrolled as the mean of their vectors, and the others search for them; identities of
+    one image, and --strangers, have no mate to find. Where n strangers may be accepted at an FPIR,
+    the threshold lies just above the (n+1)-th most similar stranger; Bob and InsightFace use the
+    n-th. Thresholds are similarity: the cosine, or 1 - distance²/2. Pairs with a damaged image are
+    left out and named.
     """
 
     command: ClassVar[str] = "verify"
 
+    embedder: tuple[str, ...] = option(  # type: ignore[assignment]
+        ("dlib-resnet",),
+        "dlib-resnet, insightface:PACK, or the path of a model's file or folder; with settings as "
+        "in net.tflite:mean=127.5,std=128,size=112. May be repeated.",
+    )
     flip: bool = option(
         True, "Average with the vector of the mirror image, as is usual in verification."
     )
     gallery: int = option(
         1, "Enrol this many images of each identity; one is always left to search with."
     )
-    seed: int = option(0, "Seed the draw of the images to enrol.")
+    strangers: float = option(
+        0.0, "Hold this share of the identities out of the gallery, such as 0.3."
+    )
+    seed: int = option(0, "Seed the draw of the images to enrol and of the strangers.")
     score_weights: bool = option(True, "Weight IJB images by their detection score, as is usual.")
+    scores: Path | None = option(
+        None,
+        "Write one row per pair to this .csv or .parquet, or per probe with its mate or, for a "
+        "stranger, the closest identity.",
+    )
 
     def __post_init__(self) -> None:
-        EmbedOptions.__post_init__(self)
+        given: object = self.embedder
+        if isinstance(given, str):  # one name, as from Python
+            object.__setattr__(self, "embedder", (given,))
+        for name in self.embedder:
+            self._options(name)
         if self.gallery < 1:
             raise OptionError("--gallery", expected="1 or more", found=str(self.gallery))
+        if not 0 <= self.strangers < 1:
+            expected = "0 to less than 1"
+            raise OptionError("--strangers", expected=expected, found=f"{self.strangers:g}")
+        if self.scores is not None and self.scores.suffix.lower() not in SUFFIXES:
+            expected = "FILE.csv or FILE.parquet"
+            raise OptionError("--scores", expected=expected, found=self.scores.name)
+
+    def announce(self) -> None:
+        """Open every embedder, so that its name, device and faults are reported once."""
+        for embedder in self.embedder:
+            self._options(embedder).announce()
+
+    def spec(self) -> EmbedderSpec:
+        """Return the first embedder. Raises OptionError."""
+        return self._options(self.embedder[0]).spec()
+
+    def _options(self, embedder: str) -> EmbedOptions:
+        """Return the options of one of the embedders."""
+        shared = {each.name: getattr(self, each.name) for each in fields(EmbedOptions)}
+        return EmbedOptions(**shared | {"embedder": embedder})
 
     def look(self, paths: Sequence[Path], progress: Progress | None = None) -> Verification:
-        """Judge each of `paths`.
+        """Judge each of `paths` by each embedder.
 
         A broken set is named, and raises SourceError if it is the only one.
         """
         started = time.perf_counter()
         progress = progress or (lambda done, total: None)
-        self.announce()
-        model = self.model()
-        found = Verification(self.embedder, model.fingerprint, model.metric, self.is_flipped)
+        found = Verification(flip=self._options(self.embedder[0]).is_flipped)
         n_done = 0
-        for path, name in zip(paths, _names(paths), strict=True):
+        for path, name, embedder in self._list_work(paths, found):
             step = partial(_add_progress, progress, n_done)
             try:
                 with naming(path):
-                    judged = self._judge(path, name, step)
+                    judged = self._judge(path, name, embedder, step)
             except SourceError as error:
                 if len(paths) == 1:
                     raise
                 judged = Judged([], 1, [Outcome(str(path), _BROKEN, str(error))])
             n_done += judged.n_embedded
-            found.add(judged)
+            found.add(judged, self._name_of(path, embedder))
             for outcome in judged.left_out[:_N_TOLD]:
                 log.warning("%s", outcome.reason)
             if len(judged.left_out) > _N_TOLD:
                 log.warning("%s: %s more", path, f"{len(judged.left_out) - _N_TOLD:,}")
         if not found.results:
             raise SourceError("none of the sets could be judged", found=", ".join(map(str, paths)))
+        if self.scores is not None:
+            write_scores(self.scores, found.score_rows())
+            found.output = str(self.scores)
         found.seconds = time.perf_counter() - started
         return found
 
-    def _judge(self, path: Path, name: str, progress: Progress) -> Judged:
+    def _list_work(
+        self, paths: Sequence[Path], found: Verification
+    ) -> Iterator[tuple[Path, str, str]]:
+        """Yield (path, name of the set, embedder); saved embeddings need none."""
+        named_paths = list(zip(paths, _names(paths), strict=True))
+        saved = [each for each in named_paths if _is_saved(each[0])]
+        others = [each for each in named_paths if each not in saved]
+        for path, name in saved:
+            found.add_model(self._name_of(path, ""), load_origin(path))
+            yield path, name, ""
+        if others:
+            self.announce()
+        for embedder in self.embedder if others else ():
+            found.add_model(embedder, self._options(embedder).model())
+            yield from ((path, name, embedder) for path, name in others)
+
+    def _name_of(self, path: Path, embedder: str) -> str:
+        """Return the name of the embedder in the results."""
+        if embedder:
+            return embedder
+        return load_origin(path).fingerprint.partition("/")[0] or "unknown"
+
+    def _judge(self, path: Path, name: str, embedder: str, progress: Progress) -> Judged:
+        draw = Draw(self.gallery, self.seed, self.strangers)
+        if not embedder:
+            root = Path(load_place(path).root or path)
+            if root.is_dir() and is_ijb(root):
+                return judge_saved_ijb(path, root, self.score_weights)
+            return judge_embeddings(path, name, draw)
+        options = self._options(embedder)
         if path.is_dir() and is_ijb(path):
-            return judge_ijb(self, path, self.score_weights, progress)
+            return judge_ijb(options, path, self.score_weights, progress)
         if kind_of(path) == BinSet.kind:
-            return judge_bin(self, path, name, progress)
-        draw = Draw(self.gallery, self.seed)
-        return judge_set(self, path, name, draw, self.relative_to, progress)
+            return judge_bin(options, path, name, progress)
+        return judge_set(options, path, name, draw, self.relative_to, progress)
+
+
+def _is_saved(path: Path) -> bool:
+    """Return whether a source is a file of embeddings; a damaged one is judged, and named then."""
+    try:
+        return path.is_file() and is_embeddings(path)
+    except SourceError:
+        return False
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

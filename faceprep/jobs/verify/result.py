@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,15 +24,29 @@ log = logging.getLogger("faceprep")
 Progress = Callable[[int, int], None]
 """Receives (images done, total)."""
 _PAIRS_AT_ONCE = 1 << 14
+_ONE_CLASS = "one class only"
+
+
+class PairScores(NamedTuple):
+    """The score of each of n pairs: names or numbers of both sides, and if they are `same`."""
+
+    first: Sequence[str] | Ints
+    second: Sequence[str] | Ints
+    same: Sequence[bool] | npt.NDArray[np.bool_]
+    similarity: Reals
 
 
 class Judged(NamedTuple):
-    """The results of one set; `left_out` has an Outcome for each input that could not be used."""
+    """The results of one set; `left_out` has an Outcome for each input that could not be used.
+
+    `scores` are those of its pairs, or of its probes with their mates, by the name of a result.
+    """
 
     results: list[dict[str, Any]]
     n_inputs: int
     left_out: list[Outcome]
     n_embedded: int = 0
+    scores: Mapping[str, PairScores] = MappingProxyType({})
 
 
 def embed_all(
@@ -79,5 +94,28 @@ def compare_rows(vectors: Reals, first: Ints, second: Ints) -> Reals:
 
 
 def named(name: str, path: Path, found: Judgement | Identification) -> dict[str, Any]:
-    """Return the result as `--json` prints it."""
-    return {"name": name, "path": str(path)} | asdict(found)
+    """Return the result as `--json` prints it, with notes on what it cannot say."""
+    notes = _note_pairs(found) if isinstance(found, Judgement) else _note_searches(found)
+    for note in notes:
+        level = logging.WARNING if note.startswith(_ONE_CLASS) else logging.INFO
+        log.log(level, "%s: %s", name, note)
+    return {"name": name, "path": str(path)} | asdict(found) | {"notes": notes}
+
+
+def _note_pairs(found: Judgement) -> list[str]:
+    counts = {kind: sum(found.histogram[kind]) for kind in ("positive", "negative")}
+    if not counts["negative"]:
+        return [f"{_ONE_CLASS}: every pair shows one person, so nothing can be accepted falsely"]
+    if not counts["positive"]:
+        return [f"{_ONE_CLASS}: no pair shows one person, so nothing can be found"]
+    if found.separable:
+        return ["the pairs are separable: the threshold is the middle of the gap"]
+    return []
+
+
+def _note_searches(found: Identification) -> list[str]:
+    if not found.non_mated:
+        return ["every probe has a mate, so TPIR at FPIR is not known; --strangers holds some out"]
+    if not found.probes:
+        return ["no probe has a mate, so nothing can be found"]
+    return []

@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Floats
+from faceprep.core.arrays import Floats, Ints
 from faceprep.core.errors import SourceError
+from faceprep.core.io.columns import RepeatedTexts, TextNumbers, pack_texts
+from faceprep.core.names import sort_names
 from faceprep.core.random_order import shuffled
 from faceprep.core.scratch import scratch_folder
-from faceprep.core.types import Outcome
-from faceprep.identity.metrics.identification import Identification, judge_searches, search
+from faceprep.identity.metrics.identification import Searches, judge_searches, search
 from faceprep.identity.metrics.pooling import pool_templates, scaled
-from faceprep.jobs.verify.result import Judged, Progress, embed_all, is_sound, named
+from faceprep.identity.sound_vectors import ChosenTexts
+from faceprep.jobs.verify.result import Judged, PairScores, Progress, embed_all, is_sound, named
 from faceprep.sets import ijb
 from faceprep.sets.containers import open_set
 from faceprep.steps.embed_crops import listed_loads
 from faceprep.steps.embed_options import EmbedOptions
+from faceprep.steps.embedded_sets import NOBODY, check_embeddings
 from faceprep.steps.listed_set import ListedSet, People, list_people, list_source
+from faceprep.tables.embeddings import load_embeddings
 
 
 class Draw(NamedTuple):
-    """The number of images to enrol per identity, and the seed of the draw."""
+    """The number of images to enrol per identity, the seed of the draw, and the strangers.
+
+    `strangers` is the share of identities that are held out of the gallery.
+    """
 
     gallery: int
     seed: int
+    strangers: float = 0.0
+
+
+class _Images(NamedTuple):
+    """The images of a set, identity by identity: vectors (n, d), unscaled, and who has one.
+
+    `keys` are their names.
+    """
+
+    vectors: Floats
+    sound: npt.NDArray[np.bool_]
+    people: People
+    keys: Sequence[str]
 
 
 def judge_set(
@@ -53,37 +74,85 @@ def judge_set(
         vectors, problems = embed_all(options, loads, n, progress, path)
         with open_set(scratch) as images:
             faults = images.faults()
-    enrolled = _enrol(draw, people, is_sound(n, problems))
+    keys = pack_texts(listed.listing.path(place) for place in people.places.tolist())
+    found = _Images(vectors, is_sound(n, problems), people, keys)
+    judged = _judge(name, path, options.model().metric, found, draw)
+    left_out = [*problems.values(), *faults]
+    return judged._replace(n_inputs=n + len(faults), left_out=left_out, n_embedded=n)
+
+
+def judge_embeddings(path: Path, name: str, draw: Draw) -> Judged:
+    """Search for the probes among the enrolled identities of saved embeddings.
+
+    Raises SourceError.
+    """
+    loaded = check_embeddings(load_embeddings(path))
+    numbers = TextNumbers()
+    numbers.add(loaded.embeddings.identities)
+    column = numbers.column()
+    names = [each for each in sort_names(column.names) if each not in NOBODY]
+    if not names:
+        raise SourceError("no identities in it", path=path)
+    number_of = {each: number for number, each in enumerate(names)}
+    renamed = np.array([number_of.get(each, -1) for each in column.names])[column.numbers]
+    places = np.argsort(renamed, kind="stable")[np.count_nonzero(renamed < 0) :]
+    counts = np.bincount(renamed[places], minlength=len(names))
+    vectors = np.asarray(loaded.embeddings.vectors)[places]
+    people = People(names, counts, places)
+    keys = ChosenTexts(loaded.embeddings.keys, places)
+    found = _Images(vectors, np.ones(len(places), np.bool_), people, keys)
+    judged = _judge(name, path, loaded.embeddings.model.metric, found, draw)
+    n_inputs = len(places) + len(loaded.left_out)
+    return judged._replace(n_inputs=n_inputs, left_out=list(loaded.left_out))
+
+
+def _judge(name: str, path: Path, metric: str, images: _Images, draw: Draw) -> Judged:
+    """Search for the sound images that are not enrolled. Raises SourceError if none is."""
+    people = images.people
+    numbers = np.repeat(np.arange(len(people.names)), people.counts)
+    enrolled = _enrol(draw, people, images.sound)
+    enrolled &= ~_hold_out(draw, people.names)[numbers]
     if not enrolled.any():
         raise SourceError(
             "no identity has two sound images: there is nothing to search for", path=path
         )
-    vectors = scaled(vectors, options.model().metric)
-    found = named(name, path, _judge(options, vectors, people, enrolled, problems))
+    unit = scaled(images.vectors, metric)
+    probes = images.sound & ~enrolled
+    rows = np.flatnonzero(enrolled)
+    ids, pooled = pool_templates(unit[rows], numbers[rows], rows, np.ones(len(rows), np.float32))
+    searches = search(scaled(pooled, metric), ids, unit[probes], numbers[probes])
+    found = named(name, path, judge_searches(searches, len(ids)))
     counts = {
         "identities": len(people.names),
         "gallery_images": int(enrolled.sum()),
-        "left_out": len(problems),
+        "left_out": int((~images.sound).sum()),
     }
-    left_out = [*problems.values(), *faults]
-    return Judged([found | counts], n + len(faults), left_out, n)
+    scores = _list_scores(images, searches, ids, np.flatnonzero(probes))
+    return Judged([found | counts], 0, [], scores={name: scores})
 
 
-def _judge(
-    options: EmbedOptions,
-    unit: Floats,
-    people: People,
-    enrolled: npt.NDArray[np.bool_],
-    problems: Mapping[int, Outcome],
-) -> Identification:
-    """Search for the sound images that are not enrolled, by vectors scaled for comparison."""
-    numbers = np.repeat(np.arange(len(people.names)), people.counts)
-    probes = is_sound(len(unit), problems) & ~enrolled
-    rows = np.flatnonzero(enrolled)
-    weights = np.ones(len(rows), np.float32)
-    ids, pooled = pool_templates(unit[rows], numbers[rows], rows, weights)
-    gallery = scaled(pooled, options.model().metric)
-    return judge_searches(search(gallery, ids, unit[probes], numbers[probes]), len(ids))
+def _list_scores(images: _Images, searches: Searches, ids: Ints, probes: Ints) -> PairScores:
+    """Return a row for each probe: with its mate, or, for a stranger, with the closest identity."""
+    names = images.people.names
+    owners = np.repeat(np.arange(len(names)), images.people.counts)[probes]
+    is_mated = np.isin(owners, ids)
+    others = np.empty(len(probes), np.int64)
+    others[is_mated], others[~is_mated] = owners[is_mated], ids[searches.closest]
+    similarity = np.empty(len(probes), np.float32)
+    similarity[is_mated], similarity[~is_mated] = searches.mates, searches.strangers
+    return PairScores(
+        ChosenTexts(images.keys, probes), RepeatedTexts(names, others), is_mated, similarity
+    )
+
+
+def _hold_out(draw: Draw, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Return a mask of the identities that are strangers; it depends on seed and names alone."""
+    held = np.zeros(len(names), np.bool_)
+    seeded = (f"{draw.seed} {name}".encode("utf-8", "surrogateescape") for name in names)
+    digests = b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in seeded)
+    order = np.argsort(np.frombuffer(digests, "<u8"), kind="stable")
+    held[order[: round(draw.strangers * len(names))]] = True
+    return held
 
 
 def _find_people(listed: ListedSet) -> People:

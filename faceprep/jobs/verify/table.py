@@ -15,12 +15,18 @@ _SEARCHES = ("set", "gallery", "probes", "no mate", "rank 1", "rank 5", "rank 10
 def show(results: Iterable[Mapping[str, Any]]) -> str:
     """Format results of pairs, and below them those of searches, one line each.
 
+    Of several embedders, each stands behind the name of the set.
+
     >>> counts = {"gallery": 9, "probes": 4, "non_mated": 0}
     >>> print(show([{"name": "a", **counts, "rank": {"1": 0.5}, "tpir_at_fpir": {}}]))
     set  gallery  probes  no mate   rank 1  rank 5  rank 10  TPIR at FPIR
     a          9       4        0  50.00 %       -        -             -
     """
     results = list(results)
+    if len({result.get("embedder") for result in results}) > 1:
+        results = [
+            dict(result) | {"name": f"{result['name']}, {result['embedder']}"} for result in results
+        ]
     tables = [
         _table(head, [row(result) for result in results if mark in result])
         for head, mark, row in ((_PAIRS, "pairs", _pairs_row), (_SEARCHES, "probes", _search_row))

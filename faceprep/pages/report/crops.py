@@ -6,7 +6,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,11 +16,12 @@ from faceprep.core.arrays import Ints, Pixels
 from faceprep.core.errors import FaceprepError, MissingExtra
 from faceprep.core.types import Outcome
 from faceprep.pages.report.run_state import Run
-from faceprep.sets.containers import index_set, kind_of
+from faceprep.sets.containers import SET, index_set, kind_of
 from faceprep.sets.folder import FolderSet
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.name_lookup import NameLookup
 from faceprep.steps.list_options import folder_of_names
+from faceprep.tables.embeddings import is_embeddings, load_place
 from faceprep.tables.faces import split_output
 from faceprep.vision import codec
 from faceprep.vision.load_image import load_image, load_image_bytes
@@ -138,6 +139,49 @@ def open_crops(out: Path, runs: Sequence[Run], scratch: Path) -> Iterator[Crops]
     yield FolderCrops(out.parent)
 
 
+class SideCrops(Crops):
+    """The crops of several sets; a path is the name of a set, a blank, and the path in it."""
+
+    def __init__(self, sides: Mapping[str, Crops]) -> None:
+        self._sides = sides
+
+    def load(self, path: str) -> Pixels | Outcome:
+        name, _, own = path.partition(" ")
+        if name not in self._sides:
+            return Outcome(path, "missing", f"{path!r}: its set is not known")
+        return self._sides[name].load(own)
+
+
+@contextmanager
+def open_side_crops(runs: Sequence[Run], names: Sequence[str], scratch: Path) -> Iterator[Crops]:
+    """Open the sets that a run compared under these names, in the order of its sources.
+
+    For a file of embeddings, it is the set that they were made from.
+    """
+    with ExitStack() as stack:
+        sides: dict[str, Crops] = {}
+        for run in runs[:1]:
+            base = folder_of_names(run.record)
+            for name, source in zip(names, run.record.get("sources") or (), strict=False):
+                place = _Place(_images_of(Path(str(source))), False, base)
+                images = _open_set(place, scratch, name)
+                if images is None:
+                    sides[name] = FolderCrops(place.path)
+                else:
+                    sides[name] = SetCrops(stack.enter_context(images), False)
+        yield SideCrops(sides)
+
+
+def _images_of(source: Path) -> Path:
+    """Return the set that embeddings were made from, or the set itself."""
+    try:
+        if source.is_file() and is_embeddings(source) and (root := load_place(source).root):
+            return Path(root)
+    except FaceprepError as error:
+        log.debug("no crops from %s: %s", source, error)
+    return source
+
+
 class _Place(NamedTuple):
     """A path where crops may be; the relative names of a list lie below `relative_to`."""
 
@@ -158,13 +202,13 @@ def _places(out: Path, runs: Sequence[Run]) -> Iterator[_Place]:
         yield from (_Place(Path(source), False, base) for source in sources)
 
 
-def _open_set(place: _Place, scratch: Path) -> ImageSet | None:
+def _open_set(place: _Place, scratch: Path, name: str = SET) -> ImageSet | None:
     """Open a set; None for a folder, and for what is not a set."""
     path = place.path
     try:
         if not path.exists() or kind_of(path) == FolderSet.kind:
             return None
-        return index_set(path, scratch, relative_to=place.relative_to)
+        return index_set(path, scratch, name, place.relative_to)
     except FaceprepError as error:
         log.debug("no crops from %s: %s", path, error)
         return None

@@ -34,6 +34,13 @@ _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("", "o", "s", "^")
 _SHADES = ("0.0", "0.35", "0.6")
 _LEAST_RATE = 1e-6
+_AXES = {
+    "roc": ("false accepts (FAR)", "true accepts (TAR)"),
+    "det": ("false accepts (FAR)", "false rejects (FRR)"),
+    "cmc": ("rank", "mates among the first"),
+    "dir": ("strangers accepted (FPIR)", "mates found (TPIR)"),
+}
+"""What stands beside the axes of each kind of curves."""
 _SHORT_AXIS = 2000
 _HALF = 0.5
 
@@ -91,7 +98,7 @@ def _draw_histogram(axes: Any, picture: Histogram) -> None:
 
 
 def _draw_curves(axes: Any, picture: Curves) -> None:
-    """Draw curves over false accepts on a logarithmic axis; DET has two logarithmic axes."""
+    """Draw curves over false accepts on a logarithmic axis; DET has two, CMC none."""
     for number, (name, (xs, ys)) in enumerate(picture.lines.items()):
         x, y = (np.maximum(np.asarray(values, np.float64), _LEAST_RATE) for values in (xs, ys))
         axes.plot(
@@ -105,15 +112,18 @@ def _draw_curves(axes: Any, picture: Curves) -> None:
             linewidth=1.5,
             label=printable(name)[:40],
         )
-    _log(axes, "x")
-    axes.set_xlim(_least(picture.lines, 0), 1)
-    axes.set_xlabel("false accepts (FAR)")
+    across, upward = _AXES[picture.kind]
+    axes.set_xlabel(across)
+    axes.set_ylabel(upward)
+    if picture.kind == "cmc":
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    else:
+        _log(axes, "x")
+        axes.set_xlim(_least(picture.lines, 0), 1)
     if picture.kind == "det":
         _log(axes, "y")
-        axes.set_ylabel("false rejects (FRR)")
         axes.set_ylim(_least(picture.lines, 1), 1)
     else:
-        axes.set_ylabel("true accepts (TAR)")
         axes.set_ylim(top=1.01)
     axes.grid(color="0.85", linewidth=0.6)
     axes.legend(fontsize=9).set_in_layout(False)

@@ -1,4 +1,4 @@
-"""Sections about likeness: pairs of images, decisions of a plan, and verification."""
+"""Sections about likeness: pairs of images, and decisions of a plan."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy.typing as npt
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, MERGE, Decision
 from faceprep.pages.report.histograms import count, describe, linear_edges
-from faceprep.pages.report.sections import Curves, Histogram, Part, Section, Table
+from faceprep.pages.report.sections import Cell, Histogram, Part, Section, Table
 
 _LIKENESS_KEYS = ("pairs", "0.001", "0.01", "median", "0.99", "0.999")
 _N_NAMED = 10
+_MOST_OVERLAP = 1000
+_OVERLAP = ("subject", "images", "person", "images_there", "likeness", "verdict")
 _MOST_STEPS = 40
 _BINS_PER_STEP = (1, 2, 4, 5, 10)  # each divides the number of bins
-_MOST_LINES = 8
-"""Curves in one picture that a reader can still distinguish."""
 
 
 def similarity_section(
@@ -30,11 +30,11 @@ def similarity_section(
 
     `measured` is what `identity.distributions.measure` returns.
     """
-    edges, series = _trim(measured["histogram"], threshold)
+    edges, series = trim_histogram(measured["histogram"], threshold)
     marks = {} if threshold is None else {f"threshold {threshold:g}": threshold}
     numbers = dict(measured) | {"threshold": threshold, "threshold_origin": origin}
     rows = [
-        (name, *(_rate(measured[kind].get(key)) for key in _LIKENESS_KEYS))
+        (name, *(format_rate(measured[kind].get(key)) for key in _LIKENESS_KEYS))
         for name, kind in (("pairs of one identity", "positive"), ("pairs of two", "negative"))
     ]
     header = ("", "pairs", "0.1 %", "1 %", "median", "99 %", "99.9 %")
@@ -58,7 +58,7 @@ def similarity_section(
     return Section("similarity", "Likeness", numbers, parts, text)
 
 
-def _trim(
+def trim_histogram(
     histogram: Mapping[str, Any], threshold: float | None
 ) -> tuple[list[float], dict[str, list[int]]]:
     """Cut empty bins at both ends, except for the threshold's, and join bins to few steps.
@@ -91,6 +91,8 @@ class _PlanTally:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     scores: dict[str, list[float]] = field(default_factory=dict)
     merged_into: Counter[str] = field(default_factory=Counter)
+    overlap: list[Sequence[Cell]] = field(default_factory=list)
+    """Rows about people of another set, the first of them."""
 
     def add(self, decision: Decision) -> None:
         """Count one decision."""
@@ -99,6 +101,8 @@ class _PlanTally:
             self.scores.setdefault(decision.verdict, []).append(float(decision.score))
         if decision.into and decision.verdict == ACCEPTED and decision.action == MERGE:
             self.merged_into[decision.into] += 1
+        if "person" in decision.evidence and len(self.overlap) < _MOST_OVERLAP:
+            self.overlap.append(_overlap_row(decision))
 
     def rows(self) -> list[tuple[str, str, int]]:
         """Return (action, verdict, number of decisions), sorted."""
@@ -112,6 +116,13 @@ class _PlanTally:
         """Return the identities that most others are merged into, the largest number first."""
         ordered = sorted(self.merged_into.items(), key=lambda pair: (-pair[1], pair[0]))
         return ordered[:_N_NAMED]
+
+
+def _overlap_row(decision: Decision) -> Sequence[Cell]:
+    """Return the row of a decision to drop somebody who is in another set."""
+    images = decision.evidence.get("images") or (None, None)
+    person = str(decision.evidence["person"])
+    return decision.subject, images[0], person, images[1], decision.score, decision.verdict
 
 
 def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Section:
@@ -131,6 +142,7 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
         "scores": describe(tally.all_scores()),
         "summary": summary,
         "most_merged": dict(tally.most_merged()),
+        "overlap": [dict(zip(_OVERLAP, row, strict=True)) for row in tally.overlap],
     }
     title = f"The plan of {judged.get('command', 'a person')}"
     text = f"{count_noun(tally.counts.total(), 'decision')}. Only accepted ones are carried out."
@@ -144,6 +156,9 @@ def _plan_parts(tally: _PlanTally, summary: Mapping[str, Any]) -> list[Part]:
     if summary:
         figures = [(name.replace("_", " "), _cell(value)) for name, value in summary.items()]
         parts.append(Table("Figures of the plan", ("figure", "value"), figures))
+    if tally.overlap:
+        header = tuple(name.replace("_", " ") for name in _OVERLAP)
+        parts.append(Table("People who are in both sets", header, tally.overlap))
     if tally.merged_into:
         title = "Identities that most others are merged into"
         parts.append(Table(title, ("identity", "merged into it"), tally.most_merged()))
@@ -169,98 +184,8 @@ def _cell(value: Any) -> str | int | float | None:
     return str(value) if isinstance(value, bool) else value
 
 
-# Verification
-
-
-_CURVE_TITLES = {
-    "roc": "ROC: true against false accepts",
-    "det": "DET: false rejects against false accepts",
-}
-
-
-def verification_section(printed: Mapping[str, Any]) -> Section:
-    """Describe what `verify --json` printed: accuracy, EER, TAR at FAR and curves."""
-    results: Sequence[Mapping[str, Any]] = [
-        one for one in printed.get("results", ()) if isinstance(one, Mapping)
-    ]
-    pairs = [one for one in results if "pairs" in one]
-    searches = [one for one in results if "rank" in one]
-    parts: list[Part] = []
-    if pairs:
-        parts.append(_pairs_table(pairs))
-        parts += [curves for kind in ("roc", "det") for curves in _curves(pairs, kind)]
-    if searches:
-        parts.append(_rates_table(searches, "rank", "Searches: mate among the first"))
-        parts.append(_rates_table(searches, "tpir_at_fpir", "Searches: TPIR at FPIR"))
-    keys = ("embedder", "model", "metric", "flip", "by_status")
-    numbers = {key: printed.get(key) for key in keys}
-    text = (
-        f"{count_noun(len(results), 'result')} of the embedder {printed.get('embedder', '?')}. "
-        "Thresholds are values of likeness."
-    )
-    return Section("verification", "Verification", numbers | {"results": results}, parts, text)
-
-
-def _pairs_table(pairs: Sequence[Mapping[str, Any]]) -> Table:
-    """List accuracy, EER and TAR at FAR of each set of pairs."""
-    rates = list(pairs[0].get("tar_at_far") or {})
-    rows = [
-        (
-            str(one.get("name", "")),
-            one["pairs"],
-            _percent(one.get("accuracy")),
-            _percent(one.get("std")),
-            _rate(one.get("threshold")),
-            _percent(one.get("eer")),
-            *(_percent((one.get("tar_at_far") or {}).get(rate)) for rate in rates),
-        )
-        for one in pairs
-    ]
-    header = (
-        "set",
-        "pairs",
-        "accuracy",
-        "±",
-        "threshold",
-        "EER",
-        *(f"TAR at {rate}" for rate in rates),
-    )
-    return Table("Pairs", header, rows)
-
-
-def _curves(pairs: Sequence[Mapping[str, Any]], kind: str) -> list[Curves]:
-    """Draw the curves of all sets with points: ROC or DET, by `kind`."""
-    lines = {}
-    for one in pairs:
-        roc = one.get("roc") or {}
-        far, tar = (np.array(roc.get(name) or [], np.float64) for name in ("far", "tar"))
-        if len(far) and len(far) == len(tar):
-            rates = tar if kind == "roc" else 1 - tar
-            lines[str(one.get("name", ""))] = (far.tolist(), rates.tolist())
-    if not lines:
-        return []
-    title = _CURVE_TITLES[kind]
-    if len(lines) > _MOST_LINES:
-        title += f", the first {_MOST_LINES} of {len(lines)} sets"
-    return [Curves(title, kind, dict(list(lines.items())[:_MOST_LINES]))]
-
-
-def _rates_table(searches: Sequence[Mapping[str, Any]], key: str, title: str) -> Table:
-    """List the rates that each search has under `key`."""
-    rates = list(searches[0].get(key) or {})
-    rows = []
-    for one in searches:
-        found = one.get(key) or {}
-        shares = [_percent(found.get(rate)) for rate in rates]
-        rows.append((str(one.get("name", "")), one.get("probes"), *shares))
-    return Table(title, ("set", "probes", *map(str, rates)), rows)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2%}"
-
-
-def _rate(value: float | int | None) -> str:
+def format_rate(value: float | int | None) -> str:
+    """Format a count or a rate; a dash is none."""
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

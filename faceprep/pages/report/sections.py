@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Cell = str | int | float | None
@@ -29,7 +29,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Curves:
-    """Lines by name, each (x, y); `kind` is roc or det."""
+    """Lines by name, each (x, y); `kind` is roc, det, cmc or dir."""
 
     title: str
     kind: str
@@ -66,3 +66,5 @@ class Section:
     numbers: Mapping[str, Any]
     parts: Sequence[Part] = ()
     text: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Tables that are written beside the page, by the end of their names."""

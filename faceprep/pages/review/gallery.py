@@ -4,7 +4,7 @@ A request names an image by the number of its decision, its role and its place i
 path comes from outside: only images that the plan names, and those of the identities that it names,
 can be seen. Names and links are resolved within the plan's source, or within its `origin` for a
 restored image. Either may be a folder or another set of images. An absolute path is used as the
-plan has it; it belongs to a test set that was searched for duplicates.
+plan has it; it belongs to a set that was searched for duplicates, or for people to leave out.
 """
 
 from __future__ import annotations
@@ -95,20 +95,36 @@ class Gallery:
         """
         is_restored = decision.action == RESTORE and role == LEAD
         root = self._origin if is_restored else self._source
-        images = self._set_at(root)
-        if images is None or os.path.isabs(name):
+        images, name = self._find_set(root, name)
+        if images is None:
             return _resolve(root, name)
         position = images.find(name)
         if position is None:
             raise SourceError("no such image", path=root, found=name)
         return ImageInSet(images, name, position)
 
+    def _find_set(self, root: str, name: str) -> tuple[PlannedImages | None, str]:
+        """Return the set that has an image, and its name there; None where it is a file.
+
+        An absolute name that is not a file may begin with the path of another set.
+        """
+        if not os.path.isabs(name):
+            return self._set_at(root), name
+        path = Path(name)
+        other = next(each for each in (path, *path.parents) if each.exists())
+        if other == path or other == Path(path.anchor):
+            return None, name
+        images = self._set_at(str(other))
+        if images is None:
+            return None, name
+        return images, os.path.relpath(name, other)
+
     def _set_at(self, root: str) -> PlannedImages | None:
         """Open a set once; None for a folder, and for what cannot be opened."""
         with self._opening:
             if root not in self._sets:
                 name = f"set-{len(self._sets)}"
-                self._sets[root] = _open_set(root, self._scratch, name, self._folders[root])
+                self._sets[root] = _open_set(root, self._scratch, name, self._folders.get(root))
             return self._sets[root]
 
     def _is_image(self, decision: Decision) -> bool:

@@ -7,8 +7,9 @@ them all.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints, Reals
 from faceprep.core.errors import SourceError
 from faceprep.core.io.npz import EMBEDDINGS, NAMES, NpzFile, decode_names
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
+from faceprep.identity.sound_vectors import DUPLICATE_NAME, REASONS, find_faulty_vectors
+from faceprep.sets.label_rules import Unlabelled
+from faceprep.sets.listing import Listing
 from faceprep.sets.manifests.vectors import read_vectors
 
 _DTYPES = ("float32", "float16")
+_AT_ONCE = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -30,13 +36,14 @@ class EmbeddingTable:
     """The names and layout of embeddings.
 
     `rows` maps image names to row numbers. Each row has `dim` numbers of `dtype` (float32 or
-    float16).
+    float16). `repeated` are names that an earlier row has; such a row is not used.
     """
 
     path: str
     rows: dict[str, int]
     dim: int
     dtype: str
+    repeated: Sequence[str] = ()
 
 
 def load_table(path: str | os.PathLike[str]) -> EmbeddingTable:
@@ -61,8 +68,8 @@ def load_table(path: str | os.PathLike[str]) -> EmbeddingTable:
                 found=str(dtype),
             )
         names = (name for chunk in file.chunks(NAMES) for name in decode_names(path, chunk))
-        rows = _number_rows(path, names)
-    return EmbeddingTable(os.fspath(path), rows, dim, str(dtype))
+        rows, repeated = _number_rows(names)
+    return EmbeddingTable(os.fspath(path), rows, dim, str(dtype), repeated)
 
 
 def _is_npz(path: str | os.PathLike[str]) -> bool:
@@ -74,16 +81,18 @@ def _load_any(path: str | os.PathLike[str]) -> EmbeddingTable:
     if first is None:
         raise SourceError("no embeddings in it", path=path)
     _, vector = first
-    rows = _number_rows(path, (name for name, _ in read_vectors(Path(path))))
-    return EmbeddingTable(os.fspath(path), rows, vector.size, str(vector.dtype))
+    rows, repeated = _number_rows(name for name, _ in read_vectors(Path(path)))
+    return EmbeddingTable(os.fspath(path), rows, vector.size, str(vector.dtype), repeated)
 
 
-def _number_rows(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, int]:
+def _number_rows(names: Iterable[str]) -> tuple[dict[str, int], list[str]]:
+    """Return the row of each name, its first one, and the names of the other rows."""
     rows: dict[str, int] = {}
+    repeated = []
     for row, name in enumerate(names):
         if rows.setdefault(name, row) != row:
-            raise SourceError(f"the image {name!r} is in it twice", path=path, where=f"row {row}")
-    return rows
+            repeated.append(name)
+    return rows, repeated
 
 
 def _described(file: NpzFile, key: str, n_dimensions: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -101,13 +110,46 @@ def _described(file: NpzFile, key: str, n_dimensions: int) -> tuple[tuple[int, .
 def lay_out(table: EmbeddingTable, target: Path) -> None:
     """Write the rows one after the other to `target`. Raises SourceError."""
     with storage.AtomicFile(target, durable=False) as rows:
-        if not _is_npz(table.path):
-            for _, vector in read_vectors(Path(table.path)):
-                rows.write(vector.tobytes())
-            return
+        for block in _read_blocks(table):
+            rows.write(block.tobytes())
+
+
+def _read_blocks(table: EmbeddingTable) -> Iterator[Reals]:
+    """Yield the vectors (n, dim) in order, some at a time."""
+    if _is_npz(table.path):
         with NpzFile(table.path) as file:
-            for chunk in file.chunks(EMBEDDINGS):
-                rows.write(chunk.tobytes())
+            yield from file.chunks(EMBEDDINGS)
+        return
+    vectors = (vector for _, vector in read_vectors(Path(table.path)))
+    while block := list(islice(vectors, _AT_ONCE)):
+        yield np.stack(block)
+
+
+def find_faulty(table: EmbeddingTable) -> dict[int, str]:
+    """Return the status of each row whose vector is zero or not finite. Raises SourceError."""
+    found: dict[int, str] = {}
+    start = 0
+    for block in _read_blocks(table):
+        for fault in find_faulty_vectors(np.asarray(block, np.float32)):
+            found[start + fault.row] = fault.status
+        start += len(block)
+    return found
+
+
+def refuse_without_vector(table: EmbeddingTable, rows: Ints, listing: Listing) -> None:
+    """Refuse the images of a listing that have no embedding, or a faulty one.
+
+    `rows` (n,) is the row of each image, -1 for none. Raises SourceError.
+    """
+    for position in np.flatnonzero(rows < 0).tolist():
+        reason = f"{listing.path(position)}: no embedding of this name in {table.path}"
+        listing.refused.setdefault(position, Unlabelled("no_embedding", reason))
+    faulty = find_faulty(table)
+    wanted = np.fromiter(faulty, np.int64, len(faulty))
+    for position in np.flatnonzero(np.isin(rows, wanted)).tolist():
+        status = faulty[rows.item(position)]
+        reason = f"{listing.path(position)}: {REASONS[status]}, in {table.path}"
+        listing.refused.setdefault(position, Unlabelled(status, reason))
 
 
 def match(
@@ -132,17 +174,23 @@ def match(
 
 
 def find_spare(table: EmbeddingTable, rows: npt.NDArray[np.int64]) -> list[Outcome]:
-    """Return an Outcome for each embedding that belongs to none of the images with these `rows`."""
-    is_used = np.zeros(len(table.rows), np.bool_)
+    """Return an Outcome for each embedding that belongs to none of the images with these `rows`.
+
+    Those whose name an earlier one has are among them.
+    """
+    spare = [
+        Outcome(name, DUPLICATE_NAME, f"{name}: {REASONS[DUPLICATE_NAME]}", unit="embedding")
+        for name in table.repeated
+    ]
+    is_used = np.zeros(len(table.rows) + len(table.repeated), np.bool_)
     is_used[rows[rows >= 0]] = True
-    if is_used.all():
-        return []
     reason = f"no image of this name in the set, but an embedding in {table.path}"
-    return [
+    spare += [
         Outcome(name, "no_image", f"{name}: {reason}", unit="embedding")
         for name, row in table.rows.items()
         if not is_used[row]
     ]
+    return spare
 
 
 def fetch(

@@ -21,7 +21,8 @@ from faceprep.core.io.npz import EMBEDDINGS, NAMES, NpzFile
 from faceprep.sets import tfrecord, webdataset
 from faceprep.sets.distinct_keys import strip_suffix
 from faceprep.sets.parquet_columns import KEY
-from faceprep.tables.embeddings import files_of
+from faceprep.tables import embeddings_csv
+from faceprep.tables.embeddings_parquet import files_of, find_vectors
 
 NamedVector = tuple[str, Reals]
 _ROWS = 1 << 12
@@ -61,13 +62,14 @@ def _read_parquet(path: Path) -> Iterator[NamedVector]:
         with parquet.open_parquet(part) as file:
             there = file.schema_arrow.names
             name = next((column for column in (NAMES, KEY) if column in there), NAMES)
-            missing = {name, EMBEDDINGS} - set(there)
+            vectors_in = find_vectors(part) or EMBEDDINGS
+            missing = {name, vectors_in} - set(there)
             if missing:
                 found = ", ".join(there)
                 expected = f"{EMBEDDINGS}, and {NAMES} or {KEY}"
                 raise SourceError("no embeddings", path=part, expected=expected, found=found)
-            for batch in file.iter_batches(_ROWS, columns=[name, EMBEDDINGS]):
-                vectors = _take_vectors(part, batch.column(EMBEDDINGS))
+            for batch in file.iter_batches(_ROWS, columns=[name, vectors_in]):
+                vectors = _take_vectors(part, batch.column(vectors_in))
                 yield from zip(batch.column(name).to_pylist(), vectors, strict=True)
 
 
@@ -83,6 +85,11 @@ def _take_vectors(path: Path, column: pa.Array) -> Reals:
         raise SourceError("embeddings of several lengths", path=path)
     vectors: Reals = values.reshape(len(column), -1)
     return vectors
+
+
+def _read_csv(path: Path) -> Iterator[NamedVector]:
+    for row in embeddings_csv.read_rows(path):
+        yield row.name, row.vector
 
 
 def _read_tfrecord(path: Path) -> Iterator[NamedVector]:
@@ -130,6 +137,7 @@ def _bad(path: Path, number: int, expected: str, found: str) -> SourceError:
 _READERS: dict[str, Callable[[Path], Iterator[NamedVector]]] = {
     ".npz": _read_npz,
     ".parquet": _read_parquet,
+    ".csv": _read_csv,
     ".tfrecord": _read_tfrecord,
     ".tar": _read_tar,
 }

@@ -124,3 +124,17 @@ def test_likeness_of_the_same_is_one() -> None:
     np.testing.assert_allclose(
         pair_likeness(vectors, vectors[::-1]), (vectors * vectors[::-1]).sum(1), atol=1e-6
     )
+
+
+def test_curves_agree_with_the_figures() -> None:
+    random = np.random.default_rng(5)
+    mates, strangers = random.random(200, np.float32), random.random(150, np.float32)
+    ranks = random.integers(1, 30, 200)
+    found = judge_searches(Searches(mates, ranks, strangers), 40)
+    assert len(found.cmc) == 40 and list(found.cmc) == sorted(found.cmc)
+    assert [found.cmc[k - 1] for k in (1, 5, 10, 20)] == list(found.rank.values())
+    for fpir, tpir, threshold in zip(*found.dir.values(), strict=True):
+        assert fpir == np.mean(strangers >= threshold)
+        assert tpir == np.mean((mates >= threshold) & (ranks == 1))
+    assert found.tpir_at_fpir["1e-1"] in found.dir["tpir"]
+    assert sum(found.histogram["negative"]) == 150

@@ -64,7 +64,12 @@ def test_equal_to_scikit_learn(scores: np.ndarray, same: np.ndarray) -> None:
     accuracies, chosen = field_accuracy(scores, same)
     assert found.accuracy == pytest.approx(np.mean(accuracies), abs=1e-12)
     assert found.std == pytest.approx(np.std(accuracies), abs=1e-12)
-    assert found.threshold == pytest.approx(np.mean(chosen), abs=1e-12)
+    lowest, highest = scores[same].min(), scores[~same].max()
+    assert found.separable == (lowest > highest)
+    if found.separable:  # the field takes the lowest score of one person, which is too strict
+        assert found.threshold == found.best_threshold == (lowest + highest) / 2
+    else:
+        assert found.threshold == pytest.approx(np.mean(chosen), abs=1e-12)
     right = [np.mean((scores >= t) == same) for t in np.unique(scores)]
     assert found.best_accuracy == max(right)
     assert np.mean((scores >= found.best_threshold) == same) == found.best_accuracy
@@ -186,3 +191,17 @@ def test_a_million_pairs_take_a_second_or_two() -> None:
     started = time.process_time()
     judge_pairs(scores.astype(np.float32), same)
     assert time.process_time() - started < 5
+
+
+def test_histogram_counts_every_pair() -> None:
+    scores, same = np.linspace(-3, 1.5, 90), np.arange(90) % 3 == 0
+    found = judge_pairs(scores, same).histogram
+    assert sum(found["positive"]) == same.sum() and sum(found["negative"]) == (~same).sum()
+    assert len(found["positive"]) == 400 and (found["from"], found["to"]) == (-1, 1)
+
+
+def test_the_middle_of_a_gap_that_float32_cannot_hold() -> None:
+    low = np.float32(0.5)
+    scores = np.tile(np.array([low, np.nextafter(low, np.float32(1))]), 10)
+    found = judge_pairs(scores, np.arange(20) % 2 == 1)
+    assert found.best_accuracy == 1 == np.mean((scores >= found.best_threshold) == (scores > low))

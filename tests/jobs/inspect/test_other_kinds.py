@@ -18,6 +18,7 @@ from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.synthetic import encode_face
 from faceprep.tables.embeddings import Place, write_npz
+from faceprep.tables.matches import Matches, join_matches, write_matches
 from faceprep.tables.plan import write_plan
 
 
@@ -57,6 +58,17 @@ def test_one_suffix_holds_several_kinds(face_folder: Path, tmp_path: Path) -> No
     assert (found["kind"], found["images"]) == ("embeddings", 2)
 
 
+def test_embeddings_that_cannot_be_compared_are_damage(tmp_path: Path) -> None:
+    rows = np.eye(4, 3, dtype=np.float32)
+    rows[1, 1] = np.nan
+    keys = ["a/1", "a/2", "a/3", "a/1"]
+    with (tmp_path / "a.npz").open("wb") as file:
+        write_npz(file, Embeddings(keys, ["a"] * 4, rows, Model()), Place())
+    found = inspect(tmp_path / "a.npz")
+    assert (found["images"], found["damaged"]) == (2, 2)
+    assert found["damage"][0] == "a/2: its vector has values that are not finite"
+
+
 def test_a_plan_and_an_image(tmp_path: Path) -> None:
     with (tmp_path / "plan.jsonl").open("wb") as file:
         write_plan(file, {"command": "dedupe", "source": "somewhere"}, [])
@@ -64,3 +76,16 @@ def test_a_plan_and_an_image(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encode_face(1, 1))
     found = inspect(tmp_path / "a.jpg")
     assert (found["kind"], found["images"]) == ("image", 1)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_of_search_counts_its_probes(tmp_path: Path, suffix: str) -> None:
+    numbers = np.array([1, 2]), np.array([0.9, 0.5]), np.array([0.4, np.nan])
+    found = Matches(["x", "x"], numbers[0], ["a", "b"], numbers[1], ["a/1", "b/1"], numbers[2])
+    part, table = tmp_path / "part", tmp_path / f"out{suffix}"
+    with part.open("wb") as file:
+        write_matches(file, suffix, found)
+    with table.open("wb") as file:
+        join_matches([part], file, suffix)
+    shown = inspect(table)
+    assert (shown["kind"], shown["probes"], shown["rows"]) == ("matches", 1, 2)

@@ -1,0 +1,110 @@
+"""Search for 1,000 probes among n x 512 vectors against the machine's own sgemm rate, in one run.
+
+    python benchmarks/search.py [--quick] [--rows 1000000] [--probes 1000] [--top 5] [--approximate]
+
+The sgemm rate is that of numpy on blocks of the same shape, probes x 4096, into the same memory.
+Our rate counts the products alone, probes x n x 2 x 512 operations, over the whole call: order of
+the gallery, lengths, scaling, products, the closest identities and their images. Vectors are people
+of ten images each; probes are further images of some of them. --approximate also builds the index.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from similarity import DIM, PER_IDENTITY, people
+
+from faceprep.core.embeddings import Embeddings
+from faceprep.identity.ann_search import NearIndex
+from faceprep.identity.search import Hits, find_closest
+from faceprep.identity.vectors import prepare
+
+
+def probes_of(gallery: Embeddings, n: int) -> Embeddings:
+    """Further images of people spread over the gallery."""
+    random = np.random.default_rng(1)
+    rows = np.linspace(0, len(gallery) - 1, n).astype(int)
+    rows = rows // PER_IDENTITY * PER_IDENTITY
+    centres = np.stack([gallery.vectors[row : row + PER_IDENTITY].mean(axis=0) for row in rows])
+    vectors = centres + 0.65 * random.standard_normal(centres.shape, np.float32)
+    keys = [f"probe-{i:07d}" for i in range(n)]
+    identities = [gallery.identities[row] for row in rows.tolist()]
+    return Embeddings(keys, identities, vectors.astype(np.float32), gallery.model)
+
+
+def sgemm_rate(n_probes: int, seconds: float) -> float:
+    """Operations a second, in units of 1e9, of products of this height."""
+    random = np.random.default_rng(0)
+    left = random.standard_normal((min(n_probes, 1024), DIM), np.float32)
+    right = random.standard_normal((4096, DIM), np.float32)
+    out = np.empty((len(left), len(right)), np.float32)
+    np.matmul(left, right.T, out=out)
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        np.matmul(left, right.T, out=out)
+        done += 1
+    return done * 2 * out.size * DIM / (time.perf_counter() - started) / 1e9
+
+
+def exact(probes: Embeddings, gallery: Embeddings, top: int) -> tuple[float, Hits]:
+    started = time.perf_counter()
+    hits = find_closest(prepare(probes), prepare(gallery), top + 1)
+    return time.perf_counter() - started, hits
+
+
+def approximate(probes: Embeddings, gallery: Embeddings, top: int, wanted: Hits) -> None:
+    """Prints the times of the index and of the search, and the recall over all probes."""
+    ready, started = prepare(gallery), time.perf_counter()
+    index = NearIndex.build(ready, 0)
+    built, asked = time.perf_counter() - started, prepare(probes)
+    tuning = index.tune(asked, top + 1, 0)
+    started = time.perf_counter()
+    hits = index.search(asked, top + 1)
+    seconds = time.perf_counter() - started
+    found, best = (each.choose(each.ranks == 1) for each in (hits, wanted))
+    recall = (found.groups == best.groups).mean()
+    print(
+        f"approximate: index {built:.1f} s, search {seconds:.2f} s, recall@1 {recall:.4f} over "
+        f"all, {tuning.recall:.4f} measured by itself; {tuning.n_lists} lists"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="50,000 rows, once")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--probes", type=int, default=1000)
+    parser.add_argument("--top", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--approximate", action="store_true")
+    args = parser.parse_args()
+    n, repeats = (50_000, 1) if args.quick else (args.rows, args.repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        gallery = people(n, Path(folder) / "gallery.npy")
+        probes = probes_of(gallery, args.probes)
+        shares = []
+        for _ in range(repeats):
+            before = sgemm_rate(args.probes, 2)
+            seconds, hits = exact(probes, gallery, args.top)
+            theirs = (before + sgemm_rate(args.probes, 2)) / 2
+            ours = args.probes * n * 2 * DIM / seconds / 1e9
+            shares.append(ours / theirs)
+            first = hits.choose(hits.ranks == 1)
+            names = [gallery.identities[row * PER_IDENTITY] for row in first.groups.tolist()]
+            right = np.mean([a == b for a, b in zip(names, probes.identities, strict=True)])
+            shown = f"{args.probes:,} probes, {n:,} rows: {seconds:.2f} s, {ours:.1f} of"
+            print(f"{shown} {theirs:.1f} GFLOP/s = {ours / theirs:.0%}; rank 1 right {right:.2%}")
+        print(f"median {statistics.median(shares):.0%}")
+        if args.approximate:
+            approximate(probes, gallery, args.top, hits)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,307 @@
+"""Plans which identities and images to leave out because they show somebody of another set.
+
+An identity is decided upon as a whole where its images agree: those that match a person of the
+other set also match the rest of the identity. Then the mean likeness of all pairs of images counts,
+as in merging. Where they disagree, the identity holds several people, and each image is compared
+with the people of the other set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from faceprep.core.arrays import Doubles, Ints
+from faceprep.core.embeddings import Embeddings
+from faceprep.core.random_order import shuffled
+from faceprep.core.types import ACCEPTED, DROP, UNDECIDED, Decision
+from faceprep.identity.identity_sums import Groups, gather_groups, gather_images
+from faceprep.identity.linkage import Bounds
+from faceprep.identity.similarity import (
+    BLOCK,
+    Factors,
+    Pairs,
+    Progress,
+    factors_of_groups,
+    factors_of_images,
+    find_extremes,
+    keep_greatest,
+    ordered,
+    sieve,
+    with_equal_sides,
+)
+from faceprep.identity.vectors import DECIMALS, Vectors, prepare
+
+_N_RIVALS, _FEW = 5, 3
+NameOther = Callable[[str], str]
+"""Turns the key of an image of the other set into the name that the evidence shows."""
+
+
+class Exclusion(NamedTuple):
+    """Decisions to drop identities and images, and numbers of identities.
+
+    `n_shared` of the `n_others` in the other set are in an accepted decision. Accepted decisions
+    come first, by name. Undecided ones follow, nearest to the threshold first.
+    """
+
+    decisions: list[Decision]
+    n_identities: int
+    n_others: int
+    n_shared: int
+
+
+def plan_exclusion(
+    embeddings: Embeddings,
+    others: Embeddings,
+    bounds: Bounds,
+    name_other: NameOther = str,
+    progress: Progress | None = None,
+) -> Exclusion:
+    """Plan what to drop from a set so that nobody of `others` stays in it.
+
+    Raises SourceError for vectors that are not finite or zero.
+
+    >>> from faceprep.core.embeddings import Model
+    >>> rows = np.array([[1, 0], [0, 1]], "f4")
+    >>> ours = Embeddings(["a/1", "b/1"], ["a", "b"], rows, Model())
+    >>> theirs = Embeddings(["x/1"], ["x"], rows[1:], Model())
+    >>> plan_exclusion(ours, theirs, Bounds(0.5, 0.3)).decisions[0][:4]
+    ('drop', 'b', '', 1.0)
+    """
+    ours, theirs = _measure_set(embeddings), _measure_set(others)
+    search = _Search(theirs.groups, bounds.undecided_from, progress)
+    identities = search.find(factors_of_groups(ours.groups), ours.identity_rows, _N_RIVALS)
+    images = search.find(factors_of_images(ours.vectors), ours.image_rows, 1)
+    plan = _Plan(ours, theirs, bounds, name_other, identities, images)
+    found = [drop for group in plan.involved() for drop in plan.judge(group)]
+    shared = {drop.person for drop in found if drop.decision.verdict == ACCEPTED}
+    decisions = sorted((drop.decision for drop in found), key=lambda each: _rank(each, bounds))
+    return Exclusion(decisions, len(ours.groups), len(theirs.groups), len(shared))
+
+
+def measure_sameness(embeddings: Embeddings, least: float, most: int = 300) -> float:
+    """Return the share of pairs of identities that are alike by `least` or more, from 0 to 1.
+
+    At most `most` identities are drawn. Of less than three it is 0. A share above a half says that
+    these are not aligned faces, or that the threshold is of another model.
+
+    >>> from faceprep.core.embeddings import Model
+    >>> rows = np.array([[1, 0], [1, 0.1], [0, 1]], "f4")
+    >>> round(measure_sameness(Embeddings(["1", "2", "3"], ["a", "b", "c"], rows, Model()), 0.9), 3)
+    0.333
+    """
+    groups = _measure_set(embeddings).groups
+    drawn = groups.totals[np.sort(shuffled(len(groups), 0)[:most])]
+    n = len(drawn)
+    if n < _FEW:
+        return 0.0
+    alike = sum(
+        int(np.count_nonzero(groups.mean_likeness(drawn[row : row + 1], drawn[row + 1 :]) >= least))
+        for row in range(n - 1)
+    )
+    return 2 * alike / (n * (n - 1))
+
+
+def _rank(decision: Decision, bounds: Bounds) -> tuple[bool, float, str]:
+    if decision.verdict == ACCEPTED:
+        return False, 0.0, decision.subject
+    return True, abs((decision.score or 0) - bounds.merge_from), decision.subject
+
+
+class _Rows(NamedTuple):
+    """Sums (n, d + 2) of identities or of images, in the unit of `groups`."""
+
+    groups: Groups
+    totals: Doubles
+
+
+class _MeasuredSet(NamedTuple):
+    """A set, with the sums of its identities."""
+
+    vectors: Vectors
+    groups: Groups
+
+    def identity_rows(self, identities: Ints) -> _Rows:
+        return _Rows(self.groups, self.groups.totals[identities])
+
+    def image_rows(self, rows: Ints) -> _Rows:
+        return _Rows(self.groups, gather_images(self.vectors, self.groups, rows))
+
+    def rows_of(self, identity: int) -> Ints:
+        return self.vectors.rows_of([identity])
+
+
+def _measure_set(embeddings: Embeddings) -> _MeasuredSet:
+    vectors = prepare(embeddings)
+    return _MeasuredSet(vectors, gather_groups(vectors))
+
+
+def _mean_likeness(one: _Rows, other: _Rows) -> Doubles:
+    """Return the mean likeness (n,) over all pairs of images of two rows of different sets."""
+    means = one.groups.means(one.totals), other.groups.means(other.totals)
+    squares = one.groups.squares(one.totals), other.groups.squares(other.totals)
+    likeness = 1 - (squares[0] + squares[1]) / 2 + (means[0] * means[1]).sum(axis=1)
+    return np.asarray(likeness.round(DECIMALS))
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A search for the people of the other set that are similar by `least` or more."""
+
+    people: Groups
+    least: float
+    progress: Progress | None
+
+    def find(self, factors: Factors, rows_at: Callable[[Ints], _Rows], n: int) -> Pairs:
+        """Find the `n` closest people (right) of each row (left), closest first."""
+        left, right = with_equal_sides(factors, factors_of_groups(self.people))
+        best = ordered([])
+        for i, j in sieve(left, right, self.least, progress=self.progress):
+            for start in range(0, len(i), BLOCK):
+                piece = slice(start, start + BLOCK)
+                rows, people = i[piece], j[piece]
+                other = _Rows(self.people, self.people.totals[people])
+                likeness = _mean_likeness(rows_at(rows), other)
+                enough = likeness >= self.least
+                added = rows[enough], people[enough], likeness[enough]
+                best = keep_greatest(n, [best, added])
+        return best
+
+
+class _Drop(NamedTuple):
+    """A decision, and the person of the other set that it is about."""
+
+    decision: Decision
+    person: int
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The people that are similar to identities and to images, and what to do about each."""
+
+    ours: _MeasuredSet
+    theirs: _MeasuredSet
+    bounds: Bounds
+    name_other: NameOther
+    identities: Pairs
+    images: Pairs
+
+    def involved(self) -> list[int]:
+        """Return the identities with an image or a mean that is similar to somebody."""
+        of_images = self.ours.vectors.group_of(self.images.left)
+        return sorted({*of_images.tolist(), *self.identities.left.tolist()})
+
+    def judge(self, group: int) -> Iterator[_Drop]:
+        """Yield the decisions on one identity: on the whole of it, or on some of its images."""
+        first, last = np.searchsorted(self.identities.left, [group, group + 1]).tolist()
+        if first == last:
+            yield from self._judge_strays(group)
+        elif self._agree(group, int(self.identities.right[first])):
+            yield self._judge_whole(group, slice(first, last))
+        else:
+            yield from self._judge_images(group)
+
+    def _agree(self, group: int, person: int) -> bool:
+        """Return whether the images that match a person also match the rest of the identity."""
+        images = self.ours.image_rows(self.ours.rows_of(group))
+        likeness = _mean_likeness(images, self.theirs.identity_rows(np.array([person])))
+        matching = likeness >= self.bounds.undecided_from
+        if matching.all():
+            return True
+        sides = images.totals[matching].sum(axis=0), images.totals[~matching].sum(axis=0)
+        if not matching.any():
+            return False
+        return self._are_alike(sides[0], sides[1])
+
+    def _are_alike(self, one: Doubles, other: Doubles) -> bool:
+        likeness = self.ours.groups.mean_likeness(one[None], other[None])
+        return bool(likeness[0] >= self.bounds.undecided_from)
+
+    def _judge_whole(self, group: int, found: slice) -> _Drop:
+        person, score = (
+            int(self.identities.right[found][0]),
+            float(self.identities.likeness[found][0]),
+        )
+        rival = self._find_rival(found)
+        verdict, reason = self._compare(score, person, "mean likeness")
+        if rival is not None:
+            verdict = UNDECIDED
+            names = self._person(person), self._person(rival)
+            reason += f"; but it also matches {names[1]}, which does not match {names[0]}"
+        name = self.ours.vectors.names[group]
+        evidence = self._evidence(self.ours.rows_of(group), person)
+        return _Drop(Decision(DROP, name, "", score, reason, verdict, evidence), person)
+
+    def _find_rival(self, found: slice) -> int | None:
+        """Return a person that matches as well, but does not match the first one."""
+        people, likeness = self.identities.right[found], self.identities.likeness[found]
+        matching = people[likeness >= self.bounds.merge_from]
+        if len(matching) < 2:
+            return None
+        totals = self.theirs.groups.totals
+        among = self.theirs.groups.mean_likeness(totals[matching[:1]], totals[matching[1:]])
+        others = matching[1:][among < self.bounds.undecided_from]
+        if not len(others):
+            return None
+        return int(others[0])
+
+    def _judge_images(self, group: int) -> Iterator[_Drop]:
+        """Yield a decision on each image that is similar to somebody."""
+        name = self.ours.vectors.names[group]
+        for row, person, score in self._similar_images(group):
+            verdict, reason = self._compare(score, person, "likeness")
+            yield self._drop_image(
+                row, person, score, verdict, f"{reason}; the images of {name} do not agree"
+            )
+
+    def _judge_strays(self, group: int) -> Iterator[_Drop]:
+        """Yield decisions on the images that match somebody although the identity does not.
+
+        One that is similar to the rest of its identity as well is left to a person.
+        """
+        name, totals = self.ours.vectors.names[group], self.ours.groups.totals[group]
+        for row, person, score in self._similar_images(group):
+            verdict, reason = self._compare(score, person, "likeness")
+            if verdict != ACCEPTED:
+                continue
+            own = self.ours.image_rows(np.array([row])).totals[0]
+            if self._are_alike(own, totals - own):
+                verdict = UNDECIDED
+                reason += f"; but it also matches {name}, which does not match as a whole"
+            yield self._drop_image(row, person, score, verdict, reason)
+
+    def _similar_images(self, group: int) -> Iterator[tuple[int, int, float]]:
+        """Yield (row, closest person, likeness) of the similar images of an identity."""
+        starts = self.ours.vectors.starts[group : group + 2]
+        first, last = np.searchsorted(self.images.left, starts).tolist()
+        columns = (column[first:last].tolist() for column in self.images)
+        yield from zip(*columns, strict=True)
+
+    def _compare(self, score: float, person: int, measure: str) -> tuple[str, str]:
+        """Return the verdict on a likeness, and the reason."""
+        least, undecided = self.bounds.merge_from, self.bounds.undecided_from
+        reason = f"{measure} {score:.3f} with {self._person(person)} of the other set"
+        if score >= least:
+            return ACCEPTED, f"{reason}, at least {least:.3f}"
+        return UNDECIDED, f"{reason}, between {undecided:.3f} and {least:.3f}"
+
+    def _drop_image(self, row: int, person: int, score: float, verdict: str, reason: str) -> _Drop:
+        key = self.ours.vectors.key(row)
+        evidence = self._evidence(np.array([row]), person)
+        return _Drop(Decision(DROP, key, "", score, reason, verdict, evidence), person)
+
+    def _person(self, person: int) -> str:
+        return self.theirs.vectors.names[person]
+
+    def _evidence(self, rows: Ints, person: int) -> dict[str, Any]:
+        """Return the most and the least similar images, and the numbers of images and pairs."""
+        ours, theirs = self.ours.vectors, self.theirs.vectors
+        others = self.theirs.rows_of(person)
+        found: dict[str, Any] = {"person": self._person(person)}
+        most, least = find_extremes(ours, rows, others, theirs)
+        for side, (a, b, likeness) in {"for": most, "against": least}.items():
+            found[side] = [ours.key(a), self.name_other(theirs.key(b)), likeness]
+        return found | {"images": [len(rows), len(others)], "pairs": len(rows) * len(others)}

@@ -1,0 +1,208 @@
+"""`exclude-people`: remove everyone from a set who appears in another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from faceprep.core import storage
+from faceprep.core.embeddings import Embeddings
+from faceprep.core.errors import SourceError
+from faceprep.core.names import identity_of
+from faceprep.core.options import option
+from faceprep.core.slow_step import log_progress
+from faceprep.core.text import count_noun
+from faceprep.core.types import (
+    ACCEPTED,
+    UNDECIDED,
+    Decision,
+    Outcome,
+    Request,
+    Shard,
+    Sink,
+    Stage,
+    Work,
+)
+from faceprep.identity.exclusion import NameOther, measure_sameness, plan_exclusion
+from faceprep.identity.merge import MergeRule
+from faceprep.identity.vectors import DECIMALS
+from faceprep.sets.image_paths import path_in_identity
+from faceprep.steps.embedded_sets import (
+    EMBED,
+    Side,
+    close_sides,
+    embed_shards,
+    embed_side,
+    open_side,
+    plan_side,
+    refuse_other_length,
+    refuse_other_model,
+    separate_unnamed,
+)
+from faceprep.steps.judged_source import About
+from faceprep.steps.plan_identities import (
+    Judgement,
+    PlanningOptions,
+    refuse_unknown_model,
+    separable,
+)
+from faceprep.tables.embeddings import is_embeddings, load_origin, load_place
+
+_OTHER, _SIDE = "other", "other-side.json"
+_UNIT = "other image"
+_MOST_ALIKE = 0.5
+
+
+@dataclass(frozen=True)
+class ExcludePeople(PlanningOptions):
+    """Remove everyone from a set who appears in another, whatever the folders are called.
+
+    SRC and OTHER are sets of crops, or files that embed made of them. OTHER holds the people to
+    leave out: a test set such as LFW, or people who opted out. DST/plan.jsonl lists the identities
+    and images to drop, each with the person of OTHER and the pairs of images that support it most
+    and least. An identity is dropped as a whole where its images agree, else image by image. DST
+    gets the set without them, and undo.jsonl, a plan that reverses it. Doubtful drops are undecided
+    in the plan and are not carried out: accept them there, then use apply. A set is refused if most
+    of its identities look like one person, unless --threshold is given. report DST lists who is in
+    both sets. Images that cannot be compared are named in failures.csv.
+    """
+
+    command: ClassVar[str] = "exclude-people"
+
+    threshold: float | None = option(
+        None,
+        "Drop from this similarity on (the cosine, or 1 - distance²/2). What is a little less "
+        "similar is undecided, by as much as the embedder's two thresholds differ.  "
+        "[default: the embedder's]",
+    )
+
+    # Before
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        source, second = request.sources
+        other = plan_side(second, _OTHER, scratch, self.relative_to, _UNIT)
+        work = super().plan(request, scratch)
+        if not other.is_file and source.is_file() and is_embeddings(source):
+            self.announce()
+        refuse_other_model(
+            (str(source), self._model_of(source)), (str(second), other.model_of(self))
+        )
+        about = json.dumps(asdict(other)).encode()
+        storage.write_file(scratch / _SIDE, about, durable=False)
+        return replace(
+            work,
+            stages=[Stage(EMBED, embed_shards(other)), *work.stages],
+            fingerprint=f"{work.fingerprint}; {other.state_of(self)}",
+        )
+
+    def _model_of(self, source: Path) -> str:
+        if source.is_file() and is_embeddings(source):
+            return load_origin(source).fingerprint
+        return self.model().fingerprint
+
+    # During
+
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        if isinstance(shard.payload, Side):
+            yield from embed_side(self, shard, sink)
+            return
+        yield from super().run(shard, sink)
+
+    def name_left_out(self, sink: Sink) -> Iterator[Outcome]:
+        yield from open_side(self, _load_other(sink), sink).loaded.left_out
+
+    def judge_in(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
+        other = _load_other(sink)
+        others = open_side(self, other, sink).loaded.embeddings
+        refuse_other_length(other.path, embeddings, others)
+        ours = separate_unnamed(embeddings)
+        return self._judge_both(ours, others, partial(_name_other, _root_of(other)))
+
+    def _judge_both(self, embeddings: Embeddings, others: Embeddings, name: NameOther) -> Judgement:
+        model = embeddings.model
+        rule, origin = MergeRule(), model.origin
+        if self.threshold is None:
+            refuse_unknown_model(model, "--threshold")
+        else:
+            undecided_from = self.threshold - (model.merge_from - model.undecided_from)
+            rule, origin = MergeRule("mean", self.threshold, undecided_from), "--threshold"
+        bounds = rule.bounds(model)
+        if self.threshold is None:
+            for which, each in (("SRC", embeddings), ("OTHER", others)):
+                _refuse_sameness(which, each, bounds.merge_from)
+        progress = log_progress("comparing with the other set")
+        found = plan_exclusion(embeddings, others, bounds, name, progress)
+        return found.decisions, {
+            "identities": found.n_identities,
+            "other_identities": found.n_others,
+            "in_both": found.n_shared,
+            "threshold": bounds.merge_from,
+            "undecided_from": round(bounds.undecided_from, DECIMALS),
+            "threshold_origin": origin,
+        }
+
+    # After
+
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
+        close_sides()
+        super().finish(work, request, sink)
+
+    def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
+        judged = [each for each in decisions if "person" in each.evidence]
+        accepted = [each for each in judged if each.verdict == ACCEPTED]
+        n_images = sum(each.evidence["images"][0] for each in accepted)
+        whole = [each for each in accepted if each.subject != each.evidence["for"][0]]
+        return {
+            "dropped_identities": len(whole),
+            "dropped_images": n_images,
+            "undecided": sum(each.verdict == UNDECIDED for each in judged),
+        }
+
+    def sentence(self, found: Mapping[str, Any]) -> str:
+        """State how many people both sets have, and what is dropped for it."""
+        if "identities" not in found:
+            return "nothing to compare: no image has a vector"
+        others = count_noun(found["other_identities"], "identity", "identities")
+        whole = count_noun(found["dropped_identities"], "identity", "identities")
+        images = count_noun(found["dropped_images"], "image")
+        sentence = (
+            f"{found['in_both']:,} of {others} of the other set are also here: {images} dropped, "
+            f"{whole} as a whole; {found['undecided']:,} undecided; matched at likeness "
+            f"{found['threshold']:.6g} or more"
+        )
+        return sentence + separable(found)
+
+
+def _refuse_sameness(which: str, embeddings: Embeddings, least: float) -> None:
+    """Raise SourceError where most identities look like one person, because all would go."""
+    share = measure_sameness(embeddings, least)
+    if share > _MOST_ALIKE:
+        raise SourceError(
+            f"most identities of {which} look like one person: these are not aligned faces, or not "
+            "of the template --crops",
+            expected=f"less than {_MOST_ALIKE:.0%} of their pairs at {least:.6g} or more",
+            found=f"{share:.0%}",
+            remedy="Cut the faces with extract-photos, or give --threshold.",
+        )
+
+
+def _load_other(sink: Sink) -> Side:
+    return Side(**json.loads(storage.read_bytes(sink.scratch / _SIDE)))
+
+
+def _root_of(other: Side) -> str:
+    """Return where the images of the other set lie; empty where its embeddings do not say."""
+    if other.is_file:
+        return load_place(other.path).root
+    return other.path
+
+
+def _name_other(root: str, key: str) -> str:
+    """Return the name of an image of the other set, as a path that `review` can show."""
+    if not root:
+        return key
+    return f"{root}/{path_in_identity(key, identity_of(key))}"

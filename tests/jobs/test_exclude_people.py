@@ -1,0 +1,177 @@
+"""exclude-people: planned, placed, undone, reviewed; from sets and from embeddings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.types import Request, Summary
+from faceprep.jobs.convert import Convert
+from faceprep.jobs.exclude_people import ExcludePeople
+from faceprep.pages.review.gallery import FOR, Gallery
+from faceprep.pages.review.thumbnails import ImageInSet
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
+from faceprep.tables.plan import read_plan
+from tests.color_people import BLACK, BLUE, GREEN, RED, Colors, color_embedders, paint
+from tests.fakes import before_changes, images, killed_before, start, status_of, tree
+from tests.merging import apply, decided, embed, source
+from tests.reports import report
+
+__all__ = ["color_embedders", "source"]
+pytestmark = pytest.mark.usefixtures("color_embedders")
+NAMED = {"model": replace(Colors.model, fingerprint="colors/of-arcface-112")}
+LEFT = {"c/1.png", "d/1.png"}
+"""What is left of the set without red and blue."""
+
+
+def exclude(source: Path, other: Path, output: Path, **options: Any) -> Summary:
+    job = ExcludePeople(**{"embedder": "colors"} | options)
+    return run_job(job, Request((source, other), output), SerialRunner())
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Two people who opted out; the second has no folder."""
+    paint(tmp_path / "other" / "Zoe" / "9.png", RED)
+    paint(tmp_path / "other" / "8.png", BLUE)
+    return tmp_path / "other"
+
+
+def test_planned_placed_and_undone(source: Path, other: Path, tmp_path: Path) -> None:
+    before = tree(source), tree(other)
+    summary = exclude(source, other, tmp_path / "out")
+    assert (summary.inputs, summary.ok, summary.failed) == (9, 9, 0)
+    assert summary.others == {"other image": {"ok": 2}}
+    found = summary.details
+    assert (found["in_both"], found["other_identities"], found["identities"]) == (2, 2, 7)
+    assert (found["dropped_identities"], found["dropped_images"], found["undecided"]) == (5, 7, 1)
+    assert decided(tmp_path / "out") == [
+        *(("drop", name, "", "accepted") for name in "abefg"),
+        ("drop", "d", "", "undecided"),
+    ]
+    assert set(images(tmp_path / "out")) == LEFT
+    decision = next(read_plan(tmp_path / "out" / "plan.jsonl")[1])
+    assert decision.evidence["for"][:2] == ["a/1.png", f"{other}/Zoe/9.png"]
+    assert decision.evidence["person"] == "Zoe"
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert images(tmp_path / "back") == images(source)
+    assert (tree(source), tree(other)) == before
+
+
+@pytest.mark.parametrize("kind", ["npz", "tar", "both npz"])
+def test_containers_and_embeddings(kind: str, source: Path, other: Path, tmp_path: Path) -> None:
+    exclude(source, other, tmp_path / "whole")
+    ours, theirs = source, other
+    if kind == "tar":
+        theirs = tmp_path / "other.tar"
+        run_job(Convert(), Request((other,), theirs), SerialRunner())
+    if "npz" in kind:
+        names = {"Zoe/9.png": RED, "8.png": BLUE}
+        theirs = embed(other, tmp_path / "other.npz", names, identities=["Zoe", "."], **NAMED)
+    if kind == "both npz":
+        ours = embed(source, tmp_path / "set.npz", **NAMED)
+    exclude(ours, theirs, tmp_path / "out")
+    wanted = [line[:4] for line in decided(tmp_path / "whole")]
+    assert decided(tmp_path / "out") == wanted
+    assert set(images(tmp_path / "out")) == LEFT
+
+
+def test_review_shows_images_of_both_sets(source: Path, other: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "other.tar"
+    run_job(Convert(), Request((other,), packed), SerialRunner())
+    for theirs in (other, packed):
+        output = tmp_path / f"out{len(theirs.suffix)}"
+        exclude(source, theirs, output)
+        judged, decisions = read_plan(output / "plan.jsonl")
+        gallery = Gallery(judged, tmp_path)
+        decision = next(decisions)
+        assert gallery.locate(decision, FOR, 0) == str(source / "a" / "1.png")
+        place = gallery.locate(decision, FOR, 1)
+        if theirs == other:
+            assert place == str(other / "Zoe" / "9.png")
+        else:
+            assert isinstance(place, ImageInSet) and place.path == "Zoe/9"
+        gallery.close()
+
+
+def test_report_lists_who_is_in_both(source: Path, other: Path, tmp_path: Path) -> None:
+    exclude(source, other, tmp_path / "out")
+    overlap = report(tmp_path / "out")["plan"]["overlap"]
+    assert [row["subject"] for row in overlap] == [*"abefg", "d"]
+    assert {row["person"] for row in overlap[:2]} == {"Zoe"}
+    assert "People who are in both sets" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_threshold(source: Path, other: Path, tmp_path: Path) -> None:
+    found = exclude(source, other, tmp_path / "out", threshold=0.85).details
+    assert (found["dropped_identities"], found["undecided"]) == (6, 0)
+    assert found["threshold_origin"] == "--threshold"
+
+
+def test_what_cannot_be_compared_is_named(source: Path, other: Path, tmp_path: Path) -> None:
+    paint(other / "Zoe" / "black.png", BLACK)
+    (source / "a" / "bad.png").write_bytes(b"text")
+    summary = exclude(source, other, tmp_path / "out")
+    assert summary.failed == 2 and summary.others["other image"] == {"ok": 2, "no_vector": 1}
+    vectors = np.array([[np.nan, 1, 1], [0, 0, 0]], np.float32)
+    names = {"Zoe/9.png": RED, "8.png": BLUE}
+    file = embed(other, tmp_path / "other.npz", names, vectors=vectors, **NAMED)
+    with pytest.raises(SourceError, match=r"other.npz: no image of it has a vector"):
+        exclude(source, file, tmp_path / "again")
+    with pytest.raises(OptionError, match="expected vectors of one model"):
+        exclude(source, embed(other, tmp_path / "b.npz", names), tmp_path / "b")
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(source: Path, other: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+
+    def run(change: int = 0) -> list[str]:
+        with before_changes(killed_before(change)) as made:
+            exclude(source, other, output)
+        return made
+
+    n_changes = len(run())
+    expected = tree(output)
+    for change in range(1, n_changes, n_changes // 4):
+        shutil.rmtree(output)
+        assert status_of(start(lambda change=change: run(change))) == -signal.SIGKILL
+        run()
+        assert tree(output) == expected, f"killed before change {change}"
+
+
+def test_the_plan_is_json_lines(source: Path, other: Path, tmp_path: Path) -> None:
+    exclude(source, other, tmp_path / "out", plan_only=True)
+    assert not images(tmp_path / "out")
+    lines = (tmp_path / "out" / "plan.jsonl").read_text().splitlines()
+    assert [json.loads(line).get("action") for line in lines] == [None, *["drop"] * 6]
+
+
+def test_faces_that_all_look_like_one_person_are_refused(source: Path, tmp_path: Path) -> None:
+    """Such as photos that are not crops: everybody would go at exit 0."""
+    for name in "xyz":
+        paint(tmp_path / "alike" / name / "1.png", RED)
+    with pytest.raises(SourceError, match="most identities of OTHER look like one person"):
+        exclude(source, tmp_path / "alike", tmp_path / "out")
+    with pytest.raises(SourceError, match=r"of SRC .* expected less than 50% .* found 100%"):
+        exclude(tmp_path / "alike", source, tmp_path / "other")
+    found = exclude(source, tmp_path / "alike", tmp_path / "third", threshold=0.95).details
+    assert found["dropped_identities"] == 2
+
+
+def test_images_without_an_identity_are_judged_one_by_one(source: Path, tmp_path: Path) -> None:
+    for name, color in {"x.png": RED, "y.png": BLUE, "z.png": GREEN}.items():
+        paint(tmp_path / "flat" / name, color)
+    paint(tmp_path / "one" / "Zoe" / "1.png", RED)
+    found = exclude(tmp_path / "flat", tmp_path / "one", tmp_path / "out").details
+    assert decided(tmp_path / "out") == [("drop", "x.png", "", "accepted")]
+    assert (found["dropped_identities"], found["dropped_images"]) == (0, 1)
+    assert set(images(tmp_path / "out")) == {"y.png", "z.png"}

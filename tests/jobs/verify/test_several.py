@@ -1,0 +1,171 @@
+"""verify: several embedders, saved embeddings, strangers, scores of pairs, reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from faceprep.cli import main
+from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.io.csv import CsvReader
+from faceprep.core.types import Request
+from faceprep.jobs.embed.job import Embed
+from faceprep.jobs.verify.job import Verify
+from faceprep.jobs.verify.sets import Draw, _hold_out
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
+from faceprep.tables.embeddings import load_embeddings
+from tests.bins import write_bin
+from tests.embedders import Colours, drawn, drawn_bin, drawn_embedders, verify
+from tests.ijb_set import write_ijb
+from tests.jobs.verify.test_sets import write_people
+from tests.reports import report
+
+__all__ = ["drawn_bin", "drawn_embedders"]
+pytestmark = pytest.mark.usefixtures("drawn_embedders")
+
+
+def embed(source: Path, output: Path) -> Path:
+    job = Embed(embedder="colours", flip=True)
+    run_job(job, Request((source,), output), SerialRunner())
+    return output
+
+
+def without(result: dict[str, object], *names: str) -> dict[str, object]:
+    return {key: value for key, value in result.items() if key not in names}
+
+
+def test_embedders_side_by_side(drawn_bin: Path) -> None:
+    found = Verify(embedder=("colours", "distances")).look([drawn_bin])  # type: ignore[arg-type]
+    assert found.embedder == "colours, distances" and len(found.results) == 2
+    for result in found.results:
+        (alone,) = verify(drawn_bin, embedder=str(result["embedder"])).results
+        assert result == alone
+    rows = str(found).splitlines()
+    assert [row.partition("  ")[0] for row in rows[1:]] == ["drawn, colours", "drawn, distances"]
+
+
+def test_saved_embeddings_give_the_figures_of_their_set(tmp_path: Path) -> None:
+    root = write_people(tmp_path / "set", [4, 12, 1, 5, 2])
+    wanted = verify(root, gallery=2, seed=3, strangers=0.2)
+    for name in ("a.npz", "a.parquet", "a.csv"):
+        file = embed(root, tmp_path / name)
+        Colours.calls.clear()
+        found = verify(file, gallery=2, seed=3, strangers=0.2)
+        assert not Colours.calls and found.by_status == wanted.by_status
+        assert found.model == "colours/of-arcface-112/flip" == wanted.model
+        places = ("name", "path", "embedder")
+        assert without(found.results[0], *places) == without(wanted.results[0], *places)
+
+
+def test_ijb_from_saved_embeddings(tmp_path: Path) -> None:
+    root = tmp_path / "IJBC"
+    faces = write_ijb(root)
+    file = embed(root, tmp_path / "ijbc.npz")
+    saved = load_embeddings(file)
+    assert len(saved) == len(faces) and saved.keys[0].startswith("loose_crop/")
+    assert list(saved.identities) == [str(face.template) for face in faces]
+    Colours.calls.clear()
+    found, wanted = verify(file), verify(root)
+    assert [without(one, "path", "embedder") for one in found.results] == [
+        without(one, "path", "embedder") for one in wanted.results
+    ]
+    request = Request((root,), tmp_path / "few.npz", len(faces) - 5)
+    run_job(Embed(embedder="colours"), request, SerialRunner())
+    few = verify(tmp_path / "few.npz")
+    assert few.failed == 5 and "has no embedding" in few.damage[0]
+
+
+def test_strangers_are_held_out(tmp_path: Path) -> None:
+    root = write_people(tmp_path, [2] * 10)
+    (found,) = verify(root, strangers=0.3).results
+    assert (found["gallery"], found["probes"], found["non_mated"]) == (7, 7, 6)
+    assert found["tpir_at_fpir"]["1e-1"] is None and found["notes"] == []
+    (found,) = verify(root).results
+    assert found["non_mated"] == 0 and "--strangers" in found["notes"][0]
+    names = [f"p{i}" for i in range(50)]
+    held = _hold_out(Draw(1, 5, 0.4), names)
+    order = np.random.default_rng(1).permutation(50)
+    assert held.sum() == 20
+    assert (_hold_out(Draw(1, 5, 0.4), [names[i] for i in order]) == held[order]).all()
+    assert (_hold_out(Draw(1, 6, 0.4), names) != held).any()
+    with pytest.raises(OptionError, match="--strangers: expected 0 to less than 1, found 1"):
+        Verify(embedder="colours", strangers=1)  # type: ignore[arg-type]
+
+
+def scores_in(path: Path) -> list[list[str]]:
+    if path.suffix == ".parquet":
+        rows = pq.read_table(path).to_pylist()
+        return [[str(cell) for cell in row.values()] for row in rows]
+    with path.open("rb") as file:
+        header, *rows = CsvReader(file, path)
+    assert header == ["set", "embedder", "first", "second", "same", "similarity"]
+    return rows
+
+
+def test_scores_of_every_pair(drawn_bin: Path, tmp_path: Path) -> None:
+    people = write_people(tmp_path / "set", [3, 2, 1])
+    job = Verify(embedder="colours", scores=tmp_path / "s.csv")  # type: ignore[arg-type]
+    printed = job.look([drawn_bin, people]).as_json()
+    assert (printed["outputs"], printed["output"]) == (1, str(tmp_path / "s.csv"))
+    Verify(embedder="colours", scores=tmp_path / "s.parquet").look([drawn_bin, people])  # type: ignore[arg-type]
+    rows = scores_in(tmp_path / "s.csv")
+    assert len(rows) == 60 + 4
+    assert rows[17][:5] == ["drawn", "colours", "17_0", "17_1", "0"]
+    probes = [row for row in rows if row[0] == "set"]
+    assert sorted(row[4] for row in probes) == ["0", "1", "1", "1"]
+    for row in probes:
+        assert (row[4] == "1") == (row[2].rpartition("/")[0] == row[3])
+    table = scores_in(tmp_path / "s.parquet")
+    assert [row[:4] for row in table] == [row[:4] for row in rows]
+    assert [float(row[5]) for row in table] == [float(row[5]) for row in rows]
+    (found, _) = verify(drawn_bin, people).results
+    accepted = [float(row[5]) >= found["best_threshold"] for row in rows[:60]]
+    right = np.mean([a == (row[4] == "1") for a, row in zip(accepted, rows, strict=False)])
+    assert right == found["best_accuracy"]
+    with pytest.raises(OptionError, match="--scores: expected FILE.csv or FILE.parquet"):
+        Verify(embedder="colours", scores=tmp_path / "s.txt")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_set_of_one_class_says_so(
+    same: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = [drawn(i % 3, i) for i in range(40)]
+    path = write_bin(tmp_path / "one.bin", images, [same] * 20)
+    (found,) = verify(path).results
+    assert found["eer"] is None and found["notes"][0].startswith("one class only")
+    assert "one: one class only" in caplog.text
+
+
+def test_report_draws_curves_and_histograms(
+    drawn_bin: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    people = write_people(tmp_path / "set", [2] * 12)
+    words: Sequence[object] = (
+        *("faceprep", "verify", drawn_bin, people, "--embedder", "colours"),
+        *("--embedder", "distances", "--strangers", "0.5", "--json"),
+    )
+    monkeypatch.setattr("sys.argv", [str(word) for word in words])
+    assert main() == 0
+    (tmp_path / "v.json").write_text(capsys.readouterr().out)
+    assert len(report(tmp_path / "v.json")["verification"]["results"]) == 4
+    page = (tmp_path / "v.json.report.html").read_text()
+    for title in ("ROC:", "DET:", "CMC:", "DIR:", "Scores of drawn, colours", "set, distances"):
+        assert title in page
+    assert json.loads((tmp_path / "v.json").read_text())["embedder"] == "colours, distances"
+
+
+def test_damaged_embeddings_are_named(drawn_bin: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.npz").write_bytes(b"text")
+    with pytest.raises(SourceError, match=r"bad.npz"):
+        verify(tmp_path / "bad.npz")
+    assert verify(tmp_path / "bad.npz", drawn_bin).failed == 1
