@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from faceprep.core.errors import OptionError
 from faceprep.core.options import option
 from faceprep.jobs.extract_video.selection import SCORE, SELECTIONS
-from faceprep.steps.find_faces import FaceOptions
+from faceprep.models.refine.follow import open_follow_look
+from faceprep.steps.find_faces import FaceFinder, FaceOptions
+from faceprep.steps.follow_faces import FaceFollower, Look
 from faceprep.video.sampling import FrameChoice, parse_frames
 from faceprep.video.siw_boxes import FILLS
+
+_AUTO, _AUTO_EVERY = "auto", 10
+_MOST_FRAMES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,11 @@ class VideoOptions(FaceOptions):
         None,
         "Try this detector on frames in which the first finds no face above --min-score, or none "
         "with sound landmarks.",
+    )
+    detect_every: str | None = option(
+        None,
+        "Look at the whole frame only every N frames (auto: 10) and where a face is lost or in "
+        "doubt; follow each face between them.  [default: every frame]",
     )
     format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
     quality: int = option(95, "Set the JPEG quality, 1 to 100.")
@@ -62,6 +73,7 @@ class VideoOptions(FaceOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_tracks(self.choice())
+        self.segment()
         for name, expected, is_so in (
             ("format", "png or jpg", self.format in ("png", "jpg")),
             ("quality", "1 to 100", 1 <= self.quality <= 100),
@@ -99,6 +111,31 @@ class VideoOptions(FaceOptions):
             )
         frames = f"every:{self.every}" if self.every > 1 else self.frames
         return parse_frames(frames, self.start, self.end)
+
+    def segment(self) -> int:
+        """Return the frames from one look at the whole frame to the next. Raises OptionError."""
+        every = self.detect_every or "1"
+        if every == _AUTO:
+            return _AUTO_EVERY
+        if not (every.isascii() and every.isdigit() and 1 <= int(every) <= _MOST_FRAMES):
+            raise OptionError(
+                "detect-every", expected=f"auto or 1 to {_MOST_FRAMES:,} frames", found=repr(every)
+            )
+        return int(every)
+
+    def follower(self, finders: Sequence[FaceFinder]) -> FaceFollower | None:
+        """Return the follower of faces between looks of `finders`; None without --detect-every.
+
+        Raises FaceprepError.
+        """
+        if self.segment() == 1:
+            return None
+        return FaceFollower(finders, self.look(), self.segment(), self.min_face)
+
+    def look(self) -> Look:
+        """Return the look at a followed face; it is opened once. Raises FaceprepError."""
+        spec = replace(self.spec(), threads=self.detector_threads())
+        return open_follow_look(spec.runtime(), self.det_size)
 
     def detector_threads(self) -> int:
         """Return one thread: frames are detected in parallel, so no core waits for another."""

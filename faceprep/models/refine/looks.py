@@ -78,17 +78,26 @@ class RetinaFaceLook:
         self._network = RetinaFace(runtime, _MIN_SCORE)
         self.fingerprint = self._network.fingerprint
 
-    def look(self, images: Sequence[Pixels], rows: Rows, squares: Squares, share: float) -> Look:
-        """Look at square k of image `rows[k]` for the face that has `share` of its side."""
-        points = np.zeros((len(rows), 5, 2))
+    def look(
+        self, images: Sequence[Pixels], rows: Rows, squares: Squares, share: float
+    ) -> tuple[Look, Doubles]:
+        """Look at square k of image `rows[k]` for the face that has `share` of its side.
+
+        Returns the boxes (n, 4) as well: x1 y1 x2 y2 in pixels of the image, with the sides that
+        they have in the square.
+        """
+        points, corners = np.zeros((len(rows), 5, 2)), np.zeros((len(rows), 2, 2))
         scores = np.zeros(len(rows), np.float32)
         expected = _RETINAFACE_SIDE / 2 * np.array([1 - share, 1 - share, 1 + share, 1 + share])
         for place in np.flatnonzero(squares.are_sound()):
             one = np.array([place])
             crops = cut_squares(images, rows[one], squares.take(one), _RETINAFACE_SIDE, _GREY)
             (answers,) = self._network.answer([crops[0]])
-            points[place], scores[place] = _average(*answers, expected)
-        return Look(squares.place(points / _RETINAFACE_SIDE), scores)
+            points[place], corners[place], scores[place] = _average(*answers, expected)
+        middles = squares.place(corners.mean(axis=1, keepdims=True) / _RETINAFACE_SIDE)[:, 0]
+        halves = np.ptp(corners, axis=1) * (np.abs(squares.halves) / _RETINAFACE_SIDE)[:, None]
+        boxes = np.hstack([middles - halves, middles + halves])
+        return Look(squares.place(points / _RETINAFACE_SIDE), scores), boxes
 
 
 def _mirror(shares: Floats) -> Floats:
@@ -98,15 +107,16 @@ def _mirror(shares: Floats) -> Floats:
 
 def _average(
     boxes: Floats, landmarks: Floats, scores: Floats, expected: Doubles
-) -> tuple[Doubles, float]:
+) -> tuple[Doubles, Doubles, float]:
     """Return landmarks (5, 2) averaged over the anchors that agree on the face at `expected`.
 
-    The weights are the scores. Returns the score of the best of these anchors, or 0.
+    The weights are the scores. Returns the box (2, 2) and the score of the best of these anchors,
+    or 0.
     """
     near = overlaps(expected, boxes)
     if not len(boxes) or near.max() < _SAME_FACE:
-        return np.zeros((5, 2)), 0.0
+        return np.zeros((5, 2)), np.zeros((2, 2)), 0.0
     best = int(np.argmax(scores * (near >= _SAME_FACE)))
     agree = np.flatnonzero(overlaps(boxes[best], boxes) > _AGREES)
     mean = np.average(landmarks[agree].astype(np.float64), axis=0, weights=scores[agree])
-    return mean, float(scores[best])
+    return mean, boxes[best].astype(np.float64).reshape(2, 2), float(scores[best])

@@ -60,12 +60,14 @@ class Refined(NamedTuple):
 
     `refiners` names the refiner that decided for each face; the text is empty where the landmarks
     are the detector's. `onet_scores` (n,) are O-Net's scores, 0 to 1, and NaN where it could not
-    look.
+    look. `seen` (n, 4) are the boxes that RetinaFace saw, and NaN where it did not look or saw no
+    face.
     """
 
     faces: Faces
     refiners: tuple[str, ...]
     onet_scores: Floats
+    seen: Doubles
 
 
 @functools.cache
@@ -101,11 +103,11 @@ class Refiner:
             self._look_upright(work, np.arange(len(work)), work.landmarks)
             self._look_again(work, work.undecided())
         edges = np.cumsum(counts)[:-1]
-        results = (work.landmarks, work.refiners, work.onet_scores)
+        results = (work.landmarks, work.refiners, work.onet_scores, work.seen)
         parts = zip(faces, *(np.split(array, edges) for array in results), strict=True)
         return [
-            Refined(Faces(each.boxes, points, each.scores), tuple(names.tolist()), scores)
-            for each, points, names, scores in parts
+            Refined(Faces(each.boxes, points, each.scores), tuple(names.tolist()), scores, seen)
+            for each, points, names, scores, seen in parts
         ]
 
     def _look_upright(self, work: _Work, rows: Rows, landmarks: Doubles) -> None:
@@ -132,7 +134,8 @@ class Refiner:
         if not len(rows):
             return
         squares = squares_of_boxes(work.boxes[rows], work.turns(rows), _BOX_FACTOR)
-        look = self._retinaface.look(*work.of(rows), squares, 1 / _BOX_FACTOR)
+        look, boxes = self._retinaface.look(*work.of(rows), squares, 1 / _BOX_FACTOR)
+        work.seen[rows] = np.where(look.scores[:, None] > 0, boxes, np.nan)
         is_sure = look.scores >= _RETINAFACE_SURE
         rolls = np.where(look.scores > 0, measure_rolls(look.landmarks), work.rolls(rows))
         is_turned = rolls > _MAX_ROLL
@@ -164,6 +167,7 @@ class _Work:
         self.boxes, self.landmarks = boxes, landmarks.copy()
         self.refiners = np.full(n, NONE, "U10")
         self.onet_scores = np.full(n, np.nan, np.float32)
+        self.seen = np.full((n, 4), np.nan)
         self.is_seen = np.zeros(n, np.bool_)
         """Both looks of O-Net are sure and agree."""
         self._guesses = landmarks.copy()

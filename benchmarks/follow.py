@@ -1,0 +1,232 @@
+"""`extract-video --detect-every` against full detection: the same faces, and how much faster.
+
+python benchmarks/follow.py ../shared/data
+python benchmarks/follow.py DATA --only faces --every 10
+python benchmarks/follow.py DATA --only speed --repeats 5
+
+DATA is a folder with video, siw_like and cases/video. `faces` compares what is found in every frame
+of its clips, as they are and enlarged to 1080p: boxes, landmarks, tracks. The floor is how much
+full looks differ when the frame is shifted by 1 to 3 pixels. `speed` runs the command on the first
+clip, repeated to a minute, with full detection and with --detect-every auto in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from video import enlarge
+
+from faceprep import ExtractVideo
+from faceprep.core.arrays import Pixels
+from faceprep.core.faces import Faces
+from faceprep.models.detectors.nms import overlaps
+from faceprep.steps.fallback import find_with
+from faceprep.steps.follow_faces import Numbered
+from faceprep.steps.found import Found
+from faceprep.steps.trail import Trail
+from faceprep.video.reader import read_frames
+from faceprep.vision.tracks import SceneCuts, Tracker, make_thumb
+
+SHIFTS = ((2, 1), (-1, 3))
+SAME, MATCH = 0.7, 0.5
+SHORT = 8
+CHUNK = 40
+
+
+@dataclass
+class Counts:
+    """The faces of full looks in followed frames, and what became of them."""
+
+    n_frames: int = 0
+    n_followed: int = 0
+    overlaps: list[float] = field(default_factory=list)
+    moved: list[float] = field(default_factory=list)
+    floor: list[float] = field(default_factory=list)
+    refiners: list[str] = field(default_factory=list)
+    n_new: int = 0
+    n_tracks: int = 0
+    n_missed: int = 0
+    n_switches: int = 0
+
+
+def shifted(pixels: Pixels, dx: int, dy: int) -> Pixels:
+    """Move the picture by a few pixels; its edges are repeated."""
+    height, width = pixels.shape[:2]
+    padded = np.pad(pixels, ((8, 8), (8, 8), (0, 0)), mode="edge")
+    return np.ascontiguousarray(padded[8 - dy : 8 - dy + height, 8 - dx : 8 - dx + width])
+
+
+def distance(face: Faces, row: int, others: Faces, other: int) -> float:
+    """Compute the mean distance of the landmarks, in per cent of the longer side of the box."""
+    side = float(np.ptp(face.boxes[row].reshape(2, 2), axis=0).max())
+    apart = np.linalg.norm(face.landmarks[row] - others.landmarks[other], axis=1).mean()
+    return float(apart / side * 100)
+
+
+def best_match(box: np.ndarray, faces: Faces) -> tuple[int, float]:
+    if not len(faces):
+        return -1, 0.0
+    shared = overlaps(box, faces.boxes)
+    return int(shared.argmax()), float(shared.max())
+
+
+def track(frames: Sequence[Pixels], faces: Sequence[Faces]) -> list[np.ndarray]:
+    tracker, cuts, numbers = Tracker(), SceneCuts(), []
+    for pixels, each in zip(frames, faces, strict=True):
+        if cuts.is_cut(make_thumb(pixels)):
+            tracker.cut()
+        numbers.append(tracker.link(each))
+    return numbers
+
+
+def compare_clip(path: Path, options: ExtractVideo, counts: Counts) -> None:
+    frames = [frame.pixels for frame in read_frames(path)]
+    finders, most = options.finders(), options.most
+    follower = options.follower(finders)
+    assert follower is not None
+
+    def look(images: list[Pixels]) -> list[Found]:
+        return [
+            found
+            for start in range(0, len(images), 8)
+            for found, _ in find_with(finders, images[start : start + 8], None, 0)
+        ]
+
+    full = [found.faces for found in look(frames)]
+    floors = [
+        [found.faces.moved(1, (-dx, -dy)) for found in look([shifted(f, dx, dy) for f in frames])]
+        for dx, dy in SHIFTS
+    ]
+    followed: list[Found] = []
+    for start in range(0, len(frames), CHUNK):
+        numbered = [Numbered(n, frames[n]) for n in range(start, min(start + CHUNK, len(frames)))]
+        followed += [found for found, _ in follower.find(numbered, Trail(), most, 0)]
+    tracks, known = track(frames, full), set[int]()
+    counts.n_frames += len(frames)
+    for number, (faces, found) in enumerate(zip(full, followed, strict=True)):
+        if not found.is_followed:
+            known = set(tracks[number][:most].tolist())
+            continue
+        counts.n_followed += 1
+        for row in range(len(faces)):
+            if tracks[number][row] in known:
+                count_face(faces, row, found, [floor[number] for floor in floors], counts)
+            else:
+                counts.n_new += most is None
+    if most is None:
+        count_tracks(tracks, full, [found.faces for found in followed], frames, counts)
+
+
+def count_face(
+    faces: Faces, row: int, found: Found, floors: Sequence[Faces], counts: Counts
+) -> None:
+    match, shared = best_match(faces.boxes[row], found.faces)
+    counts.overlaps.append(shared)
+    if shared < SAME:
+        return
+    matches = [(each, *best_match(faces.boxes[row], each)) for each in floors]
+    apart = [distance(faces, row, each, place) for each, place, own in matches if own >= SAME]
+    if apart:
+        counts.moved.append(distance(faces, row, found.faces, match))
+        counts.floor.append(float(np.mean(apart)))
+        counts.refiners.append((found.refiners or [""] * len(found.faces))[match])
+
+
+def count_tracks(
+    tracks: Sequence[np.ndarray],
+    full: Sequence[Faces],
+    followed: Sequence[Faces],
+    frames: Sequence[Pixels],
+    counts: Counts,
+) -> None:
+    """Count tracks of full looks that are missed, and followed tracks that hold two of them."""
+    lengths: dict[int, int] = {}
+    met: dict[int, set[int]] = {}
+    for ours, theirs, own, other in zip(
+        track(frames, followed), tracks, followed, full, strict=True
+    ):
+        for number in theirs.tolist():
+            lengths[number] = lengths.get(number, 0) + 1
+        for row, number in enumerate(ours.tolist()):
+            match, shared = best_match(own.boxes[row], other)
+            if shared >= MATCH:
+                met.setdefault(number, set()).add(int(theirs[match]))
+    seen = set().union(*met.values()) if met else set()
+    long = {number for number, length in lengths.items() if length >= SHORT}
+    counts.n_tracks += len(long)
+    counts.n_missed += len(long - seen)
+    for numbers in met.values():
+        counts.n_switches += have_met(numbers, tracks)
+
+
+def have_met(numbers: set[int], tracks: Sequence[np.ndarray]) -> bool:
+    """Return whether two of these tracks share a frame: they are two people."""
+    return any(len(numbers & set(each.tolist())) > 1 for each in tracks)
+
+
+def report(title: str, counts: Counts) -> None:
+    shared, moved, floor = (
+        np.array(each) for each in (counts.overlaps, counts.moved, counts.floor)
+    )
+    print(f"\n{title}: {counts.n_frames} frames, {counts.n_followed} followed, {len(shared)} faces")
+    print(f"  IoU >= 0.7 with the full look: {(shared >= SAME).mean():.1%}, ", end="")
+    print(f">= 0.9: {(shared >= 0.9).mean():.1%}; {counts.n_new} faces not yet known")
+    kinds = np.array(counts.refiners)
+    for kind in ("", "onet", "retinaface", None):
+        rows = kinds == kind if kind is not None else np.full(len(kinds), True)
+        if rows.any():
+            name = {"": "detector", None: "all"}.get(kind, kind)
+            print(f"  landmarks, {name:10s} {rows.sum():5d} faces: ", end="")
+            for values in (moved, floor):
+                print(
+                    f"mean {values[rows].mean():5.2f} median {np.median(values[rows]):5.2f}",
+                    end="   ",
+                )
+            print(f"ratio {moved[rows].mean() / floor[rows].mean():.2f}")
+    if counts.n_tracks:
+        print(
+            f"  tracks of {SHORT} frames or more: {counts.n_tracks}, missed {counts.n_missed}; ",
+            end="",
+        )
+        print(f"tracks with two people: {counts.n_switches}")
+
+
+def clips(data: Path) -> list[Path]:
+    found = [*data.glob("video/*.mp4"), *data.glob("siw_like/**/*.mov")]
+    found += data.glob("cases/video/two_people/**/*.mov")
+    upside_down = {"004-1-2-1-2.mov", "032-2-3-4-2.mov", "121-2-3-2-1.mov"}
+    return sorted(path for path in found if path.name not in upside_down)
+
+
+def compare_faces(data: Path, every: str, folder: Path) -> None:
+    large = folder / "1080p.mp4"
+    enlarge(clips(data)[-1], large)
+    for title, paths in (("640x360", clips(data)), ("1080p", [large])):
+        for all_faces in (False, True):
+            options = ExtractVideo(device="cpu", detect_every=every, all_faces=all_faces)
+            counts = Counts()
+            for path in paths:
+                compare_clip(path, options, counts)
+            kind = "all faces" if all_faces else "one face a frame"
+            report(f"{title}, {kind}, --detect-every {every}", counts)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("data", type=Path)
+    options.add_argument("--every", default="auto")
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--only", choices=("faces", "speed"))
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if given.only != "speed":
+            compare_faces(given.data, given.every, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
