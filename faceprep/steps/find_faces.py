@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Pixels
+from faceprep.core.arrays import Bools, Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces, no_faces
@@ -224,15 +224,21 @@ class FaceFinder:
     def _look(self, images: Sequence[Pixels], most: int | None) -> list[Found]:
         """Find and refine the faces of each image as it is."""
         answers = self._detector.detect_noted(images)
-        return self.refine(images, [self._judge(answer) for answer in answers], most)
+        found = [self._judge(answer) for answer in answers]
+        if self._refiner is None:
+            return found
+        return _refine(self._refiner, images, found, most)
 
     def refine(
-        self, images: Sequence[Pixels], found: Sequence[Found], most: int | None
+        self, images: Sequence[Pixels], faces: Sequence[Faces], turned_away: Sequence[Bools]
     ) -> list[Found]:
-        """Refine the first `most` sound faces of each image, if a refiner is used."""
+        """Refine the faces of each image, if a refiner is used; see `Refiner.refine`."""
+        found = [Found(each) for each in faces]
         if self._refiner is None:
-            return list(found)
-        return _refine(self._refiner, images, found, most)
+            return found
+        refined = self._refiner.refine(images, faces, turned_away)
+        pairs = zip(found, refined, strict=True)
+        return [each.refined(np.arange(len(each.faces)), own) for each, own in pairs]
 
     def _judge(self, answer: Detection) -> Found:
         faces = answer.faces

@@ -21,6 +21,7 @@ from faceprep.core.arrays import Doubles, Octets, Pixels, Rows
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.turns import turn_image
 from faceprep.models.refine.follow import Seen
+from faceprep.models.refine.refiner import NONE
 from faceprep.steps.fallback import find_with
 from faceprep.steps.find_faces import FaceFinder
 from faceprep.steps.found import Found, first_sound, turn_back
@@ -141,13 +142,15 @@ class FaceFollower:
         pairs = list(zip(frames, trails, strict=True))
         expected = [trail.predict(frame.number) for frame, trail in pairs]
         answers = [Answers.expect(faces) for faces in expected]
-        self._refine(frames, answers, [np.arange(len(faces)) for faces in expected], expected)
+        rows = [np.flatnonzero(trail.refiners != NONE) for trail in trails]
+        chosen = [faces.take(own) for faces, own in zip(expected, rows, strict=True)]
+        self._refine(frames, trails, answers, rows, chosen)
         rows = [each.unrefined() for each in answers]
         looked = [
             self._look_near(frame, faces.take(places), each, places)
             for frame, faces, each, places in zip(frames, expected, answers, rows, strict=True)
         ]
-        self._refine(frames, answers, rows, looked)
+        self._refine(frames, trails, answers, rows, looked)
         return [
             self._finish(frame, trail, each)
             for (frame, trail), each in zip(pairs, answers, strict=True)
@@ -167,6 +170,7 @@ class FaceFollower:
     def _refine(
         self,
         frames: Sequence[Numbered],
+        trails: Sequence[Trail],
         answers: Sequence[Answers],
         rows: Sequence[Rows],
         faces: Sequence[Faces],
@@ -175,8 +179,8 @@ class FaceFollower:
         chosen = [place for place, each in enumerate(faces) if len(each)]
         found = self._finders[0].refine(
             [frames[place].pixels for place in chosen],
-            [Found(faces[place]) for place in chosen],
-            None,
+            [faces[place] for place in chosen],
+            [trails[place].turned_away()[rows[place]] for place in chosen],
         )
         for place, each in zip(chosen, found, strict=True):
             answers[place].take_over(rows[place], each)

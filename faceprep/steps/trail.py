@@ -13,7 +13,7 @@ from faceprep.core.arrays import Bools, Doubles, Floats, Rows
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.landmarks import check_landmarks
 from faceprep.models.detectors.nms import overlaps
-from faceprep.models.refine.refiner import NONE
+from faceprep.models.refine.refiner import NONE, RETINAFACE
 from faceprep.steps.found import Found
 from faceprep.vision.tracks import SceneCuts
 
@@ -25,6 +25,8 @@ _OVERLAP = 0.4
 """Overlap of two followed faces above which they may be one."""
 _SURE = 0.65
 """Minimum score of a look at a face whose landmarks no refiner placed."""
+_DOUBTED = 0.9
+"""Score of O-Net below which it need not look at the face again before the next full look."""
 _TINY = 1e-9
 Names = npt.NDArray[Any]
 """(n,) texts."""
@@ -129,6 +131,9 @@ class Trail:
     """Boxes with smoothed sizes."""
     motions: Doubles = field(default_factory=lambda: np.zeros((0, 2)))
     """(n, 2) pixels a frame."""
+    refiners: Names = field(default_factory=lambda: names_of((), 0))
+    onet_scores: Floats = field(default_factory=lambda: no_faces().scores)
+    """O-Net's last score (n,) of each face."""
     detected: Boxes = field(default_factory=lambda: Boxes.unknown(0))
     """Boxes of the detector relative to those that the refiner saw, NaN where it saw none."""
 
@@ -149,6 +154,14 @@ class Trail:
         if found.seen is not None:
             seen = Boxes.of(found.seen)
         self.detected = self.boxes.relative_to(seen)
+        self.refiners = names_of(found.refiners, len(faces))
+        if found.onet_scores is not None:
+            self.onet_scores = found.onet_scores
+
+    def turned_away(self) -> Bools:
+        """Return the faces (n,) of which O-Net was far from sure: it need not look again."""
+        is_doubted: Bools = ~(self.onet_scores >= _DOUBTED)
+        return is_doubted & np.equal(self.refiners, RETINAFACE)
 
     def predict(self, number: int) -> Faces:
         """Return the faces expected in frame `number`."""
@@ -170,6 +183,9 @@ class Trail:
         moved = (boxes.centres - self.boxes.centres) / (number - self.number)
         self.motions = (self.motions + moved) / 2
         self.boxes, self.landmarks, self.number = boxes, answers.landmarks, number
+        self.refiners = answers.refiners
+        is_new = ~np.isnan(answers.onet_scores)
+        self.onet_scores = np.where(is_new, answers.onet_scores, self.onet_scores)
         return make_faces(boxes, answers.landmarks, self.first.scores)
 
     def _place(self, answers: Answers) -> Boxes:

@@ -83,10 +83,16 @@ class Refiner:
         self._onet, self._retinaface = OnetLook(runtime), RetinaFaceLook(runtime)
         self.fingerprint = f"refined/{self._onet.fingerprint}/v{_VERSION}"
 
-    def refine(self, images: Sequence[Pixels], faces: Sequence[Faces]) -> list[Refined]:
+    def refine(
+        self,
+        images: Sequence[Pixels],
+        faces: Sequence[Faces],
+        turned_away: Sequence[Bools] | None = None,
+    ) -> list[Refined]:
         """Refine the faces of each image. Boxes, scores and the order of faces stay.
 
-        The landmarks of a face do not depend on the other faces and images of the batch.
+        The landmarks of a face do not depend on the other faces and images of the batch. Faces that
+        are `turned_away` (n,) in their image are left to RetinaFace at once.
         """
         if not faces:
             return []
@@ -99,9 +105,12 @@ class Refiner:
                 for name in ("boxes", "landmarks")
             ),
         )
-        if len(work):
-            self._look_upright(work, np.arange(len(work)), work.landmarks)
-            self._look_again(work, work.undecided())
+        rows = np.arange(len(work))
+        if turned_away is not None:
+            rows = np.flatnonzero(~np.concatenate(turned_away))
+        if len(rows):
+            self._look_upright(work, rows, work.landmarks[rows])
+        self._look_again(work, work.undecided())
         edges = np.cumsum(counts)[:-1]
         results = (work.landmarks, work.refiners, work.onet_scores, work.seen)
         parts = zip(faces, *(np.split(array, edges) for array in results), strict=True)
