@@ -2,28 +2,35 @@
 
 python benchmarks/follow.py ../shared/data
 python benchmarks/follow.py DATA --only faces --every 10
+python benchmarks/follow.py DATA --only truth --reference-python VENV/bin/python
 python benchmarks/follow.py DATA --only speed --repeats 5
 
 DATA is a folder with video, siw_like and cases/video. `faces` compares what is found in every frame
 of its clips, as they are and enlarged to 1080p: boxes, landmarks, tracks. The floor is how much
-full looks differ when the frame is shifted by 1 to 3 pixels. `speed` runs the command on the first
+full looks differ when the frame is shifted by 1 to 3 pixels, at the size of the look. `truth`
+compares the landmarks of both with those of dlib and MediaPipe, which run in an environment of
+their own (`peers/landmark_truth.py`). `speed` runs the command on the first
 clip, repeated to a minute, with full detection and with --detect-every auto in turn.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from landmark_faces import CONTEXT, EYES_112, MIN_FACE, SIDE, agree, warp
 from video import enlarge
 
 from faceprep import ExtractVideo
 from faceprep.core.arrays import Pixels
 from faceprep.core.faces import Faces
+from faceprep.core.landmarks import ARCFACE_112, apply_transforms, estimate_similarity
 from faceprep.models.detectors.nms import overlaps
 from faceprep.steps.fallback import find_with
 from faceprep.steps.follow_faces import Numbered
@@ -52,6 +59,14 @@ class Counts:
     n_tracks: int = 0
     n_missed: int = 0
     n_switches: int = 0
+
+
+class Seen(NamedTuple):
+    """The frames of a clip, full looks at each, and what was found by following."""
+
+    frames: list[Pixels]
+    full: list[Found]
+    followed: list[Found]
 
 
 def shifted(pixels: Pixels, dx: int, dy: int) -> Pixels:
@@ -84,31 +99,38 @@ def track(frames: Sequence[Pixels], faces: Sequence[Faces]) -> list[np.ndarray]:
     return numbers
 
 
-def compare_clip(path: Path, options: ExtractVideo, counts: Counts) -> None:
-    frames = [frame.pixels for frame in read_frames(path)]
-    finders, most = options.finders(), options.most
-    follower = options.follower(finders)
-    assert follower is not None
-
-    def look(images: list[Pixels]) -> list[Found]:
-        return [
-            found
-            for start in range(0, len(images), 8)
-            for found, _ in find_with(finders, images[start : start + 8], None, 0)
-        ]
-
-    full = [found.faces for found in look(frames)]
-    floors = [
-        [found.faces.moved(1, (-dx, -dy)) for found in look([shifted(f, dx, dy) for f in frames])]
-        for dx, dy in SHIFTS
+def look(options: ExtractVideo, images: list[Pixels]) -> list[Found]:
+    finders = options.finders()
+    return [
+        found
+        for start in range(0, len(images), 8)
+        for found, _ in find_with(finders, images[start : start + 8], None, 0)
     ]
+
+
+def see(path: Path, options: ExtractVideo) -> Seen:
+    frames = [frame.pixels for frame in read_frames(path)]
+    follower = options.follower(options.finders())
+    assert follower is not None
     followed: list[Found] = []
     for start in range(0, len(frames), CHUNK):
         numbered = [Numbered(n, frames[n]) for n in range(start, min(start + CHUNK, len(frames)))]
-        followed += [found for found, _ in follower.find(numbered, Trail(), most, 0)]
+        followed += [found for found, _ in follower.find(numbered, Trail(), options.most, 0)]
+    return Seen(frames, look(options, frames), followed)
+
+
+def compare_clip(path: Path, options: ExtractVideo, counts: Counts) -> None:
+    seen, most = see(path, options), options.most
+    frames, full = seen.frames, [found.faces for found in seen.full]
+    scale = max(1, round(max(frames[0].shape) / options.det_size))
+    floors = []
+    for shift in SHIFTS:
+        dx, dy = shift[0] * scale, shift[1] * scale
+        answers = look(options, [shifted(pixels, dx, dy) for pixels in frames])
+        floors.append([found.faces.moved(1, (-dx, -dy)) for found in answers])
     tracks, known = track(frames, full), set[int]()
     counts.n_frames += len(frames)
-    for number, (faces, found) in enumerate(zip(full, followed, strict=True)):
+    for number, (faces, found) in enumerate(zip(full, seen.followed, strict=True)):
         if not found.is_followed:
             known = set(tracks[number][:most].tolist())
             continue
@@ -119,7 +141,7 @@ def compare_clip(path: Path, options: ExtractVideo, counts: Counts) -> None:
             else:
                 counts.n_new += most is None
     if most is None:
-        count_tracks(tracks, full, [found.faces for found in followed], frames, counts)
+        count_tracks(tracks, full, [found.faces for found in seen.followed], frames, counts)
 
 
 def count_face(
@@ -196,6 +218,52 @@ def report(title: str, counts: Counts) -> None:
         print(f"tracks with two people: {counts.n_switches}")
 
 
+# Truth
+
+
+def compare_truth(data: Path, every: str, python: str, folder: Path) -> None:
+    """Compare the landmarks of full and of followed looks with those of the references."""
+    options = ExtractVideo(device="cpu", detect_every=every, all_faces=True)
+    crops, landmarks = [], []
+    for path in clips(data):
+        seen = see(path, options)
+        for pixels, full, found in zip(*seen, strict=True):
+            for row in range(len(full.faces) * found.is_followed):
+                match, shared = best_match(full.faces.boxes[row], found.faces)
+                box = full.faces.boxes[row].astype(float)
+                side = np.ptp(box.reshape(2, 2), axis=0).max()
+                if shared >= SAME and side >= MIN_FACE:
+                    scale = SIDE / (CONTEXT * side)
+                    shift = SIDE / 2 - scale * (box[:2] + box[2:]) / 2
+                    crops.append(warp(pixels, scale, shift, SIDE))
+                    both = (full.faces.landmarks[row], found.faces.landmarks[match])
+                    landmarks.append(np.stack(both) * scale + shift)
+    known, truth = folder / "crops.npz", folder / "truth.npz"
+    edge = SIDE / 2 * (1 - 1 / CONTEXT)
+    boxes = np.tile([edge, edge, SIDE - edge, SIDE - edge], (len(crops), 1))
+    np.savez(known, crops=np.stack(crops), boxes=boxes)
+    peer = Path(__file__).parent / "peers" / "landmark_truth.py"
+    subprocess.run([python, peer, known, truth], check=True)
+    with np.load(truth) as points:
+        both = np.stack([points["dlib"], points["mediapipe"]])
+    agreed = agree(both)
+    mean, ours = both.mean(axis=0)[agreed], np.stack(landmarks)[agreed]
+    transforms = estimate_similarity(mean, ARCFACE_112)
+    print(f"\n{len(agreed)} followed faces, {agreed.sum()} with a truth; ", end="")
+    print("errors in per cent of the eye distance")
+    offsets = [
+        (apply_transforms(ours[:, kind], transforms) - apply_transforms(mean, transforms))
+        / EYES_112
+        * 100
+        for kind in (0, 1)
+    ]
+    usual = np.median(offsets[0], axis=0)
+    for name, offset in zip(("full looks", "followed"), offsets, strict=True):
+        errors = np.linalg.norm(offset - usual, axis=2).mean(axis=1)
+        print(f"  {name:12s} mean {errors.mean():.2f}, ", end="")
+        print(f"95th percentile {np.percentile(errors, 95):.2f}")
+
+
 def clips(data: Path) -> list[Path]:
     found = [*data.glob("video/*.mp4"), *data.glob("siw_like/**/*.mov")]
     found += data.glob("cases/video/two_people/**/*.mov")
@@ -221,11 +289,14 @@ def main() -> None:
     options.add_argument("data", type=Path)
     options.add_argument("--every", default="auto")
     options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--only", choices=("faces", "speed"))
+    options.add_argument("--only", choices=("faces", "truth", "speed"))
+    options.add_argument("--reference-python", help="the interpreter that has the references")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if given.only != "speed":
+        if given.only in (None, "faces"):
             compare_faces(given.data, given.every, Path(folder))
+        if given.reference_python and given.only in (None, "truth"):
+            compare_truth(given.data, given.every, given.reference_python, Path(folder))
 
 
 if __name__ == "__main__":

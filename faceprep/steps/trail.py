@@ -155,6 +155,7 @@ class Trail:
             seen = Boxes.of(found.seen)
         self.detected = self.boxes.relative_to(seen)
         self.refiners = names_of(found.refiners, len(faces))
+        self.onet_scores = np.full(len(faces), np.nan, np.float32)
         if found.onet_scores is not None:
             self.onet_scores = found.onet_scores
 

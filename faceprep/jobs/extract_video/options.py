@@ -114,7 +114,9 @@ class VideoOptions(FaceOptions):
 
     def segment(self) -> int:
         """Return the frames from one look at the whole frame to the next. Raises OptionError."""
-        every = self.detect_every or "1"
+        every = self.detect_every
+        if every is None:
+            return 1
         if every == _AUTO:
             return _AUTO_EVERY
         if not (every.isascii() and every.isdigit() and 1 <= int(every) <= _MOST_FRAMES):

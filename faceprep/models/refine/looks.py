@@ -34,11 +34,13 @@ _AGREES = 0.6
 class Look(NamedTuple):
     """The answers for n squares: landmarks (n, 5, 2) in pixels of the image, scores (n,).
 
-    A score of 0 stands for no face.
+    A score of 0 stands for no face. `boxes` (n, 4) are those that RetinaFace saw, with the sides
+    that they have in the squares; O-Net sees none.
     """
 
     landmarks: Doubles
     scores: Floats
+    boxes: Doubles | None = None
 
 
 class OnetLook:
@@ -78,14 +80,8 @@ class RetinaFaceLook:
         self._network = RetinaFace(runtime, _MIN_SCORE)
         self.fingerprint = self._network.fingerprint
 
-    def look(
-        self, images: Sequence[Pixels], rows: Rows, squares: Squares, share: float
-    ) -> tuple[Look, Doubles]:
-        """Look at square k of image `rows[k]` for the face that has `share` of its side.
-
-        Returns the boxes (n, 4) as well: x1 y1 x2 y2 in pixels of the image, with the sides that
-        they have in the square.
-        """
+    def look(self, images: Sequence[Pixels], rows: Rows, squares: Squares, share: float) -> Look:
+        """Look at square k of image `rows[k]` for the face that has `share` of its side."""
         points, corners = np.zeros((len(rows), 5, 2)), np.zeros((len(rows), 2, 2))
         scores = np.zeros(len(rows), np.float32)
         expected = _RETINAFACE_SIDE / 2 * np.array([1 - share, 1 - share, 1 + share, 1 + share])
@@ -97,7 +93,7 @@ class RetinaFaceLook:
         middles = squares.place(corners.mean(axis=1, keepdims=True) / _RETINAFACE_SIDE)[:, 0]
         halves = np.ptp(corners, axis=1) * (np.abs(squares.halves) / _RETINAFACE_SIDE)[:, None]
         boxes = np.hstack([middles - halves, middles + halves])
-        return Look(squares.place(points / _RETINAFACE_SIDE), scores), boxes
+        return Look(squares.place(points / _RETINAFACE_SIDE), scores, boxes)
 
 
 def _mirror(shares: Floats) -> Floats:

@@ -143,8 +143,9 @@ class Refiner:
         if not len(rows):
             return
         squares = squares_of_boxes(work.boxes[rows], work.turns(rows), _BOX_FACTOR)
-        look, boxes = self._retinaface.look(*work.of(rows), squares, 1 / _BOX_FACTOR)
-        work.seen[rows] = np.where(look.scores[:, None] > 0, boxes, np.nan)
+        look = self._retinaface.look(*work.of(rows), squares, 1 / _BOX_FACTOR)
+        if look.boxes is not None:
+            work.seen[rows] = np.where(look.scores[:, None] > 0, look.boxes, np.nan)
         is_sure = look.scores >= _RETINAFACE_SURE
         rolls = np.where(look.scores > 0, measure_rolls(look.landmarks), work.rolls(rows))
         is_turned = rolls > _MAX_ROLL
