@@ -9,15 +9,21 @@ DATA is a folder with video, siw_like and cases/video. `faces` compares what is 
 of its clips, as they are and enlarged to 1080p: boxes, landmarks, tracks. The floor is how much
 full looks differ when the frame is shifted by 1 to 3 pixels, at the size of the look. `truth`
 compares the landmarks of both with those of dlib and MediaPipe, which run in an environment of
-their own (`peers/landmark_truth.py`). `speed` runs the command on the first
-clip, repeated to a minute, with full detection and with --detect-every auto in turn.
+their own (`peers/landmark_truth.py`). `speed` runs the command on the last of the clips, as it is
+and at 1080p, with full detection and with --detect-every auto in turn, and decodes it alone. Rates
+are those in steady state, without what 8 frames take: of the time on the clock, and of the time of
+the processors, which other programs on the machine disturb less.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import resource
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -264,6 +270,61 @@ def compare_truth(data: Path, every: str, python: str, folder: Path) -> None:
         print(f"95th percentile {np.percentile(errors, 95):.2f}")
 
 
+# Speed
+
+
+class Run(NamedTuple):
+    """Seconds on the clock and of the processors, and the number of frames."""
+
+    wall: float
+    cpu: float
+    n: int
+
+
+def extract(path: Path, *options: str) -> Run:
+    """Run the whole command in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "faceprep", "extract-video", str(path), f"{folder}/out"]
+        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        done = subprocess.run(
+            [*command, "--json", "--runner", "serial", *options], capture_output=True, check=True
+        )
+        wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return Run(wall, cpu, json.loads(done.stdout)["inputs"])
+
+
+def decode(path: Path) -> Run:
+    """Decode to RGB alone, on all cores."""
+    started, cpu = time.perf_counter(), time.process_time()
+    n = sum(1 for _ in read_frames(path))
+    return Run(time.perf_counter() - started, time.process_time() - cpu, n)
+
+
+def compare_speed(clip: Path, every: str, repeats: int, folder: Path) -> None:
+    large = folder / "1080p.mp4"
+    enlarge(clip, large)
+    for title, path in (("640x360", clip), ("1080p", large)):
+        for kind, options in (("one face a frame", ()), ("all faces", ("--all-faces",))):
+            rates: dict[str, list[tuple[float, float]]] = {}
+            for _ in range(repeats):
+                for name, more in (("full", ()), (every, ("--detect-every", every))):
+                    begin = extract(path, *options, *more, "--end", "0.26")
+                    whole = extract(path, *options, *more)
+                    n, wall, cpu = (whole[i] - begin[i] for i in (2, 0, 1))
+                    rates.setdefault(name, []).append((n / wall, n / cpu))
+                alone = decode(path)
+                rates.setdefault("decode", []).append((alone.n / alone.wall, alone.n / alone.cpu))
+            full, some, alone = (np.median(rates[name], axis=0) for name in rates)
+            print(f"\n{title}, {kind}, frames a second: of the clock, of a processor")
+            for name, rate in zip(rates, (full, some, alone), strict=True):
+                runs = " ".join(f"{clock:.0f}/{own:.0f}" for clock, own in rates[name])
+                print(f"  {name:8s}{rate[0]:8.1f}{rate[1]:8.1f}   {runs}")
+            ratios = some / full
+            print(f"  {every} is {ratios[0]:.2f} and {ratios[1]:.2f} times as fast, ", end="")
+            print(f"{some[0] / alone[0]:.0%} of decoding alone")
+
+
 def clips(data: Path) -> list[Path]:
     found = [*data.glob("video/*.mp4"), *data.glob("siw_like/**/*.mov")]
     found += data.glob("cases/video/two_people/**/*.mov")
@@ -297,6 +358,8 @@ def main() -> None:
             compare_faces(given.data, given.every, Path(folder))
         if given.reference_python and given.only in (None, "truth"):
             compare_truth(given.data, given.every, given.reference_python, Path(folder))
+        if given.only in (None, "speed"):
+            compare_speed(clips(given.data)[-1], given.every, given.repeats, Path(folder))
 
 
 if __name__ == "__main__":
