@@ -9,6 +9,7 @@ from faceprep.core.errors import OptionError
 from faceprep.core.options import option
 from faceprep.jobs.extract_video.selection import SCORE, SELECTIONS
 from faceprep.models.refine.follow import open_follow_look
+from faceprep.steps.embed_crops import EmbedOptions
 from faceprep.steps.find_faces import FaceFinder, FaceOptions
 from faceprep.steps.follow_faces import FaceFollower, Look
 from faceprep.video.sampling import FrameChoice, parse_frames
@@ -58,6 +59,11 @@ class VideoOptions(FaceOptions):
         "Write DST/VIDEO/TRACK/FRAME.png. --select then takes the face of the best track in each "
         "frame; with --all-faces, every track is written.",
     )
+    track_embedder: str | None = option(
+        None,
+        "Join tracks whose faces are alike by this embedder: dlib-resnet, insightface:PACK, or the "
+        "path of a model's file or folder.",
+    )
     margin: float = option(
         1.0, "Scale the boxes of the .face file by this factor for the crops in DST_original."
     )
@@ -74,6 +80,7 @@ class VideoOptions(FaceOptions):
         super().__post_init__()
         self._check_tracks(self.choice())
         self.segment()
+        self.track_embedding()
         for name, expected, is_so in (
             ("format", "png or jpg", self.format in ("png", "jpg")),
             ("quality", "1 to 100", 1 <= self.quality <= 100),
@@ -90,6 +97,8 @@ class VideoOptions(FaceOptions):
         """Refuse options that contradict each other. Raises OptionError."""
         if self.all_faces and not self.by_track and self.select != SCORE:
             raise OptionError("all-faces and select exclude each other", remedy="Choose one.")
+        if self.track_embedder is not None and not self.by_track:
+            raise OptionError("track-embedder needs by-track", remedy="Give both.")
         if self.by_track and choice.is_pair_of_faces:
             raise OptionError(
                 "by-track and --frames pair:faces exclude each other",
@@ -111,6 +120,12 @@ class VideoOptions(FaceOptions):
             )
         frames = f"every:{self.every}" if self.every > 1 else self.frames
         return parse_frames(frames, self.start, self.end)
+
+    def track_embedding(self) -> EmbedOptions | None:
+        """Return the embedder that joins tracks; None without --track-embedder."""
+        if self.track_embedder is None:
+            return None
+        return EmbedOptions(self.track_embedder, self.device, self.require_gpu, crops=self.template)
 
     def segment(self) -> int:
         """Return the frames from one look at the whole frame to the next. Raises OptionError."""
