@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Bools, Doubles, Floats, Rows
+from faceprep.core.arrays import Bools, Doubles, Floats, Numbers, Rows
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.landmarks import check_landmarks
 from faceprep.models.detectors.nms import overlaps
@@ -28,8 +27,6 @@ _SURE = 0.65
 _DOUBTED = 0.9
 """Score of O-Net below which it need not look at the face again before the next full look."""
 _TINY = 1e-9
-Names = npt.NDArray[Any]
-"""(n,) texts."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,8 @@ class Answers:
 
     landmarks: Doubles
     """(n, 5, 2): those expected, until a look or a refiner places them."""
-    refiners: Names
+    refiners: Numbers
+    """(n,) names."""
     onet_scores: Floats
     scores: Doubles
     """(n,) scores of the looks at faces; 1 without a look."""
@@ -131,7 +129,7 @@ class Trail:
     """Boxes with smoothed sizes."""
     motions: Doubles = field(default_factory=lambda: np.zeros((0, 2)))
     """(n, 2) pixels a frame."""
-    refiners: Names = field(default_factory=lambda: names_of((), 0))
+    refiners: Numbers = field(default_factory=lambda: names_of((), 0))
     onet_scores: Floats = field(default_factory=lambda: no_faces().scores)
     """O-Net's last score (n,) of each face."""
     detected: Boxes = field(default_factory=lambda: Boxes.unknown(0))
@@ -214,7 +212,7 @@ def make_faces(boxes: Boxes, landmarks: Doubles, scores: Floats) -> Faces:
     return Faces(corners.astype(np.float32), landmarks.astype(np.float32), scores)
 
 
-def names_of(refiners: Sequence[str] | None, n: int) -> Names:
+def names_of(refiners: Sequence[str] | None, n: int) -> Numbers:
     """Return the names (n,) of refiners, empty ones where there was no second look."""
     return np.array(refiners or [NONE] * n, object)
 
