@@ -15,7 +15,9 @@ from faceprep import ExtractVideo, ProcessRunner, Request, SerialRunner, run_job
 from faceprep.core.errors import OptionError
 from faceprep.core.types import Runner
 from faceprep.synthetic.video import VideoStyle
+from faceprep.vision.tracks import overlap_boxes
 from tests.fakes import before_changes, killed_before, results, start, status_of, tree
+from tests.real import DATA, needs_data
 from tests.videos import PatchVideo, extract, film, rows
 
 LETTERS = "rRrRrrrr...rRRRRRRRRRRb.rRRrrrrrrrRRRRR"
@@ -102,3 +104,22 @@ def test_a_killed_run_resumes_to_the_same_bytes(video: Path, tmp_path: Path) -> 
 def test_other_values_are_refused(text: str) -> None:
     with pytest.raises(OptionError, match="detect-every: expected auto or 1 to 1,000,000 frames"):
         ExtractVideo(detect_every=text)
+
+
+@needs_data
+def test_a_real_face_is_followed(tmp_path: Path) -> None:
+    """The face keeps its place and its landmarks; most frames need no full look."""
+    pytest.importorskip("onnxruntime")
+    (video,) = DATA.glob("siw_like/**/009-1-1-1-1.m.mov")
+    for name, every in (("full", None), ("followed", "auto")):
+        job = ExtractVideo(device="cpu", detect_every=every)
+        run_job(job, Request((video,), tmp_path / name), SerialRunner())
+    full, followed = (rows(tmp_path / name) for name in ("full", "followed"))
+    assert [row["frame"] for row in full] == [row["frame"] for row in followed]
+    assert sum(row["followed"] for row in followed) >= 0.8 * len(followed)
+    for one, other in zip(full, followed, strict=True):
+        boxes = np.array([[row[name] for name in ("x1", "y1", "x2", "y2")] for row in (one, other)])
+        assert overlap_boxes(boxes[0], boxes[1:])[0] >= 0.7
+        apart = np.subtract(one["landmarks"], other["landmarks"]).reshape(5, 2)
+        side = np.ptp(boxes[0].reshape(2, 2), axis=0).max()
+        assert np.linalg.norm(apart, axis=1).mean() < 0.02 * side
