@@ -12,19 +12,22 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 
-from faceprep.core.arrays import Pixels
+from faceprep.core.arrays import Doubles, Pixels
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.landmarks import ARCFACE_112
 from faceprep.core.types import Request, Runner, Summary
 from faceprep.jobs.extract_video.job import ExtractVideo
 from faceprep.models.detectors.detector import SizedDetector
+from faceprep.models.refine.follow import Seen
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.steps.find_faces import FaceFinder
 from faceprep.synthetic.video import PLAIN, VideoStyle, draw_frame, encode_video, frame_times
+from faceprep.vision.tracks import overlap_boxes
 
 SIZE = (180, 320)
 SIDE = 60
+CROWD = 3
 GROUND, RED, BLUE, YELLOW = (60, 90, 120), (220, 40, 40), (30, 30, 230), (220, 220, 30)
 _COLOURS = {"r": RED, "R": RED, "b": BLUE, "y": YELLOW, ".": GROUND}
 
@@ -83,12 +86,39 @@ class PatchDetector:
         )
 
 
+class PatchLook:
+    """Looks for the patches of `draw` that overlap the expected boxes; counts its looks."""
+
+    fingerprint = "near patches"
+
+    def __init__(self) -> None:
+        self.n_looks = 0
+
+    def is_cheaper(self, size: tuple[int, int], boxes: Doubles) -> bool:
+        return len(boxes) < CROWD
+
+    def look(self, image: Pixels, boxes: Doubles) -> Seen:
+        self.n_looks += len(boxes)
+        seen = Seen(np.zeros((len(boxes), 4)), np.zeros((len(boxes), 5, 2)), np.zeros(len(boxes)))
+        (found,) = PatchDetector().detect([image])
+        for row, box in enumerate(boxes):
+            shared = overlap_boxes(box, found.boxes.astype(np.float64))
+            if shared.max(initial=0) > 0:
+                best = int(shared.argmax())
+                seen.boxes[row], seen.landmarks[row] = found.boxes[best], found.landmarks[best]
+                seen.scores[row] = found.scores[best]
+        return seen
+
+
 @dataclass(frozen=True)
 class PatchVideo(ExtractVideo):
     """`extract-video` with the detector of the drawn patches: real geometry without weights."""
 
     def finder(self, detector: str | None = None) -> FaceFinder:
         return FaceFinder(SizedDetector(PatchDetector()), self.min_score)
+
+    def look(self) -> PatchLook:
+        return PatchLook()
 
 
 def extract(

@@ -25,7 +25,8 @@ from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.folder import Identity, find_identities
 from faceprep.sets.listing import is_text, list_images, refuse_bad_name
 from faceprep.steps.fallback import find_with
-from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, Found, face_rows
+from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, face_rows
+from faceprep.steps.found import Found
 from faceprep.tables.faces import FACES_TABLE, FacesWriter, join_faces, join_output
 from faceprep.vision import codec
 from faceprep.vision.load_image import load_noted_bytes

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from faceprep.core.arrays import Pixels
 from faceprep.core.types import LOW_SCORE, NO_FACE, OK
-from faceprep.steps.find_faces import FaceFinder, Found, first_sound
+from faceprep.steps.find_faces import FaceFinder
+from faceprep.steps.found import Found, first_sound
 
 _SEEN = (OK, NO_FACE, LOW_SCORE)
 

@@ -16,19 +16,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Floats, Pixels, Rows
+from faceprep.core.arrays import Bools, Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.io.image_bytes import UNDECODABLE
-from faceprep.core.landmarks import check_landmarks
 from faceprep.core.options import option
-from faceprep.core.turns import turn_faces_back, turn_image
-from faceprep.core.types import LOW_SCORE, NO_FACE, OK
+from faceprep.core.turns import turn_image
+from faceprep.core.types import LOW_SCORE, NO_FACE
 from faceprep.models.detectors.detector import Detection, DetectorSpec, SizedDetector, open_detector
 from faceprep.models.detectors.insightface import download_pack
 from faceprep.models.refine.refiner import Refiner, open_refiner
 from faceprep.models.refine.turns import LOOK_SIZE, TurnChooser
+from faceprep.steps.found import Found, first_sound, turn_back
 from faceprep.tables.faces import FaceRow
 from faceprep.vision.pose import estimate_pose
 from faceprep.vision.templates import (
@@ -47,36 +47,6 @@ _DOUBLED = "found at twice the detection size: it is small"
 _TURNS = ("auto", "0", "all")
 _LOWEST = 0.5
 """Score below which a detector's answers are not even counted as low."""
-
-
-class Found(NamedTuple):
-    """The faces of an image, by score from the highest.
-
-    Without `faces`, `status` and `reason` say why.
-    """
-
-    faces: Faces
-    status: str = OK
-    reason: str = ""
-    note: str = ""
-    """Description of the pass that found the faces, if the first found none."""
-    refiners: tuple[str, ...] | None = None
-    """The refiner that placed the landmarks of each face, empty for the detector; None if there
-    was no second look."""
-    onet_scores: Floats | None = None
-    """O-Net's score (n,) of each face, NaN where it did not look."""
-    turn: int = 0
-    """Degrees by which the image was turned clockwise to find them."""
-
-    def take(self, rows: Sequence[int]) -> Found:
-        """Select the faces of `rows`, in that order."""
-        if self.refiners is None or self.onet_scores is None:
-            return self._replace(faces=self.faces.take(rows))
-        return self._replace(
-            faces=self.faces.take(rows),
-            refiners=tuple(self.refiners[row] for row in rows),
-            onet_scores=self.onet_scores[list(rows)],
-        )
 
 
 class Crop(NamedTuple):
@@ -255,16 +225,26 @@ class FaceFinder:
     def _look_turned(self, image: Pixels, turn: int, most: int | None) -> Found:
         """Find the faces of the turned image, in pixels of the image as it is."""
         (found,) = self._look([turn_image(image, turn)], most)
-        faces = turn_faces_back(found.faces, (image.shape[0], image.shape[1]), turn)
-        notes = filter(None, [f"found after a turn of {turn}°", found.note])
-        return found._replace(faces=faces, turn=turn, note="; ".join(notes))
+        return turn_back(found, (image.shape[0], image.shape[1]), turn)
 
     def _look(self, images: Sequence[Pixels], most: int | None) -> list[Found]:
         """Find and refine the faces of each image as it is."""
-        found = [self._judge(answer) for answer in self._detector.detect_noted(images)]
+        answers = self._detector.detect_noted(images)
+        found = [self._judge(answer) for answer in answers]
         if self._refiner is None:
             return found
         return _refine(self._refiner, images, found, most)
+
+    def refine(
+        self, images: Sequence[Pixels], faces: Sequence[Faces], turned_away: Sequence[Bools]
+    ) -> list[Found]:
+        """Refine the faces of each image, if a refiner is used; see `Refiner.refine`."""
+        found = [Found(each) for each in faces]
+        if self._refiner is None:
+            return found
+        refined = self._refiner.refine(images, faces, turned_away)
+        pairs = zip(found, refined, strict=True)
+        return [each.refined(np.arange(len(each.faces)), own) for each, own in pairs]
 
     def _judge(self, answer: Detection) -> Found:
         faces = answer.faces
@@ -297,22 +277,8 @@ def _refine(
     for row, refined in zip(
         seen, refiner.refine([images[row] for row in seen], chosen), strict=True
     ):
-        faces, places = found[row].faces, rows[row]
-        landmarks, scores = faces.landmarks.copy(), np.full(len(faces), np.nan, np.float32)
-        names = np.full(len(faces), "", object)
-        landmarks[places], scores[places] = refined.faces.landmarks, refined.onet_scores
-        names[places] = refined.refiners
-        results[row] = found[row]._replace(
-            faces=Faces(faces.boxes, landmarks, faces.scores),
-            refiners=tuple(names.tolist()),
-            onet_scores=scores,
-        )
+        results[row] = found[row].refined(rows[row], refined)
     return results
-
-
-def first_sound(faces: Faces, most: int | None) -> Rows:
-    """Return the rows of the first `most` faces with sound landmarks."""
-    return np.flatnonzero([not fault for fault in check_landmarks(faces.landmarks)])[:most]
 
 
 class Cropper:
@@ -385,5 +351,6 @@ def face_rows(
             yaw=float(pose.yaw[face]),
             refiner=refiners[face],
             turn=found.turn,
+            followed=found.is_followed,
             **known,
         )

@@ -20,6 +20,8 @@ turn                    int32    degrees, 0, 90, 180 or 270, by which the image 
                                  else is in pixels of the image as it is
 track                   int32    number of the face's track in its video, from 0; two tracks of a
                                  source that share a frame are two people; null without tracks
+followed                bool     the face was followed from an earlier frame, whose score it has;
+                                 null in tables of earlier versions
 
 An output `+_multi/a/b_0.png` lies beside the output folder: `a/b_0.png` in the folder that has its
 name and `_multi`.
@@ -41,7 +43,13 @@ import pyarrow.parquet as pq
 
 from faceprep.core.errors import SourceError
 from faceprep.core.io import parquet
-from faceprep.core.io.arrow_rows import ROWS_A_BATCH, RowsWriter, numbers_array, texts_array
+from faceprep.core.io.arrow_rows import (
+    ROWS_A_BATCH,
+    RowsWriter,
+    flags_array,
+    numbers_array,
+    texts_array,
+)
 
 FACES_TABLE = "faces.parquet"
 _BOX = ("x1", "y1", "x2", "y2")
@@ -64,9 +72,10 @@ SCHEMA = pa.schema(
         pa.field("refiner", pa.string()),
         pa.field("turn", pa.int32()),
         pa.field("track", pa.int32()),
+        pa.field("followed", pa.bool_()),
     ]
 )
-_OPTIONAL = ("refiner", "turn", "track")
+_OPTIONAL = ("refiner", "turn", "track", "followed")
 """Columns that tables of earlier versions lack; they are read as null."""
 _BESIDE = re.compile(r"\+(_[a-z]+)/(.+)", re.ASCII | re.DOTALL)
 
@@ -96,6 +105,7 @@ class FaceRow(NamedTuple):
     refiner: str | None = None
     turn: int | None = None
     track: int | None = None
+    followed: bool | None = None
 
 
 def join_output(name: str, beside: str = "") -> str:
@@ -140,6 +150,8 @@ def table_of(rows: Sequence[FaceRow]) -> pa.Table:
             values = [getattr(row, field.name) for row in rows]
             if field.type == pa.string():
                 columns[field.name] = texts_array(values)
+            elif field.type == pa.bool_():
+                columns[field.name] = flags_array(values)
             else:
                 columns[field.name] = numbers_array(values, field.type)
     return pa.table([columns[name] for name in SCHEMA.names], SCHEMA)

@@ -1,7 +1,7 @@
 """Long videos in pieces: cuts at key frames, and the index of packets that the pieces share.
 
-A piece is a range of frame numbers that begins at a key frame. It is decoded from there, so the
-pieces of a video give the same frames as the whole.
+A piece is a range of frame numbers that begins at a key frame or soon after it. It is decoded from
+there, so the pieces of a video give the same frames as the whole.
 """
 
 from __future__ import annotations
@@ -67,8 +67,12 @@ def index_video(path: str) -> tuple[VideoIndex, str]:
         return reader.index, reader.cut_off
 
 
-def cut_video(index: VideoIndex, choice: FrameChoice, piece_s: float) -> list[Span]:
+def cut_video(
+    index: VideoIndex, choice: FrameChoice, piece_s: float, segment: int = 1
+) -> list[Span]:
     """Cut a video at the first key frame after every `piece_s` seconds.
+
+    A piece begins at the first multiple of `segment` among the frames from there on.
 
     Pieces without a wanted frame are left out; one piece always stays. A video whose frames have no
     time stamps is one piece, because a seek in it is not exact.
@@ -82,6 +86,7 @@ def cut_video(index: VideoIndex, choice: FrameChoice, piece_s: float) -> list[Sp
     marks = np.arange(piece_s, times[-1] if n else 0.0, piece_s)
     places = np.searchsorted(key_times, marks)
     cuts = index.keyframes[np.unique(places[places < len(key_times)])]
+    cuts = np.minimum(-(-cuts // segment) * segment, n)
     edges = np.unique([0, *cuts.tolist(), n])
     wanted = np.searchsorted(numbers, edges)
     spans = [

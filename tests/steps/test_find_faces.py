@@ -17,7 +17,8 @@ from faceprep.core.landmarks import ARCFACE_112, apply_transforms
 from faceprep.core.turns import TURNS, turn_faces_back, turn_image, turn_of
 from faceprep.models.detectors.detector import DetectorSpec, SizedDetector
 from faceprep.models.refine.refiner import Refined
-from faceprep.steps.find_faces import FaceFinder, FaceOptions, Found, face_rows, open_cropper
+from faceprep.steps.find_faces import FaceFinder, FaceOptions, face_rows, open_cropper
+from faceprep.steps.found import Found
 from tests.flat_faces import Flat, FlatDetector, flat_detectors, paint
 
 __all__ = ["flat_detectors"]
@@ -113,7 +114,8 @@ class Shift:
             large = np.ptp(each.boxes[:, ::2], axis=1) > 30
             moved = Faces(each.boxes, each.landmarks + large[:, None, None], each.scores)
             names = tuple("onet" if is_large else "" for is_large in large)
-            results.append(Refined(moved, names, large.astype(np.float32)))
+            seen = np.full((len(each), 4), np.nan)
+            results.append(Refined(moved, names, large.astype(np.float32), seen))
         return results
 
 

@@ -60,6 +60,7 @@ ROW = st.builds(
     yaw=st.none() | _FLOAT,
     refiner=st.none() | _TEXT,
     turn=st.none() | st.sampled_from(TURNS),
+    followed=st.none() | st.booleans(),
     track=st.none() | st.integers(0, 2**31 - 1),
 )
 

@@ -34,18 +34,21 @@ KEYS = st.lists(st.integers(0, 299), max_size=30)
 CHOICES = st.sampled_from(["all", "every:7", "uniform:5", "pair", "pair:faces", "keyframes"])
 
 
-@given(keys=KEYS, text=CHOICES, piece_s=st.floats(0.05, 20))
-def test_pieces_hold_every_wanted_frame_once(keys: list[int], text: str, piece_s: float) -> None:
+@given(keys=KEYS, text=CHOICES, piece_s=st.floats(0.05, 20), segment=st.integers(1, 40))
+def test_pieces_hold_every_wanted_frame_once(
+    keys: list[int], text: str, piece_s: float, segment: int
+) -> None:
     index, choice = index_of(300, keys), parse_frames(text)
-    spans = cut_video(index, choice, piece_s)
+    spans = cut_video(index, choice, piece_s, segment)
     pieces = [list(within(choice, span).numbers(index.times, index.keyframes)) for span in spans]
     whole = list(choice.numbers(index.times, index.keyframes))
     assert [number for piece in pieces for number in piece] == whole
     assert [span.n_wanted for span in spans] == [len(piece) for piece in pieces]
-    assert all(pieces) and {span.first for span in spans} <= set(index.keyframes.tolist())
+    firsts = {-(-key // segment) * segment for key in index.keyframes.tolist()}
+    assert all(pieces) and {span.first for span in spans} <= firsts
     seconds = [(span.stop - span.first) / 30 for span in spans[:-1]]
     longest = max(np.diff([*index.keyframes.tolist(), 300])) / 30
-    assert all(each <= piece_s + longest + 1e-6 for each in seconds)
+    assert all(each <= piece_s + longest + segment / 30 + 1e-6 for each in seconds)
 
 
 def test_what_cannot_be_cut_is_one_piece() -> None:

@@ -58,6 +58,9 @@ class ExtractVideo(VideoOptions, Job):
         found, skipped = find_all(request.sources)
         require_pyav()
         self.announce(*filter(None, [self.fallback]))
+        embedding = self.track_embedding()
+        if embedding is not None:
+            embedding.announce()
         faces = {path: find_face_file(root / path) for root, path in found}
         folders = name_folders({path: stem_of(path, face) for path, face in faces.items()})
         digest = hashlib.sha256()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from faceprep.core.errors import OptionError
 from faceprep.core.options import option
 from faceprep.jobs.extract_video.selection import SCORE, SELECTIONS
-from faceprep.steps.find_faces import FaceOptions
+from faceprep.models.refine.follow import open_follow_look
+from faceprep.steps.embed_options import EmbedOptions
+from faceprep.steps.find_faces import FaceFinder, FaceOptions
+from faceprep.steps.follow_faces import FaceFollower, Look
 from faceprep.video.sampling import FrameChoice, parse_frames
 from faceprep.video.siw_boxes import FILLS
+
+_AUTO, _AUTO_EVERY = "auto", 10
+_MOST_FRAMES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,11 @@ class VideoOptions(FaceOptions):
         "Try this detector on frames in which the first finds no face above --min-score, or none "
         "with sound landmarks.",
     )
+    detect_every: str | None = option(
+        None,
+        "Look at the whole frame only every N frames (auto: 10) and where a face is lost or in "
+        "doubt; follow each face between them.  [default: every frame]",
+    )
     format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
     quality: int = option(95, "Set the JPEG quality, 1 to 100.")
     all_faces: bool = option(
@@ -47,6 +59,11 @@ class VideoOptions(FaceOptions):
         "Write DST/VIDEO/TRACK/FRAME.png. --select then takes the face of the best track in each "
         "frame; with --all-faces, every track is written.",
     )
+    track_embedder: str | None = option(
+        None,
+        "Join tracks whose faces are alike by this embedder: dlib-resnet, insightface:PACK, or the "
+        "path of a model's file or folder.",
+    )
     margin: float = option(
         1.0, "Scale the boxes of the .face file by this factor for the crops in DST_original."
     )
@@ -62,6 +79,8 @@ class VideoOptions(FaceOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_tracks(self.choice())
+        self.segment()
+        self.track_embedding()
         for name, expected, is_so in (
             ("format", "png or jpg", self.format in ("png", "jpg")),
             ("quality", "1 to 100", 1 <= self.quality <= 100),
@@ -78,6 +97,8 @@ class VideoOptions(FaceOptions):
         """Refuse options that contradict each other. Raises OptionError."""
         if self.all_faces and not self.by_track and self.select != SCORE:
             raise OptionError("all-faces and select exclude each other", remedy="Choose one.")
+        if self.track_embedder is not None and not self.by_track:
+            raise OptionError("track-embedder needs by-track", remedy="Give both.")
         if self.by_track and choice.is_pair_of_faces:
             raise OptionError(
                 "by-track and --frames pair:faces exclude each other",
@@ -99,6 +120,39 @@ class VideoOptions(FaceOptions):
             )
         frames = f"every:{self.every}" if self.every > 1 else self.frames
         return parse_frames(frames, self.start, self.end)
+
+    def track_embedding(self) -> EmbedOptions | None:
+        """Return the embedder that joins tracks; None without --track-embedder."""
+        if self.track_embedder is None:
+            return None
+        return EmbedOptions(self.track_embedder, self.device, self.require_gpu, crops=self.template)
+
+    def segment(self) -> int:
+        """Return the frames from one look at the whole frame to the next. Raises OptionError."""
+        every = self.detect_every
+        if every is None:
+            return 1
+        if every == _AUTO:
+            return _AUTO_EVERY
+        if not (every.isascii() and every.isdigit() and 1 <= int(every) <= _MOST_FRAMES):
+            raise OptionError(
+                "detect-every", expected=f"auto or 1 to {_MOST_FRAMES:,} frames", found=repr(every)
+            )
+        return int(every)
+
+    def follower(self, finders: Sequence[FaceFinder]) -> FaceFollower | None:
+        """Return the follower of faces between looks of `finders`; None without --detect-every.
+
+        Raises FaceprepError.
+        """
+        if self.segment() == 1:
+            return None
+        return FaceFollower(finders, self.look(), self.segment(), self.min_face)
+
+    def look(self) -> Look:
+        """Return the look at a followed face; it is opened once. Raises FaceprepError."""
+        spec = replace(self.spec(), threads=self.detector_threads())
+        return open_follow_look(spec.runtime(), self.det_size)
 
     def detector_threads(self) -> int:
         """Return one thread: frames are detected in parallel, so no core waits for another."""

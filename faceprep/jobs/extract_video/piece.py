@@ -21,13 +21,16 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE
 from faceprep.core.prefetch import map_ahead
 from faceprep.core.types import NO_CROP, OK, Outcome, Shard, Sink
+from faceprep.jobs.extract_video.chunks import Chunk, cut_chunks, cut_segments
 from faceprep.jobs.extract_video.cutting import File, FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.selection import SCORE, prefer_faces
 from faceprep.jobs.extract_video.turn import find_video_turn
 from faceprep.jobs.extract_video.videos import Video
 from faceprep.steps.fallback import find_with
-from faceprep.steps.find_faces import Found, face_rows
+from faceprep.steps.find_faces import face_rows
+from faceprep.steps.follow_faces import Numbered
+from faceprep.steps.found import Found
 from faceprep.tables.faces import FaceRow, FacesWriter
 from faceprep.tables.frames import FrameRow, FramesWriter
 from faceprep.video.index import VideoIndex
@@ -37,8 +40,6 @@ from faceprep.vision.tracks import make_thumb
 
 FACES_PART, FRAMES_PART, FACTS_PART = ".faces.parquet", ".frames.parquet", ".json"
 CROPS_PART = ".crops"
-_CHUNK = 8
-_CHUNK_BYTES = 25_000_000
 _MOST_THREADS = 8
 
 
@@ -135,6 +136,7 @@ class _PieceWork:
         self._video = piece.video
         self._cutter = FrameCutter(options, root, piece.video)
         self._finders = options.finders(options.fallback)
+        self._follower = options.follower(self._finders)
         self._turn = piece.turn
 
     def run(self, scratch: Path) -> Iterator[Extracted]:
@@ -187,19 +189,31 @@ class _PieceWork:
     def _pass_through(self, reader: VideoReader) -> Generator[Extracted, None, None]:
         n_threads = min(my_cores(), _MOST_THREADS)
         choice = within(self._options.choice(), self._piece.span)
-        chunks = _in_chunks(reader.frames(choice))
+        frames = reader.frames(choice)
+        chunks = cut_chunks(frames)
+        if self._follower is not None:
+            chunks = cut_segments(frames, self._follower.every, n_threads)
         with closing(map_ahead(self._extract, chunks, n_threads, n_threads)) as extracted:
             for chunk in extracted:
                 yield from chunk
 
     # In the threads
 
-    def _extract(self, frames: Sequence[Frame]) -> list[Extracted]:
+    def _extract(self, chunk: Chunk) -> list[Extracted]:
+        found = self._find(chunk)
+        return [self._keep(frame, *each) for frame, each in zip(chunk.frames, found, strict=True)]
+
+    def _find(self, chunk: Chunk) -> list[tuple[Found, str]]:
+        """Find the faces of each frame, and the fingerprint of what found them."""
         options = self._options
         is_first_kept = options.select == SCORE and not options.by_track
         most = options.most if is_first_kept else None
-        found = find_with(self._finders, [frame.pixels for frame in frames], most, self._turn)
-        return [self._keep(frame, *each) for frame, each in zip(frames, found, strict=True)]
+        if self._follower is None:
+            images = [frame.pixels for frame in chunk.frames]
+            return find_with(self._finders, images, most, self._turn)
+        numbered = [Numbered(frame.number, frame.pixels) for frame in chunk.frames]
+        with chunk.trail() as trail:
+            return self._follower.find(numbered, trail, most, self._turn or 0)
 
     def _keep(self, frame: Frame, found: Found, detector: str) -> Extracted:
         """Return the files and the rows of one frame."""
@@ -242,15 +256,3 @@ def pack_crops(thumb: Octets, crops: Sequence[bytes]) -> bytes:
     for data in crops:
         parts += [len(data).to_bytes(8, "little"), data]
     return b"".join(parts)
-
-
-def _in_chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
-    """Yield frames in chunks, smaller ones for large frames."""
-    chunk: list[Frame] = []
-    for frame in frames:
-        chunk.append(frame)
-        if len(chunk) == _CHUNK or len(chunk) * frame.pixels.nbytes >= _CHUNK_BYTES:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

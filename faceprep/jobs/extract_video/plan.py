@@ -84,7 +84,7 @@ class Planner:
         if outline.seconds < _MIN_PIECES * self._piece_s:
             return (), outline.count_wanted(self._choice)
         index, cut_off = index_video(str(path))
-        spans = cut_video(index, self._choice, self._piece_s)
+        spans = cut_video(index, self._choice, self._piece_s, self._options.segment())
         storage.write_file(self._scratch / name, pack_index(index, cut_off), durable=False)
         return spans, max(sum(span.n_wanted for span in spans), 1)
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from faceprep.core.arrays import Doubles
 from faceprep.core.faces import Faces
 from faceprep.core.types import NOT_MARKED
-from faceprep.steps.find_faces import Found
+from faceprep.steps.found import Found
 from faceprep.vision.tracks import overlap_boxes
 
 SCORE, LARGEST, CENTER, GIVEN = SELECTIONS = ("score", "largest", "center", "given")

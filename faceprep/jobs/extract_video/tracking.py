@@ -2,7 +2,8 @@
 
 A piece keeps the crops of all its faces in a part: for each decoded frame the thumb of the scene,
 and for each of its rows in the table of faces the length of the crop and the crop. They are read
-twice: to link the faces, and to write those that are selected.
+twice: to link the faces, and to write those that are selected. With --track-embedder they are read
+between these, to compare the tracks.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from faceprep.core import storage
-from faceprep.core.arrays import Doubles, Octets
+from faceprep.core.arrays import Doubles, Ints, Octets
 from faceprep.core.faces import Faces
 from faceprep.core.types import OK, Sink
 from faceprep.jobs.extract_video.cutting import FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.piece import CROPS_PART, FACES_PART, FRAMES_PART
 from faceprep.jobs.extract_video.selection import GIVEN, value_faces
+from faceprep.jobs.extract_video.track_joining import choose_samples, embed_samples, join_tracks
 from faceprep.tables.faces import FaceRow, FacesWriter, read_faces, rows_of
 from faceprep.tables.frames import FrameRow, FramesWriter, read_frames_table
 from faceprep.vision.tracks import THUMB_SIZE, SceneCuts, Tracker
@@ -46,10 +48,12 @@ class TrackWork:
     ) -> None:
         self._options, self._cutter, self._ids, self._sink = options, cutter, shard_ids, sink
         self._tracks, self._values = array("q"), array("d")
+        self._numbers, self._scores, self._refined = array("q"), array("d"), array("b")
 
     def write(self, faces: FacesWriter, frames: FramesWriter) -> None:
         """Link the faces; write the crops, their rows, and the rows of the frames."""
         self._link()
+        self._join()
         start = 0
         for seen in self._frames():
             crops = _read_crops(seen)
@@ -72,11 +76,39 @@ class TrackWork:
             _skip_crops(seen)
             tracks = tracker.link(_faces_of(seen.rows))
             self._tracks.extend(tracks.tolist())
+            self._numbers.extend([seen.frame.frame] * len(tracks))
+            self._scores.extend(row.score for row in seen.rows)
+            self._refined.extend(bool(row.refiner) for row in seen.rows)
             if len(tracks):
                 missing = int(tracks.max()) + 1 - len(self._values)
                 self._values.extend([0.0] * missing)
                 for track, value in zip(tracks.tolist(), self._value(seen).tolist(), strict=True):
                     self._values[track] += value
+
+    def _join(self) -> None:
+        """Join tracks whose faces are alike, with --track-embedder."""
+        embedding = self._options.track_embedding()
+        if embedding is None or not len(self._tracks):
+            return
+        tracks = np.array(self._tracks, np.int64)
+        are_sure = np.array(self._refined, np.bool_) | (not self._options.refine)
+        chosen = choose_samples(tracks, np.array(self._scores, np.float64), are_sure)
+        embeddings = embed_samples(embedding, self._samples(chosen))
+        numbers = join_tracks(embeddings, tracks, np.array(self._numbers, np.int64))
+        values = np.bincount(numbers, np.array(self._values, np.float64))
+        self._tracks = array("q", numbers[tracks].tolist())
+        self._values = array("d", values.tolist())
+
+    def _samples(self, chosen: Ints) -> Iterator[tuple[int, bytes]]:
+        """Yield the tracks and the crops of the faces `chosen`, rising places among all."""
+        start = 0
+        for seen in self._frames():
+            stop = start + len(seen.rows)
+            first, last = np.searchsorted(chosen, (start, stop)).tolist()
+            crops = _read_crops(seen)
+            for place in chosen[first:last].tolist():
+                yield self._tracks[place], crops[place - start]
+            start = stop
 
     def _value(self, seen: _Seen) -> Doubles:
         """Return the values (n,) of the faces of a frame without regard to tracks."""

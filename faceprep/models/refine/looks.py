@@ -34,11 +34,13 @@ _AGREES = 0.6
 class Look(NamedTuple):
     """The answers for n squares: landmarks (n, 5, 2) in pixels of the image, scores (n,).
 
-    A score of 0 stands for no face.
+    A score of 0 stands for no face. `boxes` (n, 4) are those that RetinaFace saw, with the sides
+    that they have in the squares; O-Net sees none.
     """
 
     landmarks: Doubles
     scores: Floats
+    boxes: Doubles | None = None
 
 
 class OnetLook:
@@ -80,15 +82,18 @@ class RetinaFaceLook:
 
     def look(self, images: Sequence[Pixels], rows: Rows, squares: Squares, share: float) -> Look:
         """Look at square k of image `rows[k]` for the face that has `share` of its side."""
-        points = np.zeros((len(rows), 5, 2))
+        points, corners = np.zeros((len(rows), 5, 2)), np.zeros((len(rows), 2, 2))
         scores = np.zeros(len(rows), np.float32)
         expected = _RETINAFACE_SIDE / 2 * np.array([1 - share, 1 - share, 1 + share, 1 + share])
         for place in np.flatnonzero(squares.are_sound()):
             one = np.array([place])
             crops = cut_squares(images, rows[one], squares.take(one), _RETINAFACE_SIDE, _GREY)
             (answers,) = self._network.answer([crops[0]])
-            points[place], scores[place] = _average(*answers, expected)
-        return Look(squares.place(points / _RETINAFACE_SIDE), scores)
+            points[place], corners[place], scores[place] = _average(*answers, expected)
+        middles = squares.place(corners.mean(axis=1, keepdims=True) / _RETINAFACE_SIDE)[:, 0]
+        halves = np.ptp(corners, axis=1) * (np.abs(squares.halves) / _RETINAFACE_SIDE)[:, None]
+        boxes = np.hstack([middles - halves, middles + halves])
+        return Look(squares.place(points / _RETINAFACE_SIDE), scores, boxes)
 
 
 def _mirror(shares: Floats) -> Floats:
@@ -98,15 +103,16 @@ def _mirror(shares: Floats) -> Floats:
 
 def _average(
     boxes: Floats, landmarks: Floats, scores: Floats, expected: Doubles
-) -> tuple[Doubles, float]:
+) -> tuple[Doubles, Doubles, float]:
     """Return landmarks (5, 2) averaged over the anchors that agree on the face at `expected`.
 
-    The weights are the scores. Returns the score of the best of these anchors, or 0.
+    The weights are the scores. Returns the box (2, 2) and the score of the best of these anchors,
+    or 0.
     """
     near = overlaps(expected, boxes)
     if not len(boxes) or near.max() < _SAME_FACE:
-        return np.zeros((5, 2)), 0.0
+        return np.zeros((5, 2)), np.zeros((2, 2)), 0.0
     best = int(np.argmax(scores * (near >= _SAME_FACE)))
     agree = np.flatnonzero(overlaps(boxes[best], boxes) > _AGREES)
     mean = np.average(landmarks[agree].astype(np.float64), axis=0, weights=scores[agree])
-    return mean, float(scores[best])
+    return mean, boxes[best].astype(np.float64).reshape(2, 2), float(scores[best])

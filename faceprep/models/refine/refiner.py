@@ -60,12 +60,14 @@ class Refined(NamedTuple):
 
     `refiners` names the refiner that decided for each face; the text is empty where the landmarks
     are the detector's. `onet_scores` (n,) are O-Net's scores, 0 to 1, and NaN where it could not
-    look.
+    look. `seen` (n, 4) are the boxes that RetinaFace saw, and NaN where it did not look or saw no
+    face.
     """
 
     faces: Faces
     refiners: tuple[str, ...]
     onet_scores: Floats
+    seen: Doubles
 
 
 @functools.cache
@@ -81,10 +83,16 @@ class Refiner:
         self._onet, self._retinaface = OnetLook(runtime), RetinaFaceLook(runtime)
         self.fingerprint = f"refined/{self._onet.fingerprint}/v{_VERSION}"
 
-    def refine(self, images: Sequence[Pixels], faces: Sequence[Faces]) -> list[Refined]:
+    def refine(
+        self,
+        images: Sequence[Pixels],
+        faces: Sequence[Faces],
+        turned_away: Sequence[Bools] | None = None,
+    ) -> list[Refined]:
         """Refine the faces of each image. Boxes, scores and the order of faces stay.
 
-        The landmarks of a face do not depend on the other faces and images of the batch.
+        The landmarks of a face do not depend on the other faces and images of the batch. Faces that
+        are `turned_away` (n,) in their image are left to RetinaFace at once.
         """
         if not faces:
             return []
@@ -97,15 +105,18 @@ class Refiner:
                 for name in ("boxes", "landmarks")
             ),
         )
-        if len(work):
-            self._look_upright(work, np.arange(len(work)), work.landmarks)
-            self._look_again(work, work.undecided())
+        rows = np.arange(len(work))
+        if turned_away is not None:
+            rows = np.flatnonzero(~np.concatenate(turned_away))
+        if len(rows):
+            self._look_upright(work, rows, work.landmarks[rows])
+        self._look_again(work, work.undecided())
         edges = np.cumsum(counts)[:-1]
-        results = (work.landmarks, work.refiners, work.onet_scores)
+        results = (work.landmarks, work.refiners, work.onet_scores, work.seen)
         parts = zip(faces, *(np.split(array, edges) for array in results), strict=True)
         return [
-            Refined(Faces(each.boxes, points, each.scores), tuple(names.tolist()), scores)
-            for each, points, names, scores in parts
+            Refined(Faces(each.boxes, points, each.scores), tuple(names.tolist()), scores, seen)
+            for each, points, names, scores, seen in parts
         ]
 
     def _look_upright(self, work: _Work, rows: Rows, landmarks: Doubles) -> None:
@@ -133,6 +144,8 @@ class Refiner:
             return
         squares = squares_of_boxes(work.boxes[rows], work.turns(rows), _BOX_FACTOR)
         look = self._retinaface.look(*work.of(rows), squares, 1 / _BOX_FACTOR)
+        if look.boxes is not None:
+            work.seen[rows] = np.where(look.scores[:, None] > 0, look.boxes, np.nan)
         is_sure = look.scores >= _RETINAFACE_SURE
         rolls = np.where(look.scores > 0, measure_rolls(look.landmarks), work.rolls(rows))
         is_turned = rolls > _MAX_ROLL
@@ -164,6 +177,7 @@ class _Work:
         self.boxes, self.landmarks = boxes, landmarks.copy()
         self.refiners = np.full(n, NONE, "U10")
         self.onet_scores = np.full(n, np.nan, np.float32)
+        self.seen = np.full((n, 4), np.nan)
         self.is_seen = np.zeros(n, np.bool_)
         """Both looks of O-Net are sure and agree."""
         self._guesses = landmarks.copy()

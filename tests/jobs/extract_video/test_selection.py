@@ -13,7 +13,7 @@ from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces, no_faces
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.selection import SELECTIONS, prefer_faces, value_faces
-from faceprep.steps.find_faces import Found
+from faceprep.steps.found import Found
 from faceprep.synthetic.video import face_box
 from faceprep.video.siw_boxes import face_lines
 from tests.videos import SIDE, SIZE, extract, film, numbers, rows

@@ -1,0 +1,83 @@
+"""Frames of a video in chunks, each the work of one thread.
+
+With --detect-every, the chunks of a segment hand on the faces that are followed: each begins where
+the one before it ends. The result does not depend on their sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from faceprep.steps.trail import Trail
+from faceprep.video.reader import Frame
+
+_FRAMES, _BYTES = 8, 25_000_000
+"""Maximum frames and bytes of a chunk without segments."""
+_SEGMENT_FRAMES, _ALL_BYTES = 40, 400_000_000
+"""Maximum frames of a chunk of segments, and maximum bytes of all chunks that wait."""
+_SPARE_CHUNKS = 4
+"""Chunks that wait beside those of the threads."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Frames in order; `before` gives the trail of the chunk before in its segment, if any."""
+
+    frames: Sequence[Frame]
+    before: Future[Trail] | None = None
+    after: Future[Trail] | None = None
+
+    @contextmanager
+    def trail(self) -> Iterator[Trail]:
+        """Wait for the trail of the chunk before, and hand it on at the end of the block.
+
+        An error in the block is raised in the chunks that follow too, so that none waits forever.
+        """
+        after: Future[Trail] = self.after or Future()
+        try:
+            trail = Trail()
+            if self.before is not None:
+                trail = self.before.result()
+            yield trail
+        except BaseException as error:
+            after.set_exception(error)
+            raise
+        after.set_result(trail)
+
+
+def cut_chunks(frames: Iterator[Frame]) -> Iterator[Chunk]:
+    """Yield frames in chunks, smaller ones for large frames."""
+    chunk: list[Frame] = []
+    for frame in frames:
+        chunk.append(frame)
+        if len(chunk) == _FRAMES or len(chunk) * frame.pixels.nbytes >= _BYTES:
+            yield Chunk(chunk)
+            chunk = []
+    if chunk:
+        yield Chunk(chunk)
+
+
+def cut_segments(frames: Iterator[Frame], every: int, n_threads: int) -> Iterator[Chunk]:
+    """Yield frames in chunks of whole segments, or of parts of a segment that is too large.
+
+    Segments begin at multiples of `every`.
+    """
+    most_bytes = _ALL_BYTES // (n_threads + _SPARE_CHUNKS)
+    chunk: list[Frame] = []
+    before: Future[Trail] | None = None
+    for frame in frames:
+        most = max(1, min(_SEGMENT_FRAMES, most_bytes // frame.pixels.nbytes))
+        is_new = bool(chunk) and frame.number // every != chunk[-1].number // every
+        if is_new and (before or len(chunk) + every > most):
+            yield Chunk(chunk, before)
+            chunk, before = [], None
+        elif len(chunk) >= most:
+            after: Future[Trail] = Future()
+            yield Chunk(chunk, before, after)
+            chunk, before = [], after
+        chunk.append(frame)
+    if chunk:
+        yield Chunk(chunk, before)

@@ -1,0 +1,61 @@
+"""Frames in chunks: every frame once, whole segments, parts that wait for each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceprep.jobs.extract_video.chunks import Chunk, cut_chunks, cut_segments
+from faceprep.video.reader import Frame
+
+
+def frames(numbers: list[int], side: int = 4) -> Iterator[Frame]:
+    pixels = np.zeros((side, side, 3), np.uint8)
+    return (Frame(number, None, pixels) for number in numbers)
+
+
+@given(
+    numbers=st.sets(st.integers(0, 300), max_size=120),
+    every=st.integers(2, 90),
+    side=st.sampled_from([4, 1500, 2600, 5000]),
+    n_threads=st.integers(1, 8),
+)
+def test_chunks_hold_segments_or_wait_for_their_beginning(
+    numbers: set[int], every: int, side: int, n_threads: int
+) -> None:
+    wanted = sorted(numbers)
+    chunks = list(cut_segments(frames(wanted, side), every, n_threads))
+    assert [frame.number for chunk in chunks for frame in chunk.frames] == wanted
+    segments = [{frame.number // every for frame in chunk.frames} for chunk in chunks]
+    most = 400_000_000 // (n_threads + 4)
+    for place, chunk in enumerate(chunks):
+        is_continued = place > 0 and bool(segments[place] & segments[place - 1])
+        assert (chunk.before is not None) == is_continued
+        if is_continued:
+            assert chunk.before is chunks[place - 1].after and len(segments[place]) == 1
+        assert len(chunk.frames) == 1 or sum(f.pixels.nbytes for f in chunk.frames) <= most
+    for chunk in cut_chunks(frames(wanted, side)):
+        assert chunk.before is None and 1 <= len(chunk.frames) <= 8
+
+
+def test_an_error_reaches_the_chunks_that_wait() -> None:
+    first, second, third = cut_segments(frames(list(range(90))), every=90, n_threads=2)
+    with pytest.raises(ValueError, match="bad frame"), first.trail():
+        raise ValueError("bad frame")
+    for chunk in (second, third):
+        with pytest.raises(ValueError, match="bad frame"), chunk.trail():
+            pass
+
+
+def test_the_trail_is_handed_on() -> None:
+    first, second, _ = cut_segments(frames(list(range(90))), every=90, n_threads=2)
+    with first.trail() as trail:
+        trail.number = 5
+    with second.trail() as trail:
+        assert trail.number == 5
+    with Chunk([]).trail() as trail:
+        assert trail.number == 0

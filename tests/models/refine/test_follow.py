@@ -1,0 +1,74 @@
+"""Looks for expected faces: as the full look sees them, nothing where there is no face."""
+
+from __future__ import annotations
+
+import functools
+
+import cv2
+import numpy as np
+import pytest
+
+from faceprep.core.arrays import Pixels
+from faceprep.core.faces import Faces
+from faceprep.models.detectors.detector import DetectorSpec, open_detector
+from faceprep.models.detectors.nms import overlaps
+from faceprep.models.onnx_session import Runtime
+from faceprep.models.refine.follow import FollowLook, open_follow_look
+from tests.photos import astronaut
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("retinaface")
+
+
+@functools.cache
+def look() -> FollowLook:
+    return open_follow_look(Runtime("cpu", 1), 640)
+
+
+@functools.cache
+def full(scale: float) -> tuple[Pixels, Faces]:
+    photo = cv2.resize(astronaut(), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    (found,) = open_detector(DetectorSpec(device="cpu", threads=1)).detect([photo])
+    return photo, found.take([0])
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 1.0, 2.5])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.15, -0.1)])
+def test_the_face_is_that_of_the_full_look(scale: float, shift: tuple[float, float]) -> None:
+    photo, face = full(scale)
+    box = face.boxes[0].astype(np.float64)
+    side = float(np.ptp(box.reshape(2, 2), axis=0).max())
+    seen = look().look(photo, (box + np.tile(shift, 2) * side)[None])
+    assert seen.scores[0] > 0.8
+    assert overlaps(seen.boxes[0], face.boxes)[0] > 0.8
+    away = np.linalg.norm(seen.landmarks[0] - face.landmarks[0], axis=1).max()
+    assert away < 0.08 * side
+
+
+def test_no_face_is_seen_where_none_is() -> None:
+    photo, face = full(1.0)
+    box = face.boxes[0].astype(np.float64)
+    grey = np.full_like(photo, 127)
+    assert look().look(grey, box[None]).scores[0] == 0
+    for empty in (box + 5_000, box * 0 - 50, np.array([0, 0, 1e6, 1e6])):
+        assert look().look(photo, empty[None]).scores[0] == 0
+    none = look().look(photo, np.zeros((0, 4)))
+    assert none.boxes.shape == (0, 4) and none.landmarks.shape == (0, 5, 2)
+
+
+def test_faces_are_looked_at_one_by_one() -> None:
+    photo, face = full(1.0)
+    box = face.boxes[0].astype(np.float64)
+    boxes = np.stack([box, box + 200, box + 3])
+    both = look().look(photo, boxes)
+    for row in range(3):
+        one = look().look(photo, boxes[row : row + 1])
+        assert all(np.array_equal(a[row], b[0]) for a, b in zip(both, one, strict=True))
+
+
+def test_many_faces_are_no_cheaper_than_a_full_look() -> None:
+    box = np.array([[0.0, 0, 60, 60]])
+    assert look().is_cheaper((360, 640), box)
+    assert not look().is_cheaper((360, 640), np.repeat(box, 16, axis=0))
+    assert look().is_cheaper((1080, 1920), 3 * np.repeat(box, 14, axis=0))
+    assert not look().is_cheaper((90, 160), box)
