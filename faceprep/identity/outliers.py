@@ -21,6 +21,7 @@ from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
+from faceprep.identity.cores import measure_angles
 from faceprep.identity.identity_sums import Groups, gather_groups, gather_images
 from faceprep.identity.linkage import MEAN, Bounds, build_clusters, join_all
 from faceprep.identity.similarity import (
@@ -31,8 +32,6 @@ from faceprep.identity.similarity import (
 )
 from faceprep.identity.vectors import Vectors, prepare
 
-_TURNS = 20
-_SAMPLE = 1 << 14
 _AT_ONCE = 1 << 12
 _PERSON = 3
 """The number of similar images that make a person; two may be the same photo twice."""
@@ -80,65 +79,12 @@ def plan_cleaning(
     return _drop_small(vectors, images, least_images)
 
 
-def robust_centre(rows: Doubles, limit: float, is_unit: bool) -> Doubles:
-    """Return a centre (d,) of rows (n, d) that outliers do not shift.
-
-    It is the mean of the rows within `limit` degrees of the mean of the nearer half, scaled to
-    length 1 if `is_unit`. The nearer half is found by iteration from the mean of all rows.
-
-    Method: least trimmed squares by concentration steps, reweighted once so that rows a little
-    aside count as well. Rousseeuw and Van Driessen, "Computing LTS regression for large data sets",
-    2006.
-
-    >>> rows = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    >>> robust_centre(rows, 75, True).tolist()
-    [1.0, 0.0]
-    """
-    kept = np.arange(len(rows))
-    for _ in range(_TURNS):
-        apart = _distances(_middle(rows[kept], is_unit), rows)
-        nearer = np.sort(np.argsort(apart, kind="stable")[: len(rows) // 2 + 1])
-        if len(nearer) == len(kept) and (nearer == kept).all():
-            break
-        kept = nearer
-    is_within = angles_from(_middle(rows[kept], is_unit), rows) <= limit
-    if is_within.any():
-        return _middle(rows[is_within], is_unit)
-    return _middle(rows[kept], is_unit)
-
-
-def _middle(rows: Doubles, is_unit: bool) -> Doubles:
-    mean = rows.mean(axis=0)
-    length = np.sqrt((mean * mean).sum())
-    if is_unit and length > 0:
-        mean = mean / length
-    return np.asarray(mean)
-
-
-def angles_from(centre: Doubles, rows: Doubles) -> Doubles:
-    """Convert the distances of rows from the centre to angles (n,) in degrees.
-
-    The angle is 2·arcsin(distance / 2), at which two directions have that distance. For vectors of
-    length 1 it is the angle between them. Distances of 2 or more give 180 degrees.
-
-    >>> angles_from(np.array([1.0, 0.0]), np.array([[0.0, 1.0], [1.0, 0.0]])).tolist()
-    [90.0, 0.0]
-    """
-    sines = np.minimum(_distances(centre, rows) / 2, 1)
-    return np.asarray(np.degrees(2 * np.arcsin(sines)).round(3))
-
-
-def _distances(centre: Doubles, rows: Doubles) -> Doubles:
-    apart = rows - centre
-    return np.asarray(np.sqrt((apart * apart).sum(axis=1)).round(12))
-
-
 def _find_strays(
     vectors: Vectors, groups: Groups, bounds: Bounds, limit: float, progress: Progress | None
 ) -> Iterator[Stray]:
     for group in range(len(vectors.names)):
         rows = vectors.rows_of([group])
-        angles = _angles(vectors, rows, limit, groups.is_unit)
+        angles = measure_angles(vectors, rows, limit, groups.is_unit)
         far = np.flatnonzero(angles > limit)
         is_clear = 2 * len(far) < len(rows)
         for alike in _group_alike(vectors, groups, rows[far], bounds):
@@ -146,14 +92,6 @@ def _find_strays(
             yield Stray(group, rows[places], angles[places], is_clear)
         if progress:
             progress(group + 1, len(vectors.names))
-
-
-def _angles(vectors: Vectors, rows: Ints, limit: float, is_unit: bool) -> Doubles:
-    """Measure angles from the robust centre; a very large identity takes it from a sample."""
-    step = -(-len(rows) // _SAMPLE)
-    centre = robust_centre(vectors.take(rows[::step]), limit, is_unit)
-    pieces = (vectors.take(rows[at : at + _AT_ONCE]) for at in range(0, len(rows), _AT_ONCE))
-    return np.concatenate([angles_from(centre, piece) for piece in pieces])
 
 
 def _group_alike(vectors: Vectors, groups: Groups, rows: Ints, bounds: Bounds) -> list[Ints]:

@@ -17,6 +17,7 @@ from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, UNDECIDED, Decision, Request, Work
 from faceprep.identity.far_threshold import threshold_at
+from faceprep.identity.guards import refuse_one_cluster, refuse_one_person
 from faceprep.identity.linkage import CENTROID, LINKAGES
 from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
 from faceprep.identity.vectors import DECIMALS
@@ -99,14 +100,22 @@ class MergeIdentities(PlanningOptions):
             )
         return super().plan(request, scratch)
 
+    def check_likeness(self, embeddings: Embeddings, likeness: Mapping[str, Any]) -> None:
+        """Refuse a model or a threshold at which most identities are one person."""
+        if self.far is None:
+            rule, _ = self._rule(embeddings)
+            refuse_one_person(likeness, rule.bounds(embeddings.model).merge_from)
+
     def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
         rule, origin = self._rule(embeddings)
         progress = log_progress("comparing identities")
         merges = plan_merges(embeddings, rule, progress, approximate=self.approximate)
         bounds = rule.bounds(embeddings.model)
+        refuse_one_cluster(merges.decisions, merges.n_identities, bounds.merge_from)
         found = {
             "identities": merges.n_identities,
             "conflicts": merges.n_conflicts,
+            "crowded": merges.n_crowded,
             "threshold": bounds.merge_from,
             "undecided_from": round(bounds.undecided_from, DECIMALS),
             "threshold_origin": origin,
@@ -135,6 +144,8 @@ class MergeIdentities(PlanningOptions):
             sentence += (
                 f", {found['conflicts']:,} held back by matches that do not match each other"
             )
+        if found.get("crowded"):
+            sentence += f", {found['crowded']:,} held back among identities that are all alike"
         if found.get("unconfirmed"):
             sentence += f", {found['unconfirmed']:,} not confirmed by the second opinion"
         sentence += f"; matched at likeness {found['threshold']:.6g} or more"

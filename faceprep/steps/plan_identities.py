@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,8 +24,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings, Model
-from faceprep.core.errors import FaceprepError, OptionError, SourceError
-from faceprep.core.io.columns import find_missing, pack_texts
+from faceprep.core.errors import FaceprepError, OptionError
+from faceprep.core.io.columns import find_missing
 from faceprep.core.job import Job
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
@@ -49,8 +48,9 @@ from faceprep.identity.distributions import measure
 from faceprep.sets.containers import faults_after, open_set
 from faceprep.sets.listing import list_images
 from faceprep.steps.embed_crops import EmbedOptions, embed_loads, listed_loads, load_parts
+from faceprep.steps.judged_set import About, look_at_embeddings, look_at_set
 from faceprep.steps.list_options import ListOptions
-from faceprep.steps.listed_set import ListedSet, list_source, load_listed
+from faceprep.steps.listed_set import load_listed
 from faceprep.steps.place_images import (
     PLACE,
     PLAN,
@@ -64,10 +64,9 @@ from faceprep.steps.place_images import (
     place_shards,
     plan_header,
     plan_path,
-    refuse_output_within,
     write_decided,
 )
-from faceprep.tables.embeddings import files_of, is_embeddings, load_embeddings, load_place
+from faceprep.tables.embeddings import files_of, is_embeddings, load_embeddings
 from faceprep.tables.plan import read_plan, write_plan
 
 log = logging.getLogger("faceprep")
@@ -76,19 +75,6 @@ _SHARD = 256
 _DRAFT, _DECIDE = "draft", "decide"
 _EMBED, _SECOND = "embed", "second"
 _FAILED, _WANTED = ".failed", ".wanted"
-
-
-class About(NamedTuple):
-    """Facts about the run that its shards need."""
-
-    source: str
-    """The set of the images, or the file of embeddings where there are none."""
-    embeddings: str
-    """The file of embeddings; empty where the images are embedded here."""
-    fingerprint: str
-    n_images: int
-    has_images: bool
-    """Whether there is a listing of them."""
 
 
 class SecondOpinion(NamedTuple):
@@ -124,6 +110,12 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
     def sentence(self, found: Mapping[str, Any]) -> str:
         """Return `details` as a sentence."""
 
+    def check_likeness(self, embeddings: Embeddings, likeness: Mapping[str, Any]) -> None:
+        """Refuse embeddings by the likeness of their images, which `measure` found.
+
+        Raises FaceprepError.
+        """
+
     def second(self) -> SecondOpinion | None:
         """Return the second opinion, or None without one."""
         return None
@@ -137,7 +129,10 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
-        about, listed = self._look(source, request, scratch)
+        if source.is_file() and is_embeddings(source):
+            about, listed = look_at_embeddings(source, request, scratch)
+        else:
+            about, listed = look_at_set(source, request, scratch, self.relative_to)
         stages = []
         if not about.embeddings:
             self.announce()
@@ -166,34 +161,6 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         return Work(
             stages, f"{about.fingerprint}, {state}", files=files, n_files=n_files, n_bytes=n_bytes
         )
-
-    def _look(
-        self, source: Path, request: Request, scratch: Path
-    ) -> tuple[About, ListedSet | None]:
-        """Return facts about the source, and its wanted images if they are there.
-
-        Raises SourceError, OptionError.
-        """
-        if source.is_file() and is_embeddings(source):
-            return self._look_at_embeddings(source, request, scratch)
-        refuse_output_within(source, request.output)
-        listed = list_source(source, scratch, relative_to=self.relative_to)
-        return _keep_listed(listed, "", request.limit, scratch)
-
-    def _look_at_embeddings(
-        self, source: Path, request: Request, scratch: Path
-    ) -> tuple[About, ListedSet | None]:
-        file = os.path.abspath(source)
-        if request.limit is not None:
-            raise OptionError(
-                "--limit: a file of embeddings is judged as a whole", remedy="Leave it out."
-            )
-        root = load_place(source).root
-        found = _find_images(load_embeddings(source), Path(root), scratch) if root else None
-        if found is None:
-            return About(file, file, "", 0, False), None
-        refuse_output_within(Path(root), request.output)
-        return _keep_listed(found, file, None, scratch)
 
     # During
 
@@ -253,8 +220,9 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         }
         if not len(embeddings):
             return [], header
-        decisions, figures = self.judge(embeddings, source)
         likeness = measure(embeddings)
+        self.check_likeness(embeddings, likeness)
+        decisions, figures = self.judge(embeddings, source)
         header["summary"] |= figures | {"separable": likeness["separable"], "likeness": likeness}
         return decisions, header
 
@@ -341,48 +309,6 @@ def _cut(stage: str, about: About) -> list[Shard]:
 def _ids(stage: str, about: About) -> list[str]:
     """Return the ids of the shards that embed the images."""
     return [shard.id for shard in _cut(stage, about)]
-
-
-def _keep_listed(
-    listed: ListedSet, embeddings: str, limit: int | None, scratch: Path
-) -> tuple[About, ListedSet]:
-    cut = listed.first(limit)
-    cut.save(scratch)
-    return About(listed.path, embeddings, listed.state, len(cut.listing), True), cut
-
-
-def _find_images(embeddings: Embeddings, root: Path, scratch: Path) -> ListedSet | None:
-    """Return the set of the images of embeddings, None where they cannot be placed.
-
-    Raises SourceError if only some exist.
-    """
-    if not root.exists():
-        log.warning("%s, the set of the images, is not there: a plan only", root)
-        return None
-    listed = list_source(root, scratch, may_be_empty=True)
-    there = pack_texts(listed.listing.prefixed_paths(""))
-    missing = list(find_missing(embeddings.keys, there))
-    if len(missing) == len(embeddings):
-        log.warning("%s has none of the images: a plan only", root)
-        return None
-    if missing:
-        raise SourceError(
-            "images of these embeddings are gone",
-            path=root,
-            expected=f"{len(embeddings):,} of them",
-            found=f"{len(missing):,} fewer, such as {missing[0]!r}",
-            remedy="Put them back, or embed again.",
-        )
-    if any(
-        identity_of(key) != name
-        for key, name in zip(embeddings.keys, embeddings.identities, strict=True)
-    ):
-        log.warning(
-            "the identities of these embeddings are not those of the images in %s: a plan only",
-            root,
-        )
-        return None
-    return listed
 
 
 def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:

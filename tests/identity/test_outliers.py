@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from faceprep.core.embeddings import EUCLIDEAN, Embeddings, Model
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
-from faceprep.identity.outliers import angles_from, plan_cleaning, robust_centre
+from faceprep.identity.cores import angles_from, robust_centre
+from faceprep.identity.outliers import plan_cleaning
 from tests.people import MODEL, folders, person, photos, shuffled
 
 
