@@ -106,6 +106,10 @@ class MergeIdentities(PlanningOptions):
             rule, _ = self._rule(embeddings)
             refuse_one_person(likeness, rule.bounds(embeddings.model).merge_from)
 
+    def overrides_check(self) -> bool:
+        """Return whether --crops or --threshold is given."""
+        return super().overrides_check() or self.threshold is not None
+
     def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
         rule, origin = self._rule(embeddings)
         progress = log_progress("comparing identities")

@@ -41,6 +41,7 @@ from faceprep.vision.load_image import load_image_bytes
 from faceprep.vision.templates import Template, load_template, map_template
 
 log = logging.getLogger("faceprep")
+DEFAULT_CROPS = "arcface-112"
 ROWS, KEYS = ".f32", ".keys"
 _BATCH = 64
 _IN_MEMORY = 1 << 30
@@ -68,11 +69,18 @@ class EmbedOptions:
         None, "Set the channel order of a model file.  [default: rgb]", choices=("rgb", "bgr")
     )
     flip: bool = option(False, "Average with the vector of the mirror image.")
-    crops: str = option("arcface-112", "State the template that the crops were made with.")
+    crops: str | None = option(
+        None, f"State the template that the crops were made with.  [default: {DEFAULT_CROPS}]"
+    )
 
     def __post_init__(self) -> None:
         self.spec()
-        load_template(self.crops)
+        load_template(self.crops_template)
+
+    @property
+    def crops_template(self) -> str:
+        """Return the name of the template that the crops were made with."""
+        return self.crops or DEFAULT_CROPS
 
     def spec(self) -> EmbedderSpec:
         """Return the chosen embedder, on this process's share of the cores. Raises OptionError."""
@@ -96,7 +104,7 @@ class EmbedOptions:
         once.
         """
         embedder = self.open()
-        map_template(load_template(self.crops), load_template(embedder.template))
+        map_template(load_template(self.crops_template), load_template(embedder.template))
         log.info("%s runs on %s (%s)", self.embedder, embedder.provider, embedder.model.fingerprint)
 
     def warm_up(self) -> None:
@@ -111,10 +119,10 @@ class EmbedOptions:
         The default template is the embedder's own.
         """
         model = self.open().model
-        return replace(
-            model,
-            fingerprint=f"{model.fingerprint}/of-{of or self.crops}{'/flip' if self.flip else ''}",
-        )
+        fingerprint = f"{model.fingerprint}/of-{of or self.crops_template}"
+        if self.flip:
+            fingerprint += "/flip"
+        return replace(model, fingerprint=fingerprint)
 
     def embed(self, images: Sequence[Pixels]) -> Floats:
         """Embed crops of one template and of any size to vectors (n, d)."""
@@ -136,7 +144,7 @@ class EmbedOptions:
 
     def fitter(self) -> Fitter:
         """Return the fitter that converts crops to the embedder's own template."""
-        return open_fitter(self.crops, self.open().template)
+        return open_fitter(self.crops_template, self.open().template)
 
 
 def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
@@ -290,7 +298,7 @@ def embed_loads(options: EmbedOptions, loads: Iterable[Load], sink: Sink) -> Ite
         "images": images,
         "n_fitted": n_fitted,
         "dim": options.open().dim,
-        "crops": options.crops,
+        "crops": options.crops_template,
     }
     sink.open_part(KEYS).write(json.dumps(page).encode())
 

@@ -47,6 +47,7 @@ from faceprep.core.types import (
 from faceprep.identity.distributions import measure
 from faceprep.sets.containers import faults_after, open_set
 from faceprep.sets.listing import list_images
+from faceprep.steps.crop_check import hold_all, refuse_other_images
 from faceprep.steps.embed_crops import EmbedOptions, embed_loads, listed_loads, load_parts
 from faceprep.steps.judged_set import About, look_at_embeddings, look_at_set
 from faceprep.steps.list_options import ListOptions
@@ -110,6 +111,10 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
     def sentence(self, found: Mapping[str, Any]) -> str:
         """Return `details` as a sentence."""
 
+    def overrides_check(self) -> bool:
+        """Return whether images that are not crops of the template are judged all the same."""
+        return self.crops is not None
+
     def check_likeness(self, embeddings: Embeddings, likeness: Mapping[str, Any]) -> None:
         """Refuse embeddings by the likeness of their images, which `measure` found.
 
@@ -134,8 +139,10 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         else:
             about, listed = look_at_set(source, request, scratch, self.relative_to)
         stages = []
-        if not about.embeddings:
+        if not about.embeddings and listed is not None:
             self.announce()
+            mismatch = refuse_other_images(self, listed, scratch, self.overrides_check())
+            about = about._replace(mismatch=mismatch)
             stages.append(Stage(_EMBED, _cut(_EMBED, about)))
         if second := self.second():
             if not about.has_images:
@@ -244,6 +251,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
             }
         else:
             decisions, header = self._judge(embeddings, about.source)
+        decisions = hold_all(about, decisions)
         header["summary"] |= self.count(decisions)
         listing = load_listed(sink.scratch).listing if about.has_images else list_images([])
         if about.embeddings:

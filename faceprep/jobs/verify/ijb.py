@@ -29,7 +29,7 @@ def judge_ijb(options: EmbedOptions, path: Path, is_weighted: bool, progress: Pr
     """Judge pairs of templates, and searches in each gallery. Raises SourceError."""
     data = load_ijb(path)
     own = replace(options, crops=options.open().template)
-    loads = _ijb_loads(data, open_cropper(own.crops))
+    loads = _ijb_loads(data, open_cropper(own.crops_template))
     vectors, problems = embed_all(own, loads, len(data.files), progress, path)
     sound = is_sound(len(data.files), problems)
     weights = data.scores[sound] if is_weighted else np.ones(int(sound.sum()), np.float32)
