@@ -42,9 +42,9 @@ class MergeIdentities(PlanningOptions):
     DST/plan.jsonl lists the identities to merge, each with the pair of images that supports it most
     and the pair that speaks most against it. DST/IDENTITY/IMAGE is the merged set, named after the
     identity with the most images, and DST/undo.jsonl is a plan that reverses it. Doubtful pairs are
-    undecided in the plan and are not merged: accept them there, then use apply. So are tracks of
-    extract-video that share a frame, by SRC/faces.parquet: they are two people. Images that cannot
-    be read are named in failures.csv, dropped in the plan, and not in DST.
+    undecided in the plan and are not merged: accept them there, then use apply. So are
+    identities with two faces of one photo or frame, by SRC/faces.parquet: they are two people.
+    Images that cannot be read are named in failures.csv, dropped in the plan, and not in DST.
     """
 
     command: ClassVar[str] = "merge-identities"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,6 +49,13 @@ from faceprep.identity.distributions import measure
 from faceprep.sets.containers import faults_after, open_set
 from faceprep.sets.listing import list_images
 from faceprep.steps.crop_check import hold_all, refuse_other_images
+from faceprep.steps.earlier_plan import (
+    VerdictOptions,
+    carry_verdicts,
+    count_refused,
+    keep_reviewed,
+    state_of_verdicts,
+)
 from faceprep.steps.embed_crops import EmbedOptions, embed_loads, listed_loads, load_parts
 from faceprep.steps.judged_set import About, look_at_embeddings, look_at_set
 from faceprep.steps.list_options import ListOptions
@@ -68,7 +76,7 @@ from faceprep.steps.place_images import (
     write_decided,
 )
 from faceprep.tables.embeddings import files_of, is_embeddings, load_embeddings
-from faceprep.tables.plan import read_plan, write_plan
+from faceprep.tables.plan import digest_of, read_plan, write_plan
 
 log = logging.getLogger("faceprep")
 Judgement = tuple[list[Decision], dict[str, Any]]
@@ -86,7 +94,7 @@ class SecondOpinion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
+class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions, Job):
     """The shared options and stages; a subclass names its `command` and judges."""
 
     plan_only: bool = option(False, "Write the plan only; edit it, then use apply.")
@@ -134,6 +142,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
+        keep_reviewed(plan_path(request.output), request.overwrite)
         if source.is_file() and is_embeddings(source):
             about, listed = look_at_embeddings(source, request, scratch)
         else:
@@ -162,6 +171,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
             state = storage.fingerprint_of(*files_of(source))
         else:
             state = self.model().fingerprint
+        state += state_of_verdicts(self.verdicts)
         n_files = about.n_images if placing and self.mode != HARDLINK else 0
         n_bytes = listed.n_bytes if listed and placing and self.mode == COPY else 0
         files = output_files(request.output, [PLAN, UNDO] if placing else [PLAN])
@@ -252,7 +262,8 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         else:
             decisions, header = self._judge(embeddings, about.source)
         decisions = hold_all(about, decisions)
-        header["summary"] |= self.count(decisions)
+        decisions = carry_verdicts(decisions, self.verdicts, set(embeddings.identities))
+        header["summary"] |= self.count(decisions) | count_refused(decisions)
         listing = load_listed(sink.scratch).listing if about.has_images else list_images([])
         if about.embeddings:
             unknown = find_missing(listing.prefixed_paths(""), embeddings.keys)
@@ -272,7 +283,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         else:
             del judged["fingerprint"]
             with sink.open_part(PLAN_PART) as file:
-                write_plan(file, judged, decisions)
+                write_plan(file, judged | {"digest": digest_of(decisions)}, decisions)
 
     # After
 
@@ -327,7 +338,10 @@ def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
         "device",
         "require_gpu",
         "relative_to",
+        "verdicts",
         *(() if embeds else ("embedder", "mean", "std", "size", "color")),
     }
     options = {name: value for name, value in asdict(job).items() if name not in silent}
+    if job.verdicts:
+        options["verdicts"] = os.path.abspath(job.verdicts)
     return options | job.list_options()

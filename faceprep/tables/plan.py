@@ -16,6 +16,7 @@ decisions are carried out. Decisions may come in any order, blank lines between.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -46,8 +47,20 @@ def write_plan(file: BinaryIO, header: Mapping[str, Any], decisions: Iterable[De
     """
     file.write(_line({"kind": _KIND} | dict(header)))
     for decision in decisions:
-        named = zip(Decision._fields, decision, strict=True)
-        file.write(_line({name: value for name, value in named if value not in _LEFT_OUT}))
+        file.write(_decision_line(decision))
+
+
+def digest_of(decisions: Iterable[Decision]) -> str:
+    """Return a digest of decisions, which a header keeps to show whether a person edited them."""
+    digest = hashlib.blake2b(digest_size=8)
+    for decision in decisions:
+        digest.update(_decision_line(decision))
+    return digest.hexdigest()
+
+
+def _decision_line(decision: Decision) -> bytes:
+    named = zip(Decision._fields, decision, strict=True)
+    return _line({name: value for name, value in named if value not in _LEFT_OUT})
 
 
 def _line(value: Mapping[str, Any]) -> bytes:

@@ -25,7 +25,7 @@ from faceprep.core.arrays import Bools, Floats, Ints, Thumbnails
 from faceprep.core.embeddings import COSINE, Embeddings
 from faceprep.core.io.image_bytes import check_image_bytes
 from faceprep.core.io.image_header import read_header
-from faceprep.core.types import DROP, UNDECIDED, Buffer, Decision, Outcome
+from faceprep.core.types import DROP, REFUSED, UNDECIDED, Buffer, Decision, Outcome
 from faceprep.identity.duplicates import (
     NO_IDENTITY,
     RADIUS,
@@ -247,10 +247,14 @@ def with_vectors(table: ImageTable, candidates: Ints, vectors: Embeddings) -> Lo
 
 
 class Named(NamedTuple):
-    """Names of images: paths below the source; those of test images start with their set."""
+    """Names of images: paths below the source; those of test images start with their set.
+
+    `judge` gives a decision the verdict that a person has given it before.
+    """
 
     names: Sequence[str]
     identities: Sequence[str]
+    judge: Callable[[Decision], Decision] = lambda decision: decision
 
 
 def plan_drops(
@@ -270,18 +274,18 @@ def plan_drops(
         is_near, radius = look.compare, RADIUS
     found = find_duplicates(images, is_near, radius)
     reasons = _Reasons(look, named, found)
-    accepted = [
+    told = [
         reasons.dropped(image)
         for image in np.flatnonzero(found.kept != np.arange(len(found.kept))).tolist()
     ]
-    undecided = [
+    told += [
         reasons.rival(image)
         for image in np.flatnonzero(found.rivals != np.arange(len(found.kept))).tolist()
     ]
+    judged = [(kind, named.judge(decision)) for kind, decision in told]
     counts = Counter(dict.fromkeys((EXACT, NEAR, AGAINST, CONFLICTS), 0))
-    counts.update(kind for kind, _ in accepted)
-    counts[CONFLICTS] = len(undecided)
-    return [decision for _, decision in [*accepted, *undecided]], dict(counts)
+    counts.update(kind for kind, decision in judged if decision.verdict != REFUSED)
+    return [decision for _, decision in judged], dict(counts)
 
 
 def _never(image: int, others: Ints) -> Bools:
