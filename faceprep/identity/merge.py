@@ -31,7 +31,7 @@ from faceprep.core.types import ACCEPTED, MERGE, UNDECIDED, Decision
 from faceprep.identity.ann import ApproximateSearch
 from faceprep.identity.cores import gather_cores
 from faceprep.identity.guards import CROWD, measure_crowding
-from faceprep.identity.identity_sums import Groups, gather_groups
+from faceprep.identity.identity_sums import gather_groups
 from faceprep.identity.linkage import (
     CENTROID,
     LINKAGES,
@@ -138,15 +138,13 @@ def plan_merges(
     """
     rule = rule or MergeRule()
     bounds = rule.bounds(embeddings.model)
-    vectors = prepare(embeddings)
-    groups = gather_groups(vectors)
-    if rule.linkage == MEAN:
-        groups = gather_cores(vectors, groups, bounds, embeddings.model.outlier_angle)
+    likely = LikelyPairs(embeddings, rule.linkage)
+    vectors, groups = likely.vectors, likely.groups
     approximate_search = ApproximateSearch(progress=progress)
-    search: Search = partial(all_pairs, progress=progress)
     if approximate:
-        search = approximate_search.search
-    pairs = _near_pairs(vectors, groups, rule.linkage, bounds.undecided_from, search)
+        pairs = likely.find(bounds.undecided_from, search=approximate_search.search)
+    else:
+        pairs = likely.find(bounds.undecided_from, progress)
     _warn_of_too_many_matches(pairs, bounds, len(groups))
     start = build_clusters(groups, rule.linkage, bounds.undecided_from, pairs)
     clusters, joins, bridges = join_all(start, bounds)
@@ -180,20 +178,37 @@ def _warn_of_too_many_matches(pairs: Pairs, bounds: Bounds, n: int) -> None:
         )
 
 
-def _near_pairs(
-    vectors: Vectors, groups: Groups, linkage: str, least: float, search: Search
-) -> Pairs:
-    if linkage == SINGLE:
-        return find_maxima(vectors, least, search)
-    if linkage == CENTROID:
-        return find_centroid_pairs(groups, least, search)
-    pairs = find_mean_pairs(groups, least, search)
-    if linkage == MEAN:
-        return pairs
-    minima = [_minimum(vectors, a, b) for a, b in zip(pairs.left, pairs.right, strict=True)]
-    likeness = np.array(minima, np.float64)
-    enough = likeness >= least
-    return Pairs(pairs.left[enough], pairs.right[enough], likeness[enough])
+class LikelyPairs:
+    """Identities as a linkage compares them: whole, or their cores for the mean of all pairs.
+
+    Raises SourceError for vectors that are not finite or zero.
+    """
+
+    def __init__(self, embeddings: Embeddings, linkage: str) -> None:
+        self._linkage = linkage
+        self.vectors = prepare(embeddings)
+        self.groups = gather_groups(self.vectors)
+        if linkage == MEAN:
+            model = embeddings.model
+            bounds = Bounds(model.merge_from, model.undecided_from)
+            self.groups = gather_cores(self.vectors, self.groups, bounds, model.outlier_angle)
+
+    def find(
+        self, least: float, progress: Progress | None = None, search: Search | None = None
+    ) -> Pairs:
+        """Find the pairs of identities with a likeness of `least` or more."""
+        search = search or partial(all_pairs, progress=progress)
+        if self._linkage == SINGLE:
+            return find_maxima(self.vectors, least, search)
+        if self._linkage == CENTROID:
+            return find_centroid_pairs(self.groups, least, search)
+        pairs = find_mean_pairs(self.groups, least, search)
+        if self._linkage == MEAN:
+            return pairs
+        sides = zip(pairs.left, pairs.right, strict=True)
+        likeness = np.array([_minimum(self.vectors, a, b) for a, b in sides], np.float64)
+        enough = likeness >= least
+        return Pairs(pairs.left[enough], pairs.right[enough], likeness[enough])
 
 
 def _minimum(vectors: Vectors, a: int, b: int) -> float:

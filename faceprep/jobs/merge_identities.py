@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from faceprep.core.embeddings import Embeddings
+from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import MissingExtra, OptionError
 from faceprep.core.options import option
 from faceprep.core.slow_step import log_progress
@@ -57,8 +57,8 @@ class MergeIdentities(PlanningOptions):
     )
     far: float | None = option(
         None,
-        "Set the threshold by this rate of false accepts, such as 1e-6, among the pairs of "
-        "images of different people in SRC.",
+        "Set the threshold by this rate of false accepts, such as 1e-4, among the pairs of "
+        "identities of different people in SRC, as --linkage compares them.",
     )
     linkage: str = option(
         "mean",
@@ -111,7 +111,7 @@ class MergeIdentities(PlanningOptions):
         return super().overrides_check() or self.threshold is not None
 
     def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
-        rule, origin = self._rule(embeddings)
+        rule, figures = self._rule(embeddings)
         progress = log_progress("comparing identities")
         merges = plan_merges(embeddings, rule, progress, approximate=self.approximate)
         bounds = rule.bounds(embeddings.model)
@@ -122,7 +122,7 @@ class MergeIdentities(PlanningOptions):
             "crowded": merges.n_crowded,
             "threshold": bounds.merge_from,
             "undecided_from": round(bounds.undecided_from, DECIMALS),
-            "threshold_origin": origin,
+            **figures,
         }
         decisions = merges.decisions
         if source:
@@ -162,23 +162,32 @@ class MergeIdentities(PlanningOptions):
             )
         return sentence + separable(found)
 
-    def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, str]:
-        """Return the merge rule and the origin of its threshold."""
-        threshold, origin = self.threshold, "--threshold"
-        if self.far is not None:
-            found = threshold_at(embeddings, self.far, progress=log_progress("comparing images"))
-            interval = f"{found.low:.2g} to {found.high:.2g} with 95 % confidence"
-            threshold, origin = (
-                found.threshold,
-                f"--far {self.far:g}: {interval}, from {found.n_pairs:,} pairs",
-            )
+    def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, dict[str, Any]]:
+        """Return the merge rule, and the origin of its threshold for the summary."""
         model = embeddings.model
-        if threshold is None:
+        if self.far is not None:
+            return self._rule_at(self.far, embeddings)
+        if self.threshold is None:
             refuse_unknown_model(model, "--threshold or --far")
-            return MergeRule(self.linkage), model.origin
-        return MergeRule(
-            self.linkage, threshold, threshold - (model.merge_from - model.undecided_from)
-        ), origin
+            return MergeRule(self.linkage), {"threshold_origin": model.origin}
+        return self._rule_from(self.threshold, model), {"threshold_origin": "--threshold"}
+
+    def _rule_at(self, far: float, embeddings: Embeddings) -> tuple[MergeRule, dict[str, Any]]:
+        """Return the rule at a rate of false accepts, with the rates that it really gives."""
+        progress = log_progress("comparing identities")
+        found = threshold_at(embeddings, far, self.linkage, progress=progress)
+        origin = (
+            f"--far {far:g}: {found.high:.2g} if all undecided pairs are two people, "
+            f"{found.low:.2g} if all are one, from {found.n_pairs:,} pairs of identities"
+        )
+        rates = {"low": found.low, "high": found.high, "pairs": found.n_pairs}
+        rule = self._rule_from(found.threshold, embeddings.model)
+        return rule, {"threshold_origin": origin, "far": rates}
+
+    def _rule_from(self, threshold: float, model: Model) -> MergeRule:
+        """Return the rule from a threshold on, with a band as wide as that of the model."""
+        band = model.merge_from - model.undecided_from
+        return MergeRule(self.linkage, threshold, threshold - band)
 
     def second(self) -> SecondOpinion | None:
         if self.second_opinion is None:
