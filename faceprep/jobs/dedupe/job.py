@@ -78,10 +78,12 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
 
     SRC is a folder of identities or of images. DST gets plan.jsonl, DST/IDENTITY/IMAGE without the
     copies, bytes untouched, and undo.jsonl. A copy is the same photo, byte for byte or at another
-    JPEG quality, size, shape or format. A mirror image, a part, or another photo of the same face
-    is not a copy. Among copies within an identity the best stays: most pixels, then full colour,
-    more detail, more bytes, first by name. Copies in two identities are a label conflict: they are
-    undecided in the plan, so that a person decides. With --against,
+    JPEG quality, size, shape or format, mirrored, cut by a twentieth, with a border, text or other
+    brightness. Another photo of the same face is not a copy. Give photos rather than the crops of
+    them: a crop keeps less to compare. Among copies within an identity the best stays: most pixels
+    that are really used, less for noise, grey and palettes, so that an enlarged copy does not win.
+    Copies in two identities are a label conflict: they are undecided in the plan, so that a person
+    decides. With --against,
     images that also occur in a test set are dropped, whatever their identity. Images that cannot be
     read are named and left out.
     """
