@@ -84,6 +84,8 @@ _SHARD = 256
 _DRAFT, _DECIDE = "draft", "decide"
 _EMBED, _SECOND = "embed", "second"
 _FAILED, _WANTED = ".failed", ".wanted"
+LIKENESS, _LIKENESS_PART = "likeness.jsonl", ".likeness"
+"""The file beside a plan with the likeness of its images, and the part that it is made of."""
 
 
 class SecondOpinion(NamedTuple):
@@ -174,7 +176,9 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         state += state_of_verdicts(self.verdicts)
         n_files = about.n_images if placing and self.mode != HARDLINK else 0
         n_bytes = listed.n_bytes if listed and placing and self.mode == COPY else 0
-        files = output_files(request.output, [PLAN, UNDO] if placing else [PLAN])
+        files = output_files(
+            request.output, [PLAN, LIKENESS, UNDO] if placing else [PLAN, LIKENESS]
+        )
         return Work(
             stages, f"{about.fingerprint}, {state}", files=files, n_files=n_files, n_bytes=n_bytes
         )
@@ -219,7 +223,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         deque(embed_loads(options, listed_loads(options, sink.scratch, places), sink), maxlen=0)
 
     def _draft(self, about: About, sink: Sink) -> None:
-        decisions, header = self._judge(self._load(about, sink), about.source)
+        decisions, header = self._judge(self._load(about, sink), about.source, sink)
         with sink.open_part(PLAN_PART) as file:
             write_plan(file, header, decisions)
         with sink.open_part(_WANTED) as file:
@@ -229,18 +233,20 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
                 ).encode()
             )
 
-    def _judge(self, embeddings: Embeddings, source: str) -> Judgement:
-        """Return the decisions and the header line of the plan."""
+    def _judge(self, embeddings: Embeddings, source: str, sink: Sink) -> Judgement:
+        """Return the decisions and the header line of the plan; write the likeness as a part."""
         header: dict[str, Any] = {
             "model": embeddings.model.fingerprint,
             "summary": {"images": len(embeddings)},
         }
-        if not len(embeddings):
+        likeness = measure(embeddings) if len(embeddings) else {}
+        with sink.open_part(_LIKENESS_PART) as file:
+            file.write(json.dumps(likeness).encode() + b"\n")
+        if not likeness:
             return [], header
-        likeness = measure(embeddings)
         self.check_likeness(embeddings, likeness)
         decisions, figures = self.judge(embeddings, source)
-        header["summary"] |= figures | {"separable": likeness["separable"], "likeness": likeness}
+        header["summary"] |= figures | {"separable": likeness["separable"]}
         return decisions, header
 
     def _load(self, about: About, sink: Sink) -> Embeddings:
@@ -260,7 +266,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
                 "unconfirmed": sum(map(is_accepted, before)) - sum(map(is_accepted, decisions))
             }
         else:
-            decisions, header = self._judge(embeddings, about.source)
+            decisions, header = self._judge(embeddings, about.source, sink)
         decisions = hold_all(about, decisions)
         decisions = carry_verdicts(decisions, self.verdicts, set(embeddings.identities))
         header["summary"] |= self.count(decisions) | count_refused(decisions)
@@ -292,11 +298,16 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         *_, last = work.stages
         shards = last.shards if last.name == PLACE else []
         finish_plan(_DECIDE, shards, sink, self.command, request.output)
+        judged = _DRAFT if self.second() else _DECIDE
+        with sink.open(plan_path(request.output, LIKENESS).name) as file:
+            storage.append_file(sink.part_path(judged, _LIKENESS_PART), file)
 
     def details(self, output: Path) -> Mapping[str, Any]:
         """Return the plan's summary for the summary of the run."""
         judged, _ = read_plan(plan_path(output))
-        return dict(judged.get("summary", {}))
+        likeness = json.loads(storage.read_bytes(plan_path(output, LIKENESS)))
+        likeness.pop("histogram", None)
+        return {"likeness": likeness, **judged.get("summary", {})}
 
 
 def is_accepted(decision: Decision) -> bool:
@@ -331,8 +342,8 @@ def _ids(stage: str, about: About) -> list[str]:
 
 
 def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
-    """Return the options for the plan: without places, and without an embedder that was not
-    needed.
+    """Return the options for the plan that are set: without places, and without an embedder that
+    was not needed.
     """
     silent = {
         "device",
@@ -341,7 +352,11 @@ def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
         "verdicts",
         *(() if embeds else ("embedder", "mean", "std", "size", "color")),
     }
-    options = {name: value for name, value in asdict(job).items() if name not in silent}
+    options = {
+        name: value
+        for name, value in asdict(job).items()
+        if name not in silent and value not in (None, False)
+    }
     if job.verdicts:
         options["verdicts"] = os.path.abspath(job.verdicts)
     return options | job.list_options()

@@ -20,7 +20,9 @@ import hashlib
 import json
 import math
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from faceprep.core import storage
@@ -28,6 +30,8 @@ from faceprep.core.errors import SourceError
 from faceprep.core.text import excerpt_line
 from faceprep.core.types import ACCEPTED, ACTIONS, DROP, VERDICTS, Decision
 
+PLAN = "plan.jsonl"
+"""The name of a plan in an output; beside a container, the end of its name."""
 _KIND = "plan"
 _MARK = b"\xef\xbb\xbf"
 """What some editors put in front of UTF-8."""
@@ -68,6 +72,37 @@ def _line(value: Mapping[str, Any]) -> bytes:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogateescape")
         + b"\n"
     )
+
+
+def apply_command(plan: Path) -> str:
+    """Return the command that carries out a plan, into a folder beside the plan's own.
+
+    >>> apply_command(Path("sets/merged/plan.jsonl"))
+    'faceprep apply sets/merged/plan.jsonl sets/merged-reviewed'
+    """
+    name = plan.parent.name or "set"
+    if plan.name != PLAN:
+        name = plan.name.removesuffix(f".{PLAN}").removesuffix(".jsonl")
+    folder = plan.parent.parent if plan.name == PLAN and plan.parent.name else plan.parent
+    paths = os.fspath(plan), os.fspath(folder / f"{name}-reviewed")
+    return shlex.join(["faceprep", "apply", *paths])
+
+
+def refuse_output(path: _Path, command: str) -> None:
+    """Raise SourceError if `path` is an output with a plan, and not the plan itself.
+
+    `command` is the right command with {plan} in place of the plan.
+    """
+    output = Path(path)
+    plans = output / PLAN, output.with_name(f"{output.stem}.{PLAN}")
+    for plan in plans:
+        if plan != output and storage.size_of(plan) is not None:
+            raise SourceError(
+                "is not a plan, but has one",
+                path=path,
+                found=os.fspath(plan),
+                remedy=f"Run {command.format(plan=shlex.quote(os.fspath(plan)))}.",
+            )
 
 
 def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:
