@@ -264,12 +264,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, for a look")
     parser.add_argument("--att", type=Path, help="AT&T's people as crops")
     parser.add_argument("--embedder", default="dlib-resnet")
+    parser.add_argument("--mean", help="of a model file, as embed has it")
+    parser.add_argument("--std", help="of a model file, as embed has it")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     asked = parser.parse_args()
-    n, seeds = (400, range(2)) if asked.quick else (2000, range(10))
+    n, seeds = 2000, range(10)
+    if asked.quick:
+        n, seeds = 400, range(2)
     results = towns(n, seeds)
     if asked.att:
-        options = EmbedOptions(asked.embedder)
+        options = EmbedOptions(asked.embedder, mean=asked.mean, std=asked.std)
         results[f"AT&T, {asked.embedder}"] = att(asked.att, options)
     if asked.json:
         asked.json.write_text(json.dumps(results, indent=1))
