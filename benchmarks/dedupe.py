@@ -1,20 +1,21 @@
-"""dedupe beside imagehash (pip install imagehash): planted copies found, other images spared,
-images a second.
+"""dedupe beside imagehash and imagededup (pip install imagehash imagededup): planted copies found
+by kind, other images spared, the better copy kept, images a second. Absent peers are left out.
 
 python benchmarks/dedupe.py ../shared/data/orl      copies of its photos, in their identities
 python benchmarks/dedupe.py                         drawn faces, harder on hashes
 python benchmarks/dedupe.py --quick                 fewer photos, no million hashes
 
-Of each photo there is one copy of each kind and its mirror image, which is no copy. An image is
-found when it is dropped for a copy of its own; `wrong` are those that are dropped for another
-photo. imagehash is used as its pages show: its phash of every image, and all pairs within a
-distance, which is given to NumPy here, so that the loop in Python costs it nothing. It opens one
-image after the other, in one process.
+Of each photo there is one copy of each kind. An image is found when it is dropped for a copy of its
+own, or another for it; `wrong` are those that are dropped for another photo. `better` is the share
+of enlarged and noisy copies that do not stay in place of another. The peers are used as their pages
+show: a phash of every image, and all pairs within a distance, which is given to NumPy here, so that
+the loop in Python costs it nothing. They open one image after the other, in one process.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import json
 import subprocess
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -63,7 +65,26 @@ def copies_of(photo: Pixels) -> Iterator[tuple[str, bytes]]:
     with io.BytesIO() as file:
         Image.fromarray(photo).save(file, "webp", quality=60)
         yield "webp.webp", file.getvalue()
-    yield "mirror.png", encode(np.ascontiguousarray(photo[:, ::-1]), ".png")
+    for name, changed in changes_of(photo):
+        yield name, encode(np.ascontiguousarray(changed), Path(name).suffix, 90)
+
+
+def changes_of(photo: Pixels) -> Iterator[tuple[str, Pixels]]:
+    """Yield changed copies that hashes of whole images mostly miss, and worse ones."""
+    height, width = photo.shape[:2]
+    top, left = round(0.05 * height), round(0.05 * width)
+    white = (255, 255, 255)
+    yield "mirror.png", photo[:, ::-1]
+    yield "cut.jpg", photo[top:-top, left:-left]
+    yield "corner.jpg", photo[top:, left:]
+    yield "border.jpg", cv2.copyMakeBorder(photo, 8, 8, 8, 8, cv2.BORDER_CONSTANT, value=white)
+    place, font = (5, round(0.9 * height)), cv2.FONT_HERSHEY_SIMPLEX
+    yield "text.jpg", cv2.putText(photo.copy(), "COPYRIGHT", place, font, width / 200, white, 1)
+    yield "bright.jpg", np.clip(photo.astype(int) + 40, 0, 255).astype(np.uint8)
+    yield "dark.jpg", (photo * 0.6).astype(np.uint8)
+    yield "large.png", cv2.resize(photo, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC)
+    noise = np.random.default_rng(int(photo.sum())).normal(0, 8, photo.shape)
+    yield "noisy.png", np.clip(photo + noise, 0, 255).astype(np.uint8)
 
 
 def plant(folder: Path, photos: list[Pixels]) -> int:
@@ -79,9 +100,8 @@ def plant(folder: Path, photos: list[Pixels]) -> int:
 
 
 def family(path: str) -> str:
-    """Return the common part of all copies of one photo; the mirror image is another."""
-    stem = Path(path).name
-    return stem.partition("_")[0] + ("m" if "_mirror" in stem else "")
+    """Return the common part of all copies of one photo."""
+    return Path(path).name.partition("_")[0]
 
 
 def faceprep(source: Path, *options: str) -> dict[str, str]:
@@ -106,12 +126,23 @@ def faceprep(source: Path, *options: str) -> dict[str, str]:
     }
 
 
-def imagehash(source: Path, distance: int) -> dict[str, str]:
-    """The same with the first of its copies by name, within an identity."""
-    import imagehash as peer
+def phashes(name: str, paths: list[Path]) -> np.ndarray:
+    """Return the bits (n, 64) of the phash of a package for every image."""
+    if name == "imagehash":
+        import imagehash
 
+        return np.stack([imagehash.phash(Image.open(path)).hash.ravel() for path in paths])
+    from imagededup.methods import PHash
+
+    hasher = PHash(verbose=False)
+    numbers = [int(hasher.encode_image(image_file=str(path)), 16) for path in paths]
+    return np.unpackbits(np.array(numbers, ">u8").view(np.uint8)).reshape(-1, 64)
+
+
+def peer(name: str, source: Path, distance: int) -> dict[str, str]:
+    """The same with the first of its copies by name, within an identity."""
     paths = sorted(source.glob("*/*"))
-    bits = np.stack([peer.phash(Image.open(path)).hash.ravel() for path in paths])
+    bits = phashes(name, paths)
     kept: dict[str, str] = {}
     for number, path in enumerate(paths):
         near = np.flatnonzero((bits[:number] != bits[number]).sum(axis=1) <= distance)
@@ -121,15 +152,23 @@ def imagehash(source: Path, distance: int) -> dict[str, str]:
     return kept
 
 
-def judge(name: str, kept: dict[str, str], n_photos: int) -> None:
-    """A line of the table."""
-    n_copies = n_photos * (sum(1 for _ in copies_of(np.zeros((32, 32, 3), np.uint8))) - 2)
-    right = [path for path, other in kept.items() if family(path) == family(other)]
-    wrong = [path for path in kept if path not in set(right)]
+def judge(name: str, kept: dict[str, str], photos: list[Pixels]) -> None:
+    """Print precision, recall, wrong ones and the share of each kind that is found."""
+    n_copies = sum(sum(1 for _ in copies_of(photo)) - 1 for photo in photos)
+    right = {path: other for path, other in kept.items() if family(path) == family(other)}
     precision, recall = len(right) / max(len(kept), 1), len(right) / n_copies
-    kinds = Counter(Path(path).stem.partition("_")[2] for path in wrong)
-    told = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common(4))
-    print(f"{name:44s}{precision:10.4f}{recall:9.4f}{len(wrong):7d}   {told}")
+    worse = [path for path in right.values() if "_large" in path or "_noisy" in path]
+    n_wrong = len(kept) - len(right)
+    print(f"{name:34s}{precision:10.4f}{recall:9.4f}{n_wrong:7d}{1 - len(worse) / len(right):8.3f}")
+    touched = {(family(path), kind_of(path)) for pair in right.items() for path in pair}
+    counts = Counter(kind for _, kind in touched)
+    names = [name for name, _ in changes_of(photos[0])]
+    shares = (f"{Path(name).stem} {counts[Path(name).stem] / len(photos):.2f}" for name in names)
+    print("    " + ", ".join(shares))
+
+
+def kind_of(path: str) -> str:
+    return Path(path).stem.partition("_")[2]
 
 
 def million(n: int) -> None:
@@ -178,12 +217,18 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true")
     asked = arguments.parse_args()
     photos = load_photos(asked.photos, 40 if asked.quick else asked.n)
+    peers = [name for name in ("imagehash", "imagededup") if importlib.util.find_spec(name)]
     candidates = {
-        "imagehash, all pairs": lambda source: imagehash(source, _DISTANCES[0]),
         "faceprep dedupe --embedder none": lambda source: faceprep(source, "--embedder", "none"),
-        "faceprep dedupe": faceprep,
         "faceprep dedupe --exact-only": lambda source: faceprep(source, "--exact-only"),
     }
+    if not asked.quick:
+        candidates["faceprep dedupe"] = faceprep
+    for name in peers:
+        for distance in _DISTANCES:
+            candidates[f"{name}, distance {distance}"] = partial(
+                lambda name, distance, source: peer(name, source, distance), name, distance
+            )
     with tempfile.TemporaryDirectory() as folder:
         source, answers = Path(folder), {}
         n_images = plant(source, photos)
@@ -192,14 +237,10 @@ def main() -> None:
             answers[name] = candidates[name](source)
 
         timed = {name: lambda name=name: kept_by(name) for name in candidates}
-        side_by_side(
-            "images to what stays, whole command", n_images, timed, repeats=1 if asked.quick else 3
-        )
-        print(f"\n{'':44s}{'precision':>10s}{'recall':>9s}{'wrong':>7s}")
-        for distance in _DISTANCES:
-            judge(f"imagehash, distance {distance}", imagehash(source, distance), len(photos))
-        for name in list(candidates)[1:]:
-            judge(name, answers[name], len(photos))
+        side_by_side("images to what stays, whole command", n_images, timed, repeats=1)
+        print(f"\n{'':34s}{'precision':>10s}{'recall':>9s}{'wrong':>7s}{'better':>8s}")
+        for name, kept in answers.items():
+            judge(name, kept, photos)
     if not asked.quick:
         million(1_000_000)
 

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Doubles
+from faceprep.identity.cores import robust_centre
 from faceprep.identity.metrics.verification import judge_pairs
-from faceprep.identity.outliers import robust_centre
 from faceprep.sets.folder import find_identities
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.vision.codec import decode

@@ -44,7 +44,7 @@ def write(root: Path, files: dict[str, bytes]) -> Path:
 
 
 def planted(image: Pixels, stem: str) -> dict[str, bytes]:
-    """A photo, a copy of each kind, and its mirror image, which is none."""
+    """A photo and a copy of each kind."""
     return {
         f"{stem}.png": encode(image, ".png"),
         f"{stem}_same.png": encode(image, ".png"),

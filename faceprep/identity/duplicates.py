@@ -27,6 +27,10 @@ Alike = Callable[[int, Ints], Bools]
 
 RADIUS = 4
 """Hamming distance up to which two hashes are candidates."""
+_RADII = ((50_000, 8), (300_000, 6))
+"""Larger distances for sets of up to so many images."""
+_QUERIES, _VIEWS_FROM = [0, 1, 2], 3
+"""Columns of hashes that are looked up, and the first of those that are views only."""
 NO_IDENTITY = -1
 """The identity of a test image, which is always kept."""
 _BITS = 64
@@ -38,7 +42,9 @@ class Images:
     """Identity, content and hash of each image (n,), and the order, best first.
 
     `identities` holds identity numbers or NO_IDENTITY. Images with the same number in `contents`
-    are the same byte for byte, and have the same hash.
+    are the same byte for byte, and have the same hash. Hashes may be (n, k): those of the image, of
+    another picture of it, and of its mirror image, then of its views. Two images are candidates if
+    one of the first three of one is near any of the other but its mirror image.
     """
 
     identities: Ints
@@ -129,26 +135,75 @@ def _compare_some(
 def keep_best(hashes: Hashes, order: Ints, alike: Alike, radius: int = RADIUS) -> Ints:
     """Return for each image (n,) the kept image that it is a copy of, or the image itself.
 
-    `order` lists images, best first; an image that it leaves out is kept. If an image is a copy of
-    several kept images, the best of these is returned. Only images with hashes within `radius` are
-    compared, and only with kept images: n copies of one image take n comparisons.
+    `hashes` are (n,) or (n, k), as in `Images`. `order` lists images, best first; an image that it
+    leaves out is kept. If an image is a copy of several kept images, the best of these is returned.
+    Only images with hashes within `radius` are compared, and only with kept images: n copies of one
+    image take n comparisons.
     """
     kept = np.arange(len(hashes))
-    values, value_of = np.unique(hashes[order], return_inverse=True)
-    starts, partners = _neighbours(values, radius)
-    is_alone = (np.bincount(value_of, minlength=len(values)) == 1) & (np.diff(starts) == 0)
-    kept_ranks: dict[int, list[int]] = {}
-    for rank in np.flatnonzero(~is_alone[value_of]).tolist():
-        value = int(value_of[rank])
-        ranks = list(kept_ranks.get(value, ()))
-        for near_value in partners[starts[value] : starts[value + 1]].tolist():
-            ranks += kept_ranks.get(near_value, ())
-        found = _find_first(alike, int(order[rank]), order[sorted(ranks)])
+    index = _HashIndex(_as_columns(hashes)[order], radius)
+    for rank in np.flatnonzero(~index.is_alone).tolist():
+        ranks = index.find_kept(rank)
+        found = _find_first(alike, int(order[rank]), order[ranks])
         if found is None:
-            kept_ranks.setdefault(value, []).append(rank)
+            index.keep(rank)
         else:
             kept[order[rank]] = found
     return kept
+
+
+def _as_columns(hashes: Hashes) -> Hashes:
+    return hashes if hashes.ndim == 2 else hashes[:, None]
+
+
+class _HashIndex:
+    """The hashes (n, k) of images by rank, and the kept images that have them."""
+
+    def __init__(self, hashes: Hashes, radius: int) -> None:
+        self._values, number_of = np.unique(hashes, return_inverse=True)
+        self._number_of = number_of.reshape(hashes.shape)
+        ranks = np.broadcast_to(np.arange(len(hashes))[:, None], hashes.shape)
+        n = len(self._values)
+        first, last = np.full(n, len(hashes)), np.full(n, -1)
+        np.minimum.at(first, self._number_of, ranks)
+        np.maximum.at(last, self._number_of, ranks)
+        owners = np.where(first == last, first, -1 - np.arange(n))
+        self._starts, self._partners = _neighbours(self._values, radius, owners)
+        is_shared = (first != last) | (np.diff(self._starts) > 0)
+        self.is_alone: Bools = ~is_shared[self._number_of].any(axis=1)
+        n_columns = hashes.shape[1]
+        self._queries = [column for column in _QUERIES if column < n_columns]
+        self._views = [0, 1, *range(_VIEWS_FROM, n_columns)][: max(n_columns - 1, 1)]
+        self._kept_by_query: dict[int, list[int]] = {}
+        self._kept_by_view: dict[int, list[int]] = {}
+
+    def keep(self, rank: int) -> None:
+        """Note an image that is kept, for those that follow."""
+        for columns, table in (
+            (self._queries, self._kept_by_query),
+            (self._views, self._kept_by_view),
+        ):
+            for number in set(self._number_of[rank, columns].tolist()):
+                table.setdefault(number, []).append(rank)
+
+    def find_kept(self, rank: int) -> list[int]:
+        """Return the ranks, rising, of the kept images that are candidates for a copy."""
+        found: set[int] = set()
+        for columns, table in (
+            (self._queries, self._kept_by_view),
+            (self._views, self._kept_by_query),
+        ):
+            for number in set(self._number_of[rank, columns].tolist()):
+                found.update(table.get(number, ()))
+                start, stop = self._starts[number], self._starts[number + 1]
+                for near in self._partners[start:stop].tolist():
+                    found.update(table.get(near, ()))
+        return sorted(found)
+
+
+def choose_radius(n: int) -> int:
+    """Return the Hamming distance for a set of `n` images: a wider search takes longer."""
+    return next((radius for most, radius in _RADII if n <= most), RADIUS)
 
 
 def _find_first(alike: Alike, image: int, others: Ints) -> int | None:
@@ -167,13 +222,15 @@ def mark_near_dropped(hashes: Hashes, kept: Ints, radius: int = RADIUS) -> Bools
 
     A dropped image is marked itself. A stricter `alike` can change the outcome of no other image.
     """
+    hashes = _as_columns(hashes)
     values, value_of = np.unique(hashes, return_inverse=True)
+    value_of = value_of.reshape(hashes.shape)
     starts, partners = _neighbours(values, radius)
     is_dropped = np.zeros(len(values), np.bool_)
     is_dropped[value_of[kept != np.arange(len(kept))]] = True
     near = is_dropped.copy()
     near[partners[np.repeat(is_dropped, np.diff(starts))]] = True
-    return near[value_of]
+    return np.asarray(near[value_of].any(axis=1))
 
 
 # Search for similar hashes
@@ -227,12 +284,18 @@ def _equal_pairs(keys: Hashes) -> Iterator[tuple[Ints, Ints]]:
         places = places[ordered[places + step] == ordered[places]]
 
 
-def _neighbours(values: Hashes, radius: int) -> tuple[Ints, Ints]:
-    """Return (starts, partners): partners[starts[i] : starts[i + 1]] are near value i."""
+def _neighbours(values: Hashes, radius: int, owners: Ints | None = None) -> tuple[Ints, Ints]:
+    """Return (starts, partners): partners[starts[i] : starts[i + 1]] are near value i.
+
+    Values with the same number in `owners` are not partners.
+    """
     lefts = [np.zeros(0, np.int64)]
     rights = [np.zeros(0, np.int64)]
     if radius:
         for i, j in find_near_hashes(values, radius):
+            if owners is not None:
+                apart = owners[i] != owners[j]
+                i, j = i[apart], j[apart]
             lefts += [i, j]
             rights += [j, i]
     ones, others = np.concatenate(lefts), np.concatenate(rights)

@@ -34,6 +34,11 @@ class Bounds(NamedTuple):
         """The likeness, half way up, from which a match can contradict a join."""
         return (self.merge_from + self.undecided_from) / 2
 
+    @property
+    def half_band(self) -> float:
+        """Half of the difference between the two thresholds."""
+        return (self.merge_from - self.undecided_from) / 2
+
 
 class Join(NamedTuple):
     """One join of two clusters into a new one."""

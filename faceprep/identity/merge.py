@@ -1,8 +1,12 @@
 """Plans which identities to merge as one person, with evidence for each decision.
 
 Mean linkage is the default: the likeness of two identities is the mean over all pairs of their
-images. A few similar images therefore join no identities, and one bad image parts none. It needs
-only the identities' mean vectors; images are compared only for the evidence of a decision.
+images, without those that are strays in their identity. A few similar images therefore join no
+identities, and bad images part none. It needs only the identities' mean vectors; images are
+compared only for the evidence of a decision.
+
+Blurry faces are all alike. A merge is undecided if both identities are about as similar to several
+unrelated ones as to each other.
 
 Linkage `complete` takes the least similar pair. `single` takes the most similar pair, like the rule
 "any pair over 0.7", and chains as that does. `centroid` compares the directions of the means.
@@ -20,11 +24,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from faceprep.core.arrays import Doubles
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.types import ACCEPTED, MERGE, UNDECIDED, Decision
 from faceprep.identity.ann import ApproximateSearch
-from faceprep.identity.identity_sums import Groups, gather_groups
+from faceprep.identity.cores import gather_cores
+from faceprep.identity.guards import CROWD, measure_crowding
+from faceprep.identity.identity_sums import gather_groups
 from faceprep.identity.linkage import (
     CENTROID,
     LINKAGES,
@@ -109,6 +116,8 @@ class Merges(NamedTuple):
     """The number of identities held back because their matches do not match each other."""
     recall: float = 1.0
     """The share of candidate pairs that were found, from a sample; 1 if the search is exact."""
+    n_crowded: int = 0
+    """The number of merges held back because both identities are similar to many others."""
 
 
 def plan_merges(
@@ -129,27 +138,31 @@ def plan_merges(
     """
     rule = rule or MergeRule()
     bounds = rule.bounds(embeddings.model)
-    vectors = prepare(embeddings)
-    groups = gather_groups(vectors)
+    likely = LikelyPairs(embeddings, rule.linkage)
+    vectors, groups = likely.vectors, likely.groups
     approximate_search = ApproximateSearch(progress=progress)
-    search: Search = partial(all_pairs, progress=progress)
     if approximate:
-        search = approximate_search.search
-    pairs = _near_pairs(vectors, groups, rule.linkage, bounds.undecided_from, search)
+        pairs = likely.find(bounds.undecided_from, search=approximate_search.search)
+    else:
+        pairs = likely.find(bounds.undecided_from, progress)
     _warn_of_too_many_matches(pairs, bounds, len(groups))
     start = build_clusters(groups, rule.linkage, bounds.undecided_from, pairs)
     clusters, joins, bridges = join_all(start, bounds)
-    plan = _Plan(vectors, clusters, rule.linkage, bounds)
-    accepted = sorted(plan.list_accepted(joins), key=lambda decision: decision.subject)
+    roots = np.array([clusters.root(identity) for identity in range(len(groups))], np.int64)
+    crowding = measure_crowding(pairs, roots)
+    plan = _Plan(vectors, clusters, rule.linkage, bounds, crowding)
+    merges = sorted(plan.list_merges(joins), key=lambda decision: decision.subject)
+    accepted = [decision for decision in merges if decision.verdict == ACCEPTED]
+    crowded = [decision for decision in merges if decision.verdict != ACCEPTED]
 
     def rank(decision: Decision) -> tuple[float, str, str]:
         distance = abs((decision.score or 0) - bounds.merge_from)
         return distance, decision.subject, decision.into
 
-    undecided = sorted(plan.list_undecided(bridges), key=rank)
+    undecided = sorted([*crowded, *plan.list_undecided(bridges)], key=rank)
     n = len(vectors.names)
     recall = 1.0 if approximate_search.recall is None else approximate_search.recall
-    return Merges([*accepted, *undecided], n, n - len(accepted), len(bridges), recall)
+    return Merges([*accepted, *undecided], n, n - len(accepted), len(bridges), recall, len(crowded))
 
 
 def _warn_of_too_many_matches(pairs: Pairs, bounds: Bounds, n: int) -> None:
@@ -165,20 +178,37 @@ def _warn_of_too_many_matches(pairs: Pairs, bounds: Bounds, n: int) -> None:
         )
 
 
-def _near_pairs(
-    vectors: Vectors, groups: Groups, linkage: str, least: float, search: Search
-) -> Pairs:
-    if linkage == SINGLE:
-        return find_maxima(vectors, least, search)
-    if linkage == CENTROID:
-        return find_centroid_pairs(groups, least, search)
-    pairs = find_mean_pairs(groups, least, search)
-    if linkage == MEAN:
-        return pairs
-    minima = [_minimum(vectors, a, b) for a, b in zip(pairs.left, pairs.right, strict=True)]
-    likeness = np.array(minima, np.float64)
-    enough = likeness >= least
-    return Pairs(pairs.left[enough], pairs.right[enough], likeness[enough])
+class LikelyPairs:
+    """Identities as a linkage compares them: whole, or their cores for the mean of all pairs.
+
+    Raises SourceError for vectors that are not finite or zero.
+    """
+
+    def __init__(self, embeddings: Embeddings, linkage: str) -> None:
+        self._linkage = linkage
+        self.vectors = prepare(embeddings)
+        self.groups = gather_groups(self.vectors)
+        if linkage == MEAN:
+            model = embeddings.model
+            bounds = Bounds(model.merge_from, model.undecided_from)
+            self.groups = gather_cores(self.vectors, self.groups, bounds, model.outlier_angle)
+
+    def find(
+        self, least: float, progress: Progress | None = None, search: Search | None = None
+    ) -> Pairs:
+        """Find the pairs of identities with a likeness of `least` or more."""
+        search = search or partial(all_pairs, progress=progress)
+        if self._linkage == SINGLE:
+            return find_maxima(self.vectors, least, search)
+        if self._linkage == CENTROID:
+            return find_centroid_pairs(self.groups, least, search)
+        pairs = find_mean_pairs(self.groups, least, search)
+        if self._linkage == MEAN:
+            return pairs
+        sides = zip(pairs.left, pairs.right, strict=True)
+        likeness = np.array([_minimum(self.vectors, a, b) for a, b in sides], np.float64)
+        enough = likeness >= least
+        return Pairs(pairs.left[enough], pairs.right[enough], likeness[enough])
 
 
 def _minimum(vectors: Vectors, a: int, b: int) -> float:
@@ -189,15 +219,21 @@ def _minimum(vectors: Vectors, a: int, b: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Final clusters, with methods that turn them into decisions."""
+    """Final clusters, with methods that turn them into decisions.
+
+    `crowding` (n,) is the likeness of each identity to several unrelated ones.
+    """
 
     vectors: Vectors
     clusters: Clusters
     linkage: str
     bounds: Bounds
+    crowding: Doubles
 
-    def list_accepted(self, joins: Sequence[Join]) -> list[Decision]:
+    def list_merges(self, joins: Sequence[Join]) -> list[Decision]:
         """List decisions that merge the members of each cluster into its largest identity.
+
+        Those of blurry identities are undecided.
 
         The score is the likeness of the join that put an identity and the largest one together.
         """
@@ -217,16 +253,22 @@ class _Plan:
             for subject in members:
                 if subject != into:
                     score = scores[subject]
-                    decisions.append(self.accept(subject, into, score, len(members)))
+                    decisions.append(self.judge(subject, into, score, len(members)))
         return decisions
 
-    def accept(self, subject: int, into: int, score: float, n: int) -> Decision:
+    def judge(self, subject: int, into: int, score: float, n: int) -> Decision:
+        """Merge an identity into the largest of its `n`, unless both are in a crowd."""
         reason = f"{self.linkage} likeness {score:.3f}, at least {self.bounds.merge_from:.3f}"
         if n > 2:
             reason += f"; one of {n} identities that match"
+        verdict = ACCEPTED
+        crowd = float(min(self.crowding[subject], self.crowding[into]))
+        if crowd >= score - self.bounds.half_band:
+            verdict = UNDECIDED
+            reason += f"; but both are alike by {crowd:.3f} to {CROWD} or more unrelated identities"
         evidence = self.evidence((subject,), (into,))
         names = self.name(subject), self.name(into)
-        return Decision(MERGE, *names, score, reason, ACCEPTED, evidence)
+        return Decision(MERGE, *names, score, reason, verdict, evidence)
 
     def list_undecided(self, bridges: Mapping[int, Bridge]) -> list[Decision]:
         """List possible merges of the remaining clusters, the smaller into the larger."""

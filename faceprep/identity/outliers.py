@@ -1,9 +1,10 @@
 """Plans which images to remove: those far from the centre of their identity, and small identities.
 
-The centre is robust: it starts from the nearer half of the images, so even two fifths of other
-people's images do not shift it. Similar outliers form a group. A group that matches another
-identity is moved there. A group that matches none is probably a second person, so a new identity is
-proposed for it. All other outliers are dropped.
+Similar outliers form a group. Groups are compared with the cores of the identities, which are the
+identities without their outliers. A group that matches another core, or lies well within the angle
+of one core alone, is moved there. A group that matches none is probably a second person, so a new
+identity is proposed for it. All other outliers are dropped. Drops and new identities are undecided
+where another core is near.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
+from faceprep.identity.cores import angles_from, measure_angles
 from faceprep.identity.identity_sums import Groups, gather_groups, gather_images
 from faceprep.identity.linkage import MEAN, Bounds, build_clusters, join_all
 from faceprep.identity.similarity import (
@@ -31,11 +33,13 @@ from faceprep.identity.similarity import (
 )
 from faceprep.identity.vectors import Vectors, prepare
 
-_TURNS = 20
-_SAMPLE = 1 << 14
 _AT_ONCE = 1 << 12
 _PERSON = 3
 """The number of similar images that make a person; two may be the same photo twice."""
+_SURE, _APART = 0.8, 0.1
+"""Shares of the angle: an outlier is moved to a core within the first, if the next core is farther
+away by the second. On AT&T with 40 % wrong images, 98 % are moved so, and all rightly; of people
+who are not there, 3 % are moved."""
 
 
 class Stray(NamedTuple):
@@ -49,6 +53,14 @@ class Stray(NamedTuple):
     rows: Ints
     angles: Doubles
     is_clear: bool
+
+
+class Match(NamedTuple):
+    """Another identity near a group of outliers: the mean likeness and the angle to its core."""
+
+    group: int
+    likeness: float
+    angle: float
 
 
 def plan_cleaning(
@@ -76,61 +88,19 @@ def plan_cleaning(
     groups = gather_groups(vectors)
     bounds = Bounds(embeddings.model.merge_from, embeddings.model.undecided_from)
     strays = list(_find_strays(vectors, groups, bounds, limit, progress))
-    images = _Plan(vectors, groups, bounds, limit, set(vectors.names)).judge_all(strays)
+    cores = _take_out(vectors, groups, strays)
+    images = _Plan(vectors, cores, bounds, limit, set(vectors.names)).judge_all(strays)
     return _drop_small(vectors, images, least_images)
 
 
-def robust_centre(rows: Doubles, limit: float, is_unit: bool) -> Doubles:
-    """Return a centre (d,) of rows (n, d) that outliers do not shift.
-
-    It is the mean of the rows within `limit` degrees of the mean of the nearer half, scaled to
-    length 1 if `is_unit`. The nearer half is found by iteration from the mean of all rows.
-
-    Method: least trimmed squares by concentration steps, reweighted once so that rows a little
-    aside count as well. Rousseeuw and Van Driessen, "Computing LTS regression for large data sets",
-    2006.
-
-    >>> rows = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    >>> robust_centre(rows, 75, True).tolist()
-    [1.0, 0.0]
-    """
-    kept = np.arange(len(rows))
-    for _ in range(_TURNS):
-        apart = _distances(_middle(rows[kept], is_unit), rows)
-        nearer = np.sort(np.argsort(apart, kind="stable")[: len(rows) // 2 + 1])
-        if len(nearer) == len(kept) and (nearer == kept).all():
-            break
-        kept = nearer
-    is_within = angles_from(_middle(rows[kept], is_unit), rows) <= limit
-    if is_within.any():
-        return _middle(rows[is_within], is_unit)
-    return _middle(rows[kept], is_unit)
-
-
-def _middle(rows: Doubles, is_unit: bool) -> Doubles:
-    mean = rows.mean(axis=0)
-    length = np.sqrt((mean * mean).sum())
-    if is_unit and length > 0:
-        mean = mean / length
-    return np.asarray(mean)
-
-
-def angles_from(centre: Doubles, rows: Doubles) -> Doubles:
-    """Convert the distances of rows from the centre to angles (n,) in degrees.
-
-    The angle is 2·arcsin(distance / 2), at which two directions have that distance. For vectors of
-    length 1 it is the angle between them. Distances of 2 or more give 180 degrees.
-
-    >>> angles_from(np.array([1.0, 0.0]), np.array([[0.0, 1.0], [1.0, 0.0]])).tolist()
-    [90.0, 0.0]
-    """
-    sines = np.minimum(_distances(centre, rows) / 2, 1)
-    return np.asarray(np.degrees(2 * np.arcsin(sines)).round(3))
-
-
-def _distances(centre: Doubles, rows: Doubles) -> Doubles:
-    apart = rows - centre
-    return np.asarray(np.sqrt((apart * apart).sum(axis=1)).round(12))
+def _take_out(vectors: Vectors, groups: Groups, strays: Sequence[Stray]) -> Groups:
+    """Return the cores: identities without their strays, or whole where nothing would be left."""
+    totals = groups.totals.copy()
+    for stray in strays:
+        totals[stray.group] -= gather_images(vectors, groups, stray.rows).sum(axis=0)
+    is_empty = totals[:, -1] == 0
+    totals[is_empty] = groups.totals[is_empty]
+    return replace(groups, totals=totals)
 
 
 def _find_strays(
@@ -138,7 +108,7 @@ def _find_strays(
 ) -> Iterator[Stray]:
     for group in range(len(vectors.names)):
         rows = vectors.rows_of([group])
-        angles = _angles(vectors, rows, limit, groups.is_unit)
+        angles = measure_angles(vectors, rows, limit, groups.is_unit)
         far = np.flatnonzero(angles > limit)
         is_clear = 2 * len(far) < len(rows)
         for alike in _group_alike(vectors, groups, rows[far], bounds):
@@ -146,14 +116,6 @@ def _find_strays(
             yield Stray(group, rows[places], angles[places], is_clear)
         if progress:
             progress(group + 1, len(vectors.names))
-
-
-def _angles(vectors: Vectors, rows: Ints, limit: float, is_unit: bool) -> Doubles:
-    """Measure angles from the robust centre; a very large identity takes it from a sample."""
-    step = -(-len(rows) // _SAMPLE)
-    centre = robust_centre(vectors.take(rows[::step]), limit, is_unit)
-    pieces = (vectors.take(rows[at : at + _AT_ONCE]) for at in range(0, len(rows), _AT_ONCE))
-    return np.concatenate([angles_from(centre, piece) for piece in pieces])
 
 
 def _group_alike(vectors: Vectors, groups: Groups, rows: Ints, bounds: Bounds) -> list[Ints]:
@@ -173,11 +135,11 @@ def _group_alike(vectors: Vectors, groups: Groups, rows: Ints, bounds: Bounds) -
 class _Plan:
     """The set and its thresholds, with methods that turn strays into decisions.
 
-    `names` are the names of identities in use.
+    `cores` are the identities without their strays. `names` are the names of identities in use.
     """
 
     vectors: Vectors
-    groups: Groups
+    cores: Groups
     bounds: Bounds
     limit: float
     names: set[str]
@@ -187,42 +149,61 @@ class _Plan:
         judged: dict[int, Decision] = {}
         for at in range(0, len(strays), _AT_ONCE):
             block = strays[at : at + _AT_ONCE]
-            images = (gather_images(self.vectors, self.groups, stray.rows) for stray in block)
+            images = (gather_images(self.vectors, self.cores, stray.rows) for stray in block)
             totals = np.stack([image_totals.sum(axis=0) for image_totals in images])
-            nearest = find_nearest_groups(self.groups, totals, 2)
+            nearest = find_nearest_groups(self.cores, totals, 3)
             for number, stray in enumerate(block):
                 is_other = (nearest.left == number) & (nearest.right != stray.group)
-                others = nearest.right[is_other].tolist()
-                likenesses = nearest.likeness[is_other].tolist()
-                matches = list(zip(others, likenesses, strict=True))
-                decisions = self.judge(stray, totals[number], *matches[:1])
+                others, likeness = nearest.right[is_other], nearest.likeness[is_other]
+                matches = self.matches(totals[number], others[:2], likeness[:2])
+                decisions = self.judge(stray, totals[number], matches)
                 judged |= zip(stray.rows.tolist(), decisions, strict=True)
         return dict(sorted(judged.items()))
 
-    def judge(
-        self, stray: Stray, total: Doubles, match: tuple[int, float] | None = None
-    ) -> list[Decision]:
-        """Decide for each row: move it to a matching identity or to a new one, or drop it.
+    def matches(self, total: Doubles, others: Ints, likeness: Doubles) -> list[Match]:
+        """Return the other identities near a row of totals (d + 2,), by angle."""
+        if not len(others):
+            return []
+        centres = self.cores.centroids(self.cores.totals[others])
+        angles = angles_from(self.cores.centroids(total[None])[0], centres)
+        found = map(Match, others.tolist(), likeness.tolist(), angles.tolist())
+        return sorted(found, key=lambda match: (match.angle, match.group))
 
-        `match` is the nearest other identity and its mean likeness.
-        """
+    def judge(self, stray: Stray, total: Doubles, matches: Sequence[Match]) -> list[Decision]:
+        """Decide for each row: move it to a matching identity or to a new one, or drop it."""
         rest = np.setdiff1d(self.vectors.rows_of([stray.group]), stray.rows)
         verdict = UNDECIDED
         if stray.is_clear:
             verdict = ACCEPTED
         nearest = ""
-        if match:
-            other, likeness = match
-            name = self.vectors.names[other]
-            if likeness >= self.bounds.merge_from:
-                why = f"; mean likeness {likeness:.3f} to {name}"
-                target = self.vectors.rows_of([other])
+        if matches:
+            match = matches[0]
+            name = self.vectors.names[match.group]
+            if self.is_sure(matches):
+                why = (
+                    f"; mean likeness {match.likeness:.3f} to {name}, {match.angle:.1f} degrees "
+                    "from its centre"
+                )
+                target = self.vectors.rows_of([match.group])
                 return self.decide(stray, (MOVE, name, verdict), why, (target, rest))
-            nearest = f"; {name} is the nearest other identity, {likeness:.3f}"
+            nearest = f"; {name} is the nearest other identity, {match.likeness:.3f}"
+            if match.likeness >= self.bounds.undecided_from or match.angle <= self.limit:
+                verdict = UNDECIDED
         if len(stray.rows) == 1 or not len(rest):
             return self.decide(stray, (DROP, "", verdict), nearest, (stray.rows[:0], rest))
-        remaining = self.groups.totals[[stray.group]] - total
-        own = float(self.groups.mean_likeness(total[None], remaining)[0])
+        return self.propose(stray, total, verdict, rest)
+
+    def is_sure(self, matches: Sequence[Match]) -> bool:
+        """Return whether the nearest core is that of the same person."""
+        first, *others = matches
+        if first.likeness >= self.bounds.merge_from:
+            return True
+        is_alone = not others or others[0].angle - first.angle >= _APART * self.limit
+        return first.angle <= _SURE * self.limit and is_alone
+
+    def propose(self, stray: Stray, total: Doubles, verdict: str, rest: Ints) -> list[Decision]:
+        """Propose a new identity for a group of similar outliers."""
+        own = float(self.cores.mean_likeness(total[None], self.cores.totals[[stray.group]])[0])
         if len(stray.rows) < _PERSON or own >= self.bounds.undecided_from:
             verdict = UNDECIDED
         why = (

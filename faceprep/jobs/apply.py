@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -46,7 +47,7 @@ from faceprep.steps.place_images import (
 from faceprep.steps.resolve_plan import resolve
 from faceprep.steps.undo_plan import evidence_of
 from faceprep.tables.embeddings import is_embeddings
-from faceprep.tables.plan import read_plan
+from faceprep.tables.plan import read_plan, refuse_output
 from faceprep.tables.verdicts import refuse_open_review
 
 log = logging.getLogger("faceprep")
@@ -70,6 +71,7 @@ class Apply(PlacingOptions, Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         plan = request.sources[0]
+        refuse_output(plan, f"faceprep apply {{plan}} {shlex.quote(str(request.output))}")
         refuse_open_review(plan)
         header, found = read_plan(plan)
         decisions = list(found)

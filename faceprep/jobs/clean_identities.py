@@ -53,6 +53,10 @@ class CleanIdentities(PlanningOptions):
         if self.min_images < 0:
             raise OptionError("--min-images", expected="0 or more", found=str(self.min_images))
 
+    def overrides_check(self) -> bool:
+        """Return whether --crops or --angle is given."""
+        return super().overrides_check() or self.angle is not None
+
     def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
         model = embeddings.model
         if self.angle is None:

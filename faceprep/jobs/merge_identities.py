@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from faceprep.core.embeddings import Embeddings
+from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import MissingExtra, OptionError
 from faceprep.core.options import option
 from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, UNDECIDED, Decision, Request, Work
 from faceprep.identity.far_threshold import threshold_at
+from faceprep.identity.guards import refuse_one_cluster, refuse_one_person
 from faceprep.identity.linkage import CENTROID, LINKAGES
 from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
 from faceprep.identity.vectors import DECIMALS
@@ -41,9 +42,9 @@ class MergeIdentities(PlanningOptions):
     DST/plan.jsonl lists the identities to merge, each with the pair of images that supports it most
     and the pair that speaks most against it. DST/IDENTITY/IMAGE is the merged set, named after the
     identity with the most images, and DST/undo.jsonl is a plan that reverses it. Doubtful pairs are
-    undecided in the plan and are not merged: accept them there, then use apply. So are tracks of
-    extract-video that share a frame, by SRC/faces.parquet: they are two people. Images that cannot
-    be read are named in failures.csv, dropped in the plan, and not in DST.
+    undecided in the plan and are not merged: accept them there, then use apply. So are
+    identities with two faces of one photo or frame, by SRC/faces.parquet: they are two people.
+    Images that cannot be read are named in failures.csv, dropped in the plan, and not in DST.
     """
 
     command: ClassVar[str] = "merge-identities"
@@ -56,8 +57,8 @@ class MergeIdentities(PlanningOptions):
     )
     far: float | None = option(
         None,
-        "Set the threshold by this rate of false accepts, such as 1e-6, among the pairs of "
-        "images of different people in SRC.",
+        "Set the threshold by this rate of false accepts, such as 1e-4, among the pairs of "
+        "identities of different people in SRC, as --linkage compares them.",
     )
     linkage: str = option(
         "mean",
@@ -101,17 +102,29 @@ class MergeIdentities(PlanningOptions):
             )
         return super().plan(request, scratch)
 
+    def check_likeness(self, embeddings: Embeddings, likeness: Mapping[str, Any]) -> None:
+        """Refuse a model or a threshold at which most identities are one person."""
+        if self.far is None:
+            rule, _ = self._rule(embeddings)
+            refuse_one_person(likeness, rule.bounds(embeddings.model).merge_from)
+
+    def overrides_check(self) -> bool:
+        """Return whether --crops or --threshold is given."""
+        return super().overrides_check() or self.threshold is not None
+
     def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
-        rule, origin = self._rule(embeddings)
+        rule, figures = self._rule(embeddings)
         progress = log_progress("comparing identities")
         merges = plan_merges(embeddings, rule, progress, approximate=self.approximate)
         bounds = rule.bounds(embeddings.model)
+        refuse_one_cluster(merges.decisions, merges.n_identities, bounds.merge_from)
         found = {
             "identities": merges.n_identities,
             "conflicts": merges.n_conflicts,
+            "crowded": merges.n_crowded,
             "threshold": bounds.merge_from,
             "undecided_from": round(bounds.undecided_from, DECIMALS),
-            "threshold_origin": origin,
+            **figures,
         }
         decisions = merges.decisions
         if source:
@@ -137,6 +150,8 @@ class MergeIdentities(PlanningOptions):
             sentence += (
                 f", {found['conflicts']:,} held back by matches that do not match each other"
             )
+        if found.get("crowded"):
+            sentence += f", {found['crowded']:,} held back among identities that are all alike"
         if found.get("unconfirmed"):
             sentence += f", {found['unconfirmed']:,} not confirmed by the second opinion"
         sentence += f"; matched at likeness {found['threshold']:.6g} or more"
@@ -149,23 +164,32 @@ class MergeIdentities(PlanningOptions):
             )
         return sentence + separable(found)
 
-    def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, str]:
-        """Return the merge rule and the origin of its threshold."""
-        threshold, origin = self.threshold, "--threshold"
-        if self.far is not None:
-            found = threshold_at(embeddings, self.far, progress=log_progress("comparing images"))
-            interval = f"{found.low:.2g} to {found.high:.2g} with 95 % confidence"
-            threshold, origin = (
-                found.threshold,
-                f"--far {self.far:g}: {interval}, from {found.n_pairs:,} pairs",
-            )
+    def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, dict[str, Any]]:
+        """Return the merge rule, and the origin of its threshold for the summary."""
         model = embeddings.model
-        if threshold is None:
+        if self.far is not None:
+            return self._rule_at(self.far, embeddings)
+        if self.threshold is None:
             refuse_unknown_model(model, "--threshold or --far")
-            return MergeRule(self.linkage), model.origin
-        return MergeRule(
-            self.linkage, threshold, threshold - (model.merge_from - model.undecided_from)
-        ), origin
+            return MergeRule(self.linkage), {"threshold_origin": model.origin}
+        return self._rule_from(self.threshold, model), {"threshold_origin": "--threshold"}
+
+    def _rule_at(self, far: float, embeddings: Embeddings) -> tuple[MergeRule, dict[str, Any]]:
+        """Return the rule at a rate of false accepts, with the rates that it really gives."""
+        progress = log_progress("comparing identities")
+        found = threshold_at(embeddings, far, self.linkage, progress=progress)
+        origin = (
+            f"--far {far:g}: {found.high:.2g} if all undecided pairs are two people, "
+            f"{found.low:.2g} if all are one, from {found.n_pairs:,} pairs of identities"
+        )
+        rates = {"low": found.low, "high": found.high, "pairs": found.n_pairs}
+        rule = self._rule_from(found.threshold, embeddings.model)
+        return rule, {"threshold_origin": origin, "far": rates}
+
+    def _rule_from(self, threshold: float, model: Model) -> MergeRule:
+        """Return the rule from a threshold on, with a band as wide as that of the model."""
+        band = model.merge_from - model.undecided_from
+        return MergeRule(self.linkage, threshold, threshold - band)
 
     def second(self) -> SecondOpinion | None:
         if self.second_opinion is None:

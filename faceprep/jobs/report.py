@@ -50,7 +50,7 @@ from faceprep.vision.quality import MEASURES, measure_crop
 
 log = logging.getLogger("faceprep")
 Progress = Callable[[int, int], None]
-_PLAN = "plan.jsonl"
+_PLAN, _LIKENESS = "plan.jsonl", "likeness.jsonl"
 _SAMPLE, _N_NAMED = 200, 3
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.[a-z]+$)")
 _MOST_IDENTITIES = 30_000
@@ -191,11 +191,10 @@ class Report(Look):
             plan = out.with_suffix("." + _PLAN)
         judged, decisions = read_plan(plan) if plan.is_file() else ({}, iter(()))
         summary = judged.get("summary") or {}
-        given = self.embeddings or (
-            None if "likeness" in summary else _embeddings_of(out, found_runs)
-        )
+        kept = _load_likeness(plan) or summary.get("likeness")
+        given = self.embeddings or (None if kept else _embeddings_of(out, found_runs))
         embeddings = _load_sound(given) if given else None
-        measured = measure(embeddings, _MOST_COMPARED) if embeddings else summary.get("likeness")
+        measured = measure(embeddings, _MOST_COMPARED) if embeddings else kept
         if measured:
             model = embeddings.model if embeddings else Model()
             usual = model.threshold if embeddings else summary.get("moved_from")
@@ -224,6 +223,18 @@ def _open_pictures(
     if _has_matches(out):
         return open_side_crops(found_runs, (matches.PROBE, matches.GALLERY), scratch)
     return open_crops(out, found_runs, scratch)
+
+
+def _load_likeness(plan: Path) -> Mapping[str, Any]:
+    """Return the likeness that a command wrote beside its plan; empty without it."""
+    path = plan.with_name(plan.name.replace(_PLAN, _LIKENESS))
+    if path == plan or not path.is_file():
+        return {}
+    try:
+        found = json.loads(storage.read_bytes(path))
+    except ValueError as error:
+        raise SourceError(f"not JSON ({error})", path=path) from error
+    return found if isinstance(found, dict) else {}
 
 
 def _tally(run: Run, out: Path, progress: Progress) -> Tally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +17,10 @@ from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import count_noun, on_one_line
 from faceprep.core.types import VERDICTS
 from faceprep.pages.review.session import Session, open_session
+from faceprep.tables.plan import apply_command, refuse_output
 from faceprep.tables.verdicts import journal_of, read_verdicts
+
+log = logging.getLogger("faceprep")
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Review(Service):
 
     def serve(self, plan: Path, announce: Callable[[str], None]) -> Reviewed:
         """Serve or write the page; `announce` receives its address. Raises FaceprepError."""
+        refuse_output(plan, "faceprep review {plan}")
         taken = self.import_ is not None and self.import_.resolve() == journal_of(plan.resolve())
         with open_session(plan, journal=not taken) as session, scratch_folder() as scratch:
             note = self._import(session) if self.import_ else ""
@@ -88,6 +93,7 @@ class Review(Service):
 
                 with suppress(KeyboardInterrupt):
                     serve(session, scratch, self.port, announce, browse=not self.no_browser)
+        log.info("carry it out: %s", apply_command(plan))
         counts = Counter(decision.verdict for decision in session.decisions)
         return Reviewed(
             str(plan), session.n_changed, {verdict: counts[verdict] for verdict in VERDICTS}, note

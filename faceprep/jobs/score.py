@@ -22,6 +22,7 @@ from faceprep.sets.containers import faults_after, index_set, open_set
 from faceprep.sets.image_paths import ImagePaths, path_in_identity
 from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing, is_text, list_set, refuse_bad_name
+from faceprep.steps.earlier_plan import keep_reviewed
 from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import state_of
 from faceprep.steps.model_scores import ModelOptions, ScoredCrop
@@ -93,6 +94,7 @@ class Score(ModelOptions, ListOptions, Job):
             raise OptionError(
                 "the table is a Parquet file", expected="OUT.parquet", found=output.name
             )
+        keep_reviewed(output.with_suffix(".plan.jsonl"), request.overwrite)
         with index_set(source, scratch, relative_to=self.relative_to) as images:
             listing = list_set(images, request.limit)
             storage.write_file(
@@ -166,20 +168,22 @@ class Score(ModelOptions, ListOptions, Job):
         shards, (table, *plan) = work.stages[0].shards, work.files or ()
         parts = [sink.part_path(shard.id, _PART) for shard in shards]
         digest = score_table.join_scores(parts, sink.open(table))
+        state = storage.read_bytes(sink.scratch / _STATE).decode()
+        options = self._limits() | self.list_options()
+        if self.model:
+            options["model"] = self.model
+        judged = plan_header(self.command, Path(shards[0].source), state, options)
         for name in plan:
-            state = storage.read_bytes(sink.scratch / _STATE).decode()
-            options = self._limits() | self.list_options()
-            if self.model:
-                options["model"] = self.model
-            judged = plan_header(self.command, Path(shards[0].source), state, options)
-            with open_set(sink.scratch) as images:
-                form = ImagePaths(images).form
-            rows = (_name_in_plan(row, form) for part in parts for row in parquet.read_rows(part))
-            plan_jsonl.write_plan(
-                sink.open(name),
-                judged | {"table": table, "sha256": digest},
-                plan_drops(rows, self.drop_below, self.drop_above),
-            )
+            about = judged | {"table": table, "sha256": digest}
+            about["digest"] = plan_jsonl.digest_of(self._decisions(parts, sink.scratch))
+            plan_jsonl.write_plan(sink.open(name), about, self._decisions(parts, sink.scratch))
+
+    def _decisions(self, parts: Sequence[Path], scratch: Path) -> Iterator[Decision]:
+        with open_set(scratch) as images:
+            form = ImagePaths(images).form
+        found = (row for part in parts for row in parquet.read_rows(part))
+        rows = (_name_in_plan(row, form) for row in found)
+        return plan_drops(rows, self.drop_below, self.drop_above)
 
 
 def plan_drops(

@@ -34,6 +34,8 @@ class About(NamedTuple):
     n_images: int
     has_images: bool
     """Whether there is a listing of them."""
+    mismatch: str = ""
+    """A description of images that are not crops of the stated template."""
 
 
 def look_at_source(

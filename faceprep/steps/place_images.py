@@ -45,7 +45,7 @@ from faceprep.steps.list_options import origin_options
 from faceprep.steps.listed_set import ListedSet, names_below, read_listed, read_paths
 from faceprep.steps.resolve_plan import Destinations, Row, resolve
 from faceprep.steps.undo_plan import carry_faces, write_undo
-from faceprep.tables.plan import write_plan
+from faceprep.tables.plan import digest_of, write_plan
 
 PLAN, UNDO = "plan.jsonl", "undo.jsonl"
 PLAN_PART = ".plan"
@@ -321,7 +321,7 @@ def write_decided(
 ) -> None:
     """Write, as parts of the deciding shard, the plan and the rows of every one of `shards`."""
     with sink.open_part(PLAN_PART) as file:
-        write_plan(file, header, decisions)
+        write_plan(file, dict(header) | {"digest": digest_of(decisions)}, decisions)
     destinations = resolve(header, decisions, listing)
     if shards:
         write_rows(destinations, shards, lambda name: sink.open_part(f".{name}"))

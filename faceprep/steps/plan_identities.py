@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,6 +48,14 @@ from faceprep.identity.distributions import measure
 from faceprep.identity.sound_vectors import DUPLICATE_NAME
 from faceprep.sets.containers import faults_after, open_set
 from faceprep.sets.listing import list_images
+from faceprep.steps.crop_check import hold_all, refuse_other_images
+from faceprep.steps.earlier_plan import (
+    VerdictOptions,
+    carry_verdicts,
+    count_refused,
+    keep_reviewed,
+    state_of_verdicts,
+)
 from faceprep.steps.embed_crops import embed_loads, listed_loads, load_parts
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.embedded_sets import Loaded, check_embeddings
@@ -69,7 +78,7 @@ from faceprep.steps.place_images import (
     write_decided,
 )
 from faceprep.tables.embeddings import files_of, load_embeddings
-from faceprep.tables.plan import read_plan, write_plan
+from faceprep.tables.plan import digest_of, read_plan, write_plan
 
 log = logging.getLogger("faceprep")
 Judgement = tuple[list[Decision], dict[str, Any]]
@@ -77,6 +86,8 @@ _SHARD = 256
 _DRAFT, _DECIDE = "draft", "decide"
 _EMBED, _SECOND = "embed", "second"
 _FAILED, _WANTED = ".failed", ".wanted"
+LIKENESS, _LIKENESS_PART = "likeness.jsonl", ".likeness"
+"""The file beside a plan with the likeness of its images, and the part that it is made of."""
 
 
 class SecondOpinion(NamedTuple):
@@ -87,7 +98,7 @@ class SecondOpinion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
+class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions, Job):
     """The shared options and stages; a subclass names its `command` and judges."""
 
     plan_only: bool = option(False, "Write the plan only; edit it, then use apply.")
@@ -120,6 +131,16 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
     def sentence(self, found: Mapping[str, Any]) -> str:
         """Return `details` as a sentence."""
 
+    def overrides_check(self) -> bool:
+        """Return whether images that are not crops of the template are judged all the same."""
+        return self.crops is not None
+
+    def check_likeness(self, embeddings: Embeddings, likeness: Mapping[str, Any]) -> None:
+        """Refuse embeddings by the likeness of their images, which `measure` found.
+
+        Raises FaceprepError.
+        """
+
     def second(self) -> SecondOpinion | None:
         """Return the second opinion, or None without one."""
         return None
@@ -133,10 +154,13 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
+        keep_reviewed(plan_path(request.output), request.overwrite)
         about, listed = look_at_source(request, scratch, self.relative_to)
         stages = []
-        if not about.embeddings:
+        if not about.embeddings and listed is not None:
             self.announce()
+            mismatch = refuse_other_images(self, listed, scratch, self.overrides_check())
+            about = about._replace(mismatch=mismatch)
             stages.append(Stage(_EMBED, _cut(_EMBED, about)))
         if second := self.second():
             if not about.has_images:
@@ -156,9 +180,12 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
             state = storage.fingerprint_of(*files_of(source))
         else:
             state = self.model().fingerprint
+        state += state_of_verdicts(self.verdicts)
         n_files = about.n_images if placing and self.mode != HARDLINK else 0
         n_bytes = listed.n_bytes if listed and placing and self.mode == COPY else 0
-        files = output_files(request.output, [PLAN, UNDO] if placing else [PLAN])
+        files = output_files(
+            request.output, [PLAN, LIKENESS, UNDO] if placing else [PLAN, LIKENESS]
+        )
         return Work(
             stages, f"{about.fingerprint}, {state}", files=files, n_files=n_files, n_bytes=n_bytes
         )
@@ -214,16 +241,19 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
             )
 
     def _judge(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
-        """Return the decisions and the header line of the plan."""
+        """Return the decisions and the header line of the plan; write the likeness as a part."""
         header: dict[str, Any] = {
             "model": embeddings.model.fingerprint,
             "summary": {"images": len(embeddings)},
         }
-        if not len(embeddings):
+        likeness = measure(embeddings) if len(embeddings) else {}
+        with sink.open_part(_LIKENESS_PART) as file:
+            file.write(json.dumps(likeness).encode() + b"\n")
+        if not likeness:
             return [], header
+        self.check_likeness(embeddings, likeness)
         decisions, figures = self.judge_in(embeddings, about, sink)
-        likeness = measure(embeddings)
-        header["summary"] |= figures | {"separable": likeness["separable"], "likeness": likeness}
+        header["summary"] |= figures | {"separable": likeness["separable"]}
         return decisions, header
 
     def _load(self, about: About, sink: Sink) -> Loaded:
@@ -245,7 +275,9 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
             }
         else:
             decisions, header = self._judge(loaded.embeddings, about, sink)
-        header["summary"] |= self.count(decisions)
+        decisions = hold_all(about, decisions)
+        decisions = carry_verdicts(decisions, self.verdicts, set(loaded.embeddings.identities))
+        header["summary"] |= self.count(decisions) | count_refused(decisions)
         listing = load_listed(sink.scratch).listing if about.has_images else list_images([])
         if about.embeddings:
             faults = [*loaded.left_out, *find_unembedded(listing, loaded)]
@@ -266,7 +298,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         else:
             del judged["fingerprint"]
             with sink.open_part(PLAN_PART) as file:
-                write_plan(file, judged, decisions)
+                write_plan(file, judged | {"digest": digest_of(decisions)}, decisions)
 
     # After
 
@@ -275,11 +307,16 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, Job):
         *_, last = work.stages
         shards = last.shards if last.name == PLACE else []
         finish_plan(_DECIDE, shards, sink, self.command, request.output)
+        judged = _DRAFT if self.second() else _DECIDE
+        with sink.open(plan_path(request.output, LIKENESS).name) as file:
+            storage.append_file(sink.part_path(judged, _LIKENESS_PART), file)
 
     def details(self, output: Path) -> Mapping[str, Any]:
         """Return the plan's summary for the summary of the run."""
         judged, _ = read_plan(plan_path(output))
-        return dict(judged.get("summary", {}))
+        likeness = json.loads(storage.read_bytes(plan_path(output, LIKENESS)))
+        likeness.pop("histogram", None)
+        return {"likeness": likeness, **judged.get("summary", {})}
 
 
 def is_accepted(decision: Decision) -> bool:
@@ -314,11 +351,17 @@ def _ids(stage: str, about: About) -> list[str]:
 
 
 def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
-    """Return the options for the plan: without places, and without an embedder that was not
-    needed.
+    """Return the options for the plan that are set: without places, and without an embedder that
+    was not needed.
     """
-    silent = {"device", "require_gpu", "download", "relative_to"}
+    silent = {"device", "require_gpu", "download", "relative_to", "verdicts"}
     if not embeds:
         silent |= {"embedder", "mean", "std", "size", "color"}
-    options = {name: value for name, value in asdict(job).items() if name not in silent}
+    options = {
+        name: value
+        for name, value in asdict(job).items()
+        if name not in silent and value not in (None, False)
+    }
+    if job.verdicts:
+        options["verdicts"] = os.path.abspath(job.verdicts)
     return options | job.list_options()

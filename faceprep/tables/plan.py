@@ -16,10 +16,13 @@ decisions are carried out. Decisions may come in any order, blank lines between.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from faceprep.core import storage
@@ -27,6 +30,8 @@ from faceprep.core.errors import SourceError
 from faceprep.core.text import encode_json, excerpt_line
 from faceprep.core.types import ACCEPTED, ACTIONS, DROP, VERDICTS, Decision
 
+PLAN = "plan.jsonl"
+"""The name of a plan in an output; beside a container, the end of its name."""
 _KIND = "plan"
 _MARK = b"\xef\xbb\xbf"
 """What some editors put in front of UTF-8."""
@@ -46,8 +51,51 @@ def write_plan(file: BinaryIO, header: Mapping[str, Any], decisions: Iterable[De
     """
     file.write(encode_json({"kind": _KIND} | dict(header)))
     for decision in decisions:
-        named = zip(Decision._fields, decision, strict=True)
-        file.write(encode_json({name: value for name, value in named if value not in _LEFT_OUT}))
+        file.write(_decision_line(decision))
+
+
+def digest_of(decisions: Iterable[Decision]) -> str:
+    """Return a digest of decisions, which a header keeps to show whether a person edited them."""
+    digest = hashlib.blake2b(digest_size=8)
+    for decision in decisions:
+        digest.update(_decision_line(decision))
+    return digest.hexdigest()
+
+
+def _decision_line(decision: Decision) -> bytes:
+    named = zip(Decision._fields, decision, strict=True)
+    return encode_json({name: value for name, value in named if value not in _LEFT_OUT})
+
+
+def apply_command(plan: Path) -> str:
+    """Return the command that carries out a plan, into a folder beside the plan's own.
+
+    >>> apply_command(Path("sets/merged/plan.jsonl"))
+    'faceprep apply sets/merged/plan.jsonl sets/merged-reviewed'
+    """
+    name = plan.parent.name or "set"
+    if plan.name != PLAN:
+        name = plan.name.removesuffix(f".{PLAN}").removesuffix(".jsonl")
+    folder = plan.parent.parent if plan.name == PLAN and plan.parent.name else plan.parent
+    paths = os.fspath(plan), os.fspath(folder / f"{name}-reviewed")
+    return shlex.join(["faceprep", "apply", *paths])
+
+
+def refuse_output(path: _Path, command: str) -> None:
+    """Raise SourceError if `path` is an output with a plan, and not the plan itself.
+
+    `command` is the right command with {plan} in place of the plan.
+    """
+    output = Path(path)
+    plans = output / PLAN, output.with_name(f"{output.stem}.{PLAN}")
+    for plan in plans:
+        if plan != output and storage.size_of(plan) is not None:
+            raise SourceError(
+                "is not a plan, but has one",
+                path=path,
+                found=os.fspath(plan),
+                remedy=f"Run {command.format(plan=shlex.quote(os.fspath(plan)))}.",
+            )
 
 
 def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:

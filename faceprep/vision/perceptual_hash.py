@@ -2,9 +2,9 @@
 
 A hash finds candidates, and a thumbnail decides. A copy is the same photo at another JPEG quality
 (down to 40), size (half to double), format or aspect ratio: many sets are stretched to squares.
-Another photo of the same face is not a copy, nor is a mirror image or a part. The table compares
-copies with all pairs that are not copies. It was measured on 200 unaligned photos of 20 people
-(AT&T/ORL) and on 216 aligned crops of 31 identities, with 16 copies of each:
+Another photo of the same face is not a copy. Mirror images and parts are left to `copy_views`. The
+table compares copies with all pairs that are not copies. It was measured on 200 unaligned photos of
+20 people (AT&T/ORL) and on 216 aligned crops of 31 identities, with 16 copies of each:
 
                                   copies              two identities    two photos of one identity
     pairs                         6,656               41,314            1,806
@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Hashes, Pixels, Thumbnails
+from faceprep.core.arrays import Doubles, Hashes, Pixels, Thumbnails
 from faceprep.core.opencv import opencv
 
 SIDE = 24
@@ -101,7 +101,7 @@ def measure_detail(grey: npt.NDArray[np.uint8]) -> int:
     return round(math.log(variance, _DETAIL_FACTOR))
 
 
-def hash_thumbnails(thumbnails: Thumbnails) -> Hashes:
+def hash_thumbnails(thumbnails: Thumbnails | Doubles) -> Hashes:
     """Hash (n, 24, 24) thumbnails to (n,) uint64.
 
     Each bit is the sign of one of 8 × 8 low frequencies about their median. This is pHash (Zauner,
@@ -130,7 +130,7 @@ def _cosines() -> npt.NDArray[np.float64]:
     return np.asarray(np.rint(_SCALE * np.cos(np.pi * (2 * columns + 1) * rows / (2 * SIDE))))
 
 
-def compute_gradients(thumbnails: Thumbnails) -> npt.NDArray[np.float32]:
+def compute_gradients(thumbnails: Thumbnails | Doubles) -> npt.NDArray[np.float32]:
     """Compute the gradients of (n, 24, 24) thumbnails: (n, 1104), scaled to length 1.
 
     The inner product of two rows is the agreement of their images. A row holds the difference from

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from faceprep.core.embeddings import EUCLIDEAN, Embeddings, Model
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
-from faceprep.identity.outliers import angles_from, plan_cleaning, robust_centre
+from faceprep.identity.cores import angles_from, robust_centre
+from faceprep.identity.outliers import plan_cleaning
+from faceprep.synthetic.town import TownRule, draw_town
 from tests.people import MODEL, folders, person, photos, shuffled
 
 
@@ -164,3 +166,42 @@ def test_what_cannot_be() -> None:
     for angle in (0, -3, 181, float("nan")):
         with pytest.raises(OptionError, match="bad angle"):
             plan_cleaning(folders({"a": photos(person(1), 1, 1)}), angle)
+
+
+def test_an_owner_with_strays_of_its_own_is_found_by_its_core() -> None:
+    """Neither identity matches as a whole: two fifths of each are other people's."""
+    strangers = [photos(person(at), 1, at, 0.95) for at in range(30, 38)]
+    rows = {
+        "a": mixed(photos(person(1), 6, 1), photos(person(2), 1, 2, 0.5), *strangers[:3]),
+        "b": mixed(photos(person(2), 6, 3), *strangers[4:8]),
+    }
+    assert moved(plan_cleaning(folders(rows)))["a/6.png"] == "b"
+
+
+def test_a_drop_near_another_identity_is_undecided() -> None:
+    """Between two people who look alike, it is not clear whose image it is."""
+    a, b = person(1, 512), person(2, 512)
+    twin = 0.7 * b + np.sqrt(1 - 0.7**2) * person(3, 512)
+    between = b + twin / np.linalg.norm(twin)
+    image = 0.45 * between / np.linalg.norm(between) + np.sqrt(1 - 0.45**2) * person(4, 512)
+    rows = {
+        "a": mixed(photos(a, 6, 1, 0.8), image[None]),
+        "b": photos(b, 5, 3, 0.8),
+        "c": photos(twin / np.linalg.norm(twin), 5, 4, 0.8),
+    }
+    (decision,) = plan_cleaning(folders(rows))
+    assert (decision.action, decision.verdict) == (DROP, UNDECIDED)
+    assert "is the nearest other identity, 0.3" in decision.reason
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_strays_of_a_town_go_to_their_owners(seed: int) -> None:
+    town = draw_town(TownRule(200, several=0, mixed=0, strays=0.4), seed)
+    name_of = {int(owner): f"{at:05d}" for at, owner in enumerate(town.owners)}
+    right = {
+        key: name_of[int(who)] for key, who in zip(town.embeddings.keys, town.people, strict=True)
+    }
+    decisions = plan_cleaning(town.embeddings)
+    moves, drops = moved(decisions), dropped(decisions)
+    assert len(moves) > 60 and len(drops) <= 3
+    assert sum(right[key] != into for key, into in moves.items()) <= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -18,6 +19,7 @@ from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import FaceprepError, OutputError, ResumeError, SourceError
 from faceprep.core.types import PLACING_MODES, Decision, Request, Summary
 from faceprep.jobs.apply import Apply
+from faceprep.jobs.review import Review
 from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
@@ -441,3 +443,13 @@ def test_all_errors_are_one_clear_line(tmp_path: Path) -> None:
         FaceprepError, match=r"plan.jsonl: not a plan: .*, found not a plan. Plans are .*dedupe"
     ):
         apply(tmp_path / "plan.jsonl", tmp_path / "out")
+
+
+def test_the_folder_of_a_plan_gets_the_right_command(tmp_path: Path) -> None:
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan" / "plan.jsonl").write_text("")
+    expected = f"Run faceprep apply {tmp_path}/plan/plan.jsonl {tmp_path}/merged"
+    with pytest.raises(SourceError, match=re.escape(expected)):
+        run_job(Apply(), Request((tmp_path / "plan",), tmp_path / "merged"), SerialRunner())
+    with pytest.raises(SourceError, match=f"Run faceprep review {tmp_path}/plan/plan.jsonl"):
+        Review().serve(tmp_path / "plan", print)

@@ -87,7 +87,7 @@ def test_cleaning_again_changes_nothing(source: Path, tmp_path: Path) -> None:
 
 def test_plan_only(source: Path, tmp_path: Path) -> None:
     clean(source, tmp_path / "out", plan_only=True)
-    assert set(results(tmp_path / "out")) == {"plan.jsonl"}
+    assert set(results(tmp_path / "out")) == {"plan.jsonl", "likeness.jsonl"}
 
 
 def test_an_angle_of_ones_own(source: Path, tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ from tests.real import DATA, needs_data
 __all__ = ["crops"]
 BAD = {"empty.png": b"", "text.jpg": b"hello", "cut.jpg": encode(draw_face(9, 9)[0], ".jpg")[:900]}
 GONE = {
-    f"{identity}/0_{kind}" for identity in "abc" for kind in ("same.png", "q80.jpg", "half.png")
+    f"{identity}/0_{kind}"
+    for identity in "abc"
+    for kind in ("same.png", "q80.jpg", "half.png", "mirror.png")
 }
 
 
@@ -43,7 +45,7 @@ def test_copies_go_and_the_best_stays(crops: Path, tmp_path: Path) -> None:
     before = results(crops)
     summary = run(crops, tmp_path / "out")
     assert results(crops) == before
-    assert summary.by_status == {"dropped": 9, "ok": 8, "undecodable": 1} and summary.inputs == 18
+    assert summary.by_status == {"dropped": 12, "ok": 5, "undecodable": 1} and summary.inputs == 18
     placed = {
         name: data for name, data in results(tmp_path / "out").items() if data and name.count("/")
     }
@@ -58,7 +60,7 @@ def test_the_plan_says_why_and_counts(crops: Path, tmp_path: Path) -> None:
     run(crops, tmp_path / "out", plan_only=True)
     assert set(results(tmp_path / "out")) == {"plan.jsonl"}
     judged, decisions = plan_of(tmp_path / "out")
-    assert judged["found"] == {"exact": 3, "near": 6, "against": 0, "conflicts": 1, "damaged": 1}
+    assert judged["found"] == {"exact": 3, "near": 9, "against": 0, "conflicts": 1, "damaged": 1}
     assert judged["options"] == {
         "exact_only": False,
         "against": [],
@@ -85,6 +87,7 @@ def test_the_plan_says_why_and_counts(crops: Path, tmp_path: Path) -> None:
         told["a/0_q80.jpg"].evidence["distance"] <= 4
         and 0.982 <= (told["a/0_q80.jpg"].score or 0) <= 1
     )
+    assert told["a/0_mirror.png"].reason.startswith("a copy of a/0.png (mirrored): thumbnails")
 
 
 def test_label_conflicts_come_last_and_nobody_goes_for_them(crops: Path, tmp_path: Path) -> None:
@@ -233,11 +236,11 @@ def test_the_command_line_says_what_was_found(crops: Path, tmp_path: Path) -> No
     arguments = [str(crops), str(tmp_path / "out"), "--runner", "serial", "--embedder", "none"]
     done = CliRunner().invoke(command_for("dedupe"), arguments, standalone_mode=False)
     assert done.return_value == 3 and not done.exception
-    told = "3 exact and 6 near duplicates dropped; 1 label conflict, undecided in the plan"
+    told = "3 exact and 9 near duplicates dropped; 1 label conflict, undecided in the plan"
     assert told in done.stdout.splitlines()
     done = CliRunner().invoke(command_for("dedupe"), [*arguments, "--json"], standalone_mode=False)
     found = json.loads(done.stdout)
-    assert (found["exact"], found["near"], found["against"], found["conflicts"]) == (3, 6, 0, 1)
+    assert (found["exact"], found["near"], found["against"], found["conflicts"]) == (3, 9, 0, 1)
 
 
 # Killed
@@ -318,4 +321,4 @@ def test_vectors_can_say_no(crops: Path, tmp_path: Path, monkeypatch: pytest.Mon
         "conflicts": 0,
         "damaged": 1,
     }
-    assert len(asked) == 11, "the candidates alone, each content once"
+    assert len(asked) == 14, "the candidates alone, each content once"

@@ -74,7 +74,7 @@ def test_embeddings_without_their_images(
     source.rename(tmp_path / "elsewhere")
     summary = merge(file, tmp_path / "out")
     assert "is not there: a plan only" in caplog.text
-    assert (summary.inputs, summary.outputs) == (9, 1)
+    assert (summary.inputs, summary.outputs) == (9, 2)
     assert len(decided(tmp_path / "out")) == 4
     source.mkdir()
     merge(file, tmp_path / "other")
@@ -101,7 +101,7 @@ def test_embeddings_whose_identities_are_no_folders(
     )
     assert "the identities of these embeddings are not those of the images" in caplog.text
     assert ("merge", "class 0", "class 1") not in {line[:3] for line in decided(tmp_path / "out")}
-    assert set(results(tmp_path / "out")) == {"plan.jsonl"}
+    assert set(results(tmp_path / "out")) == {"plan.jsonl", "likeness.jsonl"}
 
 
 @pytest.mark.parametrize(("value", "status"), [(np.nan, "not_finite"), (0, "zero_vector")])

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("color_embedders")
 def test_planned_placed_and_undone(mode: str, source: Path, tmp_path: Path) -> None:
     before = tree(source)
     summary = merge(source, tmp_path / "out", mode=mode)
-    assert (summary.inputs, summary.ok, summary.outputs) == (9, 9, 11)
+    assert (summary.inputs, summary.ok, summary.outputs) == (9, 9, 12)
     figures = {
         name: summary.details[name] for name in ("images", "identities", "merged", "undecided")
     }
@@ -64,8 +64,8 @@ def test_planned_placed_and_undone(mode: str, source: Path, tmp_path: Path) -> N
 def test_a_plan_only_then_edited_and_applied(source: Path, tmp_path: Path) -> None:
     merge(source, tmp_path / "whole")
     summary = merge(source, tmp_path / "out", plan_only=True)
-    assert (summary.inputs, summary.outputs) == (9, 1)
-    assert set(results(tmp_path / "out")) == {"plan.jsonl"}
+    assert (summary.inputs, summary.outputs) == (9, 2)
+    assert set(results(tmp_path / "out")) == {"plan.jsonl", "likeness.jsonl"}
     apply(tmp_path / "out" / "plan.jsonl", tmp_path / "applied")
     assert images(tmp_path / "applied") == images(tmp_path / "whole")
     plan = tmp_path / "edited.jsonl"
@@ -137,7 +137,25 @@ def test_likeness_is_in_the_summary(source: Path, tmp_path: Path) -> None:
     assert details["likeness"]["images"] == 9 and details["likeness"]["positive"]["pairs"] == 2
     assert details["separable"] == details["likeness"]["separable"]
     judged, _ = read_plan(tmp_path / "out" / "plan.jsonl")
-    assert judged["summary"]["likeness"] == details["likeness"]
+    assert "likeness" not in judged["summary"]
+    beside = json.loads((tmp_path / "out" / "likeness.jsonl").read_text())
+    assert sum(beside.pop("histogram")["positive"]) == 2 and beside == details["likeness"]
+
+
+def test_the_first_line_of_a_plan_is_short(source: Path, tmp_path: Path) -> None:
+    """It says what was judged, by which model, and from which threshold on."""
+    merge(source, tmp_path / "out", plan_only=True)
+    first = (tmp_path / "out" / "plan.jsonl").read_text().splitlines()[0]
+    assert len(first) < 800
+    told = json.loads(first)
+    assert (told["source"], told["model"]) == (str(source), "colors/of-arcface-112")
+    assert told["summary"]["threshold"] == 0.95
+    assert told["options"] == {
+        "mode": "copy",
+        "embedder": "colors",
+        "plan_only": True,
+        "linkage": "mean",
+    }
 
 
 def test_approximate(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

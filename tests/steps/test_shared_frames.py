@@ -1,11 +1,10 @@
-"""Tracks that share a frame of a video are not merged without a person."""
+"""Faces that share a photo or a frame of a video are not merged without a person."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.types import ACCEPTED, DROP, MERGE, UNDECIDED, Decision
@@ -56,12 +55,37 @@ def test_a_third_identity_does_not_bring_them_together(tmp_path: Path) -> None:
     assert held(hold_shared_frames(merges[::-1], source)) == ["a/1"]
 
 
-@pytest.mark.parametrize("has_table", [True, False])
-def test_sets_without_tracks_are_as_before(tmp_path: Path, has_table: bool) -> None:
-    if has_table:
-        write_tracks(tmp_path, has_tracks=False)
+def test_frames_count_without_tracks(tmp_path: Path) -> None:
+    source = write_tracks(tmp_path / "set", has_tracks=False)
+    merges = [merge("a/1", "a/2", 0.99), merge("a/0", "b/0", 0.98)]
+    assert held(hold_shared_frames(merges, source)) == ["a/1"]
+
+
+def test_sets_without_a_table_are_as_before(tmp_path: Path) -> None:
     merges = [merge("a/1", "a/2", 0.99), Decision(DROP, "a/0/1.png")]
     assert hold_shared_frames(merges, str(tmp_path)) == merges
+
+
+def test_two_faces_of_a_photo_are_two_people(tmp_path: Path) -> None:
+    """The groom and the bride are on one photo; the same name elsewhere is another photo."""
+    crops = {
+        "groom/w_0": "w.jpg",
+        "bride/w_1": "w.jpg",
+        "guest/x_0": "x.jpg",
+        "other/w_0": "y/w.jpg",
+    }
+    with (tmp_path / "faces.parquet").open("wb") as file, FacesWriter(file) as writer:
+        for key, source in crops.items():
+            row = FaceRow(key, source, (9, 9), [0] * 4, [0] * 10, 1, [0] * 6, "d", "t")
+            writer.add(row._replace(output=f"{key}.png"))
+    merges = [
+        merge("groom", "bride", 0.99),
+        merge("guest", "bride", 0.98),
+        merge("other", "bride", 0.97),
+    ]
+    found = hold_shared_frames(merges, str(tmp_path))
+    assert held(found) == ["groom"]
+    assert found[2].reason == "alike; but both are in one photo"
 
 
 def test_merge_identities_uses_the_table(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from faceprep.core.errors import SourceError
 from faceprep.core.types import ACCEPTED, REFUSED, UNDECIDED, Decision
-from faceprep.tables.plan import read_plan, write_plan
+from faceprep.tables.plan import apply_command, read_plan, refuse_output, write_plan
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -214,3 +215,30 @@ def test_a_plan_is_utf8_whatever_the_names(tmp_path: Path) -> None:
     assert [json.loads(line) for line in lines][1]["subject"] == name
     header, decisions = read_plan(path)
     assert header["source"] == "/\udcff" and next(decisions).subject == name
+
+
+@pytest.mark.parametrize(
+    ("name", "plan"), [("merged", "merged/plan.jsonl"), ("a set.tar", "a set.plan.jsonl")]
+)
+def test_an_output_in_place_of_its_plan_is_named(name: str, plan: str, tmp_path: Path) -> None:
+    (tmp_path / plan).parent.mkdir(exist_ok=True)
+    (tmp_path / plan).write_text("")
+    refuse_output(tmp_path / plan, "faceprep review {plan}")
+    refuse_output(tmp_path / "other", "faceprep review {plan}")
+    quoted = shlex.quote(str(tmp_path / plan))
+    with pytest.raises(SourceError, match="has one") as refused:
+        refuse_output(tmp_path / name, "faceprep review {plan}")
+    assert f"Run faceprep review {quoted}." in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        ("merged/plan.jsonl", "faceprep apply merged/plan.jsonl merged-reviewed"),
+        ("a/set.plan.jsonl", "faceprep apply a/set.plan.jsonl a/set-reviewed"),
+        ("plan.jsonl", "faceprep apply plan.jsonl set-reviewed"),
+        ("a b/plan.jsonl", "faceprep apply 'a b/plan.jsonl' 'a b-reviewed'"),
+    ],
+)
+def test_the_command_that_carries_a_plan_out(plan: str, expected: str) -> None:
+    assert apply_command(Path(plan)) == expected

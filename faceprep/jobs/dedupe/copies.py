@@ -4,11 +4,9 @@ sign_images   encoded images -> their signatures
 LookAlikes    which images are copies of which, by thumbnails and vectors; few need a vector
 plan_drops    the decisions, with reasons, and how many there are of each kind
 
-Of copies the best stays: the one with most pixels; then one in full colour before grey and
-palettes; then the one with more detail, in steps of a factor of 1.25; then the one with more bytes;
-then the first by name. Of 63 crops as JPEG, each with three copies of less quality and two blurred
-ones, as PNG and as large JPEG, the original stays in 50, one of quality 80 instead of 90 in 8; by
-bytes alone in none.
+Of copies the best stays: the one that really uses the most pixels, less for noise and for grey or a
+palette, so that enlarged and noisy copies lose; then one without a border; then the one with most
+pixels, more detail, in steps of a factor of 1.25, and more bytes; then the first by name.
 """
 
 from __future__ import annotations
@@ -25,23 +23,27 @@ from faceprep.core.arrays import Bools, Floats, Ints, Thumbnails
 from faceprep.core.embeddings import COSINE, Embeddings
 from faceprep.core.io.image_bytes import check_image_bytes
 from faceprep.core.io.image_header import read_header
-from faceprep.core.types import DROP, UNDECIDED, Buffer, Decision, Outcome
+from faceprep.core.types import DROP, REFUSED, UNDECIDED, Buffer, Decision, Outcome
 from faceprep.identity.duplicates import (
     NO_IDENTITY,
     RADIUS,
     Alike,
     Duplicates,
     Images,
+    choose_radius,
     find_duplicates,
     keep_best,
     mark_near_dropped,
 )
 from faceprep.jobs.dedupe.signatures import ROW, Signatures
 from faceprep.vision import perceptual_hash as hashes
+from faceprep.vision.copy_views import LARGE, PartMatch, Views, hash_views, summarize_parts
 from faceprep.vision.load_image import load_image_bytes
 
 EXACT, NEAR, AGAINST, CONFLICTS, DAMAGED = "exact", "near", "against", "conflicts", "damaged"
 _PNG_COLOUR, _PNG_PALETTE = 25, 3
+_COLOUR = 8
+"""Steps of quality that full colour is worth: a factor of 2.5 of the pixels."""
 LIMITS = {"distance": RADIUS, "agreement": hashes.MIN_AGREEMENT}
 """What near duplicates have at most between their hashes, and at least between their thumbnails."""
 
@@ -63,7 +65,9 @@ def sign_images(images: Iterable[NamedImage], exact_only: bool) -> Signatures:
 
     With `exact_only` nothing is decoded, and the hash is a piece of the digest.
     """
-    rows, thumbnails, names = [], [], []
+    rows, names = [], []
+    thumbnails: list[Thumbnails] = []
+    larges: list[Thumbnails] = []
     damaged: dict[int, tuple[str, str]] = {}
     for number, name, data in images:
         if isinstance(data, Outcome):
@@ -73,18 +77,29 @@ def sign_images(images: Iterable[NamedImage], exact_only: bool) -> Signatures:
         if isinstance(found, Outcome):
             damaged[number] = found.status, found.reason
             continue
-        row, thumbnail = found
-        rows.append(row)
+        rows.append(found.row)
         names.append(name)
-        thumbnails += thumbnail
+        thumbnails += found.thumbnails
+        larges += found.larges
     signed = np.array(rows, ROW) if rows else np.zeros(0, ROW)
-    if thumbnails:
-        stacked = np.stack(thumbnails)
-    else:
-        stacked = np.zeros((0, hashes.SIDE, hashes.SIDE), np.uint8)
+    stacked = _stack(thumbnails, hashes.SIDE)
     if len(stacked):
         signed["hash"] = hashes.hash_thumbnails(stacked)
-    return Signatures(signed, stacked, names, damaged)
+    return Signatures(signed, stacked, names, damaged, _stack(larges, LARGE))
+
+
+class _Signed(NamedTuple):
+    """The row of one image, and its thumbnails if it was decoded."""
+
+    row: tuple[Any, ...]
+    thumbnails: Sequence[Thumbnails] = ()
+    larges: Sequence[Thumbnails] = ()
+
+
+def _stack(thumbnails: Sequence[Thumbnails], side: int) -> Thumbnails:
+    if thumbnails:
+        return np.stack(thumbnails)
+    return np.zeros((0, side, side), np.uint8)
 
 
 def _digest(data: Buffer) -> list[int]:
@@ -92,13 +107,11 @@ def _digest(data: Buffer) -> list[int]:
     return words
 
 
-def _row(
-    number: int, data: Buffer, name: str
-) -> tuple[tuple[Any, ...], list[Thumbnails]] | Outcome:
+def _row(number: int, data: Buffer, name: str) -> _Signed | Outcome:
     pixels = load_image_bytes(data, name)
     if isinstance(pixels, Outcome):
         return pixels
-    small = hashes.summarize_image(pixels)
+    small, parts = hashes.summarize_image(pixels), summarize_parts(pixels)
     is_full = small.has_colour and not _has_palette(data)
     row = (
         number,
@@ -109,8 +122,10 @@ def _row(
         is_full,
         small.detail,
         small.is_faint,
+        parts.is_trimmed,
+        parts.quality,
     )
-    return row, [small.thumbnail]
+    return _Signed(row, [small.thumbnail], [parts.large])
 
 
 def _has_palette(data: Buffer) -> bool:
@@ -119,14 +134,14 @@ def _has_palette(data: Buffer) -> bool:
     return suffix == ".gif" or (suffix == ".png" and data[_PNG_COLOUR] == _PNG_PALETTE)
 
 
-def _header_row(
-    number: int, data: Buffer, name: str
-) -> tuple[tuple[Any, ...], list[Thumbnails]] | Outcome:
+def _header_row(number: int, data: Buffer, name: str) -> _Signed | Outcome:
     header = check_image_bytes(data, name)
     if isinstance(header, Outcome):
         return header
     digest = _digest(data)
-    return (number, digest, digest[0], *(header.size or (0, 0)), len(data), False, 0, False), []
+    size = header.size or (0, 0)
+    row = (number, digest, digest[0], *size, len(data), False, 0, False, False, 0)
+    return _Signed(row)
 
 
 # What is alike
@@ -137,6 +152,7 @@ class ImageTable(NamedTuple):
 
     signatures: Signatures
     images: Images
+    views: Views
 
 
 def table_of(signatures: Signatures, identities: Ints) -> ImageTable:
@@ -152,18 +168,21 @@ def table_of(signatures: Signatures, identities: Ints) -> ImageTable:
     contents = np.empty(len(rows), np.int64)
     contents[by_digest] = is_new.cumsum() - 1
     area = rows["height"].astype(np.int64) * rows["width"]
-    order = np.lexsort(
-        (np.arange(len(rows)), -rows["n_bytes"], -rows["detail"], ~rows["is_full"], -area)
-    )
-    return ImageTable(
-        signatures, Images(identities, contents, rows["hash"].astype(np.uint64), order)
-    )
+    places, n_bytes = np.arange(len(rows)), -rows["n_bytes"]
+    worse = ~rows["is_full"], -rows["quality"] - _COLOUR * rows["is_full"]
+    ties = places, n_bytes, -rows["detail"], -area, rows["is_trimmed"]
+    order = np.lexsort((*ties, *worse))
+    views = Views(signatures.larges, hash_views(signatures.larges), rows["is_trimmed"])
+    columns = [rows["hash"].astype(np.uint64)[:, None]]
+    if len(signatures.larges):
+        columns.append(views.hashes)
+    return ImageTable(signatures, Images(identities, contents, np.hstack(columns), order), views)
 
 
 @dataclass(frozen=True)
 class LookAlikes:
-    """A test whether images are copies: thumbnails that agree, vectors as similar as for one
-    person.
+    """A test whether images are copies: thumbnails or views that agree, vectors as similar as for
+    one person.
 
     `vectors` has rows for some source images; `row_of` (n,) gives their numbers, else -1. Two
     source images are copies only if both have a vector. Test images need none.
@@ -179,13 +198,24 @@ class LookAlikes:
         alike: Bools = ~rows["is_faint"][others] & ~rows["is_faint"][image]
         if not alike.any():
             return alike
-        alike[alike] = self.agreement(image, others[alike]) >= hashes.MIN_AGREEMENT
+        alike[alike] = [match is not None for match in self.matches(image, others[alike])]
         if self.vectors is not None and alike.any():
             compared = alike & (self.table.images.identities[others] != NO_IDENTITY)
             alike[compared] = (
                 self.likeness(image, others[compared]) >= self.vectors.model.merge_from
             )
         return alike
+
+    def matches(self, image: int, others: Ints) -> list[PartMatch | None]:
+        """Compare the whole images, then their views where those do not agree."""
+        agreements = self.agreement(image, others)
+        is_whole = agreements >= hashes.MIN_AGREEMENT
+        matches: list[PartMatch | None] = [PartMatch(float(each), "") for each in agreements]
+        rest = np.flatnonzero(~is_whole)
+        found = self.table.views.match(image, others[rest]) if len(rest) else []
+        for place, match in zip(rest.tolist(), found, strict=True):
+            matches[place] = match
+        return matches
 
     def agreement(self, image: int, others: Ints) -> Floats:
         """Compare thumbnails, (n,) from -1 to 1.
@@ -227,10 +257,11 @@ def find_candidates(table: ImageTable) -> Ints:
     order = images.order[images.identities[images.order] != NO_IDENTITY]
     _, firsts = np.unique(images.contents[order], return_index=True)
     order = order[np.sort(firsts)]
-    kept = keep_best(images.hashes, order, look.compare)
+    radius = choose_radius(len(images.contents))
+    kept = keep_best(images.hashes, order, look.compare, radius)
     rows = np.sort(order)
     places = np.searchsorted(rows, kept[rows])
-    return np.asarray(rows[mark_near_dropped(images.hashes[rows], places)])
+    return np.asarray(rows[mark_near_dropped(images.hashes[rows], places, radius)])
 
 
 def with_vectors(table: ImageTable, candidates: Ints, vectors: Embeddings) -> LookAlikes:
@@ -247,10 +278,14 @@ def with_vectors(table: ImageTable, candidates: Ints, vectors: Embeddings) -> Lo
 
 
 class Named(NamedTuple):
-    """Names of images: paths below the source; those of test images start with their set."""
+    """Names of images: paths below the source; those of test images start with their set.
+
+    `judge` gives a decision the verdict that a person has given it before.
+    """
 
     names: Sequence[str]
     identities: Sequence[str]
+    judge: Callable[[Decision], Decision] = lambda decision: decision
 
 
 def plan_drops(
@@ -267,21 +302,21 @@ def plan_drops(
     is_near: Alike = _never
     radius = 0
     if not exact_only:
-        is_near, radius = look.compare, RADIUS
+        is_near, radius = look.compare, choose_radius(len(images.contents))
     found = find_duplicates(images, is_near, radius)
     reasons = _Reasons(look, named, found)
-    accepted = [
+    told = [
         reasons.dropped(image)
         for image in np.flatnonzero(found.kept != np.arange(len(found.kept))).tolist()
     ]
-    undecided = [
+    told += [
         reasons.rival(image)
         for image in np.flatnonzero(found.rivals != np.arange(len(found.kept))).tolist()
     ]
+    judged = [(kind, named.judge(decision)) for kind, decision in told]
     counts = Counter(dict.fromkeys((EXACT, NEAR, AGAINST, CONFLICTS), 0))
-    counts.update(kind for kind, _ in accepted)
-    counts[CONFLICTS] = len(undecided)
-    return [decision for _, decision in [*accepted, *undecided]], dict(counts)
+    counts.update(kind for kind, decision in judged if decision.verdict != REFUSED)
+    return [decision for _, decision in judged], dict(counts)
 
 
 def _never(image: int, others: Ints) -> Bools:
@@ -331,11 +366,14 @@ class _Reasons:
         if images.contents[image] == images.contents[kept]:
             return 1.0, f"the same bytes as {name}", evidence
         other = np.array([kept])
-        score = round(float(self.look.agreement(image, other)[0]), 4)
-        evidence["distance"] = int(images.hashes[image] ^ images.hashes[kept]).bit_count()
+        (match,) = self.look.matches(image, other)
+        score = round(match.agreement if match else 0.0, 4)
+        apart = images.hashes[image, 0] ^ images.hashes[kept, 0]
+        evidence["distance"] = int(apart).bit_count()
+        how = f" ({match.how})" if match and match.how else ""
         if self.look.vectors is not None and images.identities[kept] != NO_IDENTITY:
             evidence["likeness"] = round(float(self.look.likeness(image, other)[0]), 4)
-        return score, f"a copy of {name}: thumbnails agree to {score:.3f}", evidence
+        return score, f"a copy of {name}{how}: thumbnails agree to {score:.3f}", evidence
 
 
 def damage_drops(

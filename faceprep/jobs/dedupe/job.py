@@ -29,6 +29,12 @@ from faceprep.jobs.dedupe.copies import LookAlikes, Named, NamedImage, table_of
 from faceprep.jobs.dedupe.signatures import Signatures
 from faceprep.sets.containers import SET, faults_after, index_set, open_set
 from faceprep.sets.folder import FolderSet
+from faceprep.steps.earlier_plan import (
+    VerdictOptions,
+    keep_reviewed,
+    open_verdicts,
+    state_of_verdicts,
+)
 from faceprep.steps.embed_crops import embed_loads, listed_loads, load_parts
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.list_options import ListOptions
@@ -67,15 +73,17 @@ class SignedSet(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Dedupe(PlacingOptions, EmbedOptions, ListOptions, Job):
+class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
     """Find exact and near-duplicate images, and write the set without them.
 
     SRC is a folder of identities or of images. DST gets plan.jsonl, DST/IDENTITY/IMAGE without the
     copies, bytes untouched, and undo.jsonl. A copy is the same photo, byte for byte or at another
-    JPEG quality, size, shape or format. A mirror image, a part, or another photo of the same face
-    is not a copy. Among copies within an identity the best stays: most pixels, then full colour,
-    more detail, more bytes, first by name. Copies in two identities are a label conflict: they are
-    undecided in the plan, so that a person decides. With --against,
+    JPEG quality, size, shape or format, mirrored, cut by a twentieth, with a border, text or other
+    brightness. Another photo of the same face is not a copy. Give photos rather than the crops of
+    them: a crop keeps less to compare. Among copies within an identity the best stays: most pixels
+    that are really used, less for noise, grey and palettes, so that an enlarged copy does not win.
+    Copies in two identities are a label conflict: they are undecided in the plan, so that a person
+    decides. With --against,
     images that also occur in a test set are dropped, whatever their identity. Images that cannot be
     read are named and left out.
     """
@@ -115,6 +123,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
+        keep_reviewed(plan_path(request.output), request.overwrite)
         listed = list_source(source, scratch, relative_to=self.relative_to).first(request.limit)
         listed.save(scratch)
         n = len(listed.listing)
@@ -133,7 +142,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, Job):
         is_copied = bool(placing) and self.mode == COPY
         return Work(
             self._stages(sets, placing),
-            "; ".join(each.fingerprint for each in sets),
+            "; ".join(each.fingerprint for each in sets) + state_of_verdicts(self.verdicts),
             files=output_files(request.output, [PLAN, UNDO] if placing else [PLAN]),
             n_files=n * (self.mode != HARDLINK and bool(placing)) + 2,
             n_bytes=listed.n_bytes * is_copied + 700 * sum(each.n for each in sets),
@@ -219,7 +228,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, Job):
             candidates = np.searchsorted(source.rows["number"], _load_candidates(sink, shards))
             look = deduplication.with_vectors(table, candidates, vectors)
         decisions, counts = deduplication.plan_drops(
-            look, Named(names, listing.identities), self.exact_only
+            look, Named(names, listing.identities, open_verdicts(self.verdicts)), self.exact_only
         )
         damaged = list(
             deduplication.damage_drops(signatures.load_damaged(sink, _ids(sets[:1])), listing.path)
@@ -245,6 +254,8 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, Job):
             options |= deduplication.LIMITS | {"embedder": self.embedder}
         if self._embeds:
             options |= {"likeness": self.model().merge_from}
+        if self.verdicts:
+            options["verdicts"] = os.path.abspath(self.verdicts)
         return options | self.list_options()
 
     # After

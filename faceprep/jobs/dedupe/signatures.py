@@ -2,6 +2,7 @@
 
 .rows     (n,) ROW, little-endian: one an image that could be read
 .thumbs   (n, 24, 24) uint8, or nothing
+.larges   (n, 48, 48) uint8, or nothing
 .names    [[name …], {number: [status, reason]}] as JSON: those images, and the ones that could not
 """
 
@@ -17,6 +18,8 @@ import numpy.typing as npt
 from faceprep.core import storage
 from faceprep.core.arrays import Thumbnails
 from faceprep.core.types import Sink
+from faceprep.vision.copy_views import LARGE
+from faceprep.vision.perceptual_hash import SIDE
 
 ROW = np.dtype(
     [
@@ -29,27 +32,32 @@ ROW = np.dtype(
         ("is_full", "?"),
         ("detail", "<i4"),
         ("is_faint", "?"),
+        ("is_trimmed", "?"),
+        ("quality", "<i4"),
     ]
 )
 """Place in its set; SHA-256 of the bytes; perceptual hash; pixels; bytes; whether it is in full
-colour; detail in steps; whether there is too little contrast to compare."""
-_ROWS, _THUMBS, _NAMES = ".rows", ".thumbs", ".names"
-_SIDE = 24
+colour; detail in steps; whether there is too little contrast to compare; whether a border was left
+out; used pixels in steps."""
+_ROWS, _NAMES = ".rows", ".names"
+_THUMBS, _LARGES = (".thumbs", SIDE), (".larges", LARGE)
 _IN_MEMORY = 1 << 30
 """Bytes of thumbnails from which on they are mapped from one file."""
 
 
 @dataclass(frozen=True)
 class Signatures:
-    """Rows, thumbnails (n, 24, 24) or (0, 24, 24) and names.
+    """Rows, thumbnails (n, 24, 24) or (0, 24, 24), and names.
 
-    (status, reason) of images without a row, by number.
+    `larges` (n, 48, 48) are larger thumbnails, or none. `damaged` has (status, reason) of images
+    without a row, by number.
     """
 
     rows: npt.NDArray[np.void]
     thumbnails: Thumbnails
     names: Sequence[str]
     damaged: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    larges: Thumbnails = field(default_factory=lambda: np.zeros((0, LARGE, LARGE), np.uint8))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,7 +66,8 @@ class Signatures:
 def save(sink: Sink, signatures: Signatures) -> None:
     """Write signatures as parts of the current shard."""
     sink.open_part(_ROWS).write(signatures.rows.tobytes())
-    sink.open_part(_THUMBS).write(signatures.thumbnails.tobytes())
+    sink.open_part(_THUMBS[0]).write(signatures.thumbnails.tobytes())
+    sink.open_part(_LARGES[0]).write(signatures.larges.tobytes())
     sink.open_part(_NAMES).write(
         json.dumps([list(signatures.names), dict(signatures.damaged)]).encode()
     )
@@ -69,11 +78,10 @@ def load(sink: Sink, shard_ids: Iterable[str], with_thumbnails: bool = True) -> 
     ids = list(shard_ids)
     rows = np.concatenate([np.zeros(0, ROW), *(_rows(sink, id) for id in ids)])
     names = [name for id in ids for name in _names(sink, id)[0]]
-    if with_thumbnails:
-        thumbnails = _thumbnails(sink, ids)
-    else:
-        thumbnails = np.zeros((0, _SIDE, _SIDE), np.uint8)
-    return Signatures(rows, thumbnails, names)
+    if not with_thumbnails:
+        return Signatures(rows, np.zeros((0, SIDE, SIDE), np.uint8), names)
+    thumbnails, larges = (_thumbnails(sink, ids, *each) for each in (_THUMBS, _LARGES))
+    return Signatures(rows, thumbnails, names, larges=larges)
 
 
 def load_damaged(sink: Sink, shard_ids: Iterable[str]) -> dict[int, tuple[str, str]]:
@@ -94,13 +102,13 @@ def _rows(sink: Sink, id: str) -> npt.NDArray[np.void]:
     return np.frombuffer(storage.read_bytes(sink.part_path(id, _ROWS)), ROW)
 
 
-def _thumbnails(sink: Sink, ids: Sequence[str]) -> Thumbnails:
-    paths = [sink.part_path(id, _THUMBS) for id in ids]
+def _thumbnails(sink: Sink, ids: Sequence[str], part: str, side: int) -> Thumbnails:
+    paths = [sink.part_path(id, part) for id in ids]
     if sum(storage.size_of(path) or 0 for path in paths) <= _IN_MEMORY:
         data = np.frombuffer(b"".join(storage.read_bytes(path) for path in paths), np.uint8)
-        return data.reshape(-1, _SIDE, _SIDE)
-    joined = sink.scratch / "thumbnails"
+        return data.reshape(-1, side, side)
+    joined = sink.scratch / f"thumbnails{part}"
     with storage.AtomicFile(joined, durable=False) as file:
         for path in paths:
             storage.append_file(path, file)
-    return np.memmap(joined, np.uint8, "r").reshape(-1, _SIDE, _SIDE)
+    return np.memmap(joined, np.uint8, "r").reshape(-1, side, side)

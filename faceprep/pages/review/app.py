@@ -27,6 +27,7 @@ from faceprep.pages.review.gallery import ROLES, Gallery
 from faceprep.pages.review.serialize import describe_decision, letter, write_plan_script
 from faceprep.pages.review.session import PlanChanged, Session, Stale
 from faceprep.pages.review.thumbnails import Thumbnails
+from faceprep.tables.plan import apply_command
 
 MAX_BODY = 8 << 20
 _HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?")
@@ -157,6 +158,7 @@ class ReviewApp:
             decisions,
             mode="server",
             name=session.plan.name,
+            next=apply_command(session.plan),
             versions=versions,
             since=n_changes,
         )

@@ -29,6 +29,7 @@ from faceprep.pages.review.page_files import page_files
 from faceprep.pages.review.serialize import PAGE, describe_decision, write_plan_script
 from faceprep.pages.review.session import Session
 from faceprep.pages.review.thumbnails import ImageInSet, identify, make_thumbnail
+from faceprep.tables.plan import apply_command
 
 _MOST = 12
 _AHEAD = 200
@@ -63,6 +64,7 @@ def _write(session: Session, folder: Path, scratch: Path) -> int:
 
     digest = hashlib.sha256(storage.read_bytes(session.plan)).hexdigest()
     facts = {"mode": "static", "name": session.plan.name, "id": digest}
+    facts["next"] = apply_command(session.plan)
     write("data.js", write_plan_script(session.judged, session.decisions, **facts))
     for name, file in page_files().items():
         write(name, file.data)

@@ -53,9 +53,49 @@ def pil(image: Pixels, form: str, **options: int) -> bytes:
         return file.getvalue()
 
 
+LARGE = draw_face(1, 1, 160)[0]
+
+
 def test_more_pixels_before_all() -> None:
-    large, small = encode(sized(FACE, 140, 140), ".jpg", 60), encode(sized(FACE, 80, 80), ".png")
-    assert best(encode(FACE, ".png"), large, small) == 1
+    large, small = encode(LARGE, ".jpg", 80), encode(sized(LARGE, 80, 80), ".png")
+    assert best(encode(sized(LARGE, 112, 112), ".png"), large, small) == 1
+
+
+@pytest.mark.parametrize("share", [1.5, 2, 3])
+def test_an_enlarged_copy_loses(share: float) -> None:
+    side = round(112 * share)
+    assert best(encode(sized(FACE, side, side), ".png"), encode(FACE, ".png")) == 1
+
+
+@pytest.mark.parametrize("sigma", [6, 10])
+def test_a_noisy_copy_loses(sigma: float) -> None:
+    noise = np.random.default_rng(1).normal(0, sigma, FACE.shape)
+    noisy = np.clip(FACE + noise, 0, 255).astype(np.uint8)
+    assert best(encode(noisy, ".png"), encode(FACE, ".png")) == 1
+
+
+def framed(image: Pixels) -> Pixels:
+    white = (255, 255, 255)
+    return np.asarray(cv2.copyMakeBorder(image, 9, 9, 9, 9, cv2.BORDER_CONSTANT, value=white))
+
+
+CHANGES = {
+    "mirrored": lambda image: np.ascontiguousarray(image[:, ::-1]),
+    "cut": lambda image: np.ascontiguousarray(image[8:-8, 8:-8]),
+    "cut at a corner": lambda image: np.ascontiguousarray(image[8:, 8:]),
+    "mirrored and cut": lambda image: np.ascontiguousarray(image[:, 8:][:, ::-1]),
+    "framed": framed,
+    "brighter": lambda image: np.clip(image.astype(int) + 30, 0, 255).astype(np.uint8),
+    "darker": lambda image: (image * 0.6).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changed_copies_are_found_in_both_directions(name: str) -> None:
+    changed = encode(CHANGES[name](LARGE), ".jpg", 85)
+    look = looks(encode(LARGE, ".png"), changed)
+    assert look.compare(0, np.array([1])).all() and look.compare(1, np.array([0])).all()
+    assert best(changed, encode(LARGE, ".png")) in (0, 1)
 
 
 def test_full_colour_before_grey_and_palettes() -> None:

@@ -298,6 +298,7 @@ ui("save").addEventListener("click", () => say(`Saved as a file: ${count(store.s
 ui("plan").textContent = `${plan.command || "plan"}: ${plan.name}`;
 document.title = `${plan.name} – faceprep review`;
 ui("static-only").hidden = plan.mode !== "static";
+ui("carry-out-command").textContent = plan.next;
 ui("by-action").append(...plan.actions.map((action) => new Option(action, action)));
 store.watch((rows, trouble) => {
   const news = rows.filter(([number, letter, version]) => decisions.verdict[number] !== letter || decisions.version[number] !== version);

@@ -65,8 +65,11 @@ def test_buttons(server: Running, plan: Path, open_page: Open, tmp_path: Path) -
     title(page, SECOND)
     expect(page.locator("#verdict")).to_have_text("? undecided")
     assert saved(plan) == [A, U, U, U, A, A, A]
+    command = f"faceprep apply {plan} {plan.parent}-reviewed"
+    expect(page.locator("#carry-out-command")).to_have_text(command)
     code, stdout, stderr = server.stop()
-    assert (code, stderr) == (0, "") and stdout.startswith("1 decision changed")
+    assert code == 0 and stdout.startswith("1 decision changed")
+    assert stderr == f"faceprep: carry it out: {command}\n"
     assert verdicts(plan) == [A, U, U, U, A, A, A]
 
 

@@ -1,0 +1,204 @@
+"""Earlier plans: their verdicts are not erased, and what a person refused stays refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from faceprep.core import storage
+from faceprep.core.errors import OutputError, SourceError
+from faceprep.core.options import option
+from faceprep.core.types import ACCEPTED, MERGE, REFUSED, UNDECIDED, Decision
+from faceprep.tables.plan import digest_of, read_plan
+from faceprep.tables.verdicts import refuse_open_review
+
+
+@dataclass(frozen=True)
+class VerdictOptions:
+    """The option of the commands that plan: an earlier plan with verdicts."""
+
+    verdicts: Path | None = option(
+        None,
+        "Keep what this earlier plan has as refused refused, and what a person accepted below its "
+        "threshold accepted.",
+    )
+
+
+def keep_reviewed(plan: Path, overwrite: bool) -> None:
+    """Refuse to plan again over verdicts of a person; with `overwrite`, copy the plan first.
+
+    Raises OutputError, and SourceError where a review is not finished.
+    """
+    if storage.size_of(plan) is None:
+        return
+    refuse_open_review(plan)
+    if not _is_reviewed(plan):
+        return
+    if not overwrite:
+        raise OutputError(
+            "this plan has verdicts of a person, which planning again would erase",
+            path=plan,
+            remedy=f"Carry it out with faceprep apply {plan} DST. Or plan into another output with "
+            f"--verdicts {plan}, or here with --overwrite, which keeps {plan.name}.bak.",
+        )
+    storage.write_file(_free_name(plan), storage.read_bytes(plan))
+
+
+def _is_reviewed(plan: Path) -> bool:
+    """Return whether the decisions differ from those that a command wrote."""
+    try:
+        header, found = read_plan(plan)
+        decisions = list(found)
+    except SourceError:  # an edit may have broken it, and has to be kept all the same
+        return True
+    if "digest" in header:
+        return bool(header["digest"] != digest_of(decisions))
+    return any(decision.verdict == REFUSED for decision in decisions)
+
+
+def _free_name(plan: Path) -> Path:
+    names = (f"{plan.name}.bak{number or ''}" for number in count())
+    return next(path for path in map(plan.with_name, names) if not path.exists())
+
+
+# Verdicts for a new plan
+
+
+def carry_verdicts(
+    decisions: Sequence[Decision], plan: Path | None, identities: Set[str]
+) -> list[Decision]:
+    """Give the decisions the verdicts of a person in an earlier `plan`, if there is one.
+
+    A refused pair stays refused, and no other merges bring the two together: those are undecided.
+    Refused pairs among `identities` that are not judged now are added. A merge that was accepted
+    below the threshold of its plan is accepted. Raises SourceError.
+    """
+    if plan is None:
+        return list(decisions)
+    earlier = _load(plan)
+    judged = earlier.judge_merges(map(earlier.judge, decisions))
+    return [*judged, *earlier.list_absent(judged, identities)]
+
+
+def open_verdicts(plan: Path | None) -> Callable[[Decision], Decision]:
+    """Return a function that gives one decision the verdict that it had in an earlier `plan`.
+
+    Raises SourceError.
+    """
+    if plan is None:
+        return lambda decision: decision
+    return _load(plan).judge
+
+
+def state_of_verdicts(plan: Path | None) -> str:
+    """Return the state of an earlier plan for the fingerprint of a run; empty without one."""
+    return f", verdicts {storage.fingerprint_of(plan)}" if plan else ""
+
+
+def _load(plan: Path) -> _Earlier:
+    refuse_open_review(plan)
+    header, found = read_plan(plan)
+    earlier = _Earlier(plan.name, _threshold_of(header))
+    for decision in found:
+        earlier.add(decision)
+    return earlier
+
+
+def count_refused(decisions: Sequence[Decision]) -> dict[str, int]:
+    """Return the number of refused decisions for a summary; nothing without any."""
+    n = Counter(decision.verdict for decision in decisions)[REFUSED]
+    return {"refused": n} if n else {}
+
+
+def _threshold_of(header: Mapping[str, Any]) -> float | None:
+    threshold = header.get("summary", {}).get("threshold")
+    return threshold if isinstance(threshold, int | float) else None
+
+
+@dataclass
+class _Earlier:
+    """The verdicts of an earlier plan: refused pairs, refused images and accepted merges."""
+
+    name: str
+    threshold: float | None
+    refused: dict[tuple[str, frozenset[str]], Decision] = field(default_factory=dict)
+    accepted: set[tuple[str, ...]] = field(default_factory=set)
+    apart: dict[str, set[str]] = field(default_factory=dict)
+    """The identities that each one is not to be merged with."""
+
+    def add(self, decision: Decision) -> None:
+        """Note a decision of the earlier plan."""
+        if decision.verdict == REFUSED:
+            self.refused[_pair_of(decision)] = decision
+            if decision.action == MERGE:
+                self.apart.setdefault(decision.subject, set()).add(decision.into)
+                self.apart.setdefault(decision.into, set()).add(decision.subject)
+        elif decision.verdict == ACCEPTED and self._is_below(decision):
+            self.accepted.add(decision[:3])
+
+    def _is_below(self, decision: Decision) -> bool:
+        """Return whether only a person can have accepted a merge."""
+        if decision.action != MERGE or decision.score is None or self.threshold is None:
+            return False
+        return decision.score < self.threshold
+
+    def judge(self, decision: Decision) -> Decision:
+        """Return a decision with the verdict that it had."""
+        if _pair_of(decision) in self.refused:
+            return _change(decision, REFUSED, f"refused in {self.name}")
+        if decision.verdict == UNDECIDED and decision[:3] in self.accepted:
+            return _change(decision, ACCEPTED, f"accepted in {self.name}")
+        return decision
+
+    def judge_merges(self, decisions: Iterator[Decision]) -> list[Decision]:
+        """Hold merges that bring a refused pair together; refuse those of their clusters.
+
+        The most alike are merged first. Undecided decisions follow the accepted ones.
+        """
+        judged, held = list(decisions), set[int]()
+        members: dict[str, set[str]] = {}
+        ranked = sorted(range(len(judged)), key=lambda at: -(judged[at].score or 0))
+        for wanted, verdict in ((ACCEPTED, UNDECIDED), (UNDECIDED, REFUSED)):
+            for at in ranked:
+                each = judged[at]
+                if each.action != MERGE or each.verdict != wanted or at in held:
+                    continue
+                one = members.setdefault(each.subject, {each.subject})
+                other = members.setdefault(each.into, {each.into})
+                if pair := self._refused_between(one, other):
+                    apart = f"{' and '.join(sorted(pair))} are refused in {self.name}"
+                    judged[at] = _change(each, verdict, apart)
+                    held.add(at)
+                elif wanted == ACCEPTED:
+                    other |= one
+                    members[each.subject] = other
+        return sorted(judged, key=lambda each: each.verdict != ACCEPTED)
+
+    def _refused_between(self, one: set[str], other: set[str]) -> tuple[str, ...]:
+        """Return a refused pair of an identity of `one` and an identity of `other`, or nothing."""
+        for name in sorted(one & self.apart.keys()):
+            if found := self.apart[name] & other:
+                return name, min(found)
+        return ()
+
+    def list_absent(self, judged: Sequence[Decision], identities: Set[str]) -> Iterator[Decision]:
+        """Yield the refused merges of these identities that the new decisions do not name."""
+        named = set(map(_pair_of, judged))
+        for pair, decision in self.refused.items():
+            if pair not in named and decision.action == MERGE and pair[1] <= identities:
+                yield decision
+
+
+def _pair_of(decision: Decision) -> tuple[str, frozenset[str]]:
+    """Return what a verdict is about: the action, and its two sides in any order."""
+    kept = decision.evidence.get("kept")
+    other = kept if isinstance(kept, str) else decision.into
+    return decision.action, frozenset({decision.subject, other})
+
+
+def _change(decision: Decision, verdict: str, why: str) -> Decision:
+    return decision._replace(verdict=verdict, reason=f"{decision.reason}; {why}")

@@ -1,0 +1,61 @@
+"""Cores leave out strays, and nothing where it is not clear who is a stray."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from faceprep.core.types import ACCEPTED
+from faceprep.identity.cores import gather_cores, own_likeness
+from faceprep.identity.identity_sums import gather_groups
+from faceprep.identity.linkage import Bounds
+from faceprep.identity.merge import plan_merges
+from faceprep.identity.vectors import prepare
+from tests.people import folders, person, photos
+
+BOUNDS = Bounds(0.5, 0.3)
+
+
+def core_sizes(rows: dict[str, np.ndarray]) -> list[int]:
+    vectors = prepare(folders(rows))
+    cores = gather_cores(vectors, gather_groups(vectors), BOUNDS, 75)
+    return [int(n) for n in cores.totals[:, -1]]
+
+
+def strangers(n: int, first: int) -> np.ndarray:
+    return np.concatenate([photos(person(first + at), 1, at, 0.95) for at in range(n)])
+
+
+def test_strays_are_left_out() -> None:
+    rows = np.concatenate([photos(person(1), 6, 1, 0.65), strangers(4, 50)])
+    assert core_sizes({"a": rows}) == [6]
+
+
+def test_a_second_person_is_not_a_stray() -> None:
+    rows = np.concatenate([photos(person(1), 6, 1), photos(person(2), 4, 2)])
+    assert core_sizes({"a": rows}) == [10]
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_strangers_among_themselves_have_no_core(n: int) -> None:
+    assert core_sizes({"a": strangers(n, 50)}) == [n]
+
+
+def test_alike_images_all_belong_to_the_core() -> None:
+    assert core_sizes({"a": photos(person(1), 9, 1, 0.8)}) == [9]
+
+
+def test_the_own_likeness_is_the_mean_of_all_pairs() -> None:
+    vectors = prepare(folders({"a": photos(person(1), 5, 1), "b": photos(person(2), 1, 2)}))
+    groups = gather_groups(vectors)
+    rows = vectors.take(range(5))
+    table = (rows @ rows.T)[np.triu_indices(5, 1)]
+    found = own_likeness(groups, groups.totals)
+    assert found[0] == pytest.approx(table.mean(), abs=1e-6) and found[1] == -np.inf
+
+
+def test_identities_with_strays_are_merged_with_their_person() -> None:
+    noisy = np.concatenate([photos(person(1), 6, 1, 0.65), strangers(4, 50)])
+    rows = {"a": noisy, "b": photos(person(1), 5, 3, 0.65), "c": photos(person(3), 5, 4)}
+    decisions = plan_merges(folders(rows)).decisions
+    assert [(each[:3], each.verdict) for each in decisions] == [(("merge", "b", "a"), ACCEPTED)]
