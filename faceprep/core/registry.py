@@ -34,118 +34,85 @@ class Entry:
     """Location of the class that writes the container; empty where it is only read."""
 
 
+def _job(target: str, help: str, usage: str = "", extra: str = "") -> Entry:
+    return Entry(f"faceprep.jobs.{target}", help, usage, extra)
+
+
 COMMANDS: dict[str, Entry] = {
-    "inspect": Entry(
-        "faceprep.jobs.inspect.job:Inspect",
-        "Show what a set, table or video holds and what is damaged.",
-        "PATH",
+    "inspect": _job(
+        "inspect.job:Inspect", "Show what a set, table or video holds and what is damaged.", "PATH"
     ),
-    "models": Entry(
-        "faceprep.jobs.models:Models",
-        "List detectors, embedders and scorers, and which are installed.",
+    "models": _job(
+        "models:Models", "List detectors, embedders and scorers, and which are installed."
     ),
-    "doctor": Entry(
-        "faceprep.jobs.doctor:Doctor", "Check the installation and this machine.", "[PATH]"
+    "doctor": _job("doctor:Doctor", "Check the installation and this machine.", "[PATH]"),
+    "report": _job("report:Report", "Write a report of a run as HTML and JSON.", "OUT", "report"),
+    "convert": _job("convert:Convert", "Convert any set of images to any container.", "SRC DST"),
+    "rec2folder": _job(
+        "rec2folder:Rec2Folder", "Convert an MXNet .rec to image folders.", "SRC DST"
     ),
-    "report": Entry(
-        "faceprep.jobs.report:Report", "Write a report of a run as HTML and JSON.", "OUT", "report"
+    "folder2rec": _job(
+        "folder2rec:Folder2Rec", "Convert image folders to an MXNet .rec set.", "SRC DST"
     ),
-    "convert": Entry(
-        "faceprep.jobs.convert:Convert", "Convert any set of images to any container.", "SRC DST"
+    "reencode-bin": _job(
+        "reencode_bin:ReencodeBin", "Re-encode verification .bin files for Python 3.", "SRC..."
     ),
-    "rec2folder": Entry(
-        "faceprep.jobs.rec2folder:Rec2Folder", "Convert an MXNet .rec to image folders.", "SRC DST"
+    "bin2folder": _job(
+        "bin2folder:Bin2Folder", "Convert a verification .bin to images and pairs.csv.", "SRC DST"
     ),
-    "folder2rec": Entry(
-        "faceprep.jobs.folder2rec:Folder2Rec",
-        "Convert image folders to an MXNet .rec set.",
-        "SRC DST",
+    "convert-model": _job(
+        "convert_model:ConvertModel", "Convert an MXNet checkpoint to ONNX.", "SPEC OUT", "embed"
     ),
-    "reencode-bin": Entry(
-        "faceprep.jobs.reencode_bin:ReencodeBin",
-        "Re-encode verification .bin files for Python 3.",
-        "SRC...",
+    "make-bin": _job(
+        "make_bin:MakeBin", "Make a verification .bin of drawn or listed pairs.", "SRC OUT"
     ),
-    "bin2folder": Entry(
-        "faceprep.jobs.bin2folder:Bin2Folder",
-        "Convert a verification .bin to images and pairs.csv.",
-        "SRC DST",
+    "score": _job("score:Score", "Score sharpness, pose and more of each crop.", "SRC OUT"),
+    "extract-photos": _job(
+        "extract_photos:ExtractPhotos", "Extract aligned faces from photos.", "SRC DST", "detect"
     ),
-    "convert-model": Entry(
-        "faceprep.jobs.convert_model:ConvertModel",
-        "Convert an MXNet checkpoint to ONNX.",
-        "SPEC OUT",
-        "embed",
-    ),
-    "make-bin": Entry(
-        "faceprep.jobs.make_bin:MakeBin",
-        "Make a verification .bin of drawn or listed pairs.",
-        "SRC OUT",
-    ),
-    "score": Entry(
-        "faceprep.jobs.score:Score", "Score sharpness, pose and more of each crop.", "SRC OUT"
-    ),
-    "extract-photos": Entry(
-        "faceprep.jobs.extract_photos:ExtractPhotos",
-        "Extract aligned faces from photos.",
-        "SRC DST",
-        "detect",
-    ),
-    "extract-video": Entry(
-        "faceprep.jobs.extract_video.job:ExtractVideo",
+    "extract-video": _job(
+        "extract_video.job:ExtractVideo",
         "Extract aligned faces from video frames.",
         "SRC... DST",
         "video",
     ),
-    "align": Entry(
-        "faceprep.jobs.align.job:Align", "Crop faces again at another size or template.", "SRC DST"
-    ),
-    "embed": Entry(
-        "faceprep.jobs.embed.job:Embed", "Compute one embedding per face.", "SRC OUT", "embed"
-    ),
-    "search": Entry(
-        "faceprep.jobs.search:Search",
+    "align": _job("align.job:Align", "Crop faces again at another size or template.", "SRC DST"),
+    "embed": _job("embed.job:Embed", "Compute one embedding per face.", "SRC OUT", "embed"),
+    "search": _job(
+        "search:Search",
         "Find the closest identities of a gallery for each probe.",
         "PROBES GALLERY OUT",
         "embed",
     ),
-    "verify": Entry(
-        "faceprep.jobs.verify.job:Verify",
-        "Measure how well an embedder separates people.",
-        "SOURCE...",
-        "embed",
+    "verify": _job(
+        "verify.job:Verify", "Measure how well an embedder separates people.", "SOURCE...", "embed"
     ),
-    "merge-identities": Entry(
-        "faceprep.jobs.merge_identities:MergeIdentities",
+    "merge-identities": _job(
+        "merge_identities:MergeIdentities",
         "Merge identities of the same person.",
         "SRC DST",
         "embed",
     ),
-    "clean-identities": Entry(
-        "faceprep.jobs.clean_identities:CleanIdentities",
+    "clean-identities": _job(
+        "clean_identities:CleanIdentities",
         "Remove images that do not belong to their identity.",
         "SRC DST",
         "embed",
     ),
-    "exclude-people": Entry(
-        "faceprep.jobs.exclude_people:ExcludePeople",
+    "exclude-people": _job(
+        "exclude_people:ExcludePeople",
         "Remove everyone from a set who appears in another.",
         "SRC OTHER DST",
         "embed",
     ),
-    "dedupe": Entry(
-        "faceprep.jobs.dedupe.job:Dedupe",
-        "Find exact and near-duplicate images.",
-        "SRC DST",
-        "embed",
+    "dedupe": _job(
+        "dedupe.job:Dedupe", "Find exact and near-duplicate images.", "SRC DST", "embed"
     ),
-    "apply": Entry("faceprep.jobs.apply:Apply", "Apply a plan.", "PLAN DST"),
-    "manifest": Entry(
-        "faceprep.jobs.manifest:Manifest",
-        "Write a list or shards of images for a trainer.",
-        "SRC OUT",
+    "apply": _job("apply:Apply", "Apply a plan.", "PLAN DST"),
+    "manifest": _job(
+        "manifest:Manifest", "Write a list or shards of images for a trainer.", "SRC OUT"
     ),
-    "review": Entry("faceprep.jobs.review:Review", "Review a plan in the browser.", "PLAN"),
+    "review": _job("review:Review", "Review a plan in the browser.", "PLAN"),
 }
 
 
