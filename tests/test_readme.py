@@ -1,4 +1,4 @@
-"""The README's commands run as they stand."""
+"""The commands of the README and the docs run as they stand, and their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from faceprep.core import storage
+from faceprep.core import registry, storage
 from faceprep.models.detectors.detector import DetectorSpec, open_detector
 from faceprep.synthetic import write_video
 from faceprep.vision.align import crop_box
@@ -20,6 +20,7 @@ from tests.real import ROOT
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
 def run_lines(text: str, folder: Path) -> None:
@@ -98,3 +99,23 @@ def test_the_python_example(tmp_path: Path) -> None:
 def test_the_second_command_is_what_ci_runs() -> None:
     assert "bash tests/run.sh\n" in README
     assert "bash tests/run.sh" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 170
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+    local = [link for link in links if not link.startswith(("http:", "https:"))]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_of_the_pages_exist(page: Path) -> None:
+    blocks = re.findall(r"```\w*\n(.*?)```", page.read_text(), re.DOTALL)
+    named = re.findall(
+        r"^(?:.*&& )?(?:\S*/)?faceprep ([a-z][\w-]*)", "\n".join(blocks), re.MULTILINE
+    )
+    assert set(named) <= set(registry.COMMANDS)

@@ -1,4 +1,4 @@
-"""Command x-y, jobs/x_y.py, class XY, its options, its README line: held together."""
+"""Command x-y, jobs/x_y.py, class XY, its options, its line in the docs: held together."""
 
 from __future__ import annotations
 
@@ -76,9 +76,10 @@ def test_help_is_written(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", registry.COMMANDS)
-def test_readme_has_a_line_for_it(name: str) -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert re.search(rf"^\| `faceprep {name} .*\|.*\S.*\|$", readme, re.MULTILINE)
+def test_the_docs_have_a_line_for_it(name: str) -> None:
+    page = (ROOT / "docs" / "commands.md").read_text()
+    assert re.search(rf"^\| `faceprep {name} .*\|.*\S.*\|$", page, re.MULTILINE)
+    assert re.search(rf"^\|.*`{name}`.*\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
 
 
 def test_runners_can_be_loaded() -> None:
