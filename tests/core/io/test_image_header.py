@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 
 import numpy as np
@@ -28,13 +27,12 @@ def test_sound_images(data: bytes, suffix: str) -> None:
     assert (
         check_image(data) == check_image(data + b"trailing bytes" * 99) == (suffix, (112, 112), "")
     )
-    assert re.search("without its|cut off", check_image(data[:-40]).damage)
+    assert "without its" in check_image(data[:-40]).damage
 
 
 def test_a_chunk_that_announces_more_bytes_than_there_are() -> None:
     bomb = PNG[:33] + b"\xff\xff\xff\xf0IDAT" + bytes(700) + PNG[-12:]
-    damage = check_image(bomb).damage
-    assert damage == "PNG is cut off: a chunk of 4,294,967,280 bytes at byte 33 of 753"
+    assert check_image(bomb).damage == "PNG without its IEND chunk"
     assert check_image(PNG[:33] + PNG[-12:]).damage == ""  # a decoder finds that it has no pixels
 
 
