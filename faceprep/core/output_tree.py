@@ -158,8 +158,10 @@ def remove_empty(*folders: Path) -> None:
                 raise as_error(OutputError, "remove", folder, error) from error
 
 
-def refuse_overlap(source: Path, output: Path, folders: Sequence[Path] = ()) -> None:
-    """Raise OutputError for an output over, in or above its source.
+def refuse_overlap(
+    source: Path, output: Path, folders: Sequence[Path] = (), is_walked: bool = True
+) -> None:
+    """Raise OutputError for an output over or above its source, or in one that `is_walked`.
 
     `folders` are those that the output fills; without them it is one file.
     """
@@ -167,7 +169,11 @@ def refuse_overlap(source: Path, output: Path, folders: Sequence[Path] = ()) -> 
     filled = [os.path.realpath(folder) for folder in folders]
     if inside == place or any(is_within(inside, folder) for folder in filled):
         problem = "the output would lie over the input"
-    elif os.path.isdir(inside) and any(is_within(each, inside) for each in [place, *filled]):
+    elif (
+        is_walked
+        and os.path.isdir(inside)
+        and any(is_within(each, inside) for each in [place, *filled])
+    ):
         problem = "the output would lie in the input"
     else:
         return

@@ -7,26 +7,40 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from faceprep.core import disk_space, storage
+from faceprep.core import disk_space, registry, storage
 from faceprep.core.errors import OutputError, ResumeError, SourceError
 from faceprep.core.output_tree import is_within, refuse_overlap
 from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes
 from faceprep.core.types import Request, Work
 
+_CONTAINERS = tuple(
+    suffix
+    for entry in registry.CONTAINERS.values()
+    for suffix in entry.suffixes
+    if entry.in_folders and suffix != ".parquet"  # a table may lie beside images
+)
 _AFRESH = "Use the same options to resume, another output, or --overwrite to start again."
 
 
 def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool = False) -> None:
     """Refuse a missing source, and an output or one of its `folders` over or in a source.
 
+    A .rec and the like in a folder do not forbid the rest of that folder.
     `in_place` allows an output that replaces its source.
     """
     for source in request.sources:
         if not os.path.exists(source):
             raise SourceError("no such file or folder", path=source, remedy="Check the path.")
         if not in_place:
-            refuse_overlap(source, request.output, folders)
+            is_inside = is_within(os.path.realpath(request.output), os.path.realpath(source))
+            is_walked = not is_inside or not os.path.isdir(source) or not _is_container(source)
+            refuse_overlap(source, request.output, folders, is_walked)
+
+
+def _is_container(folder: Path) -> bool:
+    """Return whether a folder holds a set in a few files, so that its other files are no inputs."""
+    return any(name.lower().endswith(_CONTAINERS) for name in storage.list_folder(folder)[1])
 
 
 def refuse_linked_state(folders: Sequence[Path]) -> None:

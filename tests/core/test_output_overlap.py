@@ -12,6 +12,7 @@ from faceprep.core.output_tree import refuse_overlap
 from faceprep.core.types import Request
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.folder2rec import Folder2Rec
+from faceprep.jobs.rec2folder import Rec2Folder
 from tests.fakes import tree
 
 
@@ -43,3 +44,12 @@ def test_no_command_writes_into_its_source(
     with pytest.raises(OutputError, match="the output would lie in the input"):
         run_job(job, Request((face_folder,), face_folder / name), SerialRunner())
     assert tree(face_folder) == before
+
+
+def test_a_container_leaves_the_rest_of_its_folder_free(rec_set: Path) -> None:
+    before = (rec_set / "train.rec").read_bytes()
+    summary = run_job(Rec2Folder(), Request((rec_set,), rec_set / "images"), SerialRunner())
+    assert summary.ok == summary.inputs > 0
+    assert (rec_set / "train.rec").read_bytes() == before
+    with pytest.raises(OutputError, match="the output would lie over the input"):
+        run_job(Rec2Folder(), Request((rec_set,), rec_set), SerialRunner())

@@ -263,7 +263,7 @@ COMMANDS: Mapping[str, tuple[Callable[[Path, Path], Any], ...]] = {
     "review": (_review,),
     "report": (_report,),
 }
-OTHERS = {"models", "doctor", "rec2folder", "reencode-bin", "bin2folder"} | {
+OTHERS = {"models", "convert-model", "doctor", "rec2folder", "reencode-bin", "bin2folder"} | {
     "extract-photos",
     "extract-video",
 }

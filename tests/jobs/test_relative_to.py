@@ -22,7 +22,7 @@ from tests.jobs.test_every_set import NAMES, WAYS, folder
 __all__ = ["color_embedders", "folder"]  # fixtures
 WITH_OPTION = (
     *("inspect", "convert", "manifest", "make-bin", "score", "embed", "verify", "folder2rec"),
-    *("align", "dedupe", "merge-identities", "clean-identities"),
+    *("align", "dedupe", "merge-identities", "clean-identities", "search", "exclude-people"),
 )
 FROM_A_PLAN_OR_TABLE = {"apply", "review", "report"}
 

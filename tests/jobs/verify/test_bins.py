@@ -15,6 +15,7 @@ from sklearn.model_selection import KFold
 from faceprep.core.errors import SourceError
 from faceprep.identity.metrics.verification import FARS, judge_pairs
 from faceprep.jobs.verify.job import Verify
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.vision.codec import decode, encode
 from tests.bins import BINS, BROKEN, DAMAGED, write_bin
 from tests.embedders import (
@@ -225,7 +226,7 @@ def test_real_bins_by_dlibs_own_descriptors(tmp_path: Path) -> None:
             part[:n] for part, n in zip(pickle.load(file, encoding="bytes"), (24, 12), strict=True)
         )
     (found,) = job.look([write_bin(tmp_path / "some.bin", images, same)]).results
-    network, fitter = dlib.face_recognition_model_v1(str(weights)), job.fitter()
+    network, fitter = dlib.face_recognition_model_v1(str(weights)), EmbedOptions().fitter()
     vectors = unit(
         np.array([network.compute_face_descriptor(fitter.fit(decode(image))) for image in images])
     )

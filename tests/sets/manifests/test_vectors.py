@@ -47,8 +47,8 @@ def test_files_without_embeddings(tmp_path: Path) -> None:
     for suffix in SUFFIXES:
         with pytest.raises(SourceError, match=r"embedding|array"):
             list(read_vectors(tmp_path / "out" / f"t{suffix}"))
-    with pytest.raises(OptionError, match=r"expected \.npz \.parquet \.tfrecord \.tar"):
-        list(read_vectors(tmp_path / "t.csv"))
+    with pytest.raises(OptionError, match=r"expected \.npz \.parquet \.csv \.tfrecord \.tar"):
+        list(read_vectors(tmp_path / "t.txt"))
 
 
 def test_vectors_of_several_kinds(tmp_path: Path) -> None:
