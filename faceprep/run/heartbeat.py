@@ -6,7 +6,7 @@ A shard may be one long video. Without a heartbeat, work and a hang would look t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from faceprep.core import storage
@@ -19,7 +19,8 @@ EVERY_S = 1.0
 def report_progress(outcomes: Iterator[Outcome], sign: Path) -> Iterator[Outcome]:
     """Yield the same outcomes, and write their number to the file `sign` once a second.
 
-    The file appears after the first second and is removed at the end.
+    The file appears after the first second and is removed at the end. Where it cannot be written,
+    the outcomes are closed at once, while the files of the shard are still open.
     """
     last, has_sign = time.monotonic(), False
     try:
@@ -30,6 +31,8 @@ def report_progress(outcomes: Iterator[Outcome], sign: Path) -> Iterator[Outcome
                 last, has_sign = now, True
                 storage.write_file(sign, b"%d" % n, durable=False)
     finally:
+        if isinstance(outcomes, Generator):
+            outcomes.close()
         if has_sign:
             storage.remove_file(sign)
 

@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from faceprep.cli import progress
+from faceprep.core.errors import OutputError
 from faceprep.core.types import Outcome
 from faceprep.run import heartbeat
 from tests.real import ROOT
@@ -124,3 +126,23 @@ def test_signs_of_life_are_gone_with_their_shard(
         seen.append(heartbeat.count_done(tmp_path / "signs"))
     assert seen == [40, 41, 42]
     assert heartbeat.count_done(tmp_path / "signs") == 40
+
+
+def test_a_heartbeat_that_fails_closes_the_work_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer in the work then ends before its file is closed."""
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.0)
+    ended: list[bool] = []
+
+    def work() -> Iterator[Outcome]:
+        try:
+            yield from (Outcome(str(n)) for n in range(9))
+        finally:
+            ended.append(True)
+
+    (tmp_path / "file").touch()
+    outcomes = work()
+    with pytest.raises(OutputError):
+        list(heartbeat.report_progress(outcomes, tmp_path / "file" / "sign"))
+    assert ended == [True]

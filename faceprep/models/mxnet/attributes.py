@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+
+import numpy as np
 
 from faceprep.core.errors import SourceError
 
 _NONE = "None"
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _INTEGER = re.compile(r"[+-]?\d{1,18}L?")
+_LARGEST = float(np.finfo(np.float32).max)
 _TUPLE = re.compile(r"[(\[]?([^()\[\]]*)[)\]]?")
 _OF_TRAINING = ("ctx_group", "lr_mult", "wd_mult", "force_mirroring", "mirror_stage")
 """Attributes that any node may have, also as the end of a longer name."""
@@ -63,9 +67,12 @@ class Attributes:
         if not text and default is not None:
             return default
         try:
-            return float(text)
+            found = float(text)
         except ValueError:
             raise self.error(name, "a number", text) from None
+        if _LARGEST < abs(found) < math.inf:
+            raise self.error(name, "a number of 32 bits", text)
+        return found
 
     def integer(self, name: str, default: int | None = None) -> int:
         """Return an integer; it must be there if there is no `default`. Raises SourceError."""
