@@ -157,6 +157,6 @@ def parse_frames(text: str, start: float | None = None, end: float | None = None
             )
     if end is not None and end <= (start or 0.0):
         raise OptionError(
-            "end", expected=f"more than the start, {start or 0:g} s", found=f"{end:g} s"
+            "--end", expected=f"more than the start, {start or 0:g} s", found=f"{end:g} s"
         )
     return replace(choice, start=start or 0.0, end=math.inf if end is None else end)
