@@ -148,9 +148,9 @@ def parse_frames(text: str, start: float | None = None, end: float | None = None
         r"(every|uniform):([1-9][0-9]{0,8})|all|pair|pair:faces|keyframes", text, re.ASCII
     )
     if not match:
-        raise OptionError("frames", expected=_FORMS, found=repr(text))
+        raise OptionError("--frames", expected=_FORMS, found=repr(text))
     choice = FrameChoice(match[1], int(match[2])) if match[1] else FrameChoice(text)
-    for name, edge in (("start", start), ("end", end)):
+    for name, edge in (("--start", start), ("--end", end)):
         if edge is not None and not (math.isfinite(edge) and edge >= 0):
             raise OptionError(
                 name, expected="seconds from the beginning of the video", found=str(edge)
