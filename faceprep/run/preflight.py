@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from faceprep.core import disk_space, storage
-from faceprep.core.errors import OutputError, ResumeError, SourceError
+from faceprep.core.errors import OutputError, ResumeError
+from faceprep.core.os_errors import missing_source
 from faceprep.core.output_tree import is_within, refuse_overlap
 from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes
@@ -24,7 +25,7 @@ def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool 
     """
     for source in request.sources:
         if not os.path.exists(source):
-            raise SourceError("no such file or folder", path=source, remedy="Check the path.")
+            raise missing_source(source)
         if not in_place:
             refuse_overlap(source, request.output, folders)
 
