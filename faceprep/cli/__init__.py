@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import itertools
 import json
@@ -31,6 +32,17 @@ class _Commands(click.Group):
         command: click.Command = build.command_for(name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest commands for a misspelt one; Click knows only those that are loaded."""
+        name = args[0]
+        if not (name in registry.COMMANDS or name.startswith("-") or ctx.resilient_parsing):
+            meant = _similar_commands(name)
+            remedy = f" Did you mean {' or '.join(meant)}?" if meant else ""
+            ctx.fail(f"No such command {name!r}.{remedy}")
+        return super().resolve_command(ctx, args)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete command names without loading the commands, as Click would do for their help."""
         commands = [
@@ -43,6 +55,12 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in registry.COMMANDS.items()])
+
+
+def _similar_commands(name: str) -> list[str]:
+    """Return the commands that begin with `name`, else those that are spelt much like it."""
+    begun = [command for command in registry.COMMANDS if command.startswith(f"{name}-")]
+    return begun or difflib.get_close_matches(name.replace("_", "-"), registry.COMMANDS)
 
 
 @click.group(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from faceprep.core.errors import FaceprepError, OutputError
+from faceprep.core.errors import FaceprepError, OutputError, SourceError
 
 NAME_A_FILE = "Name a file."
 _REMEDIES = {
@@ -44,3 +46,25 @@ def guard(
         yield
     except OSError as error:
         raise as_error(kind, doing, path, error) from error
+
+
+def missing_source(path: str | os.PathLike[str]) -> SourceError:
+    """Return the error of a source that does not exist, with the shards that were written for it.
+
+    With --shards, the output OUT.tar is OUT-00000-of-00002.tar and so on; each stands for all.
+    """
+    path = Path(path)
+    shards: list[Path] = []
+    if path.suffix:
+        with suppress(OSError):
+            pattern = f"{glob.escape(path.stem)}-00000-of-[0-9]*{glob.escape(path.suffix)}"
+            shards = sorted(path.parent.glob(pattern))
+    if not shards:
+        return SourceError("no such file or folder", path=path, remedy="Check the path.")
+    return SourceError(
+        "no such file or folder",
+        path=path,
+        expected="one of its shards, which stands for all",
+        found=str(shards[0]),
+        remedy="Name that one.",
+    )

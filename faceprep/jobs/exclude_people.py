@@ -84,6 +84,12 @@ class ExcludePeople(PlanningOptions):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source, second = request.sources
+        if source.samefile(second):
+            raise SourceError(
+                "SRC and OTHER are the same set: nobody would be left",
+                path=second,
+                remedy="Name the set of the people to leave out as OTHER.",
+            )
         other = plan_side(second, _OTHER, scratch, self.relative_to, _UNIT)
         work = super().plan(request, scratch)
         if not other.is_file and source.is_file() and is_embeddings(source):
@@ -170,7 +176,7 @@ class ExcludePeople(PlanningOptions):
         whole = count_noun(found["dropped_identities"], "identity", "identities")
         images = count_noun(found["dropped_images"], "image")
         sentence = (
-            f"{found['in_both']:,} of {others} of the other set are also here: {images} dropped, "
+            f"found {found['in_both']:,} of {others} of the other set here: {images} dropped, "
             f"{whole} as a whole; {found['undecided']:,} undecided; matched at likeness "
             f"{found['threshold']:.6g} or more"
         )

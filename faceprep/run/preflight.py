@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from faceprep.core import disk_space, registry, storage
-from faceprep.core.errors import OutputError, ResumeError, SourceError
+from faceprep.core.errors import OutputError, ResumeError
+from faceprep.core.os_errors import missing_source
 from faceprep.core.output_tree import is_within, refuse_overlap
 from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes
@@ -31,7 +32,7 @@ def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool 
     """
     for source in request.sources:
         if not os.path.exists(source):
-            raise SourceError("no such file or folder", path=source, remedy="Check the path.")
+            raise missing_source(source)
         if not in_place:
             is_inside = is_within(os.path.realpath(request.output), os.path.realpath(source))
             is_walked = not is_inside or not os.path.isdir(source) or not _is_container(source)

@@ -79,7 +79,7 @@ def find_container(path: Path) -> str:
     Raises SourceError where there is nothing, or a damaged file.
     """
     if not path.exists():
-        raise SourceError("no such file or folder", path=path, remedy="Check the path.")
+        raise os_errors.missing_source(path)
     if path.is_dir():
         names = storage.list_folder(path)[1]
         for kind, entry in registry.CONTAINERS.items():

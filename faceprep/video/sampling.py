@@ -148,15 +148,15 @@ def parse_frames(text: str, start: float | None = None, end: float | None = None
         r"(every|uniform):([1-9][0-9]{0,8})|all|pair|pair:faces|keyframes", text, re.ASCII
     )
     if not match:
-        raise OptionError("frames", expected=_FORMS, found=repr(text))
+        raise OptionError("--frames", expected=_FORMS, found=repr(text))
     choice = FrameChoice(match[1], int(match[2])) if match[1] else FrameChoice(text)
-    for name, edge in (("start", start), ("end", end)):
+    for name, edge in (("--start", start), ("--end", end)):
         if edge is not None and not (math.isfinite(edge) and edge >= 0):
             raise OptionError(
                 name, expected="seconds from the beginning of the video", found=str(edge)
             )
     if end is not None and end <= (start or 0.0):
         raise OptionError(
-            "end", expected=f"more than the start, {start or 0:g} s", found=f"{end:g} s"
+            "--end", expected=f"more than the start, {start or 0:g} s", found=f"{end:g} s"
         )
     return replace(choice, start=start or 0.0, end=math.inf if end is None else end)

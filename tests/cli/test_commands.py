@@ -268,3 +268,20 @@ def test_inspect_says_damage_with_its_status(damaged_set: Path, rec_set: Path) -
     assert json.loads(sound.stdout)["images"] == json.loads(damaged.stdout)["images"] + 5 == 30
     assert len(json.loads(damaged.stdout)["damage"]) == 5
     assert "record 1 at offset" in faceprep("inspect", damaged_set).stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("mergeidentities", " Did you mean merge-identities or clean-identities?"),
+        ("merge", " Did you mean merge-identities?"),
+        ("extract_photos", " Did you mean extract-photos or extract-video?"),
+        ("extract", " Did you mean extract-photos or extract-video?"),
+        ("zzz", ""),
+    ],
+)
+def test_misspelt_command(name: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["faceprep", name, "a"])
+        assert main() == 2
+    assert capsys.readouterr().err.endswith(f"Error: No such command '{name}'.{meant}\n")

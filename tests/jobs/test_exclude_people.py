@@ -67,6 +67,14 @@ def test_planned_placed_and_undone(source: Path, other: Path, tmp_path: Path) ->
     assert (tree(source), tree(other)) == before
 
 
+def test_a_set_without_itself(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(source)
+    for other in (source, tmp_path / "link"):
+        with pytest.raises(SourceError, match="SRC and OTHER are the same set"):
+            exclude(source, other, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("kind", ["npz", "tar", "both npz"])
 def test_containers_and_embeddings(kind: str, source: Path, other: Path, tmp_path: Path) -> None:
     exclude(source, other, tmp_path / "whole")

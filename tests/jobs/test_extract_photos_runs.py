@@ -115,7 +115,7 @@ def test_places_that_are_refused(photos: Path, tmp_path: Path) -> None:
         (["--detector", "nobody"], 2, "unknown detector 'nobody'"),
         (["--fallback", "nobody"], 2, "unknown detector 'nobody'"),
         (["--template", "arcface-100x90"], 2, "template 'arcface-100x90'"),
-        (["--min-score", "2"], 2, "bad minimum score"),
+        (["--min-score", "2"], 2, "--min-score: expected 0 to 1"),
         (["--det-size", "9"], 2, "bad detection size"),
         (["--device", "gpu"], 2, "unknown device"),
         (

@@ -13,6 +13,10 @@ import pytest
 
 from faceprep.core import registry
 from faceprep.core.errors import SourceError
+from faceprep.core.types import Request
+from faceprep.jobs.convert import Convert
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
 from faceprep.sets import containers, lists, tfrecord
 from faceprep.sets.folder import FolderSet
 from faceprep.sets.kinds import describe_kind
@@ -139,8 +143,23 @@ def test_a_suffix_that_is_not_known_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.doc").write_bytes(b"x")
     with pytest.raises(SourceError, match=r"not a set of images: expected a folder, or .*\.csv"):
         containers.kind_of(tmp_path / "a.doc")
-    with pytest.raises(SourceError, match="no such file or folder"):
+    with pytest.raises(SourceError, match=r"no such file or folder\. Check the path"):
         describe_kind(tmp_path / "none")
+
+
+def test_the_shards_of_a_missing_set_are_named(face_folder: Path, tmp_path: Path) -> None:
+    written = tmp_path / "a[1].tar"
+    run_job(Convert(shards=2), Request((face_folder,), written), SerialRunner())
+    first = tmp_path / "a[1]-00000-of-00002.tar"
+    assert first.exists() and not written.exists()
+    again = Request((written,), tmp_path / "back")
+    for refused in (
+        lambda: describe_kind(written),
+        lambda: run_job(Convert(), again, SerialRunner()),
+    ):
+        with pytest.raises(SourceError, match="no such file or folder") as caught:
+            refused()
+        assert caught.value.found == str(first)
 
 
 def test_an_edited_plan_is_a_plan(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ from faceprep.core.errors import SourceError
 class Contents:
     """Numbers of intact entries and distinct classes, and the field names of an entry.
 
-    `damage` names the place of the first damage; only the entries before it are counted.
+    `n_classes` is None where entries have neither class nor identity. `damage` names the place of
+    the first damage; only the entries before it are counted.
     """
 
     kind: str
     n_images: int
-    n_classes: int
+    n_classes: int | None
     fields: tuple[str, ...] = ()
     damage: str = ""
 

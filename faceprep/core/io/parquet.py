@@ -22,6 +22,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io.contents import Contents
 
 _CLASSES = ("image_classes", "label", "class")
+_IDENTITY = "identity"
 
 
 def table_of(
@@ -131,11 +132,15 @@ def read_columns(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
 
 
 def describe(path: str | os.PathLike[str]) -> Contents:
-    """Count rows and distinct classes, and list the columns."""
+    """Count rows and distinct classes, or identities where there is no class; list the columns."""
     with open_parquet(path) as file:
         n, columns = file.metadata.num_rows, tuple(file.schema_arrow.names)
-    label = next((name for name in _CLASSES if name in columns), None)
+    label = next((name for name in (*_CLASSES, _IDENTITY) if name in columns), None)
+    if label is None:
+        return Contents("parquet", n, None, columns)
     classes: set[Any] = set()
-    for table in _groups(path, [label]) if label else ():
+    for table in _groups(path, [label]):
         classes.update(table.column(0).unique().to_pylist())
+    if label == _IDENTITY:
+        classes -= {"", None}
     return Contents("parquet", n, len(classes), columns)

@@ -90,18 +90,20 @@ class VideoOptions(FaceOptions):
         ):
             if not is_so:
                 raise OptionError(
-                    name, expected=expected, found=repr(getattr(self, name.replace("-", "_")))
+                    f"--{name}",
+                    expected=expected,
+                    found=repr(getattr(self, name.replace("-", "_"))),
                 )
 
     def _check_tracks(self, choice: FrameChoice) -> None:
         """Refuse options that contradict each other. Raises OptionError."""
         if self.all_faces and not self.by_track and self.select != SCORE:
-            raise OptionError("all-faces and select exclude each other", remedy="Choose one.")
+            raise OptionError("--all-faces and --select exclude each other", remedy="Choose one.")
         if self.track_embedder is not None and not self.by_track:
-            raise OptionError("track-embedder needs by-track", remedy="Give both.")
+            raise OptionError("--track-embedder needs --by-track", remedy="Give both.")
         if self.by_track and choice.is_pair_of_faces:
             raise OptionError(
-                "by-track and --frames pair:faces exclude each other",
+                "--by-track and --frames pair:faces exclude each other",
                 remedy="Write all frames by track, then choose among them.",
             )
 
@@ -113,10 +115,10 @@ class VideoOptions(FaceOptions):
     def choice(self) -> FrameChoice:
         """Return the choice of frames. Raises OptionError."""
         if self.every < 1:
-            raise OptionError("every", expected="1 or more", found=str(self.every))
+            raise OptionError("--every", expected="1 or more", found=str(self.every))
         if self.every > 1 and self.frames != "all":
             raise OptionError(
-                "every and frames exclude each other", found=f"{self.every} and {self.frames}"
+                "--every and --frames exclude each other", found=f"{self.every} and {self.frames}"
             )
         frames = f"every:{self.every}" if self.every > 1 else self.frames
         return parse_frames(frames, self.start, self.end)
@@ -136,7 +138,9 @@ class VideoOptions(FaceOptions):
             return _AUTO_EVERY
         if not (every.isascii() and every.isdigit() and 1 <= int(every) <= _MOST_FRAMES):
             raise OptionError(
-                "detect-every", expected=f"auto or 1 to {_MOST_FRAMES:,} frames", found=repr(every)
+                "--detect-every",
+                expected=f"auto or 1 to {_MOST_FRAMES:,} frames",
+                found=repr(every),
             )
         return int(every)
 

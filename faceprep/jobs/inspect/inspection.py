@@ -24,7 +24,8 @@ class Inspection:
     """The findings.
 
     `images` and `identities` count sound ones; `damage` names the first few of `damaged`, and
-    `contradictions` are numbers in the file that disagree.
+    `contradictions` are numbers in the file that disagree. Text leaves out the images of a file
+    that holds none, such as a plan: `has_images` is False.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Inspection:
     damage: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     contradictions: list[str] = field(default_factory=list)
+    has_images: bool = True
 
     @property
     def failed(self) -> int:
@@ -83,7 +85,9 @@ class Inspection:
             of = ""
         else:
             of = f" of {count_noun(self.identities, 'identity', 'identities')}"
-        lines = [f"{self.path}: {self.kind}", f"  {'images':16s}{self.images:,}{of}"]
+        lines = [f"{self.path}: {self.kind}"]
+        if self.has_images:
+            lines.append(f"  {'images':16s}{self.images:,}{of}")
         for name, counts in (("sizes (h x w)", self.image_sizes), ("formats", self.formats)):
             if counts:
                 common = ", ".join(f"{what} {n:,}" for what, n in counts.most_common(5))

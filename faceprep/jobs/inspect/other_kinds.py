@@ -92,7 +92,7 @@ def _frames(path: Path, kind: str) -> Inspection:
         "videos": len(videos),
         "by_status": dict(by_status.most_common()),
     }
-    return Inspection(str(path), kind, details=details)
+    return Inspection(str(path), kind, details=details, has_images=False)
 
 
 _DESCRIBE_EMBEDDINGS: Mapping[str, Callable[[Path], Contents]] = {
@@ -123,7 +123,8 @@ def _matches(path: Path, kind: str) -> Inspection:
     for row in read_matches(path):
         n_rows += 1
         n_probes += row.rank == 1
-    return Inspection(str(path), kind, details={"probes": n_probes, "rows": n_rows})
+    details = {"probes": n_probes, "rows": n_rows}
+    return Inspection(str(path), kind, details=details, has_images=False)
 
 
 def _plan(path: Path, kind: str) -> Inspection:
@@ -134,7 +135,7 @@ def _plan(path: Path, kind: str) -> Inspection:
         "source": header.get("source"),
         "decisions": dict(counts.most_common()),
     }
-    return Inspection(str(path), kind, details=details)
+    return Inspection(str(path), kind, details=details, has_images=False)
 
 
 def _video(path: Path, kind: str) -> Inspection:
@@ -143,7 +144,7 @@ def _video(path: Path, kind: str) -> Inspection:
 
     with VideoReader(path) as reader:
         times = reader.index.times
-        found = Inspection(str(path), kind, details={"frames": len(reader)})
+        found = Inspection(str(path), kind, details={"frames": len(reader)}, has_images=False)
         if len(times):
             found.details["seconds"] = round(float(times[-1]), 3)
         if reader.cut_off:

@@ -47,6 +47,13 @@ class FileEmbedder:
 
 def _choose(wanted: str, outputs: Sequence[Output]) -> list[int]:
     """Return the place of the output with the vectors. Raises SourceError, OptionError."""
+    if not wanted and len(outputs) > 1 and not any(map(_may_hold_vectors, outputs)):
+        raise SourceError(
+            "not an embedder",
+            expected=f"an output (n, d) of {_LEAST} numbers or more",
+            found=", ".join(map(str, outputs)),
+            remedy=f"{_FOR_CLASSIFIERS} Give a detector to --detector of an extract command.",
+        )
     place = one_output(outputs, wanted, _NAMES)
     if outputs[place].made_by == "Softmax" and not wanted:
         raise SourceError(
@@ -56,6 +63,12 @@ def _choose(wanted: str, outputs: Sequence[Output]) -> list[int]:
             remedy=_FOR_CLASSIFIERS,
         )
     return [place]
+
+
+def _may_hold_vectors(output: Output) -> bool:
+    """Return whether the declared sides allow vectors; free sides and unknown shapes do."""
+    declared = [side for side in output.shape[1:2] if isinstance(side, int) and side > 0]
+    return all(side >= _LEAST for side in declared)
 
 
 def _vector_length(shape: tuple[int, ...]) -> int:

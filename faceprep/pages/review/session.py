@@ -228,7 +228,10 @@ def open_session(plan: Path, journal: bool = True) -> Iterator[Session]:
     plan = Path(os.path.realpath(plan))
     if not plan.is_file():
         raise SourceError(
-            "no such file", path=plan, expected="a plan, as merge-identities and others write it"
+            "not a plan" if plan.exists() else "no such file",
+            path=plan,
+            expected="a plan, as merge-identities and others write it",
+            found="a folder without one" if plan.is_dir() else "",
         )
     with lock(state_folder(plan)):
         session = Session(plan)

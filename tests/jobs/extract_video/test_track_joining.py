@@ -101,5 +101,5 @@ def test_unsure_tracks_are_no_evidence() -> None:
 
 
 def test_it_needs_tracks() -> None:
-    with pytest.raises(OptionError, match="track-embedder needs by-track"):
+    with pytest.raises(OptionError, match="^--track-embedder needs --by-track"):
         ExtractVideo(track_embedder="dlib-resnet")

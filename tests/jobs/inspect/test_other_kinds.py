@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from faceprep.core.embeddings import Embeddings, Model
@@ -18,6 +19,7 @@ from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.synthetic import encode_face
 from faceprep.tables.embeddings import Place, write_npz
+from faceprep.tables.faces import table_of
 from faceprep.tables.matches import Matches, join_matches, write_matches
 from faceprep.tables.plan import write_plan
 
@@ -51,6 +53,7 @@ def test_one_suffix_holds_several_kinds(face_folder: Path, tmp_path: Path) -> No
     run_job(Score(), Request((face_folder,), tmp_path / "scores.parquet"), serial)
     kinds = [inspect(tmp_path / f"{name}.parquet")["kind"] for name in ("images", "list", "scores")]
     assert kinds == ["parquet-images", "parquet-list", "scores"]
+    assert inspect(tmp_path / "scores.parquet")["identities"] == 4
     with (tmp_path / "vectors.npz").open("wb") as file:
         rows = np.eye(2, dtype=np.float32)
         write_npz(file, Embeddings(["a/1", "b/1"], ["a", "b"], rows, Model("m")), Place())
@@ -73,6 +76,7 @@ def test_a_plan_and_an_image(tmp_path: Path) -> None:
     with (tmp_path / "plan.jsonl").open("wb") as file:
         write_plan(file, {"command": "dedupe", "source": "somewhere"}, [])
     assert inspect(tmp_path / "plan.jsonl")["source"] == "somewhere"
+    assert "images" not in str(Inspect().look(tmp_path / "plan.jsonl")), "a plan holds none"
     (tmp_path / "a.jpg").write_bytes(encode_face(1, 1))
     found = inspect(tmp_path / "a.jpg")
     assert (found["kind"], found["images"]) == ("image", 1)
@@ -89,3 +93,11 @@ def test_a_table_of_search_counts_its_probes(tmp_path: Path, suffix: str) -> Non
         join_matches([part], file, suffix)
     shown = inspect(table)
     assert (shown["kind"], shown["probes"], shown["rows"]) == ("matches", 1, 2)
+    assert "images" not in str(Inspect().look(table))
+
+
+def test_a_table_without_identities(tmp_path: Path) -> None:
+    """The table of faces names none, so it has not zero of them."""
+    pq.write_table(table_of([]), tmp_path / "faces.parquet")
+    found = inspect(tmp_path / "faces.parquet")
+    assert (found["kind"], found["images"], found["identities"]) == ("faces", 0, None)

@@ -16,7 +16,7 @@ from tests.tiny_models import random_crops, save_heads
 
 SIDE = 112
 CROPS = random_crops(5)
-DIMS = {"embedding": 32, "prob": 2, "fc1": 24}
+DIMS = {"embedding": 32, "prob": 2, "fc1": 24, "fc2": 2}
 
 
 def heads(path: Path, *names: str, last: str = "Identity") -> Path:
@@ -63,6 +63,17 @@ def test_several_outputs_are_listed(tmp_path: Path, names: tuple[str, ...]) -> N
     assert all(f"{name} (n, " in str(caught.value) for name in names)
     with pytest.raises(OptionError, match="output=: expected one of "):
         opened(path, output="c")
+
+
+def test_several_outputs_of_which_none_holds_vectors(tmp_path: Path) -> None:
+    """No choice is offered among boxes and scores, as those of a detector."""
+    path = heads(tmp_path / "net.onnx", "prob", "fc2")
+    assert DIMS["prob"] == DIMS["fc2"] == 2
+    with pytest.raises(
+        SourceError, match=r"not an embedder: .* found prob \(n, 2\), fc2 "
+    ) as caught:
+        opened(path)
+    assert "output=NAME" not in str(caught.value) and "score --model" in str(caught.value)
 
 
 def test_the_output_is_part_of_the_fingerprint(tmp_path: Path) -> None:

@@ -315,8 +315,9 @@ def test_journal_of_another_plan(plan: Path) -> None:
 
 
 def test_no_plan(tmp_path: Path) -> None:
-    for path in (tmp_path / "none" / "plan.jsonl", tmp_path):
-        with pytest.raises(SourceError, match="no such file"), open_session(path):
+    missing = tmp_path / "none" / "plan.jsonl"
+    for path, message in ((missing, "no such file"), (tmp_path, "not a plan: .* found a folder")):
+        with pytest.raises(SourceError, match=message), open_session(path):
             raise AssertionError("opened")
     assert os.listdir(tmp_path) == [], "no folder was made for its lock"
     (tmp_path / "text").write_text(json.dumps({"kind": "letter"}))
