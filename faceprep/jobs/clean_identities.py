@@ -26,12 +26,12 @@ from faceprep.steps.plan_identities import (
 class CleanIdentities(PlanningOptions):
     """Clean identities of images that belong to someone else.
 
-    SRC is an identity folder of crops, or the .npz or .parquet that embed made of one. An image too
-    far from the centre of its identity is moved to the identity that it clearly matches, moved to a
-    new identity together with others like it, or dropped. DST/plan.jsonl lists each decision with
-    its reason, DST/IDENTITY/IMAGE is the clean set, and DST/undo.jsonl is a plan that reverses it.
-    Undecided decisions are not carried out: accept them in the plan, then use apply. Images that
-    cannot be read are named in failures.csv, dropped in the plan, and not in DST.
+    SRC is any set of crops, or the embeddings that embed wrote for one. An image too far from the
+    centre of its identity is moved to the identity that it clearly matches, moved to a new identity
+    together with others like it, or dropped. DST/plan.jsonl lists each decision with its reason,
+    DST/IDENTITY/IMAGE is the clean set, and DST/undo.jsonl is a plan that reverses it. Undecided
+    decisions are not applied: accept them in the plan, then use apply. Images that cannot be read
+    are named in failures.csv, dropped in the plan, and left out of DST.
     """
 
     command: ClassVar[str] = "clean-identities"

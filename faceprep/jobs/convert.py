@@ -75,9 +75,10 @@ class Convert(NamingOptions, Job):
 
     The suffix of DST selects the container: none for a folder, .rec, .tar, .tfrecord, .parquet,
     .bin (pairs), or a list of files: .npz, .csv, .lst or .txt. Image bytes are copied, never
-    encoded again, and keep their order. Nothing is lost silently: where DST cannot hold all that
-    SRC has, the command stops before it starts and names what would be lost; --allow-loss goes on.
-    DST_classes.csv lists the class numbers. A damaged image is left out and named in failures.csv.
+    encoded again, and keep their order. Nothing is lost silently: if DST cannot hold all that SRC
+    has, the command stops before it writes anything and names what would be lost. --allow-loss
+    converts anyway. DST_classes.csv lists the class numbers. A damaged image is left out and named
+    in failures.csv.
     """
 
     command: ClassVar[str] = "convert"

@@ -75,8 +75,8 @@ class ExcludePeople(PlanningOptions):
 
     threshold: float | None = option(
         None,
-        "Drop from this similarity on (the cosine, or 1 - distance²/2). What is a little less "
-        "similar is undecided, by as much as the embedder's two thresholds differ.  "
+        "Drop people of at least this similarity (the cosine, or 1 - distance²/2). Those slightly "
+        "below it, by up to the gap of the embedder's two thresholds, are undecided.  "
         "[default: the embedder's]",
     )
 

@@ -57,10 +57,11 @@ class Photo(NamedTuple):
 class ExtractPhotos(FaceOptions, Job):
     """Extract aligned faces from photos.
 
-    SRC is a photo, or a folder of photos or of identity folders. DST/IDENTITY/STEM_FACE.png are the
-    faces, and DST/faces.parquet lists where each comes from. Photos with several faces go to
-    DST_multi, with all their faces cropped. Photos without a face above the minimum score go to
-    DST_none, unchanged. Photos that cannot be read are named in DST/failures.csv.
+    SRC is a photo, or a folder of photos or of identity folders. The faces are written as
+    DST/IDENTITY/STEM_FACE.png, and DST/faces.parquet lists where each comes from. Photos with
+    several faces go to DST_multi, with all their faces cropped. Photos without a face above the
+    minimum score go to DST_none, unchanged. Photos that cannot be read are named in
+    DST/failures.csv.
     """
 
     command: ClassVar[str] = "extract-photos"
@@ -68,8 +69,8 @@ class ExtractPhotos(FaceOptions, Job):
 
     select: str = option(
         "only",
-        "Take of several faces: none (only; they go to DST_multi), the largest, the one with the "
-        "highest score, the one nearest to the center, or all.",
+        "Of several faces in a photo, write none (only; they go to DST_multi), the largest, the "
+        "one with the highest score, the one nearest to the center, or all.",
         choices=_SELECTS,
     )
     fallback: str | None = option(

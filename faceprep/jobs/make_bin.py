@@ -52,8 +52,8 @@ class _Pair(NamedTuple):
 class MakeBin(ListOptions, Job):
     """Make a verification .bin of drawn or listed pairs.
 
-    Drawn pairs are all different, and every pair of SRC is as likely as any other of its kind. They
-    come in 10 folds; each has as many pairs of one person, which come first, as of two. A damaged
+    Drawn pairs are all different, and all pairs of one kind are equally likely. They form 10 folds.
+    Each fold has equally many pairs of one person, which come first, and of two people. A damaged
     image is named in failures.csv, and another pair is drawn. JPEG and PNG bytes are kept; other
     formats become PNG. A listed pair with a missing or damaged image is left out and named.
     """

@@ -38,32 +38,34 @@ log = logging.getLogger("faceprep")
 class MergeIdentities(PlanningOptions):
     """Merge identities of the same person.
 
-    SRC is an identity folder of crops, or the .npz or .parquet that embed made of one.
-    DST/plan.jsonl lists the identities to merge, each with the pair of images that supports it most
-    and the pair that speaks most against it. DST/IDENTITY/IMAGE is the merged set, named after the
-    identity with the most images, and DST/undo.jsonl is a plan that reverses it. Doubtful pairs are
-    undecided in the plan and are not merged: accept them there, then use apply. So are
-    identities with two faces of one photo or frame, by SRC/faces.parquet: they are two people.
-    Images that cannot be read are named in failures.csv, dropped in the plan, and not in DST.
+    SRC is any set of crops, or the embeddings that embed wrote for one. DST/plan.jsonl lists the
+    identities to merge, each with the pair of images that supports it most and the pair that speaks
+    most against it. DST/IDENTITY/IMAGE is the merged set, named after the identity with the most
+    images, and DST/undo.jsonl is a plan that reverses it. Doubtful pairs are undecided in the plan
+    and are not merged: accept them there, then use apply. Two identities with faces in the same
+    photo or frame, according to SRC/faces.parquet, are undecided too, because they are likely two
+    people. Images that cannot be read are named in failures.csv, dropped in the plan, and left out
+    of DST.
     """
 
     command: ClassVar[str] = "merge-identities"
 
     threshold: float | None = option(
         None,
-        "Merge two identities from this similarity on (the cosine, or 1 - distance²/2). Those a "
-        "little less similar are undecided, by as much as the embedder's two thresholds differ.  "
+        "Merge two identities of at least this similarity (the cosine, or 1 - distance²/2). Pairs "
+        "slightly below it, by up to the gap of the embedder's two thresholds, are undecided.  "
         "[default: the embedder's]",
     )
     far: float | None = option(
         None,
-        "Set the threshold by this rate of false accepts, such as 1e-4, among the pairs of "
-        "identities of different people in SRC, as --linkage compares them.",
+        "Choose the threshold for this false accept rate, such as 1e-4, over the pairs of "
+        "identities of different people in SRC, compared by --linkage.",
     )
     linkage: str = option(
         "mean",
-        "Compare all pairs of images (complete), their mean (mean), the centres (centroid), or "
-        "any one pair (single, which chains through look-alikes).",
+        "Compare two identities by their least similar pair of images (complete), the mean of all "
+        "pairs (mean), their centres (centroid), or their most similar pair (single, which chains "
+        "through look-alikes).",
         choices=LINKAGES,
     )
     approximate: bool = option(
@@ -71,7 +73,7 @@ class MergeIdentities(PlanningOptions):
     )
     second_opinion: str | None = option(
         None,
-        "Ask this embedder too, a name or a file with settings as for --embedder; merges that it "
+        "Check each merge with this second embedder, given like --embedder; merges that it "
         "contradicts are undecided.",
     )
 

@@ -44,13 +44,12 @@ _COLUMNS = ("path", "identity", "height", "width")
 class Score(ModelOptions, ListOptions, Job):
     """Score sharpness, exposure, contrast and pose of each crop.
 
-    SRC is any set of crops. OUT.parquet gets one row for each
-    image: path, identity, height, width, laplacian_variance, laplacian_count, tenengrad, brenner,
-    smd, smd2, variance, vollath, brightness, contrast, dark_share, bright_share,
-    laplacian_count_256, with --faces roll, lean and yaw, and a column for each --model. With
-    --drop-below or --drop-above, OUT.plan.jsonl lists the images to drop, with the reason; nothing
-    is deleted. Compare crops of one size only, except by laplacian_count_256. A model that takes
-    another size gets the crops scaled to it.
+    SRC is any set of crops. OUT.parquet gets one row for each image: path, identity, height, width,
+    laplacian_variance, laplacian_count, tenengrad, brenner, smd, smd2, variance, vollath,
+    brightness, contrast, dark_share, bright_share, and laplacian_count_256. --faces adds roll, lean
+    and yaw, and each --model adds a column. With --drop-below or --drop-above, OUT.plan.jsonl lists
+    the images to drop, with the reason; nothing is deleted. Compare crops of one size only, except
+    by laplacian_count_256. A model that takes another size gets the crops scaled to it.
     """
 
     command: ClassVar[str] = "score"

@@ -23,8 +23,8 @@ class VerdictOptions:
 
     verdicts: Path | None = option(
         None,
-        "Keep what this earlier plan has as refused refused, and what a person accepted below its "
-        "threshold accepted.",
+        "Keep the verdicts of this earlier plan: refused decisions stay refused, and those that a "
+        "person accepted below its threshold stay accepted.",
     )
 
 

@@ -39,11 +39,13 @@ class EmbedOptions:
         "auto", "Run the embedder on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn."
     )
     require_gpu: bool = option(False, "Stop if no GPU can be used.")
-    download: bool = option(False, "Download a pack of insightface that is missing.")
+    download: bool = option(False, "Download a missing insightface pack.")
     mean: str | None = option(
         None, "Subtract this from each pixel for a model file: 127.5, or R,G,B."
     )
-    std: str | None = option(None, "Divide pixels by this afterwards, for a model file.")
+    std: str | None = option(
+        None, "Divide pixels by this after --mean is subtracted, for a model file."
+    )
     size: str | None = option(
         None, "Set the input size of a model file that leaves it open: 112 or 112x96."
     )

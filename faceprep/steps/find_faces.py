@@ -70,19 +70,18 @@ class FaceOptions:
         "auto", "Run the detector on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn."
     )
     require_gpu: bool = option(False, "Stop if no GPU can be used.")
-    download: bool = option(False, "Download a pack of insightface that is missing.")
+    download: bool = option(False, "Download a missing insightface pack.")
     det_size: int = option(
         640,
-        "Scale images down to this long side in pixels for detection; above 640, for small faces.",
+        "Scale images down to this long side in pixels for detection; more than 640 finds small "
+        "faces.",
     )
     small_faces: bool = option(False, "Detect at twice the size as well, for small faces.")
-    refine: bool = option(
-        True, "Place the landmarks of each face by a second look at the full resolution."
-    )
+    refine: bool = option(True, "Place the landmarks of each face again, at the full resolution.")
     turns: str = option(
         "auto",
-        "Look for faces in the image turned by 90, 180 and 270 degrees as well: where the first "
-        "look is in doubt (auto), never (0), or always (all).",
+        "Detect faces in the image turned by 90, 180 and 270 degrees as well: if the first result "
+        "is in doubt (auto), never (0), or always (all).",
         choices=_TURNS,
     )
     min_score: float = option(0.8, "Keep faces with at least this detection score, 0 to 1.")

@@ -45,10 +45,11 @@ class _Fitted(NamedTuple):
 class Align(ListOptions, Job):
     """Crop faces again at another size or template, without a detector.
 
-    SRC is the source of the extract command, or its photos in any set, and TABLE the faces.parquet
-    that the command wrote. Each face that has a crop there gets one of the same name in DST, or in
-    DST_multi if its first crop lies in a _multi folder, and a row in DST/faces.parquet. Faces whose
-    photo or frame is missing, or has changed its size, are named in DST/failures.csv.
+    SRC is the source of the extract command, or the same photos in any set. --faces names the
+    faces.parquet that the command wrote. Each face with a crop in that table gets a crop of the
+    same name in DST and a row in DST/faces.parquet. It goes to DST_multi if its first crop is in a
+    _multi folder. Faces whose photo or frame is missing or has changed size are named in
+    DST/failures.csv.
     """
 
     command: ClassVar[str] = "align"

@@ -76,16 +76,15 @@ class SignedSet(NamedTuple):
 class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
     """Find exact and near-duplicate images, and write the set without them.
 
-    SRC is a folder of identities or of images. DST gets plan.jsonl, DST/IDENTITY/IMAGE without the
-    copies, bytes untouched, and undo.jsonl. A copy is the same photo, byte for byte or at another
-    JPEG quality, size, shape or format, mirrored, cut by a twentieth, with a border, text or other
-    brightness. Another photo of the same face is not a copy. Give photos rather than the crops of
-    them: a crop keeps less to compare. Among copies within an identity the best stays: most pixels
-    that are really used, less for noise, grey and palettes, so that an enlarged copy does not win.
-    Copies in two identities are a label conflict: they are undecided in the plan, so that a person
-    decides. With --against,
-    images that also occur in a test set are dropped, whatever their identity. Images that cannot be
-    read are named and left out.
+    SRC is any set of images. DST gets plan.jsonl, undo.jsonl, and the images without the copies as
+    DST/IDENTITY/IMAGE, bytes untouched. A copy is the same photo, byte for byte, or at another JPEG
+    quality, size, shape, format or brightness, or mirrored, cropped by a twentieth, or with a
+    border or text added. Another photo of the same face is not a copy. Give photos rather than
+    crops of them, because a crop keeps less to compare. The best copy within an identity stays: the
+    one with the most pixels of real detail. Noise, grey and palettes count against a copy, and an
+    enlarged copy does not win. Copies in two identities are a label conflict: they are undecided in
+    the plan, so that a person decides. With --against, images that also occur in a test set are
+    dropped, whatever their identity. Images that cannot be read are named and left out.
     """
 
     command: ClassVar[str] = "dedupe"

@@ -30,11 +30,11 @@ _PHOTOS = "photos"
 class Embed(EmbedOptions, NamingOptions, Job):
     """Compute one embedding per face.
 
-    SRC is any set of crops, or IJB-B or IJB-C as published, with the template of each image as its
-    identity; or, with --faces, the photos that the crops were made from. OUT is an .npz, which
-    Keras_insightface reads too, or a .parquet, with image_names, image_classes and embeddings; or a
-    .csv with one column for each number. It records the embedder and its preprocessing; for a .csv
-    they are in OUT.csv.model.json. Images that cannot be read are named in failures.csv.
+    SRC is any set of crops, or IJB-B or IJB-C as published, where the template of each image is its
+    identity. With --faces, SRC is the photos that the crops were made from. OUT is an .npz or a
+    .parquet with image_names, image_classes and embeddings, or a .csv with one column for each
+    number. Keras_insightface reads the .npz too. OUT records the embedder and its preprocessing; a
+    .csv has them in OUT.csv.model.json. Images that cannot be read are named in failures.csv.
     """
 
     command: ClassVar[str] = "embed"

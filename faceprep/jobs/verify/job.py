@@ -111,18 +111,21 @@ class Verification:
 class Verify(EmbedOptions, ListOptions, Look):
     """Measure how well embedders separate people.
 
-    SOURCE is a verification .bin, any set of images with identities, a folder with IJB-B or IJB-C
-    as published (meta, loose_crop), or a file that embed made of one of the last two; several may
-    be given. With several --embedder, the results stand side by side. The result is accuracy, EER
-    and TAR at FAR, or rank-k and TPIR at FPIR; report shows the saved --json output with curves and
-    histograms. A .bin is judged in 10 folds, each with the threshold that is best on the others;
-    the one threshold that is best on all of it is reported separately. Where all pairs are
-    separable, the threshold is the middle of the gap. In a set with identities, --gallery images of
-    each are enrolled as the mean of their vectors, and the others search for them; identities of
-    one image, and --strangers, have no mate to find. Where n strangers may be accepted at an FPIR,
-    the threshold lies just above the (n+1)-th most similar stranger; Bob and InsightFace use the
-    n-th. Thresholds are similarity: the cosine, or 1 - distance²/2. Pairs with a damaged image are
-    left out and named.
+    SOURCE is a verification .bin, any set of images with identities, or a folder with IJB-B or
+    IJB-C as published (meta, loose_crop). It may also be the embeddings that embed wrote for such a
+    set or for IJB. Several sources may be given, and the results of several --embedder are shown
+    side by side. The result is accuracy, EER and TAR at FAR, or rank-k and TPIR at FPIR. Save the
+    --json output to see its curves and histograms with report.
+
+    A .bin is evaluated in 10 folds, each with the threshold that is best on the others. The one
+    threshold that is best on all pairs is reported separately. If all pairs are separable, the
+    threshold is the middle of the gap. Pairs with a damaged image are left out and named.
+    Thresholds are similarities: the cosine, or 1 - distance²/2.
+
+    In a set with identities, --gallery images of each are enrolled as the mean of their vectors,
+    and the other images are probes. Identities of one image, and --strangers, have no mate in the
+    gallery. If an FPIR allows n strangers, the threshold is just above the (n+1)-th most similar
+    stranger; Bob and InsightFace use the n-th.
     """
 
     command: ClassVar[str] = "verify"
