@@ -179,8 +179,9 @@ def _search(source: Path, to: Path) -> Any:
 
 
 def _exclude(source: Path, to: Path) -> Any:
+    run(Convert(allow_loss=True), source, to / "other.tar")
     job = ExcludePeople(embedder="colors", threshold=0.5)
-    run_job(job, Request((source, source), to / "out"), SerialRunner())
+    run_job(job, Request((source, to / "other.tar"), to / "out"), SerialRunner())
     decisions = read_plan(to / "out" / "plan.jsonl")[1]
     return [(each.action, each.score, each.verdict, each.evidence["pairs"]) for each in decisions]
 

@@ -78,7 +78,7 @@ def test_a_video_without_boxes_says_so(tmp_path: Path) -> None:
 def test_options_that_exclude_each_other() -> None:
     with pytest.raises(OptionError, match="select"):
         VideoOptions(select="best")
-    with pytest.raises(OptionError, match="all-faces and select"):
+    with pytest.raises(OptionError, match="--all-faces and --select"):
         VideoOptions(select="largest", all_faces=True)
     with pytest.raises(OptionError, match="by-track"):
         VideoOptions(by_track=True, frames="pair:faces")
