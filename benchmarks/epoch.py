@@ -1,4 +1,4 @@
-"""A shuffled epoch of a trainer from our shards, beside the same reader on a peer's own files.
+"""Time a shuffled epoch from our shards, and one by the same reader from a peer's own files.
 
     python benchmarks/epoch.py --dir /dev/shm
 

@@ -52,8 +52,7 @@ def read_rows(path: Path, positions: list[int]) -> None:
     """Read by row group and row, whatever the file allows."""
     rows = RowReader([str(path)], "image")
     for position in positions:
-        if not rows.read(0, position // _ROWS, position % _ROWS).data:
-            raise RuntimeError(f"no image {position}")
+        _check(rows.read(0, position // _ROWS, position % _ROWS).data, position)
     rows.close()
 
 
@@ -62,8 +61,13 @@ def read_pyarrow(path: Path, positions: list[int]) -> None:
     with pq.ParquetFile(path) as file:
         for position in positions:
             group = file.read_row_group(position // _ROWS, columns=["image"])
-            if not group["image"][position % _ROWS].as_py()["bytes"]:
-                raise RuntimeError(f"no image {position}")
+            _check(group["image"][position % _ROWS].as_py()["bytes"], position)
+
+
+def _check(image: bytes, position: int) -> None:
+    """Stop where a reader found nothing: its time would be worth nothing."""
+    if not image:
+        raise RuntimeError(f"image {position} is empty")
 
 
 def main() -> None:

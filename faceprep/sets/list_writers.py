@@ -162,7 +162,7 @@ class LstWriter(_TextWriter):
 
 
 class TxtListWriter(_TextWriter):
-    """Writes path and class, or paths alone where no image has an identity."""
+    """Writes lines of path and class; in a set without identities, lines of paths."""
 
     kind: ClassVar[str] = kinds.TXT_LIST
     can: ClassVar[Capabilities] = Capabilities(

@@ -132,7 +132,10 @@ def read_columns(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
 
 
 def describe(path: str | os.PathLike[str]) -> Contents:
-    """Count rows and distinct classes, or identities where there is no class; list the columns."""
+    """Count rows and distinct classes, and list the columns.
+
+    Without a column of classes, identities are counted.
+    """
     with open_parquet(path) as file:
         n, columns = file.metadata.num_rows, tuple(file.schema_arrow.names)
     label = next((name for name in (*_CLASSES, _IDENTITY) if name in columns), None)
