@@ -15,10 +15,9 @@ import pytest
 from faceprep.cli import main
 from faceprep.core import registry
 from faceprep.core.registry import Entry
+from tests.command import FACEPREP, faceprep
 from tests.fakes import PAUSE, results, tree, write_lines
 from tests.terminal import RUN, SLOW, on_a_terminal
-
-FACEPREP = [sys.executable, "-m", "faceprep"]
 
 
 @pytest.fixture
@@ -31,13 +30,6 @@ def damaged_set(rec_set: Path, tmp_path: Path) -> Path:
             file.seek(offsets[key] + 8 + 24)  # behind the record's header and the image's
             file.write(b"text")
     return root
-
-
-def faceprep(*arguments: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
-    command = [*FACEPREP, *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, **kwargs
-    )  # type: ignore[call-overload,no-any-return]
 
 
 def test_done(rec_set: Path, tmp_path: Path) -> None:

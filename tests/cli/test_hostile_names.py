@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.command import faceprep
 
 FORGED = "9 of 9 inputs ok"
 NAMES = (f"a\x1b[31m\n{FORGED}.jpg", "b\x9b31m\u202e\u2028.jpg")
@@ -29,13 +28,7 @@ def test_names_are_escaped(command: tuple[str, ...], tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for name in NAMES:
         (folder / name).write_bytes(b"junk")
-    done = subprocess.run(
-        [sys.executable, "-m", "faceprep", *command],
-        cwd=tmp_path,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-    )
+    done = faceprep(*command, cwd=tmp_path)
     assert done.returncode == 3
     text = done.stdout + done.stderr
     assert all(shown in text for shown in SHOWN)

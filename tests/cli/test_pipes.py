@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.command import faceprep
 
 SUFFIXES = ("rec", "idx", "tar", "npz", "parquet", "csv", "bin", "tfrecord", "zip", "lst", "txt")
 COMMANDS = (
@@ -30,14 +30,7 @@ def test_pipes_are_named_at_once(
     os.mkfifo(tmp_path / pipe)
     if pipe.endswith(".idx"):
         (tmp_path / "pipe.rec").write_bytes(bytes(64))
-    done = subprocess.run(
-        [sys.executable, "-m", "faceprep", *command],
-        cwd=tmp_path,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    done = faceprep(*command, cwd=tmp_path)
     assert done.returncode == 1
     assert f"{pipe}: cannot read: not a regular file. Name a file." in done.stderr
     assert "Traceback" not in done.stderr

@@ -14,14 +14,12 @@ import pytest
 
 from faceprep import Doctor
 from faceprep.core import dependencies as installed
+from tests.command import faceprep
 from tests.real import ROOT
 
 
 def doctor(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "faceprep", "doctor", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | environment
-    )
+    return faceprep("doctor", *arguments, cwd=ROOT, **environment)
 
 
 def test_what_it_tells(tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +21,7 @@ from faceprep.core.errors import Interrupted
 from faceprep.synthetic.video import VideoStyle, face_box, write_siw_like
 from faceprep.video.siw_boxes import face_lines
 from faceprep.vision.codec import decode
+from tests.command import faceprep
 from tests.fakes import before_changes, killed_before, results, start, status_of, tree
 from tests.photos import astronaut
 from tests.real import DATA, ROOT, needs_data
@@ -150,12 +149,7 @@ def test_stopped_in_the_middle_of_a_video(two_videos: Path, tmp_path: Path) -> N
 
 def command(*arguments: str | Path) -> tuple[int, dict[str, object], str]:
     """Exit status, the object that --json prints, and the text on stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "faceprep", "extract-video", *map(str, arguments), "--json"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    done = faceprep("extract-video", *arguments, "--json", cwd=ROOT)
     return done.returncode, json.loads(done.stdout), done.stderr
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from tests.bins import (
     reencode,
     write_bin,
 )
+from tests.command import faceprep
 from tests.hostile_pickles import attacks
 from tests.real import needs_data
 
@@ -242,9 +241,8 @@ def test_the_source_is_never_written_over(tmp_path: Path) -> None:
 # The command
 
 
-def faceprep(*arguments: object) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "faceprep", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+def told(*arguments: object) -> tuple[int, str, str]:
+    done = faceprep(*arguments)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout, done.stderr
 
@@ -252,26 +250,26 @@ def faceprep(*arguments: object) -> tuple[int, str, str]:
 def test_exit_codes_and_lines(tmp_path: Path) -> None:
     good, bad = write_bin(tmp_path / "good.bin"), tmp_path / "bad.bin"
     bad.write_bytes(attacks(tmp_path / "canary")["eval"])
-    assert faceprep("reencode-bin", good)[::2] == (
+    assert told("reencode-bin", good)[::2] == (
         2,
         "faceprep: where should the output go?: expected either --out-dir DIR or --in-place\n",
     )
-    assert faceprep("reencode-bin", good, "--in-place", "--out-dir", tmp_path / "out")[0] == 2
-    assert faceprep("reencode-bin", good, "--in-place", "--format", "gif")[0] == 2
-    status, _, error = faceprep("reencode-bin", bad, "--out-dir", tmp_path / "out")
+    assert told("reencode-bin", good, "--in-place", "--out-dir", tmp_path / "out")[0] == 2
+    assert told("reencode-bin", good, "--in-place", "--format", "gif")[0] == 2
+    status, _, error = told("reencode-bin", bad, "--out-dir", tmp_path / "out")
     assert (
         status == 1
         and error.startswith(f"faceprep: {bad}: not a sound pickle")
         and error.count("\n") == 1
     )
     assert not (tmp_path / "out").exists()
-    status, printed, error = faceprep(
+    status, printed, error = told(
         "reencode-bin", good, bad, "--out-dir", tmp_path / "out", "--json"
     )
     assert status == 3 and f"faceprep: bad_bin: {bad}: not a sound pickle" in error
     summary = json.loads(printed)
     assert (summary["inputs"], summary["ok"], summary["failed"], summary["outputs"]) == (6, 6, 1, 1)
-    assert faceprep("reencode-bin", good, "--in-place")[0] == 0
+    assert told("reencode-bin", good, "--in-place")[0] == 0
     assert (tmp_path / "good.bin").read_bytes() == (tmp_path / "out" / "good.bin").read_bytes()
     assert not (tmp_path / "canary").exists()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pytest
 
 from faceprep import Request, SerialRunner, run_job
 from faceprep.synthetic import write_insightface_rec
+from tests.command import faceprep
 from tests.fakes import JoinedLines, Lines, results, write_lines
 from tests.run.test_siblings import EVEN, ODD, SortedLines, files
 
@@ -96,9 +96,8 @@ def test_a_folder_beside_it_on_another_disk(tmp_path: Path) -> None:
         assert files(Path(target)) == ODD and os.listdir(target) == ["a"]
 
 
-def faceprep(*arguments: str | Path) -> None:
-    command = [sys.executable, "-m", "faceprep", *map(str, arguments), "-q"]
-    done = subprocess.run(command, capture_output=True, text=True)
+def carry_out(*arguments: str | Path) -> None:
+    done = faceprep(*arguments, "-q")
     assert done.returncode == 0, done.stderr
 
 
@@ -107,9 +106,9 @@ def test_commands(place: Path, tmp_path: Path) -> None:
     rec = tmp_path / "set" / "train.rec"
     write_insightface_rec(rec.parent, 2, 2)
     for more in ((), (), ("--overwrite",)):
-        faceprep("rec2folder", rec, place / "", *more)
+        carry_out("rec2folder", rec, place / "", *more)
     listed = tmp_path / "listed"
     shutil.copytree(place, listed, ignore=shutil.ignore_patterns(".faceprep"))
     for more in ((), (), ("--overwrite",)):
-        faceprep("manifest", listed, place / "list.csv", "--seed", "1", *more)
+        carry_out("manifest", listed, place / "list.csv", "--seed", "1", *more)
     assert (place / "list.csv").stat().st_size

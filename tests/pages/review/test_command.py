@@ -7,7 +7,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from faceprep.jobs.review import Review
 from faceprep.tables.plan import read_plan
 from faceprep.tables.verdicts import Verdict, format_verdicts, journal_of
 from faceprep.vision.codec import decode
+from tests.command import faceprep
 from tests.reviews import A, R, U, merge, running, save_plan, saved, small_plan, verdicts
 
 
@@ -40,11 +40,6 @@ def ask(address: str, path: str, body: object = None) -> tuple[int, bytes]:
 
 def refuse(address: str, number: int) -> tuple[int, bytes]:
     return ask(address, "decide", {"verdict": R, "decisions": [[number, 0]]})
-
-
-def faceprep(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "faceprep", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 def no_page(address: str) -> None:
