@@ -261,7 +261,8 @@ def _check_array(array: _Array, n_bytes: int) -> None:
     """Check that `n_bytes` can hold an array before memory is reserved. Raises ValueError."""
     if array.dtype.hasobject:
         raise ValueError("Python objects, which could run code")
-    if min(array.shape, default=0) < 0 or 0 == array.dtype.itemsize < math.prod(array.shape):
+    n_rows = array.shape[0] if array.shape else 1
+    if min(array.shape, default=0) < 0 or 0 == array.n_bytes < n_rows:
         raise ValueError(f"its header announces the shape {array.shape} of {array.dtype}")
     if array.n_bytes > n_bytes:
         raise ValueError(f"its header announces {array.n_bytes:,} bytes, of at most {n_bytes:,}")
