@@ -121,7 +121,7 @@ class ExcludePeople(PlanningOptions):
     def name_left_out(self, sink: Sink) -> Iterator[Outcome]:
         yield from open_side(self, _load_other(sink), sink).loaded.left_out
 
-    def judge_in(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
+    def judge(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
         other = _load_other(sink)
         others = open_side(self, other, sink).loaded.embeddings
         refuse_other_length(other.path, embeddings, others)

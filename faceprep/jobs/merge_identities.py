@@ -15,13 +15,14 @@ from faceprep.core.errors import MissingExtra, OptionError
 from faceprep.core.options import option
 from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
-from faceprep.core.types import ACCEPTED, UNDECIDED, Decision, Request, Work
+from faceprep.core.types import ACCEPTED, UNDECIDED, Decision, Request, Sink, Work
 from faceprep.identity.far_threshold import threshold_at
 from faceprep.identity.guards import refuse_one_cluster, refuse_one_person
 from faceprep.identity.linkage import CENTROID, LINKAGES
 from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
 from faceprep.identity.vectors import DECIMALS
 from faceprep.steps.embed_options import EmbedOptions
+from faceprep.steps.judged_source import About
 from faceprep.steps.plan_identities import (
     Judgement,
     PlanningOptions,
@@ -114,7 +115,7 @@ class MergeIdentities(PlanningOptions):
         """Return whether --crops or --threshold is given."""
         return super().overrides_check() or self.threshold is not None
 
-    def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
+    def judge(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
         rule, figures = self._rule(embeddings)
         progress = log_progress("comparing identities")
         merges = plan_merges(embeddings, rule, progress, approximate=self.approximate)
@@ -128,10 +129,9 @@ class MergeIdentities(PlanningOptions):
             "undecided_from": round(bounds.undecided_from, DECIMALS),
             **figures,
         }
-        decisions = merges.decisions
-        if source:
-            decisions = hold_shared_frames(decisions, source)
-        return decisions, found | ({"recall": merges.recall} if self.approximate else {})
+        if self.approximate:
+            found["recall"] = merges.recall
+        return hold_shared_frames(merges.decisions, about.source), found
 
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
         counts = Counter(decision.verdict for decision in decisions)

@@ -111,13 +111,12 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
 
     command: ClassVar[str]
 
-    def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
-        """Return the decisions on the set `source`, and the rule. Raises FaceprepError."""
-        raise NotImplementedError(f"{self.command} judges with more than the embeddings")
+    @abstractmethod
+    def judge(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
+        """Return the decisions on the source, and the figures for the summary.
 
-    def judge_in(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
-        """Judge with what other stages left; the embeddings alone are enough for most commands."""
-        return self.judge(embeddings, about.source)
+        `sink` has the parts of the stages before. Raises FaceprepError.
+        """
 
     def name_left_out(self, sink: Sink) -> Iterator[Outcome]:
         """Yield outcomes of what else is compared and cannot be."""
@@ -252,7 +251,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         if not likeness:
             return [], header
         self.check_likeness(embeddings, likeness)
-        decisions, figures = self.judge_in(embeddings, about, sink)
+        decisions, figures = self.judge(embeddings, about, sink)
         header["summary"] |= figures | {"separable": likeness["separable"]}
         return decisions, header
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from faceprep.cli import main
-from faceprep.core.embeddings import Embeddings, Model
+from faceprep.core.embeddings import Model
 from faceprep.core.errors import MissingExtra, OptionError, OutputError, SourceError
 from faceprep.core.types import PLACING_MODES
 from faceprep.jobs.merge_identities import MergeIdentities
@@ -393,13 +393,10 @@ def test_a_model_that_has_changed_is_not_gone_on_with(
 
 def test_the_default_is_the_models_own(tmp_path: Path) -> None:
     model = Model("any", merge_from=0.7, undecided_from=0.6, origin="somewhere")
-    embeddings = Embeddings(
-        ["a/1", "b/1"], ["a", "b"], np.array([[1, 0], [0.8, 0.6]], np.float32), model
-    )
-    decisions, figures = MergeIdentities().judge(embeddings)
-    assert MergeIdentities().count(decisions) == {"merged": 1, "undecided": 0}
-    assert [d.verdict for d in decisions] == ["accepted"] and figures["threshold"] == 0.7
-    decisions, figures = MergeIdentities(threshold=0.85).judge(embeddings)
-    assert [d.verdict for d in decisions] == ["undecided"] and figures[
-        "undecided_from"
-    ] == pytest.approx(0.75)
+    vectors = np.array([[1, 0], [0.8, 0.6]], np.float32)
+    names = {"a/1": RED, "b/1": RED}
+    file = embed(tmp_path / "gone", tmp_path / "e.npz", names, vectors=vectors, model=model)
+    found = merge(file, tmp_path / "out").details
+    assert (found["merged"], found["undecided"], found["threshold"]) == (1, 0, 0.7)
+    found = merge(file, tmp_path / "other", threshold=0.85).details
+    assert (found["merged"], found["undecided"], found["undecided_from"]) == (0, 1, 0.75)
