@@ -226,7 +226,7 @@ class _Plan:
             float(self.identities.likeness[found][0]),
         )
         rival = self._find_rival(found)
-        verdict, reason = self._compare(score, person, "mean likeness")
+        verdict, reason = self._compare(score, person, "mean similarity")
         if rival is not None:
             verdict = UNDECIDED
             names = self._person(person), self._person(rival)
@@ -252,7 +252,7 @@ class _Plan:
         """Yield a decision on each image that is similar to somebody."""
         name = self.ours.vectors.names[group]
         for row, person, score in self._similar_images(group):
-            verdict, reason = self._compare(score, person, "likeness")
+            verdict, reason = self._compare(score, person, "similarity")
             yield self._drop_image(
                 row, person, score, verdict, f"{reason}; the images of {name} do not agree"
             )
@@ -264,7 +264,7 @@ class _Plan:
         """
         name, totals = self.ours.vectors.names[group], self.ours.groups.totals[group]
         for row, person, score in self._similar_images(group):
-            verdict, reason = self._compare(score, person, "likeness")
+            verdict, reason = self._compare(score, person, "similarity")
             if verdict != ACCEPTED:
                 continue
             own = self.ours.image_rows(np.array([row])).totals[0]

@@ -258,7 +258,7 @@ class _Plan:
 
     def judge(self, subject: int, into: int, score: float, n: int) -> Decision:
         """Merge an identity into the largest of its `n`, unless both are in a crowd."""
-        reason = f"{self.linkage} likeness {score:.3f}, at least {self.bounds.merge_from:.3f}"
+        reason = f"{self.linkage} similarity {score:.3f}, at least {self.bounds.merge_from:.3f}"
         if n > 2:
             reason += f"; one of {n} identities that match"
         verdict = ACCEPTED
@@ -278,7 +278,7 @@ class _Plan:
             both = self.clusters.identities(a), self.clusters.identities(b)
             smaller, larger = sorted(both, key=self.size)
             conflicts = [self.conflict(side, bridges[side]) for side in (a, b) if side in bridges]
-            reason = f"{self.linkage} likeness {score:.3f}, {'; '.join(conflicts) or between}"
+            reason = f"{self.linkage} similarity {score:.3f}, {'; '.join(conflicts) or between}"
             names = self.name_of_largest(smaller), self.name_of_largest(larger)
             evidence = self.evidence(smaller, larger)
             decisions.append(Decision(MERGE, *names, score, reason, UNDECIDED, evidence))

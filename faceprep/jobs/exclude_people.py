@@ -177,8 +177,8 @@ class ExcludePeople(PlanningOptions):
         images = count_noun(found["dropped_images"], "image")
         sentence = (
             f"found {found['in_both']:,} of {others} of the other set here: {images} dropped, "
-            f"{whole} as a whole; {found['undecided']:,} undecided; matched at likeness "
-            f"{found['threshold']:.6g} or more"
+            f"{whole} as a whole; {found['undecided']:,} undecided; matched at a similarity "
+            f"of {found['threshold']:.6g} or more"
         )
         return sentence + separable(found)
 

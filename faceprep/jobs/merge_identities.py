@@ -82,7 +82,7 @@ class MergeIdentities(PlanningOptions):
         super().__post_init__()
         if self.threshold is not None and not -1 <= self.threshold <= 1:
             raise OptionError(
-                "--threshold", expected="a likeness, -1 to 1", found=f"{self.threshold:g}"
+                "--threshold", expected="a similarity, -1 to 1", found=f"{self.threshold:g}"
             )
         if self.far is not None and not 0 < self.far < 1:
             raise OptionError(
@@ -156,7 +156,7 @@ class MergeIdentities(PlanningOptions):
             sentence += f", {found['crowded']:,} held back among identities that are all alike"
         if found.get("unconfirmed"):
             sentence += f", {found['unconfirmed']:,} not confirmed by the second opinion"
-        sentence += f"; matched at likeness {found['threshold']:.6g} or more"
+        sentence += f"; matched at a similarity of {found['threshold']:.6g} or more"
         if self.far is not None:
             sentence += f" ({found['threshold_origin']})"
         if self.approximate:

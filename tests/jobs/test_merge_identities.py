@@ -280,7 +280,7 @@ def test_the_first_images_only(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"threshold": 1.5}, "--threshold: expected a likeness, -1 to 1, found 1.5"),
+        ({"threshold": 1.5}, "--threshold: expected a similarity, -1 to 1, found 1.5"),
         ({"threshold": float("nan")}, "--threshold"),
         ({"far": 0.0}, "--far: expected a rate, more than 0 and less than 1, found 0"),
         ({"far": 0.1, "threshold": 0.9}, "--far and --threshold are two ways to say the same"),
@@ -349,7 +349,7 @@ def test_command_line(
     monkeypatch.setattr("sys.argv", [*words, "--runner", "serial"])
     assert main() == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "7 identities are 4 people: 3 merged, 1 undecided; matched at likeness 0.95 or more;"
+        "7 identities are 4 people: 3 merged, 1 undecided; matched at a similarity of 0.95 or more;"
         " before that, 2 of 2 identities of two images or more were separable"
     )
 
@@ -360,11 +360,12 @@ def test_command_line(
         ({"images": 0, "merged": 0, "undecided": 0}, "nothing to compare: no image has a vector"),
         (
             {"identities": 1, "merged": 0},
-            "1 identity is 1 person: 0 merged, 1 undecided; matched at likeness 0.3 or more",
+            "1 identity is 1 person: 0 merged, 1 undecided; matched at a similarity of 0.3 or more",
         ),
         (
             {"identities": 3, "merged": 2},
-            "3 identities are 1 person: 2 merged, 1 undecided; matched at likeness 0.3 or more",
+            "3 identities are 1 person: 2 merged, 1 undecided; "
+            "matched at a similarity of 0.3 or more",
         ),
         ({"conflicts": 2}, "held back by matches that do not match each other"),
     ],

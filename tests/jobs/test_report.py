@@ -257,7 +257,7 @@ def test_embeddings(tmp_path: Path) -> None:
     svg = next(
         data
         for alt, data in Page(tmp_path / "vectors.npz.report.html").pictures.items()
-        if "Likeness" in alt
+        if "Similarity" in alt
     )
     assert b"threshold 0.55" in svg
 

@@ -188,4 +188,4 @@ def test_embeddings_have_a_table_of_identities(tmp_path: Path) -> None:
     numbers = report(tmp_path / "e.npz")
     assert numbers["identity_similarity"]["within"]["n"] == 1
     text = (tmp_path / "e.npz.report.identities.csv").read_text()
-    assert text == "identity,images,within,nearest,likeness\na,2,0.6,b,0.4\nb,1,,a,0.4\n"
+    assert text == "identity,images,within,nearest,similarity\na,2,0.6,b,0.4\nb,1,,a,0.4\n"
