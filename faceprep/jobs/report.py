@@ -45,12 +45,11 @@ from faceprep.tables.embeddings import is_embeddings, load_embeddings
 from faceprep.tables.faces import FACES_TABLE
 from faceprep.tables.frames import FRAMES_TABLE
 from faceprep.tables.matches import is_matches, read_matches
-from faceprep.tables.plan import read_plan
+from faceprep.tables.plan import LIKENESS, PLAN, read_plan
 from faceprep.vision.quality import MEASURES, measure_crop
 
 log = logging.getLogger("faceprep")
 Progress = Callable[[int, int], None]
-_PLAN, _LIKENESS = "plan.jsonl", "likeness.jsonl"
 _SAMPLE, _N_NAMED = 200, 3
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.[a-z]+$)")
 _MOST_IDENTITIES = 30_000
@@ -184,11 +183,11 @@ class Report(Look):
     def _of_likeness(self, out: Path, found_runs: Sequence[Run]) -> Iterator[Section]:
         """Yield the sections on pair similarity, the plan and verification."""
         if out.is_dir():
-            plan = out / _PLAN
+            plan = out / PLAN
         elif out.suffix == ".jsonl":
             plan = out
         else:
-            plan = out.with_suffix("." + _PLAN)
+            plan = out.with_suffix("." + PLAN)
         judged, decisions = read_plan(plan) if plan.is_file() else ({}, iter(()))
         summary = judged.get("summary") or {}
         kept = _load_likeness(plan) or summary.get("likeness")
@@ -227,7 +226,7 @@ def _open_pictures(
 
 def _load_likeness(plan: Path) -> Mapping[str, Any]:
     """Return the likeness that a command wrote beside its plan; empty without it."""
-    path = plan.with_name(plan.name.replace(_PLAN, _LIKENESS))
+    path = plan.with_name(plan.name.replace(PLAN, LIKENESS))
     if path == plan or not path.is_file():
         return {}
     try:

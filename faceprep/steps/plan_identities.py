@@ -64,7 +64,6 @@ from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import load_listed
 from faceprep.steps.place_images import (
     PLACE,
-    PLAN,
     PLAN_PART,
     UNDO,
     PlacingOptions,
@@ -78,7 +77,7 @@ from faceprep.steps.place_images import (
     write_decided,
 )
 from faceprep.tables.embeddings import files_of, load_embeddings
-from faceprep.tables.plan import digest_of, read_plan, write_plan
+from faceprep.tables.plan import LIKENESS, PLAN, digest_of, read_plan, write_plan
 
 log = logging.getLogger("faceprep")
 Judgement = tuple[list[Decision], dict[str, Any]]
@@ -86,8 +85,7 @@ _SHARD = 256
 _DRAFT, _DECIDE = "draft", "decide"
 _EMBED, _SECOND = "embed", "second"
 _FAILED, _WANTED = ".failed", ".wanted"
-LIKENESS, _LIKENESS_PART = "likeness.jsonl", ".likeness"
-"""The file beside a plan with the likeness of its images, and the part that it is made of."""
+_LIKENESS_PART = ".likeness"
 
 
 class SecondOpinion(NamedTuple):
