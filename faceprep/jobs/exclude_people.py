@@ -92,7 +92,7 @@ class ExcludePeople(PlanningOptions):
             )
         other = plan_side(second, _OTHER, scratch, self.relative_to, _UNIT)
         work = super().plan(request, scratch)
-        if not other.is_file and source.is_file() and is_embeddings(source):
+        if not other.is_file and is_embeddings(source):
             self.announce()
         refuse_other_model(
             (str(source), self._model_of(source)), (str(second), other.model_of(self))
@@ -106,7 +106,7 @@ class ExcludePeople(PlanningOptions):
         )
 
     def _model_of(self, source: Path) -> str:
-        if source.is_file() and is_embeddings(source):
+        if is_embeddings(source):
             return load_origin(source).fingerprint
         return self.model().fingerprint
 

@@ -291,9 +291,7 @@ def _embeddings_of(out: Path, found_runs: Sequence[Run]) -> Path | None:
         for source in run.record.get("sources") or ()
         if isinstance(source, str)
     ]
-    return next(
-        (path for path in (out, *sources) if path.is_file() and _has_embeddings(path)), None
-    )
+    return next((path for path in (out, *sources) if _has_embeddings(path)), None)
 
 
 def _has_embeddings(path: Path) -> bool:

@@ -76,7 +76,7 @@ def plan_side(
     path: Path, name: str, scratch: Path, relative_to: Path | None = None, unit: str = ""
 ) -> Side:
     """Look at a file of embeddings, or index a set of images. Raises SourceError, OptionError."""
-    if path.is_file() and is_embeddings(path):
+    if is_embeddings(path):
         n, state = count_embeddings(path), storage.fingerprint_of(*files_of(path))
         if not n:
             raise SourceError("no embeddings in it", path=path)

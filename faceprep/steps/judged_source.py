@@ -46,7 +46,7 @@ def look_at_source(
     The relative names of a list lie below `relative_to`. Raises SourceError, OptionError.
     """
     source = request.sources[0]
-    if source.is_file() and is_embeddings(source):
+    if is_embeddings(source):
         return _look_at_embeddings(source, request, scratch)
     listed = list_source(source, scratch, relative_to=relative_to)
     return _keep_listed(listed, "", request.limit, scratch)

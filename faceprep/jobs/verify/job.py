@@ -255,7 +255,7 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
 def _is_saved(path: Path) -> bool:
     """Return whether a source is a file of embeddings; a damaged one is judged, and named then."""
     try:
-        return path.is_file() and is_embeddings(path)
+        return is_embeddings(path)
     except SourceError:
         return False
 

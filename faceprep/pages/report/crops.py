@@ -175,7 +175,7 @@ def open_side_crops(runs: Sequence[Run], names: Sequence[str], scratch: Path) ->
 def _images_of(source: Path) -> Path:
     """Return the set that embeddings were made from, or the set itself."""
     try:
-        if source.is_file() and is_embeddings(source) and (root := load_place(source).root):
+        if is_embeddings(source) and (root := load_place(source).root):
             return Path(root)
     except FaceprepError as error:
         log.debug("no crops from %s: %s", source, error)
