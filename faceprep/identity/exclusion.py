@@ -9,7 +9,7 @@ with the people of the other set.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.random_order import shuffled
 from faceprep.core.types import ACCEPTED, DROP, UNDECIDED, Decision
-from faceprep.identity.identity_sums import Groups, gather_groups, gather_images
+from faceprep.identity.identity_sums import Groups, compare_groups, gather_groups, gather_images
 from faceprep.identity.linkage import Bounds
 from faceprep.identity.similarity import (
     BLOCK,
@@ -33,7 +33,7 @@ from faceprep.identity.similarity import (
     sieve,
     with_equal_sides,
 )
-from faceprep.identity.vectors import DECIMALS, Vectors, prepare
+from faceprep.identity.vectors import Vectors, prepare
 
 _N_RIVALS, _FEW = 5, 3
 NameOther = Callable[[str], str]
@@ -72,9 +72,9 @@ def plan_exclusion(
     ('drop', 'b', '', 1.0)
     """
     ours, theirs = _measure_set(embeddings), _measure_set(others)
-    search = _Search(theirs.groups, bounds.undecided_from, progress)
-    identities = search.find(factors_of_groups(ours.groups), ours.identity_rows, _N_RIVALS)
-    images = search.find(factors_of_images(ours.vectors), ours.image_rows, 1)
+    search = _Search(theirs, bounds.undecided_from, progress)
+    identities = search.find(factors_of_groups(ours.groups), ours.choose_identities, _N_RIVALS)
+    images = search.find(factors_of_images(ours.vectors), ours.choose_images, 1)
     plan = _Plan(ours, theirs, bounds, name_other, identities, images)
     found = [drop for group in plan.involved() for drop in plan.judge(group)]
     shared = {drop.person for drop in found if drop.decision.verdict == ACCEPTED}
@@ -111,24 +111,19 @@ def _rank(decision: Decision, bounds: Bounds) -> tuple[bool, float, str]:
     return True, abs((decision.score or 0) - bounds.merge_from), decision.subject
 
 
-class _Rows(NamedTuple):
-    """Sums (n, d + 2) of identities or of images, in the unit of `groups`."""
-
-    groups: Groups
-    totals: Doubles
-
-
 class _MeasuredSet(NamedTuple):
     """A set, with the sums of its identities."""
 
     vectors: Vectors
     groups: Groups
 
-    def identity_rows(self, identities: Ints) -> _Rows:
-        return _Rows(self.groups, self.groups.totals[identities])
+    def choose_identities(self, identities: Ints) -> Groups:
+        """Return the sums of some identities."""
+        return replace(self.groups, totals=self.groups.totals[identities])
 
-    def image_rows(self, rows: Ints) -> _Rows:
-        return _Rows(self.groups, gather_images(self.vectors, self.groups, rows))
+    def choose_images(self, rows: Ints) -> Groups:
+        """Return the sums of some images, each as an identity of its own."""
+        return replace(self.groups, totals=gather_images(self.vectors, self.groups, rows))
 
     def rows_of(self, identity: int) -> Ints:
         return self.vectors.rows_of([identity])
@@ -139,32 +134,26 @@ def _measure_set(embeddings: Embeddings) -> _MeasuredSet:
     return _MeasuredSet(vectors, gather_groups(vectors))
 
 
-def _mean_likeness(one: _Rows, other: _Rows) -> Doubles:
-    """Return the mean likeness (n,) over all pairs of images of two rows of different sets."""
-    means = one.groups.means(one.totals), other.groups.means(other.totals)
-    squares = one.groups.squares(one.totals), other.groups.squares(other.totals)
-    likeness = 1 - (squares[0] + squares[1]) / 2 + (means[0] * means[1]).sum(axis=1)
-    return np.asarray(likeness.round(DECIMALS))
-
-
 @dataclass(frozen=True)
 class _Search:
     """A search for the people of the other set that are similar by `least` or more."""
 
-    people: Groups
+    others: _MeasuredSet
     least: float
     progress: Progress | None
 
-    def find(self, factors: Factors, rows_at: Callable[[Ints], _Rows], n: int) -> Pairs:
-        """Find the `n` closest people (right) of each row (left), closest first."""
-        left, right = with_equal_sides(factors, factors_of_groups(self.people))
+    def find(self, factors: Factors, choose: Callable[[Ints], Groups], n: int) -> Pairs:
+        """Find the `n` closest people (right) of each row (left), closest first.
+
+        `choose` returns the sums of some of the rows that the factors are made of.
+        """
+        left, right = with_equal_sides(factors, factors_of_groups(self.others.groups))
         best = ordered([])
         for i, j in sieve(left, right, self.least, progress=self.progress):
             for start in range(0, len(i), BLOCK):
                 piece = slice(start, start + BLOCK)
                 rows, people = i[piece], j[piece]
-                other = _Rows(self.people, self.people.totals[people])
-                likeness = _mean_likeness(rows_at(rows), other)
+                likeness = compare_groups(choose(rows), self.others.choose_identities(people))
                 enough = likeness >= self.least
                 added = rows[enough], people[enough], likeness[enough]
                 best = keep_greatest(n, [best, added])
@@ -206,8 +195,8 @@ class _Plan:
 
     def _agree(self, group: int, person: int) -> bool:
         """Return whether the images that match a person also match the rest of the identity."""
-        images = self.ours.image_rows(self.ours.rows_of(group))
-        likeness = _mean_likeness(images, self.theirs.identity_rows(np.array([person])))
+        images = self.ours.choose_images(self.ours.rows_of(group))
+        likeness = compare_groups(images, self.theirs.choose_identities(np.array([person])))
         matching = likeness >= self.bounds.undecided_from
         if matching.all():
             return True
@@ -267,7 +256,7 @@ class _Plan:
             verdict, reason = self._compare(score, person, "similarity")
             if verdict != ACCEPTED:
                 continue
-            own = self.ours.image_rows(np.array([row])).totals[0]
+            own = self.ours.choose_images(np.array([row])).totals[0]
             if self._are_alike(own, totals - own):
                 verdict = UNDECIDED
                 reason += f"; but it also matches {name}, which does not match as a whole"
