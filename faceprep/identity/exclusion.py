@@ -18,6 +18,7 @@ from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.random_order import shuffled
 from faceprep.core.types import ACCEPTED, DROP, UNDECIDED, Decision
+from faceprep.identity.evidence import NameOther, gather_evidence
 from faceprep.identity.identity_sums import Groups, compare_groups, gather_groups, gather_images
 from faceprep.identity.linkage import Bounds
 from faceprep.identity.similarity import (
@@ -27,7 +28,6 @@ from faceprep.identity.similarity import (
     Progress,
     factors_of_groups,
     factors_of_images,
-    find_extremes,
     keep_greatest,
     ordered,
     sieve,
@@ -36,8 +36,6 @@ from faceprep.identity.similarity import (
 from faceprep.identity.vectors import Vectors, prepare
 
 _N_RIVALS, _FEW = 5, 3
-NameOther = Callable[[str], str]
-"""Turns the key of an image of the other set into the name that the evidence shows."""
 
 
 class Exclusion(NamedTuple):
@@ -286,11 +284,7 @@ class _Plan:
         return self.theirs.vectors.names[person]
 
     def _evidence(self, rows: Ints, person: int) -> dict[str, Any]:
-        """Return the most and the least similar images, and the numbers of images and pairs."""
         ours, theirs = self.ours.vectors, self.theirs.vectors
         others = self.theirs.rows_of(person)
-        found: dict[str, Any] = {"person": self._person(person)}
-        most, least = find_extremes(ours, rows, others, theirs)
-        for side, (a, b, likeness) in {"for": most, "against": least}.items():
-            found[side] = [ours.key(a), self.name_other(theirs.key(b)), likeness]
-        return found | {"images": [len(rows), len(others)], "pairs": len(rows) * len(others)}
+        found = gather_evidence(ours, rows, others, theirs, self.name_other)
+        return {"person": self._person(person)} | found

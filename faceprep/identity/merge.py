@@ -30,6 +30,7 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.types import ACCEPTED, MERGE, UNDECIDED, Decision
 from faceprep.identity.ann import ApproximateSearch
 from faceprep.identity.cores import gather_cores
+from faceprep.identity.evidence import gather_evidence
 from faceprep.identity.guards import CROWD, measure_crowding
 from faceprep.identity.identity_sums import gather_groups
 from faceprep.identity.linkage import (
@@ -309,13 +310,8 @@ class _Plan:
         return n_images, -self.largest(identities)
 
     def evidence(self, subject: Sequence[int], into: Sequence[int]) -> dict[str, Any]:
-        """Return the most and the least similar images, and the numbers of images and pairs."""
-        left, right = self.vectors.rows_of(subject), self.vectors.rows_of(into)
-        most, least = find_extremes(self.vectors, left, right)
-        found: dict[str, Any] = {}
-        for side, (a, b, likeness) in {"for": most, "against": least}.items():
-            found[side] = [self.vectors.key(a), self.vectors.key(b), likeness]
-        return found | {"images": [len(left), len(right)], "pairs": len(left) * len(right)}
+        vectors = self.vectors
+        return gather_evidence(vectors, vectors.rows_of(subject), vectors.rows_of(into))
 
 
 def second_opinion(

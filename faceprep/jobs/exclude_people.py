@@ -27,7 +27,8 @@ from faceprep.core.types import (
     Stage,
     Work,
 )
-from faceprep.identity.exclusion import NameOther, measure_sameness, plan_exclusion
+from faceprep.identity.evidence import NameOther
+from faceprep.identity.exclusion import measure_sameness, plan_exclusion
 from faceprep.identity.merge import MergeRule
 from faceprep.identity.vectors import DECIMALS
 from faceprep.sets.image_paths import path_in_identity
