@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from faceprep.core import storage
@@ -26,8 +26,7 @@ from faceprep.core.types import Outcome, Shard, Sink
 from faceprep.identity.sound_vectors import REASONS, find_faults, leave_out
 from faceprep.identity.vectors import Vectors, prepare
 from faceprep.sets.containers import faults_after, index_set, open_set
-from faceprep.sets.listing import is_text, refuse_bad_name
-from faceprep.steps.embed_crops import Load, embed_loads, fit_encoded, load_parts
+from faceprep.steps.embed_crops import Load, embed_loads, load_parts, sample_loads
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.tables.embeddings import (
     count_embeddings,
@@ -107,18 +106,7 @@ def embed_side(options: EmbedOptions, shard: Shard, sink: Sink) -> Iterator[Outc
 def _read(options: EmbedOptions, shard: Shard, scratch: Path) -> Iterator[Load]:
     fitter = options.fitter()
     with open_set(scratch, shard.payload.name) as images:
-        for sample in images.read(range(shard.start, shard.stop)):
-            if isinstance(sample, Outcome):
-                yield partial(_pass_on, sample)
-            elif not is_text(sample.key):
-                yield partial(_pass_on, refuse_bad_name(sample.key))
-            else:
-                facts = sample.key, sample.data, sample.identity, sample.place
-                yield partial(fit_encoded, fitter, *facts)
-
-
-def _pass_on(outcome: Outcome) -> list[Outcome]:
-    return [outcome]
+        yield from sample_loads(fitter, images.read(range(shard.start, shard.stop)))
 
 
 @dataclass(frozen=True)
