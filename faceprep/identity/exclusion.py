@@ -81,9 +81,9 @@ def plan_exclusion(
 
 
 def measure_sameness(embeddings: Embeddings, least: float, most: int = 300) -> float:
-    """Return the share of pairs of identities that are alike by `least` or more, from 0 to 1.
+    """Return the share of pairs of identities that have a likeness of `least` or more, from 0 to 1.
 
-    At most `most` identities are drawn. Of less than three it is 0. A share above a half says that
+    At most `most` identities are drawn; fewer than three give 0. A share above a half says that
     these are not aligned faces, or that the threshold is of another model.
 
     >>> from faceprep.core.embeddings import Model

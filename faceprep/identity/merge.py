@@ -1,17 +1,17 @@
 """Plans which identities to merge as one person, with evidence for each decision.
 
 Mean linkage is the default: the likeness of two identities is the mean over all pairs of their
-images, without those that are strays in their identity. A few similar images therefore join no
-identities, and bad images part none. It needs only the identities' mean vectors; images are
-compared only for the evidence of a decision.
+images, without those that are strays in their identity. A few similar images therefore do not join
+two identities, and a few bad images do not separate them. It needs only the identities' mean
+vectors; images are compared only for the evidence of a decision.
 
 Blurry faces are all alike. A merge is undecided if both identities are about as similar to several
 unrelated ones as to each other.
 
 Linkage `complete` takes the least similar pair. `single` takes the most similar pair, like the rule
 "any pair over 0.7", and chains as that does. `centroid` compares the directions of the means.
-Centroids are more similar than images, the more so the more the images differ and the more there
-are. So a threshold for images is too low for `centroid`, which needs its own.
+Centroids are more similar than images. The gap grows with the number of images and with how much
+they differ. So a threshold for images is too low for `centroid`, which needs its own.
 """
 
 from __future__ import annotations
@@ -171,8 +171,8 @@ def _warn_of_too_many_matches(pairs: Pairs, bounds: Bounds, n: int) -> None:
     n_matches = int(np.count_nonzero(pairs.likeness >= bounds.merge_from))
     if n_matches > _MOST_MATCHES * n:
         log.warning(
-            "%s pairs of %s identities are alike by %.6g or more, which is far too many: the "
-            "threshold is too low for this embedder, or these are not aligned faces",
+            "%s pairs of %s identities have a similarity of %.6g or more, which is far too many: "
+            "the threshold is too low for this embedder, or these are not aligned faces",
             f"{n_matches:,}",
             f"{n:,}",
             bounds.merge_from,
@@ -266,7 +266,7 @@ class _Plan:
         crowd = float(min(self.crowding[subject], self.crowding[into]))
         if crowd >= score - self.bounds.half_band:
             verdict = UNDECIDED
-            reason += f"; but both are alike by {crowd:.3f} to {CROWD} or more unrelated identities"
+            reason += f"; but both reach {crowd:.3f} with {CROWD} or more unrelated identities"
         evidence = self.evidence((subject,), (into,))
         names = self.name(subject), self.name(into)
         return Decision(MERGE, *names, score, reason, verdict, evidence)

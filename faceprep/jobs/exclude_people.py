@@ -185,7 +185,7 @@ class ExcludePeople(PlanningOptions):
 
 
 def _refuse_sameness(which: str, embeddings: Embeddings, least: float) -> None:
-    """Raise SourceError where most identities look like one person, because all would go."""
+    """Raise SourceError where most identities look like one person: all would be dropped."""
     share = measure_sameness(embeddings, least)
     if share > _MOST_ALIKE:
         raise SourceError(

@@ -89,9 +89,7 @@ class MergeIdentities(PlanningOptions):
                 "--far", expected="a rate, more than 0 and less than 1", found=f"{self.far:g}"
             )
         if self.far is not None and self.threshold is not None:
-            raise OptionError(
-                "--far and --threshold are two ways to say the same", remedy="Choose one."
-            )
+            raise OptionError("--far and --threshold both set the threshold", remedy="Choose one.")
         MergeRule(self.linkage)
 
     def plan(self, request: Request, scratch: Path) -> Work:
@@ -99,9 +97,9 @@ class MergeIdentities(PlanningOptions):
             raise MissingExtra("--approximate needs FAISS", remedy="pip install 'faceprep[embed]'")
         if self.linkage == CENTROID and self.threshold is None:
             log.warning(
-                "--linkage centroid: centres are more alike than images, for which the threshold "
-                "is: too many"
-                " identities may be merged; find a --threshold of its own"
+                "--linkage centroid: centres are more similar than images, which the default "
+                "threshold is for: too many identities may be merged; find a --threshold for "
+                "centres"
             )
         return super().plan(request, scratch)
 
@@ -219,5 +217,5 @@ def _judge_again(embeddings: Embeddings, decisions: Sequence[Decision]) -> list[
 
 def _unheard(decision: Decision) -> Decision:
     return decision._replace(
-        verdict=UNDECIDED, reason=f"{decision.reason}; the second embedder cannot tell"
+        verdict=UNDECIDED, reason=f"{decision.reason}; the second embedder has no vector for it"
     )

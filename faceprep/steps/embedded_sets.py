@@ -111,10 +111,7 @@ def _read(options: EmbedOptions, shard: Shard, scratch: Path) -> Iterator[Load]:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Embeddings that can be compared, and an outcome for each row that cannot.
-
-    An image without an identity is an identity of its own, with its name.
-    """
+    """Embeddings that can be compared, and an outcome for each row that cannot."""
 
     embeddings: Embeddings
     left_out: Sequence[Outcome]
@@ -123,7 +120,8 @@ class Loaded:
 def load_side(options: EmbedOptions, side: Side, sink: Sink) -> Loaded:
     """Load the embeddings of a side. Raises SourceError for a damaged file, and where none is left.
 
-    Only rows of a file are checked: images that are embedded in the run have their outcomes.
+    Only rows of a file are checked: images that are embedded in the run have their outcomes. An
+    image without an identity becomes an identity of its own, with its name.
     """
     if side.is_file:
         loaded = check_embeddings(take_rows(load_embeddings(side.path), 0, side.n), side.unit)

@@ -33,7 +33,7 @@ class About(NamedTuple):
     fingerprint: str
     n_images: int
     has_images: bool
-    """Whether there is a listing of them."""
+    """True where there is a listing of them."""
     mismatch: str = ""
     """A description of images that are not crops of the stated template."""
 

@@ -117,7 +117,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         """
 
     def name_left_out(self, sink: Sink) -> Iterator[Outcome]:
-        """Yield outcomes of what else is compared and cannot be."""
+        """Yield an outcome for each image of another set that cannot be compared."""
         return iter(())
 
     @abstractmethod
@@ -129,7 +129,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         """Return `details` as a sentence."""
 
     def overrides_check(self) -> bool:
-        """Return whether images that are not crops of the template are judged all the same."""
+        """Return whether images that are not crops of the template are judged anyway."""
         return self.crops is not None
 
     def check_likeness(self, embeddings: Embeddings, likeness: Mapping[str, Any]) -> None:
@@ -348,8 +348,9 @@ def _ids(stage: str, about: About) -> list[str]:
 
 
 def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
-    """Return the options for the plan that are set: without places, and without an embedder that
-    was not needed.
+    """Return the options that are set, for the header of the plan.
+
+    Those about the machine are left out, and those of an embedder that was not needed.
     """
     silent = {"device", "require_gpu", "download", "relative_to", "verdicts"}
     if not embeds:

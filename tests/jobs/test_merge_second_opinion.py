@@ -57,7 +57,7 @@ def test_a_second_embedder_that_cannot_tell(
     merge(source, tmp_path / "out", second_opinion="brightness")
     decisions = {d.subject: d for d in read_plan(tmp_path / "out" / "plan.jsonl")[1]}
     assert decisions["a"].verdict == "undecided" and decisions["a"].reason.endswith(
-        "the second embedder cannot tell"
+        "the second embedder has no vector for it"
     )
     assert decisions["e"].verdict == "accepted"
 

@@ -16,7 +16,7 @@ from faceprep.pages.report.sections import Examples, Histogram, Part, Section, T
 from faceprep.tables.matches import Match
 
 PROBE, GALLERY = "probe", "gallery"
-"""What stands before the name of a crop, to say from which set it is."""
+"""The word before the name of a crop, which says from which set it is."""
 _N_SHOWN, _N_EACH = 24, 5
 _CLOSE = 20
 _LOW = 0.9

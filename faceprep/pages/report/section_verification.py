@@ -25,7 +25,7 @@ _CURVE_TITLES = {
 def verification_section(printed: Mapping[str, Any]) -> Section:
     """Describe what `verify --json` printed: accuracy, EER, TAR at FAR, curves and histograms.
 
-    Of several embedders, each stands behind the name of the set.
+    With several embedders, the name of each follows that of the set.
     """
     results: Sequence[Mapping[str, Any]] = _name_embedders(
         [one for one in printed.get("results", ()) if isinstance(one, Mapping)]
