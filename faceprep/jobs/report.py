@@ -23,6 +23,7 @@ from faceprep.core.errors import FaceprepError, OptionError, SourceError
 from faceprep.core.job import Job, Look
 from faceprep.core.options import option
 from faceprep.core.scratch import scratch_folder
+from faceprep.core.spread import spread_places
 from faceprep.core.text import join_lines
 from faceprep.identity.distributions import measure
 from faceprep.identity.identity_table import measure_identities
@@ -31,7 +32,7 @@ from faceprep.pages.report import section_matches as matches
 from faceprep.pages.report import section_runs as runs
 from faceprep.pages.report import section_similarity as likeness
 from faceprep.pages.report import section_videos as videos
-from faceprep.pages.report.crops import Crops, open_crops, open_side_crops, spread_places
+from faceprep.pages.report.crops import Crops, open_crops, open_side_crops
 from faceprep.pages.report.html import Heading, write_page
 from faceprep.pages.report.run_state import Run, find_runs, is_work_page
 from faceprep.pages.report.section_faces import Columns

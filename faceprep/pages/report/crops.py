@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from faceprep.core.arrays import Ints, Pixels
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import FaceprepError, MissingExtra
+from faceprep.core.spread import spread_places
 from faceprep.core.types import Outcome
 from faceprep.pages.report.run_state import Run
 from faceprep.sets.containers import SET, index_set, kind_of
@@ -103,15 +104,6 @@ class SetCrops(Crops):
     def sample(self, most: int) -> list[str]:
         places = spread_places(len(self._images), most)
         return [self._images.key(place) for place in places.tolist()]
-
-
-def spread_places(n: int, most: int) -> Ints:
-    """Return at most `most` of the places 0 to `n` - 1, evenly spaced.
-
-    >>> spread_places(9, 3).tolist(), spread_places(2, 3).tolist()
-    ([0, 4, 8], [0, 1])
-    """
-    return np.linspace(0, n - 1, min(most, n)).round().astype(np.int64)
 
 
 def _count(images: ImageSet) -> dict[str, int]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from faceprep.core.arrays import Doubles
+from faceprep.core.spread import spread_places
 from faceprep.core.text import count_noun
-from faceprep.pages.report.crops import spread_places
 from faceprep.pages.report.histograms import as_json, count, linear_edges
 from faceprep.pages.report.sections import Examples, Histogram, Part, Section, Table
 from faceprep.tables.matches import Match
