@@ -14,7 +14,6 @@ the loop in Python costs it nothing. They open one image after the other, in one
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import io
 import json
@@ -30,7 +29,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from timing import side_by_side
+from timing import describe_options, side_by_side
 
 from faceprep.core.arrays import Pixels
 from faceprep.identity import duplicates
@@ -209,9 +208,7 @@ def million(n: int) -> None:
 
 def main() -> None:
     """Print the tables."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    arguments = describe_options(__doc__)
     arguments.add_argument("photos", nargs="?", type=Path, help="a folder of identities")
     arguments.add_argument("--n", type=int, default=200, help="photos")
     arguments.add_argument("--quick", action="store_true")

@@ -15,7 +15,6 @@ images that were put into the wrong identity, two in five, and cleaned.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering
+from timing import describe_options
 
 from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.embeddings import Embeddings
@@ -258,9 +258,7 @@ def att(crops: Path, embedder: EmbedOptions) -> dict[str, object]:
 
 def main() -> None:
     """Print the tables, and write the results as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = describe_options(__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, for a look")
     parser.add_argument("--att", type=Path, help="AT&T's people as crops")
     parser.add_argument("--embedder", default="dlib-resnet")

@@ -18,7 +18,6 @@ with two people may become one person's: to merge it then is counted as wrong al
 
 from __future__ import annotations
 
-import argparse
 import resource
 import tempfile
 import time
@@ -31,6 +30,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import DBSCAN
+from timing import describe_options
 
 from faceprep.core.arrays import Ints
 from faceprep.core.embeddings import Embeddings, Model
@@ -303,9 +303,7 @@ def large(n_identities: int, n_images: int, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = describe_options(__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, for a look")
     parser.add_argument("--identities", type=int, default=8574)
     parser.add_argument("--images", type=int, default=580_000)

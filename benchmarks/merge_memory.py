@@ -10,7 +10,6 @@ command. Anonymous memory is what the system cannot take back; mapped files are 
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import re
 import struct
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from timing import describe_options
 
 import faceprep.cli
 from faceprep.core import storage
@@ -132,9 +132,7 @@ def watched() -> Iterator[list[int]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = describe_options(__doc__)
     parser.add_argument("--identities", type=int, default=2_000_000)
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--dim", type=int, default=512)

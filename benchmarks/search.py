@@ -10,14 +10,14 @@ of ten images each; probes are further images of some of them. --approximate als
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from similarity import DIM, PER_IDENTITY, people
+from similarity import DIM, PER_IDENTITY, people, sgemm_rate
+from timing import describe_options
 
 from faceprep.core.embeddings import Embeddings
 from faceprep.identity.ann_search import NearIndex
@@ -35,20 +35,6 @@ def probes_of(gallery: Embeddings, n: int) -> Embeddings:
     keys = [f"probe-{i:07d}" for i in range(n)]
     identities = [gallery.identities[row] for row in rows.tolist()]
     return Embeddings(keys, identities, vectors.astype(np.float32), gallery.model)
-
-
-def sgemm_rate(n_probes: int, seconds: float) -> float:
-    """Operations a second, in units of 1e9, of products of this height."""
-    random = np.random.default_rng(0)
-    left = random.standard_normal((min(n_probes, 1024), DIM), np.float32)
-    right = random.standard_normal((4096, DIM), np.float32)
-    out = np.empty((len(left), len(right)), np.float32)
-    np.matmul(left, right.T, out=out)
-    done, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        np.matmul(left, right.T, out=out)
-        done += 1
-    return done * 2 * out.size * DIM / (time.perf_counter() - started) / 1e9
 
 
 def exact(probes: Embeddings, gallery: Embeddings, top: int) -> tuple[float, Hits]:
@@ -75,9 +61,7 @@ def approximate(probes: Embeddings, gallery: Embeddings, top: int, wanted: Hits)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = describe_options(__doc__)
     parser.add_argument("--quick", action="store_true", help="50,000 rows, once")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--probes", type=int, default=1000)
@@ -89,11 +73,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         gallery = people(n, Path(folder) / "gallery.npy")
         probes = probes_of(gallery, args.probes)
-        shares = []
+        shares, height = [], min(args.probes, 1024)
         for _ in range(repeats):
-            before = sgemm_rate(args.probes, 2)
+            before = sgemm_rate(2, height)
             seconds, hits = exact(probes, gallery, args.top)
-            theirs = (before + sgemm_rate(args.probes, 2)) / 2
+            theirs = (before + sgemm_rate(2, height)) / 2
             ours = args.probes * n * 2 * DIM / seconds / 1e9
             shares.append(ours / theirs)
             first = hits.choose(hits.ranks == 1)

@@ -11,7 +11,6 @@ a hundred of them under two names; pairs between identities from a likeness of 0
 
 from __future__ import annotations
 
-import argparse
 import resource
 import statistics
 import tempfile
@@ -20,12 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from timing import describe_options
 
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.identity.similarity import find_pairs
 from faceprep.identity.vectors import prepare
 
-DIM = 512
+DIM, BLOCK = 512, 4096
 PER_IDENTITY = 10
 
 
@@ -46,17 +46,18 @@ def people(n: int, path: Path) -> Embeddings:
     )
 
 
-def sgemm_rate(seconds: float) -> float:
-    """Operations a second, in units of 1e9."""
+def sgemm_rate(seconds: float, height: int = BLOCK) -> float:
+    """Operations a second, in units of 1e9, of products of `height` x 4096."""
     random = np.random.default_rng(0)
-    left, right = (random.standard_normal((4096, DIM), np.float32) for _ in range(2))
-    out = np.empty((4096, 4096), np.float32)
+    left = random.standard_normal((height, DIM), np.float32)
+    right = random.standard_normal((BLOCK, DIM), np.float32)
+    out = np.empty((height, BLOCK), np.float32)
     np.matmul(left, right.T, out=out)
     done, started = 0, time.perf_counter()
     while time.perf_counter() - started < seconds:
         np.matmul(left, right.T, out=out)
         done += 1
-    return done * 2 * 4096**2 * DIM / (time.perf_counter() - started) / 1e9
+    return done * 2 * out.size * DIM / (time.perf_counter() - started) / 1e9
 
 
 def all_pairs(embeddings: Embeddings) -> tuple[float, float, int]:
@@ -98,9 +99,7 @@ def sizes(most: int) -> Iterator[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = describe_options(__doc__)
     parser.add_argument("--quick", action="store_true", help="20,000 rows, once")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=3)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import time
 from collections.abc import Callable
 
 Candidate = Callable[[], float | None]
+
+
+def describe_options(text: str | None) -> argparse.ArgumentParser:
+    """Return a parser whose help is the docstring of a script as it stands."""
+    return argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def side_by_side(

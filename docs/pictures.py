@@ -49,7 +49,7 @@ def main() -> None:
         page.screenshot(path=docs / "review.png")
         page.goto((root / "merged" / "report.html").as_uri())
         page.locator(
-            "section", has=page.get_by_role("heading", name="Likeness", exact=True)
+            "section", has=page.get_by_role("heading", name="Similarity", exact=True)
         ).screenshot(path=docs / "report.png")
     server.send_signal(signal.SIGINT)
     server.wait()

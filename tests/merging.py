@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from faceprep.cli import main
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.types import Request, Summary
 from faceprep.jobs.apply import Apply
@@ -54,6 +55,13 @@ def source(tmp_path: Path) -> Path:
 def merge(source: Path, output: Path, limit: int | None = None, **options: Any) -> Summary:
     job = MergeIdentities(**{"embedder": "colors"} | options)
     return run_job(job, Request((source,), output, limit=limit), SerialRunner())
+
+
+def call_merge(monkeypatch: pytest.MonkeyPatch, source: Path, output: Path, *options: str) -> int:
+    """Call the command line, and return its exit status."""
+    words = ["faceprep", "merge-identities", str(source), str(output), "--embedder", "colors"]
+    monkeypatch.setattr("sys.argv", [*words, "--runner", "serial", *options])
+    return main()
 
 
 def apply(plan: Path, output: Path) -> Summary:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from faceprep import Report
+from faceprep import Report, Request, SerialRunner, run_job
+from faceprep.core.job import Job
+from faceprep.core.types import Summary
 from faceprep.synthetic import encode_face
 from tests.pages.report.pages import Page
 
@@ -22,6 +24,11 @@ def report(out: Path, **options: Any) -> dict[str, Any]:
         dict.fromkeys(made.as_json()["sections"])
     )
     return numbers
+
+
+def run(job: Job, source: Path, output: Path) -> Summary:
+    """Run a job on one source."""
+    return run_job(job, Request((source,), output), SerialRunner())
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def merge(subject: int, into: int, score: float, verdict: str = "undecided") -> 
         "images": [3, 3],
         "pairs": 9,
     }
-    reason = f"mean likeness {score:.3f}, between 0.400 and 0.600"
+    reason = f"mean similarity {score:.3f}, between 0.400 and 0.600"
     return Decision(
         "merge", f"person-{subject}", f"person-{into}", score, reason, verdict, evidence
     )

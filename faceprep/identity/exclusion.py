@@ -9,7 +9,7 @@ with the people of the other set.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,8 @@ from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.random_order import shuffled
 from faceprep.core.types import ACCEPTED, DROP, UNDECIDED, Decision
-from faceprep.identity.identity_sums import Groups, gather_groups, gather_images
+from faceprep.identity.evidence import NameOther, gather_evidence
+from faceprep.identity.identity_sums import Groups, compare_groups, gather_groups, gather_images
 from faceprep.identity.linkage import Bounds
 from faceprep.identity.similarity import (
     BLOCK,
@@ -27,17 +28,14 @@ from faceprep.identity.similarity import (
     Progress,
     factors_of_groups,
     factors_of_images,
-    find_extremes,
     keep_greatest,
     ordered,
     sieve,
     with_equal_sides,
 )
-from faceprep.identity.vectors import DECIMALS, Vectors, prepare
+from faceprep.identity.vectors import Vectors, prepare
 
 _N_RIVALS, _FEW = 5, 3
-NameOther = Callable[[str], str]
-"""Turns the key of an image of the other set into the name that the evidence shows."""
 
 
 class Exclusion(NamedTuple):
@@ -72,9 +70,9 @@ def plan_exclusion(
     ('drop', 'b', '', 1.0)
     """
     ours, theirs = _measure_set(embeddings), _measure_set(others)
-    search = _Search(theirs.groups, bounds.undecided_from, progress)
-    identities = search.find(factors_of_groups(ours.groups), ours.identity_rows, _N_RIVALS)
-    images = search.find(factors_of_images(ours.vectors), ours.image_rows, 1)
+    search = _Search(theirs, bounds.undecided_from, progress)
+    identities = search.find(factors_of_groups(ours.groups), ours.choose_identities, _N_RIVALS)
+    images = search.find(factors_of_images(ours.vectors), ours.choose_images, 1)
     plan = _Plan(ours, theirs, bounds, name_other, identities, images)
     found = [drop for group in plan.involved() for drop in plan.judge(group)]
     shared = {drop.person for drop in found if drop.decision.verdict == ACCEPTED}
@@ -83,9 +81,9 @@ def plan_exclusion(
 
 
 def measure_sameness(embeddings: Embeddings, least: float, most: int = 300) -> float:
-    """Return the share of pairs of identities that are alike by `least` or more, from 0 to 1.
+    """Return the share of pairs of identities that have a likeness of `least` or more, from 0 to 1.
 
-    At most `most` identities are drawn. Of less than three it is 0. A share above a half says that
+    At most `most` identities are drawn; fewer than three give 0. A share above a half says that
     these are not aligned faces, or that the threshold is of another model.
 
     >>> from faceprep.core.embeddings import Model
@@ -111,24 +109,19 @@ def _rank(decision: Decision, bounds: Bounds) -> tuple[bool, float, str]:
     return True, abs((decision.score or 0) - bounds.merge_from), decision.subject
 
 
-class _Rows(NamedTuple):
-    """Sums (n, d + 2) of identities or of images, in the unit of `groups`."""
-
-    groups: Groups
-    totals: Doubles
-
-
 class _MeasuredSet(NamedTuple):
     """A set, with the sums of its identities."""
 
     vectors: Vectors
     groups: Groups
 
-    def identity_rows(self, identities: Ints) -> _Rows:
-        return _Rows(self.groups, self.groups.totals[identities])
+    def choose_identities(self, identities: Ints) -> Groups:
+        """Return the sums of some identities."""
+        return replace(self.groups, totals=self.groups.totals[identities])
 
-    def image_rows(self, rows: Ints) -> _Rows:
-        return _Rows(self.groups, gather_images(self.vectors, self.groups, rows))
+    def choose_images(self, rows: Ints) -> Groups:
+        """Return the sums of some images, each as an identity of its own."""
+        return replace(self.groups, totals=gather_images(self.vectors, self.groups, rows))
 
     def rows_of(self, identity: int) -> Ints:
         return self.vectors.rows_of([identity])
@@ -139,32 +132,26 @@ def _measure_set(embeddings: Embeddings) -> _MeasuredSet:
     return _MeasuredSet(vectors, gather_groups(vectors))
 
 
-def _mean_likeness(one: _Rows, other: _Rows) -> Doubles:
-    """Return the mean likeness (n,) over all pairs of images of two rows of different sets."""
-    means = one.groups.means(one.totals), other.groups.means(other.totals)
-    squares = one.groups.squares(one.totals), other.groups.squares(other.totals)
-    likeness = 1 - (squares[0] + squares[1]) / 2 + (means[0] * means[1]).sum(axis=1)
-    return np.asarray(likeness.round(DECIMALS))
-
-
 @dataclass(frozen=True)
 class _Search:
     """A search for the people of the other set that are similar by `least` or more."""
 
-    people: Groups
+    others: _MeasuredSet
     least: float
     progress: Progress | None
 
-    def find(self, factors: Factors, rows_at: Callable[[Ints], _Rows], n: int) -> Pairs:
-        """Find the `n` closest people (right) of each row (left), closest first."""
-        left, right = with_equal_sides(factors, factors_of_groups(self.people))
+    def find(self, factors: Factors, choose: Callable[[Ints], Groups], n: int) -> Pairs:
+        """Find the `n` closest people (right) of each row (left), closest first.
+
+        `choose` returns the sums of some of the rows that the factors are made of.
+        """
+        left, right = with_equal_sides(factors, factors_of_groups(self.others.groups))
         best = ordered([])
         for i, j in sieve(left, right, self.least, progress=self.progress):
             for start in range(0, len(i), BLOCK):
                 piece = slice(start, start + BLOCK)
                 rows, people = i[piece], j[piece]
-                other = _Rows(self.people, self.people.totals[people])
-                likeness = _mean_likeness(rows_at(rows), other)
+                likeness = compare_groups(choose(rows), self.others.choose_identities(people))
                 enough = likeness >= self.least
                 added = rows[enough], people[enough], likeness[enough]
                 best = keep_greatest(n, [best, added])
@@ -206,8 +193,8 @@ class _Plan:
 
     def _agree(self, group: int, person: int) -> bool:
         """Return whether the images that match a person also match the rest of the identity."""
-        images = self.ours.image_rows(self.ours.rows_of(group))
-        likeness = _mean_likeness(images, self.theirs.identity_rows(np.array([person])))
+        images = self.ours.choose_images(self.ours.rows_of(group))
+        likeness = compare_groups(images, self.theirs.choose_identities(np.array([person])))
         matching = likeness >= self.bounds.undecided_from
         if matching.all():
             return True
@@ -226,7 +213,7 @@ class _Plan:
             float(self.identities.likeness[found][0]),
         )
         rival = self._find_rival(found)
-        verdict, reason = self._compare(score, person, "mean likeness")
+        verdict, reason = self._compare(score, person, "mean similarity")
         if rival is not None:
             verdict = UNDECIDED
             names = self._person(person), self._person(rival)
@@ -252,7 +239,7 @@ class _Plan:
         """Yield a decision on each image that is similar to somebody."""
         name = self.ours.vectors.names[group]
         for row, person, score in self._similar_images(group):
-            verdict, reason = self._compare(score, person, "likeness")
+            verdict, reason = self._compare(score, person, "similarity")
             yield self._drop_image(
                 row, person, score, verdict, f"{reason}; the images of {name} do not agree"
             )
@@ -264,10 +251,10 @@ class _Plan:
         """
         name, totals = self.ours.vectors.names[group], self.ours.groups.totals[group]
         for row, person, score in self._similar_images(group):
-            verdict, reason = self._compare(score, person, "likeness")
+            verdict, reason = self._compare(score, person, "similarity")
             if verdict != ACCEPTED:
                 continue
-            own = self.ours.image_rows(np.array([row])).totals[0]
+            own = self.ours.choose_images(np.array([row])).totals[0]
             if self._are_alike(own, totals - own):
                 verdict = UNDECIDED
                 reason += f"; but it also matches {name}, which does not match as a whole"
@@ -297,11 +284,7 @@ class _Plan:
         return self.theirs.vectors.names[person]
 
     def _evidence(self, rows: Ints, person: int) -> dict[str, Any]:
-        """Return the most and the least similar images, and the numbers of images and pairs."""
         ours, theirs = self.ours.vectors, self.theirs.vectors
         others = self.theirs.rows_of(person)
-        found: dict[str, Any] = {"person": self._person(person)}
-        most, least = find_extremes(ours, rows, others, theirs)
-        for side, (a, b, likeness) in {"for": most, "against": least}.items():
-            found[side] = [ours.key(a), self.name_other(theirs.key(b)), likeness]
-        return found | {"images": [len(rows), len(others)], "pairs": len(rows) * len(others)}
+        found = gather_evidence(ours, rows, others, theirs, self.name_other)
+        return {"person": self._person(person)} | found

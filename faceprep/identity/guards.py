@@ -34,7 +34,7 @@ def refuse_one_person(likeness: Mapping[str, Any], merge_from: float) -> None:
         raise OptionError(
             "most identities would be one person",
             expected="a model and a threshold that tell people apart",
-            found=f"a median likeness of {median:.3f} between images of two identities, which "
+            found=f"a median similarity of {median:.3f} between images of two identities, which "
             f"match from {merge_from:.6g} on",
             remedy=_REMEDY,
         )

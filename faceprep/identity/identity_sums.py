@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,9 +49,7 @@ class Groups:
 
         A single row on one side is compared with every row on the other.
         """
-        products = (self.means(left) * self.means(right)).sum(axis=1)
-        likeness = 1 - (self.squares(left) + self.squares(right)) / 2 + products
-        return np.asarray(likeness.round(DECIMALS))
+        return compare_groups(replace(self, totals=left), replace(self, totals=right))
 
     def centroid_likeness(self, left: Doubles, right: Doubles) -> Doubles:
         """Return the likeness of the centroids of two identities, row by row.
@@ -77,6 +75,17 @@ class Groups:
     def digest(self, totals: Doubles) -> bytes:
         """Return a digest of a row (d + 2,), which identifies an identity without its name."""
         return hashlib.blake2b(totals.tobytes(), digest_size=8).digest()
+
+
+def compare_groups(left: Groups, right: Groups) -> Doubles:
+    """Return the mean likeness (n,) over all pairs of images of two identities, row by row.
+
+    The identities may be of different sets. A single row on one side is compared with every row on
+    the other.
+    """
+    products = (left.means(left.totals) * right.means(right.totals)).sum(axis=1)
+    squares = left.squares(left.totals) + right.squares(right.totals)
+    return np.asarray((1 - squares / 2 + products).round(DECIMALS))
 
 
 def gather_groups(vectors: Vectors) -> Groups:

@@ -1,17 +1,17 @@
 """Plans which identities to merge as one person, with evidence for each decision.
 
 Mean linkage is the default: the likeness of two identities is the mean over all pairs of their
-images, without those that are strays in their identity. A few similar images therefore join no
-identities, and bad images part none. It needs only the identities' mean vectors; images are
-compared only for the evidence of a decision.
+images, without those that are strays in their identity. A few similar images therefore do not join
+two identities, and a few bad images do not separate them. It needs only the identities' mean
+vectors; images are compared only for the evidence of a decision.
 
 Blurry faces are all alike. A merge is undecided if both identities are about as similar to several
 unrelated ones as to each other.
 
 Linkage `complete` takes the least similar pair. `single` takes the most similar pair, like the rule
 "any pair over 0.7", and chains as that does. `centroid` compares the directions of the means.
-Centroids are more similar than images, the more so the more the images differ and the more there
-are. So a threshold for images is too low for `centroid`, which needs its own.
+Centroids are more similar than images. The gap grows with the number of images and with how much
+they differ. So a threshold for images is too low for `centroid`, which needs its own.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.types import ACCEPTED, MERGE, UNDECIDED, Decision
 from faceprep.identity.ann import ApproximateSearch
 from faceprep.identity.cores import gather_cores
+from faceprep.identity.evidence import gather_evidence
 from faceprep.identity.guards import CROWD, measure_crowding
 from faceprep.identity.identity_sums import gather_groups
 from faceprep.identity.linkage import (
@@ -170,8 +171,8 @@ def _warn_of_too_many_matches(pairs: Pairs, bounds: Bounds, n: int) -> None:
     n_matches = int(np.count_nonzero(pairs.likeness >= bounds.merge_from))
     if n_matches > _MOST_MATCHES * n:
         log.warning(
-            "%s pairs of %s identities are alike by %.6g or more, which is far too many: the "
-            "threshold is too low for this embedder, or these are not aligned faces",
+            "%s pairs of %s identities have a similarity of %.6g or more, which is far too many: "
+            "the threshold is too low for this embedder, or these are not aligned faces",
             f"{n_matches:,}",
             f"{n:,}",
             bounds.merge_from,
@@ -258,14 +259,14 @@ class _Plan:
 
     def judge(self, subject: int, into: int, score: float, n: int) -> Decision:
         """Merge an identity into the largest of its `n`, unless both are in a crowd."""
-        reason = f"{self.linkage} likeness {score:.3f}, at least {self.bounds.merge_from:.3f}"
+        reason = f"{self.linkage} similarity {score:.3f}, at least {self.bounds.merge_from:.3f}"
         if n > 2:
             reason += f"; one of {n} identities that match"
         verdict = ACCEPTED
         crowd = float(min(self.crowding[subject], self.crowding[into]))
         if crowd >= score - self.bounds.half_band:
             verdict = UNDECIDED
-            reason += f"; but both are alike by {crowd:.3f} to {CROWD} or more unrelated identities"
+            reason += f"; but both reach {crowd:.3f} with {CROWD} or more unrelated identities"
         evidence = self.evidence((subject,), (into,))
         names = self.name(subject), self.name(into)
         return Decision(MERGE, *names, score, reason, verdict, evidence)
@@ -278,7 +279,7 @@ class _Plan:
             both = self.clusters.identities(a), self.clusters.identities(b)
             smaller, larger = sorted(both, key=self.size)
             conflicts = [self.conflict(side, bridges[side]) for side in (a, b) if side in bridges]
-            reason = f"{self.linkage} likeness {score:.3f}, {'; '.join(conflicts) or between}"
+            reason = f"{self.linkage} similarity {score:.3f}, {'; '.join(conflicts) or between}"
             names = self.name_of_largest(smaller), self.name_of_largest(larger)
             evidence = self.evidence(smaller, larger)
             decisions.append(Decision(MERGE, *names, score, reason, UNDECIDED, evidence))
@@ -309,13 +310,8 @@ class _Plan:
         return n_images, -self.largest(identities)
 
     def evidence(self, subject: Sequence[int], into: Sequence[int]) -> dict[str, Any]:
-        """Return the most and the least similar images, and the numbers of images and pairs."""
-        left, right = self.vectors.rows_of(subject), self.vectors.rows_of(into)
-        most, least = find_extremes(self.vectors, left, right)
-        found: dict[str, Any] = {}
-        for side, (a, b, likeness) in {"for": most, "against": least}.items():
-            found[side] = [self.vectors.key(a), self.vectors.key(b), likeness]
-        return found | {"images": [len(left), len(right)], "pairs": len(left) * len(right)}
+        vectors = self.vectors
+        return gather_evidence(vectors, vectors.rows_of(subject), vectors.rows_of(into))
 
 
 def second_opinion(

@@ -181,7 +181,7 @@ class _Plan:
             name = self.vectors.names[match.group]
             if self.is_sure(matches):
                 why = (
-                    f"; mean likeness {match.likeness:.3f} to {name}, {match.angle:.1f} degrees "
+                    f"; mean similarity {match.likeness:.3f} to {name}, {match.angle:.1f} degrees "
                     "from its centre"
                 )
                 target = self.vectors.rows_of([match.group])
@@ -207,7 +207,7 @@ class _Plan:
         if len(stray.rows) < _PERSON or own >= self.bounds.undecided_from:
             verdict = UNDECIDED
         why = (
-            f"; one of {len(stray.rows)} that are alike, mean likeness {own:.3f} to the "
+            f"; one of {len(stray.rows)} that are alike, mean similarity {own:.3f} to the "
             "rest: a second person"
         )
         new = self.new_name(self.vectors.names[stray.group])

@@ -1,4 +1,4 @@
-"""Rows of embeddings that cannot be compared: faulty vectors, and names that are there twice."""
+"""Rows of embeddings that cannot be compared: faulty vectors, and names that occur twice."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def _source_of(plan: Path, header: Mapping[str, Any]) -> Path:
             found=repr(source),
         )
     folder = plan.parent / source
-    if folder.is_file() and is_embeddings(folder):
+    if is_embeddings(folder):
         remedy = "Plan again where the images are, with the folder that embed had in place."
         raise SourceError(
             "is about embeddings alone, without their images",

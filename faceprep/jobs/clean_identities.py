@@ -12,8 +12,9 @@ from faceprep.core.errors import OptionError
 from faceprep.core.options import option
 from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
-from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
+from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision, Sink
 from faceprep.identity.outliers import plan_cleaning
+from faceprep.steps.judged_source import About
 from faceprep.steps.plan_identities import (
     Judgement,
     PlanningOptions,
@@ -57,7 +58,7 @@ class CleanIdentities(PlanningOptions):
         """Return whether --crops or --angle is given."""
         return super().overrides_check() or self.angle is not None
 
-    def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
+    def judge(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
         model = embeddings.model
         if self.angle is None:
             refuse_unknown_model(model, "--angle")

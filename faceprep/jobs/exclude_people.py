@@ -27,7 +27,8 @@ from faceprep.core.types import (
     Stage,
     Work,
 )
-from faceprep.identity.exclusion import NameOther, measure_sameness, plan_exclusion
+from faceprep.identity.evidence import NameOther
+from faceprep.identity.exclusion import measure_sameness, plan_exclusion
 from faceprep.identity.merge import MergeRule
 from faceprep.identity.vectors import DECIMALS
 from faceprep.sets.image_paths import path_in_identity
@@ -92,7 +93,7 @@ class ExcludePeople(PlanningOptions):
             )
         other = plan_side(second, _OTHER, scratch, self.relative_to, _UNIT)
         work = super().plan(request, scratch)
-        if not other.is_file and source.is_file() and is_embeddings(source):
+        if not other.is_file and is_embeddings(source):
             self.announce()
         refuse_other_model(
             (str(source), self._model_of(source)), (str(second), other.model_of(self))
@@ -106,7 +107,7 @@ class ExcludePeople(PlanningOptions):
         )
 
     def _model_of(self, source: Path) -> str:
-        if source.is_file() and is_embeddings(source):
+        if is_embeddings(source):
             return load_origin(source).fingerprint
         return self.model().fingerprint
 
@@ -121,7 +122,7 @@ class ExcludePeople(PlanningOptions):
     def name_left_out(self, sink: Sink) -> Iterator[Outcome]:
         yield from open_side(self, _load_other(sink), sink).loaded.left_out
 
-    def judge_in(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
+    def judge(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
         other = _load_other(sink)
         others = open_side(self, other, sink).loaded.embeddings
         refuse_other_length(other.path, embeddings, others)
@@ -177,14 +178,14 @@ class ExcludePeople(PlanningOptions):
         images = count_noun(found["dropped_images"], "image")
         sentence = (
             f"found {found['in_both']:,} of {others} of the other set here: {images} dropped, "
-            f"{whole} as a whole; {found['undecided']:,} undecided; matched at likeness "
-            f"{found['threshold']:.6g} or more"
+            f"{whole} as a whole; {found['undecided']:,} undecided; matched at a similarity "
+            f"of {found['threshold']:.6g} or more"
         )
         return sentence + separable(found)
 
 
 def _refuse_sameness(which: str, embeddings: Embeddings, least: float) -> None:
-    """Raise SourceError where most identities look like one person, because all would go."""
+    """Raise SourceError where most identities look like one person: all would be dropped."""
     share = measure_sameness(embeddings, least)
     if share > _MOST_ALIKE:
         raise SourceError(

@@ -15,13 +15,14 @@ from faceprep.core.errors import MissingExtra, OptionError
 from faceprep.core.options import option
 from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
-from faceprep.core.types import ACCEPTED, UNDECIDED, Decision, Request, Work
+from faceprep.core.types import ACCEPTED, UNDECIDED, Decision, Request, Sink, Work
 from faceprep.identity.far_threshold import threshold_at
 from faceprep.identity.guards import refuse_one_cluster, refuse_one_person
 from faceprep.identity.linkage import CENTROID, LINKAGES
 from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
 from faceprep.identity.vectors import DECIMALS
 from faceprep.steps.embed_options import EmbedOptions
+from faceprep.steps.judged_source import About
 from faceprep.steps.plan_identities import (
     Judgement,
     PlanningOptions,
@@ -81,16 +82,14 @@ class MergeIdentities(PlanningOptions):
         super().__post_init__()
         if self.threshold is not None and not -1 <= self.threshold <= 1:
             raise OptionError(
-                "--threshold", expected="a likeness, -1 to 1", found=f"{self.threshold:g}"
+                "--threshold", expected="a similarity, -1 to 1", found=f"{self.threshold:g}"
             )
         if self.far is not None and not 0 < self.far < 1:
             raise OptionError(
                 "--far", expected="a rate, more than 0 and less than 1", found=f"{self.far:g}"
             )
         if self.far is not None and self.threshold is not None:
-            raise OptionError(
-                "--far and --threshold are two ways to say the same", remedy="Choose one."
-            )
+            raise OptionError("--far and --threshold both set the threshold", remedy="Choose one.")
         MergeRule(self.linkage)
 
     def plan(self, request: Request, scratch: Path) -> Work:
@@ -98,9 +97,9 @@ class MergeIdentities(PlanningOptions):
             raise MissingExtra("--approximate needs FAISS", remedy="pip install 'faceprep[embed]'")
         if self.linkage == CENTROID and self.threshold is None:
             log.warning(
-                "--linkage centroid: centres are more alike than images, for which the threshold "
-                "is: too many"
-                " identities may be merged; find a --threshold of its own"
+                "--linkage centroid: centres are more similar than images, which the default "
+                "threshold is for: too many identities may be merged; find a --threshold for "
+                "centres"
             )
         return super().plan(request, scratch)
 
@@ -114,7 +113,7 @@ class MergeIdentities(PlanningOptions):
         """Return whether --crops or --threshold is given."""
         return super().overrides_check() or self.threshold is not None
 
-    def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
+    def judge(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
         rule, figures = self._rule(embeddings)
         progress = log_progress("comparing identities")
         merges = plan_merges(embeddings, rule, progress, approximate=self.approximate)
@@ -128,10 +127,9 @@ class MergeIdentities(PlanningOptions):
             "undecided_from": round(bounds.undecided_from, DECIMALS),
             **figures,
         }
-        decisions = merges.decisions
-        if source:
-            decisions = hold_shared_frames(decisions, source)
-        return decisions, found | ({"recall": merges.recall} if self.approximate else {})
+        if self.approximate:
+            found["recall"] = merges.recall
+        return hold_shared_frames(merges.decisions, about.source), found
 
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
         counts = Counter(decision.verdict for decision in decisions)
@@ -156,7 +154,7 @@ class MergeIdentities(PlanningOptions):
             sentence += f", {found['crowded']:,} held back among identities that are all alike"
         if found.get("unconfirmed"):
             sentence += f", {found['unconfirmed']:,} not confirmed by the second opinion"
-        sentence += f"; matched at likeness {found['threshold']:.6g} or more"
+        sentence += f"; matched at a similarity of {found['threshold']:.6g} or more"
         if self.far is not None:
             sentence += f" ({found['threshold_origin']})"
         if self.approximate:
@@ -219,5 +217,5 @@ def _judge_again(embeddings: Embeddings, decisions: Sequence[Decision]) -> list[
 
 def _unheard(decision: Decision) -> Decision:
     return decision._replace(
-        verdict=UNDECIDED, reason=f"{decision.reason}; the second embedder cannot tell"
+        verdict=UNDECIDED, reason=f"{decision.reason}; the second embedder has no vector for it"
     )

@@ -23,6 +23,7 @@ from faceprep.core.errors import FaceprepError, OptionError, SourceError
 from faceprep.core.job import Job, Look
 from faceprep.core.options import option
 from faceprep.core.scratch import scratch_folder
+from faceprep.core.spread import spread_places
 from faceprep.core.text import join_lines
 from faceprep.identity.distributions import measure
 from faceprep.identity.identity_table import measure_identities
@@ -31,7 +32,7 @@ from faceprep.pages.report import section_matches as matches
 from faceprep.pages.report import section_runs as runs
 from faceprep.pages.report import section_similarity as likeness
 from faceprep.pages.report import section_videos as videos
-from faceprep.pages.report.crops import Crops, open_crops, open_side_crops, spread_places
+from faceprep.pages.report.crops import Crops, open_crops, open_side_crops
 from faceprep.pages.report.html import Heading, write_page
 from faceprep.pages.report.run_state import Run, find_runs, is_work_page
 from faceprep.pages.report.section_faces import Columns
@@ -45,12 +46,11 @@ from faceprep.tables.embeddings import is_embeddings, load_embeddings
 from faceprep.tables.faces import FACES_TABLE
 from faceprep.tables.frames import FRAMES_TABLE
 from faceprep.tables.matches import is_matches, read_matches
-from faceprep.tables.plan import read_plan
+from faceprep.tables.plan import LIKENESS, PLAN, read_plan
 from faceprep.vision.quality import MEASURES, measure_crop
 
 log = logging.getLogger("faceprep")
 Progress = Callable[[int, int], None]
-_PLAN, _LIKENESS = "plan.jsonl", "likeness.jsonl"
 _SAMPLE, _N_NAMED = 200, 3
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.[a-z]+$)")
 _MOST_IDENTITIES = 30_000
@@ -184,11 +184,11 @@ class Report(Look):
     def _of_likeness(self, out: Path, found_runs: Sequence[Run]) -> Iterator[Section]:
         """Yield the sections on pair similarity, the plan and verification."""
         if out.is_dir():
-            plan = out / _PLAN
+            plan = out / PLAN
         elif out.suffix == ".jsonl":
             plan = out
         else:
-            plan = out.with_suffix("." + _PLAN)
+            plan = out.with_suffix("." + PLAN)
         judged, decisions = read_plan(plan) if plan.is_file() else ({}, iter(()))
         summary = judged.get("summary") or {}
         kept = _load_likeness(plan) or summary.get("likeness")
@@ -227,7 +227,7 @@ def _open_pictures(
 
 def _load_likeness(plan: Path) -> Mapping[str, Any]:
     """Return the likeness that a command wrote beside its plan; empty without it."""
-    path = plan.with_name(plan.name.replace(_PLAN, _LIKENESS))
+    path = plan.with_name(plan.name.replace(PLAN, LIKENESS))
     if path == plan or not path.is_file():
         return {}
     try:
@@ -292,9 +292,7 @@ def _embeddings_of(out: Path, found_runs: Sequence[Run]) -> Path | None:
         for source in run.record.get("sources") or ()
         if isinstance(source, str)
     ]
-    return next(
-        (path for path in (out, *sources) if path.is_file() and _has_embeddings(path)), None
-    )
+    return next((path for path in (out, *sources) if _has_embeddings(path)), None)
 
 
 def _has_embeddings(path: Path) -> bool:

@@ -48,7 +48,7 @@ _UNIT = "gallery image"
 
 
 class _Sides(NamedTuple):
-    """What is compared, and the suffix of the table."""
+    """The two sets that are compared, and the suffix of the table."""
 
     probes: Side
     gallery: Side

@@ -10,6 +10,7 @@ import numpy as np
 
 from faceprep.core.arrays import Doubles, Pixels
 from faceprep.core.errors import MissingExtra, SourceError
+from faceprep.core.spread import spread_places
 from faceprep.core.types import ACCEPTED, UNDECIDED, Decision, Outcome
 from faceprep.models.detectors.detector import DetectorSpec, SizedDetector, open_detector
 from faceprep.steps.embed_options import EmbedOptions
@@ -78,8 +79,7 @@ def _find_mismatch(options: EmbedOptions, listed: ListedSet, scratch: Path) -> s
 
 def _read_sample(listed: ListedSet, scratch: Path) -> Iterator[tuple[str, Pixels]]:
     """Yield the paths and pixels of sound images, evenly spaced in the set."""
-    n = len(listed.listing)
-    places = np.unique(np.linspace(0, max(n - 1, 0), min(n, _SAMPLE)).round().astype(np.int64))
+    places = spread_places(len(listed.listing), _SAMPLE)
     for each in read_listed(scratch, places.tolist()):
         if isinstance(each, Outcome):
             continue

@@ -155,7 +155,7 @@ class _Earlier:
         return decision
 
     def judge_merges(self, decisions: Iterator[Decision]) -> list[Decision]:
-        """Hold merges that bring a refused pair together; refuse those of their clusters.
+        """Make merges undecided that bring a refused pair together; refuse undecided ones that do.
 
         The most alike are merged first. Undecided decisions follow the accepted ones.
         """

@@ -26,6 +26,7 @@ from faceprep.core.names import identity_of
 from faceprep.core.prefetch import map_ahead
 from faceprep.core.text import count_noun
 from faceprep.core.types import Buffer, Outcome, Sink
+from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import is_text, refuse_bad_name
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.fitting import Fitter
@@ -77,15 +78,23 @@ def listed_loads(options: EmbedOptions, scratch: Path, places: Sequence[int]) ->
         for place in places:
             yield partial(load_file, fitter, listed.path, listed.listing.path(place))
         return
-    for each in read_listed(scratch, places):
+    yield from sample_loads(fitter, read_listed(scratch, places))
+
+
+def sample_loads(fitter: Fitter, samples: Iterable[Sample | Outcome]) -> Iterator[Load]:
+    """Yield what decodes and fits each sample of a set."""
+    for each in samples:
         if isinstance(each, Outcome):
-            yield partial(_pass_on, each)
+            yield pass_on(each)
+        elif not is_text(each.key):
+            yield pass_on(refuse_bad_name(each.key))
         else:
             yield partial(fit_encoded, fitter, each.key, each.data, each.identity, each.place)
 
 
-def _pass_on(outcome: Outcome) -> list[FittedCrop | Outcome]:
-    return [outcome]
+def pass_on(outcome: Outcome) -> Load:
+    """Return what reads an input whose outcome is known."""
+    return lambda: [outcome]
 
 
 def load_file(

@@ -26,15 +26,17 @@ _BATCH = 64
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class EmbedOptions:
-    """The options of the commands that embed crops."""
+DEFAULT_EMBEDDER = "dlib-resnet"
+EMBEDDER_HELP = (
+    "dlib-resnet, insightface:PACK, or the path of a model's file or folder; with settings as in "
+    "net.tflite:mean=127.5,std=128,size=112."
+)
 
-    embedder: str = option(
-        "dlib-resnet",
-        "dlib-resnet, insightface:PACK, or the path of a model's file or folder; with settings as "
-        "in net.tflite:mean=127.5,std=128,size=112.",
-    )
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """The options that do not name an embedder: they hold for each one of a command."""
+
     device: str = option(
         "auto", "Run the embedder on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn."
     )
@@ -58,6 +60,18 @@ class EmbedOptions:
         "State the template that the crops were made with.  [default: crops= of --embedder, else "
         "arcface-112]",
     )
+
+
+@dataclass(frozen=True)
+class _OneEmbedder:
+    """The option that names an embedder."""
+
+    embedder: str = option(DEFAULT_EMBEDDER, EMBEDDER_HELP)
+
+
+@dataclass(frozen=True)
+class EmbedOptions(EmbedSettings, _OneEmbedder):
+    """The options of the commands that embed crops with one embedder."""
 
     def __post_init__(self) -> None:
         self.spec()

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from faceprep.core import storage
@@ -26,8 +26,7 @@ from faceprep.core.types import Outcome, Shard, Sink
 from faceprep.identity.sound_vectors import REASONS, find_faults, leave_out
 from faceprep.identity.vectors import Vectors, prepare
 from faceprep.sets.containers import faults_after, index_set, open_set
-from faceprep.sets.listing import is_text, refuse_bad_name
-from faceprep.steps.embed_crops import Load, embed_loads, fit_encoded, load_parts
+from faceprep.steps.embed_crops import Load, embed_loads, load_parts, sample_loads
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.tables.embeddings import (
     count_embeddings,
@@ -76,7 +75,7 @@ def plan_side(
     path: Path, name: str, scratch: Path, relative_to: Path | None = None, unit: str = ""
 ) -> Side:
     """Look at a file of embeddings, or index a set of images. Raises SourceError, OptionError."""
-    if path.is_file() and is_embeddings(path):
+    if is_embeddings(path):
         n, state = count_embeddings(path), storage.fingerprint_of(*files_of(path))
         if not n:
             raise SourceError("no embeddings in it", path=path)
@@ -107,26 +106,12 @@ def embed_side(options: EmbedOptions, shard: Shard, sink: Sink) -> Iterator[Outc
 def _read(options: EmbedOptions, shard: Shard, scratch: Path) -> Iterator[Load]:
     fitter = options.fitter()
     with open_set(scratch, shard.payload.name) as images:
-        for sample in images.read(range(shard.start, shard.stop)):
-            if isinstance(sample, Outcome):
-                yield partial(_pass_on, sample)
-            elif not is_text(sample.key):
-                yield partial(_pass_on, refuse_bad_name(sample.key))
-            else:
-                facts = sample.key, sample.data, sample.identity, sample.place
-                yield partial(fit_encoded, fitter, *facts)
-
-
-def _pass_on(outcome: Outcome) -> list[Outcome]:
-    return [outcome]
+        yield from sample_loads(fitter, images.read(range(shard.start, shard.stop)))
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Embeddings that can be compared, and an outcome for each row that cannot.
-
-    An image without an identity is an identity of its own, with its name.
-    """
+    """Embeddings that can be compared, and an outcome for each row that cannot."""
 
     embeddings: Embeddings
     left_out: Sequence[Outcome]
@@ -135,7 +120,8 @@ class Loaded:
 def load_side(options: EmbedOptions, side: Side, sink: Sink) -> Loaded:
     """Load the embeddings of a side. Raises SourceError for a damaged file, and where none is left.
 
-    Only rows of a file are checked: images that are embedded in the run have their outcomes.
+    Only rows of a file are checked: images that are embedded in the run have their outcomes. An
+    image without an identity becomes an identity of its own, with its name.
     """
     if side.is_file:
         loaded = check_embeddings(take_rows(load_embeddings(side.path), 0, side.n), side.unit)

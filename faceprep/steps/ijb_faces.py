@@ -12,7 +12,7 @@ import numpy.typing as npt
 from faceprep.core.faces import Faces
 from faceprep.core.types import Outcome
 from faceprep.sets.ijb import Ijb, load_ijb
-from faceprep.steps.embed_crops import FittedCrop, Load
+from faceprep.steps.embed_crops import FittedCrop, Load, pass_on
 from faceprep.steps.find_faces import DEGENERATE, Cropper
 from faceprep.vision.load_image import load_image
 
@@ -38,14 +38,10 @@ def ijb_loads(data: Ijb, cropper: Cropper, start: int, stop: int) -> Iterator[Lo
     for file, template, transform, fault in zip(files, templates, transforms, faults, strict=True):
         path = data.images / file
         if fault:
-            yield partial(_pass_on, Outcome(key_of(data, file), DEGENERATE, f"{path}: {fault}"))
+            yield pass_on(Outcome(key_of(data, file), DEGENERATE, f"{path}: {fault}"))
         else:
             named = key_of(data, file), str(template)
             yield partial(_load_face, path, named, cropper, transform)
-
-
-def _pass_on(outcome: Outcome) -> list[FittedCrop | Outcome]:
-    return [outcome]
 
 
 def _load_face(

@@ -33,7 +33,7 @@ class About(NamedTuple):
     fingerprint: str
     n_images: int
     has_images: bool
-    """Whether there is a listing of them."""
+    """True where there is a listing of them."""
     mismatch: str = ""
     """A description of images that are not crops of the stated template."""
 
@@ -46,7 +46,7 @@ def look_at_source(
     The relative names of a list lie below `relative_to`. Raises SourceError, OptionError.
     """
     source = request.sources[0]
-    if source.is_file() and is_embeddings(source):
+    if is_embeddings(source):
         return _look_at_embeddings(source, request, scratch)
     listed = list_source(source, scratch, relative_to=relative_to)
     return _keep_listed(listed, "", request.limit, scratch)

@@ -45,9 +45,9 @@ from faceprep.steps.list_options import origin_options
 from faceprep.steps.listed_set import ListedSet, names_below, read_listed, read_paths
 from faceprep.steps.resolve_plan import Destinations, Row, resolve
 from faceprep.steps.undo_plan import carry_faces, write_undo
-from faceprep.tables.plan import digest_of, write_plan
+from faceprep.tables.plan import PLAN, digest_of, write_plan
 
-PLAN, UNDO = "plan.jsonl", "undo.jsonl"
+UNDO = "undo.jsonl"
 PLAN_PART = ".plan"
 _WRITER_PART, _LOST = "writer", ".lost"
 ORIGIN = "origin"

@@ -64,7 +64,6 @@ from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import load_listed
 from faceprep.steps.place_images import (
     PLACE,
-    PLAN,
     PLAN_PART,
     UNDO,
     PlacingOptions,
@@ -78,7 +77,7 @@ from faceprep.steps.place_images import (
     write_decided,
 )
 from faceprep.tables.embeddings import files_of, load_embeddings
-from faceprep.tables.plan import digest_of, read_plan, write_plan
+from faceprep.tables.plan import LIKENESS, PLAN, digest_of, read_plan, write_plan
 
 log = logging.getLogger("faceprep")
 Judgement = tuple[list[Decision], dict[str, Any]]
@@ -86,8 +85,7 @@ _SHARD = 256
 _DRAFT, _DECIDE = "draft", "decide"
 _EMBED, _SECOND = "embed", "second"
 _FAILED, _WANTED = ".failed", ".wanted"
-LIKENESS, _LIKENESS_PART = "likeness.jsonl", ".likeness"
-"""The file beside a plan with the likeness of its images, and the part that it is made of."""
+_LIKENESS_PART = ".likeness"
 
 
 class SecondOpinion(NamedTuple):
@@ -111,16 +109,15 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
 
     command: ClassVar[str]
 
-    def judge(self, embeddings: Embeddings, source: str = "") -> Judgement:
-        """Return the decisions on the set `source`, and the rule. Raises FaceprepError."""
-        raise NotImplementedError(f"{self.command} judges with more than the embeddings")
+    @abstractmethod
+    def judge(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
+        """Return the decisions on the source, and the figures for the summary.
 
-    def judge_in(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
-        """Judge with what other stages left; the embeddings alone are enough for most commands."""
-        return self.judge(embeddings, about.source)
+        `sink` has the parts of the stages before. Raises FaceprepError.
+        """
 
     def name_left_out(self, sink: Sink) -> Iterator[Outcome]:
-        """Yield outcomes of what else is compared and cannot be."""
+        """Yield an outcome for each image of another set that cannot be compared."""
         return iter(())
 
     @abstractmethod
@@ -132,7 +129,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         """Return `details` as a sentence."""
 
     def overrides_check(self) -> bool:
-        """Return whether images that are not crops of the template are judged all the same."""
+        """Return whether images that are not crops of the template are judged anyway."""
         return self.crops is not None
 
     def check_likeness(self, embeddings: Embeddings, likeness: Mapping[str, Any]) -> None:
@@ -252,7 +249,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         if not likeness:
             return [], header
         self.check_likeness(embeddings, likeness)
-        decisions, figures = self.judge_in(embeddings, about, sink)
+        decisions, figures = self.judge(embeddings, about, sink)
         header["summary"] |= figures | {"separable": likeness["separable"]}
         return decisions, header
 
@@ -351,8 +348,9 @@ def _ids(stage: str, about: About) -> list[str]:
 
 
 def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
-    """Return the options for the plan that are set: without places, and without an embedder that
-    was not needed.
+    """Return the options that are set, for the header of the plan.
+
+    Those about the machine are left out, and those of an embedder that was not needed.
     """
     silent = {"device", "require_gpu", "download", "relative_to", "verdicts"}
     if not embeds:

@@ -159,7 +159,7 @@ def _about(model: Model, place: Place) -> dict[str, str]:
 
 
 def is_embeddings(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file holds embeddings, by suffix and content.
+    """Return whether a path is a file of embeddings, by suffix and content.
 
     Raises SourceError for a damaged one.
     """

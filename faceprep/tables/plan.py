@@ -32,6 +32,8 @@ from faceprep.core.types import ACCEPTED, ACTIONS, DROP, VERDICTS, Decision
 
 PLAN = "plan.jsonl"
 """The name of a plan in an output; beside a container, the end of its name."""
+LIKENESS = "likeness.jsonl"
+"""The name of the file with the similarity of the images, which lies where the plan does."""
 _KIND = "plan"
 _MARK = b"\xef\xbb\xbf"
 """What some editors put in front of UTF-8."""

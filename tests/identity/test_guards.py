@@ -60,7 +60,7 @@ def test_blurry_people_are_left_to_a_person() -> None:
     assert merges.n_crowded > 0 and {each.verdict for each in merges.decisions} == {UNDECIDED}
     held = [each.reason for each in merges.decisions if "unrelated" in each.reason]
     assert len(held) == merges.n_crowded
-    assert "but both are alike by 0." in held[0] and "to 4 or more unrelated" in held[0]
+    assert "but both reach 0." in held[0] and "with 4 or more unrelated" in held[0]
 
 
 def test_a_person_in_many_folders_is_not_a_crowd() -> None:

@@ -290,5 +290,5 @@ def test_a_threshold_that_is_far_too_low_gives_a_warning(caplog: pytest.LogCaptu
     assert merges.n_people == 1
     (message,) = caplog.messages
     assert message.startswith(
-        "7,140 pairs of 120 identities are alike by 0.5 or more, which is far too many"
+        "7,140 pairs of 120 identities have a similarity of 0.5 or more, which is far too many"
     )

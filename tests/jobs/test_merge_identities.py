@@ -1,5 +1,5 @@
-"""merge-identities from folders: planned, placed, undone; a second opinion; damaged images, odd
-sets, killed runs.
+"""merge-identities from folders: planned, placed, undone; damaged images, odd sets, killed
+runs.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceprep.cli import main
-from faceprep.core.embeddings import Embeddings, Model
+from faceprep.core.embeddings import Model
 from faceprep.core.errors import MissingExtra, OptionError, OutputError, SourceError
 from faceprep.core.types import PLACING_MODES
 from faceprep.jobs.merge_identities import MergeIdentities
 from faceprep.steps import place_images as application
 from faceprep.steps import plan_identities as identity_plans
 from faceprep.tables.plan import read_plan
-from tests.color_people import BLACK, GREEN, RED, Brightness, Colors, color_embedders, paint
+from tests.color_people import BLACK, GREEN, RED, Colors, color_embedders, paint
 from tests.fakes import before_changes, images, killed_before, results, start, status_of, tree
-from tests.merging import MERGED, SET, apply, decided, embed, merge, source
-from tests.tiny_models import save_onnx
+from tests.merging import MERGED, apply, call_merge, decided, embed, merge, source
 
 __all__ = ["color_embedders", "source"]
 pytestmark = pytest.mark.usefixtures("color_embedders")
@@ -186,68 +184,6 @@ def test_centres_need_a_threshold_of_their_own(
     assert "too many identities may be merged" in caplog.text
 
 
-def test_a_second_opinion(source: Path, tmp_path: Path) -> None:
-    """The other model sees a darker image in a; red and blue alone are one to it, as all that
-    is bright.
-    """
-    paint(source / "a" / "1.png", (150, 0, 0))
-    summary = merge(source, tmp_path / "out", second_opinion="brightness")
-    assert (summary.inputs, summary.ok) == (9, 9), "nobody is counted twice"
-    assert (
-        summary.details["merged"],
-        summary.details["undecided"],
-        summary.details["unconfirmed"],
-    ) == (2, 2, 1)
-    assert "1 not confirmed by the second opinion" in MergeIdentities().sentence(summary.details)
-    decisions = {d.subject: d for d in read_plan(tmp_path / "out" / "plan.jsonl")[1]}
-    assert {name: d.verdict for name, d in decisions.items()} == {
-        "a": "undecided",
-        "e": "accepted",
-        "g": "accepted",
-        "d": "undecided",
-    }
-    assert "the second opinion contradicts" in decisions["a"].reason
-    assert decisions["e"].evidence["second_opinion"] == 1
-    assert set(images(tmp_path / "out")) == MERGED - {"b/a_1.png"} | {"a/1.png"}
-
-
-def test_a_second_embedder_that_cannot_tell(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It gives zeros for what is red."""
-
-    def see(self: Brightness, crops: Any) -> Any:
-        mean = crops.mean(axis=(1, 2), dtype=np.float32)
-        return np.repeat(mean[:, 2:] * (mean[:, :1] < 100), 2, axis=1)
-
-    monkeypatch.setattr(Brightness, "embed", see)
-    merge(source, tmp_path / "out", second_opinion="brightness")
-    decisions = {d.subject: d for d in read_plan(tmp_path / "out" / "plan.jsonl")[1]}
-    assert decisions["a"].verdict == "undecided" and decisions["a"].reason.endswith(
-        "the second embedder cannot tell"
-    )
-    assert decisions["e"].verdict == "accepted"
-
-
-def test_a_second_opinion_has_a_preprocessing_of_its_own(tmp_path: Path) -> None:
-    net = save_onnx(tmp_path / "net.onnx")
-    job = MergeIdentities(embedder="colors", second_opinion=f"{net}:mean=1,std=2,flip=true")
-    second = job.second()
-    assert second is not None
-    assert second.options.model().fingerprint.endswith("mean1/std2/rgb/of-arcface-112/flip")
-    own = MergeIdentities(second_opinion=f"{net}:crops=box1.5-112", crops="box1.5-256").second()
-    assert own is not None and own.options.source_template == "box1.5-256"
-    assert own.options.open().template == "box1.5-112"
-
-
-@pytest.mark.parametrize("n", [1, 2, 4])
-def test_a_second_opinion_where_there_is_little(n: int, tmp_path: Path) -> None:
-    for name, color in list(SET.items())[:n]:
-        paint(tmp_path / "source" / name, color)
-    merge(tmp_path / "source", tmp_path / "out", second_opinion="brightness")
-    assert len(images(tmp_path / "out")) == n
-
-
 def test_little_or_nothing_to_merge(tmp_path: Path) -> None:
     (tmp_path / "empty" / "a").mkdir(parents=True)
     with pytest.raises(SourceError, match="no images in it"):
@@ -280,10 +216,10 @@ def test_the_first_images_only(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"threshold": 1.5}, "--threshold: expected a likeness, -1 to 1, found 1.5"),
+        ({"threshold": 1.5}, "--threshold: expected a similarity, -1 to 1, found 1.5"),
         ({"threshold": float("nan")}, "--threshold"),
         ({"far": 0.0}, "--far: expected a rate, more than 0 and less than 1, found 0"),
-        ({"far": 0.1, "threshold": 0.9}, "--far and --threshold are two ways to say the same"),
+        ({"far": 0.1, "threshold": 0.9}, "--far and --threshold both set the threshold"),
         ({"far": 1e-6}, "too few pairs for a false-accept rate of 1e-06"),
         ({"linkage": "average"}, "unknown linkage"),
         ({"mode": "move"}, "unknown mode: expected copy, hardlink, symlink, found 'move'"),
@@ -334,22 +270,12 @@ def test_command_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = [
-        "faceprep",
-        "merge-identities",
-        str(source),
-        str(tmp_path / "out"),
-        "--embedder",
-        "colors",
-    ]
-    monkeypatch.setattr("sys.argv", [*words, "--runner", "serial", "--json"])
-    assert main() == 0
+    assert call_merge(monkeypatch, source, tmp_path / "out", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["merged"], told["undecided"], told["threshold_origin"]) == (3, 1, "the rainbow")
-    monkeypatch.setattr("sys.argv", [*words, "--runner", "serial"])
-    assert main() == 0
+    assert call_merge(monkeypatch, source, tmp_path / "out") == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "7 identities are 4 people: 3 merged, 1 undecided; matched at likeness 0.95 or more;"
+        "7 identities are 4 people: 3 merged, 1 undecided; matched at a similarity of 0.95 or more;"
         " before that, 2 of 2 identities of two images or more were separable"
     )
 
@@ -360,11 +286,12 @@ def test_command_line(
         ({"images": 0, "merged": 0, "undecided": 0}, "nothing to compare: no image has a vector"),
         (
             {"identities": 1, "merged": 0},
-            "1 identity is 1 person: 0 merged, 1 undecided; matched at likeness 0.3 or more",
+            "1 identity is 1 person: 0 merged, 1 undecided; matched at a similarity of 0.3 or more",
         ),
         (
             {"identities": 3, "merged": 2},
-            "3 identities are 1 person: 2 merged, 1 undecided; matched at likeness 0.3 or more",
+            "3 identities are 1 person: 2 merged, 1 undecided; "
+            "matched at a similarity of 0.3 or more",
         ),
         ({"conflicts": 2}, "held back by matches that do not match each other"),
     ],
@@ -393,13 +320,10 @@ def test_a_model_that_has_changed_is_not_gone_on_with(
 
 def test_the_default_is_the_models_own(tmp_path: Path) -> None:
     model = Model("any", merge_from=0.7, undecided_from=0.6, origin="somewhere")
-    embeddings = Embeddings(
-        ["a/1", "b/1"], ["a", "b"], np.array([[1, 0], [0.8, 0.6]], np.float32), model
-    )
-    decisions, figures = MergeIdentities().judge(embeddings)
-    assert MergeIdentities().count(decisions) == {"merged": 1, "undecided": 0}
-    assert [d.verdict for d in decisions] == ["accepted"] and figures["threshold"] == 0.7
-    decisions, figures = MergeIdentities(threshold=0.85).judge(embeddings)
-    assert [d.verdict for d in decisions] == ["undecided"] and figures[
-        "undecided_from"
-    ] == pytest.approx(0.75)
+    vectors = np.array([[1, 0], [0.8, 0.6]], np.float32)
+    names = {"a/1": RED, "b/1": RED}
+    file = embed(tmp_path / "gone", tmp_path / "e.npz", names, vectors=vectors, model=model)
+    found = merge(file, tmp_path / "out").details
+    assert (found["merged"], found["undecided"], found["threshold"]) == (1, 0, 0.7)
+    found = merge(file, tmp_path / "other", threshold=0.85).details
+    assert (found["merged"], found["undecided"], found["undecided_from"]) == (0, 1, 0.75)

@@ -14,17 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faceprep import (
-    ExtractPhotos,
-    Folder2Rec,
-    MergeIdentities,
-    Rec2Folder,
-    Report,
-    Request,
-    Score,
-    SerialRunner,
-    run_job,
-)
+from faceprep import ExtractPhotos, Folder2Rec, MergeIdentities, Rec2Folder, Report, Score
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import SourceError
 from faceprep.identity.distributions import measure
@@ -35,7 +25,7 @@ from faceprep.video.siw_boxes import face_lines
 from tests import manifests
 from tests.flat_faces import Flat, flat_detectors, save
 from tests.pages.report.pages import Page
-from tests.reports import lopsided, report
+from tests.reports import lopsided, report, run
 from tests.videos import SIDE, SIZE, extract, film
 
 __all__ = ["flat_detectors", "lopsided"]
@@ -55,7 +45,7 @@ def agree(reported: dict[str, Any], values: pd.Series) -> None:
 
 def test_rec2folder(rec_set: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    run(Rec2Folder(), rec_set, out)
     paths = list(out.glob("*/*.jpg"))
     numbers = report(out)
     assert numbers["run"]["by_status"] == {"ok": 30}
@@ -77,7 +67,7 @@ def test_rec2folder(rec_set: Path, tmp_path: Path) -> None:
 
 
 def test_tails_of_identities(lopsided: Path, tmp_path: Path) -> None:
-    run_job(Folder2Rec(), Request((lopsided,), tmp_path / "out"), SerialRunner())
+    run(Folder2Rec(), lopsided, tmp_path / "out")
     numbers = report(tmp_path / "out")["identities"]
     agree(numbers["per_identity"], pd.Series(range(1, 13)))
     assert numbers["with_at_most"] == {"1": 1, "2": 2, "5": 5, "10": 10}
@@ -93,7 +83,7 @@ def test_photos(tmp_path: Path) -> None:
     save(photos / "p0" / "many.png", Flat(40, 50), Flat(200, 80))
     save(photos / "p0" / "none.png")
     (photos / "p1" / "broken.png").write_bytes(b"not an image")
-    summary = run_job(ExtractPhotos(detector="flat"), Request((photos,), out), SerialRunner())
+    summary = run(ExtractPhotos(detector="flat"), photos, out)
     numbers = report(out)
     assert numbers["run"]["by_status"] == dict(summary.by_status)
     table = pd.read_parquet(out / "faces.parquet")
@@ -193,9 +183,7 @@ def test_manifest(lopsided: Path, tmp_path: Path) -> None:
 
 def test_scores(lopsided: Path, tmp_path: Path) -> None:
     table = tmp_path / "scores.parquet"
-    run_job(
-        Score(drop_below=("laplacian_variance=500",)), Request((lopsided,), table), SerialRunner()
-    )
+    run(Score(drop_below=("laplacian_variance=500",)), lopsided, table)
     numbers = report(table)
     agree(numbers["crops"]["laplacian_variance"], pd.read_parquet(table)["laplacian_variance"])
     edges, counts = (numbers["crops"]["brightness"][key] for key in ("edges", "counts"))
@@ -220,7 +208,7 @@ def test_scores(lopsided: Path, tmp_path: Path) -> None:
 
 def test_scores_of_an_identity_folder(lopsided: Path, tmp_path: Path) -> None:
     """A folder that no run made, with its table."""
-    run_job(Score(), Request((lopsided,), tmp_path / "scores.parquet"), SerialRunner())
+    run(Score(), lopsided, tmp_path / "scores.parquet")
     numbers = report(lopsided, scores=tmp_path / "scores.parquet", output=tmp_path / "looked.html")
     assert numbers["identities"]["images"] == numbers["crops"]["crops"] == 78
     assert not (lopsided / "report.html").exists()
@@ -257,7 +245,7 @@ def test_embeddings(tmp_path: Path) -> None:
     svg = next(
         data
         for alt, data in Page(tmp_path / "vectors.npz.report.html").pictures.items()
-        if "Likeness" in alt
+        if "Similarity" in alt
     )
     assert b"threshold 0.55" in svg
 
@@ -300,7 +288,7 @@ def test_merge(tmp_path: Path) -> None:
     with open(path, "wb") as file:
         write_npz(file, close, Place(root=str(root)))
     out = tmp_path / "merged"
-    summary = run_job(MergeIdentities(), Request((path,), out), SerialRunner())
+    summary = run(MergeIdentities(), path, out)
     numbers = report(out)
     decisions = [json.loads(line) for line in (out / "plan.jsonl").read_text().splitlines()][1:]
     counted = Counter((one["action"], one.get("verdict", "accepted")) for one in decisions)

@@ -12,17 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faceprep import (
-    Convert,
-    ExtractPhotos,
-    Folder2Rec,
-    Rec2Folder,
-    Report,
-    Request,
-    Score,
-    SerialRunner,
-    run_job,
-)
+from faceprep import Convert, ExtractPhotos, Folder2Rec, Rec2Folder, Report, Score
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import MissingExtra, OptionError, SourceError
 from faceprep.synthetic import encode_face, write_folder
@@ -30,7 +20,7 @@ from faceprep.tables.embeddings import Place, write_npz
 from tests.fakes import opened
 from tests.flat_faces import Flat, flat_detectors, save
 from tests.pages.report.pages import Page
-from tests.reports import lopsided, report
+from tests.reports import lopsided, report, run
 
 __all__ = ["flat_detectors", "lopsided"]
 
@@ -40,7 +30,7 @@ def test_unfinished_run_is_projected(
 ) -> None:
     monkeypatch.setattr("faceprep.jobs.rec2folder._SHARD", 5)
     out = tmp_path / "out"
-    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    run(Rec2Folder(), rec_set, out)
     whole = report(out)
     pages = sorted((opened(out) / "ledger").glob("0*.jsonl"))
     for page in pages[len(pages) // 2 :]:
@@ -74,7 +64,7 @@ def test_hostile_names(tmp_path: Path) -> None:
     (root / "tab\tand\x01" / "1.jpg").write_bytes(encode_face(1, 2))
     (root / "p").mkdir()
     (root / "p" / "<script>bad.jpg").write_bytes(b"not an image")
-    run_job(Folder2Rec(), Request((root,), tmp_path / "out"), SerialRunner())
+    run(Folder2Rec(), root, tmp_path / "out")
     numbers = report(tmp_path / "out")
     assert {name.replace("/", "∕") for name in HOSTILE} <= set(numbers["identities"]["largest"])
     page = Page(tmp_path / "out" / "report.html").judge()
@@ -111,7 +101,7 @@ def test_no_run_is_one_line(tmp_path: Path) -> None:
 
 def test_the_same_bytes_each_time(rec_set: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    run(Rec2Folder(), rec_set, out)
     pages = []
     for _ in range(2):
         command = [sys.executable, "-m", "faceprep", "report", str(out), "--json"]
@@ -120,12 +110,12 @@ def test_the_same_bytes_each_time(rec_set: Path, tmp_path: Path) -> None:
         )
         pages.append([Path(reported[name]).read_bytes() for name in ("output", "numbers")])
     assert pages[0] == pages[1]
-    again = run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    again = run(Rec2Folder(), rec_set, out)
     assert again.details["done_before"] == 30, "a report is in nobody's way"
 
 
 def test_without_matplotlib(rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_job(Rec2Folder(), Request((rec_set,), tmp_path / "out"), SerialRunner())
+    run(Rec2Folder(), rec_set, tmp_path / "out")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtra, match=r"pip install 'faceprep\[report\]'"):
         Report().look(tmp_path / "out")
@@ -136,7 +126,7 @@ def test_damaged_notes_are_skipped(
 ) -> None:
     monkeypatch.setattr("faceprep.jobs.rec2folder._SHARD", 5)
     out = tmp_path / "out"
-    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    run(Rec2Folder(), rec_set, out)
     n_inputs = report(out)["run"]["inputs"]
     pages = sorted((opened(out) / "ledger").glob("0*.jsonl"))
     pages[0].write_bytes(pages[0].read_bytes()[:20])
@@ -147,7 +137,7 @@ def test_damaged_notes_are_skipped(
 
 @pytest.mark.parametrize("name", ["out.tar", "out.parquet", "out.rec", "out"])
 def test_an_output_of_any_kind(name: str, lopsided: Path, tmp_path: Path) -> None:
-    run_job(Convert(allow_loss=True), Request((lopsided,), tmp_path / name), SerialRunner())
+    run(Convert(allow_loss=True), lopsided, tmp_path / name)
     numbers = report(tmp_path / name)
     assert (numbers["identities"]["identities"], numbers["identities"]["images"]) == (12, 78)
     assert numbers["crops"]["crops"] == 78
@@ -158,15 +148,15 @@ def test_an_output_of_any_kind(name: str, lopsided: Path, tmp_path: Path) -> Non
 
 
 def test_a_set_in_shards(lopsided: Path, tmp_path: Path) -> None:
-    run_job(Convert(shards=3), Request((lopsided,), tmp_path / "out.tar"), SerialRunner())
+    run(Convert(shards=3), lopsided, tmp_path / "out.tar")
     whole, shard = (report(tmp_path / name) for name in ("out.tar", "out-00000-of-00003.tar"))
     assert whole["identities"] == shard["identities"] and whole["crops"] == shard["crops"]
     assert whole["run"]["inputs"] == shard["run"]["inputs"] == 78
 
 
 def test_scores_of_a_container_have_pictures(lopsided: Path, tmp_path: Path) -> None:
-    run_job(Convert(), Request((lopsided,), tmp_path / "in.tar"), SerialRunner())
-    run_job(Score(), Request((tmp_path / "in.tar",), tmp_path / "s.parquet"), SerialRunner())
+    run(Convert(), lopsided, tmp_path / "in.tar")
+    run(Score(), tmp_path / "in.tar", tmp_path / "s.parquet")
     report(tmp_path / "s.parquet")
     page = tmp_path / "s.parquet.report.html"
     assert "data:image/jpeg" in page.read_text()
@@ -176,7 +166,7 @@ def test_scores_of_a_container_have_pictures(lopsided: Path, tmp_path: Path) -> 
 def test_a_table_of_faces_alone(tmp_path: Path) -> None:
     save(tmp_path / "src" / "ann" / "1.png", Flat(40, 50, 60))
     job = ExtractPhotos(detector="flat")
-    run_job(job, Request((tmp_path / "src",), tmp_path / "out"), SerialRunner())
+    run(job, tmp_path / "src", tmp_path / "out")
     whole, table = (report(path) for path in (tmp_path / "out", tmp_path / "out/faces.parquet"))
     assert table["faces"] == whole["faces"] and table["crops"] == whole["crops"]
 
@@ -188,4 +178,4 @@ def test_embeddings_have_a_table_of_identities(tmp_path: Path) -> None:
     numbers = report(tmp_path / "e.npz")
     assert numbers["identity_similarity"]["within"]["n"] == 1
     text = (tmp_path / "e.npz.report.identities.csv").read_text()
-    assert text == "identity,images,within,nearest,likeness\na,2,0.6,b,0.4\nb,1,,a,0.4\n"
+    assert text == "identity,images,within,nearest,similarity\na,2,0.6,b,0.4\nb,1,,a,0.4\n"

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceprep.cli import main
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Request
 from faceprep.jobs.clean_identities import CleanIdentities
@@ -18,7 +17,7 @@ from faceprep.synthetic import draw_face
 from faceprep.tables.plan import read_plan
 from faceprep.vision.codec import decode, encode
 from tests.color_people import RED, color_embedders, paint
-from tests.merging import decided, merge, source
+from tests.merging import call_merge, decided, merge, source
 from tests.real import DATA, needs_data
 
 __all__ = ["color_embedders", "source"]
@@ -96,8 +95,6 @@ def test_the_command_line_says_it_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["faceprep", "merge-identities", str(photos), str(tmp_path / "out")]
-    monkeypatch.setattr("sys.argv", [*words, "--embedder", "colors", "--runner", "serial"])
-    assert main() == 1
+    assert call_merge(monkeypatch, photos, tmp_path / "out") == 1
     (line,) = [each for each in capsys.readouterr().err.splitlines() if "not crops" in each]
     assert "--crops" in line

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from faceprep.cli import main
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.types import ACCEPTED, DROP, MERGE, REFUSED, UNDECIDED, Decision, Request
 from faceprep.jobs.clean_identities import CleanIdentities
@@ -20,7 +19,7 @@ from faceprep.steps.earlier_plan import carry_verdicts
 from faceprep.tables.plan import read_plan, write_plan
 from tests.color_people import RED, color_embedders, paint
 from tests.fakes import tree
-from tests.merging import apply, decided, merge, source
+from tests.merging import apply, call_merge, decided, merge, source
 
 __all__ = ["color_embedders", "source"]
 pytestmark = pytest.mark.usefixtures("color_embedders")
@@ -118,11 +117,9 @@ def test_the_exit_status_is_one(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["faceprep", "merge-identities", str(source), str(tmp_path / "out")]
-    monkeypatch.setattr("sys.argv", [*words, "--embedder", "colors", "--runner", "serial"])
-    assert main() == 0
+    assert call_merge(monkeypatch, source, tmp_path / "out") == 0
     refuse(tmp_path / "out" / "plan.jsonl", "a")
-    assert main() == 1
+    assert call_merge(monkeypatch, source, tmp_path / "out") == 1
     assert "faceprep apply" in capsys.readouterr().err
 
 

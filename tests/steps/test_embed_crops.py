@@ -13,9 +13,11 @@ from faceprep.core.embeddings import Model
 from faceprep.core.errors import OptionError
 from faceprep.core.types import Outcome
 from faceprep.run.ledger import Places, ShardSink
+from faceprep.sets.image_set import Sample
 from faceprep.steps import embed_crops as embedding
-from faceprep.steps.embed_crops import embed_images, load_parts
+from faceprep.steps.embed_crops import FittedCrop, embed_images, load_parts, sample_loads
 from faceprep.steps.embed_options import EmbedOptions
+from faceprep.synthetic import encode_face
 from faceprep.vision.codec import encode
 from tests.tiny_models import DIM, expected, random_crops, save_onnx
 
@@ -244,3 +246,12 @@ def test_large_sets_are_mapped(
     assert isinstance(mapped.vectors.base, np.memmap) and np.array_equal(
         mapped.vectors, plain.vectors
     )
+
+
+def test_samples_are_fitted_or_have_an_outcome(options: EmbedOptions) -> None:
+    data = encode_face(1, 1)
+    samples = [Outcome("a", "missing"), Sample("\udcff/1", "b", data), Sample("c/1", "c", data)]
+    known, refused, (crop,) = (load() for load in sample_loads(options.fitter(), samples))
+    assert known == [samples[0]]
+    assert [each.status for each in refused if isinstance(each, Outcome)] == ["bad_name"]
+    assert isinstance(crop, FittedCrop) and (crop.key, crop.identity) == ("c/1", "c")

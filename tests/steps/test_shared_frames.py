@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
+import pytest
 
-from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.types import ACCEPTED, DROP, MERGE, UNDECIDED, Decision
-from faceprep.jobs.merge_identities import MergeIdentities
 from faceprep.steps.shared_frames import hold_shared_frames
 from faceprep.tables.faces import FaceRow, FacesWriter
+from tests import merging
+from tests.color_people import RED, color_embedders, paint
+
+__all__ = ["color_embedders"]
 
 TRACKS = {
     ("a.mp4", "a/0"): range(10),
@@ -88,10 +90,12 @@ def test_two_faces_of_a_photo_are_two_people(tmp_path: Path) -> None:
     assert found[2].reason == "alike; but both are in one photo"
 
 
+@pytest.mark.usefixtures("color_embedders")
 def test_merge_identities_uses_the_table(tmp_path: Path) -> None:
-    source = write_tracks(tmp_path)
-    keys = [f"{folder}/{number}.png" for folder in ("a/1", "a/2") for number in (15, 16)]
-    vectors = np.ones((4, 8), np.float32)
-    embeddings = Embeddings(keys, ["a/1"] * 2 + ["a/2"] * 2, vectors, Model())
-    decisions, _ = MergeIdentities(threshold=0.9).judge(embeddings, source)
-    assert [each.verdict for each in decisions] == [UNDECIDED]
+    source = tmp_path / "set"
+    write_tracks(source)
+    for folder in ("a/1", "a/2"):
+        for number in (15, 16):
+            paint(source / folder / f"{number}.png", RED)
+    merging.merge(source, tmp_path / "out")
+    assert merging.decided(tmp_path / "out") == [("merge", "a/2", "a/1", UNDECIDED)]

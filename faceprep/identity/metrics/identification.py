@@ -165,7 +165,7 @@ def _cumulate_ranks(ranks: Ints, n_gallery: int) -> list[float]:
 
 
 def _trace_dir(searches: Searches, strangers: Floats) -> Mapping[str, Sequence[float]]:
-    """Return TPIR at up to 100 numbers of accepted strangers, spread by ratio."""
+    """Return TPIR at up to 100 numbers of accepted strangers, on a logarithmic scale."""
     curve: dict[str, list[float]] = {"fpir": [], "tpir": [], "threshold": []}
     if not len(strangers) or not len(searches.mates):
         return curve

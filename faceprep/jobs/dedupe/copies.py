@@ -4,9 +4,9 @@ sign_images   encoded images -> their signatures
 LookAlikes    which images are copies of which, by thumbnails and vectors; few need a vector
 plan_drops    the decisions, with reasons, and how many there are of each kind
 
-Of copies the best stays: the one that really uses the most pixels, less for noise and for grey or a
-palette, so that enlarged and noisy copies lose; then one without a border; then the one with most
-pixels, more detail, in steps of a factor of 1.25, and more bytes; then the first by name.
+The best copy stays: the one that really uses the most pixels. Noise, grey and palettes count
+against a copy, so enlarged and noisy copies lose. Between equals, these decide in turn: no border,
+more pixels, more detail (in steps of a factor of 1.25), more bytes, the first name.
 """
 
 from __future__ import annotations

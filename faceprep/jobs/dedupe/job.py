@@ -41,7 +41,6 @@ from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import list_source, load_listed, read_listed
 from faceprep.steps.place_images import (
     PLACE,
-    PLAN,
     UNDO,
     PlacingOptions,
     choose_target,
@@ -53,7 +52,7 @@ from faceprep.steps.place_images import (
     plan_path,
     write_decided,
 )
-from faceprep.tables.plan import read_plan
+from faceprep.tables.plan import PLAN, read_plan
 
 _NO_EMBEDDER = "none"
 _SHARD = 512

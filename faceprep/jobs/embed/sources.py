@@ -31,7 +31,7 @@ from faceprep.sets.folder import FolderSet, find_identities
 from faceprep.sets.ijb import is_ijb, load_ijb
 from faceprep.sets.listing import is_text, list_images
 from faceprep.sets.manifests import reader as manifest_names
-from faceprep.steps.embed_crops import FittedCrop, Load, fit_encoded, load_file
+from faceprep.steps.embed_crops import FittedCrop, Load, load_file, pass_on, sample_loads
 from faceprep.steps.find_faces import Cropper
 from faceprep.steps.fitting import Fitter
 from faceprep.steps.ijb_faces import ijb_loads, open_lists
@@ -200,18 +200,8 @@ def _plan_set(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
 
 def _read_set(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
     with open_set(scratch) as images:
-        for sample in images.read(range(shard.start, shard.stop)):
-            if isinstance(sample, Outcome):
-                yield partial(_failed, sample)
-            else:
-                facts = sample.key, sample.data, sample.identity, sample.place
-                yield partial(fit_encoded, fitter, *facts)
-        for fault in faults_after(images, shard.stop):
-            yield partial(_failed, fault)
-
-
-def _failed(outcome: Outcome) -> list[FittedCrop | Outcome]:
-    return [outcome]
+        yield from sample_loads(fitter, images.read(range(shard.start, shard.stop)))
+        yield from map(pass_on, faults_after(images, shard.stop))
 
 
 # Photos with known faces

@@ -21,11 +21,15 @@ from faceprep.jobs.verify.ijb import judge_ijb, judge_saved_ijb
 from faceprep.jobs.verify.result import Judged, PairScores, Progress
 from faceprep.jobs.verify.sets import Draw, judge_embeddings, judge_set
 from faceprep.jobs.verify.table import show
-from faceprep.models.embedders.embedder import EmbedderSpec
 from faceprep.sets.containers import kind_of
 from faceprep.sets.ijb import is_ijb
 from faceprep.sets.pairs_bin.image_set import BinSet
-from faceprep.steps.embed_options import EmbedOptions
+from faceprep.steps.embed_options import (
+    DEFAULT_EMBEDDER,
+    EMBEDDER_HELP,
+    EmbedOptions,
+    EmbedSettings,
+)
 from faceprep.steps.list_options import ListOptions
 from faceprep.tables.embeddings import is_embeddings, load_origin, load_place
 from faceprep.tables.pair_scores import SUFFIXES, ScoreRow, write_scores
@@ -108,7 +112,14 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class Verify(EmbedOptions, ListOptions, Look):
+class _Embedders:
+    """The option that names the embedders."""
+
+    embedder: tuple[str, ...] = option((DEFAULT_EMBEDDER,), f"{EMBEDDER_HELP} May be repeated.")
+
+
+@dataclass(frozen=True)
+class Verify(EmbedSettings, _Embedders, ListOptions, Look):
     """Measure how well embedders separate people.
 
     SOURCE is a verification .bin, any set of images with identities, or a folder with IJB-B or
@@ -130,11 +141,6 @@ class Verify(EmbedOptions, ListOptions, Look):
 
     command: ClassVar[str] = "verify"
 
-    embedder: tuple[str, ...] = option(  # type: ignore[assignment]
-        ("dlib-resnet",),
-        "dlib-resnet, insightface:PACK, or the path of a model's file or folder; with settings as "
-        "in net.tflite:mean=127.5,std=128,size=112. May be repeated.",
-    )
     flip: bool = option(
         True, "Average with the vector of the mirror image, as is usual in verification."
     )
@@ -172,14 +178,10 @@ class Verify(EmbedOptions, ListOptions, Look):
         for embedder in self.embedder:
             self._options(embedder).announce()
 
-    def spec(self) -> EmbedderSpec:
-        """Return the first embedder. Raises OptionError."""
-        return self._options(self.embedder[0]).spec()
-
     def _options(self, embedder: str) -> EmbedOptions:
         """Return the options of one of the embedders."""
-        shared = {each.name: getattr(self, each.name) for each in fields(EmbedOptions)}
-        return EmbedOptions(**shared | {"embedder": embedder})
+        shared = {each.name: getattr(self, each.name) for each in fields(EmbedSettings)}
+        return EmbedOptions(embedder, **shared)
 
     def look(self, paths: Sequence[Path], progress: Progress | None = None) -> Verification:
         """Judge each of `paths` by each embedder.
@@ -253,7 +255,7 @@ class Verify(EmbedOptions, ListOptions, Look):
 def _is_saved(path: Path) -> bool:
     """Return whether a source is a file of embeddings; a damaged one is judged, and named then."""
     try:
-        return path.is_file() and is_embeddings(path)
+        return is_embeddings(path)
     except SourceError:
         return False
 

@@ -15,7 +15,7 @@ _SEARCHES = ("set", "gallery", "probes", "no mate", "rank 1", "rank 5", "rank 10
 def show(results: Iterable[Mapping[str, Any]]) -> str:
     """Format results of pairs, and below them those of searches, one line each.
 
-    Of several embedders, each stands behind the name of the set.
+    With several embedders, the name of each follows that of the set.
 
     >>> counts = {"gallery": 9, "probes": 4, "non_mated": 0}
     >>> print(show([{"name": "a", **counts, "rank": {"1": 0.5}, "tpir_at_fpir": {}}]))

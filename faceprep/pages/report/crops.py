@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from faceprep.core.arrays import Ints, Pixels
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import FaceprepError, MissingExtra
+from faceprep.core.spread import spread_places
 from faceprep.core.types import Outcome
 from faceprep.pages.report.run_state import Run
 from faceprep.sets.containers import SET, index_set, kind_of
@@ -105,15 +106,6 @@ class SetCrops(Crops):
         return [self._images.key(place) for place in places.tolist()]
 
 
-def spread_places(n: int, most: int) -> Ints:
-    """Return at most `most` of the places 0 to `n` - 1, evenly spaced.
-
-    >>> spread_places(9, 3).tolist(), spread_places(2, 3).tolist()
-    ([0, 4, 8], [0, 1])
-    """
-    return np.linspace(0, n - 1, min(most, n)).round().astype(np.int64)
-
-
 def _count(images: ImageSet) -> dict[str, int]:
     names = images.index.identities
     numbers = images.index.identity_of
@@ -175,7 +167,7 @@ def open_side_crops(runs: Sequence[Run], names: Sequence[str], scratch: Path) ->
 def _images_of(source: Path) -> Path:
     """Return the set that embeddings were made from, or the set itself."""
     try:
-        if source.is_file() and is_embeddings(source) and (root := load_place(source).root):
+        if is_embeddings(source) and (root := load_place(source).root):
             return Path(root)
     except FaceprepError as error:
         log.debug("no crops from %s: %s", source, error)

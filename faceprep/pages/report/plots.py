@@ -40,7 +40,7 @@ _AXES = {
     "cmc": ("rank", "mates among the first"),
     "dir": ("strangers accepted (FPIR)", "mates found (TPIR)"),
 }
-"""What stands beside the axes of each kind of curves."""
+"""The labels of the axes, by kind of curves."""
 _SHORT_AXIS = 2000
 _HALF = 0.5
 

@@ -15,7 +15,7 @@ from faceprep.pages.report.sections import Cell, Histogram, Part, Section, Table
 
 TABLE = "identities.csv"
 _N_SHOWN = 20
-_HEADER = ("identity", "images", "within", "nearest", "likeness")
+_HEADER = ("identity", "images", "within", "nearest", "similarity")
 
 
 def identity_section(table: IdentityTable) -> Section:
@@ -33,9 +33,9 @@ def identity_section(table: IdentityTable) -> Section:
     }
     loosest = _rows_at(rows, np.argsort(table.within, kind="stable"), table.within)
     closest = _rows_at(rows, np.argsort(-table.likeness, kind="stable"), table.likeness)
-    axis = "mean likeness (cosine, or 1 - distance²/2)"
+    axis = "mean similarity (cosine, or 1 - distance²/2)"
     parts: list[Part] = [
-        Histogram("Mean likeness of identities", axis, edges.tolist(), series, "identities"),
+        Histogram("Mean similarity of identities", axis, edges.tolist(), series, "identities"),
         Table("The least similar images within an identity", _HEADER, loosest, is_folded=True),
         Table("The most similar pairs of identities", _HEADER, closest, is_folded=True),
     ]

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from faceprep.core.arrays import Doubles
+from faceprep.core.spread import spread_places
 from faceprep.core.text import count_noun
-from faceprep.pages.report.crops import spread_places
 from faceprep.pages.report.histograms import as_json, count, linear_edges
 from faceprep.pages.report.sections import Examples, Histogram, Part, Section, Table
 from faceprep.tables.matches import Match
 
 PROBE, GALLERY = "probe", "gallery"
-"""What stands before the name of a crop, to say from which set it is."""
+"""The word before the name of a crop, which says from which set it is."""
 _N_SHOWN, _N_EACH = 24, 5
 _CLOSE = 20
 _LOW = 0.9

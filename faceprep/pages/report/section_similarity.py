@@ -1,4 +1,4 @@
-"""Sections about likeness: pairs of images, and decisions of a plan."""
+"""Sections about the similarity of pairs of images, and about the decisions of a plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from faceprep.pages.report.sections import Cell, Histogram, Part, Section, Table
 _LIKENESS_KEYS = ("pairs", "0.001", "0.01", "median", "0.99", "0.999")
 _N_NAMED = 10
 _MOST_OVERLAP = 1000
-_OVERLAP = ("subject", "images", "person", "images_there", "likeness", "verdict")
+_OVERLAP = ("subject", "images", "person", "images_there", "similarity", "verdict")
 _MOST_STEPS = 40
 _BINS_PER_STEP = (1, 2, 4, 5, 10)  # each divides the number of bins
 
@@ -26,7 +26,7 @@ _BINS_PER_STEP = (1, 2, 4, 5, 10)  # each divides the number of bins
 def similarity_section(
     measured: Mapping[str, Any], threshold: float | None, origin: str = ""
 ) -> Section:
-    """Describe the likeness of positive and negative pairs, and the threshold.
+    """Describe the similarity of positive and negative pairs, and the threshold.
 
     `measured` is what `identity.distributions.measure` returns.
     """
@@ -48,14 +48,14 @@ def similarity_section(
             f"least two images, {count_noun(measured['separable'], 'is', 'are')} separable: their "
             "least similar pair of images is more similar than any pair with another identity."
         )
-    axis = "likeness (cosine, or 1 - distance²/2)"
+    axis = "similarity (cosine, or 1 - distance²/2)"
     parts: list[Part] = [
         Histogram(
-            "Likeness of pairs", axis, edges, series, "share of pairs", marks, as_shares=True
+            "Similarity of pairs", axis, edges, series, "share of pairs", marks, as_shares=True
         ),
-        Table("Likeness below which a share of the pairs lies", header, rows),
+        Table("Similarity below which a share of the pairs lies", header, rows),
     ]
-    return Section("similarity", "Likeness", numbers, parts, text)
+    return Section("similarity", "Similarity", numbers, parts, text)
 
 
 def trim_histogram(

@@ -25,7 +25,7 @@ _CURVE_TITLES = {
 def verification_section(printed: Mapping[str, Any]) -> Section:
     """Describe what `verify --json` printed: accuracy, EER, TAR at FAR, curves and histograms.
 
-    Of several embedders, each stands behind the name of the set.
+    With several embedders, the name of each follows that of the set.
     """
     results: Sequence[Mapping[str, Any]] = _name_embedders(
         [one for one in printed.get("results", ()) if isinstance(one, Mapping)]
@@ -46,7 +46,7 @@ def verification_section(printed: Mapping[str, Any]) -> Section:
     numbers = {key: printed.get(key) for key in keys}
     text = (
         f"{count_noun(len(results), 'result')} of the embedder {printed.get('embedder', '?')}. "
-        "Thresholds are values of likeness."
+        "Thresholds are similarities."
     )
     return Section("verification", "Verification", numbers | {"results": results}, parts, text)
 
@@ -61,7 +61,7 @@ def _name_embedders(results: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[st
 
 def _histograms(results: Sequence[Mapping[str, Any]]) -> list[Part]:
     """Draw the scores of each result that has them, with its threshold."""
-    axis, parts = "likeness (cosine, or 1 - distance²/2)", list[Part]()
+    axis, parts = "similarity (cosine, or 1 - distance²/2)", list[Part]()
     for one in [one for one in results if one.get("histogram")][:_MOST_LINES]:
         threshold = one.get("threshold") or one.get("best_threshold")
         marks = {}

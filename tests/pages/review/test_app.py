@@ -294,7 +294,7 @@ def test_all_decisions_in_brief(ask: Asking) -> None:
 def test_all_about_one_decision(ask: Asking) -> None:
     told = ask("decision/1").json
     assert (told["verdict"], told["version"]) == ("u", 0)
-    assert told["reason"].startswith("mean likeness") and told["facts"] == {"pairs": 9}
+    assert told["reason"].startswith("mean similarity") and told["facts"] == {"pairs": 9}
     assert list(told["strips"]) == ["for", "against", "subject", "into"], (
         "the strongest evidence first"
     )
