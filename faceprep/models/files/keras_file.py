@@ -52,18 +52,16 @@ def open_keras(runtime: Runtime, source: str) -> OpenModel:
             return [np.asarray(each) for each in tf.nest.flatten(model.predict_on_batch(values))]
 
     return OpenModel(
-        path,
-        f"{path.stem}/{fingerprint_of(path)}",
-        run,
-        tuple(map(Output, names, shapes)),
-        input_.shape,
-        BATCH,
-        True,  # TensorFlow traces the model again for another size
-        provider,
-        reading.stated,
-        reading.origin,
-        reading.doubt,
-        KERAS_STD,
+        path=path,
+        name=f"{path.stem}/{fingerprint_of(path)}",
+        run=run,
+        outputs=tuple(map(Output, names, shapes)),
+        shape=input_.shape,
+        batch=BATCH,
+        is_fixed=True,  # TensorFlow traces the model again for another size
+        provider=provider,
+        reading=reading,
+        default_std=KERAS_STD,
     )
 
 

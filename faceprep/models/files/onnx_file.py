@@ -78,19 +78,17 @@ def _describe(network: Network, graph: _File, path: Path, name: str) -> OpenMode
     if graph.proto.producer_name in _KERAS_EXPORTERS:
         default_std = KERAS_STD
     return OpenModel(
-        path,
-        name,
-        run,
-        tuple(outputs),
-        shape,
-        n,
-        is_fixed,
-        network.provider,
-        metadata | dict(reading.stated),
-        reading.origin,
-        reading.doubt,
-        default_std,
-        dtype == np.uint8,
+        path=path,
+        name=name,
+        run=run,
+        outputs=tuple(outputs),
+        shape=shape,
+        batch=n,
+        is_fixed=is_fixed,
+        provider=network.provider,
+        reading=reading._replace(stated=metadata | dict(reading.stated)),
+        default_std=default_std,
+        takes_bytes=dtype == np.uint8,
     )
 
 

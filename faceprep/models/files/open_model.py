@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from faceprep.models.files.preparation import (
     Preparation,
     choose_preparation,
 )
+from faceprep.models.files.scaling import Reading
 
 _VERSION = 1
 """Increase it when the same file gives other outputs."""
@@ -44,15 +45,14 @@ class Output(NamedTuple):
         return f"{self.name} ({sides})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenModel:
     """A model loaded from a file.
 
     `run` takes a prepared batch of at most `batch` crops, or of exactly `batch` if `is_fixed`, and
     returns all `outputs` in their order. `shape` is that of the input: four numbers, with None or
-    a name for a free one. `stated` are mean, std, size and color as the file states them, and
-    `origin` says where they are from. `doubt` is a scaling inside the model that nobody knows.
-    `default_std` is used where nothing states one.
+    a name for a free one. `reading` is the preprocessing that the file states or shows.
+    `default_std` is used where it has none. A model that `takes_bytes` allows no normalisation.
     """
 
     path: Path
@@ -63,9 +63,7 @@ class OpenModel:
     batch: int
     is_fixed: bool = False
     provider: str = "CPU"
-    stated: Mapping[str, str] = field(default_factory=dict)
-    origin: str = ""
-    doubt: str = ""
+    reading: Reading = Reading()
     default_std: float = ARCFACE_STD
     takes_bytes: bool = False
 
@@ -151,20 +149,20 @@ class ReadyModel:
 def _prepare(opened: OpenModel, options: InputOptions) -> Preparation:
     if opened.takes_bytes and (options.mean or options.std):
         raise OptionError(f"{opened.path.name} takes bytes", remedy="Leave out mean and std.")
-    if opened.doubt and not (options.mean and options.std):
+    if opened.reading.doubt and not (options.mean and options.std):
         raise SourceError(
             "its preprocessing is not known",
             expected="a scaling of pixels that is usual, or none",
-            found=opened.doubt,
+            found=opened.reading.doubt,
             remedy="Give mean= and std= in the model spec, as the model was trained.",
         )
-    return choose_preparation(opened.shape, options, opened.stated, opened.default_std)
+    return choose_preparation(opened.shape, options, opened.reading.stated, opened.default_std)
 
 
 def _is_guessed(opened: OpenModel, options: InputOptions) -> bool:
     """Return whether neither the caller nor the file states a normalisation."""
     is_given = options.mean is not None and options.std is not None
-    return not is_given and not opened.stated.keys() & {"mean", "std"}
+    return not is_given and not opened.reading.stated.keys() & {"mean", "std"}
 
 
 def _describe(opened: OpenModel, options: InputOptions, preparation: Preparation) -> str:
@@ -178,7 +176,7 @@ def _describe(opened: OpenModel, options: InputOptions, preparation: Preparation
         return f"{formula}: as given"
     if _is_guessed(opened, options):
         return f"{formula}: usual for such a model, the file states none; else give mean= and std="
-    return f"{formula}: {opened.origin or 'as the file states'}"
+    return f"{formula}: {opened.reading.origin or 'as the file states'}"
 
 
 def _not_per_crop(shapes: Sequence[tuple[int, ...]], n: int) -> SourceError:

@@ -49,18 +49,16 @@ def open_saved_model(runtime: Runtime, source: str) -> OpenModel:
             return [np.asarray(found[output.name].numpy()) for output in outputs]
 
     return OpenModel(
-        path,
-        f"{path.name}/{fingerprint_of(path)}",
-        run,
-        tuple(outputs),
-        shape,
-        shape[0] or BATCH,
-        True,
-        provider,
-        reading.stated,
-        reading.origin,
-        reading.doubt,
-        KERAS_STD,
+        path=path,
+        name=f"{path.name}/{fingerprint_of(path)}",
+        run=run,
+        outputs=tuple(outputs),
+        shape=shape,
+        batch=shape[0] or BATCH,
+        is_fixed=True,
+        provider=provider,
+        reading=reading,
+        default_std=KERAS_STD,
     )
 
 

@@ -52,16 +52,14 @@ def open_tflite(runtime: Runtime, source: str) -> OpenModel:
         for each in details
     ]
     return OpenModel(
-        path,
-        f"{path.stem}/{fingerprint_of(path)}",
-        run,
-        tuple(outputs),
-        shape,
-        n,
-        True,
-        stated=reading.stated,
-        origin=reading.origin,
-        doubt=reading.doubt,
+        path=path,
+        name=f"{path.stem}/{fingerprint_of(path)}",
+        run=run,
+        outputs=tuple(outputs),
+        shape=shape,
+        batch=n,
+        is_fixed=True,
+        reading=reading,
         default_std=KERAS_STD,
     )
 

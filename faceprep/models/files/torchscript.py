@@ -43,12 +43,12 @@ def open_torchscript(runtime: Runtime, source: str) -> OpenModel:
             raise SourceError(f"does not take crops of {size}: {reason}", path=path) from error
 
     return OpenModel(
-        path,
-        f"{path.stem}/{fingerprint_of(path)}",
-        run,
-        (Output("output"),),
-        (None, 3, None, None),
-        batch,
+        path=path,
+        name=f"{path.stem}/{fingerprint_of(path)}",
+        run=run,
+        outputs=(Output("output"),),
+        shape=(None, 3, None, None),
+        batch=batch,
         provider=provider,
     )
 
