@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from faceprep import ExtractVideo, ProcessRunner, Request, SerialRunner, run_job
+from faceprep.core.boxes import overlaps
 from faceprep.core.errors import OptionError
 from faceprep.core.types import Runner
 from faceprep.synthetic.video import VideoStyle
-from faceprep.vision.tracks import overlap_boxes
 from tests.fakes import expect_same_after_kills, results
 from tests.real import DATA, needs_data
 from tests.videos import PatchVideo, extract, film, rows
@@ -111,7 +111,7 @@ def test_a_real_face_is_followed(tmp_path: Path) -> None:
     assert sum(row["followed"] for row in followed) >= 0.8 * len(followed)
     for one, other in zip(full, followed, strict=True):
         boxes = np.array([[row[name] for name in ("x1", "y1", "x2", "y2")] for row in (one, other)])
-        assert overlap_boxes(boxes[0], boxes[1:])[0] >= 0.7
+        assert overlaps(boxes[0], boxes[1:])[0] >= 0.7
         apart = np.subtract(one["landmarks"], other["landmarks"]).reshape(5, 2)
         side = np.ptp(boxes[0].reshape(2, 2), axis=0).max()
         assert np.linalg.norm(apart, axis=1).mean() < 0.02 * side
