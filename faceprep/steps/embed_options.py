@@ -17,6 +17,7 @@ from faceprep.core.options import option
 from faceprep.models.detectors.insightface import download_pack
 from faceprep.models.embedders.embedder import EmbedderSpec, describe_preprocessing, open_embedder
 from faceprep.models.spec import EMBEDDER_SETTINGS, ModelSpec, parse_numbers, parse_size, parse_spec
+from faceprep.steps.device_options import device_option, download_option, require_gpu_option
 from faceprep.steps.fitting import Fitter, open_fitter
 from faceprep.vision.templates import load_template, map_template
 
@@ -35,11 +36,9 @@ class EmbedOptions:
         "dlib-resnet, insightface:PACK, or the path of a model's file or folder; with settings as "
         "in net.tflite:mean=127.5,std=128,size=112.",
     )
-    device: str = option(
-        "auto", "Run the embedder on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn."
-    )
-    require_gpu: bool = option(False, "Stop if no GPU can be used.")
-    download: bool = option(False, "Download a missing insightface pack.")
+    device: str = device_option("the embedder")
+    require_gpu: bool = require_gpu_option()
+    download: bool = download_option()
     mean: str | None = option(
         None, "Subtract this from each pixel for a model file: 127.5, or R,G,B."
     )
