@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core import storage
 from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.errors import OptionError, SourceError, naming
 from faceprep.models.files.preparation import (
@@ -24,7 +22,6 @@ from faceprep.models.files.scaling import Reading
 
 _VERSION = 1
 """Increase it when the same file gives other outputs."""
-_PIECE = 1 << 22
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 """Batches that a graph may hold in a Reshape; one that takes both 1 and 2 crops holds none."""
 
@@ -185,22 +182,3 @@ def _not_per_crop(shapes: Sequence[tuple[int, ...]], n: int) -> SourceError:
         expected="an output (n, d)",
         found=f"{', '.join(map(str, shapes))} for {n} crops",
     )
-
-
-def fingerprint_of(*paths: Path) -> str:
-    """Return the first 12 digits of the sha256 of files, one after the other.
-
-    For a folder, the names and bytes of all files below it are hashed.
-    """
-    digest = hashlib.sha256()
-    for path in paths:
-        files = [path]
-        if path.is_dir():
-            files = sorted(each for each in path.rglob("*") if each.is_file())
-        for file in files:
-            if path.is_dir():
-                digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-            with storage.ByteSource(file) as source:
-                for offset in range(0, source.size, _PIECE):
-                    digest.update(source.read_at(offset, _PIECE))
-    return digest.hexdigest()[:12]
