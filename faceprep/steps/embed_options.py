@@ -103,12 +103,7 @@ class EmbedOptions:
             device=self.device,
             require_gpu=self.require_gpu,
             threads=my_cores(),
-            mean=given.mean,
-            std=given.std,
-            size=given.size,
-            color=given.color,
-            crops=given.crops,
-            output=given.output,
+            **given.input_options._asdict(),
         )
 
     def open(self) -> Embedder:
@@ -134,9 +129,8 @@ class EmbedOptions:
     def model(self, of: str = "") -> Model:
         """Return the embedder's model.
 
-        Its fingerprint names the template `of` the crops and the use of mirror images.
-
-        The default template is the embedder's own.
+        Its fingerprint names the template `of` the crops, by default `source_template`, and the
+        use of mirror images.
         """
         model = self.open().model
         flip = "/flip" if self.is_flipped else ""

@@ -1,7 +1,7 @@
 """Tracks of faces through the frames of a video, and the cuts between its scenes.
 
-A track is broken rather than led over to another person: at a cut, after some frames without the
-face, and where two faces could both go on with it.
+A track ends rather than continue with another person: at a cut, after some frames without the
+face, and where two faces could both continue it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _Track:
         return self.box + np.tile(shift, 2), self.landmarks + shift
 
     def follow(self, box: Doubles, landmarks: Doubles) -> None:
-        """Go on with this face."""
+        """Continue the track with this face."""
         moved = landmarks.mean(axis=0) - self.landmarks.mean(axis=0)
         self.motion = (self.motion + moved / (self.n_misses + 1)) / 2
         self.box, self.landmarks, self.n_misses = box, landmarks, 0
@@ -112,7 +112,7 @@ class Tracker:
 
 
 def link_costs(box: Doubles, landmarks: Doubles, boxes: Doubles, others: Doubles) -> Doubles:
-    """Compute the costs (n,) of going on from one face to each of n; infinite beyond the gate.
+    """Compute the costs (n,) of linking one face to each of n; infinite beyond the gate.
 
     `box` is (4,), `landmarks` (5, 2), `boxes` (n, 4), `others` (n, 5, 2), in pixels. A cost is 1 −
     IoU plus the mean distance of the landmarks in sides of the box.
