@@ -21,9 +21,9 @@ import numpy as np
 from timing import side_by_side
 
 from faceprep.core.arrays import Pixels
+from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Detector, Faces
 from faceprep.models.detectors.detector import DetectorSpec, SizedDetector, open_detector
-from faceprep.models.detectors.nms import overlaps
 from faceprep.vision.codec import decode
 
 NAMES = ("retinaface", "mtcnn", "centerface")

@@ -37,9 +37,9 @@ from video import enlarge
 
 from faceprep import ExtractVideo
 from faceprep.core.arrays import Pixels
+from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Faces
 from faceprep.core.landmarks import ARCFACE_112, apply_transforms, estimate_similarity
-from faceprep.models.detectors.nms import overlaps
 from faceprep.steps.fallback import find_with
 from faceprep.steps.follow_faces import Numbered
 from faceprep.steps.found import Found

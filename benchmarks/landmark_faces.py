@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Doubles, Pixels
+from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Faces
 from faceprep.core.landmarks import ARCFACE_112, apply_transforms, estimate_similarity
 from faceprep.models.detectors.detector import DetectorSpec, SizedDetector, open_detector
-from faceprep.models.detectors.nms import overlaps
 from faceprep.vision.codec import decode
 
 SIDE, CONTEXT = 800, 2.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import random
 import signal
@@ -263,6 +264,25 @@ def status_of(child: int, seconds: float = 60) -> int:
         time.sleep(0.002)
     os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def expect_same_after_kills(run: Callable[[Path], object], root: Path, n: int, seed: int) -> None:
+    """Kill `run`, which fills a folder, before `n` of its changes; resumed, it must give the same
+    bytes.
+    """
+
+    def drive(output: Path, act: Callable[[str, int], None]) -> list[str]:
+        with before_changes(act) as made:
+            run(output)
+        return made
+
+    n_changes = len(drive(root / "whole" / "out", killed_before(0)))
+    for change in random.Random(seed).sample(range(1, n_changes + 1), n):
+        killed = root / f"killed {change}" / "out"
+        child = start(functools.partial(drive, killed, killed_before(change)))
+        assert status_of(child) == -signal.SIGKILL
+        run(killed)
+        assert tree(killed.parent) == tree(root / "whole"), f"killed before change {change}"
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

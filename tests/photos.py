@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from faceprep.core.arrays import Pixels
+from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Faces
-from faceprep.models.detectors.nms import overlaps
 from faceprep.vision.codec import decode
 from tests.real import DATA
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from faceprep.core.arrays import Doubles, Pixels
+from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.landmarks import ARCFACE_112
 from faceprep.core.types import Request, Runner, Summary
@@ -23,7 +24,6 @@ from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.steps.find_faces import FaceFinder
 from faceprep.synthetic.video import PLAIN, VideoStyle, draw_frame, encode_video, frame_times
-from faceprep.vision.tracks import overlap_boxes
 
 SIZE = (180, 320)
 SIDE = 60
@@ -102,7 +102,7 @@ class PatchLook:
         seen = Seen(np.zeros((len(boxes), 4)), np.zeros((len(boxes), 5, 2)), np.zeros(len(boxes)))
         (found,) = PatchDetector().detect([image])
         for row, box in enumerate(boxes):
-            shared = overlap_boxes(box, found.boxes.astype(np.float64))
+            shared = overlaps(box, found.boxes.astype(np.float64))
             if shared.max(initial=0) > 0:
                 best = int(shared.argmax())
                 seen.boxes[row], seen.landmarks[row] = found.boxes[best], found.landmarks[best]

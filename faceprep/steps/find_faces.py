@@ -28,6 +28,7 @@ from faceprep.models.detectors.detector import Detection, DetectorSpec, SizedDet
 from faceprep.models.detectors.insightface import download_pack
 from faceprep.models.refine.refiner import Refiner, open_refiner
 from faceprep.models.refine.turns import LOOK_SIZE, TurnChooser
+from faceprep.steps.device_options import device_option, download_option, require_gpu_option
 from faceprep.steps.found import Found, first_sound, turn_back
 from faceprep.tables.faces import FaceRow
 from faceprep.vision.pose import estimate_pose
@@ -66,11 +67,9 @@ class FaceOptions:
         "retinaface, mtcnn, centerface, insightface:PACK, the path of an SCRFD or RetinaFace "
         ".onnx, or RetinaFace as an MXNet checkpoint: PREFIX,EPOCH.",
     )
-    device: str = option(
-        "auto", "Run the detector on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn."
-    )
-    require_gpu: bool = option(False, "Stop if no GPU can be used.")
-    download: bool = option(False, "Download a missing insightface pack.")
+    device: str = device_option("the detector")
+    require_gpu: bool = require_gpu_option()
+    download: bool = download_option()
     det_size: int = option(
         640,
         "Scale images down to this long side in pixels for detection; more than 640 finds small "

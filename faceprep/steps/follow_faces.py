@@ -104,7 +104,7 @@ class FaceFollower:
     def _step(
         self, frames: Sequence[Numbered], trails: Sequence[Trail], most: int | None
     ) -> list[tuple[Found, str]]:
-        """Go on by one frame in each of several segments."""
+        """Advance each of several segments by one frame."""
         cuts = [
             trail.cuts.is_cut(_sample_thumb(frame.pixels))
             for frame, trail in zip(frames, trails, strict=True)
@@ -186,7 +186,7 @@ class FaceFollower:
             answers[place].take_over(rows[place], each)
 
     def _finish(self, frame: Numbered, trail: Trail, answers: Answers) -> Found | None:
-        """Lead the trail on to a frame; return None if a face may be lost."""
+        """Extend the trail to a frame; return None if a face may be lost."""
         faces = trail.follow(frame.number, answers)
         if faces is None or _shortest(faces) < self._min_face:
             return None

@@ -17,6 +17,7 @@ from faceprep.core.options import option
 from faceprep.core.types import OK, Outcome
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.scorers.scorer import ScorerSpec, open_scorer
+from faceprep.steps.device_options import device_option, require_gpu_option
 from faceprep.steps.fitting import Scaler
 from faceprep.vision.templates import load_template
 
@@ -45,10 +46,8 @@ class ModelOptions:
         "Add a column with the score of this model, such as "
         "spoof.onnx:crops=box1.5-256,mean=0,std=255,read=softmax/1,name=spoof. May be repeated.",
     )
-    device: str = option(
-        "auto", "Run the models on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn."
-    )
-    require_gpu: bool = option(False, "Stop if no GPU can be used.")
+    device: str = device_option("the models")
+    require_gpu: bool = require_gpu_option()
 
     def check_models(self, taken: Iterable[str]) -> None:
         """Raise OptionError for a bad spec, and for a name among the `taken` or given twice."""

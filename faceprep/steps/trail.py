@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Bools, Doubles, Floats, Numbers, Rows
+from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.landmarks import check_landmarks
-from faceprep.models.detectors.nms import overlaps
 from faceprep.models.refine.refiner import NONE, RETINAFACE
 from faceprep.steps.found import Found
 from faceprep.vision.tracks import SceneCuts

@@ -1,7 +1,7 @@
 """Tracks of faces through the frames of a video, and the cuts between its scenes.
 
-A track is broken rather than led over to another person: at a cut, after some frames without the
-face, and where two faces could both go on with it.
+A track ends rather than continue with another person: at a cut, after some frames without the
+face, and where two faces could both continue it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from faceprep.core.arrays import Doubles, Ints, Octets, Pixels
+from faceprep.core.boxes import areas, overlaps
 from faceprep.core.faces import Faces
 from faceprep.core.opencv import opencv
 
@@ -24,6 +25,7 @@ _MARGIN = 0.2
 """Cost by which a link must be better than any other of its track and of its face."""
 _MAX_MISSES = 5
 _FOREVER = np.inf
+_TINY = 1e-9
 
 
 def make_thumb(pixels: Pixels) -> Octets:
@@ -71,7 +73,7 @@ class _Track:
         return self.box + np.tile(shift, 2), self.landmarks + shift
 
     def follow(self, box: Doubles, landmarks: Doubles) -> None:
-        """Go on with this face."""
+        """Continue the track with this face."""
         moved = landmarks.mean(axis=0) - self.landmarks.mean(axis=0)
         self.motion = (self.motion + moved / (self.n_misses + 1)) / 2
         self.box, self.landmarks, self.n_misses = box, landmarks, 0
@@ -110,39 +112,19 @@ class Tracker:
 
 
 def link_costs(box: Doubles, landmarks: Doubles, boxes: Doubles, others: Doubles) -> Doubles:
-    """Compute the costs (n,) of going on from one face to each of n; infinite beyond the gate.
+    """Compute the costs (n,) of linking one face to each of n; infinite beyond the gate.
 
     `box` is (4,), `landmarks` (5, 2), `boxes` (n, 4), `others` (n, 5, 2), in pixels. A cost is 1 −
     IoU plus the mean distance of the landmarks in sides of the box.
     """
-    overlaps = overlap_boxes(box, boxes)
-    areas = np.maximum(_areas(boxes), 1e-9)
-    side = np.sqrt(max(float(_areas(box)), 1e-9))
+    sides = np.sqrt(np.maximum(areas(boxes), _TINY))
+    side = np.sqrt(max(float(areas(box)), _TINY))
     distances = np.linalg.norm(others - landmarks, axis=2).mean(axis=1) / side
-    scales = np.abs(np.log(np.sqrt(areas) / side))
-    is_near = (overlaps >= _MIN_IOU) & (distances <= _MAX_DISTANCE)
+    scales = np.abs(np.log(sides / side))
+    shared = overlaps(box, boxes)
+    is_near = (shared >= _MIN_IOU) & (distances <= _MAX_DISTANCE)
     is_near &= scales <= np.log(_MAX_SCALE)
-    return np.where(is_near, 1 - overlaps + distances, np.inf)
-
-
-def overlap_boxes(box: Doubles, boxes: Doubles) -> Doubles:
-    """Compute the intersection over union (n,) of `box` (4,) with each of `boxes` (n, 4).
-
-    >>> boxes = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])
-    >>> overlap_boxes(np.array([0, 0, 2, 2]), boxes).round(2).tolist()
-    [1.0, 0.33, 0.0]
-    """
-    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
-    shared = np.maximum(high - low, 0).prod(axis=1)
-    union = _areas(boxes) + _areas(box) - shared
-    overlaps: Doubles = shared / np.maximum(union, 1e-9)
-    return overlaps
-
-
-def _areas(boxes: Doubles) -> Doubles:
-    """Compute the areas of boxes (…, 4)."""
-    areas: Doubles = np.maximum(boxes[..., 2:] - boxes[..., :2], 0).prod(axis=-1)
-    return areas
+    return np.where(is_near, 1 - shared + distances, np.inf)
 
 
 def clear_pairs(costs: Doubles) -> list[tuple[int, int]]:

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Doubles
+from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Faces
 from faceprep.core.types import NOT_MARKED
 from faceprep.steps.found import Found
-from faceprep.vision.tracks import overlap_boxes
 
 SCORE, LARGEST, CENTER, GIVEN = SELECTIONS = ("score", "largest", "center", "given")
 _MIN_IOU = 0.2
@@ -35,8 +35,8 @@ def value_faces(
     if select == GIVEN:
         if box is None:
             return np.zeros(len(faces))
-        overlaps = overlap_boxes(np.asarray(box, np.float64), boxes)
-        return np.asarray(np.where(overlaps >= _MIN_IOU, overlaps, 0.0))
+        shared = overlaps(np.asarray(box, np.float64), boxes)
+        return np.asarray(np.where(shared >= _MIN_IOU, shared, 0.0))
     return faces.scores.astype(np.float64)
 
 

@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from faceprep.core import registry
 from faceprep.core.arrays import Pixels
+from faceprep.core.boxes import areas, intersections
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Detector, Faces, no_faces
 from faceprep.core.hush import hush_libraries
 from faceprep.core.opencv import opencv
-from faceprep.models.detectors.nms import areas, intersections, non_max_suppression
+from faceprep.models.detectors.nms import non_max_suppression
 from faceprep.models.mxnet.checkpoint import is_checkpoint
 from faceprep.models.onnx_session import Runtime
 

@@ -113,8 +113,8 @@ def pack_folder(pack: str) -> Path:
             f"the insightface pack {pack!r} is not there",
             path=folder,
             expected="the folder of the pack",
-            found="none; nothing is downloaded unasked",
-            remedy="Add --download, or put its files there.",
+            found="none, and nothing is downloaded without --download",
+            remedy="Add --download, or put the files of the pack there.",
         )
     return folder
 
@@ -152,7 +152,7 @@ def _home() -> Path:
 
 
 def _folder_of(pack: str) -> Path:
-    """Return the place of a pack. Raises OptionError for a name that is none."""
+    """Return the place of a pack. Raises OptionError for an invalid name."""
     if not _PACK.fullmatch(pack):
         raise OptionError(f"insightface:{pack}", expected="the name of a pack, such as buffalo_l")
     return _home() / "models" / pack

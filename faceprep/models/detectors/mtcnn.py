@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Floats, Pixels
+from faceprep.core.boxes import areas, intersections
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.opencv import opencv
 from faceprep.models import weights
 from faceprep.models.detectors.batching import detect_in_groups
 from faceprep.models.detectors.mtcnn_onnx import mtcnn_graph
-from faceprep.models.detectors.nms import areas, intersections
 from faceprep.models.onnx_session import Network, Runtime
 
 _VERSION = 1

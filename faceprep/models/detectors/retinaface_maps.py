@@ -41,7 +41,7 @@ class RetinaFaceMaps:
     """A detector around an open network, for faces with a score of at least `min_score`.
 
     A network of a fixed size gets images that are shrunk and padded to it. Raises SourceError if
-    the outputs are others.
+    the outputs are not such maps.
     """
 
     def __init__(self, network: Network, min_score: float) -> None:

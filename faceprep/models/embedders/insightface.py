@@ -13,6 +13,7 @@ from faceprep.models.detectors import insightface as insightface_pack
 from faceprep.models.embedders.file_embedder import FileEmbedder
 from faceprep.models.files.onnx_file import open_onnx
 from faceprep.models.files.preparation import UNCHANGED, InputOptions
+from faceprep.models.files.scaling import Reading
 from faceprep.models.onnx_session import Runtime
 
 _NOT_EMBEDDERS = ("det_", "scrfd", "2d106det", "1k3d68", "genderage", "inswapper")
@@ -26,7 +27,8 @@ class InsightFaceEmbedder(FileEmbedder):
         path, stated = read_manifest(folder) or (find_embedder(folder), {})
         opened = open_onnx(runtime, str(path))
         if stated:
-            opened = replace(opened, stated={**opened.stated, **stated}, origin="", doubt="")
+            reading = Reading({**opened.reading.stated, **stated})
+            opened = replace(opened, reading=reading)
         super().__init__(opened, options)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from faceprep.core.arrays import Floats
 from faceprep.models.files.keras_config import refuse_code
-from faceprep.models.files.open_model import OpenModel, Output, fingerprint_of
+from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.files.preparation import KERAS_STD
 from faceprep.models.files.scaling import Graph, Node, read_scaling
 from faceprep.models.files.tensorflow_session import (
@@ -22,6 +22,7 @@ from faceprep.models.files.tensorflow_session import (
     open_tensorflow,
 )
 from faceprep.models.onnx_session import Runtime
+from faceprep.models.weights import fingerprint_files
 
 _OPERATORS = {
     "Add": "Add",
@@ -52,18 +53,16 @@ def open_keras(runtime: Runtime, source: str) -> OpenModel:
             return [np.asarray(each) for each in tf.nest.flatten(model.predict_on_batch(values))]
 
     return OpenModel(
-        path,
-        f"{path.stem}/{fingerprint_of(path)}",
-        run,
-        tuple(map(Output, names, shapes)),
-        input_.shape,
-        BATCH,
-        True,  # TensorFlow traces the model again for another size
-        provider,
-        reading.stated,
-        reading.origin,
-        reading.doubt,
-        KERAS_STD,
+        path=path,
+        name=f"{path.stem}/{fingerprint_files(path)}",
+        run=run,
+        outputs=tuple(map(Output, names, shapes)),
+        shape=input_.shape,
+        batch=BATCH,
+        is_fixed=True,  # TensorFlow traces the model again for another size
+        provider=provider,
+        reading=reading,
+        default_std=KERAS_STD,
     )
 
 

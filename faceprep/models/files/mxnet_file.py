@@ -7,6 +7,7 @@ from dataclasses import replace
 from faceprep.core.errors import naming
 from faceprep.models.files.onnx_file import open_graph
 from faceprep.models.files.open_model import OpenModel
+from faceprep.models.files.scaling import Reading
 from faceprep.models.mxnet.checkpoint import Checkpoint
 from faceprep.models.mxnet.convert import PIXELS_AS_THEY_ARE
 from faceprep.models.onnx_session import Runtime
@@ -21,5 +22,5 @@ def open_mxnet(runtime: Runtime, source: str) -> OpenModel:
     with naming(checkpoint.symbol):
         model = checkpoint.to_onnx(is_for_cpu=True)
     opened = open_graph(runtime, checkpoint.symbol, model, checkpoint.fingerprint)
-    origin = "as InsightFace's networks take them"
-    return replace(opened, stated=PIXELS_AS_THEY_ARE, origin=origin, doubt="")
+    reading = Reading(PIXELS_AS_THEY_ARE, "as InsightFace's networks take them")
+    return replace(opened, reading=reading)

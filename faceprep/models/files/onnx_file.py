@@ -12,11 +12,11 @@ import numpy.typing as npt
 from faceprep.core import storage
 from faceprep.core.arrays import Floats
 from faceprep.core.errors import SourceError, loading, naming
-from faceprep.models.files.open_model import OpenModel, Output, fingerprint_of
+from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.files.preparation import ARCFACE_STD, KERAS_STD, UNCHANGED
 from faceprep.models.files.scaling import Graph, Node, Reading, read_scaling
 from faceprep.models.onnx_session import Network, Runtime
-from faceprep.models.weights import fingerprint
+from faceprep.models.weights import fingerprint, fingerprint_files
 
 _BATCH, _BATCH_ON_GPU = 16, 128
 _TYPES: dict[str, npt.DTypeLike] = {
@@ -43,7 +43,7 @@ def open_onnx(runtime: Runtime, source: str) -> OpenModel:
         external = [path.parent / name for name in _external_files(graph.proto, path.parent)]
         if not external:
             return open_graph(runtime, path, data, f"{path.stem}/{fingerprint(data)}")
-        name = f"{path.stem}/{fingerprint_of(path, *external)}"
+        name = f"{path.stem}/{fingerprint_files(path, *external)}"
         return _describe(runtime.open(data, path), graph, path, name)
 
 
@@ -78,19 +78,17 @@ def _describe(network: Network, graph: _File, path: Path, name: str) -> OpenMode
     if graph.proto.producer_name in _KERAS_EXPORTERS:
         default_std = KERAS_STD
     return OpenModel(
-        path,
-        name,
-        run,
-        tuple(outputs),
-        shape,
-        n,
-        is_fixed,
-        network.provider,
-        metadata | dict(reading.stated),
-        reading.origin,
-        reading.doubt,
-        default_std,
-        dtype == np.uint8,
+        path=path,
+        name=name,
+        run=run,
+        outputs=tuple(outputs),
+        shape=shape,
+        batch=n,
+        is_fixed=is_fixed,
+        provider=network.provider,
+        reading=reading._replace(stated=metadata | dict(reading.stated)),
+        default_std=default_std,
+        takes_bytes=dtype == np.uint8,
     )
 
 

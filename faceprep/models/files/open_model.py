@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core import storage
 from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.errors import OptionError, SourceError, naming
 from faceprep.models.files.preparation import (
@@ -20,10 +18,10 @@ from faceprep.models.files.preparation import (
     Preparation,
     choose_preparation,
 )
+from faceprep.models.files.scaling import Reading
 
 _VERSION = 1
 """Increase it when the same file gives other outputs."""
-_PIECE = 1 << 22
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 """Batches that a graph may hold in a Reshape; one that takes both 1 and 2 crops holds none."""
 
@@ -44,15 +42,14 @@ class Output(NamedTuple):
         return f"{self.name} ({sides})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenModel:
     """A model loaded from a file.
 
     `run` takes a prepared batch of at most `batch` crops, or of exactly `batch` if `is_fixed`, and
     returns all `outputs` in their order. `shape` is that of the input: four numbers, with None or
-    a name for a free one. `stated` are mean, std, size and color as the file states them, and
-    `origin` says where they are from. `doubt` is a scaling inside the model that nobody knows.
-    `default_std` is used where nothing states one.
+    a name for a free one. `reading` is the preprocessing that the file states or shows.
+    `default_std` is used where it has none. A model that `takes_bytes` allows no normalisation.
     """
 
     path: Path
@@ -63,9 +60,7 @@ class OpenModel:
     batch: int
     is_fixed: bool = False
     provider: str = "CPU"
-    stated: Mapping[str, str] = field(default_factory=dict)
-    origin: str = ""
-    doubt: str = ""
+    reading: Reading = Reading()
     default_std: float = ARCFACE_STD
     takes_bytes: bool = False
 
@@ -151,20 +146,20 @@ class ReadyModel:
 def _prepare(opened: OpenModel, options: InputOptions) -> Preparation:
     if opened.takes_bytes and (options.mean or options.std):
         raise OptionError(f"{opened.path.name} takes bytes", remedy="Leave out mean and std.")
-    if opened.doubt and not (options.mean and options.std):
+    if opened.reading.doubt and not (options.mean and options.std):
         raise SourceError(
             "its preprocessing is not known",
             expected="a scaling of pixels that is usual, or none",
-            found=opened.doubt,
+            found=opened.reading.doubt,
             remedy="Give mean= and std= in the model spec, as the model was trained.",
         )
-    return choose_preparation(opened.shape, options, opened.stated, opened.default_std)
+    return choose_preparation(opened.shape, options, opened.reading.stated, opened.default_std)
 
 
 def _is_guessed(opened: OpenModel, options: InputOptions) -> bool:
     """Return whether neither the caller nor the file states a normalisation."""
     is_given = options.mean is not None and options.std is not None
-    return not is_given and not opened.stated.keys() & {"mean", "std"}
+    return not is_given and not opened.reading.stated.keys() & {"mean", "std"}
 
 
 def _describe(opened: OpenModel, options: InputOptions, preparation: Preparation) -> str:
@@ -178,7 +173,7 @@ def _describe(opened: OpenModel, options: InputOptions, preparation: Preparation
         return f"{formula}: as given"
     if _is_guessed(opened, options):
         return f"{formula}: usual for such a model, the file states none; else give mean= and std="
-    return f"{formula}: {opened.origin or 'as the file states'}"
+    return f"{formula}: {opened.reading.origin or 'as the file states'}"
 
 
 def _not_per_crop(shapes: Sequence[tuple[int, ...]], n: int) -> SourceError:
@@ -187,22 +182,3 @@ def _not_per_crop(shapes: Sequence[tuple[int, ...]], n: int) -> SourceError:
         expected="an output (n, d)",
         found=f"{', '.join(map(str, shapes))} for {n} crops",
     )
-
-
-def fingerprint_of(*paths: Path) -> str:
-    """Return the first 12 digits of the sha256 of files, one after the other.
-
-    For a folder, the names and bytes of all files below it are hashed.
-    """
-    digest = hashlib.sha256()
-    for path in paths:
-        files = [path]
-        if path.is_dir():
-            files = sorted(each for each in path.rglob("*") if each.is_file())
-        for file in files:
-            if path.is_dir():
-                digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-            with storage.ByteSource(file) as source:
-                for offset in range(0, source.size, _PIECE):
-                    digest.update(source.read_at(offset, _PIECE))
-    return digest.hexdigest()[:12]

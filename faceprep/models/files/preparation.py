@@ -214,5 +214,5 @@ def _bad_metadata(metadata: Mapping[str, str], name: str, expected: str) -> Sour
         f"the file's metadata have a bad {name}",
         expected=expected,
         found=repr(metadata[name]),
-        remedy=f"Give --{name}.",
+        remedy=f"Give {name}= in the model spec.",
     )

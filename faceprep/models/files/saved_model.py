@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Floats
-from faceprep.models.files.open_model import OpenModel, Output, fingerprint_of
+from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.files.preparation import KERAS_STD
 from faceprep.models.files.scaling import Graph, Node, Reading, read_scaling
 from faceprep.models.files.tensorflow_session import (
@@ -21,6 +21,7 @@ from faceprep.models.files.tensorflow_session import (
     open_tensorflow,
 )
 from faceprep.models.onnx_session import Runtime
+from faceprep.models.weights import fingerprint_files
 
 _OPERATORS = {"AddV2": "Add", "BiasAdd": "Add", "RealDiv": "Div", "Placeholder": "Identity"}
 _SIGNATURE = "serving_default"
@@ -49,18 +50,16 @@ def open_saved_model(runtime: Runtime, source: str) -> OpenModel:
             return [np.asarray(found[output.name].numpy()) for output in outputs]
 
     return OpenModel(
-        path,
-        f"{path.name}/{fingerprint_of(path)}",
-        run,
-        tuple(outputs),
-        shape,
-        shape[0] or BATCH,
-        True,
-        provider,
-        reading.stated,
-        reading.origin,
-        reading.doubt,
-        KERAS_STD,
+        path=path,
+        name=f"{path.name}/{fingerprint_files(path)}",
+        run=run,
+        outputs=tuple(outputs),
+        shape=shape,
+        batch=shape[0] or BATCH,
+        is_fixed=True,
+        provider=provider,
+        reading=reading,
+        default_std=KERAS_STD,
     )
 
 

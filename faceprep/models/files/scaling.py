@@ -170,10 +170,10 @@ class Graph:
 
 
 class Reading(NamedTuple):
-    """The normalisation that a graph needs before it, with its reason in words.
+    """The preprocessing that a model's file states or its graph shows.
 
-    `stated` are mean and std as texts; empty if the graph shows nothing. A `doubt` says why the
-    constants of the graph cannot be understood.
+    `stated` are mean, std, size and color as texts; empty if the file shows none. `origin` says
+    where they are from. `doubt` is a scaling inside the graph that is not understood.
     """
 
     stated: Mapping[str, str] = {}

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from faceprep.core.arrays import Floats
 from faceprep.core.errors import MissingExtra
-from faceprep.models.files.open_model import OpenModel, Output, fingerprint_of
+from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.files.preparation import KERAS_STD
 from faceprep.models.files.scaling import Graph, Node, Reading, read_scaling
 from faceprep.models.files.tensorflow_session import BATCH, errors_of, find_model, only_input
 from faceprep.models.onnx_session import Runtime
+from faceprep.models.weights import fingerprint_files
 
 _PROGRAM = "TensorFlow Lite"
 
@@ -52,16 +53,14 @@ def open_tflite(runtime: Runtime, source: str) -> OpenModel:
         for each in details
     ]
     return OpenModel(
-        path,
-        f"{path.stem}/{fingerprint_of(path)}",
-        run,
-        tuple(outputs),
-        shape,
-        n,
-        True,
-        stated=reading.stated,
-        origin=reading.origin,
-        doubt=reading.doubt,
+        path=path,
+        name=f"{path.stem}/{fingerprint_files(path)}",
+        run=run,
+        outputs=tuple(outputs),
+        shape=shape,
+        batch=n,
+        is_fixed=True,
+        reading=reading,
         default_std=KERAS_STD,
     )
 

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from faceprep.core.arrays import Floats
 from faceprep.core.errors import MissingExtra, SourceError
-from faceprep.models.files.open_model import OpenModel, Output, fingerprint_of
+from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.onnx_session import Runtime
+from faceprep.models.weights import fingerprint_files
 
 _BATCH, _BATCH_ON_GPU = 16, 128
 _END_OF_SENTENCE = re.compile(r"\n|\.\s")
@@ -43,12 +44,12 @@ def open_torchscript(runtime: Runtime, source: str) -> OpenModel:
             raise SourceError(f"does not take crops of {size}: {reason}", path=path) from error
 
     return OpenModel(
-        path,
-        f"{path.stem}/{fingerprint_of(path)}",
-        run,
-        (Output("output"),),
-        (None, 3, None, None),
-        batch,
+        path=path,
+        name=f"{path.stem}/{fingerprint_files(path)}",
+        run=run,
+        outputs=(Output("output"),),
+        shape=(None, 3, None, None),
+        batch=batch,
         provider=provider,
     )
 

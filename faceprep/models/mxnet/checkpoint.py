@@ -5,7 +5,6 @@ A checkpoint is named by its symbol file, which stands for its newest epoch, or 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +14,9 @@ from faceprep.core.errors import SourceError, naming
 from faceprep.models.mxnet.convert import VERSION, to_onnx
 from faceprep.models.mxnet.params import Params
 from faceprep.models.mxnet.symbol import parse_symbol
+from faceprep.models.weights import fingerprint_files
 
 SYMBOL = "-symbol.json"
-_PIECE = 1 << 22
 _EPOCH = re.compile(r"(.+),(\d{1,9})", re.DOTALL)
 
 
@@ -30,12 +29,7 @@ class Checkpoint(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """Return the name of the weights, such as `model-r100-0000`, and digits of both files."""
-        digest = hashlib.sha256()
-        for path in self:
-            with storage.ByteSource(path) as source:
-                for offset in range(0, source.size, _PIECE):
-                    digest.update(source.read_at(offset, _PIECE))
-        return f"{self.params.stem}/{digest.hexdigest()[:12]}/mxnet{VERSION}"
+        return f"{self.params.stem}/{fingerprint_files(*self)}/mxnet{VERSION}"
 
     @classmethod
     def find(cls, spec: str) -> Checkpoint:

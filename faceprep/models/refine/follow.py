@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from faceprep.core.arrays import Doubles, Pixels
-from faceprep.models.detectors.nms import overlaps
+from faceprep.core.boxes import overlaps
 from faceprep.models.detectors.retinaface import RetinaFace
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.refine.squares import Squares, cut_squares

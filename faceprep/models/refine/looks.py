@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from faceprep.core.arrays import Doubles, Floats, Pixels, Rows
+from faceprep.core.boxes import overlaps
 from faceprep.models import weights
 from faceprep.models.cache import cached
 from faceprep.models.detectors.mtcnn import CROPS_ON_CPU, ONET_SIDE, landmark_shares, sigmoid
 from faceprep.models.detectors.mtcnn_onnx import mtcnn_graph
-from faceprep.models.detectors.nms import overlaps
 from faceprep.models.detectors.retinaface import RetinaFace
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.refine.squares import Squares, cut_squares

@@ -87,11 +87,8 @@ def open_scorer(spec: ScorerSpec) -> FileScorer:
         known = ", ".join(entry.usage for entry in registry.MODEL_FILES.values())
         raise OptionError(f"--model {given.model!r}", expected=known, found="no such kind of file")
     runtime = Runtime(spec.device, spec.threads, spec.require_gpu)
-    options = InputOptions(
-        given.mean, given.std, given.size, given.color, given.crops, given.output
-    )
     with hush_libraries():
-        return FileScorer(open_file(runtime, kind, given.model), options, given.read)
+        return FileScorer(open_file(runtime, kind, given.model), given.input_options, given.read)
 
 
 def load_rule(read: str) -> Rule:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,11 +10,11 @@ import numpy as np
 import pytest
 
 from faceprep import ExtractVideo, ProcessRunner, Request, SerialRunner, run_job
+from faceprep.core.boxes import overlaps
 from faceprep.core.errors import OptionError
 from faceprep.core.types import Runner
 from faceprep.synthetic.video import VideoStyle
-from faceprep.vision.tracks import overlap_boxes
-from tests.fakes import before_changes, killed_before, results, start, status_of, tree
+from tests.fakes import expect_same_after_kills, results
 from tests.real import DATA, needs_data
 from tests.videos import PatchVideo, extract, film, rows
 
@@ -86,18 +84,10 @@ def test_the_same_bytes_with_any_number_of_workers(video: Path, tmp_path: Path) 
 
 
 def test_a_killed_run_resumes_to_the_same_bytes(video: Path, tmp_path: Path) -> None:
-    def drive(output: Path, act: Any = lambda name, number: None) -> list[str]:
-        with before_changes(act) as made:
-            in_pieces(video, output, by_track=True)
-        return made
+    def run(output: Path) -> None:
+        in_pieces(video, output, by_track=True)
 
-    n_changes = len(drive(tmp_path / "whole" / "out"))
-    for change in random.Random(13).sample(range(1, n_changes + 1), 3):
-        root = tmp_path / f"killed {change}"
-        child = start(lambda root=root, change=change: drive(root / "out", killed_before(change)))
-        assert status_of(child) == -signal.SIGKILL
-        drive(root / "out")
-        assert tree(root) == tree(tmp_path / "whole"), f"killed before change {change}"
+    expect_same_after_kills(run, tmp_path, n=3, seed=13)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "ten", "1.5", "", "99999999"])
@@ -121,7 +111,7 @@ def test_a_real_face_is_followed(tmp_path: Path) -> None:
     assert sum(row["followed"] for row in followed) >= 0.8 * len(followed)
     for one, other in zip(full, followed, strict=True):
         boxes = np.array([[row[name] for name in ("x1", "y1", "x2", "y2")] for row in (one, other)])
-        assert overlap_boxes(boxes[0], boxes[1:])[0] >= 0.7
+        assert overlaps(boxes[0], boxes[1:])[0] >= 0.7
         apart = np.subtract(one["landmarks"], other["landmarks"]).reshape(5, 2)
         side = np.ptp(boxes[0].reshape(2, 2), axis=0).max()
         assert np.linalg.norm(apart, axis=1).mean() < 0.02 * side

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import shutil
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +17,7 @@ from faceprep.jobs.extract_video.videos import Video
 from faceprep.run.engine import Progress
 from faceprep.synthetic.video import VideoStyle, face_box
 from faceprep.video.siw_boxes import face_lines
-from tests.fakes import before_changes, killed_before, results, start, status_of, tree
+from tests.fakes import expect_same_after_kills, results
 from tests.videos import SIDE, SIZE, PatchVideo, failures, film, numbers
 
 N = 60
@@ -154,24 +152,11 @@ def test_one_verdict_for_a_whole_video(videos: Path, tmp_path: Path) -> None:
 # Stopped
 
 
-def drive(source: Path, output: Path, act: Any = lambda name, number: None) -> list[str]:
-    with before_changes(act) as made:
-        run(Sevenths, source, output)
-    return made
-
-
 def test_killed_in_the_middle_of_a_long_video(videos: Path, tmp_path: Path) -> None:
-    source = videos / "plain.mkv"
-    n_changes = len(drive(source, tmp_path / "whole" / "out"))
-    expected = tree(tmp_path / "whole")
-    for change in random.Random(9).sample(range(1, n_changes + 1), 6):
-        root = tmp_path / f"killed {change}"
-        child = start(
-            lambda root=root, change=change: drive(source, root / "out", killed_before(change))
-        )
-        assert status_of(child) == -signal.SIGKILL
-        drive(source, root / "out")
-        assert tree(root) == expected, f"killed before change {change}"
+    def drive(output: Path) -> None:
+        run(Sevenths, videos / "plain.mkv", output)
+
+    expect_same_after_kills(drive, tmp_path, n=6, seed=9)
 
 
 def test_only_the_pieces_that_are_left_are_done_again(videos: Path, tmp_path: Path) -> None:

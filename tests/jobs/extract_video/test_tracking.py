@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from faceprep import Request, SerialRunner, run_job
 from faceprep.core.arrays import Pixels
 from faceprep.synthetic.video import PLAIN, VideoStyle, encode_video, face_box, frame_times
 from faceprep.video.siw_boxes import face_lines
-from tests.fakes import before_changes, killed_before, results, start, status_of, tree
+from tests.fakes import expect_same_after_kills, results
 from tests.videos import RED, SIDE, SIZE, PatchVideo, draw, extract, film, numbers, rows
 
 LETTERS = "RRRrRRRRRR........rrRRR"
@@ -99,15 +97,7 @@ def test_the_same_bytes_whatever_the_pieces(
 
 
 def test_a_killed_run_resumes_to_the_same_bytes(video: Path, tmp_path: Path) -> None:
-    def drive(output: Path, act: Any = lambda name, number: None) -> list[str]:
-        with before_changes(act) as made:
-            in_pieces(video, output, all_faces=True)
-        return made
+    def run(output: Path) -> None:
+        in_pieces(video, output, all_faces=True)
 
-    n_changes = len(drive(tmp_path / "whole" / "out"))
-    for change in random.Random(5).sample(range(1, n_changes + 1), 4):
-        root = tmp_path / f"killed {change}"
-        child = start(lambda root=root, change=change: drive(root / "out", killed_before(change)))
-        assert status_of(child) == -signal.SIGKILL
-        drive(root / "out")
-        assert tree(root) == tree(tmp_path / "whole"), f"killed before change {change}"
+    expect_same_after_kills(run, tmp_path, n=4, seed=5)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from faceprep.core.arrays import Pixels
+from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Faces
 from faceprep.models import weights
 from faceprep.models.detectors.mtcnn import (
@@ -26,7 +27,6 @@ from faceprep.models.detectors.mtcnn import (
     shrink,
 )
 from faceprep.models.detectors.mtcnn_onnx import mtcnn_graph
-from faceprep.models.detectors.nms import overlaps
 from faceprep.models.onnx_session import Network, Runtime
 from tests.photos import astronaut, photo, six_people
 from tests.real import DATA, ROOT, needs_data

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from faceprep.core.arrays import Pixels
+from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Faces
 from faceprep.models.detectors.detector import DetectorSpec, open_detector
-from faceprep.models.detectors.nms import overlaps
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.refine.follow import FollowLook, open_follow_look
 from tests.photos import astronaut

@@ -1,0 +1,22 @@
+"""The options that every command with models has: the device, and the download of a pack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faceprep.core.options import option
+
+
+def device_option(models: str) -> Any:
+    """Declare the field `device`; `models` names what runs on it."""
+    return option("auto", f"Run {models} on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn.")
+
+
+def require_gpu_option() -> Any:
+    """Declare the field `require_gpu`."""
+    return option(False, "Stop if no GPU can be used.")
+
+
+def download_option() -> Any:
+    """Declare the field `download`."""
+    return option(False, "Download a missing insightface pack.")
