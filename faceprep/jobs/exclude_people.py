@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from faceprep.identity.exclusion import NameOther, measure_sameness, plan_exclus
 from faceprep.identity.merge import MergeRule
 from faceprep.identity.vectors import DECIMALS
 from faceprep.sets.image_paths import path_in_identity
+from faceprep.steps.embed_options import EMBED_OPTIONS
 from faceprep.steps.embedded_sets import (
     EMBED,
     Side,
@@ -50,6 +51,7 @@ from faceprep.steps.plan_identities import (
     refuse_unknown_model,
     separable,
 )
+from faceprep.steps.stated_template import refuse_other_template
 from faceprep.tables.embeddings import is_embeddings, load_origin, load_place
 
 _OTHER, _SIDE = "other", "other-side.json"
@@ -92,8 +94,10 @@ class ExcludePeople(PlanningOptions):
             )
         other = plan_side(second, _OTHER, scratch, self.relative_to, _UNIT)
         work = super().plan(request, scratch)
-        if not other.is_file and source.is_file() and is_embeddings(source):
-            self.announce()
+        if not other.is_file:
+            refuse_other_template(self, second)
+            if is_embeddings(source):
+                self.announce()
         refuse_other_model(
             (str(source), self._model_of(source)), (str(second), other.model_of(self))
         )
@@ -105,8 +109,14 @@ class ExcludePeople(PlanningOptions):
             fingerprint=f"{work.fingerprint}; {other.state_of(self)}",
         )
 
+    def used_on_embeddings(self, request: Request) -> Collection[str]:
+        """Return all options where the images of OTHER are embedded."""
+        if is_embeddings(request.sources[1]):
+            return ()
+        return EMBED_OPTIONS
+
     def _model_of(self, source: Path) -> str:
-        if source.is_file() and is_embeddings(source):
+        if is_embeddings(source):
             return load_origin(source).fingerprint
         return self.model().fingerprint
 

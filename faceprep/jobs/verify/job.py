@@ -225,6 +225,8 @@ class Verify(EmbedOptions, ListOptions, Look):
             yield path, name, ""
         if others:
             self.announce()
+        else:
+            self.refuse_unused(paths[0])
         for embedder in self.embedder if others else ():
             found.add_model(embedder, self._options(embedder).model())
             yield from ((path, name, embedder) for path, name in others)
