@@ -14,6 +14,7 @@ from faceprep.core.embeddings import EUCLIDEAN, Model
 from faceprep.core.registry import Entry
 from faceprep.jobs.verify.job import Verification, Verify
 from faceprep.synthetic import encode_face
+from faceprep.tables.embeddings import SUFFIXES
 from faceprep.vision.codec import decode
 from tests.bins import write_bin
 
@@ -64,8 +65,10 @@ def drawn_embedders(monkeypatch: pytest.MonkeyPatch) -> None:
 # What the tests of judging share
 
 
-def verify(*paths: Path, embedder: str = "colours", **options: Any) -> Verification:
-    return Verify(embedder=embedder, **options).look(paths)
+def verify(*paths: Path, **options: Any) -> Verification:
+    if not all(path.suffix in SUFFIXES for path in paths):
+        options = {"embedder": "colours"} | options
+    return Verify(**options).look(paths)
 
 
 drawn = functools.cache(functools.partial(encode_face, suffix=".png"))

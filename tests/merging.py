@@ -53,7 +53,9 @@ def source(tmp_path: Path) -> Path:
 
 
 def merge(source: Path, output: Path, limit: int | None = None, **options: Any) -> Summary:
-    job = MergeIdentities(**{"embedder": "colors"} | options)
+    if source.is_dir():
+        options = {"embedder": "colors"} | options
+    job = MergeIdentities(**options)
     return run_job(job, Request((source,), output, limit=limit), SerialRunner())
 
 

@@ -8,13 +8,14 @@ with the people of the other set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from faceprep.core.arrays import Doubles, Ints
+from faceprep.core.arrays import Bools, Doubles, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.random_order import shuffled
 from faceprep.core.types import ACCEPTED, DROP, UNDECIDED, Decision
@@ -41,8 +42,8 @@ _N_RIVALS, _FEW = 5, 3
 class Exclusion(NamedTuple):
     """Decisions to drop identities and images, and numbers of identities.
 
-    `n_shared` of the `n_others` in the other set are in an accepted decision. Accepted decisions
-    come first, by name. Undecided ones follow, nearest to the threshold first.
+    `n_shared` of the `n_others` in the other set match what accepted decisions drop.
+    Accepted decisions come first, by name. Undecided ones follow, nearest to the threshold first.
     """
 
     decisions: list[Decision]
@@ -75,9 +76,9 @@ def plan_exclusion(
     images = search.find(factors_of_images(ours.vectors), ours.choose_images, 1)
     plan = _Plan(ours, theirs, bounds, name_other, identities, images)
     found = [drop for group in plan.involved() for drop in plan.judge(group)]
-    shared = {drop.person for drop in found if drop.decision.verdict == ACCEPTED}
+    shared = _find_shared(plan, [drop for drop in found if drop.decision.verdict == ACCEPTED])
     decisions = sorted((drop.decision for drop in found), key=lambda each: _rank(each, bounds))
-    return Exclusion(decisions, len(ours.groups), len(theirs.groups), len(shared))
+    return Exclusion(decisions, len(ours.groups), len(theirs.groups), int(np.count_nonzero(shared)))
 
 
 def measure_sameness(embeddings: Embeddings, least: float, most: int = 300) -> float:
@@ -117,7 +118,7 @@ class _MeasuredSet(NamedTuple):
 
     def choose_identities(self, identities: Ints) -> Groups:
         """Return the sums of some identities."""
-        return replace(self.groups, totals=self.groups.totals[identities])
+        return _choose(self.groups, identities)
 
     def choose_images(self, rows: Ints) -> Groups:
         """Return the sums of some images, each as an identity of its own."""
@@ -145,24 +146,69 @@ class _Search:
 
         `choose` returns the sums of some of the rows that the factors are made of.
         """
-        left, right = with_equal_sides(factors, factors_of_groups(self.others.groups))
         best = ordered([])
+        for found in self._matches(factors, choose):
+            best = keep_greatest(n, [best, found])
+        return best
+
+    def find_people(self, factors: Factors, choose: Callable[[Ints], Groups]) -> Bools:
+        """Return whether each person is similar to any of the rows."""
+        is_similar: Bools = np.zeros(len(self.others.groups), np.bool_)
+        for _, people, _ in self._matches(factors, choose):
+            is_similar[people] = True
+        return is_similar
+
+    def _matches(
+        self, factors: Factors, choose: Callable[[Ints], Groups]
+    ) -> Iterator[tuple[Ints, Ints, Doubles]]:
+        """Yield blocks of similar rows and people, with their likeness."""
+        left, right = with_equal_sides(factors, factors_of_groups(self.others.groups))
         for i, j in sieve(left, right, self.least, progress=self.progress):
             for start in range(0, len(i), BLOCK):
                 piece = slice(start, start + BLOCK)
                 rows, people = i[piece], j[piece]
                 likeness = compare_groups(choose(rows), self.others.choose_identities(people))
                 enough = likeness >= self.least
-                added = rows[enough], people[enough], likeness[enough]
-                best = keep_greatest(n, [best, added])
-        return best
+                yield rows[enough], people[enough], likeness[enough]
+
+
+class _Judged(NamedTuple):
+    """A likeness, the reason, and the verdict that follows."""
+
+    score: float
+    reason: str
+    verdict: str
 
 
 class _Drop(NamedTuple):
-    """A decision, and the person of the other set that it is about."""
+    """A decision on an identity, or on one of its images.
+
+    `row` is that of the image, or -1 for the whole identity.
+    """
 
     decision: Decision
-    person: int
+    group: int
+    row: int = -1
+
+
+def _find_shared(plan: _Plan, drops: Sequence[_Drop]) -> Bools:
+    """Return whether each person of the other set matches something that is dropped.
+
+    One dropped identity may match several: the other set may have a person under two names.
+    """
+    search = _Search(plan.theirs, plan.bounds.merge_from, None)
+    whole = np.array([drop.group for drop in drops if drop.row < 0], np.int64)
+    rows = np.array([drop.row for drop in drops if drop.row >= 0], np.int64)
+    is_shared: Bools = np.zeros(len(plan.theirs.groups), np.bool_)
+    for dropped in (plan.ours.choose_identities(whole), plan.ours.choose_images(rows)):
+        choose = partial(_choose, dropped)
+        is_shared |= search.find_people(factors_of_groups(dropped), choose)
+    return is_shared
+
+
+def _choose(groups: Groups, rows: Ints) -> Groups:
+    """Return the sums in these rows."""
+    return replace(groups, totals=groups.totals[rows])
 
 
 @dataclass(frozen=True)
@@ -220,7 +266,7 @@ class _Plan:
             reason += f"; but it also matches {names[1]}, which does not match {names[0]}"
         name = self.ours.vectors.names[group]
         evidence = self._evidence(self.ours.rows_of(group), person)
-        return _Drop(Decision(DROP, name, "", score, reason, verdict, evidence), person)
+        return _Drop(Decision(DROP, name, "", score, reason, verdict, evidence), group)
 
     def _find_rival(self, found: slice) -> int | None:
         """Return a person that matches as well, but does not match the first one."""
@@ -240,9 +286,8 @@ class _Plan:
         name = self.ours.vectors.names[group]
         for row, person, score in self._similar_images(group):
             verdict, reason = self._compare(score, person, "similarity")
-            yield self._drop_image(
-                row, person, score, verdict, f"{reason}; the images of {name} do not agree"
-            )
+            reason += f"; the images of {name} do not agree"
+            yield self._drop_image(group, row, person, _Judged(score, reason, verdict))
 
     def _judge_strays(self, group: int) -> Iterator[_Drop]:
         """Yield decisions on the images that match somebody although the identity does not.
@@ -258,7 +303,7 @@ class _Plan:
             if self._are_alike(own, totals - own):
                 verdict = UNDECIDED
                 reason += f"; but it also matches {name}, which does not match as a whole"
-            yield self._drop_image(row, person, score, verdict, reason)
+            yield self._drop_image(group, row, person, _Judged(score, reason, verdict))
 
     def _similar_images(self, group: int) -> Iterator[tuple[int, int, float]]:
         """Yield (row, closest person, likeness) of the similar images of an identity."""
@@ -275,10 +320,10 @@ class _Plan:
             return ACCEPTED, f"{reason}, at least {least:.3f}"
         return UNDECIDED, f"{reason}, between {undecided:.3f} and {least:.3f}"
 
-    def _drop_image(self, row: int, person: int, score: float, verdict: str, reason: str) -> _Drop:
+    def _drop_image(self, group: int, row: int, person: int, judged: _Judged) -> _Drop:
         key = self.ours.vectors.key(row)
         evidence = self._evidence(np.array([row]), person)
-        return _Drop(Decision(DROP, key, "", score, reason, verdict, evidence), person)
+        return _Drop(Decision(DROP, key, "", *judged, evidence), group, row)
 
     def _person(self, person: int) -> str:
         return self.theirs.vectors.names[person]

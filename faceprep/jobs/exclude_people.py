@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from faceprep.identity.exclusion import measure_sameness, plan_exclusion
 from faceprep.identity.merge import MergeRule
 from faceprep.identity.vectors import DECIMALS
 from faceprep.sets.image_paths import path_in_identity
+from faceprep.steps.embed_options import EMBED_OPTIONS
 from faceprep.steps.embedded_sets import (
     EMBED,
     Side,
@@ -51,6 +52,7 @@ from faceprep.steps.plan_identities import (
     refuse_unknown_model,
     separable,
 )
+from faceprep.steps.stated_template import refuse_other_template
 from faceprep.tables.embeddings import is_embeddings, load_origin, load_place
 
 _OTHER, _SIDE = "other", "other-side.json"
@@ -93,8 +95,10 @@ class ExcludePeople(PlanningOptions):
             )
         other = plan_side(second, _OTHER, scratch, self.relative_to, _UNIT)
         work = super().plan(request, scratch)
-        if not other.is_file and is_embeddings(source):
-            self.announce()
+        if not other.is_file:
+            refuse_other_template(self, second)
+            if is_embeddings(source):
+                self.announce()
         refuse_other_model(
             (str(source), self._model_of(source)), (str(second), other.model_of(self))
         )
@@ -105,6 +109,12 @@ class ExcludePeople(PlanningOptions):
             stages=[Stage(EMBED, embed_shards(other)), *work.stages],
             fingerprint=f"{work.fingerprint}; {other.state_of(self)}",
         )
+
+    def used_on_embeddings(self, request: Request) -> Collection[str]:
+        """Return all options where the images of OTHER are embedded."""
+        if is_embeddings(request.sources[1]):
+            return ()
+        return EMBED_OPTIONS
 
     def _model_of(self, source: Path) -> str:
         if is_embeddings(source):

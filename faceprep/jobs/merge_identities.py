@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,6 +33,8 @@ from faceprep.steps.plan_identities import (
 from faceprep.steps.shared_frames import hold_shared_frames
 
 log = logging.getLogger("faceprep")
+_SHARED_OPTIONS = ("device", "require_gpu", "download", "flip", "crops")
+"""The options of the embedder that count for a second opinion too."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class MergeIdentities(PlanningOptions):
         if self.far is not None and self.threshold is not None:
             raise OptionError("--far and --threshold both set the threshold", remedy="Choose one.")
         MergeRule(self.linkage)
+        self.second()
 
     def plan(self, request: Request, scratch: Path) -> Work:
         if self.approximate and importlib.util.find_spec("faiss") is None:
@@ -190,6 +193,10 @@ class MergeIdentities(PlanningOptions):
         """Return the rule from a threshold on, with a band as wide as that of the model."""
         band = model.merge_from - model.undecided_from
         return MergeRule(self.linkage, threshold, threshold - band)
+
+    def used_on_embeddings(self, request: Request) -> Collection[str]:
+        """Return the options that the second opinion shares."""
+        return _SHARED_OPTIONS if self.second_opinion else ()
 
     def second(self) -> SecondOpinion | None:
         if self.second_opinion is None:

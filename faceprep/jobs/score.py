@@ -100,6 +100,7 @@ class Score(ModelOptions, ListOptions, Job):
                 scratch / _STATE, state_of(images, list_set(images)).encode(), durable=False
             )
             fingerprint = images.index.fingerprint
+        self.refuse_unfit_crops(source)
         if self.model:
             fingerprint += f", {self.announce_models()}"
         poses = self._load_poses(listing)

@@ -39,6 +39,7 @@ from faceprep.steps.embedded_sets import (
     take_rows,
 )
 from faceprep.steps.list_options import ListOptions
+from faceprep.steps.stated_template import refuse_other_template
 from faceprep.tables.matches import SUFFIXES, Matches, join_matches, read_matches, write_matches
 
 _INDEX, _SEARCH = "index", "search"
@@ -95,8 +96,13 @@ class Search(EmbedOptions, ListOptions, Job):
             expected = "OUT.csv or OUT.parquet"
             raise OptionError("the matches are a table", expected=expected, found=found)
         probes, gallery = self._plan_sides(request, scratch)
-        if not probes.is_file or not gallery.is_file:
+        images = [side for side in (probes, gallery) if not side.is_file]
+        for side in images:
+            refuse_other_template(self, Path(side.path))
+        if images:
             self.announce()
+        else:
+            self.refuse_unused(Path(probes.path))
         refuse_other_model(*((side.path, side.model_of(self)) for side in (probes, gallery)))
         stages = [Stage(EMBED, [*embed_shards(probes), *embed_shards(gallery)])]
         sides = _Sides(probes, gallery, output.suffix.lower())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -15,7 +16,12 @@ from faceprep.core.embeddings import Embedder, Model
 from faceprep.core.errors import OptionError
 from faceprep.core.options import option
 from faceprep.models.detectors.insightface import download_pack
-from faceprep.models.embedders.embedder import EmbedderSpec, describe_preprocessing, open_embedder
+from faceprep.models.embedders.embedder import (
+    EmbedderSpec,
+    describe_preprocessing,
+    find_kind,
+    open_embedder,
+)
 from faceprep.models.spec import EMBEDDER_SETTINGS, ModelSpec, parse_numbers, parse_size, parse_spec
 from faceprep.steps.device_options import device_option, download_option, require_gpu_option
 from faceprep.steps.fitting import Fitter, open_fitter
@@ -60,6 +66,22 @@ class EmbedSettings:
         "arcface-112]",
     )
 
+    def refuse_unused(self, path: Path, used: Collection[str] = ()) -> None:
+        """Refuse options of the embedder that have no effect on the embeddings in `path`.
+
+        Those in `used` have one, for other images. Raises OptionError.
+        """
+        for name in (*EMBED_OPTIONS, "relative_to"):
+            preset = getattr(type(self), name, None)
+            if name not in used and getattr(self, name, preset) != preset:
+                typed = name.replace("_", "-")
+                if preset is True:
+                    typed = f"no-{typed}"
+                raise OptionError(
+                    f"--{typed} has no effect on the embeddings in {path}",
+                    remedy="Leave it out, or name the set of images to embed them again.",
+                )
+
 
 @dataclass(frozen=True)
 class _OneEmbedder:
@@ -72,8 +94,12 @@ class _OneEmbedder:
 class EmbedOptions(EmbedSettings, _OneEmbedder):
     """The options of the commands that embed crops with one embedder."""
 
+    no_embedder: ClassVar[str] = ""
+    """The value of --embedder that says that nothing is embedded, where a command has one."""
+
     def __post_init__(self) -> None:
-        self.spec()
+        if self.spec().name != self.no_embedder:
+            find_kind(self.spec().name)
         for template in filter(None, (self.source_template, self._given().crops)):
             load_template(template)
 
@@ -172,6 +198,10 @@ class EmbedOptions(EmbedSettings, _OneEmbedder):
     def fitter(self) -> Fitter:
         """Return the fitter that converts crops to the embedder's own template."""
         return open_fitter(self.source_template, self.open().template)
+
+
+EMBED_OPTIONS = tuple(each.name for each in fields(EmbedOptions))
+"""The names of the options of an embedder."""
 
 
 def _parse(parse: Callable[[str, str], T], option: str, text: str | None) -> T | None:

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from faceprep.models.onnx_session import Runtime
 from faceprep.models.scorers.scorer import ScorerSpec, open_scorer
 from faceprep.steps.device_options import device_option, require_gpu_option
 from faceprep.steps.fitting import Scaler
+from faceprep.steps.stated_template import refuse_unfit_crops
 from faceprep.vision.templates import load_template
 
 log = logging.getLogger("faceprep")
@@ -68,6 +70,10 @@ class ModelOptions:
     def columns(self) -> tuple[str, ...]:
         """Return the names of the columns, in the order of the models."""
         return tuple(spec.name for spec in self._specs())
+
+    def refuse_unfit_crops(self, source: Path) -> None:
+        """Raise SourceError if the crops in a folder have another template than a model takes."""
+        refuse_unfit_crops(self._specs(), source)
 
     def announce_models(self) -> str:
         """Open all models in the driver, report each once, and return their fingerprint.

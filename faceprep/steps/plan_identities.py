@@ -17,7 +17,7 @@ import logging
 import os
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,6 +76,7 @@ from faceprep.steps.place_images import (
     plan_path,
     write_decided,
 )
+from faceprep.steps.stated_template import refuse_other_template
 from faceprep.tables.embeddings import files_of, load_embeddings
 from faceprep.tables.plan import LIKENESS, PLAN, digest_of, read_plan, write_plan
 
@@ -132,6 +133,10 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         """Return whether images that are not crops of the template are judged anyway."""
         return self.crops is not None
 
+    def used_on_embeddings(self, request: Request) -> Collection[str]:
+        """Return the options of the embedder that have an effect although SRC is embeddings."""
+        return ()
+
     def check_likeness(self, embeddings: Embeddings, likeness: Mapping[str, Any]) -> None:
         """Refuse embeddings by the likeness of their images, which `measure` found.
 
@@ -154,7 +159,10 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         keep_reviewed(plan_path(request.output), request.overwrite)
         about, listed = look_at_source(request, scratch, self.relative_to)
         stages = []
+        if about.embeddings:
+            self.refuse_unused(Path(about.embeddings), self.used_on_embeddings(request))
         if not about.embeddings and listed is not None:
+            refuse_other_template(self, Path(listed.path))
             self.announce()
             mismatch = refuse_other_images(self, listed, scratch, self.overrides_check())
             about = about._replace(mismatch=mismatch)

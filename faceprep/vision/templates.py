@@ -184,6 +184,19 @@ def map_template(
     return np.hstack([turn[:, :2] @ fitted[:, :2], turn[:, :2] @ fitted[:, 2:] + turn[:, 2:]])
 
 
+def is_scaled(source: Template, target: Template) -> bool:
+    """Return whether crops of `source`, scaled to the size of `target`, are crops of `target`.
+
+    >>> small, large = load_template("arcface-112"), load_template("arcface-224")
+    >>> is_scaled(small, large), is_scaled(small, load_template("dlib-150"))
+    (True, False)
+    """
+    if source.points is None or target.points is None:
+        return _kind_of(source) == _kind_of(target)
+    one, other = source.points / source.size[::-1], target.points / target.size[::-1]
+    return np.allclose(one, other, atol=1e-4)
+
+
 def _kind_of(template: Template) -> str:
     """Return the name without the size, with the ratio of the sides."""
     height, width = template.size

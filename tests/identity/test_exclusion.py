@@ -48,6 +48,13 @@ def test_a_person_under_another_name_goes() -> None:
     assert evidence["for"][2] >= found.decisions[0].score >= evidence["against"][2]
 
 
+def test_a_person_under_two_names_in_the_other_set_counts_twice() -> None:
+    images = person(1, 9)
+    others = people(x=images[:3], again=images[3:6], y=person(2, 3))
+    found = plan_exclusion(people(a=images[6:], b=person(3, 4)), others, BOUNDS)
+    assert drops(found) == {"a": "accepted"} and (found.n_others, found.n_shared) == (3, 2)
+
+
 def test_images_decide_where_they_disagree() -> None:
     mixed = np.concatenate([person(1, 3), person(5, 3)])
     found = plan_exclusion(people(a=mixed), OTHERS, BOUNDS)

@@ -114,7 +114,7 @@ def test_merge_from_embeddings_of_a_container(source: Path, tmp_path: Path) -> N
     people = source
     run(Convert(), people, tmp_path / "in.tar")
     run(Embed(embedder="colors"), tmp_path / "in.tar", tmp_path / "in.npz")
-    run(MergeIdentities(embedder="colors"), tmp_path / "in.npz", tmp_path / "merged.tar")
+    run(MergeIdentities(), tmp_path / "in.npz", tmp_path / "merged.tar")
     run(MergeIdentities(embedder="colors"), people, tmp_path / "wanted")
     wanted = images_of(tmp_path / "wanted", tmp_path / "a")
     assert images_of(tmp_path / "merged.tar", tmp_path / "b") == wanted

@@ -34,7 +34,9 @@ LEFT = {"c/1.png", "d/1.png"}
 
 
 def exclude(source: Path, other: Path, output: Path, **options: Any) -> Summary:
-    job = ExcludePeople(**{"embedder": "colors"} | options)
+    if source.is_dir() or other.suffix != ".npz":
+        options = {"embedder": "colors"} | options
+    job = ExcludePeople(**options)
     return run_job(job, Request((source, other), output), SerialRunner())
 
 

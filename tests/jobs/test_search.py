@@ -44,7 +44,9 @@ def embed(source: Path, file: Path, **changed: Any) -> Path:
 def search(
     probes: Path, gallery: Path, output: Path, limit: int | None = None, **options: Any
 ) -> Summary:
-    job = Search(**{"embedder": "colors"} | options)
+    if probes.suffix != ".npz" or gallery.suffix != ".npz":
+        options = {"embedder": "colors"} | options
+    job = Search(**options)
     return run_job(job, Request((probes, gallery), output, limit=limit), SerialRunner())
 
 

@@ -87,6 +87,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
     """
 
     command: ClassVar[str] = "dedupe"
+    no_embedder: ClassVar[str] = _NO_EMBEDDER
 
     embedder: str = option(
         "dlib-resnet",

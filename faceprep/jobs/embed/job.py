@@ -18,6 +18,7 @@ from faceprep.jobs.embed.sources import Wanted
 from faceprep.steps.embed_crops import embed_loads, load_parts
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.list_options import NamingOptions
+from faceprep.steps.stated_template import refuse_other_template
 from faceprep.tables import embeddings as embeddings_file
 from faceprep.tables.embeddings import shard_names
 from faceprep.tables.embeddings_csv import about_path, encode_about
@@ -65,6 +66,8 @@ class Embed(EmbedOptions, NamingOptions, Job):
             raise OptionError(
                 "--shards", expected="1, or more with OUT.parquet", found=str(self.shards)
             )
+        if self.faces is None:
+            refuse_other_template(self, source)
         self.announce()
         found_there = crop_sources.plan_source(
             source, Wanted(request.limit, self.relative_to, self.faces), scratch

@@ -227,6 +227,8 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
             yield path, name, ""
         if others:
             self.announce()
+        else:
+            self.refuse_unused(paths[0])
         for embedder in self.embedder if others else ():
             found.add_model(embedder, self._options(embedder).model())
             yield from ((path, name, embedder) for path, name in others)

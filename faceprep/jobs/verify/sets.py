@@ -27,6 +27,7 @@ from faceprep.steps.embed_crops import listed_loads
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.embedded_sets import NOBODY, check_embeddings
 from faceprep.steps.listed_set import ListedSet, People, list_people, list_source
+from faceprep.steps.stated_template import refuse_other_template
 from faceprep.tables.embeddings import load_embeddings
 
 
@@ -65,6 +66,7 @@ def judge_set(
 
     The relative names of a list lie below `relative_to`.
     """
+    refuse_other_template(options, path)
     with scratch_folder() as scratch:
         listed = list_source(path, scratch, may_be_empty=True, relative_to=relative_to)
         people = _find_people(listed)

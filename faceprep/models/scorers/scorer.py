@@ -34,6 +34,7 @@ class ScorerSpec:
 
     def __post_init__(self) -> None:
         given = parse_spec(self.spec, SCORER_SETTINGS)
+        _find_kind(given.model)
         if given.read:
             load_rule(given.read)
 
@@ -82,13 +83,19 @@ def open_scorer(spec: ScorerSpec) -> FileScorer:
     used.
     """
     given = parse_spec(spec.spec, SCORER_SETTINGS)
-    kind = find_file_kind(given.model)
-    if not kind:
-        known = ", ".join(entry.usage for entry in registry.MODEL_FILES.values())
-        raise OptionError(f"--model {given.model!r}", expected=known, found="no such kind of file")
+    kind = _find_kind(given.model)
     runtime = Runtime(spec.device, spec.threads, spec.require_gpu)
     with hush_libraries():
         return FileScorer(open_file(runtime, kind, given.model), given.input_options, given.read)
+
+
+def _find_kind(model: str) -> str:
+    """Return the kind in MODEL_FILES of a model. Raises OptionError."""
+    kind = find_file_kind(model)
+    if not kind:
+        known = ", ".join(entry.usage for entry in registry.MODEL_FILES.values())
+        raise OptionError(f"--model {model!r}", expected=known, found="no such kind of file")
+    return kind
 
 
 def load_rule(read: str) -> Rule:
