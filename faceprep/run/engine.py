@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
@@ -35,7 +34,8 @@ from faceprep.core.types import (
     split_count_name,
 )
 from faceprep.run import heartbeat, preflight
-from faceprep.run.ledger import Ledger, Places, ShardSink, crashed, load_report, rescue
+from faceprep.run.ledger import Ledger, Places, ShardSink, load_report, rescue
+from faceprep.run.shard_task import ShardTask
 from faceprep.tables.ledger import FINISH
 
 log = logging.getLogger("faceprep")
@@ -53,55 +53,6 @@ class Progress:
     step: Callable[[ShardReport], None] = lambda report: None
     stop: Callable[[], None] = lambda: None
     watch: Callable[[Callable[[], int]], None] = lambda count: None
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """A job on one shard, from staging to commit. It is picklable.
-
-    `run` raises nothing but FaceprepError. `token` is the pass of the run, which its workers need.
-    """
-
-    job: Job
-    places: Places
-    token: str
-
-    def run(self, shard: Shard) -> ShardReport:
-        with locks.at_work(self.places.state, self.token):
-            return rescue(self.places, shard.id) or self._carry_out(shard)
-
-    def warm_up(self) -> None:
-        """Load what the job needs before its first shard."""
-        self.job.warm_up()
-
-    def _carry_out(self, shard: Shard) -> ShardReport:
-        sink = ShardSink(self.places, shard.id)
-        try:
-            return sink.commit(
-                list(
-                    heartbeat.report_progress(
-                        self.job.run(shard, sink), self.places.signs / shard.id
-                    )
-                )
-            )
-        except FaceprepError:
-            sink.discard()
-            raise
-        except Exception as bug:
-            log.debug("shard %s", shard.id, exc_info=True)
-            sink.discard()
-            return crashed(shard, _describe_bug(bug))
-        except BaseException:
-            sink.discard()
-            raise
-
-
-def _describe_bug(bug: Exception) -> str:
-    """Describe a bug in one line: what it was, and in which line of the source."""
-    place = traceback.extract_tb(bug.__traceback__)[-1]
-    return " ".join(
-        f"{type(bug).__name__}: {bug} ({os.path.basename(place.filename)}:{place.lineno})".split()
-    )
 
 
 def run_job(
@@ -265,6 +216,10 @@ class _Drive:
             if len(self._reports) == len(self._shards):
                 break
             self._finish_report = None
+        unfinished = self._shards.keys() - self._reports.keys()
+        if self._finish_report is None:
+            unfinished |= {FINISH}
+        self._ledger.drop_pages(unfinished)
         for report in self._reports.values():
             self._by_status.update(report.by_status)
         self._n_done_before = self._by_status.total()

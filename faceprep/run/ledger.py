@@ -2,7 +2,7 @@
 
     STATE/run.json            command, options, version, fingerprint of the source
     STATE/ledger/SHARD.jsonl  a finished shard: its outputs, counts and outcomes (`tables.ledger`)
-    STATE/staging/SHARD/      a shard at work
+    STATE/staging/ATTEMPT/    a shard at work, or left by a worker that died (`run.staging`)
     STATE/parts/              intermediate files of finished shards
     STATE/failures.csv        every failed input with its reason, of an output that is one file
     OUT/failures.csv          the same of an output that is a folder, where something failed
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
@@ -26,7 +26,14 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io.csv import csv_line
 from faceprep.core.state_file import RUN, STATE, load_run
 from faceprep.core.types import OK, Buffer, Outcome, Shard, ShardReport, count_failures, count_name
-from faceprep.run.staging import BESIDE, Staging, abandon_shard, recover_shard
+from faceprep.run.staging import (
+    BESIDE,
+    Staging,
+    finish_attempt,
+    new_attempt,
+    remove_attempt,
+    shard_of,
+)
 from faceprep.tables.ledger import FAILURES, PAGES, Page, page_name, read_failures, shard_ids
 
 _PARTS = "parts"
@@ -66,8 +73,12 @@ class Places:
     def page(self, shard_id: str) -> Path:
         return self.state / page_name(shard_id)
 
-    def staging(self, shard_id: str) -> Path:
-        return self.state / "staging" / shard_id
+    def staging(self, attempt: str) -> Path:
+        return self.state / "staging" / attempt
+
+    def attempts(self) -> list[str]:
+        """Return the names of all attempts that have left something."""
+        return _names(self.staging(""))
 
     def state_folders(self) -> list[Path]:
         """Return every folder that holds state of the run, outermost first."""
@@ -84,11 +95,15 @@ class Places:
 
 
 class ShardSink:
-    """The Sink of one shard. It stages files and commits them with the ledger page."""
+    """The Sink of one attempt at a shard. It stages files and commits them with the ledger page.
+
+    `attempt` is the name of the attempt, which no other has.
+    """
 
     def __init__(self, places: Places, shard_id: str) -> None:
         self._places, self._id = places, shard_id
-        self._staging = Staging(places.root, places.staging(shard_id), places.tops)
+        self.attempt = new_attempt(shard_id)
+        self._staging = Staging(places.root, places.staging(self.attempt), places.tops)
         self._n_parts = 0
         # without a home: the hot path, no call in between
         self.write = self._write_beside if places.home else self._staging.write
@@ -123,6 +138,11 @@ class ShardSink:
         return self._places.root / self._places.part_name(shard_id, suffix)
 
     def commit(self, outcomes: Sequence[Outcome]) -> ShardReport:
+        """Make the shard a part of the output and return its report.
+
+        If another attempt at it was first, this one leaves nothing, and the report is that of the
+        first.
+        """
         name_of = count_name if any(map(_UNIT, outcomes)) else _STATUS
         by_status = dict(sorted(Counter(map(name_of, outcomes)).items()))
         n_outputs = len(self._staging.names) - self._n_parts
@@ -133,10 +153,10 @@ class ShardSink:
             "by_status": by_status,
             "outputs": n_outputs,
         }
-        self._staging.commit(
-            [counts, _as_columns(outcomes, by_status)], self._places.page(self._id)
-        )
-        return report
+        lines = [counts, _as_columns(outcomes, by_status)]
+        if self._staging.commit(lines, self._places.page(self._id)):
+            return report
+        return rescue(self._places, self._id) or report
 
     def discard(self) -> None:
         self._staging.discard()
@@ -167,8 +187,14 @@ def crashed(shard: Shard, reason: str) -> ShardReport:
 
 
 def rescue(places: Places, shard_id: str) -> ShardReport | None:
-    """Finish or undo the shard of a dead worker; return its report if it had begun its commit."""
-    recover_shard(places.root, places.staging(shard_id), places.page(shard_id), places.tops)
+    """Finish what attempts at a shard have begun to commit; return its report if it is done.
+
+    An attempt that is still at work is left alone.
+    """
+    for attempt in places.attempts():
+        if shard_of(attempt) == shard_id:
+            page = places.page(shard_id)
+            finish_attempt(places.root, places.staging(attempt), page, places.tops)
     return load_report(places, shard_id)
 
 
@@ -215,9 +241,18 @@ class Ledger:
 
     def recover(self) -> None:
         """Finish or undo the shards of workers that were stopped or killed."""
-        with locks.without_workers(self._places.state):
-            for shard_id in _names(self._places.staging("")):
-                rescue(self._places, shard_id)
+        places = self._places
+        with locks.without_workers(places.state):
+            for attempt in places.attempts():
+                here, page = places.staging(attempt), places.page(shard_of(attempt))
+                if not finish_attempt(places.root, here, page, places.tops):
+                    remove_attempt(places.root, here, places.tops)
+
+    def drop_pages(self, unfinished: Container[str]) -> None:
+        """Remove the pages of shards that are `unfinished`, such as those with lost outputs."""
+        for shard_id in shard_ids(_names(self._places.page("").parent)):
+            if shard_id in unfinished:
+                storage.remove_file(self._places.page(shard_id))
 
     def wait_for_workers(self) -> None:
         """Wait until no worker of the earlier run is busy; leave its staging alone."""
@@ -270,9 +305,8 @@ class Ledger:
         `keep_outputs` spares outputs that replaced an input.
         """
         places = self._places
-        for shard_id in _names(places.staging("")):
-            if not keep_outputs:
-                abandon_shard(places.root, places.staging(shard_id), places.tops)
+        for attempt in places.attempts():
+            remove_attempt(places.root, places.staging(attempt), places.tops)
         folder = places.page("").parent
         for shard_id in shard_ids(_names(folder)):
             names = _outputs(places, shard_id)

@@ -25,7 +25,6 @@ WRITES_TO_DISK = {
     "faceprep/core/scratch.py",
     "faceprep/core/locks.py",
     "faceprep/run/staging.py",
-    "faceprep/run/nameless_files.py",
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -1,0 +1,66 @@
+"""One shard in a worker, from staging to commit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from dataclasses import dataclass
+
+from faceprep.core import locks
+from faceprep.core.errors import FaceprepError
+from faceprep.core.job import Job
+from faceprep.core.types import Shard, ShardReport
+from faceprep.run import heartbeat
+from faceprep.run.ledger import Places, ShardSink, crashed, rescue
+
+log = logging.getLogger("faceprep")
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """A job on one shard, from staging to commit. It is picklable.
+
+    `run` raises nothing but FaceprepError. `token` is the pass of the run, which its workers need.
+    """
+
+    job: Job
+    places: Places
+    token: str
+
+    def run(self, shard: Shard) -> ShardReport:
+        with locks.at_work(self.places.state, self.token):
+            return rescue(self.places, shard.id) or self._carry_out(shard)
+
+    def warm_up(self) -> None:
+        """Load what the job needs before its first shard."""
+        self.job.warm_up()
+
+    def _carry_out(self, shard: Shard) -> ShardReport:
+        sink = ShardSink(self.places, shard.id)
+        try:
+            return sink.commit(
+                list(
+                    heartbeat.report_progress(
+                        self.job.run(shard, sink), self.places.signs / sink.attempt
+                    )
+                )
+            )
+        except FaceprepError:
+            sink.discard()
+            raise
+        except Exception as bug:
+            log.debug("shard %s", shard.id, exc_info=True)
+            sink.discard()
+            return crashed(shard, _describe_bug(bug))
+        except BaseException:
+            sink.discard()
+            raise
+
+
+def _describe_bug(bug: Exception) -> str:
+    """Describe a bug in one line: what it was, and in which line of the source."""
+    place = traceback.extract_tb(bug.__traceback__)[-1]
+    return " ".join(
+        f"{type(bug).__name__}: {bug} ({os.path.basename(place.filename)}:{place.lineno})".split()
+    )
