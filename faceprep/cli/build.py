@@ -23,7 +23,7 @@ from faceprep.core.cpu import n_cores
 from faceprep.core.errors import Interrupted
 from faceprep.core.job import Job, Service
 from faceprep.core.text import count_noun, join_lines, on_one_line
-from faceprep.core.types import OK, Request, Summary
+from faceprep.core.types import ITEM_TIMEOUT_S, OK, Request, Summary
 from faceprep.run.engine import run_job
 from faceprep.run.ledger import first_failures
 
@@ -38,6 +38,14 @@ _RUN_OPTIONS = (
         default="processes",
         show_default=True,
         help="Run the shards in this way.",
+    ),
+    click.Option(
+        ["--item-timeout"],
+        type=click.FloatRange(0, min_open=True),
+        default=ITEM_TIMEOUT_S,
+        show_default=True,
+        help="Give up an image or a step in a video after this many seconds. It takes processes: "
+        "--runner serial cannot end one.",
     ),
     click.Option(["--limit"], type=click.IntRange(1), help="Process only the first N inputs."),
     click.Option(
@@ -153,11 +161,12 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _configure_log(given)
     places = _pop_arguments(ctx, given)
     workers, runner = given.pop("workers") or n_cores(), given.pop("runner")
+    item_timeout = given.pop("item_timeout")
     asked = {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
     job = ctx.obj(**given)
     request = Request(*_split_places(places, job), **asked)
     signal.signal(signal.SIGTERM, _interrupt)
-    run_shards = registry.load(registry.RUNNERS, runner)(workers)
+    run_shards = registry.load(registry.RUNNERS, runner)(workers, item_timeout)
     summary = run_job(job, request, run_shards, progress_bar(quiet))
     if as_object:
         click.echo(json.dumps(summary.as_json()))

@@ -269,6 +269,10 @@ CarryOut = Callable[[Iterable[Shard]], Generator[ShardReport, None, None]]
 """Carries out shards in any order and yields each one's report."""
 
 
+ITEM_TIMEOUT_S = 60.0
+"""Seconds after which an item that is decoded or given to a model is given up."""
+
+
 class Runner(Protocol):
     """A way to run shards. A plain function is not accepted."""
 

@@ -7,7 +7,7 @@ import os
 import traceback
 from dataclasses import dataclass
 
-from faceprep.core import locks
+from faceprep.core import items, locks
 from faceprep.core.errors import FaceprepError
 from faceprep.core.job import Job
 from faceprep.core.types import Shard, ShardReport
@@ -30,22 +30,31 @@ class ShardTask:
 
     def run(self, shard: Shard) -> ShardReport:
         with locks.at_work(self.places.state, self.token):
-            return rescue(self.places, shard.id) or self._carry_out(shard)
+            try:
+                return rescue(self.places, shard.id) or self._carry_out(shard)
+            finally:
+                items.begin(items.Care())
 
     def warm_up(self) -> None:
         """Load what the job needs before its first shard."""
         self.job.warm_up()
 
     def _carry_out(self, shard: Shard) -> ShardReport:
+        """Carry out a shard, if need be again without the items that raise an exception."""
+        while True:
+            report = self._attempt(shard)
+            if not report.crash or not items.blame(report.crash):
+                return report
+
+    def _attempt(self, shard: Shard) -> ShardReport:
         sink = ShardSink(self.places, shard.id)
         try:
-            return sink.commit(
-                list(
-                    heartbeat.report_progress(
-                        self.job.run(shard, sink), self.places.signs / sink.attempt
-                    )
-                )
-            )
+            outcomes = []
+            work, sign = self.job.run(shard, sink), self.places.signs / sink.attempt
+            for outcome in heartbeat.report_progress(work, sign):
+                items.release(outcome.key)
+                outcomes.append(outcome)
+            return sink.commit(outcomes)
         except FaceprepError:
             sink.discard()
             raise
