@@ -20,7 +20,7 @@ from typing import NamedTuple
 from faceprep.core.scratch import map_shared, share_memory
 from faceprep.core.types import Outcome
 
-CRASHED, TIMED_OUT = "crashed", "timed_out"
+CRASHED, TIMED_OUT, LONG_NAME = "crashed", "timed_out", "long_name"
 _MOST_FAULTS = 64
 """Items that a shard may lose in this way: beyond them, something else must be wrong."""
 _BOARD = "FACEPREP_BOARD"
@@ -145,9 +145,9 @@ def most_at_once(n: int) -> int:
     return 1 if _hand.care.is_careful else n
 
 
-def blame(reason: str) -> bool:
+def blame(status: str, reason: str) -> bool:
     """Take more care with the shard at work, which went wrong; False if no item is to blame."""
-    care = _hand.care.after(_hand.item, CRASHED, reason)
+    care = _hand.care.after(_hand.item, status, reason)
     if care is None:
         return False
     begin(care)

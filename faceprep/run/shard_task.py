@@ -8,7 +8,7 @@ import traceback
 from dataclasses import dataclass
 
 from faceprep.core import items, locks
-from faceprep.core.errors import FaceprepError
+from faceprep.core.errors import FaceprepError, NameTooLong
 from faceprep.core.job import Job
 from faceprep.core.types import Shard, ShardReport
 from faceprep.run import heartbeat
@@ -40,11 +40,16 @@ class ShardTask:
         self.job.warm_up()
 
     def _carry_out(self, shard: Shard) -> ShardReport:
-        """Carry out a shard, if need be again without the items that raise an exception."""
+        """Carry out a shard, if need be again without the items that go wrong."""
         while True:
-            report = self._attempt(shard)
-            if not report.crash or not items.blame(report.crash):
-                return report
+            try:
+                report = self._attempt(shard)
+            except NameTooLong as error:
+                if not items.blame(items.LONG_NAME, error.problem):
+                    raise
+            else:
+                if not report.crash or not items.blame(items.CRASHED, report.crash):
+                    return report
 
     def _attempt(self, shard: Shard) -> ShardReport:
         sink = ShardSink(self.places, shard.id)

@@ -184,3 +184,24 @@ def test_decoders_that_crash_and_hang_through_the_command_line(tmp_path: Path) -
         ["person/d.png", "timed_out", "person/d.png: took longer than 3 s"],
     ]
     assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_is_too_long_for_its_output(tmp_path: Path) -> None:
+    source = fill(tmp_path / "source", {})
+    (source / ("0" + "x" * 254)).write_text("sound")
+    request = Request((source,), tmp_path / "out")
+    summary = run_job(Suffixed(), request, SerialRunner())
+    assert summary.by_status == {"long_name": 1, "ok": N}
+    ((key, status, reason),) = failures(request.output)
+    assert (len(key), status) == (255, "long_name") and "File name too long" in reason
+
+
+class Suffixed(Copies):
+    """Adds a suffix to each name."""
+
+    def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        for name in sorted(os.listdir(shard.source))[shard.start : shard.stop]:
+            data = read_image_bytes(f"{shard.source}/{name}", name)
+            if isinstance(data, bytes):
+                sink.write(f"{name}.png", data)
+            yield data if isinstance(data, Outcome) else Outcome(name)
