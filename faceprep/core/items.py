@@ -17,10 +17,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from faceprep.core.passing_faults import note_memory
 from faceprep.core.scratch import map_shared, share_memory
 from faceprep.core.types import Outcome
 
-CRASHED, TIMED_OUT, LONG_NAME = "crashed", "timed_out", "long_name"
+CRASHED, TIMED_OUT, LONG_NAME, NO_MEMORY = "crashed", "timed_out", "long_name", "no_memory"
 _MOST_FAULTS = 64
 """Items that a shard may lose in this way: beyond them, something else must be wrong."""
 _BOARD = "FACEPREP_BOARD"
@@ -120,6 +121,8 @@ def take(key: str) -> Outcome | None:
     fault = _hand.care.faults.get(key)
     if fault is None:
         _hand.hold(key)
+    elif fault.status == NO_MEMORY:
+        note_memory()
     return fault
 
 

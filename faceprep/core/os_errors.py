@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from faceprep.core import passing_faults
 from faceprep.core.errors import FaceprepError, NameTooLong, OutputError, SourceError
 
 NAME_A_FILE = "Name a file."
@@ -34,6 +35,7 @@ def as_error(
     kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError
 ) -> FaceprepError:
     """Return `error` as one line: what could not be done, where, why, and what to do."""
+    passing_faults.note_errno(error.errno)
     if error.errno == errno.ENAMETOOLONG and kind is OutputError:
         kind = NameTooLong
     reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())

@@ -158,6 +158,8 @@ class ShardReport:
     n_outputs: int = 0
     crash: str = ""
     """Why the shard has no output at all, when it has none: a bug, or the death of its worker."""
+    retry: bool = False
+    """Whether a fault of the environment has cost it an input, so that the next start tries it."""
 
 
 @dataclass(frozen=True, slots=True)

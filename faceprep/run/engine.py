@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, fields, is_dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from faceprep.run.shard_task import ShardTask
 from faceprep.tables.ledger import FINISH
 
 log = logging.getLogger("faceprep")
+_SHARD_ID, _RETRY = attrgetter("shard_id"), attrgetter("retry")
 _GO_ON = "Start the same command again to resume."
 
 
@@ -151,9 +153,7 @@ class _Drive:
         else:
             self._ledger.recover()
         storage.make_folder(self._places.scratch)
-        self.work = self._job.plan(self._request, self._places.scratch)
-        self._shards = {shard.id: shard for stage in self.work.stages for shard in stage.shards}
-        described = self._described() | self._planned()
+        described = self._plan()
         if before is not None:
             preflight.refuse_changed_input(before, described, output)
         if self.work.files is not None:
@@ -164,13 +164,20 @@ class _Drive:
             preflight.refuse_foreign_files(_folders(self._job, self._request))
         if self._request.overwrite:
             self._ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
-        self._load_finished()
+        if self._load_finished():
+            described = self._plan()  # it may depend on what is there of the output
         preflight.refuse_what_cannot_fit(
             self.work, 1 - len(self._reports) / max(len(self._shards), 1), self._places.root
         )
         self._run = described | self._lineage(described)
         self._ledger.save_run(self._run)
         self.is_prepared = True
+
+    def _plan(self) -> dict[str, Any]:
+        """Plan the work, and return the description of the run."""
+        self.work = self._job.plan(self._request, self._places.scratch)
+        self._shards = {shard.id: shard for stage in self.work.stages for shard in stage.shards}
+        return self._described() | self._planned()
 
     def _described(self) -> dict[str, Any]:
         return {
@@ -201,21 +208,20 @@ class _Drive:
             "inputs": [{"path": str(source), "run": run_id_of(source)} for source in sources],
         }
 
-    def _load_finished(self) -> None:
-        """Load the reports of finished shards.
+    def _load_finished(self) -> bool:
+        """Load the reports of finished shards; return whether some are to be tried again.
 
         Parts must exist only while they are still to be joined.
         """
+        is_retried = False
         self._finish_report = load_report(self._places, FINISH)
         for with_parts in (False, True) if self._finish_report else (True,):
-            reports = {
-                shard_id: load_report(self._places, shard_id, with_parts)
-                for shard_id in self._shards
-            }
-            self._reports = {shard_id: report for shard_id, report in reports.items() if report}
+            is_retried |= self._load_reports(with_parts)
             if len(self._reports) == len(self._shards):
                 break
             self._finish_report = None
+        if is_retried:
+            self._ledger.undo(FINISH)
         unfinished = self._shards.keys() - self._reports.keys()
         if self._finish_report is None:
             unfinished |= {FINISH}
@@ -225,6 +231,28 @@ class _Drive:
         self._n_done_before = self._by_status.total()
         if self._reports:
             log.info("%s: resuming: %s", self._request.output, self.state_line())
+        return is_retried
+
+    def _load_reports(self, with_parts: bool) -> bool:
+        """Load the reports, without those of shards to try again and of all stages after them.
+
+        Return whether there are any to try again.
+        """
+        self._reports = {}
+        is_retried = False
+        for stage in self.work.stages:
+            loaded = (load_report(self._places, shard.id, with_parts) for shard in stage.shards)
+            reports = [report for report in loaded if report]
+            kept = [report for report in reports if not (is_retried or self._may_retry(report))]
+            for shard_id in set(map(_SHARD_ID, reports)) - set(map(_SHARD_ID, kept)):
+                self._ledger.undo(shard_id)
+            is_retried = is_retried or len(kept) < len(reports)
+            self._reports |= {report.shard_id: report for report in kept}
+        return is_retried
+
+    def _may_retry(self, report: ShardReport) -> bool:
+        """Return whether a finished shard is tried again; one that replaced its input is not."""
+        return report.retry and not self._job.writes_in_place(self._request)
 
     # During
 
@@ -303,7 +331,8 @@ class _Drive:
         self._ledger.drop_scratch()
         if self.is_prepared:
             self._ledger.write_failures(self._reports.values(), self._shards)
-        if self._finish_report or (self._before is None and not self.is_prepared):
+        is_final = self._finish_report and not any(map(_RETRY, self._reports.values()))
+        if is_final or (self._before is None and not self.is_prepared):
             self._ledger.drop_parts()
 
     def state_line(self) -> str:

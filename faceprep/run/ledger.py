@@ -21,7 +21,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from faceprep.core import locks, output_tree, storage
+from faceprep.core import locks, output_tree, passing_faults, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.csv import csv_line
 from faceprep.core.state_file import RUN, STATE, load_run
@@ -146,13 +146,14 @@ class ShardSink:
         name_of = count_name if any(map(_UNIT, outcomes)) else _STATUS
         by_status = dict(sorted(Counter(map(name_of, outcomes)).items()))
         n_outputs = len(self._staging.names) - self._n_parts
-        report = ShardReport(self._id, len(outcomes), by_status, n_outputs)
+        retry = passing_faults.are_met() and count_failures(by_status) > 0
+        report = ShardReport(self._id, len(outcomes), by_status, n_outputs, retry=retry)
         counts = {
             "shard": self._id,
             "inputs": report.n_inputs,
             "by_status": by_status,
             "outputs": n_outputs,
-        }
+        } | ({"retry": True} if retry else {})
         lines = [counts, _as_columns(outcomes, by_status)]
         if self._staging.commit(lines, self._places.page(self._id)):
             return report
@@ -253,6 +254,13 @@ class Ledger:
         for shard_id in shard_ids(_names(self._places.page("").parent)):
             if shard_id in unfinished:
                 storage.remove_file(self._places.page(shard_id))
+
+    def undo(self, shard_id: str) -> None:
+        """Remove the outputs and the page of a finished shard, so that it is carried out again."""
+        output_tree.remove_outputs(
+            self._places.root, _outputs(self._places, shard_id), self._places.tops
+        )
+        storage.remove_file(self._places.page(shard_id))
 
     def wait_for_workers(self) -> None:
         """Wait until no worker of the earlier run is busy; leave its staging alone."""

@@ -34,7 +34,16 @@ from typing import Any, NamedTuple, cast
 
 from faceprep.core.cpu import n_cores, number_of, share_of, take_share
 from faceprep.core.errors import FaceprepError, OptionError
-from faceprep.core.items import CRASHED, TIMED_OUT, Board, Care, begin, share_board, use_board
+from faceprep.core.items import (
+    CRASHED,
+    NO_MEMORY,
+    TIMED_OUT,
+    Board,
+    Care,
+    begin,
+    share_board,
+    use_board,
+)
 from faceprep.core.types import ITEM_TIMEOUT_S, CarryOut, Shard, ShardReport, ShardWork
 from faceprep.run.fork import Copy, is_clean
 from faceprep.run.ledger import crashed
@@ -115,7 +124,7 @@ def _care_after(death: Death, care: Care, n_deaths: int) -> Care | None:
 
     The first death may have nothing to do with the shard, unless an item took too long.
     """
-    if n_deaths < _N_TRIES and death.status == CRASHED:
+    if n_deaths < _N_TRIES and death.status != TIMED_OUT:
         return care
     return care.after(death.item, death.status, death.reason)
 
@@ -247,7 +256,10 @@ class _Worker:
         late, self._late = self._late, ""
         if late:
             return Death(late, item, TIMED_OUT)
-        return Death(_describe_end(cast(int, process.returncode)), item)
+        status = cast(int, process.returncode)
+        if status == -signal.SIGKILL:
+            return Death(_describe_end(status), item, NO_MEMORY)  # as when memory runs out
+        return Death(_describe_end(status), item)
 
     def kill(self) -> None:
         self._open.close()

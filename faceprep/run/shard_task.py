@@ -7,7 +7,7 @@ import os
 import traceback
 from dataclasses import dataclass
 
-from faceprep.core import items, locks
+from faceprep.core import items, locks, passing_faults
 from faceprep.core.errors import FaceprepError, NameTooLong
 from faceprep.core.job import Job
 from faceprep.core.types import Shard, ShardReport
@@ -47,11 +47,15 @@ class ShardTask:
             except NameTooLong as error:
                 if not items.blame(items.LONG_NAME, error.problem):
                     raise
+            except MemoryError:
+                if not items.blame(items.NO_MEMORY, "memory ran out"):
+                    return crashed(shard, "memory ran out")
             else:
                 if not report.crash or not items.blame(items.CRASHED, report.crash):
                     return report
 
     def _attempt(self, shard: Shard) -> ShardReport:
+        passing_faults.forget()
         sink = ShardSink(self.places, shard.id)
         try:
             outcomes = []
@@ -60,7 +64,7 @@ class ShardTask:
                 items.release(outcome.key)
                 outcomes.append(outcome)
             return sink.commit(outcomes)
-        except FaceprepError:
+        except (FaceprepError, MemoryError):
             sink.discard()
             raise
         except Exception as bug:

@@ -3,7 +3,8 @@
 STATE/ledger/SHARD.jsonl is the page of a finished shard, three lines of JSON:
 
     [[name …], [bytes …]]                             its outputs
-    {"shard": …, "inputs": …, "by_status": …, "outputs": …}
+    {"shard": …, "inputs": …, "by_status": …, "outputs": …}    and "retry": true where a fault of
+                                                      the environment has cost it an input
     [[key …], {position: [status, reason, unit]}]     its inputs; an outcome that is plainly ok is
                                                       left out, and so is an empty unit
 
@@ -74,9 +75,13 @@ class Page:
         counts = json.loads(self._lines[1])
         try:
             return ShardReport(
-                self.shard_id, counts["inputs"], counts["by_status"], counts["outputs"]
+                self.shard_id,
+                counts["inputs"],
+                counts["by_status"],
+                counts["outputs"],
+                retry=counts.get("retry", False),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise self._damaged("counts") from error
 
     @property
