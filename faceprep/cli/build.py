@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from types import FrameType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import click
 
@@ -20,14 +20,15 @@ from faceprep.cli.log_lines import log_to_stderr
 from faceprep.cli.progress import counting_bar, progress_bar
 from faceprep.core import registry
 from faceprep.core.cpu import n_cores
-from faceprep.core.errors import Interrupted
+from faceprep.core.errors import Interrupted, OptionError
 from faceprep.core.job import Job, Service
 from faceprep.core.text import count_noun, join_lines, on_one_line
-from faceprep.core.types import ITEM_TIMEOUT_S, OK, Request, Summary
+from faceprep.core.types import ITEM_TIMEOUT_S, OK, Request, Runner, Summary
 from faceprep.run.engine import run_job
 from faceprep.run.ledger import first_failures
 
 _PATH = click.Path(path_type=Path)
+_RAY = "ray"
 _RUN_OPTIONS = (
     click.Option(
         ["--workers"], type=click.IntRange(1), help="Use this many processes.  [default: the cores]"
@@ -38,6 +39,12 @@ _RUN_OPTIONS = (
         default="processes",
         show_default=True,
         help="Run the shards in this way.",
+    ),
+    click.Option(
+        ["--ray-address"],
+        metavar="HOST:PORT",
+        help="Use the Ray cluster at this address.  [default: the cluster at hand, else this "
+        "machine]",
     ),
     click.Option(
         ["--item-timeout"],
@@ -160,14 +167,12 @@ def _stoppable(message: str) -> Iterator[None]:
 def _run(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _configure_log(given)
     places = _pop_arguments(ctx, given)
-    workers, runner = given.pop("workers") or n_cores(), given.pop("runner")
-    item_timeout = given.pop("item_timeout")
+    runner = _make_runner(given)
     asked = {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
     job = ctx.obj(**given)
     request = Request(*_split_places(places, job), **asked)
     signal.signal(signal.SIGTERM, _interrupt)
-    run_shards = registry.load(registry.RUNNERS, runner)(workers, item_timeout)
-    summary = run_job(job, request, run_shards, progress_bar(quiet))
+    summary = run_job(job, request, runner, progress_bar(quiet))
     if as_object:
         click.echo(json.dumps(summary.as_json()))
     else:
@@ -176,6 +181,18 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
         return 0
     _print_failures(summary.details["failures"])
     return 3
+
+
+def _make_runner(given: dict[str, Any]) -> Runner:
+    """Take the options of the runner out of `given`, and make it."""
+    names = ("runner", "workers", "item_timeout", "ray_address")
+    name, workers, item_timeout, address = (given.pop(each) for each in names)
+    make = registry.load(registry.RUNNERS, name)
+    if name == _RAY:
+        return cast(Runner, make(workers or 0, item_timeout, address or ""))
+    if address:
+        raise OptionError("--ray-address has an effect with --runner ray only")
+    return cast(Runner, make(workers or n_cores(), item_timeout))
 
 
 def _split_places(places: list[Any], job: Job) -> tuple[tuple[Path, ...], Path]:

@@ -258,6 +258,16 @@ class Request:
 class ShardWork(Protocol):
     """A job made ready for workers: picklable, run on one shard at a time."""
 
+    @property
+    def folder(self) -> str:
+        """Return the absolute path of the run's state, which every worker must see."""
+        ...
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Return whether a worker takes a GPU where there is one."""
+        ...
+
     def run(self, shard: Shard) -> ShardReport:
         """Carry out one shard. Raises FaceprepError where the whole run has to stop."""
         ...

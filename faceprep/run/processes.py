@@ -32,7 +32,8 @@ from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, NamedTuple, cast
 
-from faceprep.core.cpu import n_cores, number_of, share_of, take_share
+from faceprep.core.cpu import n_cores as count_cores
+from faceprep.core.cpu import number_of, share_of, take_share
 from faceprep.core.errors import FaceprepError, OptionError
 from faceprep.core.items import (
     CRASHED,
@@ -74,18 +75,21 @@ class ProcessRunner:
     n_workers: int
     item_timeout: float = ITEM_TIMEOUT_S
     """Seconds after which an item that is decoded or given to a model is given up."""
+    cores: int = 0
+    """Cores that the workers share; 0 for all that this process may use."""
 
     @contextmanager
     def start(self, work: ShardWork) -> Iterator[CarryOut]:
+        n_cores = self.cores or count_cores()
         workers = [
-            _Worker(work, number, max(1, n_cores() // self.n_workers))
+            _Worker(work, number, max(1, n_cores // self.n_workers))
             for number in range(self.n_workers)
         ]
         try:
             for worker in workers[:_N_EARLY]:
                 worker.start()
             workers[0].load()
-            yield partial(_carry_out, workers, self.item_timeout)
+            yield partial(_carry_out, workers, self.item_timeout, n_cores)
         finally:
             for worker in workers:
                 worker.kill()
@@ -94,14 +98,14 @@ class ProcessRunner:
 
 
 def _carry_out(
-    workers: Sequence[_Worker], item_timeout: float, shards: Iterable[Shard]
+    workers: Sequence[_Worker], item_timeout: float, n_cores: int, shards: Iterable[Shard]
 ) -> Generator[ShardReport, None, None]:
     waiting = deque((shard, Care()) for shard in shards)
     deaths: Counter[str] = Counter()
     at_once = workers[: len(waiting)]
     for worker in at_once:
         worker.start()
-        worker.n_cores = max(1, n_cores() // len(at_once))
+        worker.n_cores = max(1, n_cores // len(at_once))
         worker.give(*waiting.popleft())
     while busy := [worker for worker in workers if worker.shard is not None]:
         for worker in _with_news(busy, item_timeout):

@@ -28,6 +28,14 @@ class ShardTask:
     places: Places
     token: str
 
+    @property
+    def folder(self) -> str:
+        return os.path.abspath(self.places.state)
+
+    @property
+    def uses_gpu(self) -> bool:
+        return getattr(self.job, "device", "cpu") != "cpu"
+
     def run(self, shard: Shard) -> ShardReport:
         with locks.at_work(self.places.state, self.token):
             try:

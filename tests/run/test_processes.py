@@ -269,6 +269,8 @@ def test_caller_that_stops_listening_leaves_no_worker() -> None:
 
 
 class SlowWork:
+    folder, uses_gpu = "", False
+
     def run(self, shard: Shard) -> ShardReport:
         time.sleep(0.05)
         return ShardReport(shard.id, 1, {"ok": 1})
