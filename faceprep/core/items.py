@@ -126,7 +126,7 @@ def take(key: str) -> Outcome | None:
     return fault
 
 
-def touch() -> None:
+def note_progress() -> None:
     """Note that the item in hand makes progress."""
     if _hand.item:
         _hand.hold(_hand.item)

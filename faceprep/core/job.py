@@ -69,6 +69,16 @@ class Job(ABC):
         return ""
 
 
+class Continuation(ABC):
+    """A command that goes on with the run of another command."""
+
+    command: ClassVar[str]
+
+    @abstractmethod
+    def resume(self, output: Path) -> tuple[Job, Request]:
+        """Return the job that made `output` as far as it is, and the request to go on with."""
+
+
 class Look(ABC):
     """A command that looks at something and prints a result; it runs no shards."""
 

@@ -112,6 +112,7 @@ COMMANDS: dict[str, Entry] = {
     "manifest": _job(
         "manifest:Manifest", "Write a list or shards of images for a trainer.", "SRC OUT"
     ),
+    "finish": _job("finish:Finish", "Join the output of processes with --shard.", "OUT"),
     "review": _job("review:Review", "Review a plan in the browser.", "PLAN"),
 }
 

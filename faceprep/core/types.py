@@ -245,6 +245,30 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True)
+class Share:
+    """Part `number`, from 1, of the `n` parts that as many processes carry out of one run."""
+
+    number: int
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.n}"
+
+    @property
+    def folder(self) -> str:
+        """Return the name of the folder for what is this process's own."""
+        return f"{self.number}-of-{self.n}"
+
+    def take(self, shards: Sequence[Shard]) -> Sequence[Shard]:
+        """Return the shards of this part: every `n`-th.
+
+        >>> Share(2, 3).take("abcdefg")
+        'be'
+        """
+        return shards[self.number - 1 :: self.n]
+
+
+@dataclass(frozen=True)
 class Request:
     """The arguments of a run, besides the job's own options."""
 
@@ -253,6 +277,10 @@ class Request:
     limit: int | None = None
     overwrite: bool = False
     max_failures: int | None = None
+    share: Share | None = None
+    """The part that this process carries out of a run that it shares with others."""
+    joins: bool = False
+    """Whether the run is the end of one that was shared."""
 
 
 class ShardWork(Protocol):

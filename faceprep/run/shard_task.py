@@ -37,7 +37,7 @@ class ShardTask:
         return getattr(self.job, "device", "cpu") != "cpu"
 
     def run(self, shard: Shard) -> ShardReport:
-        with locks.at_work(self.places.state, self.token):
+        with locks.at_work(self.places.private, self.token):
             try:
                 return rescue(self.places, shard.id) or self._carry_out(shard)
             finally:

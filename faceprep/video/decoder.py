@@ -121,7 +121,7 @@ class OpenVideo:
     def _try(self, packet: Any) -> list[Any]:
         import av
 
-        items.touch()
+        items.note_progress()
         if self._has_checksums and packet is not None and not are_slices_sound(bytes(packet)):
             return [None]
         try:
