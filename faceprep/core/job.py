@@ -45,6 +45,10 @@ class Job(ABC):
     def warm_up(self) -> None:  # noqa: B027
         """Load what the first shard will need, while the driver still plans."""
 
+    def uses_gpu(self) -> bool:
+        """Return whether a worker takes a GPU where there is one."""
+        return False
+
     def writes_in_place(self, request: Request) -> bool:
         """Return whether the output replaces the input."""
         return False

@@ -6,7 +6,7 @@ output under the same paths. Each worker of the cluster is an actor. It holds on
 a time. Where a worker is lost, by itself or with its node, another one gets the shard. An answer
 that comes late does no harm, because the first commit of a shard counts.
 
-Ray is told to be quiet: its messages would end up between those of the command.
+Ray's own messages are kept out, since they would end up between those of the command.
 """
 
 from __future__ import annotations
@@ -25,11 +25,8 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TextIO, cast
 
-import ray
-from ray.exceptions import RayError
-
 from faceprep import __version__
-from faceprep.core.errors import FaceprepError, OptionError, SourceError
+from faceprep.core.errors import FaceprepError, MissingExtra, OptionError, SourceError
 from faceprep.core.types import ITEM_TIMEOUT_S, CarryOut, Shard, ShardReport, ShardWork
 from faceprep.run.ledger import crashed
 from faceprep.run.processes import ProcessRunner
@@ -71,6 +68,12 @@ class RayRunner:
     silence: float = _SILENCE_S
 
     def __post_init__(self) -> None:
+        try:
+            import ray.exceptions  # noqa: F401
+        except ImportError as error:
+            raise MissingExtra(
+                f"--runner ray needs the package {error.name}", remedy="pip install 'faceprep[ray]'"
+            ) from error
         if self.address:
             _refuse_unreachable(self.address)
 
@@ -104,6 +107,8 @@ def _refuse_unreachable(address: str) -> None:
 @contextmanager
 def _connected(address: str) -> Iterator[None]:
     """Connect to a cluster, or start one. Raises FaceprepError."""
+    import ray
+
     if ray.is_initialized():  # the caller's own connection
         yield
         return
@@ -112,7 +117,7 @@ def _connected(address: str) -> Iterator[None]:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _connect(address, options)
-    except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise FaceprepError(
             f"cannot connect to Ray: {reason}", remedy="Check the cluster with `ray status`."
@@ -145,6 +150,8 @@ class _WithoutRay:
 
 
 def _connect(address: str, options: dict[str, Any]) -> None:
+    import ray
+
     try:
         ray.init(address or "auto", **options)
     except ConnectionError:
@@ -187,6 +194,8 @@ class _Worker:
         return answer, collector.records
 
     def _run(self, shard: Shard) -> ShardReport:
+        import ray
+
         if shard.source and not os.path.exists(shard.source):
             raise SourceError(
                 f"node {socket.gethostname()} does not see this source",
@@ -242,6 +251,8 @@ class _Hand:
 
     def is_silent(self, seconds: float) -> bool:
         """Return whether a worker with a shard has given no sign of life for so long."""
+        import ray
+
         now = time.monotonic()
         if self.pulse is not None and ray.wait([self.pulse], timeout=0)[0]:
             self.pulse, self.heard = None, now
@@ -254,6 +265,8 @@ class _Crew:
     """The workers of a run."""
 
     def __init__(self, work: ShardWork, runner: RayRunner) -> None:
+        import ray
+
         resources = ray.cluster_resources()
         self._n = runner.n_workers or max(int(resources.get("CPU", 1)), 1)
         self._silence = runner.silence
@@ -278,6 +291,8 @@ class _Crew:
 
     def dismiss(self) -> None:
         """End all workers."""
+        import ray
+
         for hand in self._hands:
             ray.kill(hand.actor)
         self._hands.clear()
@@ -303,6 +318,8 @@ class _Crew:
 
     def _with_news(self) -> list[_Hand]:
         """Wait for news; return the workers that have some, are lost, or have fallen silent."""
+        import ray
+
         waited_for = [hand for hand in self._hands if hand.news is not None]
         ready, _ = ray.wait([hand.news for hand in waited_for], timeout=_LOOK_S)
         found = [hand for hand in waited_for if hand.news in ready]
@@ -324,10 +341,12 @@ class _Crew:
 
         A lost worker leaves. Raises FaceprepError where the run has to stop.
         """
+        import ray
+
         was_greeted = hand.shard is not None
         try:
             answer = ray.get(hand.news)
-        except RayError as error:  # of a worker that was killed, too
+        except ray.exceptions.RayError as error:  # of a worker that was killed, too
             self._hands.remove(hand)
             reason = f"a worker of the Ray cluster was lost: {_first_line(error)}"
             log.warning(reason)

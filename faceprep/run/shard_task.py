@@ -34,7 +34,7 @@ class ShardTask:
 
     @property
     def uses_gpu(self) -> bool:
-        return getattr(self.job, "device", "cpu") != "cpu"
+        return self.job.uses_gpu()
 
     def run(self, shard: Shard) -> ShardReport:
         with locks.at_work(self.places.private, self.token):

@@ -14,7 +14,7 @@ from faceprep.core.job import Continuation, Job
 from tests.real import ROOT
 
 SHARED = {"as_json", "quiet", "verbose"}
-OF_WORK = {"workers", "runner", "item_timeout", "max_failures"}
+OF_WORK = {"workers", "runner", "item_timeout", "ray_address", "max_failures"}
 OF_RUNS = OF_WORK | {"shard", "limit", "overwrite"}
 
 
