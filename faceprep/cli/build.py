@@ -9,10 +9,10 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import click
 
@@ -20,15 +20,16 @@ from faceprep.cli.log_lines import log_to_stderr
 from faceprep.cli.progress import counting_bar, progress_bar
 from faceprep.core import registry
 from faceprep.core.cpu import n_cores
-from faceprep.core.errors import Interrupted
-from faceprep.core.job import Job, Service
+from faceprep.core.errors import Interrupted, OptionError
+from faceprep.core.job import Continuation, Job, Service
 from faceprep.core.text import count_noun, join_lines, on_one_line
-from faceprep.core.types import OK, Request, Summary
+from faceprep.core.types import ITEM_TIMEOUT_S, OK, Request, Runner, Share, Summary
 from faceprep.run.engine import run_job
-from faceprep.run.ledger import first_failures
+from faceprep.tables.ledger import first_failures
 
 _PATH = click.Path(path_type=Path)
-_RUN_OPTIONS = (
+_RAY = "ray"
+_WORK_OPTIONS = (
     click.Option(
         ["--workers"], type=click.IntRange(1), help="Use this many processes.  [default: the cores]"
     ),
@@ -39,12 +40,35 @@ _RUN_OPTIONS = (
         show_default=True,
         help="Run the shards in this way.",
     ),
-    click.Option(["--limit"], type=click.IntRange(1), help="Process only the first N inputs."),
+    click.Option(
+        ["--ray-address"],
+        metavar="HOST:PORT",
+        help="Use the Ray cluster at this address.  [default: the cluster at hand, else this "
+        "machine]",
+    ),
+    click.Option(
+        ["--item-timeout"],
+        type=click.FloatRange(0, min_open=True),
+        default=ITEM_TIMEOUT_S,
+        show_default=True,
+        help="Give up an image or a step in a video after this many seconds. It takes processes: "
+        "--runner serial cannot end one.",
+    ),
     click.Option(
         ["--max-failures"],
         type=click.IntRange(0),
         help="Stop when more inputs than this have failed.  [default: no limit]",
     ),
+)
+_RUN_OPTIONS = (
+    *_WORK_OPTIONS,
+    click.Option(
+        ["--shard"],
+        metavar="I/N",
+        help="Carry out part I of N in this process, and the others in others; `faceprep finish` "
+        "joins them.",
+    ),
+    click.Option(["--limit"], type=click.IntRange(1), help="Process only the first N inputs."),
     click.Option(
         ["--overwrite"], is_flag=True, help="Start again: remove the output of the earlier run."
     ),
@@ -71,6 +95,8 @@ def command_for(name: str) -> click.Command:
     callback, shared = _look, list[click.Parameter](_SHARED_OPTIONS)
     if issubclass(job, Job):
         callback, shared = _run, [*_RUN_OPTIONS, *shared]
+    elif issubclass(job, Continuation):
+        callback, shared = _resume, [*_WORK_OPTIONS, *shared]
     elif issubclass(job, Service):
         callback = _serve
     return click.Command(
@@ -152,13 +178,50 @@ def _stoppable(message: str) -> Iterator[None]:
 def _run(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _configure_log(given)
     places = _pop_arguments(ctx, given)
-    workers, runner = given.pop("workers") or n_cores(), given.pop("runner")
+    runner = _pop_runner(given)
     asked = {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
+    share = _parse_share(given.pop("shard"))
     job = ctx.obj(**given)
-    request = Request(*_split_places(places, job), **asked)
+    request = Request(*_split_places(places, job), **asked, share=share)
+    return _run_job(job, request, runner, as_object, quiet)
+
+
+@click.pass_context
+@_stoppable("stopped. Start the same command again to resume.")
+def _resume(ctx: click.Context, /, **given: Any) -> int:
+    as_object, quiet = given.pop("as_json"), _configure_log(given)
+    (output,) = _pop_arguments(ctx, given)
+    runner, max_failures = _pop_runner(given), given.pop("max_failures")
+    job, request = ctx.obj(**given).resume(output)
+    return _run_job(job, replace(request, max_failures=max_failures), runner, as_object, quiet)
+
+
+def _pop_runner(given: dict[str, Any]) -> Runner:
+    """Return the runner that the options ask for."""
+    names = ("runner", "workers", "item_timeout", "ray_address")
+    name, workers, item_timeout, address = (given.pop(each) for each in names)
+    make = registry.load(registry.RUNNERS, name)
+    if name == _RAY:
+        return cast(Runner, make(workers or 0, item_timeout, address or ""))
+    if address:
+        raise OptionError("--ray-address has an effect with --runner ray only")
+    return cast(Runner, make(workers or n_cores(), item_timeout))
+
+
+def _parse_share(text: str | None) -> Share | None:
+    """Return the share that `--shard I/N` names. Raises OptionError."""
+    if text is None:
+        return None
+    number, _, n = text.partition("/")
+    if not (number.isdecimal() and n.isdecimal() and int(n)):
+        raise OptionError("--shard", expected="I/N, such as 1/4", found=repr(text))
+    return Share(int(number), int(n))
+
+
+def _run_job(job: Job, request: Request, runner: Runner, as_object: bool, quiet: bool) -> int:
+    """Run the job, print what became of it, and return the exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
-    run_shards = registry.load(registry.RUNNERS, runner)(workers)
-    summary = run_job(job, request, run_shards, progress_bar(quiet))
+    summary = run_job(job, request, runner, progress_bar(quiet))
     if as_object:
         click.echo(json.dumps(summary.as_json()))
     else:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import click
 
 from faceprep.core.types import ShardReport, Stage, count_failures
-from faceprep.run.engine import Progress
+from faceprep.run.drive import Progress
 
 EVERY_S = 30.0
 """Least seconds between two lines of a log."""

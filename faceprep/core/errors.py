@@ -76,6 +76,10 @@ class OutputError(FaceprepError):
     """An output that cannot be written: no space, no permission, or already there."""
 
 
+class NameTooLong(OutputError):
+    """An output whose name is longer than the file system allows."""
+
+
 class OptionError(FaceprepError):
     """An invalid value of an option; the command line exits with 2."""
 

@@ -45,6 +45,10 @@ class Job(ABC):
     def warm_up(self) -> None:  # noqa: B027
         """Load what the first shard will need, while the driver still plans."""
 
+    def uses_gpu(self) -> bool:
+        """Return whether a worker takes a GPU where there is one."""
+        return False
+
     def writes_in_place(self, request: Request) -> bool:
         """Return whether the output replaces the input."""
         return False
@@ -67,6 +71,16 @@ class Job(ABC):
     def sentence(self, found: Mapping[str, Any]) -> str:
         """Say the figures of `details` in one sentence for the terminal; may be empty."""
         return ""
+
+
+class Continuation(ABC):
+    """A command that goes on with the run of another command."""
+
+    command: ClassVar[str]
+
+    @abstractmethod
+    def resume(self, output: Path) -> tuple[Job, Request]:
+        """Return the job that made `output` as far as it is, and the request to go on with."""
 
 
 class Look(ABC):

@@ -1,7 +1,9 @@
 """Locks of an output: one run at a time, and no worker of a run that has ended.
 
-    STATE/lock      held by the run from its beginning to its end
+    STATE/lock      held by the run from its beginning to its end; shared by the processes that
+                    carry out a share of a run each
     STATE/workers   the run's pass; shared by its workers while each carries out a shard
+    STATE/shares/I-of-N/lock, workers   the same for one of these processes
 
 Who takes the lock opens the state, and who lets it go packs it: see `state_file`.
 
@@ -19,7 +21,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from faceprep.core.errors import FaceprepError, OutputError
@@ -51,17 +53,50 @@ def lock(folder: Path) -> Iterator[str]:
     _let_go(fd, folder, home, made)
 
 
-def _open_and_hold(folder: Path, home: Path | None) -> int:
+@contextmanager
+def lock_share(folder: Path, private: Path) -> Iterator[str]:
+    """Hold `private` for this process alone and share `folder` with others of the same run.
+
+    Yield the pass for its workers. Raises OutputError when a whole run holds `folder`, or another
+    process `private`.
+    """
+    home = home_of(folder)
+    made = [parent for parent in (folder, *folder.parents) if not os.path.lexists(parent)]
+    fd = _open_and_hold(folder, home, fcntl.LOCK_SH)
+    try:
+        make_folder(private)
+        own = _hold(private / LOCK)
+        try:
+            yield _new_pass(private)
+        finally:
+            with suppress(FaceprepError):
+                _tidy(private, [private, private.parent])
+            os.close(own)
+    finally:
+        with suppress(FaceprepError):
+            _leave_share(fd, folder, home, made)
+
+
+def _leave_share(fd: int, folder: Path, home: Path | None, made: Sequence[Path]) -> None:
+    """Give up a part in the lock; who leaves last tidies up as a whole run does."""
+    with hold_folder(home) if home is not None else nullcontext():
+        if not _flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, folder / LOCK):
+            os.close(fd)
+            return
+    _let_go(fd, folder, home, made)
+
+
+def _open_and_hold(folder: Path, home: Path | None, kind: int = fcntl.LOCK_EX) -> int:
     """Open the state in `home`, make `folder` and lock it; return the descriptor of the lock."""
     if home is None:
         make_folder(folder)
-        return _hold(folder / LOCK)
+        return _hold(folder / LOCK, kind)
     if not home.is_dir():
         make_folder(home)
     with hold_folder(home):
         open_state(home)
         make_folder(folder)
-        return _hold(folder / LOCK)
+        return _hold(folder / LOCK, kind)
 
 
 def _new_pass(folder: Path) -> str:
@@ -88,16 +123,18 @@ def _tidy(folder: Path, made: Sequence[Path]) -> None:
     with suppress(OSError):
         if os.path.islink(folder / WORKERS):  # not made by faceprep, so its target stays
             return
-        os.truncate(folder / WORKERS, 0)
-        if set(os.listdir(folder)) == {LOCK, WORKERS}:
-            os.unlink(folder / WORKERS)
-            os.unlink(folder / LOCK)
+        if os.path.exists(folder / WORKERS):
+            os.truncate(folder / WORKERS, 0)
+        if set(os.listdir(folder)) <= {LOCK, WORKERS}:
+            for name in (WORKERS, LOCK):
+                with suppress(FileNotFoundError):
+                    os.unlink(folder / name)
             for parent in made:
                 os.rmdir(parent)
 
 
-def _hold(path: Path) -> int:
-    """Return a descriptor that holds the lock `path`.
+def _hold(path: Path, kind: int = fcntl.LOCK_EX) -> int:
+    """Return a descriptor that holds the lock `path`, alone or shared by `kind`.
 
     The earlier run may have just removed the file, so its identity is checked.
     """
@@ -105,7 +142,7 @@ def _hold(path: Path) -> int:
         with guard("lock", path):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
-            if not _flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, path):
+            if not _flock(fd, kind | fcntl.LOCK_NB, path):
                 raise OutputError(
                     "another faceprep run is at work here",
                     path=path.parent,

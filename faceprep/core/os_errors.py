@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from faceprep.core.errors import FaceprepError, OutputError, SourceError
+from faceprep.core import passing_faults
+from faceprep.core.errors import FaceprepError, NameTooLong, OutputError, SourceError
 
 NAME_A_FILE = "Name a file."
 _REMEDIES = {
@@ -22,6 +23,7 @@ _REMEDIES = {
     errno.ENOENT: "Check the path.",
     errno.EISDIR: NAME_A_FILE,
     errno.ENOTDIR: "A part of the path is a file.",
+    errno.ENAMETOOLONG: "Give the input a shorter name.",
     errno.EEXIST: "A file is in the way.",
     errno.EXDEV: "Hard links end where a file system ends: copy, or use symbolic links.",
     errno.EMLINK: "The file has as many names as its file system allows: copy, or use symbolic "
@@ -33,6 +35,9 @@ def as_error(
     kind: type[FaceprepError], doing: str, path: str | os.PathLike[str], error: OSError
 ) -> FaceprepError:
     """Return `error` as one line: what could not be done, where, why, and what to do."""
+    passing_faults.note_errno(error.errno)
+    if error.errno == errno.ENAMETOOLONG and kind is OutputError:
+        kind = NameTooLong
     reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
     return kind(f"cannot {doing}: {reason}", path=path, remedy=_REMEDIES.get(error.errno or 0))
 

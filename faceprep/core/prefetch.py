@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from faceprep.core.items import is_careful
+
 T = TypeVar("T")
 R = TypeVar("R")
 _END = object()
@@ -22,11 +24,14 @@ def map_ahead(
 
     One more thread fetches the items. At most `most` + 2 items are fetched before their results
     are used. An error in `work` or in `items` is raised after the results before it. Closing the
-    generator waits for its threads.
+    generator waits for its threads. A shard that needs care is worked on in this thread.
 
     >>> list(map_ahead(abs, [-1, 2, -3], n_threads=2, most=3))
     [1, 2, 3]
     """
+    if is_careful():
+        yield from map(work, items)
+        return
     source = iter(items)
     fetcher, pool = ThreadPoolExecutor(1), ThreadPoolExecutor(n_threads)
     waiting: deque[Future[R]] = deque()

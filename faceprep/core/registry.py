@@ -112,6 +112,7 @@ COMMANDS: dict[str, Entry] = {
     "manifest": _job(
         "manifest:Manifest", "Write a list or shards of images for a trainer.", "SRC OUT"
     ),
+    "finish": _job("finish:Finish", "Join the output of processes with --shard.", "OUT"),
     "review": _job("review:Review", "Review a plan in the browser.", "PLAN"),
 }
 
@@ -189,6 +190,12 @@ RUNNERS: dict[str, Entry] = {
     ),
     "processes": Entry(
         "faceprep.run.processes:ProcessRunner", "Spread shards over processes of this machine."
+    ),
+    "ray": Entry(
+        "faceprep.run.ray:RayRunner",
+        "Spread shards over a Ray cluster.",
+        extra="ray",
+        packages=("ray",),
     ),
 }
 
@@ -357,7 +364,7 @@ def load(table: dict[str, Entry], name: str) -> Any:
     'SerialRunner'
     >>> load(RUNNERS, "cereal")
     Traceback (most recent call last):
-    faceprep.core.errors.OptionError: unknown name 'cereal': expected one of serial, processes
+    faceprep.core.errors.OptionError: unknown name 'cereal': expected one of serial, processes, ray
     """
     if name not in table:
         raise OptionError(f"unknown name {name!r}", expected="one of " + ", ".join(table))

@@ -37,6 +37,31 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(path)
 
 
+@contextmanager
+def share_memory(n_bytes: int) -> Iterator[tuple[mmap.mmap, str] | None]:
+    """Yield memory that other processes of this user may map by the path yielded with it.
+
+    Yield None where the system offers none.
+    """
+    if not hasattr(os, "memfd_create") or not os.path.isdir("/proc/self/fd"):
+        yield None
+        return
+    with guard("reserve", "shared memory"):
+        fd = os.memfd_create("faceprep")
+    try:
+        os.ftruncate(fd, n_bytes)
+        with mmap.mmap(fd, n_bytes) as memory:
+            yield memory, f"/proc/{os.getpid()}/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+def map_shared(path: str, n_bytes: int) -> mmap.mmap:
+    """Return the memory of another process that `share_memory` gave this path."""
+    with guard("open", path), open(path, "r+b") as file:
+        return mmap.mmap(file.fileno(), n_bytes)
+
+
 def map_temporary(n_bytes: int) -> mmap.mmap:
     """Return a temporary file of zeros in place of memory; it vanishes when it is not used.
 

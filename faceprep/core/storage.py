@@ -214,10 +214,10 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 def remove_tree(path: Path) -> None:
     """Remove a folder that faceprep made, or the link or file in its place, if there is one."""
     with guard("remove", path):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        while path.is_dir() and not path.is_symlink():
+            with suppress(FileNotFoundError):  # another process removes it too
+                shutil.rmtree(path)
+        path.unlink(missing_ok=True)
 
 
 def remove_file(path: Path) -> None:

@@ -158,6 +158,8 @@ class ShardReport:
     n_outputs: int = 0
     crash: str = ""
     """Why the shard has no output at all, when it has none: a bug, or the death of its worker."""
+    retry: bool = False
+    """Whether a fault of the environment has cost it an input, so that the next start tries it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,30 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True)
+class Share:
+    """Part `number`, from 1, of the `n` parts that as many processes carry out of one run."""
+
+    number: int
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.n}"
+
+    @property
+    def folder(self) -> str:
+        """Return the name of the folder for what is this process's own."""
+        return f"{self.number}-of-{self.n}"
+
+    def take(self, shards: Sequence[Shard]) -> Sequence[Shard]:
+        """Return the shards of this part: every `n`-th.
+
+        >>> Share(2, 3).take("abcdefg")
+        'be'
+        """
+        return shards[self.number - 1 :: self.n]
+
+
+@dataclass(frozen=True)
 class Request:
     """The arguments of a run, besides the job's own options."""
 
@@ -251,10 +277,24 @@ class Request:
     limit: int | None = None
     overwrite: bool = False
     max_failures: int | None = None
+    share: Share | None = None
+    """The part that this process carries out of a run that it shares with others."""
+    joins: bool = False
+    """Whether the run is the end of one that was shared."""
 
 
 class ShardWork(Protocol):
     """A job made ready for workers: picklable, run on one shard at a time."""
+
+    @property
+    def folder(self) -> str:
+        """Return the absolute path of the run's state, which every worker must see."""
+        ...
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Return whether a worker takes a GPU where there is one."""
+        ...
 
     def run(self, shard: Shard) -> ShardReport:
         """Carry out one shard. Raises FaceprepError where the whole run has to stop."""
@@ -267,6 +307,10 @@ class ShardWork(Protocol):
 
 CarryOut = Callable[[Iterable[Shard]], Generator[ShardReport, None, None]]
 """Carries out shards in any order and yields each one's report."""
+
+
+ITEM_TIMEOUT_S = 60.0
+"""Seconds after which an item that is decoded or given to a model is given up."""
 
 
 class Runner(Protocol):

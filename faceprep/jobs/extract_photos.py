@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from faceprep.core import storage
+from faceprep.core import items, storage
 from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.faces import Faces
@@ -228,7 +228,7 @@ def _in_batches(photos: Iterator[Photo | Outcome]) -> Iterator[list[Photo] | Out
             continue
         batch.append(photo)
         n_pixels += photo.pixels.size // 3
-        if len(batch) == _BATCH or n_pixels >= _BATCH_PIXELS:
+        if len(batch) == items.most_at_once(_BATCH) or n_pixels >= _BATCH_PIXELS:
             yield batch
             batch, n_pixels = [], 0
     if batch:

@@ -1,107 +1,22 @@
-"""The course of a run: which shards are left, in which order they run, and how it ends."""
+"""A run from the lock to the summary: one call for a whole run, or for one share of it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import os
 import time
-import traceback
-from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
-from dataclasses import dataclass, fields, is_dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
-from faceprep import __version__
-from faceprep.core import locks, storage
-from faceprep.core.errors import FaceprepError, Interrupted, OutputError, TooManyFailures
+from faceprep.core import locks
+from faceprep.core.errors import FaceprepError, Interrupted
 from faceprep.core.job import Job
-from faceprep.core.state_file import run_id_of
-from faceprep.core.text import count_noun
-from faceprep.core.types import (
-    OK,
-    CarryOut,
-    Request,
-    Runner,
-    Shard,
-    ShardReport,
-    Stage,
-    Summary,
-    count_failures,
-    join_units,
-    split_count_name,
-)
-from faceprep.run import heartbeat, preflight
-from faceprep.run.ledger import Ledger, Places, ShardSink, crashed, load_report, rescue
-from faceprep.tables.ledger import FINISH
+from faceprep.core.types import Request, Runner, Summary
+from faceprep.run import preflight
+from faceprep.run.drive import Drive, Progress
+from faceprep.run.ledger import Places
+from faceprep.run.shard_task import ShardTask
 
-log = logging.getLogger("faceprep")
 _GO_ON = "Start the same command again to resume."
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Callbacks for progress: the size of a stage, then every shard. The default does nothing.
-
-    `watch` receives a function that counts the finished inputs of unfinished shards.
-    """
-
-    start: Callable[[Stage, int, str], None] = lambda stage, n_done, unit: None
-    step: Callable[[ShardReport], None] = lambda report: None
-    stop: Callable[[], None] = lambda: None
-    watch: Callable[[Callable[[], int]], None] = lambda count: None
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """A job on one shard, from staging to commit. It is picklable.
-
-    `run` raises nothing but FaceprepError. `token` is the pass of the run, which its workers need.
-    """
-
-    job: Job
-    places: Places
-    token: str
-
-    def run(self, shard: Shard) -> ShardReport:
-        with locks.at_work(self.places.state, self.token):
-            return rescue(self.places, shard.id) or self._carry_out(shard)
-
-    def warm_up(self) -> None:
-        """Load what the job needs before its first shard."""
-        self.job.warm_up()
-
-    def _carry_out(self, shard: Shard) -> ShardReport:
-        sink = ShardSink(self.places, shard.id)
-        try:
-            return sink.commit(
-                list(
-                    heartbeat.report_progress(
-                        self.job.run(shard, sink), self.places.signs / shard.id
-                    )
-                )
-            )
-        except FaceprepError:
-            sink.discard()
-            raise
-        except Exception as bug:
-            log.debug("shard %s", shard.id, exc_info=True)
-            sink.discard()
-            return crashed(shard, _describe_bug(bug))
-        except BaseException:
-            sink.discard()
-            raise
-
-
-def _describe_bug(bug: Exception) -> str:
-    """Describe a bug in one line: what it was, and in which line of the source."""
-    place = traceback.extract_tb(bug.__traceback__)[-1]
-    return " ".join(
-        f"{type(bug).__name__}: {bug} ({os.path.basename(place.filename)}:{place.lineno})".split()
-    )
 
 
 def run_job(
@@ -113,13 +28,15 @@ def run_job(
     """
     started = time.monotonic()
     places = _places(job, request)
-    preflight.refuse_bad_places(request, _folders(job, request), job.writes_in_place(request))
+    folders = _folders(job, request)
+    preflight.refuse_bad_places(request, folders, job.writes_in_place(request))
     preflight.refuse_linked_state(places.state_folders())
-    drive: _Drive | None = None
+    preflight.refuse_bad_share(request, job.writes_in_place(request))
+    drive: Drive | None = None
     try:
-        with locks.lock(places.state) as token:
+        with _lock(places) as token:
             task = ShardTask(job, places, token)
-            drive = _Drive(task, request, progress or Progress())
+            drive = Drive(task, request, folders, progress or Progress())
             drive.run(runner)
     except KeyboardInterrupt:
         state = drive.state_line() if drive else "nothing begun"
@@ -132,22 +49,30 @@ def run_job(
     return drive.summary(time.monotonic() - started)
 
 
-def _add_summary(error: FaceprepError, drive: _Drive | None, started: float) -> None:
+def _add_summary(error: FaceprepError, drive: Drive | None, started: float) -> None:
     if drive and drive.is_prepared:
         error.summary = drive.summary(time.monotonic() - started)
 
 
+def _lock(places: Places) -> AbstractContextManager[str]:
+    """Return the lock that the run needs, for itself or shared with others."""
+    if places.is_share:
+        return locks.lock_share(places.state, places.private)
+    return locks.lock(places.state)
+
+
 def _places(job: Job, request: Request) -> Places:
     """Return the places of a run: beside an output file, or inside an output folder."""
+    share = request.share.folder if request.share else ""
     if job.writes_file(request.output):
-        return Places(request.output.parent, request.output.name)
+        return Places(request.output.parent, request.output.name, share=share)
     if job.siblings:
         output = Path(os.path.abspath(request.output))
-        return Places(output.parent, home=output.name, siblings=job.siblings)
+        return Places(output.parent, home=output.name, siblings=job.siblings, share=share)
     name = job.state_of(request)
     if name is None:
-        return Places(request.output)
-    return Places(request.output, name, shares_failures=True)
+        return Places(request.output, share=share)
+    return Places(request.output, name, shares_failures=True, share=share)
 
 
 def _folders(job: Job, request: Request) -> list[Path]:
@@ -156,245 +81,3 @@ def _folders(job: Job, request: Request) -> list[Path]:
         return []
     output = Path(os.path.abspath(request.output))
     return [output.with_name(output.name + ending) for ending in ("", *job.siblings)]
-
-
-class _Drive:
-    """The driver of one run."""
-
-    def __init__(self, task: ShardTask, request: Request, progress: Progress) -> None:
-        self._task, self._request, self._progress = task, request, progress
-        self._job, self._places = task.job, task.places
-        self._ledger = Ledger(task.places)
-        self._before = self._ledger.load_run()
-        self.is_prepared = False
-        self._reports: dict[str, ShardReport] = {}
-        self._by_status: Counter[str] = Counter()
-        self._n_done_before = 0
-        self._shards: dict[str, Shard] = {}
-        self._finish_report: ShardReport | None = None
-
-    def run(self, runner: Runner) -> None:
-        """Carry out what is left, and leave the state in order whatever happens."""
-        try:
-            with runner.start(self._task) as carry_out:
-                self.prepare()
-                for stage in self.work.stages:
-                    self.carry_out(stage, carry_out)
-            self.finish()
-            self.close()
-            self._ledger.mark_finished(self._run)
-        except BaseException:
-            with suppress(FaceprepError):  # the disk may be full: the error at hand says more
-                self.close()
-            raise
-
-    # Before
-
-    def prepare(self) -> None:
-        """Plan the work, compare it with the earlier run, and collect what is finished."""
-        output, before = self._request.output, None if self._request.overwrite else self._before
-        if before is not None:
-            preflight.refuse_other_run(before, self._described(), output)
-        if self._request.overwrite:  # old state is removed and need not be sound
-            self._ledger.wait_for_workers()
-        else:
-            self._ledger.recover()
-        storage.make_folder(self._places.scratch)
-        self.work = self._job.plan(self._request, self._places.scratch)
-        self._shards = {shard.id: shard for stage in self.work.stages for shard in stage.shards}
-        described = self._described() | self._planned()
-        if before is not None:
-            preflight.refuse_changed_input(before, described, output)
-        if self.work.files is not None:
-            preflight.refuse_to_write_over(
-                self._request, self._places.root, self.work.files, self._before
-            )
-        elif self._before is None:
-            preflight.refuse_foreign_files(_folders(self._job, self._request))
-        if self._request.overwrite:
-            self._ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
-        self._load_finished()
-        preflight.refuse_what_cannot_fit(
-            self.work, 1 - len(self._reports) / max(len(self._shards), 1), self._places.root
-        )
-        self._run = described | self._lineage(described)
-        self._ledger.save_run(self._run)
-        self.is_prepared = True
-
-    def _described(self) -> dict[str, Any]:
-        return {
-            "faceprep": __version__,
-            "command": self._job.command,
-            "options": _plain(self._job) | {"limit": self._request.limit},
-            "sources": [os.path.abspath(source) for source in self._request.sources],
-        }
-
-    def _planned(self) -> dict[str, Any]:
-        cuts = "\n".join(
-            f"{shard.id} {shard.source} {shard.start} {shard.stop}"
-            for shard in self._shards.values()
-        )
-        return {
-            "fingerprint": self.work.fingerprint,
-            "n_shards": len(self._shards),
-            "shards": hashlib.sha256(cuts.encode("utf-8", "surrogateescape")).hexdigest(),
-            "files": None if self.work.files is None else list(self.work.files),
-        }
-
-    def _lineage(self, described: Mapping[str, Any]) -> dict[str, Any]:
-        """Name this run, and the run that made each of its inputs."""
-        text = json.dumps(described, sort_keys=True)
-        sources = [Path(os.path.abspath(source)) for source in self._request.sources]
-        return {
-            "id": hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16],
-            "inputs": [{"path": str(source), "run": run_id_of(source)} for source in sources],
-        }
-
-    def _load_finished(self) -> None:
-        """Load the reports of finished shards.
-
-        Parts must exist only while they are still to be joined.
-        """
-        self._finish_report = load_report(self._places, FINISH)
-        for with_parts in (False, True) if self._finish_report else (True,):
-            reports = {
-                shard_id: load_report(self._places, shard_id, with_parts)
-                for shard_id in self._shards
-            }
-            self._reports = {shard_id: report for shard_id, report in reports.items() if report}
-            if len(self._reports) == len(self._shards):
-                break
-            self._finish_report = None
-        for report in self._reports.values():
-            self._by_status.update(report.by_status)
-        self._n_done_before = self._by_status.total()
-        if self._reports:
-            log.info("%s: resuming: %s", self._request.output, self.state_line())
-
-    # During
-
-    def carry_out(self, stage: Stage, carry_out: CarryOut) -> None:
-        """Carry out the unfinished shards of one stage.
-
-        If a shard of an earlier stage is lost, carry out none.
-        """
-        todo = [shard for shard in stage.shards if shard.id not in self._reports]
-        self._stop_at_too_many_failures()
-        if not todo or self._finish_report or self._n_crashed():
-            return
-        n_done = sum(len(shard) for shard in stage.shards) - sum(len(shard) for shard in todo)
-        self._progress.watch(lambda: heartbeat.count_done(self._places.signs))
-        self._progress.start(stage, n_done, stage.unit or self.work.unit)
-        log.debug(
-            "%s: %d shards, %d of them done",
-            stage.name,
-            len(stage.shards),
-            len(stage.shards) - len(todo),
-        )
-        try:
-            with closing(carry_out(todo)) as reports:
-                for report in reports:
-                    if report.crash:  # in the very commit, perhaps
-                        report = rescue(self._places, report.shard_id) or report
-                    self._reports[report.shard_id] = report
-                    self._by_status.update(report.by_status)
-                    log.debug(
-                        "shard %s: %d files, %s",
-                        report.shard_id,
-                        report.n_outputs,
-                        dict(report.by_status),
-                    )
-                    self._progress.step(report)
-                    self._stop_at_too_many_failures()
-        finally:
-            self._progress.stop()
-
-    def _n_crashed(self) -> int:
-        return sum(bool(report.crash) for report in self._reports.values())
-
-    def _stop_at_too_many_failures(self) -> None:
-        allowed, n_failed = self._request.max_failures, self._n_failed()
-        if allowed is not None and n_failed > allowed:
-            raise TooManyFailures(
-                f"{count_noun(n_failed, 'input')} failed, --max-failures allows {allowed:,}",
-                path=self._request.output,
-                remedy=f"Each is named in {self._places.failures}.",
-            )
-
-    def finish(self) -> None:
-        """Join the parts. Raises OutputError when a crashed shard leaves the output unjoined."""
-        n_crashed = self._n_crashed()
-        if n_crashed and self.work.files is not None:
-            raise OutputError(
-                f"not made: {n_crashed:,} of {len(self._shards):,} shards crashed",
-                path=self._request.output,
-                remedy=f"Each is named in {self._places.failures}. Start the same command again "
-                "to try them again.",
-            )
-        if not n_crashed and not self._finish_report:
-            sink = ShardSink(self._places, FINISH)
-            try:
-                self._job.finish(self.work, self._request, sink)
-                self._finish_report = sink.commit([])
-            except BaseException:
-                sink.discard()
-                raise
-
-    # After
-
-    def close(self) -> None:
-        """Leave the state in order, and no trace of a run that never began."""
-        self._ledger.recover()
-        self._ledger.drop_scratch()
-        if self.is_prepared:
-            self._ledger.write_failures(self._reports.values(), self._shards)
-        if self._finish_report or (self._before is None and not self.is_prepared):
-            self._ledger.drop_parts()
-
-    def state_line(self) -> str:
-        if not self._shards:
-            return "nothing begun"
-        return f"{len(self._reports):,} of {len(self._shards):,} shards done"
-
-    def _n_failed(self) -> int:
-        return count_failures(self._by_status)
-
-    def _job_details(self) -> dict[str, Any]:
-        """Return the figures that the job gives for its work and its finished output."""
-        if self._finish_report:
-            return {**self.work.figures, **self._job.details(self._request.output)}
-        return {}
-
-    def summary(self, seconds: float) -> Summary:
-        reports = list(self._reports.values())
-        if self._finish_report:
-            reports.append(self._finish_report)
-        inputs: dict[str, int] = {}
-        others: dict[str, dict[str, int]] = {}
-        for name, n in sorted(self._by_status.items()):
-            status, unit = split_count_name(name)
-            counts = others.setdefault(unit, {}) if unit else inputs
-            counts[status] = n
-        return Summary(
-            command=self._job.command,
-            unit=self.work.counted_unit or self.work.unit,
-            inputs=sum(inputs.values()),
-            ok=inputs.get(OK, 0),
-            failed=self._n_failed(),
-            by_status=join_units(self._by_status),
-            others=others,
-            outputs=sum(report.n_outputs for report in reports),
-            seconds=round(seconds, 3),
-            output=str(self._request.output),
-            details={"failures": str(self._places.failures), "done_before": self._n_done_before}
-            | self._job_details(),
-        )
-
-
-def _plain(value: Any) -> Any:
-    """Convert a value to the form in which JSON gives it back."""
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return os.path.abspath(value) if isinstance(value, Path) else value

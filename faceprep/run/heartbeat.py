@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from faceprep.core import storage
@@ -19,8 +20,9 @@ EVERY_S = 1.0
 def report_progress(outcomes: Iterator[Outcome], sign: Path) -> Iterator[Outcome]:
     """Yield the same outcomes, and write their number to the file `sign` once a second.
 
-    The file appears after the first second and is removed at the end. Where it cannot be written,
-    the outcomes are closed at once, while the files of the shard are still open.
+    The file appears after the first second and is removed at the end. A heartbeat that cannot be
+    written is left out. Outcomes that are abandoned are closed at once, while the files of the
+    shard are still open.
     """
     last, has_sign = time.monotonic(), False
     try:
@@ -29,12 +31,14 @@ def report_progress(outcomes: Iterator[Outcome], sign: Path) -> Iterator[Outcome
             now = time.monotonic()
             if now - last >= EVERY_S:
                 last, has_sign = now, True
-                storage.write_file(sign, b"%d" % n, durable=False)
+                with suppress(FaceprepError):
+                    storage.write_file(sign, b"%d" % n, durable=False)
     finally:
         if isinstance(outcomes, Generator):
             outcomes.close()
         if has_sign:
-            storage.remove_file(sign)
+            with suppress(FaceprepError):
+                storage.remove_file(sign)
 
 
 def count_done(folder: Path) -> int:

@@ -2,8 +2,9 @@
 
     STATE/run.json            command, options, version, fingerprint of the source
     STATE/ledger/SHARD.jsonl  a finished shard: its outputs, counts and outcomes (`tables.ledger`)
-    STATE/staging/SHARD/      a shard at work
+    STATE/staging/ATTEMPT/    a shard at work, or left by a worker that died (`run.staging`)
     STATE/parts/              intermediate files of finished shards
+    STATE/shares/I-of-N/      what a process with --shard I/N keeps for itself
     STATE/failures.csv        every failed input with its reason, of an output that is one file
     OUT/failures.csv          the same of an output that is a folder, where something failed
 
@@ -15,23 +16,30 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from faceprep.core import locks, output_tree, storage
+from faceprep.core import locks, output_tree, passing_faults, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.csv import csv_line
 from faceprep.core.state_file import RUN, STATE, load_run
-from faceprep.core.types import OK, Buffer, Outcome, Shard, ShardReport, count_failures, count_name
-from faceprep.run.staging import BESIDE, Staging, abandon_shard, recover_shard
-from faceprep.tables.ledger import FAILURES, PAGES, Page, page_name, read_failures, shard_ids
+from faceprep.core.types import Buffer, Outcome, Shard, ShardReport, count_failures, count_name
+from faceprep.run.staging import (
+    BESIDE,
+    Staging,
+    finish_attempt,
+    new_attempt,
+    remove_attempt,
+    shard_of,
+)
+from faceprep.tables.ledger import FAILURES, PAGES, Page, as_columns, page_name, shard_ids
 
 _PARTS = "parts"
-_KEY, _STATUS, _UNIT = attrgetter("key"), attrgetter("status"), attrgetter("unit")
-_REASON = attrgetter("reason")
+_STATUS, _UNIT = attrgetter("status"), attrgetter("unit")
 
 
 class Places:
@@ -39,8 +47,9 @@ class Places:
 
     `root` is the folder that output names are relative to. `state_name` names the folder of the
     state where several runs have the same root; `all_failures` is then the list that they share, if
-    they do. With `home`, the output is the folder of that name in `root`. The folders beside it
-    have one of the endings `siblings`.
+    they do. A process that carries out a `share` of the run keeps what is its own in a folder of
+    that name: its lock, its scratch and its failures. With `home`, the output is the folder of that
+    name in `root`. The folders beside it have one of the endings `siblings`.
     """
 
     def __init__(
@@ -50,28 +59,39 @@ class Places:
         shares_failures: bool = False,
         home: str = "",
         siblings: Sequence[str] = (),
+        share: str = "",
     ) -> None:
         self.root, self.home = root, home
         self.tops = tuple(home + ending for ending in ("", *siblings)) if home else ()
         state = root / home / STATE
         self.state = state / state_name
         self.all_failures = state / FAILURES if shares_failures and state_name else None
-        self.scratch = self.state / "scratch"
+        self.is_share = bool(share)
+        self.shares = self.state / "shares"
+        self.private = self.shares / share if share else self.state
+        self.scratch = self.private / "scratch"
         self.signs = self.scratch / "signs of life"
         self.is_alone = not state_name
         folder = root / home if self.is_alone else self.state
+        if share:
+            folder, self.is_alone, self.all_failures = self.private, False, None
         self.failures = folder / FAILURES
         self._state_name = self.state.relative_to(self.root).as_posix()
 
     def page(self, shard_id: str) -> Path:
         return self.state / page_name(shard_id)
 
-    def staging(self, shard_id: str) -> Path:
-        return self.state / "staging" / shard_id
+    def staging(self, attempt: str) -> Path:
+        return self.state / "staging" / attempt
+
+    def attempts(self) -> list[str]:
+        """Return the names of all attempts that have left something."""
+        return _names(self.staging(""))
 
     def state_folders(self) -> list[Path]:
         """Return every folder that holds state of the run, outermost first."""
-        inner = [self.state / name for name in (PAGES, _PARTS, "scratch", "staging")]
+        inner = [self.state / name for name in (PAGES, _PARTS, "scratch", "staging", "shares")]
+        inner += [self.private, self.scratch] * self.is_share
         beside = [self.root / top for top in self.tops[1:]]
         outer = [self.root / self.home / STATE, self.state, self.signs]
         return [*outer, *inner, *(top / STATE for top in beside), *(top / BESIDE for top in beside)]
@@ -84,11 +104,15 @@ class Places:
 
 
 class ShardSink:
-    """The Sink of one shard. It stages files and commits them with the ledger page."""
+    """The Sink of one attempt at a shard. It stages files and commits them with the ledger page.
+
+    `attempt` is the name of the attempt, which no other has.
+    """
 
     def __init__(self, places: Places, shard_id: str) -> None:
         self._places, self._id = places, shard_id
-        self._staging = Staging(places.root, places.staging(shard_id), places.tops)
+        self.attempt = new_attempt(shard_id)
+        self._staging = Staging(places.root, places.staging(self.attempt), places.tops)
         self._n_parts = 0
         # without a home: the hot path, no call in between
         self.write = self._write_beside if places.home else self._staging.write
@@ -123,38 +147,29 @@ class ShardSink:
         return self._places.root / self._places.part_name(shard_id, suffix)
 
     def commit(self, outcomes: Sequence[Outcome]) -> ShardReport:
+        """Make the shard a part of the output and return its report.
+
+        If another attempt at it was first, this one leaves nothing, and the report is that of the
+        first.
+        """
         name_of = count_name if any(map(_UNIT, outcomes)) else _STATUS
         by_status = dict(sorted(Counter(map(name_of, outcomes)).items()))
         n_outputs = len(self._staging.names) - self._n_parts
-        report = ShardReport(self._id, len(outcomes), by_status, n_outputs)
+        retry = passing_faults.are_met() and count_failures(by_status) > 0
+        report = ShardReport(self._id, len(outcomes), by_status, n_outputs, retry=retry)
         counts = {
             "shard": self._id,
             "inputs": report.n_inputs,
             "by_status": by_status,
             "outputs": n_outputs,
-        }
-        self._staging.commit(
-            [counts, _as_columns(outcomes, by_status)], self._places.page(self._id)
-        )
-        return report
+        } | ({"retry": True} if retry else {})
+        lines = [counts, as_columns(outcomes, by_status)]
+        if self._staging.commit(lines, self._places.page(self._id)):
+            return report
+        return rescue(self._places, self._id) or report
 
     def discard(self) -> None:
         self._staging.discard()
-
-
-def _as_columns(
-    outcomes: Sequence[Outcome], by_status: Mapping[str, int]
-) -> tuple[list[str], dict[int, Any]]:
-    """Return the keys, and (status, reason) by position for outcomes that are not plainly ok."""
-    is_plain = by_status.keys() <= {OK} and not any(map(_REASON, outcomes))
-    others: dict[int, list[str]] = {}
-    if not is_plain:
-        for i, (_, status, reason, unit) in enumerate(outcomes):
-            if unit:
-                others[i] = [status, reason, unit]
-            elif (status, reason) != (OK, ""):
-                others[i] = [status, reason]
-    return list(map(_KEY, outcomes)), others
 
 
 def crashed(shard: Shard, reason: str) -> ShardReport:
@@ -167,8 +182,14 @@ def crashed(shard: Shard, reason: str) -> ShardReport:
 
 
 def rescue(places: Places, shard_id: str) -> ShardReport | None:
-    """Finish or undo the shard of a dead worker; return its report if it had begun its commit."""
-    recover_shard(places.root, places.staging(shard_id), places.page(shard_id), places.tops)
+    """Finish what attempts at a shard have begun to commit; return its report if it is done.
+
+    An attempt that is still at work is left alone.
+    """
+    for attempt in places.attempts():
+        if shard_of(attempt) == shard_id:
+            page = places.page(shard_id)
+            finish_attempt(places.root, places.staging(attempt), page, places.tops)
     return load_report(places, shard_id)
 
 
@@ -213,16 +234,59 @@ class Ledger:
         """Record that the run is complete, so that its state may become one file."""
         self.save_run(dict(run) | {"finished": True})
 
-    def recover(self) -> None:
-        """Finish or undo the shards of workers that were stopped or killed."""
-        with locks.without_workers(self._places.state):
-            for shard_id in _names(self._places.staging("")):
-                rescue(self._places, shard_id)
+    def recover(self, mine: Container[str] | None = None) -> None:
+        """Finish or undo the shards of workers that were stopped or killed.
+
+        `mine` are the shards of this process, where it carries out a share of the run.
+        """
+        places = self._places
+        with ExitStack() as kept_out:
+            for folder in self._folders_of_workers():
+                kept_out.enter_context(locks.without_workers(folder))
+            for attempt in places.attempts():
+                if mine is not None and shard_of(attempt) not in mine:
+                    continue
+                here, page = places.staging(attempt), places.page(shard_of(attempt))
+                if not finish_attempt(places.root, here, page, places.tops):
+                    remove_attempt(places.root, here, places.tops)
+
+    def drop_pages(self, unfinished: Container[str]) -> None:
+        """Remove the pages of shards that are `unfinished`, such as those with lost outputs."""
+        for shard_id in shard_ids(_names(self._places.page("").parent)):
+            if shard_id in unfinished:
+                storage.remove_file(self._places.page(shard_id))
+
+    def undo(self, shard_id: str) -> None:
+        """Remove the outputs and the page of a finished shard, so that it is carried out again."""
+        output_tree.remove_outputs(
+            self._places.root, _outputs(self._places, shard_id), self._places.tops
+        )
+        storage.remove_file(self._places.page(shard_id))
+
+    def _folders_of_workers(self) -> list[Path]:
+        """Return the folders that workers share a lock in: those of all shares for a whole run."""
+        if self._places.is_share:
+            return [self._places.private]
+        shares = self._places.shares
+        return [self._places.state, *(shares / name for name in _names(shares))]
 
     def wait_for_workers(self) -> None:
         """Wait until no worker of the earlier run is busy; leave its staging alone."""
-        with locks.without_workers(self._places.state):
-            pass
+        for folder in self._folders_of_workers():
+            with locks.without_workers(folder):
+                pass
+
+    def begin(self) -> AbstractContextManager[object]:
+        """Hold the record of the run, which the processes that share the run write in turn."""
+        if self._places.is_share:
+            return locks.without_workers(self._places.state)
+        return nullcontext()
+
+    def is_done(self, shards: Sequence[Shard]) -> bool:
+        """Return whether the pages of these shards are there and none is still being committed."""
+        pages = set(shard_ids(_names(self._places.page("").parent)))
+        begun = {shard_of(attempt) for attempt in self._places.attempts()}
+        return all(shard.id in pages and shard.id not in begun for shard in shards)
 
     def outcomes(self, shard_id: str) -> Iterator[Outcome]:
         """Yield one Outcome for every input of a finished shard."""
@@ -270,9 +334,8 @@ class Ledger:
         `keep_outputs` spares outputs that replaced an input.
         """
         places = self._places
-        for shard_id in _names(places.staging("")):
-            if not keep_outputs:
-                abandon_shard(places.root, places.staging(shard_id), places.tops)
+        for attempt in places.attempts():
+            remove_attempt(places.root, places.staging(attempt), places.tops)
         folder = places.page("").parent
         for shard_id in shard_ids(_names(folder)):
             names = _outputs(places, shard_id)
@@ -287,6 +350,8 @@ class Ledger:
 
     def drop_scratch(self) -> None:
         storage.remove_tree(self._places.scratch)
+        if not self._places.is_share:
+            storage.remove_tree(self._places.shares)
 
     def drop_parts(self) -> None:
         for folder in (self._places.state / _PARTS, self._places.staging("")):
@@ -320,14 +385,3 @@ def _names(folder: Path) -> list[str]:
         return []
     folders, files = storage.list_folder(folder)
     return sorted(folders + files)
-
-
-def first_failures(path: str, n: int) -> tuple[list[tuple[str, str, str]], int]:
-    """Return the first `n` rows (input, status, reason) of a failures.csv, and the number of rows.
-
-    Raises SourceError.
-    """
-    with storage.open_source(path) as file:
-        rows = read_failures(file, path)
-        first = list(islice(rows, n))
-        return first, len(first) + sum(1 for _ in rows)

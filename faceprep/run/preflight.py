@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from faceprep import __version__
 from faceprep.core import disk_space, registry, storage
-from faceprep.core.errors import OutputError, ResumeError
+from faceprep.core.errors import OptionError, OutputError, ResumeError
 from faceprep.core.os_errors import missing_source
 from faceprep.core.output_tree import is_within, refuse_overlap
 from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes
-from faceprep.core.types import Request, Work
+from faceprep.core.types import Request, Shard, Share, Stage, Work
 
 _CONTAINERS = tuple(
     suffix
@@ -108,6 +109,66 @@ def _said(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return "not given" if value in (None, "", []) else repr(value)
+
+
+def refuse_bad_share(request: Request, in_place: bool) -> None:
+    """Refuse a share of a run that cannot be shared."""
+    share = request.share
+    if share is None:
+        return
+    if not 1 <= share.number <= share.n:
+        raise OptionError(
+            "--shard", expected=f"1/{share.n} to {share.n}/{share.n}", found=f"{share}"
+        )
+    if request.overwrite:
+        raise OptionError(
+            "--shard and --overwrite exclude each other",
+            remedy="Remove the output, then start all processes.",
+        )
+    if in_place:
+        raise OptionError("--shard: an output that replaces its input cannot be shared")
+
+
+def refuse_other_share(before: Mapping[str, Any], request: Request) -> None:
+    """Refuse to share a run with another version, or with another number of processes."""
+    share = request.share
+    if share is None and not request.joins:
+        return
+    if before.get("faceprep") != __version__:
+        raise ResumeError(
+            "this run was begun by another version",
+            path=request.output,
+            expected=f"faceprep {before.get('faceprep')}",
+            found=f"faceprep {__version__}",
+            remedy="Use one version in all processes.",
+        )
+    n = before.get("shares", share and share.n)
+    if share is not None and n != share.n:
+        raise ResumeError(
+            "this run is shared by another number of processes",
+            path=request.output,
+            expected=f"--shard {min(share.number, n)}/{n}",
+            found=f"--shard {share}",
+            remedy=_AFRESH,
+        )
+
+
+def refuse_missing_shares(
+    before: Mapping[str, Any],
+    stage: Stage,
+    is_done: Callable[[Sequence[Shard]], bool],
+    output: Path,
+) -> None:
+    """Refuse to join a run before the processes that share it have done its first stage."""
+    n = before.get("shares") or 1
+    shares = [Share(number, n) for number in range(1, n + 1)]
+    missing = [str(share) for share in shares if not is_done(share.take(stage.shards))]
+    if missing:
+        raise ResumeError(
+            f"cannot be joined yet: --shard {', '.join(missing)} is not done",
+            path=output,
+            remedy="Start it again with the same options, then finish.",
+        )
 
 
 def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:

@@ -4,9 +4,13 @@ Each worker is a clean Python: it inherits nothing that the driver has open or r
 handles, GPUs, a script without a main guard). It is a new process, or a fork of the driver where
 that is as clean (`fork`). It holds one shard at a time, so the death of a worker (out of memory, a
 crash in a decoder, kill -9) costs that shard and nothing else. The first workers start while the
-shards are still being planned, and all serve every stage. A shard is tried once more in a new
-worker; after the second death it has failed, with the signal as its reason. Workers die with the
-driver, and only the driver handles Ctrl-C.
+shards are still being planned, and all serve every stage. Workers die with the driver, and only the
+driver handles Ctrl-C.
+
+A shard is tried once more in a new worker. After the second death, or as soon as an item takes too
+long, it is carried out one item at a time, and the items that end a worker are left out
+(`core.items`). A shard that ends its worker with no item in hand has failed, with the signal as its
+reason.
 """
 
 from __future__ import annotations
@@ -26,11 +30,22 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from faceprep.core.cpu import n_cores, number_of, share_of, take_share
+from faceprep.core.cpu import n_cores as count_cores
+from faceprep.core.cpu import number_of, share_of, take_share
 from faceprep.core.errors import FaceprepError, OptionError
-from faceprep.core.types import CarryOut, Shard, ShardReport, ShardWork
+from faceprep.core.items import (
+    CRASHED,
+    NO_MEMORY,
+    TIMED_OUT,
+    Board,
+    Care,
+    begin,
+    share_board,
+    use_board,
+)
+from faceprep.core.types import ITEM_TIMEOUT_S, CarryOut, Shard, ShardReport, ShardWork
 from faceprep.run.fork import Copy, is_clean
 from faceprep.run.ledger import crashed
 
@@ -40,6 +55,7 @@ _N_EARLY = 4
 _N_TRIES = 2
 _N_STARTS = 3
 _PATIENCE = 5.0
+_LOOK_S = 0.5
 _STDERR = 2
 _READY = "ready"
 _BOOT = (
@@ -57,18 +73,23 @@ class ProcessRunner:
     """A runner of up to `n_workers` shards at a time, each in a process of its own."""
 
     n_workers: int
+    item_timeout: float = ITEM_TIMEOUT_S
+    """Seconds after which an item that is decoded or given to a model is given up."""
+    cores: int = 0
+    """Cores that the workers share; 0 for all that this process may use."""
 
     @contextmanager
     def start(self, work: ShardWork) -> Iterator[CarryOut]:
+        n_cores = self.cores or count_cores()
         workers = [
-            _Worker(work, number, max(1, n_cores() // self.n_workers))
+            _Worker(work, number, max(1, n_cores // self.n_workers))
             for number in range(self.n_workers)
         ]
         try:
             for worker in workers[:_N_EARLY]:
                 worker.start()
             workers[0].load()
-            yield partial(_carry_out, workers)
+            yield partial(_carry_out, workers, self.item_timeout, n_cores)
         finally:
             for worker in workers:
                 worker.kill()
@@ -77,33 +98,57 @@ class ProcessRunner:
 
 
 def _carry_out(
-    workers: Sequence[_Worker], shards: Iterable[Shard]
+    workers: Sequence[_Worker], item_timeout: float, n_cores: int, shards: Iterable[Shard]
 ) -> Generator[ShardReport, None, None]:
-    waiting = deque(shards)
-    n_deaths: Counter[str] = Counter()
+    waiting = deque((shard, Care()) for shard in shards)
+    deaths: Counter[str] = Counter()
     at_once = workers[: len(waiting)]
     for worker in at_once:
         worker.start()
-        worker.n_cores = max(1, n_cores() // len(at_once))
-        worker.give(waiting.popleft())
+        worker.n_cores = max(1, n_cores // len(at_once))
+        worker.give(*waiting.popleft())
     while busy := [worker for worker in workers if worker.shard is not None]:
-        for worker in _with_news(busy):
-            shard, news = cast(Shard, worker.shard), worker.take()
+        for worker in _with_news(busy, item_timeout):
+            shard, care, news = cast(Shard, worker.shard), worker.care, worker.take()
             if isinstance(news, ShardReport):
                 yield news
-            elif news:
-                n_deaths[shard.id] += 1
-                if n_deaths[shard.id] < _N_TRIES:
-                    waiting.append(shard)
+            elif news is not None:
+                deaths[shard.id] += 1
+                next_care = _care_after(news, care, deaths[shard.id])
+                if next_care is None:
+                    yield crashed(shard, news.reason)
                 else:
-                    yield crashed(shard, news)
+                    waiting.append((shard, next_care))
             if waiting and worker.shard is None:
-                worker.give(waiting.popleft())
+                worker.give(*waiting.popleft())
 
 
-def _with_news(workers: Sequence[_Worker]) -> list[_Worker]:
-    ready = wait([worker.connection for worker in workers])
+def _care_after(death: Death, care: Care, n_deaths: int) -> Care | None:
+    """Return the care for the next attempt at a shard whose worker has died, None for no attempt.
+
+    The first death may have nothing to do with the shard, unless an item took too long.
+    """
+    if n_deaths < _N_TRIES and death.status != TIMED_OUT:
+        return care
+    return care.after(death.item, death.status, death.reason)
+
+
+def _with_news(workers: Sequence[_Worker], item_timeout: float) -> list[_Worker]:
+    """Wait for news, and return the workers that have some; end those whose item takes too long."""
+    ready: list[Any] = []
+    while not ready:
+        ready = wait([worker.connection for worker in workers], min(_LOOK_S, item_timeout))
+        for worker in workers:
+            worker.end_if_late(item_timeout)
     return [worker for worker in workers if worker.connection in ready]
+
+
+class Death(NamedTuple):
+    """The end of a worker: the item that it had in hand, if any, and what happened to it."""
+
+    reason: str
+    item: str = ""
+    status: str = CRASHED
 
 
 class _Worker:
@@ -117,7 +162,10 @@ class _Worker:
         self._open = ExitStack()
         self._n_starts = 0
         self.shard: Shard | None = None
+        self.care = Care()
         self._is_loaded = False
+        self._board: Board | None = None
+        self._late = ""
 
     def start(self) -> None:
         """Start a process unless there is one. Raises FaceprepError."""
@@ -127,8 +175,9 @@ class _Worker:
         try:
             ours, theirs = Pipe()
             self.connection = self._open.enter_context(ours)
+            self._board, board = self._open.enter_context(share_board())
             with theirs, _hold_ctrl_c_back():
-                own = share_of(self.n_cores) | number_of(self._number)
+                own = share_of(self.n_cores) | number_of(self._number) | board
                 self._process = _start(theirs.fileno(), _ONE_THREAD | os.environ | own)
         except OSError as error:
             raise FaceprepError(
@@ -147,19 +196,26 @@ class _Worker:
                     f"the job cannot be sent to workers: {error}", remedy=_IN_A_MODULE
                 ) from error
 
-    def give(self, shard: Shard) -> None:
+    def give(self, shard: Shard, care: Care) -> None:
         self.load()
-        self.shard = shard
-        self._send((shard, self.n_cores))
+        self.shard, self.care = shard, care
+        self._send((shard, care, self.n_cores))
+
+    def end_if_late(self, item_timeout: float) -> None:
+        """Kill the process if it has had an item in hand for too long; `take` finds it dead."""
+        if self._process is None or self._board is None or self._late:
+            return
+        item, seconds = self._board.read()
+        if item and seconds > item_timeout:
+            self._late = f"took longer than {item_timeout:g} s"
+            self._process.kill()
 
     def _send(self, message: object) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # it is dead: `take` finds out
             self.connection.send(message)
 
-    def take(self) -> ShardReport | str:
-        """Return the report of the shard, or the cause of death of the worker.
-
-        Empty for a log record.
+    def take(self) -> ShardReport | Death | None:
+        """Return the report of the shard, or the death of the worker; None for a log record.
 
         A new process replaces a dead one. Raises the FaceprepError that the worker sends.
         """
@@ -171,39 +227,43 @@ class _Worker:
             raise news
         if isinstance(news, logging.LogRecord):
             log.handle(news)
-            return ""
+            return None
         if news == _READY:
             self._n_starts = 0
-            return ""
+            return None
         self.shard = None
         return cast(ShardReport, news)
 
-    def _replace(self) -> str:
-        how = self._end()
+    def _replace(self) -> Death | None:
+        death = self._end()
         was_ready, shard = not self._n_starts, cast(Shard, self.shard)
         if self._n_starts == _N_STARTS:
             raise FaceprepError(
-                f"cannot start a worker: {how}", remedy="Use fewer --workers, or --runner serial."
+                f"cannot start a worker: {death.reason}",
+                remedy="Use fewer --workers, or --runner serial.",
             )
         self._process = self.shard = None
         self.start()
         if was_ready:
-            return how
-        self.give(shard)
-        return ""
+            return death
+        self.give(shard, self.care)
+        return None
 
-    def _end(self) -> str:
-        """Return the cause of death of the process, whose end of the pipe is closed."""
+    def _end(self) -> Death:
+        """Return what became of the process, whose end of the pipe is closed."""
+        item = self._board.read()[0] if self._board else ""
         process = cast("subprocess.Popen[bytes] | Copy", self._process)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_PATIENCE)
         self.kill()
         self.wait()
+        late, self._late = self._late, ""
+        if late:
+            return Death(late, item, TIMED_OUT)
         status = cast(int, process.returncode)
-        if status >= 0:
-            return f"the worker ended with status {status}"
-        names = {number.value: number.name for number in signal.Signals}
-        return f"the worker was killed by {names.get(-status, f'signal {-status}')}"
+        if status == -signal.SIGKILL:
+            return Death(_describe_end(status), item, NO_MEMORY)  # as when memory runs out
+        return Death(_describe_end(status), item)
 
     def kill(self) -> None:
         self._open.close()
@@ -213,6 +273,14 @@ class _Worker:
     def wait(self) -> None:
         if self._process:
             self._process.wait()
+
+
+def _describe_end(status: int) -> str:
+    """Describe the end of a process by its status, which is below zero for a signal."""
+    if status >= 0:
+        return f"the worker ended with status {status}"
+    names = {number.value: number.name for number in signal.Signals}
+    return f"the worker was killed by {names.get(-status, f'signal {-status}')}"
 
 
 def _start(pipe: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes] | Copy:
@@ -250,6 +318,7 @@ def serve(pipe: str, driver: str) -> None:
                 return
             work, level = first
             _log_through(connection, level)
+            use_board()
             _warm_up(work)
             _spare_garbage_collection()
             _send(connection, _READY)
@@ -260,8 +329,9 @@ def serve(pipe: str, driver: str) -> None:
             )
             return
         while (given := _receive(connection)) is not None:
-            shard, share = given
+            shard, care, share = given
             take_share(share)
+            begin(care)
             try:
                 answer = work.run(shard)
             except FaceprepError as error:

@@ -6,14 +6,18 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from faceprep.core.types import CarryOut, Shard, ShardReport, ShardWork
+from faceprep.core.types import ITEM_TIMEOUT_S, CarryOut, Shard, ShardReport, ShardWork
 
 
 @dataclass(frozen=True)
 class SerialRunner:
-    """A runner of one shard at a time. It accepts `n_workers` as every runner does."""
+    """A runner of one shard at a time. It accepts what every runner does.
+
+    It cannot end an item: a decoder that crashes ends the program, and one that hangs stops it.
+    """
 
     n_workers: int = 1
+    item_timeout: float = ITEM_TIMEOUT_S
 
     @contextmanager
     def start(self, work: ShardWork) -> Iterator[CarryOut]:

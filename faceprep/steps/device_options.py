@@ -20,3 +20,13 @@ def require_gpu_option() -> Any:
 def download_option() -> Any:
     """Declare the field `download`."""
     return option(False, "Download a missing insightface pack.")
+
+
+class UsesDevice:
+    """The hook of a command with the option `device`."""
+
+    device: str
+
+    def uses_gpu(self) -> bool:
+        """Return whether a worker may take a GPU."""
+        return self.device != "cpu"

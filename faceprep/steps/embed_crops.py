@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from faceprep.core import storage
+from faceprep.core import items, storage
 from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.embeddings import Embeddings, Model
@@ -182,7 +182,7 @@ def _batches(
         for each in answers:
             batch.append(each)
             n_crops += isinstance(each, FittedCrop)
-            if n_crops == _BATCH:
+            if n_crops == items.most_at_once(_BATCH):
                 yield batch
                 batch, n_crops = [], 0
     if batch:

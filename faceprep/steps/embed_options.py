@@ -23,7 +23,12 @@ from faceprep.models.embedders.embedder import (
     open_embedder,
 )
 from faceprep.models.spec import EMBEDDER_SETTINGS, ModelSpec, parse_numbers, parse_size, parse_spec
-from faceprep.steps.device_options import device_option, download_option, require_gpu_option
+from faceprep.steps.device_options import (
+    UsesDevice,
+    device_option,
+    download_option,
+    require_gpu_option,
+)
 from faceprep.steps.fitting import Fitter, open_fitter
 from faceprep.vision.templates import load_template, map_template
 
@@ -41,7 +46,7 @@ EMBEDDER_HELP = (
 
 
 @dataclass(frozen=True)
-class EmbedSettings:
+class EmbedSettings(UsesDevice):
     """The options that do not name an embedder: they hold for each one of a command."""
 
     device: str = device_option("the embedder")

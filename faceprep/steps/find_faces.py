@@ -28,7 +28,12 @@ from faceprep.models.detectors.detector import Detection, DetectorSpec, SizedDet
 from faceprep.models.detectors.insightface import download_pack
 from faceprep.models.refine.refiner import Refiner, open_refiner
 from faceprep.models.refine.turns import LOOK_SIZE, TurnChooser
-from faceprep.steps.device_options import device_option, download_option, require_gpu_option
+from faceprep.steps.device_options import (
+    UsesDevice,
+    device_option,
+    download_option,
+    require_gpu_option,
+)
 from faceprep.steps.found import Found, first_sound, turn_back
 from faceprep.tables.faces import FaceRow
 from faceprep.vision.pose import estimate_pose
@@ -59,7 +64,7 @@ class Crop(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FaceOptions:
+class FaceOptions(UsesDevice):
     """The options of the commands that detect faces."""
 
     detector: str = option(

@@ -18,7 +18,7 @@ from faceprep.core.options import option
 from faceprep.core.types import OK, Outcome
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.scorers.scorer import ScorerSpec, open_scorer
-from faceprep.steps.device_options import device_option, require_gpu_option
+from faceprep.steps.device_options import UsesDevice, device_option, require_gpu_option
 from faceprep.steps.fitting import Scaler
 from faceprep.steps.stated_template import refuse_unfit_crops
 from faceprep.vision.templates import load_template
@@ -40,7 +40,7 @@ class ScoredCrop(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(UsesDevice):
     """The options of a command that scores crops with models."""
 
     model: tuple[str, ...] = option(

@@ -3,7 +3,8 @@
 STATE/ledger/SHARD.jsonl is the page of a finished shard, three lines of JSON:
 
     [[name …], [bytes …]]                             its outputs
-    {"shard": …, "inputs": …, "by_status": …, "outputs": …}
+    {"shard": …, "inputs": …, "by_status": …, "outputs": …}    and "retry": true where a fault of
+                                                      the environment has cost it an input
     [[key …], {position: [status, reason, unit]}]     its inputs; an outcome that is plainly ok is
                                                       left out, and so is an empty unit
 
@@ -14,17 +15,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
+from operator import attrgetter
 from typing import Any, BinaryIO
 
+from faceprep.core import storage
 from faceprep.core.io.csv import CsvReader
-from faceprep.core.types import Outcome, ShardReport
+from faceprep.core.types import OK, Outcome, ShardReport
 
 PAGES, FAILURES = "ledger", "failures.csv"
 FINISH = "finish"
 """Id of the page that only joins the others."""
 _SUFFIX = ".jsonl"
+_KEY, _REASON = attrgetter("key"), attrgetter("reason")
 
 
 def page_name(shard_id: str) -> str:
@@ -74,9 +79,13 @@ class Page:
         counts = json.loads(self._lines[1])
         try:
             return ShardReport(
-                self.shard_id, counts["inputs"], counts["by_status"], counts["outputs"]
+                self.shard_id,
+                counts["inputs"],
+                counts["by_status"],
+                counts["outputs"],
+                retry=counts.get("retry", False),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise self._damaged("counts") from error
 
     @property
@@ -108,6 +117,21 @@ class Page:
         return ValueError(f"damaged page of shard {self.shard_id}: expected {expected}")
 
 
+def as_columns(
+    outcomes: Sequence[Outcome], by_status: Mapping[str, int]
+) -> tuple[list[str], dict[int, Any]]:
+    """Return the keys, and (status, reason) by position for outcomes that are not plainly ok."""
+    is_plain = by_status.keys() <= {OK} and not any(map(_REASON, outcomes))
+    others: dict[int, list[str]] = {}
+    if not is_plain:
+        for i, (_, status, reason, unit) in enumerate(outcomes):
+            if unit:
+                others[i] = [status, reason, unit]
+            elif (status, reason) != (OK, ""):
+                others[i] = [status, reason]
+    return list(map(_KEY, outcomes)), others
+
+
 def read_failures(
     file: BinaryIO, path: str | os.PathLike[str], errors: str = "surrogateescape"
 ) -> Iterator[tuple[str, str, str]]:
@@ -117,3 +141,14 @@ def read_failures(
     for row in rows:
         key, status, reason, *_ = [*row, "", "", ""]
         yield key, status, reason
+
+
+def first_failures(path: str, n: int) -> tuple[list[tuple[str, str, str]], int]:
+    """Return the first `n` rows (input, status, reason) of a failures.csv, and the number of rows.
+
+    Raises SourceError.
+    """
+    with storage.open_source(path) as file:
+        rows = read_failures(file, path)
+        first = list(islice(rows, n))
+        return first, len(first) + sum(1 for _ in rows)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from faceprep.core import os_errors, storage
+from faceprep.core import items, os_errors, storage
 from faceprep.core.errors import MissingExtra, SourceError
 from faceprep.video.ffv1 import are_slices_sound
 from faceprep.video.index import VideoIndex, packets_of
@@ -121,6 +121,7 @@ class OpenVideo:
     def _try(self, packet: Any) -> list[Any]:
         import av
 
+        items.note_progress()
         if self._has_checksums and packet is not None and not are_slices_sound(bytes(packet)):
             return [None]
         try:

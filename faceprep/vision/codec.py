@@ -114,7 +114,9 @@ def _imdecode(data: Buffer, flags: int) -> npt.NDArray[Any] | None:
         pixels: npt.NDArray[Any] | None = cv2.imdecode(
             np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | flags
         )
-    except cv2.error:
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
         return None
     return pixels
 

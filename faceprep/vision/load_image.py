@@ -9,6 +9,7 @@ import logging
 import os
 from typing import NamedTuple
 
+from faceprep.core import items
 from faceprep.core.arrays import Pixels
 from faceprep.core.io.image_bytes import read_image_bytes, undecodable
 from faceprep.core.types import Buffer, Outcome
@@ -47,6 +48,8 @@ def load_image_bytes(data: Buffer, key: str, label: str = "") -> Pixels | Outcom
 
 def load_noted_bytes(data: Buffer, key: str, label: str = "") -> NotedPixels | Outcome:
     """Load as `load_image_bytes` does, with the note for the caller to report."""
+    if (fault := items.take(key)) is not None:
+        return fault
     try:
         return NotedPixels(*codec.decode_noted(data))
     except codec.Undecodable as error:

@@ -10,11 +10,12 @@ import pytest
 
 from faceprep.cli.build import command_for
 from faceprep.core import registry
-from faceprep.core.job import Job
+from faceprep.core.job import Continuation, Job
 from tests.real import ROOT
 
 SHARED = {"as_json", "quiet", "verbose"}
-OF_RUNS = {"workers", "runner", "limit", "max_failures", "overwrite"}
+OF_WORK = {"workers", "runner", "item_timeout", "ray_address", "max_failures"}
+OF_RUNS = OF_WORK | {"shard", "limit", "overwrite"}
 
 
 def test_every_job_is_a_command() -> None:
@@ -43,7 +44,11 @@ def test_options_are_those_of_the_job(name: str) -> None:
     command = command_for(name)
     options = {option.name: option for option in command.params if isinstance(option, click.Option)}
     declared = {field.name: field for field in fields(job)}
-    shared = SHARED | OF_RUNS if issubclass(job, Job) else SHARED
+    shared = SHARED
+    if issubclass(job, Job):
+        shared = SHARED | OF_RUNS
+    elif issubclass(job, Continuation):
+        shared = SHARED | OF_WORK
     assert set(options) == set(declared) | shared
     for option in options.values():
         assert option.help and option.help.strip().endswith((".", "]")), (

@@ -25,7 +25,6 @@ WRITES_TO_DISK = {
     "faceprep/core/scratch.py",
     "faceprep/core/locks.py",
     "faceprep/run/staging.py",
-    "faceprep/run/nameless_files.py",
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -54,7 +53,7 @@ def test_one_place_catches_every_exception() -> None:
             or "Exception" in {part.strip("() ") for part in ast.unparse(node.type).split(",")}
         )
     ]
-    assert [where.partition(":")[0] for where in broad] == ["faceprep/run/engine.py"], broad
+    assert [where.partition(":")[0] for where in broad] == ["faceprep/run/shard_task.py"], broad
 
 
 def test_nothing_swallows_every_exception() -> None:

@@ -117,7 +117,10 @@ def test_could_not_be_done(damaged_set: Path, tmp_path: Path) -> None:
         (["rec2folder", "a", "b", "--no-such-option"], "No such option"),
         (["rec2folder", "a", "b", "--workers", "0"], "0 is not in the range"),
         (["rec2folder", "a", "b", "--limit", "x"], "'x' is not a valid integer"),
-        (["rec2folder", "a", "b", "--runner", "ray"], "'ray' is not one of 'serial', 'processes'"),
+        (
+            ["rec2folder", "a", "b", "--runner", "x"],
+            "'x' is not one of 'serial', 'processes', 'ray'",
+        ),
     ],
 )
 def test_wrong_usage(

@@ -264,10 +264,15 @@ COMMANDS: Mapping[str, tuple[Callable[[Path, Path], Any], ...]] = {
     "review": (_review,),
     "report": (_report,),
 }
-OTHERS = {"models", "convert-model", "doctor", "rec2folder", "reencode-bin", "bin2folder"} | {
-    "extract-photos",
-    "extract-video",
-}
+OTHERS = {
+    "models",
+    "convert-model",
+    "doctor",
+    "finish",
+    "rec2folder",
+    "reencode-bin",
+    "bin2folder",
+} | {"extract-photos", "extract-video"}
 """Commands that read one kind of file, or none."""
 WAYS = [way for ways in COMMANDS.values() for way in ways]
 _WANTED: dict[Callable[[Path, Path], Any], Any] = {}

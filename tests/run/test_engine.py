@@ -15,8 +15,9 @@ from faceprep import ProcessRunner, Request, SerialRunner, run_job
 from faceprep.core.errors import OutputError, ResumeError, TooManyFailures
 from faceprep.core.options import option
 from faceprep.core.types import Outcome, Runner, Shard, ShardReport, Stage, Work
-from faceprep.run.engine import Progress
-from faceprep.run.ledger import Ledger, Places, ShardSink, first_failures
+from faceprep.run.drive import Progress
+from faceprep.run.ledger import Ledger, Places, ShardSink
+from faceprep.tables.ledger import first_failures
 from tests.fakes import JoinedLines, Lines, opened, results, tree, write_lines
 
 SERIAL = SerialRunner()

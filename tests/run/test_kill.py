@@ -35,17 +35,13 @@ from tests.fakes import (
 _PAUSE = 0.002
 
 
-@pytest.mark.parametrize("kind", ["files", "files moved one by one", "one joined file"])
-def test_killed_before_any_change_of_the_disk(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("kind", ["files", "one joined file"])
+def test_killed_before_any_change_of_the_disk(kind: str, tmp_path: Path) -> None:
     job, name = (
         (JoinedLines(poison="bad"), "lines.bin")
         if kind == "one joined file"
         else (Lines(poison="bad"), "out")
     )
-    if kind == "files moved one by one":
-        monkeypatch.setattr("faceprep.run.nameless_files._NAMELESS", 0)
     source = write_lines(tmp_path / "source.txt", 7)
 
     def run(output: Path, act: Callable[[str, int], None] = lambda name, number: None) -> list[str]:
@@ -68,18 +64,14 @@ def test_killed_before_any_change_of_the_disk(
         assert tree(root) == expected, f"killed before change {change}, then {at}"
 
 
-@pytest.mark.parametrize("kind", ["files", "files moved one by one", "one joined file"])
-def test_ctrl_c_before_any_change_of_the_disk(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("kind", ["files", "one joined file"])
+def test_ctrl_c_before_any_change_of_the_disk(kind: str, tmp_path: Path) -> None:
     """While it plans, works, commits, joins or tidies up; once, and then again a little later."""
     job, name = (
         (JoinedLines(poison="bad"), "lines.bin")
         if kind == "one joined file"
         else (Lines(poison="bad"), "out")
     )
-    if kind == "files moved one by one":
-        monkeypatch.setattr("faceprep.run.nameless_files._NAMELESS", 0)
     source = write_lines(tmp_path / "source.txt", 7)
 
     def run(output: Path, stops: tuple[int, ...] = ()) -> list[str]:

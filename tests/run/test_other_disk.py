@@ -59,13 +59,8 @@ def start_three_times(job: Any, request: Request, n: int = 12) -> None:
     assert run_job(job, replace(request, overwrite=True), SERIAL).ok == n
 
 
-@pytest.mark.parametrize("nameless", [True, False], ids=["nameless", "moved"])
 @pytest.mark.parametrize("job", [Lines(), JoinedLines()], ids=lambda job: job.command)
-def test_files_in_its_root(
-    job: Any, nameless: bool, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not nameless:
-        monkeypatch.setattr("faceprep.run.nameless_files._NAMELESS", 0)
+def test_files_in_its_root(job: Any, place: Path, tmp_path: Path) -> None:
     source = write_lines(tmp_path / "source.txt")
     output = place / "joined" if isinstance(job, JoinedLines) and job.has_file_output else place
     start_three_times(job, Request((source,), output))
@@ -74,12 +69,7 @@ def test_files_in_its_root(
         assert results(place) == results(tmp_path / "plain")
 
 
-@pytest.mark.parametrize("nameless", [True, False], ids=["nameless", "moved"])
-def test_folders_beside_it(
-    nameless: bool, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not nameless:
-        monkeypatch.setattr("faceprep.run.nameless_files._NAMELESS", 0)
+def test_folders_beside_it(place: Path, tmp_path: Path) -> None:
     start_three_times(SortedLines(), Request((write_lines(tmp_path / "source.txt"),), place))
     assert files(place) == EVEN | {"counts"}
     assert files(place.parent / "out_odd") == ODD

@@ -105,11 +105,6 @@ def _page(text: str) -> Callable[[Path], None]:
     return damage
 
 
-def _log(state: Path) -> None:
-    (state / "staging" / "0000").mkdir(parents=True)
-    (state / "staging" / "0000" / "names").write_text('["../victim/a.txt"]\n')
-
-
 def _ledger(state: Path) -> None:
     min((state / "ledger").iterdir()).write_text('{"not": "a page"}\n\n\n')
 
@@ -123,7 +118,6 @@ BROKEN = {
     "a name outside": _page('[["../victim/a.txt"], [4]]\n'),
     "not a page": _page("3\n"),
     "not names": _page("[[3], [4]]\n"),
-    "a log": _log,
     "a ledger page": _ledger,
     "run.json": _run,
 }

@@ -23,6 +23,7 @@ from faceprep import ProcessRunner, Request, SerialRunner, run_job
 from faceprep.core.cpu import worker_number
 from faceprep.core.errors import FaceprepError, OptionError, OutputError, SourceError
 from faceprep.core.types import CarryOut, Outcome, Runner, Shard, ShardReport, ShardWork, Sink
+from faceprep.run import staging
 from faceprep.run.ledger import crashed
 from tests.fakes import JoinedLines, Lines, results, start, status_of, write_lines
 from tests.real import ROOT
@@ -177,18 +178,19 @@ class SilentRunner:
 
 @dataclass(frozen=True)
 class DiesInCommit(Lines):
-    """Its worker is killed once, when the page of a shard is about to be moved into place."""
+    """Its worker is killed once, when a shard's page has its place and its files do not."""
 
     mark: str = ""
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        def move(source: object, target: object) -> None:
+        def put(*place: object) -> None:
             if shard.id == "0004" and not os.path.exists(self.mark):
                 Path(self.mark).touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-            os.rename(source, target)  # type: ignore[arg-type]
+            real(*place)
 
-        mock.patch("faceprep.run.staging.move", move).start()  # this process has no other use
+        real = staging._put  # type: ignore[attr-defined]
+        mock.patch.object(staging, "_put", put).start()  # this process has no other use
         return super().run(shard, sink)
 
 
@@ -267,6 +269,8 @@ def test_caller_that_stops_listening_leaves_no_worker() -> None:
 
 
 class SlowWork:
+    folder, uses_gpu = "", False
+
     def run(self, shard: Shard) -> ShardReport:
         time.sleep(0.05)
         return ShardReport(shard.id, 1, {"ok": 1})

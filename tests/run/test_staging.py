@@ -1,7 +1,8 @@
-"""All files of a shard or none, with and without nameless files."""
+"""All files of a shard or none, whatever becomes of its attempts."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -9,15 +10,12 @@ from pathlib import Path
 import pytest
 
 from faceprep.core.errors import OutputError
-from faceprep.run import nameless_files
-from faceprep.run.staging import Staging, recover_shard
+from faceprep.run.staging import Staging, finish_attempt, remove_attempt
 from tests.fakes import before_changes, tree
 
 
-@pytest.fixture(params=["nameless files", "files moved one by one"])
-def new(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Staging:
-    if request.param == "files moved one by one":
-        monkeypatch.setattr(nameless_files, "_NAMELESS", 0)
+@pytest.fixture
+def new(tmp_path: Path) -> Staging:
     (tmp_path / "out").mkdir()
     return Staging(tmp_path / "out", tmp_path / "state")
 
@@ -75,8 +73,9 @@ def test_what_a_dead_worker_left_is_taken_back(new: Staging, tmp_path: Path) -> 
     for i in range(100):
         new.write(f"{i % 3}/{i}", b"%d" % i)
     new.open("large").write(b"large")
-    Staging(tmp_path / "out", tmp_path / "state").commit([], tmp_path / "page")
-    assert tree(tmp_path) == {"out": None, "page": b"[[], []]\n"}
+    assert not finish_attempt(tmp_path / "out", tmp_path / "state", tmp_path / "page")
+    remove_attempt(tmp_path / "out", tmp_path / "state")
+    assert tree(tmp_path) == {"out": None}
     new.discard()
 
 
@@ -84,14 +83,8 @@ class Death(BaseException):
     """Nothing that happens after it counts."""
 
 
-@pytest.mark.parametrize("nameless", [True, False])
-def test_cut_short_anywhere_it_is_whole_or_taken_back(
-    nameless: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not nameless:
-        monkeypatch.setattr(nameless_files, "_NAMELESS", 0)
-    monkeypatch.setattr(nameless_files, "_N_PENDING", 2)
-
+@pytest.mark.parametrize("was_there", [True, False])
+def test_cut_short_anywhere_it_is_whole_or_taken_back(was_there: bool, tmp_path: Path) -> None:
     def run(root: Path) -> None:
         new = Staging(root / "out", root / "state")
         for i in range(5):
@@ -105,22 +98,25 @@ def test_cut_short_anywhere_it_is_whole_or_taken_back(
             raise Death
 
     change = 10**6
-    (tmp_path / "whole" / "out").mkdir(parents=True)
+    folders = ("out/0", "out/1")[: 2 * was_there] or ("out",)
+    for folder in folders:
+        (tmp_path / "whole" / folder).mkdir(parents=True)
     with before_changes(die) as made:
         run(tmp_path / "whole")
     n_whole = 0
     for change in range(1, len(made) + 1):
         root = tmp_path / str(change)
-        (root / "out").mkdir(parents=True)
+        for folder in folders:
+            (root / folder).mkdir(parents=True)
         with before_changes(die), pytest.raises(Death):
             run(root)
-        recover_shard(root / "out", root / "state", root / "page")
+        if not finish_attempt(root / "out", root / "state", root / "page"):
+            remove_attempt(root / "out", root / "state")
         if (root / "page").exists():
             n_whole += 1
             assert tree(root) == tree(tmp_path / "whole")
         else:
-            files = [name for name, data in tree(root).items() if data is not None]
-            assert not files, "an empty folder may stay for the next try"
+            assert set(tree(root)) <= {"out", "out/0", "out/1"}
     assert 3 < n_whole < len(made) - 3
 
 
@@ -180,18 +176,11 @@ def test_folder_that_goes_meanwhile_is_made_again(
     was_there: bool, new: Staging, tmp_path: Path
 ) -> None:
     """Another shard may take its files back and remove the folder that both write to."""
-    real = new._nameless._log  # type: ignore[attr-defined]
-
-    def log(names: list[str]) -> None:
-        real(names)
-        for folder in ("a/b", "a"):
-            (tmp_path / "out" / folder).rmdir()
-
-    new._nameless._log = log  # type: ignore[attr-defined]
     if was_there:
         (tmp_path / "out" / "a" / "b").mkdir(parents=True)
     new.write("a/b/c", b"c")
-    if not was_there:
+    if was_there:
+        (tmp_path / "out" / "a" / "b").rmdir()
         (tmp_path / "out" / "a").rmdir()
     new.commit([], tmp_path / "page")
     assert tree(tmp_path / "out") == {"a": None, "a/b": None, "a/b/c": b"c"}
@@ -231,16 +220,86 @@ def test_names_that_lead_out(name: str, new: Staging, tmp_path: Path) -> None:
     assert tree(tmp_path) == {"out": None}
 
 
-@pytest.mark.parametrize("log", ["names", "commit"])
-def test_notes_with_names_that_lead_out_are_not_followed(log: str, tmp_path: Path) -> None:
+def test_pages_with_names_that_lead_out_are_not_followed(tmp_path: Path) -> None:
     """A state folder may come from somebody else."""
     (tmp_path / "mine").write_text("mine")
     folder = tmp_path / "out" / "state"
     folder.mkdir(parents=True)
-    names = ["../mine"] if log == "names" else [["../mine"], [3]]
-    (folder / log).write_text(json.dumps(names) + "\n")
+    (folder / "commit").write_text(json.dumps([["../mine"], [3]]) + "\n")
     (folder / "d0").mkdir()
     (folder / "d0" / "mine").write_text("bad")
     with pytest.raises(OutputError, match="would leave the output folder"):
-        recover_shard(tmp_path / "out", folder, tmp_path / "out" / "page")
+        finish_attempt(tmp_path / "out", folder, tmp_path / "out" / "page")
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+# Two attempts at once
+
+
+def test_of_two_attempts_the_first_counts(new: Staging, tmp_path: Path) -> None:
+    (tmp_path / "out" / "old").mkdir()
+    other = Staging(tmp_path / "out", tmp_path / "other")
+    for each, data in ((new, b"first"), (other, b"second")):
+        for folder in ("old", "new"):
+            each.write(f"{folder}/image", data)
+    assert new.commit([], tmp_path / "page")
+    expected = tree(tmp_path / "out")
+    assert not other.commit([], tmp_path / "page")
+    assert tree(tmp_path / "out") == expected
+    assert expected["old/image"] == expected["new/image"] == b"first"
+    assert sorted(os.listdir(tmp_path)) == ["out", "page"]
+
+
+def test_an_attempt_that_is_given_up_leaves_the_files_of_the_other(
+    new: Staging, tmp_path: Path
+) -> None:
+    other = Staging(tmp_path / "out", tmp_path / "other")
+    new.write("a/b", b"1")
+    other.write("a/b", b"2")
+    new.commit([], tmp_path / "page")
+    other.discard()
+    assert tree(tmp_path / "out") == {"a": None, "a/b": b"1"}
+
+
+def test_a_commit_may_be_finished_by_another_process_at_any_moment(tmp_path: Path) -> None:
+    """The helper comes before each change of the commit; both see it done."""
+
+    def run(root: Path) -> bool:
+        (root / "out" / "old").mkdir(parents=True)
+        new = Staging(root / "out", root / "state")
+        for name in ("old/0", "old/1", "new/0", "top"):
+            new.write(name, name.encode())
+        return new.commit([], root / "page")
+
+    def help_once(name: str, number: int) -> None:
+        if number == change and not is_helping:
+            is_helping.append(True)
+            finish_attempt(root / "out", root / "state", root / "page")
+
+    is_helping: list[bool] = []
+    change, root = 10**6, tmp_path / "whole"
+    with before_changes(help_once) as made:
+        run(root)
+    for change in range(1, len(made) + 1):
+        is_helping.clear()
+        root = tmp_path / str(change)
+        with before_changes(help_once):
+            run(root)
+        assert tree(root) == tree(tmp_path / "whole"), f"helped before change {change}"
+
+
+def test_without_hard_links_the_page_is_renamed(
+    new: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*args: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    new.write("a/b", b"1")
+    assert new.commit([], tmp_path / "page")
+    assert tree(tmp_path) == {
+        "out": None,
+        "out/a": None,
+        "out/a/b": b"1",
+        "page": b'[["a/b"], [1]]\n',
+    }

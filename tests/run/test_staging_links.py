@@ -13,17 +13,14 @@ import pytest
 
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.types import COPY, HARDLINK, PLACING_MODES, SYMLINK
-from faceprep.run import nameless_files
-from faceprep.run.staging import Staging, recover_shard
+from faceprep.run.staging import Staging, finish_attempt, remove_attempt
 from tests.fakes import before_changes, tree
 
 TIME = 1_234_567_890_123_456_789
 
 
-@pytest.fixture(params=["nameless files", "files moved one by one"])
-def new(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Staging:
-    if request.param == "files moved one by one":
-        monkeypatch.setattr(nameless_files, "_NAMELESS", 0)
+@pytest.fixture
+def new(tmp_path: Path) -> Staging:
     (tmp_path / "out" / "old").mkdir(parents=True)
     return Staging(tmp_path / "out", tmp_path / "state")
 
@@ -58,9 +55,8 @@ def test_placed(mode: str, new: Staging, source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", PLACING_MODES)
 def test_cut_short_anywhere_it_is_whole_or_taken_back(
-    mode: str, new: Staging, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mode: str, new: Staging, source: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(nameless_files, "_N_PENDING", 2)
     new.discard()
 
     class Death(BaseException):
@@ -87,7 +83,8 @@ def test_cut_short_anywhere_it_is_whole_or_taken_back(
         root = tmp_path / str(change)
         with before_changes(die), pytest.raises(Death):
             run(root)
-        recover_shard(root / "out", root / "state", root / "page")
+        if not finish_attempt(root / "out", root / "state", root / "page"):
+            remove_attempt(root / "out", root / "state")
         if (root / "page").exists():
             n_whole += 1
             assert tree(root) == tree(tmp_path / "whole")

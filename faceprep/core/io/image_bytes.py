@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from faceprep.core import os_errors, storage
+from faceprep.core import items, os_errors, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_end import check_image
 from faceprep.core.io.image_header import ImageHeader, read_header
@@ -21,6 +21,8 @@ UNREADABLE, UNDECODABLE = "unreadable", "undecodable"
 
 def read_image_bytes(path: str | os.PathLike[str], key: str) -> bytes | Outcome:
     """Read the encoded image at `path`, or return the outcome of the input `key`."""
+    if (fault := items.take(key)) is not None:
+        return fault
     try:
         return storage.read_bytes(path)
     except SourceError as error:

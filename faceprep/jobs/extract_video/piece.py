@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from faceprep.core import storage
+from faceprep.core import items, storage
 from faceprep.core.arrays import Doubles, Octets
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
@@ -142,6 +142,9 @@ class _PieceWork:
     def run(self, scratch: Path) -> Iterator[Extracted]:
         """Yield the result of each wanted frame, and collect the facts."""
         facts, by_status = self.facts, Counter[str]()
+        if fault := items.take(self._video.path):
+            facts.error = fault.reason
+            return
         try:
             known = known_index(self._piece, scratch)
             path = f"{self._root}/{self._video.path}"

@@ -14,7 +14,7 @@ from faceprep.core.errors import OutputError, ResumeError
 from faceprep.core.types import Runner, ShardReport, Stage, Summary
 from faceprep.jobs.extract_video.plan import Planner
 from faceprep.jobs.extract_video.videos import Video
-from faceprep.run.engine import Progress
+from faceprep.run.drive import Progress
 from faceprep.synthetic.video import VideoStyle, face_box
 from faceprep.video.siw_boxes import face_lines
 from tests.fakes import expect_same_after_kills, results

@@ -1,0 +1,38 @@
+"""Faults of the environment that this process has met, such as a refused permission.
+
+They may be gone at the next start, so a shard that lost an input while one was met is tried again.
+"""
+
+from __future__ import annotations
+
+import errno
+
+_LASTING = (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
+_met: set[int] = set()
+
+
+def note_errno(number: int | None) -> None:
+    """Note an error of the operating system, unless it lies in the input itself."""
+    if number not in _LASTING:
+        _met.add(number or 0)
+
+
+def note_memory() -> None:
+    """Note that memory ran out."""
+    _met.add(errno.ENOMEM)
+
+
+def forget() -> None:
+    """Forget what was met; a shard begins."""
+    _met.clear()
+
+
+def are_met() -> bool:
+    """Return whether a fault was met since `forget`.
+
+    >>> forget()
+    >>> note_errno(errno.EISDIR)
+    >>> are_met()
+    False
+    """
+    return bool(_met)

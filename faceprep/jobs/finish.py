@@ -1,0 +1,84 @@
+"""`finish`: join what several processes with `--shard` have made of one run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+
+from faceprep.core import registry
+from faceprep.core.errors import ResumeError, SourceError
+from faceprep.core.job import Continuation, Job
+from faceprep.core.state_file import RUN, find_state, load_record
+from faceprep.core.types import Request
+
+
+@dataclass(frozen=True)
+class Finish(Continuation):
+    """Join the output of several processes that share a run.
+
+    OUT is the output that commands with --shard I/N were given. Later stages that these have left
+    are carried out here first. All options of the command are those that it was begun with.
+    """
+
+    command: ClassVar[str] = "finish"
+
+    def resume(self, output: Path) -> tuple[Job, Request]:
+        run = _load_run(output)
+        job = restore_job(run, output)
+        sources = tuple(Path(source) for source in run["sources"])
+        return job, Request(sources, output, limit=run["options"].get("limit"), joins=True)
+
+
+def _load_run(output: Path) -> Mapping[str, Any]:
+    """Return the description of the run that makes `output`. Raises SourceError."""
+    folder, inner = output, [RUN]
+    if not output.is_dir():
+        folder, inner = Path(os.path.abspath(output)).parent, [f"{output.name}/{RUN}"]
+    state = find_state(folder) if folder.is_dir() else None
+    if state is not None:
+        if output.is_dir():
+            inner += [name for name in state.names() if name.endswith(f"/{RUN}")]
+        runs = [run for name in inner if (run := load_record(state, name)).get("command")]
+        if len(runs) == 1:
+            return runs[0]
+    raise SourceError(
+        "no run to finish here",
+        path=output,
+        expected="the output of a command with --shard",
+        remedy="Check the path.",
+    )
+
+
+def restore_job(run: Mapping[str, Any], output: Path) -> Job:
+    """Make the job of a run from its description. Raises ResumeError."""
+    command, options = run["command"], run.get("options", {})
+    kind: type[Job] | None = None
+    if command in registry.COMMANDS:
+        kind = registry.load(registry.COMMANDS, command)
+    names = [field.name for field in fields(kind)] if kind else []  # type: ignore[arg-type]
+    if kind is None or set(options) - {"limit"} != set(names):
+        raise ResumeError(
+            f"the options of {command} are not those of this version",
+            path=output,
+            remedy=f"Use faceprep {run.get('faceprep')}.",
+        )
+    hints = get_type_hints(kind)
+    return kind(**{name: _restore(options[name], hints[name]) for name in names})
+
+
+def _restore(value: Any, hint: Any) -> Any:
+    """Return an option as its annotation has it, where JSON has a list or a text.
+
+    >>> _restore(["a"], tuple[str, ...]), _restore("a", Path | None), _restore(None, Path | None)
+    (('a',), PosixPath('a'), None)
+    """
+    if value is None:
+        return None
+    if get_origin(hint) is tuple:
+        return tuple(_restore(each, get_args(hint)[0]) for each in value)
+    if Path in (hint, *get_args(hint)):
+        return Path(value)
+    return value

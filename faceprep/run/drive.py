@@ -1,0 +1,377 @@
+"""The driver of one run, or of one share of it: what is left, in which order, how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, fields, is_dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from faceprep import __version__
+from faceprep.core import storage
+from faceprep.core.errors import FaceprepError, OutputError, TooManyFailures
+from faceprep.core.state_file import run_id_of
+from faceprep.core.text import count_noun
+from faceprep.core.types import (
+    OK,
+    CarryOut,
+    Request,
+    Runner,
+    Shard,
+    ShardReport,
+    Stage,
+    Summary,
+    count_failures,
+    join_units,
+    split_count_name,
+)
+from faceprep.run import heartbeat, preflight
+from faceprep.run.ledger import Ledger, ShardSink, load_report, rescue
+from faceprep.run.shard_task import ShardTask
+from faceprep.tables.ledger import FINISH
+
+log = logging.getLogger("faceprep")
+_SHARD_ID, _RETRY = attrgetter("shard_id"), attrgetter("retry")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Callbacks for progress: the size of a stage, then every shard. The default does nothing.
+
+    `watch` receives a function that counts the finished inputs of unfinished shards.
+    """
+
+    start: Callable[[Stage, int, str], None] = lambda stage, n_done, unit: None
+    step: Callable[[ShardReport], None] = lambda report: None
+    stop: Callable[[], None] = lambda: None
+    watch: Callable[[Callable[[], int]], None] = lambda count: None
+
+
+class Drive:
+    """The driver of one run, or of one share of it; `folders` are those that the run fills."""
+
+    def __init__(
+        self, task: ShardTask, request: Request, folders: Sequence[Path], progress: Progress
+    ) -> None:
+        self._task, self._request, self._progress = task, request, progress
+        self._job, self._places, self._folders = task.job, task.places, folders
+        self._share = request.share
+        self._ledger = Ledger(task.places)
+        self._before = self._ledger.load_run()
+        self.is_prepared = False
+        self._reports: dict[str, ShardReport] = {}
+        self._by_status: Counter[str] = Counter()
+        self._n_done_before = 0
+        self._shards: dict[str, Shard] = {}
+        self._finish_report: ShardReport | None = None
+
+    def run(self, runner: Runner) -> None:
+        """Carry out what is left, and leave the state in order whatever happens."""
+        try:
+            with runner.start(self._task) as carry_out:
+                self.prepare()
+                for stage in self.work.stages:
+                    if not self._may_begin(stage):
+                        break
+                    self.carry_out(stage, carry_out)
+            if self._share is None:
+                self.finish()
+            self.close()
+            if self._share is None:
+                self._ledger.mark_finished(self._run)
+        except BaseException:
+            with suppress(FaceprepError):  # the disk may be full: the error at hand says more
+                self.close()
+            raise
+
+    # Before
+
+    def prepare(self) -> None:
+        """Plan the work, compare it with the earlier run, and collect what is finished."""
+        before = None if self._request.overwrite else self._before
+        self._refuse_other_run(before)
+        if self._request.overwrite:  # old state is removed and need not be sound
+            self._ledger.wait_for_workers()
+        elif self._share is None:
+            self._ledger.recover()
+        storage.make_folder(self._places.scratch)
+        described = self._plan()
+        with self._ledger.begin():
+            if self._share:  # another process may have begun the run meanwhile
+                before = self._before = self._ledger.load_run()
+                self._refuse_other_run(before)
+                self._ledger.recover(self._shards)
+            self._compare(before, described)
+            if self._request.overwrite:
+                self._ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
+            if self._load_finished():
+                described = self._plan()  # it may depend on what is there of the output
+            n_all = max(sum(len(stage.shards) for stage in self.work.stages), 1)
+            left = (len(self._shards) - len(self._reports)) / n_all
+            preflight.refuse_what_cannot_fit(self.work, left, self._places.root)
+            self._run = described | self._lineage(described)
+            self._save(before)
+        self.is_prepared = True
+
+    def _refuse_other_run(self, before: Mapping[str, Any] | None) -> None:
+        if before is not None:
+            preflight.refuse_other_run(before, self._described(), self._request.output)
+            preflight.refuse_other_share(before, self._request)
+
+    def _compare(self, before: Mapping[str, Any] | None, described: Mapping[str, Any]) -> None:
+        """Refuse a changed input, and files in the output that the run did not make."""
+        if before is not None:
+            preflight.refuse_changed_input(before, described, self._request.output)
+        if self.work.files is not None:
+            preflight.refuse_to_write_over(
+                self._request, self._places.root, self.work.files, self._before
+            )
+        elif self._before is None:
+            preflight.refuse_foreign_files(self._folders)
+        if self._request.joins:
+            preflight.refuse_missing_shares(
+                before or {}, self.work.stages[0], self._ledger.is_done, self._request.output
+            )
+
+    def _save(self, before: Mapping[str, Any] | None) -> None:
+        """Save the description of the run, with the number of processes that share it."""
+        if self._share is None:
+            self._ledger.save_run(self._run)
+        elif not (before or {}).get("finished"):
+            self._ledger.save_run(self._run | {"shares": self._share.n})
+
+    def _own(self, stage: Stage) -> Sequence[Shard]:
+        """Return the shards of a stage that this process carries out."""
+        return self._share.take(stage.shards) if self._share else stage.shards
+
+    def _may_begin(self, stage: Stage) -> bool:
+        """Return whether all stages before are done, by other processes too."""
+        stages = list(self.work.stages)
+        number = stages.index(stage)
+        if self._share is None or not number or self._ledger.is_done(stages[number - 1].shards):
+            return True
+        log.warning(
+            "%s: the stage %r waits for the other processes: start this one again after them, or "
+            "leave the rest to faceprep finish",
+            self._request.output,
+            stage.name,
+        )
+        return False
+
+    def _plan(self) -> dict[str, Any]:
+        """Plan the work, and return the description of the run."""
+        self.work = self._job.plan(self._request, self._places.scratch)
+        self._shards = {shard.id: shard for stage in self.work.stages for shard in self._own(stage)}
+        return self._described() | self._planned()
+
+    def _described(self) -> dict[str, Any]:
+        return {
+            "faceprep": __version__,
+            "command": self._job.command,
+            "options": _plain(self._job) | {"limit": self._request.limit},
+            "sources": [os.path.abspath(source) for source in self._request.sources],
+        }
+
+    def _planned(self) -> dict[str, Any]:
+        shards = [shard for stage in self.work.stages for shard in stage.shards]
+        cuts = "\n".join(
+            f"{shard.id} {shard.source} {shard.start} {shard.stop}" for shard in shards
+        )
+        return {
+            "fingerprint": self.work.fingerprint,
+            "n_shards": len(shards),
+            "shards": hashlib.sha256(cuts.encode("utf-8", "surrogateescape")).hexdigest(),
+            "files": None if self.work.files is None else list(self.work.files),
+        }
+
+    def _lineage(self, described: Mapping[str, Any]) -> dict[str, Any]:
+        """Name this run, and the run that made each of its inputs."""
+        text = json.dumps(described, sort_keys=True)
+        sources = [Path(os.path.abspath(source)) for source in self._request.sources]
+        return {
+            "id": hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16],
+            "inputs": [{"path": str(source), "run": run_id_of(source)} for source in sources],
+        }
+
+    def _load_finished(self) -> bool:
+        """Load the reports of finished shards; return whether some are to be tried again.
+
+        Parts must exist only while they are still to be joined.
+        """
+        is_retried = False
+        self._finish_report = load_report(self._places, FINISH)
+        for with_parts in (False, True) if self._finish_report else (True,):
+            is_retried |= self._load_reports(with_parts)
+            if len(self._reports) == len(self._shards):
+                break
+            self._finish_report = None
+        if is_retried:
+            self._ledger.undo(FINISH)
+        unfinished = self._shards.keys() - self._reports.keys()
+        if self._finish_report is None and self._share is None:
+            unfinished |= {FINISH}
+        self._ledger.drop_pages(unfinished)
+        for report in self._reports.values():
+            self._by_status.update(report.by_status)
+        self._n_done_before = self._by_status.total()
+        if self._reports:
+            log.info("%s: resuming: %s", self._request.output, self.state_line())
+        return is_retried
+
+    def _load_reports(self, with_parts: bool) -> bool:
+        """Load the reports, without those of shards to try again and of all stages after them.
+
+        Return whether there are any to try again.
+        """
+        self._reports = {}
+        is_retried = False
+        for stage in self.work.stages:
+            loaded = (load_report(self._places, shard.id, with_parts) for shard in self._own(stage))
+            reports = [report for report in loaded if report]
+            kept = [report for report in reports if not (is_retried or self._may_retry(report))]
+            for shard_id in set(map(_SHARD_ID, reports)) - set(map(_SHARD_ID, kept)):
+                self._ledger.undo(shard_id)
+            is_retried = is_retried or len(kept) < len(reports)
+            self._reports |= {report.shard_id: report for report in kept}
+        return is_retried
+
+    def _may_retry(self, report: ShardReport) -> bool:
+        """Return whether a finished shard is tried again.
+
+        One that replaced its input is not, and a shared run tries again at its end.
+        """
+        return report.retry and not (self._share or self._job.writes_in_place(self._request))
+
+    # During
+
+    def carry_out(self, stage: Stage, carry_out: CarryOut) -> None:
+        """Carry out the unfinished shards of one stage.
+
+        If a shard of an earlier stage is lost, carry out none.
+        """
+        own = self._own(stage)
+        todo = [shard for shard in own if shard.id not in self._reports]
+        self._stop_at_too_many_failures()
+        if not todo or self._finish_report or self._n_crashed():
+            return
+        n_done = sum(len(shard) for shard in own) - sum(len(shard) for shard in todo)
+        self._progress.watch(lambda: heartbeat.count_done(self._places.signs))
+        self._progress.start(stage, n_done, stage.unit or self.work.unit)
+        log.debug("%s: %d shards, %d of them done", stage.name, len(own), len(own) - len(todo))
+        try:
+            with closing(carry_out(todo)) as reports:
+                for report in reports:
+                    if report.crash:  # in the very commit, perhaps
+                        report = rescue(self._places, report.shard_id) or report
+                    self._reports[report.shard_id] = report
+                    self._by_status.update(report.by_status)
+                    log.debug(
+                        "shard %s: %d files, %s",
+                        report.shard_id,
+                        report.n_outputs,
+                        dict(report.by_status),
+                    )
+                    self._progress.step(report)
+                    self._stop_at_too_many_failures()
+        finally:
+            self._progress.stop()
+
+    def _n_crashed(self) -> int:
+        return sum(bool(report.crash) for report in self._reports.values())
+
+    def _stop_at_too_many_failures(self) -> None:
+        allowed, n_failed = self._request.max_failures, self._n_failed()
+        if allowed is not None and n_failed > allowed:
+            raise TooManyFailures(
+                f"{count_noun(n_failed, 'input')} failed, --max-failures allows {allowed:,}",
+                path=self._request.output,
+                remedy=f"Each is named in {self._places.failures}.",
+            )
+
+    def finish(self) -> None:
+        """Join the parts. Raises OutputError when a crashed shard leaves the output unjoined."""
+        n_crashed = self._n_crashed()
+        if n_crashed and self.work.files is not None:
+            raise OutputError(
+                f"not made: {n_crashed:,} of {len(self._shards):,} shards crashed",
+                path=self._request.output,
+                remedy=f"Each is named in {self._places.failures}. Start the same command again "
+                "to try them again.",
+            )
+        if not n_crashed and not self._finish_report:
+            sink = ShardSink(self._places, FINISH)
+            try:
+                self._job.finish(self.work, self._request, sink)
+                self._finish_report = sink.commit([])
+            except BaseException:
+                sink.discard()
+                raise
+
+    # After
+
+    def close(self) -> None:
+        """Leave the state in order, and no trace of a run that never began."""
+        self._ledger.recover(self._shards if self._share else None)
+        self._ledger.drop_scratch()
+        if self.is_prepared:
+            self._ledger.write_failures(self._reports.values(), self._shards)
+        if self._share:
+            return
+        is_final = self._finish_report and not any(map(_RETRY, self._reports.values()))
+        if is_final or (self._before is None and not self.is_prepared):
+            self._ledger.drop_parts()
+
+    def state_line(self) -> str:
+        if not self._shards:
+            return "nothing begun"
+        return f"{len(self._reports):,} of {len(self._shards):,} shards done"
+
+    def _n_failed(self) -> int:
+        return count_failures(self._by_status)
+
+    def _job_details(self) -> dict[str, Any]:
+        """Return the figures that the job gives for its work and its finished output."""
+        if self._finish_report:
+            return {**self.work.figures, **self._job.details(self._request.output)}
+        return {}
+
+    def summary(self, seconds: float) -> Summary:
+        reports = list(self._reports.values())
+        if self._finish_report:
+            reports.append(self._finish_report)
+        inputs: dict[str, int] = {}
+        others: dict[str, dict[str, int]] = {}
+        for name, n in sorted(self._by_status.items()):
+            status, unit = split_count_name(name)
+            counts = others.setdefault(unit, {}) if unit else inputs
+            counts[status] = n
+        return Summary(
+            command=self._job.command,
+            unit=self.work.counted_unit or self.work.unit,
+            inputs=sum(inputs.values()),
+            ok=inputs.get(OK, 0),
+            failed=self._n_failed(),
+            by_status=join_units(self._by_status),
+            others=others,
+            outputs=sum(report.n_outputs for report in reports),
+            seconds=round(seconds, 3),
+            output=str(self._request.output),
+            details={"failures": str(self._places.failures), "done_before": self._n_done_before}
+            | self._job_details(),
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Convert a value to the form in which JSON gives it back."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return os.path.abspath(value) if isinstance(value, Path) else value

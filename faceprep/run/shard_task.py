@@ -1,0 +1,92 @@
+"""One shard in a worker, from staging to commit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from dataclasses import dataclass
+
+from faceprep.core import items, locks, passing_faults
+from faceprep.core.errors import FaceprepError, NameTooLong
+from faceprep.core.job import Job
+from faceprep.core.types import Shard, ShardReport
+from faceprep.run import heartbeat
+from faceprep.run.ledger import Places, ShardSink, crashed, rescue
+
+log = logging.getLogger("faceprep")
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """A job on one shard, from staging to commit. It is picklable.
+
+    `run` raises nothing but FaceprepError. `token` is the pass of the run, which its workers need.
+    """
+
+    job: Job
+    places: Places
+    token: str
+
+    @property
+    def folder(self) -> str:
+        return os.path.abspath(self.places.state)
+
+    @property
+    def uses_gpu(self) -> bool:
+        return self.job.uses_gpu()
+
+    def run(self, shard: Shard) -> ShardReport:
+        with locks.at_work(self.places.private, self.token):
+            try:
+                return rescue(self.places, shard.id) or self._carry_out(shard)
+            finally:
+                items.begin(items.Care())
+
+    def warm_up(self) -> None:
+        """Load what the job needs before its first shard."""
+        self.job.warm_up()
+
+    def _carry_out(self, shard: Shard) -> ShardReport:
+        """Carry out a shard, if need be again without the items that go wrong."""
+        while True:
+            try:
+                report = self._attempt(shard)
+            except NameTooLong as error:
+                if not items.blame(items.LONG_NAME, error.problem):
+                    raise
+            except MemoryError:
+                if not items.blame(items.NO_MEMORY, "memory ran out"):
+                    return crashed(shard, "memory ran out")
+            else:
+                if not report.crash or not items.blame(items.CRASHED, report.crash):
+                    return report
+
+    def _attempt(self, shard: Shard) -> ShardReport:
+        passing_faults.forget()
+        sink = ShardSink(self.places, shard.id)
+        try:
+            outcomes = []
+            work, sign = self.job.run(shard, sink), self.places.signs / sink.attempt
+            for outcome in heartbeat.report_progress(work, sign):
+                items.release(outcome.key)
+                outcomes.append(outcome)
+            return sink.commit(outcomes)
+        except (FaceprepError, MemoryError):
+            sink.discard()
+            raise
+        except Exception as bug:
+            log.debug("shard %s", shard.id, exc_info=True)
+            sink.discard()
+            return crashed(shard, _describe_bug(bug))
+        except BaseException:
+            sink.discard()
+            raise
+
+
+def _describe_bug(bug: Exception) -> str:
+    """Describe a bug in one line: what it was, and in which line of the source."""
+    place = traceback.extract_tb(bug.__traceback__)[-1]
+    return " ".join(
+        f"{type(bug).__name__}: {bug} ({os.path.basename(place.filename)}:{place.lineno})".split()
+    )

@@ -1,0 +1,107 @@
+"""Runs on a Ray cluster end with the bytes of a serial run, whatever befalls its nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faceprep import Request, SerialRunner, run_job
+from faceprep.core import registry
+from faceprep.core.errors import OptionError
+from faceprep.core.job import Job
+from tests.command import faceprep
+from tests.fakes import Lines, results
+from tests.real import ROOT
+
+pytest.importorskip("ray", reason="pip install 'faceprep[ray]'")
+ENVIRONMENT = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the folder of the runs and how each ended."""
+    root = tmp_path_factory.mktemp("ray")
+    program = [sys.executable, "-m", "tests.run.ray_cluster", str(root)]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    yield root, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", ["calm", "worker", "killed", "frozen", "node"])
+def test_the_bytes_of_a_serial_run(name: str, trial: tuple[Path, dict[str, Any]]) -> None:
+    root, done = trial
+    status, printed = done[name]
+    assert status == 0
+    found = json.loads(printed)  # nothing else is on stdout
+    assert (found["inputs"], found["ok"], found["by_status"]) == (60, 60, {"ok": 60})
+    serial = root / f"{name}-serial"
+    run_job(Lines(), Request((root / "source.txt",), serial), SerialRunner())
+    assert results(root / name) == results(serial)
+
+
+def test_lost_shards_are_attempted_again(trial: tuple[Path, dict[str, Any]]) -> None:
+    root, _ = trial
+    attempts = [(root / f"{name}.diary").read_text().split() for name in ("worker", "node")]
+    assert all(len(set(each)) == 15 for each in attempts)
+    assert sum(map(len, attempts)) > 2 * 15
+
+
+def test_a_cluster_of_this_machine_alone(tmp_path: Path) -> None:
+    """No cluster is at hand; relative paths hold, and damage is named as by other runners."""
+    source = tmp_path / "in" / "ann"
+    source.mkdir(parents=True)
+    for n in range(3):
+        (source / f"{n}.jpg").write_bytes(b"junk")
+    words = ("score", "in", "out.parquet", "--workers", "1")
+    ours = faceprep(*words, "--runner", "ray", cwd=tmp_path, **ENVIRONMENT)
+    (tmp_path / "out.parquet").rename(tmp_path / "ray.parquet")
+    theirs = faceprep(*words, "--overwrite", cwd=tmp_path)
+    assert (ours.returncode, theirs.returncode) == (3, 3)
+    assert (tmp_path / "ray.parquet").read_bytes() == (tmp_path / "out.parquet").read_bytes()
+    assert "0.jpg" in ours.stderr and "3 undecodable" in ours.stdout
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:1", "127.0.0.1", "127.0.0.1:x", ":1"])
+def test_an_address_that_is_none(address: str) -> None:
+    from faceprep import RayRunner
+
+    with pytest.raises(OptionError, match="--ray-address: expected HOST:PORT"):
+        RayRunner(1, address=address)
+
+
+def test_an_address_where_nothing_listens(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    (tmp_path / "in").mkdir()
+    words = ("score", "in", "out.parquet", "--ray-address", address)
+    done = faceprep(*words, "--runner", "ray", cwd=tmp_path)
+    assert done.returncode == 2 and f"no Ray cluster at {address}" in done.stderr
+    done = faceprep(*words, cwd=tmp_path)
+    assert done.returncode == 2 and "--runner ray only" in done.stderr
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_missing_package(tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text("raise ImportError(name='ray')")
+    (tmp_path / "in").mkdir()
+    paths = f"{tmp_path}{os.pathsep}{ROOT}"
+    done = faceprep("score", "in", "out.parquet", "--runner", "ray", cwd=tmp_path, PYTHONPATH=paths)
+    assert done.returncode == 1 and "pip install 'faceprep[ray]'" in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(registry.COMMANDS))
+def test_commands_with_a_device_take_a_gpu(name: str) -> None:
+    command = registry.load(registry.COMMANDS, name)
+    if issubclass(command, Job):
+        has_device = "device" in {each.name for each in fields(command)}
+        assert (command.uses_gpu is not Job.uses_gpu) == has_device

@@ -1,0 +1,182 @@
+"""One run shared by several processes with `--shard i/n`, and joined with `finish`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faceprep import Request, SerialRunner, run_job
+from faceprep.core.errors import OptionError, OutputError, ResumeError, SourceError
+from faceprep.core.types import Share, Summary
+from faceprep.jobs.finish import Finish
+from tests.fakes import PAUSE, JoinedLines, Lines, SlowRec2Folder, results, tree, wait_for
+from tests.real import ROOT
+
+SERIAL = SerialRunner()
+_PROGRAM = """
+import sys
+from faceprep.core import registry
+registry.COMMANDS["rec2folder"] = registry.Entry("tests.fakes:SlowRec2Folder", "", "SRC DST")
+from faceprep.cli import main
+sys.exit(main())
+"""
+
+
+def launch(*words: object, pause: float = 0.0) -> subprocess.Popen[str]:
+    """Start a command line in a process of its own; rec2folder takes shards of five records."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, *map(str, words), "--runner", "serial", "--json"],
+        env=os.environ | {"PYTHONPATH": str(ROOT), PAUSE: str(pause)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
+    out, error = process.communicate(timeout=120)
+    assert "Traceback" not in error
+    return process.returncode, json.loads(out)
+
+
+def test_four_processes_of_which_one_is_killed(rec_set: Path, tmp_path: Path) -> None:
+    output, whole = tmp_path / "out", tmp_path / "whole"
+    run_job(SlowRec2Folder(), Request((rec_set,), whole), SERIAL)
+    words = ["rec2folder", rec_set, output]
+    processes = [launch(*words, "--shard", f"{i}/4", pause=0.003) for i in (1, 2, 3, 4)]
+    wait_for(output, 12, 0.01)
+    processes[1].send_signal(signal.SIGKILL)
+    processes[1].communicate()
+    ended = [end(processes[i]) for i in (0, 2, 3)]
+    assert [status for status, _ in ended] == [0, 0, 0]
+    status, told = end(launch("finish", output))
+    assert status == 1 and "cannot be joined yet: --shard 2/4 is not done" in told["error"]
+    ended.append(end(launch(*words, "--shard", "2/4")))
+    status, told = end(launch("finish", output))
+    assert status == 0
+    assert sum(each["inputs"] for _, each in ended) == told["inputs"] == told["done_before"]
+    assert tree(output) == tree(whole), "the state too"
+    assert end(launch("finish", output))[0] == 0, "once more"
+    assert end(launch(*words, "--shard", "1/4"))[0] == 0
+    assert results(output) == results(whole)
+
+
+# Shares one after another
+
+
+def share_out(request: Request, n: int, job: Lines | None = None, first: int = 1) -> list[Summary]:
+    job = job or Lines()
+    return [run_job(job, replace(request, share=Share(i, n)), SERIAL) for i in range(first, n + 1)]
+
+
+def test_stages_that_need_the_other_processes_wait(request_: Request, tmp_path: Path) -> None:
+    request = replace(request_, output=tmp_path / "lines.bin")
+    whole = replace(request_, output=tmp_path / "whole" / "lines.bin")
+    run_job(JoinedLines(), whole, SERIAL)
+    state = tmp_path / ".faceprep" / "lines.bin" / "ledger"
+    share_out(request, 2, JoinedLines())
+    assert "copy-0000.jsonl" not in os.listdir(state)
+    assert "copy-0004.jsonl" in os.listdir(state), "the last process found the stage complete"
+    share_out(request, 2, JoinedLines())
+    assert "copy-0000.jsonl" in os.listdir(state)
+    job, joining = JoinedLines(), replace(request, joins=True)
+    assert run_job(job, joining, SERIAL).ok == 12
+    assert results(tmp_path)["lines.bin"] == results(whole.output.parent)["lines.bin"]
+
+
+def test_failures_of_a_share_and_of_the_whole(request_: Request) -> None:
+    job = Lines(poison="bad")
+    shares = share_out(request_, 3, job)
+    assert [share.failed for share in shares] == [0, 1, 0]
+    assert Path(shares[1].details["failures"]).read_text().count("\n") == 2
+    assert not (request_.output / "failures.csv").exists()
+    assert run_job(job, replace(request_, joins=True), SERIAL).failed == 1
+    assert (request_.output / "failures.csv").read_text().count("\n") == 2
+
+
+def test_more_processes_than_shards(request_: Request) -> None:
+    assert [share.inputs for share in share_out(request_, 5)] == [4, 4, 4, 0, 0]
+    assert run_job(Lines(), replace(request_, joins=True), SERIAL).ok == 12
+
+
+def test_a_whole_run_may_take_over(request_: Request) -> None:
+    share_out(request_, 4, first=3)
+    summary = run_job(Lines(), request_, SERIAL)
+    assert (summary.ok, summary.details["done_before"]) == (12, 4)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("share", [Share(0, 4), Share(5, 4)])
+def test_numbers_out_of_range(share: Share, request_: Request) -> None:
+    with pytest.raises(OptionError, match=r"--shard: expected 1/4 to 4/4, found [05]/4"):
+        run_job(Lines(), replace(request_, share=share), SERIAL)
+    assert not request_.output.exists()
+
+
+def test_another_number_of_processes(request_: Request) -> None:
+    run_job(Lines(), replace(request_, share=Share(1, 3)), SERIAL)
+    with pytest.raises(ResumeError, match=r"expected --shard 2/3, found --shard 2/4"):
+        run_job(Lines(), replace(request_, share=Share(2, 4)), SERIAL)
+
+
+def test_other_options_and_versions(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_job(Lines(), replace(request_, share=Share(1, 3)), SERIAL)
+    second = replace(request_, share=Share(2, 3))
+    with pytest.raises(ResumeError, match=r"begun differently \(--suffix '\.txt' then, '\.md' now"):
+        run_job(Lines(suffix=".md"), second, SERIAL)
+    monkeypatch.setattr("faceprep.run.drive.__version__", "0.0.1")
+    monkeypatch.setattr("faceprep.run.preflight.__version__", "0.0.1")
+    with pytest.raises(ResumeError, match=r"begun by another version: expected faceprep .*0\.0\.1"):
+        run_job(Lines(), second, SERIAL)
+    with pytest.raises(ResumeError, match="begun by another version"):
+        run_job(Lines(), replace(request_, joins=True), SERIAL)
+
+
+def test_overwriting_is_for_a_whole_run(request_: Request) -> None:
+    with pytest.raises(OptionError, match="--shard and --overwrite exclude each other"):
+        run_job(Lines(), replace(request_, share=Share(1, 2), overwrite=True), SERIAL)
+
+
+def test_one_share_twice_and_a_whole_run_beside_it(request_: Request) -> None:
+    class Nested(Lines):
+        """Starts others in the middle of its own run."""
+
+        def warm_up(self) -> None:
+            for request in (replace(request_, share=Share(1, 2)), request_):
+                with pytest.raises(OutputError, match="another faceprep run is at work here"):
+                    run_job(Lines(), request, SERIAL)
+
+        def run(self, shard: Any, sink: Any) -> Any:
+            self.warm_up()
+            return super().run(shard, sink)
+
+    run_job(Nested(), replace(request_, share=Share(1, 2)), SERIAL)
+
+
+def test_finish_needs_a_run(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "none", tmp_path / "no folder" / "none"):
+        with pytest.raises(SourceError, match="no run to finish here"):
+            Finish().resume(place)
+
+
+@pytest.mark.parametrize("text", ["3", "a/b", "1/0", "-1/3", "1/2/3", ""])
+def test_what_is_no_share(text: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "faceprep", "convert", "a", "b", "--shard", text],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"faceprep: --shard: expected I/N, such as 1/4, found {text!r}\n"
