@@ -1,12 +1,13 @@
 """False pairs of dedupe in 10,000 distinct images, and the pairs themselves.
 
-    python benchmarks/dedupe_false_pairs.py --att ORL --photos FILE_OR_FOLDER … [--show OUT]
+    python benchmarks/dedupe_false_pairs.py --people ORL CROPS --photos FILE_OR_FOLDER …
 
-No two images show the same part of a photo. Up to 2,100 are AT&T's photos and blends of them: each
-of the 190 pairs of people becomes one new person with a series of ten photos. 1,000 are drawn
-faces. The rest are pieces of the photos, some of them turned, that overlap by less than half. All
-are put into one identity and compared without an embedder, so that every pair may be dropped.
---show writes each false pair side by side.
+No two images show the same part of a photo. --people are folders of one person each, such as AT&T's
+and the aligned crops of them: their images, and blends of each two people, image by image, which
+make 190 new people with a series of ten. 1,000 are drawn faces, one of each person. The rest are
+pieces of the photos, some of them turned, that overlap by less than half. All are put into one
+identity and compared without an embedder, so that every pair may be dropped. --show OUT writes each
+false pair side by side.
 """
 
 from __future__ import annotations
@@ -37,22 +38,22 @@ _FLAT = 8.0
 
 
 def blends_of(root: Path) -> Iterator[tuple[str, Pixels]]:
-    """Yield (name, photo): AT&T's own, and each two people blended photo by photo."""
+    """Yield (name, image): those of a folder, and each two people blended image by image."""
     people = {
-        folder.name: [decode(path.read_bytes()) for path in sorted(folder.glob("*.pgm"))]
+        folder.name: [photo for _, photo in load_photos([folder])]
         for folder in sorted(root.iterdir())
         if folder.is_dir()
     }
     for name, photos in people.items():
-        yield from ((f"att-{name}-{at}", photo) for at, photo in enumerate(photos))
+        yield from ((f"{root.name}-{name}-{at}", photo) for at, photo in enumerate(photos))
     for one, other in combinations(people, 2):
-        for at, (a, b) in enumerate(zip(people[one], people[other], strict=True)):
-            yield f"blend-{one}-{other}-{at}", cv2.addWeighted(a, 0.5, b, 0.5, 0)
+        for at, (a, b) in enumerate(zip(people[one], people[other], strict=False)):
+            if a.shape == b.shape:
+                yield f"blend_{root.name}-{one}-{other}-{at}", cv2.addWeighted(a, 0.5, b, 0.5, 0)
 
 
 def drawn(n: int) -> Iterator[tuple[str, Pixels]]:
-    for number in range(n):
-        yield f"drawn-{number}", draw_face(number // 4, number % 4)[0]
+    yield from ((f"drawn-{number}", draw_face(number, 0)[0]) for number in range(n))
 
 
 def pieces_of(photos: list[tuple[str, Pixels]], n: int) -> Iterator[tuple[str, Pixels]]:
@@ -114,12 +115,12 @@ def load_photos(paths: list[Path]) -> list[tuple[str, Pixels]]:
 def main() -> None:
     """Write the images, run dedupe and print the false pairs by kind."""
     parser = describe_options(__doc__)
-    parser.add_argument("--att", type=Path, help="AT&T's folders of .pgm")
+    parser.add_argument("--people", type=Path, nargs="*", default=[], help="folders of people")
     parser.add_argument("--photos", type=Path, nargs="*", default=[], help="files and folders")
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--show", type=Path, help="write the false pairs here")
     asked = parser.parse_args()
-    faces = chain(blends_of(asked.att) if asked.att else (), drawn(1000))
+    faces = chain(*map(blends_of, asked.people), drawn(1000))
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "set", Path(folder) / "out"
         (source / "all").mkdir(parents=True)
