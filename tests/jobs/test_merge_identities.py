@@ -277,6 +277,7 @@ def test_command_line(
     assert capsys.readouterr().out.splitlines()[-1] == (
         "7 identities are 4 people: 3 merged, 1 undecided; matched at a similarity of 0.95 or more;"
         " in SRC, 2 of 2 identities of two images or more had all images closer to each other"
+        " than to any other identity"
     )
 
 

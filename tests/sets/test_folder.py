@@ -137,7 +137,7 @@ def test_files_of_faceprep_itself_are_not_counted(
     make(tmp_path, *OWN_FILES, "a/1.jpg", f"a/{PLAN}")
     untaken = UntakenFiles(tmp_path, "images")
     (found,) = find_identities(tmp_path, untaken)
-    assert untaken.counts == {".jsonl": 1} and found.n_other == 1
+    assert untaken.counts == {".jsonl": 1} and found.n_others == 1
 
 
 def test_a_container_that_can_hold_a_set_is_named() -> None:
