@@ -13,6 +13,29 @@ _N_SUFFIXES, _N_NAMED = 40, 3
 _OTHERS, _NO_SUFFIX = "of other suffixes", "without suffix"
 
 
+OWN_FILES = frozenset(
+    {
+        "faces.parquet",
+        "frames.parquet",
+        "failures.csv",
+        "plan.jsonl",
+        "plan.jsonl.bak",
+        "likeness.jsonl",
+        "undo.jsonl",
+        "report.html",
+        "report.json",
+    }
+)
+"""Names of the files that faceprep itself writes beside the images of a set."""
+
+
+def leave_out_own(folder: str, names: list[str]) -> list[str]:
+    """Return the names without those that faceprep writes into the root, which is ``""``."""
+    if folder:
+        return names
+    return [name for name in names if name not in OWN_FILES]
+
+
 class UntakenFiles:
     """Counts of the files below `root` that are not `expected`, such as `images`.
 
@@ -27,6 +50,7 @@ class UntakenFiles:
 
     def add(self, folder: str, names: list[str], has_taken: bool) -> None:
         """Count the files `names` of one folder; `has_taken` if others of it are taken."""
+        names = leave_out_own(folder, names)
         for name in names:
             path = os.path.join(folder, name)
             log.debug("%s: %r skipped: not among the %s", self._root, path, self._expected)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -42,6 +42,10 @@ away by the second. On AT&T with 40 % wrong images, 98 % are moved so, and all r
 who are not there, 3 % are moved."""
 
 
+Hold = Callable[[Sequence[Decision]], list[Decision]]
+"""A function that makes some decisions undecided, in the same order."""
+
+
 class Stray(NamedTuple):
     """Similar images of one identity that are far from its centre.
 
@@ -68,14 +72,16 @@ def plan_cleaning(
     angle: float | None = None,
     least_images: int = 0,
     progress: Progress | None = None,
+    hold: Hold = list,
 ) -> list[Decision]:
     """Plan which images to drop or move, by identity and key, then which identities to drop.
 
     An image is an outlier if it is more than `angle` degrees from the centre, as `angles_from`
     measures it; None takes the angle of the model. Likeness thresholds are those of the model. An
     identity is dropped if fewer than `least_images` remain. An identity proposed for a second
-    person is accepted only with three or more images that do not match the first person. Raises
-    OptionError for a bad angle, and SourceError for vectors that are not finite or zero.
+    person is accepted only with three or more images that do not match the first person. `hold`
+    sees the decisions on images before small identities are counted. Raises OptionError for a bad
+    angle, and SourceError for vectors that are not finite or zero.
     """
     limit = angle
     if limit is None:
@@ -90,6 +96,7 @@ def plan_cleaning(
     strays = list(_find_strays(vectors, groups, bounds, limit, progress))
     cores = _take_out(vectors, groups, strays)
     images = _Plan(vectors, cores, bounds, limit, set(vectors.names)).judge_all(strays)
+    images = dict(zip(images, hold(list(images.values())), strict=True))
     return _drop_small(vectors, images, least_images)
 
 

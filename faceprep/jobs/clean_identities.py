@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from faceprep.core.embeddings import Embeddings
@@ -21,6 +22,7 @@ from faceprep.steps.plan_identities import (
     refuse_unknown_model,
     separable,
 )
+from faceprep.steps.shared_frames import hold_shared_moves
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,9 @@ class CleanIdentities(PlanningOptions):
     centre of its identity is moved to the identity that it clearly matches, moved to a new identity
     together with others like it, or dropped. DST/plan.jsonl lists each decision with its reason,
     DST/IDENTITY/IMAGE is the clean set, and DST/undo.jsonl is a plan that reverses it. Undecided
-    decisions are not applied: accept them in the plan, then use apply. Images that cannot be read
-    are named in failures.csv, dropped in the plan, and left out of DST.
+    decisions are not applied: accept them in the plan, then use apply. Moves that put two faces of
+    one photo or frame together, according to SRC/faces.parquet, are undecided. Images that cannot
+    be read are named in failures.csv, dropped in the plan, and left out of DST.
     """
 
     command: ClassVar[str] = "clean-identities"
@@ -63,7 +66,8 @@ class CleanIdentities(PlanningOptions):
         if self.angle is None:
             refuse_unknown_model(model, "--angle")
         progress = log_progress("looking for outliers")
-        return plan_cleaning(embeddings, self.angle, self.min_images, progress), {
+        hold = partial(hold_shared_moves, source=about.source)
+        return plan_cleaning(embeddings, self.angle, self.min_images, progress, hold), {
             "identities": len(set(embeddings.identities)),
             "angle": model.outlier_angle if self.angle is None else self.angle,
             "angle_origin": model.origin if self.angle is None else "--angle",

@@ -29,6 +29,7 @@ from faceprep.sets.containers import (
     index_set,
     load_writer,
     open_set,
+    suggest_containers,
 )
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.losses import find_losses
@@ -173,7 +174,7 @@ class Convert(NamingOptions, Job):
             raise SourceError(
                 f"{writer.kind} cannot hold {_listed(losses)}",
                 path=source,
-                remedy="Choose another container, or use --allow-loss.",
+                remedy=f"{suggest_containers(names)}, or use --allow-loss.",
             )
 
     def _count_files(self, n: int, n_bytes: int, group: int) -> int:

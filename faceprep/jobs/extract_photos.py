@@ -28,6 +28,7 @@ from faceprep.steps.fallback import find_with
 from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, face_rows
 from faceprep.steps.found import Found
 from faceprep.tables.faces import FACES_TABLE, FacesWriter, join_faces, join_output
+from faceprep.video.reader import is_video_name
 from faceprep.vision import codec
 from faceprep.vision.load_image import load_noted_bytes
 from faceprep.vision.templates import load_template
@@ -170,6 +171,14 @@ def _find_photos(source: Path, untaken: UntakenFiles) -> tuple[Path, list[Identi
     """
     if source.is_dir():
         return source, find_identities(source, untaken)
+    if is_video_name(source.name):
+        raise SourceError(
+            "not a photo",
+            path=source,
+            expected="a photo, or a folder of them",
+            found="the name of a video",
+            remedy="Use extract-video.",
+        )
     return source.parent, [Identity(".", (source.name,))]
 
 

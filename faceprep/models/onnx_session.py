@@ -14,6 +14,7 @@ import numpy.typing as npt
 from faceprep.core.cpu import worker_number
 from faceprep.core.errors import FaceprepError, OptionError, SourceError, loading
 
+log = logging.getLogger("faceprep")
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _BATCH_ON_GPU = 16
 _ONLY_FATAL = 4
@@ -21,6 +22,7 @@ _ONLY_FATAL = 4
 _DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d+(,cuda:\d+)*", re.ASCII)
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 """ONNX Runtime 1.32 writes a device id and events into the user's cache, and sends them."""
+_NODE = re.compile(r"while running (\w+) node\. Name:'([^']*)'", re.ASCII)
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
@@ -38,7 +40,7 @@ class Network:
         except self._failures as error:
             raise SourceError(
                 f"ONNX Runtime cannot run the model on {tuple(batch.shape)}",
-                found=_first_line(error),
+                found=_describe_failure(error),
             ) from error
         return outputs
 
@@ -126,9 +128,7 @@ class Runtime:
                     "device cpu",
                 )
             if _CUDA in ort.get_available_providers():
-                logging.getLogger("faceprep").warning(
-                    "the CPU is used, because no GPU can be: %s", problem
-                )
+                log.warning("the CPU is used, because no GPU can be: %s", problem)
         try:
             session = ort.InferenceSession(source, self._options(ort), providers=[_CPU])
         except _failures(ort) as error:
@@ -197,6 +197,16 @@ def _failures(ort: Any) -> tuple[type[Exception], ...]:
     )
     known = [getattr(state, name) for name in names if hasattr(state, name)]
     return RuntimeError, ValueError, *known
+
+
+def _describe_failure(error: Exception) -> str:
+    """Name the node at which a run failed, where ONNX Runtime does; its own words are logged."""
+    text = _first_line(error)
+    node = _NODE.search(text)
+    if node is None:
+        return text
+    log.debug("ONNX Runtime: %s", text)
+    return f"an error at its {node[1]} node {node[2]}, which does not take what it gets"
 
 
 def _first_line(error: Exception) -> str:

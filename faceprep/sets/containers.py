@@ -14,6 +14,7 @@ from faceprep.core.types import Outcome
 from faceprep.sets import kinds
 from faceprep.sets.folder import FolderSet, FolderWriter
 from faceprep.sets.image_set import ImageSet
+from faceprep.sets.losses import find_losses
 from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
 from faceprep.sets.set_writer import Classes, SetNames, SetWriter
 
@@ -94,6 +95,23 @@ def find_writer(output: Path) -> type[SetWriter] | None:
             writer: type[SetWriter] = registry.load_target(entry.writer)
             return writer
     return None
+
+
+def suggest_containers(names: SetNames) -> str:
+    """Return a sentence, without its full stop, about the containers that can hold a set.
+
+    Lists of files are left out.
+    """
+    able = []
+    for kind, entry in registry.CONTAINERS.items():
+        if not entry.writer or kind == FolderSet.kind:
+            continue
+        writer: type[SetWriter] = registry.load_target(entry.writer)
+        if writer.takes_new_names and not find_losses(names, writer):
+            able.append(entry.suffixes[0])
+    if not able:
+        return "Write a folder"
+    return f"Write a folder or {' '.join(able)}"
 
 
 def is_container_name(output: Path) -> bool:

@@ -23,7 +23,7 @@ from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import sort_files, sort_names
 from faceprep.core.types import Outcome, Sink
-from faceprep.core.untaken import UntakenFiles
+from faceprep.core.untaken import UntakenFiles, leave_out_own
 from faceprep.sets.distinct_keys import is_path_inside, strip_suffix
 from faceprep.sets.image_paths import FORM, PLAIN, path_in_identity
 from faceprep.sets.image_set import CheckedSample, ImageSet, Sample
@@ -80,13 +80,13 @@ def walk_images(
         raise SourceError("no such folder", path=root, expected=expected)
     untaken = untaken or UntakenFiles(root, "images")
     for name, files in walk_folders(root):
-        images = _select_images(files)
+        images, others = _select_images(files), []
         if len(images) < len(files):
             taken = set(images)
-            others = [file for file in files if file not in taken]
+            others = leave_out_own(name, [file for file in files if file not in taken])
             untaken.add(name, others, has_taken=bool(images))
         if images:
-            yield name or ".", images, len(files) - len(images)
+            yield name or ".", images, len(others)
     untaken.report()
 
 
@@ -228,5 +228,5 @@ def _refuse_folders(names: SetNames, adds_suffixes: bool) -> None:
                     "an image and an identity would have one name in a folder",
                     path=names.path,
                     found=ascii(path),
-                    remedy="Choose another container, or rename one of them.",
+                    remedy="Write a .tar or .parquet, or rename one of them.",
                 )

@@ -35,6 +35,7 @@ from faceprep.sets.containers import (
     is_container_name,
     kind_of,
     load_writer,
+    suggest_containers,
 )
 from faceprep.sets.folder import FolderSet, FolderWriter
 from faceprep.sets.image_set import Sample
@@ -127,7 +128,7 @@ def choose_target(
             raise SourceError(
                 f"{writer.kind} cannot hold {' and '.join(losses)}",
                 path=listed.path,
-                remedy="Choose another container.",
+                remedy=f"{suggest_containers(names)}.",
             )
     return target
 

@@ -334,7 +334,10 @@ def separable(found: Mapping[str, Any]) -> str:
     n, most = found["separable"], found["likeness"]["identities_of_two"]
     identities = count_noun(most, "identity", "identities")
     if most:
-        return f"; before that, {n:,} of {identities} of two images or more were separable"
+        return (
+            f"; in SRC, {n:,} of {identities} of two images or more had all images closer to each "
+            "other than to any other identity"
+        )
     return ""
 
 

@@ -1,10 +1,10 @@
-"""Merges of two faces of one photo or frame: two people, so a person has to decide."""
+"""Merges and moves that put two faces of one photo or frame together, so a person has to decide."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.names import identity_of
-from faceprep.core.types import ACCEPTED, MERGE, UNDECIDED, Decision
+from faceprep.core.types import ACCEPTED, DROP, MERGE, MOVE, UNDECIDED, Decision
 from faceprep.tables.faces import FACES_TABLE, read_faces
 
 _PHOTO = (1 << 24) - 1
@@ -38,8 +38,8 @@ def hold_shared_frames(decisions: Sequence[Decision], source: str) -> list[Decis
         if not len(shared):
             frames[merge.into] = np.union1d(own, others)
             continue
-        reason = f"{merge.reason}; but both are in {_describe(int(shared[0]))}"
-        held[merge.subject] = merge._replace(verdict=UNDECIDED, reason=reason)
+        why = f"both are in {_describe(int(shared[0]))}"
+        held[merge.subject] = _hold(merge, why)
     kept = [each for each in decisions if each.action != MERGE or each.subject not in held]
     n_accepted = sum(each.verdict == ACCEPTED for each in kept)
     return [*kept[:n_accepted], *held.values(), *kept[n_accepted:]]
@@ -52,16 +52,73 @@ def _describe(number: int) -> str:
     return f"frame {frame} of one video"
 
 
+def hold_shared_moves(decisions: Sequence[Decision], source: str) -> list[Decision]:
+    """Make accepted moves of images undecided that put two faces of one photo or frame together.
+
+    The order stays. All accepted moves and drops count as done, then each face that would meet
+    another of its photo goes back, until none does: all such moves are undecided, and the order of
+    the decisions changes nothing. `source` as in `hold_shared_frames`. Raises SourceError.
+    """
+    table = Path(source) / FACES_TABLE
+    places = {d.subject: d.into for d in decisions if d.action == MOVE and d.verdict == ACCEPTED}
+    if not places or storage.size_of(table) is None:
+        return list(decisions)
+    places |= {d.subject: "" for d in decisions if d.action == DROP and d.verdict == ACCEPTED}
+    photos = _find_photos_of(table, {image for image, into in places.items() if into})
+    why: dict[str, str] = {}
+    while met := dict(_find_met(photos, places)):
+        why |= met
+        places = {image: into for image, into in places.items() if image not in met}
+    return [_hold_for(each, why.get(each.subject)) for each in decisions]
+
+
+def _find_met(photos: dict[int, list[str]], places: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield (image, reason) for each moved face that meets another of its photo."""
+    for number, faces in photos.items():
+        homes = [places.get(face, identity_of(face)) for face in faces]
+        for face, home in zip(faces, homes, strict=True):
+            if places.get(face) and homes.count(home) > 1:
+                yield face, f"another face of {_describe(number)}"
+
+
+def _hold_for(decision: Decision, met: str | None) -> Decision:
+    if met is None:
+        return decision
+    return _hold(decision, f"{decision.into} has {met}")
+
+
+def _hold(decision: Decision, why: str) -> Decision:
+    return decision._replace(verdict=UNDECIDED, reason=f"{decision.reason}; but {why}")
+
+
+def _find_photos_of(table: Path, images: set[str]) -> dict[int, list[str]]:
+    """Return the faces of the photos and frames from which these images are."""
+    photos: dict[int, list[str]] = {}
+    for number, output in _number_faces(table):
+        if output in images:
+            photos[number] = []
+    for number, output in _number_faces(table):
+        if number in photos:
+            photos[number].append(output)
+    return {number: faces for number, faces in photos.items() if len(faces) > 1}
+
+
 def _find_frames(table: Path, names: set[str]) -> dict[str, Ints]:
     """Return the photos and frames of the faces of these identities, each as a number."""
     found: defaultdict[str, list[int]] = defaultdict(list)
-    for rows in read_faces(table, ["source", "frame", "output"]):
-        for source, frame, output in zip(
-            *(rows[name].to_pylist() for name in rows.column_names), strict=True
-        ):
-            if output is not None and identity_of(output) in names:
-                found[identity_of(output)].append(_number(source, frame))
+    for number, output in _number_faces(table):
+        if identity_of(output) in names:
+            found[identity_of(output)].append(number)
     return {name: np.unique(np.array(numbers, np.int64)) for name, numbers in found.items()}
+
+
+def _number_faces(table: Path) -> Iterator[tuple[int, str]]:
+    """Yield the photo or frame of each face, as a number, and its crop."""
+    for rows in read_faces(table, ["source", "frame", "output"]):
+        columns = (rows[name].to_pylist() for name in rows.column_names)
+        for source, frame, output in zip(*columns, strict=True):
+            if output is not None:
+                yield _number(source, frame), output
 
 
 def _number(source: str, frame: int | None) -> int:

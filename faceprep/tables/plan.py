@@ -84,7 +84,7 @@ def apply_command(plan: Path) -> str:
 
 
 def refuse_output(path: _Path, command: str) -> None:
-    """Raise SourceError if `path` is an output with a plan, and not the plan itself.
+    """Raise SourceError if `path` is a folder, or an output with a plan, and not the plan itself.
 
     `command` is the right command with {plan} in place of the plan.
     """
@@ -98,6 +98,14 @@ def refuse_output(path: _Path, command: str) -> None:
                 found=os.fspath(plan),
                 remedy=f"Run {command.format(plan=shlex.quote(os.fspath(plan)))}.",
             )
+    if output.is_dir():
+        raise SourceError(
+            "not a plan",
+            path=path,
+            expected="a plan.jsonl",
+            found="a folder without one",
+            remedy=_WRITERS,
+        )
 
 
 def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:

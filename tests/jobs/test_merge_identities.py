@@ -276,7 +276,8 @@ def test_command_line(
     assert call_merge(monkeypatch, source, tmp_path / "out") == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
         "7 identities are 4 people: 3 merged, 1 undecided; matched at a similarity of 0.95 or more;"
-        " before that, 2 of 2 identities of two images or more were separable"
+        " in SRC, 2 of 2 identities of two images or more had all images closer to each other"
+        " than to any other identity"
     )
 
 

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from faceprep.core.errors import SourceError
 from faceprep.core.names import sort_files, sort_names
+from faceprep.core.untaken import OWN_FILES, UntakenFiles
+from faceprep.sets.containers import suggest_containers
 from faceprep.sets.folder import find_identities, is_image_name
+from faceprep.sets.set_writer import SetNames
+from faceprep.steps.place_images import UNDO
+from faceprep.tables.faces import FACES_TABLE
+from faceprep.tables.frames import FRAMES_TABLE
+from faceprep.tables.ledger import FAILURES
+from faceprep.tables.plan import LIKENESS, PLAN
 
 
 def make(root: Path, *names: str) -> None:
@@ -118,3 +126,20 @@ def test_orders_do_not_depend_on_the_order_found(names: list[str]) -> None:
 def test_image_names() -> None:
     assert all(map(is_image_name, ["a.jpg", "b.two.dots.JPEG", "c.pgm"]))
     assert not any(map(is_image_name, [".jpg", "jpg", "a.txt", "a.jpg.tmp"]))
+
+
+def test_files_of_faceprep_itself_are_not_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file of that name in an identity is counted, because no command writes one there."""
+    written = {PLAN, f"{PLAN}.bak", LIKENESS, UNDO, FACES_TABLE, FRAMES_TABLE, FAILURES}
+    assert written <= OWN_FILES
+    make(tmp_path, *OWN_FILES, "a/1.jpg", f"a/{PLAN}")
+    untaken = UntakenFiles(tmp_path, "images")
+    (found,) = find_identities(tmp_path, untaken)
+    assert untaken.counts == {".jsonl": 1} and found.n_others == 1
+
+
+def test_a_container_that_can_hold_a_set_is_named() -> None:
+    names = SetNames(1, lambda start, stop: ["a/1.jpg"], ["a"], True)
+    assert suggest_containers(names) == "Write a folder or .tar .tfrecord .parquet"

@@ -1,4 +1,4 @@
-"""Faces that share a photo or a frame of a video are not merged without a person."""
+"""Faces that share a photo or a frame are neither merged nor moved together without a person."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from faceprep.core.types import ACCEPTED, DROP, MERGE, UNDECIDED, Decision
-from faceprep.steps.shared_frames import hold_shared_frames
+from faceprep.core.types import ACCEPTED, DROP, MERGE, MOVE, UNDECIDED, Decision, Request
+from faceprep.jobs.clean_identities import CleanIdentities
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
+from faceprep.steps.shared_frames import hold_shared_frames, hold_shared_moves
 from faceprep.tables.faces import FaceRow, FacesWriter
 from tests import merging
-from tests.color_people import RED, color_embedders, paint
+from tests.color_people import GREEN, RED, color_embedders, paint
 
 __all__ = ["color_embedders"]
 
@@ -99,3 +102,62 @@ def test_merge_identities_uses_the_table(tmp_path: Path) -> None:
             paint(source / folder / f"{number}.png", RED)
     merging.merge(source, tmp_path / "out")
     assert merging.decided(tmp_path / "out") == [("merge", "a/2", "a/1", UNDECIDED)]
+
+
+# Moves
+
+
+def write_photos(root: Path, photos: dict[str, str]) -> str:
+    """Write a table of `photos`: crop -> photo."""
+    root.mkdir(exist_ok=True)
+    with (root / "faces.parquet").open("wb") as file, FacesWriter(file) as writer:
+        for output, source in photos.items():
+            key = output.removesuffix(".png")
+            row = FaceRow(key, source, (9, 9), [0] * 4, [0] * 10, 1, [0] * 6, "d", "t")
+            writer.add(row._replace(output=output))
+    return str(root)
+
+
+def move(subject: str, into: str) -> Decision:
+    return Decision(MOVE, subject, into, 50.0, "alike", ACCEPTED)
+
+
+def test_a_face_is_not_moved_to_the_other_one_of_its_photo(tmp_path: Path) -> None:
+    photos = {"groom/w_0.png": "w.jpg", "bride/w_1.png": "w.jpg", "guest/x.png": "x.jpg"}
+    source = write_photos(tmp_path / "set", photos)
+    moves = [move("groom/w_0.png", "bride"), move("guest/x.png", "bride")]
+    found = hold_shared_moves(moves, source)
+    assert held(found) == ["groom/w_0.png"]
+    assert found[0].reason == "alike; but bride has another face of one photo"
+    assert hold_shared_moves(moves, str(tmp_path)) == moves
+
+
+def test_two_faces_of_a_photo_change_places(tmp_path: Path) -> None:
+    source = write_photos(tmp_path / "set", {"a/0.png": "w.jpg", "b/0.png": "w.jpg"})
+    moves = [move("a/0.png", "b"), move("b/0.png", "a")]
+    assert hold_shared_moves(moves, source) == moves
+    gone = [move("a/0.png", "b"), Decision(DROP, "b/0.png")]
+    assert hold_shared_moves(gone, source) == gone
+
+
+def test_a_face_that_stays_keeps_others_out_in_any_order(tmp_path: Path) -> None:
+    """Both faces of w.jpg are to go to c; so b/0 stays in b, and d/0 cannot go there."""
+    photos = {"a/0.png": "w.jpg", "b/0.png": "w.jpg", "d/0.png": "w.jpg"}
+    source = write_photos(tmp_path / "set", photos)
+    moves = [move("a/0.png", "c"), move("b/0.png", "c"), move("d/0.png", "b")]
+    assert len(held(hold_shared_moves(moves, source))) == 3
+    assert len(held(hold_shared_moves(moves[::-1], source))) == 3
+
+
+@pytest.mark.usefixtures("color_embedders")
+def test_clean_identities_uses_the_table(tmp_path: Path) -> None:
+    """The green face among the red ones is in the same photo as one of the green ones."""
+    source = tmp_path / "set"
+    for number in range(9):
+        paint(source / "red" / f"{number}.png", RED)
+        paint(source / "green" / f"{number}.png", GREEN)
+    paint(source / "red" / "w_1.png", GREEN)
+    write_photos(source, {"red/w_1.png": "w.jpg", "green/0.png": "w.jpg"})
+    job = CleanIdentities(embedder="colors")
+    run_job(job, Request((source,), tmp_path / "out"), SerialRunner())
+    assert merging.decided(tmp_path / "out") == [("move", "red/w_1.png", "green", UNDECIDED)]

@@ -63,6 +63,32 @@ def test_no_two_photos_pass_for_copies(photos: list[Pixels]) -> None:
             assert all_views.match(image, np.arange(first, image)) == [None] * (image - first)
 
 
+@needs_data
+def test_two_photos_in_the_same_frame_are_not_copies(photos: list[Pixels]) -> None:
+    """The frame agrees in any case, so only what is inside may count."""
+    white = (255, 255, 255)
+    framed = [
+        cv2.copyMakeBorder(photo, 8, 8, 8, 8, cv2.BORDER_CONSTANT, value=white) for photo in photos
+    ]
+    all_views = views(framed[:100])
+    for first in range(0, 100, 10):
+        for image in range(first + 1, first + 10):
+            assert all_views.match(image, np.arange(first, image)) == [None] * (image - first)
+
+
+@needs_data
+def test_blends_of_two_people_are_not_copies(photos: list[Pixels]) -> None:
+    """Each person is blended with the next one: new people with a series of ten each."""
+    blends = [
+        cv2.addWeighted(one, 0.5, other, 0.5, 0)
+        for one, other in zip(photos, photos[10:], strict=False)
+    ]
+    all_views = views(blends)
+    for image in range(1, len(blends)):
+        others = np.arange(max(image - 20, 0), image)
+        assert all_views.match(image, others) == [None] * len(others)
+
+
 def test_a_flat_background_is_not_a_border() -> None:
     assert not any(summarize_parts(draw_face(number, 0)[0]).is_trimmed for number in range(8))
 

@@ -207,9 +207,13 @@ class LookAlikes:
         return alike
 
     def matches(self, image: int, others: Ints) -> list[PartMatch | None]:
-        """Compare the whole images, then their views where those do not agree."""
-        agreements = self.agreement(image, others)
-        is_whole = agreements >= hashes.MIN_AGREEMENT
+        """Compare the whole images, then their views where those do not agree.
+
+        Where both have a border, which agrees in any case, only what is inside counts.
+        """
+        agreements, is_trimmed = self.agreement(image, others), self.table.views.is_trimmed
+        is_framed = is_trimmed[image] & is_trimmed[others]
+        is_whole = (agreements >= hashes.MIN_AGREEMENT) & ~is_framed
         matches: list[PartMatch | None] = [PartMatch(float(each), "") for each in agreements]
         rest = np.flatnonzero(~is_whole)
         found = self.table.views.match(image, others[rest]) if len(rest) else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 
 from faceprep.core import registry
@@ -57,6 +58,10 @@ def open_embedder(spec: EmbedderSpec) -> Embedder:
         return _open(spec)
 
 
+_WEIGHTS = re.compile(r"(-\d+)?\.params$", re.ASCII)
+"""The end of the name of an MXNet checkpoint's weights."""
+
+
 def _open(spec: EmbedderSpec) -> Embedder:
     name, source = find_kind(spec.name)
     runtime = Runtime(spec.device, spec.threads, spec.require_gpu)
@@ -80,6 +85,14 @@ def describe_preprocessing(embedder: Embedder) -> str:
     return ""
 
 
+def _suggest_graph(name: str) -> str | None:
+    """Return the remedy where `name` is the weights of an MXNet checkpoint."""
+    prefix = _WEIGHTS.sub("", name)
+    if prefix == name:
+        return None
+    return f"Name its graph, {prefix}-symbol.json; the weights beside it are found."
+
+
 def find_kind(name: str) -> tuple[str, str]:
     """Split `name` into a name in the registry and a file or pack. Raises OptionError.
 
@@ -93,5 +106,7 @@ def find_kind(name: str) -> tuple[str, str]:
     file_kind = find_file_kind(name)
     if not file_kind:
         expected = ", ".join(entry.usage or each for each, entry in registry.EMBEDDERS.items())
-        raise OptionError(f"unknown embedder {name!r}", expected=expected)
+        raise OptionError(
+            f"unknown embedder {name!r}", expected=expected, remedy=_suggest_graph(name)
+        )
     return file_kind, name

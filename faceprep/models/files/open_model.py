@@ -125,7 +125,7 @@ class ReadyModel:
         if problem is None:
             return opened.batch, False, taken[1]
         if not taken:
-            raise problem
+            raise _add_size_hint(problem)
         ((n, shapes),) = taken.items()
         return n, True, shapes
 
@@ -174,6 +174,16 @@ def _describe(opened: OpenModel, options: InputOptions, preparation: Preparation
     if _is_guessed(opened, options):
         return f"{formula}: usual for such a model, the file states none; else give mean= and std="
     return f"{formula}: {opened.reading.origin or 'as the file states'}"
+
+
+def _add_size_hint(problem: SourceError) -> SourceError:
+    return SourceError(
+        problem.problem,
+        path=problem.path,
+        expected=problem.expected,
+        found=problem.found,
+        remedy=problem.remedy or "If its crops are of another size, give size= in the model spec.",
+    )
 
 
 def _not_per_crop(shapes: Sequence[tuple[int, ...]], n: int) -> SourceError:

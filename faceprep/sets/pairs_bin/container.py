@@ -174,6 +174,14 @@ def _write_image(file: BinaryIO, image: Buffer) -> None:
 
 
 def _read(path: str | PathLike[str]) -> bytes:
+    if Path(path).is_dir():
+        raise SourceError(
+            "not a verification set",
+            path=path,
+            expected="a .bin file",
+            found="a folder",
+            remedy="make-bin makes a .bin of a folder of identities.",
+        )
     n_bytes = storage.size_of(path) or 0
     if n_bytes > MAX_BYTES:
         expected, found = f"at most {MAX_BYTES:,} bytes", f"{n_bytes:,}"

@@ -55,7 +55,7 @@ class RecWriter(SetWriter):
             raise SourceError(
                 f"{n:,} identities: labels of a .rec are float32, exact only below "
                 f"{EXACT_FLOATS:,}",
-                remedy="Choose another container.",
+                remedy="Write a .tar or .parquet.",
             )
         return {
             "keeps_keys": names.are_number_keys,

@@ -343,7 +343,7 @@ def test_no_such_file_a_folder_and_a_file_that_is_too_large(tmp_path: Path) -> N
         file.truncate(pairs_bin.MAX_BYTES + 1)
     for path, problem in (
         (tmp_path / "none.bin", "No such file"),
-        (tmp_path, "Is a directory"),
+        (tmp_path, "a folder. make-bin makes"),
         (
             tmp_path / "large.bin",
             "too large for a verification set: expected at most 4,294,967,296 bytes, found",
