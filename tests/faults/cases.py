@@ -16,8 +16,6 @@ class Case:
     writes: bool = True
     repeats: bool = True
     """A start after a complete one does the same again."""
-    nameless: bool = True
-    """The file system has O_TMPFILE."""
     slow: int = 0
     """Points in a full enumeration of a case that takes too long; 0 for all."""
 
@@ -66,9 +64,6 @@ CASES = {
     ),
     "extract-photos": Case("extract-photos in/photos out/d", ("in/photos",)),
     "extract-photos-many": Case("extract-photos in/many out/d", ("in/many",), slow=300),
-    "extract-photos-many-named": Case(
-        "extract-photos in/many out/d", ("in/many",), nameless=False, slow=300
-    ),
     "extract-video": Case("extract-video in/clips out/d --every 3", ("in/clips",)),
     "align": Case(
         "align in/photos out/d --faces in/crops/faces.parquet", ("in/photos", "in/crops")

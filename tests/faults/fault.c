@@ -33,7 +33,6 @@ struct operation {
 struct settings {
     int32_t armed, kind, error, signal;
     int32_t driver;          /* the process that gets the signals */
-    int32_t nameless;        /* 0: the file system has no O_TMPFILE */
     int64_t at, count, hit;  /* the operation to strike, those so far, the one that was struck */
     char folder[512];        /* with a slash at the end */
     struct operation log[N_LOGGED];
@@ -175,13 +174,8 @@ static int open_file(int folder, const char *name, int flags, mode_t mode) {
     static int (*real)(int, const char *, int, ...);
     if (!real)
         real = dlsym(RTLD_NEXT, "openat64");
-    int nameless = (flags & O_TMPFILE) == O_TMPFILE;
-    if (nameless && shared && shared->armed && !shared->nameless) {
-        errno = EOPNOTSUPP;
-        return -1;
-    }
-    int there = !nameless && !faccessat(folder, name, F_OK, AT_SYMLINK_NOFOLLOW);
-    int creates = nameless || ((flags & O_CREAT) && !there);
+    int there = !faccessat(folder, name, F_OK, AT_SYMLINK_NOFOLLOW);
+    int creates = (flags & O_CREAT) && !there;
     if (creates || (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC)) {
         if (refused(judge_path(creates ? "create" : "open", folder, name, creates)))
             return -1;

@@ -52,7 +52,7 @@ class Harness:
 
     def start(self, case: Case, runner: str, strike: Strike = _COUNT, learn: bool = False) -> Run:
         """Start the command of a case in the work folder as it is."""
-        self.injector.arm(strike, case.nameless)
+        self.injector.arm(strike)
         try:
             return self._commands.run(case.command(runner), learn)
         finally:

@@ -57,10 +57,7 @@ class Settings(ctypes.Structure):
     """The memory shared with all preloaded processes, laid out as `struct settings` in fault.c."""
 
     _fields_ = [
-        *(
-            (name, ctypes.c_int32)
-            for name in ("armed", "kind", "error", "signal", "driver", "nameless")
-        ),
+        *((name, ctypes.c_int32) for name in ("armed", "kind", "error", "signal", "driver")),
         *((name, ctypes.c_int64) for name in ("at", "count", "hit")),
         ("folder", ctypes.c_char * 512),
         ("log", _Operation * N_LOGGED),
@@ -101,14 +98,13 @@ class Injector:
             "FAULT_SETTINGS": str(folder / "settings"),
         }
 
-    def arm(self, strike: Strike, nameless: bool = True) -> None:
-        """Set what happens from now on; without `nameless`, the file system has no O_TMPFILE."""
+    def arm(self, strike: Strike) -> None:
+        """Set what happens from now on."""
         settings = self._settings
         settings.armed = 0
         settings.kind, settings.at = strike.kind, strike.at
         settings.error, settings.signal = strike.error, strike.signal
         settings.count = settings.hit = 0
-        settings.nameless = nameless
         settings.armed = 1
 
     def disarm(self) -> None:
