@@ -22,7 +22,7 @@ _GRAPH_VERSION = 1
 """Increase it when the same weights give another graph."""
 _RETINAFACE_SIDE = 128
 _LARGE_CROPS = 8
-"""Crops for RetinaFace in one run, which takes three quarters of the time of single runs."""
+"""Crops for RetinaFace in one run: faster than single runs, with the same answers."""
 _CROPS_ON_GPU = 512
 _EXCHANGED = [1, 0, 2, 4, 3]
 """Order of the landmarks in a mirror image."""
@@ -90,9 +90,7 @@ class RetinaFaceLook:
         sound = np.flatnonzero(squares.are_sound())
         for start in range(0, len(sound), _LARGE_CROPS):
             part = sound[start : start + _LARGE_CROPS]
-            crops = cut_squares(
-                images, rows[part], squares.take(part), _RETINAFACE_SIDE, _GREY, is_cubic=False
-            )
+            crops = cut_squares(images, rows[part], squares.take(part), _RETINAFACE_SIDE, _GREY)
             for place, answers in zip(part, self._network.answer(list(crops)), strict=True):
                 points[place], corners[place], scores[place] = _average(*answers, expected)
         middles = squares.place(corners.mean(axis=1, keepdims=True) / _RETINAFACE_SIDE)[:, 0]
