@@ -21,6 +21,8 @@ _GREY = 127
 _GRAPH_VERSION = 1
 """Increase it when the same weights give another graph."""
 _RETINAFACE_SIDE = 128
+_LARGE_CROPS = 8
+"""Crops for RetinaFace in one run: faster than single runs, with the same answers."""
 _CROPS_ON_GPU = 512
 _EXCHANGED = [1, 0, 2, 4, 3]
 """Order of the landmarks in a mirror image."""
@@ -85,11 +87,12 @@ class RetinaFaceLook:
         points, corners = np.zeros((len(rows), 5, 2)), np.zeros((len(rows), 2, 2))
         scores = np.zeros(len(rows), np.float32)
         expected = _RETINAFACE_SIDE / 2 * np.array([1 - share, 1 - share, 1 + share, 1 + share])
-        for place in np.flatnonzero(squares.are_sound()):
-            one = np.array([place])
-            crops = cut_squares(images, rows[one], squares.take(one), _RETINAFACE_SIDE, _GREY)
-            (answers,) = self._network.answer([crops[0]])
-            points[place], corners[place], scores[place] = _average(*answers, expected)
+        sound = np.flatnonzero(squares.are_sound())
+        for start in range(0, len(sound), _LARGE_CROPS):
+            part = sound[start : start + _LARGE_CROPS]
+            crops = cut_squares(images, rows[part], squares.take(part), _RETINAFACE_SIDE, _GREY)
+            for place, answers in zip(part, self._network.answer(list(crops)), strict=True):
+                points[place], corners[place], scores[place] = _average(*answers, expected)
         middles = squares.place(corners.mean(axis=1, keepdims=True) / _RETINAFACE_SIDE)[:, 0]
         halves = np.ptp(corners, axis=1) * (np.abs(squares.halves) / _RETINAFACE_SIDE)[:, None]
         boxes = np.hstack([middles - halves, middles + halves])

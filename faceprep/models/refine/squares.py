@@ -18,7 +18,7 @@ from faceprep.core.opencv import opencv
 
 _HALF_PIXEL = 0.5 + 0.5j
 _MAX_SHRINK = 2.0
-"""Cubic sampling sees most pixels up to this reduction; the region is halved before."""
+"""Sampling sees most pixels up to this reduction; the region is halved before."""
 _MAX_SIDE = 30_000.0
 """Pixels: OpenCV cuts no larger region."""
 
@@ -71,22 +71,32 @@ def squares_of_boxes(boxes: Doubles, turns: Complexes, factor: float) -> Squares
 
 
 def cut_squares(
-    images: Sequence[Pixels], rows: Rows, squares: Squares, side: int, outside: int
+    images: Sequence[Pixels],
+    rows: Rows,
+    squares: Squares,
+    side: int,
+    outside: int,
+    is_cubic: bool = True,
 ) -> Pixels:
     """Cut square k out of image `rows[k]`: (n, side, side, 3).
 
-    Every pixel of the image counts. Pixels beyond the image are grey, at the level `outside`.
+    Every pixel of the image counts. Pixels beyond the image are grey, at the level `outside`. Cubic
+    sampling is sharper; linear sampling takes a third of the time and is that of detectors.
     """
+    cv2 = opencv()
+    sampling = cv2.INTER_CUBIC if is_cubic else cv2.INTER_LINEAR
     crops = np.empty((len(squares), side, side, 3), np.uint8)
     for crop, row, centre, half in zip(
         crops, rows.tolist(), squares.centres.tolist(), squares.halves.tolist(), strict=True
     ):
-        _cut(images[row], centre, half, crop, outside)
+        _cut(images[row], centre, half, crop, outside, sampling)
     return crops
 
 
-def _cut(image: Pixels, centre: complex, half: complex, crop: Pixels, outside: int) -> None:
-    """Fill `crop` with the square around `centre`."""
+def _cut(
+    image: Pixels, centre: complex, half: complex, crop: Pixels, outside: int, sampling: int
+) -> None:
+    """Fill `crop` with the square around `centre`; `sampling` is a flag of OpenCV."""
     cv2 = opencv()
     region, corner = _region(image, centre, half)
     if not region.size:
@@ -107,7 +117,7 @@ def _cut(image: Pixels, centre: complex, half: complex, crop: Pixels, outside: i
         inverse,
         crop.shape[:2],
         dst=crop,
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        flags=sampling | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(outside,) * 3,
     )

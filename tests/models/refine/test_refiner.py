@@ -117,6 +117,17 @@ def test_a_batch_is_as_its_faces_alone() -> None:
     assert refiner().refine([], []) == []
 
 
+def test_faces_left_to_retinaface_do_not_depend_on_the_batch() -> None:
+    images, faces = zip(*(drawn(60 + 3 * n, 0) for n in range(10)), strict=True)
+    away = [np.ones(1, np.bool_)] * len(images)
+    together = refiner().refine(images, faces, away)
+    for image, each, found in zip(images, faces, together, strict=True):
+        (alone,) = refiner().refine([image], [each], away[:1])
+        assert found.refiners == alone.refiners == ("retinaface",)
+        np.testing.assert_array_equal(found.faces.landmarks, alone.faces.landmarks)
+        np.testing.assert_array_equal(found.seen, alone.seen)
+
+
 def test_what_is_no_face_keeps_its_landmarks() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
     points = np.stack([ARCFACE_112 / 2 + 20, np.zeros((5, 2)), ARCFACE_112 + 1e5, ARCFACE_112])

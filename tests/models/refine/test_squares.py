@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.core.landmarks import ARCFACE_112, apply_transforms
+from faceprep.models.detectors.detector import fit_to
 from faceprep.models.refine.squares import (
     Squares,
     cut_squares,
@@ -51,6 +53,20 @@ def test_a_gradient_comes_out_at_its_place(side: int, turn: complex) -> None:
     inside = ((at > 2) & (at < (498, 398))).all(axis=1).reshape(48, 48)
     assert np.abs(seen - expected)[inside].mean() < (8 if side > 96 else 1)
     assert abs((seen - expected)[inside].mean()) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("shape", "shrink"), [((400, 500), 1.0), ((720, 960), 1.5), ((960, 1920), 3.0)]
+)
+def test_linear_sampling_is_that_of_detectors(shape: tuple[int, int], shrink: float) -> None:
+    """A square at the scale of the whole image has the pixels of the image scaled as a whole."""
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    image = cv2.GaussianBlur(image, None, 2)
+    whole = fit_to(image, round(max(shape) / shrink))
+    square = Squares(np.array([(160 + 112j) * shrink]), np.array([48 * shrink + 0j]))
+    (crop,) = cut_squares([image], FIRST, square, 96, 127, is_cubic=False)
+    apart = np.abs(crop.astype(int) - whole[64:160, 112:208])
+    assert apart.max() <= 2
 
 
 def test_beyond_the_image_it_is_grey() -> None:
