@@ -292,6 +292,7 @@ _EXTRAS = {
     "review",
     "report",
     "test",
+    "docs",
     "dev",
     "all",
 }
