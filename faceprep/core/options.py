@@ -69,10 +69,7 @@ def typed_name(name: str) -> str:
 def check_ranges(job: Any) -> None:
     """Raise OptionError for a number of `job`, a dataclass of options, that is out of range."""
     for each in fields(job):
-        number = getattr(job, each.name)
-        if not isinstance(number, int | float):
-            continue
-        values = each.metadata["values"]
-        if not values.hold(number):
+        number, values = getattr(job, each.name), each.metadata.get("values")
+        if isinstance(number, int | float) and values and not values.hold(number):
             name = typed_name(each.name)
             raise OptionError(name, expected=values.range(), found=f"{number:g}")

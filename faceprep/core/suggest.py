@@ -35,7 +35,7 @@ def did_you_mean(name: str, known: Iterable[str], folder: str = "") -> str:
     'Did you mean retinaface?'
     >>> did_you_mean("zzz", ["retinaface", "mtcnn"])
     ''
-    >>> did_you_mean("trian.rec", ["train.rec", "val.rec"], "set/")
+    >>> did_you_mean("trian.rec", ["train.rec", "notes"], "set/")
     'Did you mean set/train.rec?'
     """
     meant = similar_names(name, known)
