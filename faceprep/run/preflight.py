@@ -21,6 +21,9 @@ _CONTAINERS = tuple(
     for suffix in entry.suffixes
     if entry.in_folders and suffix != ".parquet"  # a table may lie beside images
 )
+_SET_FILES = tuple(
+    suffix for entry in registry.CONTAINERS.values() if entry.writer for suffix in entry.suffixes
+)
 _AFRESH = "Use the same options to resume, another output, or --overwrite to start again."
 
 
@@ -37,11 +40,25 @@ def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool 
             is_inside = is_within(os.path.realpath(request.output), os.path.realpath(source))
             is_walked = not is_inside or not os.path.isdir(source) or not _is_container(source)
             refuse_overlap(source, request.output, folders, is_walked)
+    if folders:
+        _refuse_file_name(request.output)
 
 
 def _is_container(folder: Path) -> bool:
     """Return whether a folder holds a set in a few files, so that its other files are no inputs."""
     return any(name.lower().endswith(_CONTAINERS) for name in storage.list_folder(folder)[1])
+
+
+def _refuse_file_name(output: Path) -> None:
+    """Refuse the name of a container for a folder that is yet to be made."""
+    if output.name.lower().endswith(_SET_FILES) and not output.is_dir():
+        raise OutputError(
+            "this command writes a folder",
+            path=output,
+            expected="the name of a folder",
+            found=f"that of a {output.suffix} file",
+            remedy=f"Name a folder; faceprep convert writes a {output.suffix} from it.",
+        )
 
 
 def refuse_linked_state(folders: Sequence[Path]) -> None:

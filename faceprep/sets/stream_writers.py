@@ -79,16 +79,15 @@ class TarWriter(_StreamWriter):
         return {FORM: names.form, "cuts_suffixes": not has_twins(names)}
 
     def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
-        sample, suffix = checked.sample, checked.header.suffix
+        sample = checked.sample
         name = path_in_identity(sample.key, sample.identity, self.settings[FORM])
         if self.settings["cuts_suffixes"] and is_image_name(name):
             name = name.rpartition(".")[0]
         key = webdataset.key_of(name)
-        files = {suffix[1:]: sample.data} | self._describe(sample)
-        pieces: list[Buffer] = []
-        for name, data in files.items():
-            pieces += webdataset.member_pieces(f"{key}.{name}", data)
-        return tuple(pieces)
+        pieces = webdataset.member_pieces(key + checked.header.suffix, sample.data)
+        for extension, data in self._describe(sample).items():
+            pieces += webdataset.member_pieces(f"{key}.{extension}", data)
+        return pieces
 
     def _describe(self, sample: Sample) -> dict[str, Buffer]:
         """Return the other files of a sample: class, several labels, and what a .tar had more."""
@@ -98,10 +97,11 @@ class TarWriter(_StreamWriter):
             files["cls"] = b"%d" % number
         if len(sample.labels) > 1:
             files["json"] = json.dumps({"labels": sample.labels}).encode()
-        others = {name: data for name, data in sample.extra.items() if "/" not in name}
-        if sample.labels:
-            others.pop("cls", None)
-        return files | others
+        for name, data in sample.extra.items():
+            is_stated = name == "cls" and sample.labels
+            if "/" not in name and not is_stated:
+                files[name] = data
+        return files
 
 
 class TfrecordWriter(_StreamWriter):

@@ -18,7 +18,7 @@ SHOWN = (r"a\x1b[31m\n" + f"{FORGED}.jpg", r"b\x9b31m\u202e\u2028.jpg")
     [
         ("inspect", "set"),
         ("convert", "set", "out.tar"),
-        ("folder2rec", "set", "out.rec"),
+        ("folder2rec", "set", "out"),
         ("score", "set", "out.parquet", "-v"),
     ],
     ids=" ".join,

@@ -308,18 +308,19 @@ def test_a_damaged_image_is_named_with_its_place(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("color_embedders")
 @pytest.mark.parametrize("kind", ["folder", "list"])
 @pytest.mark.parametrize(
-    ("job", "name"),
+    ("command", "options", "name"),
     [
-        (Convert(), "out.tar"),
-        (Embed(embedder="colors"), "out.npz"),
-        (Score(), "out.parquet"),
-        (Folder2Rec(), "out"),
-        (Dedupe(exact_only=True), "out.tar"),
-        (Manifest(seed=1), "out.tar"),
+        (Convert, {}, "out.tar"),
+        (Embed, {"embedder": "colors"}, "out.npz"),
+        (Score, {}, "out.parquet"),
+        (Folder2Rec, {}, "out"),
+        (Dedupe, {"exact_only": True}, "out.tar"),
+        (Manifest, {"seed": 1}, "out.tar"),
     ],
-    ids=lambda value: type(value).__name__,
 )
-def test_a_pipe_is_not_waited_for(kind: str, job: Any, name: str, tmp_path: Path) -> None:
+def test_a_pipe_is_not_waited_for(
+    kind: str, command: Callable[..., Any], options: dict[str, Any], name: str, tmp_path: Path
+) -> None:
     source = tmp_path / "in"
     (source / "0").mkdir(parents=True)
     (source / "0" / "0.jpg").write_bytes(encode_face(0, 0))
@@ -328,7 +329,7 @@ def test_a_pipe_is_not_waited_for(kind: str, job: Any, name: str, tmp_path: Path
         source = source / "list.txt"
         source.write_text("0/0.jpg 0\n0/1.jpg 0\n")
     output = tmp_path / "made" / name
-    summary = run(job, source, output)
+    summary = run(command(**options), source, output)
     assert (summary.ok, summary.failed) == (1, 1)
     (failures,) = (tmp_path / "made").rglob("failures.csv")
     assert "not a regular file" in failures.read_text()

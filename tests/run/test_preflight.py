@@ -41,6 +41,16 @@ class _OfFolder(JoinedLines):
         return super().plan(replace(request, sources=(request.sources[0] / "source.txt",)), scratch)
 
 
+@pytest.mark.parametrize("name", ["out.rec", "out.TAR", "out.bin"])
+def test_a_folder_named_like_a_file_of_images_is_refused(tmp_path: Path, name: str) -> None:
+    source, output = write_lines(tmp_path / "source.txt"), tmp_path / name
+    with pytest.raises(OutputError, match=f"{name}: this command writes a folder: .*convert"):
+        run_job(Lines(), Request((source,), output), SERIAL)
+    assert not output.exists()
+    output.mkdir()  # a person wants it so, or an earlier version made it
+    assert run_job(Lines(), Request((source,), output), SERIAL).failed == 0
+
+
 def test_missing_source(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"none\.txt: no such file or folder\. Check the path"):
         run_job(Lines(), Request((tmp_path / "none.txt",), tmp_path / "out"), SERIAL)

@@ -43,23 +43,13 @@ HEADER = "rec/header"
 
 
 class _Block(NamedTuple):
-    """Columns of some images: names, identities, offsets, and numbers of files (n,)."""
+    """Columns of some images: names, keys, identities, offsets, and numbers of files (n,)."""
 
     names: list[str]
+    keys: list[str]
     identities: list[str]
     offsets: list[int]
     parts: Ints
-
-    @property
-    def keys(self) -> list[str]:
-        return [
-            f"{identity}/{name}" if identity else name
-            for identity, name in zip(self.identities, self.names, strict=True)
-        ]
-
-    def key(self, row: int) -> str:
-        """Return the key of one of them."""
-        return f"{self.identities[row]}/{self.names[row]}".removeprefix("/")
 
     def place(self, row: int) -> str:
         """Return the words that say where the record of one of them is."""
@@ -116,20 +106,24 @@ class RecSet(ImageSet):
         here = self.index.identity_of[rows].tolist()
         known = {number: self.index.identities[number] for number in set(here) if number >= 0}
         identities = [known.get(number, "") for number in here]
-        return _Block(names, identities, offsets, parts)
+        keys = [
+            f"{identity}/{name}" if identity else name
+            for identity, name in zip(identities, names, strict=True)
+        ]
+        return _Block(names, keys, identities, offsets, parts)
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
         for start in range(0, len(positions), _BLOCK):
             yield from self._read_block(positions[start : start + _BLOCK])
 
     def _read_block(self, positions: Sequence[int]) -> list[Sample | Outcome]:
+        """Read the images at `positions`, each file in its own order."""
         block = self._block(np.asarray(positions, np.int64))
         order = np.lexsort((np.array(block.offsets, np.int64), block.parts))
-        found: dict[int, Sample | Outcome] = {}
+        found: list[Sample | Outcome] = []
         for part in np.unique(block.parts).tolist():
-            here = order[block.parts[order] == part].tolist()
-            found |= zip(here, self._read_part(part, here, block), strict=True)
-        return [found[i] for i in range(len(positions))]
+            found += self._read_part(part, order[block.parts[order] == part].tolist(), block)
+        return [found[place] for place in np.argsort(order).tolist()]
 
     def _read_part(
         self, part: int, rows: Sequence[int], block: _Block
@@ -161,7 +155,7 @@ def _make_sample(
     block: _Block, row: int, header: bytes, image: bytes, labels: tuple[float, ...]
 ) -> Sample | Outcome:
     """Return the image of one row of a block, or why it has none that can be used."""
-    key, place, identity = block.key(row), block.place(row), block.identities[row]
+    key, place, identity = block.keys[row], block.place(row), block.identities[row]
     if not image:
         return undecodable(key, "no bytes at all", place)
     if not identity:
@@ -173,10 +167,10 @@ def _make_sample(
 def _unpack_sample(block: _Block, row: int, record: Record | Damage) -> Sample | Outcome:
     """Return the image of a record that is not in a run."""
     if isinstance(record, Damage):
-        return Outcome(block.key(row), record.status, f"{block.place(row)}: {record.reason}")
+        return Outcome(block.keys[row], record.status, f"{block.place(row)}: {record.reason}")
     image = unpack_image(record.payload)
     if isinstance(image, Damage):
-        return Outcome(block.key(row), image.status, f"{block.place(row)}: {image.reason}")
+        return Outcome(block.keys[row], image.status, f"{block.place(row)}: {image.reason}")
     header = record.payload[: len(record.payload) - len(image.image)]
     return _make_sample(block, row, bytes(header), bytes(image.image), image.labels)
 
