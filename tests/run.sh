@@ -10,6 +10,9 @@ if [ ! -x .venv-test/bin/faceprep ]; then
     "$python" -m venv .venv-test
     .venv-test/bin/pip install --quiet --editable '.[dev]'
 fi
+if [ ! -x .venv-test/bin/mkdocs ]; then # an environment of an earlier version; the site's tests are skipped without
+    .venv-test/bin/pip install --quiet --editable '.[docs]'
+fi
 if ! .venv-test/bin/python -c 'import cv2' 2>/dev/null; then # OpenCV's wheels need these two from the system
     if [ "$(id -u)" = 0 ]; then sudo=""; else sudo="sudo"; fi
     $sudo apt-get update -qq && $sudo apt-get install -qq -y libgl1 libglib2.0-0

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 
-from faceprep.core import registry, storage
-from faceprep.models.detectors.detector import DetectorSpec, open_detector
-from faceprep.synthetic import write_video
-from faceprep.vision.align import crop_box
-from faceprep.vision.codec import decode, encode
+from faceprep.core import registry
+from tests.doc_blocks import blocks_of, run_lines, write_clip, write_registrations
 from tests.real import ROOT
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-
-
-def run_lines(text: str, folder: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-e", "-c", text],
-        cwd=folder,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+BLOCKS = blocks_of(README)
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def test_the_first_command_after_its_installation(tmp_path: Path) -> None:
@@ -59,9 +41,7 @@ def test_the_recipes_in_order(tmp_path: Path) -> None:
 
 
 def test_the_command_for_a_video(tmp_path: Path) -> None:
-    insightface = pytest.importorskip("insightface")
-    photo = decode((Path(insightface.__file__).parent / "data" / "images" / "t1.jpg").read_bytes())
-    write_video(tmp_path / "clip.mp4", n_frames=20, size=(360, 640), face=photo[230:440, 430:610])
+    write_clip(tmp_path / "clip.mp4")
     run_lines(
         next(text for kind, text in BLOCKS if kind == "bash" and "extract-video" in text), tmp_path
     )
@@ -74,13 +54,7 @@ def test_the_commands_for_a_registration_desk(tmp_path: Path) -> None:
     """Six people who signed up twice: the faces of one photo with their surroundings, as they
     are and darker.
     """
-    insightface = pytest.importorskip("insightface")
-    photo = decode((Path(insightface.__file__).parent / "data" / "images" / "t1.jpg").read_bytes())
-    (faces,) = open_detector(DetectorSpec()).detect([photo])
-    for number, box in enumerate(faces.boxes):
-        picture = crop_box(photo, box, margin=2)
-        for identity, pixels in ((number, picture), (number + 6, picture // 2)):
-            storage.write_file(tmp_path / f"registration/{identity}/1.png", encode(pixels, ".png"))
+    write_registrations(tmp_path / "registration")
     run_lines(
         next(text for kind, text in BLOCKS if kind == "bash" and "merge-identities" in text),
         tmp_path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import itertools
 import json
@@ -13,7 +12,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from faceprep import __version__
+from faceprep.cli.examples import EXAMPLES
+from faceprep.cli.terminal_text import HelpContext, show_error, show_wrong_usage, write_examples
 from faceprep.core import registry
+from faceprep.core.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from faceprep.core.types import Summary
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 class _Commands(click.Group):
     """A group that loads a command when it is called, and lists commands without loading them."""
+
+    context_class = HelpContext
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(registry.COMMANDS)
@@ -38,9 +42,8 @@ class _Commands(click.Group):
         """Suggest commands for a misspelt one; Click knows only those that are loaded."""
         name = args[0]
         if not (name in registry.COMMANDS or name.startswith("-") or ctx.resilient_parsing):
-            meant = _similar_commands(name)
-            remedy = f" Did you mean {' or '.join(meant)}?" if meant else ""
-            ctx.fail(f"No such command {name!r}.{remedy}")
+            meant = did_you_mean(name, registry.COMMANDS)
+            ctx.fail(f"No such command {name!r}. {meant}".strip())
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -53,14 +56,14 @@ class _Commands(click.Group):
         return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in registry.COMMANDS.items()])
+        width = max(map(len, registry.COMMANDS))
+        for heading, names in registry.COMMAND_GROUPS.items():
+            rows = [(name.ljust(width), registry.COMMANDS[name].help) for name in names]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
-
-def _similar_commands(name: str) -> list[str]:
-    """Return the commands that begin with `name`, else those that are spelt much like it."""
-    begun = [command for command in registry.COMMANDS if command.startswith(f"{name}-")]
-    return begun or difflib.get_close_matches(name.replace("_", "-"), registry.COMMANDS)
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_examples(formatter, EXAMPLES[""])
 
 
 @click.group(
@@ -88,13 +91,13 @@ def main() -> int:
     try:
         return int(faceprep(standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        show_wrong_usage(error)
         return _fail(error.format_message(), error.exit_code)
     except FaceprepError as error:
-        click.echo(f"faceprep: {error}", err=True)
+        show_error(str(error))
         return _fail(str(error), 2 if isinstance(error, OptionError) else 1, error.summary)
     except (click.Abort, KeyboardInterrupt):  # only before the command begins
-        click.echo("faceprep: stopped", err=True)
+        show_error("stopped")
         return _fail("stopped", 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
@@ -9,67 +10,79 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, Field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import click
 
+from faceprep.cli.defaults import log_defaults, set_defaults
+from faceprep.cli.examples import EXAMPLES
 from faceprep.cli.log_lines import log_to_stderr
+from faceprep.cli.parameters import JobOption, argument, job_option, with_variables
 from faceprep.cli.progress import counting_bar, progress_bar
+from faceprep.cli.terminal_text import HelpContext, show_error, write_examples
 from faceprep.core import registry
 from faceprep.core.cpu import n_cores
-from faceprep.core.errors import Interrupted, OptionError
+from faceprep.core.errors import FaceprepError, Interrupted, OptionError
 from faceprep.core.job import Continuation, Job, Service
-from faceprep.core.text import count_noun, join_lines, on_one_line
+from faceprep.core.options import check_ranges
+from faceprep.core.suggest import did_you_mean
+from faceprep.core.text import count_noun, format_duration, join_lines, on_one_line
 from faceprep.core.types import ITEM_TIMEOUT_S, OK, Request, Runner, Share, Summary
 from faceprep.run.engine import run_job
 from faceprep.tables.ledger import first_failures
 
-_PATH = click.Path(path_type=Path)
 _RAY = "ray"
 _WORK_OPTIONS = (
-    click.Option(
-        ["--workers"], type=click.IntRange(1), help="Use this many processes.  [default: the cores]"
+    JobOption(
+        ["--workers"],
+        type=click.IntRange(1),
+        metavar="N",
+        help="Use this many processes.  [default: the cores]",
     ),
-    click.Option(
+    JobOption(
         ["--runner"],
         type=click.Choice(list(registry.RUNNERS)),
         default="processes",
         show_default=True,
         help="Run the shards in this way.",
     ),
-    click.Option(
+    JobOption(
         ["--ray-address"],
         metavar="HOST:PORT",
         help="Use the Ray cluster at this address.  [default: the cluster at hand, else this "
         "machine]",
     ),
-    click.Option(
+    JobOption(
         ["--item-timeout"],
         type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
         default=ITEM_TIMEOUT_S,
         show_default=True,
         help="Give up an image or a step in a video after this many seconds. It takes processes: "
         "--runner serial cannot end one.",
     ),
-    click.Option(
+    JobOption(
         ["--max-failures"],
         type=click.IntRange(0),
+        metavar="N",
         help="Stop when more inputs than this have failed.  [default: no limit]",
     ),
 )
 _RUN_OPTIONS = (
     *_WORK_OPTIONS,
-    click.Option(
+    JobOption(
         ["--shard"],
         metavar="I/N",
         help="Carry out part I of N in this process, and the others in others; `faceprep finish` "
         "joins them.",
     ),
-    click.Option(["--limit"], type=click.IntRange(1), help="Process only the first N inputs."),
-    click.Option(
+    JobOption(
+        ["--limit"], type=click.IntRange(1), metavar="N", help="Process only the first N inputs."
+    ),
+    JobOption(
         ["--overwrite"], is_flag=True, help="Start again: remove the output of the earlier run."
     ),
 )
@@ -77,91 +90,81 @@ _N_NAMED = 3
 _SHARED_DETAILS = ("failures", "done_before", "skipped")
 """Details that every run has; the others are the job's own figures."""
 _SHARED_OPTIONS = (
-    click.Option(
+    JobOption(
         ["--json", "as_json"], is_flag=True, help="Print one JSON object on stdout at the end."
     ),
-    click.Option(["--quiet", "-q"], is_flag=True, help="Show results and errors only."),
-    click.Option(["--verbose", "-v"], is_flag=True, help="Log each step with its time."),
+    JobOption(["--quiet", "-q"], is_flag=True, help="Show results and errors only."),
+    JobOption(["--verbose", "-v"], is_flag=True, help="Log each step with its time."),
 )
+
+
+class _Command(click.Command):
+    """A command with defaults from variables and files, and with examples in its help."""
+
+    context_class = HelpContext
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the line; a misspelt option is answered with those like it."""
+        if not ctx.resilient_parsing:
+            set_defaults(ctx)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            typed = [name for each in self.params for name in (*each.opts, *each.secondary_opts)]
+            names = [name for name in typed if name.startswith("--")]
+            meant = did_you_mean(error.option_name, names)
+            return ctx.fail(f"No such option {error.option_name!r}. {meant}".strip())
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_examples(formatter, EXAMPLES.get(str(self.name), ()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carry out the command, in a folder that still exists."""
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            remedy = "Change to another folder."
+            raise FaceprepError("the current folder was removed", remedy=remedy) from None
+        return super().invoke(ctx)
 
 
 def command_for(name: str) -> click.Command:
     """Build the Click command for `name` in the registry."""
     entry = registry.COMMANDS[name]
     job = registry.load(registry.COMMANDS, name)
-    arguments: list[click.Parameter] = [_argument(word) for word in entry.usage.split()]
+    arguments = [argument(word) for word in entry.usage.split()]
     hints = get_type_hints(job)
-    options = [_option(field, hints[field.name]) for field in fields(job)]
-    callback, shared = _look, list[click.Parameter](_SHARED_OPTIONS)
+    options = [job_option(field, hints[field.name]) for field in fields(job)]
+    callback, shared = _look, list[click.Option](_SHARED_OPTIONS)
     if issubclass(job, Job):
         callback, shared = _run, [*_RUN_OPTIONS, *shared]
     elif issubclass(job, Continuation):
         callback, shared = _resume, [*_WORK_OPTIONS, *shared]
     elif issubclass(job, Service):
         callback = _serve
-    return click.Command(
+    return _Command(
         name,
-        params=[*arguments, *options, *shared],
+        params=[*arguments, *with_variables([*options, *shared], name)],
         callback=callback,
-        help=job.__doc__,
+        help=help_text(job)[0],
         short_help=entry.help,
         context_settings={"obj": job},
-        no_args_is_help=any(argument.required for argument in arguments),
+        no_args_is_help=any(each.required for each in arguments),
     )
 
 
-def _argument(word: str) -> click.Parameter:
-    """Build the argument for a word of the usage line.
-
-    `SRC` is one path, `SRC...` several, and `[PATH]` an optional one.
-    """
-    n_values = 1
-    if word.endswith("..."):
-        n_values = -1
-    return click.Argument(
-        [word.strip("[].").lower()], type=_PATH, nargs=n_values, required=not word.startswith("[")
-    )
+def help_text(job: type) -> tuple[str, str]:
+    """Return what `--help` says of a job, and the details that only the reference shows."""
+    text, _, details = inspect.cleandoc(job.__doc__ or "").partition("\n\nDetails:\n\n")
+    return text, details
 
 
-def _option(field: Field[Any], hint: Any) -> click.Parameter:
-    """Build the option for a field of a job, annotated with `hint`."""
-    name = "--" + field.name.rstrip("_").replace("_", "-")  # `import_` avoids a Python keyword
-    kind, help_text = _value_type(hint), field.metadata["help"]
-    default = field.default
-    if default is MISSING:
-        default = None
-    if kind is bool:
-        if default:
-            name = f"{name}/--no-{name[2:]}"
-        return click.Option(
-            [name, field.name],
-            is_flag=True,
-            default=default,
-            show_default=bool(default),
-            help=help_text,
-        )
-    if field.metadata["choices"]:
-        kind = click.Choice(field.metadata["choices"])
-    elif kind is Path:
-        kind = _PATH
-    required = field.metadata["required"]
-    preset: dict[str, Any] = {"default": default}
-    if required:
-        preset = {}  # Click 8.5 accepts a missing required option that has a default, even None
-    return click.Option(
-        [name, field.name],
-        type=kind,
-        required=required,
-        multiple=get_origin(hint) is tuple,
-        help=help_text,
-        show_default=default not in (None, ()),
-        **preset,
-    )
-
-
-def _value_type(hint: Any) -> Any:
-    """Return X for the annotations `X`, `X | None` and `tuple[X, ...]`."""
-    return next((kind for kind in get_args(hint) if kind is not type(None)), hint)
+def _make_job(ctx: click.Context, given: dict[str, Any]) -> Any:
+    """Make the job of a command from its options. Raises OptionError."""
+    log_defaults(ctx)
+    job = ctx.obj(**given)
+    check_ranges(job)
+    return job
 
 
 @contextmanager
@@ -181,7 +184,7 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
     runner = _pop_runner(given)
     asked = {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
     share = _parse_share(given.pop("shard"))
-    job = ctx.obj(**given)
+    job = _make_job(ctx, given)
     request = Request(*_split_places(places, job), **asked, share=share)
     return _run_job(job, request, runner, as_object, quiet)
 
@@ -192,7 +195,7 @@ def _resume(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _configure_log(given)
     (output,) = _pop_arguments(ctx, given)
     runner, max_failures = _pop_runner(given), given.pop("max_failures")
-    job, request = ctx.obj(**given).resume(output)
+    job, request = _make_job(ctx, given).resume(output)
     return _run_job(job, replace(request, max_failures=max_failures), runner, as_object, quiet)
 
 
@@ -248,7 +251,7 @@ def _split_places(places: list[Any], job: Job) -> tuple[tuple[Path, ...], Path]:
 def _look(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _configure_log(given)
     places = _pop_arguments(ctx, given)
-    job = ctx.obj(**given)
+    job = _make_job(ctx, given)
     with _stoppable(job.stopped), counting_bar(quiet) as progress:
         result = job.look(*places, progress)
     _print_result(result, as_object)
@@ -260,7 +263,7 @@ def _serve(ctx: click.Context, /, **given: Any) -> int:
     as_object, _ = given.pop("as_json"), _configure_log(given)
     (plan,) = _pop_arguments(ctx, given)
     signal.signal(signal.SIGTERM, _interrupt)
-    job = ctx.obj(**given)
+    job = _make_job(ctx, given)
     with _stoppable(job.stopped):
         result = job.serve(plan, lambda address: click.echo(address, err=as_object))
     _print_result(result, as_object)
@@ -301,9 +304,10 @@ def _describe(summary: Summary, job: Job) -> str:
     preposition = "in"
     if job.writes_file(Path(str(summary.output))):
         preposition = "for"  # there may be several files, named after the output or beside it
+    time_taken = f"{format_duration(summary.seconds)}{_rate(summary)}"
     line = (
         f"{summary.ok:,} of {summary.inputs:,} inputs ok, {count_noun(summary.outputs, 'file')} "
-        f"{preposition} {_name_places(summary, job)} ({summary.seconds:.1f} s{_rate(summary)})"
+        f"{preposition} {_name_places(summary, job)} ({time_taken})"
     )
     lines = [line]
     others = _describe_others(summary)
@@ -333,6 +337,8 @@ def _describe_others(summary: Summary) -> list[str]:
 def _name_places(summary: Summary, job: Job) -> str:
     """Name the output and every folder beside it that the run wrote to."""
     output = str(summary.output)
+    if output == ".":
+        output = os.getcwd()
     beside = [output + ending for ending in job.siblings]
     *first, last = [output, *filter(os.path.isdir, beside)]
     return f"{', '.join(first)} and {last}" if first else last
@@ -354,11 +360,11 @@ def _print_failures(path: str) -> None:
     for key, status, reason in failures:
         if key not in reason:
             reason = f"{key}: {reason}"
-        click.echo(on_one_line(f"faceprep: {status}: {reason}"), err=True)
+        show_error(on_one_line(f"{status}: {reason}"))
     rest = "named"
     if n_failures > _N_NAMED:
         rest = f"{n_failures - _N_NAMED:,} more"
-    click.echo(on_one_line(f"faceprep: {rest} in {path}"), err=True)
+    show_error(on_one_line(f"{rest} in {path}"))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from typing import Any, Protocol
 
 import click
 
+from faceprep.core.text import format_clock
 from faceprep.core.types import ShardReport, Stage, count_failures
 from faceprep.run.drive import Progress
 
@@ -102,8 +102,8 @@ class _Lines:
         if self._name:
             line = f"{self._name}: {line}"
         if not n_new:
-            return f"{line}, {timedelta(seconds=round(seconds))} so far"
-        left = timedelta(seconds=round(seconds * (self._total - self._n) / n_new))
+            return f"{line}, {format_clock(seconds)} so far"
+        left = format_clock(seconds * (self._total - self._n) / n_new)
         return f"{line}, {n_new / seconds:,.3g} a second, {left} left"
 
 

@@ -3,15 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from faceprep.core.errors import OptionError
 
-def option(default: Any, help: str, *, choices: Sequence[str] = (), required: bool = False) -> Any:
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values that an option takes, as the command line shows and completes them.
+
+    `metavar` stands for a value in the help. Numbers lie between `least` and `most`, None for no
+    bound. `known` are names to complete and to suggest; a value may also be another one.
+    """
+
+    metavar: str = ""
+    least: float | None = None
+    most: float | None = None
+    known: tuple[str, ...] = ()
+
+    def range(self) -> str:
+        """Describe the bounds of a number; empty where there are none.
+
+        >>> Values(least=0, most=1).range(), Values(least=1).range()
+        ('0 to 1', '1 or more')
+        """
+        if self.least is None:
+            return ""
+        if self.most is None:
+            return f"{self.least:g} or more"
+        return f"{self.least:g} to {self.most:g}"
+
+    def hold(self, number: float) -> bool:
+        """Return whether `number` lies within the bounds; NaN lies in no range."""
+        if self.least is not None and not number >= self.least:
+            return False
+        return self.most is None or number <= self.most
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: Sequence[str] = (),
+    required: bool = False,
+    values: Values | None = None,
+) -> Any:
     """Declare a dataclass field with a help text and, if there are few, its allowed values.
 
     A `required` option has no sensible default, such as a seed or an output folder.
     """
-    return field(
-        default=default, metadata={"help": help, "choices": tuple(choices), "required": required}
-    )
+    described = {"help": help, "choices": tuple(choices), "required": required}
+    return field(default=default, metadata=described | {"values": values or Values()})
+
+
+def typed_name(name: str) -> str:
+    """Return the option of a field as a user types it.
+
+    >>> typed_name("min_score"), typed_name("import_")
+    ('--min-score', '--import')
+    """
+    return "--" + name.rstrip("_").replace("_", "-")  # `import_` avoids a Python keyword
+
+
+def check_ranges(job: Any) -> None:
+    """Raise OptionError for a number of `job`, a dataclass of options, that is out of range."""
+    for each in fields(job):
+        number, values = getattr(job, each.name), each.metadata.get("values")
+        if isinstance(number, int | float) and values and not values.hold(number):
+            name = typed_name(each.name)
+            raise OptionError(name, expected=values.range(), found=f"{number:g}")

@@ -7,12 +7,16 @@ import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from faceprep.core import passing_faults
 from faceprep.core.errors import FaceprepError, NameTooLong, OutputError, SourceError
+from faceprep.core.suggest import did_you_mean
 
 NAME_A_FILE = "Name a file."
+_MOST_NAMES = 10_000
+"""Names in a folder that are compared with a misspelt one."""
 _REMEDIES = {
     errno.ENOSPC: "Free some space, then start the same command again to resume.",
     errno.EDQUOT: "Your quota is used up: free some space, then start the same command again.",
@@ -65,7 +69,8 @@ def missing_source(path: str | os.PathLike[str]) -> SourceError:
             pattern = f"{glob.escape(path.stem)}-00000-of-[0-9]*{glob.escape(path.suffix)}"
             shards = sorted(path.parent.glob(pattern))
     if not shards:
-        return SourceError("no such file or folder", path=path, remedy="Check the path.")
+        remedy = _similar_path(path) or "Check the path."
+        return SourceError("no such file or folder", path=path, remedy=remedy)
     return SourceError(
         "no such file or folder",
         path=path,
@@ -73,3 +78,16 @@ def missing_source(path: str | os.PathLike[str]) -> SourceError:
         found=str(shards[0]),
         remedy="Name that one.",
     )
+
+
+def _similar_path(path: Path) -> str:
+    """Return a question that names the paths spelt much like a missing one; empty without any."""
+    missing = path
+    while not os.path.lexists(missing.parent) and missing.parent != missing:
+        missing = missing.parent
+    try:
+        with os.scandir(missing.parent) as entries:
+            names = [entry.name for entry in islice(entries, _MOST_NAMES)]
+    except OSError:
+        return ""
+    return did_you_mean(missing.name, names, str(missing.parent / "_")[:-1])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from faceprep.core.errors import MissingExtra, OptionError
+from faceprep.core.suggest import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,17 @@ COMMANDS: dict[str, Entry] = {
     "review": _job("review:Review", "Review a plan in the browser.", "PLAN"),
 }
 
+
+COMMAND_GROUPS: dict[str, tuple[str, ...]] = {
+    "Containers": ("inspect", "convert", "rec2folder", "folder2rec", "manifest"),
+    "Verification sets": ("make-bin", "bin2folder", "reencode-bin", "verify"),
+    "Faces": ("extract-photos", "extract-video", "align", "score"),
+    "Identities": ("embed", "search", "merge-identities", "clean-identities", "exclude-people")
+    + ("dedupe",),
+    "Decisions and results": ("review", "apply", "report"),
+    "Models and this machine": ("models", "convert-model", "doctor"),
+}
+"""Every command once, under the heading that the help shows it with."""
 
 LIST_KINDS = ("npz-list", "csv-list", "parquet-list", "lst", "txt-list")
 """Containers that refer to files instead of holding images."""
@@ -362,12 +374,16 @@ def load(table: dict[str, Entry], name: str) -> Any:
 
     >>> load(RUNNERS, "serial").__name__
     'SerialRunner'
-    >>> load(RUNNERS, "cereal")
+    >>> load(RUNNERS, "cereal")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    faceprep.core.errors.OptionError: unknown name 'cereal': expected one of serial, processes, ray
+    faceprep.core.errors.OptionError: unknown name 'cereal': expected one of serial, ...
     """
     if name not in table:
-        raise OptionError(f"unknown name {name!r}", expected="one of " + ", ".join(table))
+        raise OptionError(
+            f"unknown name {name!r}",
+            expected="one of " + ", ".join(table),
+            remedy=did_you_mean(name, table),
+        )
     entry = table[name]
     try:
         return load_target(entry.target)

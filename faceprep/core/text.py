@@ -54,6 +54,27 @@ def format_bytes(n_bytes: float) -> str:
     return count_noun(round(n_bytes), "byte")
 
 
+def format_duration(seconds: float) -> str:
+    """Format a time as hours, minutes and seconds, with tenths below a minute.
+
+    >>> format_duration(1.34), format_duration(90), format_duration(360_000)
+    ('00:00:01.3', '00:01:30', '100:00:00')
+    """
+    if seconds < 59.95:
+        return f"00:00:{seconds:04.1f}"
+    return format_clock(seconds)
+
+
+def format_clock(seconds: float) -> str:
+    """Format a time as hours, minutes and whole seconds.
+
+    >>> format_clock(1.34), format_clock(90)
+    ('00:00:01', '00:01:30')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"
+
+
 def on_one_line(text: str) -> str:
     """Escape the control characters that damaged or hostile names and files may hold.
 

@@ -58,13 +58,16 @@ _ROWS = "rows-"
 class Apply(PlacingOptions, Job):
     """Apply a plan, edited or not.
 
-    PLAN is a plan of merge-identities, clean-identities, exclude-people, dedupe or score, with one
-    decision on each line. Decisions with the verdict accepted, or without a verdict, are carried
-    out. DST gets the images of the set that the plan is about, bytes untouched, each where the plan
-    puts it. Its suffix selects the container: none for a folder, .rec, .tar, .tfrecord or .parquet.
-    undo.jsonl is a plan that reverses this one. Images keep their names. Where two would collide in
-    one identity, the name of the old identity is put in front. A plan whose set has changed since
-    is refused. A faces.parquet beside the images is carried along.
+    PLAN is a plan of merge-identities, clean-identities, exclude-people, dedupe or score. Decisions
+    with the verdict accepted, or without a verdict, are carried out. DST gets the images, bytes
+    untouched, each where the plan puts it; its suffix selects the container. undo.jsonl is a plan
+    that reverses this one. A plan whose set has changed since is refused.
+
+    Details:
+
+    A plan has one decision on each line. DST is a folder where it has no suffix, else a .rec, .tar,
+    .tfrecord or .parquet. Images keep their names. Where two would collide in one identity, the
+    name of the old identity is put in front. A faces.parquet beside the images is carried along.
     """
 
     command: ClassVar[str] = "apply"

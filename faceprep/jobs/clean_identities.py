@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
-from faceprep.core.options import option
+from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision, Sink
@@ -45,8 +45,11 @@ class CleanIdentities(PlanningOptions):
         "Treat an image as an outlier from this many degrees off the centre of its identity.  "
         "[default: "
         "the embedder's]",
+        values=Values("DEGREES"),
     )
-    min_images: int = option(0, "Drop identities with fewer images than this.")
+    min_images: int = option(
+        0, "Drop identities with fewer images than this.", values=Values(least=0)
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,8 +57,7 @@ class CleanIdentities(PlanningOptions):
             raise OptionError(
                 "--angle", expected="degrees, more than 0 and at most 180", found=f"{self.angle:g}"
             )
-        if self.min_images < 0:
-            raise OptionError("--min-images", expected="0 or more", found=str(self.min_images))
+        check_ranges(self)
 
     def overrides_check(self) -> bool:
         """Return whether --crops or --angle is given."""

@@ -17,7 +17,7 @@ from faceprep.core import registry, storage
 from faceprep.core.cpu import usable_memory
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
-from faceprep.core.options import option
+from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.random_order import shuffled
 from faceprep.core.shards import cut_at, cut_evenly, even_bounds
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
@@ -84,22 +84,27 @@ class Convert(NamingOptions, Job):
 
     command: ClassVar[str] = "convert"
 
-    seed: int | None = option(None, "Shuffle the images.  [default: keep their order]")
-    shards: int | None = option(None, "Divide the output into this many files.")
-    shard_size: int | None = option(None, "Divide the output into files of about this many bytes.")
+    seed: int | None = option(
+        None, "Shuffle the images.  [default: keep their order]", values=Values("S")
+    )
+    shards: int | None = option(
+        None, "Divide the output into this many files.", values=Values(least=1)
+    )
+    shard_size: int | None = option(
+        None,
+        "Divide the output into files of about this many bytes.",
+        values=Values("BYTES", least=1),
+    )
     memory: int | None = option(
         None,
         "Shuffle a source of more bytes than this in two passes, through the disk of DST.  "
         "[default: 70 % of the memory]",
+        values=Values("BYTES", least=1),
     )
     allow_loss: bool = option(False, "Convert although DST cannot hold all that SRC has.")
 
     def __post_init__(self) -> None:
-        for name in ("shards", "shard_size", "memory"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                flag = "--" + name.replace("_", "-")
-                raise OptionError(flag, expected="1 or more", found=str(value))
+        check_ranges(self)
         if self.shards and self.shard_size:
             raise OptionError("--shards and --shard-size exclude each other")
 

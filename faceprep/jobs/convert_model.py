@@ -13,6 +13,7 @@ from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError, naming
 from faceprep.core.job import Look
 from faceprep.core.options import option
+from faceprep.core.text import format_duration
 from faceprep.core.types import OK, Summary
 from faceprep.models.mxnet.checkpoint import Checkpoint, is_checkpoint
 from faceprep.models.onnx_session import Runtime
@@ -48,7 +49,7 @@ class Converted:
 
     def __str__(self) -> str:
         tensors = f"{', '.join(self.inputs)} -> {', '.join(self.outputs)}"
-        return f"{self.path}: {tensors} ({self.seconds:.1f} s)"
+        return f"{self.path}: {tensors} ({format_duration(self.seconds)})"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import SourceError
 from faceprep.core.names import identity_of
-from faceprep.core.options import option
+from faceprep.core.options import Values, option
 from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
@@ -65,13 +65,17 @@ class ExcludePeople(PlanningOptions):
     """Remove everyone from a set who appears in another, whatever the folders are called.
 
     SRC and OTHER are sets of crops, or files that embed made of them. OTHER holds the people to
-    leave out: a test set such as LFW, or people who opted out. DST/plan.jsonl lists the identities
-    and images to drop, each with the person of OTHER and the pairs of images that support it most
-    and least. An identity is dropped as a whole where its images agree, else image by image. DST
-    gets the set without them, and undo.jsonl, a plan that reverses it. Doubtful drops are undecided
-    in the plan and are not carried out: accept them there, then use apply. A set is refused if most
-    of its identities look like one person, unless --threshold is given. report DST lists who is in
-    both sets. Images that cannot be compared are named in failures.csv.
+    leave out: a test set such as LFW, or people who opted out. DST gets the set without them,
+    plan.jsonl with the evidence for each drop, and undo.jsonl, a plan that reverses it. Doubtful
+    drops are undecided in the plan and are not carried out: accept them there, then use apply.
+
+    Details:
+
+    DST/plan.jsonl lists the identities and images to drop, each with the person of OTHER and the
+    pairs of images that support it most and least. An identity is dropped as a whole where its
+    images agree, else image by image. A set is refused if most of its identities look like one
+    person, unless --threshold is given. report DST lists who is in both sets. Images that cannot be
+    compared are named in failures.csv.
     """
 
     command: ClassVar[str] = "exclude-people"
@@ -81,6 +85,7 @@ class ExcludePeople(PlanningOptions):
         "Drop people of at least this similarity (the cosine, or 1 - distance²/2). Those slightly "
         "below it, by up to the gap of the embedder's two thresholds, are undecided.  "
         "[default: the embedder's]",
+        values=Values(least=-1, most=1),
     )
 
     # Before

@@ -23,12 +23,13 @@ from faceprep.core.shards import cut_evenly
 from faceprep.core.types import MANY_FACES, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.folder import Identity, find_identities
+from faceprep.sets.kinds import describe_other_kind
 from faceprep.sets.listing import is_text, list_images, refuse_bad_name
 from faceprep.steps.fallback import find_with
 from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, face_rows
 from faceprep.steps.found import Found
+from faceprep.steps.model_names import DETECTORS
 from faceprep.tables.faces import FACES_TABLE, FacesWriter, join_faces, join_output
-from faceprep.video.reader import is_video_name
 from faceprep.vision import codec
 from faceprep.vision.load_image import load_noted_bytes
 from faceprep.vision.templates import load_template
@@ -78,6 +79,7 @@ class ExtractPhotos(FaceOptions, Job):
         None,
         "Try this detector on photos in which the first finds no face above --min-score, or none "
         "with sound landmarks.",
+        values=DETECTORS,
     )
 
     def __post_init__(self) -> None:
@@ -167,17 +169,16 @@ class ExtractPhotos(FaceOptions, Job):
 def _find_photos(source: Path, untaken: UntakenFiles) -> tuple[Path, list[Identity]]:
     """Return the folder and its photos by identity.
 
-    For a single photo, the folder that it lies in.
+    For a single photo, the folder that it lies in. Raises SourceError for a file of another kind.
     """
     if source.is_dir():
         return source, find_identities(source, untaken)
-    if is_video_name(source.name):
+    if found := describe_other_kind(source):
         raise SourceError(
-            "not a photo",
+            f"expected photos, found {found}",
             path=source,
-            expected="a photo, or a folder of them",
-            found="the name of a video",
-            remedy="Use extract-video.",
+            remedy="Name a photo or a folder of photos; extract-video takes videos, and convert "
+            "turns a set into a folder.",
         )
     return source.parent, [Identity(".", (source.name,))]
 

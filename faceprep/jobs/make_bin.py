@@ -17,7 +17,7 @@ import numpy as np
 
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
-from faceprep.core.options import option
+from faceprep.core.options import Values, option
 from faceprep.core.random_order import draw_distinct
 from faceprep.core.shards import cut_evenly, even_bounds, whole_stage
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
@@ -62,11 +62,12 @@ class MakeBin(ListOptions, Job):
     has_file_output: ClassVar[bool] = True
 
     pairs: int | None = option(None, "Draw this many pairs, a multiple of 20.")
-    seed: int | None = option(None, "Seed the draw; required with --pairs.")
+    seed: int | None = option(None, "Seed the draw; required with --pairs.", values=Values("S"))
     pairs_file: Path | None = option(
         None,
         "Take the pairs from this list: LFW's pairs.txt, lines of PATH PATH 1 or 0, or the "
         "pairs.csv of bin2folder.",
+        values=Values("FILE"),
     )
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
-from faceprep.core.options import option
+from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
@@ -55,23 +55,30 @@ log = logging.getLogger("faceprep")
 class Manifest(NamingOptions, Job):
     """Write a list or shards of images for a trainer.
 
-    SRC is any set. OUT lists its images, shuffled, in the format of its suffix: .npz (as
-    Keras_insightface reads it), .csv, .lst (im2rec) or .parquet; or it holds them: .tar
-    (WebDataset), and .tfrecord or .parquet with --with-images. A .tfrecord with --embeddings alone
-    lists images for distillation. Classes are numbered 0 to C-1 in the order of their names, as
-    numbers if all are numbers. NAME_classes.csv beside OUT lists them; --classes keeps the numbers
-    of another one. The validation share goes to NAME_val.SUFFIX. With --shards the files are called
-    NAME-00000-of-00008.SUFFIX. A file that is missing, empty or not a regular file is left out
-    and named in failures.csv.
+    SRC is any set. OUT lists its images, shuffled: .npz (as Keras_insightface reads it), .csv, .lst
+    (im2rec) or .parquet. Or it holds them: .tar (WebDataset), and .tfrecord or .parquet with
+    --with-images. NAME_classes.csv beside OUT lists the classes, and the validation share goes to
+    NAME_val.SUFFIX. Files that cannot be used are left out and named in failures.csv.
+
+    Details:
+
+    A .tfrecord with --embeddings alone lists images for distillation. Classes are numbered 0 to C-1
+    in the order of their names, as numbers if all are numbers; --classes keeps the numbers of an
+    earlier NAME_classes.csv. With --shards the files are called NAME-00000-of-00008.SUFFIX. A file
+    that is missing, empty or not a regular file is left out.
     """
 
     command: ClassVar[str] = "manifest"
     has_file_output: ClassVar[bool] = True
 
-    seed: int | None = option(None, "Seed the shuffle and the split.", required=True)
-    shards: int = option(1, "Divide the output into this many files.")
+    seed: int | None = option(
+        None, "Seed the shuffle and the split.", required=True, values=Values("S")
+    )
+    shards: int = option(1, "Divide the output into this many files.", values=Values(least=1))
     val_fraction: float = option(
-        0.0, "Put this share of the images, or of the identities, into NAME_val.SUFFIX."
+        0.0,
+        "Put this share of the images, or of the identities, into NAME_val.SUFFIX.",
+        values=Values("SHARE", least=0),
     )
     split_by: str = option(
         "image",
@@ -82,22 +89,31 @@ class Manifest(NamingOptions, Job):
         None,
         "Take the class from the path instead of the folder: live=0,spoof=1 (names of folders), "
         "or re:REGEX with one group.",
+        values=Values("RULE"),
     )
     group_by: str | None = option(
         None,
         "Keep images of one group on one side of the split; a rule as for --label-rule, such as "
         "re:REGEX with the person as its one group.",
+        values=Values("RULE"),
     )
     classes: Path | None = option(
-        None, "Keep the class numbers of this class map; other classes are named failures."
+        None,
+        "Keep the class numbers of this class map; other classes are named failures.",
+        values=Values("FILE"),
     )
-    min_images: int = option(1, "Leave out identities with fewer images than this.")
-    max_images: int | None = option(None, "Draw at most this many images of each class.")
-    identities: int | None = option(None, "Draw this many classes.")
+    min_images: int = option(
+        1, "Leave out identities with fewer images than this.", values=Values(least=1)
+    )
+    max_images: int | None = option(
+        None, "Draw at most this many images of each class.", values=Values(least=1)
+    )
+    identities: int | None = option(None, "Draw this many classes.", values=Values(least=1))
     embeddings: Path | None = option(
         None,
         "Join the embeddings of this file (.npz or .parquet of embed, or a manifest with them) by "
         "image name; an image or an embedding without the other is a named failure.",
+        values=Values("FILE"),
     )
     with_images: bool = option(
         False, "Write the images themselves (.tfrecord or .parquet; .tar always has them)."
@@ -110,13 +126,7 @@ class Manifest(NamingOptions, Job):
     def __post_init__(self) -> None:
         if self.seed is None:
             raise OptionError("the images are shuffled", remedy="Give a --seed.")
-        for name, least in (("shards", 1), ("min_images", 1), ("val_fraction", 0)):
-            if not getattr(self, name) >= least:
-                raise _bad_option(name, f"{least} or more", getattr(self, name))
-        for name in ("max_images", "identities"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise _bad_option(name, "1 or more", value)
+        check_ranges(self)
         if not self.val_fraction < 1:
             raise _bad_option("val_fraction", "less than 1", self.val_fraction)
         for rule in (self.label_rule, self.group_by):

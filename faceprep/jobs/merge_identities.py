@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import MissingExtra, OptionError
-from faceprep.core.options import option
+from faceprep.core.options import Values, option
 from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, UNDECIDED, Decision, Request, Sink, Work
@@ -23,6 +23,7 @@ from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
 from faceprep.identity.vectors import DECIMALS
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.judged_source import About
+from faceprep.steps.model_names import EMBEDDERS
 from faceprep.steps.plan_identities import (
     Judgement,
     PlanningOptions,
@@ -41,14 +42,18 @@ _SHARED_OPTIONS = ("device", "require_gpu", "download", "flip", "crops")
 class MergeIdentities(PlanningOptions):
     """Merge identities of the same person.
 
-    SRC is any set of crops, or the embeddings that embed wrote for one. DST/plan.jsonl lists the
-    identities to merge, each with the pair of images that supports it most and the pair that speaks
-    most against it. DST/IDENTITY/IMAGE is the merged set, named after the identity with the most
-    images, and DST/undo.jsonl is a plan that reverses it. Doubtful pairs are undecided in the plan
-    and are not merged: accept them there, then use apply. Two identities with faces in the same
-    photo or frame, according to SRC/faces.parquet, are undecided too, because they are likely two
-    people. Images that cannot be read are named in failures.csv, dropped in the plan, and left out
-    of DST.
+    SRC is any set of crops, or the embeddings that embed wrote for one. DST gets the merged set,
+    plan.jsonl with the evidence for each merge, and undo.jsonl, a plan that reverses it. Doubtful
+    pairs are undecided in the plan and are not merged: accept them there, then use apply. Images
+    that cannot be read are named in failures.csv and left out.
+
+    Details:
+
+    DST/plan.jsonl lists the identities to merge, each with the pair of images that supports it most
+    and the pair that speaks most against it. DST/IDENTITY/IMAGE is named after the identity with
+    the most images. Two identities with faces in the same photo or frame, according to
+    SRC/faces.parquet, are undecided too, because they are likely two people. Images that cannot be
+    read are dropped in the plan.
     """
 
     command: ClassVar[str] = "merge-identities"
@@ -58,11 +63,13 @@ class MergeIdentities(PlanningOptions):
         "Merge two identities of at least this similarity (the cosine, or 1 - distance²/2). Pairs "
         "slightly below it, by up to the gap of the embedder's two thresholds, are undecided.  "
         "[default: the embedder's]",
+        values=Values(least=-1, most=1),
     )
     far: float | None = option(
         None,
         "Choose the threshold for this false accept rate, such as 1e-4, over the pairs of "
         "identities of different people in SRC, compared by --linkage.",
+        values=Values("RATE"),
     )
     linkage: str = option(
         "mean",
@@ -78,6 +85,7 @@ class MergeIdentities(PlanningOptions):
         None,
         "Check each merge with this second embedder, given like --embedder; merges that it "
         "contradicts are undecided.",
+        values=EMBEDDERS,
     )
 
     def __post_init__(self) -> None:

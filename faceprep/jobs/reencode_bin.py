@@ -16,7 +16,7 @@ from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.io.image_bytes import check_image_bytes, undecodable
 from faceprep.core.job import Job
-from faceprep.core.options import option
+from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.pairs_bin import container as pairs_bin
@@ -42,14 +42,16 @@ class ReencodeBin(Job):
 
     command: ClassVar[str] = "reencode-bin"
 
-    out_dir: Path | None = option(None, "Write the new files to this folder, under their names.")
+    out_dir: Path | None = option(
+        None, "Write the new files to this folder, under their names.", values=Values("DIR")
+    )
     in_place: bool = option(
         False, "Replace the files in place, and keep the originals as NAME.bak."
     )
     format: str = option(
         "jpg", "Encode images in this format; png is lossless.", choices=("jpg", "png")
     )
-    quality: int = option(95, "Set the JPEG quality, 1 to 100.")
+    quality: int = option(95, "Set the JPEG quality.", values=Values(least=1, most=100))
     keep: bool = option(
         False,
         "Keep the bytes of images that already have the format; they are decoded all the same.",
@@ -60,8 +62,7 @@ class ReencodeBin(Job):
             raise OptionError(
                 "where should the output go?", expected="either --out-dir DIR or --in-place"
             )
-        if not 1 <= self.quality <= 100:
-            raise OptionError("--quality", expected="1 to 100", found=str(self.quality))
+        check_ranges(self)
 
     def writes_in_place(self, request: Request) -> bool:
         """Return whether the bins are replaced where they lie."""
@@ -200,6 +201,7 @@ class ReencodeBin(Job):
             if n_kept:
                 if self.in_place:
                     storage.keep_copy(source, _kept(source))
+                    log.info("%s: the original is kept as %s", source, _kept(source).name)
                 with sink.open(source.name) as file:
                     pairs_bin.join_parts(file, sink, ids)
 

@@ -21,7 +21,8 @@ from faceprep.core import registry, storage
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import FaceprepError, OptionError, SourceError
 from faceprep.core.job import Job, Look
-from faceprep.core.options import option
+from faceprep.core.options import Values, option
+from faceprep.core.os_errors import missing_source
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.spread import spread_places
 from faceprep.core.text import join_lines
@@ -88,28 +89,39 @@ class Reported:
 class Report(Look):
     """Write a report of a run as one HTML page and as JSON.
 
-    OUT is the output of a command: a folder or another set, a table or embeddings; a table of
-    search, shown with pictures; or a plan, or the saved --json output of verify. OUT/report.html
-    (OUT.report.html beside a file) has plots, tables and example crops, and needs neither a network
-    nor scripts. The same numbers are in a .json beside it, and for embeddings one row per identity
-    in an .identities.csv. The page shows what is available: images of each identity, frames of each
-    video, failures, faces, sharpness, similarity, decisions, verification, space.
+    OUT is the output of a command: a set, a table, embeddings, the matches of search, a plan, or
+    the saved --json output of verify. OUT/report.html (OUT.report.html beside a file) needs neither
+    a network nor scripts. The same numbers are in a .json beside it.
+
+    Details:
+
+    For embeddings there is one row per identity in an .identities.csv. The page shows what is
+    available: images of each identity, frames of each video, failures, faces, sharpness,
+    similarity, decisions, verification, space, with plots, tables and example crops.
     """
 
     command: ClassVar[str] = "report"
     stopped: ClassVar[str] = "stopped; the report was not finished"
 
     output: Path | None = option(
-        None, "Write the HTML page here, and the numbers beside it.  [default: OUT/report.html]"
+        None,
+        "Write the HTML page here, and the numbers beside it.  [default: OUT/report.html]",
+        values=Values("FILE"),
     )
-    scores: Path | None = option(None, "Use this table of score.  [default: a sample is measured]")
-    embeddings: Path | None = option(None, "Use these embeddings to show similarity.")
-    verify: Path | None = option(None, "Include this saved --json output of verify.")
+    scores: Path | None = option(
+        None, "Use this table of score.  [default: a sample is measured]", values=Values("TABLE")
+    )
+    embeddings: Path | None = option(
+        None, "Use these embeddings to show similarity.", values=Values("FILE")
+    )
+    verify: Path | None = option(
+        None, "Include this saved --json output of verify.", values=Values("FILE")
+    )
 
     def look(self, out: Path, progress: Progress = lambda n_done, total: None) -> Reported:
         found_runs = find_runs(out) or find_runs(out.with_name(_SHARD.sub("", out.name)))
         if not out.exists() and not found_runs:
-            raise SourceError("no such file or folder", path=out, remedy="Check the path.")
+            raise missing_source(out)
         target = self._target(out)
         title = f"Report on {os.path.basename(os.path.abspath(out))}"
         heading = Heading(

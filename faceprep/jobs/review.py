@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from faceprep.core.errors import OptionError
 from faceprep.core.job import Service
-from faceprep.core.options import option
+from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import count_noun, on_one_line
 from faceprep.core.types import VERDICTS
@@ -55,18 +54,23 @@ class Review(Service):
 
     command: ClassVar[str] = "review"
 
-    port: int = option(0, "Serve on this port of 127.0.0.1; 0 takes a free one.")
+    port: int = option(
+        0,
+        "Serve on this port of 127.0.0.1; 0 takes a free one.",
+        values=Values("PORT", least=0, most=65535),
+    )
     no_browser: bool = option(False, "Print the address and open no browser.")
     static: Path | None = option(
-        None, "Write the page to this folder instead, as files that need no server."
+        None,
+        "Write the page to this folder instead, as files that need no server.",
+        values=Values("DIR"),
     )
     import_: Path | None = option(
-        None, "Import the verdicts that a --static page saved, then stop."
+        None, "Import the verdicts that a --static page saved, then stop.", values=Values("FILE")
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise OptionError("no such port", expected="0 to 65535", found=str(self.port))
+        check_ranges(self)
 
     @property
     def stopped(self) -> str:

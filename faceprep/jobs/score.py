@@ -15,7 +15,7 @@ from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io import parquet
 from faceprep.core.job import Job
-from faceprep.core.options import option
+from faceprep.core.options import Values, option
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.containers import faults_after, index_set, open_set
@@ -56,15 +56,20 @@ class Score(ModelOptions, ListOptions, Job):
     has_file_output: ClassVar[bool] = True
 
     faces: Path | None = option(
-        None, "Add the pose from this faces.parquet of the command that made the crops."
+        None,
+        "Add the pose from this faces.parquet of the command that made the crops.",
+        values=Values("TABLE"),
     )
     drop_below: tuple[str, ...] = option(
         (),
         "Plan to drop crops below MEASURE=VALUE, such as laplacian_variance=20. May be repeated.",
+        values=Values("MEASURE=VALUE"),
     )
 
     drop_above: tuple[str, ...] = option(
-        (), "Plan to drop crops above MEASURE=VALUE, such as bright_share=0.3. May be repeated."
+        (),
+        "Plan to drop crops above MEASURE=VALUE, such as bright_share=0.3. May be repeated.",
+        values=Values("MEASURE=VALUE"),
     )
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
 from faceprep.core.job import Job
-from faceprep.core.options import option
+from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
@@ -71,18 +71,17 @@ class Search(EmbedOptions, ListOptions, Job):
     command: ClassVar[str] = "search"
     has_file_output: ClassVar[bool] = True
 
-    top: int = option(5, "List this many identities for each probe.")
+    top: int = option(5, "List this many identities for each probe.", values=Values("K", least=1))
     approximate: bool = option(
         False,
         "Search an index instead of every image, which pays for many probes. It finds the closest "
         "identity of at least 99 % of a sample; OUT.recall.json has the share.",
     )
-    seed: int = option(0, "Seed the index and the sample of --approximate.")
+    seed: int = option(0, "Seed the index and the sample of --approximate.", values=Values("S"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.top < 1:
-            raise OptionError("--top", expected="1 or more", found=str(self.top))
+        check_ranges(self)
 
     def warm_up(self) -> None:
         open_quietly(self)

@@ -122,6 +122,22 @@ def not_a_set(path: Path) -> SourceError:
     )
 
 
+def describe_other_kind(path: Path) -> str:
+    """Describe a file whose suffix says that it is a set, a table or a video.
+
+    The text is empty for an image, and for a file whose suffix says nothing.
+    """
+    from faceprep.video.reader import is_video_name
+
+    if is_video_name(path.name):
+        return _PHRASES[VIDEO][0]
+    suffix = path.suffix.lower()
+    sets = {each for entry in registry.CONTAINERS.values() for each in entry.suffixes}
+    if suffix in sets or suffix in _SNIFFERS:
+        return f"a {suffix} file"
+    return ""
+
+
 def sniff(path: Path) -> Content:
     """Recognize a file by its suffix and the head of its content. Raises SourceError if damaged."""
     from faceprep.video.reader import is_video_name

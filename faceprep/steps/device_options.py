@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from faceprep.core.options import option
+from faceprep.core.options import Values, option
 
 
 def device_option(models: str) -> Any:
     """Declare the field `device`; `models` names what runs on it."""
-    return option("auto", f"Run {models} on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn.")
+    help_text = f"Run {models} on auto, cpu, cuda, cuda:N, or cuda:0,cuda:1 in turn."
+    return option("auto", help_text, values=Values("DEVICE", known=("auto", "cpu", "cuda")))
 
 
 def require_gpu_option() -> Any:

@@ -14,7 +14,7 @@ from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.embeddings import Embedder, Model
 from faceprep.core.errors import OptionError
-from faceprep.core.options import option
+from faceprep.core.options import Values, option
 from faceprep.models.detectors.insightface import download_pack
 from faceprep.models.embedders.embedder import (
     EmbedderSpec,
@@ -30,6 +30,7 @@ from faceprep.steps.device_options import (
     require_gpu_option,
 )
 from faceprep.steps.fitting import Fitter, open_fitter
+from faceprep.steps.model_names import EMBEDDERS, TEMPLATES
 from faceprep.vision.templates import load_template, map_template
 
 log = logging.getLogger("faceprep")
@@ -53,13 +54,17 @@ class EmbedSettings(UsesDevice):
     require_gpu: bool = require_gpu_option()
     download: bool = download_option()
     mean: str | None = option(
-        None, "Subtract this from each pixel for a model file: 127.5, or R,G,B."
+        None, "Subtract this from each pixel for a model file: 127.5, or R,G,B.", values=Values("X")
     )
     std: str | None = option(
-        None, "Divide pixels by this after --mean is subtracted, for a model file."
+        None,
+        "Divide pixels by this after --mean is subtracted, for a model file.",
+        values=Values("X"),
     )
     size: str | None = option(
-        None, "Set the input size of a model file that leaves it open: 112 or 112x96."
+        None,
+        "Set the input size of a model file that leaves it open: 112 or 112x96.",
+        values=Values("SIZE"),
     )
     color: str | None = option(
         None, "Set the channel order of a model file.  [default: rgb]", choices=("rgb", "bgr")
@@ -69,6 +74,7 @@ class EmbedSettings(UsesDevice):
         None,
         "State the template that the crops were made with.  [default: crops= of --embedder, else "
         "arcface-112]",
+        values=TEMPLATES,
     )
 
     def refuse_unused(self, path: Path, used: Collection[str] = ()) -> None:
@@ -92,7 +98,7 @@ class EmbedSettings(UsesDevice):
 class _OneEmbedder:
     """The option that names an embedder."""
 
-    embedder: str = option(DEFAULT_EMBEDDER, EMBEDDER_HELP)
+    embedder: str = option(DEFAULT_EMBEDDER, EMBEDDER_HELP, values=EMBEDDERS)
 
 
 @dataclass(frozen=True)

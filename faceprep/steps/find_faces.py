@@ -21,7 +21,7 @@ from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.io.image_bytes import UNDECODABLE
-from faceprep.core.options import option
+from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.turns import turn_image
 from faceprep.core.types import LOW_SCORE, NO_FACE
 from faceprep.models.detectors.detector import Detection, DetectorSpec, SizedDetector, open_detector
@@ -35,6 +35,7 @@ from faceprep.steps.device_options import (
     require_gpu_option,
 )
 from faceprep.steps.found import Found, first_sound, turn_back
+from faceprep.steps.model_names import DETECTORS, NAMED_TEMPLATES, TEMPLATES
 from faceprep.tables.faces import FaceRow
 from faceprep.vision.pose import estimate_pose
 from faceprep.vision.templates import (
@@ -71,6 +72,7 @@ class FaceOptions(UsesDevice):
         "retinaface",
         "retinaface, mtcnn, centerface, insightface:PACK, the path of an SCRFD or RetinaFace "
         ".onnx, or RetinaFace as an MXNet checkpoint: PREFIX,EPOCH.",
+        values=DETECTORS,
     )
     device: str = device_option("the detector")
     require_gpu: bool = require_gpu_option()
@@ -79,6 +81,7 @@ class FaceOptions(UsesDevice):
         640,
         "Scale images down to this long side in pixels for detection; more than 640 finds small "
         "faces.",
+        values=Values(least=32),
     )
     small_faces: bool = option(False, "Detect at twice the size as well, for small faces.")
     refine: bool = option(True, "Place the landmarks of each face again, at the full resolution.")
@@ -88,14 +91,20 @@ class FaceOptions(UsesDevice):
         "is in doubt (auto), never (0), or always (all).",
         choices=_TURNS,
     )
-    min_score: float = option(0.8, "Keep faces with at least this detection score, 0 to 1.")
-    min_face: int = option(0, "Drop faces whose longer side is below N pixels.")
+    min_score: float = option(
+        0.8, "Keep faces with at least this detection score.", values=Values(least=0, most=1)
+    )
+    min_face: int = option(
+        0, "Drop faces whose longer side is below N pixels.", values=Values(least=0)
+    )
     template: str = option(
         "arcface-112",
-        "Align faces to this template: arcface-N, box1.5-256, patch2.7-80 and others.",
+        f"Align faces to this template, at any size: {NAMED_TEMPLATES}.",
+        values=TEMPLATES,
     )
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         self.spec()
         load_template(self.template)
         if self.turns not in _TURNS:

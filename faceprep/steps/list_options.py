@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faceprep.core.options import option
+from faceprep.core.options import Values, option
 
 _RELATIVE_TO = "relative_to"
 _ORIGIN_RELATIVE_TO = "origin_relative_to"
@@ -21,6 +21,7 @@ class ListOptions:
     relative_to: Path | None = option(
         None,
         "Read the relative names of a list below this folder.  [default: the folder of the list]",
+        values=Values("DIR"),
     )
 
     def list_options(self) -> dict[str, str]:
@@ -38,6 +39,7 @@ class NamingOptions(ListOptions):
         None,
         "Read the relative names of a list below this folder, and write names relative to it.  "
         "[default: the folder of the list that is read; absolute paths where names are written]",
+        values=Values("DIR"),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from faceprep.core.arrays import Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError
-from faceprep.core.options import option
+from faceprep.core.options import Values, option
 from faceprep.core.types import OK, Outcome
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.scorers.scorer import ScorerSpec, open_scorer
@@ -47,6 +47,7 @@ class ModelOptions(UsesDevice):
         (),
         "Add a column with the score of this model, such as "
         "spoof.onnx:crops=box1.5-256,mean=0,std=255,read=softmax/1,name=spoof. May be repeated.",
+        values=Values("SPEC"),
     )
     device: str = device_option("the models")
     require_gpu: bool = require_gpu_option()

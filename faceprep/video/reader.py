@@ -19,6 +19,7 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
 from faceprep.core.folder_walk import walk_folders
+from faceprep.core.os_errors import missing_source
 from faceprep.core.text import count_noun
 from faceprep.core.untaken import UntakenFiles
 from faceprep.video.decoder import WORTH_SEEKING, Decoded, OpenVideo, decode_from
@@ -76,7 +77,7 @@ def find_videos(path: str | os.PathLike[str], untaken: UntakenFiles | None = Non
     root = Path(path)
     if not root.is_dir():
         if not root.exists():
-            raise SourceError("no such file or folder", path=root, remedy="Check the path.")
+            raise missing_source(root)
         return [root]
     untaken, found = untaken or UntakenFiles(root, "videos"), []
     for folder, files in walk_folders(root):

@@ -27,6 +27,7 @@ from faceprep.core.landmarks import (
     combine_transforms,
     estimate_similarity,
 )
+from faceprep.core.suggest import did_you_mean
 from faceprep.core.turns import turn_faces, turn_image, turn_matrix, turn_of, turned_size
 from faceprep.vision import align
 from faceprep.vision.patches import cut_patch, fit_patches
@@ -82,7 +83,11 @@ def load_template(name: str) -> Template:
 
 
 def _unknown_template(name: str) -> OptionError:
-    return OptionError(f"unknown template {name!r}", expected="one such as " + ", ".join(EXAMPLES))
+    return OptionError(
+        f"unknown template {name!r}",
+        expected="one such as " + ", ".join(EXAMPLES),
+        remedy=did_you_mean(name, EXAMPLES),
+    )
 
 
 def crop_transforms(

@@ -291,6 +291,7 @@ _EXTRAS = {
     "review",
     "report",
     "test",
+    "docs",
     "dev",
     "all",
 }

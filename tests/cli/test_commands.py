@@ -36,7 +36,7 @@ def test_done(rec_set: Path, tmp_path: Path) -> None:
     done = faceprep("rec2folder", rec_set, tmp_path / "out", "--workers", 2)
     assert (done.returncode, done.stderr) == (0, ""), "no bar where stderr is no terminal"
     assert re.fullmatch(
-        r"30 of 30 inputs ok, 30 files in .*out \(\d+\.\d s, [\d,]+ a second\)\n", done.stdout
+        r"30 of 30 inputs ok, 30 files in .*out \(00:00:\d\d\.\d, [\d,]+ a second\)\n", done.stdout
     )
 
 
@@ -80,7 +80,7 @@ def test_some_failed(damaged_set: Path, tmp_path: Path) -> None:
     again = faceprep("rec2folder", damaged_set, tmp_path / "out")
     assert again.returncode == 3
     assert re.fullmatch(
-        r"25 of 30 inputs ok, 25 files in .*out \(\d+\.\d s\)", again.stdout.splitlines()[0]
+        r"25 of 30 inputs ok, 25 files in .*out \(00:00:\d\d\.\d\)", again.stdout.splitlines()[0]
     )
     assert again.stdout.splitlines()[1] == "the others: 5 undecodable"
     assert again.stderr.splitlines() == [
@@ -114,7 +114,11 @@ def test_could_not_be_done(damaged_set: Path, tmp_path: Path) -> None:
         (["no-such-command"], "No such command 'no-such-command'"),
         (["rec2folder"], "Usage: "),
         (["rec2folder", "a"], "Missing argument 'DST'"),
-        (["rec2folder", "a", "b", "--no-such-option"], "No such option"),
+        (["rec2folder", "a", "b", "--no-such-option"], "No such option '--no-such-option'.\n"),
+        (["rec2folder", "a", "b", "--overwite"], "'--overwite'. Did you mean --overwrite"),
+        (["convert", "a", "b", "--Relative_to", "c"], "Did you mean --relative-to?\n"),
+        (["rec2folder", "", "b"], "'SRC': expected a path, found an empty text."),
+        (["rec2folder", "~no-such-user/a", "b"], "'SRC': no home folder for '~no-such-user/a'."),
         (["rec2folder", "a", "b", "--workers", "0"], "0 is not in the range"),
         (["rec2folder", "a", "b", "--limit", "x"], "'x' is not a valid integer"),
         (

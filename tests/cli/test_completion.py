@@ -70,6 +70,17 @@ def test_options_and_their_choices(shell: str) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_values(shell: str) -> None:
+    """Names of detectors, embedders and templates; anything else may be a file."""
+    assert completed(shell, "faceprep", "extract-photos", "--detector", "mt") == [
+        ("plain", "mtcnn")
+    ]
+    assert ("plain", "ffhq-256") in completed(shell, "faceprep", "align", "--template", "")
+    assert completed(shell, "faceprep", "embed", "--embedder", "dlib") == [("plain", "dlib-resnet")]
+    assert completed(shell, "faceprep", "embed", "--embedder", "r50") == [("file", "r50")]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_files(shell: str) -> None:
     assert completed(shell, "faceprep", "inspect", "tr") == [("file", "tr")]
     assert completed(shell, "faceprep", "score", "--faces", "fa") == [("file", "fa")]

@@ -46,12 +46,20 @@ def test_quiet_is_quiet_on_a_terminal(rec_set: Path, tmp_path: Path) -> None:
     assert stdout.startswith("30 of 30 inputs ok")
 
 
-def test_quiet_still_tells_errors(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ({"TERM": "xterm"}, "\x1b[31m\x1b[1mfaceprep:\x1b[0m"),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, "faceprep:"),
+        ({"TERM": "dumb"}, "faceprep:"),
+    ],
+)
+def test_quiet_still_tells_errors(tmp_path: Path, environment: dict[str, str], name: str) -> None:
     status, stdout, shown = on_a_terminal(
-        RUN, ["rec2folder", tmp_path / "none", tmp_path / "out", "-q"], {}
+        RUN, ["rec2folder", tmp_path / "none", tmp_path / "out", "-q"], environment
     )
     assert (status, stdout) == (1, "")
-    assert shown == f"faceprep: {tmp_path / 'none'}: no such file or folder. Check the path.\r\n"
+    assert shown == f"{name} {tmp_path / 'none'}: no such file or folder. Check the path.\r\n"
 
 
 def test_verbose_tells_each_step_with_its_time(rec_set: Path, tmp_path: Path) -> None:
@@ -74,7 +82,7 @@ def test_lines_in_a_log_are_plain(rec_set: Path, tmp_path: Path) -> None:
     )
     assert not CONTROL.search(done.stderr)
     lines = done.stderr.splitlines()
-    at_work = r"faceprep: write: 0 of 36 img, 0:0\d:\d\d so far(, [\d,]+ in shards at work)?"
+    at_work = r"faceprep: write: 0 of 36 img, 00:0\d:\d\d so far(, [\d,]+ in shards at work)?"
     done_too = r"faceprep: write: 36 of 36 img, .*"  # where the machine is slow
     assert all(re.fullmatch(f"{at_work}|{done_too}", line) for line in lines), lines
     counts = [
@@ -106,7 +114,7 @@ def test_long_runs_tell_less_often(
         clock[0] = float(second)
         lines.update(10, 36_000, {"failed": second // 1000})
     told = capsys.readouterr().err.splitlines()
-    assert told[0] == "faceprep: write: 40 of 36,000 img, 1.33 a second, 7:29:30 left, 0 failed"
+    assert told[0] == "faceprep: write: 40 of 36,000 img, 1.33 a second, 07:29:30 left, 0 failed"
     assert 60 < len(told) < 200
     assert told[-1].endswith(", 34 failed") or told[-1].endswith(", 35 failed")
 

@@ -18,12 +18,13 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.faces import Faces
 from faceprep.core.job import Job
-from faceprep.core.options import option
+from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.shards import cut_at
 from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.align.photos import Problem, Run, open_photos, plan_photos
 from faceprep.steps.find_faces import DEGENERATE, open_cropper
 from faceprep.steps.list_options import ListOptions
+from faceprep.steps.model_names import NAMED_TEMPLATES, TEMPLATES
 from faceprep.tables import faces as faces_table
 from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, join_output, split_output
 from faceprep.vision import codec
@@ -60,17 +61,17 @@ class Align(ListOptions, Job):
     )
     template: str = option(
         "arcface-112",
-        "Align faces to this template: arcface-N, box1.5-256, patch2.7-80 and others.",
+        f"Align faces to this template, at any size: {NAMED_TEMPLATES}.",
+        values=TEMPLATES,
     )
     format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
-    quality: int = option(95, "Set the JPEG quality, 1 to 100.")
+    quality: int = option(95, "Set the JPEG quality.", values=Values(least=1, most=100))
 
     def __post_init__(self) -> None:
         load_template(self.template)
         if self.format not in ("png", "jpg"):
             raise OptionError("--format", expected="png or jpg", found=repr(self.format))
-        if not 1 <= self.quality <= 100:
-            raise OptionError("--quality", expected="1 to 100", found=str(self.quality))
+        check_ranges(self)
 
     @property
     def _table(self) -> Path:

@@ -39,6 +39,7 @@ from faceprep.steps.embed_crops import embed_loads, listed_loads, load_parts
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import list_source, load_listed, read_listed
+from faceprep.steps.model_names import EMBEDDERS
 from faceprep.steps.place_images import (
     PLACE,
     UNDO,
@@ -75,15 +76,19 @@ class SignedSet(NamedTuple):
 class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
     """Find exact and near-duplicate images, and write the set without them.
 
-    SRC is any set of images. DST gets plan.jsonl, undo.jsonl, and the images without the copies as
-    DST/IDENTITY/IMAGE, bytes untouched. A copy is the same photo, byte for byte, or at another JPEG
-    quality, size, shape, format or brightness, or mirrored, cropped by a twentieth, or with a
-    border or text added. Another photo of the same face is not a copy. Give photos rather than
-    crops of them, because a crop keeps less to compare. The best copy within an identity stays: the
-    one with the most pixels of real detail. Noise, grey and palettes count against a copy, and an
-    enlarged copy does not win. Copies in two identities are a label conflict: they are undecided in
-    the plan, so that a person decides. With --against, images that also occur in a test set are
-    dropped, whatever their identity. Images that cannot be read are named and left out.
+    SRC is any set of images. DST gets plan.jsonl, undo.jsonl, and the images without the copies,
+    bytes untouched. A copy is the same photo, byte for byte, or at another quality, size or format,
+    mirrored or slightly changed; another photo of the same face is not a copy. Copies in two
+    identities are undecided in the plan, so that a person decides. With --against, images that also
+    occur in a test set are dropped.
+
+    Details:
+
+    A copy may also have another shape or brightness, be cropped by a twentieth, or have a border or
+    text added. Give photos rather than crops of them, because a crop keeps less to compare. The
+    best copy within an identity stays: the one with the most pixels of real detail. Noise, grey and
+    palettes count against a copy, and an enlarged copy does not win. Images that cannot be read are
+    named and left out.
     """
 
     command: ClassVar[str] = "dedupe"
@@ -93,6 +98,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         "dlib-resnet",
         "Let this embedder confirm near copies: dlib-resnet, insightface:PACK, a model file, or "
         "none.",
+        values=replace(EMBEDDERS, known=("dlib-resnet", _NO_EMBEDDER)),
     )
     exact_only: bool = option(False, "Find byte-for-byte copies only; decode nothing.")
     against: tuple[Path, ...] = option(

@@ -10,7 +10,7 @@ from typing import ClassVar
 from faceprep.core.embeddings import COSINE, Model
 from faceprep.core.errors import OptionError
 from faceprep.core.job import Job
-from faceprep.core.options import option
+from faceprep.core.options import Values, option
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.identity.vectors import scale_to_unit
 from faceprep.jobs.embed import sources as crop_sources
@@ -45,11 +45,14 @@ class Embed(EmbedOptions, NamingOptions, Job):
         None,
         "Align the photos in SRC straight to the embedder's template, by this faces.parquet of "
         "extract-photos.",
+        values=Values("TABLE"),
     )
     fp16: bool = option(False, "Write float16.")
     unit: bool = option(False, "Scale each vector to length 1.")
     shards: int = option(
-        1, "Divide a .parquet into this many files: OUT-00000-of-00002.parquet and so on."
+        1,
+        "Divide a .parquet into this many files: OUT-00000-of-00002.parquet and so on.",
+        values=Values(least=1),
     )
 
     def plan(self, request: Request, scratch: Path) -> Work:

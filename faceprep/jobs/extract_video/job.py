@@ -38,15 +38,19 @@ _PLANS_AHEAD = 32
 class ExtractVideo(VideoOptions, Job):
     """Extract aligned faces from video frames.
 
-    SRC is a video or a tree of videos (.mov .mp4 .avi .mkv .webm .wmv .flv .mpg .ts and others).
-    The face with the highest score in each frame is written as DST/VIDEO/FRAME.png, numbered from 0
-    as in the video. --select takes another face. --by-track writes DST/VIDEO/TRACK/FRAME.png, one
-    folder for each tracked face. DST/faces.parquet lists where each face comes from.
-    DST/frames.parquet lists every wanted frame, and gives the reason where a frame has no face.
-    Where a .face file lies beside a video, its boxes are cropped to DST_original, and faults in its
-    rows are listed in DST_original/face_files.csv. Interlaced, anamorphic and HDR video is
-    converted to what a player shows. Videos that cannot be read, are cut off or show no face are
+    SRC is a video or a tree of videos. The face with the highest score in each frame is written as
+    DST/VIDEO/FRAME.png, numbered from 0 as in the video. DST/faces.parquet lists where each face
+    comes from. DST/frames.parquet lists every wanted frame, and gives the reason where a frame has
+    no face. Boxes of a .face file beside a video are cropped to DST_original. Videos that fail are
     named in DST/failures.csv.
+
+    Details:
+
+    Videos are .mov .mp4 .avi .mkv .webm .wmv .flv .mpg .ts and others. --select takes another face.
+    --by-track writes DST/VIDEO/TRACK/FRAME.png, one folder for each tracked face. Faults in the
+    rows of .face files are listed in DST_original/face_files.csv. Interlaced, anamorphic and HDR
+    video is converted to what a player shows. Videos that cannot be read, are cut off or show no
+    face are failures.
     """
 
     command: ClassVar[str] = "extract-video"

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from faceprep.core.errors import OptionError
-from faceprep.core.options import option
+from faceprep.core.options import Values, option
 from faceprep.jobs.extract_video.selection import SCORE, SELECTIONS
 from faceprep.models.refine.follow import open_follow_look
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.find_faces import FaceFinder, FaceOptions
 from faceprep.steps.follow_faces import FaceFollower, Look
+from faceprep.steps.model_names import DETECTORS, EMBEDDERS
 from faceprep.video.sampling import FrameChoice, parse_frames
 from faceprep.video.siw_boxes import FILLS
 
@@ -23,28 +24,39 @@ _MOST_FRAMES = 1_000_000
 class VideoOptions(FaceOptions):
     """The options of extract-video, besides those of finding faces."""
 
-    every: int = option(1, "Take one frame in N; short for --frames every:N.")
+    every: int = option(
+        1, "Take one frame in N; short for --frames every:N.", values=Values(least=1)
+    )
     frames: str = option(
         "all",
         "Take these frames: all, every:N, uniform:N, pair (6 and 6 + half of them), pair:faces "
         "(the same of the frames with a face) or keyframes.",
+        values=Values(
+            "FRAMES", known=("all", "every:", "uniform:", "pair", "pair:faces", "keyframes")
+        ),
     )
-    start: float | None = option(None, "Skip frames before this time, in seconds from the start.")
+    start: float | None = option(
+        None, "Skip frames before this time, in seconds from the start.", values=Values("SECONDS")
+    )
     end: float | None = option(
-        None, "Skip frames at or after this time, in seconds from the start."
+        None,
+        "Skip frames at or after this time, in seconds from the start.",
+        values=Values("SECONDS"),
     )
     fallback: str | None = option(
         None,
         "Try this detector on frames in which the first finds no face above --min-score, or none "
         "with sound landmarks.",
+        values=DETECTORS,
     )
     detect_every: str | None = option(
         None,
         "Look at the whole frame only every N frames (auto: 10) and where a face is lost or in "
         "doubt; follow each face between them.  [default: every frame]",
+        values=Values("N", known=(_AUTO,)),
     )
     format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
-    quality: int = option(95, "Set the JPEG quality, 1 to 100.")
+    quality: int = option(95, "Set the JPEG quality.", values=Values(least=1, most=100))
     all_faces: bool = option(
         False, "Write every face above --min-score as FRAME_FACE.png, the highest score first."
     )
@@ -63,9 +75,12 @@ class VideoOptions(FaceOptions):
         None,
         "Join tracks whose faces are alike by this embedder: dlib-resnet, insightface:PACK, or the "
         "path of a model's file or folder.",
+        values=EMBEDDERS,
     )
     margin: float = option(
-        1.0, "Scale the boxes of the .face file by this factor for the crops in DST_original."
+        1.0,
+        "Scale the boxes of the .face file by this factor for the crops in DST_original.",
+        values=Values(least=0.1, most=5),
     )
     original_clip: bool = option(
         False, "Clip crops of the .face boxes at the edge of the frame instead of padding them."
@@ -83,8 +98,6 @@ class VideoOptions(FaceOptions):
         self.track_embedding()
         for name, expected, is_so in (
             ("format", "png or jpg", self.format in ("png", "jpg")),
-            ("quality", "1 to 100", 1 <= self.quality <= 100),
-            ("margin", "0.1 to 5", 0.1 <= self.margin <= 5),
             ("select", ", ".join(SELECTIONS), self.select in SELECTIONS),
             ("face-fill", " or ".join(FILLS), self.face_fill in FILLS),
         ):
@@ -114,8 +127,6 @@ class VideoOptions(FaceOptions):
 
     def choice(self) -> FrameChoice:
         """Return the choice of frames. Raises OptionError."""
-        if self.every < 1:
-            raise OptionError("--every", expected="1 or more", found=str(self.every))
         if self.every > 1 and self.frames != "all":
             raise OptionError(
                 "--every and --frames exclude each other", found=f"{self.every} and {self.frames}"

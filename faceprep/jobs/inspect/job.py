@@ -13,7 +13,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.job import Look
 from faceprep.core.names import sort_names
-from faceprep.core.options import option
+from faceprep.core.options import Values, option
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.types import Outcome
 from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
@@ -43,7 +43,7 @@ class Inspect(ListOptions, Look):
     command: ClassVar[str] = "inspect"
 
     deep: bool = option(False, "Decode every image.")
-    limit: int | None = option(None, "Look at the first N images only.")
+    limit: int | None = option(None, "Look at the first N images only.", values=Values(least=1))
     scan: bool = option(
         False, "Find the records of a .rec by scanning, even when there is an .idx."
     )

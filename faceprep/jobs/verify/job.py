@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from faceprep.core.embeddings import Model
 from faceprep.core.errors import OptionError, SourceError, naming
 from faceprep.core.job import Look
-from faceprep.core.options import option
+from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.types import OK, Outcome
 from faceprep.jobs.verify.bins import judge_bin
 from faceprep.jobs.verify.ijb import judge_ijb, judge_saved_ijb
@@ -31,6 +31,7 @@ from faceprep.steps.embed_options import (
     EmbedSettings,
 )
 from faceprep.steps.list_options import ListOptions
+from faceprep.steps.model_names import EMBEDDERS
 from faceprep.tables.embeddings import is_embeddings, load_origin, load_place
 from faceprep.tables.pair_scores import SUFFIXES, ScoreRow, write_scores
 
@@ -115,18 +116,21 @@ class Verification:
 class _Embedders:
     """The option that names the embedders."""
 
-    embedder: tuple[str, ...] = option((DEFAULT_EMBEDDER,), f"{EMBEDDER_HELP} May be repeated.")
+    embedder: tuple[str, ...] = option(
+        (DEFAULT_EMBEDDER,), f"{EMBEDDER_HELP} May be repeated.", values=EMBEDDERS
+    )
 
 
 @dataclass(frozen=True)
 class Verify(EmbedSettings, _Embedders, ListOptions, Look):
     """Measure how well embedders separate people.
 
-    SOURCE is a verification .bin, any set of images with identities, or a folder with IJB-B or
-    IJB-C as published (meta, loose_crop). It may also be the embeddings that embed wrote for such a
-    set or for IJB. Several sources may be given, and the results of several --embedder are shown
-    side by side. The result is accuracy, EER and TAR at FAR, or rank-k and TPIR at FPIR. Save the
-    --json output to see its curves and histograms with report.
+    SOURCE is a verification .bin, any set of images with identities, a folder with IJB-B or IJB-C
+    as published (meta, loose_crop), or the embeddings of one of these. Several sources and several
+    --embedder are shown side by side. The result is accuracy, EER and TAR at FAR, or rank-k and
+    TPIR at FPIR. Save the --json output to see its curves and histograms with report.
+
+    Details:
 
     A .bin is evaluated in 10 folds, each with the threshold that is best on the others. The one
     threshold that is best on all pairs is reported separately. If all pairs are separable, the
@@ -145,17 +149,24 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
         True, "Average with the vector of the mirror image, as is usual in verification."
     )
     gallery: int = option(
-        1, "Enrol this many images of each identity; one is always left to search with."
+        1,
+        "Enrol this many images of each identity; one is always left to search with.",
+        values=Values(least=1),
     )
     strangers: float = option(
-        0.0, "Hold this share of the identities out of the gallery, such as 0.3."
+        0.0,
+        "Hold this share of the identities out of the gallery, such as 0.3.",
+        values=Values("SHARE"),
     )
-    seed: int = option(0, "Seed the draw of the images to enrol and of the strangers.")
+    seed: int = option(
+        0, "Seed the draw of the images to enrol and of the strangers.", values=Values("S")
+    )
     score_weights: bool = option(True, "Weight IJB images by their detection score, as is usual.")
     scores: Path | None = option(
         None,
         "Write one row per pair to this .csv or .parquet, or per probe with its mate or, for a "
         "stranger, the closest identity.",
+        values=Values("FILE"),
     )
 
     def __post_init__(self) -> None:
@@ -164,8 +175,7 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
             object.__setattr__(self, "embedder", (given,))
         for name in self.embedder:
             self._options(name)
-        if self.gallery < 1:
-            raise OptionError("--gallery", expected="1 or more", found=str(self.gallery))
+        check_ranges(self)
         if not 0 <= self.strangers < 1:
             expected = "0 to less than 1"
             raise OptionError("--strangers", expected=expected, found=f"{self.strangers:g}")

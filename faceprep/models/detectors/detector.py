@@ -17,6 +17,7 @@ from faceprep.core.errors import OptionError
 from faceprep.core.faces import Detector, Faces, no_faces
 from faceprep.core.hush import hush_libraries
 from faceprep.core.opencv import opencv
+from faceprep.core.suggest import did_you_mean
 from faceprep.models.detectors.nms import non_max_suppression
 from faceprep.models.mxnet.checkpoint import is_checkpoint
 from faceprep.models.onnx_session import Runtime
@@ -69,9 +70,7 @@ class DetectorSpec:
         if self.min_face < 0:
             raise OptionError("--min-face", expected="0 pixels or more", found=str(self.min_face))
         if self.det_size < 32:
-            raise OptionError(
-                "bad detection size", expected="32 pixels or more", found=str(self.det_size)
-            )
+            raise OptionError("--det-size", expected="32 pixels or more", found=str(self.det_size))
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise OptionError("--min-score", expected="0 to 1", found=str(self.min_score))
 
@@ -117,6 +116,7 @@ def open_detector(spec: DetectorSpec) -> SizedDetector:
             f"unknown detector {spec.name!r}",
             expected=", ".join(entry.usage or each for each, entry in registry.DETECTORS.items())
             + " or a path to an .onnx",
+            remedy=did_you_mean(spec.name, registry.DETECTORS),
         )
     kind = registry.load(registry.DETECTORS, name)
     options = {} if spec.min_score is None else {"min_score": spec.min_score}

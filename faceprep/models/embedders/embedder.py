@@ -10,6 +10,7 @@ from faceprep.core import registry
 from faceprep.core.embeddings import Embedder
 from faceprep.core.errors import OptionError
 from faceprep.core.hush import hush_libraries
+from faceprep.core.suggest import did_you_mean
 from faceprep.models.embedders.file_embedder import FileEmbedder
 from faceprep.models.files.kinds import find_file_kind, open_file
 from faceprep.models.files.preparation import InputOptions
@@ -106,7 +107,6 @@ def find_kind(name: str) -> tuple[str, str]:
     file_kind = find_file_kind(name)
     if not file_kind:
         expected = ", ".join(entry.usage or each for each, entry in registry.EMBEDDERS.items())
-        raise OptionError(
-            f"unknown embedder {name!r}", expected=expected, remedy=_suggest_graph(name)
-        )
+        remedy = _suggest_graph(name) or did_you_mean(name, registry.EMBEDDERS)
+        raise OptionError(f"unknown embedder {name!r}", expected=expected, remedy=remedy)
     return file_kind, name

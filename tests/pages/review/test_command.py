@@ -118,7 +118,7 @@ def test_port(plan: Path) -> None:
     )
     with running(plan, "--port", port) as server:
         assert urlsplit(server.address).port == port
-    with pytest.raises(OptionError, match="no such port: expected 0 to 65535, found 65536"):
+    with pytest.raises(OptionError, match="--port: expected 0 to 65535, found 65536"):
         Review(port=65536)
 
 

@@ -1,0 +1,215 @@
+"""The pages of the site that are made from the code and from files at the top: a hook of MkDocs.
+
+index.md, changelog.md, contributing.md   README, CHANGELOG and CONTRIBUTING, with links of the site
+examples.md                               the scripts in examples/
+reference/cli.md                          the Click commands: text, options, defaults, variables
+reference/api.md                          the public names in the registry, by their docstrings
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+import faceprep
+from faceprep.cli.build import command_for, help_text
+from faceprep.cli.examples import EXAMPLES
+from faceprep.core import registry
+
+ROOT = Path(__file__).parents[1]
+_MOVED = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
+_LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
+_NAME = re.compile(r"(?<![\w`./-])--[a-z][\w-]*")
+_GENERATED_TABLE = "<!-- generated"
+
+
+def pages() -> dict[str, Callable[[], str]]:
+    """Return the makers of the generated pages by their place in the site."""
+    moved = {target: lambda source=source: _moved(source) for source, target in _MOVED.items()}
+    made = {"examples.md": examples, "reference/cli.md": cli, "reference/api.md": api}
+    return moved | made
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the generated pages to the site."""
+    from mkdocs.structure.files import File
+
+    for place, make in pages().items():
+        files.append(File.generated(config, place, content=make()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Let links of a page that leave docs/ lead to their page of the site, or to nowhere."""
+    return _LINK.sub(lambda match: _site_link(match, page.file.src_uri), markdown)
+
+
+def _site_link(match: re.Match[str], place: str) -> str:
+    link, anchor = match[1], match[2] or ""
+    if not link.startswith("../" * (place.count("/") + 1)):
+        return match[0]
+    depth = place.count("/")
+    name = link.removeprefix("../" * (depth + 1))
+    return f"]({'../' * depth}{_in_site(name)}{anchor})"
+
+
+def _in_site(name: str) -> str:
+    """Return the page of the site for a path in the repository."""
+    if name.startswith("examples"):
+        return "examples.md"
+    if name.startswith("benchmarks"):
+        return "benchmarks.md"
+    return _MOVED.get(name, name.removeprefix("docs/"))
+
+
+# Pages from files
+
+
+def _moved(source: str) -> str:
+    text = (ROOT / source).read_text()
+    return _LINK.sub(_from_the_top, text)
+
+
+def _from_the_top(match: re.Match[str]) -> str:
+    if match[1].startswith(("http:", "https:")):
+        return match[0]
+    return f"]({_in_site(match[1])}{match[2] or ''})"
+
+
+def examples() -> str:
+    """Return the page of the examples: what each shows, and its code."""
+    lines = ["# Examples for trainers", "", "The tests run each of these scripts.", ""]
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        code = path.read_text()
+        text = ast.get_docstring(ast.parse(code)) or ""
+        lines += [f"## {_title(path)}", "", text, "", f"`examples/{path.name}`:", ""]
+        lines += ["```python", code.strip(), "```", ""]
+    return "\n".join(lines)
+
+
+def _title(path: Path) -> str:
+    return path.stem.partition("_")[2].replace("_", " ")
+
+
+# The command line
+
+
+def cli() -> str:
+    """Return the reference of the command line."""
+    lines = ["# Command line", ""]
+    for heading, names in registry.COMMAND_GROUPS.items():
+        lines += [f"## {heading}", ""]
+        for name in names:
+            lines += _command(name)
+    return "\n".join(lines)
+
+
+def _command(name: str) -> Iterator[str]:
+    command, job = command_for(name), registry.load(registry.COMMANDS, name)
+    text, details = help_text(job)
+    with click.Context(command, info_name=f"faceprep {name}") as context:
+        usage = " ".join(command.collect_usage_pieces(context))
+        yield from (f"### {name}", "", "```", f"faceprep {name} {usage}", "```", "")
+        yield from (_prose(text), "", _prose(details), "")
+        yield from ("Examples:", "", "```", *EXAMPLES[name], "```", "")
+        yield from ("| option | meaning |", "|---|---|")
+        for option in command.params:
+            record = option.get_help_record(context)
+            if record:
+                yield f"| {_code(record[0])} | {_cell(record[1])} |"
+        yield ""
+
+
+def _prose(text: str) -> str:
+    """Return a docstring as Markdown: options as code, and nothing else as markup."""
+    return _NAME.sub(lambda match: f"`{match[0]}`", _escaped(text))
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*_<|\[\]])", r"\\\1", text)
+
+
+def _code(text: str) -> str:
+    return "`" + text.replace("|", "\\|") + "`"
+
+
+def _cell(text: str) -> str:
+    return _prose(" ".join(text.split()))
+
+
+# Python
+
+
+def api() -> str:
+    """Return the reference of the public names."""
+    commands = {entry.target.partition(":")[2]: name for name, entry in registry.COMMANDS.items()}
+    lines = ["# Python", "", "Every name is imported from `faceprep`.", ""]
+    lines += [
+        "## Commands",
+        "",
+        "Each is a frozen dataclass; its fields are the command's options.",
+        "",
+    ]
+    lines += ["| class | command | what it does |", "|---|---|---|"]
+    for name in sorted(commands):
+        entry = registry.COMMANDS[commands[name]]
+        lines.append(f"| `{name}` | [{commands[name]}](cli.md#{commands[name]}) | {entry.help} |")
+    lines.append("")
+    for name in sorted(set(faceprep.__all__) - set(commands)):
+        lines += _public(name, getattr(faceprep, name))
+    return "\n".join(lines)
+
+
+def _public(name: str, thing: Any) -> Iterator[str]:
+    yield from (f"## {name}", "", "```python", f"{name}{_signature(thing)}", "```", "")
+    yield from (_docstring(thing), "")
+    if not inspect.isclass(thing):
+        return
+    for member, value in vars(thing).items():
+        text = getattr(value, "__doc__", None)
+        if member.startswith("_") or not text or not inspect.isroutine(value):
+            continue
+        yield from (f"### {name}.{member}", "", "```python")
+        yield from (
+            f"{member}{_signature(getattr(thing, member))}",
+            "```",
+            "",
+            _docstring(value),
+            "",
+        )
+
+
+def _signature(thing: Any) -> str:
+    try:
+        return str(inspect.signature(thing))
+    except (TypeError, ValueError):
+        return ""
+
+
+def _docstring(thing: Any) -> str:
+    """Return a docstring as Markdown, with its examples as code."""
+    text = inspect.getdoc(thing) or ""
+    parts = []
+    for part in text.split("\n\n"):
+        if part.lstrip().startswith(">>>"):
+            part = f"```pycon\n{part}\n```"
+        else:
+            part = _prose_with_code(part)
+        parts.append(part)
+    return "\n\n".join(parts)
+
+
+def _prose_with_code(text: str) -> str:
+    """Escape a paragraph outside of its `code`."""
+    pieces = re.split(r"(`+[^`]+`+)", text)
+    return "".join(piece if piece.startswith("`") else _escaped(piece) for piece in pieces)

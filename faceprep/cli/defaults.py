@@ -1,0 +1,171 @@
+"""Defaults of options from variables and from a file of the working directory.
+
+The command line wins over the variables FACEPREP_COMMAND_OPTION and FACEPREP_OPTION, and these over
+the file: faceprep.toml, or else the table [tool.faceprep] of pyproject.toml. A file holds options
+of every command that has them, and tables with the options of one command:
+
+    workers = 4
+    [extract-photos]
+    detector = "mtcnn"
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from faceprep.core import registry, storage
+from faceprep.core.errors import OptionError
+from faceprep.core.suggest import did_you_mean
+
+log = logging.getLogger("faceprep")
+ONLY_TYPED = ("json",)
+"""Options that a command gets from its own line only, because scripts read what they change."""
+_OWN, _PROJECT = Path("faceprep.toml"), Path("pyproject.toml")
+_FILE = "faceprep.cli.defaults"
+"""Key of the file's name in the context of a command."""
+
+
+def variables_of(command: str, option: str) -> list[str]:
+    """Return the variables that set an option, the first one that is set wins.
+
+    >>> variables_of("extract-photos", "min-score")
+    ['FACEPREP_EXTRACT_PHOTOS_MIN_SCORE', 'FACEPREP_MIN_SCORE']
+    """
+    if option in ONLY_TYPED:
+        return []
+    names = (f"faceprep_{command}_{option}", f"faceprep_{option}")
+    return [name.replace("-", "_").upper() for name in names]
+
+
+def read_defaults(command: str, options: Mapping[str, click.Option]) -> tuple[str, dict[str, Any]]:
+    """Return the name of the file of defaults and those of `command`, by the parameter's name.
+
+    `options` are the command's own by their typed names without hyphens in front. Raises
+    OptionError for a file that cannot be read and for a key that no command has.
+    """
+    path, table = _read_table()
+    chosen: dict[str, Any] = {}
+    for key, value in table.items():
+        name = _plain(key)
+        if not isinstance(value, dict):
+            if name in ONLY_TYPED or name not in options:
+                _refuse_unknown(key, path)
+            else:
+                chosen[name] = value
+        elif name not in registry.COMMANDS:
+            raise _unknown_key(key, path, registry.COMMANDS)
+    own = {key: value for key, value in table.items() if _plain(key) == command}
+    for section in own.values():
+        for key, value in section.items():
+            if _plain(key) not in options or _plain(key) in ONLY_TYPED:
+                raise _unknown_key(key, path, set(options) - set(ONLY_TYPED), f"[{command}]")
+            chosen[_plain(key)] = value
+    named = {name: _as_typed(options[name], value, path) for name, value in chosen.items()}
+    return str(path), {str(options[name].name): value for name, value in named.items()}
+
+
+def _read_table() -> tuple[Path, dict[str, Any]]:
+    """Return the file of defaults and its table, an empty one where there is no file."""
+    if _OWN.is_file():
+        return _OWN, _parse(_OWN)
+    if _PROJECT.is_file():
+        table = _parse(_PROJECT).get("tool", {}).get("faceprep", {})
+        return _PROJECT, table
+    return _OWN, {}
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(storage.read_bytes(path).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"not TOML ({error})", path=path) from error
+
+
+def _plain(key: str) -> str:
+    return key.replace("_", "-")
+
+
+def _refuse_unknown(key: str, path: Path) -> None:
+    """Raise OptionError for a key that is not an option of any command."""
+    if _plain(key) in ONLY_TYPED:
+        raise OptionError(
+            f"{key} cannot have a default", path=path, remedy=f"Type --{key} where you want it."
+        )
+    known = _options_of_all()
+    if _plain(key) not in known:
+        raise _unknown_key(key, path, known)
+
+
+def _options_of_all() -> set[str]:
+    """Return the options of all commands; this loads them, so it comes last."""
+    from faceprep.cli.build import command_for
+
+    commands = (command_for(name) for name in registry.COMMANDS)
+    return {name for command in commands for name in typed_options(command)} - set(ONLY_TYPED)
+
+
+def _unknown_key(key: str, path: Path, known: Iterable[str], where: str = "") -> OptionError:
+    names = sorted(known)
+    return OptionError(
+        f"unknown key {key!r}",
+        path=path,
+        where=where or None,
+        remedy=did_you_mean(_plain(key), names) or "faceprep COMMAND --help lists the options.",
+    )
+
+
+def _as_typed(option: click.Option, value: Any, path: Path) -> Any:
+    """Return a value of TOML as the command line would give it, so that its checks apply."""
+    expected = "text or a number"
+    if option.is_flag:
+        expected = "true or false"
+    elif option.multiple:
+        expected = "a list of texts"
+    is_list = isinstance(value, list)
+    if isinstance(value, bool) != option.is_flag or is_list != option.multiple:
+        name = option.opts[0]
+        raise OptionError(name, path=path, expected=expected, found=repr(value))
+    if is_list:
+        return [str(each) for each in value]
+    return value if option.is_flag else str(value)
+
+
+def typed_options(command: click.Command) -> dict[str, click.Option]:
+    """Return the options of a command by their typed names, without hyphens in front."""
+    options = (each for each in command.params if isinstance(each, click.Option))
+    return {option.opts[0].lstrip("-"): option for option in options}
+
+
+def set_defaults(ctx: click.Context) -> None:
+    """Give a command the defaults of the file before it parses its line. Raises OptionError."""
+    command = ctx.command
+    path, defaults = read_defaults(str(command.name), typed_options(command))
+    ctx.default_map, ctx.meta[_FILE] = defaults, path
+
+
+def place_of(ctx: click.Context, option: click.Parameter) -> str:
+    """Return the variable or the file that a value comes from; empty for the command line."""
+    source = ctx.get_parameter_source(str(option.name))
+    if source is ParameterSource.DEFAULT_MAP:
+        return str(ctx.meta.get(_FILE))
+    if source is not ParameterSource.ENVIRONMENT:
+        return ""
+    names = option.envvar or ()
+    return next(name for name in names if os.environ.get(name))
+
+
+def log_defaults(ctx: click.Context) -> None:
+    """Log each option that a variable or a file has set, at debug level."""
+    for option in ctx.command.params:
+        place = place_of(ctx, option)
+        if place:
+            log.debug("%s %s comes from %s", option.opts[0], ctx.params.get(option.name), place)

@@ -1,0 +1,153 @@
+"""Click parameters built from jobs: arguments from the usage line, options from the fields."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import click
+from click.shell_completion import CompletionItem
+
+from faceprep.cli.defaults import place_of, variables_of
+from faceprep.core.options import Values, typed_name
+
+
+class _PathType(click.Path):
+    """A path as a shell would take it: `~` is the home folder, and an empty text is refused.
+
+    Commands check themselves whether it can be read, so that all faults of a source are alike.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(readable=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("expected a path, found an empty text.", param, ctx)
+        if not isinstance(value, str) or not value.startswith("~"):
+            return super().convert(value, param, ctx)
+        try:
+            return super().convert(str(Path(value).expanduser()), param, ctx)
+        except RuntimeError:  # ~NAME of nobody
+            self.fail(f"no home folder for {value!r}.", param, ctx)
+
+
+class _NamedType(click.types.StringParamType):
+    """A text that is one of the known names, which the shell completes, or another one."""
+
+    def __init__(self, known: tuple[str, ...]) -> None:
+        self._known = known
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete a known name, or else a path."""
+        found = [CompletionItem(name) for name in self._known if name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")]
+
+
+class JobOption(click.Option):
+    """An option whose value may come from a variable or a file; its errors say which one."""
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        try:
+            return super().handle_parse_result(ctx, opts, args)
+        except click.BadParameter as error:
+            place = place_of(ctx, self)
+            if not place:
+                raise
+            message = f"{error.message} It comes from {place}."
+            raise click.BadParameter(message, ctx, self) from None
+
+
+PATH = _PathType()
+
+
+def argument(word: str) -> click.Argument:
+    """Build the argument for a word of the usage line.
+
+    `SRC` is one path, `SRC...` several, and `[PATH]` an optional one.
+    """
+    n_values = 1
+    if word.endswith("..."):
+        n_values = -1
+    return click.Argument(
+        [word.strip("[].").lower()], type=PATH, nargs=n_values, required=not word.startswith("[")
+    )
+
+
+def job_option(field: Field[Any], hint: Any) -> click.Option:
+    """Build the option for a field of a job, annotated with `hint`."""
+    name, kind = typed_name(field.name), _value_type(hint)
+    default = field.default
+    if default is MISSING:
+        default = None
+    if kind is bool:
+        if default:
+            name = f"{name}/--no-{name[2:]}"
+        return JobOption(
+            [name, field.name],
+            is_flag=True,
+            default=default,
+            show_default=bool(default),
+            help=field.metadata["help"],
+        )
+    values: Values = field.metadata["values"]
+    required = field.metadata["required"]
+    preset: dict[str, Any] = {"default": default}
+    if required:
+        preset = {}  # Click 8.5 accepts a missing required option that has a default, even None
+    return JobOption(
+        [name, field.name],
+        type=_click_type(kind, values, field.metadata["choices"]),
+        metavar=_metavar(field, kind, values),
+        required=required,
+        multiple=get_origin(hint) is tuple,
+        help=_with_range(field.metadata["help"], values),
+        show_default=default not in (None, ()),
+        **preset,
+    )
+
+
+def _value_type(hint: Any) -> Any:
+    """Return X for the annotations `X`, `X | None` and `tuple[X, ...]`."""
+    return next((kind for kind in get_args(hint) if kind is not type(None)), hint)
+
+
+def _click_type(kind: Any, values: Values, choices: tuple[str, ...]) -> Any:
+    if choices:
+        return click.Choice(choices)
+    if values.known:
+        return _NamedType(values.known)
+    return PATH if kind is Path else kind
+
+
+_METAVARS = {int: "N", float: "X", Path: "PATH"}
+
+
+def _metavar(field: Field[Any], kind: Any, values: Values) -> str | None:
+    """Return what stands for the value in the help; None where Click lists the choices."""
+    if field.metadata["choices"]:
+        return None
+    return values.metavar or _METAVARS.get(kind) or field.name.rpartition("_")[2].upper()
+
+
+def _with_range(help_text: str, values: Values) -> str:
+    if not values.range():
+        return help_text
+    return f"{help_text}  [{values.range()}]"
+
+
+def with_variables(options: Iterable[click.Option], command: str) -> list[click.Parameter]:
+    """Return copies of options that take their values from the variables of `command` as well."""
+    copies: list[click.Parameter] = []
+    for option in options:
+        own = copy.copy(option)
+        own.envvar = variables_of(command, option.opts[0].lstrip("-")) or None
+        copies.append(own)
+    return copies
