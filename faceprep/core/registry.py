@@ -124,7 +124,7 @@ COMMAND_GROUPS: dict[str, tuple[str, ...]] = {
     "Faces": ("extract-photos", "extract-video", "align", "score"),
     "Identities": ("embed", "search", "merge-identities", "clean-identities", "exclude-people")
     + ("dedupe",),
-    "Decisions and results": ("review", "apply", "report"),
+    "Decisions and results": ("review", "apply", "report", "finish"),
     "Models and this machine": ("models", "convert-model", "doctor"),
 }
 """Every command once, under the heading that the help shows it with."""
