@@ -33,9 +33,13 @@ class CleanIdentities(PlanningOptions):
     centre of its identity is moved to the identity that it clearly matches, moved to a new identity
     together with others like it, or dropped. DST/plan.jsonl lists each decision with its reason,
     DST/IDENTITY/IMAGE is the clean set, and DST/undo.jsonl is a plan that reverses it. Undecided
-    decisions are not applied: accept them in the plan, then use apply. Moves that put two faces of
-    one photo or frame together, according to SRC/faces.parquet, are undecided. Images that cannot
-    be read are named in failures.csv, dropped in the plan, and left out of DST.
+    decisions are not applied: accept them in the plan, then use apply.
+
+    Details:
+
+    Moves that put two faces of one photo or frame together, according to SRC/faces.parquet, are
+    undecided. Images that cannot be read are named in failures.csv, dropped in the plan, and left
+    out of DST.
     """
 
     command: ClassVar[str] = "clean-identities"

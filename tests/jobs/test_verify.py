@@ -73,10 +73,10 @@ def test_the_command(
         status == 3 and out.startswith("set ") and err.count("broken.bin: not a sound pickle") == 1
     )
     assert run(tmp_path / "broken.bin")[0] == 1
-    status, out, err = run(tmp_path / "none.bin")
+    status, out, err = run(tmp_path / "zzz.bin")
     assert (status, out) == (1, "")
     assert err.endswith(
-        f"\nfaceprep: {tmp_path / 'none.bin'}: no such file or folder. Check the path.\n"
+        f"\nfaceprep: {tmp_path / 'zzz.bin'}: no such file or folder. Check the path.\n"
     )
     assert run(drawn_bin, "--gallery", 0)[0] == 2
     assert not list(tmp_path.glob("**/.faceprep"))

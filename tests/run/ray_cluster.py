@@ -27,7 +27,7 @@ from faceprep.run.ray import RayRunner
 from tests.fakes import Lines, write_lines
 from tests.real import ROOT
 
-_SILENCE_S = 4.0
+_SILENCE_S = 8.0
 _STORE = 80 << 20
 
 

@@ -86,11 +86,11 @@ def describe_preprocessing(embedder: Embedder) -> str:
     return ""
 
 
-def _suggest_graph(name: str) -> str | None:
-    """Return the remedy where `name` is the weights of an MXNet checkpoint."""
+def _suggest_graph(name: str) -> str:
+    """Return the remedy where `name` is the weights of an MXNet checkpoint, else nothing."""
     prefix = _WEIGHTS.sub("", name)
     if prefix == name:
-        return None
+        return ""
     return f"Name its graph, {prefix}-symbol.json; the weights beside it are found."
 
 

@@ -13,11 +13,11 @@ from faceprep.models.embedders.embedder import find_kind
     [
         ("nets/det1-0001.params", "Name its graph, nets/det1-symbol.json"),
         ("r100.params", "Name its graph, r100-symbol.json"),
-        ("nets/other.bin", None),
+        ("nets/other.bin", ""),
     ],
 )
-def test_weights_without_a_graph_lead_to_the_graph(name: str, remedy: str | None) -> None:
+def test_weights_without_a_graph_lead_to_the_graph(name: str, remedy: str) -> None:
     with pytest.raises(OptionError) as caught:
         find_kind(name)
     assert (caught.value.remedy or "").startswith(remedy or "")
-    assert (caught.value.remedy is None) == (remedy is None)
+    assert bool(caught.value.remedy) == bool(remedy)
