@@ -181,9 +181,7 @@ class Drive:
 
     def _planned(self) -> dict[str, Any]:
         shards = [shard for stage in self.work.stages for shard in stage.shards]
-        cuts = "\n".join(
-            f"{shard.id} {shard.source} {shard.start} {shard.stop}" for shard in shards
-        )
+        cuts = "\n".join(map(_describe_cut, shards))
         return {
             "fingerprint": self.work.fingerprint,
             "n_shards": len(shards),
@@ -375,3 +373,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return os.path.abspath(value) if isinstance(value, Path) else value
+
+
+def _describe_cut(shard: Shard) -> str:
+    """Name a shard, its source and its range; a relative path is the same source as its absolute
+    one.
+    """
+    source = shard.source
+    if source:
+        source = os.path.abspath(source)
+    return f"{shard.id} {source} {shard.start} {shard.stop}"

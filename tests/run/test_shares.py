@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from faceprep import Request, SerialRunner, run_job
 from faceprep.core.errors import OptionError, OutputError, ResumeError, SourceError
 from faceprep.core.types import Share, Summary
 from faceprep.jobs.finish import Finish
+from faceprep.synthetic import encode_face
+from tests.command import faceprep
 from tests.fakes import PAUSE, JoinedLines, Lines, SlowRec2Folder, results, tree, wait_for
 from tests.real import ROOT
 
@@ -180,3 +183,33 @@ def test_what_is_no_share(text: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr == f"faceprep: --shard: expected I/N, such as 1/4, found {text!r}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "convert set out.tar",
+        "folder2rec set out",
+        "score set out.parquet",
+        "dedupe set out",
+        "manifest set out.npz --seed 1",
+    ],
+)
+def test_commands_with_relative_paths(command: str, tmp_path: Path) -> None:
+    """Two processes and finish make the files of one process."""
+    for n in range(6):
+        path = tmp_path / "set" / f"{n % 2}" / f"{n}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_face(n % 2, n))
+    output = command.split()[2]
+    assert faceprep(*command.split(), cwd=tmp_path).returncode == 0
+    alone = results(tmp_path)
+    for path in tmp_path.iterdir():
+        if path.is_dir() and path.name != "set":
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
+    for words in (f"{command} --shard 1/2", f"{command} --shard 2/2", f"finish {output}"):
+        done = faceprep(*words.split(), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert results(tmp_path) == alone
