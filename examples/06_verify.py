@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
     for result in found.results:
         if "pairs" in result:
             print(f"{result['name']}: {result['accuracy']:.1%} of {result['pairs']} pairs right")
-            print(f"  a pair is one person from a similarity of {result['threshold']:.3f} on")
+            print(f"  one person: a similarity of {result['threshold']:.3f} or more")
         else:
             share = f"{result['rank']['1']:.1%} of {result['probes']} probes"
             print(f"{result['name']}: {share} found first among {result['gallery']}")

@@ -6,6 +6,7 @@ import errno
 import functools
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -233,6 +234,27 @@ def killed_before(change: int) -> Callable[[str, int], None]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return act
+
+
+def survives_kills(run: Callable[[], object], output: Path, every: int) -> int:
+    """Kill a run before every so many changes of the disk, and run it again to the same tree.
+
+    Return the number of changes.
+    """
+
+    def run_until(change: int) -> int:
+        with before_changes(killed_before(change)) as made:
+            run()
+        return len(made)
+
+    n_changes = run_until(0)
+    expected = tree(output)
+    for change in range(1, n_changes + 1, every):
+        shutil.rmtree(output)
+        assert status_of(start(lambda change=change: run_until(change))) == -signal.SIGKILL
+        run()
+        assert tree(output) == expected, f"killed before change {change}"
+    return n_changes
 
 
 def start(act: Callable[[], object]) -> int:

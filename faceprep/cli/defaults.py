@@ -72,7 +72,7 @@ def read_defaults(command: str, options: Mapping[str, click.Option]) -> tuple[st
 
 
 def _read_table() -> tuple[Path, dict[str, Any]]:
-    """Return the file of defaults and its table, an empty one where there is no file."""
+    """Return the file of defaults and its table. Without a file, the table is empty."""
     if _OWN.is_file():
         return _OWN, _parse(_OWN)
     if _PROJECT.is_file():

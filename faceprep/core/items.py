@@ -94,7 +94,7 @@ _hand = _Hand()
 def share_board() -> Iterator[tuple[Board | None, dict[str, str]]]:
     """Yield a board for one worker, and the environment variables that lead the worker there.
 
-    There is no board where the system cannot share memory.
+    Yields None as the board where the system cannot share memory.
     """
     with share_memory(_SIZE) as shared:
         if shared is None:
@@ -111,7 +111,7 @@ def use_board() -> None:
 
 
 def begin(care: Care) -> None:
-    """Take this care from now on, with no item in hand."""
+    """Start an attempt with this care. No item is in hand yet."""
     _hand.care = care
     _hand.hold("")
 

@@ -74,7 +74,7 @@ class Job(ABC):
 
 
 class Continuation(ABC):
-    """A command that goes on with the run of another command."""
+    """A command that resumes the run of another command."""
 
     command: ClassVar[str]
 

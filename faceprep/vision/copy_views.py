@@ -272,10 +272,9 @@ class _Laid(NamedTuple):
 
 
 def _lay_over(whole: Thumbnails, view: Thumbnails, cut: _Cut) -> _Laid | None:
-    """Resample `view` (48, 48) so that it lies over `whole`: from its cut on, turned, shifted and
-    scaled as it fits best.
+    """Resample `view` (48, 48) to lie over `whole`. Return None where nothing fits.
 
-    Returns None where nothing fits.
+    The search starts at `cut` and finds the best turn, shift and scale.
     """
     cv2 = opencv()
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)

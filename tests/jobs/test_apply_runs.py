@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +20,7 @@ from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.steps import place_images as application
 from tests.applying import DECISIONS, apply, save_plan, source
-from tests.fakes import before_changes, images, killed_before, results, start, status_of, tree
+from tests.fakes import images, results, survives_kills
 
 __all__ = ["source"]
 
@@ -60,19 +58,7 @@ def test_killed_before_any_change_of_the_disk(
     plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS[:5])
     output = tmp_path / "out"
 
-    def run(act: Callable[[str, int], None] = lambda name, number: None) -> list[str]:
-        with before_changes(act) as made:
-            apply(plan, output, mode=mode)
-        return made
-
-    n_changes = len(run())
-    expected = tree(output)
-    assert n_changes > 40
-    for change in range(1, n_changes + 1, 5):
-        shutil.rmtree(output)
-        assert status_of(start(lambda change=change: run(killed_before(change)))) == -signal.SIGKILL
-        run()
-        assert tree(output) == expected, f"killed before change {change}"
+    assert survives_kills(lambda: apply(plan, output, mode=mode), output, every=5) > 40
 
 
 def test_command_line(

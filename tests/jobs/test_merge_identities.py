@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from faceprep.steps import place_images as application
 from faceprep.steps import plan_identities as identity_plans
 from faceprep.tables.plan import read_plan
 from tests.color_people import BLACK, GREEN, RED, Colors, color_embedders, paint
-from tests.fakes import before_changes, images, killed_before, results, start, status_of, tree
+from tests.fakes import images, results, survives_kills, tree
 from tests.merging import MERGED, apply, call_merge, decided, embed, merge, source
 
 __all__ = ["color_embedders", "source"]
@@ -250,18 +248,7 @@ def test_killed_before_any_change_of_the_disk(
     (source / "a" / "bad.png").write_bytes(b"no image")
     output = tmp_path / "out"
 
-    def run(act: Callable[[str, int], None] = lambda name, number: None) -> list[str]:
-        with before_changes(act) as made:
-            merge(source, output, second_opinion="brightness")
-        return made
-
-    n_changes = len(run())
-    expected = tree(output)
-    for change in range(1, n_changes + 1, 12):
-        shutil.rmtree(output)
-        assert status_of(start(lambda change=change: run(killed_before(change)))) == -signal.SIGKILL
-        run()
-        assert tree(output) == expected, f"killed before change {change}"
+    survives_kills(lambda: merge(source, output, second_opinion="brightness"), output, every=12)
 
 
 def test_command_line(
