@@ -1,9 +1,9 @@
-"""The item that a worker has in hand, so that one item costs one item.
+"""The current item of a worker, so that one item costs one item.
 
 A decoder may crash or hang in C, where Python cannot step in. So whatever reads or decodes an item
 takes it first: its key goes to a board that the driver can read after the worker's death. `Care` is
 what is learned from one attempt at a shard for the next. The first time a shard goes wrong it is
-carried out again one item at a time, so that the item in hand is the one to blame. From then on,
+carried out again one item at a time, so that the current item is the one to blame. From then on,
 each item that goes wrong gets its outcome and is left out.
 """
 
@@ -40,7 +40,7 @@ class Care(NamedTuple):
     faults: Mapping[str, Outcome] = {}
 
     def after(self, item: str, status: str, reason: str) -> Care | None:
-        """Return the care for the next attempt, after one went wrong with `item` in hand.
+        """Return the care for the next attempt, after one went wrong at `item`.
 
         None says that no item is to blame.
 
@@ -56,26 +56,26 @@ class Care(NamedTuple):
 
 
 class Board:
-    """A page of memory that a worker writes the item in hand on, and its driver reads."""
+    """A page of memory where a worker writes its current item, for its driver to read."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
 
     def write(self, item: str) -> None:
-        """Write the item in hand, which is in hand from now; empty if there is none."""
+        """Write the current item, which begins now; empty for none."""
         text = item.encode("utf-8", "surrogateescape")[: _SIZE - _HEAD.size]
         self._memory[_HEAD.size : _HEAD.size + len(text)] = text
         _HEAD.pack_into(self._memory, 0, time.monotonic(), len(text))
 
     def read(self) -> tuple[str, float]:
-        """Return the item in hand, and for how many seconds it has been."""
+        """Return the current item, and the seconds since it began."""
         since, length = _HEAD.unpack_from(self._memory)
         text = self._memory[_HEAD.size : _HEAD.size + length]
         return text.decode("utf-8", "surrogateescape"), time.monotonic() - since
 
 
 class _Hand:
-    """The state of this process: the item in hand, the care to take, and the board."""
+    """The state of this process: the current item, the care to take, and the board."""
 
     def __init__(self) -> None:
         self.item, self.care = "", Care()
@@ -111,13 +111,13 @@ def use_board() -> None:
 
 
 def begin(care: Care) -> None:
-    """Start an attempt with this care. No item is in hand yet."""
+    """Start an attempt with this care, and without a current item."""
     _hand.care = care
     _hand.hold("")
 
 
 def take(key: str) -> Outcome | None:
-    """Take the item `key` in hand; return its outcome instead if it is to be left out."""
+    """Make `key` the current item; return its outcome instead if it is to be left out."""
     fault = _hand.care.faults.get(key)
     if fault is None:
         _hand.hold(key)
@@ -127,7 +127,7 @@ def take(key: str) -> Outcome | None:
 
 
 def note_progress() -> None:
-    """Note that the item in hand makes progress."""
+    """Note that the current item makes progress."""
     if _hand.item:
         _hand.hold(_hand.item)
 

@@ -9,7 +9,7 @@ driver handles Ctrl-C.
 
 A shard is tried once more in a new worker. After the second death, or as soon as an item takes too
 long, it is carried out one item at a time, and the items that end a worker are left out
-(`core.items`). A shard that ends its worker with no item in hand has failed, with the signal as its
+(`core.items`). A shard that ends its worker without a current item has failed. The signal is the
 reason.
 """
 
@@ -144,7 +144,7 @@ def _with_news(workers: Sequence[_Worker], item_timeout: float) -> list[_Worker]
 
 
 class Death(NamedTuple):
-    """The end of a worker: the item that it had in hand, if any, and what happened to it."""
+    """The end of a worker: its current item, if any, and what happened to it."""
 
     reason: str
     item: str = ""
@@ -202,7 +202,7 @@ class _Worker:
         self._send((shard, care, self.n_cores))
 
     def end_if_late(self, item_timeout: float) -> None:
-        """Kill the process if it has had an item in hand for too long; `take` finds it dead."""
+        """Kill the process if its current item takes too long; `take` finds it dead."""
         if self._process is None or self._board is None or self._late:
             return
         item, seconds = self._board.read()

@@ -80,12 +80,12 @@ class RayRunner:
     @contextmanager
     def start(self, work: ShardWork) -> Iterator[CarryOut]:
         with _connected(self.address):
-            crew = _Crew(work, self)
+            pool = _ActorPool(work, self)
             try:
-                crew.hire()
-                yield crew.carry_out
+                pool.fill()
+                yield pool.carry_out
             finally:
-                crew.dismiss()
+                pool.close()
 
 
 def _refuse_unreachable(address: str) -> None:
@@ -235,7 +235,7 @@ class _Collector(logging.Handler):
 
 
 @dataclass(eq=False)
-class _Hand:
+class _Member:
     """A worker as the driver sees it. `news` is what it will answer next, None for an idle one."""
 
     actor: Any
@@ -261,7 +261,7 @@ class _Hand:
         return now - self.heard > seconds
 
 
-class _Crew:
+class _ActorPool:
     """The workers of a run."""
 
     def __init__(self, work: ShardWork, runner: RayRunner) -> None:
@@ -278,35 +278,35 @@ class _Crew:
         )(_Worker)
         hello = Hello(__version__, (os.getcwd(), work.folder), log.getEffectiveLevel())
         self._given = ray.put(work), runner.item_timeout, hello
-        self._hands: list[_Hand] = []
+        self._members: list[_Member] = []
         self._n_starts_lost = 0
         self._since = time.monotonic()
         """When a worker was last heard of."""
 
-    def hire(self) -> None:
+    def fill(self) -> None:
         """Ask for workers until there are as many as wanted."""
-        while len(self._hands) < self._n:
+        while len(self._members) < self._n:
             actor = self._actor.remote(*self._given)
-            self._hands.append(_Hand(actor, actor.greet.remote()))
+            self._members.append(_Member(actor, actor.greet.remote()))
 
-    def dismiss(self) -> None:
+    def close(self) -> None:
         """End all workers."""
         import ray
 
-        for hand in self._hands:
-            ray.kill(hand.actor)
-        self._hands.clear()
+        for member in self._members:
+            ray.kill(member.actor)
+        self._members.clear()
 
     def carry_out(self, shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
         """Yield the report of each shard. Raises FaceprepError where the run has to stop."""
         waiting, losses = deque(shards), Counter[str]()
-        while waiting or any(hand.shard for hand in self._hands):
-            self.hire()
-            for hand in self._hands:
-                if hand.news is None and waiting:
-                    hand.give(waiting.popleft())
-            for hand in self._with_news():
-                shard, answer = hand.shard, self._take(hand)
+        while waiting or any(member.shard for member in self._members):
+            self.fill()
+            for member in self._members:
+                if member.news is None and waiting:
+                    member.give(waiting.popleft())
+            for member in self._with_news():
+                shard, answer = member.shard, self._take(member)
                 if isinstance(answer, ShardReport):
                     yield answer
                 elif shard and answer:
@@ -316,18 +316,18 @@ class _Crew:
                     else:
                         yield crashed(shard, answer)
 
-    def _with_news(self) -> list[_Hand]:
+    def _with_news(self) -> list[_Member]:
         """Wait for news; return the workers that have some, are lost, or have fallen silent."""
         import ray
 
-        waited_for = [hand for hand in self._hands if hand.news is not None]
-        ready, _ = ray.wait([hand.news for hand in waited_for], timeout=_LOOK_S)
-        found = [hand for hand in waited_for if hand.news in ready]
-        for hand in waited_for:
-            if hand.shard and hand not in found and hand.is_silent(self._silence):
-                ray.kill(hand.actor)
-                found.append(hand)
-        if found or any(hand.shard for hand in self._hands):
+        waited_for = [member for member in self._members if member.news is not None]
+        ready, _ = ray.wait([member.news for member in waited_for], timeout=_LOOK_S)
+        found = [member for member in waited_for if member.news in ready]
+        for member in waited_for:
+            if member.shard and member not in found and member.is_silent(self._silence):
+                ray.kill(member.actor)
+                found.append(member)
+        if found or any(member.shard for member in self._members):
             self._since = time.monotonic()
         elif time.monotonic() - self._since > _START_S:
             raise FaceprepError(
@@ -336,18 +336,18 @@ class _Crew:
             )
         return found
 
-    def _take(self, hand: _Hand) -> ShardReport | str:
+    def _take(self, member: _Member) -> ShardReport | str:
         """Return the report of a worker, or what became of it; empty for an answered greeting.
 
         A lost worker leaves. Raises FaceprepError where the run has to stop.
         """
         import ray
 
-        was_greeted = hand.shard is not None
+        was_greeted = member.shard is not None
         try:
-            answer = ray.get(hand.news)
+            answer = ray.get(member.news)
         except ray.exceptions.RayError as error:  # of a worker that was killed, too
-            self._hands.remove(hand)
+            self._members.remove(member)
             reason = f"a worker of the Ray cluster was lost: {_first_line(error)}"
             log.warning(reason)
             if not was_greeted:
@@ -355,7 +355,7 @@ class _Crew:
             if self._n_starts_lost > _N_TRIES:
                 raise FaceprepError(reason, remedy="Look at `ray status`.") from error
             return reason
-        hand.news = hand.shard = None
+        member.news = member.shard = None
         if not was_greeted:
             self._n_starts_lost = 0
             if answer:
