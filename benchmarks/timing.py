@@ -1,4 +1,4 @@
-"""Run candidates in turn, several times, and print medians side by side."""
+"""Run candidates in turn, several times, and show medians side by side."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+
+from figures import RUNS, show_table
 
 Candidate = Callable[[], float | None]
 
@@ -25,7 +27,7 @@ def describe_options(text: str | None) -> argparse.ArgumentParser:
 def side_by_side(
     title: str, n_items: int, candidates: dict[str, Candidate], repeats: int = 3
 ) -> dict[str, float]:
-    """Median seconds of each candidate, taken in turn so that a noisy minute hits them all.
+    """Show the median seconds of candidates taken in turn, so that a noisy minute hits them all.
 
     A candidate that returns a number has timed itself (to leave its preparation out). The first is
     the yardstick. The seconds of the processor, preparation and child processes included, depend
@@ -41,13 +43,23 @@ def side_by_side(
             busy[name].append(_processor_seconds() - used)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     base = next(iter(medians.values()))
-    print(f"\n{title}: {n_items:,} items, median of {repeats}")
-    print(f"{'':44s}{'seconds':>9s}{'a second':>12s}{'ratio':>8s}{'CPU':>9s}   runs")
-    for name, median in medians.items():
-        runs = " ".join(f"{run:.2f}" for run in seconds[name])
-        rate, ratio, used = n_items / median, base / median, statistics.median(busy[name])
-        print(f"{name:44s}{median:9.2f}{rate:12,.0f}{ratio:8.2f}{used:9.2f}   {runs}", flush=True)
+    rows = {
+        name: {
+            "seconds": median,
+            "a second": n_items / median,
+            "times as fast": base / median,
+            "CPU s": statistics.median(busy[name]),
+            RUNS: " ".join(f"{run:.2f}" for run in seconds[name]),
+        }
+        for name, median in medians.items()
+    }
+    show_table(title, rows, f"{n_items:,} items, {describe_runs(repeats)}")
     return medians
+
+
+def describe_runs(repeats: int) -> str:
+    """Return "once" or "median of 3"."""
+    return f"median of {repeats}" if repeats > 1 else "once"
 
 
 def _processor_seconds() -> float:

@@ -1,0 +1,1 @@
+"""Measurements of faceprep beside other tools: `python -m benchmarks --help`."""

@@ -1,0 +1,136 @@
+"""The tables of README and docs, generated from benchmarks/results.
+
+python -m benchmarks.texts      write them
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks import scale
+from benchmarks.figures import RUNS, cells_of
+from benchmarks.results import RESULTS, Results, load_results
+from benchmarks.topics import HERE, TOPICS, sentence_of
+
+ROOT = HERE.parent
+_BLOCK = re.compile(r"(<!-- generated: benchmarks ([\w-]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
+
+COMPARISON = (
+    (
+        "rec2folder, {rec > rec2folder > note}",
+        "MXNet script: {rec > rec2folder > MXNet script > seconds} s",
+        "{rec > rec2folder > faceprep rec2folder > seconds} s",
+    ),
+    (
+        "`.rec` to four `.tar`, {convert > .rec to 4 .tar > note}",
+        "MXNet's loop into `webdataset`: "
+        "{convert > .rec to 4 .tar > MXNet's loop into ShardWriter > seconds} s",
+        "{convert > .rec to 4 .tar > faceprep convert, two workers > seconds} s",
+    ),
+    (
+        "faces from a video of 640 × 360, frames per second of processor time",
+        "imageio, TensorFlow MTCNN, skimage: "
+        "{extract-video > 640×360 > the script: imageio, TensorFlow MTCNN, skimage > a CPU second}",
+        "{extract-video > 640×360 > extract-video, in steady state > a CPU second}",
+    ),
+    (
+        "embed, {embed > embed > note}",
+        "dlib-bin: {embed > embed > dlib-bin, chip by chip > a second} per second",
+        "{embed > embed > faceprep embed, whole command > a second} per second",
+    ),
+    (
+        "people merged rightly, F on drawn identities",
+        "DBSCAN: {identities > F of merging > DBSCAN > mean}",
+        "{identities > F of merging > merge-identities > mean}",
+    ),
+    (
+        "MXNet checkpoints",
+        "MXNet 1.9.1",
+        "outputs within {mxnet-models > checkpoints > largest > difference} of MXNet's, "
+        "without MXNet",
+    ),
+)
+
+
+def pages(results: Results) -> dict[Path, str]:
+    """Return the text of each page that holds generated tables."""
+    makers: dict[str, Callable[[Results], str]] = {
+        "machines": machines,
+        "tables": all_tables,
+        "comparison": comparison,
+        **scale.BLOCKS,
+    }
+
+    def fill(match: re.Match[str]) -> str:
+        return match[1] + makers[match[2]](results) + match[3]
+
+    paths = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "scale.md"]
+    return {path: _BLOCK.sub(fill, path.read_text()) for path in paths}
+
+
+def write() -> None:
+    """Write every page with the tables of the results."""
+    for path, text in pages(load_results(RESULTS)).items():
+        path.write_text(text)
+
+
+def comparison(results: Results) -> str:
+    """Return the table of the README."""
+    rows = [[results.fill(cell) for cell in row] for row in COMPARISON]
+    return markdown([["what", "others", "faceprep"], *rows])
+
+
+def machines(results: Results) -> str:
+    """Return the machines and the versions of all results, each once."""
+    found = {describe(result["machine"]) for result in results.topics.values()}
+    versions: dict[str, set[str]] = {}
+    for result in results.topics.values():
+        for name, version in result["versions"].items():
+            versions.setdefault(name, set()).add(version)
+    shown = ", ".join(f"{name} {' and '.join(sorted(each))}" for name, each in versions.items())
+    return "".join(f"* {line}\n" for line in [*sorted(found), f"Versions: {shown}."])
+
+
+def describe(machine: dict[str, str | int]) -> str:
+    return (
+        "{processor}, {cores} cores, {memory_gib} GiB of memory, {system}, Python {python}"
+    ).format_map(machine)
+
+
+def all_tables(results: Results) -> str:
+    """Return a section for each topic that has a result, in the order of the topics."""
+    found = [name for name in TOPICS if name in results.topics]
+    return "".join(f"\n## {name}\n\n{section(name, results.topics[name])}" for name in found) + "\n"
+
+
+def section(name: str, result: dict) -> str:
+    """Return what a topic measures, when, and its tables."""
+    begun, ended = result["load"]
+    lines = f"{sentence_of(name)}\n\n*{result['date']}, load {begun:g} to {ended:g}"
+    if result["left_out"]:
+        lines += f"; left out: {'; '.join(result['left_out'])}"
+    return lines + ".*\n" + "".join(map("".join, map(_table, result["tables"])))
+
+
+def _table(table: dict) -> Iterator[str]:
+    note = f": {table['note']}" if table["note"] else ""
+    rows = {
+        name: {head: cell for head, cell in row.items() if head != RUNS}
+        for name, row in table["rows"].items()
+    }
+    yield f"\n**{table['title']}**{note}\n\n"
+    yield markdown(cells_of(rows))
+
+
+def markdown(cells: list[list[str]]) -> str:
+    """Return a table of Markdown; numbers stand on the right where no cell has spaces."""
+    heads, *rows = ([cell.replace("|", "\\|") for cell in line] for line in cells)
+    rule = "|---" + "|---:" * (len(heads) - 1) + "|"
+    lines = [f"| {' | '.join(line)} |" for line in [heads, *rows]]
+    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+
+
+if __name__ == "__main__":
+    write()
