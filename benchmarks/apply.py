@@ -1,5 +1,4 @@
-"""faceprep apply beside cp, cp with times kept, and Python's copytree: small files, the whole
-command.
+"""Time `apply` on small files beside cp, cp with times kept, and Python's copytree.
 
 python benchmarks/apply.py              20,000 files of 6 kB in 400 folders, a tenth merged
 python benchmarks/apply.py --quick      2,000 files

@@ -1,6 +1,6 @@
-"""convert: a .rec to four .tar shards and back, beside the loops that people write.
+"""Time `convert` from a .rec to four .tar shards and back, beside the loops that people write.
 
-    python benchmarks/convert.py --n 60000 --mxnet-python PYTHON --root /dev/shm
+    python benchmarks/convert.py --n 60000 --mxnet-python PYTHON --dir /dev/shm
 
 PYTHON has mxnet and webdataset (`PYTHONPATH` is passed on). Each candidate is a whole command; the
 peers print the seconds of their loop, without their imports, which is in their favour. An output is
@@ -126,32 +126,35 @@ class Benchmark:
         return run
 
     def compare(self, title: str, works: dict[str, Work]) -> None:
-        """Print the candidates side by side, with megabytes of images a second."""
+        """Show the candidates side by side."""
         candidates = {name: self.timed(work) for name, work in works.items()}
         side_by_side(title, self.n, candidates, self.repeats)
 
     def rec_to_tar(self) -> None:
         shards = ("--shards", str(_N_SHARDS))
-        works: dict[str, Work] = {
-            "faceprep convert, two workers": lambda to: convert(self.source, to / "a.tar", *shards),
-            "cat of the same bytes, with fsync": lambda to: copy_bytes(self.tars, to / "a"),
-        }
+        works: dict[str, Work] = {}
         if self.python:
             words = (self.source / "train", -(-self.n // _N_SHARDS))
             works["MXNet's loop into ShardWriter"] = lambda to: peer(
                 self.python, "webdataset_shards.py", words[0], to / "a-%d.tar", words[1]
             )
+        works |= {
+            "faceprep convert, two workers": lambda to: convert(self.source, to / "a.tar", *shards),
+            "cat of the same bytes, with fsync": lambda to: copy_bytes(self.tars, to / "a"),
+        }
         self.compare(f".rec to {_N_SHARDS} .tar", works)
 
     def tar_to_rec(self) -> None:
-        works: dict[str, Work] = {
-            "faceprep convert, two workers": lambda to: convert(self.shards, to / "a.rec")
-        }
+        works: dict[str, Work] = {}
         if self.python:
             works["tarfile and MXNet's writer"] = self._peer_to_rec
-        self.compare(".tar to .rec", works)
-        if self.python:
-            print("the same bytes:", self._are_equal())
+        works |= {
+            "faceprep convert, two workers": lambda to: convert(self.shards, to / "a.rec"),
+            "cat of the same bytes, with fsync": lambda to: copy_bytes(self.tars, to / "a"),
+        }
+        self.compare(f"{_N_SHARDS} .tar to .rec", works)
+        if self.python and not self._are_equal():
+            raise RuntimeError("convert and MXNet's writer differ")
 
     def _peer_to_rec(self, folder: Path) -> float:
         counts = (self.n, -(-self.n // N_OF_IDENTITY))
@@ -199,14 +202,14 @@ _CONVERSIONS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=60_000)
-    parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--dir", help="where to work; a folder on the disk to be measured")
     parser.add_argument("--mxnet-python", default="")
     parser.add_argument("--bytes", type=int, default=6000, help="bytes of an image")
     parser.add_argument("--cold", action="store_true", help="keep no file in memory")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", choices=_CONVERSIONS, action="append")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=given.root) as folder:
+    with tempfile.TemporaryDirectory(dir=given.dir) as folder:
         benchmark = Benchmark(given, Path(folder))
         for name in given.only or _CONVERSIONS:
             _CONVERSIONS[name](benchmark)

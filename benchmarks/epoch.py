@@ -116,7 +116,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.dir) as folder:
         root = Path(folder)
         images = list(draw_images(n))
-        print(f"{sum(len(data) for _, data in images) / n:,.0f} bytes an image")
         write_ours(images, root)
         write_theirs(images, root)
         readers = {"tf.data, .tfrecord": read_tfrecord, "webdataset, .tar": read_tar}

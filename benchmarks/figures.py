@@ -34,7 +34,9 @@ def show_table(title: str, rows: Rows, note: str = "") -> None:
 def cells_of(rows: Rows) -> list[list[str]]:
     """Return the text of a table, its heads first; a row may lack some of the columns."""
     heads = list(dict.fromkeys(head for row in rows.values() for head in row))
-    lines = [[name, *(format_cell(row.get(head, "")) for head in heads)] for name, row in rows.items()]
+    lines = [
+        [name, *(format_cell(row.get(head, "")) for head in heads)] for name, row in rows.items()
+    ]
     return [["", *heads], *lines]
 
 

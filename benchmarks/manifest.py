@@ -1,5 +1,4 @@
-"""faceprep manifest beside the way Keras_insightface lists a folder: the whole command, on a tree
-of files of one byte.
+"""Time `manifest` beside the way Keras_insightface lists a folder: files of one byte.
 
 python benchmarks/manifest.py              1,000,000 files in 10,000 folders
 python benchmarks/manifest.py --quick      100,000 files in 1,000 folders
@@ -18,6 +17,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from figures import peak_mb, show_table
 from timing import Candidate, side_by_side
 
 _AN_IDENTITY = 100
@@ -71,8 +71,8 @@ def main() -> None:
             for name, package in checkouts.items()
         }
         side_by_side("manifest", n_identities * _AN_IDENTITY, candidates, given.repeats)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        print(f"\nlargest process of all above (the peer's included): {peak:.0f} MB at the peak")
+        peak = {"MB": peak_mb(resource.RUSAGE_CHILDREN)}
+        show_table("memory", {"the largest process, the peer's included": peak})
 
 
 if __name__ == "__main__":

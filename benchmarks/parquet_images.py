@@ -1,4 +1,4 @@
-"""A random image of a Parquet file, by its offset or by row group, beside pyarrow's row group.
+"""Read random images of a Parquet file by offset or by row group, beside pyarrow's row group.
 
     python benchmarks/parquet_images.py --dir /dev/shm
 
@@ -91,9 +91,7 @@ def main() -> None:
                     "faceprep, as it reads this file": partial(read_ours, images, positions),
                     "faceprep, by row group and row": partial(read_rows, path, positions),
                 }
-                medians = side_by_side(title, given.reads, candidates, given.repeats)
-            micros = {name: seconds / given.reads * 1e6 for name, seconds in medians.items()}
-            print("µs an image:", {name: round(value, 1) for name, value in micros.items()})
+                side_by_side(title, given.reads, candidates, given.repeats)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""rec2folder and folder2rec beside MXNet's loops and a bare loop of open, write, close; index and
-memory.
+"""Time `rec2folder` and `folder2rec` beside MXNet's loops, and a bare loop of writes.
+
+The index of a large .idx, and the memory of all of them.
 
 python benchmarks/rec.py --mxnet-python .venv-mxnet/bin/python  60,000 records of about 6 kB
 python benchmarks/rec.py --label-arrays …                       the same with two labels an image
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from functools import partial
 from multiprocessing import Process
 from pathlib import Path
 
+from figures import peak_mb, show_table
 from timing import Candidate, side_by_side
 
 from faceprep.core import storage
@@ -133,7 +136,7 @@ def _create(names: list[str], images: list[bytes], low_level: bool) -> None:
 
 
 def measure_index(root: Path, n_lines: int) -> None:
-    """Parse an .idx of `n_lines` lines in a process of its own; print seconds and peak memory."""
+    """Parse an .idx of `n_lines` lines in a process of its own; show seconds and peak memory."""
     with storage.AtomicFile(root / "big.idx") as idx:
         for start in range(0, n_lines, 1 << 16):
             stop = min(start + (1 << 16), n_lines)
@@ -154,10 +157,8 @@ def measure_index(root: Path, n_lines: int) -> None:
         )
         n, seconds, peak = done.stdout.split()
         times.append(float(seconds))
-    print(
-        f"\n.idx of {int(n):,} lines: {sorted(times)[1]:.2f} s (median of 3), "
-        f"{int(peak) / 1024:.0f} MB at the peak"
-    )
+    row = {"seconds": statistics.median(times), "MB at the peak": int(peak) / 1024}
+    show_table("index", {"faceprep": row}, f".idx of {int(n):,} lines, median of 3")
 
 
 def main() -> None:
@@ -210,8 +211,8 @@ def main() -> None:
         if given.mxnet_python:
             candidates = mxnet(given.mxnet_python, "folder2rec", folders, root) | candidates
         side_by_side("folder2rec", given.images, candidates, given.repeats)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        print(f"\nlargest process of all above (MXNet's included): {peak:.0f} MB at the peak")
+        peak = {"MB": peak_mb(resource.RUSAGE_CHILDREN)}
+        show_table("memory", {"the largest process, MXNet's included": peak})
         if given.index_lines:
             measure_index(root, given.index_lines)
 

@@ -1,5 +1,4 @@
-"""faceprep report on an extract-photos run of a million faces: seconds and memory of the whole
-command.
+"""Time `report` on an extract-photos run of a million faces, and its memory.
 
 python benchmarks/report.py              1,000,000 faces of 20,000 identities
 python benchmarks/report.py --quick      100,000 faces of 2,000 identities
@@ -21,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from figures import peak_mb, show_table
 from timing import side_by_side
 
 from faceprep.synthetic import write_folder
@@ -110,9 +110,9 @@ def main() -> None:
             subprocess.run(command, check=True, capture_output=True)
 
         side_by_side("report", n_faces, {"faceprep report": report}, given.repeats)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        size = (out / "report.html").stat().st_size / 1024
-        print(f"\npeak memory {peak:.0f} MB, report.html {size:.0f} KB")
+        peak = {"MB": peak_mb(resource.RUSAGE_CHILDREN)}
+        page = {"MB": (out / "report.html").stat().st_size / 1e6}
+        show_table("size", {"most memory": peak, "report.html": page})
 
 
 if __name__ == "__main__":

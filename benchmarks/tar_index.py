@@ -1,4 +1,4 @@
-"""The index of a tar file of small samples beside one pass of webdataset, or of tarfile, over it.
+"""Time the index of a .tar of small samples beside one pass of webdataset, or of tarfile, over it.
 
 python benchmarks/tar_index.py             100,000 samples of .jpg and .cls
 python benchmarks/tar_index.py --quick     a tenth of it

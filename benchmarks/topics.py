@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
+_TRUTH = "--truth {data}/photos/registration_truth.json"
 _OPTIONAL = re.compile(r"\[(.*?)\]")
 
 
@@ -53,9 +54,7 @@ TOPICS = {
         needs=("insightface",),
         peers=("mtcnn", "tensorflow"),
     ),
-    "landmarks": Topic(
-        ("{data} [--reference-python {landmarks}]",), "--only speed --repeats 1"
-    ),
+    "landmarks": Topic(("{data} [--reference-python {landmarks}]",), "--only speed --repeats 1"),
     "turns": Topic(("{data}",), "--only photos"),
     "extract-photos": Topic(("{data}/photos",), "--images 40 --repeats 1"),
     "align": Topic(("",), "--images 20 --repeats 1", needs=("scikit-image",)),
@@ -70,19 +69,13 @@ TOPICS = {
     "merge-memory": Topic(("--dir {dir}",)),
     "identities": Topic(
         (
-            "[--att {att}] [--registration {registration} --truth {data}/photos/registration_truth.json]",
+            f"[--att {{att}}] [--registration {{registration}} {_TRUTH}]",
             "--only-crops --embedder {data}/models/MobileFaceNet.tflite --att {att} "
-            "--registration {registration} --truth {data}/photos/registration_truth.json",
+            f"--registration {{registration}} {_TRUTH}",
         ),
         needs=("scikit-learn",),
     ),
-    "thresholds": Topic(
-        (
-            "{att}",
-            "{registration} --truth {data}/photos/registration_truth.json",
-        ),
-        "",
-    ),
+    "thresholds": Topic(("{att}", f"{{registration}} {_TRUTH}"), ""),
     "verify": Topic(("[--orl {data}/orl]",), needs=("scikit-learn",)),
     "dedupe": Topic(("[{data}/orl]",), peers=("imagehash", "imagededup")),
     "dedupe-false-pairs": Topic(

@@ -1,5 +1,4 @@
-"""faceprep verify beside the field's way of judging a .bin: same embedder, same pairs; then the
-figures alone.
+"""Time `verify` beside the field's way of judging a .bin, and the figures of scores alone.
 
 python benchmarks/verify.py          6,000 pairs; 10 million scores; a search as large as IJB-C's
 python benchmarks/verify.py --quick  600 pairs; 1 million scores; a quarter of the search
@@ -15,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +23,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from figures import peak_mb, show_table
 from sklearn.metrics import roc_curve
 from sklearn.model_selection import KFold
 from timing import side_by_side
@@ -34,25 +33,23 @@ from faceprep.identity.metrics.verification import judge_pairs
 from faceprep.jobs.verify.job import Verify
 from faceprep.synthetic import draw_face
 
-ORL = Path(__file__).parents[2] / "shared" / "data" / "orl"
 
-
-def faces() -> list[list[np.ndarray]]:
-    """Images of each person, grey photos of AT&T's set where it is there, else drawn."""
-    if ORL.is_dir():
+def faces(orl: Path | None) -> list[list[np.ndarray]]:
+    """Images of each person, grey photos of AT&T's set where it is given, else drawn."""
+    if orl:
         people = [
             [cv2.imread(str(path)) for path in sorted(person.glob("*.pgm"))]
-            for person in sorted(ORL.iterdir())
+            for person in sorted(orl.iterdir())
         ]
         return [[cv2.resize(image, (112, 112)) for image in images] for images in people if images]
     return [[draw_face(person, image)[0] for image in range(10)] for person in range(20)]
 
 
-def write_bin(path: Path, n_pairs: int) -> None:
+def write_bin(path: Path, n_pairs: int, orl: Path | None) -> None:
     """Ten folds, half of each of one person; about 0.64 different images a place, as in LFW's
     set of 7,701.
     """
-    chance, people = np.random.default_rng(0), faces()
+    chance, people = np.random.default_rng(0), faces(orl)
     drawn: dict[tuple[int, int], bytes] = {}
 
     def image(person: int) -> bytes:
@@ -74,7 +71,6 @@ def write_bin(path: Path, n_pairs: int) -> None:
         second = first if same[-1] else (first + int(chance.integers(1, len(people)))) % len(people)
         images += [image(first), image(second)]
     path.write_bytes(pickle.dumps((images, same)))
-    print(f"{n_pairs:,} pairs of {len(set(images)):,} different images")
 
 
 def fields_accuracy(scores: np.ndarray, same: np.ndarray) -> float:
@@ -124,9 +120,9 @@ def run(command: list[str], told: dict[str, dict[str, float]], name: str) -> Non
     told[name] = json.loads(done.stdout)
 
 
-def commands(folder: Path, n_pairs: int, repeats: int) -> None:
+def commands(folder: Path, n_pairs: int, given: argparse.Namespace) -> None:
     path, told = folder / "pairs.bin", {}
-    write_bin(path, n_pairs)
+    write_bin(path, n_pairs, given.orl)
     side_by_side(
         "a .bin, whole command",
         n_pairs,
@@ -136,13 +132,15 @@ def commands(folder: Path, n_pairs: int, repeats: int) -> None:
                 run, ["-m", "faceprep", "verify", str(path), "--json"], told, "ours"
             ),
         },
-        repeats,
+        given.repeats,
     )
     field, ours = told["field"], told["ours"]["results"][0]["accuracy"]
-    print(
-        f"accuracy: field {field['accuracy']:.6f}, faceprep {ours:.6f}, steps of 0.01 "
-        f"{field['grid']:.6f}"
-    )
+    rows = {
+        "the field's way": {"accuracy": field["accuracy"]},
+        "the same with distances in steps of 0.01": {"accuracy": field["grid"]},
+        "faceprep verify": {"accuracy": ours},
+    }
+    show_table("accuracy of a .bin", rows)
 
 
 def figures(n: int, repeats: int) -> None:
@@ -164,7 +162,7 @@ def figures(n: int, repeats: int) -> None:
         {name: partial(judge, name, way) for name, way in ways.items()},
         repeats,
     )
-    print("accuracy:", ", ".join(f"{name} {accuracy:.9f}" for name, accuracy in told.items()))
+    show_table("accuracy of scores", {name: {"accuracy": each} for name, each in told.items()})
 
 
 def plain_search(
@@ -208,17 +206,15 @@ def searches(n_gallery: int, n_probes: int, repeats: int) -> None:
 
     ways = {"a plain loop with argsort": plain, "search": ours}
     side_by_side(f"searches in a gallery of {n_gallery:,}", n_probes, ways, repeats)
-    print(
-        "; ".join(
-            f"{name}: rank 1 {rank:.6f}, TPIR {tpir:.6f}" for name, (rank, tpir) in told.items()
-        )
-    )
+    rows = {name: {"rank 1": rank, "TPIR": tpir} for name, (rank, tpir) in told.items()}
+    show_table("accuracy of searches", rows, "TPIR at an FPIR of 0.01")
 
 
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--quick", action="store_true")
     options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--orl", type=Path, help="AT&T's photos; drawn faces without them")
     options.add_argument(
         "--fields-way", metavar="BIN", help="what the first part runs beside faceprep"
     )
@@ -228,13 +224,10 @@ def main() -> None:
         return
     share = 10 if given.quick else 1
     with tempfile.TemporaryDirectory() as folder:
-        commands(Path(folder), 6000 // share, given.repeats)
+        commands(Path(folder), 6000 // share, given)
     figures(10_000_000 // share, given.repeats)
     searches(3531 // (4 if given.quick else 1), 19593 // (4 if given.quick else 1), given.repeats)
-    print(
-        f"\npeak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} "
-        "MB"
-    )
+    show_table("memory", {"this process": {"MB": peak_mb()}})
 
 
 if __name__ == "__main__":

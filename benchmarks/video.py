@@ -1,5 +1,4 @@
-"""Video to RGB frames beside imageio and OpenCV: all frames of a clip, as it is and enlarged to
-1080p.
+"""Time video to RGB frames beside imageio and OpenCV, as the clip is and enlarged to 1080p.
 
 python benchmarks/video.py ../shared/data/video/short_hamilton_clip.mp4
 python benchmarks/video.py CLIP --repeats 3 --threads 1        one thread each, as in a worker
@@ -9,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import resource
 import tempfile
 from fractions import Fraction
 from functools import partial
@@ -18,6 +16,7 @@ from pathlib import Path
 import av
 import cv2
 import imageio.v3 as imageio
+from figures import peak_mb, show_table
 from timing import Candidate, side_by_side
 
 from faceprep.video.reader import read_frames
@@ -90,10 +89,7 @@ def main() -> None:
                 stream = container.streams.video[0]
                 title, n = f"{stream.width}x{stream.height}", stream.frames
             side_by_side(title, n, candidates, given.repeats)
-    print(
-        "\nthis process at its peak: "
-        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
-    )
+    show_table("memory", {"this process": {"MB": peak_mb()}})
 
 
 if __name__ == "__main__":
