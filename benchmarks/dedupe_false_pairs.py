@@ -1,4 +1,4 @@
-"""False pairs of dedupe in 10,000 distinct images, and the pairs themselves.
+"""Count the false pairs of dedupe in up to 10,000 distinct images.
 
     python benchmarks/dedupe_false_pairs.py --people ORL CROPS --photos FILE_OR_FOLDER …
 
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from figures import show_table
 from timing import describe_options
 
 from faceprep.core.arrays import Doubles, Pixels
@@ -133,7 +134,8 @@ def main() -> None:
         subprocess.run([*command, "--embedder", "none"], check=True, stdout=subprocess.DEVNULL)
         drops = [json.loads(line) for line in (out / "plan.jsonl").read_text().splitlines()[1:]]
         kinds = Counter(path.name.partition("-")[0] for path in (source / "all").iterdir())
-        print(f"{n:,} images {dict(kinds)}: {len(drops)} false pairs")
+        row = {"images": n, "false pairs": len(drops)} | dict(kinds)
+        show_table("false pairs", {"dedupe --embedder none": row}, "distinct images by kind")
         for number, drop in enumerate(drops):
             pair = drop["subject"], drop["evidence"]["kept"]
             print(f"  {pair[0]}  {pair[1]}  {drop['reason']}")

@@ -1,5 +1,4 @@
-"""Detectors: mtcnn beside the package mtcnn, a batch beside a loop, time an image, and recall by
-the size of the face.
+"""Time detectors one by one and in batches, mtcnn beside its package, and recall by size.
 
 python benchmarks/detectors.py --video clip.mp4 --photo faces.jpg
 python benchmarks/detectors.py --video clip.mp4 --only recall
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from figures import show_table
 from timing import side_by_side
 
 from faceprep.core.arrays import Pixels
@@ -111,14 +111,11 @@ def _all(detector: Detector, images: list[Pixels]) -> None:
 
 
 def time_an_image(frames: list[Pixels], threads: int) -> None:
-    """Median milliseconds, shrinking and second looks included."""
-    print(
-        f"\nms an image, {threads or 'all'} threads{'':8s}"
-        + "".join(f"{name:>12s}" for name in NAMES)
-    )
+    """Show median milliseconds, shrinking and second looks included."""
+    rows = {}
     for size in ((640, 360), (1280, 720), (1920, 1080)):
         images = [cv2.resize(frame, size) for frame in frames]
-        row = []
+        row = {}
         for name in NAMES:
             detector = opened(name, threads)
             times = []
@@ -126,8 +123,9 @@ def time_an_image(frames: list[Pixels], threads: int) -> None:
                 started = time.perf_counter()
                 detector.detect([image])
                 times.append(time.perf_counter() - started)
-            row.append(statistics.median(times) * 1000)
-        print(f"{size[0]} × {size[1]:<20d}" + "".join(f"{value:12.1f}" for value in row))
+            row[name] = statistics.median(times) * 1000
+        rows[f"{size[0]} × {size[1]}"] = row
+    show_table("ms an image", rows, f"{threads or 'all'} threads, median of {len(frames)} frames")
 
 
 def framed(
@@ -178,27 +176,25 @@ def recall(photos: list[Pixels], threads: int, min_iou: float = 0.5) -> None:
         for photo in photos
         for box in opened("retinaface", threads).detect([photo])[0].boxes
     ]
-    print(
-        f"\nrecall of {len(truth)} faces in {FRAME[1]} × {FRAME[0]}, by height of the face in the "
-        "frame"
-    )
-    print(f"{'':24s}" + "".join(f"{share:>9.0%}" for share in SHARES) + "    alone")
+    heads, rows = [*(f"{share:.0%}" for share in SHARES), "alone"], {}
+    note = f"{len(truth)} faces in {FRAME[1]} × {FRAME[0]}, by height of the face in the frame"
     for name in NAMES:
-        for note, small, among_others in (
+        for ending, small, among_others in (
             ("", False, False),
             (", among others", False, True),
             (", small faces", True, True),
         ):
             detector = opened(name, threads, small_faces=small)
-            row = []
+            cells = []
             for pictures in [
                 *([framed(*face, share, among_others) for face in truth] for share in SHARES),
                 [alone(*f) for f in truth],
             ]:
                 found = [_found(detector, *picture, min_iou) for picture in pictures]
                 n_second = sum(second for there, second in found if there)
-                row.append(f"{sum(there for there, _ in found) / len(found):.2f}({n_second})")
-            print(f"{name + note:24s}" + "".join(f"{value:>9s}" for value in row))
+                cells.append(f"{sum(there for there, _ in found) / len(found):.2f} ({n_second})")
+            rows[name + ending] = dict(zip(heads, cells, strict=True))
+    show_table("recall", rows, note)
 
 
 def _found(
@@ -215,13 +211,13 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--video", required=True)
     options.add_argument("--photo", help="a photo with faces; insightface's t1 without it")
-    options.add_argument("--frames", type=int, default=12)
+    options.add_argument("--frames", type=int, default=8)
     options.add_argument("--threads", type=int, default=1)
-    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--only", choices=["package", "batch", "time", "recall"])
     given = options.parse_args()
     frames = frames_of(given.video, given.frames)
-    if given.only in (None, "package"):
+    if given.only in (None, "package") and importlib.util.find_spec("mtcnn"):
         beside_the_package(frames, given.threads, given.repeats)
     if given.only in (None, "batch"):
         batch_beside_loop(frames, given.threads, given.repeats)

@@ -1,5 +1,4 @@
-"""extract-photos beside decoding and detecting alone, in as many processes: 1,000 photos of 1
-megapixel.
+"""Time `extract-photos` on photos of 1 megapixel beside decoding and detecting alone.
 
 python benchmarks/extract_photos.py ../shared/data/photos  its photos, brought to 1 megapixel
 python benchmarks/extract_photos.py                        drawn faces instead
@@ -8,6 +7,7 @@ python benchmarks/extract_photos.py                        drawn faces instead
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import resource
 import shutil
 import subprocess
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from figures import peak_mb, show_table
 from timing import side_by_side
 
 from faceprep.core.arrays import Pixels
@@ -100,27 +101,34 @@ def command(folder: Path, output: Path, n_workers: int, *options: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path, nargs="?")
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder) / "src", Path(folder) / "out"
         paths = write_photos(source, load_photos(given.photos), given.images)
-        command(source, output, given.workers)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        command(source, output, 2)
+        show_output(output)
         candidates = {
-            "decode and detect, without the start": partial(alone, paths, given.workers, False),
-            "decode and detect, with the start": partial(alone, paths, given.workers, True),
-            "faceprep extract-photos": partial(command, source, output, given.workers),
+            "decode and detect alone, two processes": partial(alone, paths, 2, False),
+            "the same, with the start of Python": partial(alone, paths, 2, True),
+            "--workers 1": partial(command, source, output, 1),
+            "--workers 2": partial(command, source, output, 2),
         }
-        title = f"photos of 1 megapixel, {given.workers} processes"
-        seconds = side_by_side(title, len(paths), candidates, given.repeats)
-    first, _, ours = seconds.values()
-    print(
-        f"\nextract-photos takes {ours / first:.2f} times as long as decoding and detecting alone"
-    )
-    print(f"its largest process at its peak: {peak:.0f} MB")
+        if importlib.util.find_spec("ray"):
+            ray = partial(command, source, output, 2, "--runner", "ray")
+            candidates["--runner ray --workers 2"] = ray
+        side_by_side("extract-photos", len(paths), candidates, given.repeats)
+
+
+def show_output(output: Path) -> None:
+    """Show what the command has left, and its memory."""
+    sizes = [path.stat().st_size for path in output.rglob("*.png")]
+    rows = {
+        "a crop": {"number": len(sizes), "kB": sum(sizes) / max(len(sizes), 1) / 1e3},
+        "the largest process": {"MB": peak_mb(resource.RUSAGE_CHILDREN)},
+    }
+    show_table("output", rows, "112 × 112 as PNG")
 
 
 if __name__ == "__main__":

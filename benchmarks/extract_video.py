@@ -1,5 +1,4 @@
-"""`extract-video` beside the script that it takes the place of, and beside decoding and detecting
-alone.
+"""Time `extract-video` beside the usual script, and beside decoding and detecting alone.
 
 python benchmarks/extract_video.py ../shared/data/video/short_hamilton_clip.mp4
 python benchmarks/extract_video.py CLIP --repeats 3 --without-script
@@ -14,6 +13,7 @@ and that with decoding ahead in a thread.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import subprocess
@@ -22,8 +22,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
+from figures import RUNS, Cell, show_table
+from timing import describe_runs, processor_seconds
 from video import enlarge
 
 from faceprep.core.cpu import n_cores
@@ -32,11 +35,23 @@ from faceprep.models.detectors.detector import DetectorSpec, open_detector
 from faceprep.video.reader import Frame, VideoReader
 
 _SCRIPT = Path(__file__).parent / "peers" / "origin_video.py"
+_SCRIPT_NEEDS = ("mtcnn", "tensorflow", "skimage")
 _SCRIPT_FRAMES = {360: 60, 1080: 20}
+Rates = tuple[float, float]
+"""Frames a second of the clock, and of the processors."""
 
 
-def detect_only(path: Path, ahead: bool) -> float:
-    """Frames a second, the detector open already."""
+class Run(NamedTuple):
+    """Seconds of the clock and of the processors, MB of the largest process, and frames."""
+
+    wall: float
+    cpu: float
+    peak: float
+    n: int
+
+
+def detect_only(path: Path, ahead: bool) -> Rates:
+    """Measure frames a second, the detector open already."""
     detector = open_detector(DetectorSpec(threads=n_cores(), min_score=0.5))
     with VideoReader(path, n_cores()) as video:
         frames = video.frames()
@@ -45,13 +60,13 @@ def detect_only(path: Path, ahead: bool) -> float:
             detector.detect([frame.pixels])
 
         detect(next(frames))
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         n = sum(1 for _ in (map_ahead(detect, frames, 1, 8) if ahead else map(detect, frames)))
-        return n / (time.perf_counter() - started)
+        return n / (time.perf_counter() - started), n / (time.process_time() - used)
 
 
-def ours(path: Path, *options: str) -> tuple[float, float, int]:
-    """(seconds, MB of the largest process at its peak, frames) of the whole command."""
+def ours(path: Path, *options: str) -> Run:
+    """Run the whole command."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,
@@ -63,7 +78,7 @@ def ours(path: Path, *options: str) -> tuple[float, float, int]:
             "--json",
             *options,
         ]
-        started = time.perf_counter()
+        started, used = time.perf_counter(), processor_seconds()
         run = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -71,9 +86,8 @@ def ours(path: Path, *options: str) -> tuple[float, float, int]:
         while run.poll() is None:
             peak = max(peak, largest(run.pid))
             time.sleep(0.02)
-        seconds = time.perf_counter() - started
-        told = json.loads(run.communicate()[0])
-        return seconds, peak / 1e6, told["inputs"]
+        seconds, cpu = time.perf_counter() - started, processor_seconds() - used
+        return Run(seconds, cpu, peak / 1e6, json.loads(run.communicate()[0])["inputs"])
 
 
 def largest(process: int) -> int:
@@ -92,29 +106,32 @@ def largest(process: int) -> int:
     return max(sizes)
 
 
-def script(path: Path, n_frames: int) -> float:
-    """Frames a second."""
+def script(path: Path, n_frames: int) -> Rates:
+    """Run the script, which prints both rates of its loop."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(_SCRIPT), str(path), folder, "--frames", str(n_frames)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return float(done.stdout.split()[-1])
+        clock, cpu = map(float, done.stdout.split()[-2:])
+        return clock, cpu
 
 
 def compare(title: str, path: Path, n_script: int, repeats: int, with_script: bool) -> None:
     """Everything in turn, medians."""
-    rates: dict[str, list[float]] = {}
+    rates: dict[str, list[Rates]] = {}
     peaks = []
 
-    def note(name: str, rate: float) -> None:
+    def note(name: str, rate: Rates) -> None:
         rates.setdefault(name, []).append(rate)
 
     for _ in range(repeats):
         beginning = ours(path, "--end", "0.26")
-        seconds, peak, n = ours(path)
-        peaks.append(peak)
-        note("extract-video, the whole command", n / seconds)
-        note("extract-video, in steady state", (n - beginning[2]) / (seconds - beginning[0]))
-        looks: dict[str, Callable[[], float]] = {
+        whole = ours(path)
+        peaks.append(whole.peak)
+        n = whole.n - beginning.n
+        steady = (n / (whole.wall - beginning.wall), n / (whole.cpu - beginning.cpu))
+        note("extract-video, the whole command", (whole.n / whole.wall, whole.n / whole.cpu))
+        note("extract-video, in steady state", steady)
+        looks: dict[str, Callable[[], Rates]] = {
             "decode and detect only, one after the other": lambda: detect_only(path, ahead=False),
             "decode and detect only, decoding ahead": lambda: detect_only(path, ahead=True),
         }
@@ -122,16 +139,15 @@ def compare(title: str, path: Path, n_script: int, repeats: int, with_script: bo
             note(name, look())
         if with_script:
             note("the script: imageio, TensorFlow MTCNN, skimage", script(path, n_script))
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    whole = medians["extract-video, the whole command"]
-    print(
-        f"\n{title}, {n} frames, median of "
-        f"{repeats}\n{'':50s}{'frames a second':>16s}{'whole command is':>18s}   runs"
-    )
-    for name, median in medians.items():
-        runs = " ".join(f"{value:.1f}" for value in rates[name])
-        print(f"{name:50s}{median:16.1f}{whole / median:16.2f} ×   {runs}")
-    print(f"largest process of extract-video at its peak: {max(peaks):.0f} MB")
+    note_text = f"{whole.n} frames, {describe_runs(repeats)}"
+    show_table(title, {name: row_of(values) for name, values in rates.items()}, note_text)
+    show_table(f"memory, {title}", {"the largest process of extract-video": {"MB": max(peaks)}})
+
+
+def row_of(runs: list[Rates]) -> dict[str, Cell]:
+    """Return the medians of both rates."""
+    clock, cpu = (statistics.median(column) for column in zip(*runs, strict=True))
+    return {"a second": clock, "a CPU second": cpu, RUNS: " ".join(f"{run[0]:.1f}" for run in runs)}
 
 
 def main() -> None:
@@ -140,11 +156,12 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--without-script", action="store_true")
     given = options.parse_args()
+    with_script = not given.without_script and all(map(importlib.util.find_spec, _SCRIPT_NEEDS))
     with tempfile.TemporaryDirectory() as folder:
         large = Path(folder) / "1080p.mp4"
         enlarge(given.clip, large)
         for title, path, height in (("640×360", given.clip, 360), ("1920×1080", large, 1080)):
-            compare(title, path, _SCRIPT_FRAMES[height], given.repeats, not given.without_script)
+            compare(title, path, _SCRIPT_FRAMES[height], given.repeats, with_script)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`extract-video --detect-every` against full detection: the same faces, and how much faster.
+"""Compare `extract-video --detect-every` with full detection: the same faces, and how much faster.
 
 python benchmarks/follow.py ../shared/data
 python benchmarks/follow.py DATA --only faces --every 10
@@ -32,7 +32,9 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from figures import RUNS, show_table
 from landmark_faces import CONTEXT, EYES_112, MIN_FACE, SIDE, agree, warp
+from timing import describe_runs
 from video import enlarge
 
 from faceprep import ExtractVideo
@@ -204,27 +206,23 @@ def report(title: str, counts: Counts) -> None:
     shared, moved, floor = (
         np.array(each) for each in (counts.overlaps, counts.moved, counts.floor)
     )
-    print(f"\n{title}: {counts.n_frames} frames, {counts.n_followed} followed, {len(shared)} faces")
-    print(f"  IoU >= 0.7 with the full look: {(shared >= SAME).mean():.1%}, ", end="")
-    print(f">= 0.9: {(shared >= 0.9).mean():.1%}; {counts.n_new} faces not yet known")
-    kinds = np.array(counts.refiners)
+    note = f"{counts.n_frames} frames, {counts.n_followed} followed, {len(shared)} faces"
+    places = {"IoU >= 0.7": (shared >= SAME).mean(), "IoU >= 0.9": (shared >= 0.9).mean()}
+    places |= {"not yet known": counts.n_new}
+    if counts.n_tracks:
+        places |= {f"tracks of {SHORT} frames": counts.n_tracks, "missed": counts.n_missed}
+        places |= {"with two people": counts.n_switches}
+    show_table(f"{title}, faces", {"shares and counts": places}, note)
+    kinds, rows_of = np.array(counts.refiners), {}
     for kind in ("", "onet", "retinaface", None):
         rows = kinds == kind if kind is not None else np.full(len(kinds), True)
         if rows.any():
             name = {"": "detector", None: "all"}.get(kind, kind)
-            print(f"  landmarks, {name:10s} {rows.sum():5d} faces: ", end="")
-            for values in (moved, floor):
-                print(
-                    f"mean {values[rows].mean():5.2f} median {np.median(values[rows]):5.2f}",
-                    end="   ",
-                )
-            print(f"ratio {moved[rows].mean() / floor[rows].mean():.2f}")
-    if counts.n_tracks:
-        print(
-            f"  tracks of {SHORT} frames or more: {counts.n_tracks}, missed {counts.n_missed}; ",
-            end="",
-        )
-        print(f"tracks with two people: {counts.n_switches}")
+            mean, floor_mean = moved[rows].mean(), floor[rows].mean()
+            row = {"faces": int(rows.sum()), "mean": mean, "median": np.median(moved[rows])}
+            row |= {"floor, mean": floor_mean, "floor, median": np.median(floor[rows])}
+            rows_of[name] = row | {"mean by floor": mean / floor_mean}
+    show_table(f"{title}, landmarks", rows_of, "per cent of the side of the box")
 
 
 # Truth
@@ -258,19 +256,18 @@ def compare_truth(data: Path, every: str, python: str, folder: Path) -> None:
     agreed = agree(both)
     mean, ours = both.mean(axis=0)[agreed], np.stack(landmarks)[agreed]
     transforms = estimate_similarity(mean, ARCFACE_112)
-    print(f"\n{len(agreed)} followed faces, {agreed.sum()} with a truth; ", end="")
-    print("errors in per cent of the eye distance")
+    note = f"{agreed.sum()} of {len(agreed)} followed faces; per cent of the eye distance"
     offsets = [
         (apply_transforms(ours[:, kind], transforms) - apply_transforms(mean, transforms))
         / EYES_112
         * 100
         for kind in (0, 1)
     ]
-    usual = np.median(offsets[0], axis=0)
+    usual, rows = np.median(offsets[0], axis=0), {}
     for name, offset in zip(("full looks", "followed"), offsets, strict=True):
         errors = np.linalg.norm(offset - usual, axis=2).mean(axis=1)
-        print(f"  {name:12s} mean {errors.mean():.2f}, ", end="")
-        print(f"95th percentile {np.percentile(errors, 95):.2f}")
+        rows[name] = {"mean": errors.mean(), "95th percentile": np.percentile(errors, 95)}
+    show_table("landmarks and their truth", rows, note)
 
 
 # Speed
@@ -335,14 +332,19 @@ def compare_speed(data: Path, every: str, repeats: int, folder: Path) -> None:
                     rates.setdefault(name, []).append((n / wall, n / cpu))
                 alone = decode(path)
                 rates.setdefault("decode", []).append((alone.n / alone.wall, alone.n / alone.cpu))
-            full, some, alone = (np.median(rates[name], axis=0) for name in rates)
-            print(f"\n{title}, {kind}, frames a second: of the clock, of a processor")
-            for name, rate in zip(rates, (full, some, alone), strict=True):
-                runs = " ".join(f"{clock:.0f}/{own:.0f}" for clock, own in rates[name])
-                print(f"  {name:8s}{rate[0]:8.1f}{rate[1]:8.1f}   {runs}")
-            ratios = some / full
-            print(f"  {every} is {ratios[0]:.2f} and {ratios[1]:.2f} times as fast, ", end="")
-            print(f"{some[0] / alone[0]:.0%} of decoding alone")
+            show_rates(f"{title}, {kind}", rates, describe_runs(repeats))
+
+
+def show_rates(title: str, rates: dict[str, list[tuple[float, float]]], note: str) -> None:
+    """Show the median rates, and how many times as fast as the first they are."""
+    full = np.median(next(iter(rates.values())), axis=0)
+    rows = {}
+    for name, runs in rates.items():
+        clock, cpu = np.median(runs, axis=0)
+        rows[name] = {"a second": clock, "a CPU second": cpu, "times as fast": clock / full[0]}
+        rows[name] |= {"times as fast, CPU": cpu / full[1]}
+        rows[name] |= {RUNS: " ".join(f"{clock:.0f}/{own:.0f}" for clock, own in runs)}
+    show_table(title, rows, note)
 
 
 def clips(data: Path) -> list[Path]:
@@ -369,7 +371,7 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("data", type=Path)
     options.add_argument("--every", default="auto")
-    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--repeats", type=int, default=1)
     options.add_argument("--only", choices=("faces", "truth", "speed"))
     options.add_argument("--reference-python", help="the interpreter that has the references")
     given = options.parse_args()

@@ -1,6 +1,6 @@
-"""Identities beside other methods: merged and cleaned, on drawn towns and on AT&T's people.
+"""Compare merging and cleaning with other methods, on drawn towns and on AT&T's people.
 
-    python benchmarks/identities.py                      drawn towns, ten seeds
+    python benchmarks/identities.py                      drawn towns, five seeds
     python benchmarks/identities.py --att CROPS          and AT&T's people, from extract-photos
     python benchmarks/identities.py --registration CROPS --truth registration_truth.json
     python benchmarks/identities.py --quick
@@ -20,10 +20,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from figures import show_table
 from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering
 from timing import describe_options
 
@@ -153,33 +154,29 @@ def n_pairs(labels: Ints) -> int:
     return int((counts * (counts - 1) // 2).sum())
 
 
-def show(name: str, values: Iterable[float]) -> dict[str, float]:
-    """Print the mean and its interval."""
-    found = np.array(list(values))
-    half = 1.96 * float(found.std(ddof=1)) / np.sqrt(len(found)) if len(found) > 1 else 0.0
-    print(f"  {name:24s}{found.mean():.3f} ± {half:.3f}", flush=True)
-    return {"mean": round(float(found.mean()), 4), "half": round(float(half), 4)}
+def interval(values: list[float]) -> dict[str, float]:
+    """Return the mean and half of its interval."""
+    half = 1.96 * float(np.std(values, ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    return {"mean": float(np.mean(values)), "±": half}
 
 
-def towns(n: int, seeds: range) -> dict[str, object]:
-    results: dict[str, object] = {}
-    for n_blurry in (0, 60 * n // 2000):
-        print(f"\nF of merging, {n:,} identities, {n_blurry} blurry people, {len(seeds)} seeds")
+def towns(n: int, seeds: range) -> None:
+    for ending, n_blurry in (("", 0), (", with blurry people", 60 * n // 2000)):
         scores: dict[str, list[float]] = {name: [] for name in METHODS}
         for seed in seeds:
             town = draw_town(TownRule(n, n_blurry=n_blurry), seed)
             likeness = likeness_of(town.embeddings)
             for name, method in METHODS.items():
                 scores[name].append(f_score(method(town, likeness), owners_of(town)))
-        results[f"F, {n_blurry} blurry"] = {
-            name: show(name, values) for name, values in scores.items()
-        }
-        results[f"far, {n_blurry} blurry"] = rates(n, n_blurry, seeds)
-    results["cleaning"] = strays(n, seeds)
-    return results
+        note = f"{n:,} identities, {n_blurry} blurry people, {len(seeds)} seeds"
+        rows = {name: interval(values) for name, values in scores.items()}
+        show_table(f"F of merging{ending}", rows, note)
+        ratios = rates(n, n_blurry, seeds)
+        show_table(f"real rate of false accepts by --far{ending}", ratios, note)
+    strays(n, seeds)
 
 
-def rates(n: int, n_blurry: int, seeds: range) -> dict[str, object]:
+def rates(n: int, n_blurry: int, seeds: range) -> dict[str, dict[str, float]]:
     """Compare the real rates of false accepts with the stated ones."""
     ratios: dict[float, list[float]] = {}
     for seed in seeds:
@@ -195,12 +192,13 @@ def rates(n: int, n_blurry: int, seeds: range) -> dict[str, object]:
                 continue
             real = np.count_nonzero(impostors >= threshold) / total
             ratios.setdefault(far, []).append(real / far)
-    for far, found in ratios.items():
-        print(f"  --far {far:g}: real rate {min(found):.2f} to {max(found):.2f} times as high")
-    return {f"{far:g}": [min(found), max(found)] for far, found in ratios.items()}
+    return {
+        f"--far {far:g}": {"lowest": min(found), "highest": max(found)}
+        for far, found in ratios.items()
+    }
 
 
-def strays(n: int, seeds: range) -> dict[str, int]:
+def strays(n: int, seeds: range) -> None:
     """Count what becomes of images whose owner is in the set."""
     counts: Counter[str] = Counter()
     for seed in seeds:
@@ -209,8 +207,11 @@ def strays(n: int, seeds: range) -> dict[str, int]:
         name_of = {int(owner): f"{number:05d}" for number, owner in enumerate(town.owners)}
         owners = [name_of[person] for person in town.people.tolist()]
         counts += judge_cleaning(town.embeddings, owners)
-    print(f"\ncleaning {n // 4:,} identities with strays, {len(seeds)} seeds: {dict(counts)}")
-    return dict(counts)
+    show_table("cleaning", count_rows(counts), f"{n // 4:,} identities, {len(seeds)} seeds")
+
+
+def count_rows(counts: Counter[str]) -> dict[str, dict[str, int]]:
+    return {name: {"images": n} for name, n in sorted(counts.items())}
 
 
 def judge_cleaning(embeddings: Embeddings, owners: list[str]) -> Counter[str]:
@@ -227,74 +228,72 @@ def judge_cleaning(embeddings: Embeddings, owners: list[str]) -> Counter[str]:
 # AT&T
 
 
-def att(crops: Path, embedder: EmbedOptions) -> dict[str, object]:
-    paths = [
-        (each.name, f"{crops}/{each.name}/{image}")
-        for each in find_identities(crops)
-        for image in each.images
-    ]
-    people = np.array([name for name, _ in paths])
-    vectors = embedder.embed([decode(Path(path).read_bytes()) for _, path in paths])
-    model = embedder.model()
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    left, right = np.triu_indices(len(unit), 1)
-    scores, same = (unit @ unit.T)[left, right].astype(float), people[left] == people[right]
-    judged = judge_pairs(scores, same, n_folds=10)
-    print(f"\nAT&T, {len(paths)} crops, {embedder.embedder}: EER {judged.eer:.2%}")
-    print(f"  accuracy {judged.accuracy:.2%}; thresholds of {model.fingerprint or 'the default'}")
-    random = np.random.default_rng(0)
-    split = [f"{name}_{at % 3}" for at, name in enumerate(people.tolist())]
-    pieces = Embeddings([f"{n}/{i}" for i, n in enumerate(split)], split, vectors, model)
-    owners = np.array([name.partition("_")[0] for name in sorted(set(split))])
-    found = merge(pieces)
-    pairs = [(int(at), int(into)) for at, into in enumerate(found) if at != into]
-    wrong = sum(owners[a] != owners[b] for a, b in pairs)
-    print(f"  cut in three: {len(pairs)} of 40 merges, {wrong} of them wrong")
-    names = np.unique(people)
-    moved = np.where(random.random(len(people)) < 0.4, random.choice(names, len(people)), people)
-    mixed = Embeddings([f"{n}/{i}" for i, n in enumerate(moved)], moved.tolist(), vectors, model)
-    counts = judge_cleaning(mixed, people.tolist())
-    print(f"  two in five in the wrong identity: {dict(counts)}")
-    merges = {"found": len(pairs), "wrong": int(wrong)}
-    return {"eer": judged.eer, "accuracy": judged.accuracy, "merges": merges, "clean": counts}
+class Crops:
+    """Crops in folders of identities, their vectors, and figures of all pairs."""
+
+    def __init__(self, folder: Path, embedder: EmbedOptions, groups: list[list[str]]) -> None:
+        person = {name: str(number) for number, names in enumerate(groups) for name in names}
+        each_image = [
+            (each.name, f"{folder}/{each.name}/{image}")
+            for each in find_identities(folder)
+            for image in each.images
+        ]
+        self.names = [name for name, _ in each_image]
+        self.people = np.array([person.get(name, name) for name in self.names])
+        self.paths = [path for _, path in each_image]
+        self.vectors = embedder.embed([decode(Path(path).read_bytes()) for path in self.paths])
+        self.model, self.title = embedder.model(), Path(embedder.embedder).name
+
+    def show_pairs(self, title: str) -> None:
+        """Show the accuracy of all pairs."""
+        unit = self.vectors / np.linalg.norm(self.vectors, axis=1, keepdims=True)
+        left, right = np.triu_indices(len(unit), 1)
+        scores = (unit @ unit.T)[left, right].astype(float)
+        same = self.people[left] == self.people[right]
+        judged = judge_pairs(scores, same, n_folds=10)
+        row = {"images": len(unit), "pairs": len(same), "of one person": int(same.sum())}
+        row |= {"equal error rate": judged.eer, "10-fold accuracy": judged.accuracy}
+        show_table(f"pairs of {title}, {self.title}", {"all pairs": row})
+
+    def show_merges(self, title: str, names: list[str], people: np.ndarray) -> None:
+        """Merge the images under `names`, and show how many merges are right."""
+        found = merge(Embeddings(self.paths, names, self.vectors, self.model))
+        person_of = dict(zip(names, people.tolist(), strict=True))
+        owners = [person_of[name] for name in sorted(person_of)]
+        pairs = [(at, int(into)) for at, into in enumerate(found) if at != into]
+        wrong = sum(owners[at] != owners[into] for at, into in pairs)
+        row = {"wanted": len(owners) - len(set(owners)), "merged": len(pairs), "wrong": wrong}
+        show_table(f"{title}, {self.title}", {"merge-identities": row})
 
 
-def registration(crops: Path, truth: Path, embedder: EmbedOptions) -> dict[str, object]:
+def att(crops: Path, embedder: EmbedOptions) -> None:
+    """Judge AT&T's people: pairs, identities cut in three, and images in wrong identities."""
+    set_ = Crops(crops, embedder, [])
+    set_.show_pairs("AT&T")
+    split = [f"{name}_{at % 3}" for at, name in enumerate(set_.names)]
+    set_.show_merges("AT&T cut in three", split, set_.people)
+    random, names = np.random.default_rng(0), np.unique(set_.people)
+    is_moved = random.random(len(set_.people)) < 0.4
+    moved = np.where(is_moved, random.choice(names, len(set_.people)), set_.people)
+    keys = [f"{name}/{i}" for i, name in enumerate(moved)]
+    mixed = Embeddings(keys, moved.tolist(), set_.vectors, set_.model)
+    counts = judge_cleaning(mixed, set_.people.tolist())
+    title = f"AT&T, two in five in the wrong identity, {set_.title}"
+    show_table(title, count_rows(counts))
+
+
+def registration(crops: Path, truth: Path, embedder: EmbedOptions) -> None:
     """Judge the pairs and merges of a folder of sign-ups by the lists of IDs of one person each."""
-    person_of = {
-        name: number
-        for number, names in enumerate(json.loads(truth.read_text())["same_person"])
-        for name in names
-    }
-    paths = [
-        (each.name, f"{crops}/{each.name}/{image}")
-        for each in find_identities(crops)
-        for image in each.images
-    ]
-    names = [name for name, _ in paths]
-    people = np.array([person_of.get(name, name) for name in names], dtype=object).astype(str)
-    vectors = embedder.embed([decode(Path(path).read_bytes()) for _, path in paths])
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    left, right = np.triu_indices(len(unit), 1)
-    scores, same = (unit @ unit.T)[left, right].astype(float), people[left] == people[right]
-    judged = judge_pairs(scores, same, n_folds=10)
-    found = merge(Embeddings([path for _, path in paths], names, vectors, embedder.model()))
-    folders = sorted(set(names))
-    owners = np.array([person_of.get(name, name) for name in folders], dtype=object).astype(str)
-    pairs = [(at, int(into)) for at, into in enumerate(found) if at != into]
-    wrong = sum(owners[a] != owners[b] for a, b in pairs)
-    wanted = len(folders) - len(set(owners))
-    print(f"\nregistration, {len(paths)} crops, {embedder.embedder}: EER {judged.eer:.2%}")
-    print(f"  accuracy {judged.accuracy:.2%} of {len(same)} pairs, {same.sum()} of one person")
-    print(f"  {len(pairs)} of {wanted} merges, {wrong} of them wrong")
-    merges = {"found": len(pairs), "wanted": wanted, "wrong": int(wrong)}
-    return {"eer": judged.eer, "accuracy": judged.accuracy, "merges": merges}
+    set_ = Crops(crops, embedder, json.loads(truth.read_text())["same_person"])
+    set_.show_pairs("registration")
+    set_.show_merges("registration", set_.names, set_.people)
 
 
 def main() -> None:
-    """Print the tables, and write the results as JSON."""
+    """Show the tables."""
     parser = describe_options(__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, for a look")
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--att", type=Path, help="AT&T's people as crops")
     parser.add_argument("--registration", type=Path, help="the registration desk's crops")
     parser.add_argument("--truth", type=Path, help="registration_truth.json")
@@ -302,20 +301,17 @@ def main() -> None:
     parser.add_argument("--embedder", default="dlib-resnet")
     parser.add_argument("--mean", help="of a model file, as embed has it")
     parser.add_argument("--std", help="of a model file, as embed has it")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
     asked = parser.parse_args()
-    n, seeds = 2000, range(10)
+    n, seeds = 2000, range(asked.seeds)
     if asked.quick:
         n, seeds = 400, range(2)
-    results = {} if asked.only_crops else towns(n, seeds)
+    if not asked.only_crops:
+        towns(n, seeds)
     options = EmbedOptions(asked.embedder, mean=asked.mean, std=asked.std)
     if asked.registration and asked.truth:
-        name = f"registration, {asked.embedder}"
-        results[name] = registration(asked.registration, asked.truth, options)
+        registration(asked.registration, asked.truth, options)
     if asked.att:
-        results[f"AT&T, {asked.embedder}"] = att(asked.att, options)
-    if asked.json:
-        asked.json.write_text(json.dumps(results, indent=1))
+        att(asked.att, options)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Landmarks of the default detector without and with refinement: error, jitter, likeness, speed.
+"""Compare landmarks without and with refinement: error, jitter, likeness and seconds.
 
 python benchmarks/landmarks.py DATA --reference-python VENV/bin/python
 python benchmarks/landmarks.py DATA --reference-python VENV/bin/python --only speed
@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from figures import show_table
 from landmark_faces import EYES_112, Face, Scene, find_face, load_faces, show
 from video import enlarge
 
@@ -95,8 +96,7 @@ def compare_errors(faces: list[Face], detector: SizedDetector, refiner: Refiner)
         np.median(np.concatenate([upright(getattr(s, kind), s.truth) for s in every]), axis=0)
         for kind in ("plain", "refined")
     ]
-    print(f"\n{'error, mean/95th percentile':28s}{'faces':>6s}{'missed':>8s}{'plain':>12s}", end="")
-    print(f"{'refined':>12s}{'worse':>8s}{'onet':>7s}{'retinaface':>11s}")
+    rows = {}
     for name, s in seen.items():
         plain, refined = (
             np.linalg.norm(upright(points, s.truth) - offset, axis=2).mean(axis=1)
@@ -104,8 +104,10 @@ def compare_errors(faces: list[Face], detector: SizedDetector, refiner: Refiner)
         )
         worse = (refined > plain + WORSE).mean()
         shares = [s.refiners.count(kind) / len(s.refiners) for kind in ("onet", "retinaface")]
-        print(f"{name:28s}{len(plain):6d}{s.n_missed:8d}{_spread(plain)}{_spread(refined)}", end="")
-        print(f"{worse:8.1%}{shares[0]:7.0%}{shares[1]:11.0%}")
+        rows[name] = {"faces": len(plain), "missed": s.n_missed, "plain": _spread(plain)}
+        rows[name] |= {"refined": _spread(refined), "worse": worse}
+        rows[name] |= {"by onet": shares[0], "by retinaface": shares[1]}
+    show_table("error", rows, "mean/95th percentile, per cent of the eye distance")
 
 
 def _scenes(
@@ -117,7 +119,7 @@ def _scenes(
 
 
 def _spread(errors: Doubles) -> str:
-    return f"{errors.mean():7.1f}/{np.percentile(errors, 95):<4.1f}"
+    return f"{errors.mean():.1f}/{np.percentile(errors, 95):.1f}"
 
 
 # Jitter
@@ -125,7 +127,7 @@ def _spread(errors: Doubles) -> str:
 
 def compare_jitter(faces: list[Face], detector: SizedDetector, refiner: Refiner) -> None:
     """Show a still face at random fractions of a pixel, after H.264; compare the arcface crops."""
-    print("\njitter of a still face, RMS of the crop's corners in % of its width, median of faces")
+    rows = {}
     for name, width, canvas in UPRIGHT:
         plain, refined = [], []
         for number, face in enumerate(faces):
@@ -145,7 +147,8 @@ def compare_jitter(faces: list[Face], detector: SizedDetector, refiner: Refiner)
             plain.append(jitter(sure, shifts, width))
             refined.append(jitter(better, shifts, width))
         medians = statistics.median(plain), statistics.median(refined)
-        print(f"{name:28s}{len(plain):6d} faces {medians[0]:8.2f} → {medians[1]:.2f}")
+        rows[name] = {"faces": len(plain), "plain": medians[0], "refined": medians[1]}
+    show_table("jitter", rows, "RMS of a still crop's corners in % of its width, median of faces")
 
 
 def through_h264(images: Sequence[Pixels]) -> list[Pixels]:
@@ -193,12 +196,14 @@ def compare_likeness(folder: Path, detector: SizedDetector, refiner: Refiner) ->
     embedder = DlibResnet(Runtime("cpu", 1))
     same = people[chosen][:, None] == people[chosen]
     np.fill_diagonal(same, False)
-    print(f"\nmean cosine of genuine pairs, dlib-resnet, {len(chosen)} of {len(photos)} faces")
+    rows = {}
     names = ("plain, original", "plain, pasted", "refined, original", "refined, pasted")
     for name, cut in zip(names, crops.values(), strict=True):
         vectors = embedder.embed(np.stack(cut))
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        print(f"{name:28s}{(vectors @ vectors.T)[same].mean():8.4f}")
+        rows[name] = {"cosine": (vectors @ vectors.T)[same].mean()}
+    note = f"mean of genuine pairs, dlib-resnet, {len(chosen)} of {len(photos)} faces"
+    show_table("likeness", rows, note)
 
 
 def paste(photo: Pixels, width: float, chance: np.random.Generator) -> Pixels:
@@ -223,6 +228,7 @@ def aligned(image: Pixels, faces: Faces) -> Pixels:
 
 def compare_speed(clip: Path, repeats: int) -> None:
     """Run extract-video on all cores, alternately with and without refinement."""
+    rows = {}
     with tempfile.TemporaryDirectory() as folder:
         large = Path(folder) / "large" / "1080p.mp4"
         large.parent.mkdir()
@@ -240,8 +246,9 @@ def compare_speed(clip: Path, repeats: int) -> None:
                         seconds[refine].append(time.process_time() - started)
                 plain, refined = (min(seconds[refine]) for refine in (False, True))
                 kind = "all faces" if all_faces else "one face a frame"
-                print(f"{path.stem}, {kind}: {plain:.2f} s of processor time, ", end="")
-                print(f"{refined:.2f} s with refinement, {refined / plain - 1:+.1%}")
+                name = f"{'1080p' if path is large else '640 × 360'}, {kind}"
+                rows[name] = {"plain": plain, "refined": refined, "more": refined / plain - 1}
+    show_table("extract-video", rows, f"CPU seconds, the least of {repeats}")
 
 
 def main() -> None:
@@ -250,8 +257,8 @@ def main() -> None:
     options.add_argument("--reference-python", help="the interpreter that has the references")
     options.add_argument("--cache", type=Path, help="folder that keeps the references' answers")
     options.add_argument("--detector", default="retinaface")
-    options.add_argument("--frames", type=int, default=12, help="of each clip")
-    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--frames", type=int, default=6, help="of each clip")
+    options.add_argument("--repeats", type=int, default=1)
     options.add_argument("--only", choices=("errors", "jitter", "likeness", "speed"))
     given = options.parse_args()
     wanted = [given.only] if given.only else ["errors", "jitter", "likeness", "speed"]
@@ -261,13 +268,11 @@ def main() -> None:
     refiner = open_refiner(Runtime("cpu", 1))
     with tempfile.TemporaryDirectory() as folder:
         cache = given.cache or Path(folder)
-        if {"errors", "jitter"} & set(wanted):
+        if given.reference_python and {"errors", "jitter"} & set(wanted):
             faces = load_faces(given.data, given.reference_python, cache, given.frames)
-            n_photos = sum(not face.is_video for face in faces)
-            print(f"{n_photos} faces of photos, {len(faces) - n_photos} of frames")
-        if "errors" in wanted:
+        if given.reference_python and "errors" in wanted:
             compare_errors(faces, detector, refiner)
-        if "jitter" in wanted:
+        if given.reference_python and "jitter" in wanted:
             compare_jitter(faces, detector, refiner)
     if "likeness" in wanted:
         compare_likeness(given.data / "orl", detector, refiner)

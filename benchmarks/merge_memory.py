@@ -1,6 +1,6 @@
-"""Memory of `merge-identities` on very many identities, from vectors and a .rec to a new .rec.
+"""Measure the memory of `merge-identities` on many identities, from vectors and a .rec.
 
-    python benchmarks/merge_memory.py [--identities 2000000] [--images 2] [--dim 512] [--blocks 20]
+    python benchmarks/merge_memory.py [--identities 200000] [--images 2] [--dim 512] [--blocks 20]
 
 The vectors are made up; every hundredth identity is a person who signed up twice. Comparing all
 pairs takes hours at full size and the same memory from the first block to the last. So only
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from figures import show_table
 from timing import describe_options
 
 import faceprep.cli
@@ -133,13 +134,17 @@ def watched() -> Iterator[list[int]]:
 
 def main() -> None:
     parser = describe_options(__doc__)
-    parser.add_argument("--identities", type=int, default=2_000_000)
+    parser.add_argument("--identities", type=int, default=200_000)
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--blocks", type=int, default=20)
+    parser.add_argument("--dir", help="where to work; a folder on the disk to be measured")
+    parser.add_argument("--quick", action="store_true", help="20,000 identities")
     parser.add_argument("--kept", type=Path, help="a folder that keeps the inputs")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    if args.quick:
+        args.identities = 20_000
+    with tempfile.TemporaryDirectory(dir=args.dir) as name:
         folder = args.kept or Path(name)
         rec, npz = folder / "train.rec", folder / "vectors.npz"
         if not npz.exists():
@@ -153,7 +158,12 @@ def main() -> None:
         with watched() as samples:
             status = faceprep.cli.main()
         seconds = time.perf_counter() - started
-        print(f"exit {status}, {seconds:.0f} s, most anonymous memory {max(samples) / 1e6:.2f} GB")
+    if status:
+        raise SystemExit(f"merge-identities ended with {status}")
+    row = {"identities": args.identities, "images": args.identities * args.images}
+    row |= {"seconds": seconds, "GB": max(samples) / 1e6}
+    note = f"anonymous memory; {args.blocks} blocks compared, once"
+    show_table("merge-identities", {"the whole command": row}, note)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""MXNet checkpoints in ONNX Runtime beside MXNet itself: differences, time to load, time an image.
+"""Compare MXNet checkpoints in ONNX Runtime with MXNet itself: differences and seconds.
 
-python benchmarks/mxnet_models.py SYMBOLS --mxnet-python .venv-mxnet/bin/python [--json OUT]
+python benchmarks/mxnet_models.py SYMBOLS --mxnet-python .venv-mxnet/bin/python
 
 SYMBOLS is a folder of -symbol.json files, some with .params; the others get random weights from
 MXNet. Times an image are processor seconds of a batch in one thread, for both, which other
@@ -20,18 +20,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+from figures import show_table
 
 from faceprep.models.mxnet.checkpoint import Checkpoint
 from faceprep.models.onnx_session import Runtime
 
 _PEER = Path(__file__).parent / "peers" / "mxnet_forward.py"
-_COLUMNS = (
-    ("difference", "{:.1e}"),
-    ("load_s", "{:.2f}"),
-    ("mxnet_load_s", "{:.2f}"),
-    ("image_ms", "{:.1f}"),
-    ("mxnet_image_ms", "{:.1f}"),
-)
 
 
 def run_mxnet(python: str, symbols: Path, folder: Path, given: argparse.Namespace) -> dict:
@@ -66,7 +60,7 @@ def measure(symbol: Path, given: argparse.Namespace) -> dict[str, float]:
         for one, other in zip(found, expected, strict=True)
     ]
     image_ms = 1000 * statistics.median(seconds) / len(data)
-    return {"difference": float(max(differences)), "load_s": load, "image_ms": image_ms}
+    return {"difference": float(max(differences)), "load s": load, "image ms": image_ms}
 
 
 def main() -> None:
@@ -75,22 +69,17 @@ def main() -> None:
     options.add_argument("--mxnet-python", required=True)
     options.add_argument("--batch", type=int, default=8)
     options.add_argument("--repeats", type=int, default=5)
-    options.add_argument("--json", type=Path, help="write the results here too")
     given = options.parse_args()
     results = {}
-    print(f"{'':18s}" + "".join(f"{name:>16s}" for name, _ in _COLUMNS))
     with tempfile.TemporaryDirectory() as scratch:
         theirs = run_mxnet(given.mxnet_python, given.symbols, Path(scratch), given)
         for symbol in sorted(Path(scratch).glob("*-symbol.json")):
             name = symbol.name.removesuffix("-symbol.json")
             peer = theirs[name]
-            result = measure(symbol, given) | {"mxnet_load_s": peer["load"]}
-            result["mxnet_image_ms"] = 1000 * peer["batch"] / given.batch
-            results[name] = result
-            cells = "".join(f"{form.format(result[key]):>16s}" for key, form in _COLUMNS)
-            print(f"{name:18s}{cells}", flush=True)
-    if given.json:
-        given.json.write_text(json.dumps(results, indent=1) + "\n")
+            result = measure(symbol, given) | {"MXNet's load s": peer["load"]}
+            results[name] = result | {"MXNet's image ms": 1000 * peer["batch"] / given.batch}
+    results["largest"] = {"difference": max(row["difference"] for row in results.values())}
+    show_table("checkpoints", results, f"batches of {given.batch}, one thread")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""All measures of `score` on one decoded crop of 112 × 112, in one thread; with a model, the whole
-command beside the network alone.
+"""Time the measures of `score` on a decoded crop, and `score --model` beside the network alone.
 
 python benchmarks/score.py [--model SPEC] [--crops 500]
 """
@@ -7,11 +6,9 @@ python benchmarks/score.py [--model SPEC] [--crops 500]
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +27,13 @@ _CROPS, _RUNS = 400, 7
 def measures() -> None:
     opencv().setNumThreads(1)
     crop, _ = draw_face(identity=1, image=1)
-    runs = []
-    for _ in range(_RUNS + 1):  # the first warms up
-        started = time.perf_counter()
+
+    def measure() -> None:
         for _ in range(_CROPS):
             measure_crop(crop)
-        runs.append((time.perf_counter() - started) / _CROPS * 1e3)
-    print(f"{crop.shape}: {statistics.median(runs[1:]):.2f} ms a crop, median of {_RUNS}")
+
+    measure()  # warms up
+    side_by_side("all measures, one crop, one thread", _CROPS, {"measure_crop": measure}, _RUNS)
 
 
 def draw(root: Path, n: int, size: tuple[int, int]) -> None:
@@ -66,7 +63,7 @@ def with_model(model: str, n: int) -> None:
             "faceprep score, without the model": command,
             "the same with the model": lambda: command("--model", model),
         }
-        side_by_side("score", n, candidates, 3)
+        side_by_side(f"score, {Path(model).name}", n, candidates, 3)
 
 
 def _score(scorer: object, crops: np.ndarray) -> None:

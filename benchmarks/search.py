@@ -1,6 +1,6 @@
-"""Search for 1,000 probes among n x 512 vectors against the machine's own sgemm rate, in one run.
+"""Search for 1,000 probes among n x 512 vectors beside the machine's own sgemm rate.
 
-    python benchmarks/search.py [--quick] [--rows 1000000] [--probes 1000] [--top 5] [--approximate]
+    python benchmarks/search.py [--quick] [--rows 300000] [--probes 1000] [--top 5] [--approximate]
 
 The sgemm rate is that of numpy on blocks of the same shape, probes x 4096, into the same memory.
 Our rate counts the products alone, probes x n x 2 x 512 operations, over the whole call: order of
@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from figures import show_table
 from similarity import DIM, PER_IDENTITY, people, sgemm_rate
-from timing import describe_options
+from timing import describe_options, describe_runs
 
 from faceprep.core.embeddings import Embeddings
 from faceprep.identity.ann_search import NearIndex
@@ -44,7 +45,7 @@ def exact(probes: Embeddings, gallery: Embeddings, top: int) -> tuple[float, Hit
 
 
 def approximate(probes: Embeddings, gallery: Embeddings, top: int, wanted: Hits) -> None:
-    """Prints the times of the index and of the search, and the recall over all probes."""
+    """Show the times of the index and of the search, and the recall over all probes."""
     ready, started = prepare(gallery), time.perf_counter()
     index = NearIndex.build(ready, 0)
     built, asked = time.perf_counter() - started, prepare(probes)
@@ -53,17 +54,16 @@ def approximate(probes: Embeddings, gallery: Embeddings, top: int, wanted: Hits)
     hits = index.search(asked, top + 1)
     seconds = time.perf_counter() - started
     found, best = (each.choose(each.ranks == 1) for each in (hits, wanted))
-    recall = (found.groups == best.groups).mean()
-    print(
-        f"approximate: index {built:.1f} s, search {seconds:.2f} s, recall@1 {recall:.4f} over "
-        f"all, {tuning.recall:.4f} measured by itself; {tuning.n_lists} lists"
-    )
+    row = {"index s": built, "search s": seconds, "lists": tuning.n_lists}
+    row |= {"recall@1": (found.groups == best.groups).mean(), "by its own sample": tuning.recall}
+    note = f"{len(gallery):,} random vectors, the hardest kind; once"
+    show_table("search --approximate", {"faceprep": row}, note)
 
 
 def main() -> None:
     parser = describe_options(__doc__)
     parser.add_argument("--quick", action="store_true", help="50,000 rows, once")
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--probes", type=int, default=1000)
     parser.add_argument("--top", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
@@ -73,19 +73,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         gallery = people(n, Path(folder) / "gallery.npy")
         probes = probes_of(gallery, args.probes)
-        shares, height = [], min(args.probes, 1024)
+        rounds, height = [], min(args.probes, 1024)
         for _ in range(repeats):
             before = sgemm_rate(2, height)
             seconds, hits = exact(probes, gallery, args.top)
             theirs = (before + sgemm_rate(2, height)) / 2
             ours = args.probes * n * 2 * DIM / seconds / 1e9
-            shares.append(ours / theirs)
+            rounds.append((seconds, ours, theirs, ours / theirs))
             first = hits.choose(hits.ranks == 1)
             names = [gallery.identities[row * PER_IDENTITY] for row in first.groups.tolist()]
             right = np.mean([a == b for a, b in zip(names, probes.identities, strict=True)])
-            shown = f"{args.probes:,} probes, {n:,} rows: {seconds:.2f} s, {ours:.1f} of"
-            print(f"{shown} {theirs:.1f} GFLOP/s = {ours / theirs:.0%}; rank 1 right {right:.2%}")
-        print(f"median {statistics.median(shares):.0%}")
+        columns = ("seconds", "GFLOP/s", "sgemm GFLOP/s", "share")
+        medians = (statistics.median(column) for column in zip(*rounds, strict=True))
+        row = dict(zip(columns, medians, strict=True)) | {"rank 1": right}
+        note = f"{args.probes:,} probes, {n:,} vectors, {describe_runs(repeats)}"
+        show_table("search", {"faceprep, exact": row}, note)
         if args.approximate:
             approximate(probes, gallery, args.top, hits)
 

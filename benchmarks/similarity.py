@@ -1,7 +1,6 @@
-"""All pairs of n x 512 vectors against the machine's own sgemm rate, measured in turns in the same
-run.
+"""Compare all pairs of n x 512 vectors with the machine's own sgemm rate, in the same run.
 
-    python benchmarks/similarity.py [--quick] [--rows 100000] [--repeats 3] [--million]
+    python benchmarks/similarity.py [--quick] [--rows 60000] [--repeats 3] [--million]
 
 The sgemm rate is that of numpy on blocks of 4096 x 4096 into the same memory. Ours is counted as
 the products that a triangle needs, n(n-1)/2 x 2 x 512 operations, over the whole call: scaling,
@@ -11,15 +10,14 @@ a hundred of them under two names; pairs between identities from a likeness of 0
 
 from __future__ import annotations
 
-import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from timing import describe_options
+from figures import Cell, peak_mb, show_table
+from timing import describe_options, describe_runs
 
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.identity.similarity import find_pairs
@@ -68,61 +66,37 @@ def all_pairs(embeddings: Embeddings) -> tuple[float, float, int]:
     return seconds, len(embeddings) * (len(embeddings) - 1) * DIM / seconds / 1e9, len(found.left)
 
 
-def in_turns(embeddings: Embeddings, repeats: int) -> float:
-    """Prints a line a round; the median seconds of ours."""
+def in_turns(embeddings: Embeddings, repeats: int) -> dict[str, Cell]:
+    """Return a row with the medians of ours and of the machine's rate."""
     rounds = []
     for _ in range(repeats):
         before = sgemm_rate(2)
         seconds, ours, n_pairs = all_pairs(embeddings)
         theirs = (before + sgemm_rate(2)) / 2
-        rounds.append((seconds, ours / theirs))
-        shown = (
-            f"{len(embeddings):>9,} rows {seconds:8.2f} s {ours:7.1f} of {theirs:7.1f} "
-            f"GFLOP/s = {ours / theirs:4.0%}"
-        )
-        print(f"{shown}; {n_pairs:,} pairs found; peak {peak():.2f} GB", flush=True)
-    seconds, share = (statistics.median(column) for column in zip(*rounds, strict=True))
-    print(f"{'median':>9s}      {seconds:8.2f} s, {share:.0%}")
-    return seconds
-
-
-def peak() -> float:
-    """Resident memory of this process at its highest, in GB; pages of the mapped file count as
-    well.
-    """
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-
-
-def sizes(most: int) -> Iterator[int]:
-    for share in (4, 2, 1):
-        yield most // share
+        rounds.append((seconds, ours, theirs, ours / theirs))
+    columns = ("seconds", "GFLOP/s", "sgemm GFLOP/s", "share")
+    medians = (statistics.median(column) for column in zip(*rounds, strict=True))
+    counts = {"rows": len(embeddings), "pairs found": n_pairs, "MB at the peak": peak_mb()}
+    return dict(zip(columns, medians, strict=True)) | counts
 
 
 def main() -> None:
     parser = describe_options(__doc__)
     parser.add_argument("--quick", action="store_true", help="20,000 rows, once")
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=60_000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--million",
-        action="store_true",
-        help="run 1,000,000 rows once instead of projecting it only",
-    )
+    parser.add_argument("--million", action="store_true", help="run 1,000,000 rows once as well")
     args = parser.parse_args()
     rows, repeats = (20_000, 1) if args.quick else (args.rows, args.repeats)
     with tempfile.TemporaryDirectory() as folder:
-        measured = {}
-        for n in sizes(rows):
-            measured[n] = in_turns(people(n, Path(folder) / f"{n}.npy"), repeats)
-        n, half = rows, rows // 2
-        power = np.log(measured[n] / measured[half]) / np.log(n / half)
-        print(f"time grows with rows to the power of {power:.2f}; 2 is what pairs do")
-        print(
-            f"1,000,000 rows, projected with the square: {measured[n] * (1e6 / n) ** 2 / 60:.0f} "
-            "minutes"
-        )
+        rows_of = {}
+        for name, share in (("a quarter", 4), ("half", 2), ("largest", 1)):
+            embeddings = people(rows // share, Path(folder) / f"{share}.npy")
+            rows_of[name] = in_turns(embeddings, repeats)
         if args.million:
-            in_turns(people(1_000_000, Path(folder) / "million.npy"), 1)
+            rows_of["a million"] = in_turns(people(1_000_000, Path(folder) / "million.npy"), 1)
+    note = f"{DIM} numbers, memory-mapped, {describe_runs(repeats)}"
+    show_table("all pairs", rows_of, note)
 
 
 if __name__ == "__main__":

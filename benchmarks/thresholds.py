@@ -1,5 +1,4 @@
-"""Measures thresholds of an embedder: likeness of all pairs of a set, and angles to identity
-centres.
+"""Measure thresholds of an embedder: likeness of all pairs of a set, angles to identity centres.
 
     python benchmarks/thresholds.py CROPS [--embedder dlib-resnet] [--truth groups.json]
 
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from figures import show_table
 
 from faceprep.core.arrays import Doubles
 from faceprep.identity.cores import robust_centre
@@ -32,19 +32,23 @@ def describe_pairs(
     left, right = np.triu_indices(len(table), 1)
     scores, same = table[left, right], people[left] == people[right]
     eer = judge_pairs(scores, same, n_folds=0).eer
-    print(
-        f"\n{name}: {same.sum():,} pairs of one person, {(~same).sum():,} of two; equal error "
-        f"rate {eer:.2%}"
+    note = (
+        f"{same.sum():,} pairs of one person, {(~same).sum():,} of two; equal error rate {eer:.2%}"
     )
-    print(f"  one person from {scores[same].min():.3f} on, two up to {scores[~same].max():.3f}")
+    rows = {
+        "lowest of one person": {"likeness": scores[same].min()},
+        "highest of two": {"likeness": scores[~same].max()},
+    }
     for least in at:
-        print(
-            f"  from {least:g} on: {(scores[same] >= least).mean():.1%} of one, "
-            f"{(scores[~same] >= least).mean():.1%}"
-        )
+        shares = {
+            "of one": (scores[same] >= least).mean(),
+            "of two": (scores[~same] >= least).mean(),
+        }
+        rows[f"from {least:g} on"] = {"likeness": least} | shares
+    show_table(name, rows, note)
 
 
-def describe_angles(unit: Doubles, people: npt.NDArray[np.str_], limit: float) -> None:
+def describe_angles(title: str, unit: Doubles, people: npt.NDArray[np.str_], limit: float) -> None:
     """Degrees from each image to the robust centre of its own person, and to those of the
     others.
     """
@@ -54,13 +58,9 @@ def describe_angles(unit: Doubles, people: npt.NDArray[np.str_], limit: float) -
     angles = np.degrees(np.arccos(np.clip(unit @ centres.T, -1, 1)))
     own = people[:, None] == names[None]
     low, few, middle = np.quantile(angles[~own], [0.01, 0.05, 0.5])
-    print(
-        f"\ndegrees to the own centre: {angles[own].max():.1f} at most, median "
-        f"{np.median(angles[own]):.1f}"
-    )
-    print(
-        f"degrees to others' centres: 1 % below {low:.1f}, 5 % below {few:.1f}, median {middle:.1f}"
-    )
+    ours = {"median": np.median(angles[own]), "most": angles[own].max()}
+    others = {"median": middle, "1 % below": low, "5 % below": few}
+    show_table(title, {"to the own centre": ours, "to others' centres": others}, "degrees")
 
 
 def main() -> None:
@@ -84,19 +84,20 @@ def main() -> None:
     )
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     unit, model = rows / lengths, embed.model()
-    print(
-        f"{len(rows)} images of {len(set(people))} people, vectors of length {lengths.mean():.2f}"
+    title = f"{given.crops.name}, {len(rows)} images of {len(set(people))} people"
+    describe_pairs(
+        f"{title}, cosine",
+        unit @ unit.T,
+        people,
+        [model.undecided_from, model.threshold, model.merge_from],
     )
     describe_pairs(
-        "cosine", unit @ unit.T, people, [model.undecided_from, model.threshold, model.merge_from]
-    )
-    describe_pairs(
-        "1 - distance² / 2",
+        f"{title}, 1 - distance² / 2",
         1 + rows @ rows.T - (lengths**2 + lengths.T**2) / 2,
         people,
         [1 - 0.6**2 / 2],
     )
-    describe_angles(unit, people, model.outlier_angle)
+    describe_angles(f"{title}, angles", unit, people, model.outlier_angle)
 
 
 if __name__ == "__main__":

@@ -37,10 +37,10 @@ def side_by_side(
     busy: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(repeats):
         for name, candidate in candidates.items():
-            started, used = time.perf_counter(), _processor_seconds()
+            started, used = time.perf_counter(), processor_seconds()
             own = candidate()
             seconds[name].append(own if own is not None else time.perf_counter() - started)
-            busy[name].append(_processor_seconds() - used)
+            busy[name].append(processor_seconds() - used)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     base = next(iter(medians.values()))
     rows = {
@@ -62,7 +62,7 @@ def describe_runs(repeats: int) -> str:
     return f"median of {repeats}" if repeats > 1 else "once"
 
 
-def _processor_seconds() -> float:
+def processor_seconds() -> float:
     """Return the seconds of the processor that this process and its ended children took."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system

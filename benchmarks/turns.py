@@ -1,4 +1,4 @@
-"""Turned photos: false turns, photos looked at again, and turned photos that come out right.
+"""Count false turns of photos, photos looked at again, and turned photos that come out right.
 
 python benchmarks/turns.py DATA
 
@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from figures import show_table
 
 from faceprep.core.arrays import Pixels
 from faceprep.core.errors import SourceError
@@ -58,8 +60,7 @@ class Counted(FaceFinder):
 def measure(name: str, images: list[tuple[str, Pixels]], options: FaceOptions) -> None:
     finder = options.finder()
     finder.__class__ = Counted
-    print(f"{name}: {len(images)} images")
-    with_faces = images
+    with_faces, rows = images, {}
     for turn in TURNS:
         finder.n_doubts = n_wrong = 0
         seconds, kept = 0.0, []
@@ -74,12 +75,11 @@ def measure(name: str, images: list[tuple[str, Pixels]], options: FaceOptions) -
                 n_wrong += 1
                 print(f"    turned by {turn}: found at {found.turn}, {found.status}: {label}")
         n = len(with_faces)
-        print(
-            f"  {turn:3d}°: {n} images, {n_wrong} wrong, {finder.n_doubts} looked at again, ",
-            end="",
-        )
-        print(f"{1000 * seconds / max(n, 1):.0f} ms each")
+        rows[f"turned by {turn}°"] = {"images": n, "wrong": n_wrong}
+        rows[f"turned by {turn}°"] |= {"looked at again": finder.n_doubts}
+        rows[f"turned by {turn}°"] |= {"CPU ms each": 1000 * seconds / max(n, 1)}
         with_faces = kept if turn == 0 else with_faces
+    show_table(name, rows)
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ imageio writes a PNG.
 
 python benchmarks/peers/origin_video.py VIDEO OUT --frames 60
 
-Prints frames a second of the loop alone: imports, the model and two frames to warm up are left out.
+Prints frames a second of the loop alone, of the clock and of the processors. Imports, the model and
+two frames to warm up are left out.
 """
 
 from __future__ import annotations
@@ -58,15 +59,16 @@ def main() -> None:
     given = options.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     detector = MTCNN()
-    started, n_found = 0.0, 0
+    started, used, n_found = 0.0, 0.0, 0
     for number, pixels in enumerate(
         itertools.islice(imageio.imiter(given.video, plugin="pyav"), given.frames)
     ):
         if number == _WARM_UP:
-            started = time.perf_counter()
+            started, used = time.perf_counter(), time.process_time()
         n_found += extract(detector, pixels, given.out / f"{number}.png")
-    rate = (given.frames - _WARM_UP) / (time.perf_counter() - started)
-    print(f"{n_found} faces, frames a second: {rate:.3f}")
+    n = given.frames - _WARM_UP
+    clock, cpu = time.perf_counter() - started, time.process_time() - used
+    print(f"{n_found} faces, frames a second: {n / clock:.3f} {n / cpu:.3f}")
 
 
 if __name__ == "__main__":
