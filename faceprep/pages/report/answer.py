@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from faceprep.core.text import count_noun, format_bytes
 from faceprep.pages.report.lineage import figures_of
@@ -52,13 +51,13 @@ def _describe_result(tally: Tally, counted: Mapping[str, int]) -> str:
 def _figures(tally: Tally, counted: Mapping[str, int]) -> list[tuple[str, str]]:
     found = tally.outcomes
     left_out = found.n_inputs - found.n_ok - _n_failed_inputs(tally)
-    figures: list[tuple[str, Any]] = [("inputs", found.n_inputs), ("ok", found.n_ok)]
+    figures = [("inputs", found.n_inputs), ("ok", found.n_ok)]
+    if tally.of_videos:
+        figures = [("videos", len(tally.videos)), ("frames", found.n_inputs), ("ok", found.n_ok)]
     if left_out:
         figures.append(("left out", left_out))
     figures.append(("failed", found.n_failed))
-    if tally.of_videos:
-        figures.append(("videos", len(tally.videos)))
-    elif counted:
+    if counted and not tally.of_videos:
         figures.append(("identities", len(counted)))
     shown = [(name, f"{n:,}") for name, n in figures]
     if tally.files:

@@ -28,7 +28,7 @@ from faceprep.vision import codec
 from faceprep.vision.load_image import load_image, load_image_bytes
 
 log = logging.getLogger("faceprep")
-_SIDE = 112
+_SIDE = 80
 
 
 class Crops(ABC):

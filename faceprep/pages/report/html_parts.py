@@ -82,14 +82,13 @@ def _pictures(part: Pictures, level: int) -> Iterator[str]:
 
 def _image(picture: Picture) -> str:
     source = _data_url(picture.data, "image/jpeg")
-    return f'<img alt="{escaped(picture.name)}" src="{source}">'
+    return f'<img alt="{escaped(picture.alt or picture.name)}" src="{source}">'
 
 
 def _comparison(part: Comparison, level: int) -> Iterator[str]:
-    yield f'<div class="pair"><div class="sides">{_side(part.left, level)}'
-    if part.right.name:
-        yield f'<b aria-hidden="true">→</b>{_side(part.right, level)}'
-    yield f"</div><p>{escaped(part.text)}</p></div>\n"
+    sign = f'<b aria-hidden="true">{escaped(part.sign)}</b>'
+    sides = sign.join(_side(side, level) for side in part.sides)
+    yield f'<div class="pair"><div class="sides">{sides}</div><p>{escaped(part.text)}</p></div>\n'
 
 
 def _side(side: Side, level: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from faceprep.core import storage
 from faceprep.core.arrays import Pixels
 from faceprep.core.errors import FaceprepError
+from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
 from faceprep.pages.report.crops import Crops, FolderCrops, SetCrops, images_of, open_set
 from faceprep.pages.report.run_state import Run
@@ -21,7 +22,7 @@ from faceprep.vision import codec
 from faceprep.vision.marks import draw_faces
 
 log = logging.getLogger("faceprep")
-SMALL, LARGE = 112, 360
+SMALL, LARGE = 96, 320
 _MOST_FRAMES = 8
 _MOST_VIDEO_BYTES = 512 << 20
 """A larger video is not searched for a frame, as all its packets would be read."""
@@ -50,14 +51,15 @@ class InputPictures:
         pixels = self.load(key)
         if pixels is None:
             return None
-        return Picture(key, codec.encode_small(pixels, long_side), label)
+        return Picture(key, codec.encode_small(pixels, long_side), label, f"{key}, as it was given")
 
     def marked(self, key: str, label: str, faces: Sequence[Sequence[float]]) -> Picture | None:
         """Return a picture with the boxes and landmarks of `faces`, 14 numbers each."""
         pixels = self.load(key)
         if pixels is None:
             return None
-        return Picture(key, codec.encode_small(draw_faces(pixels, faces, LARGE), LARGE), label)
+        data = codec.encode_small(draw_faces(pixels, faces, LARGE), LARGE)
+        return Picture(key, data, label, f"{key}, with {count_noun(len(faces), 'face')} marked")
 
     def load(self, key: str) -> Pixels | None:
         """Return the pixels of an input, or of a frame named VIDEO#NUMBER."""

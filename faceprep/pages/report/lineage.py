@@ -11,7 +11,7 @@ from typing import Any
 from faceprep.core.errors import FaceprepError
 from faceprep.core.restored_job import restore_job
 from faceprep.core.text import count_noun
-from faceprep.pages.report.outcomes import Outcomes, is_failure
+from faceprep.pages.report.outcomes import Kind, Outcomes, Reasons, is_failure
 from faceprep.pages.report.run_state import Run, find_runs, is_work_page
 from faceprep.pages.report.section_runs import count_outcome
 from faceprep.pages.report.sections import Chain, Link, Section
@@ -153,13 +153,18 @@ def _link(step: Step | End) -> Link:
     if not step.run.is_finished:
         text = f"Not finished. {text}"
     ranked = found.left_out.ranked(len(found.left_out.counts))
-    notes = [
-        f"{count_outcome(status, n)}{': ' if reason else ''}{reason}"
-        for (status, reason), n in ranked[:_N_REASONS]
-    ]
+    notes = [_note(kind, n, found.left_out) for kind, n in ranked[:_N_REASONS]]
     if len(ranked) > _N_REASONS:
         notes.append(f"{sum(n for _, n in ranked[_N_REASONS:]):,} for other reasons")
     return Link(f"{step.run.command} → {step.output}", text, notes)
+
+
+def _note(kind: Kind, n: int, reasons: Reasons) -> str:
+    """Say how many inputs were left out for one reason."""
+    reason = reasons.wording(kind)
+    if not reason:
+        return count_outcome(kind[0], n)
+    return f"{count_outcome(kind[0], n)}: {reason}"
 
 
 def _step_numbers(step: Step) -> dict[str, Any]:

@@ -13,6 +13,7 @@ Kind = tuple[str, str]
 """A status, and a reason without its numbers and names."""
 _N_EXAMPLES, _MOST_KINDS = 3, 10_000
 _NUMBER = re.compile(r"\d[\d.,]*\b")
+_HIDDEN = re.compile("[#…]")
 _OTHERS = "other reasons"
 
 
@@ -43,6 +44,13 @@ class Reasons:
     def ranked(self, most: int) -> list[tuple[Kind, int]]:
         """Return at most `most` kinds with their counts, the largest count first."""
         return sorted(self.counts.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
+
+    def wording(self, kind: Kind) -> str:
+        """Return a reason as it was given, if need be as an example."""
+        reason = self.examples[kind][0][1]
+        if self.counts[kind] > 1 and _HIDDEN.search(kind[1]):
+            return f"such as {reason}"
+        return reason
 
     def by_status(self) -> dict[str, int]:
         """Return the count of each status, the largest first."""

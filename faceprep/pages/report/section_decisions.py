@@ -13,14 +13,14 @@ from typing import Any
 from faceprep.core.errors import FaceprepError
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MERGE, MOVE, UNDECIDED, Decision, Outcome
-from faceprep.pages.report.sections import Comparison, Part, Picture, Section, Side
+from faceprep.pages.report.sections import Comparison, Picture, Section, Side
 from faceprep.pages.review.gallery import AGAINST, FOR, INTO, LEAD, SUBJECT, Gallery, Strip
 from faceprep.pages.review.thumbnails import make_thumbnail
 
-_N_SHOWN, _N_EACH, _SIDE = 8, 3, 96
+_N_SHOWN, _N_EACH, _SIDE = 8, 3, 80
 _TITLES = {MERGE: "Merged people", MOVE: "Images of somebody else", DROP: "Dropped images"}
 _TEXTS = {
-    MERGE: "The names on the left are those on the right. The least similar are shown first.",
+    MERGE: "The names in one box are one person. The least similar are shown first.",
     MOVE: "Each image on the left was moved to the identity on the right.",
     DROP: "Each image on the left was dropped. The one that is kept is on the right.",
 }
@@ -72,8 +72,12 @@ def decision_sections(
 
 def _section(action: str, doubtful: Doubtful, gallery: Gallery) -> Section | None:
     shown = doubtful.of(action)
-    parts: list[Part] = [_compare(decision, gallery) for decision in shown]
-    if not any(part.left.items for part in parts if isinstance(part, Comparison)):
+    groups: dict[tuple[str, str], list[Decision]] = {}
+    for decision in shown:
+        person = decision.into if action == MERGE else decision.subject
+        groups.setdefault((person, decision.verdict), []).append(decision)
+    parts = [_compare(decisions, gallery) for decisions in groups.values()]
+    if not any(side.items for part in parts for side in part.sides):
         return None
     n_accepted, n_undecided = (doubtful.counts[action, each] for each in (ACCEPTED, UNDECIDED))
     numbers = {
@@ -89,33 +93,53 @@ def _section(action: str, doubtful: Doubtful, gallery: Gallery) -> Section | Non
     )
 
 
-def _compare(decision: Decision, gallery: Gallery) -> Comparison:
-    left, right = _sides(decision, gallery)
+def _compare(decisions: Sequence[Decision], gallery: Gallery) -> Comparison:
+    """Compare the sides of decisions that lead to the same image or identity."""
+    first = decisions[0]
+    if first.action == MERGE:
+        sides = [_identity(first, gallery, INTO)]
+        sides += [_identity(decision, gallery, SUBJECT) for decision in decisions]
+        text = "; ".join(_describe(decision, len(decisions) > 1) for decision in decisions)
+        return Comparison(sides, "=", _capital(text))
+    return Comparison(_sides(first, gallery), "→", _capital(_describe(first, False)))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _describe(decision: Decision, is_named: bool) -> str:
+    """Say why; `is_named` adds the subject, where there are several."""
     text = decision.reason or decision.action
+    if is_named and decision.score is not None:
+        text = f"{decision.subject}: similarity {decision.score:.3f}"
     if decision.verdict == UNDECIDED:
-        text = f"Undecided: {text}"
-    return Comparison(left, right, text)
+        text = f"undecided, {text}"
+    return text
 
 
-def _sides(decision: Decision, gallery: Gallery) -> tuple[Side, Side]:
+def _sides(decision: Decision, gallery: Gallery) -> list[Side]:
+    """Return the sides of a decision to move or to drop."""
+    lead = gallery.strips(decision).get(LEAD, Strip("", (), 0)).names
+    first = _identity(decision, gallery, SUBJECT)
+    if lead:
+        first = _side(decision, gallery, LEAD, lead[:1])
+    if decision.action == MOVE:
+        return [first, _identity(decision, gallery, INTO)]
+    kept = [_side(decision, gallery, LEAD, [name]) for name in lead[1:2]]
+    return [first, *kept]
+
+
+def _identity(decision: Decision, gallery: Gallery, role: str) -> Side:
+    """Show an identity: its images in the pairs of evidence first, then others."""
     strips = gallery.strips(decision)
-    if decision.action == DROP:
-        lead = strips.get(LEAD, Strip("", (), 0)).names
-        left, right = (_side(decision, gallery, LEAD, lead[at : at + 1]) for at in (0, 1))
-        return left, right
-    right = _identity(decision, gallery, INTO, strips)
-    if decision.action == MOVE and LEAD in strips:
-        return _side(decision, gallery, LEAD, strips[LEAD].names[:1]), right
-    return _identity(decision, gallery, SUBJECT, strips), right
-
-
-def _identity(decision: Decision, gallery: Gallery, role: str, strips: Mapping[str, Strip]) -> Side:
-    """Show an identity: its image in the pairs of evidence first, then others."""
-    place = int(role == INTO)
-    evidence = [strips[each].names[place] for each in (FOR, AGAINST) if each in strips]
+    name, place = decision.subject, 0
+    if role == INTO:
+        name, place = decision.into, 1
+    pairs = [strips[each].names for each in (FOR, AGAINST) if each in strips]
+    evidence = [names[place] for names in pairs if len(names) > place]
     strip = strips.get(role, Strip("", (), 0))
     names = list(dict.fromkeys([*evidence, *strip.names]))[:_N_EACH]
-    name = decision.into if role == INTO else decision.subject
     if strip.total > len(names):
         name = f"{name} ({count_noun(strip.total, 'image')})"
     return _side(decision, gallery, role, names, name)

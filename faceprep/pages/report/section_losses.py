@@ -63,7 +63,7 @@ def _parts(reasons: Reasons, pictures: InputPictures) -> list[Part]:
     for kind, _ in reasons.ranked(_N_PICTURED):
         items = show_examples(kind, reasons, pictures)
         if items:
-            parts.append(Pictures(f"{kind[0]}: {kind[1]}", items))
+            parts.append(Pictures(f"{kind[0]}: {reasons.wording(kind)}", items))
     rows: list[tuple[str, int | None, str, str]] = []
     for kind, n in reasons.ranked(_N_REASONS):
         for place, (key, reason) in enumerate(reasons.examples[kind]):

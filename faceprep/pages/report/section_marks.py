@@ -29,9 +29,9 @@ def marks_section(table: Path, pictures: InputPictures) -> Section | None:
     if not shown:
         return None
     numbers = {"examples": [item.name for item in shown]}
-    text = "Boxes and landmarks as they were found, from the lowest to the highest score."
+    text = "Boxes and landmarks, from the lowest to the highest score."
     parts = [Pictures("", shown, is_large=True)]
-    return Section("marks", "Faces on their photos", numbers, parts, text)
+    return Section("marks", "Faces as they were found", numbers, parts, text)
 
 
 def _choose(table: Path) -> list[str]:

@@ -70,7 +70,7 @@ def describe_failures(by_status: Mapping[str, int]) -> str:
     """Describe the failures by unit and status.
 
     >>> describe_failures({"ok": 9, "undecodable": 2, "cut_off of a video": 1})
-    '3 failed: 2 undecodable, 1 video cut_off'
+    '3 failed: 2 undecodable, 1 video cut off'
     >>> describe_failures({"ok": 9, "no_face": 1})
     'none failed'
     """
@@ -82,15 +82,16 @@ def describe_failures(by_status: Mapping[str, int]) -> str:
 
 
 def count_outcome(name: str, n: int) -> str:
-    """Format a count of outcomes with their unit, if they have one.
+    """Format a count of outcomes in words, with their unit if they have one.
 
     >>> count_outcome("no_face", 3), count_outcome("cut_off of a video", 2)
-    ('3 no_face', '2 videos cut_off')
+    ('3 no face', '2 videos cut off')
     """
     status, unit = split_count_name(name)
+    words = status.replace("_", " ")
     if unit:
-        return f"{count_noun(n, unit)} {status}"
-    return f"{n:,} {status}"
+        return f"{count_noun(n, unit)} {words}"
+    return f"{n:,} {words}"
 
 
 def is_open(run: Run, tally: Tally) -> bool:

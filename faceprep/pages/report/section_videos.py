@@ -133,6 +133,8 @@ def _missing_parts(missing: Ints, numbers: dict[str, Any]) -> Iterator[Part]:
     tail = [(limit, int((missing >= limit).sum())) for limit in limits]
     numbers["missing"] = describe(missing) | {"edges": edges, "counts": count(missing, edges)}
     numbers["with_at_least"] = {str(limit): n for limit, n in tail}
+    if not missing.any():
+        return
     bars = {"videos": count(missing, edges)}
     is_log = edges[-1] - edges[-2] > 1
     yield Histogram(
@@ -169,4 +171,4 @@ def _reason_parts(
     )
     for kind, _ in ranked[:_N_PICTURED]:
         if pictures and (items := show_examples(kind, reasons, pictures)):
-            yield Pictures(f"{kind[0]}: {kind[1]}", items)
+            yield Pictures(f"{kind[0]}: {reasons.wording(kind)}", items)

@@ -56,11 +56,12 @@ class Examples:
 
 @dataclass(frozen=True)
 class Picture:
-    """A JPEG with its label and the name of what it shows."""
+    """A JPEG with its label and the name of what it shows; `alt` is for who cannot see it."""
 
     name: str
     data: bytes
     label: str = ""
+    alt: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sides beside each other, with a sentence about them."""
+    """Sides beside each other, joined by `sign`, with a sentence about them."""
 
-    left: Side
-    right: Side
+    sides: Sequence[Side]
+    sign: str
     text: str
 
 
