@@ -154,14 +154,12 @@ class Report(Look):
             )
             for each, reader in zip(accounts, readers, strict=True)
         ]
-        overview = None
-        title = f"Report on {chapters[0].title}"
-        if len(chapters) > 1:
-            title = f"Report on {len(chapters)} outputs"
-            rows = [_compared(account) for account in accounts]
-            overview = Table("Outputs", _COMPARED, rows)
-        heading = Heading(title, f"Made by faceprep {__version__}. No network, no script.")
-        return write_page(heading, chapters, overview)
+        footer = f"Made by faceprep {__version__}. No network, no script."
+        if len(chapters) == 1:
+            return write_page(Heading(f"Report on {chapters[0].title}", footer), chapters, None)
+        rows = [_compared(account) for account in accounts]
+        heading = Heading(f"Report on {len(rows)} outputs", footer, _answer_all(accounts))
+        return write_page(heading, chapters, Table("Outputs", _COMPARED, rows))
 
     def _cards(self, accounts: Sequence[Account], readers: Sequence[Accountant]) -> Iterator[Path]:
         """Write the cards that were asked for, and yield their paths."""
@@ -187,6 +185,16 @@ def _default_target(outs: Sequence[Path]) -> Path:
 
 def _name_of(account: Account) -> str:
     return os.path.basename(os.path.abspath(account.output))
+
+
+def _answer_all(accounts: Sequence[Account]) -> str:
+    """Say what several outputs come to."""
+    n_open = sum(not each.sections[0].numbers["finished"] for each in accounts)
+    n_failed = sum(tally.outcomes.n_failed for each in accounts for tally in each.tallies)
+    state = "all finished"
+    if n_open:
+        state = f"{n_open:,} not finished"
+    return f"{len(accounts):,} outputs, {state}; {n_failed:,} failed."
 
 
 def _compared(account: Account) -> list[Cell]:

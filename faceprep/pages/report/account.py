@@ -147,7 +147,7 @@ class Accountant:
 
     def _decisions(self) -> Iterator[Section]:
         """Yield the sections with pictures of decisions."""
-        plan = _plan_of(self._out)
+        plan = _plan_of(self._out, self._runs)
         if plan.is_file():
             yield from decision_sections(*read_plan(plan), self._scratch / "decisions")
 
@@ -204,7 +204,7 @@ class Accountant:
 
     def _of_likeness(self) -> Iterator[Section]:
         """Yield the sections on pair similarity, the plan and verification."""
-        out, plan = self._out, _plan_of(self._out)
+        out, plan = self._out, _plan_of(self._out, self._runs)
         judged, decisions = read_plan(plan) if plan.is_file() else ({}, iter(()))
         summary = judged.get("summary") or {}
         kept = _load_likeness(plan) or summary.get("likeness")
@@ -244,8 +244,10 @@ def _faces_table(out: Path) -> Path:
     return out if out.name == FACES_TABLE else out / FACES_TABLE
 
 
-def _plan_of(out: Path) -> Path:
+def _plan_of(out: Path, found_runs: Sequence[Run]) -> Path:
     """Return the path of the plan of an output, whether it exists or not."""
+    if out.is_dir() and any(run.command == "apply" for run in found_runs):
+        return next((path for run in found_runs for path in run.sources), out / PLAN)
     if out.is_dir():
         return out / PLAN
     if out.suffix == ".jsonl":

@@ -20,10 +20,11 @@ _DETAILS = "Details"
 
 
 class Heading(NamedTuple):
-    """Title and footer of the page."""
+    """Title and footer of the page, and what several chapters come to."""
 
     title: str
     footer: str
+    answer: str = ""
 
 
 class Chapter(NamedTuple):
@@ -61,7 +62,7 @@ def _page(heading: Heading, chapters: Sequence[Chapter], overview: Table | None)
         yield "<main>\n"
         yield from _sections(chapters[0], "0", 2)
     else:
-        yield "</header>\n<main>\n"
+        yield f'<p class="answer">{escaped(heading.answer)}</p>\n</header>\n<main>\n'
         yield from _overview(chapters, overview)
     yield f"</main>\n<footer>{escaped(heading.footer)}</footer>\n</body>\n</html>\n"
 

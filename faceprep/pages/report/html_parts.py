@@ -86,8 +86,9 @@ def _image(picture: Picture) -> str:
 
 
 def _comparison(part: Comparison, level: int) -> Iterator[str]:
+    first, *others = (_side(side, level) for side in part.sides)
     sign = f'<b aria-hidden="true">{escaped(part.sign)}</b>'
-    sides = sign.join(_side(side, level) for side in part.sides)
+    sides = first + "".join(f'<div class="joined">{sign}{side}</div>' for side in others)
     yield f'<div class="pair"><div class="sides">{sides}</div><p>{escaped(part.text)}</p></div>\n'
 
 

@@ -10,11 +10,13 @@ from typing import Any
 
 from faceprep.core.errors import FaceprepError
 from faceprep.core.restored_job import restore_job
+from faceprep.core.state_file import run_id_of
 from faceprep.core.text import count_noun
 from faceprep.pages.report.outcomes import Kind, Outcomes, Reasons, is_failure
 from faceprep.pages.report.run_state import Run, find_runs, is_work_page
 from faceprep.pages.report.section_runs import count_outcome
 from faceprep.pages.report.sections import Chain, Link, Section
+from faceprep.tables.plan import read_plan
 
 _MOST_STEPS, _N_REASONS = 50, 5
 
@@ -90,7 +92,19 @@ def _inputs(run: Run) -> Iterator[tuple[Path, str | None]]:
         inputs = [{"path": str(source), "run": None} for source in run.sources]
     for each in inputs:
         if isinstance(each, dict) and isinstance(each.get("path"), str):
-            yield Path(each["path"]), each.get("run")
+            yield _behind_plan(Path(each["path"]), each.get("run"))
+
+
+def _behind_plan(path: Path, run_id: str | None) -> tuple[Path, str | None]:
+    """Return the set that a plan judges, for a plan that lies apart from it; else the same."""
+    if run_id is not None or path.suffix != ".jsonl":
+        return path, run_id
+    try:
+        judged, _ = read_plan(path)
+        source = Path(str(judged["source"]))
+        return source, run_id_of(source)
+    except (FaceprepError, KeyError):  # not a plan any more
+        return path, None
 
 
 def _runs_with(path: Path, run_id: str) -> list[Run]:

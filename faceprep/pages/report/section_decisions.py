@@ -85,7 +85,7 @@ def _section(action: str, doubtful: Doubtful, gallery: Gallery) -> Section | Non
         "undecided": n_undecided,
         "shown": [[decision.subject, decision.into] for decision in shown],
     }
-    text = f"{count_noun(n_accepted, 'decision')} carried out, {n_undecided:,} undecided."
+    text = f"{count_noun(n_accepted, 'decision')} accepted, {n_undecided:,} undecided."
     if len(shown) < n_accepted + n_undecided:
         text += f" {len(shown):,} of them are shown."
     return Section(

@@ -30,7 +30,9 @@ def failures_section(
         return None
     n = reasons.counts.total()
     numbers = {"failed": n, **_numbers(reasons)}
-    return Section("failures", "Failures", numbers, _parts(reasons, pictures), f"{n:,} failed.")
+    return Section(
+        "failures", "Failures", numbers, _parts(reasons, pictures, "Failures"), f"{n:,} failed."
+    )
 
 
 def left_out_section(reasons: Reasons, pictures: InputPictures) -> Section | None:
@@ -40,7 +42,7 @@ def left_out_section(reasons: Reasons, pictures: InputPictures) -> Section | Non
         return None
     numbers = {"left_out": n, **_numbers(reasons)}
     text = f"{count_noun(n, 'input was', 'inputs were')} sound and left out."
-    return Section("left_out", "Left out", numbers, _parts(reasons, pictures), text)
+    return Section("left_out", "Left out", numbers, _parts(reasons, pictures, "Left out"), text)
 
 
 def _numbers(reasons: Reasons) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def _numbers(reasons: Reasons) -> dict[str, Any]:
     return {"by_status": reasons.by_status(), "reasons": ranked}
 
 
-def _parts(reasons: Reasons, pictures: InputPictures) -> list[Part]:
+def _parts(reasons: Reasons, pictures: InputPictures, noun: str) -> list[Part]:
     parts: list[Part] = []
     for kind, _ in reasons.ranked(_N_PICTURED):
         items = show_examples(kind, reasons, pictures)
@@ -68,7 +70,7 @@ def _parts(reasons: Reasons, pictures: InputPictures) -> list[Part]:
     for kind, n in reasons.ranked(_N_REASONS):
         for place, (key, reason) in enumerate(reasons.examples[kind]):
             rows.append(("", None, key, reason) if place else (kind[0], n, key, reason))
-    parts.insert(0, Table("By reason", ("status", "inputs", "example", "reason"), rows))
+    parts.insert(0, Table(f"{noun} by reason", ("status", "inputs", "example", "reason"), rows))
     return parts
 
 

@@ -71,13 +71,15 @@ def describe_failures(by_status: Mapping[str, int]) -> str:
 
     >>> describe_failures({"ok": 9, "undecodable": 2, "cut_off of a video": 1})
     '3 failed: 2 undecodable, 1 video cut off'
-    >>> describe_failures({"ok": 9, "no_face": 1})
-    'none failed'
+    >>> describe_failures({"ok": 9, "no_face": 1}), describe_failures({"timed_out": 2})
+    ('none failed', '2 failed: timed out')
     """
     failed = Counter({name: n for name, n in by_status.items() if n and is_failure(name)})
     if not failed:
         return "none failed"
     texts = [count_outcome(name, n) for name, n in failed.most_common()]
+    if len(texts) == 1 and not split_count_name(next(iter(failed)))[1]:
+        texts = [words_of(next(iter(failed)))]
     return f"{failed.total():,} failed: {', '.join(texts)}"
 
 
@@ -88,10 +90,14 @@ def count_outcome(name: str, n: int) -> str:
     ('3 no face', '2 videos cut off')
     """
     status, unit = split_count_name(name)
-    words = status.replace("_", " ")
     if unit:
-        return f"{count_noun(n, unit)} {words}"
-    return f"{n:,} {words}"
+        return f"{count_noun(n, unit)} {words_of(status)}"
+    return f"{n:,} {words_of(status)}"
+
+
+def words_of(status: str) -> str:
+    """Return a status in words, such as `no face`."""
+    return status.replace("_", " ")
 
 
 def is_open(run: Run, tally: Tally) -> bool:
