@@ -48,9 +48,9 @@ def main() -> None:
         page.wait_for_load_state("networkidle")
         page.screenshot(path=docs / "review.png")
         page.goto((root / "merged" / "report.html").as_uri())
-        page.locator(
-            "section", has=page.get_by_role("heading", name="Similarity", exact=True)
-        ).screenshot(path=docs / "report.png")
+        similarity = page.locator("details", has=page.get_by_role("heading", name="Similarity"))
+        similarity.locator("summary").click()
+        similarity.screenshot(path=docs / "report.png")
     server.send_signal(signal.SIGINT)
     server.wait()
 

@@ -16,6 +16,7 @@ from typing import Any
 from faceprep import __version__
 from faceprep.core import storage
 from faceprep.core.errors import OutputError
+from faceprep.core.io.image_header import IMAGE_SUFFIXES
 from faceprep.core.text import count_noun, format_bytes
 from faceprep.pages.report.account import Account
 from faceprep.pages.report.answer import ANSWER
@@ -27,6 +28,8 @@ CARD = "README.md"
 _MARK = re.compile(r"<!-- faceprep report --card, digest ([0-9a-f]{16}) -->\n\Z")
 _SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 _NAMES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B")
+_MOST_NAMES = 1_000
+"""Identities that are named in the header; more would make it unreadable."""
 _LICENSE = (
     "The header says `license: other`, because faceprep cannot know the licence of the images. "
     "**To do: a person must state the licence and the consent that these faces are used under, "
@@ -124,12 +127,29 @@ def _header(account: Account, name: str, n_images: int) -> Iterator[str]:
 
 
 def _dataset_info(account: Account, n_images: int) -> Iterator[str]:
-    """Yield what Hugging Face would find by itself: the columns of a folder of identities."""
-    is_finished = all(each.numbers["finished"] for each in account.sections[:1])
-    if not account.output.is_dir() or not n_images or not is_finished:
+    """Yield the columns and the size of a finished folder of identities; else nothing.
+
+    Hugging Face finds the columns of other containers by itself.
+    """
+    tallies = account.tallies
+    is_finished = account.sections[0].numbers["finished"]
+    if not account.output.is_dir() or len(tallies) != 1 or not is_finished:
         return
-    yield "dataset_info:\n  splits:\n  - name: train\n"
+    names = sorted(tallies[0].images_of)
+    if not all(names) or any("/" in name for name in names) or not 0 < len(names) <= _MOST_NAMES:
+        return
+    n_bytes = sum(
+        n
+        for (beside, suffix), n in tallies[0].bytes.items()
+        if not beside and suffix in IMAGE_SUFFIXES
+    )
+    yield "dataset_info:\n  features:\n  - name: image\n    dtype: image\n"
+    yield "  - name: label\n    dtype:\n      class_label:\n        names:\n"
+    for number, name in enumerate(names):
+        yield f"          '{number}': {json.dumps(name)}\n"
+    yield f"  splits:\n  - name: train\n    num_bytes: {n_bytes}\n"
     yield f"    num_examples: {n_images}\n"
+    yield f"  download_size: {n_bytes}\n  dataset_size: {n_bytes}\n"
 
 
 def _lineage(account: Account) -> Iterator[str]:
