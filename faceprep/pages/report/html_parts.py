@@ -140,7 +140,7 @@ def _table(table: Table) -> Iterator[str]:
     ]
     label = escaped(table.title or "Table")
     yield (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{label}">\n<table>\n<thead><tr>'
+        f'<div class="wide" tabindex="0" role="group" aria-label="{label}">\n<table>\n<thead><tr>'
     )
     for name, right in zip(table.header, is_number, strict=True):
         yield f'<th scope="col"{_RIGHT * right}>{escaped(name)}</th>'

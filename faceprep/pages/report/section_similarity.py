@@ -37,7 +37,7 @@ def similarity_section(
         (name, *(format_rate(measured[kind].get(key)) for key in _LIKENESS_KEYS))
         for name, kind in (("pairs of one identity", "positive"), ("pairs of two", "negative"))
     ]
-    header = ("", "pairs", "0.1 %", "1 %", "median", "99 %", "99.9 %")
+    header = ("kind", "pairs", "0.1 %", "1 %", "median", "99 %", "99.9 %")
     n_identities = count_noun(measured["identities"], "identity", "identities")
     text = (
         f"{measured['images']:,} of {count_noun(measured['of_images'], 'image')}, {n_identities}."
