@@ -23,7 +23,8 @@ SIZE = {"width": 1280, "height": 800}
 
 def main() -> None:
     """docs/review.png, docs/report.png"""
-    root, docs = Path(tempfile.mkdtemp(prefix="faceprep-pictures-")), Path(__file__).parent
+    root, docs = Path(tempfile.gettempdir()) / "sets", Path(__file__).parent
+    root.mkdir()  # its path is in the picture
     write_folder(root / "set", n_identities=12, n_images=6)
     merge = [
         *FACEPREP,

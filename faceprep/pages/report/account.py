@@ -97,7 +97,7 @@ class Accountant:
     def account(self, progress: Progress) -> Account:
         """Return the account. Raises SourceError where there is nothing to report."""
         tallies = [_tally(run, self._out, progress) for run in self._runs]
-        steps = trace(self._out, self._runs)
+        steps = trace(self._out, self._runs, [tally.outcomes for tally in tallies])
         sections = list(self._sections(tallies, steps))
         if not sections:
             raise SourceError(

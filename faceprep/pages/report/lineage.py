@@ -43,12 +43,12 @@ class End:
     reason: str
 
 
-def trace(output: Path, runs: Sequence[Run]) -> list[Step | End]:
+def trace(output: Path, runs: Sequence[Run], known: Sequence[Outcomes]) -> list[Step | End]:
     """Return the steps to an output in order, each after those that made its sources.
 
-    Raises SourceError for a state that is damaged.
+    `known` are the outcomes of `runs`. Raises SourceError for a state that is damaged.
     """
-    return list(_Tracer().follow(Path(os.path.abspath(output)), runs))
+    return list(_Tracer().follow(Path(os.path.abspath(output)), runs, known))
 
 
 class _Tracer:
@@ -57,11 +57,15 @@ class _Tracer:
     def __init__(self) -> None:
         self._seen: set[tuple[str, object]] = set()
 
-    def follow(self, output: Path, runs: Sequence[Run]) -> Iterator[Step | End]:
-        for run in runs:
-            if self._is_new(output, run.record.get("id")):
+    def follow(
+        self, output: Path, runs: Sequence[Run], known: Sequence[Outcomes] = ()
+    ) -> Iterator[Step | End]:
+        """Yield the steps to an output; `known` are the outcomes of its runs, if they are."""
+        for place, run in enumerate(runs):
+            if self._is_new(output, run.record.get("id") or place):
                 yield from self._sources(run)
-                yield Step(run, output, count_outcomes(run))
+                outcomes = known[place] if known else count_outcomes(run)
+                yield Step(run, output, outcomes)
 
     def _is_new(self, path: Path, run_id: object) -> bool:
         mark = (str(path), run_id)
