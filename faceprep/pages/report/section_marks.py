@@ -45,7 +45,7 @@ def _choose(table: Path) -> list[str]:
     start = 0
     for piece in read_faces(table, ("source", "frame")):
         here = places[(places >= start) & (places < start + len(piece))]
-        rows = piece.take((here - start).tolist()).to_pylist()
+        rows = piece.take(here - start).to_pylist()
         found |= {
             place: _key(row["source"], row["frame"])
             for place, row in zip(here.tolist(), rows, strict=True)
