@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from faceprep.core.spread import spread_places
 from faceprep.pages.report.input_pictures import InputPictures
 from faceprep.pages.report.sections import Picture, Pictures, Section
-from faceprep.tables.faces import read_faces
+from faceprep.tables.faces import read_faces, read_range
 
-_N_SHOWN = 4
-_COLUMNS = ("source", "frame", "score", "x1", "y1", "x2", "y2", "landmarks")
+_N_SHOWN, _MOST_FACES = 4, 64
+_BOX = ("x1", "y1", "x2", "y2")
+_COLUMNS = ("source", "frame", "score", *_BOX, "landmarks")
+Face = tuple[float, list[float]]
+"""A score, and the box and the landmarks in 14 numbers."""
 
 
 def marks_section(table: Path, pictures: InputPictures) -> Section | None:
@@ -22,9 +26,11 @@ def marks_section(table: Path, pictures: InputPictures) -> Section | None:
 
     Returns None where none of the images can be shown. Raises SourceError.
     """
-    chosen = _choose(table)
-    found = _faces_of(table, chosen)
-    items = [_picture(key, found[key], pictures) for key in chosen if key in found]
+    found: dict[str, list[Face]] = {}
+    for place in _choose(table):
+        key, faces = _faces_around(table, place)
+        found.setdefault(key, faces)
+    items = [_picture(key, faces, pictures) for key, faces in found.items()]
     shown = [item for item in items if item is not None]
     if not shown:
         return None
@@ -34,47 +40,35 @@ def marks_section(table: Path, pictures: InputPictures) -> Section | None:
     return Section("marks", "Faces as they were found", numbers, parts, text)
 
 
-def _choose(table: Path) -> list[str]:
-    """Return the keys of some images, spread over the scores of their faces."""
+def _choose(table: Path) -> list[int]:
+    """Return the rows of some faces, spread over the scores."""
     scores = np.concatenate(
         [np.empty(0), *(piece["score"].to_numpy() for piece in read_faces(table, ("score",)))]
     )
     order = np.argsort(scores, kind="stable")
-    places = order[spread_places(len(order), _N_SHOWN)]
-    found: dict[int, str] = {}
-    start = 0
-    for piece in read_faces(table, ("source", "frame")):
-        here = places[(places >= start) & (places < start + len(piece))]
-        rows = piece.take(here - start).to_pylist()
-        found |= {
-            place: _key(row["source"], row["frame"])
-            for place, row in zip(here.tolist(), rows, strict=True)
-        }
-        start += len(piece)
-    return list(dict.fromkeys(found[place] for place in places.tolist()))
+    chosen: list[int] = order[spread_places(len(order), _N_SHOWN)].tolist()
+    return chosen
 
 
-def _key(source: str, frame: int | None) -> str:
-    return source if frame is None else f"{source}#{frame}"
+def _faces_around(table: Path, place: int) -> tuple[str, list[Face]]:
+    """Return the key of the image of a row, and all faces in it; their rows are neighbours."""
+    first = max(place - _MOST_FACES, 0)
+    pieces = list(read_range(table, first, place + _MOST_FACES + 1))
+    rows = pa.concat_tables(pieces).select(_COLUMNS).to_pylist()
+    key = _key(rows[place - first])
+    own = [row for row in rows if _key(row) == key]
+    faces = [(row["score"], [*(row[side] for side in _BOX), *row["landmarks"]]) for row in own]
+    return key, faces
 
 
-def _faces_of(table: Path, keys: list[str]) -> dict[str, list[tuple[float, list[float]]]]:
-    """Return (score, box and landmarks) of all faces in the images with these keys."""
-    wanted = pa.array([key.rpartition("#")[0] or key for key in keys] + keys)
-    found: dict[str, list[tuple[float, list[float]]]] = {}
-    for piece in read_faces(table, _COLUMNS):
-        is_wanted = pc.is_in(piece["source"], wanted)
-        for row in piece.filter(is_wanted).to_pylist():
-            key = _key(row["source"], row["frame"])
-            if key in keys:
-                box = [row[name] for name in ("x1", "y1", "x2", "y2")]
-                found.setdefault(key, []).append((row["score"], box + row["landmarks"]))
-    return found
+def _key(row: Mapping[str, Any]) -> str:
+    """Return the name of the photo, or of the frame, of a row."""
+    if row["frame"] is None:
+        return str(row["source"])
+    return f"{row['source']}#{row['frame']}"
 
 
-def _picture(
-    key: str, faces: list[tuple[float, list[float]]], pictures: InputPictures
-) -> Picture | None:
+def _picture(key: str, faces: Sequence[Face], pictures: InputPictures) -> Picture | None:
     lowest = min(score for score, _ in faces)
     label = f"score {lowest:.3f}"
     if len(faces) > 1:
