@@ -15,16 +15,17 @@ _SHIFT = 4
 
 
 def draw_faces(pixels: Pixels, faces: Sequence[Sequence[float]], long_side: int) -> Pixels:
-    """Return a picture of at most `long_side` pixels with the faces marked.
+    """Return a picture with a long side of `long_side` pixels and the faces marked.
 
     `pixels` are (height, width, 3) uint8 RGB. Each face is x1 y1 x2 y2 and then x y of its five
     landmarks, in pixels of the picture as it is given.
     """
     cv2 = opencv()
     height, width = pixels.shape[:2]
-    scale = min(1.0, long_side / max(height, width))
+    scale = long_side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    drawn: Pixels = np.ascontiguousarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+    resized = cv2.resize(pixels, size, interpolation=_method(scale))
+    drawn: Pixels = np.ascontiguousarray(resized)
     for face in faces:
         x1, y1, x2, y2, *points = (round(float(value) * scale * (1 << _SHIFT)) for value in face)
         for colour, thickness in ((_EDGE, 4), (_BOX, 2)):
@@ -33,3 +34,11 @@ def draw_faces(pixels: Pixels, faces: Sequence[Sequence[float]], long_side: int)
             for colour, radius in ((_EDGE, 3), (_POINT, 2)):
                 cv2.circle(drawn, point, radius << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
     return drawn
+
+
+def _method(scale: float) -> int:
+    """Return OpenCV's way to make a picture smaller, or larger."""
+    cv2 = opencv()
+    smaller: int = cv2.INTER_AREA
+    larger: int = cv2.INTER_LINEAR
+    return smaller if scale < 1 else larger

@@ -14,6 +14,8 @@ from faceprep.pages.report.sections import Figures, Section
 from faceprep.pages.report.tally import Tally
 
 ANSWER = "answer"
+_LONG = 70
+"""Characters of the first sentence that are read at a glance."""
 
 
 def run_answer(
@@ -23,9 +25,9 @@ def run_answer(
     counted = {name: n for name, n in (counts_of_set or tally.images_of).items() if name}
     failures = describe_failures(tally.outcomes.by_status)
     text = f"{_describe_result(tally, counted)}; {failures}."
-    figures = figures_of(run, out)
+    figures = _brief(figures_of(run, out))
     if figures:
-        text = f"{_upper(figures.partition('; ')[0])}. {text}"
+        text = f"{figures}. {text}"
     numbers = {"text": text, "finished": not is_open(run, tally)}
     parts = [Figures(_figures(tally, counted))]
     return Section(ANSWER, text, numbers, parts, _warn(run, tally))
@@ -82,5 +84,13 @@ def _warn(run: Run, tally: Tally) -> str:
     )
 
 
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _brief(figures: str) -> str:
+    """Shorten the sentence of a command to its first clause.
+
+    >>> _brief("9 images: 2 moved, 0 dropped, " + "by a rule that is " + "long " * 9 + "; 3 more")
+    '9 images: 2 moved, 0 dropped'
+    """
+    clause = figures.partition("; ")[0]
+    if len(clause) > _LONG:
+        clause = clause[:_LONG].rpartition(", ")[0]
+    return clause[:1].upper() + clause[1:]

@@ -166,6 +166,8 @@ def _link(step: Step | End) -> Link:
         return Link(str(step.path), f"{step.reason[0].upper()}{step.reason[1:]}.")
     found = step.outcomes
     text = f"{found.n_ok:,} of {count_noun(found.n_inputs, 'input')} ok."
+    if len(step.run.sources) > 1:
+        text = f"From {' and '.join(source.name for source in step.run.sources)}. {text}"
     if step.figures:
         text += f" {step.figures[0].upper()}{step.figures[1:]}."
     if not step.run.is_finished:
