@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -119,9 +120,8 @@ class Report(Look):
         places = [outs] if isinstance(outs, Path) else list(dict.fromkeys(outs))
         found = [_find(out) for out in places]
         target = self._target(places)
-        if self.card and not self.overwrite:
-            for out in places:
-                refuse_own_card(card_path(out))
+        if self.card:
+            self._check_cards([card_path(out) for out in places])
         with scratch_folder() as scratch, ExitStack() as stack:
             readers = [
                 stack.enter_context(self._reader(out, runs, scratch / str(number)))
@@ -136,6 +136,19 @@ class Report(Look):
                 storage.write_file(target.with_suffix(f".{ending}"), data)
         storage.write_file(target.with_suffix(".json"), _as_json(accounts))
         return Reported(target, target.with_suffix(".json"), tuple(accounts), cards)
+
+    def _check_cards(self, paths: Sequence[Path]) -> None:
+        """Refuse cards at the same path, and one in place of a person's file."""
+        twins = [path for path, n in Counter(paths).items() if n > 1]
+        if twins:
+            raise OptionError(
+                "--card: two outputs have the same card",
+                expected="outputs in different folders",
+                found=str(twins[0]),
+            )
+        for path in paths:
+            if not self.overwrite:
+                refuse_own_card(path)
 
     def _reader(self, out: Path, runs: Sequence[Run], scratch: Path) -> Accountant:
         storage.make_folder(scratch)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from faceprep import Apply, Convert, Dedupe, ExtractPhotos, MergeIdentities, Rec2Folder, Report
-from faceprep.core.errors import OutputError
+from faceprep.core.errors import OptionError, OutputError
 from tests.color_people import color_embedders
 from tests.fakes import opened
 from tests.flat_faces import Flat, flat_detectors, save
@@ -176,3 +176,12 @@ def test_a_persons_card_is_kept(edit: str, lopsided: Path, tmp_path: Path) -> No
     assert card.read_bytes() == before
     Report(card=True, overwrite=True).look(tmp_path / "out")
     assert card.read_bytes() != before
+
+
+def test_two_outputs_never_share_a_card(rec_set: Path, tmp_path: Path) -> None:
+    outs = [tmp_path / "a.tar", tmp_path / "b.tar"]
+    for out in outs:
+        run(Convert(allow_loss=True), rec_set, out)
+    with pytest.raises(OptionError, match="two outputs have the same card"):
+        Report(card=True, output=tmp_path / "r.html").look(outs)
+    assert not (tmp_path / "README.md").exists() and not (tmp_path / "r.html").exists()

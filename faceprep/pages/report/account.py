@@ -26,7 +26,7 @@ from faceprep.pages.report import section_matches as matches
 from faceprep.pages.report import section_runs as runs
 from faceprep.pages.report import section_similarity as likeness
 from faceprep.pages.report import section_videos as videos
-from faceprep.pages.report.answer import plain_answer, run_answer
+from faceprep.pages.report.answer import joint_answer, plain_answer, run_answer
 from faceprep.pages.report.crops import Crops, open_crops, open_side_crops
 from faceprep.pages.report.input_pictures import InputPictures
 from faceprep.pages.report.lineage import End, Step, lineage_section, trace
@@ -105,7 +105,9 @@ class Accountant:
                 path=self._out,
                 expected="what a command of faceprep made, with its .faceprep, a plan, or a table",
             )
-        if tallies and not _has_matches(self._out):
+        if len(tallies) > 1:
+            answer = joint_answer(self._runs, tallies)
+        elif tallies and not _has_matches(self._out):
             counts = self._counts(tallies)
             answer = run_answer(self._runs[0], tallies[0], self._out, counts)
         else:

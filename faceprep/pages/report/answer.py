@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,6 +32,25 @@ def run_answer(
     numbers = {"text": text, "finished": not is_open(run, tally)}
     parts = [Figures(_figures(tally, counted))]
     return Section(ANSWER, text, numbers, parts, _warn(run, tally))
+
+
+def joint_answer(runs: Sequence[Run], tallies: Sequence[Tally]) -> Section:
+    """Answer for several runs that share an output."""
+    by_status: Counter[str] = Counter()
+    for tally in tallies:
+        by_status.update(tally.outcomes.by_status)
+    n_ok, n_inputs = (
+        sum(getattr(tally.outcomes, name) for tally in tallies) for name in ("n_ok", "n_inputs")
+    )
+    text = (
+        f"{len(runs):,} runs: {n_ok:,} of {count_noun(n_inputs, 'input')} are ok; "
+        f"{describe_failures(by_status)}."
+    )
+    warnings = [_warn(run, tally) for run, tally in zip(runs, tallies, strict=True)]
+    open_runs = [warning for warning in warnings if warning]
+    return Section(
+        ANSWER, text, {"text": text, "finished": not open_runs}, (), "".join(open_runs[:1])
+    )
 
 
 def plain_answer(sections: Sequence[Section]) -> Section:
