@@ -131,9 +131,8 @@ class Report(Look):
             page = self._page(accounts, readers)
             cards = tuple(self._cards(accounts, readers))
         storage.write_file(target, page)
-        for section in accounts[0].sections:
-            for ending, data in section.files.items():
-                storage.write_file(target.with_suffix(f".{ending}"), data)
+        for account in accounts:
+            _write_tables(account, target, len(accounts) > 1)
         storage.write_file(target.with_suffix(".json"), _as_json(accounts))
         return Reported(target, target.with_suffix(".json"), tuple(accounts), cards)
 
@@ -222,6 +221,16 @@ def _compared(account: Account) -> list[Cell]:
         *(identities.get(name) for name in ("images", "identities")),
         "finished" if is_finished else "not finished",
     ]
+
+
+def _write_tables(account: Account, target: Path, is_named: bool) -> None:
+    """Write the tables of an output beside the page, with its name where there are several."""
+    stem = target.stem
+    if is_named:
+        stem = f"{stem}.{_name_of(account)}"
+    for section in account.sections:
+        for ending, data in section.files.items():
+            storage.write_file(target.with_name(f"{stem}.{ending}"), data)
 
 
 def _as_json(accounts: Sequence[Account]) -> bytes:

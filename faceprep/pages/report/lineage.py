@@ -138,7 +138,12 @@ def figures_of(run: Run, output: Path) -> str:
         job = restore_job(run.record, output)
         figures = job.details(output)
         return job.sentence(figures) if figures else ""
-    except (FaceprepError, KeyError, TypeError):  # another version, or a file that was removed
+    except (
+        FaceprepError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # another version, or a file that was removed
         return ""
 
 
