@@ -70,7 +70,7 @@ def describe_failures(by_status: Mapping[str, int]) -> str:
     """Describe the failures by unit and status.
 
     >>> describe_failures({"ok": 9, "undecodable": 2, "cut_off of a video": 1})
-    '3 failed: 2 undecodable, 1 video cut off'
+    '3 failed: 2 undecodable, 1 video (cut off)'
     >>> describe_failures({"ok": 9, "no_face": 1}), describe_failures({"timed_out": 2})
     ('none failed', '2 failed: timed out')
     """
@@ -87,11 +87,11 @@ def count_outcome(name: str, n: int) -> str:
     """Format a count of outcomes in words, with their unit if they have one.
 
     >>> count_outcome("no_face", 3), count_outcome("cut_off of a video", 2)
-    ('3 no face', '2 videos cut off')
+    ('3 no face', '2 videos (cut off)')
     """
     status, unit = split_count_name(name)
     if unit:
-        return f"{count_noun(n, unit)} {words_of(status)}"
+        return f"{count_noun(n, unit)} ({words_of(status)})"
     return f"{n:,} {words_of(status)}"
 
 
