@@ -25,6 +25,7 @@ from timing import side_by_side
 from faceprep.core.cpu import n_cores
 from faceprep.core.prefetch import map_ahead
 from faceprep.models import weights
+from faceprep.models.spec import EMBEDDER_SETTINGS, parse_spec
 from faceprep.steps.embed_crops import load_file
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.synthetic import draw_face
@@ -85,7 +86,9 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="300 crops, 5 of them by dlib, once")
     given = options.parse_args()
     n, n_dlib, repeats = (300, 5, 1) if given.quick else (given.crops, given.dlib, given.repeats)
-    title = "embed" if given.embedder == "dlib-resnet" else f"embed, {Path(given.embedder).name}"
+    title = "embed"
+    if given.embedder != "dlib-resnet":
+        title += f", {Path(parse_spec(given.embedder, EMBEDDER_SETTINGS).model).name}"
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "crops")
         root.mkdir()

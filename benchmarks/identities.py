@@ -39,6 +39,7 @@ from faceprep.identity.metrics.verification import judge_pairs
 from faceprep.identity.outliers import plan_cleaning
 from faceprep.identity.similarity import find_maxima
 from faceprep.identity.vectors import prepare
+from faceprep.models.spec import EMBEDDER_SETTINGS, parse_spec
 from faceprep.sets.folder import find_identities
 from faceprep.steps.embed_crops import EmbedOptions
 from faceprep.synthetic.town import MODEL, NOBODY, Town, TownRule, draw_town
@@ -242,7 +243,10 @@ class Crops:
         self.people = np.array([person.get(name, name) for name in self.names])
         self.paths = [path for _, path in each_image]
         self.vectors = embedder.embed([decode(Path(path).read_bytes()) for path in self.paths])
-        self.model, self.title = embedder.model(), Path(embedder.embedder).name
+        self.model, self.title = (
+            embedder.model(),
+            Path(parse_spec(embedder.embedder, EMBEDDER_SETTINGS).model).name,
+        )
 
     def show_pairs(self, title: str) -> None:
         """Show the accuracy of all pairs."""
@@ -299,15 +303,13 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, help="registration_truth.json")
     parser.add_argument("--only-crops", action="store_true", help="leave out the towns")
     parser.add_argument("--embedder", default="dlib-resnet")
-    parser.add_argument("--mean", help="of a model file, as embed has it")
-    parser.add_argument("--std", help="of a model file, as embed has it")
     asked = parser.parse_args()
     n, seeds = 2000, range(asked.seeds)
     if asked.quick:
         n, seeds = 400, range(2)
     if not asked.only_crops:
         towns(n, seeds)
-    options = EmbedOptions(asked.embedder, mean=asked.mean, std=asked.std)
+    options = EmbedOptions(asked.embedder)
     if asked.registration and asked.truth:
         registration(asked.registration, asked.truth, options)
     if asked.att:

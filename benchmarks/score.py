@@ -17,6 +17,7 @@ from timing import side_by_side
 from faceprep.core.cpu import n_cores
 from faceprep.core.opencv import opencv
 from faceprep.models.scorers.scorer import ScorerSpec, open_scorer
+from faceprep.models.spec import SCORER_SETTINGS, parse_spec
 from faceprep.synthetic.images import draw_face
 from faceprep.vision.codec import encode
 from faceprep.vision.quality import measure_crop
@@ -63,7 +64,8 @@ def with_model(model: str, n: int) -> None:
             "faceprep score, without the model": command,
             "the same with the model": lambda: command("--model", model),
         }
-        side_by_side(f"score, {Path(model).name}", n, candidates, 3)
+        name = Path(parse_spec(model, SCORER_SETTINGS).model).name
+        side_by_side(f"score, {name}", n, candidates, 3)
 
 
 def _score(scorer: object, crops: np.ndarray) -> None:

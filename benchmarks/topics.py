@@ -59,9 +59,13 @@ TOPICS = {
     "extract-photos": Topic(("{data}/photos",), "--images 40 --repeats 1"),
     "align": Topic(("",), "--images 20 --repeats 1", needs=("scikit-image",)),
     "embed": Topic(
-        ("", "--embedder {data}/models/MobileFaceNet.tflite --crops 400"), peers=("dlib-bin",)
+        ("", "--embedder {data}/models/MobileFaceNet.tflite:mean=127.5,std=128 --crops 400"),
+        peers=("dlib-bin",),
     ),
-    "score": Topic(("", "--model {data}/models/FaceAntiSpoofing.tflite --crops 60"), "--crops 10"),
+    "score": Topic(
+        ("", "--model {data}/models/FaceAntiSpoofing.tflite:mean=0,std=255,read=leaf --crops 60"),
+        "--crops 10",
+    ),
     "mxnet-models": Topic(("{data}/models/mxnet --mxnet-python {mxnet}",), "--repeats 1"),
     "similarity": Topic(),
     "search": Topic(("--approximate",)),
@@ -70,7 +74,7 @@ TOPICS = {
     "identities": Topic(
         (
             f"[--att {{att}}] [--registration {{registration}} {_TRUTH}]",
-            "--only-crops --embedder {data}/models/MobileFaceNet.tflite --att {att} "
+            "--only-crops --embedder {data}/models/MobileFaceNet.tflite:mean=127.5,std=128 --att {att} "
             f"--registration {{registration}} {_TRUTH}",
         ),
         needs=("scikit-learn",),

@@ -30,7 +30,7 @@ from timing import side_by_side
 
 from faceprep.identity.metrics.identification import judge_searches, search
 from faceprep.identity.metrics.verification import judge_pairs
-from faceprep.jobs.verify.job import Verify
+from faceprep.steps.embed_options import EmbedOptions
 from faceprep.synthetic import draw_face
 
 
@@ -93,10 +93,10 @@ def grid_accuracy(scores: np.ndarray, same: np.ndarray) -> float:
 
 def fields_way(path: str) -> None:
     """Time it in its own process, like faceprep."""
-    job = Verify(flip=False)
+    embed = EmbedOptions()
     with open(path, "rb") as file:
         images, same = pickle.load(file, encoding="bytes")
-    fit = job.fitter().fit
+    fit = embed.fitter().fit
     pixels = [
         cv2.cvtColor(cv2.imdecode(np.frombuffer(each, np.uint8), 1), cv2.COLOR_BGR2RGB)
         for each in images
@@ -105,7 +105,7 @@ def fields_way(path: str) -> None:
     for mirrored in (False, True):
         crops = [fit(each)[:, ::-1] if mirrored else fit(each) for each in pixels]
         batches = [np.stack(crops[start : start + 64]) for start in range(0, len(crops), 64)]
-        vectors = vectors + np.concatenate([job.embed_fitted(batch) for batch in batches])
+        vectors = vectors + np.concatenate([embed.embed_fitted(batch) for batch in batches])
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     scores, truth = (unit[0::2] * unit[1::2]).sum(axis=1), np.array(same)
     print(
