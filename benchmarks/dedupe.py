@@ -1,5 +1,4 @@
-"""dedupe beside imagehash and imagededup (pip install imagehash imagededup): planted copies found
-by kind, other images spared, the better copy kept, images a second. Absent peers are left out.
+"""Compare dedupe with imagehash and imagededup: planted copies found, and other images spared.
 
 python benchmarks/dedupe.py ../shared/data/orl      copies of its photos, in their identities
 python benchmarks/dedupe.py                         drawn faces, harder on hashes
@@ -28,6 +27,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from figures import Cell, show_table
 from PIL import Image
 from timing import describe_options, side_by_side
 
@@ -151,19 +151,19 @@ def peer(name: str, source: Path, distance: int) -> dict[str, str]:
     return kept
 
 
-def judge(name: str, kept: dict[str, str], photos: list[Pixels]) -> None:
-    """Print precision, recall, wrong ones and the share of each kind that is found."""
+def judge(kept: dict[str, str], photos: list[Pixels]) -> tuple[dict[str, Cell], dict[str, Cell]]:
+    """Return precision, recall and wrong ones, and the share of each kind that is found."""
     n_copies = sum(sum(1 for _ in copies_of(photo)) - 1 for photo in photos)
     right = {path: other for path, other in kept.items() if family(path) == family(other)}
     precision, recall = len(right) / max(len(kept), 1), len(right) / n_copies
     worse = [path for path in right.values() if "_large" in path or "_noisy" in path]
-    n_wrong = len(kept) - len(right)
-    print(f"{name:34s}{precision:10.4f}{recall:9.4f}{n_wrong:7d}{1 - len(worse) / len(right):8.3f}")
+    quality = {"precision": precision, "recall": recall, "wrong": len(kept) - len(right)}
+    quality["better"] = 1 - len(worse) / max(len(right), 1)
     touched = {(family(path), kind_of(path)) for pair in right.items() for path in pair}
     counts = Counter(kind for _, kind in touched)
     names = [name for name, _ in changes_of(photos[0])]
-    shares = (f"{Path(name).stem} {counts[Path(name).stem] / len(photos):.2f}" for name in names)
-    print("    " + ", ".join(shares))
+    stems = [Path(name).stem for name in names]
+    return quality, {stem: counts[stem] / len(photos) for stem in stems}
 
 
 def kind_of(path: str) -> str:
@@ -188,29 +188,29 @@ def million(n: int) -> None:
     hashes[:n_copies] = hashes[n_copies : 2 * n_copies] ^ flips
     sample = hashes[chance.choice(n, 2000, replace=False)]
     apart = np.bitwise_count(sample[:, None] ^ sample)[np.triu_indices(2000, 1)]
-    print(
-        f"\n{n:,} hashes, {n_copies:,} of them one bit from another; distance {apart.mean():.1f} "
-        f"± {apart.std():.1f}"
-    )
+    note = f"{n:,}, {n_copies:,} of them one bit from another, "
+    note += f"distance {apart.mean():.1f} ± {apart.std():.1f}"
+    rows = {}
     for name, values in (("as they are", hashes), ("all the same", np.zeros(n, np.uint64))):
         started = time.perf_counter()
         kept = duplicates.keep_best(
             values, np.arange(n), lambda image, others: np.ones(len(others), np.bool_)
         )
-        n_gone = int((kept != np.arange(n)).sum())
-        print(f"{name:44s}{time.perf_counter() - started:9.2f} s, {n_gone:,} dropped")
+        seconds = time.perf_counter() - started
+        rows[name] = {"seconds": seconds, "dropped": int((kept != np.arange(n)).sum())}
     started = time.perf_counter()
     for value in hashes[:200]:
         np.count_nonzero(np.bitwise_count(hashes ^ value) <= duplicates.RADIUS)
     seconds = (time.perf_counter() - started) / 200 * n / 2
-    print(f"{'all pairs in NumPy, projected from 200 rows':44s}{seconds:9.0f} s")
+    rows["all pairs in NumPy, projected from 200 rows"] = {"seconds": seconds}
+    show_table("hashes", rows, note)
 
 
 def main() -> None:
-    """Print the tables."""
+    """Show the tables."""
     arguments = describe_options(__doc__)
     arguments.add_argument("photos", nargs="?", type=Path, help="a folder of identities")
-    arguments.add_argument("--n", type=int, default=200, help="photos")
+    arguments.add_argument("--n", type=int, default=100, help="photos")
     arguments.add_argument("--quick", action="store_true")
     asked = arguments.parse_args()
     photos = load_photos(asked.photos, 40 if asked.quick else asked.n)
@@ -235,9 +235,10 @@ def main() -> None:
 
         timed = {name: lambda name=name: kept_by(name) for name in candidates}
         side_by_side("images to what stays, whole command", n_images, timed, repeats=1)
-        print(f"\n{'':34s}{'precision':>10s}{'recall':>9s}{'wrong':>7s}{'better':>8s}")
-        for name, kept in answers.items():
-            judge(name, kept, photos)
+        judged = {name: judge(kept, photos) for name, kept in answers.items()}
+    note = f"{len(photos)} photos and their copies"
+    show_table("copies", {name: quality for name, (quality, _) in judged.items()}, note)
+    show_table("copies by kind", {name: shares for name, (_, shares) in judged.items()}, note)
     if not asked.quick:
         million(1_000_000)
 

@@ -90,25 +90,26 @@ def videos(results: Results) -> str:
         "|---|---:|---:|",
     ]
     for name, spent in rows.items():
-        hours = f"{float(f'{spent / 3600:.2g}'):,.0f}"
-        lines.append(f"| {name} | {hours} | {in_words(spent / _MANY_CORES)} |")
+        lines.append(f"| {name} | {two_digits(spent / 3600)} | {in_words(spent / _MANY_CORES)} |")
     disk = seconds * results.number(CROP) * 1e3 / 1e12
     lines += [
         "",
         results.fill(f"A crop of 112 × 112 as PNG took {{{CROP}}} kB on average in the benchmark, ")
         + f"so {seconds / 1e6:g} million crops, one a second, take\n"
-        + f"about {disk:.2g} TB. `--format jpg` and `--frames` are the ways to less.",
+        + f"about {two_digits(disk)} TB. `--format jpg` and `--frames` are the ways to less.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def in_words(seconds: float) -> str:
     """Return a time with two digits, such as "4.2 minutes" or "24 hours"."""
-    for name, size in (("days", 10 * 86400), ("hours", 3600), ("minutes", 60), ("seconds", 0)):
-        if seconds >= size:
-            unit = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}[name]
-            return f"{float(f'{seconds / unit:.2g}'):g} {name}"
-    return ""
+    units = {"hours": 3600, "minutes": 60, "seconds": 1}
+    name = next((name for name, size in units.items() if seconds >= size), "seconds")
+    return f"{two_digits(seconds / units[name])} {name}"
+
+
+def two_digits(value: float) -> str:
+    return f"{float(f'{value:.2g}'):,g}"
 
 
 BLOCKS: dict[str, Callable[[Results], str]] = {

@@ -14,6 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 _TRUTH = "--truth {data}/photos/registration_truth.json"
+_TFLITE = "--embedder {data}/models/MobileFaceNet.tflite:mean=127.5,std=128"
 _OPTIONAL = re.compile(r"\[(.*?)\]")
 
 
@@ -32,7 +33,7 @@ TOPICS = {
         ("--dir {dir} [--mxnet-python {mxnet}]",), "--images 2000 --index-lines 100000 --repeats 1"
     ),
     "convert": Topic(("--dir {dir} [--mxnet-python {mxnet}]",), "--n 2000 --repeats 1"),
-    "tar-index": Topic(("--dir {dir}",), peers=("webdataset",)),
+    "tar-index": Topic(("--dir {dir}",), "--samples 500 --repeats 1", peers=("webdataset",)),
     "parquet-images": Topic(("--dir {dir}",), "--images 2000 --reads 200 --repeats 1"),
     "tfrecord": Topic(("--dir {dir}",), needs=("tensorflow",)),
     "epoch": Topic(
@@ -58,10 +59,7 @@ TOPICS = {
     "turns": Topic(("{data}",), "--only photos"),
     "extract-photos": Topic(("{data}/photos",), "--images 40 --repeats 1"),
     "align": Topic(("",), "--images 20 --repeats 1", needs=("scikit-image",)),
-    "embed": Topic(
-        ("", "--embedder {data}/models/MobileFaceNet.tflite:mean=127.5,std=128 --crops 400"),
-        peers=("dlib-bin",),
-    ),
+    "embed": Topic(("", f"{_TFLITE} --crops 400"), peers=("dlib-bin",)),
     "score": Topic(
         ("", "--model {data}/models/FaceAntiSpoofing.tflite:mean=0,std=255,read=leaf --crops 60"),
         "--crops 10",
@@ -74,8 +72,7 @@ TOPICS = {
     "identities": Topic(
         (
             f"[--att {{att}}] [--registration {{registration}} {_TRUTH}]",
-            "--only-crops --embedder {data}/models/MobileFaceNet.tflite:mean=127.5,std=128 --att {att} "
-            f"--registration {{registration}} {_TRUTH}",
+            f"--only-crops {_TFLITE} --att {{att}} --registration {{registration}} {_TRUTH}",
         ),
         needs=("scikit-learn",),
     ),
