@@ -48,7 +48,7 @@ TOPICS = {
         needs=("psutil",),
         peers=("mtcnn", "tensorflow", "scikit-image"),
     ),
-    "follow": Topic(("{data} [--reference-python {landmarks}]",), "--only speed --repeats 1"),
+    "follow": Topic(("{data} --only speed",), "--repeats 1"),
     "detectors": Topic(
         ("--video {data}/video/short_hamilton_clip.mp4",),
         "--frames 2 --repeats 1 --only package",
