@@ -64,7 +64,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mxnet-python", help="interpreter that has MXNet and webdataset")
     parser.add_argument("--landmarks-python", help="interpreter that has MediaPipe and dlib")
     parser.add_argument("--dir", type=Path, help="where sets are written: memory, or a disk")
-    parser.add_argument("--quick", action="store_true", help="small sizes; no results are kept")
+    parser.add_argument("--quick", action="store_true", help="small sizes; --results keeps them")
     parser.add_argument("--results", type=Path, help="folder of the results")
     parser.add_argument("--write-docs", action="store_true", help="write the tables of the texts")
     given = parser.parse_args()
@@ -120,7 +120,8 @@ def run_topic(name: str, places: dict[str, str], given: argparse.Namespace) -> b
         record, commands = Path(folder) / "tables", []
         record.touch()
         for run, words in runnable(topic, places, left_out):
-            words += topic.quick.split() * given.quick
+            quick = topic.quick.split() * given.quick
+            words += quick
             script = str(script_of(name))
             done = subprocess.run(
                 [sys.executable, script, *words],
@@ -128,13 +129,14 @@ def run_topic(name: str, places: dict[str, str], given: argparse.Namespace) -> b
             )
             if done.returncode:
                 return False
-            commands.append(f"python benchmarks/{Path(script).name} {run}".strip())
+            commands.append(" ".join(["python", f"benchmarks/{Path(script).name}", run, *quick]))
         tables = [json.loads(line) for line in record.read_text().splitlines()]
     for reason in left_out:
         print(f"{name}: left out: {reason}")
     if given.results and tables:
         seconds = round(time.monotonic() - started)
-        measured = {"seconds": seconds, "load": [begun, load()], "left_out": left_out}
+        measured = {"quick": given.quick, "seconds": seconds, "load": [begun, load()]}
+        measured["left_out"] = left_out
         write_result(given.results / f"{name}.json", commands, measured, tables, places)
     return True
 

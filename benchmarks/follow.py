@@ -315,14 +315,15 @@ def repeat(source: Path, target: Path, n_frames: int) -> None:
         video.mux(stream.encode())
 
 
-def compare_speed(data: Path, every: str, repeats: int, folder: Path) -> None:
+def compare_speed(data: Path, every: str, repeats: int, folder: Path, n_cases: int | None) -> None:
     (person,) = data.glob("siw_like/**/009-1-1-1-1.m.mov")
     several, single, large = clips(data)[-1], folder / "single.mp4", folder / "1080p.mp4"
     repeat(person, single, N_FRAMES)
     enlarge(several, large)
     named = (("640x360, one person", single), ("640x360, several", several), ("1080p", large))
-    for title, path in named:
-        for kind, options in (("one face a frame", ()), ("all faces", ("--all-faces",))):
+    kinds = (("one face a frame", ()), ("all faces", ("--all-faces",)))
+    for title, path in named[:n_cases]:
+        for kind, options in kinds[:n_cases]:
             rates: dict[str, list[tuple[float, float]]] = {}
             for _ in range(repeats):
                 for name, more in (("full", ()), (every, ("--detect-every", every))):
@@ -372,6 +373,7 @@ def main() -> None:
     options.add_argument("data", type=Path)
     options.add_argument("--every", default="auto")
     options.add_argument("--repeats", type=int, default=1)
+    options.add_argument("--quick", action="store_true", help="the speed of one clip")
     options.add_argument("--only", choices=("faces", "truth", "speed"))
     options.add_argument("--reference-python", help="the interpreter that has the references")
     given = options.parse_args()
@@ -381,7 +383,8 @@ def main() -> None:
         if given.reference_python and given.only in (None, "truth"):
             compare_truth(given.data, given.every, given.reference_python, Path(folder))
         if given.only in (None, "speed"):
-            compare_speed(given.data, given.every, given.repeats, Path(folder))
+            n_cases = 1 if given.quick else None
+            compare_speed(given.data, given.every, given.repeats, Path(folder), n_cases)
 
 
 if __name__ == "__main__":

@@ -109,6 +109,8 @@ def section(name: str, result: dict) -> str:
     """Return what a topic measures, when, and its tables."""
     begun, ended = result["load"]
     lines = f"{sentence_of(name)}\n\n*{result['date']}, load {begun:g} to {ended:g}"
+    if result["quick"]:
+        lines += "; small sizes, for a first look"
     if result["left_out"]:
         lines += f"; left out: {'; '.join(result['left_out'])}"
     return lines + ".*\n" + "".join(map("".join, map(_table, result["tables"])))
