@@ -46,10 +46,18 @@ def main() -> int:
             if not run_topic(name, places, given):
                 failed.append(name)
     if given.write_docs:
-        texts.write()
+        write_texts()
     if failed:
         print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def write_texts() -> None:
+    """Write the tables of the texts; a figure without a result is named."""
+    try:
+        texts.write()
+    except LookupError as error:
+        raise SystemExit(f"the texts are as they were: {error}") from None
 
 
 def parse() -> argparse.Namespace:

@@ -6,7 +6,7 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from figures import RUNS, show_table
 
@@ -25,13 +25,17 @@ def describe_options(text: str | None) -> argparse.ArgumentParser:
 
 
 def side_by_side(
-    title: str, n_items: int, candidates: dict[str, Candidate], repeats: int = 3
+    title: str,
+    n_items: int,
+    candidates: dict[str, Candidate],
+    repeats: int = 3,
+    fewer: Mapping[str, int] | None = None,
 ) -> dict[str, float]:
     """Show the median seconds of candidates taken in turn, so that a noisy minute hits them all.
 
     A candidate that returns a number has timed itself (to leave its preparation out). The first is
     the yardstick. The seconds of the processor, preparation and child processes included, depend
-    less on what else the machine does.
+    less on what else the machine does. `fewer` has the items of slow candidates that take a part.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     busy: dict[str, list[float]] = {name: [] for name in candidates}
@@ -42,17 +46,20 @@ def side_by_side(
             seconds[name].append(own if own is not None else time.perf_counter() - started)
             busy[name].append(processor_seconds() - used)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
-    base = next(iter(medians.values()))
+    rates = {name: (fewer or {}).get(name, n_items) / median for name, median in medians.items()}
+    base = next(iter(rates.values()))
     rows = {
         name: {
             "seconds": median,
-            "a second": n_items / median,
-            "times as fast": base / median,
+            "a second": rates[name],
+            "times as fast": rates[name] / base,
             "CPU s": statistics.median(busy[name]),
             RUNS: " ".join(f"{run:.2f}" for run in seconds[name]),
         }
         for name, median in medians.items()
     }
+    for name, n in (fewer or {}).items():
+        rows[name]["items"] = n
     show_table(title, rows, f"{n_items:,} items, {describe_runs(repeats)}")
     return medians
 
