@@ -297,8 +297,8 @@ def find_shards(source: Path) -> list[Path]:
     if family:
         names = [name for name in names if _is_of(family, _FAMILY.fullmatch(name))]
     else:
-        skipped = SkippedFiles()
-        for name in sorted([*folders, *(set(files) - set(names))]):
+        skipped, maps = SkippedFiles(), map_names(names)
+        for name in sorted([*folders, *(set(files) - set(names) - maps)]):
             skipped.add("not shards", name)
         skipped.warn(source)
     _warn_of_missing(folder, names)
