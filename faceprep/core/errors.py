@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from os import PathLike, fspath
 from typing import Any
 
-from faceprep.core.text import on_one_line
+from faceprep.core.text import on_one_line, shorten
 
 _FIELDS = ("path", "where", "expected", "found", "remedy")
+_LONGEST = 600
+"""Characters of a part of the line: a damaged file may have names of any length."""
 
 
 class FaceprepError(Exception):
@@ -44,13 +46,13 @@ class FaceprepError(Exception):
         super().__init__(self._line())
 
     def _line(self) -> str:
-        line = self.problem
+        line = shorten(self.problem, _LONGEST)
         if self.path:
             line = f"{self.path}: {line}"
         if self.where:
             line += f" at {self.where}"
         pairs = (("expected", self.expected), ("found", self.found))
-        facts = [f"{name} {value}" for name, value in pairs if value]
+        facts = [f"{name} {shorten(value, _LONGEST)}" for name, value in pairs if value]
         if facts:
             line += ": " + ", ".join(facts)
         if self.remedy:

@@ -1,4 +1,4 @@
-"""A line of JSON comes back as it was written; what no table may hold is refused with its reason."""
+"""A line of JSON comes back as it was written; what no table may hold is refused."""
 
 from __future__ import annotations
 
