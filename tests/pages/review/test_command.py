@@ -92,10 +92,10 @@ def test_the_token_is_no_argument_of_the_browser(
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    _open_browser("http://127.0.0.1:5/token/", tmp_path)
-    assert "token" not in opened[0]
+    _open_browser("http://127.0.0.1:5/s3cret/", tmp_path)
+    assert "s3cret" not in opened[0]
     assert (
-        "url=http://127.0.0.1:5/token/" in Path(url2pathname(urlsplit(opened[0]).path)).read_text()
+        "url=http://127.0.0.1:5/s3cret/" in Path(url2pathname(urlsplit(opened[0]).path)).read_text()
     )
 
 
