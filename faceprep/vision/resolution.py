@@ -16,7 +16,7 @@ from faceprep.core.opencv import opencv
 
 _STEP = 1.12
 """The factor of one step of quality."""
-_FINE_STEP, _N_STEPS = 1.06, 31
+_FINE_STEP, _N_STEPS = 1.06, 63
 _ENLARGED = 1.15
 """The exponent of the used share: of two that use as many pixels, the smaller image is better."""
 _DIFFERENCE = 4.0
@@ -25,6 +25,7 @@ _NOISE = 3.0
 """The standard deviation of noise that cameras have."""
 _BLOCK = 8
 _CLIPPED = (8, 247)
+_LIMITS = (2, 253)
 
 
 def measure_quality(grey: npt.NDArray[np.uint8]) -> int:
@@ -33,17 +34,31 @@ def measure_quality(grey: npt.NDArray[np.uint8]) -> int:
     One step is a factor of 1.12.
     """
     levels = grey.astype(np.float32)
-    used = grey.size * _used_share(levels) ** _ENLARGED
     excess = 2 * max(_measure_noise(levels) - _NOISE, 0)
+    used = grey.size * _used_share(levels, excess) ** _ENLARGED
     return round(math.log(max(used / (1 + excess * excess), 1), _STEP))
 
 
-def _used_share(levels: npt.NDArray[np.float32]) -> float:
-    """Return the share of the pixels that the image can be reduced to, by bisection."""
+def measure_clipping(grey: npt.NDArray[np.uint8]) -> int:
+    """Return the thousandths of the pixels at the limits of grey levels (height, width).
+
+    >>> measure_clipping(np.array([[0, 255], [100, 250]], np.uint8))
+    500
+    """
+    low, high = _LIMITS
+    return round(1000 * float(((grey <= low) | (grey >= high)).mean()))
+
+
+def _used_share(levels: npt.NDArray[np.float32], noise: float) -> float:
+    """Return the share of the pixels that the image can be reduced to, by bisection.
+
+    Noise of this standard deviation may be lost too.
+    """
     low, high = 0, _N_STEPS
+    most = math.hypot(_DIFFERENCE, noise)
     while low < high:
         step = (low + high + 1) // 2
-        if _difference(levels, _FINE_STEP**-step) <= _DIFFERENCE:
+        if _difference(levels, _FINE_STEP**-step) <= most:
             low = step
         else:
             high = step - 1
