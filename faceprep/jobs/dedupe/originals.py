@@ -30,7 +30,7 @@ Load = Callable[[int], Pixels | None]
 """A function from the number of an image in the source to its RGB pixels; None if it is lost."""
 _COLOUR, _BORDER = 8, 8
 """Steps of quality that full colour is worth, a factor of 2.5 of the pixels, and a border costs."""
-_MORE_CLIPPED = 10
+_MORE_CLIPPED = 30
 """Thousandths of the pixels that a clipped copy has more at the limits than another."""
 _MOST_ROUNDS = 4
 
