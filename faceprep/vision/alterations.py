@@ -19,9 +19,10 @@ from faceprep.core.opencv import opencv
 from faceprep.vision.copy_views import Overlay
 from faceprep.vision.part_summary import leave_out_border, make_thumbnail
 
-WRITTEN_ON, CUT, CLIPPED = 26, 8, 4
+WRITTEN_ON, CUT, CLIPPED = 40, 8, 4
 """Steps of quality that an alteration costs, as `measure_quality` counts them. Text counts as
-detail there, up to 25 steps. A clipped copy has more pixels at the limits of brightness."""
+detail there, up to 30 steps on a smooth photo. A clipped copy has more pixels at the limits of
+brightness."""
 _MOST_SIDE = 192
 _SHARE_LEFT = 0.94
 _LEAST_DIFFERENCE, _DEVIATIONS, _FEWEST = 8.0, 6.0, 4
@@ -51,7 +52,8 @@ def measure_cuts(overlay: Overlay) -> Alterations:
 def may_be_written_on(one: Thumbnails, other: Thumbnails, overlay: Overlay) -> bool:
     """Return whether two large thumbnails differ in places, so that the images must be compared."""
     levels, target = overlay.lay(one, other)
-    return bool(np.count_nonzero(_differs(levels, _fit(target, levels))) >= _FEWEST)
+    differs = _differs(levels, _fit(target, levels), overlay)
+    return bool(np.count_nonzero(differs) >= _FEWEST)
 
 
 def compare_closely(one: Pixels, other: Pixels, overlay: Overlay) -> Alterations:
@@ -60,7 +62,7 @@ def compare_closely(one: Pixels, other: Pixels, overlay: Overlay) -> Alterations
     side = min(_MOST_SIDE, *inner[0].shape, *inner[1].shape)
     levels, target = overlay.lay(*(make_thumbnail(each, side) for each in inner))
     fitted = _fit(target, levels)
-    differs = _differs(levels, fitted)
+    differs = _differs(levels, fitted, overlay)
     if np.count_nonzero(differs) < _FEWEST:
         return Alterations(0, 0)
     return Alterations(
@@ -71,31 +73,35 @@ def compare_closely(one: Pixels, other: Pixels, overlay: Overlay) -> Alterations
 
 def _fit(levels: Floats, target: Floats) -> Floats:
     """Scale and shift levels so that most of them agree with the target."""
-    kept = np.ones(levels.shape, np.bool_)
-    fitted = levels
-    for _ in range(4):
+    fitted = _scale(levels, target, _spread(target) / _spread(levels))
+    for _ in range(3):
+        kept = np.abs(fitted - target) <= 3 * _spread(fitted - target)
         apart = levels - levels[kept].mean()
         wanted = target - target[kept].mean()
         gain = (apart * wanted)[kept].sum() / max(float((apart * apart)[kept].sum()), 1e-6)
         gain = np.clip(gain, 1 / _MOST_GAIN, _MOST_GAIN)
         fitted = np.asarray(target[kept].mean() + gain * apart, np.float32)
-        kept = np.abs(fitted - target) <= 3 * _spread(fitted, target)
     return fitted
 
 
-def _spread(one: Floats, other: Floats) -> float:
-    """Return the robust standard deviation of the differences, at least one grey level."""
-    return max(1.4826 * float(np.median(np.abs(one - other))), 1.0)
+def _scale(levels: Floats, target: Floats, gain: float) -> Floats:
+    """Scale levels about their median, which becomes that of the target."""
+    return np.asarray(np.median(target) + gain * (levels - np.median(levels)), np.float32)
 
 
-def _differs(one: Floats, other: Floats) -> Bools:
-    """Mark the pixels that differ, all but those at the margin."""
-    limit = max(_DEVIATIONS * _spread(one, other), _LEAST_DIFFERENCE)
-    differs = np.abs(one - other) > limit
-    margin = round(_MARGIN * len(one))
-    inner = np.zeros_like(differs)
-    inner[margin:-margin, margin:-margin] = differs[margin:-margin, margin:-margin]
-    return np.asarray(inner)
+def _spread(levels: Floats) -> float:
+    """Return the robust standard deviation, at least one grey level."""
+    return max(1.4826 * float(np.median(np.abs(levels - np.median(levels)))), 1.0)
+
+
+def _differs(one: Floats, other: Floats, overlay: Overlay) -> Bools:
+    """Mark the pixels that differ. Those at the margin of scaled pictures do not count."""
+    differs = np.abs(one - other) > max(_DEVIATIONS * _spread(one - other), _LEAST_DIFFERENCE)
+    if overlay.is_scaled:
+        margin = round(_MARGIN * len(one))
+        differs[:margin] = differs[-margin:] = False
+        differs[:, :margin] = differs[:, -margin:] = False
+    return np.asarray(differs)
 
 
 def _is_written_on(one: Floats, other: Floats, differs: Bools) -> bool:

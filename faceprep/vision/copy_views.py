@@ -235,6 +235,11 @@ class Overlay(NamedTuple):
     is_swapped: bool
 
     @property
+    def is_scaled(self) -> bool:
+        """Return whether one is moved or scaled to lie over the other."""
+        return not np.array_equal(self.transform, _transform_of(_cut_of(WHOLE)))
+
+    @property
     def share(self) -> float:
         """Return the area that the first copy shows, as a share of that of the second one."""
         area = float(np.linalg.det(self.transform[:, :2]))
@@ -320,7 +325,8 @@ def _agreements(one: Floats, other: Floats) -> tuple[float, float]:
     gain = float(np.clip(products.sum() / max(float(others.sum()), 1e-9), 0.2, 5))
     apart = ones - 2 * gain * products + gain * gain * others
     kept = np.argsort(apart, kind="stable")[: int(len(apart) * _KEPT)]
-    share = min(1.0, float(ones[kept].sum() / max(0.25 * float(ones.sum()), 1e-9)))
+    least = min(float(ones.sum()), gain * gain * float(others.sum()))
+    share = min(1.0, float(ones[kept].sum()) / max(0.25 * least, 1e-9))
     return whole, share * _cosine(products[kept], ones[kept], others[kept])
 
 

@@ -90,8 +90,8 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
     A copy may also have another shape or brightness, be cropped by a twentieth, or have a border or
     text added. Give photos rather than crops of them, because a crop keeps less to compare. The
     best copy within an identity stays: the one with the most pixels of real detail. Noise, grey and
-    palettes count against a copy, and an enlarged copy does not win. Images that cannot be read are
-    named and left out.
+    palettes count against a copy, and so do a border, text, or a missing part. Images that cannot
+    be read are named and left out.
     """
 
     command: ClassVar[str] = "dedupe"

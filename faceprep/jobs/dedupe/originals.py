@@ -75,14 +75,16 @@ class Copies:
 def find_costs(copies: Copies, n_source: int, load: Load) -> Ints:
     """Return the steps of quality (n,) that alterations cost each image.
 
-    Only the first `n_source` images are compared, not those of test sets.
+    Only the first `n_source` images are compared, not those of test sets. Images of one group with
+    the same bytes cost the same.
     """
-    of_content = np.zeros(len(copies.contents), np.int64)
+    _, number_of = np.unique(np.stack([copies.kept, copies.contents]), axis=1, return_inverse=True)
+    number_of = number_of.ravel()
+    costs = np.zeros(len(number_of), np.int64)
     for group in copies.groups():
         if group[-1] < n_source:
-            contents = copies.contents[group]
-            of_content[contents] = np.maximum(of_content[contents], _compare(copies, group, load))
-    return of_content[copies.contents]
+            costs[number_of[group]] = _compare(copies, group, load)
+    return costs[number_of]
 
 
 def _compare(copies: Copies, group: Ints, load: Load) -> Ints:
