@@ -25,7 +25,8 @@ _NOISE = 3.0
 """The standard deviation of noise that cameras have."""
 _BLOCK = 8
 _CLIPPED = (8, 247)
-_LIMITS = (2, 253)
+_NEAR_LIMIT, _BEYOND = 3, 0.001
+"""Grey levels that count as the limit, and the share of the pixels beyond it, at either end."""
 
 
 def measure_quality(grey: npt.NDArray[np.uint8]) -> int:
@@ -42,11 +43,16 @@ def measure_quality(grey: npt.NDArray[np.uint8]) -> int:
 def measure_clipping(grey: npt.NDArray[np.uint8]) -> int:
     """Return the thousandths of the pixels at the limits of grey levels (height, width).
 
-    >>> measure_clipping(np.array([[0, 255], [100, 250]], np.uint8))
+    The limits are the darkest and brightest levels of the image itself, so that a copy that is only
+    brighter has as many.
+
+    >>> measure_clipping(np.array([[40, 240], [100, 150]], np.uint8))
     500
     """
-    low, high = _LIMITS
-    return round(1000 * float(((grey <= low) | (grey >= high)).mean()))
+    shares = np.bincount(grey.ravel(), minlength=256) / grey.size
+    low, high = (int((ends.cumsum() > _BEYOND).argmax()) for ends in (shares, shares[::-1]))
+    ends = shares[: low + _NEAR_LIMIT], shares[::-1][: high + _NEAR_LIMIT]
+    return round(1000 * min(float(sum(each.sum() for each in ends)), 1.0))
 
 
 def _used_share(levels: npt.NDArray[np.float32], noise: float) -> float:
