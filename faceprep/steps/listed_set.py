@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -131,11 +132,22 @@ def names_below(scratch: Path) -> str:
 
 def read_listed(scratch: Path, places: Sequence[int]) -> Iterator[Sample | Outcome]:
     """Yield the images at these places of the saved listing, with its paths as keys."""
+    with open_listed(scratch) as read:
+        yield from read(places)
+
+
+@contextmanager
+def open_listed(scratch: Path) -> Iterator[Callable[[Sequence[int]], Iterator[Sample | Outcome]]]:
+    """Open the images of the saved listing, to be read by their places more than once."""
     listed = load_listed(scratch)
-    positions = listed.order[np.asarray(places, np.int64)].tolist()
     with open_set(scratch) as images:
-        for place, each in zip(places, images.read(positions), strict=True):
-            yield each._replace(key=listed.listing.path(place))
+
+        def read(places: Sequence[int]) -> Iterator[Sample | Outcome]:
+            positions = listed.order[np.asarray(places, np.int64)].tolist()
+            for place, each in zip(places, images.read(positions), strict=True):
+                yield each._replace(key=listed.listing.path(place))
+
+        yield read
 
 
 def find_paths(

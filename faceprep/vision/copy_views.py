@@ -23,13 +23,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Doubles, Floats, Hashes, Ints, Pixels, Thumbnails
+from faceprep.core.arrays import Doubles, Floats, Hashes, Ints, Thumbnails
 from faceprep.core.opencv import opencv
+from faceprep.vision.part_summary import LARGE
 from faceprep.vision.perceptual_hash import SIDE, compute_gradients, hash_thumbnails
-from faceprep.vision.resolution import measure_quality
 
-LARGE = 2 * SIDE
-"""Side of a large thumbnail."""
 _CUTS = (
     (0.025, 0.025, 0.025, 0.025),
     (0.05, 0.05, 0.05, 0.05),
@@ -52,8 +50,6 @@ _BLOCK, _KEPT = 6, 0.7
 _MOST, _MOST_WITH_BORDER = (0.008, 0.0155, 0.2), (0.005, 0.026, 0.12)
 """The most that a view is turned (as a sine), scaled (as a share) and shifted (in its pixels): two
 photos of a series take more. A border is left out less exactly, which only scales the rest."""
-_FLAT, _ODD_SHARE, _EDGE, _EDGE_SHARE = 12, 0.02, 20, 0.6
-"""Grey levels, and shares of the pixels of a line, by which a border and its edge are known."""
 
 
 class PartMatch(NamedTuple):
@@ -61,61 +57,6 @@ class PartMatch(NamedTuple):
 
     agreement: float
     how: str
-
-
-class PartSummary(NamedTuple):
-    """The features of one image by which copies of parts are recognised, and the best is kept.
-
-    `large` is (48, 48) uint8 grey, without a flat border if `is_trimmed`. `quality` counts the
-    pixels that are really used, in steps.
-    """
-
-    large: Thumbnails
-    is_trimmed: bool
-    quality: int
-
-
-def summarize_parts(image: Pixels) -> PartSummary:
-    """Summarize an RGB image of any size and shape."""
-    grey = np.asarray(opencv().cvtColor(image, opencv().COLOR_RGB2GRAY), np.uint8)
-    inner = np.ascontiguousarray(_trim(grey))
-    return PartSummary(
-        _make_large_thumbnail(inner), inner.shape != grey.shape, measure_quality(inner)
-    )
-
-
-def _make_large_thumbnail(inner: npt.NDArray[np.uint8]) -> Thumbnails:
-    cv2 = opencv()
-    if min(inner.shape) >= 4 * LARGE:
-        inner = cv2.resize(inner, (4 * LARGE, 4 * LARGE), interpolation=cv2.INTER_AREA)
-    levels = cv2.resize(inner.astype(np.float32), (LARGE, LARGE), interpolation=cv2.INTER_AREA)
-    low, high = float(levels.min()), float(levels.max())
-    stretched = np.rint((levels - low) * (255 / max(high - low, 1)))
-    return np.asarray(stretched, np.uint8)
-
-
-def _trim(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Leave out flat borders that end in a sharp edge, up to a quarter of each side."""
-    top, bottom = _border(grey), _border(grey[::-1])
-    left, right = _border(grey.T), _border(grey.T[::-1])
-    height, width = grey.shape
-    inner = grey[top : height - bottom, left : width - right]
-    if min(inner.shape) < SIDE // 2:
-        return grey
-    return inner
-
-
-def _border(lines: npt.NDArray[np.uint8]) -> int:
-    """Return the number of flat lines at the start, and one more for the blurred edge."""
-    level = float(np.median(lines[0]))
-    most = len(lines) // 4
-    n = 0
-    while n <= most and (np.abs(lines[n] - level) > _FLAT).mean() <= _ODD_SHARE:
-        n += 1
-    if n == 0 or n > most:
-        return 0
-    after = np.abs(lines[n + 1] - level)
-    return n + 1 if (after > _EDGE).mean() > _EDGE_SHARE else 0
 
 
 def hash_views(larges: Thumbnails) -> Hashes:
@@ -205,13 +146,30 @@ class Views(NamedTuple):
             passed.append(chosen[found >= _COARSE])
         return np.concatenate(passed) if passed else places[:0]
 
-    def _compare(self, image: int, other: int, pairings: _Pairings, place: int) -> PartMatch | None:
+    def _sides(
+        self, image: int, other: int, pairings: _Pairings, place: int
+    ) -> tuple[Thumbnails, Thumbnails]:
+        """Return the thumbnail whose whole is like the view of the second one."""
         whole, view = self.larges[image], self.larges[other]
         if pairings.of_own[place]:
             whole, view = view, whole
-        how = ""
         if pairings.mirrored[place]:
-            whole, how = np.ascontiguousarray(whole[:, ::-1]), "mirrored"
+            whole = np.ascontiguousarray(whole[:, ::-1])
+        return whole, view
+
+    def overlay(self, image: int, other: int) -> Overlay:
+        """Find how two copies lie over each other."""
+        pairings = self._pair(image, np.array([other]))
+        column, of_own = int(pairings.column[0]), bool(pairings.of_own[0])
+        laid = None
+        if column != WHOLE or self.is_trimmed[[image, other]].any():
+            laid = _lay_over(*self._sides(image, other, pairings, 0), _cut_of(column))
+        transform = laid.transform if laid else _transform_of(_cut_of(WHOLE))
+        return Overlay(transform, bool(pairings.mirrored[0]), of_own)
+
+    def _compare(self, image: int, other: int, pairings: _Pairings, place: int) -> PartMatch | None:
+        whole, view = self._sides(image, other, pairings, place)
+        how = "mirrored" if pairings.mirrored[place] else ""
         match = _judge(whole, view, how, _SAME)
         if match:
             return match
@@ -264,6 +222,42 @@ def _count_bits(values: Hashes) -> npt.NDArray[np.uint8]:
     return np.asarray(bits.sum(axis=-1, dtype=np.uint8))
 
 
+class Overlay(NamedTuple):
+    """The way in which two copies lie over each other.
+
+    `transform` (2, 3) leads from the pixels of one large thumbnail, which is mirrored first if
+    `is_mirrored`, to those of another. The one is that of the first copy, or the second if
+    `is_swapped`.
+    """
+
+    transform: Floats
+    is_mirrored: bool
+    is_swapped: bool
+
+    @property
+    def is_scaled(self) -> bool:
+        """Return whether one is moved or scaled to lie over the other."""
+        return not np.array_equal(self.transform, _transform_of(_cut_of(WHOLE)))
+
+    @property
+    def share(self) -> float:
+        """Return the area that the first copy shows, as a share of that of the second one."""
+        area = float(np.linalg.det(self.transform[:, :2]))
+        return 1 / area if self.is_swapped else area
+
+    def lay(self, first: Thumbnails, second: Thumbnails) -> tuple[Floats, Floats]:
+        """Resample thumbnails (n, n) of any side, so that they lie over each other."""
+        whole, view = (second, first) if self.is_swapped else (first, second)
+        if self.is_mirrored:
+            whole = np.ascontiguousarray(whole[:, ::-1])
+        turn, scale = self.transform[:, :2], len(first) / LARGE
+        shift = self.transform[:, 2] + 0.5 - turn.sum(axis=1) / 2
+        moved = turn.sum(axis=1) / 2 + scale * shift - 0.5
+        levels = _resample(view, np.column_stack([turn, moved]).astype(np.float32))
+        both = whole.astype(np.float32), levels
+        return both[::-1] if self.is_swapped else both
+
+
 class _Laid(NamedTuple):
     """A view laid over the whole: its levels (48, 48), and the transform (2, 3) that was found."""
 
@@ -285,12 +279,15 @@ def _lay_over(whole: Thumbnails, view: Thumbnails, cut: _Cut) -> _Laid | None:
         _, found = cv2.findTransformECC(*sides, start, cv2.MOTION_AFFINE, stop, mask, 3)
     except cv2.error:  # no fit at all
         return None
-    levels = view.astype(np.float32)
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    moved = cv2.warpAffine(
-        levels, found, (LARGE, LARGE), flags=how, borderMode=cv2.BORDER_REPLICATE
+    return _Laid(_resample(view, found), np.asarray(found))
+
+
+def _resample(view: Thumbnails, transform: Floats) -> Floats:
+    cv2 = opencv()
+    levels, how = view.astype(np.float32), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(
+        cv2.warpAffine(levels, transform, view.shape, flags=how, borderMode=cv2.BORDER_REPLICATE)
     )
-    return _Laid(np.asarray(moved), np.asarray(found))
 
 
 def _transform_of(cut: _Cut) -> Floats:
@@ -328,7 +325,8 @@ def _agreements(one: Floats, other: Floats) -> tuple[float, float]:
     gain = float(np.clip(products.sum() / max(float(others.sum()), 1e-9), 0.2, 5))
     apart = ones - 2 * gain * products + gain * gain * others
     kept = np.argsort(apart, kind="stable")[: int(len(apart) * _KEPT)]
-    share = min(1.0, float(ones[kept].sum() / max(0.25 * float(ones.sum()), 1e-9)))
+    least = min(float(ones.sum()), gain * gain * float(others.sum()))
+    share = min(1.0, float(ones[kept].sum()) / max(0.25 * least, 1e-9))
     return whole, share * _cosine(products[kept], ones[kept], others[kept])
 
 

@@ -16,7 +16,7 @@ from faceprep.core.opencv import opencv
 
 _STEP = 1.12
 """The factor of one step of quality."""
-_FINE_STEP, _N_STEPS = 1.06, 31
+_FINE_STEP, _N_STEPS = 1.06, 63
 _ENLARGED = 1.15
 """The exponent of the used share: of two that use as many pixels, the smaller image is better."""
 _DIFFERENCE = 4.0
@@ -25,6 +25,8 @@ _NOISE = 3.0
 """The standard deviation of noise that cameras have."""
 _BLOCK = 8
 _CLIPPED = (8, 247)
+_NEAR_LIMIT, _BEYOND = 3, 0.001
+"""Grey levels that count as the limit, and the share of the pixels beyond it, at either end."""
 
 
 def measure_quality(grey: npt.NDArray[np.uint8]) -> int:
@@ -33,17 +35,36 @@ def measure_quality(grey: npt.NDArray[np.uint8]) -> int:
     One step is a factor of 1.12.
     """
     levels = grey.astype(np.float32)
-    used = grey.size * _used_share(levels) ** _ENLARGED
     excess = 2 * max(_measure_noise(levels) - _NOISE, 0)
+    used = grey.size * _used_share(levels, excess) ** _ENLARGED
     return round(math.log(max(used / (1 + excess * excess), 1), _STEP))
 
 
-def _used_share(levels: npt.NDArray[np.float32]) -> float:
-    """Return the share of the pixels that the image can be reduced to, by bisection."""
+def measure_clipping(grey: npt.NDArray[np.uint8]) -> int:
+    """Return the thousandths of the pixels at the limits of grey levels (height, width).
+
+    The limits are the darkest and brightest levels of the image itself, so that a copy that is only
+    brighter has as many.
+
+    >>> measure_clipping(np.array([[40, 240], [100, 150]], np.uint8))
+    500
+    """
+    shares = np.bincount(grey.ravel(), minlength=256) / grey.size
+    low, high = (int((ends.cumsum() > _BEYOND).argmax()) for ends in (shares, shares[::-1]))
+    ends = shares[: low + _NEAR_LIMIT], shares[::-1][: high + _NEAR_LIMIT]
+    return round(1000 * min(float(sum(each.sum() for each in ends)), 1.0))
+
+
+def _used_share(levels: npt.NDArray[np.float32], noise: float) -> float:
+    """Return the share of the pixels that the image can be reduced to, by bisection.
+
+    Noise of this standard deviation may be lost too.
+    """
     low, high = 0, _N_STEPS
+    most = math.hypot(_DIFFERENCE, noise)
     while low < high:
         step = (low + high + 1) // 2
-        if _difference(levels, _FINE_STEP**-step) <= _DIFFERENCE:
+        if _difference(levels, _FINE_STEP**-step) <= most:
             low = step
         else:
             high = step - 1

@@ -11,7 +11,8 @@ import pytest
 from faceprep.core.arrays import Pixels
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import decode, encode
-from faceprep.vision.copy_views import Views, hash_views, summarize_parts
+from faceprep.vision.copy_views import Views, hash_views
+from faceprep.vision.part_summary import summarize_parts
 from tests.real import DATA, needs_data
 
 

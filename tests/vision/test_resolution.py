@@ -8,7 +8,7 @@ import pytest
 
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import decode
-from faceprep.vision.resolution import measure_quality
+from faceprep.vision.resolution import measure_clipping, measure_quality
 from tests.real import DATA, needs_data
 
 FACE = cv2.cvtColor(draw_face(1, 1)[0], cv2.COLOR_RGB2GRAY)
@@ -42,3 +42,10 @@ def test_originals_beat_enlarged_and_noisy_copies() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (3, 50), (20, 20)])
 def test_any_size(shape: tuple[int, int]) -> None:
     assert measure_quality(np.zeros(shape, np.uint8)) <= measure_quality(np.zeros((99, 99), "u1"))
+
+
+def test_brightness_clips_only_at_the_limit() -> None:
+    levels = np.tile(np.arange(60, 200, dtype=np.uint8), (40, 1))
+    shifted, clipped = levels + np.uint8(40), np.clip(levels, 0, 180)
+    assert measure_clipping(shifted) == measure_clipping(levels)
+    assert measure_clipping(clipped) > measure_clipping(levels) + 50

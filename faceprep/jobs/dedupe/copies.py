@@ -4,9 +4,10 @@ sign_images   encoded images -> their signatures
 LookAlikes    which images are copies of which, by thumbnails and vectors; few need a vector
 plan_drops    the decisions, with reasons, and how many there are of each kind
 
-The best copy stays: the one that really uses the most pixels. Noise, grey and palettes count
-against a copy, so enlarged and noisy copies lose. Between equals, these decide in turn: no border,
-more pixels, more detail (in steps of a factor of 1.25), more bytes, the first name.
+The best copy stays: the one that really uses the most pixels. Noise, grey, palettes and borders
+count against a copy, so enlarged and noisy copies lose; and so do alterations, which `originals`
+finds. Between equals, these decide in turn: more pixels, more detail (in steps of a factor of
+1.25), more bytes, the first name.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,6 @@ from faceprep.core.types import DROP, REFUSED, UNDECIDED, Buffer, Decision, Outc
 from faceprep.identity.duplicates import (
     NO_IDENTITY,
     RADIUS,
-    Alike,
     Duplicates,
     Images,
     choose_radius,
@@ -35,15 +35,15 @@ from faceprep.identity.duplicates import (
     keep_best,
     mark_near_dropped,
 )
+from faceprep.jobs.dedupe.originals import Copies, Load, find_costs, rank_by_quality
 from faceprep.jobs.dedupe.signatures import ROW, Signatures
 from faceprep.vision import perceptual_hash as hashes
-from faceprep.vision.copy_views import LARGE, PartMatch, Views, hash_views, summarize_parts
+from faceprep.vision.copy_views import PartMatch, Views, hash_views
 from faceprep.vision.load_image import load_image_bytes
+from faceprep.vision.part_summary import LARGE, summarize_parts
 
 EXACT, NEAR, AGAINST, CONFLICTS, DAMAGED = "exact", "near", "against", "conflicts", "damaged"
 _PNG_COLOUR, _PNG_PALETTE = 25, 3
-_COLOUR = 8
-"""Steps of quality that full colour is worth: a factor of 2.5 of the pixels."""
 LIMITS = {"distance": RADIUS, "agreement": hashes.MIN_AGREEMENT}
 """What near duplicates have at most between their hashes, and at least between their thumbnails."""
 
@@ -124,6 +124,7 @@ def _row(number: int, data: Buffer, name: str) -> _Signed | Outcome:
         small.is_faint,
         parts.is_trimmed,
         parts.quality,
+        parts.clipped,
     )
     return _Signed(row, [small.thumbnail], [parts.large])
 
@@ -140,7 +141,7 @@ def _header_row(number: int, data: Buffer, name: str) -> _Signed | Outcome:
         return header
     digest = _digest(data)
     size = header.size or (0, 0)
-    row = (number, digest, digest[0], *size, len(data), False, 0, False, False, 0)
+    row = (number, digest, digest[0], *size, len(data), False, 0, False, False, 0, 0)
     return _Signed(row)
 
 
@@ -167,11 +168,7 @@ def table_of(signatures: Signatures, identities: Ints) -> ImageTable:
     is_new[1:] = (digests[by_digest[1:]] != digests[by_digest[:-1]]).any(axis=1)
     contents = np.empty(len(rows), np.int64)
     contents[by_digest] = is_new.cumsum() - 1
-    area = rows["height"].astype(np.int64) * rows["width"]
-    places, n_bytes = np.arange(len(rows)), -rows["n_bytes"]
-    worse = ~rows["is_full"], -rows["quality"] - _COLOUR * rows["is_full"]
-    ties = places, n_bytes, -rows["detail"], -area, rows["is_trimmed"]
-    order = np.lexsort((*ties, *worse))
+    order = rank_by_quality(rows, np.zeros(len(rows), np.int64))
     views = Views(signatures.larges, hash_views(signatures.larges), rows["is_trimmed"])
     columns = [rows["hash"].astype(np.uint64)[:, None]]
     if len(signatures.larges):
@@ -293,21 +290,16 @@ class Named(NamedTuple):
 
 
 def plan_drops(
-    look: LookAlikes, named: Named, exact_only: bool
+    look: LookAlikes, named: Named, load: Load | None
 ) -> tuple[list[Decision], dict[str, int]]:
     """Plan accepted, then undecided drops, each in image order.
 
-    Return them with the count of each kind.
+    Return them with the count of each kind. Without `load`, only the same bytes are copies.
 
     An image that stays for one accepted drop is not dropped by another. It may be in an undecided
     one, because copies of a mislabelled image share its wrong label.
     """
-    images = look.table.images
-    is_near: Alike = _never
-    radius = 0
-    if not exact_only:
-        is_near, radius = look.compare, choose_radius(len(images.contents))
-    found = find_duplicates(images, is_near, radius)
+    found = _find_copies(look, load) if load else find_duplicates(look.table.images, _never, 0)
     reasons = _Reasons(look, named, found)
     told = [
         reasons.dropped(image)
@@ -321,6 +313,19 @@ def plan_drops(
     counts = Counter(dict.fromkeys((EXACT, NEAR, AGAINST, CONFLICTS), 0))
     counts.update(kind for kind, decision in judged if decision.verdict != REFUSED)
     return [decision for _, decision in judged], dict(counts)
+
+
+def _find_copies(look: LookAlikes, load: Load) -> Duplicates:
+    """Find copies, then once more if some of them are altered, so that the originals stay."""
+    table, images = look.table, look.table.images
+    rows, radius = table.signatures.rows, choose_radius(len(images.contents))
+    found = find_duplicates(images, look.compare, radius)
+    n_source = int(np.count_nonzero(images.identities != NO_IDENTITY))
+    costs = find_costs(Copies(rows, table.views, images.contents, found.kept), n_source, load)
+    if not costs.any():
+        return found
+    better = replace(images, order=rank_by_quality(rows, costs))
+    return find_duplicates(better, look.compare, radius)
 
 
 def _never(image: int, others: Ints) -> Bools:

@@ -8,6 +8,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from faceprep.core import storage
-from faceprep.core.arrays import Ints
+from faceprep.core.arrays import Ints, Pixels
 from faceprep.core.errors import OptionError
 from faceprep.core.job import Job
 from faceprep.core.options import option
@@ -26,6 +27,7 @@ from faceprep.identity.duplicates import NO_IDENTITY
 from faceprep.jobs.dedupe import copies as deduplication
 from faceprep.jobs.dedupe import signatures
 from faceprep.jobs.dedupe.copies import LookAlikes, Named, NamedImage, table_of
+from faceprep.jobs.dedupe.originals import Load
 from faceprep.jobs.dedupe.signatures import Signatures
 from faceprep.sets.containers import SET, faults_after, index_set, open_set
 from faceprep.sets.folder import FolderSet
@@ -38,7 +40,7 @@ from faceprep.steps.earlier_plan import (
 from faceprep.steps.embed_crops import embed_loads, listed_loads, load_parts
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.list_options import ListOptions
-from faceprep.steps.listed_set import list_source, load_listed, read_listed
+from faceprep.steps.listed_set import list_source, load_listed, open_listed, read_listed
 from faceprep.steps.model_names import EMBEDDERS
 from faceprep.steps.place_images import (
     PLACE,
@@ -54,6 +56,7 @@ from faceprep.steps.place_images import (
     write_decided,
 )
 from faceprep.tables.plan import PLAN, read_plan
+from faceprep.vision.load_image import load_image_bytes
 
 _NO_EMBEDDER = "none"
 _SHARD = 512
@@ -87,8 +90,8 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
     A copy may also have another shape or brightness, be cropped by a twentieth, or have a border or
     text added. Give photos rather than crops of them, because a crop keeps less to compare. The
     best copy within an identity stays: the one with the most pixels of real detail. Noise, grey and
-    palettes count against a copy, and an enlarged copy does not win. Images that cannot be read are
-    named and left out.
+    palettes count against a copy, and so do a border, text, or a missing part. Images that cannot
+    be read are named and left out.
     """
 
     command: ClassVar[str] = "dedupe"
@@ -232,9 +235,10 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
             vectors = load_parts(sink, [each.id for each in shards], self.model())
             candidates = np.searchsorted(source.rows["number"], _load_candidates(sink, shards))
             look = deduplication.with_vectors(table, candidates, vectors)
-        decisions, counts = deduplication.plan_drops(
-            look, Named(names, listing.identities, open_verdicts(self.verdicts)), self.exact_only
-        )
+        named = Named(names, listing.identities, open_verdicts(self.verdicts))
+        with _open_pixels(sink.scratch) as load:
+            loads = None if self.exact_only else load
+            decisions, counts = deduplication.plan_drops(look, named, loads)
         damaged = list(
             deduplication.damage_drops(signatures.load_damaged(sink, _ids(sets[:1])), listing.path)
         )
@@ -307,6 +311,18 @@ def _read(images: SignedSet, scratch: Path, start: int, stop: int) -> Iterator[N
                 yield NamedImage(place, each.key, each)
             else:
                 yield NamedImage(place, each.place or each.key, each.data)
+
+
+@contextmanager
+def _open_pixels(scratch: Path) -> Iterator[Load]:
+    with open_listed(scratch) as read:
+
+        def load(place: int) -> Pixels | None:
+            (each,) = read([place])
+            found = each if isinstance(each, Outcome) else load_image_bytes(each.data, each.key)
+            return None if isinstance(found, Outcome) else found
+
+        yield load
 
 
 def _load(sink: Sink, sets: Sequence[SignedSet], with_thumbnails: bool = True) -> Signatures:

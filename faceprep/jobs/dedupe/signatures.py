@@ -18,7 +18,7 @@ import numpy.typing as npt
 from faceprep.core import storage
 from faceprep.core.arrays import Thumbnails
 from faceprep.core.types import Sink
-from faceprep.vision.copy_views import LARGE
+from faceprep.vision.part_summary import LARGE
 from faceprep.vision.perceptual_hash import SIDE
 
 ROW = np.dtype(
@@ -34,11 +34,12 @@ ROW = np.dtype(
         ("is_faint", "?"),
         ("is_trimmed", "?"),
         ("quality", "<i4"),
+        ("clipped", "<i4"),
     ]
 )
 """Place in its set; SHA-256 of the bytes; perceptual hash; pixels; bytes; whether it is in full
 colour; detail in steps; whether there is too little contrast to compare; whether a border was left
-out; used pixels in steps."""
+out; used pixels in steps; thousandths of the pixels that are clipped."""
 _ROWS, _NAMES = ".rows", ".names"
 _THUMBS, _LARGES = (".thumbs", SIDE), (".larges", LARGE)
 _IN_MEMORY = 1 << 30

@@ -28,6 +28,7 @@ from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
 from faceprep.core.names import sort_files
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
+from faceprep.sets.class_map import name_for
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.members import SkippedFiles
 from faceprep.sets.set_index import IndexWriter, SetIndex
@@ -297,8 +298,8 @@ def find_shards(source: Path) -> list[Path]:
     if family:
         names = [name for name in names if _is_of(family, _FAMILY.fullmatch(name))]
     else:
-        skipped = SkippedFiles()
-        for name in sorted([*folders, *(set(files) - set(names))]):
+        skipped, maps = SkippedFiles(), _map_names(names)
+        for name in sorted([*folders, *(set(files) - set(names) - maps)]):
             skipped.add("not shards", name)
         skipped.warn(source)
     _warn_of_missing(folder, names)
@@ -310,6 +311,12 @@ def find_shards(source: Path) -> list[Path]:
             found=f"{len(names):,}",
         )
     return [folder / name for name in sort_files(names)]
+
+
+def _map_names(names: Sequence[str]) -> set[str]:
+    """Return the names of the class maps that `manifest` and `convert` write beside shards."""
+    outputs = [_FAMILY.sub(r"\1.tar", name) for name in names]
+    return {name_for(Path(output)) for output in outputs}
 
 
 def _is_of(family: re.Match[str], other: re.Match[str] | None) -> bool:

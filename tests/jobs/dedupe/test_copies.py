@@ -12,12 +12,14 @@ from PIL import Image
 
 from faceprep.core.arrays import Pixels
 from faceprep.core.embeddings import EUCLIDEAN, Embeddings, Model
-from faceprep.core.types import Outcome
+from faceprep.core.types import UNDECIDED, Outcome
 from faceprep.identity.duplicates import NO_IDENTITY, find_duplicates
 from faceprep.jobs.dedupe.copies import (
     LookAlikes,
+    Named,
     NamedImage,
     find_candidates,
+    plan_drops,
     sign_images,
     table_of,
     with_vectors,
@@ -96,6 +98,61 @@ def test_changed_copies_are_found_in_both_directions(name: str) -> None:
     look = looks(encode(LARGE, ".png"), changed)
     assert look.compare(0, np.array([1])).all() and look.compare(1, np.array([0])).all()
     assert best(changed, encode(LARGE, ".png")) in (0, 1)
+
+
+_RELIEF = np.random.default_rng(0).integers(0, 120, (14, 14, 1), np.uint8)
+PHOTO = LARGE // 2 + sized(_RELIEF, 160, 160)[..., None]
+"""A face with as much relief as a photo has: text changes hashes of smooth drawings too much."""
+
+
+def written_on(image: Pixels) -> Pixels:
+    font, white = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255)
+    return np.asarray(cv2.putText(image.copy(), "COPYRIGHT", (8, 140), font, 0.6, white, 1))
+
+
+def logo(image: Pixels) -> Pixels:
+    return np.asarray(cv2.rectangle(image.copy(), (70, 10), (100, 25), (20, 20, 20), -1))
+
+
+def dropped(*images: bytes, identities: list[int] | None = None) -> set[str]:
+    """Return the names of the images that a plan drops."""
+    names = [f"{number}" for number in range(len(images))]
+    look = looks(*images, identities=identities)
+    decisions, _ = plan_drops(look, Named(names, ["a", "b"]), lambda number: decode(images[number]))
+    return {each.subject for each in decisions if each.verdict != UNDECIDED}
+
+
+ALTERED = {
+    "written on": written_on,
+    "with a logo": logo,
+    "cut": CHANGES["cut"],
+    "framed": framed,
+    "mirrored and written on": lambda image: written_on(np.ascontiguousarray(image[:, ::-1])),
+}
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_the_original_stays_where_a_copy_is_altered(name: str) -> None:
+    original, altered = encode(PHOTO, ".jpg", 90), encode(ALTERED[name](PHOTO), ".png")
+    assert dropped(original, altered) == {"1"}
+    assert dropped(altered, original) == {"0"}
+
+
+def test_the_original_stays_among_copies_that_are_altered_in_two_ways() -> None:
+    copies = [encode(each, ".png") for each in (written_on(PHOTO), logo(PHOTO))]
+    assert dropped(*copies, encode(PHOTO, ".jpg", 90), encode(PHOTO, ".jpg", 60)) == {"0", "1", "3"}
+
+
+def test_what_happens_in_another_identity_does_not_count() -> None:
+    altered, worse = encode(written_on(PHOTO), ".png"), encode(written_on(PHOTO), ".jpg", 30)
+    images = encode(PHOTO, ".png"), altered, altered, worse
+    assert dropped(*images, identities=[0, 0, 1, 1]) == {"1", "3"}
+
+
+def test_an_image_that_is_lost_meanwhile_costs_nothing() -> None:
+    images = encode(PHOTO, ".jpg", 90), encode(written_on(PHOTO), ".png")
+    decisions, _ = plan_drops(looks(*images), Named(["0", "1"], ["a"]), lambda number: None)
+    assert len(decisions) == 1
 
 
 def test_full_colour_before_grey_and_palettes() -> None:

@@ -295,6 +295,7 @@ def test_families_and_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         files = [(f"p/{i}.jpg", b"%d" % (10 * number + i)) for i in range(2)]
         (tmp_path / f"t-0000{number}-of-00004.tar").write_bytes(pack(files))
     (tmp_path / "other.txt").write_text("x")
+    (tmp_path / "t_classes.csv").write_text("its own map, which is no stray file")
     with caplog.at_level(logging.WARNING, "faceprep"):
         found = rows(read(tmp_path / "t-00002-of-00004.tar"))
     assert [key for key, *_ in found] == ["p/0_0", "p/0_1", "p/1_0", "p/1_1"]

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Build the wheel and the sdist, and use each in an environment of its own. The files are in dist/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python="${PYTHON:-python3}"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+
+rm -rf dist build
+"$python" -m venv "$work/build"
+"$work/build/bin/pip" install --quiet build twine cyclonedx-bom
+"$work/build/bin/python" -m build --outdir dist . >"$work/build.log" || { cat "$work/build.log"; exit 1; }
+"$work/build/bin/twine" check --strict dist/*
+
+for file in dist/*.whl dist/*.tar.gz; do
+    environment="$work/$(basename "$file")"
+    "$python" -m venv "$environment"
+    "$environment/bin/pip" install --quiet "$file"
+    ( # outside of the checkout, so that only what was packed is found
+        cd "$work" && rm -rf set shards folders
+        "$environment/bin/python" -m faceprep.synthetic set >/dev/null
+        "$environment/bin/faceprep" convert set shards/train.tar --shards 2 --quiet
+        "$environment/bin/faceprep" rec2folder set folders --quiet
+        "$environment/bin/faceprep" manifest folders train.npz --seed 1 --quiet
+        "$environment/bin/faceprep" inspect shards
+        "$environment/bin/faceprep" --version
+    )
+done
+"$work/build/bin/cyclonedx-py" environment "$environment" --output-format JSON --output-file dist/sbom.json
+echo "dist/ holds:" && ls dist
