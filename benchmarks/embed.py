@@ -129,7 +129,7 @@ def main() -> None:
             side_by_side(
                 f"{title}, the model alone, all cores",
                 len(chips),
-                {given.embedder: lambda: _embed(embed, chips)},
+                {"the network": lambda: _embed(embed, chips)},
                 repeats,
             )
 
