@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ class Results:
     def cores(self, topic: str) -> int:
         """Return the number of cores that a topic was measured on."""
         return int(self.topics[topic]["machine"]["cores"])
+
+    def caution(self, topics: Iterable[str]) -> str:
+        """Return a line that names those of the topics whose results are of small sizes."""
+        quick = [name for name in dict.fromkeys(topics) if self.topics[name]["quick"]]
+        return f"\nA first look, of small sizes: {', '.join(quick)}.\n" if quick else ""
 
     def _find(self, reference: str) -> float | str:
         topic, title, *place = reference.split(" > ")

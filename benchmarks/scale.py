@@ -43,7 +43,8 @@ def rates(results: Results) -> str:
         ("the comparison of all pairs, 512 numbers", f"{{{PAIRS}}} GFLOP a second"),
     )
     head = f"| work | rate on {results.cores('embed')} cores |\n|---|---|\n"
-    return head + "".join(f"| {what} | {results.fill(rate)} |\n" for what, rate in rows)
+    table = "".join(f"| {what} | {results.fill(rate)} |\n" for what, rate in rows)
+    return head + table + results.caution(rate[1:].split(" > ")[0] for _, rate in rows)
 
 
 def large_sets(results: Results) -> str:

@@ -79,7 +79,8 @@ def write() -> None:
 def comparison(results: Results) -> str:
     """Return the table of the README."""
     rows = [[results.fill(cell) for cell in row] for row in COMPARISON]
-    return markdown([["what", "others", "faceprep"], *rows])
+    topics = re.findall(r"{([\w-]+) > ", str(COMPARISON))
+    return markdown([["what", "others", "faceprep"], *rows]) + results.caution(topics)
 
 
 def machines(results: Results) -> str:
