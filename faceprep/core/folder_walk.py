@@ -8,6 +8,8 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from faceprep.core import storage
+from faceprep.core.output_tree import is_within
+from faceprep.core.paths import real_path
 from faceprep.core.text import count_noun
 
 log = logging.getLogger("faceprep")
@@ -20,7 +22,7 @@ def walk_folders(root: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]
     order of their names, and only to folders that were not entered yet. Raises SourceError.
     """
     walk = _Walk(os.fspath(root))
-    links = yield from walk.enter("", os.path.realpath(root))
+    links = yield from walk.enter("", real_path(root))
     while links:
         following: list[str] = []
         for name in sorted(links):
@@ -63,9 +65,9 @@ class _Walk:
         A link to a folder that contains it loses nothing; other skipped links are counted.
         """
         path = os.path.join(self._root, link)
-        target = os.path.realpath(path)
-        around = os.path.realpath(os.path.dirname(path))
-        if os.path.commonpath([target, around]) == target:
+        target = real_path(path)
+        around = real_path(os.path.dirname(path))
+        if is_within(around, target):
             return None
         if self._is_entered(target):
             self.n_skipped += 1

@@ -22,6 +22,7 @@ from faceprep.core.folder_walk import walk_folders
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import sort_files, sort_names
+from faceprep.core.paths import is_folder
 from faceprep.core.types import Outcome, Sink
 from faceprep.core.untaken import UntakenFiles, leave_out_own
 from faceprep.sets.distinct_keys import is_path_inside, strip_suffix
@@ -75,7 +76,7 @@ def walk_images(
     one identity, however many links lead to it. Other files are counted in the log and in
     `untaken`. Raises SourceError when `root` is not a folder, or a folder in it cannot be listed.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         expected = "a folder of identities with images in them"
         raise SourceError("no such folder", path=root, expected=expected)
     untaken = untaken or UntakenFiles(root, "images")

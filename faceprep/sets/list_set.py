@@ -26,6 +26,7 @@ from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNREADABLE, check_file_size, read_image_bytes
 from faceprep.core.names import identity_of
+from faceprep.core.paths import full_path
 from faceprep.core.types import Outcome
 from faceprep.sets import kinds
 from faceprep.sets.distinct_keys import find_repeats
@@ -101,7 +102,7 @@ class ListSet(ImageSet):
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns, in the order of the list, which is read twice. Raises SourceError."""
-        survey = _survey(path, index.facts.get(RELATIVE_TO) or str(path.parent))
+        survey = _survey(path, index.facts.get(RELATIVE_TO) or full_path(path.parent))
         labels, file_sizes = index.add_column(_LABELS), index.add_column(_SIZES)
         hashes, ends = array("q"), list[str]()
         digest, n_labels, n_outside = hashlib.sha256(), 0, 0

@@ -26,6 +26,7 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.columns import pack_texts
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
+from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import COPY, DROPPED, PLACING_MODES, Decision, Outcome, Shard, Sink
 from faceprep.sets import class_map
@@ -170,7 +171,7 @@ def plan_header(
     """Return the header line of a plan about the images below `source`."""
     return {
         "command": command,
-        "source": os.path.abspath(source),
+        "source": full_path(source),
         "fingerprint": fingerprint,
         "options": dict(options),
     }
