@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import BinaryIO, cast
 
 from faceprep.core import stores
-from faceprep.core.errors import SourceError
+from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.os_errors import NAME_A_FILE, as_error, guard
 from faceprep.core.paths import look_at
 from faceprep.core.staged_file import StagedFile
@@ -206,6 +206,11 @@ def list_folder(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
     return folders, files
 
 
+def look_anew() -> None:
+    """Forget what was listed in object stores; a run begins."""
+    stores.forget_listings()
+
+
 def _list_prefix(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
     with guard("list", path, SourceError):
         entries = stores.list_prefix(path)
@@ -236,8 +241,20 @@ def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
 # Writing
 
 
+def refuse_store(path: str | os.PathLike[str]) -> None:
+    """Refuse an output in an object store. Raises OutputError."""
+    if is_remote(path):
+        raise OutputError(
+            "nothing is written to object stores",
+            path=path,
+            expected="a path on a disk",
+            remedy="Write it to a disk, then upload it.",
+        )
+
+
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Make the folder and its parents where they do not exist."""
+    """Make the folder and its parents where they do not exist. Raises OutputError."""
+    refuse_store(path)
     with guard("make the folder", path):
         os.makedirs(path, exist_ok=True)
 

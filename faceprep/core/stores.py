@@ -79,15 +79,18 @@ def look_at(path: str | os.PathLike[str]) -> Entry:
 def _try_to_list(path: str) -> None:
     try:
         list_prefix(path)
-    except StoreError as error:
+    except StoreError as error:  # objects may be readable where prefixes are not
         log.debug("%s: %s", path, error.reason)
+        _listings.give_up(path)
 
 
 def list_prefix(path: str | os.PathLike[str]) -> dict[str, Entry]:
     """Return what is directly below `path`, by name; one request for 1,000 names.
 
-    `look_at` answers from it until `forget_listings`. Raises StoreError.
+    `look_at` answers from it for a while, until `forget_listings`. Raises StoreError.
     """
+    if (listed := _listings.of(url_of(path))) is not None:
+        return listed
     began = time.monotonic()
     found = _send(path, lambda store, key: store.ls(key, detail=True))
     root = _key_of(url_of(path)).strip("/")
@@ -212,7 +215,7 @@ class _Listings:
 
     def __init__(self) -> None:
         self._of: dict[str, tuple[float, dict[str, Entry]]] = {}
-        self._last, self._n_times = "", 0
+        self._n_asked: dict[str, int] = {}
 
     def keep(self, url: str, entries: dict[str, Entry], seconds: float) -> None:
         self._of.pop(url, None)
@@ -228,14 +231,18 @@ class _Listings:
     def is_asked_again(self, url: str) -> bool:
         """Return whether an unlisted prefix has been asked about so often that a listing pays."""
         folder = url.rpartition("/")[0]
-        if folder != self._last:
-            self._last, self._n_times = folder, 0
-        self._n_times += 1
-        return self._n_times == self._PATIENCE and self.of(folder) is None
+        if len(self._n_asked) > self._MOST:
+            self._n_asked.clear()
+        self._n_asked[folder] = self._n_asked.get(folder, 0) + 1
+        return self._n_asked[folder] % self._PATIENCE == 0 and self.of(folder) is None
+
+    def give_up(self, folder: str) -> None:
+        """Ask for no listing of this prefix again."""
+        self._n_asked[folder] = -sys.maxsize
 
     def clear(self) -> None:
         self._of.clear()
-        self._last = ""
+        self._n_asked.clear()
 
 
 _listings = _Listings()

@@ -35,6 +35,8 @@ def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool 
     A .rec and the like in a folder do not forbid the rest of that folder.
     `in_place` allows an output that replaces its source.
     """
+    storage.look_anew()
+    storage.refuse_store(request.output)
     for source in request.sources:
         if not exists(source):
             raise missing_source(source)
