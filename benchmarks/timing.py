@@ -10,6 +10,10 @@ from collections.abc import Callable
 
 Candidate = Callable[[], float | None]
 
+# pip compiles what it installs: a checkout that may not keep its bytecode would start slower than
+# any peer.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def describe_options(text: str | None) -> argparse.ArgumentParser:
     """Return a parser whose help is the docstring of a script as it stands."""

@@ -1,5 +1,5 @@
-"""Read a set with tf.data: paths and classes from an .npz, or images from TFRecord files. Needs
-TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder it draws a small set.
+"""Read a set with tf.data: paths in an .npz, shuffled and cached, or images in TFRecord files.
+Needs 'faceprep[tensorflow]'. Without a folder it draws a small set.
 """
 
 import sys
@@ -21,16 +21,16 @@ def main(arguments: list[str]) -> None:
     if not arguments:
         write_folder(source)
     run_job(Manifest(seed=1), Request((source,), target / "train.npz"), ProcessRunner(2))
-    output = Request((source,), target / "train.tfrecord")
-    run_job(Manifest(seed=1, with_images=True), output, ProcessRunner(2))
-    lists = np.load(target / "train.npz")
-    rows = tf.data.Dataset.from_tensor_slices((lists["image_names"], lists["image_classes"]))
-    images = rows.map(lambda path, label: (decode(tf.io.read_file(path)), label))
-    faces, labels = next(iter(images.batch(8)))
+    records = target / "train.tfrecord"
+    run_job(Manifest(seed=1, with_images=True), Request((source,), records), ProcessRunner(2))
+    table = np.load(target / "train.npz")
+    rows = tf.data.Dataset.from_tensor_slices((table["image_names"], table["image_classes"]))
+    images = rows.map(lambda path, label: (decode(tf.io.read_file(path)), label)).cache()
+    ((faces, labels),) = images.shuffle(10_000, seed=1).batch(8).prefetch(2).take(1)
     print(f"from the .npz: {faces.shape} {faces.dtype.name}, classes {labels.numpy().tolist()}")
     kinds = {"image_raw": tf.string, "label": tf.int64}
     layout = {name: tf.io.FixedLenFeature([], kind) for name, kind in kinds.items()}
-    data = next(iter(tf.data.TFRecordDataset(str(output.output))))
+    (data,) = tf.data.TFRecordDataset(str(records)).take(1)
     record = tf.io.parse_single_example(data, layout)
     face = decode(record["image_raw"])
     print(f"from the .tfrecord: {face.shape}, class {int(record['label'])}")

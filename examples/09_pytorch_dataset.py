@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from faceprep import Manifest, ProcessRunner, Request, run_job
+from faceprep import Manifest, ProcessRunner, Request, decode, run_job
 from faceprep.synthetic import write_folder
-from faceprep.vision.codec import decode
 
 
 class Faces:

@@ -26,7 +26,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from faceprep.core.registry import public_names
+from faceprep.core.public_names import public_names
 
 __version__ = "0.1.0"
 

@@ -237,6 +237,11 @@ def _user_file(target: str, help: str, extra: str, *suffixes: str) -> Entry:
     return replace(entry, extra=extra, packages=_PACKAGES[extra], suffixes=suffixes)
 
 
+def _user_class(opens: str) -> Entry:
+    """Describe a model that is a class of the user's own."""
+    return _user_weights(f"own:{opens}", "a class of your own", "python:MODULE:CLASS")
+
+
 DETECTORS: dict[str, Entry] = {
     "retinaface": Entry(
         "faceprep.models.detectors.retinaface:RetinaFace",
@@ -274,6 +279,7 @@ DETECTORS: dict[str, Entry] = {
     "mxnet": _user_file(
         "detectors.mxnet_file:MxnetDetector", "RetinaFace of MXNet", "detect", "-symbol.json"
     ),
+    "python": _user_class("open_detector_class"),
 }
 
 MODEL_FILES: dict[str, Entry] = {
@@ -318,6 +324,7 @@ EMBEDDERS: dict[str, Entry] = {
         weights="your pack",
         licence=_RESEARCH,
     ),
+    "python": _user_class("open_embedder_class"),
     **MODEL_FILES,
 }
 
@@ -336,25 +343,6 @@ SCORERS: dict[str, Entry] = {
     ),
 }
 """Rules that read a score from the outputs of a model file, by the name in `read=`."""
-
-
-OTHER_NAMES = {
-    "FaceprepError": "faceprep.core.errors:FaceprepError",
-    "Faces": "faceprep.core.faces:Faces",
-    "Job": "faceprep.core.job:Job",
-    "Outcome": "faceprep.core.types:Outcome",
-    "PairSet": "faceprep.core.types:PairSet",
-    "Request": "faceprep.core.types:Request",
-    "Summary": "faceprep.core.types:Summary",
-    "run_job": "faceprep.run.engine:run_job",
-}
-"""Public names that are neither a command nor a runner."""
-
-
-def public_names() -> dict[str, str]:
-    """Return all public names with their targets: commands, runners and `OTHER_NAMES`."""
-    targets = [entry.target for entry in (*COMMANDS.values(), *RUNNERS.values())]
-    return {target.partition(":")[2]: target for target in targets} | OTHER_NAMES
 
 
 def load_target(target: str) -> Any:

@@ -17,7 +17,7 @@ from faceprep.core.errors import OptionError
 from faceprep.core.options import Values, option
 from faceprep.core.types import OK, Outcome
 from faceprep.models.onnx_session import Runtime
-from faceprep.models.scorers.scorer import ScorerSpec, open_scorer
+from faceprep.models.scorers.scorer import FileScorer, ScorerSpec, open_scorer
 from faceprep.steps.device_options import UsesDevice, device_option, require_gpu_option
 from faceprep.steps.fitting import Scaler
 from faceprep.steps.stated_template import refuse_unfit_crops
@@ -85,8 +85,9 @@ class ModelOptions(UsesDevice):
         for spec in self._specs():
             scorer = open_scorer(spec)
             log.info("%s runs on %s (%s)", spec.name, scorer.provider, scorer.fingerprint)
-            level = logging.WARNING if scorer.is_guessed else logging.INFO
-            log.log(level, "%s takes %s", spec.name, scorer.preprocessing)
+            if isinstance(scorer, FileScorer):
+                level = logging.WARNING if scorer.is_guessed else logging.INFO
+                log.log(level, "%s takes %s", spec.name, scorer.preprocessing)
             fingerprints.append(scorer.fingerprint)
         return ", ".join(fingerprints)
 

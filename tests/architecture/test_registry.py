@@ -7,6 +7,7 @@ import ast
 import pytest
 
 from faceprep.core import registry
+from faceprep.core.public_names import OTHER_NAMES
 from tests.architecture.test_source import TREES
 
 TABLES = (
@@ -21,7 +22,7 @@ TABLES = (
 TARGETS = [entry.target for table in TABLES for entry in table.values()]
 
 
-@pytest.mark.parametrize("target", [*TARGETS, *registry.OTHER_NAMES.values()])
+@pytest.mark.parametrize("target", [*TARGETS, *OTHER_NAMES.values()])
 def test_target_is_there(target: str) -> None:
     module, _, attribute = target.partition(":")
     body = TREES[f"{module.replace('.', '/')}.py"].body

@@ -34,8 +34,8 @@ _SMALL_FACE = 0.125
 Larger boxes are dropped, because parts of a large face are detected as faces there.
 """
 _OVERLAP = 0.4
-_WITH_SOURCE = ("insightface", "mxnet")
-"""Detectors that are opened from a pack or a file."""
+_WITH_SOURCE = ("insightface", "mxnet", "python")
+"""Detectors that are opened from a pack, a file or a class."""
 _WHOLE_SIZE = 640
 """Size at which large faces are looked for where the detection size is larger."""
 _INSIDE = 0.75
@@ -46,14 +46,14 @@ _INSIDE = 0.75
 class DetectorSpec:
     """The choice of a detector and all options that its faces depend on.
 
-    `name` is one of `registry.DETECTORS`, `insightface:PACK`, the path of an .onnx file, or an
-    MXNet checkpoint as `PREFIX-symbol.json` or `PREFIX,EPOCH`. `device` and `threads` are those of
-    `Runtime`. `det_size` is the maximum long side of the image that the detector gets. Above 640,
-    it counts for small faces, and large ones are detected at 640, because detectors see a very
-    large face in parts or not at all. `small_faces` adds a pass at twice the size, for which images
-    are enlarged up to twice. `min_score` None stands for the detector's own minimum score. An image
-    without a face of at least `sure_score` gets further passes. Faces whose longer side is below
-    `min_face` pixels of the image are dropped.
+    `name` is one of `registry.DETECTORS`, `insightface:PACK`, `python:MODULE:CLASS`, the path of an
+    .onnx file, or an MXNet checkpoint as `PREFIX-symbol.json` or `PREFIX,EPOCH`. `device` and
+    `threads` are those of `Runtime`. `det_size` is the maximum long side of the image that the
+    detector gets. Above 640, it counts for small faces, and large ones are detected at 640, because
+    detectors see a very large face in parts or not at all. `small_faces` adds a pass at twice the
+    size, for which images are enlarged up to twice. `min_score` None stands for the detector's own
+    minimum score. An image without a face of at least `sure_score` gets further passes. Faces whose
+    longer side is below `min_face` pixels of the image are dropped.
     """
 
     name: str = "retinaface"

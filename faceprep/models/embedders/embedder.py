@@ -102,7 +102,7 @@ def find_kind(name: str) -> tuple[str, str]:
     """
     kind, _, source = name.partition(":")
     named = registry.EMBEDDERS.get(kind)
-    if named and named.usage == (f"{kind}:PACK" if source else ""):
+    if named and named.usage.partition(":")[0] == (kind if source else ""):
         return kind, source
     file_kind = find_file_kind(name)
     if not file_kind:

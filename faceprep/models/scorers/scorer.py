@@ -1,4 +1,4 @@
-"""Scorers by model spec: a model in a file, and the rule that reads its outputs."""
+"""Scorers by model spec: a model in a file with the rule that reads its outputs, or a class."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from faceprep.core import registry
 from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.errors import OptionError, naming
 from faceprep.core.hush import hush_libraries
+from faceprep.core.scores import Scorer
 from faceprep.models.files.kinds import find_file_kind, open_file
 from faceprep.models.files.open_model import OpenModel, Output, ReadyModel
 from faceprep.models.files.preparation import InputOptions
 from faceprep.models.onnx_session import Runtime
+from faceprep.models.own import PREFIX, class_name, open_scorer_class
 from faceprep.models.scorers.rule import Rule
-from faceprep.models.spec import SCORER_SETTINGS, parse_spec
+from faceprep.models.spec import SCORER_SETTINGS, ModelSpec, parse_spec
 
 _ONLY_NUMBER = "column/0"
 
@@ -34,14 +36,19 @@ class ScorerSpec:
 
     def __post_init__(self) -> None:
         given = parse_spec(self.spec, SCORER_SETTINGS)
+        if given.model.startswith(PREFIX):
+            _refuse_settings_of_files(given)
+            return
         _find_kind(given.model)
         if given.read:
             load_rule(given.read)
 
     @property
     def name(self) -> str:
-        """Return the name of the column: `name=` in the spec, else the stem of the file."""
+        """Return the name of the column: `name=` in the spec, else that of the file or class."""
         given = parse_spec(self.spec, SCORER_SETTINGS)
+        if given.model.startswith(PREFIX):
+            return given.name or class_name(given.model)
         return given.name or Path(given.model).stem
 
     @property
@@ -76,17 +83,29 @@ class FileScorer:
 
 
 @functools.cache
-def open_scorer(spec: ScorerSpec) -> FileScorer:
+def open_scorer(spec: ScorerSpec) -> Scorer:
     """Open the scorer that `spec` names, once per process.
 
     Raises OptionError, SourceError, MissingExtra, or FaceprepError if a required GPU cannot be
     used.
     """
     given = parse_spec(spec.spec, SCORER_SETTINGS)
-    kind = _find_kind(given.model)
     runtime = Runtime(spec.device, spec.threads, spec.require_gpu)
     with hush_libraries():
+        if given.model.startswith(PREFIX):
+            return open_scorer_class(runtime, given.model.removeprefix(PREFIX))
+        kind = _find_kind(given.model)
         return FileScorer(open_file(runtime, kind, given.model), given.input_options, given.read)
+
+
+def _refuse_settings_of_files(given: ModelSpec) -> None:
+    """Raise OptionError if the spec of a class states what only a file needs."""
+    own = given.input_options._replace(crops="")
+    if any(own) or given.read:
+        raise OptionError(
+            f"--model {given.model} prepares its crops and reads its output itself",
+            remedy="Leave out all settings but crops= and name=.",
+        )
 
 
 def _find_kind(model: str) -> str:
@@ -94,6 +113,7 @@ def _find_kind(model: str) -> str:
     kind = find_file_kind(model)
     if not kind:
         known = ", ".join(entry.usage for entry in registry.MODEL_FILES.values())
+        known += f" or {PREFIX}MODULE:CLASS"
         raise OptionError(f"--model {model!r}", expected=known, found="no such kind of file")
     return kind
 
