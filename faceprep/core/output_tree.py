@@ -180,7 +180,10 @@ def refuse_overlap(
     else:
         return
     raise OutputError(
-        problem, path=output, found=f"the input {source}", remedy="Name a place outside of it."
+        problem,
+        path=output,
+        found=f"the input {url_of(source)}",
+        remedy="Name a place outside of it.",
     )
 
 

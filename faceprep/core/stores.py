@@ -37,6 +37,7 @@ _ERRORS = (
 )
 """Errors of the packages behind fsspec that are not OSErrors."""
 _NO_CREDENTIALS = ("Credentials", "Token", "Auth", "Profile")
+_CONDITION = "pre-condition"
 _LOG_IN = (
     "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket set "
     "FSSPEC_S3_ANON=true."
@@ -69,7 +70,7 @@ def look_at(path: str | os.PathLike[str]) -> Entry:
         _try_to_list(url.rpartition("/")[0])
     listed = _listings.of(url.rpartition("/")[0])
     if listed is None:
-        return _entry(_send(path, lambda store, key: store.info(key)))
+        return _entry(send(path, lambda store, key: store.info(key)))
     name = url.rpartition("/")[2]
     if name not in listed:
         raise _missing()
@@ -92,7 +93,7 @@ def list_prefix(path: str | os.PathLike[str]) -> dict[str, Entry]:
     if (listed := _listings.of(url_of(path))) is not None:
         return listed
     began = time.monotonic()
-    found = _send(path, lambda store, key: store.ls(key, detail=True))
+    found = send(path, lambda store, key: store.ls(key, detail=True))
     root = _key_of(url_of(path)).strip("/")
     entries = {}
     for each in found:
@@ -118,7 +119,7 @@ def read(path: str | os.PathLike[str], start: int = 0, stop: int | None = None) 
     """
     if stop is not None and stop <= start:
         return b""
-    data: bytes = _send(path, lambda store, key: store.cat_file(key, start=start, end=stop))
+    data: bytes = send(path, lambda store, key: store.cat_file(key, start=start, end=stop))
     return data
 
 
@@ -128,7 +129,7 @@ def explain_missing(path: str | os.PathLike[str]) -> tuple[str, str]:
     bucket = key.partition("/")[0]
     if scheme != "memory":
         try:
-            _send(f"{scheme}://{bucket}", lambda store, key: store.ls(key, detail=False))
+            send(f"{scheme}://{bucket}", lambda store, key: store.ls(key, detail=False))
         except StoreError as error:
             if error.errno != errno.ENOENT:
                 raise
@@ -259,6 +260,11 @@ def _entry(info: dict[str, Any]) -> Entry:
     return Entry(False, int(info["size"] or 0), tag.strip('"'))
 
 
+def fresh_tag(path: str | os.PathLike[str]) -> str:
+    """Return the entity tag of an object as it is now. Raises StoreError."""
+    return _entry(send(path, lambda store, key: store.info(key))).tag
+
+
 def tag_number(tag: str) -> int:
     """Return an entity tag as a number, for places that keep the time of the last change.
 
@@ -272,13 +278,13 @@ def _key_of(url: str) -> str:
     return url.partition("://")[2]
 
 
-def _send(path: str | os.PathLike[str], request: Callable[[Any, str], T]) -> T:
+def send(path: str | os.PathLike[str], request: Callable[[Any, str], T]) -> T:
     """Return the answer to a request about an object, which is tried again where that may help.
 
     Raises StoreError, and MissingExtra without the package for the store.
     """
     url = url_of(path)
-    store = _open(url.partition("://")[0], os.getpid())
+    store = open_store(url.partition("://")[0], os.getpid())
     for wait_s in (*_WAITS_S, None):
         try:
             return request(store, _key_of(url))
@@ -308,8 +314,12 @@ def _explain(error: Exception) -> StoreError:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, StoreError):
         return error
+    if isinstance(error, FileNotFoundError) and "bucket" in text:
+        return StoreError(errno.ENOENT, "no such bucket", "Check its name, and the account.")
     if isinstance(error, FileNotFoundError):
         return _missing()
+    if isinstance(error, FileExistsError) or _CONDITION in text:
+        return StoreError(errno.EEXIST, "the object has changed", "Start again.")
     if isinstance(error, NotADirectoryError | IsADirectoryError):
         return StoreError(error.errno or errno.EISDIR, text, "Check the path.")
     name = type(error).__name__
@@ -323,7 +333,7 @@ def _explain(error: Exception) -> StoreError:
 
 
 @lru_cache(maxsize=8)
-def _open(scheme: str, process: int) -> Any:
+def open_store(scheme: str, process: int) -> Any:
     """Return the file system of a store for this process; a fork cannot use its parent's."""
     extra = _EXTRAS.get(scheme, "s3")
     try:

@@ -111,6 +111,10 @@ class Convert(NamingOptions, Job):
     def writes_file(self, output: Path) -> bool:
         return bool(output.suffix)
 
+    def may_write_to_store(self, output: Path) -> bool:
+        writer = find_writer(output)
+        return writer is None or writer.kind not in registry.LIST_KINDS
+
     def plan(self, request: Request, scratch: Path) -> Work:
         images = index_set(request.sources[0], scratch, relative_to=self.relative_to)
         n = len(images) if request.limit is None else min(len(images), request.limit)

@@ -90,6 +90,9 @@ class ExtractPhotos(FaceOptions, Job):
                 "unknown selection", expected=", ".join(_SELECTS), found=repr(self.select)
             )
 
+    def may_write_to_store(self, output: Path) -> bool:
+        return True
+
     def plan(self, request: Request, scratch: Path) -> Work:
         untaken = UntakenFiles(request.sources[0], "images")
         root, identities = _find_photos(request.sources[0], untaken)

@@ -11,10 +11,12 @@ from faceprep.core.errors import FaceprepError, Interrupted
 from faceprep.core.job import Job
 from faceprep.core.paths import full_path
 from faceprep.core.types import Request, Runner, Summary
+from faceprep.core.urls import is_remote
 from faceprep.run import preflight
 from faceprep.run.drive import Drive, Progress
 from faceprep.run.ledger import Places
 from faceprep.run.shard_task import ShardTask
+from faceprep.run.store_output import run_in_store
 
 _GO_ON = "Start the same command again to resume."
 
@@ -26,6 +28,8 @@ def run_job(
 
     Raises FaceprepError when the run cannot begin or has to stop. Finished shards stay finished.
     """
+    if is_remote(request.output):
+        return run_in_store(job, request, lambda here: run_job(job, here, runner, progress))
     started = time.monotonic()
     places = _places(job, request)
     folders = _folders(job, request)

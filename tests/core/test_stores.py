@@ -81,7 +81,7 @@ def test_folders_files_and_nothing() -> None:
 
 def test_sizes_of_a_listed_prefix_need_no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     storage.list_folder("memory://faces/a")
-    monkeypatch.setattr(stores, "_send", None)
+    monkeypatch.setattr(stores, "send", None)
     assert storage.size_of("memory://faces/a/1.jpg") == 3
     assert storage.size_of("memory://faces/a/none.jpg") is None
 

@@ -147,12 +147,6 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path: Path) -> None:
     assert "pip install 'faceprep[gcs]'" in done.stderr
 
 
-def test_an_output_in_a_store_is_refused(containers: Path, store: Store) -> None:
-    done = store.run("convert", containers / "set.rec", "s3://faces/out.tar")
-    assert done.returncode == 1
-    assert "s3://faces/out.tar: nothing is written to object stores" in done.stderr
-
-
 def test_a_video_and_its_boxes_are_read(store: Store, tmp_path: Path) -> None:
     pytest.importorskip("av")
     write_siw_like(tmp_path / "siw", n_frames=8)
