@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from pathlib import Path
 from typing import NamedTuple
 
 from faceprep.core import stores
@@ -70,6 +71,24 @@ def _mode_of(path: str | os.PathLike[str]) -> int:
 def full_path(path: str | os.PathLike[str]) -> str:
     """Return the absolute path, or the full name of an object."""
     return url_of(path) if is_remote(path) else os.path.abspath(path)
+
+
+def is_full(path: str) -> bool:
+    """Return whether `path` is absolute, or the name of an object.
+
+    >>> is_full("/a"), is_full("s3://b/a"), is_full("a")
+    (True, True, False)
+    """
+    return os.path.isabs(path) or is_remote(path)
+
+
+def join(folder: Path, name: str) -> Path:
+    """Return the path of `name`, which lies in `folder` unless it is a full path.
+
+    >>> join(Path("a"), "b").as_posix(), join(Path("a"), "s3://b/c").as_posix()
+    ('a/b', 's3:/b/c')
+    """
+    return Path(name) if is_remote(name) else folder / name
 
 
 def real_path(path: str | os.PathLike[str]) -> str:

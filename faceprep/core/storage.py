@@ -127,14 +127,14 @@ def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
     return read_dated(path, limit)[0]
 
 
-def read_dated(path: str | os.PathLike[str], limit: int | None = None) -> tuple[bytes, int]:
-    """Read a file as `read_bytes` does, with the time of its last change as `dated_size` has it.
+def read_dated(path: str | os.PathLike[str], limit: int | None = None) -> tuple[bytes, int | None]:
+    """Read a file as `read_bytes` does, with the time of its last change in nanoseconds.
 
-    Raises SourceError.
+    There is no time for an object. Raises SourceError.
     """
     if is_remote(path):
         with guard("read", path, SourceError):
-            return stores.read(path, 0, limit), look_at(path).changed
+            return stores.read(path, 0, limit), None
     try:
         fd = open_regular(path)
         try:
@@ -242,13 +242,13 @@ def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
 
 
 def refuse_store(path: str | os.PathLike[str]) -> None:
-    """Refuse an output in an object store. Raises OutputError."""
+    """Refuse a place in an object store that only a disk can be. Raises OutputError."""
     if is_remote(path):
         raise OutputError(
-            "nothing is written to object stores",
+            "nothing can be written here, in an object store",
             path=path,
             expected="a path on a disk",
-            remedy="Write it to a disk, then upload it.",
+            remedy="Name one, then upload it.",
         )
 
 

@@ -16,7 +16,7 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.job import Job
 from faceprep.core.output_tree import refuse_overlap
-from faceprep.core.paths import exists, is_folder
+from faceprep.core.paths import exists, is_folder, is_full, join
 from faceprep.core.types import (
     ACCEPTED,
     COPY,
@@ -133,7 +133,7 @@ def _source_of(plan: Path, header: Mapping[str, Any]) -> Path:
             expected='"source": a folder',
             found=repr(source),
         )
-    folder = plan.parent / source
+    folder = join(plan.parent, source)
     if is_embeddings(folder):
         remedy = "Plan again where the images are, with the folder that embed had in place."
         raise SourceError(
@@ -160,7 +160,7 @@ def _check_origin(
     if not restored:
         return None
     origin = header.get("origin")
-    if not isinstance(origin, str) or not os.path.isabs(origin):
+    if not isinstance(origin, str) or not is_full(origin):
         expected = '"origin": the set that images are restored from'
         raise SourceError("restores images", path=plan, expected=expected, found=repr(origin))
     remedy = "Put it back, or refuse that decision of the plan."

@@ -119,6 +119,7 @@ class Report(Look):
     )
 
     def look(self, out: Path, progress: Progress = lambda n_done, total: None) -> Reported:
+        storage.refuse_store(out)
         found_runs = find_runs(out) or find_runs(out.with_name(_SHARD.sub("", out.name)))
         if not out.exists() and not found_runs:
             raise missing_source(out)
