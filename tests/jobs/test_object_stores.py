@@ -147,6 +147,24 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path: Path) -> None:
     assert "pip install 'faceprep[gcs]'" in done.stderr
 
 
+def test_a_plan_about_a_store_is_applied(
+    store: Store, containers: Path, face_folder: Path, tmp_path: Path
+) -> None:
+    planned, applied, here = tmp_path / "planned", tmp_path / "applied", tmp_path / "here"
+    assert store.run("dedupe", "s3://faces/sets/folder", planned).returncode == 0
+    assert store.run("apply", planned / "plan.jsonl", applied).returncode == 0
+    assert faceprep("dedupe", face_folder, here).returncode == 0
+    found = [
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*.jpg")}
+        for root in (planned, applied, here)
+    ]
+    assert found[0]
+    assert found[0] == found[1] == found[2]
+    linked = store.run("apply", planned / "plan.jsonl", tmp_path / "linked", "--mode", "symlink")
+    assert linked.returncode == 2
+    assert "only files can be linked" in linked.stderr
+
+
 def test_a_video_and_its_boxes_are_read(store: Store, tmp_path: Path) -> None:
     pytest.importorskip("av")
     write_siw_like(tmp_path / "siw", n_frames=8)

@@ -6,16 +6,12 @@ import json
 import re
 import signal
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from faceprep.core import store_writes, stores
-from faceprep.core.errors import OutputError
-from faceprep.core.store_writes import Lease
+from faceprep.core import stores
 from tests.command import FACEPREP, faceprep
 from tests.object_store import CUT, FAIL, Store, running_store
 
@@ -159,55 +155,3 @@ def test_outputs_that_cannot_be(output: str, line: str, store: Store, rec_set: P
     assert line in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not objects(store)
-
-
-def test_a_run_at_work_keeps_others_out(store: Store, rec_set: Path) -> None:
-    with Lease(f"s3://faces/{STATE}/lock", "somebody", seconds=0.9):
-        with pytest.raises(OutputError, match="another faceprep run is at work here"):
-            Lease(f"s3://faces/{STATE}/lock", "me", seconds=3).__enter__()
-        time.sleep(1.5)
-        assert f"{STATE}/lock" in objects(store)
-    assert f"{STATE}/lock" not in objects(store)
-
-
-def test_a_lease_that_is_not_renewed_is_taken_over(store: Store) -> None:
-    url = "s3://faces/lock"
-    assert store_writes.put_new(url, b"dead 1 1")
-    began = time.monotonic()
-    with Lease(url, "me", seconds=0.6):
-        assert time.monotonic() - began > 0.6
-    assert store_writes.put_new(url, b"me 1 1")
-    began = time.monotonic()
-    with Lease(url, "me", seconds=60) as lease:
-        assert time.monotonic() - began < 30
-        lease.check()
-
-
-def test_a_lease_that_was_taken_is_noticed(store: Store) -> None:
-    with Lease("s3://faces/lock", "me", seconds=0.3) as lease:
-        store.ask("PUT", "/lock", b"other 1 1")
-        for _ in range(100):
-            try:
-                lease.check()
-            except OutputError as error:
-                assert "another run has taken over here" in str(error)
-                break
-            time.sleep(0.05)
-        else:
-            pytest.fail("the lease is still held")
-    assert store.ask("GET", "/lock")[1] == b"other 1 1"
-
-
-def test_of_several_puts_one_is_first(store: Store) -> None:
-    found: list[str] = []
-    threads = [
-        threading.Thread(
-            target=lambda n=n: found.append(store_writes.put_new("s3://faces/page", b"%d" % n))
-        )
-        for n in range(6)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(map(bool, found)) == 1
