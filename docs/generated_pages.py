@@ -125,7 +125,7 @@ def _command(name: str) -> Iterator[str]:
         yield from ("| option | meaning |", "|---|---|")
         for option in command.params:
             record = option.get_help_record(context)
-            if record:
+            if record and record[1]:  # the usage line has the arguments
                 yield f"| {_code(record[0])} | {_cell(record[1])} |"
         yield ""
 

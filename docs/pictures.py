@@ -23,7 +23,8 @@ SIZE = {"width": 1280, "height": 800}
 
 def main() -> None:
     """docs/review.png, docs/report.png"""
-    root, docs = Path(tempfile.mkdtemp(prefix="faceprep-pictures-")), Path(__file__).parent
+    root, docs = Path(tempfile.gettempdir()) / "sets", Path(__file__).parent
+    root.mkdir()  # its path is in the picture
     write_folder(root / "set", n_identities=12, n_images=6)
     merge = [
         *FACEPREP,
@@ -48,9 +49,9 @@ def main() -> None:
         page.wait_for_load_state("networkidle")
         page.screenshot(path=docs / "review.png")
         page.goto((root / "merged" / "report.html").as_uri())
-        page.locator(
-            "section", has=page.get_by_role("heading", name="Similarity", exact=True)
-        ).screenshot(path=docs / "report.png")
+        similarity = page.locator("details", has=page.get_by_role("heading", name="Similarity"))
+        similarity.locator("summary").click()
+        similarity.screenshot(path=docs / "report.png")
     server.send_signal(signal.SIGINT)
     server.wait()
 

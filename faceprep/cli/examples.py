@@ -92,6 +92,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "report": (
         "faceprep report faces",
         "faceprep report faces --scores scores.parquet --embeddings vectors.npz",
+        "faceprep report faces merged --output both.html --card",
     ),
     "models": ("faceprep models", "faceprep models --json"),
     "convert-model": (

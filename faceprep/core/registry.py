@@ -47,7 +47,7 @@ COMMANDS: dict[str, Entry] = {
         "models:Models", "List detectors, embedders and scorers, and which are installed."
     ),
     "doctor": _job("doctor:Doctor", "Check the installation and this machine.", "[PATH]"),
-    "report": _job("report:Report", "Write a report of a run as HTML and JSON.", "OUT", "report"),
+    "report": _job("report:Report", "Write a report of runs as HTML and JSON.", "OUT...", "report"),
     "convert": _job("convert:Convert", "Convert any set of images to any container.", "SRC DST"),
     "rec2folder": _job(
         "rec2folder:Rec2Folder", "Convert an MXNet .rec to image folders.", "SRC DST"

@@ -24,6 +24,7 @@ OWN_FILES = frozenset(
         "undo.jsonl",
         "report.html",
         "report.json",
+        "README.md",
     }
 )
 """Names of the files that faceprep itself writes beside the images of a set."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar
 
-from faceprep.core import registry
-from faceprep.core.errors import ResumeError, SourceError
+from faceprep.core.errors import SourceError
 from faceprep.core.job import Continuation, Job
+from faceprep.core.restored_job import restore_job
 from faceprep.core.state_file import RUN, find_state, load_record
 from faceprep.core.types import Request
 
@@ -50,35 +50,3 @@ def _load_run(output: Path) -> Mapping[str, Any]:
         expected="the output of a command with --shard",
         remedy="Check the path.",
     )
-
-
-def restore_job(run: Mapping[str, Any], output: Path) -> Job:
-    """Make the job of a run from its description. Raises ResumeError."""
-    command, options = run["command"], run.get("options", {})
-    kind: type[Job] | None = None
-    if command in registry.COMMANDS:
-        kind = registry.load(registry.COMMANDS, command)
-    names = [field.name for field in fields(kind)] if kind else []  # type: ignore[arg-type]
-    if kind is None or set(options) - {"limit"} != set(names):
-        raise ResumeError(
-            f"the options of {command} are not those of this version",
-            path=output,
-            remedy=f"Use faceprep {run.get('faceprep')}.",
-        )
-    hints = get_type_hints(kind)
-    return kind(**{name: _restore(options[name], hints[name]) for name in names})
-
-
-def _restore(value: Any, hint: Any) -> Any:
-    """Return an option as its annotation has it, where JSON has a list or a text.
-
-    >>> _restore(["a"], tuple[str, ...]), _restore("a", Path | None), _restore(None, Path | None)
-    (('a',), PosixPath('a'), None)
-    """
-    if value is None:
-        return None
-    if get_origin(hint) is tuple:
-        return tuple(_restore(each, get_args(hint)[0]) for each in value)
-    if Path in (hint, *get_args(hint)):
-        return Path(value)
-    return value

@@ -28,7 +28,7 @@ from faceprep.vision import codec
 from faceprep.vision.load_image import load_image, load_image_bytes
 
 log = logging.getLogger("faceprep")
-_SIDE = 112
+_SIDE = 80
 
 
 class Crops(ABC):
@@ -120,7 +120,7 @@ def open_crops(out: Path, runs: Sequence[Run], scratch: Path) -> Iterator[Crops]
     A set that is not a folder is indexed in `scratch`.
     """
     for place in _places(out, runs):
-        images = _open_set(place, scratch)
+        images = open_set(place.path, scratch, SET, place.relative_to)
         if images is not None:
             with images:
                 yield SetCrops(images, place.is_output)
@@ -154,17 +154,17 @@ def open_side_crops(runs: Sequence[Run], names: Sequence[str], scratch: Path) ->
         sides: dict[str, Crops] = {}
         for run in runs[:1]:
             base = folder_of_names(run.record)
-            for name, source in zip(names, run.record.get("sources") or (), strict=False):
-                place = _Place(_images_of(Path(str(source))), False, base)
-                images = _open_set(place, scratch, name)
+            for name, source in zip(names, run.sources, strict=False):
+                path = images_of(source)
+                images = open_set(path, scratch, name, base)
                 if images is None:
-                    sides[name] = FolderCrops(place.path)
+                    sides[name] = FolderCrops(path)
                 else:
                     sides[name] = SetCrops(stack.enter_context(images), False)
         yield SideCrops(sides)
 
 
-def _images_of(source: Path) -> Path:
+def images_of(source: Path) -> Path:
     """Return the set that embeddings were made from, or the set itself."""
     try:
         if is_embeddings(source) and (root := load_place(source).root):
@@ -190,17 +190,20 @@ def _places(out: Path, runs: Sequence[Run]) -> Iterator[_Place]:
             files = (name for page in run.pages() for name in page.outputs)
             yield from (_Place(out.with_name(name)) for name in files if name.endswith(out.suffix))
         base = folder_of_names(run.record)
-        sources = [each for each in run.record.get("sources") or () if isinstance(each, str)]
-        yield from (_Place(Path(source), False, base) for source in sources)
+        yield from (_Place(source, False, base) for source in run.sources)
 
 
-def _open_set(place: _Place, scratch: Path, name: str = SET) -> ImageSet | None:
-    """Open a set; None for a folder, and for what is not a set."""
-    path = place.path
+def open_set(
+    path: Path, scratch: Path, name: str, relative_to: Path | None = None
+) -> ImageSet | None:
+    """Open a set, indexed in `scratch` under `name`; None for a folder and what is not a set.
+
+    The relative names of a list lie below `relative_to`.
+    """
     try:
         if not path.exists() or kind_of(path) == FolderSet.kind:
             return None
-        return index_set(path, scratch, name, place.relative_to)
+        return index_set(path, scratch, name, relative_to)
     except FaceprepError as error:
         log.debug("no crops from %s: %s", path, error)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10.5,
     "hatch.linewidth": 0.6,
     "legend.frameon": False,
@@ -43,6 +45,8 @@ _AXES = {
 """The labels of the axes, by kind of curves."""
 _SHORT_AXIS = 2000
 _HALF = 0.5
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_COMMENT, _BREAK = re.compile(rb"<!--.*?-->", re.DOTALL), re.compile(rb"\s*\n\s*")
 
 
 def draw(picture: Histogram | Curves) -> bytes:
@@ -64,10 +68,14 @@ def draw(picture: Histogram | Curves) -> bytes:
             _draw_histogram(axes, picture)
         else:
             _draw_curves(axes, picture)
-        figure.savefig(
-            file, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
-        )
-    return file.getvalue()
+        figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
+    return _shorten(file.getvalue())
+
+
+def _shorten(svg: bytes) -> bytes:
+    """Remove from an SVG what does not change the picture: its prologue, comments and breaks."""
+    start = svg.index(b"<svg ")
+    return _BREAK.sub(b" ", _COMMENT.sub(b"", svg[start:])).replace(b"> <", b"><")
 
 
 def _draw_histogram(axes: Any, picture: Histogram) -> None:

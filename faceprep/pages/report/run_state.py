@@ -57,9 +57,27 @@ class Run:
             if page := _parse_page(shard_id, data):
                 yield page
 
+    @property
+    def sources(self) -> list[Path]:
+        """Return the paths that the command was given."""
+        found = self.record.get("sources") or ()
+        return [Path(source) for source in found if isinstance(source, str)]
+
+    @property
+    def is_finished(self) -> bool:
+        """Return whether the run came to its end."""
+        return self.record.get("finished") is True
+
     def failures(self) -> Iterator[tuple[str, str, str]]:
-        """Yield (input, status, reason) of every input that failed."""
+        """Yield (input, status, reason) of every input that failed.
+
+        A run that was killed has no list of them yet, so the outcomes on its pages are read.
+        """
         inside = f"{self.prefix}{FAILURES}"
+        if self.record and not self.is_finished:
+            outcomes = (each for page in self.pages() for each in page.outcomes())
+            yield from (each[:3] for each in outcomes if each.is_failure)
+            return
         if self.beside is not None and self.beside.is_file():
             data = storage.read_bytes(self.beside)
         elif inside in self.state.names(inside):

@@ -158,7 +158,7 @@ def faces_section(columns: Columns) -> Section:
     n_shown = int(columns.is_shown().sum())
     numbers = {"faces": len(columns), "with_crop": n_shown} | measured
     text = f"{count_noun(len(columns), 'face')}, {n_shown:,} of them with a crop."
-    return Section("faces", "Faces", numbers, parts, text)
+    return Section("faces", "Faces", numbers, parts, text, is_detail=True)
 
 
 def crops_section(columns: Columns, sampled_of: int | None = None) -> Section:
@@ -181,7 +181,7 @@ def crops_section(columns: Columns, sampled_of: int | None = None) -> Section:
             "The command score measures all of them."
         )
     numbers = {"crops": len(columns), "sampled_of": sampled_of, "measures": others} | measured
-    return Section("crops", "Sharpness and light", numbers, parts, text)
+    return Section("crops", "Sharpness and light", numbers, parts, text, is_detail=True)
 
 
 def _describe_measures(

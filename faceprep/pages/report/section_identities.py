@@ -45,7 +45,7 @@ def identity_section(table: IdentityTable) -> Section:
     )
     title = "Similarity of identities"
     files = {TABLE: csv_bytes(_HEADER, map(_cells, rows))}
-    return Section("identity_similarity", title, numbers, parts, text, files)
+    return Section("identity_similarity", title, numbers, parts, text, files, is_detail=True)
 
 
 def _rows_at(rows: Sequence[IdentityRow], order: Ints, values: Doubles) -> list[Sequence[Cell]]:

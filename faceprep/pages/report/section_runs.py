@@ -1,48 +1,45 @@
-"""Sections about runs: options, outcomes of the inputs, identities, failures, space."""
+"""Sections about runs: options, outcomes of the inputs, identities, space."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from faceprep.core.text import count_noun, format_bytes
-from faceprep.core.types import OK, SOUND_STATUSES, count_failures, join_units, split_count_name
+from faceprep.core.types import OK, join_units, split_count_name
 from faceprep.pages.report.histograms import count, describe, whole_edges
+from faceprep.pages.report.outcomes import is_failure
 from faceprep.pages.report.run_state import Run
 from faceprep.pages.report.sections import Histogram, Part, Section, Table
 from faceprep.pages.report.tally import Tally
 
-_N_NAMED, _N_EXAMPLES, _N_REASONS = 10, 3, 50
-_MANY_REASONS = 10_000
+_N_NAMED = 10
 TAIL = (1, 2, 5, 10, 20, 50, 100)
-_NUMBER = re.compile(r"\d[\d.,]*\b")
 
 
 def run_section(run: Run, tally: Tally) -> Section:
     """Describe the command of a run and the outcomes of its inputs."""
-    record, n_shards = run.record, run.record.get("n_shards")
-    counts = {name: n for name, n in tally.by_status.items() if not split_count_name(name)[1]}
-    n_inputs = sum(counts.values())
-    failed = count_failures(tally.by_status)
+    record, found = run.record, tally.outcomes
+    n_inputs = found.n_inputs
     numbers = {
         "command": run.command,
         "faceprep": record.get("faceprep"),
         "sources": record.get("sources"),
         "options": record.get("options"),
-        "shards": n_shards,
+        "shards": record.get("n_shards"),
         "shards_done": tally.n_pages,
+        "finished": not is_open(run, tally),
         "inputs": n_inputs,
-        "ok": tally.by_status[OK],
-        "failed": failed,
-        "by_status": join_units(tally.by_status),
+        "ok": found.n_ok,
+        "failed": found.n_failed,
+        "by_status": join_units(found.by_status),
     }
     outcomes = [
-        (name, n, share_of(n, n_inputs) if name in counts else "", "failure" * _is_failure(name))
-        for name, n in tally.by_status.most_common()
+        (name, n, share_of(n, n_inputs) if name in found.inputs else "", _verdict(name))
+        for name, n in found.by_status.most_common()
     ]
     options = [(name, _join(value)) for name, value in (record.get("options") or {}).items()]
     settings = [
@@ -51,23 +48,62 @@ def run_section(run: Run, tally: Tally) -> Section:
         *options,
     ]
     parts = [
-        Table("Outcomes of the inputs", ("outcome", "inputs", "share", ""), outcomes),
-        Table("Sources and options", ("option", "value"), settings, is_folded=True),
+        Table("Outcomes of the inputs", ("outcome", "inputs", "share", "meaning"), outcomes),
+        Table("Sources and options", ("option", "value"), settings),
     ]
-    text = f"{tally.by_status[OK]:,} of {n_inputs:,} inputs are ok, {failed:,} failed."
-    if _is_open(run, tally):
-        text += f" The run is not finished: {tally.n_pages:,} of {n_shards:,} shards are done."
-    return Section("run", f"The run of {run.command}", numbers, parts, text)
+    text = (
+        f"{found.n_ok:,} of {count_noun(n_inputs, 'input')} are ok, "
+        f"{describe_failures(found.by_status)}."
+    )
+    title = f"The run of {run.command}"
+    return Section("run", title, numbers, parts, text, is_detail=True)
 
 
-def _is_failure(status: str) -> bool:
-    return split_count_name(status)[0] not in SOUND_STATUSES
+def _verdict(status: str) -> str:
+    """Say what an outcome means for its input."""
+    if status == OK:
+        return "used"
+    return "failure" if is_failure(status) else "left out"
 
 
-def _is_open(run: Run, tally: Tally) -> bool:
-    """Return whether some shards of the run are not done."""
+def describe_failures(by_status: Mapping[str, int]) -> str:
+    """Describe the failures by unit and status.
+
+    >>> describe_failures({"ok": 9, "undecodable": 2, "cut_off of a video": 1})
+    '3 failed: 2 undecodable, 1 video (cut off)'
+    >>> describe_failures({"ok": 9, "no_face": 1}), describe_failures({"timed_out": 2})
+    ('none failed', '2 failed: timed out')
+    """
+    failed = Counter({name: n for name, n in by_status.items() if n and is_failure(name)})
+    if not failed:
+        return "none failed"
+    texts = [count_outcome(name, n) for name, n in failed.most_common()]
+    if len(texts) == 1 and not split_count_name(next(iter(failed)))[1]:
+        texts = [words_of(next(iter(failed)))]
+    return f"{failed.total():,} failed: {', '.join(texts)}"
+
+
+def count_outcome(name: str, n: int) -> str:
+    """Format a count of outcomes in words, with their unit if they have one.
+
+    >>> count_outcome("no_face", 3), count_outcome("cut_off of a video", 2)
+    ('3 no face', '2 videos (cut off)')
+    """
+    status, unit = split_count_name(name)
+    if unit:
+        return f"{count_noun(n, unit)} ({words_of(status)})"
+    return f"{n:,} {words_of(status)}"
+
+
+def words_of(status: str) -> str:
+    """Return a status in words, such as `no face`."""
+    return status.replace("_", " ")
+
+
+def is_open(run: Run, tally: Tally) -> bool:
+    """Return whether the run has not come to its end: killed, stopped, or still at work."""
     n_shards = run.record.get("n_shards")
-    return isinstance(n_shards, int) and tally.n_pages < n_shards
+    return isinstance(n_shards, int) and (tally.n_pages < n_shards or not run.is_finished)
 
 
 def share_of(n: int, total: int) -> str:
@@ -126,7 +162,8 @@ def identities_section(
         for title, rows in (("The largest", ranked), ("The smallest", rising))
     ]
     text = f"{count_noun(int(counts.sum()), 'image')} of {count_noun(len(counts), noun, plural)}."
-    return Section(plural, f"Images of each {noun}", numbers, parts, text)
+    title = f"Images of each {noun}"
+    return Section(plural, title, numbers, parts, text, is_detail=True)
 
 
 def centre(edges: Sequence[int]) -> list[float]:
@@ -136,66 +173,6 @@ def centre(edges: Sequence[int]) -> list[float]:
     [0.5, 1.5, 2.5]
     """
     return [edge - 0.5 for edge in edges]
-
-
-# Failures
-
-
-def failures_section(failures: Iterable[tuple[str, str, str]]) -> Section | None:
-    """Group failed inputs by reason, regardless of numbers in it, each with examples.
-
-    Returns None where nothing failed.
-    """
-    counts: Counter[tuple[str, str]] = Counter()
-    examples: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for key, status, reason in failures:
-        kind = (status, "other reasons")
-        if len(counts) < _MANY_REASONS:
-            kind = (status, kind_of_reason(reason, key))
-        counts[kind] += 1
-        if counts[kind] <= _N_EXAMPLES:
-            examples.setdefault(kind, []).append((key, reason))
-    if not counts:
-        return None
-    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    by_status: Counter[str] = Counter()
-    for (status, _), n in ranked:
-        by_status[status] += n
-    reasons: list[dict[str, Any]] = []
-    rows: list[tuple[str, int | None, str, str]] = []
-    for kind, n in ranked[:_N_REASONS]:
-        named = [{"input": key, "reason": reason} for key, reason in examples[kind]]
-        reasons.append({"status": kind[0], "reason": kind[1], "inputs": n, "examples": named})
-        rows += _example_rows(kind[0], n, examples[kind])
-    numbers = {
-        "failed": counts.total(),
-        "by_status": dict(by_status.most_common()),
-        "reasons": reasons,
-    }
-    parts = [Table("By reason", ("status", "inputs", "example", "reason"), rows)]
-    text = f"{count_noun(counts.total(), 'input')} failed."
-    return Section("failures", "Failures", numbers, parts, text)
-
-
-def kind_of_reason(reason: str, key: str) -> str:
-    """Replace the numbers and the input's name in a reason, so that similar reasons are equal.
-
-    >>> kind_of_reason("a.jpg: 12 bytes are missing", "a.jpg")
-    '…: # bytes are missing'
-    """
-    if key:
-        reason = reason.replace(key, "…")
-    return _NUMBER.sub("#", reason)
-
-
-def _example_rows(
-    status: str, n: int, examples: Sequence[tuple[str, str]]
-) -> Iterator[tuple[str, int | None, str, str]]:
-    """Yield one row per example; only the first has the status and the number of inputs."""
-    (first_key, first_reason), *others = examples
-    yield status, n, first_key, first_reason
-    for key, reason in others:
-        yield "", None, key, reason
 
 
 # Space
@@ -229,7 +206,7 @@ def storage_section(run: Run, tally: Tally) -> Section | None:
         for one in numbers["by_kind"]
     ]
     text = f"{count_noun(n_files, 'file')}, {format_bytes(n_bytes)}."
-    if _is_open(run, tally) and tally.n_pages:
+    if is_open(run, tally) and tally.n_pages:
         projected = n_bytes * run.record["n_shards"] / tally.n_pages
         numbers["projected_bytes"] = projected
         text += (
@@ -238,4 +215,4 @@ def storage_section(run: Run, tally: Tally) -> Section | None:
             f"{run.record['n_shards']:,} shards that are done."
         )
     table = Table("", ("in", "suffix", "files", "bytes", "each"), rows)
-    return Section("storage", "Space", numbers, [table], text)
+    return Section("storage", "Space", numbers, [table], text, is_detail=True)

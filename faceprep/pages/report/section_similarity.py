@@ -37,7 +37,7 @@ def similarity_section(
         (name, *(format_rate(measured[kind].get(key)) for key in _LIKENESS_KEYS))
         for name, kind in (("pairs of one identity", "positive"), ("pairs of two", "negative"))
     ]
-    header = ("", "pairs", "0.1 %", "1 %", "median", "99 %", "99.9 %")
+    header = ("kind", "pairs", "0.1 %", "1 %", "median", "99 %", "99.9 %")
     n_identities = count_noun(measured["identities"], "identity", "identities")
     text = (
         f"{measured['images']:,} of {count_noun(measured['of_images'], 'image')}, {n_identities}."
@@ -55,7 +55,7 @@ def similarity_section(
         ),
         Table("Similarity below which a share of the pairs lies", header, rows),
     ]
-    return Section("similarity", "Similarity", numbers, parts, text)
+    return Section("similarity", "Similarity", numbers, parts, text, is_detail=True)
 
 
 def trim_histogram(
@@ -146,7 +146,7 @@ def plan_section(judged: Mapping[str, Any], decisions: Iterable[Decision]) -> Se
     }
     title = f"The plan of {judged.get('command', 'a person')}"
     text = f"{count_noun(tally.counts.total(), 'decision')}. Only accepted ones are carried out."
-    return Section("plan", title, numbers, _plan_parts(tally, summary), text)
+    return Section("plan", title, numbers, _plan_parts(tally, summary), text, is_detail=True)
 
 
 def _plan_parts(tally: _PlanTally, summary: Mapping[str, Any]) -> list[Part]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +13,18 @@ from faceprep.core.arrays import Ints
 from faceprep.core.text import count_noun
 from faceprep.core.types import OK
 from faceprep.pages.report.histograms import count, describe, linear_edges, whole_edges
-from faceprep.pages.report.section_runs import TAIL, centre, kind_of_reason, share_of
-from faceprep.pages.report.sections import Histogram, Part, Section, Table
+from faceprep.pages.report.input_pictures import InputPictures
+from faceprep.pages.report.outcomes import Reasons, kind_of_reason
+from faceprep.pages.report.section_losses import show_examples
+from faceprep.pages.report.section_runs import TAIL, centre, share_of
+from faceprep.pages.report.sections import Histogram, Part, Pictures, Section, Table
 from faceprep.pages.report.tally import Video
 from faceprep.tables.frames import read_frames_table
 
 _COLUMNS = ("video", "frames", "detected", "original", "difference", "state")
-_N_WORST, _N_REASONS, _MANY_REASONS = 20, 50, 10_000
-_FOLDED = 20
-"""Rows of the table of videos that are shown unfolded."""
+_N_WORST, _N_REASONS, _N_PICTURED = 20, 50, 3
+_N_OPEN = 10
+"""Rows of the worst videos that are shown unfolded."""
 _KEYS = ("source", "status", "reason", "has_box")
 
 
@@ -30,13 +32,11 @@ _KEYS = ("source", "status", "reason", "has_box")
 class LostFrames:
     """The frames of a run by video, and the reasons of those without a crop.
 
-    `reasons` counts (status, reason without its numbers); `examples` names one frame of each.
     Memory grows with the videos, not with the frames.
     """
 
     videos: dict[str, Video] = field(default_factory=dict)
-    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    examples: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    reasons: Reasons = field(default_factory=Reasons)
 
 
 def load_lost_frames(path: Path, states: Mapping[str, Video]) -> LostFrames:
@@ -65,57 +65,61 @@ def _add(lost: LostFrames, row: Mapping[str, Any]) -> None:
         video.lost = (video.lost or 0) + n * (has_box and status != OK)
     if status == OK:
         return
-    kind = (status, "other reasons")
-    if len(lost.reasons) < _MANY_REASONS:
-        kind = (status, kind_of_reason(row["reason"], source))
-    lost.reasons[kind] += n
-    lost.examples.setdefault(kind, (f"{source}#{row['frame_min']}", row["reason"]))
+    example = (f"{source}#{row['frame_min']}", row["reason"])
+    lost.reasons.add_kind(status, kind_of_reason(row["reason"], source), example, n)
 
 
-def videos_section(videos: Iterable[Video], lost: LostFrames | None = None) -> Section:
+def videos_section(
+    videos: Iterable[Video], lost: LostFrames | None = None, pictures: InputPictures | None = None
+) -> Section:
     """Compare detected with expected frames of each video, the worst first.
 
-    `lost` adds the reasons of the frames without a crop.
+    `lost` adds the reasons of the frames without a crop, and `pictures` shows some of these.
     """
     worst = sorted(videos, key=lambda video: (-video.difference, video.detected > 0, video.path))
-    empty = sorted(video.path for video in worst if not video.detected)
     shares = np.array([video.detected / video.wanted for video in worst if video.wanted])
     missing = np.array([video.difference for video in worst], np.int64)
     edges, rows = linear_edges(shares, 0, 1, 20), [_row(video) for video in worst]
-    numbers: dict[str, Any] = {
+    numbers = _numbers(worst, rows)
+    numbers["detected_share"] = describe(shares) | {
+        "edges": [float(x) for x in edges],
+        "counts": count(shares, edges),
+    }
+    parts: list[Part] = [Table("The worst videos", _COLUMNS, rows[:_N_OPEN])]
+    if lost:
+        parts += _reason_parts(lost, numbers, pictures)
+    axis = "share of a video's frames"
+    bars = {"videos": count(shares, edges)}
+    parts += [
+        Histogram("Share of the frames with a face", axis, edges.tolist(), bars, "videos"),
+        *_missing_parts(missing, numbers),
+    ]
+    if len(rows) > _N_OPEN:
+        parts.append(Table("All videos, those with most faces missing first", _COLUMNS, rows, True))
+    n_empty = count_noun(numbers["empty"], "video has", "videos have")
+    text = (
+        f"{numbers['detected']:,} of {numbers['frames']:,} wanted frames of "
+        f"{count_noun(len(worst), 'video')} have a face; {n_empty} none. The difference counts "
+        "frames that lack a face: of those with a box in the .face file (original), or else of all "
+        "wanted."
+    )
+    return Section("videos", "Frames of each video", numbers, parts, text)
+
+
+def _numbers(worst: Sequence[Video], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """Return the totals of the videos, and the rows of the table by column."""
+    empty = sorted(video.path for video in worst if not video.detected)
+    named = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+    return {
         "videos": len(worst),
         "frames": sum(video.wanted for video in worst),
         "detected": sum(video.detected for video in worst),
         "original": sum(video.original or 0 for video in worst),
         "empty": len(empty),
         "empty_videos": empty,
-        "detected_share": describe(shares)
-        | {"edges": [float(x) for x in edges], "counts": count(shares, edges)},
-        "worst": [dict(zip(_COLUMNS, row, strict=True)) for row in rows[:_N_WORST]],
-        "all": [dict(zip(_COLUMNS, row, strict=True)) for row in rows],
+        "worst": named[:_N_WORST],
+        "all": named,
     }
-    parts: list[Part] = [
-        Histogram(
-            "Share of the frames with a face",
-            "share of a video's frames",
-            edges.tolist(),
-            {"videos": count(shares, edges)},
-            "videos",
-        ),
-        *_missing_parts(missing, numbers),
-        *(_reason_parts(lost, numbers) if lost else ()),
-        Table("Videos, those with most faces missing first", _COLUMNS, rows, len(rows) > _FOLDED),
-    ]
-    if empty:
-        empty_rows = [(path,) for path in empty]
-        parts.append(Table("Videos without any face", ("video",), empty_rows, len(empty) > _FOLDED))
-    text = (
-        f"{numbers['detected']:,} of {numbers['frames']:,} wanted frames of "
-        f"{count_noun(len(worst), 'video')} have a face; "
-        f"{count_noun(len(empty), 'video has', 'videos have')} none. The difference counts frames "
-        "that lack a face: of those with a box in the .face file (original), or else of all wanted."
-    )
-    return Section("videos", "Frames of each video", numbers, parts, text)
 
 
 def _row(video: Video) -> tuple[str, int, int, int | None, int, str]:
@@ -129,6 +133,8 @@ def _missing_parts(missing: Ints, numbers: dict[str, Any]) -> Iterator[Part]:
     tail = [(limit, int((missing >= limit).sum())) for limit in limits]
     numbers["missing"] = describe(missing) | {"edges": edges, "counts": count(missing, edges)}
     numbers["with_at_least"] = {str(limit): n for limit, n in tail}
+    if not missing.any():
+        return
     bars = {"videos": count(missing, edges)}
     is_log = edges[-1] - edges[-2] > 1
     yield Histogram(
@@ -144,20 +150,25 @@ def _missing_parts(missing: Ints, numbers: dict[str, Any]) -> Iterator[Part]:
     yield Table("Videos by missing frames", ("missing at least", "videos", "share"), rows)
 
 
-def _reason_parts(lost: LostFrames, numbers: dict[str, Any]) -> Iterator[Part]:
-    """Yield the reasons of the lost frames, and add them to `numbers`."""
-    ranked = sorted(lost.reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:_N_REASONS]
-    total = lost.reasons.total()
+def _reason_parts(
+    lost: LostFrames, numbers: dict[str, Any], pictures: InputPictures | None
+) -> Iterator[Part]:
+    """Yield the reasons of the lost frames with pictures of some, and add them to `numbers`."""
+    reasons = lost.reasons
+    ranked, total = reasons.ranked(_N_REASONS), reasons.counts.total()
     numbers["lost"] = total
     numbers["reasons"] = [
-        {"status": kind[0], "reason": kind[1], "frames": n, "example": lost.examples[kind][0]}
+        {"status": kind[0], "reason": kind[1], "frames": n, "example": reasons.examples[kind][0][0]}
         for kind, n in ranked
     ]
     rows: Sequence[Sequence[Any]] = [
-        (kind[0], n, share_of(n, total), *lost.examples[kind]) for kind, n in ranked
+        (kind[0], n, share_of(n, total), *reasons.examples[kind][0]) for kind, n in ranked
     ]
     yield Table(
         "Reasons of the frames without a crop",
         ("status", "frames", "share", "example", "reason"),
         rows,
     )
+    for kind, _ in ranked[:_N_PICTURED]:
+        if pictures and (items := show_examples(kind, reasons, pictures)):
+            yield Pictures(f"{kind[0]}: {reasons.wording(kind)}", items)

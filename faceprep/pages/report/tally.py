@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from faceprep.core.io.image_header import IMAGE_SUFFIXES
 from faceprep.core.types import OK
+from faceprep.pages.report.outcomes import Outcomes
 from faceprep.tables.ledger import Page
 
 _ORIGINAL, _VIDEO = "_original", "video"
@@ -52,7 +53,7 @@ class Tally:
     home: str = ""
     of_videos: bool = False
     n_pages: int = 0
-    by_status: Counter[str] = field(default_factory=Counter)
+    outcomes: Outcomes = field(default_factory=Outcomes)
     images_of: Counter[str] = field(default_factory=Counter)
     """Images in each folder of the output itself; "" counts those outside of folders."""
     files: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -70,7 +71,7 @@ class Tally:
     def add(self, page: Page) -> None:
         """Add one page."""
         self.n_pages += 1
-        self.by_status.update(page.counts.by_status)
+        self.outcomes.add(page)
         beside = Counter(self.add_outputs(page))
         if self.of_videos:
             self._count_frames(page, beside.get(_ORIGINAL))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -65,6 +66,7 @@ def _write(session: Session, folder: Path, scratch: Path) -> int:
     digest = hashlib.sha256(storage.read_bytes(session.plan)).hexdigest()
     facts = {"mode": "static", "name": session.plan.name, "id": digest}
     facts["next"] = apply_command(session.plan)
+    facts["adopt"] = import_command(session.plan)
     write("data.js", write_plan_script(session.judged, session.decisions, **facts))
     for name, file in page_files().items():
         write(name, file.data)
@@ -82,6 +84,16 @@ def _write(session: Session, folder: Path, scratch: Path) -> int:
             script = f"faceprepPages[{number}] = {json.dumps(page)};\n"
             write(f"pages/{number:04d}.js", script.encode())
         return sum(map_ahead(draw, pictures.items(), n_cores(), _AHEAD))
+
+
+def import_command(plan: Path) -> str:
+    """Return the command that adopts the file of verdicts that the page saves.
+
+    >>> import_command(Path("merged/plan.jsonl"))
+    'faceprep review merged/plan.jsonl --import plan.verdicts.jsonl'
+    """
+    name = f"{plan.name.removesuffix('.jsonl')}.verdicts.jsonl"
+    return shlex.join(["faceprep", "review", os.fspath(plan), "--import", name])
 
 
 def _pages(

@@ -34,12 +34,15 @@ class ImageInSet(NamedTuple):
     position: int
 
 
-def make_thumbnail(image: str | ImageInSet) -> bytes | Outcome:
-    """Make a JPEG of at most 160 × 160 from a file or an image in a set, or return its outcome."""
+def make_thumbnail(image: str | ImageInSet, long_side: int = LONG_SIDE) -> bytes | Outcome:
+    """Make a JPEG of at most `long_side` pixels from a file or an image in a set.
+
+    Returns the outcome of an image that cannot be shown.
+    """
     pixels = _load(image)
     if isinstance(pixels, Outcome):
         return pixels
-    return codec.encode_small(pixels, LONG_SIDE)
+    return codec.encode_small(pixels, long_side)
 
 
 def identify(image: str | ImageInSet) -> str:

@@ -49,6 +49,9 @@ def test_several_runs_in_one_folder(tmp_path: Path) -> None:
     made = Report().look(tmp_path / "out")
     numbers = json.loads(made.numbers_path.read_bytes())
     assert [Path(run["sources"][0]).name for run in numbers["run"]] == ["a.bin", "b.bin"]
+    n_inputs = sum(run["inputs"] for run in numbers["run"])
+    expected = f"2 runs: {n_inputs:,} of {n_inputs:,} inputs are ok; none failed."
+    assert numbers["answer"] == {"text": expected, "finished": True}
 
 
 def test_no_run(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ async function draw() {
   const [subject, into, action] = [plan.subject[number], plan.into[number], decisions.actionOf(number)];
   ui("title").textContent = TITLES[action]?.(subject, into) ?? `${action} ${subject} ${into}`;
   ui("place").textContent = `${(here + 1).toLocaleString("en")} of ${list.shown.length.toLocaleString("en")}`;
-  ui("score").textContent = plan.score[number] === null ? "" : `score ${Number(plan.score[number].toPrecision(5))}`;
+  ui("score").textContent = scoreOf(number);
   let detail;
   try {
     detail = await detailOf(number);
@@ -91,6 +91,13 @@ async function draw() {
   const facts = Object.entries(detail.facts).map(([name, value]) => `${name} ${typeof value === "number" ? Number(value.toPrecision(5)) : value}`);
   ui("reason").textContent = [detail.reason, ...facts].filter(Boolean).join(" · ");
   drawStrips(detail.strips);
+}
+
+// Describes a score beside the threshold of its action.
+function scoreOf(number) {
+  const [score, found] = [plan.score[number], plan.thresholds[decisions.actionOf(number)]];
+  if (score === null) return "";
+  return `score ${Number(score.toPrecision(4))}, threshold ${found.at_least ? "at least" : "at most"} ${Number(found.value.toPrecision(4))}`;
 }
 
 const TITLES = {
@@ -107,16 +114,37 @@ function drawVerdict(number) {
   ui("verdict").className = `mark ${letter}`;
   const { a, r, u } = decisions.counts;
   ui("counts").textContent = `${count(u, "undecided", "undecided")}, ${count(a, "accepted", "accepted")}, ${count(r, "refused", "refused")}`;
+  drawDone();
+}
+
+// Shows that nothing is undecided, and what to do next.
+function drawDone() {
+  const { a, r, u } = decisions.counts;
+  ui("done").hidden = u > 0 || !decisions.n;
+  ui("done-text").textContent = `Done: nothing is undecided. ${a.toLocaleString("en")} accepted, ${r.toLocaleString("en")} refused.`;
+  const n = plan.mode === "static" ? store.countChanged() : 0;
+  ui("save").textContent = n ? `Save verdicts as a file (${n.toLocaleString("en")})` : "Save verdicts as a file";
+  ui("done-next").textContent = n ? "Save the verdicts as a file, then adopt it where the plan is:" : "Carry it out:";
+  ui("done-command").textContent = n ? plan.adopt : plan.next;
 }
 
 function drawStrips({ lead, for: pro, against, subject, into }) {
+  const isOnlyPair = pro && against && sameNames(pro, against);
   const pairs = [
     lead && pair(lead.images.length > 1 ? "The image and the one that is kept" : "The image", lead),
-    pro && pair(lead ? "Evidence for: most similar in the other identity" : "Evidence for: most similar pair", pro),
-    against && pair(lead ? "Evidence against: most similar in its own identity" : "Evidence against: least similar pair", against),
+    isOnlyPair && pair("The only pair", pro),
+    !isOnlyPair && pro && pair(lead ? "Evidence for: most similar in the other identity" : "Evidence for: most similar pair", pro),
+    !isOnlyPair && against && pair(lead ? "Evidence against: most similar in its own identity" : "Evidence against: least similar pair", against),
   ];
   ui("evidence").replaceChildren(...pairs.filter(Boolean));
-  ui("identities").replaceChildren(...[subject, into].filter(Boolean).map(identity));
+  const shown = new Set([lead, pro, against].filter(Boolean).flatMap((strip) => strip.images.map(({ name }) => name)));
+  const strips = [subject, into].filter(Boolean);
+  const isAllShown = strips.every((strip) => strip.images.length === strip.total && strip.images.every(({ name }) => shown.has(name)));
+  ui("identities").replaceChildren(...(isAllShown ? [] : strips.map(identity)));
+}
+
+function sameNames(one, other) {
+  return one.images.every(({ name }, place) => name === other.images[place]?.name);
 }
 
 function pair(title, strip) {
@@ -164,7 +192,7 @@ function picture({ src, name }, captioned) {
 // Deciding
 
 function undoable() {
-  return JSON.parse(sessionStorage.getItem(SESSION) ?? "[]");
+  return JSON.parse(ofTab.getItem(SESSION) ?? "[]");
 }
 
 function take(rows) {
@@ -193,7 +221,7 @@ async function decide(verdict, numbers) {
   const result = await store.decide(verdict, references, (number) => decisions.verdict[number]);
   if (!result.ok) return showFailure(result).then(() => false);
   take(result.rows);
-  sessionStorage.setItem(SESSION, JSON.stringify([...undoable(), [result.group, numbers[0]]].slice(-500)));
+  ofTab.setItem(SESSION, JSON.stringify([...undoable(), [result.group, numbers[0]]].slice(-500)));
   const subject = numbers.length > 1 ? count(numbers.length, "decision") : nameOf(numbers[0]);
   say(`Saved: ${subject} ${verdict}`);
   return true;
@@ -207,7 +235,9 @@ function decideHere(verdict) {
     else if (!(await decide(verdict, [number]))) return;
     if (here === list.shown.length - 1) {
       await draw();
-      say(`${ui("status").textContent}. This was the last decision of the list.`);
+      const { u } = decisions.counts;
+      say(`${ui("status").textContent}. This was the last decision of the list.${u ? ` ${u.toLocaleString("en")} undecided.` : ""}`);
+      if (!u) ui("main").scrollTop = 0;
     } else await go(here + 1);
   });
 }
@@ -227,7 +257,7 @@ function undo() {
     if (over || !last) return say("Nothing to undo");
     const [group, number] = last;
     const result = await store.undo(group);
-    if (!result.ended) sessionStorage.setItem(SESSION, JSON.stringify(groups));
+    if (!result.ended) ofTab.setItem(SESSION, JSON.stringify(groups));
     if (!result.ok) return showFailure(result);
     take(result.rows);
     const place = list.shown.indexOf(number);
@@ -250,6 +280,7 @@ function filter() {
 
 function toggleList(open = !document.body.classList.contains("listing")) {
   document.body.classList.toggle("listing", open);
+  ui("main").tabIndex = open ? -1 : 0;
   ui("show-list").setAttribute("aria-expanded", open);
   ui("show-list").textContent = open ? "Back" : "List and filters";
   list.choose(here);
@@ -293,11 +324,18 @@ ui("rows").addEventListener("click", () => toggleList(false));
 ui("filters").addEventListener("submit", (event) => event.preventDefault());
 ui("filters").addEventListener("change", () => queue(filter));
 ui("by-text").addEventListener("input", () => queue(filter));
-ui("save").addEventListener("click", () => say(`Saved as a file: ${count(store.save(), "verdict")}. Adopt it with faceprep review PLAN --import FILE`));
+ui("save").addEventListener("click", () => say(`Saved as a file: ${count(store.save(), "verdict")}. Adopt it with ${plan.adopt}`));
+ui("copy").addEventListener("click", async () => {
+  await navigator.clipboard?.writeText(ui("done-command").textContent).then(() => say("Copied"), () => say("This browser does not let the page copy", true));
+});
+if (plan.mode === "static" && lasting.isBrief) {
+  warn("This browser keeps no verdicts. Save them as a file before you close the page.");
+  addEventListener("beforeunload", (event) => store.countChanged() && event.preventDefault());
+}
 
 ui("plan").textContent = `${plan.command || "plan"}: ${plan.name}`;
 document.title = `${plan.name} – faceprep review`;
-ui("static-only").hidden = plan.mode !== "static";
+ui("save").hidden = plan.mode !== "static";
 ui("carry-out-command").textContent = plan.next;
 ui("by-action").append(...plan.actions.map((action) => new Option(action, action)));
 store.watch((rows, trouble) => {
@@ -306,6 +344,6 @@ store.watch((rows, trouble) => {
     take(news);
     queue(draw);
   }
-  if (trouble || !over) warn(trouble);
+  if (trouble || (!over && plan.mode !== "static")) warn(trouble);
 });
 queue(filter);

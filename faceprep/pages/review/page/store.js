@@ -4,6 +4,20 @@
 
 const faceprepPages = {};
 
+// Returns a storage of this browser; where it has none, one that lasts as long as the page.
+function openStorage(name) {
+  try {
+    window[name].getItem("");
+    return window[name];
+  } catch {
+    const held = new Map();
+    return { isBrief: true, getItem: (key) => held.get(key) ?? null, setItem: (key, value) => held.set(key, value) };
+  }
+}
+
+const lasting = openStorage("localStorage");
+const ofTab = openStorage("sessionStorage");
+
 class ServerStore {
   constructor(plan) {
     this.since = plan.since;
@@ -55,7 +69,7 @@ class BrowserStore {
   constructor(plan) {
     this.plan = plan;
     this.first = plan.verdict;
-    this.groups = new Map(JSON.parse(sessionStorage.getItem(this.key("groups")) ?? "[]"));
+    this.groups = new Map(JSON.parse(ofTab.getItem(this.key("groups")) ?? "[]"));
     this.lastGroup = Date.now();
     const letters = [...plan.verdict];
     for (let page = 0; page * plan.page < letters.length; page++) {
@@ -70,7 +84,7 @@ class BrowserStore {
   }
 
   kept(page) {
-    return localStorage.getItem(this.key(page)) ?? "";
+    return lasting.getItem(this.key(page)) ?? "";
   }
 
   verdictOf(number) {
@@ -101,7 +115,7 @@ class BrowserStore {
   // Keeps small groups for a reload; large ones can only be undone before it.
   remember() {
     const small = [...this.groups].filter(([, { before }]) => before.length <= this.plan.page);
-    sessionStorage.setItem(this.key("groups"), JSON.stringify(small.slice(-500)));
+    ofTab.setItem(this.key("groups"), JSON.stringify(small.slice(-500)));
   }
 
   async undo(group) {
@@ -121,9 +135,9 @@ class BrowserStore {
     }
     const before = [...pages.keys()].map((page) => [page, this.kept(page)]);
     try {
-      for (const [page, kept] of pages) localStorage.setItem(this.key(page), kept.join(""));
+      for (const [page, kept] of pages) lasting.setItem(this.key(page), kept.join(""));
     } catch {
-      for (const [page, kept] of before) localStorage.setItem(this.key(page), kept);
+      for (const [page, kept] of before) lasting.setItem(this.key(page), kept);
       return "Not saved: this browser has no room left. Save the verdicts as a file.";
     }
     return "";
@@ -140,6 +154,14 @@ class BrowserStore {
       const numbers = Array.from({ length: this.plan.page }, (_, i) => page * this.plan.page + i);
       report(this.rows(numbers.filter((number) => number < this.first.length)), "");
     });
+  }
+
+  // Counts the verdicts that differ from the plan.
+  countChanged() {
+    const { first } = this;
+    let n = 0;
+    for (let number = 0; number < first.length; number++) n += this.verdictOf(number) !== first[number];
+    return n;
   }
 
   // Saves the verdicts that differ from the plan, for `faceprep review PLAN --import FILE`.

@@ -82,13 +82,15 @@ class ThresholdPanel {
       else if (passes && verdict[i] === "r") refused++;
       else if (!passes && verdict[i] === "a") accepted++;
     }
+    const side = ui.side.value ? "at least" : "at most";
+    const others = accepted + refused;
     ui.summary.textContent = Number.isNaN(value)
       ? "Give a score."
-      : `${passing.toLocaleString("en")} of ${scored.toLocaleString("en")} pass. It would change ` +
-        `${count(accepted + refused + accepts + refuses, "decision")}: ${accepted.toLocaleString("en")} accepted, ` +
-        `${refused.toLocaleString("en")} refused, ${(accepts + refuses).toLocaleString("en")} undecided. The buttons change undecided ones only.`;
-    ui.accept.textContent = `Accept ${accepts.toLocaleString("en")} undecided that pass`;
-    ui.refuse.textContent = `Refuse ${refuses.toLocaleString("en")} that do not`;
+      : `${passing.toLocaleString("en")} of ${count(scored, "decision")} to ${ui.action.value} ${passing === 1 ? "has" : "have"} a score of ${side} ${value}. ` +
+        `Of ${(accepts + refuses).toLocaleString("en")} undecided, ${accepts.toLocaleString("en")} would be accepted and ${refuses.toLocaleString("en")} refused.` +
+        (others ? ` ${count(others, "decision")} made otherwise ${others === 1 ? "stays" : "stay"} as ${others === 1 ? "it is" : "they are"}.` : "");
+    ui.accept.textContent = `Accept ${accepts.toLocaleString("en")} undecided`;
+    ui.refuse.textContent = `Refuse ${refuses.toLocaleString("en")} undecided`;
     ui.accept.disabled = !accepts;
     ui.refuse.disabled = !refuses;
   }

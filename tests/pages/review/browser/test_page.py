@@ -192,17 +192,17 @@ def test_threshold(address: str, plan: Path, open_page: Open, tmp_path: Path) ->
     page.locator("#t-slider").focus()
     page.keyboard.press("Home")
     expect(page.locator("#t-summary")).to_have_text(
-        re.compile("^4 of 4 pass. It would change 3 decisions: 0 accepted, 0 re")
+        re.compile("^4 of 4 decisions to merge have .* Of 3 undecided, 3 would be accepted and 0")
     )
     page.locator("#t-number").fill("0.45")
     expect(page.locator("#t-summary")).to_have_text(
-        re.compile("^3 of 4 pass. It would change 3 decisions")
+        re.compile("^3 of 4 decisions to merge have a score of at least 0.45. Of 3 undecided, 2")
     )
     page.screenshot(path=tmp_path / "threshold.png")
     assert saved(plan) == BEFORE, "a slider decides nothing"
-    page.get_by_role("button", name="Accept 2 undecided that pass").click()
+    page.get_by_role("button", name="Accept 2 undecided").click()
     status(page, "^Saved: 2 decisions accepted$")
-    page.get_by_role("button", name="Refuse 1 that do not").click()
+    page.get_by_role("button", name="Refuse 1 undecided").click()
     status(page, "refused$")
     assert saved(plan) == [A, R, A, A, A, U, A]
     page.locator("#undo").click()

@@ -225,5 +225,5 @@ def test_static_pages_are_read_as_they_are_needed(tmp_path: Path, open_page: Ope
     pages = "() => Object.keys(faceprepPages).length"
     assert page.evaluate(pages) < 3
     page.evaluate("() => go(449)")
-    loaded(page, 8)
+    loaded(page, 4)  # two pairs, which are all images of both
     assert page.evaluate(pages) >= 2

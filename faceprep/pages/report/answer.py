@@ -1,0 +1,116 @@
+"""The answer at the top of a report: what was written, what failed, and whether the run ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from faceprep.core.text import count_noun, format_bytes
+from faceprep.pages.report.lineage import figures_of
+from faceprep.pages.report.outcomes import is_failure
+from faceprep.pages.report.run_state import Run
+from faceprep.pages.report.section_runs import describe_failures, is_open
+from faceprep.pages.report.sections import Figures, Section
+from faceprep.pages.report.tally import Tally
+
+ANSWER = "answer"
+_LONG = 70
+"""Characters of the first sentence that are read at a glance."""
+
+
+def run_answer(
+    run: Run, tally: Tally, out: Path, counts_of_set: Mapping[str, int] | None
+) -> Section:
+    """Answer for a run; `counts_of_set` are the images of each identity in an output's file."""
+    counted = {name: n for name, n in (counts_of_set or tally.images_of).items() if name}
+    failures = describe_failures(tally.outcomes.by_status)
+    text = f"{_describe_result(tally, counted)}; {failures}."
+    figures = _brief(figures_of(run, out))
+    if figures:
+        text = f"{figures}. {text}"
+    numbers = {"text": text, "finished": not is_open(run, tally)}
+    parts = [Figures(_figures(tally, counted))]
+    return Section(ANSWER, text, numbers, parts, _warn(run, tally))
+
+
+def joint_answer(runs: Sequence[Run], tallies: Sequence[Tally]) -> Section:
+    """Answer for several runs that share an output."""
+    by_status: Counter[str] = Counter()
+    for tally in tallies:
+        by_status.update(tally.outcomes.by_status)
+    n_ok, n_inputs = (
+        sum(getattr(tally.outcomes, name) for tally in tallies) for name in ("n_ok", "n_inputs")
+    )
+    text = (
+        f"{len(runs):,} runs: {n_ok:,} of {count_noun(n_inputs, 'input')} are ok; "
+        f"{describe_failures(by_status)}."
+    )
+    warnings = [_warn(run, tally) for run, tally in zip(runs, tallies, strict=True)]
+    open_runs = [warning for warning in warnings if warning]
+    return Section(
+        ANSWER, text, {"text": text, "finished": not open_runs}, (), "".join(open_runs[:1])
+    )
+
+
+def plain_answer(sections: Sequence[Section]) -> Section:
+    """Answer for what no run has left its notes on: the first sentence of the first section."""
+    text = f"{sections[0].text.partition('. ')[0].rstrip('.')}."
+    return Section(ANSWER, text, {"text": text, "finished": True})
+
+
+def _describe_result(tally: Tally, counted: Mapping[str, int]) -> str:
+    found = tally.outcomes
+    if tally.of_videos:
+        n_videos = count_noun(len(tally.videos), "video")
+        return f"{found.n_ok:,} of {count_noun(found.n_inputs, 'frame')} of {n_videos} have a face"
+    if counted:
+        n_identities = count_noun(len(counted), "identity", "identities")
+        return f"{count_noun(sum(counted.values()), 'image')} of {n_identities} written"
+    return f"{found.n_ok:,} of {count_noun(found.n_inputs, 'input')} are ok"
+
+
+def _figures(tally: Tally, counted: Mapping[str, int]) -> list[tuple[str, str]]:
+    found = tally.outcomes
+    left_out = found.n_inputs - found.n_ok - _n_failed_inputs(tally)
+    figures = [("inputs", found.n_inputs), ("ok", found.n_ok)]
+    if tally.of_videos:
+        figures = [("videos", len(tally.videos)), ("frames", found.n_inputs), ("ok", found.n_ok)]
+    if left_out:
+        figures.append(("left out", left_out))
+    figures.append(("failed", found.n_failed))
+    if counted and not tally.of_videos:
+        figures.append(("identities", len(counted)))
+    shown = [(name, f"{n:,}") for name, n in figures]
+    if tally.files:
+        shown.append(("written", format_bytes(tally.bytes.total())))
+    return shown
+
+
+def _n_failed_inputs(tally: Tally) -> int:
+    """Count the failures among the inputs themselves."""
+    return sum(n for name, n in tally.outcomes.inputs.items() if is_failure(name))
+
+
+def _warn(run: Run, tally: Tally) -> str:
+    """Say that a run has not come to its end; empty where it has."""
+    if not is_open(run, tally):
+        return ""
+    return (
+        f"This run is not finished: {tally.n_pages:,} of "
+        f"{count_noun(run.record['n_shards'], 'shard')} are done. It was stopped, or it is still "
+        "at work. The numbers are those of the part that is done. Start the same command again to "
+        "resume it."
+    )
+
+
+def _brief(figures: str) -> str:
+    """Shorten the sentence of a command to its first clause.
+
+    >>> _brief("9 images: 2 moved, 0 dropped, " + "by a rule that is " + "long " * 9 + "; 3 more")
+    '9 images: 2 moved, 0 dropped'
+    """
+    clause = figures.partition("; ")[0]
+    if len(clause) > _LONG:
+        clause = clause[:_LONG].rpartition(", ")[0]
+    return clause[:1].upper() + clause[1:]
