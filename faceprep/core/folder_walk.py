@@ -13,6 +13,8 @@ from faceprep.core.paths import real_path
 from faceprep.core.text import count_noun
 
 log = logging.getLogger("faceprep")
+_AHEAD = 64
+"""Folders of a store that are listed before they are entered."""
 
 
 def walk_folders(root: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
@@ -46,8 +48,11 @@ class _Walk:
     def enter(self, top: str, real: str) -> Generator[tuple[str, list[str]], None, list[str]]:
         """Yield `top` and the real folders below it; return the links. `real` is its real path."""
         self._tops.add(real)
-        waiting, links = [(top, real)], []
+        waiting, links, listed = [(top, real)], [], set[str]()
         while waiting:
+            if waiting[-1][0] not in listed:
+                listed = {name for name, _ in waiting[-_AHEAD:]}
+                storage.list_ahead([os.path.join(self._root, name) for name in listed])
             name, real = waiting.pop()
             folders, files = storage.list_folder(os.path.join(self._root, name))
             yield name, files

@@ -12,6 +12,7 @@ import io
 import os
 import shutil
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -204,6 +205,23 @@ def list_folder(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
             if not entry.name.startswith("."):
                 (folders if _is_folder(entry) else files).append(entry.name)
     return folders, files
+
+
+def list_ahead(folders: Sequence[str | os.PathLike[str]]) -> None:
+    """Say which folders will be listed soon; those of a store are listed at once, in threads."""
+    remote = [folder for folder in folders if is_remote(folder)]
+    if remote:
+        stores.list_ahead(remote)
+
+
+def file_sizes(folder: str, names: Sequence[str]) -> list[int]:
+    """Return what `file_size` returns for each of several files of one folder.
+
+    A store answers with one listing.
+    """
+    if is_remote(folder):
+        list_ahead([folder])
+    return [file_size(f"{folder}/{name}") for name in names]
 
 
 def look_anew() -> None:

@@ -13,8 +13,10 @@ import io
 import logging
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,7 +28,8 @@ T = TypeVar("T")
 _EXTRAS = {"gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
 _WAITS_S = (0.2, 0.6, 1.8)
 """Seconds before a request is sent for the second, third and fourth time."""
-_CONNECT_S, _ANSWER_S = 5, 20
+_N_AT_ONCE = 8
+_CONNECT_S, _ANSWER_S = 5, 10
 _ERRORS = (
     ("botocore.exceptions", "BotoCoreError"),
     ("botocore.exceptions", "ClientError"),
@@ -75,6 +78,13 @@ def look_at(path: str | os.PathLike[str]) -> Entry:
     if name not in listed:
         raise _missing()
     return listed[name]
+
+
+def list_ahead(paths: Sequence[str | os.PathLike[str]]) -> None:
+    """List several prefixes at once, for those who will ask about each of them soon."""
+    with ThreadPoolExecutor(_N_AT_ONCE) as pool:
+        for _ in pool.map(_try_to_list, map(url_of, paths)):
+            pass
 
 
 def _try_to_list(path: str) -> None:
@@ -217,12 +227,16 @@ class _Listings:
     def __init__(self) -> None:
         self._of: dict[str, tuple[float, dict[str, Entry]]] = {}
         self._n_asked: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     def keep(self, url: str, entries: dict[str, Entry], seconds: float) -> None:
-        self._of.pop(url, None)
-        self._of[url] = time.monotonic() + max(self._FRESH_S, 10 * seconds), entries
-        while len(self._of) > 1 and sum(len(each) for _, each in self._of.values()) > self._MOST:
-            self._of.pop(next(iter(self._of)))
+        until = time.monotonic() + max(self._FRESH_S, 10 * seconds)
+        with self._lock:
+            self._of.pop(url, None)
+            self._of[url] = until, entries
+            n = sum(len(each) for _, each in self._of.values())
+            while len(self._of) > 1 and n > self._MOST:
+                n -= len(self._of.pop(next(iter(self._of)))[1])
 
     def of(self, url: str) -> dict[str, Entry] | None:
         """Return what was listed below a prefix, if that is fresh."""
@@ -285,6 +299,7 @@ def send(path: str | os.PathLike[str], request: Callable[[Any, str], T]) -> T:
     """
     url = url_of(path)
     store = open_store(url.partition("://")[0], os.getpid())
+    began = time.monotonic()
     for wait_s in (*_WAITS_S, None):
         try:
             return request(store, _key_of(url))
@@ -293,7 +308,7 @@ def send(path: str | os.PathLike[str], request: Callable[[Any, str], T]) -> T:
             if wait_s is None or found.errno != errno.EIO:
                 raise found from error
         log.debug("%s: %s: asked again in %s s", url, found.reason, wait_s)
-        if wait_s == _WAITS_S[1]:
+        if wait_s == _WAITS_S[1] or time.monotonic() - began > _CONNECT_S - 1:
             log.warning("%s: %s: trying again", url, found.reason)
         time.sleep(wait_s)
     raise AssertionError

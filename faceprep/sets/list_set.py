@@ -27,6 +27,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNREADABLE, check_file_size, read_image_bytes
 from faceprep.core.names import identity_of
 from faceprep.core.paths import full_path
+from faceprep.core.prefetch import map_reads
 from faceprep.core.types import Outcome
 from faceprep.sets import kinds
 from faceprep.sets.distinct_keys import find_repeats
@@ -132,18 +133,18 @@ class ListSet(ImageSet):
         index.fingerprint = f"{state}, {len(index):,} images {digest.hexdigest()[:16]}"
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
-        for position in positions:
-            key = self.key(position)
-            refused = self._refuse(position, key)
-            if refused:
-                yield refused
-                continue
-            data = read_image_bytes(self._place.find(key), key)
-            if isinstance(data, Outcome):
-                yield data
-            else:
-                labels = tuple(self._labels_of(position))
-                yield Sample(key, self.identity(position), data, labels, place=key)
+        return map_reads(self._read_one, positions, self._place.root)
+
+    def _read_one(self, position: int) -> Sample | Outcome:
+        key = self.key(position)
+        refused = self._refuse(position, key)
+        if refused:
+            return refused
+        data = read_image_bytes(self._place.find(key), key)
+        if isinstance(data, Outcome):
+            return data
+        labels = tuple(self._labels_of(position))
+        return Sample(key, self.identity(position), data, labels, place=key)
 
     def find_unusable(self, stop: int) -> Iterator[tuple[int, Outcome]]:
         """Yield (position, outcome) of images without a file, or that the list names wrongly."""
