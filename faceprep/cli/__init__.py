@@ -85,7 +85,7 @@ def main() -> int:
     out, and 2 for wrong usage.
     """
     from faceprep.cli.streams import secure_streams
-    from faceprep.core.errors import FaceprepError, OptionError
+    from faceprep.core.errors import FaceprepError, OptionError, as_out_of_memory
 
     secure_streams()
     try:
@@ -96,6 +96,12 @@ def main() -> int:
     except FaceprepError as error:
         show_error(str(error))
         return _fail(str(error), 2 if isinstance(error, OptionError) else 1, error.summary)
+    except (MemoryError, ImportError, RuntimeError) as error:
+        found = as_out_of_memory(error)
+        if found is None:
+            raise
+        show_error(str(found))
+        return _fail(str(found), 1)
     except (click.Abort, KeyboardInterrupt):  # only before the command begins
         show_error("stopped")
         return _fail("stopped", 1)

@@ -29,7 +29,7 @@ from faceprep.core.errors import FaceprepError, Interrupted, OptionError
 from faceprep.core.job import Continuation, Job, Service
 from faceprep.core.options import check_ranges
 from faceprep.core.suggest import did_you_mean
-from faceprep.core.text import count_noun, format_duration, join_lines, on_one_line
+from faceprep.core.text import count_noun, format_duration, join_lines, on_one_line, parse_whole
 from faceprep.core.types import ITEM_TIMEOUT_S, OK, Request, Runner, Share, Summary
 from faceprep.run.engine import run_job
 from faceprep.tables.ledger import first_failures
@@ -215,10 +215,11 @@ def _parse_share(text: str | None) -> Share | None:
     """Return the share that `--shard I/N` names. Raises OptionError."""
     if text is None:
         return None
-    number, _, n = text.partition("/")
-    if not (number.isdecimal() and n.isdecimal() and int(n)):
+    first, _, last = text.partition("/")
+    number, n = parse_whole(first), parse_whole(last)
+    if number is None or not n:
         raise OptionError("--shard", expected="I/N, such as 1/4", found=repr(text))
-    return Share(int(number), int(n))
+    return Share(number, n)
 
 
 def _run_job(job: Job, request: Request, runner: Runner, as_object: bool, quiet: bool) -> int:

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
-from faceprep.core.text import on_one_line
+from faceprep.core.text import on_one_line, shorten
 from faceprep.core.urls import url_of
 
 _FIELDS = ("path", "where", "expected", "found", "remedy")
+_LONGEST = 600
+"""Characters of a part of the line: a damaged file may have names of any length."""
 
 
 class FaceprepError(Exception):
@@ -45,13 +47,13 @@ class FaceprepError(Exception):
         super().__init__(self._line())
 
     def _line(self) -> str:
-        line = self.problem
+        line = shorten(self.problem, _LONGEST)
         if self.path:
             line = f"{self.path}: {line}"
         if self.where:
             line += f" at {self.where}"
         pairs = (("expected", self.expected), ("found", self.found))
-        facts = [f"{name} {value}" for name, value in pairs if value]
+        facts = [f"{name} {shorten(value, _LONGEST)}" for name, value in pairs if value]
         if facts:
             line += ": " + ", ".join(facts)
         if self.remedy:
@@ -97,9 +99,45 @@ class MissingExtra(FaceprepError):
     """A missing optional package; the remedy is the pip command."""
 
 
+_NO_MEMORY = (
+    "failed to map segment",
+    "Cannot allocate memory",
+    "cannot allocate memory",
+    "can't start new thread",
+    "std::bad_alloc",
+)
+
+
+class OutOfMemory(FaceprepError):
+    """Memory that ran out, or a limit of it, before a run could begin."""
+
+
+def as_out_of_memory(error: BaseException) -> OutOfMemory | None:
+    """Return the error of memory that ran out, if `error` comes from it.
+
+    The loader of shared libraries reports it as an ImportError, which looks like a missing package.
+
+    >>> print(as_out_of_memory(ImportError("libarrow.so: failed to map segment")))
+    memory ran out (libarrow.so: failed to map segment). Raise the limit of memory (ulimit -v), or \
+use fewer --workers.
+    """
+    reason = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or any(sign in reason for sign in _NO_MEMORY):
+        return OutOfMemory(
+            f"memory ran out ({reason or 'no more can be allocated'})",
+            remedy="Raise the limit of memory (ulimit -v), or use fewer --workers.",
+        )
+    return None
+
+
+def missing(error: ImportError, problem: str, remedy: str) -> FaceprepError:
+    """Return the error of a package that cannot be imported: missing, or too large for memory."""
+    return as_out_of_memory(error) or MissingExtra(problem, remedy=remedy)
+
+
 @contextmanager
 def loading(package: str, remedy: str) -> Iterator[None]:
-    """Raise MissingExtra where an import fails inside the block.
+    """Raise MissingExtra where an import fails inside the block, OutOfMemory where that is why.
 
     Ctrl-C stays KeyboardInterrupt, although compiled modules turn it into an ImportError.
 
@@ -113,7 +151,7 @@ def loading(package: str, remedy: str) -> Iterator[None]:
     except ImportError as error:
         if isinstance(error.__cause__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
-        raise MissingExtra(f"{package} cannot be loaded ({error})", remedy=remedy) from error
+        raise missing(error, f"{package} cannot be loaded ({error})", remedy) from error
 
 
 class Interrupted(FaceprepError):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+_LONGEST = 255
+"""Digits of a number at most: no name of a file is longer."""
+
 
 def sort_names(names: Iterable[str]) -> list[str]:
     """Sort names as numbers if all are numbers, else as text.
@@ -35,7 +38,8 @@ def sort_files(names: Iterable[str]) -> list[str]:
 
 def _are_numbers(names: list[str]) -> bool:
     digits = "".join(names)
-    return digits.isdigit() and digits.isascii() and all(names)
+    are_digits = digits.isdigit() and digits.isascii() and all(names)
+    return are_digits and max(map(len, names)) <= _LONGEST
 
 
 def identity_of(path: str) -> str:

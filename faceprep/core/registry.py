@@ -9,7 +9,7 @@ import importlib
 from dataclasses import dataclass, replace
 from typing import Any
 
-from faceprep.core.errors import MissingExtra, OptionError
+from faceprep.core.errors import OptionError, missing
 from faceprep.core.suggest import did_you_mean
 
 
@@ -378,7 +378,5 @@ def load(table: dict[str, Entry], name: str) -> Any:
     except ImportError as error:
         if not entry.extra or (error.name or "").startswith("faceprep"):
             raise
-        raise MissingExtra(
-            f"{name} needs the package {error.name}",
-            remedy=f"pip install 'faceprep[{entry.extra}]'",
-        ) from error
+        problem = f"{name} needs the package {error.name}"
+        raise missing(error, problem, f"pip install 'faceprep[{entry.extra}]'") from error

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from faceprep.core.errors import MissingExtra
+from faceprep.core.errors import missing
 from faceprep.core.urls import url_of
 
 log = logging.getLogger("faceprep")
@@ -356,10 +356,8 @@ def open_store(scheme: str, process: int) -> Any:
 
         store = fsspec.filesystem(scheme, use_listings_cache=False, **_options(scheme))
     except ImportError as error:
-        raise MissingExtra(
-            f"{scheme}:// needs a package that is not installed ({error})",
-            remedy=f"pip install 'faceprep[{extra}]'",
-        ) from error
+        problem = f"{scheme}:// needs a package that is not installed ({error})"
+        raise missing(error, problem, f"pip install 'faceprep[{extra}]'") from error
     except ValueError as error:
         raise StoreError(
             errno.EACCES, f"no valid credentials for the store ({error})", "Set them."

@@ -12,6 +12,7 @@ _CONTROLS = (
 )
 _ESCAPED = {code: repr(chr(code))[1:-1] for codes in _CONTROLS for code in codes}
 _MAX_EXCERPT = 60
+_MOST_DIGITS = 18
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 """Stand-ins for bytes of file names that are not UTF-8."""
 
@@ -40,6 +41,18 @@ def encode_json(value: object) -> bytes:
     line = json.dumps(value, ensure_ascii=False, allow_nan=False)
     escaped = _NOT_TEXT.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
     return f"{escaped}\n".encode()
+
+
+def parse_whole(text: str | bytes) -> int | None:
+    """Return the number that ASCII digits stand for; None for another text, and from 10^18 on.
+
+    Python refuses to convert thousands of digits.
+
+    >>> parse_whole("12"), parse_whole(b"007"), parse_whole("-1"), parse_whole("9" * 5000)
+    (12, 7, None, None)
+    """
+    is_whole = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return int(text) if is_whole else None
 
 
 def format_bytes(n_bytes: float) -> str:
@@ -91,6 +104,15 @@ def join_lines(lines: Iterable[str]) -> str:
     return "\n".join(map(on_one_line, lines))
 
 
+def shorten(text: str, longest: int) -> str:
+    """Return a text, cut to `longest` characters and marked where it is longer.
+
+    >>> shorten("abcdef", 6), shorten("abcdefg", 6)
+    ('abcdef', 'abcdef…')
+    """
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
 def excerpt_line(line: bytes) -> str:
     """Quote a line of a file, shortened where it is long, or say that it is not text.
 
@@ -100,6 +122,4 @@ def excerpt_line(line: bytes) -> str:
     text = line.decode(errors="replace").strip()
     if "\0" in text or "\ufffd" in text:
         return "bytes that are not text"
-    if len(text) > _MAX_EXCERPT:
-        return f"{text[:_MAX_EXCERPT]}…"
-    return text or "an empty file"
+    return shorten(text, _MAX_EXCERPT) or "an empty file"

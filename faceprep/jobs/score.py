@@ -241,7 +241,7 @@ def _measure(
     if isinstance(sample, Outcome):
         return sample
     key = sample.key
-    if not is_text(key):
+    if not is_text(key + sample.identity):
         return refuse_bad_name(key)
     crop = load_image_bytes(sample.data, key, sample.place)
     if isinstance(crop, Outcome):

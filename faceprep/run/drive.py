@@ -65,6 +65,8 @@ class Drive:
         self._share = request.share
         self._ledger = Ledger(task.places)
         self._before = self._ledger.load_run()
+        is_finished = self._share is None and bool((self._before or {}).get("finished"))
+        self._is_void = is_finished and self._ledger.is_deleted()
         self.is_prepared = False
         self._reports: dict[str, ShardReport] = {}
         self._by_status: Counter[str] = Counter()
@@ -109,7 +111,7 @@ class Drive:
                 self._refuse_other_run(before)
                 self._ledger.recover(self._shards)
             self._compare(before, described)
-            if self._request.overwrite:
+            if self._request.overwrite or self._is_void:
                 self._ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
             if self._load_finished():
                 described = self._plan()  # it may depend on what is there of the output
@@ -121,13 +123,13 @@ class Drive:
         self.is_prepared = True
 
     def _refuse_other_run(self, before: Mapping[str, Any] | None) -> None:
-        if before is not None:
+        if before is not None and not self._is_void:
             preflight.refuse_other_run(before, self._described(), self._request.output)
             preflight.refuse_other_share(before, self._request)
 
     def _compare(self, before: Mapping[str, Any] | None, described: Mapping[str, Any]) -> None:
         """Refuse a changed input, and files in the output that the run did not make."""
-        if before is not None:
+        if before is not None and not self._is_void:
             preflight.refuse_changed_input(before, described, self._request.output)
         if self.work.files is not None:
             preflight.refuse_to_write_over(

@@ -15,6 +15,7 @@ state of a folder is one file (`core.state_file`).
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -327,6 +328,16 @@ class Ledger:
             for path in sorted(target.parent.glob(f"*/{FAILURES}"))
         ]
         storage.write_file(target, b"".join([*lists[0][:2], *(rows for _, _, rows in lists)]))
+
+    def is_deleted(self) -> bool:
+        """Return whether somebody has removed every output of the earlier run."""
+        n_listed = 0
+        for shard_id in shard_ids(_names(self._places.page("").parent)):
+            for name in map(str, _outputs(self._places, shard_id)):
+                if not self._places.is_part(name) and os.path.lexists(self._places.root / name):
+                    return False
+                n_listed += not self._places.is_part(name)
+        return n_listed > 0
 
     def forget(self, keep_outputs: bool = False) -> None:
         """Remove every output that the ledger lists, and the ledger, but nothing else.

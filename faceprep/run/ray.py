@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TextIO, cast
 
 from faceprep import __version__
-from faceprep.core.errors import FaceprepError, MissingExtra, OptionError, SourceError
+from faceprep.core.errors import FaceprepError, OptionError, SourceError, missing
 from faceprep.core.paths import exists
 from faceprep.core.types import ITEM_TIMEOUT_S, CarryOut, Shard, ShardReport, ShardWork
 from faceprep.run.ledger import crashed
@@ -72,9 +72,8 @@ class RayRunner:
         try:
             import ray.exceptions  # noqa: F401
         except ImportError as error:
-            raise MissingExtra(
-                f"--runner ray needs the package {error.name}", remedy="pip install 'faceprep[ray]'"
-            ) from error
+            problem = f"--runner ray needs the package {error.name}"
+            raise missing(error, problem, "pip install 'faceprep[ray]'") from error
         if self.address:
             _refuse_unreachable(self.address)
 

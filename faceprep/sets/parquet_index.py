@@ -19,12 +19,13 @@ from faceprep.core.io.parquet import open_parquet
 from faceprep.core.storage import ByteSource
 from faceprep.sets.file_family import pack_place
 from faceprep.sets.parquet_columns import Columns, Facts, read_facts
+from faceprep.sets.parquet_footer import find_chunk, read_footer
 from faceprep.sets.parquet_pages import Chunk, DamagedPage, NotPlain, find_values
+from faceprep.sets.thrift import Struct
 
 NO_LABEL = -(1 << 63)
 _ROWS = 1 << 14
 _FIRST_ROW = -1
-_PLAIN = {"PLAIN", "RLE", "BIT_PACKED"}
 
 
 class Part(NamedTuple):
@@ -49,8 +50,10 @@ def at_row(length: int) -> int:
 def read_parts(number: int, path: Path, columns: Columns) -> Iterator[Part]:
     """Yield the rows of file `number` of a set, some at a time. Raises SourceError."""
     with open_parquet(path) as file, ByteSource(path) as source:
+        footer = read_footer(source)
         for group in range(file.num_row_groups):
-            places = _find_places(source, file, group, columns.bytes_leaf)
+            chunk = _plain_chunk(source, footer, file.schema, group, columns.bytes_leaf)
+            places = _find_places(source, file, group, chunk)
             places[:, 0] += pack_place(number, 0)
             n = 0
             for facts in _read_batches(file, group, columns):
@@ -86,11 +89,10 @@ def _make_part(facts: list[Facts], places: Ints) -> Part:
     )
 
 
-def _find_places(source: ByteSource, file: pq.ParquetFile, group: int, leaf: str) -> Ints:
+def _find_places(source: ByteSource, file: pq.ParquetFile, group: int, chunk: Chunk | None) -> Ints:
     """Return the places (n, 2) of the rows of a row group, as if the file were number 0."""
     n = file.metadata.row_group(group).num_rows
     by_row = np.stack([np.full(n, group), _FIRST_ROW - np.arange(n)], 1).astype(np.int64)
-    chunk = _plain_chunk(file, group, leaf)
     if chunk is None:
         return by_row
     try:
@@ -116,18 +118,15 @@ def _find_places(source: ByteSource, file: pq.ParquetFile, group: int, leaf: str
     return np.where(found[:, 1:] < 0, by_row, found)
 
 
-def _plain_chunk(file: pq.ParquetFile, group: int, leaf: str) -> Chunk | None:
-    """Return the chunk of the column if its values can be found by offset."""
-    schema = file.schema
+def _plain_chunk(
+    source: ByteSource, footer: Struct, schema: pq.ParquetSchema, group: int, leaf: str
+) -> Chunk | None:
+    """Return the chunk of the column if its values can be found by offset. Raises SourceError."""
     paths = [schema.column(number).path for number in range(len(schema))]
     if leaf not in paths:
         return None
-    column = file.metadata.row_group(group).column(paths.index(leaf))
+    column = find_chunk(source, footer, group, paths.index(leaf))
     about = schema.column(paths.index(leaf))
-    if column.compression != "UNCOMPRESSED" or not set(column.encodings) <= _PLAIN:
+    if not column.is_plain or about.max_repetition_level or about.physical_type != "BYTE_ARRAY":
         return None
-    if about.max_repetition_level or about.physical_type != "BYTE_ARRAY":
-        return None
-    start = column.data_page_offset
-    stop = start + column.total_compressed_size
-    return Chunk(start, stop, column.num_values, about.max_definition_level)
+    return Chunk(column.start, column.stop, column.n_values, about.max_definition_level)

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.contents import Contents, count
+from faceprep.core.text import parse_whole
 from faceprep.core.types import Buffer
 
 END = bytes(1024)
@@ -123,9 +124,11 @@ def _members(path: str | os.PathLike[str]) -> Iterator[tuple[str, bytes]]:
 
     Unlike `tarfile`, it reports a damaged header and does not take it for the end.
     """
-    offset, long_name = 0, ""
+    offset, long_name, n_bytes = 0, "", storage.size_of(path) or 0
     with storage.open_source(path) as file:
         while entry := _read_header(file, path, offset):
+            if not 0 <= entry.size <= n_bytes - offset:
+                raise _cut_off(path, offset, entry.size, n_bytes - offset)
             data = _take(file, path, offset, entry.size + -entry.size % _BLOCK)[: entry.size]
             if entry.type == tarfile.XHDTYPE:
                 long_name = _pax_path(data) or long_name
@@ -159,14 +162,18 @@ def _take(file: BinaryIO, path: str | os.PathLike[str], offset: int, n_bytes: in
     with os_errors.guard("read", path, SourceError):
         data = file.read(n_bytes)
     if len(data) < n_bytes:
-        raise SourceError(
-            "the tar file is cut off",
-            path=path,
-            where=f"offset {offset}",
-            expected=f"{n_bytes} bytes",
-            found=str(len(data)),
-        )
+        raise _cut_off(path, offset, n_bytes, len(data))
     return data
+
+
+def _cut_off(path: str | os.PathLike[str], offset: int, expected: int, found: int) -> SourceError:
+    return SourceError(
+        "the tar file is cut off",
+        path=path,
+        where=f"offset {offset}",
+        expected=f"{expected:,} bytes",
+        found=f"{found:,}",
+    )
 
 
 def _pax_path(records: bytes) -> str:
@@ -175,13 +182,14 @@ def _pax_path(records: bytes) -> str:
     Empty where there is none.
     """
     while records:
-        length, _, _ = records.partition(b" ")
-        if not length.isdigit() or not 0 < int(length) <= len(records):
+        digits, _, _ = records.partition(b" ")
+        length = parse_whole(digits)
+        if not length or length > len(records):
             return ""
-        key, _, value = records[len(length) + 1 : int(length) - 1].partition(b"=")
+        key, _, value = records[len(digits) + 1 : length - 1].partition(b"=")
         if key == b"path":
             return value.decode("utf-8", "surrogateescape")
-        records = records[int(length) :]
+        records = records[length:]
     return ""
 
 

@@ -86,7 +86,7 @@ def sample_loads(fitter: Fitter, samples: Iterable[Sample | Outcome]) -> Iterato
     for each in samples:
         if isinstance(each, Outcome):
             yield pass_on(each)
-        elif not is_text(each.key):
+        elif not is_text(each.key + each.identity):
             yield pass_on(refuse_bad_name(each.key))
         else:
             yield partial(fit_encoded, fitter, each.key, each.data, each.identity, each.place)

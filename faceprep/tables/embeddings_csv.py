@@ -24,7 +24,7 @@ from faceprep.core.io.npz import CLASSES, NAMES
 from faceprep.tables.embedded_rows import EmbeddedRows
 
 IDENTITY = "identity"
-_NUMBERED = re.compile(r"\D*(\d+)")
+_NUMBERED = re.compile(r"\D*([0-9]{1,9})")
 _ROWS = 1 << 10
 _About = Mapping[str, str]
 

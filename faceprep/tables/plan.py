@@ -17,8 +17,6 @@ decisions are carried out. Decisions may come in any order, blank lines between.
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +25,7 @@ from typing import Any, BinaryIO
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
+from faceprep.core.io.json_line import parse_json_line
 from faceprep.core.text import encode_json, excerpt_line
 from faceprep.core.types import ACCEPTED, ACTIONS, DROP, VERDICTS, Decision
 
@@ -139,8 +138,8 @@ def _parse_header(path: _Path, number: int, line: bytes) -> dict[str, Any]:
 
 def _parsed(path: _Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(line.decode("utf-8", "surrogateescape"))
-    except (ValueError, RecursionError) as error:
+        value = parse_json_line(line)
+    except ValueError as error:
         raise SourceError(f"no JSON ({error})", path=path, where=f"line {number}") from error
     if not isinstance(value, dict):
         raise SourceError("no JSON object", path=path, where=f"line {number}")
@@ -176,9 +175,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_score(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return value is None or type(value) in (int, float)
 
 
 _EXPECTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {

@@ -13,15 +13,14 @@ without a server gives a file like it.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
+from faceprep.core.io.json_line import parse_json_line
 from faceprep.core.text import encode_json, excerpt_line
 from faceprep.core.types import VERDICTS
 
@@ -83,12 +82,14 @@ def read_verdicts(path: str | os.PathLike[str], cut: bool = False) -> list[Verdi
 
 
 def _verdict(path: str | os.PathLike[str], number: int, line: bytes) -> Verdict:
-    value = None
-    with suppress(ValueError, RecursionError):
-        value = json.loads(line.decode("utf-8", "surrogateescape"))
+    value, problem = None, ""
+    try:
+        value = parse_json_line(line)
+    except ValueError as error:
+        problem = f" ({error})"
     if not isinstance(value, dict) or not _is_right(value):
         raise SourceError(
-            "not a verdict",
+            f"not a verdict{problem}",
             path=path,
             where=f"line {number}",
             expected=_EXPECTED,

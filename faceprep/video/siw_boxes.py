@@ -178,7 +178,7 @@ def _read_row(line: str) -> list[float] | str:
     fields = line.split(" ")
     if len(words) == 4:
         return [float(word) for word in words]
-    if len(words) == 3 and len(fields) == 4 and all(word in fields for word in words):
+    if len(words) == 3 and len(fields) == 4 and sorted(filter(None, fields)) == sorted(words):
         return [float(field) if field else np.nan for field in fields]
     return f"expected 4 numbers, found {len(words)}"
 

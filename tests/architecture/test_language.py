@@ -56,7 +56,7 @@ PHRASES = (
     "the way back",
 )
 """Phrases of the first version that a native speaker would not write."""
-FOLDERS_OF_CHECKS = {"architecture", "contracts", "faults", "golden"}
+FOLDERS_OF_CHECKS = {"architecture", "contracts", "faults", "fuzz", "golden"}
 _WITH_DOCSTRING = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 

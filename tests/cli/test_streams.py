@@ -48,3 +48,14 @@ def test_without_a_reader_only_the_status_tells(
     done = run(line, tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "Error" not in done.stderr
+
+
+@pytest.mark.parametrize("n_kib", [200_000, 400_000])
+def test_a_limit_of_memory_is_no_missing_package(
+    n_kib: int, face_folder: Path, tmp_path: Path
+) -> None:
+    done = run(f"ulimit -v {n_kib}; $faceprep score {face_folder} out.parquet", tmp_path)
+    assert done.returncode == 1
+    assert "memory ran out" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "pip install" not in done.stderr

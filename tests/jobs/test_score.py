@@ -115,6 +115,15 @@ def test_a_name_that_is_no_text_is_named(tmp_path: Path) -> None:
     assert run(tmp_path / "crops", tmp_path / "out.parquet").by_status == {"bad_name": 1, "ok": 1}
 
 
+def test_an_identity_that_is_no_text_costs_its_images_alone(tmp_path: Path) -> None:
+    identities = pa.array([b"\xff\xfe", b"b"]).view(pa.string())
+    image = encode(draw_face(1, 1)[0], ".png")
+    columns = {"key": ["1", "2"], "identity": identities, "image": [image, image]}
+    pq.write_table(pa.table(columns), tmp_path / "set.parquet")
+    counts = run(tmp_path / "set.parquet", tmp_path / "out.parquet").by_status
+    assert counts == {"bad_name": 1, "ok": 1}
+
+
 def test_none_sound_is_an_empty_table(tmp_path: Path) -> None:
     (tmp_path / "crops").mkdir()
     (tmp_path / "crops" / "a.png").write_bytes(b"")

@@ -135,3 +135,16 @@ def test_broken_state_does_not_stand_in_its_way(
             run_job(Lines(), request_, SERIAL)
     run_job(Lines(), replace(request_, overwrite=True), SERIAL)
     assert results(request_.output) == before and victim.read_text() == MINE
+
+
+def test_the_state_of_a_deleted_output_binds_no_other_source(request_: Request) -> None:
+    run_job(Lines(), request_, SERIAL)
+    files = [path for path in request_.output.rglob("*") if path.is_file()]
+    outputs = [path for path in files if not path.name.startswith(".")]
+    other = replace(request_, sources=(write_lines(request_.output.with_name("other.txt")),))
+    for path in outputs[1:]:
+        path.unlink()
+    with pytest.raises(FaceprepError, match="begun differently"):
+        run_job(Lines(), other, SERIAL)
+    outputs[0].unlink()
+    assert run_job(Lines(), other, SERIAL).failed == 0

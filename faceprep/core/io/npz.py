@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
@@ -253,7 +254,7 @@ def _read_header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         read = np.lib.format.read_array_header_2_0
     try:
         shape, is_fortran, dtype = read(member)
-    except (MemoryError, RecursionError, SyntaxError) as error:  # NumPy parses it as Python
+    except (MemoryError, RecursionError, SyntaxError, TokenError) as error:  # parsed as Python
         raise ValueError("its header is nested beyond all bounds") from error
     return tuple(map(int, shape)), is_fortran, dtype  # NumPy takes True for a length of 1
 

@@ -85,7 +85,9 @@ def _groups(
 ) -> Iterator[pa.Table]:
     with open_parquet(path) as file:
         for group in range(file.num_row_groups):
-            yield file.read_row_group(group, columns=columns)
+            table = file.read_row_group(group, columns=columns)
+            table.validate(full=True)  # texts may hold bytes that are not UTF-8
+            yield table
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from faceprep.core.embeddings import Model
 from faceprep.core.errors import OptionError, SourceError, naming
 from faceprep.core.job import Look
 from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.output_tree import refuse_overlap
 from faceprep.core.paths import is_folder
 from faceprep.core.types import OK, Outcome
 from faceprep.jobs.verify.bins import judge_bin
@@ -197,8 +198,12 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
     def look(self, paths: Sequence[Path], progress: Progress | None = None) -> Verification:
         """Judge each of `paths` by each embedder.
 
-        A broken set is named, and raises SourceError if it is the only one.
+        A broken set is named, and raises SourceError if it is the only one. Raises OutputError
+        where the table of scores would lie in one of them.
         """
+        if self.scores is not None:
+            for path in paths:
+                refuse_overlap(path, self.scores)
         started = time.perf_counter()
         progress = progress or (lambda done, total: None)
         found = Verification(flip=self._options(self.embedder[0]).is_flipped)

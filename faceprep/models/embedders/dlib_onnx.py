@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.errors import MissingExtra, SourceError
+from faceprep.core.errors import SourceError, missing
 from faceprep.models.embedders.dlib_weights import (
     ADD,
     AFFINE,
@@ -41,9 +41,8 @@ class Graph:
         try:
             import onnx
         except ImportError as error:
-            raise MissingExtra(
-                "dlib-resnet needs the package onnx", remedy="pip install 'faceprep[embed]'"
-            ) from error
+            problem = "dlib-resnet needs the package onnx"
+            raise missing(error, problem, "pip install 'faceprep[embed]'") from error
         self._onnx, self._side = onnx, side
         self._nodes: list[Any] = []
         self._weights: list[Any] = []

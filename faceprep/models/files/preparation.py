@@ -11,6 +11,7 @@ import numpy as np
 
 from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.text import parse_whole
 
 _SIDE = 112
 ARCFACE_MEAN = ARCFACE_STD = 127.5
@@ -197,9 +198,10 @@ def _read_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
     if "size" not in metadata:
         return None
     height, _, width = metadata["size"].partition("x")
-    if not height.isdecimal() or not (width or height).isdecimal():
+    size = parse_whole(height), parse_whole(width or height)
+    if size[0] is None or size[1] is None:
         raise _bad_metadata(metadata, "size", "such as 112 or 112x96")
-    return int(height), int(width or height)
+    return size[0], size[1]
 
 
 def _read_color(metadata: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from faceprep.core.arrays import Floats
 from faceprep.core.errors import OptionError
+from faceprep.core.text import parse_whole
 from faceprep.models.files.open_model import Output
 
 
@@ -37,7 +38,8 @@ def parse_class(rule: str, argument: str) -> int:
     >>> parse_class("column", "2")
     2
     """
-    if not (argument.isascii() and argument.isdecimal()):
+    number = parse_whole(argument)
+    if number is None:
         found = f"read={rule}/{argument}" if argument else f"read={rule}"
         raise OptionError("model spec", expected=f"a column, as in read={rule}/0", found=found)
-    return int(argument)
+    return number

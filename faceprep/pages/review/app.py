@@ -220,6 +220,10 @@ class ReviewApp:
         return self._rows(self._session.undo(group))
 
 
+_DESTINATION = ("HTTP_SEC_FETCH_DEST", "document")
+"""The header of a page that is opened in a tab of its own, as from the file that leads there."""
+
+
 class _Refused(FaceprepError):
     """A request that is answered with an error status."""
 
@@ -233,7 +237,9 @@ def _origin_problem(environ: Environ) -> str:
     host = environ.get("HTTP_HOST", "")
     if not _HOST.fullmatch(host):
         return "the request names another host"
-    if environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin"):
+    is_opened = environ.get("REQUEST_METHOD") == "GET" and _DESTINATION in environ.items()
+    site = environ.get("HTTP_SEC_FETCH_SITE", "none")
+    if site not in ("none", "same-origin") and not is_opened:
         return "the request comes from another site"
     if environ.get("HTTP_ORIGIN", f"http://{host}") != f"http://{host}":
         return "the request comes from another site"

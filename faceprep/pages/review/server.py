@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from faceprep.core import os_errors
+from faceprep.core import os_errors, storage
 from faceprep.core.errors import FaceprepError, MissingExtra
 from faceprep.pages.review.app import MAX_BODY, ReviewApp
 from faceprep.pages.review.gallery import Gallery
@@ -23,6 +23,8 @@ from faceprep.pages.review.thumbnails import Thumbnails
 
 _THREADS = 8
 _IDLE_S = 1.0
+_MOST_CONNECTIONS, _TIMEOUT_S = 800, 20
+"""Half-open connections may not keep the page from being served."""
 log = logging.getLogger("faceprep")
 
 
@@ -48,13 +50,16 @@ def serve(
             threads=_THREADS,
             max_request_body_size=MAX_BODY,
             ident=None,
+            connection_limit=_MOST_CONNECTIONS,
+            channel_timeout=_TIMEOUT_S,
+            asyncore_use_poll=True,  # select takes no descriptor from 1,024 on
         )
     try:
         with _saving(session, app):
             address = f"http://127.0.0.1:{server.effective_port}/{token}/"
             announce(address)
             if browse and _has_screen():
-                webbrowser.open(address)
+                _open_browser(address, scratch)
             server.run()  # returns on Ctrl-C
     finally:
         server.close()
@@ -69,6 +74,16 @@ def _waitress() -> Callable[..., Any]:
             f"the page needs waitress ({error})", remedy="pip install 'faceprep[review]'"
         ) from error
     return create_server  # type: ignore[no-any-return]
+
+
+def _open_browser(address: str, scratch: Path) -> None:
+    """Open the page through a file that leads to it.
+
+    Every user of the machine sees the arguments of the browser, which must not hold the token.
+    """
+    page = scratch / "open.html"
+    storage.write_file(page, f'<meta http-equiv="refresh" content="0; url={address}">\n'.encode())
+    webbrowser.open(page.as_uri())
 
 
 def _has_screen() -> bool:

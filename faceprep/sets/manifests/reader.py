@@ -14,6 +14,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io import npz, parquet
 from faceprep.core.io.npz import CLASSES, NAMES, NpzFile
 from faceprep.core.paths import is_file
+from faceprep.core.text import parse_whole
 from faceprep.sets import class_map, lists, tfrecord, webdataset
 from faceprep.sets.class_map import CLASSES_CSV
 from faceprep.sets.distinct_keys import strip_suffix
@@ -191,11 +192,12 @@ def _first(features: Mapping[str, list[Any]], name: str, kind: type) -> Any:
 
 def _read_tar(path: Path) -> Iterator[ListedImage]:
     for number, sample in enumerate(webdataset.read_samples(path)):
-        label = sample.files.get("cls", b"")
-        if not label.isdigit():
-            raise _bad_row(path, number, "a class number in .cls", label)
+        content = sample.files.get("cls", b"")
+        label = parse_whole(content)
+        if label is None:
+            raise _bad_row(path, number, "a class number in .cls", content)
         key = webdataset.path_of(sample.key)
-        yield ListedImage(key, int(label), key.rpartition("/")[0])
+        yield ListedImage(key, label, key.rpartition("/")[0])
 
 
 _READERS: dict[str, Callable[[Path], Iterator[ListedImage]]] = {

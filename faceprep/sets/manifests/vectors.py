@@ -52,6 +52,14 @@ def read_vectors(path: Path) -> Iterator[NamedVector]:
 
 def _read_npz(path: Path) -> Iterator[NamedVector]:
     with NpzFile(path) as file:
+        shapes = [file.header(key)[0] for key in (NAMES, EMBEDDINGS)]
+        if len(shapes[0]) != 1 or len(shapes[1]) != 2 or shapes[0] != shapes[1][:1]:
+            raise SourceError(
+                "its arrays do not belong together",
+                path=path,
+                expected="an embedding for each name",
+                found=f"{NAMES} of shape {shapes[0]}, {EMBEDDINGS} of shape {shapes[1]}",
+            )
         names = chain.from_iterable(npz.decode_names(path, each) for each in file.chunks(NAMES))
         vectors = chain.from_iterable(file.chunks(EMBEDDINGS))
         yield from zip(names, vectors, strict=True)

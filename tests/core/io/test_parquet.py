@@ -6,6 +6,8 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,3 +84,11 @@ def test_what_the_disk_says_is_not_lost() -> None:
 
     with pytest.raises(OutputError, match="No space left"):
         parquet.write_tables(Full(), [parquet.table_of(["a"], [0], ["x"])])
+
+
+def test_a_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"identity": pa.array([b"a", b"\xff"]).view(pa.string())}), path)
+    for read in (parquet.read_rows, lambda path: parquet.read_columns(path, ["identity"])):
+        with pytest.raises(SourceError, match="cannot be read as Parquet: .*UTF8"):
+            list(read(path))

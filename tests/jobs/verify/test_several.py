@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from faceprep.cli import main
-from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.io.csv import CsvReader
 from faceprep.core.types import Request
 from faceprep.jobs.embed.job import Embed
@@ -169,3 +169,10 @@ def test_damaged_embeddings_are_named(drawn_bin: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"bad.npz"):
         verify(tmp_path / "bad.npz")
     assert verify(tmp_path / "bad.npz", drawn_bin).failed == 1
+
+
+def test_scores_do_not_go_into_the_set(face_folder: Path) -> None:
+    job = Verify(embedder="colours", scores=face_folder / "s.csv")  # type: ignore[arg-type]
+    with pytest.raises(OutputError, match="would lie in the input"):
+        job.look([face_folder])
+    assert not (face_folder / "s.csv").exists()

@@ -8,9 +8,11 @@ import os
 import re
 import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 
@@ -18,6 +20,7 @@ from faceprep.cli import main
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.types import Decision
 from faceprep.jobs.review import Review
+from faceprep.pages.review.server import _open_browser
 from faceprep.tables.plan import read_plan
 from faceprep.tables.verdicts import Verdict, format_verdicts, journal_of
 from faceprep.vision.codec import decode
@@ -71,6 +74,29 @@ def test_only_this_machine_is_served(plan: Path) -> None:
             own = "127.0.0.2"
         with pytest.raises(OSError), socket.create_connection((own, port), timeout=5):
             pass
+
+
+def test_half_open_connections_do_not_keep_the_page_away(plan: Path) -> None:
+    with running(plan) as server, ExitStack() as held:
+        port = urlsplit(server.address).port
+        for _ in range(500):
+            half = held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            half.sendall(b"GET / HTTP/1.1\r\nHost:")
+        assert ask(server.address, "")[0] == 200
+        held.close()
+        server.stop()
+
+
+def test_the_token_is_no_argument_of_the_browser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    _open_browser("http://127.0.0.1:5/s3cret/", tmp_path)
+    assert "s3cret" not in opened[0]
+    assert (
+        "url=http://127.0.0.1:5/s3cret/" in Path(url2pathname(urlsplit(opened[0]).path)).read_text()
+    )
 
 
 def test_plan_is_written_while_it_runs(plan: Path) -> None:

@@ -1,0 +1,64 @@
+"""A line of JSON that a person or a stranger may have written: parsed, or refused with a reason."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+_SUSPECT = re.compile(r"\\u|[eE]\+?[0-9]{3}|[0-9]{300}")
+"""Text that may stand for a value to refuse; a line without it is not searched."""
+_NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
+"""Characters that no name of a file has, not even one that is not UTF-8."""
+
+
+def parse_json_line(line: bytes) -> Any:
+    """Parse one line of JSON.
+
+    Bytes that are not UTF-8 become stand-ins, as in names of files. Raises ValueError where the
+    line is not JSON, or holds a number that is not finite, a NUL or a lone surrogate.
+
+    >>> parse_json_line(b'{"score": 0.5}')
+    {'score': 0.5}
+    >>> parse_json_line(b'{"score": NaN}')
+    Traceback (most recent call last):
+    ValueError: NaN is not a number of JSON
+    """
+    text = line.decode("utf-8", "surrogateescape")
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+        if _SUSPECT.search(text):
+            _check(value)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _check(value: Any) -> None:
+    """Refuse what no table may hold, in `value` or in any part of it."""
+    if isinstance(value, str):
+        if found := _NO_NAME.search(value):
+            raise ValueError(f"a text holds the character {found[0]!r}")
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            _check(name)
+            _check(part)
+    elif isinstance(value, list):
+        for part in value:
+            _check(part)
+    elif isinstance(value, int | float):
+        _check_number(value)
+
+
+def _check_number(value: float) -> None:
+    try:
+        is_finite = math.isfinite(value)
+    except OverflowError:
+        is_finite = False
+    if not is_finite:
+        raise ValueError("a number is too large")
