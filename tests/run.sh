@@ -13,6 +13,9 @@ fi
 if [ ! -x .venv-test/bin/mkdocs ]; then # an environment of an earlier version; the site's tests are skipped without
     .venv-test/bin/pip install --quiet --editable '.[docs]'
 fi
+if [ ! -x .venv-test/bin/moto_server ]; then # the object store of the tests, which are skipped without
+    .venv-test/bin/pip install --quiet --editable '.[dev]'
+fi
 if ! .venv-test/bin/python -c 'import cv2' 2>/dev/null; then # OpenCV's wheels need these two from the system
     if [ "$(id -u)" = 0 ]; then sudo=""; else sudo="sudo"; fi
     $sudo apt-get update -qq && $sudo apt-get install -qq -y libgl1 libglib2.0-0

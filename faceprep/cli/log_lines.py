@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 from faceprep.core.text import on_one_line
+from faceprep.core.urls import is_remote, url_of
 
 _PLAIN, _TIMED = "faceprep: %(message)s", "%(asctime)s.%(msecs)03d faceprep: %(message)s"
 
@@ -23,10 +25,22 @@ class _AboveTheBar(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 class _OneLine(logging.Formatter):
-    """A formatter of messages that stay on their line, whatever names they hold."""
+    """A formatter of messages that stay on their line, whatever names they hold.
+
+    Objects of stores have the names that a user gave them.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record.args, tuple):
+            record.args = tuple(map(_shown, record.args))
+        return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name of logging
         return on_one_line(super().formatMessage(record))
+
+
+def _shown(value: object) -> object:
+    return url_of(value) if isinstance(value, str | Path) and is_remote(value) else value
 
 
 def log_to_stderr(level: int) -> None:

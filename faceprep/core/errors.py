@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
 from faceprep.core.text import on_one_line, shorten
+from faceprep.core.urls import url_of
 
 _FIELDS = ("path", "where", "expected", "found", "remedy")
 _LONGEST = 600
@@ -41,7 +42,7 @@ class FaceprepError(Exception):
         remedy: str | None = None,
     ) -> None:
         self.problem, self.where = problem, where
-        self.path = None if path is None else fspath(path)
+        self.path = None if path is None else url_of(path)
         self.expected, self.found, self.remedy = expected, found, remedy
         super().__init__(self._line())
 

@@ -8,9 +8,13 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from faceprep.core import storage
+from faceprep.core.output_tree import is_within
+from faceprep.core.paths import real_path
 from faceprep.core.text import count_noun
 
 log = logging.getLogger("faceprep")
+_AHEAD = 64
+"""Folders of a store that are listed before they are entered."""
 
 
 def walk_folders(root: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
@@ -20,7 +24,7 @@ def walk_folders(root: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]
     order of their names, and only to folders that were not entered yet. Raises SourceError.
     """
     walk = _Walk(os.fspath(root))
-    links = yield from walk.enter("", os.path.realpath(root))
+    links = yield from walk.enter("", real_path(root))
     while links:
         following: list[str] = []
         for name in sorted(links):
@@ -44,8 +48,11 @@ class _Walk:
     def enter(self, top: str, real: str) -> Generator[tuple[str, list[str]], None, list[str]]:
         """Yield `top` and the real folders below it; return the links. `real` is its real path."""
         self._tops.add(real)
-        waiting, links = [(top, real)], []
+        waiting, links, listed = [(top, real)], [], set[str]()
         while waiting:
+            if waiting[-1][0] not in listed:
+                listed = {name for name, _ in waiting[-_AHEAD:]}
+                storage.list_ahead([os.path.join(self._root, name) for name in listed])
             name, real = waiting.pop()
             folders, files = storage.list_folder(os.path.join(self._root, name))
             yield name, files
@@ -63,9 +70,9 @@ class _Walk:
         A link to a folder that contains it loses nothing; other skipped links are counted.
         """
         path = os.path.join(self._root, link)
-        target = os.path.realpath(path)
-        around = os.path.realpath(os.path.dirname(path))
-        if os.path.commonpath([target, around]) == target:
+        target = real_path(path)
+        around = real_path(os.path.dirname(path))
+        if is_within(around, target):
             return None
         if self._is_entered(target):
             self.n_skipped += 1

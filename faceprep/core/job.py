@@ -39,6 +39,10 @@ class Job(ABC):
         """Return whether `output` is a file, or named after one; its state then lies beside it."""
         return self.has_file_output
 
+    def may_write_to_store(self, output: Path) -> bool:
+        """Return whether `output` may lie in an object store: nothing in it names its own place."""
+        return False
+
     def finish(self, work: Work, request: Request, sink: Sink) -> None:  # noqa: B027
         """Join the parts of all shards into the output, once all are done."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from faceprep.core.os_errors import guard
-from faceprep.core.storage import write_all
+from faceprep.core.staged_file import write_all
 from faceprep.core.types import Buffer
 
 

@@ -10,9 +10,11 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
-from faceprep.core import passing_faults
+from faceprep.core import passing_faults, stores
 from faceprep.core.errors import FaceprepError, NameTooLong, OutputError, SourceError
+from faceprep.core.stores import StoreError
 from faceprep.core.suggest import did_you_mean
+from faceprep.core.urls import is_remote
 
 NAME_A_FILE = "Name a file."
 _MOST_NAMES = 10_000
@@ -42,6 +44,8 @@ def as_error(
     passing_faults.note_errno(error.errno)
     if error.errno == errno.ENAMETOOLONG and kind is OutputError:
         kind = NameTooLong
+    if isinstance(error, StoreError):
+        return kind(f"cannot {doing}: {error.reason}", path=path, remedy=error.remedy)
     reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
     return kind(f"cannot {doing}: {reason}", path=path, remedy=_REMEDIES.get(error.errno or 0))
 
@@ -62,6 +66,10 @@ def missing_source(path: str | os.PathLike[str]) -> SourceError:
 
     With --shards, the output OUT.tar is OUT-00000-of-00002.tar and so on; each stands for all.
     """
+    if is_remote(path):
+        with guard("look at", path, SourceError):
+            problem, remedy = stores.explain_missing(path)
+        return SourceError(problem, path=path, remedy=remedy)
     path = Path(path)
     shards: list[Path] = []
     if path.suffix:

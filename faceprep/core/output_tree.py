@@ -15,6 +15,8 @@ from pathlib import Path
 
 from faceprep.core.errors import OutputError
 from faceprep.core.os_errors import as_error
+from faceprep.core.paths import is_folder, real_path
+from faceprep.core.urls import url_of
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY
 _SKIPPED = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -165,27 +167,31 @@ def refuse_overlap(
 
     `folders` are those that the output fills; without them it is one file.
     """
-    inside, place = os.path.realpath(source), os.path.realpath(output)
-    filled = [os.path.realpath(folder) for folder in folders]
+    inside, place = real_path(source), real_path(output)
+    filled = [real_path(folder) for folder in folders]
     if inside == place or any(is_within(inside, folder) for folder in filled):
         problem = "the output would lie over the input"
     elif (
         is_walked
-        and os.path.isdir(inside)
+        and is_folder(inside)
         and any(is_within(each, inside) for each in [place, *filled])
     ):
         problem = "the output would lie in the input"
     else:
         return
     raise OutputError(
-        problem, path=output, found=f"the input {source}", remedy="Name a place outside of it."
+        problem,
+        path=output,
+        found=f"the input {url_of(source)}",
+        remedy="Name a place outside of it.",
     )
 
 
 def is_within(path: str, folder: str) -> bool:
-    """Return whether a resolved path is a folder or lies in it.
+    """Return whether a resolved path, or an object, is a folder or lies in it.
 
     >>> is_within("/a/b", "/a"), is_within("/a", "/a"), is_within("/ab", "/a")
     (True, True, False)
     """
-    return os.path.commonpath([path, folder]) == folder
+    path, folder = url_of(path), url_of(folder)
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")

@@ -5,16 +5,36 @@ It pays for calls that release the interpreter's lock.
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, TypeVar
 
 from faceprep.core.items import is_careful
+from faceprep.core.urls import is_remote
 
 T = TypeVar("T")
 R = TypeVar("R")
 _END = object()
+_N_READS = 8
+"""Objects that are read at once."""
+
+
+def map_reads(
+    read: Callable[[T], R], items: Iterable[T], path: str | os.PathLike[str]
+) -> Iterator[R]:
+    """Yield `read(item)` for each item in order; several at once where `path` is in a store.
+
+    >>> list(map_reads(abs, [-1, 2], "/data"))
+    [1, 2]
+    """
+    if not is_remote(path):
+        yield from map(read, items)
+        return
+    with closing(map_ahead(read, items, _N_READS, 4 * _N_READS)) as found:
+        yield from found
 
 
 def map_ahead(

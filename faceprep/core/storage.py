@@ -1,8 +1,8 @@
-"""Access to the disk: read, list, and commit by rename.
+"""Access to the disk and to object stores: read, list, and commit by rename.
 
-With `staging`, `locks` and `output_tree` it is the only place that touches the disk. A file is
-either complete under its name or not there. An `OSError` leaves this module as an `OutputError` or
-a `SourceError` that names the file and says what to do.
+With `staging`, `locks` and `output_tree` it is the only place that touches the disk, and it alone
+reads from `stores`. A file is either complete under its name or not there. An `OSError` leaves this
+module as an `OutputError` or a `SourceError` that names the file and says what to do.
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ import io
 import os
 import shutil
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
+from faceprep.core import stores
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.os_errors import NAME_A_FILE, as_error, guard
+from faceprep.core.paths import look_at
+from faceprep.core.staged_file import StagedFile
 from faceprep.core.types import Buffer
+from faceprep.core.urls import is_remote, url_of
 
 NOT_A_FILE = -(1 << 16)
 """Size that `file_size` returns for what is not a regular file."""
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 _IN_KERNEL = 64 << 20
 _PIECE = 256 << 10  # stays in the processor's cache: pieces of 4 MiB took twice as long to copy
 
@@ -51,15 +55,19 @@ def open_regular(path: str | os.PathLike[str]) -> int:
 
 
 class ByteSource:
-    """A file read at offsets. Use it in one process; never share it over a fork.
+    """A file or object read at offsets. Use it in one process; never share it over a fork.
 
     Pages are read, not mapped: a fault of the disk is an error here, not a signal that kills the
     process.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path, self._object = url_of(path), None
         with guard("open", path, SourceError):
+            if is_remote(path):
+                self._object = stores.ObjectReader(path)
+                self.size = self._object.size
+                return
             self._fd = open_regular(self.path)
             self.size = os.fstat(self._fd).st_size
 
@@ -69,6 +77,8 @@ class ByteSource:
         Raises SourceError.
         """
         try:
+            if self._object is not None:
+                return self._object.read_at(offset, n_bytes)
             data = os.pread(self._fd, n_bytes, offset)
             while len(data) < n_bytes and offset + len(data) < self.size:
                 more = os.pread(self._fd, n_bytes - len(data), offset + len(data))
@@ -82,7 +92,8 @@ class ByteSource:
         return data
 
     def close(self) -> None:
-        os.close(self._fd)
+        if self._object is None:
+            os.close(self._fd)
 
     def __enter__(self) -> ByteSource:
         return self
@@ -92,21 +103,39 @@ class ByteSource:
 
 
 def check_regular(path: str | os.PathLike[str]) -> None:
-    """Check that a library can open `path` without waiting. Raises SourceError."""
+    """Check that `path` is a file or an object that can be opened. Raises SourceError."""
     with guard("read", path, SourceError):
-        os.close(open_regular(path))
+        if is_remote(path):
+            stores.ObjectReader(path)
+        else:
+            os.close(open_regular(path))
+
+
+def open_for_library(path: str | os.PathLike[str]) -> str | BinaryIO:
+    """Return what a library opens by itself without waiting: the path, or an object as a file.
+
+    Raises SourceError.
+    """
+    check_regular(path)
+    return open_source(path) if is_remote(path) else os.fspath(path)
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
     """Read the whole file, or its first `limit` bytes. Raises SourceError."""
+    if is_remote(path):
+        with guard("read", path, SourceError):
+            return stores.read(path, 0, limit)
     return read_dated(path, limit)[0]
 
 
-def read_dated(path: str | os.PathLike[str], limit: int | None = None) -> tuple[bytes, int]:
+def read_dated(path: str | os.PathLike[str], limit: int | None = None) -> tuple[bytes, int | None]:
     """Read a file as `read_bytes` does, with the time of its last change in nanoseconds.
 
-    Raises SourceError.
+    There is no time for an object. Raises SourceError.
     """
+    if is_remote(path):
+        with guard("read", path, SourceError):
+            return stores.read(path, 0, limit), None
     try:
         fd = open_regular(path)
         try:
@@ -123,18 +152,19 @@ def read_dated(path: str | os.PathLike[str], limit: int | None = None) -> tuple[
 
 
 def dated_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Return (bytes, time of the last change in nanoseconds) of a file. Raises SourceError."""
-    try:
-        state = os.stat(path)
-    except OSError as error:
-        raise as_error(SourceError, "look at", path, error) from error
-    return state.st_size, state.st_mtime_ns
+    """Return (bytes, time of the last change in nanoseconds) of a file. Raises SourceError.
+
+    An object has a number for its entity tag instead of a time.
+    """
+    with guard("look at", path, SourceError):
+        state = look_at(path)
+    return state.n_bytes, state.changed
 
 
 def size_of(path: str | os.PathLike[str]) -> int | None:
     """Return the number of bytes in the file, or None if it does not exist."""
     try:
-        return os.stat(path).st_size
+        return look_at(path).n_bytes
     except OSError:
         return None
 
@@ -142,15 +172,17 @@ def size_of(path: str | os.PathLike[str]) -> int | None:
 def file_size(path: str | os.PathLike[str]) -> int:
     """Return the bytes in a regular file; `NOT_A_FILE` for a folder or pipe, -errno for nothing."""
     try:
-        state = os.stat(path)
+        state = look_at(path)
     except OSError as error:
         return -(error.errno or errno.ENOENT)
-    return state.st_size if stat.S_ISREG(state.st_mode) else NOT_A_FILE
+    return state.n_bytes if stat.S_ISREG(state.mode) else NOT_A_FILE
 
 
 def open_source(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file for reading. Raises SourceError."""
+    """Open a file or an object for reading. Raises SourceError."""
     with guard("open", path, SourceError):
+        if is_remote(path):
+            return io.BufferedReader(stores.ObjectFile(path), _PIECE)
         return open(path, "rb", opener=_opener)
 
 
@@ -164,6 +196,8 @@ def list_folder(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
     Names that begin with a dot are left out. Links are followed. A dangling link counts as a file,
     so that reading it names it. Raises SourceError.
     """
+    if is_remote(path):
+        return _list_prefix(path)
     folders: list[str] = []
     files: list[str] = []
     with guard("list", path, SourceError), os.scandir(path) as entries:
@@ -171,6 +205,36 @@ def list_folder(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
             if not entry.name.startswith("."):
                 (folders if _is_folder(entry) else files).append(entry.name)
     return folders, files
+
+
+def list_ahead(folders: Sequence[str | os.PathLike[str]]) -> None:
+    """Say which folders will be listed soon; those of a store are listed at once, in threads."""
+    remote = [folder for folder in folders if is_remote(folder)]
+    if remote:
+        stores.list_ahead(remote)
+
+
+def file_sizes(folder: str, names: Sequence[str]) -> list[int]:
+    """Return what `file_size` returns for each of several files of one folder.
+
+    A store answers with one listing.
+    """
+    if is_remote(folder):
+        list_ahead([folder])
+    return [file_size(f"{folder}/{name}") for name in names]
+
+
+def look_anew() -> None:
+    """Forget what was listed in object stores; a run begins."""
+    stores.forget_listings()
+
+
+def _list_prefix(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
+    with guard("list", path, SourceError):
+        entries = stores.list_prefix(path)
+    seen = {name: entry for name, entry in entries.items() if not name.startswith(".")}
+    folders = [name for name, entry in seen.items() if entry.is_folder]
+    return folders, [name for name, entry in seen.items() if not entry.is_folder]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -187,26 +251,28 @@ def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
     """
     parts = []
     for path in paths:
-        with guard("look at", path, SourceError):
-            state = os.stat(path)
-        parts.append(f"{Path(path).name}:{state.st_size}:{state.st_mtime_ns}")
+        n_bytes, changed = dated_size(path)
+        parts.append(f"{Path(path).name}:{n_bytes}:{changed}")
     return " ".join(parts)
 
 
 # Writing
 
 
-def write_all(fd: int, data: Buffer) -> None:
-    """Write all of `data` to a descriptor; every byte goes to the disk through this call."""
-    n_written = os.write(fd, data)
-    if n_written != len(data):
-        view = memoryview(data)
-        while n_written < len(view):
-            n_written += os.write(fd, view[n_written:])
+def refuse_store(path: str | os.PathLike[str]) -> None:
+    """Refuse a place in an object store that only a disk can be. Raises OutputError."""
+    if is_remote(path):
+        raise OutputError(
+            "nothing can be written here, in an object store",
+            path=path,
+            expected="a path on a disk",
+            remedy="Name one, then upload it.",
+        )
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Make the folder and its parents where they do not exist."""
+    """Make the folder and its parents where they do not exist. Raises OutputError."""
+    refuse_store(path)
     with guard("make the folder", path):
         os.makedirs(path, exist_ok=True)
 
@@ -255,73 +321,6 @@ def keep_copy(path: Path, copy: Path) -> None:
                 os.rename(temporary, copy)
             finally:
                 temporary.unlink(missing_ok=True)
-
-
-class _RawFile(io.RawIOBase):
-    """A descriptor behind a buffer. Its errors are OutputErrors that name the final file."""
-
-    def __init__(self, path: str, final: str) -> None:
-        self._final = final
-        self._dropped = False
-        with guard("create", final):
-            self._fd = os.open(path, _CREATE, 0o666)
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        if not self._dropped:
-            try:
-                write_all(self._fd, data)
-            except OSError as error:
-                raise as_error(OutputError, "write", self._final, error) from error
-        return len(data)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return os.lseek(self._fd, offset, whence)
-
-    def tell(self) -> int:
-        return os.lseek(self._fd, 0, os.SEEK_CUR)
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def truncate(self, size: int | None = None) -> int:
-        size = self.tell() if size is None else size
-        os.ftruncate(self._fd, size)
-        return size
-
-    def drop(self) -> None:
-        """Ignore what is still buffered: the file is not wanted any more."""
-        self._dropped = True
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            os.close(self._fd)
-
-
-class StagedFile(io.BufferedWriter):
-    """A buffered file at `path`. If it is `durable`, `close` waits until the disk has the bytes."""
-
-    def __init__(self, path: str, final: str, durable: bool) -> None:
-        self.path, self._final, self._durable = path, final, durable
-        super().__init__(cast(io.RawIOBase, _RawFile(path, final)), _PIECE)
-
-    def close(self) -> None:
-        if not self.closed:
-            self.flush()
-            if self._durable:
-                with guard("write", self._final):
-                    os.fsync(self.fileno())
-            super().close()
-
-    def discard(self) -> None:
-        cast(_RawFile, self.raw).drop()
-        super().close()
 
 
 class AtomicFile:

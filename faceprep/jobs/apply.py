@@ -16,6 +16,7 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.job import Job
 from faceprep.core.output_tree import refuse_overlap
+from faceprep.core.paths import exists, is_folder, is_full, join
 from faceprep.core.types import (
     ACCEPTED,
     COPY,
@@ -132,7 +133,7 @@ def _source_of(plan: Path, header: Mapping[str, Any]) -> Path:
             expected='"source": a folder',
             found=repr(source),
         )
-    folder = plan.parent / source
+    folder = join(plan.parent, source)
     if is_embeddings(folder):
         remedy = "Plan again where the images are, with the folder that embed had in place."
         raise SourceError(
@@ -141,7 +142,7 @@ def _source_of(plan: Path, header: Mapping[str, Any]) -> Path:
             found=os.fspath(folder),
             remedy=remedy,
         )
-    if not folder.exists():
+    if not exists(folder):
         raise SourceError(
             "the set that the plan is about is not there", path=folder, remedy="Put it back."
         )
@@ -159,11 +160,11 @@ def _check_origin(
     if not restored:
         return None
     origin = header.get("origin")
-    if not isinstance(origin, str) or not os.path.isabs(origin):
+    if not isinstance(origin, str) or not is_full(origin):
         expected = '"origin": the set that images are restored from'
         raise SourceError("restores images", path=plan, expected=expected, found=repr(origin))
     remedy = "Put it back, or refuse that decision of the plan."
-    if os.path.isdir(origin):
+    if is_folder(origin):
         for decision in restored:
             path = f"{origin}/{decision.subject}"
             if problem := _find_change(decision, evidence_of(path)):

@@ -33,6 +33,9 @@ class Bin2Folder(Job):
 
     command: ClassVar[str] = "bin2folder"
 
+    def may_write_to_store(self, output: Path) -> bool:
+        return True
+
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
         pairs = pairs_bin.find_pairs(source)[: request.limit]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +17,7 @@ from faceprep.core.cpu import usable_memory
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.paths import full_path, is_file
 from faceprep.core.random_order import shuffled
 from faceprep.core.shards import cut_at, cut_evenly, even_bounds
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
@@ -111,6 +111,10 @@ class Convert(NamingOptions, Job):
     def writes_file(self, output: Path) -> bool:
         return bool(output.suffix)
 
+    def may_write_to_store(self, output: Path) -> bool:
+        writer = find_writer(output)
+        return writer is None or writer.kind not in registry.LIST_KINDS
+
     def plan(self, request: Request, scratch: Path) -> Work:
         images = index_set(request.sources[0], scratch, relative_to=self.relative_to)
         n = len(images) if request.limit is None else min(len(images), request.limit)
@@ -169,7 +173,7 @@ class Convert(NamingOptions, Job):
     def _base(self) -> str:
         if self.relative_to is None:
             return ""
-        return os.path.abspath(self.relative_to)
+        return full_path(self.relative_to)
 
     def _refuse_losses(self, names: SetNames, writer: type[SetWriter], source: str) -> None:
         losses = find_losses(names, writer)
@@ -327,7 +331,7 @@ def _bytes_of(images: ImageSet) -> int:
     """Return the bytes of the files that hold the set; an estimate where each image is a file."""
     facts = images.index.facts
     files = next((facts[name] for name in _FILES if name in facts), [images.path])
-    if all(Path(file).is_file() for file in files):
+    if all(is_file(file) for file in files):
         return sum(storage.size_of(file) or 0 for file in files)
     return len(images) * _TYPICAL
 

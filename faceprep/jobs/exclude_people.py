@@ -14,6 +14,7 @@ from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import SourceError
 from faceprep.core.names import identity_of
 from faceprep.core.options import Values, option
+from faceprep.core.paths import are_same
 from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
@@ -92,7 +93,7 @@ class ExcludePeople(PlanningOptions):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source, second = request.sources
-        if source.samefile(second):
+        if are_same(source, second):
             raise SourceError(
                 "SRC and OTHER are the same set: nobody would be left",
                 path=second,

@@ -19,6 +19,7 @@ from faceprep.core.faces import Faces
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.job import Job
 from faceprep.core.options import option
+from faceprep.core.paths import is_folder
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import MANY_FACES, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.core.untaken import UntakenFiles
@@ -88,6 +89,9 @@ class ExtractPhotos(FaceOptions, Job):
             raise OptionError(
                 "unknown selection", expected=", ".join(_SELECTS), found=repr(self.select)
             )
+
+    def may_write_to_store(self, output: Path) -> bool:
+        return True
 
     def plan(self, request: Request, scratch: Path) -> Work:
         untaken = UntakenFiles(request.sources[0], "images")
@@ -171,7 +175,7 @@ def _find_photos(source: Path, untaken: UntakenFiles) -> tuple[Path, list[Identi
 
     For a single photo, the folder that it lies in. Raises SourceError for a file of another kind.
     """
-    if source.is_dir():
+    if is_folder(source):
         return source, find_identities(source, untaken)
     if found := describe_other_kind(source):
         raise SourceError(

@@ -16,6 +16,8 @@ from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.output_tree import is_within
+from faceprep.core.paths import full_path, is_file, real_path
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
@@ -187,7 +189,7 @@ class Manifest(NamingOptions, Job):
         form = format_of(output)
         suffix = output.suffix.lower()
         written = output.with_name(class_map.name_for(output))
-        if self.classes and os.path.realpath(self.classes) == os.path.realpath(written):
+        if self.classes and real_path(self.classes) == real_path(written):
             raise OptionError(
                 "--classes is the class map that this run writes",
                 found=written.name,
@@ -229,8 +231,8 @@ class Manifest(NamingOptions, Job):
             return ""
         prefix = root.rstrip("/")
         if self.relative_to is not None:
-            base = os.path.abspath(self.relative_to)
-            if os.path.commonpath([base, prefix]) != base:
+            base = full_path(self.relative_to)
+            if not is_within(prefix, base):
                 raise OptionError(
                     "--relative-to", expected=f"a folder that {prefix} lies in", found=base
                 )
@@ -279,7 +281,7 @@ class Manifest(NamingOptions, Job):
         if not self.embeddings or not len(listing):
             return None, None
         table = embedding_rows.load_table(self.embeddings)
-        starts = (prefix, "", f"{source}/", os.path.abspath(source) + "/")
+        starts = (prefix, "", f"{source}/", full_path(source) + "/")
         spellings = [partial(listing.prefixed_paths, start) for start in starts]
         rows = embedding_rows.match(table, spellings)
         embedding_rows.refuse_without_vector(table, rows, listing)
@@ -310,8 +312,8 @@ class Manifest(NamingOptions, Job):
         source, output = request.sources[0], request.output
         with_images = self._holds_images(output)
         return Layout(
-            source=os.path.abspath(source),
-            folder=os.path.abspath(output.parent),
+            source=full_path(source),
+            folder=full_path(output.parent),
             prefix=cutter.prefix,
             suffix=output.suffix.lower(),
             with_images=with_images,
@@ -390,7 +392,7 @@ def _count_bytes(listing: Listing, layout: Layout, sizes: Ints | None) -> int:
         return n_bytes
     if sizes is not None:
         n_image_bytes = int(sizes[: len(listing)].clip(min=0).sum())
-    elif os.path.isfile(layout.source):
+    elif is_file(layout.source):
         n_image_bytes = storage.size_of(layout.source) or 0
     else:
         n_image_bytes = len(listing) * _TYPICAL

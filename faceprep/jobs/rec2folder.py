@@ -36,6 +36,9 @@ class Rec2Folder(Job):
 
     scan: bool = option(False, "Find the records by scanning the .rec, even when there is an .idx.")
 
+    def may_write_to_store(self, output: Path) -> bool:
+        return True
+
     def plan(self, request: Request, scratch: Path) -> Work:
         paths = rec_index.find_rec(request.sources[0], ignore_idx=self.scan)
         index = scratch / _INDEX

@@ -118,6 +118,8 @@ class Report(Look):
     ) -> Reported:
         """Write the report of one output or of several. Raises FaceprepError."""
         places = [outs] if isinstance(outs, Path) else list(dict.fromkeys(outs))
+        for place in places:
+            storage.refuse_store(place)
         found = [_find(out) for out in places]
         target = self._target(places)
         if self.card:

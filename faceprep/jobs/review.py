@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from faceprep.core import storage
 from faceprep.core.job import Service
 from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.scratch import scratch_folder
@@ -83,6 +84,7 @@ class Review(Service):
 
     def serve(self, plan: Path, announce: Callable[[str], None]) -> Reviewed:
         """Serve or write the page; `announce` receives its address. Raises FaceprepError."""
+        storage.refuse_store(plan)
         refuse_output(plan, "faceprep review {plan}")
         taken = self.import_ is not None and self.import_.resolve() == journal_of(plan.resolve())
         with open_session(plan, journal=not taken) as session, scratch_folder() as scratch:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
@@ -17,6 +16,7 @@ from typing import Any
 from faceprep import __version__
 from faceprep.core import storage
 from faceprep.core.errors import FaceprepError, OutputError, TooManyFailures
+from faceprep.core.paths import full_path
 from faceprep.core.state_file import run_id_of
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
@@ -178,7 +178,7 @@ class Drive:
             "faceprep": __version__,
             "command": self._job.command,
             "options": _plain(self._job) | {"limit": self._request.limit},
-            "sources": [os.path.abspath(source) for source in self._request.sources],
+            "sources": [full_path(source) for source in self._request.sources],
         }
 
     def _planned(self) -> dict[str, Any]:
@@ -194,7 +194,7 @@ class Drive:
     def _lineage(self, described: Mapping[str, Any]) -> dict[str, Any]:
         """Name this run, and the run that made each of its inputs."""
         text = json.dumps(described, sort_keys=True)
-        sources = [Path(os.path.abspath(source)) for source in self._request.sources]
+        sources = [Path(full_path(source)) for source in self._request.sources]
         return {
             "id": hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16],
             "inputs": [{"path": str(source), "run": run_id_of(source)} for source in sources],
@@ -374,7 +374,7 @@ def _plain(value: Any) -> Any:
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
-    return os.path.abspath(value) if isinstance(value, Path) else value
+    return full_path(value) if isinstance(value, Path) else value
 
 
 def _describe_cut(shard: Shard) -> str:
@@ -383,5 +383,5 @@ def _describe_cut(shard: Shard) -> str:
     """
     source = shard.source
     if source:
-        source = os.path.abspath(source)
+        source = full_path(source)
     return f"{shard.id} {source} {shard.start} {shard.stop}"

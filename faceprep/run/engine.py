@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,11 +9,14 @@ from pathlib import Path
 from faceprep.core import locks
 from faceprep.core.errors import FaceprepError, Interrupted
 from faceprep.core.job import Job
+from faceprep.core.paths import full_path
 from faceprep.core.types import Request, Runner, Summary
+from faceprep.core.urls import is_remote
 from faceprep.run import preflight
 from faceprep.run.drive import Drive, Progress
 from faceprep.run.ledger import Places
 from faceprep.run.shard_task import ShardTask
+from faceprep.run.store_output import run_in_store
 
 _GO_ON = "Start the same command again to resume."
 
@@ -26,6 +28,8 @@ def run_job(
 
     Raises FaceprepError when the run cannot begin or has to stop. Finished shards stay finished.
     """
+    if is_remote(request.output):
+        return run_in_store(job, request, lambda here: run_job(job, here, runner, progress))
     started = time.monotonic()
     places = _places(job, request)
     folders = _folders(job, request)
@@ -67,7 +71,7 @@ def _places(job: Job, request: Request) -> Places:
     if job.writes_file(request.output):
         return Places(request.output.parent, request.output.name, share=share)
     if job.siblings:
-        output = Path(os.path.abspath(request.output))
+        output = Path(full_path(request.output))
         return Places(output.parent, home=output.name, siblings=job.siblings, share=share)
     name = job.state_of(request)
     if name is None:
@@ -79,5 +83,5 @@ def _folders(job: Job, request: Request) -> list[Path]:
     """Return the folders that the run fills; none where the output is one file."""
     if job.writes_file(request.output):
         return []
-    output = Path(os.path.abspath(request.output))
+    output = Path(full_path(request.output))
     return [output.with_name(output.name + ending) for ending in ("", *job.siblings)]

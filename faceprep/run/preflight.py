@@ -12,6 +12,7 @@ from faceprep.core import disk_space, registry, storage
 from faceprep.core.errors import OptionError, OutputError, ResumeError
 from faceprep.core.os_errors import missing_source
 from faceprep.core.output_tree import is_within, refuse_overlap
+from faceprep.core.paths import exists, is_folder, real_path
 from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes
 from faceprep.core.types import Request, Shard, Share, Stage, Work
@@ -34,12 +35,14 @@ def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool 
     A .rec and the like in a folder do not forbid the rest of that folder.
     `in_place` allows an output that replaces its source.
     """
+    storage.look_anew()
+    storage.refuse_store(request.output)
     for source in request.sources:
-        if not os.path.exists(source):
+        if not exists(source):
             raise missing_source(source)
         if not in_place:
-            is_inside = is_within(os.path.realpath(request.output), os.path.realpath(source))
-            is_walked = not is_inside or not os.path.isdir(source) or not _is_container(source)
+            is_inside = is_within(real_path(request.output), real_path(source))
+            is_walked = not is_inside or not is_folder(source) or not _is_container(source)
             refuse_overlap(source, request.output, folders, is_walked)
     if folders:
         _refuse_file_name(request.output)
@@ -52,7 +55,7 @@ def _is_container(folder: Path) -> bool:
 
 def _refuse_file_name(output: Path) -> None:
     """Refuse the name of a container for a folder that is yet to be made."""
-    if output.name.lower().endswith(_SET_FILES) and not output.is_dir():
+    if output.name.lower().endswith(_SET_FILES) and not is_folder(output):
         raise OutputError(
             "this command writes a folder",
             path=output,
@@ -194,7 +197,7 @@ def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], outp
 def refuse_foreign_files(folders: Sequence[Path]) -> None:
     """Refuse folders that are not empty, for a run that needs them for itself."""
     for folder in folders:
-        names = sum(storage.list_folder(folder), []) if folder.is_dir() else []
+        names = sum(storage.list_folder(folder), []) if is_folder(folder) else []
         for name in sorted(set(names) - {STATE})[:1]:
             raise OutputError(
                 f"the output folder is not empty: it has {name!r}",
@@ -211,8 +214,8 @@ def refuse_to_write_over(
     for name in files:
         if name in ours or not os.path.lexists(root / name):
             continue
-        path = os.path.realpath(root / name)
-        if any(is_within(path, os.path.realpath(source)) for source in request.sources):
+        path = real_path(root / name)
+        if any(is_within(path, real_path(source)) for source in request.sources):
             raise OutputError(
                 "is part of the input", path=root / name, remedy="Choose another output."
             )

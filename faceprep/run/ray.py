@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, TextIO, cast
 
 from faceprep import __version__
 from faceprep.core.errors import FaceprepError, OptionError, SourceError, missing
+from faceprep.core.paths import exists
 from faceprep.core.types import ITEM_TIMEOUT_S, CarryOut, Shard, ShardReport, ShardWork
 from faceprep.run.ledger import crashed
 from faceprep.run.processes import ProcessRunner
@@ -195,7 +196,7 @@ class _Worker:
     def _run(self, shard: Shard) -> ShardReport:
         import ray
 
-        if shard.source and not os.path.exists(shard.source):
+        if shard.source and not exists(shard.source):
             raise SourceError(
                 f"node {socket.gethostname()} does not see this source",
                 path=shard.source,

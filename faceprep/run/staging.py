@@ -29,8 +29,8 @@ from typing import Any, BinaryIO, cast
 from faceprep.core.errors import OutputError
 from faceprep.core.os_errors import as_error, guard
 from faceprep.core.output_tree import check_distinct, check_name, check_names, open_folder
+from faceprep.core.staged_file import StagedFile, write_all
 from faceprep.core.storage import (
-    StagedFile,
     dated_size,
     make_folder,
     move,
@@ -38,7 +38,6 @@ from faceprep.core.storage import (
     read_dated,
     remove_tree,
     size_of,
-    write_all,
     write_file,
 )
 from faceprep.core.types import COPY, SYMLINK, Buffer

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from faceprep.core import registry, storage
 from faceprep.core.errors import SourceError
+from faceprep.core.paths import full_path, is_folder
 from faceprep.core.types import Outcome
 from faceprep.sets import kinds
 from faceprep.sets.folder import FolderSet, FolderWriter
@@ -34,7 +34,7 @@ def index_set(
     The relative names of a list lie below `relative_to`, or else below the list's folder. An index
     of an earlier start is built again, as the set may have changed. Raises SourceError.
     """
-    path = Path(os.path.abspath(path))
+    path = Path(full_path(path))
     kind = kind_of(path)
     container = registry.load(registry.CONTAINERS, kind)
     folder = scratch / name
@@ -42,7 +42,7 @@ def index_set(
     given = _given_facts(kind, relative_to)
     index.facts = dict(given)
     container.build_index(path, index)
-    index.facts = {"path": str(path), "kind": kind} | given | index.facts
+    index.facts = {"path": full_path(path), "kind": kind} | given | index.facts
     index.close()
     found = open_set(scratch, name)
     if not len(found) and not may_be_empty:
@@ -54,9 +54,9 @@ def index_set(
 def _given_facts(kind: str, relative_to: Path | None) -> dict[str, str]:
     if relative_to is None or kind not in registry.LIST_KINDS:
         return {}
-    if not relative_to.is_dir():
+    if not is_folder(relative_to):
         raise SourceError("no such folder", path=relative_to, remedy="Check --relative-to.")
-    return {RELATIVE_TO: os.path.abspath(relative_to)}
+    return {RELATIVE_TO: full_path(relative_to)}
 
 
 def open_set(scratch: Path, name: str = SET) -> ImageSet:

@@ -15,6 +15,7 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.arrays import Hashes, Ints
 from faceprep.core.io.image_header import is_image_name
+from faceprep.core.staged_file import StagedFile
 from faceprep.sets.set_index import SetIndex
 
 STEMS, NAMES, NUMBERS = "stems", "names", "numbers"
@@ -74,7 +75,7 @@ class NameHashes:
 
     def __init__(self, path: Path, n_at_once: int = _AT_ONCE) -> None:
         self._path, self._n_at_once = path, n_at_once
-        self._file = storage.StagedFile(str(path), str(path), durable=False)
+        self._file = StagedFile(str(path), str(path), durable=False)
 
     def add(self, names: Iterable[str]) -> None:
         """Add the hash of each name."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.names import sort_files
+from faceprep.core.paths import is_folder
 
 _MEMBER = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<n>\d{5})(?P<suffix>\.\w+)", re.DOTALL)
 _OFFSET_BITS = 44
@@ -25,7 +26,7 @@ def find_files(path: Path, suffix: str) -> list[Path]:
 
     Raises SourceError where a family is not complete, or a folder holds two families.
     """
-    if path.is_dir():
+    if is_folder(path):
         names = [name for name in storage.list_folder(path)[1] if name.lower().endswith(suffix)]
         families = {_family_of(name) for name in names} - {None}
         if len(families) > 1:

@@ -22,6 +22,8 @@ from faceprep.core.folder_walk import walk_folders
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import sort_files, sort_names
+from faceprep.core.paths import is_folder
+from faceprep.core.prefetch import map_reads
 from faceprep.core.types import Outcome, Sink
 from faceprep.core.untaken import UntakenFiles, leave_out_own
 from faceprep.sets.distinct_keys import is_path_inside, strip_suffix
@@ -42,6 +44,8 @@ BAD_NAME = "bad_name"
 _ADDS = "adds_suffixes"
 _LONGEST, _SUFFIX = 255, ".jpeg"
 """Bytes of the name of a file at most; the longest suffix that is added to one."""
+_AHEAD = 64
+"""Identities in a store that are listed before their sizes are asked for."""
 _COMMON = (".jpg", ".png", ".jpeg")
 
 
@@ -75,7 +79,7 @@ def walk_images(
     one identity, however many links lead to it. Other files are counted in the log and in
     `untaken`. Raises SourceError when `root` is not a folder, or a folder in it cannot be listed.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         expected = "a folder of identities with images in them"
         raise SourceError("no such folder", path=root, expected=expected)
     untaken = untaken or UntakenFiles(root, "images")
@@ -116,12 +120,17 @@ class FolderSet(ImageSet):
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns, identities in class order and images in the order of their names."""
         digest = hashlib.sha256()
-        for identity in find_identities(path):
+        identities = find_identities(path)
+        for number, identity in enumerate(identities):
+            if number % _AHEAD == 0:
+                coming = identities[number : number + _AHEAD]
+                storage.list_ahead([f"{path}/{each.name}" for each in coming])
             prefix = f"{identity.name}/".removeprefix("./")
             keys = [prefix + image for image in identity.images]
             name = "" if identity.name == "." else identity.name
             numbers = index.number_identities([name]) * len(keys)
-            sizes = [storage.file_size(f"{path}/{key}") for key in keys]
+            folder = f"{path}/{identity.name}".removesuffix("/.")
+            sizes = storage.file_sizes(folder, identity.images)
             places = np.zeros((len(keys), 2), np.int64)
             places[:, 1] = sizes
             index.add(keys, numbers, places)
@@ -130,13 +139,14 @@ class FolderSet(ImageSet):
         index.fingerprint = f"{len(index):,} images {digest.hexdigest()[:16]}"
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
-        for position in positions:
-            key = self.key(position)
-            data = read_image_bytes(f"{self.path}/{key}", key)
-            if isinstance(data, Outcome):
-                yield data
-            else:
-                yield Sample(key, self.identity(position), data, place=key)
+        return map_reads(self._read_one, positions, self.path)
+
+    def _read_one(self, position: int) -> Sample | Outcome:
+        key = self.key(position)
+        data = read_image_bytes(f"{self.path}/{key}", key)
+        if isinstance(data, Outcome):
+            return data
+        return Sample(key, self.identity(position), data, place=key)
 
     @property
     def root(self) -> str:

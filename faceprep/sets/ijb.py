@@ -30,6 +30,7 @@ from pyarrow import csv
 from faceprep.core import storage
 from faceprep.core.arrays import Floats, Ints
 from faceprep.core.errors import SourceError
+from faceprep.core.paths import exists, is_folder
 
 _IMAGES, _POINTS = "_face_tid_mid.txt", "_name_5pts_score.txt"
 _PAIRS, _PROBES = "_template_pair_label.txt", "_1N_probe_mixed.csv"
@@ -101,10 +102,10 @@ def load_ijb(root: Path) -> Ijb:
     galleries = [
         _read_subjects(path, name, known)
         for name in _GALLERIES
-        if (path := Path(f"{start}_1N_gallery_{name}.csv")).exists()
+        if exists(path := Path(f"{start}_1N_gallery_{name}.csv"))
     ]
     pairs = Path(f"{start}{_PAIRS}")
-    if not galleries and not pairs.exists():
+    if not galleries and not exists(pairs):
         raise SourceError(
             "neither pairs nor galleries",
             path=root / "meta",
@@ -119,14 +120,14 @@ def load_ijb(root: Path) -> Ijb:
         media=listed["medium"],
         landmarks=points.reshape(-1, 5, 2).astype(np.float32),
         scores=pointed["score"].astype(np.float32),
-        pairs=_read_pairs(pairs, known) if pairs.exists() else None,
+        pairs=_read_pairs(pairs, known) if exists(pairs) else None,
         galleries=galleries,
         probes=_read_subjects(Path(f"{start}{_PROBES}"), "probes", known) if galleries else None,
     )
 
 
 def _find_names(root: Path) -> list[str]:
-    if not (root / "meta").is_dir():
+    if not is_folder(root / "meta"):
         return []
     _, files = storage.list_folder(root / "meta")
     return sorted(file.removesuffix(_IMAGES) for file in files if file.endswith(_IMAGES))

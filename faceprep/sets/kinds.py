@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from faceprep.core import os_errors, registry, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_header import is_image_name
+from faceprep.core.paths import exists, is_folder
 from faceprep.core.text import excerpt_line
 from faceprep.sets import lists
 
@@ -78,9 +79,9 @@ def find_container(path: Path) -> str:
 
     Raises SourceError where there is nothing, or a damaged file.
     """
-    if not path.exists():
+    if not exists(path):
         raise os_errors.missing_source(path)
-    if path.is_dir():
+    if is_folder(path):
         names = storage.list_folder(path)[1]
         for kind, entry in registry.CONTAINERS.items():
             is_such = entry.suffixes and entry.in_folders and _holds(names, entry.suffixes)

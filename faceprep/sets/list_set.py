@@ -26,6 +26,8 @@ from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNREADABLE, check_file_size, read_image_bytes
 from faceprep.core.names import identity_of
+from faceprep.core.paths import full_path
+from faceprep.core.prefetch import map_reads
 from faceprep.core.types import Outcome
 from faceprep.sets import kinds
 from faceprep.sets.distinct_keys import find_repeats
@@ -101,7 +103,7 @@ class ListSet(ImageSet):
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns, in the order of the list, which is read twice. Raises SourceError."""
-        survey = _survey(path, index.facts.get(RELATIVE_TO) or str(path.parent))
+        survey = _survey(path, index.facts.get(RELATIVE_TO) or full_path(path.parent))
         labels, file_sizes = index.add_column(_LABELS), index.add_column(_SIZES)
         hashes, ends = array("q"), list[str]()
         digest, n_labels, n_outside = hashlib.sha256(), 0, 0
@@ -131,18 +133,18 @@ class ListSet(ImageSet):
         index.fingerprint = f"{state}, {len(index):,} images {digest.hexdigest()[:16]}"
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
-        for position in positions:
-            key = self.key(position)
-            refused = self._refuse(position, key)
-            if refused:
-                yield refused
-                continue
-            data = read_image_bytes(self._place.find(key), key)
-            if isinstance(data, Outcome):
-                yield data
-            else:
-                labels = tuple(self._labels_of(position))
-                yield Sample(key, self.identity(position), data, labels, place=key)
+        return map_reads(self._read_one, positions, self._place.root)
+
+    def _read_one(self, position: int) -> Sample | Outcome:
+        key = self.key(position)
+        refused = self._refuse(position, key)
+        if refused:
+            return refused
+        data = read_image_bytes(self._place.find(key), key)
+        if isinstance(data, Outcome):
+            return data
+        labels = tuple(self._labels_of(position))
+        return Sample(key, self.identity(position), data, labels, place=key)
 
     def find_unusable(self, stop: int) -> Iterator[tuple[int, Outcome]]:
         """Yield (position, outcome) of images without a file, or that the list names wrongly."""

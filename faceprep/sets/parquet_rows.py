@@ -77,9 +77,9 @@ class RowReader:
 
 
 def _open(column: str, path: str) -> pq.ParquetFile:
-    storage.check_regular(path)
+    file = storage.open_for_library(path)
     with naming_errors(path):
-        opened = pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        opened = pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
         if column not in opened.schema_arrow.names:
             raise pa.ArrowInvalid(_CHANGED)
         return opened

@@ -18,6 +18,7 @@ from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE, read_image_bytes
+from faceprep.core.paths import is_file
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
 from faceprep.sets.distinct_keys import (
@@ -60,7 +61,7 @@ class ParquetSet(ImageSet):
         try:
             return any(columns_of(file) for file in find_files(path, SUFFIX)[:1])
         except SourceError:
-            return path.is_file()
+            return is_file(path)
 
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:

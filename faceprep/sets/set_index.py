@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from faceprep.core import storage
 from faceprep.core.io.columns import TextColumn, create_texts, map_numbers, open_texts
+from faceprep.core.staged_file import StagedFile
 
 _ABOUT = "index.json"
 _PLACES, _IDENTITY_OF = "places", "identity_of"
@@ -59,7 +60,7 @@ class IndexWriter:
         Write its bytes little-endian; `SetIndex.column` maps them.
         """
         path = str(self.folder / name)
-        column = storage.StagedFile(path, path, durable=False)
+        column = StagedFile(path, path, durable=False)
         self._columns.append(column)
         return column
 

@@ -10,7 +10,6 @@ load_side    a file, or the parts of the shards -> embeddings that can be compar
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import FaceprepError, OptionError, SourceError
 from faceprep.core.io.columns import TextNumbers
+from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import Outcome, Shard, Sink
 from faceprep.identity.sound_vectors import REASONS, find_faults, leave_out
@@ -80,7 +80,7 @@ def plan_side(
         if not n:
             raise SourceError("no embeddings in it", path=path)
         model = load_origin(path).fingerprint
-        return Side(name, os.path.abspath(path), True, n, state, unit, model)
+        return Side(name, full_path(path), True, n, state, unit, model)
     with index_set(path, scratch, name, relative_to) as images:
         return Side(name, images.path, False, len(images), images.index.fingerprint, unit)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.columns import find_missing, pack_texts
 from faceprep.core.names import identity_of
 from faceprep.core.output_tree import refuse_overlap
+from faceprep.core.paths import exists, full_path
 from faceprep.core.types import Outcome, Request
 from faceprep.sets.listing import Listing
 from faceprep.steps.embedded_sets import Loaded
@@ -55,7 +55,7 @@ def look_at_source(
 def _look_at_embeddings(
     source: Path, request: Request, scratch: Path
 ) -> tuple[About, ListedSet | None]:
-    file = os.path.abspath(source)
+    file = full_path(source)
     if request.limit is not None:
         raise OptionError(
             "--limit: a file of embeddings is judged as a whole", remedy="Leave it out."
@@ -81,7 +81,7 @@ def _find_images(embeddings: Embeddings, root: Path, scratch: Path) -> ListedSet
 
     Raises SourceError if only some exist.
     """
-    if not root.exists():
+    if not exists(root):
         log.warning("%s, the set of the images, is not there: a plan only", root)
         return None
     listed = list_source(root, scratch, may_be_empty=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from faceprep.core.options import Values, option
+from faceprep.core.paths import full_path
 
 _RELATIVE_TO = "relative_to"
 _ORIGIN_RELATIVE_TO = "origin_relative_to"
@@ -28,7 +28,7 @@ class ListOptions:
         """Return the option as the header of a plan keeps it; empty without it."""
         if self.relative_to is None:
             return {}
-        return {_RELATIVE_TO: os.path.abspath(self.relative_to)}
+        return {_RELATIVE_TO: full_path(self.relative_to)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,8 +26,10 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.columns import pack_texts
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
+from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import COPY, DROPPED, PLACING_MODES, Decision, Outcome, Shard, Sink
+from faceprep.core.urls import is_remote
 from faceprep.sets import class_map
 from faceprep.sets.containers import (
     describe_writer,
@@ -106,12 +108,13 @@ def choose_target(
 
     Raises OptionError for a mode that cannot be, SourceError for names that the output cannot hold.
     """
+    is_here = not is_remote(listed.path)
     are_files = listed.is_folder and (origin is None or kind_of(origin) == FolderSet.kind)
     target = Target(str(output), mode, n, are_files)
-    if mode != COPY and not target.are_placed:
+    if mode != COPY and not (target.are_placed and is_here):
         raise OptionError(
             f"--mode {mode}: only files can be linked",
-            expected="a folder as SRC and as DST",
+            expected="a folder on a disk as SRC and as DST",
             found=f"{listed.kind} to {output.name}",
             remedy="Leave out --mode.",
         )
@@ -170,7 +173,7 @@ def plan_header(
     """Return the header line of a plan about the images below `source`."""
     return {
         "command": command,
-        "source": os.path.abspath(source),
+        "source": full_path(source),
         "fingerprint": fingerprint,
         "options": dict(options),
     }

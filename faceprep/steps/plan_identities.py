@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from faceprep.core.errors import FaceprepError, OptionError
 from faceprep.core.job import Job
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
+from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
@@ -372,5 +372,5 @@ def _plain(job: PlanningOptions, embeds: bool) -> dict[str, Any]:
         if name not in silent and value not in (None, False)
     }
     if job.verdicts:
-        options["verdicts"] = os.path.abspath(job.verdicts)
+        options["verdicts"] = full_path(job.verdicts)
     return options | job.list_options()

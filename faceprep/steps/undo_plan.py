@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
+from faceprep.core.paths import full_path, is_folder
 from faceprep.core.types import DROP, RENAME, RESTORE, Decision, Sink
 from faceprep.sets.containers import find_writer, is_container_name, kind_of
 from faceprep.sets.folder import FolderSet, find_identities
@@ -66,7 +67,7 @@ def write_undo(
         about = {name: value for name, value in header.items() if name != "fingerprint"}
     names.expect(sum(bool(row.into) for row in rows()))
     decisions = (decision for row in rows() if (decision := _undone(row, source, names)))
-    write_plan(file, about | {"origin": os.path.abspath(source)}, decisions)
+    write_plan(file, about | {"origin": full_path(source)}, decisions)
 
 
 class _OutputNames:
@@ -80,9 +81,9 @@ class _OutputNames:
         self.fingerprint = ""
         self._n = 0
         if self._writer is None:
-            listing = list_images(find_identities(output)) if output.is_dir() else list_images([])
+            listing = list_images(find_identities(output)) if is_folder(output) else list_images([])
             self.fingerprint, self._n = fingerprint_of(output, listing), len(listing)
-            if not source.is_dir() or kind_of(source) != FolderSet.kind:
+            if not is_folder(source) or kind_of(source) != FolderSet.kind:
                 paths = (path.rpartition(".") for path in listing.prefixed_paths(""))
                 self._suffixes = {stem: f".{suffix}" for stem, _, suffix in paths}
 

@@ -32,6 +32,7 @@ from faceprep.core.io.columns import RepeatedTexts, TextNumbers, pack_texts
 from faceprep.core.io.npz import CLASSES, EMBEDDINGS, NAMES, Member, NpzFile
 from faceprep.core.large_arrays import allocate
 from faceprep.core.names import identity_of, sort_names
+from faceprep.core.paths import is_file
 from faceprep.core.text import count_noun
 from faceprep.tables import embeddings_csv, embeddings_parquet
 from faceprep.tables.embedded_rows import EmbeddedRows
@@ -164,7 +165,7 @@ def is_embeddings(path: str | os.PathLike[str]) -> bool:
     Raises SourceError for a damaged one.
     """
     kind = _kind(path)
-    if not kind or not os.path.isfile(path):
+    if not kind or not is_file(path):
         return False
     if kind == ".npz":
         with NpzFile(path) as file:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
-import os
 import stat
 from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 
 from faceprep.core import items, os_errors, storage
 from faceprep.core.errors import MissingExtra, SourceError
+from faceprep.core.paths import look_at
 from faceprep.video.ffv1 import are_slices_sound
 from faceprep.video.index import VideoIndex, packets_of
 from faceprep.video.truncation import CONTAINERS, describe_cut, is_container
@@ -189,10 +189,11 @@ def pyav() -> Any:
 def _open(path: str) -> Any:
     av = pyav()
     with os_errors.guard("open", path, SourceError):
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        if not stat.S_ISREG(look_at(path).mode):
             raise SourceError("not a file", path=path)
+        file = storage.open_for_library(path)
         try:
-            return av.open(path, options=dict(_DEMUXERS), metadata_errors="replace")
+            return av.open(file, options=dict(_DEMUXERS), metadata_errors="replace")
         except av.FFmpegError as error:
             raise _refusal(path, str(error.strerror)) from error
 

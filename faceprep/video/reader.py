@@ -20,6 +20,7 @@ from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
 from faceprep.core.folder_walk import walk_folders
 from faceprep.core.os_errors import missing_source
+from faceprep.core.paths import exists, full_path, is_folder
 from faceprep.core.text import count_noun
 from faceprep.core.untaken import UntakenFiles
 from faceprep.video.decoder import WORTH_SEEKING, Decoded, OpenVideo, decode_from
@@ -75,8 +76,8 @@ def find_videos(path: str | os.PathLike[str], untaken: UntakenFiles | None = Non
     once. Other files are counted in the log and in `untaken`, except the .face files of videos.
     """
     root = Path(path)
-    if not root.is_dir():
-        if not root.exists():
+    if not is_folder(root):
+        if not exists(root):
             raise missing_source(root)
         return [root]
     untaken, found = untaken or UntakenFiles(root, "videos"), []
@@ -122,7 +123,7 @@ class VideoReader:
     ) -> None:
         self.missed: list[int] = []
         self.n_after_damage = 0
-        self._path = os.path.abspath(path)
+        self._path = full_path(path)
         self._opened = OpenVideo(self._path, n_threads)
         try:
             stream = self._opened.stream

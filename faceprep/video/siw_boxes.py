@@ -22,6 +22,7 @@ import numpy.typing as npt
 from faceprep.core import storage
 from faceprep.core.arrays import Doubles
 from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.paths import exists, is_file
 from faceprep.video.reader import VIDEO_SUFFIXES
 
 FILLS = ("neighbours", "origin")
@@ -87,13 +88,11 @@ def find_face_file(video: str | os.PathLike[str]) -> Path | None:
     video x.
     """
     named = Path(video).with_suffix(".face")
-    if named.is_file():
+    if is_file(named):
         return named
     if named.stem.endswith(".m"):
         bare = named.with_name(named.stem.removesuffix(".m") + ".face")
-        if bare.is_file() and not any(
-            bare.with_suffix(suffix).exists() for suffix in VIDEO_SUFFIXES
-        ):
+        if is_file(bare) and not any(exists(bare.with_suffix(suffix)) for suffix in VIDEO_SUFFIXES):
             return bare
     return None
 

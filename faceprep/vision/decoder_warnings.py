@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from faceprep.core.storage import write_all
+from faceprep.core.staged_file import write_all
 
 T = TypeVar("T")
 _STDERR = 2

@@ -20,6 +20,7 @@ TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path
 WRITES_TO_DISK = {
     "faceprep/cli/streams.py",  # standard output and error, and nothing else
     "faceprep/core/storage.py",
+    "faceprep/core/staged_file.py",
     "faceprep/core/output_tree.py",
     "faceprep/core/journal.py",
     "faceprep/core/scratch.py",
@@ -288,6 +289,9 @@ _EXTRAS = {
     "tensorflow",
     "tflite",
     "ray",
+    "s3",
+    "gcs",
+    "azure",
     "review",
     "report",
     "test",

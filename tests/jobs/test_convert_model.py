@@ -10,7 +10,7 @@ import pytest
 
 from faceprep import ConvertModel
 from faceprep.cli import main
-from faceprep.core import storage
+from faceprep.core import staged_file
 from faceprep.core.errors import FaceprepError, OptionError, OutputError, SourceError
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
 from tests.models.mxnet_files import (
@@ -79,7 +79,7 @@ def test_a_stopped_command_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage, "write_all", full)
+    monkeypatch.setattr(staged_file, "write_all", full)
     with pytest.raises(FaceprepError, match="No space left"):
         ConvertModel().look(symbol, tmp_path / "net.onnx")
     assert sorted(tmp_path.iterdir()) == before

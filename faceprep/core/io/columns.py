@@ -20,6 +20,7 @@ import numpy.typing as npt
 from faceprep.core import storage
 from faceprep.core.arrays import Ints, Numbers, Octets
 from faceprep.core.scratch import scratch_folder
+from faceprep.core.staged_file import StagedFile
 
 _BLOCK = 1 << 14
 _PACKED = "texts"
@@ -150,7 +151,7 @@ def open_texts(path: str | os.PathLike[str]) -> TextColumn:
 def create_texts(path: str | os.PathLike[str]) -> TextWriter:
     """Create the column NAME at `path`; it appears when the writer is closed."""
     text, ends = (
-        storage.StagedFile(name, name, durable=False)
+        StagedFile(name, name, durable=False)
         for name in (f"{os.fspath(path)}.text", f"{os.fspath(path)}.ends")
     )
     return TextWriter(text, ends)

@@ -28,6 +28,7 @@ from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.contents import Contents
 from faceprep.core.types import Buffer
+from faceprep.core.urls import is_remote
 
 NAMES, CLASSES, EMBEDDINGS = "image_names", "image_classes", "embeddings"
 OTHER_EMBEDDINGS = "image_embs"
@@ -166,15 +167,15 @@ class NpzFile:
             return array.shape, array.dtype
 
     def map(self, key: str, least_bytes: int = 0) -> npt.NDArray[Any]:
-        """Map the array `key` read-only if it is uncompressed, else load it.
+        """Map the array `key` read-only if it is uncompressed and on the disk, else load it.
 
         Arrays of fewer than `least_bytes` are loaded, too.
         """
         info = self._info(key)
         with self._open(key) as array:
             n_header = array.file.tell()
-        is_mappable = info.compress_type == zipfile.ZIP_STORED and not array.is_fortran
-        if not is_mappable or array.n_bytes < max(least_bytes, 1):
+        is_plain = info.compress_type == zipfile.ZIP_STORED and not array.is_fortran
+        if not is_plain or is_remote(self.path) or array.n_bytes < max(least_bytes, 1):
             return self.load(key)
         with storage.ByteSource(self.path) as file, self._errors(f"map the array {key!r}"):
             n_name, n_extra = struct.unpack(

@@ -93,8 +93,8 @@ def _groups(
 @contextmanager
 def open_parquet(path: str | os.PathLike[str]) -> Iterator[pq.ParquetFile]:
     """Open the file; errors of pyarrow inside the block are raised as SourceError."""
-    storage.check_regular(path)
-    with naming_errors(path), pq.ParquetFile(path) as file:
+    opened = storage.open_for_library(path)
+    with naming_errors(path), pq.ParquetFile(opened) as file:
         yield file
 
 

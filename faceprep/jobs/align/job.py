@@ -19,6 +19,8 @@ from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.faces import Faces
 from faceprep.core.job import Job
 from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.output_tree import is_within
+from faceprep.core.paths import real_path
 from faceprep.core.shards import cut_at
 from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.align.photos import Problem, Run, open_photos, plan_photos
@@ -115,9 +117,9 @@ class Align(ListOptions, Job):
         )
 
     def _refuse_places(self, request: Request) -> None:
-        table = os.path.realpath(self._table)
-        output = os.path.realpath(request.output)
-        if os.path.commonpath([table, output]) == output:
+        table = real_path(self._table)
+        output = real_path(request.output)
+        if is_within(table, output):
             raise OutputError(
                 "the table lies in the output", path=self._table, remedy="Name another output."
             )

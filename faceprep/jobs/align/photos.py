@@ -13,6 +13,7 @@ from faceprep.core import storage
 from faceprep.core.arrays import Ints, Pixels
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
+from faceprep.core.paths import is_folder
 from faceprep.core.types import Outcome, Shard
 from faceprep.sets import kinds
 from faceprep.sets.containers import index_set, open_set
@@ -51,7 +52,7 @@ def plan_photos(source: Path, scratch: Path, relative_to: Path | None = None) ->
     """
     if _is_set(source):
         return SetPhotos(index_set(source, scratch, relative_to=relative_to))
-    if source.is_dir():
+    if is_folder(source):
         return Files(source)
     return Files(source.parent)
 

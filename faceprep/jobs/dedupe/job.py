@@ -5,7 +5,6 @@ them.
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from faceprep.core.arrays import Ints, Pixels
 from faceprep.core.errors import OptionError
 from faceprep.core.job import Job
 from faceprep.core.options import option
+from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.text import count_noun
 from faceprep.core.types import COPY, HARDLINK, Outcome, Request, Shard, Sink, Stage, Work
@@ -257,14 +257,14 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         """Return the options that affect decisions."""
         options: dict[str, Any] = {
             "exact_only": self.exact_only,
-            "against": [os.path.abspath(each) for each in self.against],
+            "against": [full_path(each) for each in self.against],
         }
         if not self.exact_only:
             options |= deduplication.LIMITS | {"embedder": self.embedder}
         if self._embeds:
             options |= {"likeness": self.model().merge_from}
         if self.verdicts:
-            options["verdicts"] = os.path.abspath(self.verdicts)
+            options["verdicts"] = full_path(self.verdicts)
         return options | self.list_options()
 
     # After

@@ -55,6 +55,9 @@ class Embed(EmbedOptions, NamingOptions, Job):
         values=Values(least=1),
     )
 
+    def may_write_to_store(self, output: Path) -> bool:
+        return True
+
     def plan(self, request: Request, scratch: Path) -> Work:
         source, output = request.sources[0], request.output
         suffix = output.suffix.lower()

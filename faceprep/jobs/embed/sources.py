@@ -23,6 +23,8 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.faces import Faces
+from faceprep.core.output_tree import is_within
+from faceprep.core.paths import full_path, is_folder
 from faceprep.core.registry import LIST_KINDS
 from faceprep.core.shards import cut_at, cut_evenly
 from faceprep.core.types import Outcome, Shard
@@ -127,14 +129,14 @@ def read_shard(
 def _plan_folder(source: Path, wanted: Wanted) -> SourcePlan:
     listing = list_images(find_identities(source), wanted.limit)
     named = [(path, "") for path in listing.prefixed_paths("")]
-    root = os.path.abspath(source)
+    root = full_path(source)
     return _plan_files(root, _prefix(root, wanted.relative_to), named)
 
 
 def _plan_manifest(source: Path, wanted: Wanted) -> SourcePlan:
     """Plan a manifest; relative names lie below `relative_to`, or beside the manifest."""
     images = manifest_names.load_names(source)[: wanted.limit]
-    root, prefix = os.path.abspath(wanted.relative_to or source.parent), ""
+    root, prefix = full_path(wanted.relative_to or source.parent), ""
     if images and all(os.path.isabs(image.name) for image in images):
         root = os.path.commonpath([os.path.dirname(image.name) for image in images])
         prefix = _below(root)
@@ -164,8 +166,8 @@ def _prefix(root: str, relative_to: Path | None) -> str:
     """Return the prefix of image paths below `root`."""
     if relative_to is None:
         return _below(root)
-    folder = os.path.abspath(relative_to)
-    if os.path.commonpath([folder, root]) != folder:
+    folder = full_path(relative_to)
+    if not is_within(root, folder):
         raise OptionError("--relative-to", expected=f"a folder that {root} lies in", found=folder)
     prefix = os.path.relpath(root, folder)
     return "" if prefix == "." else f"{prefix}/"
@@ -176,13 +178,19 @@ def _prefix(root: str, relative_to: Path | None) -> str:
 
 def _plan_ijb(source: Path, wanted: Wanted) -> SourcePlan:
     """Plan the images of IJB-B or IJB-C, aligned by the points of its lists."""
-    data, root = load_ijb(source), os.path.abspath(source)
+    data, root = load_ijb(source), full_path(source)
     n = len(data.files)
     if wanted.limit is not None:
         n = min(n, wanted.limit)
     shards = cut_evenly(n, _SHARD, root, stage=_IJB)
-    lists = storage.fingerprint_of(*sorted((source / "meta").iterdir()))
+    meta = source / "meta"
+    lists = storage.fingerprint_of(*(meta / name for name in sorted(_names_in(meta))))
     return SourcePlan(shards, lists, Place(root, _prefix(root, wanted.relative_to)))
+
+
+def _names_in(folder: Path) -> list[str]:
+    folders, files = storage.list_folder(folder)
+    return folders + files
 
 
 # Containers
@@ -209,8 +217,8 @@ def _read_set(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
 
 def _plan_faces(source: Path, wanted: Wanted, table: Path) -> SourcePlan:
     """Plan faces by photo, some photos per shard; keys are the crops of the extract command."""
-    root = source if source.is_dir() else source.parent
-    crops = os.path.abspath(table.parent)
+    root = source if is_folder(source) else source.parent
+    crops = full_path(table.parent)
     digest = hashlib.sha256()
     edges, n_rows, n_wanted = [0], 0, 0
     for photo, rows in groupby(_outline(table), lambda row: row[0]):

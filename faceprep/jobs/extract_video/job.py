@@ -58,6 +58,9 @@ class ExtractVideo(VideoOptions, Job):
     piece_s: ClassVar[float] = 60.0
     """Seconds in a piece of a long video: each piece is a shard."""
 
+    def may_write_to_store(self, output: Path) -> bool:
+        return True
+
     def plan(self, request: Request, scratch: Path) -> Work:
         found, skipped = find_all(request.sources)
         require_pyav()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from faceprep.core.errors import SourceError
+from faceprep.core.paths import is_folder
 from faceprep.core.untaken import UntakenFiles
 from faceprep.video.reader import VIDEO_SUFFIXES, find_videos
 
@@ -34,7 +35,7 @@ def find_all(sources: Sequence[Path]) -> tuple[list[tuple[Path, str]], Counter[s
     roots: dict[str, Path] = {}
     skipped: Counter[str] = Counter()
     for source in sources:
-        root = source if source.is_dir() else source.parent
+        root = source if is_folder(source) else source.parent
         untaken = UntakenFiles(source, "videos")
         videos = find_videos(source, untaken)
         skipped.update(untaken.counts)

@@ -16,6 +16,7 @@ from faceprep.core.names import sort_names
 from faceprep.core.options import Values, option
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.types import Outcome
+from faceprep.core.urls import url_of
 from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
 from faceprep.jobs.inspect.other_kinds import DESCRIBED, inspect_set
 from faceprep.sets.folder import read_identity, walk_images
@@ -69,7 +70,7 @@ class Inspect(ListOptions, Look):
 
     def _rec(self, path: Path, progress: Progress) -> Inspection:
         paths = rec_index.find_rec(path, ignore_idx=self.scan)
-        found = Inspection(str(paths.rec), "rec")
+        found = Inspection(url_of(paths.rec), "rec")
         images_of: Counter[float] = Counter()
         widths: Counter[int] = Counter()
         names = IdentityNames()
@@ -97,7 +98,7 @@ class Inspect(ListOptions, Look):
         return found
 
     def _folder(self, path: Path, progress: Progress) -> Inspection:
-        found = Inspection(str(path), "folder")
+        found = Inspection(url_of(path), "folder")
         counts = {name: (len(images), n_others) for name, images, n_others in walk_images(path)}
         total = sum(n for n, _ in counts.values())
         if not total:
@@ -125,7 +126,7 @@ class Inspect(ListOptions, Look):
 
     def _pairs(self, path: Path, progress: Progress) -> Inspection:
         pairs = pairs_bin.load_pairs(path)
-        found = Inspection(str(path), "bin")
+        found = Inspection(url_of(path), "bin")
         for n, image in enumerate(pairs.images[: self.limit]):
             progress(n + 1, len(pairs.images))
             found.add_image(f"image {n} of pair {n // 2}", image, self.deep)
@@ -163,7 +164,7 @@ def _describe_rec(
         "header": described,
         "range_records": metadata.n_identity_records,
         "label_width": sorted(widths),
-        "index": str(paths.idx) if paths.idx else "none: found by scanning",
+        "index": url_of(paths.idx) if paths.idx else "none: found by scanning",
         "per_identity": spread(list(images_of.values())),
         "bytes": storage.size_of(paths.rec),
     }

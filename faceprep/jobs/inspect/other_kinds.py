@@ -13,6 +13,7 @@ from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.npz import describe as describe_npz
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.types import Outcome
+from faceprep.core.urls import url_of
 from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
 from faceprep.sets import kinds, lists, tfrecord
 from faceprep.sets.containers import index_set
@@ -35,7 +36,7 @@ def inspect_set(
 
     The relative names of a list lie below `relative_to`.
     """
-    found = Inspection(str(path), kind)
+    found = Inspection(url_of(path), kind)
     counts: Counter[str] = Counter()
     with scratch_folder() as scratch, index_set(path, scratch, relative_to=relative_to) as images:
         n = len(images) if limit is None else min(limit, len(images))
@@ -66,7 +67,7 @@ def _contents(describe: Callable[[Path], Contents]) -> Callable[[Path, str], Ins
         found = describe(path)
         damage = [found.damage] if found.damage else []
         return Inspection(
-            str(path),
+            url_of(path),
             kind,
             found.n_images,
             found.n_classes,
@@ -92,7 +93,7 @@ def _frames(path: Path, kind: str) -> Inspection:
         "videos": len(videos),
         "by_status": dict(by_status.most_common()),
     }
-    return Inspection(str(path), kind, details=details, has_images=False)
+    return Inspection(url_of(path), kind, details=details, has_images=False)
 
 
 _DESCRIBE_EMBEDDINGS: Mapping[str, Callable[[Path], Contents]] = {
@@ -124,7 +125,7 @@ def _matches(path: Path, kind: str) -> Inspection:
         n_rows += 1
         n_probes += row.rank == 1
     details = {"probes": n_probes, "rows": n_rows}
-    return Inspection(str(path), kind, details=details, has_images=False)
+    return Inspection(url_of(path), kind, details=details, has_images=False)
 
 
 def _plan(path: Path, kind: str) -> Inspection:
@@ -135,7 +136,7 @@ def _plan(path: Path, kind: str) -> Inspection:
         "source": header.get("source"),
         "decisions": dict(counts.most_common()),
     }
-    return Inspection(str(path), kind, details=details, has_images=False)
+    return Inspection(url_of(path), kind, details=details, has_images=False)
 
 
 def _video(path: Path, kind: str) -> Inspection:
@@ -144,7 +145,7 @@ def _video(path: Path, kind: str) -> Inspection:
 
     with VideoReader(path) as reader:
         times = reader.index.times
-        found = Inspection(str(path), kind, details={"frames": len(reader)}, has_images=False)
+        found = Inspection(url_of(path), kind, details={"frames": len(reader)}, has_images=False)
         if len(times):
             found.details["seconds"] = round(float(times[-1]), 3)
         if reader.cut_off:
@@ -156,7 +157,7 @@ def _video(path: Path, kind: str) -> Inspection:
 
 
 def _image(path: Path, kind: str) -> Inspection:
-    found = Inspection(str(path), kind)
+    found = Inspection(url_of(path), kind)
     data = read_image_bytes(path, path.name)
     if isinstance(data, Outcome):
         found.add_damage(data.reason)

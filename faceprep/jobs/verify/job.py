@@ -16,6 +16,7 @@ from faceprep.core.errors import OptionError, SourceError, naming
 from faceprep.core.job import Look
 from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.output_tree import refuse_overlap
+from faceprep.core.paths import is_folder
 from faceprep.core.types import OK, Outcome
 from faceprep.jobs.verify.bins import judge_bin
 from faceprep.jobs.verify.ijb import judge_ijb, judge_saved_ijb
@@ -258,11 +259,11 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
         draw = Draw(self.gallery, self.seed, self.strangers)
         if not embedder:
             root = Path(load_place(path).root or path)
-            if root.is_dir() and is_ijb(root):
+            if is_folder(root) and is_ijb(root):
                 return judge_saved_ijb(path, root, self.score_weights)
             return judge_embeddings(path, name, draw)
         options = self._options(embedder)
-        if path.is_dir() and is_ijb(path):
+        if is_folder(path) and is_ijb(path):
             return judge_ijb(options, path, self.score_weights, progress)
         if kind_of(path) == BinSet.kind:
             return judge_bin(options, path, name, progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 from faceprep.core.errors import SourceError
 from faceprep.core.io import npz, parquet
 from faceprep.core.io.npz import CLASSES, NAMES, NpzFile
+from faceprep.core.paths import is_file
 from faceprep.core.text import parse_whole
 from faceprep.sets import class_map, lists, tfrecord, webdataset
 from faceprep.sets.class_map import CLASSES_CSV
@@ -65,7 +65,7 @@ def load_class_names(path: Path) -> dict[float, str] | None:
     names = (class_map.name_for(path), f"{whole}_{CLASSES_CSV}", CLASSES_CSV)
     for name in dict.fromkeys(names):
         table = path.parent / name
-        if os.path.isfile(table):
+        if is_file(table):
             return {row.number: row.name for row in class_map.load(table)}
     return None
 

@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
+from faceprep.core.paths import is_folder
 from faceprep.core.text import count_noun
 from faceprep.core.types import Buffer, Outcome, PairSet, Sink
 from faceprep.sets.pairs_bin.pickle_values import Array, Span, Strings, bytes_of, kind_of
@@ -174,7 +175,7 @@ def _write_image(file: BinaryIO, image: Buffer) -> None:
 
 
 def _read(path: str | PathLike[str]) -> bytes:
-    if Path(path).is_dir():
+    if is_folder(path):
         raise SourceError(
             "not a verification set",
             path=path,

@@ -16,6 +16,7 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.arrays import Floats, Ints
 from faceprep.core.io.image_bytes import undecodable
+from faceprep.core.paths import is_folder
 from faceprep.core.types import Outcome
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.recordio import index as rec_index
@@ -180,7 +181,7 @@ def find_parts(source: Path) -> list[RecPaths]:
 
     `source` may also be the .idx. Raises SourceError.
     """
-    if source.is_dir():
+    if is_folder(source):
         names = [name for name in storage.list_folder(source)[1] if name.endswith(".rec")]
         numbered = _in_parts(names)
         if numbered:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
+from faceprep.core.paths import exists, is_folder
 from faceprep.sets.recordio.entries import DAMAGED_KEY, as_bytes, read_entries
 from faceprep.sets.recordio.records import Damage, ImageRecord, RecordFile, unpack_image
 
@@ -60,10 +61,10 @@ def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
 
     Raises SourceError when there is none, or more than one.
     """
-    if source.suffix.lower() == ".idx" and not source.is_dir():
+    if source.suffix.lower() == ".idx" and not is_folder(source):
         source = source.with_suffix(".rec")
     rec = source
-    if source.is_dir():
+    if is_folder(source):
         names = sorted(name for name in storage.list_folder(source)[1] if name.endswith(".rec"))
         if "train.rec" in names:
             names = ["train.rec"]
@@ -76,14 +77,14 @@ def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
                 remedy="Name the .rec file itself.",
             )
         rec = source / names[0]
-    elif not source.exists():
+    elif not exists(source):
         raise SourceError(
             "no such file or folder",
             path=source,
             expected="a .rec file, or a folder with train.rec",
         )
     idx = rec.with_suffix(".idx")
-    return RecPaths(rec, idx if idx.exists() and not ignore_idx else None)
+    return RecPaths(rec, idx if exists(idx) and not ignore_idx else None)
 
 
 def write_index(paths: RecPaths, target: Path) -> int:

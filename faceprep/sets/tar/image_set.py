@@ -26,6 +26,7 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError, naming
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
 from faceprep.core.names import sort_files
+from faceprep.core.paths import is_folder
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
 from faceprep.sets.class_map import name_for
@@ -289,7 +290,7 @@ def find_shards(source: Path) -> list[Path]:
     `source` is a folder, or one file of a family NAME-00000-of-00008.tar, or a file by itself.
     """
     folder, family = source, None
-    if not source.is_dir():
+    if not is_folder(source):
         family, folder = _FAMILY.fullmatch(source.name), source.parent
         if not family:
             return [source]

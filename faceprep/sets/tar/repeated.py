@@ -18,6 +18,7 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.arrays import Hashes, Ints
+from faceprep.core.staged_file import StagedFile
 
 _SUMS, _REPEATED = "key_sums", "repeated"
 _PASS = 1 << 21
@@ -42,7 +43,7 @@ class KeySums:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / _SUMS
-        self._file = storage.StagedFile(str(self._path), str(self._path), durable=False)
+        self._file = StagedFile(str(self._path), str(self._path), durable=False)
         self._starts: list[int] = []
         self._n = 0
 

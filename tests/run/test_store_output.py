@@ -1,0 +1,157 @@
+"""Outputs in an object store: whole, resumed to the same objects, never over those of others."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faceprep.core import stores
+from tests.command import FACEPREP, faceprep
+from tests.object_store import CUT, FAIL, Store, running_store
+
+OUT = "s3://faces/out/train.tar"
+STATE = "out/.faceprep/train.tar"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Store]:
+    with running_store() as found:
+        yield found
+
+
+@pytest.fixture
+def store(running: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    running.fault = lambda *_: ""
+    for key in objects(running):
+        assert running.ask("DELETE", f"/{key}")[0] == 204
+    running.requests.clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)
+    stores.open_store.cache_clear()
+    return running
+
+
+def objects(store: Store) -> dict[str, str]:
+    """Return the entity tag of every object."""
+    text = store.ask("GET", "?list-type=2")[1].decode()
+    entries = re.findall(r"<Contents>(.*?)</Contents>", text, re.DOTALL)
+    pairs = (
+        re.search(r"<Key>(.*?)</Key>.*<ETag>(.*?)</ETag>", each, re.DOTALL) for each in entries
+    )
+    return {pair[1]: pair[2] for pair in pairs if pair}
+
+
+def convert(source: Path, *options: object) -> tuple[object, ...]:
+    return ("convert", source / "train.rec", OUT, "--shards", 4, "-q", *options)
+
+
+def test_the_objects_are_those_of_the_disk(store: Store, rec_set: Path, tmp_path: Path) -> None:
+    done = store.run(*convert(rec_set, "--json"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["output"] == OUT
+    faceprep("convert", rec_set / "train.rec", tmp_path / "train.tar", "--shards", 4, "-q")
+    files = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert len(files) == 5
+    for path in files:
+        assert store.ask("GET", f"/out/{path.name}")[1] == path.read_bytes()
+    assert json.loads(store.ask("GET", f"/{STATE}/run.json")[1])["finished"] is True
+    assert f"{STATE}/lock" not in objects(store)
+    puts = [path for method, path in store.requests if method == "PUT"]
+    assert puts[-1].endswith("run.json"), "the record of completion is last"
+    for number in range(4):
+        page = next(i for i, path in enumerate(puts) if path.endswith(f"00000{number}.jsonl"))
+        shard = next(i for i, path in enumerate(puts) if f"train-0000{number}-of" in path)
+        assert shard < page, "the page is the commit"
+    assert not list((tmp_path / "cache" / "faceprep" / "stores").glob("*/out"))
+
+
+def test_a_folder_goes_to_a_store_and_back(store: Store, rec_set: Path, tmp_path: Path) -> None:
+    folder, back = "s3://faces/out/folder", tmp_path / "back.parquet"
+    assert store.run("convert", rec_set / "train.rec", folder).returncode == 0
+    done = store.run("convert", folder, back)
+    assert done.returncode == 0, done.stderr
+    assert faceprep("convert", rec_set / "train.rec", tmp_path / "folder").returncode == 0
+    assert faceprep("convert", tmp_path / "folder", tmp_path / "there.parquet").returncode == 0
+    assert back.read_bytes() == (tmp_path / "there.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("n_puts", [2, 3, 6, 13])
+def test_a_killed_run_resumes_to_the_same_objects(n_puts: int, store: Store, rec_set: Path) -> None:
+    command = [*FACEPREP, *map(str, convert(rec_set))]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    def kill(method: str, path: str, number: int) -> str:
+        if sum(each == "PUT" for each, _ in store.requests) == n_puts:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        return ""
+
+    store.fault = kill
+    assert process.wait(timeout=60) == -signal.SIGKILL
+    store.fault = lambda *_: ""
+    half = objects(store)
+    if f"{STATE}/run.json" in half:
+        assert json.loads(store.ask("GET", f"/{STATE}/run.json")[1])["finished"] is False
+    done = store.run(*convert(rec_set))
+    assert done.returncode == 0, done.stderr
+    resumed = objects(store)
+    assert store.run(*convert(rec_set, "--overwrite")).returncode == 0
+    assert resumed == objects(store)
+
+
+@pytest.mark.parametrize("fault", [FAIL, CUT])
+def test_faulty_answers_change_nothing(fault: str, store: Store, rec_set: Path) -> None:
+    assert store.run(*convert(rec_set)).returncode == 0
+    sound = objects(store)
+    store.fault = lambda method, path, number: fault if number % 4 == 0 else ""
+    done = store.run(*convert(rec_set, "--overwrite"))
+    assert done.returncode == 0, done.stderr
+    store.fault = lambda *_: ""
+    assert objects(store) == sound
+
+
+def test_what_is_there_stays(store: Store, rec_set: Path) -> None:
+    store.ask("PUT", "/out/train-00002-of-00004.tar", b"of somebody else")
+    before = objects(store)
+    done = store.run(*convert(rec_set))
+    assert done.returncode == 1
+    assert "s3://faces/out/train-00002-of-00004.tar: exists already" in done.stderr
+    assert objects(store) == before
+
+
+def test_other_options_are_refused_and_overwriting_leaves_nothing_old(
+    store: Store, rec_set: Path
+) -> None:
+    assert store.run(*convert(rec_set)).returncode == 0
+    before = objects(store)
+    fewer = ("convert", rec_set / "train.rec", OUT, "--shards", 2)
+    done = store.run(*fewer)
+    assert done.returncode == 1
+    assert "s3://faces/out/train.tar: this output was begun differently" in done.stderr
+    assert objects(store) == before
+    assert store.run(*fewer, "--overwrite").returncode == 0
+    assert not [key for key in objects(store) if "of-00004" in key]
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        ("gs://faces/out.tar", "outputs are written to s3:// and to disks"),
+        ("s3://faces", "names a whole bucket"),
+        ("s3://faces/list.csv", "this output is not written to object stores"),
+        ("s3://nobody/out.tar", "no such bucket"),
+    ],
+)
+def test_outputs_that_cannot_be(output: str, line: str, store: Store, rec_set: Path) -> None:
+    done = store.run("convert", rec_set / "train.rec", output)
+    assert done.returncode == 1
+    assert line in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not objects(store)
