@@ -9,12 +9,14 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from faceprep.core import storage
 from faceprep.core.errors import FaceprepError, OutputError, TooManyFailures
+from faceprep.core.items import TIMED_OUT
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
+    ITEM_TIMEOUT_S,
     OK,
     CarryOut,
     Request,
@@ -122,6 +124,7 @@ class Drive:
             left = (len(self._shards) - len(self._reports)) / n_all
             preflight.refuse_what_cannot_fit(self.work, left, self._places.root)
             self._run = planning.add_lineage(self._described, self._request)
+            self._run["item_timeout"] = self._request.item_timeout or self._earlier_timeout
             self._save(before)
         self.is_prepared = True
 
@@ -239,11 +242,19 @@ class Drive:
         return is_retried
 
     def _may_retry(self, report: ShardReport) -> bool:
-        """Return whether a finished shard is tried again.
+        """Return whether a finished shard is tried again, as the environment or a limit may differ.
 
         One that replaced its input is not, and a shared run tries again at its end.
         """
-        return report.retry and not (self._share or self._job.writes_in_place(self._request))
+        if self._share or self._job.writes_in_place(self._request):
+            return False
+        has_more_time = (self._request.item_timeout or 0) > self._earlier_timeout
+        return report.retry or (has_more_time and TIMED_OUT in join_units(report.by_status))
+
+    @property
+    def _earlier_timeout(self) -> float:
+        """Return the limit of an item in seconds that the last start with one asked for."""
+        return cast(float, (self._before or {}).get("item_timeout", ITEM_TIMEOUT_S))
 
     # During
 
