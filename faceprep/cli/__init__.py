@@ -99,7 +99,7 @@ def main() -> int:
     except (click.Abort, KeyboardInterrupt):  # only before the command begins
         show_error("stopped")
         return _fail("stopped", 1)
-    except (MemoryError, ImportError, RuntimeError) as error:
+    except (MemoryError, ImportError, RuntimeError) as error:  # click.Abort is a RuntimeError
         found = as_out_of_memory(error)
         if found is None:
             raise
