@@ -239,7 +239,8 @@ def _user_file(target: str, help: str, extra: str, *suffixes: str) -> Entry:
 
 def _user_class(opens: str) -> Entry:
     """Describe a model that is a class of the user's own."""
-    return _user_weights(f"own:{opens}", "a class of your own", "python:MODULE:CLASS")
+    entry = _user_weights(f"own:{opens}", "a class of your own", "python:MODULE:CLASS")
+    return replace(entry, weights="your class")
 
 
 DETECTORS: dict[str, Entry] = {

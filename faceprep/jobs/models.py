@@ -13,6 +13,7 @@ from faceprep.core.registry import Entry
 from faceprep.core.text import join_lines
 
 Progress = Callable[[int, int], None]
+_NAME_WIDTH = 21
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,6 @@ def _describe_model(model: ModelState) -> list[str]:
     else:
         state = "installed"
     return [
-        f"  {model.name:18s}{model.about}",
-        *(f"  {'':18s}{line}" for line in (source, state) if line),
+        f"  {model.name:{_NAME_WIDTH}s}{model.about}",
+        *(f"  {'':{_NAME_WIDTH}s}{line}" for line in (source, state) if line),
     ]

@@ -308,3 +308,14 @@ def test_extras_are_all_there() -> None:
     assert set(extras) == _EXTRAS
     for line in shipped["options"]["install_requires"].split():
         assert ">=" in line, f"{line} has no floor"
+
+
+def test_every_file_of_the_package_is_shipped() -> None:
+    shipped = configparser.ConfigParser()
+    shipped.read(ROOT / "setup.cfg")
+    package = ROOT / "faceprep"
+    patterns = shipped["options.package_data"]["faceprep"].split()
+    packed = {path for pattern in patterns for path in package.glob(pattern)}
+    files = {path for path in package.rglob("*") if path.is_file() and path.suffix != ".py"}
+    left_out = {path for path in files - packed if "__pycache__" not in path.parts}
+    assert not left_out, "name them in [options.package_data] of setup.cfg"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from faceprep.core.errors import OptionError
 from faceprep.models.detectors.detector import DetectorSpec, open_detector
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
+from faceprep.models.onnx_session import Runtime
+from faceprep.models.own import open_detector_class
 from faceprep.models.scorers.scorer import ScorerSpec, open_scorer
 from faceprep.synthetic import write_folder
 from tests.command import faceprep
@@ -39,6 +42,35 @@ class Redness:
     def __init__(self, runtime): ...
     def score(self, crops):
         return crops[..., 0].mean(axis=(1, 2), dtype="f4")
+
+class DoubleMean(Mean):
+    def embed(self, crops):
+        return crops.mean(axis=(1, 2))
+
+class FirstMean(Mean):
+    def embed(self, crops):
+        return super().embed(crops)[:1]
+
+class WideMean(Mean):
+    def embed(self, crops):
+        return np.tile(super().embed(crops), 2)
+
+class ColumnOfRedness(Redness):
+    def score(self, crops):
+        return super().score(crops)[:, None]
+
+class Blind(Centre):
+    def detect(self, images):
+        return []
+
+class Boxes(Centre):
+    def detect(self, images):
+        return [np.zeros((1, 4), "f4")] * len(images)
+
+class Unsure(Centre):
+    def detect(self, images):
+        scores = np.array([0.5, 0.9], "f4")
+        return [Faces(np.eye(2, 4), np.zeros((2, 5, 2)), scores) for _ in images]
 
 class Broken:
     def __init__(self, runtime):
@@ -99,6 +131,51 @@ def test_what_cannot_be_opened_is_one_line(name: str, says: str) -> None:
         open_embedder(EmbedderSpec(name, "cpu"))
     assert says in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+CROPS = np.arange(2 * 112 * 112 * 3, dtype=np.uint32).astype(np.uint8).reshape(2, 112, 112, 3)
+
+
+def test_vectors_of_another_dtype_are_stored_as_float32() -> None:
+    own = open_embedder(EmbedderSpec("python:my_models:Mean", "cpu"))
+    double = open_embedder(EmbedderSpec("python:my_models:DoubleMean", "cpu"))
+    assert double.embed(CROPS).dtype == np.float32
+    assert np.allclose(double.embed(CROPS), own.embed(CROPS))
+
+
+@pytest.mark.parametrize(("name", "found"), [("FirstMean", "(1, 3)"), ("WideMean", "(2, 6)")])
+def test_vectors_of_another_shape_are_refused(name: str, found: str) -> None:
+    embedder = open_embedder(EmbedderSpec(f"python:my_models:{name}", "cpu"))
+    with pytest.raises(OptionError, match=re.escape(f"expected shape (2, 3), found shape {found}")):
+        embedder.embed(CROPS)
+
+
+def test_scores_of_another_shape_are_refused() -> None:
+    scorer = open_scorer(ScorerSpec("python:my_models:ColumnOfRedness", "cpu"))
+    with pytest.raises(OptionError, match=re.escape("expected shape (2,), found shape (2, 1)")):
+        scorer.score(CROPS)
+
+
+@pytest.mark.parametrize(("name", "found"), [("Blind", "none"), ("Boxes", "2 of ndarray")])
+def test_another_answer_than_faces_is_refused(name: str, found: str) -> None:
+    detector = open_detector(DetectorSpec(f"python:my_models:{name}", "cpu"))
+    with pytest.raises(OptionError, match=f"one faceprep.Faces per image, 2 in all, found {found}"):
+        detector.detect(list(CROPS))
+
+
+def test_the_surest_face_comes_first(folder: Path) -> None:
+    detector = open_detector_class(Runtime("cpu"), "my_models:Unsure")
+    (faces,) = detector.detect([CROPS[0]])
+    assert faces.scores.tolist() == pytest.approx([0.9, 0.5])
+    assert faces.boxes[0].tolist() == [0, 1, 0, 0]
+
+
+def test_a_wrong_answer_ends_the_command_with_one_line(folder: Path) -> None:
+    write_folder(folder / "crops", n_identities=2, n_images=3)
+    done = faceprep("embed", "crops", "faces.npz", "--embedder", "python:my_models:WideMean")
+    assert done.returncode == 2
+    assert "python:my_models:WideMean: wrong result of embed: expected shape (" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_commands_use_them_in_their_workers(folder: Path) -> None:

@@ -112,11 +112,11 @@ def open_detector(spec: DetectorSpec) -> SizedDetector:
     elif is_checkpoint(spec.name):
         name, source = "mxnet", spec.name
     if name not in registry.DETECTORS or (name in _WITH_SOURCE) != bool(source):
+        known = [entry.usage or each for each, entry in registry.DETECTORS.items()]
         raise OptionError(
             f"unknown detector {spec.name!r}",
-            expected=", ".join(entry.usage or each for each, entry in registry.DETECTORS.items())
-            + " or a path to an .onnx",
-            remedy=did_you_mean(spec.name, registry.DETECTORS),
+            expected=f"{', '.join(known)} or a path to an .onnx",
+            remedy=did_you_mean(spec.name, known),
         )
     kind = registry.load(registry.DETECTORS, name)
     options = {} if spec.min_score is None else {"min_score": spec.min_score}

@@ -106,7 +106,7 @@ def find_kind(name: str) -> tuple[str, str]:
         return kind, source
     file_kind = find_file_kind(name)
     if not file_kind:
-        expected = ", ".join(entry.usage or each for each, entry in registry.EMBEDDERS.items())
-        remedy = _suggest_graph(name) or did_you_mean(name, registry.EMBEDDERS)
-        raise OptionError(f"unknown embedder {name!r}", expected=expected, remedy=remedy)
+        known = [entry.usage or each for each, entry in registry.EMBEDDERS.items()]
+        remedy = _suggest_graph(name) or did_you_mean(name, known)
+        raise OptionError(f"unknown embedder {name!r}", expected=", ".join(known), remedy=remedy)
     return file_kind, name
