@@ -28,7 +28,7 @@ from typing import Any
 
 from faceprep.core.public_names import public_names
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = public_names()
 __all__ = sorted(_PUBLIC)  # noqa: PLE0605
