@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+_UTF8_MODE = "PYTHONUTF8"
 
 
 def main() -> None:
     """End with the exit status of the command."""
+    _ensure_utf8()
     try:
         from faceprep.cli import main as command_line
     except KeyboardInterrupt:
         sys.exit("faceprep: stopped")
     sys.exit(command_line())
+
+
+def _ensure_utf8() -> None:
+    """Start Python again in UTF-8 mode if the locale has another encoding for names of files.
+
+    Sets hold names as UTF-8, whatever the locale: in Latin-1 they would be encoded twice. Workers
+    inherit the mode.
+    """
+    is_set = os.environ.get(_UTF8_MODE) == "1"  # and had no effect, as under python -E
+    if sys.executable and sys.getfilesystemencoding() != "utf-8" and not is_set:
+        os.environ[_UTF8_MODE] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 if __name__ == "__main__":

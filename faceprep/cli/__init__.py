@@ -96,10 +96,10 @@ def main() -> int:
     except FaceprepError as error:
         show_error(str(error))
         return _fail(str(error), 2 if isinstance(error, OptionError) else 1, error.summary)
-    except (click.Abort, KeyboardInterrupt):  # before the command begins
+    except (click.Abort, KeyboardInterrupt):  # only before the command begins
         show_error("stopped")
         return _fail("stopped", 1)
-    except (MemoryError, ImportError, RuntimeError) as error:
+    except (MemoryError, ImportError, RuntimeError) as error:  # click.Abort is a RuntimeError
         found = as_out_of_memory(error)
         if found is None:
             raise

@@ -59,10 +59,9 @@ _WORK_OPTIONS = (
         ["--item-timeout"],
         type=click.FloatRange(0, min_open=True),
         metavar="SECONDS",
-        default=ITEM_TIMEOUT_S,
-        show_default=True,
-        help="Give up an image or a step in a video after this many seconds. It takes processes: "
-        "--runner serial cannot end one.",
+        help="Give up an image or a step in a video after this many seconds. A later start with a "
+        "larger value tries it again. It takes processes: --runner serial cannot end one.  "
+        f"[default: {ITEM_TIMEOUT_S:g}]",
     ),
     JobOption(
         ["--max-failures"],
@@ -181,8 +180,9 @@ def _stoppable(message: str) -> Iterator[None]:
 def _run(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _configure_log(given)
     places = _pop_arguments(ctx, given)
+    asked = {"item_timeout": given["item_timeout"]}
     runner = _pop_runner(given)
-    asked = {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
+    asked |= {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
     share = _parse_share(given.pop("shard"))
     job = _make_job(ctx, given)
     request = Request(*_split_places(places, job), **asked, share=share)
@@ -194,15 +194,17 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
 def _resume(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _configure_log(given)
     (output,) = _pop_arguments(ctx, given)
-    runner, max_failures = _pop_runner(given), given.pop("max_failures")
+    asked = {"item_timeout": given["item_timeout"], "max_failures": given.pop("max_failures")}
+    runner = _pop_runner(given)
     job, request = _make_job(ctx, given).resume(output)
-    return _run_job(job, replace(request, max_failures=max_failures), runner, as_object, quiet)
+    return _run_job(job, replace(request, **asked), runner, as_object, quiet)
 
 
 def _pop_runner(given: dict[str, Any]) -> Runner:
     """Return the runner that the options ask for."""
     names = ("runner", "workers", "item_timeout", "ray_address")
-    name, workers, item_timeout, address = (given.pop(each) for each in names)
+    name, workers, asked, address = (given.pop(each) for each in names)
+    item_timeout = asked or ITEM_TIMEOUT_S
     make = registry.load(registry.RUNNERS, name)
     if name == _RAY:
         return cast(Runner, make(workers or 0, item_timeout, address or ""))

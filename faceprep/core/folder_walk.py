@@ -7,10 +7,15 @@ import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-from faceprep.core import storage
+from faceprep.core import input_faults, storage
+from faceprep.core.errors import SourceError
+from faceprep.core.io.image_bytes import UNREADABLE
+from faceprep.core.os_errors import guard
 from faceprep.core.output_tree import is_within
 from faceprep.core.paths import real_path
 from faceprep.core.text import count_noun
+from faceprep.core.types import Outcome
+from faceprep.core.urls import is_remote
 
 log = logging.getLogger("faceprep")
 _AHEAD = 64
@@ -21,7 +26,9 @@ def walk_folders(root: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]
     """Yield (folder below `root`, names of its files), unsorted; `root` itself is ``""``.
 
     Names that begin with a dot are left out. Links are followed after all real folders, in the
-    order of their names, and only to folders that were not entered yet. Raises SourceError.
+    order of their names, and only to folders that were not entered yet. A folder below `root` that
+    cannot be listed, and a link without a suffix that leads nowhere, is lost: an outcome for whom
+    `input_faults.watch` lets watch. Raises SourceError where nobody watches, and about `root`.
     """
     walk = _Walk(os.fspath(root))
     links = yield from walk.enter("", real_path(root))
@@ -54,7 +61,7 @@ class _Walk:
                 listed = {name for name, _ in waiting[-_AHEAD:]}
                 storage.list_ahead([os.path.join(self._root, name) for name in listed])
             name, real = waiting.pop()
-            folders, files = storage.list_folder(os.path.join(self._root, name))
+            folders, files = self._list(name)
             yield name, files
             for folder in folders:
                 below = f"{name}/{folder}" if name else folder
@@ -63,6 +70,19 @@ class _Walk:
                 elif os.path.join(real, folder) not in self._tops:
                     waiting.append((below, os.path.join(real, folder)))
         return links
+
+    def _list(self, name: str) -> tuple[list[str], list[str]]:
+        """Return (names of folders, names of files) of a folder; empty lists for a lost one."""
+        path = os.path.join(self._root, name)
+        try:
+            with guard("list", path, SourceError):
+                input_faults.replay(path)
+            folders, files = storage.list_folder(path)
+        except SourceError as error:
+            if name and not is_remote(path) and _lose(path, error):
+                return [], []
+            raise
+        return folders, [file for file in files if "." in file or not _is_lost(path, file)]
 
     def new_target(self, link: str) -> str | None:
         """Return the real path of the folder behind a link, or None if it is not to be entered.
@@ -88,3 +108,23 @@ class _Walk:
             if folder.name.startswith(".") or folder == folder.parent:
                 return False
             folder = folder.parent
+
+
+def _lose(path: str, error: SourceError) -> bool:
+    """Note a folder that cannot be listed; return False if its error has to stop the walk."""
+    number = getattr(error.__cause__, "errno", None)
+    outcome = Outcome(path, UNREADABLE, str(error), "folder")
+    return input_faults.lose_folder(outcome, number)
+
+
+def _is_lost(folder: str, file: str) -> bool:
+    """Return whether a file is a link to a folder, perhaps, that is not there now."""
+    path = os.path.join(folder, file)
+    if not os.path.islink(path):
+        return False
+    try:
+        with guard("follow the link", path, SourceError):
+            input_faults.look_at(path)
+    except SourceError as error:
+        return _lose(path, error)
+    return False

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, cast
 
-from faceprep.core import stores
+from faceprep.core import input_faults, stores
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.os_errors import NAME_A_FILE, as_error, guard
 from faceprep.core.paths import look_at
@@ -157,7 +157,7 @@ def dated_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     An object has a number for its entity tag instead of a time.
     """
     with guard("look at", path, SourceError):
-        state = look_at(path)
+        state = input_faults.look_at(path)
     return state.n_bytes, state.changed
 
 
@@ -172,7 +172,7 @@ def size_of(path: str | os.PathLike[str]) -> int | None:
 def file_size(path: str | os.PathLike[str]) -> int:
     """Return the bytes in a regular file; `NOT_A_FILE` for a folder or pipe, -errno for nothing."""
     try:
-        state = look_at(path)
+        state = input_faults.look_at(path)
     except OSError as error:
         return -(error.errno or errno.ENOENT)
     return state.n_bytes if stat.S_ISREG(state.mode) else NOT_A_FILE

@@ -281,6 +281,11 @@ class Request:
     """The part that this process carries out of a run that it shares with others."""
     joins: bool = False
     """Whether the run is the end of one that was shared."""
+    item_timeout: float | None = None
+    """The limit of an item in seconds that was asked for, None for the usual one.
+
+    Items that an earlier start gave up after fewer seconds are tried again.
+    """
 
 
 class ShardWork(Protocol):

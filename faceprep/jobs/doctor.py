@@ -20,6 +20,7 @@ from faceprep.core import registry
 from faceprep.core.disk_space import free_space
 from faceprep.core.errors import MissingExtra
 from faceprep.core.job import Look
+from faceprep.core.mounts import find_lone_locks
 from faceprep.core.scratch import scratch_place
 from faceprep.core.text import count_noun, join_lines
 
@@ -28,6 +29,7 @@ _MODULES = {"opencv-python": "cv2", "google-crc32c": "google_crc32c"}
 _FOR_DEVELOPERS = ("test", "dev", "all")
 _FEW_FILES = 1024
 _GIB = 1 << 30
+_LONE = "with several machines, start no --shard twice, and finish last"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Diagnosis:
     memory_limit: int | None
     space: Mapping[str, tuple[int, int | None]]
     open_files: tuple[int, int]
+    lone_locks: Mapping[str, str]
     lacks: Sequence[Lack]
     broken: Sequence[str]
     failed: ClassVar[int] = 0
@@ -73,6 +76,7 @@ class Diagnosis:
                 path: {"free_bytes": n, "free_files": files}
                 for path, (n, files) in self.space.items()
             },
+            "locks_of_one_machine": dict(self.lone_locks),
             "open_files": {"soft": self.open_files[0], "hard": self.open_files[1]},
             "missing": [
                 {
@@ -102,6 +106,8 @@ class Diagnosis:
         for path, (n_bytes, n_files) in self.space.items():
             files = "" if n_files is None else f", {count_noun(n_files, 'file')}"
             lines.append(f"  {'free space':24s}{n_bytes / _GIB:,.1f} GiB{files} at {path}")
+        for path, mount in self.lone_locks.items():
+            lines.append(f"  {'locks':24s}seen on one machine only at {path} ({mount}): {_LONE}")
         lines += (
             ["missing", *(line for lack in self.lacks for line in _describe_lack(lack))]
             if self.lacks
@@ -119,8 +125,9 @@ class Diagnosis:
 class Doctor(Look):
     """Check the installation, this machine, and what each command still needs.
 
-    With PATH, a folder to write to, existing or not, its free space is reported too. Exit status 1
-    means that something is broken that every command needs.
+    With PATH, a folder to write to, existing or not, its free space is reported too, and whether
+    other machines see its locks. Exit status 1 means that something is broken that every command
+    needs.
     """
 
     command: ClassVar[str] = "doctor"
@@ -148,6 +155,7 @@ class Doctor(Look):
             memory_limit=cores.memory_limit(),
             space={place: free_space(place)[:2] for place in places},
             open_files=(soft, hard),
+            lone_locks={place: found for place in places if (found := find_lone_locks(place))},
             lacks=_lacks(needed),
             broken=_broken(needed[installed.BASE]),
         )

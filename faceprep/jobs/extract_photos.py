@@ -110,7 +110,7 @@ class ExtractPhotos(FaceOptions, Job):
         shards = []
         for shard in cut_evenly(len(paths), _SHARD, root):
             names = [(path, crops[path]) for path in paths[shard.start : shard.stop]]
-            sizes = [storage.size_of(f"{root}/{path}") for path, _ in names]
+            sizes = [storage.file_size(f"{root}/{path}") for path, _ in names]
             digest.update(json.dumps([names, sizes]).encode())
             shards.append(replace(shard, payload=names))
         height, width = load_template(self.template).size

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from faceprep import __version__
 from faceprep.core import storage
 from faceprep.core.errors import FaceprepError, OutputError, TooManyFailures
-from faceprep.core.paths import full_path
-from faceprep.core.state_file import run_id_of
+from faceprep.core.items import TIMED_OUT
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
+    ITEM_TIMEOUT_S,
     OK,
     CarryOut,
     Request,
@@ -29,15 +26,17 @@ from faceprep.core.types import (
     Stage,
     Summary,
     count_failures,
+    count_name,
     join_units,
     split_count_name,
 )
-from faceprep.run import heartbeat, preflight
+from faceprep.run import heartbeat, planning, preflight
 from faceprep.run.ledger import Ledger, ShardSink, load_report, rescue
 from faceprep.run.shard_task import ShardTask
 from faceprep.tables.ledger import FINISH
 
 log = logging.getLogger("faceprep")
+_AGAIN = "only what failed is tried again", "the run starts again"
 _SHARD_ID, _RETRY = attrgetter("shard_id"), attrgetter("retry")
 
 
@@ -73,6 +72,7 @@ class Drive:
         self._n_done_before = 0
         self._shards: dict[str, Shard] = {}
         self._finish_report: ShardReport | None = None
+        self._is_repaired = self._starts_again = False
 
     def run(self, runner: Runner) -> None:
         """Carry out what is left, and leave the state in order whatever happens."""
@@ -104,33 +104,40 @@ class Drive:
         elif self._share is None:
             self._ledger.recover()
         storage.make_folder(self._places.scratch)
-        described = self._plan()
+        self._plan()
         with self._ledger.begin():
             if self._share:  # another process may have begun the run meanwhile
                 before = self._before = self._ledger.load_run()
                 self._refuse_other_run(before)
                 self._ledger.recover(self._shards)
-            self._compare(before, described)
-            if self._request.overwrite or self._is_void:
+            self._find_repair(before)
+            self._compare(before)
+            is_fresh = self._request.overwrite or self._is_void or self._starts_again
+            if is_fresh:
                 self._ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
-            if self._load_finished():
-                described = self._plan()  # it may depend on what is there of the output
+            has_lost_files = is_fresh and self._before is not None and self.work.files is not None
+            if self._load_finished() or has_lost_files:
+                self._plan()  # it may depend on what is there of the output
+            if not is_fresh:
+                planning.keep_files(self._described, before)
             n_all = max(sum(len(stage.shards) for stage in self.work.stages), 1)
             left = (len(self._shards) - len(self._reports)) / n_all
             preflight.refuse_what_cannot_fit(self.work, left, self._places.root)
-            self._run = described | self._lineage(described)
+            self._run = planning.add_lineage(self._described, self._request)
+            self._run["item_timeout"] = self._request.item_timeout or self._earlier_timeout
             self._save(before)
         self.is_prepared = True
 
     def _refuse_other_run(self, before: Mapping[str, Any] | None) -> None:
         if before is not None and not self._is_void:
-            preflight.refuse_other_run(before, self._described(), self._request.output)
+            now = planning.describe(self._job, self._request)
+            preflight.refuse_other_run(before, now, self._request.output)
             preflight.refuse_other_share(before, self._request)
 
-    def _compare(self, before: Mapping[str, Any] | None, described: Mapping[str, Any]) -> None:
+    def _compare(self, before: Mapping[str, Any] | None) -> None:
         """Refuse a changed input, and files in the output that the run did not make."""
-        if before is not None and not self._is_void:
-            preflight.refuse_changed_input(before, described, self._request.output)
+        if before is not None and not (self._is_void or self._is_repaired):
+            preflight.refuse_changed_input(before, self._described, self._request.output)
         if self.work.files is not None:
             preflight.refuse_to_write_over(
                 self._request, self._places.root, self.work.files, self._before
@@ -167,38 +174,29 @@ class Drive:
         )
         return False
 
-    def _plan(self) -> dict[str, Any]:
-        """Plan the work, and return the description of the run."""
-        self.work = self._job.plan(self._request, self._places.scratch)
+    def _plan(self) -> None:
+        """Plan the work, and note the folders that are lost."""
+        self.work, self._described, self._lost = planning.plan(
+            self._job, self._request, self._places.scratch
+        )
         self._shards = {shard.id: shard for stage in self.work.stages for shard in self._own(stage)}
-        return self._described() | self._planned()
 
-    def _described(self) -> dict[str, Any]:
-        return {
-            "faceprep": __version__,
-            "command": self._job.command,
-            "options": _plain(self._job) | {"limit": self._request.limit},
-            "sources": [full_path(source) for source in self._request.sources],
-        }
+    def _find_repair(self, before: Mapping[str, Any] | None) -> None:
+        """Note whether inputs that the earlier run could not look at have been repaired.
 
-    def _planned(self) -> dict[str, Any]:
-        shards = [shard for stage in self.work.stages for shard in stage.shards]
-        cuts = "\n".join(map(_describe_cut, shards))
-        return {
-            "fingerprint": self.work.fingerprint,
-            "n_shards": len(shards),
-            "shards": hashlib.sha256(cuts.encode("utf-8", "surrogateescape")).hexdigest(),
-            "files": None if self.work.files is None else list(self.work.files),
-        }
-
-    def _lineage(self, described: Mapping[str, Any]) -> dict[str, Any]:
-        """Name this run, and the run that made each of its inputs."""
-        text = json.dumps(described, sort_keys=True)
-        sources = [Path(full_path(source)) for source in self._request.sources]
-        return {
-            "id": hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16],
-            "inputs": [{"path": str(source), "run": run_id_of(source)} for source in sources],
-        }
+        If they change how the work is cut, the run starts again.
+        """
+        if not before or self._share or self._job.writes_in_place(self._request):
+            return
+        job, request, scratch = self._job, self._request, self._places.scratch
+        if planning.is_repaired(job, request, scratch, before, self._described):
+            self._is_repaired = True
+            self._starts_again = before["shards"] != self._described["shards"]
+            log.warning(
+                "%s: inputs that could not be read are readable now: %s",
+                request.output,
+                _AGAIN[self._starts_again],
+            )
 
     def _load_finished(self) -> bool:
         """Load the reports of finished shards; return whether some are to be tried again.
@@ -221,6 +219,7 @@ class Drive:
         for report in self._reports.values():
             self._by_status.update(report.by_status)
         self._n_done_before = self._by_status.total()
+        self._by_status.update(map(count_name, self._lost))
         if self._reports:
             log.info("%s: resuming: %s", self._request.output, self.state_line())
         return is_retried
@@ -243,11 +242,19 @@ class Drive:
         return is_retried
 
     def _may_retry(self, report: ShardReport) -> bool:
-        """Return whether a finished shard is tried again.
+        """Return whether a finished shard is tried again, as the environment or a limit may differ.
 
         One that replaced its input is not, and a shared run tries again at its end.
         """
-        return report.retry and not (self._share or self._job.writes_in_place(self._request))
+        if self._share or self._job.writes_in_place(self._request):
+            return False
+        has_more_time = (self._request.item_timeout or 0) > self._earlier_timeout
+        return report.retry or (has_more_time and TIMED_OUT in join_units(report.by_status))
+
+    @property
+    def _earlier_timeout(self) -> float:
+        """Return the limit of an item in seconds that the last start with one asked for."""
+        return cast(float, (self._before or {}).get("item_timeout", ITEM_TIMEOUT_S))
 
     # During
 
@@ -321,7 +328,7 @@ class Drive:
         self._ledger.recover(self._shards if self._share else None)
         self._ledger.drop_scratch()
         if self.is_prepared:
-            self._ledger.write_failures(self._reports.values(), self._shards)
+            self._ledger.write_failures(self._reports.values(), self._shards, self._lost)
         if self._share:
             return
         is_final = self._finish_report and not any(map(_RETRY, self._reports.values()))
@@ -366,22 +373,3 @@ class Drive:
             details={"failures": str(self._places.failures), "done_before": self._n_done_before}
             | self._job_details(),
         )
-
-
-def _plain(value: Any) -> Any:
-    """Convert a value to the form in which JSON gives it back."""
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return full_path(value) if isinstance(value, Path) else value
-
-
-def _describe_cut(shard: Shard) -> str:
-    """Name a shard, its source and its range; a relative path is the same source as its absolute
-    one.
-    """
-    source = shard.source
-    if source:
-        source = full_path(source)
-    return f"{shard.id} {source} {shard.start} {shard.stop}"

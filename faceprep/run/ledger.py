@@ -173,15 +173,6 @@ class ShardSink:
         self._staging.discard()
 
 
-def crashed(shard: Shard, reason: str) -> ShardReport:
-    """Return the report of a shard that left nothing.
-
-    All its inputs failed, and the next run tries again.
-    """
-    n_inputs = max(len(shard), 1)
-    return ShardReport(shard.id, n_inputs, {"crashed": n_inputs}, crash=reason)
-
-
 def rescue(places: Places, shard_id: str) -> ShardReport | None:
     """Finish what attempts at a shard have begun to commit; return its report if it is done.
 
@@ -293,17 +284,23 @@ class Ledger:
         """Yield one Outcome for every input of a finished shard."""
         return _read_page(self._places, shard_id).outcomes()
 
-    def write_failures(self, reports: Iterable[ShardReport], shards: Mapping[str, Shard]) -> None:
-        """Write failures.csv: every failed input with its reason.
+    def write_failures(
+        self,
+        reports: Iterable[ShardReport],
+        shards: Mapping[str, Shard],
+        lost: Sequence[Outcome] = (),
+    ) -> None:
+        """Write failures.csv: every failed input with its reason, those that were `lost` first.
 
         A folder of images has that file only where something failed.
         """
         reports = list(reports)
-        if self._places.is_alone and not any(map(_has_failures, reports)):
+        if self._places.is_alone and not lost and not any(map(_has_failures, reports)):
             storage.remove_tree(self._places.failures)
             return
+        rows = chain((each[:3] for each in lost), self._failures(reports, shards))
         with storage.AtomicFile(self._places.failures) as file:
-            for row in chain([("input", "status", "reason")], self._failures(reports, shards)):
+            for row in chain([("input", "status", "reason")], rows):
                 file.write(csv_line(row).encode("utf-8", "backslashreplace"))
         if self._places.all_failures:
             self._gather_failures(self._places.all_failures)

@@ -47,7 +47,7 @@ from faceprep.core.items import (
 )
 from faceprep.core.types import ITEM_TIMEOUT_S, CarryOut, Shard, ShardReport, ShardWork
 from faceprep.run.fork import Copy, is_clean
-from faceprep.run.ledger import crashed
+from faceprep.run.shard_task import crashed
 
 log = logging.getLogger("faceprep")
 _SENDING = threading.Lock()

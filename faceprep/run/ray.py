@@ -29,8 +29,8 @@ from faceprep import __version__
 from faceprep.core.errors import FaceprepError, OptionError, SourceError, missing
 from faceprep.core.paths import exists
 from faceprep.core.types import ITEM_TIMEOUT_S, CarryOut, Shard, ShardReport, ShardWork
-from faceprep.run.ledger import crashed
 from faceprep.run.processes import ProcessRunner
+from faceprep.run.shard_task import crashed
 
 log = logging.getLogger("faceprep")
 _CONNECT_S = 5.0

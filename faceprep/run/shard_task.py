@@ -12,7 +12,7 @@ from faceprep.core.errors import FaceprepError, NameTooLong
 from faceprep.core.job import Job
 from faceprep.core.types import Shard, ShardReport
 from faceprep.run import heartbeat
-from faceprep.run.ledger import Places, ShardSink, crashed, rescue
+from faceprep.run.ledger import Places, ShardSink, rescue
 
 log = logging.getLogger("faceprep")
 
@@ -82,6 +82,15 @@ class ShardTask:
         except BaseException:
             sink.discard()
             raise
+
+
+def crashed(shard: Shard, reason: str) -> ShardReport:
+    """Return the report of a shard that left nothing.
+
+    All its inputs failed, and the next run tries again.
+    """
+    n_inputs = max(len(shard), 1)
+    return ShardReport(shard.id, n_inputs, {"crashed": n_inputs}, crash=reason)
 
 
 def _describe_bug(bug: Exception) -> str:

@@ -125,12 +125,17 @@ def describe_writer(writer: type[SetWriter], names: SetNames) -> bytes:
     return json.dumps(about).encode()
 
 
-@lru_cache(maxsize=1)
 def load_writer(output: Path, path: Path) -> SetWriter:
     """Return a writer from what `describe_writer` left at `path`; a process loads it once.
 
     A suffix that no container has means a folder.
     """
+    return _load_writer(output, path, storage.fingerprint_of(path))
+
+
+@lru_cache(maxsize=1)
+def _load_writer(output: Path, path: Path, state: str) -> SetWriter:
+    """Load a writer, as long as `state` names the state of its description."""
     about = json.loads(storage.read_bytes(path))
     writer = find_writer(output) or FolderWriter
     return writer(output, Classes.of(about["identities"]), about["settings"])

@@ -29,6 +29,10 @@ _STRICT = ("mjpeg",)
 """Decoders that hide damage unless an option makes them stop at it."""
 _N_LEARNED = 8
 """Packets from which to learn whether a stream has checksums."""
+_MOST_PIXELS = 1 << 27
+"""Pixels of a frame as it is shown, at most: those of a video of 16K. A header costs nothing."""
+_SIZELESS = ("mpeg", "mpegts", "flv", "ogg")
+"""Containers that leave the size of the frames to the stream."""
 _MAX_DELAY = 64
 """More frames than any decoder holds back."""
 
@@ -63,14 +67,17 @@ class OpenVideo:
         self.container = _open(self.path)
         try:
             self.stream = _video_stream(self.container, self.path)
+            _refuse_size(self.stream, self.container.format.name, self.path)
         except BaseException:
             self.close()
             raise
         self.stream.thread_type = "AUTO"
         context = self.stream.codec_context
         context.thread_count = self.n_threads
+        options = {"max_pixels": str(_MOST_PIXELS)}  # frames may be larger than the header says
         if context.name in _STRICT:
-            context.options = {"err_detect": "explode"}
+            options["err_detect"] = "explode"
+        context.options = options
 
     def close(self) -> None:
         """Close the file."""
@@ -227,3 +234,24 @@ def _video_stream(container: Any, path: str) -> Any:
     raise _refusal(
         path, "a stream of pictures is missing; it holds " + (", ".join(kinds) or "nothing")
     )
+
+
+def _refuse_size(stream: Any, container: str, path: str) -> None:
+    """Raise SourceError where the header announces frames that would take too much memory."""
+    height, width = stream.codec_context.height, stream.codec_context.width
+    if not height * width and container not in _SIZELESS:
+        raise SourceError(
+            "the size of its frames is missing, or larger than FFmpeg accepts",
+            path=path,
+            expected=f"at most {_MOST_PIXELS:,} pixels",
+        )
+    aspect = stream.sample_aspect_ratio or 1
+    if height * width * max(aspect, 1 / aspect) > _MOST_PIXELS:
+        shape = "" if aspect == 1 else f", each {aspect.numerator}:{aspect.denominator}"
+        raise SourceError(
+            "its frames are too large",
+            path=path,
+            expected=f"at most {_MOST_PIXELS:,} pixels",
+            found=f"{width:,} × {height:,}{shape}",
+            remedy="Scale the video down with ffmpeg.",
+        )

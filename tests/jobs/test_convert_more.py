@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from faceprep.jobs.make_bin import MakeBin
 from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
-from faceprep.sets import webdataset
+from faceprep.sets import class_map, webdataset
 from faceprep.sets.image_set import Sample
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.sets.recordio.framing import frame, frame_image
@@ -273,3 +275,17 @@ def test_other_files_of_a_sample_stay_in_a_tar(n: int, tmp_path: Path) -> None:
         assert (one.key, one.extra) == (two.key, two.extra) and one.extra["txt"] == b"a caption"
     with pytest.raises(SourceError, match="cannot hold the other files of the samples"):
         convert(tmp_path / "a.tar", tmp_path / "folder")
+
+
+def test_a_class_map_outlives_every_restart(face_folder: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(face_folder, tmp_path / "set")
+    request = Request((source,), tmp_path / "out.tar")
+    people = sorted(path.name for path in source.iterdir())
+    for overwrite in (False, True, True, False, True):
+        run_job(Convert(), replace(request, overwrite=overwrite), SerialRunner())
+        rows = class_map.load(tmp_path / "out_classes.csv")
+        assert sorted(row.name for row in rows) == people
+    shutil.rmtree(source / people.pop(0))
+    run_job(Convert(), replace(request, overwrite=True), SerialRunner())
+    rows = class_map.load(tmp_path / "out_classes.csv")
+    assert sorted(row.name for row in rows) == people

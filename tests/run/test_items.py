@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -73,6 +73,8 @@ def happen(what: str) -> None:
         os.abort()
     if what == "hangs":
         time.sleep(1000)
+    if what == "naps":
+        time.sleep(1.5)
     if what == "raises":
         raise ValueError("a bug")
 
@@ -111,6 +113,24 @@ def test_one_item_costs_one_item(
     assert set(results(request.output)) == names
     again = run_job(Copies(), request, ProcessRunner(2))
     assert again.details["done_before"] == N, "it is an outcome like others"
+
+
+def test_more_time_is_given_only_if_asked_for(tmp_path: Path) -> None:
+    source, diary = fill(tmp_path / "source", {BAD: "decoder naps"}), tmp_path / "diary"
+    request, job = Request((source,), tmp_path / "out"), Copies(diary=str(diary))
+
+    def start(asked: float | None, limit: float) -> dict[str, int]:
+        before = len(diary.read_text().split()) if diary.exists() else 0
+        done = run_job(job, replace(request, item_timeout=asked), ProcessRunner(2, limit))
+        counts = dict(done.by_status)
+        return counts | {"shards": len(diary.read_text().split()) - before}
+
+    given_up = {"ok": N - 1, "timed_out": 1}
+    assert start(0.5, 0.5).items() >= given_up.items()
+    assert start(0.5, 0.5) == given_up | {"shards": 0}
+    assert start(None, 60) == given_up | {"shards": 0}, "nobody asked"
+    assert start(30, 30) == {"ok": N, "shards": 1}
+    assert run_job(job, replace(request, item_timeout=90), ProcessRunner(2)).ok == N
 
 
 def test_several_items_of_one_shard(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from faceprep.core.cpu import worker_number
 from faceprep.core.errors import FaceprepError, OptionError, OutputError, SourceError
 from faceprep.core.types import CarryOut, Outcome, Runner, Shard, ShardReport, ShardWork, Sink
 from faceprep.run import staging
-from faceprep.run.ledger import crashed
+from faceprep.run.shard_task import crashed
 from tests.fakes import JoinedLines, Lines, results, start, status_of, write_lines
 from tests.real import ROOT
 

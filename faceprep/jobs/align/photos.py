@@ -87,8 +87,8 @@ class Files:
         self.root = root
 
     def size_of(self, run: Run) -> int | None:
-        """Return the size of a file in bytes; None if it is missing."""
-        return storage.size_of(f"{self.root}/{run.source}")
+        """Return the size of a file as `storage.file_size` does."""
+        return storage.file_size(f"{self.root}/{run.source}")
 
     def places_of(self, group: Sequence[Run]) -> bytes | None:
         """Return None: files are found by their names."""

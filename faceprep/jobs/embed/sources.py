@@ -151,7 +151,7 @@ def _plan_files(root: str, prefix: str, named: Sequence[tuple[str, str]]) -> Sou
     shards = []
     for shard in cut_evenly(len(named), _SHARD, root, stage=_FOLDER):
         part = named[shard.start : shard.stop]
-        sizes = [storage.size_of(os.path.join(root, path)) for path, _ in part]
+        sizes = [storage.file_size(os.path.join(root, path)) for path, _ in part]
         digest.update(json.dumps([part, sizes]).encode())
         shards.append(replace(shard, payload=part))
     fingerprint = f"{len(named):,} images, names and sizes {digest.hexdigest()[:16]}"

@@ -76,7 +76,7 @@ class ExtractVideo(VideoOptions, Job):
             face = faces[path]
             face_path = os.path.relpath(face, root) if face else ""
             video = Video(path, folders[path], face_path)
-            sizes = [storage.size_of(root / name) for name in filter(None, (path, face_path))]
+            sizes = [storage.file_size(root / name) for name in filter(None, (path, face_path))]
             digest.update(f"{json.dumps(video)} {sizes}".encode())
             videos.append((number, root, video))
         fingerprint = f"{len(videos):,} videos, names and sizes {digest.hexdigest()[:16]}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from faceprep.core import storage
+from faceprep.core import input_faults, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.job import Look
@@ -99,7 +99,10 @@ class Inspect(ListOptions, Look):
 
     def _folder(self, path: Path, progress: Progress) -> Inspection:
         found = Inspection(url_of(path), "folder")
-        counts = {name: (len(images), n_others) for name, images, n_others in walk_images(path)}
+        with input_faults.watch() as faults:
+            counts = {name: (len(images), n_others) for name, images, n_others in walk_images(path)}
+        for lost in faults.lost.values():
+            found.add_damage(lost.reason)
         total = sum(n for n, _ in counts.values())
         if not total:
             raise SourceError(

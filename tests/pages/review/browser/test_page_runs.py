@@ -10,8 +10,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from faceprep.core.errors import OutputError
 from faceprep.core.types import Decision
 from faceprep.jobs.review import Review
+from faceprep.pages.review import session
 from faceprep.pages.review.session import open_session
 from tests.pages.review.browser.pages import (
     FIRST,
@@ -109,6 +113,38 @@ def test_plan_changed_by_hand(address: str, plan: Path, open_page: Open) -> None
     )
     expect(page.locator("#accept")).to_be_disabled()
     assert plan.read_bytes() == by_hand
+
+
+def _full(*_: object, **__: object) -> None:
+    raise OutputError("cannot write: No space left on device", path="plan.jsonl")
+
+
+def test_a_verdict_that_is_not_written(
+    address: str, plan: Path, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page(address)
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "append_durably", _full)
+        page.keyboard.press("r")
+        status(page, "^Not saved: .*No space left on device")
+        title(page, FIRST)
+        expect(page.locator("#counts")).to_have_text("4 undecided, 3 accepted, 0 refused")
+    page.keyboard.press("r")
+    status(page, "refused$")
+    assert saved(plan)[5] == R
+
+
+def test_a_plan_that_is_not_written(
+    address: str, plan: Path, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page(address)
+    with monkeypatch.context() as patch:
+        patch.setattr(session.storage, "write_file", _full)
+        page.keyboard.press("r")
+        expect(page.locator("#trouble")).to_have_text(re.compile("No space left on device"))
+    page.keyboard.press("a")
+    expect(page.locator("#trouble")).to_be_hidden(timeout=20_000)
+    assert saved(plan)[5] == R
 
 
 def test_names_are_text(tmp_path: Path, open_page: Open) -> None:

@@ -1,0 +1,100 @@
+"""Inputs that cannot be looked at while a run is planned, and the replay of such faults.
+
+A file without a size stays an input, and reading it names it. A folder that cannot be listed is an
+outcome of its own. Both are noted. The next start can plan with the same faults once more: if that
+gives the earlier plan, nothing but these faults has changed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from faceprep.core import paths
+from faceprep.core.types import Outcome
+
+_MOST_FAULTS = 10_000
+"""Faults that are noted at most, so that the record of a run stays small."""
+
+
+class Watch:
+    """The faults that planning meets; `replayed` are those of an earlier run, path to errno."""
+
+    def __init__(self, replayed: Mapping[str, int]) -> None:
+        self._replayed = replayed
+        self.lost: dict[str, Outcome] = {}
+        """One outcome for each folder that could not be listed, by its path."""
+        self._met: dict[str, int] = {}
+        self._are_too_many = False
+
+    @property
+    def met(self) -> Mapping[str, int]:
+        """Return the errno of each path that could not be looked at; empty if they are too many."""
+        return {} if self._are_too_many else self._met
+
+    def replay(self, path: str | os.PathLike[str]) -> None:
+        """Raise OSError if the earlier run could not look at `path`."""
+        if self._replayed:
+            number = self._replayed.get(paths.full_path(path))
+            if number is not None:
+                raise OSError(number, os.strerror(number))
+
+    def note(self, path: str | os.PathLike[str], number: int | None) -> None:
+        """Note the error of an input that could not be looked at."""
+        if len(self._met) >= _MOST_FAULTS:
+            self._are_too_many = True
+        else:
+            self._met[paths.full_path(path)] = number or errno.EIO
+
+
+_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
+
+
+@contextmanager
+def watch(replayed: Mapping[str, int] | None = None) -> Iterator[Watch]:
+    """Yield the faults that this thread meets in the block.
+
+    Those in `replayed` are met even where they have been repaired.
+    """
+    found = Watch(replayed or {})
+    token = _watch.set(found)
+    try:
+        yield found
+    finally:
+        _watch.reset(token)
+
+
+def look_at(path: str | os.PathLike[str]) -> paths.State:
+    """Return what an input leads to, and note the fault where there is one. Raises OSError."""
+    watching = _watch.get()
+    if watching is None:
+        return paths.look_at(path)
+    try:
+        watching.replay(path)
+        return paths.look_at(path)
+    except OSError as error:
+        watching.note(path, error.errno)
+        raise
+
+
+def replay(path: str | os.PathLike[str]) -> None:
+    """Raise OSError if the earlier run that is replayed could not look at `path`."""
+    watching = _watch.get()
+    if watching is not None:
+        watching.replay(path)
+
+
+def lose_folder(outcome: Outcome, number: int | None) -> bool:
+    """Note the outcome of a folder, whose key is its path, and the error that listing it gave.
+
+    Return False where nobody watches, so that the error has to stop the work.
+    """
+    watching = _watch.get()
+    if watching is None:
+        return False
+    watching.lost[outcome.key] = outcome
+    watching.note(outcome.key, number)
+    return True

@@ -1,0 +1,126 @@
+"""The plan of a run and its description, which a resumed run is compared with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from faceprep import __version__
+from faceprep.core import input_faults, storage
+from faceprep.core.errors import SourceError
+from faceprep.core.job import Job
+from faceprep.core.paths import full_path
+from faceprep.core.state_file import run_id_of
+from faceprep.core.types import Outcome, Request, Shard, Work
+
+log = logging.getLogger("faceprep")
+_N_NAMED = 3
+_UNREAD = "unread"
+"""Key of the description: the inputs that planning could not look at, path to errno."""
+
+
+class Planned(NamedTuple):
+    """The work of a run, its description, and the folders that could not be listed."""
+
+    work: Work
+    described: dict[str, Any]
+    lost: list[Outcome]
+
+
+def describe(job: Job, request: Request) -> dict[str, Any]:
+    """Return the description of a run that is not planned yet."""
+    return {
+        "faceprep": __version__,
+        "command": job.command,
+        "options": _plain(job) | {"limit": request.limit},
+        "sources": [full_path(source) for source in request.sources],
+    }
+
+
+def plan(
+    job: Job, request: Request, scratch: Path, replayed: Mapping[str, int] | None = None
+) -> Planned:
+    """Plan a run, with the faults `replayed` of an earlier one. Raises FaceprepError."""
+    with input_faults.watch(replayed) as faults:
+        try:
+            work = job.plan(request, scratch)
+        except SourceError:
+            for outcome in islice(faults.lost.values(), _N_NAMED):
+                log.warning("%s", outcome.reason)
+            raise
+    described = describe(job, request) | _describe_work(work)
+    if faults.met:
+        described[_UNREAD] = dict(faults.met)
+    return Planned(work, described, list(faults.lost.values()))
+
+
+def is_repaired(
+    job: Job, request: Request, scratch: Path, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> bool:
+    """Return whether the input has changed only where it could not be looked at `before`.
+
+    It is planned once more, with the faults of that time.
+    """
+    replayed = before.get(_UNREAD)
+    if not isinstance(replayed, dict) or before.get("fingerprint") == now["fingerprint"]:
+        return False
+    here = scratch / "before the repair"
+    storage.make_folder(here)
+    then = plan(job, request, here, replayed).described
+    storage.remove_tree(here)
+    return all(before.get(name) == then[name] for name in ("fingerprint", "shards"))
+
+
+def keep_files(described: dict[str, Any], before: Mapping[str, Any] | None) -> None:
+    """Add the files of the run so far: one that is there already may not be planned again."""
+    if before and described["files"] is not None:
+        described["files"] = list(
+            dict.fromkeys([*(before.get("files") or ()), *described["files"]])
+        )
+
+
+def add_lineage(described: Mapping[str, Any], request: Request) -> dict[str, Any]:
+    """Add the name of this run to its description, and the run that made each of its inputs."""
+    text = json.dumps(described, sort_keys=True)
+    sources = [Path(full_path(source)) for source in request.sources]
+    return {
+        **described,
+        "id": hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16],
+        "inputs": [{"path": str(source), "run": run_id_of(source)} for source in sources],
+    }
+
+
+def _describe_work(work: Work) -> dict[str, Any]:
+    shards = [shard for stage in work.stages for shard in stage.shards]
+    cuts = "\n".join(map(_describe_cut, shards))
+    return {
+        "fingerprint": work.fingerprint,
+        "n_shards": len(shards),
+        "shards": hashlib.sha256(cuts.encode("utf-8", "surrogateescape")).hexdigest(),
+        "files": None if work.files is None else list(work.files),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Convert a value to the form in which JSON gives it back."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return full_path(value) if isinstance(value, Path) else value
+
+
+def _describe_cut(shard: Shard) -> str:
+    """Name a shard, its source and its range; a relative path is the same source as its absolute
+    one.
+    """
+    source = shard.source
+    if source:
+        source = full_path(source)
+    return f"{shard.id} {source} {shard.start} {shard.stop}"
