@@ -1,6 +1,6 @@
 """Train on SiW: videos to faces, faces to a manifest of two classes, one training step.
-
-Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without SIW FACES it makes a small tree.
+Needs 'faceprep[video,tensorflow]'. Its words are SIW FACES, the videos and where faces are written.
+Without them it makes a small tree of videos, and needs 'faceprep[insightface]' for their photo.
 """
 
 import sys

@@ -18,7 +18,7 @@ SAYS = {
     "04_crop_again": "6 of 6 faces as box1.5-256",
     "05_merge_identities": "12 images of 6 people in ",
     "06_verify": "of 36 probes found first among 12",
-    "07_tf_data": "from the .tfrecord: (112, 112, 3), class 4",
+    "07_tf_data": "from the shards: (8, 112, 112, 3) uint8, classes ",
     "08_keras_fit": "two steps on 32 images of 4 classes",
     "09_pytorch_dataset": "20 images, the first (3, 112, 112) of class 4",
     "10_webdataset": "20 samples in 2 shards, the first (112, 112, 3) of class 4",

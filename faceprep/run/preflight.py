@@ -177,11 +177,12 @@ def refuse_missing_shares(
 def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:
     """Refuse an input that has changed since the run began, or is now cut into other shards."""
     if before.get("fingerprint") != now["fingerprint"]:
+        expected, found = _differing_parts(str(before.get("fingerprint")), now["fingerprint"])
         raise ResumeError(
             "the input has changed since this run began",
             path=output,
-            expected=str(before.get("fingerprint")),
-            found=now["fingerprint"],
+            expected=expected,
+            found=found,
             remedy="Put it back, choose another output, or start again with --overwrite.",
         )
     if before.get("shards") != now["shards"]:
@@ -192,6 +193,20 @@ def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], outp
             found=f"faceprep {now['faceprep']}",
             remedy="Resume with that version, or start again with --overwrite.",
         )
+
+
+def _differing_parts(before: str, now: str) -> tuple[str, str]:
+    """Return the parts of two fingerprints that differ, or all of them where the number does.
+
+    >>> _differing_parts("16 images, times 3a, plan 9e", "16 images, times 3a, plan 66")
+    ('plan 9e', 'plan 66')
+    """
+    parts, now_parts = before.split(", "), now.split(", ")
+    if len(parts) != len(now_parts):
+        return before, now
+    pairs = zip(parts, now_parts, strict=True)
+    changed = [pair for pair in pairs if pair[0] != pair[1]]
+    return ", ".join(old for old, _ in changed), ", ".join(new for _, new in changed)
 
 
 def refuse_foreign_files(folders: Sequence[Path]) -> None:

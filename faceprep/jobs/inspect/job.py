@@ -109,6 +109,7 @@ class Inspect(ListOptions, Look):
                 "no images in this folder",
                 path=path,
                 expected="IDENTITY/IMAGE.jpg (or .png …), or a .rec",
+                remedy="Name a video by itself; extract-video takes a folder of them.",
             )
         for n, name in enumerate(_names(path, counts)):
             if self.limit and found.images >= self.limit:

@@ -58,6 +58,9 @@ def serve(
         with _saving(session, app):
             address = f"http://127.0.0.1:{server.effective_port}/{token}/"
             announce(address)
+            log.info(
+                "the page is ready; each verdict is saved at once, and Ctrl-C stops the server"
+            )
             if browse and _has_screen():
                 _open_browser(address, scratch)
             server.run()  # returns on Ctrl-C

@@ -59,7 +59,9 @@ def test_served_until_it_is_stopped(plan: Path) -> None:
         assert saved(plan)[1] == R
         status, stdout, stderr = server.stop()
     carried_out = f"carry it out: faceprep apply {plan} {plan.parent}-reviewed"
-    assert (status, stderr) == (0, f"faceprep: {carried_out}\n")
+    ready, last = stderr.splitlines()
+    assert (status, last) == (0, f"faceprep: {carried_out}")
+    assert ready.endswith("Ctrl-C stops the server")
     assert stdout == f"1 decision changed in {plan}: 3 accepted, 1 refused, 3 undecided\n"
     assert verdicts(plan) == [A, R, U, U, A, U, A]
     assert os.listdir(plan.parent / ".faceprep" / plan.name / "thumbnails") == ["young"]
