@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def similar_names(name: str, known: Iterable[str]) -> list[str]:
-    """Return the known names that begin with `name` and a hyphen, else those spelt much like it.
+    """Return the known names that begin with `name` and a hyphen or dot, else those spelt like it.
 
     Hyphens and underscores count as equal, and so do upper and lower case.
 
@@ -15,10 +15,12 @@ def similar_names(name: str, known: Iterable[str]) -> list[str]:
     ['extract-photos', 'extract-video']
     >>> similar_names("Extract_Foto", ["extract-photos", "apply"])
     ['extract-photos']
+    >>> similar_names("plan", ["plan.jsonl", "plain"])
+    ['plan.jsonl']
     """
     by_word = {_plain(each): each for each in known}
     word = _plain(name)
-    begun = [each for plain, each in by_word.items() if plain.startswith(f"{word}-")]
+    begun = [each for plain, each in by_word.items() if plain.startswith((f"{word}-", f"{word}."))]
     return begun or [by_word[plain] for plain in difflib.get_close_matches(word, by_word)]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Floats, Ints
+from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Outcome
 from faceprep.identity.metrics.identification import judge_searches, search
@@ -24,6 +25,7 @@ from faceprep.jobs.verify.result import (
     compare_rows,
     embed_all,
     is_sound,
+    name_faulty_row,
     named,
 )
 from faceprep.sets.ijb import Ijb, Subjects, TemplatePairs, load_ijb
@@ -50,24 +52,33 @@ def judge_ijb(options: EmbedOptions, path: Path, is_weighted: bool, progress: Pr
 def judge_saved_ijb(path: Path, root: Path, is_weighted: bool) -> Judged:
     """Judge the set at `root` by saved embeddings of its images. Raises SourceError."""
     data, saved = load_ijb(root), load_embeddings(path)
-    vectors = np.full((len(data.files), saved.vectors.shape[1]), np.nan, np.float32)
-    row, keys = 0, iter(saved.keys)
-    key = next(keys, None)
-    problems = []
-    for number, file in enumerate(data.files):
-        if key == key_of(data, file):
-            vectors[number] = saved.vectors[row]
-            row, key = row + 1, next(keys, None)
-        else:
-            reason = f"{file}: has no embedding in {path}"
-            problems.append(Outcome(key_of(data, file), NO_EMBEDDING, reason))
-    if key is not None:
-        problem = "embeddings of other images than those of the set, or in another order"
-        raise SourceError(problem, path=path, where=f"row {row}", found=repr(key))
-    sound = np.ones(len(vectors), np.bool_)
-    sound[[fault.row for fault in find_faulty_vectors(vectors)]] = False
-    found = _Embedded(vectors, sound, problems)
+    found = _place_rows(path, data, saved)
     return _judge_vectors(root, data, found, saved.model.metric, is_weighted)
+
+
+def _place_rows(path: Path, data: Ijb, saved: Embeddings) -> _Embedded:
+    """Place the rows of the embeddings at `path` by the images of the set, which are in its order.
+
+    Raises SourceError for a row of another image.
+    """
+    vectors = np.full((len(data.files), saved.vectors.shape[1]), np.nan, np.float32)
+    sound = np.zeros(len(vectors), np.bool_)
+    status_of = {fault.row: fault.status for fault in find_faulty_vectors(saved.vectors)}
+    row, problems = 0, []
+    for number, file in enumerate(data.files):
+        key = key_of(data, file)
+        if row == len(saved) or saved.keys[row] != key:
+            problems.append(Outcome(key, NO_EMBEDDING, f"{file}: has no embedding in {path}"))
+            continue
+        if row in status_of:
+            problems.append(name_faulty_row(key, status_of[row], path))
+        else:
+            vectors[number], sound[number] = saved.vectors[row], True
+        row += 1
+    if row < len(saved):
+        problem = "embeddings of other images than those of the set, or in another order"
+        raise SourceError(problem, path=path, where=f"row {row}", found=repr(saved.keys[row]))
+    return _Embedded(vectors, sound, problems)
 
 
 class _Embedded(NamedTuple):

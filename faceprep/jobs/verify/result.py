@@ -17,6 +17,7 @@ from faceprep.core.types import Outcome
 from faceprep.identity.metrics.identification import Identification
 from faceprep.identity.metrics.pooling import pair_likeness
 from faceprep.identity.metrics.verification import Judgement
+from faceprep.identity.sound_vectors import REASONS
 from faceprep.steps.embed_crops import Load, embed_each
 from faceprep.steps.embed_options import EmbedOptions
 
@@ -84,6 +85,11 @@ def is_sound(n: int, problems: Mapping[int, Outcome]) -> npt.NDArray[np.bool_]:
     return sound
 
 
+def name_faulty_row(key: str, status: str, path: Path) -> Outcome:
+    """Return the outcome of an image whose row in the embeddings at `path` cannot be compared."""
+    return Outcome(key, status, f"{key}: {REASONS[status]}, in {path}")
+
+
 def compare_rows(vectors: Reals, first: Ints, second: Ints) -> Reals:
     """Compare rows `first` with rows `second` of the vectors, in blocks."""
     scores = np.empty(len(first), vectors.dtype)
@@ -114,6 +120,8 @@ def _note_pairs(found: Judgement) -> list[str]:
 
 
 def _note_searches(found: Identification) -> list[str]:
+    if found.gallery == 1 and not found.non_mated:
+        return [f"{_ONE_CLASS}: one identity is enrolled and searched for, so it is always found"]
     if not found.non_mated:
         return ["every probe has a mate, so TPIR at FPIR is not known; --strangers holds some out"]
     if not found.probes:

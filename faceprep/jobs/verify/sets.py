@@ -20,7 +20,15 @@ from faceprep.core.scratch import scratch_folder
 from faceprep.identity.metrics.identification import Searches, judge_searches, search
 from faceprep.identity.metrics.pooling import pool_templates, scaled
 from faceprep.identity.sound_vectors import ChosenTexts
-from faceprep.jobs.verify.result import Judged, PairScores, Progress, embed_all, is_sound, named
+from faceprep.jobs.verify.result import (
+    Judged,
+    PairScores,
+    Progress,
+    embed_all,
+    is_sound,
+    name_faulty_row,
+    named,
+)
 from faceprep.sets import ijb
 from faceprep.sets.containers import open_set
 from faceprep.steps.embed_crops import listed_loads
@@ -104,8 +112,8 @@ def judge_embeddings(path: Path, name: str, draw: Draw) -> Judged:
     keys = ChosenTexts(loaded.embeddings.keys, places)
     found = _Images(vectors, np.ones(len(places), np.bool_), people, keys)
     judged = _judge(name, path, loaded.embeddings.model.metric, found, draw)
-    n_inputs = len(places) + len(loaded.left_out)
-    return judged._replace(n_inputs=n_inputs, left_out=list(loaded.left_out))
+    left_out = [name_faulty_row(each.key, each.status, path) for each in loaded.left_out]
+    return judged._replace(n_inputs=len(places) + len(left_out), left_out=left_out)
 
 
 def _judge(name: str, path: Path, metric: str, images: _Images, draw: Draw) -> Judged:

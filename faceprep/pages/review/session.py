@@ -21,6 +21,7 @@ from faceprep.core import storage
 from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from faceprep.core.journal import append_durably
 from faceprep.core.locks import lock
+from faceprep.core.os_errors import missing_source
 from faceprep.core.text import count_noun
 from faceprep.core.types import Decision
 from faceprep.tables.plan import read_plan, write_plan
@@ -226,9 +227,11 @@ def open_session(plan: Path, journal: bool = True) -> Iterator[Session]:
     `plan` is not a plan, and OutputError when it is under review already.
     """
     plan = Path(os.path.realpath(plan))
+    if not plan.exists():
+        raise missing_source(plan)
     if not plan.is_file():
         raise SourceError(
-            "not a plan" if plan.exists() else "no such file",
+            "not a plan",
             path=plan,
             expected="a plan, as merge-identities and others write it",
             found="a folder without one" if plan.is_dir() else "",

@@ -81,6 +81,41 @@ def test_ijb_from_saved_embeddings(tmp_path: Path) -> None:
     assert few.failed == 5 and "has no embedding" in few.damage[0]
 
 
+FAULTS = {"not_finite": np.nan, "zero_vector": 0.0}
+
+
+def damage_rows(file: Path, rows: Sequence[int]) -> list[str]:
+    """Make one vector NaN and one zero; return the names of their images."""
+    with np.load(file) as arrays:
+        changed = dict(arrays)
+    for row, value in zip(rows, FAULTS.values(), strict=True):
+        changed["embeddings"][row] = value
+    np.savez(file, **changed)
+    return [str(load_embeddings(file).keys[row]) for row in rows]
+
+
+@pytest.mark.parametrize("is_ijb", [False, True])
+def test_faulty_rows_of_saved_embeddings_are_named(is_ijb: bool, tmp_path: Path) -> None:
+    root = tmp_path / "IJBC"
+    if is_ijb:
+        write_ijb(root)
+    else:
+        write_people(root, [3] * 5)
+    file = embed(root, tmp_path / "a.npz")
+    n = len(load_embeddings(file))
+    keys = damage_rows(file, [2, 7])
+    found = verify(file)
+    assert found.by_status == {"ok": n - 2} | dict.fromkeys(FAULTS, 1)
+    for key, damage in zip(keys, found.damage, strict=True):
+        assert damage.startswith(f"{key}: its vector ") and damage.endswith(f", in {file}")
+
+
+def test_one_identity_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (found,) = verify(write_people(tmp_path / "set", [4])).results
+    assert found["notes"][0].startswith("one class only: one identity is enrolled")
+    assert "set: one class only" in caplog.text
+
+
 def test_strangers_are_held_out(tmp_path: Path) -> None:
     root = write_people(tmp_path, [2] * 10)
     (found,) = verify(root, strangers=0.3).results

@@ -325,6 +325,14 @@ def test_no_plan(tmp_path: Path) -> None:
         raise AssertionError("opened")
 
 
+def test_a_plan_without_its_suffix_is_suggested(plan: Path) -> None:
+    with (
+        pytest.raises(SourceError, match=rf"Did you mean .*{plan.name}"),
+        open_session(plan.with_suffix("")),
+    ):
+        raise AssertionError("opened")
+
+
 def test_decisions_that_are_the_same_twice(tmp_path: Path) -> None:
     plan = save_plan(tmp_path / "plan.jsonl", tmp_path, [Decision("drop", "a/1.png")] * 2)
     session = killed(plan)
