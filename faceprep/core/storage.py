@@ -91,6 +91,12 @@ class ByteSource:
             ) from error
         return data
 
+    def announce(self, offset: int, n_bytes: int) -> None:
+        """Let the system fetch bytes that are read soon, so that the disk serves many at a time."""
+        if self._object is None and hasattr(os, "posix_fadvise"):
+            with suppress(OSError):  # a hint; the read itself reports what is wrong
+                os.posix_fadvise(self._fd, offset, n_bytes, os.POSIX_FADV_WILLNEED)
+
     def close(self) -> None:
         if self._object is None:
             os.close(self._fd)

@@ -192,6 +192,8 @@ class Work:
     """About how many files and bytes the output takes, for the preflight."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Files of the source that the job does not take, counted by suffix."""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """What the plan owes to the machine or the moment; a later start gets it in its request."""
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -286,6 +288,8 @@ class Request:
 
     Items that an earlier start gave up after fewer seconds are tried again.
     """
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """The choices of the plan of an earlier start, or of another process of the run."""
 
 
 class ShardWork(Protocol):

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
@@ -109,6 +109,8 @@ class Drive:
             if self._share:  # another process may have begun the run meanwhile
                 before = self._before = self._ledger.load_run()
                 self._refuse_other_run(before)
+                if before and before.get(planning.CHOICES, {}) != self.work.choices:
+                    self._plan()
                 self._ledger.recover(self._shards)
             self._find_repair(before)
             self._compare(before)
@@ -176,8 +178,11 @@ class Drive:
 
     def _plan(self) -> None:
         """Plan the work, and note the folders that are lost."""
+        request, before = self._request, self._before or {}
+        if not (request.overwrite or self._is_void):
+            request = replace(request, choices=before.get(planning.CHOICES, {}))
         self.work, self._described, self._lost = planning.plan(
-            self._job, self._request, self._places.scratch
+            self._job, request, self._places.scratch
         )
         self._shards = {shard.id: shard for stage in self.work.stages for shard in self._own(stage)}
 

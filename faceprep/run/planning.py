@@ -23,6 +23,8 @@ log = logging.getLogger("faceprep")
 _N_NAMED = 3
 _UNREAD = "unread"
 """Key of the description: the inputs that planning could not look at, path to errno."""
+CHOICES = "choices"
+"""Key of the description: the choices of the plan, see `Work.choices`."""
 
 
 class Planned(NamedTuple):
@@ -104,6 +106,7 @@ def _describe_work(work: Work) -> dict[str, Any]:
         "n_shards": len(shards),
         "shards": hashlib.sha256(cuts.encode("utf-8", "surrogateescape")).hexdigest(),
         "files": None if work.files is None else list(work.files),
+        **({CHOICES: dict(work.choices)} if work.choices else {}),
     }
 
 
