@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from faceprep.cli.progress import counting_bar, progress_bar
 from faceprep.cli.terminal_text import HelpContext, show_error, write_examples
 from faceprep.core import registry
 from faceprep.core.cpu import n_cores
-from faceprep.core.errors import FaceprepError, Interrupted, OptionError
+from faceprep.core.errors import FaceprepError, Interrupted, OptionError, Unconfirmed
 from faceprep.core.job import Continuation, Job, Service
 from faceprep.core.options import check_ranges
 from faceprep.core.suggest import did_you_mean
@@ -85,6 +86,9 @@ _RUN_OPTIONS = (
         ["--overwrite"], is_flag=True, help="Start again: remove the output of the earlier run."
     ),
 )
+_CONFIRM = JobOption(
+    ["--yes"], is_flag=True, help="Carry out what has to be confirmed without asking."
+)
 _N_NAMED = 3
 _SHARED_DETAILS = ("failures", "done_before", "skipped")
 """Details that every run has; the others are the job's own figures."""
@@ -136,7 +140,7 @@ def command_for(name: str) -> click.Command:
     options = [job_option(field, hints[field.name]) for field in fields(job)]
     callback, shared = _look, list[click.Option](_SHARED_OPTIONS)
     if issubclass(job, Job):
-        callback, shared = _run, [*_RUN_OPTIONS, *shared]
+        callback, shared = _run, [*_RUN_OPTIONS, *[_CONFIRM] * job.may_ask, *shared]
     elif issubclass(job, Continuation):
         callback, shared = _resume, [*_WORK_OPTIONS, *shared]
     elif issubclass(job, Service):
@@ -184,9 +188,23 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
     runner = _pop_runner(given)
     asked |= {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
     share = _parse_share(given.pop("shard"))
+    asked["is_confirmed"] = given.pop("yes", False)
     job = _make_job(ctx, given)
     request = Request(*_split_places(places, job), **asked, share=share)
-    return _run_job(job, request, runner, as_object, quiet)
+    try:
+        return _run_job(job, request, runner, as_object, quiet)
+    except Unconfirmed as error:
+        if as_object or not _confirm(error):
+            raise
+    return _run_job(job, replace(request, is_confirmed=True), runner, as_object, quiet)
+
+
+def _confirm(error: Unconfirmed) -> bool:
+    """Ask a person on the terminal; return False where there is none, or the answer is no."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    show_error(str(error))
+    return click.confirm("Continue?", err=True)
 
 
 @click.pass_context

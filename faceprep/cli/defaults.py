@@ -25,8 +25,9 @@ from faceprep.core.errors import OptionError
 from faceprep.core.suggest import did_you_mean
 
 log = logging.getLogger("faceprep")
-ONLY_TYPED = ("json",)
-"""Options that a command gets from its own line only, because scripts read what they change."""
+ONLY_TYPED = ("json", "yes")
+"""Options that a command gets from its own line only: scripts read what the one changes, and the
+other stands for a person who has looked."""
 _OWN, _PROJECT = Path("faceprep.toml"), Path("pyproject.toml")
 _FILE = "faceprep.cli.defaults"
 """Key of the file's name in the context of a command."""

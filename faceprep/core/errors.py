@@ -91,6 +91,10 @@ class ResumeError(FaceprepError):
     """An output that belongs to a run with another input or other options."""
 
 
+class Unconfirmed(FaceprepError):
+    """A run that a person has to confirm first; the command line asks, or needs --yes."""
+
+
 class TooManyFailures(FaceprepError):
     """More failed inputs than the caller allows."""
 

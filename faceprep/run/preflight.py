@@ -97,11 +97,17 @@ def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: 
         for name, value in now_options.items()
         if has_same_command and then_options.get(name) != value
     ]
+    remedy = _AFRESH
+    if not has_same_command:
+        remedy = (
+            "Use another output, or --overwrite, which removes what "
+            f"{before.get('command')} wrote there."
+        )
     if differences:
         raise ResumeError(
             f"this output was begun differently ({'; '.join(differences)})",
             path=output,
-            remedy=_AFRESH,
+            remedy=remedy,
         )
 
 

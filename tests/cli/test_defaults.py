@@ -117,7 +117,7 @@ def test_required_and_repeated_options(typed, face_folder: Path) -> None:
 
 
 def test_json_is_typed_only() -> None:
-    assert [variables_of("embed", name) for name in ONLY_TYPED] == [[]]
+    assert [variables_of("embed", name) for name in ONLY_TYPED] == [[], []]
 
 
 def test_a_project_without_defaults(typed, rec_set: Path) -> None:
