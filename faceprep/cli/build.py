@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import Any, cast, get_type_hints
 
 import click
 
-from faceprep.cli.defaults import log_defaults, set_defaults
+from faceprep.cli.defaults import add_places, log_defaults, set_defaults
 from faceprep.cli.examples import EXAMPLES
 from faceprep.cli.log_lines import log_to_stderr
 from faceprep.cli.parameters import JobOption, argument, job_option, with_variables
@@ -128,7 +129,11 @@ class _Command(click.Command):
         except FileNotFoundError:
             remedy = "Change to another folder."
             raise FaceprepError("the current folder was removed", remedy=remedy) from None
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except FaceprepError as error:
+            add_places(error, ctx)
+            raise
 
 
 def command_for(name: str) -> click.Command:
@@ -273,9 +278,10 @@ def _look(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _configure_log(given)
     places = _pop_arguments(ctx, given)
     job = _make_job(ctx, given)
+    began = time.monotonic()
     with _stoppable(job.stopped), counting_bar(quiet) as progress:
         result = job.look(*places, progress)
-    _print_result(result, as_object)
+    _print_result(job.command, result, as_object, began)
     return int(job.exit_status(result))
 
 
@@ -284,10 +290,10 @@ def _serve(ctx: click.Context, /, **given: Any) -> int:
     as_object, _ = given.pop("as_json"), _configure_log(given)
     (plan,) = _pop_arguments(ctx, given)
     signal.signal(signal.SIGTERM, _interrupt)
-    job = _make_job(ctx, given)
+    job, began = _make_job(ctx, given), time.monotonic()
     with _stoppable(job.stopped):
         result = job.serve(plan, lambda address: click.echo(address, err=as_object))
-    _print_result(result, as_object)
+    _print_result(job.command, result, as_object, began)
     return 0
 
 
@@ -313,9 +319,11 @@ def _pop_arguments(ctx: click.Context, given: dict[str, Any]) -> list[Any]:
     return [given.pop(word.name) for word in ctx.command.params if isinstance(word, click.Argument)]
 
 
-def _print_result(result: Any, as_object: bool) -> None:
+def _print_result(command: str, result: Any, as_object: bool, began: float) -> None:
+    """Print a result; as an object, it has all keys that a run has."""
     if as_object:
-        click.echo(json.dumps(result.as_json()))
+        shared = Summary(command, seconds=round(time.monotonic() - began, 3)).as_json()
+        click.echo(json.dumps(shared | result.as_json()))
     else:
         click.echo(str(result))
 
