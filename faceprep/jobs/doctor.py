@@ -171,8 +171,8 @@ class Doctor(Look):
     ) -> Diagnosis:
         needed = installed.requirements()
         is_in_store = path is not None and is_remote(path)
-        asked = [path] if path and not is_in_store else []
-        places = dict.fromkeys(map(os.path.abspath, (*asked, ".", scratch_place())))
+        first = "." if path is None or is_in_store else path
+        places = dict.fromkeys(os.path.abspath(place) for place in (first, ".", scratch_place()))
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         return Diagnosis(
             versions=_versions(needed),
