@@ -20,7 +20,7 @@ from typing import BinaryIO, cast
 
 from faceprep.core import input_faults, stores
 from faceprep.core.errors import OutputError, SourceError
-from faceprep.core.os_errors import NAME_A_FILE, as_error, guard
+from faceprep.core.os_errors import NAME_A_FILE, as_error, guard, refuse_foreign_name
 from faceprep.core.paths import look_at
 from faceprep.core.staged_file import StagedFile
 from faceprep.core.types import Buffer
@@ -266,7 +266,11 @@ def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
 
 
 def refuse_store(path: str | os.PathLike[str]) -> None:
-    """Refuse a place in an object store that only a disk can be. Raises OutputError."""
+    """Refuse a place in an object store that only a disk can be. Raises OutputError.
+
+    A name with another scheme raises OptionError: no folder is made of its parts.
+    """
+    refuse_foreign_name(path)
     if is_remote(path):
         raise OutputError(
             "nothing can be written here, in an object store",

@@ -283,6 +283,8 @@ class Request:
     """The part that this process carries out of a run that it shares with others."""
     joins: bool = False
     """Whether the run is the end of one that was shared."""
+    is_confirmed: bool = False
+    """Whether a person has confirmed what the job asks about, see `Job.may_ask`."""
     item_timeout: float | None = None
     """The limit of an item in seconds that was asked for, None for the usual one.
 

@@ -65,7 +65,7 @@ class Drive:
         self._ledger = Ledger(task.places)
         self._before = self._ledger.load_run()
         is_finished = self._share is None and bool((self._before or {}).get("finished"))
-        self._is_void = is_finished and self._ledger.is_deleted()
+        self._is_void = is_finished and self._ledger_before().is_deleted()
         self.is_prepared = False
         self._reports: dict[str, ShardReport] = {}
         self._by_status: Counter[str] = Counter()
@@ -116,7 +116,7 @@ class Drive:
             self._compare(before)
             is_fresh = self._request.overwrite or self._is_void or self._starts_again
             if is_fresh:
-                self._ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
+                self._ledger_before().forget(keep_outputs=self._job.writes_in_place(self._request))
             has_lost_files = is_fresh and self._before is not None and self.work.files is not None
             if self._load_finished() or has_lost_files:
                 self._plan()  # it may depend on what is there of the output
@@ -129,6 +129,13 @@ class Drive:
             self._run["item_timeout"] = self._request.item_timeout or self._earlier_timeout
             self._save(before)
         self.is_prepared = True
+
+    def _ledger_before(self) -> Ledger:
+        """Return the ledger of the earlier run, with the names of its outputs as it has them."""
+        places = self._places
+        if self._before and self._before.get("command") != self._job.command:
+            places = planning.places_before(places, self._before)
+        return Ledger(places)
 
     def _refuse_other_run(self, before: Mapping[str, Any] | None) -> None:
         if before is not None and not self._is_void:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faceprep import __version__
-from faceprep.core import input_faults, storage
+from faceprep.core import input_faults, registry, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.job import Job
 from faceprep.core.paths import full_path
-from faceprep.core.state_file import run_id_of
+from faceprep.core.state_file import STATE, run_id_of
 from faceprep.core.types import Outcome, Request, Shard, Work
+from faceprep.run.ledger import Places
 
 log = logging.getLogger("faceprep")
 _N_NAMED = 3
@@ -77,6 +78,21 @@ def is_repaired(
     then = plan(job, request, here, replayed).described
     storage.remove_tree(here)
     return all(before.get(name) == then[name] for name in ("fingerprint", "shards"))
+
+
+def places_before(places: Places, before: Mapping[str, Any] | None) -> Places:
+    """Return the places of the run `before` in the same output, maybe of another command.
+
+    The names of a run with folders beside its output start one folder higher than those of others.
+    """
+    command = (before or {}).get("command")
+    if command not in registry.COMMANDS or places.state.name != STATE:
+        return places
+    output = Path(full_path(places.state.parent))
+    siblings = registry.load(registry.COMMANDS, command).siblings
+    if not siblings:
+        return Places(output)
+    return Places(output.parent, home=output.name, siblings=siblings)
 
 
 def keep_files(described: dict[str, Any], before: Mapping[str, Any] | None) -> None:
