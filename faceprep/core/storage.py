@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from faceprep.core import input_faults, stores
 from faceprep.core.errors import OutputError, SourceError
@@ -162,11 +162,13 @@ def dated_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def size_of(path: str | os.PathLike[str]) -> int | None:
-    """Return the number of bytes in the file, or None if it does not exist."""
+    """Return the number of bytes in the file, or None if it does not exist. Raises SourceError."""
     try:
         return look_at(path).n_bytes
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise as_error(SourceError, "look at", path, error) from error
 
 
 def file_size(path: str | os.PathLike[str]) -> int:
@@ -179,11 +181,23 @@ def file_size(path: str | os.PathLike[str]) -> int:
 
 
 def open_source(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file or an object for reading. Raises SourceError."""
+    """Open a file or an object for reading. Opening and reading raise SourceError."""
     with guard("open", path, SourceError):
         if is_remote(path):
             return io.BufferedReader(stores.ObjectFile(path), _PIECE)
-        return open(path, "rb", opener=_opener)
+        return io.BufferedReader(_NamedFile(path, opener=_opener))
+
+
+class _NamedFile(io.FileIO):
+    """A file for reading whose faults are errors that name it."""
+
+    def readinto(self, buffer: Any) -> int | None:
+        with guard("read", str(self.name), SourceError):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with guard("read", str(self.name), SourceError):
+            return super().readall()
 
 
 def _opener(path: str, _: int) -> int:
@@ -274,7 +288,11 @@ def make_folder(path: str | os.PathLike[str]) -> None:
     """Make the folder and its parents where they do not exist. Raises OutputError."""
     refuse_store(path)
     with guard("make the folder", path):
-        os.makedirs(path, exist_ok=True)
+        try:
+            os.makedirs(path, exist_ok=True)
+        except FileExistsError:  # or a folder that could not be looked at
+            if not stat.S_ISDIR(os.stat(path).st_mode):
+                raise
 
 
 def remove_tree(path: Path) -> None:

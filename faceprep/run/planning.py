@@ -21,7 +21,7 @@ from faceprep.core.types import Outcome, Request, Shard, Work
 
 log = logging.getLogger("faceprep")
 _N_NAMED = 3
-_UNREAD = "unread"
+UNREAD = "unread"
 """Key of the description: the inputs that planning could not look at, path to errno."""
 
 
@@ -56,7 +56,7 @@ def plan(
             raise
     described = describe(job, request) | _describe_work(work)
     if faults.met:
-        described[_UNREAD] = dict(faults.met)
+        described[UNREAD] = dict(faults.met)
     return Planned(work, described, list(faults.lost.values()))
 
 
@@ -67,7 +67,7 @@ def is_repaired(
 
     It is planned once more, with the faults of that time.
     """
-    replayed = before.get(_UNREAD)
+    replayed = before.get(UNREAD)
     if not isinstance(replayed, dict) or before.get("fingerprint") == now["fingerprint"]:
         return False
     here = scratch / "before the repair"
