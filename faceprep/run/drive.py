@@ -212,7 +212,8 @@ class Drive:
             if len(self._reports) == len(self._shards):
                 break
             self._finish_report = None
-        if self._is_retried:
+        if self._is_retried or self._is_repaired:  # a plan holds the fingerprint of the input
+            self._finish_report = None
             self._ledger.undo(FINISH)
         unfinished = self._shards.keys() - self._reports.keys()
         if self._finish_report is None and self._share is None:

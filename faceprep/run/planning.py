@@ -46,7 +46,21 @@ def describe(job: Job, request: Request) -> dict[str, Any]:
 def plan(
     job: Job, request: Request, scratch: Path, replayed: Mapping[str, int] | None = None
 ) -> Planned:
-    """Plan a run, with the faults `replayed` of an earlier one. Raises FaceprepError."""
+    """Plan a run, with the faults `replayed` of an earlier one. Raises FaceprepError.
+
+    Where a fault is met, plan once more, since it may have passed: what cannot be read at all is
+    then found again.
+    """
+    planned = _plan_once(job, request, scratch, replayed)
+    if replayed is None and UNREAD in planned.described:
+        return _plan_once(job, request, scratch, None)
+    return planned
+
+
+def _plan_once(
+    job: Job, request: Request, scratch: Path, replayed: Mapping[str, int] | None
+) -> Planned:
+    """Plan a run. Raises FaceprepError."""
     with input_faults.watch(replayed) as faults:
         try:
             work = job.plan(request, scratch)

@@ -19,7 +19,7 @@ from tests.faults.checks import (
 from tests.faults.commands import Commands, Run
 from tests.faults.injection import Domain, Injector, Kind, Strike
 from tests.faults.inputs import Store
-from tests.faults.points import Point, plan_points, plan_read_points
+from tests.faults.points import READ_FAULTS, Point, plan_points, plan_read_points
 
 FACEPREP = "faceprep.cli:main"
 SCENES = ("new", "begun", "done")
@@ -148,6 +148,8 @@ class Trial:
         struck = self._harness.injector.hit
         if struck is None:
             return None
+        if self._scene and point.fault not in READ_FAULTS[struck.name]:
+            return None  # workers have come in another order
         self.n_tried += 1
         between = visible_tree(self._harness.work)
         if self._scene:

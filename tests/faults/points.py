@@ -34,7 +34,7 @@ _ASKS_PERMISSION = {
     "rename",
     "unlink",
 }
-_READ_FAULTS = {
+READ_FAULTS = {
     "open": ("EIO", "EACCES", "EINTR"),
     "fopen": ("EIO", "EACCES"),
     "read": ("EIO", "EINTR", "short-read"),
@@ -87,7 +87,7 @@ class Point:
 def plan_read_points(operations: Sequence[Operation]) -> list[Point]:
     """List every read fault that makes sense at each of the operations."""
     numbered = enumerate(operations, 1)
-    return [Point(fault, at) for at, each in numbered for fault in _READ_FAULTS[each.name]]
+    return [Point(fault, at) for at, each in numbered for fault in READ_FAULTS[each.name]]
 
 
 def plan_points(operations: Sequence[Operation], runner: str) -> list[Point]:
