@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from faceprep.core import input_faults, stores
 from faceprep.core.errors import OutputError, SourceError
+from faceprep.core.named_file import NamedFile
 from faceprep.core.os_errors import NAME_A_FILE, as_error, guard
 from faceprep.core.paths import look_at
 from faceprep.core.staged_file import StagedFile
@@ -165,9 +166,9 @@ def size_of(path: str | os.PathLike[str]) -> int | None:
     """Return the number of bytes in the file, or None if it does not exist. Raises SourceError."""
     try:
         return look_at(path).n_bytes
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return None
         raise as_error(SourceError, "look at", path, error) from error
 
 
@@ -185,19 +186,7 @@ def open_source(path: str | os.PathLike[str]) -> BinaryIO:
     with guard("open", path, SourceError):
         if is_remote(path):
             return io.BufferedReader(stores.ObjectFile(path), _PIECE)
-        return io.BufferedReader(_NamedFile(path, opener=_opener))
-
-
-class _NamedFile(io.FileIO):
-    """A file for reading whose faults are errors that name it."""
-
-    def readinto(self, buffer: Any) -> int | None:
-        with guard("read", str(self.name), SourceError):
-            return super().readinto(buffer)
-
-    def readall(self) -> bytes:
-        with guard("read", str(self.name), SourceError):
-            return super().readall()
+        return io.BufferedReader(NamedFile(path, opener=_opener))
 
 
 def _opener(path: str, _: int) -> int:

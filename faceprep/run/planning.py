@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from faceprep import __version__
 from faceprep.core import input_faults, storage
-from faceprep.core.errors import SourceError
+from faceprep.core.errors import FaceprepError
 from faceprep.core.job import Job
+from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import full_path
 from faceprep.core.state_file import run_id_of
 from faceprep.core.types import Outcome, Request, Shard, Work
@@ -64,9 +65,12 @@ def _plan_once(
     with input_faults.watch(replayed) as faults:
         try:
             work = job.plan(request, scratch)
-        except SourceError:
+        except FaceprepError as error:
             for outcome in islice(faults.lost.values(), _N_NAMED):
                 log.warning("%s", outcome.reason)
+            for path, number in faults.met.items():
+                if not is_fault(error):  # what seems wrong may be what could not be seen
+                    raise input_faults.error_of(path, number) from error
             raise
     described = describe(job, request) | _describe_work(work)
     if faults.met:

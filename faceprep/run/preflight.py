@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from faceprep import __version__
-from faceprep.core import disk_space, registry, storage
-from faceprep.core.errors import OptionError, OutputError, ResumeError, SourceError
-from faceprep.core.os_errors import as_error, missing_source
+from faceprep.core import disk_space, input_faults, registry, storage
+from faceprep.core.errors import OptionError, OutputError, ResumeError
+from faceprep.core.os_errors import missing_source
 from faceprep.core.output_tree import is_within, refuse_overlap
 from faceprep.core.paths import exists, is_folder, is_present, real_path
 from faceprep.core.state_file import STATE
@@ -183,7 +182,7 @@ def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], outp
     known = before.get(planning.UNREAD) or {}
     for path, number in now.get(planning.UNREAD, {}).items():
         if path not in known:
-            raise as_error(SourceError, "look at", path, OSError(number, os.strerror(number)))
+            raise input_faults.error_of(path, number)
     if before.get("fingerprint") != now["fingerprint"]:
         expected, found = _differing_parts(str(before.get("fingerprint")), now["fingerprint"])
         raise ResumeError(

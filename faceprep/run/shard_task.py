@@ -77,12 +77,15 @@ class ShardTask:
                 items.release(outcome.key)
                 outcomes.append(outcome)
             return sink.commit(outcomes)
-        except BaseException as end:
+        except Exception as end:
             sink.discard()
-            if not isinstance(end, Exception) or not _is_bug(end):
+            if not _is_bug(end):
                 raise
             log.debug("shard %s", shard.id, exc_info=True)
             return crashed(shard, _describe_bug(end))
+        except BaseException:
+            sink.discard()
+            raise
 
 
 def crashed(shard: Shard, reason: str) -> ShardReport:
