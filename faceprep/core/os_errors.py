@@ -67,6 +67,30 @@ def refuse_foreign_name(path: str | os.PathLike[str]) -> None:
         raise OptionError("cannot be read or written", **foreign._asdict())
 
 
+@contextmanager
+def name_faults(place: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an `OSError` that nothing inside the block has handled into one clear line.
+
+    It is about the path that the error names, else about `place`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unforeseen(error, place) from error
+
+
+def unforeseen(error: OSError, place: str | os.PathLike[str] = "") -> FaceprepError:
+    """Return one line for an error that nothing has handled, about the path that it names."""
+    path = error.filename if isinstance(error.filename, str | bytes) else place
+    return as_error(FaceprepError, "go on", os.fsdecode(path), error)
+
+
+def is_fault(error: FaceprepError) -> bool:
+    """Return whether an error comes from a disk or a store, not from what is or is not there."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno not in (errno.ENOENT, errno.ENOTDIR)
+
+
 def missing_source(path: str | os.PathLike[str]) -> SourceError:
     """Return the error of a source that does not exist, with the shards that were written for it.
 

@@ -26,6 +26,7 @@ from urllib.parse import quote, unquote_to_bytes
 from faceprep.core import os_errors, storage
 from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.core.output_tree import is_inside
+from faceprep.core.paths import is_folder, is_present
 
 STATE = ".faceprep"
 RUN = "run.json"
@@ -57,8 +58,8 @@ def hold_folder(folder: Path) -> Iterator[None]:
 def open_state(folder: Path) -> None:
     """Turn the state file of `folder` into a folder, where there is one. Raises OutputError."""
     state, opened = folder / STATE, folder / _OPENED
-    if os.path.isdir(opened):
-        if os.path.lexists(state):  # the conversion had not begun, or was complete
+    if is_folder(opened):
+        if is_present(state):  # the conversion had not begun, or was complete
             storage.remove_tree(opened)
         else:
             storage.move(opened, state)
@@ -215,7 +216,10 @@ def find_state(folder: Path) -> StateReader | None:
 
 
 def load_run(state: Path) -> dict[str, Any]:
-    """Return the record of the run in a state folder; empty where it is missing or damaged."""
+    """Return the record of the run in a state folder; empty where it is missing or damaged.
+
+    Raises SourceError where it cannot be read.
+    """
     return load_record(StateFolder(state), RUN)
 
 
@@ -243,9 +247,16 @@ def run_of(path: Path) -> dict[str, Any]:
 
 
 def load_record(state: StateReader, name: str) -> dict[str, Any]:
-    """Return the record of the run in the file `name`; empty where it is missing or damaged."""
+    """Return the record of the run in the file `name`; empty where it is missing or damaged.
+
+    Raises SourceError where it cannot be read.
+    """
     try:
         run = json.loads(state.read(name))
-    except (FaceprepError, ValueError):
+    except FaceprepError as error:
+        if os_errors.is_fault(error):
+            raise
+        return {}
+    except ValueError:
         return {}
     return run if isinstance(run, dict) else {}
