@@ -16,7 +16,7 @@ from benchmarks.results import RESULTS, Results, load_results
 from benchmarks.topics import HERE, TOPICS, fill_words, script_of, sentence_of
 from tests.real import ROOT
 
-_HELPERS = {"figures", "landmark_faces", "machine", "results", "scale", "texts", "timing", "topics"}
+_HELPERS = {"figures", "landmark_faces", "machine", "passages", "results", "scale", "texts", "timing", "topics"}
 
 
 def test_every_text_is_what_the_results_generate() -> None:
@@ -54,9 +54,10 @@ def test_words_with_missing_places_are_left_out() -> None:
 
 
 def test_a_reference_without_a_figure_is_named() -> None:
-    table = {"title": "t", "note": "2 items", "rows": {"a": {"seconds": 1234.5}}}
+    table = {"title": "t", "note": "2 items", "rows": {"a": {"seconds": 1234.5, "share": 0.017}}}
     results = Results({"x": {"tables": [table]}})
     assert results.fill("{x > t > a > seconds} s, {x > t > note}") == "1,234 s, 2 items"
+    assert results.fill("{x > t > a > share:%} of {x > t > note}") == "1.7 % of 2 items"
     with pytest.raises(LookupError, match="x > t > b > seconds"):
         results.number("x > t > b > seconds")
 
