@@ -28,7 +28,8 @@ def photos(results: Results) -> str:
     """Return seconds by number of workers and by runner."""
     names = ("--workers 1", "--workers 2", "--runner ray --workers 2")
     lines = [f"| `{name}` | {{{PHOTOS} > {name} > seconds}} |" for name in names]
-    text = f"`extract-photos` with retinaface, {{{PHOTOS} > note}}:\n\n| option | seconds |\n|---|---:|\n"
+    text = f"`extract-photos` with retinaface, {{{PHOTOS} > note}}:\n\n"
+    text += "| option | seconds |\n|---|---:|\n"
     return results.fill(text + "\n".join(lines)) + "\n"
 
 

@@ -263,7 +263,7 @@ def refuse_store(path: str | os.PathLike[str]) -> None:
     """Refuse a place in an object store that only a disk can be. Raises OutputError."""
     if is_remote(path):
         raise OutputError(
-            "nothing can be written here, in an object store",
+            "this output cannot be in an object store",
             path=path,
             expected="a path on a disk",
             remedy="Name one, then upload it.",

@@ -41,7 +41,7 @@ def test_no_command_writes_into_its_source(
     job: Convert | Folder2Rec, name: str, face_folder: Path
 ) -> None:
     before = tree(face_folder)
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         run_job(job, Request((face_folder,), face_folder / name), SerialRunner())
     assert tree(face_folder) == before
 
@@ -51,5 +51,5 @@ def test_a_container_leaves_the_rest_of_its_folder_free(rec_set: Path) -> None:
     summary = run_job(Rec2Folder(), Request((rec_set,), rec_set / "images"), SerialRunner())
     assert summary.ok == summary.inputs > 0
     assert (rec_set / "train.rec").read_bytes() == before
-    with pytest.raises(OutputError, match="the output would lie over the input"):
+    with pytest.raises(OutputError, match="the output would overwrite the input"):
         run_job(Rec2Folder(), Request((rec_set,), rec_set), SerialRunner())

@@ -18,7 +18,7 @@ from faceprep.pages.review.gallery import AGAINST, FOR, INTO, LEAD, SUBJECT, Gal
 from faceprep.pages.review.thumbnails import make_thumbnail
 
 _N_SHOWN, _N_EACH, _SIDE = 8, 3, 80
-_TITLES = {MERGE: "Merged people", MOVE: "Images of somebody else", DROP: "Dropped images"}
+_TITLES = {MERGE: "Merged people", MOVE: "Images of other people", DROP: "Dropped images"}
 _TEXTS = {
     MERGE: "The names in one box are one person. The least similar are shown first.",
     MOVE: "Each image on the left was moved to the identity on the right.",
