@@ -18,14 +18,20 @@ from tests.fakes import tree
 
 @pytest.mark.parametrize(
     ("output", "problem"),
-    [("a", "over"), (".", "over"), ("link", "over"), ("a/b", "in"), ("a/b/c", "in")],
+    [
+        ("a", "overwrite"),
+        (".", "overwrite"),
+        ("link", "overwrite"),
+        ("a/b", "be inside"),
+        ("a/b/c", "be inside"),
+    ],
 )
 def test_an_output_over_or_in_its_source_is_refused(
     output: str, problem: str, tmp_path: Path
 ) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "link").symlink_to("a")
-    with pytest.raises(OutputError, match=f"the output would lie {problem} the input: found"):
+    with pytest.raises(OutputError, match=f"the output would {problem} the input: found"):
         refuse_overlap(tmp_path / "a", tmp_path / output, [tmp_path / output])
 
 
