@@ -43,6 +43,7 @@ TOPICS = {
         needs=("tensorflow", "webdataset"),
         peers=("torch",),
     ),
+    "object-stores": Topic(quick="--identities 4 --images 5", needs=("moto", "s3fs")),
     "manifest": Topic(("--dir {dir} --suffixes .npz",)),
     "apply": Topic(("--dir {dir}",)),
     "video": Topic(("{data}/video/short_hamilton_clip.mp4",), "--repeats 1"),
@@ -54,7 +55,7 @@ TOPICS = {
     "follow": Topic(("{data} --only speed",)),
     "detectors": Topic(
         ("--video {data}/video/short_hamilton_clip.mp4",),
-        "--frames 2 --repeats 1 --only package",
+        "--frames 2 --repeats 1 --only package recall",
         needs=("insightface",),
         peers=("mtcnn", "tensorflow"),
     ),

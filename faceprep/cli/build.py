@@ -42,19 +42,19 @@ _WORK_OPTIONS = (
         ["--workers"],
         type=click.IntRange(1),
         metavar="N",
-        help="Use this many processes.  [default: the cores]",
+        help="Use this many processes.  [default: one per core]",
     ),
     JobOption(
         ["--runner"],
         type=click.Choice(list(registry.RUNNERS)),
         default="processes",
         show_default=True,
-        help="Run the shards in this way.",
+        help="Choose how the shards are run.",
     ),
     JobOption(
         ["--ray-address"],
         metavar="HOST:PORT",
-        help="Use the Ray cluster at this address.  [default: the cluster at hand, else this "
+        help="Use the Ray cluster at this address.  [default: a running cluster, else this "
         "machine]",
     ),
     JobOption(
@@ -62,7 +62,7 @@ _WORK_OPTIONS = (
         type=click.FloatRange(0, min_open=True),
         metavar="SECONDS",
         help="Give up an image or a step in a video after this many seconds. A later start with a "
-        "larger value tries it again. It takes processes: --runner serial cannot end one.  "
+        "larger value tries it again. It needs processes: --runner serial cannot stop an image.  "
         f"[default: {ITEM_TIMEOUT_S:g}]",
     ),
     JobOption(
@@ -77,8 +77,8 @@ _RUN_OPTIONS = (
     JobOption(
         ["--shard"],
         metavar="I/N",
-        help="Carry out part I of N in this process, and the others in others; `faceprep finish` "
-        "joins them.",
+        help="Carry out only part I of N. Other processes carry out the others, and `faceprep "
+        "finish` joins them.",
     ),
     JobOption(
         ["--limit"], type=click.IntRange(1), metavar="N", help="Process only the first N inputs."
@@ -232,7 +232,7 @@ def _pop_runner(given: dict[str, Any]) -> Runner:
     if name == _RAY:
         return cast(Runner, make(workers or 0, item_timeout, address or ""))
     if address:
-        raise OptionError("--ray-address has an effect with --runner ray only")
+        raise OptionError("--ray-address needs --runner ray")
     return cast(Runner, make(workers or n_cores(), item_timeout))
 
 

@@ -179,7 +179,7 @@ def without_workers(folder: Path) -> Iterator[int]:
         while not _flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, path):
             if time.monotonic() > patience:
                 raise OutputError(
-                    "a worker of the run before is still writing here",
+                    "a worker of the earlier run is still writing here",
                     path=folder,
                     remedy="Wait for it, or end that process; then start again.",
                 )

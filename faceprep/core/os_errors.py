@@ -31,9 +31,9 @@ _REMEDIES = {
     errno.ENOTDIR: "A part of the path is a file.",
     errno.ENAMETOOLONG: "Give the input a shorter name.",
     errno.EEXIST: "A file is in the way.",
-    errno.EXDEV: "Hard links end where a file system ends: copy, or use symbolic links.",
-    errno.EMLINK: "The file has as many names as its file system allows: copy, or use symbolic "
-    "links.",
+    errno.EXDEV: "Hard links cannot cross file systems: copy, or use symbolic links.",
+    errno.EMLINK: "The file has the most hard links that its file system allows: copy, or use "
+    "symbolic links.",
 }
 
 
@@ -114,7 +114,7 @@ def missing_source(path: str | os.PathLike[str]) -> SourceError:
     return SourceError(
         "no such file or folder",
         path=path,
-        expected="one of its shards, which stands for all",
+        expected="one of its shards, which stands for all of them",
         found=str(shards[0]),
         remedy="Name that one.",
     )

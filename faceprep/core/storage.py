@@ -276,7 +276,7 @@ def refuse_store(path: str | os.PathLike[str]) -> None:
     refuse_foreign_name(path)
     if is_remote(path):
         raise OutputError(
-            "nothing can be written here, in an object store",
+            "this output cannot be in an object store",
             path=path,
             expected="a path on a disk",
             remedy="Name one, then upload it.",

@@ -361,7 +361,7 @@ def test_a_table_that_cannot_be_meant(extracted: Path) -> None:
 def test_places_that_are_refused(extracted: Path) -> None:
     first = extracted / "first"
     before = tree(extracted)
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         align(extracted / "src", extracted / "src" / "out", Align(first / "faces.parquet"))
     with pytest.raises(OutputError, match="the table lies in the output"):
         align(extracted / "src", first, Align(first / "faces.parquet"), overwrite=True)

@@ -72,11 +72,11 @@ def test_foreign_files_are_refused(ending: str, photos: Path, tmp_path: Path) ->
 
 def test_places_that_are_refused(photos: Path, tmp_path: Path) -> None:
     before = tree(photos)
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         run(photos, photos / "ann" / "out")
     for ending in ("_none", "_multi"):
         source = photos.rename(tmp_path / f"out{ending}")
-        with pytest.raises(OutputError, match="the output would lie over the input"):
+        with pytest.raises(OutputError, match="the output would overwrite the input"):
             run(source, tmp_path / "out")
         photos = source
     assert tree(photos) == before

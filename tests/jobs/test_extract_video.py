@@ -185,7 +185,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match=r"no videos here: expected \.mov"):
         extract(tmp_path / "empty", tmp_path / "out")
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         film(tmp_path / "tree" / "v.mp4", "r")
         extract(tmp_path / "tree", tmp_path / "tree" / "out")
 

@@ -234,9 +234,9 @@ def test_options_that_cannot_be_meant(
 
 
 def test_output_and_input_are_apart(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         merge(source, source / "out")
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         merge(embed(source, tmp_path / "set.npz"), source / "out")
 
 

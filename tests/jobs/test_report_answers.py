@@ -92,7 +92,7 @@ def test_merged_people_are_side_by_side(source: Path, tmp_path: Path) -> None:
     undecided = [each._replace(verdict="undecided") for each in found]
     (section,) = decision_sections(header, undecided, tmp_path / "scratch")
     assert section.title == "People who may be one"
-    assert "Nothing of this was carried out" in section.text
+    assert "Nothing here was carried out" in section.text
     run(Apply(), plan, tmp_path / "applied")
     applied = report(tmp_path / "applied")
     assert applied["merge_pictures"] == shown, "apply shows what it carried out"

@@ -133,7 +133,7 @@ def _faceless(facts: PieceFacts, n: int) -> str:
     if not n:
         if facts.n_missed:
             return "none of the wanted frames could be decoded"
-        return "no such frames in it"
+        return "it has none of the wanted frames"
     if counts[OK] + counts[NO_CROP]:
         return ""
     wanted = count_noun(n, "wanted frame")
@@ -155,7 +155,9 @@ def _pair_fault(choice: FrameChoice, facts: PieceFacts, frames: Sequence[Path]) 
     if not choice.is_pair or n_ok >= _PAIR or is_whole:
         return ""
     if choice.is_pair_of_faces:
-        return f"only {n_ok:,} of its {count_noun(n_wanted, 'frame')} has a face, a pair needs two"
+        return (
+            f"only {n_ok:,} of its {count_noun(n_wanted, 'frame')} has a face, but a pair needs two"
+        )
     if n_wanted < _PAIR and n_ok == n_wanted:
         return f"too short for a pair: {count_noun(facts.n_frames or 0, 'frame')}"
     lost = islice(_lost_frames(frames), _PAIR)

@@ -185,6 +185,6 @@ def _external_files(proto: Any, folder: Path) -> list[str]:
                 "holds its weights in another file",
                 expected=f"{name} beside it",
                 found="no such file",
-                remedy="Copy it there too.",
+                remedy="Copy it beside the model.",
             )
     return sorted(names)
