@@ -220,19 +220,26 @@ def load_run(state: Path) -> dict[str, Any]:
 
 
 def run_id_of(path: Path) -> str | None:
-    """Return the id of the run that made `path`: an output folder, a file in one, or a file.
+    """Return the id of the run that made `path`.
 
     Returns None for a path that faceprep did not make, or made before runs had ids.
+    """
+    found = run_of(path).get("id")
+    return found if isinstance(found, str) else None
+
+
+def run_of(path: Path) -> dict[str, Any]:
+    """Return the record of the run that made `path`: an output folder, a file in one, or a file.
+
+    It is empty for a path that faceprep did not make.
     """
     folder, inner = path, RUN
     if not path.is_dir():
         folder, inner = path.parent, f"{path.name}/{RUN}"
     state = find_state(folder)
     if state is None:
-        return None
-    run = load_record(state, inner) or load_record(state, RUN)
-    found = run.get("id")
-    return found if isinstance(found, str) else None
+        return {}
+    return load_record(state, inner) or load_record(state, RUN)
 
 
 def load_record(state: StateReader, name: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import BinaryIO, cast
 
 from faceprep.core import input_faults, stores
 from faceprep.core.errors import OutputError, SourceError
-from faceprep.core.os_errors import NAME_A_FILE, as_error, guard
+from faceprep.core.os_errors import NAME_A_FILE, as_error, guard, refuse_foreign_name
 from faceprep.core.paths import look_at
 from faceprep.core.staged_file import StagedFile
 from faceprep.core.types import Buffer
@@ -90,6 +90,12 @@ class ByteSource:
                 SourceError, f"read {n_bytes} bytes at offset {offset}", self.path, error
             ) from error
         return data
+
+    def announce(self, offset: int, n_bytes: int) -> None:
+        """Let the system fetch bytes that are read soon, so that the disk serves many at a time."""
+        if self._object is None and hasattr(os, "posix_fadvise"):
+            with suppress(OSError):  # a hint; the read itself reports what is wrong
+                os.posix_fadvise(self._fd, offset, n_bytes, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:
         if self._object is None:
@@ -260,7 +266,11 @@ def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
 
 
 def refuse_store(path: str | os.PathLike[str]) -> None:
-    """Refuse a place in an object store that only a disk can be. Raises OutputError."""
+    """Refuse a place in an object store that only a disk can be. Raises OutputError.
+
+    A name with another scheme raises OptionError: no folder is made of its parts.
+    """
+    refuse_foreign_name(path)
     if is_remote(path):
         raise OutputError(
             "nothing can be written here, in an object store",

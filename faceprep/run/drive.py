@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
@@ -65,7 +65,7 @@ class Drive:
         self._ledger = Ledger(task.places)
         self._before = self._ledger.load_run()
         is_finished = self._share is None and bool((self._before or {}).get("finished"))
-        self._is_void = is_finished and self._ledger.is_deleted()
+        self._is_void = is_finished and self._ledger_before().is_deleted()
         self.is_prepared = False
         self._reports: dict[str, ShardReport] = {}
         self._by_status: Counter[str] = Counter()
@@ -109,12 +109,14 @@ class Drive:
             if self._share:  # another process may have begun the run meanwhile
                 before = self._before = self._ledger.load_run()
                 self._refuse_other_run(before)
+                if before and before.get(planning.CHOICES, {}) != self.work.choices:
+                    self._plan()
                 self._ledger.recover(self._shards)
             self._find_repair(before)
             self._compare(before)
             is_fresh = self._request.overwrite or self._is_void or self._starts_again
             if is_fresh:
-                self._ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
+                self._ledger_before().forget(keep_outputs=self._job.writes_in_place(self._request))
             has_lost_files = is_fresh and self._before is not None and self.work.files is not None
             if self._load_finished() or has_lost_files:
                 self._plan()  # it may depend on what is there of the output
@@ -127,6 +129,13 @@ class Drive:
             self._run["item_timeout"] = self._request.item_timeout or self._earlier_timeout
             self._save(before)
         self.is_prepared = True
+
+    def _ledger_before(self) -> Ledger:
+        """Return the ledger of the earlier run, with the names of its outputs as it has them."""
+        places = self._places
+        if self._before and self._before.get("command") != self._job.command:
+            places = planning.places_before(places, self._before)
+        return Ledger(places)
 
     def _refuse_other_run(self, before: Mapping[str, Any] | None) -> None:
         if before is not None and not self._is_void:
@@ -176,8 +185,11 @@ class Drive:
 
     def _plan(self) -> None:
         """Plan the work, and note the folders that are lost."""
+        request, before = self._request, self._before or {}
+        if not (request.overwrite or self._is_void):
+            request = replace(request, choices=before.get(planning.CHOICES, {}))
         self.work, self._described, self._lost = planning.plan(
-            self._job, self._request, self._places.scratch
+            self._job, request, self._places.scratch
         )
         self._shards = {shard.id: shard for stage in self.work.stages for shard in self._own(stage)}
 

@@ -31,6 +31,7 @@ def run_job(
     if is_remote(request.output):
         return run_in_store(job, request, lambda here: run_job(job, here, runner, progress))
     started = time.monotonic()
+    job.check_places(request)
     places = _places(job, request)
     folders = _folders(job, request)
     preflight.refuse_bad_places(request, folders, job.writes_in_place(request))

@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faceprep import __version__
-from faceprep.core import input_faults, storage
+from faceprep.core import input_faults, registry, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.job import Job
 from faceprep.core.paths import full_path
-from faceprep.core.state_file import run_id_of
+from faceprep.core.state_file import STATE, run_id_of
 from faceprep.core.types import Outcome, Request, Shard, Work
+from faceprep.run.ledger import Places
 
 log = logging.getLogger("faceprep")
 _N_NAMED = 3
 _UNREAD = "unread"
 """Key of the description: the inputs that planning could not look at, path to errno."""
+CHOICES = "choices"
+"""Key of the description: the choices of the plan, see `Work.choices`."""
 
 
 class Planned(NamedTuple):
@@ -77,6 +80,21 @@ def is_repaired(
     return all(before.get(name) == then[name] for name in ("fingerprint", "shards"))
 
 
+def places_before(places: Places, before: Mapping[str, Any] | None) -> Places:
+    """Return the places of the run `before` in the same output, maybe of another command.
+
+    The names of a run with folders beside its output start one folder higher than those of others.
+    """
+    command = (before or {}).get("command")
+    if command not in registry.COMMANDS or places.state.name != STATE:
+        return places
+    output = Path(full_path(places.state.parent))
+    siblings = registry.load(registry.COMMANDS, command).siblings
+    if not siblings:
+        return Places(output)
+    return Places(output.parent, home=output.name, siblings=siblings)
+
+
 def keep_files(described: dict[str, Any], before: Mapping[str, Any] | None) -> None:
     """Add the files of the run so far: one that is there already may not be planned again."""
     if before and described["files"] is not None:
@@ -104,6 +122,7 @@ def _describe_work(work: Work) -> dict[str, Any]:
         "n_shards": len(shards),
         "shards": hashlib.sha256(cuts.encode("utf-8", "surrogateescape")).hexdigest(),
         "files": None if work.files is None else list(work.files),
+        **({CHOICES: dict(work.choices)} if work.choices else {}),
     }
 
 

@@ -90,16 +90,24 @@ def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: 
         f"{name} {before.get(name)!r} then, {now[name]!r} now"
         for name in ("command", "sources")
         if before.get(name) != now[name]
-    ] + [
+    ]
+    has_same_command = before.get("command") == now["command"]
+    differences += [
         f"--{name.replace('_', '-')} {_said(then_options.get(name))} then, {_said(value)} now"
         for name, value in now_options.items()
-        if then_options.get(name) != value
+        if has_same_command and then_options.get(name) != value
     ]
+    remedy = _AFRESH
+    if not has_same_command:
+        remedy = (
+            "Use another output, or --overwrite, which removes what "
+            f"{before.get('command')} wrote there."
+        )
     if differences:
         raise ResumeError(
             f"this output was begun differently ({'; '.join(differences)})",
             path=output,
-            remedy=_AFRESH,
+            remedy=remedy,
         )
 
 
