@@ -33,11 +33,15 @@ TOPICS = {
         ("--dir {dir} [--mxnet-python {mxnet}]",), "--images 2000 --index-lines 100000 --repeats 1"
     ),
     "convert": Topic(("--dir {dir} [--mxnet-python {mxnet}]",), "--n 2000 --repeats 1"),
+    "shuffle": Topic(("--dir {disk}",), "--n 2000 --mib 300 --repeats 1"),
     "tar-index": Topic(("--dir {dir}",), "--samples 500 --repeats 1", peers=("webdataset",)),
     "parquet-images": Topic(("--dir {dir}",), "--images 2000 --reads 200 --repeats 1"),
     "tfrecord": Topic(("--dir {dir}",), needs=("tensorflow",)),
     "epoch": Topic(
-        ("--dir {dir}",), "--images 1000 --repeats 1", needs=("tensorflow", "webdataset")
+        ("--dir {dir}",),
+        "--images 1000 --repeats 1",
+        needs=("tensorflow", "webdataset"),
+        peers=("torch",),
     ),
     "manifest": Topic(("--dir {dir} --suffixes .npz",)),
     "apply": Topic(("--dir {dir}",)),

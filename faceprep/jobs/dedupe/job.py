@@ -45,7 +45,6 @@ from faceprep.steps.listed_set import list_source, load_listed, open_listed, rea
 from faceprep.steps.model_names import EMBEDDERS
 from faceprep.steps.place_images import (
     PLACE,
-    UNDO,
     PlacingOptions,
     choose_target,
     finish_plan,
@@ -56,7 +55,7 @@ from faceprep.steps.place_images import (
     plan_path,
     write_decided,
 )
-from faceprep.tables.plan import PLAN, read_plan
+from faceprep.tables.plan import PLAN, UNDO, read_plan
 from faceprep.vision.encodings import Encoded, steps_of
 from faceprep.vision.load_image import load_image_bytes
 

@@ -99,7 +99,8 @@ def add_up(pieces: Iterable[PieceFacts]) -> PieceFacts:
 def _judge(path: str, facts: PieceFacts, pair_fault: str) -> Iterator[Outcome]:
     """Describe the fault of the video as a whole, if it has one."""
     if facts.error:
-        yield Outcome(path, UNDECODABLE, facts.error, _VIDEO)
+        reason = facts.error.partition(f"{path}: ")[2] or facts.error
+        yield Outcome(path, UNDECODABLE, reason, _VIDEO)
         return
     n = sum(facts.by_status.values()) - facts.n_missed
     damage = describe_damage(
@@ -119,7 +120,7 @@ def _judge(path: str, facts: PieceFacts, pair_fault: str) -> Iterator[Outcome]:
     kept = f"{n:,} frames were kept" if damage and n else ""
     reasons = [damage, faceless or pair_fault, kept, *facts.converted]
     if damage or faceless or pair_fault:
-        yield Outcome(path, status, f"{path}: {'; '.join(filter(None, reasons))}", _VIDEO)
+        yield Outcome(path, status, "; ".join(filter(None, reasons)), _VIDEO)
     elif facts.converted:
         what = "; ".join(facts.converted)
         log.info("%s: %s", path, what)
