@@ -92,7 +92,7 @@ def apply_command(plan: Path) -> str:
 
 def plan_of(path: Path) -> Path:
     """Return the plan of an output: in a folder, or beside a file; `path` itself without one."""
-    plans = path / PLAN, path.with_name(f"{path.stem}.{PLAN}")
+    plans = path / PLAN, path.parent / f"{path.stem}.{PLAN}"
     return next((plan for plan in plans if storage.size_of(plan) is not None), path)
 
 
