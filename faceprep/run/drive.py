@@ -110,7 +110,7 @@ class Drive:
             if self._share:  # another process may have begun the run meanwhile
                 before = self._before = self._ledger.load_run()
                 self._refuse_other_run(before)
-                if before and before.get(planning.CHOICES, {}) != self.work.choices:
+                if before and planning.choices_of(before) != self.work.choices:
                     self._plan()
                 self._ledger.recover(self._shards)
             self._find_repair(before)
@@ -198,8 +198,7 @@ class Drive:
         """Return the request with the choices of the earlier run, unless that is given up."""
         if self._request.overwrite or self._is_void:
             return self._request
-        choices = (self._before or {}).get(planning.CHOICES, {})
-        return replace(self._request, choices=choices)
+        return replace(self._request, choices=planning.choices_of(self._before or {}))
 
     def _find_repair(self, before: Mapping[str, Any] | None) -> None:
         """Note whether inputs that the earlier run could not look at have been repaired.

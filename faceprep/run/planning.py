@@ -103,14 +103,20 @@ def places_before(places: Places, before: Mapping[str, Any] | None) -> Places:
 
     The names of a run with folders beside its output start one folder higher than those of others.
     """
-    command = (before or {}).get("command")
+    command = str((before or {}).get("command"))
     if command not in registry.COMMANDS or places.state.name != STATE:
         return places
     output = Path(full_path(places.state.parent))
-    siblings = registry.load(registry.COMMANDS, command).siblings
+    siblings = getattr(registry.load(registry.COMMANDS, command), "siblings", ())
     if not siblings:
         return Places(output)
     return Places(output.parent, home=output.name, siblings=siblings)
+
+
+def choices_of(before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the choices of the plan of the run `before`, whose record may be damaged."""
+    choices = before.get(CHOICES)
+    return choices if isinstance(choices, dict) else {}
 
 
 def keep_files(described: dict[str, Any], before: Mapping[str, Any] | None) -> None:

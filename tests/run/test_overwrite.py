@@ -138,7 +138,17 @@ def _run(state: Path) -> None:
     (state / "run.json").mkdir()
 
 
+def _record(**fields: object) -> Callable[[Path], None]:
+    def damage(state: Path) -> None:
+        run = json.loads((state / "run.json").read_text())
+        (state / "run.json").write_text(json.dumps(run | fields))
+
+    return damage
+
+
 BROKEN = {
+    "a command that is a list": _record(command=["lines"], finished=True),
+    "choices that are a number": _record(choices=5, command="x"),
     "a name outside": _page('[["../victim/a.txt"], [4]]\n'),
     "not a page": _page("3\n"),
     "not names": _page("[[3], [4]]\n"),
