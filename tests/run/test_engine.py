@@ -16,6 +16,7 @@ from faceprep.core.errors import OutputError, ResumeError, TooManyFailures
 from faceprep.core.options import option
 from faceprep.core.types import Outcome, Runner, Shard, ShardReport, Stage, Work
 from faceprep.run.drive import Progress
+from faceprep.run.failures import write_failures
 from faceprep.run.ledger import Ledger, Places, ShardSink
 from faceprep.tables.ledger import first_failures
 from tests.fakes import JoinedLines, Lines, opened, results, tree, write_lines
@@ -370,6 +371,6 @@ def test_a_failing_file_whose_name_holds_a_carriage_return(tmp_path: Path) -> No
     outcomes = [Outcome("a\rb.jpg", "undecodable", "x"), Outcome('c"\n', "undecodable", "y")]
     places = Places(tmp_path)
     report = ShardSink(places, "0").commit(outcomes)
-    Ledger(places).write_failures([report], {})
+    write_failures(places, [report], {})
     first, n = first_failures(str(places.failures), 5)
     assert first == [outcome[:3] for outcome in outcomes] and n == 2

@@ -30,6 +30,7 @@ from faceprep.core.paths import is_folder
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
 from faceprep.sets.class_map import name_for
+from faceprep.sets.file_family import announce_reads
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.members import SkippedFiles
 from faceprep.sets.set_index import IndexWriter, SetIndex
@@ -44,7 +45,6 @@ _MOST_SHARDS = 1 << 63 - SHIFT
 _BATCH = 1 << 14
 _LARGEST_SAMPLE = 1 << 30
 _MOST_OPEN = 64
-_AT_ONCE = 512
 _AHEAD = 256 << 10  # stays in the processor's cache
 _GAP = 4 << 10
 _FAMILY = re.compile(r"(?s)(.*)-(\d+)-of-(\d+)\.tar")
@@ -123,8 +123,7 @@ class TarSet(ImageSet):
         return ""
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
-        for start in range(0, len(positions), _AT_ONCE):
-            block = positions[start : start + _AT_ONCE]
+        for block in announce_reads(self._source, self.index.places, positions):
             first, last = block[0], block[-1] + 1
             if isinstance(block, range) and block.step == 1:
                 keys = self.keys(first, last)
@@ -147,31 +146,31 @@ class TarSet(ImageSet):
             reason = f"its sample takes {length:,} bytes; at most {_LARGEST_SAMPLE:,} are read"
             return Outcome(key, UNREADABLE, f"{place}: {reason}")
         try:
-            block = self._read_ahead(shard, offset, length)
+            block, at = self._read_ahead(shard, offset, length)
         except SourceError as error:
             return Outcome(key, UNREADABLE, f"{place}: {error.problem}")
-        files = read_files(block, number)
-        if len(block) < length or files is None:
+        files = read_files(block, number, at, at + length)
+        if len(block) < at + length or files is None:
             reason = "expected an image; the file has changed since it was indexed"
             return Outcome(key, UNREADABLE, f"{place}: {reason}")
         return _sample(key, identity, files, place)
 
-    def _read_ahead(self, shard: int, offset: int, length: int) -> bytes:
+    def _read_ahead(self, shard: int, offset: int, length: int) -> tuple[bytes, int]:
         """Read bytes of a shard: the next ones with those that follow, others alone.
 
-        Raises SourceError.
+        Return a block of the shard, and where in it they begin. Raises SourceError.
         """
         window, end = self._window, self._end
         self._end = offset + length
         at = offset - window.start
         if shard == window.shard and 0 <= at <= len(window.data) - length:
-            return window.data[at : at + length]
+            return window.data, at
         source = self._source(shard)
         if shard != window.shard or not 0 <= offset - end <= _GAP or length >= _AHEAD:
             self._window = _Window(shard, offset)
-            return source.read_at(offset, length)
+            return source.read_at(offset, length), 0
         self._window = _Window(shard, offset, source.read_at(offset, _AHEAD))
-        return self._window.data[:length]
+        return self._window.data, 0
 
     def _source(self, shard: int) -> ByteSource:
         if shard not in self._open:
