@@ -22,7 +22,7 @@ from faceprep.models.detectors.batching import detect_in_groups
 from faceprep.models.detectors.mtcnn_onnx import mtcnn_graph
 from faceprep.models.onnx_session import Network, Runtime
 
-_VERSION = 2
+_VERSION = 1
 """Increase it when the same weights give other faces."""
 _NAMES = ("pnet", "rnet", "onet")
 _CELL, _STRIDE, _PYRAMID_STEP = 12, 2, 0.709

@@ -8,7 +8,6 @@ difference is the softmax's probability of a face.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +41,6 @@ def mtcnn_graph(name: str, layers: Layers) -> bytes:
             kernel, bias = _for_bytes(kernel, bias)
         x = graph.convolution(x, kernel, bias)
         x = graph.prelu(x, slope.ravel())
-        n_channels = len(bias)
         if pool:
             x = graph.add(
                 "MaxPool", [x], kernel_shape=[pool[0]] * 2, strides=[2, 2], ceil_mode=pool[1]
@@ -51,8 +49,9 @@ def mtcnn_graph(name: str, layers: Layers) -> bytes:
         kernel, bias = _join_heads(list(weights))
         graph.convolution(x, kernel, bias)
         return graph.to_bytes()
+    x = graph.add("Transpose", [x], perm=[0, 3, 2, 1])  # the weights count columns first
     x = graph.add("Flatten", [x])
-    x = graph.dense(x, _channels_first(next(weights), n_channels), next(weights))
+    x = graph.dense(x, next(weights), next(weights))
     x = graph.add("PRelu", [x, graph.constant(next(weights))])
     graph.dense(x, *_join_heads(list(weights)))
     return graph.to_bytes()
@@ -62,16 +61,6 @@ def _for_bytes(kernel: Floats, bias: Floats) -> tuple[Floats, Floats]:
     """Return the layer for inputs of 0 … 255 instead of (x − 127.5) / 128."""
     per_byte = kernel / np.float32(128)
     return per_byte, bias - per_byte.sum(axis=(0, 1, 2)) * np.float32(127.5)
-
-
-def _channels_first(kernel: Floats, n_channels: int) -> Floats:
-    """Return a dense `kernel` (in, out) for inputs that count channels, rows, columns.
-
-    That of the package counts columns, rows, channels.
-    """
-    side = math.isqrt(len(kernel) // n_channels)
-    parts = kernel.reshape(side, side, n_channels, -1)
-    return parts.transpose(2, 1, 0, 3).reshape(kernel.shape)
 
 
 def _join_heads(layers: Layers) -> tuple[Floats, Floats]:
@@ -114,15 +103,18 @@ class _Graph:
         return self.add("Conv", [x, weights, self.constant(bias)])
 
     def prelu(self, x: str, slope: Floats) -> str:
-        """Add x + (1 − slope) max(−x, 0), written as convolutions of single channels.
+        """Add slope x + (1 − slope) max(x, 0), written as convolutions of single channels.
 
-        ONNX Runtime leaves its fast channel layout for PRelu, which then takes most of the time. It
-        joins each of these convolutions with what follows it.
+        ONNX Runtime leaves its fast channel layout for PRelu, which then takes most of the time.
         """
-        minus = self.constant(np.full((len(slope), 1, 1, 1), -1))
-        back = self.constant((1 - slope).reshape(-1, 1, 1, 1))
-        negative = self.add("Relu", [self.add("Conv", [x, minus], group=len(slope))])
-        return self.add("Add", [x, self.add("Conv", [negative, back], group=len(slope))])
+        of_all = self.constant(slope.reshape(-1, 1, 1, 1))
+        of_positive = self.constant((1 - slope).reshape(-1, 1, 1, 1))
+        positive = self.add("Relu", [x])
+        parts = [
+            self.add("Conv", [x, of_all], group=len(slope)),
+            self.add("Conv", [positive, of_positive], group=len(slope)),
+        ]
+        return self.add("Add", parts)
 
     def dense(self, x: str, kernel: Floats, bias: Floats) -> str:
         """Add a dense layer with a `kernel` (in, out)."""

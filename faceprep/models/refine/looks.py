@@ -18,7 +18,7 @@ from faceprep.models.onnx_session import Runtime
 from faceprep.models.refine.squares import Squares, cut_squares
 
 _GREY = 127
-_GRAPH_VERSION = 2
+_GRAPH_VERSION = 1
 """Increase it when the same weights give another graph."""
 _RETINAFACE_SIDE = 128
 _LARGE_CROPS = 8
