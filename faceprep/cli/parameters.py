@@ -15,12 +15,13 @@ from faceprep.cli.defaults import place_of, variables_of
 from faceprep.core.errors import OptionError
 from faceprep.core.options import Values, typed_name
 from faceprep.core.os_errors import refuse_foreign_name
+from faceprep.core.paths import is_present
 
 
 class _PathType(click.Path):
     """A path as a shell would take it: `~` is the home folder, and an empty text is refused.
 
-    So is a name with a scheme that faceprep neither reads nor writes.
+    So is a name with a scheme that faceprep neither reads nor writes, unless there is such a path.
 
     Commands check themselves whether it can be read, so that all faults of a source are alike.
     """
@@ -34,7 +35,8 @@ class _PathType(click.Path):
         try:
             refuse_foreign_name(value)
         except OptionError as error:
-            self.fail(str(error), param, ctx)
+            if not is_present(value):
+                self.fail(str(error), param, ctx)
         if not isinstance(value, str) or not value.startswith("~"):
             return super().convert(value, param, ctx)
         try:

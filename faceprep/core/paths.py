@@ -42,6 +42,21 @@ def look_at(path: str | os.PathLike[str]) -> State:
     return State(found.st_mode, found.st_size, found.st_mtime_ns)
 
 
+def find(path: str | os.PathLike[str]) -> State | None:
+    """Return what `path` leads to, links followed; None for nothing.
+
+    A fault of the disk is no proof that nothing is there. Raises SourceError.
+    """
+    try:
+        return look_at(path)
+    except OSError as error:
+        if error.errno in _NOTHING:
+            return None
+        raise as_error(SourceError, "look at", path, error) from error
+    except ValueError:  # a NUL in the name
+        return None
+
+
 def exists(path: str | os.PathLike[str]) -> bool:
     """Return whether there is something at `path`. Raises SourceError where nobody can tell."""
     return _mode_of(path) != 0
@@ -58,18 +73,9 @@ def is_file(path: str | os.PathLike[str]) -> bool:
 
 
 def _mode_of(path: str | os.PathLike[str]) -> int:
-    """Return the mode of what is at `path`; 0 for nothing.
-
-    A fault of the disk is no proof that nothing is there. Raises SourceError.
-    """
-    try:
-        return look_at(path).mode
-    except OSError as error:
-        if error.errno in _NOTHING:
-            return 0
-        raise as_error(SourceError, "look at", path, error) from error
-    except ValueError:  # a NUL in the name
-        return 0
+    """Return the mode of what is at `path`; 0 for nothing. Raises SourceError."""
+    found = find(path)
+    return found.mode if found else 0
 
 
 def is_present(path: str | os.PathLike[str]) -> bool:

@@ -12,7 +12,7 @@ import io
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from faceprep.core import input_faults, stores
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.named_file import NamedFile
 from faceprep.core.os_errors import NAME_A_FILE, as_error, guard, refuse_foreign_name
-from faceprep.core.paths import look_at
+from faceprep.core.paths import find, is_folder
 from faceprep.core.staged_file import StagedFile
 from faceprep.core.types import Buffer
 from faceprep.core.urls import is_remote, url_of
@@ -170,12 +170,8 @@ def dated_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 def size_of(path: str | os.PathLike[str]) -> int | None:
     """Return the number of bytes in the file, or None if it does not exist. Raises SourceError."""
-    try:
-        return look_at(path).n_bytes
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return None
-        raise as_error(SourceError, "look at", path, error) from error
+    found = find(path)
+    return found.n_bytes if found else None
 
 
 def file_size(path: str | os.PathLike[str]) -> int:
@@ -185,6 +181,11 @@ def file_size(path: str | os.PathLike[str]) -> int:
     except OSError as error:
         return -(error.errno or errno.ENOENT)
     return state.n_bytes if stat.S_ISREG(state.mode) else NOT_A_FILE
+
+
+def estimate_size(paths: Iterable[str | os.PathLike[str]]) -> int:
+    """Return how many bytes files have together, without those that cannot be looked at."""
+    return sum(max(file_size(path), 0) for path in paths)
 
 
 def open_source(path: str | os.PathLike[str]) -> BinaryIO:
@@ -290,7 +291,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
         try:
             os.makedirs(path, exist_ok=True)
         except FileExistsError:  # or a folder that could not be looked at
-            if not stat.S_ISDIR(os.stat(path).st_mode):
+            if not is_folder(path):
                 raise
 
 

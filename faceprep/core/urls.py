@@ -79,4 +79,7 @@ def _what_to_do(scheme: str, rest: str) -> str:
         return f"Name the bucket: {scheme}://BUCKET/NAME."
     if scheme == "file":
         return f"Did you mean /{rest}?"
-    return "Check how it begins, or copy it to a disk and name the copy."
+    return (
+        "Check how it begins, or copy it to a disk and name the copy. If it is on this disk, "
+        "give its full path."
+    )

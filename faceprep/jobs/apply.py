@@ -51,7 +51,7 @@ from faceprep.steps.place_images import (
 from faceprep.steps.resolve_plan import resolve
 from faceprep.steps.undo_plan import evidence_of
 from faceprep.tables.embeddings import is_embeddings
-from faceprep.tables.plan import UNDO, apply_command, plan_of, read_plan, refuse_output
+from faceprep.tables.plan import UNDO, apply_command, plan_of, read_header, read_plan, refuse_output
 from faceprep.tables.verdicts import refuse_open_review
 
 log = logging.getLogger("faceprep")
@@ -228,12 +228,15 @@ def _refuse_strange_origin(
 
 def _sets_behind(source: Path) -> set[str]:
     """Return the sets that `source` was made from, by the record of its run."""
-    places = [Path(place) for place in run_of(source).get("sources", ())]
+    sources = run_of(source).get("sources")
+    if not isinstance(sources, list):
+        return set()
+    places = [Path(str(place)) for place in sources]
     sets = {full_path(place) for place in places}
     for plan in places:
         with suppress(FaceprepError):  # a set, or a plan that is not there any more
             if is_file(plan):
-                sets.add(full_path(_source_of(plan, read_plan(plan)[0])))
+                sets.add(full_path(_source_of(plan, read_header(plan))))
     return sets
 
 

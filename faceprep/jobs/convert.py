@@ -126,11 +126,10 @@ class Convert(NamingOptions, Job):
         n_bytes = _bytes_of(images) * n // len(images)
         n_files = self._count_files(n, n_bytes, writer.group)
         order = self._write_order(n, writer.group, scratch)
-        spills, choices = None, {}
+        spills, choices = None, dict(request.choices)
         if order is not None and not writer.refers_to_files:
-            choices = {_TWO_PASSES: self._takes_two_passes(images, order, n_bytes)} | dict(
-                request.choices
-            )
+            if _TWO_PASSES not in choices:
+                choices[_TWO_PASSES] = self._takes_two_passes(images, order, n_bytes)
             if choices[_TWO_PASSES]:
                 spills = _write_ranks(order, n_bytes, scratch)
         parts = _cut_parts(writer, n, n_files)

@@ -243,7 +243,7 @@ def _survey_folder(root: Path) -> _Survey:
     fingerprint = f"{n_images} images of {len(found)} identities, names {digest.hexdigest()[:16]}"
     counts = {name: found[name][0] for name in sort_names(found.keys() - refused)}
     outcomes = [outcome for name in sorted(refused) for outcome in refused[name]]
-    n_bytes = sum(storage.size_of(root / name) or 0 for name in sample)
+    n_bytes = storage.estimate_size(root / name for name in sample)
     return _Survey(counts, fingerprint, n_bytes // max(len(sample), 1), outcomes)
 
 

@@ -62,12 +62,12 @@ def find_model(
     source: str, expected: str, is_there: Callable[[Path], bool] = os.path.isfile
 ) -> Path:
     """Return the path of a model on this disk. Raises SourceError, and OptionError for a URL."""
-    refuse_foreign_name(source)
     path = Path(source).expanduser()
     if is_remote(source):
         remedy = "Copy it to a disk, and name the copy."
         raise SourceError("models are not read from object stores", path=path, remedy=remedy)
     if not is_there(path):
+        refuse_foreign_name(source)
         raise SourceError("no such file", path=path, expected=expected)
     return path
 

@@ -122,7 +122,7 @@ class Drive:
                     ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
             has_lost_files = is_fresh and self._before is not None and self.work.files is not None
             self._load_finished()
-            if self._is_retried or has_lost_files:
+            if self._is_retried or self._is_repaired or has_lost_files:
                 self._plan()  # it may depend on what is there of the output
             if not is_fresh:
                 planning.keep_files(self._described, before)
@@ -189,13 +189,17 @@ class Drive:
 
     def _plan(self) -> None:
         """Plan the work, and note the folders that are lost."""
-        request, before = self._request, self._before or {}
-        if not (request.overwrite or self._is_void):
-            request = replace(request, choices=before.get(planning.CHOICES, {}))
         self.work, self._described, self._lost = planning.plan(
-            self._job, request, self._places.scratch
+            self._job, self._with_choices(), self._places.scratch
         )
         self._shards = {shard.id: shard for stage in self.work.stages for shard in self._own(stage)}
+
+    def _with_choices(self) -> Request:
+        """Return the request with the choices of the earlier run, unless that is given up."""
+        if self._request.overwrite or self._is_void:
+            return self._request
+        choices = (self._before or {}).get(planning.CHOICES, {})
+        return replace(self._request, choices=choices)
 
     def _find_repair(self, before: Mapping[str, Any] | None) -> None:
         """Note whether inputs that the earlier run could not look at have been repaired.
@@ -204,7 +208,7 @@ class Drive:
         """
         if not before or self._job.writes_in_place(self._request):
             return
-        job, request, scratch = self._job, self._request, self._places.scratch
+        job, request, scratch = self._job, self._with_choices(), self._places.scratch
         if planning.is_repaired(job, request, scratch, before, self._described):
             self._is_repaired = True
             self._starts_again = before["shards"] != self._described["shards"]
@@ -219,13 +223,14 @@ class Drive:
 
         Parts must exist only while they are still to be joined.
         """
-        self._finish_report = load_report(self._places, FINISH)
+        if not self._is_repaired:  # a plan holds the fingerprint of the input
+            self._finish_report = load_report(self._places, FINISH)
         for with_parts in (False, True) if self._finish_report else (True,):
             self._is_retried |= self._load_reports(with_parts)
             if len(self._reports) == len(self._shards):
                 break
             self._finish_report = None
-        if self._is_retried or self._is_repaired:  # a plan holds the fingerprint of the input
+        if self._is_retried or self._is_repaired:
             self._finish_report = None
             self._ledger.undo(FINISH)
         unfinished = self._shards.keys() - self._reports.keys()

@@ -60,8 +60,7 @@ class ListedSet:
         """Return about how many bytes the images have."""
         if not self.is_folder:
             return storage.size_of(self.path) or 0
-        paths = self.listing.prefixed_paths(f"{self.path}/")
-        return sum(storage.size_of(path) or 0 for path in paths)
+        return storage.estimate_size(self.listing.prefixed_paths(f"{self.path}/"))
 
     def first(self, n: int | None) -> ListedSet:
         """Return the first `n` images of the listing and all identities; None keeps all."""

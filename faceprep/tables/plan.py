@@ -40,6 +40,7 @@ LIKENESS = "likeness.jsonl"
 _KIND = "plan"
 _MARK = b"\xef\xbb\xbf"
 """What some editors put in front of UTF-8."""
+_LONGEST_HEADER = 16 << 20
 _FIRST_LINE = 'a first line with {"kind": "plan", …}'
 _WRITERS = (
     "Plans are the plan.jsonl of merge-identities, clean-identities, exclude-people, dedupe "
@@ -92,7 +93,7 @@ def apply_command(plan: Path) -> str:
 
 def plan_of(path: Path) -> Path:
     """Return the plan of an output: in a folder, or beside a file; `path` itself without one."""
-    plans = path / PLAN, path.with_name(f"{path.stem}.{PLAN}")
+    plans = path / PLAN, path.parent / f"{path.stem}.{PLAN}"
     return next((plan for plan in plans if storage.size_of(plan) is not None), path)
 
 
@@ -125,10 +126,21 @@ def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:
 
     Raises SourceError; a bad decision raises when it is reached.
     """
-    lines = enumerate(storage.read_bytes(path).removeprefix(_MARK).splitlines(), 1)
-    filled = ((number, line) for number, line in lines if line.strip())
+    filled = _filled_lines(storage.read_bytes(path))
     header = _parse_header(path, *next(filled, (1, b"")))
     return header, (_decision(path, number, line) for number, line in filled)
+
+
+def read_header(path: _Path) -> Mapping[str, Any]:
+    """Return the header of what may be a plan, or a file of any size. Raises SourceError."""
+    filled = _filled_lines(storage.read_bytes(path, _LONGEST_HEADER))
+    return _parse_header(path, *next(filled, (1, b"")))
+
+
+def _filled_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and the content of each line that has some."""
+    lines = enumerate(data.removeprefix(_MARK).splitlines(), 1)
+    return ((number, line) for number, line in lines if line.strip())
 
 
 def _parse_header(path: _Path, number: int, line: bytes) -> dict[str, Any]:

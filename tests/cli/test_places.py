@@ -95,6 +95,15 @@ def test_a_url_is_named_with_what_to_do(typed: str, named: str, remedy: str) -> 
     assert remedy in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["photos:", "https:/x", "az:1.rec", "a:b.rec", "C:/x"])
+def test_a_path_that_looks_like_a_url_is_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir(parents=True)
+    assert PATH.convert(name, None, None) == Path(name)
+
+
 def test_no_folder_is_made_of_the_parts_of_a_url(
     rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

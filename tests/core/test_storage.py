@@ -38,6 +38,21 @@ def test_sizes_of_files_and_of_what_are_none(tmp_path: Path) -> None:
     assert sizes == [7, 7, 0, storage.NOT_A_FILE, storage.NOT_A_FILE, *nothing]
 
 
+def test_what_cannot_be_there_has_no_size(tmp_path: Path) -> None:
+    """Names are made of other names, so that one may be too long."""
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "a").write_bytes(bytes(7))
+    names = ("none", "a/b", "loop", "n" * 300, "a\0b")
+    assert [storage.size_of(tmp_path / name) for name in names] == [None] * len(names)
+    assert storage.estimate_size(tmp_path / name for name in ("a", "loop", "a")) == 14
+
+
+def test_a_link_to_nothing_is_in_the_way_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("away")
+    with pytest.raises(OutputError, match="cannot make the folder: File exists. A file is in"):
+        storage.make_folder(tmp_path / "a")
+
+
 def test_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(100))
     with storage.ByteSource(tmp_path / "a") as source:

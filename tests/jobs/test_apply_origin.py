@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -61,6 +62,29 @@ def test_the_source_of_the_set_needs_none(source: Path, tmp_path: Path) -> None:
         apply(tmp_path / "out" / "undo.jsonl", tmp_path / "unknown")
 
 
+def test_a_set_of_any_size_is_not_read_as_a_plan(
+    source: Path, strange: Path, tmp_path: Path
+) -> None:
+    """A set may be made from a container, which has more bytes than the memory."""
+    apply(save_plan(tmp_path / "plan.jsonl", source, DECISIONS), tmp_path / "out")
+    with open(tmp_path / "plan.jsonl", "wb") as file:
+        os.truncate(file.fileno(), 1 << 42)
+    save_plan(strange, tmp_path / "out", [RESTORE], origin=str(tmp_path / "private"))
+    with pytest.raises(Unconfirmed, match="was not made from"):
+        run(strange, tmp_path / "again")
+
+
+@pytest.mark.parametrize("sources", [5, "x", None, [5]])
+def test_a_damaged_record_of_a_set_names_no_source(
+    sources: object, source: Path, strange: Path, tmp_path: Path
+) -> None:
+    state = source / ".faceprep"
+    state.mkdir()
+    (state / "run.json").write_text(json.dumps({"sources": sources}))
+    with pytest.raises(Unconfirmed, match="was not made from"):
+        run(strange, tmp_path / "out")
+
+
 @pytest.mark.parametrize("subject", ["../secret.jpg", "{absolute}", "7/../../secret.jpg"])
 def test_a_subject_that_leads_out_of_the_origin(
     subject: str, source: Path, strange: Path, tmp_path: Path
@@ -76,7 +100,7 @@ def test_a_subject_that_leads_out_of_the_origin(
 def test_an_output_over_the_origin(strange: Path, tmp_path: Path) -> None:
     """--overwrite would remove the images before they are restored."""
     origin = tmp_path / "private"
-    with pytest.raises(OutputError, match="would lie over the input"):
+    with pytest.raises(OutputError, match="would overwrite the input"):
         run(strange, origin, is_confirmed=True, overwrite=True)
     assert images(origin) == {"7/1.jpg": b"mine"}
 

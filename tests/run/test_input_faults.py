@@ -16,8 +16,11 @@ import numpy as np
 import pytest
 
 from faceprep import Request, SerialRunner, Summary, run_job
+from faceprep.core import paths
 from faceprep.core.errors import ResumeError, SourceError
 from faceprep.core.job import Job
+from faceprep.core.types import Work
+from faceprep.jobs import convert
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.jobs.folder2rec import Folder2Rec
@@ -149,3 +152,54 @@ def test_an_inspection_names_a_folder_that_cannot_be_listed(images: Path) -> Non
     with locked(images / "locked", errno.EIO):
         found = Inspect().look(images)
     assert found.images == 9 and f"{images}/locked: cannot list" in found.damage[0]
+
+
+@contextmanager
+def unseen(job: Job, path: Path) -> Iterator[None]:
+    """Let planning meet a fault of the disk at `path`, which has passed when images are read."""
+    real_plan, real, planning = type(job).plan, paths.look_at, list[Job]()
+
+    def look_at(each: Any) -> paths.State:
+        if planning and str(each) == str(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(each)
+
+    def plan(self: Any, request: Request, scratch: Path) -> Work:
+        planning.append(job)
+        try:
+            return real_plan(self, request, scratch)
+        finally:
+            planning.pop()
+
+    with mock.patch.object(type(job), "plan", plan), mock.patch.object(paths, "look_at", look_at):
+        yield
+
+
+@each_job
+def test_an_output_stays_whole_where_only_planning_met_a_fault(
+    job: Job, name: str, images: Path, tmp_path: Path
+) -> None:
+    """The parts of a finished output are gone, so it is not joined from them once more."""
+    output = tmp_path / "place" / name
+    whole = run_undisturbed(job, images, output)
+    with unseen(job, images / "b" / "1.png"):
+        run(job, images, output)
+    for _ in range(2):
+        told = run(job, images, output)
+        assert (told.ok, told.failed) == (12, 0)
+        assert results(output.parent) == whole
+
+
+def test_a_repaired_input_is_compared_with_the_choices_of_its_plan(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may be fast at one start and slow at the next."""
+    output, job = tmp_path / "place" / "out.tar", Convert(seed=1)
+    whole = run_undisturbed(job, images, output)
+    monkeypatch.setattr(convert, "usable_memory", lambda: 1)
+    monkeypatch.setattr(convert, "reads_fast", lambda images, order: False)
+    with locked(images / "locked", errno.EACCES):
+        assert run(job, images, output).failed == 1
+    monkeypatch.setattr(convert, "reads_fast", lambda images, order: True)
+    assert run(job, images, output).failed == 0
+    assert results(output.parent) == whole

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from faceprep.core.errors import SourceError
 from faceprep.core.types import ACCEPTED, REFUSED, UNDECIDED, Decision
-from faceprep.tables.plan import apply_command, read_plan, refuse_output, write_plan
+from faceprep.tables.plan import apply_command, plan_of, read_plan, refuse_output, write_plan
 
 NAMES = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20
@@ -192,6 +192,19 @@ def test_decisions_that_cannot_be_meant(
     path.write_text("\n".join(map(json.dumps, [{"kind": "plan"}, sound, sound | changed])))
     with pytest.raises(SourceError, match=f"not a decision at line 3: {problem}"):
         list(read_plan(path)[1])
+
+
+def test_a_plan_may_have_a_name_of_any_length(tmp_path: Path) -> None:
+    """A plan beside it could not be named after it."""
+    path = tmp_path / f"{'n' * 249}.jsonl"
+    assert plan_of(path) == path
+    refuse_output(path, "faceprep review {plan}")
+
+
+@pytest.mark.parametrize("folder", [".", "..", "/"])
+def test_a_folder_without_a_name_is_no_plan(folder: str) -> None:
+    with pytest.raises(SourceError, match="not a plan"):
+        refuse_output(folder, "faceprep review {plan}")
 
 
 def test_a_hundred_thousand_decisions(tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ class RecordFile:
     def _load(self, offset: int, n_bytes: int) -> None:
         self._window = b""
         try:
-            self._window = self._source.read_at(offset, n_bytes)
+            self._window = self._source.read_at(offset, max(n_bytes, PART_HEAD.size))
         except SourceError:  # a bad spot in the window must not cost the sound records before it
             _, word = PART_HEAD.unpack(self._source.read_at(offset, 8))
             self._window = self._source.read_at(offset, 8 + (word & MAX_LENGTH))

@@ -152,6 +152,15 @@ def test_reading_may_go_back(tmp_path: Path) -> None:
     assert found == [*range(5, 20), *range(5)]
 
 
+@pytest.mark.parametrize("end", [1, 4, 8, 20])
+def test_a_wrong_end_costs_no_record(tmp_path: Path, end: int) -> None:
+    """An index may state an offset inside a record."""
+    write_records(tmp_path / "a.rec", [frame_image((1.0,), bytes(100), 1)])
+    with RecordFile(tmp_path / "a.rec") as file:
+        (found,) = file.read_whole([0], [end])
+    assert isinstance(found, Record) and bytes(found.payload[-100:]) == bytes(100)
+
+
 def test_a_payload_is_cut_only_at_aligned_magic() -> None:
     assert len(frame(b"x" + MAGIC_BYTES)) == 8 + 8
     assert len(frame(MAGIC_BYTES)) == 2 * 8
