@@ -71,9 +71,10 @@ def _plan_once(
         except FaceprepError as error:
             for outcome in islice(faults.lost.values(), _N_NAMED):
                 log.warning("%s", outcome.reason)
-            for path, number in faults.met.items():
+            met = [input_faults.error_of(path, number) for path, number in faults.met.items()]
+            for fault in filter(is_fault, met):
                 if not is_fault(error):  # what seems wrong may be what could not be seen
-                    raise input_faults.error_of(path, number) from error
+                    raise fault from error
             raise
     described = describe(job, request) | _describe_work(work)
     if faults.met:
