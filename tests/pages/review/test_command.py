@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import os
 import re
 import socket
@@ -236,9 +237,11 @@ def read_script(path: Path) -> Any:
     return json.loads(path.read_text().partition(" = ")[2].removesuffix(";\n"))
 
 
-def test_static(plan: Path, tmp_path: Path) -> None:
+def test_static(plan: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "faceprep")
     before = plan.read_bytes()
     Review(static=tmp_path / "page").serve(plan, no_page)
+    assert caplog.messages[-1].endswith(f"faceprep review {plan} --import plan.verdicts.jsonl")
     assert plan.read_bytes() == before
     brief, page = (
         read_script(tmp_path / "page/data.js"),
