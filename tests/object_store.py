@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote_plus
 
 import pytest
 
@@ -20,6 +22,7 @@ from tests.command import faceprep
 
 BUCKET = "faces"
 FAIL, CUT, SLOW = "answers 503", "breaks off in the middle", "answers late"
+DROP, DENY = "breaks off in the middle of the request", "answers 403"
 _LATE_S = 0.4
 Fault = Callable[[str, str, int], str]
 """Names the fault of a request, by its method, its path and its number; empty for none."""
@@ -69,6 +72,22 @@ class Store:
                 assert self.ask("PUT", f"/{key}{below}", file.read_bytes())[0] == 200
         return f"s3://{BUCKET}/{key}"
 
+    def objects(self) -> dict[str, str]:
+        """Return the entity tag of every object."""
+        text = self.ask("GET", "?list-type=2&encoding-type=url")[1].decode()
+        entries = re.findall(r"<Contents>(.*?)</Contents>", text, re.DOTALL)
+        pairs = (
+            re.search(r"<Key>(.*?)</Key>.*<ETag>(.*?)</ETag>", each, re.DOTALL) for each in entries
+        )
+        return {unquote_plus(pair[1]): pair[2] for pair in pairs if pair}
+
+    def clear(self) -> None:
+        """Remove every object, fault and request."""
+        self.fault = lambda *_: ""
+        for key in self.objects():
+            assert self.ask("DELETE", f"/{quote(key)}")[0] == 204
+        self.requests.clear()
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -88,8 +107,11 @@ def _handler_for(store: Store) -> type[BaseHTTPRequestHandler]:
             store.requests.append((self.command, self.path))
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             fault = store.fault(self.command, self.path, len(store.requests))
-            if fault == FAIL:
-                self.send_response(503)
+            if fault == DROP:
+                self.close_connection = True
+                return
+            if fault in (FAIL, DENY):
+                self.send_response(503 if fault == FAIL else 403)
                 self.send_header("content-length", "0")
                 self.end_headers()
                 return

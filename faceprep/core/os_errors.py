@@ -12,7 +12,7 @@ from pathlib import Path
 
 from faceprep.core import passing_faults, stores
 from faceprep.core.errors import FaceprepError, NameTooLong, OutputError, SourceError
-from faceprep.core.stores import StoreError
+from faceprep.core.store_errors import StoreError
 from faceprep.core.suggest import did_you_mean
 from faceprep.core.urls import is_remote
 

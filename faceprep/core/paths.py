@@ -14,6 +14,7 @@ from typing import NamedTuple
 from faceprep.core import stores
 from faceprep.core.errors import SourceError
 from faceprep.core.os_errors import guard
+from faceprep.core.store_errors import StoreError
 from faceprep.core.urls import is_remote, url_of
 
 
@@ -59,7 +60,7 @@ def _mode_of(path: str | os.PathLike[str]) -> int:
     """Return the mode of what is at `path`; 0 for nothing."""
     try:
         return look_at(path).mode
-    except stores.StoreError as error:
+    except StoreError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return 0
         with guard("look at", path, SourceError):

@@ -122,6 +122,8 @@ class Drive:
                 planning.keep_files(self._described, before)
             n_all = max(sum(len(stage.shards) for stage in self.work.stages), 1)
             left = (len(self._shards) - len(self._reports)) / n_all
+            if self._places.store:  # a shard leaves this disk when it is done
+                left = min(left, 1 / n_all)
             preflight.refuse_what_cannot_fit(self.work, left, self._places.root)
             self._run = planning.add_lineage(self._described, self._request)
             self._run["item_timeout"] = self._request.item_timeout or self._earlier_timeout
@@ -140,7 +142,7 @@ class Drive:
             preflight.refuse_changed_input(before, self._described, self._request.output)
         if self.work.files is not None:
             preflight.refuse_to_write_over(
-                self._request, self._places.root, self.work.files, self._before
+                self._request, self._places.root, self.work.files, self._before, self._places.has
             )
         elif self._before is None:
             preflight.refuse_foreign_files(self._folders)
@@ -154,7 +156,7 @@ class Drive:
         if self._share is None:
             self._ledger.save_run(self._run)
         elif not (before or {}).get("finished"):
-            self._ledger.save_run(self._run | {"shares": self._share.n})
+            self._ledger.save_run(self._run | {"shares": self._share.n}, self._share)
 
     def _own(self, stage: Stage) -> Sequence[Shard]:
         """Return the shards of a stage that this process carries out."""
@@ -299,7 +301,7 @@ class Drive:
             raise TooManyFailures(
                 f"{count_noun(n_failed, 'input')} failed, --max-failures allows {allowed:,}",
                 path=self._request.output,
-                remedy=f"Each is named in {self._places.failures}.",
+                remedy=f"Each is named in {self._places.shown_failures}.",
             )
 
     def finish(self) -> None:
@@ -309,8 +311,8 @@ class Drive:
             raise OutputError(
                 f"not made: {n_crashed:,} of {len(self._shards):,} shards crashed",
                 path=self._request.output,
-                remedy=f"Each is named in {self._places.failures}. Start the same command again "
-                "to try them again.",
+                remedy=f"Each is named in {self._places.shown_failures}. Start the same command "
+                "again to try them again.",
             )
         if not n_crashed and not self._finish_report:
             sink = ShardSink(self._places, FINISH)
@@ -370,6 +372,6 @@ class Drive:
             outputs=sum(report.n_outputs for report in reports),
             seconds=round(seconds, 3),
             output=str(self._request.output),
-            details={"failures": str(self._places.failures), "done_before": self._n_done_before}
+            details={"failures": self._places.shown_failures, "done_before": self._n_done_before}
             | self._job_details(),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -145,11 +144,17 @@ def refuse_other_share(before: Mapping[str, Any], request: Request) -> None:
             found=f"faceprep {__version__}",
             remedy="Use one version in all processes.",
         )
-    n = before.get("shares", share and share.n)
-    if share is not None and n != share.n:
+    if share is not None:
+        refuse_other_number(before, share, request.output)
+
+
+def refuse_other_number(before: Mapping[str, Any], share: Share, output: Path) -> None:
+    """Refuse to share a run with another number of processes than it began with."""
+    n = before.get("shares", share.n)
+    if n != share.n:
         raise ResumeError(
             "this run is shared by another number of processes",
-            path=request.output,
+            path=output,
             expected=f"--shard {min(share.number, n)}/{n}",
             found=f"--shard {share}",
             remedy=_AFRESH,
@@ -222,12 +227,19 @@ def refuse_foreign_files(folders: Sequence[Path]) -> None:
 
 
 def refuse_to_write_over(
-    request: Request, root: Path, files: Sequence[str], before: Mapping[str, Any] | None
+    request: Request,
+    root: Path,
+    files: Sequence[str],
+    before: Mapping[str, Any] | None,
+    has: Callable[[str], bool],
 ) -> None:
-    """Refuse to overwrite files that this run did not make; `before` describes the earlier run."""
+    """Refuse to overwrite files that this run did not make; `before` describes the earlier run.
+
+    `has` says whether there is an output of a name.
+    """
     ours = set((before or {}).get("files") or ())
     for name in files:
-        if name in ours or not os.path.lexists(root / name):
+        if name in ours or not has(name):
             continue
         path = real_path(root / name)
         if any(is_within(path, real_path(source)) for source in request.sources):
@@ -245,7 +257,7 @@ def refuse_to_write_over(
 def refuse_what_cannot_fit(work: Work, left: float, root: Path) -> None:
     """Refuse work that needs more bytes or files than are free.
 
-    `left` is the share of the work that is unfinished.
+    `left` is the share of the work that will lie on this disk.
     """
     n_files, n_bytes = int(work.n_files * left), int(work.n_bytes * left)
     free_bytes, free_inodes, block = disk_space.free_space(root)
