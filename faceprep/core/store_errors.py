@@ -95,9 +95,6 @@ def _explain_verdict(error: Exception, text: str) -> StoreError | None:
         return StoreError(errno.EEXIST, "the object has changed", "Start again.")
     if isinstance(error, NotADirectoryError | IsADirectoryError):
         return StoreError(error.errno or errno.EISDIR, text, "Check the path.")
-    if "KeyTooLong" in text or "key is too long" in text:
-        remedy = "Choose an output with a shorter name, or give the input a shorter one."
-        return StoreError(errno.E2BIG, "the name is too long for the store", remedy)
     return None
 
 

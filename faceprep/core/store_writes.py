@@ -28,11 +28,24 @@ log = logging.getLogger("faceprep")
 LEASE_S = 30.0
 """Seconds after which a run that renews its lease no more counts as dead."""
 _N_AT_ONCE = 8
+_LONGEST = 1024
+"""Bytes in the name of an object, without its bucket, that every store takes."""
 
 
 def can_put(url: str) -> bool:
     """Return whether the store has the conditions that an output needs."""
     return _scheme_of(url) in PUT_IF
+
+
+def check_name(url: str) -> None:
+    """Refuse a name that is too long for an object. Raises OutputError."""
+    if len(url_of(url).split("/", 3)[-1].encode("utf-8", "surrogateescape")) > _LONGEST:
+        raise OutputError(
+            "the name is too long for an object",
+            path=url,
+            expected=f"{_LONGEST:,} bytes at the most",
+            remedy="Choose an output with a shorter name, or give the input a shorter one.",
+        )
 
 
 def put_file(path: Path, url: str) -> None:

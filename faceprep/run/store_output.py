@@ -31,6 +31,8 @@ from faceprep.tables.ledger import PAGES
 
 RunHere = Callable[[Request, StorePlaces], Summary]
 """Carries the request out on the disk of this machine and puts what it makes."""
+_ROOM_FOR_PAGES = "x" * 64
+"""As long as names below the state of a run may be."""
 _NAMED = ("command", "options", "sources", "fingerprint", "shards")
 """What the records of one run have in common."""
 
@@ -111,6 +113,7 @@ def _refuse_unfit(job: Job, request: Request) -> None:
             path=url,
             remedy="Write it to a disk, then upload it.",
         )
+    store_writes.check_name(_Place(request.output).state + "/" + _ROOM_FOR_PAGES)
     preflight.refuse_bad_share(request, job.writes_in_place(request))
     folders = [] if job.writes_file(request.output) else [request.output]
     for source in request.sources:

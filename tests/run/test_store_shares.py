@@ -93,6 +93,20 @@ def test_names_with_odd_characters(store: Store, request_: Request) -> None:
     assert not [path for method, path in store.requests if "/lines/0/" in path and method == "PUT"]
 
 
+def test_names_that_are_too_long(store: Store, request_: Request) -> None:
+    long = "/".join(["x" * 199] * 5)  # of 999 bytes
+    with pytest.raises(OutputError, match="expected 1,024 bytes at the most"):
+        carry_out(Stored(), replace(request_, output=Path(f"s3://faces/{long}/out")))
+    assert not store.objects()
+    request = replace(request_, output=Path(f"s3://faces/{long[:799]}/a"))
+    with pytest.raises(OutputError, match="expected 1,024 bytes at the most"):
+        carry_out(Stored(suffix="y" * 230), request)
+    assert not [key for key in store.objects() if "/a/0/" in key]
+    request = replace(request_, output=Path(f"s3://faces/{long[:799]}/b"))
+    assert carry_out(Stored(suffix="y" * 215), request).ok == 12
+    assert max(map(len, store.objects())) > 1000
+
+
 @pytest.mark.parametrize("kind", [Stored, StoredJoined])
 def test_another_machine_resumes_what_is_in_the_store(
     kind: type[Lines],
