@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from faceprep.core import stores
+from faceprep.core import storage, stores
 from faceprep.core.errors import OutputError
 from faceprep.core.os_errors import guard
 from faceprep.core.store_conditions import PUT_IF
@@ -74,11 +74,11 @@ def put_over(url: str, data: bytes) -> None:
 
 def get_file(url: str, path: Path) -> None:
     """Copy an object to the disk, where it appears whole. Raises OutputError."""
+    storage.make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with guard("read", url):
-        os.makedirs(path.parent, exist_ok=True)
         stores.send(url, lambda store, key: store.get_file(key, str(temporary)))
-        os.rename(temporary, path)
+    storage.move(temporary, path)
 
 
 def read_if_there(url: str) -> bytes | None:

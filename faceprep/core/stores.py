@@ -303,8 +303,7 @@ def send(path: str | os.PathLike[str], request: Callable[[Any, str], T]) -> T:
 def open_store(scheme: str, process: int) -> Any:
     """Return the file system of a store for this process; a fork cannot use its parent's."""
     extra = EXTRAS.get(scheme, "s3")
-    if extra == "gcs":  # it logs each refusal, and asks by another protocol what a bucket is
-        logging.getLogger("gcsfs").addHandler(logging.NullHandler())
+    if extra == "gcs":  # it would ask by another protocol what kind a bucket is, for a minute
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         import fsspec
