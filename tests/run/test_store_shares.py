@@ -200,15 +200,3 @@ def test_four_processes_of_which_one_is_killed(store: Store, rec_set: Path, tmp_
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["done_before"] == json.loads(done.stdout)["inputs"]
     assert store.objects() == whole
-
-
-def test_a_ray_cluster_of_this_machine(store: Store, rec_set: Path) -> None:
-    pytest.importorskip("ray", reason="pip install 'faceprep[ray]'")
-    words = ["convert", rec_set / "train.rec", "s3://faces/out/train.tar", "--shards", 4]
-    assert store.run(*words).returncode == 0
-    whole = store.objects()
-    store.clear()
-    environment = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    done = store.run(*words, "--runner", "ray", "--workers", 2, **environment)
-    assert done.returncode == 0, done.stderr
-    assert store.objects() == whole
