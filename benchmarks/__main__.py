@@ -72,6 +72,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mxnet-python", help="interpreter that has MXNet and webdataset")
     parser.add_argument("--landmarks-python", help="interpreter that has MediaPipe and dlib")
     parser.add_argument("--dir", type=Path, help="where sets are written: memory, or a disk")
+    parser.add_argument("--disk", type=Path, help="a folder on a disk, whatever --dir is")
     parser.add_argument("--quick", action="store_true", help="small sizes; --results keeps them")
     parser.add_argument("--results", type=Path, help="folder of the results")
     parser.add_argument("--write-docs", action="store_true", help="write the tables of the texts")
@@ -91,6 +92,7 @@ def parse() -> argparse.Namespace:
 def find_places(given: argparse.Namespace, topics: Sequence[str], folder: Path) -> dict[str, str]:
     """Return the places that runs name; crops are made where a topic needs them."""
     found = {"dir": str(given.dir or tempfile.gettempdir())}
+    found["disk"] = str(given.disk or tempfile.gettempdir())
     if given.mxnet_python:
         found["mxnet"] = given.mxnet_python
     if given.landmarks_python:

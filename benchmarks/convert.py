@@ -5,32 +5,27 @@
 PYTHON has mxnet and webdataset (`PYTHONPATH` is passed on). Each candidate is a whole command; the
 peers print the seconds of their loop, without their imports, which is in their favour. An output is
 removed after its candidate, so that the disk or the memory need not hold all of them. No payload
-repeats. `--only rec-to-tar` and so on measures one conversion. `--cold` stands for a set that is
-far larger than memory: the pages of all files are dropped ten times a second.
+repeats. `--only rec-to-tar` and so on measures one conversion.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
 from filecmp import cmp
 from pathlib import Path
-from threading import Event, Thread
 
 from rec import N_OF_IDENTITY, write_set
 from timing import Candidate, side_by_side
 
 _PEERS = Path(__file__).parent / "peers"
 _N_SHARDS = 4
-_FORGET_S = 0.1
 Work = Callable[[Path], float | None]
 
 
@@ -57,52 +52,12 @@ def copy_bytes(sources: list[Path], target: Path) -> None:
         os.fsync(file.fileno())
 
 
-def copy_shuffled(source: Path, target: Path) -> None:
-    """Copy the records of a .rec in random order, each read by itself, and wait for the disk."""
-    lines = (source / "train.idx").read_text().splitlines()
-    offsets = [int(line.partition("\t")[2]) for line in lines]
-    ends = [*offsets[1:], (source / "train.rec").stat().st_size]
-    order = random.Random(1).sample(range(len(offsets)), len(offsets))
-    with (source / "train.rec").open("rb") as records, target.open("wb") as file:
-        for i in order:
-            file.write(os.pread(records.fileno(), ends[i] - offsets[i], offsets[i]))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def forget(root: Path) -> None:
-    """Drop the pages of all files from the cache, but those that are yet to be written."""
-    for folder, _, names in os.walk(root):
-        for name in names:
-            with suppress(OSError), open(f"{folder}/{name}", "rb") as file:  # it may be gone
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-@contextmanager
-def forgetting(root: Path) -> Iterator[None]:
-    """Drop the pages of all files, now and again and again, as if memory were short."""
-    forget(root)
-    is_over = Event()
-
-    def repeat() -> None:
-        while not is_over.wait(_FORGET_S):
-            forget(root)
-
-    thread = Thread(target=repeat)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-
-
 class Benchmark:
     """The set of a run, and its conversions."""
 
     def __init__(self, given: argparse.Namespace, root: Path) -> None:
         self.n, self.root, self.repeats = given.n, root, given.repeats
-        self.python, self.is_cold = given.mxnet_python, given.cold
+        self.python = given.mxnet_python
         self.source, self.shards = root / "set", root / "shards"
         for folder in (self.source, self.shards):
             folder.mkdir()
@@ -116,10 +71,9 @@ class Benchmark:
         def run() -> float:
             folder = Path(tempfile.mkdtemp(dir=self.root))
             os.sync()
-            with forgetting(self.root) if self.is_cold else nullcontext():
-                started = time.perf_counter()
-                own = work(folder)
-                seconds = time.perf_counter() - started
+            started = time.perf_counter()
+            own = work(folder)
+            seconds = time.perf_counter() - started
             shutil.rmtree(folder)
             return seconds if own is None else own
 
@@ -171,18 +125,6 @@ class Benchmark:
                 cmp(ours / name, theirs / name, shallow=False) for name in ("a.rec", "a.idx")
             )
 
-    def shuffle(self) -> None:
-        def run(memory: int) -> Work:
-            words = ("--seed", "1", "--memory", str(memory))
-            return lambda to: convert(self.source, to / "a.tar", *words)
-
-        works: dict[str, Work] = {
-            "a loop of direct reads, one file": lambda to: copy_shuffled(self.source, to / "a"),
-            "faceprep convert, read directly": run(1 << 60),
-            "faceprep convert, in two passes": run(1),
-        }
-        self.compare(".rec to .tar, shuffled", works)
-
     def to_others(self) -> None:
         for suffix in (".tfrecord", ".parquet"):
             works: dict[str, Work] = {
@@ -194,7 +136,6 @@ class Benchmark:
 _CONVERSIONS = {
     "rec-to-tar": Benchmark.rec_to_tar,
     "tar-to-rec": Benchmark.tar_to_rec,
-    "shuffle": Benchmark.shuffle,
     "others": Benchmark.to_others,
 }
 
@@ -205,7 +146,6 @@ def main() -> None:
     parser.add_argument("--dir", help="where to work; a folder on the disk to be measured")
     parser.add_argument("--mxnet-python", default="")
     parser.add_argument("--bytes", type=int, default=6000, help="bytes of an image")
-    parser.add_argument("--cold", action="store_true", help="keep no file in memory")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", choices=_CONVERSIONS, action="append")
     given = parser.parse_args()

@@ -27,6 +27,7 @@ from faceprep.models.detectors.detector import DetectorSpec, SizedDetector, open
 from faceprep.vision.codec import decode
 
 NAMES = ("retinaface", "mtcnn", "centerface")
+PARTS = ("package", "batch", "time", "recall")
 SHARES = (0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Height of the face by the height of the frame."""
 FRAME = (720, 1280)
@@ -170,13 +171,15 @@ def alone(photo: Pixels, box: Sequence[float]) -> tuple[Pixels, Faces]:
 
 
 def recall(photos: list[Pixels], threads: int, min_iou: float = 0.5) -> None:
-    """Count the same faces found at each size; in brackets, those found on a second look."""
+    """Show the shares of the same faces that are found at each size, and on a second look."""
     truth = [
         (photo, box)
         for photo in photos
         for box in opened("retinaface", threads).detect([photo])[0].boxes
     ]
-    heads, rows = [*(f"{share:.0%}" for share in SHARES), "alone"], {}
+    heads = [*(f"{share:.0%}" for share in SHARES), "alone"]
+    shares: dict[str, dict[str, float]] = {}
+    seconds: dict[str, dict[str, float]] = {}
     note = f"{len(truth)} faces in {FRAME[1]} × {FRAME[0]}, by height of the face in the frame"
     for name in NAMES:
         for ending, small, among_others in (
@@ -185,16 +188,18 @@ def recall(photos: list[Pixels], threads: int, min_iou: float = 0.5) -> None:
             (", small faces", True, True),
         ):
             detector = opened(name, threads, small_faces=small)
-            cells = []
-            for pictures in [
+            by_size = [
                 *([framed(*face, share, among_others) for face in truth] for share in SHARES),
                 [alone(*f) for f in truth],
-            ]:
+            ]
+            row = name + ending
+            shares[row], seconds[row] = {}, {}
+            for head, pictures in zip(heads, by_size, strict=True):
                 found = [_found(detector, *picture, min_iou) for picture in pictures]
-                n_second = sum(second for there, second in found if there)
-                cells.append(f"{sum(there for there, _ in found) / len(found):.2f} ({n_second})")
-            rows[name + ending] = dict(zip(heads, cells, strict=True))
-    show_table("recall", rows, note)
+                shares[row][head] = sum(there for there, _ in found) / len(found)
+                seconds[row][head] = sum(second for there, second in found if there) / len(found)
+    show_table("recall", shares, note)
+    show_table("recall by a second look", seconds, note)
 
 
 def _found(
@@ -214,16 +219,16 @@ def main() -> None:
     options.add_argument("--frames", type=int, default=8)
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--only", choices=["package", "batch", "time", "recall"])
+    options.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     given = options.parse_args()
     frames = frames_of(given.video, given.frames)
-    if given.only in (None, "package") and importlib.util.find_spec("mtcnn"):
+    if "package" in given.only and importlib.util.find_spec("mtcnn"):
         beside_the_package(frames, given.threads, given.repeats)
-    if given.only in (None, "batch"):
+    if "batch" in given.only:
         batch_beside_loop(frames, given.threads, given.repeats)
-    if given.only in (None, "time"):
+    if "time" in given.only:
         time_an_image(frames, given.threads)
-    if given.only in (None, "recall"):
+    if "recall" in given.only:
         recall([decode(Path(given.photo).read_bytes()) if given.photo else people()], given.threads)
 
 

@@ -11,11 +11,14 @@ from typing import Any
 from benchmarks.figures import format_cell
 
 RESULTS = Path(__file__).parent / "results"
-_REFERENCE = re.compile(r"{([^}]+)}")
+_REFERENCE = re.compile(r"{([^}]+?)(:%)?}")
 
 
 class Results:
-    """The results by topic; a reference is `topic > table > row > column`, or `… > note`."""
+    """The results by topic; a reference is `topic > table > row > column`, or `… > note`.
+
+    In a text, a reference that ends in `:%` shows a share as a percentage.
+    """
 
     def __init__(self, topics: dict[str, dict[str, Any]]) -> None:
         self.topics = topics
@@ -26,7 +29,12 @@ class Results:
 
     def fill(self, text: str) -> str:
         """Return the text with a figure in place of each reference in braces."""
-        return _REFERENCE.sub(lambda match: format_cell(self._find(match[1])), text)
+        return _REFERENCE.sub(self._figure, text)
+
+    def _figure(self, match: re.Match[str]) -> str:
+        if match[2]:
+            return f"{format_cell(100 * self.number(match[1]))} %"
+        return format_cell(self._find(match[1]))
 
     def cores(self, topic: str) -> int:
         """Return the number of cores that a topic was measured on."""

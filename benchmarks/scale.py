@@ -28,7 +28,8 @@ def photos(results: Results) -> str:
     """Return seconds by number of workers and by runner."""
     names = ("--workers 1", "--workers 2", "--runner ray --workers 2")
     lines = [f"| `{name}` | {{{PHOTOS} > {name} > seconds}} |" for name in names]
-    text = f"`extract-photos` with retinaface, {{{PHOTOS} > note}}:\n\n| | seconds |\n|---|---:|\n"
+    text = f"`extract-photos` with retinaface, {{{PHOTOS} > note}}:\n\n"
+    text += "| option | seconds |\n|---|---:|\n"
     return results.fill(text + "\n".join(lines)) + "\n"
 
 
@@ -87,7 +88,7 @@ def videos(results: Results) -> str:
         f"{seconds * _FRAMES_A_SECOND / 1e9:g} billion frames. At "
         + results.fill(f"{{{FRAMES}}} frames a second of each core's time,\n")
         + f"and {followed:.1f} times as many with `--detect-every auto`:\n",
-        f"| | core hours | on {_MANY_CORES:,} cores |",
+        f"| frames | core hours | on {_MANY_CORES:,} cores |",
         "|---|---:|---:|",
     ]
     for name, spent in rows.items():
@@ -97,7 +98,7 @@ def videos(results: Results) -> str:
         "",
         results.fill(f"A crop of 112 × 112 as PNG took {{{CROP}}} kB on average in the benchmark, ")
         + f"so {seconds / 1e6:g} million crops, one a second, take\n"
-        + f"about {two_digits(disk)} TB. `--format jpg` and `--frames` are the ways to less.",
+        + f"about {two_digits(disk)} TB. `--format jpg` and `--frames` take less.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import scale
+from benchmarks import passages, scale
 from benchmarks.figures import RUNS, cells_of
 from benchmarks.results import RESULTS, Results, load_results
 from benchmarks.topics import HERE, TOPICS, sentence_of
@@ -30,7 +30,7 @@ COMPARISON = (
         "{convert > .rec to 4 .tar > faceprep convert, two workers > seconds} s",
     ),
     (
-        "faces from a video of 640 × 360, frames per second of processor time",
+        "faces from a 640 × 360 video, frames per second of processor time",
         "imageio, TensorFlow MTCNN, skimage: "
         "{extract-video > 640×360 > the script: imageio, TensorFlow MTCNN, skimage > a CPU second}",
         "{extract-video > 640×360 > extract-video, in steady state > a CPU second}",
@@ -41,14 +41,14 @@ COMPARISON = (
         "{embed > embed > faceprep embed, whole command > a second} per second",
     ),
     (
-        "people merged rightly, F on drawn identities",
+        "merging people with two names, F score on drawn identities",
         "DBSCAN: {identities > F of merging > DBSCAN > mean}",
         "{identities > F of merging > merge-identities > mean}",
     ),
     (
-        "MXNet checkpoints",
+        "running MXNet checkpoints",
         "MXNet 1.9.1",
-        "outputs within {mxnet-models > checkpoints > largest > difference} of MXNet's, "
+        "within {mxnet-models > checkpoints > largest > difference} of MXNet's outputs, "
         "without MXNet",
     ),
 )
@@ -61,13 +61,14 @@ def pages(results: Results) -> dict[Path, str]:
         "tables": all_tables,
         "comparison": comparison,
         **scale.BLOCKS,
+        **passages.BLOCKS,
     }
 
     def fill(match: re.Match[str]) -> str:
         return match[1] + makers[match[2]](results) + match[3]
 
-    paths = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "scale.md"]
-    return {path: _BLOCK.sub(fill, path.read_text()) for path in paths}
+    texts = {path: path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]}
+    return {path: _BLOCK.sub(fill, text) for path, text in texts.items() if _BLOCK.search(text)}
 
 
 def write() -> None:
@@ -80,7 +81,7 @@ def comparison(results: Results) -> str:
     """Return the table of the README."""
     rows = [[results.fill(cell) for cell in row] for row in COMPARISON]
     topics = re.findall(r"{([\w-]+) > ", str(COMPARISON))
-    return markdown([["what", "others", "faceprep"], *rows]) + results.caution(topics)
+    return markdown([["task", "others", "faceprep"], *rows]) + results.caution(topics)
 
 
 def machines(results: Results) -> str:
@@ -124,11 +125,12 @@ def _table(table: dict) -> Iterator[str]:
         for name, row in table["rows"].items()
     }
     yield f"\n**{table['title']}**{note}\n\n"
-    yield markdown(cells_of(rows))
+    (_, *heads), *lines = cells_of(rows)
+    yield markdown([["measured", *heads], *lines])
 
 
 def markdown(cells: list[list[str]]) -> str:
-    """Return a table of Markdown; numbers stand on the right where no cell has spaces."""
+    """Return a table in Markdown with its numbers on the right."""
     heads, *rows = ([cell.replace("|", "\\|") for cell in line] for line in cells)
     rule = "|---" + "|---:" * (len(heads) - 1) + "|"
     lines = [f"| {' | '.join(line)} |" for line in [heads, *rows]]

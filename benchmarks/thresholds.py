@@ -1,4 +1,4 @@
-"""Measure thresholds of an embedder: likeness of all pairs of a set, angles to identity centres.
+"""Measure what an embedder's thresholds rest on: similarities of pairs, angles to centres.
 
     python benchmarks/thresholds.py CROPS [--embedder dlib-resnet] [--truth groups.json]
 
@@ -28,39 +28,38 @@ from faceprep.vision.codec import decode
 def describe_pairs(
     name: str, table: Doubles, people: npt.NDArray[np.str_], at: list[float]
 ) -> None:
-    """Describe the upper triangle of a `table` of likenesses."""
+    """Describe the upper triangle of a `table` of similarities."""
     left, right = np.triu_indices(len(table), 1)
     scores, same = table[left, right], people[left] == people[right]
     eer = judge_pairs(scores, same, n_folds=0).eer
     note = (
-        f"{same.sum():,} pairs of one person, {(~same).sum():,} of two; equal error rate {eer:.2%}"
+        f"{same.sum():,} pairs of one person, {(~same).sum():,} of different people; "
+        f"equal error rate {eer:.2%}"
     )
     rows = {
-        "lowest of one person": {"likeness": scores[same].min()},
-        "highest of two": {"likeness": scores[~same].max()},
+        "lowest, one person": {"similarity": scores[same].min()},
+        "highest, different people": {"similarity": scores[~same].max()},
     }
     for least in at:
         shares = {
-            "of one": (scores[same] >= least).mean(),
-            "of two": (scores[~same] >= least).mean(),
+            "pairs of one person": (scores[same] >= least).mean(),
+            "pairs of different people": (scores[~same] >= least).mean(),
         }
-        rows[f"from {least:g} on"] = {"likeness": least} | shares
+        rows[f"at least {least:g}"] = {"similarity": least} | shares
     show_table(name, rows, note)
 
 
 def describe_angles(title: str, unit: Doubles, people: npt.NDArray[np.str_], limit: float) -> None:
-    """Degrees from each image to the robust centre of its own person, and to those of the
-    others.
-    """
+    """Show the degrees from each image to the robust centre of its own person, and of others."""
     names = np.unique(people)
     centres = np.stack([robust_centre(unit[people == name], limit, True) for name in names])
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     angles = np.degrees(np.arccos(np.clip(unit @ centres.T, -1, 1)))
     own = people[:, None] == names[None]
     low, few, middle = np.quantile(angles[~own], [0.01, 0.05, 0.5])
-    ours = {"median": np.median(angles[own]), "most": angles[own].max()}
-    others = {"median": middle, "1 % below": low, "5 % below": few}
-    show_table(title, {"to the own centre": ours, "to others' centres": others}, "degrees")
+    ours = {"median": np.median(angles[own]), "highest": angles[own].max()}
+    others = {"median": middle, "1st percentile": low, "5th percentile": few}
+    show_table(title, {"to its own centre": ours, "to other centres": others}, "degrees")
 
 
 def main() -> None:

@@ -33,12 +33,17 @@ TOPICS = {
         ("--dir {dir} [--mxnet-python {mxnet}]",), "--images 2000 --index-lines 100000 --repeats 1"
     ),
     "convert": Topic(("--dir {dir} [--mxnet-python {mxnet}]",), "--n 2000 --repeats 1"),
+    "shuffle": Topic(("--dir {disk}",), "--n 2000 --mib 300 --repeats 1"),
     "tar-index": Topic(("--dir {dir}",), "--samples 500 --repeats 1", peers=("webdataset",)),
     "parquet-images": Topic(("--dir {dir}",), "--images 2000 --reads 200 --repeats 1"),
     "tfrecord": Topic(("--dir {dir}",), needs=("tensorflow",)),
     "epoch": Topic(
-        ("--dir {dir}",), "--images 1000 --repeats 1", needs=("tensorflow", "webdataset")
+        ("--dir {dir}",),
+        "--images 1000 --repeats 1",
+        needs=("tensorflow", "webdataset"),
+        peers=("torch",),
     ),
+    "object-stores": Topic(quick="--identities 4 --images 5", needs=("moto", "s3fs")),
     "manifest": Topic(("--dir {dir} --suffixes .npz",)),
     "apply": Topic(("--dir {dir}",)),
     "video": Topic(("{data}/video/short_hamilton_clip.mp4",), "--repeats 1"),
@@ -50,7 +55,7 @@ TOPICS = {
     "follow": Topic(("{data} --only speed",)),
     "detectors": Topic(
         ("--video {data}/video/short_hamilton_clip.mp4",),
-        "--frames 2 --repeats 1 --only package",
+        "--frames 2 --repeats 1 --only package recall",
         needs=("insightface",),
         peers=("mtcnn", "tensorflow"),
     ),

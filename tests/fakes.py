@@ -291,6 +291,8 @@ def status_of(child: int, seconds: float = 60) -> int:
 def expect_same_after_kills(run: Callable[[Path], object], root: Path, n: int, seed: int) -> None:
     """Kill `run`, which fills a folder, before `n` of its changes; resumed, it must give the same
     bytes.
+
+    Signs of life come with time, so a run may end before it makes so many changes as the first.
     """
 
     def drive(output: Path, act: Callable[[str, int], None]) -> list[str]:
@@ -299,12 +301,15 @@ def expect_same_after_kills(run: Callable[[Path], object], root: Path, n: int, s
         return made
 
     n_changes = len(drive(root / "whole" / "out", killed_before(0)))
+    n_killed = 0
     for change in random.Random(seed).sample(range(1, n_changes + 1), n):
         killed = root / f"killed {change}" / "out"
-        child = start(functools.partial(drive, killed, killed_before(change)))
-        assert status_of(child) == -signal.SIGKILL
+        status = status_of(start(functools.partial(drive, killed, killed_before(change))))
+        assert status in (-signal.SIGKILL, 0)
+        n_killed += status != 0
         run(killed)
         assert tree(killed.parent) == tree(root / "whole"), f"killed before change {change}"
+    assert n_killed > n // 2
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote_plus
 
 import pytest
 
+from faceprep.core import stores
 from tests.command import faceprep
 
 BUCKET = "faces"
@@ -50,6 +51,15 @@ class Store:
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1",
         }
+
+    def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make this process talk to the store, whichever it has talked to before."""
+        from s3fs import S3FileSystem
+
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
+        S3FileSystem.clear_instance_cache()
+        stores.open_store.cache_clear()
 
     def run(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command against the store."""

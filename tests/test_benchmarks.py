@@ -14,15 +14,44 @@ import pytest
 from benchmarks import texts
 from benchmarks.results import RESULTS, Results, load_results
 from benchmarks.topics import HERE, TOPICS, fill_words, script_of, sentence_of
+from faceprep.models.embedders.dlib_resnet import ORIGIN
 from tests.real import ROOT
 
-_HELPERS = {"figures", "landmark_faces", "machine", "results", "scale", "texts", "timing", "topics"}
+_HELPERS = {
+    "figures",
+    "landmark_faces",
+    "machine",
+    "passages",
+    "results",
+    "scale",
+    "texts",
+    "timing",
+    "topics",
+}
 
 
 def test_every_text_is_what_the_results_generate() -> None:
     """Run `python -m benchmarks.texts` where this fails."""
     for path, text in texts.pages(load_results(RESULTS)).items():
         assert path.read_text() == text, path.name
+
+
+def test_the_origin_of_the_thresholds_says_what_was_measured() -> None:
+    results = load_results(RESULTS)
+    att = "thresholds > att, 199 images of 20 people"
+    desk = "thresholds > registration, 16 images of 5 people, cosine"
+    at_least = f"{att}, cosine > at least 0.92"
+    figures = (
+        f"at most {{{att}, cosine > highest, different people > similarity}};",
+        f"{{{at_least} > pairs of one person:%}}",
+        f"{{{at_least} > pairs of different people:%}}",
+        f"at most {{{att}, angles > to its own centre > highest}} degrees",
+        f"{{{att}, angles > to other centres > median}} from others",
+        f"has at least {{{desk} > lowest, one person > similarity}},",
+        f"at most {{{desk} > highest, different people > similarity}};",
+    )
+    for figure in map(results.fill, figures):
+        assert figure in ORIGIN, figure
 
 
 def test_every_topic_has_a_script_a_sentence_and_a_result() -> None:
@@ -54,9 +83,10 @@ def test_words_with_missing_places_are_left_out() -> None:
 
 
 def test_a_reference_without_a_figure_is_named() -> None:
-    table = {"title": "t", "note": "2 items", "rows": {"a": {"seconds": 1234.5}}}
+    table = {"title": "t", "note": "2 items", "rows": {"a": {"seconds": 1234.5, "share": 0.017}}}
     results = Results({"x": {"tables": [table]}})
     assert results.fill("{x > t > a > seconds} s, {x > t > note}") == "1,234 s, 2 items"
+    assert results.fill("{x > t > a > share:%} of {x > t > note}") == "1.7 % of 2 items"
     with pytest.raises(LookupError, match="x > t > b > seconds"):
         results.number("x > t > b > seconds")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import faceprep
 from faceprep.cli.build import command_for
 from faceprep.core import registry
+from tests.axe import needs_axe, violations
 from tests.real import ROOT
 
 needs_mkdocs = pytest.mark.skipif(
@@ -101,3 +103,22 @@ def test_nothing_is_loaded_from_another_server(site: Path) -> None:
             r'<(?:script|img|link)\b[^>]*(?:src|href)="(https?:[^"]+)"', page.read_text()
         )
         assert [each for each in loaded if "canonical" not in each] == [], page.name
+
+
+@needs_axe
+@needs_mkdocs
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(scheme: str, site: Path) -> None:
+    """Look at a page of each kind: tables, code, guides and the reference."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not chromium:
+        pytest.skip("no chromium: apt-get install chromium")
+    found = {}
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)
+        for name in ("index", "containers", "examples", "guides/cleaning", "reference/cli"):
+            page.goto((site / f"{name}.html").as_uri())
+            found[name] = violations(page)
+        browser.close()
+    assert {name: faults for name, faults in found.items() if faults} == {}

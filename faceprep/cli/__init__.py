@@ -96,15 +96,21 @@ def main() -> int:
     except FaceprepError as error:
         show_error(str(error))
         return _fail(str(error), 2 if isinstance(error, OptionError) else 1, error.summary)
+    except OSError as error:
+        from faceprep.core.os_errors import unforeseen
+
+        found = unforeseen(error)
+        show_error(str(found))
+        return _fail(str(found), 1)
     except (click.Abort, KeyboardInterrupt):  # only before the command begins
         show_error("stopped")
         return _fail("stopped", 1)
     except (MemoryError, ImportError, RuntimeError) as error:  # click.Abort is a RuntimeError
-        found = as_out_of_memory(error)
-        if found is None:
+        lack = as_out_of_memory(error)
+        if lack is None:
             raise
-        show_error(str(found))
-        return _fail(str(found), 1)
+        show_error(str(lack))
+        return _fail(str(lack), 1)
 
 
 def _fail(error: str, exit_status: int, summary: Summary | None = None) -> int:

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import signal
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from typing import Any, cast, get_type_hints
 
 import click
 
-from faceprep.cli.defaults import log_defaults, set_defaults
+from faceprep.cli.defaults import add_places, log_defaults, set_defaults
 from faceprep.cli.examples import EXAMPLES
 from faceprep.cli.log_lines import log_to_stderr
 from faceprep.cli.parameters import JobOption, argument, job_option, with_variables
@@ -25,7 +27,7 @@ from faceprep.cli.progress import counting_bar, progress_bar
 from faceprep.cli.terminal_text import HelpContext, show_error, write_examples
 from faceprep.core import registry
 from faceprep.core.cpu import n_cores
-from faceprep.core.errors import FaceprepError, Interrupted, OptionError
+from faceprep.core.errors import FaceprepError, Interrupted, OptionError, Unconfirmed
 from faceprep.core.job import Continuation, Job, Service
 from faceprep.core.options import check_ranges
 from faceprep.core.suggest import did_you_mean
@@ -40,19 +42,19 @@ _WORK_OPTIONS = (
         ["--workers"],
         type=click.IntRange(1),
         metavar="N",
-        help="Use this many processes.  [default: the cores]",
+        help="Use this many processes.  [default: one per core]",
     ),
     JobOption(
         ["--runner"],
         type=click.Choice(list(registry.RUNNERS)),
         default="processes",
         show_default=True,
-        help="Run the shards in this way.",
+        help="Choose how the shards are run.",
     ),
     JobOption(
         ["--ray-address"],
         metavar="HOST:PORT",
-        help="Use the Ray cluster at this address.  [default: the cluster at hand, else this "
+        help="Use the Ray cluster at this address.  [default: a running cluster, else this "
         "machine]",
     ),
     JobOption(
@@ -60,7 +62,7 @@ _WORK_OPTIONS = (
         type=click.FloatRange(0, min_open=True),
         metavar="SECONDS",
         help="Give up an image or a step in a video after this many seconds. A later start with a "
-        "larger value tries it again. It takes processes: --runner serial cannot end one.  "
+        "larger value tries it again. It needs processes: --runner serial cannot stop an image.  "
         f"[default: {ITEM_TIMEOUT_S:g}]",
     ),
     JobOption(
@@ -75,8 +77,8 @@ _RUN_OPTIONS = (
     JobOption(
         ["--shard"],
         metavar="I/N",
-        help="Carry out part I of N in this process, and the others in others; `faceprep finish` "
-        "joins them.",
+        help="Carry out only part I of N. Other processes carry out the others, and `faceprep "
+        "finish` joins them.",
     ),
     JobOption(
         ["--limit"], type=click.IntRange(1), metavar="N", help="Process only the first N inputs."
@@ -84,6 +86,9 @@ _RUN_OPTIONS = (
     JobOption(
         ["--overwrite"], is_flag=True, help="Start again: remove the output of the earlier run."
     ),
+)
+_CONFIRM = JobOption(
+    ["--yes"], is_flag=True, help="Carry out what has to be confirmed without asking."
 )
 _N_NAMED = 3
 _SHARED_DETAILS = ("failures", "done_before", "skipped")
@@ -124,7 +129,11 @@ class _Command(click.Command):
         except FileNotFoundError:
             remedy = "Change to another folder."
             raise FaceprepError("the current folder was removed", remedy=remedy) from None
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except FaceprepError as error:
+            add_places(error, ctx)
+            raise
 
 
 def command_for(name: str) -> click.Command:
@@ -136,7 +145,7 @@ def command_for(name: str) -> click.Command:
     options = [job_option(field, hints[field.name]) for field in fields(job)]
     callback, shared = _look, list[click.Option](_SHARED_OPTIONS)
     if issubclass(job, Job):
-        callback, shared = _run, [*_RUN_OPTIONS, *shared]
+        callback, shared = _run, [*_RUN_OPTIONS, *[_CONFIRM] * job.may_ask, *shared]
     elif issubclass(job, Continuation):
         callback, shared = _resume, [*_WORK_OPTIONS, *shared]
     elif issubclass(job, Service):
@@ -184,9 +193,23 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
     runner = _pop_runner(given)
     asked |= {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
     share = _parse_share(given.pop("shard"))
+    asked["is_confirmed"] = given.pop("yes", False)
     job = _make_job(ctx, given)
     request = Request(*_split_places(places, job), **asked, share=share)
-    return _run_job(job, request, runner, as_object, quiet)
+    try:
+        return _run_job(job, request, runner, as_object, quiet)
+    except Unconfirmed as error:
+        if as_object or not _confirm(error):
+            raise
+    return _run_job(job, replace(request, is_confirmed=True), runner, as_object, quiet)
+
+
+def _confirm(error: Unconfirmed) -> bool:
+    """Ask a person on the terminal; return False where there is none, or the answer is no."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    show_error(str(error))
+    return click.confirm("Continue?", err=True)
 
 
 @click.pass_context
@@ -209,7 +232,7 @@ def _pop_runner(given: dict[str, Any]) -> Runner:
     if name == _RAY:
         return cast(Runner, make(workers or 0, item_timeout, address or ""))
     if address:
-        raise OptionError("--ray-address has an effect with --runner ray only")
+        raise OptionError("--ray-address needs --runner ray")
     return cast(Runner, make(workers or n_cores(), item_timeout))
 
 
@@ -255,9 +278,10 @@ def _look(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _configure_log(given)
     places = _pop_arguments(ctx, given)
     job = _make_job(ctx, given)
+    began = time.monotonic()
     with _stoppable(job.stopped), counting_bar(quiet) as progress:
         result = job.look(*places, progress)
-    _print_result(result, as_object)
+    _print_result(job.command, result, as_object, began)
     return int(job.exit_status(result))
 
 
@@ -266,10 +290,10 @@ def _serve(ctx: click.Context, /, **given: Any) -> int:
     as_object, _ = given.pop("as_json"), _configure_log(given)
     (plan,) = _pop_arguments(ctx, given)
     signal.signal(signal.SIGTERM, _interrupt)
-    job = _make_job(ctx, given)
+    job, began = _make_job(ctx, given), time.monotonic()
     with _stoppable(job.stopped):
         result = job.serve(plan, lambda address: click.echo(address, err=as_object))
-    _print_result(result, as_object)
+    _print_result(job.command, result, as_object, began)
     return 0
 
 
@@ -295,9 +319,11 @@ def _pop_arguments(ctx: click.Context, given: dict[str, Any]) -> list[Any]:
     return [given.pop(word.name) for word in ctx.command.params if isinstance(word, click.Argument)]
 
 
-def _print_result(result: Any, as_object: bool) -> None:
+def _print_result(command: str, result: Any, as_object: bool, began: float) -> None:
+    """Print a result; as an object, it has all keys that a run has."""
     if as_object:
-        click.echo(json.dumps(result.as_json()))
+        shared = Summary(command, seconds=round(time.monotonic() - began, 3)).as_json()
+        click.echo(json.dumps(shared | result.as_json()))
     else:
         click.echo(str(result))
 

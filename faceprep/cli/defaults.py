@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ import click
 from click.core import ParameterSource
 
 from faceprep.core import registry, storage
-from faceprep.core.errors import OptionError
+from faceprep.core.errors import FaceprepError, OptionError
 from faceprep.core.suggest import did_you_mean
 
 log = logging.getLogger("faceprep")
-ONLY_TYPED = ("json",)
-"""Options that a command gets from its own line only, because scripts read what they change."""
+ONLY_TYPED = ("json", "yes")
+"""Options that a command gets from its own line only: scripts read what the one changes, and the
+other stands for a person who has looked."""
 _OWN, _PROJECT = Path("faceprep.toml"), Path("pyproject.toml")
 _FILE = "faceprep.cli.defaults"
 """Key of the file's name in the context of a command."""
@@ -161,6 +163,30 @@ def place_of(ctx: click.Context, option: click.Parameter) -> str:
         return ""
     names = option.envvar or ()
     return next(name for name in names if os.environ.get(name))
+
+
+def add_places(error: FaceprepError, ctx: click.Context) -> None:
+    """Add to an error the variables and the files that its values come from.
+
+    These are the options that it names by themselves or by their value. A wrong value that it does
+    not name may be any of them.
+    """
+    placed = {each: place for each in ctx.command.params if (place := place_of(ctx, each))}
+    meant = [each for each in placed if _is_named(each, ctx.params.get(str(each.name)), error)]
+    if not meant and isinstance(error, OptionError):
+        meant = list(placed)
+    for each in meant:
+        error.add_remedy(f"{each.opts[0]} comes from {placed[each]}.")
+
+
+def _is_named(option: click.Parameter, value: Any, error: FaceprepError) -> bool:
+    """Return whether an error names an option, or its value as a text or as its path."""
+    line = str(error)
+    names = "|".join(map(re.escape, (*option.opts, *option.secondary_opts)))
+    if re.search(rf"(?<![\w-])({names})(?![\w-])", line):
+        return True
+    values = [str(each) for each in (value if isinstance(value, tuple) else (value,))]
+    return any(repr(each) in line or each == error.path for each in values)
 
 
 def log_defaults(ctx: click.Context) -> None:

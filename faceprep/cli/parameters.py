@@ -12,11 +12,15 @@ import click
 from click.shell_completion import CompletionItem
 
 from faceprep.cli.defaults import place_of, variables_of
+from faceprep.core.errors import OptionError
 from faceprep.core.options import Values, typed_name
+from faceprep.core.os_errors import refuse_foreign_name
 
 
 class _PathType(click.Path):
     """A path as a shell would take it: `~` is the home folder, and an empty text is refused.
+
+    So is a name with a scheme that faceprep neither reads nor writes.
 
     Commands check themselves whether it can be read, so that all faults of a source are alike.
     """
@@ -27,6 +31,10 @@ class _PathType(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
             self.fail("expected a path, found an empty text.", param, ctx)
+        try:
+            refuse_foreign_name(value)
+        except OptionError as error:
+            self.fail(str(error), param, ctx)
         if not isinstance(value, str) or not value.startswith("~"):
             return super().convert(value, param, ctx)
         try:

@@ -85,7 +85,7 @@ class Embeddings:
 
     >>> Embeddings(["a/1.png"], ["a"], np.zeros((2, 3), "f4"), Model())
     Traceback (most recent call last):
-    ValueError: expected as many keys, identities and vectors, found 1, 1 and 2
+    ValueError: expected as many keys as identities and vectors, found 1, 1 and 2
     """
 
     keys: Sequence[str]
@@ -97,7 +97,7 @@ class Embeddings:
         n = len(self.keys), len(self.identities), len(self.vectors)
         if len(set(n)) > 1:
             raise ValueError(
-                "expected as many keys, identities and vectors, found {}, {} and {}".format(*n)
+                "expected as many keys as identities and vectors, found {}, {} and {}".format(*n)
             )
         if self.vectors.ndim != 2 or self.vectors.dtype != np.float32:
             raise ValueError(

@@ -60,6 +60,11 @@ class FaceprepError(Exception):
             line += f". {self.remedy}"
         return on_one_line(line)
 
+    def add_remedy(self, sentence: str) -> None:
+        """Add a sentence at the end of the line."""
+        self.remedy = f"{self.remedy} {sentence}" if self.remedy else sentence
+        self.args = (self._line(),)
+
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the fields rather than the line, since workers send errors to the driver."""
         return _rebuild, (type(self), self.problem, {name: getattr(self, name) for name in _FIELDS})
@@ -89,6 +94,10 @@ class OptionError(FaceprepError):
 
 class ResumeError(FaceprepError):
     """An output that belongs to a run with another input or other options."""
+
+
+class Unconfirmed(FaceprepError):
+    """A run that a person has to confirm first; the command line asks, or needs --yes."""
 
 
 class TooManyFailures(FaceprepError):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from faceprep.core import storage
+from faceprep.core import scratch
 
 _STDERR = 2
 
@@ -24,7 +24,7 @@ def hush_libraries() -> Iterator[None]:
         yield
         return
     sys.stderr.flush()
-    kept, nowhere = os.dup(_STDERR), storage.open_nowhere()
+    kept, nowhere = os.dup(_STDERR), scratch.open_nowhere()
     try:
         os.dup2(nowhere, _STDERR)
         yield

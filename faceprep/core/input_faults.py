@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from faceprep.core import paths
+from faceprep.core.errors import FaceprepError, SourceError
+from faceprep.core.os_errors import as_error
 from faceprep.core.types import Outcome
 
 _MOST_FAULTS = 10_000
@@ -65,6 +67,23 @@ def watch(replayed: Mapping[str, int] | None = None) -> Iterator[Watch]:
         yield found
     finally:
         _watch.reset(token)
+
+
+@contextmanager
+def refuse() -> Iterator[None]:
+    """Raise SourceError for a fault that this thread meets in the block.
+
+    Use it where nothing may be missing, such as in the fingerprint of an output.
+    """
+    with watch() as faults:
+        yield
+    for path, number in faults.met.items():
+        raise error_of(path, number)
+
+
+def error_of(path: str, number: int) -> FaceprepError:
+    """Return the error of a path that could not be looked at."""
+    return as_error(SourceError, "look at", path, OSError(number, os.strerror(number)))
 
 
 def look_at(path: str | os.PathLike[str]) -> paths.State:

@@ -20,6 +20,8 @@ class Job(ABC):
     """Name on the command line."""
     has_file_output: ClassVar[bool] = False
     """Whether the output is always one file."""
+    may_ask: ClassVar[bool] = False
+    """Whether planning raises Unconfirmed where a person has to confirm the run."""
     siblings: ClassVar[tuple[str, ...]] = ()
     """Endings of the folders beside the output that the job fills too, such as ``_multi``."""
 
@@ -34,6 +36,12 @@ class Job(ABC):
     @abstractmethod
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         """Carry out one shard in a worker; yield one Outcome for each of its inputs."""
+
+    def check_places(self, request: Request) -> None:  # noqa: B027
+        """Refuse places that another command line fits better, before anything is looked at.
+
+        Raises FaceprepError.
+        """
 
     def writes_file(self, output: Path) -> bool:
         """Return whether `output` is a file, or named after one; its state then lies beside it."""

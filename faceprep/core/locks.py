@@ -20,12 +20,13 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from faceprep.core.errors import FaceprepError, OutputError
 from faceprep.core.os_errors import guard
+from faceprep.core.paths import is_folder, is_present
 from faceprep.core.state_file import LOCK, WORKERS, hold_folder, home_of, open_state, pack_state
 from faceprep.core.storage import make_folder
 
@@ -42,7 +43,7 @@ def lock(folder: Path) -> Iterator[str]:
     another run holds it.
     """
     home = home_of(folder)
-    made = [parent for parent in (folder, *folder.parents) if not os.path.lexists(parent)]
+    made = [parent for parent in (folder, *folder.parents) if not is_present(parent)]
     fd = _open_and_hold(folder, home)
     try:
         yield _new_pass(folder)
@@ -61,7 +62,7 @@ def lock_share(folder: Path, private: Path) -> Iterator[str]:
     process `private`.
     """
     home = home_of(folder)
-    made = [parent for parent in (folder, *folder.parents) if not os.path.lexists(parent)]
+    made = [parent for parent in (folder, *folder.parents) if not is_present(parent)]
     fd = _open_and_hold(folder, home, fcntl.LOCK_SH)
     try:
         make_folder(private)
@@ -91,7 +92,7 @@ def _open_and_hold(folder: Path, home: Path | None, kind: int = fcntl.LOCK_EX) -
     if home is None:
         make_folder(folder)
         return _hold(folder / LOCK, kind)
-    if not home.is_dir():
+    if not is_folder(home):
         make_folder(home)
     with hold_folder(home):
         open_state(home)
@@ -113,7 +114,7 @@ def _let_go(fd: int, folder: Path, home: Path | None, made: Sequence[Path]) -> N
         _tidy(folder, made)
     finally:
         os.close(fd)
-    if home is not None and home.is_dir():
+    if home is not None and is_folder(home):
         with hold_folder(home):
             pack_state(home)
 
@@ -156,6 +157,15 @@ def _hold(path: Path, kind: int = fcntl.LOCK_EX) -> int:
 
 
 @contextmanager
+def hold_all(folders: Iterable[Path]) -> Iterator[None]:
+    """Hold several folders. Raises OutputError where another run holds one."""
+    with ExitStack() as held:
+        for folder in folders:
+            held.callback(os.close, _hold(folder / LOCK))
+        yield
+
+
+@contextmanager
 def without_workers(folder: Path) -> Iterator[int]:
     """Wait until no worker is busy in `folder`, and keep others out.
 
@@ -169,7 +179,7 @@ def without_workers(folder: Path) -> Iterator[int]:
         while not _flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, path):
             if time.monotonic() > patience:
                 raise OutputError(
-                    "a worker of the run before is still writing here",
+                    "a worker of the earlier run is still writing here",
                     path=folder,
                     remedy="Wait for it, or end that process; then start again.",
                 )

@@ -11,12 +11,13 @@ from itertools import islice
 from pathlib import Path
 
 from faceprep.core import passing_faults, stores
-from faceprep.core.errors import FaceprepError, NameTooLong, OutputError, SourceError
+from faceprep.core.errors import FaceprepError, NameTooLong, OptionError, OutputError, SourceError
 from faceprep.core.store_errors import StoreError
 from faceprep.core.suggest import did_you_mean
-from faceprep.core.urls import is_remote
+from faceprep.core.urls import find_foreign_name, is_remote
 
 NAME_A_FILE = "Name a file."
+_NO_FAULTS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 _MOST_NAMES = 10_000
 """Names in a folder that are compared with a misspelt one."""
 _REMEDIES = {
@@ -31,9 +32,9 @@ _REMEDIES = {
     errno.ENOTDIR: "A part of the path is a file.",
     errno.ENAMETOOLONG: "Give the input a shorter name.",
     errno.EEXIST: "A file is in the way.",
-    errno.EXDEV: "Hard links end where a file system ends: copy, or use symbolic links.",
-    errno.EMLINK: "The file has as many names as its file system allows: copy, or use symbolic "
-    "links.",
+    errno.EXDEV: "Hard links cannot cross file systems: copy, or use symbolic links.",
+    errno.EMLINK: "The file has the most hard links that its file system allows: copy, or use "
+    "symbolic links.",
 }
 
 
@@ -61,11 +62,43 @@ def guard(
         raise as_error(kind, doing, path, error) from error
 
 
+def refuse_foreign_name(path: str | os.PathLike[str]) -> None:
+    """Raise OptionError for a name with a scheme that faceprep neither reads nor writes."""
+    if foreign := find_foreign_name(path):
+        raise OptionError("cannot be read or written", **foreign._asdict())
+
+
+@contextmanager
+def name_faults(place: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an `OSError` that nothing inside the block has handled into one clear line.
+
+    It is about the path that the error names, else about `place`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unforeseen(error, place) from error
+
+
+def unforeseen(error: OSError, place: str | os.PathLike[str] = "") -> FaceprepError:
+    """Return one line for an error that nothing has handled, about the path that it names."""
+    path = error.filename if isinstance(error.filename, str | bytes) else place
+    return as_error(FaceprepError, "go on", os.fsdecode(path), error)
+
+
+def is_fault(error: FaceprepError) -> bool:
+    """Return whether an error comes from a disk or a store, not from what is or is not there."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno not in _NO_FAULTS
+
+
 def missing_source(path: str | os.PathLike[str]) -> SourceError:
     """Return the error of a source that does not exist, with the shards that were written for it.
 
     With --shards, the output OUT.tar is OUT-00000-of-00002.tar and so on; each stands for all.
+    Raises OptionError where the name has a foreign scheme.
     """
+    refuse_foreign_name(path)
     if is_remote(path):
         with guard("look at", path, SourceError):
             problem, remedy = stores.explain_missing(path)
@@ -82,7 +115,7 @@ def missing_source(path: str | os.PathLike[str]) -> SourceError:
     return SourceError(
         "no such file or folder",
         path=path,
-        expected="one of its shards, which stands for all",
+        expected="one of its shards, which stands for all of them",
         found=str(shards[0]),
         remedy="Name that one.",
     )

@@ -170,13 +170,13 @@ def refuse_overlap(
     inside, place = real_path(source), real_path(output)
     filled = [real_path(folder) for folder in folders]
     if inside == place or any(is_within(inside, folder) for folder in filled):
-        problem = "the output would lie over the input"
+        problem = "the output would overwrite the input"
     elif (
         is_walked
         and is_folder(inside)
         and any(is_within(each, inside) for each in [place, *filled])
     ):
-        problem = "the output would lie in the input"
+        problem = "the output would be inside the input"
     else:
         return
     raise OutputError(

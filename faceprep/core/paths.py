@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from faceprep.core import stores
 from faceprep.core.errors import SourceError
-from faceprep.core.os_errors import guard
-from faceprep.core.store_errors import StoreError
+from faceprep.core.os_errors import as_error
 from faceprep.core.urls import is_remote, url_of
+
+_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 class State(NamedTuple):
@@ -42,31 +43,47 @@ def look_at(path: str | os.PathLike[str]) -> State:
 
 
 def exists(path: str | os.PathLike[str]) -> bool:
-    """Return whether there is something at `path`. Raises SourceError where a store refuses."""
+    """Return whether there is something at `path`. Raises SourceError where nobody can tell."""
     return _mode_of(path) != 0
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:
-    """Return whether `path` is a folder, or a prefix. Raises SourceError where a store refuses."""
+    """Return whether `path` is a folder, or a prefix. Raises SourceError where nobody can tell."""
     return stat.S_ISDIR(_mode_of(path))
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
-    """Return whether `path` is a file or an object. Raises SourceError where a store refuses."""
+    """Return whether `path` is a file or an object. Raises SourceError where nobody can tell."""
     return stat.S_ISREG(_mode_of(path))
 
 
 def _mode_of(path: str | os.PathLike[str]) -> int:
-    """Return the mode of what is at `path`; 0 for nothing."""
+    """Return the mode of what is at `path`; 0 for nothing.
+
+    A fault of the disk is no proof that nothing is there. Raises SourceError.
+    """
     try:
         return look_at(path).mode
-    except StoreError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    except OSError as error:
+        if error.errno in _NOTHING:
             return 0
-        with guard("look at", path, SourceError):
-            raise
-    except (OSError, ValueError):
+        raise as_error(SourceError, "look at", path, error) from error
+    except ValueError:  # a NUL in the name
         return 0
+
+
+def is_present(path: str | os.PathLike[str]) -> bool:
+    """Return whether a name on the disk is taken, be it by a link that leads nowhere.
+
+    Raises SourceError where nobody can tell.
+    """
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno in _NOTHING:
+            return False
+        raise as_error(SourceError, "look at", path, error) from error
+    return True
 
 
 def full_path(path: str | os.PathLike[str]) -> str:

@@ -25,6 +25,11 @@ def scratch_place() -> str:
     raise OutputError("no place for temporary files", expected="TMPDIR, a folder to write to")
 
 
+def open_nowhere() -> int:
+    """Open a file descriptor that takes all bytes and keeps none."""
+    return os.open(os.devnull, os.O_WRONLY)
+
+
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Create a temporary folder outside the output, and remove it at the end."""

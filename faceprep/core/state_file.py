@@ -26,6 +26,7 @@ from urllib.parse import quote, unquote_to_bytes
 from faceprep.core import os_errors, storage
 from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.core.output_tree import is_inside
+from faceprep.core.paths import is_folder, is_present
 
 STATE = ".faceprep"
 RUN = "run.json"
@@ -57,8 +58,8 @@ def hold_folder(folder: Path) -> Iterator[None]:
 def open_state(folder: Path) -> None:
     """Turn the state file of `folder` into a folder, where there is one. Raises OutputError."""
     state, opened = folder / STATE, folder / _OPENED
-    if os.path.isdir(opened):
-        if os.path.lexists(state):  # the conversion had not begun, or was complete
+    if is_folder(opened):
+        if is_present(state):  # the conversion had not begun, or was complete
             storage.remove_tree(opened)
         else:
             storage.move(opened, state)
@@ -215,30 +216,47 @@ def find_state(folder: Path) -> StateReader | None:
 
 
 def load_run(state: Path) -> dict[str, Any]:
-    """Return the record of the run in a state folder; empty where it is missing or damaged."""
+    """Return the record of the run in a state folder; empty where it is missing or damaged.
+
+    Raises SourceError where it cannot be read.
+    """
     return load_record(StateFolder(state), RUN)
 
 
 def run_id_of(path: Path) -> str | None:
-    """Return the id of the run that made `path`: an output folder, a file in one, or a file.
+    """Return the id of the run that made `path`.
 
     Returns None for a path that faceprep did not make, or made before runs had ids.
+    """
+    found = run_of(path).get("id")
+    return found if isinstance(found, str) else None
+
+
+def run_of(path: Path) -> dict[str, Any]:
+    """Return the record of the run that made `path`: an output folder, a file in one, or a file.
+
+    It is empty for a path that faceprep did not make.
     """
     folder, inner = path, RUN
     if not path.is_dir():
         folder, inner = path.parent, f"{path.name}/{RUN}"
     state = find_state(folder)
     if state is None:
-        return None
-    run = load_record(state, inner) or load_record(state, RUN)
-    found = run.get("id")
-    return found if isinstance(found, str) else None
+        return {}
+    return load_record(state, inner) or load_record(state, RUN)
 
 
 def load_record(state: StateReader, name: str) -> dict[str, Any]:
-    """Return the record of the run in the file `name`; empty where it is missing or damaged."""
+    """Return the record of the run in the file `name`; empty where it is missing or damaged.
+
+    Raises SourceError where it cannot be read.
+    """
     try:
         run = json.loads(state.read(name))
-    except (FaceprepError, ValueError):
+    except FaceprepError as error:
+        if os_errors.is_fault(error):
+            raise
+        return {}
+    except ValueError:
         return {}
     return run if isinstance(run, dict) else {}

@@ -20,7 +20,8 @@ from typing import BinaryIO, cast
 
 from faceprep.core import input_faults, stores
 from faceprep.core.errors import OutputError, SourceError
-from faceprep.core.os_errors import NAME_A_FILE, as_error, guard
+from faceprep.core.named_file import NamedFile
+from faceprep.core.os_errors import NAME_A_FILE, as_error, guard, refuse_foreign_name
 from faceprep.core.paths import look_at
 from faceprep.core.staged_file import StagedFile
 from faceprep.core.types import Buffer
@@ -90,6 +91,12 @@ class ByteSource:
                 SourceError, f"read {n_bytes} bytes at offset {offset}", self.path, error
             ) from error
         return data
+
+    def announce(self, offset: int, n_bytes: int) -> None:
+        """Let the system fetch bytes that are read soon, so that the disk serves many at a time."""
+        if self._object is None and hasattr(os, "posix_fadvise"):
+            with suppress(OSError):  # a hint; the read itself reports what is wrong
+                os.posix_fadvise(self._fd, offset, n_bytes, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:
         if self._object is None:
@@ -162,11 +169,13 @@ def dated_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def size_of(path: str | os.PathLike[str]) -> int | None:
-    """Return the number of bytes in the file, or None if it does not exist."""
+    """Return the number of bytes in the file, or None if it does not exist. Raises SourceError."""
     try:
         return look_at(path).n_bytes
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return None
+        raise as_error(SourceError, "look at", path, error) from error
 
 
 def file_size(path: str | os.PathLike[str]) -> int:
@@ -179,11 +188,11 @@ def file_size(path: str | os.PathLike[str]) -> int:
 
 
 def open_source(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file or an object for reading. Raises SourceError."""
+    """Open a file or an object for reading. Opening and reading raise SourceError."""
     with guard("open", path, SourceError):
         if is_remote(path):
             return io.BufferedReader(stores.ObjectFile(path), _PIECE)
-        return open(path, "rb", opener=_opener)
+        return io.BufferedReader(NamedFile(path, opener=_opener))
 
 
 def _opener(path: str, _: int) -> int:
@@ -260,10 +269,14 @@ def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
 
 
 def refuse_store(path: str | os.PathLike[str]) -> None:
-    """Refuse a place in an object store that only a disk can be. Raises OutputError."""
+    """Refuse a place in an object store that only a disk can be. Raises OutputError.
+
+    A name with another scheme raises OptionError: no folder is made of its parts.
+    """
+    refuse_foreign_name(path)
     if is_remote(path):
         raise OutputError(
-            "nothing can be written here, in an object store",
+            "this output cannot be in an object store",
             path=path,
             expected="a path on a disk",
             remedy="Name one, then upload it.",
@@ -274,7 +287,11 @@ def make_folder(path: str | os.PathLike[str]) -> None:
     """Make the folder and its parents where they do not exist. Raises OutputError."""
     refuse_store(path)
     with guard("make the folder", path):
-        os.makedirs(path, exist_ok=True)
+        try:
+            os.makedirs(path, exist_ok=True)
+        except FileExistsError:  # or a folder that could not be looked at
+            if not stat.S_ISDIR(os.stat(path).st_mode):
+                raise
 
 
 def remove_tree(path: Path) -> None:
@@ -357,11 +374,6 @@ class AtomicFile:
                 self._file.discard()
             if self._temporary.exists():
                 remove_file(self._temporary)
-
-
-def open_nowhere() -> int:
-    """Open a file descriptor that takes all bytes and keeps none."""
-    return os.open(os.devnull, os.O_WRONLY)
 
 
 def append_file(source: str | os.PathLike[str], target: BinaryIO) -> None:

@@ -163,7 +163,7 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._renewer.join()
-        if self._tag:
+        if self._tag and _is_held(self.url, self.name):
             remove([self.url])
 
     def _next(self) -> bytes:
@@ -206,8 +206,12 @@ def refuse_live(urls: Sequence[str], seconds: float = LEASE_S) -> None:
 
 def check_lease(url: str, name: str) -> None:
     """Raise OutputError unless the lease is held under this name."""
-    if not (read_if_there(url) or b"").startswith(f"{name} ".encode()):
+    if not _is_held(url, name):
         raise OutputError("another run has taken over here", path=url)
+
+
+def _is_held(url: str, name: str) -> bool:
+    return (read_if_there(url) or b"").startswith(f"{name} ".encode())
 
 
 def _wait_for_end(found: Mapping[str, bytes], seconds: float) -> dict[str, bytes]:

@@ -292,7 +292,7 @@ def send(path: str | os.PathLike[str], request: Callable[[Any, str], T]) -> T:
             found = explain(error, scheme)
             if wait_s is None or found.errno != errno.EIO:
                 raise found from error
-        log.debug("%s: %s: asked again in %s s", url, found.reason, wait_s)
+        log.debug("%s: %s: trying again in %s s", url, found.reason, wait_s)
         if wait_s == _WAITS_S[1] or time.monotonic() - began > _CONNECT_S - 1:
             log.warning("%s: %s: trying again", url, found.reason)
         time.sleep(wait_s)

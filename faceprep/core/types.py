@@ -192,6 +192,8 @@ class Work:
     """About how many files and bytes the output takes, for the preflight."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Files of the source that the job does not take, counted by suffix."""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """What the plan owes to the machine or the moment; a later start gets it in its request."""
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -281,11 +283,15 @@ class Request:
     """The part that this process carries out of a run that it shares with others."""
     joins: bool = False
     """Whether the run is the end of one that was shared."""
+    is_confirmed: bool = False
+    """Whether a person has confirmed what the job asks about, see `Job.may_ask`."""
     item_timeout: float | None = None
     """The limit of an item in seconds that was asked for, None for the usual one.
 
     Items that an earlier start gave up after fewer seconds are tried again.
     """
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """The choices of the plan of an earlier start, or of another process of the run."""
 
 
 class ShardWork(Protocol):

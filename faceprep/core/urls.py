@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+from typing import NamedTuple
 
 SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "memory")
 """Stores that faceprep reads, by the beginning of a name."""
+_IN_PROCESS = "memory"
+"""The store of one process, which no other command sees."""
 _NAME = re.compile(rf"({'|'.join(SCHEMES)}):/+(?=[^/])")
+_URL = re.compile(rf"([a-z][a-z0-9+.-]+):(?:/|$)|({'|'.join(SCHEMES)}):", re.IGNORECASE)
+"""What begins like a URL. One letter is no scheme."""
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
@@ -35,3 +40,43 @@ def url_of(path: str | os.PathLike[str]) -> str:
         return text
     parts = [part for part in text[match.end() :].split("/") if part not in ("", ".")]
     return f"{match[1]}://{'/'.join(parts)}"
+
+
+class ForeignName(NamedTuple):
+    """A name with a scheme that faceprep neither reads nor writes, as fields of an error."""
+
+    path: str
+    expected: str
+    found: str
+    remedy: str
+
+
+def find_foreign_name(path: str | os.PathLike[str]) -> ForeignName | None:
+    """Return what is wrong with a path that begins like a URL but names no object.
+
+    >>> find_foreign_name("hdfs:/a/x").path, find_foreign_name("S3://b/x").remedy
+    ('hdfs://a/x', 'Did you mean s3://b/x?')
+    >>> [find_foreign_name(path) for path in ("s3:/b/x", "/data/s4:/x", "a:/x", "a/b:/c")]
+    [None, None, None, None]
+    """
+    text = os.fspath(path)
+    match = _URL.match(text)
+    if match is None or is_remote(path):
+        return None
+    scheme = match[1] or match[2]
+    rest = text[len(scheme) + 1 :].lstrip("/")
+    begins = f"{scheme}://" if match[1] else f"{scheme}:"
+    readable = [f"{each}://" for each in SCHEMES if each != _IN_PROCESS]
+    expected = f"a path, or a name that begins with {', '.join(readable[:-1])} or {readable[-1]}"
+    return ForeignName(begins + rest, expected, begins, _what_to_do(scheme.lower(), rest))
+
+
+def _what_to_do(scheme: str, rest: str) -> str:
+    """Return what to do about a name that begins with a foreign scheme."""
+    if scheme in SCHEMES and rest:
+        return f"Did you mean {scheme}://{rest}?"
+    if scheme in SCHEMES:
+        return f"Name the bucket: {scheme}://BUCKET/NAME."
+    if scheme == "file":
+        return f"Did you mean /{rest}?"
+    return "Check how it begins, or copy it to a disk and name the copy."

@@ -34,8 +34,8 @@ def refuse_one_person(likeness: Mapping[str, Any], merge_from: float) -> None:
         raise OptionError(
             "most identities would be one person",
             expected="a model and a threshold that tell people apart",
-            found=f"a median similarity of {median:.3f} between images of two identities, which "
-            f"match from {merge_from:.6g} on",
+            found=f"a median similarity of {median:.3f} between images of two identities, above "
+            f"the threshold {merge_from:.6g}",
             remedy=_REMEDY,
         )
 
@@ -52,7 +52,7 @@ def refuse_one_cluster(decisions: Iterable[Decision], n: int, merge_from: float)
         raise OptionError(
             "most identities would be one person",
             expected="a model, a linkage and a threshold that tell people apart",
-            found=f"{n_largest:,} of {n:,} identities joined, which match from {merge_from:.6g} on",
+            found=f"{n_largest:,} of {n:,} identities joined, at the threshold {merge_from:.6g}",
             remedy=_REMEDY,
         )
 

@@ -7,16 +7,19 @@ import logging
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from faceprep.core import storage
-from faceprep.core.errors import SourceError
+from faceprep.core.errors import FaceprepError, OutputError, SourceError, Unconfirmed
 from faceprep.core.job import Job
-from faceprep.core.output_tree import refuse_overlap
-from faceprep.core.paths import exists, is_folder, is_full, join
+from faceprep.core.output_tree import is_inside, refuse_overlap
+from faceprep.core.paths import exists, full_path, is_file, is_folder, is_full, join, real_path
+from faceprep.core.state_file import run_of
+from faceprep.core.text import count_noun
 from faceprep.core.types import (
     ACCEPTED,
     COPY,
@@ -30,12 +33,12 @@ from faceprep.core.types import (
     Stage,
     Work,
 )
+from faceprep.core.urls import url_of
 from faceprep.steps.list_options import folder_of_names, folder_of_origin
 from faceprep.steps.listed_set import find_paths, list_source
 from faceprep.steps.place_images import (
     ORIGIN,
     PLACE,
-    UNDO,
     PlacingOptions,
     check_fingerprint,
     choose_target,
@@ -48,7 +51,7 @@ from faceprep.steps.place_images import (
 from faceprep.steps.resolve_plan import resolve
 from faceprep.steps.undo_plan import evidence_of
 from faceprep.tables.embeddings import is_embeddings
-from faceprep.tables.plan import read_plan, refuse_output
+from faceprep.tables.plan import UNDO, apply_command, plan_of, read_plan, refuse_output
 from faceprep.tables.verdicts import refuse_open_review
 
 log = logging.getLogger("faceprep")
@@ -62,7 +65,8 @@ class Apply(PlacingOptions, Job):
     PLAN is a plan of merge-identities, clean-identities, exclude-people, dedupe or score. Decisions
     with the verdict accepted, or without a verdict, are carried out. DST gets the images, bytes
     untouched, each where the plan puts it; its suffix selects the container. undo.jsonl is a plan
-    that reverses this one. A plan whose set has changed since is refused.
+    that reverses this one. A plan whose set has changed since is refused. One that restores images
+    from elsewhere than its set was made from has to be confirmed.
 
     Details:
 
@@ -72,10 +76,23 @@ class Apply(PlacingOptions, Job):
     """
 
     command: ClassVar[str] = "apply"
+    may_ask: ClassVar[bool] = True
+
+    def check_places(self, request: Request) -> None:
+        """Refuse an output that is given as the plan, or that is the folder of the plan."""
+        given, output = request.sources[0], request.output
+        plan = plan_of(given)
+        if real_path(plan.parent) == real_path(output):
+            raise OutputError(
+                "holds the plan",
+                path=output,
+                expected="a new folder",
+                remedy=f"Run {apply_command(plan)}.",
+            )
+        refuse_output(given, f"faceprep apply {{plan}} {shlex.quote(str(output))}")
 
     def plan(self, request: Request, scratch: Path) -> Work:
         plan = request.sources[0]
-        refuse_output(plan, f"faceprep apply {{plan}} {shlex.quote(str(request.output))}")
         refuse_open_review(plan)
         header, found = read_plan(plan)
         decisions = list(found)
@@ -89,6 +106,10 @@ class Apply(PlacingOptions, Job):
             log.warning("%s has no fingerprint: a change of %s since goes unnoticed", plan, source)
         destinations = resolve(header, decisions, listed.listing, os.fspath(plan))
         origin = _check_origin(plan, header, decisions, scratch)
+        if origin:
+            refuse_overlap(origin, request.output, [request.output])
+        if origin and not (request.is_confirmed or request.joins):
+            _refuse_strange_origin(plan, source, origin, decisions)
         n_rows = len(destinations)
         if request.limit is not None:
             n_rows = min(n_rows, request.limit)
@@ -156,7 +177,7 @@ def _check_origin(
 
     Raises SourceError if one of these images is missing or has changed.
     """
-    restored = [each for each in decisions if each.action == RESTORE and each.verdict == ACCEPTED]
+    restored = _restored(decisions)
     if not restored:
         return None
     origin = header.get("origin")
@@ -166,6 +187,14 @@ def _check_origin(
     remedy = "Put it back, or refuse that decision of the plan."
     if is_folder(origin):
         for decision in restored:
+            if not is_inside(decision.subject):
+                raise SourceError(
+                    f"restores {decision.subject!r}",
+                    path=plan,
+                    expected="the path of an image below its origin",
+                    found="one that leads out of it",
+                    remedy="Change the plan.",
+                )
             path = f"{origin}/{decision.subject}"
             if problem := _find_change(decision, evidence_of(path)):
                 raise SourceError(f"cannot be restored: {problem}", path=path, remedy=remedy)
@@ -175,6 +204,37 @@ def _check_origin(
         problem = f"cannot be restored: {missing[0]!r} is not in it"
         raise SourceError(problem, path=origin, remedy=remedy)
     return Path(origin)
+
+
+def _restored(decisions: Iterable[Decision]) -> list[Decision]:
+    return [each for each in decisions if each.action == RESTORE and each.verdict == ACCEPTED]
+
+
+def _refuse_strange_origin(
+    plan: Path, source: Path, origin: Path, decisions: Iterable[Decision]
+) -> None:
+    """Raise Unconfirmed unless the set `source` was made from the set that images come from."""
+    if full_path(origin) in _sets_behind(source):
+        return
+    subjects = [each.subject for each in _restored(decisions)]
+    raise Unconfirmed(
+        f"restores {count_noun(len(subjects), 'image')}, such as {subjects[0]}, from a set that "
+        f"{url_of(source)} was not made from",
+        path=plan,
+        found=url_of(origin),
+        remedy="Look at both sets; if that is meant, add --yes.",
+    )
+
+
+def _sets_behind(source: Path) -> set[str]:
+    """Return the sets that `source` was made from, by the record of its run."""
+    places = [Path(place) for place in run_of(source).get("sources", ())]
+    sets = {full_path(place) for place in places}
+    for plan in places:
+        with suppress(FaceprepError):  # a set, or a plan that is not there any more
+            if is_file(plan):
+                sets.add(full_path(_source_of(plan, read_plan(plan)[0])))
+    return sets
 
 
 def _find_change(decision: Decision, found: Mapping[str, int]) -> str:

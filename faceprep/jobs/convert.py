@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import registry, storage
+from faceprep.core.arrays import Ints
 from faceprep.core.cpu import usable_memory
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
@@ -33,14 +34,14 @@ from faceprep.sets.containers import (
 )
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.losses import find_losses
-from faceprep.sets.sample_spill import read_spilled, write_spill
+from faceprep.sets.sample_spill import read_spilled, reads_fast, write_spill
 from faceprep.sets.set_writer import OutPart, SetNames, SetWriter
 from faceprep.steps.list_options import NamingOptions
 
 _PART, _WHOLE = 1 << 13, 1 << 18
 """Most images of a part; of a part that is one of several files."""
 _ORDER, _RANKS, _WRITER = "order", "ranks", "writer.json"
-_SPILL, _WRITE = "spill", "write"
+_SPILL, _WRITE, _TWO_PASSES = "spill", "write", "two passes"
 _MEMORY = 0.7
 """The share of the memory that a source may take and be read in any order."""
 _BATCH, _FEWEST = 100 << 20, 64
@@ -98,7 +99,7 @@ class Convert(NamingOptions, Job):
     memory: int | None = option(
         None,
         "Shuffle a source of more bytes than this in two passes, through the disk of DST.  "
-        "[default: 70 % of the memory]",
+        "[default: 70 % of the memory, where the disk is slow at reading single images]",
         values=Values("BYTES", least=1),
     )
     allow_loss: bool = option(False, "Convert although DST cannot hold all that SRC has.")
@@ -122,7 +123,14 @@ class Convert(NamingOptions, Job):
         _refuse_halves(images, n, writer)
         n_bytes = _bytes_of(images) * n // len(images)
         n_files = self._count_files(n, n_bytes, writer.group)
-        spills = self._write_order(n, n_bytes, writer, scratch)
+        order = self._write_order(n, writer.group, scratch)
+        spills, choices = None, {}
+        if order is not None and not writer.refers_to_files:
+            choices = {_TWO_PASSES: self._takes_two_passes(images, order, n_bytes)} | dict(
+                request.choices
+            )
+            if choices[_TWO_PASSES]:
+                spills = _write_ranks(order, n_bytes, scratch)
         parts = _cut_parts(writer, n, n_files)
         bounds = [(part.start, part.stop) for part in parts]
         shards = [
@@ -143,23 +151,25 @@ class Convert(NamingOptions, Job):
             files = [*writer.files(n_files), *side_files]
             n_outputs = len(files)
         fingerprint = f"{images.kind} {images.index.fingerprint}"
-        return Work(stages, fingerprint, files=files, n_files=n_outputs, n_bytes=n_bytes)
+        return Work(
+            stages, fingerprint, files=files, n_files=n_outputs, n_bytes=n_bytes, choices=choices
+        )
 
-    def _write_order(
-        self, n: int, n_bytes: int, writer: SetWriter, scratch: Path
-    ) -> _Spills | None:
-        """Write the order of the images; return the batches where it takes two passes."""
+    def _write_order(self, n: int, group: int, scratch: Path) -> Ints | None:
+        """Write the order of a shuffle, the positions (n,) of the images; none without a seed."""
         if self.seed is None:
             return None
-        order = _shuffle(n, self.seed, writer.group).astype("<i8")
-        storage.write_file(scratch / _ORDER, order.tobytes(), durable=False)
-        fits = n_bytes <= (self.memory or int(_MEMORY * usable_memory()))
-        if fits or writer.refers_to_files:
-            return None
-        ranks = np.empty(n, "<i8")
-        ranks[order] = np.arange(n)
-        storage.write_file(scratch / _RANKS, ranks.tobytes(), durable=False)
-        return _Spills(n, max(_FEWEST, _BATCH * n // n_bytes))
+        order = _shuffle(n, self.seed, group)
+        storage.write_file(scratch / _ORDER, order.astype("<i8").tobytes(), durable=False)
+        return order
+
+    def _takes_two_passes(self, images: ImageSet, order: Ints, n_bytes: int) -> bool:
+        """Return whether the images are shuffled in two passes, since single reads are slow."""
+        if self.memory is not None:
+            return n_bytes > self.memory
+        if n_bytes <= int(_MEMORY * usable_memory()):
+            return False
+        return not reads_fast(images, order)
 
     def _make_writer(self, output: Path, images: ImageSet, scratch: Path) -> SetWriter:
         """Choose the writer and its settings for all parts; refuse losses."""
@@ -288,6 +298,15 @@ def _refuse_halves(images: ImageSet, n: int, writer: SetWriter) -> None:
         expected=expected,
         found=f"{n:,}",
     )
+
+
+def _write_ranks(order: Ints, n_bytes: int, scratch: Path) -> _Spills:
+    """Write the place of each image in the output; return the batches of the first pass."""
+    n = len(order)
+    ranks = np.empty(n, "<i8")
+    ranks[order] = np.arange(n)
+    storage.write_file(scratch / _RANKS, ranks.tobytes(), durable=False)
+    return _Spills(n, max(_FEWEST, _BATCH * n // n_bytes))
 
 
 def _shuffle(n: int, seed: int, group: int) -> npt.NDArray[np.int64]:

@@ -9,20 +9,24 @@ import os
 import platform
 import resource
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from faceprep import __version__
 from faceprep.core import cpu as cores
 from faceprep.core import dependencies as installed
-from faceprep.core import registry
+from faceprep.core import registry, storage
 from faceprep.core.disk_space import free_space
-from faceprep.core.errors import MissingExtra
+from faceprep.core.errors import FaceprepError, MissingExtra
 from faceprep.core.job import Look
 from faceprep.core.mounts import find_lone_locks
+from faceprep.core.os_errors import missing_source
+from faceprep.core.paths import exists, full_path, is_folder
 from faceprep.core.scratch import scratch_place
+from faceprep.core.store_writes import can_put
 from faceprep.core.text import count_noun, join_lines
+from faceprep.core.urls import is_remote
 
 Progress = Callable[[int, int], None]
 _MODULES = {"opencv-python": "cv2", "google-crc32c": "google_crc32c"}
@@ -47,6 +51,27 @@ class Lack:
 
 
 @dataclass(frozen=True)
+class StoreState:
+    """What an object store answers about a name: what is `found` there, or the `problem`.
+
+    `takes_outputs` says whether faceprep writes to stores of this kind. Nothing is written to try.
+    """
+
+    url: str
+    found: str = ""
+    problem: str = ""
+    takes_outputs: bool = False
+
+    def __str__(self) -> str:
+        if self.problem:
+            return self.problem
+        writes = "outputs are not written to stores of this kind"
+        if self.takes_outputs:
+            writes = "writing was not tried; it needs puts on a condition (If-None-Match, If-Match)"
+        return f"{self.url}: {self.found}; {writes}"
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """The findings; `broken` names what even the base install needs."""
 
@@ -59,11 +84,12 @@ class Diagnosis:
     lone_locks: Mapping[str, str]
     lacks: Sequence[Lack]
     broken: Sequence[str]
+    store: StoreState | None = None
     failed: ClassVar[int] = 0
 
     @property
     def exit_status(self) -> int:
-        return 1 if self.broken else 0
+        return 1 if self.broken or (self.store and self.store.problem) else 0
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -77,6 +103,7 @@ class Diagnosis:
                 for path, (n, files) in self.space.items()
             },
             "locks_of_one_machine": dict(self.lone_locks),
+            "store": asdict(self.store) if self.store else None,
             "open_files": {"soft": self.open_files[0], "hard": self.open_files[1]},
             "missing": [
                 {
@@ -106,6 +133,8 @@ class Diagnosis:
         for path, (n_bytes, n_files) in self.space.items():
             files = "" if n_files is None else f", {count_noun(n_files, 'file')}"
             lines.append(f"  {'free space':24s}{n_bytes / _GIB:,.1f} GiB{files} at {path}")
+        if self.store:
+            lines.append(f"  {'object store':24s}{self.store}")
         for path, mount in self.lone_locks.items():
             lines.append(f"  {'locks':24s}seen on one machine only at {path} ({mount}): {_LONE}")
         lines += (
@@ -126,8 +155,9 @@ class Doctor(Look):
     """Check the installation, this machine, and what each command still needs.
 
     With PATH, a folder to write to, existing or not, its free space is reported too, and whether
-    other machines see its locks. Exit status 1 means that something is broken that every command
-    needs.
+    other machines see its locks. With PATH in an object store, it says whether the store answers
+    and what is there; nothing is written. Exit status 1 means that something is broken that every
+    command needs, or that the store cannot be used.
     """
 
     command: ClassVar[str] = "doctor"
@@ -140,9 +170,9 @@ class Doctor(Look):
         self, path: Path | None = None, progress: Progress = lambda n_done, total: None
     ) -> Diagnosis:
         needed = installed.requirements()
-        places = dict.fromkeys(
-            os.path.abspath(place) for place in (path or ".", ".", scratch_place())
-        )
+        is_in_store = path is not None and is_remote(path)
+        first = "." if path is None or is_in_store else path
+        places = dict.fromkeys(os.path.abspath(place) for place in (first, ".", scratch_place()))
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         return Diagnosis(
             versions=_versions(needed),
@@ -158,7 +188,26 @@ class Doctor(Look):
             lone_locks={place: found for place in places if (found := find_lone_locks(place))},
             lacks=_lacks(needed),
             broken=_broken(needed[installed.BASE]),
+            store=_look_at_store(path) if path and is_in_store else None,
         )
+
+
+def _look_at_store(path: Path) -> StoreState:
+    """Ask an object store what is at `path`."""
+    url = full_path(path)
+    try:
+        if is_folder(url):
+            found = f"{count_noun(sum(map(len, storage.list_folder(url))), 'name')} listed"
+        elif exists(url):
+            found = "an object that can be read"
+        else:
+            error = missing_source(url)
+            if "bucket" in error.problem:
+                raise error
+            found = "nothing there yet, and listing is allowed"
+    except FaceprepError as error:
+        return StoreState(url, problem=str(error))
+    return StoreState(url, found, takes_outputs=can_put(url))
 
 
 def _versions(needed: Mapping[str, Sequence[str]]) -> dict[str, str | None]:

@@ -72,8 +72,8 @@ class ExtractPhotos(FaceOptions, Job):
 
     select: str = option(
         "only",
-        "Of several faces in a photo, write none (only; they go to DST_multi), the largest, the "
-        "one with the highest score, the one nearest to the center, or all.",
+        "Choose the faces to write if a photo has several: none (only; they go to DST_multi), the "
+        "largest, the one with the highest score, the one nearest to the center, or all.",
         choices=_SELECTS,
     )
     fallback: str | None = option(

@@ -73,8 +73,7 @@ class MakeBin(ListOptions, Job):
     def __post_init__(self) -> None:
         if (self.pairs is None) == (self.pairs_file is None):
             raise OptionError(
-                "where should the pairs come from?",
-                expected="either --pairs N or --pairs-file FILE",
+                "invalid source of the pairs", expected="either --pairs N or --pairs-file FILE"
             )
         if self.pairs is not None and (self.pairs < 1 or self.pairs % (2 * _FOLDS)):
             expected = (
@@ -83,7 +82,7 @@ class MakeBin(ListOptions, Job):
             )
             raise OptionError("--pairs", expected=expected, found=str(self.pairs))
         if self.pairs is not None and self.seed is None:
-            raise OptionError("pairs that are drawn need a --seed", expected="--seed S")
+            raise OptionError("drawing pairs needs a --seed", expected="--seed S")
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
@@ -124,7 +123,10 @@ class MakeBin(ListOptions, Job):
         if all(pair.problem for pair in pairs):
             expected = f"the images of {path}"
             raise SourceError(
-                "none of the pairs is here", path=source, expected=expected, found=pairs[0].problem
+                "none of the pairs was found",
+                path=source,
+                expected=expected,
+                found=pairs[0].problem,
             )
         return pairs
 
@@ -146,7 +148,7 @@ class MakeBin(ListOptions, Job):
                     f"{images.refused[0].reason}"
                 )
                 raise _too_few(
-                    source, n_pairs, is_same, found, "Mend the images, or take fewer pairs."
+                    source, n_pairs, is_same, found, "Repair the images, or draw fewer pairs."
                 )
         n_half = n_pairs // 2 // _FOLDS
         folds = [

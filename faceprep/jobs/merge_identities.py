@@ -173,6 +173,8 @@ class MergeIdentities(PlanningOptions):
                 f"; the approximate search found {100 * found['recall']:.6g} % of a sample of "
                 "the candidates"
             )
+        if merged or found["undecided"]:
+            return sentence  # identities of one person are alike, which says nothing of the model
         return sentence + separable(found)
 
     def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, dict[str, Any]]:

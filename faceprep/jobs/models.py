@@ -11,6 +11,7 @@ from faceprep.core import registry
 from faceprep.core.job import Look
 from faceprep.core.registry import Entry
 from faceprep.core.text import join_lines
+from faceprep.core.types import OK
 
 Progress = Callable[[int, int], None]
 _NAME_WIDTH = 21
@@ -45,6 +46,10 @@ class Catalogue:
     def as_json(self) -> dict[str, Any]:
         return {
             "command": "models",
+            "unit": "model",
+            "inputs": len(self.models),
+            "ok": len(self.models),
+            "by_status": {OK: len(self.models)},
             "models": [
                 asdict(model) | {"installed": not model.missing, "pip": model.pip}
                 for model in self.models

@@ -60,7 +60,7 @@ class ReencodeBin(Job):
     def __post_init__(self) -> None:
         if (self.out_dir is None) != self.in_place:
             raise OptionError(
-                "where should the output go?", expected="either --out-dir DIR or --in-place"
+                "invalid place of the output", expected="either --out-dir DIR or --in-place"
             )
         check_ranges(self)
 

@@ -20,6 +20,7 @@ from faceprep.core.options import Values, option
 from faceprep.core.os_errors import missing_source
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import join_lines
+from faceprep.core.types import OK
 from faceprep.pages.report.account import Account, Accountant, Extras, Progress
 from faceprep.pages.report.answer import ANSWER
 from faceprep.pages.report.card import card_path, refuse_own_card, write_card
@@ -50,6 +51,11 @@ class Reported:
     def as_json(self) -> dict[str, Any]:
         return {
             "command": "report",
+            "unit": "output",
+            "inputs": len(self.accounts),
+            "ok": len(self.accounts),
+            "by_status": {OK: len(self.accounts)},
+            "outputs": 2 + len(self.cards),
             "output": str(self.path),
             "numbers": str(self.numbers_path),
             "sections": [section.name for section in self.sections],

@@ -15,7 +15,7 @@ from faceprep.core.job import Service
 from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import count_noun, on_one_line
-from faceprep.core.types import VERDICTS
+from faceprep.core.types import OK, VERDICTS
 from faceprep.pages.review.session import Session, open_session
 from faceprep.tables.plan import apply_command, refuse_output
 from faceprep.tables.verdicts import journal_of, read_verdicts
@@ -33,7 +33,10 @@ class Reviewed:
     note: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        return {"command": "review", "plan": self.plan, "decided": self.decided} | self.verdicts
+        n = sum(self.verdicts.values())
+        counts = {"unit": "decision", "inputs": n, "ok": n, "by_status": {OK: n}}
+        about = {"command": "review", "plan": self.plan, "decided": self.decided}
+        return counts | about | self.verdicts
 
     def __str__(self) -> str:
         now = ", ".join(f"{n:,} {verdict}" for verdict, n in self.verdicts.items())

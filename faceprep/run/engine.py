@@ -10,6 +10,7 @@ from pathlib import Path
 from faceprep.core import locks
 from faceprep.core.errors import FaceprepError, Interrupted
 from faceprep.core.job import Job
+from faceprep.core.os_errors import name_faults
 from faceprep.core.paths import full_path
 from faceprep.core.types import Request, Runner, Summary
 from faceprep.core.urls import is_remote
@@ -41,18 +42,20 @@ def _carry_out(
 ) -> Summary:
     """Carry out a run on this disk, or one that puts its output into a store."""
     started = time.monotonic()
+    job.check_places(request)
     places = _places(job, request)
     places.store = store
     folders = _folders(job, request)
-    preflight.refuse_bad_places(request, folders, job.writes_in_place(request))
-    preflight.refuse_linked_state(places.state_folders())
-    preflight.refuse_bad_share(request, job.writes_in_place(request))
     drive: Drive | None = None
     try:
-        with _lock(places) as token:
-            task = ShardTask(job, places, token)
-            drive = Drive(task, request, folders, progress)
-            drive.run(runner)
+        with name_faults(request.output):
+            preflight.refuse_bad_places(request, folders, job.writes_in_place(request))
+            preflight.refuse_linked_state(places.state_folders())
+            preflight.refuse_bad_share(request, job.writes_in_place(request))
+            with _lock(places) as token:
+                task = ShardTask(job, places, token)
+                drive = Drive(task, request, folders, progress)
+                drive.run(runner)
     except KeyboardInterrupt:
         state = drive.state_line() if drive else "nothing begun"
         stopped = Interrupted(f"stopped, {state}", path=request.output, remedy=_GO_ON)

@@ -16,26 +16,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from faceprep.core import locks, output_tree, passing_faults, storage, store_writes
 from faceprep.core.errors import SourceError
-from faceprep.core.io.csv import csv_line
+from faceprep.core.os_errors import is_fault
+from faceprep.core.paths import is_folder
 from faceprep.core.state_file import RUN, STATE, load_run
-from faceprep.core.types import (
-    Buffer,
-    Outcome,
-    Shard,
-    ShardReport,
-    Share,
-    count_failures,
-    count_name,
-)
+from faceprep.core.types import Buffer, Outcome, Shard, ShardReport, count_failures, count_name
 from faceprep.run.places import PARTS, Places, names_in
 from faceprep.run.staging import (
     BESIDE,
@@ -46,7 +38,7 @@ from faceprep.run.staging import (
     shard_of,
 )
 from faceprep.run.store_places import StorePlaces
-from faceprep.tables.ledger import FAILURES, Page, as_columns, shard_ids
+from faceprep.tables.ledger import Page, as_columns, shard_ids
 
 _STATUS, _UNIT = attrgetter("status"), attrgetter("unit")
 
@@ -157,17 +149,33 @@ def load_report(places: Places, shard_id: str, with_parts: bool = True) -> Shard
 
     In a store, its page must be there too.
     """
+    page = _load_page(places, shard_id)
+    if page is None:
+        return None
+    if places.store and not places.store.has_page(shard_id, places.page(shard_id)):
+        return None
+    for name, n_bytes in zip(page.outputs, page.sizes, strict=True):
+        wanted = with_parts or not places.is_part(name)
+        if wanted and storage.size_of(places.place_of(name)) != n_bytes:
+            return None
+    return page.counts
+
+
+def _load_page(places: Places, shard_id: str) -> Page | None:
+    """Read a page; None where it is missing, or damaged because the power went.
+
+    Raises SourceError for one that cannot be read: it may be sound.
+    """
     try:
         page = _read_page(places, shard_id)
-        if places.store and not places.store.has_page(shard_id, places.page(shard_id)):
-            return None
-        for name, n_bytes in zip(page.outputs, page.sizes, strict=True):
-            wanted = with_parts or not places.is_part(name)
-            if wanted and storage.size_of(places.place_of(name)) != n_bytes:
-                return None
-        return page.counts
-    except (SourceError, ValueError):  # missing, or damaged when the power went
+        is_sound = bool(page.counts) and len(page.outputs) == len(page.sizes)
+    except SourceError as error:
+        if is_fault(error):
+            raise
         return None
+    except ValueError:
+        return None
+    return page if is_sound else None
 
 
 def _read_page(places: Places, shard_id: str) -> Page:
@@ -191,11 +199,17 @@ class Ledger:
             return None
         return load_run(self._places.state)
 
-    def save_run(self, run: Mapping[str, Any], share: Share | None = None) -> None:
-        """Record what the run is; a `share` of it keeps to what the first one has recorded."""
+    def save_run(self, run: Mapping[str, Any], is_changed: bool = True) -> bool:
+        """Record what the run is. Return False where another process has begun it meanwhile.
+
+        In a store, which has no lock for that, the first record stays unless it `is_changed`.
+        """
+        earlier, kept = self.load_run(), dict(run)
         if self._store:
-            self._store.save_run(run, share)
-        storage.write_file(self._run, (json.dumps(run, indent=1, sort_keys=True) + "\n").encode())
+            run = {"finished": False} | kept
+            kept = self._store.save_run(run, is_changed)
+        storage.write_file(self._run, (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode())
+        return kept in (run, earlier)
 
     def mark_finished(self, run: Mapping[str, Any]) -> None:
         """Record that the run is complete, so that its state may become one file."""
@@ -259,6 +273,13 @@ class Ledger:
             return locks.without_workers(self._places.state)
         return nullcontext()
 
+    def alone(self) -> AbstractContextManager[object]:
+        """Keep out the processes that share the run. Raises OutputError where one is at work."""
+        if self._store:
+            return self._store.alone()
+        others = [self._places.shares / name for name in names_in(self._places.shares)]
+        return locks.hold_all(folder for folder in others if folder != self._places.private)
+
     def is_done(self, shards: Sequence[Shard]) -> bool:
         """Return whether the pages of these shards are there and none is still being committed."""
         if self._store:
@@ -270,55 +291,6 @@ class Ledger:
     def outcomes(self, shard_id: str) -> Iterator[Outcome]:
         """Yield one Outcome for every input of a finished shard."""
         return _read_page(self._places, shard_id).outcomes()
-
-    def write_failures(
-        self,
-        reports: Iterable[ShardReport],
-        shards: Mapping[str, Shard],
-        lost: Sequence[Outcome] = (),
-    ) -> None:
-        """Write failures.csv: every failed input with its reason, those that were `lost` first.
-
-        A folder of images has that file only where something failed.
-        """
-        reports = list(reports)
-        if self._places.is_alone and not lost and not any(map(_has_failures, reports)):
-            storage.remove_tree(self._places.failures)
-        else:
-            self._write_failures(reports, shards, lost)
-        if self._store:
-            self._store.put_failures(self._places.failures, self._places.shown_failures)
-
-    def _write_failures(
-        self, reports: Sequence[ShardReport], shards: Mapping[str, Shard], lost: Sequence[Outcome]
-    ) -> None:
-        rows = chain((each[:3] for each in lost), self._failures(reports, shards))
-        with storage.AtomicFile(self._places.failures) as file:
-            for row in chain([("input", "status", "reason")], rows):
-                file.write(csv_line(row).encode("utf-8", "backslashreplace"))
-        if self._places.all_failures:
-            self._gather_failures(self._places.all_failures)
-
-    def _failures(
-        self, reports: Iterable[ShardReport], shards: Mapping[str, Shard]
-    ) -> Iterator[Sequence[str]]:
-        for report in sorted(reports, key=lambda report: report.shard_id):
-            if report.crash:
-                shard = shards[report.shard_id]
-                place = f"{shard.source} [{shard.start}:{shard.stop}]"
-                yield place, "crashed", report.crash
-            elif _has_failures(report):
-                for outcome in self.outcomes(report.shard_id):
-                    if outcome.is_failure:
-                        yield outcome[:3]
-
-    def _gather_failures(self, target: Path) -> None:
-        """Join the failures of all runs in the folder."""
-        lists = [
-            storage.read_bytes(path).partition(b"\n")
-            for path in sorted(target.parent.glob(f"*/{FAILURES}"))
-        ]
-        storage.write_file(target, b"".join([*lists[0][:2], *(rows for _, _, rows in lists)]))
 
     def is_deleted(self) -> bool:
         """Return whether somebody has removed every output of the earlier run."""
@@ -349,7 +321,7 @@ class Ledger:
             self._drop_page(shard_id)
         for path in (places.staging(""), folder, places.failures):
             storage.remove_tree(path)
-        if self._run.is_dir():
+        if is_folder(self._run):
             storage.remove_tree(self._run)
 
     def drop_scratch(self) -> None:
@@ -369,19 +341,13 @@ class Ledger:
 
     def _drop_beside(self, top: Path) -> None:
         """Remove the state in a folder beside the output, and the folder where it is empty."""
-        if not (top / STATE).is_dir():  # an empty one is left by a kill after the next line
+        if not is_folder(top / STATE):  # an empty one is left by a kill after the next line
             return
         storage.remove_tree(top / BESIDE)
         output_tree.remove_empty(top / STATE, top)
 
 
-def _has_failures(report: ShardReport) -> bool:
-    return bool(report.crash) or count_failures(report.by_status) > 0
-
-
 def _outputs(places: Places, shard_id: str) -> Sequence[Any]:
     """Return the names on a page, which may be damaged or come from somebody else."""
-    try:
-        return _read_page(places, shard_id).outputs
-    except (SourceError, ValueError):
-        return []
+    page = _load_page(places, shard_id)
+    return page.outputs if page else []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from faceprep.core import storage
-from faceprep.core.paths import exists
+from faceprep.core.paths import exists, is_folder, is_present
 from faceprep.core.state_file import STATE
 from faceprep.run.staging import BESIDE
 from faceprep.run.store_places import StorePlaces
@@ -90,7 +89,7 @@ class Places:
     def has(self, name: str) -> bool:
         """Return whether something is in the place of an output."""
         if self.store is None:
-            return os.path.lexists(self.root / name)
+            return is_present(self.root / name)
         return exists(self.place_of(name))
 
     @property
@@ -103,7 +102,7 @@ class Places:
 
 def names_in(folder: Path) -> list[str]:
     """Return the names in `folder`, or an empty list if it does not exist."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         return []
     folders, files = storage.list_folder(folder)
     return sorted(folders + files)

@@ -12,17 +12,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faceprep import __version__
-from faceprep.core import input_faults, storage
-from faceprep.core.errors import SourceError
+from faceprep.core import input_faults, registry, storage
+from faceprep.core.errors import FaceprepError
 from faceprep.core.job import Job
+from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import full_path
-from faceprep.core.state_file import run_id_of
+from faceprep.core.state_file import STATE, run_id_of
 from faceprep.core.types import Outcome, Request, Shard, Work
+from faceprep.run.places import Places
 
 log = logging.getLogger("faceprep")
 _N_NAMED = 3
-_UNREAD = "unread"
+UNREAD = "unread"
 """Key of the description: the inputs that planning could not look at, path to errno."""
+CHOICES = "choices"
+"""Key of the description: the choices of the plan, see `Work.choices`."""
 
 
 class Planned(NamedTuple):
@@ -46,17 +50,34 @@ def describe(job: Job, request: Request) -> dict[str, Any]:
 def plan(
     job: Job, request: Request, scratch: Path, replayed: Mapping[str, int] | None = None
 ) -> Planned:
-    """Plan a run, with the faults `replayed` of an earlier one. Raises FaceprepError."""
+    """Plan a run, with the faults `replayed` of an earlier one. Raises FaceprepError.
+
+    Where a fault is met, plan once more, since it may have passed: what cannot be read at all is
+    then found again.
+    """
+    planned = _plan_once(job, request, scratch, replayed)
+    if replayed is None and UNREAD in planned.described:
+        return _plan_once(job, request, scratch, None)
+    return planned
+
+
+def _plan_once(
+    job: Job, request: Request, scratch: Path, replayed: Mapping[str, int] | None
+) -> Planned:
+    """Plan a run. Raises FaceprepError."""
     with input_faults.watch(replayed) as faults:
         try:
             work = job.plan(request, scratch)
-        except SourceError:
+        except FaceprepError as error:
             for outcome in islice(faults.lost.values(), _N_NAMED):
                 log.warning("%s", outcome.reason)
+            for path, number in faults.met.items():
+                if not is_fault(error):  # what seems wrong may be what could not be seen
+                    raise input_faults.error_of(path, number) from error
             raise
     described = describe(job, request) | _describe_work(work)
     if faults.met:
-        described[_UNREAD] = dict(faults.met)
+        described[UNREAD] = dict(faults.met)
     return Planned(work, described, list(faults.lost.values()))
 
 
@@ -67,7 +88,7 @@ def is_repaired(
 
     It is planned once more, with the faults of that time.
     """
-    replayed = before.get(_UNREAD)
+    replayed = before.get(UNREAD)
     if not isinstance(replayed, dict) or before.get("fingerprint") == now["fingerprint"]:
         return False
     here = scratch / "before the repair"
@@ -75,6 +96,23 @@ def is_repaired(
     then = plan(job, request, here, replayed).described
     storage.remove_tree(here)
     return all(before.get(name) == then[name] for name in ("fingerprint", "shards"))
+
+
+def places_before(places: Places, before: Mapping[str, Any] | None) -> Places:
+    """Return the places of the run `before` in the same output, maybe of another command.
+
+    The names of a run with folders beside its output start one folder higher than those of others.
+    """
+    command = (before or {}).get("command")
+    if command not in registry.COMMANDS or places.state.name != STATE:
+        return places
+    output = Path(full_path(places.state.parent))
+    siblings = registry.load(registry.COMMANDS, command).siblings
+    found = Places(output)
+    if siblings:
+        found = Places(output.parent, home=output.name, siblings=siblings)
+    found.store = places.store and places.store.rooted(is_beside=bool(siblings))
+    return found
 
 
 def keep_files(described: dict[str, Any], before: Mapping[str, Any] | None) -> None:
@@ -104,6 +142,7 @@ def _describe_work(work: Work) -> dict[str, Any]:
         "n_shards": len(shards),
         "shards": hashlib.sha256(cuts.encode("utf-8", "surrogateescape")).hexdigest(),
         "files": None if work.files is None else list(work.files),
+        **({CHOICES: dict(work.choices)} if work.choices else {}),
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from faceprep import __version__
-from faceprep.core import disk_space, registry, storage
+from faceprep.core import disk_space, input_faults, registry, storage
 from faceprep.core.errors import OptionError, OutputError, ResumeError
 from faceprep.core.os_errors import missing_source
 from faceprep.core.output_tree import is_within, refuse_overlap
@@ -15,6 +15,7 @@ from faceprep.core.paths import exists, is_folder, real_path
 from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes
 from faceprep.core.types import Request, Shard, Share, Stage, Work
+from faceprep.run import planning
 
 _CONTAINERS = tuple(
     suffix
@@ -89,16 +90,24 @@ def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: 
         f"{name} {before.get(name)!r} then, {now[name]!r} now"
         for name in ("command", "sources")
         if before.get(name) != now[name]
-    ] + [
+    ]
+    has_same_command = before.get("command") == now["command"]
+    differences += [
         f"--{name.replace('_', '-')} {_said(then_options.get(name))} then, {_said(value)} now"
         for name, value in now_options.items()
-        if then_options.get(name) != value
+        if has_same_command and then_options.get(name) != value
     ]
+    remedy = _AFRESH
+    if not has_same_command:
+        remedy = (
+            "Use another output, or --overwrite, which removes what "
+            f"{before.get('command')} wrote there."
+        )
     if differences:
         raise ResumeError(
             f"this output was begun differently ({'; '.join(differences)})",
             path=output,
-            remedy=_AFRESH,
+            remedy=remedy,
         )
 
 
@@ -180,7 +189,14 @@ def refuse_missing_shares(
 
 
 def refuse_changed_input(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:
-    """Refuse an input that has changed since the run began, or is now cut into other shards."""
+    """Refuse an input that has changed since the run began, or is now cut into other shards.
+
+    What cannot be looked at may be as it was.
+    """
+    known = before.get(planning.UNREAD) or {}
+    for path, number in now.get(planning.UNREAD, {}).items():
+        if path not in known:
+            raise input_faults.error_of(path, number)
     if before.get("fingerprint") != now["fingerprint"]:
         expected, found = _differing_parts(str(before.get("fingerprint")), now["fingerprint"])
         raise ResumeError(

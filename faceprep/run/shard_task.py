@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from faceprep.core import items, locks, passing_faults
 from faceprep.core.errors import FaceprepError, NameTooLong
 from faceprep.core.job import Job
+from faceprep.core.os_errors import name_faults
 from faceprep.core.types import Shard, ShardReport
 from faceprep.run import heartbeat
 from faceprep.run.ledger import ShardSink, rescue
@@ -38,7 +39,7 @@ class ShardTask:
         return self.job.uses_gpu()
 
     def run(self, shard: Shard) -> ShardReport:
-        with locks.at_work(self.places.private, self.token):
+        with name_faults(self.folder), locks.at_work(self.places.private, self.token):
             try:
                 return rescue(self.places, shard.id) or self._carry_out(shard)
             finally:
@@ -50,6 +51,7 @@ class ShardTask:
 
     def _carry_out(self, shard: Shard) -> ShardReport:
         """Carry out a shard, if need be again without the items that go wrong."""
+        passing_faults.forget()
         while True:
             try:
                 report = self._attempt(shard)
@@ -59,12 +61,15 @@ class ShardTask:
             except MemoryError:
                 if not items.blame(items.NO_MEMORY, "memory ran out"):
                     return crashed(shard, "memory ran out")
+            except OSError as fault:
+                passing_faults.note_errno(fault.errno)
+                if not items.blame(items.CRASHED, _describe_bug(fault)):
+                    raise
             else:
                 if not report.crash or not items.blame(items.CRASHED, report.crash):
                     return report
 
     def _attempt(self, shard: Shard) -> ShardReport:
-        passing_faults.forget()
         sink = ShardSink(self.places, shard.id)
         try:
             outcomes = []
@@ -73,13 +78,12 @@ class ShardTask:
                 items.release(outcome.key)
                 outcomes.append(outcome)
             return sink.commit(outcomes)
-        except (FaceprepError, MemoryError):
+        except Exception as end:
             sink.discard()
-            raise
-        except Exception as bug:
+            if not _is_bug(end):
+                raise
             log.debug("shard %s", shard.id, exc_info=True)
-            sink.discard()
-            return crashed(shard, _describe_bug(bug))
+            return crashed(shard, _describe_bug(end))
         except BaseException:
             sink.discard()
             raise
@@ -92,6 +96,12 @@ def crashed(shard: Shard, reason: str) -> ShardReport:
     """
     n_inputs = max(len(shard), 1)
     return ShardReport(shard.id, n_inputs, {"crashed": n_inputs}, crash=reason)
+
+
+def _is_bug(end: Exception) -> bool:
+    """Return whether an exception is nobody's fault but the program's."""
+    is_fault = isinstance(end, OSError) and bool(end.errno)
+    return not (is_fault or isinstance(end, FaceprepError | MemoryError))
 
 
 def _describe_bug(bug: Exception) -> str:

@@ -29,6 +29,7 @@ from typing import Any, BinaryIO, cast
 from faceprep.core.errors import OutputError
 from faceprep.core.os_errors import as_error, guard
 from faceprep.core.output_tree import check_distinct, check_name, check_names, open_folder
+from faceprep.core.paths import exists, is_folder
 from faceprep.core.staged_file import StagedFile, write_all
 from faceprep.core.storage import (
     dated_size,
@@ -144,7 +145,7 @@ class Staging:
         """Make a folder here unless it exists, and return it; refuse a place behind a link."""
         number = self._numbers.setdefault(folder, len(self._numbers))
         here = f"{self._place(folder)}/d{number}"
-        if os.path.isdir(here):
+        if is_folder(here):
             return here
         make_folder(os.path.dirname(here))
         with suppress(FileNotFoundError), open_folder(self._root, folder, self._tops):
@@ -196,7 +197,7 @@ class Staging:
             if not file.closed:
                 file.discard()
         self._leave()
-        if not os.path.exists(f"{self._state}/{_PAGE}"):
+        if not exists(f"{self._state}/{_PAGE}"):
             remove_attempt(Path(self._root), Path(self._state), self._tops)
 
 
@@ -243,7 +244,7 @@ def _finish(
         places = _staging_places(root, state, tops)
         for folder, number in numbers.items():
             here = f"{places.get(folder.partition('/')[0], state)}/d{number}"
-            if os.path.isdir(here):
+            if is_folder(here):
                 with guard("move into place", f"{root}/{folder}"):
                     _put(here, root, folder, tops)
     remove_attempt(Path(root), Path(state), tops)

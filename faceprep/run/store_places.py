@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,8 @@ from faceprep.core import storage, store_writes
 from faceprep.core.errors import FaceprepError, OutputError
 from faceprep.core.paths import is_folder
 from faceprep.core.prefetch import map_ahead
-from faceprep.core.state_file import RUN
+from faceprep.core.state_file import RUN, STATE
 from faceprep.core.text import count_noun
-from faceprep.core.types import Share
-from faceprep.run import preflight
 from faceprep.tables.ledger import PAGES, Page, page_name
 
 log = logging.getLogger("faceprep")
@@ -81,22 +79,19 @@ class StorePlaces:
             if storage.size_of(ledger / name) != storage.size_of(f"{url}/{name}"):
                 storage.write_file(ledger / name, storage.read_bytes(f"{url}/{name}"))
 
-    def save_run(self, run: Mapping[str, Any], share: Share | None) -> None:
-        """Put the record of the run, which of several that share it only the first one does.
+    def save_run(self, run: Mapping[str, Any], is_changed: bool) -> dict[str, Any]:
+        """Put the record of a run that `is_changed`, or of one that has none yet.
 
-        Raises ResumeError where that one was begun differently.
+        Return the record that is there now. Raises OutputError.
         """
-        record = {"finished": False} | dict(run)
-        data = (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
+        data = (json.dumps(run, indent=1, sort_keys=True) + "\n").encode()
         url = f"{self.state}/{RUN}"
         self._check_lease()
-        if share is None:
+        if is_changed:
             store_writes.put_over(url, data)
         elif not store_writes.put_new(url, data):
-            known = load_known_run(self.state) or {}
-            preflight.refuse_other_run(known, run, Path(self.root))
-            preflight.refuse_changed_input(known, run, Path(self.root))
-            preflight.refuse_other_number(known, share, Path(self.root))
+            return load_known_run(self.state) or {}
+        return dict(run)
 
     def put_failures(self, path: Path, url: str) -> None:
         """Put the list of failures, or remove the one in the store if there is none here."""
@@ -152,6 +147,27 @@ class StorePlaces:
         storage.look_anew()
         url = f"{self.state}/{folder}"
         store_writes.remove([f"{url}/{name}" for name in _names(url)])
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep out the processes that share the run. Raises OutputError where one is at work.
+
+        A share takes the lease of a whole run for that.
+        """
+        whole = f"{self.state}/lock"
+        if self.lock == whole:  # it has looked for others when it began
+            yield
+            return
+        with store_writes.Lease(whole, self.holder):
+            storage.look_anew()
+            store_writes.refuse_live([url for url in self.locks_of_shares() if url != self.lock])
+            yield
+
+    def rooted(self, is_beside: bool) -> StorePlaces:
+        """Return the places of a run whose names start at the output, or one prefix higher."""
+        above, _, name = self.state.rpartition("/")
+        root = above.removesuffix(f"/{STATE}")
+        return replace(self, root=root if is_beside else f"{root}/{name}")
 
     def locks_of_shares(self) -> list[str]:
         """Return where processes that share the run have their leases."""

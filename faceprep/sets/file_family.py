@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.names import sort_files
 from faceprep.core.paths import is_folder
+from faceprep.core.storage import ByteSource
 
 _MEMBER = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<n>\d{5})(?P<suffix>\.\w+)", re.DOTALL)
 _OFFSET_BITS = 44
 _OFFSETS = (1 << _OFFSET_BITS) - 1
+_ANNOUNCED, _MOST = 512, 256 << 10
+"""Images whose bytes are announced at once, and the most bytes of each."""
 
 
 def find_files(path: Path, suffix: str) -> list[Path]:
@@ -90,6 +97,30 @@ def pack_place(file: int, offset: int) -> int:
 def unpack_place(place: int) -> tuple[int, int]:
     """Return (number of the file, offset)."""
     return place >> _OFFSET_BITS, place & _OFFSETS
+
+
+def announce_reads(
+    open_file: Callable[[int], ByteSource], places: Ints, positions: Sequence[int]
+) -> Iterator[Sequence[int]]:
+    """Yield blocks of `positions`, after the bytes of a block have been announced to the system.
+
+    `places` (n, 2) has packed places and lengths, negative ones for what is read otherwise. Nothing
+    is announced for a range of images, which lie one after another.
+    """
+    for start in range(0, len(positions), _ANNOUNCED):
+        block = positions[start : start + _ANNOUNCED]
+        if not isinstance(block, range):
+            _announce(open_file, places[np.sort(np.asarray(block, np.int64))])
+        yield block
+
+
+def _announce(open_file: Callable[[int], ByteSource], places: Ints) -> None:
+    lengths = np.where(places[:, 1] < 0, 0, places[:, 1] & _OFFSETS)
+    for place, length in zip(places[:, 0].tolist(), lengths.tolist(), strict=True):
+        if length:
+            number, offset = unpack_place(place)
+            with suppress(SourceError):  # reading names it
+                open_file(number).announce(offset, min(length, _MOST))
 
 
 def fingerprint_files(files: Sequence[Path]) -> str:

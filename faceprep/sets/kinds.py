@@ -47,7 +47,7 @@ _PHRASES: Mapping[str, tuple[str, str]] = {
     MATCHES: ("a table of search", "Name the set of images; faceprep report shows the matches."),
     PAIR_SCORES: ("scores of pairs", "Name the set of images that was verified."),
     PLAN: ("a plan", "Name the set of images; faceprep apply PLAN DST carries a plan out."),
-    VIDEO: ("a video", "Take the faces out of it first: faceprep extract-video VIDEO DST."),
+    VIDEO: ("a video", "Extract its faces first: faceprep extract-video VIDEO DST."),
     IMAGE: ("a single image", "Name the folder that it is in."),
     TFRECORD_LIST: (
         "a list of names without images",

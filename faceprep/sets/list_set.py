@@ -172,7 +172,7 @@ class ListSet(ImageSet):
             return Outcome(key, OUTSIDE, reason)
         at = int(np.searchsorted(self._repeats, position))
         if at < len(self._repeats) and self._repeats[at] == position:
-            return Outcome(key, REPEATED, f"{key}: the list has it before, too")
+            return Outcome(key, REPEATED, f"{key}: repeated in the list")
         if labels and not self.identity(position) and not math.isfinite(labels[0]):
             return Outcome(key, "bad_label", f"{key}: expected a finite label, found {labels[0]}")
         return None

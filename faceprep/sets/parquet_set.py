@@ -30,7 +30,7 @@ from faceprep.sets.distinct_keys import (
     read_key,
     read_keys,
 )
-from faceprep.sets.file_family import find_files, fingerprint_files, unpack_place
+from faceprep.sets.file_family import announce_reads, find_files, fingerprint_files, unpack_place
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import columns_of, share_columns
@@ -91,19 +91,21 @@ class ParquetSet(ImageSet):
         return read_key(self.index, position)
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
-        places = self.index.places
-        for position in positions:
-            place, length = places.item(position, 0), places.item(position, 1)
-            number, at = unpack_place(place)
-            key = self.key(position)
-            try:
-                if is_row(length):
-                    data, where = self._read_row(key, number, at, at_row(length))
-                else:
-                    data, where = self._read_bytes(key, number, at, length)
-            except SourceError as error:
-                data, where = Outcome(key, UNREADABLE, str(error)), ""
-            yield self._sample(position, key, data, where)
+        for block in announce_reads(self._files.open, self.index.places, positions):
+            yield from map(self._read_one, block)
+
+    def _read_one(self, position: int) -> Sample | Outcome:
+        place, length = self.index.places[position].tolist()
+        number, at = unpack_place(place)
+        key = self.key(position)
+        try:
+            if is_row(length):
+                data, where = self._read_row(key, number, at, at_row(length))
+            else:
+                data, where = self._read_bytes(key, number, at, length)
+        except SourceError as error:
+            data, where = Outcome(key, UNREADABLE, str(error)), ""
+        return self._sample(position, key, data, where)
 
     def _sample(
         self, position: int, key: str, data: bytes | Outcome, where: str

@@ -101,6 +101,16 @@ class ParquetWriter:
             self._write_rows()
         self._writer.close()
 
+    def __enter__(self) -> ParquetWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Complete the content, or give it up after an error: pyarrow would complain later."""
+        if kind is None:
+            self.close()
+        else:
+            self._writer.is_open = False
+
 
 def _make_schema(classes: Sequence[str], vectors: Vectors | None) -> pa.Schema:
     text = {"dtype": "string", "_type": "Value"}
@@ -140,27 +150,24 @@ class ParquetFileWriter(SetWriter):
     def write(
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
     ) -> Iterator[Outcome]:
-        writer = self._open(part.open(sink))
+        with self._open(part.open(sink)) as writer:
 
-        def add(_: int, checked: CheckedSample) -> Outcome | None:
-            sample, suffix = checked.sample, checked.header.suffix
-            if not is_text(sample.key + sample.identity):
-                return Outcome(sample.key, BAD_NAME, describe_bad_name(sample.key))
-            if is_image_name(sample.key):
-                suffix = ""
-            writer.add(sample, self.classes.number(sample.identity), suffix)
-            return None
+            def add(_: int, checked: CheckedSample) -> Outcome | None:
+                sample, suffix = checked.sample, checked.header.suffix
+                if not is_text(sample.key + sample.identity):
+                    return Outcome(sample.key, BAD_NAME, describe_bad_name(sample.key))
+                if is_image_name(sample.key):
+                    suffix = ""
+                writer.add(sample, self.classes.number(sample.identity), suffix)
+                return None
 
-        yield from write_each(samples, part, add)
-        writer.close()
+            yield from write_each(samples, part, add)
 
     def _open(self, file: BinaryIO) -> ParquetWriter:
         names = [name if is_text(name) else ascii(name) for name in self.classes.names]
         return ParquetWriter(file, names)
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
-        with sink.open(name) as file:
-            writer = self._open(file)
+        with sink.open(name) as file, self._open(file) as writer:
             for shard_id, _ in parts:
                 writer.add_part(sink.part_path(shard_id, PART))
-            writer.close()

@@ -20,7 +20,13 @@ from faceprep.core.types import Outcome
 from faceprep.sets import tfrecord
 from faceprep.sets.distinct_keys import FACT, KeyCheck, join_key, keep_key, read_key, read_keys
 from faceprep.sets.example_fields import Range, find_features, find_value
-from faceprep.sets.file_family import find_files, fingerprint_files, pack_place, unpack_place
+from faceprep.sets.file_family import (
+    announce_reads,
+    find_files,
+    fingerprint_files,
+    pack_place,
+    unpack_place,
+)
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.protobuf import Malformed
@@ -95,9 +101,10 @@ class TfrecordSet(ImageSet):
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
         places = self.index.places
-        for position in positions:
-            number, offset = unpack_place(places.item(position, 0))
-            yield self._read_one(position, number, offset, places.item(position, 1))
+        for block in announce_reads(self._files.open, places, positions):
+            for position in block:
+                number, offset = unpack_place(places.item(position, 0))
+                yield self._read_one(position, number, offset, places.item(position, 1))
 
     def _read_one(self, position: int, number: int, offset: int, length: int) -> Sample | Outcome:
         key = self.key(position)

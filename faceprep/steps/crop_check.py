@@ -43,7 +43,7 @@ def refuse_other_images(
             path=listed.path,
             expected="aligned faces",
             found=mismatch,
-            remedy="Cut the faces out first: faceprep extract-photos PHOTOS CROPS. For crops of "
+            remedy="Crop the faces first: faceprep extract-photos PHOTOS CROPS. For crops of "
             "another template, state it with --crops: all decisions are then undecided.",
         )
     if mismatch:
@@ -71,7 +71,7 @@ def _find_mismatch(options: EmbedOptions, listed: ListedSet, scratch: Path) -> s
     if 2 * len(others) > len(sample):
         key, pixels = others[0]
         return (
-            f"{len(others)} of {len(sample)} images looked at have another shape, such as "
+            f"{len(others)} of {len(sample)} examined images have another shape, such as "
             f"{key!r}: {pixels.shape[0]} × {pixels.shape[1]} (height × width)"
         )
     return _find_displacement(options.source_template, [pixels for _, pixels in sample])
@@ -104,7 +104,7 @@ def _find_displacement(template: str, images: Sequence[Pixels]) -> str:
     if len(found) < _FEWEST or 2 * n_far <= len(found):
         return ""
     return (
-        f"{n_far} of {len(found)} faces looked at lie elsewhere than in the template, by "
+        f"{n_far} of {len(found)} examined faces are not where the template has them: by "
         f"{np.median(found):.2f} eye distances in the median"
     )
 

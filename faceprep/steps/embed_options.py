@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 DEFAULT_EMBEDDER = "dlib-resnet"
 EMBEDDER_HELP = (
-    "dlib-resnet, insightface:PACK, or the path of a model's file or folder; with settings as in "
+    "dlib-resnet, insightface:PACK, or a model file or folder, with settings as in "
     "net.tflite:mean=127.5,std=128,size=112."
 )
 

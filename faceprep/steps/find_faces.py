@@ -49,8 +49,8 @@ from faceprep.vision.templates import (
 
 log = logging.getLogger("faceprep")
 DEGENERATE = "degenerate_landmarks"
-_BORDERED = "found on a border: it fills the image"
-_DOUBLED = "found at twice the detection size: it is small"
+_BORDERED = "found only with a border: the face fills the image"
+_DOUBLED = "found only at twice the detection size: the face is small"
 _TURNS = ("auto", "0", "all")
 _LOWEST = 0.5
 """Score below which a detector's answers are not even counted as low."""
@@ -79,12 +79,12 @@ class FaceOptions(UsesDevice):
     download: bool = download_option()
     det_size: int = option(
         640,
-        "Scale images down to this long side in pixels for detection; more than 640 finds small "
+        "Scale images down to a long side of N pixels for detection; more than 640 finds small "
         "faces.",
         values=Values(least=32),
     )
     small_faces: bool = option(False, "Detect at twice the size as well, for small faces.")
-    refine: bool = option(True, "Place the landmarks of each face again, at the full resolution.")
+    refine: bool = option(True, "Place the landmarks of each face again at full resolution.")
     turns: str = option(
         "auto",
         "Detect faces in the image turned by 90, 180 and 270 degrees as well: if the first result "
@@ -266,7 +266,7 @@ class FaceFinder:
         if len(sure):
             return Found(sure, note=_describe_pass(answer))
         if len(faces):
-            reason = f"the surest face has {faces.scores[0]:.2f}, below {self._min_score:g}"
+            reason = f"the highest score is {faces.scores[0]:.2f}, below {self._min_score:g}"
             return Found(sure, LOW_SCORE, reason)
         return Found(sure, NO_FACE, self._no_face)
 

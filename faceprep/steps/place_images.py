@@ -48,9 +48,8 @@ from faceprep.steps.list_options import origin_options
 from faceprep.steps.listed_set import ListedSet, names_below, read_listed, read_paths
 from faceprep.steps.resolve_plan import Destinations, Row, resolve
 from faceprep.steps.undo_plan import carry_faces, write_undo
-from faceprep.tables.plan import PLAN, digest_of, write_plan
+from faceprep.tables.plan import PLAN, UNDO, digest_of, write_plan
 
-UNDO = "undo.jsonl"
 PLAN_PART = ".plan"
 _WRITER_PART, _LOST = "writer", ".lost"
 ORIGIN = "origin"

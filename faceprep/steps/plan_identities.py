@@ -65,7 +65,6 @@ from faceprep.steps.listed_set import load_listed
 from faceprep.steps.place_images import (
     PLACE,
     PLAN_PART,
-    UNDO,
     PlacingOptions,
     choose_target,
     finish_plan,
@@ -78,7 +77,7 @@ from faceprep.steps.place_images import (
 )
 from faceprep.steps.stated_template import refuse_other_template
 from faceprep.tables.embeddings import files_of, load_embeddings
-from faceprep.tables.plan import LIKENESS, PLAN, digest_of, read_plan, write_plan
+from faceprep.tables.plan import LIKENESS, PLAN, UNDO, digest_of, read_plan, write_plan
 
 log = logging.getLogger("faceprep")
 Judgement = tuple[list[Decision], dict[str, Any]]

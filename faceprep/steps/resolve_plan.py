@@ -214,7 +214,7 @@ class _Orders:
             TopologicalSorter(merges).prepare()
         except CycleError as error:
             names = [repr(self.listing.identities[number]) for number in reversed(error.args[1])]
-            raise self.refused("merges go round in a circle", found=" into ".join(names)) from error
+            raise self.refused("the merges form a circle", found=" into ".join(names)) from error
         final_identities = {}
         for members in _connected(merges):
             goals = [number for number in members if number not in merges]

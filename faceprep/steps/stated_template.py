@@ -55,7 +55,7 @@ def refuse_other_template(options: EmbedOptions, source: Path) -> None:
     table, named = source / FACES_TABLE, ", ".join(stated)
     if options.crops is not None:
         log.warning(
-            "%s: the crops are %s; they are taken for %s, as --crops says", table, named, wanted
+            "%s: the crops are %s; they are treated as %s, as --crops says", table, named, wanted
         )
         return
     raise SourceError(

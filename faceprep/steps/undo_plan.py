@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from faceprep.core import storage
+from faceprep.core import input_faults, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.paths import full_path, is_folder
 from faceprep.core.types import DROP, RENAME, RESTORE, Decision, Sink
@@ -82,7 +82,8 @@ class _OutputNames:
         self._n = 0
         if self._writer is None:
             listing = list_images(find_identities(output)) if is_folder(output) else list_images([])
-            self.fingerprint, self._n = fingerprint_of(output, listing), len(listing)
+            with input_faults.refuse():
+                self.fingerprint, self._n = fingerprint_of(output, listing), len(listing)
             if not is_folder(source) or kind_of(source) != FolderSet.kind:
                 paths = (path.rpartition(".") for path in listing.prefixed_paths(""))
                 self._suffixes = {stem: f".{suffix}" for stem, _, suffix in paths}

@@ -302,7 +302,7 @@ def _expect_as_many(path: str | os.PathLike[str], *counts: int) -> None:
             map(count_noun, counts, ("name", "class", "embedding"), ("", "classes", ""))
         )
         raise SourceError(
-            "its arrays do not belong together", path=path, expected="as many of each", found=found
+            "its arrays differ in length", path=path, expected="arrays of equal length", found=found
         )
 
 

@@ -31,6 +31,10 @@ from faceprep.core.types import ACCEPTED, ACTIONS, DROP, VERDICTS, Decision
 
 PLAN = "plan.jsonl"
 """The name of a plan in an output; beside a container, the end of its name."""
+UNDO = "undo.jsonl"
+"""The name of the plan that turns an output back, which lies where the plan does."""
+_RESULTS = {PLAN: "reviewed", UNDO: "undone"}
+"""The end of the name of the set that a plan makes."""
 LIKENESS = "likeness.jsonl"
 """The name of the file with the similarity of the images, which lies where the plan does."""
 _KIND = "plan"
@@ -73,13 +77,23 @@ def apply_command(plan: Path) -> str:
 
     >>> apply_command(Path("sets/merged/plan.jsonl"))
     'faceprep apply sets/merged/plan.jsonl sets/merged-reviewed'
+    >>> apply_command(Path("sets/merged/undo.jsonl"))
+    'faceprep apply sets/merged/undo.jsonl sets/merged-undone'
     """
-    name = plan.parent.name or "set"
-    if plan.name != PLAN:
-        name = plan.name.removesuffix(f".{PLAN}").removesuffix(".jsonl")
-    folder = plan.parent.parent if plan.name == PLAN and plan.parent.name else plan.parent
-    paths = os.fspath(plan), os.fspath(folder / f"{name}-reviewed")
+    kind = UNDO if plan.name.endswith(UNDO) else PLAN
+    name, folder = plan.parent.name, plan.parent.parent
+    if plan.name != kind:
+        name, folder = plan.name.removesuffix(f".{kind}").removesuffix(".jsonl"), plan.parent
+    elif not name:  # in the current folder
+        name, folder = Path.cwd().name or "set", Path("..")
+    paths = os.fspath(plan), os.fspath(folder / f"{name}-{_RESULTS[kind]}")
     return shlex.join(["faceprep", "apply", *paths])
+
+
+def plan_of(path: Path) -> Path:
+    """Return the plan of an output: in a folder, or beside a file; `path` itself without one."""
+    plans = path / PLAN, path.with_name(f"{path.stem}.{PLAN}")
+    return next((plan for plan in plans if storage.size_of(plan) is not None), path)
 
 
 def refuse_output(path: _Path, command: str) -> None:
@@ -88,15 +102,14 @@ def refuse_output(path: _Path, command: str) -> None:
     `command` is the right command with {plan} in place of the plan.
     """
     output = Path(path)
-    plans = output / PLAN, output.with_name(f"{output.stem}.{PLAN}")
-    for plan in plans:
-        if plan != output and storage.size_of(plan) is not None:
-            raise SourceError(
-                "is not a plan, but has one",
-                path=path,
-                found=os.fspath(plan),
-                remedy=f"Run {command.format(plan=shlex.quote(os.fspath(plan)))}.",
-            )
+    plan = plan_of(output)
+    if plan != output:
+        raise SourceError(
+            "is not a plan, but has one",
+            path=path,
+            found=os.fspath(plan),
+            remedy=f"Run {command.format(plan=shlex.quote(os.fspath(plan)))}.",
+        )
     if output.is_dir():
         raise SourceError(
             "not a plan",

@@ -112,7 +112,7 @@ class PictureConverter:
         if not aspect or aspect == 1:
             return kind.height, kind.width
         if not 1 <= max(aspect, 1 / aspect) <= _MOST_STRETCH:
-            self.note(f"pixels of {_ratio(aspect)} taken for square: no camera has them")
+            self.note(f"pixels of {_ratio(aspect)} treated as square: no camera has them")
             return kind.height, kind.width
         if kind.rotation % 180:
             return max(1, int(kind.height / aspect)), kind.width

@@ -209,7 +209,7 @@ def _repair(
                 BadRow(
                     row,
                     lines[row][:80],
-                    f"{_COLUMNS[column]} is missing, and no row near to fill it",
+                    f"{_COLUMNS[column]} is missing, and no nearby row can fill it",
                 )
             )
             continue
@@ -224,7 +224,7 @@ def _upside_down(values: Doubles, lines: list[str]) -> Iterator[BadRow]:
     for row in np.flatnonzero(is_wrong).tolist():
         box = " ".join(f"{value:g}" for value in values[row])
         yield BadRow(
-            row, lines[row][:80], f"an empty box, {box}: x2 must be over x1 and y2 over y1"
+            row, lines[row][:80], f"an empty box, {box}: x2 must be greater than x1, and y2 than y1"
         )
 
 

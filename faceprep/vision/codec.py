@@ -56,11 +56,11 @@ def decode_noted(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, st
         return _decode_sound(data, header), ""
     notes = []
     if is_animation(header.suffix, data):
-        notes.append("an animation, its first frame is taken")
+        notes.append("an animation: its first frame is used")
     if has_sixteen_bits(header.suffix, data):
         pixels, n_bits = _keep_upper_bits(_decode_sound(data, header, opencv().IMREAD_ANYDEPTH))
         if n_bits < 16:
-            notes.append(f"{n_bits} of 16 bits are in use, of which the upper 8 are taken")
+            notes.append(f"{n_bits} of 16 bits are in use, and the upper 8 of them are kept")
     else:
         pixels = _decode_sound(data, header)
     return pixels, "; ".join(notes)

@@ -46,7 +46,7 @@ def test_options_are_those_of_the_job(name: str) -> None:
     declared = {field.name: field for field in fields(job)}
     shared = SHARED
     if issubclass(job, Job):
-        shared = SHARED | OF_RUNS
+        shared = SHARED | OF_RUNS | ({"yes"} if job.may_ask else set())
     elif issubclass(job, Continuation):
         shared = SHARED | OF_WORK
     assert set(options) == set(declared) | shared

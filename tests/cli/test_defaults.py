@@ -117,9 +117,48 @@ def test_required_and_repeated_options(typed, face_folder: Path) -> None:
 
 
 def test_json_is_typed_only() -> None:
-    assert [variables_of("embed", name) for name in ONLY_TYPED] == [[]]
+    assert [variables_of("embed", name) for name in ONLY_TYPED] == [[], []]
 
 
 def test_a_project_without_defaults(typed, rec_set: Path) -> None:
     Path("pyproject.toml").write_text("[project]\nname = 'mine'\n")
     assert typed("rec2folder", rec_set, "out").status == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words", "ending"),
+    [
+        ("MIN_SCORE", "7", "extract-photos . out", "--min-score comes from FACEPREP_MIN_SCORE."),
+        ("SHARD", "7", "convert . out", "--shard comes from FACEPREP_SHARD."),
+        ("RAY_ADDRESS", "a:1", "convert . out", "--ray-address comes from FACEPREP_RAY_ADDRESS."),
+        (
+            "EMBED_EMBEDDER",
+            "foo",
+            "embed . a.npz",
+            "--embedder comes from FACEPREP_EMBED_EMBEDDER.",
+        ),
+        ("EMBEDDER", "a.onnx", "embed set a.npz", "--embedder comes from FACEPREP_EMBEDDER."),
+    ],
+)
+def test_an_error_of_a_job_says_where_its_value_comes_from(
+    typed, variable: str, value: str, words: str, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it names the option or the value; also where the job raises it in its run."""
+    Path("set/a").mkdir(parents=True)
+    Path("set/a/1.jpg").write_bytes(b"not decoded")
+    monkeypatch.setenv(f"FACEPREP_{variable}", value)
+    refused = typed(*words.split())
+    assert refused.status in (1, 2)
+    assert refused.err.splitlines()[-1].endswith(ending)
+
+
+def test_an_error_of_a_job_names_the_file_of_its_value(typed, rec_set: Path) -> None:
+    Path("faceprep.toml").write_text("limit = 2\n")
+    assert typed("rec2folder", rec_set, "out").status == 0
+    Path("faceprep.toml").write_text("limit = 3\n")
+    refused = typed("rec2folder", rec_set, "out")
+    assert "--limit 2 then, 3 now" in refused.err
+    assert refused.err.endswith(" --limit comes from faceprep.toml.\n")
+    refused = typed("rec2folder", rec_set, "out", "--limit", 4)
+    assert "--limit 2 then, 4 now" in refused.err
+    assert "comes from" not in refused.err, "it was typed"

@@ -6,9 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from faceprep.cli import main
+from faceprep.core import registry
+from faceprep.core.embeddings import Embeddings, Model
+from faceprep.tables.embeddings import Place, write_npz
 
 
 def run(
@@ -85,3 +89,57 @@ def test_a_run_that_stops_counts_what_it_did(
     assert printed["inputs"] == printed["ok"] + printed["failed"]
     assert printed["ok"] > 0
     assert Path(printed["failures"]).read_text().count("\n") == 1 + printed["failed"]
+
+
+KEYS = {"command", "unit", "inputs", "ok", "failed", "by_status", "outputs", "seconds"} | {
+    "output",
+    "failures",
+}
+
+
+@pytest.mark.parametrize("command", registry.COMMANDS)
+def test_every_command_has_the_same_keys_where_it_fails(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    n_places = len(registry.COMMANDS[command].usage.split())
+    words = [command, *["missing"] * n_places, "--json"]
+    if command in ("models", "doctor"):
+        words += ["--no-such-option"]
+    status, out = run(words, monkeypatch, capsys)
+    printed = json.loads(out)
+    assert status in (1, 2)
+    assert set(printed) >= KEYS | {"error"}
+    assert printed["command"] == command
+    assert list(tmp_path.iterdir()) == [], "a refused run leaves nothing"
+
+
+def test_every_kind_of_command_has_the_same_keys_where_it_succeeds(
+    rec_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Runs share one object, so some of them stand for all; each other command is tried."""
+    monkeypatch.chdir(tmp_path)
+    table = Embeddings(list("abcd"), list("xxyy"), np.eye(4, dtype=np.float32), Model("m"))
+    with Path("e.npz").open("wb") as file:
+        write_npz(file, table, Place(""))
+    for line, unit, n in (
+        (f"inspect {rec_set}", "img", 30),
+        ("models", "model", None),
+        ("doctor", None, 0),
+        (f"rec2folder {rec_set} out --runner serial", "img", 30),
+        ("report out", "output", 1),
+        ("verify e.npz", "img", 4),
+    ):
+        status, out = run([*line.split(), "--json", "-q"], monkeypatch, capsys)
+        printed = json.loads(out)
+        assert status == 0, line
+        assert set(printed) >= KEYS and "error" not in printed, line
+        assert (printed["command"], printed["unit"]) == (line.split()[0], unit)
+        assert n is None or printed["inputs"] == n, line
+        assert printed["inputs"] == printed["ok"] + printed["failed"], line

@@ -18,14 +18,20 @@ from tests.fakes import tree
 
 @pytest.mark.parametrize(
     ("output", "problem"),
-    [("a", "over"), (".", "over"), ("link", "over"), ("a/b", "in"), ("a/b/c", "in")],
+    [
+        ("a", "overwrite"),
+        (".", "overwrite"),
+        ("link", "overwrite"),
+        ("a/b", "be inside"),
+        ("a/b/c", "be inside"),
+    ],
 )
 def test_an_output_over_or_in_its_source_is_refused(
     output: str, problem: str, tmp_path: Path
 ) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "link").symlink_to("a")
-    with pytest.raises(OutputError, match=f"the output would lie {problem} the input: found"):
+    with pytest.raises(OutputError, match=f"the output would {problem} the input: found"):
         refuse_overlap(tmp_path / "a", tmp_path / output, [tmp_path / output])
 
 
@@ -41,7 +47,7 @@ def test_no_command_writes_into_its_source(
     job: Convert | Folder2Rec, name: str, face_folder: Path
 ) -> None:
     before = tree(face_folder)
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         run_job(job, Request((face_folder,), face_folder / name), SerialRunner())
     assert tree(face_folder) == before
 
@@ -51,5 +57,5 @@ def test_a_container_leaves_the_rest_of_its_folder_free(rec_set: Path) -> None:
     summary = run_job(Rec2Folder(), Request((rec_set,), rec_set / "images"), SerialRunner())
     assert summary.ok == summary.inputs > 0
     assert (rec_set / "train.rec").read_bytes() == before
-    with pytest.raises(OutputError, match="the output would lie over the input"):
+    with pytest.raises(OutputError, match="the output would overwrite the input"):
         run_job(Rec2Folder(), Request((rec_set,), rec_set), SerialRunner())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from faceprep.core import store_writes, stores
+from faceprep.core import store_writes
 from faceprep.core.errors import OutputError
 from faceprep.core.store_writes import Lease, check_lease
 from tests.object_store import Store, running_store
@@ -24,9 +24,7 @@ def running() -> Iterator[Store]:
 def store(running: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     for key in ("lock", "page"):
         running.ask("DELETE", f"/{key}")
-    for name, value in running.environment.items():
-        monkeypatch.setenv(name, value)
-    stores.open_store.cache_clear()
+    running.enter(monkeypatch)
     return running
 
 

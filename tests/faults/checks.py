@@ -98,6 +98,48 @@ def _check_error(point: Point, run: Run) -> Iterator[str]:
         yield f"the line does not say stopped: {_short(run.err)}"
 
 
+def check_read(
+    point: Point, reference: Reference, run: Run, now: Tree, work: Path
+) -> Iterator[str]:
+    """Report what is wrong after a read fault.
+
+    The run ends as if there was none, stops with the error, or names the item that it has cost.
+    """
+    before, after = reference.before, reference.after
+    lost = [name for name in before if name.startswith("in/") and name not in now]
+    changed = [name for name in lost if name in after]
+    changed += [
+        name
+        for name in now
+        if name.startswith("in/") and now[name] not in (before.get(name, ""), after.get(name, ""))
+    ]
+    if changed:
+        yield f"the input has changed: {changed[:4]}"
+    if "Traceback" in run.err:
+        yield f"a traceback: {_short(run.err)}"
+    if run.status == reference.run.status and run.answer == reference.run.answer:
+        if wrong := differences(after, now):
+            yield f"exit status {run.status}, but the output is not that of a calm run: {wrong[:4]}"
+    elif point.is_invisible:
+        yield f"exit status {run.status} after a call that is to be made again: {_short(run.err)}"
+    elif run.status == 1:
+        yield from check_files(reference, now)
+        yield from _check_error(point, run)
+    elif run.status == 3:
+        yield from _check_named(point, run, work)
+    else:
+        yield f"exit status {run.status}: {_short(run.err or run.out)}"
+
+
+def _check_named(point: Point, run: Run, work: Path) -> Iterator[str]:
+    """Report a run that does not name the item that it lost, with the error."""
+    path = run.answer.get("failures") if isinstance(run.answer, dict) else None
+    has_list = path and (work / path).exists()
+    rows = (work / path).read_text(errors="replace") if has_list else run.out
+    if os.strerror(point.strike.error) not in rows:
+        yield f"the list of failures does not name the error: {_short(rows)}"
+
+
 def _is_killed_by(point: Point, run: Run) -> bool:
     """Tell whether the fault itself ended the run; a SIGTERM does before it is waited for."""
     expected = -signal.SIGKILL if point.kills else -signal.SIGTERM

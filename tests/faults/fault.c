@@ -1,9 +1,11 @@
 /* Fault injection for the tests: preload this library and it counts every change of a file below
- * one folder, and at a chosen one kills the process, lets the call fail, or sends a signal.
+ * one folder, or every read, and at a chosen one kills the process, lets the call fail or fall
+ * short, or sends a signal.
  *
  * The tests and all preloaded processes share `struct settings`, a file named by FAULT_SETTINGS.
- * injection.py has the same layout. Writes through mmap and inside stdio cannot be seen. */
+ * injection.py has the same layout. Access through mmap and inside stdio cannot be seen. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +22,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum kind { COUNT, KILL, KILL_ALL, KILL_HALF, FAIL_ONCE, FAIL_FROM, SHORT_WRITE, SIGNAL };
+enum kind { COUNT, KILL, KILL_ALL, KILL_HALF, FAIL_ONCE, FAIL_FROM, SHORT, SIGNAL };
+enum domain { CHANGES, READS };
 enum verdict { PASS, FAIL, HALF_THEN_KILL, HALF };
 enum { N_LOGGED = 4096 };
 
@@ -33,6 +36,7 @@ struct operation {
 struct settings {
     int32_t armed, kind, error, signal;
     int32_t driver;          /* the process that gets the signals */
+    int32_t domain;          /* what is counted */
     int64_t at, count, hit;  /* the operation to strike, those so far, the one that was struck */
     char folder[512];        /* with a slash at the end */
     struct operation log[N_LOGGED];
@@ -99,7 +103,7 @@ static enum verdict strike(int64_t number) {
         die(); /* fall through */
     case KILL_HALF:
         return HALF_THEN_KILL;
-    case SHORT_WRITE:
+    case SHORT:
         return HALF;
     case SIGNAL:
         kill(shared->driver, shared->signal);
@@ -119,30 +123,35 @@ static enum verdict judge(const char *name, const char *path, int takes_space) {
         return PASS;
     if (number == shared->at)
         return strike(number);
-    int stays = shared->kind == FAIL_FROM || shared->kind == SHORT_WRITE;
+    int stays = shared->kind == FAIL_FROM || shared->kind == SHORT;
     if (!stays || !takes_space)
         return PASS;
     errno = shared->error;
     return FAIL;
 }
 
-static enum verdict judge_fd(const char *name, int fd, int takes_space) {
+static int is_counted(enum domain domain) {
+    return shared && shared->armed && shared->domain == domain;
+}
+
+static enum verdict judge_fd(enum domain domain, const char *name, int fd, int takes_space) {
     char path[PATH_MAX];
-    if (!shared || !shared->armed || fd <= 2)
+    if (!is_counted(domain) || fd <= 2)
         return PASS;
     path_of_fd(fd, path);
     return judge(name, path, takes_space);
 }
 
-static enum verdict judge_path(const char *name, int folder, const char *at, int takes_space) {
+static enum verdict judge_path(enum domain domain, const char *name, int folder, const char *at,
+                               int takes_space) {
     char path[PATH_MAX];
-    if (!shared || !shared->armed || !at)
+    if (!is_counted(domain) || !at || !*at)
         return PASS;
     absolute(folder, at, path);
     return judge(name, path, takes_space);
 }
 
-/* Half of a call that is no write is none of it. */
+/* Half of a call that moves no bytes is none of it. */
 static int refused(enum verdict verdict) {
     if (verdict == HALF_THEN_KILL)
         die();
@@ -158,14 +167,14 @@ static int refused(enum verdict verdict) {
 #define BY_PATH(function, name, parameters, arguments, folder, at, takes_space)                    \
     int function parameters {                                                                      \
         REAL(function);                                                                            \
-        return refused(judge_path(name, folder, at, takes_space)) ? -1 : real arguments;           \
+        return refused(judge_path(CHANGES, name, folder, at, takes_space)) ? -1 : real arguments;  \
     }
 
 /* A function that changes an open file. */
 #define BY_FD(type, function, name, parameters, arguments, fd, takes_space)                        \
     type function parameters {                                                                     \
         REAL(function);                                                                            \
-        return refused(judge_fd(name, fd, takes_space)) ? -1 : real arguments;                     \
+        return refused(judge_fd(CHANGES, name, fd, takes_space)) ? -1 : real arguments;            \
     }
 
 /* Opening */
@@ -177,8 +186,10 @@ static int open_file(int folder, const char *name, int flags, mode_t mode) {
     int there = !faccessat(folder, name, F_OK, AT_SYMLINK_NOFOLLOW);
     int creates = (flags & O_CREAT) && !there;
     if (creates || (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC)) {
-        if (refused(judge_path(creates ? "create" : "open", folder, name, creates)))
+        if (refused(judge_path(CHANGES, creates ? "create" : "open", folder, name, creates)))
             return -1;
+    } else if (!(flags & O_PATH) && refused(judge_path(READS, "open", folder, name, 0))) {
+        return -1;
     }
     return real(folder, name, flags, mode);
 }
@@ -216,7 +227,8 @@ static FILE *open_stream(const char *name, const char *mode) {
     static FILE *(*real)(const char *, const char *);
     if (!real)
         real = dlsym(RTLD_NEXT, "fopen64");
-    if (strpbrk(mode, "wa+") && refused(judge_path("fopen", AT_FDCWD, name, 1)))
+    int writes = strpbrk(mode, "wa+") != 0;
+    if (refused(judge_path(writes ? CHANGES : READS, "fopen", AT_FDCWD, name, writes)))
         return 0;
     return real(name, mode);
 }
@@ -228,7 +240,7 @@ FILE *fopen64(const char *name, const char *mode) { return open_stream(name, mod
 
 ssize_t write(int fd, const void *data, size_t n) {
     REAL(write);
-    enum verdict verdict = judge_fd("write", fd, 1);
+    enum verdict verdict = judge_fd(CHANGES, "write", fd, 1);
     if (verdict == HALF_THEN_KILL) {
         real(fd, data, n / 2);
         die();
@@ -255,8 +267,49 @@ BY_FD(int, fchmod, "fchmod", (int fd, mode_t m), (fd, m), fd, 0)
 BY_FD(int, futimens, "futimens", (int fd, const struct timespec t[2]), (fd, t), fd, 0)
 
 /* The power stays on: waiting for the disk would show nothing. */
-int fsync(int fd) { return refused(judge_fd("fsync", fd, 1)) ? -1 : 0; }
-int fdatasync(int fd) { return refused(judge_fd("fdatasync", fd, 1)) ? -1 : 0; }
+int fsync(int fd) { return refused(judge_fd(CHANGES, "fsync", fd, 1)) ? -1 : 0; }
+int fdatasync(int fd) { return refused(judge_fd(CHANGES, "fdatasync", fd, 1)) ? -1 : 0; }
+
+/* Reading: a short read gives half of the bytes that were asked for, and the next one goes on. */
+
+#define READ(function, name, parameters, arguments, n)                                             \
+    ssize_t function parameters {                                                                  \
+        REAL(function);                                                                            \
+        enum verdict verdict = judge_fd(READS, name, fd, 0);                                       \
+        if (verdict == HALF)                                                                       \
+            n -= n / 2;                                                                            \
+        else if (refused(verdict))                                                                 \
+            return -1;                                                                             \
+        return real arguments;                                                                     \
+    }
+
+READ(read, "read", (int fd, void *data, size_t n), (fd, data, n), n)
+READ(pread, "pread", (int fd, void *data, size_t n, off_t o), (fd, data, n, o), n)
+READ(pread64, "pread", (int fd, void *data, size_t n, off64_t o), (fd, data, n, o), n)
+
+DIR *opendir(const char *name) {
+    REAL(opendir);
+    return refused(judge_path(READS, "list", AT_FDCWD, name, 0)) ? 0 : real(name);
+}
+
+DIR *fdopendir(int fd) {
+    REAL(fdopendir);
+    return refused(judge_fd(READS, "list", fd, 0)) ? 0 : real(fd);
+}
+
+/* A function that looks at what `at`, below the open `folder`, names. */
+#define LOOK(function, parameters, arguments, folder, at)                                          \
+    int function parameters {                                                                      \
+        REAL(function);                                                                            \
+        return refused(judge_path(READS, "stat", folder, at, 0)) ? -1 : real arguments;            \
+    }
+
+LOOK(stat, (const char *a, struct stat *s), (a, s), AT_FDCWD, a)
+LOOK(stat64, (const char *a, struct stat64 *s), (a, s), AT_FDCWD, a)
+LOOK(lstat, (const char *a, struct stat *s), (a, s), AT_FDCWD, a)
+LOOK(lstat64, (const char *a, struct stat64 *s), (a, s), AT_FDCWD, a)
+LOOK(fstatat, (int d, const char *a, struct stat *s, int f), (d, a, s, f), d, a)
+LOOK(fstatat64, (int d, const char *a, struct stat64 *s, int f), (d, a, s, f), d, a)
 
 /* Names */
 

@@ -8,14 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.cases import Case
-from tests.faults.checks import Reference, check_first, check_second, differences, visible_tree
+from tests.faults.checks import (
+    Reference,
+    check_first,
+    check_read,
+    check_second,
+    differences,
+    visible_tree,
+)
 from tests.faults.commands import Commands, Run
-from tests.faults.injection import Injector, Kind, Strike
+from tests.faults.injection import Domain, Injector, Kind, Strike
 from tests.faults.inputs import Store
-from tests.faults.points import Point, plan_points
+from tests.faults.points import READ_FAULTS, Point, plan_points, plan_read_points
 
 FACEPREP = "faceprep.cli:main"
+SCENES = ("new", "begun", "done")
+"""What is there when a command starts: nothing, a run that was killed, or one that is complete."""
 _COUNT = Strike(Kind.COUNT)
+_SCENE = "scene"
 
 
 @dataclass(frozen=True)
@@ -50,9 +60,16 @@ class Harness:
         if run.status:
             raise RuntimeError(f"{argv}: exit status {run.status}: {run.err}")
 
-    def start(self, case: Case, runner: str, strike: Strike = _COUNT, learn: bool = False) -> Run:
+    def start(
+        self,
+        case: Case,
+        runner: str,
+        strike: Strike = _COUNT,
+        domain: Domain = Domain.CHANGES,
+        learn: bool = False,
+    ) -> Run:
         """Start the command of a case in the work folder as it is."""
-        self.injector.arm(strike)
+        self.injector.arm(strike, domain)
         try:
             return self._commands.run(case.command(runner), learn)
         finally:
@@ -62,33 +79,61 @@ class Harness:
         """Leave nothing but the inputs of a case in the work folder."""
         self._store.place(case.inputs)
 
+    def set_scene(self, case: Case, scene: str) -> None:
+        """Carry out a case until it is `begun` or `done`, and keep the work folder."""
+        self.place_inputs(case)
+        self.start(case, "serial", learn=True)
+        if scene == "begun":
+            n_changes = len(self.injector.operations())
+            self.place_inputs(case)
+            self.start(case, "serial", Strike(Kind.KILL, at=n_changes * 2 // 3))
+        self._store.keep(_SCENE)
+
+    def place_scene(self) -> None:
+        """Leave in the work folder what `set_scene` has kept."""
+        self._store.place_again(_SCENE)
+
 
 class Trial:
-    """One case with one runner: an undisturbed run, then any number of points."""
+    """One case with one runner: an undisturbed run, then any number of points.
 
-    def __init__(self, harness: Harness, case: Case, runner: str = "serial") -> None:
+    With a `scene`, reads are disturbed instead of changes, in a start that finds that scene.
+    """
+
+    def __init__(
+        self, harness: Harness, case: Case, runner: str = "serial", scene: str = ""
+    ) -> None:
         self._harness, self._case, self._runner = harness, case, runner
+        self._scene, self._domain = scene, Domain.READS if scene else Domain.CHANGES
         self.n_tried = 0
         self.findings: list[Finding] = []
+        if scene in SCENES[1:]:
+            harness.set_scene(case, scene)
         self._reference = self._look(learn=True)
         operations = harness.injector.operations()
-        self.points = plan_points(operations, runner)
+        self.points = plan_read_points(operations) if scene else plan_points(operations, runner)
         self._check_reference(bool(operations))
 
+    def _place(self) -> None:
+        if self._scene in SCENES[1:]:
+            self._harness.place_scene()
+        else:
+            self._harness.place_inputs(self._case)
+
     def _look(self, learn: bool = False) -> Reference:
-        self._harness.place_inputs(self._case)
+        self._place()
         before = visible_tree(self._harness.work)
-        run = self._harness.start(self._case, self._runner, learn=learn)
+        run = self._harness.start(self._case, self._runner, domain=self._domain, learn=learn)
         return Reference(before, visible_tree(self._harness.work), run, self._case.repeats)
 
-    def _check_reference(self, changes: bool) -> None:
+    def _check_reference(self, is_seen: bool) -> None:
         """Record what is wrong with a command that fails undisturbed or is not the same twice."""
         first, second = self._reference, self._look()
         problems = []
         if first.run.status not in (0, 3):
             problems.append(f"exit status {first.run.status}: {first.run.err}")
-        if changes != self._case.writes:
-            problems.append("no operation was seen" if self._case.writes else "it writes")
+        if is_seen != (self._case.writes or bool(self._scene)):
+            problems.append("it writes" if is_seen else "no operation was seen")
         if wrong := differences(first.after, second.after):
             problems.append(f"not the same twice: {wrong}")
         if first.run.answer != second.run.answer:
@@ -98,15 +143,21 @@ class Trial:
 
     def try_point(self, point: Point) -> Finding | None:
         """Disturb the command at a point, start it again, and keep what is wrong."""
-        self._harness.place_inputs(self._case)
-        run = self._harness.start(self._case, self._runner, point.strike)
+        self._place()
+        run = self._harness.start(self._case, self._runner, point.strike, self._domain)
         struck = self._harness.injector.hit
         if struck is None:
             return None
+        if self._scene and point.fault not in READ_FAULTS[struck.name]:
+            return None  # workers have come in another order
         self.n_tried += 1
         between = visible_tree(self._harness.work)
-        problems = list(check_first(point, self._reference, run, between))
-        again = self._harness.start(self._case, self._runner)
+        if self._scene:
+            found = check_read(point, self._reference, run, between, self._harness.work)
+        else:
+            found = check_first(point, self._reference, run, between)
+        problems = list(found)
+        again = self._harness.start(self._case, self._runner, domain=self._domain)
         now = visible_tree(self._harness.work)
         problems += check_second(self._reference, again, between, now)
         if not problems:

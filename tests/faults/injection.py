@@ -24,8 +24,15 @@ class Kind(IntEnum):
     KILL_HALF = 3
     FAIL_ONCE = 4
     FAIL_FROM = 5
-    SHORT_WRITE = 6
+    SHORT = 6
     SIGNAL = 7
+
+
+class Domain(IntEnum):
+    """What is counted and struck, numbered as `enum domain` in fault.c."""
+
+    CHANGES = 0
+    READS = 1
 
 
 class Strike(NamedTuple):
@@ -38,7 +45,7 @@ class Strike(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """One change of a file: the call, the path below the folder, and whether it takes space."""
+    """One access: the call, the path below the folder, and whether it takes space."""
 
     name: str
     path: str
@@ -57,7 +64,8 @@ class Settings(ctypes.Structure):
     """The memory shared with all preloaded processes, laid out as `struct settings` in fault.c."""
 
     _fields_ = [
-        *((name, ctypes.c_int32) for name in ("armed", "kind", "error", "signal", "driver")),
+        *((name, ctypes.c_int32) for name in ("armed", "kind", "error", "signal")),
+        *((name, ctypes.c_int32) for name in ("driver", "domain")),
         *((name, ctypes.c_int64) for name in ("at", "count", "hit")),
         ("folder", ctypes.c_char * 512),
         ("log", _Operation * N_LOGGED),
@@ -98,10 +106,11 @@ class Injector:
             "FAULT_SETTINGS": str(folder / "settings"),
         }
 
-    def arm(self, strike: Strike) -> None:
+    def arm(self, strike: Strike, domain: Domain = Domain.CHANGES) -> None:
         """Set what happens from now on."""
         settings = self._settings
         settings.armed = 0
+        settings.domain = domain
         settings.kind, settings.at = strike.kind, strike.at
         settings.error, settings.signal = strike.error, strike.signal
         settings.count = settings.hit = 0

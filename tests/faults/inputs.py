@@ -46,6 +46,16 @@ class Store:
         for name in names:
             _copy(self._folder / name, self._path(name))
 
+    def keep(self, name: str) -> None:
+        """Keep the work folder as it is under a name, in place of what that was."""
+        shutil.rmtree(self._folder / name, ignore_errors=True)
+        _copy(self._work, self._folder / name)
+
+    def place_again(self, name: str) -> None:
+        """Leave nothing in the work folder but what was kept under a name."""
+        self._clear()
+        _copy(self._folder / name, self._work)
+
     def _path(self, name: str) -> Path:
         return self._work / (RECIPES[name].path or name)
 

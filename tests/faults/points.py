@@ -14,9 +14,11 @@ _STRIKES = {
     "kill": Strike(Kind.KILL),
     "kill-all": Strike(Kind.KILL_ALL),
     "half-write": Strike(Kind.KILL_HALF),
-    "short-write": Strike(Kind.SHORT_WRITE, error=errno.ENOSPC),
+    "short-write": Strike(Kind.SHORT, error=errno.ENOSPC),
+    "short-read": Strike(Kind.SHORT),
     "EIO": Strike(Kind.FAIL_ONCE, error=errno.EIO),
     "EACCES": Strike(Kind.FAIL_ONCE, error=errno.EACCES),
+    "EINTR": Strike(Kind.FAIL_ONCE, error=errno.EINTR),
     "ENOSPC": Strike(Kind.FAIL_FROM, error=errno.ENOSPC),
     "SIGINT": Strike(Kind.SIGNAL, signal=signal.SIGINT),
     "SIGTERM": Strike(Kind.SIGNAL, signal=signal.SIGTERM),
@@ -31,6 +33,14 @@ _ASKS_PERMISSION = {
     "symlink",
     "rename",
     "unlink",
+}
+READ_FAULTS = {
+    "open": ("EIO", "EACCES", "EINTR"),
+    "fopen": ("EIO", "EACCES"),
+    "read": ("EIO", "EINTR", "short-read"),
+    "pread": ("EIO", "EINTR", "short-read"),
+    "list": ("EIO", "EACCES"),
+    "stat": ("EIO", "EACCES"),
 }
 
 
@@ -67,6 +77,17 @@ class Point:
     def kills(self) -> bool:
         """Return whether the process is killed."""
         return self.strike.kind in (Kind.KILL, Kind.KILL_ALL, Kind.KILL_HALF)
+
+    @property
+    def is_invisible(self) -> bool:
+        """Return whether no program may notice it: the call is simply made again."""
+        return self.fault in ("EINTR", "short-read")
+
+
+def plan_read_points(operations: Sequence[Operation]) -> list[Point]:
+    """List every read fault that makes sense at each of the operations."""
+    numbered = enumerate(operations, 1)
+    return [Point(fault, at) for at, each in numbered for fault in READ_FAULTS[each.name]]
 
 
 def plan_points(operations: Sequence[Operation], runner: str) -> list[Point]:

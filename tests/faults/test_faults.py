@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.cases import CASES, Case
-from tests.faults.harness import Harness, Trial, open_harness
+from tests.faults.harness import SCENES, Harness, Trial, open_harness
 from tests.faults.injection import compiler
 from tests.faults.planted import COMMANDS
 from tests.faults.points import Point, choose_points
@@ -21,6 +21,8 @@ pytestmark = [
 ]
 N_POINTS = 5
 """Points of each case a day."""
+N_READ_CASES, N_READ_POINTS = 8, 6
+"""Cases a day whose reads are disturbed, and points of each."""
 TURN = int(os.environ.get("FAULTS_TURN") or datetime.datetime.now(datetime.UTC).toordinal())
 PLANTED = {
     "in-place": "neither old nor new",
@@ -45,17 +47,33 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
         yield harness
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_command_stands_the_faults_of_the_day(name: str, harness: Harness) -> None:
-    trial = Trial(harness, CASES[name])
-    chosen = choose_points(trial.points, N_POINTS, TURN)
+def stand(trial: Trial, chosen: list[Point], words: str) -> None:
+    """Disturb a command at the chosen points; fail with what was found, and how to repeat it."""
     for point in chosen:
         trial.try_point(point)
     again = " ".join(f"--point {finding.point}" for finding in trial.findings if finding.operation)
     text = "\n".join(map(str, trial.findings))
-    assert not trial.findings, f"{text}\nAgain: python -m tests.faults {name} {again}"
+    assert not trial.findings, f"{text}\nAgain: python -m tests.faults {words} {again}"
     # signs of life are written by the clock, so a run may end before the last operations
-    assert trial.n_tried or not chosen, f"turn {TURN}: no operation of {name} came again"
+    assert trial.n_tried or not chosen, f"turn {TURN}: no operation of {words} came again"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_command_stands_the_faults_of_the_day(name: str, harness: Harness) -> None:
+    trial = Trial(harness, CASES[name])
+    stand(trial, choose_points(trial.points, N_POINTS, TURN), name)
+
+
+@pytest.mark.parametrize("number", range(N_READ_CASES))
+def test_command_stands_the_read_faults_of_the_day(number: int, harness: Harness) -> None:
+    """Other commands, other scenes, and now and then worker processes, every day."""
+    turn = TURN * N_READ_CASES + number
+    name = list(CASES)[turn % len(CASES)]
+    round_ = turn // len(CASES)
+    scene = SCENES[round_ % len(SCENES)]
+    runner = "processes" if number == 0 and CASES[name].is_run else "serial"
+    trial = Trial(harness, CASES[name], runner, scene)
+    stand(trial, choose_points(trial.points, N_READ_POINTS, round_), f"{name} --reads")
 
 
 def test_every_planted_fault_is_expected() -> None:

@@ -36,7 +36,7 @@ def test_a_model_that_finds_one_person_everywhere_is_refused(n: int) -> None:
 def test_a_threshold_far_too_low_is_refused() -> None:
     likeness = measure(folders({f"p{i}": photos(person(i), 2, i) for i in range(10)}))
     refuse_one_person(likeness, MODEL.merge_from)
-    with pytest.raises(OptionError, match=r"match from -0.5 on.*a higher --threshold"):
+    with pytest.raises(OptionError, match=r"above the threshold -0.5.*a higher --threshold"):
         refuse_one_person(likeness, -0.5)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import random
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -34,7 +32,7 @@ from faceprep.tables.faces import FaceRow, FacesWriter, load_faces, rows_of
 from faceprep.vision.align import crop
 from faceprep.vision.codec import decode
 from faceprep.vision.templates import crop_transforms, load_template
-from tests.fakes import before_changes, killed_before, results, start, status_of, tree
+from tests.fakes import expect_same_after_kills, results, tree
 from tests.flat_faces import Flat, flat_detectors, save
 from tests.real import DATA, ROOT, needs_data
 
@@ -180,20 +178,10 @@ def test_no_detector_is_loaded(extracted: Path) -> None:
 def test_killed_and_started_again(extracted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("faceprep.jobs.align.job._PHOTOS", 2)
 
-    def run(root: Path, killed_at: int = 0) -> int:
-        with before_changes(killed_before(killed_at)) as made:
-            align(extracted / "src", root / "out", Align(extracted / "first" / "faces.parquet"))
-        return len(made)
-
-    n_changes = run(extracted / "whole")
-    expected = tree(extracted / "whole")
-    for change in sorted(random.Random(5).sample(range(1, n_changes + 1), 20)):
-        root = extracted / f"killed {change}"
-        assert (
-            status_of(start(lambda root=root, change=change: run(root, change))) == -signal.SIGKILL
-        )  # type: ignore[misc]
-        run(root)
-        assert tree(root) == expected, f"killed before change {change}"
+    job = Align(extracted / "first" / "faces.parquet")
+    expect_same_after_kills(
+        lambda output: align(extracted / "src", output, job), extracted / "runs", 20, seed=5
+    )
 
 
 @pytest.mark.parametrize("name", ["src.tar", "src.parquet", "src.zip"])
@@ -373,7 +361,7 @@ def test_a_table_that_cannot_be_meant(extracted: Path) -> None:
 def test_places_that_are_refused(extracted: Path) -> None:
     first = extracted / "first"
     before = tree(extracted)
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         align(extracted / "src", extracted / "src" / "out", Align(first / "faces.parquet"))
     with pytest.raises(OutputError, match="the table lies in the output"):
         align(extracted / "src", first, Align(first / "faces.parquet"), overwrite=True)

@@ -222,7 +222,7 @@ def test_refused_sources_outputs_and_options(crops: Path, tmp_path: Path) -> Non
         run(tmp_path / "none", tmp_path / "out")
     with pytest.raises(SourceError, match="text.txt: "):
         run(crops, tmp_path / "out", against=(tmp_path / "text.txt",))
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         run(crops, crops / "out")
     with pytest.raises(OptionError, match="--exact-only looks at bytes alone"):
         Dedupe(exact_only=True, embedder="insightface:buffalo_l")

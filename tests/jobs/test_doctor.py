@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from faceprep import Doctor
 from faceprep.core import dependencies as installed
 from tests.command import faceprep
+from tests.object_store import running_store
 from tests.real import ROOT
 
 
@@ -34,6 +37,41 @@ def test_what_it_tells(tmp_path: Path) -> None:
     assert told["open_files"]["soft"] > 0
     assert told["broken"] == []
     assert not (tmp_path / "not").exists()
+
+
+def test_a_store_is_asked_what_is_there(tmp_path: Path) -> None:
+    """A name in a store has no free space; what counts is whether the store answers."""
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    with running_store() as store:
+        store.put(tmp_path / "a.jpg", "set/a/1.jpg")
+
+        def ask(url: str, **environment: str) -> tuple[int, dict[str, Any]]:
+            done = doctor(url, "--json", **(dict(store.environment) | environment))
+            told = json.loads(done.stdout)
+            assert not any("s3:" in place for place in told["space"])
+            return done.returncode, told["store"]
+
+        status, there = ask("s3://faces/set")
+        assert (status, there["found"], there["takes_outputs"]) == (0, "1 name listed", True)
+        status, new = ask("s3://faces/new")
+        assert (status, new["found"]) == (0, "nothing there yet, and listing is allowed")
+        status, other = ask("s3://other/new")
+        assert (status, other["found"]) == (1, "")
+        assert other["problem"].startswith("s3://other/new: no such bucket: other")
+        status, dead = ask("s3://faces/set", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+        assert status == 1
+        assert "the store does not answer properly" in dead["problem"]
+        shown = doctor("s3://faces/set", **store.environment).stdout
+        assert "s3://faces/set: 1 name listed; writing was not tried" in shown
+
+
+def test_a_store_whose_package_is_missing() -> None:
+    pytest.importorskip("fsspec")
+    if importlib.util.find_spec("gcsfs"):
+        pytest.skip("gcsfs is installed")
+    done = doctor("gs://bucket/x")
+    assert done.returncode == 1
+    assert "pip install 'faceprep[gcs]'" in done.stdout.partition("object store")[2]
 
 
 def test_providers_are_those_of_onnx_runtime() -> None:

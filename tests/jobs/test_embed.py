@@ -275,7 +275,7 @@ def test_refused_outputs_and_options(crops: Path, tmp_path: Path, net: str) -> N
         run(crops, tmp_path / "out.npz", net, shards=2)
     with pytest.raises(OptionError, match="--shards"):
         run(crops, tmp_path / "out.parquet", net, shards=0)
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         run(crops, crops / "out.npz", net)
     with pytest.raises(OptionError, match="--relative-to"):
         run(crops, tmp_path / "out.npz", net, relative_to=tmp_path)

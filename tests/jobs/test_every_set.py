@@ -354,7 +354,7 @@ def test_only_the_files_of_a_folder_can_be_linked(
 WITHOUT = {
     _manifest: "none of 12 images can be used, .* lies in no identity folder",
     _make_bin: "not enough different pairs",
-    _make_listed_bin: "none of the pairs is here",
+    _make_listed_bin: "none of the pairs was found",
     _verify: "too few pairs for 10 folds",
     _folder2rec: "none of 12 images can be packed: .* found 0_0: outside of any identity folder",
     _align: "is about other images",

@@ -157,7 +157,7 @@ def test_a_face_that_fills_the_photo_is_noted(
     run(tmp_path / "src", tmp_path / "out")
     opened(tmp_path / "out")
     (outcome,) = Ledger(Places(tmp_path / "out")).outcomes("000000")
-    assert outcome[:3] == ("a.png", "ok", "found on a border: it fills the image")
+    assert outcome[:3] == ("a.png", "ok", "found only with a border: the face fills the image")
 
 
 # Names

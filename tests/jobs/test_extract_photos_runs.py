@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import re
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from faceprep.cli import main
 from faceprep.core import registry
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.registry import Entry
-from tests.fakes import before_changes, is_state, killed_before, start, status_of, tree
+from tests.fakes import expect_same_after_kills, is_state, tree
 from tests.flat_faces import flat_detectors
 from tests.flat_photos import JOB, files, photos, run
 
@@ -31,26 +29,9 @@ def test_killed_and_started_again(
     """The same bytes in all folders, as if it had not been."""
     monkeypatch.setattr("faceprep.jobs.extract_photos._SHARD", 2)
 
-    def extract(root: Path, killed_at: int = 0) -> int:
-        with before_changes(killed_before(killed_at)) as made:
-            run(photos, root / "out")
-        return len(made)
-
-    n_changes = extract(tmp_path / "whole")
-    expected = tree(tmp_path / "whole")
-    assert {name.split("/")[0] for name in expected} == {
-        "out",
-        "out_multi",
-        "out_none",
-    } and n_changes > 60
-    for change in sorted(random.Random(3).sample(range(1, n_changes + 1), 30)):
-        root = tmp_path / str(change)
-        assert (
-            status_of(start(lambda root=root, change=change: extract(root, change)))
-            == -signal.SIGKILL
-        )  # type: ignore[misc]
-        extract(root)
-        assert tree(root) == expected, f"killed before change {change}"
+    expect_same_after_kills(lambda output: run(photos, output), tmp_path, 30, seed=3)
+    folders = {name.split("/")[0] for name in tree(tmp_path / "whole")}
+    assert folders == {"out", "out_multi", "out_none"}
 
 
 def test_overwrite_removes_what_the_run_before_wrote_and_nothing_else(
@@ -91,11 +72,11 @@ def test_foreign_files_are_refused(ending: str, photos: Path, tmp_path: Path) ->
 
 def test_places_that_are_refused(photos: Path, tmp_path: Path) -> None:
     before = tree(photos)
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         run(photos, photos / "ann" / "out")
     for ending in ("_none", "_multi"):
         source = photos.rename(tmp_path / f"out{ending}")
-        with pytest.raises(OutputError, match="the output would lie over the input"):
+        with pytest.raises(OutputError, match="the output would overwrite the input"):
             run(source, tmp_path / "out")
         photos = source
     assert tree(photos) == before

@@ -185,7 +185,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match=r"no videos here: expected \.mov"):
         extract(tmp_path / "empty", tmp_path / "out")
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         film(tmp_path / "tree" / "v.mp4", "r")
         extract(tmp_path / "tree", tmp_path / "tree" / "out")
 
@@ -209,6 +209,7 @@ def test_what_is_no_video_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     assert failures(tmp_path / "out") == [*named, ("e.mp4", "no_face_in_video")]
     assert (summary.ok, summary.failed) == (1, 4)
     told = (tmp_path / "out" / "failures.csv").read_text()
+    assert not any(f"{name}: " in told for name, _ in named), "a reason repeats no path"
     assert "no face in its 3 wanted frames, 2 with an unsure one" in told
     assert "no face in its 1 wanted frame\n" in told.replace("\r", "")
 

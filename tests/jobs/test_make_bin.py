@@ -271,7 +271,7 @@ def test_a_listed_pair_that_cannot_be_made_is_named(people: Path, tmp_path: Path
 
 def test_a_list_of_other_images_is_refused(people: Path, tmp_path: Path) -> None:
     (tmp_path / "pairs.txt").write_text("a/1 a/2 1\na/1 b/2 0\n")
-    with pytest.raises(SourceError, match="none of the pairs is here"):
+    with pytest.raises(SourceError, match="none of the pairs was found"):
         make(people, tmp_path / "a.bin", pairs_file=tmp_path / "pairs.txt")
     assert not (tmp_path / "a.bin").exists()
 

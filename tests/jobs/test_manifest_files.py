@@ -185,7 +185,7 @@ def test_a_class_without_a_sound_image_is_told(
     source = damaged(tmp_path / "set")
     (source / "c/1.jpg").unlink()
     run(source, out / "t.tar")
-    assert "1 class without a sound image: the number stays unused, such as that of c" in (
+    assert "1 class without a sound image, such as c: their class numbers stay unused" in (
         caplog.text
     )
     assert class_map.load(class_map_of(out))[2] == (2, "c", 0)
@@ -207,7 +207,7 @@ def test_checked_classes_are_dense(
         embeddings_of(source, tmp_path / "e.npz")
     run(source, out / f"t{suffix}", **options)
     assert class_map.load(class_map_of(out)) == [(0, "a", 3), (1, "c", 3), (2, "d", 3)]
-    assert "1 class without a sound image: left out, and the others are numbered without b" in (
+    assert "1 class without a sound image, such as b: left out, and the others are numbered" in (
         caplog.text
     )
     if options.get("with_images"):

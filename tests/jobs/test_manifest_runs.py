@@ -260,7 +260,7 @@ def test_sources_that_cannot_be(tmp_path: Path, out: Path) -> None:
 
 def test_the_input_is_left_alone(tmp_path: Path) -> None:
     source = make(tmp_path / "set", "a/1.jpg")
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         run(source, source / "a.npz")
     assert os.listdir(source) == ["a"]
 

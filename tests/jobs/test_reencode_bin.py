@@ -228,7 +228,7 @@ def test_two_sources_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_the_source_is_never_written_over(tmp_path: Path) -> None:
     source = write_bin(tmp_path / "a.bin")
     before = source.read_bytes()
-    with pytest.raises(OutputError, match="the output would lie over the input"):
+    with pytest.raises(OutputError, match="the output would overwrite the input"):
         reencode(source, to=tmp_path)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.bin").symlink_to(source)
@@ -252,7 +252,7 @@ def test_exit_codes_and_lines(tmp_path: Path) -> None:
     bad.write_bytes(attacks(tmp_path / "canary")["eval"])
     assert told("reencode-bin", good)[::2] == (
         2,
-        "faceprep: where should the output go?: expected either --out-dir DIR or --in-place\n",
+        "faceprep: invalid place of the output: expected either --out-dir DIR or --in-place\n",
     )
     assert told("reencode-bin", good, "--in-place", "--out-dir", tmp_path / "out")[0] == 2
     assert told("reencode-bin", good, "--in-place", "--format", "gif")[0] == 2

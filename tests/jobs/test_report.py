@@ -167,7 +167,7 @@ def test_every_video_is_in_the_table(tmp_path: Path) -> None:
     assert len(reported["all"]) == 24 and len(reported["worst"]) == 20
     states = {one["video"]: one["state"] for one in reported["all"]}
     assert (states["broken.mp4"], states["00.mp4"]) == ("undecodable", "no_face_in_video")
-    assert reported["reasons"][0]["reason"] == "the surest face has #, below #"
+    assert reported["reasons"][0]["reason"] == "the highest score is #, below #"
     page = (out / "report.html").read_text()
     assert all(f"{number:02}.mp4" in page for number in range(23))
 

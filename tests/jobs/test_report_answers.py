@@ -12,6 +12,8 @@ import pytest
 
 from faceprep import Apply, Convert, Dedupe, ExtractPhotos, MergeIdentities, Rec2Folder, Report
 from faceprep.core.errors import OptionError, OutputError
+from faceprep.pages.report.section_decisions import decision_sections
+from faceprep.tables.plan import read_plan
 from tests.color_people import color_embedders
 from tests.fakes import opened
 from tests.flat_faces import Flat, flat_detectors, save
@@ -86,6 +88,11 @@ def test_merged_people_are_side_by_side(source: Path, tmp_path: Path) -> None:
         assert {subject, into} <= set(page.texts)
         assert any(alt.startswith(f"{subject}/") for alt in page.pictures)
     assert page.source.index("Merged people") < page.source.index("Where it comes from")
+    header, found = read_plan(plan)
+    undecided = [each._replace(verdict="undecided") for each in found]
+    (section,) = decision_sections(header, undecided, tmp_path / "scratch")
+    assert section.title == "People who may be one"
+    assert "Nothing here was carried out" in section.text
     run(Apply(), plan, tmp_path / "applied")
     applied = report(tmp_path / "applied")
     assert applied["merge_pictures"] == shown, "apply shows what it carried out"

@@ -88,7 +88,7 @@ def test_crops_are_taken_from_the_output_only(tmp_path: Path) -> None:
 
 def test_no_run_is_one_line(tmp_path: Path) -> None:
     write_folder(tmp_path / "set", 1, 1)
-    with pytest.raises(SourceError, match="nothing to report: no run has left its notes here"):
+    with pytest.raises(SourceError, match="nothing to report: no faceprep run is recorded here"):
         Report().look(tmp_path / "set")
     with pytest.raises(SourceError, match="no such file or folder"):
         Report().look(tmp_path / "none")

@@ -254,7 +254,7 @@ def test_tables_of_something_else_are_refused(crops: Path, tmp_path: Path) -> No
 def test_refused_outputs_and_sources(crops: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="expected OUT.parquet, found out.csv"):
         run(crops, tmp_path / "out.csv")
-    with pytest.raises(OutputError, match="the output would lie in the input"):
+    with pytest.raises(OutputError, match="the output would be inside the input"):
         run(crops, crops / "out.parquet")
     (tmp_path / "none").mkdir()
     with pytest.raises(SourceError, match="no images in it"):

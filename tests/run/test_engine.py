@@ -16,6 +16,7 @@ from faceprep.core.errors import OutputError, ResumeError, TooManyFailures
 from faceprep.core.options import option
 from faceprep.core.types import Outcome, Runner, Shard, ShardReport, Stage, Work
 from faceprep.run.drive import Progress
+from faceprep.run.failures import write_failures
 from faceprep.run.ledger import Ledger, ShardSink
 from faceprep.run.places import Places
 from faceprep.tables.ledger import first_failures
@@ -371,6 +372,6 @@ def test_a_failing_file_whose_name_holds_a_carriage_return(tmp_path: Path) -> No
     outcomes = [Outcome("a\rb.jpg", "undecodable", "x"), Outcome('c"\n', "undecodable", "y")]
     places = Places(tmp_path)
     report = ShardSink(places, "0").commit(outcomes)
-    Ledger(places).write_failures([report], {})
+    write_failures(places, [report], {})
     first, n = first_failures(str(places.failures), 5)
     assert first == [outcome[:3] for outcome in outcomes] and n == 2

@@ -65,7 +65,7 @@ class Looker(Lines):
 
 
 def test_what_a_copy_has_of_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("faceprep.run.processes.is_clean", lambda: True)
+    monkeypatch.setattr("faceprep.run.worker.is_clean", lambda: True)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     request = Request((write_lines(tmp_path / "source.txt"),), tmp_path / "out")
     before = signal.signal(signal.SIGTERM, lambda *_: None)

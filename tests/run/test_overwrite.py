@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from faceprep import Request, SerialRunner, run_job
-from faceprep.core.errors import FaceprepError, OutputError
+from faceprep.core import registry
+from faceprep.core.errors import FaceprepError, OutputError, ResumeError
+from faceprep.core.registry import Entry
 from tests.fakes import Lines, opened, results, write_lines
 from tests.run.test_siblings import SortedLines
 
@@ -56,6 +58,28 @@ def test_a_page_that_names_a_folder_beside_the_output(request_: Request, victim:
     add_to_page(page, "victim/a.txt")
     run_job(SortedLines(), replace(request_, overwrite=True), SERIAL)
     assert victim.read_text() == MINE
+
+
+@pytest.mark.parametrize("jobs", [(Lines(), SortedLines()), (SortedLines(), Lines())])
+def test_the_output_of_another_command(
+    jobs: tuple[Lines, Lines], request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names of one start a folder higher than those of the other, and lead to the same files.
+
+    The output is never taken for one that was deleted, and --overwrite removes all of it.
+    """
+    for each in (Lines, SortedLines):
+        entry = Entry(f"{each.__module__}:{each.__name__}")
+        monkeypatch.setitem(registry.COMMANDS, each.command, entry)
+    first, second = jobs
+    run_job(first, request_, SERIAL)
+    made = results(request_.output)
+    with pytest.raises(ResumeError, match=f"begun differently .command '{first.command}' then"):
+        run_job(second, request_, SERIAL)
+    assert results(request_.output) == made
+    run_job(second, replace(request_, overwrite=True), SERIAL)
+    run_job(second, replace(request_, output=tmp_path / "new"), SERIAL)
+    assert results(request_.output) == results(tmp_path / "new")
 
 
 def test_a_link_in_the_output_is_not_followed(request_: Request, victim: Path) -> None:

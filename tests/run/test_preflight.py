@@ -27,10 +27,10 @@ def test_output_over_the_input_is_refused(tmp_path: Path) -> None:
     link.symlink_to(tmp_path)
     for output in (source, tmp_path / "a", tmp_path, link / "a", tmp_path / "b" / ".." / "a"):
         with pytest.raises(
-            OutputError, match=r"would lie over the input: found the input .*source\.txt\. Name"
+            OutputError, match=r"would overwrite the input: found the input .*source\.txt\. Name"
         ):
             run_job(Lines(), Request((source,), output, overwrite=True), SERIAL)
-    with pytest.raises(OutputError, match=r"source\.txt: the output would lie in the input"):
+    with pytest.raises(OutputError, match=r"source\.txt: the output would be inside the input"):
         run_job(_OfFolder(), Request((tmp_path / "a",), source, overwrite=True), SERIAL)
     assert source.read_text().startswith("line 0")
     assert os.listdir(tmp_path / "a") == ["source.txt"]

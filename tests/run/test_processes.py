@@ -34,7 +34,7 @@ SERIAL, TWO = SerialRunner(), ProcessRunner(2)
 @pytest.fixture(params=["new", "copy"], autouse=True)
 def worker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Start a worker: this process, which has NumPy, would otherwise start only new ones."""
-    monkeypatch.setattr("faceprep.run.processes.is_clean", lambda: request.param == "copy")
+    monkeypatch.setattr("faceprep.run.worker.is_clean", lambda: request.param == "copy")
     return str(request.param)
 
 
@@ -248,7 +248,7 @@ def test_worker_that_cannot_be_started(
         ):
             run_job(Lines(), request_, TWO)
     with monkeypatch.context() as patch:
-        patch.setattr("faceprep.run.processes.serve", end_at_once)
+        patch.setattr("faceprep.run.worker.serve", end_at_once)
         patch.setattr(sys, "executable", "/bin/false")
         with pytest.raises(
             FaceprepError, match=r"cannot start a worker: the worker ended with status 1\. Use"
@@ -310,7 +310,7 @@ _OWN_JOB = _PROGRAM.replace("Lines\nprint", "Lines\nclass Lines(Lines): pass\npr
 
 
 def run_program(how: str, text: str, folder: Path, worker: str) -> subprocess.CompletedProcess[str]:
-    text = f"import faceprep.run.processes as p\np.is_clean = lambda: {worker == 'copy'}\n{text}"
+    text = f"import faceprep.run.worker as p\np.is_clean = lambda: {worker == 'copy'}\n{text}"
     command = [sys.executable, "-"] if how == "stdin" else [sys.executable, "-c", text]
     if how == "script":
         (folder / "script.py").write_text(text)

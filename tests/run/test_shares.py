@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from faceprep import Request, SerialRunner, run_job
+from faceprep.core import locks, storage
 from faceprep.core.errors import OptionError, OutputError, ResumeError, SourceError
 from faceprep.core.types import Share, Summary
+from faceprep.jobs.convert import Convert
 from faceprep.jobs.finish import Finish
 from faceprep.synthetic import encode_face
 from tests.command import faceprep
@@ -213,3 +219,79 @@ def test_commands_with_relative_paths(command: str, tmp_path: Path) -> None:
         done = faceprep(*words.split(), cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert results(tmp_path) == alone
+
+
+# Repaired inputs
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Six people with an image each."""
+    for n in range(6):
+        path = tmp_path / "set" / f"{n}" / "0.jpg"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encode_face(n, 0))
+    return tmp_path / "set"
+
+
+@contextmanager
+def away(path: Path) -> Iterator[None]:
+    """Refuse to open a file, or to list a folder."""
+    real_open, real_scan = storage.open_regular, os.scandir
+
+    def refuse(given: Any) -> None:
+        if str(given) == str(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def open_regular(given: Any) -> int:
+        refuse(given)
+        return real_open(given)
+
+    def scandir(given: Any = ".") -> Any:
+        refuse(given)
+        return real_scan(given)
+
+    with (
+        mock.patch.object(storage, "open_regular", open_regular),
+        mock.patch("os.scandir", scandir),
+    ):
+        yield
+
+
+def run_alone(images: Path, output: Path) -> dict[str, bytes | None]:
+    """Return the output of a run without faults, and leave nothing there."""
+    run_job(Convert(allow_loss=True, shards=2), Request((images,), output), SERIAL)
+    found = results(output.parent)
+    shutil.rmtree(output.parent)
+    return found
+
+
+@pytest.mark.parametrize("lost", ["4/0.jpg", "4"])
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_what_could_not_be_read_is_tried_again(
+    lost: str, is_finished: bool, images: Path, tmp_path: Path
+) -> None:
+    request = Request((images,), tmp_path / "place" / "out.tar")
+    whole = run_alone(images, request.output)
+    job, joining = Convert(allow_loss=True, shards=2), replace(request, joins=True)
+    with away(images / lost):
+        shares = [run_job(job, replace(request, share=Share(i, 2)), SERIAL) for i in (1, 2)]
+        assert sum("unreadable" in str(share.as_json()) for share in shares) >= 1
+        if is_finished:
+            assert run_job(job, joining, SERIAL).failed == 1
+    for i in (1, 2):
+        assert run_job(job, replace(request, share=Share(i, 2)), SERIAL).failed == 0
+    assert run_job(job, joining, SERIAL).ok == 6
+    assert results(request.output.parent) == whole
+
+
+def test_nothing_is_divided_anew_beside_another_process(images: Path, tmp_path: Path) -> None:
+    request = Request((images,), tmp_path / "out.tar", share=Share(1, 2))
+    job = Convert(allow_loss=True, shards=2)
+    with away(images / "4"):
+        run_job(job, request, SERIAL)
+    other = tmp_path / ".faceprep" / "out.tar" / "shares" / Share(2, 2).folder
+    other.mkdir()
+    with locks.hold_all([other]), pytest.raises(OutputError, match="another faceprep run is at"):
+        run_job(job, request, SERIAL)
+    assert run_job(job, request, SERIAL).failed == 0

@@ -113,7 +113,7 @@ def test_a_source_in_one_of_the_folders_is_refused(place: str, tmp_path: Path) -
     source = tmp_path / place / "source.txt"
     source.parent.mkdir(parents=True)
     write_lines(source)
-    with pytest.raises(OutputError, match="the output would lie over the input"):
+    with pytest.raises(OutputError, match="the output would overwrite the input"):
         run_job(JOB, Request((source,), tmp_path / "out"), SERIAL)
     assert source.is_file()
 

@@ -131,12 +131,11 @@ def test_hard_links_end_at_the_file_system(
 
     monkeypatch.setattr(os, "link", link)
     with pytest.raises(
-        OutputError,
-        match="out.*link.* Hard links end where a file system ends: copy, or use symbolic",
+        OutputError, match="out.*link.* Hard links cannot cross file systems: copy, or use symbolic"
     ):
         new.place("new/1.png", str(source / "1.png"), HARDLINK)
         new.commit([], tmp_path / "page")
-    with pytest.raises(OutputError, match="Hard links end where a file system ends"):
+    with pytest.raises(OutputError, match="Hard links cannot cross file systems"):
         new.place("old/1.png", str(source / "1.png"), HARDLINK)
         new.commit([], tmp_path / "page")
     monkeypatch.undo()

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from faceprep.core import stores
 from tests.command import FACEPREP, faceprep
 from tests.object_store import CUT, DENY, DROP, FAIL, SLOW, Store, running_store
 
@@ -28,9 +27,7 @@ def running() -> Iterator[Store]:
 def store(running: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     running.clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name, value in running.environment.items():
-        monkeypatch.setenv(name, value)
-    stores.open_store.cache_clear()
+    running.enter(monkeypatch)
     return running
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from faceprep import Request, SerialRunner, run_job
-from faceprep.core import stores
 from faceprep.core.errors import FaceprepError, OutputError, ResumeError
 from faceprep.core.types import Outcome, Shard, Share, Sink, Summary
 from tests.command import FACEPREP
@@ -34,9 +33,7 @@ def running() -> Iterator[Store]:
 def store(running: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     running.clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name, value in running.environment.items():
-        monkeypatch.setenv(name, value)
-    stores.open_store.cache_clear()
+    running.enter(monkeypatch)
     return running
 
 

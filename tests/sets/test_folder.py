@@ -14,11 +14,10 @@ from faceprep.core.untaken import OWN_FILES, UntakenFiles
 from faceprep.sets.containers import suggest_containers
 from faceprep.sets.folder import find_identities, is_image_name
 from faceprep.sets.set_writer import SetNames
-from faceprep.steps.place_images import UNDO
 from faceprep.tables.faces import FACES_TABLE
 from faceprep.tables.frames import FRAMES_TABLE
 from faceprep.tables.ledger import FAILURES
-from faceprep.tables.plan import LIKENESS, PLAN
+from faceprep.tables.plan import LIKENESS, PLAN, UNDO
 
 
 def make(root: Path, *names: str) -> None:

@@ -76,7 +76,7 @@ def test_square_photos_are_refused_by_the_places_of_their_faces(tmp_path: Path) 
         square = tmp_path / "photos" / path.parent.name / f"{path.stem}.jpg"
         square.parent.mkdir(parents=True, exist_ok=True)
         square.write_bytes(encode(np.ascontiguousarray(pixels[:side, :side]), ".jpg", 90))
-    with pytest.raises(SourceError, match=r"faces looked at lie elsewhere than in the template"):
+    with pytest.raises(SourceError, match=r"examined faces are not where the template has them"):
         merge(tmp_path / "photos", tmp_path / "out")
 
 

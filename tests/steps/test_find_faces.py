@@ -43,7 +43,7 @@ def test_sure_faces_and_why_there_is_none(hundredths: list[int], least: int) -> 
     if sure:
         assert (found.status, found.reason, found.note) == ("ok", "", "")
     elif hundredths:
-        told = f"the surest face has {max(hundredths) / 100:.2f}, below {least / 100:g}"
+        told = f"the highest score is {max(hundredths) / 100:.2f}, below {least / 100:g}"
         assert (found.status, found.reason) == ("low_score", told)
     else:
         assert (found.status, found.reason) == ("no_face", "no face found")
@@ -63,7 +63,7 @@ class Shy(FlatDetector):
 
 @pytest.mark.parametrize(
     ("score", "expected"),
-    [(0.9, ("ok", "found on a border: it fills the image")), (0.7, ("low_score", ""))],
+    [(0.9, ("ok", "found only with a border: the face fills the image")), (0.7, ("low_score", ""))],
 )
 def test_a_second_look_where_no_face_is_sure(score: float, expected: tuple[str, str]) -> None:
     image = paint(Flat(30, 40, 60, score), size=(200, 240))

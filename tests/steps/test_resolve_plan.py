@@ -195,7 +195,7 @@ def test_an_image_may_take_the_name_that_another_one_leaves() -> None:
         ),
         (
             [merge("x/y", "a"), merge("a", "b"), merge("a", "c"), merge("b", "c"), merge("c", "a")],
-            "in a circle: found",
+            "form a circle: found",
         ),
         (
             [Decision("drop", "a/1.png"), Decision("move", "a/1.png", "b")],

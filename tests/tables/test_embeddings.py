@@ -202,7 +202,7 @@ def changed(path: Path, **arrays: Any) -> Path:
     [
         (
             {"image_names": ["a"]},
-            "its arrays do not belong together: expected as many of each, found 1 name, 5 cl",
+            "its arrays differ in length: expected arrays of equal length, found 1 name, 5 cl",
         ),
         ({"embeddings": np.ones(5, "f4")}, "its embeddings are not vectors"),
         ({"embeddings": np.ones((5, 2), "i8")}, "its embeddings are not vectors"),

@@ -66,7 +66,7 @@ def test_the_way_of_the_origin() -> None:
 def test_faceless_rows_fill_nothing() -> None:
     read = parse_face_boxes(b"0 0 0 0\n" * 3 + b"1  3 4\n" + b"0 0 0 0\n" * 6 + b"1 2 3 4\n")
     assert [str(row) for row in read.bad] == [
-        "row 3: '1  3 4': y1 is missing, and no row near to fill it"
+        "row 3: '1  3 4': y1 is missing, and no nearby row can fill it"
     ]
     assert np.flatnonzero(read.has_face).tolist() == [10]
 
@@ -92,9 +92,9 @@ def test_two_missing_in_a_row_are_filled_from_further_away() -> None:
         ("1   2 3", "expected 4 numbers, found 3"),
         ("1 2 3 4 5", "expected 4 numbers, found 5"),
         ("", "expected 4 numbers, found 0"),
-        ("30 2 3 40", "an empty box, 30 2 3 40: x2 must be over x1 and y2 over y1"),
-        ("1 2 30 2", "an empty box, 1 2 30 2: x2 must be over x1 and y2 over y1"),
-        ("0  0 0", "an empty box, 0 2 0 0: x2 must be over x1 and y2 over y1"),
+        ("30 2 3 40", "an empty box, 30 2 3 40: x2 must be greater than x1, and y2 than y1"),
+        ("1 2 30 2", "an empty box, 1 2 30 2: x2 must be greater than x1, and y2 than y1"),
+        ("0  0 0", "an empty box, 0 2 0 0: x2 must be greater than x1, and y2 than y1"),
     ],
 )
 def test_a_bad_row_is_named_and_the_others_kept(line: str, reason: str) -> None:

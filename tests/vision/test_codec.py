@@ -98,7 +98,7 @@ def test_of_several_frames_the_first_is_taken(kind: str) -> None:
 def test_an_animation_is_noted(kind: str) -> None:
     more = [Image.fromarray(FACE[::-1].copy())]
     pixels, note = decode_noted(saved(FACE, kind, save_all=True, append_images=more))
-    assert note == "an animation, its first frame is taken" and distance(pixels, FACE) < 6
+    assert note == "an animation: its first frame is used" and distance(pixels, FACE) < 6
     assert decode_noted(saved(FACE, kind))[1] == ""
 
 
@@ -111,7 +111,7 @@ def test_the_bits_in_use_become_eight(suffix: str, n_bits: int) -> None:
     pixels, note = decode_noted(cv2.imencode(suffix, deep)[1].tobytes())
     assert (pixels == grey[..., None]).all()
     assert note == (
-        f"{n_bits} of 16 bits are in use, of which the upper 8 are taken" * (n_bits < 16)
+        f"{n_bits} of 16 bits are in use, and the upper 8 of them are kept" * (n_bits < 16)
     )
 
 

@@ -318,9 +318,9 @@ def _check_lengths(path: str | os.PathLike[str], shapes: dict[str, tuple[int, ..
     lengths = {key: shape[0] if shape else 0 for key, shape in shapes.items()}
     if len(set(lengths.values())) > 1:
         raise SourceError(
-            "its arrays do not belong together",
+            "its arrays differ in length",
             path=path,
-            expected="as many of each",
+            expected="arrays of equal length",
             found=", ".join(f"{n:,} {key}" for key, n in lengths.items()),
         )
 

@@ -141,7 +141,7 @@ def _checked(
     if values.ndim != 1 or values.shape != truth.shape:
         raise SourceError(
             "scores and labels",
-            expected="as many of one as of the other",
+            expected="equal numbers of both",
             found=f"{values.shape} and {truth.shape}",
         )
     least = max(n_folds, 1)

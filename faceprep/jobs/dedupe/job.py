@@ -44,7 +44,6 @@ from faceprep.steps.listed_set import list_source, load_listed, open_listed, rea
 from faceprep.steps.model_names import EMBEDDERS
 from faceprep.steps.place_images import (
     PLACE,
-    UNDO,
     PlacingOptions,
     choose_target,
     finish_plan,
@@ -55,7 +54,7 @@ from faceprep.steps.place_images import (
     plan_path,
     write_decided,
 )
-from faceprep.tables.plan import PLAN, read_plan
+from faceprep.tables.plan import PLAN, UNDO, read_plan
 from faceprep.vision.load_image import load_image_bytes
 
 _NO_EMBEDDER = "none"

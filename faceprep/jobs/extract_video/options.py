@@ -51,8 +51,8 @@ class VideoOptions(FaceOptions):
     )
     detect_every: str | None = option(
         None,
-        "Look at the whole frame only every N frames (auto: 10) and where a face is lost or in "
-        "doubt; follow each face between them.  [default: every frame]",
+        "Run full detection only on every Nth frame (auto: 10), and when a face is lost or in "
+        "doubt; track each face in between.  [default: every frame]",
         values=Values("N", known=(_AUTO,)),
     )
     format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
@@ -62,8 +62,8 @@ class VideoOptions(FaceOptions):
     )
     select: str = option(
         SCORE,
-        "Of several faces in a frame, write the one with the highest score, the largest, the one "
-        "next to the center, or the one that the box of the .face file marks (given).",
+        "Choose the face to write if a frame has several: the one with the highest score, the "
+        "largest, the one nearest to the center, or the one that the .face file marks (given).",
         choices=SELECTIONS,
     )
     by_track: bool = option(
@@ -73,8 +73,8 @@ class VideoOptions(FaceOptions):
     )
     track_embedder: str | None = option(
         None,
-        "Join tracks whose faces are alike by this embedder: dlib-resnet, insightface:PACK, or the "
-        "path of a model's file or folder.",
+        "Join tracks whose faces this embedder finds similar: dlib-resnet, insightface:PACK, or a "
+        "model file or folder.",
         values=EMBEDDERS,
     )
     margin: float = option(
@@ -87,7 +87,7 @@ class VideoOptions(FaceOptions):
     )
     face_fill: str = option(
         "neighbours",
-        "Fill a value missing in a .face file from the rows near it, or with 48 (origin).",
+        "Fill missing values in a .face file from nearby rows (neighbours), or with 48 (origin).",
         choices=FILLS,
     )
 

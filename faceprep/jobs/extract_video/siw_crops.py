@@ -55,8 +55,8 @@ class OriginalCrops:
         if (box[2:] <= 0).any() or (box[:2] >= size).any() or (sides > _LARGEST * size).any():
             numbers = " ".join(f"{value:g}" for value in box)
             found = (
-                f"row {number}: the box {numbers} is outside of the frame or larger, {size[0]} × "
-                f"{size[1]} pixels"
+                f"row {number}: the box {numbers} is outside of the frame of {size[0]} × "
+                f"{size[1]} pixels, or larger"
             )
             return Outcome(f"{self.path}#{number}", BAD_ROW, found, ROW)
         return crop_box(pixels, box, self.margin, self.is_clipped)

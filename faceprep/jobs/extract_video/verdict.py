@@ -99,7 +99,8 @@ def add_up(pieces: Iterable[PieceFacts]) -> PieceFacts:
 def _judge(path: str, facts: PieceFacts, pair_fault: str) -> Iterator[Outcome]:
     """Describe the fault of the video as a whole, if it has one."""
     if facts.error:
-        yield Outcome(path, UNDECODABLE, facts.error, _VIDEO)
+        reason = facts.error.partition(f"{path}: ")[2] or facts.error
+        yield Outcome(path, UNDECODABLE, reason, _VIDEO)
         return
     n = sum(facts.by_status.values()) - facts.n_missed
     damage = describe_damage(
@@ -119,7 +120,7 @@ def _judge(path: str, facts: PieceFacts, pair_fault: str) -> Iterator[Outcome]:
     kept = f"{n:,} frames were kept" if damage and n else ""
     reasons = [damage, faceless or pair_fault, kept, *facts.converted]
     if damage or faceless or pair_fault:
-        yield Outcome(path, status, f"{path}: {'; '.join(filter(None, reasons))}", _VIDEO)
+        yield Outcome(path, status, "; ".join(filter(None, reasons)), _VIDEO)
     elif facts.converted:
         what = "; ".join(facts.converted)
         log.info("%s: %s", path, what)
@@ -132,7 +133,7 @@ def _faceless(facts: PieceFacts, n: int) -> str:
     if not n:
         if facts.n_missed:
             return "none of the wanted frames could be decoded"
-        return "no such frames in it"
+        return "it has none of the wanted frames"
     if counts[OK] + counts[NO_CROP]:
         return ""
     wanted = count_noun(n, "wanted frame")
@@ -154,7 +155,9 @@ def _pair_fault(choice: FrameChoice, facts: PieceFacts, frames: Sequence[Path]) 
     if not choice.is_pair or n_ok >= _PAIR or is_whole:
         return ""
     if choice.is_pair_of_faces:
-        return f"only {n_ok:,} of its {count_noun(n_wanted, 'frame')} has a face, a pair needs two"
+        return (
+            f"only {n_ok:,} of its {count_noun(n_wanted, 'frame')} has a face, but a pair needs two"
+        )
     if n_wanted < _PAIR and n_ok == n_wanted:
         return f"too short for a pair: {count_noun(facts.n_frames or 0, 'frame')}"
     lost = islice(_lost_frames(frames), _PAIR)

@@ -11,7 +11,7 @@ from typing import Any
 from faceprep.core.io.image_bytes import check_image_bytes
 from faceprep.core.io.image_header import ImageHeader
 from faceprep.core.text import count_noun, join_lines
-from faceprep.core.types import Buffer, Outcome
+from faceprep.core.types import OK, Buffer, Outcome
 from faceprep.vision.load_image import load_image_bytes
 
 _N_NAMED = 20
@@ -67,8 +67,14 @@ class Inspection:
             self.damage.append(line)
 
     def as_json(self) -> dict[str, Any]:
+        counts = {OK: self.images, "damaged": self.damaged}
         return {
             "command": "inspect",
+            "unit": "img",
+            "inputs": self.images + self.damaged,
+            "ok": self.images,
+            "failed": self.failed,
+            "by_status": {name: n for name, n in counts.items() if n},
             "path": self.path,
             "kind": self.kind,
             "images": self.images,

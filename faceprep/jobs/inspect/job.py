@@ -160,7 +160,9 @@ def _describe_rec(
     found.contradictions += metadata.contradictions(survey.n_images, len(images_of))
     if 0 < metadata.n_identity_records < len(images_of):
         n, m = f"{len(images_of):,}", f"{metadata.n_identity_records:,}"
-        found.contradictions.append(f"the images have {n} identities, there are {m} records of any")
+        found.contradictions.append(
+            f"the images have {n} identities, but there are {m} identity records"
+        )
     found.identities = len(images_of)
     found.details = {
         "layout": layout,

@@ -95,13 +95,14 @@ class Verification:
     def as_json(self) -> dict[str, Any]:
         return {
             "command": "verify",
+            "unit": "img",
             "inputs": self.by_status.total(),
             "ok": self.by_status[OK],
             "failed": self.failed,
             "by_status": {status: n for status, n in self.by_status.items() if n},
             "outputs": int(bool(self.output)),
             "seconds": round(self.seconds, 3),
-            "output": self.output,
+            "output": self.output or None,
             "embedder": self.embedder,
             "model": self.model,
             "metric": self.metric,

@@ -40,8 +40,6 @@ class InsightFacePack:
 
     def __init__(self, runtime: Runtime, source: str, min_score: float = 0.5) -> None:
         path = _find_detector(source)
-        if not path.is_file():
-            raise SourceError("no such file", path=path, expected="an SCRFD or RetinaFace .onnx")
         model = path.read_bytes()
         network = runtime.open(model)
         n_outputs = len(network.session.get_outputs())
@@ -88,7 +86,7 @@ class _Scrfd:
 
 def _find_detector(source: str) -> Path:
     if source.endswith(".onnx"):
-        return Path(source).expanduser()
+        return weights.find_model(source, "an SCRFD or RetinaFace .onnx")
     return pack_detector(source)
 
 

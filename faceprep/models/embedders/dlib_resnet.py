@@ -21,12 +21,12 @@ _MEAN_RGB = (122.782, 117.001, 104.298)
 _SCALE = 256.0
 _SIDE, _DIM = 150, 128
 _BATCH, _BATCH_ON_GPU = 32, 256
-_ORIGIN = (
-    "measured on AT&T/ORL, 20 people: two people 0.947 at most, 1.2 % of their pairs from 0.92 "
-    "on, one person 98 %;"
-    " images to their own centre 19.7 degrees at most, to others' mostly 29; deepface's test "
-    "photos: one person from"
-    " 0.947 on, two people up to 0.915; dlib's own rule, a distance below 0.6, is about 0.91"
+ORIGIN = (
+    "measured on AT&T/ORL, 20 people: different people reach at most 0.947; 1.17 % of their pairs "
+    "and 98.1 % of the pairs of one person reach 0.92; images are at most 19.7 degrees from their "
+    "own centre and in the median 29.5 from others; deepface's test photos: one person has at "
+    "least 0.947, different people at most 0.915; dlib's own rule, a distance below 0.6, is about "
+    "0.91"
 )
 """Source of the thresholds.
 
@@ -58,7 +58,7 @@ class DlibResnet:
             merge_from=0.94,
             undecided_from=0.915,
             outlier_angle=23,
-            origin=_ORIGIN,
+            origin=ORIGIN,
         )
 
     def embed(self, crops: Pixels) -> Floats:

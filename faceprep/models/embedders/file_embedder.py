@@ -15,8 +15,8 @@ from faceprep.models.files.outputs import one_output
 from faceprep.models.files.preparation import InputOptions
 
 _ORIGIN = (
-    "usual for models of ArcFace's kind, which separate people near 0.3 to 0.5; not measured for "
-    "this one: verify it on a set of your own"
+    "usual for ArcFace-style models, which separate people near 0.3 to 0.5; not measured for "
+    "this model: check them with verify on a set of your own"
 )
 _NAMES = ("embedding", "embeddings", "fc1")
 """Names of the output with the vectors, where there are several outputs."""

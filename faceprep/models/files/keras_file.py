@@ -14,15 +14,9 @@ from faceprep.models.files.keras_config import refuse_code
 from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.files.preparation import KERAS_STD
 from faceprep.models.files.scaling import Graph, Node, read_scaling
-from faceprep.models.files.tensorflow_session import (
-    BATCH,
-    errors_of,
-    find_model,
-    only_input,
-    open_tensorflow,
-)
+from faceprep.models.files.tensorflow_session import BATCH, errors_of, only_input, open_tensorflow
 from faceprep.models.onnx_session import Runtime
-from faceprep.models.weights import fingerprint_files
+from faceprep.models.weights import find_model, fingerprint_files
 
 _OPERATORS = {
     "Add": "Add",
@@ -36,7 +30,7 @@ _PASSING = {"InputLayer", "ZeroPadding2D", "Identity", "Activation"}
 
 def open_keras(runtime: Runtime, source: str) -> OpenModel:
     """Open a Keras model. Raises SourceError, MissingExtra, FaceprepError."""
-    path = find_model(source)
+    path = find_model(source, "a Keras file")
     tf, device, provider = open_tensorflow(runtime)
     with errors_of(path), tf.device(device):
         refuse_code(path)

@@ -16,7 +16,7 @@ from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.files.preparation import ARCFACE_STD, KERAS_STD, UNCHANGED
 from faceprep.models.files.scaling import Graph, Node, Reading, read_scaling
 from faceprep.models.onnx_session import Network, Runtime
-from faceprep.models.weights import fingerprint, fingerprint_files
+from faceprep.models.weights import find_model, fingerprint, fingerprint_files
 
 _BATCH, _BATCH_ON_GPU = 16, 128
 _TYPES: dict[str, npt.DTypeLike] = {
@@ -34,9 +34,7 @@ def open_onnx(runtime: Runtime, source: str) -> OpenModel:
     A graph that scales pixels itself, and one that takes bytes, gets pixels. Otherwise mean, std,
     size and color in the file's own metadata count. Raises SourceError, MissingExtra.
     """
-    path = Path(source).expanduser()
-    if not path.is_file():
-        raise SourceError("no such file", path=path, expected="an .onnx file")
+    path = find_model(source, "an .onnx file")
     data = storage.read_bytes(path)
     with naming(path):
         graph = _parse(data)
@@ -187,6 +185,6 @@ def _external_files(proto: Any, folder: Path) -> list[str]:
                 "holds its weights in another file",
                 expected=f"{name} beside it",
                 found="no such file",
-                remedy="Copy it there too.",
+                remedy="Copy it beside the model.",
             )
     return sorted(names)

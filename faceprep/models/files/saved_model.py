@@ -4,6 +4,7 @@ whom you trust.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,9 @@ from faceprep.core.arrays import Floats
 from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.files.preparation import KERAS_STD
 from faceprep.models.files.scaling import Graph, Node, Reading, read_scaling
-from faceprep.models.files.tensorflow_session import (
-    BATCH,
-    errors_of,
-    find_model,
-    only_input,
-    open_tensorflow,
-)
+from faceprep.models.files.tensorflow_session import BATCH, errors_of, only_input, open_tensorflow
 from faceprep.models.onnx_session import Runtime
-from faceprep.models.weights import fingerprint_files
+from faceprep.models.weights import find_model, fingerprint_files
 
 _OPERATORS = {"AddV2": "Add", "BiasAdd": "Add", "RealDiv": "Div", "Placeholder": "Identity"}
 _SIGNATURE = "serving_default"
@@ -32,7 +27,7 @@ def open_saved_model(runtime: Runtime, source: str) -> OpenModel:
 
     Raises SourceError, MissingExtra, FaceprepError.
     """
-    path = find_model(source)
+    path = find_model(source, "a SavedModel folder", os.path.isdir)
     tf, device, provider = open_tensorflow(runtime)
     with errors_of(path), tf.device(device):
         model = tf.saved_model.load(str(path))

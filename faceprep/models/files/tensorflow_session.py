@@ -14,14 +14,6 @@ from faceprep.models.onnx_session import Runtime
 BATCH = 32
 
 
-def find_model(source: str) -> Path:
-    """Return the path of a model, a file or a folder. Raises SourceError."""
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise SourceError("no such model", path=path, expected="a file, or a SavedModel folder")
-    return path
-
-
 def only_input(inputs: list[Any]) -> Any:
     """Return the one input of a model. Raises SourceError."""
     if len(inputs) != 1:

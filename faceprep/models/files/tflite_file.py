@@ -14,16 +14,16 @@ from faceprep.core.errors import MissingExtra
 from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.files.preparation import KERAS_STD
 from faceprep.models.files.scaling import Graph, Node, Reading, read_scaling
-from faceprep.models.files.tensorflow_session import BATCH, errors_of, find_model, only_input
+from faceprep.models.files.tensorflow_session import BATCH, errors_of, only_input
 from faceprep.models.onnx_session import Runtime
-from faceprep.models.weights import fingerprint_files
+from faceprep.models.weights import find_model, fingerprint_files
 
 _PROGRAM = "TensorFlow Lite"
 
 
 def open_tflite(runtime: Runtime, source: str) -> OpenModel:
     """Open a .tflite file. Raises SourceError, MissingExtra, FaceprepError."""
-    path = find_model(source)
+    path = find_model(source, "a TFLite file")
     runtime.refuse_cpu("a .tflite, which runs on the CPU only")
     load = find_interpreter()
     with errors_of(path, _PROGRAM):

@@ -13,7 +13,7 @@ from faceprep.core.arrays import Floats
 from faceprep.core.errors import MissingExtra, SourceError
 from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.onnx_session import Runtime
-from faceprep.models.weights import fingerprint_files
+from faceprep.models.weights import find_model, fingerprint_files
 
 _BATCH, _BATCH_ON_GPU = 16, 128
 _END_OF_SENTENCE = re.compile(r"\n|\.\s")
@@ -25,9 +25,7 @@ def open_torchscript(runtime: Runtime, source: str) -> OpenModel:
     A pickled module is refused, because loading it would run its code. Raises SourceError,
     MissingExtra, FaceprepError.
     """
-    path = Path(source).expanduser()
-    if not path.is_file():
-        raise SourceError("no such file", path=path, expected="a TorchScript .pt")
+    path = find_model(source, "a TorchScript .pt")
     torch = _import_torch()
     device, provider = _choose_device(torch, runtime)
     module = _load_module(torch, path, device)

@@ -14,7 +14,7 @@ from faceprep.core.errors import SourceError, naming
 from faceprep.models.mxnet.convert import VERSION, to_onnx
 from faceprep.models.mxnet.params import Params
 from faceprep.models.mxnet.symbol import parse_symbol
-from faceprep.models.weights import fingerprint_files
+from faceprep.models.weights import find_model, fingerprint_files
 
 SYMBOL = "-symbol.json"
 _EPOCH = re.compile(r"(.+),(\d{1,9})", re.DOTALL)
@@ -36,14 +36,11 @@ class Checkpoint(NamedTuple):
         """Return the files that `spec` names. Raises SourceError if one is missing."""
         match = _EPOCH.fullmatch(spec)
         if match is None:
-            symbol = Path(spec).expanduser()
-            _expect_file(symbol, "the graph")
+            symbol = _find_part(spec, "the graph")
             return cls(symbol, _newest_params(symbol))
-        prefix, end = Path(match[1]).expanduser(), f"-{int(match[2]):04d}.params"
-        checkpoint = cls(_beside(prefix, SYMBOL), _beside(prefix, end))
-        _expect_file(checkpoint.symbol, "the graph")
-        _expect_file(checkpoint.params, "the weights")
-        return checkpoint
+        end = f"-{int(match[2]):04d}.params"
+        symbol = _find_part(f"{match[1]}{SYMBOL}", "the graph")
+        return cls(symbol, _find_part(f"{match[1]}{end}", "the weights"))
 
     def to_onnx(self, is_for_cpu: bool = False) -> bytes:
         """Convert the checkpoint to an ONNX file, as `convert.to_onnx` does.
@@ -67,13 +64,8 @@ def is_checkpoint(spec: str) -> bool:
     return spec.endswith(SYMBOL) or _EPOCH.fullmatch(spec) is not None
 
 
-def _expect_file(path: Path, part: str) -> None:
-    if not path.is_file():
-        raise SourceError("no such file", path=path, expected=f"{part} of an MXNet checkpoint")
-
-
-def _beside(prefix: Path, end: str) -> Path:
-    return prefix.with_name(prefix.name + end)
+def _find_part(source: str, part: str) -> Path:
+    return find_model(source, f"{part} of an MXNet checkpoint")
 
 
 def _newest_params(symbol: Path) -> Path:

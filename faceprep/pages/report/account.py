@@ -101,7 +101,7 @@ class Accountant:
         sections = list(self._sections(tallies, steps))
         if not sections:
             raise SourceError(
-                "nothing to report: no run has left its notes here",
+                "nothing to report: no faceprep run is recorded here",
                 path=self._out,
                 expected="what a command of faceprep made, with its .faceprep, a plan, or a table",
             )

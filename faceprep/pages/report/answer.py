@@ -54,7 +54,7 @@ def joint_answer(runs: Sequence[Run], tallies: Sequence[Tally]) -> Section:
 
 
 def plain_answer(sections: Sequence[Section]) -> Section:
-    """Answer for what no run has left its notes on: the first sentence of the first section."""
+    """Answer for an output without a recorded run: the first sentence of the first section."""
     text = f"{sections[0].text.partition('. ')[0].rstrip('.')}."
     return Section(ANSWER, text, {"text": text, "finished": True})
 

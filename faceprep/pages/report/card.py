@@ -164,7 +164,7 @@ def _lineage(account: Account) -> Iterator[str]:
         yield f"{count_noun(found.n_inputs, 'input')} ok"
         yield f"; {', '.join(lost)}\n" if lost else "\n"
     if not account.steps:
-        yield "Not known: no run has left its notes here.\n"
+        yield "Not known: no faceprep run is recorded here.\n"
 
 
 def _plain(text: str) -> str:

@@ -18,7 +18,14 @@ from faceprep.pages.review.gallery import AGAINST, FOR, INTO, LEAD, SUBJECT, Gal
 from faceprep.pages.review.thumbnails import make_thumbnail
 
 _N_SHOWN, _N_EACH, _SIDE = 8, 3, 80
-_TITLES = {MERGE: "Merged people", MOVE: "Images of somebody else", DROP: "Dropped images"}
+_TITLES = {MERGE: "Merged people", MOVE: "Images of other people", DROP: "Dropped images"}
+_OPEN_TITLES = {
+    MERGE: "People who may be one",
+    MOVE: "Images that may be of other people",
+    DROP: "Images that may be dropped",
+}
+"""Titles where no decision of the action is accepted."""
+_OPEN_TEXT = "Nothing here was carried out: faceprep review decides each one."
 _TEXTS = {
     MERGE: "The names in one box are one person. The least similar are shown first.",
     MOVE: "Each image on the left was moved to the identity on the right.",
@@ -88,9 +95,10 @@ def _section(action: str, doubtful: Doubtful, gallery: Gallery) -> Section | Non
     text = f"{count_noun(n_accepted, 'decision')} accepted, {n_undecided:,} undecided."
     if len(shown) < n_accepted + n_undecided:
         text += f" {len(shown):,} of them are shown."
-    return Section(
-        f"{action}_pictures", _TITLES[action], numbers, parts, f"{text} {_TEXTS[action]}"
-    )
+    title, meaning = _TITLES[action], _TEXTS[action]
+    if not n_accepted:
+        title, meaning = _OPEN_TITLES[action], _OPEN_TEXT
+    return Section(f"{action}_pictures", title, numbers, parts, f"{text} {meaning}")
 
 
 def _compare(decisions: Sequence[Decision], gallery: Gallery) -> Comparison:

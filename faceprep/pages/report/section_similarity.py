@@ -35,7 +35,10 @@ def similarity_section(
     numbers = dict(measured) | {"threshold": threshold, "threshold_origin": origin}
     rows = [
         (name, *(format_rate(measured[kind].get(key)) for key in _LIKENESS_KEYS))
-        for name, kind in (("pairs of one identity", "positive"), ("pairs of two", "negative"))
+        for name, kind in (
+            ("pairs of one identity", "positive"),
+            ("pairs of two identities", "negative"),
+        )
     ]
     header = ("kind", "pairs", "0.1 %", "1 %", "median", "99 %", "99.9 %")
     n_identities = count_noun(measured["identities"], "identity", "identities")

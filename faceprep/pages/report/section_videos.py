@@ -99,9 +99,9 @@ def videos_section(
     n_empty = count_noun(numbers["empty"], "video has", "videos have")
     text = (
         f"{numbers['detected']:,} of {numbers['frames']:,} wanted frames of "
-        f"{count_noun(len(worst), 'video')} have a face; {n_empty} none. The difference counts "
-        "frames that lack a face: of those with a box in the .face file (original), or else of all "
-        "wanted."
+        f"{count_noun(len(worst), 'video')} have a face; {n_empty} none. The column "
+        "difference counts the frames without a face, among those with a box in the .face file "
+        "(original), or else among all wanted frames."
     )
     return Section("videos", "Frames of each video", numbers, parts, text)
 

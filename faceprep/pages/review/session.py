@@ -107,7 +107,7 @@ class Session:
             still_made = [entry for entry in before if self._made_by.get(entry[0]) == group]
             if not still_made:
                 numbers = [number for number, _, _ in before]
-                raise Stale("nothing to undo: decided again since", numbers)
+                raise Stale("nothing to undo: it was decided again since then", numbers)
             self._change(still_made)
             return [number for number, _, _ in still_made]
 

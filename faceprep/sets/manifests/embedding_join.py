@@ -55,7 +55,7 @@ def load_table(path: str | os.PathLike[str]) -> EmbeddingTable:
         (n, dim), dtype = _described(file, EMBEDDINGS, 2)
         if n != n_names:
             raise SourceError(
-                "its arrays do not belong together",
+                "its arrays differ in length",
                 path=path,
                 expected=f"one embedding for each of {count_noun(n_names, 'name')}",
                 found=count_noun(n, "embedding"),

@@ -107,16 +107,15 @@ def write_parquet(part: Part) -> Iterator[Outcome]:
         suffix = "" if is_image_name(sample.key) else header.suffix
         writer.add(sample, entry.label, suffix, entry.vector)
 
-    yield from _write(part, add)
-    writer.close()
+    with writer:
+        yield from _write(part, add)
 
 
 def join_parquet(sink: Sink, layout: Layout, name: str, file: BinaryIO) -> None:
     """Join the parts of a file."""
-    writer = _open_parquet(layout, sink, file)
-    for shard_id in layout.files[name].shards:
-        writer.add_part(sink.part_path(shard_id, PART))
-    writer.close()
+    with _open_parquet(layout, sink, file) as writer:
+        for shard_id in layout.files[name].shards:
+            writer.add_part(sink.part_path(shard_id, PART))
 
 
 def _open_parquet(layout: Layout, sink: Sink, file: BinaryIO) -> ParquetWriter:

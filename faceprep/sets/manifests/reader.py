@@ -98,7 +98,7 @@ def _load_identities(path: Path, file: NpzFile) -> list[str]:
     of_classes, kind = file.header(CLASSES)
     if len(shape) != 1 or of_classes != shape or kind.kind not in "iuf":
         raise SourceError(
-            "its arrays do not belong together",
+            "its arrays differ in length",
             path=path,
             expected="a class for each name",
             found=f"names of shape {shape}, {kind} of shape {of_classes}",

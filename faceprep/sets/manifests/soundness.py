@@ -144,12 +144,12 @@ def warn_of_empty(rows: Sequence[ClassRow], kept: Sequence[ClassRow], lost: Coun
     left_out = [row.name for row in empty if row.number not in has_number]
     unused = [row.name for row in empty if row.number in has_number]
     for names, effect in (
-        (left_out, "left out, and the others are numbered without"),
-        (unused, "the number stays unused, such as that of"),
+        (left_out, "left out, and the others are numbered without a gap"),
+        (unused, "their class numbers stay unused"),
     ):
         if names:
             n = count_noun(len(names), "class", "classes")
-            log.warning("%s without a sound image: %s %s", n, effect, names[0])
+            log.warning("%s without a sound image, such as %s: %s", n, names[0], effect)
 
 
 def nothing_sound(plan: FilePlan) -> SourceError:

@@ -55,7 +55,7 @@ def _read_npz(path: Path) -> Iterator[NamedVector]:
         shapes = [file.header(key)[0] for key in (NAMES, EMBEDDINGS)]
         if len(shapes[0]) != 1 or len(shapes[1]) != 2 or shapes[0] != shapes[1][:1]:
             raise SourceError(
-                "its arrays do not belong together",
+                "its arrays differ in length",
                 path=path,
                 expected="an embedding for each name",
                 found=f"{NAMES} of shape {shapes[0]}, {EMBEDDINGS} of shape {shapes[1]}",

@@ -44,7 +44,7 @@ one person.
 
 _HEAD, _BETWEEN, _END = b"\x80\x03](", b"e](", b"e\x86."
 _SAME, _DIFFERENT = b"\x88", b"\x89"
-_OTHER_FILE = "It holds something else than encoded images and labels: check the path."
+_OTHER_FILE = "It holds something other than encoded images and labels: check the path."
 _NUMBERS = ("b", "u", "i", "f")
 _IMAGES, _LABELS = ".images", ".labels"
 

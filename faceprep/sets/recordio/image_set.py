@@ -35,6 +35,8 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 
 _BLOCK = 512
 """Records that are read together, in the order of the file."""
+_LARGEST = 64 << 10
+"""Bytes to read at once of a record whose end is not known, or is further away."""
 HAS_HEADER = "has_header"
 """The fact that says whether the records have InsightFace's header before them."""
 _HAS_ID2 = "has_id2"
@@ -44,12 +46,13 @@ HEADER = "rec/header"
 
 
 class _Block(NamedTuple):
-    """Columns of some images: names, keys, identities, offsets, and numbers of files (n,)."""
+    """Columns of some images: names, keys, identities, offsets, ends, and numbers of files (n,)."""
 
     names: list[str]
     keys: list[str]
     identities: list[str]
     offsets: list[int]
+    ends: list[int]
     parts: Ints
 
     def place(self, row: int) -> str:
@@ -111,7 +114,15 @@ class RecSet(ImageSet):
             f"{identity}/{name}" if identity else name
             for identity, name in zip(identities, names, strict=True)
         ]
-        return _Block(names, keys, identities, offsets, parts)
+        return _Block(names, keys, identities, offsets, self._ends(rows), parts)
+
+    def _ends(self, rows: Ints) -> list[int]:
+        """Return the offsets at which the records of the images `rows` end, or the most to read."""
+        offsets = self.index.places[rows, 1]
+        following = self.index.places[np.minimum(rows + 1, len(self) - 1), 1]
+        known = (following > offsets) & (following < offsets + _LARGEST)
+        ends: list[int] = np.where(known, following, offsets + _LARGEST).tolist()
+        return ends
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
         for start in range(0, len(positions), _BLOCK):
@@ -131,7 +142,8 @@ class RecSet(ImageSet):
     ) -> Iterator[Sample | Outcome]:
         """Yield the images of one file at `rows` of the block, which are in the file's order."""
         n_read = 0
-        for run in self._file(part).read_whole([block.offsets[row] for row in rows]):
+        offsets, ends = ([column[row] for row in rows] for column in (block.offsets, block.ends))
+        for run in self._file(part).read_whole(offsets, ends):
             if isinstance(run, ImageRun):
                 here = rows[n_read : n_read + len(run)]
                 columns = (here, run.headers, run.images, run.labels)

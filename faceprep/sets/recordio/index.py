@@ -235,7 +235,7 @@ def _refuse_repeated_keys(target: Path, idx: Path) -> None:
     n_repeated, first = _find_repeats(target)
     if n_repeated:
         raise SourceError(
-            f"{n_repeated:,} keys stand there twice, first {first}",
+            f"{n_repeated:,} keys are repeated, the first of them {first}",
             path=idx,
             expected="every key once",
             remedy=SCAN,

@@ -173,8 +173,15 @@ class RecordFile:
             else:
                 yield (run,)
 
-    def read_whole(self, offsets: Sequence[int]) -> Iterator[ImageRun | Record | Damage]:
-        """Yield the records at ascending `offsets`, headers and all: in runs, or one by one."""
+    def read_whole(
+        self, offsets: Sequence[int], ends: Sequence[int] | None = None
+    ) -> Iterator[ImageRun | Record | Damage]:
+        """Yield the records at ascending `offsets`, headers and all: in runs, or one by one.
+
+        `ends` says where they end, as far as it is known: no more is read then.
+        """
+        ends = ends or [offset + _GAP for offset in offsets]
+        self._announce(offsets, ends)
         start = 0
         while start < len(offsets):
             run = self._at_hand(offsets, start)
@@ -183,8 +190,14 @@ class RecordFile:
             elif self._holds(offsets[start]):
                 yield self.read(offsets[start])
             else:
-                yield self.read(offsets[start], self._reach(offsets, start))
+                yield self.read(offsets[start], self._reach(offsets, ends, start))
             start += max(len(run), 1)
+
+    def _announce(self, offsets: Sequence[int], ends: Sequence[int]) -> None:
+        """Announce the pieces to be read, if there are several with gaps between them."""
+        firsts = [i for i in range(1, len(offsets)) if _is_apart(offsets, ends, i)]
+        for i in [0, *firsts] if firsts else ():
+            self._source.announce(offsets[i], self._reach(offsets, ends, i))
 
     def _holds(self, offset: int) -> bool:
         """Return whether the start of the record at `offset` is in the window."""
@@ -217,19 +230,17 @@ class RecordFile:
             images.append(window[start_of_image:stop])
         return ImageRun(flags, labels, ids, headers, images)
 
-    def _reach(self, offsets: Sequence[int], i: int) -> int:
+    def _reach(self, offsets: Sequence[int], ends: Sequence[int], i: int) -> int:
         """Compute the bytes to read from the i-th offset: about one window, or up to the next
         gap.
         """
-        start = at = offsets[i]
+        start = offsets[i]
         for j in range(i + 1, len(offsets)):
-            following = offsets[j]
-            if following - at > _GAP:
-                return at - start + _GAP
-            at = following
-            if at - start >= _WINDOW:
-                return at - start
-        return at - start + _GAP
+            if _is_apart(offsets, ends, j):
+                return ends[j - 1] - start
+            if offsets[j] - start >= _WINDOW:
+                return offsets[j] - start
+        return ends[-1] - start
 
     def find_next(self, offset: int) -> int | None:
         """Find the next record at or after `offset`: an aligned magic with cflag 0 or 1."""
@@ -288,6 +299,11 @@ class RecordFile:
                 reason = f"a part has {length} bytes, expected a multiple of 4"
                 return Damage("bad_record", reason)
             expected = (MIDDLE, LAST)
+
+
+def _is_apart(offsets: Sequence[int], ends: Sequence[int], i: int) -> bool:
+    """Return whether there is a gap before the i-th record that is not worth reading."""
+    return offsets[i] > ends[i - 1] and offsets[i] - offsets[i - 1] > _GAP
 
 
 def unpack_image(payload: Buffer) -> ImageRecord | Damage:

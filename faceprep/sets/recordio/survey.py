@@ -218,8 +218,8 @@ def _unindexed(paths: RecPaths, offsets: Column) -> Iterator[Outcome]:
             return
         place = f"bytes [{start}, {file.size})"
     reason = (
-        f"{place} of {paths.rec.name} are in no line of {Path(paths.idx or '').name}: it is cut "
-        f"off, or older than the .rec. {SCAN}"
+        f"{place} of {paths.rec.name} are missing from {Path(paths.idx or '').name}, which is "
+        f"cut off, or older than the .rec. {SCAN}"
     )
     yield Outcome(place, "not_indexed", reason, _RANGE)
 

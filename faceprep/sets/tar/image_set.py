@@ -30,6 +30,7 @@ from faceprep.core.paths import is_folder
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
 from faceprep.sets.class_map import name_for
+from faceprep.sets.file_family import announce_reads
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.members import SkippedFiles
 from faceprep.sets.set_index import IndexWriter, SetIndex
@@ -44,7 +45,6 @@ _MOST_SHARDS = 1 << 63 - SHIFT
 _BATCH = 1 << 14
 _LARGEST_SAMPLE = 1 << 30
 _MOST_OPEN = 64
-_AT_ONCE = 512
 _AHEAD = 256 << 10  # stays in the processor's cache
 _GAP = 4 << 10
 _FAMILY = re.compile(r"(?s)(.*)-(\d+)-of-(\d+)\.tar")
@@ -123,8 +123,7 @@ class TarSet(ImageSet):
         return ""
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
-        for start in range(0, len(positions), _AT_ONCE):
-            block = positions[start : start + _AT_ONCE]
+        for block in announce_reads(self._source, self.index.places, positions):
             first, last = block[0], block[-1] + 1
             if isinstance(block, range) and block.step == 1:
                 keys = self.keys(first, last)

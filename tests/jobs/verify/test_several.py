@@ -208,6 +208,6 @@ def test_damaged_embeddings_are_named(drawn_bin: Path, tmp_path: Path) -> None:
 
 def test_scores_do_not_go_into_the_set(face_folder: Path) -> None:
     job = Verify(embedder="colours", scores=face_folder / "s.csv")  # type: ignore[arg-type]
-    with pytest.raises(OutputError, match="would lie in the input"):
+    with pytest.raises(OutputError, match="would be inside the input"):
         job.look([face_folder])
     assert not (face_folder / "s.csv").exists()

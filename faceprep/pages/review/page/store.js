@@ -121,7 +121,7 @@ class BrowserStore {
   async undo(group) {
     const { before, verdict } = this.groups.get(group) ?? { before: [] };
     const mine = before.filter(([number]) => this.verdictOf(number) === verdict);
-    if (!mine.length) return { ok: false, error: "nothing to undo: decided again since", rows: this.rows(before.map(([n]) => n)) };
+    if (!mine.length) return { ok: false, error: "nothing to undo: it was decided again since then", rows: this.rows(before.map(([n]) => n)) };
     const error = this.keep(mine);
     return { ok: !error, error, rows: this.rows(mine.map(([number]) => number)) };
   }

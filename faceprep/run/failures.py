@@ -1,0 +1,74 @@
+"""The list of failures of a run: every failed input with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+from faceprep.core import storage
+from faceprep.core.io.csv import csv_line
+from faceprep.core.types import Outcome, Shard, ShardReport, count_failures
+from faceprep.run.ledger import Ledger
+from faceprep.run.places import Places
+from faceprep.tables.ledger import FAILURES
+
+
+def write_failures(
+    places: Places,
+    reports: Iterable[ShardReport],
+    shards: Mapping[str, Shard],
+    lost: Sequence[Outcome] = (),
+) -> None:
+    """Write failures.csv: every failed input with its reason, those that were `lost` first.
+
+    A folder of images has that file only where something failed.
+    """
+    reports = list(reports)
+    if places.is_alone and not lost and not any(map(_has_failures, reports)):
+        storage.remove_tree(places.failures)
+    else:
+        _write(places, reports, shards, lost)
+    if places.store:
+        places.store.put_failures(places.failures, places.shown_failures)
+
+
+def _write(
+    places: Places,
+    reports: Sequence[ShardReport],
+    shards: Mapping[str, Shard],
+    lost: Sequence[Outcome],
+) -> None:
+    rows = chain((each[:3] for each in lost), _failures(Ledger(places), reports, shards))
+    with storage.AtomicFile(places.failures) as file:
+        for row in chain([("input", "status", "reason")], rows):
+            file.write(csv_line(row).encode("utf-8", "backslashreplace"))
+    if places.all_failures:
+        _gather_failures(places.all_failures)
+
+
+def _failures(
+    ledger: Ledger, reports: Iterable[ShardReport], shards: Mapping[str, Shard]
+) -> Iterator[Sequence[str]]:
+    for report in sorted(reports, key=lambda report: report.shard_id):
+        if report.crash:
+            shard = shards[report.shard_id]
+            place = f"{shard.source} [{shard.start}:{shard.stop}]"
+            yield place, "crashed", report.crash
+        elif _has_failures(report):
+            for outcome in ledger.outcomes(report.shard_id):
+                if outcome.is_failure:
+                    yield outcome[:3]
+
+
+def _has_failures(report: ShardReport) -> bool:
+    return bool(report.crash) or count_failures(report.by_status) > 0
+
+
+def _gather_failures(target: Path) -> None:
+    """Join the failures of all runs in the folder."""
+    lists = [
+        storage.read_bytes(path).partition(b"\n")
+        for path in sorted(target.parent.glob(f"*/{FAILURES}"))
+    ]
+    storage.write_file(target, b"".join([*lists[0][:2], *(rows for _, _, rows in lists)]))
